@@ -1,0 +1,84 @@
+"""CSV in, Parquet parts with the declared types and a profile of every column out."""
+
+from argparse import ArgumentParser
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from stages.lib.params import Column, load_params
+from stages.lib.source import read_csv
+from stages.lib.stage import run, whole, write_json
+from stages.lib.summary import Summary
+from stages.lib.table import arrow_schema, in_parts, is_missing, write_part
+
+MAX_DISTINCT = 10_000  # where counting distinct values stops
+
+
+def distinct_values(values: pa.ChunkedArray, column: Column) -> set[Any]:
+    """The values of one part that are not missing."""
+    unique = values.unique()
+    return set(unique.filter(pa.compute.invert(is_missing(unique, column))).to_pylist())
+
+
+def count_values(values: pa.ChunkedArray) -> Counter[str]:
+    """How many rows of one part hold each value."""
+    return Counter(
+        {str(pair["values"]): pair["counts"] for pair in values.value_counts().to_pylist()}
+    )
+
+
+def describe(summary: Summary, distinct: set[Any], column: Column) -> dict[str, Any]:
+    """One column as the profile shows it; `distinct` ends at `MAX_DISTINCT`."""
+    known: dict[str, Any] = {
+        "kind": "binary" if len(distinct) == 2 else column.kind,
+        "missing": summary.missing,
+        "distinct": min(len(distinct), MAX_DISTINCT),
+    }
+    if summary.count:
+        known |= {
+            "mean": summary.mean,
+            "standard_deviation": summary.standard_deviation,
+            "min": summary.min,
+            "max": summary.max,
+        }
+    return known
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=Path, help="the CSV file")
+    parser.add_argument("ingested", type=Path, help="folder for the Parquet parts")
+    parser.add_argument("profile", type=Path, help="JSON file for the profile")
+    args = parser.parse_args()
+    data = load_params().data
+
+    summaries = dict.fromkeys(data.columns, Summary())
+    distinct: dict[str, set[Any]] = {name: set() for name in data.columns}
+    classes: Counter[str] = Counter()
+    tables = read_csv(args.source, data)
+    with whole(args.ingested) as folder:
+        for number, part in enumerate(in_parts(tables, arrow_schema(data), data.rows_per_part)):
+            write_part(folder, number, part)
+            classes += count_values(part[data.target])
+            for name, column in data.columns.items():
+                summaries[name] = summaries[name].merge(Summary.of(part[name], column))
+                if len(distinct[name]) < MAX_DISTINCT:
+                    distinct[name] |= distinct_values(part[name], column)
+
+    rows = classes.total()
+    profile = {
+        "rows": rows,
+        "columns": len(data.columns),
+        "column": {
+            name: describe(summaries[name], distinct[name], column)
+            for name, column in data.columns.items()
+        },
+        "target": {name: {"rows": n, "share": n / rows} for name, n in classes.items()},
+    }
+    write_json(args.profile, profile)
+
+
+if __name__ == "__main__":
+    run(main)

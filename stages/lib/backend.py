@@ -1,0 +1,46 @@
+"""TensorFlow and Keras, imported without their start-up lines and set to repeat bit for bit.
+
+All code takes `keras` and `tf` from here, and only after the parameters were checked: the import
+costs seconds.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# One instruction set for all x86-64 CPUs with AVX2, and no kernels chosen by CPU.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_max_isa=AVX2"
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@contextmanager
+def _stderr_shown_on_failure() -> Iterator[None]:
+    """Hold back what native code writes to stderr; show it when the block raises."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            with os.fdopen(os.dup(stderr), "wb") as shown:
+                shutil.copyfileobj(held, shown)
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+with _stderr_shown_on_failure():
+    import keras
+    import tensorflow as tf
+
+    tf.config.list_logical_devices()  # starts the devices, which also write lines
+
+__all__ = ["keras", "tf"]

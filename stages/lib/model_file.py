@@ -1,0 +1,65 @@
+"""A `.keras` file in a normal form: the same model gives the same bytes."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.lib.backend import keras
+from stages.lib.stage import UserError
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
+
+
+def write_model(model: keras.Model, path: Path) -> None:
+    """Save `model` with Keras, then write its zip again without dates and memory addresses."""
+    saved = path.with_name(f"{path.name}.saved.keras")
+    model.save(saved)
+    try:
+        with zipfile.ZipFile(saved) as source, zipfile.ZipFile(path, "w") as target:
+            for name in sorted(source.namelist()):
+                content = source.read(name)
+                if name.endswith(".json"):
+                    content = json.dumps(_normal(json.loads(content), {}), indent=1).encode()
+                target.writestr(zipfile.ZipInfo(name, EPOCH), content)
+    finally:
+        saved.unlink()
+
+
+def _normal(value: Any, ids: dict[int, int]) -> Any:
+    """`value` without the date of the save, object ids replaced by their order of appearance."""
+    if isinstance(value, list):
+        return [_normal(item, ids) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: ids.setdefault(item, len(ids)) if key == "shared_object_id" else _normal(item, ids)
+        for key, item in value.items()
+        if key != "date_saved"
+    }
+
+
+def read_model(path: Path) -> keras.Model:
+    """Load a model with Keras's safe mode on.
+
+    Raises:
+        UserError: there is no model, or it is not one that Keras can read.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no model here; run `dvc repro` to train one")
+    try:
+        return keras.models.load_model(path, safe_mode=True)
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a model that Keras can load in safe mode: {error}") from None
+
+
+def predict(
+    model: keras.Model, columns: dict[str, np.ndarray], batch_size: int = 8192
+) -> np.ndarray:
+    """The model's output for raw columns of shape (rows, 1) each: float32, (rows, outputs)."""
+    rows = len(next(iter(columns.values())))
+    if not rows:
+        return np.empty((0, *model.output_shape[1:]), dtype=np.float32)
+    return model.predict(columns, batch_size=8192, verbose=0)

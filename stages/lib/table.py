@@ -1,0 +1,96 @@
+"""Tables between stages: folders of Parquet parts with the declared column types."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from stages.lib.params import Column, Data
+from stages.lib.stage import UserError
+
+ARROW_TYPES = {"real": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_()}
+
+
+def arrow_schema(data: Data) -> pa.Schema:
+    """The declared columns in declared order: real float64, integer int64, boolean bool."""
+    return pa.schema([(name, ARROW_TYPES[column.kind]) for name, column in data.columns.items()])
+
+
+def is_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    """Where `values` is empty or one of the column's `missing_values`; bool, same length."""
+    empty = pc.is_null(values)
+    if not column.missing_values:
+        return empty
+    markers = pa.array(column.missing_values).cast(values.type)
+    return pc.or_(empty, pc.is_in(values, value_set=markers))
+
+
+def part_paths(folder: Path) -> list[Path]:
+    """The parts of a table, in order.
+
+    Raises:
+        UserError: the folder is missing or holds no part.
+    """
+    paths = sorted(folder.glob("part-*.parquet"))
+    if not paths:
+        raise UserError(f"{folder}: no Parquet parts here; run `dvc repro` to make them")
+    return paths
+
+
+def read_parts(folder: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """The parts of a table one after the other, `columns` or all of them."""
+    for path in part_paths(folder):
+        yield pq.read_table(path, columns=columns)
+
+
+def count_rows(folder: Path) -> list[int]:
+    """The number of rows of each part, from the files' footers."""
+    return [pq.read_metadata(path).num_rows for path in part_paths(folder)]
+
+
+def in_parts(tables: Iterable[pa.Table], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+    """The same rows as parts of exactly `rows` rows, the last one shorter.
+
+    A table without rows is one part without rows, so that its columns are known.
+    """
+    waiting = schema.empty_table()
+    first = True
+    for table in tables:
+        waiting = pa.concat_tables([waiting, table])
+        while len(waiting) >= rows:
+            yield waiting[:rows]
+            waiting, first = waiting[rows:], False
+    if len(waiting) or first:
+        yield waiting
+
+
+def write_part(folder: Path, number: int, part: pa.Table) -> None:
+    """Write `part` as the table's part `number` (from 0)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(part, folder / f"part-{number:05d}.parquet")
+
+
+def feature_arrays(part: pa.Table, data: Data) -> dict[str, np.ndarray]:
+    """The columns that the model reads, each float64, shape (rows, 1), NaN for an empty cell."""
+    return {
+        name: part[name].cast(pa.float64(), safe=False).to_numpy()[:, None]
+        for name in data.features
+    }
+
+
+def labels(part: pa.Table, data: Data) -> np.ndarray:
+    """1 where the target is `data.positive`, else 0: float32, shape (rows, 1)."""
+    positive = pa.scalar(data.positive, part[data.target].type)
+    return pc.equal(part[data.target], positive).to_numpy().astype(np.float32)[:, None]
+
+
+def feature_matrix(part: pa.Table, data: Data) -> np.ndarray:
+    """The columns that the model reads, float64, shape (rows, columns), NaN where missing."""
+    columns = []
+    for name, column in data.features.items():
+        values = pc.if_else(is_missing(part[name], column), None, part[name])
+        columns.append(values.cast(pa.float64(), safe=False).to_numpy())
+    return np.column_stack(columns)

@@ -1,0 +1,120 @@
+"""Rows into train, validation and test, exactly as scikit-learn's `train_test_split` draws them."""
+
+from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+from sklearn.model_selection import train_test_split
+
+from stages.lib.params import Split, load_params
+from stages.lib.stage import UserError, run, whole
+from stages.lib.table import count_rows, read_parts, write_part
+
+PLACE = "__place__"
+
+
+def draw(rows: int, split: Split, classes: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """The rows of each share, in the order in which `train_test_split` gives them; int32.
+
+    The test rows are drawn from the whole table, the validation rows from what is left, both with
+    `split.seed` and, where `classes` of shape (rows,) are given, with equal shares of each class.
+
+    Raises:
+        UserError: a share gets no row, or a class is too rare to stratify.
+    """
+
+    def cut(rows: np.ndarray, size: float) -> list[np.ndarray]:
+        stratify = None if classes is None else classes[rows]
+        return train_test_split(rows, test_size=size, random_state=split.seed, stratify=stratify)
+
+    try:
+        train, test = cut(np.arange(rows, dtype=np.int32), split.test_size)
+        validation = train[:0]
+        if split.validation_size:
+            train, validation = cut(train, split.validation_size)
+    except ValueError as error:
+        raise UserError(
+            f"cannot split {rows} rows with test_size {split.test_size}, validation_size "
+            f"{split.validation_size} and stratify {split.stratify} (split in params.yaml): {error}"
+        ) from None
+    return {"train": train, "validation": validation, "test": test}
+
+
+def reorder(
+    parts: Iterable[pa.Table], order: np.ndarray, ends: list[int], scratch: Path
+) -> Iterator[pa.Table]:
+    """The rows of a table in another order, in memory for two parts, whatever the rows.
+
+    Each row is first appended to a file of its output part, then each of these is put in order.
+
+    Args:
+        parts: the table; row `i` counts over all parts.
+        order: shape (rows,), int32; row `order[k]` comes out as row `k`.
+        ends: where each output part ends, ascending; the last one is `len(order)`.
+        scratch: an empty folder.
+    """
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order), dtype=order.dtype)
+    paths = [scratch / f"{number}.arrow" for number in range(len(ends))]
+    first = 0
+    with ExitStack() as stack:
+        writers: list[pa.ipc.RecordBatchFileWriter] = []
+        for part in parts:
+            if not writers:
+                schema = part.schema.append(pa.field(PLACE, pa.int32()))
+                writers = [
+                    stack.enter_context(pa.ipc.new_file(str(path), schema)) for path in paths
+                ]
+            places = place[first : first + len(part)]
+            first += len(part)
+            sorting = np.argsort(places)
+            rows = part.append_column(PLACE, pa.array(places)).take(sorting)
+            cuts = np.searchsorted(places[sorting], [0, *ends])
+            for writer, start, end in zip(writers, cuts[:-1], cuts[1:], strict=True):
+                if end > start:
+                    writer.write_table(rows[start:end])
+    for path in paths:
+        with pa.memory_map(str(path)) as file:
+            rows = pa.ipc.open_file(file).read_all()
+            sorting = np.argsort(rows[PLACE].to_numpy())
+            yield rows.drop_columns(PLACE).take(sorting)
+        path.unlink()
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("validated", type=Path, help="folder of Parquet parts to split")
+    parser.add_argument("split", type=Path, help="folder for the tables train, validation and test")
+    args = parser.parse_args()
+    params = load_params()
+
+    classes = None
+    if params.split.stratify:
+        targets = read_parts(args.validated, [params.data.target])
+        classes = np.concatenate([part[0].to_numpy() for part in targets])
+    shares = draw(sum(count_rows(args.validated)), params.split, classes)
+
+    size = params.data.rows_per_part
+    files: list[tuple[str, int]] = []
+    ends: list[int] = []
+    for name, rows in shares.items():
+        first = ends[-1] if ends else 0
+        lengths = range(size, len(rows) + size, size) if len(rows) else [0]
+        ends += [first + min(length, len(rows)) for length in lengths]
+        files += [(name, number) for number in range(len(lengths))]
+
+    order = np.concatenate(list(shares.values()))
+    with whole(args.split) as folder:
+        folder.mkdir()
+        with TemporaryDirectory(dir=folder) as scratch:
+            parts = reorder(read_parts(args.validated), order, ends, Path(scratch))
+            for (name, number), part in zip(files, parts, strict=True):
+                write_part(folder / name, number, part)
+
+
+if __name__ == "__main__":
+    run(main)
