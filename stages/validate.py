@@ -127,7 +127,7 @@ def check_parts(parts: Iterable[pa.Table], data: Data, checks: Checks) -> Iterat
             binary = len(values) == 2 and data.positive in values
             checks[name, "classes"].fail(0 if binary else rows, values)
         else:
-            checks[name, "constant_column"].fail(0 if len(values) == 2 else rows, values)
+            checks[name, "constant_column"].fail(0 if len(values) > 1 else rows, values)
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ Initializer = Literal[
     "lecun_uniform", "random_normal", "random_uniform", "truncated_normal",
 ]  # fmt: skip
 Optimizer = Literal[
-    "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lamb", "lion",
+    "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion",
     "nadam", "rmsprop", "sgd",
 ]  # fmt: skip
 Loss = Literal["auto", "binary_crossentropy", "binary_focal_crossentropy", "mean_squared_error"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from stages.lib.params import Data
@@ -43,9 +44,17 @@ def read_csv(path: Path, data: Data) -> Iterator[pa.Table]:
             ),
         ) as reader:
             for batch in reader:
+                if not all(map(_is_finite, batch.columns)):
+                    raise pa.ArrowInvalid("a number is not finite")
                 yield pa.Table.from_batches([batch])
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise UserError(_explain(path, data) or f"{path}: {error}") from None
+
+
+def _is_finite(values: pa.Array) -> bool:
+    if not pa.types.is_floating(values.type):
+        return True
+    return pc.all(pc.is_finite(values)).as_py() is not False  # None: every cell is empty
 
 
 def _records(path: Path, data: Data) -> Iterator[tuple[int, list[str]]]:
