@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from stages.lib.params import Column, load_params
-from stages.lib.source import read_csv
-from stages.lib.stage import run, whole, write_json
+from stages.lib.source import read_csv, source_files
+from stages.lib.stage import UserError, run, whole, write_json
 from stages.lib.summary import Summary
 from stages.lib.table import arrow_schema, in_parts, is_missing, write_part
 
@@ -31,12 +31,13 @@ def count_values(values: pa.ChunkedArray) -> Counter[str]:
 
 def describe(summary: Summary, distinct: set[Any], column: Column) -> dict[str, Any]:
     """One column as the profile shows it; `distinct` ends at `MAX_DISTINCT`."""
+    kind = {"boolean": "binary", "category": "string"}.get(column.kind, column.kind)
     known: dict[str, Any] = {
-        "kind": "binary" if len(distinct) == 2 else column.kind,
+        "kind": "binary" if len(distinct) == 2 else kind,
         "missing": summary.missing,
         "distinct": min(len(distinct), MAX_DISTINCT),
     }
-    if summary.count:
+    if summary.count and column.kind != "category":
         known |= {
             "mean": summary.mean,
             "standard_deviation": summary.standard_deviation,
@@ -48,7 +49,7 @@ def describe(summary: Summary, distinct: set[Any], column: Column) -> dict[str, 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("source", type=Path, help="the CSV file")
+    parser.add_argument("folder", type=Path, help="the folder that holds the CSV files")
     parser.add_argument("ingested", type=Path, help="folder for the Parquet parts")
     parser.add_argument("profile", type=Path, help="JSON file for the profile")
     args = parser.parse_args()
@@ -57,17 +58,22 @@ def main() -> None:
     summaries = dict.fromkeys(data.columns, Summary())
     distinct: dict[str, set[Any]] = {name: set() for name in data.columns}
     classes: Counter[str] = Counter()
-    tables = read_csv(args.source, data)
+    rows = 0
+    files = source_files(data.source, args.folder)
+    tables = (table for file in files for table in read_csv(file, data))
     with whole(args.ingested) as folder:
         for number, part in enumerate(in_parts(tables, arrow_schema(data), data.rows_per_part)):
             write_part(folder, number, part)
-            classes += count_values(part[data.target])
+            rows += len(part)
+            if data.task != "regression":
+                classes += count_values(part[data.target])
             for name, column in data.columns.items():
                 summaries[name] = summaries[name].merge(Summary.of(part[name], column))
                 if len(distinct[name]) < MAX_DISTINCT:
                     distinct[name] |= distinct_values(part[name], column)
+        if not rows:
+            raise UserError(f"{data.source}: found a header and no rows; expected some")
 
-    rows = classes.total()
     profile = {
         "rows": rows,
         "columns": len(data.columns),

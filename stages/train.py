@@ -7,23 +7,25 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.lib.params import Train, load_params
+from stages.lib.params import Data, Train, load_params
 from stages.lib.stage import run, whole
 from stages.lib.table import feature_arrays, labels, read_parts
 
 
-def sample_weights(y: np.ndarray, train: Train) -> np.ndarray:
+def sample_weights(y: np.ndarray, train: Train, data: Data) -> np.ndarray:
     """`train.class_weight` as a weight for each row: float32, shape (rows,).
 
     `balanced` is scikit-learn's: rows / (classes * rows of the class).
     """
-    classes = y[:, 0].astype(np.int64)
-    weights = np.ones(2)
+    if train.class_weight is None:
+        return np.ones(len(y), dtype=np.float32)
+    places = y[:, 0].astype(np.int64)
     if train.class_weight == "balanced":
-        weights = len(y) / (2 * np.bincount(classes, minlength=2))
-    elif train.class_weight:
-        weights = np.array([train.class_weight.get(label, 1.0) for label in (0, 1)])
-    return weights[classes].astype(np.float32)
+        rows = np.bincount(places, minlength=len(data.classes))
+        weights = len(y) / (len(rows) * np.maximum(rows, 1))
+    else:
+        weights = np.array([train.class_weight.get(value, 1.0) for value in data.classes])
+    return weights[places].astype(np.float32)
 
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:
@@ -57,14 +59,17 @@ def main() -> None:
     def prepared_rows(folder: Path) -> tuple[np.ndarray, np.ndarray]:
         parts = list(read_parts(folder))
         x = [np.asarray(preparing(feature_arrays(part, data))) for part in parts]
-        return np.concatenate(x), np.concatenate([labels(part, data) for part in parts])
+        y = np.concatenate([labels(part, data) for part in parts])
+        if data.task == "regression":
+            y = (y - statistics.target.shift) / statistics.target.scale
+        return np.concatenate(x), y.astype(np.float32)
 
     x, y = prepared_rows(args.train)
-    repeatable = network.layers(train, network.RepeatableDense)
+    repeatable = network.layers(train, data, network.RepeatableDense)
     early_stopping = train.early_stopping
     history = loop.fit(
-        network.compiled(repeatable, x.shape[1], train),
-        loop.Rows(x, y, sample_weights(y, train)),
+        network.compiled(repeatable, x.shape[1], train, data),
+        loop.Rows(x, y, sample_weights(y, train, data)),
         prepared_rows(args.validation),
         batch_size=train.batch_size,
         epochs=train.epochs,
@@ -75,9 +80,12 @@ def main() -> None:
     )
 
     outputs = prepared
-    for layer, source in zip(network.layers(train, keras.layers.Dense), repeatable, strict=True):
+    for layer, source in zip(network.layers(train, data), repeatable, strict=True):
         outputs = layer(outputs)
         layer.set_weights(source.get_weights())
+    if data.task == "regression":
+        target = statistics.target
+        outputs = keras.layers.Rescaling(target.scale, target.shift, name="output-value")(outputs)
     with whole(args.model) as model_file:
         write_model(keras.Model(inputs, outputs, name="model"), model_file)
     write_history(args.history, history)

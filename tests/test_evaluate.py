@@ -3,11 +3,40 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from stages.evaluate import MAX_POINTS, write_points
-from stages.lib.scores import accuracy_interval, baselines, binary_scores
+from stages.lib.params import Column, Data
+from stages.lib.scores import (
+    accuracy_interval,
+    baselines,
+    binary_scores,
+    mae_interval,
+    multiclass_scores,
+    predict,
+    regression_scores,
+    score,
+)
 from stages.lib.stage import UserError, run, whole, write_json
+
+
+def data(task: str) -> Data:
+    """A table of one real column and a target of the task."""
+    target = {
+        "binary": Column(kind="integer", values=(0, 1)),
+        "multiclass": Column(kind="category", values=("a", "b", "c")),
+        "regression": Column(kind="real"),
+    }[task]
+    return Data.model_validate(
+        {
+            "source": "t.csv",
+            "task": task,
+            "target": "y",
+            "positive": 1 if task == "binary" else None,
+            "columns": {"x": {"kind": "real"}, "y": target.model_dump()},
+        }
+    )
 
 
 def test_scores_of_four_rows() -> None:
@@ -20,9 +49,30 @@ def test_scores_of_four_rows() -> None:
     assert scores["loss"] == pytest.approx(-np.log([0.9, 0.4, 0.5, 0.9]).mean())
 
 
+def test_scores_of_three_classes() -> None:
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6]])
+    scores = multiclass_scores(np.array([0, 1, 2, 2]), probabilities)
+    assert scores["accuracy"] == 0.75
+    assert scores["macro"]["recall"] == pytest.approx((1 + 1 + 0.5) / 3)
+    assert scores["weighted"]["recall"] == 0.75
+    assert scores["macro"]["precision"] == pytest.approx((1 + 0.5 + 1) / 3)
+    assert scores["loss"] == pytest.approx(-np.log([0.8, 0.5, 0.3, 0.6]).mean())
+    # In rank, row 2's 0.6 for class b stands above the true row's 0.5, and ties count a half.
+    assert scores["macro"]["roc_auc"] == pytest.approx((1 + 2 / 3 + 7 / 8) / 3)
+
+
+def test_scores_of_values() -> None:
+    scores = regression_scores(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 5.0]))
+    assert scores["mae"] == pytest.approx(2 / 3)
+    assert scores["rmse"] == pytest.approx((4 / 3) ** 0.5)
+    assert scores["r2"] == pytest.approx(1 - 4 / 2)
+    low, high = mae_interval(np.zeros(100), np.r_[np.zeros(50), np.ones(50)])
+    assert (low, high) == pytest.approx((0.5 - 0.0985, 0.5 + 0.0985), abs=1e-3)
+
+
 def test_rows_of_one_class_have_no_curve_and_no_rows_no_score() -> None:
     assert "roc_auc" not in binary_scores(np.ones(3), np.array([0.1, 0.2, 1.0]), 0.5)
-    assert binary_scores(np.ones(0), np.ones(0), 0.5) == {"rows": 0}
+    assert score(np.ones(0), np.ones((0, 1)), data("binary"), 0.5) == {"rows": 0}
 
 
 def test_the_interval_of_185_right_of_254() -> None:
@@ -33,9 +83,18 @@ def test_the_interval_of_185_right_of_254() -> None:
     assert accuracy_interval(p, n) == pytest.approx((middle - half, middle + half), abs=1e-6)
 
 
-def test_the_majority_guesses_the_share_of_the_class() -> None:
-    majority = baselines()["majority"].fit(np.zeros((4, 1)), [0, 0, 0, 1])
-    np.testing.assert_array_equal(majority.predict_proba(np.zeros((1, 1))), [[0.75, 0.25]])
+def test_the_simplest_baselines_guess_the_share_or_the_mean() -> None:
+    frame = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
+    majority = baselines(data("binary"))["majority"].fit(frame, [0, 0, 0, 1])
+    np.testing.assert_array_equal(predict(majority, frame, data("binary")), [[0.25]] * 4)
+    mean = baselines(data("regression"))["mean"].fit(frame, [0, 1, 2, 5])
+    np.testing.assert_array_equal(predict(mean, frame, data("regression")), [[2.0]] * 4)
+
+
+def test_a_class_that_a_baseline_never_saw_gets_no_probability() -> None:
+    frame = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
+    linear = baselines(data("multiclass"))["logistic_regression"].fit(frame, [0, 0, 2, 2])
+    assert predict(linear, frame, data("multiclass"))[:, 1].tolist() == [0.0] * 4
 
 
 def test_a_plot_keeps_its_ends_and_stays_small(tmp_path: Path) -> None:

@@ -20,11 +20,13 @@ from tests.conftest import PROJECT
 TRAIN = load_params(PROJECT / "params.yaml").train
 DATA = Data(
     source="t.csv",
+    task="binary",
     target="y",
+    positive=1,
     columns={
         "a": Column(kind="real", missing_values=(0, -1), nullable=True),
         "b": Column(kind="integer"),
-        "y": Column(kind="integer"),
+        "y": Column(kind="integer", values=(0, 1)),
     },
 )
 TABLE = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]})
@@ -35,6 +37,10 @@ Y = (X.sum(axis=1, keepdims=True) > 0).astype(np.float32)
 
 def changed(**changes: Any) -> Train:
     return TRAIN.model_copy(update=changes)
+
+
+def compiled(train: Train, dense: type[Any] = network.RepeatableDense) -> keras.Model:
+    return network.compiled(network.layers(train, DATA, dense), X.shape[1], train, DATA)
 
 
 def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,10 +63,10 @@ def test_one_epoch_gives_the_weights_of_fit(
 
     def model(dense: type[keras.layers.Dense]) -> keras.Model:
         keras.utils.set_random_seed(3)
-        return network.compiled(network.layers(train, dense), X.shape[1], train)
+        return compiled(train, dense)
 
     ours, theirs = model(network.RepeatableDense), model(keras.layers.Dense)
-    rows = loop.Rows(X, Y, sample_weights(Y, train))
+    rows = loop.Rows(X, Y, sample_weights(Y, train, DATA))
     options: dict[str, Any] = {"batch_size": 8, "epochs": 1}
     history = loop.fit(ours, rows, (X, Y), seed=0, callbacks=[], **options)
     fitted = theirs.fit(
@@ -75,7 +81,7 @@ def test_one_epoch_gives_the_weights_of_fit(
 
 def test_early_stopping_restores_the_best_weights() -> None:
     train = changed(learning_rate=0.1)
-    model = network.compiled(network.layers(train, network.RepeatableDense), X.shape[1], train)
+    model = compiled(train)
     stop = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
     rows = loop.Rows(X[:20], Y[:20], np.ones(20, np.float32))
     history = loop.fit(
@@ -89,14 +95,14 @@ def test_early_stopping_restores_the_best_weights() -> None:
 
 def test_a_loss_that_is_not_finite_stops_with_its_epoch() -> None:
     train = changed(learning_rate=1e30, optimizer="sgd", activation="linear")
-    model = network.compiled(network.layers(train, network.RepeatableDense), X.shape[1], train)
+    model = compiled(train)
     rows = loop.Rows(X, Y, np.ones(len(X), np.float32))
     with pytest.raises(UserError, match=r"epoch 1.*train\.learning_rate"):
         loop.fit(model, rows, (X, Y), batch_size=8, epochs=3, seed=0, callbacks=[])
 
 
 def test_balanced_class_weights_give_each_class_the_same_sum() -> None:
-    weights = sample_weights(Y, changed(class_weight="balanced"))
+    weights = sample_weights(Y, changed(class_weight="balanced"), DATA)
     assert weights[Y[:, 0] == 1].sum() == pytest.approx(weights[Y[:, 0] == 0].sum(), rel=1e-5)
     assert weights.sum() == pytest.approx(len(Y), rel=1e-5)
 

@@ -58,7 +58,7 @@ def read_model(path: Path) -> keras.Model:
 def predict(
     model: keras.Model, columns: dict[str, np.ndarray], batch_size: int = 8192
 ) -> np.ndarray:
-    """The model's output for raw columns of shape (rows, 1) each: float32, (rows, outputs)."""
+    """The model's output for raw columns of shape (rows,) each: float32, (rows, outputs)."""
     rows = len(next(iter(columns.values())))
     if not rows:
         return np.empty((0, *model.output_shape[1:]), dtype=np.float32)

@@ -1,15 +1,14 @@
 """The network between the prepared columns and the output, as Keras layers."""
 
 from stages.lib.backend import keras
-from stages.lib.params import Train
+from stages.lib.params import LOSSES, Data, Train
 
 
-@keras.saving.register_keras_serializable("training only")
 class RepeatableDense(keras.layers.Dense):
     """`Dense` whose matrix product is written as multiply and sum.
 
     A matrix product adds in an order that depends on the CPU; under XLA this one does not. It
-    serves training and scoring; the saved model has `Dense` layers.
+    serves the training alone; the saved model has `Dense` layers.
     """
 
     def call(self, inputs: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
@@ -17,8 +16,14 @@ class RepeatableDense(keras.layers.Dense):
         return self.activation(keras.ops.sum(products, axis=1) + self.bias)
 
 
-def layers(train: Train, dense: type[keras.layers.Dense]) -> list[keras.layers.Layer]:
-    """The layers: for each number of `train.units` a dense layer (and dropout), then the output."""
+def layers(
+    train: Train, data: Data, dense: type[keras.layers.Dense] = keras.layers.Dense
+) -> list[keras.layers.Layer]:
+    """A dense layer (and dropout) for each number of `train.units`, then the output.
+
+    The output is the probability of the positive class, the probabilities of `data.classes` in
+    their order, or the standardised value of a regression.
+    """
     stack: list[keras.layers.Layer] = []
     for number, units in enumerate(train.units, start=1):
         stack.append(
@@ -27,23 +32,27 @@ def layers(train: Train, dense: type[keras.layers.Dense]) -> list[keras.layers.L
                 activation=train.activation,
                 kernel_initializer=train.kernel_initializer,
                 kernel_regularizer=keras.regularizers.L2(train.l2) if train.l2 else None,
-                name=f"hidden_{number}",
+                name=f"hidden-{number}",
             )
         )
         if train.dropout:
             stack.append(keras.layers.Dropout(train.dropout, seed=train.seed + number))
-    output = dense(
-        1, activation="sigmoid", kernel_initializer=train.kernel_initializer, name="probability"
-    )
-    return [*stack, output]
+    units, activation, name = {
+        "binary": (1, "sigmoid", "output-probability"),
+        "multiclass": (len(data.classes), "softmax", "output-probabilities"),
+        "regression": (1, "linear", "output-standardised"),
+    }[data.task]
+    initializer = train.kernel_initializer
+    return [*stack, dense(units, activation=activation, kernel_initializer=initializer, name=name)]
 
 
-def compiled(stack: list[keras.layers.Layer], width: int, train: Train) -> keras.Model:
+def compiled(stack: list[keras.layers.Layer], width: int, train: Train, data: Data) -> keras.Model:
     """A compiled Keras model of these layers over `width` prepared columns."""
     model = keras.Sequential([keras.Input((width,)), *stack])
     optimizer = keras.optimizers.get(
         {"class_name": train.optimizer, "config": {"learning_rate": train.learning_rate}}
     )
-    loss = "binary_crossentropy" if train.loss == "auto" else train.loss
-    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
+    loss = LOSSES[data.task][0] if train.loss == "auto" else train.loss
+    metric = "mean_absolute_error" if data.task == "regression" else "accuracy"
+    model.compile(optimizer=optimizer, loss=loss, metrics=[metric], jit_compile=False)
     return model

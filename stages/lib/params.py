@@ -21,6 +21,7 @@ def _share(value: float) -> float:
 
 Share = Annotated[float, AfterValidator(_share)]
 Policy = Literal["error", "warn"]
+RowPolicy = Literal["error", "drop", "warn"]
 Value = bool | int | float | str
 
 # Keras's own names; a test compares each list with Keras.
@@ -37,7 +38,16 @@ Optimizer = Literal[
     "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion",
     "nadam", "rmsprop", "sgd",
 ]  # fmt: skip
-Loss = Literal["auto", "binary_crossentropy", "binary_focal_crossentropy", "mean_squared_error"]
+# The losses that fit each task; the first one is what `auto` means.
+LOSSES = {
+    "binary": ("binary_crossentropy", "binary_focal_crossentropy", "mean_squared_error"),
+    "multiclass": ("sparse_categorical_crossentropy",),
+    "regression": ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh"),
+}
+Loss = Literal[
+    "auto", "binary_crossentropy", "binary_focal_crossentropy", "huber", "log_cosh",
+    "mean_absolute_error", "mean_squared_error", "sparse_categorical_crossentropy",
+]  # fmt: skip
 
 
 class Section(BaseModel):
@@ -49,12 +59,28 @@ class Section(BaseModel):
 class Column(Section):
     """One column of the table."""
 
-    kind: Literal["real", "integer", "boolean"]
+    kind: Literal["real", "integer", "boolean", "category"]
     min: float | None = None
     max: float | None = None
     values: tuple[Value, ...] | None = None
     missing_values: tuple[Value, ...] = ()
     nullable: bool = False
+    unique: bool = False
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.kind not in ("real", "integer") and (self.min, self.max) != (None, None):
+            raise ValueError(
+                f"min and max are for real and integer columns; this one is {self.kind}"
+            )
+        return self
+
+    @property
+    def markers(self) -> tuple[Value, ...]:
+        """The `missing_values` as the typed column holds them, without texts for numbers."""
+        if self.kind == "category":
+            return tuple(map(str, self.missing_values))
+        return tuple(value for value in self.missing_values if not isinstance(value, str))
 
 
 class Data(Section):
@@ -63,13 +89,15 @@ class Data(Section):
     source: str
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: str = "utf-8"
+    task: Literal["binary", "multiclass", "regression"]
     target: str
-    positive: Value = 1
+    positive: Value | None = None
     rows_per_part: Count = 500_000
     columns: dict[str, Column]
+    ignore: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _target_is_a_column(self) -> Self:
+    def _target_fits_the_task(self) -> Self:
         if self.target not in self.columns:
             raise ValueError(
                 f"data.target: found {self.target!r}, which is not among data.columns: "
@@ -77,6 +105,27 @@ class Data(Section):
             )
         if len(self.columns) < 2:
             raise ValueError("data.columns: needs the target and at least one more column")
+        target = self.columns[self.target]
+        where = f"data.columns.{self.target}"
+        if target.nullable:
+            raise ValueError(f"{where}.nullable: found true; rows without a target teach nothing")
+        if self.task == "regression":
+            if target.kind not in ("real", "integer"):
+                raise ValueError(f"{where}.kind: found {target.kind!r}; regression needs a number")
+            return self
+        if target.kind == "real":
+            raise ValueError(
+                f"{where}.kind: found 'real'; classes are integer, boolean or category"
+            )
+        classes = target.values or ()
+        if len(set(classes)) != len(classes) or len(classes) < (2 if self.task == "binary" else 3):
+            needed = "two different classes" if self.task == "binary" else "three or more classes"
+            raise ValueError(f"{where}.values: found {list(classes)}; {self.task} needs {needed}")
+        if self.task == "binary" and (len(classes) != 2 or self.positive not in classes):
+            raise ValueError(
+                f"data.positive: found {self.positive!r}; expected one of the two {where}.values: "
+                f"{list(classes)}"
+            )
         return self
 
     @property
@@ -84,15 +133,28 @@ class Data(Section):
         """The columns that the model reads, in declared order."""
         return {name: column for name, column in self.columns.items() if name != self.target}
 
+    @property
+    def classes(self) -> tuple[Value, ...]:
+        """The values of the target in the order of the model's outputs; the positive one last."""
+        values = self.columns[self.target].values or ()
+        if self.task != "binary":
+            return values
+        return tuple(sorted(values, key=lambda value: value == self.positive))
+
 
 class Validate(Section):
-    """What happens when rows fail a check: `error` stops the pipeline, `warn` records it."""
+    """What a failed check does: `error` stops, `drop` sets the rows aside, `warn` records it."""
 
-    missing: Policy = "error"
-    range: Policy = "error"
-    values: Policy = "error"
-    duplicate_rows: Policy = "warn"
+    missing: RowPolicy = "error"
+    range: RowPolicy = "error"
+    values: RowPolicy = "error"
+    unique: RowPolicy = "error"
+    duplicate_rows: RowPolicy = "warn"
     constant_column: Policy = "warn"
+    empty_column: Policy = "error"
+    leak: Policy = "error"
+    rare_class: Policy = "error"
+    min_class_rows: Count = 5
 
 
 class Split(Section):
@@ -119,6 +181,7 @@ class Train(Section):
     seed: Seed
     imputation: Literal["mean", "median", "none"]
     missing_indicators: bool
+    max_categories: Count = 50
     normalization: Literal["standard", "min_max", "none"]
     units: tuple[Count, ...]
     activation: Activation
@@ -130,7 +193,7 @@ class Train(Section):
     learning_rate: Annotated[float, Field(gt=0)]
     epochs: Count
     batch_size: Count
-    class_weight: Literal["balanced"] | dict[int, float] | None = None
+    class_weight: Literal["balanced"] | dict[Value, float] | None = None
     early_stopping: EarlyStopping | None = None
 
 
@@ -150,12 +213,34 @@ class Params(Section):
     evaluate: Evaluate
 
     @model_validator(mode="after")
-    def _early_stopping_has_rows(self) -> Self:
-        if self.train.early_stopping and self.split.validation_size == 0:
+    def _sections_fit_each_other(self) -> Self:
+        train, task = self.train, self.data.task
+        if train.early_stopping and self.split.validation_size == 0:
             raise ValueError(
                 "train.early_stopping watches the validation rows, but split.validation_size is 0; "
                 "set train.early_stopping to null or split.validation_size above 0"
             )
+        if train.loss not in ("auto", *LOSSES[task]):
+            raise ValueError(
+                f"train.loss: found {train.loss!r}, which does not fit data.task {task}. "
+                f"Allowed: auto, {', '.join(LOSSES[task])}"
+            )
+        if task != "regression":
+            weighted = train.class_weight if isinstance(train.class_weight, dict) else {}
+            unknown = [value for value in weighted if value not in self.data.classes]
+            if unknown:
+                raise ValueError(
+                    f"train.class_weight: found {unknown}; classes are {list(self.data.classes)}"
+                )
+            return self
+        for key, wrong in {
+            "train.class_weight": train.class_weight is not None,
+            "split.stratify": self.split.stratify,
+            "train.early_stopping.monitor": train.early_stopping is not None
+            and train.early_stopping.monitor == "val_accuracy",
+        }.items():
+            if wrong:
+                raise ValueError(f"{key} is for classes, and data.task is regression")
         return self
 
 

@@ -1,8 +1,8 @@
 """Preparation of raw columns as Keras layers, learnt from the training rows."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,22 +12,29 @@ from stages.lib.backend import keras
 from stages.lib.params import Column, Data, Train
 from stages.lib.stage import UserError
 from stages.lib.summary import Summary
-from stages.lib.table import is_missing
+from stages.lib.table import input_name, is_missing
 
 Parts = Callable[[], Iterable[pa.Table]]
+INPUT_TYPES = {"real": "float64", "integer": "float64", "boolean": "float64", "category": "string"}
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What becomes of the value of a number column: gaps filled, `shift` taken away, divided."""
+
+    fill: float
+    shift: float
+    scale: float
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the preparation takes from the training rows: one value a column, float64.
+    """What the preparation takes from the training rows, by column."""
 
-    A missing value becomes `fill`; then `shift` is taken away and the rest divided by `scale`.
-    """
-
-    fill: np.ndarray
-    shift: np.ndarray
-    scale: np.ndarray
-    has_gaps: np.ndarray
+    scalings: dict[str, Scaling]
+    vocabularies: dict[str, list[str]]
+    with_gaps: set[str]
+    target: Scaling
 
 
 def learn(parts: Parts, data: Data, train: Train) -> Statistics:
@@ -36,45 +43,51 @@ def learn(parts: Parts, data: Data, train: Train) -> Statistics:
     Raises:
         UserError: a column has no value, or it has gaps and nothing says how to fill them.
     """
-    summaries = dict.fromkeys(data.features, Summary())
+    numbers = {name: c for name, c in data.features.items() if c.kind != "category"}
+    summaries = dict.fromkeys(data.columns, Summary())
+    counts = {name: Counter[str]() for name in data.features if name not in numbers}
     for part in parts():
-        for name, column in data.features.items():
+        for name, column in data.columns.items():
             summaries[name] = summaries[name].merge(Summary.of(part[name], column))
-            if train.imputation == "none" and part[name].null_count:
+            if train.imputation == "none" and name in numbers and part[name].null_count:
                 raise UserError(
                     f"column {name} has empty cells in the training rows and train.imputation is "
                     "none; set it to mean or median"
                 )
+        for name in counts:
+            counts[name] += count_categories(part[name], data.columns[name])
     for name, summary in summaries.items():
         if not summary.count:
             raise UserError(
                 f"column {name} is empty in every training row; take it out of data.columns"
             )
-    fill, shift, scale = [], [], []
-    for name, s in summaries.items():
-        match train.imputation:
-            case "mean":
-                fill.append(s.mean)
-            case "median":
-                fill.append(median(parts, name, data.columns[name]))
-            case "none":
-                fill.append(0.0)
-        match train.normalization:
-            case "standard":
-                shift.append(s.mean)
-                scale.append(s.variance**0.5)
-            case "min_max":
-                shift.append(s.min)
-                scale.append(s.max - s.min)
-            case "none":
-                shift.append(0.0)
-                scale.append(1.0)
     return Statistics(
-        fill=np.array(fill),
-        shift=np.array(shift),
-        scale=np.array([value or 1.0 for value in scale]),  # a constant column stays near 0
-        has_gaps=np.array([s.missing > 0 for s in summaries.values()]),
+        scalings={
+            name: Scaling(
+                fill=median(parts, name, column)
+                if train.imputation == "median"
+                else summaries[name].mean,
+                shift={"standard": summaries[name].mean, "min_max": summaries[name].min}.get(
+                    train.normalization, 0.0
+                ),
+                scale=scale(summaries[name], train.normalization),
+            )
+            for name, column in numbers.items()
+        },
+        vocabularies={name: vocabulary(found, train) for name, found in counts.items()},
+        with_gaps={name for name in data.features if summaries[name].missing},
+        target=Scaling(
+            fill=0.0,
+            shift=summaries[data.target].mean,
+            scale=scale(summaries[data.target], "standard"),
+        ),
     )
+
+
+def scale(summary: Summary, normalization: str) -> float:
+    """The width that becomes 1; a constant column is not scaled."""
+    widths = {"standard": summary.variance**0.5, "min_max": summary.max - summary.min}
+    return widths.get(normalization, 1.0) or 1.0
 
 
 def median(parts: Parts, name: str, column: Column) -> float:
@@ -86,38 +99,96 @@ def median(parts: Parts, name: str, column: Column) -> float:
     return float(np.median(np.concatenate(present)))
 
 
-def prepare(statistics: Statistics, data: Data, train: Train) -> tuple[dict[str, Any], Any]:
-    """The preparation as a graph of Keras layers and operations.
+def count_categories(values: pa.ChunkedArray, column: Column) -> Counter[str]:
+    present = values.filter(pc.invert(is_missing(values, column)))
+    return Counter({pair["values"]: pair["counts"] for pair in present.value_counts().to_pylist()})
+
+
+def vocabulary(counts: Counter[str], train: Train) -> list[str]:
+    """The most frequent categories, at most `train.max_categories`, in alphabetical order."""
+    by_frequency = sorted(counts, key=lambda value: (-counts[value], value))
+    return sorted(by_frequency[: train.max_categories])
+
+
+def prepare(
+    statistics: Statistics, data: Data, train: Train
+) -> tuple[dict[str, keras.KerasTensor], keras.KerasTensor]:
+    """The preparation as a Keras model, called on the inputs of the model to be.
+
+    It is a model within the model, so that a column may have the name of any layer.
 
     Returns:
-        The inputs by column name, each float64 of shape (rows, 1) and in the column's own units
-        (NaN is missing), and the prepared float32 tensor of shape (rows, columns + indicators).
+        The inputs by `input_name` of the column, each of shape (rows, 1): text for a category
+        ("" is missing), else float64 in the column's own units (NaN is missing); and the prepared
+        float32 tensor of shape (rows, width).
+    """
+    places = {name: f"column {number}" for number, name in enumerate(data.features, start=1)}
+
+    def inputs(names: dict[str, str]) -> dict[str, keras.KerasTensor]:
+        return {
+            column: keras.Input((1,), name=name, dtype=INPUT_TYPES[data.columns[column].kind])
+            for column, name in names.items()
+        }
+
+    within = inputs(places)
+    parts = prepare_numbers(within, statistics, data, train) if statistics.scalings else []
+    parts += [
+        prepare_category(within[name], known, name in statistics.with_gaps, data.columns[name])
+        for name, known in statistics.vocabularies.items()
+    ]
+    prepared = parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)
+    preparation = keras.Model(
+        {places[name]: tensor for name, tensor in within.items()}, prepared, name="preparation"
+    )
+    raw = inputs({name: input_name(name) for name in data.features})
+    return (
+        {input_name(name): tensor for name, tensor in raw.items()},
+        preparation({places[name]: tensor for name, tensor in raw.items()}),
+    )
+
+
+def prepare_numbers(
+    inputs: dict[str, keras.KerasTensor], statistics: Statistics, data: Data, train: Train
+) -> list[keras.KerasTensor]:
+    """All number columns side by side, and a 0/1 column for each one that has gaps."""
+    ops = keras.ops
+    names = list(statistics.scalings)
+    fill, shift, scales = (
+        np.array([getattr(scaling, key) for scaling in statistics.scalings.values()])
+        for key in ("fill", "shift", "scale")
+    )
+    columns = [inputs[name] for name in names]
+    numbers = columns[0]
+    if len(columns) > 1:
+        numbers = keras.layers.Concatenate(dtype="float64")(columns)
+    missing = ops.isnan(numbers)
+    for marker in sorted({float(m) for name in names for m in data.columns[name].markers}):
+        marked = np.array([marker in data.columns[name].markers for name in names])
+        missing = ops.logical_or(missing, ops.logical_and(ops.equal(numbers, marker), marked))
+    if train.imputation != "none":
+        numbers = ops.where(missing, fill, numbers)
+    if train.normalization != "none":
+        numbers = keras.layers.Normalization(
+            dtype="float64", mean=shift, variance=np.square(scales)
+        )(numbers)
+    prepared = [ops.cast(numbers, "float32")]
+    gaps = [place for place, name in enumerate(names) if name in statistics.with_gaps]
+    if train.missing_indicators and gaps:
+        prepared.append(ops.cast(ops.take(missing, np.array(gaps), axis=1), "float32"))
+    return prepared
+
+
+def prepare_category(
+    text: keras.KerasTensor, known: list[str], with_gaps: bool, column: Column
+) -> keras.KerasTensor:
+    """A 0/1 column for each known category, and one for a gap where training had gaps.
+
+    A category that training never saw gets zeros.
     """
     ops = keras.ops
-    inputs = {name: keras.Input((1,), name=name, dtype="float64") for name in data.features}
-    columns = list(inputs.values())
-    raw = columns[0]
-    if len(columns) > 1:
-        raw = keras.layers.Concatenate(name="columns", dtype="float64")(columns)
-    missing = ops.isnan(raw)
-    markers = {float(v) for column in data.features.values() for v in column.missing_values}
-    if train.imputation != "none":
-        for marker in sorted(markers):
-            marked = [marker in column.missing_values for column in data.features.values()]
-            missing = ops.logical_or(
-                missing, ops.logical_and(ops.equal(raw, marker), np.array(marked))
-            )
-        raw = ops.where(missing, statistics.fill, raw)
-    if train.normalization != "none":
-        raw = keras.layers.Normalization(
-            name="normalization",
-            dtype="float64",
-            mean=statistics.shift,
-            variance=np.square(statistics.scale),
-        )(raw)
-    prepared = ops.cast(raw, "float32")
-    if train.missing_indicators and statistics.has_gaps.any():
-        indicators = ops.take(missing, np.flatnonzero(statistics.has_gaps), axis=1)
-        indicators = ops.cast(indicators, "float32")
-        prepared = keras.layers.Concatenate(name="prepared")([prepared, indicators])
-    return inputs, prepared
+    lookup = keras.layers.StringLookup(vocabulary=[*known, "", *column.markers])
+    # 0 is an unseen category, then come the known ones, then everything that means missing.
+    place = ops.minimum(lookup(text), len(known) + 1)
+    last = len(known) + (2 if with_gaps else 1)
+    one_hot = ops.one_hot(ops.reshape(place, (-1,)), len(known) + 2)
+    return one_hot[:, 1:last]

@@ -5,44 +5,97 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 from sklearn import metrics
-from sklearn.dummy import DummyClassifier
+from sklearn.compose import make_column_transformer
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-Scores = dict[str, float | int]
+from stages.lib.params import Data
+
+Scores = dict[str, Any]
 
 
-def binary_scores(y: np.ndarray, probability: np.ndarray, threshold: float) -> Scores:
-    """Scores of the probabilities of class 1.
+def score(y: np.ndarray, predicted: np.ndarray, data: Data, threshold: float) -> Scores:
+    """The scores of the task; only `rows` where there are no rows.
 
     Args:
-        y: shape (rows,), 0 or 1.
-        probability: shape (rows,), 0 to 1.
-        threshold: a probability from here on counts as class 1.
-
-    Returns:
-        `loss` is the mean binary cross-entropy (Keras's, probabilities kept 1e-7 from 0 and 1);
-        `roc_auc` and `average_precision` are left out where all rows are of one class; only
-        `rows` is there where there are none.
+        y: shape (rows,); the place of the class in `data.classes`, or the value.
+        predicted: shape (rows, outputs); the probability of the positive class, of each class, or
+            the value.
+        threshold: of a binary task; a probability from here on counts as positive.
     """
     scores: Scores = {"rows": len(y)}
     if not len(y):
         return scores
-    predicted = probability >= threshold
-    scores |= {
-        "accuracy": metrics.accuracy_score(y, predicted),
-        "precision": metrics.precision_score(y, predicted, zero_division=0),
-        "recall": metrics.recall_score(y, predicted, zero_division=0),
-        "f1": metrics.f1_score(y, predicted, zero_division=0),
-        "loss": metrics.log_loss(y, np.clip(probability, 1e-7, 1 - 1e-7), labels=[0, 1]),
-        "brier": metrics.brier_score_loss(y, probability),
+    match data.task:
+        case "binary":
+            return scores | binary_scores(y, predicted[:, 0], threshold)
+        case "multiclass":
+            return scores | multiclass_scores(y, predicted)
+    return scores | regression_scores(y, predicted[:, 0])
+
+
+def binary_scores(y: np.ndarray, probability: np.ndarray, threshold: float) -> Scores:
+    """`loss` is the mean cross-entropy, probabilities kept 1e-7 from 0 and 1 as in Keras.
+
+    `roc_auc` and `average_precision` are left out where all rows are of one class.
+    """
+    guess = probability >= threshold
+    scores = {
+        "accuracy": float(metrics.accuracy_score(y, guess)),
+        "precision": float(metrics.precision_score(y, guess, zero_division=0)),
+        "recall": float(metrics.recall_score(y, guess, zero_division=0)),
+        "f1": float(metrics.f1_score(y, guess, zero_division=0)),
+        "loss": float(metrics.log_loss(y, np.clip(probability, 1e-7, 1 - 1e-7), labels=[0, 1])),
+        "brier": float(np.square(probability.astype(np.float64) - y).mean()),
     }
     if 0 < y.sum() < len(y):
-        scores["roc_auc"] = metrics.roc_auc_score(y, probability)
-        scores["average_precision"] = metrics.average_precision_score(y, probability)
-    return {name: score if name == "rows" else float(score) for name, score in scores.items()}
+        scores["roc_auc"] = float(metrics.roc_auc_score(y, probability))
+        scores["average_precision"] = float(metrics.average_precision_score(y, probability))
+    return scores
+
+
+def multiclass_scores(y: np.ndarray, probabilities: np.ndarray) -> Scores:
+    """Precision, recall and F1 as `macro` (each class alike) and `weighted` (each row alike).
+
+    `macro.roc_auc` is the mean over the classes of one against the rest; it is left out where a
+    class has no row.
+    """
+    guess = probabilities.argmax(axis=1)
+    classes = np.arange(probabilities.shape[1])
+    kept = np.clip(probabilities.astype(np.float64), 1e-7, 1)
+    chosen = kept[np.arange(len(y)), y.astype(int)] / kept.sum(axis=1)
+    scores: Scores = {
+        "accuracy": float(metrics.accuracy_score(y, guess)),
+        "loss": float(-np.log(chosen).mean()),
+    }
+    for average in ("macro", "weighted"):
+        precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+            y, guess, labels=classes, average=average, zero_division=0
+        )
+        scores[average] = {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
+    if len(np.unique(y)) == len(classes):
+        each = [metrics.roc_auc_score(y == k, probabilities[:, k]) for k in classes]
+        scores["macro"]["roc_auc"] = float(np.mean(each))
+    return scores
+
+
+def regression_scores(y: np.ndarray, value: np.ndarray) -> Scores:
+    """`mae` and `rmse` in the target's units; `loss` is the mean squared error.
+
+    `r2` is left out where all rows have one value.
+    """
+    squared = float(metrics.mean_squared_error(y, value))
+    scores = {
+        "loss": squared,
+        "rmse": squared**0.5,
+        "mae": float(metrics.mean_absolute_error(y, value)),
+    }
+    if len(np.unique(y)) > 1:
+        scores["r2"] = float(metrics.r2_score(y, value))
+    return scores
 
 
 def accuracy_interval(accuracy: float, rows: int) -> tuple[float, float]:
@@ -54,9 +107,37 @@ def accuracy_interval(accuracy: float, rows: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def baselines() -> dict[str, Any]:
-    """scikit-learn classifiers that a network has to beat, by their key in the metrics."""
-    logistic: Pipeline = make_pipeline(
-        SimpleImputer(add_indicator=True), StandardScaler(), LogisticRegression(max_iter=1000)
+def mae_interval(y: np.ndarray, value: np.ndarray) -> tuple[float, float]:
+    """The 95% interval of the mean absolute error, by the normal law of means; at least 0."""
+    errors = np.abs(y - value)
+    half = 1.959964 * errors.std(ddof=1) / len(errors) ** 0.5 if len(errors) > 1 else 0.0
+    return max(float(errors.mean() - half), 0.0), float(errors.mean() + half)
+
+
+def baselines(data: Data) -> dict[str, Any]:
+    """scikit-learn estimators that a network has to beat, by their key in the metrics.
+
+    The linear one sees the columns imputed by the mean, with indicators of gaps, standardised;
+    categories one-hot.
+    """
+    numbers = [name for name, column in data.features.items() if column.kind != "category"]
+    categories = [name for name in data.features if name not in numbers]
+    columns = make_column_transformer(
+        (make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), numbers),
+        (OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=50), categories),
     )
-    return {"majority": DummyClassifier(strategy="prior"), "logistic_regression": logistic}
+    if data.task == "regression":
+        return {"mean": DummyRegressor(), "ridge": make_pipeline(columns, Ridge())}
+    return {
+        "majority": DummyClassifier(strategy="prior"),
+        "logistic_regression": make_pipeline(columns, LogisticRegression(max_iter=1000)),
+    }
+
+
+def predict(estimator: Any, x: Any, data: Data) -> np.ndarray:
+    """What a fitted baseline says, in the shape of the network's output."""
+    if data.task == "regression":
+        return np.asarray(estimator.predict(x))[:, None]
+    probabilities = np.zeros((len(x), len(data.classes)))
+    probabilities[:, estimator.classes_.astype(int)] = estimator.predict_proba(x)
+    return probabilities[:, 1:] if data.task == "binary" else probabilities

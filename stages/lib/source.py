@@ -1,19 +1,26 @@
-"""The CSV file: read as a stream of typed batches, and explained line by line when it is wrong."""
+"""The CSV files: read as a stream of typed batches, and explained line by line when wrong."""
 
 import csv
+import glob
+import gzip
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
+from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from stages.lib.params import Data
+from stages.lib.params import Column, Data
 from stages.lib.stage import UserError
 from stages.lib.table import arrow_schema
 
 BLOCK_BYTES = 8 * 2**20
+MAX_CELL = 2**20  # characters; a longer cell is a quote that never closes, or no table
 MISTAKES_SHOWN = 5
 
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
@@ -23,102 +30,209 @@ EXPECTED = {
     "real": "a number",
     "integer": "a whole number of at most 64 bits",
     "boolean": "true, false, 1 or 0",
+    "category": "text without NUL bytes",
 }
 
 
-def read_csv(path: Path, data: Data) -> Iterator[pa.Table]:
+def source_files(pattern: str, folder: Path) -> list[Path]:
+    """The files that `data.source` names, sorted.
+
+    Raises:
+        UserError: there is none, it is a folder, or it lies outside `folder`.
+    """
+    names = sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern may be absolute
+    files = [Path(name) for name in names] or [Path(pattern)]
+    for file in files:
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise UserError(
+                f"data.source in params.yaml: found {pattern!r}; expected a file in {folder}, the "
+                "folder that dvc.yaml declares"
+            )
+        if file.is_dir():
+            raise UserError(f"{file}: found a folder; name its files, for example {file}/*.csv")
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise UserError(f"{file}: {error.strerror} (data.source in params.yaml)") from None
+    return files
+
+
+def read_csv(file: Path, data: Data) -> Iterator[pa.Table]:
     """The file's rows as tables of the declared columns, in declared order; memory stays bounded.
+
+    A plain or gzip file. An empty cell is missing, and so is a text among the `missing_values` of
+    a column that is not a category (Arrow knows them for all such columns at once).
 
     Raises:
         UserError: the file cannot be read as declared; the message names lines and columns.
     """
-    _check_header(path, data)
+    _check_header(file, data)
     schema = arrow_schema(data)
+    texts = {
+        str(value)
+        for column in data.columns.values()
+        if column.kind != "category"
+        for value in column.missing_values
+        if isinstance(value, str)
+    }
     try:
         with pa_csv.open_csv(
-            path,
+            pa.input_stream(file),
             pa_csv.ReadOptions(block_size=BLOCK_BYTES, encoding=data.encoding),
             pa_csv.ParseOptions(delimiter=data.delimiter, newlines_in_values=True),
             pa_csv.ConvertOptions(
-                column_types=schema, include_columns=schema.names, null_values=[""]
+                column_types=schema,
+                include_columns=schema.names,
+                null_values=["", *sorted(texts)],
             ),
         ) as reader:
             for batch in reader:
-                if not all(map(_is_finite, batch.columns)):
-                    raise pa.ArrowInvalid("a number is not finite")
-                yield pa.Table.from_batches([batch])
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise UserError(_explain(path, data) or f"{path}: {error}") from None
+                yield pa.table([_checked(values) for values in batch.columns], schema=schema)
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        raise UserError(explain(file, data) or f"{file}: {error}") from None
 
 
-def _is_finite(values: pa.Array) -> bool:
-    if not pa.types.is_floating(values.type):
-        return True
-    return pc.all(pc.is_finite(values)).as_py() is not False  # None: every cell is empty
+def _checked(values: pa.Array) -> pa.Array:
+    """`values` with empty texts as missing; infinite numbers and NUL characters are refused."""
+    if pa.types.is_floating(values.type) and pc.all(pc.is_finite(values)).as_py() is False:
+        raise pa.ArrowInvalid("a number is not finite")
+    if pa.types.is_string(values.type):
+        if pc.any(pc.match_substring(values, "\0")).as_py():
+            raise pa.ArrowInvalid("a text holds a NUL byte")
+        if (pc.max(pc.binary_length(values)).as_py() or 0) > MAX_CELL:
+            raise pa.ArrowInvalid("a text is too long")
+        values = pc.if_else(pc.equal(values, ""), None, values)
+    return values
 
 
-def _records(path: Path, data: Data) -> Iterator[tuple[int, list[str]]]:
-    """The file's records, each with its last line number; slow, for messages only."""
-    with path.open(encoding=data.encoding, newline="") as file:
-        reader = csv.reader(file, delimiter=data.delimiter, strict=True)
+def _open(file: Path) -> IO[bytes]:
+    return gzip.open(file) if file.suffix == ".gz" else file.open("rb")  # type: ignore[return-value]
+
+
+def records(file: Path, data: Data) -> Iterator[tuple[int, list[str]]]:
+    """The records with the line in which each one begins, the header first; slow, for messages.
+
+    Raises:
+        csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error: the file is broken.
+    """
+    csv.field_size_limit(MAX_CELL)
+    with TextIOWrapper(_open(file), encoding=data.encoding, newline="") as text:
+        reader = csv.reader(text, delimiter=data.delimiter, strict=True)
+        line = 1
         for cells in reader:
             if cells:
-                yield reader.line_num, cells
+                yield line, cells
+            line = reader.line_num + 1
 
 
-def _check_header(path: Path, data: Data) -> None:
-    try:
-        _, header = next(_records(path, data))
-    except StopIteration:
-        raise UserError(f"{path}: the file is empty; expected a header line") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror} (data.source in params.yaml)") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: line 1: {error}") from None
+def line_numbers(files: list[Path], data: Data, rows: Iterable[int]) -> dict[int, str]:
+    """File and line where each of `rows` (counted from 0 over all files) begins, in words."""
+    wanted = sorted(set(rows), reverse=True)
+    found: dict[int, str] = {}
+    row = 0
+    for file in files:
+        for line, _ in islice(records(file, data), 1, None):
+            if not wanted:
+                return found
+            if row == wanted[-1]:
+                found[wanted.pop()] = f"{file}: line {line}"
+            row += 1
+    return found
+
+
+def _header(lines: Iterator[tuple[int, list[str]]]) -> list[str]:
+    _, header = next(lines)
     header[0] = header[0].removeprefix("\ufeff")
+    return header
+
+
+def _check_header(file: Path, data: Data) -> None:
+    try:
+        header = _header(records(file, data))
+    except StopIteration:
+        raise UserError(f"{file}: the file is empty; expected a header line") from None
+    except LookupError:
+        raise UserError(f"data.encoding: found {data.encoding!r}, which Python has not") from None
+    except (csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
+        raise UserError(_broken(file, data, 1, error)) from None
+    known = {*data.columns, *data.ignore}
     problems = {
         "missing": [name for name in data.columns if name not in header],
-        "not declared": [name for name in header if name not in data.columns],
-        "more than once": sorted({name for name in header if header.count(name) > 1}),
+        "neither in data.columns nor in data.ignore": [n for n in header if n not in known],
+        "more than once": sorted({n for n in header if header.count(n) > 1 and n in data.columns}),
     }
-    if any(problems.values()):
-        found = "; ".join(
-            f"{what}: {', '.join(names)}" for what, names in problems.items() if names
-        )
-        raise UserError(
-            f"{path}: line 1: the header differs from data.columns in params.yaml. {found}"
-        )
+    if not any(problems.values()):
+        return
+    found = "; ".join(f"{what}: {', '.join(n)}" for what, n in problems.items() if n)
+    hint = ""
+    if len(header) == 1 and len(data.columns) > 1:
+        hint = f". The line holds no {data.delimiter!r}; is data.delimiter right?"
+    elif not set(header) & set(data.columns):
+        hint = ". It names no declared column; is the header missing?"
+    raise UserError(f"{file}: line 1: the header is not as declared. {found}{hint}")
 
 
-def _explain(path: Path, data: Data) -> str:
-    """What is wrong with the first few bad lines, one message line each; empty if nothing is."""
+def explain(file: Path, data: Data) -> str:
+    """What is wrong with the first few bad lines, a line of text each; empty if nothing is."""
     mistakes: list[str] = []
+    line = 1
     try:
-        records = _records(path, data)
-        _, header = next(records)
-        header[0] = header[0].removeprefix("\ufeff")
-        for line, cells in records:
+        lines = records(file, data)
+        header = _header(lines)
+        for line, cells in lines:
             if len(cells) != len(header):
                 mistakes.append(
-                    f"{path}: line {line}: found {len(cells)} cells; expected {len(header)}"
+                    f"{file}: line {line}: found {len(cells)} cells; expected {len(header)}"
                 )
             for name, cell in zip(header, cells, strict=False):
-                kind = data.columns[name].kind
-                if cell and not _fits(cell, kind):
+                column = data.columns.get(name)
+                if column and not fits(cell, column):
                     mistakes.append(
-                        f"{path}: line {line}, column {name}: found {cell!r}; "
-                        f"expected {EXPECTED[kind]}"
+                        f"{file}: line {line}, column {name}: found {cell!r}; "
+                        f"expected {EXPECTED[column.kind]}"
                     )
             if len(mistakes) >= MISTAKES_SHOWN:
-                return "\n".join([*mistakes, "there may be more"])
-    except (UnicodeDecodeError, csv.Error) as error:
-        mistakes.append(f"{path}: {error}")
+                return "\n".join([*mistakes[:MISTAKES_SHOWN], "There may be more."])
+    except (csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
+        mistakes.append(_broken(file, data, line, error))
     return "\n".join(mistakes)
 
 
-def _fits(cell: str, kind: str) -> bool:
-    if kind == "real":
-        return NUMBER.fullmatch(cell) is not None
-    if kind == "integer":
-        return WHOLE_NUMBER.fullmatch(cell) is not None and -(2**63) <= int(cell) < 2**63
-    return cell in BOOLEANS
+def _broken(file: Path, data: Data, line: int, error: Exception) -> str:
+    """A file that cannot be read on after `line`, in words."""
+    match error:
+        case UnicodeDecodeError():
+            with _open(file) as content:
+                for number, text in enumerate(content, start=1):
+                    try:
+                        text.decode(data.encoding)
+                    except UnicodeDecodeError as place:
+                        byte = text[place.start]
+                        return (
+                            f"{file}: line {number}: found byte 0x{byte:02x}, which is not "
+                            f"{data.encoding}; set data.encoding, for example to latin-1"
+                        )
+        case csv.Error() if "field larger" in str(error):
+            return (
+                f"{file}: after line {line}: found a cell of more than {MAX_CELL} characters; "
+                "expected shorter ones. Does a quote never close?"
+            )
+        case csv.Error() if "unexpected end" in str(error):
+            return f"{file}: after line {line}: found a quote that never closes"
+        case EOFError() | zlib.error() | gzip.BadGzipFile():
+            return f"{file}: after line {line}: the gzip file is cut off or broken; copy it again"
+    return f"{file}: after line {line}: {error}"
+
+
+def fits(cell: str, column: Column) -> bool:
+    """Whether the text of a cell can be a value of the column, or means missing."""
+    if cell == "" or cell in column.missing_values:
+        return True
+    match column.kind:
+        case "real":
+            return NUMBER.fullmatch(cell) is not None
+        case "integer":
+            return WHOLE_NUMBER.fullmatch(cell) is not None and -(2**63) <= int(cell) < 2**63
+        case "boolean":
+            return cell in BOOLEANS
+    return "\0" not in cell

@@ -13,7 +13,10 @@ from stages.lib.table import is_missing
 
 @dataclass(frozen=True)
 class Summary:
-    """Count, moments and extremes of the values of one column that are not missing."""
+    """Count, moments and extremes of the values of one column that are not missing.
+
+    A category has a count alone.
+    """
 
     count: int = 0
     missing: int = 0
@@ -28,8 +31,8 @@ class Summary:
         gaps = is_missing(values, column)
         present = values.filter(pc.invert(gaps))
         missing = len(values) - len(present)
-        if not len(present):
-            return cls(missing=missing)
+        if not len(present) or column.kind == "category":
+            return cls(count=len(present), missing=missing)
         numbers = present.cast(pa.float64(), safe=False).to_numpy()
         mean = numbers.mean()
         return cls(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -11,20 +12,25 @@ import pyarrow.parquet as pq
 from stages.lib.params import Column, Data
 from stages.lib.stage import UserError
 
-ARROW_TYPES = {"real": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_()}
+ARROW_TYPES = {
+    "real": pa.float64(),
+    "integer": pa.int64(),
+    "boolean": pa.bool_(),
+    "category": pa.string(),
+}
 
 
 def arrow_schema(data: Data) -> pa.Schema:
-    """The declared columns in declared order: real float64, integer int64, boolean bool."""
+    """The declared columns in declared order, each with its Arrow type."""
     return pa.schema([(name, ARROW_TYPES[column.kind]) for name, column in data.columns.items()])
 
 
 def is_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """Where `values` is empty or one of the column's `missing_values`; bool, same length."""
     empty = pc.is_null(values)
-    if not column.missing_values:
+    if not column.markers:
         return empty
-    markers = pa.array(column.missing_values).cast(values.type)
+    markers = pa.array(column.markers).cast(values.type)
     return pc.or_(empty, pc.is_in(values, value_set=markers))
 
 
@@ -73,24 +79,40 @@ def write_part(folder: Path, number: int, part: pa.Table) -> None:
     pq.write_table(part, folder / f"part-{number:05d}.parquet")
 
 
+def input_name(column: str) -> str:
+    """The name of the model's input for a column; Keras allows no slash in names."""
+    return column.replace("/", "_")
+
+
 def feature_arrays(part: pa.Table, data: Data) -> dict[str, np.ndarray]:
-    """The columns that the model reads, each float64, shape (rows, 1), NaN for an empty cell."""
-    return {
-        name: part[name].cast(pa.float64(), safe=False).to_numpy()[:, None]
-        for name in data.features
-    }
+    """The columns as the model reads them, by `input_name`, each of shape (rows,).
+
+    A category is text, "" for an empty cell; all others are float64, NaN for an empty cell.
+    """
+    arrays = {}
+    for name, column in data.features.items():
+        if column.kind == "category":
+            values = pc.fill_null(part[name], "").to_numpy(zero_copy_only=False)
+        else:
+            values = part[name].cast(pa.float64(), safe=False).to_numpy()
+        arrays[input_name(name)] = values
+    return arrays
 
 
 def labels(part: pa.Table, data: Data) -> np.ndarray:
-    """1 where the target is `data.positive`, else 0: float32, shape (rows, 1)."""
-    positive = pa.scalar(data.positive, part[data.target].type)
-    return pc.equal(part[data.target], positive).to_numpy().astype(np.float32)[:, None]
+    """The target, float64, shape (rows, 1): the place in `data.classes`, or the value itself."""
+    target = part[data.target]
+    if data.task != "regression":
+        target = pc.index_in(target, value_set=pa.array(data.classes, target.type))
+    return target.to_numpy().astype(np.float64)[:, None]
 
 
-def feature_matrix(part: pa.Table, data: Data) -> np.ndarray:
-    """The columns that the model reads, float64, shape (rows, columns), NaN where missing."""
-    columns = []
+def feature_frame(part: pa.Table, data: Data) -> pd.DataFrame:
+    """The columns as scikit-learn reads them: float64 or text, empty where a value is missing."""
+    columns = {}
     for name, column in data.features.items():
-        values = pc.if_else(is_missing(part[name], column), None, part[name])
-        columns.append(values.cast(pa.float64(), safe=False).to_numpy())
-    return np.column_stack(columns)
+        present = pc.if_else(is_missing(part[name], column), None, part[name])
+        if column.kind != "category":
+            present = present.cast(pa.float64(), safe=False)
+        columns[name] = present.to_numpy(zero_copy_only=False)
+    return pd.DataFrame(columns)
