@@ -11,7 +11,7 @@ import pandas as pd
 
 from stages.lib.params import Data, load_params
 from stages.lib.stage import run, whole, write_json
-from stages.lib.table import feature_arrays, feature_frame, labels, read_parts
+from stages.lib.table import feature_arrays, labels, read_parts
 
 MAX_POINTS = 1000  # of a plot; more cannot be seen and would fill git
 MAX_BASELINE_ROWS = 200_000  # enough for a linear model, and bounded in time and memory
@@ -49,7 +49,7 @@ def score_baselines(split: Path, data: Data, threshold: float) -> dict[str, Any]
     for part in chain(read_parts(split / "train"), read_parts(split / "validation")):
         part = part[: MAX_BASELINE_ROWS - rows]
         rows += len(part)
-        seen.append(feature_frame(part, data))
+        seen.append(scores.feature_frame(part, data))
         y_seen.append(labels(part, data)[:, 0])
     x, y = pd.concat(seen, ignore_index=True), np.concatenate(y_seen)
     test = list(read_parts(split / "test"))
@@ -57,7 +57,9 @@ def score_baselines(split: Path, data: Data, threshold: float) -> dict[str, Any]
     result = {}
     for name, estimator in scores.baselines(data).items():
         estimator.fit(x, y)
-        guesses = [scores.predict(estimator, feature_frame(part, data), data) for part in test]
+        guesses = [
+            scores.predict(estimator, scores.feature_frame(part, data), data) for part in test
+        ]
         result[name] = scores.score(y_test, np.concatenate(guesses), data, threshold)
     return result
 

@@ -11,7 +11,7 @@ from stages.lib.params import Column, load_params
 from stages.lib.source import read_csv, source_files
 from stages.lib.stage import UserError, run, whole, write_json
 from stages.lib.summary import Summary
-from stages.lib.table import arrow_schema, in_parts, is_missing, write_part
+from stages.lib.table import ahead, arrow_schema, in_parts, is_missing, write_part
 
 MAX_DISTINCT = 10_000  # where counting distinct values stops
 
@@ -62,7 +62,8 @@ def main() -> None:
     files = source_files(data.source, args.folder)
     tables = (table for file in files for table in read_csv(file, data))
     with whole(args.ingested) as folder:
-        for number, part in enumerate(in_parts(tables, arrow_schema(data), data.rows_per_part)):
+        parts = in_parts(tables, arrow_schema(data), data.rows_per_part)
+        for number, part in enumerate(ahead(parts)):
             write_part(folder, number, part)
             rows += len(part)
             if data.task != "regression":

@@ -1,5 +1,6 @@
 """Rows into train, validation and test, exactly as scikit-learn's `train_test_split` draws them."""
 
+import math
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -8,11 +9,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
-from sklearn.model_selection import train_test_split
 
 from stages.lib.params import Split, load_params
 from stages.lib.stage import UserError, run, whole
-from stages.lib.table import count_rows, read_parts, write_part
+from stages.lib.table import ahead, count_rows, read_parts, write_part
 
 PLACE = "__place__"
 
@@ -28,8 +28,19 @@ def draw(rows: int, split: Split, classes: np.ndarray | None = None) -> dict[str
     """
 
     def cut(rows: np.ndarray, size: float) -> list[np.ndarray]:
-        stratify = None if classes is None else classes[rows]
-        return train_test_split(rows, test_size=size, random_state=split.seed, stratify=stratify)
+        if classes is not None:
+            from sklearn.model_selection import train_test_split
+
+            stratify = classes[rows]
+            return train_test_split(
+                rows, test_size=size, random_state=split.seed, stratify=stratify
+            )
+        # What train_test_split does; its import takes longer than to split a million rows.
+        drawn = np.random.RandomState(split.seed).permutation(rows)
+        tests = math.ceil(size * len(rows))
+        if tests >= len(rows):
+            raise ValueError("no row would be left to train with")
+        return [drawn[tests:], drawn[:tests]]
 
     try:
         train, test = cut(np.arange(rows, dtype=np.int32), split.test_size)
@@ -77,10 +88,11 @@ def reorder(
             for writer, start, end in zip(writers, cuts[:-1], cuts[1:], strict=True):
                 if end > start:
                     writer.write_table(rows[start:end])
-    for path in paths:
+    for path, start in zip(paths, [0, *ends], strict=False):
         with pa.memory_map(str(path)) as file:
             rows = pa.ipc.open_file(file).read_all()
-            sorting = np.argsort(rows[PLACE].to_numpy())
+            sorting = np.empty(len(rows), order.dtype)
+            sorting[rows[PLACE].to_numpy() - start] = np.arange(len(rows), dtype=order.dtype)
             yield rows.drop_columns(PLACE).take(sorting)
         path.unlink()
 
@@ -112,7 +124,7 @@ def main() -> None:
         folder.mkdir()
         with TemporaryDirectory(dir=folder) as scratch:
             parts = reorder(read_parts(args.validated), order, ends, Path(scratch))
-            for (name, number), part in zip(files, parts, strict=True):
+            for (name, number), part in zip(files, ahead(parts), strict=True):
                 write_part(folder / name, number, part)
 
 

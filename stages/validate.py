@@ -12,7 +12,7 @@ from stages.lib.checks import Checks, check_table, describe
 from stages.lib.params import load_params
 from stages.lib.source import line_numbers, source_files
 from stages.lib.stage import UserError, run, whole, write_json
-from stages.lib.table import part_paths, read_parts, write_part
+from stages.lib.table import ahead, part_paths, read_parts, write_part
 
 
 def dropped_rows(checks: Checks) -> dict[int, str]:
@@ -54,7 +54,7 @@ def main() -> None:
     params = load_params()
     files = source_files(params.data.source, args.folder)
 
-    rows, checks = check_table(read_parts(args.ingested), params.data, params.validate_)
+    rows, checks = check_table(ahead(read_parts(args.ingested)), params.data, params.validate_)
     report = {
         "rows": rows,
         "failed_checks": sum(check.verdict != "pass" for check in checks.values()),

@@ -107,7 +107,7 @@ def as_frame(part: pa.Table, columns: dict[str, Column]) -> pd.DataFrame:
 def failed_cells(frame: pd.DataFrame, schema: pandera.DataFrameSchema) -> pd.DataFrame:
     """The cells that fail a check: `column`, `check`, `failure_case` and the row's `index`."""
     try:
-        schema.validate(frame, lazy=True)
+        schema.validate(frame, lazy=True, inplace=True)  # or it copies; no check changes a value
     except pandera.errors.SchemaErrors as error:
         return error.failure_cases.replace({"check": {"not_nullable": "missing"}})
     return pd.DataFrame(columns=["column", "check", "failure_case", "index"])
@@ -178,6 +178,8 @@ def check_table(parts: Iterable[pa.Table], data: Data, policies: Validate) -> tu
         for name, leak in leaks.items():
             leak.add(frame[name], frame[data.target])
         for name, values in frame.items():
+            if len(extremes[name]) > 1:
+                continue  # neither empty nor constant, and no more is asked
             present = values.dropna()
             extremes[name] |= {present.min(), present.max()} if len(present) else set()
         if data.task != "regression":

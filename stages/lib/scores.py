@@ -3,6 +3,9 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.stats import binomtest
 from sklearn import metrics
 from sklearn.compose import make_column_transformer
@@ -13,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from stages.lib.params import Data
+from stages.lib.table import is_missing
 
 Scores = dict[str, Any]
 
@@ -112,6 +116,17 @@ def mae_interval(y: np.ndarray, value: np.ndarray) -> tuple[float, float]:
     errors = np.abs(y - value)
     half = 1.959964 * errors.std(ddof=1) / len(errors) ** 0.5 if len(errors) > 1 else 0.0
     return max(float(errors.mean() - half), 0.0), float(errors.mean() + half)
+
+
+def feature_frame(part: pa.Table, data: Data) -> pd.DataFrame:
+    """The columns as scikit-learn reads them: float64 or text, empty where a value is missing."""
+    columns = {}
+    for name, column in data.features.items():
+        present = pc.if_else(is_missing(part[name], column), None, part[name])
+        if column.kind != "category":
+            present = present.cast(pa.float64(), safe=False)
+        columns[name] = present.to_numpy(zero_copy_only=False)
+    return pd.DataFrame(columns)
 
 
 def baselines(data: Data) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from stages.lib.params import Column, Data
 from stages.lib.stage import UserError
 from stages.lib.table import arrow_schema
 
-BLOCK_BYTES = 8 * 2**20
+BLOCK_BYTES = 4 * 2**20
 MAX_CELL = 2**20  # characters; a longer cell is a quote that never closes, or no table
 MISTAKES_SHOWN = 5
 
@@ -125,13 +125,23 @@ def records(file: Path, data: Data) -> Iterator[tuple[int, list[str]]]:
             line = reader.line_num + 1
 
 
+def _first_lines(file: Path, data: Data) -> Iterator[int]:
+    """The line in which each record begins; faster than `records`, for files that are whole."""
+    quoted = False
+    with TextIOWrapper(_open(file), encoding=data.encoding, newline="\n") as text:
+        for number, line in enumerate(text, start=1):
+            if not quoted and line.rstrip("\r\n"):
+                yield number
+            quoted ^= line.count('"') % 2 == 1
+
+
 def line_numbers(files: list[Path], data: Data, rows: Iterable[int]) -> dict[int, str]:
     """File and line where each of `rows` (counted from 0 over all files) begins, in words."""
     wanted = sorted(set(rows), reverse=True)
     found: dict[int, str] = {}
     row = 0
     for file in files:
-        for line, _ in islice(records(file, data), 1, None):
+        for line in islice(_first_lines(file, data), 1, None):
             if not wanted:
                 return found
             if row == wanted[-1]:

@@ -35,11 +35,13 @@ class Summary:
             return cls(count=len(present), missing=missing)
         numbers = present.cast(pa.float64(), safe=False).to_numpy()
         mean = numbers.mean()
+        differences = numbers - mean
+        np.square(differences, out=differences)
         return cls(
             count=len(numbers),
             missing=missing,
             mean=float(mean),
-            squares=float(np.square(numbers - mean).sum()),
+            squares=float(differences.sum()),
             min=float(numbers.min()),
             max=float(numbers.max()),
         )

@@ -1,10 +1,10 @@
 """Tables between stages: folders of Parquet parts with the declared column types."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -27,11 +27,11 @@ def arrow_schema(data: Data) -> pa.Schema:
 
 def is_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """Where `values` is empty or one of the column's `missing_values`; bool, same length."""
-    empty = pc.is_null(values)
-    if not column.markers:
-        return empty
-    markers = pa.array(column.markers).cast(values.type)
-    return pc.or_(empty, pc.is_in(values, value_set=markers))
+    missing = pc.is_null(values)
+    if column.markers:
+        for marker in pa.array(column.markers).cast(values.type):
+            missing = pc.or_kleene(missing, pc.equal(values, marker))
+    return missing
 
 
 def part_paths(folder: Path) -> list[Path]:
@@ -73,6 +73,16 @@ def in_parts(tables: Iterable[pa.Table], schema: pa.Schema, rows: int) -> Iterat
         yield waiting
 
 
+def ahead(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same parts, each made in a second thread while the caller is at the one before it."""
+    making = iter(parts)
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, making, None)
+        while (part := following.result()) is not None:
+            following = thread.submit(next, making, None)
+            yield part
+
+
 def write_part(folder: Path, number: int, part: pa.Table) -> None:
     """Write `part` as the table's part `number` (from 0)."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,14 +115,3 @@ def labels(part: pa.Table, data: Data) -> np.ndarray:
     if data.task != "regression":
         target = pc.index_in(target, value_set=pa.array(data.classes, target.type))
     return target.to_numpy().astype(np.float64)[:, None]
-
-
-def feature_frame(part: pa.Table, data: Data) -> pd.DataFrame:
-    """The columns as scikit-learn reads them: float64 or text, empty where a value is missing."""
-    columns = {}
-    for name, column in data.features.items():
-        present = pc.if_else(is_missing(part[name], column), None, part[name])
-        if column.kind != "category":
-            present = present.cast(pa.float64(), safe=False)
-        columns[name] = present.to_numpy(zero_copy_only=False)
-    return pd.DataFrame(columns)
