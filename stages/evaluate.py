@@ -1,10 +1,12 @@
 """Scores of the model beside its baselines, and the data of the plots."""
 
 import csv
+import json
 from argparse import ArgumentParser
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from stages.lib.params import load_params
 from stages.lib.stage import run, whole, write_json
@@ -29,6 +31,8 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, help="the .keras file to score")
     parser.add_argument("split", type=Path, help="folder of the tables train, validation and test")
+    parser.add_argument("held_out", type=Path, help="folder of the outputs of the folds' members")
+    parser.add_argument("facts", type=Path, help="JSON file on how the training repeats")
     parser.add_argument("metrics", type=Path, help="JSON file for the scores")
     parser.add_argument("plots", type=Path, help="folder for the data of the plots")
     args = parser.parse_args()
@@ -54,6 +58,11 @@ def main() -> None:
     low, high = scores.accuracy_interval(test["accuracy"], int(test["rows"]))
     test |= {"accuracy_low": low, "accuracy_high": high}
 
+    outputs = [pq.read_table(part)["output_0"] for part in sorted(args.held_out.iterdir())]
+    if outputs:
+        held_out = np.concatenate(outputs)
+        result["cross_validation"] = scores.binary_scores(y["train"], held_out, threshold)
+
     # The baselines may learn from all rows that the network saw while it was trained.
     x_seen, y_seen = (np.concatenate([t["train"], t["validation"]]) for t in (raw, y))
     baseline = {}
@@ -77,7 +86,7 @@ def main() -> None:
             actual=y["test"][order].astype(int),
             predicted=(probability["test"] >= threshold)[order].astype(int),
         )
-    write_json(args.metrics, result | {"baseline": baseline})
+    write_json(args.metrics, result | {"baseline": baseline} | json.loads(args.facts.read_text()))
     print(
         f"Accuracy: {test['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%}, majority class "
         f"{baseline['majority']['accuracy']:.2%}, logistic regression "

@@ -41,6 +41,8 @@ with _stderr_shown_on_failure():
     import keras
     import tensorflow as tf
 
+    # Sums are cut by the number of threads: one number everywhere, whatever the machine has.
+    tf.config.threading.set_intra_op_parallelism_threads(4)
     tf.config.list_logical_devices()  # starts the devices, which also write lines
 
 __all__ = ["keras", "tf"]

@@ -132,6 +132,13 @@ class Train(Section):
     batch_size: Count
     class_weight: Literal["balanced"] | dict[int, float] | None = None
     early_stopping: EarlyStopping | None = None
+    ensemble: Count = 1
+    members: Literal["folds", "seeds"] = "folds"
+
+    @property
+    def folds(self) -> int:
+        """Into how many folds the training rows are cut; 1 where they are not."""
+        return self.ensemble if self.members == "folds" else 1
 
 
 class Evaluate(Section):
@@ -151,10 +158,12 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _early_stopping_has_rows(self) -> Self:
-        if self.train.early_stopping and self.split.validation_size == 0:
+        watched = self.split.validation_size > 0 or self.train.folds > 1
+        if self.train.early_stopping and not watched:
             raise ValueError(
                 "train.early_stopping watches the validation rows, but split.validation_size is 0; "
-                "set train.early_stopping to null or split.validation_size above 0"
+                "set train.early_stopping to null, split.validation_size above 0, or "
+                "train.ensemble above 1 with train.members: folds"
             )
         return self
 
