@@ -11,8 +11,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# One instruction set for all x86-64 CPUs with AVX2, and no kernels chosen by CPU.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_max_isa=AVX2"
+# One instruction set for all x86-64 CPUs with AVX2, and no kernels chosen by CPU. Without the
+# fusion emitters the same graph is compiled in two thirds of the time and runs as fast.
+FLAGS = ("--xla_cpu_max_isa=AVX2", "--xla_cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
