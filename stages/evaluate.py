@@ -1,6 +1,7 @@
 """Scores of the model beside its baselines, and the data of the plots."""
 
 import csv
+import json
 from argparse import ArgumentParser
 from itertools import chain
 from pathlib import Path
@@ -94,6 +95,8 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, help="the .keras file to score")
     parser.add_argument("split", type=Path, help="folder of the tables train, validation and test")
+    parser.add_argument("held_out", type=Path, help="folder of the outputs of the folds' members")
+    parser.add_argument("facts", type=Path, help="JSON file on how the training repeats")
     parser.add_argument("metrics", type=Path, help="JSON file for the scores")
     parser.add_argument("plots", type=Path, help="folder for the data of the plots")
     args = parser.parse_args()
@@ -121,11 +124,17 @@ def main() -> None:
     )
     test |= {f"{main_score}_low": low, f"{main_score}_high": high}
 
+    held_out = [np.column_stack(part.columns) for part in read_parts(args.held_out)]
+    if any(map(len, held_out)):
+        folds = np.concatenate(held_out)
+        result["cross_validation"] = scores.score(y["train"], folds, data, threshold)
+
     baseline = score_baselines(args.split, data, threshold)
     with whole(args.plots) as folder:
         folder.mkdir()
         write_plots(folder, y["test"], predicted["test"], data, threshold)
-    write_json(args.metrics, result | {"baseline": baseline})
+    facts = json.loads(args.facts.read_text())
+    write_json(args.metrics, result | {"baseline": baseline} | facts)
 
     shown = "{:.6g}" if data.task == "regression" else "{:.2%}"
     others = ", ".join(

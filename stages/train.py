@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from stages.lib.params import Data, Train, load_params
-from stages.lib.stage import run, whole
-from stages.lib.table import feature_arrays, labels, read_parts
+from stages.lib.stage import run, whole, write_json
+from stages.lib.table import part_paths, read_parts, write_part
 
 
 def sample_weights(y: np.ndarray, train: Train, data: Data) -> np.ndarray:
@@ -43,52 +44,60 @@ def main() -> None:
     parser.add_argument("validation", type=Path, help="folder of Parquet parts to watch")
     parser.add_argument("model", type=Path, help="the .keras file to write")
     parser.add_argument("history", type=Path, help="CSV file for one row an epoch")
+    parser.add_argument("held_out", type=Path, help="folder for what folds' members did not learn")
+    parser.add_argument("facts", type=Path, help="JSON file on how the training repeats")
+    parser.add_argument("state", type=Path, help="folder from which a killed training goes on")
     args = parser.parse_args()
     params = load_params()
     data, train = params.data, params.train
 
-    from stages.lib import loop, network, preparation
+    from stages.lib import ensemble, loop, network, preparation
     from stages.lib.backend import keras
+    from stages.lib.blocks import TableBlocks, all_labels
+    from stages.lib.checkpoint import Checkpoint, identity, remove_checkpoints
     from stages.lib.model_file import write_model
 
-    keras.utils.set_random_seed(train.seed)
     statistics = preparation.learn(partial(read_parts, args.train), data, train)
     inputs, prepared = preparation.prepare(statistics, data, train)
     preparing = keras.Model(inputs, prepared)
+    target = statistics.target
+    weights = sample_weights(all_labels(args.train, data), train, data)
+    rows = TableBlocks(args.train, data, preparing, target, weights)
+    validation = TableBlocks(args.validation, data, preparing, target)
+    width = prepared.shape[-1]
+    outputs = len(data.classes) if data.task == "multiclass" else 1
+    small = loop.small_steps(train.batch_size, (width, *train.units, outputs))
 
-    def prepared_rows(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-        parts = list(read_parts(folder))
-        x = [np.asarray(preparing(feature_arrays(part, data))) for part in parts]
-        y = np.concatenate([labels(part, data) for part in parts])
-        if data.task == "regression":
-            y = (y - statistics.target.shift) / statistics.target.scale
-        return np.concatenate(x), y.astype(np.float32)
+    def untrained(number: int) -> keras.Model:
+        member = train.model_copy(update={"seed": train.seed + number})
+        keras.utils.set_random_seed(member.seed)
+        dense = network.RepeatableDense if small else keras.layers.Dense
+        return network.compiled(network.layers(member, data, dense), width, member, data)
 
-    x, y = prepared_rows(args.train)
-    repeatable = network.layers(train, data, network.RepeatableDense)
-    early_stopping = train.early_stopping
-    history = loop.fit(
-        network.compiled(repeatable, x.shape[1], train, data),
-        loop.Rows(x, y, sample_weights(y, train, data)),
-        prepared_rows(args.validation),
-        batch_size=train.batch_size,
-        epochs=train.epochs,
-        seed=train.seed,
-        callbacks=[keras.callbacks.EarlyStopping(**early_stopping.model_dump())]
-        if early_stopping
-        else [],
+    key = identity(
+        data.model_dump_json() + train.model_dump_json(),
+        [*part_paths(args.train), *part_paths(args.validation)],
+        Path(__file__).parent,
+    )
+    members, held_out = ensemble.fit(
+        *(untrained, rows, validation, train),
+        xla=small,
+        checkpoint=lambda number: Checkpoint(args.state / f"{number}.npz", key),
     )
 
-    outputs = prepared
-    for layer, source in zip(network.layers(train, data), repeatable, strict=True):
-        outputs = layer(outputs)
-        layer.set_weights(source.get_weights())
+    output = ensemble.averaged(prepared, lambda: network.layers(train, data), members)
     if data.task == "regression":
-        target = statistics.target
-        outputs = keras.layers.Rescaling(target.scale, target.shift, name="output-value")(outputs)
-    with whole(args.model) as model_file:
-        write_model(keras.Model(inputs, outputs, name="model"), model_file)
+        output = keras.layers.Rescaling(target.scale, target.shift, name="output-value")(output)
+    with whole(args.held_out) as folder:
+        for number, block in enumerate(held_out or [np.empty((0, outputs))]):
+            values = block * target.scale + target.shift
+            write_part(folder, number, pa.table({f"output_{i}": v for i, v in enumerate(values.T)}))
+    write_json(args.facts, {"repeats": "any_cpu" if small else "same_cpu"})
+    history = ensemble.mean_history(members)
     write_history(args.history, history)
+    with whole(args.model) as model_file:
+        write_model(keras.Model(inputs, output, name="model"), model_file)
+    remove_checkpoints(args.state)
     last = ", ".join(f"{name} {value:.4f}" for name, value in history[-1].items())
     print(f"Trained {len(history)} epochs: {last}")
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from stages.lib import loop, network, preparation
-from stages.lib.backend import keras
+from stages.lib.backend import keras, tf
 from stages.lib.model_file import read_model, write_model
 from stages.lib.params import Column, Data, Train, load_params
 from stages.lib.stage import UserError
@@ -43,6 +43,11 @@ def compiled(train: Train, dense: type[Any] = network.RepeatableDense) -> keras.
     return network.compiled(network.layers(train, DATA, dense), X.shape[1], train, DATA)
 
 
+def block(x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> loop.Rows:
+    weight = np.ones(len(x), np.float32) if weight is None else weight
+    return loop.Rows(*map(tf.constant, (x, y, weight)))
+
+
 def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the loop take the rows in their order, as `fit(shuffle=False)` does."""
 
@@ -66,12 +71,12 @@ def test_one_epoch_gives_the_weights_of_fit(
         return compiled(train, dense)
 
     ours, theirs = model(network.RepeatableDense), model(keras.layers.Dense)
-    rows = loop.Rows(X, Y, sample_weights(Y, train, DATA))
-    options: dict[str, Any] = {"batch_size": 8, "epochs": 1}
-    history = loop.fit(ours, rows, (X, Y), seed=0, callbacks=[], **options)
+    training = loop.Loop(ours, batch_size=8, xla=True)
+    rows = block(X, Y, sample_weights(Y, train, DATA))
+    history = training.fit([rows], [rows], epochs=1, seed=0, callbacks=[])
     fitted = theirs.fit(
         *(X, Y), shuffle=False, class_weight=train.class_weight, verbose=0,
-        validation_data=(X, Y), **options,
+        validation_data=(X, Y), batch_size=8, epochs=1,
     )  # fmt: skip
     for weight, expected in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-6)
@@ -83,10 +88,9 @@ def test_early_stopping_restores_the_best_weights() -> None:
     train = changed(learning_rate=0.1)
     model = compiled(train)
     stop = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
-    rows = loop.Rows(X[:20], Y[:20], np.ones(20, np.float32))
-    history = loop.fit(
-        model, rows, (X[20:], Y[20:]), batch_size=8, epochs=100, seed=0, callbacks=[stop]
-    )
+    training = loop.Loop(model, batch_size=8, xla=True)
+    rows, validation = block(X[:20], Y[:20]), block(X[20:], Y[20:])
+    history = training.fit([rows], [validation], epochs=100, seed=0, callbacks=[stop])
     best = min(logs["val_loss"] for logs in history)
     assert len(history) < 100
     assert history[-4]["val_loss"] == best
@@ -95,10 +99,9 @@ def test_early_stopping_restores_the_best_weights() -> None:
 
 def test_a_loss_that_is_not_finite_stops_with_its_epoch() -> None:
     train = changed(learning_rate=1e30, optimizer="sgd", activation="linear")
-    model = compiled(train)
-    rows = loop.Rows(X, Y, np.ones(len(X), np.float32))
+    training = loop.Loop(compiled(train), batch_size=8, xla=False)
     with pytest.raises(UserError, match=r"epoch 1.*train\.learning_rate"):
-        loop.fit(model, rows, (X, Y), batch_size=8, epochs=3, seed=0, callbacks=[])
+        training.fit([block(X, Y)], [block(X, Y)], epochs=3, seed=0, callbacks=[])
 
 
 def test_balanced_class_weights_give_each_class_the_same_sum() -> None:

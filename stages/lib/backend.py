@@ -11,8 +11,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# One instruction set for all x86-64 CPUs with AVX2, and no kernels chosen by CPU.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_max_isa=AVX2"
+# One instruction set for all x86-64 CPUs with AVX2, and no kernels chosen by CPU. Without the
+# fusion emitters the same graph is compiled in two thirds of the time and runs as fast.
+FLAGS = ("--xla_cpu_max_isa=AVX2", "--xla_cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -41,6 +43,8 @@ with _stderr_shown_on_failure():
     import keras
     import tensorflow as tf
 
+    # Sums are cut by the number of threads: one number everywhere, whatever the machine has.
+    tf.config.threading.set_intra_op_parallelism_threads(4)
     tf.config.list_logical_devices()  # starts the devices, which also write lines
 
 __all__ = ["keras", "tf"]

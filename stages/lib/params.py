@@ -195,6 +195,13 @@ class Train(Section):
     batch_size: Count
     class_weight: Literal["balanced"] | dict[Value, float] | None = None
     early_stopping: EarlyStopping | None = None
+    ensemble: Count = 1
+    members: Literal["folds", "seeds"] = "folds"
+
+    @property
+    def folds(self) -> int:
+        """Into how many folds the training rows are cut; 1 where they are not."""
+        return self.ensemble if self.members == "folds" else 1
 
 
 class Evaluate(Section):
@@ -215,10 +222,12 @@ class Params(Section):
     @model_validator(mode="after")
     def _sections_fit_each_other(self) -> Self:
         train, task = self.train, self.data.task
-        if train.early_stopping and self.split.validation_size == 0:
+        watched = self.split.validation_size > 0 or train.folds > 1
+        if train.early_stopping and not watched:
             raise ValueError(
                 "train.early_stopping watches the validation rows, but split.validation_size is 0; "
-                "set train.early_stopping to null or split.validation_size above 0"
+                "set train.early_stopping to null, split.validation_size above 0, or "
+                "train.ensemble above 1 with train.members: folds"
             )
         if train.loss not in ("auto", *LOSSES[task]):
             raise ValueError(

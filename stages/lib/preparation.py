@@ -80,7 +80,9 @@ def learn(parts: Parts, data: Data, train: Train) -> Statistics:
             fill=0.0,
             shift=summaries[data.target].mean,
             scale=scale(summaries[data.target], "standard"),
-        ),
+        )
+        if data.task == "regression"
+        else Scaling(fill=0.0, shift=0.0, scale=1.0),
     )
 
 

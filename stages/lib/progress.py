@@ -1,0 +1,48 @@
+"""How far a training is: a bar at a terminal, a line now and then in a log."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from stages.lib.backend import keras
+
+LINES = 10  # of a whole training in a log, at most
+SECONDS = 10.0  # between two of them, at least; a short training writes none
+
+
+class Progress(keras.callbacks.Callback):
+    """Shows the epoch, its losses and the time left on stderr.
+
+    Args:
+        epochs: of one member.
+        members: networks that train one after the other, all with this callback.
+    """
+
+    def __init__(self, epochs: int, members: int = 1) -> None:
+        super().__init__()
+        self._epochs, self._total, self._member = epochs, epochs * members, -1
+        self._bar = tqdm(
+            total=self._total, unit="epoch", leave=False, disable=not sys.stderr.isatty()
+        )
+        self._shown, self._lines = time.monotonic(), 0
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._member += 1
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        done = self._member * self._epochs + epoch + 1
+        losses = {name: f"{value:.4f}" for name, value in (logs or {}).items() if "loss" in name}
+        if not self._bar.disable:
+            self._bar.set_postfix(losses, refresh=False)
+            self._bar.update(done - self._bar.n)
+        elif (
+            done * LINES // self._total > self._lines and time.monotonic() - self._shown >= SECONDS
+        ):
+            self._shown, self._lines = time.monotonic(), done * LINES // self._total
+            shown = ", ".join(f"{name} {value}" for name, value in losses.items())
+            print(f"epoch {done} of {self._total}: {shown}", file=sys.stderr, flush=True)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        if (self._member + 1) * self._epochs == self._total:
+            self._bar.close()
