@@ -91,15 +91,14 @@ def targets(costs: dict[str, Cost]) -> dict[str, tuple[float, float]]:
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10**6, 4 * 10**6, 16 * 10**6])
-    parser.add_argument("--repeats", type=int, help="default: 3 up to 4 million rows, then 1")
+    parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
 
     short = 0
     for rows in args.rows:
         with TemporaryDirectory() as scratch:
-            repeats = args.repeats or (3 if rows <= 4 * 10**6 else 1)
-            costs = measure(rows, repeats, Path(scratch))
-        print(f"\n{rows:,} rows, median of {repeats}")
+            costs = measure(rows, args.repeats, Path(scratch))
+        print(f"\n{rows:,} rows, median of {args.repeats}")
         print(f"{'':10}{'rows/s':>12}{'seconds':>10}{'peak MB':>10}{'x ingest':>10}")
         for name, found in costs.items():
             print(

@@ -128,6 +128,8 @@ def main() -> None:
     if any(map(len, held_out)):
         folds = np.concatenate(held_out)
         result["cross_validation"] = scores.score(y["train"], folds, data, threshold)
+        if not len(y["validation"]):  # the folds are what watched the training
+            result["validation"] = result["cross_validation"]
 
     baseline = score_baselines(args.split, data, threshold)
     with whole(args.plots) as folder:

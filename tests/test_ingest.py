@@ -74,11 +74,11 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
     "an open quote": (HEADER + ROW + '1,1,"x,1\n' + ROW, ["after line", "quote that never closes"]),
     "a long open quote": (
         HEADER + '1,1,"x,1\n' + ROW * 200_000,
-        ["after line 1", "more than 1048576 characters", "Does a quote never close?"],
+        ["after line 1", "more than 262144 characters", "Does a quote never close?"],
     ),
     "a cell of 10 MB": (
         HEADER + ROW + f"1,1,{'x' * 10_000_000},1\n",
-        ["after line 2", "more than 1048576 characters"],
+        ["after line 2", "more than 262144 characters"],
     ),
     "Latin-1": ((HEADER + ROW + "1,1,é,1\n").encode("latin-1"), ["line 3", "0xe9", "not utf-8"]),
     "a NUL byte": (HEADER + ROW + "1,1,x\0,1\n", ["line 3, column c", "without NUL bytes"]),

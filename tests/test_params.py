@@ -33,8 +33,8 @@ WRONG = {
         ["data.target", "'outcome'", "Outcome"],
     ),
     "nothing to stop early on": (
-        "validation_size: 0.2",
-        "validation_size: 0",
+        "ensemble: 10",
+        "ensemble: 1",
         ["train.early_stopping", "split.validation_size"],
     ),
     "not YAML": ("target: Outcome", "target: [", ["not valid YAML", "line"]),

@@ -15,12 +15,26 @@ from stages.split import draw, reorder
 
 def test_the_shares_are_those_of_train_test_split(reproduced: Path) -> None:
     table = pd.read_csv(reproduced / "data/raw/diabetes.csv")
-    rest, test = train_test_split(table, test_size=0.33, random_state=9)
-    train, validation = train_test_split(rest, test_size=0.2, random_state=9)
-    for name, expected in {"train": train, "validation": validation, "test": test}.items():
+    train, test = train_test_split(table, test_size=0.33, random_state=9)
+    for name, expected in {"train": train, "validation": train[:0], "test": test}.items():
         rows = pd.read_parquet(reproduced / "data/split" / name)
         np.testing.assert_array_equal(rows, expected)
     assert len(test) == 254
+
+
+@pytest.mark.parametrize("stratify", [False, True])
+def test_validation_rows_are_drawn_from_what_the_test_rows_leave(stratify: bool) -> None:
+    classes = np.random.default_rng(0).integers(0, 3, 103)
+    split = Split(test_size=0.33, validation_size=0.2, seed=9, stratify=stratify)
+    shares = draw(103, split, classes if stratify else None)
+    rest, test = train_test_split(
+        np.arange(103), test_size=0.33, random_state=9, stratify=classes if stratify else None
+    )
+    train, validation = train_test_split(
+        rest, test_size=0.2, random_state=9, stratify=classes[rest] if stratify else None
+    )
+    for name, expected in {"train": train, "validation": validation, "test": test}.items():
+        np.testing.assert_array_equal(shares[name], expected)
 
 
 def test_stratified_shares_keep_the_classes_in_proportion() -> None:

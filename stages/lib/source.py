@@ -19,8 +19,8 @@ from stages.lib.params import Column, Data
 from stages.lib.stage import UserError
 from stages.lib.table import arrow_schema
 
-BLOCK_BYTES = 4 * 2**20
-MAX_CELL = 2**20  # characters; a longer cell is a quote that never closes, or no table
+BLOCK_BYTES = 2 * 2**20  # of which Arrow reads 32 ahead
+MAX_CELL = 2**18  # characters; a longer cell is a quote that never closes, or no table
 MISTAKES_SHOWN = 5
 
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
