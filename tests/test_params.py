@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.lib.params import Activation, Initializer, Optimizer, load_params
+from stages.lib.params import Activation, Initializer, Optimizer, Params, load_params
 from tests.conftest import PROJECT, run
 
 WRONG = {
-    "a misspelt key": ("epochs: 300", "epoch: 5", ["train.epoch", "5", "Did you mean 'epochs'"]),
-    "text for a number": ("epochs: 300", "epochs: many", ["train.epochs", "'many'", "integer"]),
+    "a misspelt key": ("epochs: 100", "epoch: 5", ["train.epoch", "5", "Did you mean 'epochs'"]),
+    "text for a number": ("epochs: 100", "epochs: many", ["train.epochs", "'many'", "integer"]),
     "a negative number": (
         "batch_size: 16",
         "batch_size: -5",
@@ -32,10 +32,10 @@ WRONG = {
         "target: outcome",
         ["data.target", "'outcome'", "Outcome"],
     ),
-    "nothing to stop early on": (
-        "ensemble: 10",
-        "ensemble: 1",
-        ["train.early_stopping", "split.validation_size"],
+    "a loss of another task": (
+        "loss: auto",
+        "loss: huber",
+        ["train.loss", "'huber'", "data.task binary", "binary_crossentropy"],
     ),
     "not YAML": ("target: Outcome", "target: [", ["not valid YAML", "line"]),
 }
@@ -82,6 +82,15 @@ def test_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text.replace("learning_rate: 0.001", "learning_rate: 1e-3"))
     assert load_params(path).train.learning_rate == 0.001
+
+
+def test_early_stopping_needs_rows_to_watch() -> None:
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params["train"] |= {"early_stopping": {"patience": 5}, "ensemble": 1}
+    with pytest.raises(ValueError, match=r"train\.early_stopping.*split\.validation_size is 0"):
+        Params.model_validate(params)
+    params["split"]["validation_size"] = 0.1
+    Params.model_validate(params)
 
 
 def test_every_section_of_the_file_is_a_stage_or_the_data() -> None:

@@ -108,7 +108,7 @@ def test_a_wrong_parameter_fails_through_dvc_without_a_traceback(
         done = run(workspace, "dvc", "exp", "run", "-S", "train.epochs=many")
     else:
         params = workspace / "params.yaml"
-        params.write_text(params.read_text().replace("epochs: 300", "epoch: 5"))
+        params.write_text(params.read_text().replace("epochs: 100", "epoch: 5"))
         done = run(workspace, "dvc", "repro")
     assert done.returncode in (1, 255)
     message = done.stdout + done.stderr
