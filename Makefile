@@ -15,6 +15,18 @@ check: .venv/installed  ## ruff and mypy
 	ruff format --check
 	mypy
 
+check-cpu: .venv/installed  ## train and evaluate here and on an emulated Haswell: the same bytes
+	@if ! command -v qemu-x86_64 > /dev/null; then \
+		echo "not checked: qemu-x86_64 is missing (Debian: apt install qemu-user)"; exit 0; fi; \
+	set -e; dvc repro --quiet split; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	check() { out=$$folder/$$1; shift; \
+		"$$@" $(BIN)/python -m stages.train data/split/train data/split/validation $$out/model.keras \
+			$$out/training.csv $$out/held_out $$out/training.json $$out/state; \
+		"$$@" $(BIN)/python -m stages.evaluate $$out/model.keras data/split $$out/held_out \
+			$$out/training.json $$out/metrics.json $$out/plots; }; \
+	check here env; check emulated qemu-x86_64 -cpu Haswell; \
+	diff -r $$folder/here $$folder/emulated && echo "the same bytes on both"
+
 lock:  ## write requirements.txt anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --fork-strategy fewest \
 		--python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \

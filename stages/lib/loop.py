@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -185,14 +185,9 @@ def read_ahead(blocks: Blocks, order: Sequence[int] | np.ndarray) -> Iterator[Ro
 
 
 # TensorFlow's own control flow, not Python's translated: half the time to trace.
-def _when(condition: tf.Tensor, do: Callable[[], None]) -> None:
+def _when(condition: tf.Tensor, do: Callable[[], Any]) -> None:
     """In a graph: `if condition: do()`."""
-
-    def done() -> int:
-        do()
-        return 0
-
-    tf.cond(condition, done, lambda: 0)
+    tf.cond(condition, lambda: [do()][1:], list)
 
 
 def _in_batches(step: Callable[[tf.Tensor], None], order: tf.Tensor, size: int) -> None:

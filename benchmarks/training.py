@@ -1,0 +1,265 @@
+"""Training beside Keras's `fit` and scikit-learn: time of the whole work, as ratios with targets.
+
+`python -m benchmarks.training` takes about ten minutes; `--repeats 1` less. Each contender runs in
+a process of its own, imports excluded and compiling included. Exits with 1 when a target is missed.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+TABLE = Path(__file__).parents[1] / "data/raw/diabetes.csv"
+ROWS, COLUMNS, PART_ROWS, LARGE_BATCH = 10_000_000, 8, 500_000, 4096
+UNITS = (8, 6)  # of the tutorial's network, in both jobs
+
+
+def small_rows() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """514 rows to train on and 254 to watch, raw: x and y of each, float32."""
+    rows = np.loadtxt(TABLE, delimiter=",", skiprows=1, dtype=np.float32)
+    order = np.random.default_rng(9).permutation(len(rows))
+    train, watched = rows[order[:514]], rows[order[514:]]
+    return train[:, :8], train[:, 8:], watched[:, :8], watched[:, 8:]
+
+
+def write_large(folder: Path) -> None:
+    """Parquet parts of standard normal columns and a class that depends on them, by seed."""
+    rng = np.random.default_rng(0)
+    for number in range(ROWS // PART_ROWS):
+        x = rng.normal(size=(PART_ROWS, COLUMNS))
+        y = (x.sum(axis=1) + rng.normal(size=PART_ROWS) > 0).astype(np.int64)
+        columns = {f"x{i}": column for i, column in enumerate(x.T)} | {"y": y}
+        pq.write_table(pa.table(columns), folder / f"part-{number:05d}.parquet")
+
+
+def large_arrays(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """x and y of each part, float32."""
+    for path in sorted(folder.glob("*.parquet")):
+        part = pq.read_table(path)
+        columns = [part[f"x{i}"].to_numpy() for i in range(COLUMNS)]
+        y = part["y"].to_numpy().astype(np.float32)[:, None]
+        yield np.column_stack(columns).astype(np.float32), y
+
+
+def keras_model(units: tuple[int, ...], **compile_options: Any) -> Any:
+    import keras
+
+    stack = [keras.layers.Dense(n, "relu", kernel_initializer="random_uniform") for n in units]
+    output = keras.layers.Dense(1, "sigmoid", kernel_initializer="random_uniform")
+    model = keras.Sequential([keras.Input((8,)), *stack, output])
+    options = {"optimizer": "adam", "loss": "binary_crossentropy", "metrics": ["accuracy"]}
+    model.compile(**options, **compile_options)
+    return model
+
+
+def our_loop(units: tuple[int, ...], batch_size: int) -> Any:
+    from stages.lib import loop, network
+    from stages.lib.backend import keras
+    from stages.lib.params import load_params
+
+    params = load_params(Path(__file__).parents[1] / "params.yaml")
+    train = params.train.model_copy(
+        update={"units": units, "kernel_initializer": "random_uniform", "l2": 0.0}
+    )
+    small = loop.small_steps(batch_size, (8, *units, 1))
+    dense = network.RepeatableDense if small else keras.layers.Dense
+    model = network.compiled(network.layers(train, params.data, dense), 8, train, params.data)
+    return loop.Loop(model, batch_size=batch_size, xla=small)
+
+
+def small_ours() -> Callable[[], Any]:
+    from stages.lib.backend import tf
+    from stages.lib.loop import Rows
+
+    x, y, x_watched, y_watched = small_rows()
+
+    def work() -> None:
+        train, watched = (
+            Rows(tf.constant(x), tf.constant(y), tf.ones(len(x)))
+            for x, y in ((x, y), (x_watched, y_watched))
+        )
+        our_loop(UNITS, 5).fit([train], [watched], epochs=200, seed=1, callbacks=[])
+
+    from stages.lib import loop, network  # noqa: F401  imports are excluded
+
+    return work
+
+
+def small_fit(**compile_options: Any) -> Callable[[], Any]:
+    import keras  # noqa: F401
+
+    x, y, x_watched, y_watched = small_rows()
+
+    def work() -> None:
+        keras_model(UNITS, **compile_options).fit(
+            x, y, validation_data=(x_watched, y_watched), epochs=200, batch_size=5, verbose=0
+        )
+
+    return work
+
+
+def small_scikit_learn() -> Callable[[], Any]:
+    from sklearn.metrics import log_loss
+    from sklearn.neural_network import MLPClassifier
+
+    x, y, x_watched, y_watched = small_rows()
+
+    def work() -> None:
+        model = MLPClassifier(UNITS, batch_size=5, alpha=0.0, random_state=1)
+        for _ in range(200):
+            model.partial_fit(x, y[:, 0], classes=[0, 1])
+            probability = model.predict_proba(x_watched)
+            log_loss(y_watched[:, 0], probability)
+            np.mean((probability[:, 1] > 0.5) == y_watched[:, 0])
+
+    return work
+
+
+def large_ours(folder: Path) -> Callable[[], Any]:
+    from stages.lib import loop, network  # noqa: F401  imports are excluded
+    from stages.lib.backend import keras
+    from stages.lib.blocks import TableBlocks
+    from stages.lib.params import Column, Data, load_params
+    from stages.lib.preparation import Scaling, Statistics, prepare
+
+    columns = {f"x{i}": Column(kind="real") for i in range(COLUMNS)}
+    columns["y"] = Column(kind="integer", values=(0, 1))
+    data = Data(source="", task="binary", target="y", positive=1, columns=columns)
+    train = load_params(Path(__file__).parents[1] / "params.yaml").train
+    as_it_is = Scaling(fill=0.0, shift=0.0, scale=1.0)
+    statistics = Statistics(dict.fromkeys(data.features, as_it_is), {}, set(), as_it_is)
+
+    def work() -> None:
+        preparing = keras.Model(*prepare(statistics, data, train))
+        rows = TableBlocks(folder, data, preparing, as_it_is)
+        our_loop(UNITS, LARGE_BATCH).fit(rows, [], epochs=1, seed=1, callbacks=[])
+
+    return work
+
+
+def large_fit_files(folder: Path) -> Callable[[], Any]:
+    import tensorflow as tf
+
+    def work() -> None:
+        signature = (tf.TensorSpec((None, COLUMNS)), tf.TensorSpec((None, 1)))
+        parts = tf.data.Dataset.from_generator(
+            lambda: large_arrays(folder), output_signature=signature
+        )
+        rows = parts.unbatch().shuffle(100_000, seed=1).batch(LARGE_BATCH).prefetch(2)
+        keras_model(UNITS).fit(rows, epochs=1, verbose=0)
+
+    return work
+
+
+def large_fit_arrays(folder: Path) -> Callable[[], Any]:
+    import keras  # noqa: F401
+
+    x, y = (np.concatenate(arrays) for arrays in zip(*large_arrays(folder), strict=True))
+
+    def work() -> None:
+        keras_model(UNITS).fit(x, y, epochs=1, batch_size=LARGE_BATCH, verbose=0)
+
+    return work
+
+
+SMALL = {
+    "ours": small_ours,
+    "fit": small_fit,
+    "fit, steps_per_execution": lambda: small_fit(steps_per_execution=103),
+    "scikit-learn": small_scikit_learn,
+}
+LARGE = {
+    "ours, large": large_ours,
+    "fit on tf.data from files": large_fit_files,
+    "fit on arrays": large_fit_arrays,
+}
+
+
+def measured(contender: str, folder: str) -> dict[str, float]:
+    """Seconds and peak memory (GB) of one contender in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.training", "--contender", contender, folder]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run_contender(contender: str, folder: Path) -> None:
+    work = SMALL[contender]() if contender in SMALL else LARGE[contender](folder)
+    start = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(json.dumps({"seconds": seconds, "peak": peak}))
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--contender", help="run only this one, here, and print its numbers")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--job", choices=["small", "large", "both"], default="both")
+    parser.add_argument("folder", nargs="?", help="of the large table; made when left out")
+    args = parser.parse_args()
+    if args.contender:
+        run_contender(args.contender, Path(args.folder))
+        return
+    with TemporaryDirectory() as folder:
+        contenders: list[str] = []
+        if args.job != "large":
+            contenders += SMALL
+        if args.job != "small":
+            contenders += LARGE
+            write_large(Path(folder))
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
+        for _ in range(args.repeats):  # in turn, so that a busy minute meets all of them
+            for name in contenders:
+                runs[name].append(measured(name, folder))
+    seconds = {n: statistics.median(run["seconds"] for run in runs[n]) for n in contenders}
+    for name in contenders:
+        print(f"{name:<28}{seconds[name]:>9.2f} s   peak {runs[name][0]['peak']:.2f} GB")
+    checks: list[tuple[str, float, str, float]] = []
+    if args.job != "large":
+        checks += [
+            ("time of fit / ours", seconds["fit"] / seconds["ours"], "at least", 50),
+            (
+                "time of scikit-learn / ours",
+                seconds["scikit-learn"] / seconds["ours"],
+                "at least",
+                3,
+            ),
+        ]
+    if args.job != "small":
+        ours = seconds["ours, large"]
+        peak = max(run["peak"] for run in runs["ours, large"])
+        checks += [
+            (
+                "rows/s, ours / fit from files",
+                seconds["fit on tf.data from files"] / ours,
+                "at least",
+                10,
+            ),
+            ("rows/s, ours / fit on arrays", seconds["fit on arrays"] / ours, "at least", 3),
+            ("peak memory of ours, GB", peak, "below", 1.5),
+        ]
+    missed = 0
+    print()
+    for name, value, word, target in checks:
+        reached = value >= target if word == "at least" else value < target
+        missed += not reached
+        print(f"{name:<32}{value:>8.2f}   {word} {target}   {'reached' if reached else 'MISSED'}")
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
