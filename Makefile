@@ -27,10 +27,10 @@ check-cpu: .venv/installed  ## train and evaluate here and on an emulated Haswel
 	check here env; check emulated qemu-x86_64 -cpu Haswell; \
 	diff -r $$folder/here $$folder/emulated && echo "the same bytes on both"
 
-lock:  ## write requirements.txt anew from pyproject.toml (needs uv)
+lock:  ## write requirements.txt for pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --fork-strategy fewest \
 		--python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
-		--custom-compile-command "make lock" --upgrade --output-file requirements.txt
+		--custom-compile-command "make lock" --output-file requirements.txt
 
 # Bytecode is compiled here, once: without it TensorFlow starts three times slower.
 .venv/installed: requirements.txt
