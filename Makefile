@@ -23,7 +23,7 @@ check-cpu: .venv/installed  ## train and evaluate here and on an emulated Haswel
 		"$$@" $(BIN)/python -m stages.train data/split/train data/split/validation $$out/model.keras \
 			$$out/training.csv $$out/held_out $$out/training.json $$out/state; \
 		"$$@" $(BIN)/python -m stages.evaluate $$out/model.keras data/split $$out/held_out \
-			$$out/training.json $$out/metrics.json $$out/plots; }; \
+			$$out/training.json $$out/metrics.json $$out/plots $$out/predicted; }; \
 	check here env; check emulated qemu-x86_64 -cpu Haswell; \
 	diff -r $$folder/here $$folder/emulated && echo "the same bytes on both"
 

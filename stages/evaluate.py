@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from stages.lib.params import Data, load_params
 from stages.lib.stage import run, whole, write_json
-from stages.lib.table import feature_arrays, labels, read_parts
+from stages.lib.table import feature_arrays, labels, read_parts, write_part
 
 MAX_POINTS = 1000  # of a plot; more cannot be seen and would fill git
 MAX_BASELINE_ROWS = 200_000  # enough for a linear model, and bounded in time and memory
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("facts", type=Path, help="JSON file on how the training repeats")
     parser.add_argument("metrics", type=Path, help="JSON file for the scores")
     parser.add_argument("plots", type=Path, help="folder for the data of the plots")
+    parser.add_argument("predicted", type=Path, help="folder for what the model says of test rows")
     args = parser.parse_args()
     params = load_params()
     data, threshold = params.data, params.evaluate.threshold
@@ -135,6 +137,9 @@ def main() -> None:
     with whole(args.plots) as folder:
         folder.mkdir()
         write_plots(folder, y["test"], predicted["test"], data, threshold)
+    with whole(args.predicted) as folder:
+        outputs = {f"output_{i}": column for i, column in enumerate(predicted["test"].T)}
+        write_part(folder, 0, pa.table({"actual": y["test"], **outputs}))
     facts = json.loads(args.facts.read_text())
     write_json(args.metrics, result | {"baseline": baseline} | facts)
 
