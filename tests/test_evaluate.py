@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.evaluate import MAX_POINTS, write_points
 from stages.lib.params import Column, Data
+from stages.lib.plots import MAX_POINTS, write_points
 from stages.lib.scores import (
     accuracy_interval,
     baselines,

@@ -1,5 +1,7 @@
 """Scores of predictions with the uncertainty of few rows, and baselines to hold them against."""
 
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from stages.lib.params import Data
-from stages.lib.table import is_missing
+from stages.lib.table import is_missing, labels, read_parts
+
+MAX_BASELINE_ROWS = 200_000  # enough for a linear model, and bounded in time and memory
 
 Scores = dict[str, Any]
 
@@ -156,3 +160,26 @@ def predict(estimator: Any, x: Any, data: Data) -> np.ndarray:
     probabilities = np.zeros((len(x), len(data.classes)))
     probabilities[:, estimator.classes_.astype(int)] = estimator.predict_proba(x)
     return probabilities[:, 1:] if data.task == "binary" else probabilities
+
+
+def score_baselines(split: Path, data: Data, threshold: float) -> dict[str, Any]:
+    """The scores of each baseline on the test rows.
+
+    They learn from the rows that the network saw while it was trained, train and validation, up
+    to `MAX_BASELINE_ROWS` of them (the rows lie shuffled in the parts).
+    """
+    seen, y_seen, rows = [], [], 0
+    for part in chain(read_parts(split / "train"), read_parts(split / "validation")):
+        part = part[: MAX_BASELINE_ROWS - rows]
+        rows += len(part)
+        seen.append(feature_frame(part, data))
+        y_seen.append(labels(part, data)[:, 0])
+    x, y = pd.concat(seen, ignore_index=True), np.concatenate(y_seen)
+    test = list(read_parts(split / "test"))
+    y_test = np.concatenate([labels(part, data)[:, 0] for part in test])
+    result = {}
+    for name, estimator in baselines(data).items():
+        estimator.fit(x, y)
+        guesses = [predict(estimator, feature_frame(part, data), data) for part in test]
+        result[name] = score(y_test, np.concatenate(guesses), data, threshold)
+    return result
