@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from stages.lib.source import line_numbers, read_csv, source_files
 from stages.lib.stage import UserError
 from stages.lib.summary import Summary
 from stages.lib.table import arrow_schema, in_parts
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, run
 
 DATA = Data(
     source="t.csv",
@@ -125,11 +127,29 @@ def test_a_source_that_is_no_file_is_named(tmp_path: Path, pattern: str, message
         source_files(str(tmp_path / pattern), tmp_path / "raw")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_source_without_permission_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").touch(mode=0o000)
-    with pytest.raises(UserError, match=r"t\.csv: Permission denied"):
-        source_files(str(tmp_path / "t.csv"), tmp_path)
+    user = os.geteuid()
+    try:
+        if user == 0:  # root may read every file
+            os.seteuid(65534)
+        with pytest.raises(UserError, match=r"t\.csv: Permission denied"):
+            source_files(str(tmp_path / "t.csv"), tmp_path)
+    finally:
+        os.seteuid(user)
+
+
+def test_a_header_without_rows_ends_the_stage_with_a_message_and_no_output(tmp_path: Path) -> None:
+    header = (PROJECT / "data/raw/diabetes.csv").read_text().splitlines()[0]
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/diabetes.csv").write_text(header + "\n")
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    stage = (sys.executable, "-m", "stages.ingest", "data/raw", "ingested", "profile.json")
+    done = run(tmp_path, *stage, PYTHONPATH=str(PROJECT))
+    assert done.returncode == 1
+    expected = "error: data/raw/diabetes.csv: found a header and no rows; expected some\n"
+    assert done.stderr == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "params.yaml"]
 
 
 def test_a_glob_is_its_files_in_order(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from stages.lib.params import Data, load_params
 from stages.lib.source import read_csv
 from stages.lib.stage import UserError
 from stages.lib.table import arrow_schema, in_parts
-from tests.conftest import PROJECT, must
+from tests.conftest import PROJECT, must, run
 
 COMMANDS = [s["cmd"] for s in yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"].values()]
 
@@ -145,6 +145,40 @@ def test_other_column_order_and_line_ends_give_the_same_outputs(tmp_path: Path) 
 
 def declared(text: str) -> Data:
     return Data.model_validate(yaml.safe_load(text)["data"])
+
+
+def test_rows_that_fail_end_validate_with_lines_or_are_set_aside(tmp_path: Path) -> None:
+    """Under `error` nothing is written that a later stage reads; under `drop` the rest goes on."""
+    frame = mixed("binary")
+    wrong = int((frame["colour"] == "blue, dark").sum())
+    folder = project(tmp_path, frame)
+    params = folder / "params.yaml"
+    text = params.read_text().replace(
+        "colour: {kind: category,", "colour: {kind: category, values: [red, green],"
+    )
+    params.write_text(text)
+    run_stages(folder, last="ingest")
+    ingest, validate = COMMANDS[:2]
+    done = run(folder, *validate.split())
+    assert done.returncode == 1
+    assert f"colour: {wrong} of 600 rows fail values: found blue, dark, blue, dark" in done.stderr
+    assert "data/raw/t.csv: line " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "data/validated").exists()
+    report = json.loads((folder / "metrics/validation.json").read_text())
+    assert report["checks"]["colour.values"] == {"failed_rows": wrong, "verdict": "error"}
+
+    params.write_text(text.replace("  values: error", "  values: drop"))
+    must(folder, *ingest.split())
+    assert f"drop: colour: {wrong} of 600 rows" in must(folder, *validate.split())
+    assert len(pd.read_parquet(folder / "data/validated")) == 600 - wrong
+    rejected = pd.read_parquet(folder / "data/rejected")
+    assert set(rejected["rejected_reason"]) == {"colour: values"}
+    lines = (folder / "data/raw/t.csv").read_text().splitlines()
+    for where, zip_code in zip(rejected["rejected_line"], rejected["zip/code"], strict=True):
+        line = lines[int(where.split("line ")[1]) - 1]
+        assert "blue, dark" in line
+        assert zip_code in line
 
 
 def test_what_infer_schema_writes(tmp_path: Path) -> None:

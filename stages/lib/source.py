@@ -48,10 +48,12 @@ def source_files(pattern: str, folder: Path) -> list[Path]:
                 f"data.source in params.yaml: found {pattern!r}; expected a file in {folder}, the "
                 "folder that dvc.yaml declares"
             )
-        if file.is_dir():
-            raise UserError(f"{file}: found a folder; name its files, for example {file}/*.csv")
         try:
             file.open("rb").close()
+        except IsADirectoryError:
+            raise UserError(
+                f"{file}: found a folder; name its files, for example {file}/*.csv"
+            ) from None
         except OSError as error:
             raise UserError(f"{file}: {error.strerror} (data.source in params.yaml)") from None
     return files
