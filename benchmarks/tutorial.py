@@ -1,0 +1,55 @@
+"""The tutorial's run: its one script in Keras 3, and the same job as parameters of this project.
+
+Jason Brownlee's "first neural network" as "6 steps to create your first deep neural network using
+Keras and Python" tells it: raw columns, one network, the test rows watched in every epoch.
+"""
+
+import sys
+from typing import Any
+
+SEED = 9
+PARAMS: dict[str, Any] = {
+    "imputation": "none",
+    "missing_indicators": False,
+    "normalization": "none",
+    "units": [8, 6],
+    "activation": "relu",
+    "kernel_initializer": "random_uniform",
+    "l2": 0.0,
+    "dropout": 0.0,
+    "optimizer": "adam",
+    "learning_rate": 0.001,
+    "batch_size": 5,
+    "epochs": 200,
+    "early_stopping": None,
+    "ensemble": 1,
+}
+
+
+def main() -> None:
+    import keras
+    import numpy
+    from keras.layers import Dense
+    from sklearn.model_selection import train_test_split
+
+    keras.utils.set_random_seed(SEED)
+    table = numpy.loadtxt(sys.argv[1], delimiter=",", skiprows=1)
+    x, x_test, y, y_test = train_test_split(
+        table[:, :8], table[:, 8], test_size=0.33, random_state=SEED
+    )
+    model = keras.Sequential(
+        [
+            keras.Input((8,)),
+            Dense(8, activation="relu", kernel_initializer="random_uniform"),
+            Dense(6, activation="relu", kernel_initializer="random_uniform"),
+            Dense(1, activation="sigmoid", kernel_initializer="random_uniform"),
+        ]
+    )
+    model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
+    model.fit(x, y, validation_data=(x_test, y_test), epochs=200, batch_size=5)
+    _, accuracy = model.evaluate(x_test, y_test)
+    print(f"Accuracy: {accuracy:.2%}")
+
+
+if __name__ == "__main__":
+    main()
