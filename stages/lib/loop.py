@@ -128,7 +128,7 @@ class Loop:
             UserError: a loss is not finite; the message names the epoch.
         """
         model = self.model
-        _build(model, train[0])
+        self._prepare(train, validation)
         model.stop_training = False
         events = keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs)
         events.on_train_begin()
@@ -157,6 +157,23 @@ class Loop:
         if checkpoint:
             checkpoint.save(model, self.variables, callbacks, history, ended=True)
         return history
+
+    def _prepare(self, train: Blocks, validation: Blocks) -> None:
+        """Make what a graph cannot make, and trace one graph while XLA compiles the other."""
+        if self.model.optimizer.built:
+            return
+        rows = train[0]
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.model.test_step((rows.x[:1], rows.y[:1], rows.weight[:1]))
+        if not len(validation):
+            return
+        first = tf.constant(True)
+        held_out = (*validation[0][:2], tf.constant(_chosen(validation[0])), first)
+        self._test.get_concrete_function(*held_out)
+        with ThreadPoolExecutor(1) as compiler:
+            done = compiler.submit(self._test, *held_out)  # changes metrics only, reset later
+            self._train.get_concrete_function(*rows[:3], tf.constant(_chosen(rows)), first)
+            done.result()
 
     def predict(self, blocks: Blocks) -> list[np.ndarray]:
         """The outputs for the chosen rows of each block: float32, (rows, outputs)."""
@@ -206,13 +223,6 @@ def _in_batches(step: Callable[[tf.Tensor], None], order: tf.Tensor, size: int) 
 
 def _chosen(rows: Rows) -> np.ndarray:
     return np.arange(len(rows.x), dtype=np.int32) if rows.chosen is None else rows.chosen
-
-
-def _build(model: keras.Model, rows: Rows) -> None:
-    """Make the variables of the optimizer and the metrics; a graph cannot make them."""
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
-        model.test_step((rows.x[:1], rows.y[:1], rows.weight[:1]))
 
 
 def _check_finite(history: list[dict[str, float]]) -> None:
