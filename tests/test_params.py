@@ -13,14 +13,14 @@ WRONG = {
     "a misspelt key": ("epochs: 100", "epoch: 5", ["train.epoch", "5", "Did you mean 'epochs'"]),
     "text for a number": ("epochs: 100", "epochs: many", ["train.epochs", "'many'", "integer"]),
     "a negative number": (
-        "batch_size: 16",
+        "batch_size: 32",
         "batch_size: -5",
         ["train.batch_size", "-5", "at least 1"],
     ),
     "an unknown name": (
-        "activation: relu",
-        "activation: rely",
-        ["train.activation", "'rely'", "Did you mean 'relu'", "tanh"],
+        "activation: silu",
+        "activation: silo",
+        ["train.activation", "'silo'", "Did you mean 'silu'", "tanh"],
     ),
     "a share above one": (
         "test_size: 0.33",
@@ -80,7 +80,7 @@ def test_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
     """YAML 1.1 reads 1e-3 as text; people and DVC read it as a number."""
     text = (PROJECT / "params.yaml").read_text()
     path = tmp_path / "params.yaml"
-    path.write_text(text.replace("learning_rate: 0.001", "learning_rate: 1e-3"))
+    path.write_text(text.replace("learning_rate: 0.002", "learning_rate: 1e-3"))
     assert load_params(path).train.learning_rate == 0.001
 
 
