@@ -20,6 +20,9 @@ def test_every_command_runs_and_the_tutorial_gives_its_accuracy(workspace: Path)
         if block == TUTORIAL:
             (accuracy,) = re.findall(r"Accuracy: ([\d.]+)%", output)
             assert 70 <= float(accuracy) <= 76
+        if "load_wine" in block:
+            (line,) = [line for line in output.splitlines() if line.startswith("Accuracy")]
+            assert line in README
         must(workspace, "git", "checkout", ".")
 
 
