@@ -130,13 +130,19 @@ class Repeats:
         self._rows += len(values)
 
     def rows(self) -> np.ndarray:
-        """The rows that repeat an earlier one, ascending."""
+        """The rows that repeat an earlier one, ascending; one of 16 shares of the hashes a time."""
         hashes = np.frombuffer(self._hashes, np.uint64)
-        ordered = np.sort(hashes)  # np.unique would build a hash table and take 30 times as long
-        twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-        suspects = np.flatnonzero(np.isin(hashes, twice)) if len(twice) else NO_ROWS
-        _, first = np.unique(hashes[suspects], return_index=True)
-        return np.delete(suspects, first)
+        share = np.frombuffer(self._hashes, np.uint8)[::8] >> 4
+        repeated = [NO_ROWS]
+        for number in range(16):
+            rows = np.flatnonzero(share == number)
+            ordered = np.sort(hashes[rows])  # np.unique of all would take 30 times as long
+            twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+            if len(twice):
+                suspects = rows[np.isin(hashes[rows], twice)]
+                _, first = np.unique(hashes[suspects], return_index=True)
+                repeated.append(np.delete(suspects, first))
+        return np.sort(np.concatenate(repeated))
 
 
 class Leak:
