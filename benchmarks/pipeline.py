@@ -59,7 +59,7 @@ def turn(scratch: Path) -> dict[str, float]:
     return {
         SCRIPT: seconds(old, *script),
         TUTORIAL: seconds(old, "dvc", "repro"),
-        DEFAULTS: seconds(new, "dvc", "repro", "--force"),
+        DEFAULTS: seconds(new, "dvc", "repro"),
         NOTHING: seconds(new, "dvc", "repro"),
         STATUS: seconds(new, "dvc", "status"),
     }
