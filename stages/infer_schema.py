@@ -1,6 +1,5 @@
 """A first `data` section for params.yaml, written from a look at a CSV table."""
 
-import csv
 import re
 from argparse import ArgumentParser
 from collections import Counter
@@ -12,7 +11,7 @@ from typing import Any
 import yaml
 
 from stages.lib.params import Column, Data, Value
-from stages.lib.source import fits, records
+from stages.lib.source import BROKEN, fits, read_header, records
 from stages.lib.stage import UserError, run, whole
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
@@ -82,11 +81,10 @@ def number_note(counts: Counter[str], present: list[str]) -> str:
     """The range, and a value that may mean missing."""
     values = sorted(map(float, present))
     note = f", {values[0]:g} to {values[-1]:g}"
+    zero_is_alone = min((abs(value) for value in values if value), default=0.0) > 5
     for value in values:
-        rest = [other for other in values if other != value]
-        alone = value == 0 and min(map(abs, rest)) > 5
-        if value in SENTINELS or alone:
-            times = sum(n for text, n in counts.items() if text in present and float(text) == value)
+        if value in SENTINELS or (value == 0 and zero_is_alone):
+            times = sum(counts[text] for text in present if float(text) == value)
             return f"{note}; does {value:g} ({times} rows) mean missing? then missing_values"
     return note
 
@@ -121,8 +119,7 @@ def sample(path: Path, limit: int) -> tuple[dict[str, Any], list[str], list[Coun
     read_as = Data(source=str(path), task="regression", target="a", columns=column, **how)
     try:
         lines = records(path, read_as)
-        _, header = next(lines)
-        header[0] = header[0].removeprefix("\ufeff")
+        header = read_header(lines)
         counts = [Counter[str]() for _ in header]
         rows = 0
         for line, cells in islice(lines, limit):
@@ -135,7 +132,7 @@ def sample(path: Path, limit: int) -> tuple[dict[str, Any], list[str], list[Coun
                 count[cell] += 1
     except StopIteration:
         raise UserError(f"{path}: the file is empty; expected a header line") from None
-    except (csv.Error, UnicodeDecodeError, OSError, EOFError) as error:
+    except BROKEN as error:
         raise UserError(f"{path}: {error}") from None
     return how, header, counts, rows
 

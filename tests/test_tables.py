@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -207,6 +208,19 @@ def test_zeros_far_from_the_rest_are_pointed_out() -> None:
     for column in ("Glucose", "BloodPressure", "BMI"):
         (line,) = [line for line in text.splitlines() if line.strip().startswith(column)]
         assert "does 0 (" in line
+
+
+def test_a_column_of_many_numbers_is_described_at_once(tmp_path: Path) -> None:
+    """In time that grows with the values, not with their square; 0 and 0.0 are one number."""
+    path = tmp_path / "t.csv"
+    values = np.random.default_rng(0).normal(size=50_000)
+    pd.DataFrame({"a": values, "zero": ["0", "0.0"] * 25_000, "y": values}).to_csv(
+        path, index=False
+    )
+    start = time.monotonic()
+    data = declared(section(path, "y", 100_000))
+    assert time.monotonic() - start < 10  # below 1 on an idle machine; the square took minutes
+    assert data.columns["a"].kind == "real"
 
 
 CELLS = st.one_of(

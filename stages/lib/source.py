@@ -22,6 +22,7 @@ from stages.lib.table import arrow_schema
 BLOCK_BYTES = 2 * 2**20  # of which Arrow reads 32 ahead
 MAX_CELL = 2**18  # characters; a longer cell is a quote that never closes, or no table
 MISTAKES_SHOWN = 5
+BROKEN = (csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error)  # what `records` raises
 
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 WHOLE_NUMBER = re.compile(r"\s*-?\d+\s*")
@@ -115,7 +116,7 @@ def records(file: Path, data: Data) -> Iterator[tuple[int, list[str]]]:
     """The records with the line in which each one begins, the header first; slow, for messages.
 
     Raises:
-        csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error: the file is broken.
+        BROKEN: the file cannot be read on.
     """
     csv.field_size_limit(MAX_CELL)
     with TextIOWrapper(_open(file), encoding=data.encoding, newline="") as text:
@@ -152,7 +153,8 @@ def line_numbers(files: list[Path], data: Data, rows: Iterable[int]) -> dict[int
     return found
 
 
-def _header(lines: Iterator[tuple[int, list[str]]]) -> list[str]:
+def read_header(lines: Iterator[tuple[int, list[str]]]) -> list[str]:
+    """The first of the `records`, without a byte order mark."""
     _, header = next(lines)
     header[0] = header[0].removeprefix("\ufeff")
     return header
@@ -160,12 +162,12 @@ def _header(lines: Iterator[tuple[int, list[str]]]) -> list[str]:
 
 def _check_header(file: Path, data: Data) -> None:
     try:
-        header = _header(records(file, data))
+        header = read_header(records(file, data))
     except StopIteration:
         raise UserError(f"{file}: the file is empty; expected a header line") from None
     except LookupError:
         raise UserError(f"data.encoding: found {data.encoding!r}, which Python has not") from None
-    except (csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
+    except BROKEN as error:
         raise UserError(_broken(file, data, 1, error)) from None
     known = {*data.columns, *data.ignore}
     problems = {
@@ -190,7 +192,7 @@ def explain(file: Path, data: Data) -> str:
     line = 1
     try:
         lines = records(file, data)
-        header = _header(lines)
+        header = read_header(lines)
         for line, cells in lines:
             if len(cells) != len(header):
                 mistakes.append(
@@ -205,7 +207,7 @@ def explain(file: Path, data: Data) -> str:
                     )
             if len(mistakes) >= MISTAKES_SHOWN:
                 return "\n".join([*mistakes[:MISTAKES_SHOWN], "There may be more."])
-    except (csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
+    except BROKEN as error:
         mistakes.append(_broken(file, data, line, error))
     return "\n".join(mistakes)
 
