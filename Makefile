@@ -21,7 +21,7 @@ check-cpu: .venv/installed  ## train and evaluate here and on an emulated Haswel
 	set -e; dvc repro --quiet split; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	check() { out=$$folder/$$1; shift; \
 		"$$@" $(BIN)/python -m stages.train data/split/train data/split/validation $$out/model.keras \
-			$$out/training.csv $$out/held_out $$out/training.json $$out/state; \
+			$$out/curves $$out/held_out $$out/training.json $$out/state; \
 		"$$@" $(BIN)/python -m stages.evaluate $$out/model.keras data/split $$out/held_out \
 			$$out/training.json $$out/metrics.json $$out/plots $$out/predicted; }; \
 	check here env; check emulated qemu-x86_64 -cpu Haswell; \

@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentParser
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def main() -> None:
     params = load_params()
     data, threshold = params.data, params.evaluate.threshold
 
-    from stages.lib import plots, scores
+    from stages.lib import importance, plots, scores
     from stages.lib.model_file import predict, read_model
 
     model = read_model(args.model)
@@ -63,9 +64,12 @@ def main() -> None:
             result["validation"] = result["cross_validation"]
 
     baseline = scores.score_baselines(args.split, data, threshold)
+    rises = importance.permutation_importance(
+        partial(predict, model), next(read_parts(args.split / "test")), y["test"], data
+    )
     with whole(args.plots) as folder:
         folder.mkdir()
-        plots.write_plots(folder, y["test"], predicted["test"], data, threshold)
+        plots.write_plots(folder, y["test"], predicted["test"], rises, data, threshold)
     with whole(args.predicted) as folder:
         columns = {f"output_{i}": column for i, column in enumerate(predicted["test"].T)}
         write_part(folder, 0, pa.table({"actual": y["test"], **columns}))

@@ -1,6 +1,6 @@
 """A network fitted to the training rows, saved with its preparation as one Keras model."""
 
-import csv
+import math
 from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from stages.lib.params import Data, Train, load_params
-from stages.lib.stage import run, whole, write_json
+from stages.lib.stage import run, whole, write_json, write_points
 from stages.lib.table import part_paths, read_parts, write_part
 
 
@@ -29,13 +29,19 @@ def sample_weights(y: np.ndarray, train: Train, data: Data) -> np.ndarray:
     return weights[places].astype(np.float32)
 
 
-def write_history(path: Path, history: list[dict[str, float]]) -> None:
-    """One row an epoch, numbers with 6 decimals."""
-    with whole(path) as partial_path, partial_path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["epoch", *history[0]], lineterminator="\n")
-        writer.writeheader()
-        for number, logs in enumerate(history, start=1):
-            writer.writerow({"epoch": number} | {key: f"{v:.6f}" for key, v in logs.items()})
+def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
+    """For each quantity a file of one row an epoch: epoch, train, validation (empty if none).
+
+    A quantity that is not of the task has no row.
+    """
+    for name in ("loss", "accuracy", "mean_absolute_error"):
+        epochs = [logs for logs in history if name in logs]
+        columns = {
+            "epoch": range(1, len(epochs) + 1),
+            "train": [logs[name] for logs in epochs],
+            "validation": [logs.get(f"val_{name}", math.nan) for logs in epochs],
+        }
+        write_points(folder / f"{name}.csv", columns)
 
 
 def main() -> None:
@@ -43,7 +49,7 @@ def main() -> None:
     parser.add_argument("train", type=Path, help="folder of Parquet parts to learn from")
     parser.add_argument("validation", type=Path, help="folder of Parquet parts to watch")
     parser.add_argument("model", type=Path, help="the .keras file to write")
-    parser.add_argument("history", type=Path, help="CSV file for one row an epoch")
+    parser.add_argument("curves", type=Path, help="folder for the learning curves")
     parser.add_argument("held_out", type=Path, help="folder for what folds' members did not learn")
     parser.add_argument("facts", type=Path, help="JSON file on how the training repeats")
     parser.add_argument("state", type=Path, help="folder from which a killed training goes on")
@@ -94,7 +100,8 @@ def main() -> None:
             write_part(folder, number, pa.table({f"output_{i}": v for i, v in enumerate(values.T)}))
     write_json(args.facts, {"repeats": "any_cpu" if small else "same_cpu"})
     history = ensemble.mean_history(members)
-    write_history(args.history, history)
+    with whole(args.curves) as folder:
+        write_curves(folder, history)
     with whole(args.model) as model_file:
         write_model(keras.Model(inputs, output, name="model"), model_file)
     remove_checkpoints(args.state)

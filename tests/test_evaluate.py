@@ -4,21 +4,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from stages.lib.importance import REPEATS, permutation_importance
 from stages.lib.params import Column, Data
-from stages.lib.plots import MAX_POINTS, write_points
+from stages.lib.plots import HEADERS, write_plots
 from stages.lib.scores import (
     accuracy_interval,
     baselines,
     binary_scores,
     mae_interval,
-    multiclass_scores,
     predict,
     regression_scores,
     score,
 )
-from stages.lib.stage import UserError, run, whole, write_json
+from stages.lib.stage import MAX_POINTS, UserError, run, whole, write_json, write_points
 
 
 def data(task: str) -> Data:
@@ -40,7 +41,8 @@ def data(task: str) -> Data:
 
 
 def test_scores_of_four_rows() -> None:
-    scores = binary_scores(np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.5, 0.9]), 0.5)
+    predicted = np.array([[0.1], [0.6], [0.5], [0.9]])
+    scores = score(np.array([0, 0, 1, 1]), predicted, data("binary"), 0.5)
     assert scores["accuracy"] == 0.75
     assert scores["precision"] == pytest.approx(2 / 3)
     assert scores["recall"] == 1
@@ -51,7 +53,7 @@ def test_scores_of_four_rows() -> None:
 
 def test_scores_of_three_classes() -> None:
     probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6]])
-    scores = multiclass_scores(np.array([0, 1, 2, 2]), probabilities)
+    scores = score(np.array([0, 1, 2, 2]), probabilities, data("multiclass"), 0.5)
     assert scores["accuracy"] == 0.75
     assert scores["macro"]["recall"] == pytest.approx((1 + 1 + 0.5) / 3)
     assert scores["weighted"]["recall"] == 0.75
@@ -98,10 +100,40 @@ def test_a_class_that_a_baseline_never_saw_gets_no_probability() -> None:
 
 
 def test_a_plot_keeps_its_ends_and_stays_small(tmp_path: Path) -> None:
-    write_points(tmp_path / "p.csv", x=np.linspace(0, 1, 10**5))
+    write_points(tmp_path / "p.csv", {"x": np.linspace(0, 1, 10**5)})
     lines = (tmp_path / "p.csv").read_text().splitlines()
     assert len(lines) == MAX_POINTS + 1
     assert (lines[1], lines[-1]) == ("0.000000", "1.000000")
+
+
+def test_no_plot_passes_200_kb_and_the_confusion_says_what_it_left_out(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 300_000).astype(float)
+    predicted = rng.random((len(y), 1), dtype=np.float32)
+    write_plots(tmp_path, y, predicted, {"x": rng.random(10)}, data("binary"), 0.5)
+    sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sizes.keys() == HEADERS.keys()
+    assert max(sizes.values()) < 200_000
+    rows = pd.read_csv(tmp_path / "confusion.csv")
+    (step,) = rows["true class"].str.extract(r"1 row of (\d+)")[0].astype(int).unique()
+    assert len(rows) == pytest.approx(len(y) / step, abs=1)
+    positive = rows["predicted class"].mean()
+    assert positive == pytest.approx((predicted >= 0.5).mean(), abs=2 / len(rows))
+
+
+def test_the_column_that_a_model_reads_is_the_important_one() -> None:
+    declared = Data.model_validate(
+        data("regression").model_dump()
+        | {"columns": {name: {"kind": "real"} for name in ("used", "unused", "y")}}
+    )
+    rng = np.random.default_rng(0)
+    rows = pa.table({name: rng.random(200) for name in declared.columns})
+    y = rows["used"].to_numpy()
+    rises = permutation_importance(lambda columns: columns["used"][:, None], rows, y, declared)
+    assert (rises["unused"] == 0).all()
+    # Of two independent draws with the variance of the rows the squared difference is twice it.
+    assert rises["used"].mean() == pytest.approx(2 * y.var(), rel=0.2)
+    assert len(rises["used"]) == REPEATS
 
 
 def test_json_is_sorted_rounded_and_finite(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_wrong_parameter_is_named_before_tensorflow_is_imported(
     done = run(
         tmp_path,
         *("python", "-X", "importtime", "-m", "stages.train"),
-        *("train", "validation", "model.keras", "history.csv", "held_out", "facts.json", "state"),
+        *("train", "validation", "model.keras", "curves", "held_out", "facts.json", "state"),
         PYTHONPATH=str(PROJECT),
     )
     seconds = time.monotonic() - start

@@ -39,24 +39,36 @@ def score(y: np.ndarray, predicted: np.ndarray, data: Data, threshold: float) ->
         return scores
     match data.task:
         case "binary":
-            return scores | binary_scores(y, predicted[:, 0], threshold)
+            scores |= binary_scores(y, predicted[:, 0], threshold)
         case "multiclass":
-            return scores | multiclass_scores(y, predicted)
-    return scores | regression_scores(y, predicted[:, 0])
+            scores |= multiclass_scores(y, predicted)
+        case "regression":
+            scores |= regression_scores(y, predicted[:, 0])
+    return scores | {"loss": loss(y, predicted, data)}
+
+
+def loss(y: np.ndarray, predicted: np.ndarray, data: Data) -> float:
+    """The mean cross-entropy, probabilities kept 1e-7 from 0 as in Keras, or squared error.
+
+    The arguments are those of `score`, of one row at least.
+    """
+    predicted = predicted.astype(np.float64)
+    if data.task == "regression":
+        return float(np.square(predicted[:, 0] - y).mean())
+    if data.task == "binary":
+        predicted = np.column_stack([1 - predicted, predicted])
+    kept = np.clip(predicted, 1e-7, 1)
+    return float(-np.log(kept[np.arange(len(y)), y.astype(int)] / kept.sum(axis=1)).mean())
 
 
 def binary_scores(y: np.ndarray, probability: np.ndarray, threshold: float) -> Scores:
-    """`loss` is the mean cross-entropy, probabilities kept 1e-7 from 0 and 1 as in Keras.
-
-    `roc_auc` and `average_precision` are left out where all rows are of one class.
-    """
+    """`roc_auc` and `average_precision` are left out where all rows are of one class."""
     guess = probability >= threshold
     scores = {
         "accuracy": float(metrics.accuracy_score(y, guess)),
         "precision": float(metrics.precision_score(y, guess, zero_division=0)),
         "recall": float(metrics.recall_score(y, guess, zero_division=0)),
         "f1": float(metrics.f1_score(y, guess, zero_division=0)),
-        "loss": float(metrics.log_loss(y, np.clip(probability, 1e-7, 1 - 1e-7), labels=[0, 1])),
         "brier": float(np.square(probability.astype(np.float64) - y).mean()),
     }
     if 0 < y.sum() < len(y):
@@ -73,12 +85,7 @@ def multiclass_scores(y: np.ndarray, probabilities: np.ndarray) -> Scores:
     """
     guess = probabilities.argmax(axis=1)
     classes = np.arange(probabilities.shape[1])
-    kept = np.clip(probabilities.astype(np.float64), 1e-7, 1)
-    chosen = kept[np.arange(len(y)), y.astype(int)] / kept.sum(axis=1)
-    scores: Scores = {
-        "accuracy": float(metrics.accuracy_score(y, guess)),
-        "loss": float(-np.log(chosen).mean()),
-    }
+    scores: Scores = {"accuracy": float(metrics.accuracy_score(y, guess))}
     for average in ("macro", "weighted"):
         precision, recall, f1, _ = metrics.precision_recall_fscore_support(
             y, guess, labels=classes, average=average, zero_division=0
@@ -91,14 +98,9 @@ def multiclass_scores(y: np.ndarray, probabilities: np.ndarray) -> Scores:
 
 
 def regression_scores(y: np.ndarray, value: np.ndarray) -> Scores:
-    """`mae` and `rmse` in the target's units; `loss` is the mean squared error.
-
-    `r2` is left out where all rows have one value.
-    """
-    squared = float(metrics.mean_squared_error(y, value))
+    """`mae` and `rmse` in the target's units; `r2` is left out where all rows have one value."""
     scores = {
-        "loss": squared,
-        "rmse": squared**0.5,
+        "rmse": float(metrics.root_mean_squared_error(y, value)),
         "mae": float(metrics.mean_absolute_error(y, value)),
     }
     if len(np.unique(y)) > 1:

@@ -1,13 +1,16 @@
 """What every stage does at its edges: report a mistake, write whole outputs, write numbers."""
 
+import csv
 import json
 import math
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+MAX_POINTS = 1000  # of a plot; more cannot be seen and would fill git
 
 
 class UserError(Exception):
@@ -58,6 +61,28 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     text = json.dumps(_rounded(value, ""), indent=2, sort_keys=True, ensure_ascii=False)
     with whole(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
+
+
+def write_points(path: Path, columns: Mapping[str, Any], points: int = MAX_POINTS) -> None:
+    """Write sequences of one length as CSV, numbers with 6 decimals, at most `points` of the rows.
+
+    Of more rows it is the first, the last, and some evenly picked between them. NaN is left empty.
+    """
+    rows = len(next(iter(columns.values())))
+    gaps = max(min(rows, points) - 1, 1)
+    picked = [round(n * (rows - 1) / gaps) for n in range(min(rows, points))]
+    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in picked:
+            values = [column[row] for column in columns.values()]
+            writer.writerow([_as_text(value) for value in values])
+
+
+def _as_text(value: Any) -> str:
+    if not isinstance(value, float):  # which numpy's float64 is
+        return str(value)
+    return "" if math.isnan(value) else f"{value + 0.0:.6f}"
 
 
 def _rounded(value: Any, key: str) -> Any:
