@@ -2,10 +2,13 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: repro test check check-cpu lock
+.PHONY: repro gate test check check-cpu lock
 
 repro: .venv/installed  ## run what changed of the pipeline
 	dvc repro
+
+gate: repro  ## fail when the run misses a limit of evaluate.gate; BASE=main compares with main
+	python -m stages.gate metrics/metrics.json --fail $(if $(BASE),--against $(BASE))
 
 test: check  ## ruff, mypy, then the tests
 	pytest

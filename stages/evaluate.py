@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from stages.lib.params import load_params
+from stages.lib.params import MAIN_SCORE, load_params
 from stages.lib.stage import run, whole, write_json
 from stages.lib.table import feature_arrays, labels, read_parts, write_part
 
@@ -48,7 +48,7 @@ def main() -> None:
         y[name], predicted[name] = (np.concatenate(arrays) for arrays in zip(*outputs, strict=True))
     result = {name: scores.score(y[name], predicted[name], data, threshold) for name in y}
     test = result["test"]
-    main_score = "mae" if data.task == "regression" else "accuracy"
+    main_score = MAIN_SCORE[data.task]
     low, high = (
         scores.mae_interval(y["test"], predicted["test"][:, 0])
         if data.task == "regression"

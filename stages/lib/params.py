@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from stages.lib.stage import UserError
 
@@ -48,6 +56,26 @@ Loss = Literal[
     "auto", "binary_crossentropy", "binary_focal_crossentropy", "huber", "log_cosh",
     "mean_absolute_error", "mean_squared_error", "sparse_categorical_crossentropy",
 ]  # fmt: skip
+
+MAIN_SCORE = {"binary": "accuracy", "multiclass": "accuracy", "regression": "mae"}
+# The scores of each task in the metrics; a test compares them with what evaluate writes.
+SCORES = {
+    "binary": (
+        "accuracy", "average_precision", "brier", "f1", "loss", "precision", "recall", "roc_auc",
+    ),
+    "multiclass": (
+        "accuracy", "loss", "macro.f1", "macro.precision", "macro.recall", "macro.roc_auc",
+        "weighted.f1", "weighted.precision", "weighted.recall",
+    ),
+    "regression": ("loss", "mae", "r2", "rmse"),
+}  # fmt: skip
+LOWER_IS_BETTER = ("brier", "loss", "mae", "rmse")
+SCORED_ROWS = ("test", "cross_validation", "validation", "train")
+BASELINES = {
+    "binary": {"constant": "majority", "linear": "logistic_regression"},
+    "multiclass": {"constant": "majority", "linear": "logistic_regression"},
+    "regression": {"constant": "mean", "linear": "ridge"},
+}
 
 
 class Section(BaseModel):
@@ -204,10 +232,36 @@ class Train(Section):
         return self.ensemble if self.members == "folds" else 1
 
 
+def _by_dotted_key(limits: Any) -> Any:
+    """`{test: {accuracy: 0.7}}` as `{test.accuracy: 0.7}`."""
+    if not isinstance(limits, dict):
+        return limits
+    found: dict[str, Any] = {}
+    for key, value in limits.items():
+        inner = _by_dotted_key(value)
+        found |= (
+            {f"{key}.{k}": v for k, v in inner.items()} if isinstance(inner, dict) else {key: value}
+        )
+    return found
+
+
+Limits = Annotated[dict[str, float], BeforeValidator(_by_dotted_key)]
+
+
+class Gate(Section):
+    """What a run has to hold to be accepted; the limits are by key of the metrics."""
+
+    lowest: Limits = {}
+    highest: Limits = {}
+    worse_than_last: Limits = {}
+    beat_baselines: tuple[Literal["constant", "linear"], ...] = ()
+
+
 class Evaluate(Section):
-    """How probabilities become classes."""
+    """How probabilities become classes, and which scores are good enough."""
 
     threshold: Share = 0.5
+    gate: Gate = Gate()
 
 
 class Params(Section):
@@ -234,6 +288,15 @@ class Params(Section):
                 f"train.loss: found {train.loss!r}, which does not fit data.task {task}. "
                 f"Allowed: auto, {', '.join(LOSSES[task])}"
             )
+        scores = {f"{rows}.{score}" for rows in SCORED_ROWS for score in SCORES[task]}
+        for name in ("lowest", "highest", "worse_than_last"):
+            for key in set(getattr(self.evaluate.gate, name)) - scores:
+                near = difflib.get_close_matches(key, scores, n=1)
+                raise ValueError(
+                    f"evaluate.gate.{name}: found {key!r}, which is no score of data.task {task}."
+                    f"{f' Did you mean {near[0]!r}?' if near else ''} "
+                    f"Allowed: of {', '.join(SCORED_ROWS)} each of {', '.join(SCORES[task])}"
+                )
         if task != "regression":
             weighted = train.class_weight if isinstance(train.class_weight, dict) else {}
             unknown = [value for value in weighted if value not in self.data.classes]

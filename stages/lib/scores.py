@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from stages.lib.params import Data
+from stages.lib.params import BASELINES, Data
 from stages.lib.table import is_missing, labels, read_parts
 
 MAX_BASELINE_ROWS = 200_000  # enough for a linear model, and bounded in time and memory
@@ -147,12 +147,13 @@ def baselines(data: Data) -> dict[str, Any]:
         (make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), numbers),
         (OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=50), categories),
     )
-    if data.task == "regression":
-        return {"mean": DummyRegressor(), "ridge": make_pipeline(columns, Ridge())}
-    return {
-        "majority": DummyClassifier(strategy="prior"),
-        "logistic_regression": make_pipeline(columns, LogisticRegression(max_iter=1000)),
-    }
+    constant, linear = (
+        (DummyRegressor(), Ridge())
+        if data.task == "regression"
+        else (DummyClassifier(strategy="prior"), LogisticRegression(max_iter=1000))
+    )
+    names = BASELINES[data.task]
+    return {names["constant"]: constant, names["linear"]: make_pipeline(columns, linear)}
 
 
 def predict(estimator: Any, x: Any, data: Data) -> np.ndarray:

@@ -1,0 +1,139 @@
+"""Whether a run may be accepted: limits for its scores, its baselines, and the run before it."""
+
+import json
+import operator
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from stages.lib.params import BASELINES, LOWER_IS_BETTER, MAIN_SCORE, Data, Gate
+from stages.lib.stage import UserError
+
+COMPARISONS = {
+    "at least": operator.ge,
+    "at most": operator.le,
+    "above": operator.gt,
+    "below": operator.lt,
+}
+
+
+class Run(NamedTuple):
+    """A committed run; or why there is none to compare with, and no metrics."""
+
+    name: str
+    metrics: dict[str, Any]
+
+
+class Rule(NamedTuple):
+    """What `key` has to be; `limit` is None where the rule has nothing to hold it against."""
+
+    name: str
+    key: str
+    comparison: str
+    limit: float | None
+    source: str = ""
+
+
+def git(*arguments: str) -> str | None:
+    """What git prints; None where it fails."""
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def run_at(rev: str, metrics: Path, params: Path, data: Data) -> Run:
+    """The run that a revision holds, if it predicts the same target.
+
+    Raises:
+        UserError: git knows no such revision.
+    """
+    commit = git("rev-parse", "--quiet", "--verify", "--end-of-options", f"{rev}^{{commit}}")
+    if commit is None:
+        raise UserError(f"{rev}: git knows no such revision here; fetch it, or name another")
+    name = commit[:7]
+    then, scores = (git("show", f"{commit}:./{path}") for path in (params, metrics))
+    if then is None or scores is None:
+        return Run(f"{name} holds no run", {})
+    other = (yaml.safe_load(then) or {}).get("data", {})
+    if (other.get("task"), other.get("target")) != (data.task, data.target):
+        return Run(f"{name} predicts another target: {other.get('target')}", {})
+    return Run(name, json.loads(scores))
+
+
+def run_before(metrics: Path, params: Path, data: Data) -> Run:
+    """The last committed run with other metrics: the same before and after this one's commit."""
+    now = metrics.read_text(encoding="utf-8").strip()
+    log = git("log", "--first-parent", "--format=%H", "--", str(metrics)) or ""
+    for rev in log.split():
+        if git("show", f"{rev}:./{metrics}") not in (None, now):
+            return run_at(rev, metrics, params, data)
+    return Run("no earlier run is committed here", {})
+
+
+def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers of nested metrics by dotted key, as `dvc metrics diff` names them."""
+    found: dict[str, float] = {}
+    for key, value in metrics.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        elif isinstance(value, int | float):
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def rules(scores: dict[str, float], last: Run, gate: Gate, data: Data) -> list[Rule]:
+    """Every rule of the gate; `scores` are those of this run, by dotted key."""
+    before = flat(last.metrics)
+    found = [Rule("lowest", key, "at least", limit) for key, limit in gate.lowest.items()]
+    found += [Rule("highest", key, "at most", limit) for key, limit in gate.highest.items()]
+    for key, allowed in gate.worse_than_last.items():
+        lower = key.split(".")[-1] in LOWER_IS_BETTER
+        limit = round(before[key] + (allowed if lower else -allowed), 6) if key in before else None
+        source = (
+            f"{allowed:g} worse than {before[key]:g} of {last.name}"
+            if limit is not None
+            else last.name
+        )
+        found.append(
+            Rule("worse_than_last", key, "at most" if lower else "at least", limit, source)
+        )
+    score = MAIN_SCORE[data.task]
+    for kind in gate.beat_baselines:
+        name = BASELINES[data.task][kind]
+        limit = scores.get(f"baseline.{name}.{score}")
+        comparison = "below" if score in LOWER_IS_BETTER else "above"
+        found.append(Rule("beat_baselines", f"test.{score}", comparison, limit, name))
+    return found
+
+
+def judge(metrics: dict[str, Any], last: Run, gate: Gate, data: Data) -> dict[str, Any]:
+    """The `verdict` (pass or fail) and the `checks`: each rule, its own verdict, and the reason.
+
+    A score that the run has not fails its rule. A rule that needs an earlier run is `skipped`
+    where there is none.
+    """
+    scores = flat(metrics)
+    checks = []
+    for rule in rules(scores, last, gate, data):
+        value = scores.get(rule.key)
+        source = f" ({rule.source})" if rule.source else ""
+        if value is None:
+            verdict, reason = "fail", f"{rule.key} is not among the scores of this run"
+        elif rule.limit is None:
+            verdict, reason = "skipped", f"nothing to compare {rule.key} with{source}"
+        else:
+            passed = COMPARISONS[rule.comparison](value, rule.limit)
+            verdict = "pass" if passed else "fail"
+            reason = f"{rule.key} is {value:g}; needed {rule.comparison} {rule.limit:g}{source}"
+        checks.append(
+            {
+                "rule": f"{rule.name} {rule.key}",
+                "found": value,
+                "allowed": rule.limit,
+                "verdict": verdict,
+                "reason": reason,
+            }
+        )
+    passed = all(check["verdict"] != "fail" for check in checks)
+    return {"verdict": "pass" if passed else "fail", "checks": checks}
