@@ -104,5 +104,5 @@ def wait_for_queue(folder: Path) -> int:
     while re.search("Queued|Running", status := must(folder, "dvc", "queue", "status")):
         assert time.monotonic() < deadline, status
         most = max(most, status.count("Running"))
-        time.sleep(0.5)
+        time.sleep(1)
     return most
