@@ -1,11 +1,17 @@
 """A copy of the project in a folder of its own, its pipeline run once, for the tests to share."""
 
+import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 
@@ -24,16 +30,23 @@ Runner = Callable[..., Run]
 
 
 def run(folder: Path, *command: str, **environment: str) -> Run:
-    """Run a command in `folder`; its output comes back whatever its exit code."""
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=ENVIRONMENT | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    """Run a command in `folder`; its output comes back whatever its exit code.
+
+    Through files, since what the command leaves in the background would hold a pipe open.
+    """
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        code = subprocess.run(
+            command,
+            cwd=folder,
+            env=ENVIRONMENT | environment,
+            stdout=out,
+            stderr=err,
+            timeout=300,
+            check=False,
+        ).returncode
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(command, code, out.read(), err.read())
 
 
 def must(folder: Path, *command: str, **environment: str) -> str:
@@ -70,8 +83,26 @@ def reproduced(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workspace(reproduced: Path, tmp_path: Path) -> Path:
-    """A copy of the clone with its cache, for tests that change something."""
+def workspace(reproduced: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the clone with its cache, for tests that change something.
+
+    The workers that `dvc queue start` left in the background end with the test.
+    """
     folder = tmp_path / "workspace"
     shutil.copytree(reproduced, folder, symlinks=True)
-    return folder
+    yield folder
+    for file in (folder / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.json"):
+        worker = json.loads(file.read_text())
+        if worker["returncode"] is None:  # a group of its own: the worker and what it runs
+            with suppress(ProcessLookupError):
+                os.killpg(os.getpgid(worker["pid"]), signal.SIGKILL)
+
+
+def wait_for_queue(folder: Path) -> int:
+    """Wait until each queued experiment has succeeded or failed; the most seen to run at once."""
+    deadline, most = time.monotonic() + 240, 0
+    while re.search("Queued|Running", status := must(folder, "dvc", "queue", "status")):
+        assert time.monotonic() < deadline, status
+        most = max(most, status.count("Running"))
+        time.sleep(1)
+    return most

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.conftest import PROJECT, must
+from tests.conftest import PROJECT, must, wait_for_queue
 
 README = (PROJECT / "README.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -23,6 +23,14 @@ def test_every_command_runs_and_the_tutorial_gives_its_accuracy(workspace: Path)
         if "load_wine" in block:
             (line,) = [line for line in output.splitlines() if line.startswith("Accuracy")]
             assert line in README
+        if "queue start" in block:
+            wait_for_queue(workspace)
+        if "exp show" in block:
+            rows = re.findall(r"\[units-\d\].*\d", output)
+            assert len(rows) == 2
+            assert all(row in README for row in rows)
+        if "dvc push" in block:
+            assert output.splitlines()[-1] in README
         must(workspace, "git", "checkout", ".")
 
 
