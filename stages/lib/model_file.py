@@ -60,14 +60,16 @@ def read_model(path: Path) -> keras.Model:
 
 def check_model(model: keras.Model, path: Path, data: Data) -> None:
     """Raises `UserError` where the model at `path` is not one for the declared columns."""
-    expected = {input_name(name): INPUT_TYPES[c.kind] for name, c in data.features.items()}
-    found = {tensor.name: tensor.dtype for tensor in model.inputs}
+    expected = {(input_name(name), INPUT_TYPES[c.kind]) for name, c in data.features.items()}
+    found = {(tensor.name, tensor.dtype) for tensor in model.inputs}
+    wrong = [f"input {name}" for name in sorted(dict(expected ^ found))]
     outputs = len(data.classes) if data.task == "multiclass" else 1
-    if (found, model.output_shape[-1]) != (expected, outputs):
+    if model.output_shape[-1] != outputs:
+        wrong.append(f"{model.output_shape[-1]} outputs for {outputs}")
+    if wrong:
         raise UserError(
-            f"{path}: found a model with the inputs {', '.join(found)} and "
-            f"{model.output_shape[-1]} outputs; expected by data in params.yaml: "
-            f"{', '.join(expected)} and {outputs} outputs; run `dvc repro` to train it"
+            f"{path}: the model was trained for other columns than data in params.yaml declares: "
+            f"{', '.join(wrong)}; run `dvc repro` to train one for these"
         )
 
 
