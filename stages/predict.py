@@ -79,10 +79,16 @@ def set_aside(texts: pa.Table, failures: list[Failure], places: dict[int, str]) 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("rows", nargs="?", type=Path, default=Path("-"), help=".csv, .csv.gz, .parquet; or stdin")
+    add(
+        "rows",
+        nargs="?",
+        type=Path,
+        default=Path("-"),
+        help="a .csv, .csv.gz or .parquet; else stdin",
+    )
     add("--model", type=Path, required=True, help="the .keras file")
-    add("-o", "--output", type=Path, help=".csv, .csv.gz or .parquet; or stdout")
-    add("--rejects", type=Path, help="file for rows that fail a check; without it they end the run")
+    add("-o", "--output", type=Path, help="a .csv, .csv.gz or .parquet; else stdout")
+    add("--rejects", type=Path, help="such a file for rows that fail; else they end the run")
     args = parser.parse_args()
     params = load_params()
     data = params.data

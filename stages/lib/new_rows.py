@@ -75,12 +75,15 @@ def column_names(file: Path, data: Data) -> list[str]:
     if file.suffix != ".parquet":
         return source.check_header(file, data, data.features, optional)
     try:
-        names: list[str] = pq.read_schema(file).names
+        schema = pq.read_schema(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{file}: not a Parquet file that can be read: {error}") from None
-    if found := source.misfits(names, data, data.features, optional):
+    if found := source.misfits(schema.names, data, data.features, optional):
         raise UserError(f"{file}: the columns are not as declared. {found}")
-    return names
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        if pa.types.is_nested(kind):
+            raise UserError(f"{file}: column {name}: found {kind}; expected numbers or texts")
+    return list(schema.names)
 
 
 def row_places(file: Path, data: Data) -> Callable[[int], str]:
