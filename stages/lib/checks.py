@@ -77,8 +77,8 @@ def checks_of(data: Data, policies: Validate) -> Checks:
     return checks
 
 
-def pandera_schema(data: Data) -> pandera.DataFrameSchema:
-    """The declared columns for pandera; the `error` of a pandera check is the name of ours."""
+def pandera_schema(columns: dict[str, Column]) -> pandera.DataFrameSchema:
+    """Declared columns for pandera; the `error` of a pandera check is the name of ours."""
 
     def checks(column: Column) -> list[pandera.Check]:
         return [
@@ -90,7 +90,7 @@ def pandera_schema(data: Data) -> pandera.DataFrameSchema:
     return pandera.DataFrameSchema(
         {
             name: pandera.Column(checks=checks(column), nullable=column.nullable)
-            for name, column in data.columns.items()
+            for name, column in columns.items()
         }
     )
 
@@ -173,7 +173,7 @@ class Leak:
 def check_table(parts: Iterable[pa.Table], data: Data, policies: Validate) -> tuple[int, Checks]:
     """All checks over all parts: the number of rows, and what each check found."""
     checks = checks_of(data, policies)
-    schema = pandera_schema(data)
+    schema = pandera_schema(data.columns)
     repeats = {name: Repeats() for name, check in checks if check in ("unique", "duplicate_rows")}
     leaks = {name: Leak(data.task) for name in data.features}
     extremes: dict[str, set[Any]] = {name: set() for name in data.columns}

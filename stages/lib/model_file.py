@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from stages.lib.backend import keras
+from stages.lib.params import Data
 from stages.lib.stage import UserError
+from stages.lib.table import INPUT_TYPES, input_name
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
+BATCH_ROWS = 8192
 
 
 def write_model(model: keras.Model, path: Path) -> None:
@@ -55,11 +58,31 @@ def read_model(path: Path) -> keras.Model:
         raise UserError(f"{path}: not a model that Keras can load in safe mode: {error}") from None
 
 
-def predict(
-    model: keras.Model, columns: dict[str, np.ndarray], batch_size: int = 8192
-) -> np.ndarray:
-    """The model's output for raw columns of shape (rows,) each: float32, (rows, outputs)."""
+def check_model(model: keras.Model, path: Path, data: Data) -> None:
+    """Raises `UserError` where the model at `path` is not one for the declared columns."""
+    expected = {(input_name(name), INPUT_TYPES[c.kind]) for name, c in data.features.items()}
+    found = {(tensor.name, tensor.dtype) for tensor in model.inputs}
+    wrong = [f"input {name}" for name in sorted(dict(expected ^ found))]
+    outputs = len(data.classes) if data.task == "multiclass" else 1
+    if model.output_shape[-1] != outputs:
+        wrong.append(f"{model.output_shape[-1]} outputs for {outputs}")
+    if wrong:
+        raise UserError(
+            f"{path}: the model was trained for other columns than data in params.yaml declares: "
+            f"{', '.join(wrong)}; run `dvc repro` to train one for these"
+        )
+
+
+def predict(model: keras.Model, columns: dict[str, np.ndarray]) -> np.ndarray:
+    """The model's output for raw columns of shape (rows,) each: float32, (rows, outputs).
+
+    All batches have one size, the last one filled up, so that how numbers are rounded does not
+    depend on how many rows there are.
+    """
     rows = len(next(iter(columns.values())))
-    if not rows:
-        return np.empty((0, *model.output_shape[1:]), dtype=np.float32)
-    return model.predict(columns, batch_size=8192, verbose=0)
+    outputs = np.empty((rows, *model.output_shape[1:]), np.float32)
+    for start in range(0, rows, BATCH_ROWS):
+        taken = np.minimum(np.arange(start, start + BATCH_ROWS), rows - 1)
+        batch = {name: values[taken] for name, values in columns.items()}
+        outputs[start : start + BATCH_ROWS] = model.predict_on_batch(batch)[: rows - start]
+    return outputs

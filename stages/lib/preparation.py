@@ -12,10 +12,9 @@ from stages.lib.backend import keras
 from stages.lib.params import Column, Data, Train
 from stages.lib.stage import UserError
 from stages.lib.summary import Summary
-from stages.lib.table import input_name, is_missing
+from stages.lib.table import INPUT_TYPES, input_name, is_missing
 
 Parts = Callable[[], Iterable[pa.Table]]
-INPUT_TYPES = {"real": "float64", "integer": "float64", "boolean": "float64", "category": "string"}
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ import glob
 import gzip
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -69,30 +70,61 @@ def read_csv(file: Path, data: Data) -> Iterator[pa.Table]:
     Raises:
         UserError: the file cannot be read as declared; the message names lines and columns.
     """
-    _check_header(file, data)
+    check_header(file, data, data.columns)
     schema = arrow_schema(data)
-    texts = {
-        str(value)
-        for column in data.columns.values()
-        if column.kind != "category"
-        for value in column.missing_values
-        if isinstance(value, str)
-    }
+    converted = pa_csv.ConvertOptions(
+        column_types=schema,
+        include_columns=schema.names,
+        null_values=["", *missing_texts(data)],
+    )
+    with _explained(file, data, data.columns), _open_csv(file, data, converted) as reader:
+        for batch in reader:
+            yield pa.table([_checked(values) for values in batch.columns], schema=schema)
+
+
+def read_texts(file: Path, data: Data, names: list[str]) -> Iterator[pa.Table]:
+    """The file's rows as tables of the columns `names`, each cell the text that it is.
+
+    Raises:
+        UserError: the file is broken as CSV; the message names lines.
+    """
+    texts = pa_csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()), include_columns=names
+    )
+    with _explained(file, data, {}), _open_csv(file, data, texts) as reader:
+        for batch in reader:
+            yield pa.Table.from_batches([batch])
+
+
+def _open_csv(file: Path, data: Data, converted: pa_csv.ConvertOptions) -> Any:
+    return pa_csv.open_csv(
+        pa.input_stream(file),
+        pa_csv.ReadOptions(block_size=BLOCK_BYTES, encoding=data.encoding),
+        pa_csv.ParseOptions(delimiter=data.delimiter, newlines_in_values=True),
+        converted,
+    )
+
+
+@contextmanager
+def _explained(file: Path, data: Data, columns: Mapping[str, Column]) -> Iterator[None]:
+    """Arrow's errors in our words; those of cells are looked for in `columns`."""
     try:
-        with pa_csv.open_csv(
-            pa.input_stream(file),
-            pa_csv.ReadOptions(block_size=BLOCK_BYTES, encoding=data.encoding),
-            pa_csv.ParseOptions(delimiter=data.delimiter, newlines_in_values=True),
-            pa_csv.ConvertOptions(
-                column_types=schema,
-                include_columns=schema.names,
-                null_values=["", *sorted(texts)],
-            ),
-        ) as reader:
-            for batch in reader:
-                yield pa.table([_checked(values) for values in batch.columns], schema=schema)
+        yield
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise UserError(explain(file, data) or f"{file}: {error}") from None
+        raise UserError(explain(file, data, columns) or f"{file}: {error}") from None
+
+
+def missing_texts(data: Data) -> list[str]:
+    """The texts that mean missing in every column that is not a category, sorted."""
+    return sorted(
+        {
+            value
+            for column in data.columns.values()
+            if column.kind != "category"
+            for value in column.missing_values
+            if isinstance(value, str)
+        }
+    )
 
 
 def _checked(values: pa.Array) -> pa.Array:
@@ -128,7 +160,7 @@ def records(file: Path, data: Data) -> Iterator[tuple[int, list[str]]]:
             line = reader.line_num + 1
 
 
-def _first_lines(file: Path, data: Data) -> Iterator[int]:
+def first_lines(file: Path, data: Data) -> Iterator[int]:
     """The line in which each record begins; faster than `records`, for files that are whole."""
     quoted = False
     with TextIOWrapper(_open(file), encoding=data.encoding, newline="\n") as text:
@@ -144,7 +176,7 @@ def line_numbers(files: list[Path], data: Data, rows: Iterable[int]) -> dict[int
     found: dict[int, str] = {}
     row = 0
     for file in files:
-        for line in islice(_first_lines(file, data), 1, None):
+        for line in islice(first_lines(file, data), 1, None):
             if not wanted:
                 return found
             if row == wanted[-1]:
@@ -160,7 +192,14 @@ def read_header(lines: Iterator[tuple[int, list[str]]]) -> list[str]:
     return header
 
 
-def _check_header(file: Path, data: Data) -> None:
+def check_header(
+    file: Path, data: Data, needed: Iterable[str], optional: Iterable[str] = ()
+) -> list[str]:
+    """The names in the file's first line, which are as `misfits` wants them.
+
+    Raises:
+        UserError: they are not, or there is no line that can be read.
+    """
     try:
         header = read_header(records(file, data))
     except StopIteration:
@@ -169,15 +208,9 @@ def _check_header(file: Path, data: Data) -> None:
         raise UserError(f"data.encoding: found {data.encoding!r}, which Python has not") from None
     except BROKEN as error:
         raise UserError(_broken(file, data, 1, error)) from None
-    known = {*data.columns, *data.ignore}
-    problems = {
-        "missing": [name for name in data.columns if name not in header],
-        "neither in data.columns nor in data.ignore": [n for n in header if n not in known],
-        "more than once": sorted({n for n in header if header.count(n) > 1 and n in data.columns}),
-    }
-    if not any(problems.values()):
-        return
-    found = "; ".join(f"{what}: {', '.join(n)}" for what, n in problems.items() if n)
+    found = misfits(header, data, needed, optional)
+    if not found:
+        return header
     hint = ""
     if len(header) == 1 and len(data.columns) > 1:
         hint = f". The line holds no {data.delimiter!r}; is data.delimiter right?"
@@ -186,8 +219,27 @@ def _check_header(file: Path, data: Data) -> None:
     raise UserError(f"{file}: line 1: the header is not as declared. {found}{hint}")
 
 
-def explain(file: Path, data: Data) -> str:
-    """What is wrong with the first few bad lines, a line of text each; empty if nothing is."""
+def misfits(
+    names: list[str], data: Data, needed: Iterable[str], optional: Iterable[str] = ()
+) -> str:
+    """How the names of a file's columns differ from the declared ones, in words; empty if not.
+
+    Each of `needed` has to be there once, each of `optional` at most once.
+    """
+    known, once = {*data.columns, *data.ignore}, {*needed, *optional}
+    problems = {
+        "missing": [name for name in needed if name not in names],
+        "neither in data.columns nor in data.ignore": [n for n in names if n not in known],
+        "more than once": sorted({n for n in names if names.count(n) > 1 and n in once}),
+    }
+    return "; ".join(f"{what}: {', '.join(n)}" for what, n in problems.items() if n)
+
+
+def explain(file: Path, data: Data, columns: Mapping[str, Column]) -> str:
+    """What is wrong with the first few bad lines, a line of text each; empty if nothing is.
+
+    The cells of `columns` are checked, and the number of cells of every line.
+    """
     mistakes: list[str] = []
     line = 1
     try:
@@ -199,7 +251,7 @@ def explain(file: Path, data: Data) -> str:
                     f"{file}: line {line}: found {len(cells)} cells; expected {len(header)}"
                 )
             for name, cell in zip(header, cells, strict=False):
-                column = data.columns.get(name)
+                column = columns.get(name)
                 if column and not fits(cell, column):
                     mistakes.append(
                         f"{file}: line {line}, column {name}: found {cell!r}; "

@@ -18,6 +18,7 @@ ARROW_TYPES = {
     "boolean": pa.bool_(),
     "category": pa.string(),
 }
+INPUT_TYPES = {"real": "float64", "integer": "float64", "boolean": "float64", "category": "string"}
 
 
 def arrow_schema(data: Data) -> pa.Schema:
