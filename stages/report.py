@@ -1,0 +1,145 @@
+"""One HTML page on a run: the verdict, scores, plots, data, network and model card."""
+
+import re
+import tomllib
+from argparse import ArgumentParser, Namespace
+from hashlib import md5
+from pathlib import Path
+
+from dvc.repo import Repo
+
+from stages.lib import page
+from stages.lib.revisions import (
+    WORKSPACE,
+    Revision,
+    commit_of,
+    hashes_of,
+    is_changed,
+    last_change,
+    load_at,
+    open_repo,
+    plot_specs,
+    read_at,
+    resolve,
+)
+from stages.lib.stage import UserError, run, whole
+
+
+def choose(repo: Repo, names: list[str], results: list[str]) -> tuple[list[Revision], str]:
+    """The revision that the page is about, the one to compare it with if any, and why that one.
+
+    Args:
+        names: none, the other revision, or the other one and the one that the page is about, in
+            the order of `dvc metrics diff`.
+        results: the files that differ where a run does; the scores first.
+    """
+    if len(names) > 2:
+        raise UserError(f"--rev: found {len(names)} revisions; expected one or two")
+    this = resolve(repo, names[1] if len(names) == 2 else WORKSPACE)
+    if names:
+        other = resolve(repo, names[0])
+        if other == this:
+            return [this], "Both revisions are the same one, so there is nothing to compare."
+        return [this, other], ""
+    if is_changed(repo, results):
+        if commit_of(repo, this) is None:
+            return [this], "There is no commit yet to compare with."
+        return [this, resolve(repo, "HEAD")], ""
+    before = last_change(repo, results[0], skip=1)
+    why = "The workspace has the results of the last commit"
+    if not before:
+        return [this], f"{why}, and git knows no other results to compare with."
+    return [this, resolve(repo, before)], f"{why}, so it is compared with the results before them."
+
+
+def read_run(repo: Repo, revision: Revision, paths: Namespace) -> page.Run:
+    """What a revision's files say."""
+    return page.Run(
+        label=revision.label,
+        commit=commit_of(repo, revision),
+        is_workspace=not revision.commit,
+        metrics=load_at(repo, revision, paths.metrics),
+        gate=load_at(repo, revision, paths.gate),
+        profile=load_at(repo, revision, paths.profile),
+        validation=load_at(repo, revision, paths.validation),
+        params_file=load_at(repo, revision, "params.yaml"),
+        lock=load_at(repo, revision, "dvc.lock"),
+    )
+
+
+def read_card(repo: Repo, revision: Revision, paths: Namespace) -> page.Card:
+    """What the model card shows: the data card, the artifact's purpose, the locked packages."""
+    texts = {
+        path: (read_at(repo, revision, path) or b"").decode("utf-8", "replace")
+        for path in (paths.data_card, "pyproject.toml", "requirements.txt")
+    }
+    artifacts = load_at(repo, revision, "dvc.yaml").get("artifacts", {})
+    purposes = [a.get("desc", "") for a in artifacts.values() if a.get("path") == paths.model]
+    declared = tomllib.loads(texts["pyproject.toml"]).get("project", {}).get("dependencies", [])
+    names = {re.split(r"[^\w.-]", name)[0] for name in declared} | {"keras"}
+    locked = re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", texts["requirements.txt"], re.MULTILINE)
+    return page.Card(
+        data=texts[paths.data_card],
+        purpose=next(iter(purposes), ""),
+        model=paths.model,
+        packages={name: version for name, version in locked if name in names},
+    )
+
+
+def read_model(repo: Repo, revision: Revision, path: str, lock: dict) -> tuple[bytes | None, str]:
+    """The model file of a run, or None and why it is not here."""
+    model = read_at(repo, revision, path)
+    if model is None:
+        return None, f"{path} of this run is not here; `dvc pull` gets it."
+    if md5(model, usedforsecurity=False).hexdigest() != hashes_of(lock).get(path, {}).get("md5"):
+        return None, f"{path} is not the one in dvc.lock; `dvc checkout` puts that one there."
+    return model, ""
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--rev",
+        action="append",
+        default=[],
+        help="compare the workspace with this branch, commit or experiment instead of the last "
+        "commit; given twice, compare the second one with the first",
+    )
+    parser.add_argument("--out", type=Path, default=Path("report.html"), help="the page to write")
+    parser.add_argument("--metrics", default="metrics/metrics.json", help="the scores")
+    parser.add_argument("--gate", default="metrics/gate.json", help="the verdict on them")
+    parser.add_argument("--profile", default="metrics/profile.json", help="ingest's profile")
+    parser.add_argument("--validation", default="metrics/validation.json", help="its checks")
+    parser.add_argument("--model", default="models/model.keras", help="the model to draw")
+    parser.add_argument("--data-card", default="data/README.md", help="what the data is")
+    args = parser.parse_args()
+
+    repo = open_repo()
+    results = [args.metrics, "metrics", "dvc.lock", "params.yaml"]
+    revisions, note = choose(repo, args.rev, results)
+    this, *others = [read_run(repo, revision, args) for revision in revisions]
+    if not this.metrics:
+        raise UserError(
+            f"{args.metrics}: {this.label} has no scores to report; run `dvc repro` first"
+        )
+    other = others[0] if others else None
+    text = page.render(
+        f"{this.params.get('data', {}).get('target')}: {' and '.join(r.label for r in revisions)}",
+        [
+            page.heading(this, other, note),
+            page.verdict(this),
+            page.score_section(this, other),
+            page.param_section(this, other),
+            page.plot_section(plot_specs(repo, revisions)),
+            page.data_section(this, other),
+            page.network_section(*read_model(repo, revisions[0], args.model, this.lock)),
+            page.card_section(this, read_card(repo, revisions[0], args)),
+        ],
+    )
+    with whole(args.out) as file:
+        file.write_text(text, encoding="utf-8")
+    print(f"{args.out}: {' compared with '.join(r.label for r in revisions)}")
+
+
+if __name__ == "__main__":
+    run(main)
