@@ -5,13 +5,16 @@ import tomllib
 from argparse import ArgumentParser, Namespace
 from hashlib import md5
 from pathlib import Path
+from typing import Any
 
 from dvc.repo import Repo
 
-from stages.lib import page
+from stages.lib import comparison, data_report, drawing, model_card, pictures
+from stages.lib.markup import render
 from stages.lib.revisions import (
     WORKSPACE,
     Revision,
+    Run,
     commit_of,
     hashes_of,
     is_changed,
@@ -52,12 +55,12 @@ def choose(repo: Repo, names: list[str], results: list[str]) -> tuple[list[Revis
     return [this, resolve(repo, before)], f"{why}, so it is compared with the results before them."
 
 
-def read_run(repo: Repo, revision: Revision, paths: Namespace) -> page.Run:
+def read_run(repo: Repo, revision: Revision, paths: Namespace) -> Run:
     """What a revision's files say."""
-    return page.Run(
+    return Run(
         label=revision.label,
         commit=commit_of(repo, revision),
-        is_workspace=not revision.commit,
+        uncommitted=not revision.commit and is_changed(repo, ["."]),
         metrics=load_at(repo, revision, paths.metrics),
         gate=load_at(repo, revision, paths.gate),
         profile=load_at(repo, revision, paths.profile),
@@ -67,7 +70,7 @@ def read_run(repo: Repo, revision: Revision, paths: Namespace) -> page.Run:
     )
 
 
-def read_card(repo: Repo, revision: Revision, paths: Namespace) -> page.Card:
+def read_card(repo: Repo, revision: Revision, paths: Namespace) -> model_card.Card:
     """What the model card shows: the data card, the artifact's purpose, the locked packages."""
     texts = {
         path: (read_at(repo, revision, path) or b"").decode("utf-8", "replace")
@@ -78,7 +81,7 @@ def read_card(repo: Repo, revision: Revision, paths: Namespace) -> page.Card:
     declared = tomllib.loads(texts["pyproject.toml"]).get("project", {}).get("dependencies", [])
     names = {re.split(r"[^\w.-]", name)[0] for name in declared} | {"keras"}
     locked = re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", texts["requirements.txt"], re.MULTILINE)
-    return page.Card(
+    return model_card.Card(
         data=texts[paths.data_card],
         purpose=next(iter(purposes), ""),
         model=paths.model,
@@ -86,7 +89,9 @@ def read_card(repo: Repo, revision: Revision, paths: Namespace) -> page.Card:
     )
 
 
-def read_model(repo: Repo, revision: Revision, path: str, lock: dict) -> tuple[bytes | None, str]:
+def read_model(
+    repo: Repo, revision: Revision, path: str, lock: dict[str, Any]
+) -> tuple[bytes | None, str]:
     """The model file of a run, or None and why it is not here."""
     model = read_at(repo, revision, path)
     if model is None:
@@ -123,17 +128,17 @@ def main() -> None:
             f"{args.metrics}: {this.label} has no scores to report; run `dvc repro` first"
         )
     other = others[0] if others else None
-    text = page.render(
+    text = render(
         f"{this.params.get('data', {}).get('target')}: {' and '.join(r.label for r in revisions)}",
         [
-            page.heading(this, other, note),
-            page.verdict(this),
-            page.score_section(this, other),
-            page.param_section(this, other),
-            page.plot_section(plot_specs(repo, revisions)),
-            page.data_section(this, other),
-            page.network_section(*read_model(repo, revisions[0], args.model, this.lock)),
-            page.card_section(this, read_card(repo, revisions[0], args)),
+            comparison.heading(this, other, note),
+            comparison.verdict(this),
+            comparison.score_section(this, other),
+            comparison.param_section(this, other),
+            pictures.plot_section(plot_specs(repo, revisions)),
+            data_report.data_section(this, other),
+            drawing.network_section(*read_model(repo, revisions[0], args.model, this.lock)),
+            model_card.card_section(this, read_card(repo, revisions[0], args)),
         ],
     )
     with whole(args.out) as file:

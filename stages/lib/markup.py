@@ -1,7 +1,13 @@
 """HTML and SVG from Python values: all text is escaped, unless it is HTML already."""
 
+import re
+from collections.abc import Iterable
 from html import escape
+from pathlib import Path
+from string import Template
 from typing import Any
+
+NOT_THERE = "–"
 
 
 class Html(str):
@@ -29,3 +35,48 @@ def tag(name: str, *children: Any, **attributes: Any) -> Html:
         if value is not None and value is not False
     )
     return Html(f"<{name}{written}>{join(*children)}</{name}>")
+
+
+def number(value: Any) -> str:
+    """A number as the page shows it: four decimals, or five digits of a large one."""
+    if value is None:
+        return NOT_THERE
+    if isinstance(value, bool | int):
+        return f"{value:,}"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.5g}"
+
+
+def table(header: Iterable[Any], rows: Iterable[Iterable[Any]], class_: str = "cards") -> Html:
+    """A table whose rows become cards on a phone; the first cell of a row is its header."""
+    names = list(header)
+    body = []
+    for row in rows:
+        first, *cells = row
+        body.append(
+            tag(
+                "tr",
+                tag("th", first, scope="row"),
+                *(
+                    tag("td", cell, data_label=re.sub(r"<[^>]*>", "", name))
+                    for name, cell in zip(names[1:], cells, strict=True)
+                ),
+            )
+        )
+    head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in names)))
+    return tag("table", head, tag("tbody", *body), class_=class_)
+
+
+def section(title: str, *children: Any) -> Html:
+    """A section with its headline; its id is the title in small letters."""
+    return tag("section", tag("h2", title), *children, id=title.lower().replace(" ", "-"))
+
+
+def folded(summary: Any, *children: Any, is_open: bool = False) -> Html:
+    """What is shown on a click."""
+    return tag("details", tag("summary", summary), *children, open=is_open)
+
+
+def render(title: str, sections: Iterable[Html | None]) -> str:
+    """The whole page from its template."""
+    template = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+    return template.substitute(title=join(title), body=join(*sections))

@@ -36,6 +36,25 @@ class Commit(NamedTuple):
     subject: str
 
 
+class Run(NamedTuple):
+    """What a revision says; a mapping is empty where the revision has no such file."""
+
+    label: str
+    commit: Commit | None  # the revision's own, or the one that the workspace stands on
+    uncommitted: bool  # whether the workspace differs from it
+    metrics: dict[str, Any]
+    gate: dict[str, Any]
+    profile: dict[str, Any]
+    validation: dict[str, Any]
+    params_file: dict[str, Any]
+    lock: dict[str, Any]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Those that the results were made with."""
+        return params_of(self.lock) or self.params_file
+
+
 def open_repo() -> Repo:
     """The project in the working directory. DVC's own warnings are not shown from here on.
 
