@@ -1,7 +1,6 @@
 """A run and the one that it is compared with: origin, verdict, scores and parameters as HTML."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from stages.lib.markup import NOT_THERE, Html, folded, join, number, section, table, tag
@@ -35,7 +34,7 @@ SETS = {
 }
 HOW_TO_READ = (
     "Better and worse say how this run compares with the column. "
-    "Under a score: its 95 % interval; a difference well inside it may be chance."
+    "Under a score: its 95% interval; a difference well inside it may be chance."
 )
 MANY = 25  # changed parameters: more are shown on a click
 
@@ -81,11 +80,10 @@ def compared(value: float, other: float | None, more_is_better: bool | None) -> 
 def heading(run: Run, other: Run | None, note: str) -> Html:
     """What the page is about, and which runs it shows."""
     data = run.params.get("data", {})
-    target, source = data.get("target", "?"), Path(str(data.get("source", "?"))).name
     return tag(
         "header",
-        tag("h1", f"Predicting {target}"),
-        tag("p", f"{TASKS.get(data.get('task'), 'A model')} of {source}", class_="soft"),
+        tag("h1", f"Predicting {data.get('target', '?')}"),
+        tag("p", f"{TASKS.get(data.get('task'), 'A model')} of {run.source}", class_="soft"),
         tag("p", tag("b", run.label, class_="this"), " ", tag("small", origin(run))),
         tag("p", tag("b", other.label, class_="other"), " ", tag("small", origin(other)))
         if other
@@ -157,7 +155,7 @@ def main_score(run: Run) -> str:
     sentence = f"{words} {number(scores[key])} on {number(rows)} test rows"
     if f"{key}_low" in scores:
         low, high = number(scores[f"{key}_low"]), number(scores[f"{key}_high"])
-        sentence += f" (95 % interval {low} to {high})"
+        sentence += f" (95% interval {low} to {high})"
     return f"{sentence}."
 
 
@@ -197,6 +195,8 @@ def different_rows(run: Run, other: Run | None) -> str:
     """A warning where the two runs were not scored on the same rows."""
     if other is None:
         return ""
+    if run.source != other.source:
+        return f"{other.label} is of another table, {other.source}: the scores do not compare."
     mine, theirs = (
         [out.get("md5") for out in r.lock.get("stages", {}).get("split", {}).get("outs", [])]
         for r in (run, other)

@@ -17,15 +17,12 @@ def data_section(run: Run, other: Run | None) -> Html:
     facts = [tag("p", f"{rows:,} rows, {profile.get('columns', 0):,} columns.")]
     if other and other.profile:
         differing = changes(other.profile, profile)
-        facts.append(
-            tag(
-                "p",
-                f"The same as in {other.label}."
-                if not differing
-                else f"Differs from {other.label}: " + "; ".join(described(differing)),
-                class_="soft" if not differing else "note",
-            )
-        )
+        says = f"The same as in {other.label}."
+        if run.source != other.source:
+            says = f"{other.label} is of another table, {other.source}."
+        elif differing:
+            says = f"Differs from {other.label}: {'; '.join(described(differing))}."
+        facts.append(tag("p", says, class_="note" if differing else "soft"))
     if profile.get("target"):
         target = str(run.params.get("data", {}).get("target", "target"))
         facts.append(
@@ -77,7 +74,7 @@ def described(differing: dict[str, tuple[Any, Any]]) -> list[str]:
 
 def value(found: Any) -> str:
     """A number or word of the profile."""
-    return found if isinstance(found, str) else number(found)
+    return number(found) if found is None or isinstance(found, int | float) else str(found)
 
 
 def missing(count: int, rows: int) -> str:

@@ -1,7 +1,6 @@
 """The model card as HTML: data, use, limits, how to load it, and where it comes from."""
 
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from markdown_it import MarkdownIt
@@ -28,10 +27,13 @@ def card_section(run: Run, card: Card) -> Html:
     """The model card."""
     params = run.params
     data = params.get("data", {})
-    source = Path(str(data.get("source", ""))).name
     about, use, limits = split_card(card.data)
-    if source not in card.data:
-        about, use, limits = f"data/README.md does not mention {source}. Describe it there.", "", ""
+    if run.source not in card.data:
+        about, use, limits = (
+            f"data/README.md does not mention {run.source}. Describe it there.",
+            "",
+            "",
+        )
     commit = run.commit
     seen = run.metrics.get("train", {}).get("rows")
     facts = {

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr
 from io import StringIO
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
@@ -53,6 +54,11 @@ class Run(NamedTuple):
     def params(self) -> dict[str, Any]:
         """Those that the results were made with."""
         return params_of(self.lock) or self.params_file
+
+    @property
+    def source(self) -> str:
+        """The name of the file or files of the table, without their folder."""
+        return PurePosixPath(str(self.params.get("data", {}).get("source", "?"))).name
 
 
 def open_repo() -> Repo:
