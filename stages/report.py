@@ -71,19 +71,16 @@ def read_run(repo: Repo, revision: Revision, paths: Namespace) -> Run:
 
 
 def read_card(repo: Repo, revision: Revision, paths: Namespace) -> model_card.Card:
-    """What the model card shows: the data card, the artifact's purpose, the locked packages."""
+    """What the model card shows beside the run: the data card and the locked packages."""
     texts = {
         path: (read_at(repo, revision, path) or b"").decode("utf-8", "replace")
         for path in (paths.data_card, "pyproject.toml", "requirements.txt")
     }
-    artifacts = load_at(repo, revision, "dvc.yaml").get("artifacts", {})
-    purposes = [a.get("desc", "") for a in artifacts.values() if a.get("path") == paths.model]
     declared = tomllib.loads(texts["pyproject.toml"]).get("project", {}).get("dependencies", [])
     names = {re.split(r"[^\w.-]", name)[0] for name in declared} | {"keras"}
     locked = re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", texts["requirements.txt"], re.MULTILINE)
     return model_card.Card(
         data=texts[paths.data_card],
-        purpose=next(iter(purposes), ""),
         model=paths.model,
         packages={name: version for name, version in locked if name in names},
     )
@@ -120,7 +117,7 @@ def main() -> None:
     args = parser.parse_args()
 
     repo = open_repo()
-    results = [args.metrics, "metrics", "dvc.lock", "params.yaml"]
+    results = [args.metrics, args.gate, args.profile, args.validation, "dvc.lock", "params.yaml"]
     revisions, note = choose(repo, args.rev, results)
     this, *others = [read_run(repo, revision, args) for revision in revisions]
     if not this.metrics:
@@ -128,14 +125,19 @@ def main() -> None:
             f"{args.metrics}: {this.label} has no scores to report; run `dvc repro` first"
         )
     other = others[0] if others else None
+    if other and (other.source, other.target) != (this.source, this.target):
+        note = f"Not compared with {other.label}, which predicts {other.target} of {other.source}."
+        other, revisions = None, revisions[:1]
     text = render(
-        f"{this.params.get('data', {}).get('target')}: {' and '.join(r.label for r in revisions)}",
+        f"{this.target}: {' and '.join(r.label for r in revisions)}",
         [
             comparison.heading(this, other, note),
             comparison.verdict(this),
             comparison.score_section(this, other),
             comparison.param_section(this, other),
-            pictures.plot_section(plot_specs(repo, revisions)),
+            pictures.plot_section(
+                plot_specs(repo, revisions), this.label, other.label if other else None
+            ),
             data_report.data_section(this, other),
             drawing.network_section(*read_model(repo, revisions[0], args.model, this.lock)),
             model_card.card_section(this, read_card(repo, revisions[0], args)),

@@ -25,7 +25,7 @@ TASKS = {
     "multiclass": "Several classes",
     "regression": "Regression",
 }
-BASELINES = {"majority": "majority class", "mean": "the mean"}
+BASELINES = {"majority": "majority class", "mean": "the mean", "ridge": "ridge regression"}
 AVERAGES = {"macro": "each class alike", "weighted": "each row alike"}
 SETS = {
     "cross_validation": "Cross-validation",
@@ -82,7 +82,7 @@ def heading(run: Run, other: Run | None, note: str) -> Html:
     data = run.params.get("data", {})
     return tag(
         "header",
-        tag("h1", f"Predicting {data.get('target', '?')}"),
+        tag("h1", f"Predicting {run.target}"),
         tag("p", f"{TASKS.get(data.get('task'), 'A model')} of {run.source}", class_="soft"),
         tag("p", tag("b", run.label, class_="this"), " ", tag("small", origin(run))),
         tag("p", tag("b", other.label, class_="other"), " ", tag("small", origin(other)))
@@ -105,7 +105,12 @@ def origin(run: Run) -> str:
 def unfinished(run: Run) -> str:
     """A warning where params.yaml is not what the results were made with."""
     made_with = params_of(run.lock)
-    written = {key: run.params_file[key] for key in made_with if key in run.params_file}
+    written = {}
+    for key in made_with:
+        value: Any = run.params_file
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        written[key] = value
     names = list(changes(made_with, written))
     if not names:
         return ""
@@ -195,8 +200,6 @@ def different_rows(run: Run, other: Run | None) -> str:
     """A warning where the two runs were not scored on the same rows."""
     if other is None:
         return ""
-    if run.source != other.source:
-        return f"{other.label} is of another table, {other.source}: the scores do not compare."
     mine, theirs = (
         [out.get("md5") for out in r.lock.get("stages", {}).get("split", {}).get("outs", [])]
         for r in (run, other)

@@ -18,16 +18,13 @@ def data_section(run: Run, other: Run | None) -> Html:
     if other and other.profile:
         differing = changes(other.profile, profile)
         says = f"The same as in {other.label}."
-        if run.source != other.source:
-            says = f"{other.label} is of another table, {other.source}."
-        elif differing:
+        if differing:
             says = f"Differs from {other.label}: {'; '.join(described(differing))}."
         facts.append(tag("p", says, class_="note" if differing else "soft"))
     if profile.get("target"):
-        target = str(run.params.get("data", {}).get("target", "target"))
         facts.append(
             table(
-                [target, "Rows", "Share"],
+                [run.target, "Rows", "Share"],
                 [
                     [
                         name,

@@ -43,7 +43,8 @@ def number(value: Any) -> str:
         return NOT_THERE
     if isinstance(value, bool | int):
         return f"{value:,}"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.5g}"
+    text = f"{value:.4f}" if abs(value) < 10 else f"{value:#,.5g}".rstrip(".")
+    return text.replace("-", "−")
 
 
 def table(header: Iterable[Any], rows: Iterable[Iterable[Any]], class_: str = "cards") -> Html:

@@ -18,22 +18,16 @@ class Card(NamedTuple):
     """What the model card says beyond the run: texts and versions from the same revision."""
 
     data: str  # Markdown
-    purpose: str
     model: str  # path
     packages: dict[str, str]
 
 
 def card_section(run: Run, card: Card) -> Html:
     """The model card."""
-    params = run.params
-    data = params.get("data", {})
-    about, use, limits = split_card(card.data)
-    if run.source not in card.data:
-        about, use, limits = (
-            f"data/README.md does not mention {run.source}. Describe it there.",
-            "",
-            "",
-        )
+    if run.source in card.data:
+        about, use, limits = split_card(card.data)
+    else:  # it is still of another table
+        about, use, limits = f"`data/README.md` does not mention `{run.source}` yet.", "", ""
     commit = run.commit
     seen = run.metrics.get("train", {}).get("rows")
     facts = {
@@ -49,8 +43,7 @@ def card_section(run: Run, card: Card) -> Html:
         tag("h3", "Data"),
         markdown(about),
         tag("h3", "Intended use"),
-        tag("p", card.purpose) if card.purpose else None,
-        tag("p", purpose(data)),
+        tag("p", purpose(run)),
         markdown(use),
         tag("h3", "Limits"),
         tag("ul", *(tag("li", line) for line in known_limits(run))),
@@ -82,14 +75,14 @@ def markdown(text: str) -> Html:
     return tag("div", Html(reader.render(text)), class_="prose") if text.strip() else Html()
 
 
-def purpose(data: dict[str, Any]) -> str:
+def purpose(run: Run) -> str:
     """What the model gives, from the task."""
-    target = data.get("target")
+    data, target = run.params.get("data", {}), run.target
     gives = {
         "binary": f"the probability that {target} is {data.get('positive')}",
         "multiclass": f"the probability of each class of {target}",
         "regression": f"the value of {target}, in its own units",
-    }.get(str(data.get("task")), f"{target}")
+    }.get(str(data.get("task")), target)
     return f"For a raw row of the table, gaps included, it gives {gives}."
 
 
@@ -113,7 +106,7 @@ def known_limits(run: Run) -> list[str]:
 def loading(run: Run, path: str) -> Html:
     """How to get the file and use it with plain Keras."""
     data = run.params.get("data", {})
-    features = {n: c for n, c in data.get("columns", {}).items() if n != data.get("target")}
+    features = {n: c for n, c in data.get("columns", {}).items() if n != run.target}
     columns_in = "dict(rows)"
     if any(column.get("kind") == "category" for column in features.values()):
         columns_in = (

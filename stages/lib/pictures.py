@@ -2,6 +2,7 @@
 
 import re
 from copy import deepcopy
+from textwrap import wrap
 from typing import Any
 
 import vl_convert
@@ -10,12 +11,13 @@ from stages.lib.markup import Html, join, section, tag
 
 Spec = dict[str, Any]
 VEGA_LITE = "5.21"  # DVC's templates are written for version 5
-FACET_HEIGHT = 200
+WIDTH, TITLE_LETTERS = 350, 32
+FACET = {"width": 265, "height": 200}
 # A plot is drawn at the width of a phone, so that its text is not made smaller there.
 PLOT_STYLE = {
     "aria": False,  # or each point of it is read aloud
     "background": None,
-    "font": "system-ui, Liberation Sans, sans-serif",
+    "font": "Liberation Sans, Arial, Helvetica, sans-serif",  # as wide as where it is measured
     "view": {"stroke": None},
     "axis": {
         **{"labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal"},
@@ -24,7 +26,7 @@ PLOT_STYLE = {
     },
     "axisX": {"labelAngle": 0, "labelLimit": 90, "labelOverlap": "greedy", "labelSeparation": 8},
     "axisXQuantitative": {"labelFlush": False, "tickCount": 6},
-    "axisY": {"labelLimit": 110},
+    "axisY": {"labelLimit": 130},
     "legend": {
         **{"orient": "bottom", "title": None, "columns": 2, "labelLimit": 140},
         "layout": {"bottom": {"anchor": "start", "direction": "vertical"}},
@@ -35,13 +37,26 @@ PLOT_STYLE = {
 }
 
 
-def plot_section(specs: dict[str, dict[str, Any]]) -> Html:
-    """The plots as pictures without script: they print, scale, and need nothing."""
-    figures = [
-        tag("figure", tag("figcaption", title), picture(title, spec, place))
-        for place, (title, spec) in enumerate(specs.items())
-    ]
+def plot_section(specs: dict[str, Spec], run: str, other: str | None) -> Html:
+    """The plots of a run by their titles, overlaid with those of the other one where it has them.
+
+    Args:
+        specs: of both, as `revisions.plot_specs` gives them.
+        run, other: the labels of the two.
+    """
+    figures = []
+    for place, (title, spec) in enumerate(specs.items()):
+        drawn = labels_in(spec)
+        alone = f"{other} has no such plot" if other and other not in drawn else None
+        if run in drawn:
+            caption = tag("figcaption", title, tag("small", alone) if alone else None)
+            figures.append(tag("figure", caption, picture(title, spec, place)))
     return section("Plots", tag("div", *figures, class_="plots"))
+
+
+def labels_in(spec: Spec) -> set[str]:
+    """The revisions that have rows in a plot."""
+    return {row["rev"] for row in spec["data"]["values"]}
 
 
 def picture(title: str, spec: Spec, place: int) -> Html:
@@ -53,15 +68,40 @@ def picture(title: str, spec: Spec, place: int) -> Html:
 
 
 def for_paper(spec: Spec) -> Spec:
-    """The same plot without a title, what a click would show shown, facets below each other."""
+    """The same plot for a narrow page and no pointer.
+
+    It has no title of its own, is as wide as a phone with its axes, breaks long axis titles, shows
+    what a click would show, and puts the facets of a confusion matrix below each other.
+    """
     spec = {key: value for key, value in deepcopy(spec).items() if key != "title"}
     for param in spec.get("params", []):
         if param.get("bind") == {"input": "checkbox"}:
             param["value"] = True
-    facet = spec.get("facet", {})
-    if "column" in facet and not facet.get("row"):
-        spec |= {"facet": facet["column"], "columns": 1}
-        for layer in spec["spec"].get("layer", []):
-            if "height" in layer:
-                layer["height"] = FACET_HEIGHT
+    if "facet" in spec:
+        facet, inner = spec["facet"], spec["spec"]
+        if "column" in facet and not facet.get("row"):
+            spec |= {"facet": facet["column"], "columns": 1}
+        layers = inner.get("layer", [])
+        shown = [layer["encoding"]["color"] for layer in layers if "width" in layer]
+        for layer in layers:
+            if "width" in layer:
+                layer |= FACET
+            if layer.get("mark") == "text" and "text" not in layer["encoding"] and shown:
+                layer["encoding"]["text"] = {"field": shown[0]["field"], "format": ".0%"}
+    elif "width" in spec:
+        spec |= {"width": WIDTH, "autosize": {"type": "fit-x", "contains": "padding"}}
+    _break_titles(spec)
     return spec
+
+
+def _break_titles(value: Any) -> None:
+    """Cut the titles of the x axes into lines, in place."""
+    if isinstance(value, list):
+        for item in value:
+            _break_titles(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key == "x" and isinstance(item.get("title"), str):
+                item["title"] = wrap(item["title"], TITLE_LETTERS)
+            elif key != "data":
+                _break_titles(item)

@@ -60,6 +60,11 @@ class Run(NamedTuple):
         """The name of the file or files of the table, without their folder."""
         return PurePosixPath(str(self.params.get("data", {}).get("source", "?"))).name
 
+    @property
+    def target(self) -> str:
+        """The column that the model predicts."""
+        return str(self.params.get("data", {}).get("target", "?"))
+
 
 def open_repo() -> Repo:
     """The project in the working directory. DVC's own warnings are not shown from here on.
@@ -139,7 +144,10 @@ def changes(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> dict[str, tuple[A
 
 
 def params_of(lock: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections of params.yaml that the results were made with, from a dvc.lock."""
+    """The parameters that the results were made with, from a dvc.lock.
+
+    The keys are those that dvc.yaml names: sections, or keys in them such as evaluate.threshold.
+    """
     sections: dict[str, Any] = {}
     for stage in lock.get("stages", {}).values():
         for found in stage.get("params", {}).values():
