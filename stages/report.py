@@ -12,62 +12,15 @@ from dvc.repo import Repo
 from stages.lib import comparison, data_report, drawing, model_card, pictures
 from stages.lib.markup import render
 from stages.lib.revisions import (
-    WORKSPACE,
     Revision,
-    Run,
-    commit_of,
+    choose,
     hashes_of,
-    is_changed,
-    last_change,
-    load_at,
     open_repo,
     plot_specs,
     read_at,
-    resolve,
+    read_run,
 )
 from stages.lib.stage import UserError, run, whole
-
-
-def choose(repo: Repo, names: list[str], results: list[str]) -> tuple[list[Revision], str]:
-    """The revision that the page is about, the one to compare it with if any, and why that one.
-
-    Args:
-        names: none, the other revision, or the other one and the one that the page is about, in
-            the order of `dvc metrics diff`.
-        results: the files that differ where a run does; the scores first.
-    """
-    if len(names) > 2:
-        raise UserError(f"--rev: found {len(names)} revisions; expected one or two")
-    this = resolve(repo, names[1] if len(names) == 2 else WORKSPACE)
-    if names:
-        other = resolve(repo, names[0])
-        if other == this:
-            return [this], "Both revisions are the same one, so there is nothing to compare."
-        return [this, other], ""
-    if is_changed(repo, results):
-        if commit_of(repo, this) is None:
-            return [this], "There is no commit yet to compare with."
-        return [this, resolve(repo, "HEAD")], ""
-    before = last_change(repo, results[0], skip=1)
-    why = "The workspace has the results of the last commit"
-    if not before:
-        return [this], f"{why}, and git knows no other results to compare with."
-    return [this, resolve(repo, before)], f"{why}, so it is compared with the results before them."
-
-
-def read_run(repo: Repo, revision: Revision, paths: Namespace) -> Run:
-    """What a revision's files say."""
-    return Run(
-        label=revision.label,
-        commit=commit_of(repo, revision),
-        uncommitted=not revision.commit and is_changed(repo, ["."]),
-        metrics=load_at(repo, revision, paths.metrics),
-        gate=load_at(repo, revision, paths.gate),
-        profile=load_at(repo, revision, paths.profile),
-        validation=load_at(repo, revision, paths.validation),
-        params_file=load_at(repo, revision, "params.yaml"),
-        lock=load_at(repo, revision, "dvc.lock"),
-    )
 
 
 def read_card(repo: Repo, revision: Revision, paths: Namespace) -> model_card.Card:
@@ -117,9 +70,9 @@ def main() -> None:
     args = parser.parse_args()
 
     repo = open_repo()
-    results = [args.metrics, args.gate, args.profile, args.validation, "dvc.lock", "params.yaml"]
-    revisions, note = choose(repo, args.rev, results)
-    this, *others = [read_run(repo, revision, args) for revision in revisions]
+    paths = {name: getattr(args, name) for name in ("metrics", "gate", "profile", "validation")}
+    revisions, note = choose(repo, args.rev, paths)
+    this, *others = [read_run(repo, revision, paths) for revision in revisions]
     if not this.metrics:
         raise UserError(
             f"{args.metrics}: {this.label} has no scores to report; run `dvc repro` first"

@@ -4,21 +4,22 @@ import json
 from typing import Any
 
 from stages.lib.markup import NOT_THERE, Html, folded, join, number, section, table, tag
+from stages.lib.params import LOWER_IS_BETTER
 from stages.lib.revisions import Run, changes, flat, params_of
 
-# Each score in words, and whether more of it is better.
+# The scores in the order in which they are shown.
 SCORES = {
-    "accuracy": ("Accuracy", True),
-    "roc_auc": ("ROC AUC", True),
-    "average_precision": ("Average precision", True),
-    "precision": ("Precision", True),
-    "recall": ("Recall", True),
-    "f1": ("F1", True),
-    "brier": ("Brier score", False),
-    "mae": ("Mean absolute error", False),
-    "rmse": ("Root mean squared error", False),
-    "r2": ("R²", True),
-    "loss": ("Loss", False),
+    "accuracy": "Accuracy",
+    "roc_auc": "ROC AUC",
+    "average_precision": "Average precision",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "brier": "Brier score",
+    "mae": "Mean absolute error",
+    "rmse": "Root mean squared error",
+    "r2": "R²",
+    "loss": "Loss",
 }
 TASKS = {
     "binary": "Two classes",
@@ -50,10 +51,10 @@ def scores_of(found: dict[str, Any]) -> dict[str, float]:
 def score_words(key: str) -> tuple[Html, bool | None]:
     """A score's name for a reader, and whether more is better; None where that is not known."""
     average, _, name = key.rpartition(".")
-    words, better = SCORES.get(name, (key.replace("_", " ").replace(".", ", "), None))
-    if name not in SCORES or not average:
-        return join(words), better
-    return join(words, " ", tag("small", AVERAGES.get(average, average))), better
+    if name not in SCORES:
+        return join(key.replace("_", " ").replace(".", ", ")), None
+    within = tag("small", AVERAGES.get(average, average)) if average else None
+    return join(SCORES[name], within), name not in LOWER_IS_BETTER
 
 
 def difference(value: float, other: float, more_is_better: bool | None) -> tuple[str, str]:
@@ -155,7 +156,7 @@ def main_score(run: Run) -> str:
     key = next((key for key in ("accuracy", "mae") if key in scores), None)
     if key is None:
         return "This run has no scores of test rows."
-    words = SCORES[key][0]
+    words = SCORES[key]
     rows = run.metrics["test"].get("rows")
     sentence = f"{words} {number(scores[key])} on {number(rows)} test rows"
     if f"{key}_low" in scores:

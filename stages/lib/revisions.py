@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr
 from io import StringIO
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
@@ -101,7 +101,9 @@ def resolve(repo: Repo, name: str) -> Revision:
 def read_at(repo: Repo, revision: Revision, path: str) -> bytes | None:
     """The content of a file in git or in DVC's cache; None where the revision has it not."""
     try:
-        with switch_repo(repo, revision.commit or WORKSPACE) as (there, _):
+        if not revision.commit:
+            return Path(repo.root_dir, path).read_bytes()
+        with switch_repo(repo, revision.commit) as (there, _):
             return there.dvcfs.read_bytes(path)
     except (OSError, DvcException):
         return None
@@ -169,12 +171,21 @@ def plot_specs(repo: Repo, revisions: list[Revision]) -> dict[str, dict[str, Any
 
     They come in the order of the first revision's dvc.yaml and overlay the revisions, whose labels
     are the legend.
+
+    Raises:
+        UserError: dvc.yaml is broken, or a plot of it does not fit its data.
     """
     names = {revision.commit or WORKSPACE: revision.label for revision in revisions}
-    with redirect_stderr(StringIO()):  # DVC writes which plots older revisions have not
-        found = repo.plots.show(revs=list(names))
-        data = {label: found[name] for name, label in names.items() if name in found}
-        plots = match_defs_renderers(data=data, templates_dir=repo.plots.templates_dir)
+    try:
+        with redirect_stderr(StringIO()):  # DVC writes which plots older revisions have not
+            found = repo.plots.show(revs=list(names))
+            data = {label: found[name] for name, label in names.items() if name in found}
+            plots = match_defs_renderers(data=data, templates_dir=repo.plots.templates_dir)
+    except DvcException as error:
+        raise UserError(f"the plots cannot be read: {error}") from None
+    broken = found.get(revisions[0].commit or WORKSPACE, {}).get("definitions", {}).get("error")
+    if broken:
+        raise UserError(f"the plots of {revisions[0].label} cannot be read: {broken}")
     specs = {}
     for plot in plots:
         try:
@@ -192,18 +203,48 @@ def commit_of(repo: Repo, revision: Revision) -> Commit | None:
     return Commit(*line.split("\0")) if line else None
 
 
-def is_changed(repo: Repo, paths: list[str]) -> bool:
-    """Whether these files and folders of the workspace differ from HEAD."""
-    return bool(_git(repo, "status", "--porcelain", "--", *paths))
-
-
-def last_change(repo: Repo, path: str, *, skip: int = 0) -> str:
-    """The commit that last changed a file, up to HEAD; empty where there is none.
+def choose(repo: Repo, names: list[str], paths: Mapping[str, str]) -> tuple[list[Revision], str]:
+    """The revision that a report is about, the one to compare it with if any, and why that one.
 
     Args:
-        skip: pass over this many of the latest ones.
+        names: none, the other revision, or the other one and the one that the report is about, in
+            the order of `dvc metrics diff`.
+        paths: of what `read_run` reads.
     """
-    return _git(repo, "rev-list", "-1", f"--skip={skip}", "HEAD", "--", path)
+    if len(names) > 2:
+        raise UserError(f"--rev: found {len(names)} revisions; expected one or two")
+    this = resolve(repo, names[1] if len(names) == 2 else WORKSPACE)
+    if names:
+        other = resolve(repo, names[0])
+        if other == this:
+            return [this], "Both revisions are the same one, so there is nothing to compare."
+        return [this, other], ""
+    if _git(repo, "status", "--porcelain", "--", *paths.values(), "dvc.lock", "params.yaml"):
+        if commit_of(repo, this) is None:
+            return [this], "There is no commit yet to compare with."
+        return [this, resolve(repo, "HEAD")], ""
+    # The first of them wrote the results that the workspace has.
+    log = _git(repo, "log", "--first-parent", "-2", "--format=%H", "--", paths["metrics"]).split()
+    why = "The workspace has the results of the last commit"
+    if len(log) < 2:
+        return [this], f"{why}, and git knows no other results to compare with."
+    return [this, resolve(repo, log[1])], f"{why}, so it is compared with the results before them."
+
+
+def read_run(repo: Repo, revision: Revision, paths: Mapping[str, str]) -> Run:
+    """What a revision's files say.
+
+    Args:
+        paths: of the JSON files `metrics`, `gate`, `profile` and `validation`.
+    """
+    return Run(
+        label=revision.label,
+        commit=commit_of(repo, revision),
+        uncommitted=not revision.commit and bool(_git(repo, "status", "--porcelain")),
+        **{name: load_at(repo, revision, path) for name, path in paths.items()},
+        params_file=load_at(repo, revision, "params.yaml"),
+        lock=load_at(repo, revision, "dvc.lock"),
+    )
 
 
 def _git(repo: Repo, *arguments: str) -> str:
