@@ -130,7 +130,11 @@ def loading(run: Run, path: str) -> Html:
 def hashes(lock: dict[str, Any]) -> Html:
     """Path, hash and size of what came in from outside and of all that the stages wrote."""
     outs = hashes_of(lock)
-    inputs = {path: entry for path, entry in hashes_of(lock, of="deps").items() if path not in outs}
+    inputs = {
+        path: entry
+        for path, entry in hashes_of(lock, of="deps").items()
+        if not any(f"{path}/".startswith(f"{out}/") for out in outs)
+    }
     return table(
         ["Path", "MD5", "Bytes"],
         [
