@@ -2,13 +2,16 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: repro gate test check check-cpu lock
+.PHONY: repro gate report test check check-cpu lock
 
 repro: .venv/installed  ## run what changed of the pipeline
 	dvc repro
 
 gate: repro  ## fail when the run misses a limit of evaluate.gate; BASE=main compares with main
 	python -m stages.gate metrics/metrics.json --fail $(if $(BASE),--against $(BASE))
+
+report: .venv/installed  ## report.html: the run in the workspace beside the last commit's
+	python -m stages.report
 
 test: check  ## ruff, mypy, then the tests
 	pytest
