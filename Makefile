@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: repro gate report test check check-cpu lock
+.PHONY: repro report pr-report gate test check check-cpu lock
 
 repro: .venv/installed  ## run what changed of the pipeline
 	dvc repro
@@ -10,8 +10,11 @@ repro: .venv/installed  ## run what changed of the pipeline
 gate: repro  ## fail when the run misses a limit of evaluate.gate; BASE=main compares with main
 	python -m stages.gate metrics/metrics.json --fail $(if $(BASE),--against $(BASE))
 
-report: .venv/installed  ## report.html: the run in the workspace beside the last commit's
-	python -m stages.report
+report: .venv/installed  ## report.html: the run in the workspace beside the last commit's, or REV=
+	python -m stages.report $(addprefix --rev ,$(REV))
+
+pr-report: repro  ## write pr.md: what the run changes against BASE, and whether it repeats
+	python -m stages.pr_report $(or $(BASE),main)
 
 test: check  ## ruff, mypy, then the tests
 	pytest

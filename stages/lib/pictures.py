@@ -1,5 +1,6 @@
 """DVC's plots as pictures: no script, no network, legible on a phone and on paper."""
 
+import json
 import re
 from copy import deepcopy
 from textwrap import wrap
@@ -105,3 +106,11 @@ def _break_titles(value: Any) -> None:
                 item["title"] = wrap(item["title"], TITLE_LETTERS)
             elif key != "data":
                 _break_titles(item)
+
+
+def png(spec: Spec) -> bytes:
+    """A Vega-Lite specification as PNG on white, for pages that show no SVG."""
+    style = json.loads(json.dumps(PLOT_STYLE).replace("currentColor", "#222"))
+    style |= {"background": "white", "padding": 8}
+    drawn = for_paper(spec) | {"title": spec.get("title", "")}
+    return vl_convert.vegalite_to_png(drawn, vl_version=VEGA_LITE, config=style, scale=2)

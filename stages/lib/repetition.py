@@ -53,7 +53,14 @@ def first_difference(folder: Path, ignored: tuple[str, ...] = ()) -> Difference 
             if path not in ignored and old.get(path, {}).get("md5") != out["md5"]:
                 differing.append((stage, path, old.get(path), out))
     if not differing:
-        return None
+        if committed == yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8")):
+            return None
+        return Difference(
+            "all stages",
+            "dvc.lock",
+            "its outputs repeat, but what it says of code or parameters "
+            "is older than this commit; run `dvc repro` and commit",
+        )
     stage, first, before, after = differing[0]
     if before is None:
         return Difference(stage, first, "it is not in the committed dvc.lock")

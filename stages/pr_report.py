@@ -1,0 +1,136 @@
+"""What a pull request changes, in Markdown: verdict, scores, parameters, plots, repetition."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from dvc.repo import Repo
+
+from stages.lib.comparison import SCORES, difference, scores_of
+from stages.lib.gate import judge, run_at
+from stages.lib.markup import NOT_THERE, number
+from stages.lib.params import load_params
+from stages.lib.pictures import labels_in, png
+from stages.lib.repetition import first_difference, rerun
+from stages.lib.revisions import (
+    Revision,
+    changes,
+    load_at,
+    open_repo,
+    params_of,
+    plot_specs,
+    resolve,
+)
+from stages.lib.stage import UserError, run, whole
+
+MARKER = "<!-- pr-report -->"  # by which CI finds the comment that it wrote before
+PARAMS = Path("params.yaml")
+
+
+def cell(value: Any) -> str:
+    """Text for a cell of a Markdown table."""
+    return str(value).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def table(header: list[str], rows: list[list[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
+
+
+def score_table(metrics: dict[str, Any], base: dict[str, Any], label: str) -> str:
+    """The test scores beside those of the base and of the baselines."""
+    theirs = scores_of(base.get("test", {}))
+    baselines = {name: scores_of(found) for name, found in metrics.get("baseline", {}).items()}
+    rows = []
+    for key, value in scores_of(metrics["test"]).items():
+        name = key.rpartition(".")[2]
+        if name not in SCORES:
+            continue
+        words, more_is_better = SCORES[name]
+        average = key.removesuffix(name).rstrip(".")
+        change = NOT_THERE
+        if key in theirs:
+            change = " ".join(difference(value, theirs[key], more_is_better)).strip()
+        beside = [number(found.get(key)) for found in (theirs, *baselines.values())]
+        rows.append(
+            [f"{words} {average and f'({average})'}".strip(), number(value), *beside, change]
+        )
+    others = [name.replace("_", " ") for name in baselines]
+    return table(["Test rows", "this", label, *others, f"against {label}"], rows)
+
+
+def param_table(old: dict[str, Any], new: dict[str, Any], label: str) -> str:
+    changed = changes(old, new)
+    if not changed:
+        return "None."
+    return table(
+        ["Parameter", "this", label], [[k, after, was] for k, (was, after) in changed.items()]
+    )
+
+
+def write_plots(repo: Repo, revisions: list[Revision], folder: Path) -> list[str]:
+    """Every plot as a PNG beside the report: a line of Markdown each."""
+    with whole(folder) as partial:
+        partial.mkdir(parents=True)
+        lines = []
+        for title, spec in plot_specs(repo, revisions).items():
+            if revisions[0].label not in labels_in(spec):
+                continue
+            name = "".join(c if c.isalnum() else "-" for c in title.lower()) + ".png"
+            (partial / name).write_bytes(png(spec))
+            lines.append(f'<img alt="{cell(title)}" src="{folder.name}/{name}" width="32%">')
+    return lines
+
+
+def repetition(repo: Repo, history: str) -> str:
+    """The pipeline run again in a clone of the last commit, in a sentence."""
+    commit = resolve(repo, "HEAD").commit
+    with TemporaryDirectory() as folder:
+        clone = Path(folder) / "clone"
+        rerun(Path(repo.root_dir), commit, Path(repo.cache.local.path).parent.parent, clone)
+        found = first_difference(clone, ignored=(history,))
+    here = f"a rerun of {commit[:7]} in a fresh clone"
+    if found is None:
+        return f"Yes: {here} gave the same bytes of every output."
+    return f"**No**: in {here} {found.path} ({found.stage}) differs first: {found.words}."
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("base", help="the revision to compare the workspace with, such as main")
+    parser.add_argument("--out", type=Path, default=Path("pr.md"), help="the Markdown to write")
+    parser.add_argument("--plots", type=Path, default=Path("pr"), help="folder for the plots")
+    parser.add_argument("--metrics", type=Path, default=Path("metrics/metrics.json"))
+    parser.add_argument("--gate", default="metrics/gate.json", help="depends on the git history")
+    args = parser.parse_args()
+    params = load_params(PARAMS)
+
+    repo = open_repo()
+    this, base = resolve(repo, "workspace"), resolve(repo, args.base)
+    metrics, before = (load_at(repo, revision, str(args.metrics)) for revision in (this, base))
+    if not metrics:
+        raise UserError(f"{args.metrics}: there are no scores to report; run `dvc repro` first")
+    last = run_at(base.commit, args.metrics, PARAMS, params.data)
+    verdict = judge(metrics, last, params.evaluate.gate, params.data)
+    old, new = (params_of(load_at(repo, revision, "dvc.lock")) for revision in (base, this))
+    lines = [
+        MARKER,
+        f"## Gate: {verdict['verdict']}",
+        "\n".join(f"- {check['verdict']}: {check['reason']}" for check in verdict["checks"]),
+        "### Scores",
+        score_table(metrics, before, base.label),
+        "### Parameters changed",
+        param_table(old, new, base.label),
+        "### Plots",
+        "\n".join(write_plots(repo, [this, base], args.plots)),
+        "### Do the committed results repeat?",
+        repetition(repo, args.gate),
+    ]
+    with whole(args.out) as file:
+        file.write_text("\n\n".join(filter(None, lines)) + "\n", encoding="utf-8")
+    print(f"{args.out}: gate {verdict['verdict']}; the plots are in {args.plots}/")
+
+
+if __name__ == "__main__":
+    run(main)
