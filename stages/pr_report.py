@@ -10,7 +10,7 @@ from dvc.repo import Repo
 from stages.lib.comparison import SCORES, difference, scores_of
 from stages.lib.gate import judge, run_at
 from stages.lib.markup import NOT_THERE, number
-from stages.lib.params import load_params
+from stages.lib.params import LOWER_IS_BETTER, load_params
 from stages.lib.pictures import labels_in, png
 from stages.lib.repetition import first_difference, rerun
 from stages.lib.revisions import (
@@ -44,18 +44,16 @@ def score_table(metrics: dict[str, Any], base: dict[str, Any], label: str) -> st
     baselines = {name: scores_of(found) for name, found in metrics.get("baseline", {}).items()}
     rows = []
     for key, value in scores_of(metrics["test"]).items():
-        name = key.rpartition(".")[2]
+        average, _, name = key.rpartition(".")
         if name not in SCORES:
             continue
-        words, more_is_better = SCORES[name]
-        average = key.removesuffix(name).rstrip(".")
         change = NOT_THERE
         if key in theirs:
+            more_is_better = name not in LOWER_IS_BETTER
             change = " ".join(difference(value, theirs[key], more_is_better)).strip()
         beside = [number(found.get(key)) for found in (theirs, *baselines.values())]
-        rows.append(
-            [f"{words} {average and f'({average})'}".strip(), number(value), *beside, change]
-        )
+        words = f"{SCORES[name]} ({average})" if average else SCORES[name]
+        rows.append([words, number(value), *beside, change])
     others = [name.replace("_", " ") for name in baselines]
     return table(["Test rows", "this", label, *others, f"against {label}"], rows)
 

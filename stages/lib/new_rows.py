@@ -183,5 +183,8 @@ def castable(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     except pa.ArrowInvalid:
         if len(texts) == 1:
             return pa.nulls(1, kind)
+        numbers = pc.match_substring_regex(texts, f"^(?:{source.NUMBER.pattern})$")
+        if pc.any(pc.invert(numbers)).as_py():  # nearly all of those at fault, and fast
+            return castable(pc.if_else(numbers, texts, None), kind)
         half = len(texts) // 2
         return pa.concat_arrays([castable(texts[:half], kind), castable(texts[half:], kind)])
