@@ -91,6 +91,9 @@ def for_paper(spec: Spec) -> Spec:
                 layer["encoding"]["text"] = {"field": shown[0]["field"], "format": ".0%"}
     elif "width" in spec:
         spec |= {"width": WIDTH, "autosize": {"type": "fit-x", "contains": "padding"}}
+    dashes = spec.get("encoding", {}).get("strokeDash", {})
+    if "legend" in dashes:
+        dashes["legend"]["symbolSize"] = 700  # long enough to show them
     _break_titles(spec)
     return spec
 
