@@ -1,6 +1,7 @@
 """Better parameters for train, looked for by the cross-validated score of the training rows."""
 
 import gc
+import logging
 import os
 import shlex
 import signal
@@ -11,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
 
+from stages.lib import trials
 from stages.lib.params import LESS_IS_BETTER, Params, load_params
 from stages.lib.stage import UserError, run
 from stages.lib.table import count_rows, part_paths
@@ -39,7 +44,7 @@ def fold_scores(params: Params, folder: Path) -> Iterator[float | None]:
     None where these rows have no such score.
 
     Raises:
-        UserError: a training leaves the finite numbers (`NotFiniteError`), or a column has gaps.
+        UserError: a training leaves the finite numbers, or a column cannot be prepared.
     """
     from stages.lib import ensemble, training
     from stages.lib.backend import keras
@@ -62,11 +67,53 @@ def fold_scores(params: Params, folder: Path) -> Iterator[float | None]:
         yield found
 
 
-def in_columns(lines: list[list[str]]) -> str:
-    """Lines of words as a table; what goes beyond the first line's words is a remark."""
-    columns = zip(*(line[: len(lines[0])] for line in lines), strict=True)
-    widths = [max(map(len, column)) for column in columns] + [0]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+def cross_validate(params: Params, folder: Path, trial: Trial) -> float | None:
+    """The score of a trial; None where it was given up, for which its `reason` is kept."""
+    try:
+        for fold, score in enumerate(fold_scores(params, folder), start=1):
+            if score is not None:
+                trial.report(score, fold)
+            if 1 < fold < params.train.folds and trials.is_bad(trial.study, score, fold):
+                trial.set_user_attr("reason", f"a bad {params.search.score} after {fold} folds")
+                return None
+    except UserError as error:
+        trial.set_user_attr("reason", str(error))
+        return None
+    return score
+
+
+def summary(space: trials.Space, params: Params, study: Study, total: int) -> str:
+    """The best trials and the first one, which has the present parameters; and what to run.
+
+    Raises:
+        UserError: no trial has a score.
+    """
+    found = trials.ended(study)[:total]
+    best = trials.ranked(study, found)
+    if not best:
+        raise UserError(f"no trial has a score; the last one: {found[-1].user_attrs['reason']}")
+    lines = [["trial", params.search.score, *space.distributions, ""]]
+    for trial in [*best[:SHOWN], *(trial for trial in found[:1] if trial not in best[:SHOWN])]:
+        train = space.params(trial.params).train
+        score = f"{trial.value:.6f}" if trial in best else "given up"
+        values = [trials.written(getattr(train, key)) for key in space.distributions]
+        remark = "in params.yaml now" if trial is found[0] else ""
+        lines.append([str(found.index(trial) + 1), score, *values, remark])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    chosen = space.params(best[0].params).train
+    changes = [
+        key for key in space.distributions if getattr(chosen, key) != getattr(params.train, key)
+    ]
+    command = ["dvc", "exp", "run"]
+    for key in changes:
+        command += ["-S", f"train.{key}={trials.written(getattr(chosen, key))}"]
+    head = (
+        f"Cross-validated {params.search.score} of {len(found)} trials, {len(found) - len(best)} "
+        f"of them given up before the last of {params.train.folds} folds:"
+    )
+    last = shlex.join(command) if changes else "None is better than what params.yaml has now."
+    return "\n".join([head, "", *table, "", last])
 
 
 def main() -> None:
@@ -77,38 +124,23 @@ def main() -> None:
     parser.add_argument("--storage", type=Path, default=".search/trials.db", help="SQLite file")
     args = parser.parse_args()
     params = load_params()
+    total = params.search.trials if args.trials is None else args.trials
+    if total < 1:
+        raise UserError(f"--trials: found {total}; expected at least 1")
     params = with_folds(params, sum(count_rows(args.train)))
-    search, folds = params.search, params.train.folds
-    total = search.trials if args.trials is None else args.trials
+    space = trials.Space(params)
 
-    import optuna
-
-    from stages.lib import trials
     from stages.lib.checkpoint import identity
-    from stages.lib.loop import NotFiniteError
     from stages.lib.progress import Bar
 
-    space = trials.Space(params)
+    # TensorFlow warns of many graphs; each trial has its own.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # Another table, another space or other code is another search; more trials are not.
-    decisive = params.model_dump_json(
-        exclude={"validate_": True, "split": True, "search": {"trials"}}
-    )
-    name = identity(decisive + optuna.__version__, part_paths(args.train), Path(__file__).parent)
-    study = trials.open_study(args.storage, name, less_is_better=search.score in LESS_IS_BETTER)
-
-    def cross_validate(trial: optuna.Trial) -> float | None:
-        """The score of a trial; None where it was given up."""
-        score = None
-        try:
-            for fold, score in enumerate(fold_scores(space.params(trial.params), args.train), 1):
-                if score is not None:
-                    trial.report(score, fold)
-                    if fold < folds and trials.is_bad(score, fold, study):
-                        return None
-        except NotFiniteError:
-            return None
-        return score
-
+    irrelevant: Any = {"validate_": True, "split": True, "search": {"trials"}}
+    decisive = params.model_dump_json(exclude=irrelevant) + optuna.__version__
+    name = identity(decisive, part_paths(args.train), Path(__file__).parent)
+    score_name = params.search.score
+    study = trials.open_study(args.storage, name, less_is_better=score_name in LESS_IS_BETTER)
     before = len(trials.ended(study))
     bar = Bar(total, "trial", before)
     try:
@@ -117,42 +149,18 @@ def main() -> None:
                 bar.close()
                 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # until the next main
                 os.execv(sys.executable, sys.orig_argv)
-            trial = trials.draw(study, space, search.seed)
-            score = cross_validate(trial)
-            pruned = optuna.trial.TrialState.PRUNED if score is None else None
-            study.tell(trial, score, state=pruned)
+            trial = trials.draw(study, space, params.search.seed)
+            score = cross_validate(space.params(trial.params), args.train, trial)
+            study.tell(trial, score, state=TrialState.PRUNED if score is None else None)
             best = trials.ranked(study, trials.ended(study))
-            shown = {search.score: "given up" if score is None else f"{score:.4f}"}
-            bar.update(number + 1, shown | {"best": f"{best[0].value:.4f}"} if best else shown)
+            shown = {score_name: "given up" if score is None else f"{score:.4f}"}
+            bar.update(number + 1, shown | ({"best": f"{best[0].value:.4f}"} if best else {}))
     except KeyboardInterrupt:
         bar.close()
         done = len(trials.ended(study))
         sys.exit(f"interrupted after {done} of {total} trials; the same command goes on from there")
     bar.close()
-
-    ended = trials.ended(study)[:total]
-    best = trials.ranked(study, ended)
-    if not best:
-        raise UserError("no trial has a score: each training left the finite numbers")
-    lines = [["trial", search.score, *space.distributions]]
-    for trial in [*best[:SHOWN], *(trial for trial in ended[:1] if trial not in best[:SHOWN])]:
-        train = space.params(trial.params).train
-        value = "given up" if trial.value is None else f"{trial.value:.6f}"
-        values = [trials.written(getattr(train, key)) for key in space.distributions]
-        remark = ["in params.yaml now"] if trial is ended[0] else []
-        lines.append([str(ended.index(trial) + 1), value, *values, *remark])
-    print(
-        f"Cross-validated {search.score} of {len(ended)} trials, {len(ended) - len(best)} of them "
-        f"given up before the last of {folds} folds:\n\n{in_columns(lines)}\n"
-    )
-    chosen = space.params(best[0].params).train
-    changes = {key: getattr(chosen, key) for key in space.distributions}
-    changes = {key: v for key, v in changes.items() if v != getattr(params.train, key)}
-    if changes:
-        options = [("-S", f"train.{key}={trials.written(v)}") for key, v in changes.items()]
-        print(shlex.join(["dvc", "exp", "run", *(word for pair in options for word in pair)]))
-    else:
-        print("None is better than what params.yaml has now.")
+    print(summary(space, params, study, total))
 
 
 if __name__ == "__main__":

@@ -31,10 +31,6 @@ def small_steps(batch_size: int, widths: Sequence[int]) -> bool:
     return batch_size * sum(a * b for a, b in pairwise(widths)) <= SMALL_STEP
 
 
-class NotFiniteError(UserError):
-    """A loss left the finite numbers; the parameters are to blame."""
-
-
 class Rows(NamedTuple):
     """A block of prepared rows, as arrays or tensors.
 
@@ -129,7 +125,7 @@ class Loop:
             there are validation rows.
 
         Raises:
-            NotFiniteError: a loss is not finite; the message names the epoch.
+            UserError: a loss is not finite; the message names the epoch.
         """
         model = self.model
         self._prepare(train, validation)
@@ -233,7 +229,7 @@ def _check_finite(history: list[dict[str, float]]) -> None:
     logs = history[-1]
     if not all(map(math.isfinite, logs.values())):
         found = ", ".join(f"{name} {value}" for name, value in logs.items())
-        raise NotFiniteError(
+        raise UserError(
             f"training left the finite numbers in epoch {len(history)}: {found}; try a smaller "
             "train.learning_rate, train.normalization: standard, or another train.activation"
         )

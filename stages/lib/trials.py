@@ -116,7 +116,7 @@ def draw(study: optuna.Study, space: Space, seed: int) -> optuna.Trial:
     return study.ask({key: space.distributions[key] for key in space.present})
 
 
-def is_bad(score: float, fold: int, study: optuna.Study) -> bool:
+def is_bad(study: optuna.Study, score: float | None, fold: int) -> bool:
     """Whether a score is worse than the median of other trials after as many folds.
 
     The median stopping rule of Golovin et al., "Google Vizier: a service for black-box
@@ -124,7 +124,7 @@ def is_bad(score: float, fold: int, study: optuna.Study) -> bool:
     here is the one after the easiest folds.
     """
     others = [t.intermediate_values[fold] for t in ended(study) if fold in t.intermediate_values]
-    if len(others) < PEERS:
+    if score is None or len(others) < PEERS:
         return False
     middle = median(others)
     minimize = study.direction == optuna.study.StudyDirection.MINIMIZE
