@@ -60,8 +60,10 @@ def fold_scores(params: Params, folder: Path) -> Iterator[float | None]:
     for member in ensemble.fit(ready.untrained, ready.rows, [], train, xla=ready.small):
         rows.append(member.rows)
         outputs.append(ready.in_units(member.outputs))
-        seen, predicted = np.concatenate(rows), np.concatenate(outputs)
-        found: Any = score(y[seen], predicted, data, params.evaluate.threshold)
+        seen = np.concatenate(rows)
+        order = np.argsort(seen)  # as evaluate adds them up
+        predicted = np.concatenate(outputs)[order]
+        found: Any = score(y[seen[order]], predicted, data, params.evaluate.threshold)
         for key in params.search.score.split("."):
             found = found.get(key)
         yield found
