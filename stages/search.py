@@ -78,10 +78,12 @@ def cross_validate(params: Params, folder: Path, trial: Trial) -> float | None:
             if 1 < fold < params.train.folds and trials.is_bad(trial.study, score, fold):
                 trial.set_user_attr("reason", f"a bad {params.search.score} after {fold} folds")
                 return None
+        if score is None:
+            trial.set_user_attr("reason", f"the training rows have no {params.search.score}")
+        return score
     except UserError as error:
         trial.set_user_attr("reason", str(error))
         return None
-    return score
 
 
 def summary(space: trials.Space, params: Params, study: Study, total: int) -> str:
