@@ -14,7 +14,7 @@ from stages.lib.model_file import read_model, write_model
 from stages.lib.params import Column, Data, Train, load_params
 from stages.lib.stage import UserError
 from stages.lib.table import feature_arrays
-from stages.train import sample_weights
+from stages.lib.training import sample_weights
 from tests.conftest import PROJECT
 
 TRAIN = load_params(PROJECT / "params.yaml").train

@@ -1,6 +1,6 @@
 """Several networks that one model averages: trained on folds of the rows or from other seeds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,15 +10,21 @@ from stages.lib.blocks import ChosenRows, TableBlocks
 from stages.lib.checkpoint import Checkpoint
 from stages.lib.loop import Blocks, Loop
 from stages.lib.params import Train
-from stages.lib.progress import Progress
 from stages.lib.stage import UserError
 
 
 class Member(NamedTuple):
-    """A trained network: its weights as `get_weights` gives them, and the logs of its epochs."""
+    """A trained network, and what it says of the rows that it has not learnt.
+
+    `weights` as `get_weights` gives them; `history` the logs of its epochs; `rows` (n,), int32,
+    the numbers of its fold's rows over all blocks, none without folds; `outputs` (n, outputs),
+    float32, what it says of them.
+    """
 
     weights: list[np.ndarray]
     history: list[dict[str, float]]
+    rows: np.ndarray
+    outputs: np.ndarray
 
 
 def fold_of_rows(sizes: list[int], folds: int, seed: int) -> list[np.ndarray]:
@@ -43,8 +49,9 @@ def fit(
     train: Train,
     *,
     xla: bool,
-    checkpoint: Callable[[int], Checkpoint],
-) -> tuple[list[Member], list[np.ndarray]]:
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    checkpoint: Callable[[int], Checkpoint | None] = lambda number: None,
+) -> Iterator[Member]:
     """Train `train.ensemble` networks one after the other, in graphs that are compiled once.
 
     With folds, each one learns from all folds but its own and watches its own in place of the
@@ -56,19 +63,19 @@ def fit(
         validation: the rows to watch where members differ by seed, or there is one.
         train: the parameters; member `m` shuffles with `train.seed + m`.
         xla: as in `Loop`.
+        callbacks: of every member, beside its early stopping.
         checkpoint: of a member, by its number.
 
-    Returns:
-        The members, and with folds for each block the output for every row of the one member that
-        has not learnt from it: float32, (rows, outputs); without folds no block.
+    Yields:
+        Each member when it is trained.
+
+    Raises:
+        UserError: there are more folds than rows, or a loss is not finite.
     """
     loop = Loop(make(0), batch_size=train.batch_size, xla=xla)
     fold = fold_of_rows(rows.sizes, train.folds, train.seed)
     fold_of_row = np.concatenate(fold)
-    held_out = np.empty((len(fold_of_row), *loop.model.output_shape[1:]), np.float32)
-    progress = Progress(train.epochs, train.ensemble)
     stop = train.early_stopping
-    members = []
     for number in range(train.ensemble):
         if number:
             loop.assign(make(number))
@@ -86,14 +93,33 @@ def fit(
             seed=train.seed + number,
             callbacks=[
                 *([keras.callbacks.EarlyStopping(**stop.model_dump())] if stop else []),
-                progress,
+                *callbacks,
             ],
             checkpoint=checkpoint(number),
         )
+        own = np.empty(0, np.int32)
+        outputs = np.empty((0, *loop.model.output_shape[1:]), np.float32)
         if train.folds > 1:
-            held_out[fold_of_row == number] = np.concatenate(loop.predict(watched))
-        members.append(Member(loop.model.get_weights(), history))
-    return members, np.split(held_out, np.cumsum(rows.sizes)[:-1]) if train.folds > 1 else []
+            own = np.flatnonzero(fold_of_row == number).astype(np.int32)
+            outputs = np.concatenate(loop.predict(watched))
+        yield Member(loop.model.get_weights(), history, own, outputs)
+
+
+def held_out(members: list[Member], sizes: list[int]) -> list[np.ndarray]:
+    """For each block the output for every row of the one member that has not learnt from it.
+
+    Args:
+        members: of all folds, or without folds.
+        sizes: rows of each block.
+
+    Returns:
+        float32, (rows, outputs); without folds one block without rows.
+    """
+    outputs = np.concatenate([member.outputs for member in members])
+    if not len(outputs):
+        return [outputs]
+    outputs[np.concatenate([member.rows for member in members])] = outputs.copy()
+    return np.split(outputs, np.cumsum(sizes)[:-1])
 
 
 def averaged(

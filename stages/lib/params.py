@@ -58,7 +58,7 @@ Loss = Literal[
 ]  # fmt: skip
 
 MAIN_SCORE = {"binary": "accuracy", "multiclass": "accuracy", "regression": "mae"}
-# The scores of each task in the metrics; a test compares them with what evaluate writes.
+# The scores of each task in metrics.json, and those of which less is better.
 SCORES = {
     "binary": (
         "accuracy", "average_precision", "brier", "f1", "loss", "precision", "recall", "roc_auc",
@@ -76,6 +76,8 @@ BASELINES = {
     "multiclass": {"constant": "majority", "linear": "logistic_regression"},
     "regression": {"constant": "mean", "linear": "ridge"},
 }
+# Keys that a search leaves alone: a seed's score is luck, and other folds give another score.
+FIXED = {"seed", "ensemble", "members"}
 
 
 class Section(BaseModel):
@@ -264,6 +266,49 @@ class Evaluate(Section):
     gate: Gate = Gate()
 
 
+class Candidates(Section):
+    """What a search tries for one key of `train`: a list of values, or all from `low` to `high`."""
+
+    values: tuple[Any, ...] | None = None
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_list(cls, found: Any) -> Any:
+        if not isinstance(found, list | tuple | dict):
+            raise ValueError("expected a list of values, or low and high")
+        return {"values": found} if isinstance(found, list | tuple) else found
+
+    @model_validator(mode="after")
+    def _one_way_or_the_other(self) -> Self:
+        if (self.values is None) != (self.low is not None and self.high is not None):
+            raise ValueError("expected a list of values, or low and high")
+        if self.values is not None and (not self.values or self.low is not None or self.log):
+            raise ValueError("expected a list of one value or more, without low, high and log")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError("expected low below high")
+        if self.log and self.low is not None and self.low <= 0:
+            raise ValueError("expected low above 0 where log is true")
+        return self
+
+    @property
+    def limits(self) -> tuple[Any, ...]:
+        """All values of a list; the two ends of a range."""
+        return (self.low, self.high) if self.values is None else self.values
+
+
+class Search(Section):
+    """What a search tries, and by which score it chooses."""
+
+    trials: Count = 30
+    seed: Seed = 1
+    score: str = "loss"
+    folds: Annotated[int, Field(strict=True, ge=2)] | None = None
+    space: dict[str, Candidates]
+
+
 class Params(Section):
     """The whole of `params.yaml`."""
 
@@ -272,9 +317,15 @@ class Params(Section):
     split: Split
     train: Train
     evaluate: Evaluate
+    search: Search
 
     @model_validator(mode="after")
     def _sections_fit_each_other(self) -> Self:
+        self._check_train()
+        self._check_search()
+        return self
+
+    def _check_train(self) -> None:
         train, task = self.train, self.data.task
         watched = self.split.validation_size > 0 or train.folds > 1
         if train.early_stopping and not watched:
@@ -304,7 +355,7 @@ class Params(Section):
                 raise ValueError(
                     f"train.class_weight: found {unknown}; classes are {list(self.data.classes)}"
                 )
-            return self
+            return
         for key, wrong in {
             "train.class_weight": train.class_weight is not None,
             "split.stratify": self.split.stratify,
@@ -313,7 +364,37 @@ class Params(Section):
         }.items():
             if wrong:
                 raise ValueError(f"{key} is for classes, and data.task is regression")
-        return self
+
+    def _check_search(self) -> None:
+        scores, keys = SCORES[self.data.task], sorted(set(Train.model_fields) - FIXED)
+        if self.search.score not in scores:
+            allowed = _allowed(self.search.score, list(scores))
+            raise ValueError(f"search.score: found {self.search.score!r}.{allowed}")
+        for key, candidates in self.search.space.items():
+            if key not in keys:
+                raise ValueError(f"search.space.{key}: no key to search.{_allowed(key, keys)}")
+            for value in candidates.limits:
+                try:
+                    self.with_train({key: value})
+                except ValidationError as error:
+                    mistakes = [m | {"loc": ("train", *m["loc"])} for m in error.errors()]
+                    lines = [f"search.space{_explain(m).removeprefix('train')}" for m in mistakes]
+                    raise ValueError("\n".join(lines)) from None
+                except ValueError as error:
+                    message = str(error).removeprefix("train")
+                    raise ValueError(f"search.space{message}") from None
+
+    def with_train(self, changes: dict[str, Any]) -> "Params":
+        """The same with other values for keys of `train`.
+
+        Raises:
+            ValidationError: a value is not one that its key may have; a `ValueError`, as are those
+                of values that do not fit the other sections.
+        """
+        train = Train.model_validate(self.train.model_dump() | changes)
+        changed = self.model_copy(update={"train": train})
+        changed._check_train()
+        return changed
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -347,8 +428,8 @@ def _explain(mistake: Any) -> str:
         case "missing":
             return f"{key}: this key is missing"
         case "value_error":
-            problem = mistake["ctx"]["error"]
-            return str(problem) if isinstance(found, dict) else f"{key}: found {found!r}; {problem}"
+            problem = str(mistake["ctx"]["error"])
+            return problem if problem.startswith(key) else f"{key}: found {found!r}; {problem}"
         case "literal_error":
             allowed = mistake["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
             return f"{key}: found {found!r}.{_allowed(str(found), allowed)}"

@@ -1,4 +1,4 @@
-"""How far a training is: a bar at a terminal, a line now and then in a log."""
+"""How far a work of minutes is: a bar at a terminal, a line now and then in a log."""
 
 import sys
 import time
@@ -7,12 +7,45 @@ from tqdm import tqdm
 
 from stages.lib.backend import keras
 
-LINES = 10  # of a whole training in a log, at most
-SECONDS = 10.0  # between two of them, at least; a short training writes none
+LINES = 10  # of a whole work in a log, at most
+SECONDS = 10.0  # between two of them, at least; a short work writes none
+
+
+class Bar:
+    """Shows on stderr what is done, a few values and the time left.
+
+    Args:
+        total: how much there is to do.
+        unit: of what, in one word.
+        done: how much of it was done before.
+    """
+
+    def __init__(self, total: int, unit: str, done: int = 0) -> None:
+        self._total, self._unit = total, unit
+        self._bar = tqdm(
+            total=total, initial=done, unit=unit, leave=False, disable=not sys.stderr.isatty()
+        )
+        self._shown, self._lines = time.monotonic(), done * LINES // total
+
+    def update(self, done: int, values: dict[str, str]) -> None:
+        """Show that so much is `done`, and these values."""
+        if not self._bar.disable:
+            self._bar.set_postfix(values, refresh=False)
+            self._bar.update(done - self._bar.n)
+        elif (
+            done * LINES // self._total > self._lines and time.monotonic() - self._shown >= SECONDS
+        ):
+            self._shown, self._lines = time.monotonic(), done * LINES // self._total
+            shown = ", ".join(f"{name} {value}" for name, value in values.items())
+            print(f"{self._unit} {done} of {self._total}: {shown}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.close()
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows the epoch, its losses and the time left on stderr.
+    """Shows the epoch, its losses and the time left.
 
     Args:
         epochs: of one member.
@@ -22,26 +55,14 @@ class Progress(keras.callbacks.Callback):
     def __init__(self, epochs: int, members: int = 1) -> None:
         super().__init__()
         self._epochs, self._total, self._member = epochs, epochs * members, -1
-        self._bar = tqdm(
-            total=self._total, unit="epoch", leave=False, disable=not sys.stderr.isatty()
-        )
-        self._shown, self._lines = time.monotonic(), 0
+        self._bar = Bar(self._total, "epoch")
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self._member += 1
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        done = self._member * self._epochs + epoch + 1
         losses = {name: f"{value:.4f}" for name, value in (logs or {}).items() if "loss" in name}
-        if not self._bar.disable:
-            self._bar.set_postfix(losses, refresh=False)
-            self._bar.update(done - self._bar.n)
-        elif (
-            done * LINES // self._total > self._lines and time.monotonic() - self._shown >= SECONDS
-        ):
-            self._shown, self._lines = time.monotonic(), done * LINES // self._total
-            shown = ", ".join(f"{name} {value}" for name, value in losses.items())
-            print(f"epoch {done} of {self._total}: {shown}", file=sys.stderr, flush=True)
+        self._bar.update(self._member * self._epochs + epoch + 1, losses)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         if (self._member + 1) * self._epochs == self._total:
