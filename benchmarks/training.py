@@ -64,18 +64,27 @@ def keras_model(units: tuple[int, ...], **compile_options: Any) -> Any:
     return model
 
 
-def our_loop(units: tuple[int, ...], batch_size: int) -> Any:
-    from stages.lib import loop, network
-    from stages.lib.backend import keras
+def our_params() -> Any:
     from stages.lib.params import load_params
 
-    params = load_params(Path(__file__).parents[1] / "params.yaml")
+    return load_params(Path(__file__).parents[1] / "params.yaml")
+
+
+def our_loop(params: Any, units: tuple[int, ...], batch_size: int) -> Any:
+    from stages.lib import loop, network
+
     train = params.train.model_copy(
-        update={"units": units, "kernel_initializer": "random_uniform", "l2": 0.0}
+        update={
+            "units": units,
+            "activation": "relu",
+            "kernel_initializer": "random_uniform",
+            "l2": 0.0,
+            "learning_rate": 0.001,
+        }
     )
     small = loop.small_steps(batch_size, (8, *units, 1))
-    dense = network.RepeatableDense if small else keras.layers.Dense
-    model = network.compiled(network.layers(train, params.data, dense), 8, train, params.data)
+    stack = network.layers(train, params.data)
+    model = network.compiled(stack, 8, train, params.data, one_vector=small)
     return loop.Loop(model, batch_size=batch_size, xla=small)
 
 
@@ -84,13 +93,14 @@ def small_ours() -> Callable[[], Any]:
     from stages.lib.loop import Rows
 
     x, y, x_watched, y_watched = small_rows()
+    params = our_params()
 
     def work() -> None:
         train, watched = (
             Rows(tf.constant(x), tf.constant(y), tf.ones(len(x)))
             for x, y in ((x, y), (x_watched, y_watched))
         )
-        our_loop(UNITS, 5).fit([train], [watched], epochs=200, seed=1, callbacks=[])
+        our_loop(params, UNITS, 5).fit([train], [watched], epochs=200, seed=1, callbacks=[])
 
     from stages.lib import loop, network  # noqa: F401  imports are excluded
 
@@ -131,20 +141,20 @@ def large_ours(folder: Path) -> Callable[[], Any]:
     from stages.lib import loop, network  # noqa: F401  imports are excluded
     from stages.lib.backend import keras
     from stages.lib.blocks import TableBlocks
-    from stages.lib.params import Column, Data, load_params
+    from stages.lib.params import Column, Data
     from stages.lib.preparation import Scaling, Statistics, prepare
 
     columns = {f"x{i}": Column(kind="real") for i in range(COLUMNS)}
     columns["y"] = Column(kind="integer", values=(0, 1))
     data = Data(source="", task="binary", target="y", positive=1, columns=columns)
-    train = load_params(Path(__file__).parents[1] / "params.yaml").train
+    params = our_params()
     as_it_is = Scaling(fill=0.0, shift=0.0, scale=1.0)
     statistics = Statistics(dict.fromkeys(data.features, as_it_is), {}, set(), as_it_is)
 
     def work() -> None:
-        preparing = keras.Model(*prepare(statistics, data, train))
+        preparing = keras.Model(*prepare(statistics, data, params.train))
         rows = TableBlocks(folder, data, preparing, as_it_is)
-        our_loop(UNITS, LARGE_BATCH).fit(rows, [], epochs=1, seed=1, callbacks=[])
+        our_loop(params, UNITS, LARGE_BATCH).fit(rows, [], epochs=1, seed=1, callbacks=[])
 
     return work
 

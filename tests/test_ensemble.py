@@ -50,7 +50,7 @@ def table(folder: Path) -> TableBlocks:
 def untrained(number: int) -> keras.Model:
     member = TRAIN.model_copy(update={"seed": number})
     keras.utils.set_random_seed(number)
-    return network.compiled(network.layers(member, DATA), 2, member, DATA)
+    return network.compiled(network.layers(member, DATA), 2, member, DATA, one_vector=False)
 
 
 def fitted(

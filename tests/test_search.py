@@ -26,8 +26,8 @@ from stages.lib.table import write_part
 from stages.search import fold_scores, with_folds
 from tests.conftest import ENVIRONMENT, PROJECT, must
 
-# Short trainings, and one of two learning rates leads out of the finite numbers.
-TRAIN = {"epochs": 3, "ensemble": 2}
+# Trainings of a second or so, and one of two learning rates leads out of the finite numbers.
+TRAIN = {"epochs": 400, "ensemble": 2}
 SEARCH = {
     "trials": 4,
     "seed": 10,

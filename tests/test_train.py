@@ -39,8 +39,9 @@ def changed(**changes: Any) -> Train:
     return TRAIN.model_copy(update=changes)
 
 
-def compiled(train: Train, dense: type[Any] = network.RepeatableDense) -> keras.Model:
-    return network.compiled(network.layers(train, DATA, dense), X.shape[1], train, DATA)
+def compiled(train: Train, *, one_vector: bool = True) -> keras.Model:
+    stack = network.layers(train, DATA)
+    return network.compiled(stack, X.shape[1], train, DATA, one_vector=one_vector)
 
 
 def block(x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> loop.Rows:
@@ -66,11 +67,11 @@ def test_one_epoch_gives_the_weights_of_fit(
     in_order(monkeypatch)
     train = changed(optimizer=optimizer, learning_rate=0.01, l2=0.01, class_weight={0: 1, 1: 3})
 
-    def model(dense: type[keras.layers.Dense]) -> keras.Model:
+    def model(*, one_vector: bool) -> keras.Model:
         keras.utils.set_random_seed(3)
-        return compiled(train, dense)
+        return compiled(train, one_vector=one_vector)
 
-    ours, theirs = model(network.RepeatableDense), model(keras.layers.Dense)
+    ours, theirs = model(one_vector=True), model(one_vector=False)
     training = loop.Loop(ours, batch_size=8, xla=True)
     rows = block(X, Y, sample_weights(Y, train, DATA))
     history = training.fit([rows], [rows], epochs=1, seed=0, callbacks=[])
@@ -78,7 +79,7 @@ def test_one_epoch_gives_the_weights_of_fit(
         *(X, Y), shuffle=False, class_weight=train.class_weight, verbose=0,
         validation_data=(X, Y), batch_size=8, epochs=1,
     )  # fmt: skip
-    for weight, expected in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+    for weight, expected in zip(network.weights(ours), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-6)
     for name, (value,) in fitted.history.items():
         assert history[0][name] == pytest.approx(value, abs=1e-5)

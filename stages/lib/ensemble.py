@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.lib import network
 from stages.lib.backend import keras
 from stages.lib.blocks import ChosenRows, TableBlocks
 from stages.lib.checkpoint import Checkpoint
@@ -102,7 +103,7 @@ def fit(
         if train.folds > 1:
             own = np.flatnonzero(fold_of_row == number).astype(np.int32)
             outputs = np.concatenate(loop.predict(watched))
-        yield Member(loop.model.get_weights(), history, own, outputs)
+        yield Member(network.weights(loop.model), history, own, outputs)
 
 
 def held_out(members: list[Member], sizes: list[int]) -> list[np.ndarray]:

@@ -15,9 +15,9 @@ from stages.lib.stage import UserError
 TEST_ROWS = 8192  # rows of a step that only scores: few steps, bounded memory
 
 # Multiply-adds of a step's forward pass up to which XLA wins. Measured on two AVX-512 cores,
-# microseconds a step with XLA and as a plain graph: 590 (batch 5, 8-8-6-1) 3 and 61,
-# 37k (256, 8-16-1) 42 and 127, 150k (32, 8-64-64-1) 129 and 99, 590k (4096, 8-16-1) 248 and 427,
-# 660k (256, 8-64-32-1) 449 and 140, 2.6M (16, 64-512-256-1) 663 and 473.
+# microseconds a step with XLA and as a plain graph: 590 (batch 5, 8-8-6-1) 2 and 69,
+# 37k (256, 8-16-1) 29 and 87, 150k (32, 8-64-64-1) 111 and 91, 590k (4096, 8-16-1) 388 and 649,
+# 660k (256, 8-64-32-1) 428 and 158, 2.6M (16, 64-512-256-1) 2134 and 664.
 SMALL_STEP = 600_000
 
 
@@ -52,6 +52,27 @@ class Blocks(Protocol):
     def __getitem__(self, number: int, /) -> Rows: ...
 
 
+class Graph:
+    """A `tf.function` that is found again by the shapes of its tensors alone.
+
+    TensorFlow's own search for the traced function takes as long as an epoch of small steps.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, xla: bool) -> None:
+        self._function = tf.function(function, jit_compile=xla, autograph=False)
+        self._traced: dict[tuple[Any, ...], Callable[..., Any]] = {}
+
+    def traced(self, *tensors: Any) -> Callable[..., Any]:
+        """The graph for tensors of these shapes; each argument has one dtype in all calls."""
+        shapes = tuple(tuple(tensor.shape) for tensor in tensors)
+        if shapes not in self._traced:
+            self._traced[shapes] = self._function.get_concrete_function(*tensors)
+        return self._traced[shapes]
+
+    def __call__(self, *tensors: Any) -> Any:
+        return self.traced(*tensors)(*tensors)
+
+
 class Loop:
     """A compiled model and its graphs; it fits as often as it is asked to, compiled once.
 
@@ -64,18 +85,24 @@ class Loop:
     def __init__(self, model: keras.Model, *, batch_size: int, xla: bool) -> None:
         self.model = model
 
-        @tf.function(jit_compile=xla, autograph=False)
+        # Traced once, for the full steps and the short last one.
+        @tf.function(autograph=False)
+        def train_step(x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor) -> None:
+            model.train_step((x, y, weight))
+
         def train(
             x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor, first: tf.Tensor
         ) -> dict[str, tf.Tensor]:
+            any_rows = [tf.TensorSpec([None, *part.shape[1:]]) for part in (x, y, weight)]
+            do = train_step.get_concrete_function(*any_rows)
+
             def step(n: tf.Tensor) -> None:
-                model.train_step((tf.gather(x, n), tf.gather(y, n), tf.gather(weight, n)))
+                do(tf.gather(x, n), tf.gather(y, n), tf.gather(weight, n))
 
             _when(first, model.reset_metrics)
             _in_batches(step, order, batch_size)
             return model.get_metrics_result()
 
-        @tf.function(jit_compile=xla, autograph=False)
         def test(
             x: tf.Tensor, y: tf.Tensor, order: tf.Tensor, first: tf.Tensor
         ) -> dict[str, tf.Tensor]:
@@ -86,11 +113,12 @@ class Loop:
             _in_batches(step, order, TEST_ROWS)
             return model.get_metrics_result()
 
-        @tf.function(jit_compile=xla, autograph=False)
         def predict(x: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
             return model(tf.gather(x, order), training=False)
 
-        self._train, self._test, self._predict = train, test, predict
+        self._train, self._test, self._predict = (
+            Graph(function, xla=xla) for function in (train, test, predict)
+        )
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -169,11 +197,11 @@ class Loop:
             return
         first = tf.constant(True)
         held_out = (*validation[0][:2], tf.constant(_chosen(validation[0])), first)
-        self._test.get_concrete_function(*held_out)
-        with ThreadPoolExecutor(1) as compiler:
-            done = compiler.submit(self._test, *held_out)  # changes metrics only, reset later
-            self._train.get_concrete_function(*rows[:3], tf.constant(_chosen(rows)), first)
-            done.result()
+        self._test.traced(*held_out)
+        compiler = ThreadPoolExecutor(1)
+        compiler.submit(self._test, *held_out)  # it changes metrics only, which each epoch resets
+        self._train.traced(*rows[:3], tf.constant(_chosen(rows)), first)
+        compiler.shutdown(wait=False)
 
     def predict(self, blocks: Blocks) -> list[np.ndarray]:
         """The outputs for the chosen rows of each block: float32, (rows, outputs)."""

@@ -55,12 +55,13 @@ def ready(folder: Path, data: Data, train: Train) -> Training:
     width = prepared.shape[-1]
     outputs = len(data.classes) if data.task == "multiclass" else 1
     small = loop.small_steps(train.batch_size, (width, *train.units, outputs))
+    small &= train.optimizer != "adafactor"  # its factors are of a matrix, not of a vector
 
     def untrained(number: int) -> keras.Model:
         member = train.model_copy(update={"seed": train.seed + number})
         keras.utils.set_random_seed(member.seed)
-        dense = network.RepeatableDense if small else keras.layers.Dense
-        return network.compiled(network.layers(member, data, dense), width, member, data)
+        stack = network.layers(member, data)
+        return network.compiled(stack, width, member, data, one_vector=small)
 
     rows = TableBlocks(folder, data, preparing, target, weights)
     return Training(inputs, prepared, target, rows, untrained, small)
