@@ -27,7 +27,7 @@ from stages.search import fold_scores, with_folds
 from tests.conftest import ENVIRONMENT, PROJECT, must
 
 # Trainings of a second or so, and one of two learning rates leads out of the finite numbers.
-TRAIN = {"epochs": 400, "ensemble": 2}
+TRAIN = {"epochs": 400, "ensemble": 2, "learning_rate": 0.0001}
 SEARCH = {
     "trials": 4,
     "seed": 10,
