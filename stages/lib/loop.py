@@ -192,16 +192,19 @@ class Loop:
             return
         rows = train[0]
         self.model.optimizer.build(self.model.trainable_variables)
-        self.model.test_step((rows.x[:1], rows.y[:1], rows.weight[:1]))
+        guess = tf.zeros((1, *self.model.output_shape[1:]))
+        self.model.compute_loss(y=rows.y[:1], y_pred=guess)
+        self.model.compute_metrics(None, rows.y[:1], guess)
         if not len(validation):
             return
         first = tf.constant(True)
         held_out = (*validation[0][:2], tf.constant(_chosen(validation[0])), first)
         self._test.traced(*held_out)
         compiler = ThreadPoolExecutor(1)
-        compiler.submit(self._test, *held_out)  # it changes metrics only, which each epoch resets
+        compiler.submit(self._test, *held_out)
         self._train.traced(*rows[:3], tf.constant(_chosen(rows)), first)
-        compiler.shutdown(wait=False)
+        # It changes the metrics alone, which only a second block of an epoch goes on from.
+        compiler.shutdown(wait=len(train) > 1)
 
     def predict(self, blocks: Blocks) -> list[np.ndarray]:
         """The outputs for the chosen rows of each block: float32, (rows, outputs)."""
