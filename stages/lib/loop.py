@@ -247,6 +247,9 @@ def _in_batches(step: Callable[[tf.Tensor], None], order: tf.Tensor, size: int) 
         step(tf.slice(order, [number * size], [size]))
         return [number + 1]
 
+    if rows == size:
+        step(order)
+        return
     tf.while_loop(lambda number: number < rows // size, body, [0])
     if rows % size:
         step(order[rows - rows % size :])
