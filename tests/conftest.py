@@ -65,7 +65,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (PROJECT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, folder / name)
-    must(folder, "git", "init", "-q")
+    must(folder, "git", "init", "-q", "-b", "main")
     must(folder, "git", "add", "-A")
     must(folder, "git", "commit", "-qm", "The project")
     return folder
