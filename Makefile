@@ -17,7 +17,7 @@ pr-report: repro  ## write pr.md: what the run changes against BASE, and whether
 	python -m stages.pr_report $(or $(BASE),main)
 
 test: check  ## ruff, mypy, then the tests
-	pytest
+	pytest -n 2 --dist loadfile
 
 check: .venv/installed  ## ruff and mypy
 	ruff check
