@@ -8,13 +8,13 @@ repro: .venv/installed  ## run what changed of the pipeline
 	dvc repro
 
 gate: repro  ## fail when the run misses a limit of evaluate.gate; BASE=main compares with main
-	python -m stages.gate metrics/metrics.json --fail $(if $(BASE),--against $(BASE))
+	python -m stages.gate metrics/metrics.json --fail $(if $(BASE),--against "$(BASE)")
 
 report: .venv/installed  ## report.html: the run in the workspace beside the last commit's, or REV=
-	python -m stages.report $(addprefix --rev ,$(REV))
+	python -m stages.report $(if $(REV),--rev "$(REV)")
 
 pr-report: repro  ## write pr.md: what the run changes against BASE, and whether it repeats
-	python -m stages.pr_report $(or $(BASE),main)
+	python -m stages.pr_report "$(or $(BASE),main)"
 
 test: check  ## ruff, mypy, then the tests
 	pytest -n 2 --dist loadfile
