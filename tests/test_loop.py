@@ -114,6 +114,16 @@ def test_blocks_of_equal_size_share_a_graph_and_score_like_one() -> None:
     assert [parts["val_loss"], parts["val_accuracy"]] == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_rows_to_watch_do_not_touch_what_training_counts() -> None:
+    """Their graph is compiled, and runs for the first time, while the other one is traced."""
+    many = loop.Rows(*(tf.repeat(part, 2000, axis=0) for part in block()[:3]))
+    alone, watched = (
+        new_loop(dropout=0.0).fit([block()], rows, epochs=2, seed=1, callbacks=[])
+        for rows in ([], [many])
+    )
+    assert [logs["loss"] for logs in alone] == [logs["loss"] for logs in watched]
+
+
 class Killed(BaseException):
     """Like SIGKILL: nothing between the epoch and the end of the process handles it."""
 

@@ -84,6 +84,7 @@ class Loop:
 
     def __init__(self, model: keras.Model, *, batch_size: int, xla: bool) -> None:
         self.model = model
+        self._xla = xla
 
         # Traced once, for the full steps and the short last one.
         @tf.function(autograph=False)
@@ -203,8 +204,9 @@ class Loop:
         compiler = ThreadPoolExecutor(1)
         compiler.submit(self._test, *held_out)
         self._train.traced(*rows[:3], tf.constant(_chosen(rows)), first)
-        # It changes the metrics alone, which only a second block of an epoch goes on from.
-        compiler.shutdown(wait=len(train) > 1)
+        # It changes the metrics alone, and at once: from there goes on a plain graph, or the second
+        # block of an epoch.
+        compiler.shutdown(wait=not self._xla or len(train) > 1)
 
     def predict(self, blocks: Blocks) -> list[np.ndarray]:
         """The outputs for the chosen rows of each block: float32, (rows, outputs)."""
