@@ -73,7 +73,7 @@ def main() -> None:
     with whole(args.curves) as folder:
         write_curves(folder, history)
     with whole(args.model) as model_file:
-        write_model(keras.Model(ready.inputs, output, name="model"), model_file)
+        write_model(keras.Model(ready.inputs, output, name="model"), model_file, data)
     remove_checkpoints(args.state)
     last = ", ".join(f"{name} {value:.4f}" for name, value in history[-1].items())
     print(f"Trained {len(history)} epochs: {last}")

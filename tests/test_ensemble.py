@@ -104,7 +104,7 @@ def test_the_saved_model_is_plain_keras_and_the_mean_of_the_members(tmp_path: Pa
     ]
     inputs = keras.Input((2,))
     output = ensemble.averaged(inputs, lambda: network.layers(TRAIN, DATA), members)
-    write_model(keras.Model(inputs, output), tmp_path / "m.keras")
+    write_model(keras.Model(inputs, output), tmp_path / "m.keras", DATA)
     x = np.random.default_rng(1).normal(size=(9, 2)).astype(np.float32)
     expected = np.mean([untrained(number)(tf.constant(x)) for number in range(3)], axis=0)
     np.testing.assert_allclose(read_model(tmp_path / "m.keras")(x), expected, atol=1e-6)

@@ -14,10 +14,14 @@ from stages.lib.table import INPUT_TYPES, input_name
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 BATCH_ROWS = 8192
+OUTPUTS = "outputs.json"  # in the zip
 
 
-def write_model(model: keras.Model, path: Path) -> None:
-    """Save `model` with Keras, then write its zip again without dates and memory addresses."""
+def write_model(model: keras.Model, path: Path, data: Data) -> None:
+    """Save `model` with Keras, then write its zip again without dates and memory addresses.
+
+    A member of its own, which Keras leaves alone, says what the outputs mean.
+    """
     saved = path.with_name(f"{path.name}.saved.keras")
     model.save(saved)
     try:
@@ -27,6 +31,7 @@ def write_model(model: keras.Model, path: Path) -> None:
                 if name.endswith(".json"):
                     content = json.dumps(_normal(json.loads(content), {}), indent=1).encode()
                 target.writestr(zipfile.ZipInfo(name, EPOCH), content)
+            target.writestr(zipfile.ZipInfo(OUTPUTS, EPOCH), json.dumps(_meaning(data), indent=1))
     finally:
         saved.unlink()
 
@@ -42,6 +47,11 @@ def _normal(value: Any, ids: dict[int, int]) -> Any:
         for key, item in value.items()
         if key != "date_saved"
     }
+
+
+def _meaning(data: Data) -> dict[str, Any]:
+    """What the outputs say: of which column, and of which classes in which order."""
+    return {"task": data.task, "target": data.target, "classes": list(data.classes)}
 
 
 def read_model(path: Path) -> keras.Model:
@@ -66,10 +76,15 @@ def check_model(model: keras.Model, path: Path, data: Data) -> None:
     outputs = len(data.classes) if data.task == "multiclass" else 1
     if model.output_shape[-1] != outputs:
         wrong.append(f"{model.output_shape[-1]} outputs for {outputs}")
+    with zipfile.ZipFile(path) as file:
+        said = json.loads(file.read(OUTPUTS)) if OUTPUTS in file.namelist() else {}
+    for key, value in _meaning(data).items():
+        if key in said and said[key] != value:
+            wrong.append(f"{key} {said[key]} in the model, {value} in params.yaml")
     if wrong:
         raise UserError(
-            f"{path}: the model was trained for other columns than data in params.yaml declares: "
-            f"{', '.join(wrong)}; run `dvc repro` to train one for these"
+            f"{path}: the model was trained for another table than data in params.yaml declares: "
+            f"{', '.join(wrong)}; run `dvc repro` to train one for this"
         )
 
 
