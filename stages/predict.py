@@ -70,7 +70,9 @@ def set_aside(texts: pa.Table, failures: list[Failure], places: dict[int, str]) 
     """The rows of `places`, with `rejected_line` and `rejected_reason`."""
     reasons: dict[int, list[str]] = {row: [] for row in places}
     for failure in failures:
-        reasons[failure.row].append(f"{failure.column}: {failure.check}")
+        reasons[failure.row].append(
+            f"{failure.column}: found {failure.found!r}; expected {failure.expected}"
+        )
     added = [list(places.values()), ["; ".join(reason) for reason in reasons.values()]]
     columns = texts.take(pa.array(places)).columns
     return pa.table([*columns, *map(pa.array, added)], [*texts.column_names, *REJECTED])

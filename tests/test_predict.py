@@ -125,7 +125,7 @@ def test_files_and_streams_of_all_kinds_agree(words: Path, tmp_path: Path) -> No
         assert table["probability_pos"].cast(pa.string()).to_pylist() == [
             line.rsplit(",", 1)[1] for line in text.splitlines()[1:]
         ]
-    piped = run(words, "bash", "-c", f"{COMMAND} < {tmp_path}/new.csv | cat")
+    piped = run(words, "bash", "-c", f"{COMMAND} < {tmp_path}/new.csv.gz | cat")
     assert (piped.stdout, piped.stderr) == (text, "")
 
 
@@ -172,7 +172,7 @@ def test_a_row_that_fails_ends_it_with_line_and_reason(
         f"{file}: line 7, column flag: found 'maybe'; expected true, false, 1 or 0\n"
         f"{file}: line 7, column count: found '1.5'; expected a whole number of at most 64 bits\n"
         f"{file}: line 7, column zip/code: found ''; expected a value in every row\n"
-        f"{file}: line 9, column count: found '3000'; expected any to 100.0\n"
+        f"{file}: line 9, column count: found '3000'; expected at most 100\n"
         "--rejects FILE sets such rows aside"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
@@ -193,10 +193,14 @@ def test_rejects_are_set_aside_and_the_others_get_their_numbers(
     assert capsys.readouterr().err == f"3 of 5 rows set aside in {rejects}\n"
     assert pd.read_csv(answers)[["row", "id"]].to_numpy().tolist() == [[0, 1], [2, 3]]
     assert pd.read_csv(rejects, dtype=str, keep_default_na=False).to_numpy().tolist() == [
-        ["2", "1e999", "red", "00123", "true", "1", where[0], "cast: kind"],
+        ["2", "1e999", "red", "00123", "true", "1", where[0],
+         "cast: found '1e999'; expected a number"],
         ["4", "0.5", "red", "", "maybe", "1.5", where[1],
-         "flag: kind; count: kind; zip/code: missing"],
-        ["5", "0.5", "red", "00456", "true", "3000", where[2], "count: range"],
+         "flag: found 'maybe'; expected true, false, 1 or 0; "
+         "count: found '1.5'; expected a whole number of at most 64 bits; "
+         "zip/code: found ''; expected a value in every row"],
+        ["5", "0.5", "red", "00456", "true", "3000", where[2],
+         "count: found '3000'; expected at most 100"],
     ]  # fmt: skip
 
 
@@ -250,3 +254,18 @@ def test_a_model_of_another_table_is_refused(tables: Tables, tmp_path: Path) -> 
     wine = tables("wine") / "models/model.keras"
     with pytest.raises(SystemExit, match=r"input alcohol, .* 3 outputs for 1"):
         predict(tables("words"), str(tmp_path / "new.csv"), "--model", str(wine))
+
+
+def test_a_model_that_knows_the_classes_in_another_order_is_refused(
+    words: Path, tmp_path: Path
+) -> None:
+    """Or it would give the probability of the one class as that of the other."""
+    for name in ("params.yaml", "models"):
+        (tmp_path / name).symlink_to(words / name)
+    text = (words / "params.yaml").read_text()
+    assert "positive: pos" in text
+    (tmp_path / "params.yaml").unlink()
+    (tmp_path / "params.yaml").write_text(text.replace("positive: pos", "positive: neg"))
+    (tmp_path / "new.csv").write_text(HEADER)
+    with pytest.raises(SystemExit, match=r"classes \['neg', 'pos'\] in the model"):
+        predict(tmp_path, str(tmp_path / "new.csv"))

@@ -88,7 +88,7 @@ def test_everything_that_failed_is_told_at_once_with_lines(tmp_path: Path) -> No
     file = tmp_path / "t.csv"
     assert messages == {
         "error": [
-            "a: 2 of 4 rows fail range: found 0.5, 9.5; expected 1.0 to 9.0 "
+            "a: 2 of 4 rows fail range: found 0.5, 9.5; expected 1 to 9 "
             f"({file}: line 2; {file}: line 3)"
         ],
         "drop": [f"b: 1 of 4 rows fail values: found 3; expected one of [1, 2] ({file}: line 3)"],

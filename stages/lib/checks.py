@@ -60,8 +60,7 @@ def checks_of(data: Data, policies: Validate) -> Checks:
         if not column.nullable:
             checks[name, "missing"] = Check("a value in every row", policies.missing)
         if column.min is not None or column.max is not None:
-            bounds = f"{column.min} to {column.max}".replace("None", "any")
-            checks[name, "range"] = Check(bounds, policies.range)
+            checks[name, "range"] = Check(bounds(column.min, column.max), policies.range)
         if column.values is not None:
             checks[name, "values"] = Check(f"one of {list(column.values)}", policies.values)
         if column.unique:
@@ -75,6 +74,13 @@ def checks_of(data: Data, policies: Validate) -> Checks:
             needed = f"at least {policies.min_class_rows} rows of each class {list(data.classes)}"
             checks[name, "rare_class"] = Check(needed, policies.rare_class)
     return checks
+
+
+def bounds(low: float | None, high: float | None) -> str:
+    """The range of a column in words, its numbers as `params.yaml` has them."""
+    if high is None:
+        return f"at least {low:.15g}"
+    return f"at most {high:.15g}" if low is None else f"{low:.15g} to {high:.15g}"
 
 
 def pandera_schema(columns: dict[str, Column]) -> pandera.DataFrameSchema:

@@ -20,6 +20,7 @@ from stages.lib.stage import UserError
 from stages.lib.table import ARROW_TYPES, in_parts
 
 ROWS = 32_768  # at a time
+GZIP = b"\x1f\x8b"  # how such a file begins
 
 
 class Failure(NamedTuple):
@@ -56,8 +57,10 @@ def regular_file(file: Path) -> Iterator[Path]:
         if file.is_file():
             yield file
             return
-        copy = Path(folder, "stdin")
+        first = content.read(2)
+        copy = Path(folder, "stdin.gz" if first == GZIP else "stdin")
         with copy.open("wb") as target:
+            target.write(first)
             shutil.copyfileobj(content, target)
         try:
             yield copy
