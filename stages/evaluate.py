@@ -11,15 +11,7 @@ import pyarrow as pa
 from stages.lib.params import MAIN_SCORE, load_params
 from stages.lib.stage import run, whole, write_json
 from stages.lib.table import feature_arrays, labels, read_parts, write_part
-
-WORDS = {
-    "accuracy": "Accuracy",
-    "mae": "Mean absolute error",
-    "majority": "majority class",
-    "logistic_regression": "logistic regression",
-    "mean": "the mean",
-    "ridge": "ridge regression",
-}
+from stages.lib.words import BASELINES, SCORES
 
 
 def main() -> None:
@@ -78,10 +70,10 @@ def main() -> None:
 
     shown = "{:.6g}" if data.task == "regression" else "{:.2%}"
     others = ", ".join(
-        f"{WORDS[name]} {shown.format(found[main_score])}" for name, found in baseline.items()
+        f"{BASELINES[name]} {shown.format(found[main_score])}" for name, found in baseline.items()
     )
     print(
-        f"{WORDS[main_score]}: {shown.format(test[main_score])} "
+        f"{SCORES[main_score]}: {shown.format(test[main_score])} "
         f"(95% interval {shown.format(low)} to {shown.format(high)}, {others})"
     )
 

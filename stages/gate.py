@@ -26,6 +26,8 @@ def main() -> None:
         metrics = json.loads(args.metrics.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{args.metrics}: {error.strerror}; `dvc repro` writes it") from None
+    except ValueError as error:
+        raise UserError(f"{args.metrics}: not JSON: {error}; `dvc repro` writes it anew") from None
     last = (
         run_at(args.against, args.metrics, PARAMS, data)
         if args.against

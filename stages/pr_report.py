@@ -7,7 +7,7 @@ from typing import Any
 
 from dvc.repo import Repo
 
-from stages.lib.comparison import SCORES, difference, scores_of
+from stages.lib.comparison import MANY, difference, scores_of, shown
 from stages.lib.gate import judge, run_at
 from stages.lib.markup import NOT_THERE, number
 from stages.lib.params import LOWER_IS_BETTER, load_params
@@ -23,6 +23,7 @@ from stages.lib.revisions import (
     resolve,
 )
 from stages.lib.stage import UserError, run, whole
+from stages.lib.words import BASELINES, SCORES
 
 MARKER = "<!-- pr-report -->"  # by which CI finds the comment that it wrote before
 PARAMS = Path("params.yaml")
@@ -54,7 +55,7 @@ def score_table(metrics: dict[str, Any], base: dict[str, Any], label: str) -> st
         beside = [number(found.get(key)) for found in (theirs, *baselines.values())]
         words = f"{SCORES[name]} ({average})" if average else SCORES[name]
         rows.append([words, number(value), *beside, change])
-    others = [name.replace("_", " ") for name in baselines]
+    others = [BASELINES.get(name, name) for name in baselines]
     return table(["Test rows", "this", label, *others, f"against {label}"], rows)
 
 
@@ -62,13 +63,16 @@ def param_table(old: dict[str, Any], new: dict[str, Any], label: str) -> str:
     changed = changes(old, new)
     if not changed:
         return "None."
-    return table(
-        ["Parameter", "this", label], [[k, after, was] for k, (was, after) in changed.items()]
-    )
+    rows = [[k, shown(after), shown(was)] for k, (was, after) in changed.items()]
+    listed = table(["Parameter", "this", label], rows[:MANY])
+    left = len(rows) - MANY
+    return listed if left <= 0 else f"{listed}\n\nand {left} more"
 
 
 def write_plots(repo: Repo, revisions: list[Revision], folder: Path) -> list[str]:
     """Every plot as a PNG beside the report: a line of Markdown each."""
+    if folder.exists() and any(path.suffix != ".png" for path in folder.iterdir()):
+        raise UserError(f"{folder}: holds other files than plots; name another folder")
     with whole(folder) as partial:
         partial.mkdir(parents=True)
         lines = []
@@ -106,7 +110,7 @@ def main() -> None:
 
     repo = open_repo()
     this, base = resolve(repo, "workspace"), resolve(repo, args.base)
-    metrics, before = (load_at(repo, revision, str(args.metrics)) for revision in (this, base))
+    metrics = load_at(repo, this, str(args.metrics))
     if not metrics:
         raise UserError(f"{args.metrics}: there are no scores to report; run `dvc repro` first")
     last = run_at(base.commit, args.metrics, PARAMS, params.data)
@@ -115,9 +119,10 @@ def main() -> None:
     lines = [
         MARKER,
         f"## Gate: {verdict['verdict']}",
-        "\n".join(f"- {check['verdict']}: {check['reason']}" for check in verdict["checks"]),
+        "\n".join(f"- {check['verdict']}: {cell(check['reason'])}" for check in verdict["checks"]),
         "### Scores",
-        score_table(metrics, before, base.label),
+        None if last.metrics else f"Not compared: {cell(last.name)}.",
+        score_table(metrics, last.metrics, base.label),
         "### Parameters changed",
         param_table(old, new, base.label),
         "### Plots",

@@ -3,9 +3,7 @@
 import re
 import tomllib
 from argparse import ArgumentParser, Namespace
-from hashlib import md5
 from pathlib import Path
-from typing import Any
 
 from dvc.repo import Repo
 
@@ -14,10 +12,10 @@ from stages.lib.markup import render
 from stages.lib.revisions import (
     Revision,
     choose,
-    hashes_of,
     open_repo,
     plot_specs,
     read_at,
+    read_out,
     read_run,
 )
 from stages.lib.stage import UserError, run, whole
@@ -37,18 +35,6 @@ def read_card(repo: Repo, revision: Revision, paths: Namespace) -> model_card.Ca
         model=paths.model,
         packages={name: version for name, version in locked if name in names},
     )
-
-
-def read_model(
-    repo: Repo, revision: Revision, path: str, lock: dict[str, Any]
-) -> tuple[bytes | None, str]:
-    """The model file of a run, or None and why it is not here."""
-    model = read_at(repo, revision, path)
-    if model is None:
-        return None, f"{path} of this run is not here; `dvc pull` gets it."
-    if md5(model, usedforsecurity=False).hexdigest() != hashes_of(lock).get(path, {}).get("md5"):
-        return None, f"{path} is not the one in dvc.lock; `dvc checkout` puts that one there."
-    return model, ""
 
 
 def main() -> None:
@@ -92,7 +78,10 @@ def main() -> None:
                 plot_specs(repo, revisions), this.label, other.label if other else None
             ),
             data_report.data_section(this, other),
-            drawing.network_section(*read_model(repo, revisions[0], args.model, this.lock)),
+            drawing.network_section(
+                read_out(repo, revisions[0], args.model, this.lock),
+                f"{args.model} of this run is not here; `dvc checkout` or `dvc pull` gets it.",
+            ),
             model_card.card_section(this, read_card(repo, revisions[0], args)),
         ],
     )

@@ -140,7 +140,7 @@ def main() -> None:
     # TensorFlow warns of many graphs; each trial has its own.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # Another table, another space or other code is another search; more trials are not.
-    irrelevant: Any = {"validate_": True, "split": True, "search": {"trials"}}
+    irrelevant: Any = {"validate_": True, "split": True, "search": {"trials"}, "evaluate": {"gate"}}
     decisive = params.model_dump_json(exclude=irrelevant) + optuna.__version__
     name = identity(decisive, part_paths(args.train), Path(__file__).parent)
     score_name = params.search.score

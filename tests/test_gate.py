@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.lib.gate import Run, flat, judge
-from stages.lib.params import SCORES, Gate
+from stages.lib.gate import Run, flat, judge, run_at
+from stages.lib.params import SCORES, Gate, load_params
 from stages.lib.scores import score
 from tests.conftest import must, run
 from tests.test_evaluate import data
@@ -58,6 +58,20 @@ def test_the_gate_passes_the_committed_run(workspace: Path) -> None:
 def test_an_unknown_revision_is_named(reproduced: Path) -> None:
     command = ("python", "-m", "stages.gate", "metrics/metrics.json", "--against", "nowhere")
     assert run(reproduced, *command).stderr.startswith("error: nowhere: git knows no such revision")
+
+
+def test_a_run_of_another_table_or_without_results_is_nothing_to_compare_with(
+    reproduced: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(reproduced)
+    metrics, params = Path("metrics/metrics.json"), Path("params.yaml")
+    table = load_params().data
+    assert run_at("HEAD", metrics, params, table).metrics
+    other = run_at("HEAD", metrics, params, table.model_copy(update={"source": "data/raw/b.csv"}))
+    assert other.metrics == {}
+    assert "its data.source is data/raw/diabetes.csv" in other.name
+    for broken in (Path("dvc.yaml"), Path("README.md"), Path("nowhere")):
+        assert run_at("HEAD", metrics, broken, table).metrics == {}
 
 
 def test_limits_and_how_much_worse_a_score_may_get() -> None:

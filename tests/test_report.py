@@ -71,7 +71,8 @@ def declared(folder: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Headless Chromium that reaches no network."""
-    programs = shutil.which("chromium"), shutil.which("chromedriver")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    programs = chromium, shutil.which("chromedriver")
     if None in programs:
         pytest.skip("no browser: chromium or chromedriver is missing")
     from selenium import webdriver

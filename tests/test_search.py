@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pyarrow as pa
 import pytest
 import yaml
@@ -87,7 +86,7 @@ def test_an_interrupted_search_ends_as_one_that_was_not(
         sent_at = time.monotonic()
         process.send_signal(sent)
         output, errors = process.communicate()
-        assert time.monotonic() - sent_at < 4  # about 1 on an idle machine
+        assert time.monotonic() - sent_at < 8  # about 1 on an idle machine
         assert output == ""
         assert "Traceback" not in errors
         if sent == signal.SIGINT:
@@ -212,4 +211,3 @@ def test_optuna_writes_a_value_as_dvc_reads_it() -> None:
     values = [None, True, (16, 8), 0.002, "relu", {"patience": 3, "min_delta": 0.0}]
     texts = ["null", "true", "[16,8]", "0.002", "relu", "{patience:3,min_delta:0.0}"]
     assert list(map(trials.written, values)) == texts
-    assert optuna.logging.get_verbosity() >= optuna.logging.ERROR

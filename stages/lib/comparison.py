@@ -6,27 +6,13 @@ from typing import Any
 from stages.lib.markup import NOT_THERE, Html, folded, join, number, section, table, tag
 from stages.lib.params import LOWER_IS_BETTER
 from stages.lib.revisions import Run, changes, flat, params_of
+from stages.lib.words import BASELINES, SCORES
 
-# The scores in the order in which they are shown.
-SCORES = {
-    "accuracy": "Accuracy",
-    "roc_auc": "ROC AUC",
-    "average_precision": "Average precision",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1",
-    "brier": "Brier score",
-    "mae": "Mean absolute error",
-    "rmse": "Root mean squared error",
-    "r2": "R²",
-    "loss": "Loss",
-}
 TASKS = {
     "binary": "Two classes",
     "multiclass": "Several classes",
     "regression": "Regression",
 }
-BASELINES = {"majority": "majority class", "mean": "the mean", "ridge": "ridge regression"}
 AVERAGES = {"macro": "each class alike", "weighted": "each row alike"}
 SETS = {
     "cross_validation": "Cross-validation",
@@ -186,7 +172,7 @@ def score_section(run: Run, other: Run | None) -> Html:
         rows.append([words, mine, *(compared(value, b.get(key), more) for b in beside)])
     header: list[Any] = ["Score", tag("span", run.label, class_="this")]
     header += [tag("span", other.label, class_="other")] if other else []
-    header += [BASELINES.get(name, name.replace("_", " ")) for name in baselines]
+    header += [BASELINES.get(name, name) for name in baselines]
     count = run.metrics.get("test", {}).get("rows")
     return section(
         "Scores",

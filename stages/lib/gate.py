@@ -2,12 +2,12 @@
 
 import json
 import operator
-import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from stages.lib.history import git
 from stages.lib.params import BASELINES, LOWER_IS_BETTER, MAIN_SCORE, Data, Gate
 from stages.lib.stage import UserError
 
@@ -36,14 +36,8 @@ class Rule(NamedTuple):
     source: str = ""
 
 
-def git(*arguments: str) -> str | None:
-    """What git prints; None where it fails."""
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
 def run_at(rev: str, metrics: Path, params: Path, data: Data) -> Run:
-    """The run that a revision holds, if it predicts the same target.
+    """The run that a revision holds, if it is of the same table and target.
 
     Raises:
         UserError: git knows no such revision.
@@ -53,17 +47,20 @@ def run_at(rev: str, metrics: Path, params: Path, data: Data) -> Run:
         raise UserError(f"{rev}: git knows no such revision here; fetch it, or name another")
     name = commit[:7]
     then, scores = (git("show", f"{commit}:./{path}") for path in (params, metrics))
-    if then is None or scores is None:
+    try:
+        table = (yaml.safe_load(then or "") or {}).get("data") or {}
+        found = json.loads(scores or "")
+    except (yaml.YAMLError, ValueError, AttributeError):
         return Run(f"{name} holds no run", {})
-    other = (yaml.safe_load(then) or {}).get("data", {})
-    if (other.get("task"), other.get("target")) != (data.task, data.target):
-        return Run(f"{name} predicts another target: {other.get('target')}", {})
-    return Run(name, json.loads(scores))
+    for key in ("target", "task", "source"):
+        if table.get(key) != getattr(data, key):
+            return Run(f"{name} is of another table: its data.{key} is {table.get(key)}", {})
+    return Run(name, found)
 
 
 def run_before(metrics: Path, params: Path, data: Data) -> Run:
     """The last committed run with other metrics: the same before and after this one's commit."""
-    now = metrics.read_text(encoding="utf-8").strip()
+    now = metrics.read_text(encoding="utf-8").rstrip("\n")
     log = git("log", "--first-parent", "--format=%H", "--", str(metrics)) or ""
     for rev in log.split():
         if git("show", f"{rev}:./{metrics}") not in (None, now):

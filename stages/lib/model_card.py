@@ -7,10 +7,11 @@ from markdown_it import MarkdownIt
 
 from stages.lib.markup import NOT_THERE, Html, folded, join, number, section, table, tag
 from stages.lib.revisions import Run, hashes_of
+from stages.lib.table import input_name
 
 REPEATS = {
     "any_cpu": "the same bytes on any x86-64 CPU with AVX2",
-    "same_cpu": "the same bytes on one kind of CPU; the layers are too large for more",
+    "same_cpu": "the same bytes on one kind of CPU (large layers, or adafactor)",
 }
 
 
@@ -107,9 +108,12 @@ def loading(run: Run, path: str) -> Html:
     """How to get the file and use it with plain Keras."""
     data = run.params.get("data", {})
     features = {n: c for n, c in data.get("columns", {}).items() if n != run.target}
-    columns_in = "dict(rows)"
-    if any(column.get("kind") == "category" for column in features.values()):
-        columns_in = (
+    texts = {name: "str" for name, column in features.items() if column["kind"] == "category"}
+    read = f'"new.csv", dtype={texts}' if texts else '"new.csv"'
+    names = {name: input_name(name) for name in features if name != input_name(name)}
+    columns = "dict(rows)"
+    if texts:
+        columns = (
             '{name: column.fillna("").to_numpy(object) if column.dtype.kind not in "biuf" '
             "else column for name, column in rows.items()}"
         )
@@ -121,8 +125,8 @@ def loading(run: Run, path: str) -> Html:
             "import keras\nimport pandas\n\n"
             f'model = keras.models.load_model("{path}", safe_mode=True)\n'
             f"# a table with the columns {', '.join(features)}\n"
-            'rows = pandas.read_csv("new.csv")\n'
-            f"print(model.predict({columns_in}))",
+            f"rows = pandas.read_csv({read}){f'.rename(columns={names})' if names else ''}\n"
+            f"print(model.predict({columns}))",
         ),
     )
 

@@ -16,7 +16,7 @@ from stages.lib.stage import write_points
 CALIBRATION_BINS = 10  # of the same number of rows each
 HISTOGRAM_BINS = 20  # of the same width each
 MAX_COLUMNS = 30  # in the plot of importances; more cannot be read
-MAX_CHARACTERS = 150_000  # of the confusion's rows
+MAX_BYTES = 150_000  # of the confusion's rows
 
 HEADERS = {
     "roc": ("false positive rate", "true positive rate"),
@@ -98,8 +98,9 @@ def confusion(
     names = np.array([str(value) for value in data.classes])
     guess = predicted[:, 0] >= threshold if data.task == "binary" else predicted.argmax(axis=1)
     order = np.lexsort((guess, y))
-    line = 2 * (names.itemsize // 4) + len(", (1 row of 9999999)")
-    step = max(-(-len(y) * line // MAX_CHARACTERS), 1)
+    longest = max(len(str(name).encode()) + str(name).count('"') for name in names)
+    line = 2 * longest + len('"" (1 row of 9999999),""\n')
+    step = max(-(-len(y) * line // MAX_BYTES), 1)
     order = order[step // 2 :: step]
     actual = names if step == 1 else np.array([f"{name} (1 row of {step})" for name in names])
     return actual[y.astype(int)][order], names[guess.astype(int)][order]

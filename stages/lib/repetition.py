@@ -1,7 +1,9 @@
 """Whether the committed results come out again: the pipeline rerun in a clone, output by output."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +11,7 @@ import yaml
 
 from stages.lib.stage import UserError
 
+DVC = (sys.executable, "-m", "dvc")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
@@ -31,9 +34,9 @@ def rerun(repository: Path, commit: str, cache: Path, folder: Path) -> None:
     """
     _run(repository, "git", "clone", "--quiet", "--no-checkout", str(repository), str(folder))
     _run(folder, "git", "checkout", "--quiet", "--detach", commit)
-    _run(folder, "dvc", "config", "--local", "cache.dir", str(cache))
-    _run(folder, "dvc", "checkout", "--quiet", "--allow-missing")
-    _run(folder, "dvc", "repro", "--force")
+    _run(folder, *DVC, "config", "--local", "cache.dir", str(cache))
+    _run(folder, *DVC, "checkout", "--quiet", "--allow-missing")
+    _run(folder, *DVC, "repro", "--force")
 
 
 def first_difference(folder: Path, ignored: tuple[str, ...] = ()) -> Difference | None:
@@ -53,7 +56,7 @@ def first_difference(folder: Path, ignored: tuple[str, ...] = ()) -> Difference 
             if path not in ignored and old.get(path, {}).get("md5") != out["md5"]:
                 differing.append((stage, path, old.get(path), out))
     if not differing:
-        if committed == yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8")):
+        if _known(committed.get("stages", {}), ignored) == _known(found, ignored):
             return None
         return Difference(
             "all stages",
@@ -69,6 +72,14 @@ def first_difference(folder: Path, ignored: tuple[str, ...] = ()) -> Difference 
     if not _files(folder, first):
         words = f"{before['size']:,} bytes were {after['size']:,} in the rerun; {words}"
     return Difference(stage, first, words)
+
+
+def _known(stages: dict[str, Any], ignored: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """What a lock says, without the outputs at `ignored` paths."""
+    return [
+        (name, stage | {"outs": [out for out in stage["outs"] if out["path"] not in ignored]})
+        for name, stage in sorted(stages.items())
+    ]
 
 
 def _outs(stage: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -98,7 +109,16 @@ def _numbers(folder: Path, path: str) -> str:
 
 
 def _run(folder: Path, *command: str) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # The stages find the Python that runs this, whether or not its environment is activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise UserError(f"{' '.join(command)}: failed\n{done.stdout}{done.stderr}")
     return done.stdout

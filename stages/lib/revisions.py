@@ -1,7 +1,7 @@
 """What revisions of the project say: their files, numbers and plots, through git and DVC."""
 
+import hashlib
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr
 from io import StringIO
@@ -16,7 +16,9 @@ from dvc.repo import Repo
 from dvc.repo.experiments.brancher import switch_repo
 from dvc.scm import RevError, SCMError, resolve_rev
 from dvc_render.exceptions import DvcRenderError
+from scmrepo.exceptions import SCMError as GitError
 
+from stages.lib.history import git
 from stages.lib.stage import UserError
 
 WORKSPACE = "workspace"
@@ -75,7 +77,7 @@ def open_repo() -> Repo:
     logger.setLevel("CRITICAL")
     try:
         return Repo(".")
-    except (DvcException, SCMError) as error:
+    except (DvcException, SCMError, GitError) as error:
         raise UserError(f"{error}; run this at the root of a clone of the project") from None
 
 
@@ -89,7 +91,7 @@ def resolve(repo: Repo, name: str) -> Revision:
         return Revision(WORKSPACE, "")
     try:
         commit = resolve_rev(repo.scm, name)
-    except (RevError, SCMError):
+    except (RevError, SCMError, GitError):
         raise UserError(
             f"found no revision {name!r}; expected a branch, tag or commit of `git log`, "
             f"an experiment of `dvc exp list`, or {WORKSPACE}"
@@ -99,14 +101,32 @@ def resolve(repo: Repo, name: str) -> Revision:
 
 
 def read_at(repo: Repo, revision: Revision, path: str) -> bytes | None:
-    """The content of a file in git or in DVC's cache; None where the revision has it not."""
+    """The content of a file in git, or in the workspace; None where the revision has it not."""
     try:
         if not revision.commit:
             return Path(repo.root_dir, path).read_bytes()
-        with switch_repo(repo, revision.commit) as (there, _):
-            return there.dvcfs.read_bytes(path)
+        with switch_repo(repo, revision.commit) as (there, _), there.fs.open(path, "rb") as file:
+            content: bytes = file.read()
+            return content
     except (OSError, DvcException):
         return None
+
+
+def read_out(repo: Repo, revision: Revision, path: str, lock: Mapping[str, Any]) -> bytes | None:
+    """The content of an output as `lock` knows it, from the workspace or DVC's cache.
+
+    None where it is in neither; a remote is not asked.
+    """
+    md5 = hashes_of(lock).get(path, {}).get("md5")
+    if md5 is None:
+        return None
+    places = [] if revision.commit else [Path(repo.root_dir, path)]
+    for place in [*places, Path(repo.cache.local.oid_to_path(md5))]:
+        if place.is_file():
+            content = place.read_bytes()
+            if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5:
+                return content
+    return None
 
 
 def load_at(repo: Repo, revision: Revision, path: str) -> dict[str, Any]:
@@ -197,9 +217,9 @@ def plot_specs(repo: Repo, revisions: list[Revision]) -> dict[str, dict[str, Any
     return specs
 
 
-def commit_of(repo: Repo, revision: Revision) -> Commit | None:
+def commit_of(revision: Revision) -> Commit | None:
     """The commit of a revision, that of HEAD for the workspace; None before the first one."""
-    line = _git(repo, "log", "-1", "--format=%H%x00%as%x00%s", revision.commit or "HEAD")
+    line = git("log", "-1", "--format=%H%x00%as%x00%s", revision.commit or "HEAD")
     return Commit(*line.split("\0")) if line else None
 
 
@@ -216,19 +236,21 @@ def choose(repo: Repo, names: list[str], paths: Mapping[str, str]) -> tuple[list
     this = resolve(repo, names[1] if len(names) == 2 else WORKSPACE)
     if names:
         other = resolve(repo, names[0])
-        if other == this:
+        if other.commit == this.commit:
             return [this], "Both revisions are the same one, so there is nothing to compare."
         return [this, other], ""
-    if _git(repo, "status", "--porcelain", "--", *paths.values(), "dvc.lock", "params.yaml"):
-        if commit_of(repo, this) is None:
+    if git("status", "--porcelain", "--", *paths.values(), "dvc.lock", "params.yaml"):
+        if commit_of(this) is None:
             return [this], "There is no commit yet to compare with."
         return [this, resolve(repo, "HEAD")], ""
     # The first of them wrote the results that the workspace has.
-    log = _git(repo, "log", "--first-parent", "-2", "--format=%H", "--", paths["metrics"]).split()
+    log = git("log", "--first-parent", "-2", "--format=%H", "--", paths["metrics"])
+    before = (log or "").split()[1:]
     why = "The workspace has the results of the last commit"
-    if len(log) < 2:
+    if not before:
         return [this], f"{why}, and git knows no other results to compare with."
-    return [this, resolve(repo, log[1])], f"{why}, so it is compared with the results before them."
+    why += ", so it is compared with the results before them."
+    return [this, resolve(repo, before[0])], why
 
 
 def read_run(repo: Repo, revision: Revision, paths: Mapping[str, str]) -> Run:
@@ -239,17 +261,9 @@ def read_run(repo: Repo, revision: Revision, paths: Mapping[str, str]) -> Run:
     """
     return Run(
         label=revision.label,
-        commit=commit_of(repo, revision),
-        uncommitted=not revision.commit and bool(_git(repo, "status", "--porcelain")),
+        commit=commit_of(revision),
+        uncommitted=not revision.commit and bool(git("status", "--porcelain")),
         **{name: load_at(repo, revision, path) for name, path in paths.items()},
         params_file=load_at(repo, revision, "params.yaml"),
         lock=load_at(repo, revision, "dvc.lock"),
     )
-
-
-def _git(repo: Repo, *arguments: str) -> str:
-    """The output of a git command, without the newline; empty where it fails."""
-    done = subprocess.run(
-        ["git", *arguments], cwd=repo.root_dir, capture_output=True, text=True, check=False
-    )
-    return done.stdout.rstrip("\n") if done.returncode == 0 else ""
