@@ -82,10 +82,10 @@ def our_loop(params: Any, units: tuple[int, ...], batch_size: int) -> Any:
             "learning_rate": 0.001,
         }
     )
-    small = loop.small_steps(batch_size, (8, *units, 1))
+    small = network.small_steps(batch_size, (8, *units, 1))
     stack = network.layers(train, params.data)
     model = network.compiled(stack, 8, train, params.data, one_vector=small)
-    return loop.Loop(model, batch_size=batch_size, xla=small)
+    return loop.Loop(model, batch_size)
 
 
 def small_ours() -> Callable[[], Any]:

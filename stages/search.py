@@ -57,7 +57,7 @@ def fold_scores(params: Params, folder: Path) -> Iterator[float | None]:
     ready = training.ready(folder, data, train)
     y = all_labels(folder, data)[:, 0]
     rows, outputs = [], []
-    for member in ensemble.fit(ready.untrained, ready.rows, [], train, xla=ready.small):
+    for member in ensemble.fit(ready.untrained, ready.rows, [], train):
         rows.append(member.rows)
         outputs.append(ready.in_units(member.outputs))
         seen = np.concatenate(rows)

@@ -54,7 +54,6 @@ def main() -> None:
     members = list(
         ensemble.fit(
             *(ready.untrained, ready.rows, ready.table(args.validation, data), train),
-            xla=ready.small,
             callbacks=[Progress(train.epochs, train.ensemble)],
             checkpoint=lambda number: Checkpoint(args.state / f"{number}.npz", key),
         )
@@ -68,7 +67,7 @@ def main() -> None:
         for number, block in enumerate(ensemble.held_out(members, ready.rows.sizes)):
             values = ready.in_units(block)
             write_part(folder, number, pa.table({f"output_{i}": v for i, v in enumerate(values.T)}))
-    write_json(args.facts, {"repeats": "any_cpu" if ready.small else "same_cpu"})
+    write_json(args.facts, {"repeats": "any_cpu" if ready.any_cpu else "same_cpu"})
     history = ensemble.mean_history(members)
     with whole(args.curves) as folder:
         write_curves(folder, history)

@@ -60,7 +60,6 @@ def fitted(
     members = list(
         ensemble.fit(
             *(untrained, rows, rows, train),
-            xla=False,
             checkpoint=lambda number: Checkpoint(folder / f"{number}.npz", str(train)),
         )
     )
@@ -88,7 +87,6 @@ def test_a_member_is_what_it_would_be_alone(tmp_path: Path) -> None:
     assert sum(map(len, held_out)) == 0
     (alone,) = ensemble.fit(
         *(lambda _: untrained(2), rows, rows, TRAIN.model_copy(update={"ensemble": 1, "seed": 2})),
-        xla=False,
         checkpoint=lambda _: Checkpoint(tmp_path / "alone" / "0.npz", "alone"),
     )
     assert members[2].history == alone.history

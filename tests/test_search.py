@@ -124,7 +124,7 @@ def test_the_last_score_is_that_of_all_rows(task: str, name: str, tmp_path: Path
     *_, last = fold_scores(params, tmp_path)
 
     ready = training.ready(tmp_path, params.data, params.train)
-    members = list(ensemble.fit(ready.untrained, ready.rows, [], params.train, xla=ready.small))
+    members = list(ensemble.fit(ready.untrained, ready.rows, [], params.train))
     outputs = np.concatenate(ensemble.held_out(members, ready.rows.sizes))
     labels = all_labels(tmp_path, params.data)[:, 0]
     expected: Any = score(labels, ready.in_units(outputs), params.data, 0.5)

@@ -54,8 +54,8 @@ def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the loop take the rows in their order, as `fit(shuffle=False)` does."""
 
     class Unshuffled:
-        def permutation(self, rows: int) -> np.ndarray:
-            return np.arange(rows)
+        def permutation(self, rows: np.ndarray) -> np.ndarray:
+            return rows
 
     monkeypatch.setattr(np.random, "default_rng", lambda seed: Unshuffled())
 
@@ -73,7 +73,7 @@ def test_one_epoch_gives_the_weights_of_fit(
         return compiled(train, one_vector=one_vector)
 
     ours, theirs = model(one_vector=True), model(one_vector=False)
-    training = loop.Loop(ours, batch_size=8, xla=True)
+    training = loop.Loop(ours, 8)
     rows = block(X, Y, sample_weights(Y, train, DATA))
     history = training.fit([rows], [rows], epochs=1, seed=0, callbacks=[])
     fitted = theirs.fit(
@@ -90,7 +90,7 @@ def test_early_stopping_restores_the_best_weights() -> None:
     train = changed(learning_rate=0.1)
     model = compiled(train)
     stop = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
-    training = loop.Loop(model, batch_size=8, xla=True)
+    training = loop.Loop(model, 8)
     rows, validation = block(X[:20], Y[:20]), block(X[20:], Y[20:])
     history = training.fit([rows], [validation], epochs=100, seed=0, callbacks=[stop])
     best = min(logs["val_loss"] for logs in history)
@@ -101,7 +101,7 @@ def test_early_stopping_restores_the_best_weights() -> None:
 
 def test_a_loss_that_is_not_finite_stops_with_its_epoch() -> None:
     train = changed(learning_rate=1e30, optimizer="sgd", activation="linear")
-    training = loop.Loop(compiled(train), batch_size=8, xla=False)
+    training = loop.Loop(compiled(train), 8)
     with pytest.raises(UserError, match=r"epoch 1.*train\.learning_rate"):
         training.fit([block(X, Y)], [block(X, Y)], epochs=3, seed=0, callbacks=[])
 

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 FLAGS = (
     "--xla_cpu_max_isa=AVX2",
     "--xla_cpu_use_fusion_emitters=false",
-    "--xla_backend_optimization_level=1",
     "--xla_cpu_parallel_codegen_split_count=2",
 )
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])

@@ -49,7 +49,6 @@ def fit(
     validation: Blocks,
     train: Train,
     *,
-    xla: bool,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoint: Callable[[int], Checkpoint | None] = lambda number: None,
 ) -> Iterator[Member]:
@@ -63,7 +62,6 @@ def fit(
         rows: the training rows.
         validation: the rows to watch where members differ by seed, or there is one.
         train: the parameters; member `m` shuffles with `train.seed + m`.
-        xla: as in `Loop`.
         callbacks: of every member, beside its early stopping.
         checkpoint: of a member, by its number.
 
@@ -73,7 +71,7 @@ def fit(
     Raises:
         UserError: there are more folds than rows, or a loss is not finite.
     """
-    loop = Loop(make(0), batch_size=train.batch_size, xla=xla)
+    loop = Loop(make(0), train.batch_size)
     fold = fold_of_rows(rows.sizes, train.folds, train.seed)
     fold_of_row = np.concatenate(fold)
     stop = train.early_stopping

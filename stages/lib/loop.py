@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,21 +13,9 @@ from stages.lib.stage import UserError
 
 TEST_ROWS = 8192  # rows of a step that only scores: few steps, bounded memory
 
-# Multiply-adds of a step's forward pass up to which XLA wins. Measured on two AVX-512 cores,
-# microseconds a step with XLA and as a plain graph: 590 (batch 5, 8-8-6-1) 2 and 69,
-# 37k (256, 8-16-1) 29 and 87, 150k (32, 8-64-64-1) 111 and 91, 590k (4096, 8-16-1) 388 and 649,
-# 660k (256, 8-64-32-1) 428 and 158, 2.6M (16, 64-512-256-1) 2134 and 664.
-SMALL_STEP = 600_000
+YES, NO = tf.constant(True), tf.constant(False)
 
-
-def small_steps(batch_size: int, widths: Sequence[int]) -> bool:
-    """Whether a step is small enough for XLA, which repeats on any CPU; else on the same CPU.
-
-    Args:
-        batch_size: rows of a step.
-        widths: of the prepared columns, each hidden layer and the output.
-    """
-    return batch_size * sum(a * b for a, b in pairwise(widths)) <= SMALL_STEP
+Logs = dict[str, tf.Tensor]
 
 
 class Rows(NamedTuple):
@@ -53,18 +40,22 @@ class Blocks(Protocol):
 
 
 class Graph:
-    """A `tf.function` that is found again by the shapes of its tensors alone.
+    """A function compiled by XLA, found again by the shapes of its tensors alone.
 
     TensorFlow's own search for the traced function takes as long as an epoch of small steps.
     """
 
-    def __init__(self, function: Callable[..., Any], *, xla: bool) -> None:
-        self._function = tf.function(function, jit_compile=xla, autograph=False)
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = tf.function(function, jit_compile=True, autograph=False)
         self._traced: dict[tuple[Any, ...], Callable[..., Any]] = {}
+
+    def is_new(self, *tensors: Any) -> bool:
+        """Whether there is no graph for tensors of these shapes yet."""
+        return _shapes(tensors) not in self._traced
 
     def traced(self, *tensors: Any) -> Callable[..., Any]:
         """The graph for tensors of these shapes; each argument has one dtype in all calls."""
-        shapes = tuple(tuple(tensor.shape) for tensor in tensors)
+        shapes = _shapes(tensors)
         if shapes not in self._traced:
             self._traced[shapes] = self._function.get_concrete_function(*tensors)
         return self._traced[shapes]
@@ -73,52 +64,71 @@ class Graph:
         return self.traced(*tensors)(*tensors)
 
 
+def _shapes(tensors: tuple[Any, ...]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(tensor.shape) for tensor in tensors)
+
+
 class Loop:
     """A compiled model and its graphs; it fits as often as it is asked to, compiled once.
 
     Args:
         model: compiled; its variables are what `fit` changes.
         batch_size: rows of a step; the last step of a block takes what is left.
-        xla: compile the graphs with XLA, see `small_steps`.
     """
 
-    def __init__(self, model: keras.Model, *, batch_size: int, xla: bool) -> None:
+    def __init__(self, model: keras.Model, batch_size: int) -> None:
         self.model = model
-        self._xla = xla
 
         # Traced once, for the full steps and the short last one.
         @tf.function(autograph=False)
         def train_step(x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor) -> None:
             model.train_step((x, y, weight))
 
-        def train(
-            x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor, first: tf.Tensor
-        ) -> dict[str, tf.Tensor]:
+        def steps_of(x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor) -> Callable[[tf.Tensor], None]:
             any_rows = [tf.TensorSpec([None, *part.shape[1:]]) for part in (x, y, weight)]
             do = train_step.get_concrete_function(*any_rows)
+            return lambda n: do(tf.gather(x, n), tf.gather(y, n), tf.gather(weight, n))
 
-            def step(n: tf.Tensor) -> None:
-                do(tf.gather(x, n), tf.gather(y, n), tf.gather(weight, n))
+        # Both do nothing unless `go`, so that they can be compiled at the same time.
+        def full_steps(
+            x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor, go: tf.Tensor
+        ) -> None:
+            full, size, _ = _cut(order, batch_size)
+            _in_batches(steps_of(x, y, weight), order, size, tf.where(go, full, 0))
 
-            _when(first, model.reset_metrics)
-            _in_batches(step, order, batch_size)
-            return model.get_metrics_result()
+        def last_step(
+            x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor, go: tf.Tensor
+        ) -> None:
+            *_, rest = _cut(order, batch_size)
+            if rest:
+                step = steps_of(x, y, weight)
+                tf.cond(go, lambda: [step(order[-rest:])][1:], list)
 
-        def test(
-            x: tf.Tensor, y: tf.Tensor, order: tf.Tensor, first: tf.Tensor
-        ) -> dict[str, tf.Tensor]:
+        def test(x: tf.Tensor, y: tf.Tensor, order: tf.Tensor) -> None:
             def step(n: tf.Tensor) -> None:
                 model.test_step((tf.gather(x, n), tf.gather(y, n)))
 
-            _when(first, model.reset_metrics)
-            _in_batches(step, order, TEST_ROWS)
-            return model.get_metrics_result()
+            full, size, rest = _cut(order, TEST_ROWS)
+            if full > 1:
+                _in_batches(step, order, size, full)
+            else:
+                step(order[:size])
+            if rest:
+                step(order[-rest:])
+
+        def end_of_epoch(*tensors: tf.Tensor) -> tuple[Logs, Logs]:
+            last_step(*tensors[:5])
+            logs = _results(model)
+            if len(tensors) == 5:
+                return logs, {}
+            test(*tensors[5:])
+            return logs, _results(model)
 
         def predict(x: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
             return model(tf.gather(x, order), training=False)
 
-        self._train, self._test, self._predict = (
-            Graph(function, xla=xla) for function in (train, test, predict)
+        self._full, self._last, self._test, self._end, self._predict = (
+            Graph(function) for function in (full_steps, last_step, test, end_of_epoch, predict)
         )
 
     @property
@@ -157,8 +167,8 @@ class Loop:
             UserError: a loss is not finite; the message names the epoch.
         """
         model = self.model
-        self._prepare(train, validation)
         model.stop_training = False
+        self._build()
         events = keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs)
         events.on_train_begin()
         history: list[dict[str, float]] = []
@@ -168,14 +178,7 @@ class Loop:
             if model.stop_training:
                 break
             events.on_epoch_begin(number)
-            rng = np.random.default_rng([seed, number])
-            logs: dict[str, tf.Tensor] = {}
-            for count, rows in enumerate(read_ahead(train, rng.permutation(len(train)))):
-                order = _chosen(rows)[rng.permutation(len(_chosen(rows)))]
-                logs = self._train(*rows[:3], tf.constant(order), tf.constant(count == 0))
-            scores: dict[str, tf.Tensor] = {}
-            for count, rows in enumerate(read_ahead(validation, range(len(validation)))):
-                scores = self._test(*rows[:2], tf.constant(_chosen(rows)), tf.constant(count == 0))
+            logs, scores = self._run(train, validation, np.random.default_rng([seed, number]))
             logs = logs | {f"val_{name}": score for name, score in scores.items()}
             history.append({name: float(value) for name, value in logs.items()})
             _check_finite(history)
@@ -187,26 +190,42 @@ class Loop:
             checkpoint.save(model, self.variables, callbacks, history, ended=True)
         return history
 
-    def _prepare(self, train: Blocks, validation: Blocks) -> None:
-        """Make what a graph cannot make, and trace one graph while XLA compiles the other."""
-        if self.model.optimizer.built:
-            return
-        rows = train[0]
-        self.model.optimizer.build(self.model.trainable_variables)
-        guess = tf.zeros((1, *self.model.output_shape[1:]))
-        self.model.compute_loss(y=rows.y[:1], y_pred=guess)
-        self.model.compute_metrics(None, rows.y[:1], guess)
+    def _build(self) -> None:
+        """Make the variables of the optimizer and the metrics, which a graph cannot make."""
+        if not self.model.optimizer.built:
+            self.model.optimizer.build(self.model.trainable_variables)
+            y, guess = tf.zeros((1, 1)), tf.zeros((1, *self.model.output_shape[1:]))
+            self.model.compute_loss(y=y, y_pred=guess)
+            self.model.compute_metrics(None, y, guess)
+            self.model.reset_metrics()
+
+    def _run(
+        self, train: Blocks, validation: Blocks, rng: np.random.Generator
+    ) -> tuple[Logs, Logs]:
+        """One epoch: what its steps and its validation rows, if any, give."""
+        # To start a graph takes as long as twenty small steps: of single blocks there are two.
+        if len(train) == 1 and len(validation) < 2:
+            watched = validation[0] if len(validation) else None
+            return self._train(train[0], rng, self._end, *(_scored(watched) if watched else ()))
+        for rows in read_ahead(train, rng.permutation(len(train))):
+            self._train(rows, rng, self._last)
+        logs = _results(self.model)
         if not len(validation):
-            return
-        first = tf.constant(True)
-        held_out = (*validation[0][:2], tf.constant(_chosen(validation[0])), first)
-        self._test.traced(*held_out)
-        compiler = ThreadPoolExecutor(1)
-        compiler.submit(self._test, *held_out)
-        self._train.traced(*rows[:3], tf.constant(_chosen(rows)), first)
-        # It changes the metrics alone, and at once: from there goes on a plain graph, or the second
-        # block of an epoch.
-        compiler.shutdown(wait=not self._xla or len(train) > 1)
+            return logs, {}
+        for rows in read_ahead(validation, range(len(validation))):
+            self._test(*_scored(rows))
+        return logs, _results(self.model)
+
+    def _train(self, rows: Rows, rng: np.random.Generator, end: Graph, *watched: tf.Tensor) -> Any:
+        """All steps of a block; what the graph of the last one returns."""
+        tensors = (*rows[:3], tf.constant(rng.permutation(_chosen(rows))))
+        if self._full.is_new(*tensors, NO):
+            with ThreadPoolExecutor() as compilers:
+                for graph, more in ((self._full, ()), (end, watched)):
+                    graph.traced(*tensors, NO, *more)
+                    compilers.submit(graph, *tensors, NO, *more)
+        self._full(*tensors, YES)
+        return end(*tensors, YES, *watched)
 
     def predict(self, blocks: Blocks) -> list[np.ndarray]:
         """The outputs for the chosen rows of each block: float32, (rows, outputs)."""
@@ -234,27 +253,32 @@ def read_ahead(blocks: Blocks, order: Sequence[int] | np.ndarray) -> Iterator[Ro
         yield waiting.result()
 
 
-# TensorFlow's own control flow, not Python's translated: half the time to trace.
-def _when(condition: tf.Tensor, do: Callable[[], Any]) -> None:
-    """In a graph: `if condition: do()`."""
-    tf.cond(condition, lambda: [do()][1:], list)
-
-
-def _in_batches(step: Callable[[tf.Tensor], None], order: tf.Tensor, size: int) -> None:
-    """In a graph: `step` for each `size` row numbers of `order`, then for the rest."""
+def _cut(order: tf.Tensor, size: int) -> tuple[int, int, int]:
+    """How many full steps there are, their rows, and the rows of the last one, if it is shorter."""
     rows = order.shape[0]
     size = min(size, rows)
+    return rows // size, size, rows % size
+
+
+def _in_batches(step: Callable[[tf.Tensor], None], order: tf.Tensor, size: int, count: Any) -> None:
+    """In a graph: `step` for `size` row numbers of `order`, `count` times."""
 
     def body(number: tf.Tensor) -> list[tf.Tensor]:
         step(tf.slice(order, [number * size], [size]))
         return [number + 1]
 
-    if rows == size:
-        step(order)
-        return
-    tf.while_loop(lambda number: number < rows // size, body, [0])
-    if rows % size:
-        step(order[rows - rows % size :])
+    tf.while_loop(lambda number: number < count, body, [0])
+
+
+def _results(model: keras.Model) -> Logs:
+    """The loss and the metrics, which then begin again."""
+    results = model.get_metrics_result()
+    model.reset_metrics()
+    return results
+
+
+def _scored(rows: Rows) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    return (*rows[:2], tf.constant(_chosen(rows)))
 
 
 def _chosen(rows: Rows) -> np.ndarray:

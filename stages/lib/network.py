@@ -1,13 +1,33 @@
 """The network between the prepared columns and the output, as Keras layers."""
 
+import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from stages.lib.backend import keras
+from stages.lib.backend import keras, tf
 from stages.lib.params import LOSSES, Data, Train
 
 ops = keras.ops
+
+# Multiply-adds of a step's forward pass up to which `OneVector` takes its place: from there on
+# it gets slow, and its graph large. Microseconds of a step with it, with dense layers, and with
+# those in a graph without XLA, on two AVX-512 cores: 590 (batch 5, 8-8-6-1) 4, 9 and 81;
+# 37k (256, 8-16-1) 24, 21 and 78; 150k (32, 8-64-64-1) 87, 17 and 95; 590k (4096, 8-16-1) 314, 316
+# and 476; 660k (256, 8-64-32-1) 242, 69 and 131; 2.6M (16, 64-512-256-1) 1124, 266 and 646.
+SMALL_STEP = 600_000
+
+
+def small_steps(batch_size: int, widths: Sequence[int]) -> bool:
+    """Whether a step is small enough for `OneVector`, which repeats on any CPU.
+
+    Args:
+        batch_size: rows of a step.
+        widths: of the prepared columns, each hidden layer and the output.
+    """
+    return batch_size * sum(a * b for a, b in pairwise(widths)) <= SMALL_STEP
 
 
 class OneVector(keras.layers.Layer):
@@ -35,7 +55,6 @@ class OneVector(keras.layers.Layer):
                 first += [layer.kernel_initializer(shape), np.zeros(width)]
                 l2 = float(layer.kernel_regularizer.l2) if layer.kernel_regularizer else 0.0
                 penalty += [np.full(shape, l2, np.float32), np.zeros(width, np.float32)]
-        self.ends = np.cumsum([np.prod(shape) for shape in self.shapes])
         vector, squares = (
             np.concatenate([np.ravel(part) for part in parts]) for parts in (first, penalty)
         )
@@ -48,8 +67,12 @@ class OneVector(keras.layers.Layer):
 
     def parts(self, vector: Any) -> list[Any]:
         """Kernel and bias of each dense layer, cut from the vector."""
-        cuts = ops.split(vector, self.ends[:-1].tolist())
-        return [ops.reshape(cut, shape) for cut, shape in zip(cuts, self.shapes, strict=True)]
+        cuts = tf.split(vector, [math.prod(shape) for shape in self.shapes])
+        return [tf.reshape(cut, shape) for cut, shape in zip(cuts, self.shapes, strict=True)]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, ...]:
+        """Said here, or Keras calls the layer once to find out."""
+        return (input_shape[0], *self.shapes[-1])
 
     def call(self, inputs: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
         parts = iter(self.parts(self.vector))

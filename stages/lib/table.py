@@ -105,7 +105,8 @@ def feature_arrays(part: pa.Table, data: Data) -> dict[str, np.ndarray]:
         if column.kind == "category":
             values = pc.fill_null(part[name], "").to_numpy(zero_copy_only=False)
         else:
-            values = part[name].cast(pa.float64(), safe=False).to_numpy()
+            numbers = part[name].cast(pa.float64(), safe=False).combine_chunks()
+            values = numbers.to_numpy(zero_copy_only=False)  # which it is without gaps
         arrays[input_name(name)] = values
     return arrays
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.lib import loop, network, preparation
+from stages.lib import network, preparation
 from stages.lib.backend import keras
 from stages.lib.blocks import TableBlocks, all_labels
 from stages.lib.params import Data, Train
@@ -23,7 +23,7 @@ class Training(NamedTuple):
         target: what was taken from the labels and what they were divided by.
         rows: the training rows, prepared.
         untrained: a compiled network by its number from 0; it is seeded with `train.seed` + number.
-        small: its steps are small enough for XLA, see `loop.small_steps`.
+        any_cpu: whether the training repeats on any CPU, see `network.OneVector`.
     """
 
     inputs: dict[str, keras.KerasTensor]
@@ -31,7 +31,7 @@ class Training(NamedTuple):
     target: preparation.Scaling
     rows: TableBlocks
     untrained: Callable[[int], keras.Model]
-    small: bool
+    any_cpu: bool
 
     def table(self, folder: Path, data: Data) -> TableBlocks:
         """The rows of another table, prepared as the training rows are."""
@@ -54,17 +54,17 @@ def ready(folder: Path, data: Data, train: Train) -> Training:
     weights = sample_weights(all_labels(folder, data), train, data)
     width = prepared.shape[-1]
     outputs = len(data.classes) if data.task == "multiclass" else 1
-    small = loop.small_steps(train.batch_size, (width, *train.units, outputs))
-    small &= train.optimizer != "adafactor"  # its factors are of a matrix, not of a vector
+    any_cpu = network.small_steps(train.batch_size, (width, *train.units, outputs))
+    any_cpu &= train.optimizer != "adafactor"  # its factors are of a matrix, not of a vector
 
     def untrained(number: int) -> keras.Model:
         member = train.model_copy(update={"seed": train.seed + number})
         keras.utils.set_random_seed(member.seed)
         stack = network.layers(member, data)
-        return network.compiled(stack, width, member, data, one_vector=small)
+        return network.compiled(stack, width, member, data, one_vector=any_cpu)
 
     rows = TableBlocks(folder, data, preparing, target, weights)
-    return Training(inputs, prepared, target, rows, untrained, small)
+    return Training(inputs, prepared, target, rows, untrained, any_cpu)
 
 
 def sample_weights(y: np.ndarray, train: Train, data: Data) -> np.ndarray:
