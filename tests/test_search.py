@@ -97,6 +97,20 @@ def test_an_interrupted_search_ends_as_one_that_was_not(
     assert process.communicate() == (expected, "")
 
 
+def test_ctrl_c_counts_while_objects_are_removed() -> None:
+    """Python drops an exception there, and a search removes many objects between its trials."""
+    code = (
+        "import os, signal, time\nfrom stages.lib.stage import run\n"
+        "class Removed:\n    def __del__(self): os.kill(os.getpid(), signal.SIGINT)\n"
+        "def main():\n    Removed()\n    time.sleep(20)\n    print('not interrupted')\n"
+        "run(main)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "interrupted\n")
+
+
 def test_the_printed_command_gives_the_printed_score(searched: tuple[Path, str]) -> None:
     folder, output = searched
     assert "given up" in output.splitlines()[0]

@@ -4,10 +4,12 @@ import csv
 import json
 import math
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 MAX_POINTS = 1000  # of a plot; more cannot be seen and would fill git
@@ -19,12 +21,24 @@ class UserError(Exception):
 
 def run(main: Callable[[], None]) -> None:
     """Call `main`; end with exit code 1 and one message on stderr when it raises `UserError`."""
+    for number in (signal.SIGINT, signal.SIGALRM):
+        signal.signal(number, _interrupt)
     try:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted")
+
+
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    """Ctrl-C; a moment later where Python is in a `__del__`, which would drop the exception."""
+    while frame:
+        if frame.f_code.co_name == "__del__":
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 @contextmanager
