@@ -78,6 +78,7 @@ class Loop:
 
     def __init__(self, model: keras.Model, batch_size: int) -> None:
         self.model = model
+        self._batch_size = batch_size
 
         # Traced once, for the full steps and the short last one.
         @tf.function(autograph=False)
@@ -93,26 +94,24 @@ class Loop:
         def full_steps(
             x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor, go: tf.Tensor
         ) -> None:
-            full, size, _ = _cut(order, batch_size)
-            _in_batches(steps_of(x, y, weight), order, size, tf.where(go, full, 0))
+            size = min(batch_size, order.shape[0])
+            count = order.shape[0] // size
+            _in_batches(steps_of(x, y, weight), order, size, tf.where(go, count, 0))
 
         def last_step(
             x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor, go: tf.Tensor
         ) -> None:
-            *_, rest = _cut(order, batch_size)
-            if rest:
+            if order.shape[0]:
                 step = steps_of(x, y, weight)
-                tf.cond(go, lambda: [step(order[-rest:])][1:], list)
+                tf.cond(go, lambda: [step(order)][1:], list)
 
         def test(x: tf.Tensor, y: tf.Tensor, order: tf.Tensor) -> None:
             def step(n: tf.Tensor) -> None:
                 model.test_step((tf.gather(x, n), tf.gather(y, n)))
 
-            full, size, rest = _cut(order, TEST_ROWS)
-            if full > 1:
-                _in_batches(step, order, size, full)
-            else:
-                step(order[:size])
+            count, rest = divmod(order.shape[0], TEST_ROWS)
+            if count:
+                _in_batches(step, order, TEST_ROWS, count)
             if rest:
                 step(order[-rest:])
 
@@ -218,14 +217,20 @@ class Loop:
 
     def _train(self, rows: Rows, rng: np.random.Generator, end: Graph, *watched: tf.Tensor) -> Any:
         """All steps of a block; what the graph of the last one returns."""
-        tensors = (*rows[:3], tf.constant(rng.permutation(_chosen(rows))))
-        if self._full.is_new(*tensors, NO):
+        order = rng.permutation(_chosen(rows))
+        rest = len(order) % min(self._batch_size, len(order))
+        full_steps, last_step = (
+            (*rows[:3], tf.constant(part)) for part in np.split(order, [len(order) - rest])
+        )
+        calls = ((self._full, full_steps, ()), (end, last_step, watched))
+        if any(graph.is_new(*tensors, NO, *more) for graph, tensors, more in calls):
             with ThreadPoolExecutor() as compilers:
-                for graph, more in ((self._full, ()), (end, watched)):
+                for graph, tensors, more in calls:
                     graph.traced(*tensors, NO, *more)
                     compilers.submit(graph, *tensors, NO, *more)
-        self._full(*tensors, YES)
-        return end(*tensors, YES, *watched)
+        for graph, tensors, more in calls:
+            result = graph(*tensors, YES, *more)
+        return result
 
     def predict(self, blocks: Blocks) -> list[np.ndarray]:
         """The outputs for the chosen rows of each block: float32, (rows, outputs)."""
@@ -251,13 +256,6 @@ def read_ahead(blocks: Blocks, order: Sequence[int] | np.ndarray) -> Iterator[Ro
             waiting = reader.submit(blocks.__getitem__, number)
             yield block
         yield waiting.result()
-
-
-def _cut(order: tf.Tensor, size: int) -> tuple[int, int, int]:
-    """How many full steps there are, their rows, and the rows of the last one, if it is shorter."""
-    rows = order.shape[0]
-    size = min(size, rows)
-    return rows // size, size, rows % size
 
 
 def _in_batches(step: Callable[[tf.Tensor], None], order: tf.Tensor, size: int, count: Any) -> None:
