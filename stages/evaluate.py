@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from stages.lib.params import MAIN_SCORE, load_params
-from stages.lib.stage import run, whole, write_json
+from stages.lib.stage import UserError, run, whole, write_json
 from stages.lib.table import feature_arrays, labels, read_parts, write_part
-from stages.lib.words import BASELINES, SCORES
+from stages.lib.words import BASELINE_WORDS, FINITE, SCORE_WORDS
 
 
 def main() -> None:
@@ -38,6 +38,11 @@ def main() -> None:
             for part in read_parts(args.split / name)
         ]
         y[name], predicted[name] = (np.concatenate(arrays) for arrays in zip(*outputs, strict=True))
+        if count := int((~np.isfinite(predicted[name])).any(axis=1).sum()):
+            raise UserError(
+                f"{args.split / name}: {count} of {len(y[name])} rows: found no number; "
+                f"expected {FINITE}"
+            )
     result = {name: scores.score(y[name], predicted[name], data, threshold) for name in y}
     test = result["test"]
     main_score = MAIN_SCORE[data.task]
@@ -70,10 +75,11 @@ def main() -> None:
 
     shown = "{:.6g}" if data.task == "regression" else "{:.2%}"
     others = ", ".join(
-        f"{BASELINES[name]} {shown.format(found[main_score])}" for name, found in baseline.items()
+        f"{BASELINE_WORDS[name]} {shown.format(found[main_score])}"
+        for name, found in baseline.items()
     )
     print(
-        f"{SCORES[main_score]}: {shown.format(test[main_score])} "
+        f"{SCORE_WORDS[main_score]}: {shown.format(test[main_score])} "
         f"(95% interval {shown.format(low)} to {shown.format(high)}, {others})"
     )
 

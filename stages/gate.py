@@ -6,10 +6,8 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from stages.lib.gate import judge, run_at, run_before
-from stages.lib.params import load_params
+from stages.lib.params import PARAMS, load_params
 from stages.lib.stage import UserError, run, write_json
-
-PARAMS = Path("params.yaml")
 
 
 def main() -> None:
@@ -19,7 +17,7 @@ def main() -> None:
     parser.add_argument("--against", metavar="REV", help="compare with this revision's run")
     parser.add_argument("--fail", action="store_true", help="exit with 1 when the run fails")
     args = parser.parse_args()
-    params = load_params(PARAMS)
+    params = load_params()
     data, gate = params.data, params.evaluate.gate
 
     try:

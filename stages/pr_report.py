@@ -10,7 +10,7 @@ from dvc.repo import Repo
 from stages.lib.comparison import MANY, difference, scores_of, shown
 from stages.lib.gate import judge, run_at
 from stages.lib.markup import NOT_THERE, number
-from stages.lib.params import LOWER_IS_BETTER, load_params
+from stages.lib.params import LOWER_IS_BETTER, PARAMS, load_params
 from stages.lib.pictures import labels_in, png
 from stages.lib.repetition import first_difference, rerun
 from stages.lib.revisions import (
@@ -23,10 +23,9 @@ from stages.lib.revisions import (
     resolve,
 )
 from stages.lib.stage import UserError, run, whole
-from stages.lib.words import BASELINES, SCORES
+from stages.lib.words import BASELINE_WORDS, SCORE_WORDS
 
 MARKER = "<!-- pr-report -->"  # by which CI finds the comment that it wrote before
-PARAMS = Path("params.yaml")
 
 
 def cell(value: Any) -> str:
@@ -46,16 +45,16 @@ def score_table(metrics: dict[str, Any], base: dict[str, Any], label: str) -> st
     rows = []
     for key, value in scores_of(metrics["test"]).items():
         average, _, name = key.rpartition(".")
-        if name not in SCORES:
+        if name not in SCORE_WORDS:
             continue
         change = NOT_THERE
         if key in theirs:
             more_is_better = name not in LOWER_IS_BETTER
             change = " ".join(difference(value, theirs[key], more_is_better)).strip()
         beside = [number(found.get(key)) for found in (theirs, *baselines.values())]
-        words = f"{SCORES[name]} ({average})" if average else SCORES[name]
+        words = f"{SCORE_WORDS[name]} ({average})" if average else SCORE_WORDS[name]
         rows.append([words, number(value), *beside, change])
-    others = [BASELINES.get(name, name) for name in baselines]
+    others = [BASELINE_WORDS.get(name, name) for name in baselines]
     return table(["Test rows", "this", label, *others, f"against {label}"], rows)
 
 
@@ -106,7 +105,7 @@ def main() -> None:
     parser.add_argument("--metrics", type=Path, default=Path("metrics/metrics.json"))
     parser.add_argument("--gate", default="metrics/gate.json", help="depends on the git history")
     args = parser.parse_args()
-    params = load_params(PARAMS)
+    params = load_params()
 
     repo = open_repo()
     this, base = resolve(repo, "workspace"), resolve(repo, args.base)

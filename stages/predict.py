@@ -15,12 +15,9 @@ from stages.lib.source import MISTAKES_SHOWN
 from stages.lib.stage import UserError, run
 from stages.lib.table import ARROW_TYPES, ahead, feature_arrays
 from stages.lib.table_file import check_output, writing
+from stages.lib.words import FINITE
 
 REJECTED = ("rejected_line", "rejected_reason")
-FINITE = (
-    "a number from the model; is a cell empty while train.imputation is none, or far from what "
-    "the model has learnt?"
-)
 
 
 def answer_columns(outputs: np.ndarray, data: Data, threshold: float) -> dict[str, pa.Array]:

@@ -113,6 +113,12 @@ def test_more_folds_than_rows_are_refused() -> None:
         ensemble.fold_of_rows([5, 3], 9, 0)
 
 
+@pytest.mark.parametrize("sizes", [[1] * 12, [5, 5, 2], [3, 8, 1], [12]])
+def test_every_fold_has_its_share_of_the_rows_in_however_small_blocks(sizes: list[int]) -> None:
+    folds = np.concatenate(ensemble.fold_of_rows(sizes, 5, seed=1))
+    assert sorted(np.bincount(folds, minlength=5)) == [2, 2, 2, 3, 3]
+
+
 def test_blocks_leave_out_empty_parts_and_keep_the_order(tmp_path: Path) -> None:
     table(tmp_path)
     write_part(tmp_path, 3, pa.table({"a": [0.5], "b": [0.5], "y": [1]})[:0])

@@ -20,6 +20,7 @@ from stages.lib.scores import (
     score,
 )
 from stages.lib.stage import MAX_POINTS, UserError, run, whole, write_json, write_points
+from stages.lib.table import labels
 
 
 def data(task: str) -> Data:
@@ -134,6 +135,13 @@ def test_the_column_that_a_model_reads_is_the_important_one() -> None:
     # Of two independent draws with the variance of the rows the squared difference is twice it.
     assert rises["used"].mean() == pytest.approx(2 * y.var(), rel=0.2)
     assert len(rises["used"]) == REPEATS
+
+
+def test_a_row_without_a_class_is_named() -> None:
+    declared = data("binary")
+    part = pa.table({declared.target: pa.array([1, None, 7])})
+    with pytest.raises(UserError, match=r"column y: 2 of 3 rows .* set missing and values of"):
+        labels(part, declared)
 
 
 def test_json_is_sorted_rounded_and_finite(tmp_path: Path) -> None:

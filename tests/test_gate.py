@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.lib.gate import Run, flat, judge, run_at
+from stages.lib.gate import Run, judge, numbers, run_at
 from stages.lib.params import SCORES, Gate, load_params
 from stages.lib.scores import score
 from tests.conftest import must, run
@@ -70,6 +70,7 @@ def test_a_run_of_another_table_or_without_results_is_nothing_to_compare_with(
     other = run_at("HEAD", metrics, params, table.model_copy(update={"source": "data/raw/b.csv"}))
     assert other.metrics == {}
     assert "its data.source is data/raw/diabetes.csv" in other.name
+    assert run_at("HEAD", metrics.resolve(), params.resolve(), table).metrics
     for broken in (Path("dvc.yaml"), Path("README.md"), Path("nowhere")):
         assert run_at("HEAD", metrics, broken, table).metrics == {}
 
@@ -111,4 +112,4 @@ def test_the_baselines_have_to_be_beaten_and_not_only_met(
 def test_the_scores_that_the_gate_knows_are_those_of_the_task(task: str) -> None:
     y = np.array([0.0, 1.0, 2.0, 1.0]) if task == "multiclass" else np.array([0.0, 1.0, 1.0, 0.0])
     found = score(y, np.full((4, 3 if task == "multiclass" else 1), 0.3), data(task), 0.5)
-    assert set(SCORES[task]) == set(flat(found)) - {"rows"}
+    assert set(SCORES[task]) == set(numbers(found)) - {"rows"}

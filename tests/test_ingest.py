@@ -167,6 +167,17 @@ def test_line_numbers_count_headers_quoted_breaks_and_files(tmp_path: Path) -> N
     assert found == {0: f"{a}: line 2", 1: f"{a}: line 5", 2: f"{b}: line 2"}
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_quote_within_a_cell_and_any_line_end_leave_the_lines_right(
+    tmp_path: Path, end: str
+) -> None:
+    rows = f'1,1,5" nail,1\n1,1,"a ""b""\nc",1\n{ROW}'
+    (tmp_path / "a.csv").write_text((HEADER + rows).replace("\n", end), newline="")
+    assert len(pa.concat_tables(read_csv(tmp_path / "a.csv", DATA))) == 3
+    found = line_numbers([tmp_path / "a.csv"], DATA, [0, 1, 2])
+    assert [int(found[row].rsplit(" ", 1)[1]) for row in range(3)] == [2, 3, 5]
+
+
 def test_parts_have_the_rows_asked_for_and_keep_the_order() -> None:
     tables = [pa.table({"a": range(start, start + 7)}) for start in (0, 7, 14)]
     parts = list(in_parts(tables, tables[0].schema, 10))

@@ -57,7 +57,7 @@ def new_loop(*, one_vector: bool = True, task: str = "binary", **changes: Any) -
 
 
 def state(training: loop.Loop) -> list[bytes]:
-    return [np.asarray(variable).tobytes() for variable in training.variables]
+    return [np.asarray(variable).tobytes() for variable in loop.variables(training.model)]
 
 
 class Lazy:

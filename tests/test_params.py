@@ -32,6 +32,11 @@ WRONG = {
         "target: outcome",
         ["data.target", "'outcome'", "Outcome"],
     ),
+    "two columns of one name in the model": (
+        "    Age: {",
+        "    Blood/Pressure: {kind: real}\n    Blood_Pressure: {kind: real}\n    Age: {",
+        ["data.columns", "'Blood/Pressure'", "'Blood_Pressure'", "rename"],
+    ),
     "a loss of another task": (
         "loss: auto",
         "loss: huber",

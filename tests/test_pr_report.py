@@ -51,6 +51,8 @@ def test_one_changed_number_is_found_and_named(workspace: Path) -> None:
     assert (found.stage, found.path) == ("evaluate", "metrics/metrics.json")
     assert re.search(r"1 of \d+ numbers differ, by 1e-06 at most", found.words)
     assert first_difference(workspace, ignored=("metrics/metrics.json",)) is None
+    metrics.unlink()
+    assert "metrics.json is not written any more" in str(first_difference(workspace))
 
 
 def test_the_workflow_runs_pinned_actions_with_few_rights() -> None:

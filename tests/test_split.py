@@ -9,8 +9,9 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from stages.lib.params import Split
+from stages.lib.reorder import reorder
 from stages.lib.stage import UserError
-from stages.split import draw, reorder
+from stages.split import draw
 
 
 def test_the_shares_are_those_of_train_test_split(reproduced: Path) -> None:

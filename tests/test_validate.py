@@ -78,6 +78,15 @@ def test_each_check_counts_the_rows_that_fail_it(
     assert found is None or checks[name].found == found
 
 
+def test_a_column_may_be_named_table() -> None:
+    columns = {"table": Column(kind="integer", unique=True), "y": DATA.columns["y"]}
+    declared = DATA.model_copy(update={"columns": columns})
+    twice = pa.table({"table": [4, 4, 5], "y": ["no", "yes", "yes"]})
+    _, checks = check_table([twice], declared, Validate(min_class_rows=1))
+    assert checks["table", "unique"].failed_rows == 1
+    assert checks["table", "duplicate_rows"].failed_rows == 0
+
+
 def test_everything_that_failed_is_told_at_once_with_lines(tmp_path: Path) -> None:
     columns = GOOD | {"a": [0.5, 9.5, 2.0, 2.0], "b": [1, 3, 1, 2]}
     (tmp_path / "t.csv").write_text(

@@ -180,7 +180,7 @@ def check_table(parts: Iterable[pa.Table], data: Data, policies: Validate) -> tu
     """All checks over all parts: the number of rows, and what each check found."""
     checks = checks_of(data, policies)
     schema = pandera_schema(data.columns)
-    repeats = {name: Repeats() for name, check in checks if check in ("unique", "duplicate_rows")}
+    repeats = {key: Repeats() for key in checks if key[1] in ("unique", "duplicate_rows")}
     leaks = {name: Leak(data.task) for name in data.features}
     extremes: dict[str, set[Any]] = {name: set() for name in data.columns}
     class_rows = Counter[Any]()
@@ -189,8 +189,8 @@ def check_table(parts: Iterable[pa.Table], data: Data, policies: Validate) -> tu
         frame = as_frame(part, data.columns)
         for key, cases in failed_cells(frame, schema).groupby(["column", "check"]):
             checks[key].fail(rows + cases["index"].astype(int), cases["failure_case"])
-        for name, repeat in repeats.items():
-            repeat.add(frame if name == "table" else frame[name])
+        for (name, of), repeat in repeats.items():
+            repeat.add(frame if of == "duplicate_rows" else frame[name])
         for name, leak in leaks.items():
             leak.add(frame[name], frame[data.target])
         for name, values in frame.items():
@@ -202,9 +202,8 @@ def check_table(parts: Iterable[pa.Table], data: Data, policies: Validate) -> tu
             class_rows.update(frame[data.target].value_counts().to_dict())
         rows += len(part)
 
-    for name, repeat in repeats.items():
-        repeated = repeat.rows()
-        checks[name, "duplicate_rows" if name == "table" else "unique"].fail(repeated, [])
+    for key, repeat in repeats.items():
+        checks[key].fail(repeat.rows(), [])
     for name, values in extremes.items():
         failed = {
             "empty_column": not values,

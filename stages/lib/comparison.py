@@ -5,8 +5,8 @@ from typing import Any
 
 from stages.lib.markup import NOT_THERE, Html, folded, join, number, section, table, tag
 from stages.lib.params import LOWER_IS_BETTER
-from stages.lib.revisions import Run, changes, flat, params_of
-from stages.lib.words import BASELINES, SCORES
+from stages.lib.revisions import Run, changes, params_of
+from stages.lib.words import BASELINE_WORDS, SCORE_WORDS, flat
 
 TASKS = {
     "binary": "Two classes",
@@ -29,7 +29,7 @@ MANY = 25  # changed parameters: more are shown on a click
 def scores_of(found: dict[str, Any]) -> dict[str, float]:
     """The numbers among the scores of some rows, in the order in which they are read."""
     numbers = {k: v for k, v in flat(found) if isinstance(v, int | float) and k != "rows"}
-    order = [*SCORES, *(f"{average}.{score}" for average in AVERAGES for score in SCORES)]
+    order = [*SCORE_WORDS, *(f"{average}.{score}" for average in AVERAGES for score in SCORE_WORDS)]
     known = {key: numbers.pop(key) for key in order if key in numbers}
     return known | numbers
 
@@ -37,10 +37,10 @@ def scores_of(found: dict[str, Any]) -> dict[str, float]:
 def score_words(key: str) -> tuple[Html, bool | None]:
     """A score's name for a reader, and whether more is better; None where that is not known."""
     average, _, name = key.rpartition(".")
-    if name not in SCORES:
+    if name not in SCORE_WORDS:
         return join(key.replace("_", " ").replace(".", ", ")), None
     within = tag("small", AVERAGES.get(average, average)) if average else None
-    return join(SCORES[name], within), name not in LOWER_IS_BETTER
+    return join(SCORE_WORDS[name], within), name not in LOWER_IS_BETTER
 
 
 def difference(value: float, other: float, more_is_better: bool | None) -> tuple[str, str]:
@@ -142,7 +142,7 @@ def main_score(run: Run) -> str:
     key = next((key for key in ("accuracy", "mae") if key in scores), None)
     if key is None:
         return "This run has no scores of test rows."
-    words = SCORES[key]
+    words = SCORE_WORDS[key]
     rows = run.metrics["test"].get("rows")
     sentence = f"{words} {number(scores[key])} on {number(rows)} test rows"
     if f"{key}_low" in scores:
@@ -172,7 +172,7 @@ def score_section(run: Run, other: Run | None) -> Html:
         rows.append([words, mine, *(compared(value, b.get(key), more) for b in beside)])
     header: list[Any] = ["Score", tag("span", run.label, class_="this")]
     header += [tag("span", other.label, class_="other")] if other else []
-    header += [BASELINES.get(name, name) for name in baselines]
+    header += [BASELINE_WORDS.get(name, name) for name in baselines]
     count = run.metrics.get("test", {}).get("rows")
     return section(
         "Scores",

@@ -29,7 +29,7 @@ class Member(NamedTuple):
 
 
 def fold_of_rows(sizes: list[int], folds: int, seed: int) -> list[np.ndarray]:
-    """The fold of each row of each block, int32; in a block, folds differ by one row at most.
+    """The fold of each row of each block, int32; folds differ by one row at most.
 
     Raises:
         UserError: there are more folds than rows.
@@ -40,7 +40,11 @@ def fold_of_rows(sizes: list[int], folds: int, seed: int) -> list[np.ndarray]:
             "needs one; set it lower, or train.members to seeds"
         )
     rng = np.random.default_rng([seed, folds])
-    return [(rng.permutation(size) % folds).astype(np.int32) for size in sizes]
+    before = np.cumsum([0, *sizes[:-1]])  # rows; the folds take turns from block to block
+    return [
+        ((rng.permutation(size) + first) % folds).astype(np.int32)
+        for size, first in zip(sizes, before, strict=True)
+    ]
 
 
 def fit(

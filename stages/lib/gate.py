@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from stages.lib.history import git
+from stages.lib.history import commit_before, content_at, git
 from stages.lib.params import BASELINES, LOWER_IS_BETTER, MAIN_SCORE, Data, Gate
 from stages.lib.stage import UserError
+from stages.lib.words import flat
 
 COMPARISONS = {
     "at least": operator.ge,
@@ -46,11 +47,11 @@ def run_at(rev: str, metrics: Path, params: Path, data: Data) -> Run:
     if commit is None:
         raise UserError(f"{rev}: git knows no such revision here; fetch it, or name another")
     name = commit[:7]
-    then, scores = (git("show", f"{commit}:./{path}") for path in (params, metrics))
+    then, scores = (content_at(commit, path) for path in (params, metrics))
     try:
-        table = (yaml.safe_load(then or "") or {}).get("data") or {}
-        found = json.loads(scores or "")
-    except (yaml.YAMLError, ValueError, AttributeError):
+        table = dict((yaml.safe_load(then or "") or {})["data"])
+        found = dict(json.loads(scores or ""))
+    except (yaml.YAMLError, LookupError, TypeError, ValueError):
         return Run(f"{name} holds no run", {})
     for key in ("target", "task", "source"):
         if table.get(key) != getattr(data, key):
@@ -59,29 +60,21 @@ def run_at(rev: str, metrics: Path, params: Path, data: Data) -> Run:
 
 
 def run_before(metrics: Path, params: Path, data: Data) -> Run:
-    """The last committed run with other metrics: the same before and after this one's commit."""
-    now = metrics.read_text(encoding="utf-8").rstrip("\n")
-    log = git("log", "--first-parent", "--format=%H", "--", str(metrics)) or ""
-    for rev in log.split():
-        if git("show", f"{rev}:./{metrics}") not in (None, now):
-            return run_at(rev, metrics, params, data)
-    return Run("no earlier run is committed here", {})
+    """The last committed run with other metrics."""
+    commit = commit_before(metrics)
+    if commit is None:
+        return Run("no earlier run is committed here", {})
+    return run_at(commit, metrics, params, data)
 
 
-def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers of nested metrics by dotted key, as `dvc metrics diff` names them."""
-    found: dict[str, float] = {}
-    for key, value in metrics.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        elif isinstance(value, int | float):
-            found[f"{prefix}{key}"] = value
-    return found
+def numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    """The numbers of nested metrics by dotted key."""
+    return {key: value for key, value in flat(metrics) if isinstance(value, int | float)}
 
 
 def rules(scores: dict[str, float], last: Run, gate: Gate, data: Data) -> list[Rule]:
     """Every rule of the gate; `scores` are those of this run, by dotted key."""
-    before = flat(last.metrics)
+    before = numbers(last.metrics)
     found = [Rule("lowest", key, "at least", limit) for key, limit in gate.lowest.items()]
     found += [Rule("highest", key, "at most", limit) for key, limit in gate.highest.items()]
     for key, allowed in gate.worse_than_last.items():
@@ -110,7 +103,7 @@ def judge(metrics: dict[str, Any], last: Run, gate: Gate, data: Data) -> dict[st
     A score that the run has not fails its rule. A rule that needs an earlier run is `skipped`
     where there is none.
     """
-    scores = flat(metrics)
+    scores = numbers(metrics)
     checks = []
     for rule in rules(scores, last, gate, data):
         value = scores.get(rule.key)

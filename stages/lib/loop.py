@@ -90,7 +90,7 @@ class Loop:
             do = train_step.get_concrete_function(*any_rows)
             return lambda n: do(tf.gather(x, n), tf.gather(y, n), tf.gather(weight, n))
 
-        # Both do nothing unless `go`, so that they can be compiled at the same time.
+        # Neither does a step unless `go`: so both can be compiled at the same time.
         def full_steps(
             x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor, go: tf.Tensor
         ) -> None:
@@ -103,7 +103,12 @@ class Loop:
         ) -> None:
             if order.shape[0]:
                 step = steps_of(x, y, weight)
-                tf.cond(go, lambda: [step(order)][1:], list)
+
+                def once() -> list[tf.Tensor]:
+                    step(order)
+                    return []
+
+                tf.cond(go, once, list)
 
         def test(x: tf.Tensor, y: tf.Tensor, order: tf.Tensor) -> None:
             def step(n: tf.Tensor) -> None:
@@ -115,6 +120,7 @@ class Loop:
             if rest:
                 step(order[-rest:])
 
+        # Without `go` too it leaves the metrics as they were, at their start.
         def end_of_epoch(*tensors: tf.Tensor) -> tuple[Logs, Logs]:
             last_step(*tensors[:5])
             logs = _results(model)
@@ -130,15 +136,10 @@ class Loop:
             Graph(function) for function in (full_steps, last_step, test, end_of_epoch, predict)
         )
 
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """All that training changes: weights, seeds of dropout, the optimizer's variables."""
-        return variables(self.model)
-
     def assign(self, model: keras.Model) -> None:
         """Start again from the state of another model of the same kind."""
         model.optimizer.build(model.trainable_variables)
-        for variable, value in zip(self.variables, variables(model), strict=True):
+        for variable, value in zip(variables(self.model), variables(model), strict=True):
             variable.assign(value)
 
     def fit(
@@ -172,7 +173,7 @@ class Loop:
         events.on_train_begin()
         history: list[dict[str, float]] = []
         if checkpoint:
-            history = checkpoint.restore(model, self.variables, callbacks)
+            history = checkpoint.restore(model, variables(model), callbacks)
         for number in range(len(history), epochs):
             if model.stop_training:
                 break
@@ -183,10 +184,10 @@ class Loop:
             _check_finite(history)
             events.on_epoch_end(number, history[-1])
             if checkpoint:
-                checkpoint.save(model, self.variables, callbacks, history)
+                checkpoint.save(model, variables(model), callbacks, history)
         events.on_train_end(history[-1])
         if checkpoint:
-            checkpoint.save(model, self.variables, callbacks, history, ended=True)
+            checkpoint.save(model, variables(model), callbacks, history, ended=True)
         return history
 
     def _build(self) -> None:

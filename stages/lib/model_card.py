@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from markdown_it import MarkdownIt
 
 from stages.lib.markup import NOT_THERE, Html, folded, join, number, section, table, tag
+from stages.lib.params import input_name
 from stages.lib.revisions import Run, hashes_of
-from stages.lib.table import input_name
 
 REPEATS = {
     "any_cpu": "the same bytes on any x86-64 CPU with AVX2",

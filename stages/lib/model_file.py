@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from stages.lib.backend import keras
-from stages.lib.params import Data
+from stages.lib.params import Data, input_name
 from stages.lib.stage import UserError
-from stages.lib.table import INPUT_TYPES, input_name
+from stages.lib.table import INPUT_TYPES
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 BATCH_ROWS = 8192

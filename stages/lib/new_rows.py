@@ -4,7 +4,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -96,7 +95,7 @@ def row_places(file: Path, data: Data) -> Callable[[int], str]:
     """
     if file.suffix == ".parquet":
         return lambda row: f"row {row}"
-    lines = enumerate(islice(source.first_lines(file, data), 1, None))
+    lines = enumerate(source.first_lines(file, data))
     reached, line = -1, 0
 
     def place(row: int) -> str:

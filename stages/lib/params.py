@@ -113,6 +113,11 @@ class Column(Section):
         return tuple(value for value in self.missing_values if not isinstance(value, str))
 
 
+def input_name(column: str) -> str:
+    """The name of the model's input for a column; Keras allows no slash in names."""
+    return column.replace("/", "_")
+
+
 class Data(Section):
     """The table: where it is, how it is written, what its columns hold."""
 
@@ -135,6 +140,14 @@ class Data(Section):
             )
         if len(self.columns) < 2:
             raise ValueError("data.columns: needs the target and at least one more column")
+        names: dict[str, str] = {}
+        for name in self.features:
+            other = names.setdefault(input_name(name), name)
+            if other != name:
+                raise ValueError(
+                    f"data.columns: {other!r} and {name!r} are both {input_name(name)!r} in the "
+                    "model; rename one of them here and in the table"
+                )
         target = self.columns[self.target]
         where = f"data.columns.{self.target}"
         if target.nullable:
@@ -397,7 +410,10 @@ class Params(Section):
         return changed
 
 
-def load_params(path: Path = Path("params.yaml")) -> Params:
+PARAMS = Path("params.yaml")
+
+
+def load_params(path: Path = PARAMS) -> Params:
     """Read and check the whole file.
 
     Raises:

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.lib.backend import keras
-from stages.lib.params import Column, Data, Train
+from stages.lib.params import Column, Data, Train, input_name
 from stages.lib.stage import UserError
 from stages.lib.summary import Summary
-from stages.lib.table import INPUT_TYPES, input_name, is_missing
+from stages.lib.table import INPUT_TYPES, is_missing
 
 Parts = Callable[[], Iterable[pa.Table]]
 

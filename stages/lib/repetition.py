@@ -94,7 +94,10 @@ def _files(folder: Path, path: str) -> list[str]:
 def _numbers(folder: Path, path: str) -> str:
     """Where the numbers of an output in git differ, and by how much; empty if they do not."""
     for name in _files(folder, path):
-        old, new = _run(folder, "git", "show", f"HEAD:{name}"), (folder / name).read_text()
+        if not (folder / name).exists():
+            return f"{name} is not written any more"
+        old = _run(folder, "git", "show", f"HEAD:{name}")
+        new = (folder / name).read_text(encoding="utf-8")
         if old == new:
             continue
         before, after = (list(map(float, NUMBER.findall(text))) for text in (old, new))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path, PurePosixPath
@@ -18,8 +18,9 @@ from dvc.scm import RevError, SCMError, resolve_rev
 from dvc_render.exceptions import DvcRenderError
 from scmrepo.exceptions import SCMError as GitError
 
-from stages.lib.history import git
+from stages.lib.history import commit_before, git
 from stages.lib.stage import UserError
+from stages.lib.words import flat
 
 WORKSPACE = "workspace"
 
@@ -145,16 +146,6 @@ def load_at(repo: Repo, revision: Revision, path: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def flat(value: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings, each with its keys joined by dots; lists are leaves."""
-    for key, item in value.items():
-        name = f"{prefix}{key}"
-        if isinstance(item, Mapping) and item:
-            yield from flat(item, f"{name}.")
-        else:
-            yield name, item
-
-
 def changes(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> dict[str, tuple[Any, Any]]:
     """The leaves that differ, as (old, new); None where there is none."""
     before, after = dict(flat(old)), dict(flat(new))
@@ -243,14 +234,12 @@ def choose(repo: Repo, names: list[str], paths: Mapping[str, str]) -> tuple[list
         if commit_of(this) is None:
             return [this], "There is no commit yet to compare with."
         return [this, resolve(repo, "HEAD")], ""
-    # The first of them wrote the results that the workspace has.
-    log = git("log", "--first-parent", "-2", "--format=%H", "--", paths["metrics"])
-    before = (log or "").split()[1:]
+    before = commit_before(Path(paths["metrics"]))
     why = "The workspace has the results of the last commit"
-    if not before:
+    if before is None:
         return [this], f"{why}, and git knows no other results to compare with."
     why += ", so it is compared with the results before them."
-    return [this, resolve(repo, before[0])], why
+    return [this, resolve(repo, before)], why
 
 
 def read_run(repo: Repo, revision: Revision, paths: Mapping[str, str]) -> Run:

@@ -144,15 +144,17 @@ def _open(file: Path) -> IO[bytes]:
     return gzip.open(file) if file.suffix == ".gz" else file.open("rb")  # type: ignore[return-value]
 
 
-def records(file: Path, data: Data) -> Iterator[tuple[int, list[str]]]:
+def records(file: Path, data: Data, *, strict: bool = True) -> Iterator[tuple[int, list[str]]]:
     """The records with the line in which each one begins, the header first; slow, for messages.
+
+    Not `strict`, it reads what Arrow reads: a quote opens only at the start of a cell.
 
     Raises:
         BROKEN: the file cannot be read on.
     """
     csv.field_size_limit(MAX_CELL)
     with TextIOWrapper(_open(file), encoding=data.encoding, newline="") as text:
-        reader = csv.reader(text, delimiter=data.delimiter, strict=True)
+        reader = csv.reader(text, delimiter=data.delimiter, strict=strict)
         line = 1
         for cells in reader:
             if cells:
@@ -161,13 +163,9 @@ def records(file: Path, data: Data) -> Iterator[tuple[int, list[str]]]:
 
 
 def first_lines(file: Path, data: Data) -> Iterator[int]:
-    """The line in which each record begins; faster than `records`, for files that are whole."""
-    quoted = False
-    with TextIOWrapper(_open(file), encoding=data.encoding, newline="\n") as text:
-        for number, line in enumerate(text, start=1):
-            if not quoted and line.rstrip("\r\n"):
-                yield number
-            quoted ^= line.count('"') % 2 == 1
+    """The line in which each row begins, of a file that Arrow has read; the header has none."""
+    lines = (line for line, _ in records(file, data, strict=False))
+    return islice(lines, 1, None)
 
 
 def line_numbers(files: list[Path], data: Data, rows: Iterable[int]) -> dict[int, str]:
@@ -176,7 +174,7 @@ def line_numbers(files: list[Path], data: Data, rows: Iterable[int]) -> dict[int
     found: dict[int, str] = {}
     row = 0
     for file in files:
-        for line in islice(first_lines(file, data), 1, None):
+        for line in first_lines(file, data):
             if not wanted:
                 return found
             if row == wanted[-1]:

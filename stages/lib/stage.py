@@ -21,8 +21,9 @@ class UserError(Exception):
 
 def run(main: Callable[[], None]) -> None:
     """Call `main`; end with exit code 1 and one message on stderr when it raises `UserError`."""
-    for number in (signal.SIGINT, signal.SIGALRM):
-        signal.signal(number, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGALRM, _interrupt)
     try:
         main()
     except UserError as error:

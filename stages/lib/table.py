@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stages.lib.params import Column, Data
+from stages.lib.params import Column, Data, input_name
 from stages.lib.stage import UserError
 
 ARROW_TYPES = {
@@ -90,11 +90,6 @@ def write_part(folder: Path, number: int, part: pa.Table) -> None:
     pq.write_table(part, folder / f"part-{number:05d}.parquet")
 
 
-def input_name(column: str) -> str:
-    """The name of the model's input for a column; Keras allows no slash in names."""
-    return column.replace("/", "_")
-
-
 def feature_arrays(part: pa.Table, data: Data) -> dict[str, np.ndarray]:
     """The columns as the model reads them, by `input_name`, each of shape (rows,).
 
@@ -112,8 +107,17 @@ def feature_arrays(part: pa.Table, data: Data) -> dict[str, np.ndarray]:
 
 
 def labels(part: pa.Table, data: Data) -> np.ndarray:
-    """The target, float64, shape (rows, 1): the place in `data.classes`, or the value itself."""
+    """The target, float64, shape (rows, 1): the place in `data.classes`, or the value itself.
+
+    Raises:
+        UserError: a row has none.
+    """
     target = part[data.target]
     if data.task != "regression":
         target = pc.index_in(target, value_set=pa.array(data.classes, target.type))
+    if target.null_count:
+        raise UserError(
+            f"column {data.target}: {target.null_count} of {len(part)} rows have no value that "
+            "data.columns declares; set missing and values of validate to error or drop"
+        )
     return target.to_numpy().astype(np.float64)[:, None]
