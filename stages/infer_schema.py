@@ -174,7 +174,7 @@ def section(path: Path, target: str, limit: int) -> str:
         "data:",
         f"  source: {flow(f'data/raw/{path.name}')}",
         *[f"  {key}: {flow(value)}" for key, value in how.items()],
-        f"  task: {task}  # or binary, multiclass, regression",
+        f"  task: {task}  # of binary, multiclass, regression",
         f"  target: {flow(target)}",
     ]
     values = [typed(text, kind) for text in sorted(classes, key=lambda t: (len(t), t))]
@@ -210,8 +210,8 @@ def typed(text: str, kind: str) -> Value:
 
 
 def replace_section(params: str, written: str) -> str:
-    """The text of params.yaml with another `data` section; all else stays as it is."""
-    head, _, rest = re.split(r"^(data:.*\n)", params, maxsplit=1, flags=re.MULTILINE)
+    """The text of params.yaml with another `data` section and its comment; all else stays."""
+    head, _, rest = re.split(r"^((?:#.*\n)*data:.*\n)", params, maxsplit=1, flags=re.MULTILINE)
     next_section = re.search(r"(^#.*\n)*^\w", rest, re.MULTILINE)
     tail = rest[next_section.start() :] if next_section else ""
     return f"{head}{written}\n\n{tail}"
@@ -236,6 +236,7 @@ def main() -> None:
         raise UserError(f"{args.write}: found no data section to replace") from None
     with whole(args.write) as file:
         file.write_text(text, encoding="utf-8")
+    print(f"{args.write}: its data section is of {args.csv} now; check its comments")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from typing import Any
 
 from dvc.repo import Repo
 
-from stages.lib.comparison import MANY, difference, scores_of, shown
+from stages.lib.comparison import AVERAGES, MANY, difference, scores_of, shown
 from stages.lib.gate import judge, run_at
+from stages.lib.history import git
 from stages.lib.markup import NOT_THERE, number
 from stages.lib.params import LOWER_IS_BETTER, PARAMS, load_params
 from stages.lib.pictures import labels_in, png
@@ -47,15 +48,17 @@ def score_table(metrics: dict[str, Any], base: dict[str, Any], label: str) -> st
         average, _, name = key.rpartition(".")
         if name not in SCORE_WORDS:
             continue
-        change = NOT_THERE
-        if key in theirs:
-            more_is_better = name not in LOWER_IS_BETTER
-            change = " ".join(difference(value, theirs[key], more_is_better)).strip()
-        beside = [number(found.get(key)) for found in (theirs, *baselines.values())]
-        words = f"{SCORE_WORDS[name]} ({average})" if average else SCORE_WORDS[name]
-        rows.append([words, number(value), *beside, change])
-    others = [BASELINE_WORDS.get(name, name) for name in baselines]
-    return table(["Test rows", "this", label, *others, f"against {label}"], rows)
+        words = f"{SCORE_WORDS[name]} ({AVERAGES[average]})" if average else SCORE_WORDS[name]
+        row = [words, number(value), *(number(found.get(key)) for found in baselines.values())]
+        if theirs:
+            change = NOT_THERE
+            if key in theirs:
+                more_is_better = name not in LOWER_IS_BETTER
+                change = " ".join(difference(value, theirs[key], more_is_better)).strip()
+            row += [number(theirs.get(key)), change]
+        rows.append(row)
+    header = ["Test rows", "this", *(BASELINE_WORDS.get(name, name) for name in baselines)]
+    return table(header + ([label, f"against {label}"] if theirs else []), rows)
 
 
 def param_table(old: dict[str, Any], new: dict[str, Any], label: str) -> str:
@@ -115,17 +118,19 @@ def main() -> None:
     last = run_at(base.commit, args.metrics, PARAMS, params.data)
     verdict = judge(metrics, last, params.evaluate.gate, params.data)
     old, new = (params_of(load_at(repo, revision, "dvc.lock")) for revision in (base, this))
+    same_table = bool(last.metrics)
     lines = [
         MARKER,
         f"## Gate: {verdict['verdict']}",
+        "Of files that are not committed yet." if git("status", "--porcelain") else None,
         "\n".join(f"- {check['verdict']}: {cell(check['reason'])}" for check in verdict["checks"]),
         "### Scores",
-        None if last.metrics else f"Not compared: {cell(last.name)}.",
+        None if same_table else f"Not compared: {cell(last.name)}.",
         score_table(metrics, last.metrics, base.label),
-        "### Parameters changed",
-        param_table(old, new, base.label),
+        "### Parameters changed" if same_table else None,
+        param_table(old, new, base.label) if same_table else None,
         "### Plots",
-        "\n".join(write_plots(repo, [this, base], args.plots)),
+        "\n".join(write_plots(repo, [this, base] if same_table else [this], args.plots)),
         "### Do the committed results repeat?",
         repetition(repo, args.gate),
     ]

@@ -31,7 +31,6 @@ def test_every_command_runs_and_the_tutorial_gives_its_accuracy(workspace: Path)
             assert all(row in README for row in rows)
         if "dvc push" in block:
             assert output.splitlines()[-1] in README
-        must(workspace, "git", "checkout", ".")
 
 
 def test_every_file_that_the_readme_links_to_exists() -> None:

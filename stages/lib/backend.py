@@ -34,7 +34,7 @@ def _stderr_shown_on_failure() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held.seek(0)
             with os.fdopen(os.dup(stderr), "wb") as shown:
                 shutil.copyfileobj(held, shown)

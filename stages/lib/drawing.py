@@ -16,7 +16,7 @@ PREPARED = {  # what a layer inside the preparation does, by its class
     "Normalization": "scales numbers",
     "StringLookup": "encodes categories",
 }
-WIDTH, ROW, HEADLINE = 350, 58, 22
+WIDTH, ROW, HEADLINE = 390, 58, 22
 MIDDLE, GAP, DOTS = 84, 17, 9  # of the rows of dots; longer rows are cut short
 TEXT = 176  # where the words begin
 
