@@ -18,11 +18,11 @@ import yaml
 
 from stages.lib import ensemble, training, trials
 from stages.lib.blocks import all_labels
+from stages.lib.cross_validation import fold_scores, with_folds
 from stages.lib.params import Params, load_params
 from stages.lib.scores import score
 from stages.lib.stage import UserError
 from stages.lib.table import write_part
-from stages.search import fold_scores, with_folds
 from tests.conftest import ENVIRONMENT, PROJECT, must
 
 # Trainings of a second or so, and one of two learning rates leads out of the finite numbers.
