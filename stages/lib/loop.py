@@ -92,14 +92,14 @@ class Loop:
 
         # Neither does a step unless `go`: so both can be compiled at the same time.
         def full_steps(
-            x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor, go: tf.Tensor
+            go: tf.Tensor, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor
         ) -> None:
             size = min(batch_size, order.shape[0])
             count = order.shape[0] // size
             _in_batches(steps_of(x, y, weight), order, size, tf.where(go, count, 0))
 
         def last_step(
-            x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor, go: tf.Tensor
+            go: tf.Tensor, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor
         ) -> None:
             if order.shape[0]:
                 step = steps_of(x, y, weight)
@@ -220,17 +220,18 @@ class Loop:
         """All steps of a block; what the graph of the last one returns."""
         order = rng.permutation(_chosen(rows))
         rest = len(order) % min(self._batch_size, len(order))
-        full_steps, last_step = (
-            (*rows[:3], tf.constant(part)) for part in np.split(order, [len(order) - rest])
+        full_steps, last_step = map(tf.constant, np.split(order, [len(order) - rest]))
+        calls = (
+            (self._full, (*rows[:3], full_steps)),
+            (end, (*rows[:3], last_step, *watched)),
         )
-        calls = ((self._full, full_steps, ()), (end, last_step, watched))
-        if any(graph.is_new(*tensors, NO, *more) for graph, tensors, more in calls):
+        if any(graph.is_new(NO, *tensors) for graph, tensors in calls):
             with ThreadPoolExecutor() as compilers:
-                for graph, tensors, more in calls:
-                    graph.traced(*tensors, NO, *more)
-                    compilers.submit(graph, *tensors, NO, *more)
-        for graph, tensors, more in calls:
-            result = graph(*tensors, YES, *more)
+                for graph, tensors in calls:
+                    graph.traced(NO, *tensors)
+                    compilers.submit(graph, NO, *tensors)
+        for graph, tensors in calls:
+            result = graph(YES, *tensors)
         return result
 
     def predict(self, blocks: Blocks) -> list[np.ndarray]:
