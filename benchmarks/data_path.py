@@ -7,6 +7,7 @@ nothing; pandas and polars write the whole table as one Parquet file. Exits 1 be
 """
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,8 +21,9 @@ import yaml
 
 PROJECT = Path(__file__).parents[1]
 CONTENDERS = {
-    "ingest": "-m stages.ingest . ingested profile.json",
-    "validate": "-m stages.validate . ingested validated rejected validation.json",
+    "ingest": "-m stages.ingest ingested profile.json",
+    "validate": "-m stages.validate --ingested ingested --validated validated "
+    "--rejected rejected --report validation.json",
     "split": "-m stages.split validated split",
     "pandas": "-c import pandas; pandas.read_csv('table.csv').to_parquet('pandas.parquet')",
     "polars": "-c import polars; polars.scan_csv('table.csv').sink_parquet('polars.parquet')",
@@ -61,9 +63,11 @@ def cost(arguments: str, folder: Path) -> Cost:
 
 def measure(rows: int, repeats: int, scratch: Path) -> dict[str, Cost]:
     """The median cost of each contender on one table of `rows` rows."""
-    params = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
-    params["data"]["source"] = "table.csv"
-    (scratch / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    shutil.copy(PROJECT / "params.yaml", scratch)
+    schema = yaml.safe_load((PROJECT / "data/schema.yaml").read_text(encoding="utf-8"))
+    schema["source"] = "table.csv"
+    (scratch / "data").mkdir()
+    (scratch / "data/schema.yaml").write_text(yaml.safe_dump(schema, sort_keys=False), "utf-8")
     cost(f"-m benchmarks.tables table.csv {rows}", scratch)
     names = [name for name in CONTENDERS if name != "loadtxt" or rows <= LOADTXT_ROWS]
     turns: dict[str, list[Cost]] = {name: [] for name in names}

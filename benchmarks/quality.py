@@ -33,9 +33,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks import tutorial
-from stages.lib import scores
-from stages.lib.params import Params
-from stages.lib.table import labels, read_parts
+from tabular.evaluation import baselines, scores
+from tabular.params.loading import load_params
+from tabular.runs.run import merged
+from tabular.schema import load_schema
+from tabular.table.parquet import read_parts
 
 PROJECT = Path(__file__).parents[1]
 SCORES = {"accuracy": 0.766, "roc_auc": 0.834, "brier": None}  # the least that ours has to reach
@@ -72,29 +74,29 @@ def run_pipeline(params: dict[str, Any], *names: str) -> dict[str, float]:
     """The scores of the test rows after a run with these parameters in this folder."""
     Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     run_stages(*names)
-    return json.loads(Path("metrics/metrics.json").read_text())["test"]
+    found = [json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("metrics", "scores")]
+    return merged(*found)["test"]
 
 
-def score_peer(estimator: Any, params: Params) -> dict[str, float]:
+def score_peer(estimator: Any) -> dict[str, float]:
     """The scores of an estimator on the test rows of the split in this folder."""
-    x, y = {}, {}
-    for name in ("train", "test"):
-        (part,) = read_parts(Path("data/split", name))
-        x[name], y[name] = scores.feature_frame(part, params.data), labels(part, params.data)[:, 0]
-    predicted = scores.predict(estimator.fit(x["train"], y["train"]), x["test"], params.data)
-    return scores.score(y["test"], predicted, params.data, params.evaluate.threshold)
+    schema = load_schema()
+    threshold = load_params("evaluate", schema=schema).evaluate.threshold
+    x, y = baselines.feature_frame(read_parts(Path("data/split/train")), schema)
+    x_test, y_test = baselines.feature_frame(read_parts(Path("data/split/test")), schema)
+    predicted = baselines.predict(estimator.fit(x, y), x_test, schema)
+    return scores.score(y_test, predicted, schema, threshold)
 
 
 def contenders(found: dict[str, Any], seeds: range) -> Iterator[tuple[str, dict[str, float]]]:
     """Each contender's scores on each split, as they come."""
-    params = Params.model_validate(found)
     for seed in seeds:
         ours = found | {"split": found["split"] | {"seed": seed}}
         yield OURS, run_pipeline(ours, "split", "train", "evaluate")
         old = ours | {"train": found["train"] | tutorial.PARAMS}
         yield "tutorial's network", run_pipeline(old, "train", "evaluate")
         for name, estimator in peers().items():
-            yield name, score_peer(estimator, params)
+            yield name, score_peer(estimator)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -114,6 +116,7 @@ def main() -> None:
     table: dict[str, list[dict[str, float]]] = {}
     with TemporaryDirectory() as scratch, chdir(scratch):
         shutil.copytree(PROJECT / "data/raw", "data/raw")
+        shutil.copy(PROJECT / "data/schema.yaml", "data")
         Path("params.yaml").write_text(yaml.safe_dump(found), encoding="utf-8")
         run_stages("ingest", "validate")
         for name, score in contenders(found, range(args.first_seed, args.first_seed + args.splits)):

@@ -22,17 +22,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-TABLE = Path(__file__).parents[1] / "data/raw/diabetes.csv"
+from tabular.params.loading import load_params
+from tabular.params.train import Train
+from tabular.schema import Column, Schema, load_schema
+
+PROJECT = Path(__file__).parents[1]
+TABLE = PROJECT / "data/raw/diabetes.csv"
 ROWS, COLUMNS, PART_ROWS, LARGE_BATCH = 10_000_000, 8, 500_000, 4096
 UNITS = (8, 6)  # of the tutorial's network, in both jobs
 
 
 def small_rows() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """514 rows to train on and 254 to watch, raw: x and y of each, float32."""
+    """514 rows to train on and 254 to validate with, raw: x and y of each, float32."""
     rows = np.loadtxt(TABLE, delimiter=",", skiprows=1, dtype=np.float32)
     order = np.random.default_rng(9).permutation(len(rows))
-    train, watched = rows[order[:514]], rows[order[514:]]
-    return train[:, :8], train[:, 8:], watched[:, :8], watched[:, 8:]
+    train, validation = rows[order[:514]], rows[order[514:]]
+    return train[:, :8], train[:, 8:], validation[:, :8], validation[:, 8:]
 
 
 def write_large(folder: Path) -> None:
@@ -65,16 +70,15 @@ def keras_model(units: tuple[int, ...], **compile_options: Any) -> Any:
     return model
 
 
-def our_params() -> Any:
-    from stages.lib.params import load_params
-
-    return load_params(Path(__file__).parents[1] / "params.yaml")
+def our_params(schema: Schema) -> Train:
+    return load_params("train", schema=schema, path=PROJECT / "params.yaml").train
 
 
-def our_loop(params: Any, units: tuple[int, ...], batch_size: int) -> Any:
-    from stages.lib import loop, network
+def our_trainer(units: tuple[int, ...], batch_size: int) -> Any:
+    from tabular.model import network, trainer
 
-    train = params.train.model_copy(
+    schema = load_schema(PROJECT / "data/schema.yaml")
+    train = our_params(schema).model_copy(
         update={
             "units": units,
             "activation": "relu",
@@ -84,26 +88,25 @@ def our_loop(params: Any, units: tuple[int, ...], batch_size: int) -> Any:
         }
     )
     small = network.small_steps(batch_size, (8, *units, 1))
-    stack = network.layers(train, params.data)
-    model = network.compiled(stack, 8, train, params.data, one_vector=small)
-    return loop.Loop(model, batch_size)
+    stack = network.layers(train, schema)
+    model = network.compiled(stack, 8, train, schema, flat=small)
+    return trainer.Trainer(model, batch_size)
 
 
 def small_ours() -> Callable[[], Any]:
-    from stages.lib.backend import tf
-    from stages.lib.loop import Rows
+    from tabular.model.backend import tf
+    from tabular.model.trainer import Rows
 
-    x, y, x_watched, y_watched = small_rows()
-    params = our_params()
+    x, y, x_validation, y_validation = small_rows()
 
     def work() -> None:
-        train, watched = (
+        train, validation = (
             Rows(tf.constant(x), tf.constant(y), tf.ones(len(x)))
-            for x, y in ((x, y), (x_watched, y_watched))
+            for x, y in ((x, y), (x_validation, y_validation))
         )
-        our_loop(params, UNITS, 5).fit([train], [watched], epochs=200, seed=1, callbacks=[])
+        our_trainer(UNITS, 5).fit([train], [validation], epochs=200, seed=1, callbacks=[])
 
-    from stages.lib import loop, network  # noqa: F401  imports are excluded
+    from tabular.model import network, trainer  # noqa: F401  imports are excluded
 
     return work
 
@@ -111,11 +114,11 @@ def small_ours() -> Callable[[], Any]:
 def small_fit(**compile_options: Any) -> Callable[[], Any]:
     import keras  # noqa: F401
 
-    x, y, x_watched, y_watched = small_rows()
+    x, y, x_validation, y_validation = small_rows()
 
     def work() -> None:
         keras_model(UNITS, **compile_options).fit(
-            x, y, validation_data=(x_watched, y_watched), epochs=200, batch_size=5, verbose=0
+            x, y, validation_data=(x_validation, y_validation), epochs=200, batch_size=5, verbose=0
         )
 
     return work
@@ -125,37 +128,35 @@ def small_scikit_learn() -> Callable[[], Any]:
     from sklearn.metrics import log_loss
     from sklearn.neural_network import MLPClassifier
 
-    x, y, x_watched, y_watched = small_rows()
+    x, y, x_validation, y_validation = small_rows()
 
     def work() -> None:
         model = MLPClassifier(UNITS, batch_size=5, alpha=0.0, random_state=1)
         for _ in range(200):
             model.partial_fit(x, y[:, 0], classes=[0, 1])
-            probability = model.predict_proba(x_watched)
-            log_loss(y_watched[:, 0], probability)
-            np.mean((probability[:, 1] > 0.5) == y_watched[:, 0])
+            probability = model.predict_proba(x_validation)
+            log_loss(y_validation[:, 0], probability)
+            np.mean((probability[:, 1] > 0.5) == y_validation[:, 0])
 
     return work
 
 
 def large_ours(folder: Path) -> Callable[[], Any]:
-    from stages.lib import loop, network  # noqa: F401  imports are excluded
-    from stages.lib.backend import keras
-    from stages.lib.blocks import TableBlocks
-    from stages.lib.params import Column, Data
-    from stages.lib.preparation import Scaling, Statistics, prepare
+    from tabular.model import network, trainer  # noqa: F401  imports are excluded
+    from tabular.model.backend import keras
+    from tabular.model.dataset import TableDataset
+    from tabular.model.preprocessing import Scaling, Statistics, build
 
     columns = {f"x{i}": Column(kind="real") for i in range(COLUMNS)}
     columns["y"] = Column(kind="integer", values=(0, 1))
-    data = Data(source="", task="binary", target="y", positive=1, columns=columns)
-    params = our_params()
+    schema = Schema(source="", task="binary", target="y", positive=1, columns=columns)
     as_it_is = Scaling(fill=0.0, shift=0.0, scale=1.0)
-    statistics = Statistics(dict.fromkeys(data.features, as_it_is), {}, set(), as_it_is)
+    statistics = Statistics(dict.fromkeys(schema.features, as_it_is), {}, set(), as_it_is)
 
     def work() -> None:
-        preparing = keras.Model(*prepare(statistics, data, params.train))
-        rows = TableBlocks(folder, data, preparing, as_it_is)
-        our_loop(params, UNITS, LARGE_BATCH).fit(rows, [], epochs=1, seed=1, callbacks=[])
+        preprocessing = keras.Model(*build(statistics, schema, our_params(schema)))
+        rows = TableDataset(folder, schema, preprocessing, as_it_is)
+        our_trainer(UNITS, LARGE_BATCH).fit(rows, [], epochs=1, seed=1, callbacks=[])
 
     return work
 

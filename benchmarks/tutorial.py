@@ -1,7 +1,7 @@
 """The tutorial's run: its one script in Keras 3, and the same job as parameters of this project.
 
 The tutorial is "6 steps to create your first deep neural network using Keras and Python": raw
-columns, one network, the test rows watched in every epoch.
+columns, one network, the test rows as validation rows in every epoch.
 """
 
 import sys

@@ -1,14 +1,3 @@
-"""One script a stage; Ctrl-C ends each with one line, also while it is still importing."""
+"""One script for each stage of `dvc.yaml`."""
 
-import sys
-from types import TracebackType
-
-
-def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
-
-
-sys.excepthook = _report
+import tabular.process  # noqa: F401 - Ctrl-C during the imports of a stage

@@ -1,87 +1,77 @@
 """Scores of the model beside its baselines, and the data of the plots."""
 
-import json
 from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from stages.lib.params import MAIN_SCORE, load_params
-from stages.lib.stage import UserError, run, whole, write_json
-from stages.lib.table import feature_arrays, labels, read_parts, write_part
-from stages.lib.words import BASELINE_WORDS, FINITE, SCORE_WORDS
+from tabular.files import atomic_write, write_json
+from tabular.metrics import BASELINES, METRICS, TASKS
+from tabular.params.loading import load_params
+from tabular.process import run
+from tabular.schema import load_schema
+from tabular.table.parquet import read_parts, write_part
+
+
+def sentence(scores: dict[str, Any], task: str) -> str:
+    """The main score with its interval, cross-validated, and those of the baselines."""
+    main_score, names = TASKS[task].main, TASKS[task].baselines
+    number = "{:.6g}" if task == "regression" else "{:.2%}"
+
+    def shown(found: dict[str, Any], key: str = main_score) -> str:
+        return number.format(found[key])
+
+    test, folds = scores["test"], scores.get("cross_validation")
+    low, high = (shown(test, f"{main_score}_{end}") for end in ("low", "high"))
+    linear, constant = (scores["baseline"][names[kind]] for kind in ("linear", "constant"))
+    return "".join(
+        [
+            f"{METRICS[main_score].label}: {shown(test)} on {test['rows']} test rows ",
+            f"(95% interval {low} to {high})",
+            f", {shown(folds)} cross-validated" if folds else "",
+            f"; {BASELINES[names['linear']]} {shown(linear)}",
+            f" and {shown(linear['cross_validation'])} cross-validated" if folds else "",
+            f", {BASELINES[names['constant']]} {shown(constant)}",
+        ]
+    )
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, help="the .keras file to score")
-    parser.add_argument("split", type=Path, help="folder of the tables train, validation and test")
-    parser.add_argument("held_out", type=Path, help="folder of the outputs of the folds' members")
-    parser.add_argument("facts", type=Path, help="JSON file on how the training repeats")
-    parser.add_argument("metrics", type=Path, help="JSON file for the scores")
-    parser.add_argument("plots", type=Path, help="folder for the data of the plots")
-    parser.add_argument("predicted", type=Path, help="folder for what the model says of test rows")
+    add = parser.add_argument
+    add("--model", type=Path, required=True, help="the .keras file to score")
+    add("--split", type=Path, required=True, help="folder of the tables train, validation, test")
+    add("--oof", type=Path, required=True, help="folder of the out-of-fold predictions")
+    add("--metrics", type=Path, required=True, help="JSON file for the scores that decide")
+    add("--scores", type=Path, required=True, help="JSON file for all other scores")
+    add("--plots", type=Path, required=True, help="folder for the data of the plots")
+    add("--predictions", type=Path, required=True, help="folder for the outputs of test rows")
     args = parser.parse_args()
-    params = load_params()
-    data, threshold = params.data, params.evaluate.threshold
+    schema = load_schema()
+    threshold = load_params("evaluate", schema=schema).evaluate.threshold
 
-    from stages.lib import importance, plots, scores
-    from stages.lib.model_file import predict, read_model
+    from tabular.evaluation.plot_data import write_plot_data
+    from tabular.evaluation.result import evaluate
+    from tabular.evaluation.scores import headline
+    from tabular.model import saved_model
 
-    model = read_model(args.model)
-    y, predicted = {}, {}
-    for name in ("train", "validation", "test"):
-        outputs = [
-            (labels(part, data)[:, 0], predict(model, feature_arrays(part, data)))
-            for part in read_parts(args.split / name)
-        ]
-        y[name], predicted[name] = (np.concatenate(arrays) for arrays in zip(*outputs, strict=True))
-        if count := int((~np.isfinite(predicted[name])).any(axis=1).sum()):
-            raise UserError(
-                f"{args.split / name}: {count} of {len(y[name])} rows: found no number; "
-                f"expected {FINITE}"
-            )
-    result = {name: scores.score(y[name], predicted[name], data, threshold) for name in y}
-    test = result["test"]
-    main_score = MAIN_SCORE[data.task]
-    low, high = (
-        scores.mae_interval(y["test"], predicted["test"][:, 0])
-        if data.task == "regression"
-        else scores.accuracy_interval(test["accuracy"], test["rows"])
-    )
-    test |= {f"{main_score}_low": low, f"{main_score}_high": high}
-
-    held_out = [np.column_stack(part.columns) for part in read_parts(args.held_out)]
-    if any(map(len, held_out)):
-        folds = np.concatenate(held_out)
-        result["cross_validation"] = scores.score(y["train"], folds, data, threshold)
-        if not len(y["validation"]):  # the folds are what watched the training
-            result["validation"] = result["cross_validation"]
-
-    baseline = scores.score_baselines(args.split, data, threshold)
-    rises = importance.permutation_importance(
-        partial(predict, model), next(read_parts(args.split / "test")), y["test"], data
-    )
-    with whole(args.plots) as folder:
+    model = saved_model.read_model(args.model)
+    repeats = saved_model.read_metadata(args.model)["repeats"]
+    oof = pa.concat_tables(read_parts(args.oof))
+    result = evaluate(partial(saved_model.predict, model), args.split, oof, schema, threshold)
+    y, outputs = result.test
+    with atomic_write(args.plots) as folder:
         folder.mkdir()
-        plots.write_plots(folder, y["test"], predicted["test"], rises, data, threshold)
-    with whole(args.predicted) as folder:
-        columns = {f"output_{i}": column for i, column in enumerate(predicted["test"].T)}
-        write_part(folder, 0, pa.table({"actual": y["test"], **columns}))
-    facts = json.loads(args.facts.read_text())
-    write_json(args.metrics, result | {"baseline": baseline} | facts)
-
-    shown = "{:.6g}" if data.task == "regression" else "{:.2%}"
-    others = ", ".join(
-        f"{BASELINE_WORDS[name]} {shown.format(found[main_score])}"
-        for name, found in baseline.items()
-    )
-    print(
-        f"{SCORE_WORDS[main_score]}: {shown.format(test[main_score])} "
-        f"(95% interval {shown.format(low)} to {shown.format(high)}, {others})"
-    )
+        write_plot_data(folder, y, outputs, result.importance, schema, threshold)
+    with atomic_write(args.predictions) as folder:
+        columns = {f"output_{i}": column for i, column in enumerate(outputs.T)}
+        write_part(folder, 0, pa.table({"actual": y, **columns}))
+    first, rest = headline(result.scores, schema)
+    write_json(args.metrics, first)
+    write_json(args.scores, rest | {"repeats": repeats})
+    print(sentence(result.scores, schema.task))
 
 
 if __name__ == "__main__":

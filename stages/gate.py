@@ -1,43 +1,39 @@
-"""A verdict on the run, with the reason for each rule of `evaluate.gate`."""
+"""Hold the scores against the rules of `gate` in params.yaml: a verdict with reasons."""
 
-import json
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
-from stages.lib.gate import judge, run_at, run_before
-from stages.lib.params import PARAMS, load_params
-from stages.lib.stage import UserError, run, write_json
+from tabular.files import write_json
+from tabular.params.loading import load_params
+from tabular.process import run
+from tabular.runs.gate import base_of, evaluate_gate, last_committed
+from tabular.runs.git import WORKSPACE, resolve
+from tabular.runs.run import Run
+from tabular.schema import load_schema
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("metrics", type=Path, help="JSON file of the scores")
-    parser.add_argument("verdict", type=Path, nargs="?", help="JSON file to write the verdict to")
-    parser.add_argument("--against", metavar="REV", help="compare with this revision's run")
+    parser.add_argument("base", nargs="?", help="the revision to compare with")
+    parser.add_argument("--metrics", type=Path, required=True, help="JSON file of the headline")
+    parser.add_argument("--scores", type=Path, required=True, help="JSON file of other scores")
+    parser.add_argument("--verdict", type=Path, help="JSON file to write the verdict to")
     parser.add_argument("--fail", action="store_true", help="exit with 1 when the run fails")
     args = parser.parse_args()
-    params = load_params()
-    data, gate = params.data, params.evaluate.gate
+    schema = load_schema()
+    params = load_params("gate", schema=schema)
 
-    try:
-        metrics = json.loads(args.metrics.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{args.metrics}: {error.strerror}; `dvc repro` writes it") from None
-    except ValueError as error:
-        raise UserError(f"{args.metrics}: not JSON: {error}; `dvc repro` writes it anew") from None
-    last = (
-        run_at(args.against, args.metrics, PARAMS, data)
-        if args.against
-        else run_before(args.metrics, PARAMS, data)
-    )
-    verdict = judge(metrics, last, gate, data)
+    this = Run(WORKSPACE, {"metrics": args.metrics, "scores": args.scores})
+    this.require_scores()
+    base = base_of(this, Run(resolve(args.base), this.files)) if args.base else last_committed(this)
+    result = evaluate_gate(this.scores, base, params.gate, schema.task)
     if args.verdict:
-        write_json(args.verdict, verdict)
-    for check in verdict["checks"]:
+        write_json(args.verdict, result)
+    for check in result["checks"]:
         print(f"{check['verdict']}: {check['reason']}")
-    print(f"Gate: {verdict['verdict']}")
-    if args.fail and verdict["verdict"] == "fail":
+    print(f"Gate: {result['verdict']}")
+    if args.fail and result["verdict"] == "fail":
         sys.exit(1)
 
 

@@ -7,11 +7,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from stages.lib.params import Column, load_params
-from stages.lib.source import read_csv, source_files
-from stages.lib.stage import UserError, run, whole, write_json
-from stages.lib.summary import Summary
-from stages.lib.table import ahead, arrow_schema, in_parts, is_missing, write_part
+from tabular.errors import UserError
+from tabular.files import atomic_write, write_json
+from tabular.params.loading import load_params
+from tabular.process import run
+from tabular.schema import Column, load_schema
+from tabular.table.cells import is_missing
+from tabular.table.csv import read_csv, source_files
+from tabular.table.parquet import arrow_schema, in_parts, prefetch, write_part
+from tabular.table.summary import Summary
 
 MAX_DISTINCT = 10_000  # where counting distinct values stops
 
@@ -49,38 +53,37 @@ def describe(summary: Summary, distinct: set[Any], column: Column) -> dict[str, 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="the folder that holds the CSV files")
     parser.add_argument("ingested", type=Path, help="folder for the Parquet parts")
     parser.add_argument("profile", type=Path, help="JSON file for the profile")
     args = parser.parse_args()
-    data = load_params().data
+    schema = load_schema()
+    params = load_params("ingest", schema=schema)
 
-    summaries = dict.fromkeys(data.columns, Summary())
-    distinct: dict[str, set[Any]] = {name: set() for name in data.columns}
+    summaries = dict.fromkeys(schema.columns, Summary())
+    distinct: dict[str, set[Any]] = {name: set() for name in schema.columns}
     classes: Counter[str] = Counter()
     rows = 0
-    files = source_files(data.source, args.folder)
-    tables = (table for file in files for table in read_csv(file, data))
-    with whole(args.ingested) as folder:
-        parts = in_parts(tables, arrow_schema(data), data.rows_per_part)
-        for number, part in enumerate(ahead(parts)):
+    tables = (table for file in source_files(schema.source) for table in read_csv(file, schema))
+    with atomic_write(args.ingested) as folder:
+        parts = in_parts(tables, arrow_schema(schema), params.ingest.rows_per_part)
+        for number, part in enumerate(prefetch(parts)):
             write_part(folder, number, part)
             rows += len(part)
-            if data.task != "regression":
-                classes += count_values(part[data.target])
-            for name, column in data.columns.items():
+            if schema.task != "regression":
+                classes += count_values(part[schema.target])
+            for name, column in schema.columns.items():
                 summaries[name] = summaries[name].merge(Summary.of(part[name], column))
                 if len(distinct[name]) < MAX_DISTINCT:
                     distinct[name] |= distinct_values(part[name], column)
         if not rows:
-            raise UserError(f"{data.source}: found a header and no rows; expected some")
+            raise UserError(f"{schema.source}: found a header and no rows; expected some")
 
     profile = {
         "rows": rows,
-        "columns": len(data.columns),
+        "columns": len(schema.columns),
         "column": {
             name: describe(summaries[name], distinct[name], column)
-            for name, column in data.columns.items()
+            for name, column in schema.columns.items()
         },
         "target": {name: {"rows": n, "share": n / rows} for name, n in classes.items()},
     }

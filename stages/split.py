@@ -7,10 +7,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from stages.lib.params import Split, load_params
-from stages.lib.reorder import reorder
-from stages.lib.stage import UserError, run, whole
-from stages.lib.table import ahead, count_rows, read_parts, write_part
+from tabular.errors import UserError
+from tabular.files import atomic_write
+from tabular.params.loading import load_params
+from tabular.params.split import Split
+from tabular.process import run
+from tabular.schema import load_schema
+from tabular.table.parquet import count_rows, prefetch, read_parts, write_part
+from tabular.table.shuffle import shuffle
 
 
 def draw(rows: int, split: Split, classes: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -56,15 +60,16 @@ def main() -> None:
     parser.add_argument("validated", type=Path, help="folder of Parquet parts to split")
     parser.add_argument("split", type=Path, help="folder for the tables train, validation and test")
     args = parser.parse_args()
-    params = load_params()
+    schema = load_schema()
+    params = load_params("ingest", "split", schema=schema)
 
     classes = None
     if params.split.stratify:
-        targets = read_parts(args.validated, [params.data.target])
+        targets = read_parts(args.validated, [schema.target])
         classes = np.concatenate([part[0].to_numpy() for part in targets])
     shares = draw(sum(count_rows(args.validated)), params.split, classes)
 
-    size = params.data.rows_per_part
+    size = params.ingest.rows_per_part
     files: list[tuple[str, int]] = []
     ends: list[int] = []
     for name, rows in shares.items():
@@ -74,11 +79,11 @@ def main() -> None:
         files += [(name, number) for number in range(len(lengths))]
 
     order = np.concatenate(list(shares.values()))
-    with whole(args.split) as folder:
+    with atomic_write(args.split) as folder:
         folder.mkdir()
         with TemporaryDirectory(dir=folder) as scratch:
-            parts = reorder(read_parts(args.validated), order, ends, Path(scratch))
-            for (name, number), part in zip(files, ahead(parts), strict=True):
+            parts = shuffle(read_parts(args.validated), order, ends, Path(scratch))
+            for (name, number), part in zip(files, prefetch(parts), strict=True):
                 write_part(folder / name, number, part)
 
 

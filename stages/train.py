@@ -1,14 +1,17 @@
-"""A network fitted to the training rows, saved with its preparation as one Keras model."""
+"""Networks fitted to the training rows, saved with their preprocessing as one Keras model."""
 
 import math
 from argparse import ArgumentParser
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
-from stages.lib.params import load_params
-from stages.lib.stage import run, whole, write_json, write_points
-from stages.lib.table import part_paths, write_part
+from tabular.files import atomic_write, write_points
+from tabular.params.loading import load_params
+from tabular.process import run
+from tabular.schema import load_schema
+from tabular.table.parquet import part_paths, write_part
 
 
 def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
@@ -26,53 +29,66 @@ def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
         write_points(folder / f"{name}.csv", columns)
 
 
+def oof_table(oof: np.ndarray, fold: np.ndarray) -> pa.Table:
+    """Out-of-fold predictions `output_0`, ... and the `fold` of each row."""
+    return pa.table({f"output_{i}": values for i, values in enumerate(oof.T)} | {"fold": fold})
+
+
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("train", type=Path, help="folder of Parquet parts to learn from")
-    parser.add_argument("validation", type=Path, help="folder of Parquet parts to watch")
-    parser.add_argument("model", type=Path, help="the .keras file to write")
-    parser.add_argument("curves", type=Path, help="folder for the learning curves")
-    parser.add_argument("held_out", type=Path, help="folder for what folds' members did not learn")
-    parser.add_argument("facts", type=Path, help="JSON file on how the training repeats")
-    parser.add_argument("state", type=Path, help="folder from which a killed training goes on")
+    add = parser.add_argument
+    add("--train", type=Path, required=True, help="folder of Parquet parts to learn from")
+    add("--validation", type=Path, required=True, help="folder of the validation rows")
+    add("--model", type=Path, required=True, help="the .keras file to write")
+    add("--oof", type=Path, required=True, help="folder for the out-of-fold predictions")
+    add("--curves", type=Path, required=True, help="folder for the learning curves")
+    add("--state", type=Path, required=True, help="folder from which a killed training goes on")
     args = parser.parse_args()
-    params = load_params()
-    data, train = params.data, params.train
+    schema = load_schema()
+    train = load_params("train", schema=schema).train
 
-    from stages.lib import ensemble, network, training
-    from stages.lib.backend import keras
-    from stages.lib.checkpoint import Checkpoint, identity, remove_checkpoints
-    from stages.lib.model_file import write_model
-    from stages.lib.progress import Progress
+    from tabular.model import ensemble, network
+    from tabular.model.backend import keras
+    from tabular.model.checkpoint import (
+        TRAINING_CODE,
+        Checkpoint,
+        code_files,
+        identity,
+        remove_checkpoints,
+    )
+    from tabular.model.progress import Progress
+    from tabular.model.saved_model import model_metadata, write_model
 
-    ready = training.ready(args.train, data, train)
+    setup = ensemble.set_up(args.train, schema, train)
     key = identity(
-        data.model_dump_json() + train.model_dump_json(),
-        [*part_paths(args.train), *part_paths(args.validation)],
-        Path(__file__).parent,
+        schema.model_dump_json() + train.model_dump_json(),
+        [*part_paths(args.train), *part_paths(args.validation), *code_files(*TRAINING_CODE)],
     )
     members = list(
         ensemble.fit(
-            *(ready.untrained, ready.rows, ready.table(args.validation, data), train),
+            setup.untrained,
+            setup.dataset,
+            setup.other_dataset(args.validation, schema),
+            train,
             callbacks=[Progress(train.epochs, train.ensemble)],
             checkpoint=lambda number: Checkpoint(args.state / f"{number}.npz", key),
         )
     )
 
-    output = ensemble.averaged(ready.prepared, lambda: network.layers(train, data), members)
-    if data.task == "regression":
-        scale, shift = ready.target.scale, ready.target.shift
+    output = ensemble.average(setup.preprocessed, lambda: network.layers(train, schema), members)
+    if schema.task == "regression":
+        scale, shift = setup.target.scale, setup.target.shift
         output = keras.layers.Rescaling(scale, shift, name="output-value")(output)
-    with whole(args.held_out) as folder:
-        for number, block in enumerate(ensemble.held_out(members, ready.rows.sizes)):
-            values = ready.in_units(block)
-            write_part(folder, number, pa.table({f"output_{i}": v for i, v in enumerate(values.T)}))
-    write_json(args.facts, {"repeats": "any_cpu" if ready.any_cpu else "same_cpu"})
+    with atomic_write(args.oof) as folder:
+        for number, (oof, fold) in enumerate(ensemble.out_of_fold(members, setup.dataset.sizes)):
+            write_part(folder, number, oof_table(setup.in_units(oof), fold))
     history = ensemble.mean_history(members)
-    with whole(args.curves) as folder:
+    with atomic_write(args.curves) as folder:
         write_curves(folder, history)
-    with whole(args.model) as model_file:
-        write_model(keras.Model(ready.inputs, output, name="model"), model_file, data)
+    repeats = "any_cpu" if setup.any_cpu else "same_cpu"
+    with atomic_write(args.model) as model_file:
+        model = keras.Model(setup.inputs, output, name="model")
+        write_model(model, model_file, model_metadata(schema) | {"repeats": repeats})
     remove_checkpoints(args.state)
     last = ", ".join(f"{name} {value:.4f}" for name, value in history[-1].items())
     print(f"Trained {len(history)} epochs: {last}")

@@ -6,55 +6,49 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stages.lib.checks import Checks, check_table, describe
-from stages.lib.params import load_params
-from stages.lib.source import line_numbers, source_files
-from stages.lib.stage import UserError, run, whole, write_json
-from stages.lib.table import ahead, part_paths, read_parts, write_part
+from tabular.errors import UserError
+from tabular.files import atomic_write, write_json
+from tabular.params.loading import load_params
+from tabular.process import run
+from tabular.schema import load_schema
+from tabular.table.checks import Checks, check_table, describe, rows_to_name
+from tabular.table.csv import line_numbers, source_files
+from tabular.table.parquet import part_paths, prefetch, read_parts, write_part
+from tabular.table.rejects import Failure, rejected_rows
 
 
-def dropped_rows(checks: Checks) -> dict[int, str]:
-    """The rows that a check with the policy `drop` sets aside, ascending, with the reasons."""
-    reasons: dict[int, list[str]] = {}
+def dropped_cells(part: pa.Table, first: int, checks: Checks) -> list[Failure]:
+    """What the checks with the policy `drop` found in a part, whose first row is row `first`."""
+    failures = []
     for (column, name), check in checks.items():
         if check.policy == "drop":
-            for row in check.rows.tolist():
-                reasons.setdefault(row, []).append(f"{column}: {name}")
-    return {row: "; ".join(reasons[row]) for row in sorted(reasons)}
-
-
-def divide(
-    part: pa.Table, first: int, reasons: dict[int, str], lines: dict[int, str]
-) -> tuple[pa.Table, pa.Table]:
-    """The rows of a part that go on, and those set aside with `rejected_line` and `_reason`.
-
-    `first` is the place of the part's first row in the table.
-    """
-    rows = [row for row in range(first, first + len(part)) if row in reasons]
-    kept = np.ones(len(part), bool)
-    kept[np.array(rows, np.int64) - first] = False
-    aside = part.filter(pa.array(~kept))
-    aside = aside.append_column("rejected_line", pa.array([lines[r] for r in rows], pa.string()))
-    aside = aside.append_column(
-        "rejected_reason", pa.array([reasons[r] for r in rows], pa.string())
-    )
-    return part.filter(pa.array(kept)), aside
+            start, end = np.searchsorted(check.rows, [first, first + len(part)])
+            rows = pa.array(check.rows[start:end] - first)
+            cells = pa.nulls(len(rows), pa.string())
+            if name != "duplicate_rows":
+                cells = pc.fill_null(part[column].take(rows).cast(pa.string()), "")
+            failures += [
+                Failure(row, column, name, cell, check.expected)
+                for row, cell in zip(rows.to_pylist(), cells.to_pylist(), strict=True)
+            ]
+    return failures
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="the folder that holds the CSV files, for lines")
-    parser.add_argument("ingested", type=Path, help="folder of Parquet parts to check")
-    parser.add_argument("validated", type=Path, help="folder for the checked parts")
-    parser.add_argument("rejected", type=Path, help="folder for the rows set aside")
-    parser.add_argument("report", type=Path, help="JSON file for the verdict of every check")
+    add = parser.add_argument
+    add("--ingested", type=Path, required=True, help="folder of Parquet parts to check")
+    add("--validated", type=Path, required=True, help="folder for the checked parts")
+    add("--rejected", type=Path, required=True, help="folder for the rows set aside")
+    add("--report", type=Path, required=True, help="JSON file for the verdict of every check")
     args = parser.parse_args()
-    params = load_params()
-    files = source_files(params.data.source, args.folder)
+    schema = load_schema()
+    params = load_params("validate", schema=schema)
 
-    rows, checks = check_table(ahead(read_parts(args.ingested)), params.data, params.validate_)
+    rows, checks = check_table(prefetch(read_parts(args.ingested)), schema, params.validate)
     report = {
         "rows": rows,
         "failed_checks": sum(check.verdict != "pass" for check in checks.values()),
@@ -64,30 +58,40 @@ def main() -> None:
         },
     }
     write_json(args.report, report)
-    messages = describe(rows, checks, files, params.data)
+    lines = {}
+    if named := rows_to_name(checks):
+        lines = line_numbers(source_files(schema.source), schema, named)
+    messages = describe(rows, checks, lines)
     for policy in ("drop", "warn"):
         for message in messages[policy]:
             print(f"{policy}: {message}")
     if messages["error"]:
         raise UserError("\n".join(["the table does not pass its checks", *messages["error"]]))
 
-    reasons = dropped_rows(checks)
-    lines = line_numbers(files, params.data, reasons) if reasons else {}
+    dropped = np.array([], np.int64)
+    for check in checks.values():
+        if check.policy == "drop":
+            dropped = np.union1d(dropped, check.rows)
     first = 0
-    with whole(args.validated) as validated, whole(args.rejected) as rejected:
+    with atomic_write(args.validated) as validated, atomic_write(args.rejected) as rejected:
         validated.mkdir()
         for number, path in enumerate(part_paths(args.ingested)):
-            rows_here = pq.read_metadata(path).num_rows
-            if any(first <= row < first + rows_here for row in reasons):
-                kept, aside = divide(pq.read_table(path), first, reasons, lines)
-                write_part(validated, number, kept)
-                write_part(rejected, number, aside)
+            length = pq.read_metadata(path).num_rows
+            start, end = np.searchsorted(dropped, [first, first + length])
+            if start < end:
+                part = pq.read_table(path)
+                numbers = dropped[start:end] - first
+                kept = np.ones(length, bool)
+                kept[numbers] = False
+                write_part(validated, number, part.filter(pa.array(kept)))
+                named_here = {row: lines[first + row] for row in numbers.tolist()}
+                failures = dropped_cells(part, first, checks)
+                write_part(rejected, number, rejected_rows(part, failures, named_here))
             else:
                 shutil.copyfile(path, validated / path.name)
-            first += rows_here
+            first += length
         if not rejected.exists():
-            nothing = pq.read_schema(path).empty_table()
-            write_part(rejected, 0, divide(nothing, 0, {}, {})[1])
+            write_part(rejected, 0, rejected_rows(pq.read_schema(path).empty_table(), [], {}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,164 @@
+"""A first schema of a CSV table, written from a look at its rows."""
+
+import sys
+from argparse import ArgumentParser
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+from tabular.errors import UserError
+from tabular.files import atomic_write
+from tabular.process import run
+from tabular.schema import SCHEMA
+from tabular.table.inference import (
+    MAX_CLASSES,
+    MISSING,
+    InferredColumn,
+    Sample,
+    infer_column,
+    infer_task,
+    read_sample,
+    typed,
+)
+from tabular.typed_yaml import Value
+
+# Texts that mean the class to find.
+POSITIVE = {
+    *("1", "1.0", "yes", "y", "true", "t", "pos", "positive", "sick", "bad", "default", "churn"),
+}
+
+
+def scalar(value: Any) -> Any:
+    """A value as ruamel.yaml writes it, so that PyYAML, which reads YAML 1.1, reads it back."""
+    if not isinstance(value, str):
+        return value
+    try:
+        read = yaml.safe_load(f"{value}: [{value}]")  # as a key, and within brackets
+        plain = read == {value: [value]} and value.isprintable()
+    except yaml.YAMLError:
+        plain = False
+    return value if plain else DoubleQuotedScalarString(value)
+
+
+def flow(value: Any) -> Any:
+    """A mapping or list that is written on one line."""
+    written: Any
+    if isinstance(value, dict):
+        written = CommentedMap({scalar(key): flow(item) for key, item in value.items()})
+    elif isinstance(value, list):
+        written = CommentedSeq(map(flow, value))
+    else:
+        return scalar(value)
+    written.fa.set_flow_style()
+    return written
+
+
+def target_task(sample: Sample, target: str, kind: str) -> tuple[str, Counter[Value]]:
+    """The task of a target column, and how often each of its values occurs.
+
+    Two texts of one value, such as true and TRUE, are one class; real numbers stay texts.
+
+    Raises:
+        UserError: there is nothing to learn from it, or too much.
+    """
+    counts = sample.columns[target]
+    texts = [text for text in counts if text and text not in MISSING]
+    classes = Counter[Value]()
+    for text, value in zip(texts, texts if kind == "real" else typed(texts, kind), strict=True):
+        classes[value] += counts[text]
+    if len(classes) < 2:
+        raise UserError(
+            f"--target: {target} has one value or none in {sample.rows} rows; nothing to learn"
+        )
+    task = infer_task(kind, classes)
+    if task == "multiclass" and len(classes) > 5 * MAX_CLASSES:
+        raise UserError(
+            f"--target: {target} holds {len(classes)} texts; expected classes or numbers"
+        )
+    return task, classes
+
+
+def declared(column: InferredColumn) -> dict[str, Any]:
+    """A column that the model reads, as the schema declares it."""
+    nullable = {"nullable": True} if column.nullable else {}
+    missing = {"missing_values": column.missing_values} if column.missing_values else {}
+    return {"kind": column.kind} | nullable | missing
+
+
+def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
+    """The schema of a file with comments, from its first `limit` rows.
+
+    Raises:
+        UserError: the file cannot be read, or `target` is no column to predict.
+    """
+    sample = read_sample(path, limit)
+    if target not in sample.columns:
+        raise UserError(f"--target: found {target!r}; the columns are {', '.join(sample.columns)}")
+    inferred = {n: infer_column(n, counts, sample.rows) for n, counts in sample.columns.items()}
+    task, classes = target_task(sample, target, inferred[target].kind)
+    kind = inferred[target].kind
+    if task != "regression" and kind == "real":
+        kind = "category"  # 0.0 and 1.0 are two texts
+
+    schema = CommentedMap({"source": scalar(path.as_posix())})
+    defaults = type(sample.dialect)().model_dump()
+    for key, value in sample.dialect.model_dump().items():
+        if value != defaults[key]:
+            schema[key] = scalar(value)
+    schema |= {"task": task, "target": scalar(target)}
+    schema.yaml_add_eol_comment("of binary, multiclass, regression", "task", column=0)
+    if task == "binary":
+        schema["positive"] = scalar(
+            min(classes, key=lambda v: (str(v).lower() not in POSITIVE, classes[v], str(v)))
+        )
+        schema.yaml_add_eol_comment("the class to find", "positive", column=0)
+    schema["columns"] = columns = CommentedMap()
+    for name, column in inferred.items():
+        key, note = scalar(name), column.note
+        if name == target:
+            values = sorted(classes, key=lambda v: (len(str(v)), str(v)))
+            is_class = {"values": values} if task != "regression" else {}
+            columns[key] = flow({"kind": kind} | is_class)
+            note += "; the target" + ("; rows without one fail" if column.nullable else "")
+        elif column.ignore:
+            continue
+        else:
+            columns[key] = flow(declared(column))
+        columns.yaml_add_eol_comment(note, key, column=0)
+    ignored = {name: c.note for name, c in inferred.items() if c.ignore and name != target}
+    if ignored:
+        schema["ignore"] = CommentedSeq(map(scalar, ignored))
+        for index, note in enumerate(ignored.values()):
+            schema["ignore"].yaml_add_eol_comment(note, index, column=0)
+    seen = "all" if sample.rows < limit else "the first"
+    schema.yaml_set_start_comment(f"From {seen} {sample.rows} rows. Check every comment.")
+    return schema
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("csv", type=Path, help="the table, with a header line")
+    add("--target", required=True, help="the column to predict")
+    add("--rows", type=int, default=200_000, help="how many rows to look at")
+    add("-o", "--output", type=Path, default=SCHEMA, help="the file to write; - for stdout")
+    args = parser.parse_args()
+    schema = infer_schema(args.csv, args.target, args.rows)
+    writer = YAML()
+    writer.width = 2**20
+    writer.indent(sequence=4, offset=2)
+    if str(args.output) == "-":
+        writer.dump(schema, sys.stdout)
+        return
+    with atomic_write(args.output) as partial:
+        writer.dump(schema, partial)
+    print(f"{args.output}: describes {args.csv} now; check its comments")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,117 @@
+"""New rows through the trained model: for each the class and probabilities, or the value."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from tabular.errors import UserError
+from tabular.params.loading import load_params
+from tabular.prediction.inputs import Batch, checked_rows, column_names, regular_file, row_names
+from tabular.prediction.outputs import check_output, output_schema, prediction_columns, writing
+from tabular.process import run
+from tabular.schema import Schema, load_schema
+from tabular.table.arrays import feature_arrays
+from tabular.table.csv import MISTAKES_SHOWN
+from tabular.table.parquet import prefetch
+from tabular.table.rejects import Failure, rejected_rows, rejected_schema
+
+Predict = Callable[[dict[str, np.ndarray]], np.ndarray]  # raw columns to (rows, outputs)
+
+
+class Predicted(NamedTuple):
+    """The predictions of a batch as columns, one row each, and what failed in which rows."""
+
+    columns: dict[str, pa.Array]
+    failures: list[Failure]
+
+
+def predict_batch(batch: Batch, predict: Predict, schema: Schema, threshold: float) -> Predicted:
+    """Predict every row, also those that fail a check or for which the model has no number."""
+    from tabular.model.saved_model import FINITE
+
+    outputs = predict(feature_arrays(batch.features, schema))
+    failed = {failure.row for failure in batch.failures}
+    without = set(np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()) - failed
+    failures = [Failure(row, "predicted", "finite", "no number", FINITE) for row in without]
+    return Predicted(
+        prediction_columns(outputs, schema, threshold),
+        sorted([*batch.failures, *failures], key=lambda failure: failure.row),
+    )
+
+
+def parse_arguments() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("rows", nargs="?", type=Path, default="-", help="a .csv, .csv.gz or .parquet; else stdin")
+    add("--model", type=Path, default="models/model.keras", help="the .keras file")
+    add("-o", "--output", type=Path, help="a .csv, .csv.gz or .parquet; else stdout")
+    add("--rejects", type=Path, help="such a file for rows that fail; else they end the run")
+    args = parser.parse_args()
+    used = [args.rows, args.model]
+    for path in filter(None, [args.output, args.rejects]):
+        check_output(path, used)
+        used.append(path)
+    return args
+
+
+def main() -> None:
+    args = parse_arguments()
+    schema = load_schema()
+    params = load_params("evaluate", "validate", schema=schema)
+
+    total, rejected, warned = 0, 0, Counter[str]()
+    with ExitStack() as stack:
+        file = stack.enter_context(regular_file(args.rows))
+        names = column_names(file, schema)
+        identifiers = [name for name in names if name in schema.ignore]
+        columns = output_schema(schema, identifiers, numbered=args.rejects is not None)
+
+        from tabular.model import saved_model
+
+        model = saved_model.read_model(args.model)
+        saved_model.check_model(model, args.model, schema)
+        write = stack.enter_context(writing(args.output, columns, schema.delimiter))
+        if args.rejects:
+            texts = rejected_schema(names)
+            reject = stack.enter_context(writing(args.rejects, texts, schema.delimiter))
+        line = row_names(file, str(file) if file == args.rows else "stdin", schema)
+        for batch in prefetch(checked_rows(file, schema, names, params.validate)):
+            predicted = predict_batch(
+                batch,
+                lambda arrays: saved_model.predict(model, arrays),
+                schema,
+                params.evaluate.threshold,
+            )
+            warned.update(
+                f"{f.column}: {f.check}" for f in predicted.failures if f.policy == "warn"
+            )
+            failures = [failure for failure in predicted.failures if failure.policy != "warn"]
+            lines = {row: line(total + row) for row in sorted({f.row for f in failures})}
+            if failures and not args.rejects:
+                mistakes = [f"{lines[f.row]}, column {f}" for f in failures[:MISTAKES_SHOWN]]
+                raise UserError("\n".join([*mistakes, "--rejects FILE sets such rows aside"]))
+            count = len(batch.texts)
+            good = np.ones(count, bool)
+            good[list(lines)] = False
+            written = {"row": pa.array(np.arange(total, total + count))}
+            written |= {name: batch.texts[name] for name in identifiers} | predicted.columns
+            write(pa.table(written).select(columns.names).filter(pa.array(good)))
+            if lines:
+                reject(rejected_rows(batch.texts, failures, lines))
+            total += count
+            rejected += len(lines)
+    for check, count in warned.items():
+        print(f"warn: {check}: {count} of {total} rows fail", file=sys.stderr)
+    if args.rejects:
+        print(f"{rejected} of {total} rows set aside in {args.rejects}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)

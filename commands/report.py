@@ -1,0 +1,86 @@
+"""Write one HTML page on a run: the verdict, scores, plots, data, network and model card."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from tabular.files import atomic_write
+from tabular.params.loading import PARAMS
+from tabular.process import run
+from tabular.report.model_card import model_card
+from tabular.report.network import Network, read_network
+from tabular.report.page import render
+from tabular.runs.comparison import compare
+from tabular.runs.dvc import output_at, plot_specs
+from tabular.runs.git import WORKSPACE, Revision, changed, commit_before, commit_of, resolve
+from tabular.runs.lock import LOCK, outputs
+from tabular.runs.run import FILES, Run, mismatch
+from tabular.schema import SCHEMA
+
+MODEL, DATA_CARD = Path("models/model.keras"), Path("data/README.md")
+
+
+def choose(base: str | None, rev: str | None) -> tuple[Revision, Revision | None, str]:
+    """The revision to report, the one to compare it with if any, and why that one.
+
+    Args:
+        base, rev: as on the command line.
+    """
+    this = resolve(rev) if rev else WORKSPACE
+    if base:
+        other = resolve(base)
+        if other.commit == this.commit:
+            return this, None, "Both revisions are the same one, so there is nothing to compare."
+        return this, other, ""
+    if changed(*FILES.values(), LOCK, PARAMS, SCHEMA):
+        if commit_of(this) is None:
+            return this, None, "There is no commit yet to compare with."
+        return this, resolve("HEAD"), ""
+    before = commit_before(FILES["metrics"])
+    why = "The workspace has the results of the last commit"
+    if before is None:
+        return this, None, f"{why}, and git knows no other results to compare with."
+    return this, resolve(before), f"{why}, so it is compared with the results before them."
+
+
+def load_network(this: Run) -> tuple[Network | None, str]:
+    """The network of the saved model, or why there is none to draw."""
+    md5 = outputs(this.load(LOCK)).get(str(MODEL), {}).get("md5")
+    model = output_at(this.revision, MODEL, md5)
+    if model is None:
+        return None, f"{MODEL} of this run is not here; `dvc checkout` or `dvc pull` gets it."
+    try:
+        return read_network(model), ""
+    except ValueError as error:
+        return None, f"The saved model cannot be drawn: {error}"
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("base", nargs="?", help="the revision to compare with; else the last commit")
+    add("rev", nargs="?", help="the revision to report; else the workspace")
+    add("-o", "--output", type=Path, default="report.html", help="the page to write")
+    args = parser.parse_args()
+    revision, other, note = choose(args.base, args.rev)
+    this, base = Run(revision), Run(other) if other else None
+    this.require_scores()
+    if base and (reason := mismatch(this, base)):
+        base, note = None, f"Not compared: {reason}."
+    revisions = [run.revision for run in (this, base) if run]
+    network, no_network = load_network(this)
+    text = render(
+        "page.html",
+        compare(this, base),
+        note=note,
+        plots=plot_specs(revisions),
+        network=network,
+        no_network=no_network,
+        card=model_card(this, MODEL, DATA_CARD),
+    )
+    with atomic_write(args.output) as file:
+        file.write_text(text, encoding="utf-8")
+    print(f"{args.output}: {' compared with '.join(r.label for r in revisions)}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,136 @@
+"""Better parameters for train, looked for by the cross-validated score of the training rows."""
+
+import logging
+import shlex
+import sys
+from argparse import ArgumentParser
+from functools import partial
+from pathlib import Path
+
+import optuna
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from tabular.errors import UserError
+from tabular.metrics import metric
+from tabular.params.loading import Params, load_params
+from tabular.params.train import Train
+from tabular.process import restart, run
+from tabular.schema import load_schema
+from tabular.search.space import Space, as_yaml, changed
+from tabular.search.study import draw, ended, open_study, ranked
+from tabular.table.parquet import count_rows, part_paths
+
+SHOWN = 5
+FOLDS = 10  # where neither search nor train says how many
+TRIALS_A_PROCESS = 10  # what XLA compiles stays in memory until its process ends, 50 MB a trial
+
+
+def with_folds(params: Params, rows: int) -> Train:
+    """The section `train` as each trial cross-validates it.
+
+    Raises:
+        UserError: there are more folds than rows.
+    """
+    folds = params.search.folds or (params.train.folds if params.train.folds > 1 else FOLDS)
+    if folds > rows:
+        raise UserError(f"{folds} folds, but {rows} training rows; set search.folds lower")
+    return changed(params.train, {"ensemble": folds, "members": "folds"})
+
+
+def summary(space: Space, train: Train, score: str, study: Study, total: int) -> str:
+    """The best trials and the first one, which has the present parameters; and what to run.
+
+    Args:
+        train: the section as trials start from it.
+        score: by which they are ranked.
+        total: how many trials to show.
+
+    Raises:
+        UserError: no trial has a score.
+    """
+    trials = ended(study)[:total]
+    best = ranked(study, trials)
+    if not best:
+        raise UserError(f"no trial has a score; the last one: {trials[-1].user_attrs['reason']}")
+    lines = [["trial", score, *space.distributions, ""]]
+    for trial in [*best[:SHOWN], *(trial for trial in trials[:1] if trial not in best[:SHOWN])]:
+        tried = space.train(trial.params)
+        value = f"{trial.value:.6f}" if trial in best else "given up"
+        values = [as_yaml(getattr(tried, key)) for key in space.distributions]
+        remark = "in params.yaml now" if trial is trials[0] else ""
+        lines.append([str(trials.index(trial) + 1), value, *values, remark])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    chosen = space.train(best[0].params)
+    command = ["dvc", "exp", "run"]
+    for key in space.distributions:
+        if getattr(chosen, key) != getattr(train, key):
+            command += ["-S", f"train.{key}={as_yaml(getattr(chosen, key))}"]
+    head = (
+        f"Cross-validated {score} of {len(trials)} trials, {len(trials) - len(best)} "
+        f"of them given up before the last of {train.folds} folds:"
+    )
+    nothing = "None is better than what params.yaml has now."
+    return "\n".join([head, "", *table, "", shlex.join(command) if command[3:] else nothing])
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, help="how many in all, in place of search.trials")
+    parser.add_argument("--train", type=Path, default="data/split/train", help="folder of parts")
+    parser.add_argument("--storage", type=Path, default=".search/trials.db", help="SQLite file")
+    args = parser.parse_args()
+    schema = load_schema()
+    params = load_params("train", "evaluate", "search", schema=schema)
+    total = params.search.trials if args.trials is None else args.trials
+    if total < 1:
+        raise UserError(f"--trials: found {total}; expected at least 1")
+    train = with_folds(params, sum(count_rows(args.train)))
+    space = Space(params.search, train)
+    score = params.search.score
+
+    from tabular.model.checkpoint import TRAINING_CODE, code_files, identity
+    from tabular.model.progress import Bar
+    from tabular.search.cross_validation import cross_validate
+
+    # TensorFlow warns of many graphs; each trial has its own.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # Another table, another space or other code is another search; more trials are not.
+    decisive = [schema, train, params.evaluate, params.search.model_copy(update={"trials": 1})]
+    code = code_files(*TRAINING_CODE, "search/*.py", "evaluation/scores.py")
+    name = identity(
+        "".join(section.model_dump_json() for section in decisive) + optuna.__version__,
+        [*part_paths(args.train), *code],
+    )
+    study = open_study(args.storage, name, greater_is_better=metric(score).greater_is_better)
+    score_of = partial(
+        cross_validate,
+        folder=args.train,
+        schema=schema,
+        metric=score,
+        threshold=params.evaluate.threshold,
+    )
+    before = len(ended(study))
+    bar = Bar(total, "trial", before)
+    try:
+        for number in range(before, total):
+            if number == before + TRIALS_A_PROCESS:
+                bar.close()
+                restart()
+            trial = draw(study, space, params.search.seed)
+            value = score_of(trial, space.train(trial.params))
+            study.tell(trial, value, state=TrialState.PRUNED if value is None else None)
+            best = ranked(study, ended(study))
+            shown = {score: "given up" if value is None else f"{value:.4f}"}
+            bar.update(number + 1, shown | ({"best": f"{best[0].value:.4f}"} if best else {}))
+    except KeyboardInterrupt:
+        bar.close()
+        done = len(ended(study))
+        sys.exit(f"interrupted after {done} of {total} trials; the same command goes on from there")
+    bar.close()
+    print(summary(space, train, score, study, total))
+
+
+if __name__ == "__main__":
+    run(main)

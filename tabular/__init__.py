@@ -1,0 +1,1 @@
+"""The library of the stages and the commands."""

@@ -1,0 +1,86 @@
+"""All that an evaluation finds out about a model."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from tabular.errors import UserError
+from tabular.evaluation import baselines, importance, scores
+from tabular.metrics import TASKS
+from tabular.model.saved_model import FINITE
+from tabular.schema import Schema
+from tabular.table.arrays import feature_arrays, labels
+from tabular.table.parquet import read_parts
+
+Predict = Callable[[dict[str, np.ndarray]], np.ndarray]  # raw columns to (rows, outputs)
+Predictions = tuple[np.ndarray, np.ndarray]  # labels, shape (rows,), and outputs
+
+
+class Result(NamedTuple):
+    """What an evaluation gives: nested scores, predictions of the test rows, column importance."""
+
+    scores: dict[str, Any]
+    test: Predictions
+    importance: dict[str, np.ndarray]
+
+
+def predict_table(predict: Predict, folder: Path, schema: Schema) -> Predictions:
+    """The labels of a table and the model's outputs for it.
+
+    Raises:
+        UserError: an output is not finite.
+    """
+    parts = [
+        (labels(part, schema)[:, 0], predict(feature_arrays(part, schema)))
+        for part in read_parts(folder)
+    ]
+    y, outputs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    if count := int((~np.isfinite(outputs)).any(axis=1).sum()):
+        raise UserError(f"{folder}: {count} of {len(y)} rows: found no number; expected {FINITE}")
+    return y, outputs
+
+
+def evaluate(
+    predict: Predict, split: Path, oof: pa.Table, schema: Schema, threshold: float
+) -> Result:
+    """Score a model and its baselines on all rows of a split, and on the folds if there are any.
+
+    Args:
+        split: the folder of the tables train, validation and test.
+        oof: the out-of-fold predictions of the training rows, and the `fold` of each.
+    """
+    predictions = {
+        name: predict_table(predict, split / name, schema)
+        for name in ("train", "validation", "test")
+    }
+    *columns, fold = (column.to_numpy() for column in oof.columns)
+    predictions["cross_validation"] = predictions["train"][0][: len(fold)], np.column_stack(columns)
+    predictions = {name: pair for name, pair in predictions.items() if len(pair[0])}
+    score = partial(scores.score, schema=schema, threshold=threshold)
+    found: dict[str, Any] = {name: score(*pair) for name, pair in predictions.items()}
+
+    test = predictions["test"]
+    low, high = scores.interval(scores.row_scores(*test, schema, threshold), schema)
+    main_score = TASKS[schema.task].main
+    found["test"] |= {f"{main_score}_low": low, f"{main_score}_high": high}
+
+    others = baselines.predict_baselines(split, fold, schema)
+    found["baseline"] = {name: score(test[0], other.test) for name, other in others.items()}
+    beside = {"test": {name: other.test for name, other in others.items()}}
+    if len(fold):
+        beside["cross_validation"] = {name: other.oof for name, other in others.items()}
+        for name, other in others.items():
+            y = predictions["cross_validation"][0][: len(other.oof)]
+            found["baseline"][name]["cross_validation"] = score(y, other.oof)
+    found["paired_difference"] = {
+        name: baselines.difference_from_best(*predictions[name], outputs, schema, threshold)
+        for name, outputs in beside.items()
+    }
+    rises = importance.permutation_importance(
+        predict, next(read_parts(split / "test")), test[0], schema
+    )
+    return Result(found, test, rises)

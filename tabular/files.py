@@ -1,0 +1,81 @@
+"""Files written whole or not at all, with numbers in one form."""
+
+import csv
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+MAX_POINTS = 1000  # of a plot; more cannot be seen and would fill git
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write a file or folder to, and rename it to `path` at the end.
+
+    When the block raises, `path` stays as it was and what was written beside it is removed.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    _remove(partial)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        if path.is_dir():
+            _remove(path)
+        partial.replace(path)
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write `value` with sorted keys, two spaces of indent and numbers rounded to 6 decimals.
+
+    Raises:
+        ValueError: a number is NaN or infinite; the message names its key.
+    """
+    text = json.dumps(_rounded(value, ""), indent=2, sort_keys=True, ensure_ascii=False)
+    with atomic_write(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def write_points(path: Path, columns: Mapping[str, Any], points: int = MAX_POINTS) -> None:
+    """Write sequences of one length as CSV, numbers with 6 decimals, at most `points` of the rows.
+
+    Of more rows it is the first, the last, and some evenly picked between them. NaN is left empty.
+    """
+    rows = len(next(iter(columns.values())))
+    gaps = max(min(rows, points) - 1, 1)
+    picked = [round(n * (rows - 1) / gaps) for n in range(min(rows, points))]
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in picked:
+            writer.writerow([_as_text(column[row]) for column in columns.values()])
+
+
+def _as_text(value: Any) -> str:
+    if not isinstance(value, float):  # which numpy's float64 is
+        return str(value)
+    return "" if math.isnan(value) else f"{value + 0.0:.6f}"
+
+
+def _rounded(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _rounded(v, f"{key}.{k}".lstrip(".")) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(v, f"{key}[{i}]") for i, v in enumerate(value)]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{key} is {value}; only finite numbers are written")
+        return round(value, 6) + 0.0  # no negative zero
+    return value

@@ -1,0 +1,1 @@
+"""`params.yaml`: a typed section in each module, and the checks of the whole file."""

@@ -1,0 +1,117 @@
+"""The whole of `params.yaml`: every section, and what they ask of each other and of the table."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from tabular.errors import UserError
+from tabular.metrics import ROWS, TASKS
+from tabular.mistakes import explain, nearest
+from tabular.params.evaluate import Evaluate
+from tabular.params.gate import Gate
+from tabular.params.ingest import Ingest
+from tabular.params.search import Search
+from tabular.params.split import Split
+from tabular.params.train import LOSSES, Train
+from tabular.params.validate import Validate
+from tabular.schema import Schema
+from tabular.typed_yaml import Section, check
+
+# Keys that a search leaves alone: a seed's score is luck, and other folds give another score.
+FIXED = {"seed", "ensemble", "members"}
+
+
+class WholeFile(Section):
+    """All sections."""
+
+    ingest: Ingest
+    validate_: Annotated[Validate, Field(alias="validate")]
+    split: Split
+    train: Train
+    evaluate: Evaluate
+    gate: Gate
+    search: Search
+
+
+def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
+    """The sections in what the file at `path` holds, by name.
+
+    Raises:
+        UserError: a line for each mistake.
+    """
+    whole = check(found, WholeFile, path)
+    mistakes = [
+        *train_mistakes(whole.train, whole.split, schema),
+        *gate_mistakes(whole.gate, schema),
+        *search_mistakes(whole, schema),
+    ]
+    if mistakes:
+        raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
+    fields = WholeFile.model_fields.items()
+    return {field.alias or name: getattr(whole, name) for name, field in fields}
+
+
+def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
+    """What does not fit between `train`, `split` and the table."""
+    if train.early_stopping and split.validation_size == 0 and train.folds == 1:
+        yield (
+            "train.early_stopping watches the validation rows, but split.validation_size is 0; "
+            "set train.early_stopping to null, split.validation_size above 0, or "
+            "train.ensemble above 1 with train.members: folds"
+        )
+    losses = ("auto", *LOSSES[schema.task])
+    if train.loss not in losses:
+        yield (
+            f"train.loss: found {train.loss!r}, which does not fit task {schema.task} of the "
+            f"schema. Allowed: {', '.join(losses)}"
+        )
+    if schema.task != "regression":
+        weighted = train.class_weight if isinstance(train.class_weight, dict) else {}
+        unknown = [value for value in weighted if value not in schema.classes]
+        if unknown:
+            yield f"train.class_weight: found {unknown}; classes are {list(schema.classes)}"
+        return
+    for key, wrong in {
+        "train.class_weight": train.class_weight is not None,
+        "split.stratify": split.stratify,
+        "train.early_stopping.monitor": train.early_stopping is not None
+        and train.early_stopping.monitor == "val_accuracy",
+    }.items():
+        if wrong:
+            yield f"{key} is for classes, and the task of the schema is regression"
+
+
+def gate_mistakes(gate: Gate, schema: Schema) -> Iterator[str]:
+    """Limits for scores that the task has not."""
+    scores = TASKS[schema.task].scores
+    keys = {f"{rows}.{score}" for rows in ROWS for score in scores}
+    for name in ("lowest", "highest", "worse_than_last"):
+        for key in sorted(set(getattr(gate, name)) - keys):
+            near = difflib.get_close_matches(key, keys, n=1)
+            yield (
+                f"gate.{name}: found {key!r}, which is no score of task {schema.task}."
+                f"{f' Did you mean {near[0]!r}?' if near else ''} "
+                f"Allowed: of {', '.join(ROWS)} each of {', '.join(scores)}"
+            )
+
+
+def search_mistakes(whole: WholeFile, schema: Schema) -> Iterator[str]:
+    """A score or a key that cannot be searched, and values that their key may not have."""
+    scores, keys = TASKS[schema.task].scores, sorted(set(Train.model_fields) - FIXED)
+    search = whole.search
+    if search.score not in scores:
+        yield f"search.score: found {search.score!r}.{nearest(search.score, scores)}"
+    for key, candidates in search.space.items():
+        if key not in keys:
+            yield f"search.space.{key}: no key to search.{nearest(key, keys)}"
+            continue
+        for value in candidates.limits:
+            try:
+                train = Train.model_validate(whole.train.model_dump() | {key: value})
+                mistakes = list(train_mistakes(train, whole.split, schema))
+            except ValidationError as error:
+                mistakes = [f"train.{explain(mistake, Train)}" for mistake in error.errors()]
+            yield from (f"search.space{mistake.removeprefix('train')}" for mistake in mistakes)

@@ -1,0 +1,1 @@
+"""New rows through a trained model."""

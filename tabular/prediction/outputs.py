@@ -1,0 +1,112 @@
+"""Predictions as columns of a table, and the files that they are written to."""
+
+import csv
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tabular.errors import UserError
+from tabular.files import atomic_write
+from tabular.schema import Schema
+from tabular.table.cells import ARROW_TYPES
+
+Write = Callable[[pa.Table], None]
+BROKEN_PIPE = 141  # the exit code of a Unix tool whose reader went away
+
+
+def prediction_columns(
+    outputs: np.ndarray, schema: Schema, threshold: float
+) -> dict[str, pa.Array]:
+    """`predicted`, and `probability_` and its class for each output that is a probability.
+
+    Args:
+        outputs: the model's, float32, shape (rows, outputs).
+        threshold: of a binary task; a probability from here on means the positive class.
+    """
+    if schema.task == "regression":
+        return {"predicted": pa.array(outputs[:, 0])}
+    classes = pa.array(schema.classes, ARROW_TYPES[schema.columns[schema.target].kind])
+    names = classes.cast(pa.string()).to_pylist()[-schema.outputs :]  # binary: the positive one
+    index = outputs[:, 0] >= threshold if schema.task == "binary" else outputs.argmax(axis=1)
+    return {
+        "predicted": classes.take(pa.array(index.astype(np.int64))),
+        **{f"probability_{name}": pa.array(outputs[:, i]) for i, name in enumerate(names)},
+    }
+
+
+def output_schema(schema: Schema, identifiers: list[str], numbered: bool) -> pa.Schema:
+    """The columns of the output: `row` where `numbered`, the identifiers, the prediction.
+
+    Raises:
+        UserError: an identifier has the name of another column.
+    """
+    nothing = np.empty((0, schema.outputs), np.float32)
+    predicted = {name: a.type for name, a in prediction_columns(nothing, schema, 0.5).items()}
+    first = {"row": pa.int64()} if numbered else {}
+    for name in identifiers:
+        if name in first | predicted:
+            raise UserError(
+                f"data/schema.yaml: ignore: found {name!r}, which is the name of a column of the "
+                "output too; rename it here and in the file, or leave it out of the file"
+            )
+    return pa.schema(first | dict.fromkeys(identifiers, pa.string()) | predicted)
+
+
+def check_output(path: Path, inputs: Iterable[Path]) -> None:
+    """Raises `UserError` where a table cannot be written to `path`, or it is one of `inputs`."""
+    if path.is_dir() or not path.name.endswith((".csv", ".csv.gz", ".parquet")):
+        raise UserError(
+            f"{path}: found {'a folder' if path.is_dir() else repr(path.name)}; expected a file "
+            "whose name ends in .csv, .csv.gz or .parquet"
+        )
+    if path.resolve() in [other.resolve() for other in inputs]:
+        raise UserError(f"{path}: named twice; expected another file for each output")
+
+
+@contextmanager
+def writing(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterator[Write]:
+    """Yield what writes tables of `schema`, one after the other, to `path`; without it to stdout.
+
+    A file is there whole at the end or not at all. A CSV is UTF-8 and reads back to the same
+    float32. When the reader of stdout goes away, the process ends without a word.
+    """
+    try:
+        if path is None:
+            with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stdout:
+                yield _csv_writer(stdout, schema, delimiter)
+            return
+        with atomic_write(path) as partial:
+            if path.suffix == ".parquet":
+                with pq.ParquetWriter(partial, schema) as writer:
+                    yield writer.write_table
+            else:
+                packed = "gzip" if path.suffix == ".gz" else None
+                with pa.output_stream(partial, compression=packed) as file:
+                    yield _csv_writer(file, schema, delimiter)
+    except BrokenPipeError:
+        sys.exit(BROKEN_PIPE)
+    except OSError as error:
+        raise UserError(f"{path or 'stdout'}: cannot be written: {error}") from None
+
+
+def _csv_writer(file: Any, schema: pa.Schema, delimiter: str) -> Write:
+    def write_rows(rows: Iterable[Iterable[str | None]]) -> None:
+        lines = StringIO()
+        csv.writer(lines, delimiter=delimiter, lineterminator="\n").writerows(rows)
+        file.write(lines.getvalue().encode())
+        file.flush()
+
+    def write(table: pa.Table) -> None:
+        texts = [column.cast(pa.string()).to_pylist() for column in table.columns]
+        write_rows(zip(*texts, strict=True))
+
+    write_rows([schema.names])
+    return write

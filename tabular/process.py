@@ -1,0 +1,60 @@
+"""How a command ends: one line for a mistake or for Ctrl-C, whenever it comes, and a fresh start.
+
+`stages` and `commands` import this module first, so that Ctrl-C ends them with one line while
+they still import their libraries.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import NoReturn
+
+from tabular.errors import UserError
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _show
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; end with exit code 1 and one message on stderr when it raises `UserError`."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGALRM, _interrupt)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # which `restart` blocked
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+
+
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    """Raise `KeyboardInterrupt`, but a moment later where Python is in a `__del__`.
+
+    Python prints and drops an exception that a `__del__` raises; the alarm calls this again.
+    """
+    while frame:
+        if frame.f_code.co_name == "__del__":
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def restart() -> NoReturn:
+    """Run the same command again in this process, which frees all memory.
+
+    Ctrl-C waits until the new `run` can report it.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    os.execv(sys.executable, sys.orig_argv)

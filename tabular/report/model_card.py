@@ -1,0 +1,97 @@
+"""The model card: data, use, limits, how to load the model, and where it comes from."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from tabular.report.formats import number
+from tabular.runs.lock import LOCK, inputs, outputs
+from tabular.runs.run import Run
+from tabular.schema import input_name
+
+REPEATS = {
+    "any_cpu": "the same bytes on any x86-64 CPU with AVX2",
+    "same_cpu": "the same bytes on one kind of CPU (large layers, or adafactor)",
+}
+
+
+def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
+    """What model_card.html names; texts, locked packages and hashes are of the run's revision."""
+    text = run.text(data_card)
+    about, use, limits = split_card(text)
+    if run.source not in text:  # it is still of another table
+        about, use, limits = f"`{data_card}` does not mention `{run.source}` yet.", "", ""
+    columns = run.schema.get("columns", {})
+    features = {name: column for name, column in columns.items() if name != run.target}
+    lock = run.load(LOCK)
+    return {
+        "about": markdown(about),
+        "use": markdown(use),
+        "limits": markdown(limits),
+        "purpose": purpose(run),
+        "known_limits": list(known_limits(run)),
+        "model": model,
+        "features": list(features),
+        # As pandas takes them: the type of columns of text, and the names of the model's inputs.
+        "dtype": {name: "str" for name, column in features.items() if column["kind"] == "category"},
+        "renamed": {name: input_name(name) for name in features if name != input_name(name)},
+        "repeats": REPEATS.get(str(run.scores.get("repeats"))),
+        "packages": packages(run.text("pyproject.toml"), run.text("requirements.txt")),
+        "hashes": [
+            (path, entry.get("md5"), number(entry.get("size")))
+            for path, entry in [*inputs(lock).items(), *outputs(lock).items()]
+        ],
+    }
+
+
+def packages(pyproject: str, requirements: str) -> list[tuple[str, str]]:
+    """The locked versions of Keras and of the packages that the project declares."""
+    declared = tomllib.loads(pyproject).get("project", {}).get("dependencies", [])
+    names = {re.split(r"[^\w.-]", name)[0] for name in declared} | {"keras"}
+    locked = re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", requirements, re.MULTILINE)
+    return [(name, version) for name, version in locked if name in names]
+
+
+def split_card(text: str) -> tuple[str, str, str]:
+    """A data card without its title: what it says of the data, of the use and of limits."""
+    parts = re.split(r"^##\s+(.+?)\s*$", re.sub(r"\A\s*# .*\n", "", text), flags=re.MULTILINE)
+    named = dict(zip((p.lower() for p in parts[1::2]), parts[2::2], strict=True))
+    use, limits = named.pop("intended use", ""), named.pop("limits", "")
+    rest = "".join(f"\n\n**{name.capitalize()}**\n\n{body}" for name, body in named.items())
+    return parts[0] + rest, use, limits
+
+
+def markdown(text: str) -> Markup:
+    """CommonMark with tables; HTML in it is shown as text, pictures are left out."""
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    return Markup(reader.render(text))
+
+
+def purpose(run: Run) -> str:
+    """What the model gives, from the task."""
+    gives = {
+        "binary": f"the probability that {run.target} is {run.schema.get('positive')}",
+        "multiclass": f"the probability of each class of {run.target}",
+        "regression": f"the value of {run.target}, in its own units",
+    }.get(str(run.schema.get("task")), run.target)
+    return f"For a raw row of the table, gaps included, it gives {gives}."
+
+
+def known_limits(run: Run) -> Iterator[str]:
+    """What the run's own numbers say about how far to trust it."""
+    yield (
+        f"It is measured on {number(run.scores.get('test', {}).get('rows'))} rows of the table "
+        "that it was trained on; other places and times may differ."
+    )
+    yield "It has not seen values outside the ranges in the profile above."
+    classes = run.load(run.files["profile"]).get("target") or {}
+    if classes:
+        rare = min(classes, key=lambda name: classes[name]["rows"])
+        yield f"The rarest class, {rare}, has {classes[rare]['rows']:,} rows in the whole table."
+    if run.load(run.files["gate"]).get("verdict") == "fail":
+        yield "It does not pass its gate."

@@ -1,0 +1,70 @@
+"""The page of a run and the comment on a pull request, from their templates."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from tabular.metrics import ROWS, TASKS
+from tabular.report import charts, formats
+from tabular.runs.comparison import Changed, Comparison
+
+
+def cell(value: Any) -> str:
+    """Text in Markdown, or in a cell of a table there."""
+    return str(value).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def row(cells: Iterable[Any]) -> str:
+    """A line of a Markdown table."""
+    return f"| {' | '.join(map(cell, cells))} |"
+
+
+def header(cells: list[Any]) -> str:
+    """The first two lines of a Markdown table."""
+    return f"{row(cells)}\n{row(['---'] * len(cells))}"
+
+
+def param_rows(params: list[Changed]) -> list[tuple[str, str, str]]:
+    """Name, value and value of the base."""
+    return [(p.name, formats.parameter(p.value), formats.parameter(p.base)) for p in params]
+
+
+def check_rows(checks: dict[str, Any]) -> list[tuple[str, str, int]]:
+    """Name, verdict and failed rows; the name of a column stays as it is in `BMI.rare_class`."""
+    return [
+        (f"{column}: {name.replace('_', ' ')}", check["verdict"], check["failed_rows"])
+        for key, check in checks.items()
+        for column, _, name in [key.rpartition(".")]
+    ]
+
+
+# What they insert into HTML and SVG is escaped, unless it is `Markup`.
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=select_autoescape(["html", "svg"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+for show in (
+    *(formats.number, formats.other, formats.signed, formats.baseline, formats.paired),
+    *(formats.origin, formats.differences, formats.main_score, charts.labels_in, charts.svg),
+    *(cell, row, header, param_rows, check_rows),
+):
+    TEMPLATES.filters[show.__name__] = show
+
+
+def render(template: str, comparison: Comparison, **sections: Any) -> str:
+    """A template with a comparison and the other sections that it names."""
+    task = TASKS.get(str(comparison.run.schema.get("task")))
+    return TEMPLATES.get_template(template).render(
+        comparison=comparison,
+        run=comparison.run,
+        base=comparison.base,
+        task=task.label if task else "A model",
+        titles=ROWS,
+        **sections,
+    )

@@ -1,0 +1,144 @@
+"""`data/schema.yaml`: where the table is, how it is written, and what its columns hold."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tabular.typed_yaml import Section, Value, check, read_yaml
+
+SCHEMA = Path("data/schema.yaml")
+
+
+# What the values of a column can be in this file, by its kind.
+TYPES: dict[str, tuple[type, ...]] = {
+    "real": (int, float),
+    "integer": (int,),
+    "boolean": (bool,),
+    "category": (str,),
+}
+
+
+class Column(Section):
+    """One column of the table."""
+
+    kind: Literal["real", "integer", "boolean", "category"]
+    min: float | None = None
+    max: float | None = None
+    values: tuple[Value, ...] | None = None
+    missing_values: tuple[Value, ...] = ()
+    nullable: bool = False
+    unique: bool = False
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.kind not in ("real", "integer") and (self.min, self.max) != (None, None):
+            raise ValueError(
+                f"min and max are for real and integer columns; this one is {self.kind}"
+            )
+        for value in self.values or ():
+            if type(value) not in TYPES[self.kind]:
+                quote = "; quote it" if self.kind == "category" else ""
+                raise ValueError(f"values has {value!r}, which is no {self.kind}{quote}")
+        return self
+
+    @property
+    def sentinels(self) -> tuple[Value, ...]:
+        """The `missing_values` as the typed column holds them, without texts for numbers."""
+        if self.kind == "category":
+            return tuple(map(str, self.missing_values))
+        return tuple(value for value in self.missing_values if not isinstance(value, str))
+
+
+def input_name(column: str) -> str:
+    """The name of the model's input for a column; Keras allows no slash in names."""
+    return column.replace("/", "_")
+
+
+class Dialect(Section):
+    """How a CSV file is written."""
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    encoding: str = "utf-8"
+
+
+class Schema(Dialect):
+    """The table. `columns` are read in this order; `ignore` may be in the files and is not read."""
+
+    source: str
+    task: Literal["binary", "multiclass", "regression"]
+    target: str
+    positive: Value | None = None
+    columns: dict[str, Column]
+    ignore: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _columns_have_their_own_names(self) -> Self:
+        if self.target not in self.columns:
+            raise ValueError(
+                f"target: found {self.target!r}, which is not among columns: "
+                f"{', '.join(self.columns)}"
+            )
+        if len(self.columns) < 2:
+            raise ValueError("columns: needs the target and at least one more column")
+        names: dict[str, str] = {}
+        for name in self.features:
+            other = names.setdefault(input_name(name), name)
+            if other != name:
+                raise ValueError(
+                    f"columns: {other!r} and {name!r} are both {input_name(name)!r} in the model; "
+                    "rename one of them here and in the table"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _target_fits_the_task(self) -> Self:
+        target = self.columns[self.target]
+        where = f"columns.{self.target}"
+        if target.nullable:
+            raise ValueError(f"{where}.nullable: found true; rows without a target teach nothing")
+        if self.task == "regression":
+            if target.kind not in ("real", "integer"):
+                raise ValueError(f"{where}.kind: found {target.kind!r}; regression needs a number")
+            return self
+        if target.kind == "real":
+            raise ValueError(
+                f"{where}.kind: found 'real'; classes are integer, boolean or category"
+            )
+        classes = target.values or ()
+        if len(set(classes)) != len(classes) or len(classes) < (2 if self.task == "binary" else 3):
+            needed = "two different classes" if self.task == "binary" else "three or more classes"
+            raise ValueError(f"{where}.values: found {list(classes)}; {self.task} needs {needed}")
+        if self.task == "binary" and (len(classes) != 2 or self.positive not in classes):
+            raise ValueError(
+                f"positive: found {self.positive!r}; expected one of the two {where}.values: "
+                f"{list(classes)}"
+            )
+        return self
+
+    @property
+    def features(self) -> dict[str, Column]:
+        """The columns that the model reads, in declared order."""
+        return {name: column for name, column in self.columns.items() if name != self.target}
+
+    @property
+    def classes(self) -> tuple[Value, ...]:
+        """The values of the target in the order of the model's outputs; the positive one last."""
+        values = self.columns[self.target].values or ()
+        if self.task != "binary":
+            return values
+        return tuple(sorted(values, key=lambda value: value == self.positive))
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the model gives for a row."""
+        return len(self.classes) if self.task == "multiclass" else 1
+
+
+def load_schema(path: Path = SCHEMA) -> Schema:
+    """Read and check the whole file.
+
+    Raises:
+        UserError: see `read_yaml` and `check`.
+    """
+    return check(read_yaml(path), Schema, path)

@@ -1,0 +1,74 @@
+"""What a search may try: `search.space` as Optuna's distributions."""
+
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from tabular.params.search import Search
+from tabular.params.train import Train
+from tabular.typed_yaml import Section
+
+
+def as_yaml(value: Any) -> str:
+    """A value of `params.yaml` as `dvc exp run -S` reads it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case list() | tuple():
+            return f"[{','.join(map(as_yaml, value))}]"
+        case dict():
+            return "{" + ",".join(f"{key}:{as_yaml(v)}" for key, v in value.items()) + "}"
+        case Section():
+            return as_yaml(value.model_dump())
+    return str(value)
+
+
+def changed(train: Train, changes: dict[str, Any]) -> Train:
+    """`train` with other values for some keys."""
+    return Train.model_validate(train.model_dump() | changes)
+
+
+class Space:
+    """The space of a search; Optuna knows a value of a list by its text.
+
+    Attributes:
+        distributions: by key.
+        present: what `train` has now, as far as it lies in the space.
+    """
+
+    def __init__(self, search: Search, train: Train) -> None:
+        self.distributions: dict[str, BaseDistribution] = {}
+        self.present: dict[str, Any] = {}
+        self._train = train
+        self._values: dict[str, dict[str, Any]] = {}
+        for key, candidates in search.space.items():
+            limits = [getattr(changed(train, {key: value}), key) for value in candidates.limits]
+            now = getattr(train, key)
+            if candidates.values is not None:
+                self._values[key] = {as_yaml(value): value for value in limits}
+                self.distributions[key] = CategoricalDistribution(tuple(self._values[key]))
+                now = as_yaml(now)
+                inside = now in self._values[key]
+            else:
+                kind = IntDistribution if isinstance(limits[0], int) else FloatDistribution
+                self.distributions[key] = kind(*limits, log=candidates.log)
+                inside = limits[0] <= now <= limits[1]
+            if inside:
+                self.present[key] = now
+
+    def train(self, drawn: dict[str, Any]) -> Train:
+        """`train` with what was drawn: numbers to three digits, for people to read."""
+        changes = {}
+        for key, value in drawn.items():
+            changes[key] = self._values[key][value] if key in self._values else value
+            if isinstance(value, float) and value != self.present.get(key):
+                ends = self.distributions[key]
+                changes[key] = min(max(float(f"{value:.3g}"), ends.low), ends.high)
+        return changed(self._train, changes)

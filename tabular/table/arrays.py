@@ -1,0 +1,43 @@
+"""A part of a table as the NumPy arrays that a model reads."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tabular.errors import UserError
+from tabular.schema import Schema, input_name
+
+INPUT_TYPES = {"real": "float64", "integer": "float64", "boolean": "float64", "category": "string"}
+
+
+def feature_arrays(part: pa.Table, schema: Schema) -> dict[str, np.ndarray]:
+    """The columns as the model reads them, by `input_name`, each of shape (rows,).
+
+    A category is text, "" for an empty cell; all others are float64, NaN for an empty cell.
+    """
+    arrays = {}
+    for name, column in schema.features.items():
+        if column.kind == "category":
+            values = pc.fill_null(part[name], "").to_numpy(zero_copy_only=False)
+        else:
+            numbers = part[name].cast(pa.float64(), safe=False).combine_chunks()
+            values = numbers.to_numpy(zero_copy_only=False)  # which it is without gaps
+        arrays[input_name(name)] = values
+    return arrays
+
+
+def labels(part: pa.Table, schema: Schema) -> np.ndarray:
+    """The target, float64, shape (rows, 1): the index in `schema.classes`, or the value itself.
+
+    Raises:
+        UserError: a row has none.
+    """
+    target = part[schema.target]
+    if schema.task != "regression":
+        target = pc.index_in(target, value_set=pa.array(schema.classes, target.type))
+    if target.null_count:
+        raise UserError(
+            f"column {schema.target}: {target.null_count} of {len(part)} rows have no value that "
+            "data/schema.yaml declares; set missing and values of validate to error or drop"
+        )
+    return target.to_numpy().astype(np.float64)[:, None]

@@ -1,0 +1,108 @@
+"""What a cell means: the one grammar from its text to a value, and what counts as missing.
+
+Spaces and tabs around a number or a boolean do not count. A text between quotes means the same as
+without them.
+"""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tabular.schema import Column
+
+ARROW_TYPES = {
+    "real": pa.float64(),
+    "integer": pa.int64(),
+    "boolean": pa.bool_(),
+    "category": pa.string(),
+}
+EXPECTED = {
+    "real": "a finite number",
+    "integer": "a whole number of at most 64 bits",
+    "boolean": "true, false, 1 or 0",
+    "category": "text without NUL bytes",
+}
+MAX_CELL = 2**18  # characters; a longer cell is a quote that never closes, or no table
+MAX_SHOWN = 80  # characters of a cell in a message
+
+# RE2, of a text without the spaces around it: linear in its length.
+GRAMMAR = {
+    "real": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$",
+    "integer": r"^-?[0-9]+$",
+    "boolean": r"^(?i:true|false|1|0)$",
+}
+SAFE_DIGITS = 18  # a whole number of so many characters fits 64 bits
+
+
+def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
+    """The values of the texts of a column, as `ARROW_TYPES` has them.
+
+    Returns:
+        The values, null where a cell is missing or wrong; and where it is wrong, bool.
+    """
+    missing = pc.equal(cells, "")
+    if column.kind == "category":
+        wrong = pc.or_(
+            pc.match_substring(cells, "\0"), pc.greater(pc.binary_length(cells), MAX_CELL)
+        )
+        return pc.if_else(pc.or_(missing, wrong), None, cells), wrong
+    texts = [value for value in column.missing_values if isinstance(value, str)]
+    if texts:
+        missing = pc.or_(missing, pc.is_in(cells, pa.array(texts)))
+    values = _cast(pc.if_else(missing, None, pc.ascii_trim(cells, " \t")), column.kind)
+    return values, pc.and_not(pc.is_null(values), missing)
+
+
+def _cast(texts: pa.Array, kind: str) -> pa.Array:
+    """`texts` as values; null for those that the grammar has not."""
+    # Arrow takes 0x10 for a whole number, and nan and 1e999 for numbers; else it has this grammar.
+    as_arrow = True
+    if kind == "integer":
+        as_arrow = not any(pc.any(pc.match_substring(texts, x)).as_py() for x in "xX")
+    if as_arrow:
+        try:
+            return _finite(texts.cast(ARROW_TYPES[kind]))
+        except pa.ArrowInvalid:
+            pass
+    right = pc.match_substring_regex(texts, GRAMMAR[kind])
+    if kind == "integer":
+        right = pc.and_(right, _fits_64_bits(texts, right))
+    return _finite(pc.if_else(right, texts, None).cast(ARROW_TYPES[kind]))
+
+
+def _finite(values: pa.Array) -> pa.Array:
+    if pa.types.is_floating(values.type) and pc.all(pc.is_finite(values)).as_py() is False:
+        return pc.if_else(pc.is_finite(values), values, None)
+    return values
+
+
+def _fits_64_bits(texts: pa.Array, whole: pa.Array) -> pa.Array:
+    """Whether the `whole` numbers among texts are in the range of int64."""
+    long = pc.and_(whole, pc.greater(pc.binary_length(texts), SAFE_DIGITS))
+    if not pc.any(long).as_py():
+        return whole
+    fits = whole.to_numpy(zero_copy_only=False).astype(object)
+    for row in pc.indices_nonzero(long).to_pylist():
+        text = texts[row].as_py()
+        digits = text.lstrip("-").lstrip("0") or "0"
+        # int() of many digits takes long.
+        fits[row] = len(digits) <= 19 and int(digits) < 2**63 + text.startswith("-")
+    return pa.array(fits, pa.bool_())
+
+
+def cut(text: str) -> str:
+    """A text as a message shows it: a long one ends early."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def shown(text: str) -> str:
+    """A cell between quotes as a message shows it."""
+    return repr(cut(text))
+
+
+def is_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    """Where typed `values` are empty or one of the column's `missing_values`; bool, same length."""
+    missing = pc.is_null(values)
+    if column.sentinels:
+        for sentinel in pa.array(column.sentinels).cast(values.type):
+            missing = pc.or_kleene(missing, pc.equal(values, sentinel))
+    return missing

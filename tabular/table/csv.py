@@ -1,0 +1,256 @@
+"""CSV files: streamed by Arrow, and read again line by line to say where one is wrong."""
+
+import csv
+import gzip
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from io import TextIOWrapper
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from tabular.errors import UserError
+from tabular.schema import Dialect, Schema
+from tabular.table.cells import EXPECTED, MAX_CELL, parse, shown
+
+BLOCK_BYTES = 2 * 2**20  # of which Arrow reads 32 ahead
+MISTAKES_SHOWN = 5
+BROKEN = (csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error)  # what `records` raises
+
+
+def source_files(source: str) -> list[Path]:
+    """The file that `source` of the schema names, or the files in that folder, sorted.
+
+    Raises:
+        UserError: there is none, or it cannot be opened.
+    """
+    path = Path(source)
+    files = [path]
+    try:
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+        for file in files:
+            file.open("rb").close()
+    except OSError as error:
+        where = f"{error.filename}: {error.strerror}"
+        raise UserError(f"{where} (source in data/schema.yaml)") from None
+    if not files:
+        raise UserError(f"{path}: the folder is empty (source in data/schema.yaml)")
+    return files
+
+
+def read_csv(file: Path, schema: Schema) -> Iterator[pa.Table]:
+    """The file's rows as tables of the declared columns, in declared order; memory stays bounded.
+
+    A plain or gzip file. What a cell means is in `cells`.
+
+    Raises:
+        UserError: the file cannot be read as declared; the message names lines and columns.
+    """
+    check_header(file, schema, schema.columns)
+    first = 0
+    for texts in read_texts(file, schema, list(schema.columns)):
+        columns, wrong = {}, []
+        for name, column in schema.columns.items():
+            columns[name], failed = parse(texts[name].combine_chunks(), column)
+            if pc.any(failed).as_py():
+                rows = pc.indices_nonzero(failed)[:MISTAKES_SHOWN].to_pylist()
+                wrong += [(first + row, name, texts[name][row].as_py()) for row in rows]
+        if wrong:
+            raise UserError(_wrong_cells(file, schema, sorted(wrong)[:MISTAKES_SHOWN]))
+        yield pa.table(columns)
+        first += len(texts)
+
+
+def _wrong_cells(file: Path, schema: Schema, wrong: list[tuple[int, str, str]]) -> str:
+    """A line of text for each cell: of its row, its column and what it holds."""
+    lines = line_numbers([file], schema, (row for row, _, _ in wrong))
+    mistakes = [
+        f"{lines[row]}, column {name}: found {shown(cell)}; "
+        f"expected {EXPECTED[schema.columns[name].kind]}"
+        for row, name, cell in wrong
+    ]
+    return "\n".join([*mistakes, *(["There may be more."] if len(wrong) == MISTAKES_SHOWN else [])])
+
+
+def read_texts(file: Path, dialect: Dialect, names: list[str]) -> Iterator[pa.Table]:
+    """The file's rows as tables of the columns `names`, each cell the text that it is.
+
+    Raises:
+        UserError: the file is broken as CSV; the message names lines.
+    """
+    try:
+        reader = pa_csv.open_csv(
+            pa.input_stream(file),
+            pa_csv.ReadOptions(block_size=BLOCK_BYTES, encoding=dialect.encoding),
+            pa_csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
+            pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), include_columns=names
+            ),
+        )
+        with reader:
+            for batch in reader:
+                yield pa.Table.from_batches([batch])
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        raise UserError(broken_lines(file, dialect) or f"{file}: {error}") from None
+
+
+def _open(file: Path) -> IO[bytes]:
+    return gzip.open(file) if file.suffix == ".gz" else file.open("rb")  # type: ignore[return-value]
+
+
+def records(
+    file: Path, dialect: Dialect, *, strict: bool = True
+) -> Iterator[tuple[int, list[str]]]:
+    """The records with the line in which each one begins, the header first; slow, for messages.
+
+    Not `strict`, it reads what Arrow reads: a quote opens only at the start of a cell.
+
+    Raises:
+        BROKEN: the file cannot be read on.
+    """
+    csv.field_size_limit(MAX_CELL)
+    with TextIOWrapper(_open(file), encoding=dialect.encoding, newline="") as text:
+        reader = csv.reader(text, delimiter=dialect.delimiter, strict=strict)
+        line = 1
+        for cells in reader:
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+
+
+def row_lines(files: list[Path], dialect: Dialect, name: str = "") -> Callable[[int], str]:
+    """What says where a row (counted from 0 over all files) begins; ask in ascending order.
+
+    It raises `UserError` where a cell before the row is longer than `records` reads.
+
+    Args:
+        files: that Arrow has read.
+        name: of the only file, for messages.
+    """
+
+    def lines() -> Iterator[str]:
+        for file in files:
+            try:
+                for line, _ in islice(records(file, dialect, strict=False), 1, None):
+                    yield f"{name or file}: line {line}"
+            except BROKEN:
+                raise UserError(broken_lines(file, dialect)) from None
+
+    following, asked = lines(), 0
+
+    def line_of(row: int) -> str:
+        nonlocal asked
+        skipped, asked = row - asked, row + 1
+        return next(islice(following, skipped, None))
+
+    return line_of
+
+
+def line_numbers(files: list[Path], dialect: Dialect, rows: Iterable[int]) -> dict[int, str]:
+    """File and line where each of `rows` begins, see `row_lines`."""
+    line_of = row_lines(files, dialect)
+    return {row: line_of(row) for row in sorted(set(rows))}
+
+
+def read_header(lines: Iterator[tuple[int, list[str]]]) -> list[str]:
+    """The first of the `records`, without a byte order mark."""
+    _, header = next(lines)
+    header[0] = header[0].removeprefix("\ufeff")
+    return header
+
+
+def check_header(
+    file: Path, schema: Schema, needed: Iterable[str], optional: Iterable[str] = ()
+) -> list[str]:
+    """The names in the file's first line, which are as `wrong_names` wants them.
+
+    Raises:
+        UserError: they are not, or there is no line that can be read.
+    """
+    try:
+        header = read_header(records(file, schema))
+    except StopIteration:
+        raise UserError(f"{file}: the file is empty; expected a header line") from None
+    except LookupError:
+        raise UserError(
+            f"data/schema.yaml: encoding: found {schema.encoding!r}, which Python does not know"
+        ) from None
+    except BROKEN as error:
+        raise UserError(_broken(file, schema, 1, error)) from None
+    wrong = wrong_names(header, schema, needed, optional)
+    if not wrong:
+        return header
+    hint = ""
+    if len(header) == 1 and len(schema.columns) > 1:
+        hint = f". The line holds no {schema.delimiter!r}; is delimiter in data/schema.yaml right?"
+    elif not set(header) & set(schema.columns):
+        hint = ". It names no declared column; is the header missing?"
+    raise UserError(f"{file}: line 1: the header is not as declared. {wrong}{hint}")
+
+
+def wrong_names(
+    names: list[str], schema: Schema, needed: Iterable[str], optional: Iterable[str] = ()
+) -> str:
+    """How the names of a file's columns differ from the declared ones, in words; empty if not.
+
+    Each of `needed` has to be there once, each of `optional` at most once.
+    """
+    known, once = {*schema.columns, *schema.ignore}, {*needed, *optional}
+    problems = {
+        "missing": [name for name in needed if name not in names],
+        "neither in columns nor in ignore": [name for name in names if name not in known],
+        "more than once": sorted({n for n in names if names.count(n) > 1 and n in once}),
+    }
+    return "; ".join(f"{what}: {', '.join(n)}" for what, n in problems.items() if n)
+
+
+def broken_lines(file: Path, dialect: Dialect) -> str:
+    """The first few lines that are broken as CSV, a line of text each; empty if none is."""
+    mistakes: list[str] = []
+    line = 1
+    try:
+        lines = records(file, dialect)
+        header = read_header(lines)
+        for line, cells in lines:
+            if len(cells) != len(header):
+                mistakes.append(
+                    f"{file}: line {line}: found {len(cells)} cells; expected {len(header)}"
+                )
+            if len(mistakes) == MISTAKES_SHOWN:
+                mistakes.append("There may be more.")
+                break
+    except BROKEN as error:
+        mistakes.append(_broken(file, dialect, line, error))
+    return "\n".join(mistakes)
+
+
+def _broken(file: Path, dialect: Dialect, line: int, error: Exception) -> str:
+    """A file that cannot be read on after `line`, in words."""
+    match error:
+        case UnicodeDecodeError():
+            with _open(file) as content:
+                for number, text in enumerate(content, start=1):
+                    try:
+                        text.decode(dialect.encoding)
+                    except UnicodeDecodeError as wrong:
+                        byte = text[wrong.start]
+                        return (
+                            f"{file}: line {number}: found byte 0x{byte:02x}, which is not "
+                            f"{dialect.encoding}; set encoding in data/schema.yaml, for example "
+                            "to latin-1"
+                        )
+        case csv.Error() if "field larger" in str(error):
+            return (
+                f"{file}: after line {line}: found a cell of more than {MAX_CELL} characters; "
+                "expected shorter ones. Does a quote never close?"
+            )
+        case csv.Error() if "unexpected end" in str(error):
+            return f"{file}: after line {line}: found a quote that never closes"
+        case EOFError() | zlib.error() | gzip.BadGzipFile():
+            return f"{file}: after line {line}: the gzip file is cut off or broken; copy it again"
+    return f"{file}: after line {line}: {error}"

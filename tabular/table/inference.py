@@ -1,0 +1,149 @@
+"""What the columns of a CSV file seem to hold, from a look at its first rows."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tabular.errors import UserError
+from tabular.schema import Column, Dialect
+from tabular.table.cells import parse
+from tabular.table.csv import BROKEN, read_header, records
+from tabular.typed_yaml import Value
+
+MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
+SENTINELS = {-1, -9, -99, -999, -9999, 9999, 99999}
+MAX_CLASSES = 20
+MANY = 50  # different texts: more, on most rows, are names or free text
+
+
+class Sample(NamedTuple):
+    """How a file is written, how often each text occurs in each column, and in how many rows."""
+
+    dialect: Dialect
+    columns: dict[str, Counter[str]]
+    rows: int
+
+
+@dataclass
+class InferredColumn:
+    """What a column seems to hold, and what a person should check."""
+
+    kind: str
+    missing_values: list[str] = field(default_factory=list)
+    nullable: bool = False
+    note: str = ""
+    ignore: bool = False
+
+
+def infer_dialect(path: Path) -> Dialect:
+    """Delimiter and encoding of a file, from its first megabyte."""
+    try:
+        start = path.open("rb").read(2**20) if path.suffix != ".gz" else b""
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    encoding = "utf-8"
+    try:
+        start.decode()
+    except UnicodeDecodeError as error:
+        if error.end < len(start) - 4:  # not a letter that the megabyte cuts
+            encoding = "latin-1"
+    first = start.split(b"\n", 1)[0].decode("latin-1")
+    return Dialect(delimiter=max(",;\t|", key=first.count), encoding=encoding)
+
+
+def read_sample(path: Path, limit: int) -> Sample:
+    """The first `limit` rows of a file.
+
+    Raises:
+        UserError: it cannot be read, its header names a column twice, or it has no row.
+    """
+    dialect = infer_dialect(path)
+    try:
+        lines = records(path, dialect)
+        header = read_header(lines)
+        counts = [Counter[str]() for _ in header]
+        rows = 0
+        for line, cells in islice(lines, limit):
+            if len(cells) != len(header):
+                raise UserError(
+                    f"{path}: line {line}: found {len(cells)} cells; expected {len(header)}"
+                )
+            rows += 1
+            for count, cell in zip(counts, cells, strict=True):
+                count[cell] += 1
+    except StopIteration:
+        raise UserError(f"{path}: the file is empty; expected a header line") from None
+    except BROKEN as error:
+        raise UserError(f"{path}: {error}") from None
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise UserError(f"{path}: line 1: found {', '.join(repeated)} more than once")
+    if not rows:
+        raise UserError(f"{path}: found a header and no rows; expected some")
+    return Sample(dialect, dict(zip(header, counts, strict=True)), rows)
+
+
+def are(texts: list[str], kind: str) -> bool:
+    """Whether all texts are values of a kind."""
+    _, wrong = parse(pa.array(texts, pa.string()), Column.model_validate({"kind": kind}))
+    return not pc.any(wrong).as_py()
+
+
+def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
+    """A column's kind from how often each of its texts occurs in `rows` rows."""
+    missing = sorted(set(counts) & MISSING)
+    present = [text for text in counts if text and text not in missing]
+    nullable = bool(counts[""] or missing)
+    note = f"{len(present)} different values"
+    if len(present) < 2:
+        return InferredColumn("category", note="one value or none in every row", ignore=True)
+    kind = next((k for k in ("boolean", "integer", "real") if are(present, k)), "category")
+    if kind == "boolean" and {text.strip() for text in present} == {"0", "1"}:
+        kind = "integer"
+    if any(re.fullmatch(r"\s*-?0\d+", text) for text in present):
+        kind = "category"  # 00123 is a code
+    if kind in ("integer", "real"):
+        note += number_note(counts, present)
+    if kind == "integer" and len(present) == rows and re.search(r"(^|[^a-z])id$|^$", name.lower()):
+        return InferredColumn(kind, note="a number for each row", ignore=True)
+    if kind == "category":
+        if len(present) > max(MANY, (rows - counts[""]) / 2):
+            return InferredColumn(kind, note=f"{note}: names or free text?", ignore=True)
+        frequent = sorted(present, key=lambda text: -counts[text])[:4]
+        shown = ", ".join(frequent)[:60]
+        note += ": " + "".join(letter if letter.isprintable() else " " for letter in shown)
+    return InferredColumn(kind, missing, nullable, note)
+
+
+def number_note(counts: Counter[str], present: list[str]) -> str:
+    """The range, and a value that may mean missing."""
+    values = sorted(map(float, present))
+    note = f", {values[0]:g} to {values[-1]:g}"
+    zero_is_alone = min((abs(value) for value in values if value), default=0.0) > 5
+    for value in values:
+        if value in SENTINELS or (value == 0 and zero_is_alone):
+            times = sum(counts[text] for text in present if float(text) == value)
+            return f"{note}; does {value:g} ({times} rows) mean missing? then missing_values"
+    return note
+
+
+def infer_task(kind: str, classes: Counter[Value]) -> str:
+    """binary for two values, regression for many numbers, else multiclass."""
+    if len(classes) == 2:
+        return "binary"
+    few = len(classes) <= MAX_CLASSES and classes.total() >= 5 * len(classes)
+    if kind in ("boolean", "category") or (kind == "integer" and few):
+        return "multiclass"
+    return "regression"
+
+
+def typed(texts: list[str], kind: str) -> list[Value]:
+    """The texts of cells as values of their column."""
+    values, _ = parse(pa.array(texts, pa.string()), Column.model_validate({"kind": kind}))
+    return values.to_pylist()

@@ -1,0 +1,181 @@
+"""How tests run commands, in copies of the project, and the tables that they share."""
+
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from tabular import process
+from tabular.params.loading import load_params
+from tabular.params.train import Train
+from tabular.runs.run import merged
+from tabular.schema import Schema, load_schema
+
+PROJECT = Path(__file__).parents[1]
+# The environment that runs the tests is the one that the commands find.
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "GIT_AUTHOR_NAME": "test",
+    "GIT_AUTHOR_EMAIL": "test@localhost",
+    "GIT_COMMITTER_NAME": "test",
+    "GIT_COMMITTER_EMAIL": "test@localhost",
+}
+
+Run = subprocess.CompletedProcess[str]
+Runner = Callable[..., Run]
+
+
+def run(folder: Path, *command: str, **environment: str) -> Run:
+    """Run a command in `folder`; its output comes back whatever its exit code.
+
+    Through files, since what the command leaves in the background would hold a pipe open.
+    """
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        code = subprocess.run(
+            command,
+            cwd=folder,
+            env=ENVIRONMENT | environment,
+            stdout=out,
+            stderr=err,
+            timeout=300,
+            check=False,
+        ).returncode
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(command, code, out.read(), err.read())
+
+
+def must(folder: Path, *command: str, **environment: str) -> str:
+    """Run a command that has to succeed; its stdout comes back."""
+    done = run(folder, *command, **environment)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def call(folder: Path, script: str, *arguments: str) -> None:
+    """Run a stage or a command in this process, where TensorFlow has to start but once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [script, *arguments])
+        process.run(importlib.import_module(script).main)
+
+
+def wait_for_queue(folder: Path) -> int:
+    """Wait until each queued experiment has succeeded or failed; the most seen to run at once."""
+    deadline, most = time.monotonic() + 240, 0
+    while re.search("Queued|Running", status := must(folder, "dvc", "queue", "status")):
+        assert time.monotonic() < deadline, status
+        most = max(most, status.count("Running"))
+        time.sleep(1)
+    return most
+
+
+def stages_that_ran(output: str) -> list[str]:
+    """The stages that `dvc repro` or `dvc exp run` says it has run."""
+    return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """All scores of the run in a folder: the headline and the rest in one."""
+    first, rest = (
+        json.loads((folder / f"metrics/{name}.json").read_text()) for name in ("metrics", "scores")
+    )
+    return merged(first, rest)
+
+
+def schema_of(task: str, **columns: dict[str, Any]) -> Schema:
+    """A table of one real column `x`, or of `columns`, and a target `y` of the task."""
+    targets: dict[str, dict[str, Any]] = {
+        "binary": {"kind": "integer", "values": [0, 1]},
+        "multiclass": {"kind": "category", "values": ["a", "b", "c"]},
+        "regression": {"kind": "real"},
+    }
+    schema: dict[str, Any] = {
+        "source": "t.csv",
+        "task": task,
+        "target": "y",
+        "positive": 1 if task == "binary" else None,
+        "columns": (columns or {"x": {"kind": "real"}}) | {"y": targets[task]},
+    }
+    return Schema.model_validate(schema)
+
+
+def train_params(**changes: Any) -> Train:
+    """The section `train` of the project, other values for some keys."""
+    path, schema = PROJECT / "params.yaml", load_schema(PROJECT / "data/schema.yaml")
+    return load_params("train", schema=schema, path=path).train.model_copy(update=changes)
+
+
+def mixed_table(task: str) -> pd.DataFrame:
+    """600 rows of all kinds with gaps; the target hangs on a number and a colour."""
+    rng = np.random.default_rng(0)
+    rows = 600
+    frame = pd.DataFrame(
+        {
+            "id": np.arange(rows),
+            "cast": rng.normal(size=rows).round(3),  # the name of a Keras operation
+            "colour": rng.choice(["red", "green", "blue, dark"], rows),
+            "zip/code": rng.choice(["00123", "00456"], rows),
+            "flag": rng.random(rows) > 0.5,
+            "count": rng.integers(0, 100, rows).astype(str),
+        }
+    )
+    signal = frame["cast"] + (frame["colour"] == "red") + rng.normal(size=rows) / 2
+    if task == "regression":
+        frame["y"] = (1e6 + 1e4 * signal).round(1)
+    else:
+        frame["y"] = np.where(signal > 0.3, "pos", "neg")
+    for column, gap in {"cast": np.nan, "colour": None, "count": "?"}.items():
+        frame.loc[rng.random(rows) < 0.1, column] = gap
+    return frame
+
+
+def table_of(name: str) -> pd.DataFrame:
+    """A table that scikit-learn ships; `words` and `values` are of all kinds, see above."""
+    tasks = {"words": "binary", "values": "regression"}
+    if name in tasks:
+        return mixed_table(tasks[name])
+    from sklearn import datasets
+
+    return getattr(datasets, f"load_{name}")(as_frame=True).frame
+
+
+# The command of each stage, as dvc.yaml has it.
+COMMANDS: dict[str, list[str]] = {
+    name: stage["cmd"].split()
+    for name, stage in yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"].items()
+}
+
+
+def project_of(folder: Path, frame: pd.DataFrame) -> Path:
+    """A folder with the code, the parameters and a table, described by `infer_schema`."""
+    (folder / "data/raw").mkdir(parents=True)
+    frame.to_csv(folder / "data/raw/t.csv", index=False)
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(PROJECT / name, folder)
+    for name in ("stages", "commands", "tabular"):
+        (folder / name).symlink_to(PROJECT / name)
+    call(folder, "commands.infer_schema", "data/raw/t.csv", "--target", frame.columns[-1])
+    return folder
+
+
+def run_stages(folder: Path, last: str = "evaluate") -> str:
+    """Run the stages up to one, each in a process; the output of the last one."""
+    for name, command in COMMANDS.items():
+        output = must(folder, *command)
+        if name == last:
+            return output
+    raise AssertionError(last)

@@ -1,0 +1,105 @@
+"""A search repeats, goes on after an interruption, and reports the scores that train then gets."""
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.helpers import ENVIRONMENT, PROJECT, must, read_scores
+
+# Trainings of a second or so, and one of two learning rates leads out of the finite numbers.
+TRAIN = {"epochs": 400, "ensemble": 2, "learning_rate": 0.0001}
+SEARCH = {
+    "trials": 4,
+    "seed": 10,
+    "space": {"units": [[8], [12]], "learning_rate": [0.002, 0.02, 1e30]},
+}
+# Each trial in a process of its own, as after the tenth one by default.
+ALONE = "from commands import search; search.TRIALS_A_PROCESS = 1; search.run(search.main)"
+
+
+@pytest.fixture(scope="module")
+def searched(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A clone in which a search has run, and what this printed."""
+    folder = tmp_path_factory.mktemp("searched") / "clone"
+    shutil.copytree(reproduced, folder, symlinks=True)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    for section, keys in {"train": TRAIN, "search": SEARCH}.items():
+        params[section] |= keys
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    return folder, must(folder, "python", "-m", "commands.search")
+
+
+def ended(storage: Path) -> int:
+    """How many trials an SQLite file holds that were not interrupted."""
+    try:
+        with closing(sqlite3.connect(f"file:{storage}?mode=ro", uri=True)) as file:
+            return file.execute("select count(*) from trials where datetime_complete").fetchone()[0]
+    except sqlite3.OperationalError:  # not there yet
+        return 0
+
+
+def start(folder: Path, storage: Path, *command: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *command, "--storage", storage],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_an_interrupted_search_ends_as_one_that_was_not(
+    searched: tuple[Path, str], tmp_path: Path
+) -> None:
+    """Ctrl-C in the second trial or the third, SIGKILL in a later one."""
+    folder, expected = searched
+    storage = tmp_path / "new" / "trials.db"
+    for sent in (signal.SIGINT, signal.SIGKILL):
+        before = ended(storage)
+        process = start(folder, storage, "-m", "commands.search")
+        while ended(storage) == before and process.poll() is None:
+            time.sleep(0.05)
+        sent_at = time.monotonic()
+        process.send_signal(sent)
+        output, errors = process.communicate()
+        assert time.monotonic() - sent_at < 8  # about 1 on an idle machine
+        assert output == ""
+        assert "Traceback" not in errors
+        if sent == signal.SIGINT:
+            assert process.returncode == 1
+            assert f"interrupted after {ended(storage)} of 4 trials; the same command" in errors
+    assert 2 <= ended(storage) < 4
+    process = start(folder, storage, "-c", ALONE)
+    assert process.communicate() == (expected, "")
+
+
+def test_ctrl_c_counts_while_objects_are_removed() -> None:
+    """Python drops an exception there, and a search removes many objects between its trials."""
+    code = (
+        "import os, signal, time\nfrom tabular.process import run\n"
+        "class Removed:\n    def __del__(self): os.kill(os.getpid(), signal.SIGINT)\n"
+        "def main():\n    Removed()\n    time.sleep(20)\n    print('not interrupted')\n"
+        "run(main)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "interrupted\n")
+
+
+def test_the_printed_command_gives_the_printed_score(searched: tuple[Path, str]) -> None:
+    folder, output = searched
+    assert "given up" in output.splitlines()[0]
+    best, command = output.splitlines()[3].split(), output.splitlines()[-1]
+    assert command.startswith("dvc exp run -S ")
+    must(folder, "bash", "-c", command)
+    assert f"{read_scores(folder)['cross_validation']['loss']:.6f}" == best[1]

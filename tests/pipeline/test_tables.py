@@ -1,0 +1,113 @@
+"""Other people's tables run from `infer_schema` to scores without an edit by hand."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tabular.schema import load_schema
+from tests.helpers import (
+    COMMANDS,
+    mixed_table,
+    must,
+    project_of,
+    read_scores,
+    run,
+    run_stages,
+    table_of,
+)
+
+NAMES = ["iris", "wine", "breast_cancer", "diabetes", "words", "values"]
+PREDICT = """\
+import keras, numpy as np, sys
+rows = dict(np.load(sys.argv[1]))
+rows = {k: a.astype(object) if a.dtype.kind == "U" else a for k, a in rows.items()}
+model = keras.models.load_model(sys.argv[2], safe_mode=True)
+assert np.isfinite(model.predict(rows, verbose=0)).all()
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_table_runs_to_scores_that_beat_the_simplest_baseline(name: str, tmp_path: Path) -> None:
+    frame = table_of(name)
+    folder = project_of(tmp_path, frame)
+    output = run_stages(folder)
+    metrics = read_scores(folder)
+    if load_schema(folder / "data/schema.yaml").task == "regression":
+        assert metrics["test"]["mae"] < 0.8 * metrics["baseline"]["mean"]["mae"]
+        assert metrics["test"]["r2"] > 0.3
+        assert output.startswith("Mean absolute error: ")
+    else:
+        assert metrics["test"]["accuracy_low"] > metrics["baseline"]["majority"]["accuracy"]
+        assert output.startswith("Accuracy: ")
+
+    # The saved model takes raw rows: unseen categories and gaps too.
+    rows = frame.iloc[:3, :-1].copy()
+    if "colour" in rows:
+        rows.loc[0, "colour"], rows.loc[1, "colour"], rows.loc[1, "cast"] = "mauve", None, np.nan
+        rows["count"] = [5.0, np.nan, 7.0]
+    arrays = {
+        name.replace("/", "_"): column.fillna("").to_numpy(str)
+        if pd.api.types.is_string_dtype(column)
+        else column.to_numpy(float)
+        for name, column in rows.drop(columns="id", errors="ignore").items()
+    }
+    (tmp_path / "elsewhere").mkdir()
+    np.savez(tmp_path / "elsewhere/rows.npz", **arrays)
+    model = str(folder / "models/model.keras")
+    must(tmp_path / "elsewhere", sys.executable, "-c", PREDICT, "rows.npz", model)
+
+
+def test_other_column_order_and_line_ends_give_the_same_outputs(tmp_path: Path) -> None:
+    frame = mixed_table("binary")
+    plain = project_of(tmp_path / "plain", frame)
+    other = project_of(tmp_path / "other", frame)
+    shuffled = frame[[*frame.columns[::-1]]]
+    shuffled.to_csv(other / "data/raw/t.csv", index=False, lineterminator="\r\n")
+    for folder in (plain, other):
+        run_stages(folder, last="split")
+    files = [file.relative_to(plain) for file in (plain / "data").rglob("*.parquet")]
+    assert len(files) >= 6
+    for file in [*files, Path("metrics/profile.json"), Path("metrics/validation.json")]:
+        assert (plain / file).read_bytes() == (other / file).read_bytes(), file
+
+
+def test_rows_that_fail_end_validate_with_lines_or_are_set_aside(tmp_path: Path) -> None:
+    """Under `error` nothing is written that a later stage reads; under `drop` the rest goes on."""
+    frame = mixed_table("binary")
+    wrong = int((frame["colour"] == "blue, dark").sum())
+    folder = project_of(tmp_path, frame)
+    params, schema = folder / "params.yaml", folder / "data/schema.yaml"
+    text = schema.read_text()
+    assert "colour: {kind: category," in text
+    values = "colour: {kind: category, values: [red, green],"
+    schema.write_text(text.replace("colour: {kind: category,", values))
+    run_stages(folder, last="ingest")
+    done = run(folder, *COMMANDS["validate"])
+    assert done.returncode == 1
+    assert f"colour: {wrong} of 600 rows fail values: found blue, dark, blue, dark" in done.stderr
+    assert "data/raw/t.csv: line " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "data/validated").exists()
+    report = json.loads((folder / "metrics/validation.json").read_text())
+    assert report["checks"]["colour.values"] == {"failed_rows": wrong, "verdict": "error"}
+
+    params.write_text(params.read_text().replace("  values: error", "  values: drop"))
+    assert f"drop: colour: {wrong} of 600 rows" in must(folder, *COMMANDS["validate"])
+    kept = pd.read_parquet(folder / "data/validated")
+    assert len(kept) == 600 - wrong
+    assert set(kept["colour"].dropna()) == {"red", "green"}
+    rejected = pd.read_parquet(folder / "data/rejected")
+    assert [*rejected] == [*kept, "rejected_line", "rejected_reason"]
+    reason = "colour: found 'blue, dark'; expected one of ['red', 'green']"
+    assert set(rejected["rejected_reason"]) == {reason}
+    lines = (folder / "data/raw/t.csv").read_text().splitlines()
+    for where, zip_code in zip(rejected["rejected_line"], rejected["zip/code"], strict=True):
+        file, _, number = where.partition(": line ")
+        assert file == "data/raw/t.csv"
+        line = lines[int(number) - 1]
+        assert "blue, dark" in line
+        assert zip_code in line

@@ -1,0 +1,234 @@
+"""A table is described as it is written, and the description is read back as it was meant."""
+
+import csv
+import re
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from tabular.errors import UserError
+from tabular.params.loading import load_params
+from tabular.schema import Schema, input_name, load_schema
+from tabular.table.checks import check_table
+from tabular.table.csv import read_csv
+from tabular.table.inference import MISSING, infer_dialect
+from tabular.table.parquet import arrow_schema, in_parts
+from tests.helpers import PROJECT, call, mixed_table
+
+
+def infer(folder: Path, table: str = "t.csv", target: str = "y") -> Schema:
+    """What the command writes for a table in a folder, read back."""
+    try:
+        call(folder, "commands.infer_schema", table, f"--target={target}", "-o", "schema.yaml")
+    except SystemExit as end:
+        raise UserError(str(end.code)) from None
+    return load_schema(folder / "schema.yaml")
+
+
+def write_csv(file: Path, rows: Iterable[Iterable[str]]) -> None:
+    with file.open("w", newline="", encoding="utf-8") as content:
+        csv.writer(content).writerows(rows)
+
+
+def test_kinds_missing_values_and_identifiers_are_recognised(tmp_path: Path) -> None:
+    mixed_table("binary").to_csv(tmp_path / "t.csv", index=False)
+    schema = infer(tmp_path)
+    assert (schema.task, schema.classes, schema.ignore) == ("binary", ("neg", "pos"), ("id",))
+    assert {name: column.kind for name, column in schema.columns.items()} == {
+        "cast": "real",
+        "colour": "category",
+        "zip/code": "category",
+        "flag": "boolean",
+        "count": "integer",
+        "y": "category",
+    }
+    assert schema.columns["count"].missing_values == ("?",)
+
+
+def test_the_whole_file_is_written_with_its_comments(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    rows = ["x,id,y", *(f"{i % 7},{i},{'no' if i % 3 else 'yes'}" for i in range(60))]
+    (tmp_path / "a/t.csv").write_text("\n".join(rows).replace(",", ";"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/schema.yaml").write_text("what: was there before\n")
+    call(tmp_path, "commands.infer_schema", "a/t.csv", "--target", "y")
+    assert (tmp_path / "data/schema.yaml").read_text() == (
+        """\
+# From all 60 rows. Check every comment.
+source: a/t.csv
+delimiter: ;
+task: binary # of binary, multiclass, regression
+target: y
+positive: "yes" # the class to find
+columns:
+  x: {kind: integer} # 7 different values, 0 to 6
+  y: {kind: category, values: ["no", "yes"]} # 2 different values: no, yes; the target
+ignore:
+  - id # a number for each row
+"""
+    )
+
+
+def test_the_schema_goes_to_stdout_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed_table("regression").to_csv(tmp_path / "t.csv", index=False)
+    call(tmp_path, "commands.infer_schema", "t.csv", "--target", "y", "-o", "-")
+    (tmp_path / "s.yaml").write_text(capsys.readouterr().out)
+    assert load_schema(tmp_path / "s.yaml") == infer(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.yaml", "schema.yaml", "t.csv"]
+
+
+def test_zeros_far_from_the_rest_are_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("data/raw/diabetes.csv", "--target", "Outcome", "-o", "-")
+    call(PROJECT, "commands.infer_schema", *arguments)
+    lines = capsys.readouterr().out.splitlines()
+    for column in ("Glucose", "BloodPressure", "BMI"):
+        (line,) = [line for line in lines if line.strip().startswith(column)]
+        assert "does 0 (" in line
+
+
+def test_a_column_of_many_numbers_is_described_at_once(tmp_path: Path) -> None:
+    """In time that grows with the values, not with their square; 0 and 0.0 are one number."""
+    values = np.random.default_rng(0).normal(size=50_000)
+    frame = pd.DataFrame({"a": values, "zero": ["0", "0.0"] * 25_000, "y": values})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    start = time.monotonic()
+    schema = infer(tmp_path)
+    assert time.monotonic() - start < 10  # below 1 on an idle machine; the square took minutes
+    assert schema.columns["a"].kind == "real"
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind", "task", "values"),
+    [
+        (["1", " 1", "0", "0 "], "integer", "binary", (0, 1)),
+        (["true", "TRUE", "False"], "boolean", "binary", (False, True)),
+        (["1", "2", "3", "3 "], "integer", "multiclass", (1, 2, 3)),
+        (["0.0", "1.0"], "category", "binary", ("0.0", "1.0")),
+        (["01", "1"], "category", "binary", ("01", "1")),
+    ],
+)
+def test_two_texts_of_one_value_are_one_class(
+    texts: list[str], kind: str, task: str, values: tuple[Any, ...], tmp_path: Path
+) -> None:
+    write_csv(
+        tmp_path / "t.csv", [["x", "y"], *([f"{i % 5}", texts[i % len(texts)]] for i in range(60))]
+    )
+    schema = infer(tmp_path)
+    assert (schema.task, schema.columns["y"].kind) == (task, kind)
+    assert schema.classes == values
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x,y\n1,a\n1,a\n", "--target: y has one value or none in 2 rows; nothing to learn"),
+        ("x,z\n1,a\n", "--target: found 'y'; the columns are x, z"),
+        ("x,x,y\n1,1,a\n", "t.csv: line 1: found x more than once"),
+        ("x,y\n", "t.csv: found a header and no rows; expected some"),
+        ("", "t.csv: the file is empty; expected a header line"),
+        ("x,y\n1\n", "t.csv: line 2: found 1 cells; expected 2"),
+    ],
+)
+def test_what_cannot_be_described_is_named_and_nothing_is_written(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(UserError, match=f"^error: {re.escape(message)}$"):
+        infer(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+# Texts that YAML 1.1, YAML 1.2 or people read as something else.
+TRICKY = st.sampled_from(
+    ["yes", "no", "on", "off", "y", "n", "true", "~", "null", "1e5", "1_000", "0x10", "0o7",
+     "12:30", "=", "<<", "-", "- a", "? a", ": a", "a: b", "a:", "#", "a #b", " a", "a ", "'",
+     '"', "''", "a'b", "[a]", "{a}", "a, b", "*a", "&a", "!a", "!!str", "%a", "@a", "`a", "|",
+     ">", "---", "...", "a\nb", "a\n\nb", "\n", "\t", "a\tb", "\\n", "é", "日本", "\U0001f600",
+     "\x85", "\u2028", "\ufeffa", "\x7f", "2024-01-31", "1.5", "0b1", ".inf", ".nan", "1.", "+1",
+     "source", "columns", "kind", "x" * 200]
+)  # fmt: skip
+TEXTS = st.one_of(
+    TRICKY, st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6)
+)
+CLASSES = st.lists(
+    TEXTS.filter(lambda text: text not in MISSING), min_size=2, max_size=4, unique=True
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    names=st.lists(TEXTS, min_size=1, max_size=4, unique=True),
+    target=TEXTS.filter(lambda text: text != "--"),  # argparse takes it for no value
+    classes=CLASSES,
+    categories=CLASSES,
+    file=st.sampled_from(["t.csv", "a: b.csv", "yes", "#.csv", "é '\".csv", "1e5", "a\nb"]),
+)
+@example(["=", "a\nb"], "yes", ["on", "off"], ["#", ": "], "t.csv")
+@example(["12:30"], "1e5", ["12:30", "1e5"], ["no", "yes"], "t.csv")
+def test_what_is_written_reads_back_to_the_same_names_and_values(
+    names: list[str], target: str, classes: list[str], categories: list[str], file: str
+) -> None:
+    header = [*names, target, "number"]
+    assume(len(set(map(input_name, header))) == len(header))
+    assume(not header[0].startswith("\ufeff"))
+    rows = [
+        [*(categories[(i + j) % len(categories)] for j in range(len(names))),
+         classes[i % len(classes)], f"{i % 5}.5"]
+        for i in range(60)
+    ]  # fmt: skip
+    with TemporaryDirectory() as folder:
+        table = Path(folder, file)
+        write_csv(table, [header, *rows])
+        assume(infer_dialect(table).delimiter == ",")
+        schema = infer(Path(folder), file, target)
+    assert schema.source == file
+    assert schema.target == target
+    assert [name for name in header if name in schema.columns] == list(schema.columns)
+    assert {*schema.columns, *schema.ignore} == set(header)
+    assert len(schema.columns) + len(schema.ignore) == len(header)
+    if schema.columns[target].kind == "category":
+        assert set(schema.classes) == set(classes)
+
+
+CELLS = st.one_of(
+    st.none(),
+    st.integers(-(10**6), 10**6),
+    st.floats(-1e6, 1e6, allow_nan=False),
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=5),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.lists(st.tuples(CELLS, CELLS, st.sampled_from(["no", "yes"])), max_size=30),
+    flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=3),
+)
+def test_any_table_ends_well_or_with_our_message(
+    rows: list[tuple[Any, ...]],
+    flips: list[tuple[int, int]],
+) -> None:
+    """Described as it is written, then read with some of its bytes flipped."""
+    with TemporaryDirectory() as folder, suppress(UserError):
+        table = Path(folder, "t.csv")
+        pd.DataFrame(rows, columns=["a", "b", "y"]).to_csv(table, index=False)
+        schema = infer(Path(folder))
+        params = load_params("validate", schema=schema, path=PROJECT / "params.yaml")
+        content = bytearray(table.read_bytes())
+        for position, byte in flips:
+            content[position % len(content)] = byte
+        table.write_bytes(content)
+        parts = list(in_parts(read_csv(table, schema), arrow_schema(schema), 7))
+        rows_read, checks = check_table(parts, schema, params.validate)
+        assert rows_read == sum(map(len, parts))
+        assert all(check.failed_rows <= max(rows_read, 1) for check in checks.values())

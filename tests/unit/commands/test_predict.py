@@ -1,0 +1,53 @@
+"""One batch of rows through a function in place of a model."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from commands.predict import predict_batch
+from tabular.params.validate import Validate
+from tabular.prediction.inputs import Batch, check_batch
+from tabular.table.checks import declared_checks
+from tests.helpers import schema_of
+
+SCHEMA = schema_of("binary", a={"kind": "real", "max": 9, "nullable": True})
+
+
+def batch_of(cells: list[str]) -> Batch:
+    checks = declared_checks(SCHEMA, Validate(range="warn"))
+    return check_batch(pa.table({"a": pa.array(cells, pa.string())}), SCHEMA, checks)
+
+
+def double(columns: dict[str, np.ndarray]) -> np.ndarray:
+    return (2 * columns["a"]).astype(np.float32)[:, None]
+
+
+def test_every_row_gets_a_prediction_and_the_failed_ones_are_told_in_order() -> None:
+    batch = batch_of(["0.3", "x", "10", "", "0.2"])
+    predicted = predict_batch(batch, double, SCHEMA, 0.5)
+    assert predicted.columns["predicted"].to_pylist()[::4] == [1, 0]
+    np.testing.assert_array_equal(
+        predicted.columns["probability_1"], np.array([0.6, np.nan, 20, np.nan, 0.4], np.float32)
+    )
+    failures = [(f.row, f.column, f.check, f.policy) for f in predicted.failures]
+    assert failures == [
+        (1, "a", "kind", "error"),
+        (2, "a", "range", "warn"),
+        (3, "predicted", "finite", "error"),
+    ]
+    assert "expected a number from the model" in str(predicted.failures[2])
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.7])
+def test_the_threshold_is_that_of_evaluate(threshold: float) -> None:
+    predicted = predict_batch(batch_of(["0.3"]), double, SCHEMA, threshold)
+    assert predicted.columns["predicted"].to_pylist() == [int(threshold <= 0.6)]
+    assert predicted.failures == []
+
+
+def test_no_rows_have_no_predictions() -> None:
+    predicted = predict_batch(batch_of([]), double, SCHEMA, 0.5)
+    assert {name: len(column) for name, column in predicted.columns.items()} == {
+        "predicted": 0,
+        "probability_1": 0,
+    }

@@ -1,0 +1,78 @@
+"""The baselines learn from what the network saw, and out of fold from the other folds."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from tabular.evaluation import baselines
+from tabular.table.parquet import write_part
+from tests.helpers import schema_of
+
+BINARY, MULTICLASS, REGRESSION = map(schema_of, ("binary", "multiclass", "regression"))
+
+
+def split_of(folder: Path) -> Path:
+    """40 training rows in two parts, no validation rows, 10 test rows."""
+    x = np.linspace(-1, 1, 40)
+    y = (np.arange(40) % 4 == 0).astype(int)
+    write_part(folder / "train", 0, pa.table({"x": x[:25], "y": y[:25]}))
+    write_part(folder / "train", 1, pa.table({"x": x[25:], "y": y[25:]}))
+    write_part(folder / "validation", 0, pa.table({"x": x, "y": y})[:0])
+    write_part(folder / "test", 0, pa.table({"x": x[:10], "y": y[:10]}))
+    return folder
+
+
+def test_the_simplest_baselines_predict_the_share_or_the_mean() -> None:
+    frame = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
+    majority = baselines.baselines(BINARY)["majority"].fit(frame, [0, 0, 0, 1])
+    np.testing.assert_array_equal(baselines.predict(majority, frame, BINARY), [[0.25]] * 4)
+    mean = baselines.baselines(REGRESSION)["mean"].fit(frame, [0, 1, 2, 5])
+    np.testing.assert_array_equal(baselines.predict(mean, frame, REGRESSION), [[2.0]] * 4)
+
+
+def test_a_class_that_a_baseline_never_saw_gets_no_probability() -> None:
+    frame = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
+    linear = baselines.baselines(MULTICLASS)["logistic_regression"].fit(frame, [0, 0, 2, 2])
+    assert baselines.predict(linear, frame, MULTICLASS)[:, 1].tolist() == [0.0] * 4
+
+
+def test_no_row_is_predicted_by_a_baseline_that_saw_it(tmp_path: Path) -> None:
+    fold = (np.arange(40) // 10).astype(np.int32)  # the share of ones is 3 or 2 of 10 rows
+    found = baselines.predict_baselines(split_of(tmp_path), fold, BINARY)
+    ones = np.array([3, 2, 3, 2])
+    expected = np.repeat((10 - ones) / 30, 10)
+    np.testing.assert_allclose(found["majority"].oof[:, 0], expected)
+    np.testing.assert_allclose(found["majority"].test, np.full((10, 1), 0.25))
+    assert found["logistic_regression"].oof.shape == (40, 1)
+
+
+def test_without_folds_there_is_no_out_of_fold_prediction(tmp_path: Path) -> None:
+    found = baselines.predict_baselines(split_of(tmp_path), np.empty(0, np.int32), BINARY)
+    assert {name: len(other.oof) for name, other in found.items()} == {
+        "majority": 0,
+        "logistic_regression": 0,
+    }
+
+
+def test_a_baseline_learns_from_bounded_many_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "MAX_ROWS", 30)
+    fold = (np.arange(40) % 2).astype(np.int32)
+    found = baselines.predict_baselines(split_of(tmp_path), fold, BINARY)
+    assert {len(other.oof) for other in found.values()} == {30}
+    np.testing.assert_allclose(found["majority"].test, np.full((10, 1), 8 / 30))
+
+
+def test_the_difference_is_from_the_better_baseline() -> None:
+    y = np.array([0.0, 1.0, 1.0, 1.0])
+    right, wrong = np.array([[0.1], [0.9], [0.9], [0.9]]), np.array([[0.9], [0.1], [0.9], [0.9]])
+    found = baselines.difference_from_best(y, right, {"a": 1 - right, "b": wrong}, BINARY, 0.5)
+    assert (found["baseline"], found["difference"]) == ("b", 0.5)
+    # An error is better when it is smaller; one that learnt from fewer rows has fewer of them.
+    values = {"a": y[:, None] + 3, "b": y[:2, None] + 2}
+    found = baselines.difference_from_best(y, y[:, None] + 1, values, REGRESSION, 0.5)
+    assert (found["baseline"], found["difference"]) == ("b", -1.0)

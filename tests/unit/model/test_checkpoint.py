@@ -1,0 +1,45 @@
+"""A checkpoint belongs to one table, one set of parameters and the code that trains."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tabular.model import checkpoint
+from tests.helpers import PROJECT
+
+
+def identity() -> str:
+    return checkpoint.identity("params", checkpoint.code_files(*checkpoint.TRAINING_CODE))
+
+
+def test_other_rows_parameters_or_order_are_another_training(tmp_path: Path) -> None:
+    one, two = tmp_path / "1", tmp_path / "2"
+    one.write_text("x")
+    two.write_text("y")
+    found = {
+        checkpoint.identity(params, files)
+        for params in ("a", "b")
+        for files in ([one], [two], [one, two], [two, one])
+    }
+    assert len(found) == 8
+
+
+def test_an_edit_discards_a_checkpoint_only_where_it_is_of_code_that_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "tabular"
+    shutil.copytree(PROJECT / "tabular", code, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(checkpoint, "__file__", str(code / "model/checkpoint.py"))
+    before, discards = identity(), set()
+    for file in code.rglob("*.py"):
+        text = file.read_text()
+        file.write_text(text + "# an edit\n")
+        if identity() != before:
+            discards.add(str(file.relative_to(code)))
+        file.write_text(text)
+    assert identity() == before
+    expected = {f"model/{file.name}" for file in (code / "model").glob("*.py")}
+    assert discards >= expected | {"params/train.py", "schema.py", "table/arrays.py"}
+    assert {name.split("/")[0] for name in discards} == {"model", "params", "schema.py", "table"}
+    assert {name for name in discards if name.startswith("params")} == {"params/train.py"}

@@ -1,0 +1,56 @@
+"""Missing values, scales and categories are layers of the model, adapted to the training rows."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tabular.errors import UserError
+from tabular.model import preprocessing
+from tabular.model.backend import keras
+from tabular.params.train import Train
+from tabular.table.arrays import feature_arrays
+from tests.helpers import schema_of, train_params
+
+SCHEMA = schema_of(
+    "binary",
+    a={"kind": "real", "missing_values": [0, -1], "nullable": True},
+    b={"kind": "integer"},
+)
+TABLE = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]})
+
+
+def preprocessed(train: Train, part: pa.Table = TABLE, seen: pa.Table = TABLE) -> np.ndarray:
+    """The rows of a part, preprocessed as the rows seen by training say."""
+    statistics = preprocessing.adapt(lambda: [seen[:2], seen[2:]], SCHEMA, train)
+    model = keras.Model(*preprocessing.build(statistics, SCHEMA, train))
+    return np.asarray(model(feature_arrays(part, SCHEMA)))
+
+
+def test_missing_values_become_the_mean_and_the_network_is_told() -> None:
+    train = train_params(imputation="mean", normalization="standard", missing_indicators=True)
+    a = np.array([1, 4, 3, 8, 4]) - 4
+    b = np.arange(5) - 2
+    expected = np.column_stack([a / np.sqrt(26 / 3), b / np.sqrt(2), [0, 1, 0, 0, 1]])
+    np.testing.assert_allclose(preprocessed(train), expected, atol=1e-6)
+    unseen = pa.table({"a": [-1.0], "b": [2], "y": [0]})
+    np.testing.assert_allclose(preprocessed(train, unseen), [[0, 0, 1]], atol=1e-6)
+
+
+def test_median_and_min_max() -> None:
+    train = train_params(imputation="median", normalization="min_max", missing_indicators=False)
+    expected = np.column_stack([np.array([0, 2, 2, 7, 2]) / 7, np.arange(5) / 4])
+    np.testing.assert_allclose(preprocessed(train), expected, atol=1e-6)
+
+
+def test_raw_columns_stay_as_they_are_and_refuse_gaps() -> None:
+    train = train_params(imputation="none", normalization="none", missing_indicators=False)
+    with pytest.raises(UserError, match=r"column a has empty cells.*train\.imputation"):
+        preprocessed(train)
+    raw = preprocessed(train, TABLE[:4], TABLE[:4])
+    np.testing.assert_array_equal(raw, [[1, 0], [0, 1], [3, 2], [8, 3]])
+
+
+def test_a_column_without_a_value_is_named() -> None:
+    empty = TABLE.set_column(0, "a", pa.array([0.0, -1.0, None, None, 0.0]))
+    with pytest.raises(UserError, match=r"column a is empty in every training row"):
+        preprocessed(train_params(), empty, empty)

@@ -1,0 +1,97 @@
+"""New rows are read from files of all kinds, and each is checked as the training rows were."""
+
+import gzip
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from tabular.errors import UserError
+from tabular.params.validate import Validate
+from tabular.prediction.inputs import (
+    check_batch,
+    checked_rows,
+    column_names,
+    regular_file,
+    row_names,
+)
+from tabular.table.checks import declared_checks
+from tests.helpers import schema_of
+
+SCHEMA = schema_of(
+    "binary",
+    a={"kind": "real", "max": 9, "missing_values": [0, "?"], "nullable": True},
+    b={"kind": "category", "values": ["x", "y"]},
+).model_copy(update={"ignore": ("id",)})
+
+
+def test_every_cell_is_checked_and_a_wrong_one_told_once() -> None:
+    texts = pa.table({"b": ["x", "z", "", "y"], "a": ["1e999", "10", "?", "0"], "id": list("1234")})
+    checks = declared_checks(SCHEMA, Validate(range="warn"))
+    batch = check_batch(texts, SCHEMA, checks)
+    assert batch.texts is texts
+    assert batch.features.to_pydict() == {"a": [None, 10, None, 0], "b": ["x", "z", None, "y"]}
+    assert [(f.row, str(f), f.policy) for f in batch.failures] == [
+        (0, "a: found '1e999'; expected a finite number", "error"),
+        (1, "a: found '10'; expected at most 9", "warn"),
+        (1, "b: found 'z'; expected one of ['x', 'y']", "error"),
+        (2, "b: found ''; expected a value in every row", "error"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["n.csv", "n.csv.gz", "n.parquet"])
+def test_rows_are_the_same_whatever_file_they_come_from(tmp_path: Path, name: str) -> None:
+    text = 'a,id,b\n1.5,007,x\n?,"a\nb",y\n,8,\n'
+    file = tmp_path / name
+    if name == "n.parquet":
+        frame = pd.DataFrame({"a": [1.5, None, None], "id": ["007", "a\nb", "8"]})
+        frame.assign(b=["x", "y", None]).to_parquet(file)
+    else:
+        file.write_bytes(gzip.compress(text.encode()) if name == "n.csv.gz" else text.encode())
+    names = column_names(file, SCHEMA)
+    assert set(names) == {"a", "b", "id"}
+    (batch,) = checked_rows(file, SCHEMA, names, Validate())
+    assert batch.texts["id"].to_pylist() == ["007", "a\nb", "8"]
+    assert batch.features.to_pydict() == {"a": [1.5, None, None], "b": ["x", "y", None]}
+    line = row_names(file, "n", SCHEMA)
+    where = ["row 0", "row 2"] if name == "n.parquet" else ["line 2", "line 5"]
+    assert [line(row) for row in (0, 2)] == [f"n: {w}" for w in where]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("a,y\n", "missing: b"),
+        ("a,b,x\n", "neither in columns nor in ignore: x"),
+        ("a,b,id,id\n", "more than once: id"),
+        ("a,b,y,y\n", "more than once: y"),
+    ],
+)
+def test_columns_that_are_not_as_declared_are_named(
+    tmp_path: Path, header: str, message: str
+) -> None:
+    (tmp_path / "n.csv").write_text(header)
+    with pytest.raises(UserError, match=rf"n\.csv: line 1: .*{message}"):
+        column_names(tmp_path / "n.csv", SCHEMA)
+
+
+def test_a_cell_longer_than_any_is_named_and_not_a_traceback(tmp_path: Path) -> None:
+    file = tmp_path / "n.csv"
+    file.write_text(f"a,b\n1,x\n1,{'x' * 300_000}\n")
+    (batch,) = checked_rows(file, SCHEMA, ["a", "b"], Validate())
+    (failure,) = {failure.row for failure in batch.failures}
+    with pytest.raises(UserError, match="after line 2: found a cell of more than 262144 char"):
+        row_names(file, str(file), SCHEMA)(failure)
+
+
+def test_a_pipe_is_copied_and_messages_call_it_stdin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "piped").open("w+b") as piped:
+        piped.write(gzip.compress(b"a,b\n1,x\n1\n"))
+        piped.seek(0)
+        monkeypatch.setattr("sys.stdin", type("Stdin", (), {"buffer": piped}))
+        with pytest.raises(UserError, match=r"^stdin: line 3: found 1 cells; expected 2"):  # noqa: SIM117
+            with regular_file(Path("-")) as file:
+                list(checked_rows(file, SCHEMA, column_names(file, SCHEMA), Validate()))

@@ -1,0 +1,113 @@
+"""A run is read from any revision in one way, and only runs of one table are compared."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tabular.errors import UserError
+from tabular.runs.gate import base_of, last_committed
+from tabular.runs.git import WORKSPACE, commit_before, commit_of, content_at, resolve
+from tabular.runs.run import Run, merged, mismatch
+from tests.helpers import must
+from tests.unit.runs.conftest import FILES, SCHEMA, write_run
+
+Commit = Callable[[Path], str]
+
+
+def test_a_run_of_any_revision_has_its_scores_and_its_table(project: Path) -> None:
+    head = must(project, "git", "rev-parse", "HEAD").strip()
+    must(project, "git", "tag", "good", "HEAD~1")
+    must(project, "git", "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/units-2", "HEAD~1")
+    for name, label, accuracy in (
+        ("workspace", "workspace", 0.75),
+        ("main", "main", 0.75),
+        ("HEAD", head[:7], 0.75),
+        (head[:9], head[:7], 0.75),
+        ("HEAD~1", None, 0.5),
+        ("good", "good", 0.5),
+        ("units-2", "units-2", 0.5),
+    ):
+        run = Run(resolve(name), FILES)
+        assert run.scores["test"] == {"accuracy": accuracy, "loss": 1 - accuracy, "rows": 10}
+        assert label in (run.label, None)
+        assert (run.source, run.target) == ("t.csv", "y")
+        assert not run.uncommitted
+    assert content_at(head, project / "data/schema.yaml") == SCHEMA.encode()
+    assert commit_of(WORKSPACE) == commit_of(resolve("main"))
+
+
+def test_an_unknown_name_and_two_experiments_of_one_name(project: Path) -> None:
+    with pytest.raises(
+        UserError, match="found no revision 'nope'; expected a branch, tag or commit"
+    ):
+        resolve("nope")
+    head, before = must(project, "git", "rev-parse", "HEAD", "HEAD~1").split()
+    must(project, "git", "update-ref", f"refs/exps/{before[:2]}/{before[2:]}/twice", before)
+    assert resolve("twice").commit == before
+    must(project, "git", "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/twice", head)
+    assert resolve("twice").commit == head  # as DVC: the one that started from here
+    must(project, "git", "commit", "-q", "--allow-empty", "-m", "Else")
+    with pytest.raises(UserError, match=f"found 2 experiments 'twice'; .*{before[:7]}"):
+        resolve("twice")
+
+
+def test_the_run_before_is_the_same_one_before_and_after_a_commit(
+    project: Path, commit: Commit
+) -> None:
+    first, second = must(project, "git", "rev-list", "--reverse", "HEAD").split()
+    assert commit_before(FILES["metrics"]) == first
+    write_run(project, {"test": {"accuracy": 0.9}})
+    run = Run(WORKSPACE, FILES)
+    assert (run.uncommitted, commit_before(FILES["metrics"])) == (True, second)
+    assert last_committed(run).scores["test"]["accuracy"] == 0.75
+    commit(project)
+    assert commit_before(FILES["metrics"]) == second
+    (project / FILES["metrics"]).write_text("{}")
+    assert commit_before(project / "none.json") is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        (SCHEMA.replace("t.csv", "b.csv"), "source data/raw/b.csv, target y, task binary"),
+        (SCHEMA.replace("y\n", "z\n", 1), "target z"),
+        (SCHEMA.replace("binary", "regression"), "task regression"),
+        ("[", "holds no data/schema.yaml"),
+        ("", "holds no data/schema.yaml"),
+    ],
+)
+def test_a_run_of_another_table_is_nothing_to_compare_with(
+    project: Path, commit: Commit, schema: str, why: str
+) -> None:
+    this = Run(WORKSPACE, FILES)
+    assert mismatch(this, Run(resolve("HEAD~1"), FILES)) == ""
+    assert this.schema["target"] == "y"  # read before it is another one
+    write_run(project, {"test": {"accuracy": 0.5}}, schema)
+    commit(project)
+    base = base_of(this, Run(resolve("HEAD"), FILES))
+    assert base.scores == {}
+    assert why in base.name
+
+
+def test_a_revision_without_results(project: Path, commit: Commit) -> None:
+    """A broken file of a commit is none, since nobody can mend it; one of the workspace is told."""
+    this = Run(WORKSPACE, FILES)
+    assert this.scores
+    for text in ("{", "[]"):
+        for name in ("metrics", "scores"):
+            (project / FILES[name]).write_text(text)
+        commit(project)
+        broken = Run(resolve("HEAD"), FILES)
+        assert (broken.scores, mismatch(this, broken)) == ({}, f"{broken.label} holds no scores")
+        with pytest.raises(UserError, match="has no scores; run `dvc repro` first"):
+            broken.require_scores()
+    (project / FILES["scores"]).write_text("{")
+    with pytest.raises(UserError, match=r"metrics/scores.json: cannot be read: .* `dvc repro`"):
+        Run(WORKSPACE, FILES).require_scores()
+
+
+def test_two_mappings_in_one() -> None:
+    first, second = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 4, "e": {}}, "f": {"g": 5}}
+    assert merged(first, second) == {"a": {"b": 1, "c": 4, "e": {}}, "d": 3, "f": {"g": 5}}
+    assert first == {"a": {"b": 1, "c": 2}, "d": 3}

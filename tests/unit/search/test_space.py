@@ -1,0 +1,37 @@
+"""What is drawn lies in the space, and the first trial has the present parameters."""
+
+from pathlib import Path
+
+from tabular.params.search import Search
+from tabular.search.space import Space, as_yaml
+from tabular.search.study import draw, open_study
+from tests.helpers import train_params
+
+
+def test_what_is_drawn_lies_in_the_space_and_the_first_trial_is_the_present(tmp_path: Path) -> None:
+    """`l2` of params.yaml lies outside of this space, and stays as it is in the first trial."""
+    declared = {
+        "units": [[8], [16]],
+        "epochs": {"low": 5, "high": 200},
+        "l2": {"low": 1, "high": 2},
+        "learning_rate": {"low": "1e-4", "high": 0.012345, "log": True},
+    }
+    space = Space(Search.model_validate({"space": declared}), train_params())
+    study = open_study(tmp_path / "t.db", "a", greater_is_better=False)
+    trial = draw(study, space, 1)
+    assert space.train(trial.params) == train_params()
+    study.tell(trial, 1.0)
+    for number in range(15):
+        trial = draw(study, space, 1)
+        train = space.train(trial.params)
+        assert train.units in ((8,), (16,))
+        assert 5 <= train.epochs <= 200
+        assert 1 <= train.l2 <= 2
+        assert 1e-4 <= train.learning_rate <= 0.012345
+        study.tell(trial, float(number))
+
+
+def test_a_value_is_written_as_dvc_reads_it() -> None:
+    values = [None, True, (16, 8), 0.002, "relu", {"patience": 3, "min_delta": 0.0}]
+    texts = ["null", "true", "[16,8]", "0.002", "relu", "{patience:3,min_delta:0.0}"]
+    assert list(map(as_yaml, values)) == texts

@@ -1,0 +1,37 @@
+"""The rows of each share are those of scikit-learn, in its order."""
+
+import numpy as np
+import pytest
+from sklearn.model_selection import train_test_split
+
+from stages.split import draw
+from tabular.errors import UserError
+from tabular.params.split import Split
+
+
+@pytest.mark.parametrize("stratify", [False, True])
+def test_validation_rows_are_drawn_from_what_the_test_rows_leave(stratify: bool) -> None:
+    classes = np.random.default_rng(0).integers(0, 3, 103)
+    split = Split(test_size=0.33, validation_size=0.2, seed=9, stratify=stratify)
+    shares = draw(103, split, classes if stratify else None)
+    rest, test = train_test_split(
+        np.arange(103), test_size=0.33, random_state=9, stratify=classes if stratify else None
+    )
+    train, validation = train_test_split(
+        rest, test_size=0.2, random_state=9, stratify=classes[rest] if stratify else None
+    )
+    for name, expected in {"train": train, "validation": validation, "test": test}.items():
+        np.testing.assert_array_equal(shares[name], expected)
+
+
+def test_stratified_shares_keep_the_classes_in_proportion() -> None:
+    classes = np.repeat([0, 1], [90, 10])
+    shares = draw(100, Split(test_size=0.3, validation_size=0.0, seed=1, stratify=True), classes)
+    assert classes[shares["test"]].sum() == 3
+    assert len(shares["validation"]) == 0
+
+
+def test_a_class_too_rare_to_stratify_is_an_error() -> None:
+    split = Split(test_size=0.5, validation_size=0.0, seed=1, stratify=True)
+    with pytest.raises(UserError, match=r"cannot split 10 rows.*stratify True"):
+        draw(10, split, np.repeat([0, 1], [9, 1]))

@@ -1,0 +1,254 @@
+"""One table of texts: what each of them means is one answer, whoever reads it."""
+
+import csv
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tabular.errors import UserError
+from tabular.params.validate import Validate
+from tabular.prediction.inputs import check_batch
+from tabular.schema import Schema
+from tabular.table.cells import GRAMMAR, MAX_CELL, parse, shown
+from tabular.table.checks import declared_checks
+from tabular.table.csv import MISTAKES_SHOWN, read_csv
+from tabular.table.inference import are
+from tests.helpers import schema_of
+
+KINDS = ("real", "integer", "boolean", "category")
+NEIGHBOUR = "\0"  # is wrong in every kind, so that its column is read the slow way
+WRONG = "wrong"
+HUGE = "9" * 400
+
+# Whole numbers; as a real each is the same number.
+WHOLE = {
+    "5": 5, "-5": -5, "0": 0, "-0": 0, "1": 1, "-1": -1, "42": 42, "007": 7, "-007": -7,
+    "00": 0, "01": 1, "-00": 0, "0000000000000000000000000005": 5, "0" * 40: 0,
+    "-" + "0" * 30 + "7": -7, "1234567890": 1234567890, "2147483648": 2147483648,
+    "123456789012345678": 123456789012345678,
+    "1000000000000000000": 1000000000000000000,
+    "-1000000000000000000": -1000000000000000000,
+    "9223372036854775806": 9223372036854775806, "9223372036854775807": 9223372036854775807,
+    "-9223372036854775807": -9223372036854775807, "-9223372036854775808": -9223372036854775808,
+    "09223372036854775807": 9223372036854775807, "-09223372036854775808": -9223372036854775808,
+    " 5": 5, "5 ": 5, " 5 ": 5, "   5   ": 5, "\t5": 5, "5\t": 5, "\t 5 \t": 5, " -5": -5,
+    " 007 ": 7,
+}  # fmt: skip
+# Numbers that are not whole, or not written so, or beyond 64 bits.
+REAL = {
+    "+5": 5.0, "+0": 0.0, "+007": 7.0, "5.": 5.0, "-5.": -5.0, "+5.": 5.0, ".5": 0.5, "-.5": -0.5,
+    "+.5": 0.5, "0.0": 0.0, "1.0": 1.0, "-0.0": -0.0, "1.50": 1.5, "00.5": 0.5, " 1.5": 1.5,
+    "1.5 ": 1.5, "\t1.5": 1.5, " +5 ": 5.0, "0.1": 0.1, "0.30000000000000004": 0.30000000000000004,
+    "3.141592653589793238462643383279": 3.141592653589793,
+    "1e5": 1e5, "1E5": 1e5, "1e+5": 1e5, "1e-5": 1e-5, "1E-05": 1e-5, "-1e5": -1e5, "+1e5": 1e5,
+    "1.e5": 1e5, ".1e5": 1e4, "1.5e3": 1500.0, "0e0": 0.0, "0e999": 0.0, "1e0": 1.0, "1e00005": 1e5,
+    "1e308": 1e308, "-1e308": -1e308, "1.7976931348623157e308": 1.7976931348623157e308,
+    "2.2250738585072014e-308": 2.2250738585072014e-308, "5e-324": 5e-324, "4.9e-324": 5e-324,
+    "2e-324": 0.0, "1e-999": 0.0, "-1e-999": -0.0, "0." + "0" * 400 + "1": 0.0,
+    "9223372036854775808": 9223372036854775808.0, "-9223372036854775809": -9223372036854775808.0,
+    "9999999999999999999": 1e19, "-9999999999999999999": -1e19, "10000000000000000000": 1e19,
+    "99999999999999999999": 1e20, "12345678901234567890": 12345678901234567890.0,
+    "18446744073709551615": 18446744073709551615.0, "1" + "0" * 300: 1e300,
+    " 9999999999999999999 ": 1e19, "+9223372036854775807": 9223372036854775807.0,
+}  # fmt: skip
+TRUE = ("true", "True", "TRUE", "tRuE", "trUE", " true", "true ", "\tTrue", "1", " 1", "1\t")
+FALSE = (
+    "false",
+    "False",
+    "FALSE",
+    "fAlSe",
+    "falsE",
+    " false",
+    "false ",
+    "\tFalse",
+    "0",
+    " 0",
+    "0\t",
+)
+WHOLE |= {" 1": 1, "1\t": 1, " 0": 0, "0\t": 0}
+# Neither a number nor a boolean.
+NO_NUMBERS = (
+    # not finite
+    "nan", "NaN", "NAN", "-nan", "+nan", "nan(1)", "inf", "-inf", "+inf", "Inf", "INF", "infinity",
+    "Infinity", "-Infinity", "1e999", "-1e999", "+1e999", "1e309", "1.7976931348623159e308",
+    "1e0999", "1e99999999999999999999", "1" * 400, HUGE, "-" + HUGE, "1.#INF", "1.#QNAN",
+    # other spellings
+    "0x10", "0X1F", "-0x1", "0x", "0x1p3", "x10", "0b1", "0o7", "010h", "1_000", "1__0", "1,000",
+    "1.000.000", "1,5", "1'000", "1 000", "1\u00a0000", "1\u202f000", "1.5.5", "1..5", "1e5.5",
+    "1e", "e5", "1e+", "1e-", "e", "+e5", ".e5", "1e5e5", "1e 5", "1 e5", "1d5", "1D5", "1f",
+    "1.0f",
+    "5L", "5l", "5j", "1+2j", "1/2", "50%", "$5", "\u20ac5", "5\u20ac", "5 kg", "~5", "<5", ">5",
+    "#5",
+    "--5", "++5", "+-5", "-+5", "- 5", "+ 5", "5-", "5+", "(5)", "[5]", "{5}", "+", "-", ".", "-.",
+    "+.",
+    # digits that are not ASCII
+    "\uff15", "1\uff15", "\uff11.\uff15", "\u0663", "\u0661\u0662\u0663", "\u06f5", "\u0967",
+    "\u2075",
+    "\u00bd", "\u2164", "\u2460", "\u4e94", "\u22125", "\u20135", "\ufe635", "\uff0d5", "\uff0b5",
+    "1\u066b5",
+    # other spaces, and characters that cannot be seen
+    "\n5", "5\n", "\r5", "5\r\n", "\v5", "\f5", "\u00a05", "5\u00a0", "\u20075", "\u30005",
+    "\u200b5",
+    "5\ufeff", "\ufeff5", "\x1c5", "\x855", "1 2", "1\t2", "1\n2", " ", "  ", "\t", " \t ", "\n",
+    "\u00a0",
+    # booleans and missing values of other programs
+    "t", "f", "T", "F", "yes", "no", "Yes", "NO", "y", "n", "on", "off", "wahr", "TRUE.", ".true.",
+    "tru", "truee", "true false", "\u00a0true", "true\n", "NA", "N/A", "n/a", "#N/A", "NULL",
+    "null",
+    "None", "none", "?", "missing", "nil",
+    # quotes and delimiters
+    '"', '""', '"5"', "'5'", '5"', "5' nail", '5" nail', ",", "a,b", ";", "a;b", "|", "\\", "\\N",
+    "\\5",
+    # texts
+    "a", "abc", "five", "caf\u00e9", "\U0001f600", "2024-01-31", "12:30", "10.0.0.1", "a\nb",
+    "=1+2", "@", "5a",
+)  # fmt: skip
+NUL = ("\0", "5\0", "\x005", "tr\0ue", "a\0")
+
+
+def meaning(text: str) -> dict[str, Any]:
+    """The value of a text as each kind, None for a missing one, or `WRONG`."""
+    if text == "":
+        return dict.fromkeys(KINDS)
+    real = REAL.get(text, float(text) if text in WHOLE else WRONG)
+    boolean = True if text in TRUE else False if text in FALSE else WRONG
+    category = WRONG if text in NUL else text
+    return dict(zip(KINDS, (real, WHOLE.get(text, WRONG), boolean, category), strict=True))
+
+
+TEXTS = list(dict.fromkeys(["", *WHOLE, *REAL, *TRUE, *FALSE, *NO_NUMBERS, *NUL]))
+MEANINGS = {kind: {text: meaning(text)[kind] for text in TEXTS} for kind in KINDS}
+
+
+def same(found: Any, expected: Any) -> bool:
+    """Of one type, and bit for bit: -0.0 is not 0.0."""
+    return repr(found) == repr(expected)
+
+
+def differing(found: dict[str, Any], kind: str) -> dict[str, tuple[Any, Any]]:
+    """What was found and expected, where these differ."""
+    assert found.keys() == MEANINGS[kind].keys()
+    pairs = {text: (found[text], expected) for text, expected in MEANINGS[kind].items()}
+    return {text: pair for text, pair in pairs.items() if not same(*pair)}
+
+
+def table_of(kind: str) -> Schema:
+    return schema_of("binary", cell={"kind": kind, "nullable": True})
+
+
+def parsed(texts: list[str], kind: str) -> list[Any]:
+    """The value of each text in one column, or `WRONG`."""
+    values, wrong = parse(pa.array(texts, pa.string()), table_of(kind).columns["cell"])
+    pairs = zip(values.to_pylist(), wrong.to_pylist(), strict=True)
+    return [WRONG if failed else value for value, failed in pairs]
+
+
+def test_the_table_is_large_and_no_text_is_two_things() -> None:
+    assert len(TEXTS) >= 234
+    groups = [*WHOLE, *REAL, *NO_NUMBERS, *NUL]
+    assert len(groups) == len(set(groups))
+    assert not set(TRUE) & set(FALSE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_alone(kind: str) -> None:
+    assert differing({text: parsed([text], kind)[0] for text in TEXTS}, kind) == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_beside_a_wrong_one(kind: str) -> None:
+    found = {text: parsed([text, NEIGHBOUR], kind) for text in TEXTS}
+    assert differing({text: values[0] for text, values in found.items()}, kind) == {}
+    assert differing(dict(zip(TEXTS, parsed(TEXTS, kind), strict=True)), kind) == {}
+
+
+def read(file: Path, texts: list[str], kind: str, *, quoted: bool) -> list[Any]:
+    """What ingest reads of a CSV file with these texts in a column."""
+    with file.open("w", newline="", encoding="utf-8") as content:
+        writer = csv.writer(content, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
+        writer.writerows([["cell", "y"], *([text, 1] for text in texts)])
+    return pa.concat_tables(read_csv(file, table_of(kind)))["cell"].to_pylist()
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_ingest(kind: str, quoted: bool, tmp_path: Path) -> None:
+    """Wrong texts end it with a message that quotes them; the others are read as they are."""
+    file = tmp_path / "t.csv"
+    right = [text for text, expected in MEANINGS[kind].items() if expected != WRONG]
+    found = dict(zip(right, read(file, right, kind, quoted=quoted), strict=True))
+    wrong = [text for text in TEXTS if text not in right]
+    for start in range(0, len(wrong), MISTAKES_SHOWN):
+        texts = wrong[start : start + MISTAKES_SHOWN]
+        with pytest.raises(UserError) as error:
+            read(file, texts, kind, quoted=quoted)
+        for text in texts:
+            assert f", column cell: found {shown(text)}; expected" in str(error.value)
+            found[text] = WRONG
+    assert differing(found, kind) == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_infer_schema(kind: str) -> None:
+    for text, expected in MEANINGS[kind].items():
+        assert are([text], kind) == (expected != WRONG), text
+    assert are([text for text in TEXTS if MEANINGS[kind][text] != WRONG], kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_predict(kind: str) -> None:
+    schema = table_of(kind)
+    checks = declared_checks(schema, Validate())
+    batch = check_batch(pa.table({"cell": pa.array(TEXTS)}), schema, checks)
+    found = dict(zip(TEXTS, batch.features["cell"].to_pylist(), strict=True))
+    for failure in batch.failures:
+        assert (failure.column, failure.check, failure.policy) == ("cell", "kind", "error")
+        assert failure.found == TEXTS[failure.row]
+        assert found[failure.found] is None
+        found[failure.found] = WRONG
+    assert differing(found, kind) == {}
+
+
+def test_texts_of_missing_values_are_missing_and_not_wrong() -> None:
+    column = schema_of("binary", cell={"kind": "real", "missing_values": [0, "?", " ? "]})
+    cells = pa.array(["?", " ? ", "0", "? ", ""])
+    values, wrong = parse(cells, column.columns["cell"])
+    assert values.to_pylist() == [None, None, 0.0, None, None]
+    assert wrong.to_pylist() == [False, False, False, True, False]
+
+
+def test_a_category_has_a_longest_text() -> None:
+    assert parsed(["x" * MAX_CELL], "category") == ["x" * MAX_CELL]
+    assert parsed(["x" * (MAX_CELL + 1)], "category") == [WRONG]
+
+
+NUMBERS = st.one_of(
+    st.integers(-(10**22), 10**22).map(str),
+    st.floats(allow_nan=False).map(repr),
+    st.from_regex(r"\A[ \t]*[+-]?[0-9]*\.?[0-9]*([eE][+-]?[0-9]{1,4})?[ \t]*\Z"),
+    st.text(alphabet="0123456789+-.eExX_ \t\n\u0663\uff15naift", max_size=12),
+    st.text(max_size=8),
+)
+
+
+@given(NUMBERS)
+@example("1e-400")
+@example("5\n")
+@example("00000000000000000009223372036854775808")
+def test_python_agrees_with_what_the_grammar_takes_and_both_ways_agree(text: str) -> None:
+    bare = text.strip(" \t")
+    for kind, number in (("real", float), ("integer", int)):
+        alone, beside = parsed([text], kind)[0], parsed([text, NEIGHBOUR], kind)[0]
+        assert same(alone, beside)
+        if text and alone != WRONG:
+            assert same(alone, number(bare))
+        elif text and re.fullmatch(GRAMMAR[kind], bare, re.ASCII):
+            value = number(bare)
+            assert math.isinf(value) if kind == "real" else not -(2**63) <= value < 2**63
+    assert same(parsed([text], "boolean"), parsed([text, NEIGHBOUR], "boolean")[:1])

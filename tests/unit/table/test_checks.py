@@ -1,0 +1,143 @@
+"""Rows that break the declaration are counted and named; the policy decides what follows."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from stages.validate import dropped_cells
+from tabular.params.validate import Validate
+from tabular.schema import Column, Schema
+from tabular.table.checks import Check, check_table, describe, rows_to_name
+from tabular.table.csv import line_numbers
+from tabular.table.parquet import arrow_schema
+from tabular.table.rejects import rejected_rows
+
+SCHEMA = Schema.model_validate(
+    {
+        "source": "t.csv",
+        "task": "binary",
+        "target": "y",
+        "positive": "yes",
+        "columns": {
+            "a": {"kind": "real", "min": 1, "max": 9, "missing_values": [0], "nullable": True},
+            "b": {"kind": "integer", "values": [1, 2]},
+            "c": {"kind": "category", "missing_values": ["?"], "nullable": True},
+            "u": {"kind": "integer", "unique": True, "nullable": True},
+            "y": {"kind": "category", "values": ["no", "yes"]},
+        },
+    }
+)
+GOOD: dict[str, list[Any]] = {
+    "a": [1.0, 9.0, 0.0, None],
+    "b": [1, 2, 1, 1],
+    "c": ["x", "?", "y", "z"],
+    "u": [1, None, 3, None],
+    "y": ["no", "yes", "yes", "no"],
+}
+
+
+def table(columns: dict[str, list[Any]]) -> pa.Table:
+    return pa.table(columns, schema=arrow_schema(SCHEMA))
+
+
+def failed(columns: dict[str, list[Any]], **policies: Any) -> dict[str, Check]:
+    """The checks that fail on a table, read in parts of three rows."""
+    whole = table(columns)
+    parts = [whole[start : start + 3] for start in range(0, len(whole), 3)]
+    rows, checks = check_table(parts, SCHEMA, Validate(min_class_rows=1, **policies))
+    assert rows == len(whole)
+    return {".".join(key): check for key, check in checks.items() if check.failed_rows}
+
+
+def test_a_table_as_declared_passes() -> None:
+    assert failed(GOOD) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "rows", "found"),
+    [
+        ({"a": [0.5, 9.5, 2.0, 2.0]}, "a.range", 2, [0.5, 9.5]),
+        ({"b": [1, 3, 3, 3]}, "b.values", 3, [3, 3, 3]),
+        ({"b": [1, None, 1, 2]}, "b.missing", 1, None),
+        ({"u": [5, 1, None, 5]}, "u.unique", 1, []),
+        ({"y": ["yes"] * 4}, "y.rare_class", 1, ["0 rows of no"]),
+        ({"y": ["no", None, "yes", "no"]}, "y.missing", 1, None),
+        ({"b": [2, 2, 2, 2]}, "b.constant_column", 4, [2]),
+        ({"a": [None, 0.0, None, 0.0]}, "a.empty_column", 4, []),
+        ({"b": [1, 2, 2, 1]}, "b.leak", 4, [1, 2]),
+        ({"c": ["n", "y", "y", "n"]}, "c.leak", 4, ["n", "y"]),
+        ({"a": [3.0, 2.0, 4.0, 3.0], "c": ["x", "x", "y", "x"], "u": [None] * 4},
+         "table.duplicate_rows", 1, []),
+    ],
+)  # fmt: skip
+def test_each_check_counts_the_rows_that_fail_it(
+    change: dict[str, list[Any]], name: str, rows: int, found: list[Any] | None
+) -> None:
+    checks = failed(GOOD | change)
+    checks.pop("u.empty_column", None)
+    assert list(checks) == [name]
+    assert checks[name].failed_rows == rows
+    assert found is None or checks[name].found == found
+
+
+def test_a_column_may_be_named_table() -> None:
+    columns = {"table": Column(kind="integer", unique=True), "y": SCHEMA.columns["y"]}
+    declared = SCHEMA.model_copy(update={"columns": columns})
+    twice = pa.table({"table": [4, 4, 5], "y": ["no", "yes", "yes"]})
+    _, checks = check_table([twice], declared, Validate(min_class_rows=1))
+    assert checks["table", "unique"].failed_rows == 1
+    assert checks["table", "duplicate_rows"].failed_rows == 0
+
+
+def test_everything_that_failed_is_told_at_once_with_lines(tmp_path: Path) -> None:
+    columns = GOOD | {"a": [0.5, 9.5, 2.0, 2.0], "b": [1, 3, 1, 2]}
+    (tmp_path / "t.csv").write_text(
+        "a,b,c,u,y\n.5,1,x,1,no\n9.5,3,?,,yes\n2,1,y,3,yes\n2,2,z,,no\n"
+    )
+    rows, checks = check_table([table(columns)], SCHEMA, Validate(min_class_rows=1, values="drop"))
+    file = tmp_path / "t.csv"
+    messages = describe(rows, checks, line_numbers([file], SCHEMA, rows_to_name(checks)))
+    assert messages == {
+        "error": [
+            "a: 2 of 4 rows fail range: found 0.5, 9.5; expected 1 to 9 "
+            f"({file}: line 2; {file}: line 3)"
+        ],
+        "drop": [f"b: 1 of 4 rows fail values: found 3; expected one of [1, 2] ({file}: line 3)"],
+        "warn": [],
+    }
+
+
+def test_dropped_rows_are_set_aside_as_texts_with_line_and_reasons() -> None:
+    columns = GOOD | {"a": [1.0, 9.5, 2.0, 2.0], "b": [1, 3, 1, 0], "c": ["x", None, "y", "z"]}
+    policies = Validate(min_class_rows=1, values="drop", range="drop")
+    every = table(columns)
+    _, checks = check_table([every[:3], every[3:]], SCHEMA, policies)
+    first, second = (
+        rejected_rows(
+            part, dropped_cells(part, start, checks), {0: "t.csv: line 5", 1: "t.csv: line 3"}
+        )
+        for part, start in ((every[:3], 0), (every[3:], 3))
+    )
+    assert first.to_pylist() == [
+        {"a": "9.5", "b": "3", "c": "", "u": "", "y": "yes", "rejected_line": "t.csv: line 3",
+         "rejected_reason": "a: found '9.5'; expected 1 to 9; b: found '3'; expected one of [1, 2]"}
+    ]  # fmt: skip
+    assert second.to_pylist() == [
+        {"a": "2", "b": "0", "c": "z", "u": "", "y": "no", "rejected_line": "t.csv: line 5",
+         "rejected_reason": "b: found '0'; expected one of [1, 2]"}
+    ]  # fmt: skip
+
+
+def test_a_repeated_row_and_an_empty_cell_are_set_aside_with_their_reasons() -> None:
+    columns = GOOD | {"a": [3.0, 2.0, 4.0, 3.0], "b": [1, 2, None, 1], "c": ["x", "x", "y", "x"]}
+    part = table(columns | {"u": [None] * 4})
+    policies = Validate(min_class_rows=1, missing="drop", duplicate_rows="drop")
+    _, checks = check_table([part], SCHEMA, policies)
+    aside = rejected_rows(part, dropped_cells(part, 0, checks), {2: "line 4", 3: "line 5"})
+    assert aside["rejected_line"].to_pylist() == ["line 4", "line 5"]
+    assert aside["rejected_reason"].to_pylist() == [
+        "b: found ''; expected a value in every row",
+        "table: expected no two equal rows",
+    ]

@@ -1,0 +1,182 @@
+"""A CSV becomes typed columns, or a message that names the line."""
+
+import gzip
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tabular.errors import UserError
+from tabular.schema import Schema
+from tabular.table.csv import line_numbers, read_csv, source_files
+from tabular.table.parquet import arrow_schema
+
+SCHEMA = Schema.model_validate(
+    {
+        "source": "t.csv",
+        "task": "binary",
+        "target": "y",
+        "positive": True,
+        "columns": {
+            "a": {"kind": "real", "missing_values": [0, "?"], "nullable": True},
+            "b": {"kind": "integer"},
+            "c": {"kind": "category", "nullable": True},
+            "y": {"kind": "boolean", "values": [False, True]},
+        },
+        "ignore": ["id"],
+    }
+)
+HEADER = "a,b,c,y\n"
+
+
+def read(path: Path, text: str | bytes, schema: Schema = SCHEMA) -> pa.Table:
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return pa.concat_tables(read_csv(path, schema))
+
+
+def test_columns_come_typed_and_in_declared_order(tmp_path: Path) -> None:
+    table = read(tmp_path / "t.csv", 'y,a,id,b,c\ntrue,1.5,7,2,x\nfalse,?,8,-3,""\n')
+    assert table.schema == arrow_schema(SCHEMA)
+    assert table.to_pydict() == {
+        "a": [1.5, None],
+        "b": [2, -3],
+        "c": ["x", None],
+        "y": [True, False],
+    }
+
+
+def test_line_ends_a_byte_order_mark_and_gzip_make_no_difference(tmp_path: Path) -> None:
+    plain = read(tmp_path / "t.csv", HEADER + "1,2,é,1\n")
+    assert read(tmp_path / "t.csv", "\ufeffa,b,c,y\r\n1,2,é,1\r\n").equals(plain)
+    assert read(tmp_path / "t.csv.gz", gzip.compress((HEADER + "1,2,é,1\n").encode())).equals(plain)
+
+
+def test_latin_1_is_read_where_it_is_declared(tmp_path: Path) -> None:
+    schema = SCHEMA.model_copy(update={"encoding": "latin-1"})
+    table = read(tmp_path / "t.csv", (HEADER + "1,2,é,1\n").encode("latin-1"), schema)
+    assert table["c"].to_pylist() == ["é"]
+
+
+ROW = "1,1,x,1\n"
+BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
+    "empty": ("", ["the file is empty", "header"]),
+    "no header": ("6,148,x,1\n", ["line 1", "missing: a, b, c, y", "is the header missing?"]),
+    "a missing column": ("a,c,y\n1,x,1\n", ["line 1", "missing: b"]),
+    "an extra column": ("a,b,c,y,z\n1,1,x,1,1\n", ["line 1", "columns nor in ignore: z"]),
+    "a column twice": ("a,b,b,c,y\n1,1,1,x,1\n", ["line 1", "more than once: b"]),
+    "another delimiter": (
+        "a;b;c;y\n1;1;x;1\n",
+        ["line 1", "is delimiter in data/schema.yaml right?"],
+    ),
+    "a short row": (HEADER + ROW + "1,1\n", ["line 3", "2 cells", "expected 4"]),
+    "a long row": (HEADER + "1,1,x,1,1\n", ["line 2", "5 cells", "expected 4"]),
+    "an open quote": (HEADER + ROW + '1,1,"x,1\n' + ROW, ["after line", "quote that never closes"]),
+    "a long open quote": (
+        HEADER + '1,1,"x,1\n' + ROW * 200_000,
+        ["after line 1", "more than 262144 characters", "Does a quote never close?"],
+    ),
+    "a cell of 10 MB": (
+        HEADER + ROW + f"1,1,{'x' * 10_000_000},1\n",
+        ["after line 2", "more than 262144 characters"],
+    ),
+    "a cell of 300 KB": (
+        HEADER + ROW + f"1,1,{'x' * 300_000},1\n",
+        ["after line 2", "more than 262144 characters"],
+    ),
+    "a number of 100 KB": (HEADER + f"{'x' * 100_000},1,x,1\n", ["line 2, column a", "xxx..."]),
+    "Latin-1": ((HEADER + ROW + "1,1,é,1\n").encode("latin-1"), ["line 3", "0xe9", "not utf-8"]),
+    "a NUL byte": (HEADER + ROW + "1,1,x\0,1\n", ["line 3, column c", "without NUL bytes"]),
+    "a NUL in a number": (HEADER + "1,1\0,x,1\n", ["line 2, column b", "whole number"]),
+    "text in a number": (
+        HEADER + ROW + "x,1,x,1\n",
+        ["line 3, column a", "'x'", "a finite number"],
+    ),
+    "thousands": (
+        HEADER + '"1,234.5",1,x,1\n',
+        ["line 2, column a", "'1,234.5'", "a finite number"],
+    ),
+    "infinity": (HEADER + ROW + "inf,1,x,1\n", ["line 3, column a", "'inf'", "a finite number"]),
+    "a fraction": (HEADER + "1,1.5,x,1\n", ["line 2, column b", "'1.5'", "whole number"]),
+    "65 bits": (HEADER + "1,9223372036854775808,x,1\n", ["line 2, column b", "64 bits"]),
+    "no boolean": (HEADER + "1,1,x,maybe\n", ["line 2, column y", "'maybe'", "true, false"]),
+    "after quoted line breaks and blank lines": (
+        HEADER + '1,1,"x\n\ny",1\n\n' + "x,1,x,1\n",
+        ["line 6, column a", "'x'"],
+    ),
+    "two in one row, and one later": (
+        HEADER + "x,1.5,x,1\n" + ROW + "1,1,x,2\n",
+        ["line 2, column a", "line 2, column b", "line 4, column y"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_what_does_not_fit_is_named_with_its_line(tmp_path: Path, name: str) -> None:
+    text, words = BAD_FILES[name]
+    with pytest.raises(UserError) as error:
+        read(tmp_path / "t.csv", text)
+    for word in ["t.csv", *words]:
+        assert word in str(error.value)
+    assert len(str(error.value)) < 1000
+
+
+def test_a_gzip_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    content = gzip.compress((HEADER + ROW * 100_000).encode())
+    with pytest.raises(UserError, match=r"t\.csv\.gz: .*the gzip file is cut off"):
+        read(tmp_path / "t.csv.gz", content[: len(content) // 2])
+
+
+def test_a_folder_is_its_files_in_order_without_the_hidden_ones(tmp_path: Path) -> None:
+    for name in ("b.csv", "a.csv", ".gitignore"):
+        (tmp_path / name).touch()
+    assert source_files(str(tmp_path)) == [tmp_path / "a.csv", tmp_path / "b.csv"]
+    assert source_files(str(tmp_path / "b.csv")) == [tmp_path / "b.csv"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("raw/none.csv", r"raw/none\.csv: No such file or directory \(source in data/schema"),
+        ("raw/*.csv", r"raw/\*\.csv: No such file or directory \(source in data/schema"),
+        ("empty", r"empty: the folder is empty \(source in data/schema"),
+        (".", r"empty: Is a directory \(source in data/schema"),
+    ],
+)
+def test_a_source_that_is_no_file_is_named(tmp_path: Path, source: str, message: str) -> None:
+    for name in ("raw", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "raw/a.csv").touch()
+    with pytest.raises(UserError, match=message):
+        source_files(str(tmp_path / source))
+
+
+def test_a_source_without_permission_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").touch(mode=0o000)
+    user = os.geteuid()
+    try:
+        if user == 0:  # root may read every file
+            os.seteuid(65534)
+        with pytest.raises(UserError, match=r"t\.csv: Permission denied"):
+            source_files(str(tmp_path / "t.csv"))
+    finally:
+        os.seteuid(user)
+
+
+def test_line_numbers_count_headers_quoted_breaks_and_files(tmp_path: Path) -> None:
+    a, b = tmp_path / "a.csv", tmp_path / "b.csv"
+    a.write_text(HEADER + '1,1,"x\ny",1\n\n' + ROW)
+    b.write_text(HEADER + ROW)
+    found = line_numbers([a, b], SCHEMA, [2, 0, 1])
+    assert found == {0: f"{a}: line 2", 1: f"{a}: line 5", 2: f"{b}: line 2"}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_quote_within_a_cell_and_any_line_end_leave_the_lines_right(
+    tmp_path: Path, end: str
+) -> None:
+    rows = f'1,1,5" nail,1\n1,1,"a ""b""\nc",1\n{ROW}'
+    file = tmp_path / "a.csv"
+    assert len(read(file, (HEADER + rows).replace("\n", end))) == 3
+    found = line_numbers([file], SCHEMA, [0, 1, 2])
+    assert [int(found[row].rsplit(" ", 1)[1]) for row in range(3)] == [2, 3, 5]

@@ -1,0 +1,47 @@
+"""The parts of a table: of the size asked for, in order, or in another one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tabular.errors import UserError
+from tabular.table.parquet import in_parts, part_paths, prefetch
+from tabular.table.shuffle import shuffle
+
+
+def test_parts_have_the_rows_asked_for_and_keep_the_order() -> None:
+    tables = [pa.table({"a": range(start, start + 7)}) for start in (0, 7, 14)]
+    parts = list(in_parts(tables, tables[0].schema, 10))
+    assert [len(part) for part in parts] == [10, 10, 1]
+    assert pa.concat_tables(parts).equals(pa.concat_tables(tables))
+    assert [len(part) for part in in_parts([], tables[0].schema, 10)] == [0]
+
+
+def test_a_folder_without_parts_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no Parquet parts here; run `dvc repro`"):
+        part_paths(tmp_path)
+
+
+def test_what_is_made_ahead_comes_in_order_and_fails_in_the_caller() -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise UserError("t.csv: line 4")
+
+    found = prefetch(items())
+    assert [next(found) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(UserError, match="line 4"):
+        next(found)
+
+
+def test_shuffled_parts_are_the_rows_of_take(tmp_path: Path) -> None:
+    table = pa.table({"a": np.arange(100), "b": [str(i) for i in range(100)]})
+    order = np.random.default_rng(0).permutation(100)[:90].astype(np.int32)
+    every = np.concatenate([order, np.setdiff1d(np.arange(100), order)]).astype(np.int32)
+    parts = [table[:33], table[33:66], table[66:]]
+    out = list(shuffle(parts, every, [40, 40, 90, 100], tmp_path))
+    assert [len(part) for part in out] == [40, 0, 50, 10]
+    assert pa.concat_tables(out).combine_chunks() == table.take(pa.array(every)).combine_chunks()
+    assert list(tmp_path.iterdir()) == []

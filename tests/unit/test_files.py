@@ -1,0 +1,43 @@
+"""Files are whole or not there, hold finite rounded numbers, and stay small."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tabular.files import MAX_POINTS, atomic_write, write_json, write_points
+
+
+def test_json_is_sorted_rounded_and_finite(tmp_path: Path) -> None:
+    write_json(tmp_path / "m.json", {"b": 1 / 3, "a": {"c": -1e-9}})
+    expected = '{\n  "a": {\n    "c": 0.0\n  },\n  "b": 0.333333\n}\n'
+    assert (tmp_path / "m.json").read_text() == expected
+    with pytest.raises(ValueError, match=r"a\.c is nan"):
+        write_json(tmp_path / "m.json", {"a": {"c": float("nan")}})
+    assert (tmp_path / "m.json").read_text() == expected
+
+
+def test_a_block_that_fails_leaves_the_output_as_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old").touch()
+
+    def fail() -> None:
+        with atomic_write(out) as partial:
+            partial.mkdir()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
+    with atomic_write(out) as partial:
+        partial.mkdir()
+        (partial / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]
+
+
+def test_a_plot_keeps_its_ends_and_stays_small(tmp_path: Path) -> None:
+    write_points(tmp_path / "p.csv", {"x": np.linspace(0, 1, 10**5)})
+    lines = (tmp_path / "p.csv").read_text().splitlines()
+    assert len(lines) == MAX_POINTS + 1
+    assert (lines[1], lines[-1]) == ("0.000000", "1.000000")

@@ -1,0 +1,15 @@
+"""A mistake of a person ends a command with one message."""
+
+import pytest
+
+from tabular.errors import UserError
+from tabular.process import run
+
+
+def test_a_user_error_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise UserError("t.csv: line 3: found 2 cells; expected 3")
+
+    with pytest.raises(SystemExit) as end:
+        run(main)
+    assert end.value.code == "error: t.csv: line 3: found 2 cells; expected 3"
