@@ -1,49 +1,71 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
+LOCK := uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
+	--generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock"
 
-.PHONY: repro report pr-report gate test check check-cpu lock
+.PHONY: help repro gate report pr-report test test-unit check check-cpu architecture lock
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: .venv/installed  ## run what changed of the pipeline
 	dvc repro
 
-gate: repro  ## fail when the run misses a limit of evaluate.gate; BASE=main compares with main
-	python -m stages.gate metrics/metrics.json --fail $(if $(BASE),--against "$(BASE)")
+gate: repro  ## fail when the run misses a rule of gate in params.yaml; BASE=main compares with main
+	python -m stages.gate --metrics metrics/metrics.json --scores metrics/scores.json --fail $(if $(BASE),"$(BASE)")
 
-report: .venv/installed  ## report.html: the run in the workspace beside the last commit's, or REV=
-	python -m stages.report $(if $(REV),--rev "$(REV)")
+report: .venv/installed  ## write report.html: the run beside the last commit's, or beside BASE=
+	python -m commands.report $(if $(BASE),"$(BASE)")
 
-pr-report: repro  ## write pr.md: what the run changes against BASE, and whether it repeats
-	python -m stages.pr_report "$(or $(BASE),main)"
+pr-report: repro  ## write pr.md: what the run changes against BASE=main, and whether it repeats
+	python -m commands.pr_report "$(or $(BASE),main)"
 
-test: check  ## ruff, mypy, then the tests
+test: check  ## make check, then all tests
 	pytest -n 2 --dist loadfile
 
-check: .venv/installed  ## ruff and mypy
+test-unit: .venv/installed-dev  ## the tests that take seconds
+	pytest -n 2 tests/unit
+
+check: .venv/installed-dev  ## format, types, imports between packages, the workflow
 	ruff check
 	ruff format --check
 	mypy
+	lint-imports --no-logo
+	zizmor --offline --quiet .github
 
 check-cpu: .venv/installed  ## train and evaluate here and on an emulated Haswell: the same bytes
 	@if ! command -v qemu-x86_64 > /dev/null; then \
 		echo "not checked: qemu-x86_64 is missing (Debian: apt install qemu-user)"; exit 0; fi; \
 	set -e; dvc repro --quiet split; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	check() { out=$$folder/$$1; shift; \
-		"$$@" $(BIN)/python -m stages.train data/split/train data/split/validation $$out/model.keras \
-			$$out/curves $$out/held_out $$out/training.json $$out/state; \
-		"$$@" $(BIN)/python -m stages.evaluate $$out/model.keras data/split $$out/held_out \
-			$$out/training.json $$out/metrics.json $$out/plots $$out/predicted; }; \
+		"$$@" $(BIN)/python -m stages.train --train data/split/train \
+			--validation data/split/validation --model $$out/model.keras --oof $$out/oof \
+			--curves $$out/curves --state $$out/state; \
+		"$$@" $(BIN)/python -m stages.evaluate --model $$out/model.keras --split data/split \
+			--oof $$out/oof --metrics $$out/metrics.json --scores $$out/scores.json \
+			--plots $$out/plots --predictions $$out/predictions; }; \
 	check here env; check emulated qemu-x86_64 -cpu Haswell; \
 	diff -r $$folder/here $$folder/emulated && echo "the same bytes on both"
 
-lock:  ## write requirements.txt for pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --group dev --universal --fork-strategy fewest \
-		--python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
-		--custom-compile-command "make lock" --output-file requirements.txt
+architecture: .venv/installed-dev  ## draw docs/architecture.svg from the imports
+	python -m docs.draw_architecture docs/architecture.svg
+
+lock:  ## write requirements.txt and requirements-dev.txt for pyproject.toml (needs uv)
+	$(LOCK) pyproject.toml --output-file requirements.txt
+	$(LOCK) --group dev --constraint requirements.txt --output-file requirements-dev.txt
 
 # Bytecode is compiled here, once: without it TensorFlow starts three times slower.
+INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check --compile \
+	--require-hashes
+
 .venv/installed: requirements.txt
-	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --compile \
-		--require-hashes -r requirements.txt
-	touch $@
+	@echo "Installing the packages of requirements.txt into .venv: a minute or two, once"
+	@$(PYTHON) -m venv .venv
+	@$(INSTALL) -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	@echo "Installing what tests and checks need"
+	@$(INSTALL) -r requirements.txt -r requirements-dev.txt
+	@touch $@
