@@ -1,0 +1,98 @@
+"""The packages of the project and what imports what, as an SVG picture drawn from the imports."""
+
+from argparse import ArgumentParser
+from html import escape
+from pathlib import Path
+
+import grimp
+
+BOX, HEIGHT, STEP, MARGIN = 560, 48, 64, 12
+STYLE = (
+    "text{font:11.5px sans-serif;fill:#5b6470}.name{font-size:14px;font-weight:600;fill:#1c2128}"
+    "rect{fill:#f6f7f9;stroke:#945dd6}path{fill:none;stroke:#7a828d}"
+)
+Graph = dict[str, set[str]]
+
+
+def package_of(module: str) -> str:
+    """The folder of a module, as a module of its own."""
+    return module if Path(module.replace(".", "/")).is_dir() else module.rpartition(".")[0]
+
+
+def imports_of_packages() -> Graph:
+    """For each package those that one of its modules imports."""
+    graph = grimp.build_graph("stages", "commands", "tabular")
+    imports: Graph = {package_of(module): set() for module in graph.modules}
+    for module in graph.modules:
+        for imported in graph.find_modules_directly_imported_by(module):
+            imports[package_of(module)].add(package_of(imported))
+    return {package: others - {package} for package, others in imports.items()}
+
+
+def reduced(imports: Graph) -> Graph:
+    """The same without the imports that others imply."""
+
+    def reachable(package: str) -> set[str]:
+        return {package}.union(*map(reachable, imports[package]))
+
+    return {
+        package: {
+            other
+            for other in others
+            if not any(other in reachable(third) for third in others - {other})
+        }
+        for package, others in imports.items()
+    }
+
+
+def order_of(imports: Graph) -> list[str]:
+    """The packages from top to bottom, so that all imports go down."""
+
+    def depth(package: str) -> int:
+        return 1 + max(map(depth, imports[package]), default=0)
+
+    return sorted(imports, key=lambda package: (-depth(package), package))
+
+
+def draw(imports: Graph) -> str:
+    """A box for each package with its modules, and an arc for each import."""
+    order = order_of(imports)
+    shapes = []
+    for row, package in enumerate(order):
+        y = MARGIN + row * STEP
+        modules = sorted(path.stem for path in Path(package.replace(".", "/")).glob("*.py"))
+        listed = ", ".join(name for name in modules if name != "__init__")
+        shapes.append(
+            f'<rect x="{MARGIN}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="6"/>'
+            f'<text class="name" x="{MARGIN + 12}" y="{y + 20}">{escape(package)}</text>'
+            f'<text x="{MARGIN + 12}" y="{y + 38}">{escape(listed)}</text>'
+        )
+    longest = 0
+    for row, package in enumerate(order):
+        for below in sorted(order.index(other) for other in imports[package]):
+            longest = max(longest, below - row)
+            start, end = MARGIN + row * STEP + 30, MARGIN + below * STEP + 18
+            bend = MARGIN + BOX + 22 + 34 * (below - row)
+            shapes.append(
+                f'<path d="M{MARGIN + BOX} {start}C{bend} {start} {bend} {end} '
+                f'{MARGIN + BOX} {end}" marker-end="url(#tip)"/>'
+            )
+    width, height = BOX + 2 * MARGIN + 22 + 26 * longest, len(order) * STEP + MARGIN
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}">'
+        f'<style>{STYLE}</style><rect width="100%" height="100%" style="fill:#fff;stroke:none"/>'
+        '<marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" '
+        'markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8"/></marker>'
+        f"{''.join(shapes)}</svg>\n"
+    )
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=Path, help="the SVG file to write")
+    args = parser.parse_args()
+    args.output.write_text(draw(reduced(imports_of_packages())), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
