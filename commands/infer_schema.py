@@ -1,8 +1,8 @@
 """A first schema of a CSV table, written from a look at its rows."""
 
-import sys
 from argparse import ArgumentParser
 from collections import Counter
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from tabular.errors import UserError
 from tabular.files import atomic_write
 from tabular.process import run
-from tabular.schema import SCHEMA
+from tabular.schema import SCHEMA, Schema
+from tabular.table.csv import source_files
 from tabular.table.inference import (
     MAX_CLASSES,
     MISSING,
@@ -25,7 +26,7 @@ from tabular.table.inference import (
     read_sample,
     typed,
 )
-from tabular.typed_yaml import Value
+from tabular.typed_yaml import Value, check
 
 # Texts that mean the class to find.
 POSITIVE = {
@@ -96,7 +97,7 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
     Raises:
         UserError: the file cannot be read, or `target` is no column to predict.
     """
-    sample = read_sample(path, limit)
+    sample = read_sample(source_files(str(path))[0] if path.is_dir() else path, limit)
     if target not in sample.columns:
         raise UserError(f"--target: found {target!r}; the columns are {', '.join(sample.columns)}")
     inferred = {n: infer_column(n, counts, sample.rows) for n, counts in sample.columns.items()}
@@ -140,23 +141,33 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
     return schema
 
 
+def as_text(schema: CommentedMap) -> str:
+    """The schema as YAML with its comments."""
+    writer, text = YAML(), StringIO()
+    writer.width = 2**20
+    writer.indent(sequence=4, offset=2)
+    writer.dump(schema, text)
+    return text.getvalue()
+
+
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("csv", type=Path, help="the table, with a header line")
+    add("csv", type=Path, help="the table with a header line, or a folder of such")
     add("--target", required=True, help="the column to predict")
     add("--rows", type=int, default=200_000, help="how many rows to look at")
     add("-o", "--output", type=Path, default=SCHEMA, help="the file to write; - for stdout")
     args = parser.parse_args()
+    if args.rows < 1:
+        raise UserError(f"--rows: found {args.rows}; expected 1 at least")
     schema = infer_schema(args.csv, args.target, args.rows)
-    writer = YAML()
-    writer.width = 2**20
-    writer.indent(sequence=4, offset=2)
+    text = as_text(schema)
+    check(yaml.safe_load(text), Schema, args.csv)
     if str(args.output) == "-":
-        writer.dump(schema, sys.stdout)
+        print(text, end="")
         return
     with atomic_write(args.output) as partial:
-        writer.dump(schema, partial)
+        partial.write_text(text, encoding="utf-8")
     print(f"{args.output}: describes {args.csv} now; check its comments")
 
 

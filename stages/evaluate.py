@@ -58,7 +58,8 @@ def main() -> None:
     from tabular.model import saved_model
 
     model = saved_model.read_model(args.model)
-    repeats = saved_model.read_metadata(args.model)["repeats"]
+    saved_model.check_model(model, args.model, schema)
+    repeats = saved_model.read_metadata(args.model).get("repeats")
     oof = pa.concat_tables(read_parts(args.oof))
     result = evaluate(partial(saved_model.predict, model), args.split, oof, schema, threshold)
     y, outputs = result.test

@@ -13,6 +13,7 @@ from tabular.params.loading import load_params
 from tabular.params.split import Split
 from tabular.process import run
 from tabular.schema import load_schema
+from tabular.table.arrays import labels
 from tabular.table.parquet import count_rows, prefetch, read_parts, write_part
 from tabular.table.shuffle import shuffle
 
@@ -65,7 +66,9 @@ def main() -> None:
 
     classes = None
     if params.split.stratify:
-        targets = read_parts(args.validated, [schema.target])
+        targets = list(read_parts(args.validated, [schema.target]))
+        for part in targets:
+            labels(part, schema)  # raises where a row has none
         classes = np.concatenate([part[0].to_numpy() for part in targets])
     shares = draw(sum(count_rows(args.validated)), params.split, classes)
 

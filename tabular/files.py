@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tabular.errors import UserError
+
 MAX_POINTS = 1000  # of a plot; more cannot be seen and would fill git
 
 
@@ -17,13 +19,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or folder to, and rename it to `path` at the end.
 
     When the block raises, `path` stays as it was and what was written beside it is removed.
+
+    Raises:
+        UserError: a file was written, and `path` is a folder.
     """
     partial = path.with_name(f".{path.name}.partial")
     _remove(partial)
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
-        if path.is_dir():
+        if path.is_dir() and not partial.is_dir():
+            raise UserError(f"{path}: found a folder; expected the name of a file to write")
+        if partial.is_dir() and path.exists():
             _remove(path)
         partial.replace(path)
     finally:

@@ -22,10 +22,14 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
 
 
 sys.excepthook = _show
+BROKEN_PIPE = 141  # the exit code of a Unix tool whose reader went away
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; end with exit code 1 and one message on stderr when it raises `UserError`."""
+    """Call `main`; end with exit code 1 and one message on stderr when it raises an error.
+
+    Of `UserError` and `OSError`; all others are mistakes of the code and keep their traceback.
+    """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
         signal.signal(signal.SIGINT, _interrupt)
         signal.signal(signal.SIGALRM, _interrupt)
@@ -33,6 +37,11 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
+        sys.exit(f"error: {error}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its last flush fails
+        sys.exit(BROKEN_PIPE)
+    except OSError as error:  # a full disk, a folder that may not be written
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted")

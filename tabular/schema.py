@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, model_validator
 
 from tabular.typed_yaml import Section, Value, check, read_yaml
 
@@ -17,6 +17,12 @@ TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "category": (str,),
 }
+
+
+def _is_exact(value: Value, kind: str) -> bool:
+    """Whether a column of int64 or float64 can hold the value as it is."""
+    limit = 2**53 if kind == "real" else 2**63 - 1
+    return not isinstance(value, int) or abs(value) <= limit
 
 
 class Column(Section):
@@ -36,10 +42,14 @@ class Column(Section):
             raise ValueError(
                 f"min and max are for real and integer columns; this one is {self.kind}"
             )
-        for value in self.values or ():
-            if type(value) not in TYPES[self.kind]:
-                quote = "; quote it" if self.kind == "category" else ""
-                raise ValueError(f"values has {value!r}, which is no {self.kind}{quote}")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        sentinels = () if self.kind == "category" else self.sentinels  # which may be numbers there
+        for key, values in {"values": self.values or (), "missing_values": sentinels}.items():
+            for value in values:
+                if type(value) not in TYPES[self.kind] or not _is_exact(value, self.kind):
+                    quote = "; quote it" if self.kind == "category" else ""
+                    raise ValueError(f"{key} has {value!r}, which is no {self.kind}{quote}")
         return self
 
     @property
@@ -55,10 +65,16 @@ def input_name(column: str) -> str:
     return column.replace("/", "_")
 
 
+def _delimiter(text: str) -> str:
+    if len(text) != 1 or text == '"' or not (text == "\t" or " " <= text <= "~"):
+        raise ValueError("expected one ASCII character or a tab, and no quote")
+    return text
+
+
 class Dialect(Section):
     """How a CSV file is written."""
 
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    delimiter: Annotated[str, AfterValidator(_delimiter)] = ","
     encoding: str = "utf-8"
 
 

@@ -41,7 +41,7 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; run from the project's folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
 
 
@@ -52,6 +52,8 @@ def check(found: Any, kind: type[SectionT], path: Path) -> SectionT:
         UserError: a key or value is wrong. One line for each mistake: the key, the value found,
             what is allowed and the nearest right name.
     """
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: found {found!r:.60}; expected keys with values")
     try:
         return kind.model_validate(found)
     except ValidationError as error:

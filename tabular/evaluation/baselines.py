@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.impute import SimpleImputer
@@ -75,7 +75,12 @@ def baselines(schema: Schema) -> dict[str, Any]:
     numbers = [name for name, column in schema.features.items() if column.kind != "category"]
     categories = [name for name in schema.features if name not in numbers]
     columns = make_column_transformer(
-        (make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), numbers),
+        (
+            make_pipeline(
+                SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler()
+            ),
+            numbers,
+        ),
         (OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=50), categories),
     )
     constant, linear = (
@@ -109,7 +114,7 @@ def feature_frame(parts: Iterable[pa.Table], schema: Schema) -> tuple[pd.DataFra
 
 def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray) -> Any:
     """A fitted copy; of rows of one class, which no linear model can learn, a constant one."""
-    if isinstance(estimator, DummyRegressor) or len(np.unique(y)) > 1:
+    if not is_classifier(estimator) or len(np.unique(y)) > 1:
         return clone(estimator).fit(x, y)
     return DummyClassifier(strategy="prior").fit(x, y)
 

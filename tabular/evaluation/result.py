@@ -61,26 +61,29 @@ def evaluate(
     predictions["cross_validation"] = predictions["train"][0][: len(fold)], np.column_stack(columns)
     predictions = {name: pair for name, pair in predictions.items() if len(pair[0])}
     score = partial(scores.score, schema=schema, threshold=threshold)
-    found: dict[str, Any] = {name: score(*pair) for name, pair in predictions.items()}
+    scored: dict[str, Any] = {name: score(*pair) for name, pair in predictions.items()}
 
     test = predictions["test"]
     low, high = scores.interval(scores.row_scores(*test, schema, threshold), schema)
-    main_score = TASKS[schema.task].main
-    found["test"] |= {f"{main_score}_low": low, f"{main_score}_high": high}
+    task = TASKS[schema.task]
+    scored["test"] |= {f"{task.main}_low": low, f"{task.main}_high": high}
 
     others = baselines.predict_baselines(split, fold, schema)
-    found["baseline"] = {name: score(test[0], other.test) for name, other in others.items()}
+    scored["baseline"] = {name: score(test[0], other.test) for name, other in others.items()}
     beside = {"test": {name: other.test for name, other in others.items()}}
     if len(fold):
         beside["cross_validation"] = {name: other.oof for name, other in others.items()}
         for name, other in others.items():
             y = predictions["cross_validation"][0][: len(other.oof)]
-            found["baseline"][name]["cross_validation"] = score(y, other.oof)
-    found["paired_difference"] = {
+            crossed = score(y, other.oof)
+            if name == task.baselines["constant"]:  # one constant a fold: it ranks no rows
+                crossed = {key: crossed[key] for key in ("rows", task.main, "loss")}
+            scored["baseline"][name]["cross_validation"] = crossed
+    scored["paired_difference"] = {
         name: baselines.difference_from_best(*predictions[name], outputs, schema, threshold)
         for name, outputs in beside.items()
     }
     rises = importance.permutation_importance(
         predict, next(read_parts(split / "test")), test[0], schema
     )
-    return Result(found, test, rises)
+    return Result(scored, test, rises)

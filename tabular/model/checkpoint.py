@@ -1,4 +1,4 @@
-"""The state of a training after an epoch, in one file, so that a killed one can go on."""
+"""The state of a training after an epoch, in one file, so that a killed one can continue."""
 
 import hashlib
 import json
@@ -17,7 +17,10 @@ from tabular.model.backend import keras
 
 SECONDS = 1.0  # between two writes; a training that is shorter writes once, at its end
 # What decides what a training gives.
-TRAINING_CODE = ("schema.py", "params/train.py", "table/*.py", "model/*.py")
+TRAINING_CODE = (
+    *("schema.py", "params/train.py", "model/*.py"),
+    *("table/arrays.py", "table/cells.py", "table/parquet.py", "table/summary.py"),
+)
 PLAIN = (bool, int, float, str, type(None))
 
 

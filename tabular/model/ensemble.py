@@ -139,16 +139,16 @@ def fit(
     for number in range(train.ensemble):
         if number:
             trainer.assign(untrained(number))
-        seen: Dataset = dataset
-        unseen = validation
+        train_rows: Dataset = dataset
+        validation_rows = validation
         if train.folds > 1:
-            seen, unseen = (
+            train_rows, validation_rows = (
                 Subset(dataset, [np.flatnonzero(f).astype(np.int32) for f in masks])
                 for masks in ([f != number for f in fold], [f == number for f in fold])
             )
         history = trainer.fit(
-            seen,
-            unseen,
+            train_rows,
+            validation_rows,
             epochs=train.epochs,
             seed=train.seed + number,
             callbacks=[
@@ -161,7 +161,7 @@ def fit(
         oof = np.empty((0, *trainer.model.output_shape[1:]), np.float32)
         if train.folds > 1:
             own = np.flatnonzero(fold_of_row == number).astype(np.int32)
-            oof = np.concatenate(trainer.predict(unseen))
+            oof = np.concatenate(trainer.predict(validation_rows))
         yield Member(network.weights(trainer.model), history, own, oof)
 
 

@@ -97,7 +97,10 @@ def scale(summary: Summary, normalization: str) -> float:
 def median(parts: Parts, name: str, column: Column) -> float:
     """The median of the values of one column that are not missing."""
     present = [
-        part[name].filter(pc.invert(is_missing(part[name], column))).cast(pa.float64()).to_numpy()
+        part[name]
+        .filter(pc.invert(is_missing(part[name], column)))
+        .cast(pa.float64(), safe=False)
+        .to_numpy()
         for part in parts()
     ]
     return float(np.median(np.concatenate(present)))

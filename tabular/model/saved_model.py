@@ -17,7 +17,7 @@ BATCH_ROWS = 8192
 # What is expected of every output.
 FINITE = (
     "a number from the model; is a cell empty while train.imputation is none, or far from what "
-    "the model has learnt?"
+    "the model has seen?"
 )
 METADATA = "tabular.json"  # in the zip; Keras leaves it alone
 

@@ -14,7 +14,7 @@ from tabular.table.parquet import prefetch
 
 TEST_ROWS = 8192  # rows of a step that only scores: few steps, bounded memory
 
-YES, NO = tf.constant(True), tf.constant(False)
+WARM_UP, STEP = tf.constant(True), tf.constant(False)
 
 Logs = dict[str, tf.Tensor]
 
@@ -232,13 +232,13 @@ class Trainer:
             (self._full, (*rows[:3], full_steps)),
             (end, (*rows[:3], last_step, *tested)),
         )
-        if any(graph.is_new(YES, *tensors) for graph, tensors in calls):
+        if any(graph.is_new(WARM_UP, *tensors) for graph, tensors in calls):
             with ThreadPoolExecutor() as compilers:
                 for graph, tensors in calls:
-                    graph.traced(YES, *tensors)
-                    compilers.submit(graph, YES, *tensors)
+                    graph.traced(WARM_UP, *tensors)
+                    compilers.submit(graph, WARM_UP, *tensors)
         for graph, tensors in calls:
-            result = graph(NO, *tensors)
+            result = graph(STEP, *tensors)
         return result
 
     def predict(self, dataset: Dataset) -> list[np.ndarray]:

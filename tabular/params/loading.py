@@ -48,6 +48,6 @@ def load_params(*names: str, schema: Schema | None = None, path: Path = PARAMS) 
     """
     # By name, so that it is no dependency of a stage: it decides whether a stage runs, and not
     # what the stage writes.
-    whole_file = import_module("tabular.params.whole_file")
-    sections = whole_file.check_params(read_yaml(path), schema or load_schema(), path)
+    all_sections = import_module("tabular.params.sections")
+    sections = all_sections.check_params(read_yaml(path), schema or load_schema(), path)
     return Params({name: sections[name] for name in names})

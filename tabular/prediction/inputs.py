@@ -146,6 +146,11 @@ def read_parquet(file: Path, _: Schema, names: list[str]) -> Iterator[pa.Table]:
 
 def as_texts(values: pa.Array) -> pa.Array:
     """Values as a CSV would write them."""
+    texts = values.cast(pa.string())
     if pa.types.is_floating(values.type):
-        values = pc.if_else(pc.is_nan(values), None, values)
-    return pc.fill_null(values.cast(pa.string()), "")
+        numbers = values.cast(pa.float64())
+        whole = pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), 2**53))
+        integers = pc.if_else(whole, numbers, 0).cast(pa.int64()).cast(pa.string())
+        texts = pc.if_else(whole, integers, texts)  # and not 1e+06
+        texts = pc.if_else(pc.is_nan(numbers), None, texts)
+    return pc.fill_null(texts, "")

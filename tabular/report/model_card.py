@@ -26,7 +26,7 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
     about, use, limits = split_card(text)
     if run.source not in text:  # it is still of another table
         about, use, limits = f"`{data_card}` does not mention `{run.source}` yet.", "", ""
-    columns = run.schema.get("columns", {})
+    columns = run.schema.get("columns") or {}
     features = {name: column for name, column in columns.items() if name != run.target}
     lock = run.load(LOCK)
     return {

@@ -1,0 +1,1 @@
+"""Runs: what the revisions of the project hold, compared and judged."""

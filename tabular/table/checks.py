@@ -23,13 +23,13 @@ class Check:
     """One check of a column or of the table: its policy, and what failed it so far.
 
     `rows` are the numbers of the failed rows in the table; a check of a whole column has none of
-    them and fails in `whole_rows`.
+    them and fails in `column_rows`.
     """
 
     expected: str
     policy: str
     rows: np.ndarray = field(default_factory=lambda: NO_ROWS)
-    whole_rows: int = 0
+    column_rows: int = 0
     found: list[Any] = field(default_factory=list)
 
     def fail(self, rows: np.ndarray, found: Iterable[Any] = ()) -> None:
@@ -39,7 +39,7 @@ class Check:
 
     @property
     def failed_rows(self) -> int:
-        return len(self.rows) or self.whole_rows
+        return len(self.rows) or self.column_rows
 
     @property
     def verdict(self) -> str:
@@ -92,10 +92,12 @@ def failed_cells(
         values = part[name]
         missing = is_missing(values, column)
         failed = {} if column.nullable else {"missing": missing}
+        if column.min is not None or column.max is not None:
+            numbers = values.cast(pa.float64(), safe=False)
         if column.min is not None:
-            failed["range"] = pc.less(values, column.min)
+            failed["range"] = pc.less(numbers, column.min)
         if column.max is not None:
-            above = pc.greater(values, column.max)
+            above = pc.greater(numbers, column.max)
             failed["range"] = pc.or_(failed["range"], above) if "range" in failed else above
         if column.values is not None:
             failed["values"] = pc.invert(pc.is_in(values, pa.array(column.values, values.type)))
@@ -187,7 +189,7 @@ class ColumnChecks:
         if self._schema.task != "regression":
             self._class_rows.update(target.value_counts().to_dict())
 
-    def settle(self, checks: Checks, rows: int, min_class_rows: int) -> None:
+    def finish(self, checks: Checks, rows: int, min_class_rows: int) -> None:
         """Add to the checks what failed in a table of so many `rows`."""
         for key, repeats in self._repeats.items():
             checks[key].fail(repeats.rows())
@@ -199,12 +201,12 @@ class ColumnChecks:
             }
             for failing in (checks.get((name, check)) for check, yes in failed.items() if yes):
                 if failing:
-                    failing.whole_rows, failing.found = rows, sorted(values)
+                    failing.column_rows, failing.found = rows, sorted(values)
         counts = {value: self._class_rows[value] for value in self._schema.classes}
         rare = {value: count for value, count in counts.items() if count < min_class_rows}
         if rare:
             check = checks[self._schema.target, "rare_class"]
-            check.whole_rows = max(sum(rare.values()), 1)
+            check.column_rows = max(sum(rare.values()), 1)
             check.found = [f"{count} rows of {value}" for value, count in rare.items()]
 
 
@@ -221,7 +223,7 @@ def check_table(
             checks[name, check].fail(rows + failed, examples)
         columns.add(as_frame(part, schema.columns))
         rows += len(part)
-    columns.settle(checks, rows, policies.min_class_rows)
+    columns.finish(checks, rows, policies.min_class_rows)
     return rows, checks
 
 

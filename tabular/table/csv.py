@@ -1,8 +1,10 @@
 """CSV files: streamed by Arrow, and read again line by line to say where one is wrong."""
 
+import codecs
 import csv
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from io import TextIOWrapper
 from itertools import islice
@@ -25,6 +27,8 @@ BROKEN = (csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error)  # what 
 def source_files(source: str) -> list[Path]:
     """The file that `source` of the schema names, or the files in that folder, sorted.
 
+    Hidden files and those of `dvc add` are left out.
+
     Raises:
         UserError: there is none, or it cannot be opened.
     """
@@ -32,7 +36,9 @@ def source_files(source: str) -> list[Path]:
     files = [path]
     try:
         if path.is_dir():
-            files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+            files = sorted(
+                f for f in path.iterdir() if not f.name.startswith(".") and f.suffix != ".dvc"
+            )
         for file in files:
             file.open("rb").close()
     except OSError as error:
@@ -95,11 +101,12 @@ def read_texts(file: Path, dialect: Dialect, names: list[str]) -> Iterator[pa.Ta
         with reader:
             for batch in reader:
                 yield pa.Table.from_batches([batch])
-    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(broken_lines(file, dialect) or f"{file}: {error}") from None
 
 
-def _open(file: Path) -> IO[bytes]:
+def open_bytes(file: Path) -> IO[bytes]:
+    """The content of a plain or gzip file."""
     return gzip.open(file) if file.suffix == ".gz" else file.open("rb")  # type: ignore[return-value]
 
 
@@ -114,7 +121,10 @@ def records(
         BROKEN: the file cannot be read on.
     """
     csv.field_size_limit(MAX_CELL)
-    with TextIOWrapper(_open(file), encoding=dialect.encoding, newline="") as text:
+    # A byte order mark is no part of the header.
+    name = codecs.lookup(dialect.encoding).name
+    encoding = "utf-8-sig" if name == "utf-8" else name
+    with TextIOWrapper(open_bytes(file), encoding=encoding, newline="") as text:
         reader = csv.reader(text, delimiter=dialect.delimiter, strict=strict)
         line = 1
         for cells in reader:
@@ -157,13 +167,6 @@ def line_numbers(files: list[Path], dialect: Dialect, rows: Iterable[int]) -> di
     return {row: line_of(row) for row in sorted(set(rows))}
 
 
-def read_header(lines: Iterator[tuple[int, list[str]]]) -> list[str]:
-    """The first of the `records`, without a byte order mark."""
-    _, header = next(lines)
-    header[0] = header[0].removeprefix("\ufeff")
-    return header
-
-
 def check_header(
     file: Path, schema: Schema, needed: Iterable[str], optional: Iterable[str] = ()
 ) -> list[str]:
@@ -173,7 +176,7 @@ def check_header(
         UserError: they are not, or there is no line that can be read.
     """
     try:
-        header = read_header(records(file, schema))
+        _, header = next(records(file, schema))
     except StopIteration:
         raise UserError(f"{file}: the file is empty; expected a header line") from None
     except LookupError:
@@ -200,11 +203,11 @@ def wrong_names(
 
     Each of `needed` has to be there once, each of `optional` at most once.
     """
-    known, once = {*schema.columns, *schema.ignore}, {*needed, *optional}
+    counts, known = Counter(names), {*schema.columns, *schema.ignore}
     problems = {
-        "missing": [name for name in needed if name not in names],
-        "neither in columns nor in ignore": [name for name in names if name not in known],
-        "more than once": sorted({n for n in names if names.count(n) > 1 and n in once}),
+        "missing": [name for name in needed if name not in counts],
+        "neither in columns nor in ignore": [name for name in counts if name not in known],
+        "more than once": sorted(n for n in {*needed, *optional} if counts[n] > 1),
     }
     return "; ".join(f"{what}: {', '.join(n)}" for what, n in problems.items() if n)
 
@@ -215,7 +218,7 @@ def broken_lines(file: Path, dialect: Dialect) -> str:
     line = 1
     try:
         lines = records(file, dialect)
-        header = read_header(lines)
+        _, header = next(lines)
         for line, cells in lines:
             if len(cells) != len(header):
                 mistakes.append(
@@ -233,7 +236,7 @@ def _broken(file: Path, dialect: Dialect, line: int, error: Exception) -> str:
     """A file that cannot be read on after `line`, in words."""
     match error:
         case UnicodeDecodeError():
-            with _open(file) as content:
+            with open_bytes(file) as content:
                 for number, text in enumerate(content, start=1):
                     try:
                         text.decode(dialect.encoding)

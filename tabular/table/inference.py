@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from tabular.errors import UserError
 from tabular.schema import Column, Dialect
 from tabular.table.cells import parse
-from tabular.table.csv import BROKEN, read_header, records
+from tabular.table.csv import BROKEN, open_bytes, records
 from tabular.typed_yaml import Value
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
@@ -44,9 +44,10 @@ class InferredColumn:
 def infer_dialect(path: Path) -> Dialect:
     """Delimiter and encoding of a file, from its first megabyte."""
     try:
-        start = path.open("rb").read(2**20) if path.suffix != ".gz" else b""
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+        with open_bytes(path) as file:
+            start = file.read(2**20)
+    except BROKEN as error:
+        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     encoding = "utf-8"
     try:
         start.decode()
@@ -66,7 +67,7 @@ def read_sample(path: Path, limit: int) -> Sample:
     dialect = infer_dialect(path)
     try:
         lines = records(path, dialect)
-        header = read_header(lines)
+        _, header = next(lines)
         counts = [Counter[str]() for _ in header]
         rows = 0
         for line, cells in islice(lines, limit):
@@ -81,7 +82,7 @@ def read_sample(path: Path, limit: int) -> Sample:
         raise UserError(f"{path}: the file is empty; expected a header line") from None
     except BROKEN as error:
         raise UserError(f"{path}: {error}") from None
-    repeated = sorted({name for name in header if header.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(header).items() if times > 1)
     if repeated:
         raise UserError(f"{path}: line 1: found {', '.join(repeated)} more than once")
     if not rows:

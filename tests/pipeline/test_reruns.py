@@ -24,7 +24,7 @@ def test_an_edit_of_what_no_stage_uses_reruns_nothing(workspace: Path) -> None:
     for folder in ("report", "search", "prediction"):
         assert comment((library / folder).rglob("*.py")) > 1
     assert comment((workspace / "commands").rglob("*.py")) > 4
-    comment([library / "params/search.py", library / "params/whole_file.py"])
+    comment([library / "params/search.py", library / "params/sections.py"])
     comment([library / "mistakes.py", library / "table/inference.py"])
     assert outdated(workspace) == []
     comment([library / "params/gate.py"])

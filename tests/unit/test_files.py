@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tabular.errors import UserError
 from tabular.files import MAX_POINTS, atomic_write, write_json, write_points
 
 
@@ -34,6 +35,16 @@ def test_a_block_that_fails_leaves_the_output_as_it_was(tmp_path: Path) -> None:
         partial.mkdir()
         (partial / "new").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]
+
+
+def test_a_file_does_not_take_the_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "out/kept").mkdir(parents=True)
+    with (
+        pytest.raises(UserError, match="found a folder"),
+        atomic_write(tmp_path / "out") as partial,
+    ):
+        partial.touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "kept"]
 
 
 def test_a_plot_keeps_its_ends_and_stays_small(tmp_path: Path) -> None:

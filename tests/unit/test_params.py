@@ -8,8 +8,8 @@ import yaml
 
 from tabular.errors import UserError
 from tabular.params.loading import Params, load_params
+from tabular.params.sections import AllSections
 from tabular.params.train import Activation, Initializer, Optimizer
-from tabular.params.whole_file import WholeFile
 from tabular.schema import load_schema
 from tests.helpers import PROJECT
 
@@ -72,6 +72,22 @@ WRONG = {
         "loss: huber",
         ["train.loss", "'huber'", "task binary", "binary_crossentropy"],
     ),
+    "a value of another kind": (
+        "values: [0, 1]",
+        "values: [0, 1, 2.5]",
+        ["columns.Outcome", "2.5", "no integer"],
+    ),
+    "a missing value of another kind": (
+        "missing_values: [0], nullable: true}\n  BMI",
+        "missing_values: [0, true], nullable: true}\n  BMI",
+        ["columns.Insulin", "missing_values", "True", "no real"],
+    ),
+    "a range without a value": ("max: 25", "max: -5", ["columns.Pregnancies", "above max"]),
+    "a delimiter of two": (
+        "target: Outcome",
+        "delimiter: ';;'\ntarget: Outcome",
+        ["delimiter", "';;'", "one ASCII character"],
+    ),
     "parameters that are not YAML": ("epochs: 100", "epochs: [", ["not valid YAML", "line"]),
     "a schema that is not YAML": ("target: Outcome", "target: [", ["not valid YAML", "line"]),
 }
@@ -117,7 +133,7 @@ def test_only_the_sections_that_were_asked_for_are_given(tmp_path: Path) -> None
     params = load(tmp_path, TEXTS, "split", "validate")
     assert params.split.seed == 9
     assert params.validate.min_class_rows == 5
-    for other in set(WholeFile.model_fields) - {"split", "validate_"}:
+    for other in set(AllSections.model_fields) - {"split", "validate_"}:
         with pytest.raises(AttributeError):
             getattr(params, other)
 

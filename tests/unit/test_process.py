@@ -13,3 +13,12 @@ def test_a_user_error_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as end:
         run(main)
     assert end.value.code == "error: t.csv: line 3: found 2 cells; expected 3"
+
+
+def test_a_full_disk_is_one_line_too() -> None:
+    def main() -> None:
+        raise OSError(28, "No space left on device", "m.json")
+
+    with pytest.raises(SystemExit) as end:
+        run(main)
+    assert end.value.code == "error: [Errno 28] No space left on device: 'm.json'"

@@ -138,6 +138,10 @@ def test_two_texts_of_one_value_are_one_class(
         ("x,y\n", "t.csv: found a header and no rows; expected some"),
         ("", "t.csv: the file is empty; expected a header line"),
         ("x,y\n1\n", "t.csv: line 2: found 1 cells; expected 2"),
+        (
+            "x,y\n1,a\n1,b\n",
+            "t.csv: columns: needs the target and at least one more column",
+        ),
     ],
 )
 def test_what_cannot_be_described_is_named_and_nothing_is_written(
@@ -174,6 +178,7 @@ CLASSES = st.lists(
     categories=CLASSES,
     file=st.sampled_from(["t.csv", "a: b.csv", "yes", "#.csv", "é '\".csv", "1e5", "a\nb"]),
 )
+@example(["?0", ","], "0?", ["0?", "?0"], ["[", "]"], "t.csv")
 @example(["=", "a\nb"], "yes", ["on", "off"], ["#", ": "], "t.csv")
 @example(["12:30"], "1e5", ["12:30", "1e5"], ["no", "yes"], "t.csv")
 def test_what_is_written_reads_back_to_the_same_names_and_values(

@@ -20,7 +20,7 @@ from tests.helpers import schema_of, train_params
 
 SCHEMA = schema_of("binary", a={"kind": "real"}, b={"kind": "real"})
 TRAIN = train_params(units=(4,), epochs=12, batch_size=8, early_stopping=None, ensemble=3)
-SIZES = (30, 1, 15)  # so that two folds of three have the same shapes, whichever these are
+SIZES = (24, 1, 24)
 AS_IT_IS = Scaling(fill=0.0, shift=0.0, scale=1.0)
 
 
@@ -30,18 +30,20 @@ def preprocessing() -> keras.Model:
     return keras.Model(inputs, keras.ops.cast(joined, "float32"))
 
 
-def dataset_of(folder: Path) -> TableDataset:
+def dataset_of(folder: Path, flipped: list[np.ndarray] | None = None) -> TableDataset:
+    """A table in parts; where rows are `flipped`, they are of the other class."""
     rng = np.random.default_rng(0)
     for number, size in enumerate(SIZES):
         a, b = rng.normal(size=(2, size))
-        write_part(folder, number, pa.table({"a": a, "b": b, "y": (a + b > 0).astype(int)}))
+        y = (a + b > 0) ^ (flipped[number] if flipped else False)
+        write_part(folder, number, pa.table({"a": a, "b": b, "y": y.astype(int)}))
     return TableDataset(folder, SCHEMA, preprocessing(), AS_IT_IS)
 
 
-def untrained(number: int) -> keras.Model:
+def untrained(number: int, *, flat: bool = True) -> keras.Model:
     member = TRAIN.model_copy(update={"seed": number})
     keras.utils.set_random_seed(number)
-    return network.compiled(network.layers(member, SCHEMA), 2, member, SCHEMA, flat=False)
+    return network.compiled(network.layers(member, SCHEMA), 2, member, SCHEMA, flat=flat)
 
 
 def fitted(state: Path, dataset: TableDataset, **changes: Any) -> list[ensemble.Member]:
@@ -63,12 +65,20 @@ def test_each_row_is_predicted_once_by_who_has_not_seen_it(tmp_path: Path) -> No
     assert np.ptp(np.bincount(fold[0])) <= 1
     for (_, found), expected in zip(parts, fold, strict=True):
         np.testing.assert_array_equal(found, expected)
-    model = untrained(0)
+    model = untrained(0, flat=False)
     for number, member in enumerate(members):
         model.set_weights(member.weights)
         for index, (oof, _) in enumerate(parts):
             own = fold[index] == number
             np.testing.assert_allclose(oof[own], model(dataset[index].x)[own], atol=1e-6)
+
+    # What the first member's own fold holds decides nothing of it.
+    other = dataset_of(tmp_path / "other", flipped=[f == 0 for f in fold])
+    train = TRAIN.model_copy(update={"members": "folds"})
+    first = next(ensemble.fit(untrained, other, other, train))
+    for weight, expected in zip(first.weights, members[0].weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    assert first.history != members[0].history  # by its scores of that fold alone
 
 
 def test_a_member_is_what_it_would_be_alone(tmp_path: Path) -> None:
@@ -88,16 +98,13 @@ def test_a_member_is_what_it_would_be_alone(tmp_path: Path) -> None:
 
 
 def test_the_saved_model_is_plain_keras_and_the_mean_of_the_members(tmp_path: Path) -> None:
-    nothing = np.empty(0)
-    members = [
-        ensemble.Member(untrained(number).get_weights(), [], nothing, nothing)
-        for number in range(3)
-    ]
+    networks, nothing = [untrained(number, flat=False) for number in range(3)], np.empty(0)
+    members = [ensemble.Member(n.get_weights(), [], nothing, nothing) for n in networks]
     inputs = keras.Input((2,))
     output = ensemble.average(inputs, lambda: network.layers(TRAIN, SCHEMA), members)
     write_model(keras.Model(inputs, output), tmp_path / "m.keras", {})
     x = np.random.default_rng(1).normal(size=(9, 2)).astype(np.float32)
-    expected = np.mean([untrained(number)(tf.constant(x)) for number in range(3)], axis=0)
+    expected = np.mean([member(tf.constant(x)) for member in networks], axis=0)
     np.testing.assert_allclose(read_model(tmp_path / "m.keras")(x), expected, atol=1e-6)
 
 
@@ -120,6 +127,6 @@ def test_a_dataset_leaves_out_empty_parts_and_keeps_the_order(tmp_path: Path) ->
     y = np.concatenate([again[index].y for index in range(len(again))])
     np.testing.assert_array_equal(y, all_labels(tmp_path, SCHEMA))
     subset = Subset(again, [np.array([1]), np.array([], int), np.array([0, 2])])
-    assert [len(subset[index].x) for index in range(len(subset))] == [30, 15]
+    assert [len(subset[index].x) for index in range(len(subset))] == [24, 24]
     indices = [subset[index].indices for index in range(len(subset))]
     assert [[] if rows is None else rows.tolist() for rows in indices] == [[1], [0, 2]]

@@ -10,6 +10,7 @@ import pytest
 from tabular.errors import UserError
 from tabular.params.validate import Validate
 from tabular.prediction.inputs import (
+    as_texts,
     check_batch,
     checked_rows,
     column_names,
@@ -27,17 +28,33 @@ SCHEMA = schema_of(
 
 
 def test_every_cell_is_checked_and_a_wrong_one_told_once() -> None:
-    texts = pa.table({"b": ["x", "z", "", "y"], "a": ["1e999", "10", "?", "0"], "id": list("1234")})
-    checks = declared_checks(SCHEMA, Validate(range="warn"))
-    batch = check_batch(texts, SCHEMA, checks)
+    schema = schema_of(
+        "binary", **{n: c.model_dump() for n, c in SCHEMA.features.items()}, c={"kind": "integer"}
+    )
+    texts = pa.table(
+        {"c": ["1.5", "2", "", "4"], "b": ["x", "z", "", "y"], "a": ["1e999", "10", "?", "0"]}
+    )
+    batch = check_batch(texts, schema, declared_checks(schema, Validate(range="warn")))
     assert batch.texts is texts
-    assert batch.features.to_pydict() == {"a": [None, 10, None, 0], "b": ["x", "z", None, "y"]}
+    assert batch.features.to_pydict() == {
+        "a": [None, 10, None, 0],
+        "b": ["x", "z", None, "y"],
+        "c": [None, 2, None, 4],
+    }
     assert [(f.row, str(f), f.policy) for f in batch.failures] == [
         (0, "a: found '1e999'; expected a finite number", "error"),
+        (0, "c: found '1.5'; expected a whole number of at most 64 bits", "error"),
         (1, "a: found '10'; expected at most 9", "warn"),
         (1, "b: found 'z'; expected one of ['x', 'y']", "error"),
         (2, "b: found ''; expected a value in every row", "error"),
+        (2, "c: found ''; expected a value in every row", "error"),
     ]
+
+
+def test_whole_numbers_of_a_parquet_file_are_whole_though_gaps_made_them_floats() -> None:
+    values = pa.array([123456789012.0, -0.0, 1e6, 1e300, 0.5, None, float("nan")])
+    texts = ["123456789012", "0", "1000000", "1e+300", "0.5", "", ""]
+    assert as_texts(values).to_pylist() == texts
 
 
 @pytest.mark.parametrize("name", ["n.csv", "n.csv.gz", "n.parquet"])

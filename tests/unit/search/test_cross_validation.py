@@ -18,7 +18,7 @@ from tests.helpers import schema_of, train_params
 @pytest.mark.parametrize(("task", "name"), [("regression", "rmse"), ("multiclass", "macro.f1")])
 def test_the_last_score_is_that_of_all_rows(task: str, name: str, tmp_path: Path) -> None:
     schema = schema_of(task)
-    train = train_params(epochs=5, ensemble=3, members="folds", units=(4,))
+    train = train_params(epochs=5, ensemble=3, members="folds", units=(4,), batch_size=40)
     x = np.random.default_rng(0).normal(size=60)
     y = 1000 + 50 * x
     if task == "multiclass":

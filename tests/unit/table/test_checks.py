@@ -24,7 +24,7 @@ SCHEMA = Schema.model_validate(
             "a": {"kind": "real", "min": 1, "max": 9, "missing_values": [0], "nullable": True},
             "b": {"kind": "integer", "values": [1, 2]},
             "c": {"kind": "category", "missing_values": ["?"], "nullable": True},
-            "u": {"kind": "integer", "unique": True, "nullable": True},
+            "u": {"kind": "integer", "unique": True, "nullable": True, "max": 1000},
             "y": {"kind": "category", "values": ["no", "yes"]},
         },
     }
@@ -60,6 +60,7 @@ def test_a_table_as_declared_passes() -> None:
     [
         ({"a": [0.5, 9.5, 2.0, 2.0]}, "a.range", 2, [0.5, 9.5]),
         ({"b": [1, 3, 3, 3]}, "b.values", 3, [3, 3, 3]),
+        ({"u": [5, 2**53 + 1, 6, 7]}, "u.range", 1, [2**53 + 1]),
         ({"b": [1, None, 1, 2]}, "b.missing", 1, None),
         ({"u": [5, 1, None, 5]}, "u.unique", 1, []),
         ({"y": ["yes"] * 4}, "y.rare_class", 1, ["0 rows of no"]),

@@ -49,6 +49,7 @@ def test_columns_come_typed_and_in_declared_order(tmp_path: Path) -> None:
 def test_line_ends_a_byte_order_mark_and_gzip_make_no_difference(tmp_path: Path) -> None:
     plain = read(tmp_path / "t.csv", HEADER + "1,2,é,1\n")
     assert read(tmp_path / "t.csv", "\ufeffa,b,c,y\r\n1,2,é,1\r\n").equals(plain)
+    assert read(tmp_path / "t.csv", '\ufeff"a",b,c,y\n1,2,é,1\n').equals(plain)  # as Excel has it
     assert read(tmp_path / "t.csv.gz", gzip.compress((HEADER + "1,2,é,1\n").encode())).equals(plain)
 
 

@@ -1,4 +1,4 @@
-"""The whole of `params.yaml`: every section, and what they ask of each other and of the table."""
+"""All sections of `params.yaml`, and what they ask of each other and of the table."""
 
 import difflib
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from tabular.typed_yaml import Section, check
 FIXED = {"seed", "ensemble", "members"}
 
 
-class WholeFile(Section):
+class AllSections(Section):
     """All sections."""
 
     ingest: Ingest
@@ -42,15 +42,14 @@ def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
     Raises:
         UserError: a line for each mistake.
     """
-    whole = check(found, WholeFile, path)
-    mistakes = [
-        *train_mistakes(whole.train, whole.split, schema),
-        *gate_mistakes(whole.gate, schema),
-        *search_mistakes(whole, schema),
-    ]
+    whole = check(found, AllSections, path)
+    mistakes = [*train_mistakes(whole.train, whole.split, schema)]
+    if not mistakes:  # which each value of the space would repeat
+        mistakes += search_mistakes(whole, schema)
+    mistakes += gate_mistakes(whole.gate, schema)
     if mistakes:
         raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
-    fields = WholeFile.model_fields.items()
+    fields = AllSections.model_fields.items()
     return {field.alias or name: getattr(whole, name) for name, field in fields}
 
 
@@ -58,7 +57,7 @@ def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
     """What does not fit between `train`, `split` and the table."""
     if train.early_stopping and split.validation_size == 0 and train.folds == 1:
         yield (
-            "train.early_stopping watches the validation rows, but split.validation_size is 0; "
+            "train.early_stopping monitors the validation rows, but split.validation_size is 0; "
             "set train.early_stopping to null, split.validation_size above 0, or "
             "train.ensemble above 1 with train.members: folds"
         )
@@ -98,7 +97,7 @@ def gate_mistakes(gate: Gate, schema: Schema) -> Iterator[str]:
             )
 
 
-def search_mistakes(whole: WholeFile, schema: Schema) -> Iterator[str]:
+def search_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
     """A score or a key that cannot be searched, and values that their key may not have."""
     scores, keys = TASKS[schema.task].scores, sorted(set(Train.model_fields) - FIXED)
     search = whole.search

@@ -1,0 +1,126 @@
+"""What evaluate finds, with functions in place of a model."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tabular.errors import UserError
+from tabular.evaluation.result import Predict, evaluate, predict_table
+from tabular.evaluation.scores import headline, score
+from tabular.metrics import TASKS, flatten
+from tabular.schema import Schema
+from tabular.table.parquet import arrow_schema, write_part
+from tests.helpers import schema_of
+
+THRESHOLD = 0.6
+SCHEMAS = {task: schema_of(task) for task in TASKS}
+
+
+def write_split(folder: Path, schema: Schema, *, validation: int = 0) -> dict[str, pa.Table]:
+    """The tables of a split in parts; their target hangs on x."""
+    rng = np.random.default_rng(0)
+    tables = {}
+    for name, rows in {"train": 60, "validation": validation, "test": 40}.items():
+        x = rng.normal(size=rows)
+        y: Any = x + rng.normal(size=rows) / 2
+        if schema.task != "regression":
+            y = np.array(schema.classes)[np.digitize(y, [-0.5, 0.5][: len(schema.classes) - 1])]
+        tables[name] = pa.table({"x": x, "y": y.tolist()}, schema=arrow_schema(schema))
+        for number, part in enumerate((tables[name][: rows // 3], tables[name][rows // 3 :])):
+            write_part(folder / name, number, part)
+    return tables
+
+
+def model_of(schema: Schema) -> Predict:
+    """Outputs that follow from x alone."""
+
+    def predict(columns: dict[str, np.ndarray]) -> np.ndarray:
+        p = 1 / (1 + np.exp(-columns["x"]))
+        outputs = [1 - p, p * p, p - p * p] if schema.task == "multiclass" else [p]
+        return np.column_stack(outputs).astype(np.float32)
+
+    return predict
+
+
+def oof_of(schema: Schema, rows: int = 60) -> pa.Table:
+    """Out-of-fold predictions of three folds; of no rows, a training without folds."""
+    outputs = np.random.default_rng(1).dirichlet(np.ones(3), rows)[:, : schema.outputs]
+    columns = {f"output_{i}": values for i, values in enumerate(outputs.astype(np.float32).T)}
+    return pa.table(columns | {"fold": (np.arange(rows) % 3).astype(np.int32)})
+
+
+def labels_of(table: pa.Table, schema: Schema) -> np.ndarray:
+    values = table["y"].to_pylist()
+    if schema.task == "regression":
+        return np.array(values)
+    return np.array([float(schema.classes.index(value)) for value in values])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path: Path) -> None:
+    schema, of = SCHEMAS[task], TASKS[task]
+    tables, predict, oof = write_split(tmp_path, schema), model_of(schema), oof_of(schema)
+    result = evaluate(predict, tmp_path, oof, schema, THRESHOLD)
+
+    y = {name: labels_of(table, schema) for name, table in tables.items()}
+    outputs = {name: predict({"x": t["x"].to_numpy()}) for name, t in tables.items()}
+    ends = {f"{of.main}_low", f"{of.main}_high"}
+    assert result.scores.keys() == {
+        *("train", "test", "cross_validation", "baseline", "paired_difference")
+    }
+    assert result.scores["train"] == score(y["train"], outputs["train"], schema, THRESHOLD)
+    found = dict(result.scores["test"])
+    low, high = (found.pop(end) for end in sorted(ends, reverse=True))
+    assert low < found[of.main] < high
+    assert found == score(y["test"], outputs["test"], schema, THRESHOLD)
+    np.testing.assert_array_equal(result.test[0], y["test"])
+    np.testing.assert_array_equal(result.test[1], outputs["test"])
+    folds = np.column_stack([column.to_numpy() for column in oof.columns[:-1]])
+    expected = score(y["train"], folds, schema, THRESHOLD)
+    assert result.scores["cross_validation"] == expected
+
+    assert result.scores["baseline"].keys() == set(of.baselines.values())
+    for name, baseline in result.scores["baseline"].items():
+        assert (baseline["rows"], baseline["cross_validation"]["rows"]) == (40, 60)
+        ranks = name != of.baselines["constant"]
+        keys = {*of.scores} if ranks else {of.main, "loss"}
+        assert set(dict(flatten(baseline["cross_validation"]))) == keys | {"rows"}
+    for name in ("test", "cross_validation"):
+        difference = result.scores["paired_difference"][name]
+        best = result.scores["baseline"][difference["baseline"]]
+        best = best if name == "test" else best["cross_validation"]
+        mine = result.scores[name][of.main]
+        assert difference["difference"] == pytest.approx(mine - best[of.main])
+    assert result.importance.keys() == {"x"}
+    assert (result.importance["x"] > 0).all()
+
+    first, rest = (dict(flatten(half)) for half in headline(result.scores, schema))
+    assert len(first) <= 12
+    assert not first.keys() & rest.keys()
+    assert first | rest == dict(flatten(result.scores))
+
+
+def test_validation_rows_are_scored_where_there_are_some(tmp_path: Path) -> None:
+    schema = SCHEMAS["binary"]
+    write_split(tmp_path, schema, validation=30)
+    result = evaluate(model_of(schema), tmp_path, oof_of(schema), schema, THRESHOLD)
+    assert result.scores["validation"]["rows"] == 30
+    assert set(result.scores["validation"]) == {*TASKS["binary"].scores, "rows"}
+
+
+def test_without_folds_nothing_is_cross_validated(tmp_path: Path) -> None:
+    schema = SCHEMAS["binary"]
+    write_split(tmp_path, schema)
+    scores = evaluate(model_of(schema), tmp_path, oof_of(schema, 0), schema, THRESHOLD).scores
+    assert not [key for key, _ in flatten(scores) if "cross_validation" in key]
+
+
+def test_an_output_that_is_no_number_is_named_with_its_table(tmp_path: Path) -> None:
+    schema = SCHEMAS["regression"]
+    write_split(tmp_path, schema)
+    holes = lambda columns: np.where(columns["x"] > 1, np.nan, 1.0)[:, None]  # noqa: E731
+    with pytest.raises(UserError, match=r"train: \d+ of 60 rows: found no number; expected"):
+        predict_table(holes, tmp_path / "train", schema)
