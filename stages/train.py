@@ -42,7 +42,7 @@ def main() -> None:
     add("--model", type=Path, required=True, help="the .keras file to write")
     add("--oof", type=Path, required=True, help="folder for the out-of-fold predictions")
     add("--curves", type=Path, required=True, help="folder for the learning curves")
-    add("--state", type=Path, required=True, help="folder from which a killed training goes on")
+    add("--state", type=Path, required=True, help="folder of a killed training's state")
     args = parser.parse_args()
     schema = load_schema()
     train = load_params("train", schema=schema).train

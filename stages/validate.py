@@ -1,4 +1,4 @@
-"""Every row checked against the declared columns; the table goes on when no check says error."""
+"""Every row checked against the declared columns; a check with the policy error ends the run."""
 
 import shutil
 from argparse import ArgumentParser

@@ -21,7 +21,7 @@ from tabular.table.parquet import read_parts
 class Setup(NamedTuple):
     """What the training rows decide before a network learns from them.
 
-    Args:
+    Attributes:
         inputs: of the model to be, by `input_name` of the column.
         preprocessed: the columns that the networks read, shape (rows, width).
         target: what was taken from the labels and what they were divided by.

@@ -169,16 +169,9 @@ def settings(run: Run, lock: Mapping[str, Any]) -> dict[str, Any]:
 def stale(run: Run, lock: Mapping[str, Any]) -> list[str]:
     """The parameters, and the schema, that are not what the results were made with."""
     used, written = params_of(lock), run.load(PARAMS)
-    now = {key: _at(key, written) for key in used}
+    now = {section: written.get(section) for section in used}
     names = [changed.name for changed in changes(used, now)]
     schema = hashlib.md5(run.read(SCHEMA) or b"", usedforsecurity=False).hexdigest()
     if inputs(lock).get(str(SCHEMA), {}).get("md5", schema) != schema:
         names.append(str(SCHEMA))
     return names
-
-
-def _at(key: str, nested: Any) -> Any:
-    """The value at a dotted key; None where there is none."""
-    for part in key.split("."):
-        nested = nested.get(part) if isinstance(nested, dict) else None
-    return nested

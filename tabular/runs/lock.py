@@ -7,10 +7,7 @@ LOCK = "dvc.lock"
 
 
 def params_of(lock: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that the results were made with.
-
-    The keys are those that dvc.yaml names: sections, or keys in them such as evaluate.threshold.
-    """
+    """The sections of params.yaml that the results were made with."""
     params: dict[str, Any] = {}
     for stage in lock.get("stages", {}).values():
         for section in stage.get("params", {}).values():

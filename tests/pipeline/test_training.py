@@ -1,4 +1,4 @@
-"""A training gives the same bytes on any number of cores and after a kill."""
+"""Whatever the params choose trains, to the same bytes on any number of cores and after a kill."""
 
 import hashlib
 import signal
@@ -6,8 +6,60 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
-from tests.helpers import ENVIRONMENT, PROJECT, must
+import numpy as np
+import pytest
+
+from tabular.model import network
+from tabular.model.backend import keras, tf
+from tabular.model.trainer import Rows, Trainer
+from tabular.params.train import LOSSES, Activation, Initializer, Optimizer
+from tests.helpers import ENVIRONMENT, PROJECT, must, schema_of, train_params
+
+# Every name once at least: two layers have two of the activations and initializers.
+ACTIVATIONS, OPTIMIZERS, INITIALIZERS = map(get_args, (Activation, Optimizer, Initializer))
+LOSS_AND_TASK = [(loss, task) for task, losses in LOSSES.items() for loss in losses]
+CHOICES = [
+    (
+        OPTIMIZERS[i],
+        *LOSS_AND_TASK[i % len(LOSS_AND_TASK)],
+        *(ACTIVATIONS[(2 * i + n) % len(ACTIVATIONS)] for n in range(2)),
+        *(INITIALIZERS[(2 * i + n) % len(INITIALIZERS)] for n in range(2)),
+    )
+    for i in range(len(OPTIMIZERS))
+]
+
+
+def test_the_choices_below_are_all_of_the_params() -> None:
+    tried = {name for choice in CHOICES for name in choice}
+    assert tried >= {*OPTIMIZERS, *ACTIVATIONS, *INITIALIZERS, *(loss for loss, _ in LOSS_AND_TASK)}
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids="-".join)
+def test_every_choice_of_the_params_trains(choice: tuple[str, ...]) -> None:
+    optimizer, loss, task, *of_layers = choice
+    schema, train = schema_of(task), train_params(optimizer=optimizer, loss=loss, units=(4,))
+    keras.utils.set_random_seed(3)
+    stacks = [
+        network.layers(
+            train.model_copy(update={"activation": activation, "kernel_initializer": initializer}),
+            schema,
+        )
+        for activation, initializer in zip(of_layers[:2], of_layers[2:], strict=True)
+    ]
+    stack = [stacks[0][0], *stacks[1]]
+    model = network.compiled(stack, 5, train, schema, flat=True)
+    x = np.random.default_rng(0).normal(size=(4, 5))
+    y = x.sum(axis=1, keepdims=True) > 0
+    rows = Rows(*(tf.constant(values, tf.float32) for values in (x, y, np.ones(4))))
+    trainer = Trainer(model, batch_size=8)
+    trainer.fit([rows], [], epochs=1, seed=1, callbacks=[])  # makes the variables
+    before = network.weights(model)
+    history = trainer.fit([rows], [], epochs=2, seed=1, callbacks=[])
+    assert len(history) == 2
+    assert all((a != b).any() for a, b in zip(before, network.weights(model), strict=True))
+
 
 TRAIN_SOMETHING = """\
 import hashlib, os, sys
