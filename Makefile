@@ -25,7 +25,7 @@ test: check  ## make check, then all tests
 	pytest -n 2 --dist loadfile
 
 test-unit: .venv/installed-dev  ## the tests that take seconds
-	pytest -n 2 tests/unit
+	pytest -n 2 --dist loadfile tests/unit
 
 check: .venv/installed-dev  ## format, types, imports between packages, the workflow
 	ruff check
@@ -61,7 +61,8 @@ INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check -
 
 .venv/installed: requirements.txt
 	@echo "Installing the packages of requirements.txt into .venv: a minute or two, once"
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -c "import sys; sys.version_info < (3, 11) and sys.exit('Python 3.11 or later is needed: make repro PYTHON=python3.11')"
+	@$(PYTHON) -m venv --clear .venv
 	@$(INSTALL) -r requirements.txt
 	@touch $@
 

@@ -124,8 +124,9 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
         if name == target:
             values = sorted(classes, key=lambda v: (len(str(v)), str(v)))
             is_class = {"values": values} if task != "regression" else {}
-            columns[key] = flow({"kind": kind} | is_class)
-            note += "; the target" + ("; rows without one fail" if column.nullable else "")
+            gaps = {"missing_values": column.missing_values} if column.missing_values else {}
+            columns[key] = flow({"kind": kind} | is_class | gaps)
+            note += "; the target" + ("; rows without a target fail" if column.nullable else "")
         elif column.ignore:
             continue
         else:
@@ -166,9 +167,14 @@ def main() -> None:
     if str(args.output) == "-":
         print(text, end="")
         return
+    kept = ""
+    if args.output.is_file() and args.output.read_text(encoding="utf-8") != text:
+        old = args.output.with_suffix(f".old{args.output.suffix}")
+        args.output.replace(old)
+        kept = f"; the one before is in {old}"
     with atomic_write(args.output) as partial:
         partial.write_text(text, encoding="utf-8")
-    print(f"{args.output}: describes {args.csv} now; check its comments")
+    print(f"{args.output}: describes {args.csv} now; check its comments{kept}")
 
 
 if __name__ == "__main__":

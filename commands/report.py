@@ -79,7 +79,7 @@ def main() -> None:
     )
     with atomic_write(args.output) as file:
         file.write_text(text, encoding="utf-8")
-    print(f"{args.output}: {' compared with '.join(r.label for r in revisions)}")
+    print(f"{args.output}: {' compared with '.join(r.label for r in revisions)}", note)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ BROKEN_PIPE = 141  # the exit code of a Unix tool whose reader went away
 def run(main: Callable[[], None]) -> None:
     """Call `main`; end with exit code 1 and one message on stderr when it raises an error.
 
-    Of `UserError` and `OSError`; all others are mistakes of the code and keep their traceback.
+    That is a `UserError`, an `OSError` or Ctrl-C; others are mistakes of the code.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
         signal.signal(signal.SIGINT, _interrupt)
@@ -43,8 +43,17 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(BROKEN_PIPE)
     except OSError as error:  # a full disk, a folder that may not be written
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    except BaseException as error:
+        if isinstance(_first(error), KeyboardInterrupt):
+            sys.exit("interrupted")
+        raise
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error that came first: native code answers Ctrl-C with errors of its own."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:

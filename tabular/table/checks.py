@@ -219,7 +219,8 @@ def check_table(
     rows = 0
     for part in parts:
         for name, check, failed in failed_cells(part, schema.columns):
-            examples = part[name].take(pa.array(failed[:EXAMPLES])).to_pylist()
+            shown = failed[:EXAMPLES] if check != "missing" else NO_ROWS
+            examples = part[name].take(pa.array(shown)).to_pylist()
             checks[name, check].fail(rows + failed, examples)
         columns.add(as_frame(part, schema.columns))
         rows += len(part)
@@ -245,10 +246,11 @@ def describe(rows: int, checks: Checks, lines: dict[int, str]) -> dict[str, list
             continue
         where = "; ".join(lines[row] for row in check.rows[:EXAMPLES].tolist())
         found = ", ".join(cut(str(value)) for value in check.found)
+        hint = "; nullable: true in data/schema.yaml allows gaps" if name == "missing" else ""
         messages[check.policy].append(
             f"{column}: {check.failed_rows} of {rows} rows fail {name}"
             f"{f': found {found}' if found else ''}; expected {check.expected}"
-            f"{where and f' ({where})'}"
+            f"{where and f' ({where})'}{hint}"
         )
     return messages
 

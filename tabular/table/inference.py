@@ -48,6 +48,8 @@ def infer_dialect(path: Path) -> Dialect:
             start = file.read(2**20)
     except BROKEN as error:
         raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if b"\0" in start:
+        raise UserError(f"{path}: found NUL bytes; expected a CSV file in UTF-8 or latin-1")
     encoding = "utf-8"
     try:
         start.decode()
@@ -84,7 +86,8 @@ def read_sample(path: Path, limit: int) -> Sample:
         raise UserError(f"{path}: {error}") from None
     repeated = sorted(name for name, times in Counter(header).items() if times > 1)
     if repeated:
-        raise UserError(f"{path}: line 1: found {', '.join(repeated)} more than once")
+        names = ", ".join(map(repr, repeated))
+        raise UserError(f"{path}: line 1: found {names} more than once; is the header missing?")
     if not rows:
         raise UserError(f"{path}: found a header and no rows; expected some")
     return Sample(dialect, dict(zip(header, counts, strict=True)), rows)

@@ -134,7 +134,7 @@ def test_two_texts_of_one_value_are_one_class(
     [
         ("x,y\n1,a\n1,a\n", "--target: y has one value or none in 2 rows; nothing to learn"),
         ("x,z\n1,a\n", "--target: found 'y'; the columns are x, z"),
-        ("x,x,y\n1,1,a\n", "t.csv: line 1: found x more than once"),
+        ("x,x,y\n1,1,a\n", "t.csv: line 1: found 'x' more than once; is the header missing?"),
         ("x,y\n", "t.csv: found a header and no rows; expected some"),
         ("", "t.csv: the file is empty; expected a header line"),
         ("x,y\n1\n", "t.csv: line 2: found 1 cells; expected 2"),
