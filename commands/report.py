@@ -79,7 +79,9 @@ def main() -> None:
     )
     with atomic_write(args.output) as file:
         file.write_text(text, encoding="utf-8")
-    print(f"{args.output}: {' compared with '.join(r.label for r in revisions)}", note)
+    print(f"{args.output}: {' compared with '.join(r.label for r in revisions)}")
+    if other and not base:
+        print(note)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from tabular.errors import UserError
 from tabular.metrics import metric
 from tabular.params.loading import Params, load_params
 from tabular.params.train import Train
-from tabular.process import restart, run
+from tabular.process import is_interrupt, restart, run
 from tabular.schema import load_schema
 from tabular.search.space import Space, as_yaml, changed
 from tabular.search.study import draw, ended, open_study, ranked
@@ -124,7 +124,9 @@ def main() -> None:
             best = ranked(study, ended(study))
             shown = {score: "given up" if value is None else f"{value:.4f}"}
             bar.update(number + 1, shown | ({"best": f"{best[0].value:.4f}"} if best else {}))
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not is_interrupt(error):
+            raise
         bar.close()
         done = len(ended(study))
         sys.exit(f"interrupted after {done} of {total} trials; the same command goes on from there")

@@ -43,17 +43,19 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(BROKEN_PIPE)
     except OSError as error:  # a full disk, a folder that may not be written
         sys.exit(f"error: {error}")
+    except SystemExit:
+        raise
     except BaseException as error:
-        if isinstance(_first(error), KeyboardInterrupt):
+        if is_interrupt(error):
             sys.exit("interrupted")
         raise
 
 
-def _first(error: BaseException) -> BaseException:
-    """The error that came first: native code answers Ctrl-C with errors of its own."""
+def is_interrupt(error: BaseException) -> bool:
+    """Whether Ctrl-C is what came first: native code answers it with errors of its own."""
     while error.__context__ is not None:
         error = error.__context__
-    return error
+    return isinstance(error, KeyboardInterrupt)
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:
