@@ -4,6 +4,7 @@ Spaces and tabs around a number or a boolean do not count. A text between quotes
 without them.
 """
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -48,25 +49,32 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
     texts = [value for value in column.missing_values if isinstance(value, str)]
     if texts:
         missing = pc.or_(missing, pc.is_in(cells, pa.array(texts)))
-    values = _cast(pc.if_else(missing, None, pc.ascii_trim(cells, " \t")), column.kind)
+    if pc.any(missing).as_py():
+        cells = pc.if_else(missing, None, cells)
+    values = _cast(cells, column.kind)
     return values, pc.and_not(pc.is_null(values), missing)
 
 
 def _cast(texts: pa.Array, kind: str) -> pa.Array:
     """`texts` as values; null for those that the grammar has not."""
-    # Arrow takes 0x10 for a whole number, and nan and 1e999 for numbers; else it has this grammar.
-    as_arrow = True
-    if kind == "integer":
-        as_arrow = not any(pc.any(pc.match_substring(texts, x)).as_py() for x in "xX")
-    if as_arrow:
+    # Arrow takes 0x10 for a whole number, nan and 1e999 for numbers, and no spaces; else it has
+    # this grammar.
+    if kind != "integer" or not _holds_an_x(texts):
         try:
             return _finite(texts.cast(ARROW_TYPES[kind]))
         except pa.ArrowInvalid:
             pass
+    texts = pc.ascii_trim(texts, " \t")
     right = pc.match_substring_regex(texts, GRAMMAR[kind])
     if kind == "integer":
         right = pc.and_(right, _fits_64_bits(texts, right))
     return _finite(pc.if_else(right, texts, None).cast(ARROW_TYPES[kind]))
+
+
+def _holds_an_x(texts: pa.Array) -> bool:
+    """Whether x or X is among the letters of the texts, or of those that they are a slice of."""
+    letters = texts.buffers()[2]
+    return letters is not None and bool((np.frombuffer(letters, np.uint8) | 32 == ord("x")).any())
 
 
 def _finite(values: pa.Array) -> pa.Array:
