@@ -24,6 +24,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import pyarrow as pa
 import yaml
 from scipy import stats
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -37,6 +38,7 @@ from tabular.evaluation import baselines, scores
 from tabular.params.loading import load_params
 from tabular.runs.run import merged
 from tabular.schema import load_schema
+from tabular.table.arrays import labels
 from tabular.table.parquet import read_parts
 
 PROJECT = Path(__file__).parents[1]
@@ -82,8 +84,9 @@ def score_peer(estimator: Any) -> dict[str, float]:
     """The scores of an estimator on the test rows of the split in this folder."""
     schema = load_schema()
     threshold = load_params("evaluate", schema=schema).evaluate.threshold
-    x, y = baselines.feature_frame(read_parts(Path("data/split/train")), schema)
-    x_test, y_test = baselines.feature_frame(read_parts(Path("data/split/test")), schema)
+    x, y = baselines.learning_rows(Path("data/split"), schema)
+    test = pa.concat_tables(read_parts(Path("data/split/test")))
+    x_test, y_test = baselines.feature_frame(test, schema), labels(test, schema)[:, 0]
     predicted = baselines.predict(estimator.fit(x, y), x_test, schema)
     return scores.score(y_test, predicted, schema, threshold)
 

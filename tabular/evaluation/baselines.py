@@ -1,6 +1,5 @@
 """scikit-learn estimators that a network has to beat, on the test rows and on its own folds."""
 
-from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,9 +48,8 @@ def predict_baselines(split: Path, fold: np.ndarray, schema: Schema) -> dict[str
         split: the folder of the tables train, validation and test.
         fold: of each training row, int32, shape (rows,); empty without folds.
     """
-    seen = chain(read_parts(split / "train"), read_parts(split / "validation"))
-    x, y = feature_frame(seen, schema)
-    test = list(read_parts(split / "test"))
+    x, y = learning_rows(split, schema)
+    test = [feature_frame(part, schema) for part in read_parts(split / "test")]
     fold = fold[:MAX_ROWS]
     predictions = {}
     for name, estimator in baselines(schema).items():
@@ -61,7 +59,7 @@ def predict_baselines(split: Path, fold: np.ndarray, schema: Schema) -> dict[str
             fitted = fit(estimator, x.iloc[others], y[others])
             oof[own] = predict(fitted, x.iloc[own], schema)
         fitted = fit(estimator, x, y)
-        outputs = [predict(fitted, feature_frame([part], schema)[0], schema) for part in test]
+        outputs = [predict(fitted, part, schema) for part in test]
         predictions[name] = Baseline(np.concatenate(outputs), oof)
     return predictions
 
@@ -92,24 +90,26 @@ def baselines(schema: Schema) -> dict[str, Any]:
     return {names["constant"]: constant, names["linear"]: make_pipeline(columns, linear)}
 
 
-def feature_frame(parts: Iterable[pa.Table], schema: Schema) -> tuple[pd.DataFrame, np.ndarray]:
-    """The first `MAX_ROWS` rows as scikit-learn reads them, and their labels, shape (rows,).
-
-    Numbers are float64 and categories text; a missing value is an empty cell.
-    """
+def learning_rows(split: Path, schema: Schema) -> tuple[pd.DataFrame, np.ndarray]:
+    """The first `MAX_ROWS` rows of train and validation, and their labels, shape (rows,)."""
     frames, y, rows = [], [], 0
-    for part in parts:
+    for part in chain(read_parts(split / "train"), read_parts(split / "validation")):
         part = part[: MAX_ROWS - rows]
         rows += len(part)
-        columns = {}
-        for name, column in schema.features.items():
-            present = pc.if_else(is_missing(part[name], column), None, part[name])
-            if column.kind != "category":
-                present = present.cast(pa.float64(), safe=False)
-            columns[name] = present.to_numpy(zero_copy_only=False)
-        frames.append(pd.DataFrame(columns))
+        frames.append(feature_frame(part, schema))
         y.append(labels(part, schema)[:, 0])
     return pd.concat(frames, ignore_index=True), np.concatenate(y)
+
+
+def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
+    """A part as scikit-learn reads it: float64 or text, empty where a value is missing."""
+    columns = {}
+    for name, column in schema.features.items():
+        present = pc.if_else(is_missing(part[name], column), None, part[name])
+        if column.kind != "category":
+            present = present.cast(pa.float64(), safe=False)
+        columns[name] = present.to_numpy(zero_copy_only=False)
+    return pd.DataFrame(columns)
 
 
 def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray) -> Any:

@@ -67,6 +67,15 @@ def test_a_baseline_learns_from_bounded_many_rows(
     np.testing.assert_allclose(found["majority"].test, np.full((10, 1), 8 / 30))
 
 
+def test_every_test_row_is_predicted_however_few_are_learnt_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part of the test rows may be longer than what a baseline learns from."""
+    monkeypatch.setattr(baselines, "MAX_ROWS", 8)
+    found = baselines.predict_baselines(split_of(tmp_path), np.empty(0, np.int32), BINARY)
+    assert {len(other.test) for other in found.values()} == {10}
+
+
 def test_the_difference_is_from_the_better_baseline() -> None:
     y = np.array([0.0, 1.0, 1.0, 1.0])
     right, wrong = np.array([[0.1], [0.9], [0.9], [0.9]]), np.array([[0.9], [0.1], [0.9], [0.9]])
