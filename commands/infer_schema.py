@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from collections import Counter
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -84,11 +85,14 @@ def target_task(sample: Sample, target: str, kind: str) -> tuple[str, Counter[Va
     return task, classes
 
 
-def declared(column: InferredColumn) -> dict[str, Any]:
-    """A column that the model reads, as the schema declares it."""
-    nullable = {"nullable": True} if column.nullable else {}
-    missing = {"missing_values": column.missing_values} if column.missing_values else {}
-    return {"kind": column.kind} | nullable | missing
+def declared(column: InferredColumn, values: list[Value]) -> dict[str, Any]:
+    """A column as the schema declares it."""
+    optional = {
+        "nullable": column.nullable,
+        "values": values,
+        "missing_values": column.missing_values,
+    }
+    return {"kind": column.kind} | {key: value for key, value in optional.items() if value}
 
 
 def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
@@ -123,14 +127,13 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
         key, note = scalar(name), column.note
         if name == target:
             values = sorted(classes, key=lambda v: (len(str(v)), str(v)))
-            is_class = {"values": values} if task != "regression" else {}
-            gaps = {"missing_values": column.missing_values} if column.missing_values else {}
-            columns[key] = flow({"kind": kind} | is_class | gaps)
+            here = replace(column, kind=kind, nullable=False)
+            columns[key] = flow(declared(here, values if task != "regression" else []))
             note += "; the target" + ("; rows without a target fail" if column.nullable else "")
         elif column.ignore:
             continue
         else:
-            columns[key] = flow(declared(column))
+            columns[key] = flow(declared(column, []))
         columns.yaml_add_eol_comment(note, key, column=0)
     ignored = {name: c.note for name, c in inferred.items() if c.ignore and name != target}
     if ignored:

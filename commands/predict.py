@@ -3,7 +3,6 @@
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +16,10 @@ from tabular.prediction.inputs import Batch, checked_rows, column_names, regular
 from tabular.prediction.outputs import check_output, output_schema, prediction_columns, writing
 from tabular.process import run
 from tabular.schema import Schema, load_schema
-from tabular.table.arrays import feature_arrays
+from tabular.table.arrays import FINITE, Predict, feature_arrays
 from tabular.table.csv import MISTAKES_SHOWN
 from tabular.table.parquet import prefetch
 from tabular.table.rejects import Failure, rejected_rows, rejected_schema
-
-Predict = Callable[[dict[str, np.ndarray]], np.ndarray]  # raw columns to (rows, outputs)
 
 
 class Predicted(NamedTuple):
@@ -34,8 +31,6 @@ class Predicted(NamedTuple):
 
 def predict_batch(batch: Batch, predict: Predict, schema: Schema, threshold: float) -> Predicted:
     """Predict every row, also those that fail a check or for which the model has no number."""
-    from tabular.model.saved_model import FINITE
-
     outputs = predict(feature_arrays(batch.features, schema))
     failed = {failure.row for failure in batch.failures}
     without = set(np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()) - failed

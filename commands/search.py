@@ -17,7 +17,7 @@ from tabular.params.loading import Params, load_params
 from tabular.params.train import Train
 from tabular.process import is_interrupt, restart, run
 from tabular.schema import load_schema
-from tabular.search.space import Space, as_yaml, changed
+from tabular.search.space import Space, as_yaml
 from tabular.search.study import draw, ended, open_study, ranked
 from tabular.table.parquet import count_rows, part_paths
 
@@ -35,7 +35,7 @@ def with_folds(params: Params, rows: int) -> Train:
     folds = params.search.folds or (params.train.folds if params.train.folds > 1 else FOLDS)
     if folds > rows:
         raise UserError(f"{folds} folds, but {rows} training rows; set search.folds lower")
-    return changed(params.train, {"ensemble": folds, "members": "folds"})
+    return params.train.changed({"ensemble": folds, "members": "folds"})
 
 
 def summary(space: Space, train: Train, score: str, study: Study, total: int) -> str:

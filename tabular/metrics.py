@@ -94,6 +94,11 @@ def metric(key: str) -> Metric:
     return METRICS[key.rpartition(".")[2]]
 
 
+def numbers(nested: Mapping[Any, Any]) -> dict[str, float]:
+    """The numbers among the leaves of nested mappings, by dotted key."""
+    return {key: value for key, value in flatten(nested) if isinstance(value, int | float)}
+
+
 def flatten(nested: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The leaves of nested mappings, each with its keys joined by dots as DVC does.
 

@@ -34,8 +34,13 @@ def explain(mistake: Any, kind: type[BaseModel]) -> str:
 def nearest(found: str, allowed: Iterable[str]) -> str:
     """The allowed names, and the one that was probably meant."""
     allowed = list(allowed)
-    near = difflib.get_close_matches(found, allowed, n=1)
-    return f"{f' Did you mean {near[0]!r}?' if near else ''} Allowed: {', '.join(allowed)}"
+    return f"{suggestion(found, allowed)} Allowed: {', '.join(allowed)}"
+
+
+def suggestion(found: str, allowed: Iterable[str]) -> str:
+    """The allowed name that was probably meant, as a question; empty if none is near."""
+    near = difflib.get_close_matches(found, list(allowed), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _fields(location: list[str], kind: type[BaseModel]) -> dict[str, Any]:

@@ -1,13 +1,11 @@
 """How much a model needs each column: the loss with the column's values shuffled among the rows."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pyarrow as pa
 
 from tabular.evaluation.scores import loss
 from tabular.schema import Schema
-from tabular.table.arrays import feature_arrays
+from tabular.table.arrays import Predict, feature_arrays
 
 REPEATS = 10
 MAX_ROWS = 5000
@@ -16,7 +14,7 @@ MIN_ROWS = 100
 
 
 def permutation_importance(
-    predict: Callable[[dict[str, np.ndarray]], np.ndarray],
+    predict: Predict,
     rows: pa.Table,
     y: np.ndarray,
     schema: Schema,

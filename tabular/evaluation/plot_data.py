@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from tabular.evaluation.scores import predicted_classes
 from tabular.files import write_points
 from tabular.schema import Schema
+from tabular.table.arrays import predicted_classes
 
 CALIBRATION_BINS = 10  # of the same number of rows each
 HISTOGRAM_BINS = 20  # of the same width each

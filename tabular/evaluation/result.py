@@ -1,6 +1,5 @@
 """All that an evaluation finds out about a model."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,12 +10,10 @@ import pyarrow as pa
 from tabular.errors import UserError
 from tabular.evaluation import baselines, importance, scores
 from tabular.metrics import TASKS
-from tabular.model.saved_model import FINITE
 from tabular.schema import Schema
-from tabular.table.arrays import feature_arrays, labels
+from tabular.table.arrays import FINITE, Predict, feature_arrays, labels
 from tabular.table.parquet import read_parts
 
-Predict = Callable[[dict[str, np.ndarray]], np.ndarray]  # raw columns to (rows, outputs)
 Predictions = tuple[np.ndarray, np.ndarray]  # labels, shape (rows,), and outputs
 
 

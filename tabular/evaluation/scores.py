@@ -8,6 +8,7 @@ from sklearn import metrics
 
 from tabular.metrics import TASKS, flatten
 from tabular.schema import Schema
+from tabular.table.arrays import predicted_classes
 
 NORMAL_95 = 1.959964  # standard deviations on each side of the mean that hold 95%
 
@@ -108,13 +109,6 @@ def row_scores(
         return np.abs(y - predicted[:, 0])
     right = predicted_classes(predicted, schema, threshold) == y
     return right.astype(np.float64)
-
-
-def predicted_classes(predicted: np.ndarray, schema: Schema, threshold: float) -> np.ndarray:
-    """The index in `schema.classes` of the class that each row is predicted to be, int64."""
-    if schema.task == "binary":
-        return (predicted[:, 0] >= threshold).astype(np.int64)
-    return predicted.argmax(axis=1)
 
 
 def interval(of_rows: np.ndarray, schema: Schema) -> tuple[float, float]:

@@ -14,11 +14,6 @@ from tabular.table.arrays import INPUT_TYPES
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 BATCH_ROWS = 8192
-# What is expected of every output.
-FINITE = (
-    "a number from the model; is a cell empty while train.imputation is none, or far from what "
-    "the model has seen?"
-)
 METADATA = "tabular.json"  # in the zip; Keras leaves it alone
 
 

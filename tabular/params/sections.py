@@ -1,6 +1,5 @@
 """All sections of `params.yaml`, and what they ask of each other and of the table."""
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from tabular.errors import UserError
 from tabular.metrics import ROWS, TASKS
-from tabular.mistakes import explain, nearest
+from tabular.mistakes import explain, nearest, suggestion
 from tabular.params.evaluate import Evaluate
 from tabular.params.gate import Gate
 from tabular.params.ingest import Ingest
@@ -89,10 +88,9 @@ def gate_mistakes(gate: Gate, schema: Schema) -> Iterator[str]:
     keys = {f"{rows}.{score}" for rows in ROWS for score in scores}
     for name in ("lowest", "highest", "worse_than_last"):
         for key in sorted(set(getattr(gate, name)) - keys):
-            near = difflib.get_close_matches(key, keys, n=1)
             yield (
                 f"gate.{name}: found {key!r}, which is no score of task {schema.task}."
-                f"{f' Did you mean {near[0]!r}?' if near else ''} "
+                f"{suggestion(key, keys)} "
                 f"Allowed: of {', '.join(ROWS)} each of {', '.join(scores)}"
             )
 
@@ -109,7 +107,7 @@ def search_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
             continue
         for value in candidates.limits:
             try:
-                train = Train.model_validate(whole.train.model_dump() | {key: value})
+                train = whole.train.changed({key: value})
                 mistakes = list(train_mistakes(train, whole.split, schema))
             except ValidationError as error:
                 mistakes = [f"train.{explain(mistake, Train)}" for mistake in error.errors()]

@@ -1,6 +1,6 @@
 """The section `train`: preprocessing, network and fit, in Keras's words."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -68,3 +68,11 @@ class Train(Section):
     def folds(self) -> int:
         """Into how many folds the training rows are cut; 1 where they are not."""
         return self.ensemble if self.members == "folds" else 1
+
+    def changed(self, changes: dict[str, Any]) -> Self:
+        """The same with other values for some keys.
+
+        Raises:
+            ValidationError: a value is not one that its key may have.
+        """
+        return self.model_validate(self.model_dump() | changes)

@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 
 from tabular.errors import UserError
 from tabular.files import atomic_write
+from tabular.process import BROKEN_PIPE
 from tabular.schema import Schema
+from tabular.table.arrays import predicted_classes
 from tabular.table.cells import ARROW_TYPES
 
 Write = Callable[[pa.Table], None]
-BROKEN_PIPE = 141  # the exit code of a Unix tool whose reader went away
 
 
 def prediction_columns(
@@ -35,9 +36,8 @@ def prediction_columns(
         return {"predicted": pa.array(outputs[:, 0])}
     classes = pa.array(schema.classes, ARROW_TYPES[schema.columns[schema.target].kind])
     names = classes.cast(pa.string()).to_pylist()[-schema.outputs :]  # binary: the positive one
-    index = outputs[:, 0] >= threshold if schema.task == "binary" else outputs.argmax(axis=1)
     return {
-        "predicted": classes.take(pa.array(index.astype(np.int64))),
+        "predicted": classes.take(pa.array(predicted_classes(outputs, schema, threshold))),
         **{f"probability_{name}": pa.array(outputs[:, i]) for i, name in enumerate(names)},
     }
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tabular.metrics import AVERAGES, METRICS, ROWS, TASKS, flatten
+from tabular.metrics import AVERAGES, METRICS, ROWS, TASKS, flatten, numbers
 from tabular.params.loading import PARAMS
 from tabular.runs.lock import LOCK, inputs, outs_of, params_of
 from tabular.runs.run import Run
@@ -75,7 +75,7 @@ def compare(run: Run, base: Run | None) -> Comparison:
     scores = {
         rows: compare_scores(run, base, rows)
         for rows in ROWS
-        if rows == "test" or numbers(run.scores.get(rows, {}))
+        if rows == "test" or ordered(run.scores.get(rows, {}))
     }
     old = base.load(LOCK) if base else {}
     profiles = [r.load(r.files["profile"]) for r in (base, run) if r]
@@ -91,10 +91,10 @@ def compare(run: Run, base: Run | None) -> Comparison:
     )
 
 
-def numbers(scores: Mapping[str, Any]) -> dict[str, float]:
+def ordered(scores: Mapping[str, Any]) -> dict[str, float]:
     """The scores of some rows by dotted key, in the order in which they are read."""
     own = {key: value for key, value in scores.items() if key not in {*ROWS, "rows"}}
-    values = {key: value for key, value in flatten(own) if isinstance(value, int | float)}
+    values = numbers(own)
     order = [*METRICS, *(f"{average}.{score}" for average in AVERAGES for score in METRICS)]
     return {key: values.pop(key) for key in order if key in values} | values
 
@@ -102,9 +102,9 @@ def numbers(scores: Mapping[str, Any]) -> dict[str, float]:
 def compare_scores(run: Run, base: Run | None, rows: str) -> Scores:
     """The scores of these rows in a run, beside those of the base and of the baselines."""
     own = run.scores.get(rows, {})
-    values, before = numbers(own), numbers(base.scores.get(rows, {})) if base else {}
+    values, before = ordered(own), ordered(base.scores.get(rows, {})) if base else {}
     baselines = {
-        name: numbers(scores if rows == "test" else scores.get(rows, {}))
+        name: ordered(scores if rows == "test" else scores.get(rows, {}))
         for name, scores in sorted(run.scores.get("baseline", {}).items())
     }
     by_key = {}

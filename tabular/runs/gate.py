@@ -3,7 +3,7 @@
 import operator
 from typing import Any, NamedTuple
 
-from tabular.metrics import TASKS, flatten, metric
+from tabular.metrics import TASKS, metric, numbers
 from tabular.params.gate import Gate
 from tabular.runs.git import Revision, commit_before
 from tabular.runs.run import Run, mismatch
@@ -45,11 +45,6 @@ def last_committed(run: Run) -> Base:
     if commit is None:
         return Base("no earlier run is committed here", {})
     return base_of(run, Run(Revision(commit[:7], commit), run.files))
-
-
-def numbers(scores: dict[str, Any]) -> dict[str, float]:
-    """The numbers of nested scores by dotted key."""
-    return {key: value for key, value in flatten(scores) if isinstance(value, int | float)}
 
 
 def _rules(scores: dict[str, float], base: Base, gate: Gate, task: str) -> list[Rule]:

@@ -30,11 +30,6 @@ def as_yaml(value: Any) -> str:
     return str(value)
 
 
-def changed(train: Train, changes: dict[str, Any]) -> Train:
-    """`train` with other values for some keys."""
-    return Train.model_validate(train.model_dump() | changes)
-
-
 class Space:
     """The space of a search; Optuna knows a value of a list by its text.
 
@@ -49,7 +44,7 @@ class Space:
         self._train = train
         self._values: dict[str, dict[str, Any]] = {}
         for key, candidates in search.space.items():
-            limits = [getattr(changed(train, {key: value}), key) for value in candidates.limits]
+            limits = [getattr(train.changed({key: value}), key) for value in candidates.limits]
             now = getattr(train, key)
             if candidates.values is not None:
                 self._values[key] = {as_yaml(value): value for value in limits}
@@ -71,4 +66,4 @@ class Space:
             if isinstance(value, float) and value != self.present.get(key):
                 ends = self.distributions[key]
                 changes[key] = min(max(float(f"{value:.3g}"), ends.low), ends.high)
-        return changed(self._train, changes)
+        return self._train.changed(changes)

@@ -1,4 +1,6 @@
-"""A part of a table as the NumPy arrays that a model reads."""
+"""A part of a table as the NumPy arrays that a model reads, and what a model gives for them."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +9,13 @@ import pyarrow.compute as pc
 from tabular.errors import UserError
 from tabular.schema import Schema, input_name
 
+Predict = Callable[[dict[str, np.ndarray]], np.ndarray]  # `feature_arrays` to (rows, outputs)
 INPUT_TYPES = {"real": "float64", "integer": "float64", "boolean": "float64", "category": "string"}
+# What is expected of every output.
+FINITE = (
+    "a number from the model; is a cell empty while train.imputation is none, or far from what "
+    "the model has seen?"
+)
 
 
 def feature_arrays(part: pa.Table, schema: Schema) -> dict[str, np.ndarray]:
@@ -41,3 +49,10 @@ def labels(part: pa.Table, schema: Schema) -> np.ndarray:
             "data/schema.yaml declares; set missing and values of validate to error or drop"
         )
     return target.to_numpy().astype(np.float64)[:, None]
+
+
+def predicted_classes(predicted: np.ndarray, schema: Schema, threshold: float) -> np.ndarray:
+    """The index in `schema.classes` of the class that each row is predicted to be, int64."""
+    if schema.task == "binary":
+        return (predicted[:, 0] >= threshold).astype(np.int64)
+    return predicted.argmax(axis=1)

@@ -17,7 +17,8 @@ import pyarrow.csv as pa_csv
 
 from tabular.errors import UserError
 from tabular.schema import Dialect, Schema
-from tabular.table.cells import EXPECTED, MAX_CELL, parse, shown
+from tabular.table.cells import EXPECTED, MAX_CELL, parse
+from tabular.table.rejects import Failure
 
 BLOCK_BYTES = 2 * 2**20  # of which Arrow reads 32 ahead
 MISTAKES_SHOWN = 5
@@ -65,21 +66,22 @@ def read_csv(file: Path, schema: Schema) -> Iterator[pa.Table]:
             columns[name], failed = parse(texts[name].combine_chunks(), column)
             if pc.any(failed).as_py():
                 rows = pc.indices_nonzero(failed)[:MISTAKES_SHOWN].to_pylist()
-                wrong += [(first + row, name, texts[name][row].as_py()) for row in rows]
+                wrong += [
+                    Failure(
+                        first + row, name, "kind", texts[name][row].as_py(), EXPECTED[column.kind]
+                    )
+                    for row in rows
+                ]
         if wrong:
             raise UserError(_wrong_cells(file, schema, sorted(wrong)[:MISTAKES_SHOWN]))
         yield pa.table(columns)
         first += len(texts)
 
 
-def _wrong_cells(file: Path, schema: Schema, wrong: list[tuple[int, str, str]]) -> str:
-    """A line of text for each cell: of its row, its column and what it holds."""
-    lines = line_numbers([file], schema, (row for row, _, _ in wrong))
-    mistakes = [
-        f"{lines[row]}, column {name}: found {shown(cell)}; "
-        f"expected {EXPECTED[schema.columns[name].kind]}"
-        for row, name, cell in wrong
-    ]
+def _wrong_cells(file: Path, schema: Schema, wrong: list[Failure]) -> str:
+    """A line of text for each cell."""
+    lines = line_numbers([file], schema, (failure.row for failure in wrong))
+    mistakes = [f"{lines[failure.row]}, column {failure}" for failure in wrong]
     return "\n".join([*mistakes, *(["There may be more."] if len(wrong) == MISTAKES_SHOWN else [])])
 
 

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 
 from tabular.errors import UserError
-from tabular.evaluation.result import Predict, evaluate, predict_table
+from tabular.evaluation.result import evaluate, predict_table
 from tabular.evaluation.scores import headline, score
 from tabular.metrics import TASKS, flatten
 from tabular.schema import Schema
+from tabular.table.arrays import Predict
 from tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tabular.evaluation.scores import score
-from tabular.metrics import TASKS
+from tabular.metrics import TASKS, numbers
 from tabular.params.gate import Gate
-from tabular.runs.gate import Base, evaluate_gate, numbers
+from tabular.runs.gate import Base, evaluate_gate
 from tests.helpers import schema_of
 
 LAST = Base("abc", {"test": {"accuracy": 0.8, "loss": 0.5}})
