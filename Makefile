@@ -41,19 +41,21 @@ check-cpu: .venv/installed  ## train and evaluate here and on an emulated Haswel
 	check() { out=$$folder/$$1; shift; \
 		"$$@" $(BIN)/python -m stages.train --train data/split/train \
 			--validation data/split/validation --model $$out/model.keras --oof $$out/oof \
-			--curves $$out/curves --state $$out/state; \
+			--networks $$out/networks.json --curves $$out/curves --state $$out/state; \
 		"$$@" $(BIN)/python -m stages.evaluate --model $$out/model.keras --split data/split \
 			--oof $$out/oof --metrics $$out/metrics.json --scores $$out/scores.json \
-			--plots $$out/plots --predictions $$out/predictions; }; \
+			--plots $$out/plots --predictions $$out/predictions; \
+		"$$@" $(BIN)/python -m tests.same_bytes > $$out/same_bytes; }; \
 	check here env; check emulated qemu-x86_64 -cpu Haswell; \
 	diff -r $$folder/here $$folder/emulated && echo "the same bytes on both"
 
 architecture: .venv/installed-dev  ## draw docs/architecture.svg from the imports
 	python -m docs.draw_architecture docs/architecture.svg
 
-lock:  ## write requirements.txt and requirements-dev.txt for pyproject.toml (needs uv)
+lock:  ## write requirements*.txt for pyproject.toml (needs uv)
 	$(LOCK) pyproject.toml --output-file requirements.txt
-	$(LOCK) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	for group in dev benchmarks; do $(LOCK) --group $$group --constraint requirements.txt \
+		--output-file requirements-$$group.txt; done
 
 # Bytecode is compiled here, once: without it TensorFlow starts three times slower.
 INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check --compile \

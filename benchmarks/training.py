@@ -74,23 +74,28 @@ def our_params(schema: Schema) -> Train:
     return load_params("train", schema=schema, path=PROJECT / "params.yaml").train
 
 
-def our_trainer(units: tuple[int, ...], batch_size: int) -> Any:
+def our_fit(batch_size: int) -> Callable[..., Any]:
+    """`Trainer.fit` of a new network of `UNITS`."""
     from tabular.model import network, trainer
+    from tabular.model.backend import keras
 
     schema = load_schema(PROJECT / "data/schema.yaml")
-    train = our_params(schema).model_copy(
-        update={
-            "units": units,
-            "activation": "relu",
-            "kernel_initializer": "random_uniform",
-            "l2": 0.0,
-            "learning_rate": 0.001,
-        }
-    )
-    small = network.small_steps(batch_size, (8, *units, 1))
-    stack = network.layers(train, schema)
-    model = network.compiled(stack, 8, train, schema, flat=small)
-    return trainer.Trainer(model, batch_size)
+    changes = {
+        "units": UNITS,
+        "activation": "relu",
+        "kernel_initializer": "random_uniform",
+        "l2": 0.0,
+        "learning_rate": 0.001,
+        "batch_size": batch_size,
+    }
+    train = our_params(schema).changed({f"networks.plain.{k}": v for k, v in changes.items()})
+    resolved = train.resolved(ROWS, schema.task)
+    plain = resolved.networks["plain"]
+    before = network.features(network.Columns(np.zeros((1, COLUMNS)), 0, COLUMNS), plain)
+    read = [keras.Input(tensor.shape[1:]) for tensor in before.outputs]
+    model = keras.Model(read, network.build(read, plain, schema))
+    whole = network.trainable(model, before, plain, resolved, schema, steps=1)
+    return partial(trainer.Trainer(whole, batch_size).fit, whole)
 
 
 def small_ours() -> Callable[[], Any]:
@@ -104,7 +109,7 @@ def small_ours() -> Callable[[], Any]:
             Rows(tf.constant(x), tf.constant(y), tf.ones(len(x)))
             for x, y in ((x, y), (x_validation, y_validation))
         )
-        our_trainer(UNITS, 5).fit([train], [validation], epochs=200, seed=1, callbacks=[])
+        our_fit(5)([train], [validation], epochs=200, seed=1, callbacks=[])
 
     from tabular.model import network, trainer  # noqa: F401  imports are excluded
 
@@ -151,12 +156,19 @@ def large_ours(folder: Path) -> Callable[[], Any]:
     columns["y"] = Column(kind="integer", values=(0, 1))
     schema = Schema(source="", task="binary", target="y", positive=1, columns=columns)
     as_it_is = Scaling(fill=0.0, shift=0.0, scale=1.0)
-    statistics = Statistics(dict.fromkeys(schema.features, as_it_is), {}, set(), as_it_is)
+    statistics = Statistics(
+        scalings=dict.fromkeys(schema.features, as_it_is),
+        vocabularies={},
+        encoded={},
+        with_gaps=set(),
+        target=as_it_is,
+        target_range=(0.0, 1.0),
+    )
 
     def work() -> None:
         preprocessing = keras.Model(*build(statistics, schema, our_params(schema)))
         rows = TableDataset(folder, schema, preprocessing, as_it_is)
-        our_trainer(UNITS, LARGE_BATCH).fit(rows, [], epochs=1, seed=1, callbacks=[])
+        our_fit(LARGE_BATCH)(rows, [], epochs=1, seed=1, callbacks=[])
 
     return work
 

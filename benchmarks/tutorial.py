@@ -12,17 +12,19 @@ PARAMS: dict[str, Any] = {
     "imputation": "none",
     "missing_indicators": False,
     "normalization": "none",
-    "units": [8, 6],
-    "activation": "relu",
-    "kernel_initializer": "random_uniform",
-    "l2": 0.0,
-    "dropout": 0.0,
-    "optimizer": "adam",
-    "learning_rate": 0.001,
-    "batch_size": 5,
-    "epochs": 200,
-    "early_stopping": None,
-    "ensemble": 1,
+    "folds": 1,
+    "members": "auto",
+    "networks": {
+        "plain": {  # the name of which the section `search` of params.yaml speaks
+            "units": [8, 6],
+            "activation": "relu",
+            "kernel_initializer": "random_uniform",
+            "optimizer": "adam",
+            "learning_rate": 0.001,
+            "batch_size": 5,
+            "epochs": 200,
+        }
+    },
 }
 
 

@@ -7,7 +7,7 @@ from tabular.files import atomic_write
 from tabular.params.loading import PARAMS
 from tabular.process import run
 from tabular.report.model_card import model_card
-from tabular.report.network import Network, read_network
+from tabular.report.network import Network, read_networks
 from tabular.report.page import render
 from tabular.runs.comparison import compare
 from tabular.runs.dvc import output_at, plot_specs
@@ -42,16 +42,16 @@ def choose(base: str | None, rev: str | None) -> tuple[Revision, Revision | None
     return this, resolve(before), f"{why}, so it is compared with the results before them."
 
 
-def load_network(this: Run) -> tuple[Network | None, str]:
-    """The network of the saved model, or why there is none to draw."""
+def load_networks(this: Run) -> tuple[dict[str, Network], str]:
+    """The networks of the saved model by their kind, or why there are none to draw."""
     md5 = outputs(this.load(LOCK)).get(str(MODEL), {}).get("md5")
     model = output_at(this.revision, MODEL, md5)
     if model is None:
-        return None, f"{MODEL} of this run is not here; `dvc checkout` or `dvc pull` gets it."
+        return {}, f"{MODEL} of this run is not here; `dvc checkout` or `dvc pull` gets it."
     try:
-        return read_network(model), ""
+        return read_networks(model), ""
     except ValueError as error:
-        return None, f"The saved model cannot be drawn: {error}"
+        return {}, f"The saved model cannot be drawn: {error}"
 
 
 def main() -> None:
@@ -67,13 +67,13 @@ def main() -> None:
     if base and (reason := mismatch(this, base)):
         base, note = None, f"Not compared: {reason}."
     revisions = [run.revision for run in (this, base) if run]
-    network, no_network = load_network(this)
+    networks, no_network = load_networks(this)
     text = render(
         "page.html",
         compare(this, base),
         note=note,
         plots=plot_specs(revisions),
-        network=network,
+        networks=networks,
         no_network=no_network,
         card=model_card(this, MODEL, DATA_CARD),
     )

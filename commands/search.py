@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from tabular.errors import UserError
 from tabular.metrics import metric
 from tabular.params.loading import Params, load_params
-from tabular.params.train import Train
+from tabular.params.train import Resolved, Train
 from tabular.process import is_interrupt, restart, run
 from tabular.schema import load_schema
 from tabular.search.space import Space, as_yaml
@@ -22,20 +22,22 @@ from tabular.search.study import draw, ended, open_study, ranked
 from tabular.table.parquet import count_rows, part_paths
 
 SHOWN = 5
-FOLDS = 10  # where neither search nor train says how many
 TRIALS_A_PROCESS = 10  # what XLA compiles stays in memory until its process ends, 50 MB a trial
 
 
-def with_folds(params: Params, rows: int) -> Train:
+def with_folds(params: Params, rows: int, task: str) -> Resolved:
     """The section `train` as each trial cross-validates it.
 
     Raises:
         UserError: there are more folds than rows.
     """
-    folds = params.search.folds or (params.train.folds if params.train.folds > 1 else FOLDS)
-    if folds > rows:
-        raise UserError(f"{folds} folds, but {rows} training rows; set search.folds lower")
-    return params.train.changed({"ensemble": folds, "members": "folds"})
+    train = params.train
+    if params.search.folds or train.folds == 1:
+        train = train.changed({"folds": params.search.folds or "auto"})
+    resolved = train.resolved(rows, task)
+    if resolved.folds > rows:
+        raise UserError(f"{resolved.folds} folds, but {rows} training rows; set search.folds lower")
+    return resolved
 
 
 def summary(space: Space, train: Train, score: str, study: Study, total: int) -> str:
@@ -57,7 +59,7 @@ def summary(space: Space, train: Train, score: str, study: Study, total: int) ->
     for trial in [*best[:SHOWN], *(trial for trial in trials[:1] if trial not in best[:SHOWN])]:
         tried = space.train(trial.params)
         value = f"{trial.value:.6f}" if trial in best else "given up"
-        values = [as_yaml(getattr(tried, key)) for key in space.distributions]
+        values = [as_yaml(tried.value(key)) for key in space.distributions]
         remark = "in params.yaml now" if trial is trials[0] else ""
         lines.append([str(trials.index(trial) + 1), value, *values, remark])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -65,8 +67,8 @@ def summary(space: Space, train: Train, score: str, study: Study, total: int) ->
     chosen = space.train(best[0].params)
     command = ["dvc", "exp", "run"]
     for key in space.distributions:
-        if getattr(chosen, key) != getattr(train, key):
-            command += ["-S", f"train.{key}={as_yaml(getattr(chosen, key))}"]
+        if chosen.value(key) != train.value(key):
+            command += ["-S", f"train.{key}={as_yaml(chosen.value(key))}"]
     head = (
         f"Cross-validated {score} of {len(trials)} trials, {len(trials) - len(best)} "
         f"of them given up before the last of {train.folds} folds:"
@@ -86,12 +88,12 @@ def main() -> None:
     total = params.search.trials if args.trials is None else args.trials
     if total < 1:
         raise UserError(f"--trials: found {total}; expected at least 1")
-    train = with_folds(params, sum(count_rows(args.train)))
+    train = with_folds(params, sum(count_rows(args.train)), schema.task)
     space = Space(params.search, train)
     score = params.search.score
 
     from tabular.model.checkpoint import TRAINING_CODE, code_files, identity
-    from tabular.model.progress import Bar
+    from tabular.progress import Bar
     from tabular.search.cross_validation import cross_validate
 
     # TensorFlow warns of many graphs; each trial has its own.
@@ -123,7 +125,7 @@ def main() -> None:
             study.tell(trial, value, state=TrialState.PRUNED if value is None else None)
             best = ranked(study, ended(study))
             shown = {score: "given up" if value is None else f"{value:.4f}"}
-            bar.update(number + 1, shown | ({"best": f"{best[0].value:.4f}"} if best else {}))
+            bar.advance(1, shown | ({"best": f"{best[0].value:.4f}"} if best else {}))
     except BaseException as error:
         if not is_interrupt(error):
             raise

@@ -25,14 +25,18 @@ def sentence(scores: dict[str, Any], task: str) -> str:
 
     test, folds = scores["test"], scores.get("cross_validation")
     low, high = (shown(test, f"{main_score}_{end}") for end in ("low", "high"))
-    linear, constant = (scores["baseline"][names[kind]] for kind in ("linear", "constant"))
+    baselines = {name: scores["baseline"][name] for name in names.values()}
+    constant = baselines.pop(names["constant"])
     return "".join(
         [
             f"{METRICS[main_score].label}: {shown(test)} on {test['rows']} test rows ",
             f"(95% interval {low} to {high})",
             f", {shown(folds)} cross-validated" if folds else "",
-            f"; {BASELINES[names['linear']]} {shown(linear)}",
-            f" and {shown(linear['cross_validation'])} cross-validated" if folds else "",
+            *(
+                f"{', ' if number else '; '}{BASELINES[name]} {shown(other)}"
+                + (f" and {shown(other['cross_validation'])} cross-validated" if folds else "")
+                for number, (name, other) in enumerate(baselines.items())
+            ),
             f", {BASELINES[names['constant']]} {shown(constant)}",
         ]
     )

@@ -2,14 +2,17 @@
 
 import math
 from argparse import ArgumentParser
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from tabular.files import atomic_write, write_points
+from tabular.files import atomic_write, write_json, write_points
 from tabular.params.loading import load_params
+from tabular.params.train import ResolvedNetwork
 from tabular.process import run
+from tabular.progress import Bar
 from tabular.schema import load_schema
 from tabular.table.parquet import part_paths, write_part
 
@@ -29,9 +32,25 @@ def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
         write_points(folder / f"{name}.csv", columns)
 
 
-def oof_table(oof: np.ndarray, fold: np.ndarray) -> pa.Table:
-    """Out-of-fold predictions `output_0`, ... and the `fold` of each row."""
-    return pa.table({f"output_{i}": values for i, values in enumerate(oof.T)} | {"fold": fold})
+def mean_history(histories: list[list[dict[str, float]]]) -> list[dict[str, float]]:
+    """The logs of each epoch, averaged over the networks that trained in it."""
+    return [
+        {name: float(np.mean([logs[name] for logs in epoch if logs])) for name in histories[0][0]}
+        for epoch in zip_longest(*histories)
+    ]
+
+
+def write_oof(folder: Path, oof: np.ndarray, folds: list[np.ndarray]) -> None:
+    """A part for each of the table: out-of-fold predictions `output_0`, ... and the row's `fold`.
+
+    Without folds one part of no rows.
+    """
+    if not len(oof):
+        folds = [np.empty(0, np.int32)]
+    outputs = np.split(oof, np.cumsum([len(fold) for fold in folds])[:-1])
+    for number, (of_part, fold) in enumerate(zip(outputs, folds, strict=True)):
+        columns = {f"output_{i}": values for i, values in enumerate(of_part.T)}
+        write_part(folder, number, pa.table(columns | {"fold": fold}))
 
 
 def main() -> None:
@@ -41,13 +60,14 @@ def main() -> None:
     add("--validation", type=Path, required=True, help="folder of the validation rows")
     add("--model", type=Path, required=True, help="the .keras file to write")
     add("--oof", type=Path, required=True, help="folder for the out-of-fold predictions")
+    add("--networks", type=Path, required=True, help="JSON file for what each network came to")
     add("--curves", type=Path, required=True, help="folder for the learning curves")
     add("--state", type=Path, required=True, help="folder of a killed training's state")
     args = parser.parse_args()
     schema = load_schema()
     train = load_params("train", schema=schema).train
 
-    from tabular.model import ensemble, network
+    from tabular.model import ensemble
     from tabular.model.backend import keras
     from tabular.model.checkpoint import (
         TRAINING_CODE,
@@ -56,7 +76,6 @@ def main() -> None:
         identity,
         remove_checkpoints,
     )
-    from tabular.model.progress import Progress
     from tabular.model.saved_model import model_metadata, write_model
 
     setup = ensemble.set_up(args.train, schema, train)
@@ -64,34 +83,61 @@ def main() -> None:
         schema.model_dump_json() + train.model_dump_json(),
         [*part_paths(args.train), *part_paths(args.validation), *code_files(*TRAINING_CODE)],
     )
+    networks = setup.train.networks
+    counts = {m.network: m.count * setup.train.folds for m in setup.train.members}
+    bar = Bar(sum(networks[name].epochs * count for name, count in counts.items()), "epoch")
+
+    def progress(network: ResolvedNetwork) -> list[keras.callbacks.Callback]:
+        left = iter(range(network.epochs))
+
+        def epoch_end(_: int, logs: dict[str, float]) -> None:
+            next(left)
+            bar.advance(1, {k: f"{value:.4f}" for k, value in logs.items() if "loss" in k})
+
+        def train_end(_: dict[str, float]) -> None:
+            bar.advance(len([*left]), {})  # of a training that stopped early or went on
+
+        return [keras.callbacks.LambdaCallback(on_epoch_end=epoch_end, on_train_end=train_end)]
+
     members = list(
         ensemble.fit(
-            setup.untrained,
-            setup.dataset,
-            setup.other_dataset(args.validation, schema),
-            train,
-            callbacks=[Progress(train.epochs, train.ensemble)],
-            checkpoint=lambda number: Checkpoint(args.state / f"{number}.npz", key),
+            setup,
+            setup.other_dataset(args.validation),
+            callbacks=progress,
+            checkpoint=lambda name: Checkpoint(args.state / f"{name}.npz", key),
         )
     )
+    bar.close()
+    blend = ensemble.blend(setup, members)
 
-    output = ensemble.average(setup.preprocessed, lambda: network.layers(train, schema), members)
-    if schema.task == "regression":
-        scale, shift = setup.target.scale, setup.target.shift
-        output = keras.layers.Rescaling(scale, shift, name="output-value")(output)
     with atomic_write(args.oof) as folder:
-        for number, (oof, fold) in enumerate(ensemble.out_of_fold(members, setup.dataset.sizes)):
-            write_part(folder, number, oof_table(setup.in_units(oof), fold))
-    history = ensemble.mean_history(members)
+        write_oof(folder, blend.oof, setup.folds())
+    heaviest = max(blend.weights, key=lambda name: blend.weights[name])
     with atomic_write(args.curves) as folder:
-        write_curves(folder, history)
-    repeats = "any_cpu" if setup.any_cpu else "same_cpu"
+        write_curves(folder, mean_history([m.history for m in members if m.kind == heaviest]))
+    kinds = {
+        name: {
+            "weight": weight,
+            "members": counts[name],
+            "loss": blend.losses.get(name),
+            "params": networks[name].model_dump(),
+        }
+        for name, weight in blend.weights.items()
+    }
+    write_json(args.networks, {"folds": setup.train.folds, "networks": kinds})
     with atomic_write(args.model) as model_file:
-        model = keras.Model(setup.inputs, output, name="model")
-        write_model(model, model_file, model_metadata(schema) | {"repeats": repeats})
+        write_model(
+            ensemble.weighted(setup, members, blend.weights),
+            model_file,
+            model_metadata(schema) | {"repeats": "any_cpu" if train.exact else "same_cpu"},
+        )
     remove_checkpoints(args.state)
-    last = ", ".join(f"{name} {value:.4f}" for name, value in history[-1].items())
-    print(f"Trained {len(history)} epochs: {last}")
+    found = [
+        f"{counts[name]} of {name}, weight {weight:.2f}"
+        + (f", cross-validated loss {blend.losses[name]:.4g}" if blend.losses else "")
+        for name, weight in blend.weights.items()
+    ]
+    print(f"Trained networks: {'; '.join(found)}")
 
 
 if __name__ == "__main__":

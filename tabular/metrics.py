@@ -43,7 +43,11 @@ class Task(NamedTuple):
     baselines: dict[str, str]
 
 
-_CLASSIFIERS = {"constant": "majority", "linear": "logistic_regression"}
+_CLASSIFIERS = {
+    "constant": "majority",
+    "linear": "logistic_regression",
+    "boosted": "gradient_boosting",
+}
 TASKS = {
     "binary": Task(
         "Two classes",
@@ -67,7 +71,7 @@ TASKS = {
         ("loss", "mae", "r2", "rmse"),
         main="mae",
         second="r2",
-        baselines={"constant": "mean", "linear": "ridge"},
+        baselines={"constant": "mean", "linear": "ridge", "boosted": "gradient_boosting"},
     ),
 }
 BASELINES = {
@@ -75,6 +79,7 @@ BASELINES = {
     "logistic_regression": "logistic regression",
     "mean": "the mean",
     "ridge": "ridge regression",
+    "gradient_boosting": "gradient boosting",
 }
 # The rows that are scored, by their key.
 ROWS = {

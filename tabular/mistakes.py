@@ -1,10 +1,30 @@
 """Mistakes in YAML files, in words: the key, what was found, what is allowed, the nearest name."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel
+
+
+def explain_all(mistakes: list[Any], kind: type[BaseModel]) -> list[str]:
+    """A line for each of the errors that pydantic finds in a section of this `kind`.
+
+    Where a key may also be `auto`, what is wrong with another value is one mistake, not two.
+    """
+    auto = ("literal['auto']",)
+    may_be = {mistake["loc"][:-1] for mistake in mistakes if mistake["loc"][-1:] == auto}
+    lines = []
+    for mistake in mistakes:
+        location = mistake["loc"]
+        key = next((key for key in may_be if location[: len(key)] == key), None)
+        if key is None:
+            lines.append(explain(mistake, kind))
+        elif location[-1:] != auto:
+            inside = key + location[len(key) + 1 :]  # without pydantic's name of the alternative
+            line = explain(mistake | {"loc": inside}, kind)
+            lines.append(f"{line}, or auto" if inside == key else line)
+    return lines
 
 
 def explain(mistake: Any, kind: type[BaseModel]) -> str:
@@ -50,9 +70,16 @@ def _fields(location: list[str], kind: type[BaseModel]) -> dict[str, Any]:
         fields = _by_key(section)
         if part not in fields:  # the name of a column, whose section the step before it found
             continue
-        candidates = [fields[part].annotation, *get_args(fields[part].annotation)]
-        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+        section = next(_sections(fields[part].annotation))
     return _by_key(section)
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections in a type such as `dict[str, Section] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections(inner)
 
 
 def _by_key(section: Any) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def check(found: Any, kind: type[SectionT], path: Path) -> SectionT:
     try:
         return kind.model_validate(found)
     except ValidationError as error:
-        from tabular.mistakes import explain  # words alone: they decide no output
+        from tabular.mistakes import explain_all  # words alone: they decide no output
 
-        lines = [f"{path}: {explain(mistake, kind)}" for mistake in error.errors()]
+        lines = [f"{path}: {line}" for line in explain_all(error.errors(), kind)]
         raise UserError("\n".join(lines)) from None

@@ -113,10 +113,18 @@ def schema_of(task: str, **columns: dict[str, Any]) -> Schema:
     return Schema.model_validate(schema)
 
 
-def train_params(**changes: Any) -> Train:
-    """The section `train` of the project, other values for some keys."""
+def train_params(networks: dict[str, dict[str, Any]] | None = None, **changes: Any) -> Train:
+    """The section `train` of the project, other values for some keys.
+
+    Args:
+        networks: the members, one of each for a fold, and other values for some of their keys.
+    """
     path, schema = PROJECT / "params.yaml", load_schema(PROJECT / "data/schema.yaml")
-    return load_params("train", schema=schema, path=path).train.model_copy(update=changes)
+    if networks is not None:
+        changes = {"members": [{"network": name} for name in networks]} | changes
+        for name, keys in networks.items():
+            changes |= {f"networks.{name}.{key}": value for key, value in keys.items()}
+    return load_params("train", schema=schema, path=path).train.changed(changes)
 
 
 def mixed_table(task: str) -> pd.DataFrame:
@@ -152,6 +160,12 @@ def table_of(name: str) -> pd.DataFrame:
 
     return getattr(datasets, f"load_{name}")(as_frame=True).frame
 
+
+# What `dvc exp run` has to be told for a training of a second: two networks of three epochs.
+SHORT = (
+    *("-S", "train.members=[{network: plain}]", "-S", "train.folds=2"),
+    *("-S", "train.networks.plain.epochs=3"),
+)
 
 # The command of each stage, as dvc.yaml has it.
 COMMANDS: dict[str, list[str]] = {

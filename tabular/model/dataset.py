@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from tabular.model.backend import keras, tf
 from tabular.model.preprocessing import Scaling
-from tabular.model.trainer import Rows
+from tabular.model.trainer import Dataset, Rows
 from tabular.params.train import Train
 from tabular.schema import Schema
 from tabular.table.arrays import feature_arrays, labels
@@ -74,7 +74,7 @@ class TableDataset:
         rows = sum(self.sizes)
         weight = np.ones(rows, np.float32) if weight is None else weight
         self._weights = np.split(weight, np.cumsum(self.sizes)[:-1])
-        self._keep = rows * preprocessing.output_shape[-1] * 4 <= KEPT_BYTES
+        self._keep = rows * preprocessing.outputs[0].shape[-1] * 4 <= KEPT_BYTES
         self._kept: dict[int, Rows] = {}
 
     def __len__(self) -> int:
@@ -84,12 +84,48 @@ class TableDataset:
         if index in self._kept:
             return self._kept[index]
         part = pq.read_table(self.paths[index])
-        x = self._preprocess(feature_arrays(part, self._schema))
+        x, *codes = keras.tree.flatten(self._preprocess(feature_arrays(part, self._schema)))
         y = (labels(part, self._schema) - self._target.shift) / self._target.scale
-        rows = Rows(x, tf.constant(y, tf.float32), tf.constant(self._weights[index]))
+        rows = Rows(
+            x,
+            tf.constant(y, tf.float32),
+            tf.constant(self._weights[index]),
+            codes=codes[0].numpy() if codes else None,
+        )
         if self._keep:
             self._kept[index] = rows
         return rows
+
+
+class Encoded:
+    """A dataset whose categories became target statistics, in front of the other columns.
+
+    Args:
+        dataset: with `codes`.
+        statistics: for each column, float32, (kinds of rows, categories, outputs).
+        kinds: of the rows of each part; None where all are of the last kind.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        statistics: list[np.ndarray],
+        kinds: list[np.ndarray] | None = None,
+    ) -> None:
+        self._dataset, self._statistics, self._kinds = dataset, statistics, kinds
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Rows:
+        rows = self._dataset[index]
+        if rows.codes is None:
+            return rows
+        kinds = -1 if self._kinds is None else self._kinds[index]
+        encoded = [
+            table[kinds, codes] for table, codes in zip(self._statistics, rows.codes.T, strict=True)
+        ]
+        return rows._replace(x=tf.concat([*encoded, rows.x], axis=1))
 
 
 class Subset:
@@ -100,7 +136,7 @@ class Subset:
         indices: for each part those of its rows to take, int32.
     """
 
-    def __init__(self, dataset: TableDataset, indices: list[np.ndarray]) -> None:
+    def __init__(self, dataset: Dataset, indices: list[np.ndarray]) -> None:
         self._dataset = dataset
         self._indices = [(part, rows) for part, rows in enumerate(indices) if len(rows)]
 

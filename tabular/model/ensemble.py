@@ -1,218 +1,417 @@
-"""Several networks that one model averages: trained on folds of the rows or from other seeds."""
+"""Networks of several kinds that one model averages, trained on folds of the rows."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
+from threading import Lock
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tabular.errors import UserError
-from tabular.model import network, preprocessing
+from tabular.model import network, preprocessing, target_statistics
 from tabular.model.backend import keras
 from tabular.model.checkpoint import Checkpoint
-from tabular.model.dataset import Subset, TableDataset, all_labels, sample_weights
+from tabular.model.dataset import Encoded, Subset, TableDataset, all_labels, sample_weights
 from tabular.model.trainer import Dataset, Trainer
-from tabular.params.train import Train
+from tabular.params.train import Resolved, ResolvedNetwork, Train
 from tabular.schema import Schema
-from tabular.table.parquet import read_parts
+from tabular.table.parquet import count_rows, read_parts
+
+BAGS, PICKS, BAG_ROWS = 20, 20, 20_000  # see `selected`
+SAMPLE = 100_000  # training rows, which lie shuffled in their parts, for medians and quantiles
+CELLS = 10  # at least, in which target statistics are cross-fitted
 
 
-class Setup(NamedTuple):
+@dataclass
+class Setup:
     """What the training rows decide before a network learns from them.
 
     Attributes:
+        train: the parameters, every `auto` replaced.
         inputs: of the model to be, by `input_name` of the column.
-        preprocessed: the columns that the networks read, shape (rows, width).
-        target: what was taken from the labels and what they were divided by.
+        read: the outputs of the preprocessing, see `preprocessing.build`.
+        statistics: what the preprocessing took from the rows.
+        y: the labels of the training rows, float64, shape (rows, 1).
         dataset: the training rows, preprocessed.
-        untrained: a compiled network by its number from 0; it is seeded with `train.seed` + number.
-        any_cpu: whether the training repeats on any CPU, see `network.FlatDense`.
+        cells: for each part, of each row, int32; row of fold f lie in the cells f, f + folds, ...
     """
 
+    schema: Schema
+    train: Resolved
     inputs: dict[str, keras.KerasTensor]
-    preprocessed: keras.KerasTensor
-    target: preprocessing.Scaling
+    read: list[keras.KerasTensor]
+    statistics: preprocessing.Statistics
+    y: np.ndarray
     dataset: TableDataset
-    untrained: Callable[[int], keras.Model]
-    any_cpu: bool
+    cells: list[np.ndarray]
 
-    def other_dataset(self, folder: Path, schema: Schema) -> TableDataset:
+    @property
+    def n_cells(self) -> int:
+        return self.train.folds * -(-CELLS // self.train.folds)
+
+    def other_dataset(self, folder: Path) -> TableDataset:
         """The rows of another table, preprocessed as the training rows are."""
-        model = keras.Model(self.inputs, self.preprocessed)
-        return TableDataset(folder, schema, model, self.target)
+        model = keras.Model(self.inputs, self.read)
+        return TableDataset(folder, self.schema, model, self.statistics.target)
+
+    def folds(self) -> list[np.ndarray]:
+        """The fold of each row of each part."""
+        return [cells % self.train.folds for cells in self.cells]
 
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
-        """Outputs of networks as the saved model gives them: a regression's in their units."""
-        return outputs * self.target.scale + self.target.shift
+        """Outputs of networks as the saved model gives them.
+
+        A regression's are in their units and within the range of the training rows.
+        """
+        if self.schema.task != "regression":
+            return outputs
+        target = self.statistics.target
+        return np.clip(outputs * target.scale + target.shift, *self.statistics.target_range)
+
+    @cached_property
+    def _sums(self) -> list[target_statistics.Sums]:
+        """Of each column with target statistics."""
+        target = self.statistics.target  # a regression's values near 0, for the sums of squares
+        y = target_statistics.targets(
+            (self.y - target.shift) / target.scale, len(self.schema.classes)
+        )
+        by_part = np.split(y, np.cumsum(self.dataset.sizes)[:-1])
+        rows = (self.dataset[part] for part in range(len(self.dataset)))
+        return target_statistics.sums(
+            (
+                (of_part.codes, y, cells)
+                for of_part, y, cells in zip(rows, by_part, self.cells, strict=True)
+                if of_part.codes is not None
+            ),
+            self.n_cells,
+            [len(known) + 2 for known in self.statistics.encoded.values()],
+        )
+
+    def target_statistics(self, fold: int | None) -> list[np.ndarray]:
+        """For each encoded column the statistics that rows of each cell get, and last all others.
+
+        Args:
+            fold: that is left out; None where none is.
+        """
+        if not self.statistics.encoded:
+            return []
+        without = np.eye(self.n_cells + 1, self.n_cells)
+        if fold is not None:
+            without[:, fold :: self.train.folds] = 1
+        return [target_statistics.table(sums, without) for sums in self._sums]
+
+    @cached_property
+    def columns(self) -> network.Columns:
+        """What networks read: target statistics, numbers, and columns of 0 and 1."""
+        x = self.dataset[0].x
+        encoded = sum(table.shape[-1] for table in self.target_statistics(None))
+        return network.Columns(np.asarray(x[:SAMPLE]), encoded, len(self.statistics.scalings))
 
 
 def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     """Adapt the preprocessing to the training rows in `folder`.
 
     Raises:
-        UserError: there are none, or a column cannot be preprocessed.
+        UserError: there are none, fewer than folds, or a column cannot be preprocessed.
     """
-    statistics = preprocessing.adapt(partial(read_parts, folder), schema, train)
-    inputs, preprocessed = preprocessing.build(statistics, schema, train)
-    weights = sample_weights(all_labels(folder, schema), train, schema)
-    width = preprocessed.shape[-1]
-    any_cpu = network.small_steps(train.batch_size, (width, *train.units, schema.outputs))
-    any_cpu &= train.optimizer != "adafactor"  # its factors are of a matrix, not of a vector
-
-    def untrained(number: int) -> keras.Model:
-        member = train.model_copy(update={"seed": train.seed + number})
-        keras.utils.set_random_seed(member.seed)
-        stack = network.layers(member, schema)
-        return network.compiled(stack, width, member, schema, flat=any_cpu)
-
-    model = keras.Model(inputs, preprocessed)
+    resolved = train.resolved(sum(count_rows(folder)), schema.task)
+    statistics = preprocessing.adapt(partial(read_parts, folder), schema, resolved)
+    inputs, read = preprocessing.build(statistics, schema, resolved)
+    y = all_labels(folder, schema)
+    weights = sample_weights(y, train, schema)
+    model = keras.Model(inputs, read)
     dataset = TableDataset(folder, schema, model, statistics.target, weights)
-    return Setup(inputs, preprocessed, statistics.target, dataset, untrained, any_cpu)
+    setup = Setup(schema, resolved, inputs, read, statistics, y, dataset, [])
+    setup.cells = cells_of_rows(dataset.sizes, resolved.folds, setup.n_cells, resolved.seed)
+    return setup
 
 
-class Member(NamedTuple):
-    """A trained network, and its predictions for the rows of its own fold.
-
-    `weights` as `get_weights` gives them; `history` the logs of its epochs; `rows` (n,), int32,
-    the numbers of its fold's rows over all parts, none without folds; `oof` (n, outputs), float32,
-    its out-of-fold predictions: those for the rows that it has not seen.
-    """
-
-    weights: list[np.ndarray]
-    history: list[dict[str, float]]
-    rows: np.ndarray
-    oof: np.ndarray
-
-
-def fold_of_rows(sizes: list[int], folds: int, seed: int) -> list[np.ndarray]:
-    """The fold of each row of each part, int32; folds differ by one row at most.
+def cells_of_rows(sizes: list[int], folds: int, cells: int, seed: int) -> list[np.ndarray]:
+    """The cell of each row of each part, int32; cells differ by one row at most.
 
     Raises:
         UserError: there are more folds than rows.
     """
     if folds > sum(sizes):
         raise UserError(
-            f"train.ensemble is {folds}, but there are {sum(sizes)} training rows and each fold "
-            "needs one; set it lower, or train.members to seeds"
+            f"train.folds is {folds}, but there are {sum(sizes)} training rows and each fold "
+            "needs one; set it lower"
         )
     rng = np.random.default_rng([seed, folds])
-    before = np.cumsum([0, *sizes[:-1]])  # rows; the folds take turns from part to part
+    before = np.cumsum([0, *sizes[:-1]])  # rows; the cells take turns from part to part
     return [
-        ((rng.permutation(size) + first) % folds).astype(np.int32)
+        ((rng.permutation(size) + first) % cells).astype(np.int32)
         for size, first in zip(sizes, before, strict=True)
     ]
 
 
+class Member(NamedTuple):
+    """A trained network, and its predictions for the rows of its own fold.
+
+    `kind` the name of its network; `model` from the features to the output; `history` the logs of
+    its epochs; `rows` (n,), int32, the numbers of its fold's rows over all parts, none without
+    folds; `oof` (n, outputs), float32, its predictions for these rows, which it has not seen.
+    """
+
+    kind: str
+    fold: int
+    model: keras.Model
+    history: list[dict[str, float]]
+    rows: np.ndarray
+    oof: np.ndarray
+
+
+class Kind:
+    """What the members of one kind of network share."""
+
+    def __init__(self, name: str, setup: Setup) -> None:
+        self.network = setup.train.networks[name]
+        self.features = network.features(setup.columns, self.network)
+        self._setup = setup
+        rows = sum(setup.dataset.sizes) * max(setup.train.folds - 1, 1) / setup.train.folds
+        self._steps = int(-(-rows // self.network.batch_size) * self.network.epochs)
+
+    def untrained(self, seed: int) -> tuple[keras.Model, keras.Model]:
+        """A network, and the compiled model that trains its weights."""
+        keras.utils.set_random_seed(seed)
+        read = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
+        output = network.build(read, self.network, self._setup.schema)
+        model = keras.Model(read, output)
+        return model, network.trainable(
+            model, self.features, self.network, self._setup.train, self._setup.schema, self._steps
+        )
+
+
 def fit(
-    untrained: Callable[[int], keras.Model],
-    dataset: TableDataset,
+    setup: Setup,
     validation: Dataset,
-    train: Train,
     *,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    checkpoint: Callable[[int], Checkpoint | None] = lambda number: None,
+    callbacks: Callable[[ResolvedNetwork], Sequence[keras.callbacks.Callback]] = lambda network: [],
+    checkpoint: Callable[[str], Checkpoint | None] = lambda name: None,
 ) -> Iterator[Member]:
-    """Train `train.ensemble` networks one after the other, in graphs that are compiled once.
+    """Train the networks of `train.members`, as many at the same time as there are cores.
 
     With folds, each one learns from all folds but its own, which is its validation set; that fold
     takes no part in its weights, except that it stops them early.
 
     Args:
-        untrained: the compiled network of a member, by its number from 0.
-        dataset: the training rows.
-        validation: the validation rows where members differ by seed, or there is one.
-        train: the parameters; member `m` shuffles with `train.seed + m`.
-        callbacks: of every member, beside its early stopping.
-        checkpoint: of a member, by its number.
+        validation: the validation rows where there are no folds.
+        callbacks: of a member, beside its early stopping.
+        checkpoint: of a member, by its name.
 
     Yields:
-        Each member when it is trained.
+        The members of the first fold, of the second, and so on.
 
     Raises:
-        UserError: there are more folds than rows, or a loss is not finite.
+        UserError: a loss is not finite.
     """
-    trainer = Trainer(untrained(0), train.batch_size)
-    fold = fold_of_rows(dataset.sizes, train.folds, train.seed)
-    fold_of_row = np.concatenate(fold)
-    stop = train.early_stopping
-    for number in range(train.ensemble):
-        if number:
-            trainer.assign(untrained(number))
-        train_rows: Dataset = dataset
-        validation_rows = validation
+    train = setup.train
+    kinds = {members.network: Kind(members.network, setup) for members in train.members}
+    jobs = [
+        (members.network, fold, fold * members.count + number)
+        for fold in range(train.folds)
+        for members in train.members
+        for number in range(members.count)
+    ]
+    trainers = {
+        name: Trainer(kind.untrained(train.seed)[1], kind.network.batch_size)
+        for name, kind in kinds.items()
+    }
+    folds, building = setup.folds(), Lock()
+    own = [[np.flatnonzero(f == n).astype(np.int32) for f in folds] for n in range(train.folds)]
+    others = [[np.flatnonzero(f != n).astype(np.int32) for f in folds] for n in range(train.folds)]
+
+    def trained(kind: str, fold: int, number: int) -> Member:
+        with building:  # one at a time, since Keras's seed is global
+            model, whole = kinds[kind].untrained(train.seed + number)
+        statistics = setup.target_statistics(fold if train.folds > 1 else None)
+        train_rows: Dataset = Encoded(setup.dataset, statistics, setup.cells)
+        validation_rows: Dataset = Encoded(validation, statistics)
+        own_rows = Subset(train_rows, alike(own, np.max)[fold])
         if train.folds > 1:
-            train_rows, validation_rows = (
-                Subset(dataset, [np.flatnonzero(f).astype(np.int32) for f in masks])
-                for masks in ([f != number for f in fold], [f == number for f in fold])
-            )
-        history = trainer.fit(
+            train_rows = Subset(train_rows, alike(others, np.min)[fold])
+            validation_rows = Subset(Encoded(setup.dataset, statistics), alike(own, np.min)[fold])
+        stop = kinds[kind].network.early_stopping
+        history = trainers[kind].fit(
+            whole,
             train_rows,
             validation_rows,
-            epochs=train.epochs,
+            epochs=kinds[kind].network.epochs,
             seed=train.seed + number,
             callbacks=[
                 *([keras.callbacks.EarlyStopping(**stop.model_dump())] if stop else []),
-                *callbacks,
+                *callbacks(kinds[kind].network),
             ],
-            checkpoint=checkpoint(number),
+            checkpoint=checkpoint(f"{kind}-{number}"),
         )
-        own = np.empty(0, np.int32)
-        oof = np.empty((0, *trainer.model.output_shape[1:]), np.float32)
+        rows, oof = np.empty(0, np.int32), np.empty((0, *whole.output_shape[1:]), np.float32)
         if train.folds > 1:
-            own = np.flatnonzero(fold_of_row == number).astype(np.int32)
-            oof = np.concatenate(trainer.predict(validation_rows))
-        yield Member(network.weights(trainer.model), history, own, oof)
+            rows = np.flatnonzero(np.concatenate(folds) == fold).astype(np.int32)
+            outputs = trainers[kind].predict(whole, own_rows)
+            counts = [len(indices) for indices in own[fold] if len(indices)]
+            oof = np.concatenate([o[:count] for o, count in zip(outputs, counts, strict=True)])
+        network.take_weights(model, whole)
+        return Member(kind, fold, model, history, rows, oof)
+
+    workers = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    try:
+        yield from workers.map(lambda job: trained(*job), jobs)
+    finally:
+        for trainer in trainers.values():
+            trainer.cancel()
+        workers.shutdown(cancel_futures=True)
 
 
-def out_of_fold(members: list[Member], sizes: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each part the out-of-fold prediction of every row, and the row's fold.
+def alike(
+    indices: list[list[np.ndarray]], size: Callable[[list[int]], Any]
+) -> list[list[np.ndarray]]:
+    """The indices of each fold, as many for each: a graph is compiled for a number of rows.
+
+    That is the least number of them all, so that a row may be left out, or the largest, so that
+    one may come twice. Of a table in several parts, where compiling takes the least of the time,
+    they stay as they are.
 
     Args:
-        members: of all folds, or without folds.
-        sizes: rows of each part.
+        indices: of each fold, of each part.
+        size: of the numbers of the folds' rows.
+    """
+    if len(indices[0]) > 1:
+        return indices
+    count = int(size([len(part) for (part,) in indices]))
+    return [[np.resize(part, count)] for (part,) in indices]
+
+
+class Blend(NamedTuple):
+    """How the kinds of networks are weighted, and what decided it.
+
+    `weights` by kind, they add up to 1; `losses` the mean loss of each kind's out-of-fold
+    predictions, in the units of the target, none without folds; `rows` (n,) those that were
+    predicted, sorted, and `oof` (n, outputs), float32, the weighted predictions.
+    """
+
+    weights: dict[str, float]
+    losses: dict[str, float]
+    rows: np.ndarray
+    oof: np.ndarray
+
+
+def blend(setup: Setup, members: list[Member]) -> Blend:
+    """Weigh the kinds of networks by their out-of-fold predictions; without folds all alike."""
+    kinds = list(dict.fromkeys(member.kind for member in members))
+    found = {kind: out_of_fold([m for m in members if m.kind == kind]) for kind in kinds}
+    rows = found[kinds[0]][0]
+    oof = {kind: setup.in_units(outputs) for kind, (_, outputs) in found.items()}
+    if not len(rows):
+        return Blend(dict.fromkeys(kinds, 1 / len(kinds)), {}, rows, oof[kinds[0]])
+    y = setup.y[rows]
+    weights = selected(y, oof, setup.schema, setup.train.seed)
+    return Blend(
+        weights,
+        {kind: float(row_losses(y, oof[kind], setup.schema).mean()) for kind in kinds},
+        rows,
+        np.sum([np.float32(weights[kind]) * oof[kind] for kind in kinds], axis=0),
+    )
+
+
+def selected(
+    y: np.ndarray, oof: dict[str, np.ndarray], schema: Schema, seed: int
+) -> dict[str, float]:
+    """The weights of kinds of networks by bagged ensemble selection.
+
+    For each of `BAGS` samples of the rows the kinds are chosen one after the other, `PICKS` times,
+    each time the one with which the mean of those chosen has the least loss; their shares are
+    averaged over the samples, so that few rows, which cannot tell the kinds apart, weigh them
+    alike: Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble selection from libraries of models"
+    (2004).
+
+    Args:
+        y: labels, shape (rows, 1).
+        oof: of each kind the out-of-fold predictions, shape (rows, outputs).
+    """
+    if len(oof) == 1:
+        return dict.fromkeys(oof, 1.0)
+    rng = np.random.default_rng(seed)
+    picked = dict.fromkeys(oof, 0)
+    for _ in range(BAGS):
+        rows = rng.integers(0, len(y), min(len(y), BAG_ROWS))
+        of_rows = {kind: outputs[rows].astype(np.float64) for kind, outputs in oof.items()}
+        total = np.zeros(())
+        for number in range(1, PICKS + 1):
+            losses = {
+                kind: row_losses(y[rows], (total + outputs) / number, schema).mean()
+                for kind, outputs in of_rows.items()
+            }
+            best = min(losses, key=lambda kind: losses[kind])
+            total = total + of_rows[best]
+            picked[best] += 1
+    return {kind: count / (BAGS * PICKS) for kind, count in picked.items()}
+
+
+def row_losses(y: np.ndarray, outputs: np.ndarray, schema: Schema) -> np.ndarray:
+    """The cross-entropy or squared error of each row, float64, shape (rows,).
+
+    Args:
+        y: labels, shape (rows, 1).
+        outputs: shape (rows, outputs); probabilities are kept 1e-7 from 0.
+    """
+    outputs = outputs.astype(np.float64)
+    if schema.task == "regression":
+        return np.square(outputs[:, 0] - y[:, 0])
+    if schema.task == "binary":
+        outputs = np.column_stack([1 - outputs, outputs])
+    return -np.log(np.maximum(np.take_along_axis(outputs, y.astype(int), axis=1)[:, 0], 1e-7))
+
+
+def out_of_fold(members: list[Member]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean predictions of members of one kind for the rows of their folds.
 
     Returns:
-        float32, (rows, outputs), and int32, (rows,); without folds one part without rows.
+        The rows, sorted, (n,), and float32, (n, outputs).
     """
-    rows = np.concatenate([member.rows for member in members])
-    oof = np.concatenate([member.oof for member in members])
-    fold = np.repeat(np.arange(len(members), dtype=np.int32), [len(m.rows) for m in members])
-    if not len(rows):
-        return [(oof, fold)]
-    order = np.argsort(rows)
-    cuts = np.cumsum(sizes)[:-1]
-    return list(zip(np.split(oof[order], cuts), np.split(fold[order], cuts), strict=True))
+    rows, place = np.unique(np.concatenate([m.rows for m in members]), return_inverse=True)
+    oof = np.concatenate([m.oof for m in members])
+    total = np.zeros((len(rows), oof.shape[1]))
+    np.add.at(total, place, oof)
+    return rows, (total / np.bincount(place, minlength=len(rows))[:, None]).astype(np.float32)
 
 
-def average(
-    preprocessed: keras.KerasTensor,
-    stack: Callable[[], list[keras.layers.Layer]],
-    members: list[Member],
-) -> keras.KerasTensor:
-    """The mean of the members' outputs for the preprocessed columns; of one member, its output.
-
-    Args:
-        stack: new layers of a member, without weights.
-    """
+def weighted(setup: Setup, members: list[Member], weights: dict[str, float]) -> keras.Model:
+    """The model to save: from raw rows to the mean of the members, weighted by their kind."""
+    columns = {fold: _encoded(setup, fold) for fold in sorted({m.fold for m in members})}
     outputs = []
-    for number, member in enumerate(members, start=1):
-        output, layers = preprocessed, stack()
-        name = layers[-1].name
-        for layer in layers:
-            if len(members) > 1:
-                layer.name = f"member_{number}_{layer.name}"
-            output = layer(output)
-        keras.Model(preprocessed, output).set_weights(member.weights)
-        outputs.append(output)
-    return keras.layers.Average(name=name)(outputs) if len(outputs) > 1 else outputs[0]
+    for kind, weight in weights.items():
+        if not weight:
+            continue
+        features = Kind(kind, setup).features
+        features.name = f"{kind}-features"
+        of_kind = [member for member in members if member.kind == kind]
+        each = []
+        for number, member in enumerate(of_kind, start=1):
+            member.model.name = f"{kind}-{number}"
+            each.append(member.model(features(columns[member.fold])))
+        mean = keras.layers.Average(name=f"{kind}-mean")(each) if len(each) > 1 else each[0]
+        outputs.append(
+            keras.layers.Rescaling(weight, name=f"{kind}-weight")(mean) if weight != 1 else mean
+        )
+    output = keras.layers.Add(name="weighted-mean")(outputs) if len(outputs) > 1 else outputs[0]
+    if setup.schema.task == "regression":
+        target = setup.statistics.target
+        output = keras.layers.Rescaling(target.scale, target.shift, name="output-value")(output)
+        output = keras.ops.clip(output, *setup.statistics.target_range)
+    return keras.Model(setup.inputs, output, name="model")
 
 
-def mean_history(members: list[Member]) -> list[dict[str, float]]:
-    """The logs of each epoch, averaged over the members that trained in it."""
-    longest = max(len(member.history) for member in members)
-    epochs = [[m.history[n] for m in members if len(m.history) > n] for n in range(longest)]
-    return [
-        {name: float(np.mean([logs[name] for logs in epoch])) for name in epoch[0]}
-        for epoch in epochs
+def _encoded(setup: Setup, fold: int) -> keras.KerasTensor:
+    """The columns that the members of a fold read, as layers of the model to save."""
+    prepared, *codes = setup.read
+    encoded = [
+        keras.layers.Embedding(*table.shape[1:], weights=[table[-1]])(codes[0][:, column])
+        for column, table in enumerate(
+            setup.target_statistics(fold if setup.train.folds > 1 else None)
+        )
     ]
+    return keras.layers.Concatenate()([*encoded, prepared]) if encoded else prepared

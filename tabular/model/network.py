@@ -1,137 +1,292 @@
-"""The network between the preprocessed columns and the output, as Keras layers."""
+"""One network: what it reads, its layers, and how it learns."""
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tabular.model.backend import keras, tf
-from tabular.params.train import LOSSES, Train
+from tabular.model.exact import with_exact_products
+from tabular.params.train import LOSSES, Resolved, ResolvedNetwork
 from tabular.schema import Schema
 
 ops = keras.ops
-
-# Multiply-adds of a step's forward pass up to which `FlatDense` takes its place: from there on
-# it gets slow, and its graph large. Microseconds of a step with it, with dense layers, and with
-# those in a graph without XLA, on two AVX-512 cores: 590 (batch 5, 8-8-6-1) 4, 9 and 81;
-# 37k (256, 8-16-1) 24, 21 and 78; 150k (32, 8-64-64-1) 87, 17 and 95; 590k (4096, 8-16-1) 314, 316
-# and 476; 660k (256, 8-64-32-1) 242, 69 and 131; 2.6M (16, 64-512-256-1) 1124, 266 and 646.
-SMALL_STEP = 600_000
+FAR = 1e6  # of quartile widths from the median; beyond, the square of a float32 may overflow
 
 
-def small_steps(batch_size: int, widths: Sequence[int]) -> bool:
-    """Whether a step is small enough for `FlatDense`, which repeats on any CPU.
+class Columns(NamedTuple):
+    """The columns that networks read.
+
+    They are `encoded` target statistics, which are scaled already, and then those of `sample`
+    (n, width), float32, some of the training rows: `numbers` number columns first, then columns of
+    0 and 1.
+    """
+
+    sample: np.ndarray
+    encoded: int
+    numbers: int
+
+    @property
+    def width(self) -> int:
+        return self.encoded + self.sample.shape[1]
+
+
+def features(columns: Columns, network: ResolvedNetwork) -> keras.Model:
+    """What the layers of a network read: the prepared columns, or of these without weights
+
+    - scaled by median and quartiles and clipped smoothly (Holzmüller, Grinsztajn and Steinwart,
+      "Better by default", 2024, arXiv 2407.04491): z = (x - median) / IQR, z / sqrt(1 + (z/3)²);
+    - each number in bins between quantiles (Gorishniy, Rubachev and Babenko, "On embeddings for
+      numerical features in tabular deep learning", 2022, arXiv 2203.05556):
+      clip((z - low) / (high - low), 0, 1) for each bin.
+
+    Returns:
+        A model from (rows, width) to (rows, width), or with an embedding to the numbers
+        (rows, numbers), their bins (rows, numbers, bins) and the other columns, if there are any.
+    """
+    inputs = keras.Input((columns.width,))
+    x, sample = inputs, columns.sample
+    if network.robust_scaling:
+        median, scale = robust(sample)
+        # Statistics of the target are as they are: another scale would have seen all folds.
+        shifts, scales = np.zeros(columns.width), np.ones(columns.width)
+        shifts[columns.encoded :], scales[columns.encoded :] = -median * scale, scale
+        x = keras.layers.Rescaling(scales.tolist(), shifts.tolist())(x)
+        x = smooth_clip(ops.clip(x, -FAR, FAR), ops)
+        sample = smooth_clip(np.clip((sample - median) * scale, -FAR, FAR), np)
+    if not network.embedding or not columns.numbers:
+        return keras.Model(inputs, [x], name="features")
+    first, last = columns.encoded, columns.encoded + columns.numbers
+    numbers, others = (
+        x[:, first:last],
+        [part for part in (x[:, :first], x[:, last:]) if part.shape[1]],
+    )
+    low, slope = bins(sample[:, : columns.numbers], network.embedding.bins)
+    within = ops.clip((ops.expand_dims(numbers, 2) - low) * slope, 0, 1)
+    return keras.Model(inputs, [numbers, within, *others], name="features")
+
+
+def smooth_clip(x: Any, ops: Any) -> Any:
+    """x / sqrt(1 + (x/3)²), by a root of all: XLA replaces a division by a root with an estimate.
 
     Args:
-        batch_size: rows of a step.
-        widths: of the preprocessed columns, each hidden layer and the output.
+        ops: NumPy or Keras's operations.
     """
-    return batch_size * sum(a * b for a, b in pairwise(widths)) <= SMALL_STEP
+    return ops.sign(x) * ops.sqrt(ops.square(x) / (1 + ops.square(x / 3)))
 
 
-class FlatDense(keras.layers.Layer):
-    """Dense and dropout layers one after the other, with all their weights in one flat vector.
+def robust(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The median of each column and what to multiply by, float32, shape (width,).
 
-    The optimizer's operations are traced, compiled and run once and not for every kernel and bias;
-    for an optimizer that works element by element the numbers are the same. Matrix products are
-    written as multiply and sum: a product adds in an order that depends on the CPU, and under XLA
-    this does not. It serves the training alone; the saved model has `Dense` layers.
+    That is 1 / IQR; 2 / (max - min) where the quartiles are equal, and 0 for a constant column.
     """
-
-    def __init__(self, stack: list[keras.layers.Layer]) -> None:
-        super().__init__()
-        self.stack = stack
-
-    def build(self, input_shape: tuple[int | None, int]) -> None:
-        """Draw the first weights as the layers would, in their order."""
-        self.shapes: list[tuple[int, ...]] = []
-        first, penalty = [], []
-        width = input_shape[-1]
-        for layer in self.stack:
-            if isinstance(layer, keras.layers.Dense):
-                shape, width = (width, layer.units), layer.units
-                self.shapes += [shape, (width,)]
-                first += [layer.kernel_initializer(shape), np.zeros(width)]
-                l2 = float(layer.kernel_regularizer.l2) if layer.kernel_regularizer else 0.0
-                penalty += [np.full(shape, l2, np.float32), np.zeros(width, np.float32)]
-        vector, squares = (
-            np.concatenate([np.ravel(part) for part in parts]) for parts in (first, penalty)
-        )
-        self.vector = self.add_weight(
-            shape=vector.shape,
-            initializer=lambda shape, dtype: ops.cast(vector, dtype),
-            regularizer=(lambda v: ops.sum(squares * ops.square(v))) if squares.any() else None,
-        )
-        self.built = True
-
-    def parts(self, vector: Any) -> list[Any]:
-        """Kernel and bias of each dense layer, cut from the vector."""
-        cuts = tf.split(vector, [math.prod(shape) for shape in self.shapes])
-        return [tf.reshape(cut, shape) for cut, shape in zip(cuts, self.shapes, strict=True)]
-
-    def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, ...]:
-        """Said here, or Keras calls the layer once to find out."""
-        return (input_shape[0], *self.shapes[-1])
-
-    def call(self, inputs: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
-        parts = iter(self.parts(self.vector))
-        for layer in self.stack:
-            if isinstance(layer, keras.layers.Dense):
-                products = ops.expand_dims(inputs, 2) * next(parts)
-                inputs = layer.activation(ops.sum(products, axis=1) + next(parts))
-            else:
-                inputs = layer(inputs, training=training)
-        return inputs
+    low, median, high = np.quantile(sample, [0.25, 0.5, 0.75], axis=0)
+    width = np.where(high > low, high - low, (sample.max(axis=0) - sample.min(axis=0)) / 2)
+    scale = np.divide(1, width, out=np.zeros_like(width), where=width > 0)
+    return median.astype(np.float32), scale.astype(np.float32)
 
 
-def layers(train: Train, schema: Schema) -> list[keras.layers.Layer]:
-    """A dense layer (and dropout) for each number of `train.units`, then the output.
+def bins(sample: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The lower end and one over the width of bins between quantiles, (columns, bins), float32.
 
-    The output is the probability of the positive class, the probabilities of `schema.classes` in
-    their order, or the standardised value of a regression.
+    A column of few values has fewer bins; the others have a slope of 0.
     """
-    stack: list[keras.layers.Layer] = []
-    for number, units in enumerate(train.units, start=1):
-        stack.append(
-            keras.layers.Dense(
-                units,
-                activation=train.activation,
-                kernel_initializer=train.kernel_initializer,
-                kernel_regularizer=keras.regularizers.L2(train.l2) if train.l2 else None,
-                name=f"hidden-{number}",
-            )
-        )
-        if train.dropout:
-            stack.append(keras.layers.Dropout(train.dropout, seed=train.seed + number))
+    low, slope = np.zeros((2, sample.shape[1], count), np.float32)
+    quantiles = np.quantile(sample, np.linspace(0, 1, count + 1), axis=0).astype(np.float32)
+    for column, edges in enumerate(map(np.unique, quantiles.T)):
+        used = len(edges) - 1
+        low[column, :used] = edges[:-1]
+        slope[column, :used] = 1 / np.diff(edges)
+    return low, slope
+
+
+def build(
+    read: list[keras.KerasTensor], network: ResolvedNetwork, schema: Schema
+) -> keras.KerasTensor:
+    """The layers of a network: the place to put in others.
+
+    Args:
+        read: the outputs of `features`.
+
+    Returns:
+        The probability of the positive class, (rows, 1), the probabilities of `schema.classes` in
+        their order, (rows, classes), or the standardised value of a regression, (rows, 1).
+    """
+    x = read[0]
+    ntk = network.parametrization == "ntk"
+    bias: Any = keras.initializers.RandomNormal(stddev=1.0) if ntk else "zeros"
+    if network.embedding and len(read) > 1:
+        numbers, within, *others = read
+        shape = (numbers.shape[1], network.embedding.units)
+        linear = keras.layers.EinsumDense(
+            "bc,cu->bcu",
+            shape,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=1.0),
+            name="value-embedding",
+        )(numbers)
+        embedded = linear + keras.layers.EinsumDense(
+            "bck,cku->bcu",
+            shape,
+            bias_axes="cu",
+            kernel_initializer="zeros",
+            name="bin-embedding",
+        )(within)
+        x = keras.layers.Concatenate()([keras.layers.Flatten()(embedded), *others])
+    if network.learnt_scale:
+        x = keras.layers.EinsumDense(
+            "bd,d->bd", x.shape[1:], kernel_initializer="ones", name="scale"
+        )(x)
+    for number, units in enumerate(network.units, start=1):
+        x = keras.layers.Dense(
+            units,
+            activation=network.activation,
+            kernel_initializer=network.kernel_initializer,
+            bias_initializer=bias,
+            kernel_regularizer=keras.regularizers.L2(network.l2) if network.l2 else None,
+            name=f"hidden-{number}",
+        )(x)
+        if network.dropout:
+            x = keras.layers.Dropout(network.dropout)(x)
     units, activation, name = {
         "binary": (1, "sigmoid", "output-probability"),
         "multiclass": (len(schema.classes), "softmax", "output-probabilities"),
         "regression": (1, "linear", "output-standardised"),
     }[schema.task]
-    initializer = train.kernel_initializer
-    output = keras.layers.Dense(units, activation, kernel_initializer=initializer, name=name)
-    return [*stack, output]
+    return keras.layers.Dense(
+        units,
+        activation,
+        kernel_initializer="zeros" if ntk else network.kernel_initializer,
+        name=name,
+    )(x)
 
 
-def compiled(
-    stack: list[keras.layers.Layer], width: int, train: Train, schema: Schema, *, flat: bool
+def rates(model: keras.Model, network: ResolvedNetwork) -> list[float]:
+    """By how much faster than the learning rate each trainable weight learns.
+
+    With the neural tangent parametrisation 1 / sqrt(inputs) for a kernel, 0.1 for a bias and 6 for
+    a learnt scale, as in RealMLP (arXiv 2407.04491); else 1.
+    """
+    factors = {}
+    for layer in model.layers if network.parametrization == "ntk" else []:
+        if isinstance(layer, keras.layers.Dense):
+            factors[id(layer.kernel)] = layer.kernel.shape[0] ** -0.5
+            factors[id(layer.bias)] = 0.1
+        elif isinstance(layer, keras.layers.EinsumDense) and layer.equation == "bd,d->bd":
+            factors[id(layer.kernel)] = 6.0
+        elif isinstance(layer, keras.layers.EinsumDense) and layer.bias is not None:
+            factors[id(layer.bias)] = 0.1
+    return [factors.get(id(weight), 1.0) for weight in model.trainable_weights]
+
+
+class Flat(keras.layers.Layer):
+    """A model whose trainable weights are one vector, each divided by its rate.
+
+    The optimizer's operations are traced, compiled and run once and not for every kernel and bias;
+    for an optimizer that works element by element the numbers are the same.
+
+    Args:
+        model: with exact products or not.
+        rates: of its trainable weights; an optimizer of steps in proportion to the learning rate,
+            as Adam's are, changes a weight by its rate times that.
+    """
+
+    def __init__(self, model: keras.Model, rates: list[float]) -> None:
+        super().__init__()
+        self.state = model.non_trainable_variables
+        self._model: Callable[[], keras.Model] = lambda: model  # or its weights would count too
+        self._rates = rates
+        first = [
+            np.ravel(np.asarray(weight)) / np.float32(rate)
+            for weight, rate in zip(model.trainable_weights, rates, strict=True)
+        ]
+        vector = np.concatenate(first)
+        self.vector = self.add_weight(
+            shape=vector.shape, initializer=lambda shape, dtype: ops.cast(vector, dtype)
+        )
+        self.built = True
+
+    def weights_of_model(self) -> list[Any]:
+        """The trainable weights of the model, cut from the vector."""
+        weights = self._model().trainable_weights
+        cuts = tf.split(ops.convert_to_tensor(self.vector), [math.prod(w.shape) for w in weights])
+        return [
+            tf.reshape(cut if rate == 1 else cut * np.float32(rate), weight.shape)
+            for cut, rate, weight in zip(cuts, self._rates, weights, strict=True)
+        ]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, ...]:
+        """Said here, or Keras calls the layer once to find out."""
+        return self._model().output_shape
+
+    def call(self, inputs: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
+        model = self._model()
+        weights = list(zip(model.trainable_weights, self.weights_of_model(), strict=True))
+        with keras.StatelessScope(state_mapping=weights) as scope:
+            outputs = model(inputs, training=training)
+            losses = [loss + 0 for loss in model.losses]
+        for variable in self.state:
+            if (value := scope.get_current_value(variable)) is not None:
+                variable.assign(value)
+        for loss in losses:
+            self.add_loss(loss)
+        return outputs
+
+
+class CosLog4(keras.optimizers.schedules.LearningRateSchedule):
+    """Four cosines over the steps, the later ones longer, from 0 to 0 (arXiv 2407.04491)."""
+
+    def __init__(self, learning_rate: float, steps: int) -> None:
+        self._learning_rate, self._steps = learning_rate, steps
+
+    def __call__(self, step: Any) -> Any:
+        t = ops.minimum(ops.cast(step, "float32") / self._steps, 1.0)
+        waves = ops.log2(1.0 + 15.0 * t)
+        return self._learning_rate * 0.5 * (1.0 - ops.cos(2 * math.pi * waves))
+
+
+def optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimizer:
+    """The optimizer of a training of so many steps."""
+    rate: Any = network.learning_rate
+    if network.learning_rate_schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    elif network.learning_rate_schedule == "coslog4":
+        rate = CosLog4(rate, steps)
+    kind = type(keras.optimizers.get(network.optimizer))
+    # adamw has a decay of its own, which is its default where none is said.
+    decay = {"weight_decay": network.weight_decay} if network.weight_decay else {}
+    return kind(learning_rate=rate, **decay)
+
+
+def trainable(
+    model: keras.Model,
+    before: keras.Model,
+    network: ResolvedNetwork,
+    train: Resolved,
+    schema: Schema,
+    steps: int,
 ) -> keras.Model:
-    """A compiled Keras model of these layers over `width` preprocessed columns, see `FlatDense`."""
-    model = keras.Sequential([keras.Input((width,)), *([FlatDense(stack)] if flat else stack)])
-    optimizer = keras.optimizers.get(
-        {"class_name": train.optimizer, "config": {"learning_rate": train.learning_rate}}
-    )
+    """A compiled Keras model that trains the weights of `model` on prepared columns.
+
+    Args:
+        before: `features`.
+    """
+    exact = with_exact_products(model, network.batch_size) if train.exact else model
+    inputs = keras.Input(before.input_shape[1:])
+    # The factors of adafactor are of a matrix, not of a vector.
+    flat = exact if network.optimizer == "adafactor" else Flat(exact, rates(model, network))
+    whole = keras.Model(inputs, flat(before(inputs)))
     loss = LOSSES[schema.task][0] if train.loss == "auto" else train.loss
     metric = "mean_absolute_error" if schema.task == "regression" else "accuracy"
-    model.compile(optimizer=optimizer, loss=loss, metrics=[metric], jit_compile=False)
-    return model
+    whole.compile(
+        optimizer=optimizer(network, steps), loss=loss, metrics=[metric], jit_compile=False
+    )
+    return whole
 
 
-def weights(model: keras.Model) -> list[np.ndarray]:
-    """The weights of a compiled network as `get_weights` of its dense layers gives them."""
-    layer = model.layers[0]
-    if isinstance(layer, FlatDense):
-        return [np.asarray(part) for part in layer.parts(layer.vector)]
-    return model.get_weights()
+def take_weights(model: keras.Model, trained: keras.Model) -> None:
+    """Give `model` the weights that a model of `trainable` has learnt for it."""
+    flat = trained.layers[-1]
+    if isinstance(flat, Flat):
+        for weight, value in zip(model.trainable_weights, flat.weights_of_model(), strict=True):
+            weight.assign(value)

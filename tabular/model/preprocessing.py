@@ -34,8 +34,10 @@ class Statistics:
 
     scalings: dict[str, Scaling]
     vocabularies: dict[str, list[str]]
+    encoded: dict[str, list[str]]  # all categories of the columns that get target statistics
     with_gaps: set[str]
     target: Scaling
+    target_range: tuple[float, float]
 
 
 def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
@@ -63,6 +65,7 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
                 f"column {name} is empty in every training row; take it out of columns in "
                 "data/schema.yaml"
             )
+    target = summaries[schema.target]
     return Statistics(
         scalings={
             name: Scaling(
@@ -77,14 +80,16 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
             for name, column in numbers.items()
         },
         vocabularies={name: vocabulary(found, train) for name, found in counts.items()},
+        encoded={
+            name: sorted(found)
+            for name, found in counts.items()
+            if train.target_statistics and len(found) >= train.target_statistics
+        },
         with_gaps={name for name in schema.features if summaries[name].missing},
-        target=Scaling(
-            fill=0.0,
-            shift=summaries[schema.target].mean,
-            scale=scale(summaries[schema.target], "standard"),
-        )
+        target=Scaling(fill=0.0, shift=target.mean, scale=scale(target, "standard"))
         if schema.task == "regression"
         else Scaling(fill=0.0, shift=0.0, scale=1.0),
+        target_range=(target.min, target.max),
     )
 
 
@@ -119,7 +124,7 @@ def vocabulary(counts: Counter[str], train: Train) -> list[str]:
 
 def build(
     statistics: Statistics, schema: Schema, train: Train
-) -> tuple[dict[str, keras.KerasTensor], keras.KerasTensor]:
+) -> tuple[dict[str, keras.KerasTensor], list[keras.KerasTensor]]:
     """The preprocessing as a Keras model, called on the inputs of the model to be.
 
     It is a model within the model, so that a column may have the name of any layer.
@@ -127,7 +132,9 @@ def build(
     Returns:
         The inputs by `input_name` of the column, each of shape (rows, 1): text for a category
         ("" is missing), else float64 in the column's own units (NaN is missing); and the
-        preprocessed float32 tensor of shape (rows, width).
+        preprocessed columns, float32, (rows, width), those of numbers first; and where there are
+        columns with target statistics their categories, int32, (rows, columns): 0 for one that
+        training never saw, then `Statistics.encoded`, then a gap.
     """
     within_names = {name: f"column {n}" for n, name in enumerate(schema.features, start=1)}
 
@@ -143,16 +150,27 @@ def build(
         one_hot_category(within[name], known, name in statistics.with_gaps, schema.columns[name])
         for name, known in statistics.vocabularies.items()
     ]
-    preprocessed = parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)
+    outputs = [parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)]
+    if statistics.encoded:
+        lookups = [
+            keras.layers.StringLookup(vocabulary=[*known, "", *schema.columns[name].sentinels])
+            for name, known in statistics.encoded.items()
+        ]
+        codes = [
+            keras.ops.minimum(lookup(within[name]), len(known) + 1)
+            for lookup, (name, known) in zip(lookups, statistics.encoded.items(), strict=True)
+        ]
+        codes = codes[0] if len(codes) == 1 else keras.layers.Concatenate()(codes)
+        outputs.append(keras.ops.cast(codes, "int32"))
     preprocessing = keras.Model(
         {within_names[name]: tensor for name, tensor in within.items()},
-        preprocessed,
+        outputs,
         name="preprocessing",
     )
     raw = inputs({name: input_name(name) for name in schema.features})
     return (
         {input_name(name): tensor for name, tensor in raw.items()},
-        preprocessing({within_names[name]: tensor for name, tensor in raw.items()}),
+        keras.tree.flatten(preprocessing({within_names[name]: raw[name] for name in raw})),
     )
 
 

@@ -9,11 +9,13 @@ import numpy as np
 
 from tabular.errors import UserError
 from tabular.model.backend import keras
+from tabular.model.exact import with_exact_products
 from tabular.schema import Schema, input_name
 from tabular.table.arrays import INPUT_TYPES
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
-BATCH_ROWS = 8192
+BATCH_SIZES = (256, 1024, 4096)
+BATCH_ROWS = BATCH_SIZES[-1]
 METADATA = "tabular.json"  # in the zip; Keras leaves it alone
 
 
@@ -56,7 +58,7 @@ def _normal(value: Any, ids: dict[int, int]) -> Any:
 
 
 def read_model(path: Path) -> keras.Model:
-    """Load a model with Keras's safe mode on.
+    """Load a model with Keras's safe mode on; its matrix products are exact, see `exact`.
 
     Raises:
         UserError: there is no model, or it is not one that Keras can read.
@@ -64,7 +66,7 @@ def read_model(path: Path) -> keras.Model:
     if not path.is_file():
         raise UserError(f"{path}: no model here; run `dvc repro` to train one")
     try:
-        return keras.models.load_model(path, safe_mode=True)
+        return with_exact_products(keras.models.load_model(path, safe_mode=True))
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: not a model that Keras can load in safe mode: {error}") from None
 
@@ -96,13 +98,15 @@ def check_model(model: keras.Model, path: Path, schema: Schema) -> None:
 def predict(model: keras.Model, columns: dict[str, np.ndarray]) -> np.ndarray:
     """The model's output for raw columns of shape (rows,) each: float32, (rows, outputs).
 
-    All batches have one size, the last one filled up, so that how numbers are rounded does not
-    depend on how many rows there are.
+    A batch is filled up to one of few sizes, each of which is a graph. The outputs of a row do not
+    depend on the other rows.
     """
     rows = len(next(iter(columns.values())))
     outputs = np.empty((rows, *model.output_shape[1:]), np.float32)
     for start in range(0, rows, BATCH_ROWS):
-        taken = np.minimum(np.arange(start, start + BATCH_ROWS), rows - 1)
+        count = min(rows - start, BATCH_ROWS)
+        size = next(size for size in BATCH_SIZES if size >= count)
+        taken = np.minimum(np.arange(start, start + size), rows - 1)
         batch = {name: values[taken] for name, values in columns.items()}
-        outputs[start : start + BATCH_ROWS] = model.predict_on_batch(batch)[: rows - start]
+        outputs[start : start + count] = model.predict_on_batch(batch)[:count]
     return outputs

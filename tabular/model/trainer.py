@@ -1,8 +1,11 @@
 """The training loop: every part of a dataset is one compiled graph of Keras's own train steps."""
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,6 +17,8 @@ from tabular.table.parquet import prefetch
 
 TEST_ROWS = 8192  # rows of a step that only scores: few steps, bounded memory
 
+# Handles of the variables that the graphs called from here read and change.
+HANDLES: ContextVar[list[tf.Tensor]] = ContextVar("HANDLES")
 WARM_UP, STEP = tf.constant(True), tf.constant(False)
 
 Logs = dict[str, tf.Tensor]
@@ -22,13 +27,15 @@ Logs = dict[str, tf.Tensor]
 class Rows(NamedTuple):
     """The preprocessed rows of a part, as arrays or tensors.
 
-    `x` (rows, width), `y` (rows, outputs), `weight` (rows,), all float32; `indices` (n,), int32,
-    those of the rows to use, or None for all of them.
+    `x` (rows, width), `y` (rows, outputs), `weight` (rows,), all float32; `codes` (rows, columns),
+    int32, the categories of the columns with target statistics, if there are any; `indices` (n,),
+    int32, those of the rows to use, or None for all of them.
     """
 
     x: tf.Tensor
     y: tf.Tensor
     weight: tf.Tensor
+    codes: np.ndarray | None = None
     indices: np.ndarray | None = None
 
 
@@ -43,12 +50,15 @@ class Dataset(Protocol):
 class Graph:
     """A function compiled by XLA, found again by the shapes of its tensors alone.
 
-    TensorFlow's own search for the traced function takes as long as an epoch of small steps.
+    TensorFlow's own search for the traced function takes as long as an epoch of small steps. The
+    variables of `model` are replaced by those of `HANDLES` whenever it is called: so several models
+    train at the same time with what was compiled once.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], model: keras.Model) -> None:
         self._function = tf.function(function, jit_compile=True, autograph=False)
         self._traced: dict[tuple[Any, ...], Callable[..., Any]] = {}
+        self._model, self._lock = model, threading.Lock()
 
     def is_new(self, *tensors: Any) -> bool:
         """Whether there is no graph for tensors of these shapes yet."""
@@ -57,9 +67,20 @@ class Graph:
     def traced(self, *tensors: Any) -> Callable[..., Any]:
         """The graph for tensors of these shapes; each argument has one dtype in all calls."""
         shapes = _shapes(tensors)
-        if shapes not in self._traced:
-            self._traced[shapes] = self._function.get_concrete_function(*tensors)
+        with self._lock:
+            if shapes not in self._traced:
+                self._traced[shapes] = self._trace(tensors)
         return self._traced[shapes]
+
+    def _trace(self, tensors: tuple[Any, ...]) -> Callable[..., Any]:
+        traced = self._function.get_concrete_function(*tensors)
+        places = {id(handle): place for place, handle in enumerate(handles(self._model))}
+        for handle in traced.captured_inputs:
+            if (place := places.get(id(handle))) is not None:
+                traced.replace_capture_with_deferred_capture(
+                    handle, partial(_handle, place), tf.TensorSpec([], tf.resource)
+                )
+        return traced
 
     def __call__(self, *tensors: Any) -> Any:
         return self.traced(*tensors)(*tensors)
@@ -81,7 +102,7 @@ class Trainer:
     """
 
     def __init__(self, model: keras.Model, batch_size: int) -> None:
-        self.model = model
+        self._model = model
         self._batch_size = batch_size
 
         @tf.function(autograph=False)  # traced once, for the full steps and the short last one
@@ -89,9 +110,15 @@ class Trainer:
             model.train_step((x, y, weight))
 
         self._train_step = train_step
-        self._full, self._last = Graph(self._full_steps), Graph(self._last_step)
-        self._test, self._end = Graph(self._test_steps), Graph(self._end_of_epoch)
-        self._predict = Graph(self._predict_step)
+        self._cancelled = threading.Event()
+        self._build(model)
+
+        def graph(function: Callable[..., Any]) -> Graph:
+            return Graph(function, model)
+
+        self._full, self._last = graph(self._full_steps), graph(self._last_step)
+        self._test, self._end = graph(self._test_steps), graph(self._end_of_epoch)
+        self._predict = graph(self._predict_step)
 
     def _step(self, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor) -> Callable[[tf.Tensor], None]:
         """In a graph: what does a training step with the rows of some indices."""
@@ -120,7 +147,7 @@ class Trainer:
 
     def _test_steps(self, x: tf.Tensor, y: tf.Tensor, order: tf.Tensor) -> None:
         def step(n: tf.Tensor) -> None:
-            self.model.test_step((tf.gather(x, n), tf.gather(y, n)))
+            self._model.test_step((tf.gather(x, n), tf.gather(y, n)))
 
         count, rest = divmod(order.shape[0], TEST_ROWS)
         if count:
@@ -134,23 +161,22 @@ class Trainer:
         A warm-up too leaves the metrics as they were, at their start.
         """
         self._last_step(*tensors[:5])
-        logs = _results(self.model)
+        logs = _results(self._model)
         if len(tensors) == 5:
             return logs, {}
         self._test_steps(*tensors[5:])
-        return logs, _results(self.model)
+        return logs, _results(self._model)
 
     def _predict_step(self, x: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
-        return self.model(tf.gather(x, order), training=False)
+        return self._model(tf.gather(x, order), training=False)
 
-    def assign(self, model: keras.Model) -> None:
-        """Start again from the state of another model of the same kind."""
-        model.optimizer.build(model.trainable_variables)
-        for variable, value in zip(variables(self.model), variables(model), strict=True):
-            variable.assign(value)
+    def cancel(self) -> None:
+        """Let every `fit` in another thread end after its epoch, with a `CancelledError`."""
+        self._cancelled.set()
 
     def fit(
         self,
+        model: keras.Model,
         train: Dataset,
         validation: Dataset,
         *,
@@ -173,9 +199,8 @@ class Trainer:
         Raises:
             UserError: a loss is not finite; the message names the epoch.
         """
-        model = self.model
         model.stop_training = False
-        self._build()
+        self._use(model)
         events = keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs)
         events.on_train_begin()
         history: list[dict[str, float]] = []
@@ -184,8 +209,11 @@ class Trainer:
         for number in range(len(history), epochs):
             if model.stop_training:
                 break
+            if self._cancelled.is_set():
+                raise CancelledError
             events.on_epoch_begin(number)
-            logs, scores = self._epoch(train, validation, np.random.default_rng([seed, number]))
+            rng = np.random.default_rng([seed, number])
+            logs, scores = self._epoch(model, train, validation, rng)
             logs = logs | {f"val_{name}": score for name, score in scores.items()}
             history.append({name: float(value) for name, value in logs.items()})
             _check_finite(history)
@@ -197,17 +225,23 @@ class Trainer:
             checkpoint.save(model, variables(model), callbacks, history, ended=True)
         return history
 
-    def _build(self) -> None:
+    def _use(self, model: keras.Model) -> None:
+        """Let the graphs that this thread calls work on the variables of `model`."""
+        self._build(model)
+        HANDLES.set(handles(model))
+
+    @staticmethod
+    def _build(model: keras.Model) -> None:
         """Make the variables of the optimizer and the metrics, which a graph cannot make."""
-        if not self.model.optimizer.built:
-            self.model.optimizer.build(self.model.trainable_variables)
-            y, y_pred = tf.zeros((1, 1)), tf.zeros((1, *self.model.output_shape[1:]))
-            self.model.compute_loss(y=y, y_pred=y_pred)
-            self.model.compute_metrics(None, y, y_pred)
-            self.model.reset_metrics()
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+            y, y_pred = tf.zeros((1, 1)), tf.zeros((1, *model.output_shape[1:]))
+            model.compute_loss(y=y, y_pred=y_pred)
+            model.compute_metrics(None, y, y_pred)
+            model.reset_metrics()
 
     def _epoch(
-        self, train: Dataset, validation: Dataset, rng: np.random.Generator
+        self, model: keras.Model, train: Dataset, validation: Dataset, rng: np.random.Generator
     ) -> tuple[Logs, Logs]:
         """One epoch: what its steps and its validation rows, if any, give."""
         # To start a graph takes as long as twenty small steps: of single parts there are two.
@@ -216,12 +250,12 @@ class Trainer:
             return self._train(train[0], rng, self._end, *tested)
         for rows in _read(train, rng.permutation(len(train))):
             self._train(rows, rng, self._last)
-        logs = _results(self.model)
+        logs = _results(model)
         if not len(validation):
             return logs, {}
         for rows in _read(validation, range(len(validation))):
             self._test(*_tested(rows))
-        return logs, _results(self.model)
+        return logs, _results(model)
 
     def _train(self, rows: Rows, rng: np.random.Generator, end: Graph, *tested: tf.Tensor) -> Any:
         """All steps of a part; what the graph of the last one returns."""
@@ -236,15 +270,26 @@ class Trainer:
             with ThreadPoolExecutor() as compilers:
                 for graph, tensors in calls:
                     graph.traced(WARM_UP, *tensors)
-                    compilers.submit(graph, WARM_UP, *tensors)
+                    compilers.submit(copy_context().run, graph, WARM_UP, *tensors)
         for graph, tensors in calls:
             result = graph(STEP, *tensors)
         return result
 
-    def predict(self, dataset: Dataset) -> list[np.ndarray]:
+    def predict(self, model: keras.Model, dataset: Dataset) -> list[np.ndarray]:
         """The outputs for the rows of each part: float32, (rows, outputs)."""
+        self._use(model)
         parts = _read(dataset, range(len(dataset)))
         return [self._predict(rows.x, tf.constant(_indices(rows))).numpy() for rows in parts]
+
+
+def handles(model: keras.Model) -> list[tf.Tensor]:
+    """Of all variables that a graph of the model may read or change."""
+    found = [*variables(model), *model.metrics_variables]
+    return [variable.value.handle for variable in found]
+
+
+def _handle(place: int) -> tf.Tensor:
+    return HANDLES.get()[place]
 
 
 def variables(model: keras.Model) -> list[keras.Variable]:

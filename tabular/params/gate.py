@@ -22,4 +22,4 @@ class Gate(Section):
     lowest: Limits = Field(default_factory=dict)
     highest: Limits = Field(default_factory=dict)
     worse_than_last: Limits = Field(default_factory=dict)
-    beat_baselines: tuple[Literal["constant", "linear"], ...] = ()
+    beat_baselines: tuple[Literal["constant", "linear", "boosted"], ...] = ()

@@ -8,19 +8,19 @@ from pydantic import Field, ValidationError
 
 from tabular.errors import UserError
 from tabular.metrics import ROWS, TASKS
-from tabular.mistakes import explain, nearest, suggestion
+from tabular.mistakes import explain_all, nearest, suggestion
 from tabular.params.evaluate import Evaluate
 from tabular.params.gate import Gate
 from tabular.params.ingest import Ingest
 from tabular.params.search import Search
 from tabular.params.split import Split
-from tabular.params.train import LOSSES, Train
+from tabular.params.train import LOSSES, Network, Train
 from tabular.params.validate import Validate
 from tabular.schema import Schema
 from tabular.typed_yaml import Section, check
 
 # Keys that a search leaves alone: a seed's score is luck, and other folds give another score.
-FIXED = {"seed", "ensemble", "members"}
+FIXED = {"seed", "folds", "exact", "networks"}
 
 
 class AllSections(Section):
@@ -54,12 +54,21 @@ def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
 
 def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
     """What does not fit between `train`, `split` and the table."""
-    if train.early_stopping and split.validation_size == 0 and train.folds == 1:
-        yield (
-            "train.early_stopping monitors the validation rows, but split.validation_size is 0; "
-            "set train.early_stopping to null, split.validation_size above 0, or "
-            "train.ensemble above 1 with train.members: folds"
-        )
+    used = [m.network for m in train.members] if train.members != "auto" else list(train.networks)
+    for name in used:
+        if name not in train.networks:
+            yield (
+                f"train.members: found network {name!r}, which train.networks has not."
+                f"{nearest(name, train.networks)}"
+            )
+        elif (
+            train.networks[name].early_stopping and split.validation_size == 0 and train.folds == 1
+        ):
+            yield (
+                f"train.networks.{name}.early_stopping monitors the validation rows, but "
+                "split.validation_size is 0; set it to null, split.validation_size above 0, or "
+                "train.folds above 1"
+            )
     losses = ("auto", *LOSSES[schema.task])
     if train.loss not in losses:
         yield (
@@ -75,8 +84,10 @@ def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
     for key, wrong in {
         "train.class_weight": train.class_weight is not None,
         "split.stratify": split.stratify,
-        "train.early_stopping.monitor": train.early_stopping is not None
-        and train.early_stopping.monitor == "val_accuracy",
+        "early_stopping.monitor: val_accuracy": any(
+            network.early_stopping and network.early_stopping.monitor == "val_accuracy"
+            for network in train.networks.values()
+        ),
     }.items():
         if wrong:
             yield f"{key} is for classes, and the task of the schema is regression"
@@ -95,9 +106,17 @@ def gate_mistakes(gate: Gate, schema: Schema) -> Iterator[str]:
             )
 
 
+def searchable(train: Train) -> list[str]:
+    """The dotted keys of `train` that a search may change."""
+    of_networks = [
+        f"networks.{name}.{key}" for name in train.networks for key in Network.model_fields
+    ]
+    return sorted({*Train.model_fields} - FIXED) + of_networks
+
+
 def search_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
     """A score or a key that cannot be searched, and values that their key may not have."""
-    scores, keys = TASKS[schema.task].scores, sorted(set(Train.model_fields) - FIXED)
+    scores, keys = TASKS[schema.task].scores, searchable(whole.train)
     search = whole.search
     if search.score not in scores:
         yield f"search.score: found {search.score!r}.{nearest(search.score, scores)}"
@@ -110,5 +129,5 @@ def search_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
                 train = whole.train.changed({key: value})
                 mistakes = list(train_mistakes(train, whole.split, schema))
             except ValidationError as error:
-                mistakes = [f"train.{explain(mistake, Train)}" for mistake in error.errors()]
+                mistakes = [f"train.{line}" for line in explain_all(error.errors(), Train)]
             yield from (f"search.space{mistake.removeprefix('train')}" for mistake in mistakes)

@@ -16,7 +16,7 @@ from tabular.schema import input_name
 
 REPEATS = {
     "any_cpu": "the same bytes on any x86-64 CPU with AVX2",
-    "same_cpu": "the same bytes on one kind of CPU (large layers, or adafactor)",
+    "same_cpu": "the same bytes on one kind of CPU (train.exact is false)",
 }
 
 

@@ -2,17 +2,20 @@
 
 import io
 import json
+import math
 import re
 import zipfile
+from collections import Counter
 from typing import Any, NamedTuple
 
-MEMBER = re.compile(r"member_(\d+)_")  # of an average of networks
+MEMBER = re.compile(r"(.+)-\d+")  # of a kind of network
 PREPROCESSING = {  # what a layer does inside the preprocessing, by its class
     "Where": "fills gaps",
     "Take": "marks them",
     "Normalization": "scales numbers",
     "StringLookup": "encodes categories",
 }
+FEATURES = {"Rescaling": "robust scaling", "Sqrt": "smooth clip", "Clip": "bins between quantiles"}
 ROW, HEADLINE = 58, 22  # heights of the drawing
 MIDDLE, GAP, DOTS = 84, 17, 9  # of the rows of dots; longer rows are cut short
 
@@ -51,8 +54,8 @@ class Network(NamedTuple):
         return f"The network: {steps}{averaged}"
 
 
-def read_network(model: bytes) -> Network:
-    """The steps of a `.keras` file of this project.
+def read_networks(model: bytes) -> dict[str, Network]:
+    """The steps of each kind of network in a `.keras` file of this project.
 
     Raises:
         ValueError: it is none.
@@ -60,25 +63,28 @@ def read_network(model: bytes) -> Network:
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as file:
             layers = json.loads(file.read("config.json"))["config"]["layers"]
-        return _network(layers)
+        named = {layer["name"]: layer for layer in layers}
+        found = [match for name in named if (match := MEMBER.fullmatch(name))]
+        counts = Counter(match[1] for match in found)
+        columns = sum(layer["class_name"] == "InputLayer" for layer in layers)
+        return {kind: _network(named, kind, columns, count) for kind, count in counts.items()}
     except (zipfile.BadZipFile, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"not a .keras file of this project: {error!r}") from None
 
 
-def _network(layers: list[dict[str, Any]]) -> Network:
-    inner = [layer for layer in layers if layer["class_name"] != "InputLayer"]
-    steps = [Step("Columns", "raw values of a row", len(layers) - len(inner))]
-    members = 1
-    for layer in inner:
-        member = MEMBER.match(layer["name"])
-        if member:
-            members = max(members, int(member[1]))
-            if member[1] != "1":
-                continue
-        if layer["class_name"] == "Dense" and "Preprocessed" not in [step.title for step in steps]:
-            width = layer["build_config"]["input_shape"][-1]
-            steps.append(Step("Preprocessed", "what the network sees", width))
-        steps.append(_step(layer, member is not None, members))
+def _network(layers: dict[str, dict[str, Any]], kind: str, columns: int, members: int) -> Network:
+    features = layers[f"{kind}-features"]["config"]["layers"]
+    does = _does(features, FEATURES)
+    steps = [
+        Step("Columns", "raw values of a row", columns),
+        Step("preprocessing", _does(layers["preprocessing"]["config"]["layers"], PREPROCESSING)),
+        Step("Preprocessed", "what the network sees", features[0]["config"]["batch_shape"][-1]),
+        *([Step("features", does)] if len(features) > 1 else []),
+    ]
+    inside = layers[f"{kind}-1"]["config"]["layers"]
+    steps += [step for layer in inside if (step := _step(layer, members > 1))]
+    if members > 1:
+        steps.append(Step("average", f"of the {members} outputs"))
     y = ROW / 2
     for index, step in enumerate(steps):
         y += HEADLINE if step.member and not steps[index - 1].member else 0
@@ -87,20 +93,23 @@ def _network(layers: list[dict[str, Any]]) -> Network:
     return Network(steps, members)
 
 
-def _step(layer: dict[str, Any], member: bool, members: int) -> Step:
-    name, inside = MEMBER.sub("", layer["name"]), layer["config"]
+def _does(layers: list[dict[str, Any]], words: dict[str, str]) -> str:
+    """What these layers do, in words."""
+    classes = {layer["class_name"] for layer in layers}
+    return ", ".join(does for kind, does in words.items() if kind in classes) or "as they are"
+
+
+def _step(layer: dict[str, Any], member: bool) -> Step | None:
+    inside = layer["config"]
     match layer["class_name"]:
-        case "Functional":
-            kinds = {part["class_name"] for part in inside["layers"]}
-            does = dict.fromkeys(words for kind, words in PREPROCESSING.items() if kind in kinds)
-            return Step(name, ", ".join(does) or "as they are")
         case "Dense":
             width, units = layer["build_config"]["input_shape"][-1], inside["units"]
             weights = (width + bool(inside.get("use_bias", True))) * units
-            return Step(name, f"{inside['activation']}, {weights:,} weights", units, member)
+            return Step(
+                layer["name"], f"{inside['activation']}, {weights:,} weights", units, member
+            )
+        case "EinsumDense":
+            return Step(layer["name"], f"{math.prod(inside['output_shape'])} outputs", 0, member)
         case "Dropout":
             return Step("dropout", f"{inside['rate']:g} of them", 0, member)
-        case "Average":
-            return Step("average", f"of the {members} outputs")
-        case other:
-            return Step(name, other)
+    return None

@@ -9,6 +9,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from tabular.metrics import ROWS, TASKS
 from tabular.report import charts, formats
 from tabular.runs.comparison import Changed, Comparison
+from tabular.runs.lock import LOCK, params_of
+from tabular.runs.run import Run
 
 
 def cell(value: Any) -> str:
@@ -40,6 +42,26 @@ def check_rows(checks: dict[str, Any]) -> list[tuple[str, str, int]]:
     ]
 
 
+def network_rows(networks: dict[str, Any]) -> list[tuple[str, str, int, str]]:
+    """Name, weight, number of members and out-of-fold loss of each kind of network."""
+    return [
+        (name, f"{of['weight']:.2f}", of["members"], formats.number(of.get("loss")))
+        for name, of in networks.items()
+    ]
+
+
+def setting_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:
+    """A row for each parameter of a network: its value, after `auto` where a rule chose it."""
+    declared = params_of(run.load(LOCK)).get("train", {}).get("networks", {})
+    keys = dict.fromkeys(key for of in networks.values() for key in of["params"])
+
+    def shown(name: str, key: str) -> str:
+        value = formats.parameter(networks[name]["params"].get(key))
+        return f"auto, {value}" if declared.get(name, {}).get(key) == "auto" else value
+
+    return [[key, *(shown(name, key) for name in networks)] for key in keys]
+
+
 # What they insert into HTML and SVG is escaped, unless it is `Markup`.
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -52,7 +74,7 @@ TEMPLATES = Environment(
 for show in (
     *(formats.number, formats.other, formats.signed, formats.baseline, formats.paired),
     *(formats.origin, formats.differences, formats.main_score, charts.labels_in, charts.svg),
-    *(cell, row, header, param_rows, check_rows),
+    *(cell, row, header, param_rows, check_rows, network_rows, setting_rows),
 ):
     TEMPLATES.filters[show.__name__] = show
 

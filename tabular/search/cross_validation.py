@@ -5,21 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 
 from tabular.errors import UserError
 from tabular.evaluation.scores import score
 from tabular.model import ensemble
 from tabular.model.backend import keras
-from tabular.model.dataset import all_labels
-from tabular.params.train import Train
+from tabular.params.train import Resolved
 from tabular.schema import Schema
 from tabular.search.study import is_bad
 
 
 def fold_scores(
-    train: Train, folder: Path, schema: Schema, metric: str, threshold: float
+    train: Resolved, folder: Path, schema: Schema, metric: str, threshold: float
 ) -> Iterator[float | None]:
     """The score over the rows of the first fold, of the first two, and so on to all rows.
 
@@ -31,15 +29,15 @@ def fold_scores(
     keras.utils.clear_session()
     gc.collect()
     setup = ensemble.set_up(folder, schema, train)
-    y = all_labels(folder, schema)[:, 0]
-    rows, outputs = [], []
-    for member in ensemble.fit(setup.untrained, setup.dataset, [], train):
-        rows.append(member.rows)
-        outputs.append(setup.in_units(member.oof))
-        seen = np.concatenate(rows)
-        order = np.argsort(seen)  # as evaluate adds them up
-        predicted = np.concatenate(outputs)[order]
-        value: Any = score(y[seen[order]], predicted, schema, threshold)
+    y = setup.y[:, 0]
+    members: list[ensemble.Member] = []
+    per_fold = sum(kind.count for kind in setup.train.members)
+    for member in ensemble.fit(setup, []):
+        members.append(member)
+        if len(members) % per_fold:
+            continue
+        found = ensemble.blend(setup, members)
+        value: Any = score(y[found.rows], found.oof, schema, threshold)
         for key in metric.split("."):
             value = value.get(key)
         yield value
@@ -47,7 +45,7 @@ def fold_scores(
 
 def cross_validate(
     trial: optuna.Trial,
-    train: Train,
+    train: Resolved,
     folder: Path,
     schema: Schema,
     metric: str,

@@ -10,7 +10,7 @@ from optuna.distributions import (
 )
 
 from tabular.params.search import Search
-from tabular.params.train import Train
+from tabular.params.train import Resolved
 from tabular.typed_yaml import Section
 
 
@@ -38,14 +38,14 @@ class Space:
         present: what `train` has now, as far as it lies in the space.
     """
 
-    def __init__(self, search: Search, train: Train) -> None:
+    def __init__(self, search: Search, train: Resolved) -> None:
         self.distributions: dict[str, BaseDistribution] = {}
         self.present: dict[str, Any] = {}
         self._train = train
         self._values: dict[str, dict[str, Any]] = {}
         for key, candidates in search.space.items():
-            limits = [getattr(train.changed({key: value}), key) for value in candidates.limits]
-            now = getattr(train, key)
+            limits = [train.changed({key: value}).value(key) for value in candidates.limits]
+            now = train.value(key)
             if candidates.values is not None:
                 self._values[key] = {as_yaml(value): value for value in limits}
                 self.distributions[key] = CategoricalDistribution(tuple(self._values[key]))
@@ -58,7 +58,7 @@ class Space:
             if inside:
                 self.present[key] = now
 
-    def train(self, drawn: dict[str, Any]) -> Train:
+    def train(self, drawn: dict[str, Any]) -> Resolved:
         """`train` with what was drawn: numbers to three digits, for people to read."""
         changes = {}
         for key, value in drawn.items():

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from tests.helpers import must, wait_for_queue
+from tests.helpers import SHORT, must, wait_for_queue
 
 
 def shown(folder: Path) -> dict[str, dict[str, Any]]:
@@ -30,8 +30,8 @@ def headline(experiment: dict[str, Any]) -> dict[str, Any]:
 def test_a_queued_grid_runs_side_by_side_and_one_result_is_taken(workspace: Path) -> None:
     params, metrics = workspace / "params.yaml", workspace / "metrics/metrics.json"
     before = json.loads(metrics.read_text())
-    grid = ["-S", "train.units=[4],[8,4]", "-S", "train.epochs=2", "-S", "train.ensemble=2"]
-    must(workspace, "dvc", "exp", "run", "--queue", "--name", "grid", *grid)
+    grid = ["-S", "train.networks.plain.units=[4],[8,4]"]
+    must(workspace, "dvc", "exp", "run", "--queue", "--name", "grid", *grid, *SHORT)
     must(workspace, "dvc", "queue", "start", "-j", "2")
     assert wait_for_queue(workspace) == 2
     assert must(workspace, "git", "status", "--porcelain") == ""
@@ -46,7 +46,8 @@ def test_a_queued_grid_runs_side_by_side_and_one_result_is_taken(workspace: Path
         assert experiment["params"]["data/schema.yaml"] == {"source": "data/raw/diabetes.csv"}
         assert experiment["metrics"].keys() == {"metrics/metrics.json"}
         train = experiment["params"]["params.yaml"]["train"]
-        assert (train["units"], train["epochs"], train["ensemble"]) == (units, 2, 2)
+        assert (train["networks"]["plain"]["units"], train["folds"]) == (units, 2)
+        assert train["members"] == [{"network": "plain"}]
         log = must(workspace, "dvc", "queue", "logs", name)
         assert f"Accuracy: {headline(experiment)['test']['accuracy']:.2%}" in log
         assert not any(word in log for word in ("Traceback", "WARNING", "ERROR"))

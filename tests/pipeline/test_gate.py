@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.helpers import must, read_scores, run
+from tests.helpers import SHORT, must, read_scores, run
 
 MADE = {"MAKEFLAGS": "-o .venv/installed"}  # the environment is the one that runs the tests
 GATE = (
@@ -18,7 +18,7 @@ def test_a_run_fails_the_gate_and_not_the_pipeline_and_the_verdict_outlives_its_
     params = workspace / "params.yaml"
     limits = "lowest: {test: {accuracy: 0.7}, cross_validation: {roc_auc: 0.99, brier: 0.01}}"
     params.write_text(params.read_text().replace("lowest: {}", limits))
-    must(workspace, "dvc", "exp", "run", "-n", "short", "-S", "train.epochs=3")
+    must(workspace, "dvc", "exp", "run", "-n", "short", *SHORT)
 
     verdict = (workspace / "metrics" / "gate.json").read_bytes()
     checks = {check["rule"]: check for check in json.loads(verdict)["checks"]}

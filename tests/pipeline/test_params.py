@@ -9,7 +9,12 @@ import pytest
 from tests.helpers import COMMANDS, PROJECT, run
 
 WRONG = {
-    "a parameter": ("params.yaml", "epochs: 100", "epoch: 5", "train.epoch: unknown key"),
+    "a parameter": (
+        "params.yaml",
+        "epochs: 100",
+        "epoch: 5",
+        "train.networks.plain.epoch: unknown key",
+    ),
     "a column": ("data/schema.yaml", "kind: real", "kind: reel", "Did you mean 'real'?"),
     "no YAML": ("params.yaml", "epochs: 100", "epochs: [", "not valid YAML"),
 }

@@ -7,14 +7,14 @@ import yaml
 
 from commands.pr_report import MARKER
 from tabular.runs.rerun import first_difference
-from tests.helpers import PROJECT, must
+from tests.helpers import PROJECT, SHORT, must
 
 WORKFLOW = PROJECT / ".github" / "workflows" / "ci.yml"
 
 
 def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: Path) -> None:
     must(workspace, "git", "checkout", "-qb", "shorter")
-    must(workspace, "dvc", "exp", "run", "-S", "train.epochs=3")
+    must(workspace, "dvc", "exp", "run", *SHORT)
 
     found = first_difference(workspace)  # the commit's outputs against those of the experiment
     assert found
@@ -28,7 +28,7 @@ def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: 
     assert report.startswith(f"{MARKER}\n\n## Gate: ")
     assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \|.* (better|worse) \|", report)
     assert re.search(r"Test rows: accuracy is .* that of logistic regression.*95% interval", report)
-    assert "| train.epochs | 3 | 100 |" in report
+    assert "| train.networks.plain.epochs | 3 | 100 |" in report
     pictures = re.findall(r'src="(pr/[\w-]+\.png)"', report)
     assert {"pr/loss.png", "pr/roc-curve.png", "pr/confusion.png"} <= set(pictures)
     for picture in pictures:

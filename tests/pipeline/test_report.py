@@ -95,8 +95,8 @@ def experiment(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     shutil.copytree(reproduced, folder, symlinks=True)
     must(
         folder,
-        *("dvc", "exp", "run", "-n", "small", "-S", "train.units=[4]"),
-        *("-S", "train.epochs=2", "-S", "train.ensemble=1"),
+        *("dvc", "exp", "run", "-n", "small", "-S", "train.members=[{network: plain}]"),
+        *("-S", "train.networks.plain.units=[4]", "-S", "train.networks.plain.epochs=2"),
     )
     done = run(folder, "python", "-m", "commands.report")
     head = must(folder, "git", "rev-parse", "HEAD")[:7]
@@ -135,8 +135,8 @@ def test_both_runs_are_side_by_side(experiment: Path) -> None:
     assert page.loads == []
     assert "script" not in page.tags
     head = must(experiment, "git", "rev-parse", "HEAD")[:7]
-    for parameter, new, old in (("units", "[4]", "[16]"), ("epochs", 2, 100), ("ensemble", 1, 10)):
-        assert f"train.{parameter}{new}{old}" in page.text
+    for parameter, new, old in (("units", "[4]", "[16]"), ("epochs", 2, 100)):
+        assert f"train.networks.plain.{parameter}{new}{old}" in page.text
     for title, end in (("Plots", "Data"), ("Scores", "Parameters changed")):
         part = page.text.split(title, 1)[1].split(end, 1)[0]
         assert "workspace" in part, title
@@ -179,7 +179,7 @@ def test_three_classes_and_a_regression(workspace: Path, browser: Any, name: str
     infer = ("python", "-m", "commands.infer_schema", "data/raw/other.csv", "--target", "target")
     must(workspace, *infer)
     params = (workspace / "params.yaml").read_text()
-    params = params.replace("epochs: 100", "epochs: 2").replace("ensemble: 10", "ensemble: 1")
+    params = params.replace("epochs: 100", "epochs: 2").replace("epochs: auto", "epochs: 2")
     (workspace / "params.yaml").write_text(params)
     must(workspace, "dvc", "repro")
     said = must(workspace, "python", "-m", "commands.report")

@@ -15,7 +15,7 @@ import yaml
 from sklearn.model_selection import train_test_split
 
 from tabular.metrics import TASKS, flatten
-from tests.helpers import PROJECT, must, read_scores, run, stages_that_ran
+from tests.helpers import PROJECT, SHORT, must, read_scores, run, stages_that_ran
 
 
 def test_a_second_run_has_nothing_to_do_and_leaves_git_clean(reproduced: Path) -> None:
@@ -53,9 +53,9 @@ def test_the_same_bytes_in_another_folder_and_at_any_thread_count(
 
 
 def test_a_changed_parameter_reruns_only_what_it_touches(workspace: Path) -> None:
-    output = must(workspace, "dvc", "exp", "run", "-S", "train.epochs=3")
+    output = must(workspace, "dvc", "exp", "run", *SHORT)
     assert stages_that_ran(output) == ["train", "evaluate", "gate"]
-    assert "train.epochs" in must(workspace, "dvc", "params", "diff")
+    assert "train.networks.plain.epochs" in must(workspace, "dvc", "params", "diff")
     changed = json.loads(must(workspace, "dvc", "metrics", "diff", "--json"))
     accuracy = changed["metrics/metrics.json"]["test.accuracy"]
     assert accuracy["diff"] == pytest.approx(accuracy["new"] - accuracy["old"])
@@ -63,7 +63,7 @@ def test_a_changed_parameter_reruns_only_what_it_touches(workspace: Path) -> Non
     assert len(page) <= 30
     assert max(map(len, page)) <= 100
 
-    output = must(workspace, "dvc", "exp", "run", "-S", "split.seed=10", "-S", "train.epochs=3")
+    output = must(workspace, "dvc", "exp", "run", "-S", "split.seed=10", *SHORT)
     assert stages_that_ran(output) == ["split", "train", "evaluate", "gate"]
 
 
@@ -90,7 +90,11 @@ def test_metrics_hold_scores_interval_and_baselines(reproduced: Path) -> None:
     assert metrics["test"].keys() == scores | {"accuracy_low", "accuracy_high"}
     folds = {name: of.pop("cross_validation").keys() for name, of in metrics["baseline"].items()}
     # One constant a fold ranks no rows.
-    assert folds == {"logistic_regression": scores, "majority": {"accuracy", "loss", "rows"}}
+    assert folds == {
+        "logistic_regression": scores,
+        "gradient_boosting": scores,
+        "majority": {"accuracy", "loss", "rows"},
+    }
     for same in (metrics["train"], metrics["cross_validation"], *metrics["baseline"].values()):
         assert same.keys() == scores
     assert (metrics["train"]["rows"], metrics["test"]["rows"]) == (514, 254)
@@ -100,7 +104,7 @@ def test_metrics_hold_scores_interval_and_baselines(reproduced: Path) -> None:
     assert metrics["test"]["accuracy_low"] < metrics["test"]["accuracy"]
     assert metrics["test"]["accuracy"] < metrics["test"]["accuracy_high"]
     assert metrics["test"]["accuracy"] > metrics["baseline"]["majority"]["accuracy"]
-    assert metrics["baseline"].keys() == {"majority", "logistic_regression"}
+    assert metrics["baseline"].keys() == folds.keys()
     assert metrics["paired_difference"].keys() == {"test", "cross_validation"}
 
 
@@ -177,12 +181,12 @@ def test_a_wrong_parameter_fails_through_dvc_without_a_traceback(
     workspace: Path, command: str
 ) -> None:
     if command == "exp":
-        done = run(workspace, "dvc", "exp", "run", "-S", "train.epochs=many")
+        done = run(workspace, "dvc", "exp", "run", "-S", "train.networks.plain.epochs=many")
     else:
         params = workspace / "params.yaml"
         params.write_text(params.read_text().replace("epochs: 100", "epoch: 5"))
         done = run(workspace, "dvc", "repro")
     assert done.returncode in (1, 255)
     message = done.stdout + done.stderr
-    assert "params.yaml: train.epoch" in message
+    assert "params.yaml: train.networks.plain.epoch" in message
     assert "Traceback" not in message

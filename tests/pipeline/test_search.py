@@ -15,11 +15,14 @@ import yaml
 from tests.helpers import ENVIRONMENT, PROJECT, must, read_scores
 
 # Trainings of a second or so, and one of two learning rates leads out of the finite numbers.
-TRAIN = {"epochs": 400, "ensemble": 2, "learning_rate": 0.0001}
+PLAIN = {"epochs": 400, "learning_rate": 0.0001}
 SEARCH = {
     "trials": 4,
     "seed": 10,
-    "space": {"units": [[8], [12]], "learning_rate": [0.002, 0.02, 1e30]},
+    "space": {
+        "networks.plain.units": [[8], [12]],
+        "networks.plain.learning_rate": [0.002, 0.02, 1e30],
+    },
 }
 # Each trial in a process of its own, as after the tenth one by default.
 ALONE = "from commands import search; search.TRIALS_A_PROCESS = 1; search.run(search.main)"
@@ -31,8 +34,9 @@ def searched(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     folder = tmp_path_factory.mktemp("searched") / "clone"
     shutil.copytree(reproduced, folder, symlinks=True)
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    for section, keys in {"train": TRAIN, "search": SEARCH}.items():
-        params[section] |= keys
+    params["train"] |= {"folds": 2, "members": [{"network": "plain"}]}
+    params["train"]["networks"]["plain"] |= PLAIN
+    params["search"] |= SEARCH
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     return folder, must(folder, "python", "-m", "commands.search")
 

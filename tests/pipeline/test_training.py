@@ -10,6 +10,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import yaml
 
 from tabular.model import network
 from tabular.model.backend import keras, tf
@@ -39,54 +40,94 @@ def test_the_choices_below_are_all_of_the_params() -> None:
 @pytest.mark.parametrize("choice", CHOICES, ids="-".join)
 def test_every_choice_of_the_params_trains(choice: tuple[str, ...]) -> None:
     optimizer, loss, task, *of_layers = choice
-    schema, train = schema_of(task), train_params(optimizer=optimizer, loss=loss, units=(4,))
-    keras.utils.set_random_seed(3)
-    stacks = [
-        network.layers(
-            train.model_copy(update={"activation": activation, "kernel_initializer": initializer}),
-            schema,
-        )
+    schema = schema_of(task)
+    trains = [
+        train_params(
+            {
+                "plain": {
+                    **{"optimizer": optimizer, "units": (4,), "activation": activation},
+                    **{"kernel_initializer": initializer, "batch_size": 8},
+                }
+            },
+            loss=loss,
+        ).resolved(4, task)
         for activation, initializer in zip(of_layers[:2], of_layers[2:], strict=True)
     ]
-    stack = [stacks[0][0], *stacks[1]]
-    model = network.compiled(stack, 5, train, schema, flat=True)
     x = np.random.default_rng(0).normal(size=(4, 5))
     y = x.sum(axis=1, keepdims=True) > 0
     rows = Rows(*(tf.constant(values, tf.float32) for values in (x, y, np.ones(4))))
-    trainer = Trainer(model, batch_size=8)
-    trainer.fit([rows], [], epochs=1, seed=1, callbacks=[])  # makes the variables
-    before = network.weights(model)
-    history = trainer.fit([rows], [], epochs=2, seed=1, callbacks=[])
+    keras.utils.set_random_seed(3)
+    read = output = keras.Input((5,))
+    for train in trains:  # the hidden layer of the one, then the whole of the other
+        of = train.networks["plain"]
+        model = keras.Model([read], network.build([output], of, schema))
+        if train is trains[0]:
+            model.layers[1].name = "first"
+            output = model.layers[1].output
+    before = network.features(network.Columns(x, 0, 5), of)
+    whole = network.trainable(model, before, of, train, schema, steps=2)
+    trainer = Trainer(whole, batch_size=8)
+    weights = model.get_weights()
+    history = trainer.fit(whole, [rows], [], epochs=2, seed=1, callbacks=[])
+    network.take_weights(model, whole)
     assert len(history) == 2
-    assert all((a != b).any() for a, b in zip(before, network.weights(model), strict=True))
+    assert len(weights) == 6
+    assert all((a != b).any() for a, b in zip(weights, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "coslog4"])
+def test_a_learning_rate_may_follow_the_steps(schedule: str) -> None:
+    rate, steps = 0.5, 160
+    keys = {"learning_rate": rate, "learning_rate_schedule": schedule}
+    of = train_params({"plain": keys}).resolved(100, "binary").networks["plain"]
+    found = network.optimizer(of, steps)
+    seen = []
+    for step in range(steps + 1):
+        found.iterations.assign(step)
+        seen.append(float(found.learning_rate))
+    assert max(seen) == pytest.approx(rate, rel=0.01)
+    assert seen[-1] == pytest.approx(0, abs=1e-6)
+    peaks = [b for a, b, c in zip(seen, seen[1:], seen[2:], strict=False) if a < b > c]
+    assert len(peaks) == (4 if schedule == "coslog4" else 0)
 
 
 TRAIN_SOMETHING = """\
 import hashlib, os, sys
+from pathlib import Path
 os.sched_setaffinity(0, range(int(sys.argv[1])))
-import numpy as np
-from tabular.model import network, trainer
-from tabular.model.backend import keras, tf
+import numpy as np, pyarrow as pa
+from tabular.model import ensemble
+from tabular.table.parquet import write_part
 from tests.helpers import schema_of, train_params
-schema, x = schema_of("binary"), np.random.default_rng(0).normal(size=(103, 5))
-y = x.sum(axis=1, keepdims=True) > 0
-rows = trainer.Rows(*(tf.constant(part, tf.float32) for part in (x, y, np.ones(103))))
-for flat, units in ((True, (4,)), (False, (600,))):
-    train = train_params(units=units, batch_size=64, dropout=0.3)
-    keras.utils.set_random_seed(3)
-    model = network.compiled(network.layers(train, schema), 5, train, schema, flat=flat)
-    fitted = trainer.Trainer(model, train.batch_size)
-    fitted.fit([rows], [rows], epochs=3, seed=1, callbacks=[])
-    state = [np.asarray(variable).tobytes() for variable in trainer.variables(model)]
-    print(hashlib.md5(b"".join(state)).hexdigest())
+columns = {"a": {"kind": "real"}, "b": {"kind": "real"}, "town": {"kind": "category"}}
+schema, rng = schema_of("binary", **columns), np.random.default_rng(0)
+a, b = rng.normal(size=(2, 203))
+town = [f"t{i}" for i in rng.integers(0, 12, 203)]
+folder = Path(sys.argv[2])
+write_part(folder, 0, pa.table({"a": a, "b": b, "town": town, "y": (a > b).astype(int)}))
+few = {"epochs": 3, "batch_size": 32, "dropout": 0.1}
+train = train_params({"realmlp": few, "plain": few | {"units": (4,)}}, folds=2)
+wide = train.value("networks.plain") | {"units": (600,)}
+members = [{"network": name} for name in ("realmlp", "plain", "wide")]
+train = train.changed({"networks.wide": wide}).changed({"members": members})
+setup = ensemble.set_up(folder, schema, train)
+found = list(ensemble.fit(setup, []))
+blend = ensemble.blend(setup, found)
+weights = ensemble.weighted(setup, found, blend.weights).get_weights()
+oof = [member.oof for member in found]
+for arrays in (weights, oof, [blend.oof]):
+    print(hashlib.md5(b"".join(np.asarray(each).tobytes() for each in arrays)).hexdigest())
 """
 
 
-def test_the_same_bytes_on_one_core_and_on_two() -> None:
-    """Both kinds of network, in processes that have one core and two."""
-    found = {must(PROJECT, sys.executable, "-c", TRAIN_SOMETHING, cores) for cores in "12"}
+def test_the_same_bytes_on_one_core_and_on_two(tmp_path: Path) -> None:
+    """Networks of few weights, of embedded numbers and of many, in processes of their own."""
+    found = {
+        must(PROJECT, sys.executable, "-c", TRAIN_SOMETHING, cores, str(tmp_path / cores))
+        for cores in "12"
+    }
     assert len(found) == 1
-    assert len(set(found.pop().split())) == 2
+    assert len(set(found.pop().split())) == 3
 
 
 def start_training(folder: Path, split: Path) -> subprocess.Popen[str]:
@@ -94,7 +135,7 @@ def start_training(folder: Path, split: Path) -> subprocess.Popen[str]:
         [
             *(sys.executable, "-m", "stages.train", "--train", split / "train"),
             *("--validation", split / "validation", "--model", "m.keras", "--oof", "oof"),
-            *("--curves", "curves", "--state", "state"),
+            *("--networks", "networks.json", "--curves", "curves", "--state", "state"),
         ],
         cwd=folder,
         env=ENVIRONMENT | {"PYTHONPATH": str(PROJECT)},
@@ -103,10 +144,17 @@ def start_training(folder: Path, split: Path) -> subprocess.Popen[str]:
     )
 
 
+def written(folder: Path) -> dict[str, int]:
+    """When the state of each member was last written."""
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "state").glob("*.npz")}
+
+
 def wait_for_state(folder: Path, process: subprocess.Popen[str]) -> None:
-    known = (folder / "state/0.npz").stat().st_mtime if (folder / "state/0.npz").exists() else 0
+    """Until both members have written theirs, or once more."""
+    known = written(folder)
     while process.poll() is None:
-        if (folder / "state/0.npz").exists() and (folder / "state/0.npz").stat().st_mtime != known:
+        now = written(folder)
+        if now.keys() >= {"realmlp-0.npz", "plain-0.npz"} and not now.items() & known.items():
             return
         time.sleep(0.05)
     raise AssertionError(process.communicate()[1])
@@ -115,15 +163,17 @@ def wait_for_state(folder: Path, process: subprocess.Popen[str]) -> None:
 def test_sigkill_and_ctrl_c_end_the_process_and_the_next_run_goes_on(
     reproduced: Path, tmp_path: Path
 ) -> None:
-    params = (PROJECT / "params.yaml").read_text()
-    for default, long in (("epochs: 100", "epochs: 6000"), ("ensemble: 10", "ensemble: 1")):
-        assert default in params
-        params = params.replace(default, long)
+    """With members of two kinds, which train at the same time."""
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    train = params["train"]
+    train |= {"folds": 1, "members": [{"network": "realmlp"}, {"network": "plain"}]}
+    train["networks"]["plain"] |= {"epochs": 20_000}
+    train["networks"]["realmlp"] |= {"epochs": 400}
     digests = []
     for kill in (False, True):
         folder = tmp_path / str(kill)
         (folder / "data").mkdir(parents=True)
-        (folder / "params.yaml").write_text(params)
+        (folder / "params.yaml").write_text(yaml.safe_dump(params))
         (folder / "data/schema.yaml").symlink_to(PROJECT / "data/schema.yaml")
         for sent in (signal.SIGKILL, signal.SIGINT) if kill else ():
             process = start_training(folder, reproduced / "data/split")
@@ -139,6 +189,6 @@ def test_sigkill_and_ctrl_c_end_the_process_and_the_next_run_goes_on(
         assert "Traceback" not in process.communicate()[1]
         assert process.returncode == 0
         assert not (folder / "state").exists()
-        files = [folder / "m.keras", folder / "curves" / "loss.csv"]
-        digests.append([hashlib.md5(file.read_bytes()).hexdigest() for file in files])
+        names = ("m.keras", "networks.json", "curves/loss.csv")
+        digests.append([hashlib.md5((folder / name).read_bytes()).hexdigest() for name in names])
     assert digests[0] == digests[1]

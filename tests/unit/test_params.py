@@ -11,7 +11,7 @@ from tabular.params.loading import Params, load_params
 from tabular.params.sections import AllSections
 from tabular.params.train import Activation, Initializer, Optimizer
 from tabular.schema import load_schema
-from tests.helpers import PROJECT
+from tests.helpers import PROJECT, train_params
 
 FILES = {name: PROJECT / name for name in ("params.yaml", "data/schema.yaml")}
 TEXTS = {name: file.read_text() for name, file in FILES.items()}
@@ -34,17 +34,30 @@ def changed(changes: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 WRONG = {
-    "a misspelt key": ("epochs: 100", "epoch: 5", ["train.epoch", "5", "Did you mean 'epochs'"]),
-    "text for a number": ("epochs: 100", "epochs: many", ["train.epochs", "'many'", "integer"]),
+    "a misspelt key": (
+        "epochs: 100",
+        "epoch: 5",
+        ["train.networks.plain.epoch", "5", "Did you mean 'epochs'"],
+    ),
+    "text for a number": (
+        "epochs: 100",
+        "epochs: many",
+        ["train.networks.plain.epochs", "'many'", "integer"],
+    ),
     "a negative number": (
         "batch_size: 32",
         "batch_size: -5",
-        ["train.batch_size", "-5", "at least 1"],
+        ["train.networks.plain.batch_size", "-5", "at least 1"],
     ),
     "an unknown name": (
         "activation: silu",
         "activation: silo",
-        ["train.activation", "'silo'", "Did you mean 'silu'", "tanh"],
+        ["train.networks.plain.activation", "'silo'", "Did you mean 'silu'", "tanh"],
+    ),
+    "a member of no network": (
+        "members: auto",
+        "members: [{network: plane}]",
+        ["train.members", "'plane'", "Did you mean 'plain'"],
     ),
     "a share above one": (
         "test_size: 0.33",
@@ -105,20 +118,38 @@ def test_what_is_wrong_is_named_with_its_file_and_key(name: str, tmp_path: Path)
         assert word in str(error.value)
 
 
+PLAIN = "networks.plain"
+L2 = f"{PLAIN}.l2"
 SPACES: dict[str, tuple[dict[str, Any], str]] = {
     "a score of another task": ({"score": "rmse"}, "search.score: found 'rmse'. Allowed: accuracy"),
-    "no key of train": ({"space": {"unit": [[8]]}}, "search.space.unit: .*Did you mean 'units'"),
+    "no key of train": (
+        {"space": {"imputatio": ["mean"]}},
+        "search.space.imputatio: .*Did you mean 'imputation'",
+    ),
+    "no key of a network": (
+        {"space": {f"{PLAIN}.unit": [[8]]}},
+        r"search.space.networks.plain.unit: .*Did you mean 'networks\.plain\.units'",
+    ),
     "a key that is not searched": ({"space": {"seed": [1, 2]}}, "search.space.seed: no key to"),
-    "a wrong value": ({"space": {"units": [[8], [0]]}}, "space.units.0: found 0; .*at least 1"),
-    "an unknown name": ({"space": {"activation": ["silo"]}}, "Did you mean 'silu'"),
+    "a wrong value": (
+        {"space": {f"{PLAIN}.units": [[8], [0]]}},
+        "plain.units.0: found 0; .*at least 1",
+    ),
+    "an unknown name": ({"space": {f"{PLAIN}.activation": ["silo"]}}, "Did you mean 'silu'"),
     "a loss of another task": ({"space": {"loss": ["huber"]}}, "space.loss: found 'huber'"),
-    "a range of lists": ({"space": {"units": {"low": 3, "high": 4}}}, "units: found 3; .*list"),
-    "a misspelt key": ({"space": {"l2": {"lo": 0, "high": 1}}}, "l2.lo: .*Did you mean 'low'"),
-    "an empty list": ({"space": {"l2": []}}, r"space.l2: found \[\]; expected a list of one"),
-    "no list": ({"space": {"l2": 3}}, "space.l2: found 3; expected a list of values, or low"),
-    "low above high": ({"space": {"l2": {"low": 2, "high": 1}}}, "l2: .*low below high"),
-    "log of zero": ({"space": {"l2": {"low": 0, "high": 1, "log": True}}}, "l2: .*above 0"),
-    "a part of a number": ({"space": {"epochs": {"low": 1, "high": 9.5}}}, "epochs: found 9.5"),
+    "a range of lists": (
+        {"space": {f"{PLAIN}.units": {"low": 3, "high": 4}}},
+        "plain.units: found 3; .*list",
+    ),
+    "a misspelt key": ({"space": {L2: {"lo": 0, "high": 1}}}, "l2.lo: .*Did you mean 'low'"),
+    "an empty list": ({"space": {L2: []}}, rf"space.{L2}: found \[\]; expected a list of one"),
+    "no list": ({"space": {L2: 3}}, f"space.{L2}: found 3; expected a list of values, or low"),
+    "low above high": ({"space": {L2: {"low": 2, "high": 1}}}, "l2: .*low below high"),
+    "log of zero": ({"space": {L2: {"low": 0, "high": 1, "log": True}}}, "l2: .*above 0"),
+    "a part of a number": (
+        {"space": {f"{PLAIN}.epochs": {"low": 1, "high": 9.5}}},
+        "plain.epochs: found 9.5",
+    ),
 }
 
 
@@ -151,14 +182,48 @@ def test_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
     """YAML 1.1 reads 1e-3 as text; people and DVC read it as a number."""
     text = TEXTS["params.yaml"].replace("learning_rate: 0.002", "learning_rate: 1e-3")
     params = load(tmp_path, TEXTS | {"params.yaml": text}, "train")
-    assert params.train.learning_rate == 0.001
+    assert params.train.networks["plain"].learning_rate == 0.001
 
 
 def test_early_stopping_needs_validation_rows(tmp_path: Path) -> None:
-    train = {"early_stopping": {"patience": 5}, "ensemble": 1}
-    with pytest.raises(UserError, match=r"train\.early_stopping.*split\.validation_size is 0"):
+    stopping = train_params({"plain": {"early_stopping": {"patience": 5}}}, folds=1)
+    train = stopping.model_dump(mode="json")
+    with pytest.raises(UserError, match=r"plain\.early_stopping.*split\.validation_size is 0"):
         load(tmp_path, changed({"train": train}))
     load(tmp_path, changed({"train": train, "split": {"validation_size": 0.1}}))
+
+
+AUTO = {"learning_rate": "auto", "epochs": "auto", "batch_size": "auto", "dropout": "auto"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "task", "folds", "kinds", "network"),
+    [
+        (500, "binary", 10, 2, (0.01, 24, 128, 0.3)),
+        (500, "regression", 10, 2, (0.02, 128, 128, 0.3)),
+        (5_000, "multiclass", 5, 2, (0.02, 12, 128, 0.1)),
+        (50_000, "regression", 5, 2, (0.04, 16, 256, 0.1)),
+        (100_000, "binary", 5, 1, (0.02, 12, 1024, 0.1)),
+        (10_000_000, "regression", 3, 1, (0.04, 16, 1024, 0.1)),
+    ],
+)
+def test_auto_is_a_rule_of_the_rows_and_the_task(
+    rows: int, task: str, folds: int, kinds: int, network: tuple[float, ...]
+) -> None:
+    found = train_params({"realmlp": AUTO}, members="auto", folds="auto").resolved(rows, task)
+    assert found.folds == folds
+    assert [(m.network, m.count) for m in found.members] == [("realmlp", 1), ("plain", 1)][:kinds]
+    assert tuple(getattr(found.networks["realmlp"], key) for key in AUTO) == network
+
+
+def test_what_is_said_stays_whatever_the_rows_and_the_task() -> None:
+    plain = {"learning_rate": 0.5, "epochs": 7, "batch_size": 9, "dropout": 0.0}
+    said = train_params({"plain": plain}, folds=1)
+    for rows, task in ((10, "regression"), (10_000_000, "binary")):
+        found = said.resolved(rows, task)
+        assert (found.folds, found.members) == (1, said.members)
+        assert {key: found.value(f"networks.plain.{key}") for key in plain} == plain
+        assert found.resolved(5, "binary") == found
 
 
 def test_every_section_of_the_file_is_a_stage_or_a_command() -> None:

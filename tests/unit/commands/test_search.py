@@ -1,5 +1,6 @@
 """How many folds a search has, and what it says at its end."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +14,36 @@ from tabular.search.space import Space
 from tabular.search.study import draw, open_study
 from tests.helpers import train_params
 
-SEARCH = Search.model_validate({"space": {"units": [[16], [8]], "l2": {"low": 0, "high": 1}}})
+SPACE = {"networks.plain.units": [[16], [8]], "networks.plain.l2": {"low": 0, "high": 1}}
+SEARCH = Search.model_validate({"space": SPACE})
 
 
 @pytest.mark.parametrize(
     ("search", "train", "folds"),
     [
-        ({"folds": 3}, {"ensemble": 1}, 3),
-        ({}, {"ensemble": 5, "members": "folds"}, 5),
-        ({}, {"ensemble": 5, "members": "seeds"}, 10),
-        ({}, {"ensemble": 1}, 10),
+        ({"folds": 3}, {"folds": 1}, 3),
+        ({"folds": 3}, {"folds": 5}, 3),
+        ({}, {"folds": 5}, 5),
+        ({}, {"folds": 1}, 10),
+        ({}, {"folds": "auto"}, 10),
     ],
 )
-def test_the_folds_are_those_of_search_or_of_train_or_ten(
+def test_the_folds_are_those_of_search_or_of_train_or_what_auto_says(
     search: dict[str, Any], train: dict[str, Any], folds: int
 ) -> None:
     sections = {
         "search": SEARCH.model_copy(update=search),
         "train": train_params(**train),
     }
-    found = with_folds(Params(sections), rows=50)
-    assert (found.folds, found.ensemble) == (folds, folds)
+    assert with_folds(Params(sections), rows=50, task="binary").folds == folds
     with pytest.raises(UserError, match=rf"{folds} folds, but 2 training rows; set search\.folds"):
-        with_folds(Params(sections), rows=2)
+        with_folds(Params(sections), rows=2, task="binary")
 
 
 def test_the_summary_ranks_the_trials_and_ends_with_the_command_of_the_best(
     tmp_path: Path,
 ) -> None:
-    train = train_params()
+    train = train_params().resolved(500, "binary")
     space = Space(SEARCH, train)
     study = open_study(tmp_path / "t.db", "a", greater_is_better=False)
     for value in (0.5, 0.4, 0.6):
@@ -53,7 +55,11 @@ def test_the_summary_ranks_the_trials_and_ends_with_the_command_of_the_best(
         ["2", "0.400000"], ["1", "0.500000"], ["3", "0.600000"],
     ]  # fmt: skip
     assert lines[4].endswith("in params.yaml now")
-    assert lines[-1].startswith("dvc exp run -S ")
+    assert re.fullmatch(
+        r"dvc exp run( -S 'train\.networks\.plain\.units=\[8\]')? "
+        r"-S train\.networks\.plain\.l2=0\.\d+",
+        lines[-1],
+    )
     (first,) = summary(space, train, "loss", study, 1).splitlines()[3:4]
     assert first.split()[0] == "1"
     assert "None is better" in summary(space, train, "loss", study, 1)

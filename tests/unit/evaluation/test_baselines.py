@@ -35,8 +35,24 @@ def test_the_simplest_baselines_predict_the_share_or_the_mean() -> None:
 
 def test_a_class_that_a_baseline_never_saw_gets_no_probability() -> None:
     frame = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
-    linear = baselines.baselines(MULTICLASS)["logistic_regression"].fit(frame, [0, 0, 2, 2])
-    assert baselines.predict(linear, frame, MULTICLASS)[:, 1].tolist() == [0.0] * 4
+    for name in ("logistic_regression", "gradient_boosting"):
+        fitted = baselines.baselines(MULTICLASS)[name].fit(frame, [0, 0, 2, 2])
+        assert baselines.predict(fitted, frame, MULTICLASS)[:, 1].tolist() == [0.0] * 4
+
+
+def test_the_trees_see_gaps_and_categories_as_they_are() -> None:
+    """Of any number of categories, and of one that is new; a gap tells as much as a value."""
+    schema = schema_of("regression", x={"kind": "real"}, town={"kind": "category"})
+    rng = np.random.default_rng(0)
+    town = rng.integers(0, 400, 4000)
+    x = np.where(rng.random(4000) < 0.5, np.nan, rng.normal(size=4000))
+    frame = pd.DataFrame({"x": x, "town": [f"t{number}" for number in town]})
+    y = 2.0 * (town < 20) + np.isnan(x)
+    trees = baselines.baselines(schema)["gradient_boosting"].fit(frame, y)
+    seen = pd.DataFrame({"x": [np.nan, 0.1, np.nan, 0.1], "town": ["t1", "t1", "t300", "new"]})
+    found = baselines.predict(trees, seen, schema)[:, 0]
+    np.testing.assert_allclose(found[:3], [3, 2, 1], atol=0.3)
+    assert np.isfinite(found[3])
 
 
 def test_no_row_is_predicted_by_a_baseline_that_saw_it(tmp_path: Path) -> None:
@@ -46,7 +62,8 @@ def test_no_row_is_predicted_by_a_baseline_that_saw_it(tmp_path: Path) -> None:
     expected = np.repeat((10 - ones) / 30, 10)
     np.testing.assert_allclose(found["majority"].oof[:, 0], expected)
     np.testing.assert_allclose(found["majority"].test, np.full((10, 1), 0.25))
-    assert found["logistic_regression"].oof.shape == (40, 1)
+    for name in ("logistic_regression", "gradient_boosting"):
+        assert found[name].oof.shape == (40, 1)
 
 
 def test_without_folds_there_is_no_out_of_fold_prediction(tmp_path: Path) -> None:
@@ -54,6 +71,7 @@ def test_without_folds_there_is_no_out_of_fold_prediction(tmp_path: Path) -> Non
     assert {name: len(other.oof) for name, other in found.items()} == {
         "majority": 0,
         "logistic_regression": 0,
+        "gradient_boosting": 0,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tabular.report.network import read_network
+from tabular.report.network import Network, read_networks
 from tabular.report.page import TEMPLATES
 
 
@@ -29,17 +29,30 @@ def saved(layers: list[dict[str, Any]]) -> bytes:
     return file.getvalue()
 
 
+def member(name: str) -> dict[str, Any]:
+    layers = [
+        layer("InputLayer", "x"),
+        dense("hidden-1", 3, 12),
+        layer("Dropout", "dropout", rate=0.5),
+        dense("output", 12, 1),
+    ]
+    return layer("Functional", name, layers=layers)
+
+
 MODEL = [
     layer("InputLayer", "a"),
     layer("InputLayer", "b"),
     layer("Functional", "preprocessing", layers=[layer("Normalization", "n"), layer("Where", "w")]),
-    dense("member_1_hidden-1", 3, 12),
-    dense("member_2_hidden-1", 3, 12),
-    layer("Dropout", "member_1_dropout", rate=0.5),
-    dense("member_1_output", 12, 1),
-    dense("member_2_output", 12, 1),
-    layer("Average", "probability"),
+    layer("Functional", "plain-features", layers=[layer("InputLayer", "x", batch_shape=[None, 3])]),
+    member("plain-1"),
+    member("plain-2"),
+    layer("Average", "plain-mean"),
 ]
+ALONE = MODEL[:5]
+
+
+def read_network(model: bytes) -> Network:
+    return read_networks(model)["plain"]
 
 
 def test_the_first_of_the_averaged_networks_stands_for_all() -> None:
@@ -68,10 +81,10 @@ def test_the_picture_has_a_dot_for_a_number_and_says_what_it_shows() -> None:
     assert svg.count("<line") - 5 == 3 * 8
     assert "×2 averaged" in svg
     assert "2 such networks are averaged" in svg
-    assert TEMPLATES.get_template("network.svg").render(network=read_network(saved(MODEL[:3])))
+    assert TEMPLATES.get_template("network.svg").render(network=read_network(saved(ALONE)))
 
 
-@pytest.mark.parametrize("content", [b"", b"no zip", saved([{}]), saved([layer("Dense", "d")])])
+@pytest.mark.parametrize("content", [b"", b"no zip", saved([{}]), saved([layer("Dense", "d-1")])])
 def test_another_file_cannot_be_drawn(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"not a \.keras file of this project"):
-        read_network(content)
+        read_networks(content)

@@ -18,7 +18,12 @@ from tests.helpers import schema_of, train_params
 @pytest.mark.parametrize(("task", "name"), [("regression", "rmse"), ("multiclass", "macro.f1")])
 def test_the_last_score_is_that_of_all_rows(task: str, name: str, tmp_path: Path) -> None:
     schema = schema_of(task)
-    train = train_params(epochs=5, ensemble=3, members="folds", units=(4,), batch_size=40)
+    plain = {"epochs": 5, "units": (4,), "batch_size": 40}
+    both = train_params({"plain": plain}, folds=3).changed(
+        {"networks.other": train_params().value("networks.plain") | plain | {"units": (8,)}}
+    )
+    members = [{"network": "plain", "count": 2}, {"network": "other"}]
+    train = both.changed({"members": members}).resolved(60, task)
     x = np.random.default_rng(0).normal(size=60)
     y = 1000 + 50 * x
     if task == "multiclass":
@@ -28,12 +33,9 @@ def test_the_last_score_is_that_of_all_rows(task: str, name: str, tmp_path: Path
     first, _, last = fold_scores(train, tmp_path, schema, name, 0.5)
 
     setup = ensemble.set_up(tmp_path, schema, train)
-    members = list(ensemble.fit(setup.untrained, setup.dataset, [], train))
-    parts = ensemble.out_of_fold(members, setup.dataset.sizes)
-    outputs = setup.in_units(np.concatenate([oof for oof, _ in parts]))
-    expected: Any = score(all_labels(tmp_path, schema)[:, 0], outputs, schema, 0.5)
+    found = ensemble.blend(setup, list(ensemble.fit(setup, [])))
+    expected: Any = score(all_labels(tmp_path, schema)[:, 0], found.oof, schema, 0.5)
     for key in name.split("."):
         expected = expected[key]
-    assert len(members) == 3
     assert last == expected
     assert first != last

@@ -11,23 +11,28 @@ from tests.helpers import train_params
 def test_what_is_drawn_lies_in_the_space_and_the_first_trial_is_the_present(tmp_path: Path) -> None:
     """`l2` of params.yaml lies outside of this space, and stays as it is in the first trial."""
     declared = {
-        "units": [[8], [16]],
-        "epochs": {"low": 5, "high": 200},
-        "l2": {"low": 1, "high": 2},
-        "learning_rate": {"low": "1e-4", "high": 0.012345, "log": True},
+        "imputation": ["mean", "median"],
+        "networks.plain.units": [[8], [16]],
+        "networks.plain.epochs": {"low": 5, "high": 200},
+        "networks.plain.l2": {"low": 1, "high": 2},
+        "networks.plain.learning_rate": {"low": "1e-4", "high": 0.012345, "log": True},
     }
-    space = Space(Search.model_validate({"space": declared}), train_params())
+    present = train_params().resolved(1000, "binary")
+    space = Space(Search.model_validate({"space": declared}), present)
     study = open_study(tmp_path / "t.db", "a", greater_is_better=False)
     trial = draw(study, space, 1)
-    assert space.train(trial.params) == train_params()
+    assert space.train(trial.params) == present
     study.tell(trial, 1.0)
     for number in range(15):
         trial = draw(study, space, 1)
         train = space.train(trial.params)
-        assert train.units in ((8,), (16,))
-        assert 5 <= train.epochs <= 200
-        assert 1 <= train.l2 <= 2
-        assert 1e-4 <= train.learning_rate <= 0.012345
+        plain = train.networks["plain"]
+        assert train.imputation in ("mean", "median")
+        assert plain.units in ((8,), (16,))
+        assert 5 <= plain.epochs <= 200
+        assert 1 <= plain.l2 <= 2
+        assert 1e-4 <= plain.learning_rate <= 0.012345
+        assert train.networks["realmlp"] == present.networks["realmlp"]
         study.tell(trial, float(number))
 
 

@@ -16,16 +16,17 @@ def test_the_sentence_says_what_is_known() -> None:
                 "cross_validation": {"accuracy": 0.774319},
             },
             "majority": {"accuracy": 0.649606, "cross_validation": {"accuracy": 0.651751}},
+            "gradient_boosting": {"accuracy": 0.75, "cross_validation": {"accuracy": 0.76}},
         },
     }
     assert sentence(scores, "binary") == (
         "Accuracy: 72.83% on 254 test rows (95% interval 67.05% to 77.93%), "
         "77.04% cross-validated; logistic regression 73.23% and 77.43% cross-validated, "
-        "majority class 64.96%"
+        "gradient boosting 75.00% and 76.00% cross-validated, majority class 64.96%"
     )
     values = {"rows": 50, "mae": 12345.678, "mae_low": 9000.0, "mae_high": 15000.0}
-    others = {"ridge": {"mae": 0.5}, "mean": {"mae": 1e6}}
+    others = {"ridge": {"mae": 0.5}, "mean": {"mae": 1e6}, "gradient_boosting": {"mae": 0.25}}
     assert sentence({"test": values, "baseline": others}, "regression") == (
         "Mean absolute error: 12345.7 on 50 test rows (95% interval 9000 to 15000); "
-        "ridge regression 0.5, the mean 1e+06"
+        "ridge regression 0.5, gradient boosting 0.25, the mean 1e+06"
     )

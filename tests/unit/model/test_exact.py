@@ -1,0 +1,75 @@
+"""Matrix products that are exact whatever the order in which a CPU adds."""
+
+import numpy as np
+import pytest
+
+from tabular.model.backend import tf
+from tabular.model.exact import product
+
+# Shapes of x and kernel.
+EQUATIONS = {
+    "bk,kn->bn": ((64, 300), (300, 40)),
+    "bck,cku->bcu": ((64, 7, 300), (7, 300, 8)),
+}
+
+
+def operands(equation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x, kernel and the gradient of their product, float32."""
+    rng = np.random.default_rng(0)
+    x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in EQUATIONS[equation])
+    upstream = rng.normal(size=np.einsum(equation, x, kernel).shape).astype(np.float32)
+    return x, kernel, upstream
+
+
+def results(
+    equation: str, x: np.ndarray, kernel: np.ndarray, upstream: np.ndarray, *, exact: bool = True
+) -> list[np.ndarray]:
+    """The product and its gradients by x and by kernel."""
+    a, b = tf.constant(x), tf.constant(kernel)
+    with tf.GradientTape() as tape:
+        tape.watch([a, b])
+        y = product(equation, a, b, len(x)) if exact else tf.einsum(equation, a, b)
+    found = [y, *tape.gradient(y, [a, b], tf.constant(upstream))]
+    return [tensor.numpy() for tensor in found]
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_a_product_and_its_gradients_are_those_of_float64(equation: str) -> None:
+    x, kernel, upstream = operands(equation)
+    of_x, of_kernel, of_y = equation.replace("->", ",").split(",")
+    a, b, g = (values.astype(np.float64) for values in (x, kernel, upstream))
+    expected = [
+        np.einsum(equation, a, b),
+        np.einsum(f"{of_y},{of_kernel}->{of_x}", g, b),
+        np.einsum(f"{of_x},{of_y}->{of_kernel}", a, g),
+    ]
+    for found, right in zip(results(equation, x, kernel, upstream), expected, strict=True):
+        np.testing.assert_allclose(found, right, rtol=0, atol=2e-6 * np.abs(right).max())
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_the_order_of_what_is_added_changes_no_bit(equation: str) -> None:
+    """Of a plain product it does, or this would show nothing."""
+    x, kernel, upstream = operands(equation)
+    rng = np.random.default_rng(1)
+    terms, rows = rng.permutation(x.shape[-1]), rng.permutation(len(x))
+    by_term = (x[..., terms], kernel[..., terms, :], upstream)
+    by_row = (x[rows], kernel, upstream[rows])
+    for exact in (True, False):
+        y, _, by_kernel = results(equation, x, kernel, upstream, exact=exact)
+        assert (results(equation, *by_term, exact=exact)[0].tobytes() == y.tobytes()) is exact
+        turned = results(equation, *by_row, exact=exact)[2]
+        assert (turned.tobytes() == by_kernel.tobytes()) is exact
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_a_prediction_does_not_depend_on_the_other_rows(equation: str) -> None:
+    """With the largest value of all rows, that of the last one would round the others."""
+    x, kernel, _ = operands(equation)
+    x[-1] *= 1e6
+    together = product(equation, tf.constant(x), tf.constant(kernel), None).numpy()
+    alone = product(equation, tf.constant(x[:1]), tf.constant(kernel), None).numpy()
+    assert alone.tobytes() == together[:1].tobytes()
+    assert product(equation, tf.constant(x), tf.constant(kernel), 64).numpy()[0].tobytes() != (
+        alone.tobytes()
+    )
