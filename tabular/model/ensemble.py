@@ -176,7 +176,14 @@ class Kind:
         self._steps = int(-(-rows // self.network.batch_size) * self.network.epochs)
 
     def untrained(self, seed: int) -> tuple[keras.Model, keras.Model]:
-        """A network, and the compiled model that trains its weights."""
+        """A network, and the compiled model that trains its weights.
+
+        In a thread of its own: Keras numbers the names of layers in each thread from 0.
+        """
+        with ThreadPoolExecutor(1) as fresh:
+            return fresh.submit(self._untrained, seed).result()
+
+    def _untrained(self, seed: int) -> tuple[keras.Model, keras.Model]:
         keras.utils.set_random_seed(seed)
         read = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
         output = network.build(read, self.network, self._setup.schema)
