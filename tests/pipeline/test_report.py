@@ -15,7 +15,7 @@ from sklearn import datasets
 from tests.helpers import must, run
 
 SECTIONS = [
-    "Verdict", "Scores", "Parameters changed", "Plots", "Data", "Network", "Model card",
+    "Verdict", "Scores", "Parameters changed", "Plots", "Data", "Networks", "Model card",
 ]  # fmt: skip
 # What a reader sees of a plot: how wide it is, how many marks it has, its smallest text in pixels.
 DRAWN = """
