@@ -34,18 +34,15 @@ check: .venv/installed-dev  ## format, types, imports between packages, the work
 	lint-imports --no-logo
 	zizmor --offline --quiet .github
 
-check-cpu: .venv/installed  ## train and evaluate here and on an emulated Haswell: the same bytes
+check-cpu: .venv/installed  ## train samples and evaluate here and on an emulated Haswell: the same bytes
 	@if ! command -v qemu-x86_64 > /dev/null; then \
 		echo "not checked: qemu-x86_64 is missing (Debian: apt install qemu-user)"; exit 0; fi; \
-	set -e; dvc repro --quiet split; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
-	check() { out=$$folder/$$1; shift; \
-		"$$@" $(BIN)/python -m stages.train --train data/split/train \
-			--validation data/split/validation --model $$out/model.keras --oof $$out/oof \
-			--networks $$out/networks.json --curves $$out/curves --state $$out/state; \
-		"$$@" $(BIN)/python -m stages.evaluate --model $$out/model.keras --split data/split \
-			--oof $$out/oof --metrics $$out/metrics.json --scores $$out/scores.json \
-			--plots $$out/plots --predictions $$out/predictions; \
-		"$$@" $(BIN)/python -m tests.same_bytes > $$out/same_bytes; }; \
+	set -e; dvc repro --quiet train; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	check() { out=$$folder/$$1; shift; mkdir $$out; \
+		"$$@" $(BIN)/python -m tests.same_bytes > $$out/same_bytes; \
+		"$$@" $(BIN)/python -m stages.evaluate --model models/model.keras --split data/split \
+			--oof data/oof --metrics $$out/metrics.json --scores $$out/scores.json \
+			--plots $$out/plots --predictions $$out/predictions; }; \
 	check here env; check emulated qemu-x86_64 -cpu Haswell; \
 	diff -r $$folder/here $$folder/emulated && echo "the same bytes on both"
 
