@@ -88,8 +88,8 @@ def main() -> None:
     train = load_params("train", path=PARAMS).train.changed({"folds": 2})
     choices: list[tuple[Task, dict[str, Any]]] = [
         ("binary", {}),
-        ("multiclass", {"networks.plain.units": [200, 100]}),
-        ("regression", {"networks.realmlp.batch_size": 1024, "networks.plain.optimizer": "sgd"}),
+        ("multiclass", {"members": [{"network": "plain"}], "networks.plain.units": [200, 100]}),
+        ("regression", {"members": [{"network": "realmlp"}], "networks.realmlp.batch_size": 1024}),
     ]
     for task, changes in choices:
         few = {"networks.realmlp.epochs": 1, "networks.plain.epochs": 1} | changes
