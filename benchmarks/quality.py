@@ -45,6 +45,7 @@ from sklearn import datasets
 from tabular.evaluation import baselines, scores
 from tabular.metrics import BASELINES, TASKS
 from tabular.params.loading import load_params
+from tabular.report.charts import VEGA_LITE
 from tabular.schema import Schema, load_schema
 from tabular.table.arrays import labels
 from tabular.table.parquet import read_parts
@@ -329,7 +330,7 @@ def picture(found: dict[str, dict[str, list[Result]]], contenders: list[str]) ->
             "size": {"field": "size", "type": "quantitative", "scale": None},
         },
     }
-    return re.sub(r"\s+\n", "\n", vl_convert.vegalite_to_svg(spec, vl_version="5.21"))
+    return re.sub(r"\s+\n", "\n", vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from sklearn import metrics
 
 from tabular.metrics import TASKS, flatten
 from tabular.schema import Schema
-from tabular.table.arrays import predicted_classes
+from tabular.table.arrays import predicted_classes, row_losses
 
 NORMAL_95 = 1.959964  # standard deviations on each side of the mean that hold 95%
 
@@ -42,13 +42,7 @@ def loss(y: np.ndarray, predicted: np.ndarray, schema: Schema) -> float:
 
     The arguments are those of `score`, of one row at least.
     """
-    predicted = predicted.astype(np.float64)
-    if schema.task == "regression":
-        return float(np.square(predicted[:, 0] - y).mean())
-    if schema.task == "binary":
-        predicted = np.column_stack([1 - predicted, predicted])
-    kept = np.clip(predicted, 1e-7, 1)
-    return float(-np.log(kept[np.arange(len(y)), y.astype(int)] / kept.sum(axis=1)).mean())
+    return float(row_losses(y, predicted, schema).mean())
 
 
 def binary_scores(y: np.ndarray, probability: np.ndarray, threshold: float) -> Scores:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
@@ -19,6 +19,7 @@ from tabular.model.dataset import Encoded, Subset, TableDataset, all_labels, sam
 from tabular.model.trainer import Dataset, Trainer
 from tabular.params.train import Resolved, ResolvedNetwork, Train
 from tabular.schema import Schema
+from tabular.table.arrays import row_losses
 from tabular.table.parquet import count_rows, read_parts
 
 BAGS, PICKS, BAG_ROWS = 20, 20, 20_000  # see `selected`
@@ -48,6 +49,7 @@ class Setup:
     y: np.ndarray
     dataset: TableDataset
     cells: list[np.ndarray]
+    _features: dict[str, keras.Model] = field(default_factory=dict)
 
     @property
     def n_cells(self) -> int:
@@ -111,6 +113,14 @@ class Setup:
         encoded = sum(table.shape[-1] for table in self.target_statistics(None))
         return network.Columns(np.asarray(x[:SAMPLE]), encoded, len(self.statistics.scalings))
 
+    def features(self, name: str) -> keras.Model:
+        """What the layers of a network read, made once: all its members share it."""
+        if name not in self._features:
+            found = network.features(self.columns, self.train.networks[name])
+            found.name = f"{name}-features"
+            self._features[name] = found
+        return self._features[name]
+
 
 def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     """Adapt the preprocessing to the training rows in `folder`.
@@ -170,7 +180,7 @@ class Kind:
 
     def __init__(self, name: str, setup: Setup) -> None:
         self.network = setup.train.networks[name]
-        self.features = network.features(setup.columns, self.network)
+        self.features = setup.features(name)
         self._setup = setup
         rows = sum(setup.dataset.sizes) * max(setup.train.folds - 1, 1) / setup.train.folds
         self._steps = int(-(-rows // self.network.batch_size) * self.network.epochs)
@@ -231,6 +241,7 @@ def fit(
     folds, building = setup.folds(), Lock()
     own = [[np.flatnonzero(f == n).astype(np.int32) for f in folds] for n in range(train.folds)]
     others = [[np.flatnonzero(f != n).astype(np.int32) for f in folds] for n in range(train.folds)]
+    learnt, scored, predicted = alike(others, np.min), alike(own, np.min), alike(own, np.max)
 
     def trained(kind: str, fold: int, number: int) -> Member:
         with building:  # one at a time, since Keras's seed is global
@@ -238,10 +249,10 @@ def fit(
         statistics = setup.target_statistics(fold if train.folds > 1 else None)
         train_rows: Dataset = Encoded(setup.dataset, statistics, setup.cells)
         validation_rows: Dataset = Encoded(validation, statistics)
-        own_rows = Subset(train_rows, alike(own, np.max)[fold])
+        own_rows = Subset(train_rows, predicted[fold])
         if train.folds > 1:
-            train_rows = Subset(train_rows, alike(others, np.min)[fold])
-            validation_rows = Subset(Encoded(setup.dataset, statistics), alike(own, np.min)[fold])
+            validation_rows = Subset(train_rows, scored[fold])
+            train_rows = Subset(train_rows, learnt[fold])
         stop = kinds[kind].network.early_stopping
         history = trainers[kind].fit(
             whole,
@@ -318,7 +329,7 @@ def blend(setup: Setup, members: list[Member]) -> Blend:
     weights = selected(y, oof, setup.schema, setup.train.seed)
     return Blend(
         weights,
-        {kind: float(row_losses(y, oof[kind], setup.schema).mean()) for kind in kinds},
+        {kind: float(row_losses(y[:, 0], oof[kind], setup.schema).mean()) for kind in kinds},
         rows,
         np.sum([np.float32(weights[kind]) * oof[kind] for kind in kinds], axis=0),
     )
@@ -349,28 +360,13 @@ def selected(
         total = np.zeros(())
         for number in range(1, PICKS + 1):
             losses = {
-                kind: row_losses(y[rows], (total + outputs) / number, schema).mean()
+                kind: row_losses(y[rows, 0], (total + outputs) / number, schema).mean()
                 for kind, outputs in of_rows.items()
             }
             best = min(losses, key=lambda kind: losses[kind])
             total = total + of_rows[best]
             picked[best] += 1
     return {kind: count / (BAGS * PICKS) for kind, count in picked.items()}
-
-
-def row_losses(y: np.ndarray, outputs: np.ndarray, schema: Schema) -> np.ndarray:
-    """The cross-entropy or squared error of each row, float64, shape (rows,).
-
-    Args:
-        y: labels, shape (rows, 1).
-        outputs: shape (rows, outputs); probabilities are kept 1e-7 from 0.
-    """
-    outputs = outputs.astype(np.float64)
-    if schema.task == "regression":
-        return np.square(outputs[:, 0] - y[:, 0])
-    if schema.task == "binary":
-        outputs = np.column_stack([1 - outputs, outputs])
-    return -np.log(np.maximum(np.take_along_axis(outputs, y.astype(int), axis=1)[:, 0], 1e-7))
 
 
 def out_of_fold(members: list[Member]) -> tuple[np.ndarray, np.ndarray]:
@@ -393,8 +389,7 @@ def weighted(setup: Setup, members: list[Member], weights: dict[str, float]) -> 
     for kind, weight in weights.items():
         if not weight:
             continue
-        features = Kind(kind, setup).features
-        features.name = f"{kind}-features"
+        features = setup.features(kind)
         of_kind = [member for member in members if member.kind == kind]
         each = []
         for number, member in enumerate(of_kind, start=1):

@@ -33,7 +33,7 @@ class Columns(NamedTuple):
 
 
 def features(columns: Columns, network: ResolvedNetwork) -> keras.Model:
-    """What the layers of a network read: the prepared columns, or of these without weights
+    """What the layers of a network read of the prepared columns, by rules without weights:
 
     - scaled by median and quartiles and clipped smoothly (Holzmüller, Grinsztajn and Steinwart,
       "Better by default", 2024, arXiv 2407.04491): z = (x - median) / IQR, z / sqrt(1 + (z/3)²);
@@ -58,10 +58,8 @@ def features(columns: Columns, network: ResolvedNetwork) -> keras.Model:
     if not network.embedding or not columns.numbers:
         return keras.Model(inputs, [x], name="features")
     first, last = columns.encoded, columns.encoded + columns.numbers
-    numbers, others = (
-        x[:, first:last],
-        [part for part in (x[:, :first], x[:, last:]) if part.shape[1]],
-    )
+    numbers = x[:, first:last]
+    others = [part for part in (x[:, :first], x[:, last:]) if part.shape[1]]
     low, slope = bins(sample[:, : columns.numbers], network.embedding.bins)
     within = ops.clip((ops.expand_dims(numbers, 2) - low) * slope, 0, 1)
     return keras.Model(inputs, [numbers, within, *others], name="features")
@@ -224,7 +222,7 @@ class Flat(keras.layers.Layer):
         weights = list(zip(model.trainable_weights, self.weights_of_model(), strict=True))
         with keras.StatelessScope(state_mapping=weights) as scope:
             outputs = model(inputs, training=training)
-            losses = [loss + 0 for loss in model.losses]
+            losses = model.losses
         for variable in self.state:
             if (value := scope.get_current_value(variable)) is not None:
                 variable.assign(value)

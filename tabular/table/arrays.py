@@ -56,3 +56,22 @@ def predicted_classes(predicted: np.ndarray, schema: Schema, threshold: float) -
     if schema.task == "binary":
         return (predicted[:, 0] >= threshold).astype(np.int64)
     return predicted.argmax(axis=1)
+
+
+def row_losses(y: np.ndarray, predicted: np.ndarray, schema: Schema) -> np.ndarray:
+    """The cross-entropy, probabilities kept 1e-7 from 0 as in Keras, or squared error of each row.
+
+    Args:
+        y: the index of the class in `schema.classes`, or the value, shape (rows,).
+        predicted: shape (rows, outputs).
+
+    Returns:
+        Float64, shape (rows,).
+    """
+    predicted = predicted.astype(np.float64)
+    if schema.task == "regression":
+        return np.square(predicted[:, 0] - y)
+    if schema.task == "binary":
+        predicted = np.column_stack([1 - predicted, predicted])
+    kept = np.clip(predicted, 1e-7, 1)
+    return -np.log(kept[np.arange(len(y)), y.astype(int)] / kept.sum(axis=1))
