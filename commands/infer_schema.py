@@ -12,13 +12,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from tabular.errors import UserError
+from tabular.errors import UserError, listed
 from tabular.files import atomic_write
 from tabular.process import run
 from tabular.schema import SCHEMA, Schema
 from tabular.table.csv import source_files
 from tabular.table.inference import (
-    MAX_CLASSES,
     MISSING,
     InferredColumn,
     Sample,
@@ -33,6 +32,9 @@ from tabular.typed_yaml import Value, check
 POSITIVE = {
     *("1", "1.0", "yes", "y", "true", "t", "pos", "positive", "sick", "bad", "default", "churn"),
 }
+
+
+MIN_CLASS_ROWS = 5
 
 
 def scalar(value: Any) -> Any:
@@ -78,9 +80,10 @@ def target_task(sample: Sample, target: str, kind: str) -> tuple[str, Counter[Va
             f"--target: {target} has one value or none in {sample.rows} rows; nothing to learn"
         )
     task = infer_task(kind, classes)
-    if task == "multiclass" and len(classes) > 5 * MAX_CLASSES:
+    if task == "multiclass" and len(classes) * MIN_CLASS_ROWS > sample.rows:
         raise UserError(
-            f"--target: {target} holds {len(classes)} texts; expected classes or numbers"
+            f"--target: {target} holds {len(classes)} different values in {sample.rows} rows; "
+            f"expected numbers, or classes of {MIN_CLASS_ROWS} rows each on average"
         )
     return task, classes
 
@@ -103,7 +106,7 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
     """
     sample = read_sample(source_files(str(path))[0] if path.is_dir() else path, limit)
     if target not in sample.columns:
-        raise UserError(f"--target: found {target!r}; the columns are {', '.join(sample.columns)}")
+        raise UserError(f"--target: found {target!r}; the columns are {listed(sample.columns)}")
     inferred = {n: infer_column(n, counts, sample.rows) for n, counts in sample.columns.items()}
     task, classes = target_task(sample, target, inferred[target].kind)
     kind = inferred[target].kind
@@ -129,7 +132,8 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
             values = sorted(classes, key=lambda v: (len(str(v)), str(v)))
             here = replace(column, kind=kind, nullable=False)
             columns[key] = flow(declared(here, values if task != "regression" else []))
-            note += "; the target" + ("; rows without a target fail" if column.nullable else "")
+            gaps = "; rows without a target are set aside" if column.nullable else ""
+            note += f"; the target{gaps}"
         elif column.ignore:
             continue
         else:

@@ -15,6 +15,7 @@ from tabular.params.loading import load_params
 from tabular.prediction.inputs import Batch, checked_rows, column_names, regular_file, row_names
 from tabular.prediction.outputs import check_output, output_schema, prediction_columns, writing
 from tabular.process import run
+from tabular.runs.dvc import last_output
 from tabular.schema import Schema, load_schema
 from tabular.table.arrays import FINITE, Predict, feature_arrays
 from tabular.table.csv import MISTAKES_SHOWN
@@ -70,8 +71,8 @@ def main() -> None:
 
         from tabular.model import saved_model
 
-        model = saved_model.read_model(args.model)
-        saved_model.check_model(model, args.model, schema)
+        model = saved_model.read_model(args.model, last_output(args.model))
+        saved_model.check_model(model, schema)
         write = stack.enter_context(writing(args.output, columns, schema.delimiter))
         if args.rejects:
             texts = rejected_schema(names)
@@ -80,7 +81,7 @@ def main() -> None:
         for batch in prefetch(checked_rows(file, schema, names, params.validate)):
             predicted = predict_batch(
                 batch,
-                lambda arrays: saved_model.predict(model, arrays),
+                lambda arrays: saved_model.predict(model.network, arrays),
                 schema,
                 params.evaluate.threshold,
             )

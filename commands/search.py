@@ -12,6 +12,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from tabular.errors import UserError
+from tabular.files import locked
 from tabular.metrics import metric
 from tabular.params.loading import Params, load_params
 from tabular.params.train import Resolved, Train
@@ -105,7 +106,6 @@ def main() -> None:
         "".join(section.model_dump_json() for section in decisive) + optuna.__version__,
         [*part_paths(args.train), *code],
     )
-    study = open_study(args.storage, name, greater_is_better=metric(score).greater_is_better)
     score_of = partial(
         cross_validate,
         folder=args.train,
@@ -113,26 +113,31 @@ def main() -> None:
         metric=score,
         threshold=params.evaluate.threshold,
     )
-    before = len(ended(study))
-    bar = Bar(total, "trial", before)
-    try:
-        for number in range(before, total):
-            if number == before + TRIALS_A_PROCESS:
-                bar.close()
-                restart()
-            trial = draw(study, space, params.search.seed)
-            value = score_of(trial, space.train(trial.params))
-            study.tell(trial, value, state=TrialState.PRUNED if value is None else None)
-            best = ranked(study, ended(study))
-            shown = {score: "given up" if value is None else f"{value:.4f}"}
-            bar.advance(1, shown | ({"best": f"{best[0].value:.4f}"} if best else {}))
-    except BaseException as error:
-        if not is_interrupt(error):
-            raise
+    with locked(args.storage.with_suffix(".lock"), "a search runs"):
+        study = open_study(args.storage, name, greater_is_better=metric(score).greater_is_better)
+        before = len(ended(study))
+        bar = Bar(total, before)
+        try:
+            for number in range(before, total):
+                if number == before + TRIALS_A_PROCESS:
+                    bar.close()
+                    restart()
+                trial = draw(study, space, params.search.seed)
+                value = score_of(trial, space.train(trial.params))
+                study.tell(trial, value, state=TrialState.PRUNED if value is None else None)
+                best = ranked(study, ended(study))
+                shown = "given up" if value is None else f"{score} {value:.4f}"
+                so_far = f", best {best[0].value:.4f}" if best else ""
+                bar.advance(1, f"trial {number + 1} of {total}, {shown}{so_far}")
+        except BaseException as error:
+            if not is_interrupt(error):
+                raise
+            bar.close()
+            sys.exit(
+                f"interrupted after {len(ended(study))} of {total} trials; "
+                "the same command goes on from there"
+            )
         bar.close()
-        done = len(ended(study))
-        sys.exit(f"interrupted after {done} of {total} trials; the same command goes on from there")
-    bar.close()
     print(summary(space, train, score, study, total))
 
 

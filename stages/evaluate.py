@@ -11,6 +11,7 @@ from tabular.files import atomic_write, write_json
 from tabular.metrics import BASELINES, METRICS, TASKS
 from tabular.params.loading import load_params
 from tabular.process import run
+from tabular.progress import Bar
 from tabular.schema import load_schema
 from tabular.table.parquet import read_parts, write_part
 
@@ -62,10 +63,16 @@ def main() -> None:
     from tabular.model import saved_model
 
     model = saved_model.read_model(args.model)
-    saved_model.check_model(model, args.model, schema)
-    repeats = saved_model.read_metadata(args.model).get("repeats")
+    saved_model.check_model(model, schema)
     oof = pa.concat_tables(read_parts(args.oof))
-    result = evaluate(partial(saved_model.predict, model), args.split, oof, schema, threshold)
+    predict = partial(saved_model.predict, model.network)
+    print("Scoring the model and its baselines, then shuffling each column", flush=True)
+    bar = Bar(len(schema.features))
+    result = evaluate(
+        *(predict, args.split, oof, schema, threshold),
+        progress=lambda column: bar.advance(1, f"importance of {column}"),
+    )
+    bar.close()
     y, outputs = result.test
     with atomic_write(args.plots) as folder:
         folder.mkdir()
@@ -75,8 +82,13 @@ def main() -> None:
         write_part(folder, 0, pa.table({"actual": y, **columns}))
     first, rest = headline(result.scores, schema)
     write_json(args.metrics, first)
-    write_json(args.scores, rest | {"repeats": repeats})
+    write_json(args.scores, rest | {"repeats": model.metadata.get("repeats")})
     print(sentence(result.scores, schema.task))
+    for name in result.ahead:
+        print(
+            f"warn: {BASELINES[name]} is better than the networks, by more than chance explains; "
+            "use it, or try train.members: [{network: plain}], more rows, or commands.search"
+        )
 
 
 if __name__ == "__main__":

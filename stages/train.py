@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from tabular.files import atomic_write, write_json, write_points
 from tabular.params.loading import load_params
-from tabular.params.train import ResolvedNetwork
 from tabular.process import run
 from tabular.progress import Bar
 from tabular.schema import load_schema
@@ -85,17 +84,22 @@ def main() -> None:
     )
     networks = setup.train.networks
     counts = {m.network: m.count * setup.train.folds for m in setup.train.members}
-    bar = Bar(sum(networks[name].epochs * count for name, count in counts.items()), "epoch")
+    planned = [f"{n} of {k}, {networks[k].epochs} epochs" for k, n in counts.items()]
+    print(f"Training networks on {len(setup.y)} rows: {'; '.join(planned)}", flush=True)
+    bar = Bar(sum(networks[name].epochs * count for name, count in counts.items()))
 
-    def progress(network: ResolvedNetwork) -> list[keras.callbacks.Callback]:
-        left = iter(range(network.epochs))
+    def progress(name: str, number: int) -> list[keras.callbacks.Callback]:
+        epochs = networks[name].epochs
+        member, done = f"{name} {number + 1} of {counts[name]}", 0
 
-        def epoch_end(_: int, logs: dict[str, float]) -> None:
-            next(left)
-            bar.advance(1, {k: f"{value:.4f}" for k, value in logs.items() if "loss" in k})
+        def epoch_end(epoch: int, logs: dict[str, float]) -> None:
+            nonlocal done
+            losses = ", ".join(f"{k} {value:.4f}" for k, value in logs.items() if "loss" in k)
+            bar.advance(epoch + 1 - done, f"{member}, epoch {epoch + 1} of {epochs}, {losses}")
+            done = epoch + 1
 
         def train_end(_: dict[str, float]) -> None:
-            bar.advance(len([*left]), {})  # of a training that stopped early or went on
+            bar.advance(epochs - done, f"{member} ended")
 
         return [keras.callbacks.LambdaCallback(on_epoch_end=epoch_end, on_train_end=train_end)]
 
@@ -138,6 +142,8 @@ def main() -> None:
         for name, weight in blend.weights.items()
     ]
     print(f"Trained networks: {'; '.join(found)}")
+    for warning in ensemble.warnings(setup, members, blend):
+        print(f"warn: {warning}")
 
 
 if __name__ == "__main__":

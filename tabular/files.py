@@ -1,11 +1,14 @@
 """Files written whole or not at all, with numbers in one form."""
 
 import csv
+import fcntl
+import glob
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +21,63 @@ MAX_POINTS = 1000  # of a plot; more cannot be seen and would fill git
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or folder to, and rename it to `path` at the end.
 
-    When the block raises, `path` stays as it was and what was written beside it is removed.
+    When the block raises, `path` stays as it was and what was written beside it is removed; after
+    a kill the next write to `path` removes it. Two processes may write to one path: the later one
+    stays.
 
     Raises:
-        UserError: a file was written, and `path` is a folder.
+        UserError: it cannot be written, or a file was written, and `path` is a folder.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    _remove(partial)
-    partial.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+            if not _is_running(left.suffixes[-2]):
+                _remove(left)
         yield partial
         if path.is_dir() and not partial.is_dir():
             raise UserError(f"{path}: found a folder; expected the name of a file to write")
         if partial.is_dir() and path.exists():
             _remove(path)
         partial.replace(path)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(_not_written(path, error)) from None
     finally:
-        _remove(partial)
+        with suppress(OSError):
+            _remove(partial)
+
+
+def _is_running(number: str) -> bool:
+    """Whether another process has this number, as in the name of a file it writes."""
+    return number != f".{os.getpid()}" and Path("/proc", number[1:]).exists()
+
+
+def _not_written(path: Path, error: OSError) -> str:
+    """Why `path` cannot be written, in words, and how much is free where it would be."""
+    folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+    free = f"{shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free in {folder}"
+    return f"{path}: cannot be written: {error.strerror or error}; {free}"
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock of a file that only one process may change, while the block runs.
+
+    Args:
+        what: the process does, in words, for the message.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{path}: {what} in another process; wait until it ends") from None
+        yield
 
 
 def _remove(path: Path) -> None:

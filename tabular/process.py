@@ -1,4 +1,4 @@
-"""How a command ends: one line for a mistake or for Ctrl-C, whenever it comes, and a fresh start.
+"""How a command ends: one message for a mistake or an interrupt, whenever it comes; a fresh start.
 
 `stages` and `commands` import this module first, so that Ctrl-C ends them with one line while
 they still import their libraries.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import NoReturn
 
-from tabular.errors import UserError
+from tabular.errors import UserError, bounded
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -22,32 +22,41 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
 
 
 sys.excepthook = _show
+NO_MEMORY = (
+    "error: the memory that this process may use is not enough; close other programs or raise the "
+    "limit; ingest.rows_per_part in params.yaml sets how many rows are in memory at a time"
+)
 BROKEN_PIPE = 141  # the exit code of a Unix tool whose reader went away
 
 
 def run(main: Callable[[], None]) -> None:
     """Call `main`; end with exit code 1 and one message on stderr when it raises an error.
 
-    That is a `UserError`, an `OSError` or Ctrl-C; others are mistakes of the code.
+    That is a `UserError`, an `OSError`, a lack of memory, Ctrl-C or SIGTERM; others are mistakes of
+    the code.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
-        signal.signal(signal.SIGINT, _interrupt)
-        signal.signal(signal.SIGALRM, _interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+            signal.signal(number, _interrupt)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # which `restart` blocked
     try:
         main()
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {bounded(str(error))}")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its last flush fails
         sys.exit(BROKEN_PIPE)
     except OSError as error:  # a full disk, a folder that may not be written
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {bounded(str(error))}")
+    except MemoryError:
+        sys.exit(NO_MEMORY)
     except SystemExit:
         raise
     except BaseException as error:
         if is_interrupt(error):
             sys.exit("interrupted")
+        if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
+            sys.exit(NO_MEMORY)
         raise
 
 

@@ -6,41 +6,44 @@ from threading import Lock
 
 from tqdm import tqdm
 
-LINES = 10  # of a whole work in a log, at most
-SECONDS = 10.0  # between two of them, at least; a short work writes none
+LINES = 10  # of a whole work in a log, at most, after the first
+SECONDS = 10.0  # until the first of them, and between two at least; a short work writes none
 
 
 class Bar:
-    """Shows on stderr what is done, a few values and the time left.
+    """Shows on stderr how much is done, what was done last, and at a terminal the time left.
 
     Args:
         total: how much there is to do.
-        unit: of what, in one word.
         done: how much of it was done before.
     """
 
-    def __init__(self, total: int, unit: str, done: int = 0) -> None:
-        self._total, self._unit = total, unit
+    def __init__(self, total: int, done: int = 0) -> None:
+        self._total = total
         self._bar = tqdm(
-            total=total, initial=done, unit=unit, leave=False, disable=not sys.stderr.isatty()
+            total=total,
+            initial=done,
+            leave=False,
+            disable=not sys.stderr.isatty(),
+            bar_format="{percentage:3.0f}% |{bar}| {elapsed} of about {remaining} more{postfix}",
         )
         self._shown, self._done, self._lock = time.monotonic(), done, Lock()
+        self._lines = -1  # the tenth of the work in which the last line was written
 
-    def advance(self, by: int, values: dict[str, str]) -> None:
-        """Show that so much more is done, and these values; from any thread."""
+    def advance(self, by: int, last: str) -> None:
+        """Show that so much more is done, and what was `last`; from any thread."""
         with self._lock:
-            lines = self._done * LINES // self._total
             self._done += by
             if not self._bar.disable:
-                self._bar.set_postfix(values, refresh=False)
+                self._bar.set_postfix_str(last, refresh=False)
                 self._bar.update(by)
             elif (
-                self._done * LINES // self._total > lines
+                self._done * LINES // self._total > self._lines
                 and time.monotonic() - self._shown >= SECONDS
             ):
                 self._shown = time.monotonic()
-                shown = ", ".join(f"{name} {value}" for name, value in values.items())
-                print(f"{self._unit} {self._done} of {self._total}: {shown}", file=sys.stderr)
+                self._lines = self._done * LINES // self._total
+                print(f"{self._done / self._total:.0%}: {last}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Remove the bar."""

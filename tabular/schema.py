@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, model_validator
 
+from tabular.errors import listed
 from tabular.typed_yaml import Section, Value, check, read_yaml
 
 SCHEMA = Path("data/schema.yaml")
@@ -71,17 +72,37 @@ def _delimiter(text: str) -> str:
     return text
 
 
+def _encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except (LookupError, ValueError, UnicodeError):  # of bytes to bytes, such as gzip; with NUL
+        raise ValueError("expected an encoding of text such as utf-8 or latin-1") from None
+    return name
+
+
+def _path(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("expected the path of a file or a folder")
+    return text
+
+
 class Dialect(Section):
     """How a CSV file is written."""
 
     delimiter: Annotated[str, AfterValidator(_delimiter)] = ","
-    encoding: str = "utf-8"
+    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+
+    @property
+    def by_bytes(self) -> bool:
+        """Whether ASCII characters are the same bytes in this encoding."""
+        ascii_bytes = bytes(range(128))
+        return ascii_bytes.decode().encode(self.encoding, "replace") == ascii_bytes
 
 
 class Schema(Dialect):
     """The table. `columns` are read in this order; `ignore` may be in the files and is not read."""
 
-    source: str
+    source: Annotated[str, AfterValidator(_path)]
     task: Literal["binary", "multiclass", "regression"]
     target: str
     positive: Value | None = None
@@ -92,8 +113,7 @@ class Schema(Dialect):
     def _columns_have_their_own_names(self) -> Self:
         if self.target not in self.columns:
             raise ValueError(
-                f"target: found {self.target!r}, which is not among columns: "
-                f"{', '.join(self.columns)}"
+                f"target: found {self.target!r}, which is not among columns: {listed(self.columns)}"
             )
         if len(self.columns) < 2:
             raise ValueError("columns: needs the target and at least one more column")

@@ -146,6 +146,28 @@ def predict(fitted: Any, x: pd.DataFrame, schema: Schema) -> np.ndarray:
     return probabilities[:, 1:] if schema.task == "binary" else probabilities
 
 
+def ahead(
+    y: np.ndarray,
+    outputs: np.ndarray,
+    others: dict[str, np.ndarray],
+    schema: Schema,
+    threshold: float,
+) -> list[str]:
+    """The baselines whose main score is better beyond the interval of the paired difference.
+
+    Args: see `difference_from_best`.
+    """
+    mine = row_scores(y, outputs, schema, threshold)
+    worse = -1 if metric(TASKS[schema.task].main).greater_is_better else 1
+    found = []
+    for name, other in others.items():
+        theirs = row_scores(y[: len(other)], other, schema, threshold)
+        difference = paired_difference(mine[: len(other)], theirs)
+        if min(worse * difference["low"], worse * difference["high"]) > 0:
+            found.append(name)
+    return found
+
+
 def difference_from_best(
     y: np.ndarray,
     outputs: np.ndarray,

@@ -1,5 +1,7 @@
 """How much a model needs each column: the loss with the column's values shuffled among the rows."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 
@@ -18,6 +20,7 @@ def permutation_importance(
     rows: pa.Table,
     y: np.ndarray,
     schema: Schema,
+    progress: Callable[[str], None] = lambda name: None,
 ) -> dict[str, np.ndarray]:
     """The rise of the loss in each of `REPEATS` shuffles of each column: float64, (REPEATS,).
 
@@ -27,6 +30,7 @@ def permutation_importance(
     Args:
         predict: raw columns, as `feature_arrays` gives them, to outputs of shape (rows, outputs).
         rows: the table, in the order of `y`, shape (rows,).
+        progress: is told each column that is done.
     """
     used = min(len(rows), MAX_ROWS)
     used = min(used, max(MAX_CELLS // (REPEATS * len(schema.features) ** 2), MIN_ROWS))
@@ -42,5 +46,6 @@ def permutation_importance(
     for column, (name, values) in zip(schema.features, columns.items(), strict=True):
         outputs = predict(repeated | {name: values[orders]})
         parts = np.split(outputs, REPEATS)
+        progress(column)
         rises[column] = np.array([loss(y, part, schema) for part in parts]) - before
     return rises

@@ -1,5 +1,6 @@
 """All that an evaluation finds out about a model."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +19,15 @@ Predictions = tuple[np.ndarray, np.ndarray]  # labels, shape (rows,), and output
 
 
 class Result(NamedTuple):
-    """What an evaluation gives: nested scores, predictions of the test rows, column importance."""
+    """What an evaluation gives: nested scores, predictions of the test rows, column importance.
+
+    `ahead`: the baselines whose main score is better beyond the interval of the paired difference.
+    """
 
     scores: dict[str, Any]
     test: Predictions
     importance: dict[str, np.ndarray]
+    ahead: list[str]
 
 
 def predict_table(predict: Predict, folder: Path, schema: Schema) -> Predictions:
@@ -42,13 +47,19 @@ def predict_table(predict: Predict, folder: Path, schema: Schema) -> Predictions
 
 
 def evaluate(
-    predict: Predict, split: Path, oof: pa.Table, schema: Schema, threshold: float
+    predict: Predict,
+    split: Path,
+    oof: pa.Table,
+    schema: Schema,
+    threshold: float,
+    progress: Callable[[str], None] = lambda name: None,
 ) -> Result:
     """Score a model and its baselines on all rows of a split, and on the folds if there are any.
 
     Args:
         split: the folder of the tables train, validation and test.
         oof: the out-of-fold predictions of the training rows, and the `fold` of each.
+        progress: is told each column whose importance is known.
     """
     predictions = {
         name: predict_table(predict, split / name, schema)
@@ -81,6 +92,8 @@ def evaluate(
         for name, outputs in beside.items()
     }
     rises = importance.permutation_importance(
-        predict, next(read_parts(split / "test")), test[0], schema
+        predict, next(read_parts(split / "test")), test[0], schema, progress
     )
-    return Result(scored, test, rises)
+    most = "cross_validation" if len(fold) else "test"
+    ahead = baselines.ahead(*predictions[most], beside[most], schema, threshold)
+    return Result(scored, test, rises, ahead)

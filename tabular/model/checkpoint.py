@@ -3,7 +3,6 @@
 import hashlib
 import json
 import time
-import zipfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
@@ -96,21 +95,37 @@ class Checkpoint:
         """Set the saved state; the logs of the epochs that it holds, none where nothing fits."""
         try:
             with np.load(self.path, allow_pickle=False) as file:
+                state = json.loads(str(file["state"]))
+                if state["identity"] != self.identity:
+                    return []
                 arrays = dict(file)
-            state = json.loads(str(arrays["state"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            values = [_as(v, arrays[f"variable_{i}"]) for i, v in enumerate(variables)]
+            attributes = [dict(state["callbacks"][number]) for number in range(len(callbacks))]
+            best = [
+                [_as(v, arrays[f"best_{number}_{i}"]) for i, v in enumerate(model.weights)]
+                if f"best_{number}_0" in arrays
+                else None
+                for number in range(len(callbacks))
+            ]
+            history = [{str(k): float(v) for k, v in logs.items()} for logs in state["history"]]
+            stop_training = bool(state["stop_training"])
+        except Exception:  # a file can be wrong in any way; the training starts afresh
             return []
-        if state["identity"] != self.identity:
-            return []
-        for number, variable in enumerate(variables):
-            variable.assign(arrays[f"variable_{number}"])
-        for number, callback in enumerate(callbacks):
-            vars(callback).update(state["callbacks"][number])
-            if f"best_{number}_0" in arrays:
-                count = len(model.get_weights())
-                callback.best_weights = [arrays[f"best_{number}_{i}"] for i in range(count)]
-        model.stop_training = state["stop_training"]
-        return state["history"]
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        for callback, public, weights in zip(callbacks, attributes, best, strict=True):
+            vars(callback).update(public)
+            if weights:
+                callback.best_weights = weights
+        model.stop_training = stop_training
+        return history
+
+
+def _as(variable: keras.Variable, value: np.ndarray) -> np.ndarray:
+    """`value` for a variable; raises `ValueError` where it is not of its shape and type."""
+    if (value.shape, value.dtype) != (tuple(variable.shape), np.asarray(variable).dtype):
+        raise ValueError(f"{value.shape} {value.dtype} for {variable.path}")
+    return value
 
 
 def remove_checkpoints(folder: Path) -> None:

@@ -17,7 +17,7 @@ from tabular.model.backend import keras
 from tabular.model.checkpoint import Checkpoint
 from tabular.model.dataset import Encoded, Subset, TableDataset, all_labels, sample_weights
 from tabular.model.trainer import Dataset, Trainer
-from tabular.params.train import Resolved, ResolvedNetwork, Train
+from tabular.params.train import Resolved, Train
 from tabular.schema import Schema
 from tabular.table.arrays import row_losses
 from tabular.table.parquet import count_rows, read_parts
@@ -207,7 +207,7 @@ def fit(
     setup: Setup,
     validation: Dataset,
     *,
-    callbacks: Callable[[ResolvedNetwork], Sequence[keras.callbacks.Callback]] = lambda network: [],
+    callbacks: Callable[[str, int], Sequence[keras.callbacks.Callback]] = lambda name, number: [],
     checkpoint: Callable[[str], Checkpoint | None] = lambda name: None,
 ) -> Iterator[Member]:
     """Train the networks of `train.members`, as many at the same time as there are cores.
@@ -217,7 +217,7 @@ def fit(
 
     Args:
         validation: the validation rows where there are no folds.
-        callbacks: of a member, beside its early stopping.
+        callbacks: of a member, by its network and number, beside its early stopping.
         checkpoint: of a member, by its name.
 
     Yields:
@@ -262,7 +262,7 @@ def fit(
             seed=train.seed + number,
             callbacks=[
                 *([keras.callbacks.EarlyStopping(**stop.model_dump())] if stop else []),
-                *callbacks(kinds[kind].network),
+                *callbacks(kind, number),
             ],
             checkpoint=checkpoint(f"{kind}-{number}"),
         )
@@ -333,6 +333,34 @@ def blend(setup: Setup, members: list[Member]) -> Blend:
         rows,
         np.sum([np.float32(weights[kind]) * oof[kind] for kind in kinds], axis=0),
     )
+
+
+def warnings(setup: Setup, members: list[Member], blend: Blend) -> list[str]:
+    """A line for each kind of networks that learnt nothing, with what to try."""
+    found = {}
+    for kind in blend.weights:
+        ends = [[m.history[n]["loss"] for m in members if m.kind == kind] for n in (0, -1)]
+        first, last = map(np.mean, ends)
+        if last > first:
+            found[kind] = f"the loss rose from {first:.4g} in the first epoch to {last:.4g}"
+        elif setup.train.class_weight is None and blend.losses.get(kind, 0) >= constant_loss(setup):
+            found[kind] = (
+                f"the cross-validated loss {blend.losses[kind]:.4g} is not below that of a "
+                f"constant, {constant_loss(setup):.4g}"
+            )
+    return [
+        f"{kind}: {what}; try another learning_rate or more epochs in train.networks.{kind}"
+        for kind, what in found.items()
+    ]
+
+
+def constant_loss(setup: Setup) -> float:
+    """The mean loss of the best constant: the entropy of the classes, or the target's variance."""
+    if setup.schema.task == "regression":
+        return float(setup.y.var())
+    _, counts = np.unique(setup.y, return_counts=True)
+    shares = counts / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
 
 
 def selected(

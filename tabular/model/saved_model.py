@@ -1,13 +1,18 @@
 """A `.keras` file in a normal form: the same model gives the same bytes."""
 
 import json
+import resource
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tabular.errors import UserError
+from tabular.errors import UserError, cut, listed
 from tabular.model.backend import keras
 from tabular.model.exact import with_exact_products
 from tabular.schema import Schema, input_name
@@ -16,6 +21,8 @@ from tabular.table.arrays import INPUT_TYPES
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 BATCH_SIZES = (256, 1024, 4096)
 BATCH_ROWS = BATCH_SIZES[-1]
+MAX_JSON = 2**28  # bytes of a description
+HEADROOM = 2**31  # bytes that loading a small model may take
 METADATA = "tabular.json"  # in the zip; Keras leaves it alone
 
 
@@ -28,7 +35,7 @@ def write_model(model: keras.Model, path: Path, metadata: dict[str, Any]) -> Non
     """Save `model` with Keras, then write its zip again without dates and memory addresses.
 
     Args:
-        metadata: what travels in the file beside the model, see `read_metadata`.
+        metadata: what travels in the file beside the model, see `SavedModel`.
     """
     saved = path.with_name(f"{path.name}.saved.keras")
     model.save(saved)
@@ -57,56 +64,108 @@ def _normal(value: Any, ids: dict[int, int]) -> Any:
     }
 
 
-def read_model(path: Path) -> keras.Model:
-    """Load a model with Keras's safe mode on; its matrix products are exact, see `exact`.
+class SavedModel(NamedTuple):
+    """A model whose matrix products are exact, see `exact`, and what its file holds beside it.
+
+    `metadata` is empty for a model from elsewhere; `path` names the file in messages.
+    """
+
+    path: Path
+    network: keras.Model
+    metadata: dict[str, Any]
+
+
+def read_model(path: Path, content: bytes | None = None) -> SavedModel:
+    """Load a model with Keras's safe mode on. docs/manual.md says what that protects from.
+
+    Args:
+        content: of the file; read from `path` where it is not given.
 
     Raises:
         UserError: there is no model, or it is not one that Keras can read.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no model here; run `dvc repro` to train one")
+    if content is None:
+        if not path.is_file():
+            raise UserError(f"{path}: no model here; run `dvc repro` to train one")
+        content = path.read_bytes()
     try:
-        return with_exact_products(keras.models.load_model(path, safe_mode=True))
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a model that Keras can load in safe mode: {error}") from None
+        metadata = _metadata(content)
+        with TemporaryDirectory() as folder, _memory(HEADROOM + 8 * len(content)):
+            copy = Path(folder, "model.keras")  # Keras reads files alone
+            copy.write_bytes(content)
+            network = with_exact_products(keras.models.load_model(copy, safe_mode=True))
+    except Exception as error:  # a file can be wrong in any way
+        problem = cut(f"{error}".partition("\n")[0] or type(error).__name__, 500)
+        raise UserError(
+            f"{path}: not a model that Keras can load in safe mode: {problem}"
+        ) from None
+    return SavedModel(path, network, metadata)
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """What `write_model` put beside the model; empty for a model from elsewhere."""
-    with zipfile.ZipFile(path) as file:
-        return json.loads(file.read(METADATA)) if METADATA in file.namelist() else {}
+def _metadata(content: bytes) -> dict[str, Any]:
+    """What `write_model` put beside the model.
+
+    Raises:
+        ValueError: the zip holds more than a model does, or something else.
+    """
+    with zipfile.ZipFile(BytesIO(content)) as file:
+        unpacked = sum(entry.file_size for entry in file.infolist())
+        if unpacked > 2 * len(content) + MAX_JSON:  # Keras stores weights as they are
+            raise ValueError(f"it unpacks from {len(content)} to {unpacked} bytes")
+        for entry in file.infolist():
+            if entry.filename.endswith(".json") and entry.file_size > MAX_JSON:
+                raise ValueError(f"{entry.filename} has {entry.file_size} bytes")
+        if METADATA not in file.namelist():
+            return {}
+        metadata = json.loads(file.read(METADATA))
+    if not isinstance(metadata, dict):
+        raise ValueError(f"{METADATA} holds no mapping")
+    return metadata
 
 
-def check_model(model: keras.Model, path: Path, schema: Schema) -> None:
-    """Raises `UserError` where the model at `path` is not one for the declared columns."""
+@contextmanager
+def _memory(extra: int) -> Iterator[None]:
+    """Let this process take so many bytes more at most: a file may ask for any number of units."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limits = [pages * resource.getpagesize() + extra, *(n for n in before if n >= 0)]
+    resource.setrlimit(resource.RLIMIT_AS, (min(limits), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def check_model(model: SavedModel, schema: Schema) -> None:
+    """Raises `UserError` where a model is not one for the declared columns."""
     expected = {(input_name(name), INPUT_TYPES[c.kind]) for name, c in schema.features.items()}
-    found = {(tensor.name, tensor.dtype) for tensor in model.inputs}
+    found = {(tensor.name, tensor.dtype) for tensor in model.network.inputs}
     wrong = [f"input {name}" for name in sorted(dict(expected ^ found))]
-    if model.output_shape[-1] != schema.outputs:
-        wrong.append(f"{model.output_shape[-1]} outputs for {schema.outputs}")
-    metadata = read_metadata(path)
+    shape = model.network.output_shape
+    if shape != (None, schema.outputs):
+        wrong.append(f"outputs {shape} for {(None, schema.outputs)}")
     for key, value in model_metadata(schema).items():
-        if key in metadata and metadata[key] != value:
-            wrong.append(f"{key} {metadata[key]} in the model, {value} in the schema")
+        if key in model.metadata and model.metadata[key] != value:
+            wrong.append(f"{key} {model.metadata[key]} in the model, {value} in the schema")
     if wrong:
         raise UserError(
-            f"{path}: the model was trained for another table than data/schema.yaml declares: "
-            f"{', '.join(wrong)}; run `dvc repro` to train one for this"
+            f"{model.path}: the model was trained for another table than data/schema.yaml "
+            f"declares: {listed(wrong)}; run `dvc repro` to train one for this"
         )
 
 
-def predict(model: keras.Model, columns: dict[str, np.ndarray]) -> np.ndarray:
+def predict(network: keras.Model, columns: dict[str, np.ndarray]) -> np.ndarray:
     """The model's output for raw columns of shape (rows,) each: float32, (rows, outputs).
 
     A batch is filled up to one of few sizes, each of which is a graph. The outputs of a row do not
     depend on the other rows.
     """
     rows = len(next(iter(columns.values())))
-    outputs = np.empty((rows, *model.output_shape[1:]), np.float32)
+    outputs = np.empty((rows, *network.output_shape[1:]), np.float32)
     for start in range(0, rows, BATCH_ROWS):
         count = min(rows - start, BATCH_ROWS)
         size = next(size for size in BATCH_SIZES if size >= count)
         taken = np.minimum(np.arange(start, start + size), rows - 1)
         batch = {name: values[taken] for name, values in columns.items()}
-        outputs[start : start + count] = model.predict_on_batch(batch)[:count]
+        outputs[start : start + count] = network.predict_on_batch(batch)[:count]
     return outputs

@@ -34,6 +34,9 @@ Loss = Literal[
 ]  # fmt: skip
 Auto = Literal["auto"]
 NotNegative = Annotated[float, Field(ge=0)]
+Epochs = Annotated[Count, Field(le=1_000_000)]
+BatchSize = Annotated[Count, Field(le=2**30)]
+Weight = Annotated[float, Field(gt=0)]
 
 
 class EarlyStopping(Section):
@@ -48,8 +51,8 @@ class EarlyStopping(Section):
 class Embedding(Section):
     """A piecewise-linear embedding of each number column."""
 
-    bins: Count
-    units: Count
+    bins: Annotated[Count, Field(le=1024)]
+    units: Annotated[Count, Field(le=1024)]
 
 
 class Network(Section):
@@ -58,7 +61,7 @@ class Network(Section):
     robust_scaling: bool = False
     embedding: Embedding | None = None
     learnt_scale: bool = False
-    units: tuple[Count, ...]
+    units: tuple[Annotated[Count, Field(le=2**20)], ...]
     activation: Activation
     kernel_initializer: Initializer
     parametrization: Literal["standard", "ntk"] = "standard"
@@ -68,8 +71,8 @@ class Network(Section):
     weight_decay: NotNegative = 0.0
     learning_rate: Annotated[float, Field(gt=0)] | Auto
     learning_rate_schedule: Literal["constant", "cosine", "coslog4"] = "constant"
-    epochs: Count | Auto
-    batch_size: Count | Auto
+    epochs: Epochs | Auto
+    batch_size: BatchSize | Auto
     early_stopping: EarlyStopping | None = None
 
 
@@ -90,7 +93,7 @@ class Train(Section):
     target_statistics: Count | None = None
     normalization: Literal["standard", "min_max", "none"]
     loss: Loss = "auto"
-    class_weight: Literal["balanced"] | dict[Value, float] | None = None
+    class_weight: Literal["balanced"] | dict[Value, Weight] | None = None
     exact: bool = True
     folds: Count | Auto
     members: tuple[Members, ...] | Auto

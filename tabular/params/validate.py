@@ -12,6 +12,7 @@ class Validate(Section):
     """What a failed check does: `error` stops, `drop` sets the rows aside, `warn` records it."""
 
     missing: RowPolicy = "error"
+    missing_target: RowPolicy = "drop"
     range: RowPolicy = "error"
     values: RowPolicy = "error"
     unique: RowPolicy = "error"

@@ -9,11 +9,18 @@ import json
 import os
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tabular.errors import UserError
 from tabular.runs.git import WORKSPACE, Revision
+from tabular.runs.lock import LOCK, outputs
+
+ATTEMPTS = 3
 
 
 def dvc(*arguments: str, folder: Path | None = None) -> str:
@@ -51,6 +58,27 @@ def output_at(revision: Revision, path: Path, md5: str | None) -> bytes | None:
     if not revision.commit and (content := _verified(path, md5)) is not None:
         return content
     return _verified(cache_dir() / "files" / "md5" / md5[:2] / md5[2:], md5)
+
+
+def last_output(path: Path) -> bytes | None:
+    """The content of an output; while its stage makes it anew, what dvc.lock names, of the cache.
+
+    DVC removes the outputs of a stage before it runs. None where there is neither.
+    """
+    for _ in range(ATTEMPTS):  # dvc.lock may be half written, the stage may have ended
+        with suppress(OSError):
+            return path.read_bytes()
+        with suppress(OSError, yaml.YAMLError, AttributeError):
+            out = outputs(yaml.safe_load(Path(LOCK).read_text(encoding="utf-8")))
+            named = out.get(Path(os.path.relpath(path)).as_posix(), {}).get("md5")
+            content = output_at(WORKSPACE, path, named)
+            if content is not None:
+                print(
+                    f"{path} is being made anew; using the one that {LOCK} names", file=sys.stderr
+                )
+                return content
+        time.sleep(0.1)
+    return None
 
 
 def _verified(path: Path, md5: str) -> bytes | None:

@@ -23,12 +23,11 @@ EXPECTED = {
     "category": "text without NUL bytes",
 }
 MAX_CELL = 2**18  # characters; a longer cell is a quote that never closes, or no table
-MAX_SHOWN = 80  # characters of a cell in a message
 
 # RE2, of a text without the spaces around it: linear in its length.
 GRAMMAR = {
     "real": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$",
-    "integer": r"^-?[0-9]+$",
+    "integer": r"^-?[0-9]+(\.0+)?$",  # pandas writes 41.0 where a column has gaps
     "boolean": r"^(?i:true|false|1|0)$",
 }
 SAFE_DIGITS = 18  # a whole number of so many characters fits 64 bits
@@ -67,6 +66,7 @@ def _cast(texts: pa.Array, kind: str) -> pa.Array:
     texts = pc.ascii_trim(texts, " \t")
     right = pc.match_substring_regex(texts, GRAMMAR[kind])
     if kind == "integer":
+        texts = pc.replace_substring_regex(texts, r"\.0+$", "")
         right = pc.and_(right, _fits_64_bits(texts, right))
     return _finite(pc.if_else(right, texts, None).cast(ARROW_TYPES[kind]))
 
@@ -95,16 +95,6 @@ def _fits_64_bits(texts: pa.Array, whole: pa.Array) -> pa.Array:
         # int() of many digits takes long.
         fits[row] = len(digits) <= 19 and int(digits) < 2**63 + text.startswith("-")
     return pa.array(fits, pa.bool_())
-
-
-def cut(text: str) -> str:
-    """A text as a message shows it: a long one ends early."""
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
-
-
-def shown(text: str) -> str:
-    """A cell between quotes as a message shows it."""
-    return repr(cut(text))
 
 
 def is_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:

@@ -10,9 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tabular.errors import cut
 from tabular.params.validate import Validate
 from tabular.schema import Column, Schema
-from tabular.table.cells import cut, is_missing
+from tabular.table.cells import is_missing
 
 EXAMPLES = 3
 NO_ROWS = np.empty(0, np.int64)
@@ -55,7 +56,8 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
     for name, column in schema.columns.items():
         checks[name, "empty_column"] = Check("a value in some row", policies.empty_column)
         if not column.nullable:
-            checks[name, "missing"] = Check("a value in every row", policies.missing)
+            check = missing_check(name, schema)
+            checks[name, check] = Check("a value in every row", getattr(policies, check))
         if column.min is not None or column.max is not None:
             checks[name, "range"] = Check(bounds(column.min, column.max), policies.range)
         if column.values is not None:
@@ -71,6 +73,11 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
             needed = f"at least {policies.min_class_rows} rows of each class {list(schema.classes)}"
             checks[name, "rare_class"] = Check(needed, policies.rare_class)
     return checks
+
+
+def missing_check(name: str, schema: Schema) -> str:
+    """What the check of a column for gaps is called."""
+    return "missing_target" if name == schema.target else "missing"
 
 
 def bounds(low: float | None, high: float | None) -> str:
@@ -186,6 +193,7 @@ class ColumnChecks:
             if len(self._extremes[name]) < 2:  # neither empty nor constant, and no more is asked
                 present = values.dropna()
                 self._extremes[name] |= {present.min(), present.max()} if len(present) else set()
+                self._extremes[name] |= {None} if len(present) < len(values) else set()
         if self._schema.task != "regression":
             self._class_rows.update(target.value_counts().to_dict())
 
@@ -195,13 +203,13 @@ class ColumnChecks:
             checks[key].fail(repeats.rows())
         for name, values in self._extremes.items():
             failed = {
-                "empty_column": not values,
-                "constant_column": len(values) == 1,
+                "empty_column": not values - {None},
+                "constant_column": len(values - {None}) == len(values) == 1,
                 "leak": name in self._leaks and self._leaks[name].possible and len(values) > 1,
             }
             for failing in (checks.get((name, check)) for check, yes in failed.items() if yes):
                 if failing:
-                    failing.column_rows, failing.found = rows, sorted(values)
+                    failing.column_rows, failing.found = rows, sorted(values - {None})
         counts = {value: self._class_rows[value] for value in self._schema.classes}
         rare = {value: count for value, count in counts.items() if count < min_class_rows}
         if rare:
@@ -219,7 +227,10 @@ def check_table(
     rows = 0
     for part in parts:
         for name, check, failed in failed_cells(part, schema.columns):
-            shown = failed[:EXAMPLES] if check != "missing" else NO_ROWS
+            if check == "missing":
+                checks[name, missing_check(name, schema)].fail(rows + failed)
+                continue
+            shown = failed[:EXAMPLES]
             examples = part[name].take(pa.array(shown)).to_pylist()
             checks[name, check].fail(rows + failed, examples)
         columns.add(as_frame(part, schema.columns))
@@ -247,6 +258,11 @@ def describe(rows: int, checks: Checks, lines: dict[int, str]) -> dict[str, list
         where = "; ".join(lines[row] for row in check.rows[:EXAMPLES].tolist())
         found = ", ".join(cut(str(value)) for value in check.found)
         hint = "; nullable: true in data/schema.yaml allows gaps" if name == "missing" else ""
+        if check.policy == "error":
+            asked = f"validate.{name} in params.yaml"
+            hint += f"; {asked}: " + (
+                "drop sets such rows aside, warn keeps them" if len(check.rows) else "warn goes on"
+            )
         messages[check.policy].append(
             f"{column}: {check.failed_rows} of {rows} rows fail {name}"
             f"{f': found {found}' if found else ''}; expected {check.expected}"

@@ -2,27 +2,38 @@
 
 import codecs
 import csv
+import errno
 import gzip
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, AnyStr
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from tabular.errors import UserError
+from tabular.errors import UserError, listed
 from tabular.schema import Dialect, Schema
 from tabular.table.cells import EXPECTED, MAX_CELL, parse
 from tabular.table.rejects import Failure
 
 BLOCK_BYTES = 2 * 2**20  # of which Arrow reads 32 ahead
+MAX_LINE = 2**26  # characters
 MISTAKES_SHOWN = 5
-BROKEN = (csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error)  # what `records` raises
+BROKEN = (csv.Error, UnicodeError, OSError, EOFError, zlib.error)  # what `records` raises
+OTHER_FORMATS = {
+    b"PAR1": "a Parquet file",
+    b"PK\3\4": "an Excel file or another zip",
+    b"\xd0\xcf\x11\xe0": "an old Excel file",
+    b"SQLite": "an SQLite database",
+    b"%PDF": "a PDF",
+}
 
 
 def source_files(source: str) -> list[Path]:
@@ -41,7 +52,7 @@ def source_files(source: str) -> list[Path]:
                 f for f in path.iterdir() if not f.name.startswith(".") and f.suffix != ".dvc"
             )
         for file in files:
-            file.open("rb").close()
+            open_bytes(file).close()
     except OSError as error:
         where = f"{error.filename}: {error.strerror}"
         raise UserError(f"{where} (source in data/schema.yaml)") from None
@@ -93,7 +104,7 @@ def read_texts(file: Path, dialect: Dialect, names: list[str]) -> Iterator[pa.Ta
     """
     try:
         reader = pa_csv.open_csv(
-            pa.input_stream(file),
+            Quoted(pa.input_stream(file), file, dialect),
             pa_csv.ReadOptions(block_size=BLOCK_BYTES, encoding=dialect.encoding),
             pa_csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
             pa_csv.ConvertOptions(
@@ -107,9 +118,65 @@ def read_texts(file: Path, dialect: Dialect, names: list[str]) -> Iterator[pa.Ta
         raise UserError(broken_lines(file, dialect) or f"{file}: {error}") from None
 
 
+class Quoted:
+    """The bytes of a CSV file, read again strictly where a quote stands out of place.
+
+    Arrow takes `"re"d` for red. A quote opens a cell after a delimiter or the end of a line and
+    closes it before one; two of them inside a cell are one of its letters.
+    """
+
+    closed = False
+
+    def __init__(self, stream: pa.NativeFile, file: Path, dialect: Dialect) -> None:
+        self._stream, self._file, self._dialect = stream, file, dialect
+        ends = f'"\r\n{dialect.delimiter}'
+        self._ends = np.frombuffer(ends.encode(), np.uint8)
+        self._to_check = True
+        self._last, self._quotes = b"\n", 0  # the last two bytes, and the quotes before the second
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._stream.read(size)
+        if self._to_check and not (self._dialect.by_bytes and self._in_place(block)):
+            self._to_check = False  # all of it is, here
+            if mistakes := broken_lines(self._file, self._dialect):
+                raise UserError(mistakes)
+        return block
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def _in_place(self, block: bytes) -> bool:
+        """Whether all quotes are that have a byte after them by now."""
+        last, self._last = self._last, (self._last + block)[-2:]
+        if b'"' not in last and b'"' not in block:
+            return True
+        letters = np.frombuffer(last + (block or b"\n"), np.uint8)
+        places = np.flatnonzero(letters[1:-1] == ord('"')) + 1
+        closes = (self._quotes + np.arange(len(places))) % 2 == 1
+        self._quotes += len(places)
+        return bool(np.isin(letters[places + np.where(closes, 1, -1)], self._ends).all())
+
+
 def open_bytes(file: Path) -> IO[bytes]:
-    """The content of a plain or gzip file."""
+    """The content of a plain or gzip file.
+
+    Raises:
+        OSError: it cannot be opened, or is neither: a pipe would wait for who writes to it.
+    """
+    if file.exists() and not file.is_file():
+        raise OSError(
+            errno.EINVAL, "found a folder, a pipe or a device; expected a file", str(file)
+        )
     return gzip.open(file) if file.suffix == ".gz" else file.open("rb")  # type: ignore[return-value]
+
+
+def check_format(file: Path) -> None:
+    """Raises `UserError` where a file is one of `OTHER_FORMATS`, by its first bytes."""
+    with open_bytes(file) as content:
+        start = content.read(8)
+    for magic, name in OTHER_FORMATS.items():
+        if start.startswith(magic):
+            raise UserError(f"{file}: found {name}; expected a CSV file: export the table as one")
 
 
 def records(
@@ -127,12 +194,21 @@ def records(
     name = codecs.lookup(dialect.encoding).name
     encoding = "utf-8-sig" if name == "utf-8" else name
     with TextIOWrapper(open_bytes(file), encoding=encoding, newline="") as text:
-        reader = csv.reader(text, delimiter=dialect.delimiter, strict=strict)
+        lines = bounded_lines(text.readline)
+        reader = csv.reader(lines, delimiter=dialect.delimiter, strict=strict)
         line = 1
         for cells in reader:
             if cells:
                 yield line, cells
             line = reader.line_num + 1
+
+
+def bounded_lines(readline: Callable[[int], AnyStr]) -> Iterator[AnyStr]:
+    """The lines of a file; raises `csv.Error` where one has `MAX_LINE` letters or more."""
+    while line := readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise csv.Error(f"found a line of more than {MAX_LINE} characters")
+        yield line
 
 
 def row_lines(files: list[Path], dialect: Dialect, name: str = "") -> Callable[[int], str]:
@@ -178,15 +254,12 @@ def check_header(
         UserError: they are not, or there is no line that can be read.
     """
     try:
+        check_format(file)
         _, header = next(records(file, schema))
     except StopIteration:
         raise UserError(f"{file}: the file is empty; expected a header line") from None
-    except LookupError:
-        raise UserError(
-            f"data/schema.yaml: encoding: found {schema.encoding!r}, which Python does not know"
-        ) from None
     except BROKEN as error:
-        raise UserError(_broken(file, schema, 1, error)) from None
+        raise UserError(broken(file, schema, 1, error)) from None
     wrong = wrong_names(header, schema, needed, optional)
     if not wrong:
         return header
@@ -211,7 +284,7 @@ def wrong_names(
         "neither in columns nor in ignore": [name for name in counts if name not in known],
         "more than once": sorted(n for n in {*needed, *optional} if counts[n] > 1),
     }
-    return "; ".join(f"{what}: {', '.join(n)}" for what, n in problems.items() if n)
+    return "; ".join(f"{what}: {listed(n)}" for what, n in problems.items() if n)
 
 
 def broken_lines(file: Path, dialect: Dialect) -> str:
@@ -230,16 +303,16 @@ def broken_lines(file: Path, dialect: Dialect) -> str:
                 mistakes.append("There may be more.")
                 break
     except BROKEN as error:
-        mistakes.append(_broken(file, dialect, line, error))
+        mistakes.append(broken(file, dialect, line, error))
     return "\n".join(mistakes)
 
 
-def _broken(file: Path, dialect: Dialect, line: int, error: Exception) -> str:
+def broken(file: Path, dialect: Dialect, line: int, error: Exception) -> str:
     """A file that cannot be read on after `line`, in words."""
     match error:
-        case UnicodeDecodeError():
-            with open_bytes(file) as content:
-                for number, text in enumerate(content, start=1):
+        case UnicodeDecodeError() if dialect.by_bytes:
+            with open_bytes(file) as content, suppress(csv.Error):
+                for number, text in enumerate(bounded_lines(content.readline), start=1):
                     try:
                         text.decode(dialect.encoding)
                     except UnicodeDecodeError as wrong:
@@ -256,6 +329,11 @@ def _broken(file: Path, dialect: Dialect, line: int, error: Exception) -> str:
             )
         case csv.Error() if "unexpected end" in str(error):
             return f"{file}: after line {line}: found a quote that never closes"
+        case csv.Error() if "expected after" in str(error):
+            return (
+                f"{file}: after line {line}: found text after the quote that closes a cell; "
+                "a quote inside a quoted cell is written twice"
+            )
         case EOFError() | zlib.error() | gzip.BadGzipFile():
             return f"{file}: after line {line}: the gzip file is cut off or broken; copy it again"
     return f"{file}: after line {line}: {error}"

@@ -1,23 +1,32 @@
 """What the columns of a CSV file seem to hold, from a look at its first rows."""
 
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabular.errors import UserError
+from tabular.errors import UserError, listed
 from tabular.schema import Column, Dialect
 from tabular.table.cells import parse
-from tabular.table.csv import BROKEN, open_bytes, records
+from tabular.table.csv import BROKEN, broken, check_format, open_bytes, records
 from tabular.typed_yaml import Value
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
 SENTINELS = {-1, -9, -99, -999, -9999, 9999, 99999}
+FEW, MIN_ROWS = 0.1, 3  # rows with a 0 for a missing value: the share at most, the number at least
+# Texts that are another kind in most tables, and what makes them columns to learn from.
+REMEDIES = {
+    r"[^\w\s]?-?\d[\d.,\']*( ?[^\w\s]| ?[A-Za-z]{1,3})?": "numbers with signs or units? "
+    "write them as plain numbers, such as 1234.5",
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d{1,2}:\d{2}.*)?": "dates? write year, month and day "
+    "as numbers, each in a column",
+}
 MAX_CLASSES = 20
 MANY = 50  # different texts: more, on most rows, are names or free text
 
@@ -44,19 +53,20 @@ class InferredColumn:
 def infer_dialect(path: Path) -> Dialect:
     """Delimiter and encoding of a file, from its first megabyte."""
     try:
+        check_format(path)
         with open_bytes(path) as file:
             start = file.read(2**20)
     except BROKEN as error:
-        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if b"\0" in start:
+        raise UserError(broken(path, Dialect(), 1, error)) from None
+    encoding = "utf-16" if start[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8"
+    if encoding == "utf-8" and b"\0" in start:
         raise UserError(f"{path}: found NUL bytes; expected a CSV file in UTF-8 or latin-1")
-    encoding = "utf-8"
     try:
-        start.decode()
+        start.decode(encoding)
     except UnicodeDecodeError as error:
         if error.end < len(start) - 4:  # not a letter that the megabyte cuts
             encoding = "latin-1"
-    first = start.split(b"\n", 1)[0].decode("latin-1")
+    first = start.decode(encoding, "replace").split("\n", 1)[0]
     return Dialect(delimiter=max(",;\t|", key=first.count), encoding=encoding)
 
 
@@ -68,7 +78,7 @@ def read_sample(path: Path, limit: int) -> Sample:
     """
     dialect = infer_dialect(path)
     try:
-        lines = records(path, dialect)
+        lines, line = records(path, dialect), 1
         _, header = next(lines)
         counts = [Counter[str]() for _ in header]
         rows = 0
@@ -83,10 +93,10 @@ def read_sample(path: Path, limit: int) -> Sample:
     except StopIteration:
         raise UserError(f"{path}: the file is empty; expected a header line") from None
     except BROKEN as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(broken(path, dialect, line, error)) from None
     repeated = sorted(name for name, times in Counter(header).items() if times > 1)
     if repeated:
-        names = ", ".join(map(repr, repeated))
+        names = listed(map(repr, repeated))
         raise UserError(f"{path}: line 1: found {names} more than once; is the header missing?")
     if not rows:
         raise UserError(f"{path}: found a header and no rows; expected some")
@@ -105,35 +115,56 @@ def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
     present = [text for text in counts if text and text not in missing]
     nullable = bool(counts[""] or missing)
     note = f"{len(present)} different values"
-    if len(present) < 2:
+    if len(present) < 2 and not (present and nullable):
         return InferredColumn("category", note="one value or none in every row", ignore=True)
     kind = next((k for k in ("boolean", "integer", "real") if are(present, k)), "category")
     if kind == "boolean" and {text.strip() for text in present} == {"0", "1"}:
         kind = "integer"
     if any(re.fullmatch(r"\s*-?0\d+", text) for text in present):
         kind = "category"  # 00123 is a code
+    if kind == "integer" and any("." in text for text in present):
+        kind = "real"
     if kind in ("integer", "real"):
         note += number_note(counts, present)
     if kind == "integer" and len(present) == rows and re.search(r"(^|[^a-z])id$|^$", name.lower()):
         return InferredColumn(kind, note="a number for each row", ignore=True)
     if kind == "category":
+        other = remedy(present)
         if len(present) > max(MANY, (rows - counts[""]) / 2):
-            return InferredColumn(kind, note=f"{note}: names or free text?", ignore=True)
+            return InferredColumn(kind, note=note + (other or ": names or free text?"), ignore=True)
+        note += other
         frequent = sorted(present, key=lambda text: -counts[text])[:4]
         shown = ", ".join(frequent)[:60]
         note += ": " + "".join(letter if letter.isprintable() else " " for letter in shown)
     return InferredColumn(kind, missing, nullable, note)
 
 
+def remedy(texts: list[str]) -> str:
+    """What to do with texts most of which are numbers or dates in another form; empty if not."""
+    short = [text.strip() for text in texts if len(text) < 40]
+    for pattern, words in REMEDIES.items():
+        if sum(bool(re.fullmatch(pattern, text)) for text in short) > 0.9 * len(texts):
+            return f"; {words}"
+    return ""
+
+
 def number_note(counts: Counter[str], present: list[str]) -> str:
-    """The range, and a value that may mean missing."""
+    """The range, and the values that may mean missing.
+
+    Those stand out: farther from all others than these are from each other.
+    """
     values = sorted(map(float, present))
     note = f", {values[0]:g} to {values[-1]:g}"
-    zero_is_alone = min((abs(value) for value in values if value), default=0.0) > 5
-    for value in values:
-        if value in SENTINELS or (value == 0 and zero_is_alone):
-            times = sum(counts[text] for text in present if float(text) == value)
-            return f"{note}; does {value:g} ({times} rows) mean missing? then missing_values"
+    others = [value for value in values if value and value not in SENTINELS]
+    if len(others) < 3:
+        return note
+    gap = max(high - low for low, high in pairwise(others))
+    for value in sorted({0, *SENTINELS} & set(values)):
+        times = sum(counts[text] for text in present if float(text) == value)
+        few = times <= FEW * counts.total()
+        suspect = (value in SENTINELS or few) and times >= MIN_ROWS
+        if suspect and max(others[0] - value, value - others[-1]) > gap:
+            note += f"; does {value:g} ({times} rows) mean missing? then missing_values"
     return note
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabular.table.cells import shown
+from tabular.errors import shown
 
 REJECTED = ("rejected_line", "rejected_reason")
 

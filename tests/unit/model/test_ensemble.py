@@ -135,7 +135,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
     )
     scale = setup.statistics.target.scale
     rows = feature_arrays(table, schema)
-    found = saved_model.predict(saved_model.read_model(path), rows)
+    found = saved_model.predict(saved_model.read_model(path).network, rows)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * scale)
     plain = keras.models.load_model(path, safe_mode=True)
     np.testing.assert_allclose(plain.predict(rows, verbose=0), found, rtol=0, atol=1e-6 * scale)
@@ -146,7 +146,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
         "b": np.array([1e30, -1e30, 0.0, -1e30]),
         "town": np.array(["t1", "", "nowhere", "t2"], object),
     }
-    for model in (plain, saved_model.read_model(path)):
+    for model in (plain, saved_model.read_model(path).network):
         found = saved_model.predict(model, absurd)
         assert np.isfinite(found).all()
         if task == "regression":

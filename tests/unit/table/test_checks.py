@@ -64,7 +64,7 @@ def test_a_table_as_declared_passes() -> None:
         ({"b": [1, None, 1, 2]}, "b.missing", 1, None),
         ({"u": [5, 1, None, 5]}, "u.unique", 1, []),
         ({"y": ["yes"] * 4}, "y.rare_class", 1, ["0 rows of no"]),
-        ({"y": ["no", None, "yes", "no"]}, "y.missing", 1, None),
+        ({"y": ["no", None, "yes", "no"]}, "y.missing_target", 1, None),
         ({"b": [2, 2, 2, 2]}, "b.constant_column", 4, [2]),
         ({"a": [None, 0.0, None, 0.0]}, "a.empty_column", 4, []),
         ({"b": [1, 2, 2, 1]}, "b.leak", 4, [1, 2]),
@@ -103,7 +103,8 @@ def test_everything_that_failed_is_told_at_once_with_lines(tmp_path: Path) -> No
     assert messages == {
         "error": [
             "a: 2 of 4 rows fail range: found 0.5, 9.5; expected 1 to 9 "
-            f"({file}: line 2; {file}: line 3)"
+            f"({file}: line 2; {file}: line 3); validate.range in params.yaml: "
+            "drop sets such rows aside, warn keeps them"
         ],
         "drop": [f"b: 1 of 4 rows fail values: found 3; expected one of [1, 2] ({file}: line 3)"],
         "warn": [],

@@ -141,7 +141,10 @@ def test_a_folder_is_its_files_in_order_without_the_hidden_ones(tmp_path: Path) 
         ("raw/none.csv", r"raw/none\.csv: No such file or directory \(source in data/schema"),
         ("raw/*.csv", r"raw/\*\.csv: No such file or directory \(source in data/schema"),
         ("empty", r"empty: the folder is empty \(source in data/schema"),
-        (".", r"empty: Is a directory \(source in data/schema"),
+        (
+            ".",
+            r"empty: found a folder, a pipe or a device; expected a file \(source in data/schema",
+        ),
     ],
 )
 def test_a_source_that_is_no_file_is_named(tmp_path: Path, source: str, message: str) -> None:
