@@ -58,11 +58,16 @@ lock:  ## write requirements*.txt for pyproject.toml (needs uv)
 INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check --compile \
 	--require-hashes
 
+# DVC unpickles what it finds in its site cache, which lies in a folder for all users: CVE-2025-69872.
+SITE_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dvc-site
+
 .venv/installed: requirements.txt
 	@echo "Installing the packages of requirements.txt into .venv: a minute or two, once"
 	@$(PYTHON) -c "import sys; sys.version_info < (3, 11) and sys.exit('Python 3.11 or later is needed: make repro PYTHON=python3.11')"
 	@$(PYTHON) -m venv --clear .venv
 	@$(INSTALL) -r requirements.txt
+	@mkdir -p -m 700 "$(SITE_CACHE)"
+	@dvc config --local core.site_cache_dir "$(SITE_CACHE)"
 	@touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.txt

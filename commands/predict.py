@@ -5,15 +5,22 @@ from argparse import ArgumentParser, Namespace
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tabular.errors import UserError
 from tabular.params.loading import load_params
 from tabular.prediction.inputs import Batch, checked_rows, column_names, regular_file, row_names
-from tabular.prediction.outputs import check_output, output_schema, prediction_columns, writing
+from tabular.prediction.outputs import (
+    Style,
+    check_output,
+    output_schema,
+    prediction_columns,
+    writing,
+)
 from tabular.process import run
 from tabular.runs.dvc import last_output
 from tabular.schema import Schema, load_schema
@@ -42,6 +49,15 @@ def predict_batch(batch: Batch, predict: Predict, schema: Schema, threshold: flo
     )
 
 
+def unknown_categories(features: pa.Table, metadata: dict[str, Any]) -> Counter[str]:
+    """How many rows of each column hold a category that training did not see."""
+    counts = Counter[str]()
+    for name, known in metadata.get("categories", {}).items():
+        values = features[name].drop_null()
+        counts[name] = len(values) - pc.sum(pc.is_in(values, pa.array(known, pa.string()))).as_py()
+    return +counts
+
+
 def parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
@@ -49,6 +65,8 @@ def parse_arguments() -> Namespace:
     add("--model", type=Path, default="models/model.keras", help="the .keras file")
     add("-o", "--output", type=Path, help="a .csv, .csv.gz or .parquet; else stdout")
     add("--rejects", type=Path, help="such a file for rows that fail; else they end the run")
+    add("--ignore-extra", action="store_true", help="leave out columns that nothing declares")
+    add("--escape-formulas", action="store_true", help="for spreadsheets: a ' before =, +, - or @")
     args = parser.parse_args()
     used = [args.rows, args.model]
     for path in filter(None, [args.output, args.rejects]):
@@ -62,10 +80,11 @@ def main() -> None:
     schema = load_schema()
     params = load_params("evaluate", "validate", schema=schema)
 
-    total, rejected, warned = 0, 0, Counter[str]()
+    total, rejected = 0, 0
+    warned, unknown = Counter[str](), Counter[str]()
     with ExitStack() as stack:
         file = stack.enter_context(regular_file(args.rows))
-        names = column_names(file, schema)
+        names = column_names(file, schema, extra=args.ignore_extra)
         identifiers = [name for name in names if name in schema.ignore]
         columns = output_schema(schema, identifiers, numbered=args.rejects is not None)
 
@@ -73,10 +92,11 @@ def main() -> None:
 
         model = saved_model.read_model(args.model, last_output(args.model))
         saved_model.check_model(model, schema)
-        write = stack.enter_context(writing(args.output, columns, schema.delimiter))
+        style = Style(schema.delimiter, args.escape_formulas)
+        write = stack.enter_context(writing(args.output, columns, style))
         if args.rejects:
             texts = rejected_schema(names)
-            reject = stack.enter_context(writing(args.rejects, texts, schema.delimiter))
+            reject = stack.enter_context(writing(args.rejects, texts, style))
         line = row_names(file, str(file) if file == args.rows else "stdin", schema)
         for batch in prefetch(checked_rows(file, schema, names, params.validate)):
             predicted = predict_batch(
@@ -85,6 +105,7 @@ def main() -> None:
                 schema,
                 params.evaluate.threshold,
             )
+            unknown += unknown_categories(batch.features, model.metadata)
             warned.update(
                 f"{f.column}: {f.check}" for f in predicted.failures if f.policy == "warn"
             )
@@ -103,6 +124,9 @@ def main() -> None:
                 reject(rejected_rows(batch.texts, failures, lines))
             total += count
             rejected += len(lines)
+    for name, count in unknown.items():
+        said = f"{count} of {total} rows hold a category that training did not see"
+        print(f"warn: {name}: {said}", file=sys.stderr)
     for check, count in warned.items():
         print(f"warn: {check}: {count} of {total} rows fail", file=sys.stderr)
     if args.rejects:

@@ -133,7 +133,11 @@ def main() -> None:
         write_model(
             ensemble.weighted(setup, members, blend.weights),
             model_file,
-            model_metadata(schema) | {"repeats": "any_cpu" if train.exact else "same_cpu"},
+            model_metadata(schema)
+            | {
+                "repeats": "any_cpu" if train.exact else "same_cpu",
+                "categories": setup.statistics.categories,
+            },
         )
     remove_checkpoints(args.state)
     found = [

@@ -1,5 +1,6 @@
 """Networks of several kinds that one model averages, trained on folds of the rows."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from tabular.model.backend import keras
 from tabular.model.checkpoint import Checkpoint
 from tabular.model.dataset import Encoded, Subset, TableDataset, all_labels, sample_weights
 from tabular.model.trainer import Dataset, Trainer
+from tabular.model.workload import check_workload
 from tabular.params.train import Resolved, Train
 from tabular.schema import Schema
 from tabular.table.arrays import row_losses
@@ -224,10 +226,15 @@ def fit(
         The members of the first fold, of the second, and so on.
 
     Raises:
-        UserError: a loss is not finite.
+        UserError: a loss is not finite, or this machine has not the memory or the time.
     """
     train = setup.train
     kinds = {members.network: Kind(members.network, setup) for members in train.members}
+    widths = {
+        name: sum(math.prod(tensor.shape[1:]) for tensor in kind.features.outputs)
+        for name, kind in kinds.items()
+    }
+    check_workload(train, widths, len(setup.y), setup.schema.outputs)
     jobs = [
         (members.network, fold, fold * members.count + number)
         for fold in range(train.folds)

@@ -39,6 +39,11 @@ class Statistics:
     target: Scaling
     target_range: tuple[float, float]
 
+    @property
+    def categories(self) -> dict[str, list[str]]:
+        """What each category column holds in the training rows, but rare ones that none encodes."""
+        return {n: self.encoded.get(n, known) for n, known in self.vocabularies.items()}
+
 
 def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
     """Statistics of the training rows, a part at a time (a median: a column at a time).

@@ -1,10 +1,12 @@
 """The sections of `params.yaml` that a script asks for, after the whole file was checked."""
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tabular.errors import UserError
 from tabular.schema import Schema, load_schema
 from tabular.typed_yaml import Section, read_yaml
 
@@ -49,5 +51,12 @@ def load_params(*names: str, schema: Schema | None = None, path: Path = PARAMS) 
     # By name, so that it is no dependency of a stage: it decides whether a stage runs, and not
     # what the stage writes.
     all_sections = import_module("tabular.params.sections")
-    sections = all_sections.check_params(read_yaml(path), schema or load_schema(), path)
+    try:
+        sections = all_sections.check_params(read_yaml(path), schema or load_schema(), path)
+    except UserError as error:
+        if "DVC_EXP_BASELINE_REV" in os.environ:  # which `dvc exp run` sets
+            raise UserError(
+                f"{error}\nThe values of -S stay in {path}; `git restore {path}` takes them back"
+            ) from None
+        raise
     return Params({name: sections[name] for name in names})

@@ -59,25 +59,30 @@ def regular_file(file: Path) -> Iterator[Path]:
             raise UserError(str(error).replace(str(copy), "stdin")) from None
 
 
-def column_names(file: Path, schema: Schema) -> list[str]:
+def column_names(file: Path, schema: Schema, *, extra: bool = False) -> list[str]:
     """The names of the file's columns: those that the model reads, perhaps target and identifiers.
+
+    Args:
+        extra: whether there may be others, which are left out.
 
     Raises:
         UserError: they are not as declared, or the file cannot be read.
     """
     optional = (schema.target, *schema.ignore)
     if file.suffix != ".parquet":
-        return check_header(file, schema, schema.features, optional)
+        return check_header(file, schema, schema.features, optional, extra=extra)
     try:
         found = pq.read_schema(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{file}: not a Parquet file that can be read: {error}") from None
-    if wrong := wrong_names(found.names, schema, schema.features, optional):
+    if wrong := wrong_names(found.names, schema, schema.features, optional, extra=extra):
         raise UserError(f"{file}: the columns are not as declared. {wrong}")
-    for name, kind in zip(found.names, found.types, strict=True):
+    names = [name for name in found.names if name in schema.columns or name in schema.ignore]
+    for name in names:
+        kind = found.field(name).type
         if pa.types.is_nested(kind):
             raise UserError(f"{file}: column {name}: found {kind}; expected numbers or texts")
-    return list(found.names)
+    return names
 
 
 def row_names(file: Path, name: str, schema: Schema) -> Callable[[int], str]:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tabular.errors import UserError
@@ -21,6 +22,15 @@ from tabular.table.arrays import predicted_classes
 from tabular.table.cells import ARROW_TYPES
 
 Write = Callable[[pa.Table], None]
+# How a text begins that a spreadsheet takes for a formula: OWASP, "CSV Injection".
+FORMULA = r"^([=+\-@\t\r])"
+
+
+class Style(NamedTuple):
+    """How a CSV is written."""
+
+    delimiter: str
+    escape_formulas: bool = False  # put ' before a text that begins as a formula
 
 
 def prediction_columns(
@@ -72,7 +82,7 @@ def check_output(path: Path, inputs: Iterable[Path]) -> None:
 
 
 @contextmanager
-def writing(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterator[Write]:
+def writing(path: Path | None, schema: pa.Schema, style: Style) -> Iterator[Write]:
     """Yield what writes tables of `schema`, one after the other, to `path`; without it to stdout.
 
     A file is there whole at the end or not at all. A CSV is UTF-8 and reads back to the same
@@ -81,7 +91,7 @@ def writing(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterator[Wr
     try:
         if path is None:
             with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stdout:
-                yield _csv_writer(stdout, schema, delimiter)
+                yield _csv_writer(stdout, schema, style)
             return
         with atomic_write(path) as partial:
             if path.suffix == ".parquet":
@@ -90,23 +100,27 @@ def writing(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterator[Wr
             else:
                 packed = "gzip" if path.suffix == ".gz" else None
                 with pa.output_stream(partial, compression=packed) as file:
-                    yield _csv_writer(file, schema, delimiter)
+                    yield _csv_writer(file, schema, style)
     except BrokenPipeError:
         sys.exit(BROKEN_PIPE)
     except OSError as error:
         raise UserError(f"{path or 'stdout'}: cannot be written: {error}") from None
 
 
-def _csv_writer(file: Any, schema: pa.Schema, delimiter: str) -> Write:
+def _csv_writer(file: Any, schema: pa.Schema, style: Style) -> Write:
     def write_rows(rows: Iterable[Iterable[str | None]]) -> None:
         lines = StringIO()
-        csv.writer(lines, delimiter=delimiter, lineterminator="\n").writerows(rows)
+        csv.writer(lines, delimiter=style.delimiter, lineterminator="\n").writerows(rows)
         file.write(lines.getvalue().encode())
         file.flush()
 
     def write(table: pa.Table) -> None:
-        texts = [column.cast(pa.string()).to_pylist() for column in table.columns]
-        write_rows(zip(*texts, strict=True))
+        write_rows(zip(*map(texts, table.columns), strict=True))
 
-    write_rows([schema.names])
+    def texts(column: pa.ChunkedArray) -> list[str | None]:
+        if style.escape_formulas and pa.types.is_string(column.type):
+            column = pc.replace_substring_regex(column, FORMULA, r"'\1")
+        return column.cast(pa.string()).to_pylist()
+
+    write_rows([texts(pa.chunked_array([schema.names]))])
     return write

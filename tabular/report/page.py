@@ -12,10 +12,12 @@ from tabular.runs.comparison import Changed, Comparison
 from tabular.runs.lock import LOCK, params_of
 from tabular.runs.run import Run
 
+ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"})
+
 
 def cell(value: Any) -> str:
-    """Text in Markdown, or in a cell of a table there."""
-    return str(value).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    """Text in Markdown, or in a cell of a table there: it makes no tag, link, image or mention."""
+    return " ".join(str(value).split()).translate(ESCAPED)
 
 
 def row(cells: Iterable[Any]) -> str:

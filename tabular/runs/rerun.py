@@ -1,6 +1,7 @@
 """Whether the committed results come out again: the pipeline rerun in a clone, output by output."""
 
 import re
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,6 +41,8 @@ def rerun(commit: str, ignored: Collection[str] = ()) -> Difference | None:
         if cloned is None or git("checkout", "--quiet", "--detach", commit, folder=clone) is None:
             raise UserError(f"git cannot clone {root} at {commit[:7]} into {folder}")
         project = clone / (prefix or "")
+        if (local := Path(str(root), prefix or "", ".dvc/config.local")).is_file():
+            shutil.copy(local, project / ".dvc")
         dvc("config", "--local", "cache.dir", str(cache_dir().resolve()), folder=project)
         dvc("checkout", "--quiet", "--allow-missing", folder=project)
         dvc("repro", "--force", folder=project)

@@ -246,9 +246,14 @@ def line_numbers(files: list[Path], dialect: Dialect, rows: Iterable[int]) -> di
 
 
 def check_header(
-    file: Path, schema: Schema, needed: Iterable[str], optional: Iterable[str] = ()
+    file: Path,
+    schema: Schema,
+    needed: Iterable[str],
+    optional: Iterable[str] = (),
+    *,
+    extra: bool = False,
 ) -> list[str]:
-    """The names in the file's first line, which are as `wrong_names` wants them.
+    """The declared names in the file's first line, which is as `wrong_names` wants it.
 
     Raises:
         UserError: they are not, or there is no line that can be read.
@@ -260,9 +265,9 @@ def check_header(
         raise UserError(f"{file}: the file is empty; expected a header line") from None
     except BROKEN as error:
         raise UserError(broken(file, schema, 1, error)) from None
-    wrong = wrong_names(header, schema, needed, optional)
+    wrong = wrong_names(header, schema, needed, optional, extra=extra)
     if not wrong:
-        return header
+        return [name for name in header if name in schema.columns or name in schema.ignore]
     hint = ""
     if len(header) == 1 and len(schema.columns) > 1:
         hint = f". The line holds no {schema.delimiter!r}; is delimiter in data/schema.yaml right?"
@@ -272,16 +277,21 @@ def check_header(
 
 
 def wrong_names(
-    names: list[str], schema: Schema, needed: Iterable[str], optional: Iterable[str] = ()
+    names: list[str],
+    schema: Schema,
+    needed: Iterable[str],
+    optional: Iterable[str] = (),
+    *,
+    extra: bool = False,
 ) -> str:
     """How the names of a file's columns differ from the declared ones, in words; empty if not.
 
-    Each of `needed` has to be there once, each of `optional` at most once.
+    Each of `needed` has to be there once, each of `optional` at most once; others only if `extra`.
     """
     counts, known = Counter(names), {*schema.columns, *schema.ignore}
     problems = {
         "missing": [name for name in needed if name not in counts],
-        "neither in columns nor in ignore": [name for name in counts if name not in known],
+        "neither in columns nor in ignore": [n for n in counts if n not in known and not extra],
         "more than once": sorted(n for n in {*needed, *optional} if counts[n] > 1),
     }
     return "; ".join(f"{what}: {listed(n)}" for what, n in problems.items() if n)

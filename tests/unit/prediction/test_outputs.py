@@ -8,7 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tabular.errors import UserError
-from tabular.prediction.outputs import check_output, output_schema, prediction_columns, writing
+from tabular.prediction.outputs import (
+    Style,
+    check_output,
+    output_schema,
+    prediction_columns,
+    writing,
+)
 from tests.helpers import schema_of
 
 BINARY, MULTICLASS, REGRESSION = map(schema_of, ("binary", "multiclass", "regression"))
@@ -64,7 +70,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, name: str) -> None:
     path.write_text("before")
 
     def fail() -> None:
-        with writing(path, table.schema, ",") as write:
+        with writing(path, table.schema, Style(",")) as write:
             write(table)
             raise UserError("line 3")
 
@@ -72,7 +78,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, name: str) -> None:
         fail()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
-    with writing(path, table.schema, ";") as write:
+    with writing(path, table.schema, Style(";")) as write:
         write(table)
         write(table[:1])
     if name == "a.parquet":
@@ -81,5 +87,5 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, name: str) -> None:
         with pa.input_stream(path) as file:
             assert file.read() == b"x\na, b\nc\na, b\n"
     with pytest.raises(UserError, match="cannot be written"):  # noqa: SIM117
-        with writing(path / "under a file.csv", table.schema, ","):
+        with writing(path / "under a file.csv", table.schema, Style(",")):
             pass
