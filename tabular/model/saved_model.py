@@ -88,17 +88,18 @@ def read_model(path: Path, content: bytes | None = None) -> SavedModel:
         if not path.is_file():
             raise UserError(f"{path}: no model here; run `dvc repro` to train one")
         content = path.read_bytes()
-    try:
-        metadata = _metadata(content)
-        with TemporaryDirectory() as folder, _memory(HEADROOM + 8 * len(content)):
-            copy = Path(folder, "model.keras")  # Keras reads files alone
-            copy.write_bytes(content)
-            network = with_exact_products(keras.models.load_model(copy, safe_mode=True))
-    except Exception as error:  # a file can be wrong in any way
-        problem = cut(f"{error}".partition("\n")[0] or type(error).__name__, 500)
-        raise UserError(
-            f"{path}: not a model that Keras can load in safe mode: {problem}"
-        ) from None
+    with TemporaryDirectory() as folder:
+        copy = Path(folder, "model.keras")  # Keras reads files alone
+        copy.write_bytes(content)
+        try:
+            metadata = _metadata(content)
+            with _memory(HEADROOM + 8 * len(content)):
+                network = with_exact_products(keras.models.load_model(copy, safe_mode=True))
+        except Exception as error:  # a file can be wrong in any way
+            problem = cut(f"{error}".partition("\n")[0] or type(error).__name__, 500)
+            raise UserError(
+                f"{path}: not a model that Keras can load in safe mode: {problem}"
+            ) from None
     return SavedModel(path, network, metadata)
 
 

@@ -73,9 +73,7 @@ def last_output(path: Path) -> bytes | None:
             named = out.get(Path(os.path.relpath(path)).as_posix(), {}).get("md5")
             content = output_at(WORKSPACE, path, named)
             if content is not None:
-                print(
-                    f"{path} is being made anew; using the one that {LOCK} names", file=sys.stderr
-                )
+                print(f"{path} is not there now; using what {LOCK} names", file=sys.stderr)
                 return content
         time.sleep(0.1)
     return None
