@@ -17,6 +17,8 @@ from tabular.errors import UserError, bounded
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
+    elif issubclass(kind, MemoryError) or "failed to map segment" in str(error):  # of a library
+        print(NO_MEMORY, file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -5,10 +5,13 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 import pytest
 import yaml
@@ -57,11 +60,39 @@ Subsystem sftp internal-sftp
         server.wait()
 
 
-@pytest.fixture(params=["folder", "ssh"])
+@contextmanager
+def s3_server(log: Path) -> Iterator[str]:
+    """moto's S3 on loopback with a bucket named storage: its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    with log.open("wb") as out:
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        server = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, "moto does not listen"
+            with suppress(URLError):
+                urlopen(Request(f"{address}/storage", method="PUT")).close()
+                break
+            time.sleep(0.05)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture(params=["folder", "ssh", "s3"])
 def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Remote]:
     """The address of a remote, and the settings of it that each person makes for themselves."""
     if request.param == "folder":
         yield str(tmp_path / "storage"), {}
+    elif request.param == "s3":
+        with s3_server(tmp_path / "log") as address:
+            keys = {"access_key_id": "anna", "secret_access_key": "secret", "region": "eu-west-1"}
+            yield "s3://storage/project", {"endpointurl": address} | keys
     elif SSHD is None:
         pytest.skip("no sshd here (Debian: apt install openssh-server)")
     else:
