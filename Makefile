@@ -4,7 +4,7 @@ export PATH := $(BIN):$(PATH)
 LOCK := uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
 	--generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock"
 
-.PHONY: help repro gate report pr-report test test-unit check check-cpu architecture lock
+.PHONY: help repro gate report pr-report test test-unit test-faults check check-cpu architecture lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: check  ## make check, then all tests
 
 test-unit: .venv/installed-dev  ## the tests that take seconds
 	pytest -n 2 --dist loadfile tests/unit
+
+test-faults: .venv/installed-dev  ## kills, full disks, hostile files, two processes at once; counted
+	pytest -s tests/faults
 
 check: .venv/installed-dev  ## format, types, imports between packages, the workflow
 	ruff check
