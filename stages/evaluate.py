@@ -67,10 +67,10 @@ def main() -> None:
     oof = pa.concat_tables(read_parts(args.oof))
     predict = partial(saved_model.predict, model.network)
     print("Scoring the model and its baselines, then shuffling each column", flush=True)
-    bar = Bar(len(schema.features))
+    bar = Bar(1)
     result = evaluate(
-        *(predict, args.split, oof, schema, threshold),
-        progress=lambda column: bar.advance(1, f"importance of {column}"),
+        *(predict, args.split, oof, schema, threshold, model.network.count_params()),
+        progress=lambda more, column: bar.advance(more, f"importance of {column}"),
     )
     bar.close()
     y, outputs = result.test

@@ -18,7 +18,7 @@ class Bar:
         done: how much of it was done before.
     """
 
-    def __init__(self, total: int, done: int = 0) -> None:
+    def __init__(self, total: float, done: float = 0) -> None:
         self._total = total
         self._bar = tqdm(
             total=total,
@@ -30,19 +30,16 @@ class Bar:
         self._shown, self._done, self._lock = time.monotonic(), done, Lock()
         self._lines = -1  # the tenth of the work in which the last line was written
 
-    def advance(self, by: int, last: str) -> None:
+    def advance(self, by: float, last: str) -> None:
         """Show that so much more is done, and what was `last`; from any thread."""
         with self._lock:
             self._done += by
+            tenth = int(self._done * LINES / self._total)
             if not self._bar.disable:
                 self._bar.set_postfix_str(last, refresh=False)
                 self._bar.update(by)
-            elif (
-                self._done * LINES // self._total > self._lines
-                and time.monotonic() - self._shown >= SECONDS
-            ):
-                self._shown = time.monotonic()
-                self._lines = self._done * LINES // self._total
+            elif tenth > self._lines and time.monotonic() - self._shown >= SECONDS:
+                self._shown, self._lines = time.monotonic(), tenth
                 print(f"{self._done / self._total:.0%}: {last}", file=sys.stderr, flush=True)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from tabular.errors import UserError
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Value = bool | int | float | str
-MAX_YAML = 2**24  # characters; a schema of 100,000 columns has fewer
+MAX_YAML = 2**22  # characters; a schema of 50,000 columns has fewer
 MAX_VALUES, MAX_DIGITS = 10**6, 100
 
 

@@ -1,18 +1,21 @@
 """How much a model needs each column: the loss with the column's values shuffled among the rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from tabular.evaluation.scores import loss
-from tabular.schema import Schema
+from tabular.schema import Schema, input_name
 from tabular.table.arrays import Predict, feature_arrays
 
 REPEATS = 10
-MAX_ROWS = 5000
-MAX_CELLS = 100_000_000  # that the model reads in all; wide tables take fewer rows
-MIN_ROWS = 100
+MAX_ROWS, MIN_ROWS = 5000, 100
+WORK = 200_000_000_000  # multiply-adds of the model in all: half a minute
+SHOWN = 30  # columns, of a table too wide to measure all of them well
+BATCH = 4096  # rows that the model reads at a time
+
+Progress = Callable[[float, str], None]
 
 
 def permutation_importance(
@@ -20,32 +23,68 @@ def permutation_importance(
     rows: pa.Table,
     y: np.ndarray,
     schema: Schema,
-    progress: Callable[[str], None] = lambda name: None,
+    weights: int,
+    progress: Progress = lambda more, name: None,
 ) -> dict[str, np.ndarray]:
-    """The rise of the loss in each of `REPEATS` shuffles of each column: float64, (REPEATS,).
+    """The rise of the loss in each of `REPEATS` shuffles of a column: float64, (REPEATS,).
 
     Breiman, "Random Forests" (2001), in the form of scikit-learn's `permutation_importance`. The
     rows used are the first few thousand, which lie shuffled; the same rows give the same numbers.
+    Where the work allows fewer than `MIN_ROWS` of them, one shuffle of each column on a few rows
+    chooses the `SHOWN` columns that are measured.
 
     Args:
         predict: raw columns, as `feature_arrays` gives them, to outputs of shape (rows, outputs).
         rows: the table, in the order of `y`, shape (rows,).
-        progress: is told each column that is done.
+        weights: of the model, about its multiply-adds for a row.
+        progress: is told how much more of the work is done, from 0 to 1, and the last column.
     """
-    used = min(len(rows), MAX_ROWS)
-    used = min(used, max(MAX_CELLS // (REPEATS * len(schema.features) ** 2), MIN_ROWS))
-    columns = feature_arrays(rows[:used], schema)
-    y = y[:used]
-    if not used:
+    names = list(schema.features)
+    reads = WORK // weights  # rows that the model may read
+
+    def measured(names: Sequence[str], repeats: int, reads: int, progress: Progress) -> Rises:
+        used = min(len(rows), MAX_ROWS, max(reads // (repeats * len(names)), MIN_ROWS // 4))
+        return rises(predict, rows[:used], y[:used], schema, names, repeats, progress)
+
+    def half(more: float, name: str) -> None:
+        progress(more / 2, name)
+
+    if not len(rows):
         return {}
+    if reads // (REPEATS * len(names)) < min(len(rows), MIN_ROWS) and len(names) > SHOWN:
+        first = measured(names, 1, reads // 2, half)
+        names = sorted(names, key=lambda name: -first[name][0])[:SHOWN]
+        return measured(names, REPEATS, reads // 2, half)
+    return measured(names, REPEATS, reads, progress)
+
+
+Rises = dict[str, np.ndarray]
+
+
+def rises(
+    predict: Predict,
+    rows: pa.Table,
+    y: np.ndarray,
+    schema: Schema,
+    names: Sequence[str],
+    repeats: int,
+    progress: Progress,
+) -> Rises:
+    """The rise of the loss in so many shuffles of each of these columns."""
+    columns = feature_arrays(rows, schema)
     before = loss(y, predict(columns), schema)
-    repeated = {name: np.tile(values, REPEATS) for name, values in columns.items()}
     rng = np.random.default_rng(0)
-    orders = np.concatenate([rng.permutation(used) for _ in range(REPEATS)])
-    rises = {}
-    for column, (name, values) in zip(schema.features, columns.items(), strict=True):
-        outputs = predict(repeated | {name: values[orders]})
-        parts = np.split(outputs, REPEATS)
-        progress(column)
-        rises[column] = np.array([loss(y, part, schema) for part in parts]) - before
-    return rises
+    order = np.concatenate([rng.permutation(len(rows)) for _ in range(repeats)])
+    found: Rises = {}
+    at_a_time = max(BATCH // len(order), 1)
+    for start in range(0, len(names), at_a_time):
+        some = names[start : start + at_a_time]
+        tables = {key: np.tile(values, (len(some), repeats)) for key, values in columns.items()}
+        for table, name in enumerate(some):
+            tables[input_name(name)][table] = columns[input_name(name)][order]
+        outputs = predict({key: values.ravel() for key, values in tables.items()})
+        for name, of_name in zip(some, np.split(outputs, len(some)), strict=True):
+            losses = [loss(y, part, schema) for part in np.split(of_name, repeats)]
+            found[name] = np.array(losses) - before
+        progress(len(some) / len(names), some[-1])
+    return found

@@ -1,6 +1,5 @@
 """All that an evaluation finds out about a model."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,14 +51,16 @@ def evaluate(
     oof: pa.Table,
     schema: Schema,
     threshold: float,
-    progress: Callable[[str], None] = lambda name: None,
+    weights: int,
+    progress: importance.Progress = lambda more, name: None,
 ) -> Result:
     """Score a model and its baselines on all rows of a split, and on the folds if there are any.
 
     Args:
         split: the folder of the tables train, validation and test.
         oof: the out-of-fold predictions of the training rows, and the `fold` of each.
-        progress: is told each column whose importance is known.
+        weights: of the model.
+        progress: see `permutation_importance`.
     """
     predictions = {
         name: predict_table(predict, split / name, schema)
@@ -92,7 +93,7 @@ def evaluate(
         for name, outputs in beside.items()
     }
     rises = importance.permutation_importance(
-        predict, next(read_parts(split / "test")), test[0], schema, progress
+        predict, next(read_parts(split / "test")), test[0], schema, weights, progress
     )
     most = "cross_validation" if len(fold) else "test"
     ahead = baselines.ahead(*predictions[most], beside[most], schema, threshold)

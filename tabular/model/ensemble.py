@@ -356,7 +356,8 @@ def warnings(setup: Setup, members: list[Member], blend: Blend) -> list[str]:
                 f"constant, {constant_loss(setup):.4g}"
             )
     return [
-        f"{kind}: {what}; try another learning_rate or more epochs in train.networks.{kind}"
+        f"{kind}: {what}; try a smaller learning_rate, other epochs or more dropout in "
+        f"train.networks.{kind}, or fewer columns"
         for kind, what in found.items()
     ]
 

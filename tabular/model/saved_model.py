@@ -20,7 +20,7 @@ from tabular.table.arrays import INPUT_TYPES
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 BATCH_SIZES = (256, 1024, 4096)
-BATCH_ROWS = BATCH_SIZES[-1]
+MANY_WEIGHTS = 2_000_000  # what a network of more makes of a larger batch leaves the caches
 MAX_JSON = 2**28  # bytes of a description
 HEADROOM = 2**31  # bytes that loading a small model may take
 METADATA = "tabular.json"  # in the zip; Keras leaves it alone
@@ -162,10 +162,11 @@ def predict(network: keras.Model, columns: dict[str, np.ndarray]) -> np.ndarray:
     depend on the other rows.
     """
     rows = len(next(iter(columns.values())))
+    sizes = BATCH_SIZES[: 1 if network.count_params() > MANY_WEIGHTS else None]
     outputs = np.empty((rows, *network.output_shape[1:]), np.float32)
-    for start in range(0, rows, BATCH_ROWS):
-        count = min(rows - start, BATCH_ROWS)
-        size = next(size for size in BATCH_SIZES if size >= count)
+    for start in range(0, rows, sizes[-1]):
+        count = min(rows - start, sizes[-1])
+        size = next(size for size in sizes if size >= count)
         taken = np.minimum(np.arange(start, start + size), rows - 1)
         batch = {name: values[taken] for name, values in columns.items()}
         outputs[start : start + count] = network.predict_on_batch(batch)[:count]

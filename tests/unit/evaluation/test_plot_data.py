@@ -32,7 +32,7 @@ def test_the_column_that_a_model_reads_is_the_important_one() -> None:
     rng = np.random.default_rng(0)
     rows = pa.table({name: rng.random(200) for name in schema.columns})
     y = rows["used"].to_numpy()
-    rises = permutation_importance(lambda columns: columns["used"][:, None], rows, y, schema)
+    rises = permutation_importance(lambda columns: columns["used"][:, None], rows, y, schema, 1)
     assert (rises["unused"] == 0).all()
     # Of two independent draws with the variance of the rows the squared difference is twice it.
     assert rises["used"].mean() == pytest.approx(2 * y.var(), rel=0.2)
