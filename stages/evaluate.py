@@ -84,10 +84,11 @@ def main() -> None:
     write_json(args.metrics, first)
     write_json(args.scores, rest | {"repeats": model.metadata.get("repeats")})
     print(sentence(result.scores, schema.task))
-    for name in result.ahead:
+    if result.ahead:
         print(
-            f"warn: {BASELINES[name]} is better than the networks, by more than chance explains; "
-            "use it, or try train.members: [{network: plain}], more rows, or commands.search"
+            "warn: better than the networks by more than chance: "
+            f"{', '.join(BASELINES[name] for name in result.ahead)}; use one of them, or try "
+            "another of train.networks, more rows, or python -m commands.search"
         )
 
 

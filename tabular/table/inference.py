@@ -22,10 +22,10 @@ SENTINELS = {-1, -9, -99, -999, -9999, 9999, 99999}
 FEW, MIN_ROWS = 0.1, 3  # rows with a 0 for a missing value: the share at most, the number at least
 # Texts that are another kind in most tables, and what makes them columns to learn from.
 REMEDIES = {
-    r"[^\w\s]?-?\d[\d.,\']*( ?[^\w\s]| ?[A-Za-z]{1,3})?": "numbers with signs or units? "
-    "write them as plain numbers, such as 1234.5",
     r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d{1,2}:\d{2}.*)?": "dates? write year, month and day "
     "as numbers, each in a column",
+    r"[^\w\s]?-?\d[\d.,']*( ?[^\w\s]| ?[A-Za-z]{1,3})?": "numbers with signs or units? "
+    "write them as plain numbers, such as 1234.5",
 }
 MAX_CLASSES = 20
 MANY = 50  # different texts: more, on most rows, are names or free text

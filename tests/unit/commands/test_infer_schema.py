@@ -237,3 +237,48 @@ def test_any_table_ends_well_or_with_our_message(
         rows_read, checks = check_table(parts, schema, params.validate)
         assert rows_read == sum(map(len, parts))
         assert all(check.failed_rows <= max(rows_read, 1) for check in checks.values())
+
+
+def test_numbers_and_dates_in_other_forms_are_said_to_be_texts(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "price": [f"${value:,.2f}" for value in rng.random(300) * 5000],
+            "share": [f"{value:.0f}%" for value in rng.random(300) * 40],
+            "german": [f"1.{value},5" for value in rng.integers(100, 900, 300)],
+            "day": pd.date_range("2020-01-01", periods=300).strftime("%d.%m.%Y"),
+            "code": [f"a{value}" for value in rng.integers(0, 9, 300)],
+            "y": rng.integers(0, 2, 300),
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    infer(tmp_path)
+    lines = (tmp_path / "schema.yaml").read_text().splitlines()
+    noted = {name: next(line for line in lines if name in line) for name in frame}
+    for name in ("price", "share", "german"):
+        assert "write them as plain numbers" in noted[name]
+    assert "write year, month and day" in noted["day"]
+    assert "write" not in noted["code"]
+
+
+def test_only_a_value_that_stands_apart_may_mean_missing(tmp_path: Path) -> None:
+    """Not a 0 for none, nor −9 degrees among others."""
+    rng = np.random.default_rng(0)
+    measured = rng.normal(100, 10, 500).round()
+    frame = pd.DataFrame(
+        {
+            "glucose": np.where(rng.random(500) < 0.02, 0, measured),
+            "garage": np.where(rng.random(500) < 0.4, 0, measured),
+            "fahrenheit": rng.normal(20, 15, 500).round(),
+            "code": np.where(rng.random(500) < 0.3, -9, rng.integers(1, 6, 500)),
+            "y": rng.integers(0, 2, 500),
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    infer(tmp_path)
+    asked = [
+        line
+        for line in (tmp_path / "schema.yaml").read_text().splitlines()
+        if "mean missing" in line
+    ]
+    assert [line.split(":")[0].strip() for line in asked] == ["glucose", "code"]
