@@ -1,5 +1,6 @@
 """Scores of the model beside its baselines, and the data of the plots."""
 
+import sys
 from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
@@ -66,7 +67,7 @@ def main() -> None:
     saved_model.check_model(model, schema)
     oof = pa.concat_tables(read_parts(args.oof))
     predict = partial(saved_model.predict, model.network)
-    print("Scoring the model and its baselines, then shuffling each column", flush=True)
+    print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
     bar = Bar(1)
     result = evaluate(
         *(predict, args.split, oof, schema, threshold, model.network.count_params()),

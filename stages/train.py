@@ -1,6 +1,7 @@
 """Networks fitted to the training rows, saved with their preprocessing as one Keras model."""
 
 import math
+import sys
 from argparse import ArgumentParser
 from itertools import zip_longest
 from pathlib import Path
@@ -85,7 +86,7 @@ def main() -> None:
     networks = setup.train.networks
     counts = {m.network: m.count * setup.train.folds for m in setup.train.members}
     planned = [f"{n} of {k}, {networks[k].epochs} epochs" for k, n in counts.items()]
-    print(f"Training networks on {len(setup.y)} rows: {'; '.join(planned)}", flush=True)
+    print(f"Training networks on {len(setup.y)} rows: {'; '.join(planned)}", file=sys.stderr)
     bar = Bar(sum(networks[name].epochs * count for name, count in counts.items()))
 
     def progress(name: str, number: int) -> list[keras.callbacks.Callback]:

@@ -144,7 +144,7 @@ def check_model(model: SavedModel, schema: Schema) -> None:
     wrong = [f"input {name}" for name in sorted(dict(expected ^ found))]
     shape = model.network.output_shape
     if shape != (None, schema.outputs):
-        wrong.append(f"outputs {shape} for {(None, schema.outputs)}")
+        wrong.append(f"{shape[-1] if shape else 'no'} outputs for {schema.outputs}")
     for key, value in model_metadata(schema).items():
         if key in model.metadata and model.metadata[key] != value:
             wrong.append(f"{key} {model.metadata[key]} in the model, {value} in the schema")

@@ -120,7 +120,8 @@ def test_files_and_streams_of_all_kinds_agree(words: Path, tmp_path: Path) -> No
             line.rsplit(",", 1)[1] for line in text.splitlines()[1:]
         ]
     piped = run(words, "bash", "-c", f"{COMMAND} < {tmp_path}/new.csv.gz | cat")
-    assert (piped.stdout, piped.stderr) == (text, "")
+    new = "1 of 3 rows hold a category that training did not see\n"
+    assert (piped.stdout, piped.stderr) == (text, f"warn: colour: {new}warn: zip/code: {new}")
 
 
 def test_a_reader_that_goes_away_ends_it_without_a_word(words: Path, tmp_path: Path) -> None:
@@ -188,7 +189,10 @@ def test_rejects_are_set_aside_and_the_others_get_their_numbers(
         bad, where = tmp_path / "bad.parquet", ["row 1", "row 3", "row 4"]
     where = [f"{bad}: {line}" for line in where]
     predict(checked, str(bad), "-o", str(predictions), "--rejects", str(rejects))
-    assert capsys.readouterr().err == f"3 of 5 rows set aside in {rejects}\n"
+    assert capsys.readouterr().err == (
+        "warn: colour: 1 of 5 rows hold a category that training did not see\n"
+        f"3 of 5 rows set aside in {rejects}\n"
+    )
     assert pd.read_csv(predictions)[["row", "id"]].to_numpy().tolist() == [[0, 1], [2, 3]]
     assert pd.read_csv(rejects, dtype=str, keep_default_na=False).to_numpy().tolist() == [
         ["2", "1e999", "red", "00123", "true", "1", where[0],
@@ -200,6 +204,18 @@ def test_rejects_are_set_aside_and_the_others_get_their_numbers(
         ["5", "0.5", "red", "00456", "true", "3000", where[2],
          "count: found '3000'; expected at most 100"],
     ]  # fmt: skip
+
+
+def test_other_columns_are_left_out_and_formulas_are_texts_where_asked(
+    words: Path, tmp_path: Path
+) -> None:
+    header, first, *_ = ROWS.splitlines()
+    (tmp_path / "new.csv").write_text(f"{header},more\n{first.replace('007', '=1+2')},@x\n")
+    with pytest.raises(SystemExit, match="neither in columns nor in ignore: more"):
+        predict(words, str(tmp_path / "new.csv"), "-o", str(tmp_path / "p.csv"))
+    new = [str(tmp_path / "new.csv"), "--ignore-extra", "--escape-formulas"]
+    predict(words, *new, "-o", str(tmp_path / "p.csv"))
+    assert (tmp_path / "p.csv").read_text().splitlines()[1].startswith("'=1+2,")
 
 
 def test_what_only_warned_of_the_training_rows_only_warns(

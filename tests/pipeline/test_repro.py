@@ -3,9 +3,7 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -160,22 +158,6 @@ def test_plain_keras_loads_the_model_and_takes_raw_rows(reproduced: Path, tmp_pa
     must(tmp_path, sys.executable, "-c", code + check)
 
 
-def test_a_killed_stage_leaves_no_output(reproduced: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "clone"
-    shutil.copytree(reproduced, folder, symlinks=True)
-    shutil.rmtree(folder / "data/ingested")
-    source = folder / "data/raw/diabetes.csv"
-    source.unlink()
-    subprocess.run(["mkfifo", str(source)], check=True)
-    stage = subprocess.Popen(
-        [sys.executable, "-m", "stages.ingest", "data/ingested", "profile.json"], cwd=folder
-    )
-    time.sleep(1)
-    stage.kill()
-    stage.wait()
-    assert not (folder / "data/ingested").exists()
-
-
 @pytest.mark.parametrize("command", ["repro", "exp"])
 def test_a_wrong_parameter_fails_through_dvc_without_a_traceback(
     workspace: Path, command: str
@@ -189,4 +171,5 @@ def test_a_wrong_parameter_fails_through_dvc_without_a_traceback(
     assert done.returncode in (1, 255)
     message = done.stdout + done.stderr
     assert "params.yaml: train.networks.plain.epoch" in message
+    assert ("git restore params.yaml" in message) == (command == "exp")
     assert "Traceback" not in message
