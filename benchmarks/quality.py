@@ -296,28 +296,19 @@ def overall(found: dict[str, dict[str, list[Result]]], name: str, key: str) -> l
 
 def picture(found: dict[str, dict[str, list[Result]]], contenders: list[str]) -> str:
     """Error against time, both as ratios to CatBoost: a small dot a table, a large one the mean."""
-    rows = [
+    tables = {table: {table: results} for table, results in found.items()} | {"all": found}
+    rows: list[dict[str, Any]] = [
         {
             "contender": name,
-            "table": table,
-            "error": geometric_mean(ratios(results, name, "error")),
-            "time": geometric_mean(ratios(results, name, "seconds")),
-            "size": 30,
+            "error": geometric_mean(overall(of, name, "error")),
+            "time": geometric_mean(overall(of, name, "seconds")),
+            "size": 220 if table == "all" else 30,
         }
-        for table, results in found.items()
+        for table, of in tables.items()
         for name in contenders
     ]
-    rows += [
-        {
-            "contender": name,
-            "table": "all",
-            "error": geometric_mean(overall(found, name, "error")),
-            "time": geometric_mean(overall(found, name, "seconds")),
-            "size": 220,
-        }
-        for name in contenders
-    ]
-    axis = {"type": "quantitative", "scale": {"type": "log", "zero": False}}
+    rows.append({"contender": "CatBoost", "error": 1, "time": 1, "size": 220})
+    axis = {"type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 12}}
     spec = {
         "width": 460,
         "height": 320,
@@ -326,7 +317,7 @@ def picture(found: dict[str, dict[str, list[Result]]], contenders: list[str]) ->
         "encoding": {
             "x": {"field": "time", "title": "Time, of CatBoost's", **axis},
             "y": {"field": "error", "title": "Error, of CatBoost's (lower is better)", **axis},
-            "color": {"field": "contender", "title": None, "sort": contenders},
+            "color": {"field": "contender", "type": "nominal", "title": None, "sort": None},
             "size": {"field": "size", "type": "quantitative", "scale": None},
         },
     }

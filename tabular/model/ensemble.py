@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from tabular.model import network, preprocessing, target_statistics
 from tabular.model.backend import keras
 from tabular.model.checkpoint import Checkpoint
 from tabular.model.dataset import Encoded, Subset, TableDataset, all_labels, sample_weights
-from tabular.model.trainer import Dataset, Trainer
+from tabular.model.trainer import TRACING, Dataset, Trainer
 from tabular.model.workload import check_workload
 from tabular.params.train import Resolved, Train
 from tabular.schema import Schema
@@ -245,13 +244,13 @@ def fit(
         name: Trainer(kind.untrained(train.seed)[1], kind.network.batch_size)
         for name, kind in kinds.items()
     }
-    folds, building = setup.folds(), Lock()
+    folds = setup.folds()
     own = [[np.flatnonzero(f == n).astype(np.int32) for f in folds] for n in range(train.folds)]
     others = [[np.flatnonzero(f != n).astype(np.int32) for f in folds] for n in range(train.folds)]
     learnt, scored, predicted = alike(others, np.min), alike(own, np.min), alike(own, np.max)
 
     def trained(kind: str, fold: int, number: int) -> Member:
-        with building:  # one at a time, since Keras's seed is global
+        with TRACING:  # Keras's seed is global too
             model, whole = kinds[kind].untrained(train.seed + number)
         statistics = setup.target_statistics(fold if train.folds > 1 else None)
         train_rows: Dataset = Encoded(setup.dataset, statistics, setup.cells)

@@ -20,6 +20,9 @@ TEST_ROWS = 8192  # rows of a step that only scores: few steps, bounded memory
 # Handles of the variables that the graphs called from here read and change.
 HANDLES: ContextVar[list[tf.Tensor]] = ContextVar("HANDLES")
 WARM_UP, STEP = tf.constant(True), tf.constant(False)
+# Keras keeps the losses of a call in its layers, which models share: one thread at a time calls
+# them outside of a graph.
+TRACING = threading.RLock()
 
 Logs = dict[str, tf.Tensor]
 
@@ -58,7 +61,7 @@ class Graph:
     def __init__(self, function: Callable[..., Any], model: keras.Model) -> None:
         self._function = tf.function(function, jit_compile=True, autograph=False)
         self._traced: dict[tuple[Any, ...], Callable[..., Any]] = {}
-        self._model, self._lock = model, threading.Lock()
+        self._model = model
 
     def is_new(self, *tensors: Any) -> bool:
         """Whether there is no graph for tensors of these shapes yet."""
@@ -67,7 +70,7 @@ class Graph:
     def traced(self, *tensors: Any) -> Callable[..., Any]:
         """The graph for tensors of these shapes; each argument has one dtype in all calls."""
         shapes = _shapes(tensors)
-        with self._lock:
+        with TRACING:
             if shapes not in self._traced:
                 self._traced[shapes] = self._trace(tensors)
         return self._traced[shapes]
@@ -227,7 +230,8 @@ class Trainer:
 
     def _use(self, model: keras.Model) -> None:
         """Let the graphs that this thread calls work on the variables of `model`."""
-        self._build(model)
+        with TRACING:
+            self._build(model)
         HANDLES.set(handles(model))
 
     @staticmethod

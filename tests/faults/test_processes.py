@@ -61,11 +61,19 @@ def wait_until_it_writes(process: subprocess.Popen[str], folder: Path) -> None:
         time.sleep(0.0005)
 
 
-@pytest.fixture
-def short(workspace: Path) -> Path:
+@pytest.fixture(scope="module")
+def shortened(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose training takes a second."""
-    must(workspace, "dvc", "exp", "run", *SHORT)
-    return workspace
+    folder = tmp_path_factory.mktemp("shortened") / "project"
+    shutil.copytree(reproduced, folder, symlinks=True)
+    must(folder, "dvc", "exp", "run", *SHORT)
+    return folder
+
+
+@pytest.fixture
+def short(shortened: Path, tmp_path: Path) -> Path:
+    """A copy of it for each test."""
+    return Path(shutil.copytree(shortened, tmp_path / "project", symlinks=True))
 
 
 def test_a_stage_killed_while_it_writes_leaves_no_output_and_runs_again(short: Path) -> None:
