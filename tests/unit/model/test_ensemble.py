@@ -120,6 +120,22 @@ def test_a_member_is_what_it_would_be_alone(tmp_path: Path) -> None:
             np.testing.assert_array_equal(weight, expected)
 
 
+@pytest.mark.parametrize("kind", BOTH)
+def test_more_threads_than_cores_train_the_same_networks(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Networks of one epoch, so that some are traced while others predict."""
+    write_table(tmp_path, SCHEMA)
+    train = train_params({kind: BOTH[kind] | {"epochs": 1}}, folds=8)
+    found = []
+    for threads in (1, 8):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, n=threads: range(n))
+        found.append(fitted(ensemble.set_up(tmp_path, SCHEMA, train)))
+    for one, other in zip(*found, strict=True):
+        assert one.history == other.history
+        np.testing.assert_array_equal(one.oof, other.oof)
+
+
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
     task: str, tmp_path: Path
