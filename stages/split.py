@@ -1,20 +1,23 @@
-"""Rows into train, validation and test, exactly as scikit-learn's `train_test_split` draws them."""
+"""Rows into train, validation and test, as scikit-learn's `train_test_split` or by a rule."""
 
 import math
 from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pyarrow as pa
 
 from tabular.errors import UserError
 from tabular.files import atomic_write
 from tabular.params.loading import load_params
 from tabular.params.split import Split
 from tabular.process import run
-from tabular.schema import load_schema
+from tabular.schema import Schema, load_schema
 from tabular.table.arrays import labels
 from tabular.table.parquet import count_rows, prefetch, read_parts, write_part
+from tabular.table.shares import FOLD_KEY, SHARES, TEST, TRAIN, by_column, by_hash, by_time, hashes
 from tabular.table.shuffle import shuffle
 
 
@@ -56,6 +59,59 @@ def draw(rows: int, split: Split, classes: np.ndarray | None = None) -> dict[str
     return {"train": train, "validation": validation, "test": test}
 
 
+def part_rows(
+    folder: Path, split: Split, schema: Schema
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """The rows of each share by a rule that is no draw, each share in an order drawn with the seed.
+
+    Returns:
+        The rows, int32, and the fold key of every row, None where a share says nothing of folds.
+
+    Raises:
+        UserError: a share gets no row, or a row has no time or share.
+    """
+    sizes = split.test_size, split.validation_size
+    keys: np.ndarray | None = None
+    role = {"group": "group", "time": "time", "column": "split"}.get(split.by)
+    names = [schema.roles[role]] if role else list(schema.columns)
+    try:
+        if split.by in ("hash", "group"):
+            parts = (part.columns for part in read_parts(folder, names))
+            hashed = np.concatenate([hashes(columns, split.seed) for columns in parts])
+            share, keys = by_hash(hashed, *sizes)
+        else:
+            values = pa.chunked_array(
+                [chunk for part in read_parts(folder, names) for chunk in part[0].chunks]
+            )
+            if values.null_count:
+                raise ValueError(f"column {names[0]} is empty in {values.null_count} rows")
+            if split.by == "time":
+                share, keys = by_time(values.to_numpy(), *sizes)
+            else:
+                share = by_column(values.to_pylist())
+        counts = np.bincount(share, minlength=len(SHARES))
+        if not counts[TRAIN] or not counts[TEST]:
+            raise ValueError(f"{counts[TRAIN]} rows to train with and {counts[TEST]} to test")
+    except ValueError as error:
+        raise UserError(f"split.by in params.yaml: {split.by}: {error}") from None
+    rng = np.random.RandomState(split.seed)
+    rows = {
+        name: rng.permutation(np.flatnonzero(share == number)).astype(np.int32)
+        for number, name in enumerate(SHARES)
+    }
+    return rows, keys
+
+
+def with_keys(parts: Iterable[pa.Table], keys: np.ndarray | None) -> Iterator[pa.Table]:
+    """The parts with their fold keys, if there are any, as a column."""
+    first = 0
+    for part in parts:
+        if keys is not None:
+            part = part.append_column(FOLD_KEY, pa.array(keys[first : first + len(part)]))
+        first += len(part)
+        yield part
+
+
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("validated", type=Path, help="folder of Parquet parts to split")
@@ -64,13 +120,17 @@ def main() -> None:
     schema = load_schema()
     params = load_params("ingest", "split", schema=schema)
 
-    classes = None
+    count = sum(count_rows(args.validated))
+    classes, keys = None, None
     if params.split.stratify:
         targets = list(read_parts(args.validated, [schema.target]))
         for part in targets:
             labels(part, schema)  # raises where a row has none
         classes = np.concatenate([part[0].to_numpy() for part in targets])
-    shares = draw(sum(count_rows(args.validated)), params.split, classes)
+    if params.split.by == "random":
+        shares = draw(count, params.split, classes)
+    else:
+        shares, keys = part_rows(args.validated, params.split, schema)
 
     size = params.ingest.rows_per_part
     files: list[tuple[str, int]] = []
@@ -85,7 +145,8 @@ def main() -> None:
     with atomic_write(args.split) as folder:
         folder.mkdir()
         with TemporaryDirectory(dir=folder) as scratch:
-            parts = shuffle(read_parts(args.validated), order, ends, Path(scratch))
+            keyed = with_keys(read_parts(args.validated), keys)
+            parts = shuffle(keyed, order, ends, Path(scratch))
             for (name, number), part in zip(files, prefetch(parts), strict=True):
                 write_part(folder / name, number, part)
 

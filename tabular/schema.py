@@ -100,12 +100,18 @@ class Dialect(Section):
 
 
 class Schema(Dialect):
-    """The table. `columns` are read in this order; `ignore` may be in the files and is not read."""
+    """The table. `columns` are read in this order; `ignore` may be in the files and is not read.
+
+    `group`, `time` and `split` name columns that part the rows, and that the model does not see.
+    """
 
     source: Annotated[str, AfterValidator(_path)]
     task: Literal["binary", "multiclass", "regression"]
     target: str
     positive: Value | None = None
+    group: str | None = None
+    time: str | None = None
+    split: str | None = None
     columns: dict[str, Column]
     ignore: tuple[str, ...] = ()
 
@@ -115,8 +121,11 @@ class Schema(Dialect):
             raise ValueError(
                 f"target: found {self.target!r}, which is not among columns: {listed(self.columns)}"
             )
-        if len(self.columns) < 2:
-            raise ValueError("columns: needs the target and at least one more column")
+        for role, name in self.roles.items():
+            if name not in self.columns or name == self.target:
+                raise ValueError(f"{role}: found {name!r}; expected one of columns, not the target")
+        if not self.features:
+            raise ValueError("columns: needs the target and at least one more that the model reads")
         names: dict[str, str] = {}
         for name in self.features:
             other = names.setdefault(input_name(name), name)
@@ -155,7 +164,14 @@ class Schema(Dialect):
     @property
     def features(self) -> dict[str, Column]:
         """The columns that the model reads, in declared order."""
-        return {name: column for name, column in self.columns.items() if name != self.target}
+        others = {self.target, *self.roles.values()}
+        return {name: column for name, column in self.columns.items() if name not in others}
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns that part the rows, by what they do."""
+        found = {"group": self.group, "time": self.time, "split": self.split}
+        return {role: name for role, name in found.items() if name is not None}
 
     @property
     def classes(self) -> tuple[Value, ...]:

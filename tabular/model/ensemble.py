@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from tabular.errors import UserError
 from tabular.model import network, preprocessing, target_statistics
@@ -21,7 +22,8 @@ from tabular.model.workload import check_workload
 from tabular.params.train import Resolved, Train
 from tabular.schema import Schema
 from tabular.table.arrays import row_losses
-from tabular.table.parquet import count_rows, read_parts
+from tabular.table.parquet import count_rows, part_paths, read_parts
+from tabular.table.shares import FOLD_KEY
 
 BAGS, PICKS, BAG_ROWS = 20, 20, 20_000  # see `selected`
 SAMPLE = 100_000  # training rows, which lie shuffled in their parts, for medians and quantiles
@@ -40,6 +42,7 @@ class Setup:
         y: the labels of the training rows, float64, shape (rows, 1).
         dataset: the training rows, preprocessed.
         cells: for each part, of each row, int32; row of fold f lie in the cells f, f + folds, ...
+        keys: for each part, of each row; those of one key are in one cell; none of a random split.
     """
 
     schema: Schema
@@ -50,6 +53,7 @@ class Setup:
     y: np.ndarray
     dataset: TableDataset
     cells: list[np.ndarray]
+    keys: list[np.ndarray] = field(default_factory=list)
     _features: dict[str, keras.Model] = field(default_factory=dict)
 
     @property
@@ -137,7 +141,12 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     model = keras.Model(inputs, read)
     dataset = TableDataset(folder, schema, model, statistics.target, weights)
     setup = Setup(schema, resolved, inputs, read, statistics, y, dataset, [])
-    setup.cells = cells_of_rows(dataset.sizes, resolved.folds, setup.n_cells, resolved.seed)
+    setup.keys = fold_keys(folder)
+    setup.cells = (
+        cells_of_keys(setup.keys, resolved.folds, setup.n_cells)
+        if setup.keys
+        else cells_of_rows(dataset.sizes, resolved.folds, setup.n_cells, resolved.seed)
+    )
     return setup
 
 
@@ -158,6 +167,29 @@ def cells_of_rows(sizes: list[int], folds: int, cells: int, seed: int) -> list[n
         ((rng.permutation(size) + first) % cells).astype(np.int32)
         for size, first in zip(sizes, before, strict=True)
     ]
+
+
+def fold_keys(folder: Path) -> list[np.ndarray]:
+    """What the split says of the rows that stay together, for each part; of none it is empty."""
+    if FOLD_KEY not in pq.read_schema(part_paths(folder)[0]).names:
+        return []
+    return [part[0].to_numpy() for part in read_parts(folder, [FOLD_KEY])]
+
+
+def cells_of_keys(keys: list[np.ndarray], folds: int, cells: int) -> list[np.ndarray]:
+    """The cell of each row of each part, int32: an equal range of keys is a cell.
+
+    Raises:
+        UserError: a fold would have no row.
+    """
+    found = [np.minimum(of_part * cells, cells - 1).astype(np.int32) for of_part in keys]
+    with_rows = len(np.unique(np.concatenate(found) % folds))
+    if with_rows < folds:
+        raise UserError(
+            f"train.folds is {folds}, but the training rows have groups or times for {with_rows} "
+            "folds alone; set it lower, or add rows"
+        )
+    return found
 
 
 class Member(NamedTuple):
@@ -247,7 +279,9 @@ def fit(
     folds = setup.folds()
     own = [[np.flatnonzero(f == n).astype(np.int32) for f in folds] for n in range(train.folds)]
     others = [[np.flatnonzero(f != n).astype(np.int32) for f in folds] for n in range(train.folds)]
-    learnt, scored, predicted = alike(others, np.min), alike(own, np.min), alike(own, np.max)
+    learnt, scored, predicted = others, own, own
+    if not setup.keys:
+        learnt, scored, predicted = alike(others, np.min), alike(own, np.min), alike(own, np.max)
 
     def trained(kind: str, fold: int, number: int) -> Member:
         with TRACING:  # Keras's seed is global too

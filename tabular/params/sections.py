@@ -42,7 +42,8 @@ def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
         UserError: a line for each mistake.
     """
     whole = check(found, AllSections, path)
-    mistakes = [*train_mistakes(whole.train, whole.split, schema)]
+    mistakes = [*split_mistakes(whole.split, schema)]
+    mistakes += train_mistakes(whole.train, whole.split, schema)
     if not mistakes:  # which each value of the space would repeat
         mistakes += search_mistakes(whole, schema)
     mistakes += gate_mistakes(whole.gate, schema)
@@ -50,6 +51,18 @@ def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
         raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     fields = AllSections.model_fields.items()
     return {field.alias or name: getattr(whole, name) for name, field in fields}
+
+
+def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
+    """What the rule of the split asks of the table."""
+    role = {"group": "group", "time": "time", "column": "split"}.get(split.by)
+    if role and role not in schema.roles:
+        yield (
+            f"split.by: found {split.by!r}, but data/schema.yaml names no such column; add "
+            f"{role}: COLUMN there"
+        )
+    if split.stratify and split.by != "random":
+        yield f"split.stratify: found true; split.by: {split.by} does not draw by class"
 
 
 def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The section `split`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -8,8 +8,9 @@ from tabular.typed_yaml import Section, Seed, Share
 
 
 class Split(Section):
-    """Shares and seed of scikit-learn's `train_test_split`."""
+    """How the rows are parted: by what, the shares, and the seed of a draw or a hash."""
 
+    by: Literal["random", "hash", "group", "time", "column"] = "random"
     test_size: Share
     validation_size: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed

@@ -68,7 +68,7 @@ def column_names(file: Path, schema: Schema, *, extra: bool = False) -> list[str
     Raises:
         UserError: they are not as declared, or the file cannot be read.
     """
-    optional = (schema.target, *schema.ignore)
+    optional = (schema.target, *schema.roles.values(), *schema.ignore)
     if file.suffix != ".parquet":
         return check_header(file, schema, schema.features, optional, extra=extra)
     try:

@@ -64,6 +64,17 @@ def setting_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:
     return [[key, *(shown(name, key) for name in networks)] for key in keys]
 
 
+def split_rule(run: Run) -> str:
+    """How the test rows were chosen, in words."""
+    by = params_of(run.load(LOCK)).get("split", {}).get("by", "random")
+    return {
+        "hash": "chosen by a hash of each row",
+        "group": f"all those of some values of {run.schema.get('group')}",
+        "time": f"the latest by {run.schema.get('time')}",
+        "column": f"named by {run.schema.get('split')}",
+    }.get(by, "drawn at random")
+
+
 # What they insert into HTML and SVG is escaped, unless it is `Markup`.
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -76,7 +87,7 @@ TEMPLATES = Environment(
 for show in (
     *(formats.number, formats.other, formats.signed, formats.baseline, formats.paired),
     *(formats.origin, formats.differences, formats.main_score, charts.labels_in, charts.svg),
-    *(cell, row, header, param_rows, check_rows, network_rows, setting_rows),
+    *(cell, row, header, param_rows, check_rows, network_rows, setting_rows, split_rule),
 ):
     TEMPLATES.filters[show.__name__] = show
 

@@ -64,12 +64,12 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
             checks[name, "values"] = Check(f"one of {list(column.values)}", policies.values)
         if column.unique:
             checks[name, "unique"] = Check("no value twice", policies.unique)
-        if name != schema.target:
+        if name in schema.features:
             checks[name, "constant_column"] = Check("different values", policies.constant_column)
             checks[name, "leak"] = Check(
                 f"a column that does not tell {schema.target} by itself", policies.leak
             )
-        elif schema.task != "regression":
+        elif name == schema.target and schema.task != "regression":
             needed = f"at least {policies.min_class_rows} rows of each class {list(schema.classes)}"
             checks[name, "rare_class"] = Check(needed, policies.rare_class)
     return checks

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from tabular.schema import load_schema
 from tests.helpers import (
@@ -28,6 +29,42 @@ rows = {k: a.astype(object) if a.dtype.kind == "U" else a for k, a in rows.items
 model = keras.models.load_model(sys.argv[2], safe_mode=True)
 assert np.isfinite(model.predict(rows, verbose=0)).all()
 """
+
+
+def accuracies(folder: Path, by: str) -> tuple[float, float]:
+    """Of the test rows and cross-validated, with that rule of the split and a short training."""
+    params = folder / "params.yaml"
+    found = yaml.safe_load(params.read_text())
+    found["split"] |= {"by": by, "validation_size": 0.0}
+    found["train"] |= {"members": [{"network": "plain"}], "folds": 3}
+    found["train"]["networks"]["plain"] |= {"units": [64], "l2": 0.0, "learning_rate": 0.01}
+    params.unlink()
+    params.write_text(yaml.safe_dump(found, sort_keys=False))
+    run_stages(folder)
+    scores = read_scores(folder)
+    return scores["test"]["accuracy"], scores["cross_validation"]["accuracy"]
+
+
+def test_a_split_by_group_promises_what_new_groups_get(tmp_path: Path) -> None:
+    """Persons have many rows and one label, by chance: a random split learns the persons."""
+    rng = np.random.default_rng(0)
+    person = rng.integers(0, 120, 1800)
+    measured = rng.normal(size=(120, 5))[person] + rng.normal(size=(1800, 5)) / 10
+    frame = pd.DataFrame(measured.round(3), columns=list("abcde"))
+    frame["person"] = [f"p{number}" for number in person]
+    frame["y"] = np.where(rng.random(120) < 0.5, "ill", "well")[person]
+    folder = project_of(tmp_path, frame)
+    schema = folder / "data/schema.yaml"
+    schema.write_text(schema.read_text().replace("columns:\n", "group: person\ncolumns:\n", 1))
+    random_test, _ = accuracies(folder, "random")
+    test, folds = accuracies(folder, "group")
+    assert random_test > 0.8
+    assert test < 0.7
+    assert abs(test - folds) < 0.15
+    parts = {n: pd.read_parquet(folder / f"data/split/{n}") for n in ("train", "test")}
+    assert not set(parts["train"]["person"]) & set(parts["test"]["person"])
+    fold = pd.read_parquet(folder / "data/oof")["fold"]
+    assert (parts["train"].assign(fold=fold).groupby("person")["fold"].nunique() == 1).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -34,6 +34,16 @@ def changed(changes: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 WRONG = {
+    "a split by a column that the schema does not name": (
+        "by: random",
+        "by: group",
+        ["split.by", "'group'", "group: COLUMN"],
+    ),
+    "a group that is no column": (
+        "target: Outcome",
+        "target: Outcome\ngroup: person",
+        ["group", "'person'", "one of columns"],
+    ),
     "a misspelt key": (
         "epochs: 100",
         "epoch: 5",
