@@ -125,7 +125,7 @@ class Schema(Dialect):
             if name not in self.columns or name == self.target:
                 raise ValueError(f"{role}: found {name!r}; expected one of columns, not the target")
         if not self.features:
-            raise ValueError("columns: needs the target and at least one more that the model reads")
+            raise ValueError("columns: needs the target and at least one more column")
         names: dict[str, str] = {}
         for name in self.features:
             other = names.setdefault(input_name(name), name)
