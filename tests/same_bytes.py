@@ -68,7 +68,7 @@ def mixed_table(folder: Path, task: Task) -> Schema:
         Column(kind="integer", values=tuple(range(classes))) if classes else Column(kind="real")
     )
     positive = 1 if task == "binary" else None
-    return Schema(source="", task=task, target="y", positive=positive, columns=kinds)
+    return Schema(source="t.csv", task=task, target="y", positive=positive, columns=kinds)
 
 
 def model_hash(task: Task, train: Train) -> str:
