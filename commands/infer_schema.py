@@ -62,7 +62,9 @@ def flow(value: Any) -> Any:
     return written
 
 
-def target_task(sample: Sample, target: str, kind: str) -> tuple[str, Counter[Value]]:
+def target_task(
+    sample: Sample, target: str, kind: str, form: str | None
+) -> tuple[str, Counter[Value]]:
     """The task of a target column, and how often each of its values occurs.
 
     Two texts of one value, such as true and TRUE, are one class; real numbers stay texts.
@@ -73,7 +75,8 @@ def target_task(sample: Sample, target: str, kind: str) -> tuple[str, Counter[Va
     counts = sample.columns[target]
     texts = [text for text in counts if text and text not in MISSING]
     classes = Counter[Value]()
-    for text, value in zip(texts, texts if kind == "real" else typed(texts, kind), strict=True):
+    values = texts if kind == "real" else typed(texts, kind, form)
+    for text, value in zip(texts, values, strict=True):
         classes[value] += counts[text]
     if len(classes) < 2:
         raise UserError(
@@ -94,6 +97,7 @@ def declared(column: InferredColumn, values: list[Value]) -> dict[str, Any]:
         "nullable": column.nullable,
         "values": values,
         "missing_values": column.missing_values,
+        "format": column.format,
     }
     return {"kind": column.kind} | {key: value for key, value in optional.items() if value}
 
@@ -108,7 +112,7 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
     if target not in sample.columns:
         raise UserError(f"--target: found {target!r}; the columns are {listed(sample.columns)}")
     inferred = {n: infer_column(n, counts, sample.rows) for n, counts in sample.columns.items()}
-    task, classes = target_task(sample, target, inferred[target].kind)
+    task, classes = target_task(sample, target, inferred[target].kind, inferred[target].format)
     kind = inferred[target].kind
     if task != "regression" and kind == "real":
         kind = "category"  # 0.0 and 1.0 are two texts

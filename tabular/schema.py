@@ -1,5 +1,6 @@
 """`data/schema.yaml`: where the table is, how it is written, and what its columns hold."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -26,6 +27,17 @@ def _is_exact(value: Value, kind: str) -> bool:
     return not isinstance(value, int) or abs(value) <= limit
 
 
+# How a column writes 1234.5: before it, between thousands, the point, after it.
+NUMBER_FORMAT = re.compile(r"([^0-9+\-\0]*)1([.,' \u00a0\u202f]?)234([.,])5([^0-9+\-\0]*)")
+
+
+def _number_format(text: str) -> str:
+    found = NUMBER_FORMAT.fullmatch(text)
+    if not found or found[2] == found[3]:
+        raise ValueError("expected how the column writes 1234.5, such as 1.234,5 or $1,234.5")
+    return text
+
+
 class Column(Section):
     """One column of the table."""
 
@@ -36,6 +48,7 @@ class Column(Section):
     missing_values: tuple[Value, ...] = ()
     nullable: bool = False
     unique: bool = False
+    format: Annotated[str, AfterValidator(_number_format)] | None = None
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -43,6 +56,8 @@ class Column(Section):
             raise ValueError(
                 f"min and max are for real and integer columns; this one is {self.kind}"
             )
+        if self.format is not None and self.kind not in ("real", "integer"):
+            raise ValueError(f"format is for real and integer columns; this one is {self.kind}")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}")
         sentinels = () if self.kind == "category" else self.sentinels  # which may be numbers there

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from tabular.errors import UserError
 from tabular.params.validate import Validate
 from tabular.schema import Schema
-from tabular.table.cells import EXPECTED, parse
+from tabular.table.cells import expected, parse
 from tabular.table.checks import Checks, declared_checks, failed_cells
 from tabular.table.csv import check_header, read_texts, row_lines, wrong_names
 from tabular.table.parquet import in_parts
@@ -108,9 +108,22 @@ def checked_rows(
     """
     read = read_parquet if file.suffix == ".parquet" else read_texts
     tables = read(file, schema, names)
+    if file.suffix == ".parquet":
+        schema = without_formats(schema, pq.read_schema(file))
     checks = declared_checks(schema, policies)
     for texts in in_parts(tables, pa.schema([(name, pa.string()) for name in names]), ROWS):
         yield check_batch(texts, schema, checks)
+
+
+def without_formats(schema: Schema, of_file: pa.Schema) -> Schema:
+    """The schema for a Parquet file, whose numbers are no texts in the form of a column."""
+    columns = {
+        name: column.model_copy(update={"format": None})
+        if name in of_file.names and not pa.types.is_string(of_file.field(name).type)
+        else column
+        for name, column in schema.columns.items()
+    }
+    return schema.model_copy(update={"columns": columns})
 
 
 def check_batch(texts: pa.Table, schema: Schema, checks: Checks) -> Batch:
@@ -125,8 +138,7 @@ def check_batch(texts: pa.Table, schema: Schema, checks: Checks) -> Batch:
         columns[name], failed = parse(cells, column)
         wrong[name] = set(pc.indices_nonzero(failed).to_pylist())
         failures += [
-            Failure(row, name, "kind", cells[row].as_py(), EXPECTED[column.kind])
-            for row in wrong[name]
+            Failure(row, name, "kind", cells[row].as_py(), expected(column)) for row in wrong[name]
         ]
     features = pa.table(columns)
     for name, check, rows in failed_cells(features, schema.features):

@@ -4,11 +4,13 @@ Spaces and tabs around a number or a boolean do not count. A text between quotes
 without them.
 """
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabular.schema import Column
+from tabular.schema import NUMBER_FORMAT, Column
 
 ARROW_TYPES = {
     "real": pa.float64(),
@@ -22,6 +24,13 @@ EXPECTED = {
     "boolean": "true, false, 1 or 0",
     "category": "text without NUL bytes",
 }
+
+
+def expected(column: Column) -> str:
+    """What a cell of a column has to be, in words."""
+    return EXPECTED[column.kind] + (f" written as {column.format}" if column.format else "")
+
+
 MAX_CELL = 2**18  # characters; a longer cell is a quote that never closes, or no table
 
 # RE2, of a text without the spaces around it: linear in its length.
@@ -45,12 +54,13 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
             pc.match_substring(cells, "\0"), pc.greater(pc.binary_length(cells), MAX_CELL)
         )
         return pc.if_else(pc.or_(missing, wrong), None, cells), wrong
-    texts = [value for value in column.missing_values if isinstance(value, str)]
-    if texts:
-        missing = pc.or_(missing, pc.is_in(cells, pa.array(texts)))
+    words = [value for value in column.missing_values if isinstance(value, str)]
+    if words:
+        missing = pc.or_(missing, pc.is_in(cells, pa.array(words)))
     if pc.any(missing).as_py():
         cells = pc.if_else(missing, None, cells)
-    values = _cast(cells, column.kind)
+    texts = cells if column.format is None else _plain_numbers(cells, column.format)
+    values = _cast(texts, column.kind)
     return values, pc.and_not(pc.is_null(values), missing)
 
 
@@ -69,6 +79,23 @@ def _cast(texts: pa.Array, kind: str) -> pa.Array:
         texts = pc.replace_substring_regex(texts, r"\.0+$", "")
         right = pc.and_(right, _fits_64_bits(texts, right))
     return _finite(pc.if_else(right, texts, None).cast(ARROW_TYPES[kind]))
+
+
+def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
+    """Numbers in the form of a column as the grammar has them; others as no number.
+
+    What stands before and after may be absent; thousands are parted everywhere or nowhere.
+    """
+    before, group, point, after = re.fullmatch(NUMBER_FORMAT, form).groups()  # type: ignore[union-attr]
+    before, parted, mark, after = map(re.escape, (before, group, point, after))
+    whole = f"[0-9]{{1,3}}(?:{parted}[0-9]{{3}})+|[0-9]+" if group else "[0-9]+"
+    pattern = f"^([+-]?)(?:{before})?([+-]?)({whole})(?:({mark})([0-9]+))?(?:{after})?$"
+    texts = pc.ascii_trim(texts, " \t")
+    right = pc.match_substring_regex(texts, pattern)
+    plain = pc.replace_substring_regex(texts, pattern, r"\1\2\3" + "\x1f" + r"\5")
+    plain = pc.replace_substring(plain, group, "") if group else plain
+    plain = pc.replace_substring_regex(plain, "\x1f$", "")
+    return pc.if_else(right, pc.replace_substring(plain, "\x1f", "."), "no number")
 
 
 def _holds_an_x(texts: pa.Array) -> bool:

@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv
 
 from tabular.errors import UserError, listed
 from tabular.schema import Dialect, Schema
-from tabular.table.cells import EXPECTED, MAX_CELL, parse
+from tabular.table.cells import MAX_CELL, expected, parse
 from tabular.table.rejects import Failure
 
 BLOCK_BYTES = 2 * 2**20  # of which Arrow reads 32 ahead
@@ -78,9 +78,7 @@ def read_csv(file: Path, schema: Schema) -> Iterator[pa.Table]:
             if pc.any(failed).as_py():
                 rows = pc.indices_nonzero(failed)[:MISTAKES_SHOWN].to_pylist()
                 wrong += [
-                    Failure(
-                        first + row, name, "kind", texts[name][row].as_py(), EXPECTED[column.kind]
-                    )
+                    Failure(first + row, name, "kind", texts[name][row].as_py(), expected(column))
                     for row in rows
                 ]
         if wrong:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +27,12 @@ REMEDIES = {
     r"[^\w\s]?-?\d[\d.,']*( ?[^\w\s]| ?[A-Za-z]{1,3})?": "numbers with signs or units? "
     "write them as plain numbers, such as 1234.5",
 }
+# What may stand before and after a number; letters alone would make numbers of codes such as p12.
+AFFIXES = re.compile(
+    r"([$€£¥₹] ?|[A-Z]{2,3} )?[+-]?\d[\d.,' \u00a0\u202f]*?( ?[$€£¥₹%°]| [a-zA-Z]{1,3})?"
+)
+# Between thousands, and the point.
+SEPARATORS = (*zip(",'  ", "...,", strict=True), *((group, ",") for group in ".\u00a0\u202f"))
 MAX_CLASSES = 20
 MANY = 50  # different texts: more, on most rows, are names or free text
 
@@ -48,6 +54,7 @@ class InferredColumn:
     nullable: bool = False
     note: str = ""
     ignore: bool = False
+    format: str | None = None
 
 
 def infer_dialect(path: Path) -> Dialect:
@@ -103,10 +110,22 @@ def read_sample(path: Path, limit: int) -> Sample:
     return Sample(dialect, dict(zip(header, counts, strict=True)), rows)
 
 
-def are(texts: list[str], kind: str) -> bool:
+def are(texts: list[str], kind: str, form: str | None = None) -> bool:
     """Whether all texts are values of a kind."""
-    _, wrong = parse(pa.array(texts, pa.string()), Column.model_validate({"kind": kind}))
-    return not pc.any(wrong).as_py()
+    column = Column.model_validate({"kind": kind, "format": form})
+    return not pc.any(parse(pa.array(texts, pa.string()), column)[1]).as_py()
+
+
+def number_format(texts: list[str]) -> str | None:
+    """How these texts write 1234.5, if all are numbers in one form that is not the plain one."""
+    found = [AFFIXES.fullmatch(text.strip()[:40]) for text in texts]
+    if not texts or not all(found):
+        return None
+    before, after = (
+        next((text[place] for text in found if text and text[place]), "") for place in (1, 2)
+    )
+    forms = (f"{before}1{group}234{point}5{after}" for group, point in SEPARATORS)
+    return next((form for form in forms if are(texts, "real", form)), None)
 
 
 def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
@@ -124,8 +143,12 @@ def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
         kind = "category"  # 00123 is a code
     if kind == "integer" and any("." in text for text in present):
         kind = "real"
+    form = number_format(present) if kind == "category" and not are(present, "real") else None
+    if form:
+        kind = "integer" if are(present, "integer", form) else "real"
+        note += f", numbers written as {form}"
     if kind in ("integer", "real"):
-        note += number_note(counts, present)
+        note += number_note(counts, dict(zip(present, typed(present, kind, form), strict=True)))
     if kind == "integer" and len(present) == rows and re.search(r"(^|[^a-z])id$|^$", name.lower()):
         return InferredColumn(kind, note="a number for each row", ignore=True)
     if kind == "category":
@@ -136,7 +159,7 @@ def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
         frequent = sorted(present, key=lambda text: -counts[text])[:4]
         shown = ", ".join(frequent)[:60]
         note += ": " + "".join(letter if letter.isprintable() else " " for letter in shown)
-    return InferredColumn(kind, missing, nullable, note)
+    return InferredColumn(kind, missing, nullable, note, format=form)
 
 
 def remedy(texts: list[str]) -> str:
@@ -148,19 +171,23 @@ def remedy(texts: list[str]) -> str:
     return ""
 
 
-def number_note(counts: Counter[str], present: list[str]) -> str:
+def number_note(counts: Counter[str], numbers: dict[str, Any]) -> str:
     """The range, and the values that may mean missing.
 
     Those stand out: farther from all others than these are from each other.
+
+    Args:
+        counts: of the texts of the column.
+        numbers: what those that are not missing mean.
     """
-    values = sorted(map(float, present))
+    values = sorted(map(float, numbers.values()))
     note = f", {values[0]:g} to {values[-1]:g}"
     others = [value for value in values if value and value not in SENTINELS]
     if len(others) < 3:
         return note
     gap = max(high - low for low, high in pairwise(others))
     for value in sorted({0, *SENTINELS} & set(values)):
-        times = sum(counts[text] for text in present if float(text) == value)
+        times = sum(counts[text] for text, number in numbers.items() if number == value)
         few = times <= FEW * counts.total()
         suspect = (value in SENTINELS or few) and times >= MIN_ROWS
         if suspect and max(others[0] - value, value - others[-1]) > gap:
@@ -178,7 +205,7 @@ def infer_task(kind: str, classes: Counter[Value]) -> str:
     return "regression"
 
 
-def typed(texts: list[str], kind: str) -> list[Value]:
+def typed(texts: list[str], kind: str, form: str | None = None) -> list[Value]:
     """The texts of cells as values of their column."""
-    values, _ = parse(pa.array(texts, pa.string()), Column.model_validate({"kind": kind}))
-    return values.to_pylist()
+    column = Column.model_validate({"kind": kind, "format": form})
+    return parse(pa.array(texts, pa.string()), column)[0].to_pylist()

@@ -24,7 +24,7 @@ from tabular.errors import MAX_LINE, MAX_LINES, UserError, bounded
 from tabular.params.loading import load_params
 from tabular.params.validate import Validate
 from tabular.prediction.inputs import checked_rows, column_names
-from tabular.schema import Schema
+from tabular.schema import Column, Schema
 from tabular.table.checks import check_table
 from tabular.table.csv import read_csv
 from tabular.typed_yaml import check
@@ -63,12 +63,17 @@ def base_table() -> bytes:
     """200 rows of all kinds, with quotes and gaps."""
     frame = mixed_table("binary")[:200]
     frame["note"] = ['5" pipe', 'a "quoted" word', "two\nlines", "", "plain"] * 40
+    frame["price"] = [f"${1234.5 + 7 * number:,.2f}" for number in range(200)]
     return frame[[*frame.columns.drop("y"), "y"]].to_csv(index=False).encode()
 
 
-def meaning(text: str, kind: str, missing: set[str]) -> Any:
+PRICE = re.compile(r"([+-]?)\$?([+-]?)(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?", re.ASCII)
+
+
+def meaning(text: str, column: Column) -> Any:
     """The value of a cell by another reading than the project's; raises ValueError."""
-    if text == "" or text in missing:
+    kind = column.kind
+    if text == "" or text in {str(value) for value in column.missing_values}:
         return None
     text.encode()  # a byte that is not UTF-8 stands here as half a character
     if kind == "category":
@@ -76,6 +81,12 @@ def meaning(text: str, kind: str, missing: set[str]) -> Any:
     bare = text.strip(" \t")
     if kind == "boolean":
         return {"true": True, "1": True, "false": False, "0": False}[bare.lower()]
+    if column.format:
+        price = PRICE.fullmatch(bare)
+        if not price:
+            raise ValueError(text)
+        sign, inner, whole, rest = (part or "" for part in price.groups())
+        return float(sign + inner + whole.replace(",", "") + rest)
     if not bare.isascii() or re.search(r"[_xXnN\s]", bare):
         raise ValueError(text)
     return float(bare) if kind == "real" else int(re.sub(r"\.0+$", "", bare))
@@ -92,10 +103,7 @@ def expected_rows(content: bytes, schema: Schema) -> list[list[Any]]:
         if len(cells) != len(header):
             raise ValueError(cells)
         found.append(
-            [
-                meaning(cells[places[name]], column.kind, {str(v) for v in column.missing_values})
-                for name, column in schema.columns.items()
-            ]
+            [meaning(cells[places[name]], column) for name, column in schema.columns.items()]
         )
     return found
 

@@ -239,25 +239,31 @@ def test_any_table_ends_well_or_with_our_message(
         assert all(check.failed_rows <= max(rows_read, 1) for check in checks.values())
 
 
-def test_numbers_and_dates_in_other_forms_are_said_to_be_texts(tmp_path: Path) -> None:
+def test_numbers_in_other_forms_are_numbers_and_dates_are_said_to_be_texts(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {
             "price": [f"${value:,.2f}" for value in rng.random(300) * 5000],
             "share": [f"{value:.0f}%" for value in rng.random(300) * 40],
             "german": [f"1.{value},5" for value in rng.integers(100, 900, 300)],
+            "weight": [f"{value} kg" for value in rng.integers(1, 900, 300)],
+            "some": [*(f"{value} to" for value in range(298)), "?5", "~6"],
             "day": pd.date_range("2020-01-01", periods=300).strftime("%d.%m.%Y"),
             "code": [f"a{value}" for value in rng.integers(0, 9, 300)],
             "y": rng.integers(0, 2, 300),
         }
     )
     frame.to_csv(tmp_path / "t.csv", index=False)
-    infer(tmp_path)
+    columns = infer(tmp_path).columns
+    forms = {name: column.format for name, column in columns.items() if column.format}
+    assert forms == {
+        **{"price": "$1,234.5", "share": "1,234.5%", "german": "1.234,5", "weight": "1,234.5 kg"}
+    }
     lines = (tmp_path / "schema.yaml").read_text().splitlines()
     noted = {name: next(line for line in lines if name in line) for name in frame}
-    for name in ("price", "share", "german"):
-        assert "write them as plain numbers" in noted[name]
+    assert "write them as plain numbers" in noted["some"]
     assert "write year, month and day" in noted["day"]
+    assert columns["code"].kind == "category"
     assert "write" not in noted["code"]
 
 

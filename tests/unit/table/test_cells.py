@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tabular.errors import UserError, shown
 from tabular.params.validate import Validate
 from tabular.prediction.inputs import check_batch
-from tabular.schema import Schema
+from tabular.schema import Column, Schema
 from tabular.table.cells import GRAMMAR, MAX_CELL, parse
 from tabular.table.checks import declared_checks
 from tabular.table.csv import MISTAKES_SHOWN, read_csv
@@ -230,6 +230,36 @@ def test_texts_of_missing_values_are_missing_and_not_wrong() -> None:
 def test_a_category_has_a_longest_text() -> None:
     assert parsed(["x" * MAX_CELL], "category") == ["x" * MAX_CELL]
     assert parsed(["x" * (MAX_CELL + 1)], "category") == [WRONG]
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "1.234,5": {
+        **{"1.234,5": 1234.5, "12,50": 12.5, "-3": -3.0, "1234,5": 1234.5, "1.234": 1234.0},
+        **{"1234.5": WRONG, "1.23": WRONG, "1.234.5": WRONG, "1,234,5": WRONG, ",5": WRONG},
+        **{"1.234.567,25": 1234567.25, " 7 ": 7.0, "": None, "1e5": WRONG, "0x10": WRONG},
+    },
+    "$1,234.5": {
+        **{"$1,234.50": 1234.5, "-$5": -5.0, "$-5": -5.0, "5": 5.0, "$": WRONG, "$$5": WRONG},
+        **{"-$-5": WRONG, "€5": WRONG, "$ 5": WRONG, "$1,2345": WRONG, "$" + HUGE: WRONG},
+    },
+    "1234.5 %": {"54.8 %": 54.8, "54.8": 54.8, "54.8%": WRONG, "1,000 %": WRONG},
+    "1 234,5 €": {"1 234,5 €": 1234.5, "12 €": 12.0, "1 23 €": WRONG, "1  234 €": WRONG},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_number_in_the_form_of_its_column(form: str) -> None:
+    column = Column.model_validate({"kind": "real", "format": form})
+    values, wrong = parse(pa.array(list(FORMS[form]), pa.string()), column)
+    pairs = zip(values.to_pylist(), wrong.to_pylist(), strict=True)
+    found = [WRONG if failed else value for value, failed in pairs]
+    assert dict(zip(FORMS[form], found, strict=True)) == FORMS[form]
+
+
+@pytest.mark.parametrize("form", ["1234", "1,234,5", "12345", "x1.234,5\0", "-1.234,5", "1.235,5"])
+def test_a_form_shows_how_one_number_is_written(form: str) -> None:
+    with pytest.raises(ValueError, match="expected how the column writes"):
+        Column.model_validate({"kind": "real", "format": form})
 
 
 NUMBERS = st.one_of(
