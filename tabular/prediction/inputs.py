@@ -117,13 +117,13 @@ def checked_rows(
 
 def without_formats(schema: Schema, of_file: pa.Schema) -> Schema:
     """The schema for a Parquet file, whose numbers are no texts in the form of a column."""
-    columns = {
+    kinds = dict(zip(of_file.names, of_file.types, strict=True))
+    plain = {
         name: column.model_copy(update={"format": None})
-        if name in of_file.names and not pa.types.is_string(of_file.field(name).type)
-        else column
         for name, column in schema.columns.items()
+        if name in kinds and pa.types.is_primitive(kinds[name])
     }
-    return schema.model_copy(update={"columns": columns})
+    return schema.model_copy(update={"columns": schema.columns | plain})
 
 
 def check_batch(texts: pa.Table, schema: Schema, checks: Checks) -> Batch:

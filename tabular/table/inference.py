@@ -32,7 +32,9 @@ AFFIXES = re.compile(
     r"([$€£¥₹] ?|[A-Z]{2,3} )?[+-]?\d[\d.,' \u00a0\u202f]*?( ?[$€£¥₹%°]| [a-zA-Z]{1,3})?"
 )
 # Between thousands, and the point.
-SEPARATORS = (*zip(",'  ", "...,", strict=True), *((group, ",") for group in ".\u00a0\u202f"))
+SEPARATORS = (
+    (",", "."), ("'", "."), (" ", "."), (".", ","), (" ", ","), ("\u00a0", ","), ("\u202f", ","),
+)  # fmt: skip
 MAX_CLASSES = 20
 MANY = 50  # different texts: more, on most rows, are names or free text
 

@@ -112,3 +112,18 @@ def test_a_pipe_is_copied_and_messages_call_it_stdin(
         with pytest.raises(UserError, match=r"^stdin: line 3: found 1 cells; expected 2"):  # noqa: SIM117
             with regular_file(Path("-")) as file:
                 list(checked_rows(file, SCHEMA, column_names(file, SCHEMA), Validate()))
+
+
+def test_a_parquet_file_has_numbers_where_a_csv_has_them_in_a_form(tmp_path: Path) -> None:
+    schema = schema_of("binary", price={"kind": "real", "format": "1.234,5 €"})
+    (tmp_path / "n.csv").write_text('price\n"1.234,50 €"\n"7,25"\n')
+    pd.DataFrame({"price": [1234.5, 7.25]}).to_parquet(tmp_path / "n.parquet")
+    pd.DataFrame({"price": ["1.234,5 €", "7.25"]}).to_parquet(tmp_path / "texts.parquet")
+    for name, expected in {
+        "n.csv": [1234.5, 7.25],
+        "n.parquet": [1234.5, 7.25],
+        "texts.parquet": [1234.5, None],
+    }.items():
+        (batch,) = checked_rows(tmp_path / name, schema, ["price"], Validate())
+        assert batch.features["price"].to_pylist() == expected
+    assert "written as 1.234,5 €" in str(batch.failures[0])
