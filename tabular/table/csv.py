@@ -101,8 +101,9 @@ def read_texts(file: Path, dialect: Dialect, names: list[str]) -> Iterator[pa.Ta
         UserError: the file is broken as CSV; the message names lines.
     """
     try:
+        check_quotes(file, dialect)
         reader = pa_csv.open_csv(
-            Quoted(pa.input_stream(file), file, dialect),
+            pa.input_stream(file),
             pa_csv.ReadOptions(block_size=BLOCK_BYTES, encoding=dialect.encoding),
             pa_csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
             pa_csv.ConvertOptions(
@@ -116,43 +117,30 @@ def read_texts(file: Path, dialect: Dialect, names: list[str]) -> Iterator[pa.Ta
         raise UserError(broken_lines(file, dialect) or f"{file}: {error}") from None
 
 
-class Quoted:
-    """The bytes of a CSV file, read again strictly where a quote stands out of place.
+def check_quotes(file: Path, dialect: Dialect) -> None:
+    """Raises `UserError` where text stands after the quote that closes a cell: Arrow joins both.
 
-    Arrow takes `"re"d` for red. A quote opens a cell after a delimiter or the end of a line and
-    closes it before one; two of them inside a cell are one of its letters.
+    A quote opens a cell after a delimiter or the end of a line and closes it before one; two of
+    them inside a cell are one of its letters. Where one stands elsewhere, the file is read again,
+    strictly. (Not in a stream that Arrow reads: what Python raises there may end in a deadlock.)
     """
-
-    closed = False
-
-    def __init__(self, stream: pa.NativeFile, file: Path, dialect: Dialect) -> None:
-        self._stream, self._file, self._dialect = stream, file, dialect
-        ends = f'"\r\n{dialect.delimiter}'
-        self._ends = np.frombuffer(ends.encode(), np.uint8)
-        self._to_check = True
-        self._last, self._quotes = b"\n", 0  # the last two bytes, and the quotes before the second
-
-    def read(self, size: int = -1) -> bytes:
-        block = self._stream.read(size)
-        if self._to_check and not (self._dialect.by_bytes and self._in_place(block)):
-            self._to_check = False  # all of it is, here
-            if mistakes := broken_lines(self._file, self._dialect):
-                raise UserError(mistakes)
-        return block
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def _in_place(self, block: bytes) -> bool:
-        """Whether all quotes are that have a byte after them by now."""
-        last, self._last = self._last, (self._last + block)[-2:]
-        if b'"' not in last and b'"' not in block:
-            return True
-        letters = np.frombuffer(last + (block or b"\n"), np.uint8)
-        places = np.flatnonzero(letters[1:-1] == ord('"')) + 1
-        closes = (self._quotes + np.arange(len(places))) % 2 == 1
-        self._quotes += len(places)
-        return bool(np.isin(letters[places + np.where(closes, 1, -1)], self._ends).all())
+    ends = np.frombuffer(f'"\r\n{dialect.delimiter}'.encode(), np.uint8)
+    last, quotes = b"\n", 0  # the last two bytes, and the quotes before the second
+    with pa.input_stream(file) as stream:
+        in_place = dialect.by_bytes
+        while in_place:
+            block = stream.read(BLOCK_BYTES)
+            if b'"' in last or b'"' in block:
+                letters = np.frombuffer(last + (block or b"\n"), np.uint8)
+                places = np.flatnonzero(letters[1:-1] == ord('"')) + 1
+                closes = (quotes + np.arange(len(places))) % 2 == 1
+                quotes += len(places)
+                in_place = bool(np.isin(letters[places + np.where(closes, 1, -1)], ends).all())
+            last = (last + block)[-2:]
+            if not block:
+                break
+    if not in_place and (mistakes := broken_lines(file, dialect)):
+        raise UserError(mistakes)
 
 
 def open_bytes(file: Path) -> IO[bytes]:
