@@ -118,11 +118,12 @@ def read_texts(file: Path, dialect: Dialect, names: list[str]) -> Iterator[pa.Ta
 
 
 def check_quotes(file: Path, dialect: Dialect) -> None:
-    """Raises `UserError` where text stands after the quote that closes a cell: Arrow joins both.
+    """Raises `UserError` where a quote never closes, or text stands after one that closes a cell.
 
-    A quote opens a cell after a delimiter or the end of a line and closes it before one; two of
-    them inside a cell are one of its letters. Where one stands elsewhere, the file is read again,
-    strictly. (Not in a stream that Arrow reads: what Python raises there may end in a deadlock.)
+    Arrow takes both for cells. A quote opens a cell after a delimiter or the end of a line and
+    closes it before one; two of them inside a cell are one of its letters. Where one stands
+    elsewhere, the file is read again, strictly. (Not in a stream that Arrow reads: what Python
+    raises there may end in a deadlock.)
     """
     ends = np.frombuffer(f'"\r\n{dialect.delimiter}'.encode(), np.uint8)
     last, quotes = b"\n", 0  # the last two bytes, and the quotes before the second
@@ -139,7 +140,7 @@ def check_quotes(file: Path, dialect: Dialect) -> None:
             last = (last + block)[-2:]
             if not block:
                 break
-    if not in_place and (mistakes := broken_lines(file, dialect)):
+    if (not in_place or quotes % 2) and (mistakes := broken_lines(file, dialect)):
         raise UserError(mistakes)
 
 

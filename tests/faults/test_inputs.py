@@ -94,6 +94,15 @@ def test_what_is_no_table_is_named(tmp_path: Path, start: bytes, found: str) -> 
         infer_schema(tmp_path / "t.csv", "y", 1000)
 
 
+@pytest.mark.parametrize("end", ['"1,0', '1,0\n"', '1,"0', '5" pipe,"0'])
+def test_a_quote_that_never_closes_is_no_cell(tmp_path: Path, end: str) -> None:
+    columns = {"x": {"kind": "category"}, "y": {"kind": "integer", "values": [0, 1]}}
+    keys = {"source": "t.csv", "task": "binary", "target": "y", "positive": 1, "columns": columns}
+    (tmp_path / "t.csv").write_text(f"x,y\n1,0\n{end}")
+    with pytest.raises(UserError, match=r"found a quote that never closes|found 1 cells"):
+        [*read_csv(tmp_path / "t.csv", Schema.model_validate(keys))]
+
+
 def test_utf_16_as_excel_writes_it_is_a_table(tmp_path: Path) -> None:
     rows = ["Größe\ty", *(f"{n}\t{'ja' if n % 2 else 'nein'}" for n in range(50))]
     (tmp_path / "t.csv").write_text("\r\n".join(rows), encoding="utf-16", newline="")
