@@ -154,7 +154,7 @@ def large_ours(folder: Path) -> Callable[[], Any]:
 
     columns = {f"x{i}": Column(kind="real") for i in range(COLUMNS)}
     columns["y"] = Column(kind="integer", values=(0, 1))
-    schema = Schema(source="", task="binary", target="y", positive=1, columns=columns)
+    schema = Schema(source="t.csv", task="binary", target="y", positive=1, columns=columns)
     as_it_is = Scaling(fill=0.0, shift=0.0, scale=1.0)
     statistics = Statistics(
         scalings=dict.fromkeys(schema.features, as_it_is),
