@@ -54,7 +54,7 @@ def unknown_categories(features: pa.Table, metadata: dict[str, Any]) -> Counter[
     counts = Counter[str]()
     for name, known in metadata.get("categories", {}).items():
         values = features[name].drop_null()
-        counts[name] = len(values) - pc.sum(pc.is_in(values, pa.array(known, pa.string()))).as_py()
+        counts[name] = len(values.filter(pc.invert(pc.is_in(values, pa.array(known, pa.string())))))
     return +counts
 
 
@@ -85,7 +85,8 @@ def main() -> None:
     with ExitStack() as stack:
         file = stack.enter_context(regular_file(args.rows))
         names = column_names(file, schema, extra=args.ignore_extra)
-        identifiers = [name for name in names if name in schema.ignore]
+        ignored = set(schema.ignore)
+        identifiers = [name for name in names if name in ignored]
         columns = output_schema(schema, identifiers, numbered=args.rejects is not None)
 
         from tabular.model import saved_model

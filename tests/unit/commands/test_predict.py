@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from commands.predict import predict_batch
+from commands.predict import predict_batch, unknown_categories
 from tabular.params.validate import Validate
 from tabular.prediction.inputs import Batch, check_batch
 from tabular.table.checks import declared_checks
@@ -51,3 +51,9 @@ def test_no_rows_have_no_predictions() -> None:
         "predicted": 0,
         "probability_1": 0,
     }
+
+
+def test_a_column_without_a_value_has_no_unknown_category() -> None:
+    features = pa.table({"town": pa.array([None, None], pa.string()), "sort": ["a", "z"]})
+    known = {"categories": {"town": ["x"], "sort": ["a", "b"]}}
+    assert unknown_categories(features, known) == {"sort": 1}
