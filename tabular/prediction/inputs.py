@@ -17,7 +17,7 @@ from tabular.params.validate import Validate
 from tabular.schema import Schema
 from tabular.table.cells import expected, parse
 from tabular.table.checks import Checks, declared_checks, failed_cells
-from tabular.table.csv import check_header, read_texts, row_lines, wrong_names
+from tabular.table.csv import check_header, declared_names, read_texts, row_lines, wrong_names
 from tabular.table.parquet import in_parts
 from tabular.table.rejects import Failure
 
@@ -77,7 +77,7 @@ def column_names(file: Path, schema: Schema, *, extra: bool = False) -> list[str
         raise UserError(f"{file}: not a Parquet file that can be read: {error}") from None
     if wrong := wrong_names(found.names, schema, schema.features, optional, extra=extra):
         raise UserError(f"{file}: the columns are not as declared. {wrong}")
-    names = [name for name in found.names if name in schema.columns or name in schema.ignore]
+    names = declared_names(found.names, schema)
     for name in names:
         kind = found.field(name).type
         if pa.types.is_nested(kind):

@@ -254,13 +254,19 @@ def check_header(
         raise UserError(broken(file, schema, 1, error)) from None
     wrong = wrong_names(header, schema, needed, optional, extra=extra)
     if not wrong:
-        return [name for name in header if name in schema.columns or name in schema.ignore]
+        return declared_names(header, schema)
     hint = ""
     if len(header) == 1 and len(schema.columns) > 1:
         hint = f". The line holds no {schema.delimiter!r}; is delimiter in data/schema.yaml right?"
     elif not set(header) & set(schema.columns):
         hint = ". It names no declared column; is the header missing?"
     raise UserError(f"{file}: line 1: the header is not as declared. {wrong}{hint}")
+
+
+def declared_names(names: Iterable[str], schema: Schema) -> list[str]:
+    """Those that the schema has, in `columns` or in `ignore`."""
+    known = {*schema.columns, *schema.ignore}
+    return [name for name in names if name in known]
 
 
 def wrong_names(
