@@ -72,8 +72,7 @@ def part_rows(
     """
     sizes = split.test_size, split.validation_size
     keys: np.ndarray | None = None
-    role = {"group": "group", "time": "time", "column": "split"}.get(split.by)
-    names = [schema.roles[role]] if role else list(schema.columns)
+    names = [schema.roles[split.role]] if split.role else list(schema.columns)
     try:
         if split.by in ("hash", "group"):
             parts = (part.columns for part in read_parts(folder, names))
@@ -120,7 +119,6 @@ def main() -> None:
     schema = load_schema()
     params = load_params("ingest", "split", schema=schema)
 
-    count = sum(count_rows(args.validated))
     classes, keys = None, None
     if params.split.stratify:
         targets = list(read_parts(args.validated, [schema.target]))
@@ -128,7 +126,7 @@ def main() -> None:
             labels(part, schema)  # raises where a row has none
         classes = np.concatenate([part[0].to_numpy() for part in targets])
     if params.split.by == "random":
-        shares = draw(count, params.split, classes)
+        shares = draw(sum(count_rows(args.validated)), params.split, classes)
     else:
         shares, keys = part_rows(args.validated, params.split, schema)
 

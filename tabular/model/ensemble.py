@@ -377,16 +377,16 @@ def blend(setup: Setup, members: list[Member]) -> Blend:
 
 def warnings(setup: Setup, members: list[Member], blend: Blend) -> list[str]:
     """A line for each kind of networks that learnt nothing, with what to try."""
-    found = {}
+    found, constant = {}, constant_loss(setup)
     for kind in blend.weights:
         ends = [[m.history[n]["loss"] for m in members if m.kind == kind] for n in (0, -1)]
         first, last = map(np.mean, ends)
         if last > first:
             found[kind] = f"the loss rose from {first:.4g} in the first epoch to {last:.4g}"
-        elif setup.train.class_weight is None and blend.losses.get(kind, 0) >= constant_loss(setup):
+        elif setup.train.class_weight is None and blend.losses.get(kind, 0) >= constant:
             found[kind] = (
                 f"the cross-validated loss {blend.losses[kind]:.4g} is not below that of a "
-                f"constant, {constant_loss(setup):.4g}"
+                f"constant, {constant:.4g}"
             )
     return [
         f"{kind}: {what}; try a smaller learning_rate, other epochs or more dropout in "

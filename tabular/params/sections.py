@@ -55,11 +55,10 @@ def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
 
 def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
     """What the rule of the split asks of the table."""
-    role = {"group": "group", "time": "time", "column": "split"}.get(split.by)
-    if role and role not in schema.roles:
+    if split.role and split.role not in schema.roles:
         yield (
             f"split.by: found {split.by!r}, but data/schema.yaml names no such column; add "
-            f"{role}: COLUMN there"
+            f"{split.role}: COLUMN there"
         )
     if split.stratify and split.by != "random":
         yield f"split.stratify: found true; split.by: {split.by} does not draw by class"

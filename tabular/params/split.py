@@ -15,3 +15,8 @@ class Split(Section):
     validation_size: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed
     stratify: bool = False
+
+    @property
+    def role(self) -> str | None:
+        """The key of the schema that names the column of the rule; None where it needs none."""
+        return {"group": "group", "time": "time", "column": "split"}.get(self.by)
