@@ -44,7 +44,6 @@ from sklearn import datasets
 
 from tabular.evaluation import baselines, scores
 from tabular.metrics import BASELINES, TASKS
-from tabular.params.loading import load_params
 from tabular.report.charts import VEGA_LITE
 from tabular.schema import Schema, load_schema
 from tabular.table.arrays import labels
@@ -156,7 +155,7 @@ def write_params(params: dict[str, Any]) -> None:
 def run_ours() -> Result:
     """The pipeline on the split in this folder."""
     seconds = run_stages("train")
-    run_stages("evaluate")
+    run_stages("calibrate", "evaluate")
     rows = pa.concat_tables(read_parts(Path("data/predictions")))
     outputs = np.column_stack([rows[name] for name in rows.column_names if name != "actual"])
     return Result(score(rows["actual"].to_numpy(), outputs), seconds)
@@ -164,8 +163,7 @@ def run_ours() -> Result:
 
 def score(y: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
     schema = load_schema()
-    threshold = load_params("evaluate", schema=schema).evaluate.threshold
-    return scores.score(y, outputs, schema, threshold)
+    return scores.score(y, outputs, schema, threshold=0.5)
 
 
 def peers(schema: Schema) -> dict[str, Any]:
@@ -178,21 +176,30 @@ def peers(schema: Schema) -> dict[str, Any]:
     regression = schema.task == "regression"
     lightgbm = LGBMRegressor if regression else LGBMClassifier
     catboost = CatBoostRegressor if regression else CatBoostClassifier
-    categories = [name for name, column in schema.features.items() if column.kind == "category"]
+    categories, texts = (
+        [name for name, column in schema.features.items() if column.kind == kind]
+        for kind in ("category", "text")
+    )
     return found | {
         "LightGBM": lightgbm(n_estimators=1000, verbose=-1, random_state=1),
         CATBOOST: catboost(
-            cat_features=categories, verbose=0, random_seed=1, allow_writing_files=False
+            cat_features=categories,
+            text_features=texts,
+            verbose=0,
+            random_seed=1,
+            allow_writing_files=False,
         ),
     }
 
 
-def as_peers_read(x: pd.DataFrame, name: str, known: dict[str, pd.CategoricalDtype]) -> Any:
+def as_peers_read(
+    x: pd.DataFrame, name: str, known: dict[str, pd.CategoricalDtype], texts: list[str]
+) -> Any:
     """CatBoost takes texts without gaps, LightGBM the categories of training by plain names."""
     if name == CATBOOST:
         return x.assign(**{column: x[column].fillna("") for column in known})
     if name == "LightGBM":
-        frame = x.assign(
+        frame = x.drop(columns=texts).assign(
             **{
                 column: pd.Categorical.from_codes(
                     kind.categories.get_indexer(x[column]), dtype=kind
@@ -200,14 +207,14 @@ def as_peers_read(x: pd.DataFrame, name: str, known: dict[str, pd.CategoricalDty
                 for column, kind in known.items()
             }
         )
-        return frame.set_axis([f"x{number}" for number in range(x.shape[1])], axis=1)
+        return frame.set_axis([f"x{number}" for number in range(frame.shape[1])], axis=1)
     return x
 
 
 def run_peers() -> Iterator[tuple[str, Result]]:
     """Each peer on the split in this folder."""
     schema = load_schema()
-    x, y = baselines.learning_rows(Path("data/split"), schema, None)
+    x, y, _ = baselines.learning_rows(Path("data/split"), schema, None)
     test = pa.concat_tables(read_parts(Path("data/split/test")))
     x_test, y_test = baselines.feature_frame(test, schema), labels(test, schema)[:, 0]
     known = {
@@ -215,12 +222,13 @@ def run_peers() -> Iterator[tuple[str, Result]]:
         for name, column in schema.features.items()
         if column.kind == "category"
     }
+    texts = [name for name, column in schema.features.items() if column.kind == "text"]
     for name, estimator in peers(schema).items():
-        rows = as_peers_read(x, name, known)
+        rows = as_peers_read(x, name, known, texts)
         start = time.perf_counter()
         fitted = estimator.fit(rows, y)
         seconds = time.perf_counter() - start
-        predicted = baselines.predict(fitted, as_peers_read(x_test, name, known), schema)
+        predicted = baselines.predict(fitted, as_peers_read(x_test, name, known, texts), schema)
         yield name, Result(score(y_test, predicted), seconds)
 
 

@@ -158,15 +158,19 @@ def large_ours(folder: Path) -> Callable[[], Any]:
     as_it_is = Scaling(fill=0.0, shift=0.0, scale=1.0)
     statistics = Statistics(
         scalings=dict.fromkeys(schema.features, as_it_is),
+        dates={},
+        texts={},
         vocabularies={},
         encoded={},
+        hashed=set(),
         with_gaps=set(),
         target=as_it_is,
         target_range=(0.0, 1.0),
     )
 
     def work() -> None:
-        preprocessing = keras.Model(*build(statistics, schema, our_params(schema)))
+        built = build(statistics, schema, our_params(schema))
+        preprocessing = keras.Model(built.inputs, built.read)
         rows = TableDataset(folder, schema, preprocessing, as_it_is)
         our_fit(LARGE_BATCH)(rows, [], epochs=1, seed=1, callbacks=[])
 

@@ -16,16 +16,17 @@ from tabular.errors import UserError, listed
 from tabular.files import atomic_write
 from tabular.process import run
 from tabular.schema import SCHEMA, Schema
-from tabular.table.csv import source_files
 from tabular.table.inference import (
     MISSING,
     InferredColumn,
     Sample,
+    columns_that_tell,
     infer_column,
     infer_task,
     read_sample,
     typed,
 )
+from tabular.table.source import source_files
 from tabular.typed_yaml import Value, check
 
 # Texts that mean the class to find.
@@ -47,6 +48,11 @@ def scalar(value: Any) -> Any:
     except yaml.YAMLError:
         plain = False
     return value if plain else DoubleQuotedScalarString(value)
+
+
+def printable(text: str) -> str:
+    """A text for a comment, which may hold no control characters."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def flow(value: Any) -> Any:
@@ -117,6 +123,11 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
     if task != "regression" and kind == "real":
         kind = "category"  # 0.0 and 1.0 are two texts
 
+    leaks = columns_that_tell(sample, inferred, target, classes=task != "regression")
+    for name, share in leaks.items():
+        told = "its variance" if task == "regression" else "what is not the commonest class"
+        inferred[name].note += f"; tells {share:.0%} of {told} by itself: known before {target} is?"
+
     schema = CommentedMap({"source": scalar(path.as_posix())})
     defaults = type(sample.dialect)().model_dump()
     for key, value in sample.dialect.model_dump().items():
@@ -142,12 +153,12 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
             continue
         else:
             columns[key] = flow(declared(column, []))
-        columns.yaml_add_eol_comment(note, key, column=0)
+        columns.yaml_add_eol_comment(printable(note), key, column=0)
     ignored = {name: c.note for name, c in inferred.items() if c.ignore and name != target}
     if ignored:
         schema["ignore"] = CommentedSeq(map(scalar, ignored))
         for index, note in enumerate(ignored.values()):
-            schema["ignore"].yaml_add_eol_comment(note, index, column=0)
+            schema["ignore"].yaml_add_eol_comment(printable(note), index, column=0)
     seen = "all" if sample.rows < limit else "the first"
     schema.yaml_set_start_comment(f"From {seen} {sample.rows} rows. Check every comment.")
     return schema

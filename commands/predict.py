@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from tabular.errors import UserError
 from tabular.params.loading import load_params
-from tabular.prediction.inputs import Batch, checked_rows, column_names, regular_file, row_names
+from tabular.prediction.inputs import Batch, checked_rows, regular_file, row_columns
 from tabular.prediction.outputs import (
     Style,
     check_output,
@@ -28,6 +28,7 @@ from tabular.table.arrays import FINITE, Predict, feature_arrays
 from tabular.table.csv import MISTAKES_SHOWN
 from tabular.table.parquet import prefetch
 from tabular.table.rejects import Failure, rejected_rows, rejected_schema
+from tabular.table.source import row_name
 
 
 class Predicted(NamedTuple):
@@ -78,13 +79,13 @@ def parse_arguments() -> Namespace:
 def main() -> None:
     args = parse_arguments()
     schema = load_schema()
-    params = load_params("evaluate", "validate", schema=schema)
+    params = load_params("validate", schema=schema)
 
     total, rejected = 0, 0
     warned, unknown = Counter[str](), Counter[str]()
     with ExitStack() as stack:
         file = stack.enter_context(regular_file(args.rows))
-        names = column_names(file, schema, extra=args.ignore_extra)
+        names = row_columns(file, schema, extra=args.ignore_extra)
         ignored = set(schema.ignore)
         identifiers = [name for name in names if name in ignored]
         columns = output_schema(schema, identifiers, numbered=args.rejects is not None)
@@ -98,13 +99,13 @@ def main() -> None:
         if args.rejects:
             texts = rejected_schema(names)
             reject = stack.enter_context(writing(args.rejects, texts, style))
-        line = row_names(file, str(file) if file == args.rows else "stdin", schema)
+        line = row_name([file], schema, str(file) if file == args.rows else "stdin")
         for batch in prefetch(checked_rows(file, schema, names, params.validate)):
             predicted = predict_batch(
                 batch,
                 lambda arrays: saved_model.predict(model.network, arrays),
                 schema,
-                params.evaluate.threshold,
+                model.threshold,
             )
             unknown += unknown_categories(batch.features, model.metadata)
             warned.update(

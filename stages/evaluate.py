@@ -56,7 +56,7 @@ def main() -> None:
     add("--predictions", type=Path, required=True, help="folder for the outputs of test rows")
     args = parser.parse_args()
     schema = load_schema()
-    threshold = load_params("evaluate", schema=schema).evaluate.threshold
+    load_params(schema=schema)
 
     from tabular.evaluation.plot_data import write_plot_data
     from tabular.evaluation.result import evaluate
@@ -65,6 +65,7 @@ def main() -> None:
 
     model = saved_model.read_model(args.model)
     saved_model.check_model(model, schema)
+    threshold = model.threshold
     oof = pa.concat_tables(read_parts(args.oof))
     predict = partial(saved_model.predict, model.network)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
@@ -74,7 +75,7 @@ def main() -> None:
         progress=lambda more, column: bar.advance(more, f"importance of {column}"),
     )
     bar.close()
-    y, outputs = result.test
+    y, outputs, _ = result.test
     with atomic_write(args.plots) as folder:
         folder.mkdir()
         write_plot_data(folder, y, outputs, result.importance, schema, threshold)
@@ -82,6 +83,8 @@ def main() -> None:
         columns = {f"output_{i}": column for i, column in enumerate(outputs.T)}
         write_part(folder, 0, pa.table({"actual": y, **columns}))
     first, rest = headline(result.scores, schema)
+    if schema.task == "binary":
+        first["threshold"] = threshold
     write_json(args.metrics, first)
     write_json(args.scores, rest | {"repeats": model.metadata.get("repeats")})
     print(sentence(result.scores, schema.task))

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from tabular.errors import UserError
 from tabular.files import atomic_write, write_json
 from tabular.params.loading import load_params
 from tabular.process import run
-from tabular.schema import Column, load_schema
-from tabular.table.cells import is_missing
-from tabular.table.csv import read_csv, source_files
-from tabular.table.parquet import arrow_schema, in_parts, prefetch, write_part
+from tabular.schema import Column, Schema, load_schema
+from tabular.table.cells import TEXTS, is_missing
+from tabular.table.parquet import FILE_SHARE, arrow_schema, in_parts, prefetch, write_part
+from tabular.table.source import read_table, source_files
 from tabular.table.summary import Summary
 
 MAX_DISTINCT = 10_000  # where counting distinct values stops
@@ -33,15 +34,32 @@ def count_values(values: pa.ChunkedArray) -> Counter[str]:
     )
 
 
+def with_share(table: pa.Table, file: Path, schema: Schema) -> pa.Table:
+    """The rows of a file with what they are for, where files of test rows are declared."""
+    if not schema.test_files:
+        return table
+    share = "test" if file.name in schema.test_files else "train"
+    return table.append_column(FILE_SHARE, pa.repeat(share, len(table)))
+
+
+def moment(seconds: float) -> str:
+    """Seconds since 1970 began, UTC, as ISO 8601 writes it."""
+    return f"{datetime(1970, 1, 1) + timedelta(seconds=round(seconds))}".removesuffix(" 00:00:00")
+
+
 def describe(summary: Summary, distinct: set[Any], column: Column) -> dict[str, Any]:
     """One column as the profile shows it; `distinct` ends at `MAX_DISTINCT`."""
-    kind = {"boolean": "binary", "category": "string"}.get(column.kind, column.kind)
+    kind = {"boolean": "binary", "category": "string", "text": "string"}.get(
+        column.kind, column.kind
+    )
     known: dict[str, Any] = {
         "kind": "binary" if len(distinct) == 2 else kind,
         "missing": summary.missing,
         "distinct": min(len(distinct), MAX_DISTINCT),
     }
-    if summary.count and column.kind != "category":
+    if summary.count and column.kind == "datetime":
+        known |= {end: moment(getattr(summary, end)) for end in ("min", "max")}
+    elif summary.count and column.kind not in TEXTS:
         known |= {
             "mean": summary.mean,
             "standard_deviation": summary.standard_deviation,
@@ -63,7 +81,11 @@ def main() -> None:
     distinct: dict[str, set[Any]] = {name: set() for name in schema.columns}
     classes: Counter[str] = Counter()
     rows = 0
-    tables = (table for file in source_files(schema.source) for table in read_csv(file, schema))
+    tables = (
+        with_share(table, file, schema)
+        for file in source_files(schema.source, schema.test_files)
+        for table in read_table(file, schema)
+    )
     with atomic_write(args.ingested) as folder:
         parts = in_parts(tables, arrow_schema(schema), params.ingest.rows_per_part)
         for number, part in enumerate(prefetch(parts)):

@@ -16,7 +16,7 @@ from tabular.params.split import Split
 from tabular.process import run
 from tabular.schema import Schema, load_schema
 from tabular.table.arrays import labels
-from tabular.table.parquet import count_rows, prefetch, read_parts, write_part
+from tabular.table.parquet import FILE_SHARE, count_rows, prefetch, read_parts, write_part
 from tabular.table.shares import FOLD_KEY, SHARES, TEST, TRAIN, by_column, by_hash, by_time, hashes
 from tabular.table.shuffle import shuffle
 
@@ -73,6 +73,8 @@ def part_rows(
     sizes = split.test_size, split.validation_size
     keys: np.ndarray | None = None
     names = [schema.roles[split.role]] if split.role else list(schema.columns)
+    if split.by == "file":
+        names = [FILE_SHARE]
     try:
         if split.by in ("hash", "group"):
             parts = (part.columns for part in read_parts(folder, names))

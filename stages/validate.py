@@ -15,9 +15,9 @@ from tabular.params.loading import load_params
 from tabular.process import run
 from tabular.schema import load_schema
 from tabular.table.checks import Checks, check_table, describe, rows_to_name
-from tabular.table.csv import line_numbers, source_files
 from tabular.table.parquet import part_paths, prefetch, read_parts, write_part
 from tabular.table.rejects import Failure, rejected_rows
+from tabular.table.source import row_names, source_files
 
 
 def dropped_cells(part: pa.Table, first: int, checks: Checks) -> list[Failure]:
@@ -60,7 +60,7 @@ def main() -> None:
     write_json(args.report, report)
     lines = {}
     if named := rows_to_name(checks):
-        lines = line_numbers(source_files(schema.source), schema, named)
+        lines = row_names(source_files(schema.source), schema, named)
     messages = describe(rows, checks, lines)
     for policy in ("drop", "warn"):
         for message in messages[policy]:

@@ -14,6 +14,7 @@ class Metric(NamedTuple):
 # In the order in which they are shown.
 METRICS = {
     "accuracy": Metric("Accuracy"),
+    "balanced_accuracy": Metric("Balanced accuracy"),
     "roc_auc": Metric("ROC AUC"),
     "average_precision": Metric("Average precision"),
     "precision": Metric("Precision"),
@@ -23,6 +24,8 @@ METRICS = {
     "mae": Metric("Mean absolute error", greater_is_better=False),
     "rmse": Metric("Root mean squared error", greater_is_better=False),
     "r2": Metric("R²"),
+    "mape": Metric("Mean absolute percentage error", greater_is_better=False),
+    "rmsle": Metric("Root mean squared log error", greater_is_better=False),
     "loss": Metric("Loss", greater_is_better=False),
 }
 # How a score of several classes is averaged: the prefix of its key.
@@ -51,7 +54,10 @@ _CLASSIFIERS = {
 TASKS = {
     "binary": Task(
         "Two classes",
-        ("accuracy", "average_precision", "brier", "f1", "loss", "precision", "recall", "roc_auc"),
+        (
+            *("accuracy", "average_precision", "balanced_accuracy", "brier", "f1", "loss"),
+            *("precision", "recall", "roc_auc"),
+        ),
         main="accuracy",
         second="roc_auc",
         baselines=_CLASSIFIERS,
@@ -59,7 +65,8 @@ TASKS = {
     "multiclass": Task(
         "Several classes",
         (
-            *("accuracy", "loss", "macro.f1", "macro.precision", "macro.recall", "macro.roc_auc"),
+            *("accuracy", "balanced_accuracy", "loss", "macro.f1", "macro.precision"),
+            *("macro.recall", "macro.roc_auc"),
             *("weighted.f1", "weighted.precision", "weighted.recall"),
         ),
         main="accuracy",
@@ -68,7 +75,7 @@ TASKS = {
     ),
     "regression": Task(
         "Regression",
-        ("loss", "mae", "r2", "rmse"),
+        ("loss", "mae", "mape", "r2", "rmse", "rmsle"),
         main="mae",
         second="r2",
         baselines={"constant": "mean", "linear": "ridge", "boosted": "gradient_boosting"},

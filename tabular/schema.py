@@ -1,6 +1,7 @@
 """`data/schema.yaml`: where the table is, how it is written, and what its columns hold."""
 
 import re
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -18,6 +19,8 @@ TYPES: dict[str, tuple[type, ...]] = {
     "integer": (int,),
     "boolean": (bool,),
     "category": (str,),
+    "datetime": (),
+    "text": (str,),
 }
 
 
@@ -31,24 +34,49 @@ def _is_exact(value: Value, kind: str) -> bool:
 NUMBER_FORMAT = re.compile(r"([^0-9+\-\0]*)1([.,' \u00a0\u202f]?)234([.,])5([^0-9+\-\0]*)")
 
 
-def _number_format(text: str) -> str:
-    found = NUMBER_FORMAT.fullmatch(text)
-    if not found or found[2] == found[3]:
-        raise ValueError("expected how the column writes 1234.5, such as 1.234,5 or $1,234.5")
-    return text
+# What a datetime column may be written as beside ISO 8601: seconds or milliseconds since 1970, UTC,
+# or these directives of strptime, one of them a year.
+EPOCHS = {"epoch": 1, "epoch_ms": 1000}
+DATE_FORMAT = re.compile(r"(?=.*%[Yy])([^%\0-\x1f]|%[YymdbBjHIMSfpzaA%])+")
+
+
+def _format_mistake(kind: str, form: str) -> str:
+    """What is wrong with the `format` of a column; empty if nothing is."""
+    if kind in ("real", "integer"):
+        found = NUMBER_FORMAT.fullmatch(form)
+        right = found is not None and found[2] != found[3]
+        return "" if right else "expected how the column writes 1234.5, such as 1.234,5 or $1,234.5"
+    if kind == "datetime":
+        right = form in EPOCHS or DATE_FORMAT.fullmatch(form)
+        return (
+            ""
+            if right
+            else (
+                f"expected {', '.join(EPOCHS)} or how strptime writes it, such as %d.%m.%Y or %Y-%m"
+            )
+        )
+    return f"format is for real, integer and datetime columns; this one is {kind}"
+
+
+def _timezone(name: str) -> str:
+    places = files("tzdata") / "zones"
+    if name not in places.read_text(encoding="utf-8").split():
+        raise ValueError("expected a name of the time zone database such as Europe/Berlin")
+    return name
 
 
 class Column(Section):
     """One column of the table."""
 
-    kind: Literal["real", "integer", "boolean", "category"]
+    kind: Literal["real", "integer", "boolean", "category", "datetime", "text"]
     min: float | None = None
     max: float | None = None
     values: tuple[Value, ...] | None = None
     missing_values: tuple[Value, ...] = ()
     nullable: bool = False
     unique: bool = False
-    format: Annotated[str, AfterValidator(_number_format)] | None = None
+    format: str | None = None
+    timezone: Annotated[str, AfterValidator(_timezone)] | None = None
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -56,15 +84,19 @@ class Column(Section):
             raise ValueError(
                 f"min and max are for real and integer columns; this one is {self.kind}"
             )
-        if self.format is not None and self.kind not in ("real", "integer"):
-            raise ValueError(f"format is for real and integer columns; this one is {self.kind}")
+        if self.format is not None and (mistake := _format_mistake(self.kind, self.format)):
+            raise ValueError(f"format: found {self.format!r}; {mistake}")
+        if self.timezone is not None and self.kind != "datetime":
+            raise ValueError(f"timezone is for datetime columns; this one is {self.kind}")
+        if self.values is not None and self.kind == "text":
+            raise ValueError("values are for a category; this column is text")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}")
         sentinels = () if self.kind == "category" else self.sentinels  # which may be numbers there
         for key, values in {"values": self.values or (), "missing_values": sentinels}.items():
             for value in values:
                 if type(value) not in TYPES[self.kind] or not _is_exact(value, self.kind):
-                    quote = "; quote it" if self.kind == "category" else ""
+                    quote = "" if self.kind in ("real", "integer", "boolean") else "; quote it"
                     raise ValueError(f"{key} has {value!r}, which is no {self.kind}{quote}")
         return self
 
@@ -117,7 +149,9 @@ class Dialect(Section):
 class Schema(Dialect):
     """The table. `columns` are read in this order; `ignore` may be in the files and is not read.
 
-    `group`, `time` and `split` name columns that part the rows, and that the model does not see.
+    `group`, `time` and `split` name columns that part the rows, and `weight` one that says how much
+    each row counts; of these the model sees the time alone. `test_files` are those of the source's
+    folder that hold the test rows of `split.by: file`.
     """
 
     source: Annotated[str, AfterValidator(_path)]
@@ -127,6 +161,8 @@ class Schema(Dialect):
     group: str | None = None
     time: str | None = None
     split: str | None = None
+    weight: str | None = None
+    test_files: tuple[str, ...] = ()
     columns: dict[str, Column]
     ignore: tuple[str, ...] = ()
 
@@ -139,6 +175,8 @@ class Schema(Dialect):
         for role, name in self.roles.items():
             if name not in self.columns or name == self.target:
                 raise ValueError(f"{role}: found {name!r}; expected one of columns, not the target")
+        if self.weight and self.columns[self.weight].kind not in ("real", "integer"):
+            raise ValueError(f"weight: found {self.weight!r}; expected a real or integer column")
         if not self.features:
             raise ValueError("columns: needs the target and at least one more column")
         names: dict[str, str] = {}
@@ -179,13 +217,13 @@ class Schema(Dialect):
     @property
     def features(self) -> dict[str, Column]:
         """The columns that the model reads, in declared order."""
-        others = {self.target, *self.roles.values()}
+        others = {self.target, self.group, self.split, self.weight}
         return {name: column for name, column in self.columns.items() if name not in others}
 
     @property
     def roles(self) -> dict[str, str]:
-        """The columns that part the rows, by what they do."""
-        found = {"group": self.group, "time": self.time, "split": self.split}
+        """The columns that part or weigh the rows, by what they do."""
+        found = {"group": self.group, "time": self.time, "split": self.split, "weight": self.weight}
         return {role: name for role, name in found.items() if name is not None}
 
     @property

@@ -12,6 +12,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -19,12 +20,15 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from tabular.evaluation.scores import Scores, paired_difference, row_scores
 from tabular.metrics import TASKS, metric
-from tabular.schema import Schema
-from tabular.table.arrays import labels
-from tabular.table.cells import is_missing
+from tabular.schema import Column, Schema
+from tabular.table.arrays import labels, row_weights
+from tabular.table.cells import is_missing, numbers, time_zone
 from tabular.table.parquet import read_parts
 
 MAX_ROWS = 200_000  # to learn from: enough for a linear model, and bounded in time and memory
+
+BUCKETS = 2**16  # of hashed words
+DATE_PARTS = ("year", "month", "day", "day_of_week", "day_of_year", "hour")
 
 
 class Baseline(NamedTuple):
@@ -49,7 +53,7 @@ def predict_baselines(split: Path, fold: np.ndarray, schema: Schema) -> dict[str
         split: the folder of the tables train, validation and test.
         fold: of each training row, int32, shape (rows,); empty without folds.
     """
-    x, y = learning_rows(split, schema, MAX_ROWS)
+    x, y, weight = learning_rows(split, schema, MAX_ROWS)
     test = [feature_frame(part, schema) for part in read_parts(split / "test")]
     fold = fold[:MAX_ROWS]
     predictions = {}
@@ -57,9 +61,9 @@ def predict_baselines(split: Path, fold: np.ndarray, schema: Schema) -> dict[str
         oof = np.zeros((len(fold), schema.outputs))
         for number in np.unique(fold):
             others, own = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            fitted = fit(estimator, x.iloc[others], y[others])
+            fitted = fit(estimator, x.iloc[others], y[others], weight[others])
             oof[own] = predict(fitted, x.iloc[own], schema)
-        fitted = fit(estimator, x, y)
+        fitted = fit(estimator, x, y, weight)
         outputs = [predict(fitted, part, schema) for part in test]
         predictions[name] = Baseline(np.concatenate(outputs), oof)
     return predictions
@@ -69,12 +73,24 @@ def baselines(schema: Schema) -> dict[str, Any]:
     """scikit-learn estimators by their key in the metrics, with its default settings.
 
     The linear one sees the columns imputed by the mean, with indicators of gaps, standardised;
-    categories one-hot. The boosted one sees gaps and categories as they are.
+    categories one-hot; the hashed words of texts by TF-IDF. The boosted one sees gaps and
+    categories as they are, and of texts, which its trees cannot read, the length. A moment is, for
+    both, the parts of the calendar.
     """
-    numbers = [name for name, column in schema.features.items() if column.kind != "category"]
-    categories = [name for name in schema.features if name not in numbers]
+    kinds = {name: column.kind for name, column in schema.features.items()}
+    categories = [name for name, kind in kinds.items() if kind == "category"]
+    texts = [name for name, kind in kinds.items() if kind == "text"]
+    columns = [
+        key
+        for name, kind in kinds.items()
+        if kind != "category"
+        for key in number_names(name, kind)
+    ]
     filled = make_pipeline(
         SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler()
+    )
+    words = make_pipeline(
+        HashingVectorizer(n_features=BUCKETS, alternate_sign=False, norm=None), TfidfTransformer()
     )
     one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=50)
     # The trees take up to 255 categories: the rarer ones are one, and new ones are missing.
@@ -94,12 +110,17 @@ def baselines(schema: Schema) -> dict[str, Any]:
     return {
         names["constant"]: constant,
         names["linear"]: make_pipeline(
-            make_column_transformer((filled, numbers), (one_hot, categories)), linear
+            make_column_transformer(
+                (filled, columns),
+                (one_hot, categories),
+                *((words, name) for name in texts),
+            ),
+            linear,
         ),
         names["boosted"]: make_pipeline(
-            make_column_transformer(("passthrough", numbers), (ordinal, categories)),
+            make_column_transformer(("passthrough", columns), (ordinal, categories)),
             boosted(
-                categorical_features=np.arange(len(schema.features)) >= len(numbers),
+                categorical_features=np.arange(len(columns) + len(categories)) >= len(columns),
                 random_state=0,
             ),
         ),
@@ -108,15 +129,16 @@ def baselines(schema: Schema) -> dict[str, Any]:
 
 def learning_rows(
     split: Path, schema: Schema, limit: int | None
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """The first `limit` rows of train and validation, and their labels, shape (rows,)."""
-    frames, y, rows = [], [], 0
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """The first `limit` rows of train and validation, their labels and weights, (rows,) each."""
+    frames, y, weight, rows = [], [], [], 0
     for part in chain(read_parts(split / "train"), read_parts(split / "validation")):
         part = part[: None if limit is None else limit - rows]
         rows += len(part)
         frames.append(feature_frame(part, schema))
         y.append(labels(part, schema)[:, 0])
-    return pd.concat(frames, ignore_index=True), np.concatenate(y)
+        weight.append(row_weights(part, schema))
+    return pd.concat(frames, ignore_index=True), np.concatenate(y), np.concatenate(weight)
 
 
 def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
@@ -124,17 +146,44 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
     columns = {}
     for name, column in schema.features.items():
         present = pc.if_else(is_missing(part[name], column), None, part[name])
-        if column.kind != "category":
-            present = present.cast(pa.float64(), safe=False)
-        columns[name] = present.to_numpy(zero_copy_only=False)
+        if column.kind == "text":
+            columns[name] = present.fill_null("").to_numpy(zero_copy_only=False)
+            columns[number_names(name, "text")[0]] = pc.fill_null(
+                pc.utf8_length(present), 0
+            ).to_numpy()
+        elif column.kind == "datetime":
+            columns |= date_parts(name, present.to_pandas(), column)
+        elif column.kind != "category":
+            columns[name] = numbers(present, column).to_numpy(zero_copy_only=False)
+        else:
+            columns[name] = present.to_numpy(zero_copy_only=False)
     return pd.DataFrame(columns)
 
 
-def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray) -> Any:
+def number_names(name: str, kind: str) -> list[str]:
+    """The number columns of `feature_frame` for one: a text's length, the parts of a moment."""
+    parts = {"datetime": ("days", *DATE_PARTS), "text": ("length",)}.get(kind)
+    return [f"{name}\x1f{part}" for part in parts] if parts else [name]
+
+
+def date_parts(name: str, moments: pd.Series, column: Column) -> dict[str, np.ndarray]:
+    """The parts of moments as float64, NaN where they are missing."""
+    local = moments.dt.tz_convert(time_zone(column.timezone or "UTC"))
+    days = (moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
+    parts = [days, *(getattr(local.dt, part) for part in DATE_PARTS)]
+    found = [values.to_numpy(np.float64, na_value=np.nan) for values in parts]
+    return dict(zip(number_names(name, column.kind), found, strict=True))
+
+
+def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:
     """A fitted copy; of rows of one class, which no linear model can learn, a constant one."""
-    if not is_classifier(estimator) or len(np.unique(y)) > 1:
+    if is_classifier(estimator) and len(np.unique(y)) < 2:
+        estimator = DummyClassifier(strategy="prior")
+    if (weight == 1).all():
         return clone(estimator).fit(x, y)
-    return DummyClassifier(strategy="prior").fit(x, y)
+    steps = getattr(estimator, "steps", [])
+    key = f"{steps[-1][0]}__sample_weight" if steps else "sample_weight"
+    return clone(estimator).fit(x, y, **{key: weight})
 
 
 def predict(fitted: Any, x: pd.DataFrame, schema: Schema) -> np.ndarray:
@@ -149,6 +198,7 @@ def predict(fitted: Any, x: pd.DataFrame, schema: Schema) -> np.ndarray:
 def ahead(
     y: np.ndarray,
     outputs: np.ndarray,
+    weight: np.ndarray,
     others: dict[str, np.ndarray],
     schema: Schema,
     threshold: float,
@@ -162,7 +212,7 @@ def ahead(
     found = []
     for name, other in others.items():
         theirs = row_scores(y[: len(other)], other, schema, threshold)
-        difference = paired_difference(mine[: len(other)], theirs)
+        difference = paired_difference(mine[: len(other)], theirs, weight[: len(other)])
         if min(worse * difference["low"], worse * difference["high"]) > 0:
             found.append(name)
     return found
@@ -171,6 +221,7 @@ def ahead(
 def difference_from_best(
     y: np.ndarray,
     outputs: np.ndarray,
+    weight: np.ndarray,
     others: dict[str, np.ndarray],
     schema: Schema,
     threshold: float,
@@ -180,6 +231,7 @@ def difference_from_best(
     Args:
         y: labels, shape (rows,).
         outputs: of the network, shape (rows, outputs).
+        weight: how much each row counts, shape (rows,).
         others: of the baselines, for the first n of these rows.
     """
     of_rows = {
@@ -187,6 +239,10 @@ def difference_from_best(
         for name, other in others.items()
     }
     sign = 1 if metric(TASKS[schema.task].main).greater_is_better else -1
-    best = max(of_rows, key=lambda name: sign * of_rows[name].mean())
-    mine = row_scores(y, outputs, schema, threshold)[: len(of_rows[best])]
-    return {"baseline": best} | paired_difference(mine, of_rows[best])
+    best = max(
+        of_rows,
+        key=lambda name: sign * np.average(of_rows[name], weights=weight[: len(of_rows[name])]),
+    )
+    rows = len(of_rows[best])
+    mine = row_scores(y, outputs, schema, threshold)[:rows]
+    return {"baseline": best} | paired_difference(mine, of_rows[best], weight[:rows])

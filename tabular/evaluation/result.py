@@ -1,6 +1,5 @@
 """All that an evaluation finds out about a model."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +10,16 @@ from tabular.errors import UserError
 from tabular.evaluation import baselines, importance, scores
 from tabular.metrics import TASKS
 from tabular.schema import Schema
-from tabular.table.arrays import FINITE, Predict, feature_arrays, labels
+from tabular.table.arrays import FINITE, Predict, feature_arrays, labels, row_weights
 from tabular.table.parquet import read_parts
 
-Predictions = tuple[np.ndarray, np.ndarray]  # labels, shape (rows,), and outputs
+
+class Predictions(NamedTuple):
+    """Labels (rows,), outputs (rows, outputs), and how much each row counts (rows,)."""
+
+    y: np.ndarray
+    outputs: np.ndarray
+    weight: np.ndarray
 
 
 class Result(NamedTuple):
@@ -36,13 +41,18 @@ def predict_table(predict: Predict, folder: Path, schema: Schema) -> Predictions
         UserError: an output is not finite.
     """
     parts = [
-        (labels(part, schema)[:, 0], predict(feature_arrays(part, schema)))
+        (
+            labels(part, schema)[:, 0],
+            predict(feature_arrays(part, schema)),
+            row_weights(part, schema),
+        )
         for part in read_parts(folder)
     ]
-    y, outputs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    if count := int((~np.isfinite(outputs)).any(axis=1).sum()):
-        raise UserError(f"{folder}: {count} of {len(y)} rows: found no number; expected {FINITE}")
-    return y, outputs
+    found = Predictions(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    if count := int((~np.isfinite(found.outputs)).any(axis=1).sum()):
+        rows = f"{count} of {len(found.y)} rows"
+        raise UserError(f"{folder}: {rows}: found no number; expected {FINITE}")
+    return found
 
 
 def evaluate(
@@ -67,24 +77,33 @@ def evaluate(
         for name in ("train", "validation", "test")
     }
     *columns, fold = (column.to_numpy() for column in oof.columns)
-    predictions["cross_validation"] = predictions["train"][0][: len(fold)], np.column_stack(columns)
-    predictions = {name: pair for name, pair in predictions.items() if len(pair[0])}
-    score = partial(scores.score, schema=schema, threshold=threshold)
-    scored: dict[str, Any] = {name: score(*pair) for name, pair in predictions.items()}
+    train = predictions["train"]
+    predictions["cross_validation"] = Predictions(
+        train.y[: len(fold)], np.column_stack(columns), train.weight[: len(fold)]
+    )
+    predictions = {name: found for name, found in predictions.items() if len(found.y)}
+
+    def score(y: np.ndarray, outputs: np.ndarray, weight: np.ndarray) -> scores.Scores:
+        return scores.score(y, outputs, schema, threshold, weight)
+
+    scored: dict[str, Any] = {name: score(*found) for name, found in predictions.items()}
 
     test = predictions["test"]
-    low, high = scores.interval(scores.row_scores(*test, schema, threshold), schema)
+    of_rows = scores.row_scores(test.y, test.outputs, schema, threshold)
+    low, high = scores.interval(of_rows, schema, test.weight)
     task = TASKS[schema.task]
     scored["test"] |= {f"{task.main}_low": low, f"{task.main}_high": high}
 
     others = baselines.predict_baselines(split, fold, schema)
-    scored["baseline"] = {name: score(test[0], other.test) for name, other in others.items()}
+    scored["baseline"] = {
+        name: score(test.y, other.test, test.weight) for name, other in others.items()
+    }
     beside = {"test": {name: other.test for name, other in others.items()}}
     if len(fold):
         beside["cross_validation"] = {name: other.oof for name, other in others.items()}
         for name, other in others.items():
-            y = predictions["cross_validation"][0][: len(other.oof)]
-            crossed = score(y, other.oof)
+            rows = len(other.oof)
+            crossed = score(train.y[:rows], other.oof, train.weight[:rows])
             if name == task.baselines["constant"]:  # one constant a fold: it ranks no rows
                 crossed = {key: crossed[key] for key in ("rows", task.main, "loss")}
             scored["baseline"][name]["cross_validation"] = crossed
@@ -93,7 +112,7 @@ def evaluate(
         for name, outputs in beside.items()
     }
     rises = importance.permutation_importance(
-        predict, next(read_parts(split / "test")), test[0], schema, weights, progress
+        predict, next(read_parts(split / "test")), test.y, schema, weights, progress
     )
     most = "cross_validation" if len(fold) else "test"
     ahead = baselines.ahead(*predictions[most], beside[most], schema, threshold)

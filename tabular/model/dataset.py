@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from tabular.errors import UserError
 from tabular.model.backend import keras, tf
 from tabular.model.preprocessing import Scaling
 from tabular.model.trainer import Dataset, Rows
 from tabular.params.train import Train
 from tabular.schema import Schema
-from tabular.table.arrays import feature_arrays, labels
+from tabular.table.arrays import feature_arrays, labels, row_weights
 from tabular.table.parquet import count_rows, part_paths, read_parts
 
 KEPT_BYTES = 2**28  # of preprocessed rows that stay in memory; a larger table is read each epoch
@@ -21,23 +22,42 @@ def all_labels(folder: Path, schema: Schema) -> np.ndarray:
     return np.concatenate([labels(part, schema) for part in read_parts(folder, [schema.target])])
 
 
-def sample_weights(y: np.ndarray, train: Train, schema: Schema) -> np.ndarray:
-    """`train.class_weight` as a weight for each row: float32, shape (rows,).
+def all_weights(folder: Path, schema: Schema) -> np.ndarray | None:
+    """How much each row of a table counts, 1 on average: float64, (rows,); None if all alike.
 
-    `balanced` is scikit-learn's: rows / (classes * rows of the class).
+    Raises:
+        UserError: a weight is missing, or below 0, or all are 0.
+    """
+    if schema.weight is None:
+        return None
+    parts = read_parts(folder, [schema.weight])
+    weights = np.concatenate([row_weights(part, schema) for part in parts])
+    if not weights.any():
+        raise UserError(f"column {schema.weight}: every training row has a weight of 0")
+    return weights / weights.mean()
+
+
+def sample_weights(
+    y: np.ndarray, weight: np.ndarray | None, train: Train, schema: Schema
+) -> np.ndarray:
+    """The weight of each row in the loss: its own times that of its class: float32, (rows,).
+
+    `train.class_weight: balanced` is scikit-learn's: rows / (classes * rows of the class).
 
     Args:
         y: the labels, shape (rows, 1).
+        weight: of `all_weights`.
     """
+    of_rows = np.ones(len(y)) if weight is None else weight
     if train.class_weight is None:
-        return np.ones(len(y), dtype=np.float32)
+        return of_rows.astype(np.float32)
     classes = y[:, 0].astype(np.int64)
     if train.class_weight == "balanced":
-        rows = np.bincount(classes, minlength=len(schema.classes))
-        weights = len(y) / (len(rows) * np.maximum(rows, 1))
+        rows = np.bincount(classes, of_rows, len(schema.classes))
+        weights = rows.sum() / (len(rows) * np.where(rows > 0, rows, 1))
     else:
         weights = np.array([train.class_weight.get(value, 1.0) for value in schema.classes])
-    return weights[classes].astype(np.float32)
+    return (of_rows * weights[classes]).astype(np.float32)
 
 
 class TableDataset:
@@ -76,6 +96,7 @@ class TableDataset:
         self._weights = np.split(weight, np.cumsum(self.sizes)[:-1])
         self._keep = rows * preprocessing.outputs[0].shape[-1] * 4 <= KEPT_BYTES
         self._kept: dict[int, Rows] = {}
+        self.texts: list[np.ndarray] = []  # of each part, see `Rows`
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -91,6 +112,7 @@ class TableDataset:
             tf.constant(y, tf.float32),
             tf.constant(self._weights[index]),
             codes=codes[0].numpy() if codes else None,
+            texts=self.texts[index] if self.texts else None,
         )
         if self._keep:
             self._kept[index] = rows
@@ -98,11 +120,12 @@ class TableDataset:
 
 
 class Encoded:
-    """A dataset whose categories became target statistics, in front of the other columns.
+    """A dataset with what categories and texts say of the target in front of the other columns.
 
     Args:
-        dataset: with `codes`.
-        statistics: for each column, float32, (kinds of rows, categories, outputs).
+        dataset: with `codes` and `texts`, if there are such columns.
+        statistics: for each category column, float32, (kinds of rows, categories, outputs).
+        fold: that is left out.
         kinds: of the rows of each part; None where all are of the last kind.
     """
 
@@ -110,22 +133,24 @@ class Encoded:
         self,
         dataset: Dataset,
         statistics: list[np.ndarray],
+        fold: int,
         kinds: list[np.ndarray] | None = None,
     ) -> None:
-        self._dataset, self._statistics, self._kinds = dataset, statistics, kinds
+        self._dataset, self._statistics, self._fold, self._kinds = dataset, statistics, fold, kinds
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Rows:
         rows = self._dataset[index]
-        if rows.codes is None:
-            return rows
-        kinds = -1 if self._kinds is None else self._kinds[index]
-        encoded = [
-            table[kinds, codes] for table, codes in zip(self._statistics, rows.codes.T, strict=True)
-        ]
-        return rows._replace(x=tf.concat([*encoded, rows.x], axis=1))
+        encoded = []
+        if rows.codes is not None:
+            kinds = -1 if self._kinds is None else self._kinds[index]
+            columns = zip(self._statistics, rows.codes.T, strict=True)
+            encoded = [table[kinds, codes] for table, codes in columns]
+        if rows.texts is not None:
+            encoded.append(rows.texts[:, self._fold])
+        return rows._replace(x=tf.concat([*encoded, rows.x], axis=1)) if encoded else rows
 
 
 class Subset:

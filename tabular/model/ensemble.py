@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tabular.errors import UserError
-from tabular.model import network, preprocessing, target_statistics
+from tabular.model import network, preprocessing, target_statistics, texts
 from tabular.model.backend import keras
 from tabular.model.checkpoint import Checkpoint
-from tabular.model.dataset import Encoded, Subset, TableDataset, all_labels, sample_weights
+from tabular.model.dataset import (
+    Encoded,
+    Subset,
+    TableDataset,
+    all_labels,
+    all_weights,
+    sample_weights,
+)
 from tabular.model.trainer import TRACING, Dataset, Trainer
 from tabular.model.workload import check_workload
 from tabular.params.train import Resolved, Train
@@ -36,24 +44,26 @@ class Setup:
 
     Attributes:
         train: the parameters, every `auto` replaced.
-        inputs: of the model to be, by `input_name` of the column.
-        read: the outputs of the preprocessing, see `preprocessing.build`.
+        preprocessed: the inputs of the model to be, and what the preprocessing makes of them.
         statistics: what the preprocessing took from the rows.
         y: the labels of the training rows, float64, shape (rows, 1).
+        weight: how much each of them counts, float64, (rows,); None where all count alike.
         dataset: the training rows, preprocessed.
         cells: for each part, of each row, int32; row of fold f lie in the cells f, f + folds, ...
         keys: for each part, of each row; those of one key are in one cell; none of a random split.
+        encoders: of each text column.
     """
 
     schema: Schema
     train: Resolved
-    inputs: dict[str, keras.KerasTensor]
-    read: list[keras.KerasTensor]
+    preprocessed: preprocessing.Preprocessed
     statistics: preprocessing.Statistics
     y: np.ndarray
+    weight: np.ndarray | None
     dataset: TableDataset
     cells: list[np.ndarray]
     keys: list[np.ndarray] = field(default_factory=list)
+    encoders: dict[str, texts.Encoder] = field(default_factory=dict)
     _features: dict[str, keras.Model] = field(default_factory=dict)
 
     @property
@@ -62,12 +72,39 @@ class Setup:
 
     def other_dataset(self, folder: Path) -> TableDataset:
         """The rows of another table, preprocessed as the training rows are."""
-        model = keras.Model(self.inputs, self.read)
-        return TableDataset(folder, self.schema, model, self.statistics.target)
+        model = keras.Model(self.preprocessed.inputs, self.preprocessed.read)
+        dataset = TableDataset(folder, self.schema, model, self.statistics.target)
+        if self.train.folds == 1:
+            dataset.texts = self.text_values(folder, None)
+        return dataset
+
+    def text_values(self, folder: Path, folds: list[np.ndarray] | None) -> list[np.ndarray]:
+        """For each part what its rows get of their texts, float32, (rows, folds, width).
+
+        Args:
+            folds: of the rows of each part; None of rows that are not the training rows.
+        """
+        of_columns = [
+            [
+                encoder.values(part, folds[number] if folds else None, self.train.folds)
+                for number, part in enumerate(read_texts(folder, name))
+            ]
+            for name, encoder in self.encoders.items()
+        ]
+        return [np.concatenate(columns, axis=2) for columns in zip(*of_columns, strict=True)]
 
     def folds(self) -> list[np.ndarray]:
         """The fold of each row of each part."""
         return [cells % self.train.folds for cells in self.cells]
+
+    def mean_loss(self, rows: np.ndarray, outputs: np.ndarray) -> float:
+        """Of outputs for some of the training rows, weighted."""
+        losses = row_losses(self.y[rows, 0], outputs, self.schema)
+        return float(np.average(losses, weights=self.row_weights(rows)))
+
+    def row_weights(self, rows: np.ndarray) -> np.ndarray | None:
+        """How much some of the training rows count; None where all count alike."""
+        return None if self.weight is None else self.weight[rows]
 
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
         """Outputs of networks as the saved model gives them.
@@ -79,13 +116,17 @@ class Setup:
         target = self.statistics.target
         return np.clip(outputs * target.scale + target.shift, *self.statistics.target_range)
 
+    def encoded_targets(self) -> np.ndarray:
+        """What categories and texts say something of, see `target_statistics.targets`."""
+        target = self.statistics.target  # a regression's values near 0, for the sums of squares
+        return target_statistics.targets(
+            (self.y - target.shift) / target.scale, len(self.schema.classes)
+        )
+
     @cached_property
     def _sums(self) -> list[target_statistics.Sums]:
         """Of each column with target statistics."""
-        target = self.statistics.target  # a regression's values near 0, for the sums of squares
-        y = target_statistics.targets(
-            (self.y - target.shift) / target.scale, len(self.schema.classes)
-        )
+        y = self.encoded_targets()
         by_part = np.split(y, np.cumsum(self.dataset.sizes)[:-1])
         rows = (self.dataset[part] for part in range(len(self.dataset)))
         return target_statistics.sums(
@@ -95,7 +136,7 @@ class Setup:
                 if of_part.codes is not None
             ),
             self.n_cells,
-            [len(known) + 2 for known in self.statistics.encoded.values()],
+            list(self.statistics.codes.values()),
         )
 
     def target_statistics(self, fold: int | None) -> list[np.ndarray]:
@@ -116,6 +157,7 @@ class Setup:
         """What networks read: target statistics, numbers, and columns of 0 and 1."""
         x = self.dataset[0].x
         encoded = sum(table.shape[-1] for table in self.target_statistics(None))
+        encoded += sum(len(encoder.weights) for encoder in self.encoders.values())
         return network.Columns(np.asarray(x[:SAMPLE]), encoded, len(self.statistics.scalings))
 
     def features(self, name: str) -> keras.Model:
@@ -135,19 +177,38 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     """
     resolved = train.resolved(sum(count_rows(folder)), schema.task)
     statistics = preprocessing.adapt(partial(read_parts, folder), schema, resolved)
-    inputs, read = preprocessing.build(statistics, schema, resolved)
+    preprocessed = preprocessing.build(statistics, schema, resolved)
     y = all_labels(folder, schema)
-    weights = sample_weights(y, train, schema)
-    model = keras.Model(inputs, read)
-    dataset = TableDataset(folder, schema, model, statistics.target, weights)
-    setup = Setup(schema, resolved, inputs, read, statistics, y, dataset, [])
+    weight = all_weights(folder, schema)
+    model = keras.Model(preprocessed.inputs, preprocessed.read)
+    in_loss = sample_weights(y, weight, train, schema)
+    dataset = TableDataset(folder, schema, model, statistics.target, in_loss)
+    setup = Setup(schema, resolved, preprocessed, statistics, y, weight, dataset, [])
     setup.keys = fold_keys(folder)
     setup.cells = (
         cells_of_keys(setup.keys, resolved.folds, setup.n_cells)
         if setup.keys
         else cells_of_rows(dataset.sizes, resolved.folds, setup.n_cells, resolved.seed)
     )
+    folds = setup.folds() if resolved.folds > 1 else setup.cells
+    for name, of_text in preprocessed.texts.items():
+        setup.encoders[name] = texts.fit(
+            of_text,
+            read_texts(folder, name),
+            setup.encoded_targets(),
+            np.concatenate(folds),
+            resolved.folds,
+            resolved.text_buckets,
+        )
+    dataset.texts = setup.text_values(folder, folds)
     return setup
+
+
+def read_texts(folder: Path, name: str) -> Iterator[np.ndarray]:
+    """The texts of each part that has rows, "" for an empty cell; object, (rows,)."""
+    for part in read_parts(folder, [name]):
+        if len(part):
+            yield pc.fill_null(part[0], "").to_numpy(zero_copy_only=False)
 
 
 def cells_of_rows(sizes: list[int], folds: int, cells: int, seed: int) -> list[np.ndarray]:
@@ -287,8 +348,8 @@ def fit(
         with TRACING:  # Keras's seed is global too
             model, whole = kinds[kind].untrained(train.seed + number)
         statistics = setup.target_statistics(fold if train.folds > 1 else None)
-        train_rows: Dataset = Encoded(setup.dataset, statistics, setup.cells)
-        validation_rows: Dataset = Encoded(validation, statistics)
+        train_rows: Dataset = Encoded(setup.dataset, statistics, fold, setup.cells)
+        validation_rows: Dataset = Encoded(validation, statistics, fold)
         own_rows = Subset(train_rows, predicted[fold])
         if train.folds > 1:
             validation_rows = Subset(train_rows, scored[fold])
@@ -365,11 +426,10 @@ def blend(setup: Setup, members: list[Member]) -> Blend:
     oof = {kind: setup.in_units(outputs) for kind, (_, outputs) in found.items()}
     if not len(rows):
         return Blend(dict.fromkeys(kinds, 1 / len(kinds)), {}, rows, oof[kinds[0]])
-    y = setup.y[rows]
-    weights = selected(y, oof, setup.schema, setup.train.seed)
+    weights = selected(setup.y[rows], setup.row_weights(rows), oof, setup.schema, setup.train.seed)
     return Blend(
         weights,
-        {kind: float(row_losses(y[:, 0], oof[kind], setup.schema).mean()) for kind in kinds},
+        {kind: setup.mean_loss(rows, oof[kind]) for kind in kinds},
         rows,
         np.sum([np.float32(weights[kind]) * oof[kind] for kind in kinds], axis=0),
     )
@@ -397,15 +457,21 @@ def warnings(setup: Setup, members: list[Member], blend: Blend) -> list[str]:
 
 def constant_loss(setup: Setup) -> float:
     """The mean loss of the best constant: the entropy of the classes, or the target's variance."""
+    weight = np.ones(len(setup.y)) if setup.weight is None else setup.weight
     if setup.schema.task == "regression":
-        return float(setup.y.var())
-    _, counts = np.unique(setup.y, return_counts=True)
-    shares = counts / counts.sum()
+        mean = np.average(setup.y[:, 0], weights=weight)
+        return float(np.average((setup.y[:, 0] - mean) ** 2, weights=weight))
+    counts = np.bincount(setup.y[:, 0].astype(int), weight)
+    shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
 
 
 def selected(
-    y: np.ndarray, oof: dict[str, np.ndarray], schema: Schema, seed: int
+    y: np.ndarray,
+    weight: np.ndarray | None,
+    oof: dict[str, np.ndarray],
+    schema: Schema,
+    seed: int,
 ) -> dict[str, float]:
     """The weights of kinds of networks by bagged ensemble selection.
 
@@ -417,6 +483,7 @@ def selected(
 
     Args:
         y: labels, shape (rows, 1).
+        weight: how much each row counts, shape (rows,); None where all count alike.
         oof: of each kind the out-of-fold predictions, shape (rows, outputs).
     """
     if len(oof) == 1:
@@ -429,7 +496,10 @@ def selected(
         total = np.zeros(())
         for number in range(1, PICKS + 1):
             losses = {
-                kind: row_losses(y[rows, 0], (total + outputs) / number, schema).mean()
+                kind: np.average(
+                    row_losses(y[rows, 0], (total + outputs) / number, schema),
+                    weights=None if weight is None else weight[rows],
+                )
                 for kind, outputs in of_rows.items()
             }
             best = min(losses, key=lambda kind: losses[kind])
@@ -473,16 +543,19 @@ def weighted(setup: Setup, members: list[Member], weights: dict[str, float]) -> 
         target = setup.statistics.target
         output = keras.layers.Rescaling(target.scale, target.shift, name="output-value")(output)
         output = keras.ops.clip(output, *setup.statistics.target_range)
-    return keras.Model(setup.inputs, output, name="model")
+    return keras.Model(setup.preprocessed.inputs, output, name="model")
 
 
 def _encoded(setup: Setup, fold: int) -> keras.KerasTensor:
     """The columns that the members of a fold read, as layers of the model to save."""
-    prepared, *codes = setup.read
+    prepared, *codes = setup.preprocessed.read
+    left_out = fold if setup.train.folds > 1 else None
     encoded = [
         keras.layers.Embedding(*table.shape[1:], weights=[table[-1]])(codes[0][:, column])
-        for column, table in enumerate(
-            setup.target_statistics(fold if setup.train.folds > 1 else None)
-        )
+        for column, table in enumerate(setup.target_statistics(left_out))
+    ]
+    encoded += [
+        texts.encoded(setup.preprocessed.tokens[name], encoder.table(left_out))
+        for name, encoder in setup.encoders.items()
     ]
     return keras.layers.Concatenate()([*encoded, prepared]) if encoded else prepared

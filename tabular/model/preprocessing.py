@@ -2,21 +2,25 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.errors import UserError
+from tabular.model import dates, texts
 from tabular.model.backend import keras
 from tabular.params.train import Train
 from tabular.schema import Column, Schema, input_name
 from tabular.table.arrays import INPUT_TYPES
-from tabular.table.cells import is_missing
+from tabular.table.cells import TEXTS, is_missing, numbers
 from tabular.table.summary import Summary
 
 Parts = Callable[[], Iterable[pa.Table]]
+MAX_KNOWN = 100_000  # categories of a column that the model knows by name; more are hashed
+BINS = 2**17  # into so many
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,38 @@ class Scaling:
 
 
 @dataclass(frozen=True)
+class Date:
+    """What becomes of a datetime column: gaps filled, then those `dates.parts` that vary."""
+
+    fill: float
+    first: float  # the first day of training, in seconds as the moments are
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Text:
+    """What becomes of a text column: its first characters, known ones and others, are read."""
+
+    alphabet: list[str]
+    length: int
+
+
+@dataclass(frozen=True)
 class Statistics:
-    """What the preprocessing takes from the training rows, by column."""
+    """What the preprocessing takes from the training rows, by column.
+
+    Attributes:
+        scalings: of the number columns, and of the parts of dates by `part_name`.
+        encoded: all categories of the columns that get target statistics; none if `hashed`.
+        hashed: the columns of more categories than `MAX_KNOWN`.
+    """
 
     scalings: dict[str, Scaling]
+    dates: dict[str, Date]
+    texts: dict[str, Text]
     vocabularies: dict[str, list[str]]
-    encoded: dict[str, list[str]]  # all categories of the columns that get target statistics
+    encoded: dict[str, list[str]]
+    hashed: set[str]
     with_gaps: set[str]
     target: Scaling
     target_range: tuple[float, float]
@@ -42,7 +72,19 @@ class Statistics:
     @property
     def categories(self) -> dict[str, list[str]]:
         """What each category column holds in the training rows, but rare ones that none encodes."""
-        return {n: self.encoded.get(n, known) for n, known in self.vocabularies.items()}
+        return {
+            name: self.encoded.get(name, known)
+            for name, known in self.vocabularies.items()
+            if name not in self.hashed
+        }
+
+    @property
+    def codes(self) -> dict[str, int]:
+        """Of the columns that get target statistics, how many codes `build` gives a category."""
+        return {
+            name: 2 + (BINS if name in self.hashed else len(known))
+            for name, known in self.encoded.items()
+        }
 
 
 def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
@@ -51,19 +93,31 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
     Raises:
         UserError: a column has no value, or it has gaps and nothing says how to fill them.
     """
-    numbers = {name: c for name, c in schema.features.items() if c.kind != "category"}
+    kinds = {name: column.kind for name, column in schema.features.items()}
+    of_numbers = {n: c for n, c in schema.features.items() if kinds[n] not in (*TEXTS, "datetime")}
     summaries = dict.fromkeys(schema.columns, Summary())
-    counts = {name: Counter[str]() for name in schema.features if name not in numbers}
+    counts = {name: Counter[str]() for name, kind in kinds.items() if kind == "category"}
+    hashed: set[str] = set()
+    alphabets = {name: Counter[str]() for name, kind in kinds.items() if kind == "text"}
+    lengths = dict.fromkeys(alphabets, 1)
     for part in parts():
         for name, column in schema.columns.items():
             summaries[name] = summaries[name].merge(Summary.of(part[name], column))
-            if train.imputation == "none" and name in numbers and part[name].null_count:
+            gaps = kinds.get(name, "text") not in TEXTS and part[name].null_count
+            if train.imputation == "none" and gaps:
                 raise UserError(
                     f"column {name} has empty cells in the training rows and train.imputation is "
                     "none; set it to mean or median"
                 )
         for name in counts:
             counts[name] += count_categories(part[name], schema.columns[name])
+            if len(counts[name]) > MAX_KNOWN:
+                hashed.add(name)
+                counts[name] = Counter(dict(counts[name].most_common(MAX_KNOWN // 2)))
+        for name in alphabets:
+            cells = pc.utf8_slice_codeunits(part[name].drop_null(), 0, train.text_length)
+            alphabets[name].update("".join(cells.to_pylist()))
+            lengths[name] = max(lengths[name], pc.max(pc.utf8_length(cells)).as_py() or 0)
     for name, summary in summaries.items():
         if not summary.count:
             raise UserError(
@@ -71,31 +125,80 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
                 "data/schema.yaml"
             )
     target = summaries[schema.target]
+    found = {
+        name: Date(round(summaries[name].mean), summaries[name].min // dates.DAY * dates.DAY, ())
+        for name, kind in kinds.items()
+        if kind == "datetime"
+    }
+    of_parts = {
+        name: summarise_dates(parts, name, schema.columns[name], date)
+        for name, date in found.items()
+    }
+    for name, of_date in of_parts.items():
+        varying = tuple(part for part, summary in of_date.items() if summary.variance)
+        found[name] = replace(found[name], parts=varying or ("time",))
     return Statistics(
         scalings={
             name: Scaling(
                 fill=median(parts, name, column)
                 if train.imputation == "median"
                 else summaries[name].mean,
-                shift={"standard": summaries[name].mean, "min_max": summaries[name].min}.get(
-                    train.normalization, 0.0
-                ),
+                shift=shift(summaries[name], train.normalization),
                 scale=scale(summaries[name], train.normalization),
             )
-            for name, column in numbers.items()
+            for name, column in of_numbers.items()
+        }
+        | {
+            part_name(name, part): Scaling(
+                fill=0.0,
+                shift=shift(of_parts[name][part], train.normalization),
+                scale=scale(of_parts[name][part], train.normalization),
+            )
+            for name, date in found.items()
+            for part in date.parts
         },
-        vocabularies={name: vocabulary(found, train) for name, found in counts.items()},
+        dates=found,
+        texts={
+            name: Text(texts.alphabet(known), texts.read_length(lengths[name], train.text_length))
+            for name, known in alphabets.items()
+        },
+        vocabularies={name: vocabulary(known, train) for name, known in counts.items()},
         encoded={
-            name: sorted(found)
-            for name, found in counts.items()
-            if train.target_statistics and len(found) >= train.target_statistics
+            name: [] if name in hashed else sorted(known)
+            for name, known in counts.items()
+            if train.target_statistics and len(known) >= train.target_statistics
         },
+        hashed=hashed,
         with_gaps={name for name in schema.features if summaries[name].missing},
         target=Scaling(fill=0.0, shift=target.mean, scale=scale(target, "standard"))
         if schema.task == "regression"
         else Scaling(fill=0.0, shift=0.0, scale=1.0),
         target_range=(target.min, target.max),
     )
+
+
+def part_name(name: str, part: str) -> str:
+    """What a part of a datetime column is called, unlike any column."""
+    return f"{name}\x1f{part}"
+
+
+def summarise_dates(parts: Parts, name: str, column: Column, date: Date) -> dict[str, Summary]:
+    """Of each part of a datetime column."""
+    found: dict[str, Summary] = {}
+    for part in parts():
+        seconds = numbers(part[name].drop_null(), column).to_numpy()
+        if len(seconds):
+            for key, values in dates.parts(
+                keras.ops.convert_to_tensor(seconds[:, None]), column.timezone, date.first
+            ).items():
+                summary = Summary.of_numbers(np.asarray(values)[:, 0])
+                found[key] = found.get(key, Summary()).merge(summary)
+    return found
+
+
+def shift(summary: Summary, normalization: str) -> float:
+    """The value that becomes 0."""
+    return {"standard": summary.mean, "min_max": summary.min}.get(normalization, 0.0)
 
 
 def scale(summary: Summary, normalization: str) -> float:
@@ -127,19 +230,28 @@ def vocabulary(counts: Counter[str], train: Train) -> list[str]:
     return sorted(by_frequency[: train.max_categories])
 
 
-def build(
-    statistics: Statistics, schema: Schema, train: Train
-) -> tuple[dict[str, keras.KerasTensor], list[keras.KerasTensor]]:
+class Preprocessed(NamedTuple):
+    """The inputs of the model to be, and what its networks read of them.
+
+    `inputs` by `input_name` of the column, each of shape (rows, 1): text for a category or a text
+    ("" is missing), else float64 in the column's own units, a moment in seconds since 1970 began,
+    UTC (NaN is missing). `read` the preprocessed columns, float32, (rows, width), those of numbers
+    first; and where there are columns with target statistics their categories, int32,
+    (rows, columns): 0 for one that training never saw, then `Statistics.encoded` or the hashes,
+    then a gap. `texts` for each text column the model from texts to `texts.tokens`, and `tokens`
+    what it gives for the inputs.
+    """
+
+    inputs: dict[str, keras.KerasTensor]
+    read: list[keras.KerasTensor]
+    texts: dict[str, keras.Model]
+    tokens: dict[str, keras.KerasTensor]
+
+
+def build(statistics: Statistics, schema: Schema, train: Train) -> Preprocessed:
     """The preprocessing as a Keras model, called on the inputs of the model to be.
 
     It is a model within the model, so that a column may have the name of any layer.
-
-    Returns:
-        The inputs by `input_name` of the column, each of shape (rows, 1): text for a category
-        ("" is missing), else float64 in the column's own units (NaN is missing); and the
-        preprocessed columns, float32, (rows, width), those of numbers first; and where there are
-        columns with target statistics their categories, int32, (rows, columns): 0 for one that
-        training never saw, then `Statistics.encoded`, then a gap.
     """
     within_names = {name: f"column {n}" for n, name in enumerate(schema.features, start=1)}
 
@@ -150,20 +262,30 @@ def build(
         }
 
     within = inputs(within_names)
-    parts = scaled_numbers(within, statistics, schema, train) if statistics.scalings else []
+    number_columns = {n: within[n] for n in statistics.scalings if n in within}
+    moments = {
+        name: moment_parts(within[name], date, schema.columns[name].timezone)
+        for name, date in statistics.dates.items()
+    }
+    for name, (of_date, _) in moments.items():
+        number_columns |= {part_name(name, part): values for part, values in of_date.items()}
+    parts = scaled_numbers(number_columns, statistics, schema, train) if number_columns else []
+    for name, (of_date, missing) in moments.items():
+        parts += [dates.waves(of_date[part], part) for part in dates.PERIODS if part in of_date]
+        if train.missing_indicators and name in statistics.with_gaps:
+            parts.append(keras.ops.cast(missing, "float32"))
     parts += [
         one_hot_category(within[name], known, name in statistics.with_gaps, schema.columns[name])
         for name, known in statistics.vocabularies.items()
     ]
+    parts += [
+        one_hot_category(within[name], [], True, schema.columns[name]) for name in statistics.texts
+    ]
     outputs = [parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)]
     if statistics.encoded:
-        lookups = [
-            keras.layers.StringLookup(vocabulary=[*known, "", *schema.columns[name].sentinels])
-            for name, known in statistics.encoded.items()
-        ]
         codes = [
-            keras.ops.minimum(lookup(within[name]), len(known) + 1)
-            for lookup, (name, known) in zip(lookups, statistics.encoded.items(), strict=True)
+            category_code(within[name], known, schema.columns[name], name in statistics.hashed)
+            for name, known in statistics.encoded.items()
         ]
         codes = codes[0] if len(codes) == 1 else keras.layers.Concatenate()(codes)
         outputs.append(keras.ops.cast(codes, "int32"))
@@ -173,16 +295,49 @@ def build(
         name="preprocessing",
     )
     raw = inputs({name: input_name(name) for name in schema.features})
-    return (
+    of_texts: dict[str, keras.Model] = {}
+    for name, text in statistics.texts.items():
+        read = keras.Input((1,), dtype="string")
+        found = texts.tokens(read, text.alphabet, text.length, train.text_buckets)
+        of_texts[name] = keras.Model(read, found, name=f"tokens-{len(of_texts) + 1}")
+    return Preprocessed(
         {input_name(name): tensor for name, tensor in raw.items()},
         keras.tree.flatten(preprocessing({within_names[name]: raw[name] for name in raw})),
+        of_texts,
+        {name: model(raw[name]) for name, model in of_texts.items()},
     )
+
+
+def moment_parts(
+    seconds: keras.KerasTensor, date: Date, timezone: str | None
+) -> tuple[dict[str, keras.KerasTensor], keras.KerasTensor]:
+    """Those parts of a moment that vary, and where it is missing; (rows, 1) each."""
+    missing = keras.ops.isnan(seconds)
+    parts = dates.parts(keras.ops.where(missing, date.fill, seconds), timezone, date.first)
+    return {part: parts[part] for part in date.parts}, missing
+
+
+def category_code(
+    text: keras.KerasTensor, known: list[str], column: Column, hashed: bool
+) -> keras.KerasTensor:
+    """The code of a category that gets target statistics, see `Preprocessed.read`."""
+    ops = keras.ops
+    gaps = ["", *column.sentinels]
+    if not hashed:
+        place = keras.layers.StringLookup(vocabulary=[*known, *gaps])(text)
+        return ops.minimum(place, len(known) + 1)
+    gap = keras.layers.StringLookup(vocabulary=gaps)(text) > 0
+    return ops.where(gap, BINS + 1, keras.layers.Hashing(BINS)(text) + 1)
 
 
 def scaled_numbers(
     inputs: dict[str, keras.KerasTensor], statistics: Statistics, schema: Schema, train: Train
 ) -> list[keras.KerasTensor]:
-    """All number columns side by side, and a 0/1 column for each one that has gaps."""
+    """All number columns side by side, and a 0/1 column for each one that has gaps.
+
+    Args:
+        inputs: of the columns, and the parts of dates.
+    """
     ops = keras.ops
     names = list(statistics.scalings)
     fill, shift, scales = (
@@ -194,8 +349,9 @@ def scaled_numbers(
     if len(columns) > 1:
         numbers = keras.layers.Concatenate(dtype="float64")(columns)
     missing = ops.isnan(numbers)
-    for sentinel in sorted({float(m) for name in names for m in schema.columns[name].sentinels}):
-        marked = np.array([sentinel in schema.columns[name].sentinels for name in names])
+    sentinels = [schema.columns[n].sentinels if n in schema.columns else () for n in names]
+    for sentinel in sorted({float(value) for values in sentinels for value in values}):
+        marked = np.array([sentinel in values for values in sentinels])
         missing = ops.logical_or(missing, ops.logical_and(ops.equal(numbers, sentinel), marked))
     if train.imputation != "none":
         numbers = ops.where(missing, fill, numbers)

@@ -5,7 +5,6 @@ import resource
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -15,15 +14,13 @@ import numpy as np
 from tabular.errors import UserError, cut, listed
 from tabular.model.backend import keras
 from tabular.model.exact import with_exact_products
+from tabular.model.metadata import EPOCH, read_metadata, write_metadata
 from tabular.schema import Schema, input_name
 from tabular.table.arrays import INPUT_TYPES
 
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 BATCH_SIZES = (256, 1024, 4096)
 MANY_WEIGHTS = 2_000_000  # what a network of more makes of a larger batch leaves the caches
-MAX_JSON = 2**28  # bytes of a description
 HEADROOM = 2**31  # bytes that loading a small model may take
-METADATA = "tabular.json"  # in the zip; Keras leaves it alone
 
 
 def model_metadata(schema: Schema) -> dict[str, Any]:
@@ -46,7 +43,7 @@ def write_model(model: keras.Model, path: Path, metadata: dict[str, Any]) -> Non
                 if name.endswith(".json"):
                     content = json.dumps(_normal(json.loads(content), {}), indent=1).encode()
                 target.writestr(zipfile.ZipInfo(name, EPOCH), content)
-            target.writestr(zipfile.ZipInfo(METADATA, EPOCH), json.dumps(metadata, indent=1))
+            write_metadata(target, metadata)
     finally:
         saved.unlink()
 
@@ -74,6 +71,11 @@ class SavedModel(NamedTuple):
     network: keras.Model
     metadata: dict[str, Any]
 
+    @property
+    def threshold(self) -> float:
+        """The probability from which on a row counts as positive."""
+        return float(self.metadata.get("threshold", 0.5))
+
 
 def read_model(path: Path, content: bytes | None = None) -> SavedModel:
     """Load a model with Keras's safe mode on. docs/manual.md says what that protects from.
@@ -92,7 +94,7 @@ def read_model(path: Path, content: bytes | None = None) -> SavedModel:
         copy = Path(folder, "model.keras")  # Keras reads files alone
         copy.write_bytes(content)
         try:
-            metadata = _metadata(content)
+            metadata = read_metadata(content)
             with _memory(HEADROOM + 8 * len(content)):
                 network = with_exact_products(keras.models.load_model(copy, safe_mode=True))
         except Exception as error:  # a file can be wrong in any way
@@ -101,27 +103,6 @@ def read_model(path: Path, content: bytes | None = None) -> SavedModel:
                 f"{path}: not a model that Keras can load in safe mode: {problem}"
             ) from None
     return SavedModel(path, network, metadata)
-
-
-def _metadata(content: bytes) -> dict[str, Any]:
-    """What `write_model` put beside the model.
-
-    Raises:
-        ValueError: the zip holds more than a model does, or something else.
-    """
-    with zipfile.ZipFile(BytesIO(content)) as file:
-        unpacked = sum(entry.file_size for entry in file.infolist())
-        if unpacked > 2 * len(content) + MAX_JSON:  # Keras stores weights as they are
-            raise ValueError(f"it unpacks from {len(content)} to {unpacked} bytes")
-        for entry in file.infolist():
-            if entry.filename.endswith(".json") and entry.file_size > MAX_JSON:
-                raise ValueError(f"{entry.filename} has {entry.file_size} bytes")
-        if METADATA not in file.namelist():
-            return {}
-        metadata = json.loads(file.read(METADATA))
-    if not isinstance(metadata, dict):
-        raise ValueError(f"{METADATA} holds no mapping")
-    return metadata
 
 
 @contextmanager

@@ -31,14 +31,16 @@ class Rows(NamedTuple):
     """The preprocessed rows of a part, as arrays or tensors.
 
     `x` (rows, width), `y` (rows, outputs), `weight` (rows,), all float32; `codes` (rows, columns),
-    int32, the categories of the columns with target statistics, if there are any; `indices` (n,),
-    int32, those of the rows to use, or None for all of them.
+    int32, the categories of the columns with target statistics, if there are any; `texts` (rows,
+    folds, width), float32, what the text columns say where each fold is left out, if there are any;
+    `indices` (n,), int32, those of the rows to use, or None for all of them.
     """
 
     x: tf.Tensor
     y: tf.Tensor
     weight: tf.Tensor
     codes: np.ndarray | None = None
+    texts: np.ndarray | None = None
     indices: np.ndarray | None = None
 
 

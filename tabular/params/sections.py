@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 from tabular.errors import UserError
 from tabular.metrics import ROWS, TASKS
 from tabular.mistakes import explain_all, nearest, suggestion
-from tabular.params.evaluate import Evaluate
+from tabular.params.evaluate import Choice, Evaluate
 from tabular.params.gate import Gate
 from tabular.params.ingest import Ingest
 from tabular.params.search import Search
@@ -47,6 +47,7 @@ def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
     if not mistakes:  # which each value of the space would repeat
         mistakes += search_mistakes(whole, schema)
     mistakes += gate_mistakes(whole.gate, schema)
+    mistakes += threshold_mistakes(whole, schema)
     if mistakes:
         raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     fields = AllSections.model_fields.items()
@@ -59,6 +60,11 @@ def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
         yield (
             f"split.by: found {split.by!r}, but data/schema.yaml names no such column; add "
             f"{split.role}: COLUMN there"
+        )
+    if split.by == "file" and not schema.test_files:
+        yield (
+            "split.by: found 'file', but data/schema.yaml names no files of test rows; add "
+            "test_files: [NAME] there, of files in the folder that source names"
         )
     if split.stratify and split.by != "random":
         yield f"split.stratify: found true; split.by: {split.by} does not draw by class"
@@ -103,6 +109,18 @@ def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
     }.items():
         if wrong:
             yield f"{key} is for classes, and the task of the schema is regression"
+
+
+def threshold_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
+    """A threshold that there is nothing to choose by."""
+    if isinstance(whole.evaluate.threshold, Choice):
+        if schema.task != "binary":
+            yield f"evaluate.threshold: is chosen for two classes, and the task is {schema.task}"
+        elif whole.train.folds == 1:
+            yield (
+                "evaluate.threshold: is chosen on out-of-fold predictions, and train.folds is 1; "
+                "set it above 1 or to auto, or the threshold to a number"
+            )
 
 
 def gate_mistakes(gate: Gate, schema: Schema) -> Iterator[str]:

@@ -10,7 +10,7 @@ from tabular.typed_yaml import Section, Seed, Share
 class Split(Section):
     """How the rows are parted: by what, the shares, and the seed of a draw or a hash."""
 
-    by: Literal["random", "hash", "group", "time", "column"] = "random"
+    by: Literal["random", "hash", "group", "time", "column", "file"] = "random"
     test_size: Share
     validation_size: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed

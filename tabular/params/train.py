@@ -91,6 +91,8 @@ class Train(Section):
     missing_indicators: bool
     max_categories: Count = 50
     target_statistics: Count | None = None
+    text_buckets: Annotated[int, Field(strict=True, ge=16, le=2**20)] = 2**15
+    text_length: Annotated[int, Field(strict=True, ge=16, le=2**14)] = 512
     normalization: Literal["standard", "min_max", "none"]
     loss: Loss = "auto"
     class_weight: Literal["balanced"] | dict[Value, Weight] | None = None

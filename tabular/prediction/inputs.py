@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,18 +10,16 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tabular.errors import UserError
 from tabular.params.validate import Validate
 from tabular.schema import Schema
 from tabular.table.cells import expected, parse
 from tabular.table.checks import Checks, declared_checks, failed_cells
-from tabular.table.csv import check_header, declared_names, read_texts, row_lines, wrong_names
 from tabular.table.parquet import in_parts
 from tabular.table.rejects import Failure
+from tabular.table.source import ROWS, as_written, column_names, read_texts
 
-ROWS = 32_768  # at a time
 GZIP = b"\x1f\x8b"  # how such a file begins
 
 
@@ -59,43 +57,17 @@ def regular_file(file: Path) -> Iterator[Path]:
             raise UserError(str(error).replace(str(copy), "stdin")) from None
 
 
-def column_names(file: Path, schema: Schema, *, extra: bool = False) -> list[str]:
-    """The names of the file's columns: those that the model reads, perhaps target and identifiers.
+def row_columns(file: Path, schema: Schema, *, extra: bool = False) -> list[str]:
+    """The names of the file's columns: those that the model reads, perhaps other declared ones.
 
     Args:
-        extra: whether there may be others, which are left out.
+        extra: whether there may be columns that nothing declares, which are left out.
 
     Raises:
         UserError: they are not as declared, or the file cannot be read.
     """
-    optional = (schema.target, *schema.roles.values(), *schema.ignore)
-    if file.suffix != ".parquet":
-        return check_header(file, schema, schema.features, optional, extra=extra)
-    try:
-        found = pq.read_schema(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{file}: not a Parquet file that can be read: {error}") from None
-    if wrong := wrong_names(found.names, schema, schema.features, optional, extra=extra):
-        raise UserError(f"{file}: the columns are not as declared. {wrong}")
-    names = declared_names(found.names, schema)
-    for name in names:
-        kind = found.field(name).type
-        if pa.types.is_nested(kind):
-            raise UserError(f"{file}: column {name}: found {kind}; expected numbers or texts")
-    return names
-
-
-def row_names(file: Path, name: str, schema: Schema) -> Callable[[int], str]:
-    """What says where a row (counted from 0) stands; ask in ascending order.
-
-    Of a CSV the line in which it begins, of a Parquet file the row itself.
-
-    Args:
-        name: how a message calls the file.
-    """
-    if file.suffix == ".parquet":
-        return lambda row: f"{name}: row {row}"
-    return row_lines([file], schema, name)
+    optional = {schema.target, *schema.roles.values()} - set(schema.features)
+    return column_names(file, schema, schema.features, [*optional, *schema.ignore], extra=extra)
 
 
 def checked_rows(
@@ -106,24 +78,11 @@ def checked_rows(
     Raises:
         UserError: the file is broken; the message names lines.
     """
-    read = read_parquet if file.suffix == ".parquet" else read_texts
-    tables = read(file, schema, names)
-    if file.suffix == ".parquet":
-        schema = without_formats(schema, pq.read_schema(file))
+    tables = read_texts(file, schema, names)
+    schema = as_written(file, schema)
     checks = declared_checks(schema, policies)
     for texts in in_parts(tables, pa.schema([(name, pa.string()) for name in names]), ROWS):
         yield check_batch(texts, schema, checks)
-
-
-def without_formats(schema: Schema, of_file: pa.Schema) -> Schema:
-    """The schema for a Parquet file, whose numbers are no texts in the form of a column."""
-    kinds = dict(zip(of_file.names, of_file.types, strict=True))
-    plain = {
-        name: column.model_copy(update={"format": None})
-        for name, column in schema.columns.items()
-        if name in kinds and pa.types.is_primitive(kinds[name])
-    }
-    return schema.model_copy(update={"columns": schema.columns | plain})
 
 
 def check_batch(texts: pa.Table, schema: Schema, checks: Checks) -> Batch:
@@ -149,25 +108,3 @@ def check_batch(texts: pa.Table, schema: Schema, checks: Checks) -> Batch:
             if row not in wrong[name]  # said already
         ]
     return Batch(texts, features, sorted(failures, key=lambda failure: failure.row))
-
-
-def read_parquet(file: Path, _: Schema, names: list[str]) -> Iterator[pa.Table]:
-    """The columns `names`, each cell the text that a CSV would hold; NaN is an empty cell."""
-    try:
-        with pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(ROWS, columns=names):
-                yield pa.table({name: as_texts(batch[name]) for name in names})
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file}: cannot be read: {error}") from None
-
-
-def as_texts(values: pa.Array) -> pa.Array:
-    """Values as a CSV would write them."""
-    texts = values.cast(pa.string())
-    if pa.types.is_floating(values.type):
-        numbers = values.cast(pa.float64())
-        whole = pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), 2**53))
-        integers = pc.if_else(whole, numbers, 0).cast(pa.int64()).cast(pa.string())
-        texts = pc.if_else(whole, integers, texts)  # and not 1e+06
-        texts = pc.if_else(pc.is_nan(numbers), None, texts)
-    return pc.fill_null(texts, "")

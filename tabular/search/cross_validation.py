@@ -11,13 +11,15 @@ from tabular.errors import UserError
 from tabular.evaluation.scores import score
 from tabular.model import ensemble
 from tabular.model.backend import keras
+from tabular.params.evaluate import Choice
 from tabular.params.train import Resolved
 from tabular.schema import Schema
 from tabular.search.study import is_bad
+from tabular.threshold import choose_threshold
 
 
 def fold_scores(
-    train: Resolved, folder: Path, schema: Schema, metric: str, threshold: float
+    train: Resolved, folder: Path, schema: Schema, metric: str, threshold: float | Choice
 ) -> Iterator[float | None]:
     """The score over the rows of the first fold, of the first two, and so on to all rows.
 
@@ -37,7 +39,9 @@ def fold_scores(
         if len(members) % per_fold:
             continue
         found = ensemble.blend(setup, members)
-        value: Any = score(y[found.rows], found.oof, schema, threshold)
+        weight = setup.row_weights(found.rows)
+        chosen = choose_threshold(threshold, y[found.rows], found.oof[:, 0], weight)
+        value: Any = score(y[found.rows], found.oof, schema, chosen, weight)
         for key in metric.split("."):
             value = value.get(key)
         yield value
@@ -49,7 +53,7 @@ def cross_validate(
     folder: Path,
     schema: Schema,
     metric: str,
-    threshold: float,
+    threshold: float | Choice,
 ) -> float | None:
     """The score of a trial; None where it was given up, for which its `reason` is kept."""
     try:

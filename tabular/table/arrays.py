@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.errors import UserError
-from tabular.schema import Schema, input_name
+from tabular.schema import TYPES, Schema, input_name
+from tabular.table.cells import TEXTS, numbers
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]  # `feature_arrays` to (rows, outputs)
-INPUT_TYPES = {"real": "float64", "integer": "float64", "boolean": "float64", "category": "string"}
+INPUT_TYPES = {kind: "string" if kind in TEXTS else "float64" for kind in TYPES}
 # What is expected of every output.
 FINITE = (
     "a number from the model; is a cell empty while train.imputation is none, or far from what "
@@ -21,15 +22,16 @@ FINITE = (
 def feature_arrays(part: pa.Table, schema: Schema) -> dict[str, np.ndarray]:
     """The columns as the model reads them, by `input_name`, each of shape (rows,).
 
-    A category is text, "" for an empty cell; all others are float64, NaN for an empty cell.
+    Categories and texts are text, "" for an empty cell; all others are float64, NaN for an empty
+    cell; a moment in seconds since 1970 began, UTC.
     """
     arrays = {}
     for name, column in schema.features.items():
-        if column.kind == "category":
+        if column.kind in TEXTS:
             values = pc.fill_null(part[name], "").to_numpy(zero_copy_only=False)
         else:
-            numbers = part[name].cast(pa.float64(), safe=False).combine_chunks()
-            values = numbers.to_numpy(zero_copy_only=False)  # which it is without gaps
+            found = numbers(part[name], column).combine_chunks()
+            values = found.to_numpy(zero_copy_only=False)  # which it is without gaps
         arrays[input_name(name)] = values
     return arrays
 
@@ -49,6 +51,23 @@ def labels(part: pa.Table, schema: Schema) -> np.ndarray:
             "data/schema.yaml declares; set missing and values of validate to error or drop"
         )
     return target.to_numpy().astype(np.float64)[:, None]
+
+
+def row_weights(part: pa.Table, schema: Schema) -> np.ndarray:
+    """How much each row counts: float64, shape (rows,); 1 where no column says it.
+
+    Raises:
+        UserError: a weight is missing, or below 0.
+    """
+    if schema.weight is None:
+        return np.ones(len(part))
+    weights = numbers(part[schema.weight], schema.columns[schema.weight])
+    if weights.null_count or pc.any(pc.less(weights, 0)).as_py():
+        raise UserError(
+            f"column {schema.weight}: a row has no weight or one below 0; expected 0 or more in "
+            "every row; min: 0 in data/schema.yaml names the lines"
+        )
+    return weights.to_numpy()
 
 
 def predicted_classes(predicted: np.ndarray, schema: Schema, threshold: float) -> np.ndarray:

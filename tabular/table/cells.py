@@ -5,30 +5,40 @@ without them.
 """
 
 import re
+from importlib.resources import files
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabular.schema import NUMBER_FORMAT, Column
+from tabular.schema import EPOCHS, NUMBER_FORMAT, Column
 
 ARROW_TYPES = {
     "real": pa.float64(),
     "integer": pa.int64(),
     "boolean": pa.bool_(),
     "category": pa.string(),
+    "datetime": pa.timestamp("us", "UTC"),
+    "text": pa.string(),
 }
 EXPECTED = {
     "real": "a finite number",
     "integer": "a whole number of at most 64 bits",
     "boolean": "true, false, 1 or 0",
     "category": "text without NUL bytes",
+    "datetime": "a date or a time such as 2024-05-31 or 2024-05-31T14:30:00+02:00",
+    "text": "text without NUL bytes",
 }
+TEXTS = ("category", "text")
 
 
 def expected(column: Column) -> str:
     """What a cell of a column has to be, in words."""
-    return EXPECTED[column.kind] + (f" written as {column.format}" if column.format else "")
+    if column.format is None:
+        return EXPECTED[column.kind]
+    what = "a date or a time" if column.kind == "datetime" else EXPECTED[column.kind]
+    return f"{what} written as {column.format}"
 
 
 MAX_CELL = 2**18  # characters; a longer cell is a quote that never closes, or no table
@@ -39,6 +49,13 @@ GRAMMAR = {
     "integer": r"^-?[0-9]+(\.0+)?$",  # pandas writes 41.0 where a column has gaps
     "boolean": r"^(?i:true|false|1|0)$",
 }
+# A date, perhaps a time and an offset from UTC.
+ISO_8601 = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}(:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?)?"
+    r" ?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?)?$"
+)
+PRINTABLE = r"^[ -~]*[0-9][ -~]*$"
+YEAR_1, YEAR_10000 = -62_135_596_800.0, 253_402_300_800.0  # seconds
 SAFE_DIGITS = 18  # a whole number of so many characters fits 64 bits
 
 
@@ -49,18 +66,21 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
         The values, null where a cell is missing or wrong; and where it is wrong, bool.
     """
     missing = pc.equal(cells, "")
-    if column.kind == "category":
+    words = [value for value in column.missing_values if isinstance(value, str)]
+    if words and column.kind != "category":  # whose words the model knows
+        missing = pc.or_(missing, pc.is_in(cells, pa.array(words)))
+    if column.kind in TEXTS:
         wrong = pc.or_(
             pc.match_substring(cells, "\0"), pc.greater(pc.binary_length(cells), MAX_CELL)
         )
         return pc.if_else(pc.or_(missing, wrong), None, cells), wrong
-    words = [value for value in column.missing_values if isinstance(value, str)]
-    if words:
-        missing = pc.or_(missing, pc.is_in(cells, pa.array(words)))
     if pc.any(missing).as_py():
         cells = pc.if_else(missing, None, cells)
-    texts = cells if column.format is None else _plain_numbers(cells, column.format)
-    values = _cast(texts, column.kind)
+    if column.kind == "datetime":
+        values = _moments(cells, column)
+    else:
+        texts = cells if column.format is None else _plain_numbers(cells, column.format)
+        values = _cast(texts, column.kind)
     return values, pc.and_not(pc.is_null(values), missing)
 
 
@@ -96,6 +116,56 @@ def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
     plain = pc.replace_substring(plain, group, "") if group else plain
     plain = pc.replace_substring_regex(plain, "\x1f$", "")
     return pc.if_else(right, pc.replace_substring(plain, "\x1f", "."), "no number")
+
+
+def _moments(texts: pa.Array, column: Column) -> pa.Array:
+    """Dates and times of the years 1 to 9999, without an offset in the time zone of the column."""
+    if column.format in EPOCHS:
+        seconds = pc.divide(_cast(texts, "real"), float(EPOCHS[column.format]))
+        within = pc.and_(pc.greater_equal(seconds, YEAR_1), pc.less(seconds, YEAR_10000))
+        micros = pc.round(pc.multiply(pc.if_else(within, seconds, None), 1e6))
+        return micros.cast(pa.int64()).cast(ARROW_TYPES["datetime"])
+    import pandas as pd  # takes half a second
+
+    texts = pc.ascii_trim(texts, " \t")
+    # pandas takes today for a day, and digits of any script.
+    pattern = ISO_8601 if column.format is None else PRINTABLE
+    cells = pc.if_else(pc.match_substring_regex(texts, pattern), texts, None)
+    with_offset = pc.fill_null(pc.match_substring_regex(cells, r"([Zz]|:.*[+-][0-9:]+)$"), False)
+    if column.format is not None:
+        with_offset = pa.repeat("%z" in column.format, len(texts))
+
+    def read(chosen: pa.Array) -> pd.Series:
+        return pd.to_datetime(
+            pc.if_else(chosen, cells, None).to_pandas(),
+            format=column.format or "ISO8601",
+            errors="coerce",
+            utc=True,
+        ).dt.as_unit("us")
+
+    moments = read(pc.invert(with_offset))
+    if column.timezone:
+        zone = time_zone(column.timezone)
+        moments = moments.dt.tz_localize(None).dt.tz_localize(
+            zone, ambiguous=np.ones(len(moments), bool), nonexistent="NaT"
+        )
+    if pc.any(with_offset).as_py():
+        moments = moments.dt.tz_convert("UTC").fillna(read(with_offset))
+    return pa.Array.from_pandas(moments.dt.tz_convert("UTC"), type=ARROW_TYPES["datetime"])
+
+
+def time_zone(name: str) -> ZoneInfo:
+    """As the package tzdata has it, whatever the machine has."""
+    with (files("tzdata") / "zoneinfo" / name).open("rb") as file:
+        return ZoneInfo.from_file(file, name)
+
+
+def numbers(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    """Values that are no texts as float64; a moment in seconds since 1970 began, UTC."""
+    if column.kind == "datetime":
+        micros = values.cast(pa.int64()).cast(pa.float64(), safe=False)
+        return pc.divide(micros, 1e6)
+    return values.cast(pa.float64(), safe=False)
 
 
 def _holds_an_x(texts: pa.Array) -> bool:

@@ -15,13 +15,11 @@ from typing import IO, AnyStr
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from tabular.errors import UserError, listed
 from tabular.schema import Dialect, Schema
-from tabular.table.cells import MAX_CELL, expected, parse
-from tabular.table.rejects import Failure
+from tabular.table.cells import MAX_CELL
 
 BLOCK_BYTES = 2 * 2**20  # of which Arrow reads 32 ahead
 MAX_LINE = 2**26  # characters
@@ -34,64 +32,6 @@ OTHER_FORMATS = {
     b"SQLite": "an SQLite database",
     b"%PDF": "a PDF",
 }
-
-
-def source_files(source: str) -> list[Path]:
-    """The file that `source` of the schema names, or the files in that folder, sorted.
-
-    Hidden files and those of `dvc add` are left out.
-
-    Raises:
-        UserError: there is none, or it cannot be opened.
-    """
-    path = Path(source)
-    files = [path]
-    try:
-        if path.is_dir():
-            files = sorted(
-                f for f in path.iterdir() if not f.name.startswith(".") and f.suffix != ".dvc"
-            )
-        for file in files:
-            open_bytes(file).close()
-    except OSError as error:
-        where = f"{error.filename}: {error.strerror}"
-        raise UserError(f"{where} (source in data/schema.yaml)") from None
-    if not files:
-        raise UserError(f"{path}: the folder is empty (source in data/schema.yaml)")
-    return files
-
-
-def read_csv(file: Path, schema: Schema) -> Iterator[pa.Table]:
-    """The file's rows as tables of the declared columns, in declared order; memory stays bounded.
-
-    A plain or gzip file. What a cell means is in `cells`.
-
-    Raises:
-        UserError: the file cannot be read as declared; the message names lines and columns.
-    """
-    check_header(file, schema, schema.columns)
-    first = 0
-    for texts in read_texts(file, schema, list(schema.columns)):
-        columns, wrong = {}, []
-        for name, column in schema.columns.items():
-            columns[name], failed = parse(texts[name].combine_chunks(), column)
-            if pc.any(failed).as_py():
-                rows = pc.indices_nonzero(failed)[:MISTAKES_SHOWN].to_pylist()
-                wrong += [
-                    Failure(first + row, name, "kind", texts[name][row].as_py(), expected(column))
-                    for row in rows
-                ]
-        if wrong:
-            raise UserError(_wrong_cells(file, schema, sorted(wrong)[:MISTAKES_SHOWN]))
-        yield pa.table(columns)
-        first += len(texts)
-
-
-def _wrong_cells(file: Path, schema: Schema, wrong: list[Failure]) -> str:
-    """A line of text for each cell."""
-    lines = line_numbers([file], schema, (failure.row for failure in wrong))
-    mistakes = [f"{lines[failure.row]}, column {failure}" for failure in wrong]
-    return "\n".join([*mistakes, *(["There may be more."] if len(wrong) == MISTAKES_SHOWN else [])])
 
 
 def read_texts(file: Path, dialect: Dialect, names: list[str]) -> Iterator[pa.Table]:
@@ -163,7 +103,11 @@ def check_format(file: Path) -> None:
         start = content.read(8)
     for magic, name in OTHER_FORMATS.items():
         if start.startswith(magic):
-            raise UserError(f"{file}: found {name}; expected a CSV file: export the table as one")
+            raise UserError(
+                f"{file}: found {name}; expected a CSV file: export the table as one"
+                if magic != b"PAR1"
+                else f"{file}: found {name}; expected a CSV file: name it .parquet"
+            )
 
 
 def records(
@@ -198,38 +142,17 @@ def bounded_lines(readline: Callable[[int], AnyStr]) -> Iterator[AnyStr]:
         yield line
 
 
-def row_lines(files: list[Path], dialect: Dialect, name: str = "") -> Callable[[int], str]:
-    """What says where a row (counted from 0 over all files) begins; ask in ascending order.
+def row_lines(file: Path, dialect: Dialect) -> Iterator[int]:
+    """The line in which each row begins, of a file that Arrow has read.
 
-    It raises `UserError` where a cell before the row is longer than `records` reads.
-
-    Args:
-        files: that Arrow has read.
-        name: of the only file, for messages.
+    Raises:
+        UserError: a cell is longer than `records` reads.
     """
-
-    def lines() -> Iterator[str]:
-        for file in files:
-            try:
-                for line, _ in islice(records(file, dialect, strict=False), 1, None):
-                    yield f"{name or file}: line {line}"
-            except BROKEN:
-                raise UserError(broken_lines(file, dialect)) from None
-
-    following, asked = lines(), 0
-
-    def line_of(row: int) -> str:
-        nonlocal asked
-        skipped, asked = row - asked, row + 1
-        return next(islice(following, skipped, None))
-
-    return line_of
-
-
-def line_numbers(files: list[Path], dialect: Dialect, rows: Iterable[int]) -> dict[int, str]:
-    """File and line where each of `rows` begins, see `row_lines`."""
-    line_of = row_lines(files, dialect)
-    return {row: line_of(row) for row in sorted(set(rows))}
+    try:
+        for line, _ in islice(records(file, dialect, strict=False), 1, None):
+            yield line
+    except BROKEN:
+        raise UserError(broken_lines(file, dialect)) from None
 
 
 def check_header(

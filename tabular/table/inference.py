@@ -1,11 +1,15 @@
 """What the columns of a CSV file seem to hold, from a look at its first rows."""
 
+import math
 import re
+from bisect import bisect_right
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -20,13 +24,19 @@ from tabular.typed_yaml import Value
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
 SENTINELS = {-1, -9, -99, -999, -9999, 9999, 99999}
 FEW, MIN_ROWS = 0.1, 3  # rows with a 0 for a missing value: the share at most, the number at least
-# Texts that are another kind in most tables, and what makes them columns to learn from.
-REMEDIES = {
-    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d{1,2}:\d{2}.*)?": "dates? write year, month and day "
-    "as numbers, each in a column",
-    r"[^\w\s]?-?\d[\d.,']*( ?[^\w\s]| ?[A-Za-z]{1,3})?": "numbers with signs or units? "
-    "write them as plain numbers, such as 1234.5",
-}
+# Texts that are numbers in most tables.
+UNITS = re.compile(r"[^\w\s]?-?\d[\d.,']*( ?[^\w\s]| ?[A-Za-z]{1,3})?")
+# How dates are written beside ISO 8601, and what may follow them; the first that fits is taken.
+DATES = (
+    "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%Y.%m.%d",
+    "%d-%b-%Y", "%d %b %Y", "%b %d %Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y", "%a %b %d %Y",
+    "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%d-%b-%y", "%d %b %y",
+    "%b-%Y", "%b %Y", "%B %Y", "%Y %b", "%Y-%b", "%Y-%m", "%m/%Y", "%Y/%m", "%m.%Y", "%b-%y",
+)  # fmt: skip
+TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
+MOMENT = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")  # a name
+SINCE_1970 = {"epoch": (300_000_000, 4_200_000_000), "epoch_ms": (3e11, 4.2e12)}  # 1979 to 2103
+IDENTIFIER = re.compile(r"(^|[^a-zA-Z])(id|ID|Id)$|[a-z](Id|ID)$")
 # What may stand before and after a number; letters alone would make numbers of codes such as p12.
 AFFIXES = re.compile(
     r"([$€£¥₹] ?|[A-Z]{2,3} )?[+-]?\d[\d.,' \u00a0\u202f]*?( ?[$€£¥₹%°]| [a-zA-Z]{1,3})?"
@@ -36,15 +46,23 @@ SEPARATORS = (
     (",", "."), ("'", "."), (" ", "."), (".", ","), (" ", ","), ("\u00a0", ","), ("\u202f", ","),
 )  # fmt: skip
 MAX_CLASSES = 20
-MANY = 50  # different texts: more, on most rows, are names or free text
+MANY = 50  # different texts: more may be names, labels or free text
+WORDS = 1.5  # in a text on average; fewer are names or codes
+REPEATED = 5  # rows for each of many different texts; more are categories
+HEAD = 5_000  # rows that are kept to look for columns that tell the target
+TOLD = 0.95  # of the target's variance, or of the wrong guesses
 
 
 class Sample(NamedTuple):
-    """How a file is written, how often each text occurs in each column, and in how many rows."""
+    """How a file is written, how often each text occurs in each column, and in how many rows.
+
+    `head`: the cells of the first `HEAD` rows.
+    """
 
     dialect: Dialect
     columns: dict[str, Counter[str]]
     rows: int
+    head: list[list[str]]
 
 
 @dataclass
@@ -90,13 +108,15 @@ def read_sample(path: Path, limit: int) -> Sample:
         lines, line = records(path, dialect), 1
         _, header = next(lines)
         counts = [Counter[str]() for _ in header]
-        rows = 0
+        rows, head = 0, list[list[str]]()
         for line, cells in islice(lines, limit):
             if len(cells) != len(header):
                 raise UserError(
                     f"{path}: line {line}: found {len(cells)} cells; expected {len(header)}"
                 )
             rows += 1
+            if rows <= HEAD:
+                head.append(cells)
             for count, cell in zip(counts, cells, strict=True):
                 count[cell] += 1
     except StopIteration:
@@ -109,7 +129,7 @@ def read_sample(path: Path, limit: int) -> Sample:
         raise UserError(f"{path}: line 1: found {names} more than once; is the header missing?")
     if not rows:
         raise UserError(f"{path}: found a header and no rows; expected some")
-    return Sample(dialect, dict(zip(header, counts, strict=True)), rows)
+    return Sample(dialect, dict(zip(header, counts, strict=True)), rows, head)
 
 
 def are(texts: list[str], kind: str, form: str | None = None) -> bool:
@@ -130,6 +150,63 @@ def number_format(texts: list[str]) -> str | None:
     return next((form for form in forms if are(texts, "real", form)), None)
 
 
+def date_format(texts: list[str]) -> tuple[str | None, str] | None:
+    """How these texts are written if all are dates or times, None for ISO 8601, and a question."""
+    texts = [text.strip() for text in texts]
+    if not texts or not all(re.fullmatch(r"[ -~]*\d[ -~]*", text) for text in texts):
+        return None
+    if are(texts, "datetime"):
+        return None, ""
+    some = texts[:: max(len(texts) // 20, 1)]
+    forms = [date + time for date in DATES for time in TIMES if are(some, "datetime", date + time)]
+    forms = [form for form in forms if are(texts, "datetime", form)]
+    other = forms[1:] and set(forms[0]) == set(forms[1])
+    return (forms[0], f"; or {forms[1]}? both fit" if other else "") if forms else None
+
+
+def infer_date(
+    name: str, kind: str, texts: list[str], missing: list[str], nullable: bool
+) -> InferredColumn | None:
+    """A column as dates or times, if that is what it holds."""
+    found = None
+    if kind == "category":
+        found = date_format(texts)
+    elif kind == "integer" and MOMENT.search(name):
+        numbers = [int(float(text)) for text in texts]
+        within = {
+            form: low <= min(numbers) and max(numbers) < high
+            for form, (low, high) in SINCE_1970.items()
+        }
+        found = next(((form, "") for form, yes in within.items() if yes), None)
+        if not found and are(texts, "datetime", "%Y%m%d"):
+            found = "%Y%m%d", ""
+    if not found:
+        return None
+    form, question = found
+    moments = typed(texts, "datetime", form)
+    note = f"{len(texts)} different dates or times, {min(moments):%Y-%m-%d} to "
+    note += f"{max(moments):%Y-%m-%d}{question}; are later rows to be predicted from earlier ones? "
+    note += f"then time: {name}, and split.by: time in params.yaml"
+    return InferredColumn("datetime", missing, nullable, note, format=form)
+
+
+def infer_text(counts: Counter[str], texts: list[str]) -> tuple[str, str, bool]:
+    """Kind of a column of texts, what to say of it, and whether to leave it out."""
+    rows, distinct = sum(counts[text] for text in texts), len(texts)
+    if distinct <= MANY:
+        return "category", "", False
+    words = sum(len(text.split()) for text in texts) / distinct
+    for mark in "|;,":
+        labels = Counter(label.strip() for text in texts for label in text.split(mark))
+        if sum(mark in text for text in texts) > distinct / 2 and len(labels) < distinct / 3:
+            return "text", f"; {len(labels)} labels between {mark}, read as words", False
+    if words >= WORDS and rows < REPEATED * distinct:
+        return "text", f"; {words:.1f} words on average, read as free text", False
+    if distinct > rows / 2:
+        return "category", ", a name or a code for nearly each row", True
+    return "category", "", False
+
+
 def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
     """A column's kind from how often each of its texts occurs in `rows` rows."""
     missing = sorted(set(counts) & MISSING)
@@ -145,32 +222,94 @@ def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
         kind = "category"  # 00123 is a code
     if kind == "integer" and any("." in text for text in present):
         kind = "real"
+    if date := infer_date(name, kind, present, missing, nullable):
+        return date
     form = number_format(present) if kind == "category" and not are(present, "real") else None
     if form:
         kind = "integer" if are(present, "integer", form) else "real"
         note += f", numbers written as {form}"
     if kind in ("integer", "real"):
         note += number_note(counts, dict(zip(present, typed(present, kind, form), strict=True)))
-    if kind == "integer" and len(present) == rows and re.search(r"(^|[^a-z])id$|^$", name.lower()):
-        return InferredColumn(kind, note="a number for each row", ignore=True)
+    identifier = not name or IDENTIFIER.search(name)
+    if kind == "integer" and len(present) == rows:
+        places = sorted(map(int, map(float, present)))
+        if identifier or places[-1] - places[0] + 1 == rows:
+            return InferredColumn(kind, note="a number for each row", ignore=True)
+    repeats = len(present) > MAX_CLASSES and rows >= 2 * len(present)
+    hint = remedy(present) if kind == "category" else ""
+    if kind == "integer" and identifier and repeats:
+        kind = "category"  # the order of the numbers says nothing
     if kind == "category":
-        other = remedy(present)
-        if len(present) > max(MANY, (rows - counts[""]) / 2):
-            return InferredColumn(kind, note=note + (other or ": names or free text?"), ignore=True)
-        note += other
+        kind, said, ignore = infer_text(counts, present)
+        if ignore:
+            return InferredColumn(kind, note=f"{len(present)} different values{said}", ignore=True)
         frequent = sorted(present, key=lambda text: -counts[text])[:4]
         shown = ", ".join(frequent)[:60]
-        note += ": " + "".join(letter if letter.isprintable() else " " for letter in shown)
+        note = f"{len(present)} different values: {shown}{said}{hint}"
+        if identifier and repeats:
+            note += f"; do rows of one {name} belong together? then group: {name}, "
+            note += "and split.by: group in params.yaml"
     return InferredColumn(kind, missing, nullable, note, format=form)
 
 
 def remedy(texts: list[str]) -> str:
-    """What to do with texts most of which are numbers or dates in another form; empty if not."""
+    """What to do with texts most of which are numbers in another form; empty if they are not."""
     short = [text.strip() for text in texts if len(text) < 40]
-    for pattern, words in REMEDIES.items():
-        if sum(bool(re.fullmatch(pattern, text)) for text in short) > 0.9 * len(texts):
-            return f"; {words}"
+    if sum(bool(UNITS.fullmatch(text)) for text in short) > 0.9 * len(texts):
+        return "; numbers with signs or units? write them as plain numbers, such as 1234.5"
     return ""
+
+
+def told(values: Sequence[Any], target: Sequence[Any], *, classes: bool) -> float:
+    """How much of the target a column tells by itself, from 0 to 1.
+
+    That is the share of the variance, or of the wrong guesses of the commonest class, which is gone
+    when a row is guessed from other rows with the same value, or of numbers one close to it: rows
+    with odd numbers learn, the others are guessed.
+
+    Args:
+        values: floats, or what else can be hashed.
+    """
+    keys = values
+    if all(isinstance(value, float) for value in values) and len(set(values)) > MANY:
+        edges = sorted(values)[:: max(len(values) // MANY, 1)]
+        keys = [bisect_right(edges, value) for value in values]
+    groups = defaultdict[Any, list[Any]](list)
+    for key, value in zip(keys[1::2], target[1::2], strict=True):
+        groups[key].append(value)
+
+    def guess(of: list[Any]) -> Any:
+        return Counter(of).most_common(1)[0][0] if classes else fmean(of)
+
+    constant = guess(list(target[1::2]))
+    guesses = {key: guess(of) for key, of in groups.items()}
+    errors = [0.0, 0.0]
+    for key, value in zip(keys[::2], target[::2], strict=True):
+        for place, guessed in enumerate((constant, guesses.get(key, constant))):
+            errors[place] += (value != guessed) if classes else (value - guessed) ** 2
+    return 1 - errors[1] / errors[0] if errors[0] else 0.0
+
+
+def columns_that_tell(
+    sample: Sample, columns: dict[str, InferredColumn], target: str, *, classes: bool
+) -> dict[str, float]:
+    """The columns that alone nearly tell the target, and how much of it."""
+    names = list(sample.columns)
+    place = names.index(target)
+    rows = [row for row in sample.head if row[place] and row[place] not in MISSING]
+    kind = "category" if classes else columns[target].kind
+    y = typed([row[place] for row in rows], kind, columns[target].format)
+    found = {}
+    for number, (name, column) in enumerate(columns.items()):
+        if number == place or column.ignore or column.kind == "text" or len(rows) < MANY:
+            continue
+        values: list[Any] = ["" if row[number] in MISSING else row[number] for row in rows]
+        if column.kind in ("real", "integer"):
+            numbers = typed(values, column.kind, column.format)
+            values = [-math.inf if value is None else float(value) for value in numbers]
+        if (share := told(values, y, classes=classes)) >= TOLD:
+            found[name] = share
+    return found
 
 
 def number_note(counts: Counter[str], numbers: dict[str, Any]) -> str:

@@ -13,11 +13,13 @@ from tabular.schema import Schema
 from tabular.table.cells import ARROW_TYPES
 
 Item = TypeVar("Item")
+FILE_SHARE = "__share__"  # train or test, by the file that a row stands in
 
 
 def arrow_schema(schema: Schema) -> pa.Schema:
-    """The declared columns in declared order, each with its Arrow type."""
-    return pa.schema([(name, ARROW_TYPES[column.kind]) for name, column in schema.columns.items()])
+    """The declared columns in declared order, each with its Arrow type, and `FILE_SHARE`."""
+    fields = [(name, ARROW_TYPES[column.kind]) for name, column in schema.columns.items()]
+    return pa.schema([*fields, *([(FILE_SHARE, pa.string())] if schema.test_files else [])])
 
 
 def part_paths(folder: Path) -> list[Path]:

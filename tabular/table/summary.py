@@ -1,6 +1,6 @@
 """Summaries of columns that merge, so that a table is described a part at a time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.schema import Column
-from tabular.table.cells import is_missing
+from tabular.table.cells import TEXTS, is_missing, numbers
 
 
 @dataclass(frozen=True)
 class Summary:
     """Count, moments and extremes of the values of one column that are not missing.
 
-    A category has a count alone.
+    A category or a text has a count alone.
     """
 
     count: int = 0
@@ -31,19 +31,22 @@ class Summary:
         gaps = is_missing(values, column)
         present = values.filter(pc.invert(gaps))
         missing = len(values) - len(present)
-        if not len(present) or column.kind == "category":
+        if not len(present) or column.kind in TEXTS:
             return cls(count=len(present), missing=missing)
-        numbers = present.cast(pa.float64(), safe=False).to_numpy()
-        mean = numbers.mean()
-        differences = numbers - mean
+        return replace(cls.of_numbers(numbers(present, column).to_numpy()), missing=missing)
+
+    @classmethod
+    def of_numbers(cls, values: np.ndarray) -> Self:
+        """Summarise float64 of shape (n,), one at least, none of them missing."""
+        mean = values.mean()
+        differences = values - mean
         np.square(differences, out=differences)
         return cls(
-            count=len(numbers),
-            missing=missing,
+            count=len(values),
             mean=float(mean),
             squares=float(differences.sum()),
-            min=float(numbers.min()),
-            max=float(numbers.max()),
+            min=float(values.min()),
+            max=float(values.max()),
         )
 
     def merge(self, other: "Summary") -> "Summary":

@@ -23,10 +23,10 @@ from commands.infer_schema import as_text, infer_schema
 from tabular.errors import MAX_LINE, MAX_LINES, UserError, bounded
 from tabular.params.loading import load_params
 from tabular.params.validate import Validate
-from tabular.prediction.inputs import checked_rows, column_names
+from tabular.prediction.inputs import checked_rows, row_columns
 from tabular.schema import Column, Schema
 from tabular.table.checks import check_table
-from tabular.table.csv import read_csv
+from tabular.table.source import read_table
 from tabular.typed_yaml import check
 from tests.helpers import PROJECT, mixed_table
 
@@ -129,12 +129,12 @@ def try_table(content: bytes, file: Path, schema: Schema) -> str:
         AssertionError: a value was read as another one, or it took too long.
     """
     file.write_bytes(gzip.compress(content) if file.suffix == ".gz" else content)
-    outcome, tables = answer(lambda: [*read_csv(file, schema)])
+    outcome, tables = answer(lambda: [*read_table(file, schema)])
     if outcome == "read":
         rows = [list(row.values()) for table in tables for row in table.to_pylist()]
         assert repr(rows) == repr(expected_rows(content, schema)), "a value is another one"
         answer(lambda: check_table(tables, schema, Validate()))
-    answer(lambda: [*checked_rows(file, schema, column_names(file, schema), Validate())])
+    answer(lambda: [*checked_rows(file, schema, row_columns(file, schema), Validate())])
 
     def infer() -> None:
         check(yaml.safe_load(as_text(infer_schema(file, "y", 1000))), Schema, file)

@@ -19,9 +19,10 @@ from commands.infer_schema import as_text, infer_schema
 from tabular.errors import UserError
 from tabular.model.backend import keras
 from tabular.model.checkpoint import Checkpoint
-from tabular.model.saved_model import METADATA, read_model, write_model
+from tabular.model.metadata import METADATA
+from tabular.model.saved_model import read_model, write_model
 from tabular.schema import Schema
-from tabular.table.csv import read_csv
+from tabular.table.source import read_table
 from tabular.typed_yaml import check, read_yaml
 from tests.faults.hostile import answer, table_schema, try_many, try_params
 from tests.helpers import PROJECT
@@ -50,7 +51,7 @@ def test_a_cell_of_256_kilobytes_is_answered_in_a_second(
     )
     (tmp_path / "t.csv").write_bytes(b"x,y\n1,0\n" + letter * (2**18 // len(letter)) + b",1\n")
     start = time.monotonic()
-    answer(lambda: [*read_csv(tmp_path / "t.csv", schema)])
+    answer(lambda: [*read_table(tmp_path / "t.csv", schema)])
     answer(lambda: infer_schema(tmp_path / "t.csv", "y", 1000))
     assert time.monotonic() - start < 1
 
@@ -60,7 +61,7 @@ def test_a_header_of_thirty_thousand_names_is_answered_in_time(tmp_path: Path, t
     names = [f"column {number % 15_000 if twice else number}" for number in range(30_000)]
     (tmp_path / "t.csv").write_text("\n".join([",".join(names), ",".join("1" * 30_000)]) + "\n")
     outcome, message = answer(
-        lambda: [*read_csv(tmp_path / "t.csv", table_schema(tmp_path / "other.csv"))]
+        lambda: [*read_table(tmp_path / "t.csv", table_schema(tmp_path / "other.csv"))]
     )
     assert outcome == "refused"
     assert "and 29980 more" in message or "and 14980 more" in message
@@ -74,7 +75,7 @@ def test_a_line_without_end_takes_no_memory(tmp_path: Path) -> None:
     schema = table_schema(tmp_path / "other.csv")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match="more than"):
-        [*read_csv(tmp_path / "t.csv.gz", schema)]
+        [*read_table(tmp_path / "t.csv.gz", schema)]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19  # KiB
 
 
@@ -100,7 +101,7 @@ def test_a_quote_that_never_closes_is_no_cell(tmp_path: Path, end: str) -> None:
     keys = {"source": "t.csv", "task": "binary", "target": "y", "positive": 1, "columns": columns}
     (tmp_path / "t.csv").write_text(f"x,y\n1,0\n{end}")
     with pytest.raises(UserError, match=r"found a quote that never closes|found 1 cells"):
-        [*read_csv(tmp_path / "t.csv", Schema.model_validate(keys))]
+        [*read_table(tmp_path / "t.csv", Schema.model_validate(keys))]
 
 
 def test_utf_16_as_excel_writes_it_is_a_table(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_utf_16_as_excel_writes_it_is_a_table(tmp_path: Path) -> None:
     schema = check(
         yaml.safe_load(as_text(infer_schema(tmp_path / "t.csv", "y", 99))), Schema, tmp_path
     )
-    (table,) = read_csv(tmp_path / "t.csv", schema)
+    (table,) = read_table(tmp_path / "t.csv", schema)
     assert table["Größe"].to_pylist() == list(range(50))
 
 

@@ -77,7 +77,7 @@ def test_deps_are_the_script_and_every_module_that_it_imports(stage: str) -> Non
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_params_are_the_sections_that_the_script_asks_for(stage: str) -> None:
-    assert set(STAGES[stage]["params"]) == sections(stage)
+    assert set(STAGES[stage].get("params", ())) == sections(stage)
 
 
 @pytest.mark.parametrize("stage", STAGES)

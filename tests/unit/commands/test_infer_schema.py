@@ -19,9 +19,9 @@ from tabular.errors import UserError
 from tabular.params.loading import load_params
 from tabular.schema import Schema, input_name, load_schema
 from tabular.table.checks import check_table
-from tabular.table.csv import read_csv
 from tabular.table.inference import MISSING, infer_dialect
 from tabular.table.parquet import arrow_schema, in_parts
+from tabular.table.source import read_table
 from tests.helpers import PROJECT, call, mixed_table
 
 
@@ -233,13 +233,13 @@ def test_any_table_ends_well_or_with_our_message(
         for position, byte in flips:
             content[position % len(content)] = byte
         table.write_bytes(content)
-        parts = list(in_parts(read_csv(table, schema), arrow_schema(schema), 7))
+        parts = list(in_parts(read_table(table, schema), arrow_schema(schema), 7))
         rows_read, checks = check_table(parts, schema, params.validate)
         assert rows_read == sum(map(len, parts))
         assert all(check.failed_rows <= max(rows_read, 1) for check in checks.values())
 
 
-def test_numbers_in_other_forms_are_numbers_and_dates_are_said_to_be_texts(tmp_path: Path) -> None:
+def test_numbers_and_dates_are_read_in_the_form_in_which_they_are_written(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {
@@ -257,12 +257,13 @@ def test_numbers_in_other_forms_are_numbers_and_dates_are_said_to_be_texts(tmp_p
     columns = infer(tmp_path).columns
     forms = {name: column.format for name, column in columns.items() if column.format}
     assert forms == {
-        **{"price": "$1,234.5", "share": "1,234.5%", "german": "1.234,5", "weight": "1,234.5 kg"}
+        **{"price": "$1,234.5", "share": "1,234.5%", "german": "1.234,5", "weight": "1,234.5 kg"},
+        "day": "%d.%m.%Y",
     }
     lines = (tmp_path / "schema.yaml").read_text().splitlines()
     noted = {name: next(line for line in lines if name in line) for name in frame}
     assert "write them as plain numbers" in noted["some"]
-    assert "write year, month and day" in noted["day"]
+    assert columns["day"].kind == "datetime"
     assert columns["code"].kind == "category"
     assert "write" not in noted["code"]
 

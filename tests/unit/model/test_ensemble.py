@@ -61,7 +61,7 @@ def fitted(setup: ensemble.Setup) -> list[ensemble.Member]:
 def outputs(setup: ensemble.Setup, member: ensemble.Member) -> np.ndarray:
     """What a member says of the training rows as if they were new, from layer to layer."""
     statistics = setup.target_statistics(member.fold if setup.train.folds > 1 else None)
-    rows = Encoded(setup.dataset, statistics)
+    rows = Encoded(setup.dataset, statistics, member.fold)
     features = ensemble.Kind(member.kind, setup).features
     return np.concatenate([member.model(features(rows[i].x)) for i in range(len(rows))])
 
@@ -211,11 +211,11 @@ def test_the_kind_that_predicts_better_gets_the_weight_and_equal_ones_share_it()
     noise = rng.normal(size=(2, 300, 1))
     better = 1 / (1 + np.exp(-(2 * (2 * y - 1) + noise[0])))
     worse = 1 / (1 + np.exp(-noise[0]))
-    found = ensemble.selected(y, {"worse": worse, "better": better}, schema, seed=1)
+    found = ensemble.selected(y, None, {"worse": worse, "better": better}, schema, seed=1)
     assert sum(found.values()) == pytest.approx(1)
     assert found["better"] > 0.9
     equal = {name: 1 / (1 + np.exp(-n / 4)) for name, n in zip("ab", noise, strict=True)}
-    assert ensemble.selected(y, equal, schema, seed=1)["a"] == pytest.approx(0.5, abs=0.2)
+    assert ensemble.selected(y, None, equal, schema, seed=1)["a"] == pytest.approx(0.5, abs=0.2)
 
 
 def test_more_folds_than_rows_are_refused() -> None:

@@ -22,8 +22,8 @@ TABLE = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0
 def preprocessed(train: Train, part: pa.Table = TABLE, seen: pa.Table = TABLE) -> np.ndarray:
     """The rows of a part, preprocessed as the rows seen by training say."""
     statistics = preprocessing.adapt(lambda: [seen[:2], seen[2:]], SCHEMA, train)
-    inputs, (prepared,) = preprocessing.build(statistics, SCHEMA, train)
-    return np.asarray(keras.Model(inputs, prepared)(feature_arrays(part, SCHEMA)))
+    built = preprocessing.build(statistics, SCHEMA, train)
+    return np.asarray(keras.Model(built.inputs, built.read[0])(feature_arrays(part, SCHEMA)))
 
 
 def test_missing_values_become_the_mean_and_the_network_is_told() -> None:

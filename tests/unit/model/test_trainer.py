@@ -94,7 +94,7 @@ def test_one_epoch_gives_the_weights_of_fit(
         loss="binary_crossentropy",
         metrics=["accuracy"],
     )
-    rows = part(weight=sample_weights(Y, train, schema_of("binary")))
+    rows = part(weight=sample_weights(Y, None, train, schema_of("binary")))
     history = Trainer(whole, 8).fit(whole, [rows], [rows], epochs=1, seed=0, callbacks=[])
     network.take_weights(ours, whole)
     fitted = theirs.fit(
@@ -127,7 +127,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_epoch() -> None:
 
 
 def test_balanced_class_weights_give_each_class_the_same_sum() -> None:
-    weights = sample_weights(Y, plain(class_weight="balanced"), schema_of("binary"))
+    weights = sample_weights(Y, None, plain(class_weight="balanced"), schema_of("binary"))
     assert weights[Y[:, 0] == 1].sum() == pytest.approx(weights[Y[:, 0] == 0].sum(), rel=1e-5)
     assert weights.sum() == pytest.approx(len(Y), rel=1e-5)
 

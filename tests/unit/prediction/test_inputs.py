@@ -9,15 +9,9 @@ import pytest
 
 from tabular.errors import UserError
 from tabular.params.validate import Validate
-from tabular.prediction.inputs import (
-    as_texts,
-    check_batch,
-    checked_rows,
-    column_names,
-    regular_file,
-    row_names,
-)
+from tabular.prediction.inputs import check_batch, checked_rows, regular_file, row_columns
 from tabular.table.checks import declared_checks
+from tabular.table.source import as_texts, row_name
 from tests.helpers import schema_of
 
 SCHEMA = schema_of(
@@ -66,12 +60,12 @@ def test_rows_are_the_same_whatever_file_they_come_from(tmp_path: Path, name: st
         frame.assign(b=["x", "y", None]).to_parquet(file)
     else:
         file.write_bytes(gzip.compress(text.encode()) if name == "n.csv.gz" else text.encode())
-    names = column_names(file, SCHEMA)
+    names = row_columns(file, SCHEMA)
     assert set(names) == {"a", "b", "id"}
     (batch,) = checked_rows(file, SCHEMA, names, Validate())
     assert batch.texts["id"].to_pylist() == ["007", "a\nb", "8"]
     assert batch.features.to_pydict() == {"a": [1.5, None, None], "b": ["x", "y", None]}
-    line = row_names(file, "n", SCHEMA)
+    line = row_name([file], SCHEMA, "n")
     where = ["row 0", "row 2"] if name == "n.parquet" else ["line 2", "line 5"]
     assert [line(row) for row in (0, 2)] == [f"n: {w}" for w in where]
 
@@ -90,7 +84,7 @@ def test_columns_that_are_not_as_declared_are_named(
 ) -> None:
     (tmp_path / "n.csv").write_text(header)
     with pytest.raises(UserError, match=rf"n\.csv: line 1: .*{message}"):
-        column_names(tmp_path / "n.csv", SCHEMA)
+        row_columns(tmp_path / "n.csv", SCHEMA)
 
 
 def test_a_cell_longer_than_any_is_named_and_not_a_traceback(tmp_path: Path) -> None:
@@ -99,7 +93,7 @@ def test_a_cell_longer_than_any_is_named_and_not_a_traceback(tmp_path: Path) -> 
     (batch,) = checked_rows(file, SCHEMA, ["a", "b"], Validate())
     (failure,) = {failure.row for failure in batch.failures}
     with pytest.raises(UserError, match="after line 2: found a cell of more than 262144 char"):
-        row_names(file, str(file), SCHEMA)(failure)
+        row_name([file], SCHEMA)(failure)
 
 
 def test_a_pipe_is_copied_and_messages_call_it_stdin(
@@ -111,7 +105,7 @@ def test_a_pipe_is_copied_and_messages_call_it_stdin(
         monkeypatch.setattr("sys.stdin", type("Stdin", (), {"buffer": piped}))
         with pytest.raises(UserError, match=r"^stdin: line 3: found 1 cells; expected 2"):  # noqa: SIM117
             with regular_file(Path("-")) as file:
-                list(checked_rows(file, SCHEMA, column_names(file, SCHEMA), Validate()))
+                list(checked_rows(file, SCHEMA, row_columns(file, SCHEMA), Validate()))
 
 
 def test_a_parquet_file_has_numbers_where_a_csv_has_them_in_a_form(tmp_path: Path) -> None:

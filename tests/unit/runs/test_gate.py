@@ -72,7 +72,8 @@ def test_the_baselines_have_to_be_beaten_and_not_only_met(
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_scores_that_the_gate_knows_are_those_of_the_task(task: str) -> None:
-    y = np.array([0.0, 1.0, 2.0, 1.0]) if task == "multiclass" else np.array([0.0, 1.0, 1.0, 0.0])
+    y = np.array([[0.0, 1.0, 1.0, 0.0], [0.0, 1.0, 2.0, 1.0], [1.0, 2.0, 2.0, 4.0]])
+    y = y[list(TASKS).index(task)]
     predicted = np.full((4, 3 if task == "multiclass" else 1), 0.3)
     scores = score(y, predicted, schema_of(task), 0.5)
     assert set(TASKS[task].scores) == set(numbers(scores)) - {"rows"}

@@ -17,8 +17,9 @@ from tabular.prediction.inputs import check_batch
 from tabular.schema import Column, Schema
 from tabular.table.cells import GRAMMAR, MAX_CELL, parse
 from tabular.table.checks import declared_checks
-from tabular.table.csv import MISTAKES_SHOWN, read_csv
+from tabular.table.csv import MISTAKES_SHOWN
 from tabular.table.inference import are
+from tabular.table.source import read_table
 from tests.helpers import schema_of
 
 KINDS = ("real", "integer", "boolean", "category")
@@ -177,7 +178,7 @@ def read(file: Path, texts: list[str], kind: str, *, quoted: bool) -> list[Any]:
     with file.open("w", newline="", encoding="utf-8") as content:
         writer = csv.writer(content, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
         writer.writerows([["cell", "y"], *([text, 1] for text in texts)])
-    return pa.concat_tables(read_csv(file, table_of(kind)))["cell"].to_pylist()
+    return pa.concat_tables(read_table(file, table_of(kind)))["cell"].to_pylist()
 
 
 @pytest.mark.parametrize("quoted", [False, True])

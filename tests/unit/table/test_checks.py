@@ -10,9 +10,9 @@ from stages.validate import dropped_cells
 from tabular.params.validate import Validate
 from tabular.schema import Column, Schema
 from tabular.table.checks import Check, check_table, describe, rows_to_name
-from tabular.table.csv import line_numbers
 from tabular.table.parquet import arrow_schema
 from tabular.table.rejects import rejected_rows
+from tabular.table.source import row_names
 
 SCHEMA = Schema.model_validate(
     {
@@ -99,7 +99,7 @@ def test_everything_that_failed_is_told_at_once_with_lines(tmp_path: Path) -> No
     )
     rows, checks = check_table([table(columns)], SCHEMA, Validate(min_class_rows=1, values="drop"))
     file = tmp_path / "t.csv"
-    messages = describe(rows, checks, line_numbers([file], SCHEMA, rows_to_name(checks)))
+    messages = describe(rows, checks, row_names([file], SCHEMA, rows_to_name(checks)))
     assert messages == {
         "error": [
             "a: 2 of 4 rows fail range: found 0.5, 9.5; expected 1 to 9 "

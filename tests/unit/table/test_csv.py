@@ -9,8 +9,8 @@ import pytest
 
 from tabular.errors import UserError
 from tabular.schema import Schema
-from tabular.table.csv import line_numbers, read_csv, source_files
 from tabular.table.parquet import arrow_schema
+from tabular.table.source import read_table, row_names, source_files
 
 SCHEMA = Schema.model_validate(
     {
@@ -32,7 +32,7 @@ HEADER = "a,b,c,y\n"
 
 def read(path: Path, text: str | bytes, schema: Schema = SCHEMA) -> pa.Table:
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return pa.concat_tables(read_csv(path, schema))
+    return pa.concat_tables(read_table(path, schema))
 
 
 def test_columns_come_typed_and_in_declared_order(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_line_numbers_count_headers_quoted_breaks_and_files(tmp_path: Path) -> N
     a, b = tmp_path / "a.csv", tmp_path / "b.csv"
     a.write_text(HEADER + '1,1,"x\ny",1\n\n' + ROW)
     b.write_text(HEADER + ROW)
-    found = line_numbers([a, b], SCHEMA, [2, 0, 1])
+    found = row_names([a, b], SCHEMA, [2, 0, 1])
     assert found == {0: f"{a}: line 2", 1: f"{a}: line 5", 2: f"{b}: line 2"}
 
 
@@ -182,5 +182,5 @@ def test_a_quote_within_a_cell_and_any_line_end_leave_the_lines_right(
     rows = f'1,1,5" nail,1\n1,1,"a ""b""\nc",1\n{ROW}'
     file = tmp_path / "a.csv"
     assert len(read(file, (HEADER + rows).replace("\n", end))) == 3
-    found = line_numbers([file], SCHEMA, [0, 1, 2])
+    found = row_names([file], SCHEMA, [0, 1, 2])
     assert [int(found[row].rsplit(" ", 1)[1]) for row in range(3)] == [2, 3, 5]

@@ -1,0 +1,46 @@
+"""The threshold of two classes, chosen on out-of-fold predictions, put into the model's file."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pyarrow as pa
+
+from tabular.files import atomic_write
+from tabular.model.metadata import add_metadata
+from tabular.params.loading import load_params
+from tabular.process import run
+from tabular.schema import load_schema
+from tabular.table.arrays import labels, row_weights
+from tabular.table.parquet import read_parts
+from tabular.threshold import choose_threshold
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--trained", type=Path, required=True, help="the .keras file that train wrote")
+    add("--train", type=Path, required=True, help="folder of the training rows")
+    add("--oof", type=Path, required=True, help="folder of the out-of-fold predictions")
+    add("--model", type=Path, required=True, help="the .keras file to write")
+    args = parser.parse_args()
+    schema = load_schema()
+    threshold = load_params("evaluate", schema=schema).evaluate.threshold
+
+    found = {}
+    if schema.task == "binary":
+        oof = pa.concat_tables(read_parts(args.oof))
+        columns = [schema.target, *([schema.weight] if schema.weight else [])]
+        train = pa.concat_tables(read_parts(args.train, columns))[: len(oof)]
+        found["threshold"] = choose_threshold(
+            threshold,
+            labels(train, schema)[:, 0],
+            oof["output_0"].to_numpy(),
+            row_weights(train, schema),
+        )
+        print(f"A probability of {found['threshold']:g} or more counts as {schema.positive}")
+    with atomic_write(args.model) as file:
+        add_metadata(args.trained, file, found)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,54 @@
+"""What travels in a `.keras` file beside the model: one JSON file that Keras leaves alone."""
+
+import json
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from tabular.errors import UserError
+
+METADATA = "tabular.json"
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
+MAX_JSON = 2**28  # bytes of a description
+
+
+def read_metadata(content: bytes) -> dict[str, Any]:
+    """What stands beside the model in the content of a file; empty for one from elsewhere.
+
+    Raises:
+        ValueError: the zip holds more than a model does, or something else.
+    """
+    with zipfile.ZipFile(BytesIO(content)) as file:
+        unpacked = sum(entry.file_size for entry in file.infolist())
+        if unpacked > 2 * len(content) + MAX_JSON:  # Keras stores weights as they are
+            raise ValueError(f"it unpacks from {len(content)} to {unpacked} bytes")
+        for entry in file.infolist():
+            if entry.filename.endswith(".json") and entry.file_size > MAX_JSON:
+                raise ValueError(f"{entry.filename} has {entry.file_size} bytes")
+        if METADATA not in file.namelist():
+            return {}
+        metadata = json.loads(file.read(METADATA))
+    if not isinstance(metadata, dict):
+        raise ValueError(f"{METADATA} holds no mapping")
+    return metadata
+
+
+def add_metadata(source: Path, target: Path, more: dict[str, Any]) -> None:
+    """Write the model in `source` to `target`, with `more` beside it.
+
+    Raises:
+        UserError: there is no model.
+    """
+    if not source.is_file():
+        raise UserError(f"{source}: no model here; run `dvc repro` to train one")
+    metadata = read_metadata(source.read_bytes()) | more
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            if name != METADATA:
+                new.writestr(zipfile.ZipInfo(name, EPOCH), old.read(name))
+        write_metadata(new, metadata)
+
+
+def write_metadata(file: zipfile.ZipFile, metadata: dict[str, Any]) -> None:
+    file.writestr(zipfile.ZipInfo(METADATA, EPOCH), json.dumps(metadata, indent=1))
