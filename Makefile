@@ -40,7 +40,7 @@ check: .venv/installed-dev  ## format, types, imports between packages, the work
 check-cpu: .venv/installed  ## train samples and evaluate here and on an emulated Haswell: the same bytes
 	@if ! command -v qemu-x86_64 > /dev/null; then \
 		echo "not checked: qemu-x86_64 is missing (Debian: apt install qemu-user)"; exit 0; fi; \
-	set -e; dvc repro --quiet train; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	set -e; dvc repro --quiet calibrate; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	check() { out=$$folder/$$1; shift; mkdir $$out; \
 		"$$@" $(BIN)/python -m tests.same_bytes > $$out/same_bytes; \
 		"$$@" $(BIN)/python -m stages.evaluate --model models/model.keras --split data/split \

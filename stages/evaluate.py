@@ -58,7 +58,7 @@ def main() -> None:
     schema = load_schema()
     load_params(schema=schema)
 
-    from tabular.evaluation.plot_data import write_plot_data
+    from tabular.evaluation.plot_data import times, write_plot_data
     from tabular.evaluation.result import evaluate
     from tabular.evaluation.scores import headline
     from tabular.model import saved_model
@@ -76,9 +76,10 @@ def main() -> None:
     )
     bar.close()
     y, outputs, _ = result.test
+    time = times(pa.concat_tables(read_parts(args.split / "test")), schema)
     with atomic_write(args.plots) as folder:
         folder.mkdir()
-        write_plot_data(folder, y, outputs, result.importance, schema, threshold)
+        write_plot_data(folder, y, outputs, result.importance, schema, threshold, time)
     with atomic_write(args.predictions) as folder:
         columns = {f"output_{i}": column for i, column in enumerate(outputs.T)}
         write_part(folder, 0, pa.table({"actual": y, **columns}))

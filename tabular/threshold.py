@@ -8,7 +8,7 @@ from tabular.params.evaluate import Choice
 def choose_threshold(
     choice: float | Choice, y: np.ndarray, probability: np.ndarray, weight: np.ndarray | None
 ) -> float:
-    """The threshold, rounded to 6 decimals: half way between two probabilities that occur.
+    """The threshold: half way between two probabilities that occur.
 
     Of several that are as good it is the one nearest to 0.5. A recall or a precision is that of
     these rows, and where none reaches it the threshold with the highest one.
@@ -28,8 +28,9 @@ def choose_threshold(
     ends = np.flatnonzero(np.diff(ordered, append=-1.0))  # the last row of each probability
     # What counts as positive: none, then the rows up to each end.
     hits, alarms = (np.concatenate([[0.0], sums[ends]]) for sums in (positive, negative))
-    borders = np.concatenate([[1.0], ordered[ends], [0.0]])
-    thresholds = np.round((borders[:-1] + borders[1:]) / 2, 6)
+    above = max(1.0, ordered[0] + 2e-6)  # of a probability of 1
+    borders = np.concatenate([[above], ordered[ends], [0.0]])
+    thresholds = (borders[:-1] + borders[1:]) / 2
     value = worth(choice, hits, alarms, positive[-1], negative[-1])
     best = np.flatnonzero(value >= value.max() - 1e-12)
     return float(thresholds[best[np.argmin(np.abs(thresholds[best] - 0.5))]])

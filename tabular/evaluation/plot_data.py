@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from tabular.files import write_points
 from tabular.schema import Schema
 from tabular.table.arrays import predicted_classes
+from tabular.table.cells import TEXTS, numbers
 
 CALIBRATION_BINS = 10  # of the same number of rows each
+YEAR = 365.2425 * 86_400  # seconds
 HISTOGRAM_BINS = 20  # of the same width each
 MAX_COLUMNS = 30  # in the plot of importances; more cannot be read
 MAX_BYTES = 150_000  # of the confusion's rows
@@ -26,6 +29,7 @@ HEADERS = {
     "histogram": ("probability", "rows of the class", "other rows"),
     "confusion": ("true class", "predicted class"),
     "values": ("true value", "predicted value", "residual"),
+    "residuals_over_time": ("time", "residual"),
     "importance": ("column", "rise", "low", "high"),
 }
 
@@ -39,17 +43,21 @@ def write_plot_data(
     importance: dict[str, np.ndarray],
     schema: Schema,
     threshold: float,
+    time: np.ndarray | None = None,
 ) -> None:
     """Write the points of every plot into `folder`.
 
     Args:
         y: shape (rows,), as in `scores.score`, and so is `predicted`, shape (rows, outputs).
         importance: for each column the rise of the loss in each repetition.
+        time: of each row, see `times`.
     """
     plots = importance_plot(importance)
     if schema.task == "regression":
         value = predicted[:, 0].astype(np.float64)
         plots["values"] = (y, value, y - value)
+        if time is not None:
+            plots["residuals_over_time"] = (time, y - value)
     else:
         plots |= probability_plots(y, predicted.astype(np.float64), schema)
         plots["confusion"] = confusion(y, predicted, schema, threshold)
@@ -57,6 +65,19 @@ def write_plot_data(
         columns = dict(zip(header, plots.get(name, [()] * len(header)), strict=True))
         picked = {"points": len(columns["true class"])} if name == "confusion" else {}
         write_points(folder / f"{name}.csv", columns, **picked)
+
+
+def times(part: pa.Table, schema: Schema) -> np.ndarray | None:
+    """When the rows of a part were: float64, (rows,), a moment in years; NaN where it is missing.
+
+    By the column that `time` of the schema names or the first one of moments; None without.
+    """
+    moments = [name for name, column in schema.columns.items() if column.kind == "datetime"]
+    name = schema.time or next(iter(moments), None)
+    if name is None or schema.columns[name].kind in TEXTS:
+        return None
+    found = numbers(part[name], schema.columns[name]).to_numpy(zero_copy_only=False)
+    return 1970 + found / YEAR if name in moments else found
 
 
 def importance_plot(importance: dict[str, np.ndarray]) -> Plots:

@@ -12,11 +12,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from commands.infer_schema import as_text, infer_schema
@@ -64,9 +66,15 @@ def base_table() -> bytes:
     frame = mixed_table("binary")[:200]
     frame["note"] = ['5" pipe', 'a "quoted" word', "two\nlines", "", "plain"] * 40
     frame["price"] = [f"${1234.5 + 7 * number:,.2f}" for number in range(200)]
+    days = pd.date_range("2019-12-28", periods=200, freq="37h")
+    frame["day"], frame["at"] = days.strftime("%Y-%m-%d"), days.strftime("%d.%m.%Y %H:%M")
+    frame["said"] = [f"word{number} of {number % 7} others" for number in range(200)]
     return frame[[*frame.columns.drop("y"), "y"]].to_csv(index=False).encode()
 
 
+DATE = r"\d{4}-\d\d-\d\d"
+TIME = r"[Tt ]\d\d(:\d\d(:\d\d([.,]\d{1,9})?)?)?( ?[Zz]| ?[+-]\d\d(:?\d\d)?)?"
+ISO = re.compile(f"{DATE}({TIME})?", re.ASCII)
 PRICE = re.compile(r"([+-]?)\$?([+-]?)(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?", re.ASCII)
 
 
@@ -76,9 +84,11 @@ def meaning(text: str, column: Column) -> Any:
     if text == "" or text in {str(value) for value in column.missing_values}:
         return None
     text.encode()  # a byte that is not UTF-8 stands here as half a character
-    if kind == "category":
+    if kind in ("category", "text"):
         return text
     bare = text.strip(" \t")
+    if kind == "datetime":
+        return moment(bare, column.format)
     if kind == "boolean":
         return {"true": True, "1": True, "false": False, "0": False}[bare.lower()]
     if column.format:
@@ -90,6 +100,23 @@ def meaning(text: str, column: Column) -> Any:
     if not bare.isascii() or re.search(r"[_xXnN\s]", bare):
         raise ValueError(text)
     return float(bare) if kind == "real" else int(re.sub(r"\.0+$", "", bare))
+
+
+def moment(text: str, form: str | None) -> str:
+    """A date or a time in ISO 8601 and UTC; raises ValueError."""
+    if form is None:
+        if not ISO.fullmatch(text):
+            raise ValueError(text)
+        found = datetime.fromisoformat(
+            text.upper().replace(",", ".").replace(" +", "+").replace(" -", "-")
+        )
+    else:
+        if not (text.isascii() and text.isprintable()):
+            raise ValueError(text)
+        found = datetime.strptime(text, form)
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=UTC)
+    return found.astimezone(UTC).isoformat()
 
 
 def expected_rows(content: bytes, schema: Schema) -> list[list[Any]]:
@@ -131,7 +158,11 @@ def try_table(content: bytes, file: Path, schema: Schema) -> str:
     file.write_bytes(gzip.compress(content) if file.suffix == ".gz" else content)
     outcome, tables = answer(lambda: [*read_table(file, schema)])
     if outcome == "read":
-        rows = [list(row.values()) for table in tables for row in table.to_pylist()]
+        rows = [
+            [value.isoformat() if isinstance(value, datetime) else value for value in row.values()]
+            for table in tables
+            for row in table.to_pylist()
+        ]
         assert repr(rows) == repr(expected_rows(content, schema)), "a value is another one"
         answer(lambda: check_table(tables, schema, Validate()))
     answer(lambda: [*checked_rows(file, schema, row_columns(file, schema), Validate())])

@@ -52,7 +52,7 @@ def test_the_same_bytes_in_another_folder_and_at_any_thread_count(
 
 def test_a_changed_parameter_reruns_only_what_it_touches(workspace: Path) -> None:
     output = must(workspace, "dvc", "exp", "run", *SHORT)
-    assert stages_that_ran(output) == ["train", "evaluate", "gate"]
+    assert stages_that_ran(output) == ["train", "calibrate", "evaluate", "gate"]
     assert "train.networks.plain.epochs" in must(workspace, "dvc", "params", "diff")
     changed = json.loads(must(workspace, "dvc", "metrics", "diff", "--json"))
     accuracy = changed["metrics/metrics.json"]["test.accuracy"]
@@ -62,7 +62,7 @@ def test_a_changed_parameter_reruns_only_what_it_touches(workspace: Path) -> Non
     assert max(map(len, page)) <= 100
 
     output = must(workspace, "dvc", "exp", "run", "-S", "split.seed=10", *SHORT)
-    assert stages_that_ran(output) == ["split", "train", "evaluate", "gate"]
+    assert stages_that_ran(output) == ["split", "train", "calibrate", "evaluate", "gate"]
 
 
 def test_only_the_files_that_the_schema_names_are_dependencies(workspace: Path) -> None:

@@ -1,0 +1,172 @@
+"""A date or a time is one moment, whoever reads it and wherever; a wrong one is named."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tabular.errors import UserError
+from tabular.params.validate import Validate
+from tabular.prediction.inputs import checked_rows
+from tabular.schema import Column
+from tabular.table.cells import parse
+from tabular.table.source import read_table
+from tests.helpers import schema_of
+
+WRONG = "wrong"
+
+
+def parsed(texts: list[str], **column: Any) -> list[Any]:
+    """Each text in ISO 8601 and UTC, None for an empty one, or `WRONG`."""
+    declared = Column.model_validate({"kind": "datetime"} | column)
+    values, wrong = parse(pa.array(texts, pa.string()), declared)
+    return [
+        WRONG if failed else value and f"{value:%Y-%m-%dT%H:%M:%S}"
+        for value, failed in zip(values.to_pylist(), wrong.to_pylist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "texts"),
+    [
+        (
+            {},
+            {
+                "2024-05-31": "2024-05-31T00:00:00",
+                " 2024-02-29T23:59:59.5 ": "2024-02-29T23:59:59",
+                "2024-05-31 14:30": "2024-05-31T14:30:00",
+                "2024-05-31T14:30:00+02:00": "2024-05-31T12:30:00",
+                "2024-05-31 14:30:00-0330": "2024-05-31T18:00:00",
+                "2024-05-31T14:30Z": "2024-05-31T14:30:00",
+                "1899-12-31": "1899-12-31T00:00:00",
+                "": None,
+                "2023-02-29": WRONG,
+                "2024-13-01": WRONG,
+                "2024-05-31T24:30": WRONG,
+                "2024": WRONG,
+                "20240531": WRONG,
+                "31.05.2024": WRONG,
+                "today": WRONG,
+                "now": WRONG,
+                "NaT": WRONG,
+                "nan": WRONG,
+                "2024-05-31 +02:00": WRONG,
+            },
+        ),
+        (
+            {"format": "%d.%m.%Y %H:%M"},
+            {"31.05.2024 14:30": "2024-05-31T14:30:00", "31.05.2024": WRONG, "x": WRONG},
+        ),
+        ({"format": "%b-%Y"}, {"Mar-2018": "2018-03-01T00:00:00", "2018-03": WRONG}),
+        (
+            {"format": "%m/%d/%Y %I:%M %p %z"},
+            {
+                "12/31/2019 11:00 PM -0500": "2020-01-01T04:00:00",
+                "12/31/2019 23:00 PM -0500": WRONG,
+            },
+        ),
+        (
+            {"format": "epoch"},
+            {"1260759144": "2009-12-14T02:52:24", "-1.5": "1969-12-31T23:59:58", "1e15": WRONG},
+        ),
+        ({"format": "epoch_ms"}, {"1260759144000": "2009-12-14T02:52:24", "x": WRONG}),
+        (
+            {"timezone": "Europe/Berlin"},
+            {
+                "2024-05-31 14:30": "2024-05-31T12:30:00",
+                "2024-01-31 14:30": "2024-01-31T13:30:00",
+                "2024-01-31 14:30Z": "2024-01-31T14:30:00",
+                "2024-03-31 02:30": WRONG,  # the clock jumps over it
+                "2024-10-27 02:30": "2024-10-27T00:30:00",  # the first of two
+            },
+        ),
+        ({"missing_values": ["never", "0000-00-00"]}, {"never": None, "0000-00-00": None}),
+    ],
+)
+def test_what_a_text_means(column: dict[str, Any], texts: dict[str, str | None]) -> None:
+    for text, expected in texts.items():
+        assert parsed([text], **column) == [expected], text
+    assert dict(zip(texts, parsed([*texts], **column), strict=True)) == texts
+
+
+@given(
+    st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),
+    st.integers(-14 * 60, 14 * 60),
+    st.sampled_from(["%Y-%m-%d %H:%M:%S%z", "%d %b %Y %H:%M:%S %z", "%m/%d/%Y %I:%M:%S %p %z"]),
+)
+def test_what_strftime_writes_is_read_as_it_was(moment: datetime, minutes: int, form: str) -> None:
+    here = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)), microsecond=0)
+    expected = f"{here.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
+    assert parsed([here.strftime(form)], format=form) == [expected]
+    assert parsed([here.isoformat()]) == [expected]
+
+
+FORMS = (None, "%d.%m.%Y", "%Y-%m", "epoch", "%H:%M %d %B %y")
+
+
+@given(st.text(max_size=30), st.sampled_from(FORMS))
+@example("".join(chr(0x0660 + int(n)) if n.isdigit() else n for n in "12.05.2024"), "%d.%m.%Y")
+def test_any_text_is_a_moment_or_wrong(text: str, form: str | None) -> None:
+    (found,) = parsed([text], format=form)
+    if found not in (None, WRONG):
+        assert 1 <= int(found[:4]) <= 9999
+        assert text.isascii()
+    if text and found is None:
+        pytest.fail("a text that is no moment is not missing")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"format": "%d.%m"},
+        {"format": "%Y %Q"},
+        {"format": "1.234,5"},
+        {"timezone": "Berlin"},
+        {"timezone": "../../etc/passwd"},
+        {"values": ["2024-05-31"]},
+        {"min": 3},
+    ],
+)
+def test_a_declaration_that_means_nothing_is_refused(column: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Column.model_validate({"kind": "datetime"} | column)
+
+
+@pytest.mark.parametrize("name", ["n.csv", "n.parquet"])
+def test_ingest_and_predict_name_the_same_cell(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame({"at": ["2024-05-31", "2024-06-31", ""], "y": [0, 1, 0]})
+    if name == "n.csv":
+        frame.to_csv(tmp_path / name, index=False)
+    else:
+        frame.to_parquet(tmp_path / name)
+    schema = schema_of("binary", at={"kind": "datetime", "nullable": True})
+    where = "line 3" if name == "n.csv" else "row 1"
+    wrong = "column at: found '2024-06-31'; expected a date or a time such as 2024-05-31"
+    with pytest.raises(UserError, match=rf"{name}: {where}, {wrong}"):
+        list(read_table(tmp_path / name, schema))
+    (batch,) = checked_rows(tmp_path / name, schema, ["at"], Validate())
+    (failure,) = batch.failures
+    assert failure.row == 1
+    assert f"column {failure}".startswith(wrong)
+
+
+def test_a_parquet_file_holds_moments_themselves(tmp_path: Path) -> None:
+    """Whatever the form of the texts that the schema declares."""
+    schema = schema_of(
+        "binary", at={"kind": "datetime", "format": "%d.%m.%Y", "timezone": "Asia/Tokyo"}
+    )
+    moments = pd.to_datetime(["2024-05-31 09:00", "2024-06-30 00:00"])
+    y = [0, 1]
+    pd.DataFrame({"at": moments, "y": y}).to_parquet(tmp_path / "local.parquet")
+    utc = moments.tz_localize("Asia/Tokyo").tz_convert("UTC")
+    pd.DataFrame({"at": utc, "y": y}).to_parquet(tmp_path / "utc.parquet")
+    files = [tmp_path / f"{name}.parquet" for name in ("local", "utc")]
+    found = [pa.concat_tables(read_table(file, schema)) for file in files]
+    assert found[0].equals(found[1])
+    assert found[0]["at"][0].as_py() == datetime(2024, 5, 31, tzinfo=UTC)
