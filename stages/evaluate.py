@@ -71,7 +71,8 @@ def main() -> None:
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
     bar = Bar(1)
     result = evaluate(
-        *(predict, args.split, oof, schema, threshold, model.network.count_params()),
+        *(predict, args.split, oof, schema, threshold),
+        saved_model.multiply_adds(model.network),
         progress=lambda more, column: bar.advance(more, f"importance of {column}"),
     )
     bar.close()

@@ -13,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tabular.model import ensemble, exact
+from tabular.model import ensemble, exact, saved_model
 from tabular.model.backend import keras, tf
 from tabular.params.loading import load_params
 from tabular.params.train import Train
 from tabular.schema import Column, Schema
+from tabular.table.arrays import feature_arrays
+from tabular.table.cells import ARROW_TYPES
 
 Task = Literal["binary", "multiclass", "regression"]
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -45,7 +47,7 @@ def product_hash(rows: int, inputs: int, outputs: int) -> str:
 
 
 def mixed_table(folder: Path, task: Task) -> Schema:
-    """Five number columns, one with gaps, and categories of 4 and of 40 values."""
+    """Five number columns, one with gaps, categories of 4 and of 40 values, a day and a text."""
     rng = np.random.default_rng(1)
     columns = {f"x{i}": rng.gamma(2, size=ROWS) for i in range(5)}
     many = rng.integers(0, 40, ROWS)
@@ -58,12 +60,16 @@ def mixed_table(folder: Path, task: Task) -> Schema:
             "x4": pa.array(columns["x4"], mask=rng.random(ROWS) < 0.1),
             "few": [f"f{n}" for n in rng.integers(0, 4, ROWS)],
             "many": [f"m{n}" for n in many],
+            "day": pa.array(1_600_000_000_000_000 + 3_600_000_000 * rng.integers(0, 20_000, ROWS)),
+            "said": [f"word{n} of {m} and others" for n, m in enumerate(many)],
             "y": target,
         }
     )
+    table = table.cast(table.schema.set(7, pa.field("day", ARROW_TYPES["datetime"])))
     pq.write_table(table, folder / "part-00000.parquet")
     kinds = {name: Column(kind="real") for name in columns}
     kinds |= {name: Column(kind="category") for name in ("few", "many")}
+    kinds |= {"day": Column(kind="datetime"), "said": Column(kind="text")}
     kinds["y"] = (
         Column(kind="integer", values=tuple(range(classes))) if classes else Column(kind="real")
     )
@@ -72,13 +78,16 @@ def mixed_table(folder: Path, task: Task) -> Schema:
 
 
 def model_hash(task: Task, train: Train) -> str:
-    """Of all weights of the networks trained on the mixed table, and of their predictions."""
+    """Of all weights of the networks trained on the mixed table, and of all predictions."""
     with TemporaryDirectory() as folder:
         schema = mixed_table(Path(folder), task)
         setup = ensemble.set_up(Path(folder), schema, train)
         members = list(ensemble.fit(setup, []))
         blend = ensemble.blend(setup, members)
-    parts = [blend.oof, *(weight for m in members for weight in m.model.get_weights())]
+        model = ensemble.weighted(setup, members, blend.weights)
+        rows = feature_arrays(pq.read_table(folder)[:1000], schema)
+    outputs = saved_model.predict(exact.with_exact_products(model), rows)
+    parts = [outputs, blend.oof, *(weight for m in members for weight in m.model.get_weights())]
     return hashlib.md5(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
 
 

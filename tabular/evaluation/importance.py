@@ -23,7 +23,7 @@ def permutation_importance(
     rows: pa.Table,
     y: np.ndarray,
     schema: Schema,
-    weights: int,
+    work: float,
     progress: Progress = lambda more, name: None,
 ) -> dict[str, np.ndarray]:
     """The rise of the loss in each of `REPEATS` shuffles of a column: float64, (REPEATS,).
@@ -36,11 +36,11 @@ def permutation_importance(
     Args:
         predict: raw columns, as `feature_arrays` gives them, to outputs of shape (rows, outputs).
         rows: the table, in the order of `y`, shape (rows,).
-        weights: of the model, about its multiply-adds for a row.
+        work: multiply-adds of the model for a row, 1 at least.
         progress: is told how much more of the work is done, from 0 to 1, and the last column.
     """
     names = list(schema.features)
-    reads = WORK // weights  # rows that the model may read
+    reads = int(WORK / max(work, 1))  # rows that the model may read
 
     def measured(names: Sequence[str], repeats: int, reads: int, progress: Progress) -> Rises:
         used = min(len(rows), MAX_ROWS, max(reads // (repeats * len(names)), MIN_ROWS // 4))

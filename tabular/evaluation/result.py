@@ -61,7 +61,7 @@ def evaluate(
     oof: pa.Table,
     schema: Schema,
     threshold: float,
-    weights: int,
+    work: float,
     progress: importance.Progress = lambda more, name: None,
 ) -> Result:
     """Score a model and its baselines on all rows of a split, and on the folds if there are any.
@@ -69,7 +69,7 @@ def evaluate(
     Args:
         split: the folder of the tables train, validation and test.
         oof: the out-of-fold predictions of the training rows, and the `fold` of each.
-        weights: of the model.
+        work: multiply-adds of the model for a row.
         progress: see `permutation_importance`.
     """
     predictions = {
@@ -112,7 +112,7 @@ def evaluate(
         for name, outputs in beside.items()
     }
     rises = importance.permutation_importance(
-        predict, next(read_parts(split / "test")), test.y, schema, weights, progress
+        predict, next(read_parts(split / "test")), test.y, schema, work, progress
     )
     most = "cross_validation" if len(fold) else "test"
     ahead = baselines.ahead(*predictions[most], beside[most], schema, threshold)

@@ -13,13 +13,14 @@ import numpy as np
 
 from tabular.errors import UserError, cut, listed
 from tabular.model.backend import keras
-from tabular.model.exact import with_exact_products
+from tabular.model.exact import Exact, with_exact_products
 from tabular.model.metadata import EPOCH, read_metadata, write_metadata
 from tabular.schema import Schema, input_name
 from tabular.table.arrays import INPUT_TYPES
 
 BATCH_SIZES = (256, 1024, 4096)
 MANY_WEIGHTS = 2_000_000  # what a network of more makes of a larger batch leaves the caches
+PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of a text
 HEADROOM = 2**31  # bytes that loading a small model may take
 
 
@@ -134,6 +135,19 @@ def check_model(model: SavedModel, schema: Schema) -> None:
             f"{model.path}: the model was trained for another table than data/schema.yaml "
             f"declares: {listed(wrong)}; run `dvc repro` to train one for this"
         )
+
+
+def multiply_adds(network: keras.Model) -> float:
+    """About how many multiply-adds the network's outputs for a row take as long as."""
+    found = 0.0
+    for layer in network.layers:
+        if isinstance(layer, Exact):
+            found += layer.layer.count_params()
+        elif isinstance(layer, keras.layers.TextVectorization):
+            found += PER_CHARACTER * layer.output.shape[1]
+        elif isinstance(layer, keras.Model):
+            found += multiply_adds(layer)
+    return found
 
 
 def predict(network: keras.Model, columns: dict[str, np.ndarray]) -> np.ndarray:

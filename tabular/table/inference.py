@@ -49,7 +49,7 @@ MAX_CLASSES = 20
 MANY = 50  # different texts: more may be names, labels or free text
 WORDS = 1.5  # in a text on average; fewer are names or codes
 REPEATED = 5  # rows for each of many different texts; more are categories
-HEAD = 5_000  # rows that are kept to look for columns that tell the target
+HEAD, HEAD_CELLS = 5_000, 500_000  # rows that are kept to look for columns that tell the target
 TOLD = 0.95  # of the target's variance, or of the wrong guesses
 
 
@@ -115,7 +115,7 @@ def read_sample(path: Path, limit: int) -> Sample:
                     f"{path}: line {line}: found {len(cells)} cells; expected {len(header)}"
                 )
             rows += 1
-            if rows <= HEAD:
+            if rows <= min(HEAD, HEAD_CELLS // len(header)):
                 head.append(cells)
             for count, cell in zip(counts, cells, strict=True):
                 count[cell] += 1

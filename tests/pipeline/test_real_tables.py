@@ -166,7 +166,8 @@ def classes(rows: int = 900) -> pd.DataFrame:
 
 
 def test_a_row_counts_as_much_as_its_weight_says(tmp_path: Path) -> None:
-    weighted, alike = (project_of(tmp_path / name, classes()) for name in ("weighted", "alike"))
+    weighted = project_of(tmp_path / "weighted", classes())
+    alike = project_of(tmp_path / "alike", classes().drop(columns="counts"))
     change(weighted, {"weight": "counts"})
     change(alike)
     for folder in (weighted, alike):

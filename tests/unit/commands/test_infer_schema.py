@@ -289,3 +289,49 @@ def test_only_a_value_that_stands_apart_may_mean_missing(tmp_path: Path) -> None
         if "mean missing" in line
     ]
     assert [line.split(":")[0].strip() for line in asked] == ["glucose", "code"]
+
+
+def test_dates_texts_labels_and_identifiers_are_told_apart_with_what_to_check(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    rows = 600
+    y = rng.normal(10, 2, rows).round(3)
+    words = [f"word{number}" for number in range(400)]
+    frame = pd.DataFrame(
+        {
+            "row": np.arange(5, rows + 5),
+            "day": pd.date_range("2020-01-01", periods=rows).strftime("%m/%d/%Y"),
+            "created_at": 1_600_000_000 + 40_000 * np.arange(rows),
+            "month": pd.date_range("2020-01-01", periods=rows).strftime("%b-%Y"),
+            "customer_id": rng.integers(100, 160, rows),
+            "title": [" ".join(rng.choice(words, 4)) for _ in range(rows)],
+            "genres": ["|".join(sorted(rng.choice(list("abcdefg"), 3))) for _ in range(rows)],
+            "plate": [f"X{number}Y" for number in range(rows)],
+            "code": [f"c{number}" for number in rng.integers(0, 90, rows)],
+            "log": np.log(y).round(4),
+            "y": y,
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    schema = infer(tmp_path)
+    assert {name: column.kind for name, column in schema.columns.items()} == {
+        **{"day": "datetime", "created_at": "datetime", "month": "datetime"},
+        **{"customer_id": "category", "title": "text", "genres": "text", "code": "category"},
+        **{"log": "real", "y": "real"},
+    }
+    assert schema.ignore == ("row", "plate")
+    formats = {name: schema.columns[name].format for name in ("day", "created_at", "month")}
+    assert formats == {"day": "%m/%d/%Y", "created_at": "epoch", "month": "%b-%Y"}
+    noted = {}
+    for line in (tmp_path / "schema.yaml").read_text().splitlines():
+        key, _, comment = line.strip().removeprefix("- ").partition(" # ")
+        noted[key.partition(":")[0]] = comment
+    assert "then group: customer_id, and split.by: group" in noted["customer_id"]
+    assert "then time: day, and split.by: time" in noted["day"]
+    assert "of its variance by itself: known before y is?" in noted["log"]
+    assert "7 labels between |" in noted["genres"]
+    assert not any("by itself" in noted[name] for name in noted if name != "log")
+    (tmp_path / "t.csv").write_text("d,y\n" + "03/04/2020,1\n05/06/2021,2\n01/02/2020,3\n" * 9)
+    infer(tmp_path)
+    assert "; or %d/%m/%Y? both fit" in (tmp_path / "schema.yaml").read_text()

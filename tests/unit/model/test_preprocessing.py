@@ -54,3 +54,45 @@ def test_a_column_without_a_value_is_named() -> None:
     empty = TABLE.set_column(0, "a", pa.array([0.0, -1.0, None, None, 0.0]))
     with pytest.raises(UserError, match=r"column a is empty in every training row"):
         preprocessed(train_params(), empty, empty)
+
+
+def test_more_categories_than_are_known_by_name_are_hashed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preprocessing, "MAX_KNOWN", 10)
+    monkeypatch.setattr(preprocessing, "BINS", 64)
+    schema = schema_of("binary", town={"kind": "category", "missing_values": ["?"]})
+    towns = [f"t{number % 30}" for number in range(300)]
+    parts = [pa.table({"town": towns, "y": [0, 1] * 150})] * 2
+    train = train_params(target_statistics=5, max_categories=3)
+    statistics = preprocessing.adapt(lambda: parts, schema, train)
+    assert statistics.codes == {"town": 66}
+    assert statistics.categories == {}
+    built = preprocessing.build(statistics, schema, train)
+    model = keras.Model(built.inputs, built.read)
+    one_hot, codes = map(
+        np.asarray, model({"town": np.array(["t1", "new", "", "?", "t1"], object)})
+    )
+    assert one_hot.shape == (5, 3)
+    assert codes[[2, 3], 0].tolist() == [65, 65]
+    assert codes[0] == codes[4]
+    assert 1 <= codes[:2].min() <= codes[:2].max() <= 64
+
+
+def test_the_parts_of_a_date_that_vary_are_columns_and_a_gap_is_told() -> None:
+    """From Friday to Monday: the year and the time of day are always the same."""
+    schema = schema_of("binary", day={"kind": "datetime", "nullable": True})
+    moments = pa.array(["2024-05-31", "2024-06-03", None]).cast(pa.timestamp("us"))
+    part = pa.table({"day": moments.cast(pa.timestamp("us", "UTC")), "y": [0, 1, 0]})
+    train = train_params()
+    statistics = preprocessing.adapt(lambda: [part], schema, train)
+    varying = ("time", "month", "day", "day of the year", "weekday")
+    assert statistics.dates["day"].parts == varying
+    built = preprocessing.build(statistics, schema, train)
+    prepared = np.asarray(keras.Model(built.inputs, built.read[0])(feature_arrays(part, schema)))
+    assert prepared.shape == (3, len(varying) + 2 * 2 + 1)
+    np.testing.assert_allclose(
+        prepared[:2, : len(varying)], [[-1, -1, 1, -1, 1], [1, 1, -1, 1, -1]]
+    )
+    assert prepared[:, -1].tolist() == [0, 0, 1]
+    assert prepared[2, 0] == pytest.approx(0, abs=1e-6)
