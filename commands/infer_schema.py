@@ -118,6 +118,8 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
     if target not in sample.columns:
         raise UserError(f"--target: found {target!r}; the columns are {listed(sample.columns)}")
     inferred = {n: infer_column(n, counts, sample.rows) for n, counts in sample.columns.items()}
+    if inferred[target].kind in ("datetime", "text"):  # which are no classes and no numbers
+        inferred[target] = replace(inferred[target], kind="category", format=None)
     task, classes = target_task(sample, target, inferred[target].kind, inferred[target].format)
     kind = inferred[target].kind
     if task != "regression" and kind == "real":

@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from tabular.errors import listed
 from tabular.metrics import ROWS, TASKS
 from tabular.report import charts, formats
 from tabular.runs.comparison import Changed, Comparison
@@ -72,6 +73,7 @@ def split_rule(run: Run) -> str:
         "group": f"all those of some values of {run.schema.get('group')}",
         "time": f"the latest by {run.schema.get('time')}",
         "column": f"named by {run.schema.get('split')}",
+        "file": f"those of {listed(run.schema.get('test_files') or [])}",
     }.get(by, "drawn at random")
 
 
