@@ -121,9 +121,9 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
     if inferred[target].kind in ("datetime", "text"):  # which are no classes and no numbers
         inferred[target] = replace(inferred[target], kind="category", format=None)
     task, classes = target_task(sample, target, inferred[target].kind, inferred[target].format)
-    kind = inferred[target].kind
-    if task != "regression" and kind == "real":
-        kind = "category"  # 0.0 and 1.0 are two texts
+    if task != "regression" and inferred[target].kind == "real":
+        # 0.0 and 1.0 are two texts
+        inferred[target] = replace(inferred[target], kind="category", format=None)
 
     leaks = columns_that_tell(sample, inferred, target, classes=task != "regression")
     for name, share in leaks.items():
@@ -147,7 +147,7 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
         key, note = scalar(name), column.note
         if name == target:
             values = sorted(classes, key=lambda v: (len(str(v)), str(v)))
-            here = replace(column, kind=kind, nullable=False)
+            here = replace(column, nullable=False)
             columns[key] = flow(declared(here, values if task != "regression" else []))
             gaps = "; rows without a target are set aside" if column.nullable else ""
             note += f"; the target{gaps}"
@@ -178,16 +178,16 @@ def as_text(schema: CommentedMap) -> str:
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("csv", type=Path, help="the table with a header line, or a folder of such")
+    add("table", type=Path, help="a CSV with a header line, a .parquet file, or a folder of such")
     add("--target", required=True, help="the column to predict")
     add("--rows", type=int, default=200_000, help="how many rows to look at")
     add("-o", "--output", type=Path, default=SCHEMA, help="the file to write; - for stdout")
     args = parser.parse_args()
     if args.rows < 1:
         raise UserError(f"--rows: found {args.rows}; expected 1 at least")
-    schema = infer_schema(args.csv, args.target, args.rows)
+    schema = infer_schema(args.table, args.target, args.rows)
     text = as_text(schema)
-    check(yaml.safe_load(text), Schema, args.csv)
+    check(yaml.safe_load(text), Schema, args.table)
     if str(args.output) == "-":
         print(text, end="")
         return
@@ -198,7 +198,7 @@ def main() -> None:
         kept = f"; the one before is in {old}"
     with atomic_write(args.output) as partial:
         partial.write_text(text, encoding="utf-8")
-    print(f"{args.output}: describes {args.csv} now; check its comments{kept}")
+    print(f"{args.output}: describes {args.table} now; check its comments{kept}")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def main() -> None:
     )
     bar.close()
     y, outputs, _ = result.test
-    time = times(pa.concat_tables(read_parts(args.split / "test")), schema)
+    time = times(args.split / "test", schema)
     with atomic_write(args.plots) as folder:
         folder.mkdir()
         write_plot_data(folder, y, outputs, result.importance, schema, threshold, time)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from tabular.errors import UserError
 from tabular.files import atomic_write
 from tabular.params.loading import load_params
-from tabular.params.split import Split
+from tabular.params.split import Split, not_heeded
 from tabular.process import run
 from tabular.schema import Schema, load_schema
 from tabular.table.arrays import labels
@@ -113,20 +113,6 @@ def with_keys(parts: Iterable[pa.Table], keys: np.ndarray | None) -> Iterator[pa
         yield part
 
 
-def warnings(split: Split, schema: Schema) -> Iterator[str]:
-    """What the schema says of the rows that the rule does not heed."""
-    if schema.group and split.by in ("random", "hash", "time"):
-        yield (
-            f"split.by is {split.by}, and group in data/schema.yaml is {schema.group}: rows of one "
-            f"{schema.group} may be on both sides"
-        )
-    if schema.time and split.by in ("random", "hash", "group"):
-        yield (
-            f"split.by is {split.by}, and time in data/schema.yaml is {schema.time}: earlier rows "
-            "are tested by what is learnt from later ones"
-        )
-
-
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("validated", type=Path, help="folder of Parquet parts to split")
@@ -135,7 +121,7 @@ def main() -> None:
     schema = load_schema()
     params = load_params("ingest", "split", schema=schema)
 
-    for line in warnings(params.split, schema):
+    for line in not_heeded(params.split, schema):
         print(f"warn: {line}")
     classes, keys = None, None
     if params.split.stratify:

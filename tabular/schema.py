@@ -11,6 +11,7 @@ from tabular.errors import listed
 from tabular.typed_yaml import Section, Value, check, read_yaml
 
 SCHEMA = Path("data/schema.yaml")
+MAX_LENGTH = 2**14  # characters of a text; no model reads more
 
 
 # What the values of a column can be in this file, by its kind.
@@ -47,7 +48,9 @@ def _format_mistake(kind: str, form: str) -> str:
         right = found is not None and found[2] != found[3]
         return "" if right else "expected how the column writes 1234.5, such as 1.234,5 or $1,234.5"
     if kind == "datetime":
-        right = form in EPOCHS or DATE_FORMAT.fullmatch(form)
+        directives = re.findall("%[^%]", form)
+        once = len(set(directives)) == len(directives)
+        right = form in EPOCHS or (once and DATE_FORMAT.fullmatch(form))
         return (
             ""
             if right
@@ -88,8 +91,8 @@ class Column(Section):
             raise ValueError(f"format: found {self.format!r}; {mistake}")
         if self.timezone is not None and self.kind != "datetime":
             raise ValueError(f"timezone is for datetime columns; this one is {self.kind}")
-        if self.values is not None and self.kind == "text":
-            raise ValueError("values are for a category; this column is text")
+        if self.values is not None and self.kind in ("datetime", "text"):
+            raise ValueError(f"values are for a category or a number; this column is {self.kind}")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}")
         sentinels = () if self.kind == "category" else self.sentinels  # which may be numbers there
@@ -172,6 +175,8 @@ class Schema(Dialect):
             raise ValueError(
                 f"target: found {self.target!r}, which is not among columns: {listed(self.columns)}"
             )
+        if len(set(self.roles.values())) < len(self.roles):
+            raise ValueError(f"{listed(self.roles)}: found one column twice; expected another each")
         for role, name in self.roles.items():
             if name not in self.columns or name == self.target:
                 raise ValueError(f"{role}: found {name!r}; expected one of columns, not the target")

@@ -31,6 +31,10 @@ def choose_threshold(
     above = max(1.0, ordered[0] + 2e-6)  # of a probability of 1
     borders = np.concatenate([[above], ordered[ends], [0.0]])
     thresholds = (borders[:-1] + borders[1:]) / 2
+    # Outputs are float32: a threshold between two neighbours would be one of them.
+    thresholds[1:-1] = np.where(
+        thresholds[1:-1].astype(np.float32) > borders[2:-1], thresholds[1:-1], borders[1:-2]
+    )
     value = worth(choice, hits, alarms, positive[-1], negative[-1])
     best = np.flatnonzero(value >= value.max() - 1e-12)
     return float(thresholds[best[np.argmin(np.abs(thresholds[best] - 0.5))]])

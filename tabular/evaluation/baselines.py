@@ -27,7 +27,7 @@ from tabular.table.parquet import read_parts
 
 MAX_ROWS = 200_000  # to learn from: enough for a linear model, and bounded in time and memory
 
-BUCKETS = 2**16  # of hashed words
+BUCKETS, MAX_TEXT = 2**16, 2**12  # of hashed words; characters of a text that are read
 DATE_PARTS = ("year", "month", "day", "day_of_week", "day_of_year", "hour")
 
 
@@ -54,7 +54,6 @@ def predict_baselines(split: Path, fold: np.ndarray, schema: Schema) -> dict[str
         fold: of each training row, int32, shape (rows,); empty without folds.
     """
     x, y, weight = learning_rows(split, schema, MAX_ROWS)
-    test = [feature_frame(part, schema) for part in read_parts(split / "test")]
     fold = fold[:MAX_ROWS]
     predictions = {}
     for name, estimator in baselines(schema).items():
@@ -64,7 +63,8 @@ def predict_baselines(split: Path, fold: np.ndarray, schema: Schema) -> dict[str
             fitted = fit(estimator, x.iloc[others], y[others], weight[others])
             oof[own] = predict(fitted, x.iloc[own], schema)
         fitted = fit(estimator, x, y, weight)
-        outputs = [predict(fitted, part, schema) for part in test]
+        parts = (feature_frame(part, schema) for part in read_parts(split / "test"))
+        outputs = [predict(fitted, part, schema) for part in parts]
         predictions[name] = Baseline(np.concatenate(outputs), oof)
     return predictions
 
@@ -147,12 +147,13 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
     for name, column in schema.features.items():
         present = pc.if_else(is_missing(part[name], column), None, part[name])
         if column.kind == "text":
+            present = pc.utf8_slice_codeunits(present, 0, MAX_TEXT)
             columns[name] = present.fill_null("").to_numpy(zero_copy_only=False)
             columns[number_names(name, "text")[0]] = pc.fill_null(
                 pc.utf8_length(present), 0
             ).to_numpy()
         elif column.kind == "datetime":
-            columns |= date_parts(name, present.to_pandas(), column)
+            columns |= date_parts(name, present, column)
         elif column.kind != "category":
             columns[name] = numbers(present, column).to_numpy(zero_copy_only=False)
         else:
@@ -166,13 +167,12 @@ def number_names(name: str, kind: str) -> list[str]:
     return [f"{name}\x1f{part}" for part in parts] if parts else [name]
 
 
-def date_parts(name: str, moments: pd.Series, column: Column) -> dict[str, np.ndarray]:
+def date_parts(name: str, moments: pa.ChunkedArray, column: Column) -> dict[str, np.ndarray]:
     """The parts of moments as float64, NaN where they are missing."""
-    local = moments.dt.tz_convert(time_zone(column.timezone or "UTC"))
-    days = (moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
-    parts = [days, *(getattr(local.dt, part) for part in DATE_PARTS)]
-    found = [values.to_numpy(np.float64, na_value=np.nan) for values in parts]
-    return dict(zip(number_names(name, column.kind), found, strict=True))
+    days = pc.divide(numbers(moments, column), 86_400.0).to_numpy(zero_copy_only=False)
+    local = moments.to_pandas().dt.tz_convert(time_zone(column.timezone or "UTC"))
+    parts = [getattr(local.dt, part).to_numpy(np.float64, na_value=np.nan) for part in DATE_PARTS]
+    return dict(zip(number_names(name, column.kind), [days, *parts], strict=True))
 
 
 def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:

@@ -15,6 +15,7 @@ from tabular.files import write_points
 from tabular.schema import Schema
 from tabular.table.arrays import predicted_classes
 from tabular.table.cells import TEXTS, numbers
+from tabular.table.parquet import read_parts
 
 CALIBRATION_BINS = 10  # of the same number of rows each
 YEAR = 365.2425 * 86_400  # seconds
@@ -67,16 +68,18 @@ def write_plot_data(
         write_points(folder / f"{name}.csv", columns, **picked)
 
 
-def times(part: pa.Table, schema: Schema) -> np.ndarray | None:
-    """When the rows of a part were: float64, (rows,), a moment in years; NaN where it is missing.
+def times(folder: Path, schema: Schema) -> np.ndarray | None:
+    """When the rows of a table were: float64, (rows,), a moment in years; NaN where it is missing.
 
-    By the column that `time` of the schema names or the first one of moments; None without.
+    By the column that `time` of the schema names or the first one of moments; None without, or
+    where the task has no residuals.
     """
     moments = [name for name, column in schema.columns.items() if column.kind == "datetime"]
     name = schema.time or next(iter(moments), None)
-    if name is None or schema.columns[name].kind in TEXTS:
+    if name is None or schema.columns[name].kind in TEXTS or schema.task != "regression":
         return None
-    found = numbers(part[name], schema.columns[name]).to_numpy(zero_copy_only=False)
+    values = pa.concat_tables(read_parts(folder, [name]))[name]
+    found = numbers(values, schema.columns[name]).to_numpy(zero_copy_only=False)
     return 1970 + found / YEAR if name in moments else found
 
 

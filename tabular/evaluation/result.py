@@ -89,6 +89,8 @@ def evaluate(
     scored: dict[str, Any] = {name: score(*found) for name, found in predictions.items()}
 
     test = predictions["test"]
+    if not test.weight.any():
+        raise UserError(f"column {schema.weight}: every test row has a weight of 0")
     of_rows = scores.row_scores(test.y, test.outputs, schema, threshold)
     low, high = scores.interval(of_rows, schema, test.weight)
     task = TASKS[schema.task]

@@ -87,7 +87,7 @@ class Setup:
         of_columns = [
             [
                 encoder.values(part, folds[number] if folds else None, self.train.folds)
-                for number, part in enumerate(read_texts(folder, name))
+                for number, part in enumerate(read_texts(folder, name, self.train.text_length))
             ]
             for name, encoder in self.encoders.items()
         ]
@@ -191,10 +191,12 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
         else cells_of_rows(dataset.sizes, resolved.folds, setup.n_cells, resolved.seed)
     )
     folds = setup.folds() if resolved.folds > 1 else setup.cells
+    if weight is not None and not np.bincount(np.concatenate(setup.folds()), weight).all():
+        raise UserError(f"column {schema.weight}: every row of a fold has a weight of 0")
     for name, of_text in preprocessed.texts.items():
         setup.encoders[name] = texts.fit(
             of_text,
-            read_texts(folder, name),
+            read_texts(folder, name, resolved.text_length),
             setup.encoded_targets(),
             np.concatenate(folds),
             resolved.folds,
@@ -204,11 +206,12 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     return setup
 
 
-def read_texts(folder: Path, name: str) -> Iterator[np.ndarray]:
-    """The texts of each part that has rows, "" for an empty cell; object, (rows,)."""
+def read_texts(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
+    """The first characters of each text of each part that has rows; object, (rows,)."""
     for part in read_parts(folder, [name]):
         if len(part):
-            yield pc.fill_null(part[0], "").to_numpy(zero_copy_only=False)
+            cells = pc.utf8_slice_codeunits(part[0], 0, length)  # before characters are parted
+            yield pc.fill_null(cells, "").to_numpy(zero_copy_only=False)
 
 
 def cells_of_rows(sizes: list[int], folds: int, cells: int, seed: int) -> list[np.ndarray]:
@@ -492,6 +495,8 @@ def selected(
     picked = dict.fromkeys(oof, 0)
     for _ in range(BAGS):
         rows = rng.integers(0, len(y), min(len(y), BAG_ROWS))
+        if weight is not None and not weight[rows].any():
+            rows = np.arange(len(y))
         of_rows = {kind: outputs[rows].astype(np.float64) for kind, outputs in oof.items()}
         total = np.zeros(())
         for number in range(1, PICKS + 1):

@@ -31,6 +31,9 @@ def read_metadata(content: bytes) -> dict[str, Any]:
         metadata = json.loads(file.read(METADATA))
     if not isinstance(metadata, dict):
         raise ValueError(f"{METADATA} holds no mapping")
+    threshold = metadata.get("threshold", 0.5)
+    if not isinstance(threshold, float) or not 0 <= threshold <= 2:
+        raise ValueError(f"{METADATA}: threshold: found {threshold!r}; expected a probability")
     return metadata
 
 

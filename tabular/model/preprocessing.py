@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -94,12 +94,9 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
         UserError: a column has no value, or it has gaps and nothing says how to fill them.
     """
     kinds = {name: column.kind for name, column in schema.features.items()}
-    of_numbers = {n: c for n, c in schema.features.items() if kinds[n] not in (*TEXTS, "datetime")}
     summaries = dict.fromkeys(schema.columns, Summary())
-    counts = {name: Counter[str]() for name, kind in kinds.items() if kind == "category"}
-    hashed: set[str] = set()
-    alphabets = {name: Counter[str]() for name, kind in kinds.items() if kind == "text"}
-    lengths = dict.fromkeys(alphabets, 1)
+    counts = {name: Categories() for name, kind in kinds.items() if kind == "category"}
+    characters = {name: Characters() for name, kind in kinds.items() if kind == "text"}
     for part in parts():
         for name, column in schema.columns.items():
             summaries[name] = summaries[name].merge(Summary.of(part[name], column))
@@ -109,72 +106,82 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
                     f"column {name} has empty cells in the training rows and train.imputation is "
                     "none; set it to mean or median"
                 )
-        for name in counts:
-            counts[name] += count_categories(part[name], schema.columns[name])
-            if len(counts[name]) > MAX_KNOWN:
-                hashed.add(name)
-                counts[name] = Counter(dict(counts[name].most_common(MAX_KNOWN // 2)))
-        for name in alphabets:
-            cells = pc.utf8_slice_codeunits(part[name].drop_null(), 0, train.text_length)
-            alphabets[name].update("".join(cells.to_pylist()))
-            lengths[name] = max(lengths[name], pc.max(pc.utf8_length(cells)).as_py() or 0)
+        for name, categories in counts.items():
+            categories.add(part[name], schema.columns[name])
+        for name, found in characters.items():
+            found.add(part[name], train.text_length)
     for name, summary in summaries.items():
         if not summary.count:
             raise UserError(
                 f"column {name} is empty in every training row; take it out of columns in "
                 "data/schema.yaml"
             )
+    scalings = {}
+    for name, column in schema.features.items():
+        if column.kind not in (*TEXTS, "datetime"):
+            middle = median(parts, name, column) if train.imputation == "median" else None
+            fill = summaries[name].mean if middle is None else middle
+            scalings[name] = scaling(summaries[name], train.normalization, fill)
+    of_dates = {}
+    for name, kind in kinds.items():
+        if kind == "datetime":
+            first = summaries[name].min // dates.DAY * dates.DAY
+            of_parts = summarise_dates(parts, name, schema.columns[name], first)
+            varying = [part for part, s in of_parts.items() if s.max > s.min] or ["time"]
+            of_dates[name] = Date(round(summaries[name].mean), first, tuple(varying))
+            for part in varying:
+                scalings[part_name(name, part)] = scaling(of_parts[part], train.normalization)
     target = summaries[schema.target]
-    found = {
-        name: Date(round(summaries[name].mean), summaries[name].min // dates.DAY * dates.DAY, ())
-        for name, kind in kinds.items()
-        if kind == "datetime"
-    }
-    of_parts = {
-        name: summarise_dates(parts, name, schema.columns[name], date)
-        for name, date in found.items()
-    }
-    for name, of_date in of_parts.items():
-        varying = tuple(part for part, summary in of_date.items() if summary.variance)
-        found[name] = replace(found[name], parts=varying or ("time",))
+    hashed = {name for name, categories in counts.items() if categories.hashed}
     return Statistics(
-        scalings={
-            name: Scaling(
-                fill=median(parts, name, column)
-                if train.imputation == "median"
-                else summaries[name].mean,
-                shift=shift(summaries[name], train.normalization),
-                scale=scale(summaries[name], train.normalization),
-            )
-            for name, column in of_numbers.items()
-        }
-        | {
-            part_name(name, part): Scaling(
-                fill=0.0,
-                shift=shift(of_parts[name][part], train.normalization),
-                scale=scale(of_parts[name][part], train.normalization),
-            )
-            for name, date in found.items()
-            for part in date.parts
-        },
-        dates=found,
+        scalings=scalings,
+        dates=of_dates,
         texts={
-            name: Text(texts.alphabet(known), texts.read_length(lengths[name], train.text_length))
-            for name, known in alphabets.items()
+            name: Text(
+                texts.alphabet(found.counts), texts.read_length(found.longest, train.text_length)
+            )
+            for name, found in characters.items()
         },
-        vocabularies={name: vocabulary(known, train) for name, known in counts.items()},
+        vocabularies={name: vocabulary(known.counts, train) for name, known in counts.items()},
         encoded={
-            name: [] if name in hashed else sorted(known)
+            name: [] if known.hashed else sorted(known.counts)
             for name, known in counts.items()
-            if train.target_statistics and len(known) >= train.target_statistics
+            if train.target_statistics and len(known.counts) >= train.target_statistics
         },
         hashed=hashed,
         with_gaps={name for name in schema.features if summaries[name].missing},
-        target=Scaling(fill=0.0, shift=target.mean, scale=scale(target, "standard"))
-        if schema.task == "regression"
-        else Scaling(fill=0.0, shift=0.0, scale=1.0),
+        target=scaling(target, "standard") if schema.task == "regression" else Scaling(0, 0, 1),
         target_range=(target.min, target.max),
     )
+
+
+class Categories:
+    """How often each category of a column occurs; of very many only the frequent ones."""
+
+    def __init__(self) -> None:
+        self.counts, self.hashed = Counter[str](), False
+
+    def add(self, values: pa.ChunkedArray, column: Column) -> None:
+        """Take the values of one part."""
+        present = values.filter(pc.invert(is_missing(values, column))).value_counts().to_pylist()
+        self.counts += Counter({pair["values"]: pair["counts"] for pair in present})
+        if len(self.counts) > MAX_KNOWN:
+            self.hashed = True
+            self.counts = Counter(dict(self.counts.most_common(MAX_KNOWN // 2)))
+
+
+class Characters:
+    """How often each character occurs in a text column, and the length of the longest text."""
+
+    def __init__(self) -> None:
+        self.counts, self.longest = Counter[str](), 0
+
+    def add(self, values: pa.ChunkedArray, length: int) -> None:
+        """Take the first characters, `length` at most, of the texts of one part."""
+        # As the layer lowers them, before it looks them up.
+        cells = pc.ascii_lower(pc.utf8_slice_codeunits(values.drop_null(), 0, length))
+        self.counts.update("".join(cells.to_pylist()))
+        self.longest = max(self.longest, pc.max(pc.utf8_length(cells)).as_py() or 0)
 
 
 def part_name(name: str, part: str) -> str:
@@ -182,29 +189,26 @@ def part_name(name: str, part: str) -> str:
     return f"{name}\x1f{part}"
 
 
-def summarise_dates(parts: Parts, name: str, column: Column, date: Date) -> dict[str, Summary]:
-    """Of each part of a datetime column."""
+def summarise_dates(parts: Parts, name: str, column: Column, first: float) -> dict[str, Summary]:
+    """Of each part of a datetime column, see `dates.parts`."""
     found: dict[str, Summary] = {}
     for part in parts():
         seconds = numbers(part[name].drop_null(), column).to_numpy()
         if len(seconds):
             for key, values in dates.parts(
-                keras.ops.convert_to_tensor(seconds[:, None]), column.timezone, date.first
+                keras.ops.convert_to_tensor(seconds[:, None]), column.timezone, first
             ).items():
                 summary = Summary.of_numbers(np.asarray(values)[:, 0])
                 found[key] = found.get(key, Summary()).merge(summary)
     return found
 
 
-def shift(summary: Summary, normalization: str) -> float:
-    """The value that becomes 0."""
-    return {"standard": summary.mean, "min_max": summary.min}.get(normalization, 0.0)
-
-
-def scale(summary: Summary, normalization: str) -> float:
-    """The width that becomes 1; a constant column is not scaled."""
-    widths = {"standard": summary.variance**0.5, "min_max": summary.max - summary.min}
-    return widths.get(normalization, 1.0) or 1.0
+def scaling(summary: Summary, normalization: str, fill: float = 0.0) -> Scaling:
+    """What the normalization makes of a column; a constant one is not scaled."""
+    shift = {"standard": summary.mean, "min_max": summary.min}.get(normalization, 0.0)
+    width = summary.max - summary.min
+    widths = {"standard": summary.variance**0.5 if width else 0.0, "min_max": width}
+    return Scaling(fill, shift, widths.get(normalization, 1.0) or 1.0)
 
 
 def median(parts: Parts, name: str, column: Column) -> float:
@@ -217,11 +221,6 @@ def median(parts: Parts, name: str, column: Column) -> float:
         for part in parts()
     ]
     return float(np.median(np.concatenate(present)))
-
-
-def count_categories(values: pa.ChunkedArray, column: Column) -> Counter[str]:
-    present = values.filter(pc.invert(is_missing(values, column)))
-    return Counter({pair["values"]: pair["counts"] for pair in present.value_counts().to_pylist()})
 
 
 def vocabulary(counts: Counter[str], train: Train) -> list[str]:

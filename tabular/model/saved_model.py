@@ -137,6 +137,13 @@ def check_model(model: SavedModel, schema: Schema) -> None:
         )
 
 
+def reads_texts(network: keras.Model) -> bool:
+    """Whether it parts texts into characters, each of which takes 35 bytes for a while."""
+    inner = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+    texts = any(isinstance(layer, keras.layers.TextVectorization) for layer in network.layers)
+    return texts or any(map(reads_texts, inner))
+
+
 def multiply_adds(network: keras.Model) -> float:
     """About how many multiply-adds the network's outputs for a row take as long as."""
     found = 0.0
@@ -157,7 +164,8 @@ def predict(network: keras.Model, columns: dict[str, np.ndarray]) -> np.ndarray:
     depend on the other rows.
     """
     rows = len(next(iter(columns.values())))
-    sizes = BATCH_SIZES[: 1 if network.count_params() > MANY_WEIGHTS else None]
+    few = network.count_params() > MANY_WEIGHTS or reads_texts(network)
+    sizes = BATCH_SIZES[: 1 if few else None]
     outputs = np.empty((rows, *network.output_shape[1:]), np.float32)
     for start in range(0, rows, sizes[-1]):
         count = min(rows - start, sizes[-1])

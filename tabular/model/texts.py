@@ -26,7 +26,7 @@ FACTORS = (1_000_003, 69_069_069)  # of the hashes of words and of runs
 RIDGE, STEPS = 1.0, 20  # the penalty, and steps of conjugate gradients, which hardly change later
 MAX_TOKENS = 20_000_000  # to learn from: bounded memory and time
 GRID = 2.0**-12  # sums of its multiples up to 2⁴¹ are exact in float64, in any order
-ROWS = 4_096  # at a time
+ROWS = 1_024  # at a time
 
 
 def alphabet(counts: Counter[str]) -> list[str]:
@@ -105,8 +105,8 @@ class Encoder(NamedTuple):
     """Of one text column: the model of its tokens, and what the linear models say of each bucket.
 
     `model` from texts (rows, 1) to `tokens`; `inverse` the inverse document frequencies
-    (buckets,); `fits` the sets of folds that the linear models did not learn from; `weights`
-    (outputs, buckets, fits); all on the `GRID`.
+    (buckets,), on the `GRID`; `fits` the sets of folds that the linear models did not learn from;
+    `weights` (outputs, buckets, fits).
     """
 
     model: keras.Model

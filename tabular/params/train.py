@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from tabular.schema import MAX_LENGTH
 from tabular.typed_yaml import Count, Section, Seed, Value
 
 # Keras's own names; a test compares each list with Keras.
@@ -92,7 +93,7 @@ class Train(Section):
     max_categories: Count = 50
     target_statistics: Count | None = None
     text_buckets: Annotated[int, Field(strict=True, ge=16, le=2**20)] = 2**15
-    text_length: Annotated[int, Field(strict=True, ge=16, le=2**14)] = 512
+    text_length: Annotated[int, Field(strict=True, ge=16, le=MAX_LENGTH)] = 512
     normalization: Literal["standard", "min_max", "none"]
     loss: Loss = "auto"
     class_weight: Literal["balanced"] | dict[Value, Weight] | None = None

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.errors import UserError
-from tabular.schema import TYPES, Schema, input_name
+from tabular.schema import MAX_LENGTH, TYPES, Schema, input_name
 from tabular.table.cells import TEXTS, numbers
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]  # `feature_arrays` to (rows, outputs)
@@ -28,7 +28,10 @@ def feature_arrays(part: pa.Table, schema: Schema) -> dict[str, np.ndarray]:
     arrays = {}
     for name, column in schema.features.items():
         if column.kind in TEXTS:
-            values = pc.fill_null(part[name], "").to_numpy(zero_copy_only=False)
+            cells = part[name]
+            if column.kind == "text":
+                cells = pc.utf8_slice_codeunits(cells, 0, MAX_LENGTH)
+            values = pc.fill_null(cells, "").to_numpy(zero_copy_only=False)
         else:
             found = numbers(part[name], column).combine_chunks()
             values = found.to_numpy(zero_copy_only=False)  # which it is without gaps

@@ -20,7 +20,7 @@ ARROW_TYPES = {
     "boolean": pa.bool_(),
     "category": pa.string(),
     "datetime": pa.timestamp("us", "UTC"),
-    "text": pa.string(),
+    "text": pa.large_string(),  # which holds more than 2 GiB in a part
 }
 EXPECTED = {
     "real": "a finite number",
@@ -51,9 +51,10 @@ GRAMMAR = {
 }
 # A date, perhaps a time and an offset from UTC.
 ISO_8601 = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}(:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?)?"
-    r" ?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?)?$"
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}(:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?)?"
+    r" ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?$"
 )
+WITH_OFFSET = r"[T ][0-9:.]+ ?(Z|[+-][0-9:]+)$"
 PRINTABLE = r"^[ -~]*[0-9][ -~]*$"
 YEAR_1, YEAR_10000 = -62_135_596_800.0, 253_402_300_800.0  # seconds
 SAFE_DIGITS = 18  # a whole number of so many characters fits 64 bits
@@ -73,7 +74,8 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
         wrong = pc.or_(
             pc.match_substring(cells, "\0"), pc.greater(pc.binary_length(cells), MAX_CELL)
         )
-        return pc.if_else(pc.or_(missing, wrong), None, cells), wrong
+        values = pc.if_else(pc.or_(missing, wrong), None, cells)
+        return values.cast(ARROW_TYPES[column.kind]), wrong
     if pc.any(missing).as_py():
         cells = pc.if_else(missing, None, cells)
     if column.kind == "datetime":
@@ -131,7 +133,7 @@ def _moments(texts: pa.Array, column: Column) -> pa.Array:
     # pandas takes today for a day, and digits of any script.
     pattern = ISO_8601 if column.format is None else PRINTABLE
     cells = pc.if_else(pc.match_substring_regex(texts, pattern), texts, None)
-    with_offset = pc.fill_null(pc.match_substring_regex(cells, r"([Zz]|:.*[+-][0-9:]+)$"), False)
+    with_offset = pc.fill_null(pc.match_substring_regex(cells, WITH_OFFSET), False)
     if column.format is not None:
         with_offset = pa.repeat("%z" in column.format, len(texts))
 
@@ -145,13 +147,19 @@ def _moments(texts: pa.Array, column: Column) -> pa.Array:
 
     moments = read(pc.invert(with_offset))
     if column.timezone:
-        zone = time_zone(column.timezone)
-        moments = moments.dt.tz_localize(None).dt.tz_localize(
-            zone, ambiguous=np.ones(len(moments), bool), nonexistent="NaT"
-        )
+        zone, local = time_zone(column.timezone), moments.dt.tz_localize(None)
+        # pandas asks zoneinfo, which has no years beyond.
+        local = local.where(local.between("0001-01-03", "9999-12-29"))
+        # Of an hour that comes twice the first; one that a clock skips ends when it goes on.
+        moments = local.dt.tz_localize(
+            zone, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward"
+        ).dt.tz_convert("UTC")
     if pc.any(with_offset).as_py():
-        moments = moments.dt.tz_convert("UTC").fillna(read(with_offset))
-    return pa.Array.from_pandas(moments.dt.tz_convert("UTC"), type=ARROW_TYPES["datetime"])
+        moments = moments.fillna(read(with_offset))
+    found = pa.Array.from_pandas(moments, type=ARROW_TYPES["datetime"])
+    seconds = pc.divide(found.cast(pa.int64()).cast(pa.float64(), safe=False), 1e6)
+    within = pc.and_(pc.greater_equal(seconds, YEAR_1), pc.less(seconds, YEAR_10000))
+    return pc.if_else(within, found, None)
 
 
 def time_zone(name: str) -> ZoneInfo:

@@ -5,8 +5,9 @@ import re
 from bisect import bisect_right
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice, pairwise
 from pathlib import Path
 from statistics import fmean
@@ -19,6 +20,7 @@ from tabular.errors import UserError, listed
 from tabular.schema import Column, Dialect
 from tabular.table.cells import parse
 from tabular.table.csv import BROKEN, broken, check_format, open_bytes, records
+from tabular.table.source import is_parquet, parquet_schema, parquet_texts
 from tabular.typed_yaml import Value
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
@@ -33,6 +35,8 @@ DATES = (
     "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%d-%b-%y", "%d %b %y",
     "%b-%Y", "%b %Y", "%B %Y", "%Y %b", "%Y-%b", "%Y-%m", "%m/%Y", "%Y/%m", "%m.%Y", "%b-%y",
 )  # fmt: skip
+LOOKS = {"Y": r"\d{4}", "f": r"\d{1,9}", **dict.fromkeys("aAbBp", "[A-Za-z]+")}
+MAX_DATE = 60  # characters
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
 MOMENT = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")  # a name
 SINCE_1970 = {"epoch": (300_000_000, 4_200_000_000), "epoch_ms": (3e11, 4.2e12)}  # 1979 to 2103
@@ -103,9 +107,9 @@ def read_sample(path: Path, limit: int) -> Sample:
     Raises:
         UserError: it cannot be read, its header names a column twice, or it has no row.
     """
-    dialect = infer_dialect(path)
+    dialect = Dialect() if is_parquet(path) else infer_dialect(path)
     try:
-        lines, line = records(path, dialect), 1
+        lines, line = parquet_records(path) if is_parquet(path) else records(path, dialect), 1
         _, header = next(lines)
         counts = [Counter[str]() for _ in header]
         rows, head = 0, list[list[str]]()
@@ -132,6 +136,15 @@ def read_sample(path: Path, limit: int) -> Sample:
     return Sample(dialect, dict(zip(header, counts, strict=True)), rows, head)
 
 
+def parquet_records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """What `records` gives for a CSV file of the same table."""
+    names = parquet_schema(path).names
+    yield 0, names
+    for table in parquet_texts(path, names):
+        columns = [column.to_pylist() for column in table.columns]
+        yield from ((0, list(cells)) for cells in zip(*columns, strict=True))
+
+
 def are(texts: list[str], kind: str, form: str | None = None) -> bool:
     """Whether all texts are values of a kind."""
     column = Column.model_validate({"kind": kind, "format": form})
@@ -150,18 +163,34 @@ def number_format(texts: list[str]) -> str | None:
     return next((form for form in forms if are(texts, "real", form)), None)
 
 
+def may_be_date(text: str) -> bool:
+    """Whether a text is short, of ASCII, and has a digit."""
+    return len(text) <= MAX_DATE and text.isascii() and bool(re.search(r"\d", text))
+
+
 def date_format(texts: list[str]) -> tuple[str | None, str] | None:
     """How these texts are written if all are dates or times, None for ISO 8601, and a question."""
     texts = [text.strip() for text in texts]
-    if not texts or not all(re.fullmatch(r"[ -~]*\d[ -~]*", text) for text in texts):
+    if not texts or not all(map(may_be_date, texts)):
         return None
     if are(texts, "datetime"):
         return None, ""
-    some = texts[:: max(len(texts) // 20, 1)]
-    forms = [date + time for date in DATES for time in TIMES if are(some, "datetime", date + time)]
+    forms = [form for form, pattern in patterns().items() if pattern.fullmatch(texts[0])]
     forms = [form for form in forms if are(texts, "datetime", form)]
     other = forms[1:] and set(forms[0]) == set(forms[1])
     return (forms[0], f"; or {forms[1]}? both fit" if other else "") if forms else None
+
+
+@cache
+def patterns() -> dict[str, re.Pattern[str]]:
+    """The formats of dates, alone and with a time, with what their texts look like."""
+    forms = [date + time for date in DATES for time in TIMES]
+    return {
+        form: re.compile(
+            re.sub("%(.)", lambda found: LOOKS.get(found[1], r"\d{1,2}"), re.escape(form))
+        )
+        for form in forms
+    }
 
 
 def infer_date(
@@ -232,13 +261,14 @@ def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
         note += number_note(counts, dict(zip(present, typed(present, kind, form), strict=True)))
     identifier = not name or IDENTIFIER.search(name)
     if kind == "integer" and len(present) == rows:
-        places = sorted(map(int, map(float, present)))
-        if identifier or places[-1] - places[0] + 1 == rows:
-            return InferredColumn(kind, note="a number for each row", ignore=True)
+        places: list[Any] = typed(present, kind, form)
+        if identifier or max(places) - min(places) + 1 == rows:
+            note = "a number for each row"
+            return InferredColumn(kind, missing, nullable, note, ignore=True, format=form)
     repeats = len(present) > MAX_CLASSES and rows >= 2 * len(present)
     hint = remedy(present) if kind == "category" else ""
     if kind == "integer" and identifier and repeats:
-        kind = "category"  # the order of the numbers says nothing
+        kind, form = "category", None  # the order of the numbers says nothing
     if kind == "category":
         kind, said, ignore = infer_text(counts, present)
         if ignore:

@@ -19,8 +19,9 @@ def hashes(columns: list[pa.ChunkedArray], seed: int) -> np.ndarray:
 
     SipHash of the texts, so that it is the same in every table that holds the row.
     """
-    texts = [pc.fill_null(column.cast(pa.string()), "\0") for column in columns]
-    joined = pc.binary_join_element_wise(*texts, "\x1f") if len(texts) > 1 else texts[0]
+    texts = [pc.fill_null(column.cast(pa.large_string()), "\0") for column in columns]
+    separator = pa.scalar("\x1f", pa.large_string())
+    joined = pc.binary_join_element_wise(*texts, separator) if len(texts) > 1 else texts[0]
     import pandas as pd  # takes half a second
 
     values = joined.to_numpy(zero_copy_only=False)

@@ -101,9 +101,16 @@ def read_texts(file: Path, schema: Schema, names: list[str]) -> Iterator[pa.Tabl
     Raises:
         UserError: the file is broken; of a CSV the message names lines.
     """
-    if not is_parquet(file):
-        yield from csv.read_texts(file, schema, names)
-        return
+    read = parquet_texts(file, names) if is_parquet(file) else csv.read_texts(file, schema, names)
+    yield from read
+
+
+def parquet_texts(file: Path, names: list[str]) -> Iterator[pa.Table]:
+    """The columns `names` of a Parquet file as the texts that a CSV would hold.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         with pq.ParquetFile(file) as parquet:
             for batch in parquet.iter_batches(ROWS, columns=names):
@@ -136,7 +143,10 @@ def as_written(file: Path, schema: Schema) -> Schema:
         if name in kinds
         and (
             pa.types.is_temporal(kinds[name])
-            or (pa.types.is_primitive(kinds[name]) and column.kind != "datetime")
+            or (
+                column.kind != "datetime"
+                and (pa.types.is_primitive(kinds[name]) or pa.types.is_decimal(kinds[name]))
+            )
         )
     }
     return schema.model_copy(update={"columns": schema.columns | plain})

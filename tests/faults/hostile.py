@@ -73,7 +73,7 @@ def base_table() -> bytes:
 
 
 DATE = r"\d{4}-\d\d-\d\d"
-TIME = r"[Tt ]\d\d(:\d\d(:\d\d([.,]\d{1,9})?)?)?( ?[Zz]| ?[+-]\d\d(:?\d\d)?)?"
+TIME = r"[T ]\d\d(:\d\d(:\d\d([.]\d{1,9})?)?)?( ?Z| ?[+-]\d\d(:?\d\d)?)?"
 ISO = re.compile(f"{DATE}({TIME})?", re.ASCII)
 PRICE = re.compile(r"([+-]?)\$?([+-]?)(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?", re.ASCII)
 
@@ -107,9 +107,7 @@ def moment(text: str, form: str | None) -> str:
     if form is None:
         if not ISO.fullmatch(text):
             raise ValueError(text)
-        found = datetime.fromisoformat(
-            text.upper().replace(",", ".").replace(" +", "+").replace(" -", "-")
-        )
+        found = datetime.fromisoformat(re.sub(r" ([Z+-])", r"\1", text))
     else:
         if not (text.isascii() and text.isprintable()):
             raise ValueError(text)

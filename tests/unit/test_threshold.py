@@ -79,3 +79,10 @@ def test_a_number_is_itself_and_a_choice_is_one_thing() -> None:
     for wrong in ({"best": "f1", "recall": 0.9}, {}, {"best": "auc"}, {"recall": 1.5}, 1.0):
         with pytest.raises(ValidationError):
             Evaluate.model_validate({"threshold": wrong})
+
+
+def test_neighbours_of_float32_are_told_apart() -> None:
+    upper = np.float32(0.7)
+    probability = np.array([upper, np.nextafter(upper, np.float32(0))])
+    found = choose_threshold(Choice(best="accuracy"), np.array([1, 0]), probability, None)
+    assert (probability >= found).tolist() == [True, False]

@@ -335,3 +335,37 @@ def test_dates_texts_labels_and_identifiers_are_told_apart_with_what_to_check(
     (tmp_path / "t.csv").write_text("d,y\n" + "03/04/2020,1\n05/06/2021,2\n01/02/2020,3\n" * 9)
     infer(tmp_path)
     assert "; or %d/%m/%Y? both fit" in (tmp_path / "schema.yaml").read_text()
+
+
+def test_numbers_in_a_form_are_one_kind_whatever_they_are_for(tmp_path: Path) -> None:
+    """Prices of which each is another, identifiers with commas, and a target of two numbers."""
+    frame = pd.DataFrame(
+        {
+            "price": [f"${10_000 + 7 * number:,}" for number in range(400)],
+            "user_id": [f"{1000 + number % 90:,}" for number in range(400)],
+            "y": ["1,5", "2,5"] * 200,
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    columns = infer(tmp_path).columns
+    assert (columns["price"].kind, columns["price"].format) == ("integer", "$1,234.5")
+    assert (columns["user_id"].kind, columns["user_id"].format) == ("category", None)
+    assert columns["y"].values == ("1,5", "2,5")
+    infer(tmp_path, target="price")
+
+
+def test_a_parquet_file_is_described_as_the_csv_of_its_table_is(tmp_path: Path) -> None:
+    frame = mixed_table("binary")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    from_csv, from_parquet = infer(tmp_path), infer(tmp_path, "t.parquet")
+    assert from_parquet.model_copy(update={"source": "t.csv"}) == from_csv
+
+
+def test_one_long_cell_takes_no_longer_than_its_length(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "x,y\n" + "".join(f"{'1' * 200_000}é{i},{i % 2}\n" for i in range(9))
+    )
+    start = time.monotonic()
+    infer(tmp_path)
+    assert time.monotonic() - start < 3

@@ -104,3 +104,12 @@ def test_the_difference_is_from_the_better_baseline() -> None:
     values = {"a": y[:, None] + 3, "b": y[:2, None] + 2}
     found = baselines.difference_from_best(y, y[:, None] + 1, alike, values, REGRESSION, 0.5)
     assert (found["baseline"], found["difference"]) == ("b", -1.0)
+
+
+def test_a_date_of_any_year_is_its_parts() -> None:
+    schema = schema_of("binary", until={"kind": "datetime", "nullable": True})
+    moments = pa.array([None, "9999-12-31T12:00:00"]).cast(pa.timestamp("us"))
+    part = pa.table({"until": moments.cast(pa.timestamp("us", "UTC")), "y": [0, 1]})
+    frame = baselines.feature_frame(part, schema)
+    assert frame.iloc[0].isna().all()
+    assert frame.iloc[1].tolist() == [2932896.5, 9999, 12, 31, 4, 365, 12]

@@ -57,6 +57,10 @@ def parsed(texts: list[str], **column: Any) -> list[Any]:
                 "NaT": WRONG,
                 "nan": WRONG,
                 "2024-05-31 +02:00": WRONG,
+                "2024-05-31t14:30z": WRONG,
+                "9999-12-31": "9999-12-31T00:00:00",
+                "0000-01-01": WRONG,
+                "0001-01-01T00:00+05:00": WRONG,
             },
         ),
         (
@@ -82,10 +86,14 @@ def parsed(texts: list[str], **column: Any) -> list[Any]:
                 "2024-05-31 14:30": "2024-05-31T12:30:00",
                 "2024-01-31 14:30": "2024-01-31T13:30:00",
                 "2024-01-31 14:30Z": "2024-01-31T14:30:00",
-                "2024-03-31 02:30": WRONG,  # the clock jumps over it
+                "2024-03-31 02:30": "2024-03-31T01:00:00",  # the clock skips it
+                "2024-05-31T14+02": "2024-05-31T12:00:00",
+                "0001-01-01": WRONG,
                 "2024-10-27 02:30": "2024-10-27T00:30:00",  # the first of two
             },
         ),
+        ({"timezone": "America/Sao_Paulo"}, {"2018-11-04": "2018-11-04T03:00:00"}),
+        ({"timezone": "America/New_York"}, {"9999-12-31T23:00": WRONG}),
         ({"missing_values": ["never", "0000-00-00"]}, {"never": None, "0000-00-00": None}),
     ],
 )
@@ -126,6 +134,7 @@ def test_any_text_is_a_moment_or_wrong(text: str, form: str | None) -> None:
     [
         {"format": "%d.%m"},
         {"format": "%Y %Q"},
+        {"format": "%Y %Y"},
         {"format": "1.234,5"},
         {"timezone": "Berlin"},
         {"timezone": "../../etc/passwd"},
