@@ -22,13 +22,15 @@ ARROW_TYPES = {
     "datetime": pa.timestamp("us", "UTC"),
     "text": pa.large_string(),  # which holds more than 2 GiB in a part
 }
+MAX_CELL = 2**18  # characters; a longer cell is a quote that never closes, or no table
+TEXT = f"text without NUL bytes, of at most {MAX_CELL} bytes"
 EXPECTED = {
     "real": "a finite number",
     "integer": "a whole number of at most 64 bits",
     "boolean": "true, false, 1 or 0",
-    "category": "text without NUL bytes",
+    "category": TEXT,
     "datetime": "a date or a time such as 2024-05-31 or 2024-05-31T14:30:00+02:00",
-    "text": "text without NUL bytes",
+    "text": TEXT,
 }
 TEXTS = ("category", "text")
 
@@ -40,8 +42,6 @@ def expected(column: Column) -> str:
     what = "a date or a time" if column.kind == "datetime" else EXPECTED[column.kind]
     return f"{what} written as {column.format}"
 
-
-MAX_CELL = 2**18  # characters; a longer cell is a quote that never closes, or no table
 
 # RE2, of a text without the spaces around it: linear in its length.
 GRAMMAR = {

@@ -65,23 +65,29 @@ def check_quotes(file: Path, dialect: Dialect) -> None:
     elsewhere, the file is read again, strictly. (Not in a stream that Arrow reads: what Python
     raises there may end in a deadlock.)
     """
+    if not quotes_in_place(file, dialect) and (mistakes := broken_lines(file, dialect)):
+        raise UserError(mistakes)
+
+
+def quotes_in_place(file: Path, dialect: Dialect) -> bool:
+    """Whether each quote of a file surely opens or closes a cell, or is one of two within it."""
+    if not dialect.by_bytes:
+        return False
     ends = np.frombuffer(f'"\r\n{dialect.delimiter}'.encode(), np.uint8)
     last, quotes = b"\n", 0  # the last two bytes, and the quotes before the second
     with pa.input_stream(file) as stream:
-        in_place = dialect.by_bytes
-        while in_place:
+        while True:
             block = stream.read(BLOCK_BYTES)
             if b'"' in last or b'"' in block:
                 letters = np.frombuffer(last + (block or b"\n"), np.uint8)
                 places = np.flatnonzero(letters[1:-1] == ord('"')) + 1
                 closes = (quotes + np.arange(len(places))) % 2 == 1
                 quotes += len(places)
-                in_place = bool(np.isin(letters[places + np.where(closes, 1, -1)], ends).all())
+                if not np.isin(letters[places + np.where(closes, 1, -1)], ends).all():
+                    return False
             last = (last + block)[-2:]
             if not block:
-                break
-    if (not in_place or quotes % 2) and (mistakes := broken_lines(file, dialect)):
-        raise UserError(mistakes)
+                return quotes % 2 == 0
 
 
 def open_bytes(file: Path) -> IO[bytes]:
@@ -142,17 +148,48 @@ def bounded_lines(readline: Callable[[int], AnyStr]) -> Iterator[AnyStr]:
         yield line
 
 
-def row_lines(file: Path, dialect: Dialect) -> Iterator[int]:
-    """The line in which each row begins, of a file that Arrow has read.
+def row_lines(file: Path, dialect: Dialect) -> Iterator[np.ndarray]:
+    """The lines in which the rows begin, many at a time, of a file that Arrow has read.
 
     Raises:
-        UserError: a cell is longer than `records` reads.
+        UserError: a cell is longer than `records` reads, in a file whose quotes are not all in
+            place.
     """
+    if quotes_in_place(file, dialect):
+        yield from _row_lines(file)
+        return
+    lines = (line for line, _ in islice(records(file, dialect, strict=False), 1, None))
     try:
-        for line, _ in islice(records(file, dialect, strict=False), 1, None):
-            yield line
+        while some := list(islice(lines, 2**16)):
+            yield np.array(some)
     except BROKEN:
         raise UserError(broken_lines(file, dialect)) from None
+
+
+def _row_lines(file: Path) -> Iterator[np.ndarray]:
+    """See `row_lines`; each quote is in its place, and ASCII is the same bytes."""
+    line, rest, is_header, block = 1, b"", True, b"more"
+    with pa.input_stream(file) as stream:
+        while block:
+            block = stream.read(BLOCK_BYTES)
+            content = rest + (block or b"\n")
+            letters = np.frombuffer(content, np.uint8)
+            returns, feeds = letters == ord("\r"), letters == ord("\n")
+            ends = feeds | (returns & ~np.append(feeds[1:], True))
+            quoted = np.cumsum(letters == ord('"')) % 2 == 1
+            places = np.flatnonzero(ends)
+            of_rows = np.flatnonzero(~quoted[places])
+            if not len(of_rows):
+                rest = content
+                continue
+            stops = places[of_rows]
+            starts, number = np.append(0, stops[:-1] + 1), np.append(0, of_rows[:-1] + 1)
+            lengths = stops - starts
+            blank = (lengths == 0) | ((lengths == 1) & returns[starts])
+            found = (line + number)[~blank]
+            yield found[1:] if is_header else found
+            is_header = is_header and not len(found)
+            line, rest = line + of_rows[-1] + 1, content[stops[-1] + 1 :]
 
 
 def check_header(

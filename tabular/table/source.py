@@ -1,9 +1,9 @@
 """The files of a table, CSV or Parquet: as texts, as values, and what a message calls a row."""
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -189,28 +189,31 @@ def _wrong_cells(file: Path, schema: Schema, wrong: list[Failure]) -> str:
 def row_name(files: list[Path], schema: Schema, name: str = "") -> Callable[[int], str]:
     """What says where a row (counted from 0 over all files) stands; ask in ascending order.
 
-    Of a CSV the line in which it begins, of a Parquet file the row in it. It raises `UserError`
-    where a cell before the row is longer than `csv.records` reads.
+    Of a CSV the line in which it begins, of a Parquet file the row in it. It may raise `UserError`,
+    see `csv.row_lines`.
 
     Args:
         files: that have been read.
         name: of the only file, for messages.
     """
 
-    def names() -> Iterator[str]:
+    def places() -> Iterator[tuple[str, np.ndarray]]:
         for file in files:
             if is_parquet(file):
-                rows = pq.read_metadata(file).num_rows
-                yield from (f"{name or file}: row {row}" for row in range(rows))
+                yield f"{name or file}: row", np.arange(pq.read_metadata(file).num_rows)
             else:
-                yield from (f"{name or file}: line {line}" for line in csv.row_lines(file, schema))
+                for lines in csv.row_lines(file, schema):
+                    yield f"{name or file}: line", lines
 
-    following, asked = names(), 0
+    following, first = places(), 0
+    where, numbers = "", np.empty(0, np.int64)
 
     def name_of(row: int) -> str:
-        nonlocal asked
-        skipped, asked = row - asked, row + 1
-        return next(islice(following, skipped, None))
+        nonlocal first, where, numbers
+        while row >= first + len(numbers):
+            first += len(numbers)
+            where, numbers = next(following)
+        return f"{where} {numbers[row - first]}"
 
     return name_of
 

@@ -1,14 +1,21 @@
 """A CSV becomes typed columns, or a message that names the line."""
 
+import csv
 import gzip
 import os
+from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tabular.errors import UserError
 from tabular.schema import Schema
+from tabular.table import csv as csv_files
 from tabular.table.parquet import arrow_schema
 from tabular.table.source import read_table, row_names, source_files
 
@@ -83,7 +90,7 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "a cell of 300 KB": (
         HEADER + ROW + f"1,1,{'x' * 300_000},1\n",
-        ["after line 2", "more than 262144 characters"],
+        ["line 3, column c", "at most 262144 bytes"],
     ),
     "a number of 100 KB": (HEADER + f"{'x' * 100_000},1,x,1\n", ["line 2, column a", "xxx..."]),
     "Latin-1": ((HEADER + ROW + "1,1,é,1\n").encode("latin-1"), ["line 3", "0xe9", "not utf-8"]),
@@ -184,3 +191,30 @@ def test_a_quote_within_a_cell_and_any_line_end_leave_the_lines_right(
     assert len(read(file, (HEADER + rows).replace("\n", end))) == 3
     found = row_names([file], SCHEMA, [0, 1, 2])
     assert [int(found[row].rsplit(" ", 1)[1]) for row in range(3)] == [2, 3, 5]
+
+
+CELL = st.text('a1",\n\r é', max_size=5)
+
+
+@given(
+    st.lists(st.tuples(st.tuples(CELL, CELL), st.booleans()), min_size=1, max_size=8),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.integers(3, 40),
+    st.booleans(),
+)
+def test_the_lines_of_rows_are_those_in_which_the_csv_module_finds_them(
+    rows: list[tuple[tuple[str, str], bool]], end: str, block: int, ended: bool
+) -> None:
+    """In blocks of any size, with empty lines between."""
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_files, "BLOCK_BYTES", block)
+        file, text = Path(folder, "t.csv"), StringIO()
+        writer = csv.writer(text, lineterminator=end)
+        for cells, empty_line in [(("a", "b"), False), *rows]:
+            writer.writerow(cells)
+            text.write(end if empty_line else "")
+        file.write_text(text.getvalue() if ended else text.getvalue().rstrip("\r\n"), newline="")
+        assert csv_files.quotes_in_place(file, SCHEMA)
+        expected = [line for line, _ in csv_files.records(file, SCHEMA)][1:]
+        found = np.concatenate(list(csv_files.row_lines(file, SCHEMA)))
+        assert found.tolist() == expected
