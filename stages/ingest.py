@@ -4,27 +4,48 @@ from argparse import ArgumentParser
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from tabular.engine import ordered_map
 from tabular.errors import UserError
 from tabular.files import atomic_write, write_json
 from tabular.params.loading import load_params
 from tabular.process import run
 from tabular.schema import Column, Schema, load_schema
 from tabular.table.cells import TEXTS, is_missing
-from tabular.table.parquet import FILE_SHARE, arrow_schema, in_parts, prefetch, write_part
+from tabular.table.parquet import FILE_SHARE, arrow_schema, in_parts, write_part
 from tabular.table.source import read_table, source_files
 from tabular.table.summary import Summary
 
 MAX_DISTINCT = 10_000  # where counting distinct values stops
 
 
+class Profile(NamedTuple):
+    """What a part holds: rows, a summary and some of the values of each column, and classes."""
+
+    rows: int
+    summaries: dict[str, Summary]
+    distinct: dict[str, set[Any]]
+    classes: Counter[str]
+
+
+def profile_of(part: pa.Table, schema: Schema) -> Profile:
+    regression = schema.task == "regression"
+    return Profile(
+        len(part),
+        {name: Summary.of(part[name], column) for name, column in schema.columns.items()},
+        {name: distinct_values(part[name], column) for name, column in schema.columns.items()},
+        Counter() if regression else count_values(part[schema.target]),
+    )
+
+
 def distinct_values(values: pa.ChunkedArray, column: Column) -> set[Any]:
-    """The values of one part that are not missing."""
+    """The values of one part that are not missing, up to `MAX_DISTINCT` of them."""
     unique = values.unique()
-    return set(unique.filter(pa.compute.invert(is_missing(unique, column))).to_pylist())
+    present = unique.filter(pa.compute.invert(is_missing(unique, column)))
+    return set(present[:MAX_DISTINCT].to_pylist())
 
 
 def count_values(values: pa.ChunkedArray) -> Counter[str]:
@@ -88,15 +109,18 @@ def main() -> None:
     )
     with atomic_write(args.ingested) as folder:
         parts = in_parts(tables, arrow_schema(schema), params.ingest.rows_per_part)
-        for number, part in enumerate(prefetch(parts)):
-            write_part(folder, number, part)
-            rows += len(part)
-            if schema.task != "regression":
-                classes += count_values(part[schema.target])
-            for name, column in schema.columns.items():
-                summaries[name] = summaries[name].merge(Summary.of(part[name], column))
+
+        def write(numbered: tuple[int, pa.Table]) -> Profile:
+            write_part(folder, *numbered)
+            return profile_of(numbered[1], schema)
+
+        for of_part in ordered_map(write, enumerate(parts)):
+            rows += of_part.rows
+            classes += of_part.classes
+            for name in schema.columns:
+                summaries[name] = summaries[name].merge(of_part.summaries[name])
                 if len(distinct[name]) < MAX_DISTINCT:
-                    distinct[name] |= distinct_values(part[name], column)
+                    distinct[name] |= of_part.distinct[name]
         if not rows:
             raise UserError(f"{schema.source}: found a header and no rows; expected some")
 

@@ -16,7 +16,7 @@ from tabular.params.split import Split, not_heeded
 from tabular.process import run
 from tabular.schema import Schema, load_schema
 from tabular.table.arrays import labels
-from tabular.table.parquet import FILE_SHARE, count_rows, prefetch, read_parts, write_part
+from tabular.table.parquet import FILE_SHARE, count_rows, read_parts, write_part
 from tabular.table.shares import FOLD_KEY, SHARES, TEST, TRAIN, by_column, by_hash, by_time, hashes
 from tabular.table.shuffle import shuffle
 
@@ -148,9 +148,12 @@ def main() -> None:
         folder.mkdir()
         with TemporaryDirectory(dir=folder) as scratch:
             keyed = with_keys(read_parts(args.validated), keys)
-            parts = shuffle(keyed, order, ends, Path(scratch))
-            for (name, number), part in zip(files, prefetch(parts), strict=True):
-                write_part(folder / name, number, part)
+
+            def write(number: int, part: pa.Table) -> None:
+                share, number_in_share = files[number]
+                write_part(folder / share, number_in_share, part)
+
+            shuffle(keyed, order, ends, Path(scratch), write)
 
 
 if __name__ == "__main__":

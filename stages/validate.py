@@ -15,7 +15,7 @@ from tabular.params.loading import load_params
 from tabular.process import run
 from tabular.schema import load_schema
 from tabular.table.checks import Checks, check_table, describe, rows_to_name
-from tabular.table.parquet import part_paths, prefetch, read_parts, write_part
+from tabular.table.parquet import part_paths, read_parts, write_part
 from tabular.table.rejects import Failure, rejected_rows
 from tabular.table.source import row_names, source_files
 
@@ -48,7 +48,7 @@ def main() -> None:
     schema = load_schema()
     params = load_params("validate", schema=schema)
 
-    rows, checks = check_table(prefetch(read_parts(args.ingested)), schema, params.validate)
+    rows, checks = check_table(read_parts(args.ingested), schema, params.validate)
     report = {
         "rows": rows,
         "failed_checks": sum(check.verdict != "pass" for check in checks.values()),

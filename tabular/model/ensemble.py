@@ -1,7 +1,6 @@
 """Networks of several kinds that one model averages, trained on folds of the rows."""
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tabular.engine import workers
 from tabular.errors import UserError
 from tabular.model import network, preprocessing, target_statistics, texts
 from tabular.model.backend import keras
@@ -307,7 +307,7 @@ def fit(
     callbacks: Callable[[str, int], Sequence[keras.callbacks.Callback]] = lambda name, number: [],
     checkpoint: Callable[[str], Checkpoint | None] = lambda name: None,
 ) -> Iterator[Member]:
-    """Train the networks of `train.members`, as many at the same time as there are cores.
+    """Train the networks of `train.members`, as many at the same time as there are workers.
 
     With folds, each one learns from all folds but its own, which is its validation set; that fold
     takes no part in its weights, except that it stops them early.
@@ -379,13 +379,13 @@ def fit(
         network.take_weights(model, whole)
         return Member(kind, fold, model, history, rows, oof)
 
-    workers = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    threads = ThreadPoolExecutor(workers())
     try:
-        yield from workers.map(lambda job: trained(*job), jobs)
+        yield from threads.map(lambda job: trained(*job), jobs)
     finally:
         for trainer in trainers.values():
             trainer.cancel()
-        workers.shutdown(cancel_futures=True)
+        threads.shutdown(cancel_futures=True)
 
 
 def alike(

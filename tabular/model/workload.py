@@ -4,6 +4,7 @@ import os
 import resource
 from itertools import pairwise
 
+from tabular.engine import workers
 from tabular.errors import UserError
 from tabular.params.train import Resolved
 
@@ -25,7 +26,7 @@ def check_workload(train: Resolved, widths: dict[str, int], rows: int, outputs: 
     Raises:
         UserError: the message names the network and what it would take.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = workers()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     memory = min(memory, limit) if limit >= 0 else memory

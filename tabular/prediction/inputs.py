@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tabular.engine import ordered_map
 from tabular.errors import UserError
 from tabular.params.validate import Validate
 from tabular.schema import Schema
@@ -18,7 +19,7 @@ from tabular.table.cells import expected, parse
 from tabular.table.checks import Checks, declared_checks, failed_cells
 from tabular.table.parquet import in_parts
 from tabular.table.rejects import Failure
-from tabular.table.source import ROWS, as_written, column_names, read_texts
+from tabular.table.source import ROWS, as_written, column_names, text_chunks
 
 GZIP = b"\x1f\x8b"  # how such a file begins
 
@@ -78,11 +79,11 @@ def checked_rows(
     Raises:
         UserError: the file is broken; the message names lines.
     """
-    tables = read_texts(file, schema, names)
+    tables = ordered_map(lambda read: read(), text_chunks(file, schema, names))
     schema = as_written(file, schema)
     checks = declared_checks(schema, policies)
-    for texts in in_parts(tables, pa.schema([(name, pa.string()) for name in names]), ROWS):
-        yield check_batch(texts, schema, checks)
+    batches = in_parts(tables, pa.schema([(name, pa.string()) for name in names]), ROWS)
+    yield from ordered_map(lambda texts: check_batch(texts, schema, checks), batches)
 
 
 def check_batch(texts: pa.Table, schema: Schema, checks: Checks) -> Batch:

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tabular.engine import ordered_map
 from tabular.errors import cut
 from tabular.params.validate import Validate
 from tabular.schema import Column, Schema
@@ -122,14 +123,13 @@ class Repeats:
         self._hashes = bytearray()  # 8 bytes a row; it grows without a second copy
         self._rows = 0
 
-    def add(self, values: pd.DataFrame | pd.Series) -> None:
-        """Take the values of one part. An empty cell of a column repeats nothing."""
-        hashes = pd.util.hash_pandas_object(values, index=False).to_numpy()
-        if isinstance(values, pd.Series):
-            rows = np.arange(self._rows, self._rows + len(values), dtype=np.uint64)
-            hashes = np.where(values.isna(), rows, hashes)
+    def add(self, hashes: np.ndarray, missing: np.ndarray | None) -> None:
+        """Take the hashes of one part, uint64, (rows,). A missing value repeats nothing."""
+        if missing is not None:
+            rows = np.arange(self._rows, self._rows + len(hashes), dtype=np.uint64)
+            hashes = np.where(missing, rows, hashes)
         self._hashes += hashes.tobytes()
-        self._rows += len(values)
+        self._rows += len(hashes)
 
     def rows(self) -> np.ndarray:
         """The rows that repeat an earlier one, ascending; one of 16 shares of the hashes a time."""
@@ -182,11 +182,12 @@ class ColumnChecks:
         self._extremes: dict[str, set[Any]] = {name: set() for name in schema.columns}
         self._class_rows = Counter[Any]()
 
-    def add(self, frame: pd.DataFrame) -> None:
-        """Take one part; missing values are empty cells."""
+    def add(self, part: "Part") -> None:
+        """Take one part."""
+        frame = part.frame
         target = frame[self._schema.target]
-        for (name, check), repeats in self._repeats.items():
-            repeats.add(frame if check == "duplicate_rows" else frame[name])
+        for key, repeats in self._repeats.items():
+            repeats.add(*part.hashes[key])
         for name, leak in self._leaks.items():
             leak.add(frame[name], target)
         for name, values in frame.items():
@@ -218,6 +219,35 @@ class ColumnChecks:
             check.found = [f"{count} rows of {value}" for value, count in rare.items()]
 
 
+class Part(NamedTuple):
+    """What one part of a table tells by itself.
+
+    `frame` with an empty cell for each missing value; `failed` the column, the check, the rows and
+    some of the values that failed it; `hashes` of the values that must not repeat, and where they
+    are missing, by column (or "table") and check.
+    """
+
+    frame: pd.DataFrame
+    failed: list[tuple[str, str, np.ndarray, list[Any]]]
+    hashes: dict[tuple[str, str], tuple[np.ndarray, np.ndarray | None]]
+
+
+def check_part(part: pa.Table, schema: Schema, checks: Iterable[tuple[str, str]]) -> Part:
+    """All that `checks` ask of one part alone."""
+    failed = []
+    for name, check, rows in failed_cells(part, schema.columns):
+        values = part[name].take(pa.array(rows[:EXAMPLES])).to_pylist()
+        failed.append((name, check, rows, [] if check == "missing" else values))
+    frame, hashes = as_frame(part, schema.columns), {}
+    for name, check in checks:
+        if check in ("unique", "duplicate_rows"):
+            values = frame if check == "duplicate_rows" else frame[name]
+            missing = values.isna().to_numpy() if check == "unique" else None
+            found = pd.util.hash_pandas_object(values, index=False).to_numpy()
+            hashes[name, check] = found, missing
+    return Part(frame, failed, hashes)
+
+
 def check_table(
     parts: Iterable[pa.Table], schema: Schema, policies: Validate
 ) -> tuple[int, Checks]:
@@ -225,16 +255,12 @@ def check_table(
     checks = declared_checks(schema, policies)
     columns = ColumnChecks(checks, schema)
     rows = 0
-    for part in parts:
-        for name, check, failed in failed_cells(part, schema.columns):
-            if check == "missing":
-                checks[name, missing_check(name, schema)].fail(rows + failed)
-                continue
-            shown = failed[:EXAMPLES]
-            examples = part[name].take(pa.array(shown)).to_pylist()
-            checks[name, check].fail(rows + failed, examples)
-        columns.add(as_frame(part, schema.columns))
-        rows += len(part)
+    for part in ordered_map(lambda part: check_part(part, schema, list(checks)), parts):
+        for name, check, failed, found in part.failed:
+            key = missing_check(name, schema) if check == "missing" else check
+            checks[name, key].fail(rows + failed, found)
+        columns.add(part)
+        rows += len(part.frame)
     columns.finish(checks, rows, policies.min_class_rows)
     return rows, checks
 

@@ -8,6 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from tabular.schema import Dialect, Schema
 from tabular.table.cells import MAX_CELL
 
 BLOCK_BYTES = 2 * 2**20  # of which Arrow reads 32 ahead
+WINDOW_BYTES = 8 * 2**20
 MAX_LINE = 2**26  # characters
 MISTAKES_SHOWN = 5
 BROKEN = (csv.Error, UnicodeError, OSError, EOFError, zlib.error)  # what `records` raises
@@ -34,39 +36,88 @@ OTHER_FORMATS = {
 }
 
 
-def read_texts(file: Path, dialect: Dialect, names: list[str]) -> Iterator[pa.Table]:
-    """The file's rows as tables of the columns `names`, each cell the text that it is.
+def text_chunks(file: Path, dialect: Dialect, names: list[str]) -> Iterator[Callable[[], pa.Table]]:
+    """What reads some rows each, as a table of the columns `names`, each cell the text that it is.
+
+    Where each quote is in its place these are windows of the file, which can be read side by side;
+    else Arrow reads one row after the other. (What Python raises in a stream that Arrow reads may
+    end in a deadlock.)
 
     Raises:
-        UserError: the file is broken as CSV; the message names lines.
+        UserError: the file is broken as CSV, or what reads some rows says so; the message names
+            lines. Of a quote that never closes and of text after one that closes a cell Arrow would
+            make cells.
     """
+
+    def broken_off(error: Exception) -> UserError:
+        return UserError(broken_lines(file, dialect) or f"{file}: {error}")
+
+    def read(window: bytes, header: list[str]) -> pa.Table:
+        try:
+            read = pa_csv.ReadOptions(
+                use_threads=False,
+                block_size=len(window) + 1,
+                column_names=header,
+                encoding=dialect.encoding,
+            )
+            return pa_csv.read_csv(pa.BufferReader(window), read, *options)
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise broken_off(error) from None
+
+    options = (
+        pa_csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
+        pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), include_columns=names
+        ),
+    )
     try:
-        check_quotes(file, dialect)
-        reader = pa_csv.open_csv(
-            pa.input_stream(file),
-            pa_csv.ReadOptions(block_size=BLOCK_BYTES, encoding=dialect.encoding),
-            pa_csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
-            pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), include_columns=names
-            ),
-        )
-        with reader:
+        if quotes_in_place(file, dialect):
+            _, header = next(records(file, dialect))
+            for number, window in enumerate(windows(file)):
+                yield partial(read, window, header if number else [])
+            return
+        if mistakes := broken_lines(file, dialect):
+            raise UserError(mistakes)
+        whole = pa_csv.ReadOptions(block_size=BLOCK_BYTES, encoding=dialect.encoding)
+        with pa_csv.open_csv(pa.input_stream(file), whole, *options) as reader:
             for batch in reader:
-                yield pa.Table.from_batches([batch])
+                yield partial(pa.Table.from_batches, [batch])
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(broken_lines(file, dialect) or f"{file}: {error}") from None
+        raise broken_off(error) from None
 
 
-def check_quotes(file: Path, dialect: Dialect) -> None:
-    """Raises `UserError` where a quote never closes, or text stands after one that closes a cell.
+def windows(file: Path) -> Iterator[bytes]:
+    """The file in pieces of whole rows, about `WINDOW_BYTES` each; the header is in the first.
 
-    Arrow takes both for cells. A quote opens a cell after a delimiter or the end of a line and
-    closes it before one; two of them inside a cell are one of its letters. Where one stands
-    elsewhere, the file is read again, strictly. (Not in a stream that Arrow reads: what Python
-    raises there may end in a deadlock.)
+    Each quote is in its place, and ASCII is the same bytes.
+
+    Raises:
+        pa.ArrowInvalid: a row is longer than several of them.
     """
-    if not quotes_in_place(file, dialect) and (mistakes := broken_lines(file, dialect)):
-        raise UserError(mistakes)
+    rest, end, block = b"", b"", b"more"
+    with pa.input_stream(file) as stream:
+        while block:
+            block = stream.read(WINDOW_BYTES)
+            content = rest + block
+            end = end or (b"\n" if b"\n" in content else b"\r")
+            cut = last_row_end(content, end) if block else len(content)
+            if content[:cut].strip(b"\r\n"):
+                yield content[:cut]
+            rest = content[cut:]
+            if len(rest) > 4 * WINDOW_BYTES:
+                raise pa.ArrowInvalid(f"found a row of more than {len(rest)} bytes")
+
+
+def last_row_end(content: bytes, end: bytes) -> int:
+    """Where the last row of some whole ones ends; 0 if none does. The first one begins at 0."""
+    place, quotes = len(content), content.count(b'"')
+    while place >= 0:
+        before = content.rfind(end, 0, place)
+        quotes -= content.count(b'"', max(before, 0), place)
+        place = before
+        if place >= 0 and quotes % 2 == 0:
+            return place + 1
+    return 0
 
 
 def quotes_in_place(file: Path, dialect: Dialect) -> bool:

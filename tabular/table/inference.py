@@ -20,7 +20,7 @@ from tabular.errors import UserError, listed
 from tabular.schema import Column, Dialect
 from tabular.table.cells import parse
 from tabular.table.csv import BROKEN, broken, check_format, open_bytes, records
-from tabular.table.source import is_parquet, parquet_schema, parquet_texts
+from tabular.table.source import is_parquet, parquet_chunks, parquet_schema
 from tabular.typed_yaml import Value
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
@@ -140,8 +140,8 @@ def parquet_records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """What `records` gives for a CSV file of the same table."""
     names = parquet_schema(path).names
     yield 0, names
-    for table in parquet_texts(path, names):
-        columns = [column.to_pylist() for column in table.columns]
+    for read in parquet_chunks(path, names):
+        columns = [column.to_pylist() for column in read().columns]
         yield from ((0, list(cells)) for cells in zip(*columns, strict=True))
 
 

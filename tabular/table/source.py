@@ -1,6 +1,7 @@
 """The files of a table, CSV or Parquet: as texts, as values, and what a message calls a row."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tabular.engine import ordered_map
 from tabular.errors import UserError, listed
 from tabular.schema import Schema
 from tabular.table import csv
@@ -95,26 +97,30 @@ def parquet_schema(file: Path) -> pa.Schema:
         raise UserError(f"{file}: not a Parquet file that can be read: {error}") from None
 
 
-def read_texts(file: Path, schema: Schema, names: list[str]) -> Iterator[pa.Table]:
-    """The columns `names`, each cell the text that it is, or that a CSV would hold.
+def text_chunks(file: Path, schema: Schema, names: list[str]) -> Iterator[Callable[[], pa.Table]]:
+    """What reads some rows each: the columns `names`, each cell the text that a CSV holds.
 
     Raises:
-        UserError: the file is broken; of a CSV the message names lines.
+        UserError: the file is broken, or what reads some rows says so; of a CSV the message names
+            lines.
     """
-    read = parquet_texts(file, names) if is_parquet(file) else csv.read_texts(file, schema, names)
-    yield from read
+    return parquet_chunks(file, names) if is_parquet(file) else csv.text_chunks(file, schema, names)
 
 
-def parquet_texts(file: Path, names: list[str]) -> Iterator[pa.Table]:
-    """The columns `names` of a Parquet file as the texts that a CSV would hold.
+def parquet_chunks(file: Path, names: list[str]) -> Iterator[Callable[[], pa.Table]]:
+    """The columns `names` of a Parquet file as the texts that a CSV would hold, see `text_chunks`.
 
     Raises:
         UserError: it cannot be read.
     """
+
+    def read(batch: pa.RecordBatch) -> pa.Table:
+        return pa.table({name: as_texts(batch[name]) for name in names})
+
     try:
         with pq.ParquetFile(file) as parquet:
             for batch in parquet.iter_batches(ROWS, columns=names):
-                yield pa.table({name: as_texts(batch[name]) for name in names})
+                yield partial(read, batch)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{file}: cannot be read: {error}") from None
 
@@ -162,21 +168,29 @@ def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:
     """
     column_names(file, schema, schema.columns)
     schema = as_written(file, schema)
-    first = 0
-    for texts in read_texts(file, schema, list(schema.columns)):
+
+    def values(read: Callable[[], pa.Table]) -> tuple[pa.Table, list[Failure]]:
+        texts = read()
         columns, wrong = {}, []
         for name, column in schema.columns.items():
             columns[name], failed = parse(texts[name].combine_chunks(), column)
             if pc.any(failed).as_py():
                 rows = pc.indices_nonzero(failed)[:MISTAKES_SHOWN].to_pylist()
+                cells = texts[name].take(pa.array(rows)).to_pylist()
                 wrong += [
-                    Failure(first + row, name, "kind", texts[name][row].as_py(), expected(column))
-                    for row in rows
+                    Failure(row, name, "kind", cell, expected(column))
+                    for row, cell in zip(rows, cells, strict=True)
                 ]
+        return pa.table(columns), wrong
+
+    first = 0
+    for table, wrong in ordered_map(values, text_chunks(file, schema, list(schema.columns))):
         if wrong:
-            raise UserError(_wrong_cells(file, schema, sorted(wrong)[:MISTAKES_SHOWN]))
-        yield pa.table(columns)
-        first += len(texts)
+            shown = sorted(wrong)[:MISTAKES_SHOWN]
+            wrong = [failure._replace(row=first + failure.row) for failure in shown]
+            raise UserError(_wrong_cells(file, schema, wrong))
+        yield table
+        first += len(table)
 
 
 def _wrong_cells(file: Path, schema: Schema, wrong: list[Failure]) -> str:

@@ -46,7 +46,8 @@ def test_the_same_bytes_in_another_folder_and_at_any_thread_count(
     expected = outs(reproduced / "dvc.lock") | {"metrics/gate.json": ""}
     for threads, folder in (("1", tmp_path / "one"), ("2", tmp_path / "elsewhere" / "two")):
         must(tmp_path, "git", "clone", "-q", str(origin), str(folder))
-        must(folder, "dvc", "repro", "--force", TF_NUM_INTRAOP_THREADS=threads)
+        several = {"TF_NUM_INTRAOP_THREADS": threads, "TABULAR_WORKERS": threads}
+        must(folder, "dvc", "repro", "--force", **several)
         assert outs(folder / "dvc.lock") | {"metrics/gate.json": ""} == expected
 
 

@@ -86,7 +86,7 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "a cell of 10 MB": (
         HEADER + ROW + f"1,1,{'x' * 10_000_000},1\n",
-        ["after line 2", "more than 262144 characters"],
+        ["line 3, column c", "at most 262144 bytes"],
     ),
     "a cell of 300 KB": (
         HEADER + ROW + f"1,1,{'x' * 300_000},1\n",

@@ -41,7 +41,9 @@ def test_shuffled_parts_are_the_rows_of_take(tmp_path: Path) -> None:
     order = np.random.default_rng(0).permutation(100)[:90].astype(np.int32)
     every = np.concatenate([order, np.setdiff1d(np.arange(100), order)]).astype(np.int32)
     parts = [table[:33], table[33:66], table[66:]]
-    out = list(shuffle(parts, every, [40, 40, 90, 100], tmp_path))
+    written: dict[int, pa.Table] = {}
+    shuffle(parts, every, [40, 40, 90, 100], tmp_path, written.__setitem__)
+    out = [written[number] for number in range(4)]
     assert [len(part) for part in out] == [40, 0, 50, 10]
     assert pa.concat_tables(out).combine_chunks() == table.take(pa.array(every)).combine_chunks()
     assert list(tmp_path.iterdir()) == []
