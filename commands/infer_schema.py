@@ -118,6 +118,10 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
     if target not in sample.columns:
         raise UserError(f"--target: found {target!r}; the columns are {listed(sample.columns)}")
     inferred = {n: infer_column(n, counts, sample.rows) for n, counts in sample.columns.items()}
+    others = [column for name, column in inferred.items() if name != target]
+    if all(column.ignore for column in others):  # one is better than none
+        for column in others:
+            column.ignore = column.constant
     if inferred[target].kind in ("datetime", "text"):  # which are no classes and no numbers
         inferred[target] = replace(inferred[target], kind="category", format=None)
     task, classes = target_task(sample, target, inferred[target].kind, inferred[target].format)

@@ -79,6 +79,7 @@ class InferredColumn:
     note: str = ""
     ignore: bool = False
     format: str | None = None
+    constant: bool = False
 
 
 def infer_dialect(path: Path) -> Dialect:
@@ -243,7 +244,8 @@ def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
     nullable = bool(counts[""] or missing)
     note = f"{len(present)} different values"
     if len(present) < 2 and not (present and nullable):
-        return InferredColumn("category", note="one value or none in every row", ignore=True)
+        note = "one value or none in every row"
+        return InferredColumn("category", note=note, ignore=True, constant=True)
     kind = next((k for k in ("boolean", "integer", "real") if are(present, k)), "category")
     if kind == "boolean" and {text.strip() for text in present} == {"0", "1"}:
         kind = "integer"

@@ -31,7 +31,7 @@ from tests.helpers import PROJECT
 def test_mutated_tables_and_params_are_read_or_refused(tmp_path: Path) -> None:
     outcomes = try_many(300, 60, 11, tmp_path)
     print(f"\n{outcomes.total()} mutated files: {dict(outcomes.most_common())}")
-    assert outcomes["t.csv: read, schema read"] > 20
+    assert outcomes["t.csv: read, schema read"] > 10
     assert outcomes["t.csv: refused, schema refused"] > 100
 
 

@@ -17,12 +17,13 @@ import pytest
 
 from tests.helpers import COMMANDS, ENVIRONMENT, SHORT, must, run
 
-STAGES = ("ingest", "validate", "split", "train", "evaluate")
+STAGES = ("ingest", "validate", "split", "train", "calibrate", "evaluate")
 OUTS = {
     "ingest": ["data/ingested", "metrics/profile.json"],
     "validate": ["data/validated", "data/rejected", "metrics/validation.json"],
     "split": ["data/split"],
-    "train": ["models/model.keras", "data/oof", "metrics/networks.json", "metrics/curves"],
+    "train": ["models/networks.keras", "data/oof", "metrics/networks.json", "metrics/curves"],
+    "calibrate": ["models/model.keras"],
     "evaluate": ["metrics/metrics.json", "metrics/scores.json", "data/predictions"],
 }
 
