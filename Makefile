@@ -67,6 +67,7 @@ SITE_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dvc-site
 .venv/installed: requirements.txt
 	@echo "Installing the packages of requirements.txt into .venv: a minute or two, once"
 	@$(PYTHON) -c "import sys; sys.version_info < (3, 11) and sys.exit('Python 3.11 or later is needed: make repro PYTHON=python3.11')"
+	@! test -L .venv || { echo ".venv is a link; expected a folder that may be emptied"; exit 1; }
 	@$(PYTHON) -m venv --clear .venv
 	@$(INSTALL) -r requirements.txt
 	@mkdir -p -m 700 "$(SITE_CACHE)"

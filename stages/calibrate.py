@@ -2,11 +2,13 @@
 
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from tabular.files import atomic_write
 from tabular.model.metadata import add_metadata
+from tabular.params.evaluate import Choice
 from tabular.params.loading import load_params
 from tabular.process import run
 from tabular.schema import load_schema
@@ -26,7 +28,7 @@ def main() -> None:
     schema = load_schema()
     threshold = load_params("evaluate", schema=schema).evaluate.threshold
 
-    found = {}
+    found: dict[str, Any] = {}
     if schema.task == "binary":
         oof = pa.concat_tables(read_parts(args.oof))
         columns = [schema.target, *([schema.weight] if schema.weight else [])]
@@ -37,6 +39,8 @@ def main() -> None:
             oof["output_0"].to_numpy(),
             row_weights(train, schema),
         )
+        if isinstance(threshold, Choice):
+            found["threshold_choice"] = threshold.model_dump(exclude_none=True)
         print(f"A probability of {found['threshold']:g} or more counts as {schema.positive}")
     with atomic_write(args.model) as file:
         add_metadata(args.trained, file, found)

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tabular.files import atomic_write, write_json
 from tabular.metrics import BASELINES, METRICS, TASKS
+from tabular.params.evaluate import Choice
 from tabular.params.loading import load_params
 from tabular.process import run
 from tabular.progress import Bar
@@ -44,6 +45,18 @@ def sentence(scores: dict[str, Any], task: str) -> str:
     )
 
 
+def threshold_sentence(threshold: float, scores: dict[str, Any]) -> str:
+    """What a threshold that was chosen has come to."""
+    found = [
+        f"recall {of['recall']:.2%}, precision {of['precision']:.2%}, F1 {of['f1']:.2%} {where}"
+        for where, of in (
+            ("on the test rows", scores["test"]),
+            ("cross-validated", scores["cross_validation"]),
+        )
+    ]
+    return f"Threshold {threshold:.4f}: {'; '.join(found)}"
+
+
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
@@ -65,13 +78,14 @@ def main() -> None:
 
     model = saved_model.read_model(args.model)
     saved_model.check_model(model, schema)
-    threshold = model.threshold
+    threshold, chosen = model.threshold, model.metadata.get("threshold_choice")
+    choice = Choice.model_validate(chosen) if chosen else None
     oof = pa.concat_tables(read_parts(args.oof))
     predict = partial(saved_model.predict, model.network)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
     bar = Bar(1)
     result = evaluate(
-        *(predict, args.split, oof, schema, threshold),
+        *(predict, args.split, oof, schema, threshold, choice),
         saved_model.multiply_adds(model.network),
         progress=lambda more, column: bar.advance(more, f"importance of {column}"),
     )
@@ -90,6 +104,8 @@ def main() -> None:
     write_json(args.metrics, first)
     write_json(args.scores, rest | {"repeats": model.metadata.get("repeats")})
     print(sentence(result.scores, schema.task))
+    if choice:
+        print(threshold_sentence(threshold, result.scores))
     if result.ahead:
         print(
             "warn: better than the networks by more than chance: "

@@ -16,6 +16,7 @@ from tabular.process import run
 from tabular.schema import Column, Schema, load_schema
 from tabular.table.cells import TEXTS, is_missing
 from tabular.table.parquet import FILE_SHARE, arrow_schema, in_parts, write_part
+from tabular.table.shares import hashes
 from tabular.table.source import read_table, source_files
 from tabular.table.summary import Summary
 
@@ -42,10 +43,12 @@ def profile_of(part: pa.Table, schema: Schema) -> Profile:
 
 
 def distinct_values(values: pa.ChunkedArray, column: Column) -> set[Any]:
-    """The values of one part that are not missing, up to `MAX_DISTINCT` of them."""
+    """The values of one part that are not missing, up to `MAX_DISTINCT`; of long texts hashes."""
     unique = values.unique()
-    present = unique.filter(pa.compute.invert(is_missing(unique, column)))
-    return set(present[:MAX_DISTINCT].to_pylist())
+    present = unique.filter(pa.compute.invert(is_missing(unique, column)))[:MAX_DISTINCT]
+    if column.kind == "text":
+        return set(hashes([pa.chunked_array([present])], seed=0).tolist())
+    return set(present.to_pylist())
 
 
 def count_values(values: pa.ChunkedArray) -> Counter[str]:

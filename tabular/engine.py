@@ -42,7 +42,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> It
     try:
         for item in items:
             waiting.append(threads.submit(function, item))
-            if len(waiting) > count:
+            if len(waiting) >= max(count, 2):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

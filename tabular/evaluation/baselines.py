@@ -202,6 +202,7 @@ def ahead(
     others: dict[str, np.ndarray],
     schema: Schema,
     threshold: float,
+    thresholds: dict[str, float],
 ) -> list[str]:
     """The baselines whose main score is better beyond the interval of the paired difference.
 
@@ -211,7 +212,7 @@ def ahead(
     worse = -1 if metric(TASKS[schema.task].main).greater_is_better else 1
     found = []
     for name, other in others.items():
-        theirs = row_scores(y[: len(other)], other, schema, threshold)
+        theirs = row_scores(y[: len(other)], other, schema, thresholds[name])
         difference = paired_difference(mine[: len(other)], theirs, weight[: len(other)])
         if min(worse * difference["low"], worse * difference["high"]) > 0:
             found.append(name)
@@ -225,6 +226,7 @@ def difference_from_best(
     others: dict[str, np.ndarray],
     schema: Schema,
     threshold: float,
+    thresholds: dict[str, float],
 ) -> Scores:
     """The `baseline` of the best main score, and the paired difference of the network's from it.
 
@@ -233,9 +235,10 @@ def difference_from_best(
         outputs: of the network, shape (rows, outputs).
         weight: how much each row counts, shape (rows,).
         others: of the baselines, for the first n of these rows.
+        thresholds: of the baselines.
     """
     of_rows = {
-        name: row_scores(y[: len(other)], other, schema, threshold)
+        name: row_scores(y[: len(other)], other, schema, thresholds[name])
         for name, other in others.items()
     }
     sign = 1 if metric(TASKS[schema.task].main).greater_is_better else -1

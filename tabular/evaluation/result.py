@@ -9,9 +9,11 @@ import pyarrow as pa
 from tabular.errors import UserError
 from tabular.evaluation import baselines, importance, scores
 from tabular.metrics import TASKS
+from tabular.params.evaluate import Choice
 from tabular.schema import Schema
 from tabular.table.arrays import FINITE, Predict, feature_arrays, labels, row_weights
 from tabular.table.parquet import read_parts
+from tabular.threshold import choose_threshold
 
 
 class Predictions(NamedTuple):
@@ -61,6 +63,7 @@ def evaluate(
     oof: pa.Table,
     schema: Schema,
     threshold: float,
+    choice: Choice | None,
     work: float,
     progress: importance.Progress = lambda more, name: None,
 ) -> Result:
@@ -69,6 +72,7 @@ def evaluate(
     Args:
         split: the folder of the tables train, validation and test.
         oof: the out-of-fold predictions of the training rows, and the `fold` of each.
+        choice: by what the threshold was chosen; so are those of the baselines.
         work: multiply-adds of the model for a row.
         progress: see `permutation_importance`.
     """
@@ -83,7 +87,9 @@ def evaluate(
     )
     predictions = {name: found for name, found in predictions.items() if len(found.y)}
 
-    def score(y: np.ndarray, outputs: np.ndarray, weight: np.ndarray) -> scores.Scores:
+    def score(
+        y: np.ndarray, outputs: np.ndarray, weight: np.ndarray, threshold: float = threshold
+    ) -> scores.Scores:
         return scores.score(y, outputs, schema, threshold, weight)
 
     scored: dict[str, Any] = {name: score(*found) for name, found in predictions.items()}
@@ -97,25 +103,36 @@ def evaluate(
     scored["test"] |= {f"{task.main}_low": low, f"{task.main}_high": high}
 
     others = baselines.predict_baselines(split, fold, schema)
+    thresholds = dict.fromkeys(others, threshold)
+    thresholds[task.baselines["constant"]] = 0.5  # or it would not be the majority
+    if choice and len(fold):
+        for key in ("linear", "boosted"):
+            oof_of = others[task.baselines[key]].oof[:, 0]
+            n = len(oof_of)
+            chosen = choose_threshold(choice, train.y[:n], oof_of, train.weight[:n])
+            thresholds[task.baselines[key]] = chosen
     scored["baseline"] = {
-        name: score(test.y, other.test, test.weight) for name, other in others.items()
+        name: score(test.y, other.test, test.weight, thresholds[name])
+        for name, other in others.items()
     }
     beside = {"test": {name: other.test for name, other in others.items()}}
     if len(fold):
         beside["cross_validation"] = {name: other.oof for name, other in others.items()}
         for name, other in others.items():
             rows = len(other.oof)
-            crossed = score(train.y[:rows], other.oof, train.weight[:rows])
+            crossed = score(train.y[:rows], other.oof, train.weight[:rows], thresholds[name])
             if name == task.baselines["constant"]:  # one constant a fold: it ranks no rows
                 crossed = {key: crossed[key] for key in ("rows", task.main, "loss")}
             scored["baseline"][name]["cross_validation"] = crossed
     scored["paired_difference"] = {
-        name: baselines.difference_from_best(*predictions[name], outputs, schema, threshold)
+        name: baselines.difference_from_best(
+            *predictions[name], outputs, schema, threshold, thresholds
+        )
         for name, outputs in beside.items()
     }
     rises = importance.permutation_importance(
         predict, next(read_parts(split / "test")), test.y, schema, work, progress
     )
     most = "cross_validation" if len(fold) else "test"
-    ahead = baselines.ahead(*predictions[most], beside[most], schema, threshold)
+    ahead = baselines.ahead(*predictions[most], beside[most], schema, threshold, thresholds)
     return Result(scored, test, rises, ahead)

@@ -21,6 +21,13 @@ def number(value: Any) -> str:
     return text.replace("-", "−")
 
 
+def range_of(column: dict[str, Any]) -> str:
+    """The lowest and the highest value of a column's profile: numbers, or dates as they are."""
+    ends = [column.get("min"), column.get("max")]
+    texts = [f"{end:,.5g}" if isinstance(end, int | float) else str(end) for end in ends]
+    return "" if None in ends else " to ".join(texts)
+
+
 def parameter(value: Any) -> str:
     """A parameter as params.yaml writes it."""
     if value is None or isinstance(value, str):

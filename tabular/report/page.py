@@ -88,7 +88,14 @@ TEMPLATES = Environment(
 )
 for show in (
     *(formats.number, formats.other, formats.signed, formats.baseline, formats.paired),
-    *(formats.origin, formats.differences, formats.main_score, charts.labels_in, charts.svg),
+    *(
+        formats.range_of,
+        formats.origin,
+        formats.differences,
+        formats.main_score,
+        charts.labels_in,
+        charts.svg,
+    ),
     *(cell, row, header, param_rows, check_rows, network_rows, setting_rows, split_rule),
 ):
     TEMPLATES.filters[show.__name__] = show

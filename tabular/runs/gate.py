@@ -34,9 +34,16 @@ class Rule(NamedTuple):
 
 
 def base_of(run: Run, other: Run) -> Base:
-    """Another run as the base of this one, if it is of the same table."""
+    """Another run as the base of this one, if it is of the same table, split by the same rule."""
     reason = mismatch(run, other)
+    if not reason and split_of(run) != split_of(other):
+        reason = f"{other.label} has another split in params.yaml, and so other test rows"
     return Base(reason, {}) if reason else Base(other.label, other.scores)
+
+
+def split_of(run: Run) -> dict[str, Any]:
+    """The section `split` of a run's params.yaml."""
+    return {"by": "random"} | run.load("params.yaml").get("split", {})
 
 
 def last_committed(run: Run) -> Base:

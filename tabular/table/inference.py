@@ -171,7 +171,7 @@ def may_be_date(text: str) -> bool:
 
 def date_format(texts: list[str]) -> tuple[str | None, str] | None:
     """How these texts are written if all are dates or times, None for ISO 8601, and a question."""
-    texts = [text.strip() for text in texts]
+    texts = [text.strip(" \t") for text in texts]
     if not texts or not all(map(may_be_date, texts)):
         return None
     if are(texts, "datetime"):
@@ -216,7 +216,7 @@ def infer_date(
     moments = typed(texts, "datetime", form)
     note = f"{len(texts)} different dates or times, {min(moments):%Y-%m-%d} to "
     note += f"{max(moments):%Y-%m-%d}{question}; are later rows to be predicted from earlier ones? "
-    note += f"then time: {name}, and split.by: time in params.yaml"
+    note += f"then time: {name} in a line of its own above, and split.by: time in params.yaml"
     return InferredColumn("datetime", missing, nullable, note, format=form)
 
 
@@ -279,8 +279,8 @@ def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
         shown = ", ".join(frequent)[:60]
         note = f"{len(present)} different values: {shown}{said}{hint}"
         if identifier and repeats:
-            note += f"; do rows of one {name} belong together? then group: {name}, "
-            note += "and split.by: group in params.yaml"
+            note += f"; do rows of one {name} belong together? then group: {name} "
+            note += "in a line of its own above, and split.by: group in params.yaml"
     return InferredColumn(kind, missing, nullable, note, format=form)
 
 

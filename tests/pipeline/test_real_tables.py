@@ -191,6 +191,11 @@ def test_the_threshold_is_chosen_out_of_fold_and_goes_with_the_model(tmp_path: P
     run_stages(folder)
     scores = read_scores(folder)
     assert scores["cross_validation"]["recall"] >= 0.95
+    linear = scores["baseline"]["logistic_regression"]
+    assert linear["cross_validation"]["recall"] >= 0.95
+    labels = pd.read_parquet(folder / "data/split/test")["label"]
+    majority = scores["baseline"]["majority"]["accuracy"]
+    assert majority == pytest.approx((labels == "no").mean(), abs=1e-6)
     with zipfile.ZipFile(folder / "models/model.keras") as file:
         threshold = json.loads(file.read("tabular.json"))["threshold"]
     assert scores["threshold"] == pytest.approx(threshold, abs=1e-6)

@@ -327,8 +327,11 @@ def test_dates_texts_labels_and_identifiers_are_told_apart_with_what_to_check(
     for line in (tmp_path / "schema.yaml").read_text().splitlines():
         key, _, comment = line.strip().removeprefix("- ").partition(" # ")
         noted[key.partition(":")[0]] = comment
-    assert "then group: customer_id, and split.by: group" in noted["customer_id"]
-    assert "then time: day, and split.by: time" in noted["day"]
+    assert (
+        "then group: customer_id in a line of its own above, and split.by: group"
+        in noted["customer_id"]
+    )
+    assert "then time: day in a line of its own above, and split.by: time" in noted["day"]
     assert "of its variance by itself: known before y is?" in noted["log"]
     assert "7 labels between |" in noted["genres"]
     assert not any("by itself" in noted[name] for name in noted if name != "log")

@@ -64,7 +64,7 @@ def labels_of(table: pa.Table, schema: Schema) -> np.ndarray:
 def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path: Path) -> None:
     schema, of = SCHEMAS[task], TASKS[task]
     tables, predict, oof = write_split(tmp_path, schema), model_of(schema), oof_of(schema)
-    result = evaluate(predict, tmp_path, oof, schema, THRESHOLD, 1)
+    result = evaluate(predict, tmp_path, oof, schema, THRESHOLD, None, 1)
 
     y = {name: labels_of(table, schema) for name, table in tables.items()}
     outputs = {name: predict({"x": t["x"].to_numpy()}) for name, t in tables.items()}
@@ -107,7 +107,7 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
 def test_validation_rows_are_scored_where_there_are_some(tmp_path: Path) -> None:
     schema = SCHEMAS["binary"]
     write_split(tmp_path, schema, validation=30)
-    result = evaluate(model_of(schema), tmp_path, oof_of(schema), schema, THRESHOLD, 1)
+    result = evaluate(model_of(schema), tmp_path, oof_of(schema), schema, THRESHOLD, None, 1)
     assert result.scores["validation"]["rows"] == 30
     assert set(result.scores["validation"]) == {*TASKS["binary"].scores, "rows"}
 
@@ -115,7 +115,9 @@ def test_validation_rows_are_scored_where_there_are_some(tmp_path: Path) -> None
 def test_without_folds_nothing_is_cross_validated(tmp_path: Path) -> None:
     schema = SCHEMAS["binary"]
     write_split(tmp_path, schema)
-    scores = evaluate(model_of(schema), tmp_path, oof_of(schema, 0), schema, THRESHOLD, 1).scores
+    scores = evaluate(
+        model_of(schema), tmp_path, oof_of(schema, 0), schema, THRESHOLD, None, 1
+    ).scores
     assert not [key for key, _ in flatten(scores) if "cross_validation" in key]
 
 

@@ -1,14 +1,19 @@
 """The gate gives a verdict with reasons."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from tabular.evaluation.scores import score
 from tabular.metrics import TASKS, numbers
 from tabular.params.gate import Gate
-from tabular.runs.gate import Base, evaluate_gate
+from tabular.runs.gate import Base, base_of, evaluate_gate
+from tabular.runs.git import WORKSPACE
+from tabular.runs.run import Run
 from tests.helpers import schema_of
 
 LAST = Base("abc", {"test": {"accuracy": 0.8, "loss": 0.5}})
@@ -77,3 +82,22 @@ def test_the_scores_that_the_gate_knows_are_those_of_the_task(task: str) -> None
     predicted = np.full((4, 3 if task == "multiclass" else 1), 0.3)
     scores = score(y, predicted, schema_of(task), 0.5)
     assert set(TASKS[task].scores) == set(numbers(scores)) - {"rows"}
+
+
+def test_a_run_with_another_split_has_other_test_rows_and_is_no_base(tmp_path: Path) -> None:
+    def run_with(name: str, split: str) -> Run:
+        files = {key: tmp_path / name / f"{key}.json" for key in ("metrics", "scores")}
+        (tmp_path / name).mkdir()
+        files["metrics"].write_text('{"test": {"loss": 0.5}}')
+        run = Run(WORKSPACE, files)
+        schema = {"source": "t.csv", "target": "y", "task": "binary"}
+        params = {"split": yaml.safe_load(split)}
+        run.load = lambda path: (  # type: ignore[method-assign]
+            {"data/schema.yaml": schema, "params.yaml": params}.get(str(path))
+            or json.loads(files["metrics"].read_text())
+        )
+        return run
+
+    before = run_with("before", "{seed: 9}")
+    assert base_of(run_with("same", "{by: random, seed: 9}"), before).scores
+    assert not base_of(run_with("other", "{by: group, seed: 9}"), before).scores
