@@ -12,7 +12,7 @@ from markupsafe import Markup
 from tabular.report.formats import number
 from tabular.runs.lock import LOCK, inputs, outputs
 from tabular.runs.run import Run
-from tabular.schema import input_name
+from tabular.schema import EPOCHS, input_name
 
 REPEATS = {
     "any_cpu": "the same bytes on any x86-64 CPU with AVX2",
@@ -27,7 +27,8 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
     if run.source not in text:  # it is still of another table
         about, use, limits = f"`{data_card}` does not mention `{run.source}` yet.", "", ""
     columns = run.schema.get("columns") or {}
-    features = {name: column for name, column in columns.items() if name != run.target}
+    unseen = {run.target, *(run.schema.get(role) for role in ("group", "split", "weight"))}
+    features = {name: column for name, column in columns.items() if name not in unseen}
     lock = run.load(LOCK)
     return {
         "about": markdown(about),
@@ -38,7 +39,15 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
         "model": model,
         "features": list(features),
         # As pandas takes them: the type of columns of text, and the names of the model's inputs.
-        "dtype": {name: "str" for name, column in features.items() if column["kind"] == "category"},
+        "dtype": {
+            name: "str"
+            for name, column in features.items()
+            if column["kind"] in ("category", "text", "datetime")
+            and column.get("format") not in EPOCHS
+        },
+        "seconds": [
+            line for name, column in features.items() if (line := in_seconds(name, column))
+        ],
         "renamed": {name: input_name(name) for name in features if name != input_name(name)},
         "repeats": REPEATS.get(str(run.scores.get("repeats"))),
         "packages": packages(run.text("pyproject.toml"), run.text("requirements.txt")),
@@ -47,6 +56,19 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
             for path, entry in [*inputs(lock).items(), *outputs(lock).items()]
         ],
     }
+
+
+def in_seconds(name: str, column: dict[str, Any]) -> str:
+    """The line of Python that makes of a datetime column what the model takes; empty for others."""
+    form, place = column.get("format"), f"rows[{input_name(name)!r}]"
+    if column["kind"] != "datetime" or form == "epoch":
+        return ""
+    if form in EPOCHS:
+        return f"{place} /= {EPOCHS[form]}"
+    zone = column.get("timezone")
+    read = f"pandas.to_datetime({place}, format={form or 'ISO8601'!r}"
+    read += f").dt.tz_localize({zone!r})" if zone else ", utc=True)"
+    return f'{place} = ({read} - pandas.Timestamp(0, tz="UTC")).dt.total_seconds()'
 
 
 def packages(pyproject: str, requirements: str) -> list[tuple[str, str]]:

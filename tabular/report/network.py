@@ -64,7 +64,8 @@ def read_networks(model: bytes) -> dict[str, Network]:
         with zipfile.ZipFile(io.BytesIO(model)) as file:
             layers = json.loads(file.read("config.json"))["config"]["layers"]
         named = {layer["name"]: layer for layer in layers}
-        found = [match for name in named if (match := MEMBER.fullmatch(name))]
+        matches = filter(None, map(MEMBER.fullmatch, named))
+        found = [match for match in matches if f"{match[1]}-features" in named]
         counts = Counter(match[1] for match in found)
         columns = sum(layer["class_name"] == "InputLayer" for layer in layers)
         return {kind: _network(named, kind, columns, count) for kind, count in counts.items()}
