@@ -66,6 +66,8 @@ def read_networks(model: bytes) -> dict[str, Network]:
         named = {layer["name"]: layer for layer in layers}
         matches = filter(None, map(MEMBER.fullmatch, named))
         found = [match for match in matches if f"{match[1]}-features" in named]
+        if not found:
+            raise KeyError("no network of a kind that is named here")
         counts = Counter(match[1] for match in found)
         columns = sum(layer["class_name"] == "InputLayer" for layer in layers)
         return {kind: _network(named, kind, columns, count) for kind, count in counts.items()}
