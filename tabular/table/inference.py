@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabular.errors import UserError, listed
+from tabular.errors import UserError, listed, shown
 from tabular.schema import Column, Dialect
 from tabular.table.cells import parse
 from tabular.table.csv import BROKEN, broken, check_format, open_bytes, records
@@ -30,7 +30,8 @@ FEW, MIN_ROWS = 0.1, 3  # rows with a 0 for a missing value: the share at most, 
 UNITS = re.compile(r"[^\w\s]?-?\d[\d.,']*( ?[^\w\s]| ?[A-Za-z]{1,3})?")
 # How dates are written beside ISO 8601, and what may follow them; the first that fits is taken.
 DATES = (
-    "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%Y.%m.%d",
+    "%Y-%m-%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d",
+    "%Y.%m.%d",
     "%d-%b-%Y", "%d %b %Y", "%b %d %Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y", "%a %b %d %Y",
     "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%d-%b-%y", "%d %b %y",
     "%b-%Y", "%b %Y", "%B %Y", "%Y %b", "%Y-%b", "%Y-%m", "%m/%Y", "%Y/%m", "%m.%Y", "%b-%y",
@@ -268,20 +269,34 @@ def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
             note = "a number for each row"
             return InferredColumn(kind, missing, nullable, note, ignore=True, format=form)
     repeats = len(present) > MAX_CLASSES and rows >= 2 * len(present)
-    hint = remedy(present) if kind == "category" else ""
+    hint = (mostly_dates(present) or remedy(present)) if kind == "category" else ""
     if kind == "integer" and identifier and repeats:
         kind, form = "category", None  # the order of the numbers says nothing
     if kind == "category":
         kind, said, ignore = infer_text(counts, present)
         if ignore:
-            return InferredColumn(kind, note=f"{len(present)} different values{said}", ignore=True)
+            note = f"{len(present)} different values{said}{hint}"
+            return InferredColumn(kind, note=note, ignore=True)
         frequent = sorted(present, key=lambda text: -counts[text])[:4]
-        shown = ", ".join(frequent)[:60]
-        note = f"{len(present)} different values: {shown}{said}{hint}"
+        note = f"{len(present)} different values: {', '.join(frequent)[:60]}{said}{hint}"
         if identifier and repeats:
             note += f"; do rows of one {name} belong together? then group: {name} "
             note += "in a line of its own above, and split.by: group in params.yaml"
     return InferredColumn(kind, missing, nullable, note, format=form)
+
+
+def mostly_dates(texts: list[str]) -> str:
+    """What keeps texts from being dates, if most of them are dates in one form; else empty."""
+    some = texts[:: max(len(texts) // 50, 1)]
+    for form, pattern in patterns().items():
+        fits = [text for text in some if pattern.fullmatch(text)]
+        if len(fits) >= 0.8 * len(some) > 2 and are(fits, "datetime", form):
+            other = next((text for text in texts if not pattern.fullmatch(text)), texts[0])
+            return (
+                f"; most are dates as {form}, unlike {shown(other)}: mend such cells, or name them "
+                "in missing_values of a datetime"
+            )
+    return ""
 
 
 def remedy(texts: list[str]) -> str:

@@ -372,3 +372,11 @@ def test_one_long_cell_takes_no_longer_than_its_length(tmp_path: Path) -> None:
     start = time.monotonic()
     infer(tmp_path)
     assert time.monotonic() - start < 3
+
+
+def test_a_cell_that_keeps_a_column_from_being_dates_is_shown(tmp_path: Path) -> None:
+    days = [*pd.date_range("2020-01-01", periods=99).strftime("%m/%d/%Y"), "1/2/2020-3/4/2020"]
+    pd.DataFrame({"day": days, "y": range(100)}).to_csv(tmp_path / "t.csv", index=False)
+    infer(tmp_path)
+    text = (tmp_path / "schema.yaml").read_text()
+    assert "most are dates as %m/%d/%Y, unlike '1/2/2020-3/4/2020'" in text
