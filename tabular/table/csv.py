@@ -227,9 +227,8 @@ def _row_lines(file: Path) -> Iterator[np.ndarray]:
             letters = np.frombuffer(content, np.uint8)
             returns, feeds = letters == ord("\r"), letters == ord("\n")
             ends = feeds | (returns & ~np.append(feeds[1:], True))
-            quoted = np.cumsum(letters == ord('"')) % 2 == 1
-            places = np.flatnonzero(ends)
-            of_rows = np.flatnonzero(~quoted[places])
+            places, quotes = np.flatnonzero(ends), np.flatnonzero(letters == ord('"'))
+            of_rows = np.flatnonzero(np.searchsorted(quotes, places) % 2 == 0)
             if not len(of_rows):
                 rest = content
                 continue
