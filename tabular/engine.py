@@ -14,6 +14,7 @@ from tabular.errors import UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 WORKERS = "TABULAR_WORKERS"  # of the environment
+MOST = 8  # items at a time, each of which may be a part of a table in memory
 
 
 def workers() -> int:
@@ -36,7 +37,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> It
     An item is taken when there is a worker for it. An error comes where its result would; nothing
     is taken after it.
     """
-    count = workers()
+    count = min(workers(), MOST)
     waiting: deque[Future[Result]] = deque()
     threads = ThreadPoolExecutor(count)
     try:
