@@ -71,6 +71,12 @@ def product(equation: str, x: tf.Tensor, kernel: tf.Tensor, rows: int | None) ->
     return forward(x, kernel)
 
 
+@tf.function(jit_compile=True, autograph=False)
+def softmax(x: tf.Tensor) -> tf.Tensor:
+    """Compiled as in training, for one instruction set; TensorFlow's own is of each CPU."""
+    return keras.activations.softmax(x)
+
+
 class Exact(keras.layers.Layer):
     """A `Dense` or `EinsumDense` layer, whose weights it uses, with exact products."""
 
@@ -91,6 +97,8 @@ class Exact(keras.layers.Layer):
             x = product(self._equation, inputs, kernel, self._rows)
         if self.layer.bias is not None:
             x = x + self.layer.bias
+        if self._rows is None and self.layer.activation is keras.activations.softmax:
+            return softmax(x)
         return x if self.layer.activation is None else self.layer.activation(x)
 
 
