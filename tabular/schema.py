@@ -45,19 +45,15 @@ def _format_mistake(kind: str, form: str) -> str:
     """What is wrong with the `format` of a column; empty if nothing is."""
     if kind in ("real", "integer"):
         found = NUMBER_FORMAT.fullmatch(form)
-        right = found is not None and found[2] != found[3]
-        return "" if right else "expected how the column writes 1234.5, such as 1.234,5 or $1,234.5"
+        if found and found[2] != found[3]:
+            return ""
+        return "expected how the column writes 1234.5, such as 1.234,5 or $1,234.5"
     if kind == "datetime":
         directives = re.findall("%[^%]", form)
         once = len(set(directives)) == len(directives)
-        right = form in EPOCHS or (once and DATE_FORMAT.fullmatch(form))
-        return (
-            ""
-            if right
-            else (
-                f"expected {', '.join(EPOCHS)} or how strptime writes it, such as %d.%m.%Y or %Y-%m"
-            )
-        )
+        if form in EPOCHS or (once and DATE_FORMAT.fullmatch(form)):
+            return ""
+        return f"expected {', '.join(EPOCHS)} or how strptime writes it, such as %d.%m.%Y or %Y-%m"
     return f"format is for real, integer and datetime columns; this one is {kind}"
 
 

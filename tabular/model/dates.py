@@ -4,6 +4,7 @@ All in whole numbers, which are the same on any CPU.
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ def parts(seconds: Any, timezone: str | None, first: float) -> dict[str, Any]:
     return {"time": since} | {name: ops.cast(part, "float64") for name, part in found.items()}
 
 
+@cache
 def zone_offsets(name: str) -> tuple[np.ndarray, np.ndarray]:
     """When the offset of a time zone from UTC changes, and the offsets before and after, int64.
 

@@ -214,10 +214,7 @@ def scaling(summary: Summary, normalization: str, fill: float = 0.0) -> Scaling:
 def median(parts: Parts, name: str, column: Column) -> float:
     """The median of the values of one column that are not missing."""
     present = [
-        part[name]
-        .filter(pc.invert(is_missing(part[name], column)))
-        .cast(pa.float64(), safe=False)
-        .to_numpy()
+        numbers(part[name].filter(pc.invert(is_missing(part[name], column))), column).to_numpy()
         for part in parts()
     ]
     return float(np.median(np.concatenate(present)))

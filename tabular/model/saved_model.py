@@ -137,23 +137,28 @@ def check_model(model: SavedModel, schema: Schema) -> None:
         )
 
 
+def all_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
+    """The layers of a model and of the models within it."""
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            yield from all_layers(layer)
+        else:
+            yield layer
+
+
 def reads_texts(network: keras.Model) -> bool:
     """Whether it parts texts into characters, each of which takes 35 bytes for a while."""
-    inner = [layer for layer in network.layers if isinstance(layer, keras.Model)]
-    texts = any(isinstance(layer, keras.layers.TextVectorization) for layer in network.layers)
-    return texts or any(map(reads_texts, inner))
+    return any(isinstance(one, keras.layers.TextVectorization) for one in all_layers(network))
 
 
 def multiply_adds(network: keras.Model) -> float:
     """About how many multiply-adds the network's outputs for a row take as long as."""
     found = 0.0
-    for layer in network.layers:
+    for layer in all_layers(network):
         if isinstance(layer, Exact):
             found += layer.layer.count_params()
         elif isinstance(layer, keras.layers.TextVectorization):
             found += PER_CHARACTER * layer.output.shape[1]
-        elif isinstance(layer, keras.Model):
-            found += multiply_adds(layer)
     return found
 
 

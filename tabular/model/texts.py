@@ -183,10 +183,13 @@ def fit(
         folds: of each row; its cell where `all_folds` is 1.
     """
     found: list[sparse.csr_array] = []
-    for texts in parts:
-        for start in range(0, len(texts), ROWS):
-            if sum(matrix.nnz for matrix in found) < MAX_TOKENS:
-                found.append(token_sets(model, texts[start : start + ROWS], buckets))
+    count = 0
+    some = (texts[start : start + ROWS] for texts in parts for start in range(0, len(texts), ROWS))
+    for texts in some:
+        found.append(token_sets(model, texts, buckets))
+        count += found[-1].nnz
+        if count >= MAX_TOKENS:
+            break
     sets = sparse.vstack(found, format="csr")
     rows = sets.shape[0]
     y, folds = y[:rows], folds[:rows]

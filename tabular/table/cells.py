@@ -5,6 +5,7 @@ without them.
 """
 
 import re
+from functools import cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
@@ -124,8 +125,7 @@ def _moments(texts: pa.Array, column: Column) -> pa.Array:
     """Dates and times of the years 1 to 9999, without an offset in the time zone of the column."""
     if column.format in EPOCHS:
         seconds = pc.divide(_cast(texts, "real"), float(EPOCHS[column.format]))
-        within = pc.and_(pc.greater_equal(seconds, YEAR_1), pc.less(seconds, YEAR_10000))
-        micros = pc.round(pc.multiply(pc.if_else(within, seconds, None), 1e6))
+        micros = pc.round(pc.multiply(pc.if_else(_has_year(seconds), seconds, None), 1e6))
         return micros.cast(pa.int64()).cast(ARROW_TYPES["datetime"])
     import pandas as pd  # takes half a second
 
@@ -157,11 +157,15 @@ def _moments(texts: pa.Array, column: Column) -> pa.Array:
     if pc.any(with_offset).as_py():
         moments = moments.fillna(read(with_offset))
     found = pa.Array.from_pandas(moments, type=ARROW_TYPES["datetime"])
-    seconds = pc.divide(found.cast(pa.int64()).cast(pa.float64(), safe=False), 1e6)
-    within = pc.and_(pc.greater_equal(seconds, YEAR_1), pc.less(seconds, YEAR_10000))
-    return pc.if_else(within, found, None)
+    return pc.if_else(_has_year(numbers(found, column)), found, None)
 
 
+def _has_year(seconds: pa.Array) -> pa.Array:
+    """Whether moments are in the years 1 to 9999."""
+    return pc.and_(pc.greater_equal(seconds, YEAR_1), pc.less(seconds, YEAR_10000))
+
+
+@cache
 def time_zone(name: str) -> ZoneInfo:
     """As the package tzdata has it, whatever the machine has."""
     with (files("tzdata") / "zoneinfo" / name).open("rb") as file:

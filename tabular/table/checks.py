@@ -14,7 +14,7 @@ from tabular.engine import ordered_map
 from tabular.errors import cut
 from tabular.params.validate import Validate
 from tabular.schema import Column, Schema
-from tabular.table.cells import is_missing
+from tabular.table.cells import is_missing, numbers
 
 EXAMPLES = 3
 NO_ROWS = np.empty(0, np.int64)
@@ -101,11 +101,11 @@ def failed_cells(
         missing = is_missing(values, column)
         failed = {} if column.nullable else {"missing": missing}
         if column.min is not None or column.max is not None:
-            numbers = values.cast(pa.float64(), safe=False)
+            as_numbers = numbers(values, column)
         if column.min is not None:
-            failed["range"] = pc.less(numbers, column.min)
+            failed["range"] = pc.less(as_numbers, column.min)
         if column.max is not None:
-            above = pc.greater(numbers, column.max)
+            above = pc.greater(as_numbers, column.max)
             failed["range"] = pc.or_(failed["range"], above) if "range" in failed else above
         if column.values is not None:
             failed["values"] = pc.invert(pc.is_in(values, pa.array(column.values, values.type)))

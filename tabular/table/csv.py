@@ -5,8 +5,7 @@ import csv
 import errno
 import gzip
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from io import TextIOWrapper
@@ -18,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from tabular.errors import UserError, listed
+from tabular.errors import UserError
 from tabular.schema import Dialect, Schema
 from tabular.table.cells import MAX_CELL
 
@@ -242,62 +241,28 @@ def _row_lines(file: Path) -> Iterator[np.ndarray]:
             line, rest = line + of_rows[-1] + 1, content[stops[-1] + 1 :]
 
 
-def check_header(
-    file: Path,
-    schema: Schema,
-    needed: Iterable[str],
-    optional: Iterable[str] = (),
-    *,
-    extra: bool = False,
-) -> list[str]:
-    """The declared names in the file's first line, which is as `wrong_names` wants it.
+def read_header(file: Path, dialect: Dialect) -> list[str]:
+    """The names in the file's first line.
 
     Raises:
-        UserError: they are not, or there is no line that can be read.
+        UserError: there is no line that can be read.
     """
     try:
         check_format(file)
-        _, header = next(records(file, schema))
+        return next(records(file, dialect))[1]
     except StopIteration:
         raise UserError(f"{file}: the file is empty; expected a header line") from None
     except BROKEN as error:
-        raise UserError(broken(file, schema, 1, error)) from None
-    wrong = wrong_names(header, schema, needed, optional, extra=extra)
-    if not wrong:
-        return declared_names(header, schema)
-    hint = ""
+        raise UserError(broken(file, dialect, 1, error)) from None
+
+
+def header_hint(header: list[str], schema: Schema) -> str:
+    """Why a header may not be as declared, as a sentence; empty where nothing tells."""
     if len(header) == 1 and len(schema.columns) > 1:
-        hint = f". The line holds no {schema.delimiter!r}; is delimiter in data/schema.yaml right?"
-    elif not set(header) & set(schema.columns):
-        hint = ". It names no declared column; is the header missing?"
-    raise UserError(f"{file}: line 1: the header is not as declared. {wrong}{hint}")
-
-
-def declared_names(names: Iterable[str], schema: Schema) -> list[str]:
-    """Those that the schema has, in `columns` or in `ignore`."""
-    known = {*schema.columns, *schema.ignore}
-    return [name for name in names if name in known]
-
-
-def wrong_names(
-    names: list[str],
-    schema: Schema,
-    needed: Iterable[str],
-    optional: Iterable[str] = (),
-    *,
-    extra: bool = False,
-) -> str:
-    """How the names of a file's columns differ from the declared ones, in words; empty if not.
-
-    Each of `needed` has to be there once, each of `optional` at most once; others only if `extra`.
-    """
-    counts, known = Counter(names), {*schema.columns, *schema.ignore}
-    problems = {
-        "missing": [name for name in needed if name not in counts],
-        "neither in columns nor in ignore": [n for n in counts if n not in known and not extra],
-        "more than once": sorted(n for n in {*needed, *optional} if counts[n] > 1),
-    }
-    return "; ".join(f"{what}: {listed(n)}" for what, n in problems.items() if n)
+        return f". The line holds no {schema.delimiter!r}; is delimiter in data/schema.yaml right?"
+    if not set(header) & set(schema.columns):
+        return ". It names no declared column; is the header missing?"
+    return ""
 
 
 def broken_lines(file: Path, dialect: Dialect) -> str:

@@ -1,5 +1,6 @@
 """The files of a table, CSV or Parquet: as texts, as values, and what a message calls a row."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -67,22 +68,47 @@ def column_names(
     *,
     extra: bool = False,
 ) -> list[str]:
-    """The declared names among the file's columns, which are as `csv.wrong_names` wants them.
+    """The declared names among the file's columns, which are as `wrong_names` wants them.
 
     Raises:
         UserError: they are not, or the file cannot be read.
     """
-    if not is_parquet(file):
-        return csv.check_header(file, schema, needed, optional, extra=extra)
-    found = parquet_schema(file)
-    if wrong := csv.wrong_names(found.names, schema, needed, optional, extra=extra):
-        raise UserError(f"{file}: the columns are not as declared. {wrong}")
-    names = csv.declared_names(found.names, schema)
-    for name in names:
-        kind = found.field(name).type
-        if pa.types.is_nested(kind):
-            raise UserError(f"{file}: column {name}: found {kind}; expected numbers or texts")
+    kinds = parquet_schema(file) if is_parquet(file) else None
+    names = csv.read_header(file, schema) if kinds is None else kinds.names
+    if wrong := wrong_names(names, schema, needed, optional, extra=extra):
+        if kinds is not None:
+            raise UserError(f"{file}: the columns are not as declared. {wrong}")
+        hint = csv.header_hint(names, schema)
+        raise UserError(f"{file}: line 1: the header is not as declared. {wrong}{hint}")
+    known = {*schema.columns, *schema.ignore}
+    names = [name for name in names if name in known]
+    if kinds is not None:
+        for name in names:
+            kind = kinds.field(name).type
+            if pa.types.is_nested(kind):
+                raise UserError(f"{file}: column {name}: found {kind}; expected numbers or texts")
     return names
+
+
+def wrong_names(
+    names: list[str],
+    schema: Schema,
+    needed: Iterable[str],
+    optional: Iterable[str] = (),
+    *,
+    extra: bool = False,
+) -> str:
+    """How the names of a file's columns differ from the declared ones, in words; empty if not.
+
+    Each of `needed` has to be there once, each of `optional` at most once; others only if `extra`.
+    """
+    counts, known = Counter(names), {*schema.columns, *schema.ignore}
+    problems = {
+        "missing": [name for name in needed if name not in counts],
+        "neither in columns nor in ignore": [n for n in counts if n not in known and not extra],
+        "more than once": sorted(n for n in {*needed, *optional} if counts[n] > 1),
+    }
+    return "; ".join(f"{what}: {listed(n)}" for what, n in problems.items() if n)
 
 
 def parquet_schema(file: Path) -> pa.Schema:
