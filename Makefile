@@ -54,7 +54,7 @@ architecture: .venv/installed-dev  ## draw docs/architecture.svg from the import
 
 lock:  ## write requirements*.txt for pyproject.toml (needs uv)
 	$(LOCK) pyproject.toml --output-file requirements.txt
-	for group in dev benchmarks; do $(LOCK) --group $$group --constraint requirements.txt \
+	for group in dev benchmarks ray; do $(LOCK) --group $$group --constraint requirements.txt \
 		--output-file requirements-$$group.txt; done
 
 # Bytecode is compiled here, once: without it TensorFlow starts three times slower.

@@ -2,7 +2,9 @@
 
 from argparse import ArgumentParser
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +17,9 @@ from tabular.params.loading import load_params
 from tabular.process import run
 from tabular.schema import Column, Schema, load_schema
 from tabular.table.cells import TEXTS, is_missing
-from tabular.table.parquet import FILE_SHARE, arrow_schema, in_parts, write_part
+from tabular.table.parquet import FILE_SHARE, without_pandas, write_part
 from tabular.table.shares import hashes
-from tabular.table.source import read_table, source_files
+from tabular.table.source import Piece, column_names, pieces, read_piece, source_files
 from tabular.table.summary import Summary
 
 MAX_DISTINCT = 10_000  # where counting distinct values stops
@@ -44,7 +46,9 @@ def profile_of(part: pa.Table, schema: Schema) -> Profile:
 
 def distinct_values(values: pa.ChunkedArray, column: Column) -> set[Any]:
     """The values of one part that are not missing, up to `MAX_DISTINCT`; of long texts hashes."""
-    unique = values.unique()
+    unique = values[: 5 * MAX_DISTINCT].unique()  # which most often are enough or few
+    if len(unique) <= MAX_DISTINCT:
+        unique = values.unique()
     present = unique.filter(pa.compute.invert(is_missing(unique, column)))[:MAX_DISTINCT]
     if column.kind == "text":
         return set(hashes([pa.chunked_array([present])], seed=0).tolist())
@@ -58,12 +62,35 @@ def count_values(values: pa.ChunkedArray) -> Counter[str]:
     )
 
 
-def with_share(table: pa.Table, file: Path, schema: Schema) -> pa.Table:
-    """The rows of a file with what they are for, where files of test rows are declared."""
-    if not schema.test_files:
-        return table
-    share = "test" if file.name in schema.test_files else "train"
-    return table.append_column(FILE_SHARE, pa.repeat(share, len(table)))
+def parts_of(files: list[Path], schema: Schema, size: int) -> Iterator[list[Piece]]:
+    """The rows of all files as parts of `size` rows, the last one shorter: pieces of files."""
+    part: list[Piece] = []
+    left = size
+    for file in files:
+        names = column_names(file, schema, schema.columns)
+        for piece in pieces(file, schema, names, size, left):
+            part.append(piece)
+            left -= piece.rows
+            if not left:
+                yield part
+                part, left = [], size
+    if part:
+        yield part
+
+
+def ingest_part(numbered: tuple[int, list[Piece]], folder: Path, schema: Schema) -> Profile:
+    """Read a part, write it as Parquet, and say what it holds."""
+    number, part = numbered
+    tables = []
+    for piece in part:
+        table = read_piece(piece, schema)
+        if schema.test_files:
+            share = "test" if piece.file.name in schema.test_files else "train"
+            table = table.append_column(FILE_SHARE, pa.repeat(share, len(table)))
+        tables.append(table)
+    table = pa.concat_tables(tables)
+    write_part(folder, number, table)
+    return profile_of(table, schema)
 
 
 def moment(seconds: float) -> str:
@@ -98,6 +125,7 @@ def main() -> None:
     parser.add_argument("ingested", type=Path, help="folder for the Parquet parts")
     parser.add_argument("profile", type=Path, help="JSON file for the profile")
     args = parser.parse_args()
+    without_pandas()
     schema = load_schema()
     params = load_params("ingest", schema=schema)
 
@@ -105,19 +133,11 @@ def main() -> None:
     distinct: dict[str, set[Any]] = {name: set() for name in schema.columns}
     classes: Counter[str] = Counter()
     rows = 0
-    tables = (
-        with_share(table, file, schema)
-        for file in source_files(schema.source, schema.test_files)
-        for table in read_table(file, schema)
-    )
+    files = source_files(schema.source, schema.test_files)
     with atomic_write(args.ingested) as folder:
-        parts = in_parts(tables, arrow_schema(schema), params.ingest.rows_per_part)
-
-        def write(numbered: tuple[int, pa.Table]) -> Profile:
-            write_part(folder, *numbered)
-            return profile_of(numbered[1], schema)
-
-        for of_part in ordered_map(write, enumerate(parts)):
+        parts = parts_of(files, schema, params.ingest.rows_per_part)
+        ingest = partial(ingest_part, folder=folder, schema=schema)
+        for of_part in ordered_map(ingest, enumerate(parts)):
             rows += of_part.rows
             classes += of_part.classes
             for name in schema.columns:

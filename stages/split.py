@@ -2,13 +2,16 @@
 
 import math
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from tabular.engine import ordered_map
 from tabular.errors import UserError
 from tabular.files import atomic_write
 from tabular.params.loading import load_params
@@ -16,9 +19,18 @@ from tabular.params.split import Split, not_heeded
 from tabular.process import run
 from tabular.schema import Schema, load_schema
 from tabular.table.arrays import labels
-from tabular.table.parquet import FILE_SHARE, count_rows, read_parts, write_part
+from tabular.table.parquet import (
+    FILE_SHARE,
+    count_rows,
+    part_paths,
+    read_parts,
+    without_pandas,
+    write_part,
+)
 from tabular.table.shares import FOLD_KEY, SHARES, TEST, TRAIN, by_column, by_hash, by_time, hashes
 from tabular.table.shuffle import shuffle
+
+HASHED = ("hash", "group")  # rules
 
 
 def draw(rows: int, split: Split, classes: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -59,27 +71,37 @@ def draw(rows: int, split: Split, classes: np.ndarray | None = None) -> dict[str
     return {"train": train, "validation": validation, "test": test}
 
 
-def part_rows(
-    folder: Path, split: Split, schema: Schema
-) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """The rows of each share by a rule that is no draw, each share in an order drawn with the seed.
+class Rule(NamedTuple):
+    """Rows by a rule that is no draw.
 
-    Returns:
-        The rows, int32, and the fold key of every row, None where a share says nothing of folds.
+    `rows`: those of each share, int32, in an order drawn with the seed; `keys`: the fold key of
+    every row, float64, (rows,); None where hashes make it, or a share says nothing of folds.
+    """
+
+    rows: dict[str, np.ndarray]
+    keys: np.ndarray | None = None
+
+
+def rule_columns(split: Split, schema: Schema) -> list[str]:
+    """The columns that a rule reads."""
+    if split.by == "file":
+        return [FILE_SHARE]
+    return [schema.roles[split.role]] if split.role else list(schema.columns)
+
+
+def rule_rows(folder: Path, split: Split, schema: Schema) -> Rule:
+    """The rows of each share by a rule.
 
     Raises:
         UserError: a share gets no row, or a row has no time or share.
     """
     sizes = split.test_size, split.validation_size
     keys: np.ndarray | None = None
-    names = [schema.roles[split.role]] if split.role else list(schema.columns)
-    if split.by == "file":
-        names = [FILE_SHARE]
+    names = rule_columns(split, schema)
     try:
-        if split.by in ("hash", "group"):
-            parts = (part.columns for part in read_parts(folder, names))
-            hashed = np.concatenate([hashes(columns, split.seed) for columns in parts])
-            share, keys = by_hash(hashed, *sizes)
+        if split.by in HASHED:
+            share_of = partial(hashed_share, names=names, split=split)
+            share = np.concatenate(list(ordered_map(share_of, part_paths(folder))))
         else:
             values = pa.chunked_array(
                 [chunk for part in read_parts(folder, names) for chunk in part[0].chunks]
@@ -100,17 +122,30 @@ def part_rows(
         name: rng.permutation(np.flatnonzero(share == number)).astype(np.int32)
         for number, name in enumerate(SHARES)
     }
-    return rows, keys
+    return Rule(rows, keys)
 
 
-def with_keys(parts: Iterable[pa.Table], keys: np.ndarray | None) -> Iterator[pa.Table]:
-    """The parts with their fold keys, if there are any, as a column."""
-    first = 0
-    for part in parts:
-        if keys is not None:
-            part = part.append_column(FOLD_KEY, pa.array(keys[first : first + len(part)]))
-        first += len(part)
-        yield part
+def hashed_share(path: Path, names: list[str], split: Split) -> np.ndarray:
+    """The share of each row of a part by the hash of these columns, see `by_hash`."""
+    columns = pq.read_table(path, columns=names).columns
+    return by_hash(hashes(columns, split.seed), split.test_size, split.validation_size)[0]
+
+
+def read_with_keys(
+    number: int, paths: list[Path], keys: list[np.ndarray], hashed: list[str], split: Split
+) -> pa.Table:
+    """A part with its fold keys, if there are any, as a column."""
+    part = pq.read_table(paths[number])
+    if hashed:
+        found = hashes(part.select(hashed).columns, split.seed)
+        return part.append_column(FOLD_KEY, pa.array(by_hash(found, 0, 0)[1]))
+    return part.append_column(FOLD_KEY, pa.array(keys[number])) if keys else part
+
+
+def write_share(number: int, part: pa.Table, files: list[tuple[str, int]], folder: Path) -> None:
+    """Write an output part: of a share, and with a number in it."""
+    share, number_in_share = files[number]
+    write_part(folder / share, number_in_share, part)
 
 
 def main() -> None:
@@ -118,42 +153,48 @@ def main() -> None:
     parser.add_argument("validated", type=Path, help="folder of Parquet parts to split")
     parser.add_argument("split", type=Path, help="folder for the tables train, validation and test")
     args = parser.parse_args()
+    without_pandas()
     schema = load_schema()
     params = load_params("ingest", "split", schema=schema)
 
     for line in not_heeded(params.split, schema):
         print(f"warn: {line}")
-    classes, keys = None, None
+    classes = None
     if params.split.stratify:
         targets = list(read_parts(args.validated, [schema.target]))
         for part in targets:
             labels(part, schema)  # raises where a row has none
         classes = np.concatenate([part[0].to_numpy() for part in targets])
-    if params.split.by == "random":
-        shares = draw(sum(count_rows(args.validated)), params.split, classes)
-    else:
-        shares, keys = part_rows(args.validated, params.split, schema)
+    sizes = count_rows(args.validated)
+    rule = (
+        Rule(draw(sum(sizes), params.split, classes))
+        if params.split.by == "random"
+        else rule_rows(args.validated, params.split, schema)
+    )
 
     size = params.ingest.rows_per_part
     files: list[tuple[str, int]] = []
     ends: list[int] = []
-    for name, rows in shares.items():
+    for name, rows in rule.rows.items():
         first = ends[-1] if ends else 0
         lengths = range(size, len(rows) + size, size) if len(rows) else [0]
         ends += [first + min(length, len(rows)) for length in lengths]
         files += [(name, number) for number in range(len(lengths))]
 
-    order = np.concatenate(list(shares.values()))
+    order = np.concatenate(list(rule.rows.values()))
+    read = partial(
+        read_with_keys,
+        paths=part_paths(args.validated),
+        keys=[] if rule.keys is None else np.split(rule.keys, np.cumsum(sizes)[:-1]),
+        hashed=rule_columns(params.split, schema) if params.split.by in HASHED else [],
+        split=params.split,
+    )
+    rule.rows.clear()  # 4 bytes a row
     with atomic_write(args.split) as folder:
         folder.mkdir()
         with TemporaryDirectory(dir=folder) as scratch:
-            keyed = with_keys(read_parts(args.validated), keys)
-
-            def write(number: int, part: pa.Table) -> None:
-                share, number_in_share = files[number]
-                write_part(folder / share, number_in_share, part)
-
-            shuffle(keyed, order, ends, Path(scratch), write)
+            write = partial(write_share, files=files, folder=folder)
+            shuffle(sizes, read, order, ends, Path(scratch), write)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
             if not _is_running(left.suffixes[-2]):
                 _remove(left)
         yield partial
+        for left in partial.rglob(".*.partial"):  # of a worker that was killed
+            _remove(left)
         if path.is_dir() and not partial.is_dir():
             raise UserError(f"{path}: found a folder; expected the name of a file to write")
         if partial.is_dir() and path.exists():
@@ -63,6 +65,14 @@ def _not_written(path: Path, error: OSError) -> str:
     number = error.errno or (int(said[1]) if said else 0)
     why = os.strerror(number) if number else error
     return f"{path}: cannot be written: {why}; {free}"
+
+
+def link(source: Path, path: Path) -> None:
+    """The same file under a second name, or a copy where the file system has no such links."""
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copyfile(source, path)
 
 
 @contextmanager

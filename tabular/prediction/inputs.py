@@ -17,9 +17,8 @@ from tabular.params.validate import Validate
 from tabular.schema import Schema
 from tabular.table.cells import expected, parse
 from tabular.table.checks import Checks, declared_checks, failed_cells
-from tabular.table.parquet import in_parts
 from tabular.table.rejects import Failure
-from tabular.table.source import ROWS, as_written, column_names, text_chunks
+from tabular.table.source import ROWS, Piece, as_written, column_names, pieces, texts
 
 GZIP = b"\x1f\x8b"  # how such a file begins
 
@@ -79,11 +78,13 @@ def checked_rows(
     Raises:
         UserError: the file is broken; the message names lines.
     """
-    tables = ordered_map(lambda read: read(), text_chunks(file, schema, names))
-    schema = as_written(file, schema)
+    parsed = as_written(file, schema)
     checks = declared_checks(schema, policies)
-    batches = in_parts(tables, pa.schema([(name, pa.string()) for name in names]), ROWS)
-    yield from ordered_map(lambda texts: check_batch(texts, schema, checks), batches)
+
+    def check(piece: Piece) -> Batch:
+        return check_batch(pa.concat_tables(texts(piece, schema, names)), parsed, checks)
+
+    yield from ordered_map(check, pieces(file, schema, names, ROWS))
 
 
 def check_batch(texts: pa.Table, schema: Schema, checks: Checks) -> Batch:

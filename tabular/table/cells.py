@@ -87,6 +87,21 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
     return values, pc.and_not(pc.is_null(values), missing)
 
 
+def direct_kinds(content: bytes) -> tuple[str, ...]:
+    """The kinds of numbers that Arrow's CSV reader reads from some rows as `parse` does.
+
+    It takes 0x10 for a whole number. Of nan, inf and 1e999, which it takes for numbers too, what
+    it makes is not finite.
+    """
+    return ("real",) if b"x" in content or b"X" in content else ("real", "integer")
+
+
+def is_direct(column: Column, kinds: tuple[str, ...]) -> bool:
+    """Whether Arrow's CSV reader may make the values of a column; `kinds` are `direct_kinds`."""
+    words = any(isinstance(value, str) for value in column.missing_values)
+    return column.kind in kinds and column.format is None and not words
+
+
 def _cast(texts: pa.Array, kind: str) -> pa.Array:
     """`texts` as values; null for those that the grammar has not."""
     # Arrow takes 0x10 for a whole number, nan and 1e999 for numbers, and no spaces; else it has

@@ -1,20 +1,24 @@
 """What a table is checked for, a part at a time: declared columns, repeats, leaks, rare classes."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from tabular.engine import ordered_map
 from tabular.errors import cut
 from tabular.params.validate import Validate
 from tabular.schema import Column, Schema
 from tabular.table.cells import is_missing, numbers
+from tabular.table.shares import hashes
 
 EXAMPLES = 3
 NO_ROWS = np.empty(0, np.int64)
@@ -100,13 +104,12 @@ def failed_cells(
         values = part[name]
         missing = is_missing(values, column)
         failed = {} if column.nullable else {"missing": missing}
-        if column.min is not None or column.max is not None:
+        if not is_in_range(values, column):
             as_numbers = numbers(values, column)
-        if column.min is not None:
-            failed["range"] = pc.less(as_numbers, column.min)
-        if column.max is not None:
-            above = pc.greater(as_numbers, column.max)
-            failed["range"] = pc.or_(failed["range"], above) if "range" in failed else above
+            failed["range"] = pc.or_(
+                pc.less(as_numbers, -np.inf if column.min is None else column.min),
+                pc.greater(as_numbers, np.inf if column.max is None else column.max),
+            )
         if column.values is not None:
             failed["values"] = pc.invert(pc.is_in(values, pa.array(column.values, values.type)))
         for check, rows in failed.items():
@@ -116,163 +119,262 @@ def failed_cells(
                 yield name, check, np.flatnonzero(pc.fill_null(rows, False))
 
 
+def is_in_range(values: pa.ChunkedArray, column: Column) -> bool:
+    """Whether all values, those that mean missing too, are in the range of the column, if any."""
+    if column.min is None and column.max is None:
+        return True
+    ends = pc.min_max(values).as_py()
+    return ends["min"] is None or (
+        (column.min is None or ends["min"] >= column.min)
+        and (column.max is None or ends["max"] <= column.max)
+    )
+
+
+SHARES = 64  # of the hashes, each of which is looked through by itself
+
+
 class Repeats:
-    """Finds rows whose value stood in an earlier row, by 64-bit hashes."""
+    """Finds rows whose value stood in an earlier row, by 64-bit hashes in files.
 
-    def __init__(self) -> None:
-        self._hashes = bytearray()  # 8 bytes a row; it grows without a second copy
-        self._rows = 0
+    Args:
+        folder: for a file of each part.
+    """
 
-    def add(self, hashes: np.ndarray, missing: np.ndarray | None) -> None:
-        """Take the hashes of one part, uint64, (rows,). A missing value repeats nothing."""
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def add(self, part: int, hashes: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
+        """Write those of one part, uint64, (rows,). A missing value repeats nothing.
+
+        Returns:
+            Where each share of the hashes ends in the file, and 0 before: int64, (SHARES + 1,).
+        """
+        rows = np.arange(len(hashes))
         if missing is not None:
-            rows = np.arange(self._rows, self._rows + len(hashes), dtype=np.uint64)
-            hashes = np.where(missing, rows, hashes)
-        self._hashes += hashes.tobytes()
-        self._rows += len(hashes)
+            rows, hashes = rows[~missing], hashes[~missing]
+        shares = (hashes >> np.uint64(58)).astype(np.uint8)
+        order = np.argsort(shares, kind="stable")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        hashes[order].tofile(self._folder / f"{part}.hashes")
+        rows[order].tofile(self._folder / f"{part}.rows")
+        return np.append(0, np.cumsum(np.bincount(shares, minlength=SHARES)))
 
-    def rows(self) -> np.ndarray:
-        """The rows that repeat an earlier one, ascending; one of 16 shares of the hashes a time."""
-        hashes = np.frombuffer(self._hashes, np.uint64)
-        share = np.frombuffer(self._hashes, np.uint8)[::8] >> 4
-        repeated = [NO_ROWS]
-        for number in range(16):
-            rows = np.flatnonzero(share == number)
-            ordered = np.sort(hashes[rows])  # np.unique of all would take 30 times as long
-            twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-            if len(twice):
-                suspects = rows[np.isin(hashes[rows], twice)]
-                _, first = np.unique(hashes[suspects], return_index=True)
-                repeated.append(np.delete(suspects, first))
-        return np.sort(np.concatenate(repeated))
+    def rows(self, ends: list[np.ndarray], sizes: list[int]) -> np.ndarray:
+        """The rows that repeat an earlier one, ascending.
 
+        Args:
+            ends: what `add` returned for each part.
+            sizes: rows of each part.
+        """
+        starts = np.cumsum([0, *sizes[:-1]])
+        shares = (
+            [(part, *of_part[share : share + 2].tolist()) for part, of_part in enumerate(ends)]
+            for share in range(SHARES)
+        )
+        found = ordered_map(partial(self._of_share, starts=starts), shares)
+        return np.sort(np.concatenate([NO_ROWS, *found]))
 
-class Leak:
-    """Whether each value of a column stands for one value of the target, and the reverse."""
+    def _of_share(self, slices: list[tuple[int, int, int]], starts: np.ndarray) -> np.ndarray:
+        def read(name: str, part: int, start: int, end: int) -> np.ndarray:
+            path = self._folder / f"{part}.{name}"
+            return np.fromfile(path, np.uint64, end - start, offset=8 * start)
 
-    def __init__(self, task: str) -> None:
-        self.possible = True
-        self._regression = task == "regression"
-        self._pairs: set[tuple[Any, Any]] = set()
-
-    def add(self, values: pd.Series, target: pd.Series) -> None:
-        """Take the values of one part."""
-        if not self.possible:
-            return
-        if self._regression:
-            self.possible = bool(values.astype(object).equals(target.astype(object)))
-            return
-        for size in (1000, len(values)):  # nearly every column ends at the first few rows
-            pairs = pd.DataFrame({"value": values[:size], "target": target[:size]})
-            pairs = pairs.drop_duplicates().astype(object)
-            self._pairs |= set(pairs.where(pairs.notna(), None).itertuples(index=False, name=None))
-            ends = [set(end) for end in zip(*self._pairs, strict=True)]
-            self.possible = all(len(end) == len(self._pairs) for end in ends)
-            if not self.possible:
-                return
+        hashes = np.concatenate([read("hashes", *one) for one in slices])
+        ordered = np.sort(hashes)
+        twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+        if not len(twice):
+            return NO_ROWS
+        rows = [read("rows", *one).astype(np.int64) + starts[one[0]] for one in slices]
+        suspects = np.isin(hashes, twice)
+        _, first = np.unique(hashes[suspects], return_index=True)
+        return np.delete(np.concatenate(rows)[suspects], first)
 
 
-class ColumnChecks:
-    """What only all parts together tell: repeats, leaks, empty and constant columns, classes."""
+def row_hashes(columns: list[pa.ChunkedArray]) -> np.ndarray:
+    """A hash of the values of each row, uint64, (rows,); a missing value is a value too.
 
-    def __init__(self, checks: Checks, schema: Schema) -> None:
-        self._schema = schema
-        self._repeats = {k: Repeats() for k in checks if k[1] in ("unique", "duplicate_rows")}
-        self._leaks = {name: Leak(schema.task) for name in schema.features}
-        self._extremes: dict[str, set[Any]] = {name: set() for name in schema.columns}
-        self._class_rows = Counter[Any]()
+    Equal in equal rows of one run, whatever the parts; texts are hashed by `shares.hashes`.
+    """
+    mixed = np.zeros(len(columns[0]), np.uint64)
+    shifted = np.empty_like(mixed)
 
-    def add(self, part: "Part") -> None:
-        """Take one part."""
-        frame = part.frame
-        target = frame[self._schema.target]
-        for key, repeats in self._repeats.items():
-            repeats.add(*part.hashes[key])
-        for name, leak in self._leaks.items():
-            leak.add(frame[name], target)
-        for name, values in frame.items():
-            if len(self._extremes[name]) < 2:  # neither empty nor constant, and no more is asked
-                present = values.dropna()
-                self._extremes[name] |= {present.min(), present.max()} if len(present) else set()
-                self._extremes[name] |= {None} if len(present) < len(values) else set()
-        if self._schema.task != "regression":
-            self._class_rows.update(target.value_counts().to_dict())
+    def mix(factor: int, shift: int) -> None:
+        np.multiply(mixed, np.uint64(factor), out=mixed)
+        np.right_shift(mixed, np.uint64(shift), out=shifted)
+        np.bitwise_xor(mixed, shifted, out=mixed)
 
-    def finish(self, checks: Checks, rows: int, min_class_rows: int) -> None:
-        """Add to the checks what failed in a table of so many `rows`."""
-        for key, repeats in self._repeats.items():
-            checks[key].fail(repeats.rows())
-        for name, values in self._extremes.items():
-            failed = {
-                "empty_column": not values - {None},
-                "constant_column": len(values - {None}) == len(values) == 1,
-                "leak": name in self._leaks and self._leaks[name].possible and len(values) > 1,
-            }
-            for failing in (checks.get((name, check)) for check, yes in failed.items() if yes):
-                if failing:
-                    failing.column_rows, failing.found = rows, sorted(values - {None})
-        counts = {value: self._class_rows[value] for value in self._schema.classes}
-        rare = {value: count for value, count in counts.items() if count < min_class_rows}
-        if rare:
-            check = checks[self._schema.target, "rare_class"]
-            check.column_rows = max(sum(rare.values()), 1)
-            check.found = [f"{count} rows of {value}" for value, count in rare.items()]
+    # Each step gives different numbers for different ones. The factors are those of Steele, Lea and
+    # Flood, "Fast splittable pseudorandom number generators" (2014).
+    for values in columns:
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            found = hashes([values], seed=0)
+        else:
+            if pa.types.is_floating(values.type):
+                values = pc.add(values, 0.0)  # of which -0.0 is equal to 0.0
+            else:
+                values = values.cast(pa.int64())
+            present = pc.fill_null(values, 0) if values.null_count else values
+            found = present.to_numpy().view(np.uint64)
+        mixed += found
+        if values.null_count:
+            mixed[pc.is_null(values).to_numpy()] += np.uint64(0x9E3779B97F4A7C15)
+        mix(0xBF58476D1CE4E5B9, 31)
+    mix(0x94D049BB133111EB, 30)
+    return mixed
+
+
+Pairs = set[tuple[Any, Any]]
+
+
+def leak_pairs(values: pa.ChunkedArray, target: pa.ChunkedArray, task: str) -> Pairs | None:
+    """Each value of a column with the target beside it; None where no value stands for one target.
+
+    Of a regression, where the column is the target, there is no pair.
+    """
+    if task == "regression":
+        both = [column.type for column in (values, target)]
+        if any(pa.types.is_string(t) or pa.types.is_large_string(t) for t in both):
+            return None if both[0] != both[1] or not values.equals(target) else set()
+        if pa.types.is_temporal(both[0]) != pa.types.is_temporal(both[1]):
+            return None
+        left, right = (column.cast(pa.float64(), safe=False) for column in (values, target))
+        return set() if left.equals(right) else None
+    for size in (1000, len(values)):  # nearly every column ends at the first few rows
+        table = pa.table({"value": values[:size], "target": target[:size]})
+        rows = table.group_by(["value", "target"]).aggregate([]).to_pylist()
+        pairs = {(row["value"], row["target"]) for row in rows}
+        if not is_one_to_one(pairs):
+            return None
+    return pairs
+
+
+def is_one_to_one(pairs: Pairs) -> bool:
+    """Whether no value, on either side, is in two of them."""
+    return all(len(set(side)) == len(pairs) for side in zip(*pairs, strict=True))
 
 
 class Part(NamedTuple):
     """What one part of a table tells by itself.
 
-    `frame` with an empty cell for each missing value; `failed` the column, the check, the rows and
-    some of the values that failed it; `hashes` of the values that must not repeat, and where they
-    are missing, by column (or "table") and check.
+    `failed` the column, the check, the rows and some of the values that failed it; `hashed` what
+    `Repeats.add` returned for each check; of each column `leaks`, see `leak_pairs`, and `extremes`;
+    `class_rows` the rows of each class.
     """
 
-    frame: pd.DataFrame
+    rows: int
     failed: list[tuple[str, str, np.ndarray, list[Any]]]
-    hashes: dict[tuple[str, str], tuple[np.ndarray, np.ndarray | None]]
+    hashed: dict[tuple[str, str], np.ndarray]
+    leaks: dict[str, Pairs | None]
+    extremes: dict[str, set[Any]]
+    class_rows: Counter[Any]
 
 
-def check_part(part: pa.Table, schema: Schema, checks: Iterable[tuple[str, str]]) -> Part:
-    """All that `checks` ask of one part alone."""
+def check_part(
+    numbered: tuple[int, Path | pa.Table],
+    schema: Schema,
+    checks: Collection[tuple[str, str]],
+    scratch: Path,
+) -> Part:
+    """All that `checks` ask of one part alone, a table or its file; hashes go to `scratch`."""
+    number, part = numbered
+    if isinstance(part, Path):
+        part = pq.read_table(part)
     failed = []
     for name, check, rows in failed_cells(part, schema.columns):
         values = part[name].take(pa.array(rows[:EXAMPLES])).to_pylist()
         failed.append((name, check, rows, [] if check == "missing" else values))
-    frame, hashes = as_frame(part, schema.columns), {}
-    for name, check in checks:
-        if check in ("unique", "duplicate_rows"):
-            values = frame if check == "duplicate_rows" else frame[name]
-            missing = values.isna().to_numpy() if check == "unique" else None
-            found = pd.util.hash_pandas_object(values, index=False).to_numpy()
-            hashes[name, check] = found, missing
-    return Part(frame, failed, hashes)
+    present = without_missing(part, schema.columns)
+    target = present[schema.target]
+    hashed = {}
+    for key in checks:
+        if key[1] in ("unique", "duplicate_rows"):
+            columns = present.columns if key[1] == "duplicate_rows" else [present[key[0]]]
+            missing = pc.is_null(columns[0]).to_numpy() if key[1] == "unique" else None
+            hashed[key] = _repeats(scratch, key).add(number, row_hashes(columns), missing)
+    classes = [] if schema.task == "regression" else target.value_counts().to_pylist()
+    return Part(
+        len(part),
+        failed,
+        hashed,
+        {name: leak_pairs(present[name], target, schema.task) for name in schema.features},
+        {name: extremes(present[name]) for name in schema.columns},
+        Counter({found["values"]: found["counts"] for found in classes}),
+    )
+
+
+def _repeats(scratch: Path, key: tuple[str, str]) -> Repeats:
+    digest = hashlib.sha256("\0".join(key).encode()).hexdigest()  # a name may hold a slash
+    return Repeats(scratch / digest)
+
+
+def without_missing(part: pa.Table, columns: dict[str, Column]) -> pa.Table:
+    """The part with null for each value that means missing."""
+    present = {}
+    for name, column in columns.items():
+        missing = is_missing(part[name], column) if column.sentinels else None
+        some = missing is not None and pc.any(missing).as_py()
+        present[name] = pc.if_else(missing, None, part[name]) if some else part[name]
+    return pa.table(present)
+
+
+def extremes(values: pa.ChunkedArray) -> set[Any]:
+    """The least and the largest value, and None where one is missing."""
+    ends = {None} if values.null_count else set()
+    if len(values) > values.null_count:
+        ends |= set(pc.min_max(values).as_py().values())
+    return ends
 
 
 def check_table(
-    parts: Iterable[pa.Table], schema: Schema, policies: Validate
+    parts: Sequence[Path] | Sequence[pa.Table], schema: Schema, policies: Validate, scratch: Path
 ) -> tuple[int, Checks]:
-    """All checks over all parts: the number of rows, and what each check found."""
+    """All checks over all parts: the number of rows, and what each check found.
+
+    Args:
+        scratch: a folder for hashes, 16 bytes a row of the table and of each unique column.
+    """
     checks = declared_checks(schema, policies)
-    columns = ColumnChecks(checks, schema)
+    check = partial(check_part, schema=schema, checks=list(checks), scratch=scratch)
+    sizes: list[int] = []
+    leaks: dict[str, Pairs | None] = {name: set() for name in schema.features}
+    ends: dict[str, set[Any]] = {name: set() for name in schema.columns}
+    hashed = defaultdict(list)
+    class_rows = Counter[Any]()
     rows = 0
-    for part in ordered_map(lambda part: check_part(part, schema, list(checks)), parts):
-        for name, check, failed, found in part.failed:
-            key = missing_check(name, schema) if check == "missing" else check
+    for part in ordered_map(check, enumerate(parts)):
+        for name, failing, failed, found in part.failed:
+            key = missing_check(name, schema) if failing == "missing" else failing
             checks[name, key].fail(rows + failed, found)
-        columns.add(part)
-        rows += len(part.frame)
-    columns.finish(checks, rows, policies.min_class_rows)
+        for name, pairs in part.leaks.items():
+            both = leaks[name]
+            merged = None if both is None or pairs is None else both | pairs
+            leaks[name] = merged if merged is not None and is_one_to_one(merged) else None
+        for name in schema.columns:
+            if len(ends[name]) < 2:  # neither empty nor constant, and no more is asked
+                ends[name] |= part.extremes[name]
+        for repeating, of_part in part.hashed.items():
+            hashed[repeating].append(of_part)
+        class_rows.update(part.class_rows)
+        rows += part.rows
+        sizes.append(part.rows)
+    for repeating, of_parts in hashed.items():
+        checks[repeating].fail(_repeats(scratch, repeating).rows(of_parts, sizes))
+    for name, values in ends.items():
+        failed_checks = {
+            "empty_column": not values - {None},
+            "constant_column": len(values - {None}) == len(values) == 1,
+            "leak": leaks.get(name) is not None and len(values) > 1,
+        }
+        for one in (checks.get((name, key)) for key, yes in failed_checks.items() if yes):
+            if one:
+                one.column_rows, one.found = rows, sorted(values - {None})
+    counts = {value: class_rows[value] for value in schema.classes}
+    rare = {value: n for value, n in counts.items() if n < policies.min_class_rows}
+    if rare:
+        one = checks[schema.target, "rare_class"]
+        one.column_rows = max(sum(rare.values()), 1)
+        one.found = [f"{n} rows of {value}" for value, n in rare.items()]
     return rows, checks
-
-
-def as_frame(part: pa.Table, columns: dict[str, Column]) -> pd.DataFrame:
-    """The part for pandas, with an empty cell for each value that means missing."""
-    present = {
-        name: pc.if_else(is_missing(part[name], column), None, part[name])
-        for name, column in columns.items()
-    }
-    types = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-    return pa.table(present).to_pandas(types_mapper=types.get)
 
 
 def describe(rows: int, checks: Checks, lines: dict[int, str]) -> dict[str, list[str]]:

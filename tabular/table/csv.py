@@ -5,13 +5,12 @@ import csv
 import errno
 import gzip
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from functools import partial
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import IO, AnyStr
+from typing import IO, AnyStr, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +21,9 @@ from tabular.schema import Dialect, Schema
 from tabular.table.cells import MAX_CELL
 
 BLOCK_BYTES = 2 * 2**20  # of which Arrow reads 32 ahead
-WINDOW_BYTES = 8 * 2**20
+SCAN_BYTES = 2**18  # at a time, where a file is only looked through
+WINDOW_BYTES = 4 * 2**20
+MAX_ROW = 2**25  # bytes
 MAX_LINE = 2**26  # characters
 MISTAKES_SHOWN = 5
 BROKEN = (csv.Error, UnicodeError, OSError, EOFError, zlib.error)  # what `records` raises
@@ -35,76 +36,166 @@ OTHER_FORMATS = {
 }
 
 
-def text_chunks(file: Path, dialect: Dialect, names: list[str]) -> Iterator[Callable[[], pa.Table]]:
-    """What reads some rows each, as a table of the columns `names`, each cell the text that it is.
+class Cut(NamedTuple):
+    """Some rows of a CSV file, and where they are.
 
-    Where each quote is in its place these are windows of the file, which can be read side by side;
-    else Arrow reads one row after the other. (What Python raises in a stream that Arrow reads may
-    end in a deadlock.)
-
-    Raises:
-        UserError: the file is broken as CSV, or what reads some rows says so; the message names
-            lines. Of a quote that never closes and of text after one that closes a cell Arrow would
-            make cells.
+    `start` and `end` are places in the file, in bytes; `content` is them, or the texts of their
+    cells, where the file cannot be read from its middle.
     """
 
-    def broken_off(error: Exception) -> UserError:
-        return UserError(broken_lines(file, dialect) or f"{file}: {error}")
+    rows: int
+    start: int = 0
+    end: int = 0
+    content: bytes | pa.Table | None = None
 
-    def read(window: bytes, header: list[str]) -> pa.Table:
-        try:
-            read = pa_csv.ReadOptions(
+
+def cuts(file: Path, dialect: Dialect, names: list[str], first: int, size: int) -> Iterator[Cut]:
+    """The rows of a file in pieces, the first of at most `first` rows, the others of `size`.
+
+    Where each quote is in its place, a piece is found by its bytes; else Arrow reads one row after
+    the other. (What Python raises in a stream that Arrow reads may end in a deadlock.)
+
+    Args:
+        names: of the columns that are read of a file of the second kind.
+
+    Raises:
+        UserError: the file is broken as CSV; the message names lines. Of a quote that never closes
+            and of text after one that closes a cell Arrow would make cells.
+    """
+    try:
+        if quotes_in_place(file, dialect):
+            yield from _cuts(file, first, size)
+            return
+        if mistakes := broken_lines(file, dialect):
+            raise UserError(mistakes)
+        whole = pa_csv.ReadOptions(block_size=BLOCK_BYTES, encoding=dialect.encoding)
+        options = _options(dialect, dict.fromkeys(names, pa.string()))
+        with pa_csv.open_csv(pa.input_stream(file), whole, *options) as reader:
+            texts = reader.schema.empty_table()
+            for batch in reader:
+                texts = pa.concat_tables([texts, pa.Table.from_batches([batch])])
+                while len(texts) >= first:
+                    yield Cut(first, content=texts[:first])
+                    texts, first = texts[first:], size
+            if len(texts):
+                yield Cut(len(texts), content=texts)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise broken_off(file, dialect, error) from None
+
+
+def _cuts(file: Path, first: int, size: int) -> Iterator[Cut]:
+    """See `cuts`; each quote is in its place, and ASCII is the same bytes."""
+    packed = file.suffix == ".gz"
+    start, rows, place = 0, -1, 0  # of the piece, -1 for the header; of the window
+    held: list[bytes] = []  # of the piece, before the window
+    with pa.input_stream(file) as stream:
+        for window in windows(iter(lambda: stream.read(SCAN_BYTES), b"")):
+            found = count_rows(window)
+            taken, begins = 0, np.empty(0, np.int64)  # rows of the window, and where each begins
+            if rows < 0 or rows + found >= first:
+                begins = np.append(row_places(window)[0], len(window))
+            if rows < 0 and found:
+                start, rows, taken = place + int(begins[1]), 0, 1
+            while rows >= 0 and rows + found - taken >= first:
+                taken += first - rows
+                end = place + int(begins[taken])
+                last = window[max(start - place, 0) : end - place]
+                yield Cut(first, start, end, b"".join([*held, last]) if packed else None)
+                start, rows, held, first = end, 0, [], size
+            rows += found - taken
+            if packed:
+                held.append(window[max(start - place, 0) :])
+            place += len(window)
+    if rows > 0:
+        yield Cut(rows, start, place, b"".join(held) if packed else None)
+
+
+def read(
+    file: Path,
+    dialect: Dialect,
+    header: list[str],
+    cut: Cut,
+    types: Callable[[bytes], dict[str, pa.DataType]],
+) -> Iterator[pa.Table]:
+    """The rows of a piece, some at a time.
+
+    Args:
+        header: the names in the file's first line.
+        types: the columns to read of some rows, by the bytes of these, and as what; an empty cell
+            of a number is null.
+
+    Raises:
+        UserError: the bytes are no rows of so many cells; the message names lines.
+        pa.ArrowInvalid: the same, or a cell is none of its type, where `types` are not all texts.
+    """
+    rows, found = 0, {"": pa.string()}
+    try:
+        for window in _windows(file, cut):
+            found = types(window)
+            if window.startswith(codecs.BOM_UTF8):  # of a cell: Arrow would skip it
+                window = b"\n" + window
+            settings = pa_csv.ReadOptions(
                 use_threads=False,
                 block_size=len(window) + 1,
                 column_names=header,
                 encoding=dialect.encoding,
             )
-            return pa_csv.read_csv(pa.BufferReader(window), read, *options)
-        except (pa.ArrowException, UnicodeDecodeError) as error:
-            raise broken_off(error) from None
-
-    options = (
-        pa_csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
-        pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), include_columns=names
-        ),
-    )
-    try:
-        if quotes_in_place(file, dialect):
-            _, header = next(records(file, dialect))
-            for number, window in enumerate(windows(file)):
-                yield partial(read, window, header if number else [])
-            return
-        if mistakes := broken_lines(file, dialect):
-            raise UserError(mistakes)
-        whole = pa_csv.ReadOptions(block_size=BLOCK_BYTES, encoding=dialect.encoding)
-        with pa_csv.open_csv(pa.input_stream(file), whole, *options) as reader:
-            for batch in reader:
-                yield partial(pa.Table.from_batches, [batch])
+            options = _options(dialect, found)
+            table = pa_csv.read_csv(pa.BufferReader(window), settings, *options)
+            rows += len(table)
+            yield table
+        if rows != cut.rows:
+            raise pa.ArrowInvalid(f"found {rows} rows where {cut.rows} were counted")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise broken_off(error) from None
+        if isinstance(error, pa.ArrowException) and set(found.values()) != {pa.string()}:
+            raise
+        raise broken_off(file, dialect, error) from None
 
 
-def windows(file: Path) -> Iterator[bytes]:
-    """The file in pieces of whole rows, about `WINDOW_BYTES` each; the header is in the first.
+def _windows(file: Path, cut: Cut) -> Iterator[bytes]:
+    """The bytes of a piece, see `windows`."""
+    if isinstance(cut.content, bytes):
+        starts = range(0, len(cut.content), WINDOW_BYTES)
+        yield from windows(cut.content[start : start + WINDOW_BYTES] for start in starts)
+        return
+    with file.open("rb") as stream:
+        stream.seek(cut.start)
+        starts = range(cut.start, cut.end, WINDOW_BYTES)
+        yield from windows(stream.read(min(WINDOW_BYTES, cut.end - start)) for start in starts)
+
+
+def _options(
+    dialect: Dialect, types: dict[str, pa.DataType]
+) -> tuple[pa_csv.ParseOptions, pa_csv.ConvertOptions]:
+    return (
+        pa_csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
+        pa_csv.ConvertOptions(column_types=types, include_columns=list(types), null_values=[""]),
+    )
+
+
+def windows(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Bytes that begin with a row in pieces of whole rows, not much longer than the blocks.
 
     Each quote is in its place, and ASCII is the same bytes.
 
     Raises:
-        pa.ArrowInvalid: a row is longer than several of them.
+        pa.ArrowInvalid: a row is longer than several blocks.
     """
-    rest, end, block = b"", b"", b"more"
-    with pa.input_stream(file) as stream:
-        while block:
-            block = stream.read(WINDOW_BYTES)
-            content = rest + block
-            end = end or (b"\n" if b"\n" in content else b"\r")
-            cut = last_row_end(content, end) if block else len(content)
-            if content[:cut].strip(b"\r\n"):
-                yield content[:cut]
-            rest = content[cut:]
-            if len(rest) > 4 * WINDOW_BYTES:
-                raise pa.ArrowInvalid(f"found a row of more than {len(rest)} bytes")
+    rest, end = b"", b""
+    for block in blocks:
+        content = rest + block if rest else block
+        # A carriage return at the end may be half of a line end.
+        known = content[:-1] if content.endswith(b"\r") else content
+        end = end or next((mark for mark in (b"\n", b"\r") if mark in known), b"")
+        cut = last_row_end(known, end) if end else 0
+        cut += end == b"\r" and content[cut : cut + 1] == b"\n"
+        if cut:
+            yield content[:cut]
+        rest = content[cut:]
+        if len(rest) > MAX_ROW:
+            raise pa.ArrowInvalid(f"found a row of more than {MAX_ROW} bytes")
+    if rest:
+        yield rest
 
 
 def last_row_end(content: bytes, end: bytes) -> int:
@@ -119,6 +210,45 @@ def last_row_end(content: bytes, end: bytes) -> int:
     return 0
 
 
+def count_rows(window: bytes) -> int:
+    """How many rows are in a window; empty lines are none."""
+    rows = plain_rows(window)
+    return len(row_places(window)[0]) if rows is None else rows
+
+
+def plain_rows(window: bytes) -> int | None:
+    """How many rows are in a window where each line, ended by a line feed, is one; else None."""
+    if b'"' in window or b"\r" in window:
+        return None
+    ends = np.frombuffer(window, np.uint8) == ord("\n")
+    if ends[0] or (ends[1:] & ends[:-1]).any():
+        return None
+    return int(np.count_nonzero(ends)) + int(not ends[-1])
+
+
+def row_places(window: bytes) -> tuple[np.ndarray, np.ndarray, int]:
+    """The byte in which each row of a window begins, its line from 0, and how many lines end."""
+    letters = np.frombuffer(window, np.uint8)
+    ends = letters == ord("\n")
+    returns = letters == ord("\r") if b"\r" in window else None
+    if returns is not None:
+        ends |= returns & ~np.append(ends[1:], False)
+    places = np.flatnonzero(ends)
+    closed = places
+    numbers = np.arange(len(places))
+    if b'"' in window:
+        numbers = np.flatnonzero(
+            np.searchsorted(np.flatnonzero(letters == ord('"')), places) % 2 == 0
+        )
+        closed = places[numbers]
+    starts, lines = np.append(0, closed + 1), np.append(0, numbers + 1)
+    lengths = np.append(closed, len(window)) - starts
+    blank = lengths == 0
+    if returns is not None:
+        blank |= (lengths == 1) & returns[np.minimum(starts, len(window) - 1)]
+    return starts[~blank], lines[~blank], len(places)
+
+
 def quotes_in_place(file: Path, dialect: Dialect) -> bool:
     """Whether each quote of a file surely opens or closes a cell, or is one of two within it."""
     if not dialect.by_bytes:
@@ -127,7 +257,7 @@ def quotes_in_place(file: Path, dialect: Dialect) -> bool:
     last, quotes = b"\n", 0  # the last two bytes, and the quotes before the second
     with pa.input_stream(file) as stream:
         while True:
-            block = stream.read(BLOCK_BYTES)
+            block = stream.read(SCAN_BYTES)
             if b'"' in last or b'"' in block:
                 letters = np.frombuffer(last + (block or b"\n"), np.uint8)
                 places = np.flatnonzero(letters[1:-1] == ord('"')) + 1
@@ -206,39 +336,24 @@ def row_lines(file: Path, dialect: Dialect) -> Iterator[np.ndarray]:
             place.
     """
     if quotes_in_place(file, dialect):
-        yield from _row_lines(file)
+        first, header = 1, 1
+        with pa.input_stream(file) as stream:
+            for window in windows(iter(lambda: stream.read(SCAN_BYTES), b"")):
+                rows = plain_rows(window)
+                if rows is not None:
+                    lines, ended = np.arange(rows), rows
+                else:
+                    _, lines, ended = row_places(window)
+                yield (first + lines)[header:]
+                header = 0 if len(lines) else header
+                first += ended
         return
-    lines = (line for line, _ in islice(records(file, dialect, strict=False), 1, None))
+    begins = (line for line, _ in islice(records(file, dialect, strict=False), 1, None))
     try:
-        while some := list(islice(lines, 2**16)):
+        while some := list(islice(begins, 2**16)):
             yield np.array(some)
     except BROKEN:
         raise UserError(broken_lines(file, dialect)) from None
-
-
-def _row_lines(file: Path) -> Iterator[np.ndarray]:
-    """See `row_lines`; each quote is in its place, and ASCII is the same bytes."""
-    line, rest, is_header, block = 1, b"", True, b"more"
-    with pa.input_stream(file) as stream:
-        while block:
-            block = stream.read(BLOCK_BYTES)
-            content = rest + (block or b"\n")
-            letters = np.frombuffer(content, np.uint8)
-            returns, feeds = letters == ord("\r"), letters == ord("\n")
-            ends = feeds | (returns & ~np.append(feeds[1:], True))
-            places, quotes = np.flatnonzero(ends), np.flatnonzero(letters == ord('"'))
-            of_rows = np.flatnonzero(np.searchsorted(quotes, places) % 2 == 0)
-            if not len(of_rows):
-                rest = content
-                continue
-            stops = places[of_rows]
-            starts, number = np.append(0, stops[:-1] + 1), np.append(0, of_rows[:-1] + 1)
-            lengths = stops - starts
-            blank = (lengths == 0) | ((lengths == 1) & returns[starts])
-            found = (line + number)[~blank]
-            yield found[1:] if is_header else found
-            is_header = is_header and not len(found)
-            line, rest = line + of_rows[-1] + 1, content[stops[-1] + 1 :]
 
 
 def read_header(file: Path, dialect: Dialect) -> list[str]:
@@ -263,6 +378,11 @@ def header_hint(header: list[str], schema: Schema) -> str:
     if not set(header) & set(schema.columns):
         return ". It names no declared column; is the header missing?"
     return ""
+
+
+def broken_off(file: Path, dialect: Dialect, error: Exception) -> UserError:
+    """Why Arrow cannot read a file, by its lines where these tell it."""
+    return UserError(broken_lines(file, dialect) or f"{file}: {error}")
 
 
 def broken_lines(file: Path, dialect: Dialect) -> str:

@@ -20,7 +20,7 @@ from tabular.errors import UserError, listed, shown
 from tabular.schema import Column, Dialect
 from tabular.table.cells import parse
 from tabular.table.csv import BROKEN, broken, check_format, open_bytes, records
-from tabular.table.source import is_parquet, parquet_chunks, parquet_schema
+from tabular.table.source import Piece, is_parquet, parquet_rows, parquet_schema, parquet_texts
 from tabular.typed_yaml import Value
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
@@ -142,8 +142,8 @@ def parquet_records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """What `records` gives for a CSV file of the same table."""
     names = parquet_schema(path).names
     yield 0, names
-    for read in parquet_chunks(path, names):
-        columns = [column.to_pylist() for column in read().columns]
+    for table in parquet_texts(Piece(path, names, 0, parquet_rows(path)), names):
+        columns = [column.to_pylist() for column in table.columns]
         yield from ((0, list(cells)) for cells in zip(*columns, strict=True))
 
 

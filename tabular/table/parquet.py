@@ -1,9 +1,12 @@
 """Tables between stages: folders of Parquet parts with the declared column types."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TypeVar
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +17,23 @@ from tabular.table.cells import ARROW_TYPES
 
 Item = TypeVar("Item")
 FILE_SHARE = "__share__"  # train or test, by the file that a row stands in
+
+
+class _Hidden(MetaPathFinder):
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ImportError(name)
+
+
+def without_pandas() -> None:
+    """Let pyarrow not import pandas, half a second, to see whether a list is one of its series.
+
+    What pandas itself made must not be given to `pa.array` before some `to_pandas()`.
+    """
+    hidden = _Hidden()
+    sys.meta_path.insert(0, hidden)
+    pa.array([])  # looks for pandas once
+    sys.meta_path.remove(hidden)
 
 
 def arrow_schema(schema: Schema) -> pa.Schema:
@@ -45,22 +65,6 @@ def count_rows(folder: Path) -> list[int]:
     return [pq.read_metadata(path).num_rows for path in part_paths(folder)]
 
 
-def in_parts(tables: Iterable[pa.Table], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
-    """The same rows as parts of exactly `rows` rows, the last one shorter.
-
-    A table without rows is one part without rows, so that its columns are known.
-    """
-    waiting = schema.empty_table()
-    first = True
-    for table in tables:
-        waiting = pa.concat_tables([waiting, table])
-        while len(waiting) >= rows:
-            yield waiting[:rows]
-            waiting, first = waiting[rows:], False
-    if len(waiting) or first:
-        yield waiting
-
-
 def prefetch(items: Iterable[Item]) -> Iterator[Item]:
     """The same items, each made in a second thread while the caller works on the one before it."""
     making = iter(items)
@@ -72,6 +76,8 @@ def prefetch(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def write_part(folder: Path, number: int, part: pa.Table) -> None:
-    """Write `part` as the table's part `number` (from 0)."""
+    """Write `part` as the table's part `number` (from 0); several may write the same one."""
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(part, folder / f"part-{number:05d}.parquet")
+    partial = folder / f".{uuid4().hex}.partial"
+    pq.write_table(part, partial)
+    partial.replace(folder / f"part-{number:05d}.parquet")

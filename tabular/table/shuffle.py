@@ -1,8 +1,9 @@
 """The rows of a table in another order, through files, so that memory does not grow with rows."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,62 +13,91 @@ from tabular.engine import ordered_map
 POSITION = "__position__"
 
 
+class _Cut(NamedTuple):
+    """The rows of a part by their output parts, in a file; `ends` are the rows up to each one."""
+
+    path: Path
+    ends: np.ndarray
+
+
 def shuffle(
-    parts: Iterable[pa.Table],
+    sizes: list[int],
+    read: Callable[[int], pa.Table],
     order: np.ndarray,
     ends: list[int],
     scratch: Path,
     write: Callable[[int, pa.Table], None],
 ) -> None:
-    """The rows of a table in another order, in memory for few parts, whatever the rows.
+    """The rows of a table in another order; few parts are in memory, `order` and its inverse are.
 
-    Each row is first appended to a file of its output part, then each of these is put in order.
+    Each part is first written with its rows by their output parts, then each of these gathers its
+    rows from all files and puts them in order.
 
     Args:
-        parts: the table; row `i` counts over all parts.
+        sizes: rows of each part of the table.
+        read: the part of a number; row `i` counts over all parts.
         order: shape (rows,), int32; row `order[k]` comes out as row `k`.
         ends: where each output part ends, ascending; the last one is `len(order)`.
         scratch: an empty folder.
-        write: takes each output part with its number, several at the same time.
+        write: takes each output part with its number; several at the same time, as `read`.
     """
     position = np.empty_like(order)
-    position[order] = np.arange(len(order), dtype=order.dtype)
-    paths = [scratch / f"{number}.arrow" for number in range(len(ends))]
-
-    def cut(numbered: tuple[int, pa.Table]) -> tuple[pa.Table, np.ndarray]:
-        """The rows of a part in the order of their output parts, and where each of these begins."""
-        first, part = numbered
-        positions = position[first : first + len(part)]
-        sorting = np.argsort(positions)
-        rows = part.append_column(POSITION, pa.array(positions)).take(sorting)
-        return rows, np.searchsorted(positions[sorting], [0, *ends])
-
-    def put_in_order(numbered: tuple[int, tuple[Path, int]]) -> None:
-        number, (path, start) = numbered
-        with pa.memory_map(str(path)) as file:
-            rows = pa.ipc.open_file(file).read_all()
-            sorting = np.empty(len(rows), order.dtype)
-            sorting[rows[POSITION].to_numpy() - start] = np.arange(len(rows), dtype=order.dtype)
-            write(number, rows.drop_columns(POSITION).take(sorting))
-        path.unlink()
-
-    with ExitStack() as stack:
-        writers: list[pa.ipc.RecordBatchFileWriter] = []
-        for rows, cuts in ordered_map(cut, with_first_row(parts)):
-            if not writers:
-                writers = [
-                    stack.enter_context(pa.ipc.new_file(str(path), rows.schema)) for path in paths
-                ]
-            for writer, start, end in zip(writers, cuts[:-1], cuts[1:], strict=True):
-                if end > start:
-                    writer.write_table(rows[start:end])
-    for _ in ordered_map(put_in_order, enumerate(zip(paths, [0, *ends], strict=False))):
+    step = 2**20
+    for start in range(0, len(order), step):
+        some = order[start : start + step]
+        position[some] = np.arange(start, start + len(some), dtype=order.dtype)
+    starts = np.cumsum([0, *sizes])
+    parts = ((n, position[starts[n] : starts[n + 1]]) for n in range(len(sizes)))
+    cut = partial(_cut, read=read, ends=ends, scratch=scratch)
+    cuts = list(ordered_map(cut, parts))
+    gather = partial(_gather, write=write)
+    outputs = (
+        (
+            number,
+            start,
+            [(c.path, *(c.ends[number : number + 2].tolist())) for c in cuts],
+        )
+        for number, start in enumerate([0, *ends[:-1]])
+    )
+    for _ in ordered_map(gather, outputs):
         pass
 
 
-def with_first_row(parts: Iterable[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
-    """The parts, each with the number of its first row in the table."""
-    first = 0
-    for part in parts:
-        yield first, part
-        first += len(part)
+def _cut(
+    numbered: tuple[int, np.ndarray],
+    read: Callable[[int], pa.Table],
+    ends: list[int],
+    scratch: Path,
+) -> _Cut:
+    number, positions = numbered
+    outputs = np.searchsorted(ends, positions, side="right").astype(
+        np.uint16 if len(ends) < 2**16 else np.uint32
+    )
+    rows = read(number).append_column(POSITION, pa.array(positions))
+    if len(ends) > 1:
+        rows = rows.take(pa.array(np.argsort(outputs, kind="stable")))
+    path = scratch / f"{number}.arrow"
+    rows = rows.combine_chunks()
+    with pa.ipc.new_file(str(path), rows.schema) as file:
+        file.write_table(rows)
+    return _Cut(path, np.append(0, np.cumsum(np.bincount(outputs, minlength=len(ends)))))
+
+
+def _gather(
+    output: tuple[int, int, list[tuple[Path, int, int]]], write: Callable[[int, pa.Table], None]
+) -> None:
+    number, first, cuts = output
+    rows = _slices(cuts)
+    place = np.empty(len(rows), np.int32)
+    place[rows[POSITION].to_numpy() - first] = np.arange(len(rows), dtype=np.int32)
+    rows = rows.drop_columns(POSITION).take(pa.array(place))
+    write(number, rows)
+
+
+def _slices(cuts: list[tuple[Path, int, int]]) -> pa.Table:
+    """Some rows of each file, in memory."""
+    slices = []
+    for path, start, end in cuts:
+        rows = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        slices.append(rows[start:end])
+    return pa.concat_tables(slices).combine_chunks()

@@ -2,19 +2,18 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tabular.engine import ordered_map
 from tabular.errors import UserError, listed
 from tabular.schema import Schema
 from tabular.table import csv
-from tabular.table.cells import expected, parse
+from tabular.table.cells import ARROW_TYPES, direct_kinds, expected, is_direct, parse
 from tabular.table.csv import MISTAKES_SHOWN
 from tabular.table.rejects import Failure
 
@@ -123,32 +122,85 @@ def parquet_schema(file: Path) -> pa.Schema:
         raise UserError(f"{file}: not a Parquet file that can be read: {error}") from None
 
 
-def text_chunks(file: Path, schema: Schema, names: list[str]) -> Iterator[Callable[[], pa.Table]]:
-    """What reads some rows each: the columns `names`, each cell the text that a CSV holds.
+class Piece(NamedTuple):
+    """Some rows of a file, which can be read by themselves.
+
+    `first` is the number of the first one in the file; `cut` is where they are in a CSV, None in
+    Parquet.
+    """
+
+    file: Path
+    header: list[str]
+    first: int
+    rows: int
+    cut: csv.Cut | None = None
+
+
+def pieces(
+    file: Path, schema: Schema, names: list[str], size: int, first: int | None = None
+) -> Iterator[Piece]:
+    """The rows of a file, plain or gzip CSV or Parquet, in pieces of `size` rows.
+
+    Args:
+        names: of the columns to be read.
+        first: rows of the first piece, if others.
 
     Raises:
-        UserError: the file is broken, or what reads some rows says so; of a CSV the message names
-            lines.
+        UserError: the file is broken; of a CSV the message names lines.
     """
-    return parquet_chunks(file, names) if is_parquet(file) else csv.text_chunks(file, schema, names)
+    first, start = first or size, 0
+    if not is_parquet(file):
+        header = csv.read_header(file, schema)
+        for cut in csv.cuts(file, schema, names, first, size):
+            yield Piece(file, header, start, cut.rows, cut)
+            start += cut.rows
+        return
+    rows = parquet_rows(file)
+    while start < rows:
+        yield Piece(file, [], start, min(first, rows - start))
+        start, first = start + first, size
 
 
-def parquet_chunks(file: Path, names: list[str]) -> Iterator[Callable[[], pa.Table]]:
-    """The columns `names` of a Parquet file as the texts that a CSV would hold, see `text_chunks`.
+def texts(piece: Piece, schema: Schema, names: list[str]) -> Iterator[pa.Table]:
+    """The columns `names` of a piece, some rows at a time, each cell the text that a CSV holds.
+
+    Raises:
+        UserError: the file is broken; of a CSV the message names lines.
+    """
+    if piece.cut is None:
+        yield from parquet_texts(piece, names)
+    elif isinstance(piece.cut.content, pa.Table):
+        yield piece.cut.content.select(names)
+    else:
+        types = dict.fromkeys(names, pa.string())
+        yield from csv.read(piece.file, schema, piece.header, piece.cut, lambda _: types)
+
+
+def parquet_texts(piece: Piece, names: list[str]) -> Iterator[pa.Table]:
+    """See `texts`, of a Parquet file.
 
     Raises:
         UserError: it cannot be read.
     """
-
-    def read(batch: pa.RecordBatch) -> pa.Table:
-        return pa.table({name: as_texts(batch[name]) for name in names})
-
     try:
-        with pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(ROWS, columns=names):
-                yield partial(read, batch)
+        with pq.ParquetFile(piece.file) as parquet:
+            groups = range(parquet.num_row_groups)
+            ends = np.cumsum([0, *(parquet.metadata.row_group(n).num_rows for n in groups)])
+            end = piece.first + piece.rows
+            used = [n for n in groups if ends[n] < end and ends[n + 1] > piece.first]
+            row = int(ends[used[0]]) if used else 0
+            for batch in parquet.iter_batches(ROWS, row_groups=used, columns=names):
+                some = batch[max(piece.first - row, 0) : max(end - row, 0)]
+                row += len(batch)
+                if len(some):
+                    yield pa.table({name: as_texts(some[name]) for name in names})
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file}: cannot be read: {error}") from None
+        raise UserError(f"{piece.file}: cannot be read: {error}") from None
+
+
+def parquet_rows(file: Path) -> int:
+    """How many rows a Parquet file has, from its footer."""
+    return pq.read_metadata(file).num_rows
 
 
 def as_texts(values: pa.Array) -> pa.Array:
@@ -184,39 +236,75 @@ def as_written(file: Path, schema: Schema) -> Schema:
     return schema.model_copy(update={"columns": schema.columns | plain})
 
 
-def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:
-    """The file's rows as tables of the declared columns, in declared order; memory stays bounded.
+def read_piece(piece: Piece, schema: Schema) -> pa.Table:
+    """The rows of a piece as a table of the declared columns, in declared order.
 
-    A plain or gzip CSV, or Parquet. What a cell means is in `cells`.
+    What a cell means is in `cells`.
 
     Raises:
         UserError: the file cannot be read as declared; the message names lines and columns.
     """
-    column_names(file, schema, schema.columns)
-    schema = as_written(file, schema)
-
-    def values(read: Callable[[], pa.Table]) -> tuple[pa.Table, list[Failure]]:
-        texts = read()
-        columns, wrong = {}, []
+    schema = as_written(piece.file, schema)
+    try:
+        if found := _values(piece, schema):
+            return pa.concat_tables(found)
+    except pa.ArrowInvalid:
+        pass
+    tables, wrong, first = [], [], piece.first
+    for part in texts(piece, schema, list(schema.columns)):
+        columns = {}
         for name, column in schema.columns.items():
-            columns[name], failed = parse(texts[name].combine_chunks(), column)
+            columns[name], failed = parse(part[name].combine_chunks(), column)
             if pc.any(failed).as_py():
                 rows = pc.indices_nonzero(failed)[:MISTAKES_SHOWN].to_pylist()
-                cells = texts[name].take(pa.array(rows)).to_pylist()
+                cells = part[name].take(pa.array(rows)).to_pylist()
                 wrong += [
-                    Failure(row, name, "kind", cell, expected(column))
+                    Failure(first + row, name, "kind", cell, expected(column))
                     for row, cell in zip(rows, cells, strict=True)
                 ]
-        return pa.table(columns), wrong
-
-    first = 0
-    for table, wrong in ordered_map(values, text_chunks(file, schema, list(schema.columns))):
         if wrong:
-            shown = sorted(wrong)[:MISTAKES_SHOWN]
-            wrong = [failure._replace(row=first + failure.row) for failure in shown]
-            raise UserError(_wrong_cells(file, schema, wrong))
-        yield table
-        first += len(table)
+            raise UserError(_wrong_cells(piece.file, schema, sorted(wrong)[:MISTAKES_SHOWN]))
+        tables.append(pa.table(columns))
+        first += len(part)
+    return pa.concat_tables(tables)
+
+
+def _values(piece: Piece, schema: Schema) -> list[pa.Table]:
+    """What `read_piece` reads where Arrow makes numbers of the cells; nothing where it may not.
+
+    Raises:
+        pa.ArrowInvalid: a cell has to be read as a text.
+    """
+    if piece.cut is None or isinstance(piece.cut.content, pa.Table):
+        return []
+
+    def types(window: bytes) -> dict[str, pa.DataType]:
+        kinds = direct_kinds(window)
+        return {
+            name: ARROW_TYPES[column.kind] if is_direct(column, kinds) else pa.string()
+            for name, column in schema.columns.items()
+        }
+
+    found = []
+    for table in csv.read(piece.file, schema, piece.header, piece.cut, types):
+        columns = {}
+        for name, column in schema.columns.items():
+            values = table[name].combine_chunks()
+            if pa.types.is_string(values.type):
+                columns[name], wrong = parse(values, column)
+            else:
+                columns[name], wrong = values, pc.invert(pc.is_finite(values))
+            if pc.any(wrong).as_py():
+                raise pa.ArrowInvalid(f"a cell of {name}")
+        found.append(pa.table(columns))
+    return found
+
+
+def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:
+    """The rows of a file one piece after the other, see `read_piece`."""
+    names = column_names(file, schema, schema.columns)
+    for piece in pieces(file, schema, names, ROWS):
+        yield read_piece(piece, schema)
 
 
 def _wrong_cells(file: Path, schema: Schema, wrong: list[Failure]) -> str:
@@ -240,7 +328,7 @@ def row_name(files: list[Path], schema: Schema, name: str = "") -> Callable[[int
     def places() -> Iterator[tuple[str, np.ndarray]]:
         for file in files:
             if is_parquet(file):
-                yield f"{name or file}: row", np.arange(pq.read_metadata(file).num_rows)
+                yield f"{name or file}: row", np.arange(parquet_rows(file))
             else:
                 for lines in csv.row_lines(file, schema):
                     yield f"{name or file}: line", lines

@@ -29,7 +29,7 @@ class Summary:
     def of(cls, values: pa.ChunkedArray, column: Column) -> Self:
         """Summarise one part of a column."""
         gaps = is_missing(values, column)
-        present = values.filter(pc.invert(gaps))
+        present = values.filter(pc.invert(gaps)) if pc.any(gaps).as_py() else values
         missing = len(values) - len(present)
         if not len(present) or column.kind in TEXTS:
             return cls(count=len(present), missing=missing)

@@ -162,7 +162,8 @@ def try_table(content: bytes, file: Path, schema: Schema) -> str:
             for row in table.to_pylist()
         ]
         assert repr(rows) == repr(expected_rows(content, schema)), "a value is another one"
-        answer(lambda: check_table(tables, schema, Validate()))
+        with tempfile.TemporaryDirectory() as scratch:
+            answer(lambda: check_table(tables, schema, Validate(), Path(scratch)))
     answer(lambda: [*checked_rows(file, schema, row_columns(file, schema), Validate())])
 
     def infer() -> None:

@@ -1,16 +1,17 @@
 """Rows that break the declaration are counted and named; the policy decides what follows."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from stages.validate import dropped_cells
+from stages.validate import Drop, dropped_cells, drops
 from tabular.params.validate import Validate
 from tabular.schema import Column, Schema
-from tabular.table.checks import Check, check_table, describe, rows_to_name
-from tabular.table.parquet import arrow_schema
+from tabular.table.checks import Check, Checks, check_table, describe, rows_to_name
+from tabular.table.parquet import arrow_schema, part_paths, write_part
 from tabular.table.rejects import rejected_rows
 from tabular.table.source import row_names
 
@@ -42,11 +43,23 @@ def table(columns: dict[str, list[Any]]) -> pa.Table:
     return pa.table(columns, schema=arrow_schema(SCHEMA))
 
 
+def check_parts(parts: list[pa.Table], schema: Schema, policies: Validate) -> tuple[int, Checks]:
+    with TemporaryDirectory() as scratch:
+        return check_table(parts, schema, policies, Path(scratch))
+
+
+def found_drops(parts: list[pa.Table], checks: Checks, lines: dict[int, str]) -> list[Drop]:
+    with TemporaryDirectory() as folder:
+        for number, part in enumerate(parts):
+            write_part(Path(folder), number, part)
+        return list(drops(part_paths(Path(folder)), checks, lines))
+
+
 def failed(columns: dict[str, list[Any]], **policies: Any) -> dict[str, Check]:
     """The checks that fail on a table, read in parts of three rows."""
     whole = table(columns)
     parts = [whole[start : start + 3] for start in range(0, len(whole), 3)]
-    rows, checks = check_table(parts, SCHEMA, Validate(min_class_rows=1, **policies))
+    rows, checks = check_parts(parts, SCHEMA, Validate(min_class_rows=1, **policies))
     assert rows == len(whole)
     return {".".join(key): check for key, check in checks.items() if check.failed_rows}
 
@@ -87,7 +100,7 @@ def test_a_column_may_be_named_table() -> None:
     columns = {"table": Column(kind="integer", unique=True), "y": SCHEMA.columns["y"]}
     declared = SCHEMA.model_copy(update={"columns": columns})
     twice = pa.table({"table": [4, 4, 5], "y": ["no", "yes", "yes"]})
-    _, checks = check_table([twice], declared, Validate(min_class_rows=1))
+    _, checks = check_parts([twice], declared, Validate(min_class_rows=1))
     assert checks["table", "unique"].failed_rows == 1
     assert checks["table", "duplicate_rows"].failed_rows == 0
 
@@ -97,7 +110,7 @@ def test_everything_that_failed_is_told_at_once_with_lines(tmp_path: Path) -> No
     (tmp_path / "t.csv").write_text(
         "a,b,c,u,y\n.5,1,x,1,no\n9.5,3,?,,yes\n2,1,y,3,yes\n2,2,z,,no\n"
     )
-    rows, checks = check_table([table(columns)], SCHEMA, Validate(min_class_rows=1, values="drop"))
+    rows, checks = check_parts([table(columns)], SCHEMA, Validate(min_class_rows=1, values="drop"))
     file = tmp_path / "t.csv"
     messages = describe(rows, checks, row_names([file], SCHEMA, rows_to_name(checks)))
     assert messages == {
@@ -115,12 +128,14 @@ def test_dropped_rows_are_set_aside_as_texts_with_line_and_reasons() -> None:
     columns = GOOD | {"a": [1.0, 9.5, 2.0, 2.0], "b": [1, 3, 1, 0], "c": ["x", None, "y", "z"]}
     policies = Validate(min_class_rows=1, values="drop", range="drop")
     every = table(columns)
-    _, checks = check_table([every[:3], every[3:]], SCHEMA, policies)
+    _, checks = check_parts([every[:3], every[3:]], SCHEMA, policies)
     first, second = (
-        rejected_rows(
-            part, dropped_cells(part, start, checks), {0: "t.csv: line 5", 1: "t.csv: line 3"}
+        rejected_rows(part, dropped_cells(part, drop.failed), drop.lines)
+        for part, drop in zip(
+            (every[:3], every[3:]),
+            found_drops([every[:3], every[3:]], checks, {1: "t.csv: line 3", 3: "t.csv: line 5"}),
+            strict=True,
         )
-        for part, start in ((every[:3], 0), (every[3:], 3))
     )
     assert first.to_pylist() == [
         {"a": "9.5", "b": "3", "c": "", "u": "", "y": "yes", "rejected_line": "t.csv: line 3",
@@ -136,8 +151,9 @@ def test_a_repeated_row_and_an_empty_cell_are_set_aside_with_their_reasons() -> 
     columns = GOOD | {"a": [3.0, 2.0, 4.0, 3.0], "b": [1, 2, None, 1], "c": ["x", "x", "y", "x"]}
     part = table(columns | {"u": [None] * 4})
     policies = Validate(min_class_rows=1, missing="drop", duplicate_rows="drop")
-    _, checks = check_table([part], SCHEMA, policies)
-    aside = rejected_rows(part, dropped_cells(part, 0, checks), {2: "line 4", 3: "line 5"})
+    _, checks = check_parts([part], SCHEMA, policies)
+    (drop,) = found_drops([part], checks, {2: "line 4", 3: "line 5"})
+    aside = rejected_rows(part, dropped_cells(part, drop.failed), drop.lines)
     assert aside["rejected_line"].to_pylist() == ["line 4", "line 5"]
     assert aside["rejected_reason"].to_pylist() == [
         "b: found ''; expected a value in every row",

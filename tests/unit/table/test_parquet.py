@@ -8,16 +8,8 @@ import pyarrow as pa
 import pytest
 
 from tabular.errors import UserError
-from tabular.table.parquet import in_parts, part_paths, prefetch
+from tabular.table.parquet import part_paths, prefetch
 from tabular.table.shuffle import shuffle
-
-
-def test_parts_have_the_rows_asked_for_and_keep_the_order() -> None:
-    tables = [pa.table({"a": range(start, start + 7)}) for start in (0, 7, 14)]
-    parts = list(in_parts(tables, tables[0].schema, 10))
-    assert [len(part) for part in parts] == [10, 10, 1]
-    assert pa.concat_tables(parts).equals(pa.concat_tables(tables))
-    assert [len(part) for part in in_parts([], tables[0].schema, 10)] == [0]
 
 
 def test_a_folder_without_parts_is_named(tmp_path: Path) -> None:
@@ -42,8 +34,8 @@ def test_shuffled_parts_are_the_rows_of_take(tmp_path: Path) -> None:
     every = np.concatenate([order, np.setdiff1d(np.arange(100), order)]).astype(np.int32)
     parts = [table[:33], table[33:66], table[66:]]
     written: dict[int, pa.Table] = {}
-    shuffle(parts, every, [40, 40, 90, 100], tmp_path, written.__setitem__)
+    ends = [40, 40, 90, 100]
+    shuffle([33, 33, 34], parts.__getitem__, every, ends, tmp_path, written.__setitem__)
     out = [written[number] for number in range(4)]
     assert [len(part) for part in out] == [40, 0, 50, 10]
     assert pa.concat_tables(out).combine_chunks() == table.take(pa.array(every)).combine_chunks()
-    assert list(tmp_path.iterdir()) == []
