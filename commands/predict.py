@@ -4,16 +4,18 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tabular.engine import ordered_map
 from tabular.errors import UserError
 from tabular.params.loading import load_params
-from tabular.prediction.inputs import Batch, checked_rows, regular_file, row_columns
+from tabular.prediction.inputs import Batch, check_piece, regular_file, row_columns
 from tabular.prediction.outputs import (
     Style,
     check_output,
@@ -25,10 +27,13 @@ from tabular.process import run
 from tabular.runs.dvc import last_output
 from tabular.schema import Schema, load_schema
 from tabular.table.arrays import FINITE, Predict, feature_arrays
+from tabular.table.checks import Checks, declared_checks
 from tabular.table.csv import MISTAKES_SHOWN
-from tabular.table.parquet import prefetch
 from tabular.table.rejects import Failure, rejected_rows, rejected_schema
-from tabular.table.source import row_name
+from tabular.table.source import ROWS, Piece, pieces, row_name
+
+if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
+    from tabular.model.saved_model import SavedModel
 
 
 class Predicted(NamedTuple):
@@ -36,6 +41,14 @@ class Predicted(NamedTuple):
 
     columns: dict[str, pa.Array]
     failures: list[Failure]
+
+
+class Answer(NamedTuple):
+    """What there is to write of some rows; of each column how many categories training missed."""
+
+    texts: pa.Table
+    predicted: Predicted
+    unknown: Counter[str]
 
 
 def predict_batch(batch: Batch, predict: Predict, schema: Schema, threshold: float) -> Predicted:
@@ -48,6 +61,20 @@ def predict_batch(batch: Batch, predict: Predict, schema: Schema, threshold: flo
         prediction_columns(outputs, schema, threshold),
         sorted([*batch.failures, *failures], key=lambda failure: failure.row),
     )
+
+
+def predict_piece(
+    piece: Piece,
+    model: "SavedModel",
+    schema: Schema,
+    names: list[str],
+    identifiers: list[str],
+    checks: Checks,
+) -> Answer:
+    """Read, check and predict some rows of a file."""
+    batch = check_piece(piece, schema, names, checks, identifiers)
+    predicted = predict_batch(batch, model.predict, schema, model.threshold)
+    return Answer(batch.texts, predicted, unknown_categories(batch.features, model.metadata))
 
 
 def unknown_categories(features: pa.Table, metadata: dict[str, Any]) -> Counter[str]:
@@ -100,14 +127,17 @@ def main() -> None:
             texts = rejected_schema(names)
             reject = stack.enter_context(writing(args.rejects, texts, style))
         line = row_name([file], schema, str(file) if file == args.rows else "stdin")
-        for batch in prefetch(checked_rows(file, schema, names, params.validate)):
-            predicted = predict_batch(
-                batch,
-                lambda arrays: saved_model.predict(model.network, arrays),
-                schema,
-                model.threshold,
-            )
-            unknown += unknown_categories(batch.features, model.metadata)
+        predict = partial(
+            predict_piece,
+            model=model,
+            schema=schema,
+            names=names,
+            identifiers=identifiers,
+            checks=declared_checks(schema, params.validate),
+        )
+        for answer in ordered_map(predict, pieces(file, schema, names, ROWS)):
+            unknown += answer.unknown
+            predicted = answer.predicted
             warned.update(
                 f"{f.column}: {f.check}" for f in predicted.failures if f.policy == "warn"
             )
@@ -116,14 +146,16 @@ def main() -> None:
             if failures and not args.rejects:
                 mistakes = [f"{lines[f.row]}, column {f}" for f in failures[:MISTAKES_SHOWN]]
                 raise UserError("\n".join([*mistakes, "--rejects FILE sets such rows aside"]))
-            count = len(batch.texts)
-            good = np.ones(count, bool)
-            good[list(lines)] = False
+            count = len(predicted.columns["predicted"])
             written = {"row": pa.array(np.arange(total, total + count))}
-            written |= {name: batch.texts[name] for name in identifiers} | predicted.columns
-            write(pa.table(written).select(columns.names).filter(pa.array(good)))
+            written |= {name: answer.texts[name] for name in identifiers} | predicted.columns
+            rows = pa.table(written).select(columns.names)
             if lines:
-                reject(rejected_rows(batch.texts, failures, lines))
+                good = np.ones(count, bool)
+                good[list(lines)] = False
+                rows = rows.filter(pa.array(good))
+                reject(rejected_rows(answer.texts, failures, lines))
+            write(rows)
             total += count
             rejected += len(lines)
     for name, count in unknown.items():

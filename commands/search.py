@@ -9,8 +9,8 @@ from pathlib import Path
 
 import optuna
 from optuna.study import Study
-from optuna.trial import TrialState
 
+from tabular.engine import on_ray, ordered_map
 from tabular.errors import UserError
 from tabular.files import locked
 from tabular.metrics import metric
@@ -19,7 +19,7 @@ from tabular.params.train import Resolved, Train
 from tabular.process import is_interrupt, restart, run
 from tabular.schema import load_schema
 from tabular.search.space import Space, as_yaml
-from tabular.search.study import draw, ended, open_study, ranked
+from tabular.search.study import Peers, draw, ended, keep, open_study, ranked
 from tabular.table.parquet import count_rows, part_paths
 
 SHOWN = 5
@@ -106,29 +106,36 @@ def main() -> None:
         "".join(section.model_dump_json() for section in decisive) + optuna.__version__,
         [*part_paths(args.train), *code],
     )
-    score_of = partial(
-        cross_validate,
-        folder=args.train,
-        schema=schema,
-        metric=score,
-        threshold=params.evaluate.threshold,
-    )
     with locked(args.storage.with_suffix(".lock"), "a search runs"):
         study = open_study(args.storage, name, greater_is_better=metric(score).greater_is_better)
-        before = len(ended(study))
+        before = number = len(ended(study))
         bar = Bar(total, before)
         try:
-            for number in range(before, total):
-                if number == before + TRIALS_A_PROCESS:
+            while number < total:
+                if number - before >= TRIALS_A_PROCESS and not on_ray():
                     bar.close()
                     restart()
-                trial = draw(study, space, params.search.seed)
-                value = score_of(trial, space.train(trial.params))
-                study.tell(trial, value, state=TrialState.PRUNED if value is None else None)
-                best = ranked(study, ended(study))
-                shown = "given up" if value is None else f"{score} {value:.4f}"
-                so_far = f", best {best[0].value:.4f}" if best else ""
-                bar.advance(1, f"trial {number + 1} of {total}, {shown}{so_far}")
+                start = number - number % params.search.round
+                known = ended(study)[:start]
+                numbers = range(number, min(start + params.search.round, total))
+                drawn = [draw(study, known, space, params.search.seed, n) for n in numbers]
+                try_out = partial(
+                    cross_validate,
+                    folder=args.train,
+                    schema=schema,
+                    metric=score,
+                    threshold=params.evaluate.threshold,
+                    peers=Peers.of(study, known),
+                )
+                trains = [space.train(of_trial) for of_trial in drawn]
+                found = ordered_map(try_out, trains, most=len(trains), threads=False)
+                for of_trial, tried in zip(drawn, found, strict=True):
+                    keep(study, space, of_trial, tried)
+                    number += 1
+                    best = ranked(study, ended(study))
+                    shown = "given up" if tried.score is None else f"{score} {tried.score:.4f}"
+                    so_far = f", best {best[0].value:.4f}" if best else ""
+                    bar.advance(1, f"trial {number} of {total}, {shown}{so_far}")
         except BaseException as error:
             if not is_interrupt(error):
                 raise

@@ -2,7 +2,6 @@
 
 import sys
 from argparse import ArgumentParser
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +80,10 @@ def main() -> None:
     threshold, chosen = model.threshold, model.metadata.get("threshold_choice")
     choice = Choice.model_validate(chosen) if chosen else None
     oof = pa.concat_tables(read_parts(args.oof))
-    predict = partial(saved_model.predict, model.network)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
     bar = Bar(1)
     result = evaluate(
-        *(predict, args.split, oof, schema, threshold, choice),
+        *(model.predict, args.split, oof, schema, threshold, choice),
         saved_model.multiply_adds(model.network),
         progress=lambda more, column: bar.advance(more, f"importance of {column}"),
     )

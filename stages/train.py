@@ -2,19 +2,29 @@
 
 import math
 import sys
+import time
 from argparse import ArgumentParser
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from tabular.engine import say
 from tabular.files import atomic_write, write_json, write_points
 from tabular.params.loading import load_params
 from tabular.process import run
 from tabular.progress import Bar
 from tabular.schema import load_schema
 from tabular.table.parquet import part_paths, write_part
+
+if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
+    from tabular.model.checkpoint import Checkpoint
+    from tabular.model.ensemble import Job
+
+SECONDS = 0.2  # between two words about a member
 
 
 def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
@@ -53,6 +63,33 @@ def write_oof(folder: Path, oof: np.ndarray, folds: list[np.ndarray]) -> None:
         write_part(folder, number, pa.table(columns | {"fold": fold}))
 
 
+def progress(job: "Job", counts: dict[str, int], epochs: dict[str, int]) -> list[Any]:
+    """What says how many epochs of a member have ended, now and then, and how its losses are."""
+    from tabular.model.backend import keras
+
+    name, done, said = f"{job.kind} {job.number + 1} of {counts[job.kind]}", 0, time.monotonic()
+
+    def epoch_end(epoch: int, logs: dict[str, float]) -> None:
+        nonlocal done, said
+        if time.monotonic() - said > SECONDS:
+            losses = ", ".join(f"{k} {value:.4f}" for k, value in logs.items() if "loss" in k)
+            of_all = f"epoch {epoch + 1} of {epochs[job.kind]}"
+            say(epoch + 1 - done, f"{name}, {of_all}, {losses}")
+            done, said = epoch + 1, time.monotonic()
+
+    def train_end(_: dict[str, float]) -> None:
+        say(epochs[job.kind] - done, f"{name} ended")
+
+    return [keras.callbacks.LambdaCallback(on_epoch_end=epoch_end, on_train_end=train_end)]
+
+
+def checkpoint_of(job: "Job", state: Path, key: str) -> "Checkpoint":
+    """The state of a member that was killed."""
+    from tabular.model.checkpoint import Checkpoint
+
+    return Checkpoint(state / f"{job.kind}-{job.number}.npz", key)
+
+
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
@@ -68,14 +105,7 @@ def main() -> None:
     train = load_params("train", schema=schema).train
 
     from tabular.model import ensemble
-    from tabular.model.backend import keras
-    from tabular.model.checkpoint import (
-        TRAINING_CODE,
-        Checkpoint,
-        code_files,
-        identity,
-        remove_checkpoints,
-    )
+    from tabular.model.checkpoint import TRAINING_CODE, code_files, identity, remove_checkpoints
     from tabular.model.saved_model import model_metadata, write_model
 
     setup = ensemble.set_up(args.train, schema, train)
@@ -88,28 +118,14 @@ def main() -> None:
     planned = [f"{n} of {k}, {networks[k].epochs} epochs" for k, n in counts.items()]
     print(f"Training networks on {len(setup.y)} rows: {'; '.join(planned)}", file=sys.stderr)
     bar = Bar(sum(networks[name].epochs * count for name, count in counts.items()))
-
-    def progress(name: str, number: int) -> list[keras.callbacks.Callback]:
-        epochs = networks[name].epochs
-        member, done = f"{name} {number + 1} of {counts[name]}", 0
-
-        def epoch_end(epoch: int, logs: dict[str, float]) -> None:
-            nonlocal done
-            losses = ", ".join(f"{k} {value:.4f}" for k, value in logs.items() if "loss" in k)
-            bar.advance(epoch + 1 - done, f"{member}, epoch {epoch + 1} of {epochs}, {losses}")
-            done = epoch + 1
-
-        def train_end(_: dict[str, float]) -> None:
-            bar.advance(epochs - done, f"{member} ended")
-
-        return [keras.callbacks.LambdaCallback(on_epoch_end=epoch_end, on_train_end=train_end)]
-
+    epochs = {name: network.epochs for name, network in networks.items()}
     members = list(
         ensemble.fit(
             setup,
-            setup.other_dataset(args.validation),
-            callbacks=progress,
-            checkpoint=lambda name: Checkpoint(args.state / f"{name}.npz", key),
+            args.validation,
+            callbacks=partial(progress, counts=counts, epochs=epochs),
+            checkpoint=partial(checkpoint_of, state=args.state, key=key),
+            report=bar.advance,
         )
     )
     bar.close()

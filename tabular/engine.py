@@ -24,9 +24,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 WORKERS, RAY_ADDRESS = "TABULAR_WORKERS", "RAY_ADDRESS"  # of the environment
 MOST = 8  # items at a time, each of which may be a part of a table in memory
+AHEAD = 2  # times as many are given out, so that a worker finds the next one
 RETRIES = 5  # of an item whose process or machine was lost
+CALLS = 40  # of a process of Ray
+POLL = 0.5  # seconds between two looks at what workers say
 PACKAGES = ("keras", "numpy", "pyarrow", "tensorflow")
 INSIDE: ContextVar[bool] = ContextVar("INSIDE", default=False)  # what a map works on
+SAY: ContextVar[Callable[..., None] | None] = ContextVar("SAY", default=None)
 
 
 def workers() -> int:
@@ -41,14 +45,25 @@ def workers() -> int:
         return 1
     said = os.environ.get(WORKERS)
     if said is None:
-        return _ray_cores() if RAY_ADDRESS in os.environ else len(os.sched_getaffinity(0))
+        return _ray_cores() if on_ray() else len(os.sched_getaffinity(0))
     if not said.isascii() or not said.isdigit() or not 0 < int(said[:9]) <= 1024:
         raise UserError(f"{WORKERS} in the environment: found {said!r}; expected 1 to 1024")
     return int(said)
 
 
+def on_ray() -> bool:
+    """Whether maps are worked on by a Ray cluster."""
+    return RAY_ADDRESS in os.environ
+
+
 def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], most: int = MOST
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    most: int = MOST,
+    report: Callable[..., None] | None = None,
+    stop: Callable[[], None] = lambda: None,
+    threads: bool = True,
 ) -> Iterator[Result]:
     """The results for the items, in their order; few of them wait at a time.
 
@@ -60,48 +75,75 @@ def ordered_map(
         function: on Ray it is pickled, as are items and results; an item whose process was lost is
             worked on again.
         most: items at a time.
+        report: is called with what the function says with `say`.
+        stop: is called when the results are not all taken, so that what runs in threads may end.
+        threads: whether the function may run in several of them; if not, without Ray it is one
+            item after the other, each of which may use all workers.
     """
-    if INSIDE.get():
-        yield from map(function, items)
-        return
     taken = iter(items)
-    first = list(islice(taken, 2))
+    first = [] if INSIDE.get() or not (threads or on_ray()) else list(islice(taken, 2))
     if len(first) < 2:
-        yield from map(function, first)
+        before = SAY.set(report or SAY.get())
+        try:
+            yield from map(function, chain(first, taken))
+        finally:
+            SAY.reset(before)
         return
-    maps = _ray_map if RAY_ADDRESS in os.environ else _thread_map
-    yield from maps(partial(_within, function), chain(first, taken), min(workers(), most))
+    items, count = chain(first, taken), min(workers(), most)
+    if on_ray():
+        yield from _ray_map(function, items, count, report)
+    else:
+        yield from _thread_map(function, items, count, report, stop)
 
 
-def _within(function: Callable[[Item], Result], item: Item) -> Result:
+def say(*words: Any) -> None:
+    """Call the `report` of the map that works on this; nothing where there is none."""
+    if report := SAY.get():
+        report(*words)
+
+
+def _within(
+    function: Callable[[Item], Result], report: Callable[..., None] | None, item: Item
+) -> Result:
     INSIDE.set(True)
+    SAY.set(report)
     return function(item)
 
 
 def _thread_map(
-    function: Callable[[Item], Result], items: Iterable[Item], count: int
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    count: int,
+    report: Callable[..., None] | None,
+    stop: Callable[[], None],
 ) -> Iterator[Result]:
     waiting: deque[Future[Result]] = deque()
     threads = ThreadPoolExecutor(count)
     try:
         for item in items:
-            waiting.append(threads.submit(function, item))
-            if len(waiting) >= max(count, 2):
+            waiting.append(threads.submit(_within, function, report, item))
+            if len(waiting) >= AHEAD * count:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
+        if waiting:
+            stop()
         threads.shutdown(cancel_futures=True)
 
 
 def _ray_map(
-    function: Callable[[Item], Result], items: Iterable[Item], count: int
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    count: int,
+    report: Callable[..., None] | None,
 ) -> Iterator[Result]:
     ray = _started_ray()
     project, packages, marker = str(Path.cwd()), _packages(), _marker().name
+    mail = ray.remote(_Mail).options(num_cpus=0).remote() if report else None
 
     # Pickled by its content, so that it also runs where the project cannot be found.
-    def work(packed: bytes) -> Any:
+    def work(function: bytes, item: bytes) -> Any:
         import os
         import sys
         from importlib.metadata import version
@@ -122,22 +164,58 @@ def _ray_map(
         os.chdir(project)
         if project not in sys.path:
             sys.path.insert(0, project)
-        task, item = cloudpickle.loads(packed)
-        return task(item)
+        from tabular.engine import INSIDE
 
-    task = ray.remote(work).options(max_retries=RETRIES)
+        INSIDE.set(True)  # also while the task is made again here
+        return cloudpickle.loads(function)(cloudpickle.loads(item))
+
+    # What XLA compiles stays in memory until its process ends.
+    task = ray.remote(max_calls=CALLS)(work).options(max_retries=RETRIES)
+    tell = partial(_send, mail) if mail else None
+    dumps = ray.cloudpickle.dumps
+    packed = ray.put(dumps(partial(_within, function, tell)))
     waiting: deque[Any] = deque()
+
+    def result() -> Any:
+        while mail:
+            done, _ = ray.wait([waiting[0]], timeout=POLL)
+            for words in ray.get(mail.take.remote()):
+                report(*words)  # type: ignore[misc]
+            if done:
+                break
+        return _result(ray, waiting.popleft())
+
     try:
         for item in items:
-            waiting.append(task.remote(ray.cloudpickle.dumps((function, item))))
-            if len(waiting) >= max(count, 2):
-                yield _result(ray, waiting.popleft())
+            waiting.append(task.remote(packed, dumps(item)))
+            if len(waiting) >= AHEAD * count:
+                yield result()
         while waiting:
-            yield _result(ray, waiting.popleft())
+            yield result()
     finally:
         for reference in waiting:
             with suppress(Exception):
                 ray.cancel(reference, force=True)
+        if mail:
+            ray.kill(mail)
+
+
+class _Mail:
+    """What workers say, until the caller of the map takes it."""
+
+    def __init__(self) -> None:
+        self._words: list[tuple[Any, ...]] = []
+
+    def put(self, *words: Any) -> None:
+        self._words.append(words)
+
+    def take(self) -> list[tuple[Any, ...]]:
+        words, self._words = self._words, []
+        return words
+
+
+def _send(mail: Any, *words: Any) -> None:
+    mail.put.remote(*words)
 
 
 def _result(ray: Any, reference: Any) -> Any:

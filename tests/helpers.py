@@ -21,8 +21,12 @@ import yaml
 from tabular import process
 from tabular.params.loading import load_params
 from tabular.params.train import Train
+from tabular.params.validate import Validate
+from tabular.prediction.inputs import Batch, check_piece
 from tabular.runs.run import merged
 from tabular.schema import Schema, load_schema
+from tabular.table.checks import declared_checks
+from tabular.table.source import ROWS, pieces
 
 PROJECT = Path(__file__).parents[1]
 # The environment that runs the tests is the one that the commands find.
@@ -193,3 +197,11 @@ def run_stages(folder: Path, last: str = "evaluate") -> str:
         if name == last:
             return output
     raise AssertionError(last)
+
+
+def checked_rows(file: Path, schema: Schema, names: list[str]) -> list[Batch]:
+    """The rows of a file as `predict` reads and checks them."""
+    checks = declared_checks(schema, Validate())
+    return [
+        check_piece(piece, schema, names, checks) for piece in pieces(file, schema, names, ROWS)
+    ]

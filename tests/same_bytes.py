@@ -82,7 +82,7 @@ def model_hash(task: Task, train: Train) -> str:
     with TemporaryDirectory() as folder:
         schema = mixed_table(Path(folder), task)
         setup = ensemble.set_up(Path(folder), schema, train)
-        members = list(ensemble.fit(setup, []))
+        members = list(ensemble.fit(setup))
         blend = ensemble.blend(setup, members)
         model = ensemble.weighted(setup, members, blend.weights)
         rows = feature_arrays(pq.read_table(folder)[:1000], schema)

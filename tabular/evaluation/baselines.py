@@ -1,5 +1,6 @@
 """scikit-learn estimators that a network has to beat, on the test rows and on its own folds."""
 
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
 
+from tabular.engine import ordered_map, workers
 from tabular.evaluation.scores import Scores, paired_difference, row_scores
 from tabular.metrics import TASKS, metric
 from tabular.schema import Column, Schema
@@ -53,20 +56,41 @@ def predict_baselines(split: Path, fold: np.ndarray, schema: Schema) -> dict[str
         split: the folder of the tables train, validation and test.
         fold: of each training row, int32, shape (rows,); empty without folds.
     """
-    x, y, weight = learning_rows(split, schema, MAX_ROWS)
     fold = fold[:MAX_ROWS]
+    names, numbers = list(baselines(schema)), [*np.unique(fold).tolist(), None]
+    jobs = [(name, number) for name in names for number in numbers]
+    _learning_rows(split, schema.model_dump_json())  # once, for all threads
+    found = ordered_map(partial(fitted_outputs, split=split, fold=fold, schema=schema), jobs)
+    outputs = dict(zip(jobs, found, strict=True))
     predictions = {}
-    for name, estimator in baselines(schema).items():
+    for name in names:
         oof = np.zeros((len(fold), schema.outputs))
-        for number in np.unique(fold):
+        for number in numbers[:-1]:
+            oof[fold == number] = outputs[name, number]
+        predictions[name] = Baseline(outputs[name, None], oof)
+    return predictions
+
+
+def fitted_outputs(
+    job: tuple[str, int | None], split: Path, fold: np.ndarray, schema: Schema
+) -> np.ndarray:
+    """What a baseline that has not seen a fold predicts for it; or one of all rows for the test."""
+    name, number = job
+    x, y, weight = _learning_rows(split, schema.model_dump_json())
+    estimator = baselines(schema)[name]
+    with threadpool_limits(1 if workers() == 1 else None):  # several are fitted at a time
+        if number is not None:
             others, own = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
             fitted = fit(estimator, x.iloc[others], y[others], weight[others])
-            oof[own] = predict(fitted, x.iloc[own], schema)
+            return predict(fitted, x.iloc[own], schema)
         fitted = fit(estimator, x, y, weight)
         parts = (feature_frame(part, schema) for part in read_parts(split / "test"))
-        outputs = [predict(fitted, part, schema) for part in parts]
-        predictions[name] = Baseline(np.concatenate(outputs), oof)
-    return predictions
+        return np.concatenate([predict(fitted, part, schema) for part in parts])
+
+
+@lru_cache(1)
+def _learning_rows(split: Path, schema: str) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    return learning_rows(split, Schema.model_validate_json(schema), MAX_ROWS)
 
 
 def baselines(schema: Schema) -> dict[str, Any]:

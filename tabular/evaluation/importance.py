@@ -1,10 +1,12 @@
 """How much a model needs each column: the loss with the column's values shuffled among the rows."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
+from tabular.engine import ordered_map
 from tabular.evaluation.scores import loss
 from tabular.schema import Schema, input_name
 from tabular.table.arrays import Predict, feature_arrays
@@ -71,20 +73,39 @@ def rises(
     progress: Progress,
 ) -> Rises:
     """The rise of the loss in so many shuffles of each of these columns."""
-    columns = feature_arrays(rows, schema)
-    before = loss(y, predict(columns), schema)
+    before = loss(y, predict(feature_arrays(rows, schema)), schema)
     rng = np.random.default_rng(0)
     order = np.concatenate([rng.permutation(len(rows)) for _ in range(repeats)])
-    found: Rises = {}
     at_a_time = max(BATCH // len(order), 1)
-    for start in range(0, len(names), at_a_time):
-        some = names[start : start + at_a_time]
-        tables = {key: np.tile(values, (len(some), repeats)) for key, values in columns.items()}
-        for table, name in enumerate(some):
-            tables[input_name(name)][table] = columns[input_name(name)][order]
-        outputs = predict({key: values.ravel() for key, values in tables.items()})
-        for name, of_name in zip(some, np.split(outputs, len(some)), strict=True):
-            losses = [loss(y, part, schema) for part in np.split(of_name, repeats)]
-            found[name] = np.array(losses) - before
-        progress(len(some) / len(names), some[-1])
+    groups = [names[start : start + at_a_time] for start in range(0, len(names), at_a_time)]
+    losses_of = partial(
+        shuffled_losses, predict=predict, rows=rows, y=y, schema=schema, order=order
+    )
+    found: Rises = {}
+    for group, losses in zip(groups, ordered_map(losses_of, groups, threads=False), strict=True):
+        found |= {name: of_name - before for name, of_name in zip(group, losses, strict=True)}
+        progress(len(group) / len(names), group[-1])
     return found
+
+
+def shuffled_losses(
+    names: Sequence[str],
+    predict: Predict,
+    rows: pa.Table,
+    y: np.ndarray,
+    schema: Schema,
+    order: np.ndarray,
+) -> np.ndarray:
+    """The losses with each of some columns shuffled, float64, (columns, repeats).
+
+    Args:
+        order: the rows of each repeat after the other, shape (repeats * rows,).
+    """
+    columns = feature_arrays(rows, schema)
+    repeats = len(order) // len(rows)
+    tables = {key: np.tile(values, (len(names), repeats)) for key, values in columns.items()}
+    for table, name in enumerate(names):
+        tables[input_name(name)][table] = columns[input_name(name)][order]
+    outputs = predict({key: values.ravel() for key, values in tables.items()})
+    losses = [loss(y, part, schema) for part in np.split(outputs, len(names) * repeats)]
+    return np.reshape(losses, (len(names), repeats))

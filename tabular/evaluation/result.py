@@ -1,18 +1,21 @@
 """All that an evaluation finds out about a model."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from tabular.engine import ordered_map
 from tabular.errors import UserError
 from tabular.evaluation import baselines, importance, scores
 from tabular.metrics import TASKS
 from tabular.params.evaluate import Choice
 from tabular.schema import Schema
 from tabular.table.arrays import FINITE, Predict, feature_arrays, labels, row_weights
-from tabular.table.parquet import read_parts
+from tabular.table.parquet import part_paths, read_parts
 from tabular.threshold import choose_threshold
 
 
@@ -36,20 +39,21 @@ class Result(NamedTuple):
     ahead: list[str]
 
 
+def predict_part(path: Path, predict: Predict, schema: Schema) -> Predictions:
+    """Those of one part."""
+    part = pq.read_table(path)
+    outputs = predict(feature_arrays(part, schema))
+    return Predictions(labels(part, schema)[:, 0], outputs, row_weights(part, schema))
+
+
 def predict_table(predict: Predict, folder: Path, schema: Schema) -> Predictions:
     """The labels of a table and the model's outputs for it.
 
     Raises:
         UserError: an output is not finite.
     """
-    parts = [
-        (
-            labels(part, schema)[:, 0],
-            predict(feature_arrays(part, schema)),
-            row_weights(part, schema),
-        )
-        for part in read_parts(folder)
-    ]
+    outputs_of = partial(predict_part, predict=predict, schema=schema)
+    parts = ordered_map(outputs_of, part_paths(folder), threads=False)
     found = Predictions(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     if count := int((~np.isfinite(found.outputs)).any(axis=1).sum()):
         rows = f"{count} of {len(found.y)} rows"

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tabular.engine import workers
+from tabular.engine import ordered_map
 from tabular.errors import UserError
 from tabular.model import network, preprocessing, target_statistics, texts
 from tabular.model.backend import keras
@@ -43,6 +43,7 @@ class Setup:
     """What the training rows decide before a network learns from them.
 
     Attributes:
+        folder: of the training rows.
         train: the parameters, every `auto` replaced.
         preprocessed: the inputs of the model to be, and what the preprocessing makes of them.
         statistics: what the preprocessing took from the rows.
@@ -54,6 +55,7 @@ class Setup:
         encoders: of each text column.
     """
 
+    folder: Path
     schema: Schema
     train: Resolved
     preprocessed: preprocessing.Preprocessed
@@ -183,7 +185,7 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     model = keras.Model(preprocessed.inputs, preprocessed.read)
     in_loss = sample_weights(y, weight, train, schema)
     dataset = TableDataset(folder, schema, model, statistics.target, in_loss)
-    setup = Setup(schema, resolved, preprocessed, statistics, y, weight, dataset, [])
+    setup = Setup(folder, schema, resolved, preprocessed, statistics, y, weight, dataset, [])
     setup.keys = fold_keys(folder)
     setup.cells = (
         cells_of_keys(setup.keys, resolved.folds, setup.n_cells)
@@ -271,6 +273,10 @@ class Member(NamedTuple):
     rows: np.ndarray
     oof: np.ndarray
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """From another process it comes with its weights in place of its model."""
+        return Member, (*self[:2], self.model.get_weights(), *self[3:])
+
 
 class Kind:
     """What the members of one kind of network share."""
@@ -300,12 +306,118 @@ class Kind:
         )
 
 
+class Job(NamedTuple):
+    """A member to train: its kind, the fold that it leaves out, its number in its kind."""
+
+    kind: str
+    fold: int
+    number: int
+
+
+class Training:
+    """What all members share, in each process that trains some of them.
+
+    Args:
+        validation: folder of the validation rows, where there are no folds.
+    """
+
+    def __init__(self, setup: Setup, validation: Path | None) -> None:
+        self.setup, self._validation_folder = setup, validation
+        self._validation: Dataset = setup.other_dataset(validation) if validation else []
+        train = setup.train
+        self.kinds = {members.network: Kind(members.network, setup) for members in train.members}
+        widths = {
+            name: sum(math.prod(tensor.shape[1:]) for tensor in kind.features.outputs)
+            for name, kind in self.kinds.items()
+        }
+        check_workload(train, widths, len(setup.y), setup.schema.outputs)
+        self._trainers = {
+            name: Trainer(kind.untrained(train.seed)[1], kind.network.batch_size)
+            for name, kind in self.kinds.items()
+        }
+        self._folds = folds = setup.folds()
+        own = [[np.flatnonzero(f == n).astype(np.int32) for f in folds] for n in range(train.folds)]
+        others = [
+            [np.flatnonzero(f != n).astype(np.int32) for f in folds] for n in range(train.folds)
+        ]
+        self._own, self._learnt, self._scored, self._predicted = own, others, own, own
+        if not setup.keys:
+            self._learnt, self._scored = alike(others, np.min), alike(own, np.min)
+            self._predicted = alike(own, np.max)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is set up again, once."""
+        setup = self.setup
+        return _same_training, (setup.folder, self._validation_folder, setup.schema, setup.train)
+
+    def cancel(self) -> None:
+        """Let each member that trains in another thread end after its epoch."""
+        for trainer in self._trainers.values():
+            trainer.cancel()
+
+    def member(
+        self,
+        job: Job,
+        callbacks: Callable[[Job], Sequence[keras.callbacks.Callback]],
+        checkpoint: Callable[[Job], Checkpoint | None],
+    ) -> Member:
+        """Train one; see `fit`."""
+        setup, train = self.setup, self.setup.train
+        kind, fold, number = job
+        with TRACING:  # Keras's seed is global too
+            model, whole = self.kinds[kind].untrained(train.seed + number)
+        statistics = setup.target_statistics(fold if train.folds > 1 else None)
+        train_rows: Dataset = Encoded(setup.dataset, statistics, fold, setup.cells)
+        validation_rows: Dataset = Encoded(self._validation, statistics, fold)
+        own_rows = Subset(train_rows, self._predicted[fold])
+        if train.folds > 1:
+            validation_rows = Subset(train_rows, self._scored[fold])
+            train_rows = Subset(train_rows, self._learnt[fold])
+        stop = self.kinds[kind].network.early_stopping
+        trainer = self._trainers[kind]
+        history = trainer.fit(
+            whole,
+            train_rows,
+            validation_rows,
+            epochs=self.kinds[kind].network.epochs,
+            seed=train.seed + number,
+            callbacks=[
+                *([keras.callbacks.EarlyStopping(**stop.model_dump())] if stop else []),
+                *callbacks(job),
+            ],
+            checkpoint=checkpoint(job),
+        )
+        rows, oof = np.empty(0, np.int32), np.empty((0, *whole.output_shape[1:]), np.float32)
+        if train.folds > 1:
+            rows = np.flatnonzero(np.concatenate(self._folds) == fold).astype(np.int32)
+            outputs = trainer.predict(whole, own_rows)
+            counts = [len(indices) for indices in self._own[fold] if len(indices)]
+            oof = np.concatenate([o[:count] for o, count in zip(outputs, counts, strict=True)])
+        network.take_weights(model, whole)
+        return Member(kind, fold, model, history, rows, oof)
+
+
+_TRAININGS: dict[str, Training] = {}  # of this process, which is not the one that began: the last
+
+
+def _same_training(
+    folder: Path, validation: Path | None, schema: Schema, train: Resolved
+) -> Training:
+    key = f"{folder} {validation} {schema.model_dump_json()} {train.model_dump_json()}"
+    if key not in _TRAININGS:
+        _TRAININGS.clear()
+        keras.utils.clear_session()
+        _TRAININGS[key] = Training(set_up(folder, schema, train), validation)
+    return _TRAININGS[key]
+
+
 def fit(
     setup: Setup,
-    validation: Dataset,
+    validation: Path | None = None,
     *,
-    callbacks: Callable[[str, int], Sequence[keras.callbacks.Callback]] = lambda name, number: [],
-    checkpoint: Callable[[str], Checkpoint | None] = lambda name: None,
+    callbacks: Callable[[Job], Sequence[keras.callbacks.Callback]] = lambda job: [],
+    checkpoint: Callable[[Job], Checkpoint | None] = lambda job: None,
+    report: Callable[..., None] | None = None,
 ) -> Iterator[Member]:
     """Train the networks of `train.members`, as many at the same time as there are workers.
 
@@ -313,9 +425,10 @@ def fit(
     takes no part in its weights, except that it stops them early.
 
     Args:
-        validation: the validation rows where there are no folds.
-        callbacks: of a member, by its network and number, beside its early stopping.
-        checkpoint: of a member, by its name.
+        validation: folder of the validation rows where there are no folds.
+        callbacks: of a member, beside its early stopping.
+        checkpoint: of a member.
+        report: is called with what callbacks `say`, see `engine`.
 
     Yields:
         The members of the first fold, of the second, and so on.
@@ -323,69 +436,22 @@ def fit(
     Raises:
         UserError: a loss is not finite, or this machine has not the memory or the time.
     """
+    training = Training(setup, validation)
     train = setup.train
-    kinds = {members.network: Kind(members.network, setup) for members in train.members}
-    widths = {
-        name: sum(math.prod(tensor.shape[1:]) for tensor in kind.features.outputs)
-        for name, kind in kinds.items()
-    }
-    check_workload(train, widths, len(setup.y), setup.schema.outputs)
     jobs = [
-        (members.network, fold, fold * members.count + number)
+        Job(members.network, fold, fold * members.count + number)
         for fold in range(train.folds)
         for members in train.members
         for number in range(members.count)
     ]
-    trainers = {
-        name: Trainer(kind.untrained(train.seed)[1], kind.network.batch_size)
-        for name, kind in kinds.items()
-    }
-    folds = setup.folds()
-    own = [[np.flatnonzero(f == n).astype(np.int32) for f in folds] for n in range(train.folds)]
-    others = [[np.flatnonzero(f != n).astype(np.int32) for f in folds] for n in range(train.folds)]
-    learnt, scored, predicted = others, own, own
-    if not setup.keys:
-        learnt, scored, predicted = alike(others, np.min), alike(own, np.min), alike(own, np.max)
-
-    def trained(kind: str, fold: int, number: int) -> Member:
-        with TRACING:  # Keras's seed is global too
-            model, whole = kinds[kind].untrained(train.seed + number)
-        statistics = setup.target_statistics(fold if train.folds > 1 else None)
-        train_rows: Dataset = Encoded(setup.dataset, statistics, fold, setup.cells)
-        validation_rows: Dataset = Encoded(validation, statistics, fold)
-        own_rows = Subset(train_rows, predicted[fold])
-        if train.folds > 1:
-            validation_rows = Subset(train_rows, scored[fold])
-            train_rows = Subset(train_rows, learnt[fold])
-        stop = kinds[kind].network.early_stopping
-        history = trainers[kind].fit(
-            whole,
-            train_rows,
-            validation_rows,
-            epochs=kinds[kind].network.epochs,
-            seed=train.seed + number,
-            callbacks=[
-                *([keras.callbacks.EarlyStopping(**stop.model_dump())] if stop else []),
-                *callbacks(kind, number),
-            ],
-            checkpoint=checkpoint(f"{kind}-{number}"),
-        )
-        rows, oof = np.empty(0, np.int32), np.empty((0, *whole.output_shape[1:]), np.float32)
-        if train.folds > 1:
-            rows = np.flatnonzero(np.concatenate(folds) == fold).astype(np.int32)
-            outputs = trainers[kind].predict(whole, own_rows)
-            counts = [len(indices) for indices in own[fold] if len(indices)]
-            oof = np.concatenate([o[:count] for o, count in zip(outputs, counts, strict=True)])
-        network.take_weights(model, whole)
-        return Member(kind, fold, model, history, rows, oof)
-
-    threads = ThreadPoolExecutor(workers())
-    try:
-        yield from threads.map(lambda job: trained(*job), jobs)
-    finally:
-        for trainer in trainers.values():
-            trainer.cancel()
-        threads.shutdown(cancel_futures=True)
+    work = partial(training.member, callbacks=callbacks, checkpoint=checkpoint)
+    found = ordered_map(work, jobs, most=len(jobs), report=report, stop=training.cancel)
+    for job, member in zip(jobs, found, strict=True):
+        if isinstance(member.model, list):
+            model = training.kinds[job.kind].untrained(train.seed + job.number)[0]
+            model.set_weights(member.model)
+            member = member._replace(model=model)
+        yield member
 
 
 def alike(

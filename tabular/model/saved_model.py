@@ -5,6 +5,7 @@ import resource
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -18,7 +19,8 @@ from tabular.model.metadata import EPOCH, read_metadata, write_metadata
 from tabular.schema import Schema, input_name
 from tabular.table.arrays import INPUT_TYPES
 
-BATCH_SIZES = (256, 1024, 4096)
+BATCH_SIZES = (256, 1024, 4096, 16_384)
+FEW_WEIGHTS = 20_000  # what a network of more makes of the largest batch leaves the caches
 MANY_WEIGHTS = 2_000_000  # what a network of more makes of a larger batch leaves the caches
 PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of a text
 HEADROOM = 2**31  # bytes that loading a small model may take
@@ -65,17 +67,32 @@ def _normal(value: Any, ids: dict[int, int]) -> Any:
 class SavedModel(NamedTuple):
     """A model whose matrix products are exact, see `exact`, and what its file holds beside it.
 
-    `metadata` is empty for a model from elsewhere; `path` names the file in messages.
+    `metadata` is empty for a model from elsewhere; `path` names the file in messages, `content` is
+    what it holds.
     """
 
     path: Path
     network: keras.Model
     metadata: dict[str, Any]
+    content: bytes
 
     @property
     def threshold(self) -> float:
         """The probability from which on a row counts as positive."""
         return float(self.metadata.get("threshold", 0.5))
+
+    def predict(self, columns: dict[str, np.ndarray]) -> np.ndarray:
+        """See `predict`."""
+        return predict(self.network, columns)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is loaded from its bytes again, once."""
+        return _loaded, (self.path, self.content)
+
+
+@lru_cache(1)
+def _loaded(path: Path, content: bytes) -> SavedModel:
+    return read_model(path, content)
 
 
 def read_model(path: Path, content: bytes | None = None) -> SavedModel:
@@ -103,7 +120,7 @@ def read_model(path: Path, content: bytes | None = None) -> SavedModel:
             raise UserError(
                 f"{path}: not a model that Keras can load in safe mode: {problem}"
             ) from None
-    return SavedModel(path, network, metadata)
+    return SavedModel(path, network, metadata, content)
 
 
 @contextmanager
@@ -169,8 +186,9 @@ def predict(network: keras.Model, columns: dict[str, np.ndarray]) -> np.ndarray:
     depend on the other rows.
     """
     rows = len(next(iter(columns.values())))
-    few = network.count_params() > MANY_WEIGHTS or reads_texts(network)
-    sizes = BATCH_SIZES[: 1 if few else None]
+    weights = network.count_params()
+    few = weights > MANY_WEIGHTS or reads_texts(network)
+    sizes = BATCH_SIZES[: 1 if few else 3 if weights > FEW_WEIGHTS else None]
     outputs = np.empty((rows, *network.output_shape[1:]), np.float32)
     for start in range(0, rows, sizes[-1]):
         count = min(rows - start, sizes[-1])

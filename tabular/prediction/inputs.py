@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,20 +11,21 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabular.engine import ordered_map
 from tabular.errors import UserError
-from tabular.params.validate import Validate
 from tabular.schema import Schema
 from tabular.table.cells import expected, parse
-from tabular.table.checks import Checks, declared_checks, failed_cells
+from tabular.table.checks import Checks, failed_cells
 from tabular.table.rejects import Failure
-from tabular.table.source import ROWS, Piece, as_written, column_names, pieces, texts
+from tabular.table.source import Piece, as_written, column_names, texts, values
 
 GZIP = b"\x1f\x8b"  # how such a file begins
 
 
 class Batch(NamedTuple):
-    """Some rows: all columns as texts, those that the model reads as values, and what is wrong."""
+    """Some rows: columns as texts, those that the model reads as values, and what is wrong.
+
+    `texts` has all columns where a row fails a check, else those that were asked for.
+    """
 
     texts: pa.Table
     features: pa.Table
@@ -70,21 +71,24 @@ def row_columns(file: Path, schema: Schema, *, extra: bool = False) -> list[str]
     return column_names(file, schema, schema.features, [*optional, *schema.ignore], extra=extra)
 
 
-def checked_rows(
-    file: Path, schema: Schema, names: list[str], policies: Validate
-) -> Iterator[Batch]:
-    """The rows of the columns `names`, each cell checked for kind, missing, range and values.
+def check_piece(
+    piece: Piece, schema: Schema, names: list[str], checks: Checks, kept: Sequence[str] = ()
+) -> Batch:
+    """The rows of a piece, each cell checked for kind, missing, range and values.
+
+    Args:
+        names: of the file's columns to read.
+        checks: see `declared_checks`.
+        kept: names of the columns that are always wanted as texts.
 
     Raises:
         UserError: the file is broken; the message names lines.
     """
-    parsed = as_written(file, schema)
-    checks = declared_checks(schema, policies)
-
-    def check(piece: Piece) -> Batch:
-        return check_batch(pa.concat_tables(texts(piece, schema, names)), parsed, checks)
-
-    yield from ordered_map(check, pieces(file, schema, names, ROWS))
+    schema = as_written(piece.file, schema)
+    found = values(piece, schema, schema.features, kept)
+    if found and not any(failed_cells(found, schema.features)):
+        return Batch(found.select(kept), found.select(list(schema.features)), [])
+    return check_batch(pa.concat_tables(texts(piece, schema, names)), schema, checks)
 
 
 def check_batch(texts: pa.Table, schema: Schema, checks: Checks) -> Batch:

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import optuna
-
 from tabular.errors import UserError
 from tabular.evaluation.scores import score
 from tabular.model import ensemble
@@ -14,7 +12,7 @@ from tabular.model.backend import keras
 from tabular.params.evaluate import Choice
 from tabular.params.train import Resolved
 from tabular.schema import Schema
-from tabular.search.study import is_bad
+from tabular.search.study import Peers, Tried
 from tabular.threshold import choose_threshold
 
 
@@ -34,7 +32,7 @@ def fold_scores(
     y = setup.y[:, 0]
     members: list[ensemble.Member] = []
     per_fold = sum(kind.count for kind in setup.train.members)
-    for member in ensemble.fit(setup, []):
+    for member in ensemble.fit(setup):
         members.append(member)
         if len(members) % per_fold:
             continue
@@ -48,25 +46,23 @@ def fold_scores(
 
 
 def cross_validate(
-    trial: optuna.Trial,
     train: Resolved,
     folder: Path,
     schema: Schema,
     metric: str,
     threshold: float | Choice,
-) -> float | None:
-    """The score of a trial; None where it was given up, for which its `reason` is kept."""
+    peers: Peers,
+) -> Tried:
+    """What a trial of these parameters comes to; it is given up where `peers` are better."""
+    by_fold: dict[int, float] = {}
     try:
         folds = fold_scores(train, folder, schema, metric, threshold)
         for fold, value in enumerate(folds, start=1):
             if value is not None:
-                trial.report(value, fold)
-            if 1 < fold < train.folds and is_bad(trial.study, value, fold):
-                trial.set_user_attr("reason", f"a bad {metric} after {fold} folds")
-                return None
-        if value is None:
-            trial.set_user_attr("reason", f"the training rows have no {metric}")
-        return value
+                by_fold[fold] = value
+            if 1 < fold < train.folds and peers.are_better(value, fold):
+                return Tried(None, by_fold, f"a bad {metric} after {fold} folds")
+        reason = f"the training rows have no {metric}" if value is None else None
+        return Tried(value, by_fold, reason)
     except UserError as error:
-        trial.set_user_attr("reason", str(error))
-        return None
+        return Tried(None, by_fold, str(error))

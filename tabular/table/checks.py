@@ -130,7 +130,8 @@ def is_in_range(values: pa.ChunkedArray, column: Column) -> bool:
     )
 
 
-SHARES = 64  # of the hashes, each of which is looked through by itself
+SHARES = 64  # of the hashes, each of which can be looked through by itself
+AT_A_TIME = 2**19  # rows, or one share
 
 
 class Repeats:
@@ -167,14 +168,16 @@ class Repeats:
             sizes: rows of each part.
         """
         starts = np.cumsum([0, *sizes[:-1]])
-        shares = (
-            [(part, *of_part[share : share + 2].tolist()) for part, of_part in enumerate(ends)]
-            for share in range(SHARES)
+        count = min(sum(sizes) // AT_A_TIME + 1, SHARES)
+        bounds = np.arange(count + 1) * SHARES // count
+        groups = (
+            [(part, *of_part[bounds[n : n + 2]].tolist()) for part, of_part in enumerate(ends)]
+            for n in range(count)
         )
-        found = ordered_map(partial(self._of_share, starts=starts), shares)
+        found = ordered_map(partial(self._of_shares, starts=starts), groups)
         return np.sort(np.concatenate([NO_ROWS, *found]))
 
-    def _of_share(self, slices: list[tuple[int, int, int]], starts: np.ndarray) -> np.ndarray:
+    def _of_shares(self, slices: list[tuple[int, int, int]], starts: np.ndarray) -> np.ndarray:
         def read(name: str, part: int, start: int, end: int) -> np.ndarray:
             path = self._folder / f"{part}.{name}"
             return np.fromfile(path, np.uint64, end - start, offset=8 * start)

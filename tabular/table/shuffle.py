@@ -59,7 +59,8 @@ def shuffle(
         )
         for number, start in enumerate([0, *ends[:-1]])
     )
-    for _ in ordered_map(gather, outputs):
+    # Of one part there is too little to do for several workers.
+    for _ in ordered_map(gather, outputs) if len(sizes) > 1 else map(gather, outputs):
         pass
 
 

@@ -1,7 +1,7 @@
 """The files of a table, CSV or Parquet: as texts, as values, and what a message calls a row."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tabular.errors import UserError, listed
-from tabular.schema import Schema
+from tabular.schema import Column, Dialect, Schema
 from tabular.table import csv
 from tabular.table.cells import ARROW_TYPES, direct_kinds, expected, is_direct, parse
 from tabular.table.csv import MISTAKES_SHOWN
@@ -245,11 +245,8 @@ def read_piece(piece: Piece, schema: Schema) -> pa.Table:
         UserError: the file cannot be read as declared; the message names lines and columns.
     """
     schema = as_written(piece.file, schema)
-    try:
-        if found := _values(piece, schema):
-            return pa.concat_tables(found)
-    except pa.ArrowInvalid:
-        pass
+    if found := values(piece, schema, schema.columns):
+        return found
     tables, wrong, first = [], [], piece.first
     for part in texts(piece, schema, list(schema.columns)):
         columns = {}
@@ -269,35 +266,39 @@ def read_piece(piece: Piece, schema: Schema) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _values(piece: Piece, schema: Schema) -> list[pa.Table]:
-    """What `read_piece` reads where Arrow makes numbers of the cells; nothing where it may not.
+def values(
+    piece: Piece, dialect: Dialect, columns: Mapping[str, Column], others: Sequence[str] = ()
+) -> pa.Table | None:
+    """Some columns of a piece with their values, and `others` as texts, the fast way.
 
-    Raises:
-        pa.ArrowInvalid: a cell has to be read as a text.
+    None where a cell is wrong, or has to be read as a text first, as all of Parquet.
     """
     if piece.cut is None or isinstance(piece.cut.content, pa.Table):
-        return []
+        return None
 
     def types(window: bytes) -> dict[str, pa.DataType]:
         kinds = direct_kinds(window)
-        return {
+        return dict.fromkeys(others, pa.string()) | {
             name: ARROW_TYPES[column.kind] if is_direct(column, kinds) else pa.string()
-            for name, column in schema.columns.items()
+            for name, column in columns.items()
         }
 
-    found = []
-    for table in csv.read(piece.file, schema, piece.header, piece.cut, types):
-        columns = {}
-        for name, column in schema.columns.items():
-            values = table[name].combine_chunks()
-            if pa.types.is_string(values.type):
-                columns[name], wrong = parse(values, column)
-            else:
-                columns[name], wrong = values, pc.invert(pc.is_finite(values))
-            if pc.any(wrong).as_py():
-                raise pa.ArrowInvalid(f"a cell of {name}")
-        found.append(pa.table(columns))
-    return found
+    tables = []
+    try:
+        for part in csv.read(piece.file, dialect, piece.header, piece.cut, types):
+            found = {name: part[name] for name in others}
+            for name, column in columns.items():
+                cells = part[name].combine_chunks()
+                if pa.types.is_string(cells.type):
+                    found[name], wrong = parse(cells, column)
+                else:
+                    found[name], wrong = cells, pc.invert(pc.is_finite(cells))
+                if pc.any(wrong).as_py():
+                    return None
+            tables.append(pa.table(found))
+    except pa.ArrowInvalid:
+        return None
+    return pa.concat_tables(tables)
 
 
 def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:

@@ -25,12 +25,12 @@ from commands.infer_schema import as_text, infer_schema
 from tabular.errors import MAX_LINE, MAX_LINES, UserError, bounded
 from tabular.params.loading import load_params
 from tabular.params.validate import Validate
-from tabular.prediction.inputs import checked_rows, row_columns
+from tabular.prediction.inputs import row_columns
 from tabular.schema import Column, Schema
 from tabular.table.checks import check_table
 from tabular.table.source import read_table
 from tabular.typed_yaml import check
-from tests.helpers import PROJECT, mixed_table
+from tests.helpers import PROJECT, checked_rows, mixed_table
 
 SECONDS = 5.0  # that an answer may take
 PIECES = [
@@ -164,7 +164,7 @@ def try_table(content: bytes, file: Path, schema: Schema) -> str:
         assert repr(rows) == repr(expected_rows(content, schema)), "a value is another one"
         with tempfile.TemporaryDirectory() as scratch:
             answer(lambda: check_table(tables, schema, Validate(), Path(scratch)))
-    answer(lambda: [*checked_rows(file, schema, row_columns(file, schema), Validate())])
+    answer(lambda: checked_rows(file, schema, row_columns(file, schema)))
 
     def infer() -> None:
         check(yaml.safe_load(as_text(infer_schema(file, "y", 1000))), Schema, file)

@@ -55,7 +55,7 @@ def write_table(folder: Path, schema: Schema, swapped: np.ndarray | None = None)
 
 
 def fitted(setup: ensemble.Setup) -> list[ensemble.Member]:
-    return list(ensemble.fit(setup, setup.dataset))
+    return list(ensemble.fit(setup, setup.folder))
 
 
 def outputs(setup: ensemble.Setup, member: ensemble.Member) -> np.ndarray:
@@ -90,7 +90,7 @@ def test_the_labels_of_its_own_fold_decide_nothing_of_a_member(kind: str, tmp_pa
         own = np.concatenate(found[0][1].folds()) == 0 if found else None
         write_table(tmp_path / name, SCHEMA, own)
         setup = ensemble.set_up(tmp_path / name, SCHEMA, train)
-        found.append((next(ensemble.fit(setup, [])), setup))
+        found.append((next(ensemble.fit(setup)), setup))
     (one, _), (other, _) = found
     assert one.history != other.history  # by its scores of that fold
     assert [logs["loss"] for logs in one.history] == pytest.approx(

@@ -9,10 +9,10 @@ import pytest
 
 from tabular.errors import UserError
 from tabular.params.validate import Validate
-from tabular.prediction.inputs import check_batch, checked_rows, regular_file, row_columns
+from tabular.prediction.inputs import check_batch, regular_file, row_columns
 from tabular.table.checks import declared_checks
 from tabular.table.source import as_texts, row_name
-from tests.helpers import schema_of
+from tests.helpers import checked_rows, schema_of
 
 SCHEMA = schema_of(
     "binary",
@@ -62,7 +62,7 @@ def test_rows_are_the_same_whatever_file_they_come_from(tmp_path: Path, name: st
         file.write_bytes(gzip.compress(text.encode()) if name == "n.csv.gz" else text.encode())
     names = row_columns(file, SCHEMA)
     assert set(names) == {"a", "b", "id"}
-    (batch,) = checked_rows(file, SCHEMA, names, Validate())
+    (batch,) = checked_rows(file, SCHEMA, names)
     assert batch.texts["id"].to_pylist() == ["007", "a\nb", "8"]
     assert batch.features.to_pydict() == {"a": [1.5, None, None], "b": ["x", "y", None]}
     line = row_name([file], SCHEMA, "n")
@@ -90,7 +90,7 @@ def test_columns_that_are_not_as_declared_are_named(
 def test_a_cell_longer_than_any_is_named(tmp_path: Path) -> None:
     file = tmp_path / "n.csv"
     file.write_text(f"a,b\n1,x\n1,{'x' * 300_000}\n")
-    (batch,) = checked_rows(file, SCHEMA, ["a", "b"], Validate())
+    (batch,) = checked_rows(file, SCHEMA, ["a", "b"])
     (failure,) = batch.failures
     assert f"{failure}".endswith("expected text without NUL bytes, of at most 262144 bytes")
     assert row_name([file], SCHEMA)(failure.row) == f"{file}: line 3"
@@ -105,7 +105,7 @@ def test_a_pipe_is_copied_and_messages_call_it_stdin(
         monkeypatch.setattr("sys.stdin", type("Stdin", (), {"buffer": piped}))
         with pytest.raises(UserError, match=r"^stdin: line 3: found 1 cells; expected 2"):  # noqa: SIM117
             with regular_file(Path("-")) as file:
-                list(checked_rows(file, SCHEMA, row_columns(file, SCHEMA), Validate()))
+                list(checked_rows(file, SCHEMA, row_columns(file, SCHEMA)))
 
 
 def test_a_parquet_file_has_numbers_where_a_csv_has_them_in_a_form(tmp_path: Path) -> None:
@@ -118,6 +118,6 @@ def test_a_parquet_file_has_numbers_where_a_csv_has_them_in_a_form(tmp_path: Pat
         "n.parquet": [1234.5, 7.25],
         "texts.parquet": [1234.5, None],
     }.items():
-        (batch,) = checked_rows(tmp_path / name, schema, ["price"], Validate())
+        (batch,) = checked_rows(tmp_path / name, schema, ["price"])
         assert batch.features["price"].to_pylist() == expected
     assert "written as 1.234,5 €" in str(batch.failures[0])

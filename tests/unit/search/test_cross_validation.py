@@ -33,7 +33,7 @@ def test_the_last_score_is_that_of_all_rows(task: str, name: str, tmp_path: Path
     first, _, last = fold_scores(train, tmp_path, schema, name, 0.5)
 
     setup = ensemble.set_up(tmp_path, schema, train)
-    found = ensemble.blend(setup, list(ensemble.fit(setup, [])))
+    found = ensemble.blend(setup, list(ensemble.fit(setup)))
     expected: Any = score(all_labels(tmp_path, schema)[:, 0], found.oof, schema, 0.5)
     for key in name.split("."):
         expected = expected[key]

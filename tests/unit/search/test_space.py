@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tabular.params.search import Search
 from tabular.search.space import Space, as_yaml
-from tabular.search.study import draw, open_study
+from tabular.search.study import Tried, draw, ended, keep, open_study
 from tests.helpers import train_params
 
 
@@ -20,12 +20,13 @@ def test_what_is_drawn_lies_in_the_space_and_the_first_trial_is_the_present(tmp_
     present = train_params().resolved(1000, "binary")
     space = Space(Search.model_validate({"space": declared}), present)
     study = open_study(tmp_path / "t.db", "a", greater_is_better=False)
-    trial = draw(study, space, 1)
-    assert space.train(trial.params) == present
-    study.tell(trial, 1.0)
-    for number in range(15):
-        trial = draw(study, space, 1)
-        train = space.train(trial.params)
+    for number in range(16):
+        drawn = draw(study, ended(study), space, 1, number)
+        train = space.train(drawn)
+        keep(study, space, drawn, Tried(float(number), {}))
+        if not number:
+            assert train == present
+            continue
         plain = train.networks["plain"]
         assert train.imputation in ("mean", "median")
         assert plain.units in ((8,), (16,))
@@ -33,7 +34,6 @@ def test_what_is_drawn_lies_in_the_space_and_the_first_trial_is_the_present(tmp_
         assert 1 <= plain.l2 <= 2
         assert 1e-4 <= plain.learning_rate <= 0.012345
         assert train.networks["realmlp"] == present.networks["realmlp"]
-        study.tell(trial, float(number))
 
 
 def test_a_value_is_written_as_dvc_reads_it() -> None:

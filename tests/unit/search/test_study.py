@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from tabular.errors import UserError
-from tabular.search.study import is_bad, open_study, ranked
+from tabular.params.search import Search
+from tabular.search.space import Space
+from tabular.search.study import Peers, Tried, draw, ended, keep, open_study, ranked
+from tests.helpers import train_params
+
+CANDIDATES = {"networks.plain.units": [[16], [8]], "networks.plain.l2": {"low": 0, "high": 1}}
+SPACE = Space(Search.model_validate({"space": CANDIDATES}), train_params().resolved(500, "binary"))
 
 
 @pytest.mark.parametrize("greater_is_better", [True, False])
@@ -14,16 +20,27 @@ def test_a_trial_is_given_up_below_the_median_of_those_that_came_as_far(
 ) -> None:
     study = open_study(tmp_path / "t.db", "a", greater_is_better=greater_is_better)
     for value in (1.0, 2.0, 4.0, 5.0):
-        assert not is_bad(study, -100.0 if greater_is_better else 100.0, 2)
-        trial = study.ask()
-        trial.report(value, 2)
-        study.tell(trial, value)
-    interrupted = study.ask()
-    interrupted.report(0.0, 2)
-    assert is_bad(study, 3.5, 2) is not greater_is_better
-    assert is_bad(study, 2.5, 2) is greater_is_better
-    assert not is_bad(study, 3.5, 3)
+        peers = Peers.of(study, ended(study))
+        assert not peers.are_better(-100.0 if greater_is_better else 100.0, 2)
+        keep(study, SPACE, {}, Tried(value, {2: value}))
+    peers = Peers.of(study, ended(study))
+    assert peers.are_better(3.5, 2) is not greater_is_better
+    assert peers.are_better(2.5, 2) is greater_is_better
+    assert not peers.are_better(3.5, 3)
     assert ranked(study, study.trials)[0].value == (5.0 if greater_is_better else 1.0)
+
+
+def test_the_trials_of_a_round_follow_from_the_rounds_before(tmp_path: Path) -> None:
+    """Whether they are drawn at once, or one after the other as those before them end."""
+    study = open_study(tmp_path / "t.db", "a", greater_is_better=False)
+    for number in range(12):
+        drawn = draw(study, ended(study), SPACE, 1, number)
+        keep(study, SPACE, drawn, Tried(float(number), {1: 1.0}))
+    assert ended(study)[0].params == {"networks.plain.units": "[16]", "networks.plain.l2": 0.01}
+    at_once = [draw(study, ended(study), SPACE, 1, n) for n in (12, 13)]
+    known = ended(study)
+    keep(study, SPACE, at_once[0], Tried(None, {}, "a bad loss"))
+    assert draw(study, known, SPACE, 1, 13) == at_once[1] != at_once[0]
 
 
 def test_another_storage_is_refused(tmp_path: Path) -> None:

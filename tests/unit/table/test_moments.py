@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tabular.errors import UserError
-from tabular.params.validate import Validate
-from tabular.prediction.inputs import checked_rows
 from tabular.schema import Column
 from tabular.table.cells import parse
 from tabular.table.source import read_table
-from tests.helpers import schema_of
+from tests.helpers import checked_rows, schema_of
 
 WRONG = "wrong"
 
@@ -159,7 +157,7 @@ def test_ingest_and_predict_name_the_same_cell(tmp_path: Path, name: str) -> Non
     wrong = "column at: found '2024-06-31'; expected a date or a time such as 2024-05-31"
     with pytest.raises(UserError, match=rf"{name}: {where}, {wrong}"):
         list(read_table(tmp_path / name, schema))
-    (batch,) = checked_rows(tmp_path / name, schema, ["at"], Validate())
+    (batch,) = checked_rows(tmp_path / name, schema, ["at"])
     (failure,) = batch.failures
     assert failure.row == 1
     assert f"column {failure}".startswith(wrong)
