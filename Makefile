@@ -78,3 +78,8 @@ SITE_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dvc-site
 	@echo "Installing what tests and checks need"
 	@$(INSTALL) -r requirements.txt -r requirements-dev.txt
 	@touch $@
+
+.venv/installed-ray: .venv/installed requirements-ray.txt
+	@echo "Installing Ray"
+	@$(INSTALL) -r requirements.txt -r requirements-ray.txt
+	@touch $@

@@ -6,7 +6,9 @@ one core each, which see the project's folder under the same name and have the s
 """
 
 import os
+import re
 import signal
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +28,7 @@ WORKERS, RAY_ADDRESS = "TABULAR_WORKERS", "RAY_ADDRESS"  # of the environment
 MOST = 8  # items at a time, each of which may be a part of a table in memory
 AHEAD = 2  # times as many are given out, so that a worker finds the next one
 RETRIES = 5  # of an item whose process or machine was lost
+TIMEOUT = 10  # seconds until a cluster answers
 CALLS = 40  # of a process of Ray
 POLL = 0.5  # seconds between two looks at what workers say
 PACKAGES = ("keras", "numpy", "pyarrow", "tensorflow")
@@ -248,13 +251,15 @@ def _started_ray() -> Any:
     here = {"num_cpus": workers() if said else None, "include_dashboard": False}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        if (end := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address)) is not None:
+            socket.create_connection((end[1], int(end[2])), TIMEOUT).close()  # Ray waits minutes
         ray.init(
             address=address,
             log_to_driver=False,
             logging_level="error",
             **(here if address == "local" else {}),
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{RAY_ADDRESS} in the environment: {address}: {error}") from None
     for number, handler in handlers.items():  # Ray has its own
         signal.signal(number, handler)

@@ -1,0 +1,145 @@
+"""However many workers there are, threads or processes of Ray, and if some die: the same bytes.
+
+On Ray in a network namespace that has only the loopback device, since Ray listens on all others.
+"""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.helpers import ENVIRONMENT, PROJECT, must, run
+
+ALONE = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: make .venv/installed-ray"
+)
+STAGES = ["ingest", "validate", "split", "train", "calibrate", "evaluate"]
+ROWS, FILES = 900, 3
+SEARCH = ["python", "-m", "commands.search", "--storage"]
+
+
+@pytest.fixture(scope="module")
+def table(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with a table in several files and parts, and networks that train for a moment."""
+    folder = tmp_path_factory.mktemp("workers") / "table"
+    must(PROJECT, "git", "clone", "-q", str(origin), str(folder))
+    rows = pd.read_csv(folder / "data/raw/diabetes.csv").sample(ROWS, replace=True, random_state=1)
+    (folder / "data/files").mkdir()
+    for number in range(FILES):
+        rows[number::FILES].to_csv(folder / f"data/files/{number}.csv", index=False)
+    schema = yaml.safe_load((folder / "data/schema.yaml").read_text())
+    schema["source"] = "data/files"
+    (folder / "data/schema.yaml").write_text(yaml.safe_dump(schema, sort_keys=False))
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["ingest"]["rows_per_part"] = 200
+    params["train"] |= {"folds": 2, "members": [{"network": "plain", "count": 2}]}
+    params["train"]["networks"]["plain"] |= {"epochs": 20}
+    units = {"networks.plain.units": [[16], [8], [4]]}
+    params["search"] |= {"trials": 4, "round": 2, "space": units}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    must(folder, "git", "add", "-A")
+    must(folder, "git", "commit", "-qm", "a table in files")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], str]:
+    """What one worker makes of the table, and what a search with one says."""
+    folder = clone(table, tmp_path_factory.mktemp("expected"))
+    must(folder, "dvc", "repro", "evaluate", TABULAR_WORKERS="1")
+    return outs(folder), must(folder, *SEARCH, ".search/one.db", TABULAR_WORKERS="1")
+
+
+def clone(table: Path, folder: Path) -> Path:
+    must(PROJECT, "git", "clone", "-q", str(table), str(folder / "clone"))
+    return folder / "clone"
+
+
+def outs(folder: Path) -> dict[str, str]:
+    """The hash of each output that the lock names."""
+    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    return {out["path"]: out["md5"] for name in STAGES for out in stages[name]["outs"]}
+
+
+def test_two_workers(table: Path, expected: tuple[dict[str, str], str], tmp_path: Path) -> None:
+    folder = clone(table, tmp_path)
+    must(folder, "dvc", "repro", "evaluate", TABULAR_WORKERS="2")
+    found = must(folder, *SEARCH, ".search/two.db", TABULAR_WORKERS="2")
+    assert (outs(folder), found) == expected
+
+
+@needs_ray
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ray(
+    workers: str, table: Path, expected: tuple[dict[str, str], str], tmp_path: Path
+) -> None:
+    folder = clone(table, tmp_path)
+    on_ray = {"RAY_ADDRESS": "local", "TABULAR_WORKERS": workers}
+    must(folder, *ALONE, "dvc", "repro", "evaluate", **on_ray)
+    assert outs(folder) == expected[0]
+    if workers == "2":
+        assert must(folder, *ALONE, *SEARCH, ".search/ray.db", **on_ray) == expected[1]
+
+
+@needs_ray
+def test_ray_with_workers_that_are_killed(
+    table: Path, expected: tuple[dict[str, str], str], tmp_path: Path
+) -> None:
+    """One at work in each of ingest, train and a search."""
+    folder = clone(table, tmp_path)
+    for command, script in (
+        (["dvc", "repro", "ingest"], "stages.ingest"),
+        (["dvc", "repro", "evaluate"], "stages.train"),
+        ([*SEARCH, ".search/killed.db"], "commands.search"),
+    ):
+        environment = ENVIRONMENT | {"RAY_ADDRESS": "local", "TABULAR_WORKERS": "2"}
+        with (tmp_path / "output").open("w+") as output:
+            process = subprocess.Popen(
+                [*ALONE, *command], cwd=folder, env=environment, stdout=output, stderr=output
+            )
+            kill_a_worker(process, script)
+            code = process.wait(timeout=200)
+            output.seek(0)
+            found = output.read()
+        assert code == 0, found
+    assert outs(folder) == expected[0]
+    assert found.endswith(expected[1])
+
+
+def kill_a_worker(process: subprocess.Popen[bytes], script: str) -> None:
+    """SIGKILL to a process of Ray that works for a script in `process` or below it."""
+    while process.poll() is None:
+        titles = dict(family(process.pid))
+        if any(script in title for title in titles.values()):
+            for pid, title in titles.items():
+                if title.startswith("ray::work"):
+                    os.kill(pid, signal.SIGKILL)
+                    return
+        time.sleep(0.01)
+    raise AssertionError(f"{script} ended without a process of Ray")
+
+
+def family(pid: int) -> Iterator[tuple[int, str]]:
+    """A process and those below it, and their titles."""
+    with suppress(OSError):
+        yield pid, Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        for path in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in path.read_text().split():
+                yield from family(int(child))
+
+
+@needs_ray
+def test_an_address_without_a_cluster_is_named(table: Path) -> None:
+    done = run(table, *ALONE, "python", "-m", "stages.ingest", "/tmp/none", "/tmp/none.json",
+               RAY_ADDRESS="127.0.0.1:1")  # fmt: skip
+    assert done.returncode == 1
+    assert "error: RAY_ADDRESS in the environment: 127.0.0.1:1: " in done.stderr
