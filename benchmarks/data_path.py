@@ -41,7 +41,7 @@ class Cost(NamedTuple):
     megabytes: float
 
 
-def cost(arguments: str, folder: Path) -> Cost:
+def cost(arguments: str, folder: Path, environment: dict[str, str] | None = None) -> Cost:
     """Run Python with `arguments` in `folder`, where the project can be imported."""
     option, rest = arguments.split(" ", 1)
     command = [sys.executable, option, *([rest] if option == "-c" else rest.split())]
@@ -49,7 +49,7 @@ def cost(arguments: str, folder: Path) -> Cost:
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        env=os.environ | {"PYTHONPATH": str(PROJECT)} | (environment or {}),
         stdout=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)

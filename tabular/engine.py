@@ -173,7 +173,8 @@ def _ray_map(
         return cloudpickle.loads(function)(cloudpickle.loads(item))
 
     # What XLA compiles stays in memory until its process ends.
-    task = ray.remote(max_calls=CALLS)(work).options(max_retries=RETRIES)
+    name = getattr(function, "func", function).__name__  # as Ray's lists show it
+    task = ray.remote(max_calls=CALLS)(work).options(max_retries=RETRIES, name=f"tabular.{name}")
     tell = partial(_send, mail) if mail else None
     dumps = ray.cloudpickle.dumps
     packed = ray.put(dumps(partial(_within, function, tell)))

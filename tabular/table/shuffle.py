@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +10,6 @@ import pyarrow as pa
 from tabular.engine import ordered_map
 
 POSITION = "__position__"
-
-
-class _Cut(NamedTuple):
-    """The rows of a part by their output parts, in a file; `ends` are the rows up to each one."""
-
-    path: Path
-    ends: np.ndarray
 
 
 def shuffle(
@@ -49,16 +41,9 @@ def shuffle(
     starts = np.cumsum([0, *sizes])
     parts = ((n, position[starts[n] : starts[n + 1]]) for n in range(len(sizes)))
     cut = partial(_cut, read=read, ends=ends, scratch=scratch)
-    cuts = list(ordered_map(cut, parts))
-    gather = partial(_gather, write=write)
-    outputs = (
-        (
-            number,
-            start,
-            [(c.path, *(c.ends[number : number + 2].tolist())) for c in cuts],
-        )
-        for number, start in enumerate([0, *ends[:-1]])
-    )
+    paths = list(ordered_map(cut, parts))
+    gather = partial(_gather, paths=paths, write=write)
+    outputs = enumerate([0, *ends[:-1]])
     # Of one part there is too little to do for several workers.
     for _ in ordered_map(gather, outputs) if len(sizes) > 1 else map(gather, outputs):
         pass
@@ -69,36 +54,35 @@ def _cut(
     read: Callable[[int], pa.Table],
     ends: list[int],
     scratch: Path,
-) -> _Cut:
+) -> Path:
+    """Write the rows of a part to a file, those of each output part as a batch."""
     number, positions = numbered
-    outputs = np.searchsorted(ends, positions, side="right").astype(
-        np.uint16 if len(ends) < 2**16 else np.uint32
-    )
+    outputs = np.searchsorted(ends, positions, side="right").astype(np.uint32)
     rows = read(number).append_column(POSITION, pa.array(positions))
     if len(ends) > 1:
-        rows = rows.take(pa.array(np.argsort(outputs, kind="stable")))
-    path = scratch / f"{number}.arrow"
-    rows = rows.combine_chunks()
-    with pa.ipc.new_file(str(path), rows.schema) as file:
-        file.write_table(rows)
-    return _Cut(path, np.append(0, np.cumsum(np.bincount(outputs, minlength=len(ends)))))
+        small = outputs.astype(np.uint16) if len(ends) < 2**16 else outputs
+        rows = rows.take(pa.array(np.argsort(small, kind="stable")))  # by radix
+    batches = rows.combine_chunks().to_batches()
+    batch = batches[0] if batches else pa.RecordBatch.from_pylist([], rows.schema)
+    path, first = scratch / f"{number}.arrow", 0
+    with pa.ipc.new_file(str(path), batch.schema) as file:
+        for count in np.bincount(outputs, minlength=len(ends)).tolist():
+            file.write_batch(batch[first : first + count])
+            first += count
+    return path
 
 
 def _gather(
-    output: tuple[int, int, list[tuple[Path, int, int]]], write: Callable[[int, pa.Table], None]
+    output: tuple[int, int], paths: list[Path], write: Callable[[int, pa.Table], None]
 ) -> None:
-    number, first, cuts = output
-    rows = _slices(cuts)
+    """Write an output part, of which the number and the first row are given."""
+    number, first = output
+    batches = []
+    for path in paths:
+        with pa.OSFile(str(path)) as file:
+            batches.append(pa.ipc.open_file(file).get_batch(number))
+    rows = pa.Table.from_batches(batches).combine_chunks()
     place = np.empty(len(rows), np.int32)
     place[rows[POSITION].to_numpy() - first] = np.arange(len(rows), dtype=np.int32)
     rows = rows.drop_columns(POSITION).take(pa.array(place))
     write(number, rows)
-
-
-def _slices(cuts: list[tuple[Path, int, int]]) -> pa.Table:
-    """Some rows of each file, in memory."""
-    slices = []
-    for path, start, end in cuts:
-        rows = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        slices.append(rows[start:end])
-    return pa.concat_tables(slices).combine_chunks()

@@ -121,7 +121,7 @@ def kill_a_worker(process: subprocess.Popen[bytes], script: str) -> None:
         titles = dict(family(process.pid))
         if any(script in title for title in titles.values()):
             for pid, title in titles.items():
-                if title.startswith("ray::work"):
+                if title.startswith("ray::tabular."):
                     os.kill(pid, signal.SIGKILL)
                     return
         time.sleep(0.01)
