@@ -241,6 +241,8 @@ def _started_ray() -> Any:
     address = os.environ[RAY_ADDRESS]
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address != "local" and (Path.home() / ".ray/auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # as `ray start` does then
     try:
         import ray
     except ModuleNotFoundError:
