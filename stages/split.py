@@ -28,7 +28,7 @@ from tabular.table.parquet import (
     write_part,
 )
 from tabular.table.shares import FOLD_KEY, SHARES, TEST, TRAIN, by_column, by_hash, by_time, hashes
-from tabular.table.shuffle import shuffle
+from tabular.table.shuffle import Placed, positions, shuffle
 
 HASHED = ("hash", "group")  # rules
 
@@ -71,17 +71,6 @@ def draw(rows: int, split: Split, classes: np.ndarray | None = None) -> dict[str
     return {"train": train, "validation": validation, "test": test}
 
 
-class Rule(NamedTuple):
-    """Rows by a rule that is no draw.
-
-    `rows`: those of each share, int32, in an order drawn with the seed; `keys`: the fold key of
-    every row, float64, (rows,); None where hashes make it, or a share says nothing of folds.
-    """
-
-    rows: dict[str, np.ndarray]
-    keys: np.ndarray | None = None
-
-
 def rule_columns(split: Split, schema: Schema) -> list[str]:
     """The columns that a rule reads."""
     if split.by == "file":
@@ -89,57 +78,118 @@ def rule_columns(split: Split, schema: Schema) -> list[str]:
     return [schema.roles[split.role]] if split.role else list(schema.columns)
 
 
-def rule_rows(folder: Path, split: Split, schema: Schema) -> Rule:
-    """The rows of each share by a rule.
+def rule_shares(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, np.ndarray | None]:
+    """The share of each row by time, column or file, an index in `SHARES`.
+
+    Returns:
+        Int8, (rows,), and the fold key of every row, float64, None where a share says nothing of
+        folds.
+
+    Raises:
+        ValueError: a row has no time or share.
+    """
+    (name,) = rule_columns(split, schema)
+    values = pa.chunked_array(
+        [chunk for part in read_parts(folder, [name]) for chunk in part[0].chunks]
+    )
+    if values.null_count:
+        raise ValueError(f"column {name} is empty in {values.null_count} rows")
+    if split.by == "time":
+        return by_time(values.to_numpy(), split.test_size, split.validation_size)
+    return by_column(values.to_pylist()), None
+
+
+def hashed_shares(part: pa.Table, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """The share and the fold key of each row by the hash of these columns, see `by_hash`."""
+    hashed = hashes(part.columns, split.seed)
+    return by_hash(hashed, split.test_size, split.validation_size)
+
+
+def count_shares(path: Path, names: list[str], split: Split) -> np.ndarray:
+    """How many rows of a part are in each share by hash."""
+    share, _ = hashed_shares(pq.read_table(path, columns=names), split)
+    return np.bincount(share, minlength=len(SHARES))
+
+
+def check_shares(counts: np.ndarray, split: Split) -> None:
+    """Raises `UserError` where there is no row to train with, or none to test."""
+    if not counts[TRAIN] or not counts[TEST]:
+        raise UserError(
+            f"split.by in params.yaml: {split.by}: {counts[TRAIN]} rows to train with and "
+            f"{counts[TEST]} to test"
+        )
+
+
+def draw_rows(
+    folder: Path, split: Split, schema: Schema
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """The rows of all shares, in an order drawn with the seed, which takes 8 bytes a row.
+
+    Returns:
+        The rows of one share after the other, int32, (rows,); the fold key of every row, float64,
+        None where there are none; and how many rows each share has.
 
     Raises:
         UserError: a share gets no row, or a row has no time or share.
     """
-    sizes = split.test_size, split.validation_size
-    keys: np.ndarray | None = None
-    names = rule_columns(split, schema)
+    if split.by == "random":
+        classes = None
+        if split.stratify:
+            targets = list(read_parts(folder, [schema.target]))
+            for part in targets:
+                labels(part, schema)  # raises where a row has none
+            classes = np.concatenate([part[0].to_numpy() for part in targets])
+        rows = draw(sum(count_rows(folder)), split, classes)
+        return np.concatenate(list(rows.values())), None, np.array([*map(len, rows.values())])
     try:
-        if split.by in HASHED:
-            share_of = partial(hashed_share, names=names, split=split)
-            share = np.concatenate(list(ordered_map(share_of, part_paths(folder))))
-        else:
-            values = pa.chunked_array(
-                [chunk for part in read_parts(folder, names) for chunk in part[0].chunks]
-            )
-            if values.null_count:
-                raise ValueError(f"column {names[0]} is empty in {values.null_count} rows")
-            if split.by == "time":
-                share, keys = by_time(values.to_numpy(), *sizes)
-            else:
-                share = by_column(values.to_pylist())
-        counts = np.bincount(share, minlength=len(SHARES))
-        if not counts[TRAIN] or not counts[TEST]:
-            raise ValueError(f"{counts[TRAIN]} rows to train with and {counts[TEST]} to test")
+        share, keys = rule_shares(folder, split, schema)
     except ValueError as error:
         raise UserError(f"split.by in params.yaml: {split.by}: {error}") from None
+    counts = np.bincount(share, minlength=len(SHARES))
+    check_shares(counts, split)
     rng = np.random.RandomState(split.seed)
-    rows = {
-        name: rng.permutation(np.flatnonzero(share == number)).astype(np.int32)
-        for number, name in enumerate(SHARES)
-    }
-    return Rule(rows, keys)
+    of_shares = [
+        rng.permutation(np.flatnonzero(share == number).astype(np.int32))
+        for number in range(len(SHARES))
+    ]
+    return np.concatenate(of_shares), keys, counts
 
 
-def hashed_share(path: Path, names: list[str], split: Split) -> np.ndarray:
-    """The share of each row of a part by the hash of these columns, see `by_hash`."""
-    columns = pq.read_table(path, columns=names).columns
-    return by_hash(hashes(columns, split.seed), split.test_size, split.validation_size)[0]
+class Part(NamedTuple):
+    """A part to place: where its rows go, int32, and their fold keys, None without folds."""
+
+    path: Path
+    positions: np.ndarray
+    keys: np.ndarray | None
 
 
-def read_with_keys(
-    number: int, paths: list[Path], keys: list[np.ndarray], hashed: list[str], split: Split
-) -> pa.Table:
-    """A part with its fold keys, if there are any, as a column."""
-    part = pq.read_table(paths[number])
-    if hashed:
-        found = hashes(part.select(hashed).columns, split.seed)
-        return part.append_column(FOLD_KEY, pa.array(by_hash(found, 0, 0)[1]))
-    return part.append_column(FOLD_KEY, pa.array(keys[number])) if keys else part
+def place(part: Part, ends: list[int]) -> Placed:
+    """The rows of a part with their fold keys, by the output parts that end at `ends`."""
+    rows = pq.read_table(part.path)
+    if part.keys is not None:
+        rows = rows.append_column(FOLD_KEY, pa.array(part.keys))
+    outputs = np.searchsorted(ends, part.positions, side="right").astype(np.uint32)
+    return Placed(rows, outputs, part.positions)
+
+
+def place_by_hash(
+    numbered: tuple[int, tuple[Path, int]], names: list[str], files: list[int], split: Split
+) -> Placed:
+    """The rows of a part with their fold keys, each in a file of its share drawn with the seed.
+
+    Args:
+        numbered: the part's number, its path, and the number of its first row.
+        files: how many files each share has.
+    """
+    number, (path, first) = numbered
+    rows = pq.read_table(path)
+    share, keys = hashed_shares(rows.select(names), split)
+    rng = np.random.default_rng([split.seed, number])
+    outputs = np.cumsum([0, *files[:-1]])[share] + rng.integers(0, np.array(files)[share])
+    drawn = rng.integers(0, 2**32, len(rows), np.uint64) << np.uint64(32)
+    unique = drawn | np.arange(first, first + len(rows), dtype=np.uint64) % np.uint64(2**32)
+    rows = rows.append_column(FOLD_KEY, pa.array(keys))
+    return Placed(rows, outputs.astype(np.uint32), unique)
 
 
 def write_share(number: int, part: pa.Table, files: list[tuple[str, int]], folder: Path) -> None:
@@ -159,42 +209,45 @@ def main() -> None:
 
     for line in not_heeded(params.split, schema):
         print(f"warn: {line}")
-    classes = None
-    if params.split.stratify:
-        targets = list(read_parts(args.validated, [schema.target]))
-        for part in targets:
-            labels(part, schema)  # raises where a row has none
-        classes = np.concatenate([part[0].to_numpy() for part in targets])
-    sizes = count_rows(args.validated)
-    rule = (
-        Rule(draw(sum(sizes), params.split, classes))
-        if params.split.by == "random"
-        else rule_rows(args.validated, params.split, schema)
-    )
-
-    size = params.ingest.rows_per_part
-    files: list[tuple[str, int]] = []
-    ends: list[int] = []
-    for name, rows in rule.rows.items():
-        first = ends[-1] if ends else 0
-        lengths = range(size, len(rows) + size, size) if len(rows) else [0]
-        ends += [first + min(length, len(rows)) for length in lengths]
-        files += [(name, number) for number in range(len(lengths))]
-
-    order = np.concatenate(list(rule.rows.values()))
-    read = partial(
-        read_with_keys,
-        paths=part_paths(args.validated),
-        keys=[] if rule.keys is None else np.split(rule.keys, np.cumsum(sizes)[:-1]),
-        hashed=rule_columns(params.split, schema) if params.split.by in HASHED else [],
-        split=params.split,
-    )
-    rule.rows.clear()  # 4 bytes a row
+    split, size = params.split, params.ingest.rows_per_part
+    paths, sizes = part_paths(args.validated), count_rows(args.validated)
+    starts = np.cumsum([0, *sizes])
+    if split.by in HASHED:
+        names = rule_columns(split, schema)
+        count = partial(count_shares, names=names, split=split)
+        counts = sum(ordered_map(count, paths), np.zeros(len(SHARES), np.int64))
+        check_shares(counts, split)
+    else:
+        order, keys, counts = draw_rows(args.validated, split, schema)
+    files = [max(-(-rows // size), 1) for rows in counts.tolist()]
+    names_of_files = [
+        (name, number)
+        for name, of_share in zip(SHARES, files, strict=True)
+        for number in range(of_share)
+    ]
     with atomic_write(args.split) as folder:
         folder.mkdir()
+        write = partial(write_share, files=names_of_files, folder=folder)
         with TemporaryDirectory(dir=folder) as scratch:
-            write = partial(write_share, files=files, folder=folder)
-            shuffle(sizes, read, order, ends, Path(scratch), write)
+            to = (sum(files), Path(scratch), write)
+            if split.by in HASHED:
+                hashed = partial(place_by_hash, names=names, files=files, split=split)
+                shuffle(enumerate(zip(paths, starts, strict=False)), hashed, *to)
+            else:
+                ends = [
+                    int(first + min(number * size, rows))
+                    for first, rows, of_share in zip(
+                        np.cumsum([0, *counts[:-1]]), counts, files, strict=True
+                    )
+                    for number in range(1, of_share + 1)
+                ]
+                where = positions(order)
+                del order
+                parts = (
+                    Part(path, where[a:b], None if keys is None else keys[a:b])
+                    for path, a, b in zip(paths, starts[:-1], starts[1:], strict=True)
+                )
+                shuffle(parts, partial(place, ends=ends), *to)
 
 
 if __name__ == "__main__":

@@ -143,6 +143,7 @@ def _ray_map(
 ) -> Iterator[Result]:
     ray = _started_ray()
     project, packages, marker = str(Path.cwd()), _packages(), _marker().name
+    code = str(Path(__file__).parents[1])
     mail = ray.remote(_Mail).options(num_cpus=0).remote() if report else None
 
     # Pickled by its content, so that it also runs where the project cannot be found.
@@ -165,8 +166,8 @@ def _ray_map(
                 f"{packages}: run `ray start` there from the same environment"
             )
         os.chdir(project)
-        if project not in sys.path:
-            sys.path.insert(0, project)
+        if code not in sys.path:
+            sys.path.insert(0, code)
         from tabular.engine import INSIDE
 
         INSIDE.set(True)  # also while the task is made again here
@@ -240,7 +241,6 @@ def _started_ray() -> Any:
     """
     address = os.environ[RAY_ADDRESS]
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address != "local" and (Path.home() / ".ray/auth_token").is_file():
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # as `ray start` does then
     try:

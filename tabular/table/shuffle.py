@@ -1,88 +1,95 @@
 """The rows of a table in another order, through files, so that memory does not grow with rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from tabular.engine import ordered_map
 
-POSITION = "__position__"
+KEY = "__key__"
+Item = TypeVar("Item")
+
+
+class Placed(NamedTuple):
+    """Some rows of a table, and where they go.
+
+    `outputs`: the output part of each row, uint32, (rows,); `keys`: by which an output part is
+    sorted, whole numbers of which no two are equal in it, (rows,).
+    """
+
+    rows: pa.Table
+    outputs: np.ndarray
+    keys: np.ndarray
+
+
+def positions(order: np.ndarray) -> np.ndarray:
+    """Where each row goes, int32, (rows,), if row `order[k]` comes out as row `k`."""
+    found = np.empty_like(order)
+    step = 2**20  # of rows, for little memory beside the two
+    for start in range(0, len(order), step):
+        some = order[start : start + step]
+        found[some] = np.arange(start, start + len(some), dtype=order.dtype)
+    return found
 
 
 def shuffle(
-    sizes: list[int],
-    read: Callable[[int], pa.Table],
-    order: np.ndarray,
-    ends: list[int],
+    parts: Iterable[Item],
+    read: Callable[[Item], Placed],
+    outputs: int,
     scratch: Path,
     write: Callable[[int, pa.Table], None],
 ) -> None:
-    """The rows of a table in another order; few parts are in memory, `order` and its inverse are.
+    """The rows of a table in other parts; few parts are in memory at a time.
 
     Each part is first written with its rows by their output parts, then each of these gathers its
-    rows from all files and puts them in order.
+    rows from all files and sorts them.
 
     Args:
-        sizes: rows of each part of the table.
-        read: the part of a number; row `i` counts over all parts.
-        order: shape (rows,), int32; row `order[k]` comes out as row `k`.
-        ends: where each output part ends, ascending; the last one is `len(order)`.
+        parts: what `read` takes, one for each part.
+        outputs: how many output parts there are.
         scratch: an empty folder.
         write: takes each output part with its number; several at the same time, as `read`.
     """
-    position = np.empty_like(order)
-    step = 2**20
-    for start in range(0, len(order), step):
-        some = order[start : start + step]
-        position[some] = np.arange(start, start + len(some), dtype=order.dtype)
-    starts = np.cumsum([0, *sizes])
-    parts = ((n, position[starts[n] : starts[n + 1]]) for n in range(len(sizes)))
-    cut = partial(_cut, read=read, ends=ends, scratch=scratch)
-    paths = list(ordered_map(cut, parts))
+    cut = partial(_cut, read=read, outputs=outputs, scratch=scratch)
+    paths = list(ordered_map(cut, enumerate(parts)))
     gather = partial(_gather, paths=paths, write=write)
-    outputs = enumerate([0, *ends[:-1]])
     # Of one part there is too little to do for several workers.
-    for _ in ordered_map(gather, outputs) if len(sizes) > 1 else map(gather, outputs):
+    maps = ordered_map if len(paths) > 1 else map
+    for _ in maps(gather, range(outputs)):
         pass
 
 
 def _cut(
-    numbered: tuple[int, np.ndarray],
-    read: Callable[[int], pa.Table],
-    ends: list[int],
-    scratch: Path,
+    numbered: tuple[int, Item], read: Callable[[Item], Placed], outputs: int, scratch: Path
 ) -> Path:
     """Write the rows of a part to a file, those of each output part as a batch."""
-    number, positions = numbered
-    outputs = np.searchsorted(ends, positions, side="right").astype(np.uint32)
-    rows = read(number).append_column(POSITION, pa.array(positions))
-    if len(ends) > 1:
-        small = outputs.astype(np.uint16) if len(ends) < 2**16 else outputs
+    number, part = numbered
+    rows, output_of, keys = read(part)
+    rows = rows.append_column(KEY, pa.array(keys))
+    if outputs > 1:
+        small = output_of.astype(np.uint16) if outputs < 2**16 else output_of
         rows = rows.take(pa.array(np.argsort(small, kind="stable")))  # by radix
     batches = rows.combine_chunks().to_batches()
     batch = batches[0] if batches else pa.RecordBatch.from_pylist([], rows.schema)
     path, first = scratch / f"{number}.arrow", 0
     with pa.ipc.new_file(str(path), batch.schema) as file:
-        for count in np.bincount(outputs, minlength=len(ends)).tolist():
+        for count in np.bincount(output_of, minlength=outputs).tolist():
             file.write_batch(batch[first : first + count])
             first += count
     return path
 
 
-def _gather(
-    output: tuple[int, int], paths: list[Path], write: Callable[[int, pa.Table], None]
-) -> None:
-    """Write an output part, of which the number and the first row are given."""
-    number, first = output
+def _gather(number: int, paths: list[Path], write: Callable[[int, pa.Table], None]) -> None:
+    """Write the output part of a number."""
     batches = []
     for path in paths:
         with pa.OSFile(str(path)) as file:
             batches.append(pa.ipc.open_file(file).get_batch(number))
     rows = pa.Table.from_batches(batches).combine_chunks()
-    place = np.empty(len(rows), np.int32)
-    place[rows[POSITION].to_numpy() - first] = np.arange(len(rows), dtype=np.int32)
-    rows = rows.drop_columns(POSITION).take(pa.array(place))
+    order = np.argsort(rows[KEY].to_numpy())
+    rows = rows.drop_columns(KEY).take(pa.array(order))
     write(number, rows)

@@ -1,12 +1,13 @@
 """A map gives its results in order, however many workers there are and however long each takes."""
 
+import threading
 import time
 from collections.abc import Iterator
 from threading import Barrier
 
 import pytest
 
-from tabular.engine import WORKERS, ordered_map, workers
+from tabular.engine import WORKERS, ordered_map, say, workers
 from tabular.errors import UserError
 
 
@@ -59,3 +60,47 @@ def test_a_number_of_workers_is_a_number(monkeypatch: pytest.MonkeyPatch, said: 
     monkeypatch.setenv(WORKERS, said)
     with pytest.raises(UserError, match="TABULAR_WORKERS in the environment: found"):
         workers()
+
+
+def test_within_one_of_several_items_a_map_does_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Within a single item, or where threads cannot be, it uses all workers."""
+    monkeypatch.setenv(WORKERS, "3")
+
+    def below(_: int) -> tuple[int, set[str]]:
+        names = ordered_map(lambda _: threading.current_thread().name, range(6))
+        return workers(), set(names)
+
+    for count, names in ordered_map(below, range(2)):
+        assert (count, len(names)) == (1, 1)
+    ((count, names),) = ordered_map(below, range(1))
+    assert count == 3
+    assert threading.current_thread().name not in names
+    assert [count for count, _ in ordered_map(below, range(2), threads=False)] == [3, 3]
+
+
+@pytest.mark.parametrize("items", [1, 4])
+def test_what_an_item_says_is_reported(monkeypatch: pytest.MonkeyPatch, items: int) -> None:
+    monkeypatch.setenv(WORKERS, "2")
+    words: list[tuple[int, str]] = []
+    found = ordered_map(lambda n: say(n, "done"), range(items), report=lambda *w: words.append(w))
+    assert list(found) == [None] * items
+    assert sorted(words) == [(n, "done") for n in range(items)]
+    say("nobody listens")
+
+
+def test_what_runs_is_told_to_stop_when_no_more_results_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(WORKERS, "2")
+    stopped = threading.Event()
+
+    def work(number: int) -> bool:
+        return number == 0 or stopped.wait(10)
+
+    found = ordered_map(work, range(4), stop=stopped.set)
+    assert next(found)
+    start = time.monotonic()
+    found.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - start < 5

@@ -9,7 +9,7 @@ import pytest
 
 from tabular.errors import UserError
 from tabular.table.parquet import part_paths, prefetch
-from tabular.table.shuffle import shuffle
+from tabular.table.shuffle import Placed, positions, shuffle
 
 
 def test_a_folder_without_parts_is_named(tmp_path: Path) -> None:
@@ -32,10 +32,14 @@ def test_shuffled_parts_are_the_rows_of_take(tmp_path: Path) -> None:
     table = pa.table({"a": np.arange(100), "b": [str(i) for i in range(100)]})
     order = np.random.default_rng(0).permutation(100)[:90].astype(np.int32)
     every = np.concatenate([order, np.setdiff1d(np.arange(100), order)]).astype(np.int32)
-    parts = [table[:33], table[33:66], table[66:]]
-    written: dict[int, pa.Table] = {}
-    ends = [40, 40, 90, 100]
-    shuffle([33, 33, 34], parts.__getitem__, every, ends, tmp_path, written.__setitem__)
+    ends, written, where = [40, 40, 90, 100], dict[int, pa.Table](), positions(every)
+
+    def read(start: int) -> Placed:
+        rows = table[start : start + 33]
+        keys = where[start : start + 33]
+        return Placed(rows, np.searchsorted(ends, keys, side="right").astype(np.uint32), keys)
+
+    shuffle([0, 33, 66, 99], read, 4, tmp_path, written.__setitem__)
     out = [written[number] for number in range(4)]
     assert [len(part) for part in out] == [40, 0, 50, 10]
     assert pa.concat_tables(out).combine_chunks() == table.take(pa.array(every)).combine_chunks()
