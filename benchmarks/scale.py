@@ -1,7 +1,7 @@
 """Speed-up from one worker to two, for each stage and for a search, here and on Ray.
 
 Each is a process of its own, timed from its start to its end, imports included. ingest, validate
-and split have a large table; train, evaluate and a search of one round have a small one, where
+and split have a large table; train, evaluate and a search of two trials have a small one, where
 compiling takes most of the time and is done again in each process of Ray. A tiny table, the default
 one, shows what Ray costs. Contenders take turns; seconds are medians of the repeats. Ray runs in a
 network namespace of its own, as one cluster of two cores that is there before the first command.
@@ -41,7 +41,7 @@ STAGES = {
     "--model model.keras",
     "evaluate": f"--model model.keras --predictions predictions {PATHS}",
 }
-SEARCH = "-m commands.search --trials 4 --storage trials.db"
+SEARCH = "-m commands.search --trials 2 --storage trials.db"
 LARGE, SMALL = ["ingest", "validate", "split"], ["train", "evaluate", "search"]
 WAYS = {"here": {}, "Ray": {"RAY_ADDRESS": f"127.0.0.1:{PORT}"}}
 

@@ -144,9 +144,21 @@ def _ray_map(
     ray = _started_ray()
     project, packages, marker = str(Path.cwd()), _packages(), _marker().name
     code = str(Path(__file__).parents[1])
-    mail = ray.remote(_Mail).options(num_cpus=0).remote() if report else None
 
-    # Pickled by its content, so that it also runs where the project cannot be found.
+    # These two are pickled by their content, so that they also run where no code can be found.
+    class Mail:
+        """What workers say, until the caller of the map takes it."""
+
+        def __init__(self) -> None:
+            self._words: list[tuple[Any, ...]] = []
+
+        def put(self, *words: Any) -> None:
+            self._words.append(words)
+
+        def take(self) -> list[tuple[Any, ...]]:
+            words, self._words = self._words, []
+            return words
+
     def work(function: bytes, item: bytes) -> Any:
         import os
         import sys
@@ -173,6 +185,7 @@ def _ray_map(
         INSIDE.set(True)  # also while the task is made again here
         return cloudpickle.loads(function)(cloudpickle.loads(item))
 
+    mail = ray.remote(Mail).options(num_cpus=0).remote() if report else None
     # What XLA compiles stays in memory until its process ends.
     name = getattr(function, "func", function).__name__  # as Ray's lists show it
     task = ray.remote(max_calls=CALLS)(work).options(max_retries=RETRIES, name=f"tabular.{name}")
@@ -203,20 +216,6 @@ def _ray_map(
                 ray.cancel(reference, force=True)
         if mail:
             ray.kill(mail)
-
-
-class _Mail:
-    """What workers say, until the caller of the map takes it."""
-
-    def __init__(self) -> None:
-        self._words: list[tuple[Any, ...]] = []
-
-    def put(self, *words: Any) -> None:
-        self._words.append(words)
-
-    def take(self) -> list[tuple[Any, ...]]:
-        words, self._words = self._words, []
-        return words
 
 
 def _send(mail: Any, *words: Any) -> None:

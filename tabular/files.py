@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from tabular.errors import UserError
 
@@ -65,6 +66,17 @@ def _not_written(path: Path, error: OSError) -> str:
     number = error.errno or (int(said[1]) if said else 0)
     why = os.strerror(number) if number else error
     return f"{path}: cannot be written: {why}; {free}"
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a path to write a file to that is then `path`; several workers may write the same one.
+
+    For a file in what `atomic_write` yields, which removes what a worker that was killed left.
+    """
+    partial = path.with_name(f".{uuid4().hex}.partial")
+    yield partial
+    partial.replace(path)
 
 
 def link(source: Path, path: Path) -> None:

@@ -585,11 +585,16 @@ def out_of_fold(members: list[Member]) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         The rows, sorted, (n,), and float32, (n, outputs).
     """
-    rows, place = np.unique(np.concatenate([m.rows for m in members]), return_inverse=True)
-    oof = np.concatenate([m.oof for m in members])
-    total = np.zeros((len(rows), oof.shape[1]))
-    np.add.at(total, place, oof)
-    return rows, (total / np.bincount(place, minlength=len(rows))[:, None]).astype(np.float32)
+    by_fold: dict[int, list[Member]] = {}
+    for member in members:
+        by_fold.setdefault(member.fold, []).append(member)
+    rows = np.concatenate([of_fold[0].rows for of_fold in by_fold.values()])
+    means = [
+        np.mean([member.oof for member in of_fold], axis=0, dtype=np.float64).astype(np.float32)
+        for of_fold in by_fold.values()
+    ]
+    order = np.argsort(rows)
+    return rows[order], np.concatenate(means)[order]
 
 
 def weighted(setup: Setup, members: list[Member], weights: dict[str, float]) -> keras.Model:

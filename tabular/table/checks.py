@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from tabular.engine import ordered_map
 from tabular.errors import cut
+from tabular.files import written_whole
 from tabular.params.validate import Validate
 from tabular.schema import Column, Schema
 from tabular.table.cells import is_missing, numbers
@@ -156,8 +157,9 @@ class Repeats:
         shares = (hashes >> np.uint64(58)).astype(np.uint8)
         order = np.argsort(shares, kind="stable")
         self._folder.mkdir(parents=True, exist_ok=True)
-        hashes[order].tofile(self._folder / f"{part}.hashes")
-        rows[order].tofile(self._folder / f"{part}.rows")
+        for name, values in (("hashes", hashes), ("rows", rows)):
+            with written_whole(self._folder / f"{part}.{name}") as whole:
+                values[order].tofile(whole)
         return np.append(0, np.cumsum(np.bincount(shares, minlength=SHARES)))
 
     def rows(self, ends: list[np.ndarray], sizes: list[int]) -> np.ndarray:

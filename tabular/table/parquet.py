@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TypeVar
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tabular.errors import UserError
+from tabular.files import written_whole
 from tabular.schema import Schema
 from tabular.table.cells import ARROW_TYPES
 
@@ -76,8 +76,7 @@ def prefetch(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def write_part(folder: Path, number: int, part: pa.Table) -> None:
-    """Write `part` as the table's part `number` (from 0); several may write the same one."""
+    """Write `part` as the table's part `number` (from 0)."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{uuid4().hex}.partial"
-    pq.write_table(part, partial)
-    partial.replace(folder / f"part-{number:05d}.parquet")
+    with written_whole(folder / f"part-{number:05d}.parquet") as partial:
+        pq.write_table(part, partial)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from tabular.engine import ordered_map
+from tabular.files import written_whole
 
 KEY = "__key__"
 Item = TypeVar("Item")
@@ -76,7 +77,7 @@ def _cut(
     batches = rows.combine_chunks().to_batches()
     batch = batches[0] if batches else pa.RecordBatch.from_pylist([], rows.schema)
     path, first = scratch / f"{number}.arrow", 0
-    with pa.ipc.new_file(str(path), batch.schema) as file:
+    with written_whole(path) as whole, pa.ipc.new_file(str(whole), batch.schema) as file:
         for count in np.bincount(output_of, minlength=outputs).tolist():
             file.write_batch(batch[first : first + count])
             first += count
