@@ -30,7 +30,7 @@ from tabular.table.arrays import FINITE, Predict, feature_arrays
 from tabular.table.checks import Checks, declared_checks
 from tabular.table.csv import MISTAKES_SHOWN
 from tabular.table.rejects import Failure, rejected_rows, rejected_schema
-from tabular.table.source import ROWS, Piece, pieces, row_name
+from tabular.table.source import ROWS, Piece, pieces, row_name, texts
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
@@ -74,6 +74,8 @@ def predict_piece(
     """Read, check and predict some rows of a file."""
     batch = check_piece(piece, schema, names, checks, identifiers)
     predicted = predict_batch(batch, model.predict, schema, model.threshold)
+    if predicted.failures and batch.texts.column_names != names:  # no number, of cells that passed
+        batch = batch._replace(texts=pa.concat_tables(texts(piece, schema, names)))
     return Answer(batch.texts, predicted, unknown_categories(batch.features, model.metadata))
 
 
@@ -124,8 +126,7 @@ def main() -> None:
         style = Style(schema.delimiter, args.escape_formulas)
         write = stack.enter_context(writing(args.output, columns, style))
         if args.rejects:
-            texts = rejected_schema(names)
-            reject = stack.enter_context(writing(args.rejects, texts, style))
+            reject = stack.enter_context(writing(args.rejects, rejected_schema(names), style))
         line = row_name([file], schema, str(file) if file == args.rows else "stdin")
         predict = partial(
             predict_piece,

@@ -1,12 +1,9 @@
 """CSV in, Parquet parts with the declared types and a profile of every column out."""
 
 from argparse import ArgumentParser
-from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -15,51 +12,10 @@ from tabular.errors import UserError
 from tabular.files import atomic_write, write_json
 from tabular.params.loading import load_params
 from tabular.process import run
-from tabular.schema import Column, Schema, load_schema
-from tabular.table.cells import TEXTS, is_missing
-from tabular.table.parquet import FILE_SHARE, without_pandas, write_part
-from tabular.table.shares import hashes
+from tabular.schema import Schema, load_schema
+from tabular.table.parquet import FILE_SHARE, arrow_schema, without_pandas, write_part
+from tabular.table.profile import Profile
 from tabular.table.source import Piece, column_names, pieces, read_piece, source_files
-from tabular.table.summary import Summary
-
-MAX_DISTINCT = 10_000  # where counting distinct values stops
-
-
-class Profile(NamedTuple):
-    """What a part holds: rows, a summary and some of the values of each column, and classes."""
-
-    rows: int
-    summaries: dict[str, Summary]
-    distinct: dict[str, set[Any]]
-    classes: Counter[str]
-
-
-def profile_of(part: pa.Table, schema: Schema) -> Profile:
-    regression = schema.task == "regression"
-    return Profile(
-        len(part),
-        {name: Summary.of(part[name], column) for name, column in schema.columns.items()},
-        {name: distinct_values(part[name], column) for name, column in schema.columns.items()},
-        Counter() if regression else count_values(part[schema.target]),
-    )
-
-
-def distinct_values(values: pa.ChunkedArray, column: Column) -> set[Any]:
-    """The values of one part that are not missing, up to `MAX_DISTINCT`; of long texts hashes."""
-    unique = values[: 5 * MAX_DISTINCT].unique()  # which most often are enough or few
-    if len(unique) <= MAX_DISTINCT:
-        unique = values.unique()
-    present = unique.filter(pa.compute.invert(is_missing(unique, column)))[:MAX_DISTINCT]
-    if column.kind == "text":
-        return set(hashes([pa.chunked_array([present])], seed=0).tolist())
-    return set(present.to_pylist())
-
-
-def count_values(values: pa.ChunkedArray) -> Counter[str]:
-    """How many rows of one part hold each value."""
-    return Counter(
-        {str(pair["values"]): pair["counts"] for pair in values.value_counts().to_pylist()}
-    )
 
 
 def parts_of(files: list[Path], schema: Schema, size: int) -> Iterator[list[Piece]]:
@@ -90,34 +46,7 @@ def ingest_part(numbered: tuple[int, list[Piece]], folder: Path, schema: Schema)
         tables.append(table)
     table = pa.concat_tables(tables)
     write_part(folder, number, table)
-    return profile_of(table, schema)
-
-
-def moment(seconds: float) -> str:
-    """Seconds since 1970 began, UTC, as ISO 8601 writes it."""
-    return f"{datetime(1970, 1, 1) + timedelta(seconds=round(seconds))}".removesuffix(" 00:00:00")
-
-
-def describe(summary: Summary, distinct: set[Any], column: Column) -> dict[str, Any]:
-    """One column as the profile shows it; `distinct` ends at `MAX_DISTINCT`."""
-    kind = {"boolean": "binary", "category": "string", "text": "string"}.get(
-        column.kind, column.kind
-    )
-    known: dict[str, Any] = {
-        "kind": "binary" if len(distinct) == 2 else kind,
-        "missing": summary.missing,
-        "distinct": min(len(distinct), MAX_DISTINCT),
-    }
-    if summary.count and column.kind == "datetime":
-        known |= {end: moment(getattr(summary, end)) for end in ("min", "max")}
-    elif summary.count and column.kind not in TEXTS:
-        known |= {
-            "mean": summary.mean,
-            "standard_deviation": summary.standard_deviation,
-            "min": summary.min,
-            "max": summary.max,
-        }
-    return known
+    return Profile.of(table, schema)
 
 
 def main() -> None:
@@ -129,34 +58,16 @@ def main() -> None:
     schema = load_schema()
     params = load_params("ingest", schema=schema)
 
-    summaries = dict.fromkeys(schema.columns, Summary())
-    distinct: dict[str, set[Any]] = {name: set() for name in schema.columns}
-    classes: Counter[str] = Counter()
-    rows = 0
     files = source_files(schema.source, schema.test_files)
     with atomic_write(args.ingested) as folder:
         parts = parts_of(files, schema, params.ingest.rows_per_part)
         ingest = partial(ingest_part, folder=folder, schema=schema)
+        profile = Profile.of(arrow_schema(schema).empty_table(), schema)
         for of_part in ordered_map(ingest, enumerate(parts)):
-            rows += of_part.rows
-            classes += of_part.classes
-            for name in schema.columns:
-                summaries[name] = summaries[name].merge(of_part.summaries[name])
-                if len(distinct[name]) < MAX_DISTINCT:
-                    distinct[name] |= of_part.distinct[name]
-        if not rows:
+            profile = profile.merge(of_part)
+        if not profile.rows:
             raise UserError(f"{schema.source}: found a header and no rows; expected some")
-
-    profile = {
-        "rows": rows,
-        "columns": len(schema.columns),
-        "column": {
-            name: describe(summaries[name], distinct[name], column)
-            for name, column in schema.columns.items()
-        },
-        "target": {name: {"rows": n, "share": n / rows} for name, n in classes.items()},
-    }
-    write_json(args.profile, profile)
+    write_json(args.profile, profile.described(schema))
 
 
 if __name__ == "__main__":

@@ -1,195 +1,33 @@
 """Rows into train, validation and test, as scikit-learn's `train_test_split` or by a rule."""
 
-import math
 from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tabular.engine import ordered_map
-from tabular.errors import UserError
 from tabular.files import atomic_write
 from tabular.params.loading import load_params
-from tabular.params.split import Split, not_heeded
+from tabular.params.split import not_heeded
 from tabular.process import run
-from tabular.schema import Schema, load_schema
-from tabular.table.arrays import labels
-from tabular.table.parquet import (
-    FILE_SHARE,
-    count_rows,
-    part_paths,
-    read_parts,
-    without_pandas,
-    write_part,
+from tabular.schema import load_schema
+from tabular.table.parquet import count_rows, part_paths, without_pandas, write_part
+from tabular.table.rules import (
+    HASHED,
+    HashedPart,
+    Part,
+    check_shares,
+    count_shares,
+    draw_rows,
+    place,
+    place_by_hash,
+    rule_columns,
 )
-from tabular.table.shares import FOLD_KEY, SHARES, TEST, TRAIN, by_column, by_hash, by_time, hashes
-from tabular.table.shuffle import Placed, positions, shuffle
-
-HASHED = ("hash", "group")  # rules
-
-
-def draw(rows: int, split: Split, classes: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """The rows of each share, in the order in which `train_test_split` gives them; int32.
-
-    The test rows are drawn from the whole table, the validation rows from what is left, both with
-    `split.seed` and, where `classes` of shape (rows,) are given, with equal shares of each class.
-
-    Raises:
-        UserError: a share gets no row, or a class is too rare to stratify.
-    """
-
-    def cut(rows: np.ndarray, size: float) -> list[np.ndarray]:
-        if classes is not None:
-            from sklearn.model_selection import train_test_split
-
-            stratify = classes[rows]
-            return train_test_split(
-                rows, test_size=size, random_state=split.seed, stratify=stratify
-            )
-        # What train_test_split does; its import takes longer than to split a million rows.
-        drawn = np.random.RandomState(split.seed).permutation(rows)
-        tests = math.ceil(size * len(rows))
-        if tests >= len(rows):
-            raise ValueError("no row would be left to train with")
-        return [drawn[tests:], drawn[:tests]]
-
-    try:
-        train, test = cut(np.arange(rows, dtype=np.int32), split.test_size)
-        validation = train[:0]
-        if split.validation_size:
-            train, validation = cut(train, split.validation_size)
-    except ValueError as error:
-        raise UserError(
-            f"cannot split {rows} rows with test_size {split.test_size}, validation_size "
-            f"{split.validation_size} and stratify {split.stratify} (split in params.yaml): {error}"
-        ) from None
-    return {"train": train, "validation": validation, "test": test}
-
-
-def rule_columns(split: Split, schema: Schema) -> list[str]:
-    """The columns that a rule reads."""
-    if split.by == "file":
-        return [FILE_SHARE]
-    return [schema.roles[split.role]] if split.role else list(schema.columns)
-
-
-def rule_shares(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, np.ndarray | None]:
-    """The share of each row by time, column or file, an index in `SHARES`.
-
-    Returns:
-        Int8, (rows,), and the fold key of every row, float64, None where a share says nothing of
-        folds.
-
-    Raises:
-        ValueError: a row has no time or share.
-    """
-    (name,) = rule_columns(split, schema)
-    values = pa.chunked_array(
-        [chunk for part in read_parts(folder, [name]) for chunk in part[0].chunks]
-    )
-    if values.null_count:
-        raise ValueError(f"column {name} is empty in {values.null_count} rows")
-    if split.by == "time":
-        return by_time(values.to_numpy(), split.test_size, split.validation_size)
-    return by_column(values.to_pylist()), None
-
-
-def hashed_shares(part: pa.Table, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """The share and the fold key of each row by the hash of these columns, see `by_hash`."""
-    hashed = hashes(part.columns, split.seed)
-    return by_hash(hashed, split.test_size, split.validation_size)
-
-
-def count_shares(path: Path, names: list[str], split: Split) -> np.ndarray:
-    """How many rows of a part are in each share by hash."""
-    share, _ = hashed_shares(pq.read_table(path, columns=names), split)
-    return np.bincount(share, minlength=len(SHARES))
-
-
-def check_shares(counts: np.ndarray, split: Split) -> None:
-    """Raises `UserError` where there is no row to train with, or none to test."""
-    if not counts[TRAIN] or not counts[TEST]:
-        raise UserError(
-            f"split.by in params.yaml: {split.by}: {counts[TRAIN]} rows to train with and "
-            f"{counts[TEST]} to test"
-        )
-
-
-def draw_rows(
-    folder: Path, split: Split, schema: Schema
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """The rows of all shares, in an order drawn with the seed, which takes 8 bytes a row.
-
-    Returns:
-        The rows of one share after the other, int32, (rows,); the fold key of every row, float64,
-        None where there are none; and how many rows each share has.
-
-    Raises:
-        UserError: a share gets no row, or a row has no time or share.
-    """
-    if split.by == "random":
-        classes = None
-        if split.stratify:
-            targets = list(read_parts(folder, [schema.target]))
-            for part in targets:
-                labels(part, schema)  # raises where a row has none
-            classes = np.concatenate([part[0].to_numpy() for part in targets])
-        rows = draw(sum(count_rows(folder)), split, classes)
-        return np.concatenate(list(rows.values())), None, np.array([*map(len, rows.values())])
-    try:
-        share, keys = rule_shares(folder, split, schema)
-    except ValueError as error:
-        raise UserError(f"split.by in params.yaml: {split.by}: {error}") from None
-    counts = np.bincount(share, minlength=len(SHARES))
-    check_shares(counts, split)
-    rng = np.random.RandomState(split.seed)
-    of_shares = [
-        rng.permutation(np.flatnonzero(share == number).astype(np.int32))
-        for number in range(len(SHARES))
-    ]
-    return np.concatenate(of_shares), keys, counts
-
-
-class Part(NamedTuple):
-    """A part to place: where its rows go, int32, and their fold keys, None without folds."""
-
-    path: Path
-    positions: np.ndarray
-    keys: np.ndarray | None
-
-
-def place(part: Part, ends: list[int]) -> Placed:
-    """The rows of a part with their fold keys, by the output parts that end at `ends`."""
-    rows = pq.read_table(part.path)
-    if part.keys is not None:
-        rows = rows.append_column(FOLD_KEY, pa.array(part.keys))
-    outputs = np.searchsorted(ends, part.positions, side="right").astype(np.uint32)
-    return Placed(rows, outputs, part.positions)
-
-
-def place_by_hash(
-    numbered: tuple[int, tuple[Path, int]], names: list[str], files: list[int], split: Split
-) -> Placed:
-    """The rows of a part with their fold keys, each in a file of its share drawn with the seed.
-
-    Args:
-        numbered: the part's number, its path, and the number of its first row.
-        files: how many files each share has.
-    """
-    number, (path, first) = numbered
-    rows = pq.read_table(path)
-    share, keys = hashed_shares(rows.select(names), split)
-    rng = np.random.default_rng([split.seed, number])
-    outputs = np.cumsum([0, *files[:-1]])[share] + rng.integers(0, np.array(files)[share])
-    drawn = rng.integers(0, 2**32, len(rows), np.uint64) << np.uint64(32)
-    unique = drawn | np.arange(first, first + len(rows), dtype=np.uint64) % np.uint64(2**32)
-    rows = rows.append_column(FOLD_KEY, pa.array(keys))
-    return Placed(rows, outputs.astype(np.uint32), unique)
+from tabular.table.shares import SHARES
+from tabular.table.shuffle import positions, shuffle
 
 
 def write_share(number: int, part: pa.Table, files: list[tuple[str, int]], folder: Path) -> None:
@@ -215,7 +53,8 @@ def main() -> None:
     if split.by in HASHED:
         names = rule_columns(split, schema)
         count = partial(count_shares, names=names, split=split)
-        counts = sum(ordered_map(count, paths), np.zeros(len(SHARES), np.int64))
+        of_parts = np.array(list(ordered_map(count, paths)))
+        counts = of_parts.sum(axis=0)
         check_shares(counts, split)
     else:
         order, keys, counts = draw_rows(args.validated, split, schema)
@@ -232,7 +71,14 @@ def main() -> None:
             to = (sum(files), Path(scratch), write)
             if split.by in HASHED:
                 hashed = partial(place_by_hash, names=names, files=files, split=split)
-                shuffle(enumerate(zip(paths, starts, strict=False)), hashed, *to)
+                before = np.cumsum(of_parts, axis=0) - of_parts
+                hashed_parts = (
+                    HashedPart(number, path, int(first), of_part)
+                    for number, (path, first, of_part) in enumerate(
+                        zip(paths, starts[:-1], before, strict=True)
+                    )
+                )
+                shuffle(hashed_parts, hashed, *to)
             else:
                 ends = [
                     int(first + min(number * size, rows))

@@ -112,10 +112,11 @@ def main() -> None:
                 print(f"{policy}: {message}")
         if messages["error"]:
             raise UserError("\n".join(["the table does not pass its checks", *messages["error"]]))
-        for path in paths:
+        dropping = list(drops(paths, checks, lines))
+        for path in sorted({*paths} - {drop.path for drop in dropping}):
             link(path, validated / path.name)
         write = partial(set_aside, validated=validated, rejected=rejected)
-        for _ in ordered_map(write, drops(paths, checks, lines)):
+        for _ in ordered_map(write, dropping):
             pass
         if not rejected.exists():
             write_part(rejected, 0, rejected_rows(pq.read_schema(paths[0]).empty_table(), [], {}))

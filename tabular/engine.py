@@ -10,7 +10,7 @@ import re
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
@@ -31,7 +31,7 @@ RETRIES = 5  # of an item whose process or machine was lost
 TIMEOUT = 10  # seconds until a cluster answers
 CALLS = 40  # of a process of Ray
 POLL = 0.5  # seconds between two looks at what workers say
-PACKAGES = ("keras", "numpy", "pyarrow", "tensorflow")
+PACKAGES = ("keras", "numpy", "pandas", "pyarrow", "scikit-learn", "tensorflow")
 INSIDE: ContextVar[bool] = ContextVar("INSIDE", default=False)  # what a map works on
 SAY: ContextVar[Callable[..., None] | None] = ContextVar("SAY", default=None)
 
@@ -56,7 +56,7 @@ def workers() -> int:
 
 def on_ray() -> bool:
     """Whether maps are worked on by a Ray cluster."""
-    return RAY_ADDRESS in os.environ
+    return bool(os.environ.get(RAY_ADDRESS))
 
 
 def ordered_map(
@@ -77,7 +77,7 @@ def ordered_map(
     Args:
         function: on Ray it is pickled, as are items and results; an item whose process was lost is
             worked on again.
-        most: items at a time.
+        most: items at a time in threads, which share a memory.
         report: is called with what the function says with `say`.
         stop: is called when the results are not all taken, so that what runs in threads may end.
         threads: whether the function may run in several of them; if not, without Ray it is one
@@ -92,11 +92,11 @@ def ordered_map(
         finally:
             SAY.reset(before)
         return
-    items, count = chain(first, taken), min(workers(), most)
     if on_ray():
-        yield from _ray_map(function, items, count, report)
+        yield from _ray_map(function, chain(first, taken), workers(), report)
     else:
-        yield from _thread_map(function, items, count, report, stop)
+        count = min(workers(), most)
+        yield from _thread_map(function, chain(first, taken), count, report, stop)
 
 
 def say(*words: Any) -> None:
@@ -121,18 +121,31 @@ def _thread_map(
     stop: Callable[[], None],
 ) -> Iterator[Result]:
     waiting: deque[Future[Result]] = deque()
+    failures: list[Exception] = []
     threads = ThreadPoolExecutor(count)
     try:
-        for item in items:
+        for item in _until_failure(items, failures):
             waiting.append(threads.submit(_within, function, report, item))
             if len(waiting) >= AHEAD * count:
-                yield waiting.popleft().result()
+                yield waiting[0].result()
+                waiting.popleft()
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting[0].result()
+            waiting.popleft()
+        if failures:
+            raise failures[0]
     finally:
         if waiting:
             stop()
         threads.shutdown(cancel_futures=True)
+
+
+def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator[Item]:
+    """The items; what ends them waits in `failures` until the results before it are taken."""
+    try:
+        yield from items
+    except Exception as error:
+        failures.append(error)
 
 
 def _ray_map(
@@ -162,7 +175,7 @@ def _ray_map(
     def work(function: bytes, item: bytes) -> Any:
         import os
         import sys
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
         from ray import cloudpickle
 
@@ -171,7 +184,12 @@ def _ray_map(
                 f"a machine of the Ray cluster, {os.uname().nodename}, does not see {project} as "
                 "this one does; put the project on a file system that all of them mount there"
             )
-        found = {name: version(name) for name in packages}
+        found = {}
+        for name in packages:
+            try:
+                found[name] = version(name)
+            except PackageNotFoundError:
+                found[name] = "none"
         if found != packages:
             raise OSError(
                 f"a machine of the Ray cluster, {os.uname().nodename}, has {found}; expected "
@@ -185,7 +203,12 @@ def _ray_map(
         INSIDE.set(True)  # also while the task is made again here
         return cloudpickle.loads(function)(cloudpickle.loads(item))
 
-    mail = ray.remote(Mail).options(num_cpus=0).remote() if report else None
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=True
+    )
+    mail = (
+        ray.remote(Mail).options(num_cpus=0, scheduling_strategy=here).remote() if report else None
+    )
     # What XLA compiles stays in memory until its process ends.
     name = getattr(function, "func", function).__name__  # as Ray's lists show it
     task = ray.remote(max_calls=CALLS)(work).options(max_retries=RETRIES, name=f"tabular.{name}")
@@ -193,23 +216,35 @@ def _ray_map(
     dumps = ray.cloudpickle.dumps
     packed = ray.put(dumps(partial(_within, function, tell)))
     waiting: deque[Any] = deque()
+    failures: list[Exception] = []
 
-    def result() -> Any:
-        while mail:
-            done, _ = ray.wait([waiting[0]], timeout=POLL)
-            for words in ray.get(mail.take.remote()):
-                report(*words)  # type: ignore[misc]
-            if done:
-                break
-        return _result(ray, waiting.popleft())
+    def unfinished(some: Sequence[Any]) -> int:
+        """Report what was said, and wait until one of some tasks ends, but not for long."""
+        if mail:
+            with suppress(ray.exceptions.RayError):  # it is for the eye alone
+                for words in ray.get(mail.take.remote()):
+                    report(*words)  # type: ignore[misc]
+        return len(ray.wait(some, num_returns=1, timeout=POLL)[1])
 
     try:
-        for item in items:
+        for item in _until_failure(items, failures):
             waiting.append(task.remote(packed, dumps(item)))
-            if len(waiting) >= AHEAD * count:
-                yield result()
+            running = list(waiting)
+            while len(running) >= count:
+                unfinished(running)
+                running = ray.wait(running, num_returns=len(running), timeout=0)[1]
+            while waiting and (len(waiting) >= AHEAD * count or waiting[0] not in running):
+                while unfinished([waiting[0]]):
+                    pass
+                yield _result(ray, waiting[0])
+                waiting.popleft()
         while waiting:
-            yield result()
+            while unfinished([waiting[0]]):
+                pass
+            yield _result(ray, waiting[0])
+            waiting.popleft()
+        if failures:
+            raise failures[0]
     finally:
         for reference in waiting:
             with suppress(Exception):
@@ -226,6 +261,8 @@ def _result(ray: Any, reference: Any) -> Any:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, OSError) and error.cause.errno is None:  # by `work`
+            raise UserError(str(error.cause)) from None
         raise error.cause if isinstance(error.cause, UserError | OSError) else error from None
     except ray.exceptions.RayError as error:
         raise UserError(f"Ray: {error}") from None
@@ -244,6 +281,7 @@ def _started_ray() -> Any:
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # as `ray start` does then
     try:
         import ray
+        import ray.util.scheduling_strategies
     except ModuleNotFoundError:
         raise UserError(
             f"{RAY_ADDRESS} is set in the environment, and Ray is not installed; run "
@@ -261,7 +299,7 @@ def _started_ray() -> Any:
             logging_level="error",
             **(here if address == "local" else {}),
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise UserError(f"{RAY_ADDRESS} in the environment: {address}: {error}") from None
     for number, handler in handlers.items():  # Ray has its own
         signal.signal(number, handler)

@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -26,7 +27,7 @@ from tabular.prediction.inputs import Batch, check_piece
 from tabular.runs.run import merged
 from tabular.schema import Schema, load_schema
 from tabular.table.checks import declared_checks
-from tabular.table.source import ROWS, pieces
+from tabular.table.source import ROWS, column_names, pieces, read_piece
 
 PROJECT = Path(__file__).parents[1]
 # The environment that runs the tests is the one that the commands find.
@@ -205,3 +206,10 @@ def checked_rows(file: Path, schema: Schema, names: list[str]) -> list[Batch]:
     return [
         check_piece(piece, schema, names, checks) for piece in pieces(file, schema, names, ROWS)
     ]
+
+
+def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:
+    """The rows of a file one piece after the other, see `read_piece`."""
+    names = column_names(file, schema, schema.columns)
+    for piece in pieces(file, schema, names, ROWS):
+        yield read_piece(piece, schema)

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from tabular.engine import ordered_map, workers
+from tabular.engine import ordered_map
 from tabular.evaluation.scores import Scores, paired_difference, row_scores
 from tabular.metrics import TASKS, metric
 from tabular.schema import Column, Schema
@@ -60,8 +60,9 @@ def predict_baselines(split: Path, fold: np.ndarray, schema: Schema) -> dict[str
     names, numbers = list(baselines(schema)), [*np.unique(fold).tolist(), None]
     jobs = [(name, number) for name in names for number in numbers]
     _learning_rows(split, schema.model_dump_json())  # once, for all threads
-    found = ordered_map(partial(fitted_outputs, split=split, fold=fold, schema=schema), jobs)
-    outputs = dict(zip(jobs, found, strict=True))
+    work = partial(fitted_outputs, split=split, fold=fold, schema=schema)
+    with threadpool_limits(1, "blas"):  # of the whole process; Ray starts its own so
+        outputs = dict(zip(jobs, ordered_map(work, jobs), strict=True))
     predictions = {}
     for name in names:
         oof = np.zeros((len(fold), schema.outputs))
@@ -78,7 +79,7 @@ def fitted_outputs(
     name, number = job
     x, y, weight = _learning_rows(split, schema.model_dump_json())
     estimator = baselines(schema)[name]
-    with threadpool_limits(1 if workers() == 1 else None):  # several are fitted at a time
+    with threadpool_limits(1, "openmp"):  # of this thread, beside others
         if number is not None:
             others, own = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
             fitted = fit(estimator, x.iloc[others], y[others], weight[others])

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tabular.engine import on_ray
 from tabular.errors import UserError
 from tabular.schema import Schema
 from tabular.table.cells import expected, parse
@@ -43,7 +44,8 @@ def regular_file(file: Path) -> Iterator[Path]:
         content = sys.stdin.buffer if str(file) == "-" else file.open("rb")
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}") from None
-    with content, TemporaryDirectory() as folder:
+    seen_by_all = Path.cwd() if on_ray() else None
+    with content, TemporaryDirectory(".partial", ".rows-", seen_by_all) as folder:
         if file.is_file():
             yield file
             return

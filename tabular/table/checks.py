@@ -131,7 +131,7 @@ def is_in_range(values: pa.ChunkedArray, column: Column) -> bool:
     )
 
 
-SHARES = 64  # of the hashes, each of which can be looked through by itself
+SHARES = 1024  # of the hashes, each of which can be looked through by itself
 AT_A_TIME = 2**19  # rows, or one share
 
 
@@ -154,7 +154,7 @@ class Repeats:
         rows = np.arange(len(hashes))
         if missing is not None:
             rows, hashes = rows[~missing], hashes[~missing]
-        shares = (hashes >> np.uint64(58)).astype(np.uint8)
+        shares = (hashes >> np.uint64(54)).astype(np.uint16)
         order = np.argsort(shares, kind="stable")
         self._folder.mkdir(parents=True, exist_ok=True)
         for name, values in (("hashes", hashes), ("rows", rows)):
@@ -240,6 +240,8 @@ def leak_pairs(values: pa.ChunkedArray, target: pa.ChunkedArray, task: str) -> P
         both = [column.type for column in (values, target)]
         if any(pa.types.is_string(t) or pa.types.is_large_string(t) for t in both):
             return None if both[0] != both[1] or not values.equals(target) else set()
+        if both[0] == both[1]:
+            return set() if values.equals(target) else None
         if pa.types.is_temporal(both[0]) != pa.types.is_temporal(both[1]):
             return None
         left, right = (column.cast(pa.float64(), safe=False) for column in (values, target))

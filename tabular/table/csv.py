@@ -64,7 +64,7 @@ def cuts(file: Path, dialect: Dialect, names: list[str], first: int, size: int) 
     """
     try:
         if quotes_in_place(file, dialect):
-            yield from _cuts(file, first, size)
+            yield from _cuts(file, dialect, first, size)
             return
         if mistakes := broken_lines(file, dialect):
             raise UserError(mistakes)
@@ -83,13 +83,20 @@ def cuts(file: Path, dialect: Dialect, names: list[str], first: int, size: int) 
         raise broken_off(file, dialect, error) from None
 
 
-def _cuts(file: Path, first: int, size: int) -> Iterator[Cut]:
+def has_mark(start: bytes, dialect: Dialect) -> bool:
+    """Whether a file begins with a byte order mark, which is no part of its header."""
+    return start.startswith(codecs.BOM_UTF8) and codecs.lookup(dialect.encoding).name == "utf-8"
+
+
+def _cuts(file: Path, dialect: Dialect, first: int, size: int) -> Iterator[Cut]:
     """See `cuts`; each quote is in its place, and ASCII is the same bytes."""
     packed = file.suffix == ".gz"
     start, rows, place = 0, -1, 0  # of the piece, -1 for the header; of the window
     held: list[bytes] = []  # of the piece, before the window
     with pa.input_stream(file) as stream:
         for window in windows(iter(lambda: stream.read(SCAN_BYTES), b"")):
+            if not place and has_mark(window, dialect):
+                place, window = len(codecs.BOM_UTF8), window[len(codecs.BOM_UTF8) :]
             found = count_rows(window)
             taken, begins = 0, np.empty(0, np.int64)  # rows of the window, and where each begins
             if rows < 0 or rows + found >= first:
@@ -200,14 +207,13 @@ def windows(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 def last_row_end(content: bytes, end: bytes) -> int:
     """Where the last row of some whole ones ends; 0 if none does. The first one begins at 0."""
-    place, quotes = len(content), content.count(b'"')
-    while place >= 0:
-        before = content.rfind(end, 0, place)
-        quotes -= content.count(b'"', max(before, 0), place)
-        place = before
-        if place >= 0 and quotes % 2 == 0:
-            return place + 1
-    return 0
+    place = content.rfind(end)
+    if content.count(b'"', 0, max(place, 0)) % 2 == 0:
+        return place + 1
+    letters = np.frombuffer(content, np.uint8)
+    ends = np.flatnonzero(letters == ord(end))
+    outside = np.searchsorted(np.flatnonzero(letters == ord('"')), ends) % 2 == 0
+    return int(ends[outside][-1]) + 1 if outside.any() else 0
 
 
 def count_rows(window: bytes) -> int:
@@ -339,7 +345,9 @@ def row_lines(file: Path, dialect: Dialect) -> Iterator[np.ndarray]:
         first, header = 1, 1
         with pa.input_stream(file) as stream:
             for window in windows(iter(lambda: stream.read(SCAN_BYTES), b"")):
-                rows = plain_rows(window)
+                if header and first == 1 and has_mark(window, dialect):
+                    window = window[len(codecs.BOM_UTF8) :]
+                rows = plain_rows(window) if window else 0
                 if rows is not None:
                     lines, ended = np.arange(rows), rows
                 else:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from tabular.engine import ordered_map
+from tabular.errors import UserError
 from tabular.files import written_whole
 
 KEY = "__key__"
@@ -75,6 +76,11 @@ def _cut(
         small = output_of.astype(np.uint16) if outputs < 2**16 else output_of
         rows = rows.take(pa.array(np.argsort(small, kind="stable")))  # by radix
     batches = rows.combine_chunks().to_batches()
+    if len(batches) > 1:
+        raise UserError(
+            f"part {number} holds more than 2 GiB in a category column; set "
+            "ingest.rows_per_part in params.yaml lower"
+        )
     batch = batches[0] if batches else pa.RecordBatch.from_pylist([], rows.schema)
     path, first = scratch / f"{number}.arrow", 0
     with written_whole(path) as whole, pa.ipc.new_file(str(whole), batch.schema) as file:

@@ -18,6 +18,7 @@ from tabular.table.csv import MISTAKES_SHOWN
 from tabular.table.rejects import Failure
 
 ROWS = 32_768  # of a Parquet file at a time
+LONG = 2  # times a piece, from which on a row group is not read again for each piece of it
 
 
 def source_files(source: str, needed: Iterable[str] = ()) -> list[Path]:
@@ -125,8 +126,8 @@ def parquet_schema(file: Path) -> pa.Schema:
 class Piece(NamedTuple):
     """Some rows of a file, which can be read by themselves.
 
-    `first` is the number of the first one in the file; `cut` is where they are in a CSV, None in
-    Parquet.
+    `first` is the number of the first one in the file; `cut` is where they are in a CSV; `values`
+    are they themselves, of Parquet whose row groups are much longer than a piece.
     """
 
     file: Path
@@ -134,6 +135,7 @@ class Piece(NamedTuple):
     first: int
     rows: int
     cut: csv.Cut | None = None
+    values: pa.Table | None = None
 
 
 def pieces(
@@ -155,10 +157,35 @@ def pieces(
             yield Piece(file, header, start, cut.rows, cut)
             start += cut.rows
         return
-    rows = parquet_rows(file)
-    while start < rows:
-        yield Piece(file, [], start, min(first, rows - start))
-        start, first = start + first, size
+    with pq.ParquetFile(file) as parquet:
+        rows, groups = parquet.metadata.num_rows, parquet.num_row_groups
+        if rows <= LONG * size * groups:
+            while start < rows:
+                yield Piece(file, [], start, min(first, rows - start))
+                start, first = start + first, size
+            return
+        values: list[pa.RecordBatch] = []
+        for batch in _batches(parquet, file, names):
+            values.append(batch)
+            while (held := sum(map(len, values))) >= first or (held and start + held == rows):
+                table = pa.Table.from_batches(values)
+                yield Piece(file, [], start, len(table[:first]), values=table[:first])
+                start, values = start + len(table[:first]), table[first:].to_batches()
+                first = size
+
+
+def _batches(
+    parquet: pq.ParquetFile, file: Path, names: list[str], groups: list[int] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet file, or of some of its row groups, some at a time.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        yield from parquet.iter_batches(ROWS, row_groups=groups, columns=names)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{file}: cannot be read: {error}") from None
 
 
 def texts(piece: Piece, schema: Schema, names: list[str]) -> Iterator[pa.Table]:
@@ -170,7 +197,8 @@ def texts(piece: Piece, schema: Schema, names: list[str]) -> Iterator[pa.Table]:
     if piece.cut is None:
         yield from parquet_texts(piece, names)
     elif isinstance(piece.cut.content, pa.Table):
-        yield piece.cut.content.select(names)
+        for batch in piece.cut.content.select(names).to_batches():
+            yield pa.Table.from_batches([batch])
     else:
         types = dict.fromkeys(names, pa.string())
         yield from csv.read(piece.file, schema, piece.header, piece.cut, lambda _: types)
@@ -182,20 +210,23 @@ def parquet_texts(piece: Piece, names: list[str]) -> Iterator[pa.Table]:
     Raises:
         UserError: it cannot be read.
     """
-    try:
-        with pq.ParquetFile(piece.file) as parquet:
-            groups = range(parquet.num_row_groups)
-            ends = np.cumsum([0, *(parquet.metadata.row_group(n).num_rows for n in groups)])
-            end = piece.first + piece.rows
-            used = [n for n in groups if ends[n] < end and ends[n + 1] > piece.first]
-            row = int(ends[used[0]]) if used else 0
-            for batch in parquet.iter_batches(ROWS, row_groups=used, columns=names):
-                some = batch[max(piece.first - row, 0) : max(end - row, 0)]
-                row += len(batch)
-                if len(some):
-                    yield pa.table({name: as_texts(some[name]) for name in names})
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{piece.file}: cannot be read: {error}") from None
+    if piece.values is not None:
+        for batch in piece.values.to_batches():
+            yield pa.table({name: as_texts(batch[name]) for name in names})
+        return
+    with pq.ParquetFile(piece.file) as parquet:
+        groups = range(parquet.num_row_groups)
+        ends = np.cumsum([0, *(parquet.metadata.row_group(n).num_rows for n in groups)])
+        end = piece.first + piece.rows
+        used = [n for n in groups if ends[n] < end and ends[n + 1] > piece.first]
+        row = int(ends[used[0]]) if used else 0
+        for batch in _batches(parquet, piece.file, names, used):
+            some = batch[max(piece.first - row, 0) : max(end - row, 0)]
+            row += len(batch)
+            if len(some):
+                yield pa.table({name: as_texts(some[name]) for name in names})
+            if row >= end:
+                return
 
 
 def parquet_rows(file: Path) -> int:
@@ -299,13 +330,6 @@ def values(
     except pa.ArrowInvalid:
         return None
     return pa.concat_tables(tables)
-
-
-def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:
-    """The rows of a file one piece after the other, see `read_piece`."""
-    names = column_names(file, schema, schema.columns)
-    for piece in pieces(file, schema, names, ROWS):
-        yield read_piece(piece, schema)
 
 
 def _wrong_cells(file: Path, schema: Schema, wrong: list[Failure]) -> str:

@@ -28,9 +28,8 @@ from tabular.params.validate import Validate
 from tabular.prediction.inputs import row_columns
 from tabular.schema import Column, Schema
 from tabular.table.checks import check_table
-from tabular.table.source import read_table
 from tabular.typed_yaml import check
-from tests.helpers import PROJECT, checked_rows, mixed_table
+from tests.helpers import PROJECT, checked_rows, mixed_table, read_table
 
 SECONDS = 5.0  # that an answer may take
 PIECES = [

@@ -22,10 +22,9 @@ from tabular.model.checkpoint import Checkpoint
 from tabular.model.metadata import METADATA
 from tabular.model.saved_model import read_model, write_model
 from tabular.schema import Schema
-from tabular.table.source import read_table
 from tabular.typed_yaml import check, read_yaml
 from tests.faults.hostile import answer, table_schema, try_many, try_params
-from tests.helpers import PROJECT
+from tests.helpers import PROJECT, read_table
 
 
 def test_mutated_tables_and_params_are_read_or_refused(tmp_path: Path) -> None:

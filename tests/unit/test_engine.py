@@ -104,3 +104,33 @@ def test_what_runs_is_told_to_stop_when_no_more_results_are_taken(
     start = time.monotonic()
     found.close()  # type: ignore[attr-defined]
     assert time.monotonic() - start < 5
+
+
+def test_an_interrupt_while_the_last_result_is_awaited_stops_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(WORKERS, "2")
+    stopped = threading.Event()
+
+    def work(number: int) -> bool:
+        if number == 0:
+            raise KeyboardInterrupt
+        return stopped.wait(10)
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(ordered_map(work, range(2), stop=stopped.set))
+    assert time.monotonic() - start < 5
+
+
+def test_an_error_of_an_item_comes_before_that_of_the_items_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(WORKERS, "8")
+
+    def items() -> Iterator[int]:
+        yield from (1, 0)
+        raise UserError("the second file is broken")
+
+    with pytest.raises(ZeroDivisionError):
+        list(ordered_map(lambda number: 1 // number, items()))

@@ -20,8 +20,7 @@ from tabular.params.loading import load_params
 from tabular.schema import Schema, input_name, load_schema
 from tabular.table.checks import check_table
 from tabular.table.inference import MISSING, infer_dialect
-from tabular.table.source import read_table
-from tests.helpers import PROJECT, call, mixed_table
+from tests.helpers import PROJECT, call, mixed_table, read_table
 
 
 def infer(folder: Path, table: str = "t.csv", target: str = "y") -> Schema:

@@ -1,13 +1,18 @@
 """One batch of rows through a function in place of a model."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from commands.predict import predict_batch, unknown_categories
+from commands.predict import predict_batch, predict_piece, unknown_categories
 from tabular.params.validate import Validate
 from tabular.prediction.inputs import Batch, check_batch
 from tabular.table.checks import declared_checks
+from tabular.table.rejects import rejected_rows
+from tabular.table.source import pieces
 from tests.helpers import schema_of
 
 SCHEMA = schema_of("binary", a={"kind": "real", "max": 9, "nullable": True})
@@ -57,3 +62,18 @@ def test_a_column_without_a_value_has_no_unknown_category() -> None:
     features = pa.table({"town": pa.array([None, None], pa.string()), "sort": ["a", "z"]})
     known = {"categories": {"town": ["x"], "sort": ["a", "b"]}}
     assert unknown_categories(features, known) == {"sort": 1}
+
+
+def test_a_row_without_a_number_is_set_aside_with_all_its_columns(tmp_path: Path) -> None:
+    """Though each of its cells passes its checks."""
+    file = tmp_path / "t.csv"
+    file.write_text("id,a\n007,0.3\n008,\n")
+    model = SimpleNamespace(predict=double, threshold=0.5, metadata={})
+    schema = SCHEMA.model_copy(update={"ignore": ["id"]})
+    (piece,) = pieces(file, schema, ["id", "a"], 100)
+    checks = declared_checks(schema, Validate())
+    answer = predict_piece(piece, model, schema, ["id", "a"], [], checks)  # type: ignore[arg-type]
+    aside = rejected_rows(answer.texts, answer.predicted.failures, {1: "t.csv: line 3"})
+    assert aside.select(["id", "a", "rejected_line"]).to_pylist() == [
+        {"id": "008", "a": "", "rejected_line": "t.csv: line 3"}
+    ]

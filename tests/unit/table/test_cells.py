@@ -19,8 +19,7 @@ from tabular.table.cells import GRAMMAR, MAX_CELL, parse
 from tabular.table.checks import declared_checks
 from tabular.table.csv import MISTAKES_SHOWN
 from tabular.table.inference import are
-from tabular.table.source import read_table
-from tests.helpers import schema_of
+from tests.helpers import read_table, schema_of
 
 KINDS = ("real", "integer", "boolean", "category")
 NEIGHBOUR = "\0"  # is wrong in every kind, so that its column is read the slow way

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import os
+import time
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,11 +22,11 @@ from tabular.table.parquet import arrow_schema
 from tabular.table.source import (
     pieces,
     read_piece,
-    read_table,
     row_names,
     source_files,
     texts,
 )
+from tests.helpers import read_table
 
 SCHEMA = Schema.model_validate(
     {
@@ -65,6 +66,7 @@ def test_line_ends_a_byte_order_mark_and_gzip_make_no_difference(tmp_path: Path)
     plain = read(tmp_path / "t.csv", HEADER + "1,2,é,1\n")
     assert read(tmp_path / "t.csv", "\ufeffa,b,c,y\r\n1,2,é,1\r\n").equals(plain)
     assert read(tmp_path / "t.csv", '\ufeff"a",b,c,y\n1,2,é,1\n').equals(plain)  # as Excel has it
+    assert read(tmp_path / "t.csv", "\ufeff\na,b,c,y\n1,2,é,1\n").equals(plain)
     assert read(tmp_path / "t.csv.gz", gzip.compress((HEADER + "1,2,é,1\n").encode())).equals(plain)
 
 
@@ -244,7 +246,7 @@ def test_the_rows_and_their_lines_are_those_that_the_csv_module_finds(
         assert found_rows == [row for _, row in expected]
 
 
-@pytest.mark.parametrize("name", ["t.parquet", "quotes.csv", "utf-16.csv"])
+@pytest.mark.parametrize("name", ["t.parquet", "long.parquet", "quotes.csv", "utf-16.csv"])
 def test_other_files_come_in_pieces_too(name: str, tmp_path: Path) -> None:
     """Parquet by its row groups; a CSV that Arrow has to read from its start."""
     schema = SCHEMA.model_copy(update={"encoding": name.split(".")[0]} if "utf" in name else {})
@@ -254,8 +256,8 @@ def test_other_files_come_in_pieces_too(name: str, tmp_path: Path) -> None:
     plain = tmp_path / "plain.csv"
     plain.write_text("".join([HEADER, *rows]), schema.encoding)
     expected = pa.concat_tables(read_table(plain, schema))
-    if name == "t.parquet":
-        pq.write_table(expected, file, row_group_size=4)
+    if name.endswith(".parquet"):
+        pq.write_table(expected, file, row_group_size=4 if name == "t.parquet" else 10)
     else:
         plain.rename(file)
     parts = list(pieces(file, schema, list(schema.columns), 3, 2))
@@ -281,3 +283,14 @@ def test_a_number_is_read_directly_or_as_a_text_with_the_same_result(tmp_path: P
         "a": 1.5,
         "b": 41,
     }
+
+
+def test_a_long_cell_of_line_ends_is_read_in_time_that_grows_with_it(tmp_path: Path) -> None:
+    start = time.monotonic()
+    cell = "\n" * 200_000
+    table = read(tmp_path / "t.csv", f'{HEADER}1,1,"{cell}",1\n' * 1 + ROW * 3)
+    assert table["c"][0].as_py() == cell
+    (tmp_path / "t.csv").write_text(f'{HEADER}1,1,"{cell * 20}",1\n{ROW}')
+    with pytest.raises(UserError, match="262144"):
+        pa.concat_tables(read_table(tmp_path / "t.csv", SCHEMA))
+    assert time.monotonic() - start < 5

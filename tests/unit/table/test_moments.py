@@ -14,8 +14,7 @@ from pydantic import ValidationError
 from tabular.errors import UserError
 from tabular.schema import Column
 from tabular.table.cells import parse
-from tabular.table.source import read_table
-from tests.helpers import checked_rows, schema_of
+from tests.helpers import checked_rows, read_table, schema_of
 
 WRONG = "wrong"
 
