@@ -159,7 +159,7 @@ class Repeats:
         self._folder.mkdir(parents=True, exist_ok=True)
         for name, values in (("hashes", hashes), ("rows", rows)):
             with written_whole(self._folder / f"{part}.{name}") as whole:
-                values[order].tofile(whole)
+                whole.write_bytes(values[order].tobytes())  # whose error tells a full disk
         return np.append(0, np.cumsum(np.bincount(shares, minlength=SHARES)))
 
     def rows(self, ends: list[np.ndarray], sizes: list[int]) -> np.ndarray:
