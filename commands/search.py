@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 from optuna.study import Study
 
-from tabular.engine import on_ray, ordered_map
+from tabular.engine import disconnect, ordered_map
 from tabular.errors import UserError
 from tabular.files import locked
 from tabular.metrics import metric
@@ -112,8 +112,9 @@ def main() -> None:
         bar = Bar(total, before)
         try:
             while number < total:
-                if number - before >= TRIALS_A_PROCESS and not on_ray():
+                if number - before >= TRIALS_A_PROCESS:
                     bar.close()
+                    disconnect()
                     restart()
                 start = number - number % params.search.round
                 known = ended(study)[:start]

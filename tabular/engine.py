@@ -306,6 +306,13 @@ def _started_ray() -> Any:
     return ray
 
 
+def disconnect() -> None:
+    """Leave the cluster, and end one that was started here."""
+    if _started_ray.cache_info().currsize:
+        _started_ray().shutdown()
+        _started_ray.cache_clear()
+
+
 def _ray_cores() -> int:
     return max(int(_started_ray().cluster_resources().get("CPU", 1)), 1)
 
