@@ -226,6 +226,11 @@ def _ray_map(
                     report(*words)  # type: ignore[misc]
         return len(ray.wait(some, num_returns=1, timeout=POLL)[1])
 
+    def first_result() -> Any:
+        while unfinished([waiting[0]]):
+            pass
+        return _result(ray, waiting[0])
+
     try:
         for item in _until_failure(items, failures):
             waiting.append(task.remote(packed, dumps(item)))
@@ -234,14 +239,10 @@ def _ray_map(
                 unfinished(running)
                 running = ray.wait(running, num_returns=len(running), timeout=0)[1]
             while waiting and (len(waiting) >= AHEAD * count or waiting[0] not in running):
-                while unfinished([waiting[0]]):
-                    pass
-                yield _result(ray, waiting[0])
+                yield first_result()
                 waiting.popleft()
         while waiting:
-            while unfinished([waiting[0]]):
-                pass
-            yield _result(ray, waiting[0])
+            yield first_result()
             waiting.popleft()
         if failures:
             raise failures[0]

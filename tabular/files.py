@@ -37,7 +37,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
             if not _is_running(left.suffixes[-2]):
                 _remove(left)
         yield partial
-        for left in partial.rglob(".*.partial"):  # of a worker that was killed
+        for left in list(partial.rglob(".*.partial")):  # of a worker that was killed
             _remove(left)
         if path.is_dir() and not partial.is_dir():
             raise UserError(f"{path}: found a folder; expected the name of a file to write")

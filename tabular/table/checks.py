@@ -18,7 +18,7 @@ from tabular.errors import cut
 from tabular.files import written_whole
 from tabular.params.validate import Validate
 from tabular.schema import Column, Schema
-from tabular.table.cells import is_missing, numbers
+from tabular.table.cells import ARROW_TYPES, is_missing, numbers
 from tabular.table.shares import hashes
 
 EXAMPLES = 3
@@ -237,15 +237,13 @@ def leak_pairs(values: pa.ChunkedArray, target: pa.ChunkedArray, task: str) -> P
     Of a regression, where the column is the target, there is no pair.
     """
     if task == "regression":
-        both = [column.type for column in (values, target)]
-        if any(pa.types.is_string(t) or pa.types.is_large_string(t) for t in both):
-            return None if both[0] != both[1] or not values.equals(target) else set()
-        if both[0] == both[1]:
-            return set() if values.equals(target) else None
-        if pa.types.is_temporal(both[0]) != pa.types.is_temporal(both[1]):
-            return None
-        left, right = (column.cast(pa.float64(), safe=False) for column in (values, target))
-        return set() if left.equals(right) else None
+        columns = [values, target]
+        if values.type != target.type:
+            kinds = (ARROW_TYPES[kind] for kind in ("real", "integer", "boolean"))
+            if not {values.type, target.type} <= {*kinds}:
+                return None
+            columns = [column.cast(pa.float64(), safe=False) for column in columns]
+        return set() if columns[0].equals(columns[1]) else None
     for size in (1000, len(values)):  # nearly every column ends at the first few rows
         table = pa.table({"value": values[:size], "target": target[:size]})
         rows = table.group_by(["value", "target"]).aggregate([]).to_pylist()

@@ -83,38 +83,43 @@ def cuts(file: Path, dialect: Dialect, names: list[str], first: int, size: int) 
         raise broken_off(file, dialect, error) from None
 
 
-def has_mark(start: bytes, dialect: Dialect) -> bool:
-    """Whether a file begins with a byte order mark, which is no part of its header."""
-    return start.startswith(codecs.BOM_UTF8) and codecs.lookup(dialect.encoding).name == "utf-8"
+def scan(file: Path, dialect: Dialect) -> Iterator[tuple[int, bytes]]:
+    """The windows of a file, see `windows`, each with its place, without a byte order mark."""
+    place = 0
+    with pa.input_stream(file) as stream:
+        for window in windows(iter(lambda: stream.read(SCAN_BYTES), b"")):
+            if not place and codecs.lookup(dialect.encoding).name == "utf-8":
+                place = len(codecs.BOM_UTF8) if window.startswith(codecs.BOM_UTF8) else 0
+                window = window[place:]
+            if window:
+                yield place, window
+            place += len(window)
 
 
 def _cuts(file: Path, dialect: Dialect, first: int, size: int) -> Iterator[Cut]:
     """See `cuts`; each quote is in its place, and ASCII is the same bytes."""
     packed = file.suffix == ".gz"
-    start, rows, place = 0, -1, 0  # of the piece, -1 for the header; of the window
+    start, rows, end_of_window = 0, -1, 0  # start and rows of the piece, -1 for the header
     held: list[bytes] = []  # of the piece, before the window
-    with pa.input_stream(file) as stream:
-        for window in windows(iter(lambda: stream.read(SCAN_BYTES), b"")):
-            if not place and has_mark(window, dialect):
-                place, window = len(codecs.BOM_UTF8), window[len(codecs.BOM_UTF8) :]
-            found = count_rows(window)
-            taken, begins = 0, np.empty(0, np.int64)  # rows of the window, and where each begins
-            if rows < 0 or rows + found >= first:
-                begins = np.append(row_places(window)[0], len(window))
-            if rows < 0 and found:
-                start, rows, taken = place + int(begins[1]), 0, 1
-            while rows >= 0 and rows + found - taken >= first:
-                taken += first - rows
-                end = place + int(begins[taken])
-                last = window[max(start - place, 0) : end - place]
-                yield Cut(first, start, end, b"".join([*held, last]) if packed else None)
-                start, rows, held, first = end, 0, [], size
-            rows += found - taken
-            if packed:
-                held.append(window[max(start - place, 0) :])
-            place += len(window)
+    for place, window in scan(file, dialect):
+        found = count_rows(window)
+        taken, begins = 0, np.empty(0, np.int64)  # rows of the window, and where each begins
+        if rows < 0 or rows + found >= first:
+            begins = np.append(row_places(window)[0], len(window))
+        if rows < 0 and found:
+            start, rows, taken = place + int(begins[1]), 0, 1
+        while rows >= 0 and rows + found - taken >= first:
+            taken += first - rows
+            end = place + int(begins[taken])
+            last = window[max(start - place, 0) : end - place]
+            yield Cut(first, start, end, b"".join([*held, last]) if packed else None)
+            start, rows, held, first = end, 0, [], size
+        rows += found - taken
+        if packed:
+            held.append(window[max(start - place, 0) :])
+        end_of_window = place + len(window)
     if rows > 0:
-        yield Cut(rows, start, place, b"".join(held) if packed else None)
+        yield Cut(rows, start, end_of_window, b"".join(held) if packed else None)
 
 
 def read(
@@ -343,18 +348,15 @@ def row_lines(file: Path, dialect: Dialect) -> Iterator[np.ndarray]:
     """
     if quotes_in_place(file, dialect):
         first, header = 1, 1
-        with pa.input_stream(file) as stream:
-            for window in windows(iter(lambda: stream.read(SCAN_BYTES), b"")):
-                if header and first == 1 and has_mark(window, dialect):
-                    window = window[len(codecs.BOM_UTF8) :]
-                rows = plain_rows(window) if window else 0
-                if rows is not None:
-                    lines, ended = np.arange(rows), rows
-                else:
-                    _, lines, ended = row_places(window)
-                yield (first + lines)[header:]
-                header = 0 if len(lines) else header
-                first += ended
+        for _, window in scan(file, dialect):
+            rows = plain_rows(window)
+            if rows is not None:
+                lines, ended = np.arange(rows), rows
+            else:
+                _, lines, ended = row_places(window)
+            yield (first + lines)[header:]
+            header = 0 if len(lines) else header
+            first += ended
         return
     begins = (line for line, _ in islice(records(file, dialect, strict=False), 1, None))
     try:
