@@ -45,7 +45,9 @@ check-cpu: .venv/installed  ## train samples and evaluate here and on an emulate
 		"$$@" $(BIN)/python -m tests.same_bytes > $$out/same_bytes; \
 		"$$@" $(BIN)/python -m stages.evaluate --model models/model.keras --split data/split \
 			--oof data/oof --metrics $$out/metrics.json --scores $$out/scores.json \
-			--plots $$out/plots --predictions $$out/predictions; }; \
+			--plots $$out/plots --slices $$out/slices.json --effects $$out/effects.json \
+			--columns $$out/columns.json --errors $$out/errors.json \
+			--predictions $$out/predictions; }; \
 	check here env; check emulated qemu-x86_64 -cpu Haswell; \
 	diff -r $$folder/here $$folder/emulated && echo "the same bytes on both"
 

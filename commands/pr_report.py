@@ -1,18 +1,19 @@
-"""Write what a pull request changes, in Markdown: verdict, scores, parameters, plots, a rerun."""
+"""Write what a pull request changes, in Markdown: verdict, scores, parameters, a rerun."""
 
 from argparse import ArgumentParser
 from pathlib import Path
 
 from tabular.errors import UserError
 from tabular.files import atomic_write
+from tabular.metrics import TASKS
 from tabular.params.loading import load_params
 from tabular.process import run
-from tabular.report.charts import labels_in, png
+from tabular.report.charts import png
 from tabular.report.page import render
-from tabular.runs.comparison import compare
-from tabular.runs.dvc import plot_specs
+from tabular.report.pictures import importance, score_pictures, standing_pictures
+from tabular.runs.comparison import Comparison, compare
 from tabular.runs.gate import base_of, evaluate_gate
-from tabular.runs.git import WORKSPACE, Revision, changed, resolve
+from tabular.runs.git import WORKSPACE, changed, resolve
 from tabular.runs.rerun import rerun
 from tabular.runs.run import FILES, Run, mismatch
 from tabular.schema import load_schema
@@ -20,18 +21,25 @@ from tabular.schema import load_schema
 MARKER = "<!-- pr-report -->"  # by which CI finds the comment that it wrote before
 
 
-def write_plots(revisions: list[Revision], folder: Path) -> dict[str, str]:
-    """Write every plot as a PNG beside the report: their paths by title."""
+def write_pictures(comparison: Comparison, folder: Path) -> dict[str, str]:
+    """Write three pictures as PNG beside the report: their paths by title.
+
+    The scores beside the baselines', the first one of the test rows, and the columns' importance.
+    """
     if folder.exists() and any(path.suffix != ".png" for path in folder.iterdir()):
         raise UserError(f"{folder}: holds other files than plots; name another folder")
+    shown = [
+        *standing_pictures(comparison)[:1],
+        *score_pictures(comparison)[:1],
+        importance(comparison),
+    ]
     paths = {}
     with atomic_write(folder) as partial:
         partial.mkdir(parents=True)
-        for title, spec in plot_specs(revisions).items():
-            if revisions[0].label in labels_in(spec):
-                name = "".join(c if c.isalnum() else "-" for c in title.lower()) + ".png"
-                (partial / name).write_bytes(png(spec))
-                paths[title] = f"{folder.name}/{name}"
+        for picture in filter(None, shown):
+            name = "".join(c if c.isalnum() else "-" for c in picture.title.lower()) + ".png"
+            (partial / name).write_bytes(png(picture.spec))
+            paths[picture.title] = f"{folder.name}/{name}"
     return paths
 
 
@@ -49,16 +57,16 @@ def main() -> None:
     this.require_scores()
     reason = mismatch(this, base)
     gate = evaluate_gate(this.scores, base_of(this, base), params.gate, schema.task)
-    revisions = [run.revision for run in ([this] if reason else [this, base])]
-    head = resolve("HEAD")
+    comparison = compare(this, None if reason else base, gate)
+    task, head = TASKS[schema.task], resolve("HEAD")
     text = render(
         "pull_request.md",
-        compare(this, None if reason else base),
+        comparison,
         marker=MARKER,
-        gate=gate,
+        headline_keys={*this.scores["decides"], task.main, task.second, "loss"},
         uncommitted=changed("."),
         not_compared=reason,
-        pictures=write_plots(revisions, args.plots),
+        pictures=write_pictures(comparison, args.plots),
         commit=head.label,
         # The verdict depends on the history.
         difference=rerun(head.commit, ignored=(str(FILES["gate"]),)),

@@ -1,7 +1,9 @@
-"""Write one HTML page on a run: the verdict, scores, plots, data, network and model card."""
+"""Write one HTML page on a run: is it better, where is it weak, what drives it, what changed."""
 
+import json
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import Any
 
 from tabular.files import atomic_write
 from tabular.params.loading import PARAMS
@@ -10,7 +12,7 @@ from tabular.report.model_card import model_card
 from tabular.report.network import Network, read_networks
 from tabular.report.page import render
 from tabular.runs.comparison import compare
-from tabular.runs.dvc import output_at, plot_specs
+from tabular.runs.dvc import output_at
 from tabular.runs.git import WORKSPACE, Revision, changed, commit_before, commit_of, resolve
 from tabular.runs.lock import LOCK, outputs
 from tabular.runs.run import FILES, Run, mismatch
@@ -54,6 +56,14 @@ def load_networks(this: Run) -> tuple[dict[str, Network], str]:
         return {}, f"The saved model cannot be drawn: {error}"
 
 
+def load_errors(this: Run) -> dict[str, Any]:
+    """The test rows of the largest errors, which DVC keeps; empty where they are not here."""
+    path = this.files["errors"]
+    md5 = outputs(this.load(LOCK)).get(str(path), {}).get("md5")
+    content = output_at(this.revision, path, md5)
+    return json.loads(content) if content else {}
+
+
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
@@ -72,7 +82,7 @@ def main() -> None:
         "page.html",
         compare(this, base),
         note=note,
-        plots=plot_specs(revisions),
+        errors=load_errors(this),
         networks=networks,
         no_network=no_network,
         card=model_card(this, MODEL, DATA_CARD),

@@ -1,53 +1,65 @@
 """Scores of the model beside its baselines, and the data of the plots."""
 
 import sys
+import time
 from argparse import ArgumentParser
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from tabular.files import atomic_write, write_json
-from tabular.metrics import BASELINES, METRICS, TASKS
+from tabular.metrics import BASELINES, TASKS, metric, numbers
 from tabular.params.evaluate import Choice
 from tabular.params.loading import load_params
 from tabular.process import run
 from tabular.progress import Bar
 from tabular.schema import load_schema
-from tabular.table.parquet import read_parts, write_part
+from tabular.table.parquet import read_parts, read_rows, write_part
+
+MAX_ROWS = 200_000  # of a table, in slices and in pictures of its columns
+UNDEFINED = "–"
 
 
 def sentence(scores: dict[str, Any], task: str) -> str:
-    """The main score with its interval, cross-validated, and those of the baselines."""
-    main_score, names = TASKS[task].main, TASKS[task].baselines
-    number = "{:.6g}" if task == "regression" else "{:.2%}"
+    """The score that decides with its interval, cross-validated, and those of the baselines."""
+    key, names = scores["decides"][0], TASKS[task].baselines
+    flat = numbers(scores)
 
-    def shown(found: dict[str, Any], key: str = main_score) -> str:
-        return number.format(found[key])
+    def shown(of: str, score: str = key) -> str:
+        value = flat.get(f"{of}.{score}")
+        if value is None:
+            return UNDEFINED
+        return f"{value:.6g}" if task == "regression" else f"{value:.2%}"
 
-    test, folds = scores["test"], scores.get("cross_validation")
-    low, high = (shown(test, f"{main_score}_{end}") for end in ("low", "high"))
-    baselines = {name: scores["baseline"][name] for name in names.values()}
-    constant = baselines.pop(names["constant"])
-    return "".join(
-        [
-            f"{METRICS[main_score].label}: {shown(test)} on {test['rows']} test rows ",
-            f"(95% interval {low} to {high})",
-            f", {shown(folds)} cross-validated" if folds else "",
-            *(
-                f"{', ' if number else '; '}{BASELINES[name]} {shown(other)}"
-                + (f" and {shown(other['cross_validation'])} cross-validated" if folds else "")
-                for number, (name, other) in enumerate(baselines.items())
-            ),
-            f", {BASELINES[names['constant']]} {shown(constant)}",
-        ]
+    def crossed(of: str) -> str:
+        folds = shown(f"{of}cross_validation")
+        return "" if folds == UNDEFINED else f"{' and' if of else ','} {folds} cross-validated"
+
+    low, high = (shown("test", f"{key}_{end}") for end in ("low", "high"))
+    constant = names["constant"]
+    others = [name for name in names.values() if name != constant]
+    return (
+        f"{metric(key).label}: {shown('test')} on {scores['test']['rows']} test rows "
+        f"(95% interval {low} to {high}){crossed('')}; "
+        + ", ".join(
+            f"{BASELINES[name]} {shown(f'baseline.{name}')}{crossed(f'baseline.{name}.')}"
+            for name in others
+        )
+        + f", {BASELINES[constant]} {shown(f'baseline.{constant}')}"
     )
 
 
 def threshold_sentence(threshold: float, scores: dict[str, Any]) -> str:
     """What a threshold that was chosen has come to."""
+
+    def shown(of: dict[str, Any], key: str) -> str:
+        return f"{of[key]:.2%}" if key in of else UNDEFINED
+
     found = [
-        f"recall {of['recall']:.2%}, precision {of['precision']:.2%}, F1 {of['f1']:.2%} {where}"
+        f"recall {shown(of, 'recall')}, precision {shown(of, 'precision')}, "
+        f"F1 {shown(of, 'f1')} {where}"
         for where, of in (
             ("on the test rows", scores["test"]),
             ("cross-validated", scores["cross_validation"]),
@@ -65,37 +77,66 @@ def main() -> None:
     add("--metrics", type=Path, required=True, help="JSON file for the scores that decide")
     add("--scores", type=Path, required=True, help="JSON file for all other scores")
     add("--plots", type=Path, required=True, help="folder for the data of the plots")
+    add("--slices", type=Path, required=True, help="JSON file for where the model is weak")
+    add("--effects", type=Path, required=True, help="JSON file for what each column does")
+    add("--columns", type=Path, required=True, help="JSON file for train against test rows")
+    add("--errors", type=Path, required=True, help="JSON file for the rows it is most wrong on")
     add("--predictions", type=Path, required=True, help="folder for the outputs of test rows")
     args = parser.parse_args()
     schema = load_schema()
-    load_params(schema=schema)
+    declared = load_params("evaluate", schema=schema).evaluate.slices
 
+    from tabular.evaluation.columns import describe_columns
+    from tabular.evaluation.effects import column_effects
+    from tabular.evaluation.errors import largest_errors
     from tabular.evaluation.plot_data import times, write_plot_data
     from tabular.evaluation.result import evaluate
     from tabular.evaluation.scores import headline
+    from tabular.evaluation.slices import slice_scores
     from tabular.model import saved_model
 
     model = saved_model.read_model(args.model)
     saved_model.check_model(model, schema)
     threshold, chosen = model.threshold, model.metadata.get("threshold_choice")
     choice = Choice.model_validate(chosen) if chosen else None
-    oof = pa.concat_tables(read_parts(args.oof))
+    oof, work = pa.concat_tables(read_parts(args.oof)), saved_model.multiply_adds(model.network)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
     bar = Bar(1)
     result = evaluate(
-        *(model.predict, args.split, oof, schema, threshold, choice),
-        saved_model.multiply_adds(model.network),
+        *(model.predict, args.split, oof, schema, threshold, choice, work),
         progress=lambda more, column: bar.advance(more, f"importance of {column}"),
     )
     bar.close()
-    y, outputs, _ = result.test
-    time = times(args.split / "test", schema)
+    test, started = result.rows["test"], time.monotonic()
+    tables = {
+        name: read_rows(args.split / {"cross_validation": "train"}.get(name, name), MAX_ROWS)
+        for name in result.rows
+    }
+    tables = {name: table[: len(result.rows[name].y)] for name, table in tables.items()}
+    important = result.important(schema)
+    slices = slice_scores(
+        tables, result.rows, schema, result.scores["decides"], important, declared
+    )
+    sliced = time.monotonic()
+    members = partial(saved_model.predict, saved_model.beside_members(model.network))
+    effects = column_effects(members, tables["test"], schema, important, work)
+    print(
+        f"Weak slices among {slices['looked_at']}: {sliced - started:.1f} s; effects of "
+        f"{len(effects['columns'])} columns: {time.monotonic() - sliced:.1f} s",
+        file=sys.stderr,
+    )
+    write_json(args.slices, slices)
+    write_json(args.effects, effects)
+    train = read_rows(args.split / "train", MAX_ROWS)
+    write_json(args.columns, describe_columns(train, tables["test"], schema))
+    write_json(args.errors, {"rows": largest_errors(args.split / "test", test, schema)})
     with atomic_write(args.plots) as folder:
         folder.mkdir()
-        write_plot_data(folder, y, outputs, result.importance, schema, threshold, time)
+        costs, when = choice.cost if choice else None, times(args.split / "test", schema)
+        write_plot_data(folder, test, result.importance, schema, costs, when)
     with atomic_write(args.predictions) as folder:
-        columns = {f"output_{i}": column for i, column in enumerate(outputs.T)}
-        write_part(folder, 0, pa.table({"actual": y, **columns}))
+        columns = {f"output_{i}": column for i, column in enumerate(test.outputs.T)}
+        write_part(folder, 0, pa.table({"actual": test.y, **columns}))
     first, rest = headline(result.scores, schema)
     if schema.task == "binary":
         first["threshold"] = threshold
@@ -104,12 +145,8 @@ def main() -> None:
     print(sentence(result.scores, schema.task))
     if choice:
         print(threshold_sentence(threshold, result.scores))
-    if result.ahead:
-        print(
-            "warn: better than the networks by more than chance: "
-            f"{', '.join(BASELINES[name] for name in result.ahead)}; use one of them, or try "
-            "another of train.networks, more rows, or python -m commands.search"
-        )
+    for name in result.scores["classes_not_found"]:
+        print(f"warn: recall of {name} is 0: no test row of it is predicted to be of it")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,9 @@ def main() -> None:
         write_json(args.verdict, result)
     for check in result["checks"]:
         print(f"{check['verdict']}: {check['reason']}")
-    print(f"Gate: {result['verdict']}")
+    for step in result["next"]:
+        print(f"next: {step}")
+    print(f"Gate: {result['verdict']}: {result['reason']}")
     if args.fail and result["verdict"] == "fail":
         sys.exit(1)
 

@@ -104,7 +104,7 @@ def main() -> None:
     schema = load_schema()
     train = load_params("train", schema=schema).train
 
-    from tabular.model import ensemble
+    from tabular.model import ensemble, preprocessing
     from tabular.model.checkpoint import TRAINING_CODE, code_files, identity, remove_checkpoints
     from tabular.model.saved_model import model_metadata, write_model
 
@@ -143,9 +143,12 @@ def main() -> None:
             "loss": blend.losses.get(name),
             "params": networks[name].model_dump(),
         }
+        | ensemble.of_members(setup, members, name)
         for name, weight in blend.weights.items()
     }
-    write_json(args.networks, {"folds": setup.train.folds, "networks": kinds})
+    columns = preprocessing.treatment(setup.statistics, schema, setup.train)
+    found = {"folds": setup.train.folds, "networks": kinds, "columns": columns, "curves": heaviest}
+    write_json(args.networks, found)
     with atomic_write(args.model) as model_file:
         write_model(
             ensemble.weighted(setup, members, blend.weights),
@@ -157,12 +160,12 @@ def main() -> None:
             },
         )
     remove_checkpoints(args.state)
-    found = [
+    said = [
         f"{counts[name]} of {name}, weight {weight:.2f}"
         + (f", cross-validated loss {blend.losses[name]:.4g}" if blend.losses else "")
         for name, weight in blend.weights.items()
     ]
-    print(f"Trained networks: {'; '.join(found)}")
+    print(f"Trained networks: {'; '.join(said)}")
     for warning in ensemble.warnings(setup, members, blend):
         print(f"warn: {warning}")
 

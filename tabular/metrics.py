@@ -1,6 +1,7 @@
 """Names of scores, tasks and baselines: one vocabulary for parameters, files and reports."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -35,8 +36,8 @@ AVERAGES = {"macro": "each class alike", "weighted": "each row alike"}
 class Task(NamedTuple):
     """What is predicted, and the keys of its scores and baselines in the metrics files.
 
-    `main` is the score that the gate, the baselines and the report speak of first; `main`,
-    `second` and `loss` make the headline.
+    `main` is the score that the gate, the baselines and the report speak of first, unless a class
+    is rare, see `deciding`; `main`, `second` and `loss` make the headline.
     """
 
     label: str
@@ -44,6 +45,7 @@ class Task(NamedTuple):
     main: str
     second: str
     baselines: dict[str, str]
+    rare: tuple[str, ...] = ()
 
 
 _CLASSIFIERS = {
@@ -61,17 +63,19 @@ TASKS = {
         main="accuracy",
         second="roc_auc",
         baselines=_CLASSIFIERS,
+        rare=("roc_auc", "average_precision"),
     ),
     "multiclass": Task(
         "Several classes",
         (
-            *("accuracy", "balanced_accuracy", "loss", "macro.f1", "macro.precision"),
-            *("macro.recall", "macro.roc_auc"),
+            *("accuracy", "balanced_accuracy", "loss", "macro.average_precision", "macro.f1"),
+            *("macro.precision", "macro.recall", "macro.roc_auc"),
             *("weighted.f1", "weighted.precision", "weighted.recall"),
         ),
         main="accuracy",
         second="macro.roc_auc",
         baselines=_CLASSIFIERS,
+        rare=("macro.roc_auc", "macro.average_precision"),
     ),
     "regression": Task(
         "Regression",
@@ -97,6 +101,22 @@ ROWS = {
 }
 
 
+RARE = 0.1  # of the rows; with more than five classes half of an equal share
+
+
+def deciding(task: str, rows: Sequence[float]) -> tuple[str, ...]:
+    """The scores by which a model is compared with its baselines, the first one first.
+
+    The main score; or where a class is rare, which an accuracy hardly notices, those that look at
+    how the rows are ranked.
+
+    Args:
+        rows: of each class; empty for a regression.
+    """
+    rare = rows and min(rows) < min(RARE, 0.5 / len(rows)) * sum(rows)
+    return TASKS[task].rare if rare else (TASKS[task].main,)
+
+
 def metric(key: str) -> Metric:
     """The metric of a dotted key such as `test.macro.f1`.
 
@@ -104,6 +124,25 @@ def metric(key: str) -> Metric:
         KeyError: the last part of the key is no metric.
     """
     return METRICS[key.rpartition(".")[2]]
+
+
+def with_digits(value: float, half: float) -> str:
+    """A number with the digits that half of its interval's width deserves, and no more than six.
+
+    By the rule of the Particle Data Group ("Review of Particle Physics", introduction): two digits
+    of the width where they are 10 to 35, else one.
+    """
+    if not half > 0:
+        return f"{value:.4g}"
+    place = math.floor(math.log10(half))
+    lead = half / 10**place
+    place -= lead < 3.55
+    place += lead >= 9.5
+    decimals = min(max(-place, 0), 6)
+    rounded = round(value, -place)
+    if value and not rounded:  # its sign counts
+        return f"{float(f'{value:.1g}'):,g}"
+    return f"{rounded + 0.0:,.{decimals}f}"
 
 
 def numbers(nested: Mapping[Any, Any]) -> dict[str, float]:

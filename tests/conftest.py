@@ -13,6 +13,11 @@ import pytest
 from tests.helpers import PROJECT, must
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--keep-screenshots docs/report` draws the pictures of the manual."""
+    parser.addoption("--keep-screenshots", help="folder for what a browser shows of the report")
+
+
 @pytest.fixture(scope="session")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with the files of the project as they are now, committed."""

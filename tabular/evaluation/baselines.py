@@ -21,8 +21,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from tabular.engine import ordered_map
-from tabular.evaluation.scores import Scores, paired_difference, row_scores
-from tabular.metrics import TASKS, metric
+from tabular.metrics import TASKS
 from tabular.schema import Column, Schema
 from tabular.table.arrays import labels, row_weights
 from tabular.table.cells import is_missing, numbers, time_zone
@@ -218,59 +217,3 @@ def predict(fitted: Any, x: pd.DataFrame, schema: Schema) -> np.ndarray:
     probabilities = np.zeros((len(x), len(schema.classes)))
     probabilities[:, fitted.classes_.astype(int)] = fitted.predict_proba(x)
     return probabilities[:, 1:] if schema.task == "binary" else probabilities
-
-
-def ahead(
-    y: np.ndarray,
-    outputs: np.ndarray,
-    weight: np.ndarray,
-    others: dict[str, np.ndarray],
-    schema: Schema,
-    threshold: float,
-    thresholds: dict[str, float],
-) -> list[str]:
-    """The baselines whose main score is better beyond the interval of the paired difference.
-
-    Args: see `difference_from_best`.
-    """
-    mine = row_scores(y, outputs, schema, threshold)
-    worse = -1 if metric(TASKS[schema.task].main).greater_is_better else 1
-    found = []
-    for name, other in others.items():
-        theirs = row_scores(y[: len(other)], other, schema, thresholds[name])
-        difference = paired_difference(mine[: len(other)], theirs, weight[: len(other)])
-        if min(worse * difference["low"], worse * difference["high"]) > 0:
-            found.append(name)
-    return found
-
-
-def difference_from_best(
-    y: np.ndarray,
-    outputs: np.ndarray,
-    weight: np.ndarray,
-    others: dict[str, np.ndarray],
-    schema: Schema,
-    threshold: float,
-    thresholds: dict[str, float],
-) -> Scores:
-    """The `baseline` of the best main score, and the paired difference of the network's from it.
-
-    Args:
-        y: labels, shape (rows,).
-        outputs: of the network, shape (rows, outputs).
-        weight: how much each row counts, shape (rows,).
-        others: of the baselines, for the first n of these rows.
-        thresholds: of the baselines.
-    """
-    of_rows = {
-        name: row_scores(y[: len(other)], other, schema, thresholds[name])
-        for name, other in others.items()
-    }
-    sign = 1 if metric(TASKS[schema.task].main).greater_is_better else -1
-    best = max(
-        of_rows,
-        key=lambda name: sign * np.average(of_rows[name], weights=weight[: len(of_rows[name])]),
-    )
-    rows = len(of_rows[best])
-    mine = row_scores(y, outputs, schema, threshold)[:rows]
-    return {"baseline": best} | paired_difference(mine, of_rows[best], weight[:rows])

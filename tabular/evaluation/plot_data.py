@@ -11,24 +11,29 @@ import numpy as np
 import pyarrow as pa
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from tabular.files import write_points
+from tabular.evaluation.uncertainty import Outputs, mean_interval
+from tabular.files import MAX_POINTS, write_points
+from tabular.params.evaluate import Costs
 from tabular.schema import Schema
 from tabular.table.arrays import predicted_classes
 from tabular.table.cells import TEXTS, numbers
 from tabular.table.parquet import read_parts
 
-CALIBRATION_BINS = 10  # of the same number of rows each
+BINS = 10  # of the calibration, of the same width each
 YEAR = 365.2425 * 86_400  # seconds
 HISTOGRAM_BINS = 20  # of the same width each
 MAX_COLUMNS = 30  # in the plot of importances; more cannot be read
-MAX_BYTES = 150_000  # of the confusion's rows
+MAX_CELLS = 2500  # of the confusion: of 50 classes all, of more the ones with the most rows
+THRESHOLDS = np.arange(1, 100) / 100
+MAX_ROWS, MAX_NUMBERS = 2000, 20_000  # of the test rows that a later run is compared on
 
 HEADERS = {
     "roc": ("false positive rate", "true positive rate"),
     "precision_recall": ("recall", "precision"),
-    "calibration": ("probability", "actual", "ideal"),
+    "calibration": ("probability", "actual", "ideal", "low", "high", "rows"),
     "histogram": ("probability", "rows of the class", "other rows"),
-    "confusion": ("true class", "predicted class"),
+    "confusion": ("true class", "predicted class", "rows", "share"),
+    "threshold": ("threshold", "recall", "precision", "f1", "wrong", "cost"),
     "values": ("true value", "predicted value", "residual"),
     "residuals_over_time": ("time", "residual"),
     "importance": ("column", "rise", "low", "high"),
@@ -39,21 +44,20 @@ Plots = dict[str, tuple[Any, ...]]  # for each name the columns of its header
 
 def write_plot_data(
     folder: Path,
-    y: np.ndarray,
-    predicted: np.ndarray,
+    test: Outputs,
     importance: dict[str, np.ndarray],
     schema: Schema,
-    threshold: float,
+    costs: Costs | None = None,
     time: np.ndarray | None = None,
 ) -> None:
     """Write the points of every plot into `folder`.
 
     Args:
-        y: shape (rows,), as in `scores.score`, and so is `predicted`, shape (rows, outputs).
         importance: for each column the rise of the loss in each repetition.
+        costs: by which the threshold was chosen, if it was.
         time: of each row, see `times`.
     """
-    plots = importance_plot(importance)
+    plots, y, predicted = importance_plot(importance), test.y, test.outputs
     if schema.task == "regression":
         value = predicted[:, 0].astype(np.float64)
         plots["values"] = (y, value, y - value)
@@ -61,11 +65,25 @@ def write_plot_data(
             plots["residuals_over_time"] = (time, y - value)
     else:
         plots |= probability_plots(y, predicted.astype(np.float64), schema)
-        plots["confusion"] = confusion(y, predicted, schema, threshold)
+        plots["confusion"] = confusion(test, schema)
+    if schema.task == "binary":
+        plots["threshold"] = threshold_plot(test, costs)
     for name, header in HEADERS.items():
         columns = dict(zip(header, plots.get(name, [()] * len(header)), strict=True))
-        picked = {"points": len(columns["true class"])} if name == "confusion" else {}
-        write_points(folder / f"{name}.csv", columns, **picked)
+        write_points(folder / f"{name}.csv", columns, max(MAX_POINTS, MAX_CELLS))
+    write_points(folder / "test_rows.csv", test_rows(test, schema), MAX_ROWS)
+
+
+def test_rows(test: Outputs, schema: Schema) -> dict[str, Any]:
+    """Label, outputs and weight of test rows, by which two runs are compared on the same rows."""
+    rows = min(len(test.y), MAX_NUMBERS // test.outputs.shape[1])
+    y, outputs, weight, _ = test.first(rows)
+    outputs = outputs.astype(np.float64)
+    return {
+        "y": y if schema.task == "regression" else y.astype(int),
+        **{f"output_{k}": column for k, column in enumerate(outputs.T)},
+        **({"weight": weight} if schema.weight else {}),
+    }
 
 
 def times(folder: Path, schema: Schema) -> np.ndarray | None:
@@ -97,12 +115,15 @@ def probability_plots(y: np.ndarray, predicted: np.ndarray, schema: Schema) -> P
     probability = predicted.ravel()
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
     counts = (np.histogram(probability[truth == k], edges)[0] for k in (True, False))
-    order = np.argsort(probability, kind="stable")
-    bins = [rows for rows in np.array_split(order, CALIBRATION_BINS) if len(rows)]
-    means = [probability[rows].mean() for rows in bins]
+    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
+    filled = [bins == k for k in np.unique(bins)]
+    means = [probability[rows].mean() for rows in filled]
+    actual = [truth[rows].mean() for rows in filled]
+    ends = [mean_interval(truth[rows], np.ones(rows.sum()), share=True) for rows in filled]
+    rows = [int(rows.sum()) for rows in filled]
     plots: Plots = {
         "histogram": ((edges[1:] + edges[:-1]) / 2, *counts),
-        "calibration": (means, [truth[rows].mean() for rows in bins], means),
+        "calibration": (means, actual, means, *zip(*ends, strict=True), rows),
     }
     if 0 < truth.sum() < len(truth):
         plots["roc"] = roc_curve(truth, probability)[:2]
@@ -113,19 +134,34 @@ def probability_plots(y: np.ndarray, predicted: np.ndarray, schema: Schema) -> P
     return plots
 
 
-def confusion(
-    y: np.ndarray, predicted: np.ndarray, schema: Schema, threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """The true and the predicted class of each row, in words, sorted; DVC's template counts them.
+def confusion(test: Outputs, schema: Schema) -> tuple[list[Any], ...]:
+    """True and predicted class, in words, the rows of both, and their share of the true class."""
+    names = [str(value) for value in schema.classes]
+    predicted = predicted_classes(test.outputs, schema, test.threshold)
+    size = len(names)
+    counts = np.bincount(test.y.astype(int) * size + predicted, minlength=size * size)
+    cells = np.flatnonzero(counts if size * size > MAX_CELLS else np.ones(size * size))
+    cells = np.sort(cells[np.argsort(-counts[cells], kind="stable")[:MAX_CELLS]])
+    of_class = np.maximum(counts.reshape(size, size).sum(axis=1), 1)
+    return (
+        [names[cell // size] for cell in cells],
+        [names[cell % size] for cell in cells],
+        counts[cells].tolist(),
+        [float(counts[cell] / of_class[cell // size]) for cell in cells],
+    )
 
-    Of many rows it is every n-th, and the words of the true class say so.
-    """
-    names = np.array([str(value) for value in schema.classes])
-    y_pred = predicted_classes(predicted, schema, threshold)
-    order = np.lexsort((y_pred, y))
-    longest = max(len(str(name).encode()) + str(name).count('"') for name in names)
-    line = 2 * longest + len('"" (1 row of 9999999),""\n')
-    step = max(-(-len(y) * line // MAX_BYTES), 1)
-    order = order[step // 2 :: step]
-    actual = names if step == 1 else np.array([f"{name} (1 row of {step})" for name in names])
-    return actual[y.astype(int)][order], names[y_pred][order]
+
+def threshold_plot(test: Outputs, costs: Costs | None) -> tuple[np.ndarray, ...]:
+    """What each threshold would come to for the test rows; NaN where it is undefined."""
+    weighted = [test.weight * (test.y == k) for k in (1, 0)]
+    called = test.outputs[:, 0] >= THRESHOLDS[:, None]
+    hits, alarms = ((called * of_class).sum(axis=1) for of_class in weighted)
+    positive, negative = (of_class.sum() for of_class in weighted)
+    with np.errstate(all="ignore"):
+        recall, precision = hits / positive, hits / (hits + alarms)
+        f1 = 2 * hits / (hits + alarms + positive)
+    missed, rows = positive - hits, positive + negative
+    cost = np.full(len(THRESHOLDS), np.nan)
+    if costs:
+        cost = (costs.false_negative * missed + costs.false_positive * alarms) / rows
+    return THRESHOLDS, recall, precision, f1, (missed + alarms) / rows, cost

@@ -10,51 +10,63 @@ import pyarrow.parquet as pq
 
 from tabular.engine import ordered_map
 from tabular.errors import UserError
-from tabular.evaluation import baselines, importance, scores
-from tabular.metrics import TASKS
+from tabular.evaluation import baselines, importance, scores, uncertainty
+from tabular.evaluation.uncertainty import Outputs
+from tabular.metrics import TASKS, deciding, numbers
 from tabular.params.evaluate import Choice
 from tabular.schema import Schema
-from tabular.table.arrays import FINITE, Predict, feature_arrays, labels, row_weights
+from tabular.table.arrays import (
+    FINITE,
+    Predict,
+    feature_arrays,
+    labels,
+    predicted_classes,
+    row_weights,
+)
 from tabular.table.parquet import part_paths, read_parts
 from tabular.threshold import choose_threshold
 
 
-class Predictions(NamedTuple):
-    """Labels (rows,), outputs (rows, outputs), and how much each row counts (rows,)."""
-
-    y: np.ndarray
-    outputs: np.ndarray
-    weight: np.ndarray
-
-
 class Result(NamedTuple):
-    """What an evaluation gives: nested scores, predictions of the test rows, column importance.
+    """What an evaluation gives.
 
-    `ahead`: the baselines whose main score is better beyond the interval of the paired difference.
+    Attributes:
+        scores: nested, as `metrics/` holds them.
+        rows: the model's outputs for the test rows and, where there are folds, for the rows of
+            cross-validation, the first of the training rows; by the keys of `metrics.ROWS`.
+        importance: of each column, see `importance`.
     """
 
     scores: dict[str, Any]
-    test: Predictions
+    rows: dict[str, Outputs]
     importance: dict[str, np.ndarray]
-    ahead: list[str]
+
+    def important(self, schema: Schema) -> list[str]:
+        """All columns, the most important one first."""
+        rises = {name: float(rise.mean()) for name, rise in self.importance.items()}
+        return sorted(schema.features, key=lambda name: -rises.get(name, -np.inf))
 
 
-def predict_part(path: Path, predict: Predict, schema: Schema) -> Predictions:
+def predict_part(path: Path, predict: Predict, schema: Schema) -> Outputs:
     """Those of one part."""
     part = pq.read_table(path)
     outputs = predict(feature_arrays(part, schema))
-    return Predictions(labels(part, schema)[:, 0], outputs, row_weights(part, schema))
+    return Outputs(labels(part, schema)[:, 0], outputs, row_weights(part, schema))
 
 
-def predict_table(predict: Predict, folder: Path, schema: Schema) -> Predictions:
+def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: float) -> Outputs:
     """The labels of a table and the model's outputs for it.
 
     Raises:
         UserError: an output is not finite.
     """
     outputs_of = partial(predict_part, predict=predict, schema=schema)
-    parts = ordered_map(outputs_of, part_paths(folder), threads=False)
-    found = Predictions(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    parts = list(ordered_map(outputs_of, part_paths(folder), threads=False))
+    y, outputs, weight = (
+        np.concatenate(arrays)
+        for arrays in zip(*((part.y, part.outputs, part.weight) for part in parts), strict=True)
+    )
+    found = Outputs(y, outputs, weight, threshold)
     if count := int((~np.isfinite(found.outputs)).any(axis=1).sum()):
         rows = f"{count} of {len(found.y)} rows"
         raise UserError(f"{folder}: {rows}: found no number; expected {FINITE}")
@@ -80,63 +92,104 @@ def evaluate(
         work: multiply-adds of the model for a row.
         progress: see `permutation_importance`.
     """
-    predictions = {
-        name: predict_table(predict, split / name, schema)
+    rows = {
+        name: predict_table(predict, split / name, schema, threshold)
         for name in ("train", "validation", "test")
     }
-    *columns, fold = (column.to_numpy() for column in oof.columns)
-    train = predictions["train"]
-    predictions["cross_validation"] = Predictions(
-        train.y[: len(fold)], np.column_stack(columns), train.weight[: len(fold)]
-    )
-    predictions = {name: found for name, found in predictions.items() if len(found.y)}
-
-    def score(
-        y: np.ndarray, outputs: np.ndarray, weight: np.ndarray, threshold: float = threshold
-    ) -> scores.Scores:
-        return scores.score(y, outputs, schema, threshold, weight)
-
-    scored: dict[str, Any] = {name: score(*found) for name, found in predictions.items()}
-
-    test = predictions["test"]
-    if not test.weight.any():
+    if not rows["test"].weight.any():
         raise UserError(f"column {schema.weight}: every test row has a weight of 0")
-    of_rows = scores.row_scores(test.y, test.outputs, schema, threshold)
-    low, high = scores.interval(of_rows, schema, test.weight)
-    task = TASKS[schema.task]
-    scored["test"] |= {f"{task.main}_low": low, f"{task.main}_high": high}
+    *columns, fold = (column.to_numpy() for column in oof.columns)
+    learnt = rows["train"].first(len(fold))
+    rows["cross_validation"] = learnt._replace(outputs=np.column_stack(columns))
+    rows = {name: found for name, found in rows.items() if len(found.y)}
+    scored: dict[str, Any] = {name: score(found, schema) for name, found in rows.items()}
+    decides = scored["decides"] = list(deciding_scores(rows["train"], scored["test"], schema))
+    held_out: dict[str, Outputs] = {
+        name: rows[name] for name in ("test", "cross_validation") if name in rows
+    }
+    for name, found in held_out.items():
+        add_intervals(scored[name], uncertainty.intervals(found, schema))
 
     others = baselines.predict_baselines(split, fold, schema)
-    thresholds = dict.fromkeys(others, threshold)
-    thresholds[task.baselines["constant"]] = 0.5  # or it would not be the majority
-    if choice and len(fold):
-        for key in ("linear", "boosted"):
-            oof_of = others[task.baselines[key]].oof[:, 0]
-            n = len(oof_of)
-            chosen = choose_threshold(choice, train.y[:n], oof_of, train.weight[:n])
-            thresholds[task.baselines[key]] = chosen
-    scored["baseline"] = {
-        name: score(test.y, other.test, test.weight, thresholds[name])
-        for name, other in others.items()
-    }
-    beside = {"test": {name: other.test for name, other in others.items()}}
-    if len(fold):
-        beside["cross_validation"] = {name: other.oof for name, other in others.items()}
-        for name, other in others.items():
-            rows = len(other.oof)
-            crossed = score(train.y[:rows], other.oof, train.weight[:rows], thresholds[name])
-            if name == task.baselines["constant"]:  # one constant a fold: it ranks no rows
-                crossed = {key: crossed[key] for key in ("rows", task.main, "loss")}
-            scored["baseline"][name]["cross_validation"] = crossed
-    scored["paired_difference"] = {
-        name: baselines.difference_from_best(
-            *predictions[name], outputs, schema, threshold, thresholds
-        )
-        for name, outputs in beside.items()
-    }
+    thresholds = baseline_thresholds(others, learnt, threshold, choice, schema)
+    main, constant = TASKS[schema.task].main, TASKS[schema.task].baselines["constant"]
+    of_baselines: dict[str, Any] = {name: {} for name in others}
+    paired: dict[str, Any] = {name: {} for name in held_out}
+    for name, mine in held_out.items():
+        for other, predicted in others.items():
+            outputs = predicted.test if name == "test" else predicted.oof
+            theirs = mine.first(len(outputs))._replace(outputs=outputs, threshold=thresholds[other])
+            beside = score(theirs, schema)
+            if name != "test" and other == constant:  # one constant a fold: it ranks no rows
+                beside = {key: beside[key] for key in ("rows", "loss", main)}
+            keys = tuple(numbers(beside))
+            apart = uncertainty.differences(mine.first(len(outputs)), theirs, schema, keys)
+            add_intervals(beside, uncertainty.intervals(theirs, schema, tuple(decides)))
+            paired[name][other] = {key: of._asdict() for key, of in apart.items()}
+            of_baselines[other] |= beside if name == "test" else {name: beside}
+    scored |= {"baseline": of_baselines, "paired_difference": paired}
+    scored["classes_not_found"] = classes_not_found(rows["test"], schema)
     rises = importance.permutation_importance(
-        predict, next(read_parts(split / "test")), test.y, schema, work, progress
+        predict, next(read_parts(split / "test")), rows["test"].y, schema, work, progress
     )
-    most = "cross_validation" if len(fold) else "test"
-    ahead = baselines.ahead(*predictions[most], beside[most], schema, threshold, thresholds)
-    return Result(scored, test, rises, ahead)
+    return Result(scored, held_out, rises)
+
+
+def score(found: Outputs, schema: Schema) -> scores.Scores:
+    """See `scores.score`."""
+    return scores.score(found.y, found.outputs, schema, found.threshold, found.weight)
+
+
+def classes_not_found(test: Outputs, schema: Schema) -> list[str]:
+    """The classes with a recall of 0: they have test rows, and none is predicted to be of it."""
+    if schema.task == "regression":
+        return []
+    right = predicted_classes(test.outputs, schema, test.threshold) == test.y
+    return [
+        str(name)
+        for k, name in enumerate(schema.classes)
+        if (own := test.y == k).any() and not right[own].any()
+    ]
+
+
+def deciding_scores(train: Outputs, test: dict[str, Any], schema: Schema) -> tuple[str, ...]:
+    """See `metrics.deciding`; the main score where the test rows have not the others."""
+    counts = [int((train.y == k).sum()) for k in range(len(schema.classes))]
+    keys = deciding(schema.task, counts)
+    return keys if set(keys) <= set(numbers(test)) else (TASKS[schema.task].main,)
+
+
+def add_intervals(scored: dict[str, Any], limits: dict[str, tuple[float, float]]) -> None:
+    """Put the ends of intervals beside their scores, in place."""
+    for key, ends in limits.items():
+        *path, last = key.split(".")
+        place = scored
+        for name in path:
+            place = place[name]
+        if last in place:
+            place |= {
+                f"{last}_{end}": value for end, value in zip(("low", "high"), ends, strict=True)
+            }
+
+
+def baseline_thresholds(
+    others: dict[str, baselines.Baseline],
+    learnt: Outputs,
+    threshold: float,
+    choice: Choice | None,
+    schema: Schema,
+) -> dict[str, float]:
+    """The threshold of each baseline: chosen as that of the model was.
+
+    Args:
+        learnt: the labels and weights of the rows that were predicted out of fold.
+    """
+    names = TASKS[schema.task].baselines
+    thresholds = dict.fromkeys(others, threshold)
+    thresholds[names["constant"]] = 0.5  # or it would not be the majority
+    if choice and len(learnt.y):
+        for key in ("linear", "boosted"):
+            oof = others[names[key]].oof[:, 0]
+            y, _, weight, _ = learnt.first(len(oof))
+            thresholds[names[key]] = choose_threshold(choice, y, oof, weight)
+    return thresholds

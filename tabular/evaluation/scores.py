@@ -1,4 +1,4 @@
-"""Scores of predictions, with the uncertainty of few rows."""
+"""Scores of predictions."""
 
 from typing import Any
 
@@ -7,9 +7,7 @@ from sklearn import metrics
 
 from tabular.metrics import TASKS, flatten
 from tabular.schema import Schema
-from tabular.table.arrays import predicted_classes, row_losses
-
-NORMAL_95 = 1.959964  # standard deviations on each side of the mean that hold 95%
+from tabular.table.arrays import row_losses
 
 Scores = dict[str, Any]
 
@@ -56,17 +54,22 @@ def loss(
 def binary_scores(
     y: np.ndarray, probability: np.ndarray, threshold: float, weight: np.ndarray | None = None
 ) -> Scores:
-    """`roc_auc` and `average_precision` are left out where all rows are of one class."""
+    """Undefined scores are left out.
+
+    They are `roc_auc` and `average_precision` where all rows are of one class, and `precision`
+    where none is predicted to be positive.
+    """
     y_pred = probability >= threshold
     of_rows: Any = {"sample_weight": weight}
     scores = {
         "accuracy": float(metrics.accuracy_score(y, y_pred, **of_rows)),
         "balanced_accuracy": balanced_accuracy(y, y_pred, weight),
-        "precision": float(metrics.precision_score(y, y_pred, zero_division=0, **of_rows)),
         "recall": float(metrics.recall_score(y, y_pred, zero_division=0, **of_rows)),
         "f1": float(metrics.f1_score(y, y_pred, zero_division=0, **of_rows)),
         "brier": float(np.average(np.square(probability.astype(np.float64) - y), weights=weight)),
     }
+    if (y_pred if weight is None else y_pred * weight).any():
+        scores["precision"] = float(metrics.precision_score(y, y_pred, **of_rows))
     if len(np.unique(y if weight is None else y[weight > 0])) > 1:
         scores["roc_auc"] = float(metrics.roc_auc_score(y, probability, **of_rows))
         scores["average_precision"] = float(
@@ -88,8 +91,8 @@ def multiclass_scores(
 ) -> Scores:
     """Precision, recall and F1 as `macro` (each class alike) and `weighted` (each row alike).
 
-    `macro.roc_auc` is the mean over the classes of one against the rest; it is left out where a
-    class has no row.
+    `macro.roc_auc` and `macro.average_precision` are the means over the classes of one against the
+    rest; they are left out where a class has no row.
     """
     y_pred = probabilities.argmax(axis=1)
     classes = np.arange(probabilities.shape[1])
@@ -104,8 +107,12 @@ def multiclass_scores(
         )
         scores[average] = {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
     if len(np.unique(y if weight is None else y[weight > 0])) == len(classes):
-        each = [metrics.roc_auc_score(y == k, probabilities[:, k], **of_rows) for k in classes]
-        scores["macro"]["roc_auc"] = float(np.mean(each))
+        for key, of_class in {
+            "roc_auc": metrics.roc_auc_score,
+            "average_precision": metrics.average_precision_score,
+        }.items():
+            each = [of_class(y == k, probabilities[:, k], **of_rows) for k in classes]
+            scores["macro"][key] = float(np.mean(each))
     return scores
 
 
@@ -131,83 +138,25 @@ def regression_scores(y: np.ndarray, value: np.ndarray, weight: np.ndarray | Non
     return scores
 
 
-def row_scores(
-    y: np.ndarray, predicted: np.ndarray, schema: Schema, threshold: float
-) -> np.ndarray:
-    """The part of each row in the main score, which is their mean: float64, shape (rows,).
-
-    1 for a right class and 0 for a wrong one; of a regression the absolute error.
-    """
-    if schema.task == "regression":
-        return np.abs(y - predicted[:, 0])
-    right = predicted_classes(predicted, schema, threshold) == y
-    return right.astype(np.float64)
-
-
-def interval(
-    of_rows: np.ndarray, schema: Schema, weight: np.ndarray | None = None
-) -> tuple[float, float]:
-    """The 95% interval of the main score, from `row_scores` of independent rows.
-
-    Of an accuracy it is the Wilson score interval: Wilson, "Probable inference, the law of
-    succession, and statistical inference" (1927), of as many rows as the weights are worth: Kish,
-    "Survey Sampling" (1965). Of a mean absolute error it is that of the normal law of means, and 0
-    at least.
-    """
-    mean = float(np.average(of_rows, weights=weight))
-    if schema.task == "regression":
-        half = _half_interval(of_rows, weight)
-        return max(mean - half, 0.0), mean + half
-    n = len(of_rows) if weight is None else weight.sum() ** 2 / np.square(weight).sum()
-    z2 = NORMAL_95**2
-    middle, spread = (
-        mean + z2 / (2 * n),
-        NORMAL_95 * (mean * (1 - mean) / n + z2 / (4 * n * n)) ** 0.5,
-    )
-    low, high = ((middle + sign * spread) / (1 + z2 / n) for sign in (-1, 1))
-    return max(float(low), 0.0), min(float(high), 1.0)
-
-
-def paired_difference(
-    of_rows: np.ndarray, other: np.ndarray, weight: np.ndarray | None = None
-) -> Scores:
-    """By how much a main score differs from another one of the same rows.
-
-    Args:
-        of_rows, other: `row_scores` of the two.
-        weight: of the rows.
-
-    Returns:
-        `difference`, and `low` and `high` of its 95% interval by the normal law of means. Rows
-        that both predict alike do not widen it.
-    """
-    differences = of_rows - other
-    mean, half = float(np.average(differences, weights=weight)), _half_interval(differences, weight)
-    return {"difference": mean, "low": mean - half, "high": mean + half}
-
-
-def _half_interval(values: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Of a mean of independent values, each with its weight."""
-    n = len(values)
-    shares = np.full(n, 1 / n) if weight is None else weight / weight.sum()
-    deviations = shares * (values - (shares * values).sum())
-    return NORMAL_95 * float(np.square(deviations).sum() * n / max(n - 1, 1)) ** 0.5
-
-
 def headline(scores: Scores, schema: Schema) -> tuple[Scores, Scores]:
     """All scores of a run in two: the few that decide, and the rest. No score is in both.
 
-    The first holds the main score, the second one and the loss of the test rows and the folds,
-    the interval, and the main score of each baseline.
+    The first holds the main score, the second one, the loss and those that decide of the test rows
+    and the folds, and of each baseline the main score and those that decide; and the interval of
+    the first that decides.
     """
-    task = TASKS[schema.task]
-    keys = {f"test.{task.main}_low", f"test.{task.main}_high"}
+    task, (first_one, *others) = TASKS[schema.task], scores["decides"]
+    keys = {f"test.{first_one}_low", f"test.{first_one}_high"}
     keys |= {
         f"{rows}.{score}"
         for rows in ("test", "cross_validation")
-        for score in (task.main, task.second, "loss")
+        for score in (task.main, task.second, "loss", first_one, *others)
     }
-    keys |= {f"baseline.{name}.{task.main}" for name in task.baselines.values()}
+    keys |= {
+        f"baseline.{name}.{score}"
+        for name in task.baselines.values()
+        for score in (task.main, first_one, *others)
+    }
     first: Scores = {}
     rest: Scores = {}
     for key, value in flatten(scores):

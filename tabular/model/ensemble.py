@@ -504,6 +504,33 @@ def blend(setup: Setup, members: list[Member]) -> Blend:
     )
 
 
+def of_members(
+    setup: Setup, members: list[Member], kind: str
+) -> dict[str, list[float] | list[int]]:
+    """What the members of a kind came to.
+
+    Returns:
+        `losses`, of each for its own fold, none without folds; `epochs`, how many its weights have
+        learnt in.
+    """
+    of_kind = [member for member in members if member.kind == kind]
+    stop = setup.train.networks[kind].early_stopping
+    epochs = []
+    for member in of_kind:
+        kept = len(member.history)
+        if stop and stop.restore_best_weights:
+            monitored = [logs[stop.monitor] for logs in member.history]
+            best = max(monitored) if stop.monitor == "val_accuracy" else min(monitored)
+            kept = monitored.index(best) + 1
+        epochs.append(kept)
+    losses = [
+        setup.mean_loss(member.rows, setup.in_units(member.oof))
+        for member in of_kind
+        if len(member.rows)
+    ]
+    return {"losses": losses, "epochs": epochs}
+
+
 def warnings(setup: Setup, members: list[Member], blend: Blend) -> list[str]:
     """A line for each kind of networks that learnt nothing, with what to try."""
     found, constant = {}, constant_loss(setup)

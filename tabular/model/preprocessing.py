@@ -155,6 +155,32 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
     )
 
 
+def treatment(statistics: Statistics, schema: Schema, train: Train) -> dict[str, str]:
+    """What the model does with each column, in words."""
+    scaled = {"standard": "standardised", "min_max": "scaled to 0 to 1"}.get(
+        train.normalization, "as it is"
+    )
+    found = {}
+    for name, column in schema.features.items():
+        gaps = name in statistics.with_gaps
+        if column.kind == "category":
+            known = statistics.vocabularies[name]
+            steps = [f"one-hot of {len(known)} categories"]
+            if name in statistics.encoded:
+                steps.append("mean target of each category")
+        elif column.kind == "text":
+            steps = ["hashed words and character runs, weighted by what they say of the target"]
+        else:
+            scaling = statistics.scalings.get(name)
+            steps = [scaled if scaling else f"{', '.join(statistics.dates[name].parts)}, {scaled}"]
+            if gaps and scaling and train.imputation != "none":
+                steps.append(f"gaps become {scaling.fill:.5g}")
+        if gaps and (column.kind in TEXTS or train.missing_indicators):
+            steps.append("an input says where gaps are")
+        found[name] = "; ".join(steps)
+    return found
+
+
 class Categories:
     """How often each category of a column occurs; of very many only the frequent ones."""
 

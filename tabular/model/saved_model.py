@@ -163,6 +163,26 @@ def all_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
             yield layer
 
 
+def beside_members(network: keras.Model) -> keras.Model:
+    """A model that gives, after the outputs of `network`, those of each network that it averages.
+
+    In the units of the target: float32, (rows, outputs * (1 + members)). A network that is not
+    averaged is no member.
+    """
+    each: list[keras.KerasTensor] = []
+
+    def call(layer: keras.layers.Layer, *inputs: Any, **more: Any) -> Any:
+        if isinstance(layer, keras.layers.Average):
+            each.extend(inputs[0])
+        elif layer.name == "output-value":  # of a regression, whose members are standardised
+            each[:] = [layer(tensor) for tensor in each]
+        return layer(*inputs, **more)
+
+    same = keras.models.clone_model(network, call_function=call, clone_function=lambda layer: layer)
+    outputs = [same.output, *each]
+    return keras.Model(same.input, keras.layers.Concatenate()(outputs) if each else outputs[0])
+
+
 def reads_texts(network: keras.Model) -> bool:
     """Whether it parts texts into characters, each of which takes 35 bytes for a while."""
     return any(isinstance(one, keras.layers.TextVectorization) for one in all_layers(network))

@@ -1,10 +1,11 @@
 """The section `evaluate`."""
 
+from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tabular.typed_yaml import Section, Share
+from tabular.typed_yaml import Section, Share, Value
 
 Cost = Annotated[float, Field(gt=0)]
 
@@ -31,7 +32,18 @@ class Choice(Section):
         return self
 
 
+class Range(Section):
+    """Values from `low` to `high`, both included; a moment is a day, in UTC."""
+
+    low: float | date | None = None
+    high: float | date | None = None
+
+
+Slice = dict[str, Range | tuple[Value, ...]]  # for each column its range, or its values
+
+
 class Evaluate(Section):
-    """How probabilities become classes."""
+    """How probabilities become classes, and which rows have scores of their own."""
 
     threshold: Share | Choice = 0.5
+    slices: dict[str, Slice] = Field(default_factory=dict)

@@ -1,6 +1,7 @@
 """All sections of `params.yaml`, and what they ask of each other and of the table."""
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,14 +10,14 @@ from pydantic import Field, ValidationError
 from tabular.errors import UserError
 from tabular.metrics import ROWS, TASKS
 from tabular.mistakes import explain_all, nearest, suggestion
-from tabular.params.evaluate import Choice, Evaluate
+from tabular.params.evaluate import Choice, Evaluate, Range
 from tabular.params.gate import Gate
 from tabular.params.ingest import Ingest
 from tabular.params.search import Search
 from tabular.params.split import Split
 from tabular.params.train import LOSSES, Network, Train
 from tabular.params.validate import Validate
-from tabular.schema import Schema
+from tabular.schema import TYPES, Schema
 from tabular.typed_yaml import Section, check
 
 # Keys that a search leaves alone: a seed's score is luck, and other folds give another score.
@@ -48,6 +49,7 @@ def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
         mistakes += search_mistakes(whole, schema)
     mistakes += gate_mistakes(whole.gate, schema)
     mistakes += threshold_mistakes(whole, schema)
+    mistakes += slice_mistakes(whole.evaluate, schema)
     if mistakes:
         raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     fields = AllSections.model_fields.items()
@@ -121,6 +123,29 @@ def threshold_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
                 "evaluate.threshold: is chosen on out-of-fold predictions, and train.folds is 1; "
                 "set it above 1 or to auto, or the threshold to a number"
             )
+
+
+def slice_mistakes(evaluate: Evaluate, schema: Schema) -> Iterator[str]:
+    """Columns that the model does not read, and conditions that do not fit a column's kind."""
+    for name, conditions in evaluate.slices.items():
+        if not conditions:
+            yield f"evaluate.slices.{name}: found no column; expected at least one"
+        for column, wanted in conditions.items():
+            where = f"evaluate.slices.{name}.{column}"
+            if column not in schema.features:
+                yield f"{where}: no column that the model reads.{nearest(column, schema.features)}"
+                continue
+            kind = schema.columns[column].kind
+            if isinstance(wanted, Range):
+                ends = [end for end in (wanted.low, wanted.high) if end is not None]
+                allowed = {"datetime": date, "integer": float, "real": float}.get(kind)
+                if not ends or allowed is None or not all(isinstance(e, allowed) for e in ends):
+                    yield (
+                        f"{where}: found a range that does not fit its kind, {kind}; numbers take "
+                        "{low: 1, high: 2}, moments {low: 2024-01-31}, others a list of values"
+                    )
+            elif kind in ("datetime", "text") or any(type(v) not in TYPES[kind] for v in wanted):
+                yield f"{where}: found {list(wanted)}, which does not fit its kind, {kind}"
 
 
 def gate_mistakes(gate: Gate, schema: Schema) -> Iterator[str]:

@@ -1,8 +1,13 @@
-"""DVC's plots as pictures: no script, no network, legible on a phone and on paper."""
+"""Pictures of a run as SVG and PNG: no script, no network, legible on a phone and on paper.
+
+Two colours that a colour-blind reader and a grey print tell apart (Okabe and Ito, "Color universal
+design", 2008): blue for this run, orange for the other one or the other class. They are variables
+of the page's style, so that dark pages have lighter ones.
+"""
 
 import json
 import re
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -10,10 +15,14 @@ import vl_convert
 from markupsafe import Markup
 
 Spec = dict[str, Any]
-VEGA_LITE = "5.21"  # DVC's templates are written for version 5
-WIDTH, TITLE_LETTERS = 350, 32
-FACET = {"width": 265, "height": 200}
-# A plot is drawn at the width of a phone, so that its text is not made smaller there.
+Rows = list[dict[str, Any]]
+VEGA_LITE = "5.21"
+WIDTH, HEIGHT = 330, 240  # with the axes as wide as a phone, so that no text is made smaller there
+BAR, LINE_HEIGHT = 12, 15  # heights of a bar, and of a line of its name
+LETTERS, TITLE = 46, 34  # of a line of a name, and of an axis title
+MAX_NAMED = 12  # classes, whose cells have numbers in them
+THIS, OTHER, SOFT, LINE = "var(--this)", "var(--other)", "var(--soft)", "#8886"
+ON_PAPER = {THIS: "#0072b2", OTHER: "#e69f00", SOFT: "#5b6470", "currentColor": "#222"}
 STYLE = {
     "aria": False,  # or each point of it is read aloud
     "background": None,
@@ -23,77 +32,484 @@ STYLE = {
         **{"labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal"},
         **{"labelColor": "currentColor", "titleColor": "currentColor"},
         **{"gridColor": "#8883", "domainColor": "#888", "tickColor": "#888"},
+        "labelExpr": "abs(+datum.value) >= 10000 ? format(datum.value, '~s') : datum.label",
     },
     "axisX": {"labelAngle": 0, "labelLimit": 90, "labelOverlap": "greedy", "labelSeparation": 8},
     "axisXQuantitative": {"labelFlush": False, "tickCount": 6},
-    "axisY": {"labelLimit": 130},
+    "axisY": {"labelLimit": 150, "tickCount": 5, "titlePadding": 10},
     "legend": {
-        **{"orient": "bottom", "title": None, "columns": 2, "labelLimit": 140},
-        "layout": {"bottom": {"anchor": "start", "direction": "vertical"}},
+        **{"orient": "bottom", "title": None, "columns": 2, "labelLimit": 150},
         **{"labelFontSize": 12, "labelColor": "currentColor", "symbolStrokeWidth": 2},
     },
-    "header": {"title": None, "labelFontSize": 13, "labelColor": "currentColor"},
-    "text": {"fontSize": 14},
+    "text": {"fontSize": 12, "color": "currentColor"},
+    "line": {"strokeWidth": 2},
+    "rule": {"color": "#888"},
 }
-
-
-def labels_in(spec: Spec) -> set[str]:
-    """The revisions that have rows in a plot."""
-    return {row["rev"] for row in spec["data"]["values"]}
 
 
 def svg(spec: Spec, index: int) -> Markup:
     """A Vega-Lite specification as SVG, whose ids are its own on a page of several."""
-    drawn = vl_convert.vegalite_to_svg(for_paper(spec), vl_version=VEGA_LITE, config=STYLE)
+    drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, config=STYLE)
     return Markup(re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>plot{index}-", drawn))
 
 
 def png(spec: Spec) -> bytes:
     """A Vega-Lite specification as PNG on white, for pages that show no SVG."""
-    style = json.loads(json.dumps(STYLE).replace("currentColor", "#222"))
-    style |= {"background": "white", "padding": 8}
-    drawn = for_paper(spec) | {"title": spec.get("title", "")}
+    style = STYLE | {"background": "white", "padding": 8}
+    text = json.dumps([spec, style])
+    for name, color in ON_PAPER.items():
+        text = text.replace(json.dumps(name)[1:-1], color)
+    drawn, style = json.loads(text)
     return vl_convert.vegalite_to_png(drawn, vl_version=VEGA_LITE, config=style, scale=2)
 
 
-def for_paper(spec: Spec) -> Spec:
-    """The same plot for a narrow page and no pointer.
+def chart(rows: Rows, layers: list[Spec], width: int = WIDTH, height: int = HEIGHT) -> Spec:
+    """Layers over the same rows, whose axes have the first title that a layer gives."""
+    for axis in ("x", "y"):
+        of_axis = [
+            place for layer in layers if "field" in (place := layer["encoding"].get(axis, {}))
+        ]
+        title = next((place["title"] for place in of_axis if place.get("title")), None)
+        for place in of_axis:
+            place["title"] = wrap(title, TITLE) if isinstance(title, str) else title
+    # A reader's font may be wider than the one that labels are measured in.
+    left = any(layer["encoding"].get("y", {}).get("type") == "nominal" for layer in layers)
+    return {
+        "padding": {"left": 20 if left else 5, "right": 8, "top": 5, "bottom": 5},
+        "data": {"values": rows},
+        "width": width,
+        "height": height,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "layer": layers,
+    }
 
-    It has no title of its own, is as wide as a phone with its axes, breaks long axis titles, shows
-    what a click would show, and puts the facets of a confusion matrix below each other.
+
+def number(field: str, title: str | None = None, **more: Any) -> Spec:
+    """A field of numbers on an axis."""
+    return {"field": field, "type": "quantitative", "title": title, **more}
+
+
+def named(field: str, names: Sequence[str], **more: Any) -> Spec:
+    """A field of names on an axis, in this order."""
+    axis = {"ticks": False, "domain": False, **more.pop("axis", {})}
+    return {"field": field, "type": "nominal", "title": None, "sort": list(names), "axis": axis} | (
+        more
+    )
+
+
+def colors(names: Sequence[str], range_: Sequence[str] = (THIS, OTHER)) -> Spec:
+    """The colour of each name; a legend where there is more than one."""
+    scale = {"domain": list(names), "range": list(range_)[: len(names)]}
+    legend: Spec | None = {} if len(names) > 1 else None
+    return {"field": "of", "type": "nominal", "scale": scale, "legend": legend, "title": None}
+
+
+def straight(points: Rows, **mark: Any) -> Spec:
+    """A thin line of its own through points of x and y, such as a diagonal."""
+    return {
+        "data": {"values": points},
+        "mark": {"type": "line", "color": SOFT, "strokeWidth": 1, "strokeDash": [4, 4], **mark},
+        "encoding": {"x": number("x"), "y": number("y")},
+    }
+
+
+def note(x: float, y: float, text: str, align: str = "left", **mark: Any) -> Spec:
+    """A few words at a point."""
+    return {
+        "data": {"values": [{"x": x, "y": y, "text": text}]},
+        "mark": {"type": "text", "align": align, **mark},
+        "encoding": {"x": number("x"), "y": number("y"), "text": {"field": "text"}},
+    }
+
+
+def under_names(rows: Rows, field: str, marks: list[Spec]) -> Spec:
+    """Marks in a row of their own for each name, which stands above them and is never cut.
+
+    Args:
+        marks: layers with an `x`; their `y` is added.
     """
-    spec = {key: value for key, value in deepcopy(spec).items() if key != "title"}
-    for param in spec.get("params", []):
-        if param.get("bind") == {"input": "checkbox"}:
-            param["value"] = True
-    if "facet" in spec:
-        facet, inner = spec["facet"], spec["spec"]
-        if "column" in facet and not facet.get("row"):
-            spec |= {"facet": facet["column"], "columns": 1}
-        layers = inner.get("layer", [])
-        shown = [layer["encoding"]["color"] for layer in layers if "width" in layer]
-        for layer in layers:
-            if "width" in layer:
-                layer |= FACET
-            if layer.get("mark") == "text" and "text" not in layer["encoding"] and shown:
-                layer["encoding"]["text"] = {"field": shown[0]["field"], "format": ".0%"}
-    elif "width" in spec:
-        spec |= {"width": WIDTH, "autosize": {"type": "fit-x", "contains": "padding"}}
-    dashes = spec.get("encoding", {}).get("strokeDash", {})
-    if "legend" in dashes:
-        dashes["legend"]["symbolSize"] = 700  # long enough to show them
-    _wrap_titles(spec)
-    return spec
+    names = list(dict.fromkeys(row[field] for row in rows))
+    said = {name: wrap(str(name), LETTERS) or [""] for name in names}
+    text = LINE_HEIGHT * max(map(len, said.values()), default=1)
+    place = {
+        "field": field,
+        "type": "nominal",
+        "sort": names,
+        "axis": None,
+        "scale": {"paddingInner": 0, "paddingOuter": 0},
+    }
+    height = text + BAR + 8
+    for mark in marks:
+        mark["encoding"] |= {"y": place}
+        mark["mark"]["yOffset"] = (text - 2) / 2
+    labels = {
+        "data": {"values": [{field: name, "label": said[name]} for name in names]},
+        "mark": {
+            "type": "text",
+            "align": "left",
+            "baseline": "top",
+            "dy": 3 - height / 2,
+            "lineHeight": LINE_HEIGHT,
+        },
+        "encoding": {"x": {"value": 0}, "y": place, "text": {"field": "label"}},
+    }
+    return chart(rows, [*marks, labels], height=height * len(names))
 
 
-def _wrap_titles(value: Any) -> None:
-    """Cut the titles of the x axes into lines, in place."""
-    if isinstance(value, list):
-        for item in value:
-            _wrap_titles(item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if key == "x" and isinstance(item.get("title"), str):
-                item["title"] = wrap(item["title"], TITLE_LETTERS)
-            elif key != "data":
-                _wrap_titles(item)
+UNIT = {"domain": [0, 1]}
+
+
+def standing(rows: Rows, label: str) -> Spec:
+    """The score of the model and of each baseline with its interval, on one axis.
+
+    Args:
+        rows: of each a `name`, `of` (which rows were scored), `value`, `low` and `high`; the
+            model's first.
+        label: of the score.
+    """
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    of = list(dict.fromkeys(row["of"] for row in rows))
+    y = {
+        "y": named("name", names, axis={"labelFontSize": 13}),
+        "yOffset": {"field": "of", "type": "nominal", "sort": of},
+    }
+    model = {"test": f"datum.name === {json.dumps(names[0])}", "value": THIS}
+    color = {"condition": model, "value": SOFT}
+    x = {"scale": {"zero": False, "nice": True}}
+    return chart(
+        rows,
+        [
+            {
+                "mark": {"type": "rule", "strokeWidth": 2},
+                "encoding": {
+                    "x": number("low", label, **x),
+                    "x2": {"field": "high"},
+                    "color": color,
+                }
+                | y,
+            },
+            {
+                "mark": {"type": "point", "size": 70, "filled": True, "opacity": 1},
+                "encoding": {
+                    "x": number("value", label, **x),
+                    "color": color,
+                    "shape": {
+                        "field": "of",
+                        "type": "nominal",
+                        "scale": {"domain": of, "range": ["circle", "diamond"][: len(of)]},
+                        "legend": {"symbolFillColor": SOFT, "symbolStrokeColor": SOFT},
+                    },
+                }
+                | y,
+            },
+        ],
+        height=len(names) * (18 * len(of) + 8),
+    )
+
+
+def lines(
+    rows: Rows, x: Spec, y: Spec, names: Sequence[str], more: Sequence[Spec] = (), **mark: Any
+) -> Spec:
+    """A line for each of the names; of two runs the second one thinner."""
+    widths = {"domain": list(names), "range": [2.5, 1.5][: len(names)]}
+    line = {
+        "mark": {"type": "line", "clip": True, **mark},
+        "encoding": {
+            "x": x,
+            "y": y,
+            "color": colors(names),
+            "strokeWidth": {"field": "of", "type": "nominal", "scale": widths, "legend": None},
+            "order": {"field": "n", "type": "quantitative"},
+        },
+    }
+    return chart(rows, [line, *more])
+
+
+def roc(rows: Rows, names: Sequence[str], area: float | None) -> Spec:
+    """The ROC curve with its diagonal and its area."""
+    said = [] if area is None else [note(0.97, 0.06, f"area {area:.3f}", "right")]
+    return lines(
+        rows,
+        number("false positive rate", "False positive rate", scale=UNIT),
+        number("true positive rate", "True positive rate (recall)", scale=UNIT),
+        names,
+        [straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}]), *said],
+    )
+
+
+def precision_recall(rows: Rows, names: Sequence[str], share: float) -> Spec:
+    """Precision by recall, and what a guess reaches: the share of the class."""
+    return lines(
+        rows,
+        number("recall", "Recall", scale=UNIT),
+        number("precision", "Precision", scale=UNIT),
+        names,
+        [straight([{"x": 0, "y": share}, {"x": 1, "y": share}])],
+        interpolate="step-before",
+    )
+
+
+def calibration(rows: Rows, names: Sequence[str]) -> Spec:
+    """The share of a class by its predicted probability with intervals, over the counts."""
+    own = [row for row in rows if row["of"] == names[0]]
+    x = number("probability", None, scale=UNIT)
+    share = number("actual", "Share that is of the class", scale=UNIT)
+    line = {
+        "mark": {"type": "line", "point": {"filled": True, "size": 45}},
+        "encoding": {"x": x, "y": share, "color": colors(names)},
+    }
+    limits = {
+        "data": {"values": own},
+        "mark": {"type": "rule", "strokeWidth": 1.5, "color": THIS},
+        "encoding": {"x": dict(x), "y": number("low"), "y2": {"field": "high"}},
+    }
+    bars = {
+        "mark": {"type": "bar", "width": 16, "color": THIS, "opacity": 0.6},
+        "encoding": {
+            "x": number("probability", "Predicted probability", scale=UNIT),
+            "y": number("rows", "Rows", axis={"tickCount": 2}),
+        },
+    }
+    diagonal = straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}])
+    above = chart(rows, [line, limits, diagonal], WIDTH - 60, 190)
+    below = chart(own, [bars], WIDTH - 60, 50)
+    for part in (above, below):  # of the whole, not of its parts
+        del part["autosize"], part["padding"]
+    return {"vconcat": [above, below], "spacing": 8}
+
+
+def classes(rows: Rows, names: tuple[str, str]) -> Spec:
+    """How many rows of the class, and of the others, got which probability."""
+    bar = {
+        "mark": {"type": "bar", "opacity": 0.6, "binSpacing": 0},
+        "encoding": {
+            "x": number("low", "Predicted probability of the class", scale=UNIT, bin="binned"),
+            "x2": {"field": "high"},
+            "y": number("rows", "Rows", stack=None),
+            "color": colors(names, (OTHER, THIS)),
+        },
+    }
+    return chart(rows, [bar])
+
+
+def confusion(rows: Rows) -> Spec:
+    """True classes by predicted ones: rows and their share of the true class."""
+    names = list(dict.fromkeys(row["true class"] for row in rows))
+    size = min(max(len(names), 3), 40)
+    longest = max(map(len, names), default=0)
+    turned = -90 if longest * 7 > (WIDTH - 60) / size else 0  # beside each other they do not fit
+    labels = {"labelLimit": 190, "labelOverlap": "greedy"}
+    x = named("predicted class", names, axis={"orient": "top", "labelAngle": turned, **labels})
+    y = named("true class", names, axis=labels)
+    x |= {"title": "Predicted class"}
+    y |= {"title": "True class"}
+    share = number(
+        "share", scale={"domain": [0, 1], "range": ["#0072b20d", "#0072b2cc"]}, legend=None
+    )
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "rect", "stroke": LINE, "strokeWidth": 1},
+            "encoding": {"x": x, "y": y, "color": share},
+        }
+    ]
+    if len(names) <= MAX_NAMED:
+        small = 12 if len(names) <= 5 else 10
+        for field, form, dy, size_ in (("rows", ",", -8, small + 2), ("share", ".0%", 8, small)):
+            layers.append(
+                {
+                    "mark": {"type": "text", "dy": dy if len(names) <= 8 else 0, "fontSize": size_},
+                    "encoding": {"x": x, "y": y, "text": {"field": field, "format": form}},
+                }
+            )
+            if len(names) > 8:
+                break
+    return chart(rows, layers, height=min(max(len(names) * 52, 150), 420))
+
+
+def threshold(rows: Rows, names: Sequence[str], chosen: float) -> Spec:
+    """What each threshold comes to, and the chosen one.
+
+    Args:
+        rows: `threshold`, `value`, and `of`: one of the names.
+    """
+    shades = [THIS, OTHER, SOFT, "currentColor"]
+    dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
+    line = {
+        "mark": {"type": "line", "clip": True},
+        "encoding": {
+            "x": number("threshold", "Threshold", scale=UNIT),
+            "y": number("value", None, scale={"domainMin": 0}),
+            "color": colors(names, shades),
+            "strokeDash": {
+                "field": "of",
+                "type": "nominal",
+                "scale": {"domain": list(names), "range": dashes[: len(names)]},
+                "legend": {"symbolSize": 500},
+            },
+        },
+    }
+    here = {
+        "data": {"values": [{"x": chosen}]},
+        "mark": {"type": "rule", "strokeWidth": 1.5, "color": SOFT},
+        "encoding": {"x": number("x")},
+    }
+    return chart(rows, [line, here])
+
+
+def scatter(rows: Rows, x: Spec, y: Spec, through: Rows) -> Spec:
+    """A point for each row, and the line on which they should lie."""
+    zero = {"scale": {"zero": False}}
+    return chart(
+        rows,
+        [
+            {
+                "mark": {
+                    "type": "point",
+                    "filled": True,
+                    "size": 18,
+                    "opacity": 0.45,
+                    "color": THIS,
+                },
+                "encoding": {"x": {**x, **zero}, "y": {**y, **zero}},
+            },
+            straight(through),
+        ],
+    )
+
+
+def curve(rows: Rows, names: Sequence[str], label: str, kept: float | None) -> Spec:
+    """A learning curve of training rows and of the others, and the epoch whose weights are kept."""
+    said = (
+        []
+        if kept is None
+        else [
+            {
+                "data": {"values": [{"x": kept}]},
+                "mark": {"type": "rule", "strokeDash": [4, 4], "color": SOFT},
+                "encoding": {"x": number("x")},
+            }
+        ]
+    )
+    return lines(
+        rows,
+        number("epoch", "Epoch" if kept is None else f"Epoch (the weights are of {kept:.4g})"),
+        number("value", label, scale={"zero": False}),
+        names,
+        said,
+    )
+
+
+def members(rows: Rows, label: str) -> Spec:
+    """The loss of each member for its own fold, by its kind."""
+    tick = {
+        "mark": {"type": "tick", "color": THIS, "thickness": 2, "height": BAR},
+        "encoding": {"x": number("loss", label, scale={"zero": False})},
+    }
+    return under_names(rows, "kind", [tick])
+
+
+def importance(rows: Rows, names: Sequence[str]) -> Spec:
+    """How much worse the loss is without each column, from the most to the least.
+
+    Args:
+        rows: `column`, `rise`, `low` and `high`, and `of`: a run.
+    """
+    own = [row for row in rows if row["of"] == names[0]]
+    columns = {row["column"] for row in own}
+    other = [row for row in rows if row["of"] != names[0] and row["column"] in columns]
+    x = number("rise", "Rise of the loss")
+    marks: list[Spec] = [
+        {
+            "data": {"values": own},
+            "mark": {"type": "bar", "opacity": 0.6, "height": BAR},
+            "encoding": {"x": x, "color": colors(names)},
+        },
+        {
+            "data": {"values": own},
+            "mark": {"type": "rule", "strokeWidth": 2, "color": THIS},
+            "encoding": {"x": number("low"), "x2": {"field": "high"}},
+        },
+        {
+            "data": {"values": other},
+            "mark": {"type": "tick", "thickness": 3, "height": BAR},
+            "encoding": {"x": x, "color": colors(names)},
+        },
+    ]
+    return under_names([*own, *other], "column", marks)
+
+
+def effect(of: Mapping[str, Any], limits: tuple[float, float], unit: str) -> Spec:
+    """How the answer moves with a column, and how far the members of the model agree.
+
+    Args:
+        of: a column of `metrics/effects.json`; moments as ISO text in `values`.
+        limits: of the y axis, the same for all columns.
+        unit: of the answer.
+    """
+    rows = [
+        {"value": value, "effect": mean, "low": low, "high": high}
+        for value, mean, low, high in zip(
+            of["values"], of["effect"], of["low"], of["high"], strict=True
+        )
+    ]
+    y = {"scale": {"domain": list(limits), "nice": True}}
+    if of["kind"] == "category":
+        marks: list[Spec] = [
+            {
+                "mark": {"type": "bar", "color": THIS, "opacity": 0.6, "height": BAR},
+                "encoding": {"x": number("effect", unit, **y)},
+            },
+            {
+                "mark": {"type": "rule", "color": THIS, "strokeWidth": 2},
+                "encoding": {"x": number("low", unit, **y), "x2": {"field": "high"}},
+            },
+        ]
+        return under_names(rows, "value", marks)
+    moment = {"type": "temporal"} if of["kind"] == "datetime" else {"scale": {"zero": False}}
+    x = number("value", of["column"]) | moment
+    return chart(
+        rows,
+        [
+            {
+                "mark": {"type": "area", "color": THIS, "opacity": 0.25, "clip": True},
+                "encoding": {"x": x, "y": number("low", unit, **y), "y2": {"field": "high"}},
+            },
+            {
+                "mark": {"type": "line", "color": THIS, "clip": True},
+                "encoding": {"x": x, "y": number("effect", unit, **y)},
+            },
+            {
+                "mark": {"type": "rule", "strokeDash": [4, 4], "color": SOFT},
+                "encoding": {"y": {"datum": 0}},
+            },
+            {
+                "mark": {"type": "tick", "color": SOFT, "thickness": 1, "yOffset": 0, "height": 6},
+                "encoding": {"x": x, "y": {"value": 170}},
+            },
+        ],
+        height=170,
+    )
+
+
+def spark(column: Mapping[str, Any]) -> Markup:
+    """A column's small histogram: bars of training rows, a line of test rows; or nothing."""
+    shares = [
+        [count / max(sum(column.get(name, [])), 1) for count in column.get(name, [])]
+        for name in ("train", "test")
+    ]
+    top = max((share for of_rows in shares for share in of_rows), default=0)
+    if not top:
+        return Markup()
+    width = 96 / len(shares[0])
+    heights = [[24 * share / top for share in of_rows] for of_rows in shares]
+    bars = "".join(
+        f"M{n * width + 0.5:.1f} 26v-{height:.1f}h{width - 1:.1f}V26z"
+        for n, height in enumerate(heights[0])
+    )
+    step = "L".join(
+        f"{n * width:.1f} {26 - height:.1f}h{width:.1f}" for n, height in enumerate(heights[1])
+    )
+    return Markup(
+        '<svg viewBox="0 0 96 26" class="spark" aria-hidden="true">'
+        f'<path class="bars" d="{bars}"/><path class="step" d="M{step}"/></svg>'
+    )

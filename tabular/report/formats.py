@@ -1,10 +1,11 @@
 """Numbers and parameters as text, and the difference of two scores in a sentence."""
 
 import json
+import re
 from typing import Any
 
-from tabular.metrics import BASELINES, METRICS
-from tabular.runs.comparison import Change, Changed, Scores
+from tabular.metrics import BASELINES, with_digits
+from tabular.runs.comparison import Change, Changed
 from tabular.runs.run import Run
 
 NOT_THERE = "–"
@@ -35,14 +36,33 @@ def parameter(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def scored(value: float | None, interval: tuple[float, float] | None) -> str:
+    """A score with the digits that its interval deserves; "–" where it is undefined."""
+    if value is None or interval is None:
+        return number(value)
+    return with_digits(value, (interval[1] - interval[0]) / 2).replace("-", "−")
+
+
+def minus(text: str) -> str:
+    """A text with a minus where a number below 0 has a hyphen."""
+    return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", text)
+
+
+def limits(interval: tuple[float, float] | None) -> str:
+    """The ends of an interval."""
+    return " to ".join(scored(end, interval) for end in interval or ())
+
+
 def signed(change: Change | None) -> str:
-    """By how much a score differs from another, and whether that is better or worse."""
-    if change is None:
+    """By how much a score differs from another, whether that is better, and the interval."""
+    if change is None or (not change.verdict and not change.change):
         return NOT_THERE
-    if change.verdict == "same":
+    if change.verdict == "same" and not change.interval:
         return "same"
-    sign = "+" if change.change > 0 else "−"
-    return f"{sign}{number(abs(change.change))} {change.verdict}".rstrip()
+    sign = "+" if change.change > 0 else "−" if change.change < 0 else ""
+    size = scored(abs(change.change), change.interval)
+    said = f"{sign}{size} {'within chance' if change.verdict == 'level' else change.verdict}"
+    return said.rstrip() + (f" ({limits(change.interval)})" if change.interval else "")
 
 
 def origin(run: Run) -> str:
@@ -54,45 +74,25 @@ def origin(run: Run) -> str:
     return f"changes that are not committed, on {said}" if run.uncommitted else said
 
 
-def other(change: Change | None) -> str:
-    """The score that this one is compared with."""
-    return number(change.value) if change else NOT_THERE
-
-
 def baseline(name: str) -> str:
     """The name of a baseline for a reader."""
     return BASELINES.get(name, name)
 
 
-def main_score(test: Scores) -> str:
-    """The score that `evaluate` prints, in a sentence."""
-    if test.main is None:
-        return "This run has no scores of test rows."
-    limits = " to ".join(map(number, test.main.interval or ()))
-    interval = f" (95% interval {limits})" if limits else ""
-    return (
-        f"{test.main.label} {number(test.main.value)} on {number(test.rows)} test rows{interval}."
-    )
-
-
-def paired(scores: Scores, where: str) -> str:
-    """How the main score compares with that of the better baseline on the same rows."""
-    if scores.main is None or scores.paired is None:
-        return ""
-    name, (other, difference, low, high) = scores.main.label, scores.paired
-    by = f"{number(abs(difference))} {'higher' if difference > 0 else 'lower'} than"
-    size = f"{by if difference else 'the same as'} that of {baseline(other)}"
-    if scores.main.key == "accuracy" and scores.rows and difference:
-        rows = round(abs(difference) * scores.rows)
-        size += f", by {rows:,} row{'s' if rows != 1 else ''} of {scores.rows:,}"
-    verdict = "these rows cannot tell the two apart"
-    if not low <= 0 <= high:
-        better = (difference > 0) == METRICS[scores.main.key].greater_is_better
-        verdict = f"the model is {'better' if better else 'worse'} by more than chance"
-    return (
-        f"{where}: {name[0].lower()}{name[1:]} is {size} "
-        f"(95% interval of the difference {number(low)} to {number(high)}); {verdict}."
-    )
+def headline(gate: dict[str, Any]) -> str:
+    """The verdict in a few words: what the model is beside what is simpler."""
+    verdict, name = gate.get("verdict"), baseline(gate.get("against") or "")
+    if not verdict:
+        return "No verdict"
+    if any(c["verdict"] == "fail" and "score" not in c for c in gate["checks"]):
+        return "Misses a limit"
+    if not name:
+        return "Holds its limits"
+    return {
+        "pass": "Better than the baselines",
+        "level": f"Level with {name}",
+        "fail": f"Worse than {name}",
+    }[verdict]
 
 
 def differences(changes: list[Changed]) -> str:

@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from tabular.report.formats import number
+from tabular.runs.comparison import locked_versions
 from tabular.runs.lock import LOCK, inputs, outputs
 from tabular.runs.run import Run
 from tabular.schema import EPOCHS, input_name
@@ -75,8 +76,7 @@ def packages(pyproject: str, requirements: str) -> list[tuple[str, str]]:
     """The locked versions of Keras and of the packages that the project declares."""
     declared = tomllib.loads(pyproject).get("project", {}).get("dependencies", [])
     names = {re.split(r"[^\w.-]", name)[0] for name in declared} | {"keras"}
-    locked = re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", requirements, re.MULTILINE)
-    return [(name, version) for name, version in locked if name in names]
+    return [(name, version) for name, version in locked_versions(requirements) if name in names]
 
 
 def split_card(text: str) -> tuple[str, str, str]:

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from tabular.errors import listed
 from tabular.metrics import ROWS, TASKS
-from tabular.report import charts, formats
-from tabular.runs.comparison import Changed, Comparison
+from tabular.report import charts, formats, pictures
+from tabular.runs.comparison import Changed, Comparison, Score, points
 from tabular.runs.lock import LOCK, params_of
 from tabular.runs.run import Run
 
+MAX_COLUMNS = 8  # of a table of rows
 ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"})
 
 
@@ -77,6 +79,132 @@ def split_rule(run: Run) -> str:
     }.get(by, "drawn at random")
 
 
+class ColumnRow(NamedTuple):
+    """A column of the table as the page shows it."""
+
+    name: str
+    kind: str
+    spark: Markup  # its histogram
+    ends: str  # of the picture, or its categories
+    missing: str
+    treatment: str
+    flags: list[str]  # what is suspicious
+
+
+def column_rows(comparison: Comparison) -> list[ColumnRow]:
+    """The columns that the model reads, and the target, in the order of the file."""
+    files, schema = comparison.files, comparison.run.schema
+    profile = files["profile"].get("column", {})
+    treatment = files["networks"].get("columns", {})
+    checks = files["validation"].get("checks", {})
+    found = []
+    for name in schema.get("columns") or profile:
+        of, shown = profile.get(name, {}), files["columns"].get(name, {})
+        gaps, rows = of.get("missing", 0), files["profile"].get("rows", 0)
+        names = shown.get("names")
+        flags = []
+        if checks.get(f"{name}.leak", {}).get("verdict", "pass") != "pass":
+            flags.append("tells the target: a leak?")
+        if shown.get("moved"):
+            flags.append(
+                f"test rows differ from training rows by {shown['distance']:.0%} of them "
+                f"(by chance {shown['by_chance']:.0%} at most)"
+            )
+        found.append(
+            ColumnRow(
+                name,
+                str(schema.get("columns", {}).get(name, {}).get("kind") or of.get("kind")),
+                charts.spark(shown),
+                ", ".join(map(str, names)) if names else formats.range_of(of),
+                f"{gaps / rows:.1%}" if gaps and rows else "",
+                treatment.get(name, "the target" if name == comparison.run.target else "not read"),
+                flags,
+            )
+        )
+    return found
+
+
+class SliceRow(NamedTuple):
+    """A slice as the page shows it: its score and that of its test rows, each with its interval."""
+
+    name: str
+    rows: int
+    score: str
+    limits: str
+    test_rows: int
+    test_score: str
+    test_limits: str
+    weak: bool = False  # by more than chance
+
+
+def slice_row(
+    name: str, found: dict[str, Any], test: dict[str, Any], weak: bool = False
+) -> SliceRow:
+    """A slice of `metrics/slices.json`; one without rows has no score."""
+
+    def shown(of: dict[str, Any]) -> tuple[int, str, str]:
+        if "score" not in of:
+            return of.get("rows", 0), formats.NOT_THERE, ""
+        interval = of["low"], of["high"]
+        return of["rows"], formats.scored(of["score"], interval), formats.limits(interval)
+
+    return SliceRow(formats.minus(name), *shown(found), *shown(test), weak)
+
+
+def weak_slices(slices: dict[str, Any]) -> list[SliceRow]:
+    """The weakest slices that were found."""
+    return [
+        slice_row(
+            " and ".join(f"{column} {what}" for column, what in of["where"]),
+            of,
+            of["test"],
+            of["weak"],
+        )
+        for of in slices.get("weakest", [])
+    ]
+
+
+def declared_slices(slices: dict[str, Any]) -> list[SliceRow]:
+    """The slices that params.yaml declares."""
+    return [
+        slice_row(name, of.get("cross_validation", {}), of["test"])
+        for name, of in slices.get("declared", {}).items()
+    ]
+
+
+def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """The largest errors as a header and rows: true, predicted, then the first columns."""
+    rows = errors.get("rows", [])
+    order = [row["column"] for row in points(comparison.run, "importance")]
+    names = sorted(rows[0]["columns"], key=lambda n: order.index(n) if n in order else len(order))
+    names = names[:MAX_COLUMNS] if rows else []
+    found = []
+    for row in rows:
+        predicted = formats.number(row["predicted"])
+        if "probability_of_true" in row:
+            predicted += f" ({row['probability_of_true']:.2g} for the true one)"
+        cells = [formats.parameter(row["columns"][name]) for name in names]
+        found.append([formats.number(row["true"]), predicted, *cells])
+    return ["True", "Predicted", *names], found
+
+
+def said_of(interaction: dict[str, Any]) -> str:
+    """A strong interaction of two columns in a sentence."""
+    low, high = (f"{interaction[key]:+.2g}".replace("-", "−") for key in ("rise_low", "rise_high"))
+    of, by = interaction["column"], interaction["by"]
+    return formats.minus(
+        f"{of} moves the answer by {high} where {by} {interaction['high']}, "
+        f"and by {low} where {by} {interaction['low']}."
+    )
+
+
+def changed_scores(comparison: Comparison) -> tuple[list[Score], list[Score]]:
+    """The scores of the test rows that differ from the base's, and those that are the same."""
+    with_base = [s for s in comparison.scores["test"].by_key.values() if s.base]
+    same = [s for s in with_base if s.base and s.base.verdict == "same"]
+    return [score for score in with_base if score not in same], same
+
+
 # What they insert into HTML and SVG is escaped, unless it is `Markup`.
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -87,16 +215,19 @@ TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 for show in (
-    *(formats.number, formats.other, formats.signed, formats.baseline, formats.paired),
     *(
-        formats.range_of,
-        formats.origin,
-        formats.differences,
-        formats.main_score,
-        charts.labels_in,
-        charts.svg,
+        formats.number,
+        formats.minus,
+        formats.scored,
+        formats.limits,
+        formats.signed,
+        formats.baseline,
     ),
+    *(formats.range_of, formats.origin, formats.differences, formats.headline, charts.svg),
     *(cell, row, header, param_rows, check_rows, network_rows, setting_rows, split_rule),
+    *(column_rows, weak_slices, declared_slices, error_rows, said_of, changed_scores),
+    *(pictures.standing_pictures, pictures.score_pictures, pictures.training_pictures),
+    *(pictures.effect_pictures, pictures.importance),
 ):
     TEMPLATES.filters[show.__name__] = show
 

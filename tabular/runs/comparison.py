@@ -1,22 +1,37 @@
-"""A run beside the one that it is compared with, as plain rows: scores, parameters and data."""
+"""A run beside its baselines and the run that it is compared with, as plain rows."""
 
+import csv
 import hashlib
-from collections.abc import Mapping
+import io
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from tabular.metrics import AVERAGES, METRICS, ROWS, TASKS, flatten, numbers
+import numpy as np
+from pydantic import ValidationError
+
+from tabular.evaluation.uncertainty import Difference, Outputs, differences
+from tabular.metrics import AVERAGES, METRICS, ROWS, flatten, numbers
 from tabular.params.loading import PARAMS
 from tabular.runs.lock import LOCK, inputs, outs_of, params_of
 from tabular.runs.run import Run
-from tabular.schema import SCHEMA
+from tabular.schema import SCHEMA, Schema
+
+ENDS = ("_low", "_high")
+TEXTS = {"true class", "predicted class", "column"}  # columns of text in files of points
 
 
 class Change(NamedTuple):
-    """Another score, and how this one differs from it."""
+    """Another score, and how this one differs from it.
+
+    `verdict` is better, worse, same, or level where the 95% interval of the difference holds 0;
+    empty where nobody knows which way is better. `interval` is None where it is not known.
+    """
 
     value: float
     change: float  # this score minus the other
-    verdict: str  # better, worse or same; empty where nobody knows which way is better
+    verdict: str
+    interval: tuple[float, float] | None = None
 
 
 class Score(NamedTuple):
@@ -25,19 +40,10 @@ class Score(NamedTuple):
     key: str
     label: str
     average: str  # over the classes, in words; empty where there is one number
-    value: float
+    value: float | None  # None where it is undefined
     interval: tuple[float, float] | None
     base: Change | None
     baselines: dict[str, Change | None]
-
-
-class PairedDifference(NamedTuple):
-    """The main score minus that of the better baseline on the same rows, with 95% interval."""
-
-    baseline: str
-    difference: float
-    low: float
-    high: float
 
 
 class Scores(NamedTuple):
@@ -45,8 +51,16 @@ class Scores(NamedTuple):
 
     rows: int | None
     by_key: dict[str, Score]
-    main: Score | None  # the one that `evaluate` prints
-    paired: PairedDifference | None
+
+
+class Standing(NamedTuple):
+    """A score of the model, or of a baseline, with its interval."""
+
+    name: str  # empty for the model, else the baseline's key
+    rows: str  # a key of `metrics.ROWS`
+    value: float
+    low: float
+    high: float
 
 
 class Changed(NamedTuple):
@@ -58,36 +72,66 @@ class Changed(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What a page or a comment shows of a run and, where there is one, of its base."""
+    """What a page or a comment shows of a run and, where there is one, of its base.
+
+    Attributes:
+        gate: see `runs.gate.evaluate_gate`; empty where the run has no verdict.
+        standings: by each score that decides, the model's first.
+        scores: by the keys of `tabular.metrics.ROWS`.
+        params, packages: that differ; code the paths of code that does.
+        data: differences of the profiles; None where one of the runs has none.
+        test_rows_differ: the two runs were not scored on the same rows.
+        stale: what has changed since the results were made.
+        files: what the page shows as it is written: slices, effects, columns, networks, profile,
+            validation.
+    """
 
     run: Run
     base: Run | None
-    scores: dict[str, Scores]  # by the keys of `tabular.metrics.ROWS`
+    gate: dict[str, Any]
+    standings: dict[str, list[Standing]]
+    scores: dict[str, Scores]
     params: list[Changed]
-    profile: list[Changed] | None  # None where one of the runs has no profile of its table
-    test_rows_differ: bool  # the two runs were not scored on the same rows
-    stale: list[str]  # what has changed since the results were made
+    code: list[str]
+    packages: list[Changed]
+    data: list[Changed] | None
+    test_rows_differ: bool
+    stale: list[str]
+    files: dict[str, dict[str, Any]]
 
 
-def compare(run: Run, base: Run | None) -> Comparison:
-    """Compare a run with another one of the same table."""
+SHOWN = ("slices", "effects", "columns", "networks", "profile", "validation")
+
+
+def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> Comparison:
+    """Compare a run with another one of the same table.
+
+    Args:
+        gate: another verdict than that in the run's own file.
+    """
     lock = run.load(LOCK)
-    scores = {
-        rows: compare_scores(run, base, rows)
-        for rows in ROWS
-        if rows == "test" or ordered(run.scores.get(rows, {}))
-    }
     old = base.load(LOCK) if base else {}
     profiles = [r.load(r.files["profile"]) for r in (base, run) if r]
     split, base_split = ([out["md5"] for out in outs_of(k, "split")] for k in (lock, old))
+    test_rows_differ = bool(split and base_split) and split != base_split
+    paired = paired_differences(run, base) if base and not test_rows_differ else {}
     return Comparison(
         run,
         base,
-        scores,
+        gate=run.load(run.files["gate"]) if gate is None else gate,
+        standings={key: standings(run.scores, key) for key in run.scores.get("decides", [])},
+        scores={
+            rows: compare_scores(run, base, rows, paired if rows == "test" else {})
+            for rows in ROWS
+            if rows == "test" or ordered(run.scores.get(rows, {}))
+        },
         params=changes(settings(base, old), settings(run, lock)) if base else [],
-        profile=changes(*profiles) if base and all(profiles) else None,
-        test_rows_differ=bool(split and base_split) and split != base_split,
+        code=changed_code(old, lock) if base else [],
+        packages=changes(versions(base), versions(run)) if base else [],
+        data=changes(*profiles) if base and all(profiles) else None,
+        test_rows_differ=test_rows_differ,
         stale=stale(run, lock),
+        files={name: run.load(run.files[name]) for name in SHOWN if name in run.files},
     )
 
 
@@ -99,55 +143,136 @@ def ordered(scores: Mapping[str, Any]) -> dict[str, float]:
     return {key: values.pop(key) for key in order if key in values} | values
 
 
-def compare_scores(run: Run, base: Run | None, rows: str) -> Scores:
-    """The scores of these rows in a run, beside those of the base and of the baselines."""
+def standings(scores: Mapping[str, Any], key: str) -> list[Standing]:
+    """A score of the model and of its baselines, of the test rows and cross-validated."""
+    baselines = scores.get("baseline", {})
+    found = []
+    for rows in ("test", "cross_validation"):
+        beside = {
+            name: of if rows == "test" else of.get(rows, {}) for name, of in baselines.items()
+        }
+        for name, of in {"": scores.get(rows, {}), **beside}.items():
+            values = numbers(of)
+            if all(f"{key}{end}" in values for end in ("", *ENDS)):
+                found.append(Standing(name, rows, *(values[f"{key}{e}"] for e in ("", *ENDS))))
+    return sorted(found, key=lambda one: one.name != "")
+
+
+def compare_scores(
+    run: Run, base: Run | None, rows: str, paired: Mapping[str, Difference]
+) -> Scores:
+    """The scores of these rows in a run, beside those of the base and of the baselines.
+
+    Args:
+        paired: by how much scores differ from the base's on the same rows.
+    """
     own = run.scores.get(rows, {})
     values, before = ordered(own), ordered(base.scores.get(rows, {})) if base else {}
-    baselines = {
+    of_baselines = {
         name: ordered(scores if rows == "test" else scores.get(rows, {}))
         for name, scores in sorted(run.scores.get("baseline", {}).items())
     }
+    by_baseline = run.scores.get("paired_difference", {}).get(rows, {})
     by_key = {}
-    for key, value in values.items():
-        if key.endswith(("_low", "_high")):
+    known = [of for of in (values, before, *of_baselines.values()) if of]
+    for key in ordered({key: 0.0 for of in known for key in of}):
+        if key.endswith(ENDS):
             continue
         average, _, name = key.rpartition(".")
-        known = METRICS.get(name)
-        greater = known.greater_is_better if known else None
-        low, high = values.get(f"{key}_low"), values.get(f"{key}_high")
+        metric, value = METRICS.get(name), values.get(key)
+        greater = metric.greater_is_better if metric else None
+        low, high = (values.get(f"{key}{end}") for end in ENDS)
+        beside = {
+            baseline: change(
+                value, of.get(key), greater, difference_of(by_baseline.get(baseline, {}), key)
+            )
+            for baseline, of in of_baselines.items()
+            if of
+        }
         by_key[key] = Score(
             key,
-            known.label if known else key.replace("_", " ").replace(".", ", "),
-            AVERAGES.get(average, average) if known else "",
+            metric.label if metric else key.replace("_", " ").replace(".", ", "),
+            AVERAGES.get(average, average) if metric else "",
             value,
             None if low is None or high is None else (low, high),
-            change(value, before.get(key), greater),
-            {name: change(value, b.get(key), greater) for name, b in baselines.items() if b},
+            change(value, before.get(key), greater, paired.get(key)),
+            beside,
         )
-    task = TASKS.get(str(run.schema.get("task")))
-    paired = run.scores.get("paired_difference", {}).get(rows)
-    return Scores(
-        own.get("rows"),
-        by_key,
-        by_key.get(task.main) if task else None,
-        PairedDifference(**paired) if paired else None,
-    )
+    return Scores(own.get("rows"), by_key)
 
 
-def change(value: float, other: float | None, greater_is_better: bool | None) -> Change | None:
+def difference_of(of_baseline: Mapping[str, Any], key: str) -> Difference | None:
+    """A paired difference as `scores.json` has it."""
+    found = of_baseline.get(key)
+    return Difference(**found) if found else None
+
+
+def change(
+    value: float | None,
+    other: float | None,
+    greater_is_better: bool | None,
+    paired: Difference | None = None,
+) -> Change | None:
     """How a score differs from another; None where there is no other."""
-    if other is None:
-        return None
+    if other is None or value is None:
+        return None if other is None else Change(other, 0.0, "")
+    if paired and (paired.low or paired.high):
+        limits = (paired.low, paired.high)
+        if paired.low <= 0 <= paired.high:
+            return Change(other, value - other, "level", limits)
+    else:
+        limits = None
     if _rounded(value) == _rounded(other):
-        return Change(other, 0.0, "same")
+        return Change(other, 0.0, "same", limits)
     better = (value > other) == greater_is_better
     verdict = "" if greater_is_better is None else "better" if better else "worse"
-    return Change(other, value - other, verdict)
+    return Change(other, value - other, verdict, limits)
 
 
 def _rounded(value: float) -> float:
-    """To the digits that a report shows: four decimals, or five digits of a large number."""
+    """To four decimals, or five digits of a large number."""
     return round(value, 4) if abs(value) < 10 else float(f"{value:.5g}")
+
+
+def paired_differences(run: Run, base: Run) -> dict[str, Difference]:
+    """By how much the scores of two runs differ on the same test rows, by key.
+
+    Empty where one of them has not kept its outputs, or the labels are not the same.
+    """
+    try:
+        schema = Schema.model_validate(run.schema)
+        outputs = [test_rows(of) for of in (run, base)]
+    except (ValidationError, ValueError, KeyError):  # of a revision of long ago
+        return {}
+    mine, other = outputs
+    if mine is None or other is None or not np.array_equal(mine.y, other.y):
+        return {}
+    keys = tuple(key for key in ordered(run.scores.get("test", {})) if not key.endswith(ENDS))
+    return differences(mine, other, schema, keys)
+
+
+def test_rows(run: Run) -> Outputs | None:
+    """The test rows that a run has kept, see `plot_data.test_rows`."""
+    rows = points(run, "test_rows")
+    if not rows:
+        return None
+    columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+    outputs = [columns[name] for name in columns if name.startswith("output_")]
+    weight = columns.get("weight", np.ones(len(rows)))
+    return Outputs(columns["y"], np.column_stack(outputs), weight, run.scores.get("threshold", 0.5))
+
+
+def points(run: Run, name: str, folder: str = "plots") -> list[dict[str, Any]]:
+    """The rows of a file of points of `metrics/`: numbers, None where a cell is empty, or text."""
+    text = run.text(run.files["metrics"].parent / folder / f"{name}.csv")
+    return [
+        {key: _value(cell) if key not in TEXTS else cell for key, cell in row.items()}
+        for row in csv.DictReader(io.StringIO(text))
+    ]
+
+
+def _value(cell: str) -> float | None:
+    return float(cell) if cell else None
 
 
 def changes(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> list[Changed]:
@@ -164,6 +289,23 @@ def settings(run: Run, lock: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of the results, and the table as DVC names the keys of another file."""
     params = params_of(lock) or run.load(PARAMS)
     return params | {f"{SCHEMA}:{key}": value for key, value in run.schema.items()}
+
+
+def changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The paths of code whose content differs, of that which the stages use."""
+    before, after = ({path: of.get("md5") for path, of in inputs(k).items()} for k in (old, new))
+    code = [path for path in sorted({*before, *after}) if path.startswith(("stages/", "tabular/"))]
+    return [path for path in code if before.get(path) != after.get(path)]
+
+
+def versions(run: Run) -> dict[str, str]:
+    """The version of each package that requirements.txt locks."""
+    return dict(locked_versions(run.text("requirements.txt")))
+
+
+def locked_versions(requirements: str) -> Iterator[tuple[str, str]]:
+    """Name and version of each line of a requirements.txt that locks one."""
+    yield from re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", requirements, re.MULTILINE)
 
 
 def stale(run: Run, lock: Mapping[str, Any]) -> list[str]:

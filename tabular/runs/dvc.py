@@ -5,14 +5,12 @@ files/md5 of the cache, here, and the refs of experiments, in `tabular.runs.git`
 """
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -82,35 +80,3 @@ def last_output(path: Path) -> bytes | None:
 def _verified(path: Path, md5: str) -> bytes | None:
     content = path.read_bytes() if path.is_file() else b""
     return content if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5 else None
-
-
-def plot_specs(revisions: list[Revision]) -> dict[str, dict[str, Any]]:
-    """The Vega-Lite specification of each plot that has rows, by its title in dvc.yaml.
-
-    They overlay the revisions, whose labels are the legend, in this order.
-
-    Raises:
-        UserError: dvc.yaml is broken, or a plot of it does not fit its data.
-    """
-    labels = {revision.commit or WORKSPACE.label: revision.label for revision in revisions}
-    names = [*labels, *labels][:2]  # to one name, DVC would add the workspace
-    plots = json.loads(dvc("plots", "diff", "--json", *names))
-    for error in plots.get("errors", []):
-        if "name" not in error and error["rev"] == names[0]:
-            raise UserError(f"the plots of {labels[names[0]]} cannot be read: {error['msg']}")
-    return {
-        title: _relabeled(plot[0]["content"], labels)
-        for title, plot in plots.get("data", {}).items()
-        if plot
-    }
-
-
-def _relabeled(spec: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
-    """The specification with the labels as revisions, rows and colours in their order."""
-    order = list(labels)
-    rows = sorted(spec["data"]["values"], key=lambda row: order.index(row["rev"]))
-    spec["data"]["values"] = [row | {"rev": labels[row["rev"]]} for row in rows]
-    colors = spec.get("encoding", {}).get("color", {}).get("scale", {})
-    if "domain" in colors:
-        colors["domain"] = [labels[name] for name in order if name in colors["domain"]]
-    return spec

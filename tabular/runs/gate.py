@@ -3,17 +3,16 @@
 import operator
 from typing import Any, NamedTuple
 
-from tabular.metrics import TASKS, metric, numbers
+from tabular.errors import listed
+from tabular.metrics import BASELINES, TASKS, metric, numbers, with_digits
 from tabular.params.gate import Gate
 from tabular.runs.git import Revision, commit_before
 from tabular.runs.run import Run, mismatch
 
-COMPARISONS = {
-    "at least": operator.ge,
-    "at most": operator.le,
-    "above": operator.gt,
-    "below": operator.lt,
-}
+COMPARISONS = {"at least": operator.ge, "at most": operator.le}
+ORDER = ("fail", "level", "pass")  # the worst verdict comes first
+SUSPICIOUS = 0.999  # of the test rows right, or of R²
+OVERFITTED = 0.7  # of the cross-validated loss; a lower one of the training rows is said
 
 
 class Base(NamedTuple):
@@ -54,54 +53,171 @@ def last_committed(run: Run) -> Base:
     return base_of(run, Run(Revision(commit[:7], commit), run.files))
 
 
-def _rules(scores: dict[str, float], base: Base, gate: Gate, task: str) -> list[Rule]:
+def evaluate_gate(scores: dict[str, Any], base: Base, gate: Gate, task: str) -> dict[str, Any]:
+    """The `verdict` with its `reason`, what to try `next`, and the `checks`.
+
+    `by` is the score, and `against` the baseline, of the one comparison that decides.
+    A limit passes or fails; one that needs an earlier run is `skipped` where there is none, and one
+    of a score that the run has not fails. A baseline is beaten on the test rows by more than chance
+    (pass), level with the model, or better by more than chance (fail). The verdict is the worst of
+    all. Cross-validation, by which parameters may have been searched, decides nothing here.
+    """
+    limits = [_limit_check(rule, numbers(scores)) for rule in _rules(scores, base, gate)]
+    beside = [
+        check
+        for kind in gate.beat_baselines
+        for key in scores.get("decides", [])
+        if (check := _baseline_check(scores, TASKS[task].baselines[kind], key))
+    ]
+    decisive = min(beside, key=_rank, default=None)
+    missed = [check for check in limits if check["verdict"] == "fail"]
+    verdict = "fail" if missed else decisive["verdict"] if decisive else "pass"
+    said = [check["reason"] for check in missed]
+    said += [decisive["reason"]] if decisive else []
+    said += [f"recall of {name} is 0" for name in scores.get("classes_not_found", [])]
+    return {
+        "verdict": verdict,
+        "reason": "; ".join(said) or "no limit is missed, and no baseline is declared",
+        "against": decisive["rule"].partition(" ")[2] if decisive else None,
+        "by": decisive["score"] if decisive else None,
+        "next": next_steps(scores, decisive, task),
+        "checks": [*limits, *beside],
+    }
+
+
+def _rules(scores: dict[str, Any], base: Base, gate: Gate) -> list[Rule]:
     before = numbers(base.scores)
     rules = [Rule("lowest", key, "at least", limit) for key, limit in gate.lowest.items()]
     rules += [Rule("highest", key, "at most", limit) for key, limit in gate.highest.items()]
-    for key, allowed in gate.worse_than_last.items():
+    for key, share in gate.worse_than_last.items():
         greater = metric(key).greater_is_better
         limit, source = None, base.name
         if key in before:
-            limit = round(before[key] + (-allowed if greater else allowed), 6)
-            source = f"{allowed:g} worse than {before[key]:g} of {base.name}"
+            worse = share * abs(before[key])
+            limit = round(before[key] + (-worse if greater else worse), 6)
+            source = f"{share:.0%} worse than {before[key]:g} of {base.name}"
         comparison = "at least" if greater else "at most"
         rules.append(Rule("worse_than_last", key, comparison, limit, source))
-    main = TASKS[task].main
-    for kind in gate.beat_baselines:
-        name = TASKS[task].baselines[kind]
-        comparison = "above" if metric(main).greater_is_better else "below"
-        limit = scores.get(f"baseline.{name}.{main}")
-        rules.append(Rule("beat_baselines", f"test.{main}", comparison, limit, name))
     return rules
 
 
-def evaluate_gate(scores: dict[str, Any], base: Base, gate: Gate, task: str) -> dict[str, Any]:
-    """The `verdict` (pass or fail) and the `checks`: each rule, its own verdict, and the reason.
+def _limit_check(rule: Rule, values: dict[str, float]) -> dict[str, Any]:
+    value = values.get(rule.key)
+    source = f" ({rule.source})" if rule.source else ""
+    if value is None:
+        verdict, reason = "fail", f"{rule.key} is not among the scores of this run"
+    elif rule.limit is None:
+        verdict, reason = "skipped", f"nothing to compare {rule.key} with{source}"
+    else:
+        passed = COMPARISONS[rule.comparison](value, rule.limit)
+        verdict = "pass" if passed else "fail"
+        reason = f"{rule.key} is {value:g}; needed {rule.comparison} {rule.limit:g}{source}"
+    return {
+        "rule": f"{rule.name} {rule.key}",
+        "found": value,
+        "allowed": rule.limit,
+        "verdict": verdict,
+        "reason": reason,
+    }
 
-    A score that the run has not fails its rule. A rule that needs an earlier run is `skipped`
-    where there is none.
-    """
-    values = numbers(scores)
-    checks = []
-    for rule in _rules(values, base, gate, task):
-        value = values.get(rule.key)
-        source = f" ({rule.source})" if rule.source else ""
-        if value is None:
-            verdict, reason = "fail", f"{rule.key} is not among the scores of this run"
-        elif rule.limit is None:
-            verdict, reason = "skipped", f"nothing to compare {rule.key} with{source}"
-        else:
-            passed = COMPARISONS[rule.comparison](value, rule.limit)
-            verdict = "pass" if passed else "fail"
-            reason = f"{rule.key} is {value:g}; needed {rule.comparison} {rule.limit:g}{source}"
-        checks.append(
-            {
-                "rule": f"{rule.name} {rule.key}",
-                "found": value,
-                "allowed": rule.limit,
-                "verdict": verdict,
-                "reason": reason,
-            }
+
+def _baseline_check(
+    scores: dict[str, Any], name: str, key: str, rows: str = "test"
+) -> dict[str, Any] | None:
+    """How a score compares with a baseline's on the same rows; None where one of them has none."""
+    of_baseline = scores.get("paired_difference", {}).get(rows, {}).get(name, {})
+    if key not in of_baseline:
+        return None
+    of, sign = of_baseline[key], 1 if metric(key).greater_is_better else -1
+    better, worse = (min(way * of["low"], way * of["high"]) > 0 for way in (sign, -sign))
+    verdict = "pass" if better else "fail" if worse else "level"
+    verb = {"pass": "is better than", "level": "is level with", "fail": "is worse than"}[verdict]
+    beside = scores["baseline"][name]
+    mine = numbers(scores[rows])[key]
+    theirs = numbers(beside if rows == "test" else beside[rows])[key]
+    half = (of["high"] - of["low"]) / 2
+    where = {"test": "test rows", "cross_validation": "cross-validated rows"}[rows]
+    value, other, difference, low, high = (
+        with_digits(number, half)
+        for number in (mine, theirs, of["difference"], of["low"], of["high"])
+    )
+    return of | {
+        "rule": f"beat_baselines {name}",
+        "score": f"{rows}.{key}",
+        "found": mine,
+        "allowed": theirs,
+        "verdict": verdict,
+        "reason": (
+            f"{metric(key).label} {value} on {scores[rows]['rows']:,} {where} {verb} {other} of "
+            f"{BASELINES[name]}: the difference of {difference} is "
+            f"{'within' if verdict == 'level' else 'more than'} chance "
+            f"(95% interval {low} to {high})"
+        ),
+    }
+
+
+def _rank(check: dict[str, Any]) -> tuple[int, float]:
+    """The worst verdict first; among equal ones the baseline that does best."""
+    sign = 1 if metric(check["score"]).greater_is_better else -1
+    half = (check["high"] - check["low"]) / 2
+    return ORDER.index(check["verdict"]), sign * check["difference"] / half if half else 0.0
+
+
+def next_steps(scores: dict[str, Any], decisive: dict[str, Any] | None, task: str) -> list[str]:
+    """What to try, from what the scores tell; nothing where they tell nothing."""
+    found = []
+    missed = scores.get("classes_not_found", [])
+    if missed and task == "binary":
+        found.append(
+            f"no row of {listed(missed)} is found at threshold {scores.get('threshold', 0.5):g}: "
+            "let evaluate.threshold be chosen, as in {best: f1} or {recall: 0.8}"
         )
-    passed = all(check["verdict"] != "fail" for check in checks)
-    return {"verdict": "pass" if passed else "fail", "checks": checks}
+    elif missed:
+        found.append(
+            f"no row of {listed(missed)} is found: train.class_weight: balanced, or more rows of it"
+        )
+    if decisive and decisive["verdict"] == "level" and decisive["difference"]:
+        rows = scores[decisive["score"].partition(".")[0]]["rows"]
+        half = (decisive["high"] - decisive["low"]) / 2
+        needed = rows * (half / decisive["difference"]) ** 2
+        if needed > rows:
+            found.append(
+                f"too few rows to tell: a difference of {abs(decisive['difference']):.2g} shows "
+                f"from about {float(f'{needed:.1g}'):,.0f} rows on, and these are {rows:,}"
+            )
+    train, folds = (scores.get(rows, {}).get("loss") for rows in ("train", "cross_validation"))
+    if decisive and decisive["verdict"] != "pass" and train is not None and folds is not None:
+        losses = [with_digits(loss, folds / 100) for loss in (train, folds)]
+        if train < OVERFITTED * folds:
+            found.append(
+                f"the training rows are known better than others (loss {losses[0]} against "
+                f"{losses[1]}): more rows are likely to help, or more dropout and l2"
+            )
+        else:
+            found.append(
+                f"the loss of training rows, {losses[0]}, is close to that of others, {losses[1]}: "
+                "other columns are likely to help more than more rows"
+            )
+    crossed = [
+        check
+        for name in scores.get("paired_difference", {}).get("cross_validation", {})
+        for key in scores["decides"]
+        if (check := _baseline_check(scores, name, key, "cross_validation"))
+        and check["verdict"] == "fail"
+    ]
+    if decisive and decisive["verdict"] != "fail" and crossed:
+        found.append(f"cross-validation says otherwise: {min(crossed, key=_rank)['reason']}")
+    if decisive and decisive["verdict"] == "fail":
+        name = BASELINES[decisive["rule"].partition(" ")[2]]
+        found.append(f"use {name}, or try another of train.networks or python -m commands.search")
+    if task != "regression" and len(scores.get("decides", [])) > 1 and not missed:
+        found.append(
+            "a class is rare: a threshold by evaluate.threshold says how many of its rows are "
+            "found, and at what price"
+        )
+    main = scores.get("test", {}).get(TASKS[task].main if task != "regression" else "r2", 0)
+    if main >= SUSPICIOUS:
+        found.append(
+            "nearly no error: is the most important column known before the answer is, or a leak?"
+        )
+    return found

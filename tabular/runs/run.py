@@ -15,7 +15,10 @@ from tabular.schema import SCHEMA
 # Where dvc.yaml puts what the commands read of a run.
 FILES = {
     name: Path(f"metrics/{name}.json")
-    for name in ("metrics", "scores", "gate", "networks", "profile", "validation")
+    for name in (
+        *("metrics", "scores", "gate", "networks", "profile", "validation"),
+        *("slices", "effects", "columns", "errors"),
+    )
 }
 
 

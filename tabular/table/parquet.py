@@ -54,6 +54,17 @@ def part_paths(folder: Path) -> list[Path]:
     return paths
 
 
+def read_rows(folder: Path, rows: int) -> pa.Table:
+    """The first rows of a table, as many as there are up to a number of them."""
+    parts, left = [], rows
+    for part in read_parts(folder):
+        parts.append(part[:left])
+        left -= len(parts[-1])
+        if not left:
+            break
+    return pa.concat_tables(parts)
+
+
 def read_parts(folder: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
     """The parts of a table one after the other, `columns` or all of them."""
     for path in part_paths(folder):

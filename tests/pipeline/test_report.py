@@ -1,8 +1,10 @@
 """The report: both runs side by side, on a phone and at a desk, with no network."""
 
-import csv
+import base64
+import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,27 +12,62 @@ from typing import Any
 
 import pytest
 import yaml
-from sklearn import datasets
 
-from tests.helpers import must, run
+from tabular.runs.comparison import compare
+from tabular.runs.git import WORKSPACE, resolve
+from tabular.runs.run import Run
+from tests.helpers import must, read_scores, run, table_of
+
+REPORT = ("python", "-m", "commands.report")
+INFER = ("python", "-m", "commands.infer_schema")
 
 SECTIONS = [
-    "Verdict", "Scores", "Parameters changed", "Plots", "Data", "Networks", "Model card",
+    "Scores", "Where it is weak", "What drives it", "What changed", "Pictures", "Data", "Training",
+    "Model card",
 ]  # fmt: skip
-# What a reader sees of a plot: how wide it is, how many marks it has, its smallest text in pixels.
+WIDTHS = (1280, 768, 390)
+# What a reader sees of the pictures: how wide each is, its marks, its smallest text in pixels.
 DRAWN = """
-return [...document.querySelectorAll('#plots figure')].map(figure => {
+return [...document.querySelectorAll('figure, .standing')].map(figure => {
   const svg = figure.querySelector('svg'), box = svg.getBoundingClientRect();
   const scale = box.width / svg.viewBox.baseVal.width;
-  const texts = [...svg.querySelectorAll('text')].filter(t => t.textContent);
+  const texts = [...svg.querySelectorAll('text')].filter(t => t.textContent.trim());
   return {
-    title: figure.querySelector('figcaption').firstChild.textContent,
+    title: figure.querySelector('figcaption')?.firstChild.textContent ?? 'standing',
     width: box.width, height: box.height,
-    marks: [...svg.querySelectorAll('.role-mark path, .role-mark line')]
+    marks: [...svg.querySelectorAll('.role-mark path, .role-mark line, .role-mark text, circle')]
       .filter(mark => Object.values(mark.getBoundingClientRect().toJSON()).some(n => n)).length,
     text: Math.min(...texts.map(t => parseFloat(getComputedStyle(t).fontSize) * scale)),
   };
 });
+"""
+# The texts that reach out of the page, or of a box that cuts them, or end in an ellipsis.
+CUT = """
+const width = document.documentElement.clientWidth, found = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const text = walker.currentNode, parent = text.parentElement;
+  if (!text.textContent.trim() || parent.closest('style')) continue;
+  const range = document.createRange();
+  range.selectNodeContents(text);
+  const box = range.getBoundingClientRect();
+  if (!box.width) continue;
+  const out = box.left < 0 || box.right > width;
+  const dots = parent.closest('figure') && text.textContent.includes('…')
+    && !parent.closest('.network');
+  if (out || dots) found.push(text.textContent.trim());
+}
+for (const element of document.querySelectorAll('body *')) {
+  const style = getComputedStyle(element);
+  const clips = style.overflowX == 'hidden' || style.textOverflow == 'ellipsis';
+  if (clips && element.scrollWidth > element.clientWidth + 1) found.push(element.className);
+}
+return found;
+"""
+OPEN = "document.querySelectorAll('details').forEach(details => { details.open = true; })"
+FOLDED = """
+return [...document.querySelectorAll('.fold')].map(
+  fold => fold.querySelector('.inside').checkVisibility({contentVisibilityAuto: true}));
 """
 
 
@@ -51,17 +88,6 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
-
-
-def declared(folder: Path) -> list[str]:
-    """The titles of the plots in dvc.yaml whose data has rows, in their order."""
-    titles = []
-    for plot in yaml.safe_load((folder / "dvc.yaml").read_text())["plots"]:
-        ((title, how),) = plot.items()
-        with (folder / next(iter(how["y"]))).open() as file:
-            if len(list(csv.reader(file))) > 1:
-                titles.append(title)
-    return titles
 
 
 @pytest.fixture(scope="module")
@@ -105,49 +131,148 @@ def experiment(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def opened(browser: Any, page: Path, width: int) -> list[dict[str, Any]]:
-    """The plots as drawn in a window of this width, where nothing is wrong with the page."""
+def opened(browser: Any, page: Path, width: int, scheme: str = "light") -> None:
+    """Show a page in a window of this width; nothing in it is missing or refused."""
     size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    colors = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [colors]})
     browser.get(page.as_uri())
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert browser.get_log("browser") == []
-    return list(browser.execute_script(DRAWN))
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_every_plot_is_drawn_on_a_phone_and_at_a_desk(
-    experiment: Path, browser: Any, width: int
+def pictures(browser: Any) -> list[str]:
+    """The titles of the pictures, each of which can be read."""
+    browser.execute_script(OPEN)
+    found = list(browser.execute_script(DRAWN))
+    for picture in found:
+        assert picture["width"] > 280, picture
+        assert picture["height"] > 60, picture
+        assert picture["marks"] > 0, picture
+        assert picture["text"] >= 10.5, picture
+    return [picture["title"] for picture in found]
+
+
+def shows_all(browser: Any, page: Path, width: int, scheme: str, keep: Path | None) -> None:
+    """No text of a page is cut or reaches out of it, on the first screen and in all its folds.
+
+    Args:
+        keep: where to keep a picture of the first screen.
+    """
+    opened(browser, page, width, scheme)
+    visible = browser.execute_script(FOLDED)
+    assert visible == [width >= 768] * len(SECTIONS)
+    if width < 500:
+        assert browser.execute_script("return document.documentElement.scrollHeight") < 2500
+    # The answer and its picture are on the first screen.
+    box = browser.execute_script(
+        "return document.querySelector('.standing').getBoundingClientRect().bottom"
+    )
+    assert box < 844
+    if keep:
+        keep.mkdir(parents=True, exist_ok=True)
+        shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "webp", "quality": 80})
+        content = base64.b64decode(shot["data"])
+        (keep / f"{page.parent.name}-{width}-{scheme}.webp").write_bytes(content)
+    browser.execute_script(OPEN)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script(CUT) == []
+    background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 384) == (scheme == "dark")
+
+
+OF_CLASSES = ["Confusion", "ROC curve", "Precision and recall", "Calibration"]
+TABLES = {
+    "diabetes": [*OF_CLASSES, "Probabilities by class", "Threshold"],
+    "experiment": [*OF_CLASSES, "Probabilities by class", "Threshold"],
+    "wine": [*OF_CLASSES, "Probabilities by class"],
+    "values": ["Predicted and true value", "Residuals"],
+}
+
+
+@pytest.fixture(scope="module", params=TABLES)
+def page(
+    request: pytest.FixtureRequest,
+    experiment: Path,
+    reproduced: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The page of a run of two classes, alone and beside another, of three classes, of values."""
+    folder = tmp_path_factory.mktemp("page") / request.param
+    if request.param == "experiment":
+        shutil.copytree(experiment, folder, symlinks=True)
+        return folder / "report.html"
+    shutil.copytree(reproduced, folder, symlinks=True)
+    if request.param == "diabetes":
+        must(folder, *REPORT)
+        return folder / "report.html"
+    frame = table_of(request.param)
+    frame.to_csv(folder / "data/raw/other.csv", index=False)
+    target = str(frame.columns[-1])
+    must(folder, *INFER, "data/raw/other.csv", "--target", target)
+    must(folder, "dvc", "repro")
+    said = must(folder, *REPORT)
+    assert said.startswith("report.html: workspace\nNot compared: ")
+    assert "is of another table: source data/raw/diabetes.csv, target Outcome" in said
+    return folder / "report.html"
+
+
+def test_three_tasks_at_three_widths_light_and_dark(
+    page: Path, browser: Any, pytestconfig: pytest.Config
 ) -> None:
-    plots = opened(browser, experiment / "report.html", width)
-    assert [plot["title"] for plot in plots] == declared(experiment)
-    for plot in plots:
-        assert plot["width"] > 300, plot
-        assert plot["height"] > 100, plot
-        assert plot["marks"] > 0, plot
-        assert plot["text"] >= 10.5, plot
-
-
-def test_both_runs_are_side_by_side(experiment: Path) -> None:
-    html = (experiment / "report.html").read_text()
-    page = Page(html)
+    keep = pytestconfig.getoption("--keep-screenshots")
+    keep = None if page.parent.name == "experiment" else keep
+    for width in WIDTHS:
+        for scheme in ("light", "dark"):
+            shows_all(browser, page, width, scheme, Path(keep) if keep else None)
+    titles = pictures(browser)
+    assert titles[0] == "standing"
+    expected = TABLES[page.parent.name]
+    start = titles.index(expected[0])
+    assert titles[start : start + len(expected)] == expected
+    assert "Importance of the columns" in titles
+    assert "Networks and their weights" in titles
+    html = page.read_text()
     assert re.findall("<h2>(.*?)</h2>", html) == SECTIONS
-    assert page.loads == []
-    assert "script" not in page.tags
-    head = must(experiment, "git", "rev-parse", "HEAD")[:7]
-    for parameter, new, old in (("units", "[4]", "[16]"), ("epochs", 2, 100)):
-        assert f"train.networks.plain.{parameter}{new}{old}" in page.text
-    for title, end in (("Plots", "Data"), ("Scores", "Parameters changed")):
-        part = page.text.split(title, 1)[1].split(end, 1)[0]
-        assert "workspace" in part, title
-        assert head in part, title
-    gate = yaml.safe_load((experiment / "metrics/gate.json").read_text())
-    for check in gate["checks"]:
-        assert check["reason"] in page.text
-    assert "accuracy is " in page.text
-    assert "that of logistic regression" in page.text
-    for words in ("hidden-1: 4", "epochs", "tensorflow", "public domain, CC0"):
-        assert words in page.text
+    assert Page(html).loads == []
+    assert "script" not in Page(html).tags
+
+
+def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shown is what `compare` found, of files in metrics/ and of dvc.lock."""
+    monkeypatch.chdir(experiment)
+    found = compare(Run(WORKSPACE), Run(resolve("HEAD")))
+    params = {changed.name: changed[1:] for changed in found.params}
+    assert params["train.networks.plain.units"] == ([4], [16])
+    assert params["train.networks.plain.epochs"] == (2, 100)
+    assert (found.data, found.code, found.packages) == ([], [], [])
+    assert found.gate == json.loads((experiment / "metrics/gate.json").read_text())
+    scores = read_scores(experiment)
+    for key, standings in found.standings.items():
+        assert [one.name for one in standings[:2]] == ["", ""]
+        for name, rows, *numbers in standings:
+            of = scores["baseline"][name] if name else scores
+            of = of.get(rows, of)
+            assert numbers == [of[key], of[f"{key}_low"], of[f"{key}_high"]]
+    for key, score in found.scores["test"].by_key.items():
+        assert score.value == scores["test"][key]
+        assert score.base
+        assert score.base.interval  # both have the same test rows
+        assert score.base.interval[0] <= score.base.change <= score.base.interval[1]
+        for name, change in score.baselines.items():
+            if change and change.interval:
+                paired = scores["paired_difference"]["test"][name][key]
+                assert change.interval == (paired["low"], paired["high"])
+    for name in ("slices", "effects", "columns", "networks", "profile", "validation"):
+        written = json.loads((experiment / f"metrics/{name}.json").read_text())
+        assert found.files[name] == written
+    # And the page says it.
+    text = Page((experiment / "report.html").read_text()).text
+    for said in (found.gate["reason"].replace(" -", " −"), "hidden-1: 4", "public domain, CC0"):
+        assert said in text
+    errors = json.loads((experiment / "metrics/errors.json").read_text())["rows"]
+    assert [one["loss"] for one in errors] == sorted((one["loss"] for one in errors), reverse=True)
+    assert len(errors) == 10
 
 
 def test_any_two_revisions_compare_and_the_bytes_repeat(experiment: Path, tmp_path: Path) -> None:
@@ -171,23 +296,24 @@ def test_any_two_revisions_compare_and_the_bytes_repeat(experiment: Path, tmp_pa
     assert unknown.stderr.startswith("error: found no revision 'nope'")
 
 
-@pytest.mark.parametrize("name", ["wine", "diabetes"])
-def test_three_classes_and_a_regression(workspace: Path, browser: Any, name: str) -> None:
-    """The last commit is of another table, so the page shows one run."""
-    frame = getattr(datasets, f"load_{name}")(as_frame=True).frame
-    frame.to_csv(workspace / "data/raw/other.csv", index=False)
-    infer = ("python", "-m", "commands.infer_schema", "data/raw/other.csv", "--target", "target")
-    must(workspace, *infer)
-    params = (workspace / "params.yaml").read_text()
-    params = params.replace("epochs: 100", "epochs: 2").replace("epochs: auto", "epochs: 2")
-    (workspace / "params.yaml").write_text(params)
-    must(workspace, "dvc", "repro")
-    said = must(workspace, "python", "-m", "commands.report")
-    assert said.startswith("report.html: workspace\nNot compared: ")
-    assert "is of another table" in said
-    plots = opened(browser, workspace / "report.html", 390)
-    assert [plot["title"] for plot in plots] == declared(workspace)
-    assert all(plot["marks"] for plot in plots)
-    page = Page((workspace / "report.html").read_text())
-    assert "is of another table: source data/raw/diabetes.csv, target Outcome" in page.text
-    assert "data/README.md does not mention other.csv yet" in page.text
+def test_a_table_of_500_columns_makes_a_page_that_loads_and_folds_well(
+    experiment: Path, browser: Any, tmp_path: Path
+) -> None:
+    """The files of a run as 500 columns would write them."""
+    folder = tmp_path / "wide"
+    shutil.copytree(experiment, folder, symlinks=True)
+    names = [f"a column with a rather long name, number {n}" for n in range(500)]
+    for file, key in (("profile", "column"), ("columns", None), ("networks", "columns")):
+        path = folder / f"metrics/{file}.json"
+        whole = json.loads(path.read_text())
+        of = whole[key] if key else whole
+        of |= dict.fromkeys(names, of["Glucose"])
+        path.write_text(json.dumps(whole))
+    schema = yaml.safe_load((folder / "data/schema.yaml").read_text())
+    schema["columns"] |= {name: {"kind": "real"} for name in names}
+    (folder / "data/schema.yaml").write_text(yaml.safe_dump(schema, sort_keys=False))
+    started = time.monotonic()
+    must(folder, *REPORT)
+    assert time.monotonic() - started < 10
+    assert (folder / "report.html").stat().st_size < 3_000_000
+    shows_all(browser, folder / "report.html", 390, "light", None)

@@ -94,19 +94,6 @@ def test_every_test_row_is_predicted_however_few_are_learnt_from(
     assert {len(other.test) for other in found.values()} == {10}
 
 
-def test_the_difference_is_from_the_better_baseline() -> None:
-    y = np.array([0.0, 1.0, 1.0, 1.0])
-    right, wrong = np.array([[0.1], [0.9], [0.9], [0.9]]), np.array([[0.9], [0.1], [0.9], [0.9]])
-    alike, half = np.ones(4), {"a": 0.5, "b": 0.5}
-    others = {"a": 1 - right, "b": wrong}
-    found = baselines.difference_from_best(y, right, alike, others, BINARY, 0.5, half)
-    assert (found["baseline"], found["difference"]) == ("b", 0.5)
-    # An error is better when it is smaller; one that learnt from fewer rows has fewer of them.
-    values = {"a": y[:, None] + 3, "b": y[:2, None] + 2}
-    found = baselines.difference_from_best(y, y[:, None] + 1, alike, values, REGRESSION, 0.5, half)
-    assert (found["baseline"], found["difference"]) == ("b", -1.0)
-
-
 def test_a_date_of_any_year_is_its_parts() -> None:
     schema = schema_of("binary", until={"kind": "datetime", "nullable": True})
     moments = pa.array([None, "9999-12-31T12:00:00"]).cast(pa.timestamp("us"))

@@ -9,22 +9,37 @@ import pytest
 
 from tabular.evaluation.importance import REPEATS, permutation_importance
 from tabular.evaluation.plot_data import HEADERS, write_plot_data
+from tabular.evaluation.uncertainty import Outputs
+from tabular.params.evaluate import Costs
 from tests.helpers import schema_of
 
 
-def test_no_plot_passes_200_kb_and_the_confusion_says_what_it_left_out(tmp_path: Path) -> None:
+def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 300_000).astype(float)
     predicted = rng.random((len(y), 1), dtype=np.float32)
-    write_plot_data(tmp_path, y, predicted, {"x": rng.random(10)}, schema_of("binary"), 0.5)
+    test = Outputs(y, predicted, np.ones(len(y)), 0.7)
+    write_plot_data(tmp_path, test, {"x": rng.random(10)}, schema_of("binary"))
     sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
-    assert sizes.keys() == HEADERS.keys()
+    assert sizes.keys() == {*HEADERS, "test_rows"}
     assert max(sizes.values()) < 200_000
     rows = pd.read_csv(tmp_path / "confusion.csv")
-    (step,) = rows["true class"].str.extract(r"1 row of (\d+)")[0].astype(int).unique()
-    assert len(rows) == pytest.approx(len(y) / step, abs=1)
-    positive = rows["predicted class"].mean()
-    assert positive == pytest.approx((predicted >= 0.5).mean(), abs=2 / len(rows))
+    assert rows["rows"].sum() == len(y)
+    called = rows["rows"][rows["predicted class"] == 1].sum()
+    assert called == (predicted >= 0.7).sum()
+    assert rows.groupby("true class")["share"].sum().tolist() == pytest.approx([1, 1])
+
+
+def test_a_threshold_has_its_price(tmp_path: Path) -> None:
+    y, p = np.array([0.0, 0.0, 1.0, 1.0]), np.array([[0.1], [0.6], [0.4], [0.9]])
+    costs = Costs(false_negative=5, false_positive=1)
+    test = Outputs(y, p, np.ones(4))
+    write_plot_data(tmp_path, test, {}, schema_of("binary"), costs)
+    found = pd.read_csv(tmp_path / "threshold.csv").set_index("threshold")
+    assert found.loc[0.5, ["recall", "precision", "wrong", "cost"]].tolist() == [
+        *(0.5, 0.5, 0.5, (5 + 1) / 4)
+    ]
+    assert np.isnan(found.loc[0.95, "precision"])
 
 
 def test_the_column_that_a_model_reads_is_the_important_one() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tabular.errors import UserError
 from tabular.evaluation.result import evaluate, predict_table
 from tabular.evaluation.scores import headline, score
-from tabular.metrics import TASKS, flatten
+from tabular.metrics import TASKS, flatten, numbers
 from tabular.schema import Schema
 from tabular.table.arrays import Predict
 from tabular.table.parquet import arrow_schema, write_part
@@ -68,33 +68,36 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
 
     y = {name: labels_of(table, schema) for name, table in tables.items()}
     outputs = {name: predict({"x": t["x"].to_numpy()}) for name, t in tables.items()}
-    ends = {f"{of.main}_low", f"{of.main}_high"}
     assert result.scores.keys() == {
-        *("train", "test", "cross_validation", "baseline", "paired_difference")
+        *("train", "test", "cross_validation", "baseline", "paired_difference"),
+        *("decides", "classes_not_found"),
     }
+    assert result.scores["decides"] == [of.main]
     assert result.scores["train"] == score(y["train"], outputs["train"], schema, THRESHOLD)
-    found = dict(result.scores["test"])
-    low, high = (found.pop(end) for end in sorted(ends, reverse=True))
-    assert low < found[of.main] < high
-    assert found == score(y["test"], outputs["test"], schema, THRESHOLD)
-    np.testing.assert_array_equal(result.test[0], y["test"])
-    np.testing.assert_array_equal(result.test[1], outputs["test"])
     folds = np.column_stack([column.to_numpy() for column in oof.columns[:-1]])
-    expected = score(y["train"], folds, schema, THRESHOLD)
-    assert result.scores["cross_validation"] == expected
+    by_rows = {"test": (y["test"], outputs["test"]), "cross_validation": (y["train"], folds)}
+    for name, (labels, predicted) in by_rows.items():
+        expected = numbers(score(labels, predicted, schema, THRESHOLD))
+        found = numbers(result.scores[name])
+        assert {key: found[key] for key in expected} == expected
+        for key in set(expected) - {"rows"}:
+            assert found[f"{key}_low"] <= found[key] <= found[f"{key}_high"], key
+        assert len(found) == 3 * len(expected) - 2
+        np.testing.assert_array_equal(result.rows[name].y, labels)
+        np.testing.assert_array_equal(result.rows[name].outputs, predicted)
 
     assert result.scores["baseline"].keys() == set(of.baselines.values())
     for name, baseline in result.scores["baseline"].items():
         assert (baseline["rows"], baseline["cross_validation"]["rows"]) == (40, 60)
         ranks = name != of.baselines["constant"]
-        keys = {*dict(flatten(expected))} if ranks else {of.main, "loss", "rows"}
-        assert set(dict(flatten(baseline["cross_validation"]))) == keys
-    for name in ("test", "cross_validation"):
-        difference = result.scores["paired_difference"][name]
-        best = result.scores["baseline"][difference["baseline"]]
-        best = best if name == "test" else best["cross_validation"]
-        mine = result.scores[name][of.main]
-        assert difference["difference"] == pytest.approx(mine - best[of.main])
+        keys = {*expected} if ranks else {of.main, "loss", "rows"}
+        keys |= {f"{of.main}_low", f"{of.main}_high"}
+        assert set(numbers(baseline["cross_validation"])) == keys
+        for rows in ("test", "cross_validation"):
+            difference = result.scores["paired_difference"][rows][name][of.main]
+            theirs = (baseline if rows == "test" else baseline[rows])[of.main]
+            assert difference["difference"] == pytest.approx(result.scores[rows][of.main] - theirs)
+            assert difference["low"] < difference["difference"] < difference["high"]
     assert result.importance.keys() == {"x"}
     assert (result.importance["x"] > 0).all()
 
@@ -102,6 +105,24 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
     assert len(first) <= 12
     assert not first.keys() & rest.keys()
     assert first | rest == dict(flatten(result.scores))
+
+
+def test_where_a_class_is_rare_the_ranking_decides_and_a_recall_of_0_is_told(
+    tmp_path: Path,
+) -> None:
+    schema, rng = SCHEMAS["binary"], np.random.default_rng(0)
+    for name, rows in {"train": 400, "validation": 0, "test": 200}.items():
+        x = rng.normal(size=rows)
+        y = (x + rng.normal(size=rows) > 2.5).astype(int)
+        write_part(tmp_path / name, 0, pa.table({"x": x, "y": y}, schema=arrow_schema(schema)))
+    weak: Predict = lambda columns: (0.1 + 0.1 * (columns["x"] > 1))[:, None]  # noqa: E731
+    scores = evaluate(weak, tmp_path, oof_of(schema, 0), schema, 0.5, None, 1).scores
+    assert scores["decides"] == ["roc_auc", "average_precision"]
+    assert scores["classes_not_found"] == ["1"]
+    assert "precision" not in scores["test"]
+    first, _ = headline(scores, schema)
+    assert {"average_precision", "roc_auc_low"} < first["test"].keys()
+    assert {"average_precision", "roc_auc"} < first["baseline"]["logistic_regression"].keys()
 
 
 def test_validation_rows_are_scored_where_there_are_some(tmp_path: Path) -> None:
@@ -126,4 +147,4 @@ def test_an_output_that_is_no_number_is_named_with_its_table(tmp_path: Path) -> 
     write_split(tmp_path, schema)
     holes = lambda columns: np.where(columns["x"] > 1, np.nan, 1.0)[:, None]  # noqa: E731
     with pytest.raises(UserError, match=r"train: \d+ of 60 rows: found no number; expected"):
-        predict_table(holes, tmp_path / "train", schema)
+        predict_table(holes, tmp_path / "train", schema, THRESHOLD)

@@ -1,23 +1,15 @@
-"""Scores are scikit-learn's, intervals are the textbook's, and a score stands in one place."""
+"""Scores are scikit-learn's, and a score stands in one place."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tabular.evaluation.scores import (
-    binary_scores,
-    headline,
-    interval,
-    paired_difference,
-    regression_scores,
-    row_scores,
-    score,
-)
+from tabular.evaluation.scores import binary_scores, headline, regression_scores, score
 from tabular.metrics import TASKS, flatten
 from tests.helpers import schema_of
 
-BINARY, MULTICLASS, REGRESSION = map(schema_of, ("binary", "multiclass", "regression"))
+BINARY, MULTICLASS = map(schema_of, ("binary", "multiclass"))
 
 
 def test_scores_of_four_rows() -> None:
@@ -52,49 +44,9 @@ def test_scores_of_values() -> None:
 
 def test_rows_of_one_class_have_no_curve_and_no_rows_no_score() -> None:
     assert "roc_auc" not in binary_scores(np.ones(3), np.array([0.1, 0.2, 1.0]), 0.5)
+    # Of no row that is called positive nobody knows how many are right.
+    assert "precision" not in binary_scores(np.array([0.0, 1.0]), np.array([0.1, 0.2]), 0.5)
     assert score(np.ones(0), np.ones((0, 1)), BINARY, 0.5) == {"rows": 0}
-
-
-def test_the_main_score_is_the_mean_of_its_rows() -> None:
-    rng = np.random.default_rng(0)
-    for schema, outputs in ((BINARY, 1), (MULTICLASS, 3), (REGRESSION, 1)):
-        y, predicted = rng.integers(0, max(outputs, 2), 50).astype(float), rng.random((50, outputs))
-        of_rows = row_scores(y, predicted, schema, 0.7)
-        expected = score(y, predicted, schema, 0.7)[TASKS[schema.task].main]
-        assert of_rows.mean() == pytest.approx(expected)
-
-
-def test_the_interval_of_185_right_of_254() -> None:
-    """Against the textbook's formula."""
-    p, n, z = 185 / 254, 254, 1.959964
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    of_rows = np.repeat([1.0, 0.0], [185, 69])
-    assert interval(of_rows, BINARY) == pytest.approx((middle - half, middle + half), abs=1e-6)
-    assert interval(np.ones(10), MULTICLASS)[0] < 1  # no test set is large enough to be sure
-
-
-def test_the_interval_of_an_error_is_that_of_its_mean() -> None:
-    low, high = interval(np.r_[np.zeros(50), np.ones(50)], REGRESSION)
-    assert (low, high) == pytest.approx((0.5 - 0.0985, 0.5 + 0.0985), abs=1e-3)
-    assert interval(np.r_[0.0, 0.0, 9.0], REGRESSION)[0] == 0.0
-    assert interval(np.array([3.0]), REGRESSION) == (3.0, 3.0)
-
-
-def test_a_paired_difference_counts_only_the_rows_that_differ() -> None:
-    mine, other = np.array([1.0, 1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0, 0.0])
-    half = 1.959964 * np.sqrt(1 / 3) / 2
-    found = paired_difference(mine, other)
-    assert found == pytest.approx({"difference": 0.5, "low": 0.5 - half, "high": 0.5 + half})
-    back = paired_difference(other, mine)
-    assert back == pytest.approx({"difference": -0.5, "low": -0.5 - half, "high": half - 0.5})
-    assert set(paired_difference(mine, mine).values()) == {0.0}
-    # Of 254 rows one more wrong is well within what luck does.
-    many = np.repeat([1.0, 0.0], [185, 69])
-    loses = paired_difference(many, np.r_[many[:-1], 1.0])
-    assert loses["difference"] == pytest.approx(-1 / 254)
-    assert loses["low"] < loses["difference"] < 0 < loses["high"]
-    assert loses["high"] - loses["low"] < 0.02  # two independent ones: 0.15
 
 
 SCORES: dict[str, Any] = {
@@ -108,7 +60,7 @@ SCORES: dict[str, Any] = {
             | {"cross_validation": dict.fromkeys([*of.scores, "rows"], 0.5)}
             for name in of.baselines.values()
         },
-        "paired_difference": {"test": {"baseline": "x", "difference": 0.5, "low": 0, "high": 1}},
+        "decides": [of.main],
     }
     for task, of in TASKS.items()
 }

@@ -5,9 +5,10 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from markupsafe import Markup
 
-from tabular.report.charts import for_paper, svg
-from tabular.report.formats import number, parameter
+from tabular.report.charts import importance, png, roc, spark, svg
+from tabular.report.formats import headline, number, parameter, scored
 from tabular.report.model_card import markdown, packages, split_card
 from tabular.report.page import TEMPLATES, header, row
 
@@ -29,27 +30,20 @@ class Page(HTMLParser):
         self.text += data
 
 
-def spec_of(name: str) -> dict[str, Any]:
-    return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "data": {"values": [{"rev": name, "column": name, "n": 1}]},
-        "mark": {"type": "bar", "clip": True},
-        "title": name,
-        "width": 300,
-        "params": [{"name": "values", "bind": {"input": "checkbox"}}],
-        "encoding": {
-            "x": {"field": "n", "type": "quantitative", "title": f"{name} " * 20},
-            "y": {"field": "column", "type": "nominal"},
-            "color": {"field": "rev", "type": "nominal"},
-        },
-    }
+def importance_of(names: list[str]) -> dict[str, Any]:
+    """The picture of the importance of some columns, of a run that has the name of the first."""
+    rows = [
+        {"column": name, "rise": 1.0, "low": 0.5, "high": 2.0, "of": names[0]} for name in names
+    ]
+    return importance(rows, names[:1])
 
 
 def test_names_in_the_data_are_text() -> None:
     macros: Any = TEMPLATES.get_template("macros.html").module
     for html in (
         macros.table(["Column", HOSTILE], [[HOSTILE, HOSTILE]]),
-        svg(spec_of(HOSTILE), 0),
+        svg(importance_of([HOSTILE]), 0),
+        spark({"train": [1, 2], "test": [2, 1]}) + Markup.escape(HOSTILE),
         markdown(f"{HOSTILE} <script>alert(1)</script> ![]({HOSTILE})"),
     ):
         page = Page(str(html))
@@ -63,19 +57,37 @@ def test_a_cell_of_markdown_ends_where_it_ends() -> None:
 
 
 def test_pictures_have_ids_of_their_own() -> None:
-    ids = [set(re.findall(r' id="(.*?)"', svg(spec_of("a"), index))) for index in (0, 1)]
+    row = {"false positive rate": 0, "true positive rate": 1, "of": "a", "n": 0}
+    ids = [set(re.findall(r' id="(.*?)"', svg(roc([row], ["a"], 1), index))) for index in (0, 1)]
     assert ids[0]
     assert not ids[0] & ids[1]
 
 
-def test_a_plot_on_paper_is_narrow_and_shows_what_a_click_would() -> None:
-    spec = spec_of("a")
-    drawn = for_paper(spec)
-    assert "title" not in drawn
-    assert drawn["params"][0]["value"] is True
-    assert drawn["width"] == 350
-    assert all(len(line) <= 32 for line in drawn["encoding"]["x"]["title"])
-    assert spec == spec_of("a")
+def test_a_long_name_is_never_cut() -> None:
+    name = "a_column_whose_name_says_in_full_what_it_holds_and_in_which_unit_it_was_measured"
+    drawn = Page(str(svg(importance_of([name]), 0))).text
+    assert name in re.sub(r"\s", "", drawn)
+    assert "…" not in drawn
+
+
+def test_pictures_have_two_colours_that_a_page_may_change_and_paper_has_them_too() -> None:
+    spec = importance_of(["a"])
+    assert "var(--this)" in svg(spec, 0)
+    assert png(spec).startswith(b"\x89PNG")
+
+
+def test_a_verdict_is_a_few_words() -> None:
+    check = {"rule": "beat_baselines ridge", "score": "test.mae", "verdict": "level"}
+    gate = {"verdict": "level", "against": "ridge", "checks": [check]}
+    assert headline(gate) == "Level with ridge regression"
+    assert headline(gate | {"verdict": "fail"}) == "Worse than ridge regression"
+    assert headline(gate | {"verdict": "pass"}) == "Better than the baselines"
+    limit = {"rule": "lowest test.r2", "verdict": "fail"}
+    assert headline({"verdict": "fail", "against": "ridge", "checks": [check, limit]}) == (
+        "Misses a limit"
+    )
+    assert headline({"verdict": "pass", "against": None, "checks": []}) == "Holds its limits"
+    assert headline({}) == "No verdict"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +99,13 @@ def test_a_plot_on_paper_is_narrow_and_shows_what_a_click_would() -> None:
 )  # fmt: skip
 def test_numbers(value: Any, said: str) -> None:
     assert number(value) == said
+
+
+def test_a_score_has_the_digits_of_its_interval_and_an_undefined_one_a_dash() -> None:
+    assert scored(0.72047, (0.66, 0.77)) == "0.72"
+    assert scored(-0.0123, (-0.04, 0.02)) == "−0.012"
+    assert scored(0.72047, None) == "0.7205"
+    assert scored(None, (0.66, 0.77)) == "–"
 
 
 @pytest.mark.parametrize(

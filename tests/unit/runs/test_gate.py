@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from tabular.evaluation.scores import score
-from tabular.metrics import TASKS, numbers
+from tabular.metrics import BASELINES, TASKS, deciding, numbers
 from tabular.params.gate import Gate
 from tabular.runs.gate import Base, base_of, evaluate_gate
 from tabular.runs.git import WORKSPACE
-from tabular.runs.run import Run
+from tabular.runs.run import Run, merged
 from tests.helpers import schema_of
 
 LAST = Base("abc", {"test": {"accuracy": 0.8, "loss": 0.5}})
@@ -31,7 +31,7 @@ def test_limits_and_how_much_worse_a_score_may_get() -> None:
         {
             "lowest": {"test": {"accuracy": 0.79}},
             "highest": {"test": {"loss": 0.52}},
-            "worse_than_last": {"test": {"accuracy": 0.01, "loss": 0.02}},
+            "worse_than_last": {"test": {"accuracy": 0.0125, "loss": 0.04}},
         }
     )
     assert verdicts(scores, gate) == ["pass", "fail", "pass", "fail"]
@@ -41,38 +41,118 @@ def test_limits_and_how_much_worse_a_score_may_get() -> None:
 
 
 def test_a_check_says_what_it_compared() -> None:
-    gate = Gate.model_validate({"worse_than_last": {"test": {"loss": 0.02}}})
+    gate = Gate.model_validate({"worse_than_last": {"test": {"loss": 0.04}}})
+    reason = "test.loss is 0.53; needed at most 0.52 (4% worse than 0.5 of abc)"
     assert evaluate_gate({"test": {"loss": 0.53}}, LAST, gate, "binary") == {
         "verdict": "fail",
+        "reason": reason,
+        "against": None,
+        "by": None,
+        "next": [],
         "checks": [
             {
                 "rule": "worse_than_last test.loss",
                 "found": 0.53,
                 "allowed": 0.52,
                 "verdict": "fail",
-                "reason": "test.loss is 0.53; needed at most 0.52 (0.02 worse than 0.5 of abc)",
+                "reason": reason,
             }
         ],
     }
 
 
+ALL = Gate(beat_baselines=("constant", "linear", "boosted"))
+
+
+def beside(
+    task: str, *, rows: str = "test", keys: tuple[str, ...] = (), **differences: Any
+) -> dict[str, Any]:
+    """Scores of a run and of its baselines: by how much it is above each, with the interval."""
+    decides = keys or (TASKS[task].main,)
+    names = TASKS[task].baselines
+    scores: dict[str, Any] = {"decides": list(decides), rows: {"rows": 254}}
+    scores |= {"baseline": {}, "paired_difference": {rows: {}}}
+    for kind, name in names.items():
+        difference, low, high = differences[kind]
+        scores[rows] |= dict.fromkeys(decides, 0.75)
+        theirs = dict.fromkeys(decides, 0.75 - difference)
+        scores["baseline"][name] = theirs if rows == "test" else {rows: theirs}
+        found = {"difference": difference, "low": low, "high": high}
+        scores["paired_difference"][rows][name] = dict.fromkeys(decides, found)
+    return scores
+
+
+BETTER, WORSE = (0.1, 0.05, 0.15), (-0.1, -0.15, -0.05)
+LEVEL, BEHIND = (0.01, -0.02, 0.04), (-0.01, -0.04, 0.02)
+
+
 @pytest.mark.parametrize(
-    ("task", "better", "worse"),
-    [("binary", 0.8, 0.7), ("multiclass", 0.8, 0.7), ("regression", 0.7, 0.8)],
+    ("task", "linear", "boosted", "verdict", "against"),
+    [
+        ("binary", BETTER, BETTER, "pass", "linear"),
+        ("binary", BETTER, LEVEL, "level", "boosted"),
+        ("binary", BEHIND, LEVEL, "level", "linear"),
+        ("multiclass", LEVEL, WORSE, "fail", "boosted"),
+        ("regression", WORSE, WORSE, "pass", "linear"),  # a lower error is better
+        ("regression", BETTER, WORSE, "fail", "linear"),
+    ],
 )
-def test_the_baselines_have_to_be_beaten_and_not_only_met(
-    task: str, better: float, worse: float
+def test_level_with_the_best_baseline_is_enough_and_worse_is_not(
+    task: str, linear: Any, boosted: Any, verdict: str, against: str
 ) -> None:
-    name, baselines = TASKS[task].main, TASKS[task].baselines
-    scores = {
-        "test": {name: better},
-        "baseline": {
-            **{baselines["constant"]: {name: worse}, baselines["linear"]: {name: better}},
-            **{baselines["boosted"]: {name: worse}},
-        },
+    constant = WORSE if task == "regression" else BETTER
+    scores = beside(task, constant=constant, linear=linear, boosted=boosted)
+    found = evaluate_gate(scores, LAST, ALL, task)
+    assert found["verdict"] == verdict
+    if verdict != "pass":
+        assert found["against"] == TASKS[task].baselines[against]
+    words = {"pass": "better than", "level": "level with", "fail": "worse than"}[verdict]
+    assert f"is {words} " in found["reason"]
+    assert f"of {BASELINES[found['against']]}" in found["reason"]
+    assert found["by"] == f"test.{TASKS[task].main}"
+
+
+def test_a_missed_limit_fails_and_its_reason_comes_first() -> None:
+    scores = beside("binary", constant=BETTER, linear=BETTER, boosted=BETTER)
+    gate = ALL.model_copy(update={"lowest": {"test.accuracy": 0.9}})
+    found = evaluate_gate(scores, LAST, gate, "binary")
+    assert found["verdict"] == "fail"
+    assert found["reason"].startswith("test.accuracy is 0.75; needed at least 0.9; Accuracy 0.75")
+
+
+def test_of_two_scores_that_decide_the_worse_verdict_counts() -> None:
+    keys = ("roc_auc", "average_precision")
+    scores = beside("binary", keys=keys, constant=BETTER, linear=BETTER, boosted=BETTER)
+    name = "gradient_boosting"
+    worse = {"difference": -0.1, "low": -0.15, "high": -0.05}
+    scores["paired_difference"]["test"][name] = {
+        "roc_auc": scores["paired_difference"]["test"][name]["roc_auc"],
+        "average_precision": worse,
     }
-    gate = Gate(beat_baselines=("constant", "linear", "boosted"))
-    assert verdicts(scores, gate, task) == ["pass", "fail", "pass"]
+    scores["classes_not_found"] = ["yes"]
+    found = evaluate_gate(scores, LAST, ALL, "binary")
+    assert (found["verdict"], found["by"]) == ("fail", "test.average_precision")
+    assert found["reason"].endswith("; recall of yes is 0")
+    assert any("evaluate.threshold" in step for step in found["next"])
+    assert any("use gradient boosting" in step for step in found["next"])
+
+
+def test_what_to_try_next_follows_from_the_scores() -> None:
+    scores = beside("binary", constant=BETTER, linear=BEHIND, boosted=BETTER)
+    scores |= {"train": {"loss": 0.1}, "cross_validation": {"loss": 0.5, "rows": 500}}
+    few, overfitted = evaluate_gate(scores, LAST, ALL, "binary")["next"]
+    # The interval of 254 rows is three times as wide as the difference to each side.
+    assert "shows from about 2,000 rows on, and these are 254" in few
+    assert "more rows are likely to help" in overfitted
+    scores["train"]["loss"] = 0.45
+    assert "other columns" in evaluate_gate(scores, LAST, ALL, "binary")["next"][1]
+    crossed = beside(
+        "binary", rows="cross_validation", constant=BETTER, linear=WORSE, boosted=BETTER
+    )
+    both = merged(scores, crossed)
+    found = evaluate_gate(both, LAST, ALL, "binary")
+    assert found["verdict"] == "level"
+    assert any("cross-validation says otherwise" in step for step in found["next"])
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -80,8 +160,23 @@ def test_the_scores_that_the_gate_knows_are_those_of_the_task(task: str) -> None
     y = np.array([[0.0, 1.0, 1.0, 0.0], [0.0, 1.0, 2.0, 1.0], [1.0, 2.0, 2.0, 4.0]])
     y = y[list(TASKS).index(task)]
     predicted = np.full((4, 3 if task == "multiclass" else 1), 0.3)
-    scores = score(y, predicted, schema_of(task), 0.5)
+    scores = score(y, predicted, schema_of(task), 0.2)
     assert set(TASKS[task].scores) == set(numbers(scores)) - {"rows"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "rare"),
+    [
+        ([90, 10], False), ([91, 9], True), ([9, 91], True), ([50, 40, 10], False),
+        ([50, 41, 9], True), ([10] * 20, False), ([10] * 20 + [4], True), ([], False),
+    ],
+)  # fmt: skip
+def test_a_class_is_rare_below_a_tenth_or_half_of_an_equal_share(
+    rows: list[float], rare: bool
+) -> None:
+    task = {0: "regression", 2: "binary"}.get(len(rows), "multiclass")
+    expected = TASKS[task].rare if rare else (TASKS[task].main,)
+    assert deciding(task, rows) == expected
 
 
 def test_a_run_with_another_split_has_other_test_rows_and_is_no_base(tmp_path: Path) -> None:

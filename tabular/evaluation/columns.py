@@ -1,0 +1,95 @@
+"""What each column holds in the training and in the test rows, and how far these lie apart."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tabular.evaluation.bins import Bins, measured, present, words
+from tabular.schema import Column, Schema
+from tabular.table.cells import is_missing
+
+BARS, CATEGORIES = 12, 6  # of a picture
+CELLS, NAMES = 10, 20  # that the distance is taken over: of numbers, of categories
+EDGES = (0.005, 0.995)  # quantiles of the training rows, where the picture begins and ends
+DRAWS, DEVIATIONS = 100, 4.0  # of tables that do not differ; beyond, a column has moved
+
+
+def describe_columns(train: pa.Table, test: pa.Table, schema: Schema) -> dict[str, Any]:
+    """Each column that the model reads, and the target: what `metrics/columns.json` holds.
+
+    The `distance` is the share of the rows that would have to change for the test rows to be as the
+    training rows (total variation), over tenths of the training rows' values or categories, gaps
+    counted; `moved` where it is further than chance takes tables of these sizes.
+
+    Args:
+        train, test: some of their rows, which lie shuffled.
+    """
+    names = [schema.target, *schema.features]
+    return {
+        name: pictured(train[name], test[name], schema.columns[name])
+        | distance(train[name], test[name], schema.columns[name])
+        for name in names
+    }
+
+
+def distance(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:
+    """How far the test rows of a column are from its training rows, and what chance would do."""
+    bins = Bins.of(train, column, NAMES if column.kind == "category" else CELLS)
+    counts = np.array(
+        [np.bincount(bins.codes(values), minlength=len(bins.names)) for values in (train, test)]
+    )
+    if not counts.sum(axis=1).all():
+        return {"distance": 0.0, "by_chance": 0.0, "moved": False}
+
+    def between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        gaps = first / len(train) - second / len(test)
+        return np.abs(gaps).sum(axis=-1) / 2
+
+    rng, shares = np.random.default_rng(0), counts.sum(axis=0) / counts.sum()
+    alike = between(*(rng.multinomial(len(rows), shares, DRAWS) for rows in (train, test)))
+    found = float(between(*counts))
+    limit = float(alike.mean() + DEVIATIONS * alike.std())
+    return {"distance": found, "by_chance": limit, "moved": found > limit}
+
+
+def pictured(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:
+    """The histogram of a column: `names` or `from` and `to`, and the rows in each bar.
+
+    The bars of numbers are equally wide; the first and the last one hold what lies beyond.
+    """
+    found: dict[str, Any] = {
+        "missing": {
+            "train": _missing(train, column),
+            "test": _missing(test, column),
+        },
+        "rows": {"train": len(train), "test": len(test)},
+    }
+    if column.kind == "category":
+        bins = Bins.of(train, column, CATEGORIES)
+        counts = [np.bincount(bins.codes(v), minlength=len(bins.names))[:-1] for v in (train, test)]
+        shown = len(bins.names) - 1 if any(of[-1] for of in counts) else len(bins.categories)
+        bars = {
+            name: count[:shown].tolist()
+            for name, count in zip(("train", "test"), counts, strict=True)
+        }
+        return found | {"names": bins.names[:shown]} | bars
+    values = [measured(present(rows, column), column) for rows in (train, test)]
+    if not len(values[0]):
+        return found
+    low, high = np.quantile(values[0], EDGES, method="nearest")
+    different = np.unique(values[0])
+    if len(different) <= BARS:
+        middles = (different[1:] + different[:-1]) / 2
+        found["names"] = [words(value, column) for value in different]
+    else:
+        middles = np.linspace(low, high, BARS + 1)[1:-1]
+        found |= {"from": float(low), "to": float(high)}
+    for name, of_rows in zip(("train", "test"), values, strict=True):
+        places = np.searchsorted(middles, of_rows, side="right")
+        found[name] = np.bincount(places, minlength=len(middles) + 1).tolist()
+    return found
+
+
+def _missing(values: pa.ChunkedArray, column: Column) -> int:
+    return int(is_missing(values, column).to_numpy(zero_copy_only=False).sum())

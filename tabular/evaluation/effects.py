@@ -1,0 +1,212 @@
+"""How the model's answer moves with a column, and where that hangs on another column.
+
+For a number or a moment the accumulated local effect: Apley and Zhu, "Visualizing the effects of
+predictor variables in black box supervised learning models" (2020), which asks only for answers
+near real rows. For a category, which has no order, the mean answer of the rows given each category
+(Friedman's partial dependence, 2001). Both are shifted to a mean of 0 over the rows.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from tabular.evaluation.bins import Bins, measured, words
+from tabular.schema import Schema, input_name
+from tabular.table.arrays import Predict, feature_arrays
+from tabular.table.cells import is_missing
+
+COLUMNS, STEPS, CATEGORIES = 6, 20, 8
+MAX_ROWS, MIN_ROWS = 2000, 100
+WORK = 40_000_000_000  # multiply-adds of the model in all: some seconds
+SHUFFLES = 50  # what an interaction is held against
+STRONG = 0.5  # of the column's own effect; a weaker interaction is not told
+NOTABLE, TOLD = 0.2, 3  # of the largest effect of any column; interactions at most
+SPREAD = (0.1, 0.9)  # of the members
+
+
+class Local(NamedTuple):
+    """What a column does to the answers of some rows.
+
+    `steps` (n,) the value at each end of a step, or the number of each category; `cells` (rows,)
+    the step of each row, -1 of one that has none; `changes` (rows, outputs, 1 + members) by how
+    much the answer changes over that step: the model's, then each member's. Of a category
+    `answers` (n, outputs, 1 + members), the mean answer given each.
+    """
+
+    steps: np.ndarray
+    cells: np.ndarray
+    changes: np.ndarray
+    answers: np.ndarray | None = None
+
+
+def column_effects(
+    members: Predict, rows: pa.Table, schema: Schema, important: Sequence[str], work: float
+) -> dict[str, Any]:
+    """The effects of the first few columns that are no texts, and strong interactions of these.
+
+    Of several classes it is the effect on the one that a column moves most.
+
+    Args:
+        members: raw columns to (rows, outputs * (1 + members)), the model's own outputs first.
+        rows: some rows, which lie shuffled; the first ones are used.
+        important: the columns, the most important one first.
+        work: multiply-adds of the model for a row.
+    """
+    names = [n for n in important if schema.columns[n].kind != "text"][:COLUMNS]
+    per_row = len(names) * (CATEGORIES if schema.task == "multiclass" else 2) * max(work, 1)
+    rows = rows[: min(len(rows), MAX_ROWS, max(int(WORK / max(per_row, 1)), MIN_ROWS))]
+    if not len(rows):
+        return {"rows": 0, "columns": [], "interactions": []}
+    found: list[dict[str, Any]] = []
+    interactions: list[dict[str, Any]] = []
+    locals_of = {name: local_effect(members, rows, name, schema) for name in names}
+    halves = {name: half_of(rows, name, schema) for name in names}
+    for name, local in locals_of.items():
+        if len(local.steps) < 2:
+            continue
+        curves = accumulated(local)  # (steps, outputs, 1 + members)
+        output = int(np.argmax(np.ptp(curves[:, :, 0], axis=0)))
+        curve, *each = curves[:, output].T
+        low, high = np.quantile(each, SPREAD, axis=0) if each else (curve, curve)
+        column = schema.columns[name]
+        effect: dict[str, Any] = {"column": name, "kind": column.kind}
+        if schema.task != "regression":
+            effect["class"] = str(schema.classes[output if schema.outputs > 1 else 1])
+        known = Bins.of(rows[name], column, CATEGORIES).categories
+        effect["values"] = list(known) if known else local.steps.tolist()
+        found.append(
+            effect | {"effect": curve.tolist(), "low": low.tolist(), "high": high.tolist()}
+        )
+        interactions += [
+            {"column": name} | of
+            for other, half in halves.items()
+            if other != name and half and (of := interaction(local, output, other, *half))
+        ]
+    most = max((np.ptp(of["effect"]) for of in found), default=0.0)
+    strong = [of for of in interactions if of["strength"] >= NOTABLE * most]
+    strong.sort(key=lambda of: -round(of["strength"], 9))
+    return {"rows": len(rows), "columns": found, "interactions": strong[:TOLD]}
+
+
+def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) -> Local:
+    """What one column does to the answers."""
+    column, key, width = schema.columns[name], input_name(name), schema.outputs
+    arrays = feature_arrays(rows, schema)
+
+    def answers(values: np.ndarray, used: np.ndarray) -> np.ndarray:
+        given = {k: array[used] for k, array in arrays.items()} | {key: values}
+        found = members(given).astype(np.float64)
+        return found.reshape(len(used), -1, width).transpose(0, 2, 1)
+
+    there = np.flatnonzero(~is_missing(rows[name], column).to_numpy(zero_copy_only=False))
+    if column.kind == "category":
+        bins = Bins.of(rows[name], column, CATEGORIES)
+        codes = bins.codes(rows[name])
+        count = len(bins.categories)
+        everyone = np.arange(len(rows))
+        given = [
+            answers(np.full(len(rows), category, object), everyone).mean(axis=0)
+            for category in bins.categories
+        ]
+        codes[codes >= count] = -1
+        return Local(np.arange(count), codes, np.empty(0), np.array(given))
+    values = measured(rows[name].take(pa.array(there)), column)
+    steps = np.unique(np.quantile(values, np.linspace(0, 1, STEPS + 1), method="nearest"))
+    cells = np.full(len(rows), -1)
+    if len(steps) < 2:
+        return Local(steps, cells, np.empty(0))
+    cells[there] = np.clip(np.searchsorted(steps, values, side="left") - 1, 0, len(steps) - 2)
+    of_there = cells[there]
+    high, low = (answers(steps[of_there + ahead], there) for ahead in (1, 0))
+    changes = np.zeros((len(rows), *high.shape[1:]))
+    changes[there] = high - low
+    return Local(steps, cells, changes)
+
+
+def accumulated(local: Local, rows: np.ndarray | None = None) -> np.ndarray:
+    """The effect at each step, shifted to a mean of 0 over the rows: (steps, outputs, n).
+
+    Args:
+        rows: which rows count, bool, (rows,); None of all.
+    """
+    used = local.cells >= 0 if rows is None else (local.cells >= 0) & rows
+    if local.answers is not None:
+        counts = np.bincount(local.cells[used], minlength=len(local.steps))
+        return local.answers - np.average(local.answers, axis=0, weights=np.maximum(counts, 1))
+    cells, steps = local.cells[used], len(local.steps) - 1
+    counts = np.bincount(cells, minlength=steps)
+    sums = np.zeros((steps, *local.changes.shape[1:]))
+    np.add.at(sums, cells, local.changes[used])
+    means = sums / np.maximum(counts, 1)[:, None, None]
+    curve = np.concatenate([np.zeros((1, *means.shape[1:])), np.cumsum(means, axis=0)])
+    middles = (curve[1:] + curve[:-1]) / 2
+    return curve - np.average(middles, axis=0, weights=np.maximum(counts, 1e-12))
+
+
+def half_of(
+    rows: pa.Table, name: str, schema: Schema
+) -> tuple[np.ndarray, np.ndarray, tuple[str, str]] | None:
+    """The rows with low and with high values of a column, or of its largest category and not.
+
+    None where it has one value.
+    """
+    column = schema.columns[name]
+    bins = Bins.of(rows[name], column, 1 if column.kind == "category" else 2)
+    codes = bins.codes(rows[name])
+    if column.kind == "category":
+        first = bins.categories[0] if bins.categories else ""
+        return codes == 1, codes == 0, (f"is not {first}", f"is {first}")
+    if not len(bins.edges):
+        return None
+    edge = words(bins.edges[0], column)
+    return codes == 0, codes == 1, (f"is below {edge}", f"is {edge} or more")
+
+
+def interaction(
+    local: Local, output: int, other: str, low: np.ndarray, high: np.ndarray, said: tuple[str, str]
+) -> dict[str, Any] | None:
+    """How much more a number column moves the answer among half of the rows than among the others.
+
+    None where the difference is less than `STRONG` of the column's effect, or not above what
+    `SHUFFLES` random halves of the same rows show.
+    """
+    if local.answers is not None or len(local.steps) < 2:
+        return None
+    changes = local.changes[:, output, 0]
+
+    def rise(mask: np.ndarray, shuffled: np.ndarray) -> float:
+        """From the first step to the last, over the steps where both halves have rows."""
+        used = mask & (local.cells >= 0)
+        counts = np.bincount(local.cells[used], minlength=len(local.steps) - 1)
+        sums = np.bincount(local.cells[used], changes[used], minlength=len(local.steps) - 1)
+        both = (
+            counts
+            * np.bincount(
+                local.cells[shuffled & (local.cells >= 0)], minlength=len(local.steps) - 1
+            )
+            > 0
+        )
+        return float((sums / np.maximum(counts, 1))[both].sum())
+
+    rises = rise(low, high), rise(high, low)
+    strength = abs(rises[1] - rises[0])
+    total = float(np.ptp(accumulated(local)[:, output, 0]))
+    if strength < STRONG * total or not strength:
+        return None
+    rng, used = np.random.default_rng(0), np.flatnonzero(low | high)
+    for _ in range(SHUFFLES):
+        mask = np.zeros(len(low), bool)
+        mask[rng.permutation(used)[: low.sum()]] = True
+        rest = (low | high) & ~mask
+        if abs(rise(rest, mask) - rise(mask, rest)) >= strength:
+            return None
+    return {
+        "by": other,
+        "low": said[0],
+        "high": said[1],
+        "rise_low": rises[0],
+        "rise_high": rises[1],
+        "strength": strength,
+    }

@@ -1,0 +1,198 @@
+"""Where a model is weak: the slices that a person declares, and the weakest that are found."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tabular.evaluation.bins import Bins, measured, seconds
+from tabular.evaluation.uncertainty import NORMAL_95, Outputs, mean_interval, row_scores
+from tabular.metrics import TASKS, metric
+from tabular.params.evaluate import Range, Slice
+from tabular.schema import Schema
+from tabular.table.arrays import row_losses
+from tabular.table.cells import is_missing
+
+QUARTERS, CATEGORIES = 4, 8  # bins of a number column, and of a category column
+PAIRED = 8  # the most important columns, whose pairs are looked at too
+MIN_ROWS = 30  # of a slice
+SHOWN, TOGETHER = 5, 2
+ALIKE = 0.7  # of the rows of two slices; the weaker one of them is shown
+
+
+class Rows(NamedTuple):
+    """Some rows as slices are cut from them: their table, and the score of each row."""
+
+    table: pa.Table
+    scores: np.ndarray
+    weight: np.ndarray
+
+    def scored(self, mask: np.ndarray, share: bool, deviations: float) -> dict[str, Any]:
+        """The `rows`, `score` and interval, `low` and `high`, of those in a slice."""
+        weight = self.weight[mask]
+        if not weight.any():
+            return {"rows": int(mask.sum())}
+        low, high = mean_interval(self.scores[mask], weight, share, deviations)
+        score = float(np.average(self.scores[mask], weights=weight))
+        return {"rows": int(mask.sum()), "score": score, "low": low, "high": high}
+
+
+def slice_scores(
+    tables: Mapping[str, pa.Table],
+    found: Mapping[str, Outputs],
+    schema: Schema,
+    decides: Sequence[str],
+    important: Sequence[str],
+    declared: Mapping[str, Slice],
+) -> dict[str, Any]:
+    """The scores of declared slices, and of the weakest slices of one column or two.
+
+    A slice is looked for among the rows of cross-validation where there are some, since they are
+    more; its score of the test rows stands beside. Every interval is wide enough to hold for as
+    many slices as were looked at (Bonferroni's correction); a slice is `weak` where it does not
+    reach the score of all rows.
+
+    Args:
+        tables: of the rows that were predicted, by the keys of `metrics.ROWS`.
+        found: the model's outputs for at least these rows.
+        decides: see `metrics.deciding`; where a class is rare, the score is the loss.
+        important: the columns, the most important one first.
+        declared: by name.
+    """
+    main = TASKS[schema.task].main
+    key = main if decides[0] == main else "loss"
+    share = key == "accuracy"
+    rows = {}
+    for name, table in tables.items():
+        outputs = found[name].first(len(table))
+        scores = (
+            row_scores(outputs, schema)
+            if key == main
+            else row_losses(outputs.y, outputs.outputs, schema)
+        )
+        rows[name] = Rows(table, scores, outputs.weight)
+    most = rows.get("cross_validation", rows["test"])
+    candidates, bins = cut(most, schema, important)
+    worse = -1 if metric(key).greater_is_better else 1
+    order = ranked(most, candidates, worse)
+    deviations = NormalDist().inv_cdf(1 - 0.025 / max(len(order), 1))
+    overall = float(np.average(most.scores, weights=most.weight))
+    weakest: list[dict[str, Any]] = []
+    for cells in distinct(order, candidates):
+        mask = masked(cells, {name: candidates[name] for name, _ in cells})
+        scored = most.scored(mask, share, deviations)
+        weak = scored["high"] < overall if worse < 0 else scored["low"] > overall
+        codes = {name: bins[name].codes(rows["test"].table[name]) for name, _ in cells}
+        weakest.append(
+            {"where": [[name, bins[name].names[code]] for name, code in cells], "weak": weak}
+            | scored
+            | {"test": rows["test"].scored(masked(cells, codes), share, NORMAL_95)}
+        )
+    return {
+        "score": key,
+        "found_in": "cross_validation" if "cross_validation" in rows else "test",
+        "all_rows": overall,
+        "looked_at": len(order),
+        "weakest": weakest,
+        "declared": {
+            name: {
+                of: one.scored(declared_rows(one.table, conditions, schema), share, NORMAL_95)
+                for of, one in rows.items()
+            }
+            for name, conditions in declared.items()
+        },
+    }
+
+
+Cells = tuple[tuple[str, int], ...]  # a bin of one column, or of each of two
+
+
+def cut(
+    rows: Rows, schema: Schema, important: Sequence[str]
+) -> tuple[dict[str, np.ndarray], dict[str, Bins]]:
+    """The bin of each row in each column, (rows,) int64, and what the bins are."""
+    bins = {
+        name: Bins.of(
+            rows.table[name],
+            schema.columns[name],
+            CATEGORIES if schema.columns[name].kind == "category" else QUARTERS,
+        )
+        for name in important
+    }
+    return {name: bins[name].codes(rows.table[name]) for name in important}, bins
+
+
+def ranked(rows: Rows, codes: Mapping[str, np.ndarray], worse: int) -> list[Cells]:
+    """All slices of enough rows, the weakest first.
+
+    By how many standard deviations the mean of a slice is worse than that of the other rows, if the
+    rows of both were alike.
+    """
+    weights = np.stack([np.ones(len(rows.scores)), rows.weight, rows.weight * rows.scores])
+    mean = weights[2].sum() / weights[1].sum()
+    variance = np.average(np.square(rows.scores - mean), weights=rows.weight)
+    found: list[tuple[float, Cells]] = []
+    widths = {name: int(of.max(initial=0)) + 1 for name, of in codes.items()}
+    groups: Iterable[tuple[str, ...]] = [
+        *((name,) for name in codes),
+        *combinations(list(codes)[:PAIRED], 2),
+    ]
+    for names in groups:
+        code, width = codes[names[0]], widths[names[0]]
+        if len(names) == 2:
+            code, width = code * widths[names[1]] + codes[names[1]], width * widths[names[1]]
+        count, weight, total = (np.bincount(code, of, width) for of in weights)
+        for cell in np.flatnonzero((count >= MIN_ROWS) & (count < len(code)) & (weight > 0)):
+            rest = weights[1].sum() - weight[cell]
+            if not rest > 0:
+                continue
+            gap = total[cell] / weight[cell] - (weights[2].sum() - total[cell]) / rest
+            spread = (variance * (1 / count[cell] + 1 / (len(code) - count[cell]))) ** 0.5
+            numbers = (cell,) if len(names) == 1 else divmod(cell, widths[names[1]])
+            cells = tuple((name, int(n)) for name, n in zip(names, numbers, strict=True))
+            found.append((worse * gap / spread if spread else 0.0, cells))
+    return [cells for _, cells in sorted(found, key=lambda pair: (-round(pair[0], 9), pair[1]))]
+
+
+def distinct(order: Sequence[Cells], codes: Mapping[str, np.ndarray]) -> list[Cells]:
+    """The weakest slices, without those whose rows are mostly those of a weaker one.
+
+    The same bin is in `TOGETHER` of them at most.
+    """
+    chosen: list[tuple[Cells, np.ndarray]] = []
+    for cells in order:
+        if any(sum(cell in one for one, _ in chosen) >= TOGETHER for cell in cells):
+            continue
+        mask = masked(cells, codes)
+        if all((mask & one).sum() <= ALIKE * (mask | one).sum() for _, one in chosen):
+            chosen.append((cells, mask))
+        if len(chosen) == SHOWN:
+            break
+    return [cells for cells, _ in chosen]
+
+
+def masked(cells: Cells, codes: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which rows lie in all these bins: bool, (rows,)."""
+    return np.logical_and.reduce([codes[name] == code for name, code in cells])
+
+
+def declared_rows(table: pa.Table, conditions: Slice, schema: Schema) -> np.ndarray:
+    """Which rows a declared slice holds: bool, (rows,). A missing value is in none."""
+    masks = []
+    for name, wanted in conditions.items():
+        values, column = table[name], schema.columns[name]
+        there = ~is_missing(values, column).to_numpy(zero_copy_only=False).astype(bool)
+        if isinstance(wanted, Range):
+            sizes = measured(values.filter(pa.array(there)), column)
+            low = -np.inf if wanted.low is None else seconds(wanted.low)
+            high = np.inf if wanted.high is None else seconds(wanted.high)
+            there[there] = (low <= sizes) & (sizes <= high)
+        else:
+            listed = pa.array(wanted, values.type)
+            there &= pc.is_in(values, value_set=listed).to_numpy(zero_copy_only=False).astype(bool)
+        masks.append(there)
+    return np.logical_and.reduce(masks)

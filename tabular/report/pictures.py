@@ -1,0 +1,261 @@
+"""The pictures of a run, and of the other one where it has the same: from the files of metrics/."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from statistics import median
+from typing import NamedTuple
+
+from tabular.metrics import BASELINES, METRICS, ROWS, metric
+from tabular.report import charts
+from tabular.report.charts import Rows, Spec
+from tabular.runs.comparison import Comparison, points
+from tabular.runs.run import Run
+
+
+class Picture(NamedTuple):
+    """A picture with its title; `both` where the other run is in it too."""
+
+    title: str
+    spec: Spec
+    both: bool = False
+    note: str = ""
+
+
+def standing_pictures(comparison: Comparison) -> list[Picture]:
+    """For each score that decides the model's beside the baselines', with intervals.
+
+    First the one that the gate's verdict is by.
+    """
+    found = []
+    by = (comparison.gate.get("by") or "").partition(".")[2]
+    for key, standings in sorted(comparison.standings.items(), key=lambda of: of[0] != by):
+        rows = [
+            {
+                "name": BASELINES.get(one.name, one.name) or "this model",
+                "of": {"cross_validation": "cross-validated"}.get(one.rows, ROWS[one.rows].lower()),
+                "value": one.value,
+                "low": one.low,
+                "high": one.high,
+            }
+            for one in standings
+        ]
+        if rows:
+            found.append(Picture(metric(key).label, charts.standing(rows, metric(key).label)))
+    return found
+
+
+def score_pictures(comparison: Comparison) -> list[Picture]:
+    """What the test rows' predictions look like, those that the task has."""
+    made: list[Callable[[Comparison], Picture | None]] = [
+        *(confusion, roc, precision_recall, calibration, classes, threshold),
+        *(predicted_and_true, residuals, residuals_over_time),
+    ]
+    return [picture for make in made if (picture := make(comparison))]
+
+
+def training_pictures(comparison: Comparison) -> list[Picture]:
+    """Learning curves, and the losses of the members."""
+    found = [curve(comparison, name) for name in ("loss", "accuracy", "mean_absolute_error")]
+    return [picture for picture in (*found, members(comparison)) if picture]
+
+
+def effect_pictures(comparison: Comparison) -> list[Picture]:
+    """How the answer moves with each of the first columns."""
+    columns = comparison.files["effects"].get("columns", [])
+    ends = [value for of in columns for key in ("low", "high", "effect") for value in of[key]]
+    limits = (min(ends, default=0), max(ends, default=0))
+    found = []
+    for of in columns:
+        unit = f"Probability of {of['class']}" if "class" in of else comparison.run.target
+        if of["kind"] == "datetime":
+            moments = [datetime.fromtimestamp(v, UTC).isoformat() for v in of["values"]]
+            of = of | {"values": moments}
+        found.append(Picture(of["column"], charts.effect(of, limits, f"{unit}, change")))
+    return found
+
+
+def importance(comparison: Comparison) -> Picture | None:
+    """How much worse the loss is without each column."""
+    rows, names = _of_both(comparison, "importance")
+    return (
+        Picture(
+            "Importance of the columns",
+            charts.importance(rows, names),
+            len(names) > 1,
+            "The rise of the loss when a column is shuffled: mean, least and most of ten.",
+        )
+        if rows
+        else None
+    )
+
+
+def _of_both(comparison: Comparison, name: str, folder: str = "plots") -> tuple[Rows, list[str]]:
+    """The points of both runs, each with its label in `of`; none where this run has none."""
+    found: Rows = []
+    names: list[str] = []
+    for run in filter(None, (comparison.run, comparison.base)):
+        of_run = points(run, name, folder)
+        if not of_run:
+            break
+        names.append(run.label)
+        # This run is drawn last, above the other one.
+        found = [row | {"of": run.label, "n": n} for n, row in enumerate(of_run)] + found
+    return found, names
+
+
+def roc(comparison: Comparison) -> Picture | None:
+    rows, names = _of_both(comparison, "roc")
+    area = comparison.scores["test"].by_key.get("roc_auc")
+    spec = charts.roc(rows, names, area.value if area else None) if rows else None
+    return Picture("ROC curve", spec, len(names) > 1) if spec else None
+
+
+def precision_recall(comparison: Comparison) -> Picture | None:
+    rows, names = _of_both(comparison, "precision_recall")
+    rows = [row for row in rows if row["recall"] > 0]  # where precision is a convention
+    bars = points(comparison.run, "histogram")
+    if not rows or not bars:
+        return None
+    of_class, others = (
+        sum(bar[key] for bar in bars) for key in ("rows of the class", "other rows")
+    )
+    share = of_class / (of_class + others)
+    return Picture(
+        "Precision and recall",
+        charts.precision_recall(rows, names, share),
+        len(names) > 1,
+        f"The dashed line is the share of the class, {share:.2g}: the precision of a guess.",
+    )
+
+
+def calibration(comparison: Comparison) -> Picture | None:
+    rows, names = _of_both(comparison, "calibration")
+    if not rows or "low" not in rows[0]:
+        return None
+    return Picture("Calibration", charts.calibration(rows, names), len(names) > 1)
+
+
+def classes(comparison: Comparison) -> Picture | None:
+    found = points(comparison.run, "histogram")
+    names = _class_names(comparison.run)
+    width = 1 / max(len(found), 1)
+    rows = [
+        {
+            "low": row["probability"] - width / 2,
+            "high": row["probability"] + width / 2,
+            "rows": row[key],
+            "of": name,
+        }
+        for key, name in zip(("rows of the class", "other rows"), names, strict=True)
+        for row in found
+    ]
+    return Picture("Probabilities by class", charts.classes(rows, names)) if rows else None
+
+
+def _class_names(run: Run) -> tuple[str, str]:
+    """What the rows of the class, and the others, are called."""
+    if run.schema.get("task") != "binary":
+        return "rows of the class", "rows of other classes"
+    return f"{run.target} is {run.schema.get('positive')}", "others"
+
+
+def confusion(comparison: Comparison) -> Picture | None:
+    rows = points(comparison.run, "confusion")
+    known = bool(rows) and "rows" in rows[0]
+    return Picture("Confusion", charts.confusion(rows)) if known else None
+
+
+def threshold(comparison: Comparison) -> Picture | None:
+    found, run = points(comparison.run, "threshold"), comparison.run
+    if not found:
+        return None
+    chosen = run.scores.get("threshold", 0.5)
+    cost = "cost" if found[0]["cost"] is not None else "wrong"
+    names = {
+        "recall": "recall",
+        "precision": "precision",
+        "f1": "F1",
+        cost: {"cost": "cost of a row", "wrong": "share of wrong rows"}[cost],
+    }
+    rows = [
+        {"threshold": row["threshold"], "of": name, "value": row[key]}
+        for key, name in names.items()
+        for row in found
+    ]
+    at = min(found, key=lambda row: abs(row["threshold"] - chosen))
+    said = f"At {chosen:.3g} the {names[cost]} is {at[cost]:.3g}."
+    spec = charts.threshold(rows, list(names.values()), chosen)
+    return Picture("Threshold", spec, note=said)
+
+
+def predicted_and_true(comparison: Comparison) -> Picture | None:
+    rows = points(comparison.run, "values")
+    if not rows:
+        return None
+    ends = [f(row["true value"] for row in rows) for f in (min, max)]
+    spec = charts.scatter(
+        rows,
+        charts.number("true value", f"True {comparison.run.target}"),
+        charts.number("predicted value", "Predicted"),
+        [{"x": end, "y": end} for end in ends],
+    )
+    return Picture("Predicted and true value", spec)
+
+
+def residuals(comparison: Comparison) -> Picture | None:
+    return _residuals(comparison, "values", "predicted value", "Predicted", "Residuals")
+
+
+def residuals_over_time(comparison: Comparison) -> Picture | None:
+    title = "Residuals over time"
+    return _residuals(comparison, "residuals_over_time", "time", "Time", title)
+
+
+def _residuals(
+    comparison: Comparison, name: str, field: str, label: str, title: str
+) -> Picture | None:
+    rows = [row for row in points(comparison.run, name) if row[field] is not None]
+    if not rows:
+        return None
+    ends = [f(row[field] for row in rows) for f in (min, max)]
+    form = {"axis": {"format": "d"}} if field == "time" else {}
+    spec = charts.scatter(
+        rows,
+        charts.number(field, label, **form),
+        charts.number("residual", "True minus predicted"),
+        [{"x": end, "y": 0} for end in ends],
+    )
+    return Picture(title, spec)
+
+
+def curve(comparison: Comparison, name: str) -> Picture | None:
+    """Training and validation rows of this run, each epoch the mean of the members."""
+    found = points(comparison.run, name, "curves")
+    parts = {"train": "training rows", "validation": "rows left out"}
+    rows = [
+        {"epoch": row["epoch"], "value": row[key], "of": label, "n": row["epoch"]}
+        for key, label in parts.items()
+        for row in found
+        if row[key] is not None
+    ]
+    if not rows:
+        return None
+    names = [label for label in parts.values() if any(row["of"] == label for row in rows)]
+    trained = comparison.files["networks"]
+    of_kind = trained.get("networks", {}).get(trained.get("curves"), {})
+    kept = median(of_kind["epochs"]) if of_kind.get("epochs") else None
+    label = METRICS[name].label if name in METRICS else "Mean absolute error (standardised)"
+    kind = f" of {trained['curves']}" if trained.get("curves") else ""
+    return Picture(f"{label}{kind} by epoch", charts.curve(rows, names, label, kept))
+
+
+def members(comparison: Comparison) -> Picture | None:
+    """The losses of the members of each kind, and its weight."""
+    kinds = comparison.files["networks"].get("networks", {})
+    rows = [
+        {"kind": f"{name}, weight {of['weight']:.2f}", "loss": loss}
+        for name, of in kinds.items()
+        for loss in of.get("losses", [])
+    ]
+    label = "Loss of each network for the rows that it left out"
+    return Picture("Networks and their weights", charts.members(rows, label)) if rows else None

@@ -1,0 +1,109 @@
+"""Slices: the declared ones, and the weakest that are found, beyond chance or not."""
+
+import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tabular.evaluation.bins import Bins
+from tabular.evaluation.slices import slice_scores
+from tabular.evaluation.uncertainty import Outputs
+from tabular.params.evaluate import Range
+from tabular.schema import Column
+from tests.helpers import schema_of
+
+SCHEMA = schema_of(
+    "binary",
+    age={"kind": "real", "nullable": True},
+    town={"kind": "category"},
+    day={"kind": "datetime"},
+    noise={"kind": "real"},
+)
+DAY = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+
+
+def rows_of(rows: int, seed: int, wrong_share: float) -> tuple[pa.Table, Outputs]:
+    """Rows of which one in ten is answered wrongly; of old people in town b, `wrong_share`."""
+    rng = np.random.default_rng(seed)
+    age, town = rng.uniform(20, 80, rows), rng.choice(["a", "b"], rows)
+    table = pa.table(
+        {
+            "age": pa.array(age, mask=rng.random(rows) < 0.1),
+            "town": town,
+            "day": [DAY + datetime.timedelta(days=int(n)) for n in rng.integers(0, 100, rows)],
+            "noise": rng.normal(size=rows),
+            "y": rng.integers(0, 2, rows),
+        }
+    )
+    wrong = rng.random(rows) < np.where((age > 65) & (town == "b"), wrong_share, 0.1)
+    y = table["y"].to_numpy().astype(float)
+    return table, Outputs(y, np.abs(y - wrong)[:, None], np.ones(rows))
+
+
+def found_in(
+    wrong_share: float, declared: dict[str, Any] | None = None, seed: int = 0
+) -> dict[str, Any]:
+    both = {"cross_validation": rows_of(2000, seed, wrong_share), "test": rows_of(500, 9, 0.1)}
+    tables = {name: table for name, (table, _) in both.items()}
+    outputs = {name: of for name, (_, of) in both.items()}
+    names = list(SCHEMA.features)
+    return slice_scores(tables, outputs, SCHEMA, ["accuracy"], names, declared or {})
+
+
+def test_a_weak_pair_is_found_and_its_test_rows_are_scored_apart() -> None:
+    found = found_in(0.6)
+    first = found["weakest"][0]
+    assert first["where"][1] == ["town", "b"]
+    assert first["where"][0][0] == "age"
+    assert first["where"][0][1].endswith("or more")
+    assert first["weak"]
+    assert first["low"] < first["score"] < first["high"] < found["all_rows"]
+    assert first["test"]["score"] > 0.7  # where it is as good as anywhere
+    assert found == found_in(0.6)
+
+
+def test_slices_of_a_model_that_is_as_good_everywhere_are_within_chance() -> None:
+    """Of 40 such tables, with some 60 slices each, one at most has a weak slice."""
+    weak = [any(s["weak"] for s in found_in(0.1, seed=seed)["weakest"]) for seed in range(40)]
+    assert sum(weak) <= 1
+
+
+def test_a_rare_class_is_looked_at_by_the_loss() -> None:
+    table, outputs = rows_of(400, 0, 0.6)
+    found = slice_scores(
+        *({"test": table}, {"test": outputs}, SCHEMA, ["roc_auc", "average_precision"]),
+        *(["age", "town"], {}),
+    )
+    assert (found["score"], found["found_in"]) == ("loss", "test")
+    assert found["weakest"][0]["score"] > found["all_rows"]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ({"age": Range(low=30, high=40)}, "30 <= age <= 40"),
+        ({"town": ("b",), "age": Range(high=50)}, "town == 'b' and age <= 50"),
+        ({"day": Range(low=datetime.date(2024, 2, 1))}, "day >= '2024-02-01T00:00:00Z'"),
+    ],
+)
+def test_a_declared_slice_holds_its_rows_and_no_gap(
+    conditions: dict[str, Any], expected: str
+) -> None:
+    found = found_in(0.1, {"mine": conditions})["declared"]["mine"]
+    for name, (rows, seed) in {"cross_validation": (2000, 0), "test": (500, 9)}.items():
+        frame = rows_of(rows, seed, 0.1)[0].to_pandas()
+        assert found[name]["rows"] == len(frame.query(expected))
+        assert found[name]["low"] < found[name]["score"] < found[name]["high"]
+
+
+def test_bins_are_named_by_what_they_hold() -> None:
+    values = pa.chunked_array([[1.0, 2.0, 3.0, 4.0, None, -1.0]])
+    bins = Bins.of(values, Column(kind="real", nullable=True, missing_values=(-1,)), 2)
+    assert bins.names == ["below 3", "3 or more", "missing"]
+    assert bins.codes(values).tolist() == [0, 0, 1, 1, 2, 2]
+    words = pa.chunked_array([["b", "a", "b", "c", None]])
+    bins = Bins.of(words, Column(kind="category"), 2)
+    assert bins.names == ["b", "a", "others", "missing"]
+    assert bins.codes(words).tolist() == [0, 1, 0, 2, 3]
