@@ -63,7 +63,7 @@ def main() -> None:
         "pull_request.md",
         comparison,
         marker=MARKER,
-        headline_keys={*this.scores["decides"], task.main, task.second, "loss"},
+        headline_keys={*this.scores.get("decides", []), task.main, task.second, "loss"},
         uncommitted=changed("."),
         not_compared=reason,
         pictures=write_pictures(comparison, args.plots),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import grimp
 
-BOX, HEIGHT, STEP, MARGIN = 660, 48, 64, 12
+BOX, HEIGHT, STEP, MARGIN = 870, 48, 64, 12
 STYLE = (
     "text{font:11.5px sans-serif;fill:#5b6470}.name{font-size:14px;font-weight:600;fill:#1c2128}"
     "rect{fill:#f6f7f9;stroke:#945dd6}path{fill:none;stroke:#7a828d}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from tabular.evaluation.threshold import choose_threshold
 from tabular.files import atomic_write
 from tabular.model.metadata import add_metadata
 from tabular.params.evaluate import Choice
@@ -14,7 +15,6 @@ from tabular.process import run
 from tabular.schema import load_schema
 from tabular.table.arrays import labels, row_weights
 from tabular.table.parquet import read_parts
-from tabular.threshold import choose_threshold
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ from tabular.progress import Bar
 from tabular.schema import load_schema
 from tabular.table.parquet import read_parts, read_rows, write_part
 
-MAX_ROWS = 200_000  # of a table, in slices and in pictures of its columns
+# Of a table, in slices and in pictures of its columns.
+MAX_ROWS, MIN_ROWS, MAX_CELLS = 200_000, 1000, 20_000_000
 UNDEFINED = "–"
 
 
@@ -108,35 +109,36 @@ def main() -> None:
     )
     bar.close()
     test, started = result.rows["test"], time.monotonic()
-    tables = {
-        name: read_rows(args.split / {"cross_validation": "train"}.get(name, name), MAX_ROWS)
-        for name in result.rows
-    }
-    tables = {name: table[: len(result.rows[name].y)] for name, table in tables.items()}
+    rows = max(min(MAX_ROWS, MAX_CELLS // len(schema.columns)), MIN_ROWS)
+    train, held_out = (read_rows(args.split / name, rows) for name in ("train", "test"))
+    tables = {"cross_validation": train, "test": held_out}
+    tables = {name: tables[name][: len(found.y)] for name, found in result.rows.items()}
     important = result.important(schema)
     slices = slice_scores(
         tables, result.rows, schema, result.scores["decides"], important, declared
     )
     sliced = time.monotonic()
     members = partial(saved_model.predict, saved_model.beside_members(model.network))
-    effects = column_effects(members, tables["test"], schema, important, work)
+    effects = column_effects(members, held_out, schema, important, work)
+    moved = time.monotonic()
+    columns = describe_columns(train, held_out, schema)
     print(
         f"Weak slices among {slices['looked_at']}: {sliced - started:.1f} s; effects of "
-        f"{len(effects['columns'])} columns: {time.monotonic() - sliced:.1f} s",
+        f"{len(effects['columns'])} columns: {moved - sliced:.1f} s; training and test rows of "
+        f"{len(columns)} columns: {time.monotonic() - moved:.1f} s",
         file=sys.stderr,
     )
     write_json(args.slices, slices)
     write_json(args.effects, effects)
-    train = read_rows(args.split / "train", MAX_ROWS)
-    write_json(args.columns, describe_columns(train, tables["test"], schema))
+    write_json(args.columns, columns)
     write_json(args.errors, {"rows": largest_errors(args.split / "test", test, schema)})
     with atomic_write(args.plots) as folder:
         folder.mkdir()
         costs, when = choice.cost if choice else None, times(args.split / "test", schema)
         write_plot_data(folder, test, result.importance, schema, costs, when)
     with atomic_write(args.predictions) as folder:
-        columns = {f"output_{i}": column for i, column in enumerate(test.outputs.T)}
-        write_part(folder, 0, pa.table({"actual": test.y, **columns}))
+        outputs = {f"output_{i}": column for i, column in enumerate(test.outputs.T)}
+        write_part(folder, 0, pa.table({"actual": test.y, **outputs}))
     first, rest = headline(result.scores, schema)
     if schema.task == "binary":
         first["threshold"] = threshold

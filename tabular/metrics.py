@@ -150,6 +150,14 @@ def numbers(nested: Mapping[Any, Any]) -> dict[str, float]:
     return {key: value for key, value in flatten(nested) if isinstance(value, int | float)}
 
 
+def at(nested: Mapping[Any, Any], key: str) -> Any:
+    """What nested mappings hold at a dotted key; None where there is nothing."""
+    found: Any = nested
+    for name in key.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
 def flatten(nested: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The leaves of nested mappings, each with its keys joined by dots as DVC does.
 

@@ -1,6 +1,6 @@
 """A column in few bins: ranges of numbers, moments or lengths, categories, and gaps."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import NamedTuple, Self
 
@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tabular.errors import cut
 from tabular.schema import Column
 from tabular.table.cells import is_missing, numbers
 
 MISSING, OTHERS = "missing", "others"
+DAY = 86_400  # seconds
 
 
 class Bins(NamedTuple):
@@ -27,8 +29,14 @@ class Bins(NamedTuple):
     categories: tuple[str, ...]
 
     @classmethod
-    def of(cls, values: pa.ChunkedArray, column: Column, count: int) -> Self:
-        """So many bins, at most, of about as many of these values each."""
+    def of(
+        cls, values: pa.ChunkedArray, column: Column, count: int, *, outside: bool = False
+    ) -> Self:
+        """Some `count` bins of about as many of these values each; of few values one for each.
+
+        Args:
+            outside: add bins below the lowest and above the highest of the values.
+        """
         if column.kind == "category":
             found = present(values, column).value_counts().to_pylist()
             found.sort(key=lambda pair: (-pair["counts"], pair["values"]))
@@ -36,19 +44,27 @@ class Bins(NamedTuple):
         sizes = np.sort(measured(present(values, column), column))
         if not len(sizes):
             return cls(column, np.empty(0), ())
-        quantiles = np.quantile(sizes, np.linspace(0, 1, count + 1)[1:-1], method="nearest")
-        # As they are shown, so that what is said of a bin is what it holds.
-        edges = np.unique([shown_edge(value, column) for value in quantiles])
-        return cls(column, edges[(edges > sizes[0]) & (edges <= sizes[-1])], ())
+        different = np.unique(sizes)
+        if len(different) <= count:
+            edges = different[1:]
+        else:
+            places = np.linspace(0, 1, count + 1)[1:-1]
+            quantiles = np.unique(np.quantile(sizes, places, method="nearest"))
+            if quantiles[0] == sizes[0]:  # which is then a bin of its own
+                quantiles[0] = different[1]
+            edges = readable(np.unique(quantiles), sizes[0], column)
+        if outside:
+            edges = np.r_[sizes[0], edges, np.nextafter(sizes[-1], np.inf)]
+        return cls(column, edges, ())
 
     def codes(self, values: pa.ChunkedArray) -> np.ndarray:
-        """The bin of each value: int64, (rows,)."""
+        """The bin of each value: int16, (rows,)."""
         gaps = is_missing(values, self.column).to_numpy(zero_copy_only=False).astype(bool)
         if self.column.kind == "category":
             places = pc.index_in(values, value_set=pa.array(self.categories, pa.string()))
-            codes = pc.fill_null(places, len(self.categories)).to_numpy().astype(np.int64)
+            codes = pc.fill_null(places, len(self.categories)).to_numpy().astype(np.int16)
         else:
-            codes = np.zeros(len(gaps), np.int64)
+            codes = np.zeros(len(gaps), np.int16)
             sizes = measured(values.filter(pa.array(~gaps)), self.column)
             codes[~gaps] = np.searchsorted(self.edges, sizes, side="right")
         codes[gaps] = len(self.names) - 1
@@ -58,7 +74,7 @@ class Bins(NamedTuple):
     def names(self) -> list[str]:
         """What each bin holds, in words."""
         if self.column.kind == "category":
-            return [*self.categories, OTHERS, MISSING]
+            return [*map(cut, self.categories), OTHERS, MISSING]
         unit = " characters" if self.column.kind == "text" else ""
         ends = [words(edge, self.column) for edge in self.edges]
         if self.column.kind == "boolean" and len(ends) == 1:
@@ -82,22 +98,24 @@ def measured(values: pa.ChunkedArray, column: Column) -> np.ndarray:
     return np.asarray(numbers(values, column).to_numpy(), np.float64)
 
 
-def shown_edge(value: float, column: Column) -> float:
-    """An edge with four digits; of moments the day that began before."""
+def readable(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
+    """The edges in as few digits, or to the day, as part the values as well."""
     if column.kind == "datetime":
-        return value // 86_400 * 86_400
-    return float(f"{value:.4g}")
+        days = np.unique(edges // DAY * DAY)
+        return days if len(days) == len(edges) and days[0] > lowest else edges
+    for digits in (4, 6):
+        rounded = np.unique([float(f"{edge:.{digits}g}") for edge in edges])
+        if len(rounded) == len(edges) and rounded[0] > lowest:
+            return rounded
+    return edges
 
 
 def words(value: float, column: Column) -> str:
-    """A number as it is shown, or the day of a moment."""
+    """A number in its own digits, or a moment to the day or the second."""
     if column.kind == "datetime":
-        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d}"
-    return f"{value:,.4g}" if abs(value) >= 10_000 and value < 1e6 else f"{value:.4g}"
-
-
-def seconds(value: float | date) -> float:
-    """A bound of a slice as its column measures it."""
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp()
-    return float(value)
+        moment = datetime.fromtimestamp(value, UTC)
+        return f"{moment:%Y-%m-%d}" if not value % DAY else f"{moment:%Y-%m-%d %H:%M:%S}"
+    if value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    short = f"{value:g}"
+    return short if float(short) == value else str(value)

@@ -35,7 +35,7 @@ def describe_columns(train: pa.Table, test: pa.Table, schema: Schema) -> dict[st
 
 def distance(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:
     """How far the test rows of a column are from its training rows, and what chance would do."""
-    bins = Bins.of(train, column, NAMES if column.kind == "category" else CELLS)
+    bins = Bins.of(train, column, NAMES if column.kind == "category" else CELLS, outside=True)
     counts = np.array(
         [np.bincount(bins.codes(values), minlength=len(bins.names)) for values in (train, test)]
     )
@@ -77,8 +77,10 @@ def pictured(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> d
     values = [measured(present(rows, column), column) for rows in (train, test)]
     if not len(values[0]):
         return found
-    low, high = np.quantile(values[0], EDGES, method="nearest")
     different = np.unique(values[0])
+    low, high = np.quantile(values[0], EDGES, method="nearest")
+    if low == high:
+        low, high = different[0], different[-1]
     if len(different) <= BARS:
         middles = (different[1:] + different[:-1]) / 2
         found["names"] = [words(value, column) for value in different]

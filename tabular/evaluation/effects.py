@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from tabular.errors import cut
 from tabular.evaluation.bins import Bins, measured, words
 from tabular.schema import Schema, input_name
 from tabular.table.arrays import Predict, feature_arrays
@@ -29,13 +30,15 @@ SPREAD = (0.1, 0.9)  # of the members
 class Local(NamedTuple):
     """What a column does to the answers of some rows.
 
-    `steps` (n,) the value at each end of a step, or the number of each category; `cells` (rows,)
-    the step of each row, -1 of one that has none; `changes` (rows, outputs, 1 + members) by how
+    `steps` (n,) the value at each end of a step, or the number of each category; `values` (rows,)
+    the value of each row, or the number of its category, NaN of one that has none; `cells` (rows,)
+    its step, -1 of one that has none; `changes` (rows, outputs, 1 + members) by how
     much the answer changes over that step: the model's, then each member's. Of a category
     `answers` (n, outputs, 1 + members), the mean answer given each.
     """
 
     steps: np.ndarray
+    values: np.ndarray
     cells: np.ndarray
     changes: np.ndarray
     answers: np.ndarray | None = None
@@ -55,8 +58,8 @@ def column_effects(
         work: multiply-adds of the model for a row.
     """
     names = [n for n in important if schema.columns[n].kind != "text"][:COLUMNS]
-    per_row = len(names) * (CATEGORIES if schema.task == "multiclass" else 2) * max(work, 1)
-    rows = rows[: min(len(rows), MAX_ROWS, max(int(WORK / max(per_row, 1)), MIN_ROWS))]
+    answers = sum(CATEGORIES if schema.columns[n].kind == "category" else 2 for n in names)
+    rows = rows[: min(MAX_ROWS, max(int(WORK / max(answers * work, 1)), MIN_ROWS))]
     if not len(rows):
         return {"rows": 0, "columns": [], "interactions": []}
     found: list[dict[str, Any]] = []
@@ -74,8 +77,8 @@ def column_effects(
         effect: dict[str, Any] = {"column": name, "kind": column.kind}
         if schema.task != "regression":
             effect["class"] = str(schema.classes[output if schema.outputs > 1 else 1])
-        known = Bins.of(rows[name], column, CATEGORIES).categories
-        effect["values"] = list(known) if known else local.steps.tolist()
+        known = Bins.of(rows[name], column, CATEGORIES)
+        effect["values"] = known.names[: len(known.categories)] or local.steps.tolist()
         found.append(
             effect | {"effect": curve.tolist(), "low": low.tolist(), "high": high.tolist()}
         )
@@ -111,27 +114,26 @@ def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) ->
             for category in bins.categories
         ]
         codes[codes >= count] = -1
-        return Local(np.arange(count), codes, np.empty(0), np.array(given))
-    values = measured(rows[name].take(pa.array(there)), column)
-    steps = np.unique(np.quantile(values, np.linspace(0, 1, STEPS + 1), method="nearest"))
-    cells = np.full(len(rows), -1)
+        numbers = np.where(codes < 0, np.nan, codes)
+        return Local(np.arange(count), numbers, codes, np.empty(0), np.array(given))
+    values, cells = np.full(len(rows), np.nan), np.full(len(rows), -1)
+    values[there] = measured(rows[name].take(pa.array(there)), column)
+    present = values[there]
+    places = np.linspace(0, 1, STEPS + 1)
+    steps = np.unique(np.quantile(present, places, method="nearest")) if len(there) else present
     if len(steps) < 2:
-        return Local(steps, cells, np.empty(0))
-    cells[there] = np.clip(np.searchsorted(steps, values, side="left") - 1, 0, len(steps) - 2)
+        return Local(steps, values, cells, np.empty(0))
+    cells[there] = np.clip(np.searchsorted(steps, present, side="left") - 1, 0, len(steps) - 2)
     of_there = cells[there]
     high, low = (answers(steps[of_there + ahead], there) for ahead in (1, 0))
     changes = np.zeros((len(rows), *high.shape[1:]))
     changes[there] = high - low
-    return Local(steps, cells, changes)
+    return Local(steps, values, cells, changes)
 
 
-def accumulated(local: Local, rows: np.ndarray | None = None) -> np.ndarray:
-    """The effect at each step, shifted to a mean of 0 over the rows: (steps, outputs, n).
-
-    Args:
-        rows: which rows count, bool, (rows,); None of all.
-    """
-    used = local.cells >= 0 if rows is None else (local.cells >= 0) & rows
+def accumulated(local: Local) -> np.ndarray:
+    """The effect at each step, shifted to a mean of 0 over the rows: (steps, outputs, n)."""
+    used = local.cells >= 0
     if local.answers is not None:
         counts = np.bincount(local.cells[used], minlength=len(local.steps))
         return local.answers - np.average(local.answers, axis=0, weights=np.maximum(counts, 1))
@@ -141,8 +143,10 @@ def accumulated(local: Local, rows: np.ndarray | None = None) -> np.ndarray:
     np.add.at(sums, cells, local.changes[used])
     means = sums / np.maximum(counts, 1)[:, None, None]
     curve = np.concatenate([np.zeros((1, *means.shape[1:])), np.cumsum(means, axis=0)])
-    middles = (curve[1:] + curve[:-1]) / 2
-    return curve - np.average(middles, axis=0, weights=np.maximum(counts, 1e-12))
+    # At each row's own value, between the ends of its step.
+    within = (local.values[used] - local.steps[cells]) / np.diff(local.steps)[cells]
+    at_rows = curve[cells] + within[:, None, None] * means[cells]
+    return curve - at_rows.mean(axis=0)
 
 
 def half_of(
@@ -157,7 +161,7 @@ def half_of(
     codes = bins.codes(rows[name])
     if column.kind == "category":
         first = bins.categories[0] if bins.categories else ""
-        return codes == 1, codes == 0, (f"is not {first}", f"is {first}")
+        return codes == 1, codes == 0, (f"is not {cut(first)}", f"is {cut(first)}")
     if not len(bins.edges):
         return None
     edge = words(bins.edges[0], column)

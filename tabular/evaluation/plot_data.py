@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from tabular.errors import cut
 from tabular.evaluation.uncertainty import Outputs, mean_interval
 from tabular.files import MAX_POINTS, write_points
 from tabular.params.evaluate import Costs
@@ -24,7 +25,7 @@ YEAR = 365.2425 * 86_400  # seconds
 HISTOGRAM_BINS = 20  # of the same width each
 MAX_COLUMNS = 30  # in the plot of importances; more cannot be read
 MAX_CELLS = 2500  # of the confusion: of 50 classes all, of more the ones with the most rows
-THRESHOLDS = np.arange(1, 100) / 100
+THRESHOLDS, STEPS = np.arange(1, 100) / 100, 50  # even ones, and quantiles of the outputs
 MAX_ROWS, MAX_NUMBERS = 2000, 20_000  # of the test rows that a later run is compared on
 
 HEADERS = {
@@ -70,7 +71,8 @@ def write_plot_data(
         plots["threshold"] = threshold_plot(test, costs)
     for name, header in HEADERS.items():
         columns = dict(zip(header, plots.get(name, [()] * len(header)), strict=True))
-        write_points(folder / f"{name}.csv", columns, max(MAX_POINTS, MAX_CELLS))
+        many = name == "confusion"
+        write_points(folder / f"{name}.csv", columns, MAX_CELLS if many else MAX_POINTS)
     write_points(folder / "test_rows.csv", test_rows(test, schema), MAX_ROWS)
 
 
@@ -136,7 +138,7 @@ def probability_plots(y: np.ndarray, predicted: np.ndarray, schema: Schema) -> P
 
 def confusion(test: Outputs, schema: Schema) -> tuple[list[Any], ...]:
     """True and predicted class, in words, the rows of both, and their share of the true class."""
-    names = [str(value) for value in schema.classes]
+    names = [cut(str(value)) for value in schema.classes]
     predicted = predicted_classes(test.outputs, schema, test.threshold)
     size = len(names)
     counts = np.bincount(test.y.astype(int) * size + predicted, minlength=size * size)
@@ -152,16 +154,27 @@ def confusion(test: Outputs, schema: Schema) -> tuple[list[Any], ...]:
 
 
 def threshold_plot(test: Outputs, costs: Costs | None) -> tuple[np.ndarray, ...]:
-    """What each threshold would come to for the test rows; NaN where it is undefined."""
-    weighted = [test.weight * (test.y == k) for k in (1, 0)]
-    called = test.outputs[:, 0] >= THRESHOLDS[:, None]
-    hits, alarms = ((called * of_class).sum(axis=1) for of_class in weighted)
-    positive, negative = (of_class.sum() for of_class in weighted)
+    """What each threshold, the chosen one among them, would come to for the test rows.
+
+    NaN where it is undefined.
+    """
+    probability = test.outputs[:, 0].astype(np.float64)
+    quantiles = np.quantile(probability, np.linspace(0, 1, STEPS + 1), method="nearest")
+    thresholds = np.unique(np.r_[THRESHOLDS, np.round(quantiles, 6), test.threshold])
+    # How many of the thresholds call a row positive, and so from the first one on.
+    called_by = np.searchsorted(thresholds, probability, side="right")
+    hits, alarms = (
+        np.bincount(called_by, test.weight * (test.y == k), len(thresholds) + 1)[::-1].cumsum()[
+            ::-1
+        ][1:]
+        for k in (1, 0)
+    )
+    positive, negative = (float((test.weight * (test.y == k)).sum()) for k in (1, 0))
     with np.errstate(all="ignore"):
         recall, precision = hits / positive, hits / (hits + alarms)
         f1 = 2 * hits / (hits + alarms + positive)
     missed, rows = positive - hits, positive + negative
-    cost = np.full(len(THRESHOLDS), np.nan)
+    cost = np.full(len(thresholds), np.nan)
     if costs:
         cost = (costs.false_negative * missed + costs.false_positive * alarms) / rows
-    return THRESHOLDS, recall, precision, f1, (missed + alarms) / rows, cost
+    return thresholds, recall, precision, f1, (missed + alarms) / rows, cost

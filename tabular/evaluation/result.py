@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from tabular.engine import ordered_map
 from tabular.errors import UserError
 from tabular.evaluation import baselines, importance, scores, uncertainty
-from tabular.evaluation.uncertainty import Outputs
+from tabular.evaluation.threshold import choose_threshold
+from tabular.evaluation.uncertainty import Drawn, Outputs
 from tabular.metrics import TASKS, deciding, numbers
 from tabular.params.evaluate import Choice
 from tabular.schema import Schema
@@ -24,7 +25,6 @@ from tabular.table.arrays import (
     row_weights,
 )
 from tabular.table.parquet import part_paths, read_parts
-from tabular.threshold import choose_threshold
 
 
 class Result(NamedTuple):
@@ -107,32 +107,55 @@ def evaluate(
     held_out: dict[str, Outputs] = {
         name: rows[name] for name in ("test", "cross_validation") if name in rows
     }
-    for name, found in held_out.items():
-        add_intervals(scored[name], uncertainty.intervals(found, schema))
+    drawn = {name: uncertainty.draw(found, schema) for name, found in held_out.items()}
+    for name, of_rows in drawn.items():
+        add_intervals(scored[name], uncertainty.intervals(of_rows, schema))
 
     others = baselines.predict_baselines(split, fold, schema)
     thresholds = baseline_thresholds(others, learnt, threshold, choice, schema)
-    main, constant = TASKS[schema.task].main, TASKS[schema.task].baselines["constant"]
-    of_baselines: dict[str, Any] = {name: {} for name in others}
-    paired: dict[str, Any] = {name: {} for name in held_out}
-    for name, mine in held_out.items():
-        for other, predicted in others.items():
-            outputs = predicted.test if name == "test" else predicted.oof
-            theirs = mine.first(len(outputs))._replace(outputs=outputs, threshold=thresholds[other])
-            beside = score(theirs, schema)
-            if name != "test" and other == constant:  # one constant a fold: it ranks no rows
-                beside = {key: beside[key] for key in ("rows", "loss", main)}
-            keys = tuple(numbers(beside))
-            apart = uncertainty.differences(mine.first(len(outputs)), theirs, schema, keys)
-            add_intervals(beside, uncertainty.intervals(theirs, schema, tuple(decides)))
-            paired[name][other] = {key: of._asdict() for key, of in apart.items()}
-            of_baselines[other] |= beside if name == "test" else {name: beside}
-    scored |= {"baseline": of_baselines, "paired_difference": paired}
+    scored |= beside_baselines(drawn, others, thresholds, decides, schema)
     scored["classes_not_found"] = classes_not_found(rows["test"], schema)
     rises = importance.permutation_importance(
         predict, next(read_parts(split / "test")), rows["test"].y, schema, work, progress
     )
     return Result(scored, held_out, rises)
+
+
+def beside_baselines(
+    drawn: dict[str, Drawn],
+    others: dict[str, baselines.Baseline],
+    thresholds: dict[str, float],
+    decides: list[str],
+    schema: Schema,
+) -> dict[str, Any]:
+    """The scores of each `baseline`, and the `paired_difference` of the model's from them.
+
+    Args:
+        drawn: the model's, of test rows and cross-validation.
+    """
+    task = TASKS[schema.task]
+    scored: dict[str, Any] = {name: {} for name in others}
+    paired: dict[str, Any] = {rows: {} for rows in drawn}
+    for rows, mine in drawn.items():
+        for name, predicted in others.items():
+            outputs = predicted.test if rows == "test" else predicted.oof
+            own = mine.found.first(len(outputs))
+            if len(own.y) < len(mine.found.y):
+                mine = uncertainty.draw(own, schema)
+            found = own._replace(outputs=outputs, threshold=thresholds[name])
+            beside, theirs = score(found, schema), uncertainty.draw(found, schema)
+            # One constant a fold ranks no rows.
+            if rows != "test" and name == task.baselines["constant"]:
+                beside = {key: beside[key] for key in ("rows", "loss", task.main)}
+            paired[rows][name] = {
+                key: difference._asdict()
+                for key, difference in uncertainty.differences(mine, theirs, schema).items()
+                if key in numbers(beside)
+            }
+            keys = tuple(key for key in decides if key in numbers(beside))
+            add_intervals(beside, uncertainty.intervals(theirs, schema, keys))
+            scored[name] |= beside if rows == "test" else {rows: beside}
+    return {"baseline": scored, "paired_difference": paired}
 
 
 def score(found: Outputs, schema: Schema) -> scores.Scores:

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabular.evaluation.bins import Bins, measured, seconds
-from tabular.evaluation.uncertainty import NORMAL_95, Outputs, mean_interval, row_scores
+from tabular.evaluation.bins import Bins, measured
+from tabular.evaluation.uncertainty import MISS, Outputs, mean_interval, row_scores
 from tabular.metrics import TASKS, metric
 from tabular.params.evaluate import Range, Slice
 from tabular.schema import Schema
@@ -31,12 +30,12 @@ class Rows(NamedTuple):
     scores: np.ndarray
     weight: np.ndarray
 
-    def scored(self, mask: np.ndarray, share: bool, deviations: float) -> dict[str, Any]:
+    def scored(self, mask: np.ndarray, share: bool, miss: float) -> dict[str, Any]:
         """The `rows`, `score` and interval, `low` and `high`, of those in a slice."""
         weight = self.weight[mask]
         if not weight.any():
             return {"rows": int(mask.sum())}
-        low, high = mean_interval(self.scores[mask], weight, share, deviations)
+        low, high = mean_interval(self.scores[mask], weight, share, miss)
         score = float(np.average(self.scores[mask], weights=weight))
         return {"rows": int(mask.sum()), "score": score, "low": low, "high": high}
 
@@ -79,18 +78,18 @@ def slice_scores(
     candidates, bins = cut(most, schema, important)
     worse = -1 if metric(key).greater_is_better else 1
     order = ranked(most, candidates, worse)
-    deviations = NormalDist().inv_cdf(1 - 0.025 / max(len(order), 1))
+    miss = MISS / max(len(order), 1)
     overall = float(np.average(most.scores, weights=most.weight))
     weakest: list[dict[str, Any]] = []
     for cells in distinct(order, candidates):
         mask = masked(cells, {name: candidates[name] for name, _ in cells})
-        scored = most.scored(mask, share, deviations)
+        scored = most.scored(mask, share, miss)
         weak = scored["high"] < overall if worse < 0 else scored["low"] > overall
         codes = {name: bins[name].codes(rows["test"].table[name]) for name, _ in cells}
         weakest.append(
             {"where": [[name, bins[name].names[code]] for name, code in cells], "weak": weak}
             | scored
-            | {"test": rows["test"].scored(masked(cells, codes), share, NORMAL_95)}
+            | {"test": rows["test"].scored(masked(cells, codes), share, MISS)}
         )
     return {
         "score": key,
@@ -100,7 +99,7 @@ def slice_scores(
         "weakest": weakest,
         "declared": {
             name: {
-                of: one.scored(declared_rows(one.table, conditions, schema), share, NORMAL_95)
+                of: one.scored(declared_rows(one.table, conditions, schema), share, MISS)
                 for of, one in rows.items()
             }
             for name, conditions in declared.items()
@@ -188,8 +187,7 @@ def declared_rows(table: pa.Table, conditions: Slice, schema: Schema) -> np.ndar
         there = ~is_missing(values, column).to_numpy(zero_copy_only=False).astype(bool)
         if isinstance(wanted, Range):
             sizes = measured(values.filter(pa.array(there)), column)
-            low = -np.inf if wanted.low is None else seconds(wanted.low)
-            high = np.inf if wanted.high is None else seconds(wanted.high)
+            low, high = wanted.ends
             there[there] = (low <= sizes) & (sizes <= high)
         else:
             listed = pa.array(wanted, values.type)

@@ -1,22 +1,26 @@
 """How far scores may be off: intervals, and paired differences on the same rows.
 
 Of a mean over the rows by a formula; of all other scores by the bootstrap: the same rows drawn
-again with replacement, 1000 times, from a fixed seed (Efron and Tibshirani, "An introduction to the
-bootstrap", 1993).
+again with replacement, 1000 times or so, from a fixed seed (Efron and Tibshirani, "An introduction
+to the bootstrap", 1993).
 """
 
 from collections.abc import Callable, Iterator
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import stdtrit
 
 from tabular.metrics import TASKS
 from tabular.schema import Schema
 from tabular.table.arrays import predicted_classes, row_losses
 
-NORMAL_95 = 1.959964  # standard deviations on each side of the mean that hold 95%
-DRAWS, CELLS = 1000, 2**21  # weights of draws that are held at a time
-MAX_ROWS = 10_000  # that are drawn; the interval of more is narrower by the root of their share
+TINY = 1e-24  # of its square, the variance of a constant that is not quite one
+MISS = 0.05  # how often an interval may miss
+DRAWS, FEW, MANY = 1000, 200, 10  # draws; of more than so many classes fewer
+CELLS = 2**21  # weights of draws that are held at a time
+MAX_ROWS, MIN_ROWS = 10_000, 30  # that are drawn, of all classes and of each
 
 
 class Outputs(NamedTuple):
@@ -57,35 +61,41 @@ def row_scores(found: Outputs, schema: Schema) -> np.ndarray:
 
 
 def mean_interval(
-    values: np.ndarray, weight: np.ndarray, share: bool, deviations: float = NORMAL_95
+    values: np.ndarray, weight: np.ndarray, share: bool, miss: float = MISS
 ) -> tuple[float, float]:
     """The interval of the mean of `row_scores` of independent rows.
 
     Of a share it is the Wilson score interval: Wilson, "Probable inference, the law of succession,
-    and statistical inference" (1927), of as many rows as the weights are worth: Kish, "Survey
-    Sampling" (1965). Of a mean absolute error it is that of the normal law of means, and 0 at
-    least.
+    and statistical inference" (1927); of a mean absolute error Student's, and 0 at least.
 
     Args:
         share: whether each value is 1 or 0.
-        deviations: of the normal law on each side; those of 95% by default.
+        miss: how often the interval may miss; 0.05 for one of 95%.
     """
-    mean = float(np.average(values, weights=weight))
+    mean, n = float(np.average(values, weights=weight)), worth(weight)
     if not share:
-        half = _half_interval(values, weight, deviations)
+        half = _half_interval(values, weight, miss)
         return max(mean - half, 0.0), mean + half
-    n, z2 = weight.sum() ** 2 / np.square(weight).sum(), deviations**2
+    deviations = NormalDist().inv_cdf(1 - miss / 2)
+    z2 = deviations**2
     middle = mean + z2 / (2 * n)
     spread = deviations * (mean * (1 - mean) / n + z2 / (4 * n * n)) ** 0.5
     low, high = ((middle + sign * spread) / (1 + z2 / n) for sign in (-1, 1))
     return max(float(low), 0.0), min(float(high), 1.0)
 
 
-def _half_interval(values: np.ndarray, weight: np.ndarray, deviations: float) -> float:
-    """Of a mean of independent values, each with its weight."""
-    n, shares = len(values), weight / weight.sum()
+def worth(weight: np.ndarray) -> float:
+    """How many rows of equal weight these are worth: Kish, "Survey Sampling" (1965)."""
+    return float(weight.sum() ** 2 / np.square(weight).sum())
+
+
+def _half_interval(values: np.ndarray, weight: np.ndarray, miss: float) -> float:
+    """Half of Student's interval of a mean of independent values; 0 of a single one."""
+    n, shares = worth(weight), weight / weight.sum()
     from_mean = shares * (values - (shares * values).sum())
-    return deviations * float(np.square(from_mean).sum() * n / max(n - 1, 1)) ** 0.5
+    free = max(n - 1, 1.0)
+    error = float(np.square(from_mean).sum() * n / free) ** 0.5
+    return float(stdtrit(free, 1 - miss / 2)) * error
 
 
 def mean_difference(
@@ -93,102 +103,124 @@ def mean_difference(
 ) -> Difference:
     """By how much the mean of `row_scores` differs from that of others of the same rows.
 
-    Rows that both predict alike do not widen the interval. It is that of the normal law of means;
-    of shares with two rows more, one that only the one and one that only the other gets right, so
-    that it is not too narrow where few rows differ, and agrees with McNemar's exact test: Bonett
-    and Price, "Adjusted Wald confidence interval for a difference of binomial proportions based on
-    paired data" (2012).
+    Rows that both predict alike do not widen the interval. It is Student's; of shares with two rows
+    more, one that only the one and one that only the other gets right, so that it is not too narrow
+    where few rows differ, and agrees with McNemar's exact test: Bonett and Price, "Adjusted Wald
+    confidence interval for a difference of binomial proportions based on paired data" (2012). A
+    single row tells nothing.
     """
     differences = mine - other
     mean = middle = float(np.average(differences, weights=weight))
+    if worth(weight) < 2 and not share:
+        return Difference(mean, mean - abs(mean), mean + abs(mean))
     if share and differences.any():
-        each = weight.sum() / len(weight)
+        each = np.square(weight).sum() / weight.sum()
         differences, weight = np.r_[differences, 1, -1], np.r_[weight, each, each]
         middle = float(np.average(differences, weights=weight))
-    half = _half_interval(differences, weight, NORMAL_95)
+    half = _half_interval(differences, weight, MISS)
     return Difference(mean, middle - half, middle + half)
 
 
+class Drawn(NamedTuple):
+    """The scores of some rows, and of the same rows drawn again.
+
+    `points` by dotted key, those that are defined; `draws` (draws,) float64 each, NaN where a draw
+    leaves a score undefined; `whole` whether all rows were drawn, and not some of them for all.
+    """
+
+    found: Outputs
+    points: dict[str, float]
+    draws: dict[str, np.ndarray]
+    whole: bool
+
+
+def draw(found: Outputs, schema: Schema) -> Drawn:
+    """Draw the rows again; for the same labels and weights it draws the same rows."""
+    points = weighted_scores(found, found.weight[None], schema)
+    used, copies = sample(found.y, schema)
+    some = Outputs(found.y[used], found.outputs[used], found.weight[used], found.threshold)
+    number = DRAWS if len(schema.classes) <= MANY else FEW
+    parts = [weighted_scores(some, times * some.weight, schema) for times in draws(copies, number)]
+    defined = [key for key, value in points.items() if np.isfinite(value[0])]
+    return Drawn(
+        found,
+        {key: float(points[key][0]) for key in defined},
+        {key: np.concatenate([part[key] for part in parts]) for key in defined},
+        len(used) == len(found.y),
+    )
+
+
+def sample(y: np.ndarray, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the rows that are drawn, and how many rows each stands for: (n,) both.
+
+    Of many rows it is the first ones of each class, so that a rare class is there whole.
+    """
+    classes = np.zeros(len(y)) if schema.task == "regression" else y
+    groups = [np.flatnonzero(classes == k) for k in np.unique(classes)]
+    limit = max(MAX_ROWS // len(groups) ** 2, MIN_ROWS)  # the work grows with rows and classes
+    if len(y) <= limit * len(groups):
+        return np.arange(len(y)), np.ones(len(y))
+    copies = np.ones(len(y))
+    for rows in groups:
+        copies[rows[:limit]] = max(len(rows) / limit, 1.0)
+    used = np.sort(np.concatenate([rows[:limit] for rows in groups]))
+    return used, copies[used]
+
+
+def draws(copies: np.ndarray, number: int) -> Iterator[np.ndarray]:
+    """How often each row is drawn, in some of the draws at a time: float64, (draws, rows).
+
+    By Poisson's law, as a draw of many rows is: a row that stands for others as often as these.
+    """
+    rng, at_a_time = np.random.default_rng(0), max(CELLS // len(copies), 1)
+    for start in range(0, number, at_a_time):
+        shape = (min(at_a_time, number - start), len(copies))
+        yield rng.poisson(copies, shape).astype(np.float64)
+
+
 def intervals(
-    found: Outputs, schema: Schema, keys: tuple[str, ...] | None = None
+    drawn: Drawn, schema: Schema, keys: tuple[str, ...] | None = None
 ) -> dict[str, tuple[float, float]]:
     """The 95% interval of each score of some rows, by its dotted key.
 
     Args:
         keys: of the scores; None of all.
     """
-    points = weighted_scores(found, found.weight[None], schema)
     limits = {
-        key: _limits(values, points[key][0], len(found.y))
-        for key, values in drawn_scores(found, schema, keys).items()
-        if np.isfinite(points[key][0])
+        key: _limits(drawn.draws[key], drawn.points[key], drawn.whole)
+        for key in drawn.points
+        if keys is None or key in keys
     }
-    of_rows, share = row_scores(found, schema), schema.task != "regression"
-    return limits | {TASKS[schema.task].main: mean_interval(of_rows, found.weight, share)}
+    of_rows, share = row_scores(drawn.found, schema), schema.task != "regression"
+    main = mean_interval(of_rows, drawn.found.weight, share)
+    return limits | {TASKS[schema.task].main: main}
 
 
-def differences(
-    mine: Outputs, other: Outputs, schema: Schema, keys: tuple[str, ...]
-) -> dict[str, Difference]:
-    """By how much some scores differ from others' of the same rows.
-
-    Scores that one of the two has not are left out.
-    """
+def differences(mine: Drawn, other: Drawn, schema: Schema) -> dict[str, Difference]:
+    """By how much the scores differ from others' of the same rows, those that both have."""
     main, found = TASKS[schema.task].main, {}
-    if main in keys:
-        own, theirs = (row_scores(each, schema) for each in (mine, other))
-        found[main] = mean_difference(own, theirs, mine.weight, schema.task != "regression")
-    rest = tuple(key for key in keys if key != main)
-    if not rest:
-        return found
-    both = (mine, other)
-    drawn = [drawn_scores(each, schema, rest) for each in both]
-    points = [weighted_scores(each, each.weight[None], schema) for each in both]
-    for key in rest:
-        if key in drawn[0] and key in drawn[1]:
-            point = points[0][key][0] - points[1][key][0]
-            if np.isfinite(point):
-                limits = _limits(drawn[0][key] - drawn[1][key], point, len(mine.y))
-                found[key] = Difference(float(point), *limits)
+    for key in mine.points:
+        if key == main:
+            own, theirs = (row_scores(each.found, schema) for each in (mine, other))
+            share = schema.task != "regression"
+            found[key] = mean_difference(own, theirs, mine.found.weight, share)
+        elif key in other.points:
+            point = mine.points[key] - other.points[key]
+            limits = _limits(mine.draws[key] - other.draws[key], point, mine.whole)
+            found[key] = Difference(point, *limits)
     return found
 
 
-def _limits(values: np.ndarray, point: float, rows: int) -> tuple[float, float]:
-    """The 95% interval of what came to `values` in the draws, of more rows than are drawn too."""
-    low, middle, high = (float(value) for value in np.nanpercentile(values, [2.5, 50, 97.5]))
-    if rows <= MAX_ROWS:
-        return low, high
-    narrower = (MAX_ROWS / rows) ** 0.5
-    return float(point) + narrower * (low - middle), float(point) + narrower * (high - middle)
+def _limits(values: np.ndarray, point: float, whole: bool) -> tuple[float, float]:
+    """The 95% interval of what came to `values` in the draws.
 
-
-def draws(weight: np.ndarray) -> Iterator[np.ndarray]:
-    """The weight of each row in some draws of all rows at a time: float64, (draws, rows)."""
-    rng, rows = np.random.default_rng(0), len(weight)
-    at_a_time = max(CELLS // rows, 1)
-    for start in range(0, DRAWS, at_a_time):
-        count = min(at_a_time, DRAWS - start)
-        picked = rng.integers(0, rows, (count, rows)) + rows * np.arange(count)[:, None]
-        times = np.bincount(picked.ravel(), minlength=count * rows)
-        yield times.reshape(count, rows) * weight
-
-
-def drawn_scores(
-    found: Outputs, schema: Schema, keys: tuple[str, ...] | None = None
-) -> dict[str, np.ndarray]:
-    """Each score in each draw of the first rows: float64, (draws,); NaN where it is undefined.
-
-    Args:
-        keys: of the scores; None of all.
+    Where some rows were drawn for all, it is moved from their middle to the score of all.
     """
-    found = found.first(MAX_ROWS)
-    parts = [weighted_scores(found, weights, schema) for weights in draws(found.weight)]
-    return {
-        key: values
-        for key in parts[0]
-        if keys is None or key in keys
-        if np.isfinite(values := np.concatenate([part[key] for part in parts])).any()
-    }
+    if not np.isfinite(values).any():
+        return point, point
+    ends = [100 * MISS / 2, 50, 100 - 100 * MISS / 2]
+    low, middle, high = (float(value) for value in np.nanpercentile(values, ends))
+    return (low, high) if whole else (point + low - middle, point + high - middle)
 
 
 def weighted_scores(found: Outputs, weights: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:
@@ -246,12 +278,12 @@ def weighted_scores(found: Outputs, weights: np.ndarray, schema: Schema) -> dict
 def _regression(
     y: np.ndarray, value: np.ndarray, mean: Callable[[np.ndarray], np.ndarray]
 ) -> dict[str, np.ndarray]:
-    squared = mean(np.square(y - value))
-    spread = mean(np.square(y)) - np.square(mean(y))
+    squared, near_0 = mean(np.square(y - value)), y - y.mean()
+    spread = mean(np.square(near_0)) - np.square(mean(near_0))
     scores = {
         "mae": mean(np.abs(y - value)),
         "rmse": np.sqrt(squared),
-        "r2": np.where(spread > 0, 1 - squared / spread, np.nan),
+        "r2": np.where(spread > TINY * np.square(y.mean()), 1 - squared / spread, np.nan),
     }
     if (y > 0).all():
         scores["mape"] = mean(np.abs(y - value) / y)

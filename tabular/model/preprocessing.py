@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from tabular.errors import UserError
 from tabular.model import dates, texts
 from tabular.model.backend import keras
-from tabular.params.train import Train
+from tabular.params.train import Resolved, Train
 from tabular.schema import Column, Schema, input_name
 from tabular.table.arrays import INPUT_TYPES
 from tabular.table.cells import TEXTS, is_missing, numbers
@@ -155,8 +155,14 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
     )
 
 
-def treatment(statistics: Statistics, schema: Schema, train: Train) -> dict[str, str]:
+def treatment(statistics: Statistics, schema: Schema, train: Resolved) -> dict[str, str]:
     """What the model does with each column, in words."""
+    used = {members.network: train.networks[members.network] for members in train.members}
+    embedded = [
+        f"up to {network.embedding.bins} bins in {name}"
+        for name, network in used.items()
+        if network.embedding
+    ]
     scaled = {"standard": "standardised", "min_max": "scaled to 0 to 1"}.get(
         train.normalization, "as it is"
     )
@@ -175,6 +181,7 @@ def treatment(statistics: Statistics, schema: Schema, train: Train) -> dict[str,
             steps = [scaled if scaling else f"{', '.join(statistics.dates[name].parts)}, {scaled}"]
             if gaps and scaling and train.imputation != "none":
                 steps.append(f"gaps become {scaling.fill:.5g}")
+            steps += embedded
         if gaps and (column.kind in TEXTS or train.missing_indicators):
             steps.append("an input says where gaps are")
         found[name] = "; ".join(steps)

@@ -1,6 +1,7 @@
 """The section `evaluate`."""
 
-from datetime import date
+import math
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -37,6 +38,27 @@ class Range(Section):
 
     low: float | date | None = None
     high: float | date | None = None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends as a column measures them, moments in seconds; infinite where there is none."""
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        if isinstance(low, date):
+            low = _seconds(low)
+        if isinstance(high, date):  # the day is in it to its end
+            high = math.nextafter(_seconds(high + timedelta(days=1)), -math.inf)
+        return low, high
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> Self:
+        if self.ends[0] > self.ends[1]:
+            raise ValueError(f"low {self.low} is above high {self.high}")
+        return self
+
+
+def _seconds(day: date) -> float:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
 
 
 Slice = dict[str, Range | tuple[Value, ...]]  # for each column its range, or its values

@@ -23,6 +23,7 @@ LETTERS, TITLE = 46, 34  # of a line of a name, and of an axis title
 MAX_NAMED = 12  # classes, whose cells have numbers in them
 THIS, OTHER, SOFT, LINE = "var(--this)", "var(--other)", "var(--soft)", "#8886"
 ON_PAPER = {THIS: "#0072b2", OTHER: "#e69f00", SOFT: "#5b6470", "currentColor": "#222"}
+THOUSANDS = "abs(datum.value) >= 10000 ? format(datum.value, '~s') : datum.label"
 STYLE = {
     "aria": False,  # or each point of it is read aloud
     "background": None,
@@ -32,13 +33,13 @@ STYLE = {
         **{"labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal"},
         **{"labelColor": "currentColor", "titleColor": "currentColor"},
         **{"gridColor": "#8883", "domainColor": "#888", "tickColor": "#888"},
-        "labelExpr": "abs(+datum.value) >= 10000 ? format(datum.value, '~s') : datum.label",
     },
     "axisX": {"labelAngle": 0, "labelLimit": 90, "labelOverlap": "greedy", "labelSeparation": 8},
-    "axisXQuantitative": {"labelFlush": False, "tickCount": 6},
+    "axisXQuantitative": {"labelFlush": False, "tickCount": 6, "labelExpr": THOUSANDS},
+    "axisYQuantitative": {"labelExpr": THOUSANDS},
     "axisY": {"labelLimit": 150, "tickCount": 5, "titlePadding": 10},
     "legend": {
-        **{"orient": "bottom", "title": None, "columns": 2, "labelLimit": 150},
+        **{"orient": "bottom", "title": None, "columns": 1, "labelLimit": 300},
         **{"labelFontSize": 12, "labelColor": "currentColor", "symbolStrokeWidth": 2},
     },
     "text": {"fontSize": 12, "color": "currentColor"},

@@ -9,6 +9,7 @@ from tabular.runs.comparison import Change, Changed
 from tabular.runs.run import Run
 
 NOT_THERE = "–"
+KINDS = 3  # of baselines
 FEW = 12  # differences of two tables that are named
 
 
@@ -82,14 +83,20 @@ def baseline(name: str) -> str:
 def headline(gate: dict[str, Any]) -> str:
     """The verdict in a few words: what the model is beside what is simpler."""
     verdict, name = gate.get("verdict"), baseline(gate.get("against") or "")
+    checks = gate.get("checks", [])
     if not verdict:
         return "No verdict"
-    if any(c["verdict"] == "fail" and "score" not in c for c in gate["checks"]):
+    if "reason" not in gate:  # of a run whose gate had two verdicts
+        return "Passes its gate" if verdict == "pass" else "Does not pass its gate"
+    if any(check["verdict"] == "fail" and "score" not in check for check in checks):
         return "Misses a limit"
     if not name:
         return "Holds its limits"
+    rules = [check["rule"] for check in checks if "score" in check]
+    beaten = dict.fromkeys(baseline(rule.partition(" ")[2]) for rule in rules)
+    better = "all baselines" if len(beaten) == KINDS else " and ".join(beaten)
     return {
-        "pass": "Better than the baselines",
+        "pass": f"Better than {better}",
         "level": f"Level with {name}",
         "fail": f"Worse than {name}",
     }[verdict]

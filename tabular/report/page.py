@@ -184,7 +184,7 @@ def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str
         if "probability_of_true" in row:
             predicted += f" ({row['probability_of_true']:.2g} for the true one)"
         cells = [formats.parameter(row["columns"][name]) for name in names]
-        found.append([formats.number(row["true"]), predicted, *cells])
+        found.append([formats.parameter(row["true"]), predicted, *cells])
     return ["True", "Predicted", *names], found
 
 

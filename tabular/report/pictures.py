@@ -218,7 +218,7 @@ def _residuals(
     if not rows:
         return None
     ends = [f(row[field] for row in rows) for f in (min, max)]
-    form = {"axis": {"format": "d"}} if field == "time" else {}
+    form = {"axis": {"format": "d", "labelExpr": "datum.label"}} if field == "time" else {}
     spec = charts.scatter(
         rows,
         charts.number(field, label, **form),

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
-from tabular.evaluation.uncertainty import Difference, Outputs, differences
-from tabular.metrics import AVERAGES, METRICS, ROWS, flatten, numbers
+from tabular.evaluation.uncertainty import Difference, Outputs, differences, draw
+from tabular.metrics import AVERAGES, METRICS, ROWS, at, flatten, numbers
 from tabular.params.loading import PARAMS
 from tabular.runs.lock import LOCK, inputs, outs_of, params_of
 from tabular.runs.run import Run
@@ -203,7 +203,7 @@ def compare_scores(
 
 def difference_of(of_baseline: Mapping[str, Any], key: str) -> Difference | None:
     """A paired difference as `scores.json` has it."""
-    found = of_baseline.get(key)
+    found = at(of_baseline, key)
     return Difference(**found) if found else None
 
 
@@ -237,7 +237,8 @@ def _rounded(value: float) -> float:
 def paired_differences(run: Run, base: Run) -> dict[str, Difference]:
     """By how much the scores of two runs differ on the same test rows, by key.
 
-    Empty where one of them has not kept its outputs, or the labels are not the same.
+    Of more rows than a run has kept it is the difference of all with the interval of those, moved
+    and narrower. Empty where one of the runs has kept none, or they have not the same labels.
     """
     try:
         schema = Schema.model_validate(run.schema)
@@ -245,10 +246,26 @@ def paired_differences(run: Run, base: Run) -> dict[str, Difference]:
     except (ValidationError, ValueError, KeyError):  # of a revision of long ago
         return {}
     mine, other = outputs
-    if mine is None or other is None or not np.array_equal(mine.y, other.y):
+    same = run.schema.get("columns", {}).get(run.target) == base.schema.get("columns", {}).get(
+        base.target
+    )
+    if mine is None or other is None or not same or not np.array_equal(mine.y, other.y):
         return {}
-    keys = tuple(key for key in ordered(run.scores.get("test", {})) if not key.endswith(ENDS))
-    return differences(mine, other, schema, keys)
+    found = differences(draw(mine, schema), draw(other, schema), schema)
+    every = max(run.scores.get("test", {}).get("rows", 0), len(mine.y))
+    narrower = (len(mine.y) / every) ** 0.5
+    if narrower == 1:
+        return found
+    scores, before = (numbers(of.scores.get("test", {})) for of in (run, base))
+    of_all = {key: scores[key] - before[key] for key in found if key in scores and key in before}
+    return {
+        key: Difference(
+            change,
+            change + narrower * (found[key].low - found[key].difference),
+            change + narrower * (found[key].high - found[key].difference),
+        )
+        for key, change in of_all.items()
+    }
 
 
 def test_rows(run: Run) -> Outputs | None:

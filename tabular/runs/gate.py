@@ -4,14 +4,14 @@ import operator
 from typing import Any, NamedTuple
 
 from tabular.errors import listed
-from tabular.metrics import BASELINES, TASKS, metric, numbers, with_digits
+from tabular.metrics import BASELINES, TASKS, at, metric, numbers, with_digits
 from tabular.params.gate import Gate
 from tabular.runs.git import Revision, commit_before
 from tabular.runs.run import Run, mismatch
 
 COMPARISONS = {"at least": operator.ge, "at most": operator.le}
 ORDER = ("fail", "level", "pass")  # the worst verdict comes first
-SUSPICIOUS = 0.999  # of the test rows right, or of R²
+SUSPICIOUS, SURELY = 0.999, 0.98  # of what decides, or of R²; and the lower end of its interval
 OVERFITTED = 0.7  # of the cross-validated loss; a lower one of the training rows is said
 
 
@@ -63,25 +63,36 @@ def evaluate_gate(scores: dict[str, Any], base: Base, gate: Gate, task: str) -> 
     all. Cross-validation, by which parameters may have been searched, decides nothing here.
     """
     limits = [_limit_check(rule, numbers(scores)) for rule in _rules(scores, base, gate)]
+    names = [TASKS[task].baselines[kind] for kind in gate.beat_baselines]
     beside = [
         check
-        for kind in gate.beat_baselines
+        for name in names
         for key in scores.get("decides", [])
-        if (check := _baseline_check(scores, TASKS[task].baselines[kind], key))
+        if (check := _baseline_check(scores, name, key))
+    ]
+    skipped = [
+        {
+            "rule": f"beat_baselines {name}",
+            "verdict": "skipped",
+            "reason": f"nothing to compare with {BASELINES[name]}",
+        }
+        for name in names
+        if not any(check["rule"] == f"beat_baselines {name}" for check in beside)
     ]
     decisive = min(beside, key=_rank, default=None)
     missed = [check for check in limits if check["verdict"] == "fail"]
     verdict = "fail" if missed else decisive["verdict"] if decisive else "pass"
     said = [check["reason"] for check in missed]
     said += [decisive["reason"]] if decisive else []
-    said += [f"recall of {name} is 0" for name in scores.get("classes_not_found", [])]
+    if missed_classes := scores.get("classes_not_found"):
+        said.append(f"no test row of class {listed(missed_classes)} is found, a recall of 0")
     return {
         "verdict": verdict,
         "reason": "; ".join(said) or "no limit is missed, and no baseline is declared",
         "against": decisive["rule"].partition(" ")[2] if decisive else None,
         "by": decisive["score"] if decisive else None,
         "next": next_steps(scores, decisive, task),
-        "checks": [*limits, *beside],
+        "checks": [*limits, *beside, *skipped],
     }
 
 
@@ -125,10 +136,10 @@ def _baseline_check(
     scores: dict[str, Any], name: str, key: str, rows: str = "test"
 ) -> dict[str, Any] | None:
     """How a score compares with a baseline's on the same rows; None where one of them has none."""
-    of_baseline = scores.get("paired_difference", {}).get(rows, {}).get(name, {})
-    if key not in of_baseline:
+    of = at(scores, f"paired_difference.{rows}.{name}.{key}")
+    if not of:
         return None
-    of, sign = of_baseline[key], 1 if metric(key).greater_is_better else -1
+    sign = 1 if metric(key).greater_is_better else -1
     better, worse = (min(way * of["low"], way * of["high"]) > 0 for way in (sign, -sign))
     verdict = "pass" if better else "fail" if worse else "level"
     verb = {"pass": "is better than", "level": "is level with", "fail": "is worse than"}[verdict]
@@ -169,12 +180,14 @@ def next_steps(scores: dict[str, Any], decisive: dict[str, Any] | None, task: st
     missed = scores.get("classes_not_found", [])
     if missed and task == "binary":
         found.append(
-            f"no row of {listed(missed)} is found at threshold {scores.get('threshold', 0.5):g}: "
-            "let evaluate.threshold be chosen, as in {best: f1} or {recall: 0.8}"
+            f"no row of class {listed(missed)} is found at threshold "
+            f"{scores.get('threshold', 0.5):g}: let evaluate.threshold be "
+            "chosen, as in {best: f1} or {recall: 0.8}"
         )
     elif missed:
         found.append(
-            f"no row of {listed(missed)} is found: train.class_weight: balanced, or more rows of it"
+            f"no row of class {listed(missed)} is found: try train.class_weight: balanced, or more "
+            "rows of it"
         )
     if decisive and decisive["verdict"] == "level" and decisive["difference"]:
         rows = scores[decisive["score"].partition(".")[0]]["rows"]
@@ -186,14 +199,14 @@ def next_steps(scores: dict[str, Any], decisive: dict[str, Any] | None, task: st
                 f"from about {float(f'{needed:.1g}'):,.0f} rows on, and these are {rows:,}"
             )
     train, folds = (scores.get(rows, {}).get("loss") for rows in ("train", "cross_validation"))
-    if decisive and decisive["verdict"] != "pass" and train is not None and folds is not None:
+    if decisive and train is not None and folds is not None:
         losses = [with_digits(loss, folds / 100) for loss in (train, folds)]
         if train < OVERFITTED * folds:
             found.append(
                 f"the training rows are known better than others (loss {losses[0]} against "
                 f"{losses[1]}): more rows are likely to help, or more dropout and l2"
             )
-        else:
+        elif decisive["verdict"] != "pass":
             found.append(
                 f"the loss of training rows, {losses[0]}, is close to that of others, {losses[1]}: "
                 "other columns are likely to help more than more rows"
@@ -201,7 +214,7 @@ def next_steps(scores: dict[str, Any], decisive: dict[str, Any] | None, task: st
     crossed = [
         check
         for name in scores.get("paired_difference", {}).get("cross_validation", {})
-        for key in scores["decides"]
+        for key in scores.get("decides", [])
         if (check := _baseline_check(scores, name, key, "cross_validation"))
         and check["verdict"] == "fail"
     ]
@@ -210,13 +223,15 @@ def next_steps(scores: dict[str, Any], decisive: dict[str, Any] | None, task: st
     if decisive and decisive["verdict"] == "fail":
         name = BASELINES[decisive["rule"].partition(" ")[2]]
         found.append(f"use {name}, or try another of train.networks or python -m commands.search")
-    if task != "regression" and len(scores.get("decides", [])) > 1 and not missed:
+    rare = task == "binary" and len(scores.get("decides", [])) > 1
+    if rare and scores.get("threshold") == 0.5 and not missed:
         found.append(
             "a class is rare: a threshold by evaluate.threshold says how many of its rows are "
             "found, and at what price"
         )
-    main = scores.get("test", {}).get(TASKS[task].main if task != "regression" else "r2", 0)
-    if main >= SUSPICIOUS:
+    key = "r2" if task == "regression" else next(iter(scores.get("decides", [])), "")
+    test = numbers(scores.get("test", {}))
+    if test.get(key, 0) >= SUSPICIOUS and test.get(f"{key}_low", 0) >= SURELY:
         found.append(
             "nearly no error: is the most important column known before the answer is, or a leak?"
         )

@@ -7,13 +7,13 @@ from typing import Any
 
 from tabular.errors import UserError
 from tabular.evaluation.scores import score
+from tabular.evaluation.threshold import choose_threshold
 from tabular.model import ensemble
 from tabular.model.backend import keras
 from tabular.params.evaluate import Choice
 from tabular.params.train import Resolved
 from tabular.schema import Schema
 from tabular.search.study import Peers, Tried
-from tabular.threshold import choose_threshold
 
 
 def fold_scores(

@@ -16,6 +16,7 @@ from tabular.schema import Schema
 from tabular.table.cells import ARROW_TYPES
 
 Item = TypeVar("Item")
+BATCH = 65_536  # rows that are read at a time
 FILE_SHARE = "__share__"  # train or test, by the file that a row stands in
 
 
@@ -55,14 +56,17 @@ def part_paths(folder: Path) -> list[Path]:
 
 
 def read_rows(folder: Path, rows: int) -> pa.Table:
-    """The first rows of a table, as many as there are up to a number of them."""
-    parts, left = [], rows
-    for part in read_parts(folder):
-        parts.append(part[:left])
-        left -= len(parts[-1])
-        if not left:
-            break
-    return pa.concat_tables(parts)
+    """The first rows of a table, as many as there are up to a number; no others are held."""
+    batches: list[pa.RecordBatch] = []
+    for path in part_paths(folder):
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(min(rows, BATCH)):
+                batches.append(batch[:rows])
+                rows -= len(batches[-1])
+                if not rows:
+                    return pa.Table.from_batches(batches)
+    schema = pq.read_schema(part_paths(folder)[0])
+    return pa.Table.from_batches(batches, schema if not batches else None)
 
 
 def read_parts(folder: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:

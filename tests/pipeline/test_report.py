@@ -174,6 +174,9 @@ def shows_all(browser: Any, page: Path, width: int, scheme: str, keep: Path | No
         shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "webp", "quality": 80})
         content = base64.b64decode(shot["data"])
         (keep / f"{page.parent.name}-{width}-{scheme}.webp").write_bytes(content)
+    if width < 768:  # the contents open what they lead to
+        browser.execute_script("document.querySelector('nav a[href=\"#data\"]').click()")
+        assert browser.execute_script(FOLDED)[SECTIONS.index("Data")]
     browser.execute_script(OPEN)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert browser.execute_script(CUT) == []

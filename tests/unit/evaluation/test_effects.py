@@ -46,6 +46,8 @@ def test_effects_are_those_of_the_function_whatever_is_correlated() -> None:
     np.testing.assert_allclose(slopes, 2)
     np.testing.assert_allclose(b["effect"], 0, atol=1e-9)
     effects = dict(zip(c["values"], c["effect"], strict=True))
+    at_rows = np.interp(rows["a"].to_numpy(), a["values"], a["effect"])
+    assert at_rows.mean() == pytest.approx(0, abs=1e-6)
     share = np.mean(rows["c"].to_numpy() == "x")
     assert effects == pytest.approx({"x": 3 - 3 * share, "y": -3 * share, "z": -3 * share})
     assert (np.array(a["low"]) <= np.array(a["high"])).all()
@@ -86,3 +88,33 @@ def test_columns_move_between_tables_and_not_between_halves() -> None:
     assert sum(moved["a"]["train"]) == 1500
     assert moved["b"]["missing"]["train"] == train["b"].null_count
     assert moved["c"]["names"] == ["x", "y", "z"]
+
+
+def test_a_column_without_a_value_among_the_rows_has_no_effect() -> None:
+    rows = table_of().set_column(1, "b", pa.nulls(1500, pa.float64()))
+    found = column_effects(members, rows, SCHEMA, ["a", "b"], 1)["columns"]
+    assert [column["column"] for column in found] == ["a"]
+    missing = describe_columns(table_of(), rows, SCHEMA)["b"]
+    assert missing["moved"]
+    assert missing["missing"]["test"] == 1500
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        (np.r_[np.zeros(950), np.ones(50)], np.ones(500)),
+        (np.r_[np.zeros(920), np.arange(1, 81)], np.arange(1.0, 501)),
+        (np.full(1000, 5.0), np.full(500, 100.0)),
+        (1.7e9 + np.arange(1000.0), 1.7e9 + 500 + np.arange(1000.0)),
+    ],
+    ids=["a rare value", "amounts that are mostly 0", "a constant", "far from 0"],
+)
+def test_a_column_of_mostly_one_value_moves_too(train: np.ndarray, test: np.ndarray) -> None:
+    schema = schema_of("regression", a={"kind": "real"})
+
+    def moved(first: np.ndarray, second: np.ndarray) -> bool:
+        one, other = (pa.table({"a": values, "y": values}) for values in (first, second))
+        return bool(describe_columns(one, other, schema)["a"]["moved"])
+
+    assert moved(train, test)
+    assert not moved(train[::2], train[1::2])

@@ -11,6 +11,9 @@ from tabular.errors import UserError
 from tabular.evaluation.result import evaluate, predict_table
 from tabular.evaluation.scores import headline, score
 from tabular.metrics import TASKS, flatten, numbers
+from tabular.params.gate import Gate
+from tabular.runs.gate import Base, evaluate_gate
+from tabular.runs.run import merged
 from tabular.schema import Schema
 from tabular.table.arrays import Predict
 from tabular.table.parquet import arrow_schema, write_part
@@ -123,6 +126,21 @@ def test_where_a_class_is_rare_the_ranking_decides_and_a_recall_of_0_is_told(
     first, _ = headline(scores, schema)
     assert {"average_precision", "roc_auc_low"} < first["test"].keys()
     assert {"average_precision", "roc_auc"} < first["baseline"]["logistic_regression"].keys()
+
+
+def test_a_rare_class_of_three_is_compared_by_ranking_with_every_baseline(tmp_path: Path) -> None:
+    schema, rng = SCHEMAS["multiclass"], np.random.default_rng(0)
+    for name, rows in {"train": 300, "validation": 0, "test": 200}.items():
+        x = rng.normal(size=rows)
+        y = np.array(schema.classes)[np.digitize(x + rng.normal(size=rows) / 2, [0.3, 1.7])]
+        write_part(tmp_path / name, 0, pa.table({"x": x, "y": y}, schema=arrow_schema(schema)))
+    oof = oof_of(schema, 300)
+    scores = evaluate(model_of(schema), tmp_path, oof, schema, 0.5, None, 1).scores
+    assert scores["decides"] == ["macro.roc_auc", "macro.average_precision"]
+    written = merged(*headline(scores, schema))  # as it is read again
+    gate = Gate(beat_baselines=("constant", "linear", "boosted"))
+    checks = evaluate_gate(written, Base("", {}), gate, "multiclass")["checks"]
+    assert [check["score"] for check in checks] == [f"test.{key}" for key in scores["decides"]] * 3
 
 
 def test_validation_rows_are_scored_where_there_are_some(tmp_path: Path) -> None:

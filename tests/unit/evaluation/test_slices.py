@@ -32,7 +32,9 @@ def rows_of(rows: int, seed: int, wrong_share: float) -> tuple[pa.Table, Outputs
         {
             "age": pa.array(age, mask=rng.random(rows) < 0.1),
             "town": town,
-            "day": [DAY + datetime.timedelta(days=int(n)) for n in rng.integers(0, 100, rows)],
+            "day": [
+                DAY + datetime.timedelta(days=int(n), hours=14) for n in rng.integers(0, 100, rows)
+            ],
             "noise": rng.normal(size=rows),
             "y": rng.integers(0, 2, rows),
         }
@@ -86,6 +88,7 @@ def test_a_rare_class_is_looked_at_by_the_loss() -> None:
         ({"age": Range(low=30, high=40)}, "30 <= age <= 40"),
         ({"town": ("b",), "age": Range(high=50)}, "town == 'b' and age <= 50"),
         ({"day": Range(low=datetime.date(2024, 2, 1))}, "day >= '2024-02-01T00:00:00Z'"),
+        ({"day": Range(high=datetime.date(2024, 2, 1))}, "day < '2024-02-02T00:00:00Z'"),
     ],
 )
 def test_a_declared_slice_holds_its_rows_and_no_gap(
@@ -103,6 +106,10 @@ def test_bins_are_named_by_what_they_hold() -> None:
     bins = Bins.of(values, Column(kind="real", nullable=True, missing_values=(-1,)), 2)
     assert bins.names == ["below 3", "3 or more", "missing"]
     assert bins.codes(values).tolist() == [0, 0, 1, 1, 2, 2]
+    mostly = pa.chunked_array([[0.0] * 90 + [1.5, 2.5, 3.5, 4.5, 5.5]])
+    assert Bins.of(mostly, Column(kind="real"), 4).names == ["below 1.5", "1.5 or more", "missing"]
+    near = pa.chunked_array([[1e9 + n for n in range(100)]])
+    assert Bins.of(near, Column(kind="real"), 2).names[0] == "below 1000000050"
     words = pa.chunked_array([["b", "a", "b", "c", None]])
     bins = Bins.of(words, Column(kind="category"), 2)
     assert bins.names == ["b", "a", "others", "missing"]

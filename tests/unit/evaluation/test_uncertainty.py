@@ -3,18 +3,20 @@
 import numpy as np
 import pytest
 
-from tabular.evaluation import uncertainty
 from tabular.evaluation.scores import score
 from tabular.evaluation.uncertainty import (
     Outputs,
     differences,
+    draw,
     intervals,
     mean_difference,
     mean_interval,
     row_scores,
+    sample,
     weighted_scores,
 )
 from tabular.metrics import TASKS, numbers, with_digits
+from tabular.table.arrays import row_losses
 from tests.helpers import schema_of
 
 
@@ -64,7 +66,7 @@ def test_the_interval_of_an_error_is_that_of_its_mean() -> None:
     def of(values: np.ndarray) -> tuple[float, float]:
         return mean_interval(values, np.ones(len(values)), share=False)
 
-    assert of(np.repeat([0.0, 1.0], 50)) == pytest.approx((0.4015, 0.5985), abs=1e-3)
+    assert of(np.repeat([0.0, 1.0], 50)) == pytest.approx((0.4003, 0.5997), abs=1e-4)
     assert of(np.array([0.0, 0.0, 9.0]))[0] == 0.0
     assert of(np.array([3.0])) == (3.0, 3.0)
 
@@ -82,36 +84,76 @@ def test_a_difference_of_few_rows_agrees_with_mcnemar(wins: int, losses: int, te
     assert set(mean_difference(mine, mine, np.ones(254), share=True)) == {0.0}
 
 
-def test_the_interval_of_a_ranking_is_that_of_hanley_and_mcneil() -> None:
-    """Their standard error of the area under the curve, of many draws of 200 rows: 1982."""
-    schema, weight = schema_of("binary"), np.ones(200)
-    y = np.repeat([0.0, 1.0], 100)
-    p = 1 / (1 + np.exp(-np.random.default_rng(1).normal(size=200) - y))
-    low, high = intervals(Outputs(y, p[:, None], weight), schema)["roc_auc"]
-    a = score(y, p[:, None], schema, 0.5)["roc_auc"]
-    q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
-    error = np.sqrt((a * (1 - a) + 99 * (q1 - a * a) + 99 * (q2 - a * a)) / 1e4)
-    assert (high - low) / 2 / 1.96 == pytest.approx(error, rel=0.1)
+def test_a_row_or_its_weight_tells_nothing() -> None:
+    """Rows of weight 0 are none, and one row decides nothing."""
+    mine, few = np.ones(254), np.r_[np.ones(4), np.zeros(250)]
+    other, weight = 1 - few, few
+    assert mean_difference(mine, other, weight, share=True).low < 0  # McNemar: 0.125
+    found = mean_difference(np.array([1.0]), np.array([9.0]), np.ones(1), share=False)
+    assert found.low < 0 <= found.high
+    one = np.r_[1.0, np.zeros(99)]
+    found = mean_difference(one, np.full(100, 9.0), one, share=False)
+    assert found.low < 0 <= found.high
+
+
+def test_the_interval_of_r2_holds_where_the_values_are_far_from_0() -> None:
+    rng, schema = np.random.default_rng(0), schema_of("regression")
+    y = rng.normal(size=500)
+    value, weight = (y + rng.normal(size=500) / 3)[:, None], np.ones(500)
+    near = intervals(draw(Outputs(y, value, weight), schema), schema)["r2"]
+    far = intervals(draw(Outputs(y + 1e9, value + 1e9, weight), schema), schema)["r2"]
+    assert far == pytest.approx(near, abs=1e-4)
+    constant = np.full(500, 0.1)
+    assert "r2" not in draw(Outputs(constant, value, weight), schema).points
+
+
+def hanley_and_mcneil(area: float, positive: int, negative: int) -> float:
+    """Their standard error of the area under the ROC curve: 1982."""
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = area * (1 - area) + (positive - 1) * (q1 - area**2) + (negative - 1) * (q2 - area**2)
+    return float((spread / positive / negative) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative"),
+    [(100, 100), (40, 60_000), (30_000, 30_000)],
+    ids=["all rows are drawn", "a rare class is there whole", "of many rows some are drawn"],
+)
+def test_the_interval_of_a_ranking_is_that_of_the_textbook(positive: int, negative: int) -> None:
+    schema = schema_of("binary")
+    y = np.repeat([1.0, 0.0], [positive, negative])
+    y = np.random.default_rng(2).permutation(y)
+    p = 1 / (1 + np.exp(-np.random.default_rng(1).normal(size=len(y)) - y))
+    low, high = intervals(draw(Outputs(y, p[:, None], np.ones(len(y))), schema), schema)["roc_auc"]
+    area = score(y, p[:, None], schema, 0.5)["roc_auc"]
+    assert low < area < high
+    error = hanley_and_mcneil(area, positive, negative)
+    assert (high - low) / 2 / 1.96 == pytest.approx(error, rel=0.15)
+    loss = row_losses(y, p[:, None], schema)
+    low, high = intervals(draw(Outputs(y, p[:, None], np.ones(len(y))), schema), schema)["loss"]
+    assert (high - low) / 2 / 1.96 == pytest.approx(loss.std() / len(y) ** 0.5, rel=0.15)
 
 
 def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> None:
     schema, mine = schema_of("binary"), outputs_of("binary")
     other = mine._replace(outputs=mine.outputs * 0.9 + 0.02 * outputs_of("binary", seed=1).outputs)
-    keys = ("roc_auc", "accuracy", "no_score")
-    found = differences(mine, other, schema, keys)
-    assert set(found) == {"roc_auc", "accuracy"}
-    low, high = intervals(mine, schema, keys)["roc_auc"]
+    found = differences(draw(mine, schema), draw(other, schema), schema)
+    assert set(found) == set(TASKS["binary"].scores)
+    low, high = intervals(draw(mine, schema), schema)["roc_auc"]
     assert found["roc_auc"].high - found["roc_auc"].low < (high - low) / 2
-    assert differences(mine, other, schema, keys) == found
+    assert differences(draw(mine, schema), draw(other, schema), schema) == found
 
 
-def test_of_more_rows_than_are_drawn_the_interval_is_narrower(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    schema, found = schema_of("binary"), outputs_of("binary", 4000)
-    whole = intervals(found, schema, ("roc_auc",))["roc_auc"]
-    monkeypatch.setattr(uncertainty, "MAX_ROWS", 1000)
-    assert intervals(found, schema, ("roc_auc",))["roc_auc"] == pytest.approx(whole, abs=0.004)
+def test_many_rows_of_many_classes_take_bounded_work() -> None:
+    schema = schema_of("multiclass").model_copy()
+    schema.columns["y"] = schema.columns["y"].model_copy(
+        update={"values": tuple(f"class {k}" for k in range(60))}
+    )
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 60, 50_000).astype(float)
+    used, copies = sample(y, schema)
+    assert len(used) == 60 * 30
+    assert copies.sum() == pytest.approx(50_000)
 
 
 @pytest.mark.parametrize(

@@ -78,15 +78,17 @@ def test_pictures_have_two_colours_that_a_page_may_change_and_paper_has_them_too
 
 def test_a_verdict_is_a_few_words() -> None:
     check = {"rule": "beat_baselines ridge", "score": "test.mae", "verdict": "level"}
-    gate = {"verdict": "level", "against": "ridge", "checks": [check]}
+    gate = {"verdict": "level", "against": "ridge", "reason": "so", "checks": [check]}
     assert headline(gate) == "Level with ridge regression"
     assert headline(gate | {"verdict": "fail"}) == "Worse than ridge regression"
-    assert headline(gate | {"verdict": "pass"}) == "Better than the baselines"
+    assert headline(gate | {"verdict": "pass"}) == "Better than ridge regression"
+    others = [check | {"rule": f"beat_baselines {name}"} for name in ("mean", "gradient_boosting")]
+    every = gate | {"verdict": "pass", "checks": [check, *others]}
+    assert headline(every) == "Better than all baselines"
     limit = {"rule": "lowest test.r2", "verdict": "fail"}
-    assert headline({"verdict": "fail", "against": "ridge", "checks": [check, limit]}) == (
-        "Misses a limit"
-    )
-    assert headline({"verdict": "pass", "against": None, "checks": []}) == "Holds its limits"
+    assert headline(gate | {"verdict": "fail", "checks": [check, limit]}) == "Misses a limit"
+    assert headline(gate | {"verdict": "pass", "against": None}) == "Holds its limits"
+    assert headline({"verdict": "pass", "checks": []}) == "Passes its gate"  # of an older run
     assert headline({}) == "No verdict"
 
 

@@ -136,7 +136,7 @@ def test_two_runs_are_compared_on_the_same_test_rows(
     write(0.1, y)
     run, base = Run(WORKSPACE, FILES), Run(resolve("HEAD"), FILES)
     found = paired_differences(run, base)
-    assert set(found) == {"accuracy", "roc_auc"}
+    assert {"accuracy", "roc_auc"} <= set(found)
     assert 0 < found["roc_auc"].low < found["roc_auc"].difference < found["roc_auc"].high
     write(0.1, 1 - y)
     assert paired_differences(Run(WORKSPACE, FILES), base) == {}

@@ -132,7 +132,7 @@ def test_of_two_scores_that_decide_the_worse_verdict_counts() -> None:
     scores["classes_not_found"] = ["yes"]
     found = evaluate_gate(scores, LAST, ALL, "binary")
     assert (found["verdict"], found["by"]) == ("fail", "test.average_precision")
-    assert found["reason"].endswith("; recall of yes is 0")
+    assert found["reason"].endswith("; no test row of class yes is found, a recall of 0")
     assert any("evaluate.threshold" in step for step in found["next"])
     assert any("use gradient boosting" in step for step in found["next"])
 
