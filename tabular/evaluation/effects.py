@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from tabular.errors import cut
-from tabular.evaluation.bins import Bins, measured, words
+from tabular.evaluation.bins import Bins, measured
 from tabular.schema import Schema, input_name
 from tabular.table.arrays import Predict, feature_arrays
 from tabular.table.cells import is_missing
@@ -21,7 +21,8 @@ from tabular.table.cells import is_missing
 COLUMNS, STEPS, CATEGORIES = 6, 20, 8
 MAX_ROWS, MIN_ROWS = 2000, 100
 WORK = 40_000_000_000  # multiply-adds of the model in all: some seconds
-SHUFFLES = 50  # what an interaction is held against
+SHARE = 0.1  # of the rows that each half has, at least
+SHUFFLES, CLEARLY = 50, 1.5  # what an interaction is held against, and by how much it is stronger
 STRONG = 0.5  # of the column's own effect; a weaker interaction is not told
 NOTABLE, TOLD = 0.2, 3  # of the largest effect of any column; interactions at most
 SPREAD = (0.1, 0.9)  # of the members
@@ -164,8 +165,7 @@ def half_of(
         return codes == 1, codes == 0, (f"is not {cut(first)}", f"is {cut(first)}")
     if not len(bins.edges):
         return None
-    edge = words(bins.edges[0], column)
-    return codes == 0, codes == 1, (f"is below {edge}", f"is {edge} or more")
+    return codes == 0, codes == 1, (f"is {bins.names[0]}", f"is {bins.names[1]}")
 
 
 def interaction(
@@ -173,10 +173,11 @@ def interaction(
 ) -> dict[str, Any] | None:
     """How much more a number column moves the answer among half of the rows than among the others.
 
-    None where the difference is less than `STRONG` of the column's effect, or not above what
-    `SHUFFLES` random halves of the same rows show.
+    None where the difference is less than `STRONG` of the column's effect, or not `CLEARLY` above
+    what `SHUFFLES` random halves of the same rows show.
     """
-    if local.answers is not None or len(local.steps) < 2:
+    few = min(low.sum(), high.sum()) < SHARE * len(low)
+    if local.answers is not None or len(local.steps) < 2 or few:
         return None
     changes = local.changes[:, output, 0]
 
@@ -204,7 +205,7 @@ def interaction(
         mask = np.zeros(len(low), bool)
         mask[rng.permutation(used)[: low.sum()]] = True
         rest = (low | high) & ~mask
-        if abs(rise(rest, mask) - rise(mask, rest)) >= strength:
+        if CLEARLY * abs(rise(rest, mask) - rise(mask, rest)) >= strength:
             return None
     return {
         "by": other,

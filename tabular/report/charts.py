@@ -298,8 +298,9 @@ def confusion(rows: Rows) -> Spec:
     names = list(dict.fromkeys(row["true class"] for row in rows))
     size = min(max(len(names), 3), 40)
     longest = max(map(len, names), default=0)
-    turned = -90 if longest * 7 > (WIDTH - 60) / size else 0  # beside each other they do not fit
-    labels = {"labelLimit": 190, "labelOverlap": "greedy"}
+    # Beside each other they may not fit.
+    turned = -90 if longest * 7 > (WIDTH - 60 - 7 * longest) / size else 0
+    labels = {"labelLimit": 190, "labelOverlap": len(names) > MAX_NAMED}
     x = named("predicted class", names, axis={"orient": "top", "labelAngle": turned, **labels})
     y = named("true class", names, axis=labels)
     x |= {"title": "Predicted class"}
@@ -439,13 +440,12 @@ def importance(rows: Rows, names: Sequence[str]) -> Spec:
     return under_names([*own, *other], "column", marks)
 
 
-def effect(of: Mapping[str, Any], limits: tuple[float, float], unit: str) -> Spec:
+def effect(of: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
     """How the answer moves with a column, and how far the members of the model agree.
 
     Args:
         of: a column of `metrics/effects.json`; moments as ISO text in `values`.
         limits: of the y axis, the same for all columns.
-        unit: of the answer.
     """
     rows = [
         {"value": value, "effect": mean, "low": low, "high": high}
@@ -458,11 +458,11 @@ def effect(of: Mapping[str, Any], limits: tuple[float, float], unit: str) -> Spe
         marks: list[Spec] = [
             {
                 "mark": {"type": "bar", "color": THIS, "opacity": 0.6, "height": BAR},
-                "encoding": {"x": number("effect", unit, **y)},
+                "encoding": {"x": number("effect", None, **y)},
             },
             {
                 "mark": {"type": "rule", "color": THIS, "strokeWidth": 2},
-                "encoding": {"x": number("low", unit, **y), "x2": {"field": "high"}},
+                "encoding": {"x": number("low", None, **y), "x2": {"field": "high"}},
             },
         ]
         return under_names(rows, "value", marks)
@@ -473,11 +473,11 @@ def effect(of: Mapping[str, Any], limits: tuple[float, float], unit: str) -> Spe
         [
             {
                 "mark": {"type": "area", "color": THIS, "opacity": 0.25, "clip": True},
-                "encoding": {"x": x, "y": number("low", unit, **y), "y2": {"field": "high"}},
+                "encoding": {"x": x, "y": number("low", None, **y), "y2": {"field": "high"}},
             },
             {
                 "mark": {"type": "line", "color": THIS, "clip": True},
-                "encoding": {"x": x, "y": number("effect", unit, **y)},
+                "encoding": {"x": x, "y": number("effect", None, **y)},
             },
             {
                 "mark": {"type": "rule", "strokeDash": [4, 4], "color": SOFT},

@@ -66,11 +66,12 @@ def effect_pictures(comparison: Comparison) -> list[Picture]:
     limits = (min(ends, default=0), max(ends, default=0))
     found = []
     for of in columns:
-        unit = f"Probability of {of['class']}" if "class" in of else comparison.run.target
+        unit = f"probability of {of['class']}" if "class" in of else comparison.run.target
         if of["kind"] == "datetime":
             moments = [datetime.fromtimestamp(v, UTC).isoformat() for v in of["values"]]
             of = of | {"values": moments}
-        found.append(Picture(of["column"], charts.effect(of, limits, f"{unit}, change")))
+        spec = charts.effect(of, limits)
+        found.append(Picture(of["column"], spec, note=f"Change of the {unit}."))
     return found
 
 
