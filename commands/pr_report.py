@@ -13,7 +13,7 @@ from tabular.report.page import render
 from tabular.report.pictures import importance, score_pictures, standing_pictures
 from tabular.runs.comparison import Comparison, compare
 from tabular.runs.gate import base_of, evaluate_gate
-from tabular.runs.git import WORKSPACE, changed, resolve
+from tabular.runs.git import WORKSPACE, resolve
 from tabular.runs.rerun import rerun
 from tabular.runs.run import FILES, Run, mismatch
 from tabular.schema import load_schema
@@ -64,7 +64,7 @@ def main() -> None:
         comparison,
         marker=MARKER,
         headline_keys={*this.scores.get("decides", []), task.main, task.second, "loss"},
-        uncommitted=changed("."),
+        uncommitted=this.uncommitted,
         not_compared=reason,
         pictures=write_pictures(comparison, args.plots),
         commit=head.label,

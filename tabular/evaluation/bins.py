@@ -20,13 +20,14 @@ class Bins(NamedTuple):
     """The bins of a column.
 
     `edges` (n,), sorted, of a column of numbers, moments (seconds) or texts (characters): bin i is
-    from edge i - 1 on, below edge i. `categories` of another one, a bin each. The last bins are
-    other categories, and gaps.
+    from edge i - 1 on, below edge i; `values` (n + 1,) what is in each where it is one value alone.
+    `categories` of another one, a bin each. The last bins are other categories, and gaps.
     """
 
     column: Column
     edges: np.ndarray
     categories: tuple[str, ...]
+    values: tuple[float, ...] = ()
 
     @classmethod
     def of(
@@ -45,8 +46,9 @@ class Bins(NamedTuple):
         if not len(sizes):
             return cls(column, np.empty(0), ())
         different = np.unique(sizes)
+        alone: tuple[float, ...] = ()
         if len(different) <= count:
-            edges = different[1:]
+            edges, alone = different[1:], tuple(different.tolist())
         else:
             places = np.linspace(0, 1, count + 1)[1:-1]
             quantiles = np.unique(np.quantile(sizes, places, method="nearest"))
@@ -54,8 +56,8 @@ class Bins(NamedTuple):
                 quantiles[0] = different[1]
             edges = readable(np.unique(quantiles), sizes[0], column)
         if outside:
-            edges = np.r_[sizes[0], edges, np.nextafter(sizes[-1], np.inf)]
-        return cls(column, edges, ())
+            edges, alone = np.r_[sizes[0], edges, np.nextafter(sizes[-1], np.inf)], ()
+        return cls(column, edges, (), alone)
 
     def codes(self, values: pa.ChunkedArray) -> np.ndarray:
         """The bin of each value: int16, (rows,)."""
@@ -77,8 +79,13 @@ class Bins(NamedTuple):
             return [*map(cut, self.categories), OTHERS, MISSING]
         unit = " characters" if self.column.kind == "text" else ""
         ends = [words(edge, self.column) for edge in self.edges]
-        if self.column.kind == "boolean" and len(ends) == 1:
-            return ["false", "true", MISSING]
+        if self.values:
+            of_boolean = self.column.kind == "boolean"
+            said = [
+                str(bool(value)).lower() if of_boolean else words(value, self.column)
+                for value in self.values
+            ]
+            return [*(f"{text}{unit}" for text in said), MISSING]
         if not ends:
             return ["any value", MISSING]
         between = [f"{low} to below {high}" for low, high in pairwise(ends)]

@@ -80,6 +80,8 @@ def column_effects(
             effect["class"] = str(schema.classes[output if schema.outputs > 1 else 1])
         known = Bins.of(rows[name], column, CATEGORIES)
         effect["values"] = known.names[: len(known.categories)] or local.steps.tolist()
+        if len(known.values) == 2 and column.kind != "datetime":  # there is nothing between
+            effect |= {"kind": "category", "values": known.names[:2]}
         found.append(
             effect | {"effect": curve.tolist(), "low": low.tolist(), "high": high.tolist()}
         )

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tabular.evaluation.uncertainty import Outputs
 from tabular.schema import Schema
 from tabular.table.arrays import predicted_classes, row_losses
+from tabular.table.cells import is_missing
 from tabular.table.parquet import read_parts
 
 SHOWN, LETTERS = 10, 200  # rows; of a text
@@ -27,8 +29,15 @@ def largest_errors(folder: Path, test: Outputs, schema: Schema) -> list[dict[str
     start = 0
     for part in read_parts(folder):
         own = worst[(start <= worst) & (worst < start + len(part))]
-        picked = part.take(pa.array(own - start)).select([schema.target, *schema.features])
-        columns |= dict(zip(own.tolist(), picked.to_pylist(), strict=True))
+        picked = part.take(pa.array(own - start))
+        present = {
+            name: pc.if_else(is_missing(picked[name], column), None, picked[name])
+            for name, column in {
+                schema.target: schema.columns[schema.target],
+                **schema.features,
+            }.items()
+        }
+        columns |= dict(zip(own.tolist(), pa.table(present).to_pylist(), strict=True))
         start += len(part)
     found = []
     for row in worst.tolist():

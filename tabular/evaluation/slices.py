@@ -24,20 +24,43 @@ ALIKE = 0.7  # of the rows of two slices; the weaker one of them is shown
 
 
 class Rows(NamedTuple):
-    """Some rows as slices are cut from them: their table, and the score of each row."""
+    """Some rows as slices are cut from them: their table, answers, and the score of each row."""
 
     table: pa.Table
-    scores: np.ndarray
-    weight: np.ndarray
+    found: Outputs
+    schema: Schema
+    key: str
 
-    def scored(self, mask: np.ndarray, share: bool, miss: float) -> dict[str, Any]:
-        """The `rows`, `score` and interval, `low` and `high`, of those in a slice."""
-        weight = self.weight[mask]
+    @property
+    def scores(self) -> np.ndarray:
+        if self.key == "loss":
+            return row_losses(self.found.y, self.found.outputs, self.schema)
+        return row_scores(self.found, self.schema)
+
+    def scored(self, mask: np.ndarray, miss: float) -> dict[str, Any]:
+        """The `rows` of a slice, their `score` and its interval, `low` and `high`.
+
+        And what the best `constant` of these rows alone would reach, and of two classes the
+        `recall`, where there is one: a slice may have a low score since it is hard, and a high one
+        since it is of one class.
+        """
+        weight, of_rows = self.found.weight[mask], self.scores[mask]
         if not weight.any():
             return {"rows": int(mask.sum())}
-        low, high = mean_interval(self.scores[mask], weight, share, miss)
-        score = float(np.average(self.scores[mask], weights=weight))
-        return {"rows": int(mask.sum()), "score": score, "low": low, "high": high}
+        low, high = mean_interval(of_rows, weight, self.key == "accuracy", miss)
+        score = float(np.average(of_rows, weights=weight))
+        found = {"rows": int(mask.sum()), "score": score, "low": low, "high": high}
+        y, outputs = self.found.y[mask], self.found.outputs[mask]
+        if self.schema.task == "regression":
+            middle = np.median(y)
+            return found | {"constant": float(np.average(np.abs(y - middle), weights=weight))}
+        shares = np.bincount(y.astype(int), weight) / weight.sum()
+        entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
+        found["constant"] = float(entropy if self.key == "loss" else shares.max())
+        if self.schema.task == "binary" and weight[y == 1].any():
+            called = outputs[y == 1, 0] >= self.found.threshold
+            found["recall"] = float(np.average(called, weights=weight[y == 1]))
+        return found
 
 
 def slice_scores(
@@ -64,42 +87,38 @@ def slice_scores(
     """
     main = TASKS[schema.task].main
     key = main if decides[0] == main else "loss"
-    share = key == "accuracy"
-    rows = {}
-    for name, table in tables.items():
-        outputs = found[name].first(len(table))
-        scores = (
-            row_scores(outputs, schema)
-            if key == main
-            else row_losses(outputs.y, outputs.outputs, schema)
-        )
-        rows[name] = Rows(table, scores, outputs.weight)
+    rows = {
+        name: Rows(table, found[name].first(len(table)), schema, key)
+        for name, table in tables.items()
+    }
     most = rows.get("cross_validation", rows["test"])
     candidates, bins = cut(most, schema, important)
     worse = -1 if metric(key).greater_is_better else 1
     order = ranked(most, candidates, worse)
     miss = MISS / max(len(order), 1)
-    overall = float(np.average(most.scores, weights=most.weight))
+    every = {name: one.scored(np.ones(len(one.table), bool), MISS) for name, one in rows.items()}
+    overall = float(np.average(most.scores, weights=most.found.weight))
     weakest: list[dict[str, Any]] = []
     for cells in distinct(order, candidates):
         mask = masked(cells, {name: candidates[name] for name, _ in cells})
-        scored = most.scored(mask, share, miss)
+        scored = most.scored(mask, miss)
         weak = scored["high"] < overall if worse < 0 else scored["low"] > overall
         codes = {name: bins[name].codes(rows["test"].table[name]) for name, _ in cells}
         weakest.append(
             {"where": [[name, bins[name].names[code]] for name, code in cells], "weak": weak}
             | scored
-            | {"test": rows["test"].scored(masked(cells, codes), share, MISS)}
+            | {"test": rows["test"].scored(masked(cells, codes), MISS)}
         )
     return {
         "score": key,
         "found_in": "cross_validation" if "cross_validation" in rows else "test",
-        "all_rows": overall,
+        "all_rows": every,
         "looked_at": len(order),
         "weakest": weakest,
         "declared": {
-            name: {
-                of: one.scored(declared_rows(one.table, conditions, schema), share, MISS)
+            name: {"where": in_words(conditions)}
+            | {
+                of: one.scored(declared_rows(one.table, conditions, schema), MISS)
                 for of, one in rows.items()
             }
             for name, conditions in declared.items()
@@ -131,9 +150,10 @@ def ranked(rows: Rows, codes: Mapping[str, np.ndarray], worse: int) -> list[Cell
     By how many standard deviations the mean of a slice is worse than that of the other rows, if the
     rows of both were alike.
     """
-    weights = np.stack([np.ones(len(rows.scores)), rows.weight, rows.weight * rows.scores])
+    scores, weight_of = rows.scores, rows.found.weight
+    weights = np.stack([np.ones(len(scores)), weight_of, weight_of * scores])
     mean = weights[2].sum() / weights[1].sum()
-    variance = np.average(np.square(rows.scores - mean), weights=rows.weight)
+    variance = np.average(np.square(scores - mean), weights=weight_of)
     found: list[tuple[float, Cells]] = []
     widths = {name: int(of.max(initial=0)) + 1 for name, of in codes.items()}
     groups: Iterable[tuple[str, ...]] = [
@@ -177,6 +197,23 @@ def distinct(order: Sequence[Cells], codes: Mapping[str, np.ndarray]) -> list[Ce
 def masked(cells: Cells, codes: Mapping[str, np.ndarray]) -> np.ndarray:
     """Which rows lie in all these bins: bool, (rows,)."""
     return np.logical_and.reduce([codes[name] == code for name, code in cells])
+
+
+def in_words(conditions: Slice) -> list[list[str]]:
+    """The columns of a declared slice, each with its condition in words."""
+    found = []
+    for name, wanted in conditions.items():
+        if isinstance(wanted, Range):
+            ends = {"from": wanted.low, "to": wanted.high}
+            said = [
+                f"{word} {end:g}" if isinstance(end, float) else f"{word} {end}"
+                for word, end in ends.items()
+                if end is not None
+            ]
+            found.append([name, " ".join(said)])
+        else:
+            found.append([name, " or ".join(map(str, wanted))])
+    return found
 
 
 def declared_rows(table: pa.Table, conditions: Slice, schema: Schema) -> np.ndarray:

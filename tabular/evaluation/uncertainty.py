@@ -113,7 +113,7 @@ def mean_difference(
     mean = middle = float(np.average(differences, weights=weight))
     if worth(weight) < 2 and not share:
         return Difference(mean, mean - abs(mean), mean + abs(mean))
-    if share and differences.any():
+    if share:
         each = np.square(weight).sum() / weight.sum()
         differences, weight = np.r_[differences, 1, -1], np.r_[weight, each, each]
         middle = float(np.average(differences, weights=weight))

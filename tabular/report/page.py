@@ -131,9 +131,13 @@ class SliceRow(NamedTuple):
     rows: int
     score: str
     limits: str
+    constant: str  # what the best constant of these rows would reach
+    recall: str
     test_rows: int
     test_score: str
     test_limits: str
+    test_constant: str
+    test_recall: str
     weak: bool = False  # by more than chance
 
 
@@ -142,11 +146,11 @@ def slice_row(
 ) -> SliceRow:
     """A slice of `metrics/slices.json`; one without rows has no score."""
 
-    def shown(of: dict[str, Any]) -> tuple[int, str, str]:
-        if "score" not in of:
-            return of.get("rows", 0), formats.NOT_THERE, ""
-        interval = of["low"], of["high"]
-        return of["rows"], formats.scored(of["score"], interval), formats.limits(interval)
+    def shown(of: dict[str, Any]) -> tuple[int, str, str, str, str]:
+        interval = (of["low"], of["high"]) if "score" in of else None
+        scores = (formats.scored(of.get(key), interval) for key in ("score", "constant", "recall"))
+        score, constant, recall = scores
+        return of.get("rows", 0), score, formats.limits(interval), constant, recall
 
     return SliceRow(formats.minus(name), *shown(found), *shown(test), weak)
 
@@ -165,10 +169,15 @@ def weak_slices(slices: dict[str, Any]) -> list[SliceRow]:
 
 
 def declared_slices(slices: dict[str, Any]) -> list[SliceRow]:
-    """The slices that params.yaml declares."""
+    """All rows, and the slices that params.yaml declares."""
+    every = {"all rows": {"where": []} | slices["all_rows"]}
     return [
-        slice_row(name, of.get("cross_validation", {}), of["test"])
-        for name, of in slices.get("declared", {}).items()
+        slice_row(
+            name + "".join(f"; {column} {what}" for column, what in of["where"]),
+            of.get("cross_validation", {}),
+            of["test"],
+        )
+        for name, of in (every | slices["declared"]).items()
     ]
 
 
@@ -193,8 +202,8 @@ def said_of(interaction: dict[str, Any]) -> str:
     low, high = (f"{interaction[key]:+.2g}".replace("-", "−") for key in ("rise_low", "rise_high"))
     of, by = interaction["column"], interaction["by"]
     return formats.minus(
-        f"{of} moves the answer by {high} where {by} {interaction['high']}, "
-        f"and by {low} where {by} {interaction['low']}."
+        f"From its lowest to its highest values {of} moves the answer by {high} where {by} "
+        f"{interaction['high']}, and by {low} where {by} {interaction['low']}."
     )
 
 

@@ -83,7 +83,8 @@ def importance(comparison: Comparison) -> Picture | None:
             "Importance of the columns",
             charts.importance(rows, names),
             len(names) > 1,
-            "The rise of the loss when a column is shuffled: mean, least and most of ten.",
+            "The rise of the loss when a column is shuffled: mean, least and most of ten. Columns "
+            "that say the same share it.",
         )
         if rows
         else None

@@ -216,14 +216,11 @@ def change(
     """How a score differs from another; None where there is no other."""
     if other is None or value is None:
         return None if other is None else Change(other, 0.0, "")
-    if paired and (paired.low or paired.high):
-        limits = (paired.low, paired.high)
-        if paired.low <= 0 <= paired.high:
-            return Change(other, value - other, "level", limits)
-    else:
-        limits = None
-    if _rounded(value) == _rounded(other):
-        return Change(other, 0.0, "same", limits)
+    if _rounded(value) == _rounded(other) and not (paired and paired.difference):
+        return Change(other, 0.0, "same")
+    limits = (paired.low, paired.high) if paired else None
+    if limits and limits[0] <= 0 <= limits[1]:
+        return Change(other, value - other, "level", limits)
     better = (value > other) == greater_is_better
     verdict = "" if greater_is_better is None else "better" if better else "worse"
     return Change(other, value - other, verdict, limits)

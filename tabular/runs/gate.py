@@ -1,5 +1,6 @@
 """Whether a run may be accepted: limits of its scores, its baselines and the run before it."""
 
+import math
 import operator
 from typing import Any, NamedTuple
 
@@ -193,10 +194,11 @@ def next_steps(scores: dict[str, Any], decisive: dict[str, Any] | None, task: st
         rows = scores[decisive["score"].partition(".")[0]]["rows"]
         half = (decisive["high"] - decisive["low"]) / 2
         needed = rows * (half / decisive["difference"]) ** 2
+        rounded = math.ceil(needed / (step := 10 ** max(int(math.log10(needed)) - 1, 0))) * step
         if needed > rows:
             found.append(
                 f"too few rows to tell: a difference of {abs(decisive['difference']):.2g} shows "
-                f"from about {float(f'{needed:.1g}'):,.0f} rows on, and these are {rows:,}"
+                f"from about {rounded:,} rows on, and these are {rows:,}"
             )
     train, folds = (scores.get(rows, {}).get("loss") for rows in ("train", "cross_validation"))
     if decisive and train is not None and folds is not None:
@@ -216,10 +218,10 @@ def next_steps(scores: dict[str, Any], decisive: dict[str, Any] | None, task: st
         for name in scores.get("paired_difference", {}).get("cross_validation", {})
         for key in scores.get("decides", [])
         if (check := _baseline_check(scores, name, key, "cross_validation"))
-        and check["verdict"] == "fail"
     ]
-    if decisive and decisive["verdict"] != "fail" and crossed:
-        found.append(f"cross-validation says otherwise: {min(crossed, key=_rank)['reason']}")
+    worst = min(crossed, key=_rank, default=None)
+    if decisive and worst and _rank(worst)[0] < _rank(decisive)[0]:
+        found.append(f"cross-validation does not say so: {worst['reason']}")
     if decisive and decisive["verdict"] == "fail":
         name = BASELINES[decisive["rule"].partition(" ")[2]]
         found.append(f"use {name}, or try another of train.networks or python -m commands.search")

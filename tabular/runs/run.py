@@ -22,6 +22,13 @@ FILES = {
 }
 
 
+# What a run is of; other files beside these say nothing of it.
+PROJECT = (
+    *("data", "metrics", "stages", "tabular", "commands"),
+    *("dvc.lock", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.txt"),
+)
+
+
 class Run:
     """What the pipeline left in a revision. A file is read when it is asked for.
 
@@ -80,7 +87,7 @@ class Run:
     @cached_property
     def uncommitted(self) -> bool:
         """Whether it is of a workspace that differs from its commit."""
-        return not self.revision.commit and changed(".")
+        return not self.revision.commit and changed(*PROJECT)
 
     @property
     def source(self) -> str:

@@ -61,7 +61,10 @@ def test_a_weak_pair_is_found_and_its_test_rows_are_scored_apart() -> None:
     assert first["where"][0][0] == "age"
     assert first["where"][0][1].endswith("or more")
     assert first["weak"]
-    assert first["low"] < first["score"] < first["high"] < found["all_rows"]
+    assert first["low"] < first["score"] < first["high"]
+    assert first["high"] < found["all_rows"]["cross_validation"]["score"]
+    assert 0.4 < first["constant"] < 0.7  # half of the rows are of each class, whatever is answered
+    assert 0 < first["recall"] < 0.7
     assert first["test"]["score"] > 0.7  # where it is as good as anywhere
     assert found == found_in(0.6)
 
@@ -79,7 +82,8 @@ def test_a_rare_class_is_looked_at_by_the_loss() -> None:
         *(["age", "town"], {}),
     )
     assert (found["score"], found["found_in"]) == ("loss", "test")
-    assert found["weakest"][0]["score"] > found["all_rows"]
+    assert found["weakest"][0]["score"] > found["all_rows"]["test"]["score"]
+    assert found["weakest"][0]["constant"] == pytest.approx(np.log(2), abs=0.1)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,8 @@ def test_a_difference_of_few_rows_agrees_with_mcnemar(wins: int, losses: int, te
     assert (found.low > 0) == tells
     back = mean_difference(other, mine, np.ones(254), share=True)
     assert back == pytest.approx((-found.difference, -found.high, -found.low))
-    assert set(mean_difference(mine, mine, np.ones(254), share=True)) == {0.0}
+    alike = mean_difference(mine, mine, np.ones(254), share=True)
+    assert alike == pytest.approx((0, -2.78 / 256, 2.78 / 256), abs=2e-4)  # one row may differ yet
 
 
 def test_a_row_or_its_weight_tells_nothing() -> None:

@@ -142,7 +142,7 @@ def test_what_to_try_next_follows_from_the_scores() -> None:
     scores |= {"train": {"loss": 0.1}, "cross_validation": {"loss": 0.5, "rows": 500}}
     few, overfitted = evaluate_gate(scores, LAST, ALL, "binary")["next"]
     # The interval of 254 rows is three times as wide as the difference to each side.
-    assert "shows from about 2,000 rows on, and these are 254" in few
+    assert "shows from about 2,300 rows on, and these are 254" in few
     assert "more rows are likely to help" in overfitted
     scores["train"]["loss"] = 0.45
     assert "other columns" in evaluate_gate(scores, LAST, ALL, "binary")["next"][1]
@@ -152,7 +152,7 @@ def test_what_to_try_next_follows_from_the_scores() -> None:
     both = merged(scores, crossed)
     found = evaluate_gate(both, LAST, ALL, "binary")
     assert found["verdict"] == "level"
-    assert any("cross-validation says otherwise" in step for step in found["next"])
+    assert any("cross-validation does not say so" in step for step in found["next"])
 
 
 @pytest.mark.parametrize("task", TASKS)
