@@ -14,8 +14,13 @@ import pyarrow.compute as pc
 
 from tabular.engine import ordered_map
 from tabular.errors import UserError
-from tabular.params.loading import load_params
-from tabular.prediction.inputs import Batch, check_piece, regular_file, row_columns
+from tabular.prediction.inputs import (
+    Batch,
+    check_piece,
+    expected_rows,
+    regular_file,
+    row_columns,
+)
 from tabular.prediction.outputs import (
     Style,
     check_output,
@@ -25,7 +30,7 @@ from tabular.prediction.outputs import (
 )
 from tabular.process import run
 from tabular.runs.dvc import last_output
-from tabular.schema import Schema, load_schema
+from tabular.schema import Schema
 from tabular.table.arrays import FINITE, Predict, feature_arrays
 from tabular.table.checks import Checks, declared_checks
 from tabular.table.csv import MISTAKES_SHOWN
@@ -91,13 +96,20 @@ def unknown_categories(features: pa.Table, metadata: dict[str, Any]) -> Counter[
 def parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("rows", nargs="?", type=Path, default="-", help="a .csv, .csv.gz or .parquet; else stdin")
-    add("--model", type=Path, default="models/model.keras", help="the .keras file")
+    add("files", nargs="*", type=Path, help="a .keras file, then a .csv, .csv.gz or .parquet")
+    add("--model", type=Path, help="the .keras file; else the first one named, or that of train")
     add("-o", "--output", type=Path, help="a .csv, .csv.gz or .parquet; else stdout")
     add("--rejects", type=Path, help="such a file for rows that fail; else they end the run")
     add("--ignore-extra", action="store_true", help="leave out columns that nothing declares")
     add("--escape-formulas", action="store_true", help="for spreadsheets: a ' before =, +, - or @")
     args = parser.parse_args()
+    files: list[Path] = args.files
+    if files and files[0].suffix == ".keras" and not args.model:
+        args.model, *files = files
+    if len(files) > 1:
+        parser.error(f"found {len(files)} files of rows; expected one, or none for stdin")
+    args.rows = files[0] if files else Path("-")
+    args.model = args.model or Path("models/model.keras")
     used = [args.rows, args.model]
     for path in filter(None, [args.output, args.rejects]):
         check_output(path, used)
@@ -107,8 +119,8 @@ def parse_arguments() -> Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    schema = load_schema()
-    params = load_params("validate", schema=schema)
+    content = last_output(args.model)
+    schema, policies = expected_rows(args.model, content)
 
     total, rejected = 0, 0
     warned, unknown = Counter[str](), Counter[str]()
@@ -121,7 +133,7 @@ def main() -> None:
 
         from tabular.model import saved_model
 
-        model = saved_model.read_model(args.model, last_output(args.model))
+        model = saved_model.read_model(args.model, content)
         saved_model.check_model(model, schema)
         style = Style(schema.delimiter, args.escape_formulas)
         write = stack.enter_context(writing(args.output, columns, style))
@@ -134,7 +146,7 @@ def main() -> None:
             schema=schema,
             names=names,
             identifiers=identifiers,
-            checks=declared_checks(schema, params.validate),
+            checks=declared_checks(schema, policies),
         )
         for answer in ordered_map(predict, pieces(file, schema, names, ROWS)):
             unknown += answer.unknown

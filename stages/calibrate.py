@@ -1,6 +1,8 @@
-"""The threshold of two classes, chosen on out-of-fold predictions, put into the model's file."""
+"""The threshold, and all that predicting with the model takes, put into its file."""
 
+import hashlib
 from argparse import ArgumentParser
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,21 @@ from tabular.params.loading import load_params
 from tabular.process import run
 from tabular.schema import load_schema
 from tabular.table.arrays import labels, row_weights
-from tabular.table.parquet import read_parts
+from tabular.table.parquet import count_rows, part_paths, read_parts
+
+
+def provenance(train: Path) -> dict[str, Any]:
+    """The training rows, by the MD5 of their parts, and the packages that read and trained on them.
+
+    The commit is not there: it would have to hold its own model. `git log -S` with the model's MD5
+    in dvc.lock finds it.
+    """
+    digest, rows = hashlib.md5(usedforsecurity=False), 0
+    for path in part_paths(train):
+        digest.update(path.read_bytes())
+    rows = sum(count_rows(train))
+    packages = {name: version(name) for name in ("keras", "tensorflow", "pyarrow", "numpy")}
+    return {"rows": rows, "md5": digest.hexdigest(), "packages": packages}
 
 
 def main() -> None:
@@ -26,9 +42,14 @@ def main() -> None:
     add("--model", type=Path, required=True, help="the .keras file to write")
     args = parser.parse_args()
     schema = load_schema()
-    threshold = load_params("evaluate", schema=schema).evaluate.threshold
+    params = load_params("evaluate", "validate", schema=schema)
+    threshold = params.evaluate.threshold
 
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {
+        "schema": schema.model_dump(mode="json", exclude_defaults=True),
+        "validate": params.validate.model_dump(),
+        "trained_on": provenance(args.train),
+    }
     if schema.task == "binary":
         oof = pa.concat_tables(read_parts(args.oof))
         columns = [schema.target, *([schema.weight] if schema.weight else [])]

@@ -44,7 +44,9 @@ class Baseline(NamedTuple):
     oof: np.ndarray
 
 
-def predict_baselines(split: Path, fold: np.ndarray, schema: Schema) -> dict[str, Baseline]:
+def predict_baselines(
+    split: Path, fold: np.ndarray, schema: Schema, tests: Path | None = None
+) -> dict[str, Baseline]:
     """The predictions of every baseline, by its key in the metrics.
 
     For the test rows they learn from the rows that the network saw while it was trained, train
@@ -54,12 +56,15 @@ def predict_baselines(split: Path, fold: np.ndarray, schema: Schema) -> dict[str
     Args:
         split: the folder of the tables train, validation and test.
         fold: of each training row, int32, shape (rows,); empty without folds.
+        tests: folder of the test rows; those of the split by default.
     """
     fold = fold[:MAX_ROWS]
     names, numbers = list(baselines(schema)), [*np.unique(fold).tolist(), None]
     jobs = [(name, number) for name in names for number in numbers]
     _learning_rows(split, schema.model_dump_json())  # once, for all threads
-    work = partial(fitted_outputs, split=split, fold=fold, schema=schema)
+    work = partial(
+        fitted_outputs, split=split, fold=fold, schema=schema, tests=tests or split / "test"
+    )
     with threadpool_limits(1, "blas"):  # of the whole process; Ray starts its own so
         outputs = dict(zip(jobs, ordered_map(work, jobs), strict=True))
     predictions = {}
@@ -72,7 +77,7 @@ def predict_baselines(split: Path, fold: np.ndarray, schema: Schema) -> dict[str
 
 
 def fitted_outputs(
-    job: tuple[str, int | None], split: Path, fold: np.ndarray, schema: Schema
+    job: tuple[str, int | None], split: Path, fold: np.ndarray, schema: Schema, tests: Path
 ) -> np.ndarray:
     """What a baseline that has not seen a fold predicts for it; or one of all rows for the test."""
     name, number = job
@@ -84,7 +89,7 @@ def fitted_outputs(
             fitted = fit(estimator, x.iloc[others], y[others], weight[others])
             return predict(fitted, x.iloc[own], schema)
         fitted = fit(estimator, x, y, weight)
-        parts = (feature_frame(part, schema) for part in read_parts(split / "test"))
+        parts = (feature_frame(part, schema) for part in read_parts(tests))
         return np.concatenate([predict(fitted, part, schema) for part in parts])
 
 

@@ -114,11 +114,43 @@ def evaluate(
     others = baselines.predict_baselines(split, fold, schema)
     thresholds = baseline_thresholds(others, learnt, threshold, choice, schema)
     scored |= beside_baselines(drawn, others, thresholds, decides, schema)
+    if schema.task == "binary":
+        scored["thresholds"] = thresholds
     scored["classes_not_found"] = classes_not_found(rows["test"], schema)
     rises = importance.permutation_importance(
         predict, next(read_parts(split / "test")), rows["test"].y, schema, work, progress
     )
     return Result(scored, held_out, rises)
+
+
+def score_labelled(
+    predict: Predict,
+    folder: Path,
+    split: Path | None,
+    schema: Schema,
+    threshold: float,
+    thresholds: dict[str, float],
+) -> dict[str, Any]:
+    """The scores of `test`, of each `baseline`, and the `paired_difference`, of labelled rows.
+
+    Args:
+        folder: of the rows.
+        split: from which the baselines learn; without it there are none.
+        threshold, thresholds: of the model, and of baselines that have another one.
+    """
+    found = predict_table(predict, folder, schema, threshold)
+    if not found.weight.any():
+        raise UserError(f"column {schema.weight}: every row has a weight of 0")
+    drawn = uncertainty.draw(found, schema)
+    scored: dict[str, Any] = {"test": score(found, schema)}
+    scored["decides"] = list(deciding_scores(found, scored["test"], schema))
+    add_intervals(scored["test"], uncertainty.intervals(drawn, schema))
+    if split:
+        others = baselines.predict_baselines(split, np.empty(0, np.int32), schema, folder)
+        constant = {TASKS[schema.task].baselines["constant"]: 0.5}
+        thresholds = dict.fromkeys(others, threshold) | constant | thresholds
+        scored |= beside_baselines({"test": drawn}, others, thresholds, scored["decides"], schema)
+    return scored
 
 
 def beside_baselines(

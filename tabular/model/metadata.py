@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tabular.errors import UserError
+from tabular.typed_yaml import SectionT, check
 
 METADATA = "tabular.json"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
@@ -35,6 +36,20 @@ def read_metadata(content: bytes) -> dict[str, Any]:
     if not isinstance(threshold, float) or not 0 <= threshold <= 2:
         raise ValueError(f"{METADATA}: threshold: found {threshold!r}; expected a probability")
     return metadata
+
+
+def declared(path: Path, metadata: dict[str, Any], key: str, section: type[SectionT]) -> SectionT:
+    """What a model's file says of its table (`schema`) or of failed checks (`validate`).
+
+    Raises:
+        UserError: it says nothing, or something else.
+    """
+    if key not in metadata:
+        raise UserError(
+            f"{path}: does not hold its {key}, so there is no predicting without "
+            "data/schema.yaml and params.yaml; run where they are"
+        )
+    return check(metadata[key], section, path)
 
 
 def add_metadata(source: Path, target: Path, more: dict[str, Any]) -> None:

@@ -7,13 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.engine import on_ray
 from tabular.errors import UserError
-from tabular.schema import Schema
+from tabular.model.metadata import declared, read_metadata
+from tabular.params.loading import load_params
+from tabular.params.validate import Validate
+from tabular.schema import SCHEMA, Schema, load_schema
 from tabular.table.cells import expected, parse
 from tabular.table.checks import Checks, failed_cells
 from tabular.table.rejects import Failure
@@ -31,6 +35,26 @@ class Batch(NamedTuple):
     texts: pa.Table
     features: pa.Table
     failures: list[Failure]
+
+
+def expected_rows(path: Path, content: bytes | None) -> tuple[Schema, Validate]:
+    """The table that a model reads, and what a failed check does.
+
+    As data/schema.yaml and params.yaml say, where they are, else as the model's file says.
+    """
+    if SCHEMA.is_file():
+        schema = load_schema()
+        return schema, load_params("validate", schema=schema).validate
+    if content is None:
+        raise UserError(f"{path}: no model here; name the .keras file, or run `dvc repro`")
+    try:
+        metadata = read_metadata(content)
+    except (ValueError, BadZipFile) as error:
+        raise UserError(f"{path}: not a .keras file of this project: {error}") from None
+    return (
+        declared(path, metadata, "schema", Schema),
+        declared(path, metadata, "validate", Validate),
+    )
 
 
 @contextmanager

@@ -121,7 +121,9 @@ def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> C
         gate=run.load(run.files["gate"]) if gate is None else gate,
         standings={key: standings(run.scores, key) for key in run.scores.get("decides", [])},
         scores={
-            rows: compare_scores(run, base, rows, paired if rows == "test" else {})
+            rows: compare_scores(
+                run.scores, base.scores if base else {}, rows, paired if rows == "test" else {}
+            )
             for rows in ROWS
             if rows == "test" or ordered(run.scores.get(rows, {}))
         },
@@ -159,20 +161,24 @@ def standings(scores: Mapping[str, Any], key: str) -> list[Standing]:
 
 
 def compare_scores(
-    run: Run, base: Run | None, rows: str, paired: Mapping[str, Difference]
+    scores: Mapping[str, Any],
+    base: Mapping[str, Any],
+    rows: str,
+    paired: Mapping[str, Difference],
 ) -> Scores:
-    """The scores of these rows in a run, beside those of the base and of the baselines.
+    """The scores of these rows of a run, beside those of the base and of the baselines.
 
     Args:
+        scores, base: of the run and of its base, as `metrics/` holds them.
         paired: by how much scores differ from the base's on the same rows.
     """
-    own = run.scores.get(rows, {})
-    values, before = ordered(own), ordered(base.scores.get(rows, {})) if base else {}
+    own = scores.get(rows, {})
+    values, before = ordered(own), ordered(base.get(rows, {}))
     of_baselines = {
-        name: ordered(scores if rows == "test" else scores.get(rows, {}))
-        for name, scores in sorted(run.scores.get("baseline", {}).items())
+        name: ordered(of if rows == "test" else of.get(rows, {}))
+        for name, of in sorted(scores.get("baseline", {}).items())
     }
-    by_baseline = run.scores.get("paired_difference", {}).get(rows, {})
+    by_baseline = scores.get("paired_difference", {}).get(rows, {})
     by_key = {}
     known = [of for of in (values, before, *of_baselines.values()) if of]
     for key in ordered({key: 0.0 for of in known for key in of}):

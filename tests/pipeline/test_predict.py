@@ -2,8 +2,10 @@
 
 import gzip
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+from tabular.model.metadata import read_metadata
 from tabular.schema import load_schema
-from tests.helpers import COMMANDS, call, project_of, run, table_of
+from tests.helpers import COMMANDS, PROJECT, call, project_of, run, table_of
 
 Tables = Callable[[str], Path]
 COMMAND = f"{sys.executable} -m commands.predict --model models/model.keras"
@@ -131,6 +134,24 @@ def test_a_reader_that_goes_away_ends_it_without_a_word(words: Path, tmp_path: P
     done = run(words, "bash", "-c", f"{command} | head -1; echo ${{PIPESTATUS[1]}}")
     assert (done.stdout, done.stderr) == ("row,id,predicted,probability_pos\n141\n", "")
     assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
+
+
+def test_a_model_alone_is_all_that_predicting_takes(words: Path, tmp_path: Path) -> None:
+    """In an empty folder: the same answers, the same checks, and nothing left behind."""
+    (tmp_path / "rows.csv").write_text(ROWS.replace("99999", "00123").replace("mauve", "red"))
+    predict(words, str(tmp_path / "rows.csv"), "-o", str(tmp_path / "predictions.csv"))
+    shutil.copy(words / "models/model.keras", tmp_path / "m.keras")
+    alone = ("python", "-m", "commands.predict", "m.keras", "rows.csv")
+    done = run(tmp_path, *alone, PYTHONPATH=str(PROJECT))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (tmp_path / "predictions.csv").read_text()
+    (tmp_path / "rows.csv").write_text(ROWS.replace("0.25", "cold"))
+    done = run(tmp_path, *alone, PYTHONPATH=str(PROJECT))
+    assert done.returncode == 1
+    assert "rows.csv: line 2, column cast: found 'cold'; expected a finite number" in done.stderr
+    metadata = read_metadata((tmp_path / "m.keras").read_bytes())
+    assert metadata["trained_on"]["rows"] == len(pd.read_parquet(words / "data/split/train"))
+    assert metadata["trained_on"]["packages"]["keras"] == version("keras")
 
 
 BAD = """id,cast,colour,zip/code,flag,count

@@ -74,6 +74,7 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
     assert result.scores.keys() == {
         *("train", "test", "cross_validation", "baseline", "paired_difference"),
         *("decides", "classes_not_found"),
+        *(("thresholds",) if task == "binary" else ()),
     }
     assert result.scores["decides"] == [of.main]
     assert result.scores["train"] == score(y["train"], outputs["train"], schema, THRESHOLD)

@@ -71,7 +71,7 @@ def test_scores_stand_beside_those_of_the_base_and_of_the_baselines(project: Pat
     }
     write_run(project, scores)
     run, base = Run(WORKSPACE, FILES), Run(resolve("HEAD"), FILES)
-    test = compare_scores(run, base, "test", {})
+    test = compare_scores(run.scores, base.scores, "test", {})
     assert list(test.by_key) == ["accuracy", "precision", "loss", "macro.f1", "new_score"]
     assert test.by_key["accuracy"] == Score(
         key="accuracy",
@@ -93,7 +93,7 @@ def test_scores_stand_beside_those_of_the_base_and_of_the_baselines(project: Pat
     assert (undefined.value, undefined.baselines["logistic_regression"]) == (
         *(None, Change(0.5, 0.0, "")),
     )
-    folds = compare_scores(run, base, "cross_validation", {})
+    folds = compare_scores(run.scores, base.scores, "cross_validation", {})
     assert (folds.rows, folds.by_key["accuracy"].base) == (514, None)
     assert folds.by_key["accuracy"].baselines == {
         "logistic_regression": Change(0.75, -0.25, "worse")

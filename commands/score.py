@@ -1,0 +1,82 @@
+"""Score a model on any labelled file: scores, intervals, and the baselines on the same rows."""
+
+import json
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tabular.files import write_json
+from tabular.metrics import BASELINES
+from tabular.prediction.inputs import expected_rows
+from tabular.prediction.labelled import also_in, write_labelled
+from tabular.process import run
+from tabular.report.formats import limits, scored, signed
+from tabular.runs.comparison import compare_scores
+from tabular.runs.dvc import last_output
+
+
+def lines_of(scores: dict[str, Any]) -> list[list[str]]:
+    """A header, and a line for each score: the model's with its interval, then the baselines'.
+
+    Under a baseline's score stands by how much the model's differs from it.
+    """
+    found = list(compare_scores(scores, {}, "test", {}).by_key.values())
+    names = list(found[0].baselines) if found else []
+    lines = [["score", "model", "95% interval", *(BASELINES[name] for name in names)]]
+    for score in found:
+        label = f"{score.label} ({score.average})" if score.average else score.label
+        cells = [label, scored(score.value, score.interval), limits(score.interval)]
+        for name in names:
+            other = score.baselines[name]
+            value = scored(other.value if other else None, score.interval)
+            cells.append(f"{value}, {signed(other)}" if other and other.verdict else value)
+        lines.append(cells)
+    return lines
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("rows", type=Path, help="a .csv, .csv.gz or .parquet with the target")
+    add("--model", type=Path, default="models/model.keras", help="the .keras file")
+    add("--split", type=Path, default="data/split", help="folder that the baselines learn from")
+    add("--scores", type=Path, default="metrics/scores.json", help="of evaluate, for thresholds")
+    add("-o", "--output", type=Path, help="a JSON file for all of it")
+    args = parser.parse_args()
+    content = last_output(args.model)
+    schema, policies = expected_rows(args.model, content)
+    split = args.split if args.split.is_dir() else None
+    thresholds = json.loads(args.scores.read_text()).get("thresholds", {}) if split else {}
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        told = write_labelled(args.rows, schema, policies, folder)
+
+        from tabular.evaluation.result import score_labelled
+        from tabular.model import saved_model
+
+        model = saved_model.read_model(args.model, content)
+        saved_model.check_model(model, schema)
+        learnt = also_in(folder, split / "train", schema) if split else 0
+        found = score_labelled(model.predict, folder, split, schema, model.threshold, thresholds)
+    for what, count in told.items():
+        print(f"warn: {what}: {count} rows", file=sys.stderr)
+    if learnt:
+        said = f"{learnt:,} of {found['test']['rows']:,} rows are training rows"
+        print(f"warn: {said}, so these scores are too good", file=sys.stderr)
+    lines = lines_of(found)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print(f"{found['test']['rows']:,} rows of {args.rows}")
+    for cells in lines:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        )
+    if not split:
+        print(f"No {args.split} here, so nothing for baselines to learn from", file=sys.stderr)
+    if args.output:
+        write_json(args.output, found)
+
+
+if __name__ == "__main__":
+    run(main)
