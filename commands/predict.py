@@ -78,7 +78,8 @@ def predict_piece(
 ) -> Answer:
     """Read, check and predict some rows of a file."""
     batch = check_piece(piece, schema, names, checks, identifiers)
-    predicted = predict_batch(batch, model.predict, schema, model.threshold)
+    answer = model.predict_intervals if model.residuals else model.predict
+    predicted = predict_batch(batch, answer, schema, model.threshold)
     if predicted.failures and batch.texts.column_names != names:  # no number, of cells that passed
         batch = batch._replace(texts=pa.concat_tables(texts(piece, schema, names)))
     return Answer(batch.texts, predicted, unknown_categories(batch.features, model.metadata))
@@ -129,12 +130,14 @@ def main() -> None:
         names = row_columns(file, schema, extra=args.ignore_extra)
         ignored = set(schema.ignore)
         identifiers = [name for name in names if name in ignored]
-        columns = output_schema(schema, identifiers, numbered=args.rejects is not None)
 
         from tabular.model import saved_model
 
         model = saved_model.read_model(args.model, content)
         saved_model.check_model(model, schema)
+        intervals = model.residuals is not None
+        numbered = args.rejects is not None
+        columns = output_schema(schema, identifiers, numbered=numbered, intervals=intervals)
         style = Style(schema.delimiter, args.escape_formulas)
         write = stack.enter_context(writing(args.output, columns, style))
         if args.rejects:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tabular.evaluation.threshold import choose_threshold
 from tabular.files import atomic_write
+from tabular.model.intervals import Residuals
 from tabular.model.metadata import add_metadata
 from tabular.params.evaluate import Choice
 from tabular.params.loading import load_params
@@ -50,16 +51,15 @@ def main() -> None:
         "validate": params.validate.model_dump(),
         "trained_on": provenance(args.train),
     }
+    oof = pa.concat_tables(read_parts(args.oof))
+    columns = [schema.target, *([schema.weight] if schema.weight else [])]
+    train = pa.concat_tables(read_parts(args.train, columns))[: len(oof)]
+    y, predicted = labels(train, schema)[:, 0], oof["output_0"].to_numpy()
+    if schema.task == "regression" and len(oof):
+        residuals = Residuals.of(y - predicted, oof["fold"].to_numpy(), params.evaluate.coverage)
+        found["residuals"] = residuals._asdict()
     if schema.task == "binary":
-        oof = pa.concat_tables(read_parts(args.oof))
-        columns = [schema.target, *([schema.weight] if schema.weight else [])]
-        train = pa.concat_tables(read_parts(args.train, columns))[: len(oof)]
-        found["threshold"] = choose_threshold(
-            threshold,
-            labels(train, schema)[:, 0],
-            oof["output_0"].to_numpy(),
-            row_weights(train, schema),
-        )
+        found["threshold"] = choose_threshold(threshold, y, predicted, row_weights(train, schema))
         if isinstance(threshold, Choice):
             found["threshold_choice"] = threshold.model_dump(exclude_none=True)
         print(f"A probability of {found['threshold']:g} or more counts as {schema.positive}")

@@ -91,7 +91,7 @@ def main() -> None:
     from tabular.evaluation.effects import column_effects
     from tabular.evaluation.errors import largest_errors
     from tabular.evaluation.plot_data import times, write_plot_data
-    from tabular.evaluation.result import evaluate
+    from tabular.evaluation.result import evaluate, interval_scores
     from tabular.evaluation.scores import headline
     from tabular.evaluation.slices import slice_scores
     from tabular.model import saved_model
@@ -108,6 +108,10 @@ def main() -> None:
         progress=lambda more, column: bar.advance(more, f"importance of {column}"),
     )
     bar.close()
+    if residuals := model.residuals:
+        result.scores["interval"] = interval_scores(
+            model.predict_intervals, args.split / "test", schema, residuals.coverage
+        )
     test, started = result.rows["test"], time.monotonic()
     rows = max(min(MAX_ROWS, MAX_CELLS // len(schema.columns)), MIN_ROWS)
     train, held_out = (read_rows(args.split / name, rows) for name in ("train", "test"))
@@ -147,6 +151,12 @@ def main() -> None:
     print(sentence(result.scores, schema.task))
     if choice:
         print(threshold_sentence(threshold, result.scores))
+    if held := result.scores.get("interval"):
+        print(
+            f"Intervals of {held['asked']:.0%} hold {held['coverage']:.1%} of the values of test "
+            f"rows (95% interval {held['coverage_low']:.1%} to {held['coverage_high']:.1%}); mean "
+            f"width {held['mean_width']:.6g}"
+        )
     for name in result.scores["classes_not_found"]:
         print(f"warn: recall of {name} is 0: no test row of it is predicted to be of it")
 

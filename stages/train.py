@@ -156,6 +156,7 @@ def main() -> None:
             model_metadata(schema)
             | {
                 "repeats": "any_cpu" if train.exact else "same_cpu",
+                **(ensemble.of_folds(setup, members, blend) if setup.train.folds > 1 else {}),
                 "categories": setup.statistics.categories,
             },
         )

@@ -153,6 +153,28 @@ def score_labelled(
     return scored
 
 
+def interval_scores(
+    predict: Predict, folder: Path, schema: Schema, coverage: float
+) -> dict[str, Any]:
+    """How many values of a table their intervals hold, and how wide these are in the mean.
+
+    Args:
+        predict: to the value, and the lower and upper end, (rows, 3).
+        coverage: that was asked for.
+    """
+    found = predict_table(predict, folder, schema, threshold=0.5)
+    _, low, high = found.outputs.T.astype(np.float64)
+    inside = ((low <= found.y) & (found.y <= high)).astype(np.float64)
+    ends = uncertainty.mean_interval(inside, found.weight, share=True)
+    return {
+        "asked": coverage,
+        "coverage": float(np.average(inside, weights=found.weight)),
+        "coverage_low": ends[0],
+        "coverage_high": ends[1],
+        "mean_width": float(np.average(high - low, weights=found.weight)),
+    }
+
+
 def beside_baselines(
     drawn: dict[str, Drawn],
     others: dict[str, baselines.Baseline],

@@ -504,6 +504,16 @@ def blend(setup: Setup, members: list[Member]) -> Blend:
     )
 
 
+def of_folds(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
+    """How a fold's answer is made of the members': see `saved_model.fold_answers`."""
+    used = {kind: weight for kind, weight in blend.weights.items() if weight}
+    return {
+        "weights": used,
+        "folds": {kind: [m.fold for m in members if m.kind == kind] for kind in used},
+        "target_range": list(setup.statistics.target_range),
+    }
+
+
 def of_members(
     setup: Setup, members: list[Member], kind: str
 ) -> dict[str, list[float] | list[int]]:

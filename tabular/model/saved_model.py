@@ -15,6 +15,7 @@ import numpy as np
 from tabular.errors import UserError, cut, listed
 from tabular.model.backend import keras
 from tabular.model.exact import Exact, with_exact_products
+from tabular.model.intervals import Residuals
 from tabular.model.metadata import EPOCH, read_metadata, write_metadata
 from tabular.schema import Schema, input_name
 from tabular.table.arrays import INPUT_TYPES
@@ -81,9 +82,35 @@ class SavedModel(NamedTuple):
         """The probability from which on a row counts as positive."""
         return float(self.metadata.get("threshold", 0.5))
 
+    @property
+    def residuals(self) -> Residuals | None:
+        """What intervals are made of; None where the model has none.
+
+        Raises:
+            UserError: the file holds something else.
+        """
+        if "residuals" not in self.metadata:
+            return None
+        try:
+            return Residuals.read(self.metadata["residuals"])
+        except ValueError as error:
+            raise UserError(f"{self.path}: {error}") from None
+
     def predict(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """See `predict`."""
         return predict(self.network, columns)
+
+    def predict_intervals(self, columns: dict[str, np.ndarray]) -> np.ndarray:
+        """The value, and the lower and the upper end of its interval: float32, (rows, 3).
+
+        Of a model with `residuals`.
+        """
+        residuals = self.residuals
+        assert residuals
+        found = predict(_beside_members(self.network), columns)
+        answers = fold_answers(found[:, 1:], self.metadata)
+        ends = residuals.interval(answers)
+        return np.column_stack([found[:, :1], *ends]).astype(np.float32)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process it is loaded from its bytes again, once."""
@@ -93,6 +120,31 @@ class SavedModel(NamedTuple):
 @lru_cache(1)
 def _loaded(path: Path, content: bytes) -> SavedModel:
     return read_model(path, content)
+
+
+@lru_cache(1)
+def _beside_members(network: keras.Model) -> keras.Model:
+    return beside_members(network)
+
+
+def fold_answers(members: np.ndarray, metadata: dict[str, Any]) -> np.ndarray:
+    """What each fold's networks answer, as for the rows that they left out: float64, (rows, folds).
+
+    Args:
+        members: of a regression the answer of each, as `beside_members` orders them.
+        metadata: `folds` of the members and `weights`, by kind, and the `target_range`.
+    """
+    kinds, (low, high) = metadata["folds"], metadata["target_range"]
+    count = 1 + max(max(folds) for folds in kinds.values())
+    answers, first = np.zeros((len(members), count)), 0
+    clipped = np.clip(members.astype(np.float64), low, high)
+    for kind, folds in sorted(kinds.items()):
+        own = clipped[:, first : first + len(folds)]
+        for fold in range(count):
+            of_fold = own[:, [place for place, left_out in enumerate(folds) if left_out == fold]]
+            answers[:, fold] += metadata["weights"][kind] * of_fold.mean(axis=1)
+        first += len(folds)
+    return answers
 
 
 def read_model(path: Path, content: bytes | None = None) -> SavedModel:
@@ -166,19 +218,21 @@ def all_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
 def beside_members(network: keras.Model) -> keras.Model:
     """A model that gives, after the outputs of `network`, those of each network that it averages.
 
-    In the units of the target: float32, (rows, outputs * (1 + members)). A network that is not
-    averaged is no member.
+    In the units of the target: float32, (rows, outputs * (1 + members)); the kinds of networks are
+    in alphabetical order. A network that is not averaged is no member.
     """
-    each: list[keras.KerasTensor] = []
+    of_kinds: dict[str, list[keras.KerasTensor]] = {}
 
     def call(layer: keras.layers.Layer, *inputs: Any, **more: Any) -> Any:
         if isinstance(layer, keras.layers.Average):
-            each.extend(inputs[0])
+            of_kinds[layer.name] = list(inputs[0])
         elif layer.name == "output-value":  # of a regression, whose members are standardised
-            each[:] = [layer(tensor) for tensor in each]
+            for tensors in of_kinds.values():
+                tensors[:] = [layer(tensor) for tensor in tensors]
         return layer(*inputs, **more)
 
     same = keras.models.clone_model(network, call_function=call, clone_function=lambda layer: layer)
+    each = [tensor for _, tensors in sorted(of_kinds.items()) for tensor in tensors]
     outputs = [same.output, *each]
     return keras.Model(same.input, keras.layers.Concatenate()(outputs) if each else outputs[0])
 

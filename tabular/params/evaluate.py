@@ -65,7 +65,8 @@ Slice = dict[str, Range | tuple[Value, ...]]  # for each column its range, or it
 
 
 class Evaluate(Section):
-    """How probabilities become classes, and which rows have scores of their own."""
+    """How probabilities become classes, how wide intervals are, which rows are scored apart."""
 
     threshold: Share | Choice = 0.5
+    coverage: Share = 0.9
     slices: dict[str, Slice] = Field(default_factory=dict)

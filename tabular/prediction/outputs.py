@@ -38,12 +38,16 @@ def prediction_columns(
 ) -> dict[str, pa.Array]:
     """`predicted`, and `probability_` and its class for each output that is a probability.
 
+    Of a regression with intervals also `low` and `high`.
+
     Args:
-        outputs: the model's, float32, shape (rows, outputs).
+        outputs: the model's, float32, shape (rows, outputs); or of a value with its interval
+            (rows, 3).
         threshold: of a binary task; a probability from here on means the positive class.
     """
     if schema.task == "regression":
-        return {"predicted": pa.array(outputs[:, 0])}
+        names = ("predicted", "low", "high")
+        return {name: pa.array(of) for name, of in zip(names, outputs.T, strict=False)}
     classes = pa.array(schema.classes, ARROW_TYPES[schema.columns[schema.target].kind])
     names = classes.cast(pa.string()).to_pylist()[-schema.outputs :]  # binary: the positive one
     return {
@@ -52,13 +56,18 @@ def prediction_columns(
     }
 
 
-def output_schema(schema: Schema, identifiers: list[str], numbered: bool) -> pa.Schema:
+def output_schema(
+    schema: Schema, identifiers: list[str], *, numbered: bool, intervals: bool = False
+) -> pa.Schema:
     """The columns of the output: `row` where `numbered`, the identifiers, the prediction.
+
+    Args:
+        intervals: of a regression, whether each value has one.
 
     Raises:
         UserError: an identifier has the name of another column.
     """
-    nothing = np.empty((0, schema.outputs), np.float32)
+    nothing = np.empty((0, 3 if intervals else schema.outputs), np.float32)
     predicted = {name: a.type for name, a in prediction_columns(nothing, schema, 0.5).items()}
     first = {"row": pa.int64()} if numbered else {}
     for name in identifiers:

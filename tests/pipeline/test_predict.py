@@ -1,6 +1,7 @@
 """New rows are predicted in their order, whatever file they come from and go to."""
 
 import gzip
+import json
 import re
 import shutil
 import sys
@@ -86,6 +87,24 @@ def test_rows_of_the_test_set_get_the_numbers_that_evaluate_saw(tables: Tables, 
     if name != "values":
         indices = numbers.argmax(axis=1) if name == "wine" else (numbers[:, 0] >= 0.5).astype(int)
         assert predictions["predicted"].tolist() == np.array(schema.classes)[indices].tolist()
+
+
+def test_a_value_has_an_interval_that_holds_as_many_as_was_asked(tables: Tables) -> None:
+    """What evaluate says of the test rows is what predict gives for them."""
+    folder = tables("values")
+    schema = load_schema(folder / "data/schema.yaml")
+    rows = pq.read_table(folder / "data/split/test")
+    pa_csv.write_csv(rows.select([*schema.features]), folder / "test.csv")
+    predict(folder, "test.csv", "-o", "predictions.csv")
+    found = pd.read_csv(folder / "predictions.csv")
+    assert (found["low"] < found["predicted"]).all()
+    assert (found["predicted"] < found["high"]).all()
+    inside = rows[schema.target].to_pandas().between(found["low"], found["high"]).mean()
+    interval = json.loads((folder / "metrics/scores.json").read_text())["interval"]
+    assert interval["coverage"] == pytest.approx(inside, abs=0.006)
+    assert interval["coverage_low"] < interval["asked"] == 0.9 < interval["coverage_high"]
+    width = (found["high"] - found["low"]).mean()
+    assert interval["mean_width"] == pytest.approx(width, rel=1e-5)
 
 
 ROWS = """y,count,flag,zip/code,id,colour,cast

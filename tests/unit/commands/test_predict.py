@@ -68,7 +68,7 @@ def test_a_row_without_a_number_is_set_aside_with_all_its_columns(tmp_path: Path
     """Though each of its cells passes its checks."""
     file = tmp_path / "t.csv"
     file.write_text("id,a\n007,0.3\n008,\n")
-    model = SimpleNamespace(predict=double, threshold=0.5, metadata={})
+    model = SimpleNamespace(predict=double, threshold=0.5, metadata={}, residuals=None)
     schema = SCHEMA.model_copy(update={"ignore": ["id"]})
     (piece,) = pieces(file, schema, ["id", "a"], 100)
     checks = declared_checks(schema, Validate())
