@@ -48,10 +48,10 @@ STYLE = {
 }
 
 
-def svg(spec: Spec, index: int) -> Markup:
-    """A Vega-Lite specification as SVG, whose ids are its own on a page of several."""
+def svg(spec: Spec, name: str) -> Markup:
+    """A Vega-Lite specification as SVG, whose ids begin with a name of its own on a page."""
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, config=STYLE)
-    return Markup(re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>plot{index}-", drawn))
+    return Markup(re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawn))
 
 
 def png(spec: Spec) -> bytes:

@@ -132,7 +132,7 @@ def precision_recall(comparison: Comparison) -> Picture | None:
 
 def calibration(comparison: Comparison) -> Picture | None:
     rows, names = _of_both(comparison, "calibration")
-    if not rows or "low" not in rows[0]:
+    if not rows or "low" not in rows[-1]:  # a run of before it had intervals
         return None
     return Picture("Calibration", charts.calibration(rows, names), len(names) > 1)
 

@@ -42,7 +42,7 @@ def test_names_in_the_data_are_text() -> None:
     macros: Any = TEMPLATES.get_template("macros.html").module
     for html in (
         macros.table(["Column", HOSTILE], [[HOSTILE, HOSTILE]]),
-        svg(importance_of([HOSTILE]), 0),
+        svg(importance_of([HOSTILE]), "a"),
         spark({"train": [1, 2], "test": [2, 1]}) + Markup.escape(HOSTILE),
         markdown(f"{HOSTILE} <script>alert(1)</script> ![]({HOSTILE})"),
     ):
@@ -58,21 +58,23 @@ def test_a_cell_of_markdown_ends_where_it_ends() -> None:
 
 def test_pictures_have_ids_of_their_own() -> None:
     row = {"false positive rate": 0, "true positive rate": 1, "of": "a", "n": 0}
-    ids = [set(re.findall(r' id="(.*?)"', svg(roc([row], ["a"], 1), index))) for index in (0, 1)]
+    ids = [
+        set(re.findall(r' id="(.*?)"', svg(roc([row], ["a"], 1), name))) for name in ("one", "two")
+    ]
     assert ids[0]
     assert not ids[0] & ids[1]
 
 
 def test_a_long_name_is_never_cut() -> None:
     name = "a_column_whose_name_says_in_full_what_it_holds_and_in_which_unit_it_was_measured"
-    drawn = Page(str(svg(importance_of([name]), 0))).text
+    drawn = Page(str(svg(importance_of([name]), "a"))).text
     assert name in re.sub(r"\s", "", drawn)
     assert "…" not in drawn
 
 
 def test_pictures_have_two_colours_that_a_page_may_change_and_paper_has_them_too() -> None:
     spec = importance_of(["a"])
-    assert "var(--this)" in svg(spec, 0)
+    assert "var(--this)" in svg(spec, "a")
     assert png(spec).startswith(b"\x89PNG")
 
 
