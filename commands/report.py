@@ -44,10 +44,14 @@ def choose(base: str | None, rev: str | None) -> tuple[Revision, Revision | None
     return this, resolve(before), f"{why}, so it is compared with the results before them."
 
 
+def load_output(this: Run, path: Path) -> bytes | None:
+    """What DVC keeps of a run at a path; None where it is not here."""
+    return output_at(this.revision, path, outputs(this.load(LOCK)).get(str(path), {}).get("md5"))
+
+
 def load_networks(this: Run) -> tuple[dict[str, Network], str]:
     """The networks of the saved model by their kind, or why there are none to draw."""
-    md5 = outputs(this.load(LOCK)).get(str(MODEL), {}).get("md5")
-    model = output_at(this.revision, MODEL, md5)
+    model = load_output(this, MODEL)
     if model is None:
         return {}, f"{MODEL} of this run is not here; `dvc checkout` or `dvc pull` gets it."
     try:
@@ -57,10 +61,8 @@ def load_networks(this: Run) -> tuple[dict[str, Network], str]:
 
 
 def load_errors(this: Run) -> dict[str, Any]:
-    """The test rows of the largest errors, which DVC keeps; empty where they are not here."""
-    path = this.files["errors"]
-    md5 = outputs(this.load(LOCK)).get(str(path), {}).get("md5")
-    content = output_at(this.revision, path, md5)
+    """The test rows of the largest errors; empty where they are not here."""
+    content = load_output(this, this.files["errors"])
     return json.loads(content) if content else {}
 
 

@@ -19,6 +19,8 @@ from tabular.schema import load_schema
 from tabular.table.arrays import labels, row_weights
 from tabular.table.parquet import count_rows, part_paths, read_parts
 
+BLOCK = 2**20  # bytes that are read at a time
+
 
 def provenance(train: Path) -> dict[str, Any]:
     """The training rows, by the MD5 of their parts, and the packages that read and trained on them.
@@ -26,12 +28,13 @@ def provenance(train: Path) -> dict[str, Any]:
     The commit is not there: it would have to hold its own model. `git log -S` with the model's MD5
     in dvc.lock finds it.
     """
-    digest, rows = hashlib.md5(usedforsecurity=False), 0
+    digest = hashlib.md5(usedforsecurity=False)
     for path in part_paths(train):
-        digest.update(path.read_bytes())
-    rows = sum(count_rows(train))
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
     packages = {name: version(name) for name in ("keras", "tensorflow", "pyarrow", "numpy")}
-    return {"rows": rows, "md5": digest.hexdigest(), "packages": packages}
+    return {"rows": sum(count_rows(train)), "md5": digest.hexdigest(), "packages": packages}
 
 
 def main() -> None:
@@ -51,10 +54,11 @@ def main() -> None:
         "validate": params.validate.model_dump(),
         "trained_on": provenance(args.train),
     }
-    oof = pa.concat_tables(read_parts(args.oof))
-    columns = [schema.target, *([schema.weight] if schema.weight else [])]
-    train = pa.concat_tables(read_parts(args.train, columns))[: len(oof)]
-    y, predicted = labels(train, schema)[:, 0], oof["output_0"].to_numpy()
+    if schema.task != "multiclass":
+        oof = pa.concat_tables(read_parts(args.oof))
+        columns = [schema.target, *([schema.weight] if schema.weight else [])]
+        train = pa.concat_tables(read_parts(args.train, columns))[: len(oof)]
+        y, predicted = labels(train, schema)[:, 0], oof["output_0"].to_numpy()
     if schema.task == "regression" and len(oof):
         residuals = Residuals.of(y - predicted, oof["fold"].to_numpy(), params.evaluate.coverage)
         found["residuals"] = residuals._asdict()

@@ -3,7 +3,6 @@
 import sys
 import time
 from argparse import ArgumentParser
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +109,7 @@ def main() -> None:
     bar.close()
     if residuals := model.residuals:
         result.scores["interval"] = interval_scores(
-            model.predict_intervals, args.split / "test", schema, residuals.coverage
+            model.predict_ends, args.split / "test", schema, residuals.coverage
         )
     test, started = result.rows["test"], time.monotonic()
     rows = max(min(MAX_ROWS, MAX_CELLS // len(schema.columns)), MIN_ROWS)
@@ -122,8 +121,7 @@ def main() -> None:
         tables, result.rows, schema, result.scores["decides"], important, declared
     )
     sliced = time.monotonic()
-    members = partial(saved_model.predict, saved_model.beside_members(model.network))
-    effects = column_effects(members, held_out, schema, important, work)
+    effects = column_effects(model.predict_members, held_out, schema, important, work)
     moved = time.monotonic()
     columns = describe_columns(train, held_out, schema)
     print(

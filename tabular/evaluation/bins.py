@@ -61,15 +61,15 @@ class Bins(NamedTuple):
 
     def codes(self, values: pa.ChunkedArray) -> np.ndarray:
         """The bin of each value: int16, (rows,)."""
-        gaps = is_missing(values, self.column).to_numpy(zero_copy_only=False).astype(bool)
+        missing = gaps(values, self.column)
         if self.column.kind == "category":
             places = pc.index_in(values, value_set=pa.array(self.categories, pa.string()))
             codes = pc.fill_null(places, len(self.categories)).to_numpy().astype(np.int16)
         else:
-            codes = np.zeros(len(gaps), np.int16)
-            sizes = measured(values.filter(pa.array(~gaps)), self.column)
-            codes[~gaps] = np.searchsorted(self.edges, sizes, side="right")
-        codes[gaps] = len(self.names) - 1
+            codes = np.zeros(len(missing), np.int16)
+            sizes = measured(present(values, self.column), self.column)
+            codes[~missing] = np.searchsorted(self.edges, sizes, side="right")
+        codes[missing] = len(self.names) - 1
         return codes
 
     @property
@@ -91,6 +91,11 @@ class Bins(NamedTuple):
         between = [f"{low} to below {high}" for low, high in pairwise(ends)]
         ranges = [f"below {ends[0]}", *between, f"{ends[-1]} or more"]
         return [*(f"{text}{unit}" for text in ranges), MISSING]
+
+
+def gaps(values: pa.ChunkedArray, column: Column) -> np.ndarray:
+    """Where a value is missing: bool, (rows,)."""
+    return is_missing(values, column).to_numpy(zero_copy_only=False).astype(bool)
 
 
 def present(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:

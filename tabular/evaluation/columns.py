@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tabular.evaluation.bins import Bins, measured, present, words
+from tabular.evaluation.bins import Bins, gaps, measured, present, words
 from tabular.schema import Column, Schema
-from tabular.table.cells import is_missing
 
 BARS, CATEGORIES = 12, 6  # of a picture
 CELLS, NAMES = 10, 20  # that the distance is taken over: of numbers, of categories
@@ -60,8 +59,8 @@ def pictured(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> d
     """
     found: dict[str, Any] = {
         "missing": {
-            "train": _missing(train, column),
-            "test": _missing(test, column),
+            "train": int(gaps(train, column).sum()),
+            "test": int(gaps(test, column).sum()),
         },
         "rows": {"train": len(train), "test": len(test)},
     }
@@ -91,7 +90,3 @@ def pictured(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> d
         places = np.searchsorted(middles, of_rows, side="right")
         found[name] = np.bincount(places, minlength=len(middles) + 1).tolist()
     return found
-
-
-def _missing(values: pa.ChunkedArray, column: Column) -> int:
-    return int(is_missing(values, column).to_numpy(zero_copy_only=False).sum())

@@ -13,10 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from tabular.errors import cut
-from tabular.evaluation.bins import Bins, measured
+from tabular.evaluation.bins import Bins, gaps, measured, present
 from tabular.schema import Schema, input_name
 from tabular.table.arrays import Predict, feature_arrays
-from tabular.table.cells import is_missing
 
 COLUMNS, STEPS, CATEGORIES = 6, 20, 8
 MAX_ROWS, MIN_ROWS = 2000, 100
@@ -86,9 +85,9 @@ def column_effects(
             effect | {"effect": curve.tolist(), "low": low.tolist(), "high": high.tolist()}
         )
         interactions += [
-            {"column": name} | of
+            {"column": name, "by": other} | of
             for other, half in halves.items()
-            if other != name and half and (of := interaction(local, output, other, *half))
+            if other != name and half and (of := interaction(local, output, np.ptp(curve), *half))
         ]
     most = max((np.ptp(of["effect"]) for of in found), default=0.0)
     strong = [of for of in interactions if of["strength"] >= NOTABLE * most]
@@ -106,7 +105,7 @@ def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) ->
         found = members(given).astype(np.float64)
         return found.reshape(len(used), -1, width).transpose(0, 2, 1)
 
-    there = np.flatnonzero(~is_missing(rows[name], column).to_numpy(zero_copy_only=False))
+    there = np.flatnonzero(~gaps(rows[name], column))
     if column.kind == "category":
         bins = Bins.of(rows[name], column, CATEGORIES)
         codes = bins.codes(rows[name])
@@ -120,13 +119,12 @@ def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) ->
         numbers = np.where(codes < 0, np.nan, codes)
         return Local(np.arange(count), numbers, codes, np.empty(0), np.array(given))
     values, cells = np.full(len(rows), np.nan), np.full(len(rows), -1)
-    values[there] = measured(rows[name].take(pa.array(there)), column)
-    present = values[there]
-    places = np.linspace(0, 1, STEPS + 1)
-    steps = np.unique(np.quantile(present, places, method="nearest")) if len(there) else present
+    values[there] = measured(present(rows[name], column), column)
+    sizes, places = values[there], np.linspace(0, 1, STEPS + 1)
+    steps = np.unique(np.quantile(sizes, places, method="nearest")) if len(there) else sizes
     if len(steps) < 2:
         return Local(steps, values, cells, np.empty(0))
-    cells[there] = np.clip(np.searchsorted(steps, present, side="left") - 1, 0, len(steps) - 2)
+    cells[there] = np.clip(np.searchsorted(steps, sizes, side="left") - 1, 0, len(steps) - 2)
     of_there = cells[there]
     high, low = (answers(steps[of_there + ahead], there) for ahead in (1, 0))
     changes = np.zeros((len(rows), *high.shape[1:]))
@@ -171,49 +169,54 @@ def half_of(
 
 
 def interaction(
-    local: Local, output: int, other: str, low: np.ndarray, high: np.ndarray, said: tuple[str, str]
+    local: Local,
+    output: int,
+    total: float,
+    low: np.ndarray,
+    high: np.ndarray,
+    said: tuple[str, str],
 ) -> dict[str, Any] | None:
     """How much more a number column moves the answer among half of the rows than among the others.
 
     None where the difference is less than `STRONG` of the column's effect, or not `CLEARLY` above
     what `SHUFFLES` random halves of the same rows show.
+
+    Args:
+        total: the column's effect, from its lowest to its highest point.
+        low, high: which rows are of each half, bool, (rows,).
+        said: what the rows of each half are, in words.
     """
     few = min(low.sum(), high.sum()) < SHARE * len(low)
-    if local.answers is not None or len(local.steps) < 2 or few:
+    if local.answers is not None or few:
         return None
-    changes = local.changes[:, output, 0]
+    changes, steps, there = local.changes[:, output, 0], len(local.steps) - 1, local.cells >= 0
 
-    def rise(mask: np.ndarray, shuffled: np.ndarray) -> float:
+    def rises(*halves: np.ndarray) -> list[float]:
         """From the first step to the last, over the steps where both halves have rows."""
-        used = mask & (local.cells >= 0)
-        counts = np.bincount(local.cells[used], minlength=len(local.steps) - 1)
-        sums = np.bincount(local.cells[used], changes[used], minlength=len(local.steps) - 1)
-        both = (
-            counts
-            * np.bincount(
-                local.cells[shuffled & (local.cells >= 0)], minlength=len(local.steps) - 1
-            )
-            > 0
-        )
-        return float((sums / np.maximum(counts, 1))[both].sum())
+        used = [half & there for half in halves]
+        counts = [np.bincount(local.cells[half], minlength=steps) for half in used]
+        sums = [np.bincount(local.cells[half], changes[half], steps) for half in used]
+        both = (counts[0] > 0) & (counts[1] > 0)
+        return [
+            float((of_half / np.maximum(count, 1))[both].sum())
+            for of_half, count in zip(sums, counts, strict=True)
+        ]
 
-    rises = rise(low, high), rise(high, low)
-    strength = abs(rises[1] - rises[0])
-    total = float(np.ptp(accumulated(local)[:, output, 0]))
+    rise_low, rise_high = rises(low, high)
+    strength = abs(rise_high - rise_low)
     if strength < STRONG * total or not strength:
         return None
     rng, used = np.random.default_rng(0), np.flatnonzero(low | high)
     for _ in range(SHUFFLES):
         mask = np.zeros(len(low), bool)
         mask[rng.permutation(used)[: low.sum()]] = True
-        rest = (low | high) & ~mask
-        if CLEARLY * abs(rise(rest, mask) - rise(mask, rest)) >= strength:
+        first, second = rises(mask, (low | high) & ~mask)
+        if CLEARLY * abs(second - first) >= strength:
             return None
     return {
-        "by": other,
         "low": said[0],
         "high": said[1],
-        "rise_low": rises[0],
-        "rise_high": rises[1],
+        "rise_low": rise_low,
+        "rise_high": rise_high,
         "strength": strength,
     }

@@ -13,7 +13,7 @@ from tabular.errors import UserError
 from tabular.evaluation import baselines, importance, scores, uncertainty
 from tabular.evaluation.threshold import choose_threshold
 from tabular.evaluation.uncertainty import Drawn, Outputs
-from tabular.metrics import TASKS, deciding, numbers
+from tabular.metrics import TASKS, at, deciding, numbers
 from tabular.params.evaluate import Choice
 from tabular.schema import Schema
 from tabular.table.arrays import (
@@ -147,8 +147,7 @@ def score_labelled(
     add_intervals(scored["test"], uncertainty.intervals(drawn, schema))
     if split:
         others = baselines.predict_baselines(split, np.empty(0, np.int32), schema, folder)
-        constant = {TASKS[schema.task].baselines["constant"]: 0.5}
-        thresholds = dict.fromkeys(others, threshold) | constant | thresholds
+        thresholds = baseline_thresholds(others, found, threshold, None, schema) | thresholds
         scored |= beside_baselines({"test": drawn}, others, thresholds, scored["decides"], schema)
     return scored
 
@@ -159,11 +158,11 @@ def interval_scores(
     """How many values of a table their intervals hold, and how wide these are in the mean.
 
     Args:
-        predict: to the value, and the lower and upper end, (rows, 3).
+        predict: to the lower and the upper end, (rows, 2).
         coverage: that was asked for.
     """
     found = predict_table(predict, folder, schema, threshold=0.5)
-    _, low, high = found.outputs.T.astype(np.float64)
+    low, high = found.outputs.T.astype(np.float64)
     inside = ((low <= found.y) & (found.y <= high)).astype(np.float64)
     ends = uncertainty.mean_interval(inside, found.weight, share=True)
     return {
@@ -239,10 +238,8 @@ def deciding_scores(train: Outputs, test: dict[str, Any], schema: Schema) -> tup
 def add_intervals(scored: dict[str, Any], limits: dict[str, tuple[float, float]]) -> None:
     """Put the ends of intervals beside their scores, in place."""
     for key, ends in limits.items():
-        *path, last = key.split(".")
-        place = scored
-        for name in path:
-            place = place[name]
+        path, _, last = key.rpartition(".")
+        place = at(scored, path) if path else scored
         if last in place:
             place |= {
                 f"{last}_{end}": value for end, value in zip(("low", "high"), ends, strict=True)

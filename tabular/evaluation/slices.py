@@ -2,19 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabular.evaluation.bins import Bins, measured
+from tabular.evaluation.bins import Bins, gaps, measured, present
 from tabular.evaluation.uncertainty import MISS, Outputs, mean_interval, row_scores
 from tabular.metrics import TASKS, metric
 from tabular.params.evaluate import Range, Slice
 from tabular.schema import Schema
 from tabular.table.arrays import row_losses
-from tabular.table.cells import is_missing
 
 QUARTERS, CATEGORIES = 4, 8  # bins of a number column, and of a category column
 PAIRED = 8  # the most important columns, whose pairs are looked at too
@@ -30,12 +29,17 @@ class Rows(NamedTuple):
     found: Outputs
     schema: Schema
     key: str
+    scores: np.ndarray
 
-    @property
-    def scores(self) -> np.ndarray:
-        if self.key == "loss":
-            return row_losses(self.found.y, self.found.outputs, self.schema)
-        return row_scores(self.found, self.schema)
+    @classmethod
+    def of(cls, table: pa.Table, found: Outputs, schema: Schema, key: str) -> Self:
+        """Of rows whose score is `key`: the main score or the loss."""
+        scores = (
+            row_losses(found.y, found.outputs, schema)
+            if key == "loss"
+            else row_scores(found, schema)
+        )
+        return cls(table, found, schema, key, scores)
 
     def scored(self, mask: np.ndarray, miss: float) -> dict[str, Any]:
         """The `rows` of a slice, their `score` and its interval, `low` and `high`.
@@ -88,16 +92,17 @@ def slice_scores(
     main = TASKS[schema.task].main
     key = main if decides[0] == main else "loss"
     rows = {
-        name: Rows(table, found[name].first(len(table)), schema, key)
+        name: Rows.of(table, found[name].first(len(table)), schema, key)
         for name, table in tables.items()
     }
-    most = rows.get("cross_validation", rows["test"])
+    found_in = "cross_validation" if "cross_validation" in rows else "test"
+    most = rows[found_in]
     candidates, bins = cut(most, schema, important)
     worse = -1 if metric(key).greater_is_better else 1
     order = ranked(most, candidates, worse)
     miss = MISS / max(len(order), 1)
     every = {name: one.scored(np.ones(len(one.table), bool), MISS) for name, one in rows.items()}
-    overall = float(np.average(most.scores, weights=most.found.weight))
+    overall = every[found_in]["score"]
     weakest: list[dict[str, Any]] = []
     for cells in distinct(order, candidates):
         mask = masked(cells, {name: candidates[name] for name, _ in cells})
@@ -111,7 +116,7 @@ def slice_scores(
         )
     return {
         "score": key,
-        "found_in": "cross_validation" if "cross_validation" in rows else "test",
+        "found_in": found_in,
         "all_rows": every,
         "looked_at": len(order),
         "weakest": weakest,
@@ -132,7 +137,7 @@ Cells = tuple[tuple[str, int], ...]  # a bin of one column, or of each of two
 def cut(
     rows: Rows, schema: Schema, important: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, Bins]]:
-    """The bin of each row in each column, (rows,) int64, and what the bins are."""
+    """The bin of each row in each column, int16, (rows,), and what the bins are."""
     bins = {
         name: Bins.of(
             rows.table[name],
@@ -221,9 +226,9 @@ def declared_rows(table: pa.Table, conditions: Slice, schema: Schema) -> np.ndar
     masks = []
     for name, wanted in conditions.items():
         values, column = table[name], schema.columns[name]
-        there = ~is_missing(values, column).to_numpy(zero_copy_only=False).astype(bool)
+        there = ~gaps(values, column)
         if isinstance(wanted, Range):
-            sizes = measured(values.filter(pa.array(there)), column)
+            sizes = measured(present(values, column), column)
             low, high = wanted.ends
             there[there] = (low <= sizes) & (sizes <= high)
         else:

@@ -100,17 +100,23 @@ class SavedModel(NamedTuple):
         """See `predict`."""
         return predict(self.network, columns)
 
-    def predict_intervals(self, columns: dict[str, np.ndarray]) -> np.ndarray:
-        """The value, and the lower and the upper end of its interval: float32, (rows, 3).
+    def predict_members(self, columns: dict[str, np.ndarray]) -> np.ndarray:
+        """As `predict`, of `beside_members`, whose own outputs may differ in their last bit."""
+        return predict(beside_members(self.network), columns)
+
+    def predict_ends(self, columns: dict[str, np.ndarray]) -> np.ndarray:
+        """The lower and the upper end of each value's interval: float32, (rows, 2).
 
         Of a model with `residuals`.
         """
         residuals = self.residuals
         assert residuals
-        members = predict(_beside_members(self.network), columns)[:, 1:]
-        ends = residuals.interval(fold_answers(members, self.metadata))
-        # The value by the model alone: a graph of more outputs may differ in its last bit.
-        return np.column_stack([self.predict(columns), *ends]).astype(np.float32)
+        answers = fold_answers(self.predict_members(columns)[:, 1:], self.metadata)
+        return np.column_stack(residuals.interval(answers)).astype(np.float32)
+
+    def predict_intervals(self, columns: dict[str, np.ndarray]) -> np.ndarray:
+        """The value, and both ends of its interval: float32, (rows, 3)."""
+        return np.column_stack([self.predict(columns), self.predict_ends(columns)])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process it is loaded from its bytes again, once."""
@@ -120,11 +126,6 @@ class SavedModel(NamedTuple):
 @lru_cache(1)
 def _loaded(path: Path, content: bytes) -> SavedModel:
     return read_model(path, content)
-
-
-@lru_cache(1)
-def _beside_members(network: keras.Model) -> keras.Model:
-    return beside_members(network)
 
 
 def fold_answers(members: np.ndarray, metadata: dict[str, Any]) -> np.ndarray:
@@ -215,6 +216,7 @@ def all_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
             yield layer
 
 
+@lru_cache(1)
 def beside_members(network: keras.Model) -> keras.Model:
     """A model that gives, after the outputs of `network`, those of each network that it averages.
 

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,9 +17,9 @@ from tabular.errors import UserError
 from tabular.model.metadata import declared, read_metadata
 from tabular.params.loading import load_params
 from tabular.params.validate import Validate
-from tabular.schema import SCHEMA, Schema, load_schema
+from tabular.schema import SCHEMA, Column, Schema, load_schema
 from tabular.table.cells import expected, parse
-from tabular.table.checks import Checks, failed_cells
+from tabular.table.checks import Checks, failed_cells, missing_check
 from tabular.table.rejects import Failure
 from tabular.table.source import Piece, as_written, column_names, texts, values
 
@@ -132,11 +132,29 @@ def check_batch(texts: pa.Table, schema: Schema, checks: Checks) -> Batch:
             Failure(row, name, "kind", cells[row].as_py(), expected(column)) for row in wrong[name]
         ]
     features = pa.table(columns)
-    for name, check, rows in failed_cells(features, schema.features):
-        declared = checks[name, check]
-        failures += [
-            Failure(row, name, check, texts[name][row].as_py(), declared.expected, declared.policy)
-            for row in rows.tolist()
-            if row not in wrong[name]  # said already
-        ]
+    failures += [
+        failure
+        for failure in cell_failures(
+            features, schema.features, schema, checks, lambda name, row: texts[name][row].as_py()
+        )
+        if failure.row not in wrong[failure.column]  # said already
+    ]
     return Batch(texts, features, sorted(failures, key=lambda failure: failure.row))
+
+
+def cell_failures(
+    table: pa.Table,
+    columns: dict[str, Column],
+    schema: Schema,
+    checks: Checks,
+    text: Callable[[str, int], str],
+) -> Iterator[Failure]:
+    """The cells of some columns that fail a declared check.
+
+    Args:
+        text: what a message shows of the cell of a column in a row.
+    """
+    for name, check, rows in failed_cells(table, columns):
+        declared = checks[name, missing_check(name, schema) if check == "missing" else check]
+        for row in rows.tolist():
+            yield Failure(row, name, check, text(name, row), declared.expected, declared.policy)

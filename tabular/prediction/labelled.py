@@ -1,6 +1,7 @@
 """Rows whose answer is known, read and checked as those of the table are."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,11 @@ import pyarrow as pa
 
 from tabular.errors import UserError
 from tabular.params.validate import Validate
+from tabular.prediction.inputs import cell_failures
 from tabular.schema import Schema
-from tabular.table.checks import Checks, declared_checks, failed_cells, missing_check, row_hashes
+from tabular.table.checks import declared_checks, row_hashes
 from tabular.table.csv import MISTAKES_SHOWN
 from tabular.table.parquet import read_parts, write_part
-from tabular.table.rejects import Failure
 from tabular.table.source import ROWS, column_names, pieces, read_piece, row_name
 
 
@@ -37,7 +38,7 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
     line = row_name([file], schema)
     for number, piece in enumerate(pieces(file, schema, names, ROWS)):
         table = read_piece(piece, read)
-        failures = cell_failures(table, read, checks)
+        failures = sorted(cell_failures(table, read.columns, read, checks, partial(_text, table)))
         wrong = [failure for failure in failures if failure.policy == "error"][:MISTAKES_SHOWN]
         if wrong:
             raise UserError(
@@ -55,24 +56,10 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
     return told
 
 
-def cell_failures(table: pa.Table, schema: Schema, checks: Checks) -> list[Failure]:
-    """What fails in which row, in the order of the rows."""
-    found = []
-    for name, check, rows in failed_cells(table, schema.columns):
-        declared = checks[name, missing_check(name, schema) if check == "missing" else check]
-        cells = table[name].take(pa.array(rows)).to_pylist()
-        found += [
-            Failure(
-                row,
-                name,
-                check,
-                "" if cell is None else str(cell),
-                declared.expected,
-                declared.policy,
-            )
-            for row, cell in zip(rows.tolist(), cells, strict=True)
-        ]
-    return sorted(found)
+def _text(table: pa.Table, name: str, row: int) -> str:
+    """A cell as a message shows it."""
+    value = table[name][row].as_py()
+    return "" if value is None else str(value)
 
 
 def also_in(folder: Path, other: Path, schema: Schema) -> int:

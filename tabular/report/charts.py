@@ -315,16 +315,15 @@ def confusion(rows: Rows) -> Spec:
         }
     ]
     if len(names) <= MAX_NAMED:
-        small = 12 if len(names) <= 5 else 10
-        for field, form, dy, size_ in (("rows", ",", -8, small + 2), ("share", ".0%", 8, small)):
-            layers.append(
-                {
-                    "mark": {"type": "text", "dy": dy if len(names) <= 8 else 0, "fontSize": size_},
-                    "encoding": {"x": x, "y": y, "text": {"field": field, "format": form}},
-                }
-            )
-            if len(names) > 8:
-                break
+        small, room = 12 if len(names) <= 5 else 10, len(names) <= 8
+        said = [("rows", ",", -8, small + 2), ("share", ".0%", 8, small)]
+        layers += [
+            {
+                "mark": {"type": "text", "dy": dy if room else 0, "fontSize": font},
+                "encoding": {"x": x, "y": y, "text": {"field": field, "format": form}},
+            }
+            for field, form, dy, font in (said if room else said[:1])
+        ]
     return chart(rows, layers, height=min(max(len(names) * 52, 150), 420))
 
 

@@ -186,7 +186,7 @@ def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str
     rows = errors.get("rows", [])
     order = [row["column"] for row in points(comparison.run, "importance")]
     names = sorted(rows[0]["columns"], key=lambda n: order.index(n) if n in order else len(order))
-    names = names[:MAX_COLUMNS] if rows else []
+    names = names[:MAX_COLUMNS]
     found = []
     for row in rows:
         predicted = formats.number(row["predicted"])
