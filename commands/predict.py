@@ -6,66 +6,41 @@ from collections import Counter
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tabular.engine import ordered_map
 from tabular.errors import UserError
+from tabular.prediction.answers import Predicted, Reasons, predict_batch
+from tabular.prediction.drift import unknown_categories
 from tabular.prediction.inputs import (
-    Batch,
     check_piece,
     expected_rows,
+    model_and_rows,
     regular_file,
     row_columns,
 )
-from tabular.prediction.outputs import (
-    Style,
-    check_output,
-    output_schema,
-    prediction_columns,
-    writing,
-)
+from tabular.prediction.outputs import Style, check_output, output_schema, writing
 from tabular.process import run
 from tabular.runs.dvc import last_output
 from tabular.schema import Schema
-from tabular.table.arrays import FINITE, Predict, feature_arrays
 from tabular.table.checks import Checks, declared_checks
 from tabular.table.csv import MISTAKES_SHOWN
-from tabular.table.rejects import Failure, rejected_rows, rejected_schema
+from tabular.table.rejects import rejected_rows, rejected_schema
 from tabular.table.source import ROWS, Piece, pieces, row_name, texts
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
 
 
-class Predicted(NamedTuple):
-    """The predictions of a batch as columns, one row each, and what failed in which rows."""
-
-    columns: dict[str, pa.Array]
-    failures: list[Failure]
-
-
 class Answer(NamedTuple):
-    """What there is to write of some rows; of each column how many categories training missed."""
+    """What there is to write of some rows; how many of each column hold an unknown category."""
 
     texts: pa.Table
     predicted: Predicted
     unknown: Counter[str]
-
-
-def predict_batch(batch: Batch, predict: Predict, schema: Schema, threshold: float) -> Predicted:
-    """Predict every row, also those that fail a check or for which the model has no number."""
-    outputs = predict(feature_arrays(batch.features, schema))
-    failed = {failure.row for failure in batch.failures}
-    without = set(np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()) - failed
-    failures = [Failure(row, "predicted", "finite", "no number", FINITE) for row in without]
-    return Predicted(
-        prediction_columns(outputs, schema, threshold),
-        sorted([*batch.failures, *failures], key=lambda failure: failure.row),
-    )
 
 
 def predict_piece(
@@ -75,42 +50,31 @@ def predict_piece(
     names: list[str],
     identifiers: list[str],
     checks: Checks,
+    reasons: Reasons | None = None,
 ) -> Answer:
     """Read, check and predict some rows of a file."""
     batch = check_piece(piece, schema, names, checks, identifiers)
-    answer = model.predict_intervals if model.residuals else model.predict
-    predicted = predict_batch(batch, answer, schema, model.threshold)
+    predicted = predict_batch(batch, model, schema, reasons)
     if predicted.failures and batch.texts.column_names != names:  # no number, of cells that passed
         batch = batch._replace(texts=pa.concat_tables(texts(piece, schema, names)))
-    return Answer(batch.texts, predicted, unknown_categories(batch.features, model.metadata))
-
-
-def unknown_categories(features: pa.Table, metadata: dict[str, Any]) -> Counter[str]:
-    """How many rows of each column hold a category that training did not see."""
-    counts = Counter[str]()
-    for name, known in metadata.get("categories", {}).items():
-        values = features[name].drop_null()
-        counts[name] = len(values.filter(pc.invert(pc.is_in(values, pa.array(known, pa.string())))))
-    return +counts
+    unknown = unknown_categories(batch.features, model.metadata.get("categories", {}))
+    return Answer(batch.texts, predicted, unknown)
 
 
 def parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("files", nargs="*", type=Path, help="a .keras file, then a .csv, .csv.gz or .parquet")
-    add("--model", type=Path, help="the .keras file; else the first one named, or that of train")
+    add("--model", type=Path, help="the .keras file; else the first one named, or that of repro")
     add("-o", "--output", type=Path, help="a .csv, .csv.gz or .parquet; else stdout")
     add("--rejects", type=Path, help="such a file for rows that fail; else they end the run")
     add("--ignore-extra", action="store_true", help="leave out columns that nothing declares")
+    add("--explain", type=int, default=0, metavar="N", help="name N columns that moved each answer")
     add("--escape-formulas", action="store_true", help="for spreadsheets: a ' before =, +, - or @")
     args = parser.parse_args()
-    files: list[Path] = args.files
-    if files and files[0].suffix == ".keras" and not args.model:
-        args.model, *files = files
-    if len(files) > 1:
-        parser.error(f"found {len(files)} files of rows; expected one, or none for stdin")
-    args.rows = files[0] if files else Path("-")
-    args.model = args.model or Path("models/model.keras")
+    if args.explain < 0:
+        parser.error(f"--explain: found {args.explain}; expected 0 or more")
+    args.model, args.rows = model_and_rows(parser, args.files, args.model)
     used = [args.rows, args.model]
     for path in filter(None, [args.output, args.rejects]):
         check_output(path, used)
@@ -121,7 +85,7 @@ def parse_arguments() -> Namespace:
 def main() -> None:
     args = parse_arguments()
     content = last_output(args.model)
-    schema, policies = expected_rows(args.model, content)
+    schema, params = expected_rows(args.model, content, "validate")
 
     total, rejected = 0, 0
     warned, unknown = Counter[str](), Counter[str]()
@@ -137,7 +101,13 @@ def main() -> None:
         saved_model.check_model(model, schema)
         intervals = model.residuals is not None
         numbered = args.rejects is not None
-        columns = output_schema(schema, identifiers, numbered=numbered, intervals=intervals)
+        reasons = Reasons.of(args.explain, model, schema) if args.explain else None
+        columns = output_schema(
+            *(schema, identifiers),
+            numbered=numbered,
+            intervals=intervals,
+            reasons=reasons.columns if reasons else 0,
+        )
         style = Style(schema.delimiter, args.escape_formulas)
         write = stack.enter_context(writing(args.output, columns, style))
         if args.rejects:
@@ -149,7 +119,8 @@ def main() -> None:
             schema=schema,
             names=names,
             identifiers=identifiers,
-            checks=declared_checks(schema, policies),
+            checks=declared_checks(schema, params.validate),
+            reasons=reasons,
         )
         for answer in ordered_map(predict, pieces(file, schema, names, ROWS)):
             unknown += answer.unknown
@@ -175,7 +146,7 @@ def main() -> None:
             total += count
             rejected += len(lines)
     for name, count in unknown.items():
-        said = f"{count} of {total} rows hold a category that training did not see"
+        said = f"{count} of {total} rows hold a category that the model does not know"
         print(f"warn: {name}: {said}", file=sys.stderr)
     for check, count in warned.items():
         print(f"warn: {check}: {count} of {total} rows fail", file=sys.stderr)

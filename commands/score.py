@@ -9,10 +9,10 @@ from typing import Any
 
 from tabular.files import write_json
 from tabular.metrics import BASELINES
-from tabular.prediction.inputs import expected_rows
+from tabular.prediction.inputs import expected_rows, model_and_rows
 from tabular.prediction.labelled import also_in, write_labelled
 from tabular.process import run
-from tabular.report.formats import limits, scored, signed
+from tabular.report.formats import aligned, limits, scored, signed
 from tabular.runs.comparison import compare_scores
 from tabular.runs.dvc import last_output
 
@@ -39,19 +39,20 @@ def lines_of(scores: dict[str, Any]) -> list[list[str]]:
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("rows", type=Path, help="a .csv, .csv.gz or .parquet with the target")
-    add("--model", type=Path, default="models/model.keras", help="the .keras file")
+    add("files", nargs="+", type=Path, help="a .keras file, then a .csv, .csv.gz or .parquet")
+    add("--model", type=Path, help="the .keras file; else the first one named, or that of repro")
     add("--split", type=Path, default="data/split", help="folder that the baselines learn from")
     add("--scores", type=Path, default="metrics/scores.json", help="of evaluate, for thresholds")
     add("-o", "--output", type=Path, help="a JSON file for all of it")
     args = parser.parse_args()
+    args.model, args.rows = model_and_rows(parser, args.files, args.model)
     content = last_output(args.model)
-    schema, policies = expected_rows(args.model, content)
+    schema, params = expected_rows(args.model, content, "validate")
     split = args.split if args.split.is_dir() else None
     thresholds = json.loads(args.scores.read_text()).get("thresholds", {}) if split else {}
     with TemporaryDirectory() as name:
         folder = Path(name)
-        told = write_labelled(args.rows, schema, policies, folder)
+        told = write_labelled(args.rows, schema, params.validate, folder)
 
         from tabular.evaluation.result import score_labelled
         from tabular.model import saved_model
@@ -65,13 +66,8 @@ def main() -> None:
     if learnt:
         said = f"{learnt:,} of {found['test']['rows']:,} rows are training rows"
         print(f"warn: {said}, so these scores are too good", file=sys.stderr)
-    lines = lines_of(found)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     print(f"{found['test']['rows']:,} rows of {args.rows}")
-    for cells in lines:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-        )
+    print(aligned(lines_of(found)))
     if not split:
         print(f"No {args.split} here, so nothing for baselines to learn from", file=sys.stderr)
     if args.output:

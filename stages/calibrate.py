@@ -1,25 +1,34 @@
-"""The threshold, and all that predicting with the model takes, put into its file."""
+"""The threshold, and all that predicting and watching take, put into the model's file."""
 
 import hashlib
 from argparse import ArgumentParser
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
+from tabular.evaluation.sketch import Sketch
 from tabular.evaluation.threshold import choose_threshold
 from tabular.files import atomic_write
 from tabular.model.intervals import Residuals
 from tabular.model.metadata import add_metadata
 from tabular.params.evaluate import Choice
 from tabular.params.loading import load_params
+from tabular.prediction.contributions import Walks, contributions
 from tabular.process import run
-from tabular.schema import load_schema
-from tabular.table.arrays import labels, row_weights
-from tabular.table.parquet import count_rows, part_paths, read_parts
+from tabular.schema import Schema, load_schema
+from tabular.table.arrays import feature_arrays, labels, row_weights
+from tabular.table.parquet import count_rows, part_paths, read_parts, read_rows
+
+if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
+    from tabular.model.saved_model import SavedModel
 
 BLOCK = 2**20  # bytes that are read at a time
+# Of the training rows, which lie shuffled: for the sketches, and to see what moves the answers.
+MAX_ROWS, MAX_CELLS = 200_000, 20_000_000
+EXPLAINED, WORK = 100, 20_000_000_000  # rows, and multiply-adds of the model for them
 
 
 def provenance(train: Path) -> dict[str, Any]:
@@ -37,6 +46,21 @@ def provenance(train: Path) -> dict[str, Any]:
     return {"rows": sum(count_rows(train)), "md5": digest.hexdigest(), "packages": packages}
 
 
+def importances(
+    model: "SavedModel", rows: pa.Table, sketches: dict[str, Sketch], schema: Schema
+) -> dict[str, float]:
+    """How much each column moves the answers of some rows, as a share of what all of them do."""
+    from tabular.model.saved_model import multiply_adds
+
+    walks = Walks.of(sketches, schema)
+    work = multiply_adds(model.network) * walks.orders.size
+    rows = rows[: max(min(EXPLAINED, int(WORK / max(work, 1))), 4)]
+    found = contributions(model.predict, feature_arrays(rows, schema), walks)
+    moved = np.abs(np.nan_to_num(found)).mean(axis=(0, 2))
+    shares = moved / moved.sum() if moved.any() else moved
+    return dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True))
+
+
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
@@ -46,13 +70,26 @@ def main() -> None:
     add("--model", type=Path, required=True, help="the .keras file to write")
     args = parser.parse_args()
     schema = load_schema()
-    params = load_params("evaluate", "validate", schema=schema)
+    params = load_params("evaluate", "validate", "drift", schema=schema)
     threshold = params.evaluate.threshold
 
+    rows = read_rows(args.train, min(MAX_ROWS, MAX_CELLS // len(schema.columns)))
+
+    from tabular.model.saved_model import read_model
+
+    model = read_model(args.trained)
+    known = model.metadata["categories"]
+    sketches = {
+        name: Sketch.of(rows[name], column, known.get(name))
+        for name, column in schema.features.items()
+    }
     found: dict[str, Any] = {
         "schema": schema.model_dump(mode="json", exclude_defaults=True),
         "validate": params.validate.model_dump(),
+        "drift": params.drift.model_dump(),
         "trained_on": provenance(args.train),
+        "sketches": {name: sketch.to_json() for name, sketch in sketches.items()},
+        "importance": importances(model, rows, sketches, schema),
     }
     if schema.task != "multiclass":
         oof = pa.concat_tables(read_parts(args.oof))

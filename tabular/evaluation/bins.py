@@ -22,12 +22,14 @@ class Bins(NamedTuple):
     `edges` (n,), sorted, of a column of numbers, moments (seconds) or texts (characters): bin i is
     from edge i - 1 on, below edge i; `values` (n + 1,) what is in each where it is one value alone.
     `categories` of another one, a bin each. The last bins are other categories, and gaps.
+    Where `outside`, the first and the last edge are the lowest value and just above the highest.
     """
 
     column: Column
     edges: np.ndarray
     categories: tuple[str, ...]
     values: tuple[float, ...] = ()
+    outside: bool = False
 
     @classmethod
     def of(
@@ -57,7 +59,11 @@ class Bins(NamedTuple):
             edges = readable(np.unique(quantiles), sizes[0], column)
         if outside:
             edges, alone = np.r_[sizes[0], edges, np.nextafter(sizes[-1], np.inf)], ()
-        return cls(column, edges, (), alone)
+        return cls(column, edges, (), alone, outside)
+
+    def counts(self, values: pa.ChunkedArray) -> np.ndarray:
+        """How many rows are in each bin: float64, (bins,)."""
+        return np.bincount(self.codes(values), minlength=len(self.names)).astype(np.float64)
 
     def codes(self, values: pa.ChunkedArray) -> np.ndarray:
         """The bin of each value: int16, (rows,)."""
@@ -78,6 +84,8 @@ class Bins(NamedTuple):
         if self.column.kind == "category":
             return [*map(cut, self.categories), OTHERS, MISSING]
         unit = " characters" if self.column.kind == "text" else ""
+        if self.outside and len(self.edges):
+            return [*(f"{text}{unit}" for text in self._with_outside()), MISSING]
         ends = [words(edge, self.column) for edge in self.edges]
         if self.values:
             of_boolean = self.column.kind == "boolean"
@@ -91,6 +99,15 @@ class Bins(NamedTuple):
         between = [f"{low} to below {high}" for low, high in pairwise(ends)]
         ranges = [f"below {ends[0]}", *between, f"{ends[-1]} or more"]
         return [*(f"{text}{unit}" for text in ranges), MISSING]
+
+    def _with_outside(self) -> list[str]:
+        """The names of bins of which the first and the last hold what lies outside."""
+        highest = words(float(np.nextafter(self.edges[-1], -np.inf)), self.column)
+        lowest, *starts = [words(edge, self.column) for edge in self.edges[:-1]]
+        ranges = [f"{low} to below {high}" for low, high in pairwise([lowest, *starts])]
+        last = [lowest, *starts][-1]
+        ranges.append(last if last == highest else f"{last} to {highest}")
+        return [f"below {lowest}", *ranges, f"above {highest}"]
 
 
 def gaps(values: pa.ChunkedArray, column: Column) -> np.ndarray:

@@ -6,20 +6,17 @@ import numpy as np
 import pyarrow as pa
 
 from tabular.evaluation.bins import Bins, gaps, measured, present, words
+from tabular.evaluation.sketch import Sketch, distance
 from tabular.schema import Column, Schema
 
 BARS, CATEGORIES = 12, 6  # of a picture
-CELLS, NAMES = 10, 20  # that the distance is taken over: of numbers, of categories
 EDGES = (0.005, 0.995)  # quantiles of the training rows, where the picture begins and ends
-DRAWS, DEVIATIONS = 100, 4.0  # of tables that do not differ; beyond, a column has moved
 
 
 def describe_columns(train: pa.Table, test: pa.Table, schema: Schema) -> dict[str, Any]:
     """Each column that the model reads, and the target: what `metrics/columns.json` holds.
 
-    The `distance` is the share of the rows that would have to change for the test rows to be as the
-    training rows (total variation), over tenths of the training rows' values or categories, gaps
-    counted; `moved` where it is further than chance takes tables of these sizes.
+    See `sketch.distance` of the bins of a `Sketch`; `moved` where it is further than by chance.
 
     Args:
         train, test: some of their rows, which lie shuffled.
@@ -27,29 +24,21 @@ def describe_columns(train: pa.Table, test: pa.Table, schema: Schema) -> dict[st
     names = [schema.target, *schema.features]
     return {
         name: pictured(train[name], test[name], schema.columns[name])
-        | distance(train[name], test[name], schema.columns[name])
+        | apart(train[name], test[name], schema.columns[name])
         for name in names
     }
 
 
-def distance(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:
+def apart(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:
     """How far the test rows of a column are from its training rows, and what chance would do."""
-    bins = Bins.of(train, column, NAMES if column.kind == "category" else CELLS, outside=True)
-    counts = np.array(
-        [np.bincount(bins.codes(values), minlength=len(bins.names)) for values in (train, test)]
-    )
-    if not counts.sum(axis=1).all():
-        return {"distance": 0.0, "by_chance": 0.0, "moved": False}
-
-    def between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        gaps = first / len(train) - second / len(test)
-        return np.abs(gaps).sum(axis=-1) / 2
-
-    rng, shares = np.random.default_rng(0), counts.sum(axis=0) / counts.sum()
-    alike = between(*(rng.multinomial(len(rows), shares, DRAWS) for rows in (train, test)))
-    found = float(between(*counts))
-    limit = float(alike.mean() + DEVIATIONS * alike.std())
-    return {"distance": found, "by_chance": limit, "moved": found > limit}
+    sketch = Sketch.of(train, column)
+    found = [
+        distance(cells.counts, cells.bins.counts(test))
+        for cells in (sketch.values, sketch.words)
+        if cells
+    ]
+    most, limit = max(found, key=lambda of: of[0] - of[1])
+    return {"distance": most, "by_chance": limit, "moved": most > limit}
 
 
 def pictured(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:

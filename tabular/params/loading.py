@@ -11,6 +11,7 @@ from tabular.schema import Schema, load_schema
 from tabular.typed_yaml import Section, read_yaml
 
 if TYPE_CHECKING:
+    from tabular.params.drift import Drift
     from tabular.params.evaluate import Evaluate
     from tabular.params.gate import Gate
     from tabular.params.ingest import Ingest
@@ -32,6 +33,7 @@ class Params:
         train: Train
         evaluate: Evaluate
         gate: Gate
+        drift: Drift
         search: Search
 
     def __init__(self, sections: Mapping[str, Section]) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from tabular.errors import UserError
 from tabular.metrics import ROWS, TASKS
 from tabular.mistakes import explain_all, nearest, suggestion
+from tabular.params.drift import Drift
 from tabular.params.evaluate import Choice, Evaluate, Range
 from tabular.params.gate import Gate
 from tabular.params.ingest import Ingest
@@ -33,6 +34,7 @@ class AllSections(Section):
     train: Train
     evaluate: Evaluate
     gate: Gate
+    drift: Drift
     search: Search
 
 

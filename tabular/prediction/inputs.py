@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,14 +16,17 @@ import pyarrow.compute as pc
 from tabular.engine import on_ray
 from tabular.errors import UserError
 from tabular.model.metadata import declared, read_metadata
-from tabular.params.loading import load_params
+from tabular.params.drift import Drift
+from tabular.params.loading import Params, load_params
 from tabular.params.validate import Validate
 from tabular.schema import SCHEMA, Column, Schema, load_schema
 from tabular.table.cells import expected, parse
 from tabular.table.checks import Checks, failed_cells, missing_check
 from tabular.table.rejects import Failure
 from tabular.table.source import Piece, as_written, column_names, texts, values
+from tabular.typed_yaml import Section
 
+SECTIONS: dict[str, type[Section]] = {"validate": Validate, "drift": Drift}
 GZIP = b"\x1f\x8b"  # how such a file begins
 
 
@@ -37,24 +41,33 @@ class Batch(NamedTuple):
     failures: list[Failure]
 
 
-def expected_rows(path: Path, content: bytes | None) -> tuple[Schema, Validate]:
-    """The table that a model reads, and what a failed check does.
+def model_and_rows(
+    parser: ArgumentParser, files: list[Path], model: Path | None
+) -> tuple[Path, Path]:
+    """The .keras file and the file of rows, "-" for stdin, among the arguments of a command."""
+    if files and files[0].suffix == ".keras" and not model:
+        model, *files = files
+    if len(files) > 1:
+        parser.error(f"found {len(files)} files of rows; expected one, or none for stdin")
+    return model or Path("models/model.keras"), files[0] if files else Path("-")
+
+
+def expected_rows(path: Path, content: bytes | None, *names: str) -> tuple[Schema, Params]:
+    """The table that a model reads, and the sections of these names: `validate`, `drift`.
 
     As data/schema.yaml and params.yaml say, where they are, else as the model's file says.
     """
     if SCHEMA.is_file():
         schema = load_schema()
-        return schema, load_params("validate", schema=schema).validate
+        return schema, load_params(*names, schema=schema)
     if content is None:
         raise UserError(f"{path}: no model here; name the .keras file, or run `dvc repro`")
     try:
         metadata = read_metadata(content)
     except (ValueError, BadZipFile) as error:
         raise UserError(f"{path}: not a .keras file of this project: {error}") from None
-    return (
-        declared(path, metadata, "schema", Schema),
-        declared(path, metadata, "validate", Validate),
-    )
+    sections = {name: declared(path, metadata, name, SECTIONS[name]) for name in names}
+    return declared(path, metadata, "schema", Schema), Params(sections)
 
 
 @contextmanager

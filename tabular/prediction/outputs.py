@@ -56,19 +56,53 @@ def prediction_columns(
     }
 
 
+def reason_columns(
+    contributions: np.ndarray, outputs: np.ndarray, schema: Schema, count: int
+) -> dict[str, pa.Array]:
+    """`reason_1`, the column that moved the answer most, `reason_1_effect` by how much, and so on.
+
+    The effect is in the unit of the answer: of a value its own, else the probability of the
+    positive class, or of several classes of the most probable one.
+
+    Args:
+        contributions: see `contributions`, (rows, columns, outputs).
+        outputs: the model's, (rows, outputs or 3).
+    """
+    answer = outputs.argmax(axis=1) if schema.task == "multiclass" else np.zeros(len(outputs), int)
+    effects = np.take_along_axis(contributions, answer[:, None, None], axis=2)[:, :, 0]
+    order = np.argsort(-np.abs(effects), axis=1, kind="stable")
+    unknown = ~np.isfinite(effects).all(axis=1)
+    names = np.array(list(schema.features), object)
+    found: dict[str, pa.Array] = {}
+    for n in range(count):
+        effect = np.take_along_axis(effects, order[:, n : n + 1], axis=1)[:, 0]
+        found[f"reason_{n + 1}"] = pa.array(names[order[:, n]], pa.string(), mask=unknown)
+        found[f"reason_{n + 1}_effect"] = pa.array(effect.astype(np.float32), mask=unknown)
+    return found
+
+
 def output_schema(
-    schema: Schema, identifiers: list[str], *, numbered: bool, intervals: bool = False
+    schema: Schema,
+    identifiers: list[str],
+    *,
+    numbered: bool,
+    intervals: bool = False,
+    reasons: int = 0,
 ) -> pa.Schema:
     """The columns of the output: `row` where `numbered`, the identifiers, the prediction.
 
     Args:
         intervals: of a regression, whether each value has one.
+        reasons: how many of its columns explain an answer.
 
     Raises:
         UserError: an identifier has the name of another column.
     """
     nothing = np.empty((0, 3 if intervals else schema.outputs), np.float32)
-    predicted = {name: a.type for name, a in prediction_columns(nothing, schema, 0.5).items()}
+    columns = prediction_columns(nothing, schema, 0.5) | reason_columns(
+        np.empty((0, len(schema.features), schema.outputs)), nothing, schema, reasons
+    )
+    predicted = {name: array.type for name, array in columns.items()}
     first = {"row": pa.int64()} if numbered else {}
     for name in identifiers:
         if name in first | predicted:

@@ -439,6 +439,27 @@ def importance(rows: Rows, names: Sequence[str]) -> Spec:
     return under_names([*own, *other], "column", marks)
 
 
+def moved(rows: Rows, names: tuple[str, str]) -> Spec:
+    """The share of the training rows, and of new ones, in each bin of a column.
+
+    Args:
+        rows: `bin`, `share` and `of`, one of the names: the training rows' first.
+    """
+    x = number("share", "Share of the rows", axis={"format": "~%"})
+    bars: Spec = {
+        "mark": {"type": "bar", "opacity": 0.6, "height": BAR},
+        "encoding": {"x": x, "color": colors(names, (OTHER, THIS))},
+    }
+    ticks = {
+        "mark": {"type": "tick", "thickness": 3, "height": BAR},
+        "encoding": {"x": x, "color": colors(names, (OTHER, THIS))},
+    }
+    new, old = ([row for row in rows if row["of"] == name] for name in names[::-1])
+    return under_names(
+        rows, "bin", [bars | {"data": {"values": new}}, ticks | {"data": {"values": old}}]
+    )
+
+
 def effect(of: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
     """How the answer moves with a column, and how far the members of the model agree.
 

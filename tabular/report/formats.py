@@ -44,6 +44,15 @@ def scored(value: float | None, interval: tuple[float, float] | None) -> str:
     return with_digits(value, (interval[1] - interval[0]) / 2).replace("-", "−")
 
 
+def aligned(lines: list[list[str]]) -> str:
+    """Cells below each other, for a terminal."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in lines
+    )
+
+
 def minus(text: str) -> str:
     """A text with a minus where a number below 0 has a hyphen."""
     return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", text)

@@ -13,8 +13,10 @@ from tabular.report import charts, formats, pictures
 from tabular.runs.comparison import Changed, Comparison, Score, points
 from tabular.runs.lock import LOCK, params_of
 from tabular.runs.run import Run
+from tabular.schema import Schema
 
 MAX_COLUMNS = 8  # of a table of rows
+MAX_MOVED, MAX_CALM = 24, 6  # columns with a picture: of those that moved, or where none has
 ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"})
 
 
@@ -239,6 +241,23 @@ for show in (
     *(pictures.effect_pictures, pictures.importance),
 ):
     TEMPLATES.filters[show.__name__] = show
+
+
+def drift_page(found: dict[str, Any], rows: str, schema: Schema) -> str:
+    """The page of what `find_drift` finds.
+
+    Args:
+        rows: the name of their file.
+    """
+    names = [name for name, of in found["columns"].items() if of["moved"]][:MAX_MOVED]
+    pictured = names or list(found["columns"])[:MAX_CALM]
+    return TEMPLATES.get_template("drift.html").render(
+        found=found,
+        rows=rows,
+        target=schema.target,
+        moved=bool(names),
+        pictures=[pictures.moved_picture(name, found["columns"][name]) for name in pictured],
+    )
 
 
 def render(template: str, comparison: Comparison, **sections: Any) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tabular.metrics import BASELINES, METRICS, ROWS, metric
 from tabular.report import charts
@@ -73,6 +73,22 @@ def effect_pictures(comparison: Comparison) -> list[Picture]:
         spec = charts.effect(of, limits)
         found.append(Picture(of["column"], spec, note=f"Change of the {unit}."))
     return found
+
+
+def moved_picture(name: str, of: dict[str, Any]) -> Picture:
+    """How the training rows and new rows lie in the bins of a column of `find_drift`."""
+    sides = ("training rows", "new rows")
+    rows = [
+        {"bin": found, "share": count / max(sum(counts), 1), "of": side}
+        for side, counts in zip(sides, (of["train"], of["new"]), strict=True)
+        for found, count in zip(of["bins"], counts, strict=True)
+    ]
+    shown = {row["bin"] for row in rows if row["share"]}
+    rows = [row for row in rows if row["bin"] in shown]
+    note = (
+        f"{of['distance']:.0%} of the rows would have to change; by chance {of['by_chance']:.0%}."
+    )
+    return Picture(name, charts.moved(rows, sides), note=note)
 
 
 def importance(comparison: Comparison) -> Picture | None:

@@ -142,7 +142,7 @@ def test_files_and_streams_of_all_kinds_agree(words: Path, tmp_path: Path) -> No
             line.rsplit(",", 1)[1] for line in text.splitlines()[1:]
         ]
     piped = run(words, "bash", "-c", f"{COMMAND} < {tmp_path}/new.csv.gz | cat")
-    new = "1 of 3 rows hold a category that training did not see\n"
+    new = "1 of 3 rows hold a category that the model does not know\n"
     assert (piped.stdout, piped.stderr) == (text, f"warn: colour: {new}warn: zip/code: {new}")
 
 
@@ -230,7 +230,7 @@ def test_rejects_are_set_aside_and_the_others_get_their_numbers(
     where = [f"{bad}: {line}" for line in where]
     predict(checked, str(bad), "-o", str(predictions), "--rejects", str(rejects))
     assert capsys.readouterr().err == (
-        "warn: colour: 1 of 5 rows hold a category that training did not see\n"
+        "warn: colour: 1 of 5 rows hold a category that the model does not know\n"
         f"3 of 5 rows set aside in {rejects}\n"
     )
     assert pd.read_csv(predictions)[["row", "id"]].to_numpy().tolist() == [[0, 1], [2, 3]]

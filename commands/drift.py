@@ -1,0 +1,107 @@
+"""Whether new rows still look like the training rows: what moved, a verdict, a page."""
+
+import sys
+from argparse import ArgumentParser
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tabular.engine import ordered_map
+from tabular.errors import UserError
+from tabular.files import atomic_write, write_json
+from tabular.model.metadata import read_metadata
+from tabular.prediction.drift import Counts, Watched, find_drift
+from tabular.prediction.inputs import (
+    check_piece,
+    expected_rows,
+    model_and_rows,
+    regular_file,
+    row_columns,
+)
+from tabular.process import run
+from tabular.report.formats import aligned
+from tabular.runs.dvc import last_output
+from tabular.schema import Schema
+from tabular.table.checks import Checks, declared_checks
+from tabular.table.source import ROWS, Piece, pieces
+
+SHOWN = 20  # columns
+
+
+def count_piece(
+    piece: Piece, watched: Watched, schema: Schema, names: list[str], checks: Checks
+) -> Counts:
+    """Read and count some rows of a file."""
+    return Counts.of(check_piece(piece, schema, names, checks), watched)
+
+
+def lines_of(found: dict[str, Any]) -> list[list[str]]:
+    """A header, and a line for each of the first columns."""
+    lines = [["column", "importance", "distance", "by chance", "moved", "besides"]]
+    for name, of in list(found["columns"].items())[:SHOWN]:
+        besides = [
+            f"{what} {of[key]['new']:.1%} (training {of[key]['train']:.1%})"
+            for key, what in (
+                ("missing", "missing"),
+                ("unknown", "unknown category"),
+                ("outside", "out of range"),
+            )
+            if of.get(key, {}).get("new")
+        ]
+        if of["failed_checks"]:
+            besides.append(f"{of['failed_checks']:,} cells not as declared")
+        moved = "yes" if of["moved"] else "no"
+        numbers = [f"{of['importance']:.1%}", f"{of['distance']:.3f}", f"{of['by_chance']:.3f}"]
+        lines.append([name, *numbers, moved, ", ".join(besides)])
+    return lines
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("files", nargs="*", type=Path, help="a .keras file, then a .csv, .csv.gz or .parquet")
+    add("--model", type=Path, help="the .keras file; else the first one named, or that of repro")
+    add("-o", "--output", type=Path, default="drift.html", help="the page to write")
+    add("--json", type=Path, help="a JSON file for all of it")
+    args = parser.parse_args()
+    args.model, args.rows = model_and_rows(parser, args.files, args.model)
+    content = last_output(args.model)
+    if content is None:
+        raise UserError(f"{args.model}: no model here; run `dvc repro` to train one")
+    schema, params = expected_rows(args.model, content, "validate", "drift")
+    watched = Watched.read(args.model, read_metadata(content), schema)
+    with regular_file(args.rows) as file:
+        names = row_columns(file, schema)
+        count = partial(
+            count_piece,
+            watched=watched,
+            schema=schema,
+            names=names,
+            checks=declared_checks(schema, params.validate),
+        )
+        counts = None
+        for more in ordered_map(count, pieces(file, schema, names, ROWS)):
+            counts = counts.merge(more) if counts else more
+    if not counts or not counts.rows:
+        raise UserError(f"{args.rows}: found no row; expected one at least")
+    found = find_drift(watched, counts, params.drift)
+    print(f"{counts.rows:,} rows of {args.rows} beside {watched.rows:,} training rows")
+    print(aligned(lines_of(found)))
+    if len(found["columns"]) > SHOWN:
+        print(
+            f"and {len(found['columns']) - SHOWN:,} columns that matter less; {args.output} has all"
+        )
+    if args.json:
+        write_json(args.json, found)
+
+    from tabular.report.page import drift_page  # which takes a second
+
+    with atomic_write(args.output) as page:
+        page.write_text(drift_page(found, args.rows.name, schema), encoding="utf-8")
+    print(f"Drift: {found['verdict']}: {found['reason']}")
+    if found["verdict"] == "fail" and params.drift.policy == "error":
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,57 @@
+"""What a model answers to rows: a class and probabilities, or a value, and what moved it most."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from tabular.evaluation.sketch import read_sketches
+from tabular.prediction.contributions import Walks, contributions
+from tabular.prediction.inputs import Batch
+from tabular.prediction.outputs import prediction_columns, reason_columns
+from tabular.schema import Schema
+from tabular.table.arrays import FINITE, feature_arrays
+from tabular.table.rejects import Failure
+
+if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
+    from tabular.model.saved_model import SavedModel
+
+
+class Predicted(NamedTuple):
+    """The predictions of a batch as columns, one row each, and what failed in which rows."""
+
+    columns: dict[str, pa.Array]
+    failures: list[Failure]
+
+
+class Reasons(NamedTuple):
+    """By how many columns an answer is explained, and the walks that find them."""
+
+    columns: int
+    walks: Walks
+
+    @classmethod
+    def of(cls, count: int, model: "SavedModel", schema: Schema) -> "Reasons":
+        """For a model.
+
+        Raises:
+            UserError: its file holds no sketches.
+        """
+        sketches = read_sketches(model.path, model.metadata, schema)
+        return cls(min(count, len(schema.features)), Walks.of(sketches, schema))
+
+
+def predict_batch(
+    batch: Batch, model: "SavedModel", schema: Schema, reasons: Reasons | None = None
+) -> Predicted:
+    """Predict every row, also those that fail a check or for which the model has no number."""
+    arrays = feature_arrays(batch.features, schema)
+    outputs = (model.predict_intervals if model.residuals else model.predict)(arrays)
+    columns = prediction_columns(outputs, schema, model.threshold)
+    if reasons:
+        found = contributions(model.predict, arrays, reasons.walks)
+        columns |= reason_columns(found, outputs, schema, reasons.columns)
+    failed = {failure.row for failure in batch.failures}
+    without = set(np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()) - failed
+    failures = [Failure(row, "predicted", "finite", "no number", FINITE) for row in without]
+    return Predicted(columns, sorted([*batch.failures, *failures], key=lambda failure: failure.row))

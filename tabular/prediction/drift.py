@@ -1,0 +1,171 @@
+"""Whether new rows still are as the training rows were, by the sketches in a model's file."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from tabular.errors import UserError, listed
+from tabular.evaluation.sketch import Sketch, distance, read_sketches, unknown
+from tabular.params.drift import Drift
+from tabular.prediction.inputs import Batch
+from tabular.schema import Schema
+
+
+class Watched(NamedTuple):
+    """What a model's file says of the training rows.
+
+    Attributes:
+        sketches: of each column.
+        importance: of each column, the share of all that moves the answers.
+        categories: that the model knows, of each column that has some.
+        rows: of training, all of them.
+    """
+
+    sketches: dict[str, Sketch]
+    importance: dict[str, float]
+    categories: dict[str, list[str]]
+    rows: int
+
+    @classmethod
+    def read(cls, path: Path, metadata: dict[str, Any], schema: Schema) -> "Watched":
+        """Of the file at `path`.
+
+        Raises:
+            UserError: it holds no sketches, or something else.
+        """
+        sketches = read_sketches(path, metadata, schema)
+        try:
+            importance = {name: float(metadata["importance"][name]) for name in sketches}
+            rows = int(metadata["trained_on"]["rows"])
+        except (TypeError, KeyError, ValueError) as error:
+            raise UserError(f"{path}: is not as `dvc repro` writes it: {error!r}") from None
+        return cls(sketches, importance, metadata.get("categories", {}), rows)
+
+
+class Counts(NamedTuple):
+    """How the rows of a file lie in the bins of the sketches; sums of pieces.
+
+    Attributes:
+        values, words: of each column, (bins,).
+        unknown: rows of each column whose category the model does not know.
+        failed: rows of each column whose cell fails a check.
+    """
+
+    rows: int
+    values: dict[str, np.ndarray]
+    words: dict[str, np.ndarray]
+    unknown: Counter[str]
+    failed: Counter[str]
+
+    @classmethod
+    def of(cls, batch: Batch, watched: Watched) -> "Counts":
+        """Of some rows."""
+        features, sketches = batch.features, watched.sketches
+        return cls(
+            len(features),
+            {name: sketch.values.bins.counts(features[name]) for name, sketch in sketches.items()},
+            {
+                name: sketch.words.bins.counts(features[name])
+                for name, sketch in sketches.items()
+                if sketch.words
+            },
+            unknown_categories(features, watched.categories),
+            Counter(failure.column for failure in batch.failures),
+        )
+
+    def merge(self, other: "Counts") -> "Counts":
+        """Of both."""
+        return Counts(
+            self.rows + other.rows,
+            {name: counts + other.values[name] for name, counts in self.values.items()},
+            {name: counts + other.words[name] for name, counts in self.words.items()},
+            self.unknown + other.unknown,
+            self.failed + other.failed,
+        )
+
+
+def unknown_categories(features: pa.Table, categories: dict[str, list[str]]) -> Counter[str]:
+    """How many rows of each column hold a category that is not among the known ones."""
+    return +Counter(
+        {name: int(unknown(features[name], known).sum()) for name, known in categories.items()}
+    )
+
+
+def find_drift(watched: Watched, counts: Counts, params: Drift) -> dict[str, Any]:
+    """What has moved, and the verdict: the content of the JSON file.
+
+    A column has moved where it is further from the training rows than `params.distance` and than
+    chance takes as many of them. The verdict is `pass` where none has, and `fail` where those that
+    have carry `params.importance` of the model's importance, else `warn`.
+    """
+    columns = {
+        name: _column(sketch, name, watched, counts, params)
+        for name, sketch in watched.sketches.items()
+    }
+    columns = dict(sorted(columns.items(), key=lambda of: _order(of[1])))
+    moved = [name for name, of in columns.items() if of["moved"]]
+    share = sum(columns[name]["importance"] for name in moved)
+    verdict = "pass" if not moved else "fail" if share >= params.importance else "warn"
+    reason = (
+        f"{listed(moved)} moved; {'they carry' if moved[1:] else 'it carries'} {share:.1%} of the "
+        "importance"
+        if moved
+        else "no column is further from the training rows than chance and the limit allow"
+    )
+    return {
+        "verdict": verdict,
+        "reason": reason,
+        "rows": counts.rows,
+        "training_rows": watched.rows,
+        "limits": params.model_dump(),
+        "columns": columns,
+    }
+
+
+def _order(of: dict[str, Any]) -> tuple[bool, float]:
+    """Moved columns first, then those that matter."""
+    return not of["moved"], -of["importance"] * (of["distance"] if of["moved"] else 1)
+
+
+def _column(
+    sketch: Sketch, name: str, watched: Watched, counts: Counts, params: Drift
+) -> dict[str, Any]:
+    """One column."""
+    pairs = {"values": (sketch.values, counts.values[name])}
+    if sketch.words:
+        pairs["words"] = (sketch.words, counts.words[name])
+    apart = {what: distance(cells.counts, new) for what, (cells, new) in pairs.items()}
+    by = max(apart, key=lambda what: apart[what][0] - apart[what][1])
+    found, by_chance = apart[by]
+    cells, new = pairs[by]
+
+    def share(bins: list[int]) -> dict[str, float]:
+        return {
+            rows: float(of[bins].sum() / max(of.sum(), 1))
+            for rows, of in (("train", sketch.values.counts), ("new", counts.values[name]))
+        }
+
+    told: dict[str, Any] = {"missing": share([-1])}
+    kind = sketch.values.bins.column.kind
+    if kind == "category":
+        told["unknown"] = {
+            "train": sketch.unknown,
+            "new": counts.unknown[name] / max(counts.rows, 1),
+        }
+    elif kind != "text" and len(sketch.values.counts) > 2:
+        told["outside"] = share([0, -2])
+    return {
+        "importance": watched.importance[name],
+        "distance": found,
+        "by_chance": by_chance,
+        "moved": found > max(by_chance, params.distance),
+        **told,
+        "failed_checks": counts.failed[name],
+        "by": by,
+        "bins": cells.bins.names,
+        "train": cells.counts.tolist(),
+        "new": new.tolist(),
+    }
