@@ -81,7 +81,7 @@ def _of_rows(predict: Predict, columns: dict[str, np.ndarray], walks: Walks) -> 
         for number, name in enumerate(walks.begin)
     }
     first = predict(walks.begin).astype(np.float64)  # (walks, outputs)
-    after = predict(tables).astype(np.float64).reshape(n_walks, n_columns, rows, -1)
+    after = predict(tables).astype(np.float64).reshape(n_walks, n_columns, rows, first.shape[1])
     before = np.broadcast_to(first[:, None, None], (n_walks, 1, rows, first.shape[1]))
     steps = np.diff(np.concatenate([before, after], axis=1), axis=1)
     of_columns = np.take_along_axis(steps, turn[:, :, None, None], axis=1)

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -19,6 +20,7 @@ from tabular.runs.run import Run
 from tests.helpers import must, read_scores, run, table_of
 
 REPORT = ("python", "-m", "commands.report")
+DRIFT = ("python", "-m", "commands.drift")
 INFER = ("python", "-m", "commands.infer_schema")
 
 SECTIONS = [
@@ -239,6 +241,25 @@ def test_three_tasks_at_three_widths_light_and_dark(
     assert re.findall("<h2>(.*?)</h2>", html) == SECTIONS
     assert Page(html).loads == []
     assert "script" not in Page(html).tags
+
+
+def test_the_page_of_new_rows_shows_what_moved(
+    reproduced: Path, browser: Any, tmp_path: Path
+) -> None:
+    rows = pd.read_csv(reproduced / "data/raw/diabetes.csv").drop(columns="Outcome")
+    rows["Glucose"] += 30
+    rows.to_csv(tmp_path / "new.csv", index=False)
+    page = tmp_path / "drift.html"
+    done = run(reproduced, *DRIFT, str(tmp_path / "new.csv"), "-o", str(page))
+    assert done.returncode == 1
+    for width in WIDTHS:
+        for scheme in ("light", "dark"):
+            opened(browser, page, width, scheme)
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+            assert browser.execute_script(CUT) == []
+    assert pictures(browser) == ["Glucose"]
+    assert Page(page.read_text()).loads == []
+    assert "They do not" in Page(page.read_text()).text
 
 
 def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:

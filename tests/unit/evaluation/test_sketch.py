@@ -1,0 +1,100 @@
+"""Sketches of columns: they read back, stay small, and tell moved rows from others."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tabular.evaluation.sketch import DRAWN, Sketch, distance
+from tabular.schema import Column
+
+RNG = np.random.default_rng(0)
+ROWS = 2000
+TALK = ["the", "parcel", "came", "late", "and", "the", "box", "was", "broken", "to", "us"]
+
+
+def talk(words: list[str]) -> list[str]:
+    return [" ".join(RNG.choice(words, 12)) for _ in range(ROWS)]
+
+
+DAY = 86_400_000_000
+VALUES: dict[str, tuple[dict[str, Any], Any]] = {
+    "real": ({"kind": "real", "missing_values": [-1.0]}, [*RNG.normal(9, 1, ROWS - 1), -1.0]),
+    "integer": ({"kind": "integer"}, RNG.poisson(3, ROWS)),
+    "boolean": ({"kind": "boolean"}, RNG.random(ROWS) < 0.3),
+    "category": ({"kind": "category"}, RNG.choice(["x", "y", "z"], ROWS, p=[0.7, 0.2, 0.1])),
+    "datetime": (
+        {"kind": "datetime"},
+        pa.array(RNG.integers(0, 900, ROWS) * DAY, pa.timestamp("us")),
+    ),
+    "text": ({"kind": "text"}, talk(TALK)),
+}
+
+
+def column_of(kind: str) -> tuple[Column, pa.ChunkedArray]:
+    declared, values = VALUES[kind]
+    return Column(**declared), pa.chunked_array([pa.array(values)])
+
+
+def excess(sketch: Sketch, values: pa.ChunkedArray) -> float:
+    """By how much rows are further away than chance would take them."""
+    found = [distance(c.counts, c.bins.counts(values)) for c in (sketch.values, sketch.words) if c]
+    return max(apart - by_chance for apart, by_chance in found)
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_a_sketch_reads_back_from_a_file_and_halves_of_its_rows_are_alike(kind: str) -> None:
+    column, values = column_of(kind)
+    sketch = Sketch.of(values, column)
+    written = json.dumps(sketch.to_json())
+    assert len(written) < 2000
+    assert Sketch.read(json.loads(written), column).to_json() == json.loads(written)
+    assert sketch.values.counts.sum() == ROWS
+    assert len(sketch.values.bins.names) == len(sketch.values.counts)
+    assert len(sketch.drawn) == (0 if kind == "text" else DRAWN)
+    for _ in range(5):
+        assert excess(sketch, values.take(RNG.permutation(ROWS)[: ROWS // 2])) < 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("real", lambda v: v + 0.5),
+        ("integer", lambda v: v + 1),
+        ("boolean", lambda v: RNG.random(len(v)) < 0.6),
+        ("category", lambda v: np.where(RNG.random(len(v)) < 0.3, "new", v)),
+        ("datetime", lambda v: v + np.timedelta64(300, "D")),
+        ("text", lambda v: np.array([text[:20] for text in v])),
+        ("text", lambda v: np.array(talk(["das", "paket", "kam", "zu", "uns", "heute"]))),
+        ("category", lambda v: np.where(RNG.random(len(v)) < 0.2, None, v)),
+    ],
+)
+def test_rows_that_moved_are_further_away_than_chance(kind: str, change: Any) -> None:
+    column, values = column_of(kind)
+    new = pa.chunked_array([pa.array(change(values.to_numpy())[:500])])
+    assert excess(Sketch.of(values, column), new.cast(values.type)) > 0.05
+
+
+def test_bins_say_what_lies_outside_of_the_training_rows() -> None:
+    column, values = Column(kind="real"), pa.chunked_array([[1.5, 2.0, 2.0, 7.0]])
+    bins = Sketch.of(values, column).values.bins
+    assert bins.names == ["below 1.5", "1.5 to below 2", "2 to below 7", "7", "above 7", "missing"]
+    new = pa.chunked_array([pa.array([0.0, 1.5, 7.0, 7.1, None, 9.0])])
+    assert bins.counts(new).tolist() == [1, 1, 0, 1, 2, 1]
+
+
+def test_drawn_values_are_as_frequent_as_in_the_rows() -> None:
+    values = pa.chunked_array([pa.array(["a"] * 50 + ["b"] * 25 + [None] * 25)])
+    drawn = Sketch.of(values, Column(kind="category", nullable=True)).drawn
+    assert [drawn.count(value) for value in ("a", "b", None)] == [8, 4, 4]
+
+
+@pytest.mark.parametrize("key", ["edges", "counts", "drawn", "rows"])
+def test_a_broken_file_is_refused(key: str) -> None:
+    column, values = column_of("real")
+    found = Sketch.of(values, column).to_json()
+    for wrong in ("x", [1], None):
+        with pytest.raises((ValueError, TypeError, KeyError)):
+            Sketch.read(found | {key: wrong}, column)

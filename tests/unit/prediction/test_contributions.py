@@ -1,0 +1,83 @@
+"""What moves an answer, of functions whose Shapley values are known."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tabular.evaluation.sketch import Sketch
+from tabular.prediction.contributions import Walks, contributions
+from tabular.prediction.outputs import reason_columns
+from tabular.table.arrays import feature_arrays
+from tests.helpers import schema_of
+
+COLUMNS: dict[str, dict[str, Any]] = {
+    "a": {"kind": "real"},
+    "b": {"kind": "real", "nullable": True},
+    "c": {"kind": "category"},
+    "d/e": {"kind": "text"},
+}
+SCHEMA = schema_of("regression", **COLUMNS)
+RNG = np.random.default_rng(0)
+TABLE = pa.table(
+    {
+        "a": RNG.normal(size=400),
+        "b": pa.array(RNG.normal(size=400), mask=RNG.random(400) < 0.25),
+        "c": RNG.choice(["x", "y"], 400),
+        "d/e": ["some words"] * 400,
+    }
+)
+WALKS = Walks.of({n: Sketch.of(TABLE[n], c) for n, c in SCHEMA.features.items()}, SCHEMA)
+ROWS = feature_arrays(TABLE[:20], SCHEMA)
+
+
+def linear(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """3 a + b, where it is not missing, + 2 for x + 1 where there is a text."""
+    found = 3 * columns["a"] + np.nan_to_num(columns["b"]) + 2 * (columns["c"] == "x")
+    return (found + (columns["d_e"] != ""))[:, None]
+
+
+def product(columns: dict[str, np.ndarray]) -> np.ndarray:
+    return (columns["a"] * (columns["c"] == "x"))[:, None]
+
+
+def test_of_a_sum_each_column_adds_its_own_term_less_its_mean() -> None:
+    found = contributions(linear, ROWS, WALKS)[:, :, 0]
+    begin = WALKS.begin["a"]
+    np.testing.assert_allclose(found[:, 0], 3 * (ROWS["a"] - begin.mean()))
+    share = np.mean(WALKS.begin["c"] == "x")
+    np.testing.assert_allclose(found[:, 2], 2 * ((ROWS["c"] == "x") - share))
+    np.testing.assert_allclose(found[:, 3], 1)
+
+
+def test_contributions_add_up_to_the_answer_and_do_not_depend_on_other_rows() -> None:
+    found = contributions(product, ROWS, WALKS)
+    begin = product(WALKS.begin).mean(axis=0)
+    np.testing.assert_allclose(found.sum(axis=1), product(ROWS) - begin, atol=1e-12)
+    one = {name: values[7:8] for name, values in ROWS.items()}
+    np.testing.assert_array_equal(contributions(product, one, WALKS)[0], found[7])
+    nothing = {name: values[:0] for name, values in ROWS.items()}
+    assert contributions(product, nothing, WALKS).shape == (0, 4, 1)
+
+
+def test_a_wide_table_takes_fewer_walks() -> None:
+    wide = schema_of("regression", **{f"x{n}": {"kind": "real"} for n in range(600)})
+    sketch = Sketch.of(TABLE["a"], wide.columns["x0"])
+    walks = Walks.of(dict.fromkeys(wide.features, sketch), wide)
+    assert len(walks.orders) == 12
+    assert walks.orders.size <= 8192
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_reasons_are_the_largest_effects_on_what_is_predicted(task: str) -> None:
+    schema = schema_of(task, **COLUMNS)
+    found = np.zeros((3, 4, schema.outputs))
+    found[0, :, -1] = [0.1, -0.4, 0.2, 0.0]
+    found[2] = np.nan
+    outputs = np.tile(np.arange(schema.outputs) / 9, (3, 1))
+    reasons = reason_columns(found, outputs, schema, 2)
+    assert reasons["reason_1"].to_pylist()[::2] == ["b", None]
+    assert reasons["reason_2"][0].as_py() == "c"
+    assert reasons["reason_1_effect"][0].as_py() == pytest.approx(-0.4)
+    assert reasons["reason_2_effect"][2].as_py() is None
