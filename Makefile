@@ -56,7 +56,7 @@ architecture: .venv/installed-dev  ## draw docs/architecture.svg from the import
 
 lock:  ## write requirements*.txt for pyproject.toml (needs uv)
 	$(LOCK) pyproject.toml --output-file requirements.txt
-	for group in dev benchmarks ray; do $(LOCK) --group $$group --constraint requirements.txt \
+	for group in dev benchmarks ray serve; do $(LOCK) --group $$group --constraint requirements.txt \
 		--output-file requirements-$$group.txt; done
 
 # Bytecode is compiled here, once: without it TensorFlow starts three times slower.
@@ -79,6 +79,11 @@ SITE_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dvc-site
 .venv/installed-dev: .venv/installed requirements-dev.txt
 	@echo "Installing what tests and checks need"
 	@$(INSTALL) -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+.venv/installed-serve: .venv/installed requirements-serve.txt
+	@echo "Installing what serving needs"
+	@$(INSTALL) -r requirements.txt -r requirements-serve.txt
 	@touch $@
 
 .venv/installed-ray: .venv/installed requirements-ray.txt

@@ -14,7 +14,7 @@ import pyarrow as pa
 from tabular.engine import ordered_map
 from tabular.errors import UserError
 from tabular.prediction.answers import Predicted, Reasons, predict_batch
-from tabular.prediction.drift import unknown_categories
+from tabular.prediction.drift import UNKNOWN, unknown_categories
 from tabular.prediction.inputs import (
     check_piece,
     expected_rows,
@@ -146,7 +146,7 @@ def main() -> None:
             total += count
             rejected += len(lines)
     for name, count in unknown.items():
-        said = f"{count} of {total} rows hold a category that the model does not know"
+        said = f"{count} of {total} rows hold {UNKNOWN}"
         print(f"warn: {name}: {said}", file=sys.stderr)
     for check, count in warned.items():
         print(f"warn: {check}: {count} of {total} rows fail", file=sys.stderr)

@@ -191,6 +191,24 @@ def project_of(folder: Path, frame: pd.DataFrame) -> Path:
     return folder
 
 
+def trained_project(folder: Path, name: str) -> Path:
+    """A project of one of `table_of` whose pipeline has run up to evaluate, trainings short."""
+    project_of(folder, table_of(name))
+    params = folder / "params.yaml"
+    text = params.read_text()
+    for long, short in (
+        ("folds: auto", "folds: 2"),
+        ("epochs: auto", "epochs: 3"),
+        ("epochs: 100", "epochs: 3"),
+    ):
+        assert long in text
+        text = text.replace(long, short)
+    params.write_text(text)
+    for _, _, stage, *arguments in COMMANDS.values():
+        call(folder, stage, *arguments)
+    return folder
+
+
 def run_stages(folder: Path, last: str = "evaluate") -> str:
     """Run the stages up to one, each in a process; the output of the last one."""
     for name, command in COMMANDS.items():

@@ -13,6 +13,8 @@ from tabular.params.drift import Drift
 from tabular.prediction.inputs import Batch
 from tabular.schema import Schema
 
+UNKNOWN = "a category that the model does not know"
+
 
 class Watched(NamedTuple):
     """What a model's file says of the training rows.

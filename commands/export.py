@@ -1,0 +1,39 @@
+"""The model as a TensorFlow SavedModel, which TensorFlow Serving serves: raw rows in."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from tabular.errors import UserError
+from tabular.files import atomic_write
+from tabular.prediction.inputs import expected_rows
+from tabular.process import run
+from tabular.runs.dvc import last_output
+
+SIGNATURE = "predict_rows"
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("folder", type=Path, help="of the version: TensorFlow Serving reads NAME/1, NAME/2, ...")
+    add("--model", type=Path, default="models/model.keras", help="the .keras file")
+    args = parser.parse_args()
+    if args.folder.exists():
+        raise UserError(f"{args.folder}: is there already; name a folder for a new version")
+    content = last_output(args.model)
+    schema, _ = expected_rows(args.model, content)
+
+    from tabular.model import saved_model
+
+    model = saved_model.read_model(args.model, content)
+    saved_model.check_model(model, schema)
+    with atomic_write(args.folder) as folder:
+        inputs = saved_model.export(model, folder, SIGNATURE)
+    print(f"{args.folder}: signature {SIGNATURE}, an input for each column")
+    for name, plain in inputs.items():
+        if plain != name:
+            print(f"{name}: its input is {plain}")
+
+
+if __name__ == "__main__":
+    run(main)

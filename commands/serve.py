@@ -1,0 +1,76 @@
+"""A model behind HTTP: rows as JSON in, the answers of `commands.predict` out."""
+
+import os
+import signal
+import socket
+import sys
+from argparse import ArgumentParser
+from contextlib import suppress
+from pathlib import Path
+
+from tabular.errors import UserError
+from tabular.prediction.inputs import expected_rows
+from tabular.process import run
+from tabular.runs.dvc import last_output
+
+LOOPBACK = "127.0.0.1"
+MB = 10**6  # bytes
+BESIDE = 64  # connections beside those of requests that wait, for /health and /metrics
+STOP = 30  # seconds that requests have to end when the server is told to
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("model", nargs="?", type=Path, default="models/model.keras", help="the .keras file")
+    add("--host", default=LOOPBACK, help=f"address to listen on; else {LOOPBACK}, this machine")
+    add("--port", type=int, default=8000, help="0 takes a free one")
+    add("--max-body", type=float, default=8.0, metavar="MB", help="of a request; else 8")
+    add("--max-waiting", type=int, default=64, metavar="N", help="requests to /predict at a time")
+    args = parser.parse_args()
+    if not 0 <= args.port < 2**16 or args.max_body <= 0 or args.max_waiting < 1:
+        parser.error("expected a port below 65536, and --max-body and --max-waiting above 0")
+    content = last_output(args.model)
+    schema, params = expected_rows(args.model, content, "validate")
+    try:
+        import uvicorn
+
+        from tabular.serving.app import Service, application
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error}; `pip install -r requirements-serve.txt` gets it") from None
+    try:
+        listening = socket.create_server((args.host, args.port))
+        # asyncio does not, of a socket made so; without it each answer waits 40 ms.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError as error:
+        said = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+        raise UserError(f"{args.host}:{args.port}: {said}") from None
+
+    from tabular.model import saved_model
+
+    model = saved_model.read_model(args.model, content)
+    saved_model.check_model(model, schema)
+    limit = int(args.max_body * MB)
+    service = Service(model, schema, params.validate, limit, args.max_waiting)
+    service.warm_up()
+    if args.host != LOOPBACK:
+        print(f"warn: whoever reaches {args.host} may ask; there is no password", file=sys.stderr)
+    port = listening.getsockname()[1]
+    print(f"Serving {args.model} on http://{args.host}:{port}", flush=True)
+    config = uvicorn.Config(
+        application(service),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=args.max_waiting + BESIDE,
+        timeout_graceful_shutdown=STOP,
+    )
+    with suppress(KeyboardInterrupt):  # uvicorn stops, then raises the signal again
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        uvicorn.Server(config).run(sockets=[listening])
+    print("Stopped", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,279 @@
+"""The HTTP application: requests are checked apart and predicted together, in bounded numbers."""
+
+import asyncio
+import hashlib
+import time
+from collections import Counter as Counts
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import generate_latest as latest
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tabular.errors import UserError, bounded
+from tabular.params.validate import Validate
+from tabular.prediction.answers import Reasons, predict_batch
+from tabular.prediction.drift import UNKNOWN, unknown_categories
+from tabular.prediction.inputs import Batch, check_batch
+from tabular.schema import Schema
+from tabular.serving.openapi import openapi
+from tabular.serving.rows import answers_of, read_rows, texts_of
+from tabular.table.checks import declared_checks
+from tabular.table.csv import MISTAKES_SHOWN
+
+if TYPE_CHECKING:
+    from tabular.model.saved_model import SavedModel
+
+TOGETHER = 4096  # rows of several requests that are predicted at a time
+WARM = (1, 100)  # rows, which take graphs of two sizes
+ARRIVAL = 30.0  # seconds that a body may take to arrive
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)  # seconds
+
+
+class RefusedError(Exception):
+    """A request that is not answered: its status, and why, a line for each mistake."""
+
+    def __init__(self, status: int, *lines: str) -> None:
+        super().__init__(*lines)
+        self.status, self.lines = status, lines
+
+
+@dataclass
+class Waiting:
+    """A request whose rows passed, and what will hold its answer."""
+
+    batch: Batch
+    reasons: int
+    answer: asyncio.Future[dict[str, Any]] = field(compare=False)
+
+
+class Measures:
+    """What Prometheus reads."""
+
+    def __init__(self) -> None:
+        self.registry = own = CollectorRegistry()
+        self.requests = Counter(
+            "tabular_requests", "Requests by path and status", ["path", "status"], registry=own
+        )
+        self.seconds = Histogram(
+            "tabular_predict_seconds", "Of requests to /predict", buckets=BUCKETS, registry=own
+        )
+        self.waiting = Gauge("tabular_predict_waiting", "Requests that wait", registry=own)
+        self.rows = Counter("tabular_rows", "Rows that got an answer", registry=own)
+        self.failed = Counter(
+            "tabular_failed_cells", "Cells that fail a check", ["column", "check"], registry=own
+        )
+        self.unknown = Counter(
+            "tabular_unknown_categories", f"Rows that hold {UNKNOWN}", ["column"], registry=own
+        )
+
+
+class Service:
+    """A model with what it takes to answer; `limit` bytes of a body, `most` requests that wait."""
+
+    def __init__(
+        self, model: "SavedModel", schema: Schema, policies: Validate, limit: int, most: int
+    ) -> None:
+        self.model, self.schema, self.limit, self.most = model, schema, limit, most
+        self.md5 = hashlib.md5(model.content, usedforsecurity=False).hexdigest()
+        self.checks = declared_checks(schema, policies)
+        self.optional = {schema.target, *schema.roles.values(), *schema.ignore} - set(
+            schema.features
+        )
+        self.document = openapi(schema, intervals=model.residuals is not None)
+        self.reasons = (
+            Reasons.of(len(schema.features), model, schema)
+            if "sketches" in model.metadata
+            else None
+        )
+        self.waiting: asyncio.Queue[Waiting] = asyncio.Queue(most)
+        self.inside = 0  # requests that are being read, checked, or wait
+        self.measures = Measures()
+
+    def warm_up(self) -> None:
+        """Predict few and some rows of gaps, so that no request waits for TensorFlow's graphs."""
+        for rows in WARM:
+            gaps = pa.table({name: pa.array([""] * rows) for name in self.schema.features})
+            predict_batch(check_batch(gaps, self.schema, self.checks), self.model, self.schema)
+
+    async def predict(self, request: Request) -> Response:
+        """Answer rows as `commands.predict` does: all, or none where one fails a check."""
+        if self.inside >= self.most:
+            raise RefusedError(503, f"{self.most} requests wait already; try again in a moment")
+        self.inside += 1
+        self.measures.waiting.set(self.inside)
+        started = time.monotonic()
+        try:
+            reasons = self._reasons(request)
+            body = await self._body(request)
+            batch = await asyncio.to_thread(self._check, body)
+            waiting = Waiting(batch, reasons, asyncio.get_running_loop().create_future())
+            self.waiting.put_nowait(waiting)
+            return JSONResponse(await waiting.answer)
+        finally:
+            self.inside -= 1
+            self.measures.waiting.set(self.inside)
+            self.measures.seconds.observe(time.monotonic() - started)
+
+    def _reasons(self, request: Request) -> int:
+        text = request.query_params.get("explain", "0")
+        if not text.isascii() or not text.isdigit() or len(text) > 6:
+            raise RefusedError(400, f"explain: found {text[:40]!r}; expected a number of columns")
+        if int(text) and not self.reasons:
+            raise RefusedError(400, "explain: the model holds no sketches of its training rows")
+        return min(int(text), len(self.schema.features))
+
+    async def _body(self, request: Request) -> bytes:
+        """The body, if it is small enough and in time."""
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(ARRIVAL):
+                async for part in request.stream():
+                    size += len(part)
+                    if size > self.limit:
+                        raise RefusedError(413, f"the body: found more than {self.limit:,} bytes")
+                    parts.append(part)
+        except ClientDisconnect:
+            raise RefusedError(400, "the client went away before the body was there") from None
+        except TimeoutError:
+            raise RefusedError(408, f"the body did not arrive in {ARRIVAL:g} seconds") from None
+        return b"".join(parts)
+
+    def _check(self, body: bytes) -> Batch:
+        """The rows of a body; in a thread."""
+        try:
+            rows = read_rows(body)
+        except UserError as error:
+            raise RefusedError(400, *bounded(str(error)).split("\n")) from None
+        try:
+            texts, schema = texts_of(rows, self.schema, self.optional)
+        except UserError as error:
+            raise RefusedError(422, *bounded(str(error)).split("\n")) from None
+        batch = check_batch(texts, schema, self.checks)
+        for failure in batch.failures:
+            self.measures.failed.labels(failure.column, failure.check).inc()
+        wrong = [failure for failure in batch.failures if failure.policy != "warn"]
+        if wrong:
+            lines = [f"row {f.row + 1}, column {f}" for f in wrong[:MISTAKES_SHOWN]]
+            more = len(wrong) - len(lines)
+            raise RefusedError(422, *lines, *([f"and {more:,} more"] if more else []))
+        return batch
+
+    async def work(self) -> None:
+        """Answer what waits, as much as there is at a time."""
+        while True:
+            taken = [await self.waiting.get()]
+            rows = len(taken[0].batch.features)
+            while not self.waiting.empty() and rows < TOGETHER:
+                taken.append(self.waiting.get_nowait())
+                rows += len(taken[-1].batch.features)
+            for reasons in sorted({one.reasons for one in taken}):
+                alike = [one for one in taken if one.reasons == reasons]
+                try:
+                    answers = await asyncio.to_thread(self._answers, alike, reasons)
+                except Exception as error:  # the server goes on
+                    answers = [error] * len(alike)
+                for one, answer in zip(alike, answers, strict=True):
+                    if one.answer.done():  # its client went away
+                        continue
+                    if isinstance(answer, Exception):
+                        one.answer.set_exception(answer)
+                    else:
+                        one.answer.set_result(answer)
+
+    def _answers(self, taken: list[Waiting], reasons: int) -> list[dict[str, Any] | Exception]:
+        """The answers to several requests, whose rows do not depend on each other; in a thread."""
+        features = pa.concat_tables([one.batch.features for one in taken])
+        explained = self.reasons._replace(columns=reasons) if self.reasons and reasons else None
+        together = Batch(features, features, [])
+        columns, failures = predict_batch(together, self.model, self.schema, explained)
+        found: list[dict[str, Any] | Exception] = []
+        start = 0
+        for one in taken:
+            end = start + len(one.batch.features)
+            own = [failure for failure in failures if start <= failure.row < end]
+            lines = [f"row {f.row - start + 1}: {f}" for f in own[:MISTAKES_SHOWN]]
+            answer = {name: column[start:end] for name, column in columns.items()}
+            found.append(RefusedError(422, *lines) if lines else self._answer(one.batch, answer))
+            start = end
+        return found
+
+    def _answer(self, batch: Batch, predicted: dict[str, pa.Array]) -> dict[str, Any]:
+        """What is said of the rows of a request."""
+        rows = len(batch.features)
+        self.measures.rows.inc(rows)
+        warned = Counts(f"{failure.column}: {failure.check}" for failure in batch.failures)
+        warnings = [f"{check}: {count} of {rows} rows fail" for check, count in warned.items()]
+        categories = self.model.metadata.get("categories", {})
+        for name, count in unknown_categories(batch.features, categories).items():
+            self.measures.unknown.labels(name).inc(count)
+            warnings.append(f"{name}: {count} of {rows} rows hold {UNKNOWN}")
+        identifiers = {
+            name: batch.texts[name]
+            for name in self.schema.ignore
+            if name in batch.texts.column_names
+        }
+        return {"rows": answers_of(identifiers | predicted)} | (
+            {"warnings": warnings} if warnings else {}
+        )
+
+    async def health(self, _: Request) -> Response:
+        """That it answers, and with what."""
+        trained = self.model.metadata.get("trained_on", {})
+        model = {
+            "file": self.model.path.name,
+            "md5": self.md5,
+            "training_rows": trained.get("rows"),
+        }
+        return JSONResponse({"status": "ok", "model": model})
+
+    async def described(self, _: Request) -> Response:
+        """What it understands."""
+        return JSONResponse(self.document)
+
+    async def metrics(self, _: Request) -> Response:
+        """What Prometheus reads."""
+        return Response(
+            latest(self.measures.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+
+def application(service: Service) -> Starlette:
+    """The routes of a service, each request counted."""
+
+    def counted(answer: Callable[[Request], Awaitable[Response]]) -> Callable[..., Any]:
+        async def counting(request: Request) -> Response:
+            status = 500
+            try:
+                response = await answer(request)
+                status = response.status_code
+            except RefusedError as refused:
+                status = refused.status
+                more = {"Retry-After": "1"} if status == 503 else None
+                response = JSONResponse({"errors": refused.lines}, status, headers=more)
+            finally:
+                service.measures.requests.labels(request.url.path, status).inc()
+            return response
+
+        return counting
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        work = asyncio.create_task(service.work())
+        yield
+        work.cancel()
+
+    routes = [
+        Route("/predict", counted(service.predict), methods=["POST"]),
+        Route("/health", counted(service.health)),
+        Route("/schema", counted(service.described)),
+        Route("/metrics", counted(service.metrics)),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)

@@ -1,0 +1,256 @@
+"""A real server on loopback, asked by real clients: the answers of predict, within bounds."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.helpers import ENVIRONMENT, PROJECT, call, must, run, trained_project
+
+pytest.importorskip("uvicorn", reason="no server: make .venv/installed-serve")
+
+PORT = re.compile(r"http://127\.0\.0\.1:(\d+)$")
+
+
+class Server(NamedTuple):
+    """One that runs."""
+
+    port: int
+    process: subprocess.Popen[str]
+
+    def ask(self, path: str, body: Any = None) -> tuple[int, Any]:
+        """The status and the JSON of an answer, or its text."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        connection.request("GET" if body is None else "POST", path, content)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        is_json = answer.headers["content-type"] == "application/json"
+        return answer.status, json.loads(text) if is_json else text
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[Server]:
+    """A server of the model in a folder, stopped at the end by its process id."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "commands.serve", *arguments, "--port", "0"],
+        cwd=folder,
+        env=ENVIRONMENT | {"PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        found = PORT.search(process.stdout.readline().strip())
+        assert found, process.communicate()
+        yield Server(int(found[1]), process)
+    finally:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture(scope="module", params=["words", "values", "wine"])
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of each task; `words` and `values` have columns of all kinds with gaps."""
+    return trained_project(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="module")
+def server(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Of the default model, alone in a folder."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(reproduced / "models/model.keras", folder / "m.keras")
+    with serving(folder, "m.keras", "--max-body", "0.05", "--max-waiting", "4") as found:
+        yield found
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """As JSON: numbers are numbers, a gap is null."""
+    found: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
+    return found
+
+
+ROW = {
+    **{"Pregnancies": 6, "Glucose": 148, "BloodPressure": 72, "SkinThickness": 35},
+    **{"Insulin": None, "BMI": 33.6, "DiabetesPedigreeFunction": 0.627, "Age": 50},
+}
+
+
+def test_answers_are_those_of_predict_to_the_last_bit(project: Path) -> None:
+    """All rows in one request, one row in each, and many clients at once."""
+    raw = pd.read_csv(project / "data/raw/t.csv")[:100]
+    frame = raw.drop(columns=raw.columns[-1])
+    frame.to_csv(project / "new.csv", index=False)
+    call(project, "commands.predict", "new.csv", "--explain", "2", "-o", "out.csv")
+    expected = pd.read_csv(project / "out.csv")
+    explained = [name for name in expected if name.startswith("reason_")]
+    rows = rows_of(frame)
+    with serving(project) as server:
+        status, found = server.ask("/predict?explain=2", {"rows": rows})
+        assert status == 200
+        together = pd.DataFrame(found["rows"])
+        assert list(together) == list(expected)
+        kept = expected.dtypes.to_dict()  # identifiers are texts in JSON
+        pd.testing.assert_frame_equal(together.astype(kept), expected, check_exact=True)
+        plain = found["rows"]
+        for row in plain:
+            for name in explained:
+                del row[name]
+        with ThreadPoolExecutor(8) as clients:
+            answers = list(clients.map(lambda row: server.ask("/predict", [row]), rows[:40]))
+        assert [answer["rows"][0] for _, answer in answers] == plain[:40]
+
+
+def test_wrong_rows_are_told_by_row_and_column(server: Server) -> None:
+    status, found = server.ask("/predict", [ROW, ROW | {"Age": 500}, ROW | {"Glucose": "high"}])
+    assert status == 422
+    assert found["errors"] == [
+        "row 2, column Age: found '500'; expected 18 to 120",
+        "row 3, column Glucose: found 'high'; expected a finite number",
+    ]
+    other = {"Agee": 3, **ROW}
+    del other["Age"]
+    status, found = server.ask("/predict", {"rows": [other, 3]})
+    assert status == 422
+    assert found["errors"] == [
+        "row 1: missing: Age; give null for an empty cell",
+        "row 1: no column 'Agee' is declared. Did you mean 'Age'?",
+        "row 2: found '3'; expected an object",
+    ]
+    status, found = server.ask("/predict", [ROW | {"Age": None}, ROW | {"BMI": [1]}])
+    assert (status, found["errors"][0][:21]) == (422, "row 2, column BMI: fo")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b'{"rows": []}', 400),
+        (b'{"rows": [{"Age": NaN}]}', 400),
+        (b"[" * 40_000, 400),
+        (b'"\xff"', 400),
+        (b'[{"Age": ' + b"9" * 5000 + b"}]", 400),
+        (b" " * 60_000, 413),
+    ],
+)
+def test_what_is_no_rows_is_refused_and_the_server_goes_on(
+    server: Server, body: bytes, status: int
+) -> None:
+    found, answer = server.ask("/predict", body)
+    assert (found, len(answer["errors"])) == (status, 1)
+    assert server.ask("/predict", [ROW])[0] == 200
+
+
+def test_health_schema_and_metrics(server: Server) -> None:
+    status, health = server.ask("/health")
+    assert (status, health["status"], health["model"]["training_rows"]) == (200, "ok", 514)
+    _, document = server.ask("/schema")
+    body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+    row = body["schema"]["properties"]["rows"]["items"]
+    assert row["required"] == list(ROW)
+    assert row["properties"]["Insulin"]["type"] == ["number", "null"]
+    assert row["properties"]["Age"] == {"type": "integer", "minimum": 18, "maximum": 120}
+
+    def counted(name: str) -> float:
+        _, text = server.ask("/metrics")
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+    before = counted("tabular_rows_total"), counted('tabular_failed_cells_total{check="range"')
+    server.ask("/predict", [ROW, ROW])
+    server.ask("/predict", [ROW | {"Age": 7}])
+    after = counted("tabular_rows_total"), counted('tabular_failed_cells_total{check="range"')
+    assert after == (before[0] + 2, before[1] + 1)
+    assert counted('tabular_requests_total{path="/predict",status="422"}') >= 1
+    assert server.ask("/predict?explain=x", [ROW])[0] == 400
+    assert server.ask("/nothing")[0] == 404
+
+
+def test_of_too_many_requests_some_are_told_to_come_again(server: Server) -> None:
+    """Four wait at most; slow bodies take their places until they are there."""
+    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(4)]
+    for one in slow:
+        one.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n[")
+    deadline = time.monotonic() + 10
+    while (status := server.ask("/predict", [ROW])[0]) != 503 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert status == 503
+    assert server.ask("/health")[0] == 200
+    for one in slow:
+        one.close()
+    deadline = time.monotonic() + 10
+    while (status := server.ask("/predict", [ROW])[0]) != 200 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert status == 200
+
+
+def test_what_is_asked_before_a_stop_is_answered(reproduced: Path) -> None:
+    with serving(reproduced) as server, ThreadPoolExecutor(4) as clients:
+        asked = [clients.submit(server.ask, "/predict?explain=8", [ROW] * 20) for _ in range(4)]
+        while "tabular_predict_waiting 4.0" not in server.ask("/metrics")[1]:
+            time.sleep(0.01)
+        os.kill(server.process.pid, signal.SIGTERM)
+        assert [future.result()[0] for future in asked] == [200] * 4
+        out, err = server.process.communicate(timeout=30)
+        assert (server.process.returncode, out, err) == (0, "Stopped\n", "")
+
+
+def test_a_port_in_use_and_a_missing_model_are_told(server: Server, tmp_path: Path) -> None:
+    serve = ("python", "-m", "commands.serve")
+    done = run(tmp_path, *serve, "m.keras", PYTHONPATH=str(PROJECT))
+    assert (done.returncode, done.stderr[:22]) == (1, "error: m.keras: no mod")
+    taken = run(PROJECT, *serve, "--port", str(server.port))
+    assert taken.returncode == 1
+    assert taken.stderr == f"error: 127.0.0.1:{server.port}: Address already in use\n"
+
+
+LOADED = """
+import numpy, tensorflow as tf
+import numpy as np
+import pandas as pd
+rows = pd.read_csv("new.csv")
+predict = tf.saved_model.load("served/1").signatures["predict_rows"]
+columns = {n: tf.constant(rows[n], tf.float64) for n in rows}
+numpy.save("outputs.npy", predict(**columns)["outputs"])
+"""
+
+
+def test_tensorflow_alone_serves_the_export(workspace: Path) -> None:
+    """And plain Keras the file; both agree with predict to 1e-6."""
+    rows = pd.read_csv(workspace / "data/raw/diabetes.csv").drop(columns="Outcome")
+    rows.to_csv(workspace / "new.csv", index=False)
+    said = must(workspace, "python", "-m", "commands.export", "served/1")
+    assert said == "served/1: signature predict_rows, an input for each column\n"
+    again = run(workspace, "python", "-m", "commands.export", "served/1")
+    assert "served/1: is there already" in again.stderr
+    must(workspace, "python", "-m", "commands.predict", "new.csv", "-o", "out.csv")
+    expected = pd.read_csv(workspace / "out.csv")["probability_1"].to_numpy()
+    must(workspace, "python", "-c", LOADED)
+    keras = (
+        "import keras, numpy, pandas\n"
+        "model = keras.models.load_model('models/model.keras', safe_mode=True)\n"
+        "rows = pandas.read_csv('new.csv')\n"
+        "numpy.save('keras.npy', model.predict(dict(rows), verbose=0))\n"
+    )
+    must(workspace, "python", "-c", keras)
+
+    for name in ("outputs", "keras"):
+        assert np.abs(np.load(workspace / f"{name}.npy")[:, 0] - expected).max() < 1e-6
