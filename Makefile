@@ -44,7 +44,7 @@ check-cpu: .venv/installed  ## train samples and evaluate here and on an emulate
 	check() { out=$$folder/$$1; shift; mkdir $$out; \
 		"$$@" $(BIN)/python -m tests.same_bytes > $$out/same_bytes; \
 		"$$@" $(BIN)/python -m stages.evaluate --model models/model.keras --split data/split \
-			--oof data/oof --metrics $$out/metrics.json --scores $$out/scores.json \
+			--tests data/tests --oof data/oof --metrics $$out/metrics.json --scores $$out/scores.json \
 			--plots $$out/plots --slices $$out/slices.json --effects $$out/effects.json \
 			--columns $$out/columns.json --errors $$out/errors.json \
 			--predictions $$out/predictions; }; \

@@ -4,13 +4,11 @@ import json
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from tabular.files import write_json
 from tabular.metrics import BASELINES
 from tabular.prediction.inputs import expected_rows, model_and_rows
-from tabular.prediction.labelled import also_in, write_labelled
 from tabular.process import run
 from tabular.report.formats import aligned, limits, scored, signed
 from tabular.runs.comparison import compare_scores
@@ -50,22 +48,15 @@ def main() -> None:
     schema, params = expected_rows(args.model, content, "validate")
     split = args.split if args.split.is_dir() else None
     thresholds = json.loads(args.scores.read_text()).get("thresholds", {}) if split else {}
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        told = write_labelled(args.rows, schema, params.validate, folder)
 
-        from tabular.evaluation.result import score_labelled
-        from tabular.model import saved_model
+    from tabular.model import saved_model
+    from tabular.prediction.labelled import score_file
 
-        model = saved_model.read_model(args.model, content)
-        saved_model.check_model(model, schema)
-        learnt = also_in(folder, split / "train", schema) if split else 0
-        found = score_labelled(model.predict, folder, split, schema, model.threshold, thresholds)
-    for what, count in told.items():
-        print(f"warn: {what}: {count} rows", file=sys.stderr)
-    if learnt:
-        said = f"{learnt:,} of {found['test']['rows']:,} rows are training rows"
-        print(f"warn: {said}, so these scores are too good", file=sys.stderr)
+    model = saved_model.read_model(args.model, content)
+    saved_model.check_model(model, schema)
+    found = score_file(args.rows, model, schema, params.validate, split, thresholds)
+    for said in found["told"]:
+        print(f"warn: {said}", file=sys.stderr)
     print(f"{found['test']['rows']:,} rows of {args.rows}")
     print(aligned(lines_of(found)))
     if not split:

@@ -73,6 +73,7 @@ def main() -> None:
     add = parser.add_argument
     add("--model", type=Path, required=True, help="the .keras file to score")
     add("--split", type=Path, required=True, help="folder of the tables train, validation, test")
+    add("--tests", type=Path, required=True, help="folder of the other files that are scored")
     add("--oof", type=Path, required=True, help="folder of the out-of-fold predictions")
     add("--metrics", type=Path, required=True, help="JSON file for the scores that decide")
     add("--scores", type=Path, required=True, help="JSON file for all other scores")
@@ -84,7 +85,7 @@ def main() -> None:
     add("--predictions", type=Path, required=True, help="folder for the outputs of test rows")
     args = parser.parse_args()
     schema = load_schema()
-    declared = load_params("evaluate", schema=schema).evaluate.slices
+    params = load_params("evaluate", "validate", schema=schema)
 
     from tabular.evaluation.columns import describe_columns
     from tabular.evaluation.effects import column_effects
@@ -94,6 +95,7 @@ def main() -> None:
     from tabular.evaluation.scores import headline
     from tabular.evaluation.slices import slice_scores
     from tabular.model import saved_model
+    from tabular.prediction.labelled import score_file
 
     model = saved_model.read_model(args.model)
     saved_model.check_model(model, schema)
@@ -111,6 +113,20 @@ def main() -> None:
         result.scores["interval"] = interval_scores(
             model.predict_ends, args.split / "test", schema, residuals.coverage
         )
+    if params.evaluate.tests:
+        result.scores["tests"] = {}
+    for name in params.evaluate.tests:
+        thresholds = result.scores.get("thresholds", {})
+        found = score_file(
+            args.tests / name, model, schema, params.validate, args.split, thresholds
+        )
+        for said in found["told"]:
+            print(f"warn: {name}: {said}")
+        result.scores["tests"][name.partition(".")[0]] = found["test"] | {
+            "training_rows": found["training_rows"],
+            "baseline": found.get("baseline", {}),
+            "paired_difference": found["paired_difference"]["test"],
+        }
     test, started = result.rows["test"], time.monotonic()
     rows = max(min(MAX_ROWS, MAX_CELLS // len(schema.columns)), MIN_ROWS)
     train, held_out = (read_rows(args.split / name, rows) for name in ("train", "test"))
@@ -118,7 +134,7 @@ def main() -> None:
     tables = {name: tables[name][: len(found.y)] for name, found in result.rows.items()}
     important = result.important(schema)
     slices = slice_scores(
-        tables, result.rows, schema, result.scores["decides"], important, declared
+        tables, result.rows, schema, result.scores["decides"], important, params.evaluate.slices
     )
     sliced = time.monotonic()
     effects = column_effects(model.predict_members, held_out, schema, important, work)

@@ -141,15 +141,15 @@ def regression_scores(y: np.ndarray, value: np.ndarray, weight: np.ndarray | Non
 def headline(scores: Scores, schema: Schema) -> tuple[Scores, Scores]:
     """All scores of a run in two: the few that decide, and the rest. No score is in both.
 
-    The first holds the main score, the second one, the loss and those that decide of the test rows
-    and the folds, and of each baseline the main score and those that decide; and the interval of
-    the first that decides.
+    The first holds the main score, the second one, the loss and those that decide of the test rows,
+    the folds and other `tests`, and of each baseline the main score and those that decide; and the
+    interval of the first that decides.
     """
     task, (first_one, *others) = TASKS[schema.task], scores["decides"]
     keys = {f"test.{first_one}_low", f"test.{first_one}_high"}
     keys |= {
         f"{rows}.{score}"
-        for rows in ("test", "cross_validation")
+        for rows in ("test", "cross_validation", *(f"tests.{of}" for of in scores.get("tests", {})))
         for score in (task.main, task.second, "loss", first_one, *others)
     }
     keys |= {

@@ -64,9 +64,14 @@ def _seconds(day: date) -> float:
 Slice = dict[str, Range | tuple[Value, ...]]  # for each column its range, or its values
 
 
+# A file of data/tests; what comes before the ending is its key among the scores.
+Labelled = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.(csv|csv\.gz|parquet)$")]
+
+
 class Evaluate(Section):
     """How probabilities become classes, how wide intervals are, which rows are scored apart."""
 
     threshold: Share | Choice = 0.5
     coverage: Share = 0.9
+    tests: tuple[Labelled, ...] = ()
     slices: dict[str, Slice] = Field(default_factory=dict)

@@ -49,7 +49,7 @@ def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
     mistakes += train_mistakes(whole.train, whole.split, schema)
     if not mistakes:  # which each value of the space would repeat
         mistakes += search_mistakes(whole, schema)
-    mistakes += gate_mistakes(whole.gate, schema)
+    mistakes += gate_mistakes(whole.gate, whole.evaluate, schema)
     mistakes += threshold_mistakes(whole, schema)
     mistakes += slice_mistakes(whole.evaluate, schema)
     if mistakes:
@@ -150,16 +150,17 @@ def slice_mistakes(evaluate: Evaluate, schema: Schema) -> Iterator[str]:
                 yield f"{where}: found {list(wanted)}, which does not fit its kind, {kind}"
 
 
-def gate_mistakes(gate: Gate, schema: Schema) -> Iterator[str]:
-    """Limits for scores that the task has not."""
+def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[str]:
+    """Limits for scores that the task, or the run, has not."""
     scores = TASKS[schema.task].scores
-    keys = {f"{rows}.{score}" for rows in ROWS for score in scores}
+    rows = [*ROWS, *(f"tests.{file.partition('.')[0]}" for file in evaluate.tests)]
+    keys = {f"{of}.{score}" for of in rows for score in scores}
     for name in ("lowest", "highest", "worse_than_last"):
         for key in sorted(set(getattr(gate, name)) - keys):
             yield (
                 f"gate.{name}: found {key!r}, which is no score of task {schema.task}."
                 f"{suggestion(key, keys)} "
-                f"Allowed: of {', '.join(ROWS)} each of {', '.join(scores)}"
+                f"Allowed: of {', '.join(rows)} each of {', '.join(scores)}"
             )
 
 

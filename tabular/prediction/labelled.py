@@ -3,11 +3,14 @@
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from tabular.errors import UserError
+from tabular.evaluation.result import score_labelled
 from tabular.params.validate import Validate
 from tabular.prediction.inputs import cell_failures
 from tabular.schema import Schema
@@ -15,6 +18,41 @@ from tabular.table.checks import declared_checks, row_hashes
 from tabular.table.csv import MISTAKES_SHOWN
 from tabular.table.parquet import read_parts, write_part
 from tabular.table.source import ROWS, column_names, pieces, read_piece, row_name
+
+if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
+    from tabular.model.saved_model import SavedModel
+
+
+def score_file(
+    file: Path,
+    model: "SavedModel",
+    schema: Schema,
+    policies: Validate,
+    split: Path | None,
+    thresholds: dict[str, float],
+) -> dict[str, Any]:
+    """See `score_labelled`, of the rows of a file; what was `told` of them.
+
+    And how many of them are `training_rows`.
+
+    Args:
+        split: whose training rows the baselines learn from; without it there are none.
+        thresholds: of baselines that have another one than the model.
+
+    Raises:
+        UserError: see `write_labelled`.
+    """
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        told = write_labelled(file, schema, policies, folder)
+        learnt = also_in(folder, split / "train", schema) if split else 0
+        found = score_labelled(model.predict, folder, split, schema, model.threshold, thresholds)
+    found["training_rows"] = learnt
+    found["told"] = [f"{what}: {count} rows" for what, count in told.items()]
+    if learnt:
+        said = f"{learnt:,} of {found['test']['rows']:,} rows are training rows"
+        found["told"].append(f"{said}, so these scores are too good")
+    return found
 
 
 def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path) -> Counter[str]:

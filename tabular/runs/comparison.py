@@ -78,6 +78,7 @@ class Comparison(NamedTuple):
         gate: see `runs.gate.evaluate_gate`; empty where the run has no verdict.
         standings: by each score that decides, the model's first.
         scores: by the keys of `tabular.metrics.ROWS`.
+        tests: the scores of the other files, by their keys.
         params, packages: that differ; code the paths of code that does.
         data: differences of the profiles; None where one of the runs has none.
         test_rows_differ: the two runs were not scored on the same rows.
@@ -91,6 +92,7 @@ class Comparison(NamedTuple):
     gate: dict[str, Any]
     standings: dict[str, list[Standing]]
     scores: dict[str, Scores]
+    tests: dict[str, Scores]
     params: list[Changed]
     code: list[str]
     packages: list[Changed]
@@ -127,6 +129,15 @@ def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> C
             for rows in ROWS
             if rows == "test" or ordered(run.scores.get(rows, {}))
         },
+        tests={
+            name: compare_scores(
+                as_test(found),
+                as_test(base.scores.get("tests", {}).get(name, {})) if base else {},
+                "test",
+                {},
+            )
+            for name, found in run.scores.get("tests", {}).items()
+        },
         params=changes(settings(base, old), settings(run, lock)) if base else [],
         code=changed_code(old, lock) if base else [],
         packages=changes(versions(base), versions(run)) if base else [],
@@ -137,9 +148,12 @@ def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> C
     )
 
 
+COUNTS = ("rows", "training_rows")  # among scores
+
+
 def ordered(scores: Mapping[str, Any]) -> dict[str, float]:
     """The scores of some rows by dotted key, in the order in which they are read."""
-    own = {key: value for key, value in scores.items() if key not in {*ROWS, "rows"}}
+    own = {key: value for key, value in scores.items() if key not in {*ROWS, *COUNTS}}
     values = numbers(own)
     order = [*METRICS, *(f"{average}.{score}" for average in AVERAGES for score in METRICS)]
     return {key: values.pop(key) for key in order if key in values} | values
@@ -158,6 +172,13 @@ def standings(scores: Mapping[str, Any], key: str) -> list[Standing]:
             if all(f"{key}{end}" in values for end in ("", *ENDS)):
                 found.append(Standing(name, rows, *(values[f"{key}{e}"] for e in ("", *ENDS))))
     return sorted(found, key=lambda one: one.name != "")
+
+
+def as_test(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores of another file of labelled rows as those of test rows are held."""
+    own = {key: of for key, of in found.items() if key not in ("baseline", "paired_difference")}
+    paired = {"test": found.get("paired_difference", {})}
+    return {"test": own, "baseline": found.get("baseline", {}), "paired_difference": paired}
 
 
 def compare_scores(

@@ -66,3 +66,39 @@ def test_a_model_alone_is_scored_without_baselines(
     assert "nothing for baselines to learn from" in done.stderr
     accuracy = read_scores(reproduced)["test"]["accuracy"]
     assert f"\nAccuracy           {accuracy:.2f}  " in done.stdout
+
+
+def test_other_files_are_scored_by_evaluate_and_held_by_the_gate(
+    workspace: Path, rows: Path, tmp_path: Path
+) -> None:
+    """As `commands.score` scores them; a wrong row or name ends it."""
+    pd.read_csv(rows)[::2].to_csv(workspace / "data/tests/newer.csv", index=False)
+    set_ = ("dvc", "exp", "run", "-S")
+    must(
+        workspace,
+        *set_,
+        "evaluate.tests=[newer.csv]",
+        "-S",
+        "+gate.lowest.tests.newer.accuracy=0.99",
+    )
+    scores = read_scores(workspace)
+    tested = scores["tests"]["newer"]
+    assert (tested["rows"], tested["training_rows"]) == (127, 0)
+    found = tmp_path / "found.json"
+    must(workspace, *SCORE, "data/tests/newer.csv", "-o", str(found))
+    expected = json.loads(found.read_text())
+    assert {key: tested[key] for key in expected["test"]} == expected["test"]
+    assert tested["paired_difference"] == expected["paired_difference"]["test"]
+    headline = json.loads((workspace / "metrics/metrics.json").read_text())
+    assert headline["tests"]["newer"]["accuracy"] == tested["accuracy"]
+    gate = json.loads((workspace / "metrics/gate.json").read_text())
+    assert gate["verdict"] == "fail"
+    assert f"tests.newer.accuracy is {tested['accuracy']:g}; needed at least 0.99" in gate["reason"]
+    must(workspace, "python", "-m", "commands.report")
+    assert "newer: 127 rows of a file of their own" in (workspace / "report.html").read_text()
+
+    (workspace / "data/tests/newer.csv").write_text("Age,Outcome\n")
+    broken = run(workspace, "dvc", "repro")
+    assert "newer.csv: line 1: the header is not as declared" in broken.stderr
+    wrong = run(workspace, *set_, "evaluate.tests=[../raw/diabetes.csv]")
+    assert "evaluate.tests" in wrong.stderr
