@@ -1,6 +1,8 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
+# With /bin/sh, make 3.81 of macOS starts simple commands itself, and not from this PATH.
+SHELL := /bin/bash
 LOCK := uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
 	--generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock"
 
@@ -38,8 +40,8 @@ check: .venv/installed-dev  ## format, types, imports between packages, the work
 	zizmor --offline --quiet .github
 
 check-cpu: .venv/installed  ## train samples and evaluate here and on an emulated Haswell: the same bytes
-	@if ! command -v qemu-x86_64 > /dev/null; then \
-		echo "not checked: qemu-x86_64 is missing (Debian: apt install qemu-user)"; exit 0; fi; \
+	@if [ "$$(uname -m)" != x86_64 ] || ! command -v qemu-x86_64 > /dev/null; then \
+		echo "not checked: no x86-64, or no qemu-x86_64 (Debian: apt install qemu-user)"; exit 0; fi; \
 	set -e; dvc repro --quiet calibrate; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	check() { out=$$folder/$$1; shift; mkdir $$out; \
 		"$$@" $(BIN)/python -m tests.same_bytes > $$out/same_bytes; \

@@ -48,10 +48,17 @@ def workers() -> int:
         return 1
     said = os.environ.get(WORKERS)
     if said is None:
-        return _ray_cores() if on_ray() else len(os.sched_getaffinity(0))
+        return _ray_cores() if on_ray() else _cores()
     if not said.isascii() or not said.isdigit() or not 0 < int(said[:9]) <= 1024:
         raise UserError(f"{WORKERS} in the environment: found {said!r}; expected 1 to 1024")
     return int(said)
+
+
+def _cores() -> int:
+    """Those of this machine that the process may use; macOS does not say which, so all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def on_ray() -> bool:

@@ -55,7 +55,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def _is_running(number: str) -> bool:
     """Whether another process has this number, as in the name of a file it writes."""
-    return number != f".{os.getpid()}" and Path("/proc", number[1:]).exists()
+    if number == f".{os.getpid()}":
+        return False
+    try:
+        os.kill(int(number[1:]), 0)
+    except PermissionError:  # of another user
+        return True
+    except (OSError, OverflowError, ValueError):
+        return False
+    return True
 
 
 def _not_written(path: Path, error: OSError) -> str:

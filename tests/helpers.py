@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from stages.train import SHOWN
 from tabular import process
 from tabular.params.loading import load_params
 from tabular.params.train import Train
@@ -38,6 +40,10 @@ ENVIRONMENT = os.environ | {
     "GIT_COMMITTER_NAME": "test",
     "GIT_COMMITTER_EMAIL": "test@localhost",
 }
+
+needs_x86 = pytest.mark.skipif(
+    platform.machine() not in SHOWN, reason="the numbers in git are those of x86-64"
+)
 
 Run = subprocess.CompletedProcess[str]
 Runner = Callable[..., Run]

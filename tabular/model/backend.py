@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # One instruction set for all x86-64 CPUs with AVX2, and no kernels chosen by CPU. The others
-# compile the same graph in half the time; small steps run as fast.
+# compile the same graph in half the time; small steps run as fast. ARM64 ignores the first.
 FLAGS = (
     "--xla_cpu_max_isa=AVX2",
     "--xla_cpu_use_fusion_emitters=false",

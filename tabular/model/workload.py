@@ -27,7 +27,7 @@ def check_workload(train: Resolved, widths: dict[str, int], rows: int, outputs: 
         UserError: the message names the network and what it would take.
     """
     cores = workers()
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     memory = min(memory, limit) if limit >= 0 else memory
     for members in train.members:

@@ -17,7 +17,7 @@ from tabular.schema import EPOCHS, input_name
 
 REPEATS = {
     "any_cpu": "the same bytes on any x86-64 CPU with AVX2",
-    "same_cpu": "the same bytes on one kind of CPU (train.exact is false)",
+    "same_cpu": "the same bytes on one kind of CPU",
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages.evaluate import sentence
-from tests.helpers import PROJECT, must, read_scores, wait_for_queue
+from tests.helpers import PROJECT, must, needs_x86, read_scores, wait_for_queue
 
 PAGES = {
     str(path.relative_to(PROJECT)): path.read_text()
@@ -18,6 +18,7 @@ BLOCKS = {
 }
 
 
+@needs_x86
 @pytest.mark.parametrize("page", [name for name, blocks in BLOCKS.items() if blocks])
 def test_every_command_runs_and_ends_as_the_page_says(page: str, workspace: Path) -> None:
     """`make` finds its environment made: the one that runs the tests."""
@@ -49,6 +50,7 @@ def test_every_command_runs_and_ends_as_the_page_says(page: str, workspace: Path
             assert output.splitlines()[-1] in text
 
 
+@needs_x86
 def test_the_tutorial_and_the_first_line_are_there(reproduced: Path) -> None:
     blocks = "".join(block for blocks in BLOCKS.values() for block in blocks)
     assert "kernel_initializer=random_uniform" in blocks

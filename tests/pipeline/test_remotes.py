@@ -84,7 +84,10 @@ def s3_server(log: Path) -> Iterator[str]:
         server.wait()
 
 
-@pytest.fixture(params=["folder", "ssh", "s3"])
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="OpenSSH as Linux sets it up")
+
+
+@pytest.fixture(params=["folder", pytest.param("ssh", marks=needs_linux), "s3"])
 def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Remote]:
     """The address of a remote, and the settings of it that each person makes for themselves."""
     if request.param == "folder":

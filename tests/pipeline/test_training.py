@@ -120,6 +120,7 @@ for arrays in (weights, oof, [blend.oof]):
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a process has its own cores on Linux alone")
 def test_the_same_bytes_on_one_core_and_on_two(tmp_path: Path) -> None:
     """Networks of few weights, of embedded numbers and of many, in processes of their own."""
     found = {

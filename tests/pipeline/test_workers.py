@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,7 +27,8 @@ ALONE = [*NAMESPACE, "--kill-child", "sh", "-c", 'ip link set lo up && "$@"', "s
 ON_RAY = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
 START = "--node-ip-address=127.0.0.1 --disable-usage-stats"
 needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed: make .venv/installed-ray"
+    sys.platform != "linux" or importlib.util.find_spec("ray") is None,
+    reason="no Linux with network namespaces, or no Ray: make .venv/installed-ray",
 )
 STAGES = ["ingest", "validate", "split", "train", "calibrate", "evaluate"]
 ROWS, FILES = 900, 3

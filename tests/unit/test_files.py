@@ -1,5 +1,8 @@
 """Files are whole or not there, hold finite rounded numbers, and stay small."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +38,16 @@ def test_a_block_that_fails_leaves_the_output_as_it_was(tmp_path: Path) -> None:
         partial.mkdir()
         (partial / "new").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]
+
+
+def test_what_a_process_left_is_removed_and_what_one_writes_is_not(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for number in (ended.pid, os.getppid()):
+        (tmp_path / f".m.json.{number}.partial").touch()
+    write_json(tmp_path / "m.json", {})
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert found == [f".m.json.{os.getppid()}.partial", "m.json"]
 
 
 def test_a_file_does_not_take_the_place_of_a_folder(tmp_path: Path) -> None:

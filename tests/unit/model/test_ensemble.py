@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tabular.engine import WORKERS
 from tabular.errors import UserError
 from tabular.model import ensemble, network, saved_model
 from tabular.model.backend import keras
@@ -129,7 +130,7 @@ def test_more_threads_than_cores_train_the_same_networks(
     train = train_params({kind: BOTH[kind] | {"epochs": 1}}, folds=8)
     found = []
     for threads in (1, 8):
-        monkeypatch.setattr("os.sched_getaffinity", lambda _, n=threads: range(n))
+        monkeypatch.setenv(WORKERS, str(threads))
         found.append(fitted(ensemble.set_up(tmp_path, SCHEMA, train)))
     for one, other in zip(*found, strict=True):
         assert one.history == other.history
