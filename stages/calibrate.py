@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from tabular.evaluation.sketch import Sketch
+from tabular.evaluation.temperature import choose_temperature, tempered
 from tabular.evaluation.threshold import choose_threshold
 from tabular.files import atomic_write
 from tabular.model.intervals import Residuals
@@ -75,7 +76,7 @@ def main() -> None:
 
     rows = read_rows(args.train, min(MAX_ROWS, MAX_CELLS // len(schema.columns)))
 
-    from tabular.model.saved_model import read_model
+    from tabular.model.saved_model import read_model, with_temperature, write_model
 
     model = read_model(args.trained)
     known = model.metadata["categories"]
@@ -91,21 +92,34 @@ def main() -> None:
         "sketches": {name: sketch.to_json() for name, sketch in sketches.items()},
         "importance": importances(model, rows, sketches, schema),
     }
-    if schema.task != "multiclass":
-        oof = pa.concat_tables(read_parts(args.oof))
-        columns = [schema.target, *([schema.weight] if schema.weight else [])]
-        train = pa.concat_tables(read_parts(args.train, columns))[: len(oof)]
-        y, predicted = labels(train, schema)[:, 0], oof["output_0"].to_numpy()
-    if schema.task == "regression" and len(oof):
-        residuals = Residuals.of(y - predicted, oof["fold"].to_numpy(), params.evaluate.coverage)
+    *predicted, fold = (c.to_numpy() for c in pa.concat_tables(read_parts(args.oof)).columns)
+    columns = [schema.target, *([schema.weight] if schema.weight else [])]
+    train = pa.concat_tables(read_parts(args.train, columns))[: len(fold)]
+    y, weight = labels(train, schema)[:, 0], row_weights(train, schema)
+    outputs, network = np.column_stack(predicted), None
+    if schema.task == "regression" and len(fold):
+        residuals = Residuals.of(y - outputs[:, 0], fold, params.evaluate.coverage)
         found["residuals"] = residuals._asdict()
+    if schema.task != "regression":
+        temperature = params.evaluate.temperature
+        chosen = {"temperature": 1.0 if temperature == "auto" else temperature}
+        if temperature == "auto" and len(fold):
+            chosen = choose_temperature(y, outputs, fold, weight, schema)
+        found["calibration"] = chosen
+        if chosen["temperature"] != 1:
+            outputs = tempered(outputs, chosen["temperature"])
+            network = with_temperature(args.trained, chosen["temperature"])
+            print(f"Probabilities are at a temperature of {chosen['temperature']:g}")
     if schema.task == "binary":
-        found["threshold"] = choose_threshold(threshold, y, predicted, row_weights(train, schema))
+        found["threshold"] = choose_threshold(threshold, y, outputs[:, 0], weight)
         if isinstance(threshold, Choice):
             found["threshold_choice"] = threshold.model_dump(exclude_none=True)
         print(f"A probability of {found['threshold']:g} or more counts as {schema.positive}")
     with atomic_write(args.model) as file:
-        add_metadata(args.trained, file, found)
+        if network:
+            write_model(network, file, model.metadata | found)
+        else:
+            add_metadata(args.trained, file, found)
 
 
 if __name__ == "__main__":

@@ -102,11 +102,13 @@ def main() -> None:
     threshold, chosen = model.threshold, model.metadata.get("threshold_choice")
     choice = Choice.model_validate(chosen) if chosen else None
     oof, work = pa.concat_tables(read_parts(args.oof)), saved_model.multiply_adds(model.network)
+    calibration = model.metadata.get("calibration", {})
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
     bar = Bar(1)
     result = evaluate(
         *(model.predict, args.split, oof, schema, threshold, choice, work),
         progress=lambda more, column: bar.advance(more, f"importance of {column}"),
+        temperature=calibration.get("temperature", 1.0),
     )
     bar.close()
     if residuals := model.residuals:
@@ -161,7 +163,9 @@ def main() -> None:
     if schema.task == "binary":
         first["threshold"] = threshold
     write_json(args.metrics, first)
-    write_json(args.scores, rest | {"repeats": model.metadata.get("repeats")})
+    write_json(
+        args.scores, rest | {"calibration": calibration, "repeats": model.metadata.get("repeats")}
+    )
     print(sentence(result.scores, schema.task))
     if choice:
         print(threshold_sentence(threshold, result.scores))

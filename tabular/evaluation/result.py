@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from tabular.engine import ordered_map
 from tabular.errors import UserError
 from tabular.evaluation import baselines, importance, scores, uncertainty
+from tabular.evaluation.temperature import tempered
 from tabular.evaluation.threshold import choose_threshold
 from tabular.evaluation.uncertainty import Drawn, Outputs
 from tabular.metrics import TASKS, at, deciding, numbers
@@ -82,6 +83,7 @@ def evaluate(
     choice: Choice | None,
     work: float,
     progress: importance.Progress = lambda more, name: None,
+    temperature: float = 1.0,
 ) -> Result:
     """Score a model and its baselines on all rows of a split, and on the folds if there are any.
 
@@ -91,6 +93,7 @@ def evaluate(
         choice: by what the threshold was chosen; so are those of the baselines.
         work: multiply-adds of the model for a row.
         progress: see `permutation_importance`.
+        temperature: of the model's probabilities, which those of `oof` have not yet.
     """
     rows = {
         name: predict_table(predict, split / name, schema, threshold)
@@ -100,7 +103,9 @@ def evaluate(
         raise UserError(f"column {schema.weight}: every test row has a weight of 0")
     *columns, fold = (column.to_numpy() for column in oof.columns)
     learnt = rows["train"].first(len(fold))
-    rows["cross_validation"] = learnt._replace(outputs=np.column_stack(columns))
+    rows["cross_validation"] = learnt._replace(
+        outputs=tempered(np.column_stack(columns), temperature)
+    )
     rows = {name: found for name, found in rows.items() if len(found.y)}
     scored: dict[str, Any] = {name: score(found, schema) for name, found in rows.items()}
     decides = scored["decides"] = list(deciding_scores(rows["train"], scored["test"], schema))

@@ -246,6 +246,21 @@ def check_model(model: SavedModel, schema: Schema) -> None:
         )
 
 
+def with_temperature(path: Path, temperature: float) -> keras.Model:
+    """The model in a file, as Keras loads it, its probabilities at another temperature.
+
+    See `evaluation.temperature`; powers need no logarithm of 0.
+    """
+    network = keras.models.load_model(path, safe_mode=True)
+    given = network.output
+    powers = given ** (1 / temperature)
+    if network.output_shape[-1] == 1:
+        total = powers + (1 - given) ** (1 / temperature)
+    else:
+        total = keras.ops.sum(powers, axis=1, keepdims=True)
+    return keras.Model(network.inputs, powers / total, name=network.name)
+
+
 def all_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
     """The layers of a model and of the models within it."""
     for layer in network.layers:

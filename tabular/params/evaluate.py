@@ -72,6 +72,7 @@ class Evaluate(Section):
     """How probabilities become classes, how wide intervals are, which rows are scored apart."""
 
     threshold: Share | Choice = 0.5
+    temperature: Literal["auto"] | Annotated[float, Field(ge=0.1, le=10)] = "auto"
     coverage: Share = 0.9
     tests: tuple[Labelled, ...] = ()
     slices: dict[str, Slice] = Field(default_factory=dict)

@@ -16,9 +16,12 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+from tabular.evaluation.temperature import tempered
 from tabular.model.metadata import read_metadata
+from tabular.report.network import read_networks
 from tabular.schema import load_schema
-from tests.helpers import PROJECT, call, run, trained_project
+from tabular.table.arrays import feature_arrays
+from tests.helpers import COMMANDS, PROJECT, call, run, trained_project
 
 Tables = Callable[[str], Path]
 COMMAND = f"{sys.executable} -m commands.predict --model models/model.keras"
@@ -92,6 +95,37 @@ def test_a_value_has_an_interval_that_holds_as_many_as_was_asked(tables: Tables)
     assert interval["coverage_low"] < interval["asked"] == 0.9 < interval["coverage_high"]
     width = (found["high"] - found["low"]).mean()
     assert interval["mean_width"] == pytest.approx(width, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["words", "wine"])
+def test_a_temperature_is_in_the_saved_model_and_in_all_scores(
+    tables: Tables, name: str, tmp_path: Path
+) -> None:
+    """Plain Keras gives the same, and no class changes."""
+    folder = tmp_path / "project"
+    shutil.copytree(tables(name), folder, symlinks=True)
+    before = pd.read_parquet(folder / "data/predictions").filter(like="output_").to_numpy()
+    scores = json.loads((folder / "metrics/scores.json").read_text())
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("temperature: auto", "temperature: 2"))
+    for stage in ("calibrate", "evaluate"):
+        _, _, script, *arguments = COMMANDS[stage]
+        call(folder, script, *arguments)
+    after = pd.read_parquet(folder / "data/predictions").filter(like="output_").to_numpy()
+    np.testing.assert_allclose(after, tempered(before, 2.0), atol=1e-6)
+    cooler = json.loads((folder / "metrics/scores.json").read_text())
+    assert cooler["calibration"] == {"temperature": 2.0}
+    for rows in ("test", "cross_validation"):
+        assert cooler[rows]["loss_low"] != scores[rows]["loss_low"]
+        assert cooler[rows].get("f1") == scores[rows].get("f1")
+        assert cooler[rows].get("macro") == scores[rows].get("macro")
+    import keras
+
+    schema = load_schema(folder / "data/schema.yaml")
+    plain = keras.models.load_model(folder / "models/model.keras", safe_mode=True)
+    columns = feature_arrays(pq.read_table(folder / "data/split/test"), schema)
+    np.testing.assert_allclose(plain.predict_on_batch(columns), after, atol=1e-6)
+    assert read_networks((folder / "models/model.keras").read_bytes())
 
 
 ROWS = """y,count,flag,zip/code,id,colour,cast

@@ -1,0 +1,42 @@
+"""A temperature is taken where probabilities are too bold, and not where they are right."""
+
+import numpy as np
+import pytest
+
+from tabular.evaluation.temperature import choose_temperature, tempered
+from tests.helpers import schema_of
+
+ROWS = 2000
+RNG = np.random.default_rng(0)
+FOLD = np.arange(ROWS) % 5
+
+
+def drawn(task: str, bold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Classes, and probabilities whose logits are so many times too large."""
+    logits = RNG.normal(size=(ROWS, 3 if task == "multiclass" else 1)) * 1.5
+    every = np.column_stack([np.zeros(ROWS), logits]) if task == "binary" else logits
+    right = np.exp(every) / np.exp(every).sum(axis=1, keepdims=True)
+    y = (RNG.random((ROWS, 1)) > right.cumsum(axis=1)).sum(axis=1).astype(float)
+    said = np.exp(bold * every) / np.exp(bold * every).sum(axis=1, keepdims=True)
+    return y, (said[:, 1:] if task == "binary" else said).astype(np.float32)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+@pytest.mark.parametrize("bold", [0.5, 1.0, 2.0])
+def test_it_is_what_the_logits_were_multiplied_by_or_one(task: str, bold: float) -> None:
+    y, outputs = drawn(task, bold)
+    found = choose_temperature(y, outputs, FOLD, np.ones(ROWS), schema_of(task))
+    assert found["temperature"] == pytest.approx(bold, rel=0.15)
+    if bold == 1:
+        assert found["temperature"] == 1
+        assert found["loss_change_high"] > 0
+    else:
+        assert found["loss_change_high"] < 0
+    cooler = tempered(outputs, found["temperature"])
+    assert cooler.dtype == np.float32
+    assert cooler.shape == outputs.shape
+    np.testing.assert_array_equal(cooler.argmax(axis=1), outputs.argmax(axis=1))
+
+
+def test_certain_probabilities_stay_numbers() -> None:
+    np.testing.assert_array_equal(tempered(np.array([[0.0], [1.0]]), 2.0), [[0.0], [1.0]])
