@@ -8,6 +8,7 @@ import pytest
 from stages.evaluate import sentence
 from tests.helpers import PROJECT, must, needs_x86, read_scores, wait_for_queue
 
+MADE = "-o .venv/installed -o .venv/installed-serve"
 PAGES = {
     str(path.relative_to(PROJECT)): path.read_text()
     for path in (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
@@ -27,7 +28,7 @@ def test_every_command_runs_and_ends_as_the_page_says(page: str, workspace: Path
     )
     text = PAGES[page]
     for block in BLOCKS[page]:
-        output = must(workspace, "bash", "-ec", block, MAKEFLAGS="-o .venv/installed")
+        output = must(workspace, "bash", "-ec", block, MAKEFLAGS=MADE)
         if "kernel_initializer=random_uniform" in block:
             (accuracy,) = re.findall(r"Accuracy: ([\d.]+)%", output)
             assert 70 <= float(accuracy) <= 76
@@ -46,6 +47,10 @@ def test_every_command_runs_and_ends_as_the_page_says(page: str, workspace: Path
             assert [row for row in table if row not in output] == [], output
         if "cat predictions.csv" in block:
             assert output in text
+        if "commands.drift" in block:
+            assert "Drift: pass" in output
+        if "curl" in block:
+            assert output.splitlines()[-1] in text
         if "dvc push" in block:
             assert output.splitlines()[-1] in text
 
