@@ -99,13 +99,12 @@ def main() -> None:
 
         model = saved_model.read_model(args.model, content)
         saved_model.check_model(model, schema)
-        intervals = model.residuals is not None
         numbered = args.rejects is not None
         reasons = Reasons.of(args.explain, model, schema) if args.explain else None
         columns = output_schema(
             *(schema, identifiers),
             numbered=numbered,
-            intervals=intervals,
+            intervals=model.intervals is not None,
             reasons=reasons.columns if reasons else 0,
         )
         style = Style(schema.delimiter, args.escape_formulas)

@@ -13,7 +13,7 @@ from tabular.evaluation.sketch import Sketch
 from tabular.evaluation.temperature import choose_temperature, tempered
 from tabular.evaluation.threshold import choose_threshold
 from tabular.files import atomic_write
-from tabular.model.intervals import Residuals
+from tabular.model.intervals import Intervals
 from tabular.model.metadata import add_metadata
 from tabular.params.evaluate import Choice
 from tabular.params.loading import load_params
@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
 BLOCK = 2**20  # bytes that are read at a time
 # Of the training rows, which lie shuffled: for the sketches, and to see what moves the answers.
 MAX_ROWS, MAX_CELLS = 200_000, 20_000_000
-EXPLAINED, WORK = 100, 20_000_000_000  # rows, and multiply-adds of the model for them
+EXPLAINED, COMPARED = 100, 2000  # rows whose columns are given one by one; for disagreement
+WORK = 20_000_000_000  # multiply-adds of the model for either
 
 
 def provenance(train: Path) -> dict[str, Any]:
@@ -62,6 +63,15 @@ def importances(
     return dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True))
 
 
+def disagreement(model: "SavedModel", rows: pa.Table, schema: Schema) -> float:
+    """The mean variance between the answers of the folds' networks to some rows."""
+    from tabular.model.saved_model import fold_answers, multiply_adds
+
+    few = max(min(COMPARED, int(WORK / max(multiply_adds(model.network), 1))), 10)
+    members = model.predict_members(feature_arrays(rows[:few], schema))
+    return float(fold_answers(members[:, 1:], model.metadata).var(axis=1, ddof=1).mean())
+
+
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
@@ -92,14 +102,18 @@ def main() -> None:
         "sketches": {name: sketch.to_json() for name, sketch in sketches.items()},
         "importance": importances(model, rows, sketches, schema),
     }
-    *predicted, fold = (c.to_numpy() for c in pa.concat_tables(read_parts(args.oof)).columns)
-    columns = [schema.target, *([schema.weight] if schema.weight else [])]
-    train = pa.concat_tables(read_parts(args.train, columns))[: len(fold)]
+    *columns, fold = (c.to_numpy() for c in pa.concat_tables(read_parts(args.oof)).columns)
+    labelled = [schema.target, *([schema.weight] if schema.weight else [])]
+    train = pa.concat_tables(read_parts(args.train, labelled))[: len(fold)]
     y, weight = labels(train, schema)[:, 0], row_weights(train, schema)
-    outputs, network = np.column_stack(predicted), None
+    outputs, network = np.column_stack(columns), None
     if schema.task == "regression" and len(fold):
-        residuals = Residuals.of(y - outputs[:, 0], fold, params.evaluate.coverage)
-        found["residuals"] = residuals._asdict()
+        predicted = outputs[:, 0]
+        intervals = Intervals.of(
+            *(y - predicted, predicted, fold, params.evaluate.coverage),
+            disagreement(model, rows, schema),
+        )
+        found["intervals"] = intervals._asdict()
     if schema.task != "regression":
         temperature = params.evaluate.temperature
         chosen = {"temperature": 1.0 if temperature == "auto" else temperature}

@@ -111,10 +111,8 @@ def main() -> None:
         temperature=calibration.get("temperature", 1.0),
     )
     bar.close()
-    if residuals := model.residuals:
-        result.scores["interval"] = interval_scores(
-            model.predict_ends, args.split / "test", schema, residuals.coverage
-        )
+    if model.intervals:
+        result.scores["interval"] = interval_scores(result.rows["test"], model.intervals)
     if params.evaluate.tests:
         result.scores["tests"] = {}
     for name in params.evaluate.tests:

@@ -15,6 +15,7 @@ from tabular.evaluation.temperature import tempered
 from tabular.evaluation.threshold import choose_threshold
 from tabular.evaluation.uncertainty import Drawn, Outputs
 from tabular.metrics import TASKS, at, deciding, numbers
+from tabular.model.intervals import Intervals
 from tabular.params.evaluate import Choice
 from tabular.schema import Schema
 from tabular.table.arrays import (
@@ -157,25 +158,17 @@ def score_labelled(
     return scored
 
 
-def interval_scores(
-    predict: Predict, folder: Path, schema: Schema, coverage: float
-) -> dict[str, Any]:
-    """How many values of a table their intervals hold, and how wide these are in the mean.
-
-    Args:
-        predict: to the lower and the upper end, (rows, 2).
-        coverage: that was asked for.
-    """
-    found = predict_table(predict, folder, schema, threshold=0.5)
-    low, high = found.outputs.T.astype(np.float64)
-    inside = ((low <= found.y) & (found.y <= high)).astype(np.float64)
-    ends = uncertainty.mean_interval(inside, found.weight, share=True)
+def interval_scores(test: Outputs, intervals: Intervals) -> dict[str, Any]:
+    """How many values of the test rows their intervals hold, and how wide these are in the mean."""
+    low, high = intervals.ends(test.outputs[:, 0]).T.astype(np.float64)
+    inside = ((low <= test.y) & (test.y <= high)).astype(np.float64)
+    ends = uncertainty.mean_interval(inside, test.weight, share=True)
     return {
-        "asked": coverage,
-        "coverage": float(np.average(inside, weights=found.weight)),
+        "asked": intervals.coverage,
+        "coverage": float(np.average(inside, weights=test.weight)),
         "coverage_low": ends[0],
         "coverage_high": ends[1],
-        "mean_width": float(np.average(high - low, weights=found.weight)),
+        "mean_width": float(np.average(high - low, weights=test.weight)),
     }
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from tabular.errors import UserError, cut, listed
 from tabular.model.backend import keras, tf
 from tabular.model.exact import Exact, with_exact_products
-from tabular.model.intervals import Residuals
+from tabular.model.intervals import Intervals
 from tabular.model.metadata import EPOCH, read_metadata, write_metadata
 from tabular.schema import Schema, input_name
 from tabular.table.arrays import INPUT_TYPES
@@ -85,16 +85,16 @@ class SavedModel(NamedTuple):
         return float(self.metadata.get("threshold", 0.5))
 
     @property
-    def residuals(self) -> Residuals | None:
-        """What intervals are made of; None where the model has none.
+    def intervals(self) -> Intervals | None:
+        """Those of a regression's answers; None where the model has none.
 
         Raises:
             UserError: the file holds something else.
         """
-        if "residuals" not in self.metadata:
+        if "intervals" not in self.metadata:
             return None
         try:
-            return Residuals.read(self.metadata["residuals"])
+            return Intervals.read(self.metadata["intervals"])
         except ValueError as error:
             raise UserError(f"{self.path}: {error}") from None
 
@@ -105,20 +105,6 @@ class SavedModel(NamedTuple):
     def predict_members(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """As `predict`, of `beside_members`, whose own outputs may differ in their last bit."""
         return predict(beside_members(self.network), columns)
-
-    def predict_ends(self, columns: dict[str, np.ndarray]) -> np.ndarray:
-        """The lower and the upper end of each value's interval: float32, (rows, 2).
-
-        Of a model with `residuals`.
-        """
-        residuals = self.residuals
-        assert residuals
-        answers = fold_answers(self.predict_members(columns)[:, 1:], self.metadata)
-        return np.column_stack(residuals.interval(answers)).astype(np.float32)
-
-    def predict_intervals(self, columns: dict[str, np.ndarray]) -> np.ndarray:
-        """The value, and both ends of its interval: float32, (rows, 3)."""
-        return np.column_stack([self.predict(columns), self.predict_ends(columns)])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process it is loaded from its bytes again, once."""

@@ -46,8 +46,9 @@ def predict_batch(
 ) -> Predicted:
     """Predict every row, also those that fail a check or for which the model has no number."""
     arrays = feature_arrays(batch.features, schema)
-    outputs = (model.predict_intervals if model.residuals else model.predict)(arrays)
-    columns = prediction_columns(outputs, schema, model.threshold)
+    outputs = model.predict(arrays)
+    ends = model.intervals.ends(outputs[:, 0]) if model.intervals else None
+    columns = prediction_columns(outputs, schema, model.threshold, ends)
     if reasons:
         found = contributions(model.predict, arrays, reasons.walks)
         columns |= reason_columns(found, outputs, schema, reasons.columns)

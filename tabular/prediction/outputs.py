@@ -34,20 +34,21 @@ class Style(NamedTuple):
 
 
 def prediction_columns(
-    outputs: np.ndarray, schema: Schema, threshold: float
+    outputs: np.ndarray, schema: Schema, threshold: float, ends: np.ndarray | None = None
 ) -> dict[str, pa.Array]:
     """`predicted`, and `probability_` and its class for each output that is a probability.
 
     Of a regression with intervals also `low` and `high`.
 
     Args:
-        outputs: the model's, float32, shape (rows, outputs); or of a value with its interval
-            (rows, 3).
+        outputs: the model's, float32, shape (rows, outputs).
         threshold: of a binary task; a probability from here on means the positive class.
+        ends: of each value's interval, float32, (rows, 2).
     """
     if schema.task == "regression":
+        columns = [outputs, ends] if ends is not None else [outputs]
         names = ("predicted", "low", "high")
-        return {name: pa.array(of) for name, of in zip(names, outputs.T, strict=False)}
+        return dict(zip(names, map(pa.array, np.hstack(columns).T), strict=False))
     classes = pa.array(schema.classes, ARROW_TYPES[schema.columns[schema.target].kind])
     names = classes.cast(pa.string()).to_pylist()[-schema.outputs :]  # binary: the positive one
     return {
@@ -66,7 +67,7 @@ def reason_columns(
 
     Args:
         contributions: see `contributions`, (rows, columns, outputs).
-        outputs: the model's, (rows, outputs or 3).
+        outputs: the model's, (rows, outputs).
     """
     answer = outputs.argmax(axis=1) if schema.task == "multiclass" else np.zeros(len(outputs), int)
     effects = np.take_along_axis(contributions, answer[:, None, None], axis=2)[:, :, 0]
@@ -98,10 +99,11 @@ def output_schema(
     Raises:
         UserError: an identifier has the name of another column.
     """
-    nothing = np.empty((0, 3 if intervals else schema.outputs), np.float32)
-    columns = prediction_columns(nothing, schema, 0.5) | reason_columns(
-        np.empty((0, len(schema.features), schema.outputs)), nothing, schema, reasons
-    )
+    nothing = np.empty((0, schema.outputs), np.float32)
+    ends = np.empty((0, 2), np.float32) if intervals else None
+    moved = np.empty((0, len(schema.features), schema.outputs))
+    columns = prediction_columns(nothing, schema, 0.5, ends)
+    columns |= reason_columns(moved, nothing, schema, reasons)
     predicted = {name: array.type for name, array in columns.items()}
     first = {"row": pa.int64()} if numbered else {}
     for name in identifiers:

@@ -87,7 +87,7 @@ class Service:
         self.optional = {schema.target, *schema.roles.values(), *schema.ignore} - set(
             schema.features
         )
-        self.document = openapi(schema, intervals=model.residuals is not None)
+        self.document = openapi(schema, intervals=model.intervals is not None)
         self.reasons = (
             Reasons.of(len(schema.features), model, schema)
             if "sketches" in model.metadata

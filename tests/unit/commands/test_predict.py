@@ -32,7 +32,7 @@ def double(threshold: float = 0.5) -> Any:
     def predict(columns: dict[str, np.ndarray]) -> np.ndarray:
         return (2 * columns["a"]).astype(np.float32)[:, None]
 
-    return SimpleNamespace(predict=predict, threshold=threshold, metadata={}, residuals=None)
+    return SimpleNamespace(predict=predict, threshold=threshold, metadata={}, intervals=None)
 
 
 def test_every_row_gets_a_prediction_and_the_failed_ones_are_told_in_order() -> None:

@@ -1,57 +1,66 @@
-"""Intervals hold the share of new rows that was asked for, and repeat the paper's definition."""
+"""Intervals hold the share of new rows that was asked for, and are wide where errors are."""
 
 import numpy as np
 import pytest
 
-from tabular.model.intervals import KEPT, Residuals
+from tabular.model.intervals import Intervals
 from tabular.model.saved_model import fold_answers
 
-
-def one_line(x: np.ndarray, y: np.ndarray) -> float:
-    """The slope of a line through 0: a model of one number."""
-    return float((x * y).sum() / np.square(x).sum())
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-@pytest.mark.parametrize("coverage", [0.5, 0.9])
-def test_so_many_new_values_are_inside_whatever_the_noise(coverage: float) -> None:
-    """Of 100 rows each, in the mean of 100 tables whose noise grows with x."""
+def rows_of(rng: np.random.Generator, rows: int) -> Rows:
+    """x, y = 2x with noise that grows with it, and a fold."""
+    x = rng.uniform(0, 3, rows)
+    return x, 2 * x + rng.normal(size=rows) * (0.2 + x), np.arange(rows) % 5
+
+
+@pytest.mark.parametrize("rows", [100, 600])
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+def test_so_many_new_values_are_inside_whatever_the_noise(coverage: float, rows: int) -> None:
+    """In the mean of 100 tables; each fold's network is off by a draw of its own."""
     rng, inside = np.random.default_rng(0), []
     for _ in range(100):
-        x, new = rng.normal(size=100), rng.normal(size=300)
-        y, values = (2 * of + rng.normal(size=len(of)) * (1 + np.abs(of)) for of in (x, new))
-        fold = np.arange(100) % 5
-        slopes = np.array([one_line(x[fold != k], y[fold != k]) for k in range(5)])
-        residuals = Residuals.of(y - x * slopes[fold], fold, coverage)
-        low, high = residuals.interval(new[:, None] * slopes)
+        x, y, fold = rows_of(rng, rows)
+        off = 0.25 * rng.normal(size=5)
+        predicted = 2 * x + off[fold]
+        intervals = Intervals.of(y - predicted, predicted, fold, coverage, 0.25**2)
+        new, values, _ = rows_of(rng, 300)
+        low, high = intervals.ends(2 * new + off.mean()).T
         inside.append(np.mean((low <= values) & (values <= high)))
     assert np.mean(inside) == pytest.approx(coverage, abs=0.02)
 
 
-def test_an_end_is_the_order_statistic_of_the_paper() -> None:
-    rng = np.random.default_rng(1)
-    fold, errors = np.arange(60) % 3, rng.normal(size=60)
-    answers = rng.normal(size=(1, 3))
-    low, high = Residuals.of(errors, fold, 0.8).interval(answers)
-    reached = int(np.ceil(0.8 * 61))
-    above = np.sort(answers[0, fold] + np.abs(errors))[reached - 1]
-    below = np.sort(answers[0, fold] - np.abs(errors))[60 - reached]
-    assert (low[0], high[0]) == pytest.approx((below, above), abs=1e-6)
+def test_an_interval_is_wide_where_errors_are() -> None:
+    x, y, fold = rows_of(np.random.default_rng(1), 2000)
+    intervals = Intervals.of(y - 2 * x, 2 * x, fold, 0.9)
+    low, high = intervals.ends(np.array([0.1, 5.9])).T
+    narrow, wide = high - low
+    assert wide > 5 * narrow
+    assert len(intervals.at) == 10
+    assert Intervals.read(intervals._asdict()) == intervals
 
 
-def test_of_many_rows_few_residuals_are_kept_and_the_ends_stay() -> None:
+def test_of_equal_errors_it_is_the_order_statistic() -> None:
+    """As of split conformal prediction: the residual of rank coverage times rows and one."""
     rng = np.random.default_rng(2)
-    errors, fold = rng.normal(size=50_000), np.arange(50_000) % 5
-    residuals = Residuals.of(errors, fold, 0.9)
-    assert {len(of_fold) for of_fold in residuals.sorted} == {KEPT}
-    _, high = residuals.interval(np.zeros((1, 5)))
-    assert high[0] == pytest.approx(np.quantile(np.abs(errors), 0.9), abs=0.02)
-    assert Residuals.read(residuals._asdict()) == residuals
+    errors, fold = rng.normal(size=60), np.arange(60) % 3
+    intervals = Intervals.of(errors, np.zeros(60), fold, 0.8)
+    (half,) = intervals.half
+    assert half == pytest.approx(np.sort(np.abs(errors))[int(np.ceil(0.8 * 61)) - 1], rel=0.2)
+    shared = Intervals.of(errors, np.zeros(60), fold, 0.8, float(np.mean(errors**2)) * 0.75)
+    assert shared.half[0] == pytest.approx(half * np.sqrt(0.5))  # of three networks
 
 
-@pytest.mark.parametrize("found", [None, {}, {"coverage": 2, "sizes": [1], "sorted": [[1]]}])
-def test_what_is_no_sketch_is_refused(found: object) -> None:
-    with pytest.raises(ValueError, match="residuals"):
-        Residuals.read(found)
+def test_a_perfect_model_has_intervals_of_nothing() -> None:
+    intervals = Intervals.of(np.zeros(40), np.arange(40.0), np.arange(40) % 2, 0.9)
+    assert intervals.ends(np.array([3.0])).tolist() == [[3, 3]]
+
+
+@pytest.mark.parametrize("found", [None, {}, {"coverage": 2, "at": [1], "half": [1]}])
+def test_what_is_no_interval_is_refused(found: object) -> None:
+    with pytest.raises(ValueError, match="intervals"):
+        Intervals.read(found)
 
 
 def test_a_fold_answers_by_the_networks_that_left_it_out() -> None:
