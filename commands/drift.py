@@ -10,7 +10,7 @@ from tabular.engine import ordered_map
 from tabular.errors import UserError
 from tabular.files import atomic_write, write_json
 from tabular.model.metadata import read_metadata
-from tabular.prediction.drift import Counts, Watched, find_drift
+from tabular.prediction.drift import Counts, TrainingRows, find_drift
 from tabular.prediction.inputs import (
     check_piece,
     expected_rows,
@@ -29,10 +29,10 @@ SHOWN = 20  # columns
 
 
 def count_piece(
-    piece: Piece, watched: Watched, schema: Schema, names: list[str], checks: Checks
+    piece: Piece, trained: TrainingRows, schema: Schema, names: list[str], checks: Checks
 ) -> Counts:
     """Read and count some rows of a file."""
-    return Counts.of(check_piece(piece, schema, names, checks), watched)
+    return Counts.of(check_piece(piece, schema, names, checks), trained)
 
 
 def lines_of(found: dict[str, Any]) -> list[list[str]]:
@@ -69,12 +69,12 @@ def main() -> None:
     if content is None:
         raise UserError(f"{args.model}: no model here; run `dvc repro` to train one")
     schema, params = expected_rows(args.model, content, "validate", "drift")
-    watched = Watched.read(args.model, read_metadata(content), schema)
+    trained = TrainingRows.read(args.model, read_metadata(content), schema)
     with regular_file(args.rows) as file:
         names = row_columns(file, schema)
         count = partial(
             count_piece,
-            watched=watched,
+            trained=trained,
             schema=schema,
             names=names,
             checks=declared_checks(schema, params.validate),
@@ -84,8 +84,8 @@ def main() -> None:
             counts = counts.merge(more) if counts else more
     if not counts or not counts.rows:
         raise UserError(f"{args.rows}: found no row; expected one at least")
-    found = find_drift(watched, counts, params.drift)
-    print(f"{counts.rows:,} rows of {args.rows} beside {watched.rows:,} training rows")
+    found = find_drift(trained, counts, params.drift)
+    print(f"{counts.rows:,} rows of {args.rows} beside {trained.rows:,} training rows")
     print(aligned(lines_of(found)))
     if len(found["columns"]) > SHOWN:
         print(

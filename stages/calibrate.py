@@ -55,7 +55,7 @@ def importances(
     from tabular.model.saved_model import multiply_adds
 
     walks = Walks.of(sketches, schema)
-    work = multiply_adds(model.network) * walks.orders.size
+    work = multiply_adds(model.network) * walks.answers
     rows = rows[: max(min(EXPLAINED, int(WORK / max(work, 1))), 4)]
     found = contributions(model.predict, feature_arrays(rows, schema), walks)
     moved = np.abs(np.nan_to_num(found)).mean(axis=(0, 2))

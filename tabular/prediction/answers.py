@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tabular.evaluation.sketch import read_sketches
-from tabular.prediction.contributions import Walks, contributions
+from tabular.prediction.contributions import ALONE, Walks, contributions
+from tabular.prediction.drift import TrainingRows
 from tabular.prediction.inputs import Batch
 from tabular.prediction.outputs import prediction_columns, reason_columns
 from tabular.schema import Schema
@@ -37,8 +37,9 @@ class Reasons(NamedTuple):
         Raises:
             UserError: its file holds no sketches.
         """
-        sketches = read_sketches(model.path, model.metadata, schema)
-        return cls(min(count, len(schema.features)), Walks.of(sketches, schema))
+        trained = TrainingRows.read(model.path, model.metadata, schema)
+        names = sorted(schema.features, key=lambda name: -trained.importance[name])[:ALONE]
+        return cls(min(count, len(names)), Walks.of(trained.sketches, schema, names))
 
 
 def predict_batch(
@@ -51,7 +52,7 @@ def predict_batch(
     columns = prediction_columns(outputs, schema, model.threshold, ends)
     if reasons:
         found = contributions(model.predict, arrays, reasons.walks)
-        columns |= reason_columns(found, outputs, schema, reasons.columns)
+        columns |= reason_columns(found, reasons.walks.names, outputs, schema, reasons.columns)
     failed = {failure.row for failure in batch.failures}
     without = set(np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()) - failed
     failures = [Failure(row, "predicted", "finite", "no number", FINITE) for row in without]

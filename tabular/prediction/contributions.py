@@ -8,7 +8,7 @@ estimation", 2022). The contributions of a row add up to its answer less the mea
 walks begin at.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -17,28 +17,44 @@ from tabular.evaluation.sketch import DRAWN, Sketch
 from tabular.schema import Schema, input_name
 from tabular.table.arrays import INPUT_TYPES, Predict
 
-MOST = 8192  # answers for a row, of a wide table; there are one each way at least
+MOST = 1024  # answers for a row; of a wide table one walk each way at least
+ALONE = 30  # columns of a wide table that are explained; all others go together
 CELLS = 2**22  # values that the model reads at a time
 
 
 class Walks(NamedTuple):
     """Where each walk begins and in which order it goes: the same ones for every row.
 
-    `begin` has for each column its value, (walks,); `orders` the columns' numbers, (walks,
-    columns).
+    `names` are the columns that take their turns alone, `steps` how many turns there are: one more
+    where other columns take theirs together. `begin` has for each input its value, (walks,);
+    `turns` when it is that input's turn, (walks,).
     """
 
+    names: list[str]
+    steps: int
     begin: dict[str, np.ndarray]
-    orders: np.ndarray
+    turns: dict[str, np.ndarray]
+
+    @property
+    def answers(self) -> int:
+        """How many a row takes."""
+        return self.steps * len(next(iter(self.turns.values())))
 
     @classmethod
-    def of(cls, sketches: Mapping[str, Sketch], schema: Schema) -> Self:
+    def of(
+        cls, sketches: Mapping[str, Sketch], schema: Schema, names: Sequence[str] | None = None
+    ) -> Self:
         """Walks that begin at values that the training rows had, each column's by itself.
 
         The values of a column are taken in turn, in a drawn order: Latin hypercube sampling.
+
+        Args:
+            names: the columns that take their turns alone; else all.
         """
         rng = np.random.default_rng(0)
-        pairs = max(1, min(DRAWN, MOST // (2 * len(schema.features))))
+        alone = list(schema.features if names is None else names)
+        steps = len(alone) + (len(alone) < len(schema.features))
+        pairs = max(1, min(DRAWN, MOST // (2 * steps)))
         begin = {}
         for name, column in schema.features.items():
             text = INPUT_TYPES[column.kind] == "string"
@@ -47,19 +63,28 @@ class Walks(NamedTuple):
             values = [gap if value is None else value for value in drawn]
             array = np.array(values, object if text else np.float64)
             begin[input_name(name)] = np.repeat(array[rng.permutation(DRAWN)[:pairs]], 2)
-        orders = np.array([rng.permutation(len(schema.features)) for _ in range(pairs)])
-        return cls(begin, np.stack([orders, orders[:, ::-1]], axis=1).reshape(2 * pairs, -1))
+        turns = np.array([rng.permutation(steps) for _ in range(pairs)])  # of each step's columns
+        both_ways = np.stack([turns, steps - 1 - turns], axis=1).reshape(2 * pairs, steps)
+        places = {name: place for place, name in enumerate(alone)}
+        return cls(
+            alone,
+            steps,
+            begin,
+            {
+                input_name(name): both_ways[:, places.get(name, steps - 1)]
+                for name in schema.features
+            },
+        )
 
 
 def contributions(predict: Predict, columns: dict[str, np.ndarray], walks: Walks) -> np.ndarray:
-    """What each column adds to the outputs of each row: float64, (rows, columns, outputs).
+    """What each of `walks.names` adds to the outputs of a row: float64, (rows, names, outputs).
 
     Args:
         columns: as `feature_arrays` gives them, (rows,) each.
     """
     rows = len(next(iter(columns.values())))
-    count = walks.orders.size  # answers for each row; the last one of a walk is the row's own
-    at_a_time = max(CELLS // (count * len(columns)), 1)
+    at_a_time = max(CELLS // (walks.answers * len(columns)), 1)
     found = [
         _of_rows(
             predict, {name: of[start : start + at_a_time] for name, of in columns.items()}, walks
@@ -70,19 +95,19 @@ def contributions(predict: Predict, columns: dict[str, np.ndarray], walks: Walks
 
 
 def _of_rows(predict: Predict, columns: dict[str, np.ndarray], walks: Walks) -> np.ndarray:
-    n_walks, n_columns = walks.orders.shape
-    rows = len(next(iter(columns.values())))
-    turn = np.argsort(walks.orders, axis=1)  # when it is each column's turn, (walks, columns)
-    given = turn[:, None, :] <= np.arange(n_columns)[None, :, None]  # (walks, steps, columns)
+    rows, steps = len(next(iter(columns.values()))), np.arange(walks.steps)
     tables = {
         name: np.where(
-            given[:, :, number, None], columns[name], walks.begin[name][:, None, None]
+            (turns[:, None] <= steps)[:, :, None], columns[name], walks.begin[name][:, None, None]
         ).ravel()
-        for number, name in enumerate(walks.begin)
+        for name, turns in walks.turns.items()
     }
     first = predict(walks.begin).astype(np.float64)  # (walks, outputs)
-    after = predict(tables).astype(np.float64).reshape(n_walks, n_columns, rows, first.shape[1])
-    before = np.broadcast_to(first[:, None, None], (n_walks, 1, rows, first.shape[1]))
-    steps = np.diff(np.concatenate([before, after], axis=1), axis=1)
-    of_columns = np.take_along_axis(steps, turn[:, :, None, None], axis=1)
-    return of_columns.mean(axis=0).transpose(1, 0, 2)
+    shape = (len(first), walks.steps, rows, first.shape[1])
+    after = predict(tables).astype(np.float64).reshape(shape)
+    before = np.broadcast_to(first[:, None, None], (len(first), 1, *shape[2:]))
+    moves = np.diff(np.concatenate([before, after], axis=1), axis=1)
+    walk = np.arange(len(first))
+    found = [moves[walk, walks.turns[input_name(name)]] for name in walks.names]
+    # Along the last axis a mean adds up in the same order, however many rows there are.
+    return np.ascontiguousarray(np.transpose(found, (2, 0, 3, 1))).mean(axis=-1)

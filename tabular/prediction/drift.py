@@ -16,7 +16,7 @@ from tabular.schema import Schema
 UNKNOWN = "a category that the model does not know"
 
 
-class Watched(NamedTuple):
+class TrainingRows(NamedTuple):
     """What a model's file says of the training rows.
 
     Attributes:
@@ -32,7 +32,7 @@ class Watched(NamedTuple):
     rows: int
 
     @classmethod
-    def read(cls, path: Path, metadata: dict[str, Any], schema: Schema) -> "Watched":
+    def read(cls, path: Path, metadata: dict[str, Any], schema: Schema) -> "TrainingRows":
         """Of the file at `path`.
 
         Raises:
@@ -63,9 +63,9 @@ class Counts(NamedTuple):
     failed: Counter[str]
 
     @classmethod
-    def of(cls, batch: Batch, watched: Watched) -> "Counts":
+    def of(cls, batch: Batch, trained: TrainingRows) -> "Counts":
         """Of some rows."""
-        features, sketches = batch.features, watched.sketches
+        features, sketches = batch.features, trained.sketches
         return cls(
             len(features),
             {name: sketch.values.bins.counts(features[name]) for name, sketch in sketches.items()},
@@ -74,7 +74,7 @@ class Counts(NamedTuple):
                 for name, sketch in sketches.items()
                 if sketch.words
             },
-            unknown_categories(features, watched.categories),
+            unknown_categories(features, trained.categories),
             Counter(failure.column for failure in batch.failures),
         )
 
@@ -96,7 +96,7 @@ def unknown_categories(features: pa.Table, categories: dict[str, list[str]]) -> 
     )
 
 
-def find_drift(watched: Watched, counts: Counts, params: Drift) -> dict[str, Any]:
+def find_drift(trained: TrainingRows, counts: Counts, params: Drift) -> dict[str, Any]:
     """What has moved, and the verdict: the content of the JSON file.
 
     A column has moved where it is further from the training rows than `params.distance` and than
@@ -104,8 +104,8 @@ def find_drift(watched: Watched, counts: Counts, params: Drift) -> dict[str, Any
     have carry `params.importance` of the model's importance, else `warn`.
     """
     columns = {
-        name: _column(sketch, name, watched, counts, params)
-        for name, sketch in watched.sketches.items()
+        name: _column(sketch, name, trained, counts, params)
+        for name, sketch in trained.sketches.items()
     }
     columns = dict(sorted(columns.items(), key=lambda of: _order(of[1])))
     moved = [name for name, of in columns.items() if of["moved"]]
@@ -121,7 +121,7 @@ def find_drift(watched: Watched, counts: Counts, params: Drift) -> dict[str, Any
         "verdict": verdict,
         "reason": reason,
         "rows": counts.rows,
-        "training_rows": watched.rows,
+        "training_rows": trained.rows,
         "limits": params.model_dump(),
         "columns": columns,
     }
@@ -133,7 +133,7 @@ def _order(of: dict[str, Any]) -> tuple[bool, float]:
 
 
 def _column(
-    sketch: Sketch, name: str, watched: Watched, counts: Counts, params: Drift
+    sketch: Sketch, name: str, trained: TrainingRows, counts: Counts, params: Drift
 ) -> dict[str, Any]:
     """One column."""
     pairs = {"values": (sketch.values, counts.values[name])}
@@ -160,7 +160,7 @@ def _column(
     elif kind != "text" and len(sketch.values.counts) > 2:
         told["outside"] = share([0, -2])
     return {
-        "importance": watched.importance[name],
+        "importance": trained.importance[name],
         "distance": found,
         "by_chance": by_chance,
         "moved": found > max(by_chance, params.distance),

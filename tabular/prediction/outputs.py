@@ -58,7 +58,7 @@ def prediction_columns(
 
 
 def reason_columns(
-    contributions: np.ndarray, outputs: np.ndarray, schema: Schema, count: int
+    contributions: np.ndarray, names: list[str], outputs: np.ndarray, schema: Schema, count: int
 ) -> dict[str, pa.Array]:
     """`reason_1`, the column that moved the answer most, `reason_1_effect` by how much, and so on.
 
@@ -66,18 +66,18 @@ def reason_columns(
     positive class, or of several classes of the most probable one.
 
     Args:
-        contributions: see `contributions`, (rows, columns, outputs).
+        contributions: of the columns `names`, see `contributions`, (rows, names, outputs).
         outputs: the model's, (rows, outputs).
     """
     answer = outputs.argmax(axis=1) if schema.task == "multiclass" else np.zeros(len(outputs), int)
     effects = np.take_along_axis(contributions, answer[:, None, None], axis=2)[:, :, 0]
     order = np.argsort(-np.abs(effects), axis=1, kind="stable")
     unknown = ~np.isfinite(effects).all(axis=1)
-    names = np.array(list(schema.features), object)
+    of_columns = np.array(names, object)
     found: dict[str, pa.Array] = {}
     for n in range(count):
         effect = np.take_along_axis(effects, order[:, n : n + 1], axis=1)[:, 0]
-        found[f"reason_{n + 1}"] = pa.array(names[order[:, n]], pa.string(), mask=unknown)
+        found[f"reason_{n + 1}"] = pa.array(of_columns[order[:, n]], pa.string(), mask=unknown)
         found[f"reason_{n + 1}_effect"] = pa.array(effect.astype(np.float32), mask=unknown)
     return found
 
@@ -101,9 +101,9 @@ def output_schema(
     """
     nothing = np.empty((0, schema.outputs), np.float32)
     ends = np.empty((0, 2), np.float32) if intervals else None
-    moved = np.empty((0, len(schema.features), schema.outputs))
+    moved, names = np.empty((0, reasons, schema.outputs)), [""] * reasons
     columns = prediction_columns(nothing, schema, 0.5, ends)
-    columns |= reason_columns(moved, nothing, schema, reasons)
+    columns |= reason_columns(moved, names, nothing, schema, reasons)
     predicted = {name: array.type for name, array in columns.items()}
     first = {"row": pa.int64()} if numbered else {}
     for name in identifiers:

@@ -61,12 +61,20 @@ def test_contributions_add_up_to_the_answer_and_do_not_depend_on_other_rows() ->
     assert contributions(product, nothing, WALKS).shape == (0, 4, 1)
 
 
-def test_a_wide_table_takes_fewer_walks() -> None:
+def test_a_wide_table_takes_fewer_walks_and_few_columns_turns_of_their_own() -> None:
     wide = schema_of("regression", **{f"x{n}": {"kind": "real"} for n in range(600)})
     sketch = Sketch.of(TABLE["a"], wide.columns["x0"])
     walks = Walks.of(dict.fromkeys(wide.features, sketch), wide)
-    assert len(walks.orders) == 12
-    assert walks.orders.size <= 8192
+    assert [len(turns) for turns in walks.turns.values()] == [2] * 600
+    some = Walks.of(dict.fromkeys(wide.features, sketch), wide, ["x7", "x9"])
+    assert (some.names, some.steps, len(some.turns["x0"])) == (["x7", "x9"], 3, 32)
+
+    def answer(columns: dict[str, np.ndarray]) -> np.ndarray:
+        return np.sum(list(columns.values()), axis=0)[:, None]
+
+    rows = {name: np.arange(3.0) for name in wide.features}
+    found = contributions(answer, rows, some)
+    np.testing.assert_allclose(found[:, 1, 0], rows["x9"] - some.begin["x9"].mean())
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
@@ -76,7 +84,7 @@ def test_reasons_are_the_largest_effects_on_what_is_predicted(task: str) -> None
     found[0, :, -1] = [0.1, -0.4, 0.2, 0.0]
     found[2] = np.nan
     outputs = np.tile(np.arange(schema.outputs) / 9, (3, 1))
-    reasons = reason_columns(found, outputs, schema, 2)
+    reasons = reason_columns(found, list(COLUMNS), outputs, schema, 2)
     assert reasons["reason_1"].to_pylist()[::2] == ["b", None]
     assert reasons["reason_2"][0].as_py() == "c"
     assert reasons["reason_1_effect"][0].as_py() == pytest.approx(-0.4)
