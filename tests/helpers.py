@@ -197,9 +197,9 @@ def project_of(folder: Path, frame: pd.DataFrame) -> Path:
     return folder
 
 
-def trained_project(folder: Path, name: str) -> Path:
-    """A project of one of `table_of` whose pipeline has run up to evaluate, trainings short."""
-    project_of(folder, table_of(name))
+def trained_project(folder: Path, frame: pd.DataFrame) -> Path:
+    """A project of a table whose pipeline has run, trainings short."""
+    project_of(folder, frame)
     params = folder / "params.yaml"
     text = params.read_text()
     for long, short in (

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tabular.model.saved_model import SavedModel
 
 TOGETHER = 4096  # rows of several requests that are predicted at a time
+EXPLAINED = 500  # rows of a request whose answers are explained
 WARM = (1, 100)  # rows, which take graphs of two sizes
 ARRIVAL = 30.0  # seconds that a body may take to arrive
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)  # seconds
@@ -114,6 +115,11 @@ class Service:
             reasons = self._reasons(request)
             body = await self._body(request)
             batch = await asyncio.to_thread(self._check, body)
+            if reasons and len(batch.features) > EXPLAINED:
+                raise RefusedError(
+                    413,
+                    f"explain: found {len(batch.features):,} rows; expected {EXPLAINED:,} at most",
+                )
             waiting = Waiting(batch, reasons, asyncio.get_running_loop().create_future())
             self.waiting.put_nowait(waiting)
             return JSONResponse(await waiting.answer)

@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+from sklearn.datasets import make_friedman1
 
 from tabular.evaluation.temperature import tempered
 from tabular.model.metadata import read_metadata
 from tabular.report.network import read_networks
 from tabular.schema import load_schema
 from tabular.table.arrays import feature_arrays
-from tests.helpers import COMMANDS, PROJECT, call, run, trained_project
+from tests.helpers import COMMANDS, PROJECT, call, run, table_of, trained_project
 
 Tables = Callable[[str], Path]
 COMMAND = f"{sys.executable} -m commands.predict --model models/model.keras"
@@ -38,7 +39,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 
     def make(name: str) -> Path:
         if name not in made:
-            made[name] = trained_project(tmp_path_factory.mktemp(name), name)
+            made[name] = trained_project(tmp_path_factory.mktemp(name), table_of(name))
         return made[name]
 
     return make
@@ -95,6 +96,23 @@ def test_a_value_has_an_interval_that_holds_as_many_as_was_asked(tables: Tables)
     assert interval["coverage_low"] < interval["asked"] == 0.9 < interval["coverage_high"]
     width = (found["high"] - found["low"]).mean()
     assert interval["mean_width"] == pytest.approx(width, rel=1e-5)
+
+
+def test_so_many_values_of_new_rows_are_in_their_intervals_as_was_asked(tmp_path: Path) -> None:
+    """Of 4,000 rows that nothing was learnt from, whose errors are larger where values are."""
+    rng = np.random.default_rng(0)
+    x, y = make_friedman1(6000, random_state=0)
+    frame = pd.DataFrame(x, columns=[f"x{n}" for n in range(10)])
+    frame["y"] = y + rng.normal(size=len(y)) * y / 10
+    folder = trained_project(tmp_path / "project", frame[:2000])
+    frame[2000:].to_csv(folder / "new.csv", index=False)
+    predict(folder, "new.csv", "-o", "out.csv")
+    found = pd.read_csv(folder / "out.csv")
+    inside = frame["y"][2000:].reset_index(drop=True).between(found["low"], found["high"])
+    assert inside.mean() == pytest.approx(0.9, abs=0.02)
+    ordered = inside[found["predicted"].argsort()].to_numpy()
+    for part in np.array_split(ordered, 4):  # of low and of high values alike
+        assert part.mean() == pytest.approx(0.9, abs=0.04)
 
 
 @pytest.mark.parametrize("name", ["words", "wine"])

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.helpers import ENVIRONMENT, PROJECT, call, must, run, trained_project
+from tests.helpers import ENVIRONMENT, PROJECT, call, must, run, table_of, trained_project
 
 pytest.importorskip("uvicorn", reason="no server: make .venv/installed-serve")
 
@@ -70,7 +70,7 @@ def serving(folder: Path, *arguments: str) -> Iterator[Server]:
 @pytest.fixture(scope="module", params=["words", "values", "wine"])
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One of each task; `words` and `values` have columns of all kinds with gaps."""
-    return trained_project(tmp_path_factory.mktemp(request.param), request.param)
+    return trained_project(tmp_path_factory.mktemp(request.param), table_of(request.param))
 
 
 @pytest.fixture(scope="module")
