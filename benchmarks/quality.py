@@ -6,7 +6,7 @@ default settings (LightGBM and CatBoost 1,000 rounds) and learn from the same ro
 on the same test rows of several random splits. The error is the root mean squared error, or the
 cross-entropy of classes, and beside it 1 - ROC AUC of two classes; errors are ratios to CatBoost's,
 averaged geometrically. Seconds are those of the stage train in this process, compiling included and
-imports not, beside those of `fit`.
+imports not, beside those of `fit`. Of a regression it says how many values its intervals hold.
 
     pip install -r requirements-benchmarks.txt
     python -m benchmarks.quality --tables FOLDER
@@ -17,6 +17,7 @@ with scikit-learn, and with --openml those of these names from openml.org.
 """
 
 import io
+import json
 import logging
 import math
 import re
@@ -158,7 +159,11 @@ def run_ours() -> Result:
     run_stages("calibrate", "evaluate")
     rows = pa.concat_tables(read_parts(Path("data/predictions")))
     outputs = np.column_stack([rows[name] for name in rows.column_names if name != "actual"])
-    return Result(score(rows["actual"].to_numpy(), outputs), seconds)
+    held = json.loads(Path("metrics/scores.json").read_text()).get("interval", {})
+    scored = score(rows["actual"].to_numpy(), outputs) | {
+        key: held[key] for key in ("asked", "coverage") if key in held
+    }
+    return Result(scored, seconds)
 
 
 def score(y: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
@@ -294,6 +299,11 @@ def report(found: dict[str, dict[str, list[Result]]], contenders: list[str]) -> 
                 f"{median(result.seconds for result in of):9.1f}",
             ]
             print(f"{table:24}{name:22}" + "".join(numbers))
+
+    for table, results in found.items():
+        if held := [result.scores for result in results[OURS] if "coverage" in result.scores]:
+            coverage = np.mean([of["coverage"] for of in held])
+            print(f"{table:24}{coverage:.1%} of values in intervals of {held[0]['asked']:.0%}")
 
 
 def overall(found: dict[str, dict[str, list[Result]]], name: str, key: str) -> list[float]:
