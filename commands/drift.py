@@ -9,7 +9,7 @@ from typing import Any
 from tabular.engine import ordered_map
 from tabular.errors import UserError
 from tabular.files import atomic_write, write_json
-from tabular.model.metadata import read_metadata
+from tabular.model.metadata import metadata_of
 from tabular.prediction.drift import Counts, TrainingRows, find_drift
 from tabular.prediction.inputs import (
     check_piece,
@@ -32,7 +32,7 @@ def count_piece(
     piece: Piece, trained: TrainingRows, schema: Schema, names: list[str], checks: Checks
 ) -> Counts:
     """Read and count some rows of a file."""
-    return Counts.of(check_piece(piece, schema, names, checks), trained)
+    return Counts.of(check_piece(piece, schema, names, checks), trained, schema)
 
 
 def lines_of(found: dict[str, Any]) -> list[list[str]]:
@@ -65,11 +65,14 @@ def main() -> None:
     add("--json", type=Path, help="a JSON file for all of it")
     args = parser.parse_args()
     args.model, args.rows = model_and_rows(parser, args.files, args.model)
+    for path in filter(None, [args.output, args.json]):
+        if path.resolve() in (args.rows.resolve(), args.model.resolve()):
+            parser.error(f"{path}: named twice; expected another file to write to")
     content = last_output(args.model)
     if content is None:
         raise UserError(f"{args.model}: no model here; run `dvc repro` to train one")
     schema, params = expected_rows(args.model, content, "validate", "drift")
-    trained = TrainingRows.read(args.model, read_metadata(content), schema)
+    trained = TrainingRows.read(args.model, metadata_of(args.model, content), schema)
     with regular_file(args.rows) as file:
         names = row_columns(file, schema)
         count = partial(
@@ -85,7 +88,8 @@ def main() -> None:
     if not counts or not counts.rows:
         raise UserError(f"{args.rows}: found no row; expected one at least")
     found = find_drift(trained, counts, params.drift)
-    print(f"{counts.rows:,} rows of {args.rows} beside {trained.rows:,} training rows")
+    name = "stdin" if str(args.rows) == "-" else args.rows.name
+    print(f"{counts.rows:,} rows of {name} beside {trained.rows:,} training rows")
     print(aligned(lines_of(found)))
     if len(found["columns"]) > SHOWN:
         print(
@@ -97,7 +101,7 @@ def main() -> None:
     from tabular.report.page import drift_page  # which takes a second
 
     with atomic_write(args.output) as page:
-        page.write_text(drift_page(found, args.rows.name, schema), encoding="utf-8")
+        page.write_text(drift_page(found, name, schema), encoding="utf-8")
     print(f"Drift: {found['verdict']}: {found['reason']}")
     if found["verdict"] == "fail" and params.drift.policy == "error":
         sys.exit(1)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from tabular.engine import ordered_map
 from tabular.errors import UserError
+from tabular.model.metadata import known_categories
 from tabular.prediction.answers import Predicted, Reasons, predict_batch
 from tabular.prediction.drift import UNKNOWN, unknown_categories
 from tabular.prediction.inputs import (
@@ -57,7 +58,8 @@ def predict_piece(
     predicted = predict_batch(batch, model, schema, reasons)
     if predicted.failures and batch.texts.column_names != names:  # no number, of cells that passed
         batch = batch._replace(texts=pa.concat_tables(texts(piece, schema, names)))
-    unknown = unknown_categories(batch.features, model.metadata.get("categories", {}))
+    categories = known_categories(model.path, model.metadata, schema)
+    unknown = unknown_categories(batch.features, categories, schema)
     return Answer(batch.texts, predicted, unknown)
 
 

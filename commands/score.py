@@ -1,6 +1,5 @@
 """Score a model on any labelled file: scores, intervals, and the baselines on the same rows."""
 
-import json
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
@@ -13,6 +12,8 @@ from tabular.process import run
 from tabular.report.formats import aligned, limits, scored, signed
 from tabular.runs.comparison import compare_scores
 from tabular.runs.dvc import last_output
+from tabular.runs.git import WORKSPACE
+from tabular.runs.run import Run
 
 
 def lines_of(scores: dict[str, Any]) -> list[list[str]]:
@@ -47,7 +48,8 @@ def main() -> None:
     content = last_output(args.model)
     schema, params = expected_rows(args.model, content, "validate")
     split = args.split if args.split.is_dir() else None
-    thresholds = json.loads(args.scores.read_text()).get("thresholds", {}) if split else {}
+    run_here = Run(WORKSPACE, {"scores": args.scores})
+    thresholds = run_here.load(args.scores).get("thresholds", {}) if split else {}
 
     from tabular.model import saved_model
     from tabular.prediction.labelled import score_file

@@ -15,7 +15,6 @@ from tabular.runs.dvc import last_output
 
 LOOPBACK = "127.0.0.1"
 MB = 10**6  # bytes
-BESIDE = 64  # connections beside those of requests that wait, for /health and /metrics
 STOP = 30  # seconds that requests have to end when the server is told to
 
 
@@ -28,7 +27,7 @@ def main() -> None:
     add("--max-body", type=float, default=8.0, metavar="MB", help="of a request; else 8")
     add("--max-waiting", type=int, default=64, metavar="N", help="requests to /predict at a time")
     args = parser.parse_args()
-    if not 0 <= args.port < 2**16 or args.max_body <= 0 or args.max_waiting < 1:
+    if not 0 <= args.port < 2**16 or not 0 < args.max_body < 1e6 or args.max_waiting < 1:
         parser.error("expected a port below 65536, and --max-body and --max-waiting above 0")
     content = last_output(args.model)
     schema, params = expected_rows(args.model, content, "validate")
@@ -39,7 +38,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         raise UserError(f"{error}; `pip install -r requirements-serve.txt` gets it") from None
     try:
-        listening = socket.create_server((args.host, args.port))
+        family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
+        listening = socket.create_server((args.host, args.port), family=family)
         # asyncio does not, of a socket made so; without it each answer waits 40 ms.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
@@ -62,7 +62,6 @@ def main() -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
-        limit_concurrency=args.max_waiting + BESIDE,
         timeout_graceful_shutdown=STOP,
     )
     with suppress(KeyboardInterrupt):  # uvicorn stops, then raises the signal again

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from tabular.errors import UserError, listed
 from tabular.files import atomic_write, write_json
 from tabular.metrics import BASELINES, TASKS, metric, numbers
 from tabular.params.evaluate import Choice
@@ -86,6 +87,11 @@ def main() -> None:
     args = parser.parse_args()
     schema = load_schema()
     params = load_params("evaluate", "validate", schema=schema)
+
+    for name in params.evaluate.tests:
+        if not (args.tests / name).is_file():
+            there = listed(sorted(p.name for p in args.tests.glob("[!.]*"))) or "nothing"
+            raise UserError(f"evaluate.tests: found {name!r}; {args.tests} has {there}")
 
     from tabular.evaluation.columns import describe_columns
     from tabular.evaluation.effects import column_effects

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from tabular.errors import cut
 from tabular.schema import Column
-from tabular.table.cells import is_missing, numbers
+from tabular.table.cells import YEAR_1, YEAR_10000, is_missing, numbers
 
 MISSING, OTHERS = "missing", "others"
 DAY = 86_400  # seconds
@@ -142,7 +142,7 @@ def readable(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
 def words(value: float, column: Column) -> str:
     """A number in its own digits, or a moment to the day or the second."""
     if column.kind == "datetime":
-        moment = datetime.fromtimestamp(value, UTC)
+        moment = datetime.fromtimestamp(min(max(value, YEAR_1), YEAR_10000 - 1), UTC)
         return f"{moment:%Y-%m-%d}" if not value % DAY else f"{moment:%Y-%m-%d %H:%M:%S}"
     if value.is_integer() and abs(value) < 1e15:
         return str(int(value))

@@ -159,16 +159,19 @@ def score_labelled(
 
 
 def interval_scores(test: Outputs, intervals: Intervals) -> dict[str, Any]:
-    """How many values of the test rows their intervals hold, and how wide these are in the mean."""
+    """How many values of the test rows their intervals hold, and how wide these are in the mean.
+
+    Rows count alike: intervals are for any row, whatever its weight.
+    """
     low, high = intervals.ends(test.outputs[:, 0]).T.astype(np.float64)
     inside = ((low <= test.y) & (test.y <= high)).astype(np.float64)
-    ends = uncertainty.mean_interval(inside, test.weight, share=True)
+    ends = uncertainty.mean_interval(inside, np.ones(len(inside)), share=True)
     return {
         "asked": intervals.coverage,
-        "coverage": float(np.average(inside, weights=test.weight)),
+        "coverage": float(inside.mean()),
         "coverage_low": ends[0],
         "coverage_high": ends[1],
-        "mean_width": float(np.average(high - low, weights=test.weight)),
+        "mean_width": float((high - low).mean()),
     }
 
 

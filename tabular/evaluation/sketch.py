@@ -19,6 +19,7 @@ WORDS, OF_ROWS = 50, 5  # that are bins of a text; each is in so many of the row
 TEXT_ROWS = 20_000  # whose words are counted
 DRAWN = 16  # values of a column
 DRAWS, DEVIATIONS = 100, 4.0  # of tables that do not differ; beyond, it is no chance
+MAX = 2**53  # rows
 WORD = re.compile(r"\w+")
 
 
@@ -90,7 +91,7 @@ class Sketch(NamedTuple):
             Cells(bins, bins.counts(values)),
             Cells(words, words.counts(values)) if words else None,
             () if words else _drawn(values, column),
-            float(unknown(values, known).mean()) if known is not None else 0.0,
+            float(unknown(values, known, column).mean()) if known is not None else 0.0,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -121,7 +122,11 @@ class Sketch(NamedTuple):
 
         def cells(bins: Bins | Words, counts: Any) -> Cells:
             array = np.array(counts, np.float64)
-            if array.shape != (len(bins.names),) or not (array >= 0).all() or not array.sum():
+            if (
+                array.shape != (len(bins.names),)
+                or not (array >= 0).all()
+                or not 0 < array.sum() < MAX
+            ):
                 raise ValueError(f"sketch: expected {len(bins.names)} counts of rows")
             return Cells(bins, array)
 
@@ -131,6 +136,10 @@ class Sketch(NamedTuple):
             value is None or isinstance(value, expected) for value in drawn
         ):
             raise ValueError(f"sketch: expected {DRAWN} values")
+        if edges.ndim != 1 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
+            raise ValueError("sketch: expected edges that ascend")
+        if ("words" in found) != (column.kind == "text"):
+            raise ValueError("sketch: expected words of a text alone")
         bins = Bins(column, edges, tuple(map(str, found["categories"])), outside=True)
         words = Words(column, tuple(map(str, found["words"]))) if "words" in found else None
         return cls(
@@ -155,7 +164,7 @@ def read_sketches(path: Path, metadata: dict[str, Any], schema: Schema) -> dict[
             name: Sketch.read(metadata["sketches"][name], column)
             for name, column in schema.features.items()
         }
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: is not as `dvc repro` writes it: {error!r}") from None
 
 
@@ -175,10 +184,10 @@ def _drawn(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None,
     return tuple(ordered[place] if place < len(ordered) else None for place in places)
 
 
-def unknown(values: pa.ChunkedArray, known: list[str]) -> np.ndarray:
-    """Where a row holds a category that is not among these: bool, (rows,)."""
+def unknown(values: pa.ChunkedArray, known: list[str], column: Column) -> np.ndarray:
+    """Where a row holds a category that is not among these, and no gap: bool, (rows,)."""
     among = pc.is_in(values, value_set=pa.array(known, pa.string()))
-    return pc.and_(pc.is_valid(values), pc.invert(among)).to_numpy(zero_copy_only=False)
+    return ~gaps(values, column) & ~among.to_numpy(zero_copy_only=False).astype(bool)
 
 
 def distance(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:

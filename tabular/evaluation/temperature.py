@@ -44,16 +44,20 @@ def choose_temperature(
         outputs: out of fold, (rows, outputs).
         fold, weight: of each row, (rows,).
     """
-    of_choices = [tempered(outputs, choice) for choice in CHOICES]
-    losses = np.array([row_losses(y, found, schema) for found in of_choices])  # (choices, rows)
+    _, of_fold = np.unique(fold, return_inverse=True)
+    sums = np.array(  # of losses, (choices, folds)
+        [
+            np.bincount(of_fold, weight * row_losses(y, tempered(outputs, choice), schema))
+            for choice in CHOICES
+        ]
+    )
+    chosen = np.argmin(sums.sum(axis=1, keepdims=True) - sums, axis=0)  # without each fold
     changed = np.empty(len(y))
-    for number in np.unique(fold):
-        left_out = fold == number
-        others = np.average(losses[:, ~left_out], axis=1, weights=weight[~left_out])
-        changed[left_out] = losses[np.argmin(others), left_out]
-    before = row_losses(y, outputs, schema)
-    change = mean_difference(changed, before, weight, share=False)
-    best = float(CHOICES[np.argmin(np.average(losses, axis=1, weights=weight))])
+    for choice in np.unique(chosen):
+        own = np.isin(of_fold, np.flatnonzero(chosen == choice))
+        changed[own] = row_losses(y[own], tempered(outputs[own], CHOICES[choice]), schema)
+    change = mean_difference(changed, row_losses(y, outputs, schema), weight, share=False)
+    best = float(CHOICES[np.argmin(sums.sum(axis=1))])
     return {
         "temperature": best if change.high < 0 else 1.0,
         "loss_change": change.difference,

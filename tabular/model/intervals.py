@@ -48,8 +48,9 @@ class Intervals(NamedTuple):
             fold: of each row, (rows,).
             disagreement: the mean variance between the answers of the folds' networks to a row.
         """
-        errors, folds = np.abs(residuals), np.unique(fold)
-        places = int(np.clip(len(errors) // OF_ROWS, 1, PLACES))
+        errors = np.abs(residuals)
+        folds, sizes = np.unique(fold, return_counts=True)
+        places = int(np.clip((len(errors) - sizes.max()) // OF_ROWS, 1, PLACES))
         relative = np.zeros(len(errors))
         for number in folds:  # no row says how large its own error is
             own = fold == number
@@ -75,9 +76,10 @@ class Intervals(NamedTuple):
         try:
             coverage = float(found["coverage"])
             at, half = (tuple(float(value) for value in found[key]) for key in ("at", "half"))
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, OverflowError) as error:
             raise ValueError(f"intervals: {error!r}") from None
-        if not (0 < coverage < 1 and len(at) == len(half) > 0 and np.isfinite([*at, *half]).all()):
+        ascending = list(at) == sorted(at) and min(half, default=-1) >= 0
+        if not (0 < coverage < 1 and len(at) == len(half) and ascending):
             raise ValueError("intervals: expected a coverage, and half a width for each place")
         return cls(coverage, at, half)
 

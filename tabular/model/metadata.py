@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tabular.errors import UserError
+from tabular.schema import Schema
 from tabular.typed_yaml import SectionT, check
 
 METADATA = "tabular.json"
@@ -36,6 +37,37 @@ def read_metadata(content: bytes) -> dict[str, Any]:
     if not isinstance(threshold, float) or not 0 <= threshold <= 2:
         raise ValueError(f"{METADATA}: threshold: found {threshold!r}; expected a probability")
     return metadata
+
+
+def metadata_of(path: Path, content: bytes) -> dict[str, Any]:
+    """See `read_metadata`, of the file at `path`.
+
+    Raises:
+        UserError: it is no model's file.
+    """
+    try:
+        return read_metadata(content)
+    except Exception as error:  # a file can be wrong in any way
+        raise UserError(f"{path}: not a .keras file of this project: {error}") from None
+
+
+def known_categories(path: Path, metadata: dict[str, Any], schema: Schema) -> dict[str, list[str]]:
+    """The categories that the model knows, of each column that has some.
+
+    Raises:
+        UserError: the file says something else.
+    """
+    found = metadata.get("categories", {})
+    right = isinstance(found, dict) and all(
+        name in schema.features
+        and schema.columns[name].kind == "category"
+        and isinstance(known, list)
+        and all(isinstance(value, str) for value in known)
+        for name, known in found.items()
+    )
+    if not right:
+        raise UserError(f"{path}: categories are not as `dvc repro` writes them")
+    return found
 
 
 def declared(path: Path, metadata: dict[str, Any], key: str, section: type[SectionT]) -> SectionT:

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -195,8 +196,9 @@ def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
     for tensor in model.network.inputs:
         plain = re.sub(r"\W", "_", tensor.name, flags=re.ASCII)
         plain = plain if plain[0].isalpha() else f"column_{plain}"
-        taken = [name.lower() for name in inputs.values()]  # TensorFlow's names of nodes are so
-        inputs[tensor.name] = f"{plain}_{len(taken)}" if plain.lower() in taken else plain
+        taken = {name.lower() for name in inputs.values()}  # TensorFlow's names of nodes are so
+        numbered = (f"{plain}_{number}" for number in count(2))
+        inputs[tensor.name] = next(n for n in chain([plain], numbered) if n.lower() not in taken)
 
     @tf.function(autograph=False)
     def answer(**rows: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -295,21 +297,29 @@ def multiply_adds(network: keras.Model) -> float:
     return found
 
 
+@lru_cache(2)  # a network, and the one beside its members
+def _answer(network: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+    """One graph for batches of any size: graphs of other sizes differ in their last bits."""
+    rows = {tensor.name: tf.TensorSpec((None,), tensor.dtype) for tensor in network.inputs}
+    return tf.function(
+        lambda columns: network(columns, training=False), input_signature=[rows], autograph=False
+    )
+
+
 def predict(network: keras.Model, columns: dict[str, np.ndarray]) -> np.ndarray:
     """The model's output for raw columns of shape (rows,) each: float32, (rows, outputs).
 
-    A batch is filled up to one of few sizes, each of which is a graph. The outputs of a row do not
-    depend on the other rows.
+    A batch is filled up to one of few sizes. The outputs of a row do not depend on the other rows.
     """
     rows = len(next(iter(columns.values())))
     weights = network.count_params()
     few = weights > MANY_WEIGHTS or reads_texts(network)
     sizes = BATCH_SIZES[: 2 if few else 4 if weights > FEW_WEIGHTS else None]
-    outputs = np.empty((rows, *network.output_shape[1:]), np.float32)
+    outputs, answer = np.empty((rows, *network.output_shape[1:]), np.float32), _answer(network)
     for start in range(0, rows, sizes[-1]):
         count = min(rows - start, sizes[-1])
         size = next(size for size in sizes if size >= count)
         taken = np.minimum(np.arange(start, start + size), rows - 1)
         batch = {name: values[taken] for name, values in columns.items()}
-        outputs[start : start + count] = network.predict_on_batch(batch)[:count]
+        outputs[start : start + count] = answer(batch).numpy()[:count]
     return outputs

@@ -51,6 +51,7 @@ def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
         mistakes += search_mistakes(whole, schema)
     mistakes += gate_mistakes(whole.gate, whole.evaluate, schema)
     mistakes += threshold_mistakes(whole, schema)
+    mistakes += test_mistakes(whole.evaluate)
     mistakes += slice_mistakes(whole.evaluate, schema)
     if mistakes:
         raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
@@ -125,6 +126,13 @@ def threshold_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
                 "evaluate.threshold: is chosen on out-of-fold predictions, and train.folds is 1; "
                 "set it above 1 or to auto, or the threshold to a number"
             )
+
+
+def test_mistakes(evaluate: Evaluate) -> Iterator[str]:
+    """Files whose scores would have the same key."""
+    keys = [file.partition(".")[0] for file in evaluate.tests]
+    for key in sorted({key for key in keys if keys.count(key) > 1}):
+        yield f"evaluate.tests: found two files {key}.*; expected names that differ before the dot"
 
 
 def slice_mistakes(evaluate: Evaluate, schema: Schema) -> Iterator[str]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from tabular.errors import UserError, listed
 from tabular.evaluation.sketch import Sketch, distance, read_sketches, unknown
+from tabular.model.metadata import known_categories
 from tabular.params.drift import Drift
 from tabular.prediction.inputs import Batch
 from tabular.schema import Schema
@@ -42,9 +43,11 @@ class TrainingRows(NamedTuple):
         try:
             importance = {name: float(metadata["importance"][name]) for name in sketches}
             rows = int(metadata["trained_on"]["rows"])
-        except (TypeError, KeyError, ValueError) as error:
+            if not all(0 <= share <= 1 for share in importance.values()):
+                raise ValueError("importance: expected shares")
+        except (TypeError, KeyError, ValueError, OverflowError) as error:
             raise UserError(f"{path}: is not as `dvc repro` writes it: {error!r}") from None
-        return cls(sketches, importance, metadata.get("categories", {}), rows)
+        return cls(sketches, importance, known_categories(path, metadata, schema), rows)
 
 
 class Counts(NamedTuple):
@@ -63,7 +66,7 @@ class Counts(NamedTuple):
     failed: Counter[str]
 
     @classmethod
-    def of(cls, batch: Batch, trained: TrainingRows) -> "Counts":
+    def of(cls, batch: Batch, trained: TrainingRows, schema: Schema) -> "Counts":
         """Of some rows."""
         features, sketches = batch.features, trained.sketches
         return cls(
@@ -74,7 +77,7 @@ class Counts(NamedTuple):
                 for name, sketch in sketches.items()
                 if sketch.words
             },
-            unknown_categories(features, trained.categories),
+            unknown_categories(features, trained.categories, schema),
             Counter(failure.column for failure in batch.failures),
         )
 
@@ -89,10 +92,15 @@ class Counts(NamedTuple):
         )
 
 
-def unknown_categories(features: pa.Table, categories: dict[str, list[str]]) -> Counter[str]:
+def unknown_categories(
+    features: pa.Table, categories: dict[str, list[str]], schema: Schema
+) -> Counter[str]:
     """How many rows of each column hold a category that is not among the known ones."""
     return +Counter(
-        {name: int(unknown(features[name], known).sum()) for name, known in categories.items()}
+        {
+            name: int(unknown(features[name], known, schema.columns[name]).sum())
+            for name, known in categories.items()
+        }
     )
 
 
@@ -101,7 +109,8 @@ def find_drift(trained: TrainingRows, counts: Counts, params: Drift) -> dict[str
 
     A column has moved where it is further from the training rows than `params.distance` and than
     chance takes as many of them. The verdict is `pass` where none has, and `fail` where those that
-    have carry `params.importance` of the model's importance, else `warn`.
+    have carry `params.importance` of the model's importance, else `warn`. Moments do not count for
+    that: new rows are later. Cells that are not as declared are a `warn` at least.
     """
     columns = {
         name: _column(sketch, name, trained, counts, params)
@@ -109,14 +118,23 @@ def find_drift(trained: TrainingRows, counts: Counts, params: Drift) -> dict[str
     }
     columns = dict(sorted(columns.items(), key=lambda of: _order(of[1])))
     moved = [name for name, of in columns.items() if of["moved"]]
-    share = sum(columns[name]["importance"] for name in moved)
+    dates = {
+        name
+        for name, sketch in trained.sketches.items()
+        if sketch.values.bins.column.kind == "datetime"
+    }
+    share = sum(columns[name]["importance"] for name in moved if name not in dates)
     verdict = "pass" if not moved else "fail" if share >= params.importance else "warn"
+    later = f" beside {listed(sorted(dates & {*moved}))}, which goes on" if dates & {*moved} else ""
     reason = (
         f"{listed(moved)} moved; {'they carry' if moved[1:] else 'it carries'} {share:.1%} of the "
-        "importance"
+        f"importance{later}"
         if moved
         else "no column is further from the training rows than chance and the limit allow"
     )
+    if failed := sum(counts.failed.values()):
+        verdict = "warn" if verdict == "pass" else verdict
+        reason += f"; {failed:,} cells are not as declared"
     return {
         "verdict": verdict,
         "reason": reason,

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.engine import on_ray
 from tabular.errors import UserError
-from tabular.model.metadata import declared, read_metadata
+from tabular.model.metadata import declared, metadata_of
 from tabular.params.drift import Drift
 from tabular.params.loading import Params, load_params
 from tabular.params.validate import Validate
@@ -62,10 +61,7 @@ def expected_rows(path: Path, content: bytes | None, *names: str) -> tuple[Schem
         return schema, load_params(*names, schema=schema)
     if content is None:
         raise UserError(f"{path}: no model here; name the .keras file, or run `dvc repro`")
-    try:
-        metadata = read_metadata(content)
-    except (ValueError, BadZipFile) as error:
-        raise UserError(f"{path}: not a .keras file of this project: {error}") from None
+    metadata = metadata_of(path, content)
     sections = {name: declared(path, metadata, name, SECTIONS[name]) for name in names}
     return declared(path, metadata, "schema", Schema), Params(sections)
 

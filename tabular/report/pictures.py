@@ -85,9 +85,8 @@ def moved_picture(name: str, of: dict[str, Any]) -> Picture:
     ]
     shown = {row["bin"] for row in rows if row["share"]}
     rows = [row for row in rows if row["bin"] in shown]
-    note = (
-        f"{of['distance']:.0%} of the rows would have to change; by chance {of['by_chance']:.0%}."
-    )
+    chance = f"by chance {of['by_chance']:.0%} at most"
+    note = f"{of['distance']:.0%} of the rows would have to change; {chance}."
     return Picture(name, charts.moved(rows, sides), note=note)
 
 

@@ -231,6 +231,12 @@ def next_steps(scores: dict[str, Any], decisive: dict[str, Any] | None, task: st
             "a class is rare: a threshold by evaluate.threshold says how many of its rows are "
             "found, and at what price"
         )
+    held = scores.get("interval", {})
+    if held and held["coverage_high"] < held["asked"]:
+        found.append(
+            f"intervals of {held['asked']:.0%} hold {held['coverage']:.1%} of the values of test "
+            "rows, fewer than by chance: are these as the training rows? Another split.seed tells"
+        )
     key = "r2" if task == "regression" else next(iter(scores.get("decides", [])), "")
     test = numbers(scores.get("test", {}))
     if test.get(key, 0) >= SUSPICIOUS and test.get(f"{key}_low", 0) >= SURELY:

@@ -4,35 +4,35 @@ import asyncio
 import hashlib
 import time
 from collections import Counter as Counts
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client import generate_latest as latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tabular.errors import UserError, bounded
+from tabular.model.metadata import known_categories
+from tabular.model.saved_model import SavedModel, multiply_adds
 from tabular.params.validate import Validate
 from tabular.prediction.answers import Reasons, predict_batch
 from tabular.prediction.drift import UNKNOWN, unknown_categories
 from tabular.prediction.inputs import Batch, check_batch
+from tabular.prediction.outputs import output_schema
 from tabular.schema import Schema
 from tabular.serving.openapi import openapi
 from tabular.serving.rows import answers_of, read_rows, texts_of
 from tabular.table.checks import declared_checks
 from tabular.table.csv import MISTAKES_SHOWN
 
-if TYPE_CHECKING:
-    from tabular.model.saved_model import SavedModel
-
 TOGETHER = 4096  # rows of several requests that are predicted at a time
-EXPLAINED = 500  # rows of a request whose answers are explained
+EXPLAINED = 20_000_000_000  # multiply-adds of a request that is explained: some seconds
 WARM = (1, 100)  # rows, which take graphs of two sizes
 ARRIVAL = 30.0  # seconds that a body may take to arrive
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)  # seconds
@@ -46,13 +46,13 @@ class RefusedError(Exception):
         self.status, self.lines = status, lines
 
 
-@dataclass
-class Waiting:
-    """A request whose rows passed, and what will hold its answer."""
+class Waiting(NamedTuple):
+    """A request whose rows passed, how many reasons it asks for, and what will hold its answer."""
 
+    request: Request
     batch: Batch
     reasons: int
-    answer: asyncio.Future[dict[str, Any]] = field(compare=False)
+    answer: asyncio.Future[dict[str, Any]]
 
 
 class Measures:
@@ -80,7 +80,7 @@ class Service:
     """A model with what it takes to answer; `limit` bytes of a body, `most` requests that wait."""
 
     def __init__(
-        self, model: "SavedModel", schema: Schema, policies: Validate, limit: int, most: int
+        self, model: SavedModel, schema: Schema, policies: Validate, limit: int, most: int
     ) -> None:
         self.model, self.schema, self.limit, self.most = model, schema, limit, most
         self.md5 = hashlib.md5(model.content, usedforsecurity=False).hexdigest()
@@ -88,12 +88,14 @@ class Service:
         self.optional = {schema.target, *schema.roles.values(), *schema.ignore} - set(
             schema.features
         )
-        self.document = openapi(schema, intervals=model.intervals is not None)
-        self.reasons = (
-            Reasons.of(len(schema.features), model, schema)
-            if "sketches" in model.metadata
-            else None
-        )
+        self.document = openapi(schema, policies, intervals=model.intervals is not None)
+        self.reasons, self.explained = None, 0
+        if "sketches" in model.metadata:
+            self.reasons = Reasons.of(len(schema.features), model, schema)
+            work = multiply_adds(model.network) * self.reasons.walks.answers
+            self.explained = max(int(EXPLAINED / max(work, 1)), 1)  # rows of a request
+        output_schema(schema, list(schema.ignore), numbered=False, intervals=bool(model.intervals))
+        self.categories = known_categories(model.path, model.metadata, schema)
         self.waiting: asyncio.Queue[Waiting] = asyncio.Queue(most)
         self.inside = 0  # requests that are being read, checked, or wait
         self.measures = Measures()
@@ -115,12 +117,11 @@ class Service:
             reasons = self._reasons(request)
             body = await self._body(request)
             batch = await asyncio.to_thread(self._check, body)
-            if reasons and len(batch.features) > EXPLAINED:
-                raise RefusedError(
-                    413,
-                    f"explain: found {len(batch.features):,} rows; expected {EXPLAINED:,} at most",
-                )
-            waiting = Waiting(batch, reasons, asyncio.get_running_loop().create_future())
+            if reasons and len(batch.features) > self.explained:
+                found = f"{len(batch.features):,} rows; expected {self.explained:,} at most"
+                raise RefusedError(413, f"explain: found {found}")
+            answer = asyncio.get_running_loop().create_future()
+            waiting = Waiting(request, batch, reasons, answer)
             self.waiting.put_nowait(waiting)
             return JSONResponse(await waiting.answer)
         finally:
@@ -159,10 +160,10 @@ class Service:
         except UserError as error:
             raise RefusedError(400, *bounded(str(error)).split("\n")) from None
         try:
-            texts, schema = texts_of(rows, self.schema, self.optional)
+            texts = texts_of(rows, self.schema, self.optional)
         except UserError as error:
             raise RefusedError(422, *bounded(str(error)).split("\n")) from None
-        batch = check_batch(texts, schema, self.checks)
+        batch = check_batch(texts, self.schema, self.checks)
         for failure in batch.failures:
             self.measures.failed.labels(failure.column, failure.check).inc()
         wrong = [failure for failure in batch.failures if failure.policy != "warn"]
@@ -173,26 +174,40 @@ class Service:
         return batch
 
     async def work(self) -> None:
-        """Answer what waits, as much as there is at a time."""
+        """Answer what waits: all that asks for no reasons, then one request that does."""
+        held: list[Waiting] = []
         while True:
-            taken = [await self.waiting.get()]
-            rows = len(taken[0].batch.features)
-            while not self.waiting.empty() and rows < TOGETHER:
-                taken.append(self.waiting.get_nowait())
-                rows += len(taken[-1].batch.features)
-            for reasons in sorted({one.reasons for one in taken}):
-                alike = [one for one in taken if one.reasons == reasons]
-                try:
-                    answers = await asyncio.to_thread(self._answers, alike, reasons)
-                except Exception as error:  # the server goes on
-                    answers = [error] * len(alike)
-                for one, answer in zip(alike, answers, strict=True):
-                    if one.answer.done():  # its client went away
-                        continue
-                    if isinstance(answer, Exception):
-                        one.answer.set_exception(answer)
-                    else:
-                        one.answer.set_result(answer)
+            if not held:
+                held.append(await self.waiting.get())
+            while not self.waiting.empty():
+                held.append(self.waiting.get_nowait())
+            taken: list[Waiting] = []
+            rows = 0
+            for one in sorted(held, key=lambda one: bool(one.reasons)):
+                if taken and (one.reasons or rows >= TOGETHER):
+                    break
+                taken.append(one)
+                rows += len(one.batch.features)
+            held = [one for one in held if one not in taken]
+            if await taken[0].request.is_disconnected():
+                taken.pop(0).answer.cancel()
+            if taken:
+                await self._give(taken)
+
+    async def _give(self, taken: list[Waiting]) -> None:
+        """Answer some requests together, each of which asks for as many reasons."""
+        answers: Sequence[dict[str, Any] | Exception]
+        try:
+            answers = await asyncio.to_thread(self._answers, taken, taken[0].reasons)
+        except Exception as error:  # the server goes on
+            answers = [error] * len(taken)
+        for one, answer in zip(taken, answers, strict=True):
+            if one.answer.done():  # the server stops
+                continue
+            if isinstance(answer, Exception):
+                one.answer.set_exception(answer)
+            else:
+                one.answer.set_result(answer)
 
     def _answers(self, taken: list[Waiting], reasons: int) -> list[dict[str, Any] | Exception]:
         """The answers to several requests, whose rows do not depend on each other; in a thread."""
@@ -217,8 +232,8 @@ class Service:
         self.measures.rows.inc(rows)
         warned = Counts(f"{failure.column}: {failure.check}" for failure in batch.failures)
         warnings = [f"{check}: {count} of {rows} rows fail" for check, count in warned.items()]
-        categories = self.model.metadata.get("categories", {})
-        for name, count in unknown_categories(batch.features, categories).items():
+        unknown = unknown_categories(batch.features, self.categories, self.schema)
+        for name, count in unknown.items():
             self.measures.unknown.labels(name).inc(count)
             warnings.append(f"{name}: {count} of {rows} rows hold {UNKNOWN}")
         identifiers = {
@@ -232,11 +247,10 @@ class Service:
 
     async def health(self, _: Request) -> Response:
         """That it answers, and with what."""
-        trained = self.model.metadata.get("trained_on", {})
         model = {
             "file": self.model.path.name,
             "md5": self.md5,
-            "training_rows": trained.get("rows"),
+            "trained_on": self.model.metadata.get("trained_on"),
         }
         return JSONResponse({"status": "ok", "model": model})
 
@@ -260,6 +274,9 @@ def application(service: Service) -> Starlette:
             try:
                 response = await answer(request)
                 status = response.status_code
+            except asyncio.CancelledError:  # its client went away, or the server stops
+                status = 503
+                response = JSONResponse({"errors": ["the server stops"]}, status)
             except RefusedError as refused:
                 status = refused.status
                 more = {"Retry-After": "1"} if status == 503 else None
@@ -282,4 +299,9 @@ def application(service: Service) -> Starlette:
         Route("/schema", counted(service.described)),
         Route("/metrics", counted(service.metrics)),
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+
+    async def no_route(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return JSONResponse({"errors": [error.detail]}, error.status_code, headers=error.headers)
+
+    return Starlette(routes=routes, exception_handlers={HTTPException: no_route}, lifespan=lifespan)

@@ -2,24 +2,29 @@
 
 from typing import Any
 
+from tabular.params.validate import Validate
 from tabular.prediction.outputs import output_schema
-from tabular.schema import Column, Schema
+from tabular.schema import EPOCHS, Column, Schema
 
 TYPES = {"real": "number", "integer": "integer", "boolean": "boolean"}  # others are texts
 
 
-def openapi(schema: Schema, *, intervals: bool) -> dict[str, Any]:
+def openapi(schema: Schema, policies: Validate, *, intervals: bool) -> dict[str, Any]:
     """The document for a model of a table.
 
     Args:
+        policies: what a check that only warns allows too.
         intervals: of a regression, whether each value has one.
     """
     row = {
         "type": "object",
-        "properties": {name: cell_schema(column) for name, column in schema.features.items()}
+        "properties": {
+            name: cell_schema(column, policies) for name, column in schema.features.items()
+        }
         | {name: {"type": ["string", "null"]} for name in schema.ignore},
         "required": list(schema.features),
     }
+    rows = {"type": "array", "minItems": 1, "items": row}
     found = output_schema(schema, [], numbered=False, intervals=intervals)
     kinds = {"float": "number", "double": "number", "int64": "integer", "bool": "boolean"}
     answer = {
@@ -40,16 +45,22 @@ def openapi(schema: Schema, *, intervals: bool) -> dict[str, Any]:
                         {
                             "name": "explain",
                             "in": "query",
-                            "description": "how many of the columns that moved an answer to name",
+                            "description": "how many of the columns that moved an answer most to "
+                            "name: reason_1, and reason_1_effect, by how much",
                             "schema": {"type": "integer", "minimum": 0},
                         }
                     ],
                     "requestBody": _json(
                         {
-                            "type": "object",
-                            "properties": {"rows": {"type": "array", "minItems": 1, "items": row}},
-                            "required": ["rows"],
-                            "additionalProperties": False,
+                            "oneOf": [
+                                {
+                                    "type": "object",
+                                    "properties": {"rows": rows},
+                                    "required": ["rows"],
+                                    "additionalProperties": False,
+                                },
+                                rows,
+                            ]
                         }
                     )
                     | {"required": True},
@@ -68,9 +79,9 @@ def openapi(schema: Schema, *, intervals: bool) -> dict[str, Any]:
                             for code, said in {
                                 "400": "The body is not JSON, or explain no number",
                                 "408": "The body did not arrive in time",
-                                "413": "The body is too large",
+                                "413": "The body is too large, or has too many rows to explain",
                                 "422": "A row is not as declared; a line for each mistake",
-                                "503": "Too many requests wait; try again",
+                                "503": "Too many requests wait, or the server stops",
                             }.items()
                         },
                     },
@@ -83,20 +94,23 @@ def openapi(schema: Schema, *, intervals: bool) -> dict[str, Any]:
     }
 
 
-def cell_schema(column: Column) -> dict[str, Any]:
-    """The JSON values of a column. What its checks warn of is allowed too."""
+def cell_schema(column: Column, policies: Validate) -> dict[str, Any]:
+    """The JSON values of a column."""
     words = any(isinstance(value, str) for value in column.missing_values)
-    kinds = [TYPES.get(column.kind, "string"), *(["string"] if words else [])]
-    kinds = list(dict.fromkeys([*kinds, *(["null"] if column.nullable else [])]))
+    kinds = [TYPES.get(column.kind, "string")]
+    kinds += ["number"] if column.format in EPOCHS else []
+    kinds += ["string"] if words or column.format else []
+    kinds += ["null"] if column.nullable else []
+    kinds = list(dict.fromkeys(kinds))
     found: dict[str, Any] = {"type": kinds if kinds[1:] else kinds[0]}
-    if column.min is not None:
-        found["minimum"] = column.min
-    if column.max is not None:
-        found["maximum"] = column.max
-    if column.values is not None and not words:
+    exact = not column.missing_values and not column.format
+    if exact and policies.range == "error":
+        ends = {"minimum": column.min, "maximum": column.max}
+        found |= {key: end for key, end in ends.items() if end is not None}
+    if exact and policies.values == "error" and column.values is not None:
         found["enum"] = [*column.values, *([None] if column.nullable else [])]
-    if column.kind == "datetime":
-        found["description"] = column.format or "ISO 8601"
+    if column.kind == "datetime" or column.format:
+        found["description"] = f"as text {column.format or 'ISO 8601'}"
     return found
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow as pa
 
 from tabular.errors import UserError, listed, shown
 from tabular.mistakes import suggestion
-from tabular.schema import Schema
+from tabular.schema import NUMBER_FORMAT, Schema
 from tabular.table.csv import MISTAKES_SHOWN
 
 Cell = str | int | float | bool | None
@@ -26,22 +27,27 @@ def read_rows(body: bytes) -> list[Row]:
     def refuse(constant: str) -> None:
         raise ValueError(f"found {constant}, which is no JSON")
 
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            raise ValueError(f"found {shown(max(keys, key=keys.count))} twice in an object")
+        return found
+
     try:
-        found = json.loads(body, parse_constant=refuse)
+        found = json.loads(body, parse_constant=refuse, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:  # of the text, its encoding, a number too long
         raise UserError(f"the body is not JSON: {error}") from None
     rows = found.get("rows") if isinstance(found, dict) and found.keys() == {"rows"} else found
     if not isinstance(rows, list) or not rows:
         raise UserError(
-            'the body: expected {"rows": [{column: value, ...}, ...]}, one row at least'
+            'the body: expected [{column: value, ...}, ...] or {"rows": [...]}, one row at least'
         )
     return rows
 
 
-def texts_of(rows: list[Row], schema: Schema, optional: set[str]) -> tuple[pa.Table, Schema]:
-    """The rows as the texts that a CSV holds, and the schema for them.
-
-    A column of JSON numbers is written in no format of texts; null is an empty cell.
+def texts_of(rows: list[Row], schema: Schema, optional: set[str]) -> pa.Table:
+    """The rows as the texts that a CSV holds, numbers in the format of their column.
 
     Args:
         optional: columns that a row may have too.
@@ -55,7 +61,7 @@ def texts_of(rows: list[Row], schema: Schema, optional: set[str]) -> tuple[pa.Ta
         if not isinstance(row, dict):
             mistakes.append(f"row {number}: found {shown(json.dumps(row))}; expected an object")
         elif row.keys() != needed:
-            mistakes += _wrong_names(number, row, needed, optional)
+            mistakes += _wrong_names(number, row, schema, optional)
         if len(mistakes) >= MISTAKES_SHOWN:
             break
     if mistakes:
@@ -64,43 +70,46 @@ def texts_of(rows: list[Row], schema: Schema, optional: set[str]) -> tuple[pa.Ta
         *schema.features,
         *(name for name in schema.ignore if any(name in row for row in rows)),
     ]
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    written, plain = {}, {}
-    for name, cells in columns.items():
+    written = {}
+    for name in names:
         column = schema.columns.get(name)
-        numbers = any(isinstance(cell, int | float) for cell in cells)
-        if column and column.format and column.kind != "datetime" and numbers:
-            plain[name] = column.model_copy(update={"format": None})
-        written[name] = pa.array(
-            [_text(number, name, cell) for number, cell in enumerate(cells, 1)], pa.string()
-        )
-    return pa.table(written), schema.model_copy(update={"columns": schema.columns | plain})
+        form = column.format if column and column.kind != "datetime" else None
+        point = NUMBER_FORMAT.sub(r"\3", form) if form else ""
+        texts = [_text(number, name, row.get(name), point) for number, row in enumerate(rows, 1)]
+        written[name] = pa.array(texts, pa.string())
+    return pa.table(written)
 
 
-def _wrong_names(number: int, row: Row, needed: set[str], optional: set[str]) -> list[str]:
+def _wrong_names(number: int, row: Row, schema: Schema, optional: set[str]) -> list[str]:
     """How the columns of a row differ from the declared ones, in words."""
-    found = []
-    if missing := [name for name in needed if name not in row]:
-        found.append(
-            f"row {number}: missing: {listed(sorted(missing))}; give null for an empty cell"
-        )
-    for name in row.keys() - needed - optional:
+    found, needed = [], set(schema.features)
+    if missing := [name for name in schema.features if name not in row]:
+        nullable = all(schema.columns[name].nullable for name in missing)
+        hint = "; give null for an empty cell" if nullable else ""
+        found.append(f"row {number}: missing: {listed(missing)}{hint}")
+    for name in sorted(row.keys() - needed - optional)[:MISTAKES_SHOWN]:
         found.append(
             f"row {number}: no column {shown(name)} is declared.{suggestion(name, needed)}"
         )
     return found
 
 
-def _text(number: int, name: str, cell: Any) -> str:
-    """A cell as the text that a CSV holds."""
+def _text(number: int, name: str, cell: Any, point: str) -> str:
+    """A cell as the text that a CSV holds.
+
+    Args:
+        point: of the numbers of a column that are in a format; else empty.
+    """
     if isinstance(cell, str):
+        if not cell.isascii() and any("\ud800" <= letter <= "\udfff" for letter in cell):
+            raise UserError(f"row {number}, column {name}: found half a character; expected UTF-8")
         return cell
     if cell is None:
         return ""
     if isinstance(cell, bool):
         return str(cell).lower()
     if isinstance(cell, int | float):
-        return repr(cell)
+        return f"{Decimal(repr(cell)):f}".replace(".", point) if point else repr(cell)
     raise UserError(
         f"row {number}, column {name}: found {shown(json.dumps(cell))}; expected a number, a text, "
         "true, false or null"

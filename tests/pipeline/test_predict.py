@@ -19,6 +19,7 @@ from sklearn.datasets import make_friedman1
 
 from tabular.evaluation.temperature import tempered
 from tabular.model.metadata import read_metadata
+from tabular.model.saved_model import read_model
 from tabular.report.network import read_networks
 from tabular.schema import load_schema
 from tabular.table.arrays import feature_arrays
@@ -96,6 +97,32 @@ def test_a_value_has_an_interval_that_holds_as_many_as_was_asked(tables: Tables)
     assert interval["coverage_low"] < interval["asked"] == 0.9 < interval["coverage_high"]
     width = (found["high"] - found["low"]).mean()
     assert interval["mean_width"] == pytest.approx(width, rel=1e-5)
+
+
+def test_a_row_has_the_same_bits_among_few_and_many_whichever_came_first(tmp_path: Path) -> None:
+    """Of a model that reads dates, texts and many categories."""
+    rng = np.random.default_rng(0)
+    rows = 900
+    frame = pd.DataFrame(
+        {
+            "x": rng.normal(size=rows),
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 90, rows), "D"),
+            "who": rng.choice([f"name {n}" for n in range(40)], rows),
+            "said": [
+                " ".join(rng.choice(["late", "kind", "broken", "box"], 9)) for _ in range(rows)
+            ],
+        }
+    )
+    frame["y"] = 3 * frame["x"] + frame["said"].str.count("late") + rng.normal(size=rows)
+    folder = trained_project(tmp_path / "project", frame)
+    schema = load_schema(folder / "data/schema.yaml")
+    table = pq.read_table(folder / "data/validated").slice(0, 500)
+    few, many = (feature_arrays(table.slice(0, count), schema) for count in (5, 500))
+    first, second = (read_model(folder / "models/model.keras") for _ in range(2))
+    one, two = first.predict(few), first.predict(many)
+    three, four = second.predict(many), second.predict(few)
+    assert two.tobytes() == three.tobytes()
+    assert one.tobytes() == four.tobytes() == two[:5].tobytes()
 
 
 def test_so_many_values_of_new_rows_are_in_their_intervals_as_was_asked(tmp_path: Path) -> None:

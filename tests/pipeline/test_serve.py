@@ -131,7 +131,7 @@ def test_wrong_rows_are_told_by_row_and_column(server: Server) -> None:
     status, found = server.ask("/predict", {"rows": [other, 3]})
     assert status == 422
     assert found["errors"] == [
-        "row 1: missing: Age; give null for an empty cell",
+        "row 1: missing: Age",
         "row 1: no column 'Agee' is declared. Did you mean 'Age'?",
         "row 2: found '3'; expected an object",
     ]
@@ -148,6 +148,7 @@ def test_wrong_rows_are_told_by_row_and_column(server: Server) -> None:
         (b'{"rows": [{"Age": NaN}]}', 400),
         (b"[" * 40_000, 400),
         (b'"\xff"', 400),
+        (b'{"rows": [], "rows": [{"Age": 1}]}', 400),
         (b'[{"Age": ' + b"9" * 5000 + b"}]", 400),
         (b" " * 60_000, 413),
     ],
@@ -162,10 +163,10 @@ def test_what_is_no_rows_is_refused_and_the_server_goes_on(
 
 def test_health_schema_and_metrics(server: Server) -> None:
     status, health = server.ask("/health")
-    assert (status, health["status"], health["model"]["training_rows"]) == (200, "ok", 514)
+    assert (status, health["status"], health["model"]["trained_on"]["rows"]) == (200, "ok", 514)
     _, document = server.ask("/schema")
     body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
-    row = body["schema"]["properties"]["rows"]["items"]
+    row = body["schema"]["oneOf"][0]["properties"]["rows"]["items"]
     assert row["required"] == list(ROW)
     assert row["properties"]["Insulin"]["type"] == ["number", "null"]
     assert row["properties"]["Age"] == {"type": "integer", "minimum": 18, "maximum": 120}
@@ -181,7 +182,7 @@ def test_health_schema_and_metrics(server: Server) -> None:
     assert after == (before[0] + 2, before[1] + 1)
     assert counted('tabular_requests_total{path="/predict",status="422"}') >= 1
     assert server.ask("/predict?explain=x", [ROW])[0] == 400
-    assert server.ask("/nothing")[0] == 404
+    assert server.ask("/nothing") == (404, {"errors": ["Not Found"]})
 
 
 def test_of_too_many_requests_some_are_told_to_come_again(server: Server) -> None:

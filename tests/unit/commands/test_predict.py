@@ -32,7 +32,9 @@ def double(threshold: float = 0.5) -> Any:
     def predict(columns: dict[str, np.ndarray]) -> np.ndarray:
         return (2 * columns["a"]).astype(np.float32)[:, None]
 
-    return SimpleNamespace(predict=predict, threshold=threshold, metadata={}, intervals=None)
+    return SimpleNamespace(
+        path=Path("m"), predict=predict, threshold=threshold, metadata={}, intervals=None
+    )
 
 
 def test_every_row_gets_a_prediction_and_the_failed_ones_are_told_in_order() -> None:
@@ -69,7 +71,8 @@ def test_no_rows_have_no_predictions() -> None:
 def test_a_column_without_a_value_has_no_unknown_category() -> None:
     features = pa.table({"town": pa.array([None, None], pa.string()), "sort": ["a", "z"]})
     known = {"town": ["x"], "sort": ["a", "b"]}
-    assert unknown_categories(features, known) == {"sort": 1}
+    schema = schema_of("binary", town={"kind": "category"}, sort={"kind": "category"})
+    assert unknown_categories(features, known, schema) == {"sort": 1}
 
 
 def test_a_row_without_a_number_is_set_aside_with_all_its_columns(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """Sketches of columns: they read back, stay small, and tell moved rows from others."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.evaluation.sketch import DRAWN, Sketch, distance
+from tabular.errors import UserError
+from tabular.evaluation.sketch import DRAWN, Sketch, distance, read_sketches, unknown
 from tabular.schema import Column
+from tests.helpers import schema_of
 
 RNG = np.random.default_rng(0)
 ROWS = 2000
@@ -93,8 +96,18 @@ def test_drawn_values_are_as_frequent_as_in_the_rows() -> None:
 
 @pytest.mark.parametrize("key", ["edges", "counts", "drawn", "rows"])
 def test_a_broken_file_is_refused(key: str) -> None:
-    column, values = column_of("real")
-    found = Sketch.of(values, column).to_json()
-    for wrong in ("x", [1], None):
-        with pytest.raises((ValueError, TypeError, KeyError)):
-            Sketch.read(found | {key: wrong}, column)
+    """With one message, whatever stands there."""
+    schema = schema_of("regression", x={"kind": "real"})
+    found = Sketch.of(pa.chunked_array([RNG.normal(size=50)]), schema.columns["x"]).to_json()
+    for wrong in ("x", [1], None, [10**400], float("inf"), [3.0, 2.0, 1.0]):
+        metadata = {"sketches": {"x": found | {key: wrong}}}
+        with pytest.raises(UserError, match="is not as `dvc repro` writes it"):
+            read_sketches(Path("m.keras"), metadata, schema)
+
+
+def test_the_last_moment_and_a_word_for_a_gap_are_no_exception() -> None:
+    last = pa.array([253_402_300_799_999_999] * 3, pa.timestamp("us"))
+    assert Sketch.of(pa.chunked_array([last]), Column(kind="datetime")).rows == 3
+    column = Column(kind="category", missing_values=("?",), nullable=True)
+    values = pa.chunked_array([["?", "a", "b", None]])
+    assert unknown(values, ["a"], column).tolist() == [False, False, True, False]

@@ -1,0 +1,74 @@
+"""JSON rows are what a CSV of the same values is, and bad ones are told in bounded time."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tabular.errors import UserError
+from tabular.params.validate import Validate
+from tabular.schema import Column
+from tabular.serving.openapi import cell_schema
+from tabular.serving.rows import read_rows, texts_of
+from tests.helpers import schema_of
+
+SCHEMA = schema_of(
+    "regression",
+    price={"kind": "real", "format": "1.234,5"},
+    n={"kind": "integer", "nullable": True},
+    flag={"kind": "boolean"},
+)
+
+
+def test_a_number_is_written_as_its_column_writes_numbers() -> None:
+    """Beside texts of the same column, whatever its size."""
+    cells: list[Any] = ["1.234,5", 1234.5, -7, 1e-7, 1e20]
+    rows = [{"price": cell, "n": None, "flag": True} for cell in cells]
+    texts = texts_of(rows, SCHEMA, set())
+    expected = ["1.234,5", "1234,5", "-7", "0,0000001", "100000000000000000000"]
+    assert texts["price"].to_pylist() == expected
+    assert texts["n"].to_pylist() == [""] * 5
+    assert texts["flag"].to_pylist() == ["true"] * 5
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [([1], "found '[1]'"), ("\ud800", "half a character"), ({}, "found '{}'")],
+)
+def test_what_is_no_cell_is_told(cell: Any, said: str) -> None:
+    with pytest.raises(UserError, match="row 1, column flag") as error:
+        texts_of([{"price": 1, "n": 1, "flag": cell}], SCHEMA, set())
+    assert said in str(error.value)
+
+
+def test_many_wrong_names_take_no_time() -> None:
+    schema = schema_of("regression", **{f"column {n}": {"kind": "real"} for n in range(500)})
+    row: dict[str, Any] = {f"name {n}": 1 for n in range(5000)}
+    started = time.monotonic()
+    with pytest.raises(UserError):
+        texts_of([row], schema, set())
+    assert time.monotonic() - started < 3
+
+
+def test_a_key_twice_is_no_row() -> None:
+    with pytest.raises(UserError, match="'a' twice"):
+        read_rows(b'[{"a": 1, "b": 2, "a": 3}]')
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ({"kind": "integer", "min": 0, "max": 9}, {"type": "integer", "minimum": 0, "maximum": 9}),
+        ({"kind": "real", "min": 0, "missing_values": [-1]}, {"type": "number"}),
+        ({"kind": "category", "values": ["a"]}, {"type": "string", "enum": ["a"]}),
+        (
+            {"kind": "datetime", "format": "epoch_ms", "nullable": True},
+            {"type": ["string", "number", "null"], "description": "as text epoch_ms"},
+        ),
+    ],
+)
+def test_the_document_says_what_is_taken(column: Any, expected: Any) -> None:
+    found = cell_schema(Column(**column), Validate())
+    assert found == expected
+    assert json.dumps(found)
