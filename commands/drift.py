@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tabular.engine import ordered_map
-from tabular.errors import UserError
+from tabular.errors import UserError, listed
 from tabular.files import atomic_write, write_json
 from tabular.model.metadata import metadata_of
 from tabular.prediction.drift import Counts, TrainingRows, find_drift
@@ -48,6 +48,8 @@ def lines_of(found: dict[str, Any]) -> list[list[str]]:
             )
             if of.get(key, {}).get("new")
         ]
+        if of.get("unknown_values"):
+            besides[-1] += f": {listed(of['unknown_values'])}"
         if of["failed_checks"]:
             besides.append(f"{of['failed_checks']:,} cells not as declared")
         moved = "yes" if of["moved"] else "no"

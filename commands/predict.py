@@ -15,7 +15,7 @@ from tabular.engine import ordered_map
 from tabular.errors import UserError
 from tabular.model.metadata import known_categories
 from tabular.prediction.answers import Predicted, Reasons, predict_batch
-from tabular.prediction.drift import UNKNOWN, unknown_categories
+from tabular.prediction.drift import Unknown, unknown_categories, unknown_lines
 from tabular.prediction.inputs import (
     check_piece,
     expected_rows,
@@ -37,11 +37,11 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
 
 
 class Answer(NamedTuple):
-    """What there is to write of some rows; how many of each column hold an unknown category."""
+    """What there is to write of some rows, and their unknown categories."""
 
     texts: pa.Table
     predicted: Predicted
-    unknown: Counter[str]
+    unknown: Unknown
 
 
 def predict_piece(
@@ -90,7 +90,7 @@ def main() -> None:
     schema, params = expected_rows(args.model, content, "validate")
 
     total, rejected = 0, 0
-    warned, unknown = Counter[str](), Counter[str]()
+    warned, unknown = Counter[str](), Unknown()
     with ExitStack() as stack:
         file = stack.enter_context(regular_file(args.rows))
         names = row_columns(file, schema, extra=args.ignore_extra)
@@ -146,9 +146,8 @@ def main() -> None:
             write(rows)
             total += count
             rejected += len(lines)
-    for name, count in unknown.items():
-        said = f"{count} of {total} rows hold {UNKNOWN}"
-        print(f"warn: {name}: {said}", file=sys.stderr)
+    for said in unknown_lines(unknown, total):
+        print(f"warn: {said}", file=sys.stderr)
     for check, count in warned.items():
         print(f"warn: {check}: {count} of {total} rows fail", file=sys.stderr)
     if args.rejects:

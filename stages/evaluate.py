@@ -128,6 +128,7 @@ def main() -> None:
         )
         for said in found["told"]:
             print(f"warn: {name}: {said}")
+        print(f"{name}: {sentence(found, schema.task)}")
         result.scores["tests"][name.partition(".")[0]] = found["test"] | {
             "training_rows": found["training_rows"],
             "baseline": found.get("baseline", {}),

@@ -7,14 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tabular.errors import UserError, listed
+from tabular.errors import UserError, listed, shown
+from tabular.evaluation.bins import OTHERS
 from tabular.evaluation.sketch import Sketch, distance, read_sketches, unknown
 from tabular.model.metadata import known_categories
 from tabular.params.drift import Drift
 from tabular.prediction.inputs import Batch
 from tabular.schema import Schema
 
-UNKNOWN = "a category that the model does not know"
+NAMED, SHOWN = 100, 5  # unknown categories of some rows, of a column
+Unknown = Counter[tuple[str, str]]  # rows by column and category
 
 
 class TrainingRows(NamedTuple):
@@ -55,14 +57,14 @@ class Counts(NamedTuple):
 
     Attributes:
         values, words: of each column, (bins,).
-        unknown: rows of each column whose category the model does not know.
+        unknown: rows whose category the model does not know.
         failed: rows of each column whose cell fails a check.
     """
 
     rows: int
     values: dict[str, np.ndarray]
     words: dict[str, np.ndarray]
-    unknown: Counter[str]
+    unknown: Unknown
     failed: Counter[str]
 
     @classmethod
@@ -94,14 +96,41 @@ class Counts(NamedTuple):
 
 def unknown_categories(
     features: pa.Table, categories: dict[str, list[str]], schema: Schema
-) -> Counter[str]:
-    """How many rows of each column hold a category that is not among the known ones."""
-    return +Counter(
-        {
-            name: int(unknown(features[name], known, schema.columns[name]).sum())
-            for name, known in categories.items()
-        }
-    )
+) -> Unknown:
+    """How many rows hold which category that is not among the known ones of its column."""
+    found = Unknown()
+    for name, known in categories.items():
+        values = features[name]
+        strange = values.filter(pa.array(unknown(values, known, schema.columns[name])))
+        counts = {of["values"]: of["counts"] for of in strange.value_counts().to_pylist()}
+        frequent = sorted(counts, key=lambda value: (-counts[value], value))[:NAMED]
+        found.update({(name, value): counts[value] for value in frequent})
+        if others := len(strange) - sum(counts[value] for value in frequent):
+            found[name, OTHERS] += others
+    return found
+
+
+def unknown_rows(found: Unknown) -> Counter[str]:
+    """How many rows of each column hold an unknown category."""
+    rows = Counter[str]()
+    for (name, _), count in found.items():
+        rows[name] += count
+    return rows
+
+
+def unknown_lines(found: Unknown, rows: int) -> list[str]:
+    """What is said of each column, with the most frequent of its unknown categories."""
+    return [
+        f"{name}: {count} of {rows} rows hold a category that the model does not know: "
+        + listed(
+            f"{shown(value)} ({n})"
+            for value, n in sorted(
+                ((value, n) for (of, value), n in found.items() if of == name),
+                key=lambda pair: (-pair[1], pair[0]),
+            )
+        )
+        for name, count in unknown_rows(found).items()
+    ]
 
 
 def find_drift(trained: TrainingRows, counts: Counts, params: Drift) -> dict[str, Any]:
@@ -125,7 +154,7 @@ def find_drift(trained: TrainingRows, counts: Counts, params: Drift) -> dict[str
     }
     share = sum(columns[name]["importance"] for name in moved if name not in dates)
     verdict = "pass" if not moved else "fail" if share >= params.importance else "warn"
-    later = f" beside {listed(sorted(dates & {*moved}))}, which goes on" if dates & {*moved} else ""
+    later = ", dates not counted, since new rows are later" if dates & {*moved} else ""
     reason = (
         f"{listed(moved)} moved; {'they carry' if moved[1:] else 'it carries'} {share:.1%} of the "
         f"importance{later}"
@@ -173,8 +202,10 @@ def _column(
     if kind == "category":
         told["unknown"] = {
             "train": sketch.unknown,
-            "new": counts.unknown[name] / max(counts.rows, 1),
+            "new": unknown_rows(counts.unknown)[name] / max(counts.rows, 1),
         }
+        frequent = Counter({v: n for (of, v), n in counts.unknown.items() if of == name})
+        told["unknown_values"] = dict(frequent.most_common(SHOWN))
     elif kind != "text" and len(sketch.values.counts) > 2:
         told["outside"] = share([0, -2])
     return {

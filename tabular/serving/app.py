@@ -22,7 +22,7 @@ from tabular.model.metadata import known_categories
 from tabular.model.saved_model import SavedModel, multiply_adds
 from tabular.params.validate import Validate
 from tabular.prediction.answers import Reasons, predict_batch
-from tabular.prediction.drift import UNKNOWN, unknown_categories
+from tabular.prediction.drift import unknown_categories, unknown_lines, unknown_rows
 from tabular.prediction.inputs import Batch, check_batch
 from tabular.prediction.outputs import output_schema
 from tabular.schema import Schema
@@ -72,7 +72,10 @@ class Measures:
             "tabular_failed_cells", "Cells that fail a check", ["column", "check"], registry=own
         )
         self.unknown = Counter(
-            "tabular_unknown_categories", f"Rows that hold {UNKNOWN}", ["column"], registry=own
+            "tabular_unknown_categories",
+            "Rows whose category the model does not know",
+            ["column"],
+            registry=own,
         )
 
 
@@ -233,9 +236,9 @@ class Service:
         warned = Counts(f"{failure.column}: {failure.check}" for failure in batch.failures)
         warnings = [f"{check}: {count} of {rows} rows fail" for check, count in warned.items()]
         unknown = unknown_categories(batch.features, self.categories, self.schema)
-        for name, count in unknown.items():
+        for name, count in unknown_rows(unknown).items():
             self.measures.unknown.labels(name).inc(count)
-            warnings.append(f"{name}: {count} of {rows} rows hold {UNKNOWN}")
+        warnings += unknown_lines(unknown, rows)
         identifiers = {
             name: batch.texts[name]
             for name in self.schema.ignore

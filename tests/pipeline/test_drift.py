@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.helpers import PROJECT, run, table_of
+from tests.helpers import PROJECT, run, table_of, trained_project
 
 DRIFT = ("python", "-m", "commands.drift")
 
@@ -94,3 +94,24 @@ def test_one_row_and_no_row(reproduced: Path, alone: Path) -> None:
     done = run(alone, *DRIFT, "m.keras", "new.csv", PYTHONPATH=str(PROJECT))
     assert done.returncode == 1
     assert "the header is not as declared" in done.stderr
+
+
+def test_a_new_category_is_named_and_later_dates_are_no_failure(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.sort(rng.integers(0, 90, 600)), "D")
+    frame = pd.DataFrame({"x": rng.normal(size=600), "day": days})
+    frame["carrier"] = rng.choice(["post", "bike"], 600)
+    frame["y"] = frame["x"] + (frame["carrier"] == "bike") + rng.normal(size=600) / 2
+    folder = trained_project(tmp_path / "project", frame)
+    new = frame.drop(columns="y").assign(day=days + pd.Timedelta(200, "D"))
+    new.to_csv(folder / "new.csv", index=False)
+    later = run(folder, *DRIFT, "new.csv")
+    assert later.returncode == 0
+    assert "Drift: warn: day moved" in later.stdout
+    assert "dates not counted, since new rows are later" in later.stdout
+    new.loc[::2, "carrier"] = "Velo Express"
+    new.to_csv(folder / "new.csv", index=False)
+    named = run(folder, *DRIFT, "new.csv")
+    assert named.returncode == 1
+    assert "unknown category 50.0% (training 0.0%): Velo Express" in named.stdout
+    assert "Velo Express" in (folder / "drift.html").read_text()

@@ -207,8 +207,9 @@ def test_files_and_streams_of_all_kinds_agree(words: Path, tmp_path: Path) -> No
             line.rsplit(",", 1)[1] for line in text.splitlines()[1:]
         ]
     piped = run(words, "bash", "-c", f"{COMMAND} < {tmp_path}/new.csv.gz | cat")
-    new = "1 of 3 rows hold a category that the model does not know\n"
-    assert (piped.stdout, piped.stderr) == (text, f"warn: colour: {new}warn: zip/code: {new}")
+    new = "1 of 3 rows hold a category that the model does not know:"
+    said = f"warn: colour: {new} 'mauve' (1)\nwarn: zip/code: {new} '99999' (1)\n"
+    assert (piped.stdout, piped.stderr) == (text, said)
 
 
 def test_a_reader_that_goes_away_ends_it_without_a_word(words: Path, tmp_path: Path) -> None:
@@ -295,7 +296,9 @@ def test_rejects_are_set_aside_and_the_others_get_their_numbers(
     where = [f"{bad}: {line}" for line in where]
     predict(checked, str(bad), "-o", str(predictions), "--rejects", str(rejects))
     assert capsys.readouterr().err == (
-        "warn: colour: 1 of 5 rows hold a category that the model does not know\n"
+        "warn: colour: 1 of 5 rows hold a category that the model does not know: "
+        r"'two\n\nlines' (1)"
+        "\n"
         f"3 of 5 rows set aside in {rejects}\n"
     )
     assert pd.read_csv(predictions)[["row", "id"]].to_numpy().tolist() == [[0, 1], [2, 3]]

@@ -11,7 +11,7 @@ import pytest
 from commands.predict import predict_piece
 from tabular.params.validate import Validate
 from tabular.prediction.answers import predict_batch
-from tabular.prediction.drift import unknown_categories
+from tabular.prediction.drift import unknown_categories, unknown_lines
 from tabular.prediction.inputs import Batch, check_batch
 from tabular.table.checks import declared_checks
 from tabular.table.rejects import rejected_rows
@@ -72,7 +72,10 @@ def test_a_column_without_a_value_has_no_unknown_category() -> None:
     features = pa.table({"town": pa.array([None, None], pa.string()), "sort": ["a", "z"]})
     known = {"town": ["x"], "sort": ["a", "b"]}
     schema = schema_of("binary", town={"kind": "category"}, sort={"kind": "category"})
-    assert unknown_categories(features, known, schema) == {"sort": 1}
+    found = unknown_categories(features, known, schema)
+    assert found == {("sort", "z"): 1}
+    (line,) = unknown_lines(found, 2)
+    assert line == "sort: 1 of 2 rows hold a category that the model does not know: 'z' (1)"
 
 
 def test_a_row_without_a_number_is_set_aside_with_all_its_columns(tmp_path: Path) -> None:
