@@ -168,9 +168,9 @@ def main() -> None:
     if schema.task == "binary":
         first["threshold"] = threshold
     write_json(args.metrics, first)
-    write_json(
-        args.scores, rest | {"calibration": calibration, "repeats": model.metadata.get("repeats")}
-    )
+    if calibration:
+        rest["calibration"] = calibration
+    write_json(args.scores, rest | {"repeats": model.metadata.get("repeats")})
     print(sentence(result.scores, schema.task))
     if choice:
         print(threshold_sentence(threshold, result.scores))
