@@ -12,6 +12,7 @@ from tabular.files import atomic_write, write_json
 from tabular.model.metadata import metadata_of
 from tabular.prediction.drift import Counts, TrainingRows, find_drift
 from tabular.prediction.inputs import (
+    add_model_and_rows,
     check_piece,
     expected_rows,
     model_and_rows,
@@ -61,8 +62,7 @@ def lines_of(found: dict[str, Any]) -> list[list[str]]:
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("files", nargs="*", type=Path, help="a .keras file, then a .csv, .csv.gz or .parquet")
-    add("--model", type=Path, help="the .keras file; else the first one named, or that of repro")
+    add_model_and_rows(parser, "*")
     add("-o", "--output", type=Path, default="drift.html", help="the page to write")
     add("--json", type=Path, help="a JSON file for all of it")
     args = parser.parse_args()

@@ -17,6 +17,7 @@ from tabular.model.metadata import known_categories
 from tabular.prediction.answers import Predicted, Reasons, predict_batch
 from tabular.prediction.drift import Unknown, unknown_categories, unknown_lines
 from tabular.prediction.inputs import (
+    add_model_and_rows,
     check_piece,
     expected_rows,
     model_and_rows,
@@ -51,6 +52,7 @@ def predict_piece(
     names: list[str],
     identifiers: list[str],
     checks: Checks,
+    categories: dict[str, list[str]],
     reasons: Reasons | None = None,
 ) -> Answer:
     """Read, check and predict some rows of a file."""
@@ -58,7 +60,6 @@ def predict_piece(
     predicted = predict_batch(batch, model, schema, reasons)
     if predicted.failures and batch.texts.column_names != names:  # no number, of cells that passed
         batch = batch._replace(texts=pa.concat_tables(texts(piece, schema, names)))
-    categories = known_categories(model.path, model.metadata, schema)
     unknown = unknown_categories(batch.features, categories, schema)
     return Answer(batch.texts, predicted, unknown)
 
@@ -66,8 +67,7 @@ def predict_piece(
 def parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("files", nargs="*", type=Path, help="a .keras file, then a .csv, .csv.gz or .parquet")
-    add("--model", type=Path, help="the .keras file; else the first one named, or that of repro")
+    add_model_and_rows(parser, "*")
     add("-o", "--output", type=Path, help="a .csv, .csv.gz or .parquet; else stdout")
     add("--rejects", type=Path, help="such a file for rows that fail; else they end the run")
     add("--ignore-extra", action="store_true", help="leave out columns that nothing declares")
@@ -121,6 +121,7 @@ def main() -> None:
             names=names,
             identifiers=identifiers,
             checks=declared_checks(schema, params.validate),
+            categories=known_categories(args.model, model.metadata, schema),
             reasons=reasons,
         )
         for answer in ordered_map(predict, pieces(file, schema, names, ROWS)):

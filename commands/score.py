@@ -7,7 +7,7 @@ from typing import Any
 
 from tabular.files import write_json
 from tabular.metrics import BASELINES
-from tabular.prediction.inputs import expected_rows, model_and_rows
+from tabular.prediction.inputs import add_model_and_rows, expected_rows, model_and_rows
 from tabular.process import run
 from tabular.report.formats import aligned, limits, scored, signed
 from tabular.runs.comparison import compare_scores
@@ -38,8 +38,7 @@ def lines_of(scores: dict[str, Any]) -> list[list[str]]:
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("files", nargs="+", type=Path, help="a .keras file, then a .csv, .csv.gz or .parquet")
-    add("--model", type=Path, help="the .keras file; else the first one named, or that of repro")
+    add_model_and_rows(parser, "+")
     add("--split", type=Path, default="data/split", help="folder that the baselines learn from")
     add("--scores", type=Path, default="metrics/scores.json", help="of evaluate, for thresholds")
     add("-o", "--output", type=Path, help="a JSON file for all of it")

@@ -48,7 +48,8 @@ def predict_batch(
     """Predict every row, also those that fail a check or for which the model has no number."""
     arrays = feature_arrays(batch.features, schema)
     outputs = model.predict(arrays)
-    ends = model.intervals.ends(outputs[:, 0]) if model.intervals else None
+    intervals = model.intervals
+    ends = intervals.ends(outputs[:, 0]) if intervals else None
     columns = prediction_columns(outputs, schema, model.threshold, ends)
     if reasons:
         found = contributions(model.predict, arrays, reasons.walks)

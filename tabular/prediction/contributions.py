@@ -19,7 +19,7 @@ from tabular.table.arrays import INPUT_TYPES, Predict
 
 MOST = 1024  # answers for a row; of a wide table one walk each way at least
 ALONE = 30  # columns of a wide table that are explained; all others go together
-CELLS = 2**22  # values that the model reads at a time
+CELLS = 2**22  # values that the model reads and gives at a time
 
 
 class Walks(NamedTuple):
@@ -84,17 +84,19 @@ def contributions(predict: Predict, columns: dict[str, np.ndarray], walks: Walks
         columns: as `feature_arrays` gives them, (rows,) each.
     """
     rows = len(next(iter(columns.values())))
-    at_a_time = max(CELLS // (walks.answers * len(columns)), 1)
-    found = [
-        _of_rows(
-            predict, {name: of[start : start + at_a_time] for name, of in columns.items()}, walks
-        )
-        for start in range(0, max(rows, 1), at_a_time)
-    ]
+    first = predict(walks.begin).astype(np.float64)  # (walks, outputs)
+    at_a_time = max(CELLS // (walks.answers * (len(columns) + first.shape[1])), 1)
+    found = []
+    for start in range(0, max(rows, 1), at_a_time):
+        some = {name: of[start : start + at_a_time] for name, of in columns.items()}
+        found.append(_of_rows(predict, some, walks, first))
     return np.concatenate(found)
 
 
-def _of_rows(predict: Predict, columns: dict[str, np.ndarray], walks: Walks) -> np.ndarray:
+def _of_rows(
+    predict: Predict, columns: dict[str, np.ndarray], walks: Walks, first: np.ndarray
+) -> np.ndarray:
+    """See `contributions`; `first` are the outputs where the walks begin."""
     rows, steps = len(next(iter(columns.values()))), np.arange(walks.steps)
     tables = {
         name: np.where(
@@ -102,7 +104,6 @@ def _of_rows(predict: Predict, columns: dict[str, np.ndarray], walks: Walks) -> 
         ).ravel()
         for name, turns in walks.turns.items()
     }
-    first = predict(walks.begin).astype(np.float64)  # (walks, outputs)
     shape = (len(first), walks.steps, rows, first.shape[1])
     after = predict(tables).astype(np.float64).reshape(shape)
     before = np.broadcast_to(first[:, None, None], (len(first), 1, *shape[2:]))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,6 +38,13 @@ class Batch(NamedTuple):
     texts: pa.Table
     features: pa.Table
     failures: list[Failure]
+
+
+def add_model_and_rows(parser: ArgumentParser, count: Literal["*", "+"]) -> None:
+    """The arguments that `model_and_rows` reads; "*" where there may be no file, and so stdin."""
+    add = parser.add_argument
+    add("files", nargs=count, type=Path, help="a .keras file, then a .csv, .csv.gz or .parquet")
+    add("--model", type=Path, help="the .keras file; else the first one named, or that of repro")
 
 
 def model_and_rows(

@@ -85,7 +85,7 @@ def test_a_row_without_a_number_is_set_aside_with_all_its_columns(tmp_path: Path
     schema = SCHEMA.model_copy(update={"ignore": ["id"]})
     (piece,) = pieces(file, schema, ["id", "a"], 100)
     checks = declared_checks(schema, Validate())
-    answer = predict_piece(piece, double(), schema, ["id", "a"], [], checks)
+    answer = predict_piece(piece, double(), schema, ["id", "a"], [], checks, {})
     aside = rejected_rows(answer.texts, answer.predicted.failures, {1: "t.csv: line 3"})
     assert aside.select(["id", "a", "rejected_line"]).to_pylist() == [
         {"id": "008", "a": "", "rejected_line": "t.csv: line 3"}
