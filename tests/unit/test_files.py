@@ -1,15 +1,13 @@
 """Files are whole or not there, hold finite rounded numbers, and stay small."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tabular.errors import UserError
-from tabular.files import MAX_POINTS, atomic_write, write_json, write_points
+from tabular.files import MAX_POINTS, atomic_write, locked, write_json, write_points
 
 
 def test_json_is_sorted_rounded_and_finite(tmp_path: Path) -> None:
@@ -33,6 +31,8 @@ def test_a_block_that_fails_leaves_the_output_as_it_was(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         fail()
+    with pytest.raises(UserError, match="found a folder"), atomic_write(out) as partial:
+        partial.touch()  # a file in the place of a folder
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
     with atomic_write(out) as partial:
         partial.mkdir()
@@ -41,23 +41,12 @@ def test_a_block_that_fails_leaves_the_output_as_it_was(tmp_path: Path) -> None:
 
 
 def test_what_a_process_left_is_removed_and_what_one_writes_is_not(tmp_path: Path) -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    for number in (ended.pid, os.getppid()):
+    ended = 2**22  # above the number of any process of Linux
+    for number in (ended, os.getppid()):
         (tmp_path / f".m.json.{number}.partial").touch()
     write_json(tmp_path / "m.json", {})
     found = sorted(path.name for path in tmp_path.iterdir())
     assert found == [f".m.json.{os.getppid()}.partial", "m.json"]
-
-
-def test_a_file_does_not_take_the_place_of_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "out/kept").mkdir(parents=True)
-    with (
-        pytest.raises(UserError, match="found a folder"),
-        atomic_write(tmp_path / "out") as partial,
-    ):
-        partial.touch()
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "kept"]
 
 
 def test_a_plot_keeps_its_ends_and_stays_small(tmp_path: Path) -> None:
@@ -65,3 +54,15 @@ def test_a_plot_keeps_its_ends_and_stays_small(tmp_path: Path) -> None:
     lines = (tmp_path / "p.csv").read_text().splitlines()
     assert len(lines) == MAX_POINTS + 1
     assert (lines[1], lines[-1]) == ("0.000000", "1.000000")
+
+
+def test_a_lock_that_is_held_is_refused_until_it_is_free(tmp_path: Path) -> None:
+    path = tmp_path / "new/trials.lock"
+    with (
+        locked(path, "a search runs"),
+        pytest.raises(UserError, match="a search runs in another process"),
+        locked(path, "a search runs"),
+    ):
+        pytest.fail("two hold it")
+    with locked(path, "a search runs"):
+        pass

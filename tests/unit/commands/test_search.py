@@ -21,7 +21,6 @@ SEARCH = Search.model_validate({"space": SPACE})
 @pytest.mark.parametrize(
     ("search", "train", "folds"),
     [
-        ({"folds": 3}, {"folds": 1}, 3),
         ({"folds": 3}, {"folds": 5}, 3),
         ({}, {"folds": 5}, 5),
         ({}, {"folds": 1}, 10),
@@ -31,13 +30,10 @@ SEARCH = Search.model_validate({"space": SPACE})
 def test_the_folds_are_those_of_search_or_of_train_or_what_auto_says(
     search: dict[str, Any], train: dict[str, Any], folds: int
 ) -> None:
-    sections = {
-        "search": SEARCH.model_copy(update=search),
-        "train": train_params(**train),
-    }
-    assert with_folds(Params(sections), rows=50, task="binary").folds == folds
+    params = Params({"search": SEARCH.model_copy(update=search), "train": train_params(**train)})
+    assert with_folds(params, rows=50, task="binary").folds == folds
     with pytest.raises(UserError, match=rf"{folds} folds, but 2 training rows; set search\.folds"):
-        with_folds(Params(sections), rows=2, task="binary")
+        with_folds(params, rows=2, task="binary")
 
 
 def test_the_summary_ranks_the_trials_and_ends_with_the_command_of_the_best(

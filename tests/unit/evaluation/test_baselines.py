@@ -12,32 +12,29 @@ from tabular.table.parquet import write_part
 from tests.helpers import schema_of
 
 BINARY, MULTICLASS, REGRESSION = map(schema_of, ("binary", "multiclass", "regression"))
+FRAME = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
 
 
 def split_of(folder: Path) -> Path:
     """40 training rows in two parts, no validation rows, 10 test rows."""
-    x = np.linspace(-1, 1, 40)
     y = (np.arange(40) % 4 == 0).astype(int)
-    write_part(folder / "train", 0, pa.table({"x": x[:25], "y": y[:25]}))
-    write_part(folder / "train", 1, pa.table({"x": x[25:], "y": y[25:]}))
-    write_part(folder / "validation", 0, pa.table({"x": x, "y": y})[:0])
-    write_part(folder / "test", 0, pa.table({"x": x[:10], "y": y[:10]}))
+    table = pa.table({"x": np.linspace(-1, 1, 40), "y": y})
+    write_part(folder / "train", 0, table[:25])
+    write_part(folder / "train", 1, table[25:])
+    write_part(folder / "validation", 0, table[:0])
+    write_part(folder / "test", 0, table[:10])
     return folder
 
 
-def test_the_simplest_baselines_predict_the_share_or_the_mean() -> None:
-    frame = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
-    majority = baselines.baselines(BINARY)["majority"].fit(frame, [0, 0, 0, 1])
-    np.testing.assert_array_equal(baselines.predict(majority, frame, BINARY), [[0.25]] * 4)
-    mean = baselines.baselines(REGRESSION)["mean"].fit(frame, [0, 1, 2, 5])
-    np.testing.assert_array_equal(baselines.predict(mean, frame, REGRESSION), [[2.0]] * 4)
+def test_the_simplest_baseline_of_values_predicts_their_mean() -> None:
+    mean = baselines.baselines(REGRESSION)["mean"].fit(FRAME, [0, 1, 2, 5])
+    np.testing.assert_array_equal(baselines.predict(mean, FRAME, REGRESSION), [[2.0]] * 4)
 
 
 def test_a_class_that_a_baseline_never_saw_gets_no_probability() -> None:
-    frame = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
     for name in ("logistic_regression", "gradient_boosting"):
-        fitted = baselines.baselines(MULTICLASS)[name].fit(frame, [0, 0, 2, 2])
-        assert baselines.predict(fitted, frame, MULTICLASS)[:, 1].tolist() == [0.0] * 4
+        fitted = baselines.baselines(MULTICLASS)[name].fit(FRAME, [0, 0, 2, 2])
+        assert baselines.predict(fitted, FRAME, MULTICLASS)[:, 1].tolist() == [0.0] * 4
 
 
 def test_the_trees_see_gaps_and_categories_as_they_are() -> None:
@@ -58,40 +55,22 @@ def test_the_trees_see_gaps_and_categories_as_they_are() -> None:
 def test_no_row_is_predicted_by_a_baseline_that_saw_it(tmp_path: Path) -> None:
     fold = (np.arange(40) // 10).astype(np.int32)  # the share of ones is 3 or 2 of 10 rows
     found = baselines.predict_baselines(split_of(tmp_path), fold, BINARY)
-    ones = np.array([3, 2, 3, 2])
-    expected = np.repeat((10 - ones) / 30, 10)
-    np.testing.assert_allclose(found["majority"].oof[:, 0], expected)
+    of_others = (10 - np.array([3, 2, 3, 2])) / 30
+    np.testing.assert_allclose(found["majority"].oof[:, 0], np.repeat(of_others, 10))
     np.testing.assert_allclose(found["majority"].test, np.full((10, 1), 0.25))
-    for name in ("logistic_regression", "gradient_boosting"):
-        assert found[name].oof.shape == (40, 1)
+    assert {other.oof.shape for other in found.values()} == {(40, 1)}
 
 
-def test_without_folds_there_is_no_out_of_fold_prediction(tmp_path: Path) -> None:
-    found = baselines.predict_baselines(split_of(tmp_path), np.empty(0, np.int32), BINARY)
-    assert {name: len(other.oof) for name, other in found.items()} == {
-        "majority": 0,
-        "logistic_regression": 0,
-        "gradient_boosting": 0,
-    }
-
-
-def test_a_baseline_learns_from_bounded_many_rows(
+def test_a_baseline_learns_from_bounded_many_rows_and_predicts_every_test_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(baselines, "MAX_ROWS", 30)
-    fold = (np.arange(40) % 2).astype(np.int32)
+    """A part of the test rows may be longer; of one class alone it learns a constant."""
+    monkeypatch.setattr(baselines, "MAX_ROWS", 9)
+    fold = (np.arange(40) % 2).astype(np.int32)  # the ones are all of fold 0
     found = baselines.predict_baselines(split_of(tmp_path), fold, BINARY)
-    assert {len(other.oof) for other in found.values()} == {30}
-    np.testing.assert_allclose(found["majority"].test, np.full((10, 1), 8 / 30))
-
-
-def test_every_test_row_is_predicted_however_few_are_learnt_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A part of the test rows may be longer than what a baseline learns from."""
-    monkeypatch.setattr(baselines, "MAX_ROWS", 8)
-    found = baselines.predict_baselines(split_of(tmp_path), np.empty(0, np.int32), BINARY)
-    assert {len(other.test) for other in found.values()} == {10}
+    assert {(len(other.oof), len(other.test)) for other in found.values()} == {(9, 10)}
+    np.testing.assert_allclose(found["majority"].test, np.full((10, 1), 3 / 9))
+    assert not found["logistic_regression"].oof[fold[:9] == 0].any()
 
 
 def test_a_date_of_any_year_is_its_parts() -> None:

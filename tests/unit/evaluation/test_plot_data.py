@@ -16,7 +16,7 @@ from tests.helpers import schema_of
 
 def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 300_000).astype(float)
+    y = rng.integers(0, 2, 50_000).astype(float)
     predicted = rng.random((len(y), 1), dtype=np.float32)
     test = Outputs(y, predicted, np.ones(len(y)), 0.7)
     write_plot_data(tmp_path, test, {"x": rng.random(10)}, schema_of("binary"))

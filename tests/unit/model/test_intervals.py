@@ -7,6 +7,7 @@ from tabular.model.intervals import Intervals
 from tabular.model.saved_model import fold_answers
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
+VALID = {"coverage": 0.9, "at": [0, 1], "half": [1, 1]}
 
 
 def rows_of(rng: np.random.Generator, rows: int) -> Rows:
@@ -66,13 +67,7 @@ def test_a_perfect_model_has_intervals_of_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "found",
-    [
-        None,
-        {},
-        {"coverage": 2, "at": [1], "half": [1]},
-        {"coverage": 0.9, "at": [1, 0], "half": [1, 1]},
-    ],
+    "found", [None, {}, VALID | {"coverage": 2}, VALID | {"at": [1, 0]}, VALID | {"half": [1]}]
 )
 def test_what_is_no_interval_is_refused(found: object) -> None:
     with pytest.raises(ValueError, match="intervals"):

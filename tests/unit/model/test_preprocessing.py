@@ -8,6 +8,7 @@ from tabular.errors import UserError
 from tabular.model import preprocessing
 from tabular.model.backend import keras
 from tabular.params.train import Train
+from tabular.schema import Schema
 from tabular.table.arrays import feature_arrays
 from tests.helpers import schema_of, train_params
 
@@ -19,11 +20,18 @@ SCHEMA = schema_of(
 TABLE = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]})
 
 
+def built(
+    seen: pa.Table, schema: Schema, train: Train
+) -> tuple[preprocessing.Statistics, preprocessing.Preprocessed]:
+    """What the training rows, in two parts, make of the preprocessing."""
+    statistics = preprocessing.adapt(lambda: [seen[:2], seen[2:]], schema, train)
+    return statistics, preprocessing.build(statistics, schema, train)
+
+
 def preprocessed(train: Train, part: pa.Table = TABLE, seen: pa.Table = TABLE) -> np.ndarray:
     """The rows of a part, preprocessed as the rows seen by training say."""
-    statistics = preprocessing.adapt(lambda: [seen[:2], seen[2:]], SCHEMA, train)
-    built = preprocessing.build(statistics, SCHEMA, train)
-    return np.asarray(keras.Model(built.inputs, built.read[0])(feature_arrays(part, SCHEMA)))
+    _, layers = built(seen, SCHEMA, train)
+    return np.asarray(keras.Model(layers.inputs, layers.read[0])(feature_arrays(part, SCHEMA)))
 
 
 def test_missing_values_become_the_mean_and_the_network_is_told() -> None:
@@ -63,13 +71,12 @@ def test_more_categories_than_are_known_by_name_are_hashed(
     monkeypatch.setattr(preprocessing, "BINS", 64)
     schema = schema_of("binary", town={"kind": "category", "missing_values": ["?"]})
     towns = [f"t{number % 30}" for number in range(300)]
-    parts = [pa.table({"town": towns, "y": [0, 1] * 150})] * 2
+    seen = pa.table({"town": towns, "y": [0, 1] * 150})
     train = train_params(target_statistics=5, max_categories=3)
-    statistics = preprocessing.adapt(lambda: parts, schema, train)
+    statistics, layers = built(seen, schema, train)
     assert statistics.codes == {"town": 66}
     assert statistics.categories == {}
-    built = preprocessing.build(statistics, schema, train)
-    model = keras.Model(built.inputs, built.read)
+    model = keras.Model(layers.inputs, layers.read)
     one_hot, codes = map(
         np.asarray, model({"town": np.array(["t1", "new", "", "?", "t1"], object)})
     )
@@ -84,12 +91,10 @@ def test_the_parts_of_a_date_that_vary_are_columns_and_a_gap_is_told() -> None:
     schema = schema_of("binary", day={"kind": "datetime", "nullable": True})
     moments = pa.array(["2024-05-31", "2024-06-03", None]).cast(pa.timestamp("us"))
     part = pa.table({"day": moments.cast(pa.timestamp("us", "UTC")), "y": [0, 1, 0]})
-    train = train_params()
-    statistics = preprocessing.adapt(lambda: [part], schema, train)
+    statistics, layers = built(part, schema, train_params())
     varying = ("time", "month", "day", "day of the year", "weekday")
     assert statistics.dates["day"].parts == varying
-    built = preprocessing.build(statistics, schema, train)
-    prepared = np.asarray(keras.Model(built.inputs, built.read[0])(feature_arrays(part, schema)))
+    prepared = np.asarray(keras.Model(layers.inputs, layers.read[0])(feature_arrays(part, schema)))
     assert prepared.shape == (3, len(varying) + 2 * 2 + 1)
     np.testing.assert_allclose(
         prepared[:2, : len(varying)], [[-1, -1, 1, -1, 1], [1, 1, -1, 1, -1]]
@@ -101,11 +106,9 @@ def test_the_parts_of_a_date_that_vary_are_columns_and_a_gap_is_told() -> None:
 def test_words_that_training_has_in_capitals_are_different_words() -> None:
     schema = schema_of("binary", name={"kind": "text"})
     part = pa.table({"name": ["ACME", "BETA", "GAMMA", "SIGMA"], "y": [0, 1, 0, 1]})
-    train = train_params()
-    statistics = preprocessing.adapt(lambda: [part], schema, train)
-    built = preprocessing.build(statistics, schema, train)
+    _, layers = built(part, schema, train_params())
     rows = np.array([["ACME"], ["BETA"], ["GAMMA"], ["SIGMA"], ["acme"]])
-    found = np.asarray(built.texts["name"](keras.ops.convert_to_tensor(rows)))
+    found = np.asarray(layers.texts["name"](keras.ops.convert_to_tensor(rows)))
     assert len({tuple(row) for row in found[:4]}) == 4
     np.testing.assert_array_equal(found[0], found[4])
 
@@ -114,6 +117,6 @@ def test_a_date_that_never_changes_is_not_scaled() -> None:
     schema = schema_of("binary", at={"kind": "datetime"}, x={"kind": "real"})
     moments = pa.array([1_717_117_921_000_000] * 777, pa.timestamp("us", "UTC"))
     part = pa.table({"at": moments, "x": [0.1] * 777, "y": [0, 1, *[0] * 775]})
-    statistics = preprocessing.adapt(lambda: [part], schema, train_params())
+    statistics, _ = built(part, schema, train_params())
     assert statistics.dates["at"].parts == ("time",)
     assert {scaling.scale for scaling in statistics.scalings.values()} == {1.0}

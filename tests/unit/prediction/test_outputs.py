@@ -21,14 +21,12 @@ BINARY, MULTICLASS, REGRESSION = map(schema_of, ("binary", "multiclass", "regres
 
 
 def test_a_probability_from_the_threshold_on_is_the_positive_class() -> None:
-    columns = prediction_columns(np.array([[0.6], [0.59]], np.float32), BINARY, 0.6)
-    assert columns["predicted"].type == pa.int64()
-    assert columns["predicted"].to_pylist() == [1, 0]
-    assert list(columns) == ["predicted", "probability_1"]
-    zero_is_found = BINARY.model_copy(update={"positive": 0})
-    columns = prediction_columns(np.array([[0.6], [0.59]], np.float32), zero_is_found, 0.6)
-    assert columns["predicted"].to_pylist() == [0, 1]
-    assert list(columns) == ["predicted", "probability_0"]
+    outputs = np.array([[0.6], [0.59]], np.float32)
+    for positive, predicted in ((1, [1, 0]), (0, [0, 1])):
+        schema = BINARY.model_copy(update={"positive": positive})
+        columns = prediction_columns(outputs, schema, 0.6)
+        assert columns["predicted"].equals(pa.array(predicted, pa.int64()))
+        assert list(columns) == ["predicted", f"probability_{positive}"]
 
 
 def test_the_most_probable_class_is_predicted() -> None:
@@ -42,9 +40,8 @@ def test_the_most_probable_class_is_predicted() -> None:
 
 
 def test_identifiers_stand_first_and_take_no_name_of_an_output() -> None:
-    assert output_schema(BINARY, ["id"], numbered=True).names == [
-        *("row", "id", "predicted", "probability_1")
-    ]
+    names = output_schema(BINARY, ["id"], numbered=True).names
+    assert names == ["row", "id", "predicted", "probability_1"]
     assert output_schema(BINARY, ["row"], numbered=False).names[0] == "row"
     for name, numbered in (("row", True), ("predicted", False), ("probability_1", False)):
         with pytest.raises(UserError, match=f"ignore: found '{name}'"):

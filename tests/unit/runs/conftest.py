@@ -1,7 +1,7 @@
 """A small project in a folder of a git repository, with two committed runs."""
 
 import json
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +25,28 @@ def write_run(folder: Path, scores: dict[str, Any], schema: str = SCHEMA) -> Non
         (folder / path).write_text(text)
 
 
-@pytest.fixture
-def commit() -> Callable[[Path], str]:
-    """Commit all that is in a folder: the hash."""
-
-    def commit_all(folder: Path) -> str:
-        must(folder, "git", "add", "-A", ".")
-        must(folder, "git", "commit", "-qm", "A run")
-        return must(folder, "git", "rev-parse", "HEAD").strip()
-
-    return commit_all
+def commit(folder: Path) -> None:
+    """Commit all that is in a folder."""
+    must(folder, "git", "add", "-A", ".")
+    must(folder, "git", "commit", "-qm", "A run")
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: Callable[[Path], str]) -> Path:
-    """Two runs of accuracy 0.5 and 0.75; it is the working directory."""
-    folder = tmp_path / "in" / "a" / "repository"
-    folder.mkdir(parents=True)
-    must(tmp_path, "git", "init", "-q", "-b", "main")
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its project has two runs, of accuracy 0.5 and 0.75; tests only read it."""
+    root = tmp_path_factory.mktemp("repository")
+    must(root, "git", "init", "-q", "-b", "main", "--template=")
+    folder = root / "in/a/repository"
     for accuracy in (0.5, 0.75):
         write_run(folder, {"test": {"accuracy": accuracy, "loss": 1 - accuracy, "rows": 10}})
         commit(folder)
+    return root
+
+
+@pytest.fixture
+def project(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the two runs; it is the working directory."""
+    shutil.copytree(repository, tmp_path, dirs_exist_ok=True)
+    folder = tmp_path / "in/a/repository"
     monkeypatch.chdir(folder)
     return folder

@@ -1,6 +1,5 @@
 """A run is read from any revision in one way, and only runs of one table are compared."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +9,7 @@ from tabular.runs.gate import base_of, last_committed
 from tabular.runs.git import WORKSPACE, commit_before, commit_of, content_at, resolve
 from tabular.runs.run import Run, merged, mismatch
 from tests.helpers import must
-from tests.unit.runs.conftest import FILES, SCHEMA, write_run
-
-Commit = Callable[[Path], str]
+from tests.unit.runs.conftest import FILES, SCHEMA, commit, write_run
 
 
 def test_a_run_of_any_revision_has_its_scores_and_its_table(project: Path) -> None:
@@ -38,9 +35,7 @@ def test_a_run_of_any_revision_has_its_scores_and_its_table(project: Path) -> No
 
 
 def test_an_unknown_name_and_two_experiments_of_one_name(project: Path) -> None:
-    with pytest.raises(
-        UserError, match="found no revision 'nope'; expected a branch, tag or commit"
-    ):
+    with pytest.raises(UserError, match="found no revision 'nope'; expected a branch, tag or"):
         resolve("nope")
     head, before = must(project, "git", "rev-parse", "HEAD", "HEAD~1").split()
     must(project, "git", "update-ref", f"refs/exps/{before[:2]}/{before[2:]}/twice", before)
@@ -52,9 +47,7 @@ def test_an_unknown_name_and_two_experiments_of_one_name(project: Path) -> None:
         resolve("twice")
 
 
-def test_the_run_before_is_the_same_one_before_and_after_a_commit(
-    project: Path, commit: Commit
-) -> None:
+def test_the_run_before_is_the_same_one_before_and_after_a_commit(project: Path) -> None:
     first, second = must(project, "git", "rev-list", "--reverse", "HEAD").split()
     assert commit_before(FILES["metrics"]) == first
     write_run(project, {"test": {"accuracy": 0.9}})
@@ -74,11 +67,10 @@ def test_the_run_before_is_the_same_one_before_and_after_a_commit(
         (SCHEMA.replace("y\n", "z\n", 1), "target z"),
         (SCHEMA.replace("binary", "regression"), "task regression"),
         ("[", "holds no data/schema.yaml"),
-        ("", "holds no data/schema.yaml"),
     ],
 )
 def test_a_run_of_another_table_is_nothing_to_compare_with(
-    project: Path, commit: Commit, schema: str, why: str
+    project: Path, schema: str, why: str
 ) -> None:
     this = Run(WORKSPACE, FILES)
     assert mismatch(this, Run(resolve("HEAD~1"), FILES)) == ""
@@ -90,7 +82,19 @@ def test_a_run_of_another_table_is_nothing_to_compare_with(
     assert why in base.name
 
 
-def test_a_revision_without_results(project: Path, commit: Commit) -> None:
+def test_a_run_with_another_split_has_other_test_rows_and_is_no_base(project: Path) -> None:
+    def run_with(split: str) -> Run:
+        (project / "params.yaml").write_text(f"split: {split}\n")
+        commit(project)
+        return Run(resolve("HEAD"), FILES)
+
+    before = run_with("{seed: 9}")
+    assert base_of(run_with("{by: random, seed: 9}"), before).scores
+    other = base_of(run_with("{by: group, seed: 9}"), before)
+    assert (other.scores, "another split" in other.name) == ({}, True)
+
+
+def test_a_revision_without_results(project: Path) -> None:
     """A broken file of a commit is none, since nobody can mend it; one of the workspace is told."""
     this = Run(WORKSPACE, FILES)
     assert this.scores

@@ -1,29 +1,32 @@
 """What is drawn lies in the space, and the first trial has the present parameters."""
 
-from pathlib import Path
+import optuna
 
 from tabular.params.search import Search
 from tabular.search.space import Space, as_yaml
-from tabular.search.study import Tried, draw, ended, keep, open_study
+from tabular.search.study import Tried, draw, ended, keep
 from tests.helpers import train_params
 
 
-def test_what_is_drawn_lies_in_the_space_and_the_first_trial_is_the_present(tmp_path: Path) -> None:
-    """`l2` of params.yaml lies outside of this space, and stays as it is in the first trial."""
+def test_what_is_drawn_lies_in_the_space_and_the_first_trial_is_the_present() -> None:
+    """`l2` of params.yaml lies outside of this space, and stays as it is in the first trial.
+
+    Numbers have three digits for people to read, unless these lie outside.
+    """
     declared = {
         "imputation": ["mean", "median"],
         "networks.plain.units": [[8], [16]],
         "networks.plain.epochs": {"low": 5, "high": 200},
         "networks.plain.l2": {"low": 1, "high": 2},
-        "networks.plain.learning_rate": {"low": "1e-4", "high": 0.012345, "log": True},
+        "networks.plain.learning_rate": {"low": "1e-4", "high": 0.012355, "log": True},
     }
     present = train_params().resolved(1000, "binary")
     space = Space(Search.model_validate({"space": declared}), present)
-    study = open_study(tmp_path / "t.db", "a", greater_is_better=False)
+    study = optuna.create_study()
     for number in range(16):
         drawn = draw(study, ended(study), space, 1, number)
-        train = space.train(drawn)
         keep(study, space, drawn, Tried(float(number), {}))
+        train = space.train(drawn)
         if not number:
             assert train == present
             continue
@@ -32,8 +35,11 @@ def test_what_is_drawn_lies_in_the_space_and_the_first_trial_is_the_present(tmp_
         assert plain.units in ((8,), (16,))
         assert 5 <= plain.epochs <= 200
         assert 1 <= plain.l2 <= 2
-        assert 1e-4 <= plain.learning_rate <= 0.012345
+        assert 1e-4 <= plain.learning_rate <= 0.012355
         assert train.networks["realmlp"] == present.networks["realmlp"]
+    for value, written in ((0.0012345, 0.00123), (0.012354, 0.012355)):
+        train = space.train({"networks.plain.learning_rate": value})
+        assert train.networks["plain"].learning_rate == written
 
 
 def test_a_value_is_written_as_dvc_reads_it() -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import optuna
 import pytest
 
 from tabular.errors import UserError
@@ -30,9 +31,9 @@ def test_a_trial_is_given_up_below_the_median_of_those_that_came_as_far(
     assert ranked(study, study.trials)[0].value == (5.0 if greater_is_better else 1.0)
 
 
-def test_the_trials_of_a_round_follow_from_the_rounds_before(tmp_path: Path) -> None:
+def test_the_trials_of_a_round_follow_from_the_rounds_before() -> None:
     """Whether they are drawn at once, or one after the other as those before them end."""
-    study = open_study(tmp_path / "t.db", "a", greater_is_better=False)
+    study = optuna.create_study()
     for number in range(12):
         drawn = draw(study, ended(study), SPACE, 1, number)
         keep(study, SPACE, drawn, Tried(float(number), {1: 1.0}))

@@ -1,6 +1,5 @@
 """JSON rows are what a CSV of the same values is, and bad ones are told in bounded time."""
 
-import json
 import time
 from typing import Any
 
@@ -27,28 +26,24 @@ def test_a_number_is_written_as_its_column_writes_numbers() -> None:
     rows = [{"price": cell, "n": None, "flag": True} for cell in cells]
     texts = texts_of(rows, SCHEMA, set())
     expected = ["1.234,5", "1234,5", "-7", "0,0000001", "100000000000000000000"]
-    assert texts["price"].to_pylist() == expected
-    assert texts["n"].to_pylist() == [""] * 5
-    assert texts["flag"].to_pylist() == ["true"] * 5
+    assert texts.to_pydict() == {"price": expected, "n": [""] * 5, "flag": ["true"] * 5}
 
 
 @pytest.mark.parametrize(
-    ("cell", "said"),
-    [([1], "found '[1]'"), ("\ud800", "half a character"), ({}, "found '{}'")],
+    ("cell", "said"), [([1], r"found '\[1\]'"), ("\ud800", ".*half a character")]
 )
 def test_what_is_no_cell_is_told(cell: Any, said: str) -> None:
-    with pytest.raises(UserError, match="row 1, column flag") as error:
+    with pytest.raises(UserError, match=f"row 1, column flag: {said}"):
         texts_of([{"price": 1, "n": 1, "flag": cell}], SCHEMA, set())
-    assert said in str(error.value)
 
 
 def test_many_wrong_names_take_no_time() -> None:
     schema = schema_of("regression", **{f"column {n}": {"kind": "real"} for n in range(500)})
     row: dict[str, Any] = {f"name {n}": 1 for n in range(5000)}
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(UserError):
         texts_of([row], schema, set())
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_a_key_twice_is_no_row() -> None:
@@ -69,6 +64,4 @@ def test_a_key_twice_is_no_row() -> None:
     ],
 )
 def test_the_document_says_what_is_taken(column: Any, expected: Any) -> None:
-    found = cell_schema(Column(**column), Validate())
-    assert found == expected
-    assert json.dumps(found)
+    assert cell_schema(Column(**column), Validate()) == expected

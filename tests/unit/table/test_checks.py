@@ -7,35 +7,28 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from stages.validate import Drop, dropped_cells, drops
+from stages.validate import dropped_cells, drops
 from tabular.params.validate import Validate
-from tabular.schema import Column, Schema
+from tabular.schema import Schema
 from tabular.table.checks import Check, Checks, check_table, describe, rows_to_name
 from tabular.table.parquet import arrow_schema, part_paths, write_part
 from tabular.table.rejects import rejected_rows
 from tabular.table.source import row_names
+from tests.helpers import schema_of
 
-SCHEMA = Schema.model_validate(
-    {
-        "source": "t.csv",
-        "task": "binary",
-        "target": "y",
-        "positive": "yes",
-        "columns": {
-            "a": {"kind": "real", "min": 1, "max": 9, "missing_values": [0], "nullable": True},
-            "b": {"kind": "integer", "values": [1, 2]},
-            "c": {"kind": "category", "missing_values": ["?"], "nullable": True},
-            "u": {"kind": "integer", "unique": True, "nullable": True, "max": 1000},
-            "y": {"kind": "category", "values": ["no", "yes"]},
-        },
-    }
+SCHEMA = schema_of(
+    "binary",
+    a={"kind": "real", "min": 1, "max": 9, "missing_values": [0], "nullable": True},
+    b={"kind": "integer", "values": [1, 2]},
+    c={"kind": "category", "missing_values": ["?"], "nullable": True},
+    u={"kind": "integer", "unique": True, "nullable": True, "max": 1000},
 )
 GOOD: dict[str, list[Any]] = {
     "a": [1.0, 9.0, 0.0, None],
     "b": [1, 2, 1, 1],
     "c": ["x", "?", "y", "z"],
     "u": [1, None, 3, None],
-    "y": ["no", "yes", "yes", "no"],
+    "y": [0, 1, 1, 0],
 }
 
 
@@ -48,18 +41,10 @@ def check_parts(parts: list[pa.Table], schema: Schema, policies: Validate) -> tu
         return check_table(parts, schema, policies, Path(scratch))
 
 
-def found_drops(parts: list[pa.Table], checks: Checks, lines: dict[int, str]) -> list[Drop]:
-    with TemporaryDirectory() as folder:
-        for number, part in enumerate(parts):
-            write_part(Path(folder), number, part)
-        return list(drops(part_paths(Path(folder)), checks, lines))
-
-
-def failed(columns: dict[str, list[Any]], **policies: Any) -> dict[str, Check]:
+def failed(columns: dict[str, list[Any]]) -> dict[str, Check]:
     """The checks that fail on a table, read in parts of three rows."""
     whole = table(columns)
-    parts = [whole[start : start + 3] for start in range(0, len(whole), 3)]
-    rows, checks = check_parts(parts, SCHEMA, Validate(min_class_rows=1, **policies))
+    rows, checks = check_parts([whole[:3], whole[3:]], SCHEMA, Validate(min_class_rows=1))
     assert rows == len(whole)
     return {".".join(key): check for key, check in checks.items() if check.failed_rows}
 
@@ -76,8 +61,8 @@ def test_a_table_as_declared_passes() -> None:
         ({"u": [5, 2**53 + 1, 6, 7]}, "u.range", 1, [2**53 + 1]),
         ({"b": [1, None, 1, 2]}, "b.missing", 1, None),
         ({"u": [5, 1, None, 5]}, "u.unique", 1, []),
-        ({"y": ["yes"] * 4}, "y.rare_class", 1, ["0 rows of no"]),
-        ({"y": ["no", None, "yes", "no"]}, "y.missing_target", 1, None),
+        ({"y": [1] * 4}, "y.rare_class", 1, ["0 rows of 0"]),
+        ({"y": [0, None, 1, 0]}, "y.missing_target", 1, None),
         ({"b": [2, 2, 2, 2]}, "b.constant_column", 4, [2]),
         ({"a": [None, 0.0, None, 0.0]}, "a.empty_column", 4, []),
         ({"b": [1, 2, 2, 1]}, "b.leak", 4, [1, 2]),
@@ -97,9 +82,8 @@ def test_each_check_counts_the_rows_that_fail_it(
 
 
 def test_a_column_may_be_named_table() -> None:
-    columns = {"table": Column(kind="integer", unique=True), "y": SCHEMA.columns["y"]}
-    declared = SCHEMA.model_copy(update={"columns": columns})
-    twice = pa.table({"table": [4, 4, 5], "y": ["no", "yes", "yes"]})
+    declared = schema_of("binary", table={"kind": "integer", "unique": True})
+    twice = pa.table({"table": [4, 4, 5], "y": [0, 1, 1]})
     _, checks = check_parts([twice], declared, Validate(min_class_rows=1))
     assert checks["table", "unique"].failed_rows == 1
     assert checks["table", "duplicate_rows"].failed_rows == 0
@@ -107,9 +91,7 @@ def test_a_column_may_be_named_table() -> None:
 
 def test_everything_that_failed_is_told_at_once_with_lines(tmp_path: Path) -> None:
     columns = GOOD | {"a": [0.5, 9.5, 2.0, 2.0], "b": [1, 3, 1, 2]}
-    (tmp_path / "t.csv").write_text(
-        "a,b,c,u,y\n.5,1,x,1,no\n9.5,3,?,,yes\n2,1,y,3,yes\n2,2,z,,no\n"
-    )
+    (tmp_path / "t.csv").write_text("a,b,c,u,y\n.5,1,x,1,0\n9.5,3,?,,1\n2,1,y,3,1\n2,2,z,,0\n")
     rows, checks = check_parts([table(columns)], SCHEMA, Validate(min_class_rows=1, values="drop"))
     file = tmp_path / "t.csv"
     messages = describe(rows, checks, row_names([file], SCHEMA, rows_to_name(checks)))
@@ -124,38 +106,31 @@ def test_everything_that_failed_is_told_at_once_with_lines(tmp_path: Path) -> No
     }
 
 
-def test_dropped_rows_are_set_aside_as_texts_with_line_and_reasons() -> None:
-    columns = GOOD | {"a": [1.0, 9.5, 2.0, 2.0], "b": [1, 3, 1, 0], "c": ["x", None, "y", "z"]}
-    policies = Validate(min_class_rows=1, values="drop", range="drop")
-    every = table(columns)
-    _, checks = check_parts([every[:3], every[3:]], SCHEMA, policies)
-    first, second = (
-        rejected_rows(part, dropped_cells(part, drop.failed), drop.lines)
-        for part, drop in zip(
-            (every[:3], every[3:]),
-            found_drops([every[:3], every[3:]], checks, {1: "t.csv: line 3", 3: "t.csv: line 5"}),
-            strict=True,
-        )
+def test_dropped_rows_are_set_aside_as_texts_with_line_and_reasons(tmp_path: Path) -> None:
+    whole = table(
+        {
+            "a": [1.0, 9.5, 2.0, 1.0],
+            "b": [1, 3, None, 1],
+            "c": ["x", None, "y", "x"],
+            "u": [None] * 4,
+            "y": [0, 1, 1, 0],
+        }
     )
-    assert first.to_pylist() == [
-        {"a": "9.5", "b": "3", "c": "", "u": "", "y": "yes", "rejected_line": "t.csv: line 3",
-         "rejected_reason": "a: found '9.5'; expected 1 to 9; b: found '3'; expected one of [1, 2]"}
-    ]  # fmt: skip
-    assert second.to_pylist() == [
-        {"a": "2", "b": "0", "c": "z", "u": "", "y": "no", "rejected_line": "t.csv: line 5",
-         "rejected_reason": "b: found '0'; expected one of [1, 2]"}
-    ]  # fmt: skip
-
-
-def test_a_repeated_row_and_an_empty_cell_are_set_aside_with_their_reasons() -> None:
-    columns = GOOD | {"a": [3.0, 2.0, 4.0, 3.0], "b": [1, 2, None, 1], "c": ["x", "x", "y", "x"]}
-    part = table(columns | {"u": [None] * 4})
-    policies = Validate(min_class_rows=1, missing="drop", duplicate_rows="drop")
-    _, checks = check_parts([part], SCHEMA, policies)
-    (drop,) = found_drops([part], checks, {2: "line 4", 3: "line 5"})
-    aside = rejected_rows(part, dropped_cells(part, drop.failed), drop.lines)
-    assert aside["rejected_line"].to_pylist() == ["line 4", "line 5"]
-    assert aside["rejected_reason"].to_pylist() == [
-        "b: found ''; expected a value in every row",
-        "table: expected no two equal rows",
+    parts = [whole[:3], whole[3:]]
+    for number, part in enumerate(parts):
+        write_part(tmp_path, number, part)
+    dropping = dict.fromkeys(("values", "range", "missing", "duplicate_rows"), "drop")
+    policies = Validate.model_validate({"min_class_rows": 1} | dropping)
+    _, checks = check_parts(parts, SCHEMA, policies)
+    lines = {row: f"t.csv: line {row + 2}" for row in range(1, 4)}
+    found = [
+        list(row.values())
+        for part, drop in zip(parts, drops(part_paths(tmp_path), checks, lines), strict=True)
+        for row in rejected_rows(part, dropped_cells(part, drop.failed), drop.lines).to_pylist()
+    ]
+    wrong = "a: found '9.5'; expected 1 to 9; b: found '3'; expected one of [1, 2]"
+    assert found == [
+        ["9.5", "3", "", "", "1", "t.csv: line 3", wrong],
+        ["2", "", "y", "", "1", "t.csv: line 4", "b: found ''; expected a value in every row"],
+        ["1", "1", "x", "", "0", "t.csv: line 5", "table: expected no two equal rows"],
     ]
