@@ -6,7 +6,7 @@ SHELL := /bin/bash
 LOCK := uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
 	--generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock"
 
-.PHONY: help repro gate report pr-report test test-unit test-faults check check-cpu architecture lock
+.PHONY: help repro gate report pr-report test test-unit test-all check check-cpu architecture lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,14 +23,18 @@ report: .venv/installed  ## write report.html: the run beside the last commit's,
 pr-report: repro  ## write pr.md: what the run changes against BASE=main, and whether it repeats
 	python -m commands.pr_report "$(or $(BASE),main)"
 
-test: check  ## make check, then all tests
-	pytest -n 2 --dist loadfile
+# The files go to the workers in their order, the longest first. MARKED= takes the slow ones too.
+PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
+MARKED ?= not slow
 
-test-unit: .venv/installed-dev  ## the tests that take seconds
-	pytest -n 2 --dist loadfile tests/unit
+test-unit: .venv/installed-dev  ## functions alone: 40 seconds
+	$(PYTEST) tests/unit
 
-test-faults: .venv/installed-dev  ## kills, full disks, hostile files, two processes at once; counted
-	pytest -s tests/faults
+test: check  ## make check, and what a user relies on: five minutes
+	$(PYTEST) -m "$(MARKED)"
+
+test-all: check  ## everything, with the sweeps of the night
+	$(PYTEST) -m "" tests
 
 check: .venv/installed-dev  ## format, types, imports between packages, the workflow
 	ruff check
@@ -39,19 +43,13 @@ check: .venv/installed-dev  ## format, types, imports between packages, the work
 	lint-imports --no-logo
 	zizmor --offline --quiet .github
 
-check-cpu: .venv/installed  ## train samples and evaluate here and on an emulated Haswell: the same bytes
+check-cpu: .venv/installed-dev  ## run stages here and on an emulated Haswell: the same bytes
 	@if [ "$$(uname -m)" != x86_64 ] || ! command -v qemu-x86_64 > /dev/null; then \
 		echo "not checked: no x86-64, or no qemu-x86_64 (Debian: apt install qemu-user)"; exit 0; fi; \
-	set -e; dvc repro --quiet calibrate; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
-	check() { out=$$folder/$$1; shift; mkdir $$out; \
-		"$$@" $(BIN)/python -m tests.same_bytes > $$out/same_bytes; \
-		"$$@" $(BIN)/python -m stages.evaluate --model models/model.keras --split data/split \
-			--tests data/tests --oof data/oof --metrics $$out/metrics.json --scores $$out/scores.json \
-			--plots $$out/plots --slices $$out/slices.json --effects $$out/effects.json \
-			--columns $$out/columns.json --errors $$out/errors.json \
-			--predictions $$out/predictions; }; \
-	check here env; check emulated qemu-x86_64 -cpu Haswell; \
-	diff -r $$folder/here $$folder/emulated && echo "the same bytes on both"
+	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	python -m tests.same_bytes > $$folder/here; \
+	qemu-x86_64 -cpu Haswell $(BIN)/python -m tests.same_bytes > $$folder/emulated; \
+	diff $$folder/here $$folder/emulated && echo "the same bytes on both"
 
 architecture: .venv/installed-dev  ## draw docs/architecture.svg from the imports
 	python -m docs.draw_architecture docs/architecture.svg

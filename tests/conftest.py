@@ -1,16 +1,41 @@
-"""A copy of the project in a folder of its own, its pipeline run once, for the tests to share."""
+"""Projects that tests share: each is made once a run, by the worker that needs it first.
 
+Tests only read them; one that changes something takes a copy.
+"""
+
+import fcntl
 import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
+from hypothesis import settings
 
-from tests.helpers import PROJECT, must
+from tests.helpers import (
+    LEARNING,
+    PROJECT,
+    SHORT,
+    change,
+    clone,
+    copy_of,
+    must,
+    project_of,
+    run_stages,
+    shops,
+    table_of,
+)
+
+# The same examples in every run; what is drawn anew each night is tests/faults/hostile.py.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
+
+Shared = Callable[[str, Callable[[Path], None]], Path]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,42 +44,180 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with the files of the project as they are now, committed."""
-    folder = tmp_path_factory.mktemp("origin")
-    listed = must(PROJECT, "git", "ls-files", "-co", "--exclude-standard", "-z")
-    for name in filter(None, listed.split("\0")):
-        if (PROJECT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(PROJECT / name, folder / name)
-    must(folder, "git", "init", "-q", "-b", "main")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """A folder by its name, made by a function of it where no worker has made it yet."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name: str, make: Callable[[Path], None]) -> Path:
+        folder, made = base / "shared" / name, base / "shared" / f"{name}.made"
+        folder.parent.mkdir(exist_ok=True)
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+                make(folder)
+                made.touch()
+        return folder
+
+    return once
+
+
+def commit(folder: Path, message: str) -> None:
     must(folder, "git", "add", "-A")
-    must(folder, "git", "commit", "-qm", "The project")
-    return folder
+    must(folder, "git", "commit", "-qm", message, "--allow-empty")
 
 
 @pytest.fixture(scope="session")
-def reproduced(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh clone whose pipeline has run, its results committed. Tests only read it."""
-    folder = tmp_path_factory.mktemp("reproduced") / "clone"
-    must(origin, "git", "clone", "-q", str(origin), str(folder))
-    assert "Accuracy: " in must(folder, "dvc", "repro")
-    must(folder, "git", "add", "-A")
-    must(folder, "git", "commit", "-qm", "Results", "--allow-empty")
-    return folder
+def origin(shared: Shared) -> Path:
+    """A repository with the files of the project as they are now, committed."""
+
+    def make(folder: Path) -> None:
+        listed = must(PROJECT, "git", "ls-files", "-co", "--exclude-standard", "-z")
+        for name in filter(None, listed.split("\0")):
+            if (PROJECT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(PROJECT / name, folder / name)
+        must(folder, "git", "init", "-q", "-b", "main")
+        commit(folder, "The project")
+
+    return shared("origin", make)
+
+
+@pytest.fixture(scope="session")
+def reproduced(shared: Shared, origin: Path) -> Path:
+    """A fresh clone whose pipeline has run with one thread, its results committed."""
+
+    def make(folder: Path) -> None:
+        clone(origin, folder)
+        one = {"TF_NUM_INTRAOP_THREADS": "1", "TABULAR_WORKERS": "1"}
+        assert "Accuracy: " in must(folder, "dvc", "repro", "--force", **one)
+        commit(folder, "Results")
+
+    return shared("reproduced", make)
+
+
+@pytest.fixture(scope="session")
+def short(shared: Shared, origin: Path) -> Path:
+    """A clone that trains for a second, whose pipeline has run, its results committed."""
+
+    def make(folder: Path) -> None:
+        clone(origin, folder)
+        change(folder, train=SHORT)
+        must(folder, "dvc", "repro")
+        commit(folder, "A short training")
+
+    return shared("short", make)
+
+
+@pytest.fixture(scope="session")
+def files(shared: Shared, origin: Path) -> Path:
+    """A clone with a table in several files and parts, and a training and a search of seconds."""
+
+    def make(folder: Path) -> None:
+        clone(origin, folder)
+        table = pd.read_csv(folder / "data/raw/diabetes.csv")
+        rows = table.sample(900, replace=True, random_state=1)
+        (folder / "data/files").mkdir()
+        for number in range(3):
+            rows[number::3].to_csv(folder / f"data/files/{number}.csv", index=False)
+        members = [{"network": "plain", "count": 2}]
+        training = SHORT | {"members": members, "networks": {"plain": {"epochs": 20}}}
+        change(
+            folder,
+            {"source": "data/files"},
+            ingest={"rows_per_part": 200},
+            train=training,
+            search={"trials": 4, "round": 2, "space": {"networks.plain.units": [[16], [8], [4]]}},
+        )
+        commit(folder, "A table in files")
+
+    return shared("files", make)
+
+
+@pytest.fixture(scope="session")
+def one_worker(shared: Shared, files: Path) -> Path:
+    """A clone of it in which one worker did all of the work; `searched` is what the search said."""
+
+    def make(folder: Path) -> None:
+        clone(files, folder)
+        must(folder, "dvc", "repro", "evaluate", TABULAR_WORKERS="1")
+        said = must(folder, "python", "-m", "commands.search", TABULAR_WORKERS="1")
+        (folder / "searched").write_text(said)
+
+    return shared("one_worker", make)
 
 
 @pytest.fixture
-def workspace(reproduced: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of the clone with its cache, for tests that change something.
+def workspace(short: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of `short` with its cache, for tests that change something.
 
     The workers that `dvc queue start` left in the background end with the test.
     """
-    folder = tmp_path / "workspace"
-    shutil.copytree(reproduced, folder, symlinks=True)
+    folder = copy_of(short, tmp_path / "workspace")
     yield folder
     for file in (folder / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.json"):
         worker = json.loads(file.read_text())
         if worker["returncode"] is None:  # a group of its own: the worker and what it runs
             with suppress(ProcessLookupError):
                 os.killpg(os.getpgid(worker["pid"]), signal.SIGKILL)
+
+
+BOTH = {"folds": 2, "networks": {"realmlp": {"epochs": 3}, "plain": {"epochs": 3}}}
+TRAININGS: dict[str, dict[str, Any]] = {
+    "words": BOTH,
+    "values": BOTH,
+    "wine": SHORT,
+    "shops": LEARNING,
+}
+
+
+@pytest.fixture(scope="session")
+def trained(shared: Shared) -> Callable[[str], Path]:
+    """Projects of other tables whose stages have run, without git and DVC, by their names.
+
+    `words` has two classes, `values` is a regression, both with columns of all kinds and gaps;
+    `wine` has three classes; `shops` has dates, texts and many categories, split by time.
+    """
+
+    def project(name: str) -> Path:
+        def make(folder: Path) -> None:
+            project_of(folder, shops() if name == "shops" else table_of(name))
+            change(folder, train=TRAININGS[name])
+            if name == "shops":
+                change(folder, {"time": "day"}, split={"by": "time"})
+            run_stages(folder)
+
+        return shared(name, make)
+
+    return project
+
+
+@pytest.fixture(scope="session")
+def words(trained: Callable[[str], Path]) -> Path:
+    """The project of two classes and all kinds of columns."""
+    return trained("words")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Headless Chromium that reaches no network."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    programs = chromium, shutil.which("chromedriver")
+    if None in programs:
+        pytest.skip("no browser: chromium or chromedriver is missing")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(programs[0])
+    for flag in (
+        "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
+        "--disable-background-networking", "--disable-component-update",
+        "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path_factory.mktemp('b')}",
+    ):  # fmt: skip
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(str(programs[1]))
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()

@@ -6,13 +6,14 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ needs_x86 = pytest.mark.skipif(
 )
 
 Run = subprocess.CompletedProcess[str]
-Runner = Callable[..., Run]
+Found = TypeVar("Found")
 
 
 def run(folder: Path, *command: str, **environment: str) -> Run:
@@ -84,13 +85,42 @@ def call(folder: Path, script: str, *arguments: str) -> None:
         process.run(importlib.import_module(script).main)
 
 
+def begin(folder: Path, *command: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a command that a test will stop: Ctrl-C ends it wherever the tests were started.
+
+    A shell lets what it starts in the background ignore SIGINT, and children inherit that.
+    """
+    inherited = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=ENVIRONMENT | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, inherited)
+
+
+def wait_until(
+    seen: Callable[[], Found | None], seconds: float = 120, pause: float = 0.02
+) -> Found:
+    """Ask until something is seen; fail after so many seconds with what was seen last."""
+    deadline = time.monotonic() + seconds
+    while not (found := seen()):
+        assert time.monotonic() < deadline, f"after {seconds} s: {found!r}"
+        time.sleep(pause)
+    return found
+
+
 def wait_for_queue(folder: Path) -> int:
     """Wait until each queued experiment has succeeded or failed; the most seen to run at once."""
     deadline, most = time.monotonic() + 240, 0
     while re.search("Queued|Running", status := must(folder, "dvc", "queue", "status")):
         assert time.monotonic() < deadline, status
         most = max(most, status.count("Running"))
-        time.sleep(1)
     return most
 
 
@@ -162,6 +192,31 @@ def mixed_table(task: str) -> pd.DataFrame:
     return frame
 
 
+GOOD, BAD = ["lovely", "great taste"], ["stale", "bad smell"]
+
+
+def shops(rows: int = 1200) -> pd.DataFrame:
+    """The sales of days: they hang on the weekday, the words of a text, and the shop."""
+    rng = np.random.default_rng(0)
+    day = pd.Timestamp("2019-03-01") + pd.to_timedelta(rng.integers(0, 1500, rows), unit="D")
+    good = rng.random(rows) > 0.5
+    noise = [f"word{number}" for number in range(200)]
+    words = [
+        f"{' '.join(rng.choice(noise, 3))} {rng.choice(GOOD if g else BAD)} {rng.choice(noise)}"
+        for g in good
+    ]
+    shop = rng.integers(0, 60, rows)
+    level = rng.normal(size=60)[shop] + 2.0 * (day.day_of_week >= 5) + 2.0 * good
+    return pd.DataFrame(
+        {
+            "day": day.strftime("%d.%m.%Y"),
+            "review": words,
+            "shop_id": shop + 1000,
+            "sales": (10 + level + rng.normal(size=rows) / 3).round(2),
+        }
+    )
+
+
 def table_of(name: str) -> pd.DataFrame:
     """A table that scikit-learn ships; `words` and `values` are of all kinds, see above."""
     tasks = {"words": "binary", "values": "regression"}
@@ -172,11 +227,10 @@ def table_of(name: str) -> pd.DataFrame:
     return getattr(datasets, f"load_{name}")(as_frame=True).frame
 
 
-# What `dvc exp run` has to be told for a training of a second: two networks of three epochs.
-SHORT = (
-    *("-S", "train.members=[{network: plain}]", "-S", "train.folds=2"),
-    *("-S", "train.networks.plain.epochs=3"),
-)
+# A training of a second: two members of one kind.
+SHORT = {"members": [{"network": "plain"}], "folds": 2, "networks": {"plain": {"epochs": 3}}}
+# One of seconds, which learns what there is.
+LEARNING = SHORT | {"folds": 3, "networks": {"plain": {"epochs": 60, "l2": 0.001}}}
 
 # The command of each stage, as dvc.yaml has it.
 COMMANDS: dict[str, list[str]] = {
@@ -197,31 +251,39 @@ def project_of(folder: Path, frame: pd.DataFrame) -> Path:
     return folder
 
 
-def trained_project(folder: Path, frame: pd.DataFrame) -> Path:
-    """A project of a table whose pipeline has run, trainings short."""
-    project_of(folder, frame)
-    params = folder / "params.yaml"
-    text = params.read_text()
-    for long, short in (
-        ("folds: auto", "folds: 2"),
-        ("epochs: auto", "epochs: 3"),
-        ("epochs: 100", "epochs: 3"),
-    ):
-        assert long in text
-        text = text.replace(long, short)
-    params.write_text(text)
-    for _, _, stage, *arguments in COMMANDS.values():
-        call(folder, stage, *arguments)
+def change(folder: Path, schema: dict[str, Any] | None = None, **sections: dict[str, Any]) -> None:
+    """Write other values into sections of params.yaml, and into the schema."""
+    for path, changes in (("params.yaml", sections), ("data/schema.yaml", schema)):
+        if changes:
+            found = yaml.safe_load((folder / path).read_text())
+            if "space" in changes.get("search", {}):
+                del found["search"]["space"]  # another one takes its place
+            found = merged(found, changes)
+            (folder / path).write_text(yaml.safe_dump(found, sort_keys=False))
+
+
+def run_stages(folder: Path, first: str = "ingest", last: str = "gate") -> None:
+    """Run stages from one to another in this process."""
+    names = [*COMMANDS]
+    for name in names[names.index(first) : names.index(last) + 1]:
+        _, _, script, *arguments = COMMANDS[name]
+        call(folder, script, *arguments)
+
+
+def clone(project: Path, folder: Path) -> Path:
+    """A clone of its last commit."""
+    must(folder.parent, "git", "clone", "-q", str(project), str(folder))
     return folder
 
 
-def run_stages(folder: Path, last: str = "evaluate") -> str:
-    """Run the stages up to one, each in a process; the output of the last one."""
-    for name, command in COMMANDS.items():
-        output = must(folder, *command)
-        if name == last:
-            return output
-    raise AssertionError(last)
+def copy_of(project: Path, folder: Path) -> Path:
+    """A copy to change; what git and DVC store under its hash is never written again: links."""
+
+    def copy(source: str, target: str) -> None:
+        stored = "/.git/objects/" in source or "/.dvc/cache/" in source
+        (os.link if stored else shutil.copy2)(source, target)
+
+    return Path(shutil.copytree(project, folder, symlinks=True, copy_function=copy))
 
 
 def checked_rows(file: Path, schema: Schema, names: list[str]) -> list[Batch]:
@@ -237,3 +299,55 @@ def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:
     names = column_names(file, schema, schema.columns)
     for piece in pieces(file, schema, names, ROWS):
         yield read_piece(piece, schema)
+
+
+def outs(folder: Path) -> dict[str, str]:
+    """The hash of each output that a project's dvc.lock names."""
+    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"].values()
+    return {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
+
+
+# README first, then docs/; the commands of each.
+PAGES = {
+    str(path.relative_to(PROJECT)): path.read_text()
+    for path in (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
+}
+BLOCKS = {
+    name: re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    for name, text in PAGES.items()
+}
+# `make` finds its environment made: the one that runs the tests.
+MADE = {"MAKEFLAGS": "-o .venv/installed -o .venv/installed-serve"}
+
+
+def follow(folder: Path, page: str, blocks: list[str]) -> list[str]:
+    """Run blocks of a page in a project; what each printed, which is what the page says."""
+    if not (folder / ".venv").exists():
+        (folder / ".venv").symlink_to(sys.prefix)
+    text, outputs = PAGES[page], []
+    for block in blocks:
+        output = must(folder, "bash", "-ec", block, **MADE)
+        outputs.append(output)
+        if "kernel_initializer=random_uniform" in block:
+            (accuracy,) = re.findall(r"Accuracy: ([\d.]+)%", output)
+            assert 70 <= float(accuracy) <= 76
+        if "load_wine" in block:
+            (line,) = [line for line in output.splitlines() if line.startswith("Accuracy")]
+            assert line in text
+        if "queue start" in block:
+            wait_for_queue(folder)
+        if "exp show" in block:
+            rows = re.findall(r"\[units-\d\].*\d", output)
+            assert len(rows) == 2
+            assert [row for row in rows if row not in text] == []
+        if "metrics diff" in block:
+            table = re.findall(r"^metrics/metrics\.json .*", text, re.MULTILINE)
+            assert table
+            assert [row for row in table if row not in output] == [], output
+        if "cat predictions.csv" in block:
+            assert output in text
+        if "commands.drift" in block:
+            assert "Drift: pass" in output
+        if "curl" in block or "dvc push" in block:
+            assert output.splitlines()[-1] in text
+    return outputs

@@ -1,30 +1,33 @@
-"""Hashes of exact products and of trained models, which `make check-cpu` compares between CPUs.
+"""Hashes of exact products, and of what stages make, which `make check-cpu` compares between CPUs.
 
-The products have the shapes of the default networks; the models are those of a mixed table of 5,000
-rows, of each task, and of layers of several sizes.
+The products have the shapes of the default networks; the stages run on a table of 5,000 rows with
+numbers, gaps, days, texts and categories, for each task, with layers of several sizes; one of
+them is evaluated too.
 """
 
 import hashlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
 
-from tabular.model import ensemble, exact, saved_model
+from tabular.model import exact
 from tabular.model.backend import keras, tf
-from tabular.params.loading import load_params
-from tabular.params.train import Train
-from tabular.schema import Column, Schema
-from tabular.table.arrays import feature_arrays
-from tabular.table.cells import ARROW_TYPES
+from tests.helpers import change, project_of, run_stages, shops
 
-Task = Literal["binary", "multiclass", "regression"]
-PARAMS = Path(__file__).parents[1] / "params.yaml"
-ROWS = 5_000
 SHAPES = [(128, 69, 128), (128, 128, 128), (256, 240, 128), (1024, 128, 128), (1024, 600, 128)]
+NETWORKS: dict[str, dict[str, Any]] = {
+    "binary": {},
+    "multiclass": {"members": [{"network": "plain"}], "networks": {"plain": {"units": [200, 100]}}},
+    "regression": {
+        "members": [{"network": "realmlp"}],
+        "networks": {"realmlp": {"batch_size": 1024}},
+    },
+}
+MADE = ("models", "metrics", "data/oof", "data/predictions")
+FEW = {"folds": 2, "networks": {"realmlp": {"epochs": 1}, "plain": {"epochs": 1}}}
 
 
 def product_hash(rows: int, inputs: int, outputs: int) -> str:
@@ -46,63 +49,28 @@ def product_hash(rows: int, inputs: int, outputs: int) -> str:
     return hashlib.md5(found).hexdigest()
 
 
-def mixed_table(folder: Path, task: Task) -> Schema:
-    """Five number columns, one with gaps, categories of 4 and of 40 values, a day and a text."""
+def table(task: str) -> pd.DataFrame:
+    """The sales of shops and a number with gaps; of classes, which third or half they are in."""
+    frame = shops(5000)
     rng = np.random.default_rng(1)
-    columns = {f"x{i}": rng.gamma(2, size=ROWS) for i in range(5)}
-    many = rng.integers(0, 40, ROWS)
-    y = columns["x0"] * np.sin(columns["x1"]) + many / 40 + rng.normal(size=ROWS) / 4
-    classes = {"binary": 2, "multiclass": 3}.get(task, 0)
-    target = np.digitize(y, np.quantile(y, np.arange(1, classes) / classes)) if classes else y
-    table = pa.table(
-        {
-            **columns,
-            "x4": pa.array(columns["x4"], mask=rng.random(ROWS) < 0.1),
-            "few": [f"f{n}" for n in rng.integers(0, 4, ROWS)],
-            "many": [f"m{n}" for n in many],
-            "day": pa.array(1_600_000_000_000_000 + 3_600_000_000 * rng.integers(0, 20_000, ROWS)),
-            "said": [f"word{n} of {m} and others" for n, m in enumerate(many)],
-            "y": target,
-        }
-    )
-    table = table.cast(table.schema.set(7, pa.field("day", ARROW_TYPES["datetime"])))
-    pq.write_table(table, folder / "part-00000.parquet")
-    kinds = {name: Column(kind="real") for name in columns}
-    kinds |= {name: Column(kind="category") for name in ("few", "many")}
-    kinds |= {"day": Column(kind="datetime"), "said": Column(kind="text")}
-    kinds["y"] = (
-        Column(kind="integer", values=tuple(range(classes))) if classes else Column(kind="real")
-    )
-    positive = 1 if task == "binary" else None
-    return Schema(source="t.csv", task=task, target="y", positive=positive, columns=kinds)
-
-
-def model_hash(task: Task, train: Train) -> str:
-    """Of all weights of the networks trained on the mixed table, and of all predictions."""
-    with TemporaryDirectory() as folder:
-        schema = mixed_table(Path(folder), task)
-        setup = ensemble.set_up(Path(folder), schema, train)
-        members = list(ensemble.fit(setup))
-        blend = ensemble.blend(setup, members)
-        model = ensemble.weighted(setup, members, blend.weights)
-        rows = feature_arrays(pq.read_table(folder)[:1000], schema)
-    outputs = saved_model.predict(exact.with_exact_products(model), rows)
-    parts = [outputs, blend.oof, *(weight for m in members for weight in m.model.get_weights())]
-    return hashlib.md5(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
+    frame.insert(0, "x", np.where(rng.random(5000) < 0.1, np.nan, rng.gamma(2, size=5000).round(4)))
+    if task != "regression":
+        frame["sales"] = pd.qcut(frame["sales"], {"binary": 2, "multiclass": 3}[task]).cat.codes
+    return frame
 
 
 def main() -> None:
     for shape in SHAPES:
         print("product", *shape, product_hash(*shape))
-    train = load_params("train", path=PARAMS).train.changed({"folds": 2})
-    choices: list[tuple[Task, dict[str, Any]]] = [
-        ("binary", {}),
-        ("multiclass", {"members": [{"network": "plain"}], "networks.plain.units": [200, 100]}),
-        ("regression", {"members": [{"network": "realmlp"}], "networks.realmlp.batch_size": 1024}),
-    ]
-    for task, changes in choices:
-        few = {"networks.realmlp.epochs": 1, "networks.plain.epochs": 1} | changes
-        print("model", task, model_hash(task, train.changed(few)))
+    for task, networks in NETWORKS.items():
+        with TemporaryDirectory() as name:
+            folder = project_of(Path(name, task), table(task))
+            change(folder, train=FEW)
+            change(folder, train=networks)
+            run_stages(folder, last="evaluate" if task == "binary" else "calibrate")
+            made = [file for name in MADE for file in (folder / name).rglob("*") if file.is_file()]
+            for file in sorted(made):
+                print(task, file.relative_to(folder), hashlib.md5(file.read_bytes()).hexdigest())
         keras.utils.clear_session()
 
 

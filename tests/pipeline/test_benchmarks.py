@@ -7,6 +7,8 @@ import pytest
 
 from tests.helpers import PROJECT, must, run
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_data_path_is_measured_beside_its_peers() -> None:
     options = ("--rows", "20000", "--repeats", "1")

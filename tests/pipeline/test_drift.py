@@ -2,15 +2,18 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.helpers import PROJECT, run, table_of, trained_project
+from tests.helpers import PROJECT, call, change, run, table_of
 
-DRIFT = ("python", "-m", "commands.drift")
+DRIFT = "commands.drift"
+Verdict = Callable[..., tuple[int, str, dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
@@ -21,58 +24,62 @@ def alone(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def verdict(
-    folder: Path, rows: pd.DataFrame, *arguments: str
-) -> tuple[int, str, dict[str, object]]:
-    """The exit code, the last line, and what the JSON says of some rows."""
-    rows.to_csv(folder / "new.csv", index=False)
-    command = (*DRIFT, "m.keras", "new.csv", "--json", "drift.json")
-    done = run(folder, *command, PYTHONPATH=str(PROJECT))
-    assert done.stderr == ""
-    return (
-        done.returncode,
-        done.stdout.splitlines()[-1],
-        json.loads((folder / "drift.json").read_text()),
-    )
-
-
-def training_rows(reproduced: Path) -> pd.DataFrame:
+@pytest.fixture(scope="module")
+def rows(reproduced: Path) -> pd.DataFrame:
+    """The training rows without their target."""
     return pd.read_parquet(reproduced / "data/split/train").drop(columns="Outcome")
 
 
-def test_random_halves_of_the_training_rows_are_silent(reproduced: Path, alone: Path) -> None:
-    rows = training_rows(reproduced)
+@pytest.fixture
+def verdict(alone: Path, capsys: pytest.CaptureFixture[str]) -> Verdict:
+    """The exit code, the last line, and what the JSON says of some rows."""
+
+    def of(rows: pd.DataFrame) -> tuple[int, str, dict[str, Any]]:
+        rows.to_csv(alone / "new.csv", index=False)
+        code = 0
+        try:
+            call(alone, DRIFT, "m.keras", "new.csv", "--json", "drift.json")
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr()
+        assert said.err == ""
+        return code, said.out.splitlines()[-1], json.loads((alone / "drift.json").read_text())
+
+    return of
+
+
+def test_random_halves_of_the_training_rows_are_silent(
+    rows: pd.DataFrame, verdict: Verdict
+) -> None:
     for seed in range(20):
-        code, line, found = verdict(alone, rows.sample(frac=0.5, random_state=seed))
+        code, line, found = verdict(rows.sample(frac=0.5, random_state=seed))
         assert (code, found["verdict"]) == (0, "pass"), line
+    assert verdict(rows[:1])[0] == 0
 
 
 @pytest.mark.parametrize("column", ["Glucose", "BMI", "Age", "Pregnancies", "BloodPressure"])
-def test_a_shifted_column_is_loud_and_named(reproduced: Path, alone: Path, column: str) -> None:
-    rows = training_rows(reproduced).sample(frac=0.5, random_state=1)
-    rows[column] += rows[column].std().astype(rows[column].dtype)
-    code, line, found = verdict(alone, rows)
+def test_a_shifted_column_is_loud_and_named(
+    rows: pd.DataFrame, verdict: Verdict, column: str
+) -> None:
+    moved = rows.sample(frac=0.5, random_state=1)
+    moved[column] += moved[column].std().astype(moved[column].dtype)
+    code, line, found = verdict(moved)
     assert (code, found["verdict"]) == (1, "fail")
     assert line.startswith(f"Drift: fail: {column} moved; it carries ")
-    columns = found["columns"]
-    assert isinstance(columns, dict)
-    assert [name for name, of in columns.items() if of["moved"]] == [column]
-    assert columns[column]["distance"] > columns[column]["by_chance"]
+    assert [name for name, of in found["columns"].items() if of["moved"]] == [column]
+    assert found["columns"][column]["distance"] > found["columns"][column]["by_chance"]
 
 
 def test_gaps_and_wrong_cells_are_told_and_the_policy_decides_the_exit_code(
-    workspace: Path,
+    workspace: Path, rows: pd.DataFrame
 ) -> None:
-    rows = training_rows(workspace)
-    rows.loc[::2, "Glucose"] = np.nan
-    rows["Age"] = rows["Age"].astype(str)
-    rows.loc[5, "Age"] = "old"
-    rows.to_csv(workspace / "new.csv", index=False)
-    params = workspace / "params.yaml"
-    text = params.read_text()
-    assert "policy: error" in text
-    params.write_text(text.replace("policy: error", "policy: warn"))
-    done = run(workspace, *DRIFT, "new.csv")
+    new = rows.copy()
+    new.loc[::2, "Glucose"] = np.nan
+    new["Age"] = new["Age"].astype(str)
+    new.loc[5, "Age"] = "old"
+    new.to_csv(workspace / "new.csv", index=False)
+    change(workspace, drift={"policy": "warn", "importance": 0.0001})
+    done = run(workspace, "python", "-m", DRIFT, "new.csv")
     assert (done.returncode, done.stderr) == (0, "")
     (glucose,) = [line for line in done.stdout.splitlines() if line.startswith("Glucose")]
     assert "missing 50.2% (training 0.8%)" in glucose
@@ -81,37 +88,30 @@ def test_gaps_and_wrong_cells_are_told_and_the_policy_decides_the_exit_code(
     assert "Glucose" in (workspace / "drift.html").read_text()
 
 
-def test_one_row_and_no_row(reproduced: Path, alone: Path) -> None:
-    rows = training_rows(reproduced)
-    assert verdict(alone, rows[:1])[0] == 0
-    rows[:0].to_csv(alone / "new.csv", index=False)
-    done = run(alone, *DRIFT, "m.keras", "new.csv", PYTHONPATH=str(PROJECT))
-    assert (done.returncode, done.stderr) == (
-        1,
-        "error: new.csv: found no row; expected one at least\n",
-    )
-    table_of("wine").to_csv(alone / "new.csv", index=False)
-    done = run(alone, *DRIFT, "m.keras", "new.csv", PYTHONPATH=str(PROJECT))
-    assert done.returncode == 1
-    assert "the header is not as declared" in done.stderr
+def test_a_file_without_rows_or_of_another_table_is_named(alone: Path, rows: pd.DataFrame) -> None:
+    rows[:0].to_csv(alone / "none.csv", index=False)
+    done = run(alone, "python", "-m", DRIFT, "m.keras", "none.csv", PYTHONPATH=str(PROJECT))
+    message = "error: none.csv: found no row; expected one at least\n"
+    assert (done.returncode, done.stderr) == (1, message)
+    table_of("wine").to_csv(alone / "wine.csv", index=False)
+    with pytest.raises(SystemExit, match="the header is not as declared"):
+        call(alone, DRIFT, "m.keras", "wine.csv")
 
 
-def test_a_new_category_is_named_and_later_dates_are_no_failure(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.sort(rng.integers(0, 90, 600)), "D")
-    frame = pd.DataFrame({"x": rng.normal(size=600), "day": days})
-    frame["carrier"] = rng.choice(["post", "bike"], 600)
-    frame["y"] = frame["x"] + (frame["carrier"] == "bike") + rng.normal(size=600) / 2
-    folder = trained_project(tmp_path / "project", frame)
-    new = frame.drop(columns="y").assign(day=days + pd.Timedelta(200, "D"))
-    new.to_csv(folder / "new.csv", index=False)
-    later = run(folder, *DRIFT, "new.csv")
-    assert later.returncode == 0
-    assert "Drift: warn: day moved" in later.stdout
-    assert "dates not counted, since new rows are later" in later.stdout
-    new.loc[::2, "carrier"] = "Velo Express"
-    new.to_csv(folder / "new.csv", index=False)
-    named = run(folder, *DRIFT, "new.csv")
-    assert named.returncode == 1
-    assert "unknown category 50.0% (training 0.0%): Velo Express" in named.stdout
-    assert "Velo Express" in (folder / "drift.html").read_text()
+def test_a_new_category_is_named_and_later_dates_are_no_failure(
+    trained: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = pd.read_parquet(trained("shops") / "data/split/train")[["day", "review", "shop_id"]]
+    new["day"] = (new["day"] + pd.Timedelta(2000, "D")).dt.strftime("%d.%m.%Y")
+    out = ("-o", str(tmp_path / "drift.html"))
+    new.to_csv(tmp_path / "later.csv", index=False)
+    call(trained("shops"), DRIFT, str(tmp_path / "later.csv"), *out)
+    later = capsys.readouterr().out
+    assert "Drift: warn: day moved" in later
+    assert "dates not counted, since new rows are later" in later
+    new.loc[::2, "shop_id"] = "Velo Express"
+    new.to_csv(tmp_path / "new.csv", index=False)
+    with pytest.raises(SystemExit, match="1"):
+        call(trained("shops"), DRIFT, str(tmp_path / "new.csv"), *out)
+    assert "unknown category 50.0% (training 0.0%): Velo Express" in capsys.readouterr().out
+    assert "Velo Express" in (tmp_path / "drift.html").read_text()

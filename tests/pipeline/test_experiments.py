@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from tests.helpers import SHORT, must, wait_for_queue
+from tests.helpers import must, wait_for_queue
 
 
 def shown(folder: Path) -> dict[str, dict[str, Any]]:
@@ -27,11 +28,12 @@ def headline(experiment: dict[str, Any]) -> dict[str, Any]:
     return experiment["metrics"]["metrics/metrics.json"]
 
 
+@pytest.mark.slow
 def test_a_queued_grid_runs_side_by_side_and_one_result_is_taken(workspace: Path) -> None:
     params, metrics = workspace / "params.yaml", workspace / "metrics/metrics.json"
     before = json.loads(metrics.read_text())
     grid = ["-S", "train.networks.plain.units=[4],[8,4]"]
-    must(workspace, "dvc", "exp", "run", "--queue", "--name", "grid", *grid, *SHORT)
+    must(workspace, "dvc", "exp", "run", "--queue", "--name", "grid", *grid)
     must(workspace, "dvc", "queue", "start", "-j", "2")
     assert wait_for_queue(workspace) == 2
     assert must(workspace, "git", "status", "--porcelain") == ""

@@ -3,33 +3,34 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from commands.pr_report import MARKER
 from tabular.runs.rerun import first_difference
-from tests.helpers import PROJECT, SHORT, must
+from tests.helpers import MADE, PROJECT, must
 
 WORKFLOW = PROJECT / ".github" / "workflows" / "ci.yml"
 
 
+@pytest.mark.slow
 def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: Path) -> None:
     must(workspace, "git", "checkout", "-qb", "shorter")
-    must(workspace, "dvc", "exp", "run", *SHORT)
+    must(workspace, "dvc", "exp", "run", "-S", "train.networks.plain.epochs=2")
 
     found = first_difference(workspace)  # the commit's outputs against those of the experiment
     assert found
     assert (found.stage, found.path) == ("train", "data/oof")
     assert re.search(r"metrics/curves/\w+\.csv has \d+ numbers and had \d+", found.size)
 
-    must(workspace, "git", "commit", "-qam", "Three epochs")
-    base = must(workspace, "git", "rev-parse", "--abbrev-ref", "origin/HEAD").strip()
-    must(workspace, "make", "pr-report", f"BASE={base}", MAKEFLAGS="-o .venv/installed")
+    must(workspace, "git", "commit", "-qam", "Two epochs")
+    must(workspace, "make", "pr-report", "BASE=main", **MADE)
     report = (workspace / "pr.md").read_text()
     assert report.startswith(f"{MARKER}\n\n## Gate: ")
     assert len(report.splitlines()) < 45  # a screenful
     assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|chance) \(", report)
     assert re.search(r"Accuracy .* on 254 test rows is .*95% interval", report)
-    assert "`train.networks.plain.epochs` 100 → 3" in report
+    assert "`train.networks.plain.epochs` 3 → 2" in report
     pictures = re.findall(r'src="(pr/[\w-]+\.png)"', report)
     assert pictures == [
         *("pr/accuracy.png", "pr/confusion.png", "pr/importance-of-the-columns.png")

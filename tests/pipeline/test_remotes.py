@@ -6,17 +6,15 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
-import yaml
 
-from tests.helpers import must, run
+from tests.helpers import clone, must, outs, run, wait_until
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 # What a colleague's own settings of an SSH remote look like; the address is in git.
@@ -24,91 +22,88 @@ Remote = tuple[str, dict[str, str]]
 
 
 @contextmanager
-def ssh_server(folder: Path) -> Iterator[tuple[int, Path]]:
-    """An SSH server on loopback, all of its files in `folder`: its port, and the user's key."""
+def serving(log: Path, ready: Callable[[], bool], *command: str) -> Iterator[None]:
+    """A server that is ready, and ends with the block."""
+    with log.open("wb") as out:
+        server = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        wait_until(lambda: ready() or server.poll() is not None)
+        assert server.poll() is None, log.read_text()
+        yield
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def ssh_server(folder: Path) -> Iterator[Remote]:
+    """An SSH server on loopback, all of its files in `folder`."""
     assert SSHD
     folder.mkdir()
     for name in ("host_key", "user_key"):
         must(folder, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", name)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd asks root for it
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port, log = free_port(), folder / "log"
     (folder / "config").write_text(
-        f"""\
-ListenAddress 127.0.0.1:{port}
-HostKey {folder}/host_key
-AuthorizedKeysFile {folder}/user_key.pub
-AuthenticationMethods publickey
-StrictModes no
-UsePAM no
-PidFile none
-Subsystem sftp internal-sftp
-"""
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host_key\n"
+        f"AuthorizedKeysFile {folder}/user_key.pub\nAuthenticationMethods publickey\n"
+        "StrictModes no\nUsePAM no\nPidFile none\nSubsystem sftp internal-sftp\n"
     )
-    log = folder / "log"
-    server = subprocess.Popen([SSHD, "-D", "-f", folder / "config", "-E", log])
-    try:
-        deadline = time.monotonic() + 20
-        while not (log.exists() and "listening" in log.read_text()):
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, "sshd does not listen"
-            time.sleep(0.05)
-        yield port, folder / "user_key"
-    finally:
-        server.terminate()
-        server.wait()
+    command = (SSHD, "-D", "-e", "-f", str(folder / "config"))
+    with serving(log, lambda: "listening" in log.read_text(), *command):
+        settings = {"user": getpass.getuser(), "keyfile": str(folder / "user_key")}
+        yield f"ssh://127.0.0.1:{port}{folder.parent}/storage", settings
 
 
 @contextmanager
-def s3_server(log: Path) -> Iterator[str]:
-    """moto's S3 on loopback with a bucket named storage: its address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def s3_server(log: Path) -> Iterator[Remote]:
+    """moto's S3 on loopback with a bucket named storage."""
+    port = str(free_port())
     address = f"http://127.0.0.1:{port}"
-    with log.open("wb") as out:
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        server = subprocess.Popen(command, stdout=out, stderr=out)
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, "moto does not listen"
-            with suppress(URLError):
-                urlopen(Request(f"{address}/storage", method="PUT")).close()
-                break
-            time.sleep(0.05)
-        yield address
-    finally:
-        server.terminate()
-        server.wait()
+
+    def makes_a_bucket() -> bool:
+        with suppress(URLError):
+            urlopen(Request(f"{address}/storage", method="PUT")).close()
+            return True
+        return False
+
+    moto = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", port)
+    with serving(log, makes_a_bucket, *moto):
+        keys = {"access_key_id": "anna", "secret_access_key": "secret", "region": "eu-west-1"}
+        yield "s3://storage/project", {"endpointurl": address} | keys
 
 
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="OpenSSH as Linux sets it up")
+needs_sshd = pytest.mark.skipif(
+    sys.platform != "linux" or SSHD is None, reason="no sshd here (Debian: openssh-server)"
+)
 
 
-@pytest.fixture(params=["folder", pytest.param("ssh", marks=needs_linux), "s3"])
+@pytest.fixture(
+    params=[
+        "folder",
+        pytest.param("ssh", marks=[needs_sshd, pytest.mark.slow]),
+        pytest.param("s3", marks=pytest.mark.slow),
+    ]
+)
 def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Remote]:
     """The address of a remote, and the settings of it that each person makes for themselves."""
     if request.param == "folder":
         yield str(tmp_path / "storage"), {}
-    elif request.param == "s3":
-        with s3_server(tmp_path / "log") as address:
-            keys = {"access_key_id": "anna", "secret_access_key": "secret", "region": "eu-west-1"}
-            yield "s3://storage/project", {"endpointurl": address} | keys
-    elif SSHD is None:
-        pytest.skip("no sshd here (Debian: apt install openssh-server)")
     else:
-        with ssh_server(tmp_path / "server") as (port, key):
-            address = f"ssh://127.0.0.1:{port}{tmp_path}/storage"
-            yield address, {"user": getpass.getuser(), "keyfile": str(key)}
+        start = {"ssh": ssh_server, "s3": s3_server}[request.param]
+        with start(tmp_path / "server") as found:
+            yield found
 
 
 def files(folder: Path) -> dict[str, bytes]:
     """The bytes of every output of the pipeline, by path."""
-    stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values()
-    outs = [next(iter(out)) if isinstance(out, dict) else out for s in stages for out in s["outs"]]
-    paths = [path for out in outs for path in (folder / out, *(folder / out).rglob("*"))]
+    paths = [path for out in outs(folder) for path in (folder / out, *(folder / out).rglob("*"))]
     return {str(p.relative_to(folder)): p.read_bytes() for p in paths if p.is_file()}
 
 
@@ -134,12 +129,11 @@ def test_a_colleague_pulls_what_was_pushed_and_no_stage_runs(
     assert "files pushed" in quiet(workspace, "dvc", "push")
     must(workspace, "git", "commit", "-qam", "Where the outputs are")
 
-    clone = tmp_path / "colleague"
-    must(tmp_path, "git", "clone", "-q", str(workspace), str(clone))
-    set_up(clone)
-    quiet(clone, "dvc", "pull")
-    assert files(clone) == files(workspace)
-    output = quiet(clone, "dvc", "repro")
+    colleague = clone(workspace, tmp_path / "colleague")
+    set_up(colleague)
+    quiet(colleague, "dvc", "pull")
+    assert files(colleague) == files(workspace)
+    output = quiet(colleague, "dvc", "repro")
     assert "Running stage" not in output
     assert "Data and pipelines are up to date." in output
-    assert must(clone, "git", "status", "--porcelain") == ""
+    assert must(colleague, "git", "status", "--porcelain") == ""

@@ -47,4 +47,5 @@ def test_an_edit_of_the_network_trains_again_and_equal_bytes_end_there(workspace
     text = network.read_text()
     assert 'name=f"hidden-{number}"' in text
     network.write_text(text.replace('f"hidden-{number}"', 'f"layer-{number}"'))
-    assert stages_that_ran(must(workspace, "dvc", "repro"))[:2] == ["train", "calibrate"]
+    output = must(workspace, "dvc", "repro", "calibrate")
+    assert stages_that_ran(output) == ["train", "calibrate"]

@@ -1,18 +1,13 @@
 """A search repeats, goes on after an interruption, and reports the scores that train then gets."""
 
-import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.helpers import ENVIRONMENT, PROJECT, must, read_scores
+from tests.helpers import PROJECT, begin, change, copy_of, must, read_scores, run, wait_until
 
 # Trainings of a second or so, and one of two learning rates leads out of the finite numbers.
 PLAIN = {"epochs": 400, "learning_rate": 0.0001}
@@ -29,15 +24,10 @@ ALONE = "from commands import search; search.TRIALS_A_PROCESS = 1; search.run(se
 
 
 @pytest.fixture(scope="module")
-def searched(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def searched(short: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A clone in which a search has run, and what this printed."""
-    folder = tmp_path_factory.mktemp("searched") / "clone"
-    shutil.copytree(reproduced, folder, symlinks=True)
-    params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["train"] |= {"folds": 2, "members": [{"network": "plain"}]}
-    params["train"]["networks"]["plain"] |= PLAIN
-    params["search"] |= SEARCH
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    folder = copy_of(short, tmp_path_factory.mktemp("searched") / "clone")
+    change(folder, train={"networks": {"plain": PLAIN}}, search=SEARCH)
     return folder, must(folder, "python", "-m", "commands.search")
 
 
@@ -50,40 +40,28 @@ def ended(storage: Path) -> int:
         return 0
 
 
-def start(folder: Path, storage: Path, *command: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, *command, "--storage", storage],
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
+@pytest.mark.slow
 def test_an_interrupted_search_ends_as_one_that_was_not(
     searched: tuple[Path, str], tmp_path: Path
 ) -> None:
     """Ctrl-C in the second trial or the third, SIGKILL in a later one."""
     folder, expected = searched
     storage = tmp_path / "new" / "trials.db"
+    again = ("--storage", str(storage))
     for sent in (signal.SIGINT, signal.SIGKILL):
         before = ended(storage)
-        process = start(folder, storage, "-m", "commands.search")
-        while ended(storage) == before and process.poll() is None:
-            time.sleep(0.05)
-        sent_at = time.monotonic()
+        process = begin(folder, "python", "-m", "commands.search", *again)
+        wait_until(lambda: ended(storage) > before or process.poll() is not None)  # noqa: B023
         process.send_signal(sent)
-        output, errors = process.communicate()
-        assert time.monotonic() - sent_at < 8  # about 1 on an idle machine
+        output, errors = process.communicate(timeout=60)
         assert output == ""
         assert "Traceback" not in errors
         if sent == signal.SIGINT:
             assert process.returncode == 1
             assert f"interrupted after {ended(storage)} of 4 trials; the same command" in errors
     assert 2 <= ended(storage) < 4
-    process = start(folder, storage, "-c", ALONE)
-    assert process.communicate() == (expected, "")
+    done = run(folder, "python", "-c", ALONE, *again)
+    assert (done.stdout, done.stderr) == (expected, "")
 
 
 def test_ctrl_c_counts_while_objects_are_removed() -> None:
@@ -94,12 +72,12 @@ def test_ctrl_c_counts_while_objects_are_removed() -> None:
         "def main():\n    Removed()\n    time.sleep(20)\n    print('not interrupted')\n"
         "run(main)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "interrupted\n")
+    process = begin(PROJECT, "python", "-c", code)
+    assert process.communicate(timeout=60) == ("", "interrupted\n")
+    assert process.returncode == 1
 
 
+@pytest.mark.slow
 def test_the_printed_command_gives_the_printed_score(searched: tuple[Path, str]) -> None:
     folder, output = searched
     assert "given up" in output.splitlines()[0]

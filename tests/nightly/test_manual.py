@@ -1,0 +1,15 @@
+"""Every command of the manual runs, and ends as the page says."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import BLOCKS, copy_of, follow, needs_x86
+
+
+@needs_x86
+@pytest.mark.parametrize("page", [name for name, found in BLOCKS.items() if found][1:])
+def test_every_command_of_a_page_runs(page: str, reproduced: Path, tmp_path: Path) -> None:
+    if page == "docs/manual.md":
+        assert any("kernel_initializer=random_uniform" in block for block in BLOCKS[page])
+    follow(copy_of(reproduced, tmp_path / "project"), page, BLOCKS[page])

@@ -1,0 +1,55 @@
+"""The report of each task at three widths, light and dark; `--keep-screenshots` keeps pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.helpers import call, copy_of, must, table_of
+from tests.pages import CUT, OF_CLASSES, is_whole, opened, shows_all
+
+WIDTHS = (1280, 768, 390)
+TABLES = {
+    "diabetes": [*OF_CLASSES, "Threshold"],
+    "wine": OF_CLASSES,
+    "values": ["Predicted and true value", "Residuals"],
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_three_tasks_at_three_widths_light_and_dark(
+    table: str, reproduced: Path, browser: Any, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    folder = copy_of(reproduced, tmp_path / table)
+    report = ("python", "-m", "commands.report")
+    if table == "diabetes":
+        must(folder, *report)
+    else:
+        frame = table_of(table)
+        frame.to_csv(folder / "data/raw/other.csv", index=False)
+        call(folder, "commands.infer_schema", "data/raw/other.csv", f"--target={frame.columns[-1]}")
+        must(folder, "dvc", "repro")
+        said = must(folder, *report)
+        assert said.startswith("report.html: workspace\nNot compared: ")
+        assert "is of another table: source data/raw/diabetes.csv, target Outcome" in said
+    keep = pytestconfig.getoption("--keep-screenshots")
+    for width in WIDTHS:
+        for scheme in ("light", "dark"):
+            shows_all(browser, folder / "report.html", width, scheme, keep and Path(keep))
+    is_whole(folder / "report.html", browser, TABLES[table])
+
+
+def test_the_page_of_new_rows_at_three_widths_light_and_dark(
+    reproduced: Path, browser: Any, tmp_path: Path
+) -> None:
+    rows = pd.read_csv(reproduced / "data/raw/diabetes.csv").drop(columns="Outcome")
+    (rows + 5).to_csv(tmp_path / "new.csv", index=False)
+    page = tmp_path / "drift.html"
+    with pytest.raises(SystemExit, match="1"):
+        call(reproduced, "commands.drift", str(tmp_path / "new.csv"), "-o", str(page))
+    for width in WIDTHS:
+        for scheme in ("light", "dark"):
+            opened(browser, page, width, scheme)
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+            assert browser.execute_script(CUT) == []
