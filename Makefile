@@ -43,13 +43,13 @@ check: .venv/installed-dev  ## format, types, imports between packages, the work
 	lint-imports --no-logo
 	zizmor --offline --quiet .github
 
-check-cpu: .venv/installed-dev  ## run stages here and on an emulated Haswell: the same bytes
+check-cpu: .venv/installed-dev  ## run stages here and on an emulated Haswell: the same bytes; TASKS=binary
 	@if [ "$$(uname -m)" != x86_64 ] || ! command -v qemu-x86_64 > /dev/null; then \
 		echo "not checked: no x86-64, or no qemu-x86_64 (Debian: apt install qemu-user)"; exit 0; fi; \
 	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
-	python -m tests.same_bytes > $$folder/here; \
-	qemu-x86_64 -cpu Haswell $(BIN)/python -m tests.same_bytes > $$folder/emulated; \
-	diff $$folder/here $$folder/emulated && echo "the same bytes on both"
+	python -m tests.same_bytes $(TASKS) > $$folder/here & \
+	qemu-x86_64 -cpu Haswell $(BIN)/python -m tests.same_bytes $(TASKS) > $$folder/emulated; \
+	wait $$!; diff $$folder/here $$folder/emulated; echo "the same bytes on both"
 
 architecture: .venv/installed-dev  ## draw docs/architecture.svg from the imports
 	python -m docs.draw_architecture docs/architecture.svg
