@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -113,6 +114,12 @@ def wait_until(
         assert time.monotonic() < deadline, f"after {seconds} s: {found!r}"
         time.sleep(pause)
     return found
+
+
+def free_port() -> int:
+    """A port of loopback that the system has to give."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def wait_for_queue(folder: Path) -> int:
@@ -326,6 +333,10 @@ def follow(folder: Path, page: str, blocks: list[str]) -> list[str]:
         (folder / ".venv").symlink_to(sys.prefix)
     text, outputs = PAGES[page], []
     for block in blocks:
+        if "commands.serve &" in block:  # on a port that is free, and stopped if the block fails
+            port = free_port()
+            block = block.replace("serve &", f"serve --port {port} &").replace("8000", str(port))
+            block = f"trap 'kill $(jobs -p)' ERR\n{block}"
         output = must(folder, "bash", "-ec", block, **MADE)
         outputs.append(output)
         if "kernel_initializer=random_uniform" in block:

@@ -6,16 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages.evaluate import sentence
-from tests.helpers import (
-    BLOCKS,
-    PAGES,
-    PROJECT,
-    clone,
-    follow,
-    needs_x86,
-    outs,
-    read_scores,
-)
+from tests.helpers import BLOCKS, PAGES, PROJECT, clone, follow, needs_x86, outs, read_scores
 
 
 @needs_x86

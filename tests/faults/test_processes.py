@@ -49,8 +49,7 @@ def wait_until_it_writes(process: subprocess.Popen[str], folder: Path) -> bool:
 
 
 EACH_STAGE = pytest.mark.parametrize(
-    "stage",
-    ["ingest", "split", *(pytest.param(name, marks=pytest.mark.slow) for name in DEAR)],
+    "stage", ["ingest", "split", *(pytest.param(name, marks=pytest.mark.slow) for name in DEAR)]
 )
 
 
@@ -160,21 +159,13 @@ def test_predict_while_train_runs_again_has_the_old_model_or_the_new_one(workspa
     done = run(workspace, *predict)
     assert done.stdout == expected
     assert "using what dvc.lock names" in done.stderr
-    print(f"\n{answers + 1} predictions while train ran again")
 
 
 def test_a_terminated_predict_leaves_nothing_behind(workspace: Path, tmp_path: Path) -> None:
     header, *rows = (workspace / "data/raw/diabetes.csv").read_text().splitlines(keepends=True)
     (tmp_path / "many.csv").write_text(header + "".join(rows * 500))
-    process = begin(
-        workspace,
-        sys.executable,
-        "-m",
-        "commands.predict",
-        str(tmp_path / "many.csv"),
-        "-o",
-        "out.csv",
-    )
+    many = str(tmp_path / "many.csv")
+    process = begin(workspace, *PREDICT, many, "-o", "out.csv")
     assert wait_until_it_writes(process, workspace), process.communicate()
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)

@@ -73,9 +73,7 @@ def test_rows_of_the_test_set_get_the_numbers_that_evaluate_saw(
         assert interval["mean_width"] == pytest.approx(width, rel=1e-5)
 
 
-def test_a_row_has_the_same_bits_among_few_and_many_whichever_came_first(
-    trained: Trained,
-) -> None:
+def test_a_row_has_the_same_bits_among_few_and_many_whichever_came_first(trained: Trained) -> None:
     """Of a model that reads dates, texts and many categories."""
     folder = trained("shops")
     schema = load_schema(folder / "data/schema.yaml")

@@ -3,7 +3,6 @@
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.helpers import clone, must, outs, run, wait_until
+from tests.helpers import clone, free_port, must, outs, run, wait_until
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 # What a colleague's own settings of an SSH remote look like; the address is in git.
@@ -33,11 +32,6 @@ def serving(log: Path, ready: Callable[[], bool], *command: str) -> Iterator[Non
     finally:
         server.terminate()
         server.wait()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 @contextmanager

@@ -36,9 +36,7 @@ def test_the_folds_are_those_of_search_or_of_train_or_what_auto_says(
         with_folds(params, rows=2, task="binary")
 
 
-def test_the_summary_ranks_the_trials_and_ends_with_the_command_of_the_best(
-    tmp_path: Path,
-) -> None:
+def test_the_summary_ranks_the_trials_and_ends_with_the_command_of_the_best(tmp_path: Path) -> None:
     train = train_params().resolved(500, "binary")
     space = Space(SEARCH, train)
     study = open_study(tmp_path / "t.db", "a", greater_is_better=False)

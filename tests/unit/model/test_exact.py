@@ -7,10 +7,7 @@ from tabular.model.backend import tf
 from tabular.model.exact import product
 
 # Shapes of x and kernel.
-EQUATIONS = {
-    "bk,kn->bn": ((64, 300), (300, 40)),
-    "bck,cku->bcu": ((64, 7, 300), (7, 300, 8)),
-}
+EQUATIONS = {"bk,kn->bn": ((64, 300), (300, 40)), "bck,cku->bcu": ((64, 7, 300), (7, 300, 8))}
 
 
 def operands(equation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

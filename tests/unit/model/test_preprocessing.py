@@ -13,9 +13,7 @@ from tabular.table.arrays import feature_arrays
 from tests.helpers import schema_of, train_params
 
 SCHEMA = schema_of(
-    "binary",
-    a={"kind": "real", "missing_values": [0, -1], "nullable": True},
-    b={"kind": "integer"},
+    "binary", a={"kind": "real", "missing_values": [0, -1], "nullable": True}, b={"kind": "integer"}
 )
 TABLE = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]})
 
@@ -64,9 +62,7 @@ def test_a_column_without_a_value_is_named() -> None:
         preprocessed(train_params(), empty, empty)
 
 
-def test_more_categories_than_are_known_by_name_are_hashed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_more_categories_than_are_known_by_name_are_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preprocessing, "MAX_KNOWN", 10)
     monkeypatch.setattr(preprocessing, "BINS", 64)
     schema = schema_of("binary", town={"kind": "category", "missing_values": ["?"]})

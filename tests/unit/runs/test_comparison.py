@@ -38,10 +38,7 @@ from tests.unit.runs.conftest import FILES, SCHEMA, commit, write_run
         ((0.8, None, True), "–"),
         ((None, 0.8, True), "–"),
         ((0.8, 0.75, True, Difference(0.05, 0.01, 0.09)), "+0.05 better (0.01 to 0.09)"),
-        (
-            (0.8, 0.75, True, Difference(0.05, -0.01, 0.11)),
-            "+0.05 within chance (−0.01 to 0.11)",
-        ),
+        ((0.8, 0.75, True, Difference(0.05, -0.01, 0.11)), "+0.05 within chance (−0.01 to 0.11)"),
         ((0.8, 0.8, True, Difference(0.0, 0.0, 0.0)), "same"),
     ],
 )
