@@ -9,7 +9,7 @@ from pydantic import Field
 from tabular.schema import MAX_LENGTH
 from tabular.typed_yaml import Count, Section, Seed, Value
 
-# Keras's own names; a test compares each list with Keras.
+# Keras's own names; a test trains with each of them.
 Activation = Literal[
     "celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu",
     "linear", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign",
