@@ -34,7 +34,7 @@ test: check  ## make check, and what a user relies on: five minutes
 	$(PYTEST) -m "$(MARKED)"
 
 test-all: check  ## everything, with the sweeps of the night
-	$(PYTEST) -m "" tests
+	$(PYTEST) -m "" tests/test_readme.py tests/nightly tests/pipeline tests/faults tests/unit
 
 check: .venv/installed-dev  ## format, types, imports between packages, the workflow
 	ruff check
