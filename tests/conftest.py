@@ -4,12 +4,9 @@ Tests only read them; one that changes something takes a copy.
 """
 
 import fcntl
-import json
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from tests.helpers import (
     change,
     clone,
     copy_of,
+    end_queue,
     must,
     project_of,
     run_stages,
@@ -150,17 +148,10 @@ def one_worker(shared: Shared, files: Path) -> Path:
 
 @pytest.fixture
 def workspace(short: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of `short` with its cache, for tests that change something.
-
-    The workers that `dvc queue start` left in the background end with the test.
-    """
+    """A copy of `short` with its cache, for tests that change something."""
     folder = copy_of(short, tmp_path / "workspace")
     yield folder
-    for file in (folder / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.json"):
-        worker = json.loads(file.read_text())
-        if worker["returncode"] is None:  # a group of its own: the worker and what it runs
-            with suppress(ProcessLookupError):
-                os.killpg(os.getpgid(worker["pid"]), signal.SIGKILL)
+    end_queue(folder)
 
 
 BOTH = {"folds": 2, "networks": {"realmlp": {"epochs": 3}, "plain": {"epochs": 3}}}

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, TypeVar
@@ -106,11 +107,14 @@ def begin(folder: Path, *command: str, **environment: str) -> subprocess.Popen[s
 
 
 def wait_until(
-    seen: Callable[[], Found | None], seconds: float = 120, pause: float = 0.02
+    see: Callable[[], Found],
+    accept: Callable[[Found], bool] = bool,
+    seconds: float = 120,
+    pause: float = 0.02,
 ) -> Found:
-    """Ask until something is seen; fail after so many seconds with what was seen last."""
+    """Look until what is seen is accepted; fail after so many seconds with what was seen last."""
     deadline = time.monotonic() + seconds
-    while not (found := seen()):
+    while not accept(found := see()):
         assert time.monotonic() < deadline, f"after {seconds} s: {found!r}"
         time.sleep(pause)
     return found
@@ -124,11 +128,24 @@ def free_port() -> int:
 
 def wait_for_queue(folder: Path) -> int:
     """Wait until each queued experiment has succeeded or failed; the most seen to run at once."""
-    deadline, most = time.monotonic() + 240, 0
-    while re.search("Queued|Running", status := must(folder, "dvc", "queue", "status")):
-        assert time.monotonic() < deadline, status
-        most = max(most, status.count("Running"))
-    return most
+    seen: list[int] = []
+
+    def status() -> str:
+        said = must(folder, "dvc", "queue", "status")
+        seen.append(said.count("Running"))
+        return said
+
+    wait_until(status, lambda said: not re.search("Queued|Running", said), 240, pause=0.5)
+    return max(seen)
+
+
+def end_queue(folder: Path) -> None:
+    """End the workers that `dvc queue start` left in the background."""
+    for file in (folder / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.json"):
+        worker = json.loads(file.read_text())
+        if worker["returncode"] is None:  # a group of its own: the worker and what it runs
+            with suppress(ProcessLookupError):
+                os.killpg(os.getpgid(worker["pid"]), signal.SIGKILL)
 
 
 def stages_that_ran(output: str) -> list[str]:
@@ -342,6 +359,8 @@ def follow(folder: Path, page: str, blocks: list[str]) -> list[str]:
         if "kernel_initializer=random_uniform" in block:
             (accuracy,) = re.findall(r"Accuracy: ([\d.]+)%", output)
             assert 70 <= float(accuracy) <= 76
+        if (page, block) == ("README.md", "make gate\n"):
+            assert [line for line in output.splitlines() if line.startswith("Gate: ")][-1] in text
         if "load_wine" in block:
             (line,) = [line for line in output.splitlines() if line.startswith("Accuracy")]
             assert line in text

@@ -20,7 +20,7 @@ from tests.helpers import change, project_of, run_stages, shops
 
 SHAPES = [(128, 69, 128), (256, 240, 128), (1024, 600, 128)]
 NETWORKS: dict[str, dict[str, Any]] = {
-    "binary": {},
+    "binary": {"networks": {"plain": {"units": [600]}}},
     "multiclass": {"members": [{"network": "plain"}], "networks": {"plain": {"units": [200, 100]}}},
     "regression": {
         "members": [{"network": "realmlp"}],
@@ -64,8 +64,8 @@ def main() -> None:
     for shape in SHAPES:
         print("product", *shape, product_hash(*shape))
     for task in sys.argv[1:] or NETWORKS:
-        with TemporaryDirectory() as name:
-            folder = project_of(Path(name, task), table(task))
+        with TemporaryDirectory() as parent:
+            folder = project_of(Path(parent, task), table(task))
             change(folder, train=FEW)
             change(folder, train=NETWORKS[task])
             run_stages(folder, last="evaluate" if task == "binary" else "calibrate")

@@ -8,6 +8,7 @@ import csv
 import gzip
 import random
 import re
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -253,6 +254,7 @@ def main() -> None:
     print(f"{total.total()} cases answered, {failed} not")
     for outcome, count in total.most_common():
         print(f"{count:8} {outcome}")
+    sys.exit(failed > 0)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import gzip
 import io
 import json
-import resource
+import re
 import sys
 import time
 import zipfile
@@ -43,10 +43,10 @@ def test_a_cell_of_256_kilobytes_is_answered_in_a_second(
 ) -> None:
     schema = schema_of("binary", x={"kind": kind})
     (tmp_path / "t.csv").write_bytes(b"x,y\n1,0\n" + letter * 2**18 + b",1\n")
-    start = time.monotonic()
+    start = time.process_time()
     answer(lambda: [*read_table(tmp_path / "t.csv", schema)])
     answer(lambda: infer_schema(tmp_path / "t.csv", "y", 1000))
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("twice", [False, True])
@@ -60,6 +60,12 @@ def test_a_header_of_thirty_thousand_names_is_answered_in_time(tmp_path: Path, t
     assert "and 29980 more" in message or "and 14980 more" in message
 
 
+def peak() -> int:
+    """The most memory that this process has held, in KiB."""
+    (line,) = re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    return int(line)
+
+
 @needs_linux
 def test_a_line_without_end_takes_no_memory(tmp_path: Path) -> None:
     """Its gzip file is small."""
@@ -67,10 +73,11 @@ def test_a_line_without_end_takes_no_memory(tmp_path: Path) -> None:
         for _ in range(2**9):
             file.write(b"x" * 2**20)
     schema = table_schema(tmp_path / "other.csv")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before = peak()
     with pytest.raises(UserError, match="more than"):
         [*read_table(tmp_path / "t.csv.gz", schema)]
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19  # KiB
+    assert peak() - before < 2**19
 
 
 OPEN = "found a quote that never closes"
@@ -173,10 +180,10 @@ def test_a_model_that_unpacks_to_gigabytes_is_refused_by_its_directory(tmp_path:
     ):
         for _ in range(300):
             entry.write(b" " * 2**20)
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(UserError, match="unpacks from"):
         read_model(tmp_path / "m.keras")
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_checkpoint_that_is_wrong_in_any_way_begins_the_training_afresh(tmp_path: Path) -> None:

@@ -26,12 +26,12 @@ def test_a_cluster_of_two_machines_as_the_page_makes_it(
 
 
 @needs_ray
-def test_a_machine_that_does_not_see_the_folder_is_named(files: Path) -> None:
+def test_a_machine_that_does_not_see_the_folder_is_named(files: Path, tmp_path: Path) -> None:
     hidden = f"mount -t tmpfs none {files.parent} && cd / && ray start --address=127.0.0.1:6379"
     commands = (
         f"ray start --head --include-dashboard=false --port=6379 --num-cpus=0 {START}\n"
         f"unshare --mount sh -c '{hidden} --num-cpus=2 {START}'\n"
-        f"RAY_ADDRESS=127.0.0.1:6379 python -m stages.ingest none none.json"
+        f"RAY_ADDRESS=127.0.0.1:6379 python -m stages.ingest {tmp_path}/none {tmp_path}/none.json"
     )
     done = run(files, *ALONE, "bash", "-ec", commands, **ON_RAY)
     assert done.returncode == 1

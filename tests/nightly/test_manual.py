@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import BLOCKS, copy_of, follow, needs_x86
+from tests.helpers import BLOCKS, copy_of, end_queue, follow, needs_x86
 
 
 @needs_x86
@@ -12,4 +12,8 @@ from tests.helpers import BLOCKS, copy_of, follow, needs_x86
 def test_every_command_of_a_page_runs(page: str, reproduced: Path, tmp_path: Path) -> None:
     if page == "docs/manual.md":
         assert any("kernel_initializer=random_uniform" in block for block in BLOCKS[page])
-    follow(copy_of(reproduced, tmp_path / "project"), page, BLOCKS[page])
+    folder = copy_of(reproduced, tmp_path / "project")
+    try:
+        follow(folder, page, BLOCKS[page])
+    finally:
+        end_queue(folder)

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -31,7 +30,7 @@ def serving(log: Path, ready: Callable[[], bool], *command: str) -> Iterator[Non
         yield
     finally:
         server.terminate()
-        server.wait()
+        server.wait(timeout=60)
 
 
 @contextmanager
@@ -62,8 +61,8 @@ def s3_server(log: Path) -> Iterator[Remote]:
     address = f"http://127.0.0.1:{port}"
 
     def makes_a_bucket() -> bool:
-        with suppress(URLError):
-            urlopen(Request(f"{address}/storage", method="PUT")).close()
+        with suppress(OSError):  # nobody listens yet
+            urlopen(Request(f"{address}/storage", method="PUT"), timeout=10).close()
             return True
         return False
 

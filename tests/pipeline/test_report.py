@@ -11,28 +11,24 @@ import pytest
 from tabular.runs.comparison import compare
 from tabular.runs.git import WORKSPACE, resolve
 from tabular.runs.run import Run
-from tests.conftest import Shared
 from tests.helpers import call, change, copy_of, must, read_scores, run
 from tests.pages import CUT, OF_CLASSES, Page, is_whole, opened, pictures, shows_all
 
 REPORT = "commands.report"
 
 
-@pytest.fixture(scope="session")
-def experiment(shared: Shared, short: Path) -> Path:
+@pytest.fixture(scope="module")
+def experiment(short: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project in which an experiment was run and its report made."""
-
-    def make(folder: Path) -> None:
-        copy_of(short, folder)
-        train = "train.networks.plain"
-        changes = ("-S", f"{train}.units=[4]", "-S", f"{train}.epochs=2")
-        must(folder, "dvc", "exp", "run", "-n", "small", *changes)
-        done = run(folder, "python", "-m", REPORT)
-        head = must(folder, "git", "rev-parse", "HEAD")[:7]
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == f"report.html: workspace compared with {head}\n"
-
-    return shared("experiment", make)
+    folder = copy_of(short, tmp_path_factory.mktemp("experiment") / "project")
+    train = "train.networks.plain"
+    changes = ("-S", f"{train}.units=[4]", "-S", f"{train}.epochs=2")
+    must(folder, "dvc", "exp", "run", "-n", "small", *changes)
+    done = run(folder, "python", "-m", REPORT)
+    head = must(folder, "git", "rev-parse", "HEAD")[:7]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"report.html: workspace compared with {head}\n"
+    return folder
 
 
 def test_it_reads_well_at_a_desk_and_on_a_phone_in_the_dark(experiment: Path, browser: Any) -> None:

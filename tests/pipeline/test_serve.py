@@ -179,18 +179,18 @@ def test_of_too_many_requests_some_are_told_to_come_again(server: Server) -> Non
     slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(4)]
     for one in slow:
         one.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n[")
-    wait_until(lambda: server.ask("/predict", [ROW])[0] == 503)
+    wait_until(lambda: server.ask("/predict", [ROW])[0], lambda status: status == 503)
     assert server.ask("/health")[0] == 200
     for one in slow:
         one.close()
-    wait_until(lambda: server.ask("/predict", [ROW])[0] == 200)
+    wait_until(lambda: server.ask("/predict", [ROW])[0], lambda status: status == 200)
 
 
 def test_what_is_asked_before_a_stop_is_answered(words: Path) -> None:
     row = {"id": "1", "cast": 0.5, "colour": "red", "zip/code": "00123", "flag": True, "count": 5}
     with serving(words) as server, ThreadPoolExecutor(4) as clients:
-        asked = [clients.submit(server.ask, "/predict?explain=5", [row] * 100) for _ in range(4)]
-        wait_until(lambda: "tabular_predict_waiting 4.0" in server.ask("/metrics")[1])
+        asked = [clients.submit(server.ask, "/predict?explain=5", [row] * 300) for _ in range(4)]
+        wait_until(lambda: server.ask("/metrics")[1], lambda said: "predict_waiting 4.0" in said)
         os.kill(server.process.pid, signal.SIGTERM)
         assert [future.result()[0] for future in asked] == [200] * 4
         out, err = server.process.communicate(timeout=30)

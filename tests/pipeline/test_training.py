@@ -141,7 +141,7 @@ def test_sigkill_and_ctrl_c_end_the_process_and_the_next_run_goes_on(
             assert process.returncode in (1, -signal.SIGKILL)
             assert not (folder / "m.keras").exists()
         process = start_training(folder, short / "data/split")
-        assert "Traceback" not in process.communicate()[1]
+        assert "Traceback" not in process.communicate(timeout=240)[1]
         assert process.returncode == 0
         assert not (folder / "state").exists()
         names = ("m.keras", "networks.json", "curves/loss.csv")

@@ -262,6 +262,7 @@ def test_only_a_value_that_stands_apart_may_mean_missing(tmp_path: Path) -> None
     measured = rng.normal(100, 10, 500).round()
     table = {
         "glucose": np.where(rng.random(500) < 0.07, 0, measured),
+        "insulin": np.where(np.arange(500) < 4, 0, measured),
         "garage": np.where(rng.random(500) < 0.4, 0, measured),
         "fahrenheit": rng.normal(20, 15, 500).round(),
         "code": np.where(rng.random(500) < 0.3, -9, rng.integers(1, 6, 500)),
@@ -269,4 +270,4 @@ def test_only_a_value_that_stands_apart_may_mean_missing(tmp_path: Path) -> None
     }
     _, noted = described(tmp_path, table)
     asked = [name for name, comment in noted.items() if "mean missing" in comment]
-    assert asked == ["glucose", "code"]
+    assert asked == ["glucose", "insulin", "code"]

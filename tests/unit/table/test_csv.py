@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import os
 import time
 from io import StringIO
 from pathlib import Path
@@ -123,6 +124,18 @@ def test_a_source_is_a_file_or_the_files_of_a_folder_in_order_without_the_hidden
     ):
         with pytest.raises(UserError, match=rf"{message} \(source in data/schema"):
             source_files(str(tmp_path / source))
+
+
+def test_a_source_without_permission_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").touch(mode=0o000)
+    user = os.geteuid()
+    try:
+        if user == 0:  # root may read every file
+            os.seteuid(65534)
+        with pytest.raises(UserError, match=r"t\.csv: Permission denied"):
+            source_files(str(tmp_path / "t.csv"))
+    finally:
+        os.seteuid(user)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
