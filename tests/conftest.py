@@ -20,6 +20,7 @@ from tests.helpers import (
     SHORT,
     change,
     clone,
+    commit,
     copy_of,
     end_queue,
     must,
@@ -59,11 +60,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
         return folder
 
     return once
-
-
-def commit(folder: Path, message: str) -> None:
-    must(folder, "git", "add", "-A")
-    must(folder, "git", "commit", "-qm", message, "--allow-empty")
 
 
 @pytest.fixture(scope="session")

@@ -294,6 +294,12 @@ def run_stages(folder: Path, first: str = "ingest", last: str = "gate") -> None:
         call(folder, script, *arguments)
 
 
+def commit(folder: Path, message: str) -> None:
+    """Commit all that is in a folder."""
+    must(folder, "git", "add", "-A", ".")
+    must(folder, "git", "commit", "-qm", message, "--allow-empty")
+
+
 def clone(project: Path, folder: Path) -> Path:
     """A clone of its last commit."""
     must(folder.parent, "git", "clone", "-q", str(project), str(folder))
@@ -325,10 +331,11 @@ def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:
         yield read_piece(piece, schema)
 
 
-def outs(folder: Path) -> dict[str, str]:
-    """The hash of each output that a project's dvc.lock names."""
+def outs(folder: Path, *without: str) -> dict[str, str]:
+    """The hash of each output that a project's dvc.lock names, but for some."""
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"].values()
-    return {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
+    found = {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
+    return {path: md5 for path, md5 in found.items() if path not in without}
 
 
 # README first, then docs/; the commands of each.

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from tests.helpers import PROJECT, clone, must, run
-from tests.pipeline.test_workers import ALONE, ON_RAY, START, needs_ray, outs_of
+from tests.helpers import PROJECT, clone, must, outs, run
+from tests.pipeline.test_workers import ALONE, GATE, ON_RAY, START, needs_ray
 
 
 @needs_ray
@@ -21,7 +21,7 @@ def test_a_cluster_of_two_machines_as_the_page_makes_it(
     commands = commands.replace("--head", "--head --include-dashboard=false")
     commands = commands.replace("dvc repro", "dvc repro evaluate")
     output = must(folder, *ALONE, "bash", "-ec", commands, **ON_RAY)
-    assert outs_of(folder) == outs_of(one_worker)
+    assert outs(folder, GATE) == outs(one_worker, GATE)
     assert output.endswith((one_worker / "searched").read_text())
 
 

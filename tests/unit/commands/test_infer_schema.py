@@ -164,7 +164,7 @@ CLASSES = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     names=st.lists(TEXTS, min_size=1, max_size=4, unique=True),
     target=TEXTS.filter(lambda text: text != "--"),  # argparse takes it for no value

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -50,7 +50,6 @@ def worth(
     return True, round(scores[str(choice.best)], 9)
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_no_other_threshold_is_better(rows: list[tuple[int, int, int]]) -> None:
     y, place, weight = np.array(rows).T

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import must
+from tests.helpers import commit, must
 
 FILES = {name: Path(f"metrics/{name}.json") for name in ("metrics", "scores", "gate", "profile")}
 SCHEMA = "source: data/raw/t.csv\ntarget: y\ntask: binary\n"
@@ -25,12 +25,6 @@ def write_run(folder: Path, scores: dict[str, Any], schema: str = SCHEMA) -> Non
         (folder / path).write_text(text)
 
 
-def commit(folder: Path) -> None:
-    """Commit all that is in a folder."""
-    must(folder, "git", "add", "-A", ".")
-    must(folder, "git", "commit", "-qm", "A run")
-
-
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its project has two runs, of accuracy 0.5 and 0.75; tests only read it."""
@@ -39,7 +33,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = root / "in/a/repository"
     for accuracy in (0.5, 0.75):
         write_run(folder, {"test": {"accuracy": accuracy, "loss": 1 - accuracy, "rows": 10}})
-        commit(folder)
+        commit(folder, "A run")
     return root
 
 

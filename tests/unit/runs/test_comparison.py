@@ -23,7 +23,8 @@ from tabular.runs.comparison import (
 )
 from tabular.runs.git import WORKSPACE, resolve
 from tabular.runs.run import Run
-from tests.unit.runs.conftest import FILES, SCHEMA, commit, write_run
+from tests.helpers import commit
+from tests.unit.runs.conftest import FILES, SCHEMA, write_run
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_two_runs_are_compared_on_the_same_test_rows(project: Path) -> None:
     write_run(project, {"test": {"accuracy": 0.5, "roc_auc": 0.5, "rows": 300}}, schema)
     (project / "metrics/plots").mkdir()
     write(0.3, y)
-    commit(project)
+    commit(project, "A run")
     write(0.1, y)
     run, base = Run(WORKSPACE, FILES), Run(resolve("HEAD"), FILES)
     found = paired_differences(run, base)
@@ -131,7 +132,7 @@ def test_parameters_the_table_and_its_rows(project: Path) -> None:
         (project / "params.yaml").write_text(yaml.safe_dump(params))
 
     write(4, "a", 768)
-    commit(project)
+    commit(project, "A run")
     write(8, "b", 769)
     schema = (project / "data/schema.yaml").read_text()
     (project / "data/schema.yaml").write_text(f"{schema}positive: 1\n")

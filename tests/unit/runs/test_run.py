@@ -8,8 +8,8 @@ from tabular.errors import UserError
 from tabular.runs.gate import base_of, last_committed
 from tabular.runs.git import WORKSPACE, commit_before, commit_of, content_at, resolve
 from tabular.runs.run import Run, merged, mismatch
-from tests.helpers import must
-from tests.unit.runs.conftest import FILES, SCHEMA, commit, write_run
+from tests.helpers import commit, must
+from tests.unit.runs.conftest import FILES, SCHEMA, write_run
 
 
 def test_a_run_of_any_revision_has_its_scores_and_its_table(project: Path) -> None:
@@ -54,7 +54,7 @@ def test_the_run_before_is_the_same_one_before_and_after_a_commit(project: Path)
     run = Run(WORKSPACE, FILES)
     assert (run.uncommitted, commit_before(FILES["metrics"])) == (True, second)
     assert last_committed(run).scores["test"]["accuracy"] == 0.75
-    commit(project)
+    commit(project, "A run")
     assert commit_before(FILES["metrics"]) == second
     (project / FILES["metrics"]).write_text("{}")
     assert commit_before(project / "none.json") is None
@@ -76,7 +76,7 @@ def test_a_run_of_another_table_is_nothing_to_compare_with(
     assert mismatch(this, Run(resolve("HEAD~1"), FILES)) == ""
     assert this.schema["target"] == "y"  # read before it is another one
     write_run(project, {"test": {"accuracy": 0.5}}, schema)
-    commit(project)
+    commit(project, "A run")
     base = base_of(this, Run(resolve("HEAD"), FILES))
     assert base.scores == {}
     assert why in base.name
@@ -85,7 +85,7 @@ def test_a_run_of_another_table_is_nothing_to_compare_with(
 def test_a_run_with_another_split_has_other_test_rows_and_is_no_base(project: Path) -> None:
     def run_with(split: str) -> Run:
         (project / "params.yaml").write_text(f"split: {split}\n")
-        commit(project)
+        commit(project, "A run")
         return Run(resolve("HEAD"), FILES)
 
     before = run_with("{seed: 9}")
@@ -101,7 +101,7 @@ def test_a_revision_without_results(project: Path) -> None:
     for text in ("{", "[]"):
         for name in ("metrics", "scores"):
             (project / FILES[name]).write_text(text)
-        commit(project)
+        commit(project, "A run")
         broken = Run(resolve("HEAD"), FILES)
         assert (broken.scores, mismatch(this, broken)) == ({}, f"{broken.label} holds no scores")
         with pytest.raises(UserError, match="has no scores; run `dvc repro` first"):

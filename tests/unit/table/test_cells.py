@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tabular.errors import UserError, shown
@@ -237,7 +237,6 @@ def whole(text: str) -> int:
     return int(re.sub(r"\.0+$", "", text))
 
 
-@settings(deadline=None)
 @given(NUMBERS)
 @example("1e-400")
 @example("5\n")

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tabular.errors import UserError
@@ -155,7 +155,6 @@ def test_line_numbers_count_headers_line_ends_in_cells_empty_lines_and_files(
 CELL = st.text('a1",\n\r é', max_size=5)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.tuples(CELL, CELL), st.booleans()), min_size=1, max_size=8),
     st.sampled_from(["\n", "\r\n", "\r"]),

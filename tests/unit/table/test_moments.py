@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -87,7 +87,6 @@ def test_what_a_text_means(column: dict[str, Any], texts: dict[str, str | None])
     assert dict(zip(texts, parsed([*texts], **column), strict=True)) == texts
 
 
-@settings(deadline=None)
 @given(
     st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),
     st.integers(-14 * 60, 14 * 60),
@@ -103,7 +102,6 @@ def test_what_strftime_writes_is_read_as_it_was(moment: datetime, minutes: int, 
 FORMS = (None, "%d.%m.%Y", "%Y-%m", "epoch", "%H:%M %d %B %y")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30), st.sampled_from(FORMS))
 @example("".join(chr(0x0660 + int(n)) if n.isdigit() else n for n in "12.05.2024"), "%d.%m.%Y")
 def test_any_text_is_a_moment_or_wrong(text: str, form: str | None) -> None:

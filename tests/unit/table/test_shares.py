@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tabular.table.shares import TEST, TRAIN, VALIDATION, by_column, by_hash, by_time, hashes
@@ -18,7 +18,6 @@ def hashed(values: Sequence[str | None], seed: int = 3) -> np.ndarray:
     return hashes([pa.chunked_array([pa.array(values, pa.string())])], seed)
 
 
-@settings(deadline=None)
 @given(TEXTS, TEXTS, SIZES)
 def test_no_group_is_on_two_sides_and_old_groups_keep_theirs(
     groups: list[str | None], more: list[str | None], sizes: tuple[float, float]
@@ -33,7 +32,6 @@ def test_no_group_is_on_two_sides_and_old_groups_keep_theirs(
     assert ((keys >= 0) & (keys < 1)).all()
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-9, 9), min_size=2, max_size=60), SIZES)
 def test_no_training_row_is_as_late_as_a_later_share(
     times: list[int], sizes: tuple[float, float]
