@@ -15,7 +15,7 @@ repro: .venv/installed  ## run what changed of the pipeline
 	dvc repro
 
 gate: repro  ## fail when the run misses a rule of gate in params.yaml; BASE=main compares with main
-	python -m stages.gate --metrics metrics/metrics.json --scores metrics/scores.json --fail $(if $(BASE),"$(BASE)")
+	python -m stages.gate --metrics metrics --fail $(if $(BASE),"$(BASE)")
 
 report: .venv/installed  ## write report.html: the run beside the last commit's, or beside BASE=
 	python -m commands.report $(if $(BASE),"$(BASE)")

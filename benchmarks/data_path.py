@@ -22,8 +22,7 @@ import yaml
 PROJECT = Path(__file__).parents[1]
 CONTENDERS = {
     "ingest": "-m stages.ingest ingested profile.json",
-    "validate": "-m stages.validate --ingested ingested --validated validated "
-    "--rejected rejected --report validation.json",
+    "validate": "-m stages.validate ingested validated rejected validation.json",
     "split": "-m stages.split validated split",
     "pandas": "-c import pandas; pandas.read_csv('table.csv').to_parquet('pandas.parquet')",
     "polars": "-c import polars; polars.scan_csv('table.csv').sink_parquet('polars.parquet')",

@@ -43,10 +43,10 @@ import vl_convert
 import yaml
 from sklearn import datasets
 
+from tabular.config.schema import Schema, load_schema
+from tabular.core.metrics import BASELINES, TASKS
 from tabular.evaluation import baselines, scores
-from tabular.metrics import BASELINES, TASKS
-from tabular.report.charts import VEGA_LITE
-from tabular.schema import Schema, load_schema
+from tabular.report.vega import VEGA_LITE
 from tabular.table.arrays import labels
 from tabular.table.parquet import read_parts
 

@@ -22,9 +22,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tabular.params.loading import load_params
-from tabular.params.train import Train
-from tabular.schema import Column, Schema, load_schema
+from tabular.config.params import load_params
+from tabular.config.schema import Column, Schema, load_schema
+from tabular.config.train import Train
 
 PROJECT = Path(__file__).parents[1]
 TABLE = PROJECT / "data/raw/diabetes.csv"
@@ -76,8 +76,9 @@ def our_params(schema: Schema) -> Train:
 
 def our_fit(batch_size: int) -> Callable[..., Any]:
     """`Trainer.fit` of a new network of `UNITS`."""
-    from tabular.model import network, trainer
+    from tabular.model import network
     from tabular.model.backend import keras
+    from tabular.model.training import trainer
 
     schema = load_schema(PROJECT / "data/schema.yaml")
     changes = {
@@ -100,7 +101,7 @@ def our_fit(batch_size: int) -> Callable[..., Any]:
 
 def small_ours() -> Callable[[], Any]:
     from tabular.model.backend import tf
-    from tabular.model.trainer import Rows
+    from tabular.model.training.trainer import Rows
 
     x, y, x_validation, y_validation = small_rows()
 
@@ -111,7 +112,7 @@ def small_ours() -> Callable[[], Any]:
         )
         our_fit(5)([train], [validation], epochs=200, seed=1, callbacks=[])
 
-    from tabular.model import network, trainer  # noqa: F401  imports are excluded
+    from tabular.model import network  # noqa: F401  imports are excluded
 
     return work
 
@@ -147,10 +148,11 @@ def small_scikit_learn() -> Callable[[], Any]:
 
 
 def large_ours(folder: Path) -> Callable[[], Any]:
-    from tabular.model import network, trainer  # noqa: F401  imports are excluded
+    from tabular.model import network  # noqa: F401  imports are excluded
     from tabular.model.backend import keras
-    from tabular.model.dataset import TableDataset
-    from tabular.model.preprocessing import Scaling, Statistics, build
+    from tabular.model.preprocessing.layers import build
+    from tabular.model.preprocessing.statistics import Scaling, Statistics
+    from tabular.model.training.dataset import TableDataset
 
     columns = {f"x{i}": Column(kind="real") for i in range(COLUMNS)}
     columns["y"] = Column(kind="integer", values=(0, 1))

@@ -6,24 +6,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tabular.engine import ordered_map
-from tabular.errors import UserError, listed
-from tabular.files import atomic_write, write_json
+from tabular.config.schema import Schema
+from tabular.core.engine import ordered_map
+from tabular.core.errors import UserError, listed
+from tabular.core.files import atomic_write, write_json
+from tabular.core.process import run
 from tabular.model.metadata import metadata_of
 from tabular.prediction.drift import Counts, TrainingRows, find_drift
 from tabular.prediction.inputs import (
     add_model_and_rows,
-    check_piece,
     expected_rows,
     model_and_rows,
     regular_file,
     row_columns,
 )
-from tabular.process import run
 from tabular.report.formats import aligned
 from tabular.runs.dvc import last_output
-from tabular.schema import Schema
 from tabular.table.checks import Checks, declared_checks
+from tabular.table.rows import check_piece
 from tabular.table.source import ROWS, Piece, pieces
 
 SHOWN = 20  # columns

@@ -3,10 +3,10 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
-from tabular.errors import UserError
-from tabular.files import atomic_write
+from tabular.core.errors import UserError
+from tabular.core.files import atomic_write
+from tabular.core.process import run
 from tabular.prediction.inputs import expected_rows
-from tabular.process import run
 from tabular.runs.dvc import last_output
 
 SIGNATURE = "predict_rows"

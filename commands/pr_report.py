@@ -3,20 +3,20 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
-from tabular.errors import UserError
-from tabular.files import atomic_write
-from tabular.metrics import TASKS
-from tabular.params.loading import load_params
-from tabular.process import run
-from tabular.report.charts import png
+from tabular.config.params import load_params
+from tabular.config.schema import load_schema
+from tabular.core.errors import UserError
+from tabular.core.files import atomic_write
+from tabular.core.metrics import TASKS
+from tabular.core.process import run
 from tabular.report.page import render
 from tabular.report.pictures import importance, score_pictures, standing_pictures
+from tabular.report.vega import png
 from tabular.runs.comparison import Comparison, compare
 from tabular.runs.gate import base_of, evaluate_gate
 from tabular.runs.git import WORKSPACE, resolve
 from tabular.runs.rerun import rerun
 from tabular.runs.run import FILES, Run, mismatch
-from tabular.schema import load_schema
 
 MARKER = "<!-- pr-report -->"  # by which CI finds the comment that it wrote before
 

@@ -11,26 +11,24 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tabular.engine import ordered_map
-from tabular.errors import UserError
+from tabular.config.schema import Schema
+from tabular.core.engine import ordered_map
+from tabular.core.errors import UserError
+from tabular.core.process import run
 from tabular.model.metadata import known_categories
 from tabular.prediction.answers import Predicted, Reasons, predict_batch
 from tabular.prediction.drift import Unknown, unknown_categories, unknown_lines
 from tabular.prediction.inputs import (
     add_model_and_rows,
-    check_piece,
     expected_rows,
     model_and_rows,
     regular_file,
     row_columns,
 )
 from tabular.prediction.outputs import Style, check_output, output_schema, writing
-from tabular.process import run
 from tabular.runs.dvc import last_output
-from tabular.schema import Schema
 from tabular.table.checks import Checks, declared_checks
-from tabular.table.csv import MISTAKES_SHOWN
-from tabular.table.rejects import rejected_rows, rejected_schema
+from tabular.table.rows import check_piece, mistakes, rejected_rows, rejected_schema
 from tabular.table.source import ROWS, Piece, pieces, row_name, texts
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
@@ -133,8 +131,8 @@ def main() -> None:
             failures = [failure for failure in predicted.failures if failure.policy != "warn"]
             lines = {row: line(total + row) for row in sorted({f.row for f in failures})}
             if failures and not args.rejects:
-                mistakes = [f"{lines[f.row]}, column {f}" for f in failures[:MISTAKES_SHOWN]]
-                raise UserError("\n".join([*mistakes, "--rejects FILE sets such rows aside"]))
+                named = mistakes(failures, 0, lines.__getitem__)
+                raise UserError("\n".join([*named, "--rejects FILE sets such rows aside"]))
             count = len(predicted.columns["predicted"])
             written = {"row": pa.array(np.arange(total, total + count))}
             written |= {name: answer.texts[name] for name in identifiers} | predicted.columns

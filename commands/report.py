@@ -5,9 +5,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from tabular.files import atomic_write
-from tabular.params.loading import PARAMS
-from tabular.process import run
+from tabular.config.params import PARAMS
+from tabular.config.schema import SCHEMA
+from tabular.core.files import atomic_write
+from tabular.core.process import run
 from tabular.report.model_card import model_card
 from tabular.report.network import Network, read_networks
 from tabular.report.page import render
@@ -16,7 +17,6 @@ from tabular.runs.dvc import output_at
 from tabular.runs.git import WORKSPACE, Revision, changed, commit_before, commit_of, resolve
 from tabular.runs.lock import LOCK, outputs
 from tabular.runs.run import FILES, Run, mismatch
-from tabular.schema import SCHEMA
 
 MODEL, DATA_CARD = Path("models/model.keras"), Path("data/README.md")
 

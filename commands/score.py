@@ -5,10 +5,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from tabular.files import write_json
-from tabular.metrics import BASELINES
+from tabular.core.files import write_json
+from tabular.core.metrics import BASELINES
+from tabular.core.process import run
 from tabular.prediction.inputs import add_model_and_rows, expected_rows, model_and_rows
-from tabular.process import run
 from tabular.report.formats import aligned, limits, scored, signed
 from tabular.runs.comparison import compare_scores
 from tabular.runs.dvc import last_output
@@ -50,8 +50,8 @@ def main() -> None:
     run_here = Run(WORKSPACE, {"scores": args.scores})
     thresholds = run_here.load(args.scores).get("thresholds", {}) if split else {}
 
+    from tabular.evaluation.labelled import score_file
     from tabular.model import saved_model
-    from tabular.prediction.labelled import score_file
 
     model = saved_model.read_model(args.model, content)
     saved_model.check_model(model, schema)

@@ -10,14 +10,15 @@ from pathlib import Path
 import optuna
 from optuna.study import Study
 
-from tabular.engine import disconnect, ordered_map
-from tabular.errors import UserError
-from tabular.files import locked
-from tabular.metrics import metric
-from tabular.params.loading import Params, load_params
-from tabular.params.train import Resolved, Train
-from tabular.process import is_interrupt, restart, run
-from tabular.schema import load_schema
+from tabular.config.params import Params, load_params
+from tabular.config.schema import load_schema
+from tabular.config.train import Resolved, Train
+from tabular.core.cluster import disconnect
+from tabular.core.engine import ordered_map
+from tabular.core.errors import UserError
+from tabular.core.files import locked
+from tabular.core.metrics import metric
+from tabular.core.process import is_interrupt, restart, run
 from tabular.search.space import Space, as_yaml
 from tabular.search.study import Peers, draw, ended, keep, open_study, ranked
 from tabular.table.parquet import count_rows, part_paths
@@ -93,18 +94,18 @@ def main() -> None:
     space = Space(params.search, train)
     score = params.search.score
 
-    from tabular.model.checkpoint import TRAINING_CODE, code_files, identity
-    from tabular.progress import Bar
+    from tabular.core.progress import Bar
+    from tabular.model.training.checkpoint import CODE, identity
     from tabular.search.cross_validation import cross_validate
 
     # TensorFlow warns of many graphs; each trial has its own.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # Another table, another space or other code is another search; more trials are not.
     decisive = [schema, train, params.evaluate, params.search.model_copy(update={"trials": 1})]
-    code = code_files(*TRAINING_CODE, "search/*.py", "evaluation/scores.py")
     name = identity(
         "".join(section.model_dump_json() for section in decisive) + optuna.__version__,
-        [*part_paths(args.train), *code],
+        part_paths(args.train),
+        (*CODE, "search", "evaluation"),
     )
     with locked(args.storage.with_suffix(".lock"), "a search runs"):
         study = open_study(args.storage, name, greater_is_better=metric(score).greater_is_better)

@@ -8,9 +8,9 @@ from argparse import ArgumentParser
 from contextlib import suppress
 from pathlib import Path
 
-from tabular.errors import UserError
+from tabular.core.errors import UserError
+from tabular.core.process import run
 from tabular.prediction.inputs import expected_rows
-from tabular.process import run
 from tabular.runs.dvc import last_output
 
 LOOPBACK = "127.0.0.1"

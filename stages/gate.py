@@ -1,30 +1,29 @@
-"""Hold the scores against the rules of `gate` in params.yaml: a verdict with reasons."""
+"""Check the scores against the rules of `gate` in params.yaml: a verdict with reasons."""
 
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
-from tabular.files import write_json
-from tabular.params.loading import load_params
-from tabular.process import run
+from tabular.config.params import load_params
+from tabular.config.schema import load_schema
+from tabular.core.files import write_json
+from tabular.core.process import run
 from tabular.runs.gate import base_of, evaluate_gate, last_committed
 from tabular.runs.git import WORKSPACE, resolve
 from tabular.runs.run import Run
-from tabular.schema import load_schema
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("base", nargs="?", help="the revision to compare with")
-    parser.add_argument("--metrics", type=Path, required=True, help="JSON file of the headline")
-    parser.add_argument("--scores", type=Path, required=True, help="JSON file of other scores")
+    parser.add_argument("--metrics", type=Path, required=True, help="folder of the scores")
     parser.add_argument("--verdict", type=Path, help="JSON file to write the verdict to")
     parser.add_argument("--fail", action="store_true", help="exit with 1 when the run fails")
     args = parser.parse_args()
     schema = load_schema()
     params = load_params("gate", schema=schema)
 
-    this = Run(WORKSPACE, {"metrics": args.metrics, "scores": args.scores})
+    this = Run(WORKSPACE, {n: args.metrics / f"{n}.json" for n in ("metrics", "scores")})
     this.require_scores()
     base = base_of(this, Run(resolve(args.base), this.files)) if args.base else last_committed(this)
     result = evaluate_gate(this.scores, base, params.gate, schema.task)

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tabular.engine import ordered_map
-from tabular.errors import UserError
-from tabular.files import atomic_write, write_json
-from tabular.params.loading import load_params
-from tabular.process import run
-from tabular.schema import Schema, load_schema
+from tabular.config.params import load_params
+from tabular.config.schema import Schema, load_schema
+from tabular.core.engine import ordered_map
+from tabular.core.errors import UserError
+from tabular.core.files import atomic_write, write_json
+from tabular.core.process import run
 from tabular.table.parquet import FILE_SHARE, arrow_schema, without_pandas, write_part
 from tabular.table.profile import Profile
-from tabular.table.source import Piece, column_names, pieces, read_piece, source_files
+from tabular.table.rows import read_piece
+from tabular.table.source import Piece, column_names, pieces, source_files
 
 
 def parts_of(files: list[Path], schema: Schema, size: int) -> Iterator[list[Piece]]:

@@ -23,16 +23,16 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from stages.train import SHOWN
-from tabular import process
-from tabular.params.loading import load_params
-from tabular.params.train import Train
-from tabular.params.validate import Validate
-from tabular.prediction.inputs import Batch, check_piece
+from tabular.config.params import load_params
+from tabular.config.schema import Schema, load_schema
+from tabular.config.sections import Validate
+from tabular.config.train import Train
+from tabular.core import process
+from tabular.model.metadata import SHOWN
 from tabular.runs.run import merged
-from tabular.schema import Schema, load_schema
 from tabular.table.checks import declared_checks
-from tabular.table.source import ROWS, column_names, pieces, read_piece
+from tabular.table.rows import Batch, check_piece, read_piece
+from tabular.table.source import ROWS, column_names, pieces
 
 PROJECT = Path(__file__).parents[1]
 # The environment that runs the tests is the one that the commands find.
@@ -154,11 +154,9 @@ def stages_that_ran(output: str) -> list[str]:
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
-    """All scores of the run in a folder: the headline and the rest in one."""
-    first, rest = (
-        json.loads((folder / f"metrics/{name}.json").read_text()) for name in ("metrics", "scores")
-    )
-    return merged(first, rest)
+    """All scores of the run in a folder."""
+    scores: dict[str, Any] = json.loads((folder / "metrics/scores.json").read_text())
+    return scores
 
 
 def schema_of(task: str, **columns: dict[str, Any]) -> Schema:

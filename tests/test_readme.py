@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.evaluate import sentence
+from tabular.evaluation.sentences import sentence
 from tests.helpers import BLOCKS, PAGES, PROJECT, clone, follow, needs_x86, outs, read_scores
 
 

@@ -20,9 +20,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from tabular.engine import ordered_map
-from tabular.metrics import TASKS
-from tabular.schema import Column, Schema
+from tabular.config.schema import Column, Schema
+from tabular.core.engine import ordered_map
+from tabular.core.metrics import TASKS
 from tabular.table.arrays import labels, row_weights
 from tabular.table.cells import is_missing, numbers, time_zone
 from tabular.table.parquet import read_parts

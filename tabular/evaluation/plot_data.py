@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from tabular.errors import cut
+from tabular.config.schema import Schema
+from tabular.config.sections import Costs
+from tabular.core.errors import cut
+from tabular.core.files import MAX_POINTS, write_points
 from tabular.evaluation.uncertainty import Outputs, mean_interval
-from tabular.files import MAX_POINTS, write_points
-from tabular.params.evaluate import Costs
-from tabular.schema import Schema
 from tabular.table.arrays import predicted_classes
 from tabular.table.cells import TEXTS, numbers
 from tabular.table.parquet import read_parts

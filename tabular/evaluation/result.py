@@ -2,22 +2,22 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tabular.engine import ordered_map
-from tabular.errors import UserError
-from tabular.evaluation import baselines, importance, scores, uncertainty
+from tabular.config.schema import Schema
+from tabular.config.sections import Choice
+from tabular.core.engine import ordered_map
+from tabular.core.errors import UserError
+from tabular.core.metrics import TASKS, at, deciding, flatten, nested, numbers
+from tabular.evaluation import baselines, scores, uncertainty
 from tabular.evaluation.temperature import tempered
 from tabular.evaluation.threshold import choose_threshold
 from tabular.evaluation.uncertainty import Drawn, Outputs
-from tabular.metrics import TASKS, at, deciding, numbers
 from tabular.model.intervals import Intervals
-from tabular.params.evaluate import Choice
-from tabular.schema import Schema
 from tabular.table.arrays import (
     FINITE,
     Predict,
@@ -28,6 +28,9 @@ from tabular.table.arrays import (
 )
 from tabular.table.parquet import part_paths, read_parts
 
+if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
+    from tabular.model.saved_model import SavedModel
+
 
 class Result(NamedTuple):
     """What an evaluation gives.
@@ -36,17 +39,10 @@ class Result(NamedTuple):
         scores: nested, as `metrics/` holds them.
         rows: the model's outputs for the test rows and, where there are folds, for the rows of
             cross-validation, the first of the training rows; by the keys of `metrics.ROWS`.
-        importance: of each column, see `importance`.
     """
 
     scores: dict[str, Any]
     rows: dict[str, Outputs]
-    importance: dict[str, np.ndarray]
-
-    def important(self, schema: Schema) -> list[str]:
-        """All columns, the most important one first."""
-        rises = {name: float(rise.mean()) for name, rise in self.importance.items()}
-        return sorted(schema.features, key=lambda name: -rises.get(name, -np.inf))
 
 
 def predict_part(path: Path, predict: Predict, schema: Schema) -> Outputs:
@@ -75,6 +71,23 @@ def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: flo
     return found
 
 
+def evaluate_model(model: "SavedModel", split: Path, oof: Path, schema: Schema) -> Result:
+    """See `evaluate`; and what the model's file says of its answers."""
+    metadata = model.metadata
+    result = evaluate(
+        *(model.predict, split, pa.concat_tables(read_parts(oof)), schema),
+        *(model.threshold, model.threshold_choice, model.temperature),
+    )
+    found = result.scores | {"repeats": metadata.get("repeats")}
+    if schema.task == "binary":
+        found["threshold"] = model.threshold
+    if "calibration" in metadata:
+        found["calibration"] = metadata["calibration"]
+    if model.intervals:
+        found["interval"] = interval_scores(result.rows["test"], model.intervals)
+    return result._replace(scores=found)
+
+
 def evaluate(
     predict: Predict,
     split: Path,
@@ -82,8 +95,6 @@ def evaluate(
     schema: Schema,
     threshold: float,
     choice: Choice | None,
-    work: float,
-    progress: importance.Progress = lambda more, name: None,
     temperature: float = 1.0,
 ) -> Result:
     """Score a model and its baselines on all rows of a split, and on the folds if there are any.
@@ -92,8 +103,6 @@ def evaluate(
         split: the folder of the tables train, validation and test.
         oof: the out-of-fold predictions of the training rows, and the `fold` of each.
         choice: by what the threshold was chosen; so are those of the baselines.
-        work: multiply-adds of the model for a row.
-        progress: see `permutation_importance`.
         temperature: of the model's probabilities, which those of `oof` have not yet.
     """
     rows = {
@@ -123,10 +132,7 @@ def evaluate(
     if schema.task == "binary":
         scored["thresholds"] = thresholds
     scored["classes_not_found"] = classes_not_found(rows["test"], schema)
-    rises = importance.permutation_importance(
-        predict, next(read_parts(split / "test")), rows["test"].y, schema, work, progress
-    )
-    return Result(scored, held_out, rises)
+    return Result(scored, held_out)
 
 
 def score_labelled(
@@ -201,11 +207,10 @@ def beside_baselines(
             # One constant a fold ranks no rows.
             if rows != "test" and name == task.baselines["constant"]:
                 beside = {key: beside[key] for key in ("rows", "loss", task.main)}
-            paired[rows][name] = {
-                key: difference._asdict()
-                for key, difference in uncertainty.differences(mine, theirs, schema).items()
-                if key in numbers(beside)
-            }
+            differences = uncertainty.differences(mine, theirs, schema)
+            paired[rows][name] = nested(
+                {key: of._asdict() for key, of in differences.items() if key in numbers(beside)}
+            )
             keys = tuple(key for key in decides if key in numbers(beside))
             add_intervals(beside, uncertainty.intervals(theirs, schema, keys))
             scored[name] |= beside if rows == "test" else {rows: beside}
@@ -268,3 +273,26 @@ def baseline_thresholds(
             y, _, weight, _ = learnt.first(len(oof))
             thresholds[names[key]] = choose_threshold(choice, y, oof, weight)
     return thresholds
+
+
+def headline(scores: dict[str, Any], schema: Schema) -> dict[str, Any]:
+    """Of all scores of a run the few that decide.
+
+    The main score, the second one, the loss and those that decide of the test rows, the folds and
+    other `tests`; of each baseline the main score and those that decide; the interval of the first
+    that decides; and the threshold.
+    """
+    task, (first, *others) = TASKS[schema.task], scores["decides"]
+    tests = (f"tests.{name}" for name in scores.get("tests", {}))
+    keys = {"threshold", f"test.{first}_low", f"test.{first}_high"}
+    keys |= {
+        f"{rows}.{score}"
+        for rows in ("test", "cross_validation", *tests)
+        for score in (task.main, task.second, "loss", first, *others)
+    }
+    keys |= {
+        f"baseline.{name}.{score}"
+        for name in task.baselines.values()
+        for score in (task.main, first, *others)
+    }
+    return nested({key: value for key, value in flatten(scores) if key in keys})

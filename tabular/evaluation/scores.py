@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn import metrics
 
-from tabular.metrics import TASKS, flatten
-from tabular.schema import Schema
+from tabular.config.schema import Schema
 from tabular.table.arrays import row_losses
 
 Scores = dict[str, Any]
@@ -136,33 +135,3 @@ def regression_scores(y: np.ndarray, value: np.ndarray, weight: np.ndarray | Non
             metrics.root_mean_squared_log_error(y, np.maximum(value, 0), **of_rows)
         )
     return scores
-
-
-def headline(scores: Scores, schema: Schema) -> tuple[Scores, Scores]:
-    """All scores of a run in two: the few that decide, and the rest. No score is in both.
-
-    The first holds the main score, the second one, the loss and those that decide of the test rows,
-    the folds and other `tests`, and of each baseline the main score and those that decide; and the
-    interval of the first that decides.
-    """
-    task, (first_one, *others) = TASKS[schema.task], scores["decides"]
-    keys = {f"test.{first_one}_low", f"test.{first_one}_high"}
-    keys |= {
-        f"{rows}.{score}"
-        for rows in ("test", "cross_validation", *(f"tests.{of}" for of in scores.get("tests", {})))
-        for score in (task.main, task.second, "loss", first_one, *others)
-    }
-    keys |= {
-        f"baseline.{name}.{score}"
-        for name in task.baselines.values()
-        for score in (task.main, first_one, *others)
-    }
-    first: Scores = {}
-    rest: Scores = {}
-    for key, value in flatten(scores):
-        *path, last = key.split(".")
-        place = first if key in keys else rest
-        for name in path:
-            place = place.setdefault(name, {})
-        place[last] = value
-    return first, rest

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tabular.config.schema import Schema
 from tabular.evaluation.uncertainty import mean_difference
-from tabular.schema import Schema
 from tabular.table.arrays import row_losses
 
 CHOICES = np.round(np.geomspace(0.25, 4, 112), 2)  # the same on any CPU; 5% apart and less

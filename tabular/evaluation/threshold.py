@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tabular.params.evaluate import Choice
+from tabular.config.sections import Choice
 
 
 def choose_threshold(

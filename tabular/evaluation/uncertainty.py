@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-from tabular.metrics import TASKS
-from tabular.schema import Schema
+from tabular.config.schema import Schema
+from tabular.core.metrics import TASKS
 from tabular.table.arrays import predicted_classes, row_losses
 
 TINY = 1e-24  # of its square, the variance of a constant that is not quite one

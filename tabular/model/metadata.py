@@ -1,18 +1,43 @@
 """What travels in a `.keras` file beside the model: one JSON file that Keras leaves alone."""
 
+import hashlib
 import json
 import zipfile
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from tabular.errors import UserError
-from tabular.schema import Schema
-from tabular.typed_yaml import SectionT, check
+from tabular.config.schema import Schema
+from tabular.config.typed_yaml import SectionT, check
+from tabular.core.errors import UserError
+from tabular.table.parquet import count_rows, part_paths
 
 METADATA = "tabular.json"
+SHOWN = ("x86_64", "AMD64")  # on which any CPU was shown to give the same bytes
+BLOCK = 2**20  # bytes that are read at a time
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 MAX_JSON = 2**28  # bytes of a description
+
+
+def model_metadata(schema: Schema) -> dict[str, Any]:
+    """What the outputs mean: of which column, and of which classes in which order."""
+    return {"task": schema.task, "target": schema.target, "classes": list(schema.classes)}
+
+
+def provenance(train: Path) -> dict[str, Any]:
+    """The training rows, by the MD5 of their parts, and the packages that read and trained on them.
+
+    The commit is not there: it would have to hold its own model. `git log -S` with the model's MD5
+    in dvc.lock finds it.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    for path in part_paths(train):
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    packages = {name: version(name) for name in ("keras", "tensorflow", "pyarrow", "numpy")}
+    return {"rows": sum(count_rows(train)), "md5": digest.hexdigest(), "packages": packages}
 
 
 def read_metadata(content: bytes) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tabular.config.schema import Schema
+from tabular.config.train import LOSSES, Resolved, ResolvedNetwork
 from tabular.model.backend import keras, tf
 from tabular.model.exact import with_exact_products
-from tabular.params.train import LOSSES, Resolved, ResolvedNetwork
-from tabular.schema import Schema
 
 ops = keras.ops
 FAR = 1e6  # of quartile widths from the median; beyond, the square of a float32 may overflow

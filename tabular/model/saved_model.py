@@ -14,25 +14,23 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from tabular.errors import UserError, cut, listed
+from tabular.config.schema import Schema, input_name
+from tabular.config.sections import Choice
+from tabular.core.errors import UserError, cut, listed
 from tabular.model.backend import keras, tf
 from tabular.model.exact import Exact, with_exact_products
 from tabular.model.intervals import Intervals
-from tabular.model.metadata import EPOCH, read_metadata, write_metadata
-from tabular.schema import Schema, input_name
-from tabular.table.arrays import INPUT_TYPES
+from tabular.model.metadata import EPOCH, model_metadata, read_metadata, write_metadata
+from tabular.table.arrays import INPUT_TYPES, feature_arrays
 
 BATCH_SIZES = (16, 256, 1024, 4096, 16_384)  # the first for a server, 6 times faster than 256
 FEW_WEIGHTS = 20_000  # what a network of more makes of the largest batch leaves the caches
 MANY_WEIGHTS = 2_000_000  # what a network of more makes of a larger batch leaves the caches
 PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of a text
+COMPARED, WORK = 2000, 20_000_000_000  # rows, multiply-adds: for what networks disagree
 HEADROOM = 2**31  # bytes that loading a small model may take
-
-
-def model_metadata(schema: Schema) -> dict[str, Any]:
-    """What the outputs mean: of which column, and of which classes in which order."""
-    return {"task": schema.task, "target": schema.target, "classes": list(schema.classes)}
 
 
 def write_model(model: keras.Model, path: Path, metadata: dict[str, Any]) -> None:
@@ -86,6 +84,22 @@ class SavedModel(NamedTuple):
         return float(self.metadata.get("threshold", 0.5))
 
     @property
+    def threshold_choice(self) -> Choice | None:
+        """By what the threshold was chosen, if it was."""
+        found = self.metadata.get("threshold_choice")
+        return Choice.model_validate(found) if found else None
+
+    @property
+    def temperature(self) -> float:
+        """At which its probabilities are."""
+        return float(self.metadata.get("calibration", {}).get("temperature", 1.0))
+
+    @property
+    def multiply_adds(self) -> float:
+        """See `multiply_adds`."""
+        return multiply_adds(self.network)
+
+    @property
     def intervals(self) -> Intervals | None:
         """Those of a regression's answers; None where the model has none.
 
@@ -106,6 +120,12 @@ class SavedModel(NamedTuple):
     def predict_members(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """As `predict`, of `beside_members`, whose own outputs may differ in their last bit."""
         return predict(beside_members(self.network), columns)
+
+    def disagreement(self, rows: pa.Table, schema: Schema) -> float:
+        """The mean variance between the answers of the folds' networks to some rows."""
+        few = max(min(COMPARED, int(WORK / max(self.multiply_adds, 1))), 10)
+        members = self.predict_members(feature_arrays(rows[:few], schema))
+        return float(fold_answers(members[:, 1:], self.metadata).var(axis=1, ddof=1).mean())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process it is loaded from its bytes again, once."""

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tabular.prediction.contributions import ALONE, Walks, contributions
+from tabular.config.schema import Schema
+from tabular.inspection.contributions import ALONE, Walks, contributions
 from tabular.prediction.drift import TrainingRows
-from tabular.prediction.inputs import Batch
 from tabular.prediction.outputs import prediction_columns, reason_columns
-from tabular.schema import Schema
 from tabular.table.arrays import FINITE, feature_arrays
-from tabular.table.rejects import Failure
+from tabular.table.rows import Batch, Failure
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tabular.errors import UserError, listed, shown
-from tabular.evaluation.bins import OTHERS
-from tabular.evaluation.sketch import Sketch, distance, read_sketches, unknown
+from tabular.config.schema import Schema
+from tabular.config.sections import Drift
+from tabular.core.errors import UserError, listed, shown
+from tabular.inspection.bins import OTHERS
+from tabular.inspection.sketch import Sketch, distance, read_sketches, unknown
 from tabular.model.metadata import known_categories
-from tabular.params.drift import Drift
-from tabular.prediction.inputs import Batch
-from tabular.schema import Schema
+from tabular.table.rows import Batch
 
 NAMED, SHOWN = 100, 5  # unknown categories of some rows, of a column
 Unknown = Counter[tuple[str, str]]  # rows by column and category

@@ -3,41 +3,23 @@
 import shutil
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, NamedTuple
+from typing import Literal
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from tabular.engine import on_ray
-from tabular.errors import UserError
+from tabular.config.params import Params, load_params
+from tabular.config.schema import SCHEMA, Schema, load_schema
+from tabular.config.sections import Drift, Validate
+from tabular.config.typed_yaml import Section
+from tabular.core.cluster import on_ray
+from tabular.core.errors import UserError
 from tabular.model.metadata import declared, metadata_of
-from tabular.params.drift import Drift
-from tabular.params.loading import Params, load_params
-from tabular.params.validate import Validate
-from tabular.schema import SCHEMA, Column, Schema, load_schema
-from tabular.table.cells import expected, parse
-from tabular.table.checks import Checks, failed_cells, missing_check
-from tabular.table.rejects import Failure
-from tabular.table.source import Piece, as_written, column_names, texts, values
-from tabular.typed_yaml import Section
+from tabular.table.source import column_names
 
 SECTIONS: dict[str, type[Section]] = {"validate": Validate, "drift": Drift}
 GZIP = b"\x1f\x8b"  # how such a file begins
-
-
-class Batch(NamedTuple):
-    """Some rows: columns as texts, those that the model reads as values, and what is wrong.
-
-    `texts` has all columns where a row fails a check, else those that were asked for.
-    """
-
-    texts: pa.Table
-    features: pa.Table
-    failures: list[Failure]
 
 
 def add_model_and_rows(parser: ArgumentParser, count: Literal["*", "+"]) -> None:
@@ -111,66 +93,3 @@ def row_columns(file: Path, schema: Schema, *, extra: bool = False) -> list[str]
     """
     optional = {schema.target, *schema.roles.values()} - set(schema.features)
     return column_names(file, schema, schema.features, [*optional, *schema.ignore], extra=extra)
-
-
-def check_piece(
-    piece: Piece, schema: Schema, names: list[str], checks: Checks, kept: Sequence[str] = ()
-) -> Batch:
-    """The rows of a piece, each cell checked for kind, missing, range and values.
-
-    Args:
-        names: of the file's columns to read.
-        checks: see `declared_checks`.
-        kept: names of the columns that are always wanted as texts.
-
-    Raises:
-        UserError: the file is broken; the message names lines.
-    """
-    schema = as_written(piece.file, schema)
-    found = values(piece, schema, schema.features, kept)
-    if found and not any(failed_cells(found, schema.features)):
-        return Batch(found.select(kept), found.select(list(schema.features)), [])
-    return check_batch(pa.concat_tables(texts(piece, schema, names)), schema, checks)
-
-
-def check_batch(texts: pa.Table, schema: Schema, checks: Checks) -> Batch:
-    """Parse and check the columns that the model reads; a wrong cell is null in `features`.
-
-    Args:
-        checks: see `declared_checks`.
-    """
-    columns, failures, wrong = {}, [], {}
-    for name, column in schema.features.items():
-        cells = texts[name].combine_chunks()
-        columns[name], failed = parse(cells, column)
-        wrong[name] = set(pc.indices_nonzero(failed).to_pylist())
-        failures += [
-            Failure(row, name, "kind", cells[row].as_py(), expected(column)) for row in wrong[name]
-        ]
-    features = pa.table(columns)
-    failures += [
-        failure
-        for failure in cell_failures(
-            features, schema.features, schema, checks, lambda name, row: texts[name][row].as_py()
-        )
-        if failure.row not in wrong[failure.column]  # said already
-    ]
-    return Batch(texts, features, sorted(failures, key=lambda failure: failure.row))
-
-
-def cell_failures(
-    table: pa.Table,
-    columns: dict[str, Column],
-    schema: Schema,
-    checks: Checks,
-    text: Callable[[str, int], str],
-) -> Iterator[Failure]:
-    """The cells of some columns that fail a declared check.
-
-    Args:
-        text: what a message shows of the cell of a column in a row.
-    """
-    for name, check, rows in failed_cells(table, columns):
-        declared = checks[name, missing_check(name, schema) if check == "missing" else check]
-        for row in rows.tolist():
-            yield Failure(row, name, check, text(name, row), declared.expected, declared.policy)

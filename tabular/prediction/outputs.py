@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tabular.errors import UserError
-from tabular.files import atomic_write
-from tabular.process import BROKEN_PIPE
-from tabular.schema import Schema
+from tabular.config.schema import Schema
+from tabular.core.errors import UserError
+from tabular.core.files import atomic_write
+from tabular.core.process import BROKEN_PIPE
 from tabular.table.arrays import predicted_classes
 from tabular.table.cells import ARROW_TYPES
 

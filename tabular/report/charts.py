@@ -1,162 +1,30 @@
-"""Pictures of a run as SVG and PNG: no script, no network, legible on a phone and on paper.
-
-Two colours that a colour-blind reader and a grey print tell apart (Okabe and Ito, "Color universal
-design", 2008): blue for this run, orange for the other one or the other class. They are variables
-of the page's style, so that dark pages have lighter ones.
-"""
+"""The pictures of a run as Vega-Lite specifications."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from textwrap import wrap
 from typing import Any
 
-import vl_convert
 from markupsafe import Markup
 
-Spec = dict[str, Any]
-Rows = list[dict[str, Any]]
-VEGA_LITE = "5.21"
-WIDTH, HEIGHT = 330, 240  # with the axes as wide as a phone, so that no text is made smaller there
-BAR, LINE_HEIGHT = 12, 15  # heights of a bar, and of a line of its name
-LETTERS, TITLE = 46, 34  # of a line of a name, and of an axis title
+from tabular.report.vega import (
+    BAR,
+    LINE,
+    OTHER,
+    SOFT,
+    THIS,
+    WIDTH,
+    Rows,
+    Spec,
+    chart,
+    colors,
+    named,
+    note,
+    number,
+    straight,
+    under_names,
+)
+
 MAX_NAMED = 12  # classes, whose cells have numbers in them
-THIS, OTHER, SOFT, LINE = "var(--this)", "var(--other)", "var(--soft)", "#8886"
-ON_PAPER = {THIS: "#0072b2", OTHER: "#e69f00", SOFT: "#5b6470", "currentColor": "#222"}
-THOUSANDS = "abs(datum.value) >= 10000 ? format(datum.value, '~s') : datum.label"
-STYLE = {
-    "aria": False,  # or each point of it is read aloud
-    "background": None,
-    "font": "Liberation Sans, Arial, Helvetica, sans-serif",  # as wide as where it is measured
-    "view": {"stroke": None},
-    "axis": {
-        **{"labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal"},
-        **{"labelColor": "currentColor", "titleColor": "currentColor"},
-        **{"gridColor": "#8883", "domainColor": "#888", "tickColor": "#888"},
-    },
-    "axisX": {"labelAngle": 0, "labelLimit": 90, "labelOverlap": "greedy", "labelSeparation": 8},
-    "axisXQuantitative": {"labelFlush": False, "tickCount": 6, "labelExpr": THOUSANDS},
-    "axisYQuantitative": {"labelExpr": THOUSANDS},
-    "axisY": {"labelLimit": 150, "tickCount": 5, "titlePadding": 10},
-    "legend": {
-        **{"orient": "bottom", "title": None, "columns": 1, "labelLimit": 300},
-        **{"labelFontSize": 12, "labelColor": "currentColor", "symbolStrokeWidth": 2},
-    },
-    "text": {"fontSize": 12, "color": "currentColor"},
-    "line": {"strokeWidth": 2},
-    "rule": {"color": "#888"},
-}
-
-
-def svg(spec: Spec, name: str) -> Markup:
-    """A Vega-Lite specification as SVG, whose ids begin with a name of its own on a page."""
-    drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, config=STYLE)
-    return Markup(re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawn))
-
-
-def png(spec: Spec) -> bytes:
-    """A Vega-Lite specification as PNG on white, for pages that show no SVG."""
-    style = STYLE | {"background": "white", "padding": 8}
-    text = json.dumps([spec, style])
-    for name, color in ON_PAPER.items():
-        text = text.replace(json.dumps(name)[1:-1], color)
-    drawn, style = json.loads(text)
-    return vl_convert.vegalite_to_png(drawn, vl_version=VEGA_LITE, config=style, scale=2)
-
-
-def chart(rows: Rows, layers: list[Spec], width: int = WIDTH, height: int = HEIGHT) -> Spec:
-    """Layers over the same rows, whose axes have the first title that a layer gives."""
-    for axis in ("x", "y"):
-        of_axis = [
-            place for layer in layers if "field" in (place := layer["encoding"].get(axis, {}))
-        ]
-        title = next((place["title"] for place in of_axis if place.get("title")), None)
-        for place in of_axis:
-            place["title"] = wrap(title, TITLE) if isinstance(title, str) else title
-    # A reader's font may be wider than the one that labels are measured in.
-    left = any(layer["encoding"].get("y", {}).get("type") == "nominal" for layer in layers)
-    return {
-        "padding": {"left": 20 if left else 5, "right": 8, "top": 5, "bottom": 5},
-        "data": {"values": rows},
-        "width": width,
-        "height": height,
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        "layer": layers,
-    }
-
-
-def number(field: str, title: str | None = None, **more: Any) -> Spec:
-    """A field of numbers on an axis."""
-    return {"field": field, "type": "quantitative", "title": title, **more}
-
-
-def named(field: str, names: Sequence[str], **more: Any) -> Spec:
-    """A field of names on an axis, in this order."""
-    axis = {"ticks": False, "domain": False, **more.pop("axis", {})}
-    return {"field": field, "type": "nominal", "title": None, "sort": list(names), "axis": axis} | (
-        more
-    )
-
-
-def colors(names: Sequence[str], range_: Sequence[str] = (THIS, OTHER)) -> Spec:
-    """The colour of each name; a legend where there is more than one."""
-    scale = {"domain": list(names), "range": list(range_)[: len(names)]}
-    legend: Spec | None = {} if len(names) > 1 else None
-    return {"field": "of", "type": "nominal", "scale": scale, "legend": legend, "title": None}
-
-
-def straight(points: Rows, **mark: Any) -> Spec:
-    """A thin line of its own through points of x and y, such as a diagonal."""
-    return {
-        "data": {"values": points},
-        "mark": {"type": "line", "color": SOFT, "strokeWidth": 1, "strokeDash": [4, 4], **mark},
-        "encoding": {"x": number("x"), "y": number("y")},
-    }
-
-
-def note(x: float, y: float, text: str, align: str = "left", **mark: Any) -> Spec:
-    """A few words at a point."""
-    return {
-        "data": {"values": [{"x": x, "y": y, "text": text}]},
-        "mark": {"type": "text", "align": align, **mark},
-        "encoding": {"x": number("x"), "y": number("y"), "text": {"field": "text"}},
-    }
-
-
-def under_names(rows: Rows, field: str, marks: list[Spec]) -> Spec:
-    """Marks in a row of their own for each name, which stands above them and is never cut.
-
-    Args:
-        marks: layers with an `x`; their `y` is added.
-    """
-    names = list(dict.fromkeys(row[field] for row in rows))
-    said = {name: wrap(str(name), LETTERS) or [""] for name in names}
-    text = LINE_HEIGHT * max(map(len, said.values()), default=1)
-    place = {
-        "field": field,
-        "type": "nominal",
-        "sort": names,
-        "axis": None,
-        "scale": {"paddingInner": 0, "paddingOuter": 0},
-    }
-    height = text + BAR + 8
-    for mark in marks:
-        mark["encoding"] |= {"y": place}
-        mark["mark"]["yOffset"] = (text - 2) / 2
-    labels = {
-        "data": {"values": [{field: name, "label": said[name]} for name in names]},
-        "mark": {
-            "type": "text",
-            "align": "left",
-            "baseline": "top",
-            "dy": 3 - height / 2,
-            "lineHeight": LINE_HEIGHT,
-        },
-        "encoding": {"x": {"value": 0}, "y": place, "text": {"field": "label"}},
-    }
-    return chart(rows, [*marks, labels], height=height * len(names))
-
-
 UNIT = {"domain": [0, 1]}
 
 

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from tabular.metrics import BASELINES, with_digits
+from tabular.core.metrics import BASELINES, with_digits
 from tabular.runs.comparison import Change, Changed
 from tabular.runs.run import Run
 

@@ -9,11 +9,11 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from tabular.config.schema import EPOCHS, input_name
 from tabular.report.formats import number
 from tabular.runs.comparison import locked_versions
 from tabular.runs.lock import LOCK, inputs, outputs
 from tabular.runs.run import Run
-from tabular.schema import EPOCHS, input_name
 
 REPEATS = {
     "any_cpu": "the same bytes on any x86-64 CPU with AVX2",

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from tabular.errors import listed
-from tabular.metrics import ROWS, TASKS
-from tabular.report import charts, formats, pictures
+from tabular.config.schema import Schema
+from tabular.core.errors import listed
+from tabular.core.metrics import ROWS, TASKS
+from tabular.report import charts, formats, pictures, vega
 from tabular.runs.comparison import Changed, Comparison, Score, points
 from tabular.runs.lock import LOCK, params_of
 from tabular.runs.run import Run
-from tabular.schema import Schema
 
 MAX_COLUMNS = 8  # of a table of rows
 MAX_MOVED, MAX_CALM = 24, 6  # columns with a picture: of those that moved, or where none has
@@ -234,7 +234,7 @@ for show in (
         formats.signed,
         formats.baseline,
     ),
-    *(formats.range_of, formats.origin, formats.differences, formats.headline, charts.svg),
+    *(formats.range_of, formats.origin, formats.differences, formats.headline, vega.svg),
     *(cell, row, header, param_rows, check_rows, network_rows, setting_rows, split_rule),
     *(column_rows, weak_slices, declared_slices, error_rows, said_of, changed_scores),
     *(pictures.standing_pictures, pictures.score_pictures, pictures.training_pictures),

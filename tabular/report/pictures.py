@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any, NamedTuple
 
-from tabular.metrics import BASELINES, METRICS, ROWS, metric
-from tabular.report import charts
-from tabular.report.charts import Rows, Spec
+from tabular.core.metrics import BASELINES, METRICS, ROWS, metric
+from tabular.report import charts, vega
+from tabular.report.vega import Rows, Spec
 from tabular.runs.comparison import Comparison, points
 from tabular.runs.run import Run
 
@@ -212,8 +212,8 @@ def predicted_and_true(comparison: Comparison) -> Picture | None:
     ends = [f(row["true value"] for row in rows) for f in (min, max)]
     spec = charts.scatter(
         rows,
-        charts.number("true value", f"True {comparison.run.target}"),
-        charts.number("predicted value", "Predicted"),
+        vega.number("true value", f"True {comparison.run.target}"),
+        vega.number("predicted value", "Predicted"),
         [{"x": end, "y": end} for end in ends],
     )
     return Picture("Predicted and true value", spec)
@@ -238,8 +238,8 @@ def _residuals(
     form = {"axis": {"format": "d", "labelExpr": "datum.label"}} if field == "time" else {}
     spec = charts.scatter(
         rows,
-        charts.number(field, label, **form),
-        charts.number("residual", "True minus predicted"),
+        vega.number(field, label, **form),
+        vega.number("residual", "True minus predicted"),
         [{"x": end, "y": 0} for end in ends],
     )
     return Picture(title, spec)

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
+from tabular.config.params import PARAMS
+from tabular.config.schema import SCHEMA, Schema
+from tabular.core.metrics import AVERAGES, METRICS, ROWS, at, flatten, numbers
 from tabular.evaluation.uncertainty import Difference, Outputs, differences, draw
-from tabular.metrics import AVERAGES, METRICS, ROWS, at, flatten, numbers
-from tabular.params.loading import PARAMS
 from tabular.runs.lock import LOCK, inputs, outs_of, params_of
 from tabular.runs.run import Run
-from tabular.schema import SCHEMA, Schema
 
 ENDS = ("_low", "_high")
 TEXTS = {"true class", "predicted class", "column"}  # columns of text in files of points
@@ -77,7 +77,7 @@ class Comparison(NamedTuple):
     Attributes:
         gate: see `runs.gate.evaluate_gate`; empty where the run has no verdict.
         standings: by each score that decides, the model's first.
-        scores: by the keys of `tabular.metrics.ROWS`.
+        scores: by the keys of `metrics.ROWS`.
         tests: the scores of the other files, by their keys.
         params, packages: that differ; code the paths of code that does.
         data: differences of the profiles; None where one of the runs has none.

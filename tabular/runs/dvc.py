@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from tabular.errors import UserError
+from tabular.core.errors import UserError
 from tabular.runs.git import WORKSPACE, Revision
 from tabular.runs.lock import LOCK, outputs
 

@@ -4,9 +4,9 @@ import math
 import operator
 from typing import Any, NamedTuple
 
-from tabular.errors import listed
-from tabular.metrics import BASELINES, TASKS, at, metric, numbers, with_digits
-from tabular.params.gate import Gate
+from tabular.config.sections import Gate
+from tabular.core.errors import listed
+from tabular.core.metrics import BASELINES, TASKS, at, metric, numbers, with_digits
 from tabular.runs.git import Revision, commit_before
 from tabular.runs.run import Run, mismatch
 

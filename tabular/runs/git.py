@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from tabular.errors import UserError
+from tabular.core.errors import UserError
 
 
 class Revision(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from tabular.errors import UserError
+from tabular.core.errors import UserError
 from tabular.runs.dvc import cache_dir, dvc
 from tabular.runs.git import git
 from tabular.runs.lock import LOCK, outputs, outs_of

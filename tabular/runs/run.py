@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from tabular.errors import UserError
+from tabular.config.schema import SCHEMA
+from tabular.core.errors import UserError
 from tabular.runs.git import Commit, Revision, changed, commit_of, content_at
-from tabular.schema import SCHEMA
 
 # Where dvc.yaml puts what the commands read of a run.
 FILES = {
@@ -71,7 +71,7 @@ class Run:
 
     @cached_property
     def scores(self) -> dict[str, Any]:
-        """The headline and the other scores in one mapping."""
+        """All scores; those of the headline were once in `metrics.json` alone."""
         return merged(self.load(self.files["metrics"]), self.load(self.files["scores"]))
 
     @cached_property

@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tabular.errors import UserError
+from tabular.config.schema import Schema
+from tabular.config.sections import Choice
+from tabular.config.train import Resolved
+from tabular.core.errors import UserError
 from tabular.evaluation.scores import score
 from tabular.evaluation.threshold import choose_threshold
-from tabular.model import ensemble
 from tabular.model.backend import keras
-from tabular.params.evaluate import Choice
-from tabular.params.train import Resolved
-from tabular.schema import Schema
+from tabular.model.training.fit import fit
+from tabular.model.training.member import Member
+from tabular.model.training.selection import blended
+from tabular.model.training.setup import set_up
 from tabular.search.study import Peers, Tried
 
 
@@ -28,15 +31,15 @@ def fold_scores(
     """
     keras.utils.clear_session()
     gc.collect()
-    setup = ensemble.set_up(folder, schema, train)
+    setup = set_up(folder, schema, train)
     y = setup.y[:, 0]
-    members: list[ensemble.Member] = []
+    members: list[Member] = []
     per_fold = sum(kind.count for kind in setup.train.members)
-    for member in ensemble.fit(setup):
+    for member in fit(setup):
         members.append(member)
         if len(members) % per_fold:
             continue
-        found = ensemble.blend(setup, members)
+        found = blended(setup, members)
         weight = setup.row_weights(found.rows)
         chosen = choose_threshold(threshold, y[found.rows], found.oof[:, 0], weight)
         value: Any = score(y[found.rows], found.oof, schema, chosen, weight)

@@ -9,9 +9,9 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from tabular.params.search import Search
-from tabular.params.train import Resolved
-from tabular.typed_yaml import Section
+from tabular.config.sections import Search
+from tabular.config.train import Resolved
+from tabular.config.typed_yaml import Section
 
 
 def as_yaml(value: Any) -> str:

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from tabular.errors import UserError
+from tabular.core.errors import UserError
 from tabular.search.space import Space
 
 PEERS = 4  # trials that came as far, from which on a bad one is given up

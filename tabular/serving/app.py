@@ -17,19 +17,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tabular.errors import UserError, bounded
+from tabular.config.schema import Schema
+from tabular.config.sections import Validate
+from tabular.core.errors import UserError, bounded
 from tabular.model.metadata import known_categories
 from tabular.model.saved_model import SavedModel, multiply_adds
-from tabular.params.validate import Validate
 from tabular.prediction.answers import Reasons, predict_batch
 from tabular.prediction.drift import unknown_categories, unknown_lines, unknown_rows
-from tabular.prediction.inputs import Batch, check_batch
 from tabular.prediction.outputs import output_schema
-from tabular.schema import Schema
 from tabular.serving.openapi import openapi
 from tabular.serving.rows import answers_of, read_rows, texts_of
 from tabular.table.checks import declared_checks
-from tabular.table.csv import MISTAKES_SHOWN
+from tabular.table.csv_lines import MISTAKES_SHOWN
+from tabular.table.rows import Batch, check_batch
 
 TOGETHER = 4096  # rows of several requests that are predicted at a time
 EXPLAINED = 20_000_000_000  # multiply-adds of a request that is explained: some seconds

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tabular.params.validate import Validate
+from tabular.config.schema import EPOCHS, Column, Schema
+from tabular.config.sections import Validate
 from tabular.prediction.outputs import output_schema
-from tabular.schema import EPOCHS, Column, Schema
 
 TYPES = {"real": "number", "integer": "integer", "boolean": "boolean"}  # others are texts
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tabular.errors import UserError, listed, shown
-from tabular.mistakes import suggestion
-from tabular.schema import NUMBER_FORMAT, Schema
-from tabular.table.csv import MISTAKES_SHOWN
+from tabular.config.mistakes import suggestion
+from tabular.config.schema import NUMBER_FORMAT, Schema
+from tabular.core.errors import UserError, listed, shown
+from tabular.table.csv_lines import MISTAKES_SHOWN
 
 Cell = str | int | float | bool | None
 Row = dict[str, Cell]

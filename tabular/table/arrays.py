@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabular.errors import UserError
-from tabular.schema import MAX_LENGTH, TYPES, Schema, input_name
+from tabular.config.schema import MAX_LENGTH, TYPES, Schema, input_name
+from tabular.core.errors import UserError
 from tabular.table.cells import TEXTS, numbers
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]  # `feature_arrays` to (rows, outputs)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabular.schema import EPOCHS, NUMBER_FORMAT, Column
+from tabular.config.schema import EPOCHS, NUMBER_FORMAT, Column
 
 ARROW_TYPES = {
     "real": pa.float64(),

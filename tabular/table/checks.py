@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,16 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tabular.engine import ordered_map
-from tabular.errors import cut
-from tabular.files import written_whole
-from tabular.params.validate import Validate
-from tabular.schema import Column, Schema
+from tabular.config.schema import Column, Schema
+from tabular.config.sections import Validate
+from tabular.core.engine import ordered_map
+from tabular.core.errors import cut
 from tabular.table.cells import ARROW_TYPES, is_missing, numbers
-from tabular.table.shares import hashes
+from tabular.table.hashing import NO_ROWS, Repeats, row_hashes
 
 EXAMPLES = 3
-NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass
@@ -94,7 +92,7 @@ def bounds(low: float | None, high: float | None) -> str:
 
 
 def failed_cells(
-    part: pa.Table, columns: dict[str, Column]
+    part: pa.Table, columns: Mapping[str, Column]
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """The rows of a part, ascending from 0, that fail `missing`, `range` or `values` of a column.
 
@@ -129,103 +127,6 @@ def is_in_range(values: pa.ChunkedArray, column: Column) -> bool:
         (column.min is None or ends["min"] >= column.min)
         and (column.max is None or ends["max"] <= column.max)
     )
-
-
-SHARES = 1024  # of the hashes, each of which can be looked through by itself
-AT_A_TIME = 2**19  # rows, or one share
-
-
-class Repeats:
-    """Finds rows whose value stood in an earlier row, by 64-bit hashes in files.
-
-    Args:
-        folder: for a file of each part.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def add(self, part: int, hashes: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
-        """Write those of one part, uint64, (rows,). A missing value repeats nothing.
-
-        Returns:
-            Where each share of the hashes ends in the file, and 0 before: int64, (SHARES + 1,).
-        """
-        rows = np.arange(len(hashes))
-        if missing is not None:
-            rows, hashes = rows[~missing], hashes[~missing]
-        shares = (hashes >> np.uint64(54)).astype(np.uint16)
-        order = np.argsort(shares, kind="stable")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for name, values in (("hashes", hashes), ("rows", rows)):
-            with written_whole(self._folder / f"{part}.{name}") as whole:
-                whole.write_bytes(values[order].tobytes())  # whose error tells a full disk
-        return np.append(0, np.cumsum(np.bincount(shares, minlength=SHARES)))
-
-    def rows(self, ends: list[np.ndarray], sizes: list[int]) -> np.ndarray:
-        """The rows that repeat an earlier one, ascending.
-
-        Args:
-            ends: what `add` returned for each part.
-            sizes: rows of each part.
-        """
-        starts = np.cumsum([0, *sizes[:-1]])
-        count = min(sum(sizes) // AT_A_TIME + 1, SHARES)
-        bounds = np.arange(count + 1) * SHARES // count
-        groups = (
-            [(part, *of_part[bounds[n : n + 2]].tolist()) for part, of_part in enumerate(ends)]
-            for n in range(count)
-        )
-        found = ordered_map(partial(self._of_shares, starts=starts), groups)
-        return np.sort(np.concatenate([NO_ROWS, *found]))
-
-    def _of_shares(self, slices: list[tuple[int, int, int]], starts: np.ndarray) -> np.ndarray:
-        def read(name: str, part: int, start: int, end: int) -> np.ndarray:
-            path = self._folder / f"{part}.{name}"
-            return np.fromfile(path, np.uint64, end - start, offset=8 * start)
-
-        hashes = np.concatenate([read("hashes", *one) for one in slices])
-        ordered = np.sort(hashes)
-        twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-        if not len(twice):
-            return NO_ROWS
-        rows = [read("rows", *one).astype(np.int64) + starts[one[0]] for one in slices]
-        suspects = np.isin(hashes, twice)
-        _, first = np.unique(hashes[suspects], return_index=True)
-        return np.delete(np.concatenate(rows)[suspects], first)
-
-
-def row_hashes(columns: list[pa.ChunkedArray]) -> np.ndarray:
-    """A hash of the values of each row, uint64, (rows,); a missing value is a value too.
-
-    Equal in equal rows of one run, whatever the parts; texts are hashed by `shares.hashes`.
-    """
-    mixed = np.zeros(len(columns[0]), np.uint64)
-    shifted = np.empty_like(mixed)
-
-    def mix(factor: int, shift: int) -> None:
-        np.multiply(mixed, np.uint64(factor), out=mixed)
-        np.right_shift(mixed, np.uint64(shift), out=shifted)
-        np.bitwise_xor(mixed, shifted, out=mixed)
-
-    # Each step gives different numbers for different ones. The factors are those of Steele, Lea and
-    # Flood, "Fast splittable pseudorandom number generators" (2014).
-    for values in columns:
-        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-            found = hashes([values], seed=0)
-        else:
-            if pa.types.is_floating(values.type):
-                values = pc.add(values, 0.0)  # of which -0.0 is equal to 0.0
-            else:
-                values = values.cast(pa.int64())
-            present = pc.fill_null(values, 0) if values.null_count else values
-            found = present.to_numpy().view(np.uint64)
-        mixed += found
-        if values.null_count:
-            mixed[pc.is_null(values).to_numpy()] += np.uint64(0x9E3779B97F4A7C15)
-        mix(0xBF58476D1CE4E5B9, 31)
-    mix(0x94D049BB133111EB, 30)
-    return mixed
 
 
 Pairs = set[tuple[Any, Any]]

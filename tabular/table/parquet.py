@@ -10,13 +10,15 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tabular.errors import UserError
-from tabular.files import written_whole
-from tabular.schema import Schema
+from tabular.config.schema import Schema
+from tabular.core.errors import UserError
+from tabular.core.files import written_whole
 from tabular.table.cells import ARROW_TYPES
 
 Item = TypeVar("Item")
 BATCH = 65_536  # rows that are read at a time
+# A column of the training rows, float64 from 0 to 1: rows of one value are in one fold.
+FOLD_KEY = "__fold__"
 FILE_SHARE = "__share__"  # train or test, by the file that a row stands in
 
 

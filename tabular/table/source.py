@@ -1,7 +1,7 @@
 """The files of a table, CSV or Parquet: as texts, as values, and what a message calls a row."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tabular.errors import UserError, listed
-from tabular.schema import Column, Dialect, Schema
-from tabular.table import csv
-from tabular.table.cells import ARROW_TYPES, direct_kinds, expected, is_direct, parse
-from tabular.table.csv import MISTAKES_SHOWN
-from tabular.table.rejects import Failure
+from tabular.config.schema import Schema
+from tabular.core.errors import UserError, listed
+from tabular.table import csv, csv_lines
 
 ROWS = 32_768  # of a Parquet file at a time
 LONG = 2  # times a piece, from which on a row group is not read again for each piece of it
@@ -40,7 +37,7 @@ def source_files(source: str, needed: Iterable[str] = ()) -> list[Path]:
                 f for f in path.iterdir() if not f.name.startswith(".") and f.suffix != ".dvc"
             )
         for file in files:
-            csv.open_bytes(file).close()
+            csv_lines.open_bytes(file).close()
     except OSError as error:
         where = f"{error.filename}: {error.strerror}"
         raise UserError(f"{where} (source in data/schema.yaml)") from None
@@ -78,7 +75,7 @@ def column_names(
     if wrong := wrong_names(names, schema, needed, optional, extra=extra):
         if kinds is not None:
             raise UserError(f"{file}: the columns are not as declared. {wrong}")
-        hint = csv.header_hint(names, schema)
+        hint = csv_lines.header_hint(names, schema)
         raise UserError(f"{file}: line 1: the header is not as declared. {wrong}{hint}")
     known = {*schema.columns, *schema.ignore}
     names = [name for name in names if name in known]
@@ -265,78 +262,6 @@ def as_written(file: Path, schema: Schema) -> Schema:
         )
     }
     return schema.model_copy(update={"columns": schema.columns | plain})
-
-
-def read_piece(piece: Piece, schema: Schema) -> pa.Table:
-    """The rows of a piece as a table of the declared columns, in declared order.
-
-    What a cell means is in `cells`.
-
-    Raises:
-        UserError: the file cannot be read as declared; the message names lines and columns.
-    """
-    schema = as_written(piece.file, schema)
-    if found := values(piece, schema, schema.columns):
-        return found
-    tables, wrong, first = [], [], piece.first
-    for part in texts(piece, schema, list(schema.columns)):
-        columns = {}
-        for name, column in schema.columns.items():
-            columns[name], failed = parse(part[name].combine_chunks(), column)
-            if pc.any(failed).as_py():
-                rows = pc.indices_nonzero(failed)[:MISTAKES_SHOWN].to_pylist()
-                cells = part[name].take(pa.array(rows)).to_pylist()
-                wrong += [
-                    Failure(first + row, name, "kind", cell, expected(column))
-                    for row, cell in zip(rows, cells, strict=True)
-                ]
-        if wrong:
-            raise UserError(_wrong_cells(piece.file, schema, sorted(wrong)[:MISTAKES_SHOWN]))
-        tables.append(pa.table(columns))
-        first += len(part)
-    return pa.concat_tables(tables)
-
-
-def values(
-    piece: Piece, dialect: Dialect, columns: Mapping[str, Column], others: Sequence[str] = ()
-) -> pa.Table | None:
-    """Some columns of a piece with their values, and `others` as texts, the fast way.
-
-    None where a cell is wrong, or has to be read as a text first, as all of Parquet.
-    """
-    if piece.cut is None or isinstance(piece.cut.content, pa.Table):
-        return None
-
-    def types(window: bytes) -> dict[str, pa.DataType]:
-        kinds = direct_kinds(window)
-        return dict.fromkeys(others, pa.string()) | {
-            name: ARROW_TYPES[column.kind] if is_direct(column, kinds) else pa.string()
-            for name, column in columns.items()
-        }
-
-    tables = []
-    try:
-        for part in csv.read(piece.file, dialect, piece.header, piece.cut, types):
-            found = {name: part[name] for name in others}
-            for name, column in columns.items():
-                cells = part[name].combine_chunks()
-                if pa.types.is_string(cells.type):
-                    found[name], wrong = parse(cells, column)
-                else:
-                    found[name], wrong = cells, pc.invert(pc.is_finite(cells))
-                if pc.any(wrong).as_py():
-                    return None
-            tables.append(pa.table(found))
-    except pa.ArrowInvalid:
-        return None
-    return pa.concat_tables(tables)
-
-
-def _wrong_cells(file: Path, schema: Schema, wrong: list[Failure]) -> str:
-    """A line of text for each cell."""
-    lines = row_names([file], schema, (failure.row for failure in wrong))
-    mistakes = [f"{lines[failure.row]}, column {failure}" for failure in wrong]
-    return "\n".join([*mistakes, *(["There may be more."] if len(wrong) == MISTAKES_SHOWN else [])])
 
 
 def row_name(files: list[Path], schema: Schema, name: str = "") -> Callable[[int], str]:

@@ -22,14 +22,14 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from commands.infer_schema import as_text, infer_schema
-from tabular.errors import MAX_LINE, MAX_LINES, UserError, bounded
-from tabular.params.loading import load_params
-from tabular.params.validate import Validate
+from tabular.config.params import load_params
+from tabular.config.schema import Column, Schema
+from tabular.config.sections import Validate
+from tabular.config.typed_yaml import check
+from tabular.core.errors import MAX_LINE, MAX_LINES, UserError, bounded
+from tabular.inference.schema import as_text, infer_schema
 from tabular.prediction.inputs import row_columns
-from tabular.schema import Column, Schema
 from tabular.table.checks import check_table
-from tabular.typed_yaml import check
 from tests.helpers import PROJECT, checked_rows, mixed_table, read_table
 
 SECONDS = 5.0  # of CPU time that an answer may take

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import yaml
 
-from commands.infer_schema import as_text, infer_schema
-from tabular.errors import UserError
+from tabular.config.schema import Schema
+from tabular.config.typed_yaml import check, read_yaml
+from tabular.core.errors import UserError
+from tabular.inference.schema import as_text, infer_schema
 from tabular.model.backend import keras
-from tabular.model.checkpoint import Checkpoint
 from tabular.model.metadata import METADATA
 from tabular.model.saved_model import read_model, write_model
-from tabular.schema import Schema
-from tabular.typed_yaml import check, read_yaml
+from tabular.model.training.checkpoint import Checkpoint
 from tests.faults.hostile import answer, table_schema, try_many
 from tests.helpers import read_table, schema_of
 

@@ -5,10 +5,7 @@ from pathlib import Path
 
 from tests.helpers import MADE, change, must, read_scores, run
 
-GATE = (
-    *("python", "-m", "stages.gate", "--metrics", "metrics/metrics.json"),
-    *("--scores", "metrics/scores.json"),
-)
+GATE = (*("python", "-m", "stages.gate", "--metrics", "metrics"),)
 
 
 def said_last(output: str) -> str:

@@ -16,12 +16,12 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+from tabular.config.schema import load_schema
 from tabular.evaluation.temperature import tempered
 from tabular.model.backend import keras
 from tabular.model.metadata import read_metadata
 from tabular.model.saved_model import read_model
 from tabular.report.network import read_networks
-from tabular.schema import load_schema
 from tabular.table.arrays import feature_arrays
 from tests.helpers import PROJECT, call, change, copy_of, run, run_stages
 

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from tabular.config.schema import load_schema
 from tabular.model.backend import keras
-from tabular.schema import load_schema
 from tabular.table.arrays import feature_arrays
 from tests.helpers import LEARNING, call, change, project_of, read_scores, run_stages, shops
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.train import SHOWN
-from tabular.metrics import flatten
+from tabular.core.metrics import flatten
+from tabular.model.metadata import SHOWN
 from tests.helpers import (
     COMMANDS,
     PAGES,

@@ -9,8 +9,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from tabular.metrics import TASKS
-from tabular.schema import load_schema
+from tabular.config.schema import load_schema
+from tabular.core.metrics import TASKS
 from tests.helpers import PROJECT, call, must, read_scores, run
 
 SCORE = "commands.score"

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tabular.config.schema import load_schema
 from tabular.model.backend import keras
-from tabular.schema import load_schema
 from tests.helpers import (
     COMMANDS,
     SHORT,

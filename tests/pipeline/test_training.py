@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
+from tabular.config.train import LOSSES, Activation, Initializer, Optimizer
 from tabular.model import network
 from tabular.model.backend import keras, tf
-from tabular.model.trainer import Rows, Trainer
-from tabular.params.train import LOSSES, Activation, Initializer, Optimizer
+from tabular.model.training.trainer import Rows, Trainer
 from tests.helpers import PROJECT, begin, schema_of, train_params, wait_until
 
 # Every name once at least: two layers have two of the activations and initializers.
@@ -92,9 +92,8 @@ def test_a_learning_rate_may_follow_the_steps(schedule: str) -> None:
 def start_training(folder: Path, split: Path) -> subprocess.Popen[str]:
     return begin(
         folder,
-        *("python", "-m", "stages.train", "--train", f"{split}/train"),
-        *("--validation", f"{split}/validation", "--model", "m.keras", "--oof", "oof"),
-        *("--networks", "networks.json", "--curves", "curves", "--state", "state"),
+        *("python", "-m", "stages.train", str(split), "m.keras", "oof", "metrics"),
+        *("--state", "state"),
         PYTHONPATH=str(PROJECT),
     )
 
@@ -144,6 +143,6 @@ def test_sigkill_and_ctrl_c_end_the_process_and_the_next_run_goes_on(
         assert "Traceback" not in process.communicate(timeout=240)[1]
         assert process.returncode == 0
         assert not (folder / "state").exists()
-        names = ("m.keras", "networks.json", "curves/loss.csv")
+        names = ("m.keras", "metrics/networks.json", "metrics/curves/loss.csv")
         digests.append([hashlib.md5((folder / name).read_bytes()).hexdigest() for name in names])
     assert digests[0] == digests[1]

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tabular.engine import WORKERS, ordered_map, say, workers
-from tabular.errors import UserError
+from tabular.core.cluster import WORKERS
+from tabular.core.engine import ordered_map, say, workers
+from tabular.core.errors import UserError
 
 LONG = 60  # seconds that something waits for what should come at once
 

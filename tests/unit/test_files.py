@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tabular.errors import UserError
-from tabular.files import MAX_POINTS, atomic_write, locked, write_json, write_points
+from tabular.core.errors import UserError
+from tabular.core.files import MAX_POINTS, atomic_write, locked, write_json, write_points
 
 
 def test_json_is_sorted_rounded_and_finite(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tabular.errors import UserError
-from tabular.params.loading import Params, load_params
-from tabular.schema import load_schema
+from tabular.config.params import Params, load_params
+from tabular.config.schema import load_schema
+from tabular.core.errors import UserError
 from tests.helpers import PROJECT, train_params
 
 FILES = {name: PROJECT / name for name in ("params.yaml", "data/schema.yaml")}

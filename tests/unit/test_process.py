@@ -2,7 +2,7 @@
 
 import pytest
 
-from tabular.process import NO_MEMORY, run
+from tabular.core.process import NO_MEMORY, run
 
 # As native code answers Ctrl-C.
 INTERRUPTED = SystemError("bad argument to internal function")

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from tabular.errors import UserError
-from tabular.schema import Schema, input_name, load_schema
-from tabular.table.inference import MISSING, infer_dialect
+from tabular.config.schema import Schema, input_name, load_schema
+from tabular.core.errors import UserError
+from tabular.inference.sample import MISSING, infer_dialect
 from tests.helpers import call, mixed_table
 
 NUMBERS = np.random.default_rng(0).normal(size=50_000)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from commands.search import summary, with_folds
-from tabular.errors import UserError
-from tabular.params.loading import Params
-from tabular.params.search import Search
+from tabular.config.params import Params
+from tabular.config.sections import Search
+from tabular.core.errors import UserError
 from tabular.search.space import Space
 from tabular.search.study import Tried, draw, ended, keep, open_study
 from tests.helpers import train_params

@@ -7,10 +7,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tabular.evaluation.importance import REPEATS, permutation_importance
+from tabular.config.sections import Costs
 from tabular.evaluation.plot_data import HEADERS, write_plot_data
 from tabular.evaluation.uncertainty import Outputs
-from tabular.params.evaluate import Costs
+from tabular.inspection.importance import REPEATS, permutation_importance
 from tests.helpers import schema_of
 
 

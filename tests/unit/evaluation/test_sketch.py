@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.errors import UserError
-from tabular.evaluation.sketch import DRAWN, Sketch, distance, read_sketches, unknown
-from tabular.schema import Column
+from tabular.config.schema import Column
+from tabular.core.errors import UserError
+from tabular.inspection.sketch import DRAWN, Sketch, distance, read_sketches, unknown
 from tests.helpers import schema_of
 
 RNG = np.random.default_rng(0)

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.evaluation.bins import Bins
-from tabular.evaluation.slices import slice_scores
+from tabular.config.schema import Column
+from tabular.config.sections import Range
 from tabular.evaluation.uncertainty import Outputs
-from tabular.params.evaluate import Range
-from tabular.schema import Column
+from tabular.inspection.bins import Bins
+from tabular.inspection.slices import slice_scores
 from tests.helpers import schema_of
 
 SCHEMA = schema_of(

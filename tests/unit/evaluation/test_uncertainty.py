@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tabular.core.metrics import TASKS, numbers, with_digits
 from tabular.evaluation.scores import score
 from tabular.evaluation.uncertainty import (
     Outputs,
@@ -15,7 +16,6 @@ from tabular.evaluation.uncertainty import (
     sample,
     weighted_scores,
 )
-from tabular.metrics import TASKS, numbers, with_digits
 from tabular.table.arrays import row_losses
 from tests.helpers import schema_of
 

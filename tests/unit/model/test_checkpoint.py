@@ -5,12 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tabular.model import checkpoint
+from tabular.model.training import checkpoint
 from tests.helpers import PROJECT
-
-
-def identity() -> str:
-    return checkpoint.identity("params", checkpoint.code_files(*checkpoint.TRAINING_CODE))
 
 
 def test_other_rows_parameters_or_order_are_another_training(tmp_path: Path) -> None:
@@ -30,16 +26,15 @@ def test_an_edit_discards_a_checkpoint_only_where_it_is_of_code_that_trains(
 ) -> None:
     code = tmp_path / "tabular"
     shutil.copytree(PROJECT / "tabular", code, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(checkpoint, "__file__", str(code / "model/checkpoint.py"))
-    before, discards = identity(), set()
-    for file in code.rglob("*.py"):
-        text = file.read_text()
-        file.write_text(text + "# an edit\n")
-        if identity() != before:
-            discards.add(str(file.relative_to(code)))
-        file.write_text(text)
-    assert identity() == before
-    expected = {f"model/{file.name}" for file in (code / "model").glob("*.py")}
-    assert discards >= expected | {"params/train.py", "schema.py", "table/arrays.py"}
-    assert {name.split("/")[0] for name in discards} == {"model", "params", "schema.py", "table"}
-    assert {name for name in discards if name.startswith("params")} == {"params/train.py"}
+    monkeypatch.setattr(checkpoint, "__file__", str(code / "model/training/checkpoint.py"))
+    before, discards = checkpoint.identity("", []), set()
+    for package in code.iterdir():
+        file = next(package.glob("**/*.py"), None)
+        if file:
+            text = file.read_text()
+            file.write_text(text + "# an edit\n")
+            if checkpoint.identity("", []) != before:
+                discards.add(package.name)
+            file.write_text(text)
+    assert checkpoint.identity("", []) == before
+    assert discards == {"config", "model", "table"}

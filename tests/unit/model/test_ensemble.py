@@ -8,13 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.engine import WORKERS
-from tabular.errors import UserError
-from tabular.model import ensemble, network, saved_model
+from tabular.config.schema import Schema
+from tabular.config.train import ResolvedNetwork, Train
+from tabular.core.cluster import WORKERS
+from tabular.core.errors import UserError
+from tabular.model import network, saved_model
 from tabular.model.backend import keras
-from tabular.model.dataset import Encoded
-from tabular.params.train import ResolvedNetwork, Train
-from tabular.schema import Schema
+from tabular.model.training.assembly import weighted
+from tabular.model.training.dataset import Encoded
+from tabular.model.training.fit import fit
+from tabular.model.training.folds import cells_of_rows
+from tabular.model.training.member import Kind, Member, out_of_fold
+from tabular.model.training.selection import selected
+from tabular.model.training.setup import Setup, set_up
 from tabular.table.arrays import feature_arrays
 from tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of, train_params
@@ -63,16 +69,16 @@ def write_table(
 
 
 class Trained(NamedTuple):
-    setup: ensemble.Setup
-    members: list[ensemble.Member]
+    setup: Setup
+    members: list[Member]
 
 
 def trained(folder: Path, train: Train, schema: Schema = SCHEMA, threads: int = 2) -> Trained:
     """Without folds the training rows are the validation rows too."""
-    setup = ensemble.set_up(folder, schema, train)
+    setup = set_up(folder, schema, train)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(WORKERS, str(threads))
-        return Trained(setup, list(ensemble.fit(setup, folder)))
+        return Trained(setup, list(fit(setup, folder)))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +97,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return trained(folder, train_params({"plain": PLAIN}, folds=3))
 
 
-def outputs(setup: ensemble.Setup, member: ensemble.Member) -> np.ndarray:
+def outputs(setup: Setup, member: Member) -> np.ndarray:
     """What a member says of the training rows as if they were new, from layer to layer."""
     statistics = setup.target_statistics(member.fold if setup.train.folds > 1 else None)
     rows = Encoded(setup.dataset, statistics, member.fold)
@@ -99,7 +105,7 @@ def outputs(setup: ensemble.Setup, member: ensemble.Member) -> np.ndarray:
     return np.concatenate([member.model(features(rows[i].x)) for i in range(len(rows))])
 
 
-def assert_same(found: list[ensemble.Member], expected: list[ensemble.Member]) -> None:
+def assert_same(found: list[Member], expected: list[Member]) -> None:
     """To the bit."""
     for one, other in zip(found, expected, strict=True):
         assert one.history == other.history
@@ -122,7 +128,7 @@ def test_each_row_is_predicted_once_by_who_has_not_seen_it(
         np.testing.assert_array_equal(member.rows, np.flatnonzero(folds == member.fold))
         np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
     of_plain = [member for member in members if member.kind == "plain"]
-    rows, oof = ensemble.out_of_fold(of_plain)
+    rows, oof = out_of_fold(of_plain)
     np.testing.assert_array_equal(rows, np.arange(len(folds)))
     for member in of_plain:
         np.testing.assert_array_equal(oof[member.rows], member.oof)
@@ -132,8 +138,8 @@ def test_the_labels_of_its_own_fold_decide_nothing_of_a_member(
     one_part: Trained, tmp_path: Path
 ) -> None:
     write_table(tmp_path, swapped=np.concatenate(one_part.setup.folds()) == 0)
-    setup = ensemble.set_up(tmp_path, SCHEMA, train_params(BOTH, folds=3))
-    of_fold = list(islice(ensemble.fit(setup), len(BOTH)))
+    setup = set_up(tmp_path, SCHEMA, train_params(BOTH, folds=3))
+    of_fold = list(islice(fit(setup), len(BOTH)))
     for one, other in zip(one_part.members[: len(BOTH)], of_fold, strict=True):
         assert one.history != other.history  # by its scores of that fold
         assert [logs["loss"] for logs in one.history] == pytest.approx(
@@ -174,13 +180,13 @@ def test_more_threads_than_cores_train_the_same_networks(
     assert_same(one, other)
 
 
-def of_any_weights(setup: ensemble.Setup) -> list[ensemble.Member]:
+def of_any_weights(setup: Setup) -> list[Member]:
     """Members that nobody has trained."""
     rng, members = np.random.default_rng(0), []
     for fold, kind in product(range(setup.train.folds), BOTH):
-        model, _ = ensemble.Kind(kind, setup).untrained(seed=fold)
+        model, _ = Kind(kind, setup).untrained(seed=fold)
         model.set_weights([rng.normal(size=value.shape) / 2 for value in model.get_weights()])
-        members.append(ensemble.Member(kind, fold, model, [], np.empty(0), np.empty(0)))
+        members.append(Member(kind, fold, model, [], np.empty(0), np.empty(0)))
     return members
 
 
@@ -190,10 +196,10 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
 ) -> None:
     schema = schema_of(task, **COLUMNS)
     table = write_table(tmp_path / "table", schema)
-    setup = ensemble.set_up(tmp_path / "table", schema, train_params(BOTH, folds=2))
+    setup = set_up(tmp_path / "table", schema, train_params(BOTH, folds=2))
     members, weights = of_any_weights(setup), {"realmlp": 0.25, "plain": 0.75}
     path = tmp_path / "m.keras"
-    saved_model.write_model(ensemble.weighted(setup, members, weights), path, {})
+    saved_model.write_model(weighted(setup, members, weights), path, {})
     expected = setup.in_units(
         np.sum([weights[m.kind] / 2 * outputs(setup, m) for m in members], axis=0)
     )
@@ -241,7 +247,7 @@ def test_another_network_needs_another_build_and_no_more(
         ]
         assert (np.asarray(normalised.moving_variance) != 1).all()
         np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
-    model = ensemble.weighted(setup, members, {"plain": 1.0})
+    model = weighted(setup, members, {"plain": 1.0})
     expected = np.mean([outputs(setup, member) for member in members], axis=0)
     np.testing.assert_allclose(model(feature_arrays(table, SCHEMA)), expected, atol=1e-6)
 
@@ -253,19 +259,19 @@ def test_the_kind_that_predicts_better_gets_the_weight_and_equal_ones_share_it()
     noise = rng.normal(size=(2, 300, 1))
     better = 1 / (1 + np.exp(-(2 * (2 * y - 1) + noise[0])))
     worse = 1 / (1 + np.exp(-noise[0]))
-    found = ensemble.selected(y, None, {"worse": worse, "better": better}, schema, seed=1)
+    found = selected(y, None, {"worse": worse, "better": better}, schema, seed=1)
     assert sum(found.values()) == pytest.approx(1)
     assert found["better"] > 0.9
     equal = {name: 1 / (1 + np.exp(-n / 4)) for name, n in zip("ab", noise, strict=True)}
-    assert ensemble.selected(y, None, equal, schema, seed=1)["a"] == pytest.approx(0.5, abs=0.2)
+    assert selected(y, None, equal, schema, seed=1)["a"] == pytest.approx(0.5, abs=0.2)
 
 
 def test_more_folds_than_rows_are_refused() -> None:
     with pytest.raises(UserError, match=r"train\.folds is 9.*8 training rows"):
-        ensemble.cells_of_rows([5, 3], 9, 18, 0)
+        cells_of_rows([5, 3], 9, 18, 0)
 
 
 @pytest.mark.parametrize("sizes", [[1] * 12, [5, 5, 2], [3, 8, 1], [12]])
 def test_every_fold_has_its_share_of_the_rows_in_however_small_parts(sizes: list[int]) -> None:
-    folds = np.concatenate(ensemble.cells_of_rows(sizes, 5, 10, seed=1)) % 5
+    folds = np.concatenate(cells_of_rows(sizes, 5, 10, seed=1)) % 5
     assert sorted(np.bincount(folds, minlength=5)) == [2, 2, 2, 3, 3]

@@ -4,11 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.errors import UserError
-from tabular.model import preprocessing
+from tabular.config.schema import Schema
+from tabular.config.train import Train
+from tabular.core.errors import UserError
 from tabular.model.backend import keras
-from tabular.params.train import Train
-from tabular.schema import Schema
+from tabular.model.preprocessing.layers import Preprocessed, build
+from tabular.model.preprocessing.statistics import Statistics, adapt
 from tabular.table.arrays import feature_arrays
 from tests.helpers import schema_of, train_params
 
@@ -18,12 +19,10 @@ SCHEMA = schema_of(
 TABLE = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]})
 
 
-def built(
-    seen: pa.Table, schema: Schema, train: Train
-) -> tuple[preprocessing.Statistics, preprocessing.Preprocessed]:
+def built(seen: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, Preprocessed]:
     """What the training rows, in two parts, make of the preprocessing."""
-    statistics = preprocessing.adapt(lambda: [seen[:2], seen[2:]], schema, train)
-    return statistics, preprocessing.build(statistics, schema, train)
+    statistics = adapt(lambda: [seen[:2], seen[2:]], schema, train)
+    return statistics, build(statistics, schema, train)
 
 
 def preprocessed(train: Train, part: pa.Table = TABLE, seen: pa.Table = TABLE) -> np.ndarray:
@@ -63,8 +62,9 @@ def test_a_column_without_a_value_is_named() -> None:
 
 
 def test_more_categories_than_are_known_by_name_are_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preprocessing, "MAX_KNOWN", 10)
-    monkeypatch.setattr(preprocessing, "BINS", 64)
+    monkeypatch.setattr("tabular.model.preprocessing.statistics.MAX_KNOWN", 10)
+    for module in ("statistics", "layers"):
+        monkeypatch.setattr(f"tabular.model.preprocessing.{module}.BINS", 64)
     schema = schema_of("binary", town={"kind": "category", "missing_values": ["?"]})
     towns = [f"t{number % 30}" for number in range(300)]
     seen = pa.table({"town": towns, "y": [0, 1] * 150})

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from tabular.model.backend import keras
-from tabular.model.saved_model import model_metadata, read_model, write_model
+from tabular.model.metadata import model_metadata
+from tabular.model.saved_model import read_model, write_model
 from tests.helpers import schema_of
 
 METADATA = model_metadata(schema_of("binary")) | {"repeats": "any_cpu"}

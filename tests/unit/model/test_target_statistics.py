@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import TargetEncoder
 
-from tabular.model import target_statistics
+from tabular.model.preprocessing import target_statistics
 
 ROWS, CELLS = 500, 10
 SIZES = [13, 6]  # categories of two columns: some are rare, and the last ones never occur

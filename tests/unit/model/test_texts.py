@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tabular.model import texts
 from tabular.model.backend import keras
+from tabular.model.preprocessing import texts
 
 BUCKETS = 4096
 GOOD, BAD = ["fine", "great taste", "really good"], ["awful", "stale smell", "really bad"]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tabular.errors import UserError
+from tabular.config.train import Resolved
+from tabular.core.errors import UserError
 from tabular.model import network
 from tabular.model.backend import keras, tf
-from tabular.model.checkpoint import Checkpoint
-from tabular.model.dataset import sample_weights
-from tabular.model.trainer import Rows, Trainer, variables
-from tabular.params.train import Resolved
+from tabular.model.training.checkpoint import Checkpoint
+from tabular.model.training.dataset import sample_weights
+from tabular.model.training.trainer import Rows, Trainer, variables
 from tests.helpers import schema_of, train_params
 
 X = np.random.default_rng(0).normal(size=(103, 5)).astype(np.float32)
@@ -210,7 +210,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three kills; with dropout, Adam and early stopping that restores the best weights."""
-    monkeypatch.setattr("tabular.model.checkpoint.SECONDS", 0.0)
+    monkeypatch.setattr("tabular.model.training.checkpoint.SECONDS", 0.0)
     begun: list[int] = []
 
     def fit(kill: int | None, name: str = "a", rate: float = 0.05) -> tuple[Any, list[bytes]]:

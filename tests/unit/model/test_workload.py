@@ -2,8 +2,8 @@
 
 import pytest
 
-from tabular.errors import UserError
-from tabular.model.workload import check_workload
+from tabular.core.errors import UserError
+from tabular.model.training.workload import check_workload
 from tests.helpers import train_params
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from commands.predict import predict_piece
-from tabular.params.validate import Validate
+from tabular.config.sections import Validate
 from tabular.prediction.drift import unknown_categories
 from tabular.table.checks import declared_checks
 from tabular.table.source import pieces

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.evaluation.sketch import Sketch
-from tabular.prediction.contributions import Walks, contributions
+from tabular.inspection.contributions import Walks, contributions
+from tabular.inspection.sketch import Sketch
 from tabular.prediction.outputs import reason_columns
 from tabular.table.arrays import feature_arrays
 from tests.helpers import schema_of

@@ -7,10 +7,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tabular.errors import UserError
-from tabular.params.validate import Validate
-from tabular.prediction.inputs import check_batch, regular_file, row_columns
+from tabular.config.sections import Validate
+from tabular.core.errors import UserError
+from tabular.prediction.inputs import regular_file, row_columns
 from tabular.table.checks import declared_checks
+from tabular.table.rows import check_batch
 from tabular.table.source import as_texts
 from tests.helpers import checked_rows, schema_of
 

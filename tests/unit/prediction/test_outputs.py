@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tabular.errors import UserError
+from tabular.core.errors import UserError
 from tabular.prediction.outputs import (
     Style,
     check_output,

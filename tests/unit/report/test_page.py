@@ -5,10 +5,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tabular.report.charts import importance, png, roc, spark, svg
+from tabular.report.charts import importance, roc, spark
 from tabular.report.formats import headline, number, parameter, range_of, scored
 from tabular.report.model_card import markdown, packages, split_card
 from tabular.report.page import TEMPLATES, header, row
+from tabular.report.vega import png, svg
 from tests.pages import Page
 
 HOSTILE = '<b>&"'

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tabular.config.sections import Gate
+from tabular.core.metrics import BASELINES, TASKS, deciding, numbers
 from tabular.evaluation.scores import score
-from tabular.metrics import BASELINES, TASKS, deciding, numbers
-from tabular.params.gate import Gate
 from tabular.runs.gate import Base, evaluate_gate
 from tabular.runs.run import merged
 from tests.helpers import schema_of

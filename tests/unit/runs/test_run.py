@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tabular.errors import UserError
+from tabular.core.errors import UserError
 from tabular.runs.gate import base_of, last_committed
 from tabular.runs.git import WORKSPACE, commit_before, commit_of, content_at, resolve
 from tabular.runs.run import Run, merged, mismatch

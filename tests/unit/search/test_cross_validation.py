@@ -8,7 +8,9 @@ import pyarrow as pa
 import pytest
 
 from tabular.evaluation.scores import score
-from tabular.model import ensemble
+from tabular.model.training.fit import fit
+from tabular.model.training.selection import blended
+from tabular.model.training.setup import Setup
 from tabular.search.cross_validation import fold_scores
 from tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of, train_params
@@ -29,14 +31,14 @@ def test_the_last_score_is_that_of_all_rows(
     write_part(tmp_path, 0, pa.table({"x": x, "y": y}, schema=arrow_schema(schema)))
     setups, fitted = [], []
 
-    def fit(setup: ensemble.Setup, trained: Any = ensemble.fit) -> Any:
+    def recorded(setup: Setup) -> Any:
         setups.append(setup)
-        for member in trained(setup):
+        for member in fit(setup):
             fitted.append(member)
             yield member
 
-    monkeypatch.setattr(ensemble, "fit", fit)
+    monkeypatch.setattr("tabular.search.cross_validation.fit", recorded)
     first, last = fold_scores(train.resolved(60, "multiclass"), tmp_path, schema, "macro.f1", 0.5)
-    found = ensemble.blend(setups[0], fitted)
+    found = blended(setups[0], fitted)
     assert first != last == score(of_rows, found.oof, schema, 0.5)["macro"]["f1"]
     assert len(fitted) == 6

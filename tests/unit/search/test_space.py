@@ -2,7 +2,7 @@
 
 import optuna
 
-from tabular.params.search import Search
+from tabular.config.sections import Search
 from tabular.search.space import Space, as_yaml
 from tabular.search.study import Tried, draw, ended, keep
 from tests.helpers import train_params

@@ -5,8 +5,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from tabular.errors import UserError
-from tabular.params.search import Search
+from tabular.config.sections import Search
+from tabular.core.errors import UserError
 from tabular.search.space import Space
 from tabular.search.study import Peers, Tried, draw, ended, keep, open_study, ranked
 from tests.helpers import train_params

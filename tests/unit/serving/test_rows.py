@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tabular.errors import UserError
-from tabular.params.validate import Validate
-from tabular.schema import Column
+from tabular.config.schema import Column
+from tabular.config.sections import Validate
+from tabular.core.errors import UserError
 from tabular.serving.openapi import cell_schema
 from tabular.serving.rows import read_rows, texts_of
 from tests.helpers import schema_of

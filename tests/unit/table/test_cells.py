@@ -11,14 +11,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tabular.errors import UserError, shown
-from tabular.params.validate import Validate
-from tabular.prediction.inputs import check_batch
-from tabular.schema import Column, Schema
+from tabular.config.schema import Column, Schema
+from tabular.config.sections import Validate
+from tabular.core.errors import UserError, shown
+from tabular.inference.formats import are
 from tabular.table.cells import GRAMMAR, MAX_CELL, parse
 from tabular.table.checks import declared_checks
-from tabular.table.csv import MISTAKES_SHOWN
-from tabular.table.inference import are
+from tabular.table.csv_lines import MISTAKES_SHOWN
+from tabular.table.rows import check_batch
 from tests.helpers import read_table, schema_of
 
 KINDS = ("real", "integer", "boolean", "category")

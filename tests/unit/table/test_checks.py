@@ -7,12 +7,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from stages.validate import dropped_cells, drops
-from tabular.params.validate import Validate
-from tabular.schema import Schema
+from tabular.config.schema import Schema
+from tabular.config.sections import Validate
 from tabular.table.checks import Check, Checks, check_table, describe, rows_to_name
 from tabular.table.parquet import arrow_schema, part_paths, write_part
-from tabular.table.rejects import rejected_rows
+from tabular.table.rows import dropped_cells, drops, rejected_rows
 from tabular.table.source import row_names
 from tests.helpers import schema_of
 

@@ -16,11 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tabular.errors import UserError
-from tabular.schema import Schema
+from tabular.config.schema import Schema
+from tabular.core.errors import UserError
 from tabular.table import csv as csv_files
+from tabular.table import csv_lines
 from tabular.table.parquet import arrow_schema
-from tabular.table.source import pieces, read_piece, row_names, source_files, texts
+from tabular.table.rows import read_piece
+from tabular.table.source import pieces, row_names, source_files, texts
 from tests.helpers import read_table, schema_of
 
 SCHEMA = schema_of(
@@ -178,7 +180,7 @@ def test_the_rows_and_their_lines_are_those_that_the_csv_module_finds(
         content = (text.getvalue() if ended else text.getvalue().rstrip("\r\n")).encode()
         file.write_bytes(gzip.compress(content) if suffix == ".csv.gz" else content)
         assert csv_files.quotes_in_place(file, SCHEMA)
-        expected = list(csv_files.records(file, SCHEMA))[1:]
+        expected = list(csv_lines.records(file, SCHEMA))[1:]
         found = np.concatenate(list(csv_files.row_lines(file, SCHEMA)))
         assert found.tolist() == [line for line, _ in expected]
         if any(len(cells) != 2 for _, cells in expected):

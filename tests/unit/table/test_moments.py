@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tabular.errors import UserError
-from tabular.schema import Column
+from tabular.config.schema import Column
+from tabular.core.errors import UserError
 from tabular.table.cells import parse
 from tests.helpers import checked_rows, read_table, schema_of
 

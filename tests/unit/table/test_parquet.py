@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.errors import UserError
+from tabular.core.errors import UserError
+from tabular.split.shuffle import Placed, positions, shuffle
 from tabular.table.parquet import part_paths, prefetch
-from tabular.table.shuffle import Placed, positions, shuffle
 
 
 def test_a_folder_without_parts_is_named(tmp_path: Path) -> None:

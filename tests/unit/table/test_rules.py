@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from tabular.errors import UserError
-from tabular.params.split import Split
-from tabular.table.rules import draw
+from tabular.config.sections import Split
+from tabular.core.errors import UserError
+from tabular.split.rules import draw
 
 
 @pytest.mark.parametrize("stratify", [False, True])

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.errors import UserError
-from tabular.schema import Column
+from tabular.config.schema import Column
+from tabular.core.errors import UserError
 from tabular.table.arrays import labels
-from tabular.table.summary import Summary
+from tabular.table.profile import Summary
 from tests.helpers import schema_of
 
 

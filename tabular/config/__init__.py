@@ -1,0 +1,1 @@
+"""`params.yaml` and `data/schema.yaml`, typed and checked."""

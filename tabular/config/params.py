@@ -1,0 +1,243 @@
+"""`params.yaml`: all its sections, and what they ask of each other and of the table."""
+
+import os
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from tabular.config.mistakes import explain_all, nearest, suggestion
+from tabular.config.schema import TYPES, Schema, load_schema
+from tabular.config.sections import (
+    Choice,
+    Drift,
+    Evaluate,
+    Gate,
+    Ingest,
+    Range,
+    Search,
+    Split,
+    Validate,
+)
+from tabular.config.train import LOSSES, Network, Train
+from tabular.config.typed_yaml import Section, check, read_yaml
+from tabular.core.errors import UserError
+from tabular.core.metrics import ROWS, TASKS
+
+PARAMS = Path("params.yaml")
+# Keys that a search leaves alone: a seed's score is luck, and other folds give another score.
+FIXED = {"seed", "folds", "exact", "networks"}
+
+
+class AllSections(Section):
+    """All sections."""
+
+    ingest: Ingest
+    validate_: Annotated[Validate, Field(alias="validate")]
+    split: Split
+    train: Train
+    evaluate: Evaluate
+    gate: Gate
+    drift: Drift
+    search: Search
+
+
+def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
+    """The sections in what the file at `path` holds, by name.
+
+    Raises:
+        UserError: a line for each mistake.
+    """
+    whole = check(found, AllSections, path)
+    mistakes = [*split_mistakes(whole.split, schema)]
+    mistakes += train_mistakes(whole.train, whole.split, schema)
+    if not mistakes:  # which each value of the space would repeat
+        mistakes += search_mistakes(whole, schema)
+    mistakes += gate_mistakes(whole.gate, whole.evaluate, schema)
+    mistakes += threshold_mistakes(whole, schema)
+    mistakes += test_mistakes(whole.evaluate)
+    mistakes += slice_mistakes(whole.evaluate, schema)
+    if mistakes:
+        raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
+    fields = AllSections.model_fields.items()
+    return {field.alias or name: getattr(whole, name) for name, field in fields}
+
+
+def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
+    """What the rule of the split asks of the table."""
+    if split.role and split.role not in schema.roles:
+        yield (
+            f"split.by: found {split.by!r}, but data/schema.yaml names no such column; add "
+            f"{split.role}: COLUMN there"
+        )
+    if split.by == "file" and not schema.test_files:
+        yield (
+            "split.by: found 'file', but data/schema.yaml names no files of test rows; add "
+            "test_files: [NAME] there, of files in the folder that source names"
+        )
+    if split.stratify and split.by != "random":
+        yield f"split.stratify: found true; split.by: {split.by} does not draw by class"
+
+
+def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
+    """What does not fit between `train`, `split` and the table."""
+    used = [m.network for m in train.members] if train.members != "auto" else list(train.networks)
+    for name in used:
+        if name not in train.networks:
+            yield (
+                f"train.members: found network {name!r}, which train.networks has not."
+                f"{nearest(name, train.networks)}"
+            )
+        elif (
+            train.networks[name].early_stopping and split.validation_size == 0 and train.folds == 1
+        ):
+            yield (
+                f"train.networks.{name}.early_stopping monitors the validation rows, but "
+                "split.validation_size is 0; set it to null, split.validation_size above 0, or "
+                "train.folds above 1"
+            )
+    losses = ("auto", *LOSSES[schema.task])
+    if train.loss not in losses:
+        yield (
+            f"train.loss: found {train.loss!r}, which does not fit task {schema.task} of the "
+            f"schema. Allowed: {', '.join(losses)}"
+        )
+    if schema.task != "regression":
+        weighted = train.class_weight if isinstance(train.class_weight, dict) else {}
+        unknown = [value for value in weighted if value not in schema.classes]
+        if unknown:
+            yield f"train.class_weight: found {unknown}; classes are {list(schema.classes)}"
+        return
+    for key, wrong in {
+        "train.class_weight": train.class_weight is not None,
+        "split.stratify": split.stratify,
+        "early_stopping.monitor: val_accuracy": any(
+            network.early_stopping and network.early_stopping.monitor == "val_accuracy"
+            for network in train.networks.values()
+        ),
+    }.items():
+        if wrong:
+            yield f"{key} is for classes, and the task of the schema is regression"
+
+
+def threshold_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
+    """A threshold that there is nothing to choose by."""
+    if isinstance(whole.evaluate.threshold, Choice):
+        if schema.task != "binary":
+            yield f"evaluate.threshold: is chosen for two classes, and the task is {schema.task}"
+        elif whole.train.folds == 1:
+            yield (
+                "evaluate.threshold: is chosen on out-of-fold predictions, and train.folds is 1; "
+                "set it above 1 or to auto, or the threshold to a number"
+            )
+
+
+def test_mistakes(evaluate: Evaluate) -> Iterator[str]:
+    """Files whose scores would have the same key."""
+    keys = [file.partition(".")[0] for file in evaluate.tests]
+    for key in sorted({key for key in keys if keys.count(key) > 1}):
+        yield f"evaluate.tests: found two files {key}.*; expected names that differ before the dot"
+
+
+def slice_mistakes(evaluate: Evaluate, schema: Schema) -> Iterator[str]:
+    """Columns that the model does not read, and conditions that do not fit a column's kind."""
+    for name, conditions in evaluate.slices.items():
+        if not conditions:
+            yield f"evaluate.slices.{name}: found no column; expected at least one"
+        for column, wanted in conditions.items():
+            where = f"evaluate.slices.{name}.{column}"
+            if column not in schema.features:
+                yield f"{where}: no column that the model reads.{nearest(column, schema.features)}"
+                continue
+            kind = schema.columns[column].kind
+            if isinstance(wanted, Range):
+                ends = [end for end in (wanted.low, wanted.high) if end is not None]
+                allowed = {"datetime": date, "integer": float, "real": float}.get(kind)
+                if not ends or allowed is None or not all(isinstance(e, allowed) for e in ends):
+                    yield (
+                        f"{where}: found a range that does not fit its kind, {kind}; numbers take "
+                        "{low: 1, high: 2}, moments {low: 2024-01-31}, others a list of values"
+                    )
+            elif kind in ("datetime", "text") or any(type(v) not in TYPES[kind] for v in wanted):
+                yield f"{where}: found {list(wanted)}, which does not fit its kind, {kind}"
+
+
+def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[str]:
+    """Limits for scores that the task, or the run, has not."""
+    scores = TASKS[schema.task].scores
+    rows = [*ROWS, *(f"tests.{file.partition('.')[0]}" for file in evaluate.tests)]
+    keys = {f"{of}.{score}" for of in rows for score in scores}
+    for name in ("lowest", "highest", "worse_than_last"):
+        for key in sorted(set(getattr(gate, name)) - keys):
+            yield (
+                f"gate.{name}: found {key!r}, which is no score of task {schema.task}."
+                f"{suggestion(key, keys)} "
+                f"Allowed: of {', '.join(rows)} each of {', '.join(scores)}"
+            )
+
+
+def searchable(train: Train) -> list[str]:
+    """The dotted keys of `train` that a search may change."""
+    of_networks = [
+        f"networks.{name}.{key}" for name in train.networks for key in Network.model_fields
+    ]
+    return sorted({*Train.model_fields} - FIXED) + of_networks
+
+
+def search_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
+    """A score or a key that cannot be searched, and values that their key may not have."""
+    scores, keys = TASKS[schema.task].scores, searchable(whole.train)
+    search = whole.search
+    if search.score not in scores:
+        yield f"search.score: found {search.score!r}.{nearest(search.score, scores)}"
+    for key, candidates in search.space.items():
+        if key not in keys:
+            yield f"search.space.{key}: no key to search.{nearest(key, keys)}"
+            continue
+        for value in candidates.limits:
+            try:
+                train = whole.train.changed({key: value})
+                mistakes = list(train_mistakes(train, whole.split, schema))
+            except ValidationError as error:
+                mistakes = [f"train.{line}" for line in explain_all(error.errors(), Train)]
+            yield from (f"search.space{mistake.removeprefix('train')}" for mistake in mistakes)
+
+
+class Params:
+    """The sections that were asked for, by name; any other name is an `AttributeError`."""
+
+    if TYPE_CHECKING:
+        ingest: Ingest
+        validate: Validate
+        split: Split
+        train: Train
+        evaluate: Evaluate
+        gate: Gate
+        drift: Drift
+        search: Search
+
+    def __init__(self, sections: Mapping[str, Section]) -> None:
+        vars(self).update(sections)
+
+
+def load_params(*names: str, schema: Schema | None = None, path: Path = PARAMS) -> Params:
+    """Check the whole file, also against the table, and give the sections of these `names`.
+
+    Args:
+        schema: of the table; read from its own file where it is not given.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or a key or value is wrong. One line for each
+            mistake: the key, the value found, what is allowed and the nearest right name.
+    """
+    try:
+        sections = check_params(read_yaml(path), schema or load_schema(), path)
+    except UserError as error:
+        if "DVC_EXP_BASELINE_REV" in os.environ:  # which `dvc exp run` sets
+            raise UserError(
+                f"{error}\nThe values of -S stay in {path}; `git restore {path}` takes them back"
+            ) from None
+        raise
+    return Params({name: sections[name] for name in names})

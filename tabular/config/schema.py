@@ -1,0 +1,246 @@
+"""`data/schema.yaml`: where the table is, how it is written, and what its columns hold."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, model_validator
+
+from tabular.config.typed_yaml import Section, Value, check, read_yaml
+from tabular.core.errors import listed
+
+SCHEMA = Path("data/schema.yaml")
+MAX_LENGTH = 2**14  # characters of a text; no model reads more
+# What the values of a column can be in this file, by its kind.
+TYPES: dict[str, tuple[type, ...]] = {
+    "real": (int, float),
+    "integer": (int,),
+    "boolean": (bool,),
+    "category": (str,),
+    "datetime": (),
+    "text": (str,),
+}
+
+
+def _is_exact(value: Value, kind: str) -> bool:
+    """Whether a column of int64 or float64 can hold the value as it is."""
+    limit = 2**53 if kind == "real" else 2**63 - 1
+    return not isinstance(value, int) or abs(value) <= limit
+
+
+# How a column writes 1234.5: before it, between thousands, the point, after it.
+NUMBER_FORMAT = re.compile(r"([^0-9+\-\0]*)1([.,' \u00a0\u202f]?)234([.,])5([^0-9+\-\0]*)")
+# What a datetime column may be written as beside ISO 8601: seconds or milliseconds since 1970, UTC,
+# or these directives of strptime, one of them a year.
+EPOCHS = {"epoch": 1, "epoch_ms": 1000}
+DATE_FORMAT = re.compile(r"(?=.*%[Yy])([^%\0-\x1f]|%[YymdbBjHIMSfpzaA%])+")
+
+
+def _format_mistake(kind: str, form: str) -> str:
+    """What is wrong with the `format` of a column; empty if nothing is."""
+    if kind in ("real", "integer"):
+        found = NUMBER_FORMAT.fullmatch(form)
+        if found and found[2] != found[3]:
+            return ""
+        return "expected how the column writes 1234.5, such as 1.234,5 or $1,234.5"
+    if kind == "datetime":
+        directives = re.findall("%[^%]", form)
+        once = len(set(directives)) == len(directives)
+        if form in EPOCHS or (once and DATE_FORMAT.fullmatch(form)):
+            return ""
+        return f"expected {', '.join(EPOCHS)} or how strptime writes it, such as %d.%m.%Y or %Y-%m"
+    return f"format is for real, integer and datetime columns; this one is {kind}"
+
+
+def _timezone(name: str) -> str:
+    places = files("tzdata") / "zones"
+    if name not in places.read_text(encoding="utf-8").split():
+        raise ValueError("expected a name of the time zone database such as Europe/Berlin")
+    return name
+
+
+class Column(Section):
+    """One column of the table."""
+
+    kind: Literal["real", "integer", "boolean", "category", "datetime", "text"]
+    min: float | None = None
+    max: float | None = None
+    values: tuple[Value, ...] | None = None
+    missing_values: tuple[Value, ...] = ()
+    nullable: bool = False
+    unique: bool = False
+    format: str | None = None
+    timezone: Annotated[str, AfterValidator(_timezone)] | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.kind not in ("real", "integer") and (self.min, self.max) != (None, None):
+            raise ValueError(
+                f"min and max are for real and integer columns; this one is {self.kind}"
+            )
+        if self.format is not None and (mistake := _format_mistake(self.kind, self.format)):
+            raise ValueError(f"format: found {self.format!r}; {mistake}")
+        if self.timezone is not None and self.kind != "datetime":
+            raise ValueError(f"timezone is for datetime columns; this one is {self.kind}")
+        if self.values is not None and self.kind in ("datetime", "text"):
+            raise ValueError(f"values are for a category or a number; this column is {self.kind}")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        sentinels = () if self.kind == "category" else self.sentinels  # which may be numbers there
+        for key, values in {"values": self.values or (), "missing_values": sentinels}.items():
+            for value in values:
+                if type(value) not in TYPES[self.kind] or not _is_exact(value, self.kind):
+                    quote = "" if self.kind in ("real", "integer", "boolean") else "; quote it"
+                    raise ValueError(f"{key} has {value!r}, which is no {self.kind}{quote}")
+        return self
+
+    @property
+    def sentinels(self) -> tuple[Value, ...]:
+        """The `missing_values` as the typed column holds them, without texts for numbers."""
+        if self.kind == "category":
+            return tuple(map(str, self.missing_values))
+        return tuple(value for value in self.missing_values if not isinstance(value, str))
+
+
+def input_name(column: str) -> str:
+    """The name of the model's input for a column; Keras allows no slash in names."""
+    return column.replace("/", "_")
+
+
+def _delimiter(text: str) -> str:
+    if len(text) != 1 or text == '"' or not (text == "\t" or " " <= text <= "~"):
+        raise ValueError("expected one ASCII character or a tab, and no quote")
+    return text
+
+
+def _encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except (LookupError, ValueError, UnicodeError):  # of bytes to bytes, such as gzip; with NUL
+        raise ValueError("expected an encoding of text such as utf-8 or latin-1") from None
+    return name
+
+
+def _path(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("expected the path of a file or a folder")
+    return text
+
+
+class Dialect(Section):
+    """How a CSV file is written."""
+
+    delimiter: Annotated[str, AfterValidator(_delimiter)] = ","
+    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+
+    @property
+    def by_bytes(self) -> bool:
+        """Whether ASCII characters are the same bytes in this encoding."""
+        ascii_bytes = bytes(range(128))
+        return ascii_bytes.decode().encode(self.encoding, "replace") == ascii_bytes
+
+
+class Schema(Dialect):
+    """The table. `columns` are read in this order; `ignore` may be in the files and is not read.
+
+    `group`, `time` and `split` name columns that part the rows, and `weight` one that says how much
+    each row counts; of these the model sees the time alone. `test_files` are those of the source's
+    folder that hold the test rows of `split.by: file`.
+    """
+
+    source: Annotated[str, AfterValidator(_path)]
+    task: Literal["binary", "multiclass", "regression"]
+    target: str
+    positive: Value | None = None
+    group: str | None = None
+    time: str | None = None
+    split: str | None = None
+    weight: str | None = None
+    test_files: tuple[str, ...] = ()
+    columns: dict[str, Column]
+    ignore: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _columns_have_their_own_names(self) -> Self:
+        if self.target not in self.columns:
+            raise ValueError(
+                f"target: found {self.target!r}, which is not among columns: {listed(self.columns)}"
+            )
+        if len(set(self.roles.values())) < len(self.roles):
+            raise ValueError(f"{listed(self.roles)}: found one column twice; expected another each")
+        for role, name in self.roles.items():
+            if name not in self.columns or name == self.target:
+                raise ValueError(f"{role}: found {name!r}; expected one of columns, not the target")
+        if self.weight and self.columns[self.weight].kind not in ("real", "integer"):
+            raise ValueError(f"weight: found {self.weight!r}; expected a real or integer column")
+        if not self.features:
+            raise ValueError("columns: needs the target and at least one more column")
+        names: dict[str, str] = {}
+        for name in self.features:
+            other = names.setdefault(input_name(name), name)
+            if other != name:
+                raise ValueError(
+                    f"columns: {other!r} and {name!r} are both {input_name(name)!r} in the model; "
+                    "rename one of them here and in the table"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _target_fits_the_task(self) -> Self:
+        target = self.columns[self.target]
+        where = f"columns.{self.target}"
+        if target.nullable:
+            raise ValueError(f"{where}.nullable: found true; rows without a target teach nothing")
+        if self.task == "regression":
+            if target.kind not in ("real", "integer"):
+                raise ValueError(f"{where}.kind: found {target.kind!r}; regression needs a number")
+            return self
+        if target.kind == "real":
+            raise ValueError(
+                f"{where}.kind: found 'real'; classes are integer, boolean or category"
+            )
+        classes = target.values or ()
+        if len(set(classes)) != len(classes) or len(classes) < (2 if self.task == "binary" else 3):
+            needed = "two different classes" if self.task == "binary" else "three or more classes"
+            raise ValueError(f"{where}.values: found {list(classes)}; {self.task} needs {needed}")
+        if self.task == "binary" and (len(classes) != 2 or self.positive not in classes):
+            raise ValueError(
+                f"positive: found {self.positive!r}; expected one of the two {where}.values: "
+                f"{list(classes)}"
+            )
+        return self
+
+    @property
+    def features(self) -> dict[str, Column]:
+        """The columns that the model reads, in declared order."""
+        others = {self.target, self.group, self.split, self.weight}
+        return {name: column for name, column in self.columns.items() if name not in others}
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns that part or weigh the rows, by what they do."""
+        found = {"group": self.group, "time": self.time, "split": self.split, "weight": self.weight}
+        return {role: name for role, name in found.items() if name is not None}
+
+    @property
+    def classes(self) -> tuple[Value, ...]:
+        """The values of the target in the order of the model's outputs; the positive one last."""
+        values = self.columns[self.target].values or ()
+        if self.task != "binary":
+            return values
+        return tuple(sorted(values, key=lambda value: value == self.positive))
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the model gives for a row."""
+        return len(self.classes) if self.task == "multiclass" else 1
+
+
+def load_schema(path: Path = SCHEMA) -> Schema:
+    """Read and check the whole file.
+
+    Raises:
+        UserError: see `read_yaml` and `check`.
+    """
+    return check(read_yaml(path), Schema, path)

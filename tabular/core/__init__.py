@@ -1,0 +1,1 @@
+"""What every stage and command uses: files, errors, processes, an ordered map, names of scores."""

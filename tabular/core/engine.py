@@ -1,0 +1,161 @@
+"""An ordered map on all cores of this machine, or of a Ray cluster; neither changes a result.
+
+Here it is threads: what is mapped spends its time in Arrow, NumPy and TensorFlow, which let other
+threads work. See `cluster` for the other.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
+from functools import partial
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+from tabular.core import cluster
+from tabular.core.cluster import INSIDE, asked_workers, on_ray
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+MOST = 8  # items at a time, each of which may be a part of a table in memory
+AHEAD = 2  # times as many are given out, so that a worker finds the next one
+SAY: ContextVar[Callable[..., None] | None] = ContextVar("SAY", default=None)
+
+
+def workers() -> int:
+    """How many items are worked on at a time: `TABULAR_WORKERS`, or as many as there are cores.
+
+    One within an item; cores are those of the cluster where there is one.
+
+    Raises:
+        UserError: the variable is no number above 0, or there is no such cluster.
+    """
+    if INSIDE.get():
+        return 1
+    return asked_workers() or (cluster.cores() if on_ray() else _cores())
+
+
+def _cores() -> int:
+    """Those of this machine that the process may use; macOS does not say which, so all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def ordered_map(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    most: int = MOST,
+    report: Callable[..., None] | None = None,
+    stop: Callable[[], None] = lambda: None,
+    threads: bool = True,
+) -> Iterator[Result]:
+    """The results for the items, in their order; few of them wait at a time.
+
+    An item is taken when there is a worker for it. An error comes where its result would; nothing
+    is taken after it. A single item is worked on right here, and what is mapped within it may use
+    all workers; within one of several, a map does one after the other.
+
+    Args:
+        function: on Ray it is pickled, as are items and results; an item whose process was lost is
+            worked on again.
+        most: items at a time in threads, which share a memory.
+        report: is called with what the function says with `say`.
+        stop: is called when the results are not all taken, so that what runs in threads may end.
+        threads: whether the function may run in several of them; if not, without Ray it is one
+            item after the other, each of which may use all workers.
+    """
+    taken = iter(items)
+    first = [] if INSIDE.get() or not (threads or on_ray()) else list(islice(taken, 2))
+    if len(first) < 2:
+        before = SAY.set(report or SAY.get())
+        try:
+            yield from map(function, chain(first, taken))
+        finally:
+            SAY.reset(before)
+        return
+    if on_ray():
+        yield from _ray_map(function, chain(first, taken), workers(), report)
+    else:
+        count = min(workers(), most)
+        yield from _thread_map(function, chain(first, taken), count, report, stop)
+
+
+def say(*words: Any) -> None:
+    """Call the `report` of the map that works on this; nothing where there is none."""
+    if report := SAY.get():
+        report(*words)
+
+
+def _within(
+    function: Callable[[Item], Result], report: Callable[..., None] | None, item: Item
+) -> Result:
+    INSIDE.set(True)
+    SAY.set(report)
+    return function(item)
+
+
+def _thread_map(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    count: int,
+    report: Callable[..., None] | None,
+    stop: Callable[[], None],
+) -> Iterator[Result]:
+    waiting: deque[Future[Result]] = deque()
+    failures: list[Exception] = []
+    threads = ThreadPoolExecutor(count)
+    try:
+        for item in _until_failure(items, failures):
+            waiting.append(threads.submit(_within, function, report, item))
+            if len(waiting) >= AHEAD * count:
+                yield waiting[0].result()
+                waiting.popleft()
+        while waiting:
+            yield waiting[0].result()
+            waiting.popleft()
+        if failures:
+            raise failures[0]
+    finally:
+        if waiting:
+            stop()
+        threads.shutdown(cancel_futures=True)
+
+
+def _ray_map(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    count: int,
+    report: Callable[..., None] | None,
+) -> Iterator[Result]:
+    name = getattr(function, "func", function).__name__
+    tasks = cluster.Tasks(partial(_within, function), name, report)
+    waiting: deque[Any] = deque()
+    failures: list[Exception] = []
+    try:
+        for item in _until_failure(items, failures):
+            waiting.append(tasks.submit(item))
+            running = list(waiting)
+            while len(running) >= count:
+                tasks.wait(running)
+                running = tasks.running(running)
+            while waiting and (len(waiting) >= AHEAD * count or waiting[0] not in running):
+                yield tasks.result(waiting[0])
+                waiting.popleft()
+        while waiting:
+            yield tasks.result(waiting[0])
+            waiting.popleft()
+        if failures:
+            raise failures[0]
+    finally:
+        tasks.close(waiting)
+
+
+def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator[Item]:
+    """The items; what ends them waits in `failures` until the results before it are taken."""
+    try:
+        yield from items
+    except Exception as error:
+        failures.append(error)

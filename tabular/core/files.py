@@ -1,0 +1,165 @@
+"""Files written whole or not at all, with numbers in one form."""
+
+import csv
+import fcntl
+import glob
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tabular.core.errors import UserError
+
+MAX_POINTS = 1000  # of a plot; more cannot be seen and would fill git
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write a file or folder to, and rename it to `path` at the end.
+
+    When the block raises, `path` stays as it was and what was written beside it is removed; after
+    a kill the next write to `path` removes it. Two processes may write to one path: the later one
+    stays.
+
+    Raises:
+        UserError: it cannot be written, or a file was written, and `path` is a folder.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+            if not _is_running(left.suffixes[-2]):
+                _remove(left)
+        yield partial
+        for left in list(partial.rglob(".*.partial")):  # of a worker that was killed
+            _remove(left)
+        if path.is_dir() and not partial.is_dir():
+            raise UserError(f"{path}: found a folder; expected the name of a file to write")
+        if partial.is_dir() and path.exists():
+            _remove(path)
+        partial.replace(path)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(_not_written(path, error)) from None
+    finally:
+        with suppress(OSError):
+            _remove(partial)
+
+
+def _is_running(number: str) -> bool:
+    """Whether another process has this number, as in the name of a file it writes."""
+    if number == f".{os.getpid()}":
+        return False
+    try:
+        os.kill(int(number[1:]), 0)
+    except PermissionError:  # of another user
+        return True
+    except (OSError, OverflowError, ValueError):
+        return False
+    return True
+
+
+def _not_written(path: Path, error: OSError) -> str:
+    """Why `path` cannot be written, in words, and how much is free where it would be."""
+    folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+    free = f"{shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free in {folder}"
+    said = re.search(r"errno:? =? ?(\d+)", str(error).lower())  # by Arrow and HDF5
+    number = error.errno or (int(said[1]) if said else 0)
+    why = os.strerror(number) if number else error
+    return f"{path}: cannot be written: {why}; {free}"
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a path to write a file to that is then `path`; several workers may write the same one.
+
+    For a file in what `atomic_write` yields, which removes what a worker that was killed left.
+    """
+    partial = path.with_name(f".{uuid4().hex}.partial")
+    yield partial
+    partial.replace(path)
+
+
+def link(source: Path, path: Path) -> None:
+    """The same file under a second name, or a copy where the file system has no such links."""
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copyfile(source, path)
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock of a file that only one process may change, while the block runs.
+
+    Args:
+        what: the process does, in words, for the message.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{path}: {what} in another process; wait until it ends") from None
+        yield
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write `value` with sorted keys, two spaces of indent and numbers rounded to 6 decimals.
+
+    Raises:
+        ValueError: a number is NaN or infinite; the message names its key.
+    """
+    text = json.dumps(_rounded(value, ""), indent=2, sort_keys=True, ensure_ascii=False)
+    with atomic_write(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def write_points(path: Path, columns: Mapping[str, Any], points: int = MAX_POINTS) -> None:
+    """Write sequences of one length as CSV, numbers with 6 decimals, at most `points` of the rows.
+
+    Of more rows it is the first, the last, and some evenly picked between them. NaN is left empty.
+    """
+    rows = len(next(iter(columns.values())))
+    gaps = max(min(rows, points) - 1, 1)
+    picked = [round(n * (rows - 1) / gaps) for n in range(min(rows, points))]
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in picked:
+            writer.writerow([_as_text(column[row]) for column in columns.values()])
+
+
+def _as_text(value: Any) -> str:
+    if not isinstance(value, float):  # which numpy's float64 is
+        return str(value)
+    return "" if math.isnan(value) else f"{value + 0.0:.6f}"
+
+
+def _rounded(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _rounded(v, f"{key}.{k}".lstrip(".")) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(v, f"{key}[{i}]") for i, v in enumerate(value)]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{key} is {value}; only finite numbers are written")
+        return round(value, 6) + 0.0  # no negative zero
+    return value

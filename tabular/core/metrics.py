@@ -1,0 +1,181 @@
+"""Names of scores, tasks and baselines: one vocabulary for parameters, files and reports."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+
+class Metric(NamedTuple):
+    """A score of predictions."""
+
+    label: str
+    greater_is_better: bool = True
+
+
+# In the order in which they are shown.
+METRICS = {
+    "accuracy": Metric("Accuracy"),
+    "balanced_accuracy": Metric("Balanced accuracy"),
+    "roc_auc": Metric("ROC AUC"),
+    "average_precision": Metric("Average precision"),
+    "precision": Metric("Precision"),
+    "recall": Metric("Recall"),
+    "f1": Metric("F1"),
+    "brier": Metric("Brier score", greater_is_better=False),
+    "mae": Metric("Mean absolute error", greater_is_better=False),
+    "rmse": Metric("Root mean squared error", greater_is_better=False),
+    "r2": Metric("R²"),
+    "mape": Metric("Mean absolute percentage error", greater_is_better=False),
+    "rmsle": Metric("Root mean squared log error", greater_is_better=False),
+    "loss": Metric("Loss", greater_is_better=False),
+}
+# How a score of several classes is averaged: the prefix of its key.
+AVERAGES = {"macro": "each class alike", "weighted": "each row alike"}
+
+
+class Task(NamedTuple):
+    """What is predicted, and the keys of its scores and baselines in the metrics files.
+
+    `main` is the score that the gate, the baselines and the report speak of first, unless a class
+    is rare, see `deciding`; `main`, `second` and `loss` make the headline.
+    """
+
+    label: str
+    scores: tuple[str, ...]
+    main: str
+    second: str
+    baselines: dict[str, str]
+    rare: tuple[str, ...] = ()
+
+
+_CLASSIFIERS = {
+    "constant": "majority",
+    "linear": "logistic_regression",
+    "boosted": "gradient_boosting",
+}
+TASKS = {
+    "binary": Task(
+        "Two classes",
+        (
+            *("accuracy", "average_precision", "balanced_accuracy", "brier", "f1", "loss"),
+            *("precision", "recall", "roc_auc"),
+        ),
+        main="accuracy",
+        second="roc_auc",
+        baselines=_CLASSIFIERS,
+        rare=("roc_auc", "average_precision"),
+    ),
+    "multiclass": Task(
+        "Several classes",
+        (
+            *("accuracy", "balanced_accuracy", "loss", "macro.average_precision", "macro.f1"),
+            *("macro.precision", "macro.recall", "macro.roc_auc"),
+            *("weighted.f1", "weighted.precision", "weighted.recall"),
+        ),
+        main="accuracy",
+        second="macro.roc_auc",
+        baselines=_CLASSIFIERS,
+        rare=("macro.roc_auc", "macro.average_precision"),
+    ),
+    "regression": Task(
+        "Regression",
+        ("loss", "mae", "mape", "r2", "rmse", "rmsle"),
+        main="mae",
+        second="r2",
+        baselines={"constant": "mean", "linear": "ridge", "boosted": "gradient_boosting"},
+    ),
+}
+BASELINES = {
+    "majority": "majority class",
+    "logistic_regression": "logistic regression",
+    "mean": "the mean",
+    "ridge": "ridge regression",
+    "gradient_boosting": "gradient boosting",
+}
+# The rows that are scored, by their key.
+ROWS = {
+    "test": "Test rows",
+    "cross_validation": "Cross-validation",
+    "validation": "Validation rows",
+    "train": "Training rows",
+}
+RARE = 0.1  # of the rows; with more than five classes half of an equal share
+
+
+def deciding(task: str, rows: Sequence[float]) -> tuple[str, ...]:
+    """The scores by which a model is compared with its baselines, the first one first.
+
+    The main score; or where a class is rare, which an accuracy hardly notices, those that look at
+    how the rows are ranked.
+
+    Args:
+        rows: of each class; empty for a regression.
+    """
+    rare = rows and min(rows) < min(RARE, 0.5 / len(rows)) * sum(rows)
+    return TASKS[task].rare if rare else (TASKS[task].main,)
+
+
+def metric(key: str) -> Metric:
+    """The metric of a dotted key such as `test.macro.f1`.
+
+    Raises:
+        KeyError: the last part of the key is no metric.
+    """
+    return METRICS[key.rpartition(".")[2]]
+
+
+def with_digits(value: float, half: float) -> str:
+    """A number with the digits that half of its interval's width deserves, and no more than six.
+
+    By the rule of the Particle Data Group ("Review of Particle Physics", introduction): two digits
+    of the width where they are 10 to 35, else one.
+    """
+    if not half > 0:
+        return f"{value:.4g}"
+    place = math.floor(math.log10(half))
+    lead = half / 10**place
+    place -= lead < 3.55
+    place += lead >= 9.5
+    decimals = min(max(-place, 0), 6)
+    rounded = round(value, -place)
+    if value and not rounded:  # its sign counts
+        return f"{float(f'{value:.1g}'):,g}"
+    return f"{rounded + 0.0:,.{decimals}f}"
+
+
+def numbers(nested: Mapping[Any, Any]) -> dict[str, float]:
+    """The numbers among the leaves of nested mappings, by dotted key."""
+    return {key: value for key, value in flatten(nested) if isinstance(value, int | float)}
+
+
+def at(nested: Mapping[Any, Any], key: str) -> Any:
+    """What nested mappings hold at a dotted key; None where there is nothing."""
+    found: Any = nested
+    for name in key.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings of values by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in flat.items():
+        *path, last = key.split(".")
+        place = found
+        for name in path:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return found
+
+
+def flatten(nested: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings, each with its keys joined by dots as DVC does.
+
+    Lists and empty mappings are leaves.
+    """
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{name}.")
+        else:
+            yield name, value

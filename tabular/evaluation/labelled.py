@@ -1,0 +1,130 @@
+"""Rows whose answer is known, read and checked as those of the table are."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from tabular.config.params import Params
+from tabular.config.schema import Schema
+from tabular.config.sections import Validate
+from tabular.core.errors import UserError, listed
+from tabular.evaluation.result import Result, score_labelled
+from tabular.evaluation.sentences import sentence
+from tabular.table.checks import declared_checks
+from tabular.table.hashing import row_hashes
+from tabular.table.parquet import read_parts, write_part
+from tabular.table.rows import cell_failures, read_piece, refuse
+from tabular.table.source import ROWS, column_names, pieces, row_name
+
+if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
+    from tabular.model.saved_model import SavedModel
+
+
+def check_tests(names: Iterable[str], folder: Path) -> None:
+    """Raises `UserError` where a file that `evaluate.tests` names is not there."""
+    for name in names:
+        if not (folder / name).is_file():
+            there = listed(sorted(p.name for p in folder.glob("[!.]*"))) or "nothing"
+            raise UserError(f"evaluate.tests: found {name!r}; {folder} has {there}")
+
+
+def score_tests(
+    data: Path, model: "SavedModel", result: Result, schema: Schema, params: Params
+) -> None:
+    """Put the scores of the files that `evaluate.tests` names beside the others; say them.
+
+    Args:
+        data: folder of `split` and `tests`.
+    """
+    thresholds = result.scores.get("thresholds", {})
+    for name in params.evaluate.tests:
+        file, split = data / "tests" / name, data / "split"
+        found = score_file(file, model, schema, params.validate, split, thresholds)
+        for said in found["told"]:
+            print(f"warn: {name}: {said}")
+        print(f"{name}: {sentence(found, schema.task)}")
+        result.scores.setdefault("tests", {})[name.partition(".")[0]] = found["test"] | {
+            "training_rows": found["training_rows"],
+            "baseline": found.get("baseline", {}),
+            "paired_difference": found["paired_difference"]["test"],
+        }
+
+
+def score_file(
+    file: Path,
+    model: "SavedModel",
+    schema: Schema,
+    policies: Validate,
+    split: Path | None,
+    thresholds: dict[str, float],
+) -> dict[str, Any]:
+    """See `score_labelled`, of the rows of a file; what was `told` of them.
+
+    And how many of them are `training_rows`.
+
+    Args:
+        split: whose training rows the baselines learn from; without it there are none.
+        thresholds: of baselines that have another one than the model.
+
+    Raises:
+        UserError: see `write_labelled`.
+    """
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        told = write_labelled(file, schema, policies, folder)
+        learnt = also_in(folder, split / "train", schema) if split else 0
+        found = score_labelled(model.predict, folder, split, schema, model.threshold, thresholds)
+    found["training_rows"] = learnt
+    found["told"] = [f"{what}: {count} rows" for what, count in told.items()]
+    if learnt:
+        said = f"{learnt:,} of {found['test']['rows']:,} rows are training rows"
+        found["told"].append(f"{said}, so these scores are too good")
+    return found
+
+
+def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path) -> Counter[str]:
+    """Write the rows of a file as parts of a table into `folder`, without those a check drops.
+
+    Each cell is checked for kind, missing, range and values, of the columns that the model reads,
+    the target and the weight.
+
+    Returns:
+        What was dropped or only warned of, in words, and how many rows each.
+
+    Raises:
+        UserError: the file is not as declared, no row is left, or a row fails a check whose policy
+            is error; the message names lines.
+    """
+    roles = set(schema.roles.values()) - {schema.weight, *schema.features}
+    columns = {name: column for name, column in schema.columns.items() if name not in roles}
+    read = schema.model_copy(update={"columns": columns})
+    names = column_names(file, schema, columns, [*roles, *schema.ignore])
+    checks, told, rows = declared_checks(schema, policies), Counter[str](), 0
+    line = row_name([file], schema)
+    for number, piece in enumerate(pieces(file, schema, names, ROWS)):
+        table = read_piece(piece, read)
+        failures = sorted(cell_failures(table, read.columns, read, checks, table))
+        refuse([f for f in failures if f.policy == "error"], piece.first, line)
+        told.update(f"{f.column}: {f.check}: {f.policy}" for f in failures)
+        kept = np.ones(len(table), bool)
+        kept[[failure.row for failure in failures if failure.policy == "drop"]] = False
+        write_part(folder, number, table.filter(pa.array(kept)))
+        rows += int(kept.sum())
+    if not rows:
+        raise UserError(f"{file}: found no row to score; expected one at least")
+    return told
+
+
+def also_in(folder: Path, other: Path, schema: Schema) -> int:
+    """How many rows of a table are, with their target, in another one too."""
+    names = [*schema.features, schema.target]
+
+    def hashes(table: Path) -> list[np.ndarray]:
+        return [row_hashes(part.select(names).columns) for part in read_parts(table, names)]
+
+    return int(np.isin(np.concatenate(hashes(folder)), np.concatenate(hashes(other))).sum())

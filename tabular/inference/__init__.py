@@ -1,0 +1,1 @@
+"""A first schema of a table."""

@@ -1,0 +1,158 @@
+"""What the columns of a CSV file seem to hold, from a look at its first rows."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from tabular.config.typed_yaml import Value
+from tabular.inference.formats import are, date_format, mostly_dates, number_format, remedy, typed
+from tabular.inference.sample import MISSING
+
+SENTINELS = {-1, -9, -99, -999, -9999, 9999, 99999}
+FEW, MIN_ROWS = 0.1, 3  # rows with a 0 for a missing value: the share at most, the number at least
+MOMENT = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")  # a name
+SINCE_1970 = {"epoch": (300_000_000, 4_200_000_000), "epoch_ms": (3e11, 4.2e12)}  # 1979 to 2103
+IDENTIFIER = re.compile(r"(^|[^a-zA-Z])(id|ID|Id)$|[a-z](Id|ID)$")
+MAX_CLASSES = 20
+MANY = 50  # different texts: more may be names, labels or free text
+WORDS = 1.5  # in a text on average; fewer are names or codes
+REPEATED = 5  # rows for each of many different texts; more are categories
+
+
+@dataclass
+class InferredColumn:
+    """What a column seems to hold, and what a person should check."""
+
+    kind: str
+    missing_values: list[str] = field(default_factory=list)
+    nullable: bool = False
+    note: str = ""
+    ignore: bool = False
+    format: str | None = None
+    constant: bool = False
+
+
+def infer_date(
+    name: str, kind: str, texts: list[str], missing: list[str], nullable: bool
+) -> InferredColumn | None:
+    """A column as dates or times, if that is what it holds."""
+    found = None
+    if kind == "category":
+        found = date_format(texts)
+    elif kind == "integer" and MOMENT.search(name):
+        numbers = [int(float(text)) for text in texts]
+        within = {
+            form: low <= min(numbers) and max(numbers) < high
+            for form, (low, high) in SINCE_1970.items()
+        }
+        found = next(((form, "") for form, yes in within.items() if yes), None)
+        if not found and are(texts, "datetime", "%Y%m%d"):
+            found = "%Y%m%d", ""
+    if not found:
+        return None
+    form, question = found
+    moments = typed(texts, "datetime", form)
+    note = f"{len(texts)} different dates or times, {min(moments):%Y-%m-%d} to "
+    note += f"{max(moments):%Y-%m-%d}{question}; are later rows to be predicted from earlier ones? "
+    note += f"then time: {name} in a line of its own above, and split.by: time in params.yaml"
+    return InferredColumn("datetime", missing, nullable, note, format=form)
+
+
+def infer_text(counts: Counter[str], texts: list[str]) -> tuple[str, str, bool]:
+    """Kind of a column of texts, what to say of it, and whether to leave it out."""
+    rows, distinct = sum(counts[text] for text in texts), len(texts)
+    if distinct <= MANY:
+        return "category", "", False
+    words = sum(len(text.split()) for text in texts) / distinct
+    for mark in "|;,":
+        labels = Counter(label.strip() for text in texts for label in text.split(mark))
+        if sum(mark in text for text in texts) > distinct / 2 and len(labels) < distinct / 3:
+            return "text", f"; {len(labels)} labels between {mark}, read as words", False
+    if words >= WORDS and rows < REPEATED * distinct:
+        return "text", f"; {words:.1f} words on average, read as free text", False
+    if distinct > rows / 2:
+        return "category", ", a name or a code for nearly each row", True
+    return "category", "", False
+
+
+def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
+    """A column's kind from how often each of its texts occurs in `rows` rows."""
+    missing = sorted(set(counts) & MISSING)
+    present = [text for text in counts if text and text not in missing]
+    nullable = bool(counts[""] or missing)
+    note = f"{len(present)} different values"
+    if len(present) < 2 and not (present and nullable):
+        note = "one value or none in every row"
+        return InferredColumn("category", note=note, ignore=True, constant=True)
+    kind = next((k for k in ("boolean", "integer", "real") if are(present, k)), "category")
+    if kind == "boolean" and {text.strip() for text in present} == {"0", "1"}:
+        kind = "integer"
+    if any(re.fullmatch(r"\s*-?0\d+", text) for text in present):
+        kind = "category"  # 00123 is a code
+    if kind == "integer" and any("." in text for text in present):
+        kind = "real"
+    if date := infer_date(name, kind, present, missing, nullable):
+        return date
+    form = number_format(present) if kind == "category" and not are(present, "real") else None
+    if form:
+        kind = "integer" if are(present, "integer", form) else "real"
+        note += f", numbers written as {form}"
+    if kind in ("integer", "real"):
+        note += number_note(counts, dict(zip(present, typed(present, kind, form), strict=True)))
+    identifier = not name or IDENTIFIER.search(name)
+    if kind == "integer" and len(present) == rows:
+        places: list[Any] = typed(present, kind, form)
+        if identifier or max(places) - min(places) + 1 == rows:
+            note = "a number for each row"
+            return InferredColumn(kind, missing, nullable, note, ignore=True, format=form)
+    repeats = len(present) > MAX_CLASSES and rows >= 2 * len(present)
+    hint = (mostly_dates(present) or remedy(present)) if kind == "category" else ""
+    if kind == "integer" and identifier and repeats:
+        kind, form = "category", None  # the order of the numbers says nothing
+    if kind == "category":
+        kind, said, ignore = infer_text(counts, present)
+        if ignore:
+            note = f"{len(present)} different values{said}{hint}"
+            return InferredColumn(kind, note=note, ignore=True)
+        frequent = sorted(present, key=lambda text: -counts[text])[:4]
+        note = f"{len(present)} different values: {', '.join(frequent)[:60]}{said}{hint}"
+        if identifier and repeats:
+            note += f"; do rows of one {name} belong together? then group: {name} "
+            note += "in a line of its own above, and split.by: group in params.yaml"
+    return InferredColumn(kind, missing, nullable, note, format=form)
+
+
+def number_note(counts: Counter[str], numbers: dict[str, Any]) -> str:
+    """The range, and the values that may mean missing.
+
+    Those stand out: farther from all others than these are from each other.
+
+    Args:
+        counts: of the texts of the column.
+        numbers: what those that are not missing mean.
+    """
+    values = sorted(map(float, numbers.values()))
+    note = f", {values[0]:g} to {values[-1]:g}"
+    others = [value for value in values if value and value not in SENTINELS]
+    if len(others) < 3:
+        return note
+    gap = max(high - low for low, high in pairwise(others))
+    for value in sorted({0, *SENTINELS} & set(values)):
+        times = sum(counts[text] for text, number in numbers.items() if number == value)
+        few = times <= FEW * counts.total()
+        suspect = (value in SENTINELS or few) and times >= MIN_ROWS
+        if suspect and max(others[0] - value, value - others[-1]) > gap:
+            note += f"; does {value:g} ({times} rows) mean missing? then missing_values"
+    return note
+
+
+def infer_task(kind: str, classes: Counter[Value]) -> str:
+    """binary for two values, regression for many numbers, else multiclass."""
+    if len(classes) == 2:
+        return "binary"
+    few = len(classes) <= MAX_CLASSES and classes.total() >= 5 * len(classes)
+    if kind in ("boolean", "category") or (kind == "integer" and few):
+        return "multiclass"
+    return "regression"

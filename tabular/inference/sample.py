@@ -1,0 +1,92 @@
+"""A look at the first rows of a table: how it is written, and how often each text occurs."""
+
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from tabular.config.schema import Dialect
+from tabular.core.errors import UserError, listed
+from tabular.table.csv_lines import BROKEN, broken, check_format, open_bytes, records
+from tabular.table.source import Piece, is_parquet, parquet_rows, parquet_schema, parquet_texts
+
+MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
+HEAD, HEAD_CELLS = 5_000, 500_000  # rows that are kept to look for columns that tell the target
+
+
+class Sample(NamedTuple):
+    """How a file is written, how often each text occurs in each column, and in how many rows.
+
+    `head`: the cells of the first `HEAD` rows.
+    """
+
+    dialect: Dialect
+    columns: dict[str, Counter[str]]
+    rows: int
+    head: list[list[str]]
+
+
+def infer_dialect(path: Path) -> Dialect:
+    """Delimiter and encoding of a file, from its first megabyte."""
+    try:
+        check_format(path)
+        with open_bytes(path) as file:
+            start = file.read(2**20)
+    except BROKEN as error:
+        raise UserError(broken(path, Dialect(), 1, error)) from None
+    encoding = "utf-16" if start[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8"
+    if encoding == "utf-8" and b"\0" in start:
+        raise UserError(f"{path}: found NUL bytes; expected a CSV file in UTF-8 or latin-1")
+    try:
+        start.decode(encoding)
+    except UnicodeDecodeError as error:
+        if error.end < len(start) - 4:  # not a letter that the megabyte cuts
+            encoding = "latin-1"
+    first = start.decode(encoding, "replace").split("\n", 1)[0]
+    return Dialect(delimiter=max(",;\t|", key=first.count), encoding=encoding)
+
+
+def read_sample(path: Path, limit: int) -> Sample:
+    """The first `limit` rows of a file.
+
+    Raises:
+        UserError: it cannot be read, its header names a column twice, or it has no row.
+    """
+    dialect = Dialect() if is_parquet(path) else infer_dialect(path)
+    try:
+        lines, line = parquet_records(path) if is_parquet(path) else records(path, dialect), 1
+        _, header = next(lines)
+        counts = [Counter[str]() for _ in header]
+        rows, head = 0, list[list[str]]()
+        for line, cells in islice(lines, limit):
+            if len(cells) != len(header):
+                raise UserError(
+                    f"{path}: line {line}: found {len(cells)} cells; expected {len(header)}"
+                )
+            rows += 1
+            if rows <= min(HEAD, HEAD_CELLS // len(header)):
+                head.append(cells)
+            for count, cell in zip(counts, cells, strict=True):
+                count[cell] += 1
+    except StopIteration:
+        raise UserError(f"{path}: the file is empty; expected a header line") from None
+    except BROKEN as error:
+        raise UserError(broken(path, dialect, line, error)) from None
+    repeated = sorted(name for name, times in Counter(header).items() if times > 1)
+    if repeated:
+        names = listed(map(repr, repeated))
+        raise UserError(f"{path}: line 1: found {names} more than once; is the header missing?")
+    if not rows:
+        raise UserError(f"{path}: found a header and no rows; expected some")
+    return Sample(dialect, dict(zip(header, counts, strict=True)), rows, head)
+
+
+def parquet_records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """What `records` gives for a CSV file of the same table."""
+    names = parquet_schema(path).names
+    yield 0, names
+    for table in parquet_texts(Piece(path, names, 0, parquet_rows(path)), names):
+        columns = [column.to_pylist() for column in table.columns]
+        yield from ((0, list(cells)) for cells in zip(*columns, strict=True))

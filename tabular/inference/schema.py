@@ -1,0 +1,167 @@
+"""The schema of a table, written from a look at its rows, with what a person should check."""
+
+from collections import Counter
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+from tabular.config.typed_yaml import Value
+from tabular.core.errors import UserError, listed
+from tabular.inference.columns import InferredColumn, infer_column, infer_task
+from tabular.inference.formats import typed
+from tabular.inference.leaks import columns_that_tell
+from tabular.inference.sample import MISSING, Sample, read_sample
+from tabular.table.source import source_files
+
+# Texts that mean the class to find.
+POSITIVE = {
+    *("1", "1.0", "yes", "y", "true", "t", "pos", "positive", "sick", "bad", "default", "churn"),
+}
+MIN_CLASS_ROWS = 5
+
+
+def scalar(value: Any) -> Any:
+    """A value as ruamel.yaml writes it, so that PyYAML, which reads YAML 1.1, reads it back."""
+    if not isinstance(value, str):
+        return value
+    try:
+        read = yaml.safe_load(f"{value}: [{value}]")  # as a key, and within brackets
+        plain = read == {value: [value]} and value.isprintable()
+    except yaml.YAMLError:
+        plain = False
+    return value if plain else DoubleQuotedScalarString(value)
+
+
+def printable(text: str) -> str:
+    """A text for a comment, which may hold no control characters."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def flow(value: Any) -> Any:
+    """A mapping or list that is written on one line."""
+    written: Any
+    if isinstance(value, dict):
+        written = CommentedMap({scalar(key): flow(item) for key, item in value.items()})
+    elif isinstance(value, list):
+        written = CommentedSeq(map(flow, value))
+    else:
+        return scalar(value)
+    written.fa.set_flow_style()
+    return written
+
+
+def target_task(
+    sample: Sample, target: str, kind: str, form: str | None
+) -> tuple[str, Counter[Value]]:
+    """The task of a target column, and how often each of its values occurs.
+
+    Two texts of one value, such as true and TRUE, are one class; real numbers stay texts.
+
+    Raises:
+        UserError: there is nothing to learn from it, or too much.
+    """
+    counts = sample.columns[target]
+    texts = [text for text in counts if text and text not in MISSING]
+    classes = Counter[Value]()
+    values = texts if kind == "real" else typed(texts, kind, form)
+    for text, value in zip(texts, values, strict=True):
+        classes[value] += counts[text]
+    if len(classes) < 2:
+        raise UserError(
+            f"--target: {target} has one value or none in {sample.rows} rows; nothing to learn"
+        )
+    task = infer_task(kind, classes)
+    if task == "multiclass" and len(classes) * MIN_CLASS_ROWS > sample.rows:
+        raise UserError(
+            f"--target: {target} holds {len(classes)} different values in {sample.rows} rows; "
+            f"expected numbers, or classes of {MIN_CLASS_ROWS} rows each on average"
+        )
+    return task, classes
+
+
+def declared(column: InferredColumn, values: list[Value]) -> dict[str, Any]:
+    """A column as the schema declares it."""
+    optional = {
+        "nullable": column.nullable,
+        "values": values,
+        "missing_values": column.missing_values,
+        "format": column.format,
+    }
+    return {"kind": column.kind} | {key: value for key, value in optional.items() if value}
+
+
+def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
+    """The schema of a file with comments, from its first `limit` rows.
+
+    Raises:
+        UserError: the file cannot be read, or `target` is no column to predict.
+    """
+    sample = read_sample(source_files(str(path))[0] if path.is_dir() else path, limit)
+    if target not in sample.columns:
+        raise UserError(f"--target: found {target!r}; the columns are {listed(sample.columns)}")
+    inferred = {n: infer_column(n, counts, sample.rows) for n, counts in sample.columns.items()}
+    others = [column for name, column in inferred.items() if name != target]
+    if all(column.ignore for column in others):  # one is better than none
+        for column in others:
+            column.ignore = column.constant
+    if inferred[target].kind in ("datetime", "text"):  # which are no classes and no numbers
+        inferred[target] = replace(inferred[target], kind="category", format=None)
+    task, classes = target_task(sample, target, inferred[target].kind, inferred[target].format)
+    if task != "regression" and inferred[target].kind == "real":
+        # 0.0 and 1.0 are two texts
+        inferred[target] = replace(inferred[target], kind="category", format=None)
+
+    leaks = columns_that_tell(sample, inferred, target, classes=task != "regression")
+    for name, share in leaks.items():
+        told = "its variance" if task == "regression" else "what is not the commonest class"
+        inferred[name].note += f"; tells {share:.0%} of {told} by itself: known before {target} is?"
+
+    schema = CommentedMap({"source": scalar(path.as_posix())})
+    defaults = type(sample.dialect)().model_dump()
+    for key, value in sample.dialect.model_dump().items():
+        if value != defaults[key]:
+            schema[key] = scalar(value)
+    schema |= {"task": task, "target": scalar(target)}
+    schema.yaml_add_eol_comment("of binary, multiclass, regression", "task", column=0)
+    if task == "binary":
+        schema["positive"] = scalar(
+            min(classes, key=lambda v: (str(v).lower() not in POSITIVE, classes[v], str(v)))
+        )
+        schema.yaml_add_eol_comment("the class to find", "positive", column=0)
+    schema["columns"] = columns = CommentedMap()
+    for name, column in inferred.items():
+        key, note = scalar(name), column.note
+        if name == target:
+            values = sorted(classes, key=lambda v: (len(str(v)), str(v)))
+            here = replace(column, nullable=False)
+            columns[key] = flow(declared(here, values if task != "regression" else []))
+            gaps = "; rows without a target are set aside" if column.nullable else ""
+            note += f"; the target{gaps}"
+        elif column.ignore:
+            continue
+        else:
+            columns[key] = flow(declared(column, []))
+        columns.yaml_add_eol_comment(printable(note), key, column=0)
+    ignored = {name: c.note for name, c in inferred.items() if c.ignore and name != target}
+    if ignored:
+        schema["ignore"] = CommentedSeq(map(scalar, ignored))
+        for index, note in enumerate(ignored.values()):
+            schema["ignore"].yaml_add_eol_comment(printable(note), index, column=0)
+    seen = "all" if sample.rows < limit else "the first"
+    schema.yaml_set_start_comment(f"From {seen} {sample.rows} rows. Check every comment.")
+    return schema
+
+
+def as_text(schema: CommentedMap) -> str:
+    """The schema as YAML with its comments."""
+    writer, text = YAML(), StringIO()
+    writer.width = 2**20
+    writer.indent(sequence=4, offset=2)
+    writer.dump(schema, text)
+    return text.getvalue()

@@ -1,0 +1,150 @@
+"""A column in few bins: ranges of numbers, moments or lengths, categories, and gaps."""
+
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tabular.config.schema import Column
+from tabular.core.errors import cut
+from tabular.table.cells import YEAR_1, YEAR_10000, is_missing, numbers
+
+MISSING, OTHERS = "missing", "others"
+DAY = 86_400  # seconds
+
+
+class Bins(NamedTuple):
+    """The bins of a column.
+
+    `edges` (n,), sorted, of a column of numbers, moments (seconds) or texts (characters): bin i is
+    from edge i - 1 on, below edge i; `values` (n + 1,) what is in each where it is one value alone.
+    `categories` of another one, a bin each. The last bins are other categories, and gaps.
+    Where `outside`, the first and the last edge are the lowest value and just above the highest.
+    """
+
+    column: Column
+    edges: np.ndarray
+    categories: tuple[str, ...]
+    values: tuple[float, ...] = ()
+    outside: bool = False
+
+    @classmethod
+    def of(
+        cls, values: pa.ChunkedArray, column: Column, count: int, *, outside: bool = False
+    ) -> Self:
+        """Some `count` bins of about as many of these values each; of few values one for each.
+
+        Args:
+            outside: add bins below the lowest and above the highest of the values.
+        """
+        if column.kind == "category":
+            found = present(values, column).value_counts().to_pylist()
+            found.sort(key=lambda pair: (-pair["counts"], pair["values"]))
+            return cls(column, np.empty(0), tuple(pair["values"] for pair in found[:count]))
+        sizes = np.sort(measured(present(values, column), column))
+        if not len(sizes):
+            return cls(column, np.empty(0), ())
+        different = np.unique(sizes)
+        alone: tuple[float, ...] = ()
+        if len(different) <= count:
+            edges, alone = different[1:], tuple(different.tolist())
+        else:
+            places = np.linspace(0, 1, count + 1)[1:-1]
+            quantiles = np.unique(np.quantile(sizes, places, method="nearest"))
+            if quantiles[0] == sizes[0]:  # which is then a bin of its own
+                quantiles[0] = different[1]
+            edges = readable(np.unique(quantiles), sizes[0], column)
+        if outside:
+            edges, alone = np.r_[sizes[0], edges, np.nextafter(sizes[-1], np.inf)], ()
+        return cls(column, edges, (), alone, outside)
+
+    def counts(self, values: pa.ChunkedArray) -> np.ndarray:
+        """How many rows are in each bin: float64, (bins,)."""
+        return np.bincount(self.codes(values), minlength=len(self.names)).astype(np.float64)
+
+    def codes(self, values: pa.ChunkedArray) -> np.ndarray:
+        """The bin of each value: int16, (rows,)."""
+        missing = gaps(values, self.column)
+        if self.column.kind == "category":
+            places = pc.index_in(values, value_set=pa.array(self.categories, pa.string()))
+            codes = pc.fill_null(places, len(self.categories)).to_numpy().astype(np.int16)
+        else:
+            codes = np.zeros(len(missing), np.int16)
+            sizes = measured(present(values, self.column), self.column)
+            codes[~missing] = np.searchsorted(self.edges, sizes, side="right")
+        codes[missing] = len(self.names) - 1
+        return codes
+
+    @property
+    def names(self) -> list[str]:
+        """What each bin holds, in words."""
+        if self.column.kind == "category":
+            return [*map(cut, self.categories), OTHERS, MISSING]
+        unit = " characters" if self.column.kind == "text" else ""
+        if self.outside and len(self.edges):
+            return [*(f"{text}{unit}" for text in self._with_outside()), MISSING]
+        ends = [words(edge, self.column) for edge in self.edges]
+        if self.values:
+            of_boolean = self.column.kind == "boolean"
+            said = [
+                str(bool(value)).lower() if of_boolean else words(value, self.column)
+                for value in self.values
+            ]
+            return [*(f"{text}{unit}" for text in said), MISSING]
+        if not ends:
+            return ["any value", MISSING]
+        between = [f"{low} to below {high}" for low, high in pairwise(ends)]
+        ranges = [f"below {ends[0]}", *between, f"{ends[-1]} or more"]
+        return [*(f"{text}{unit}" for text in ranges), MISSING]
+
+    def _with_outside(self) -> list[str]:
+        """The names of bins of which the first and the last hold what lies outside."""
+        highest = words(float(np.nextafter(self.edges[-1], -np.inf)), self.column)
+        lowest, *starts = [words(edge, self.column) for edge in self.edges[:-1]]
+        ranges = [f"{low} to below {high}" for low, high in pairwise([lowest, *starts])]
+        last = [lowest, *starts][-1]
+        ranges.append(last if last == highest else f"{last} to {highest}")
+        return [f"below {lowest}", *ranges, f"above {highest}"]
+
+
+def gaps(values: pa.ChunkedArray, column: Column) -> np.ndarray:
+    """Where a value is missing: bool, (rows,)."""
+    return is_missing(values, column).to_numpy(zero_copy_only=False).astype(bool)
+
+
+def present(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    """The values that are not missing."""
+    return values.filter(pc.invert(is_missing(values, column)))
+
+
+def measured(values: pa.ChunkedArray, column: Column) -> np.ndarray:
+    """Numbers as they are, moments in seconds, texts by their length: float64, (rows,)."""
+    if column.kind == "text":
+        return pc.utf8_length(values).to_numpy().astype(np.float64)
+    return np.asarray(numbers(values, column).to_numpy(), np.float64)
+
+
+def readable(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
+    """The edges in as few digits, or to the day, as part the values as well."""
+    if column.kind == "datetime":
+        days = np.unique(edges // DAY * DAY)
+        return days if len(days) == len(edges) and days[0] > lowest else edges
+    for digits in (4, 6):
+        rounded = np.unique([float(f"{edge:.{digits}g}") for edge in edges])
+        if len(rounded) == len(edges) and rounded[0] > lowest:
+            return rounded
+    return edges
+
+
+def words(value: float, column: Column) -> str:
+    """A number in its own digits, or a moment to the day or the second."""
+    if column.kind == "datetime":
+        moment = datetime.fromtimestamp(min(max(value, YEAR_1), YEAR_10000 - 1), UTC)
+        return f"{moment:%Y-%m-%d}" if not value % DAY else f"{moment:%Y-%m-%d %H:%M:%S}"
+    if value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    short = f"{value:g}"
+    return short if float(short) == value else str(value)

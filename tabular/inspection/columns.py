@@ -1,0 +1,81 @@
+"""What each column holds in the training and in the test rows, and how far these lie apart."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tabular.config.schema import Column, Schema
+from tabular.inspection.bins import Bins, gaps, measured, present, words
+from tabular.inspection.sketch import Sketch, distance
+
+BARS, CATEGORIES = 12, 6  # of a picture
+EDGES = (0.005, 0.995)  # quantiles of the training rows, where the picture begins and ends
+
+
+def describe_columns(train: pa.Table, test: pa.Table, schema: Schema) -> dict[str, Any]:
+    """Each column that the model reads, and the target: what `metrics/columns.json` holds.
+
+    See `sketch.distance` of the bins of a `Sketch`; `moved` where it is further than by chance.
+
+    Args:
+        train, test: some of their rows, which lie shuffled.
+    """
+    names = [schema.target, *schema.features]
+    return {
+        name: pictured(train[name], test[name], schema.columns[name])
+        | apart(train[name], test[name], schema.columns[name])
+        for name in names
+    }
+
+
+def apart(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:
+    """How far the test rows of a column are from its training rows, and what chance would do."""
+    sketch = Sketch.of(train, column)
+    found = [
+        distance(cells.counts, cells.bins.counts(test))
+        for cells in (sketch.values, sketch.words)
+        if cells
+    ]
+    most, limit = max(found, key=lambda of: of[0] - of[1])
+    return {"distance": most, "by_chance": limit, "moved": most > limit}
+
+
+def pictured(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:
+    """The histogram of a column: `names` or `from` and `to`, and the rows in each bar.
+
+    The bars of numbers are equally wide; the first and the last one hold what lies beyond.
+    """
+    found: dict[str, Any] = {
+        "missing": {
+            "train": int(gaps(train, column).sum()),
+            "test": int(gaps(test, column).sum()),
+        },
+        "rows": {"train": len(train), "test": len(test)},
+    }
+    if column.kind == "category":
+        bins = Bins.of(train, column, CATEGORIES)
+        counts = [np.bincount(bins.codes(v), minlength=len(bins.names))[:-1] for v in (train, test)]
+        shown = len(bins.names) - 1 if any(of[-1] for of in counts) else len(bins.categories)
+        bars = {
+            name: count[:shown].tolist()
+            for name, count in zip(("train", "test"), counts, strict=True)
+        }
+        return found | {"names": bins.names[:shown]} | bars
+    values = [measured(present(rows, column), column) for rows in (train, test)]
+    if not len(values[0]):
+        return found
+    different = np.unique(values[0])
+    low, high = np.quantile(values[0], EDGES, method="nearest")
+    if low == high:
+        low, high = different[0], different[-1]
+    if len(different) <= BARS:
+        middles = (different[1:] + different[:-1]) / 2
+        found["names"] = [words(value, column) for value in different]
+    else:
+        middles = np.linspace(low, high, BARS + 1)[1:-1]
+        found |= {"from": float(low), "to": float(high)}
+    for name, of_rows in zip(("train", "test"), values, strict=True):
+        places = np.searchsorted(middles, of_rows, side="right")
+        found[name] = np.bincount(places, minlength=len(middles) + 1).tolist()
+    return found

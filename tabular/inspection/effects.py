@@ -1,0 +1,222 @@
+"""How the model's answer moves with a column, and where that hangs on another column.
+
+For a number or a moment the accumulated local effect: Apley and Zhu, "Visualizing the effects of
+predictor variables in black box supervised learning models" (2020), which asks only for answers
+near real rows. For a category, which has no order, the mean answer of the rows given each category
+(Friedman's partial dependence, 2001). Both are shifted to a mean of 0 over the rows.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from tabular.config.schema import Schema, input_name
+from tabular.core.errors import cut
+from tabular.inspection.bins import Bins, gaps, measured, present
+from tabular.table.arrays import Predict, feature_arrays
+
+COLUMNS, STEPS, CATEGORIES = 6, 20, 8
+MAX_ROWS, MIN_ROWS = 2000, 100
+WORK = 40_000_000_000  # multiply-adds of the model in all: some seconds
+SHARE = 0.1  # of the rows that each half has, at least
+SHUFFLES, CLEARLY = 50, 1.5  # what an interaction is held against, and by how much it is stronger
+STRONG = 0.5  # of the column's own effect; a weaker interaction is not told
+NOTABLE, TOLD = 0.2, 3  # of the largest effect of any column; interactions at most
+SPREAD = (0.1, 0.9)  # of the members
+
+
+class Local(NamedTuple):
+    """What a column does to the answers of some rows.
+
+    `steps` (n,) the value at each end of a step, or the number of each category; `values` (rows,)
+    the value of each row, or the number of its category, NaN of one that has none; `cells` (rows,)
+    its step, -1 of one that has none; `changes` (rows, outputs, 1 + members) by how
+    much the answer changes over that step: the model's, then each member's. Of a category
+    `answers` (n, outputs, 1 + members), the mean answer given each.
+    """
+
+    steps: np.ndarray
+    values: np.ndarray
+    cells: np.ndarray
+    changes: np.ndarray
+    answers: np.ndarray | None = None
+
+
+def column_effects(
+    members: Predict, rows: pa.Table, schema: Schema, important: Sequence[str], work: float
+) -> dict[str, Any]:
+    """The effects of the first few columns that are no texts, and strong interactions of these.
+
+    Of several classes it is the effect on the one that a column moves most.
+
+    Args:
+        members: raw columns to (rows, outputs * (1 + members)), the model's own outputs first.
+        rows: some rows, which lie shuffled; the first ones are used.
+        important: the columns, the most important one first.
+        work: multiply-adds of the model for a row.
+    """
+    names = [n for n in important if schema.columns[n].kind != "text"][:COLUMNS]
+    answers = sum(CATEGORIES if schema.columns[n].kind == "category" else 2 for n in names)
+    rows = rows[: min(MAX_ROWS, max(int(WORK / max(answers * work, 1)), MIN_ROWS))]
+    if not len(rows):
+        return {"rows": 0, "columns": [], "interactions": []}
+    found: list[dict[str, Any]] = []
+    interactions: list[dict[str, Any]] = []
+    locals_of = {name: local_effect(members, rows, name, schema) for name in names}
+    halves = {name: half_of(rows, name, schema) for name in names}
+    for name, local in locals_of.items():
+        if len(local.steps) < 2:
+            continue
+        curves = accumulated(local)  # (steps, outputs, 1 + members)
+        output = int(np.argmax(np.ptp(curves[:, :, 0], axis=0)))
+        curve, *each = curves[:, output].T
+        low, high = np.quantile(each, SPREAD, axis=0) if each else (curve, curve)
+        column = schema.columns[name]
+        effect: dict[str, Any] = {"column": name, "kind": column.kind}
+        if schema.task != "regression":
+            effect["class"] = str(schema.classes[output if schema.outputs > 1 else 1])
+        known = Bins.of(rows[name], column, CATEGORIES)
+        effect["values"] = known.names[: len(known.categories)] or local.steps.tolist()
+        if len(known.values) == 2 and column.kind != "datetime":  # there is nothing between
+            effect |= {"kind": "category", "values": known.names[:2]}
+        found.append(
+            effect | {"effect": curve.tolist(), "low": low.tolist(), "high": high.tolist()}
+        )
+        interactions += [
+            {"column": name, "by": other} | of
+            for other, half in halves.items()
+            if other != name and half and (of := interaction(local, output, np.ptp(curve), *half))
+        ]
+    most = max((np.ptp(of["effect"]) for of in found), default=0.0)
+    strong = [of for of in interactions if of["strength"] >= NOTABLE * most]
+    strong.sort(key=lambda of: -round(of["strength"], 9))
+    return {"rows": len(rows), "columns": found, "interactions": strong[:TOLD]}
+
+
+def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) -> Local:
+    """What one column does to the answers."""
+    column, key, width = schema.columns[name], input_name(name), schema.outputs
+    arrays = feature_arrays(rows, schema)
+
+    def answers(values: np.ndarray, used: np.ndarray) -> np.ndarray:
+        given = {k: array[used] for k, array in arrays.items()} | {key: values}
+        found = members(given).astype(np.float64)
+        return found.reshape(len(used), -1, width).transpose(0, 2, 1)
+
+    there = np.flatnonzero(~gaps(rows[name], column))
+    if column.kind == "category":
+        bins = Bins.of(rows[name], column, CATEGORIES)
+        codes = bins.codes(rows[name])
+        count = len(bins.categories)
+        everyone = np.arange(len(rows))
+        given = [
+            answers(np.full(len(rows), category, object), everyone).mean(axis=0)
+            for category in bins.categories
+        ]
+        codes[codes >= count] = -1
+        numbers = np.where(codes < 0, np.nan, codes)
+        return Local(np.arange(count), numbers, codes, np.empty(0), np.array(given))
+    values, cells = np.full(len(rows), np.nan), np.full(len(rows), -1)
+    values[there] = measured(present(rows[name], column), column)
+    sizes, places = values[there], np.linspace(0, 1, STEPS + 1)
+    steps = np.unique(np.quantile(sizes, places, method="nearest")) if len(there) else sizes
+    if len(steps) < 2:
+        return Local(steps, values, cells, np.empty(0))
+    cells[there] = np.clip(np.searchsorted(steps, sizes, side="left") - 1, 0, len(steps) - 2)
+    of_there = cells[there]
+    high, low = (answers(steps[of_there + ahead], there) for ahead in (1, 0))
+    changes = np.zeros((len(rows), *high.shape[1:]))
+    changes[there] = high - low
+    return Local(steps, values, cells, changes)
+
+
+def accumulated(local: Local) -> np.ndarray:
+    """The effect at each step, shifted to a mean of 0 over the rows: (steps, outputs, n)."""
+    used = local.cells >= 0
+    if local.answers is not None:
+        counts = np.bincount(local.cells[used], minlength=len(local.steps))
+        return local.answers - np.average(local.answers, axis=0, weights=np.maximum(counts, 1))
+    cells, steps = local.cells[used], len(local.steps) - 1
+    counts = np.bincount(cells, minlength=steps)
+    sums = np.zeros((steps, *local.changes.shape[1:]))
+    np.add.at(sums, cells, local.changes[used])
+    means = sums / np.maximum(counts, 1)[:, None, None]
+    curve = np.concatenate([np.zeros((1, *means.shape[1:])), np.cumsum(means, axis=0)])
+    # At each row's own value, between the ends of its step.
+    within = (local.values[used] - local.steps[cells]) / np.diff(local.steps)[cells]
+    at_rows = curve[cells] + within[:, None, None] * means[cells]
+    return curve - at_rows.mean(axis=0)
+
+
+def half_of(
+    rows: pa.Table, name: str, schema: Schema
+) -> tuple[np.ndarray, np.ndarray, tuple[str, str]] | None:
+    """The rows with low and with high values of a column, or of its largest category and not.
+
+    None where it has one value.
+    """
+    column = schema.columns[name]
+    bins = Bins.of(rows[name], column, 1 if column.kind == "category" else 2)
+    codes = bins.codes(rows[name])
+    if column.kind == "category":
+        first = bins.categories[0] if bins.categories else ""
+        return codes == 1, codes == 0, (f"is not {cut(first)}", f"is {cut(first)}")
+    if not len(bins.edges):
+        return None
+    return codes == 0, codes == 1, (f"is {bins.names[0]}", f"is {bins.names[1]}")
+
+
+def interaction(
+    local: Local,
+    output: int,
+    total: float,
+    low: np.ndarray,
+    high: np.ndarray,
+    said: tuple[str, str],
+) -> dict[str, Any] | None:
+    """How much more a number column moves the answer among half of the rows than among the others.
+
+    None where the difference is less than `STRONG` of the column's effect, or not `CLEARLY` above
+    what `SHUFFLES` random halves of the same rows show.
+
+    Args:
+        total: the column's effect, from its lowest to its highest point.
+        low, high: which rows are of each half, bool, (rows,).
+        said: what the rows of each half are, in words.
+    """
+    few = min(low.sum(), high.sum()) < SHARE * len(low)
+    if local.answers is not None or few:
+        return None
+    changes, steps, there = local.changes[:, output, 0], len(local.steps) - 1, local.cells >= 0
+
+    def rises(*halves: np.ndarray) -> list[float]:
+        """From the first step to the last, over the steps where both halves have rows."""
+        used = [half & there for half in halves]
+        counts = [np.bincount(local.cells[half], minlength=steps) for half in used]
+        sums = [np.bincount(local.cells[half], changes[half], steps) for half in used]
+        both = (counts[0] > 0) & (counts[1] > 0)
+        return [
+            float((of_half / np.maximum(count, 1))[both].sum())
+            for of_half, count in zip(sums, counts, strict=True)
+        ]
+
+    rise_low, rise_high = rises(low, high)
+    strength = abs(rise_high - rise_low)
+    if strength < STRONG * total or not strength:
+        return None
+    rng, used = np.random.default_rng(0), np.flatnonzero(low | high)
+    for _ in range(SHUFFLES):
+        mask = np.zeros(len(low), bool)
+        mask[rng.permutation(used)[: low.sum()]] = True
+        first, second = rises(mask, (low | high) & ~mask)
+        if CLEARLY * abs(second - first) >= strength:
+            return None
+    return {
+        "low": said[0],
+        "high": said[1],
+        "rise_low": rise_low,
+        "rise_high": rise_high,
+        "strength": strength,
+    }

@@ -1,0 +1,211 @@
+"""What each column held in the training rows, in few numbers: they travel with the model."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tabular.config.schema import Column, Schema
+from tabular.core.errors import UserError
+from tabular.inspection.bins import MISSING, Bins, gaps, present
+from tabular.table.cells import TEXTS, numbers
+
+CELLS, NAMES = 10, 20  # bins of numbers, of categories
+WORDS, OF_ROWS = 50, 5  # that are bins of a text; each is in so many of the rows at least
+TEXT_ROWS = 20_000  # whose words are counted
+DRAWN = 16  # values of a column
+DRAWS, DEVIATIONS = 100, 4.0  # of tables that do not differ; beyond, it is no chance
+MAX = 2**53  # rows
+WORD = re.compile(r"\w+")
+
+
+class Words(NamedTuple):
+    """The most frequent words of a text as bins. A row counts as one, shared among its words."""
+
+    column: Column
+    words: tuple[str, ...]
+
+    @classmethod
+    def of(cls, values: pa.ChunkedArray, column: Column) -> Self:
+        """Those of some texts."""
+        rows = Counter[str]()
+        for text in present(values[:TEXT_ROWS], column).to_pylist():
+            rows.update(set(WORD.findall(text.lower())))
+        frequent = [word for word, count in rows.items() if count >= OF_ROWS]
+        return cls(column, tuple(sorted(frequent, key=lambda word: (-rows[word], word))[:WORDS]))
+
+    @property
+    def names(self) -> list[str]:
+        """What each bin holds."""
+        return [*self.words, "other words", MISSING]
+
+    def counts(self, values: pa.ChunkedArray) -> np.ndarray:
+        """How many of the first rows are in each bin: float64, (bins,)."""
+        values = values[:TEXT_ROWS]
+        places = {word: place for place, word in enumerate(self.words)}
+        found = np.zeros(len(self.names))
+        for text in present(values, self.column).to_pylist():
+            words = WORD.findall(text.lower()) or [""]
+            for word in words:
+                found[places.get(word, -2)] += 1 / len(words)
+        found[-1] = gaps(values, self.column).sum()
+        return found
+
+
+class Cells(NamedTuple):
+    """How many rows of a table are in each of some bins: float64, (bins,)."""
+
+    bins: Bins | Words
+    counts: np.ndarray
+
+
+class Sketch(NamedTuple):
+    """Of a column of some rows.
+
+    `values` by value, of a text by length; `words` of a text. `drawn` are `DRAWN` values as the
+    model reads them, each as frequent as in the rows and None for a gap; none of a text, which
+    would be a row's own. `unknown` is the share of rows whose category the model does not know.
+    """
+
+    rows: int
+    values: Cells
+    words: Cells | None
+    drawn: tuple[float | str | None, ...]
+    unknown: float
+
+    @classmethod
+    def of(cls, values: pa.ChunkedArray, column: Column, known: list[str] | None = None) -> Self:
+        """Of some rows, one at least.
+
+        Args:
+            known: the categories that the model knows; None where it knows all.
+        """
+        bins = Bins.of(values, column, NAMES if column.kind == "category" else CELLS, outside=True)
+        words = Words.of(values, column) if column.kind == "text" else None
+        return cls(
+            len(values),
+            Cells(bins, bins.counts(values)),
+            Cells(words, words.counts(values)) if words else None,
+            () if words else _drawn(values, column),
+            float(unknown(values, known, column).mean()) if known is not None else 0.0,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """What `read` reads."""
+        bins = self.values.bins
+        assert isinstance(bins, Bins)
+        found = {
+            "rows": self.rows,
+            "edges": bins.edges.tolist(),
+            "categories": list(bins.categories),
+            "counts": self.values.counts.tolist(),
+            "drawn": list(self.drawn),
+            "unknown": round(self.unknown, 6),
+        }
+        if self.words:
+            assert isinstance(self.words.bins, Words)
+            counts = np.round(self.words.counts, 3).tolist()
+            found |= {"words": list(self.words.bins.words), "word_counts": counts}
+        return found
+
+    @classmethod
+    def read(cls, found: Any, column: Column) -> Self:
+        """Of a model's file.
+
+        Raises:
+            TypeError, KeyError, ValueError: it is something else.
+        """
+
+        def cells(bins: Bins | Words, counts: Any) -> Cells:
+            array = np.array(counts, np.float64)
+            if (
+                array.shape != (len(bins.names),)
+                or not (array >= 0).all()
+                or not 0 < array.sum() < MAX
+            ):
+                raise ValueError(f"sketch: expected {len(bins.names)} counts of rows")
+            return Cells(bins, array)
+
+        drawn, edges = tuple(found["drawn"]), np.array(found["edges"], np.float64)
+        expected = str if column.kind in TEXTS else (int, float)
+        if len(drawn) not in (0, DRAWN) or not all(
+            value is None or isinstance(value, expected) for value in drawn
+        ):
+            raise ValueError(f"sketch: expected {DRAWN} values")
+        if edges.ndim != 1 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
+            raise ValueError("sketch: expected edges that ascend")
+        if ("words" in found) != (column.kind == "text"):
+            raise ValueError("sketch: expected words of a text alone")
+        bins = Bins(column, edges, tuple(map(str, found["categories"])), outside=True)
+        words = Words(column, tuple(map(str, found["words"]))) if "words" in found else None
+        return cls(
+            int(found["rows"]),
+            cells(bins, found["counts"]),
+            cells(words, found["word_counts"]) if words else None,
+            drawn,
+            float(found["unknown"]),
+        )
+
+
+def read_sketches(path: Path, metadata: dict[str, Any], schema: Schema) -> dict[str, Sketch]:
+    """Those of each column that the model reads, in what its file at `path` holds.
+
+    Raises:
+        UserError: it holds none, or something else.
+    """
+    if "sketches" not in metadata:
+        raise UserError(f"{path}: holds no sketches of its training rows; run `dvc repro`")
+    try:
+        return {
+            name: Sketch.read(metadata["sketches"][name], column)
+            for name, column in schema.features.items()
+        }
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        raise UserError(f"{path}: is not as `dvc repro` writes it: {error!r}") from None
+
+
+def _drawn(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None, ...]:
+    """See `Sketch`: those at even places of the sorted rows."""
+    found = present(values, column)
+    if column.kind in TEXTS:
+        counts = sorted(
+            found.value_counts().to_pylist(), key=lambda of: (-of["counts"], of["values"])
+        )
+        ordered: list[Any] = [of["values"] for of in counts]
+        ends = np.cumsum([of["counts"] for of in counts])
+    else:
+        ordered = np.sort(np.asarray(numbers(found, column).to_numpy(), np.float64)).tolist()
+        ends = np.arange(1, len(ordered) + 1)
+    places = np.searchsorted(ends, (np.arange(DRAWN) + 0.5) / DRAWN * len(values), side="right")
+    return tuple(ordered[place] if place < len(ordered) else None for place in places)
+
+
+def unknown(values: pa.ChunkedArray, known: list[str], column: Column) -> np.ndarray:
+    """Where a row holds a category that is not among these, and no gap: bool, (rows,)."""
+    among = pc.is_in(values, value_set=pa.array(known, pa.string()))
+    return ~gaps(values, column) & ~among.to_numpy(zero_copy_only=False).astype(bool)
+
+
+def distance(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """How far two tables are apart in a column, and how far chance takes tables of their sizes.
+
+    The distance is the share of the rows that would have to be in another bin for the tables to be
+    alike (total variation).
+
+    Args:
+        first, second: how many rows of each are in each bin, (bins,).
+    """
+    sizes = [round(of.sum()) for of in (first, second)]
+    if not all(sizes):
+        return 0.0, 0.0
+
+    def apart(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return np.abs(first / sizes[0] - second / sizes[1]).sum(axis=-1) / 2
+
+    rng, shares = np.random.default_rng(0), (first + second) / (first + second).sum()
+    alike = apart(*(rng.multinomial(size, shares, DRAWS) for size in sizes))
+    return float(apart(first, second)), float(alike.mean() + DEVIATIONS * alike.std())

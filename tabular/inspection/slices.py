@@ -1,0 +1,238 @@
+"""Where a model is weak: the slices that a person declares, and the weakest that are found."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tabular.config.schema import Schema
+from tabular.config.sections import Range, Slice
+from tabular.core.metrics import TASKS, metric
+from tabular.evaluation.uncertainty import MISS, Outputs, mean_interval, row_scores
+from tabular.inspection.bins import Bins, gaps, measured, present
+from tabular.table.arrays import row_losses
+
+QUARTERS, CATEGORIES = 4, 8  # bins of a number column, and of a category column
+PAIRED = 8  # the most important columns, whose pairs are looked at too
+MIN_ROWS = 30  # of a slice
+SHOWN, TOGETHER = 5, 2
+ALIKE = 0.7  # of the rows of two slices; the weaker one of them is shown
+
+
+class Rows(NamedTuple):
+    """Some rows as slices are cut from them: their table, answers, and the score of each row."""
+
+    table: pa.Table
+    found: Outputs
+    schema: Schema
+    key: str
+    scores: np.ndarray
+
+    @classmethod
+    def of(cls, table: pa.Table, found: Outputs, schema: Schema, key: str) -> Self:
+        """Of rows whose score is `key`: the main score or the loss."""
+        scores = (
+            row_losses(found.y, found.outputs, schema)
+            if key == "loss"
+            else row_scores(found, schema)
+        )
+        return cls(table, found, schema, key, scores)
+
+    def scored(self, mask: np.ndarray, miss: float) -> dict[str, Any]:
+        """The `rows` of a slice, their `score` and its interval, `low` and `high`.
+
+        And what the best `constant` of these rows alone would reach, and of two classes the
+        `recall`, where there is one: a slice may have a low score since it is hard, and a high one
+        since it is of one class.
+        """
+        weight, of_rows = self.found.weight[mask], self.scores[mask]
+        if not weight.any():
+            return {"rows": int(mask.sum())}
+        low, high = mean_interval(of_rows, weight, self.key == "accuracy", miss)
+        score = float(np.average(of_rows, weights=weight))
+        found = {"rows": int(mask.sum()), "score": score, "low": low, "high": high}
+        y, outputs = self.found.y[mask], self.found.outputs[mask]
+        if self.schema.task == "regression":
+            middle = np.median(y)
+            return found | {"constant": float(np.average(np.abs(y - middle), weights=weight))}
+        shares = np.bincount(y.astype(int), weight) / weight.sum()
+        entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
+        found["constant"] = float(entropy if self.key == "loss" else shares.max())
+        if self.schema.task == "binary" and weight[y == 1].any():
+            called = outputs[y == 1, 0] >= self.found.threshold
+            found["recall"] = float(np.average(called, weights=weight[y == 1]))
+        return found
+
+
+def slice_scores(
+    tables: Mapping[str, pa.Table],
+    found: Mapping[str, Outputs],
+    schema: Schema,
+    decides: Sequence[str],
+    important: Sequence[str],
+    declared: Mapping[str, Slice],
+) -> dict[str, Any]:
+    """The scores of declared slices, and of the weakest slices of one column or two.
+
+    A slice is looked for among the rows of cross-validation where there are some, since they are
+    more; its score of the test rows stands beside. Every interval is wide enough to hold for as
+    many slices as were looked at (Bonferroni's correction); a slice is `weak` where it does not
+    reach the score of all rows.
+
+    Args:
+        tables: of the rows that were predicted, by the keys of `metrics.ROWS`.
+        found: the model's outputs for at least these rows.
+        decides: see `metrics.deciding`; where a class is rare, the score is the loss.
+        important: the columns, the most important one first.
+        declared: by name.
+    """
+    main = TASKS[schema.task].main
+    key = main if decides[0] == main else "loss"
+    rows = {
+        name: Rows.of(table, found[name].first(len(table)), schema, key)
+        for name, table in tables.items()
+    }
+    found_in = "cross_validation" if "cross_validation" in rows else "test"
+    most = rows[found_in]
+    candidates, bins = cut(most, schema, important)
+    worse = -1 if metric(key).greater_is_better else 1
+    order = ranked(most, candidates, worse)
+    miss = MISS / max(len(order), 1)
+    every = {name: one.scored(np.ones(len(one.table), bool), MISS) for name, one in rows.items()}
+    overall = every[found_in]["score"]
+    weakest: list[dict[str, Any]] = []
+    for cells in distinct(order, candidates):
+        mask = masked(cells, {name: candidates[name] for name, _ in cells})
+        scored = most.scored(mask, miss)
+        weak = scored["high"] < overall if worse < 0 else scored["low"] > overall
+        codes = {name: bins[name].codes(rows["test"].table[name]) for name, _ in cells}
+        weakest.append(
+            {"where": [[name, bins[name].names[code]] for name, code in cells], "weak": weak}
+            | scored
+            | {"test": rows["test"].scored(masked(cells, codes), MISS)}
+        )
+    return {
+        "score": key,
+        "found_in": found_in,
+        "all_rows": every,
+        "looked_at": len(order),
+        "weakest": weakest,
+        "declared": {
+            name: {"where": in_words(conditions)}
+            | {
+                of: one.scored(declared_rows(one.table, conditions, schema), MISS)
+                for of, one in rows.items()
+            }
+            for name, conditions in declared.items()
+        },
+    }
+
+
+Cells = tuple[tuple[str, int], ...]  # a bin of one column, or of each of two
+
+
+def cut(
+    rows: Rows, schema: Schema, important: Sequence[str]
+) -> tuple[dict[str, np.ndarray], dict[str, Bins]]:
+    """The bin of each row in each column, int16, (rows,), and what the bins are."""
+    bins = {
+        name: Bins.of(
+            rows.table[name],
+            schema.columns[name],
+            CATEGORIES if schema.columns[name].kind == "category" else QUARTERS,
+        )
+        for name in important
+    }
+    return {name: bins[name].codes(rows.table[name]) for name in important}, bins
+
+
+def ranked(rows: Rows, codes: Mapping[str, np.ndarray], worse: int) -> list[Cells]:
+    """All slices of enough rows, the weakest first.
+
+    By how many standard deviations the mean of a slice is worse than that of the other rows, if the
+    rows of both were alike.
+    """
+    scores, weight_of = rows.scores, rows.found.weight
+    weights = np.stack([np.ones(len(scores)), weight_of, weight_of * scores])
+    mean = weights[2].sum() / weights[1].sum()
+    variance = np.average(np.square(scores - mean), weights=weight_of)
+    found: list[tuple[float, Cells]] = []
+    widths = {name: int(of.max(initial=0)) + 1 for name, of in codes.items()}
+    groups: Iterable[tuple[str, ...]] = [
+        *((name,) for name in codes),
+        *combinations(list(codes)[:PAIRED], 2),
+    ]
+    for names in groups:
+        code, width = codes[names[0]], widths[names[0]]
+        if len(names) == 2:
+            code, width = code * widths[names[1]] + codes[names[1]], width * widths[names[1]]
+        count, weight, total = (np.bincount(code, of, width) for of in weights)
+        for cell in np.flatnonzero((count >= MIN_ROWS) & (count < len(code)) & (weight > 0)):
+            rest = weights[1].sum() - weight[cell]
+            if not rest > 0:
+                continue
+            gap = total[cell] / weight[cell] - (weights[2].sum() - total[cell]) / rest
+            spread = (variance * (1 / count[cell] + 1 / (len(code) - count[cell]))) ** 0.5
+            numbers = (cell,) if len(names) == 1 else divmod(cell, widths[names[1]])
+            cells = tuple((name, int(n)) for name, n in zip(names, numbers, strict=True))
+            found.append((worse * gap / spread if spread else 0.0, cells))
+    return [cells for _, cells in sorted(found, key=lambda pair: (-round(pair[0], 9), pair[1]))]
+
+
+def distinct(order: Sequence[Cells], codes: Mapping[str, np.ndarray]) -> list[Cells]:
+    """The weakest slices, without those whose rows are mostly those of a weaker one.
+
+    The same bin is in `TOGETHER` of them at most.
+    """
+    chosen: list[tuple[Cells, np.ndarray]] = []
+    for cells in order:
+        if any(sum(cell in one for one, _ in chosen) >= TOGETHER for cell in cells):
+            continue
+        mask = masked(cells, codes)
+        if all((mask & one).sum() <= ALIKE * (mask | one).sum() for _, one in chosen):
+            chosen.append((cells, mask))
+        if len(chosen) == SHOWN:
+            break
+    return [cells for cells, _ in chosen]
+
+
+def masked(cells: Cells, codes: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which rows lie in all these bins: bool, (rows,)."""
+    return np.logical_and.reduce([codes[name] == code for name, code in cells])
+
+
+def in_words(conditions: Slice) -> list[list[str]]:
+    """The columns of a declared slice, each with its condition in words."""
+    found = []
+    for name, wanted in conditions.items():
+        if isinstance(wanted, Range):
+            ends = {"from": wanted.low, "to": wanted.high}
+            said = [
+                f"{word} {end:g}" if isinstance(end, float) else f"{word} {end}"
+                for word, end in ends.items()
+                if end is not None
+            ]
+            found.append([name, " ".join(said)])
+        else:
+            found.append([name, " or ".join(map(str, wanted))])
+    return found
+
+
+def declared_rows(table: pa.Table, conditions: Slice, schema: Schema) -> np.ndarray:
+    """Which rows a declared slice holds: bool, (rows,). A missing value is in none."""
+    masks = []
+    for name, wanted in conditions.items():
+        values, column = table[name], schema.columns[name]
+        there = ~gaps(values, column)
+        if isinstance(wanted, Range):
+            sizes = measured(present(values, column), column)
+            low, high = wanted.ends
+            there[there] = (low <= sizes) & (sizes <= high)
+        else:
+            listed = pa.array(wanted, values.type)
+            there &= pc.is_in(values, value_set=listed).to_numpy(zero_copy_only=False).astype(bool)
+        masks.append(there)
+    return np.logical_and.reduce(masks)

@@ -1,0 +1,1 @@
+"""Raw columns as what networks read."""

@@ -1,0 +1,1 @@
+"""The training of an ensemble: a setup, folds, members, their weights, one model."""

@@ -1,0 +1,173 @@
+"""A table as what a training takes: preprocessed rows, part by part, or some of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from tabular.config.schema import Schema
+from tabular.config.train import Train
+from tabular.core.errors import UserError
+from tabular.model.backend import keras, tf
+from tabular.model.preprocessing.statistics import Scaling
+from tabular.model.training.trainer import Dataset, Rows
+from tabular.table.arrays import feature_arrays, labels, row_weights
+from tabular.table.parquet import count_rows, part_paths, read_parts
+
+KEPT_BYTES = 2**28  # of preprocessed rows that stay in memory; a larger table is read each epoch
+
+
+def all_labels(folder: Path, schema: Schema) -> np.ndarray:
+    """The labels of a whole table: float64, shape (rows, 1)."""
+    return np.concatenate([labels(part, schema) for part in read_parts(folder, [schema.target])])
+
+
+def all_weights(folder: Path, schema: Schema) -> np.ndarray | None:
+    """How much each row of a table counts, 1 on average: float64, (rows,); None if all alike.
+
+    Raises:
+        UserError: a weight is missing, or below 0, or all are 0.
+    """
+    if schema.weight is None:
+        return None
+    parts = read_parts(folder, [schema.weight])
+    weights = np.concatenate([row_weights(part, schema) for part in parts])
+    if not weights.any():
+        raise UserError(f"column {schema.weight}: every training row has a weight of 0")
+    return weights / weights.mean()
+
+
+def sample_weights(
+    y: np.ndarray, weight: np.ndarray | None, train: Train, schema: Schema
+) -> np.ndarray:
+    """The weight of each row in the loss: its own times that of its class: float32, (rows,).
+
+    `train.class_weight: balanced` is scikit-learn's: rows / (classes * rows of the class).
+
+    Args:
+        y: the labels, shape (rows, 1).
+        weight: of `all_weights`.
+    """
+    of_rows = np.ones(len(y)) if weight is None else weight
+    if train.class_weight is None:
+        return of_rows.astype(np.float32)
+    classes = y[:, 0].astype(np.int64)
+    if train.class_weight == "balanced":
+        rows = np.bincount(classes, of_rows, len(schema.classes))
+        weights = rows.sum() / (len(rows) * np.where(rows > 0, rows, 1))
+    else:
+        weights = np.array([train.class_weight.get(value, 1.0) for value in schema.classes])
+    return (of_rows * weights[classes]).astype(np.float32)
+
+
+class TableDataset:
+    """Item `i` is part `i` of a table, read and preprocessed when it is asked for.
+
+    Parts without rows are left out. A table whose preprocessed rows take up to `KEPT_BYTES` is
+    read once.
+
+    Args:
+        folder: the Parquet parts.
+        preprocessing: from the columns that the model reads to the preprocessed columns.
+        target: what is taken from the labels and what they are divided by.
+        weight: of each row, float32, shape (rows,); 1 where it is not given.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        schema: Schema,
+        preprocessing: keras.Model,
+        target: Scaling,
+        weight: np.ndarray | None = None,
+    ) -> None:
+        counts = dict(zip(part_paths(folder), count_rows(folder), strict=True))
+        self.paths = [path for path, count in counts.items() if count]
+        self.sizes = [count for count in counts.values() if count]
+        # One pass instead of one for each operation; to compile it takes as long as three parts.
+        # XLA knows no texts.
+        compiles = len(self.paths) > 2 and all(i.dtype != "string" for i in preprocessing.inputs)
+        self._preprocess = (
+            tf.function(preprocessing, jit_compile=True) if compiles else preprocessing
+        )
+        self._schema, self._target = schema, target
+        rows = sum(self.sizes)
+        weight = np.ones(rows, np.float32) if weight is None else weight
+        self._weights = np.split(weight, np.cumsum(self.sizes)[:-1])
+        self._keep = rows * preprocessing.outputs[0].shape[-1] * 4 <= KEPT_BYTES
+        self._kept: dict[int, Rows] = {}
+        self.texts: list[np.ndarray] = []  # of each part, see `Rows`
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Rows:
+        if index in self._kept:
+            return self._kept[index]
+        part = pq.read_table(self.paths[index])
+        x, *codes = keras.tree.flatten(self._preprocess(feature_arrays(part, self._schema)))
+        y = (labels(part, self._schema) - self._target.shift) / self._target.scale
+        rows = Rows(
+            x,
+            tf.constant(y, tf.float32),
+            tf.constant(self._weights[index]),
+            codes=codes[0].numpy() if codes else None,
+            texts=self.texts[index] if self.texts else None,
+        )
+        if self._keep:
+            self._kept[index] = rows
+        return rows
+
+
+class Encoded:
+    """A dataset with what categories and texts say of the target in front of the other columns.
+
+    Args:
+        dataset: with `codes` and `texts`, if there are such columns.
+        statistics: for each category column, float32, (kinds of rows, categories, outputs).
+        fold: that is left out.
+        kinds: of the rows of each part; None where all are of the last kind.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        statistics: list[np.ndarray],
+        fold: int,
+        kinds: list[np.ndarray] | None = None,
+    ) -> None:
+        self._dataset, self._statistics, self._fold, self._kinds = dataset, statistics, fold, kinds
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Rows:
+        rows = self._dataset[index]
+        encoded = []
+        if rows.codes is not None:
+            kinds = -1 if self._kinds is None else self._kinds[index]
+            columns = zip(self._statistics, rows.codes.T, strict=True)
+            encoded = [table[kinds, codes] for table, codes in columns]
+        if rows.texts is not None:
+            encoded.append(rows.texts[:, self._fold])
+        return rows._replace(x=tf.concat([*encoded, rows.x], axis=1)) if encoded else rows
+
+
+class Subset:
+    """Some rows of a dataset; a part of which none is taken is left out.
+
+    Args:
+        dataset: of all rows.
+        indices: for each part those of its rows to take, int32.
+    """
+
+    def __init__(self, dataset: Dataset, indices: list[np.ndarray]) -> None:
+        self._dataset = dataset
+        self._indices = [(part, rows) for part, rows in enumerate(indices) if len(rows)]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Rows:
+        part, indices = self._indices[index]
+        return self._dataset[part]._replace(indices=indices)

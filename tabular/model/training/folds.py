@@ -1,0 +1,74 @@
+"""The folds of the training rows, cut into smaller groups for cross-fitting."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from tabular.core.errors import UserError
+from tabular.table.parquet import FOLD_KEY, part_paths, read_parts
+
+CELLS = 10  # at least, in which target statistics are cross-fitted
+
+
+def cells_of_rows(sizes: list[int], folds: int, cells: int, seed: int) -> list[np.ndarray]:
+    """The cell of each row of each part, int32; cells differ by one row at most.
+
+    Raises:
+        UserError: there are more folds than rows.
+    """
+    if folds > sum(sizes):
+        raise UserError(
+            f"train.folds is {folds}, but there are {sum(sizes)} training rows and each fold "
+            "needs one; set it lower"
+        )
+    rng = np.random.default_rng([seed, folds])
+    before = np.cumsum([0, *sizes[:-1]])  # rows; the cells take turns from part to part
+    return [
+        ((rng.permutation(size) + first) % cells).astype(np.int32)
+        for size, first in zip(sizes, before, strict=True)
+    ]
+
+
+def fold_keys(folder: Path) -> list[np.ndarray]:
+    """What the split says of the rows that stay together, for each part; of none it is empty."""
+    if FOLD_KEY not in pq.read_schema(part_paths(folder)[0]).names:
+        return []
+    return [part[0].to_numpy() for part in read_parts(folder, [FOLD_KEY])]
+
+
+def cells_of_keys(keys: list[np.ndarray], folds: int, cells: int) -> list[np.ndarray]:
+    """The cell of each row of each part, int32: an equal range of keys is a cell.
+
+    Raises:
+        UserError: a fold would have no row.
+    """
+    found = [np.minimum(of_part * cells, cells - 1).astype(np.int32) for of_part in keys]
+    with_rows = len(np.unique(np.concatenate(found) % folds))
+    if with_rows < folds:
+        raise UserError(
+            f"train.folds is {folds}, but the training rows have groups or times for {with_rows} "
+            "folds alone; set it lower, or add rows"
+        )
+    return found
+
+
+def alike(
+    indices: list[list[np.ndarray]], size: Callable[[list[int]], Any]
+) -> list[list[np.ndarray]]:
+    """The indices of each fold, as many for each: a graph is compiled for a number of rows.
+
+    That is the least number of them all, so that a row may be left out, or the largest, so that
+    one may come twice. Of a table in several parts, where compiling takes the least of the time,
+    they stay as they are.
+
+    Args:
+        indices: of each fold, of each part.
+        size: of the numbers of the folds' rows.
+    """
+    if len(indices[0]) > 1:
+        return indices
+    count = int(size([len(part) for (part,) in indices]))
+    return [[np.resize(part, count)] for (part,) in indices]

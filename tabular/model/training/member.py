@@ -1,0 +1,103 @@
+"""One network of the ensemble: untrained, and trained with its predictions."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tabular.model import network
+from tabular.model.backend import keras
+from tabular.model.training.setup import Setup
+
+
+class Member(NamedTuple):
+    """A trained network, and its predictions for the rows of its own fold.
+
+    `kind` the name of its network; `model` from the features to the output; `history` the logs of
+    its epochs; `rows` (n,), int32, the numbers of its fold's rows over all parts, none without
+    folds; `oof` (n, outputs), float32, its predictions for these rows, which it has not seen.
+    """
+
+    kind: str
+    fold: int
+    model: keras.Model
+    history: list[dict[str, float]]
+    rows: np.ndarray
+    oof: np.ndarray
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """From another process it comes with its weights in place of its model."""
+        return Member, (*self[:2], self.model.get_weights(), *self[3:])
+
+
+class Kind:
+    """What the members of one kind of network share."""
+
+    def __init__(self, name: str, setup: Setup) -> None:
+        self.network = setup.train.networks[name]
+        self.features = setup.features(name)
+        self._setup = setup
+        rows = sum(setup.dataset.sizes) * max(setup.train.folds - 1, 1) / setup.train.folds
+        self._steps = int(-(-rows // self.network.batch_size) * self.network.epochs)
+
+    def untrained(self, seed: int) -> tuple[keras.Model, keras.Model]:
+        """A network, and the compiled model that trains its weights.
+
+        In a thread of its own: Keras numbers the names of layers in each thread from 0.
+        """
+        with ThreadPoolExecutor(1) as fresh:
+            return fresh.submit(self._untrained, seed).result()
+
+    def _untrained(self, seed: int) -> tuple[keras.Model, keras.Model]:
+        keras.utils.set_random_seed(seed)
+        read = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
+        output = network.build(read, self.network, self._setup.schema)
+        model = keras.Model(read, output)
+        return model, network.trainable(
+            model, self.features, self.network, self._setup.train, self._setup.schema, self._steps
+        )
+
+
+def of_members(
+    setup: Setup, members: list[Member], kind: str
+) -> dict[str, list[float] | list[int]]:
+    """What the members of a kind came to.
+
+    Returns:
+        `losses`, of each for its own fold, none without folds; `epochs`, how many its weights have
+        learnt in.
+    """
+    of_kind = [member for member in members if member.kind == kind]
+    stop = setup.train.networks[kind].early_stopping
+    epochs = []
+    for member in of_kind:
+        kept = len(member.history)
+        if stop and stop.restore_best_weights:
+            monitored = [logs[stop.monitor] for logs in member.history]
+            best = max(monitored) if stop.monitor == "val_accuracy" else min(monitored)
+            kept = monitored.index(best) + 1
+        epochs.append(kept)
+    losses = [
+        setup.mean_loss(member.rows, setup.in_units(member.oof))
+        for member in of_kind
+        if len(member.rows)
+    ]
+    return {"losses": losses, "epochs": epochs}
+
+
+def out_of_fold(members: list[Member]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean predictions of members of one kind for the rows of their folds.
+
+    Returns:
+        The rows, sorted, (n,), and float32, (n, outputs).
+    """
+    by_fold: dict[int, list[Member]] = {}
+    for member in members:
+        by_fold.setdefault(member.fold, []).append(member)
+    rows = np.concatenate([of_fold[0].rows for of_fold in by_fold.values()])
+    means = [
+        np.mean([member.oof for member in of_fold], axis=0, dtype=np.float64).astype(np.float32)
+        for of_fold in by_fold.values()
+    ]
+    order = np.argsort(rows)
+    return rows[order], np.concatenate(means)[order]

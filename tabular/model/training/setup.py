@@ -1,0 +1,222 @@
+"""What the training rows decide before a network learns from them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+
+from tabular.config.schema import Schema
+from tabular.config.train import Resolved, Train
+from tabular.core.errors import UserError
+from tabular.model import network
+from tabular.model.backend import keras
+from tabular.model.preprocessing import target_statistics, texts
+from tabular.model.preprocessing.layers import Preprocessed, build
+from tabular.model.preprocessing.statistics import Statistics, adapt
+from tabular.model.training.dataset import (
+    TableDataset,
+    all_labels,
+    all_weights,
+    sample_weights,
+)
+from tabular.model.training.folds import CELLS, cells_of_keys, cells_of_rows, fold_keys
+from tabular.table.arrays import row_losses
+from tabular.table.parquet import count_rows, read_parts
+
+SAMPLE = 100_000  # training rows, which lie shuffled in their parts, for medians and quantiles
+
+
+@dataclass
+class Setup:
+    """What the training rows decide before a network learns from them.
+
+    Attributes:
+        folder: of the training rows.
+        train: the parameters, every `auto` replaced.
+        preprocessed: the inputs of the model to be, and what the preprocessing makes of them.
+        statistics: what the preprocessing took from the rows.
+        y: the labels of the training rows, float64, shape (rows, 1).
+        weight: how much each of them counts, float64, (rows,); None where all count alike.
+        dataset: the training rows, preprocessed.
+        cells: for each part, of each row, int32; row of fold f lie in the cells f, f + folds, ...
+        keys: for each part, of each row; those of one key are in one cell; none of a random split.
+        encoders: of each text column.
+    """
+
+    folder: Path
+    schema: Schema
+    train: Resolved
+    preprocessed: Preprocessed
+    statistics: Statistics
+    y: np.ndarray
+    weight: np.ndarray | None
+    dataset: TableDataset
+    cells: list[np.ndarray]
+    keys: list[np.ndarray] = field(default_factory=list)
+    encoders: dict[str, texts.Encoder] = field(default_factory=dict)
+    _features: dict[str, keras.Model] = field(default_factory=dict)
+
+    @property
+    def n_cells(self) -> int:
+        return self.train.folds * -(-CELLS // self.train.folds)
+
+    @property
+    def planned(self) -> str:
+        """How many networks of each kind are to be trained, and for how long, in words."""
+        return "; ".join(
+            f"{members.count * self.train.folds} of {members.network}, "
+            f"{self.train.networks[members.network].epochs} epochs"
+            for members in self.train.members
+        )
+
+    @property
+    def epochs(self) -> int:
+        """Of all networks together."""
+        of_kind = {name: network.epochs for name, network in self.train.networks.items()}
+        return sum(m.count * self.train.folds * of_kind[m.network] for m in self.train.members)
+
+    def other_dataset(self, folder: Path) -> TableDataset:
+        """The rows of another table, preprocessed as the training rows are."""
+        model = keras.Model(self.preprocessed.inputs, self.preprocessed.read)
+        dataset = TableDataset(folder, self.schema, model, self.statistics.target)
+        if self.train.folds == 1:
+            dataset.texts = self.text_values(folder, None)
+        return dataset
+
+    def text_values(self, folder: Path, folds: list[np.ndarray] | None) -> list[np.ndarray]:
+        """For each part what its rows get of their texts, float32, (rows, folds, width).
+
+        Args:
+            folds: of the rows of each part; None of rows that are not the training rows.
+        """
+        of_columns = [
+            [
+                encoder.values(part, folds[number] if folds else None, self.train.folds)
+                for number, part in enumerate(read_texts(folder, name, self.train.text_length))
+            ]
+            for name, encoder in self.encoders.items()
+        ]
+        return [np.concatenate(columns, axis=2) for columns in zip(*of_columns, strict=True)]
+
+    def folds(self) -> list[np.ndarray]:
+        """The fold of each row of each part."""
+        return [cells % self.train.folds for cells in self.cells]
+
+    def mean_loss(self, rows: np.ndarray, outputs: np.ndarray) -> float:
+        """Of outputs for some of the training rows, weighted."""
+        losses = row_losses(self.y[rows, 0], outputs, self.schema)
+        return float(np.average(losses, weights=self.row_weights(rows)))
+
+    def row_weights(self, rows: np.ndarray) -> np.ndarray | None:
+        """How much some of the training rows count; None where all count alike."""
+        return None if self.weight is None else self.weight[rows]
+
+    def in_units(self, outputs: np.ndarray) -> np.ndarray:
+        """Outputs of networks as the saved model gives them.
+
+        A regression's are in their units and within the range of the training rows.
+        """
+        if self.schema.task != "regression":
+            return outputs
+        target = self.statistics.target
+        return np.clip(outputs * target.scale + target.shift, *self.statistics.target_range)
+
+    def encoded_targets(self) -> np.ndarray:
+        """What categories and texts say something of, see `target_statistics.targets`."""
+        target = self.statistics.target  # a regression's values near 0, for the sums of squares
+        return target_statistics.targets(
+            (self.y - target.shift) / target.scale, len(self.schema.classes)
+        )
+
+    @cached_property
+    def _sums(self) -> list[target_statistics.Sums]:
+        """Of each column with target statistics."""
+        y = self.encoded_targets()
+        by_part = np.split(y, np.cumsum(self.dataset.sizes)[:-1])
+        rows = (self.dataset[part] for part in range(len(self.dataset)))
+        return target_statistics.sums(
+            (
+                (of_part.codes, y, cells)
+                for of_part, y, cells in zip(rows, by_part, self.cells, strict=True)
+                if of_part.codes is not None
+            ),
+            self.n_cells,
+            list(self.statistics.codes.values()),
+        )
+
+    def target_statistics(self, fold: int | None) -> list[np.ndarray]:
+        """For each encoded column the statistics that rows of each cell get, and last all others.
+
+        Args:
+            fold: that is left out; None where none is.
+        """
+        if not self.statistics.encoded:
+            return []
+        without = np.eye(self.n_cells + 1, self.n_cells)
+        if fold is not None:
+            without[:, fold :: self.train.folds] = 1
+        return [target_statistics.table(sums, without) for sums in self._sums]
+
+    @cached_property
+    def columns(self) -> network.Columns:
+        """What networks read: target statistics, numbers, and columns of 0 and 1."""
+        x = self.dataset[0].x
+        encoded = sum(table.shape[-1] for table in self.target_statistics(None))
+        encoded += sum(len(encoder.weights) for encoder in self.encoders.values())
+        return network.Columns(np.asarray(x[:SAMPLE]), encoded, len(self.statistics.scalings))
+
+    def features(self, name: str) -> keras.Model:
+        """What the layers of a network read, made once: all its members share it."""
+        if name not in self._features:
+            found = network.features(self.columns, self.train.networks[name])
+            found.name = f"{name}-features"
+            self._features[name] = found
+        return self._features[name]
+
+
+def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
+    """Adapt the preprocessing to the training rows in `folder`.
+
+    Raises:
+        UserError: there are none, fewer than folds, or a column cannot be preprocessed.
+    """
+    resolved = train.resolved(sum(count_rows(folder)), schema.task)
+    statistics = adapt(partial(read_parts, folder), schema, resolved)
+    preprocessed = build(statistics, schema, resolved)
+    y = all_labels(folder, schema)
+    weight = all_weights(folder, schema)
+    model = keras.Model(preprocessed.inputs, preprocessed.read)
+    in_loss = sample_weights(y, weight, train, schema)
+    dataset = TableDataset(folder, schema, model, statistics.target, in_loss)
+    setup = Setup(folder, schema, resolved, preprocessed, statistics, y, weight, dataset, [])
+    setup.keys = fold_keys(folder)
+    setup.cells = (
+        cells_of_keys(setup.keys, resolved.folds, setup.n_cells)
+        if setup.keys
+        else cells_of_rows(dataset.sizes, resolved.folds, setup.n_cells, resolved.seed)
+    )
+    folds = setup.folds() if resolved.folds > 1 else setup.cells
+    if weight is not None and not np.bincount(np.concatenate(setup.folds()), weight).all():
+        raise UserError(f"column {schema.weight}: every row of a fold has a weight of 0")
+    for name, of_text in preprocessed.texts.items():
+        setup.encoders[name] = texts.fit(
+            of_text,
+            read_texts(folder, name, resolved.text_length),
+            setup.encoded_targets(),
+            np.concatenate(folds),
+            resolved.folds,
+            resolved.text_buckets,
+        )
+    dataset.texts = setup.text_values(folder, folds)
+    return setup
+
+
+def read_texts(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
+    """The first characters of each text of each part that has rows; object, (rows,)."""
+    for part in read_parts(folder, [name]):
+        if len(part):
+            cells = pc.utf8_slice_codeunits(part[0], 0, length)  # before characters are parted
+            yield pc.fill_null(cells, "").to_numpy(zero_copy_only=False)

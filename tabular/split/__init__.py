@@ -1,0 +1,1 @@
+"""The rows of a table into train, validation and test."""

@@ -1,0 +1,216 @@
+"""Which share each row is in, by a draw or by the rule of the split, and where it goes."""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tabular.config.schema import Schema
+from tabular.config.sections import Split
+from tabular.core.errors import UserError
+from tabular.table.arrays import labels
+from tabular.table.hashing import hashes
+from tabular.table.parquet import FILE_SHARE, count_rows, read_parts
+
+
+def not_heeded(split: Split, schema: Schema) -> Iterator[str]:
+    """What the schema says of the rows and the rule of the split leaves aside."""
+    declared = {
+        "group": (("group", "column", "file"), "rows of one group may be on both sides"),
+        "time": (("time", "column", "file"), "earlier rows are tested by later ones"),
+        "split": (("column",), "its shares are mixed"),
+        "test_files": (("file",), "their rows are mixed with the others"),
+    }
+    for key, (rules, then) in declared.items():
+        if getattr(schema, key) and split.by not in rules:
+            yield f"data/schema.yaml has {key}, and split.by is {split.by}: {then}"
+
+
+TRAIN, VALIDATION, TEST = range(3)
+SHARES = ("train", "validation", "test")
+HALF = 2**32
+
+
+def by_hash(
+    hashed: np.ndarray, test_size: float, validation_size: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The share of each row by the high half of its hash, and its fold key by the low half.
+
+    So the rows of one hash share both, in whatever table they are.
+
+    Returns:
+        Indices in `SHARES`, int8, and fold keys, float64; shape (rows,).
+    """
+    place = (hashed // HALF) / HALF
+    share = np.full(len(hashed), TRAIN, np.int8)
+    share[place < test_size + validation_size * (1 - test_size)] = VALIDATION
+    share[place < test_size] = TEST
+    return share, (hashed % HALF) / HALF
+
+
+def by_time(
+    times: np.ndarray, test_size: float, validation_size: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The latest rows test, those before them validate; rows of one time are never parted.
+
+    Args:
+        times: of the rows, what can be sorted, shape (rows,).
+
+    Returns:
+        Indices in `SHARES`, int8, and fold keys, the place of each time among the training rows.
+
+    Raises:
+        ValueError: a share would be empty.
+    """
+    share = np.full(len(times), TRAIN, np.int8)
+    for kind, size in ((TEST, test_size), (VALIDATION, validation_size)):
+        left = np.flatnonzero(share == TRAIN)
+        if size and len(left):
+            ordered = np.sort(times[left])
+            first = ordered[len(left) - math.ceil(size * len(left))]
+            share[left[times[left] >= first]] = kind
+    if (share != TRAIN).all():
+        raise ValueError("the rows have too few different times to part them")
+    ordered = np.sort(times[share == TRAIN])
+    return share, np.searchsorted(ordered, times) / len(ordered)
+
+
+def by_column(names: Iterable[str | None]) -> np.ndarray:
+    """The share that each row names, an index in `SHARES`, int8.
+
+    Raises:
+        ValueError: a row names another one.
+    """
+    names = list(names)
+    wrong = sorted({repr(name) for name in names} - {repr(name) for name in SHARES})
+    if wrong:
+        raise ValueError(f"found {', '.join(wrong[:5])}; expected {', '.join(SHARES)}")
+    return np.array([SHARES.index(str(name)) for name in names], np.int8)
+
+
+HASHED = ("hash", "group")  # rules
+
+
+def draw(rows: int, split: Split, classes: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """The rows of each share, in the order in which `train_test_split` gives them; int32.
+
+    The test rows are drawn from the whole table, the validation rows from what is left, both with
+    `split.seed` and, where `classes` of shape (rows,) are given, with equal shares of each class.
+
+    Raises:
+        UserError: a share gets no row, or a class is too rare to stratify.
+    """
+
+    def cut(rows: np.ndarray, size: float) -> list[np.ndarray]:
+        if classes is not None:
+            from sklearn.model_selection import train_test_split
+
+            stratify = classes[rows]
+            return train_test_split(
+                rows, test_size=size, random_state=split.seed, stratify=stratify
+            )
+        # What train_test_split does; its import takes longer than to split a million rows.
+        drawn = np.random.RandomState(split.seed).permutation(rows)
+        tests = math.ceil(size * len(rows))
+        if tests >= len(rows):
+            raise ValueError("no row would be left to train with")
+        return [drawn[tests:], drawn[:tests]]
+
+    try:
+        train, test = cut(np.arange(rows, dtype=np.int32), split.test_size)
+        validation = train[:0]
+        if split.validation_size:
+            train, validation = cut(train, split.validation_size)
+    except ValueError as error:
+        raise UserError(
+            f"cannot split {rows} rows with test_size {split.test_size}, validation_size "
+            f"{split.validation_size} and stratify {split.stratify} (split in params.yaml): {error}"
+        ) from None
+    return {"train": train, "validation": validation, "test": test}
+
+
+def rule_columns(split: Split, schema: Schema) -> list[str]:
+    """The columns that a rule reads."""
+    if split.by == "file":
+        return [FILE_SHARE]
+    return [schema.roles[split.role]] if split.role else list(schema.columns)
+
+
+def rule_shares(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, np.ndarray | None]:
+    """The share of each row by time, column or file, an index in `SHARES`.
+
+    Returns:
+        Int8, (rows,), and the fold key of every row, float64, None where a share says nothing of
+        folds.
+
+    Raises:
+        ValueError: a row has no time or share.
+    """
+    (name,) = rule_columns(split, schema)
+    values = pa.chunked_array(
+        [chunk for part in read_parts(folder, [name]) for chunk in part[0].chunks]
+    )
+    if values.null_count:
+        raise ValueError(f"column {name} is empty in {values.null_count} rows")
+    if split.by == "time":
+        return by_time(values.to_numpy(), split.test_size, split.validation_size)
+    return by_column(values.to_pylist()), None
+
+
+def hashed_shares(part: pa.Table, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """The share and the fold key of each row by the hash of these columns, see `by_hash`."""
+    hashed = hashes(part.columns, split.seed)
+    return by_hash(hashed, split.test_size, split.validation_size)
+
+
+def count_shares(path: Path, names: list[str], split: Split) -> np.ndarray:
+    """How many rows of a part are in each share by hash."""
+    share, _ = hashed_shares(pq.read_table(path, columns=names), split)
+    return np.bincount(share, minlength=len(SHARES))
+
+
+def check_shares(counts: np.ndarray, split: Split) -> None:
+    """Raises `UserError` where there is no row to train with, or none to test."""
+    if not counts[TRAIN] or not counts[TEST]:
+        raise UserError(
+            f"split.by in params.yaml: {split.by}: {counts[TRAIN]} rows to train with and "
+            f"{counts[TEST]} to test"
+        )
+
+
+def draw_rows(
+    folder: Path, split: Split, schema: Schema
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """The rows of all shares, in an order drawn with the seed, which takes 8 bytes a row.
+
+    Returns:
+        The rows of one share after the other, int32, (rows,); the fold key of every row, float64,
+        None where there are none; and how many rows each share has.
+
+    Raises:
+        UserError: a share gets no row, or a row has no time or share.
+    """
+    if split.by == "random":
+        classes = None
+        if split.stratify:
+            targets = list(read_parts(folder, [schema.target]))
+            for part in targets:
+                labels(part, schema)  # raises where a row has none
+            classes = np.concatenate([part[0].to_numpy() for part in targets])
+        rows = draw(sum(count_rows(folder)), split, classes)
+        return np.concatenate(list(rows.values())), None, np.array([*map(len, rows.values())])
+    try:
+        share, keys = rule_shares(folder, split, schema)
+    except ValueError as error:
+        raise UserError(f"split.by in params.yaml: {split.by}: {error}") from None
+    counts = np.bincount(share, minlength=len(SHARES))
+    check_shares(counts, split)
+    rng = np.random.RandomState(split.seed)
+    of_shares = [
+        rng.permutation(np.flatnonzero(share == number).astype(np.int32))
+        for number in range(len(SHARES))
+    ]
+    return np.concatenate(of_shares), keys, counts
