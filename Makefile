@@ -6,7 +6,8 @@ SHELL := /bin/bash
 LOCK := uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
 	--generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock"
 
-.PHONY: help repro gate report pr-report test test-unit test-all check check-cpu architecture lock
+.PHONY: help repro gate report pr-report search serve test test-unit test-all check check-cpu \
+	architecture lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +24,12 @@ report: .venv/installed  ## write report.html: the run beside the last commit's,
 pr-report: repro  ## write pr.md: what the run changes against BASE=main, and whether it repeats
 	python -m commands.pr_report "$(or $(BASE),main)"
 
+search: .venv/installed  ## look for better values of train; TRIALS=30
+	python -m commands.search $(if $(TRIALS),--trials $(TRIALS))
+
+serve: .venv/installed-serve  ## answer POST /predict on 127.0.0.1:8000
+	python -m commands.serve
+
 # Files go to the workers in their order: the README first, which takes longest. MARKED= takes the
 # slow ones too.
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -34,7 +41,7 @@ test-unit: .venv/installed-dev  ## functions alone: half a minute
 test: check  ## make check, and what a user relies on: four minutes
 	$(PYTEST) -m "$(MARKED)"
 
-test-all: check  ## everything, with the sweeps of the night
+test-all: check  ## everything, with the sweeps of the nightly run
 	$(PYTEST) -m "" tests/test_readme.py tests/nightly tests/pipeline tests/faults tests/unit
 
 check: .venv/installed-dev  ## format, types, imports between packages, the workflow

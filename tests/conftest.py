@@ -38,7 +38,7 @@ Shared = Callable[[str, Callable[[Path], None]], Path]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--keep-screenshots docs/report` draws the pictures of the manual."""
+    """`--keep-screenshots docs/report` draws the pictures of docs/."""
     parser.addoption("--keep-screenshots", help="folder for what a browser shows of the report")
 
 

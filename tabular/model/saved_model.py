@@ -158,7 +158,7 @@ def fold_answers(members: np.ndarray, metadata: dict[str, Any]) -> np.ndarray:
 
 
 def read_model(path: Path, content: bytes | None = None) -> SavedModel:
-    """Load a model with Keras's safe mode on. docs/manual.md says what that protects from.
+    """Load a model with Keras's safe mode on. docs/predictions.md says what that protects from.
 
     Args:
         content: of the file; read from `path` where it is not given.
