@@ -167,8 +167,7 @@ def run_ours() -> Result:
 
 
 def score(y: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
-    schema = load_schema()
-    return scores.score(y, outputs, schema, threshold=0.5)
+    return scores.score(scores.Outputs(y, outputs, np.ones(len(y))), load_schema())
 
 
 def peers(schema: Schema) -> dict[str, Any]:

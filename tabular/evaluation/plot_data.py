@@ -15,7 +15,8 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Costs
 from tabular.core.errors import cut
 from tabular.core.files import MAX_POINTS, write_points
-from tabular.evaluation.uncertainty import Outputs, mean_interval
+from tabular.evaluation.scores import Outputs
+from tabular.evaluation.uncertainty import mean_interval
 from tabular.table.arrays import predicted_classes
 from tabular.table.cells import TEXTS, numbers
 from tabular.table.parquet import read_parts

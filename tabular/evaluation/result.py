@@ -13,10 +13,11 @@ from tabular.config.sections import Choice
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.metrics import TASKS, at, deciding, flatten, nested, numbers
-from tabular.evaluation import baselines, scores, uncertainty
+from tabular.evaluation import baselines, uncertainty
+from tabular.evaluation.scores import Outputs, score
 from tabular.evaluation.temperature import tempered
 from tabular.evaluation.threshold import choose_threshold
-from tabular.evaluation.uncertainty import Drawn, Outputs
+from tabular.evaluation.uncertainty import Drawn
 from tabular.model.intervals import Intervals
 from tabular.table.arrays import (
     FINITE,
@@ -215,11 +216,6 @@ def beside_baselines(
             add_intervals(beside, uncertainty.intervals(theirs, schema, keys))
             scored[name] |= beside if rows == "test" else {rows: beside}
     return {"baseline": scored, "paired_difference": paired}
-
-
-def score(found: Outputs, schema: Schema) -> scores.Scores:
-    """See `scores.score`."""
-    return scores.score(found.y, found.outputs, schema, found.threshold, found.weight)
 
 
 def classes_not_found(test: Outputs, schema: Schema) -> list[str]:

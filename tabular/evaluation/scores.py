@@ -1,137 +1,151 @@
-"""Scores of predictions."""
+"""Scores of predictions: one definition for the rows as they are, and for rows drawn again."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn import metrics
 
 from tabular.config.schema import Schema
-from tabular.table.arrays import row_losses
+from tabular.core.metrics import nested
+from tabular.table.arrays import predicted_classes, row_losses
 
-Scores = dict[str, Any]
+TINY = 1e-24  # of its square, the variance of a constant that is not quite one
 
 
-def score(
-    y: np.ndarray,
-    predicted: np.ndarray,
-    schema: Schema,
-    threshold: float,
-    weight: np.ndarray | None = None,
-) -> Scores:
-    """The scores of the task; only `rows` where there are no rows, or none that counts.
+class Outputs(NamedTuple):
+    """What a model says of rows whose answer is known.
+
+    `y` (rows,), the index of the class in `schema.classes`, or the value; `outputs`
+    (rows, outputs); `weight` (rows,), how much each row counts; `threshold` from which probability
+    on a row counts as positive.
+    """
+
+    y: np.ndarray
+    outputs: np.ndarray
+    weight: np.ndarray
+    threshold: float = 0.5
+
+    def first(self, rows: int) -> "Outputs":
+        """The same of the first rows."""
+        return Outputs(self.y[:rows], self.outputs[:rows], self.weight[:rows], self.threshold)
+
+
+def score(found: Outputs, schema: Schema) -> dict[str, Any]:
+    """The scores of the task, nested, and the number of `rows`; an undefined one is left out.
+
+    The precision of no row that is called positive is undefined, a recall or F1 without such rows
+    is 0. Without rows, or where none counts, there is nothing but their number.
+    """
+    scores: dict[str, Any] = {"rows": len(found.y)}
+    if not found.weight.any():
+        return scores
+    values = {
+        key: float(value[0]) for key, value in scores_of(found, found.weight[None], schema).items()
+    }
+    if schema.task == "binary":
+        values |= {key: float(np.nan_to_num(values[key])) for key in ("recall", "f1")}
+    return scores | nested({key: value for key, value in values.items() if np.isfinite(value)})
+
+
+def row_scores(found: Outputs, schema: Schema) -> np.ndarray:
+    """The part of each row in the main score, which is their mean: float64, shape (rows,).
+
+    1 for a right class and 0 for a wrong one; of a regression the absolute error.
+    """
+    if schema.task == "regression":
+        return np.abs(found.y - found.outputs[:, 0])
+    right = predicted_classes(found.outputs, schema, found.threshold) == found.y
+    return right.astype(np.float64)
+
+
+def scores_of(found: Outputs, weights: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:
+    """The scores of the same rows under many weights at once; they are scikit-learn's.
+
+    Of several classes precision, recall and F1 as `macro` (each class alike) and `weighted` (each
+    row alike), with 0 for a class without such rows; `macro.roc_auc` and `macro.average_precision`
+    are the means over the classes of one against the rest.
 
     Args:
-        y: shape (rows,); the index of the class in `schema.classes`, or the value.
-        predicted: shape (rows, outputs); the probability of the positive class, of each class, or
-            the value.
-        threshold: of a binary task; a probability from here on counts as positive.
-        weight: how much each row counts, shape (rows,); all alike where it is not given.
+        weights: float64, shape (n, rows).
+
+    Returns:
+        By dotted key float64 of shape (n,), NaN where a score is undefined.
     """
-    scores: Scores = {"rows": len(y)}
-    if not len(y) or (weight is not None and not weight.any()):
-        return scores
-    match schema.task:
-        case "binary":
-            scores |= binary_scores(y, predicted[:, 0], threshold, weight)
-        case "multiclass":
-            scores |= multiclass_scores(y, predicted, weight)
-        case "regression":
-            scores |= regression_scores(y, predicted[:, 0], weight)
-    return scores | {"loss": loss(y, predicted, schema, weight)}
-
-
-def loss(
-    y: np.ndarray, predicted: np.ndarray, schema: Schema, weight: np.ndarray | None = None
-) -> float:
-    """The mean cross-entropy, probabilities kept 1e-7 from 0 as in Keras, or squared error.
-
-    The arguments are those of `score`, of one row at least.
-    """
-    return float(np.average(row_losses(y, predicted, schema), weights=weight))
-
-
-def binary_scores(
-    y: np.ndarray, probability: np.ndarray, threshold: float, weight: np.ndarray | None = None
-) -> Scores:
-    """Undefined scores are left out.
-
-    They are `roc_auc` and `average_precision` where all rows are of one class, and `precision`
-    where none is predicted to be positive.
-    """
-    y_pred = probability >= threshold
-    of_rows: Any = {"sample_weight": weight}
-    scores = {
-        "accuracy": float(metrics.accuracy_score(y, y_pred, **of_rows)),
-        "balanced_accuracy": balanced_accuracy(y, y_pred, weight),
-        "recall": float(metrics.recall_score(y, y_pred, zero_division=0, **of_rows)),
-        "f1": float(metrics.f1_score(y, y_pred, zero_division=0, **of_rows)),
-        "brier": float(np.average(np.square(probability.astype(np.float64) - y), weights=weight)),
-    }
-    if (y_pred if weight is None else y_pred * weight).any():
-        scores["precision"] = float(metrics.precision_score(y, y_pred, **of_rows))
-    if len(np.unique(y if weight is None else y[weight > 0])) > 1:
-        scores["roc_auc"] = float(metrics.roc_auc_score(y, probability, **of_rows))
-        scores["average_precision"] = float(
-            metrics.average_precision_score(y, probability, **of_rows)
+    y, outputs = found.y, found.outputs.astype(np.float64)
+    with np.errstate(all="ignore"):
+        loss = {"loss": _mean(row_losses(y, outputs, schema), weights)}
+        if schema.task == "regression":
+            return loss | _regression(y, outputs[:, 0], weights)
+        predicted = predicted_classes(found.outputs, schema, found.threshold)
+        total, classes = weights.sum(axis=1), np.arange(len(schema.classes))
+        hits, actual, called = (
+            np.stack([(weights * mask).sum(axis=1) for mask in masks])
+            for masks in (
+                [(y == k) & (predicted == k) for k in classes],
+                [y == k for k in classes],
+                [predicted == k for k in classes],
+            )
         )
-    return scores
+        recall, precision, f1 = hits / actual, hits / called, 2 * hits / (actual + called)
+        common = loss | {
+            "accuracy": hits.sum(axis=0) / total,
+            "balanced_accuracy": np.nanmean(recall, axis=0),
+        }
+        if schema.task == "binary":
+            common |= {"precision": precision[1], "recall": recall[1], "f1": f1[1]}
+            common["brier"] = _mean(np.square(outputs[:, 0] - y), weights)
+            area, average = ranking(y == 1, outputs[:, 0], weights)
+            return common | {"roc_auc": area, "average_precision": average}
+        for key, each in {"precision": precision, "recall": recall, "f1": f1}.items():
+            each = np.nan_to_num(each)
+            common[f"macro.{key}"] = each.mean(axis=0)
+            common[f"weighted.{key}"] = (each * (actual / total)).sum(axis=0)
+        of_classes = [ranking(y == k, outputs[:, k], weights) for k in classes]
+        areas, averages = np.mean(of_classes, axis=0)
+        return common | {"macro.roc_auc": areas, "macro.average_precision": averages}
 
 
-def balanced_accuracy(y: np.ndarray, y_pred: np.ndarray, weight: np.ndarray | None) -> float:
-    """The mean over the classes that have rows of the share of their rows that are right."""
-    right = np.asarray(y == y_pred, np.float64)
-    of_rows = np.ones(len(y)) if weight is None else weight
-    classes = [y == k for k in np.unique(y[of_rows > 0])]
-    return float(np.mean([np.average(right[own], weights=of_rows[own]) for own in classes]))
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return np.divide((weights * values).sum(axis=1), weights.sum(axis=1))
 
 
-def multiclass_scores(
-    y: np.ndarray, probabilities: np.ndarray, weight: np.ndarray | None = None
-) -> Scores:
-    """Precision, recall and F1 as `macro` (each class alike) and `weighted` (each row alike).
+def _regression(y: np.ndarray, value: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """`mae` and `rmse` in the target's units; `r2` where the values are not all one.
 
-    `macro.roc_auc` and `macro.average_precision` are the means over the classes of one against the
-    rest; they are left out where a class has no row.
+    `mape`, a share of the value, where all are above 0; `rmsle`, of log(1 + value), where none is
+    below.
     """
-    y_pred = probabilities.argmax(axis=1)
-    classes = np.arange(probabilities.shape[1])
-    of_rows: Any = {"sample_weight": weight}
-    scores: Scores = {
-        "accuracy": float(metrics.accuracy_score(y, y_pred, **of_rows)),
-        "balanced_accuracy": balanced_accuracy(y, y_pred, weight),
-    }
-    for average in ("macro", "weighted"):
-        precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-            y, y_pred, labels=classes, average=average, zero_division=0, **of_rows
-        )
-        scores[average] = {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
-    if len(np.unique(y if weight is None else y[weight > 0])) == len(classes):
-        for key, of_class in {
-            "roc_auc": metrics.roc_auc_score,
-            "average_precision": metrics.average_precision_score,
-        }.items():
-            each = [of_class(y == k, probabilities[:, k], **of_rows) for k in classes]
-            scores["macro"][key] = float(np.mean(each))
-    return scores
-
-
-def regression_scores(y: np.ndarray, value: np.ndarray, weight: np.ndarray | None = None) -> Scores:
-    """`mae` and `rmse` in the target's units, and what the values allow.
-
-    `r2` where they are not all one; `mape`, a share of the value, where all are above 0, and
-    `rmsle`, of log(1 + value), where none is below.
-    """
-    of_rows: Any = {"sample_weight": weight}
+    squared, near_0 = _mean(np.square(y - value), weights), y - y.mean()
+    spread = _mean(np.square(near_0), weights) - np.square(_mean(near_0, weights))
     scores = {
-        "rmse": float(metrics.root_mean_squared_error(y, value, **of_rows)),
-        "mae": float(metrics.mean_absolute_error(y, value, **of_rows)),
+        "mae": _mean(np.abs(y - value), weights),
+        "rmse": np.sqrt(squared),
+        "r2": np.where(spread > TINY * np.square(y.mean()), 1 - squared / spread, np.nan),
     }
-    if len(np.unique(y if weight is None else y[weight > 0])) > 1:
-        scores["r2"] = float(metrics.r2_score(y, value, **of_rows))
     if (y > 0).all():
-        scores["mape"] = float(metrics.mean_absolute_percentage_error(y, value, **of_rows))
+        scores["mape"] = _mean(np.abs(y - value) / y, weights)
     if (y >= 0).all():
-        scores["rmsle"] = float(
-            metrics.root_mean_squared_log_error(y, np.maximum(value, 0), **of_rows)
-        )
+        logs = np.log1p(y) - np.log1p(np.maximum(value, 0))
+        scores["rmsle"] = np.sqrt(_mean(np.square(logs), weights))
     return scores
+
+
+def ranking(
+    positive: np.ndarray, probability: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The area under the ROC curve and the average precision under many weights, (n,) each.
+
+    Args:
+        positive: which rows are of the class, shape (rows,).
+        weights: shape (n, rows).
+    """
+    order = np.argsort(-probability, kind="stable")
+    ends = np.flatnonzero(np.diff(probability[order], append=np.inf))  # of each probability
+    hits, alarms = (
+        np.cumsum(weights[:, order] * mask[order], axis=1)[:, ends]
+        for mask in (positive, ~positive)
+    )
+    new_hits, new_alarms = np.diff(hits, prepend=0), np.diff(alarms, prepend=0)
+    area = (new_alarms * (hits - new_hits / 2)).sum(axis=1) / (hits[:, -1] * alarms[:, -1])
+    precision = np.divide(hits, hits + alarms, out=np.zeros_like(hits), where=hits + alarms > 0)
+    average = (new_hits * precision).sum(axis=1) / hits[:, -1]
+    return area, np.where(alarms[:, -1] > 0, average, np.nan)

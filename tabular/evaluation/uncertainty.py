@@ -5,7 +5,7 @@ again with replacement, 1000 times or so, from a fixed seed (Efron and Tibshiran
 to the bootstrap", 1993).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -14,31 +14,12 @@ from scipy.special import stdtrit
 
 from tabular.config.schema import Schema
 from tabular.core.metrics import TASKS
-from tabular.table.arrays import predicted_classes, row_losses
+from tabular.evaluation.scores import Outputs, row_scores, scores_of
 
-TINY = 1e-24  # of its square, the variance of a constant that is not quite one
 MISS = 0.05  # how often an interval may miss
 DRAWS, FEW, MANY = 1000, 200, 10  # draws; of more than so many classes fewer
 CELLS = 2**21  # weights of draws that are held at a time
 MAX_ROWS, MIN_ROWS = 10_000, 30  # that are drawn, of all classes and of each
-
-
-class Outputs(NamedTuple):
-    """What a model says of rows whose answer is known.
-
-    `y` (rows,), the index of the class in `schema.classes`, or the value; `outputs`
-    (rows, outputs); `weight` (rows,), how much each row counts; `threshold` from which probability
-    on a row counts as positive.
-    """
-
-    y: np.ndarray
-    outputs: np.ndarray
-    weight: np.ndarray
-    threshold: float = 0.5
-
-    def first(self, rows: int) -> "Outputs":
-        """The same of the first rows."""
-        return Outputs(self.y[:rows], self.outputs[:rows], self.weight[:rows], self.threshold)
 
 
 class Difference(NamedTuple):
@@ -47,17 +28,6 @@ class Difference(NamedTuple):
     difference: float
     low: float
     high: float
-
-
-def row_scores(found: Outputs, schema: Schema) -> np.ndarray:
-    """The part of each row in the main score, which is their mean: float64, shape (rows,).
-
-    1 for a right class and 0 for a wrong one; of a regression the absolute error.
-    """
-    if schema.task == "regression":
-        return np.abs(found.y - found.outputs[:, 0])
-    right = predicted_classes(found.outputs, schema, found.threshold) == found.y
-    return right.astype(np.float64)
 
 
 def mean_interval(
@@ -136,11 +106,11 @@ class Drawn(NamedTuple):
 
 def draw(found: Outputs, schema: Schema) -> Drawn:
     """Draw the rows again; for the same labels and weights it draws the same rows."""
-    points = weighted_scores(found, found.weight[None], schema)
+    points = scores_of(found, found.weight[None], schema)
     used, copies = sample(found.y, schema)
     some = Outputs(found.y[used], found.outputs[used], found.weight[used], found.threshold)
     number = DRAWS if len(schema.classes) <= MANY else FEW
-    parts = [weighted_scores(some, times * some.weight, schema) for times in draws(copies, number)]
+    parts = [scores_of(some, times * some.weight, schema) for times in draws(copies, number)]
     defined = [key for key, value in points.items() if np.isfinite(value[0])]
     return Drawn(
         found,
@@ -221,95 +191,3 @@ def _limits(values: np.ndarray, point: float, whole: bool) -> tuple[float, float
     ends = [100 * MISS / 2, 50, 100 - 100 * MISS / 2]
     low, middle, high = (float(value) for value in np.nanpercentile(values, ends))
     return (low, high) if whole else (point + low - middle, point + high - middle)
-
-
-def weighted_scores(found: Outputs, weights: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:
-    """The scores of the same rows under many weights at once, as `scores.score` defines them.
-
-    Args:
-        weights: float64, shape (n, rows).
-
-    Returns:
-        By dotted key float64 of shape (n,), NaN where a score is undefined.
-    """
-    total = weights.sum(axis=1)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.divide((weights * values).sum(axis=1), total)
-
-    y, outputs = found.y, found.outputs.astype(np.float64)
-    with np.errstate(all="ignore"):
-        loss = {"loss": mean(row_losses(y, outputs, schema))}
-        if schema.task == "regression":
-            return loss | _regression(y, outputs[:, 0], mean)
-        predicted = predicted_classes(found.outputs, schema, found.threshold)
-        classes = np.arange(len(schema.classes))
-        hits, actual, called = (
-            np.stack([(weights * mask).sum(axis=1) for mask in masks])
-            for masks in (
-                [(y == k) & (predicted == k) for k in classes],
-                [y == k for k in classes],
-                [predicted == k for k in classes],
-            )
-        )
-        recall, precision, f1 = hits / actual, hits / called, 2 * hits / (actual + called)
-        common = loss | {
-            "accuracy": hits.sum(axis=0) / total,
-            "balanced_accuracy": np.nanmean(recall, axis=0),
-        }
-        if schema.task == "binary":
-            common |= {"precision": precision[1], "recall": recall[1], "f1": f1[1]}
-            common["brier"] = mean(np.square(outputs[:, 0] - y))
-            area, average = ranking(y == 1, outputs[:, 0], weights)
-            return common | {"roc_auc": area, "average_precision": average}
-        shares = actual / total
-        for key, each in {"precision": precision, "recall": recall, "f1": f1}.items():
-            each = np.nan_to_num(each)
-            common |= {f"macro.{key}": each.mean(axis=0)}
-            common |= {f"weighted.{key}": (each * shares).sum(axis=0)}
-        areas, averages = zip(
-            *(ranking(y == k, outputs[:, k], weights) for k in classes), strict=True
-        )
-        common["macro.roc_auc"] = np.mean(areas, axis=0)
-        common["macro.average_precision"] = np.mean(averages, axis=0)
-        return common
-
-
-def _regression(
-    y: np.ndarray, value: np.ndarray, mean: Callable[[np.ndarray], np.ndarray]
-) -> dict[str, np.ndarray]:
-    squared, near_0 = mean(np.square(y - value)), y - y.mean()
-    spread = mean(np.square(near_0)) - np.square(mean(near_0))
-    scores = {
-        "mae": mean(np.abs(y - value)),
-        "rmse": np.sqrt(squared),
-        "r2": np.where(spread > TINY * np.square(y.mean()), 1 - squared / spread, np.nan),
-    }
-    if (y > 0).all():
-        scores["mape"] = mean(np.abs(y - value) / y)
-    if (y >= 0).all():
-        logs = np.log1p(y) - np.log1p(np.maximum(value, 0))
-        scores["rmsle"] = np.sqrt(mean(np.square(logs)))
-    return scores
-
-
-def ranking(
-    positive: np.ndarray, probability: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The area under the ROC curve and the average precision under many weights, (n,) each.
-
-    Args:
-        positive: which rows are of the class, shape (rows,).
-        weights: shape (n, rows).
-    """
-    order = np.argsort(-probability, kind="stable")
-    ends = np.flatnonzero(np.diff(probability[order], append=np.inf))  # of each probability
-    hits, alarms = (
-        np.cumsum(weights[:, order] * mask[order], axis=1)[:, ends]
-        for mask in (positive, ~positive)
-    )
-    new_hits, new_alarms = np.diff(hits, prepend=0), np.diff(alarms, prepend=0)
-    area = (new_alarms * (hits - new_hits / 2)).sum(axis=1) / (hits[:, -1] * alarms[:, -1])
-    precision = np.divide(hits, hits + alarms, out=np.zeros_like(hits), where=hits + alarms > 0)
-    average = (new_hits * precision).sum(axis=1) / hits[:, -1]
-    return area, np.where(alarms[:, -1] > 0, average, np.nan)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.config.schema import Schema
-from tabular.evaluation.uncertainty import Outputs
+from tabular.evaluation.scores import Outputs
 from tabular.table.arrays import predicted_classes, row_losses
 from tabular.table.cells import is_missing
 from tabular.table.parquet import read_parts

@@ -8,8 +8,7 @@ import pyarrow as pa
 
 from tabular.config.schema import Schema, input_name
 from tabular.core.engine import ordered_map
-from tabular.evaluation.scores import loss
-from tabular.table.arrays import Predict, feature_arrays
+from tabular.table.arrays import Predict, feature_arrays, row_losses
 
 REPEATS = 10
 MAX_ROWS, MIN_ROWS = 5000, 100
@@ -78,7 +77,7 @@ def rises(
     progress: Progress,
 ) -> Rises:
     """The rise of the loss in so many shuffles of each of these columns."""
-    before = loss(y, predict(feature_arrays(rows, schema)), schema)
+    before = mean_loss(y, predict(feature_arrays(rows, schema)), schema)
     rng = np.random.default_rng(0)
     order = np.concatenate([rng.permutation(len(rows)) for _ in range(repeats)])
     at_a_time = max(BATCH // len(order), 1)
@@ -112,5 +111,10 @@ def shuffled_losses(
     for table, name in enumerate(names):
         tables[input_name(name)][table] = columns[input_name(name)][order]
     outputs = predict({key: values.ravel() for key, values in tables.items()})
-    losses = [loss(y, part, schema) for part in np.split(outputs, len(names) * repeats)]
+    losses = [mean_loss(y, part, schema) for part in np.split(outputs, len(names) * repeats)]
     return np.reshape(losses, (len(names), repeats))
+
+
+def mean_loss(y: np.ndarray, predicted: np.ndarray, schema: Schema) -> float:
+    """See `row_losses`."""
+    return float(row_losses(y, predicted, schema).mean())

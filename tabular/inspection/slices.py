@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from tabular.config.schema import Schema
 from tabular.config.sections import Range, Slice
 from tabular.core.metrics import TASKS, metric
-from tabular.evaluation.uncertainty import MISS, Outputs, mean_interval, row_scores
+from tabular.evaluation.scores import Outputs, row_scores
+from tabular.evaluation.uncertainty import MISS, mean_interval
 from tabular.inspection.bins import Bins, gaps, measured, present
 from tabular.table.arrays import row_losses
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from tabular.config.params import PARAMS
 from tabular.config.schema import SCHEMA, Schema
 from tabular.core.metrics import AVERAGES, METRICS, ROWS, at, flatten, numbers
-from tabular.evaluation.uncertainty import Difference, Outputs, differences, draw
+from tabular.evaluation.scores import Outputs
+from tabular.evaluation.uncertainty import Difference, differences, draw
 from tabular.runs.lock import LOCK, inputs, outs_of, params_of
 from tabular.runs.run import Run
 

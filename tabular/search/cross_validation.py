@@ -3,13 +3,15 @@
 import gc
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Choice
 from tabular.config.train import Resolved
 from tabular.core.errors import UserError
-from tabular.evaluation.scores import score
+from tabular.core.metrics import at
+from tabular.evaluation.scores import Outputs, score
 from tabular.evaluation.threshold import choose_threshold
 from tabular.model.backend import keras
 from tabular.model.training.fit import fit
@@ -42,10 +44,8 @@ def fold_scores(
         found = blended(setup, members)
         weight = setup.row_weights(found.rows)
         chosen = choose_threshold(threshold, y[found.rows], found.oof[:, 0], weight)
-        value: Any = score(y[found.rows], found.oof, schema, chosen, weight)
-        for key in metric.split("."):
-            value = value.get(key)
-        yield value
+        weight = np.ones(len(found.rows)) if weight is None else weight
+        yield at(score(Outputs(y[found.rows], found.oof, weight, chosen), schema), metric)
 
 
 def cross_validate(

@@ -9,7 +9,7 @@ import pytest
 
 from tabular.config.sections import Costs
 from tabular.evaluation.plot_data import HEADERS, write_plot_data
-from tabular.evaluation.uncertainty import Outputs
+from tabular.evaluation.scores import Outputs
 from tabular.inspection.importance import REPEATS, permutation_importance
 from tests.helpers import schema_of
 

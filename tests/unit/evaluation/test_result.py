@@ -12,7 +12,7 @@ from tabular.config.sections import Gate
 from tabular.core.errors import UserError
 from tabular.core.metrics import TASKS, flatten, numbers
 from tabular.evaluation.result import evaluate, headline, predict_table
-from tabular.evaluation.scores import score
+from tabular.evaluation.scores import Outputs, score
 from tabular.runs.gate import Base, evaluate_gate
 from tabular.table.arrays import Predict
 from tabular.table.parquet import arrow_schema, write_part
@@ -62,6 +62,10 @@ def labels_of(table: pa.Table, schema: Schema) -> np.ndarray:
     return np.array(values if schema.task == "regression" else [*map(schema.classes.index, values)])
 
 
+def outputs_of(y: np.ndarray, predicted: np.ndarray) -> Outputs:
+    return Outputs(y, predicted, np.ones(len(y)), THRESHOLD)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path: Path) -> None:
     schema, of = SCHEMAS[task], TASKS[task]
@@ -76,11 +80,11 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
         *(("thresholds",) if task == "binary" else ()),
     }
     assert result.scores["classes_not_found"] == (["b", "c"] if task == "multiclass" else [])
-    assert result.scores["train"] == score(y["train"], outputs["train"], schema, THRESHOLD)
+    assert result.scores["train"] == score(outputs_of(y["train"], outputs["train"]), schema)
     folds = np.column_stack([column.to_numpy() for column in oof.columns[:-1]])
     by_rows = {"test": (y["test"], outputs["test"]), "cross_validation": (y["train"], folds)}
     for name, (labels, predicted) in by_rows.items():
-        expected = numbers(score(labels, predicted, schema, THRESHOLD))
+        expected = numbers(score(outputs_of(labels, predicted), schema))
         found = numbers(result.scores[name])
         assert {key: found[key] for key in expected} == expected
         for key in set(expected) - {"rows"}:

@@ -1,39 +1,86 @@
-"""Scores are scikit-learn's, and an undefined one is left out."""
+"""Scores are scikit-learn's, also under many weights, and an undefined one is left out."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from sklearn import metrics
 
-from tabular.evaluation.scores import binary_scores, score
+from tabular.core.metrics import TASKS, numbers
+from tabular.evaluation.scores import Outputs, row_scores, score, scores_of
+from tabular.table.arrays import row_losses
 from tests.helpers import schema_of
-
-BINARY, MULTICLASS = map(schema_of, ("binary", "multiclass"))
-
-
-def test_scores_of_four_rows() -> None:
-    predicted = np.array([[0.1], [0.6], [0.5], [0.9]])
-    scores = score(np.array([0, 0, 1, 1]), predicted, BINARY, 0.5)
-    assert scores["accuracy"] == 0.75
-    assert scores["precision"] == pytest.approx(2 / 3)
-    assert scores["recall"] == 1
-    assert scores["roc_auc"] == 0.75
-    assert scores["brier"] == pytest.approx((0.01 + 0.36 + 0.25 + 0.01) / 4)
-    assert scores["loss"] == pytest.approx(-np.log([0.9, 0.4, 0.5, 0.9]).mean())
+from tests.unit.evaluation.test_uncertainty import outputs_of
 
 
-def test_scores_of_three_classes() -> None:
-    probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6]])
-    scores = score(np.array([0, 1, 2, 2]), probabilities, MULTICLASS, 0.5)
-    assert scores["accuracy"] == 0.75
-    assert scores["macro"]["recall"] == pytest.approx((1 + 1 + 0.5) / 3)
-    assert scores["weighted"]["recall"] == 0.75
-    assert scores["macro"]["precision"] == pytest.approx((1 + 0.5 + 1) / 3)
-    assert scores["loss"] == pytest.approx(-np.log([0.8, 0.5, 0.3, 0.6]).mean())
-    # In rank, row 2's 0.6 for class b stands above the true row's 0.5, and ties count a half.
-    assert scores["macro"]["roc_auc"] == pytest.approx((1 + 2 / 3 + 7 / 8) / 3)
+def expected_scores(task: str, found: Outputs) -> dict[str, float]:
+    """What scikit-learn computes of weighted rows."""
+    y, outputs, weight, threshold = found
+    weighted: Any = {"sample_weight": weight}
+
+    def of(function: Callable[..., Any], predicted: np.ndarray, **options: Any) -> float:
+        return float(function(y, predicted, **weighted, **options))
+
+    losses = row_losses(y, outputs, schema_of(task))
+    expected = {"loss": float(np.average(losses, weights=weight))}
+    if task == "regression":
+        value = outputs[:, 0]
+        return expected | {
+            "mae": of(metrics.mean_absolute_error, value),
+            "mape": of(metrics.mean_absolute_percentage_error, value),
+            "r2": of(metrics.r2_score, value),
+            "rmse": of(metrics.root_mean_squared_error, value),
+            "rmsle": of(metrics.root_mean_squared_log_error, np.maximum(value, 0)),
+        }
+    binary = task == "binary"
+    classes = (outputs[:, 0] >= threshold).astype(int) if binary else outputs.argmax(axis=1)
+    expected |= {
+        "accuracy": of(metrics.accuracy_score, classes),
+        "balanced_accuracy": of(metrics.balanced_accuracy_score, classes),
+    }
+    for average in ("binary",) if binary else ("macro", "weighted"):
+        prefix = "" if binary else f"{average}."
+        for name in ("precision", "recall", "f1"):
+            function = getattr(metrics, f"{name}_score")
+            expected[f"{prefix}{name}"] = of(function, classes, average=average, zero_division=0)
+    ranks = {"roc_auc": metrics.roc_auc_score, "average_precision": metrics.average_precision_score}
+    for name, function in ranks.items():
+        of_class = [
+            function(y == k, column, **weighted)
+            for k, column in enumerate(outputs.T, start=int(binary))
+        ]
+        expected[name if binary else f"macro.{name}"] = float(np.mean(of_class))
+    if binary:
+        expected["brier"] = of(metrics.brier_score_loss, outputs[:, 0])
+    return expected
 
 
-def test_rows_of_one_class_have_no_curve_and_no_rows_no_score() -> None:
-    assert "roc_auc" not in binary_scores(np.ones(3), np.array([0.1, 0.2, 1.0]), 0.5)
+@pytest.mark.parametrize("task", TASKS)
+def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> None:
+    found, schema = outputs_of(task), schema_of(task)
+    expected = expected_scores(task, found)
+    scores = numbers(score(found, schema))
+    assert scores.pop("rows") == len(found.y)
+    assert scores == pytest.approx(expected)
+    assert scores.keys() == set(TASKS[task].scores)
+    many = scores_of(found, np.stack([found.weight, 3 * found.weight]), schema)
+    assert many.keys() == expected.keys()
+    for key, values in many.items():
+        assert values == pytest.approx([expected[key]] * 2), key
+    mean = np.average(row_scores(found, schema), weights=found.weight)
+    assert mean == pytest.approx(expected[TASKS[task].main])
+
+
+def test_an_undefined_score_is_left_out() -> None:
+    binary = schema_of("binary")
+
+    def scores(y: list[float], *probability: float) -> dict[str, Any]:
+        return score(Outputs(np.array(y), np.array(probability)[:, None], np.ones(len(y))), binary)
+
+    assert not {"roc_auc", "average_precision"} & scores([1, 1, 1], 0.1, 0.2, 1.0).keys()
     # Of no row that is called positive nobody knows how many are right.
-    assert "precision" not in binary_scores(np.array([0.0, 1.0]), np.array([0.1, 0.2]), 0.5)
-    assert score(np.ones(0), np.ones((0, 1)), BINARY, 0.5) == {"rows": 0}
+    none_called = scores([0, 1], 0.1, 0.2)
+    assert "precision" not in none_called
+    assert none_called["f1"] == none_called["recall"] == 0
+    assert score(Outputs(np.ones(0), np.ones((0, 1)), np.ones(0)), binary) == {"rows": 0}

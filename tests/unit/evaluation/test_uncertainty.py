@@ -1,20 +1,17 @@
-"""Intervals are the textbook's, and the bootstrap draws the scores that scikit-learn computes."""
+"""Intervals are the textbook's."""
 
 import numpy as np
 import pytest
 
-from tabular.core.metrics import TASKS, numbers, with_digits
-from tabular.evaluation.scores import score
+from tabular.core.metrics import TASKS, with_digits
+from tabular.evaluation.scores import Outputs, score
 from tabular.evaluation.uncertainty import (
-    Outputs,
     differences,
     draw,
     intervals,
     mean_difference,
     mean_interval,
-    row_scores,
     sample,
-    weighted_scores,
 )
 from tabular.table.arrays import row_losses
 from tests.helpers import schema_of
@@ -31,18 +28,6 @@ def outputs_of(task: str, rows: int = 300, seed: int = 0) -> Outputs:
     p = rng.dirichlet(np.ones(classes), rows) + np.eye(classes)[y.astype(int)] / 2
     p = np.round(p / p.sum(axis=1, keepdims=True), 2)  # with ties
     return Outputs(y, p if classes > 2 else p[:, 1:], rng.random(rows), 0.4)
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_the_scores_of_a_draw_are_those_of_weighted_rows(task: str) -> None:
-    found, schema = outputs_of(task), schema_of(task)
-    expected = numbers(score(*found[:2], schema, found.threshold, found.weight))
-    drawn = weighted_scores(found, np.stack([found.weight, 3 * found.weight]), schema)
-    assert set(drawn) == set(expected) - {"rows"}
-    for key, values in drawn.items():
-        assert values == pytest.approx([expected[key]] * 2), key
-    mean = np.average(row_scores(found, schema), weights=found.weight)
-    assert mean == pytest.approx(expected[TASKS[task].main])
 
 
 def test_the_interval_of_185_right_of_254() -> None:
@@ -107,7 +92,7 @@ def test_the_interval_of_a_ranking_is_that_of_the_textbook(positive: int, negati
     y = np.random.default_rng(2).permutation(np.repeat([1.0, 0.0], [positive, negative]))
     p = 1 / (1 + np.exp(-np.random.default_rng(1).normal(size=len(y)) - y))[:, None]
     found = intervals(draw(Outputs(y, p, np.ones(len(y))), schema), schema)
-    area = score(y, p, schema, 0.5)["roc_auc"]
+    area = score(Outputs(y, p, np.ones(len(y))), schema)["roc_auc"]
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     pairs = (positive - 1) * (q1 - area**2) + (negative - 1) * (q2 - area**2)
     error = ((area * (1 - area) + pairs) / positive / negative) ** 0.5

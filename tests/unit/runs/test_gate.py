@@ -7,7 +7,7 @@ import pytest
 
 from tabular.config.sections import Gate
 from tabular.core.metrics import BASELINES, TASKS, deciding, numbers
-from tabular.evaluation.scores import score
+from tabular.evaluation.scores import Outputs, score
 from tabular.runs.gate import Base, evaluate_gate
 from tabular.runs.run import merged
 from tests.helpers import schema_of
@@ -143,7 +143,7 @@ def test_the_scores_that_the_gate_knows_are_those_of_the_task(task: str) -> None
     y = np.array([[0.0, 1.0, 1.0, 0.0], [0.0, 1.0, 2.0, 1.0], [1.0, 2.0, 2.0, 4.0]])
     y = y[list(TASKS).index(task)]
     predicted = np.full((4, 3 if task == "multiclass" else 1), 0.3)
-    scores = score(y, predicted, schema_of(task), 0.2)
+    scores = score(Outputs(y, predicted, np.ones(len(y)), 0.2), schema_of(task))
     assert set(TASKS[task].scores) == set(numbers(scores)) - {"rows"}
 
 

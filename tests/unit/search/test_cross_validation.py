@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.evaluation.scores import score
+from tabular.evaluation.scores import Outputs, score
 from tabular.model.training.fit import fit
 from tabular.model.training.selection import blended
 from tabular.model.training.setup import Setup
@@ -40,5 +40,5 @@ def test_the_last_score_is_that_of_all_rows(
     monkeypatch.setattr("tabular.search.cross_validation.fit", recorded)
     first, last = fold_scores(train.resolved(60, "multiclass"), tmp_path, schema, "macro.f1", 0.5)
     found = blended(setups[0], fitted)
-    assert first != last == score(of_rows, found.oof, schema, 0.5)["macro"]["f1"]
+    assert first != last == score(Outputs(of_rows, found.oof, np.ones(60)), schema)["macro"]["f1"]
     assert len(fitted) == 6

@@ -9,7 +9,7 @@ import pytest
 
 from tabular.config.schema import Column
 from tabular.config.sections import Range
-from tabular.evaluation.uncertainty import Outputs
+from tabular.evaluation.scores import Outputs
 from tabular.inspection.bins import Bins
 from tabular.inspection.slices import slice_scores
 from tests.helpers import schema_of
