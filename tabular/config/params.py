@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, ValidationError
 
 from tabular.config.mistakes import explain_all, nearest, suggestion
-from tabular.config.schema import TYPES, Schema, load_schema
+from tabular.config.schema import Schema, load_schema, value_types
 from tabular.config.sections import (
     Choice,
     Drift,
@@ -160,7 +160,9 @@ def slice_mistakes(evaluate: Evaluate, schema: Schema) -> Iterator[str]:
                         f"{where}: found a range that does not fit its kind, {kind}; numbers take "
                         "{low: 1, high: 2}, moments {low: 2024-01-31}, others a list of values"
                     )
-            elif kind in ("datetime", "text") or any(type(v) not in TYPES[kind] for v in wanted):
+            elif kind in ("datetime", "text") or any(
+                type(v) not in value_types(kind) for v in wanted
+            ):
                 yield f"{where}: found {list(wanted)}, which does not fit its kind, {kind}"
 
 

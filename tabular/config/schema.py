@@ -3,7 +3,7 @@
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, assert_never, get_args
 
 from pydantic import AfterValidator, model_validator
 
@@ -12,18 +12,27 @@ from tabular.core.errors import listed
 
 SCHEMA = Path("data/schema.yaml")
 MAX_LENGTH = 2**14  # characters of a text; no model reads more
-# What the values of a column can be in this file, by its kind.
-TYPES: dict[str, tuple[type, ...]] = {
-    "real": (int, float),
-    "integer": (int,),
-    "boolean": (bool,),
-    "category": (str,),
-    "datetime": (),
-    "text": (str,),
-}
+Kind = Literal["real", "integer", "boolean", "category", "datetime", "text"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-def _is_exact(value: Value, kind: str) -> bool:
+def value_types(kind: Kind) -> tuple[type, ...]:
+    """What the values of a column can be in this file; of a datetime there are none."""
+    match kind:
+        case "real":
+            return int, float
+        case "integer":
+            return (int,)
+        case "boolean":
+            return (bool,)
+        case "category" | "text":
+            return (str,)
+        case "datetime":
+            return ()
+    assert_never(kind)
+
+
+def _is_exact(value: Value, kind: Kind) -> bool:
     """Whether a column of int64 or float64 can hold the value as it is."""
     limit = 2**53 if kind == "real" else 2**63 - 1
     return not isinstance(value, int) or abs(value) <= limit
@@ -37,7 +46,7 @@ EPOCHS = {"epoch": 1, "epoch_ms": 1000}
 DATE_FORMAT = re.compile(r"(?=.*%[Yy])([^%\0-\x1f]|%[YymdbBjHIMSfpzaA%])+")
 
 
-def _format_mistake(kind: str, form: str) -> str:
+def _format_mistake(kind: Kind, form: str) -> str:
     """What is wrong with the `format` of a column; empty if nothing is."""
     if kind in ("real", "integer"):
         found = NUMBER_FORMAT.fullmatch(form)
@@ -63,7 +72,7 @@ def _timezone(name: str) -> str:
 class Column(Section):
     """One column of the table."""
 
-    kind: Literal["real", "integer", "boolean", "category", "datetime", "text"]
+    kind: Kind
     min: float | None = None
     max: float | None = None
     values: tuple[Value, ...] | None = None
@@ -90,10 +99,25 @@ class Column(Section):
         sentinels = () if self.kind == "category" else self.sentinels  # which may be numbers there
         for key, values in {"values": self.values or (), "missing_values": sentinels}.items():
             for value in values:
-                if type(value) not in TYPES[self.kind] or not _is_exact(value, self.kind):
+                if type(value) not in value_types(self.kind) or not _is_exact(value, self.kind):
                     quote = "" if self.kind in ("real", "integer", "boolean") else "; quote it"
                     raise ValueError(f"{key} has {value!r}, which is no {self.kind}{quote}")
         return self
+
+    @property
+    def feature_type(self) -> Literal["number", "datetime", "category", "text"]:
+        """What it is to a model, and to what looks into one: they ask this, and not the kind."""
+        match self.kind:
+            case "real" | "integer" | "boolean":
+                return "number"
+            case "datetime" | "category" | "text":
+                return self.kind
+        assert_never(self.kind)
+
+    @property
+    def is_string(self) -> bool:
+        """Whether a model reads its values as texts."""
+        return self.feature_type in ("category", "text")
 
     @property
     def sentinels(self) -> tuple[Value, ...]:

@@ -1,9 +1,10 @@
 """scikit-learn estimators that a network has to beat, on the test rows and on its own folds."""
 
+from collections.abc import Callable
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 import numpy as np
 import pandas as pd
@@ -106,15 +107,10 @@ def baselines(schema: Schema) -> dict[str, Any]:
     categories as they are, and of texts, which its trees cannot read, the length. A moment is, for
     both, the parts of the calendar.
     """
-    kinds = {name: column.kind for name, column in schema.features.items()}
-    categories = [name for name, kind in kinds.items() if kind == "category"]
-    texts = [name for name, kind in kinds.items() if kind == "text"]
-    columns = [
-        key
-        for name, kind in kinds.items()
-        if kind != "category"
-        for key in number_names(name, kind)
-    ]
+    features = schema.features.items()
+    categories = [name for name, column in features if column.feature_type == "category"]
+    texts = [name for name, column in features if column.feature_type == "text"]
+    columns = [key for name, column in features for key in number_names(name, column)]
     filled = make_pipeline(
         SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler()
     )
@@ -126,34 +122,27 @@ def baselines(schema: Schema) -> dict[str, Any]:
     ordinal = OrdinalEncoder(
         handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=254
     )
-    constant, linear, boosted = (
-        (DummyRegressor(), Ridge(), HistGradientBoostingRegressor)
-        if schema.task == "regression"
-        else (
-            DummyClassifier(strategy="prior"),
-            LogisticRegression(max_iter=1000),
-            HistGradientBoostingClassifier,
-        )
+    by_linear = make_column_transformer(
+        (filled, columns), (one_hot, categories), *((words, name) for name in texts)
     )
+    by_trees = make_column_transformer(("passthrough", columns), (ordinal, categories))
+    are_categories = np.arange(len(columns) + len(categories)) >= len(columns)
+    constant, linear, boosted = estimators(schema.task)
+    trees = boosted(categorical_features=are_categories, random_state=0)
     names = TASKS[schema.task].baselines
     return {
         names["constant"]: constant,
-        names["linear"]: make_pipeline(
-            make_column_transformer(
-                (filled, columns),
-                (one_hot, categories),
-                *((words, name) for name in texts),
-            ),
-            linear,
-        ),
-        names["boosted"]: make_pipeline(
-            make_column_transformer(("passthrough", columns), (ordinal, categories)),
-            boosted(
-                categorical_features=np.arange(len(columns) + len(categories)) >= len(columns),
-                random_state=0,
-            ),
-        ),
+        names["linear"]: make_pipeline(by_linear, linear),
+        names["boosted"]: make_pipeline(by_trees, trees),
     }
+
+
+def estimators(task: str) -> tuple[Any, Any, Callable[..., Any]]:
+    """The constant and the linear estimator of a task, and what makes the boosted trees."""
+    if task == "regression":
+        return DummyRegressor(), Ridge(), HistGradientBoostingRegressor
+    linear = LogisticRegression(max_iter=1000)
+    return DummyClassifier(strategy="prior"), linear, HistGradientBoostingClassifier
 
 
 def learning_rows(
@@ -175,25 +164,35 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
     columns = {}
     for name, column in schema.features.items():
         present = pc.if_else(is_missing(part[name], column), None, part[name])
-        if column.kind == "text":
-            present = pc.utf8_slice_codeunits(present, 0, MAX_TEXT)
-            columns[name] = present.fill_null("").to_numpy(zero_copy_only=False)
-            columns[number_names(name, "text")[0]] = pc.fill_null(
-                pc.utf8_length(present), 0
-            ).to_numpy()
-        elif column.kind == "datetime":
-            columns |= date_parts(name, present, column)
-        elif column.kind != "category":
-            columns[name] = numbers(present, column).to_numpy(zero_copy_only=False)
-        else:
-            columns[name] = present.to_numpy(zero_copy_only=False)
+        match column.feature_type:
+            case "text":
+                present = pc.utf8_slice_codeunits(present, 0, MAX_TEXT)
+                columns[name] = present.fill_null("").to_numpy(zero_copy_only=False)
+                (length,) = number_names(name, column)
+                columns[length] = pc.fill_null(pc.utf8_length(present), 0).to_numpy()
+            case "datetime":
+                columns |= date_parts(name, present, column)
+            case "number":
+                columns[name] = numbers(present, column).to_numpy(zero_copy_only=False)
+            case "category":
+                columns[name] = present.to_numpy(zero_copy_only=False)
+            case other:
+                assert_never(other)
     return pd.DataFrame(columns)
 
 
-def number_names(name: str, kind: str) -> list[str]:
+def number_names(name: str, column: Column) -> list[str]:
     """The number columns of `feature_frame` for one: a text's length, the parts of a moment."""
-    parts = {"datetime": ("days", *DATE_PARTS), "text": ("length",)}.get(kind)
-    return [f"{name}\x1f{part}" for part in parts] if parts else [name]
+    match column.feature_type:
+        case "number":
+            return [name]
+        case "datetime":
+            return [f"{name}\x1f{part}" for part in ("days", *DATE_PARTS)]
+        case "text":
+            return [f"{name}\x1flength"]
+        case "category":
+            return []
+    assert_never(column.feature_type)
 
 
 def date_parts(name: str, moments: pa.ChunkedArray, column: Column) -> dict[str, np.ndarray]:
@@ -201,7 +200,7 @@ def date_parts(name: str, moments: pa.ChunkedArray, column: Column) -> dict[str,
     days = pc.divide(numbers(moments, column), 86_400.0).to_numpy(zero_copy_only=False)
     local = moments.to_pandas().dt.tz_convert(time_zone(column.timezone or "UTC"))
     parts = [getattr(local.dt, part).to_numpy(np.float64, na_value=np.nan) for part in DATE_PARTS]
-    return dict(zip(number_names(name, column.kind), [days, *parts], strict=True))
+    return dict(zip(number_names(name, column), [days, *parts], strict=True))
 
 
 def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:

@@ -18,7 +18,7 @@ from tabular.core.files import MAX_POINTS, write_points
 from tabular.evaluation.scores import Outputs
 from tabular.evaluation.uncertainty import mean_interval
 from tabular.table.arrays import predicted_classes
-from tabular.table.cells import TEXTS, numbers
+from tabular.table.cells import numbers
 from tabular.table.parquet import read_parts
 
 BINS = 10  # of the calibration, of the same width each
@@ -95,9 +95,9 @@ def times(folder: Path, schema: Schema) -> np.ndarray | None:
     By the column that `time` of the schema names or the first one of moments; None without, or
     where the task has no residuals.
     """
-    moments = [name for name, column in schema.columns.items() if column.kind == "datetime"]
+    moments = [name for name, column in schema.columns.items() if column.feature_type == "datetime"]
     name = schema.time or next(iter(moments), None)
-    if name is None or schema.columns[name].kind in TEXTS or schema.task != "regression":
+    if name is None or schema.columns[name].is_string or schema.task != "regression":
         return None
     values = pa.concat_tables(read_parts(folder, [name]))[name]
     found = numbers(values, schema.columns[name]).to_numpy(zero_copy_only=False)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +40,7 @@ class Bins(NamedTuple):
         Args:
             outside: add bins below the lowest and above the highest of the values.
         """
-        if column.kind == "category":
+        if column.feature_type == "category":
             found = present(values, column).value_counts().to_pylist()
             found.sort(key=lambda pair: (-pair["counts"], pair["values"]))
             return cls(column, np.empty(0), tuple(pair["values"] for pair in found[:count]))
@@ -68,7 +68,7 @@ class Bins(NamedTuple):
     def codes(self, values: pa.ChunkedArray) -> np.ndarray:
         """The bin of each value: int16, (rows,)."""
         missing = gaps(values, self.column)
-        if self.column.kind == "category":
+        if self.column.feature_type == "category":
             places = pc.index_in(values, value_set=pa.array(self.categories, pa.string()))
             codes = pc.fill_null(places, len(self.categories)).to_numpy().astype(np.int16)
         else:
@@ -81,9 +81,9 @@ class Bins(NamedTuple):
     @property
     def names(self) -> list[str]:
         """What each bin holds, in words."""
-        if self.column.kind == "category":
+        if self.column.feature_type == "category":
             return [*map(cut, self.categories), OTHERS, MISSING]
-        unit = " characters" if self.column.kind == "text" else ""
+        unit = " characters" if self.column.feature_type == "text" else ""
         if self.outside and len(self.edges):
             return [*(f"{text}{unit}" for text in self._with_outside()), MISSING]
         ends = [words(edge, self.column) for edge in self.edges]
@@ -121,15 +121,24 @@ def present(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
 
 
 def measured(values: pa.ChunkedArray, column: Column) -> np.ndarray:
-    """Numbers as they are, moments in seconds, texts by their length: float64, (rows,)."""
-    if column.kind == "text":
-        return pc.utf8_length(values).to_numpy().astype(np.float64)
-    return np.asarray(numbers(values, column).to_numpy(), np.float64)
+    """Numbers as they are, moments in seconds, texts by their length: float64, (rows,).
+
+    Raises:
+        ValueError: a category has no size.
+    """
+    match column.feature_type:
+        case "text":
+            return pc.utf8_length(values).to_numpy().astype(np.float64)
+        case "number" | "datetime":
+            return np.asarray(numbers(values, column).to_numpy(), np.float64)
+        case "category":
+            raise ValueError("a category has no size")
+    assert_never(column.feature_type)
 
 
 def readable(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
     """The edges in as few digits, or to the day, as part the values as well."""
-    if column.kind == "datetime":
+    if column.feature_type == "datetime":
         days = np.unique(edges // DAY * DAY)
         return days if len(days) == len(edges) and days[0] > lowest else edges
     for digits in (4, 6):
@@ -141,7 +150,7 @@ def readable(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
 
 def words(value: float, column: Column) -> str:
     """A number in its own digits, or a moment to the day or the second."""
-    if column.kind == "datetime":
+    if column.feature_type == "datetime":
         moment = datetime.fromtimestamp(min(max(value, YEAR_1), YEAR_10000 - 1), UTC)
         return f"{moment:%Y-%m-%d}" if not value % DAY else f"{moment:%Y-%m-%d %H:%M:%S}"
     if value.is_integer() and abs(value) < 1e15:

@@ -53,7 +53,7 @@ def pictured(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> d
         },
         "rows": {"train": len(train), "test": len(test)},
     }
-    if column.kind == "category":
+    if column.feature_type == "category":
         bins = Bins.of(train, column, CATEGORIES)
         counts = [np.bincount(bins.codes(v), minlength=len(bins.names))[:-1] for v in (train, test)]
         shown = len(bins.names) - 1 if any(of[-1] for of in counts) else len(bins.categories)

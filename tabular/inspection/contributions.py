@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from tabular.config.schema import Schema, input_name
 from tabular.inspection.sketch import DRAWN, Sketch
-from tabular.table.arrays import INPUT_TYPES, Predict, feature_arrays
+from tabular.table.arrays import Predict, feature_arrays
 
 MOST = 1024  # answers for a row; of a wide table one walk each way at least
 ALONE = 30  # columns of a wide table that are explained; all others go together
@@ -59,11 +59,10 @@ class Walks(NamedTuple):
         pairs = max(1, min(DRAWN, MOST // (2 * steps)))
         begin = {}
         for name, column in schema.features.items():
-            text = INPUT_TYPES[column.kind] == "string"
-            gap = "" if text else np.nan
+            gap = "" if column.is_string else np.nan
             drawn = sketches[name].drawn or [None] * DRAWN
             values = [gap if value is None else value for value in drawn]
-            array = np.array(values, object if text else np.float64)
+            array = np.array(values, object if column.is_string else np.float64)
             begin[input_name(name)] = np.repeat(array[rng.permutation(DRAWN)[:pairs]], 2)
         turns = np.array([rng.permutation(steps) for _ in range(pairs)])  # of each step's columns
         both_ways = np.stack([turns, steps - 1 - turns], axis=1).reshape(2 * pairs, steps)

@@ -57,8 +57,9 @@ def column_effects(
         important: the columns, the most important one first.
         work: multiply-adds of the model for a row.
     """
-    names = [n for n in important if schema.columns[n].kind != "text"][:COLUMNS]
-    answers = sum(CATEGORIES if schema.columns[n].kind == "category" else 2 for n in names)
+    types = {name: column.feature_type for name, column in schema.features.items()}
+    names = [n for n in important if types[n] != "text"][:COLUMNS]
+    answers = sum(CATEGORIES if types[n] == "category" else 2 for n in names)
     rows = rows[: min(MAX_ROWS, max(int(WORK / max(answers * work, 1)), MIN_ROWS))]
     if not len(rows):
         return {"rows": 0, "columns": [], "interactions": []}
@@ -79,7 +80,7 @@ def column_effects(
             effect["class"] = str(schema.classes[output if schema.outputs > 1 else 1])
         known = Bins.of(rows[name], column, CATEGORIES)
         effect["values"] = known.names[: len(known.categories)] or local.steps.tolist()
-        if len(known.values) == 2 and column.kind != "datetime":  # there is nothing between
+        if len(known.values) == 2 and types[name] != "datetime":  # there is nothing between
             effect |= {"kind": "category", "values": known.names[:2]}
         found.append(
             effect | {"effect": curve.tolist(), "low": low.tolist(), "high": high.tolist()}
@@ -106,7 +107,7 @@ def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) ->
         return found.reshape(len(used), -1, width).transpose(0, 2, 1)
 
     there = np.flatnonzero(~gaps(rows[name], column))
-    if column.kind == "category":
+    if column.feature_type == "category":
         bins = Bins.of(rows[name], column, CATEGORIES)
         codes = bins.codes(rows[name])
         count = len(bins.categories)
@@ -158,9 +159,9 @@ def half_of(
     None where it has one value.
     """
     column = schema.columns[name]
-    bins = Bins.of(rows[name], column, 1 if column.kind == "category" else 2)
+    bins = Bins.of(rows[name], column, 1 if column.feature_type == "category" else 2)
     codes = bins.codes(rows[name])
-    if column.kind == "category":
+    if column.feature_type == "category":
         first = bins.categories[0] if bins.categories else ""
         return codes == 1, codes == 0, (f"is not {cut(first)}", f"is {cut(first)}")
     if not len(bins.edges):
@@ -189,20 +190,7 @@ def interaction(
     few = min(low.sum(), high.sum()) < SHARE * len(low)
     if local.answers is not None or few:
         return None
-    changes, steps, there = local.changes[:, output, 0], len(local.steps) - 1, local.cells >= 0
-
-    def rises(*halves: np.ndarray) -> list[float]:
-        """From the first step to the last, over the steps where both halves have rows."""
-        used = [half & there for half in halves]
-        counts = [np.bincount(local.cells[half], minlength=steps) for half in used]
-        sums = [np.bincount(local.cells[half], changes[half], steps) for half in used]
-        both = (counts[0] > 0) & (counts[1] > 0)
-        return [
-            float((of_half / np.maximum(count, 1))[both].sum())
-            for of_half, count in zip(sums, counts, strict=True)
-        ]
-
-    rise_low, rise_high = rises(low, high)
+    rise_low, rise_high = rises(local, output, low, high)
     strength = abs(rise_high - rise_low)
     if strength < STRONG * total or not strength:
         return None
@@ -210,7 +198,7 @@ def interaction(
     for _ in range(SHUFFLES):
         mask = np.zeros(len(low), bool)
         mask[rng.permutation(used)[: low.sum()]] = True
-        first, second = rises(mask, (low | high) & ~mask)
+        first, second = rises(local, output, mask, (low | high) & ~mask)
         if CLEARLY * abs(second - first) >= strength:
             return None
     return {
@@ -220,3 +208,22 @@ def interaction(
         "rise_high": rise_high,
         "strength": strength,
     }
+
+
+def rises(local: Local, output: int, *halves: np.ndarray) -> list[float]:
+    """By how much the answer of each half rises from the first step to the last.
+
+    Over the steps where both halves have rows.
+
+    Args:
+        halves: which rows are of each, bool, (rows,).
+    """
+    changes, steps = local.changes[:, output, 0], len(local.steps) - 1
+    used = [half & (local.cells >= 0) for half in halves]
+    counts = [np.bincount(local.cells[half], minlength=steps) for half in used]
+    sums = [np.bincount(local.cells[half], changes[half], steps) for half in used]
+    both = (counts[0] > 0) & (counts[1] > 0)
+    return [
+        float((of_half / np.maximum(count, 1))[both].sum())
+        for of_half, count in zip(sums, counts, strict=True)
+    ]

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from tabular.config.schema import Column, Schema
 from tabular.core.errors import UserError
 from tabular.inspection.bins import MISSING, Bins, gaps, present
-from tabular.table.cells import TEXTS, numbers
+from tabular.table.cells import numbers
 
 CELLS, NAMES = 10, 20  # bins of numbers, of categories
 WORDS, OF_ROWS = 50, 5  # that are bins of a text; each is in so many of the rows at least
@@ -84,8 +84,9 @@ class Sketch(NamedTuple):
         Args:
             known: the categories that the model knows; None where it knows all.
         """
-        bins = Bins.of(values, column, NAMES if column.kind == "category" else CELLS, outside=True)
-        words = Words.of(values, column) if column.kind == "text" else None
+        kind = column.feature_type
+        bins = Bins.of(values, column, NAMES if kind == "category" else CELLS, outside=True)
+        words = Words.of(values, column) if kind == "text" else None
         return cls(
             len(values),
             Cells(bins, bins.counts(values)),
@@ -131,14 +132,14 @@ class Sketch(NamedTuple):
             return Cells(bins, array)
 
         drawn, edges = tuple(found["drawn"]), np.array(found["edges"], np.float64)
-        expected = str if column.kind in TEXTS else (int, float)
+        expected = str if column.is_string else (int, float)
         if len(drawn) not in (0, DRAWN) or not all(
             value is None or isinstance(value, expected) for value in drawn
         ):
             raise ValueError(f"sketch: expected {DRAWN} values")
         if edges.ndim != 1 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
             raise ValueError("sketch: expected edges that ascend")
-        if ("words" in found) != (column.kind == "text"):
+        if ("words" in found) != (column.feature_type == "text"):
             raise ValueError("sketch: expected words of a text alone")
         bins = Bins(column, edges, tuple(map(str, found["categories"])), outside=True)
         words = Words(column, tuple(map(str, found["words"]))) if "words" in found else None
@@ -171,7 +172,7 @@ def read_sketches(path: Path, metadata: dict[str, Any], schema: Schema) -> dict[
 def _drawn(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None, ...]:
     """See `Sketch`: those at even places of the sorted rows."""
     found = present(values, column)
-    if column.kind in TEXTS:
+    if column.is_string:
         counts = sorted(
             found.value_counts().to_pylist(), key=lambda of: (-of["counts"], of["values"])
         )

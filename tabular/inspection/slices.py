@@ -21,6 +21,7 @@ PAIRED = 8  # the most important columns, whose pairs are looked at too
 MIN_ROWS = 30  # of a slice
 SHOWN, TOGETHER = 5, 2
 ALIKE = 0.7  # of the rows of two slices; the weaker one of them is shown
+Cells = tuple[tuple[str, int], ...]  # a bin of one column, or of each of two
 
 
 class Rows(NamedTuple):
@@ -98,29 +99,19 @@ def slice_scores(
     }
     found_in = "cross_validation" if "cross_validation" in rows else "test"
     most = rows[found_in]
-    candidates, bins = cut(most, schema, important)
-    worse = -1 if metric(key).greater_is_better else 1
-    order = ranked(most, candidates, worse)
-    miss = MISS / max(len(order), 1)
+    codes, bins = cut(most, schema, important)
+    order = ranked(most, codes, -1 if metric(key).greater_is_better else 1)
     every = {name: one.scored(np.ones(len(one.table), bool), MISS) for name, one in rows.items()}
-    overall = every[found_in]["score"]
-    weakest: list[dict[str, Any]] = []
-    for cells in distinct(order, candidates):
-        mask = masked(cells, {name: candidates[name] for name, _ in cells})
-        scored = most.scored(mask, miss)
-        weak = scored["high"] < overall if worse < 0 else scored["low"] > overall
-        codes = {name: bins[name].codes(rows["test"].table[name]) for name, _ in cells}
-        weakest.append(
-            {"where": [[name, bins[name].names[code]] for name, code in cells], "weak": weak}
-            | scored
-            | {"test": rows["test"].scored(masked(cells, codes), MISS)}
-        )
+    overall, miss = every[found_in]["score"], MISS / max(len(order), 1)
     return {
         "score": key,
         "found_in": found_in,
         "all_rows": every,
         "looked_at": len(order),
-        "weakest": weakest,
+        "weakest": [
+            weak_slice(cells, most, rows["test"], bins, overall, miss)
+            for cells in distinct(order, codes)
+        ],
         "declared": {
             name: {"where": in_words(conditions)}
             | {
@@ -132,7 +123,27 @@ def slice_scores(
     }
 
 
-Cells = tuple[tuple[str, int], ...]  # a bin of one column, or of each of two
+def weak_slice(
+    cells: Cells, most: Rows, test: Rows, bins: Mapping[str, Bins], overall: float, miss: float
+) -> dict[str, Any]:
+    """The scores of one of the weakest slices, and whether it is `weak`, by more than chance.
+
+    Args:
+        most: the rows among which it was found, and `overall` the score of all of these.
+        test: rows that have no part in the choice.
+    """
+
+    def rows_of(rows: Rows) -> np.ndarray:
+        return masked(cells, {name: bins[name].codes(rows.table[name]) for name, _ in cells})
+
+    scored = most.scored(rows_of(most), miss)
+    greater = metric(most.key).greater_is_better
+    return {
+        "where": [[name, bins[name].names[code]] for name, code in cells],
+        "weak": scored["high"] < overall if greater else scored["low"] > overall,
+        **scored,
+        "test": test.scored(rows_of(test), MISS),
+    }
 
 
 def cut(
@@ -143,7 +154,7 @@ def cut(
         name: Bins.of(
             rows.table[name],
             schema.columns[name],
-            CATEGORIES if schema.columns[name].kind == "category" else QUARTERS,
+            CATEGORIES if schema.columns[name].feature_type == "category" else QUARTERS,
         )
         for name in important
     }

@@ -85,7 +85,7 @@ def known_categories(path: Path, metadata: dict[str, Any], schema: Schema) -> di
     found = metadata.get("categories", {})
     right = isinstance(found, dict) and all(
         name in schema.features
-        and schema.columns[name].kind == "category"
+        and schema.columns[name].feature_type == "category"
         and isinstance(known, list)
         and all(isinstance(value, str) for value in known)
         for name, known in found.items()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tabular.config.schema import Schema
-from tabular.config.train import LOSSES, Resolved, ResolvedNetwork
+from tabular.config.train import LOSSES, Embedding, Resolved, ResolvedNetwork
 from tabular.model.backend import keras, tf
 from tabular.model.exact import with_exact_products
 
@@ -111,26 +111,9 @@ def build(
         The probability of the positive class, (rows, 1), the probabilities of `schema.classes` in
         their order, (rows, classes), or the standardised value of a regression, (rows, 1).
     """
-    x = read[0]
+    x = embedded(read, network.embedding) if network.embedding and len(read) > 1 else read[0]
     ntk = network.parametrization == "ntk"
     bias: Any = keras.initializers.RandomNormal(stddev=1.0) if ntk else "zeros"
-    if network.embedding and len(read) > 1:
-        numbers, within, *others = read
-        shape = (numbers.shape[1], network.embedding.units)
-        linear = keras.layers.EinsumDense(
-            "bc,cu->bcu",
-            shape,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=1.0),
-            name="value-embedding",
-        )(numbers)
-        embedded = linear + keras.layers.EinsumDense(
-            "bck,cku->bcu",
-            shape,
-            bias_axes="cu",
-            kernel_initializer="zeros",
-            name="bin-embedding",
-        )(within)
-        x = keras.layers.Concatenate()([keras.layers.Flatten()(embedded), *others])
     if network.learnt_scale:
         x = keras.layers.EinsumDense(
             "bd,d->bd", x.shape[1:], kernel_initializer="ones", name="scale"
@@ -157,6 +140,26 @@ def build(
         kernel_initializer="zeros" if ntk else network.kernel_initializer,
         name=name,
     )(x)
+
+
+def embedded(read: list[keras.KerasTensor], embedding: Embedding) -> keras.KerasTensor:
+    """Each number as `units` numbers, of its value and of its bins, beside the other columns."""
+    numbers, within, *others = read
+    shape = (numbers.shape[1], embedding.units)
+    linear = keras.layers.EinsumDense(
+        "bc,cu->bcu",
+        shape,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=1.0),
+        name="value-embedding",
+    )(numbers)
+    of_bins = keras.layers.EinsumDense(
+        "bck,cku->bcu",
+        shape,
+        bias_axes="cu",
+        kernel_initializer="zeros",
+        name="bin-embedding",
+    )(within)
+    return keras.layers.Concatenate()([keras.layers.Flatten()(linear + of_bins), *others])
 
 
 def rates(model: keras.Model, network: ResolvedNetwork) -> list[float]:

@@ -23,7 +23,7 @@ from tabular.model.backend import keras, tf
 from tabular.model.exact import Exact, with_exact_products
 from tabular.model.intervals import Intervals
 from tabular.model.metadata import EPOCH, model_metadata, read_metadata, write_metadata
-from tabular.table.arrays import INPUT_TYPES, feature_arrays
+from tabular.table.arrays import feature_arrays, input_type
 
 BATCH_SIZES = (16, 256, 1024, 4096, 16_384)  # the first for a server, 6 times faster than 256
 FEW_WEIGHTS = 20_000  # what a network of more makes of the largest batch leaves the caches
@@ -238,7 +238,7 @@ def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
 
 def check_model(model: SavedModel, schema: Schema) -> None:
     """Raises `UserError` where a model is not one for the declared columns."""
-    expected = {(input_name(name), INPUT_TYPES[c.kind]) for name, c in schema.features.items()}
+    expected = {(input_name(name), input_type(c)) for name, c in schema.features.items()}
     found = {(tensor.name, tensor.dtype) for tensor in model.network.inputs}
     wrong = [f"input {name}" for name in sorted(dict(expected ^ found))]
     shape = model.network.output_shape

@@ -1,17 +1,17 @@
 """A part of a table as the NumPy arrays that a model reads, and what a model gives for them."""
 
 from collections.abc import Callable
+from typing import assert_never
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabular.config.schema import MAX_LENGTH, TYPES, Schema, input_name
+from tabular.config.schema import MAX_LENGTH, Column, Schema, input_name
 from tabular.core.errors import UserError
-from tabular.table.cells import TEXTS, numbers
+from tabular.table.cells import numbers
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]  # `feature_arrays` to (rows, outputs)
-INPUT_TYPES = {kind: "string" if kind in TEXTS else "float64" for kind in TYPES}
 # What is expected of every output.
 FINITE = (
     "a number from the model; is a cell empty while train.imputation is none, or far from what "
@@ -25,18 +25,27 @@ def feature_arrays(part: pa.Table, schema: Schema) -> dict[str, np.ndarray]:
     Categories and texts are text, "" for an empty cell; all others are float64, NaN for an empty
     cell; a moment in seconds since 1970 began, UTC.
     """
-    arrays = {}
-    for name, column in schema.features.items():
-        if column.kind in TEXTS:
-            cells = part[name]
-            if column.kind == "text":
+
+    def values(cells: pa.ChunkedArray, column: Column) -> np.ndarray:
+        match column.feature_type:
+            case "category":
+                return pc.fill_null(cells, "").to_numpy(zero_copy_only=False)
+            case "text":
                 cells = pc.utf8_slice_codeunits(cells, 0, MAX_LENGTH)
-            values = pc.fill_null(cells, "").to_numpy(zero_copy_only=False)
-        else:
-            found = numbers(part[name], column).combine_chunks()
-            values = found.to_numpy(zero_copy_only=False)  # which it is without gaps
-        arrays[input_name(name)] = values
-    return arrays
+                return pc.fill_null(cells, "").to_numpy(zero_copy_only=False)
+            case "number" | "datetime":
+                found = numbers(cells, column).combine_chunks()
+                return found.to_numpy(zero_copy_only=False)  # which it is without gaps
+        assert_never(column.feature_type)
+
+    return {
+        input_name(name): values(part[name], column) for name, column in schema.features.items()
+    }
+
+
+def input_type(column: Column) -> str:
+    """The dtype of the model's input for a column."""
+    return "string" if column.is_string else "float64"
 
 
 def labels(part: pa.Table, schema: Schema) -> np.ndarray:

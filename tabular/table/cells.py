@@ -7,49 +7,65 @@ without them.
 import re
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple, assert_never
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabular.config.schema import EPOCHS, NUMBER_FORMAT, Column
+from tabular.config.schema import EPOCHS, KINDS, NUMBER_FORMAT, Column, Kind
 
-ARROW_TYPES = {
-    "real": pa.float64(),
-    "integer": pa.int64(),
-    "boolean": pa.bool_(),
-    "category": pa.string(),
-    "datetime": pa.timestamp("us", "UTC"),
-    "text": pa.large_string(),  # which holds more than 2 GiB in a part
-}
 MAX_CELL = 2**18  # characters; a longer cell is a quote that never closes, or no table
 TEXT = f"text without NUL bytes, of at most {MAX_CELL} bytes"
-EXPECTED = {
-    "real": "a finite number",
-    "integer": "a whole number of at most 64 bits",
-    "boolean": "true, false, 1 or 0",
-    "category": TEXT,
-    "datetime": "a date or a time such as 2024-05-31 or 2024-05-31T14:30:00+02:00",
-    "text": TEXT,
-}
-TEXTS = ("category", "text")
+
+
+class CellType(NamedTuple):
+    """What the cells of a kind are.
+
+    `arrow` the type of their values; `expected` what a cell has to be, in words, and `example` how
+    it looks; `grammar` its regular expression (RE2: linear in the length), of a text without the
+    spaces around it; of a datetime and of texts there is none.
+    """
+
+    arrow: pa.DataType
+    expected: str
+    example: str = ""
+    grammar: str = ""
+
+
+def cell_type(kind: Kind) -> CellType:
+    """What the cells of a kind are."""
+    match kind:
+        case "real":
+            grammar = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+            return CellType(pa.float64(), "a finite number", grammar=grammar)
+        case "integer":  # pandas writes 41.0 where a column has gaps
+            said = "a whole number of at most 64 bits"
+            return CellType(pa.int64(), said, grammar=r"^-?[0-9]+(\.0+)?$")
+        case "boolean":
+            said = "true, false, 1 or 0"
+            return CellType(pa.bool_(), said, grammar=r"^(?i:true|false|1|0)$")
+        case "category":
+            return CellType(pa.string(), TEXT)
+        case "datetime":
+            example = " such as 2024-05-31 or 2024-05-31T14:30:00+02:00"
+            return CellType(pa.timestamp("us", "UTC"), "a date or a time", example)
+        case "text":
+            return CellType(pa.large_string(), TEXT)  # which holds more than 2 GiB in a part
+    assert_never(kind)
+
+
+ARROW_TYPES = {kind: cell_type(kind).arrow for kind in KINDS}
 
 
 def expected(column: Column) -> str:
     """What a cell of a column has to be, in words."""
-    if column.format is None:
-        return EXPECTED[column.kind]
-    what = "a date or a time" if column.kind == "datetime" else EXPECTED[column.kind]
-    return f"{what} written as {column.format}"
+    of_kind = cell_type(column.kind)
+    end = of_kind.example if column.format is None else f" written as {column.format}"
+    return of_kind.expected + end
 
 
-# RE2, of a text without the spaces around it: linear in its length.
-GRAMMAR = {
-    "real": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$",
-    "integer": r"^-?[0-9]+(\.0+)?$",  # pandas writes 41.0 where a column has gaps
-    "boolean": r"^(?i:true|false|1|0)$",
-}
 # A date, perhaps a time and an offset from UTC.
 ISO_8601 = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}(:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?)?"
@@ -71,7 +87,7 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
     words = [value for value in column.missing_values if isinstance(value, str)]
     if words and column.kind != "category":  # whose words the model knows
         missing = pc.or_(missing, pc.is_in(cells, pa.array(words)))
-    if column.kind in TEXTS:
+    if column.is_string:
         wrong = pc.or_(
             pc.match_substring(cells, "\0"), pc.greater(pc.binary_length(cells), MAX_CELL)
         )
@@ -87,7 +103,7 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
     return values, pc.and_not(pc.is_null(values), missing)
 
 
-def direct_kinds(content: bytes) -> tuple[str, ...]:
+def direct_kinds(content: bytes) -> tuple[Kind, ...]:
     """The kinds of numbers that Arrow's CSV reader reads from some rows as `parse` does.
 
     It takes 0x10 for a whole number. Of nan, inf and 1e999, which it takes for numbers too, what
@@ -96,13 +112,13 @@ def direct_kinds(content: bytes) -> tuple[str, ...]:
     return ("real",) if b"x" in content or b"X" in content else ("real", "integer")
 
 
-def is_direct(column: Column, kinds: tuple[str, ...]) -> bool:
+def is_direct(column: Column, kinds: tuple[Kind, ...]) -> bool:
     """Whether Arrow's CSV reader may make the values of a column; `kinds` are `direct_kinds`."""
     words = any(isinstance(value, str) for value in column.missing_values)
     return column.kind in kinds and column.format is None and not words
 
 
-def _cast(texts: pa.Array, kind: str) -> pa.Array:
+def _cast(texts: pa.Array, kind: Kind) -> pa.Array:
     """`texts` as values; null for those that the grammar has not."""
     # Arrow takes 0x10 for a whole number, nan and 1e999 for numbers, and no spaces; else it has
     # this grammar.
@@ -112,7 +128,7 @@ def _cast(texts: pa.Array, kind: str) -> pa.Array:
         except pa.ArrowInvalid:
             pass
     texts = pc.ascii_trim(texts, " \t")
-    right = pc.match_substring_regex(texts, GRAMMAR[kind])
+    right = pc.match_substring_regex(texts, cell_type(kind).grammar)
     if kind == "integer":
         texts = pc.replace_substring_regex(texts, r"\.0+$", "")
         right = pc.and_(right, _fits_64_bits(texts, right))

@@ -3,14 +3,14 @@
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, assert_never
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabular.config.schema import Column, Schema
-from tabular.table.cells import TEXTS, is_missing, numbers
+from tabular.config.schema import Column, Kind, Schema
+from tabular.table.cells import is_missing, numbers
 from tabular.table.hashing import hashes
 
 
@@ -34,7 +34,7 @@ class Summary:
         gaps = is_missing(values, column)
         present = values.filter(pc.invert(gaps)) if pc.any(gaps).as_py() else values
         missing = len(values) - len(present)
-        if not len(present) or column.kind in TEXTS:
+        if not len(present) or column.is_string:
             return cls(count=len(present), missing=missing)
         return replace(cls.of_numbers(numbers(present, column).to_numpy()), missing=missing)
 
@@ -140,7 +140,7 @@ def distinct_values(values: pa.ChunkedArray, column: Column) -> set[Any]:
     if len(unique) <= MAX_DISTINCT + 1 + len(column.sentinels):
         unique = values.unique()
     present = unique.filter(pc.invert(is_missing(unique, column)))[:MAX_DISTINCT]
-    if column.kind == "text":
+    if column.feature_type == "text":
         return set(hashes([pa.chunked_array([present])], seed=0).tolist())
     return set(present.to_pylist())
 
@@ -152,21 +152,35 @@ def moment(seconds: float) -> str:
 
 def describe(summary: Summary, distinct: set[Any], column: Column) -> dict[str, Any]:
     """One column; `distinct` ends at `MAX_DISTINCT`."""
-    kind = {"boolean": "binary", "category": "string", "text": "string"}.get(
-        column.kind, column.kind
-    )
     known: dict[str, Any] = {
-        "kind": "binary" if len(distinct) == 2 else kind,
+        "kind": "binary" if len(distinct) == 2 else shown_kind(column.kind),
         "missing": summary.missing,
         "distinct": min(len(distinct), MAX_DISTINCT),
     }
-    if summary.count and column.kind == "datetime":
-        known |= {end: moment(getattr(summary, end)) for end in ("min", "max")}
-    elif summary.count and column.kind not in TEXTS:
-        known |= {
-            "mean": summary.mean,
-            "standard_deviation": summary.standard_deviation,
-            "min": summary.min,
-            "max": summary.max,
-        }
-    return known
+    if not summary.count:
+        return known
+    match column.feature_type:
+        case "datetime":
+            return known | {end: moment(getattr(summary, end)) for end in ("min", "max")}
+        case "number":
+            return known | {
+                "mean": summary.mean,
+                "standard_deviation": summary.standard_deviation,
+                "min": summary.min,
+                "max": summary.max,
+            }
+        case "category" | "text":
+            return known
+    assert_never(column.feature_type)
+
+
+def shown_kind(kind: Kind) -> str:
+    """What a profile calls a kind."""
+    match kind:
+        case "boolean":
+            return "binary"
+        case "category" | "text":
+            return "string"
+        case "real" | "integer" | "datetime":
+            return kind
+    assert_never(kind)

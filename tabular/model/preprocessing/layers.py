@@ -9,7 +9,7 @@ from tabular.config.train import Train
 from tabular.model.backend import keras
 from tabular.model.preprocessing import dates, texts
 from tabular.model.preprocessing.statistics import BINS, Date, Statistics, part_name
-from tabular.table.arrays import INPUT_TYPES
+from tabular.table.arrays import input_type
 
 
 class Preprocessed(NamedTuple):
@@ -39,41 +39,14 @@ def build(statistics: Statistics, schema: Schema, train: Train) -> Preprocessed:
 
     def inputs(names: dict[str, str]) -> dict[str, keras.KerasTensor]:
         return {
-            column: keras.Input((1,), name=name, dtype=INPUT_TYPES[schema.columns[column].kind])
+            column: keras.Input((1,), name=name, dtype=input_type(schema.columns[column]))
             for column, name in names.items()
         }
 
     within = inputs(within_names)
-    number_columns = {n: within[n] for n in statistics.scalings if n in within}
-    moments = {
-        name: moment_parts(within[name], date, schema.columns[name].timezone)
-        for name, date in statistics.dates.items()
-    }
-    for name, (of_date, _) in moments.items():
-        number_columns |= {part_name(name, part): values for part, values in of_date.items()}
-    parts = scaled_numbers(number_columns, statistics, schema, train) if number_columns else []
-    for name, (of_date, missing) in moments.items():
-        parts += [dates.waves(of_date[part], part) for part in dates.PERIODS if part in of_date]
-        if train.missing_indicators and name in statistics.with_gaps:
-            parts.append(keras.ops.cast(missing, "float32"))
-    parts += [
-        one_hot_category(within[name], known, name in statistics.with_gaps, schema.columns[name])
-        for name, known in statistics.vocabularies.items()
-    ]
-    parts += [
-        one_hot_category(within[name], [], True, schema.columns[name]) for name in statistics.texts
-    ]
-    outputs = [parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)]
-    if statistics.encoded:
-        codes = [
-            category_code(within[name], known, schema.columns[name], name in statistics.hashed)
-            for name, known in statistics.encoded.items()
-        ]
-        codes = codes[0] if len(codes) == 1 else keras.layers.Concatenate()(codes)
-        outputs.append(keras.ops.cast(codes, "int32"))
     preprocessing = keras.Model(
         {within_names[name]: tensor for name, tensor in within.items()},
-        outputs,
+        prepared(within, statistics, schema, train),
         name="preprocessing",
     )
     raw = inputs({name: input_name(name) for name in schema.features})
@@ -88,6 +61,49 @@ def build(statistics: Statistics, schema: Schema, train: Train) -> Preprocessed:
         of_texts,
         {name: model(raw[name]) for name, model in of_texts.items()},
     )
+
+
+def prepared(
+    inputs: dict[str, keras.KerasTensor], statistics: Statistics, schema: Schema, train: Train
+) -> list[keras.KerasTensor]:
+    """The columns side by side, and where there are target statistics the categories.
+
+    See `Preprocessed.read`.
+
+    Args:
+        inputs: by column.
+    """
+    number_columns = {n: inputs[n] for n in statistics.scalings if n in inputs}
+    moments = {
+        name: moment_parts(inputs[name], date, schema.columns[name].timezone)
+        for name, date in statistics.dates.items()
+    }
+    for name, (of_date, _) in moments.items():
+        number_columns |= {part_name(name, part): values for part, values in of_date.items()}
+    parts = scaled_numbers(number_columns, statistics, schema, train) if number_columns else []
+    for name, (of_date, missing) in moments.items():
+        parts += [dates.waves(of_date[part], part) for part in dates.PERIODS if part in of_date]
+        if train.missing_indicators and name in statistics.with_gaps:
+            parts.append(keras.ops.cast(missing, "float32"))
+    parts += [
+        one_hot_category(inputs[name], known, name in statistics.with_gaps, schema.columns[name])
+        for name, known in statistics.vocabularies.items()
+    ]
+    parts += [
+        one_hot_category(inputs[name], [], True, schema.columns[name]) for name in statistics.texts
+    ]
+    outputs = [_side_by_side(parts)]
+    if statistics.encoded:
+        codes = [
+            category_code(inputs[name], known, schema.columns[name], name in statistics.hashed)
+            for name, known in statistics.encoded.items()
+        ]
+        outputs.append(keras.ops.cast(_side_by_side(codes), "int32"))
+    return outputs
+
+
+def _side_by_side(parts: list[keras.KerasTensor]) -> keras.KerasTensor:
+    return parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)
 
 
 def moment_parts(

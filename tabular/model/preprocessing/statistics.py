@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,8 @@ from tabular.config.train import Resolved, Train
 from tabular.core.errors import UserError
 from tabular.model.backend import keras
 from tabular.model.preprocessing import dates, texts
-from tabular.table.cells import TEXTS, is_missing, numbers
+from tabular.table.cells import is_missing
+from tabular.table.cells import numbers as as_numbers
 from tabular.table.profile import Summary
 
 Parts = Callable[[], Iterable[pa.Table]]
@@ -91,15 +93,67 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
     Raises:
         UserError: a column has no value, or it has gaps and nothing says how to fill them.
     """
-    kinds = {name: column.kind for name, column in schema.features.items()}
-    summaries = dict.fromkeys(schema.columns, Summary())
-    counts = {name: Categories() for name, kind in kinds.items() if kind == "category"}
-    characters = {name: Characters() for name, kind in kinds.items() if kind == "text"}
+    summaries, counts, characters = summarise(parts, schema, train)
+    numbers, of_parts, of_dates = dict[str, Scaling](), dict[str, Scaling](), dict[str, Date]()
+    for name, column in schema.features.items():
+        summary = summaries[name]
+        match column.feature_type:
+            case "number":
+                middle = median(parts, name, column) if train.imputation == "median" else None
+                fill = summary.mean if middle is None else middle
+                numbers[name] = scaling(summary, train.normalization, fill)
+            case "datetime":
+                first = summary.min // dates.DAY * dates.DAY
+                found = summarise_dates(parts, name, column, first)
+                varying = [part for part, s in found.items() if s.max > s.min] or ["time"]
+                of_dates[name] = Date(round(summary.mean), first, tuple(varying))
+                for part in varying:
+                    of_parts[part_name(name, part)] = scaling(found[part], train.normalization)
+            case "category" | "text":
+                pass
+            case other:
+                assert_never(other)
+    target = summaries[schema.target]
+    return Statistics(
+        scalings=numbers | of_parts,
+        dates=of_dates,
+        texts={
+            name: Text(
+                texts.alphabet(found.counts), texts.read_length(found.longest, train.text_length)
+            )
+            for name, found in characters.items()
+        },
+        vocabularies={name: vocabulary(known.counts, train) for name, known in counts.items()},
+        encoded={
+            name: [] if known.hashed else sorted(known.counts)
+            for name, known in counts.items()
+            if train.target_statistics and len(known.counts) >= train.target_statistics
+        },
+        hashed={name for name, known in counts.items() if known.hashed},
+        with_gaps={name for name in schema.features if summaries[name].missing},
+        target=scaling(target, "standard") if schema.task == "regression" else Scaling(0, 0, 1),
+        target_range=(target.min, target.max),
+    )
+
+
+def summarise(
+    parts: Parts, schema: Schema, train: Train
+) -> tuple[dict[str, Summary], dict[str, "Categories"], dict[str, "Characters"]]:
+    """A summary of each column, and what each category and text column holds.
+
+    Raises:
+        UserError: see `adapt`.
+    """
+    summaries, of_type = dict.fromkeys(schema.columns, Summary()), dict[str, list[str]]()
+    for name, column in schema.features.items():
+        of_type.setdefault(column.feature_type, []).append(name)
+    counts = {name: Categories() for name in of_type.get("category", [])}
+    characters = {name: Characters() for name in of_type.get("text", [])}
     for part in parts():
         for name, column in schema.columns.items():
             summaries[name] = summaries[name].merge(Summary.of(part[name], column))
-            gaps = kinds.get(name, "text") not in TEXTS and part[name].null_count
-            if train.imputation == "none" and gaps:
+            imputed = name in schema.features and not column.is_string
+            if train.imputation == "none" and imputed and part[name].null_count:
                 raise UserError(
                     f"column {name} has empty cells in the training rows and train.imputation is "
                     "none; set it to mean or median"
@@ -114,43 +168,7 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
                 f"column {name} is empty in every training row; take it out of columns in "
                 "data/schema.yaml"
             )
-    scalings = {}
-    for name, column in schema.features.items():
-        if column.kind not in (*TEXTS, "datetime"):
-            middle = median(parts, name, column) if train.imputation == "median" else None
-            fill = summaries[name].mean if middle is None else middle
-            scalings[name] = scaling(summaries[name], train.normalization, fill)
-    of_dates = {}
-    for name, kind in kinds.items():
-        if kind == "datetime":
-            first = summaries[name].min // dates.DAY * dates.DAY
-            of_parts = summarise_dates(parts, name, schema.columns[name], first)
-            varying = [part for part, s in of_parts.items() if s.max > s.min] or ["time"]
-            of_dates[name] = Date(round(summaries[name].mean), first, tuple(varying))
-            for part in varying:
-                scalings[part_name(name, part)] = scaling(of_parts[part], train.normalization)
-    target = summaries[schema.target]
-    hashed = {name for name, categories in counts.items() if categories.hashed}
-    return Statistics(
-        scalings=scalings,
-        dates=of_dates,
-        texts={
-            name: Text(
-                texts.alphabet(found.counts), texts.read_length(found.longest, train.text_length)
-            )
-            for name, found in characters.items()
-        },
-        vocabularies={name: vocabulary(known.counts, train) for name, known in counts.items()},
-        encoded={
-            name: [] if known.hashed else sorted(known.counts)
-            for name, known in counts.items()
-            if train.target_statistics and len(known.counts) >= train.target_statistics
-        },
-        hashed=hashed,
-        with_gaps={name for name in schema.features if summaries[name].missing},
-        target=scaling(target, "standard") if schema.task == "regression" else Scaling(0, 0, 1),
-        target_range=(target.min, target.max),
-    )
+    return summaries, counts, characters
 
 
 def treatment(statistics: Statistics, schema: Schema, train: Resolved) -> dict[str, str]:
@@ -167,20 +185,22 @@ def treatment(statistics: Statistics, schema: Schema, train: Resolved) -> dict[s
     found = {}
     for name, column in schema.features.items():
         gaps = name in statistics.with_gaps
-        if column.kind == "category":
-            known = statistics.vocabularies[name]
-            steps = [f"one-hot of {len(known)} categories"]
-            if name in statistics.encoded:
-                steps.append("mean target of each category")
-        elif column.kind == "text":
-            steps = ["hashed words and character runs, weighted by what they say of the target"]
-        else:
-            scaling = statistics.scalings.get(name)
-            steps = [scaled if scaling else f"{', '.join(statistics.dates[name].parts)}, {scaled}"]
-            if gaps and scaling and train.imputation != "none":
-                steps.append(f"gaps become {scaling.fill:.5g}")
-            steps += embedded
-        if gaps and (column.kind in TEXTS or train.missing_indicators):
+        match column.feature_type:
+            case "category":
+                steps = [f"one-hot of {len(statistics.vocabularies[name])} categories"]
+                if name in statistics.encoded:
+                    steps.append("mean target of each category")
+            case "text":
+                steps = ["hashed words and character runs, weighted by what they say of the target"]
+            case "datetime":
+                steps = [f"{', '.join(statistics.dates[name].parts)}, {scaled}", *embedded]
+            case "number":
+                fill = f"gaps become {statistics.scalings[name].fill:.5g}"
+                filled = gaps and train.imputation != "none"
+                steps = [scaled, *([fill] if filled else []), *embedded]
+            case other:
+                assert_never(other)
+        if gaps and (column.is_string or train.missing_indicators):
             steps.append("an input says where gaps are")
         found[name] = "; ".join(steps)
     return found
@@ -224,7 +244,7 @@ def summarise_dates(parts: Parts, name: str, column: Column, first: float) -> di
     """Of each part of a datetime column, see `dates.parts`."""
     found: dict[str, Summary] = {}
     for part in parts():
-        seconds = numbers(part[name].drop_null(), column).to_numpy()
+        seconds = as_numbers(part[name].drop_null(), column).to_numpy()
         if len(seconds):
             for key, values in dates.parts(
                 keras.ops.convert_to_tensor(seconds[:, None]), column.timezone, first
@@ -245,7 +265,7 @@ def scaling(summary: Summary, normalization: str, fill: float = 0.0) -> Scaling:
 def median(parts: Parts, name: str, column: Column) -> float:
     """The median of the values of one column that are not missing."""
     present = [
-        numbers(part[name].filter(pc.invert(is_missing(part[name], column))), column).to_numpy()
+        as_numbers(part[name].filter(pc.invert(is_missing(part[name], column))), column).to_numpy()
         for part in parts()
     ]
     return float(np.median(np.concatenate(present)))

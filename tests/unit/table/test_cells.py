@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tabular.config.schema import Column, Schema
+from tabular.config.schema import Column, Kind, Schema
 from tabular.config.sections import Validate
 from tabular.core.errors import UserError, shown
 from tabular.inference.formats import are
-from tabular.table.cells import GRAMMAR, MAX_CELL, parse
+from tabular.table.cells import MAX_CELL, cell_type, parse
 from tabular.table.checks import declared_checks
 from tabular.table.csv_lines import MISTAKES_SHOWN
 from tabular.table.rows import check_batch
@@ -243,12 +244,13 @@ def whole(text: str) -> int:
 @example("00000000000000000009223372036854775808")
 def test_python_agrees_with_what_the_grammar_takes_and_both_ways_agree(text: str) -> None:
     bare = text.strip(" \t")
-    for kind, number in (("real", float), ("integer", whole)):
+    readers: dict[Kind, Callable[[str], float]] = {"real": float, "integer": whole}
+    for kind, number in readers.items():
         alone, beside = parsed([text], kind)[0], parsed([text, NEIGHBOUR], kind)[0]
         assert same(alone, beside)
         if text and alone != WRONG:
             assert same(alone, number(bare))
-        elif text and re.fullmatch(GRAMMAR[kind], bare, re.ASCII):
+        elif text and re.fullmatch(cell_type(kind).grammar, bare, re.ASCII):
             value = number(bare)
             assert math.isinf(value) if kind == "real" else not -(2**63) <= value < 2**63
     assert same(parsed([text], "boolean"), parsed([text, NEIGHBOUR], "boolean")[:1])
