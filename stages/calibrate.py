@@ -15,7 +15,7 @@ from tabular.core.process import run
 from tabular.evaluation.temperature import choose_temperature, tempered
 from tabular.evaluation.threshold import choose_threshold
 from tabular.inspection.contributions import importance_shares
-from tabular.inspection.sketch import Sketch
+from tabular.inspection.sketch import sketch_columns
 from tabular.model.intervals import Intervals
 from tabular.model.metadata import add_metadata, provenance
 from tabular.table.arrays import labels, row_weights
@@ -30,16 +30,8 @@ MAX_ROWS, MAX_CELLS = 200_000, 20_000_000  # of the training rows, which lie shu
 def describe(
     model: "SavedModel", train: Path, rows: pa.Table, schema: Schema, params: Params
 ) -> dict[str, Any]:
-    """What new rows are checked by and compared with: policies, sketches, what trained the model.
-
-    Args:
-        rows: of training.
-    """
-    known = model.metadata["categories"]
-    sketches = {
-        name: Sketch.of(rows[name], column, known.get(name))
-        for name, column in schema.features.items()
-    }
+    """What new rows are checked by and compared with: policies, sketches of training `rows`."""
+    sketches = sketch_columns(rows, schema, model.metadata["categories"])
     return {
         "schema": schema.model_dump(mode="json", exclude_defaults=True),
         "validate": params.validate.model_dump(),
@@ -67,19 +59,18 @@ def calibrate(
         if not len(fold):
             return {}
         predicted, disagreement = outputs[:, 0], model.disagreement(rows, schema)
-        found = Intervals.of(y - predicted, predicted, fold, asked.coverage, disagreement)
-        return {"intervals": found._asdict()}
+        widths = Intervals.of(y - predicted, predicted, fold, asked.coverage, disagreement)
+        return {"intervals": widths._asdict()}
     chosen = {"temperature": 1.0 if asked.temperature == "auto" else asked.temperature}
     if asked.temperature == "auto" and len(fold):
         chosen = choose_temperature(y, outputs, fold, weight, schema)
-    if schema.task == "multiclass":
-        return {"calibration": chosen}
-    probability = tempered(outputs, chosen["temperature"])[:, 0]
-    choice = asked.threshold if isinstance(asked.threshold, Choice) else None
-    return {
-        "calibration": chosen,
-        "threshold": choose_threshold(asked.threshold, y, probability, weight),
-    } | ({"threshold_choice": choice.model_dump(exclude_none=True)} if choice else {})
+    found: dict[str, Any] = {"calibration": chosen}
+    if schema.task == "binary":
+        probability = tempered(outputs, chosen["temperature"])[:, 0]
+        found["threshold"] = choose_threshold(asked.threshold, y, probability, weight)
+        if isinstance(asked.threshold, Choice):
+            found["threshold_choice"] = asked.threshold.model_dump(exclude_none=True)
+    return found
 
 
 def main() -> None:

@@ -75,8 +75,7 @@ def main() -> None:
     with atomic_write(args.oof) as folder:
         write_oof(folder, blend.oof, setup.folds())
     with atomic_write(args.metrics / "curves") as folder:
-        histories = [member.history for member in members if member.kind == blend.heaviest]
-        write_curves(folder, mean_history(histories))
+        write_curves(folder, mean_history([m for m in members if m.kind == blend.heaviest]))
     write_json(args.metrics / "networks.json", describe(setup, members, blend))
     with atomic_write(args.model) as file:
         model = weighted(setup, members, blend.weights)

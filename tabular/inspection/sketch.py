@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -150,6 +151,21 @@ class Sketch(NamedTuple):
             drawn,
             float(found["unknown"]),
         )
+
+
+def sketch_columns(
+    rows: pa.Table, schema: Schema, known: Mapping[str, list[str]]
+) -> dict[str, Sketch]:
+    """Those of each column that the model reads.
+
+    Args:
+        rows: one at least.
+        known: the categories that the model knows, of each column that has some.
+    """
+    return {
+        name: Sketch.of(rows[name], column, known.get(name))
+        for name, column in schema.features.items()
+    }
 
 
 def read_sketches(path: Path, metadata: dict[str, Any], schema: Schema) -> dict[str, Sketch]:

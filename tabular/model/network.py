@@ -111,9 +111,10 @@ def build(
         The probability of the positive class, (rows, 1), the probabilities of `schema.classes` in
         their order, (rows, classes), or the standardised value of a regression, (rows, 1).
     """
-    x = embedded(read, network.embedding) if network.embedding and len(read) > 1 else read[0]
     ntk = network.parametrization == "ntk"
+    # An initializer takes its seed when it is made, so their order decides the first weights.
     bias: Any = keras.initializers.RandomNormal(stddev=1.0) if ntk else "zeros"
+    x = embedded(read, network.embedding) if network.embedding and len(read) > 1 else read[0]
     if network.learnt_scale:
         x = keras.layers.EinsumDense(
             "bd,d->bd", x.shape[1:], kernel_initializer="ones", name="scale"

@@ -75,8 +75,9 @@ def describe(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any
     return {"folds": train.folds, "networks": kinds, "columns": columns, "curves": blend.heaviest}
 
 
-def mean_history(histories: list[list[dict[str, float]]]) -> list[dict[str, float]]:
-    """The logs of each epoch, averaged over the networks that trained in it."""
+def mean_history(members: list[Member]) -> list[dict[str, float]]:
+    """The logs of each epoch, averaged over the members that trained in it."""
+    histories = [member.history for member in members]
     return [
         {name: float(np.mean([logs[name] for logs in epoch if logs])) for name in histories[0][0]}
         for epoch in zip_longest(*histories)
