@@ -26,7 +26,11 @@ def imports_of_packages() -> Graph:
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):
             imports[package_of(module)].add(package_of(imported))
-    return {package: others - {package} for package, others in imports.items()}
+    return {
+        package: others - {package, "tabular"}
+        for package, others in imports.items()
+        if package != "tabular"  # which holds packages alone
+    }
 
 
 def reduced(imports: Graph) -> Graph:
