@@ -29,17 +29,13 @@ from benchmarks.data_path import cost
 PROJECT = Path(__file__).parents[1]
 PORT = "6399"
 ALONE = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-PATHS = "--split data/split --oof data/oof --metrics m.json --scores s.json --plots plots"
 STAGES = {
     "ingest": "data/ingested profile.json",
-    "validate": "--ingested data/ingested --validated data/validated --rejected data/rejected "
-    "--report report.json",
+    "validate": "data/ingested data/validated data/rejected report.json",
     "split": "data/validated data/split",
-    "train": "--train data/split/train --validation data/split/validation --model networks.keras "
-    "--oof data/oof --networks networks.json --curves curves --state .training",
-    "calibrate": "--trained networks.keras --train data/split/train --oof data/oof "
-    "--model model.keras",
-    "evaluate": f"--model model.keras --predictions predictions {PATHS}",
+    "train": "data/split networks.keras data/oof metrics --state .training",
+    "calibrate": "networks.keras data/split/train data/oof model.keras",
+    "evaluate": "model.keras data metrics",
 }
 SEARCH = "-m commands.search --trials 2 --storage trials.db"
 LARGE, SMALL = ["ingest", "validate", "split"], ["train", "evaluate", "search"]
