@@ -1,7 +1,8 @@
 """What DVC knows, by its command line: the plots of revisions and the content of outputs.
 
 Beside the commands, two parts of its layout are used, which DVC documents: the folder
-files/md5 of the cache, here, and the refs of experiments, in `tabular.runs.git`.
+files/md5 of the cache, here, and the refs of experiments, in `tabular.runs.git`. `dvc.api.read`
+takes 0.4 s longer, and asks the remote for what is not here; `dvc exp list` takes 0.6 s.
 """
 
 import hashlib
