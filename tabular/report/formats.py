@@ -37,6 +37,13 @@ def parameter(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def shape(sizes: list[Any]) -> str:
+    """The shape of a tensor without its batch axis, or the shapes of several."""
+    if any(isinstance(size, list) for size in sizes):
+        return "; ".join(map(shape, sizes))
+    return " × ".join("any" if size is None else f"{size:,}" for size in sizes) or NOT_THERE
+
+
 def scored(value: float | None, interval: tuple[float, float] | None) -> str:
     """A score with the digits that its interval deserves; "–" where it is undefined."""
     if value is None or interval is None:

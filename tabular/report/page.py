@@ -1,6 +1,6 @@
 """The page of a run and the comment on a pull request, from their templates."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +55,25 @@ def network_rows(networks: dict[str, Any]) -> list[tuple[str, str, int, str]]:
         (name, f"{of['weight']:.2f}", of["members"], formats.number(of.get("loss")))
         for name, of in networks.items()
     ]
+
+
+def layer_tables(networks: dict[str, Any]) -> dict[str, list[tuple[str, str, str]]]:
+    """For each kind of network name and class, output shape and number of weights of its layers.
+
+    A run from before `metrics/networks.json` had layers has no table.
+    """
+    return {
+        kind: [
+            (
+                f"{layer['layer']} ({layer['class']})",
+                formats.shape(layer["output"]),
+                formats.number(layer["weights"]),
+            )
+            for layer in of["layers"]
+        ]
+        for kind, of in networks.items()
+        if of.get("layers")
+    }
 
 
 def setting_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:
@@ -216,31 +235,24 @@ def changed_scores(comparison: Comparison) -> tuple[list[Score], list[Score]]:
     return [score for score in with_base if score not in same], same
 
 
-# What they insert into HTML and SVG is escaped, unless it is `Markup`.
+# What they insert into HTML is escaped, unless it is `Markup`.
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
-    autoescape=select_autoescape(["html", "svg"]),
+    autoescape=select_autoescape(["html"]),
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-for show in (
-    *(
-        formats.number,
-        formats.minus,
-        formats.scored,
-        formats.limits,
-        formats.signed,
-        formats.baseline,
-    ),
-    *(formats.range_of, formats.origin, formats.differences, formats.headline, vega.svg),
-    *(cell, row, header, param_rows, check_rows, network_rows, setting_rows, split_rule),
-    *(column_rows, weak_slices, declared_slices, error_rows, said_of, changed_scores),
+FILTERS: list[Callable[..., Any]] = [
+    *(formats.number, formats.minus, formats.scored, formats.limits, formats.signed),
+    *(formats.origin, formats.differences, formats.headline, formats.baseline),
+    *(cell, row, header, param_rows, check_rows, network_rows, layer_tables, setting_rows),
+    *(split_rule, column_rows, weak_slices, declared_slices, error_rows, said_of, changed_scores),
     *(pictures.standing_pictures, pictures.score_pictures, pictures.training_pictures),
-    *(pictures.effect_pictures, pictures.importance),
-):
-    TEMPLATES.filters[show.__name__] = show
+    *(pictures.effect_pictures, pictures.importance, vega.svg),
+]
+TEMPLATES.filters |= {show.__name__: show for show in FILTERS}
 
 
 def drift_page(found: dict[str, Any], rows: str, schema: Schema) -> str:

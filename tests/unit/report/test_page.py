@@ -8,7 +8,7 @@ from markupsafe import Markup
 from tabular.report.charts import importance, roc, spark
 from tabular.report.formats import headline, number, parameter, range_of, scored
 from tabular.report.model_card import markdown, packages, split_card
-from tabular.report.page import TEMPLATES, header, row
+from tabular.report.page import TEMPLATES, header, layer_tables, row
 from tabular.report.vega import png, svg
 from tests.pages import Page
 
@@ -31,6 +31,14 @@ def test_names_in_the_data_are_text() -> None:
         page = Page(str(html))
         assert HOSTILE in page.text
         assert not {"b", "script", "img"} & set(page.tags)
+
+
+def test_the_layers_of_a_network_are_a_table_that_a_run_from_before_does_not_have() -> None:
+    shapes: list[Any] = [[128], [8, None], [[2], [2, 4]], []]
+    layers = [{"layer": HOSTILE, "class": "Mine", "output": s, "weights": 1234} for s in shapes]
+    tables = layer_tables({"old": {"weight": 0.5}, "own": {"layers": layers}})
+    said = ["128", "8 × any", "2; 2 × 4", "–"]
+    assert tables == {"own": [(f"{HOSTILE} (Mine)", shape, "1,234") for shape in said]}
 
 
 def test_a_cell_of_markdown_ends_where_it_ends() -> None:
