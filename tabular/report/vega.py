@@ -48,9 +48,19 @@ STYLE = {
 
 
 def svg(spec: Spec, name: str) -> Markup:
-    """A Vega-Lite specification as SVG, whose ids begin with a name of its own on a page."""
+    """A Vega-Lite specification as SVG, whose ids begin with a name of its own on a page.
+
+    They are numbered from 0: Vega's numbers hang on what the process has drawn before.
+    """
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, config=STYLE)
-    return Markup(re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawn))
+    ids: dict[str, str] = {}
+    return Markup(
+        re.sub(
+            r'(\bid="|url\(#|href="#)([^")]+)',
+            lambda found: found[1] + ids.setdefault(found[2], f"{name}-{len(ids)}"),
+            drawn,
+        )
+    )
 
 
 def png(spec: Spec) -> bytes:

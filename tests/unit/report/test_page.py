@@ -48,9 +48,12 @@ def test_a_cell_of_markdown_ends_where_it_ends() -> None:
 
 def test_pictures_have_ids_of_their_own() -> None:
     row = {"false positive rate": 0, "true positive rate": 1, "of": "a", "n": 0}
-    one, two = (re.findall(r' id="(.*?)"', svg(roc([row], ["a"], 1), name)) for name in ("b", "c"))
-    assert one
-    assert not {*one} & {*two}
+    one, two = (svg(roc([row], ["a"], 1), name) for name in ("b", "c"))
+    ids = [{*re.findall(r' id="(.*?)"', drawn)} for drawn in (one, two)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    assert {*re.findall(r"url\(#(.*?)\)", one)} <= ids[0]
+    assert svg(roc([row], ["a"], 1), "b") == one  # whatever was drawn in between
 
 
 def test_a_picture_cuts_no_name_and_has_two_colours_that_a_page_may_change() -> None:
