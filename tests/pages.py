@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 SECTIONS = [
-    "Scores", "Where it is weak", "What drives it", "What changed", "Pictures", "Data", "Training",
+    "Scores", "Where it is weak", "What drives it", "What changed", "Plots", "Data", "Training",
     "Model card",
 ]  # fmt: skip
 # What a reader sees of the pictures: how wide each is, its marks, its smallest text in pixels.

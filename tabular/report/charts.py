@@ -194,7 +194,7 @@ def curve(rows: Rows, names: Sequence[str], label: str, kept: float | None) -> S
     """A learning curve of training rows and of the others, and the epoch whose weights are kept."""
     return lines(
         rows,
-        number("epoch", "Epoch" if kept is None else f"Epoch (the weights are of {kept:.4g})"),
+        number("epoch", "Epoch" if kept is None else f"Epoch (weights kept from {kept:.4g})"),
         number("value", label, scale={"zero": False}),
         names,
         [] if kept is None else [vertical(kept, strokeDash=[4, 4])],
@@ -216,7 +216,7 @@ def importance(rows: Rows, names: Sequence[str]) -> Spec:
     own = [row for row in rows if row["of"] == names[0]]
     columns = {row["column"] for row in own}
     other = [row for row in rows if row["of"] != names[0] and row["column"] in columns]
-    rise = {"x": number("rise", "Rise of the loss"), "color": colors(names)}
+    rise = {"x": number("rise", "Increase of the loss"), "color": colors(names)}
     ends = {"x": number("low"), "x2": {"field": "high"}}
     marks = [
         layer("bar", rise, own, opacity=0.6, height=BAR),

@@ -125,11 +125,11 @@ def column_rows(comparison: Comparison) -> list[ColumnRow]:
         names = shown.get("names")
         flags = []
         if checks.get(f"{name}.leak", {}).get("verdict", "pass") != "pass":
-            flags.append("tells the target: a leak?")
+            flags.append("leaks the target?")
         if shown.get("moved"):
             flags.append(
-                f"test rows differ from training rows by {shown['distance']:.0%} of them "
-                f"(by chance {shown['by_chance']:.0%} at most)"
+                f"test and training rows differ: total variation distance {shown['distance']:.2f} "
+                f"(sampling noise up to {shown['by_chance']:.2f})"
             )
         found.append(
             ColumnRow(
@@ -223,7 +223,7 @@ def said_of(interaction: dict[str, Any]) -> str:
     low, high = (f"{interaction[key]:+.2g}".replace("-", "−") for key in ("rise_low", "rise_high"))
     of, by = interaction["column"], interaction["by"]
     return formats.minus(
-        f"From its lowest to its highest values {of} moves the answer by {high} where {by} "
+        f"From its lowest to its highest value {of} changes the prediction by {high} where {by} "
         f"{interaction['high']}, and by {low} where {by} {interaction['low']}."
     )
 

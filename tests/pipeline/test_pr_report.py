@@ -37,7 +37,7 @@ def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: 
     ]
     for picture in pictures:
         assert (workspace / picture).read_bytes().startswith(b"\x89PNG")
-    assert "The committed results repeat: a rerun of" in report
+    assert "The committed results are reproducible: a rerun of" in report
     assert must(workspace, "git", "status", "--porcelain") == ""
 
 

@@ -78,8 +78,8 @@ def test_a_verdict_is_a_few_words() -> None:
         (gate | {"verdict": "fail"}, "Worse than ridge regression"),
         (gate | {"verdict": "pass"}, "Better than ridge regression"),
         (gate | {"verdict": "pass", "checks": every}, "Better than all baselines"),
-        (gate | {"verdict": "fail", "checks": [check, limit]}, "Misses a limit"),
-        (gate | {"verdict": "pass", "against": None}, "Holds its limits"),
+        (gate | {"verdict": "fail", "checks": [check, limit]}, "Outside a limit"),
+        (gate | {"verdict": "pass", "against": None}, "Within its limits"),
         ({"verdict": "pass", "checks": []}, "Passes its gate"),  # of an older run
         ({}, "No verdict"),
     ):
