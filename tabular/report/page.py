@@ -17,6 +17,10 @@ from tabular.runs.run import Run
 
 MAX_COLUMNS = 8  # of a table of rows
 MAX_MOVED, MAX_CALM = 24, 6  # columns with a picture: of those that moved, or where none has
+LEVEL = (
+    "Level means that the 95% interval of the difference contains 0: these rows cannot tell the "
+    "two apart."
+)
 ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"})
 
 
@@ -253,6 +257,7 @@ FILTERS: list[Callable[..., Any]] = [
     *(pictures.effect_pictures, pictures.importance, vega.svg),
 ]
 TEMPLATES.filters |= {show.__name__: show for show in FILTERS}
+TEMPLATES.globals["LEVEL"] = LEVEL
 
 
 def drift_page(found: dict[str, Any], rows: str, schema: Schema) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tabular.report.page import LEVEL
 from tabular.runs.comparison import compare
 from tabular.runs.git import WORKSPACE, resolve
 from tabular.runs.run import Run
@@ -79,6 +80,7 @@ def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.Monkey
     layers = found.files["networks"]["networks"]["plain"]["layers"]
     assert [of["output"] for of in layers if of["layer"] == "hidden-1"] == [[4]]
     assert [of["layer"] for of in layers if of["layer"] not in text] == []
+    assert text.count(LEVEL) == ("level" in json.dumps(found.gate))
     errors = json.loads((experiment / "metrics/errors.json").read_text())["rows"]
     assert [one["loss"] for one in errors] == sorted((one["loss"] for one in errors), reverse=True)
     assert len(errors) == 10
