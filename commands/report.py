@@ -10,7 +10,6 @@ from tabular.config.schema import SCHEMA
 from tabular.core.files import atomic_write
 from tabular.core.process import run
 from tabular.report.model_card import model_card
-from tabular.report.network import Network, read_networks
 from tabular.report.page import render
 from tabular.runs.comparison import compare
 from tabular.runs.dvc import output_at
@@ -44,25 +43,11 @@ def choose(base: str | None, rev: str | None) -> tuple[Revision, Revision | None
     return this, resolve(before), f"{why}, so it is compared with the results before them."
 
 
-def load_output(this: Run, path: Path) -> bytes | None:
-    """What DVC keeps of a run at a path; None where it is not here."""
-    return output_at(this.revision, path, outputs(this.load(LOCK)).get(str(path), {}).get("md5"))
-
-
-def load_networks(this: Run) -> tuple[dict[str, Network], str]:
-    """The networks of the saved model by their kind, or why there are none to draw."""
-    model = load_output(this, MODEL)
-    if model is None:
-        return {}, f"{MODEL} of this run is not here; `dvc checkout` or `dvc pull` gets it."
-    try:
-        return read_networks(model), ""
-    except ValueError as error:
-        return {}, f"The saved model cannot be drawn: {error}"
-
-
 def load_errors(this: Run) -> dict[str, Any]:
-    """The test rows of the largest errors; empty where they are not here."""
-    content = load_output(this, this.files["errors"])
+    """The test rows of the largest errors; empty where DVC does not have them here."""
+    path = this.files["errors"]
+    md5 = outputs(this.load(LOCK)).get(str(path), {}).get("md5")
+    content = output_at(this.revision, path, md5)
     return json.loads(content) if content else {}
 
 
@@ -79,14 +64,11 @@ def main() -> None:
     if base and (reason := mismatch(this, base)):
         base, note = None, f"Not compared: {reason}."
     revisions = [run.revision for run in (this, base) if run]
-    networks, no_network = load_networks(this)
     text = render(
         "page.html",
         compare(this, base),
         note=note,
         errors=load_errors(this),
-        networks=networks,
-        no_network=no_network,
         card=model_card(this, MODEL, DATA_CARD),
     )
     with atomic_write(args.output) as file:

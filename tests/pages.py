@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 SECTIONS = [
-    "Scores", "Where it is weak", "What drives it", "What changed", "Pictures", "Data", "Training",
+    "Scores", "Where it is weak", "What drives it", "What changed", "Plots", "Data", "Training",
     "Model card",
 ]  # fmt: skip
 # What a reader sees of the pictures: how wide each is, its marks, its smallest text in pixels.
 DRAWN = """
-return [...document.querySelectorAll('figure, .standing')].map(figure => {
+return [...document.querySelectorAll('figure:has(svg), .standing')].map(figure => {
   const svg = figure.querySelector('svg'), box = svg.getBoundingClientRect();
   const scale = box.width / svg.viewBox.baseVal.width;
   const texts = [...svg.querySelectorAll('text')].filter(t => t.textContent.trim());
   return {
     title: figure.querySelector('figcaption')?.firstChild.textContent ?? 'standing',
     width: box.width, height: box.height,
-    marks: [...svg.querySelectorAll('.role-mark path, .role-mark line, .role-mark text, circle')]
+    marks: [...svg.querySelectorAll('.role-mark path, .role-mark line, .role-mark text')]
       .filter(mark => Object.values(mark.getBoundingClientRect().toJSON()).some(n => n)).length,
     text: Math.min(...texts.map(t => parseFloat(getComputedStyle(t).fontSize) * scale)),
   };
@@ -37,8 +37,7 @@ while (walker.nextNode()) {
   const box = range.getBoundingClientRect();
   if (!box.width) continue;
   const out = box.left < 0 || box.right > width;
-  const dots = parent.closest('figure') && text.textContent.includes('…')
-    && !parent.closest('.network');
+  const dots = parent.closest('figure') && text.textContent.includes('…');
   if (out || dots) found.push(text.textContent.trim());
 }
 for (const element of document.querySelectorAll('body *')) {

@@ -163,6 +163,29 @@ def embedded(read: list[keras.KerasTensor], embedding: Embedding) -> keras.Keras
     return keras.layers.Concatenate()([keras.layers.Flatten()(linear + of_bins), *others])
 
 
+def layers_of(features: keras.Model, model: keras.Model) -> list[dict[str, Any]]:
+    """The rows of Keras's `model.summary`: the model `features` as one layer, then each of `model`.
+
+    Returns:
+        For each layer its name as `layer`, its `class`, the shape of its `output` without the batch
+        axis (a list of shapes where it has several outputs), and its number of `weights`.
+    """
+    return [
+        {
+            "layer": layer.name,
+            "class": type(layer).__name__,
+            "output": _output_shape(layer),
+            "weights": layer.count_params() if isinstance(layer, keras.layers.Layer) else 0,
+        }
+        for layer in (features, *model.operations)  # functions of keras.ops are no layers
+    ]
+
+
+def _output_shape(layer: Any) -> list[Any]:
+    shapes = [list(tensor.shape[1:]) for tensor in keras.tree.flatten(layer.output)]
+    return shapes[0] if len(shapes) == 1 else shapes
+
+
 def rates(model: keras.Model, network: ResolvedNetwork) -> list[float]:
     """By how much faster than the learning rate each trainable weight learns.
 

@@ -17,15 +17,18 @@ from tabular.report.vega import (
     Spec,
     chart,
     colors,
+    layer,
     named,
     note,
     number,
     straight,
     under_names,
+    vertical,
 )
 
 MAX_NAMED = 12  # classes, whose cells have numbers in them
 UNIT = {"domain": [0, 1]}
+DIAGONAL = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
 
 
 def standing(rows: Rows, label: str) -> Spec:
@@ -38,71 +41,49 @@ def standing(rows: Rows, label: str) -> Spec:
     """
     names = list(dict.fromkeys(row["name"] for row in rows))
     of = list(dict.fromkeys(row["of"] for row in rows))
-    y = {
+    model = {"test": f"datum.name === {json.dumps(names[0])}", "value": THIS}
+    place = {
         "y": named("name", names, axis={"labelFontSize": 13}),
         "yOffset": {"field": "of", "type": "nominal", "sort": of},
+        "color": {"condition": model, "value": SOFT},
     }
-    model = {"test": f"datum.name === {json.dumps(names[0])}", "value": THIS}
-    color = {"condition": model, "value": SOFT}
-    x = {"scale": {"zero": False, "nice": True}}
-    return chart(
-        rows,
-        [
-            {
-                "mark": {"type": "rule", "strokeWidth": 2},
-                "encoding": {
-                    "x": number("low", label, **x),
-                    "x2": {"field": "high"},
-                    "color": color,
-                }
-                | y,
-            },
-            {
-                "mark": {"type": "point", "size": 70, "filled": True, "opacity": 1},
-                "encoding": {
-                    "x": number("value", label, **x),
-                    "color": color,
-                    "shape": {
-                        "field": "of",
-                        "type": "nominal",
-                        "scale": {"domain": of, "range": ["circle", "diamond"][: len(of)]},
-                        "legend": {"symbolFillColor": SOFT, "symbolStrokeColor": SOFT},
-                    },
-                }
-                | y,
-            },
-        ],
-        height=len(names) * (18 * len(of) + 8),
-    )
+    shape = {
+        "field": "of",
+        "type": "nominal",
+        "scale": {"domain": of, "range": ["circle", "diamond"][: len(of)]},
+        "legend": {"symbolFillColor": SOFT, "symbolStrokeColor": SOFT},
+    }
+    scale = {"zero": False, "nice": True}
+    low, value = (number(field, label, scale=scale) for field in ("low", "value"))
+    intervals = layer("rule", {"x": low, "x2": {"field": "high"}} | place, strokeWidth=2)
+    values = layer("point", {"x": value, "shape": shape} | place, size=70, filled=True, opacity=1)
+    return chart(rows, [intervals, values], height=len(names) * (18 * len(of) + 8))
 
 
 def lines(
-    rows: Rows, x: Spec, y: Spec, names: Sequence[str], more: Sequence[Spec] = (), **mark: Any
+    rows: Rows, x: Spec, y: Spec, names: Sequence[str], more: Sequence[Spec] = (), **style: Any
 ) -> Spec:
     """A line for each of the names; of two runs the second one thinner."""
     widths = {"domain": list(names), "range": [2.5, 1.5][: len(names)]}
-    line = {
-        "mark": {"type": "line", "clip": True, **mark},
-        "encoding": {
-            "x": x,
-            "y": y,
-            "color": colors(names),
-            "strokeWidth": {"field": "of", "type": "nominal", "scale": widths, "legend": None},
-            "order": {"field": "n", "type": "quantitative"},
-        },
+    encoding = {
+        "x": x,
+        "y": y,
+        "color": colors(names),
+        "strokeWidth": {"field": "of", "type": "nominal", "scale": widths, "legend": None},
+        "order": {"field": "n", "type": "quantitative"},
     }
-    return chart(rows, [line, *more])
+    return chart(rows, [layer("line", encoding, clip=True, **style), *more])
 
 
 def roc(rows: Rows, names: Sequence[str], area: float | None) -> Spec:
     """The ROC curve with its diagonal and its area."""
-    said = [] if area is None else [note(0.97, 0.06, f"area {area:.3f}", "right")]
+    said = [] if area is None else [note(0.97, 0.06, f"area {area:.3f}")]
     return lines(
         rows,
         number("false positive rate", "False positive rate", scale=UNIT),
         number("true positive rate", "True positive rate (recall)", scale=UNIT),
         names,
-        [straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}]), *said],
+        [straight(DIAGONAL), *said],
     )
 
 
@@ -121,26 +102,18 @@ def precision_recall(rows: Rows, names: Sequence[str], share: float) -> Spec:
 def calibration(rows: Rows, names: Sequence[str]) -> Spec:
     """The share of a class by its predicted probability with intervals, over the counts."""
     own = [row for row in rows if row["of"] == names[0]]
-    x = number("probability", None, scale=UNIT)
+    x = number("probability", scale=UNIT)
     share = number("actual", "Share that is of the class", scale=UNIT)
-    line = {
-        "mark": {"type": "line", "point": {"filled": True, "size": 45}},
-        "encoding": {"x": x, "y": share, "color": colors(names)},
+    points = {"filled": True, "size": 45}
+    line = layer("line", {"x": x, "y": share, "color": colors(names)}, point=points)
+    ends = {"x": dict(x), "y": number("low"), "y2": {"field": "high"}}
+    limits = layer("rule", ends, own, strokeWidth=1.5, color=THIS)
+    counts = {
+        "x": number("probability", "Predicted probability", scale=UNIT),
+        "y": number("rows", "Rows", axis={"tickCount": 2}),
     }
-    limits = {
-        "data": {"values": own},
-        "mark": {"type": "rule", "strokeWidth": 1.5, "color": THIS},
-        "encoding": {"x": dict(x), "y": number("low"), "y2": {"field": "high"}},
-    }
-    bars = {
-        "mark": {"type": "bar", "width": 16, "color": THIS, "opacity": 0.6},
-        "encoding": {
-            "x": number("probability", "Predicted probability", scale=UNIT),
-            "y": number("rows", "Rows", axis={"tickCount": 2}),
-        },
-    }
-    diagonal = straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}])
-    above = chart(rows, [line, limits, diagonal], WIDTH - 60, 190)
+    bars = layer("bar", counts, width=16, color=THIS, opacity=0.6)
+    above = chart(rows, [line, limits, straight(DIAGONAL)], WIDTH - 60, 190)
     below = chart(own, [bars], WIDTH - 60, 50)
     for part in (above, below):  # of the whole, not of its parts
         del part["autosize"], part["padding"]
@@ -149,16 +122,13 @@ def calibration(rows: Rows, names: Sequence[str]) -> Spec:
 
 def classes(rows: Rows, names: tuple[str, str]) -> Spec:
     """How many rows of the class, and of the others, got which probability."""
-    bar = {
-        "mark": {"type": "bar", "opacity": 0.6, "binSpacing": 0},
-        "encoding": {
-            "x": number("low", "Predicted probability of the class", scale=UNIT, bin="binned"),
-            "x2": {"field": "high"},
-            "y": number("rows", "Rows", stack=None),
-            "color": colors(names, (OTHER, THIS)),
-        },
+    encoding = {
+        "x": number("low", "Predicted probability of the class", scale=UNIT, bin="binned"),
+        "x2": {"field": "high"},
+        "y": number("rows", "Rows", stack=None),
+        "color": colors(names, (OTHER, THIS)),
     }
-    return chart(rows, [bar])
+    return chart(rows, [layer("bar", encoding, opacity=0.6, binSpacing=0)])
 
 
 def confusion(rows: Rows) -> Spec:
@@ -170,26 +140,23 @@ def confusion(rows: Rows) -> Spec:
     turned = -90 if longest * 7 > (WIDTH - 60 - 7 * longest) / size else 0
     labels = {"labelLimit": 190, "labelOverlap": len(names) > MAX_NAMED}
     x = named("predicted class", names, axis={"orient": "top", "labelAngle": turned, **labels})
-    y = named("true class", names, axis=labels)
-    x |= {"title": "Predicted class"}
-    y |= {"title": "True class"}
-    share = number(
-        "share", scale={"domain": [0, 1], "range": ["#0072b20d", "#0072b2cc"]}, legend=None
-    )
-    layers: list[Spec] = [
-        {
-            "mark": {"type": "rect", "stroke": LINE, "strokeWidth": 1},
-            "encoding": {"x": x, "y": y, "color": share},
-        }
-    ]
+    place = {
+        "x": x | {"title": "Predicted class"},
+        "y": named("true class", names, axis=labels) | {"title": "True class"},
+    }
+    shades = {"domain": [0, 1], "range": ["#0072b20d", "#0072b2cc"]}
+    share = number("share", scale=shades, legend=None)
+    layers = [layer("rect", place | {"color": share}, stroke=LINE, strokeWidth=1)]
     if len(names) <= MAX_NAMED:
         small, room = 12 if len(names) <= 5 else 10, len(names) <= 8
         said = [("rows", ",", -8, small + 2), ("share", ".0%", 8, small)]
         layers += [
-            {
-                "mark": {"type": "text", "dy": dy if room else 0, "fontSize": font},
-                "encoding": {"x": x, "y": y, "text": {"field": field, "format": form}},
-            }
+            layer(
+                "text",
+                place | {"text": {"field": field, "format": form}},
+                dy=dy if room else 0,
+                fontSize=font,
+            )
             for field, form, dy, font in (said if room else said[:1])
         ]
     return chart(rows, layers, height=min(max(len(names) * 52, 150), 420))
@@ -201,80 +168,43 @@ def threshold(rows: Rows, names: Sequence[str], chosen: float) -> Spec:
     Args:
         rows: `threshold`, `value`, and `of`: one of the names.
     """
-    shades = [THIS, OTHER, SOFT, "currentColor"]
     dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
-    line = {
-        "mark": {"type": "line", "clip": True},
-        "encoding": {
-            "x": number("threshold", "Threshold", scale=UNIT),
-            "y": number("value", None, scale={"domainMin": 0}),
-            "color": colors(names, shades),
-            "strokeDash": {
-                "field": "of",
-                "type": "nominal",
-                "scale": {"domain": list(names), "range": dashes[: len(names)]},
-                "legend": {"symbolSize": 500},
-            },
+    encoding = {
+        "x": number("threshold", "Threshold", scale=UNIT),
+        "y": number("value", scale={"domainMin": 0}),
+        "color": colors(names, [THIS, OTHER, SOFT, "currentColor"]),
+        "strokeDash": {
+            "field": "of",
+            "type": "nominal",
+            "scale": {"domain": list(names), "range": dashes[: len(names)]},
+            "legend": {"symbolSize": 500},
         },
     }
-    here = {
-        "data": {"values": [{"x": chosen}]},
-        "mark": {"type": "rule", "strokeWidth": 1.5, "color": SOFT},
-        "encoding": {"x": number("x")},
-    }
-    return chart(rows, [line, here])
+    return chart(rows, [layer("line", encoding, clip=True), vertical(chosen, strokeWidth=1.5)])
 
 
 def scatter(rows: Rows, x: Spec, y: Spec, through: Rows) -> Spec:
     """A point for each row, and the line on which they should lie."""
     zero = {"scale": {"zero": False}}
-    return chart(
-        rows,
-        [
-            {
-                "mark": {
-                    "type": "point",
-                    "filled": True,
-                    "size": 18,
-                    "opacity": 0.45,
-                    "color": THIS,
-                },
-                "encoding": {"x": {**x, **zero}, "y": {**y, **zero}},
-            },
-            straight(through),
-        ],
-    )
+    style: Spec = {"filled": True, "size": 18, "opacity": 0.45, "color": THIS}
+    return chart(rows, [layer("point", {"x": x | zero, "y": y | zero}, **style), straight(through)])
 
 
 def curve(rows: Rows, names: Sequence[str], label: str, kept: float | None) -> Spec:
     """A learning curve of training rows and of the others, and the epoch whose weights are kept."""
-    said = (
-        []
-        if kept is None
-        else [
-            {
-                "data": {"values": [{"x": kept}]},
-                "mark": {"type": "rule", "strokeDash": [4, 4], "color": SOFT},
-                "encoding": {"x": number("x")},
-            }
-        ]
-    )
     return lines(
         rows,
-        number("epoch", "Epoch" if kept is None else f"Epoch (the weights are of {kept:.4g})"),
+        number("epoch", "Epoch" if kept is None else f"Epoch (weights kept from {kept:.4g})"),
         number("value", label, scale={"zero": False}),
         names,
-        said,
+        [] if kept is None else [vertical(kept, strokeDash=[4, 4])],
     )
 
 
 def members(rows: Rows, label: str) -> Spec:
     """The loss of each member for its own fold, by its kind."""
-    tick = {
-        "mark": {"type": "tick", "color": THIS, "thickness": 2, "height": BAR},
-        "encoding": {"x": number("loss", label, scale={"zero": False})},
-    }
-    return under_names(rows, "kind", [tick])
+    x = number("loss", label, scale={"zero": False})
+    return under_names(rows, "kind", [layer("tick", {"x": x}, color=THIS, thickness=2, height=BAR)])
 
 
 def importance(rows: Rows, names: Sequence[str]) -> Spec:
@@ -286,23 +216,12 @@ def importance(rows: Rows, names: Sequence[str]) -> Spec:
     own = [row for row in rows if row["of"] == names[0]]
     columns = {row["column"] for row in own}
     other = [row for row in rows if row["of"] != names[0] and row["column"] in columns]
-    x = number("rise", "Rise of the loss")
-    marks: list[Spec] = [
-        {
-            "data": {"values": own},
-            "mark": {"type": "bar", "opacity": 0.6, "height": BAR},
-            "encoding": {"x": x, "color": colors(names)},
-        },
-        {
-            "data": {"values": own},
-            "mark": {"type": "rule", "strokeWidth": 2, "color": THIS},
-            "encoding": {"x": number("low"), "x2": {"field": "high"}},
-        },
-        {
-            "data": {"values": other},
-            "mark": {"type": "tick", "thickness": 3, "height": BAR},
-            "encoding": {"x": x, "color": colors(names)},
-        },
+    rise = {"x": number("rise", "Increase of the loss"), "color": colors(names)}
+    ends = {"x": number("low"), "x2": {"field": "high"}}
+    marks = [
+        layer("bar", rise, own, opacity=0.6, height=BAR),
+        layer("rule", ends, own, strokeWidth=2, color=THIS),
+        layer("tick", dict(rise), other, thickness=3, height=BAR),
     ]
     return under_names([*own, *other], "column", marks)
 
@@ -313,19 +232,16 @@ def moved(rows: Rows, names: tuple[str, str]) -> Spec:
     Args:
         rows: `bin`, `share` and `of`, one of the names: the training rows' first.
     """
-    x = number("share", "Share of the rows", axis={"format": "~%"})
-    bars: Spec = {
-        "mark": {"type": "bar", "opacity": 0.6, "height": BAR},
-        "encoding": {"x": x, "color": colors(names, (OTHER, THIS))},
-    }
-    ticks = {
-        "mark": {"type": "tick", "thickness": 3, "height": BAR},
-        "encoding": {"x": x, "color": colors(names, (OTHER, THIS))},
+    share = {
+        "x": number("share", "Share of the rows", axis={"format": "~%"}),
+        "color": colors(names, (OTHER, THIS)),
     }
     new, old = ([row for row in rows if row["of"] == name] for name in names[::-1])
-    return under_names(
-        rows, "bin", [bars | {"data": {"values": new}}, ticks | {"data": {"values": old}}]
-    )
+    marks = [
+        layer("bar", share, new, opacity=0.6, height=BAR),
+        layer("tick", dict(share), old, thickness=3, height=BAR),
+    ]
+    return under_names(rows, "bin", marks)
 
 
 def effect(of: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
@@ -333,51 +249,28 @@ def effect(of: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
 
     Args:
         of: a column of `metrics/effects.json`; moments as ISO text in `values`.
-        limits: of the y axis, the same for all columns.
+        limits: of the axis of the effect, the same for all columns.
     """
-    rows = [
-        {"value": value, "effect": mean, "low": low, "high": high}
-        for value, mean, low, high in zip(
-            of["values"], of["effect"], of["low"], of["high"], strict=True
-        )
-    ]
-    y = {"scale": {"domain": list(limits), "nice": True}}
+    points = zip(of["values"], of["effect"], of["low"], of["high"], strict=True)
+    rows = [dict(zip(("value", "effect", "low", "high"), point, strict=True)) for point in points]
+    scale = {"domain": list(limits), "nice": True}
+    mean, low, high = number("effect", scale=scale), number("low", scale=scale), {"field": "high"}
     if of["kind"] == "category":
-        marks: list[Spec] = [
-            {
-                "mark": {"type": "bar", "color": THIS, "opacity": 0.6, "height": BAR},
-                "encoding": {"x": number("effect", None, **y)},
-            },
-            {
-                "mark": {"type": "rule", "color": THIS, "strokeWidth": 2},
-                "encoding": {"x": number("low", None, **y), "x2": {"field": "high"}},
-            },
+        marks = [
+            layer("bar", {"x": mean}, color=THIS, opacity=0.6, height=BAR),
+            layer("rule", {"x": low, "x2": high}, color=THIS, strokeWidth=2),
         ]
         return under_names(rows, "value", marks)
     moment = {"type": "temporal"} if of["kind"] == "datetime" else {"scale": {"zero": False}}
-    x = number("value", of["column"]) | moment
-    return chart(
-        rows,
-        [
-            {
-                "mark": {"type": "area", "color": THIS, "opacity": 0.25, "clip": True},
-                "encoding": {"x": x, "y": number("low", None, **y), "y2": {"field": "high"}},
-            },
-            {
-                "mark": {"type": "line", "color": THIS, "clip": True},
-                "encoding": {"x": x, "y": number("effect", None, **y)},
-            },
-            {
-                "mark": {"type": "rule", "strokeDash": [4, 4], "color": SOFT},
-                "encoding": {"y": {"datum": 0}},
-            },
-            {
-                "mark": {"type": "tick", "color": SOFT, "thickness": 1, "yOffset": 0, "height": 6},
-                "encoding": {"x": x, "y": {"value": 170}},
-            },
-        ],
-        height=170,
-    )
+    x, height = number("value", of["column"]) | moment, 170
+    ticks: Spec = {"color": SOFT, "thickness": 1, "yOffset": 0, "height": 6}
+    layers = [
+        layer("area", {"x": x, "y": low, "y2": high}, color=THIS, opacity=0.25, clip=True),
+        layer("line", {"x": x, "y": mean}, color=THIS, clip=True),
+        layer("rule", {"y": {"datum": 0}}, strokeDash=[4, 4], color=SOFT),
+        layer("tick", {"x": x, "y": {"value": height}}, **ticks),
+    ]
+    return chart(rows, layers, height=height)
 
 
 def spark(column: Mapping[str, Any]) -> Markup:

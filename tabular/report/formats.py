@@ -37,6 +37,13 @@ def parameter(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def shape(sizes: list[Any]) -> str:
+    """The shape of a tensor without its batch axis, or the shapes of several."""
+    if any(isinstance(size, list) for size in sizes):
+        return "; ".join(map(shape, sizes))
+    return " × ".join("any" if size is None else f"{size:,}" for size in sizes) or NOT_THERE
+
+
 def scored(value: float | None, interval: tuple[float, float] | None) -> str:
     """A score with the digits that its interval deserves; "–" where it is undefined."""
     if value is None or interval is None:
@@ -78,10 +85,10 @@ def signed(change: Change | None) -> str:
 def origin(run: Run) -> str:
     """Where the files of a run come from."""
     if run.commit is None:
-        return "files that are in no commit yet"
+        return "uncommitted files"
     sha = run.commit.sha[:7]
     said = f"{'' if sha == run.label else f'{sha}, '}{run.commit.date}: {run.commit.subject}"
-    return f"changes that are not committed, on {said}" if run.uncommitted else said
+    return f"uncommitted changes on {said}" if run.uncommitted else said
 
 
 def baseline(name: str) -> str:
@@ -98,9 +105,9 @@ def headline(gate: dict[str, Any]) -> str:
     if "reason" not in gate:  # of a run whose gate had two verdicts
         return "Passes its gate" if verdict == "pass" else "Does not pass its gate"
     if any(check["verdict"] == "fail" and "score" not in check for check in checks):
-        return "Misses a limit"
+        return "Outside a limit"
     if not name:
-        return "Holds its limits"
+        return "Within its limits"
     rules = [check["rule"] for check in checks if "score" in check]
     beaten = dict.fromkeys(baseline(rule.partition(" ")[2]) for rule in rules)
     better = "all baselines" if len(beaten) == KINDS else " and ".join(beaten)

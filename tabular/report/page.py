@@ -1,6 +1,6 @@
 """The page of a run and the comment on a pull request, from their templates."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,10 @@ from tabular.runs.run import Run
 
 MAX_COLUMNS = 8  # of a table of rows
 MAX_MOVED, MAX_CALM = 24, 6  # columns with a picture: of those that moved, or where none has
+LEVEL = (
+    "Level means that the 95% interval of the difference contains 0: these rows cannot tell the "
+    "two apart."
+)
 ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"})
 
 
@@ -55,6 +59,25 @@ def network_rows(networks: dict[str, Any]) -> list[tuple[str, str, int, str]]:
         (name, f"{of['weight']:.2f}", of["members"], formats.number(of.get("loss")))
         for name, of in networks.items()
     ]
+
+
+def layer_tables(networks: dict[str, Any]) -> dict[str, list[tuple[str, str, str]]]:
+    """For each kind of network name and class, output shape and number of weights of its layers.
+
+    A run from before `metrics/networks.json` had layers has no table.
+    """
+    return {
+        kind: [
+            (
+                f"{layer['layer']} ({layer['class']})",
+                formats.shape(layer["output"]),
+                formats.number(layer["weights"]),
+            )
+            for layer in of["layers"]
+        ]
+        for kind, of in networks.items()
+        if of.get("layers")
+    }
 
 
 def setting_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:
@@ -106,11 +129,11 @@ def column_rows(comparison: Comparison) -> list[ColumnRow]:
         names = shown.get("names")
         flags = []
         if checks.get(f"{name}.leak", {}).get("verdict", "pass") != "pass":
-            flags.append("tells the target: a leak?")
+            flags.append("leaks the target?")
         if shown.get("moved"):
             flags.append(
-                f"test rows differ from training rows by {shown['distance']:.0%} of them "
-                f"(by chance {shown['by_chance']:.0%} at most)"
+                f"test and training rows differ: total variation distance {shown['distance']:.2f} "
+                f"(sampling noise up to {shown['by_chance']:.2f})"
             )
         found.append(
             ColumnRow(
@@ -204,7 +227,7 @@ def said_of(interaction: dict[str, Any]) -> str:
     low, high = (f"{interaction[key]:+.2g}".replace("-", "−") for key in ("rise_low", "rise_high"))
     of, by = interaction["column"], interaction["by"]
     return formats.minus(
-        f"From its lowest to its highest values {of} moves the answer by {high} where {by} "
+        f"From its lowest to its highest value {of} changes the prediction by {high} where {by} "
         f"{interaction['high']}, and by {low} where {by} {interaction['low']}."
     )
 
@@ -216,31 +239,25 @@ def changed_scores(comparison: Comparison) -> tuple[list[Score], list[Score]]:
     return [score for score in with_base if score not in same], same
 
 
-# What they insert into HTML and SVG is escaped, unless it is `Markup`.
+# What they insert into HTML is escaped, unless it is `Markup`.
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
-    autoescape=select_autoescape(["html", "svg"]),
+    autoescape=select_autoescape(["html"]),
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-for show in (
-    *(
-        formats.number,
-        formats.minus,
-        formats.scored,
-        formats.limits,
-        formats.signed,
-        formats.baseline,
-    ),
-    *(formats.range_of, formats.origin, formats.differences, formats.headline, vega.svg),
-    *(cell, row, header, param_rows, check_rows, network_rows, setting_rows, split_rule),
-    *(column_rows, weak_slices, declared_slices, error_rows, said_of, changed_scores),
+FILTERS: list[Callable[..., Any]] = [
+    *(formats.number, formats.minus, formats.scored, formats.limits, formats.signed),
+    *(formats.origin, formats.differences, formats.headline, formats.baseline),
+    *(cell, row, header, param_rows, check_rows, network_rows, layer_tables, setting_rows),
+    *(split_rule, column_rows, weak_slices, declared_slices, error_rows, said_of, changed_scores),
     *(pictures.standing_pictures, pictures.score_pictures, pictures.training_pictures),
-    *(pictures.effect_pictures, pictures.importance),
-):
-    TEMPLATES.filters[show.__name__] = show
+    *(pictures.effect_pictures, pictures.importance, vega.svg),
+]
+TEMPLATES.filters |= {show.__name__: show for show in FILTERS}
+TEMPLATES.globals["LEVEL"] = LEVEL
 
 
 def drift_page(found: dict[str, Any], rows: str, schema: Schema) -> str:

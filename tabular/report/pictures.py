@@ -85,8 +85,7 @@ def moved_picture(name: str, of: dict[str, Any]) -> Picture:
     ]
     shown = {row["bin"] for row in rows if row["share"]}
     rows = [row for row in rows if row["bin"] in shown]
-    chance = f"by chance {of['by_chance']:.0%} at most"
-    note = f"{of['distance']:.0%} of the rows would have to change; {chance}."
+    note = f"Distance {of['distance']:.3f}; sampling noise up to {of['by_chance']:.3f}."
     return Picture(name, charts.moved(rows, sides), note=note)
 
 
@@ -98,8 +97,8 @@ def importance(comparison: Comparison) -> Picture | None:
             "Importance of the columns",
             charts.importance(rows, names),
             len(names) > 1,
-            "The rise of the loss when a column is shuffled: mean, least and most of ten. Columns "
-            "that say the same share it.",
+            "Permutation importance: the increase of the loss when the column is shuffled (mean, "
+            "minimum and maximum of ten repeats). Correlated columns share it.",
         )
         if rows
         else None
@@ -192,7 +191,7 @@ def threshold(comparison: Comparison) -> Picture | None:
         "recall": "recall",
         "precision": "precision",
         "f1": "F1",
-        cost: {"cost": "cost of a row", "wrong": "share of wrong rows"}[cost],
+        cost: {"cost": "cost per row", "wrong": "error rate"}[cost],
     }
     rows = [
         {"threshold": row["threshold"], "of": name, "value": row[key]}
@@ -248,7 +247,7 @@ def _residuals(
 def curve(comparison: Comparison, name: str) -> Picture | None:
     """Training and validation rows of this run, each epoch the mean of the members."""
     found = points(comparison.run, name, "curves")
-    parts = {"train": "training rows", "validation": "rows left out"}
+    parts = {"train": "training rows", "validation": "held-out rows"}
     rows = [
         {"epoch": row["epoch"], "value": row[key], "of": label, "n": row["epoch"]}
         for key, label in parts.items()
@@ -274,5 +273,5 @@ def members(comparison: Comparison) -> Picture | None:
         for name, of in kinds.items()
         for loss in of.get("losses", [])
     ]
-    label = "Loss of each network for the rows that it left out"
+    label = "Out-of-fold loss of each network"
     return Picture("Networks and their weights", charts.members(rows, label)) if rows else None

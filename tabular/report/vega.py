@@ -48,9 +48,19 @@ STYLE = {
 
 
 def svg(spec: Spec, name: str) -> Markup:
-    """A Vega-Lite specification as SVG, whose ids begin with a name of its own on a page."""
+    """A Vega-Lite specification as SVG, whose ids begin with a name of its own on a page.
+
+    They are numbered from 0: Vega's numbers hang on what the process has drawn before.
+    """
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, config=STYLE)
-    return Markup(re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawn))
+    ids: dict[str, str] = {}
+    return Markup(
+        re.sub(
+            r'(\bid="|url\(#|href="#)([^")]+)',
+            lambda found: found[1] + ids.setdefault(found[2], f"{name}-{len(ids)}"),
+            drawn,
+        )
+    )
 
 
 def png(spec: Spec) -> bytes:
@@ -104,22 +114,27 @@ def colors(names: Sequence[str], range_: Sequence[str] = (THIS, OTHER)) -> Spec:
     return {"field": "of", "type": "nominal", "scale": scale, "legend": legend, "title": None}
 
 
-def straight(points: Rows, **mark: Any) -> Spec:
-    """A thin line of its own through points of x and y, such as a diagonal."""
-    return {
-        "data": {"values": points},
-        "mark": {"type": "line", "color": SOFT, "strokeWidth": 1, "strokeDash": [4, 4], **mark},
-        "encoding": {"x": number("x"), "y": number("y")},
-    }
+def layer(mark: str, encoding: Spec, rows: Rows | None = None, **style: Any) -> Spec:
+    """A layer of marks of one type, such as bars, for the rows of its chart or for its own."""
+    data = {} if rows is None else {"data": {"values": rows}}
+    return {**data, "mark": {"type": mark, **style}, "encoding": encoding}
 
 
-def note(x: float, y: float, text: str, align: str = "left", **mark: Any) -> Spec:
-    """A few words at a point."""
-    return {
-        "data": {"values": [{"x": x, "y": y, "text": text}]},
-        "mark": {"type": "text", "align": align, **mark},
-        "encoding": {"x": number("x"), "y": number("y"), "text": {"field": "text"}},
-    }
+def straight(points: Rows) -> Spec:
+    """A thin dashed line through points of x and y, such as a diagonal."""
+    x_and_y = {"x": number("x"), "y": number("y")}
+    return layer("line", x_and_y, points, color=SOFT, strokeWidth=1, strokeDash=[4, 4])
+
+
+def vertical(x: float, **style: Any) -> Spec:
+    """A line from top to bottom at a value of x."""
+    return layer("rule", {"x": number("x")}, [{"x": x}], color=SOFT, **style)
+
+
+def note(x: float, y: float, text: str) -> Spec:
+    """A few words that end at a point."""
+    encoding = {"x": number("x"), "y": number("y"), "text": {"field": "text"}}
+    return layer("text", encoding, [{"x": x, "y": y, "text": text}], align="right")
 
 
 def under_names(rows: Rows, field: str, marks: list[Spec]) -> Spec:
@@ -142,15 +157,10 @@ def under_names(rows: Rows, field: str, marks: list[Spec]) -> Spec:
     for mark in marks:
         mark["encoding"] |= {"y": place}
         mark["mark"]["yOffset"] = (text - 2) / 2
-    labels = {
-        "data": {"values": [{field: name, "label": said[name]} for name in names]},
-        "mark": {
-            "type": "text",
-            "align": "left",
-            "baseline": "top",
-            "dy": 3 - height / 2,
-            "lineHeight": LINE_HEIGHT,
-        },
-        "encoding": {"x": {"value": 0}, "y": place, "text": {"field": "label"}},
-    }
+    labels = layer(
+        "text",
+        {"x": {"value": 0}, "y": place, "text": {"field": "label"}},
+        [{field: name, "label": said[name]} for name in names],
+        **{"align": "left", "baseline": "top", "dy": 3 - height / 2, "lineHeight": LINE_HEIGHT},
+    )
     return chart(rows, [*marks, labels], height=height * len(names))

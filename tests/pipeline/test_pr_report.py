@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from commands.pr_report import MARKER
+from tabular.report.page import LEVEL
 from tabular.runs.rerun import first_difference
 from tests.helpers import MADE, PROJECT, must
 
@@ -30,6 +31,7 @@ def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: 
     assert len(report.splitlines()) < 45  # a screenful
     assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|chance) \(", report)
     assert re.search(r"Accuracy .* on 254 test rows is .*95% interval", report)
+    assert report.count(LEVEL) == ("is level with" in report)
     assert "`train.networks.plain.epochs` 3 → 2" in report
     pictures = re.findall(r'src="(pr/[\w-]+\.png)"', report)
     assert pictures == [
@@ -37,7 +39,7 @@ def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: 
     ]
     for picture in pictures:
         assert (workspace / picture).read_bytes().startswith(b"\x89PNG")
-    assert "The committed results repeat: a rerun of" in report
+    assert "The committed results are reproducible: a rerun of" in report
     assert must(workspace, "git", "status", "--porcelain") == ""
 
 

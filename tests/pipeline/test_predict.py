@@ -21,7 +21,6 @@ from tabular.evaluation.temperature import tempered
 from tabular.model.backend import keras
 from tabular.model.metadata import read_metadata
 from tabular.model.saved_model import read_model
-from tabular.report.network import read_networks
 from tabular.table.arrays import feature_arrays
 from tests.helpers import PROJECT, call, change, copy_of, run, run_stages
 
@@ -107,7 +106,6 @@ def test_a_temperature_is_in_the_saved_model_and_in_all_scores(
     plain = keras.models.load_model(folder / "models/model.keras", safe_mode=True)
     columns = feature_arrays(pq.read_table(folder / "data/split/test"), schema)
     np.testing.assert_allclose(plain.predict_on_batch(columns), after, atol=1e-6)
-    assert read_networks((folder / "models/model.keras").read_bytes())
 
 
 ROWS = """y,count,flag,zip/code,id,colour,cast

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tabular.report.page import LEVEL
 from tabular.runs.comparison import compare
 from tabular.runs.git import WORKSPACE, resolve
 from tabular.runs.run import Run
@@ -74,8 +75,12 @@ def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.Monkey
         assert found.files[name] == written
     # And the page says it.
     text = Page((experiment / "report.html").read_text()).text
-    for said in (found.gate["reason"].replace(" -", " −"), "hidden-1: 4", "public domain, CC0"):
+    for said in (found.gate["reason"].replace(" -", " −"), "Layers of plain", "public domain, CC0"):
         assert said in text
+    layers = found.files["networks"]["networks"]["plain"]["layers"]
+    assert [of["output"] for of in layers if of["layer"] == "hidden-1"] == [[4]]
+    assert [of["layer"] for of in layers if of["layer"] not in text] == []
+    assert text.count(LEVEL) == ("level" in json.dumps(found.gate))
     errors = json.loads((experiment / "metrics/errors.json").read_text())["rows"]
     assert [one["loss"] for one in errors] == sorted((one["loss"] for one in errors), reverse=True)
     assert len(errors) == 10
@@ -87,7 +92,7 @@ def test_any_two_revisions_compare_and_the_bytes_repeat(experiment: Path, tmp_pa
     call(folder, REPORT, "HEAD", "small", "-o", "one.html")
     must(folder, "python", "-m", REPORT, "HEAD", "small", "--output", "two.html")
     assert (folder / "one.html").read_bytes() == (folder / "two.html").read_bytes()
-    assert "hidden-1: 4" in (folder / "one.html").read_text()
+    assert "Layers of plain" in (folder / "one.html").read_text()
 
     before = must(folder, "git", "rev-list", "-1", "HEAD", "--", "metrics/metrics.json")[:7]
     must(folder, "git", "commit", "-qam", "Smaller")

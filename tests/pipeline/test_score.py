@@ -89,7 +89,7 @@ def test_other_files_are_scored_by_evaluate_and_held_by_the_gate(
     assert gate["verdict"] == "fail"
     assert f"tests.newer.accuracy is {tested['accuracy']:g}; needed at least 0.99" in gate["reason"]
     call(workspace, "commands.report")
-    assert "newer: 127 rows of a file of their own" in (workspace / "report.html").read_text()
+    assert "newer: 127 rows of an additional test file" in (workspace / "report.html").read_text()
 
     (workspace / "data/tests/newer.csv").write_text("Age,Outcome\n")
     broken = run(workspace, "dvc", "repro")

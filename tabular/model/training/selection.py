@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tabular.config.schema import Schema
+from tabular.model.network import layers_of
 from tabular.model.preprocessing.statistics import treatment
 from tabular.model.training.member import Member, of_members, out_of_fold
 from tabular.model.training.setup import Setup
@@ -61,12 +62,14 @@ def blended(setup: Setup, members: list[Member]) -> Blend:
 def describe(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
     """What training came to: what `metrics/networks.json` holds."""
     train = setup.train
+    trained = {member.kind: member.model for member in members}
     kinds = {
         name: {
             "weight": weight,
             "members": sum(member.kind == name for member in members),
             "loss": blend.losses.get(name),
             "params": train.networks[name].model_dump(),
+            "layers": layers_of(setup.features(name), trained[name]),
         }
         | of_members(setup, members, name)
         for name, weight in blend.weights.items()

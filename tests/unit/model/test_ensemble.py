@@ -19,7 +19,7 @@ from tabular.model.training.dataset import Encoded
 from tabular.model.training.fit import fit
 from tabular.model.training.folds import cells_of_rows
 from tabular.model.training.member import Kind, Member, out_of_fold
-from tabular.model.training.selection import selected
+from tabular.model.training.selection import blended, describe, selected
 from tabular.model.training.setup import Setup, set_up
 from tabular.table.arrays import feature_arrays
 from tabular.table.parquet import arrow_schema, write_part
@@ -222,6 +222,31 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
         assert found.max() == by_keras.max() == np.float32(setup.y.max())
 
 
+def layers_of_kinds(setup: Setup, members: list[Member]) -> dict[str, list[tuple[Any, ...]]]:
+    """What `metrics/networks.json` says of the layers: name, class, output shape and weights."""
+    networks = describe(setup, members, blended(setup, members))["networks"]
+    return {
+        kind: [tuple(one[key] for key in ("layer", "class", "output", "weights")) for one in layers]
+        for kind, layers in ((kind, of["layers"]) for kind, of in networks.items())
+    }
+
+
+def test_the_layers_of_each_kind_are_those_that_keras_reports(one_part: Trained) -> None:
+    """Its summary, which names functions of `keras.ops` too."""
+    setup, members = one_part
+    for kind, (features, *layers) in layers_of_kinds(setup, members).items():
+        model = next(member.model for member in members if member.kind == kind)
+        summary: list[str] = []
+        model.summary(line_length=200, print_fn=summary.append)
+        for name, of, *_ in layers:
+            assert f" {name} ({of}) " in "".join(summary)
+        assert sum(weights for *_, weights in layers) == model.count_params()
+        assert layers[-1][2] == [1]
+        inputs = [list(tensor.shape[1:]) for tensor in model.inputs]
+        assert features[0] == f"{kind}-features"
+        assert features[2] == (inputs if len(inputs) > 1 else inputs[0])
+
+
 def hidden_and_skip(
     read: list[keras.KerasTensor], of: ResolvedNetwork, schema: Schema
 ) -> keras.KerasTensor:
@@ -247,6 +272,15 @@ def test_another_network_needs_another_build_and_no_more(
         ]
         assert (np.asarray(normalised.moving_variance) != 1).all()
         np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
+    width = setup.columns.width
+    assert layers_of_kinds(setup, members)["plain"] == [
+        ("plain-features", "Functional", [width], 0),
+        ("input_layer", "InputLayer", [width], 0),
+        ("dense", "Dense", [4], 4 * width + 4),
+        ("batch_normalization", "BatchNormalization", [4], 16),
+        ("concatenate", "Concatenate", [4 + width], 0),
+        ("dense_1", "Dense", [1], 4 + width + 1),
+    ]
     model = weighted(setup, members, {"plain": 1.0})
     expected = np.mean([outputs(setup, member) for member in members], axis=0)
     np.testing.assert_allclose(model(feature_arrays(table, SCHEMA)), expected, atol=1e-6)

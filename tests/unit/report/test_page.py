@@ -8,7 +8,7 @@ from markupsafe import Markup
 from tabular.report.charts import importance, roc, spark
 from tabular.report.formats import headline, number, parameter, range_of, scored
 from tabular.report.model_card import markdown, packages, split_card
-from tabular.report.page import TEMPLATES, header, row
+from tabular.report.page import TEMPLATES, header, layer_tables, row
 from tabular.report.vega import png, svg
 from tests.pages import Page
 
@@ -33,6 +33,14 @@ def test_names_in_the_data_are_text() -> None:
         assert not {"b", "script", "img"} & set(page.tags)
 
 
+def test_the_layers_of_a_network_are_a_table_that_a_run_from_before_does_not_have() -> None:
+    shapes: list[Any] = [[128], [8, None], [[2], [2, 4]], []]
+    layers = [{"layer": HOSTILE, "class": "Mine", "output": s, "weights": 1234} for s in shapes]
+    tables = layer_tables({"old": {"weight": 0.5}, "own": {"layers": layers}})
+    said = ["128", "8 × any", "2; 2 × 4", "–"]
+    assert tables == {"own": [(f"{HOSTILE} (Mine)", shape, "1,234") for shape in said]}
+
+
 def test_a_cell_of_markdown_ends_where_it_ends() -> None:
     assert row(["a|b", "<b>\nc", 3]) == "| a\\|b | &lt;b> c | 3 |"
     assert header(["A", "B"]) == "| A | B |\n| --- | --- |"
@@ -40,9 +48,12 @@ def test_a_cell_of_markdown_ends_where_it_ends() -> None:
 
 def test_pictures_have_ids_of_their_own() -> None:
     row = {"false positive rate": 0, "true positive rate": 1, "of": "a", "n": 0}
-    one, two = (re.findall(r' id="(.*?)"', svg(roc([row], ["a"], 1), name)) for name in ("b", "c"))
-    assert one
-    assert not {*one} & {*two}
+    one, two = (svg(roc([row], ["a"], 1), name) for name in ("b", "c"))
+    ids = [{*re.findall(r' id="(.*?)"', drawn)} for drawn in (one, two)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    assert {*re.findall(r"url\(#(.*?)\)", one)} <= ids[0]
+    assert svg(roc([row], ["a"], 1), "b") == one  # whatever was drawn in between
 
 
 def test_a_picture_cuts_no_name_and_has_two_colours_that_a_page_may_change() -> None:
@@ -67,8 +78,8 @@ def test_a_verdict_is_a_few_words() -> None:
         (gate | {"verdict": "fail"}, "Worse than ridge regression"),
         (gate | {"verdict": "pass"}, "Better than ridge regression"),
         (gate | {"verdict": "pass", "checks": every}, "Better than all baselines"),
-        (gate | {"verdict": "fail", "checks": [check, limit]}, "Misses a limit"),
-        (gate | {"verdict": "pass", "against": None}, "Holds its limits"),
+        (gate | {"verdict": "fail", "checks": [check, limit]}, "Outside a limit"),
+        (gate | {"verdict": "pass", "against": None}, "Within its limits"),
         ({"verdict": "pass", "checks": []}, "Passes its gate"),  # of an older run
         ({}, "No verdict"),
     ):
