@@ -67,7 +67,7 @@ def test_an_interrupted_search_ends_as_one_that_was_not(
 def test_ctrl_c_counts_while_objects_are_removed() -> None:
     """Python drops an exception there, and a search removes many objects between its trials."""
     code = (
-        "import os, signal, time\nfrom tabular.process import run\n"
+        "import os, signal, time\nfrom tabular.core.process import run\n"
         "class Removed:\n    def __del__(self): os.kill(os.getpid(), signal.SIGINT)\n"
         "def main():\n    Removed()\n    time.sleep(20)\n    print('not interrupted')\n"
         "run(main)"
