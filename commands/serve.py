@@ -51,7 +51,8 @@ def main() -> None:
     try:
         import uvicorn
 
-        from tabular.serving.app import Service, application
+        from tabular.serving.app import application
+        from tabular.serving.service import Service
     except ModuleNotFoundError as error:
         raise UserError(f"{error}; `pip install -r requirements-serve.txt` gets it") from None
     listening = listen(args.host, args.port)
@@ -60,15 +61,15 @@ def main() -> None:
 
     model = saved_model.read_model(args.model, content)
     saved_model.check_model(model, schema)
-    limit = int(args.max_body * MB)
-    service = Service(model, schema, params.validate, limit, args.max_waiting)
+    service = Service(model, schema, params.validate)
+    app = application(service, int(args.max_body * MB), args.max_waiting)
     service.warm_up()
     if args.host != LOOPBACK:
         print(f"warn: whoever reaches {args.host} may ask; there is no password", file=sys.stderr)
     port = listening.getsockname()[1]
     print(f"Serving {args.model} on http://{args.host}:{port}", flush=True)
     config = uvicorn.Config(
-        application(service),
+        app,
         log_level="warning",
         access_log=False,
         server_header=False,
