@@ -1,8 +1,9 @@
 """Our server beside plain Keras's `model.predict` in the same kind of server, under bounded load.
 
-`python -m benchmarks.serving` takes about two minutes, after `dvc repro`. Both servers are
-Starlette on uvicorn, on loopback, with the same model file; the plain one checks nothing and
-answers a request at a time, which is what `model.predict` allows. Clients keep their connection.
+`python -m benchmarks.serving` takes about two minutes, after `dvc repro`. Both servers run on
+uvicorn, ours with FastAPI and the plain one with Starlette, on loopback, with the same model file;
+the plain one checks nothing and answers a request at a time, which is what `model.predict` allows.
+Clients keep their connection.
 Exits with 1 when a target is missed.
 """
 

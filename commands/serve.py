@@ -18,6 +18,23 @@ MB = 10**6  # bytes
 STOP = 30  # seconds that requests have to end when the server is told to
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        UserError: there is no such address, or the port is in use.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family)
+        # asyncio does not, of a socket made so; without it each answer waits 40 ms.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError as error:
+        said = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+        raise UserError(f"{host}:{port}: {said}") from None
+    return listening
+
+
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
@@ -34,31 +51,25 @@ def main() -> None:
     try:
         import uvicorn
 
-        from tabular.serving.app import Service, application
+        from tabular.serving.app import application
+        from tabular.serving.service import Service
     except ModuleNotFoundError as error:
         raise UserError(f"{error}; `pip install -r requirements-serve.txt` gets it") from None
-    try:
-        family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
-        listening = socket.create_server((args.host, args.port), family=family)
-        # asyncio does not, of a socket made so; without it each answer waits 40 ms.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except OSError as error:
-        said = os.strerror(error.errno) if error.errno and error.errno > 0 else error
-        raise UserError(f"{args.host}:{args.port}: {said}") from None
+    listening = listen(args.host, args.port)
 
     from tabular.model import saved_model
 
     model = saved_model.read_model(args.model, content)
     saved_model.check_model(model, schema)
-    limit = int(args.max_body * MB)
-    service = Service(model, schema, params.validate, limit, args.max_waiting)
+    service = Service(model, schema, params.validate)
+    app = application(service, int(args.max_body * MB), args.max_waiting)
     service.warm_up()
     if args.host != LOOPBACK:
         print(f"warn: whoever reaches {args.host} may ask; there is no password", file=sys.stderr)
     port = listening.getsockname()[1]
     print(f"Serving {args.model} on http://{args.host}:{port}", flush=True)
     config = uvicorn.Config(
-        application(service),
+        app,
         log_level="warning",
         access_log=False,
         server_header=False,

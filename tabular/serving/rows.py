@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from tabular.config.mistakes import suggestion
@@ -17,11 +16,15 @@ Cell = str | int | float | bool | None
 Row = dict[str, Cell]
 
 
+class NotRowsError(UserError):
+    """A body that holds no rows in JSON."""
+
+
 def read_rows(body: bytes) -> list[Row]:
     """The rows in a request: a list of objects, or an object that has one as `rows`.
 
     Raises:
-        UserError: it is something else.
+        NotRowsError: it is something else.
     """
 
     def refuse(constant: str) -> None:
@@ -37,20 +40,17 @@ def read_rows(body: bytes) -> list[Row]:
     try:
         found = json.loads(body, parse_constant=refuse, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:  # of the text, its encoding, a number too long
-        raise UserError(f"the body is not JSON: {error}") from None
+        raise NotRowsError(f"the body is not JSON: {error}") from None
     rows = found.get("rows") if isinstance(found, dict) and found.keys() == {"rows"} else found
     if not isinstance(rows, list) or not rows:
-        raise UserError(
+        raise NotRowsError(
             'the body: expected [{column: value, ...}, ...] or {"rows": [...]}, one row at least'
         )
     return rows
 
 
-def texts_of(rows: list[Row], schema: Schema, optional: set[str]) -> pa.Table:
+def texts_of(rows: list[Row], schema: Schema) -> pa.Table:
     """The rows as the texts that a CSV holds, numbers in the format of their column.
-
-    Args:
-        optional: columns that a row may have too.
 
     Raises:
         UserError: a row has other columns, or a cell is a list or an object; a line for each
@@ -61,17 +61,14 @@ def texts_of(rows: list[Row], schema: Schema, optional: set[str]) -> pa.Table:
         if not isinstance(row, dict):
             mistakes.append(f"row {number}: found {shown(json.dumps(row))}; expected an object")
         elif row.keys() != needed:
-            mistakes += _wrong_names(number, row, schema, optional)
+            mistakes += _wrong_names(number, row, schema)
         if len(mistakes) >= MISTAKES_SHOWN:
             break
     if mistakes:
         raise UserError("\n".join(mistakes[:MISTAKES_SHOWN]))
-    names = [
-        *schema.features,
-        *(name for name in schema.ignore if any(name in row for row in rows)),
-    ]
+    identifiers = [name for name in schema.ignore if any(name in row for row in rows)]
     written = {}
-    for name in names:
+    for name in [*schema.features, *identifiers]:
         column = schema.columns.get(name)
         form = column.format if column and column.kind != "datetime" else None
         point = NUMBER_FORMAT.sub(r"\3", form) if form else ""
@@ -80,17 +77,17 @@ def texts_of(rows: list[Row], schema: Schema, optional: set[str]) -> pa.Table:
     return pa.table(written)
 
 
-def _wrong_names(number: int, row: Row, schema: Schema, optional: set[str]) -> list[str]:
-    """How the columns of a row differ from the declared ones, in words."""
+def _wrong_names(number: int, row: Row, schema: Schema) -> list[str]:
+    """How the columns of a row differ from the declared ones, in words; it may have all of them."""
     found, needed = [], set(schema.features)
     if missing := [name for name in schema.features if name not in row]:
         nullable = all(schema.columns[name].nullable for name in missing)
         hint = "; give null for an empty cell" if nullable else ""
         found.append(f"row {number}: missing: {listed(missing)}{hint}")
-    for name in sorted(row.keys() - needed - optional)[:MISTAKES_SHOWN]:
-        found.append(
-            f"row {number}: no column {shown(name)} is declared.{suggestion(name, needed)}"
-        )
+    unknown = row.keys() - {*schema.columns, *schema.ignore}
+    for name in sorted(unknown)[:MISTAKES_SHOWN]:
+        said = f"row {number}: no column {shown(name)} is declared."
+        found.append(said + suggestion(name, needed))
     return found
 
 
@@ -118,13 +115,11 @@ def _text(number: int, name: str, cell: Any, point: str) -> str:
 
 def answers_of(columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> list[dict[str, Any]]:
     """Columns of one length as JSON values of rows; a float32 in the digits that tell it apart."""
-    values = {name: _json_values(column) for name, column in columns.items()}
-    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-
-
-def _json_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
-    if pa.types.is_float32(column.type):
-        return [
-            None if value is None else float(str(np.float32(value))) for value in column.to_pylist()
-        ]
-    return column.to_pylist()
+    values = {
+        name: column.cast(pa.string()).cast(pa.float64())
+        if pa.types.is_float32(column.type)
+        else column
+        for name, column in columns.items()
+    }
+    found: list[dict[str, Any]] = pa.table(values).to_pylist()
+    return found

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pandas as pd
@@ -150,15 +151,36 @@ def test_what_is_no_rows_is_refused_and_the_server_goes_on(
     assert server.ask("/predict", [ROW])[0] == 200
 
 
-def test_health_schema_and_metrics(server: Server) -> None:
+def test_the_document_says_what_is_asked_and_answered(server: Server) -> None:
+    _, document = server.ask("/schema")
+    models, post = document["components"]["schemas"], document["paths"]["/predict"]["post"]
+    named, alone = post["requestBody"]["content"]["application/json"]["schema"]["anyOf"]
+    assert named == {"$ref": "#/components/schemas/Rows"}
+    assert models["Rows"]["required"] == ["rows"]
+    assert alone["items"] == models["Rows"]["properties"]["rows"]["items"]
+    assert alone["items"] == {"$ref": "#/components/schemas/Row"}
+    row = models["Row"]
+    assert row["required"] == list(ROW)
+    assert row["properties"]["Insulin"]["anyOf"] == [{"type": "number"}, {"type": "null"}]
+    age = {"title": "Age", "type": "integer", "minimum": 18, "maximum": 120}
+    assert row["properties"]["Age"] == age
+    (explain,) = post["parameters"]
+    assert (explain["name"], explain["required"]) == ("explain", False)
+    assert set(post["responses"]) == {"200", "400", "408", "413", "422", "503"}
+    errors = post["responses"]["422"]["content"]["application/json"]["schema"]
+    assert errors == {"$ref": "#/components/schemas/Errors"}
+    answers = post["responses"]["200"]["content"]["application/json"]["schema"]
+    assert answers == {"$ref": "#/components/schemas/Answers"}
+    kinds = {name: of["type"] for name, of in models["Answer"]["properties"].items()}
+    assert kinds == {"predicted": "integer", "probability_1": "number"}
+
+
+def test_health_and_metrics(server: Server) -> None:
     status, health = server.ask("/health")
     assert (status, health["status"], health["model"]["trained_on"]["rows"]) == (200, "ok", 514)
-    _, document = server.ask("/schema")
-    body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
-    row = body["schema"]["oneOf"][0]["properties"]["rows"]["items"]
-    assert row["required"] == list(ROW)
-    assert row["properties"]["Insulin"]["type"] == ["number", "null"]
-    assert row["properties"]["Age"] == {"type": "integer", "minimum": 18, "maximum": 120}
+    head = Request(f"http://127.0.0.1:{server.port}/health", method="HEAD")
+    with urlopen(head, timeout=60) as answer:
+        assert (answer.status, answer.read()) == (200, b"")
 
     def counted(name: str) -> float:
         _, text = server.ask("/metrics")

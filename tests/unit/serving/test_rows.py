@@ -5,10 +5,7 @@ from typing import Any
 
 import pytest
 
-from tabular.config.schema import Column
-from tabular.config.sections import Validate
 from tabular.core.errors import UserError
-from tabular.serving.openapi import cell_schema
 from tabular.serving.rows import read_rows, texts_of
 from tests.helpers import schema_of
 
@@ -24,7 +21,7 @@ def test_a_number_is_written_as_its_column_writes_numbers() -> None:
     """Beside texts of the same column, whatever its size."""
     cells: list[Any] = ["1.234,5", 1234.5, -7, 1e-7, 1e20]
     rows = [{"price": cell, "n": None, "flag": True} for cell in cells]
-    texts = texts_of(rows, SCHEMA, set())
+    texts = texts_of(rows, SCHEMA)
     expected = ["1.234,5", "1234,5", "-7", "0,0000001", "100000000000000000000"]
     assert texts.to_pydict() == {"price": expected, "n": [""] * 5, "flag": ["true"] * 5}
 
@@ -34,7 +31,7 @@ def test_a_number_is_written_as_its_column_writes_numbers() -> None:
 )
 def test_what_is_no_cell_is_told(cell: Any, said: str) -> None:
     with pytest.raises(UserError, match=f"row 1, column flag: {said}"):
-        texts_of([{"price": 1, "n": 1, "flag": cell}], SCHEMA, set())
+        texts_of([{"price": 1, "n": 1, "flag": cell}], SCHEMA)
 
 
 def test_many_wrong_names_take_no_time() -> None:
@@ -42,26 +39,10 @@ def test_many_wrong_names_take_no_time() -> None:
     row: dict[str, Any] = {f"name {n}": 1 for n in range(5000)}
     started = time.process_time()
     with pytest.raises(UserError):
-        texts_of([row], schema, set())
+        texts_of([row], schema)
     assert time.process_time() - started < 3
 
 
 def test_a_key_twice_is_no_row() -> None:
     with pytest.raises(UserError, match="'a' twice"):
         read_rows(b'[{"a": 1, "b": 2, "a": 3}]')
-
-
-@pytest.mark.parametrize(
-    ("column", "expected"),
-    [
-        ({"kind": "integer", "min": 0, "max": 9}, {"type": "integer", "minimum": 0, "maximum": 9}),
-        ({"kind": "real", "min": 0, "missing_values": [-1]}, {"type": "number"}),
-        ({"kind": "category", "values": ["a"]}, {"type": "string", "enum": ["a"]}),
-        (
-            {"kind": "datetime", "format": "epoch_ms", "nullable": True},
-            {"type": ["string", "number", "null"], "description": "as text epoch_ms"},
-        ),
-    ],
-)
-def test_the_document_says_what_is_taken(column: Any, expected: Any) -> None:
-    assert cell_schema(Column(**column), Validate()) == expected

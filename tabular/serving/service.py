@@ -1,0 +1,84 @@
+"""A model and its table: rows of requests are checked, predicted, explained, and warned of."""
+
+from collections import Counter
+from typing import Any
+
+import pyarrow as pa
+
+from tabular.config.schema import Schema
+from tabular.config.sections import Validate
+from tabular.model.metadata import known_categories
+from tabular.model.saved_model import SavedModel, multiply_adds
+from tabular.prediction.answers import Predicted, Reasons, predict_batch
+from tabular.prediction.drift import unknown_categories, unknown_lines, unknown_rows
+from tabular.serving import measures
+from tabular.serving.rows import answers_of, read_rows, texts_of
+from tabular.table.checks import declared_checks
+from tabular.table.rows import Batch, check_batch, refuse
+
+EXPLAINED = 20_000_000_000  # multiply-adds of a request that is explained: some seconds
+WARM = (1, 100)  # rows, which take graphs of two sizes
+ROW = "row {}".format
+
+
+class Service:
+    """Does with the rows of requests what `commands.predict` does with those of files.
+
+    Attributes:
+        reasons: what finds them; None where the model's file holds no sketches.
+        explained: how many rows of a request may ask for reasons.
+    """
+
+    def __init__(self, model: SavedModel, schema: Schema, policies: Validate) -> None:
+        self.model, self.schema, self.policies = model, schema, policies
+        self.checks = declared_checks(schema, policies)
+        self.categories = known_categories(model.path, model.metadata, schema)
+        self.reasons, self.explained = None, 0
+        if "sketches" in model.metadata:
+            self.reasons = Reasons.of(len(schema.features), model, schema)
+            work = multiply_adds(model.network) * self.reasons.walks.answers
+            self.explained = max(int(EXPLAINED / max(work, 1)), 1)
+
+    def warm_up(self) -> None:
+        """Predict few and some rows of gaps, so that no request waits for TensorFlow's graphs."""
+        for rows in WARM:
+            gaps = pa.table({name: pa.array([""] * rows) for name in self.schema.features})
+            self.predict([check_batch(gaps, self.schema, self.checks).features], 0)
+
+    def check(self, body: bytes) -> Batch:
+        """The rows of a request.
+
+        Raises:
+            NotRowsError: see `read_rows`.
+            UserError: some are not as declared; a line for each mistake.
+        """
+        batch = check_batch(texts_of(read_rows(body), self.schema), self.schema, self.checks)
+        for failure in batch.failures:
+            measures.FAILED.labels(failure.column, failure.check).inc()
+        refuse((f for f in batch.failures if f.policy != "warn"), 1, ROW)
+        return batch
+
+    def predict(self, rows: list[pa.Table], reasons: int) -> Predicted:
+        """Predict rows of several requests that passed, and name so many reasons of each row."""
+        features = pa.concat_tables(rows)
+        explained = self.reasons._replace(columns=reasons) if self.reasons and reasons else None
+        return predict_batch(Batch(features, features, []), self.model, self.schema, explained)
+
+    def answer(self, batch: Batch, predicted: Predicted) -> dict[str, Any]:
+        """What is said of the rows of a request.
+
+        Raises:
+            UserError: the model has no number for one.
+        """
+        refuse(predicted.failures, 1, ROW)
+        rows = len(batch.features)
+        measures.ROWS.inc(rows)
+        warned = Counter(f"{failure.column}: {failure.check}" for failure in batch.failures)
+        warnings = [f"{check}: {count} of {rows} rows fail" for check, count in warned.items()]
+        unknown = unknown_categories(batch.features, self.categories, self.schema)
+        for name, count in unknown_rows(unknown).items():
+            measures.UNKNOWN.labels(name).inc(count)
+        warnings += unknown_lines(unknown, rows)
+        names = [name for name in self.schema.ignore if name in batch.texts.column_names]
+        answers = answers_of({name: batch.texts[name] for name in names} | predicted.columns)
+        return {"rows": answers, "warnings": warnings} if warnings else {"rows": answers}
