@@ -5,15 +5,14 @@ They only describe: a cell is checked as that of a file is, by `check_batch`.
 
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
-from tabular.config.schema import EPOCHS, Column, Schema
+from tabular.config.schema import EPOCHS, Column, Kind, Schema
 from tabular.config.sections import Validate
 from tabular.prediction.outputs import output_schema
 
-KINDS = {"real": float, "integer": int, "boolean": bool}  # others are texts
 ARROW_KINDS = {"float": float, "int64": int, "bool": bool}  # others are texts
 
 
@@ -63,10 +62,24 @@ def _model(name: str, cells: dict[str, Any], config: ConfigDict | None = None) -
     return create_model(name, __config__=config, **fields)
 
 
+def _json_type(kind: Kind) -> type:
+    """Of the values of a kind."""
+    match kind:
+        case "real":
+            return float
+        case "integer":
+            return int
+        case "boolean":
+            return bool
+        case "category" | "datetime" | "text":
+            return str
+    assert_never(kind)
+
+
 def _cell(column: Column, policies: Validate) -> Any:
     """The JSON values of a column, as the type of a field."""
     words = any(isinstance(value, str) for value in column.missing_values)
-    kinds: list[Any] = [KINDS.get(column.kind, str)]
+    kinds: list[Any] = [_json_type(column.kind)]
     kinds += [float] if column.format in EPOCHS else []
     kinds += [str] if words or column.format else []
     kinds += [None] if column.nullable else []
@@ -77,6 +90,6 @@ def _cell(column: Column, policies: Validate) -> Any:
     if exact and policies.values != "warn" and column.values is not None:
         values = [*column.values, *([None] if column.nullable else [])]
         said["json_schema_extra"] = {"enum": values}
-    if column.kind == "datetime" or column.format:
+    if column.feature_type == "datetime" or column.format:
         said["description"] = f"as text {column.format or 'ISO 8601'}"
     return Annotated[reduce(or_, kinds), Field(**said)]
