@@ -12,8 +12,9 @@ from tabular.runs.run import Run, mismatch
 
 COMPARISONS = {"at least": operator.ge, "at most": operator.le}
 ORDER = ("fail", "level", "pass")  # the worst verdict comes first
-SUSPICIOUS, SURELY = 0.999, 0.98  # of what decides, or of R²; and the lower end of its interval
-OVERFITTED = 0.7  # of the cross-validated loss; a lower one of the training rows is said
+# A decisive score, or R², that looks like a leak; and the lower bound of its interval.
+SUSPICIOUS, MIN_LOWER_BOUND = 0.999, 0.98
+OVERFITTED = 0.7  # a training loss below this share of the cross-validated one is overfitting
 
 
 class Base(NamedTuple):
@@ -176,71 +177,126 @@ def _rank(check: dict[str, Any]) -> tuple[int, float]:
 
 
 def next_steps(scores: dict[str, Any], decisive: dict[str, Any] | None, task: str) -> list[str]:
-    """What to try, from what the scores tell; nothing where they tell nothing."""
-    found = []
-    missed = scores.get("classes_not_found", [])
-    if missed and task == "binary":
-        found.append(
+    """What to try, from what the scores tell; nothing where they tell nothing.
+
+    Args:
+        decisive: the comparison with a baseline that decides, if there is one.
+    """
+    steps = [_missed_classes_step(scores, task)]
+    if decisive:
+        steps += [
+            _row_count_step(scores, decisive),
+            _fit_step(scores, decisive),
+            _cross_validation_step(scores, decisive),
+            _baseline_step(decisive),
+        ]
+    steps += [_threshold_step(scores, task), _interval_step(scores), _leak_step(scores, task)]
+    return [step for step in steps if step]
+
+
+def _missed_classes_step(scores: dict[str, Any], task: str) -> str | None:
+    """How to find classes of which no test row is found."""
+    missed = scores.get("classes_not_found")
+    if not missed:
+        return None
+    if task == "binary":
+        return (
             f"no row of class {listed(missed)} is found at threshold "
             f"{scores.get('threshold', 0.5):g}: let evaluate.threshold be "
             "chosen, as in {best: f1} or {recall: 0.8}"
         )
-    elif missed:
-        found.append(
-            f"no row of class {listed(missed)} is found: try train.class_weight: balanced, or more "
-            "rows of it"
-        )
-    if decisive and decisive["verdict"] == "level" and decisive["difference"]:
-        rows = scores[decisive["score"].partition(".")[0]]["rows"]
-        half = (decisive["high"] - decisive["low"]) / 2
-        needed = rows * (half / decisive["difference"]) ** 2
-        rounded = math.ceil(needed / (step := 10 ** max(int(math.log10(needed)) - 1, 0))) * step
-        if needed > rows:
-            found.append(
-                f"too few rows to tell: a difference of {abs(decisive['difference']):.2g} shows "
-                f"from about {rounded:,} rows on, and these are {rows:,}"
-            )
+    return (
+        f"no row of class {listed(missed)} is found: try train.class_weight: balanced, or more "
+        "rows of it"
+    )
+
+
+def _row_count_step(scores: dict[str, Any], decisive: dict[str, Any]) -> str | None:
+    """How many rows would show a difference that is within chance now."""
+    if decisive["verdict"] != "level" or not decisive["difference"]:
+        return None
+    rows = scores[decisive["score"].partition(".")[0]]["rows"]
+    half = (decisive["high"] - decisive["low"]) / 2
+    needed = rows * (half / decisive["difference"]) ** 2
+    if needed <= rows:
+        return None
+    unit = 10 ** max(int(math.log10(needed)) - 1, 0)  # two digits are kept
+    return (
+        f"too few rows to tell: a difference of {abs(decisive['difference']):.2g} shows "
+        f"from about {math.ceil(needed / unit) * unit:,} rows on, and these are {rows:,}"
+    )
+
+
+def _fit_step(scores: dict[str, Any], decisive: dict[str, Any]) -> str | None:
+    """What to do about overfitting; or what else may help, where there is none."""
     train, folds = (scores.get(rows, {}).get("loss") for rows in ("train", "cross_validation"))
-    if decisive and train is not None and folds is not None:
-        losses = [with_digits(loss, folds / 100) for loss in (train, folds)]
-        if train < OVERFITTED * folds:
-            found.append(
-                f"the training rows are known better than others (loss {losses[0]} against "
-                f"{losses[1]}): more rows are likely to help, or more dropout and l2"
-            )
-        elif decisive["verdict"] != "pass":
-            found.append(
-                f"the loss of training rows, {losses[0]}, is close to that of others, {losses[1]}: "
-                "other columns are likely to help more than more rows"
-            )
-    crossed = [
+    if train is None or folds is None:
+        return None
+    losses = [with_digits(loss, folds / 100) for loss in (train, folds)]
+    if train < OVERFITTED * folds:
+        return (
+            f"the training rows are known better than others (loss {losses[0]} against "
+            f"{losses[1]}): more rows are likely to help, or more dropout and l2"
+        )
+    if decisive["verdict"] == "pass":
+        return None
+    return (
+        f"the loss of training rows, {losses[0]}, is close to that of others, {losses[1]}: "
+        "other columns are likely to help more than more rows"
+    )
+
+
+def _cross_validation_step(scores: dict[str, Any], decisive: dict[str, Any]) -> str | None:
+    """A baseline against which cross-validation gives a worse verdict than the test rows."""
+    checks = [
         check
         for name in scores.get("paired_difference", {}).get("cross_validation", {})
         for key in scores.get("decides", [])
         if (check := _baseline_check(scores, name, key, "cross_validation"))
     ]
-    worst = min(crossed, key=_rank, default=None)
-    if decisive and worst and _rank(worst)[0] < _rank(decisive)[0]:
-        found.append(f"cross-validation does not say so: {worst['reason']}")
-    if decisive and decisive["verdict"] == "fail":
-        name = BASELINES[decisive["rule"].partition(" ")[2]]
-        found.append(f"use {name}, or try another of train.networks or python -m commands.search")
+    worst = min(checks, key=_rank, default=None)
+    if not worst or _rank(worst)[0] >= _rank(decisive)[0]:
+        return None
+    return f"cross-validation does not say so: {worst['reason']}"
+
+
+def _baseline_step(decisive: dict[str, Any]) -> str | None:
+    """What to use in place of a model that is worse than a baseline."""
+    if decisive["verdict"] != "fail":
+        return None
+    name = BASELINES[decisive["rule"].partition(" ")[2]]
+    return f"use {name}, or try another of train.networks or python -m commands.search"
+
+
+def _threshold_step(scores: dict[str, Any], task: str) -> str | None:
+    """Whether to choose a threshold, where a class is rare and its rows are found at 0.5."""
     rare = task == "binary" and len(scores.get("decides", [])) > 1
-    if rare and scores.get("threshold") == 0.5 and not missed:
-        found.append(
-            "a class is rare: a threshold by evaluate.threshold says how many of its rows are "
-            "found, and at what price"
+    if not rare or scores.get("threshold") != 0.5 or scores.get("classes_not_found"):
+        return None
+    return (
+        "a class is rare: a threshold by evaluate.threshold says how many of its rows are "
+        "found, and at what price"
+    )
+
+
+def _interval_step(scores: dict[str, Any]) -> str | None:
+    """What to ask where the intervals of a regression cover too few test rows."""
+    interval = scores.get("interval")
+    if interval and interval["coverage_high"] < interval["asked"]:
+        return (
+            f"intervals of {interval['asked']:.0%} hold {interval['coverage']:.1%} of the values "
+            "of test rows, fewer than by chance: are these as the training rows? Another "
+            "split.seed tells"
         )
-    held = scores.get("interval", {})
-    if held and held["coverage_high"] < held["asked"]:
-        found.append(
-            f"intervals of {held['asked']:.0%} hold {held['coverage']:.1%} of the values of test "
-            "rows, fewer than by chance: are these as the training rows? Another split.seed tells"
-        )
+    return None
+
+
+def _leak_step(scores: dict[str, Any], task: str) -> str | None:
+    """What to ask of a score that is nearly perfect."""
     key = "r2" if task == "regression" else next(iter(scores.get("decides", [])), "")
     test = numbers(scores.get("test", {}))
-    if test.get(key, 0) >= SUSPICIOUS and test.get(f"{key}_low", 0) >= SURELY:
-        found.append(
+    if test.get(key, 0) >= SUSPICIOUS and test.get(f"{key}_low", 0) >= MIN_LOWER_BOUND:
+        return (
             "nearly no error: is the most important column known before the answer is, or a leak?"
         )
-    return found
+    return None
