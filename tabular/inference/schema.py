@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from ruamel.yaml import YAML
@@ -96,32 +96,27 @@ def declared(column: InferredColumn, values: list[Value]) -> dict[str, Any]:
     return {"kind": column.kind} | {key: value for key, value in optional.items() if value}
 
 
+class InferredTable(NamedTuple):
+    """What a table seems to hold, and what is to be predicted.
+
+    Attributes:
+        columns: by name.
+        classes: how often each value of the target occurs; see `target_task`.
+    """
+
+    sample: Sample
+    columns: dict[str, InferredColumn]
+    task: str
+    classes: Counter[Value]
+
+
 def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
     """The schema of a file with comments, from its first `limit` rows.
 
     Raises:
         UserError: the file cannot be read, or `target` is no column to predict.
     """
-    sample = read_sample(source_files(str(path))[0] if path.is_dir() else path, limit)
-    if target not in sample.columns:
-        raise UserError(f"--target: found {target!r}; the columns are {listed(sample.columns)}")
-    inferred = {n: infer_column(n, counts, sample.rows) for n, counts in sample.columns.items()}
-    others = [column for name, column in inferred.items() if name != target]
-    if all(column.ignore for column in others):  # one is better than none
-        for column in others:
-            column.ignore = column.constant
-    if inferred[target].kind in ("datetime", "text"):  # which are no classes and no numbers
-        inferred[target] = replace(inferred[target], kind="category", format=None)
-    task, classes = target_task(sample, target, inferred[target].kind, inferred[target].format)
-    if task != "regression" and inferred[target].kind == "real":
-        # 0.0 and 1.0 are two texts
-        inferred[target] = replace(inferred[target], kind="category", format=None)
-
-    leaks = columns_that_tell(sample, inferred, target, classes=task != "regression")
-    for name, share in leaks.items():
-        told = "its variance" if task == "regression" else "what is not the commonest class"
-        inferred[name].note += f"; tells {share:.0%} of {told} by itself: known before {target} is?"
-
+    sample, columns, task, classes = infer_table(path, target, limit)
     schema = CommentedMap({"source": scalar(path.as_posix())})
     defaults = type(sample.dialect)().model_dump()
     for key, value in sample.dialect.model_dump().items():
@@ -134,28 +129,81 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
             min(classes, key=lambda v: (str(v).lower() not in POSITIVE, classes[v], str(v)))
         )
         schema.yaml_add_eol_comment("the class to find", "positive", column=0)
-    schema["columns"] = columns = CommentedMap()
-    for name, column in inferred.items():
+    values = sorted(classes, key=lambda v: (len(str(v)), str(v))) if task != "regression" else []
+    schema["columns"] = columns_section(columns, target, values)
+    if ignored := {name: c.note for name, c in columns.items() if c.ignore and name != target}:
+        schema["ignore"] = ignore_section(ignored)
+    seen = "all" if sample.rows < limit else "the first"
+    schema.yaml_set_start_comment(f"From {seen} {sample.rows} rows. Check every comment.")
+    return schema
+
+
+def infer_table(path: Path, target: str, limit: int) -> InferredTable:
+    """See `infer_schema`."""
+    sample = read_sample(source_files(str(path))[0] if path.is_dir() else path, limit)
+    if target not in sample.columns:
+        raise UserError(f"--target: found {target!r}; the columns are {listed(sample.columns)}")
+    columns = infer_columns(sample, target)
+    task, classes = target_task(sample, target, columns[target].kind, columns[target].format)
+    if task != "regression" and columns[target].kind == "real":
+        # 0.0 and 1.0 are two texts
+        columns[target] = replace(columns[target], kind="category", format=None)
+    note_leaks(sample, columns, target, task)
+    return InferredTable(sample, columns, task, classes)
+
+
+def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
+    """What each column seems to hold, by name.
+
+    Where all but the target would be ignored, only those that are constant are.
+    """
+    columns = {n: infer_column(n, counts, sample.rows) for n, counts in sample.columns.items()}
+    others = [column for name, column in columns.items() if name != target]
+    if all(column.ignore for column in others):
+        for column in others:
+            column.ignore = column.constant
+    if columns[target].kind in ("datetime", "text"):  # which are no classes and no numbers
+        columns[target] = replace(columns[target], kind="category", format=None)
+    return columns
+
+
+def note_leaks(sample: Sample, columns: dict[str, InferredColumn], target: str, task: str) -> None:
+    """Ask in the note of each column that alone nearly tells the target whether it is a leak."""
+    leaks = columns_that_tell(sample, columns, target, classes=task != "regression")
+    for name, share in leaks.items():
+        told = "its variance" if task == "regression" else "what is not the commonest class"
+        columns[name].note += f"; tells {share:.0%} of {told} by itself: known before {target} is?"
+
+
+def columns_section(
+    columns: dict[str, InferredColumn], target: str, values: list[Value]
+) -> CommentedMap:
+    """The section `columns`, with a comment to each column that is not ignored.
+
+    Args:
+        values: of the target, where these are classes.
+    """
+    section = CommentedMap()
+    for name, column in columns.items():
         key, note = scalar(name), column.note
         if name == target:
-            values = sorted(classes, key=lambda v: (len(str(v)), str(v)))
-            here = replace(column, nullable=False)
-            columns[key] = flow(declared(here, values if task != "regression" else []))
+            section[key] = flow(declared(replace(column, nullable=False), values))
             gaps = "; rows without a target are set aside" if column.nullable else ""
             note += f"; the target{gaps}"
         elif column.ignore:
             continue
         else:
-            columns[key] = flow(declared(column, []))
-        columns.yaml_add_eol_comment(printable(note), key, column=0)
-    ignored = {name: c.note for name, c in inferred.items() if c.ignore and name != target}
-    if ignored:
-        schema["ignore"] = CommentedSeq(map(scalar, ignored))
-        for index, note in enumerate(ignored.values()):
-            schema["ignore"].yaml_add_eol_comment(printable(note), index, column=0)
-    seen = "all" if sample.rows < limit else "the first"
-    schema.yaml_set_start_comment(f"From {seen} {sample.rows} rows. Check every comment.")
-    return schema
+            section[key] = flow(declared(column, []))
+        section.yaml_add_eol_comment(printable(note), key, column=0)
+    return section
+
+
+def ignore_section(notes: dict[str, str]) -> CommentedSeq:
+    """The section `ignore` of columns with notes, with these as comments."""
+    section = CommentedSeq(map(scalar, notes))
+    for index, note in enumerate(notes.values()):
+        section.yaml_add_eol_comment(printable(note), index, column=0)
+    return section
 
 
 def as_text(schema: CommentedMap) -> str:
