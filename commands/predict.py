@@ -3,7 +3,8 @@
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +26,7 @@ from tabular.prediction.inputs import (
     regular_file,
     row_columns,
 )
-from tabular.prediction.outputs import Style, check_output, output_schema, writing
+from tabular.prediction.outputs import Style, Write, check_output, output_schema, writing
 from tabular.runs.dvc import last_output
 from tabular.table.checks import Checks, declared_checks
 from tabular.table.rows import check_piece, mistakes, rejected_rows, rejected_schema
@@ -82,75 +83,142 @@ def parse_arguments() -> Namespace:
     return args
 
 
+class Output(NamedTuple):
+    """Where predictions go, in pieces.
+
+    Attributes:
+        columns: see `output_schema`.
+        identifiers: the columns of the file that are among them.
+        write: takes rows with these columns.
+        reject: takes rows that fail a check; None where such a row ends the run.
+    """
+
+    columns: pa.Schema
+    identifiers: list[str]
+    write: Write
+    reject: Write | None
+
+    def add(self, answer: Answer, first: int, line: Callable[[int], str]) -> int:
+        """Write the rows of an answer, and set those aside that fail.
+
+        Args:
+            first: the number of its first row in the file.
+            line: see `row_name`.
+
+        Returns:
+            How many rows were set aside.
+
+        Raises:
+            UserError: a row fails, and there is no `reject`.
+        """
+        failures = [failure for failure in answer.predicted.failures if failure.policy != "warn"]
+        lines = {row: line(first + row) for row in sorted({f.row for f in failures})}
+        if failures and not self.reject:
+            named = mistakes(failures, 0, lines.__getitem__)
+            raise UserError("\n".join([*named, "--rejects FILE sets such rows aside"]))
+        rows = self._rows(answer, first)
+        if failures and self.reject:
+            good = np.ones(len(rows), bool)
+            good[list(lines)] = False
+            rows = rows.filter(pa.array(good))
+            self.reject(rejected_rows(answer.texts, failures, lines))
+        self.write(rows)
+        return len(lines)
+
+    def _rows(self, answer: Answer, first: int) -> pa.Table:
+        predicted = answer.predicted.columns
+        count = len(predicted["predicted"])
+        columns = {"row": pa.array(np.arange(first, first + count))}
+        columns |= {name: answer.texts[name] for name in self.identifiers} | predicted
+        return pa.table(columns).select(self.columns.names)
+
+
+@contextmanager
+def open_output(
+    args: Namespace, names: list[str], schema: Schema, model: "SavedModel", reasons: Reasons | None
+) -> Iterator[Output]:
+    """The files that the arguments name, or stdout.
+
+    Args:
+        names: of the columns that are read.
+
+    Raises:
+        UserError: one cannot be written, or a column has the name of another one.
+    """
+    ignored = set(schema.ignore)
+    identifiers = [name for name in names if name in ignored]
+    columns = output_schema(
+        *(schema, identifiers),
+        numbered=args.rejects is not None,
+        intervals=model.intervals is not None,
+        reasons=reasons.columns if reasons else 0,
+    )
+    style = Style(schema.delimiter, args.escape_formulas)
+    with ExitStack() as stack:
+        write, reject = stack.enter_context(writing(args.output, columns, style)), None
+        if args.rejects:
+            reject = stack.enter_context(writing(args.rejects, rejected_schema(names), style))
+        yield Output(columns, identifiers, write, reject)
+
+
+class Tally:
+    """What is said at the end of all rows."""
+
+    def __init__(self) -> None:
+        self.rows = self.rejected = 0
+        self.warned = Counter[str]()  # rows by column and check
+        self.unknown = Unknown()
+
+    def add(self, answer: Answer, rejected: int) -> None:
+        """Count the rows of an answer, of which some were `rejected`."""
+        failures = answer.predicted.failures
+        self.rows += len(answer.predicted.columns["predicted"])
+        self.rejected += rejected
+        self.warned.update(f"{f.column}: {f.check}" for f in failures if f.policy == "warn")
+        self.unknown += answer.unknown
+
+    def lines(self, rejects: Path | None) -> list[str]:
+        """Warnings, and how many rows were set aside in a file, where there is one."""
+        lines = [f"warn: {said}" for said in unknown_lines(self.unknown, self.rows)]
+        lines += [
+            f"warn: {check}: {count} of {self.rows} rows fail"
+            for check, count in self.warned.items()
+        ]
+        if rejects:
+            lines.append(f"{self.rejected} of {self.rows} rows set aside in {rejects}")
+        return lines
+
+
 def main() -> None:
     args = parse_arguments()
     content = last_output(args.model)
     schema, params = expected_rows(args.model, content, "validate")
-
-    total, rejected = 0, 0
-    warned, unknown = Counter[str](), Unknown()
-    with ExitStack() as stack:
-        file = stack.enter_context(regular_file(args.rows))
+    tally = Tally()
+    with regular_file(args.rows) as file:
         names = row_columns(file, schema, extra=args.ignore_extra)
-        ignored = set(schema.ignore)
-        identifiers = [name for name in names if name in ignored]
 
         from tabular.model import saved_model
 
         model = saved_model.read_model(args.model, content)
         saved_model.check_model(model, schema)
-        numbered = args.rejects is not None
         reasons = Reasons.of(args.explain, model, schema) if args.explain else None
-        columns = output_schema(
-            *(schema, identifiers),
-            numbered=numbered,
-            intervals=model.intervals is not None,
-            reasons=reasons.columns if reasons else 0,
-        )
-        style = Style(schema.delimiter, args.escape_formulas)
-        write = stack.enter_context(writing(args.output, columns, style))
-        if args.rejects:
-            reject = stack.enter_context(writing(args.rejects, rejected_schema(names), style))
-        line = row_name([file], schema, str(file) if file == args.rows else "stdin")
-        predict = partial(
-            predict_piece,
-            model=model,
-            schema=schema,
-            names=names,
-            identifiers=identifiers,
-            checks=declared_checks(schema, params.validate),
-            categories=known_categories(args.model, model.metadata, schema),
-            reasons=reasons,
-        )
-        for answer in ordered_map(predict, pieces(file, schema, names, ROWS)):
-            unknown += answer.unknown
-            predicted = answer.predicted
-            warned.update(
-                f"{f.column}: {f.check}" for f in predicted.failures if f.policy == "warn"
+        with open_output(args, names, schema, model, reasons) as output:
+            line = row_name([file], schema, str(file) if file == args.rows else "stdin")
+            predict = partial(
+                predict_piece,
+                model=model,
+                schema=schema,
+                names=names,
+                identifiers=output.identifiers,
+                checks=declared_checks(schema, params.validate),
+                categories=known_categories(args.model, model.metadata, schema),
+                reasons=reasons,
             )
-            failures = [failure for failure in predicted.failures if failure.policy != "warn"]
-            lines = {row: line(total + row) for row in sorted({f.row for f in failures})}
-            if failures and not args.rejects:
-                named = mistakes(failures, 0, lines.__getitem__)
-                raise UserError("\n".join([*named, "--rejects FILE sets such rows aside"]))
-            count = len(predicted.columns["predicted"])
-            written = {"row": pa.array(np.arange(total, total + count))}
-            written |= {name: answer.texts[name] for name in identifiers} | predicted.columns
-            rows = pa.table(written).select(columns.names)
-            if lines:
-                good = np.ones(count, bool)
-                good[list(lines)] = False
-                rows = rows.filter(pa.array(good))
-                reject(rejected_rows(answer.texts, failures, lines))
-            write(rows)
-            total += count
-            rejected += len(lines)
-    for said in unknown_lines(unknown, total):
-        print(f"warn: {said}", file=sys.stderr)
-    for check, count in warned.items():
-        print(f"warn: {check}: {count} of {total} rows fail", file=sys.stderr)
-    if args.rejects:
-        print(f"{rejected} of {total} rows set aside in {args.rejects}", file=sys.stderr)
+            for answer in ordered_map(predict, pieces(file, schema, names, ROWS)):
+                rejected = output.add(answer, tally.rows, line)
+                tally.add(answer, rejected)
+    for said in tally.lines(args.rejects):
+        print(said, file=sys.stderr)
 
 
 if __name__ == "__main__":
