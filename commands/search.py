@@ -3,7 +3,9 @@
 import logging
 import shlex
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import optuna
 from optuna.study import Study
 
 from tabular.config.params import Params, load_params
-from tabular.config.schema import load_schema
+from tabular.config.schema import Schema, load_schema
+from tabular.config.sections import Search
 from tabular.config.train import Resolved, Train
 from tabular.core.cluster import disconnect
 from tabular.core.engine import ordered_map
@@ -19,12 +22,15 @@ from tabular.core.errors import UserError
 from tabular.core.files import locked
 from tabular.core.metrics import metric
 from tabular.core.process import is_interrupt, restart, run
+from tabular.core.progress import Bar
 from tabular.search.space import Space, as_yaml
-from tabular.search.study import Peers, draw, ended, keep, open_study, ranked
+from tabular.search.study import Peers, Tried, draw, ended, keep, open_study, ranked
 from tabular.table.parquet import count_rows, part_paths
 
 SHOWN = 5
-TRIALS_A_PROCESS = 10  # what XLA compiles stays in memory until its process ends, 50 MB a trial
+# What XLA compiles stays in memory until its process ends: 85 MB a trial. To start anew takes 3 of
+# the 50 seconds of so many; a child process would take as long, and has to end with its parent.
+TRIALS_A_PROCESS = 10
 
 
 def with_folds(params: Params, rows: int, task: str) -> Resolved:
@@ -79,12 +85,73 @@ def summary(space: Space, train: Train, score: str, study: Study, total: int) ->
     return "\n".join([head, "", *table, "", shlex.join(command) if command[3:] else nothing])
 
 
-def main() -> None:
+def search_identity(schema: Schema, train: Resolved, params: Params, folder: Path) -> str:
+    """The name of a search: another table, another space or other code is another search.
+
+    More trials are not.
+
+    Args:
+        train: see `with_folds`.
+        folder: of the training rows.
+    """
+    from tabular.model.training.checkpoint import CODE, identity
+
+    sections = [schema, train, params.evaluate, params.search.model_copy(update={"trials": 1})]
+    return identity(
+        "".join(section.model_dump_json() for section in sections) + optuna.__version__,
+        part_paths(folder),
+        (*CODE, "search", "evaluation"),
+    )
+
+
+def run_trials(
+    study: Study, space: Space, search: Search, total: int, evaluate: Callable[..., Tried]
+) -> None:
+    """Run rounds of trials until there are `total`, or `TRIALS_A_PROCESS` more than before.
+
+    The trials of a round follow from those of the rounds before.
+
+    Args:
+        evaluate: what a trial comes to, see `cross_validate`; takes its `train` and `peers`.
+    """
+    before = number = len(ended(study))
+    with closing(Bar(total, before)) as bar:
+        while number < min(total, before + TRIALS_A_PROCESS):
+            start = number - number % search.round
+            known = ended(study)[:start]
+            numbers = range(number, min(start + search.round, total))
+            drawn = [draw(study, known, space, search.seed, n) for n in numbers]
+            found = ordered_map(
+                partial(evaluate, peers=Peers.of(study, known)),
+                [space.train(of_trial) for of_trial in drawn],
+                most=len(drawn),
+                threads=False,
+            )
+            for of_trial, tried in zip(drawn, found, strict=True):
+                keep(study, space, of_trial, tried)
+                number += 1
+                bar.advance(1, progress(study, search.score, tried, total))
+
+
+def progress(study: Study, score: str, tried: Tried, total: int) -> str:
+    """What the last trial of a study came to, and the best so far."""
+    trials = ended(study)
+    best = ranked(study, trials)
+    shown = "given up" if tried.score is None else f"{score} {tried.score:.4f}"
+    so_far = f", best {best[0].value:.4f}" if best else ""
+    return f"trial {len(trials)} of {total}, {shown}{so_far}"
+
+
+def parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, help="how many in all, in place of search.trials")
     parser.add_argument("--train", type=Path, default="data/split/train", help="folder of parts")
     parser.add_argument("--storage", type=Path, default=".search/trials.db", help="SQLite file")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
     schema = load_schema()
     params = load_params("train", "evaluate", "search", schema=schema)
     total = params.search.trials if args.trials is None else args.trials
@@ -94,59 +161,32 @@ def main() -> None:
     space = Space(params.search, train)
     score = params.search.score
 
-    from tabular.core.progress import Bar
-    from tabular.model.training.checkpoint import CODE, identity
     from tabular.search.cross_validation import cross_validate
 
     # TensorFlow warns of many graphs; each trial has its own.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # Another table, another space or other code is another search; more trials are not.
-    decisive = [schema, train, params.evaluate, params.search.model_copy(update={"trials": 1})]
-    name = identity(
-        "".join(section.model_dump_json() for section in decisive) + optuna.__version__,
-        part_paths(args.train),
-        (*CODE, "search", "evaluation"),
+    evaluate = partial(
+        cross_validate,
+        folder=args.train,
+        schema=schema,
+        metric=score,
+        threshold=params.evaluate.threshold,
     )
+    name = search_identity(schema, train, params, args.train)
     with locked(args.storage.with_suffix(".lock"), "a search runs"):
         study = open_study(args.storage, name, greater_is_better=metric(score).greater_is_better)
-        before = number = len(ended(study))
-        bar = Bar(total, before)
         try:
-            while number < total:
-                if number - before >= TRIALS_A_PROCESS:
-                    bar.close()
-                    disconnect()
-                    restart()
-                start = number - number % params.search.round
-                known = ended(study)[:start]
-                numbers = range(number, min(start + params.search.round, total))
-                drawn = [draw(study, known, space, params.search.seed, n) for n in numbers]
-                try_out = partial(
-                    cross_validate,
-                    folder=args.train,
-                    schema=schema,
-                    metric=score,
-                    threshold=params.evaluate.threshold,
-                    peers=Peers.of(study, known),
-                )
-                trains = [space.train(of_trial) for of_trial in drawn]
-                found = ordered_map(try_out, trains, most=len(trains), threads=False)
-                for of_trial, tried in zip(drawn, found, strict=True):
-                    keep(study, space, of_trial, tried)
-                    number += 1
-                    best = ranked(study, ended(study))
-                    shown = "given up" if tried.score is None else f"{score} {tried.score:.4f}"
-                    so_far = f", best {best[0].value:.4f}" if best else ""
-                    bar.advance(1, f"trial {number} of {total}, {shown}{so_far}")
+            run_trials(study, space, params.search, total, evaluate)
+            if len(ended(study)) < total:
+                disconnect()
+                restart()
         except BaseException as error:
             if not is_interrupt(error):
                 raise
-            bar.close()
             sys.exit(
                 f"interrupted after {len(ended(study))} of {total} trials; "
                 "the same command goes on from there"
             )
-        bar.close()
     print(summary(space, train, score, study, total))
 
 
