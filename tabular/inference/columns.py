@@ -7,18 +7,26 @@ from itertools import pairwise
 from typing import Any
 
 from tabular.config.typed_yaml import Value
-from tabular.inference.formats import are, date_format, mostly_dates, number_format, remedy, typed
+from tabular.inference.formats import (
+    all_parse_as,
+    date_format,
+    mostly_dates,
+    number_format,
+    typed,
+    unit_hint,
+)
 from tabular.inference.sample import MISSING
 
 SENTINELS = {-1, -9, -99, -999, -9999, 9999, 99999}
-FEW, MIN_ROWS = 0.1, 3  # rows with a 0 for a missing value: the share at most, the number at least
-MOMENT = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")  # a name
+MAX_ZERO_SHARE = 0.1  # of the rows, where a 0 may mean missing
+MIN_ROWS = 3  # with a value that may mean missing
+DATE_NAME = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")
 SINCE_1970 = {"epoch": (300_000_000, 4_200_000_000), "epoch_ms": (3e11, 4.2e12)}  # 1979 to 2103
 IDENTIFIER = re.compile(r"(^|[^a-zA-Z])(id|ID|Id)$|[a-z](Id|ID)$")
 MAX_CLASSES = 20
-MANY = 50  # different texts: more may be names, labels or free text
-WORDS = 1.5  # in a text on average; fewer are names or codes
-REPEATED = 5  # rows for each of many different texts; more are categories
+MANY_DISTINCT = 50  # different texts: more may be names, labels or free text
+MIN_MEAN_WORDS = 1.5  # of a free text; fewer are names or codes
+MAX_ROWS_PER_TEXT = 5  # of a free text; more are categories
 
 
 @dataclass
@@ -41,21 +49,21 @@ def infer_date(
     found = None
     if kind == "category":
         found = date_format(texts)
-    elif kind == "integer" and MOMENT.search(name):
+    elif kind == "integer" and DATE_NAME.search(name):
         numbers = [int(float(text)) for text in texts]
         within = {
             form: low <= min(numbers) and max(numbers) < high
             for form, (low, high) in SINCE_1970.items()
         }
         found = next(((form, "") for form, yes in within.items() if yes), None)
-        if not found and are(texts, "datetime", "%Y%m%d"):
+        if not found and all_parse_as(texts, "datetime", "%Y%m%d"):
             found = "%Y%m%d", ""
     if not found:
         return None
     form, question = found
-    moments = typed(texts, "datetime", form)
-    note = f"{len(texts)} different dates or times, {min(moments):%Y-%m-%d} to "
-    note += f"{max(moments):%Y-%m-%d}{question}; are later rows to be predicted from earlier ones? "
+    dates = typed(texts, "datetime", form)
+    note = f"{len(texts)} different dates or times, {min(dates):%Y-%m-%d} to "
+    note += f"{max(dates):%Y-%m-%d}{question}; are later rows to be predicted from earlier ones? "
     note += f"then time: {name} in a line of its own above, and split.by: time in params.yaml"
     return InferredColumn("datetime", missing, nullable, note, format=form)
 
@@ -63,14 +71,14 @@ def infer_date(
 def infer_text(counts: Counter[str], texts: list[str]) -> tuple[str, str, bool]:
     """Kind of a column of texts, what to say of it, and whether to leave it out."""
     rows, distinct = sum(counts[text] for text in texts), len(texts)
-    if distinct <= MANY:
+    if distinct <= MANY_DISTINCT:
         return "category", "", False
     words = sum(len(text.split()) for text in texts) / distinct
     for mark in "|;,":
         labels = Counter(label.strip() for text in texts for label in text.split(mark))
         if sum(mark in text for text in texts) > distinct / 2 and len(labels) < distinct / 3:
             return "text", f"; {len(labels)} labels between {mark}, read as words", False
-    if words >= WORDS and rows < REPEATED * distinct:
+    if words >= MIN_MEAN_WORDS and rows < MAX_ROWS_PER_TEXT * distinct:
         return "text", f"; {words:.1f} words on average, read as free text", False
     if distinct > rows / 2:
         return "category", ", a name or a code for nearly each row", True
@@ -86,7 +94,7 @@ def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
     if len(present) < 2 and not (present and nullable):
         note = "one value or none in every row"
         return InferredColumn("category", note=note, ignore=True, constant=True)
-    kind = next((k for k in ("boolean", "integer", "real") if are(present, k)), "category")
+    kind = next((k for k in ("boolean", "integer", "real") if all_parse_as(present, k)), "category")
     if kind == "boolean" and {text.strip() for text in present} == {"0", "1"}:
         kind = "integer"
     if any(re.fullmatch(r"\s*-?0\d+", text) for text in present):
@@ -95,9 +103,11 @@ def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
         kind = "real"
     if date := infer_date(name, kind, present, missing, nullable):
         return date
-    form = number_format(present) if kind == "category" and not are(present, "real") else None
+    form = (
+        number_format(present) if kind == "category" and not all_parse_as(present, "real") else None
+    )
     if form:
-        kind = "integer" if are(present, "integer", form) else "real"
+        kind = "integer" if all_parse_as(present, "integer", form) else "real"
         note += f", numbers written as {form}"
     if kind in ("integer", "real"):
         note += number_note(counts, dict(zip(present, typed(present, kind, form), strict=True)))
@@ -108,7 +118,7 @@ def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
             note = "a number for each row"
             return InferredColumn(kind, missing, nullable, note, ignore=True, format=form)
     repeats = len(present) > MAX_CLASSES and rows >= 2 * len(present)
-    hint = (mostly_dates(present) or remedy(present)) if kind == "category" else ""
+    hint = (mostly_dates(present) or unit_hint(present)) if kind == "category" else ""
     if kind == "integer" and identifier and repeats:
         kind, form = "category", None  # the order of the numbers says nothing
     if kind == "category":
@@ -141,7 +151,7 @@ def number_note(counts: Counter[str], numbers: dict[str, Any]) -> str:
     gap = max(high - low for low, high in pairwise(others))
     for value in sorted({0, *SENTINELS} & set(values)):
         times = sum(counts[text] for text, number in numbers.items() if number == value)
-        few = times <= FEW * counts.total()
+        few = times <= MAX_ZERO_SHARE * counts.total()
         suspect = (value in SENTINELS or few) and times >= MIN_ROWS
         if suspect and max(others[0] - value, value - others[-1]) > gap:
             note += f"; does {value:g} ({times} rows) mean missing? then missing_values"

@@ -13,7 +13,7 @@ from tabular.table.csv_lines import BROKEN, broken, check_format, open_bytes, re
 from tabular.table.source import Piece, is_parquet, parquet_rows, parquet_schema, parquet_texts
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
-HEAD, HEAD_CELLS = 5_000, 500_000  # rows that are kept to look for columns that tell the target
+HEAD, HEAD_CELLS = 5_000, 500_000  # rows that are kept to look for leaks
 
 
 class Sample(NamedTuple):

@@ -15,7 +15,7 @@ from tabular.config.typed_yaml import Value
 from tabular.core.errors import UserError, listed
 from tabular.inference.columns import InferredColumn, infer_column, infer_task
 from tabular.inference.formats import typed
-from tabular.inference.leaks import columns_that_tell
+from tabular.inference.leaks import suspected_leaks
 from tabular.inference.sample import MISSING, Sample, read_sample
 from tabular.table.source import source_files
 
@@ -168,11 +168,13 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
 
 
 def note_leaks(sample: Sample, columns: dict[str, InferredColumn], target: str, task: str) -> None:
-    """Ask in the note of each column that alone nearly tells the target whether it is a leak."""
-    leaks = columns_that_tell(sample, columns, target, classes=task != "regression")
+    """Ask in the note of each column that nearly determines the target whether it is a leak."""
+    leaks = suspected_leaks(sample, columns, target, classes=task != "regression")
     for name, share in leaks.items():
-        told = "its variance" if task == "regression" else "what is not the commonest class"
-        columns[name].note += f"; tells {share:.0%} of {told} by itself: known before {target} is?"
+        of_what = "its variance" if task == "regression" else "what is not the commonest class"
+        columns[
+            name
+        ].note += f"; tells {share:.0%} of {of_what} by itself: known before {target} is?"
 
 
 def columns_section(

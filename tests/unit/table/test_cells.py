@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tabular.config.schema import Column, Kind, Schema
 from tabular.config.sections import Validate
 from tabular.core.errors import UserError, shown
-from tabular.inference.formats import are
+from tabular.inference.formats import all_parse_as
 from tabular.table.cells import MAX_CELL, cell_type, parse
 from tabular.table.checks import declared_checks
 from tabular.table.csv_lines import MISTAKES_SHOWN
@@ -144,8 +144,8 @@ def test_a_text_alone_and_beside_a_wrong_one(kind: str) -> None:
     assert differing({text: parsed([text], kind)[0] for text in TEXTS}, kind) == {}
     assert differing({text: values[0] for text, values in pairs.items()}, kind) == {}
     right = [text for text, expected in MEANINGS[kind].items() if expected != WRONG]
-    assert [text for text in TEXTS if are([text], kind)] == right
-    assert are(right, kind)
+    assert [text for text in TEXTS if all_parse_as([text], kind)] == right
+    assert all_parse_as(right, kind)
 
 
 def read(file: Path, texts: list[str], kind: str, *, quoted: bool) -> list[Any]:
