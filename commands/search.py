@@ -24,10 +24,18 @@ from tabular.core.metrics import metric
 from tabular.core.process import is_interrupt, restart, run
 from tabular.core.progress import Bar
 from tabular.search.space import Space, as_yaml
-from tabular.search.study import Peers, Tried, draw, ended, keep, open_study, ranked
+from tabular.search.study import (
+    Peers,
+    TrialResult,
+    add_trial,
+    finished_trials,
+    open_study,
+    ranked,
+    suggest,
+)
 from tabular.table.parquet import count_rows, part_paths
 
-SHOWN = 5
+TOP_TRIALS = 5  # that are shown
 # What XLA compiles stays in memory until its process ends: 85 MB a trial. To start anew takes 3 of
 # the 50 seconds of so many; a child process would take as long, and has to end with its parent.
 TRIALS_A_PROCESS = 10
@@ -59,12 +67,13 @@ def summary(space: Space, train: Train, score: str, study: Study, total: int) ->
     Raises:
         UserError: no trial has a score.
     """
-    trials = ended(study)[:total]
+    trials = finished_trials(study)[:total]
     best = ranked(study, trials)
     if not best:
         raise UserError(f"no trial has a score; the last one: {trials[-1].user_attrs['reason']}")
     lines = [["trial", score, *space.distributions, ""]]
-    for trial in [*best[:SHOWN], *(trial for trial in trials[:1] if trial not in best[:SHOWN])]:
+    top = best[:TOP_TRIALS]
+    for trial in [*top, *(trial for trial in trials[:1] if trial not in top)]:
         tried = space.train(trial.params)
         value = f"{trial.value:.6f}" if trial in best else "given up"
         values = [as_yaml(tried.value(key)) for key in space.distributions]
@@ -105,39 +114,39 @@ def search_identity(schema: Schema, train: Resolved, params: Params, folder: Pat
 
 
 def run_trials(
-    study: Study, space: Space, search: Search, total: int, evaluate: Callable[..., Tried]
+    study: Study, space: Space, search: Search, total: int, evaluate: Callable[..., TrialResult]
 ) -> None:
     """Run rounds of trials until there are `total`, or `TRIALS_A_PROCESS` more than before.
 
     The trials of a round follow from those of the rounds before.
 
     Args:
-        evaluate: what a trial comes to, see `cross_validate`; takes its `train` and `peers`.
+        evaluate: `cross_validate`, of which only `train` and `peers` are left to give.
     """
-    before = number = len(ended(study))
+    before = number = len(finished_trials(study))
     with closing(Bar(total, before)) as bar:
         while number < min(total, before + TRIALS_A_PROCESS):
             start = number - number % search.round
-            known = ended(study)[:start]
+            known = finished_trials(study)[:start]
             numbers = range(number, min(start + search.round, total))
-            drawn = [draw(study, known, space, search.seed, n) for n in numbers]
-            found = ordered_map(
+            suggested = [suggest(study, known, space, search.seed, n) for n in numbers]
+            results = ordered_map(
                 partial(evaluate, peers=Peers.of(study, known)),
-                [space.train(of_trial) for of_trial in drawn],
-                most=len(drawn),
+                [space.train(trial_params) for trial_params in suggested],
+                most=len(suggested),
                 threads=False,
             )
-            for of_trial, tried in zip(drawn, found, strict=True):
-                keep(study, space, of_trial, tried)
+            for trial_params, result in zip(suggested, results, strict=True):
+                add_trial(study, space, trial_params, result)
                 number += 1
-                bar.advance(1, progress(study, search.score, tried, total))
+                bar.advance(1, progress(study, search.score, result, total))
 
 
-def progress(study: Study, score: str, tried: Tried, total: int) -> str:
-    """What the last trial of a study came to, and the best so far."""
-    trials = ended(study)
+def progress(study: Study, score: str, result: TrialResult, total: int) -> str:
+    """The result of the last trial of a study, and the best score so far."""
+    trials = finished_trials(study)
     best = ranked(study, trials)
-    shown = "given up" if tried.score is None else f"{score} {tried.score:.4f}"
+    shown = "given up" if result.score is None else f"{score} {result.score:.4f}"
     so_far = f", best {best[0].value:.4f}" if best else ""
     return f"trial {len(trials)} of {total}, {shown}{so_far}"
 
@@ -177,14 +186,14 @@ def main() -> None:
         study = open_study(args.storage, name, greater_is_better=metric(score).greater_is_better)
         try:
             run_trials(study, space, params.search, total, evaluate)
-            if len(ended(study)) < total:
+            if len(finished_trials(study)) < total:
                 disconnect()
                 restart()
         except BaseException as error:
             if not is_interrupt(error):
                 raise
             sys.exit(
-                f"interrupted after {len(ended(study))} of {total} trials; "
+                f"interrupted after {len(finished_trials(study))} of {total} trials; "
                 "the same command goes on from there"
             )
     print(summary(space, train, score, study, total))

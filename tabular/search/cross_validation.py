@@ -18,7 +18,7 @@ from tabular.model.training.fit import fit
 from tabular.model.training.member import Member
 from tabular.model.training.selection import blended
 from tabular.model.training.setup import set_up
-from tabular.search.study import Peers, Tried
+from tabular.search.study import Peers, TrialResult
 
 
 def fold_scores(
@@ -29,7 +29,7 @@ def fold_scores(
     None where these rows have no such score.
 
     Raises:
-        UserError: a training leaves the finite numbers, or a column cannot be preprocessed.
+        UserError: a training diverges to NaN or infinity, or a column cannot be preprocessed.
     """
     keras.utils.clear_session()
     gc.collect()
@@ -55,17 +55,17 @@ def cross_validate(
     metric: str,
     threshold: float | Choice,
     peers: Peers,
-) -> Tried:
-    """What a trial of these parameters comes to; it is given up where `peers` are better."""
+) -> TrialResult:
+    """The result of a trial with these parameters; it is pruned where its `peers` are better."""
     by_fold: dict[int, float] = {}
     try:
         folds = fold_scores(train, folder, schema, metric, threshold)
         for fold, value in enumerate(folds, start=1):
             if value is not None:
                 by_fold[fold] = value
-            if 1 < fold < train.folds and peers.are_better(value, fold):
-                return Tried(None, by_fold, f"a bad {metric} after {fold} folds")
+            if 1 < fold < train.folds and peers.should_prune(value, fold):
+                return TrialResult(None, by_fold, f"a bad {metric} after {fold} folds")
         reason = f"the training rows have no {metric}" if value is None else None
-        return Tried(value, by_fold, reason)
+        return TrialResult(value, by_fold, reason)
     except UserError as error:
-        return Tried(None, by_fold, str(error))
+        return TrialResult(None, by_fold, str(error))

@@ -58,10 +58,10 @@ class Space:
             if inside:
                 self.present[key] = now
 
-    def train(self, drawn: dict[str, Any]) -> Resolved:
-        """`train` with what was drawn: numbers to three digits, for people to read."""
+    def train(self, params: dict[str, Any]) -> Resolved:
+        """`train` with the parameters of a trial: numbers to three digits, for people to read."""
         changes = {}
-        for key, value in drawn.items():
+        for key, value in params.items():
             changes[key] = self._values[key][value] if key in self._values else value
             if isinstance(value, float) and value != self.present.get(key):
                 ends = self.distributions[key]

@@ -1,4 +1,4 @@
-"""The study of a search: its trials in a file, what is drawn next, and when one is given up."""
+"""The study of a search: its trials in a file, the parameters of the next, and pruning."""
 
 from pathlib import Path
 from statistics import median
@@ -12,13 +12,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from tabular.core.errors import UserError
 from tabular.search.space import Space
 
-PEERS = 4  # trials that came as far, from which on a bad one is given up
+MIN_PEERS = 4  # trials that came as far, before a bad one is pruned
 
-Drawn = dict[str, Any]  # values of keys of `train`
+TrialParams = dict[str, Any]  # values of keys of `train`
 
 
-class Tried(NamedTuple):
-    """What a trial came to: its score, or None and the reason; and its score after each fold."""
+class TrialResult(NamedTuple):
+    """The score of a trial, or None and the reason; and its score after each fold."""
 
     score: float | None
     by_fold: dict[int, float]
@@ -44,18 +44,18 @@ def open_study(path: Path, name: str, *, greater_is_better: bool) -> optuna.Stud
         raise UserError(f"{path}: no storage of a search; remove it ({error})") from None
 
 
-def ended(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials in their order, without those that were interrupted."""
+def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that were completed or pruned, in their order; not those interrupted."""
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
-def draw(
+def suggest(
     study: optuna.Study, known: list[FrozenTrial], space: Space, seed: int, number: int
-) -> Drawn:
-    """Trial `number` from 0: what it follows from is `seed`, `number` and the trials `known`.
+) -> TrialParams:
+    """The parameters of trial `number`, from 0; they follow from `seed` and the trials `known`.
 
-    The first one has the present parameters, the others are drawn by tree-structured Parzen
-    estimators.
+    The first one has the present parameters, those of the others are sampled by tree-structured
+    Parzen estimators.
 
     Args:
         study: of which only the direction counts.
@@ -70,22 +70,22 @@ def draw(
     return of_known.ask(space.distributions).params
 
 
-def keep(study: optuna.Study, space: Space, drawn: Drawn, tried: Tried) -> None:
-    """Add a trial that has ended."""
+def add_trial(study: optuna.Study, space: Space, params: TrialParams, result: TrialResult) -> None:
+    """Add a finished trial."""
     study.add_trial(
         optuna.create_trial(
-            state=TrialState.PRUNED if tried.score is None else TrialState.COMPLETE,
-            value=tried.score,
-            params=drawn,
-            distributions={key: space.distributions[key] for key in drawn},
-            intermediate_values=tried.by_fold,
-            user_attrs={"reason": tried.reason} if tried.reason else {},
+            state=TrialState.PRUNED if result.score is None else TrialState.COMPLETE,
+            value=result.score,
+            params=params,
+            distributions={key: space.distributions[key] for key in params},
+            intermediate_values=result.by_fold,
+            user_attrs={"reason": result.reason} if result.reason else {},
         )
     )
 
 
 class Peers(NamedTuple):
-    """What other trials came to after each fold, from 1, and whether less is better."""
+    """The scores of other trials after each fold, from 1, and whether less is better."""
 
     by_fold: list[dict[int, float]]
     minimize: bool
@@ -95,7 +95,7 @@ class Peers(NamedTuple):
         minimize = study.direction == optuna.study.StudyDirection.MINIMIZE
         return cls([trial.intermediate_values for trial in known], minimize)
 
-    def are_better(self, score: float | None, fold: int) -> bool:
+    def should_prune(self, score: float | None, fold: int) -> bool:
         """Whether a score is worse than the median of others after as many folds.
 
         The median stopping rule of Golovin et al., "Google Vizier: a service for black-box
@@ -103,7 +103,7 @@ class Peers(NamedTuple):
         here is the one after the easiest folds.
         """
         others = [scores[fold] for scores in self.by_fold if fold in scores]
-        if score is None or len(others) < PEERS:
+        if score is None or len(others) < MIN_PEERS:
             return False
         middle = median(others)
         return score > middle if self.minimize else score < middle

@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers import PROJECT, begin, change, copy_of, must, read_scores, run, wait_until
 
-# Trainings of a second or so, and one of two learning rates leads out of the finite numbers.
+# Trainings of a second or so, which diverge with one of the learning rates.
 PLAIN = {"epochs": 400, "learning_rate": 0.0001}
 SEARCH = {
     "trials": 4,

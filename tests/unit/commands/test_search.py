@@ -11,7 +11,7 @@ from tabular.config.params import Params
 from tabular.config.sections import Search
 from tabular.core.errors import UserError
 from tabular.search.space import Space
-from tabular.search.study import Tried, draw, ended, keep, open_study
+from tabular.search.study import TrialResult, add_trial, finished_trials, open_study, suggest
 from tests.helpers import train_params
 
 SPACE = {"networks.plain.units": [[16], [8]], "networks.plain.l2": {"low": 0, "high": 1}}
@@ -41,8 +41,8 @@ def test_the_summary_ranks_the_trials_and_ends_with_the_command_of_the_best(tmp_
     space = Space(SEARCH, train)
     study = open_study(tmp_path / "t.db", "a", greater_is_better=False)
     for number, value in enumerate((0.5, 0.4, 0.6)):
-        drawn = draw(study, ended(study), space, 1, number)
-        keep(study, space, drawn, Tried(value, {}))
+        params = suggest(study, finished_trials(study), space, 1, number)
+        add_trial(study, space, params, TrialResult(value, {}))
     lines = summary(space, train, "loss", study, 3).splitlines()
     assert lines[0].startswith("Cross-validated loss of 3 trials, 0 of them given up")
     assert [line.split()[:2] for line in lines[3:6]] == [

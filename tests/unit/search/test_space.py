@@ -1,14 +1,14 @@
-"""What is drawn lies in the space, and the first trial has the present parameters."""
+"""Suggested parameters lie in the space, and the first trial has the present ones."""
 
 import optuna
 
 from tabular.config.sections import Search
 from tabular.search.space import Space, as_yaml
-from tabular.search.study import Tried, draw, ended, keep
+from tabular.search.study import TrialResult, add_trial, finished_trials, suggest
 from tests.helpers import train_params
 
 
-def test_what_is_drawn_lies_in_the_space_and_the_first_trial_is_the_present() -> None:
+def test_parameters_lie_in_the_space_and_the_first_trial_has_the_present_ones() -> None:
     """`l2` of params.yaml lies outside of this space, and stays as it is in the first trial.
 
     Numbers have three digits for people to read, unless these lie outside.
@@ -24,9 +24,9 @@ def test_what_is_drawn_lies_in_the_space_and_the_first_trial_is_the_present() ->
     space = Space(Search.model_validate({"space": declared}), present)
     study = optuna.create_study()
     for number in range(16):
-        drawn = draw(study, ended(study), space, 1, number)
-        keep(study, space, drawn, Tried(float(number), {}))
-        train = space.train(drawn)
+        params = suggest(study, finished_trials(study), space, 1, number)
+        add_trial(study, space, params, TrialResult(float(number), {}))
+        train = space.train(params)
         if not number:
             assert train == present
             continue
