@@ -66,7 +66,7 @@ def evaluate_gate(scores: dict[str, Any], base: Base, gate: Gate, task: str) -> 
     """
     limits = [_limit_check(rule, numbers(scores)) for rule in _rules(scores, base, gate)]
     names = [TASKS[task].baselines[kind] for kind in gate.beat_baselines]
-    beside = [
+    compared = [
         check
         for name in names
         for key in scores.get("decides", [])
@@ -79,9 +79,9 @@ def evaluate_gate(scores: dict[str, Any], base: Base, gate: Gate, task: str) -> 
             "reason": f"nothing to compare with {BASELINES[name]}",
         }
         for name in names
-        if not any(check["rule"] == f"beat_baselines {name}" for check in beside)
+        if not any(check["rule"] == f"beat_baselines {name}" for check in compared)
     ]
-    decisive = min(beside, key=_rank, default=None)
+    decisive = min(compared, key=_rank, default=None)
     missed = [check for check in limits if check["verdict"] == "fail"]
     verdict = "fail" if missed else decisive["verdict"] if decisive else "pass"
     said = [check["reason"] for check in missed]
@@ -94,7 +94,7 @@ def evaluate_gate(scores: dict[str, Any], base: Base, gate: Gate, task: str) -> 
         "against": decisive["rule"].partition(" ")[2] if decisive else None,
         "by": decisive["score"] if decisive else None,
         "next": next_steps(scores, decisive, task),
-        "checks": [*limits, *beside, *skipped],
+        "checks": [*limits, *compared, *skipped],
     }
 
 
@@ -145,9 +145,9 @@ def _baseline_check(
     better, worse = (min(way * of["low"], way * of["high"]) > 0 for way in (sign, -sign))
     verdict = "pass" if better else "fail" if worse else "level"
     verb = {"pass": "is better than", "level": "is level with", "fail": "is worse than"}[verdict]
-    beside = scores["baseline"][name]
+    baseline = scores["baseline"][name]
     mine = numbers(scores[rows])[key]
-    theirs = numbers(beside if rows == "test" else beside[rows])[key]
+    theirs = numbers(baseline if rows == "test" else baseline[rows])[key]
     half = (of["high"] - of["low"]) / 2
     where = {"test": "test rows", "cross_validation": "cross-validated rows"}[rows]
     value, other, difference, low, high = (
