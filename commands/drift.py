@@ -15,10 +15,10 @@ from tabular.model.metadata import metadata_of
 from tabular.prediction.drift import Counts, TrainingRows, find_drift
 from tabular.prediction.inputs import (
     add_model_and_rows,
-    expected_rows,
+    load_schema_and_params,
     model_and_rows,
-    regular_file,
     row_columns,
+    seekable_file,
 )
 from tabular.report.formats import aligned
 from tabular.runs.dvc import last_output
@@ -73,9 +73,9 @@ def main() -> None:
     content = last_output(args.model)
     if content is None:
         raise UserError(f"{args.model}: no model here; run `dvc repro` to train one")
-    schema, params = expected_rows(args.model, content, "validate", "drift")
+    schema, params = load_schema_and_params(args.model, content, "validate", "drift")
     trained = TrainingRows.read(args.model, metadata_of(args.model, content), schema)
-    with regular_file(args.rows) as file:
+    with seekable_file(args.rows) as file:
         names = row_columns(file, schema)
         count = partial(
             count_piece,

@@ -6,7 +6,7 @@ from pathlib import Path
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write
 from tabular.core.process import run
-from tabular.prediction.inputs import expected_rows
+from tabular.prediction.inputs import load_schema_and_params
 from tabular.runs.dvc import last_output
 
 SIGNATURE = "predict_rows"
@@ -21,7 +21,7 @@ def main() -> None:
     if args.folder.exists():
         raise UserError(f"{args.folder}: is there already; name a folder for a new version")
     content = last_output(args.model)
-    schema, _ = expected_rows(args.model, content)
+    schema, _ = load_schema_and_params(args.model, content)
 
     from tabular.model import saved_model
 

@@ -21,10 +21,10 @@ from tabular.prediction.answers import Predicted, Reasons, predict_batch
 from tabular.prediction.drift import Unknown, unknown_categories, unknown_lines
 from tabular.prediction.inputs import (
     add_model_and_rows,
-    expected_rows,
+    load_schema_and_params,
     model_and_rows,
-    regular_file,
     row_columns,
+    seekable_file,
 )
 from tabular.prediction.outputs import Style, Write, check_output, output_schema, writing
 from tabular.runs.dvc import last_output
@@ -36,8 +36,8 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
 
 
-class Answer(NamedTuple):
-    """What there is to write of some rows, and their unknown categories."""
+class PredictedPiece(NamedTuple):
+    """Some rows of a file: their texts, predictions and unknown categories."""
 
     texts: pa.Table
     predicted: Predicted
@@ -53,14 +53,14 @@ def predict_piece(
     checks: Checks,
     categories: dict[str, list[str]],
     reasons: Reasons | None = None,
-) -> Answer:
+) -> PredictedPiece:
     """Read, check and predict some rows of a file."""
     batch = check_piece(piece, schema, names, checks, identifiers)
     predicted = predict_batch(batch, model, schema, reasons)
     if predicted.failures and batch.texts.column_names != names:  # no number, of cells that passed
         batch = batch._replace(texts=pa.concat_tables(texts(piece, schema, names)))
     unknown = unknown_categories(batch.features, categories, schema)
-    return Answer(batch.texts, predicted, unknown)
+    return PredictedPiece(batch.texts, predicted, unknown)
 
 
 def parse_arguments() -> Namespace:
@@ -84,7 +84,7 @@ def parse_arguments() -> Namespace:
 
 
 class Output(NamedTuple):
-    """Where predictions go, in pieces.
+    """Where predictions go, piece by piece.
 
     Attributes:
         columns: see `output_schema`.
@@ -98,8 +98,8 @@ class Output(NamedTuple):
     write: Write
     reject: Write | None
 
-    def add(self, answer: Answer, first: int, line: Callable[[int], str]) -> int:
-        """Write the rows of an answer, and set those aside that fail.
+    def add(self, piece: PredictedPiece, first: int, line: Callable[[int], str]) -> int:
+        """Write the rows of a piece, and set those aside that fail.
 
         Args:
             first: the number of its first row in the file.
@@ -111,25 +111,25 @@ class Output(NamedTuple):
         Raises:
             UserError: a row fails, and there is no `reject`.
         """
-        failures = [failure for failure in answer.predicted.failures if failure.policy != "warn"]
+        failures = [failure for failure in piece.predicted.failures if failure.policy != "warn"]
         lines = {row: line(first + row) for row in sorted({f.row for f in failures})}
         if failures and not self.reject:
             named = mistakes(failures, 0, lines.__getitem__)
             raise UserError("\n".join([*named, "--rejects FILE sets such rows aside"]))
-        rows = self._rows(answer, first)
+        rows = self._rows(piece, first)
         if failures and self.reject:
             good = np.ones(len(rows), bool)
             good[list(lines)] = False
             rows = rows.filter(pa.array(good))
-            self.reject(rejected_rows(answer.texts, failures, lines))
+            self.reject(rejected_rows(piece.texts, failures, lines))
         self.write(rows)
         return len(lines)
 
-    def _rows(self, answer: Answer, first: int) -> pa.Table:
-        predicted = answer.predicted.columns
+    def _rows(self, piece: PredictedPiece, first: int) -> pa.Table:
+        predicted = piece.predicted.columns
         count = len(predicted["predicted"])
         columns = {"row": pa.array(np.arange(first, first + count))}
-        columns |= {name: answer.texts[name] for name in self.identifiers} | predicted
+        columns |= {name: piece.texts[name] for name in self.identifiers} | predicted
         return pa.table(columns).select(self.columns.names)
 
 
@@ -162,20 +162,20 @@ def open_output(
 
 
 class Tally:
-    """What is said at the end of all rows."""
+    """Counts of what is reported at the end, over all pieces."""
 
     def __init__(self) -> None:
         self.rows = self.rejected = 0
         self.warned = Counter[str]()  # rows by column and check
         self.unknown = Unknown()
 
-    def add(self, answer: Answer, rejected: int) -> None:
-        """Count the rows of an answer, of which some were `rejected`."""
-        failures = answer.predicted.failures
-        self.rows += len(answer.predicted.columns["predicted"])
+    def add(self, piece: PredictedPiece, rejected: int) -> None:
+        """Count the rows of a piece, of which some were `rejected`."""
+        failures = piece.predicted.failures
+        self.rows += len(piece.predicted.columns["predicted"])
         self.rejected += rejected
         self.warned.update(f"{f.column}: {f.check}" for f in failures if f.policy == "warn")
-        self.unknown += answer.unknown
+        self.unknown += piece.unknown
 
     def lines(self, rejects: Path | None) -> list[str]:
         """Warnings, and how many rows were set aside in a file, where there is one."""
@@ -192,9 +192,9 @@ class Tally:
 def main() -> None:
     args = parse_arguments()
     content = last_output(args.model)
-    schema, params = expected_rows(args.model, content, "validate")
+    schema, params = load_schema_and_params(args.model, content, "validate")
     tally = Tally()
-    with regular_file(args.rows) as file:
+    with seekable_file(args.rows) as file:
         names = row_columns(file, schema, extra=args.ignore_extra)
 
         from tabular.model import saved_model
@@ -214,9 +214,9 @@ def main() -> None:
                 categories=known_categories(args.model, model.metadata, schema),
                 reasons=reasons,
             )
-            for answer in ordered_map(predict, pieces(file, schema, names, ROWS)):
-                rejected = output.add(answer, tally.rows, line)
-                tally.add(answer, rejected)
+            for piece in ordered_map(predict, pieces(file, schema, names, ROWS)):
+                rejected = output.add(piece, tally.rows, line)
+                tally.add(piece, rejected)
     for said in tally.lines(args.rejects):
         print(said, file=sys.stderr)
 

@@ -8,7 +8,7 @@ from typing import Any
 from tabular.core.files import write_json
 from tabular.core.metrics import BASELINES
 from tabular.core.process import run
-from tabular.prediction.inputs import add_model_and_rows, expected_rows, model_and_rows
+from tabular.prediction.inputs import add_model_and_rows, load_schema_and_params, model_and_rows
 from tabular.report.formats import aligned, limits, scored, signed
 from tabular.runs.comparison import compare_scores
 from tabular.runs.dvc import last_output
@@ -45,7 +45,7 @@ def main() -> None:
     args = parser.parse_args()
     args.model, args.rows = model_and_rows(parser, args.files, args.model)
     content = last_output(args.model)
-    schema, params = expected_rows(args.model, content, "validate")
+    schema, params = load_schema_and_params(args.model, content, "validate")
     split = args.split if args.split.is_dir() else None
     run_here = Run(WORKSPACE, {"scores": args.scores})
     thresholds = run_here.load(args.scores).get("thresholds", {}) if split else {}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tabular.core.errors import UserError
 from tabular.core.process import run
-from tabular.prediction.inputs import expected_rows
+from tabular.prediction.inputs import load_schema_and_params
 from tabular.runs.dvc import last_output
 
 LOOPBACK = "127.0.0.1"
@@ -47,7 +47,7 @@ def main() -> None:
     if not 0 <= args.port < 2**16 or not 0 < args.max_body < 1e6 or args.max_waiting < 1:
         parser.error("expected a port below 65536, and --max-body and --max-waiting above 0")
     content = last_output(args.model)
-    schema, params = expected_rows(args.model, content, "validate")
+    schema, params = load_schema_and_params(args.model, content, "validate")
     try:
         import uvicorn
 

@@ -1,4 +1,4 @@
-"""What a model answers to rows: a class and probabilities, or a value, and what moved it most."""
+"""Predictions for rows: a class and probabilities, or a value, and what moved it most."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +24,7 @@ class Predicted(NamedTuple):
 
 
 class Reasons(NamedTuple):
-    """By how many columns an answer is explained, and the walks that find them."""
+    """By how many columns a prediction is explained, and the walks that find them."""
 
     columns: int
     walks: Walks

@@ -15,7 +15,8 @@ from tabular.inspection.sketch import Sketch, distance, read_sketches, unknown
 from tabular.model.metadata import known_categories
 from tabular.table.rows import Batch
 
-NAMED, SHOWN = 100, 5  # unknown categories of some rows, of a column
+MAX_UNKNOWN_KEPT = 100  # categories of a column that are counted by themselves, in some rows
+MAX_UNKNOWN_SHOWN = 5  # of a column
 Unknown = Counter[tuple[str, str]]  # rows by column and category
 
 
@@ -103,7 +104,7 @@ def unknown_categories(
         values = features[name]
         strange = values.filter(pa.array(unknown(values, known, schema.columns[name])))
         counts = {of["values"]: of["counts"] for of in strange.value_counts().to_pylist()}
-        frequent = sorted(counts, key=lambda value: (-counts[value], value))[:NAMED]
+        frequent = sorted(counts, key=lambda value: (-counts[value], value))[:MAX_UNKNOWN_KEPT]
         found.update({(name, value): counts[value] for value in frequent})
         if others := len(strange) - sum(counts[value] for value in frequent):
             found[name, OTHERS] += others
@@ -186,10 +187,10 @@ def _column(
     pairs = {"values": (sketch.values, counts.values[name])}
     if sketch.words:
         pairs["words"] = (sketch.words, counts.words[name])
-    apart = {what: distance(cells.counts, new) for what, (cells, new) in pairs.items()}
-    by = max(apart, key=lambda what: apart[what][0] - apart[what][1])
-    found, by_chance = apart[by]
-    cells, new = pairs[by]
+    distances = {what: distance(training.counts, new) for what, (training, new) in pairs.items()}
+    by = max(distances, key=lambda what: distances[what][0] - distances[what][1])
+    found, by_chance = distances[by]
+    training, new = pairs[by]
 
     def share(bins: list[int]) -> dict[str, float]:
         return {
@@ -197,26 +198,26 @@ def _column(
             for rows, of in (("train", sketch.values.counts), ("new", counts.values[name]))
         }
 
-    told: dict[str, Any] = {"missing": share([-1])}
+    details: dict[str, Any] = {"missing": share([-1])}
     kind = sketch.values.bins.column.kind
     if kind == "category":
-        told["unknown"] = {
+        details["unknown"] = {
             "train": sketch.unknown,
             "new": unknown_rows(counts.unknown)[name] / max(counts.rows, 1),
         }
         frequent = Counter({v: n for (of, v), n in counts.unknown.items() if of == name})
-        told["unknown_values"] = dict(frequent.most_common(SHOWN))
+        details["unknown_values"] = dict(frequent.most_common(MAX_UNKNOWN_SHOWN))
     elif kind != "text" and len(sketch.values.counts) > 2:
-        told["outside"] = share([0, -2])
+        details["outside"] = share([0, -2])
     return {
         "importance": trained.importance[name],
         "distance": found,
         "by_chance": by_chance,
         "moved": found > max(by_chance, params.distance),
-        **told,
+        **details,
         "failed_checks": counts.failed[name],
         "by": by,
-        "bins": cells.bins.names,
-        "train": cells.counts.tolist(),
+        "bins": training.bins.names,
+        "train": training.counts.tolist(),
         "new": new.tolist(),
     }

@@ -40,7 +40,7 @@ def model_and_rows(
     return model or Path("models/model.keras"), files[0] if files else Path("-")
 
 
-def expected_rows(path: Path, content: bytes | None, *names: str) -> tuple[Schema, Params]:
+def load_schema_and_params(path: Path, content: bytes | None, *names: str) -> tuple[Schema, Params]:
     """The table that a model reads, and the sections of these names: `validate`, `drift`.
 
     As data/schema.yaml and params.yaml say, where they are, else as the model's file says.
@@ -56,7 +56,7 @@ def expected_rows(path: Path, content: bytes | None, *names: str) -> tuple[Schem
 
 
 @contextmanager
-def regular_file(file: Path) -> Iterator[Path]:
+def seekable_file(file: Path) -> Iterator[Path]:
     """The file itself; of stdin ("-") or a pipe a copy, since naming a line takes a second look.
 
     Raises:

@@ -60,17 +60,17 @@ def prediction_columns(
 def reason_columns(
     contributions: np.ndarray, names: list[str], outputs: np.ndarray, schema: Schema, count: int
 ) -> dict[str, pa.Array]:
-    """`reason_1`, the column that moved the answer most, `reason_1_effect` by how much, and so on.
+    """`reason_n`, the column that moved a prediction n-th most, and `reason_n_effect`: by how much.
 
-    The effect is in the unit of the answer: of a value its own, else the probability of the
+    The effect is in the unit of the prediction: of a value its own, else the probability of the
     positive class, or of several classes of the most probable one.
 
     Args:
         contributions: of the columns `names`, see `contributions`, (rows, names, outputs).
         outputs: the model's, (rows, outputs).
     """
-    answer = outputs.argmax(axis=1) if schema.task == "multiclass" else np.zeros(len(outputs), int)
-    effects = np.take_along_axis(contributions, answer[:, None, None], axis=2)[:, :, 0]
+    output = outputs.argmax(axis=1) if schema.task == "multiclass" else np.zeros(len(outputs), int)
+    effects = np.take_along_axis(contributions, output[:, None, None], axis=2)[:, :, 0]
     order = np.argsort(-np.abs(effects), axis=1, kind="stable")
     unknown = ~np.isfinite(effects).all(axis=1)
     of_columns = np.array(names, object)
@@ -94,7 +94,7 @@ def output_schema(
 
     Args:
         intervals: of a regression, whether each value has one.
-        reasons: how many of its columns explain an answer.
+        reasons: how many of its columns explain a prediction.
 
     Raises:
         UserError: an identifier has the name of another column.

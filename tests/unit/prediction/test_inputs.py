@@ -9,7 +9,7 @@ import pytest
 
 from tabular.config.sections import Validate
 from tabular.core.errors import UserError
-from tabular.prediction.inputs import regular_file, row_columns
+from tabular.prediction.inputs import row_columns, seekable_file
 from tabular.table.checks import declared_checks
 from tabular.table.rows import check_batch
 from tabular.table.source import as_texts
@@ -67,7 +67,7 @@ def test_a_pipe_is_copied_and_messages_call_it_stdin(
         piped.seek(0)
         monkeypatch.setattr("sys.stdin", type("Stdin", (), {"buffer": piped}))
         with pytest.raises(UserError, match=r"^stdin: line 3: found 1 cells; expected 2"):  # noqa: SIM117
-            with regular_file(Path("-")) as file:
+            with seekable_file(Path("-")) as file:
                 list(checked_rows(file, SCHEMA, row_columns(file, SCHEMA)))
 
 
