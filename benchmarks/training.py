@@ -95,7 +95,7 @@ def our_fit(batch_size: int) -> Callable[..., Any]:
     before = network.features(network.Columns(np.zeros((1, COLUMNS)), 0, COLUMNS), plain)
     read = [keras.Input(tensor.shape[1:]) for tensor in before.outputs]
     model = keras.Model(read, network.build(read, plain, schema))
-    whole = network.trainable(model, before, plain, resolved, schema, steps=1)
+    whole = network.training_model(model, before, plain, resolved, schema, steps=1)
     return partial(trainer.Trainer(whole, batch_size).fit, whole)
 
 

@@ -30,7 +30,7 @@ from tabular.prediction.outputs import Style, Write, check_output, output_schema
 from tabular.runs.dvc import last_output
 from tabular.table.checks import Checks, declared_checks
 from tabular.table.rows import check_piece, mistakes, rejected_rows, rejected_schema
-from tabular.table.source import ROWS, Piece, pieces, row_name, texts
+from tabular.table.source import ROWS, Piece, pieces, row_locator, texts
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
@@ -103,7 +103,7 @@ class Output(NamedTuple):
 
         Args:
             first: the number of its first row in the file.
-            line: see `row_name`.
+            line: see `row_locator`.
 
         Returns:
             How many rows were set aside.
@@ -203,7 +203,7 @@ def main() -> None:
         saved_model.check_model(model, schema)
         reasons = Reasons.of(args.explain, model, schema) if args.explain else None
         with open_output(args, names, schema, model, reasons) as output:
-            line = row_name([file], schema, str(file) if file == args.rows else "stdin")
+            line = row_locator([file], schema, str(file) if file == args.rows else "stdin")
             predict = partial(
                 predict_piece,
                 model=model,

@@ -65,7 +65,10 @@ def main() -> None:
     app = application(service, int(args.max_body * MB), args.max_waiting)
     service.warm_up()
     if args.host != LOOPBACK:
-        print(f"warn: whoever reaches {args.host} may ask; there is no password", file=sys.stderr)
+        print(
+            f"warn: whoever reaches {args.host} can request predictions; there is no password",
+            file=sys.stderr,
+        )
     port = listening.getsockname()[1]
     print(f"Serving {args.model} on http://{args.host}:{port}", flush=True)
     config = uvicorn.Config(

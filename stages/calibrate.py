@@ -12,7 +12,7 @@ from tabular.config.schema import Schema, load_schema
 from tabular.config.sections import Choice, Evaluate
 from tabular.core.files import atomic_write
 from tabular.core.process import run
-from tabular.evaluation.temperature import choose_temperature, tempered
+from tabular.evaluation.temperature import choose_temperature, scale_by_temperature
 from tabular.evaluation.threshold import choose_threshold
 from tabular.inspection.contributions import importance_shares
 from tabular.inspection.sketch import sketch_columns
@@ -66,7 +66,7 @@ def calibrate(
         chosen = choose_temperature(y, outputs, fold, weight, schema)
     found: dict[str, Any] = {"calibration": chosen}
     if schema.task == "binary":
-        probability = tempered(outputs, chosen["temperature"])[:, 0]
+        probability = scale_by_temperature(outputs, chosen["temperature"])[:, 0]
         found["threshold"] = choose_threshold(asked.threshold, y, probability, weight)
         if isinstance(asked.threshold, Choice):
             found["threshold_choice"] = asked.threshold.model_dump(exclude_none=True)

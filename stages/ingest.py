@@ -13,7 +13,7 @@ from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write, write_json
 from tabular.core.process import run
-from tabular.table.parquet import FILE_SHARE, arrow_schema, without_pandas, write_part
+from tabular.table.parquet import FILE_SUBSET, arrow_schema, without_pandas, write_part
 from tabular.table.profile import Profile
 from tabular.table.rows import read_piece
 from tabular.table.source import Piece, column_names, pieces, source_files
@@ -43,7 +43,7 @@ def ingest_part(numbered: tuple[int, list[Piece]], folder: Path, schema: Schema)
         table = read_piece(piece, schema)
         if schema.test_files:
             share = "test" if piece.file.name in schema.test_files else "train"
-            table = table.append_column(FILE_SHARE, pa.repeat(share, len(table)))
+            table = table.append_column(FILE_SUBSET, pa.repeat(share, len(table)))
         tables.append(table)
     table = pa.concat_tables(tables)
     write_part(folder, number, table)

@@ -12,7 +12,7 @@ from tabular.config.schema import load_schema
 from tabular.core.files import atomic_write
 from tabular.core.process import run
 from tabular.split.placement import placement
-from tabular.split.rules import not_heeded
+from tabular.split.rules import unused_declarations
 from tabular.split.shuffle import shuffle
 from tabular.table.parquet import without_pandas, write_part
 
@@ -32,7 +32,7 @@ def main() -> None:
     schema = load_schema()
     params = load_params("ingest", "split", schema=schema)
 
-    for line in not_heeded(params.split, schema):
+    for line in unused_declarations(params.split, schema):
         print(f"warn: {line}")
     found = placement(args.validated, params.split, schema, params.ingest.rows_per_part)
     with atomic_write(args.split) as folder:

@@ -56,7 +56,7 @@ def main() -> None:
     train = load_params("train", schema=schema).train
 
     from tabular.model.saved_model import write_model
-    from tabular.model.training.assembly import metadata, weighted
+    from tabular.model.training.assembly import assemble, metadata
     from tabular.model.training.checkpoint import identity, remove_checkpoints
     from tabular.model.training.fit import fit
     from tabular.model.training.selection import blended, describe, mean_history, warnings
@@ -78,7 +78,7 @@ def main() -> None:
         write_curves(folder, mean_history([m for m in members if m.kind == blend.heaviest]))
     write_json(args.metrics / "networks.json", describe(setup, members, blend))
     with atomic_write(args.model) as file:
-        model = weighted(setup, members, blend.weights)
+        model = assemble(setup, members, blend.weights)
         write_model(model, file, metadata(setup, members, blend))
     remove_checkpoints(args.state)
     print(f"Trained networks: {blend.summary(members)}")

@@ -18,7 +18,7 @@ from tabular.core.process import run
 from tabular.table.checks import Checks, check_table, describe, rows_to_name
 from tabular.table.parquet import part_paths, without_pandas, write_part
 from tabular.table.rows import Drop, dropped_cells, drops, rejected_rows
-from tabular.table.source import row_names, source_files
+from tabular.table.source import locate_rows, source_files
 
 
 def set_aside(drop: Drop, validated: Path, rejected: Path) -> None:
@@ -62,7 +62,7 @@ def main() -> None:
         write_json(args.report, report(rows, checks))
         lines = {}
         if named := rows_to_name(checks):
-            lines = row_names(source_files(schema.source), schema, named)
+            lines = locate_rows(source_files(schema.source), schema, named)
         messages = describe(rows, checks, lines)
         for policy in ("drop", "warn"):
             for message in messages[policy]:

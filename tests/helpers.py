@@ -28,7 +28,7 @@ from tabular.config.schema import Schema, load_schema
 from tabular.config.sections import Validate
 from tabular.config.train import Train
 from tabular.core import process
-from tabular.model.metadata import SHOWN
+from tabular.model.metadata import REPRODUCIBLE_MACHINES
 from tabular.runs.run import merged
 from tabular.table.checks import declared_checks
 from tabular.table.rows import Batch, check_piece, read_piece
@@ -45,7 +45,7 @@ ENVIRONMENT = os.environ | {
 }
 
 needs_x86 = pytest.mark.skipif(
-    platform.machine() not in SHOWN, reason="the numbers in git are those of x86-64"
+    platform.machine() not in REPRODUCIBLE_MACHINES, reason="the numbers in git are those of x86-64"
 )
 
 Run = subprocess.CompletedProcess[str]

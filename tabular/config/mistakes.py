@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from tabular.core.errors import cut
+from tabular.core.errors import truncate
 
 
 def explain_all(mistakes: list[Any], kind: type[BaseModel]) -> list[str]:
@@ -39,7 +39,7 @@ def _word(mistake: Any) -> str:
 def explain(mistake: Any, kind: type[BaseModel]) -> str:
     """One line for one of the errors that pydantic finds in a section of this `kind`."""
     location = [str(part) for part in mistake["loc"]]
-    key, found = ".".join(map(cut, location)), cut(repr(mistake["input"]))
+    key, found = ".".join(map(truncate, location)), truncate(repr(mistake["input"]))
     match mistake["type"]:
         case "extra_forbidden":
             allowed = sorted(_fields(location[:-1], kind))

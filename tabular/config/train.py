@@ -129,13 +129,13 @@ class Train(Section):
         regression, small = task == "regression", rows <= 2_500
         names = list(self.networks)[: 1 if rows > 50_000 else None]
         found = self.model_dump()
-        settle(
+        fill_auto(
             found,
             folds=10 if small else 5 if rows <= 100_000 else 3,
             members=[{"network": name} for name in names],
         )
         for network in found["networks"].values():
-            settle(
+            fill_auto(
                 network,
                 dropout=0.3 if small else 0.1,
                 learning_rate=(0.04 if regression else 0.02) / (2 if small else 1),
@@ -147,7 +147,7 @@ class Train(Section):
         return Resolved.model_validate(found)
 
 
-def settle(section: dict[str, Any], **rules: Any) -> None:
+def fill_auto(section: dict[str, Any], **rules: Any) -> None:
     """Put these values where a section says `auto`."""
     section.update({key: value for key, value in rules.items() if section.get(key) == "auto"})
 

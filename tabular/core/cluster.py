@@ -21,10 +21,10 @@ from tabular.core.errors import UserError
 WORKERS, RAY_ADDRESS = "TABULAR_WORKERS", "RAY_ADDRESS"  # of the environment
 RETRIES = 5  # of an item whose process or machine was lost
 TIMEOUT = 10  # seconds until a cluster answers
-CALLS = 40  # of a process of Ray: what XLA compiles stays in memory until it ends
+MAX_CALLS_PER_PROCESS = 40  # of a process of Ray: what XLA compiles stays in memory until it ends
 POLL = 0.5  # seconds between two looks at what workers say
 PACKAGES = ("keras", "numpy", "pandas", "pyarrow", "scikit-learn", "tensorflow")
-INSIDE: ContextVar[bool] = ContextVar("INSIDE", default=False)  # an item of a map
+IN_WORKER: ContextVar[bool] = ContextVar("IN_WORKER", default=False)  # an item of a map
 
 
 def asked_workers() -> int | None:
@@ -67,7 +67,7 @@ class Tasks:
             )
             mail = ray.remote(_mail()).options(num_cpus=0, scheduling_strategy=here)
             self._mail = mail.remote()
-        task = ray.remote(max_calls=CALLS)(_work())
+        task = ray.remote(max_calls=MAX_CALLS_PER_PROCESS)(_work())
         self._task = task.options(max_retries=RETRIES, name=f"tabular.{name}")
         tell = partial(_send, self._mail) if self._mail else None
         self._function = ray.put(ray.cloudpickle.dumps(partial(function, tell)))
@@ -165,9 +165,9 @@ def _work() -> Callable[[bytes, bytes], Any]:
         os.chdir(project)
         if code not in sys.path:
             sys.path.insert(0, code)
-        from tabular.core.cluster import INSIDE
+        from tabular.core.cluster import IN_WORKER
 
-        INSIDE.set(True)  # also while the function is unpickled
+        IN_WORKER.set(True)  # also while the function is unpickled
         return cloudpickle.loads(function)(cloudpickle.loads(item))
 
     return work

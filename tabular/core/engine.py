@@ -14,13 +14,13 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 
 from tabular.core import cluster
-from tabular.core.cluster import INSIDE, asked_workers, on_ray
+from tabular.core.cluster import IN_WORKER, asked_workers, on_ray
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-MOST = 8  # items at a time, each of which may be a part of a table in memory
-AHEAD = 2  # times as many are given out, so that a worker finds the next one
-SAY: ContextVar[Callable[..., None] | None] = ContextVar("SAY", default=None)
+MAX_CONCURRENT = 8  # items at a time, each of which may be a part of a table in memory
+QUEUE_FACTOR = 2  # times as many are given out, so that a worker finds the next one
+PROGRESS: ContextVar[Callable[..., None] | None] = ContextVar("PROGRESS", default=None)
 
 
 def workers() -> int:
@@ -31,7 +31,7 @@ def workers() -> int:
     Raises:
         UserError: the variable is no number above 0, or there is no such cluster.
     """
-    if INSIDE.get():
+    if IN_WORKER.get():
         return 1
     return asked_workers() or (cluster.cores() if on_ray() else _cores())
 
@@ -47,7 +47,7 @@ def ordered_map(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     *,
-    most: int = MOST,
+    most: int = MAX_CONCURRENT,
     report: Callable[..., None] | None = None,
     stop: Callable[[], None] = lambda: None,
     threads: bool = True,
@@ -62,19 +62,19 @@ def ordered_map(
         function: on Ray it is pickled, as are items and results; an item whose process was lost is
             worked on again.
         most: items at a time in threads, which share a memory.
-        report: is called with what the function says with `say`.
+        report: is called with what the function says with `report_progress`.
         stop: is called when the results are not all taken, so that what runs in threads may end.
         threads: whether the function may run in several of them; if not, without Ray it is one
             item after the other, each of which may use all workers.
     """
     taken = iter(items)
-    first = [] if INSIDE.get() or not (threads or on_ray()) else list(islice(taken, 2))
+    first = [] if IN_WORKER.get() or not (threads or on_ray()) else list(islice(taken, 2))
     if len(first) < 2:
-        before = SAY.set(report or SAY.get())
+        before = PROGRESS.set(report or PROGRESS.get())
         try:
             yield from map(function, chain(first, taken))
         finally:
-            SAY.reset(before)
+            PROGRESS.reset(before)
         return
     if on_ray():
         yield from _ray_map(function, chain(first, taken), workers(), report)
@@ -83,17 +83,17 @@ def ordered_map(
         yield from _thread_map(function, chain(first, taken), count, report, stop)
 
 
-def say(*words: Any) -> None:
+def report_progress(*words: Any) -> None:
     """Call the `report` of the map that works on this; nothing where there is none."""
-    if report := SAY.get():
+    if report := PROGRESS.get():
         report(*words)
 
 
-def _within(
+def _run_in_worker(
     function: Callable[[Item], Result], report: Callable[..., None] | None, item: Item
 ) -> Result:
-    INSIDE.set(True)
-    SAY.set(report)
+    IN_WORKER.set(True)
+    PROGRESS.set(report)
     return function(item)
 
 
@@ -109,8 +109,8 @@ def _thread_map(
     threads = ThreadPoolExecutor(count)
     try:
         for item in _until_failure(items, failures):
-            waiting.append(threads.submit(_within, function, report, item))
-            if len(waiting) >= AHEAD * count:
+            waiting.append(threads.submit(_run_in_worker, function, report, item))
+            if len(waiting) >= QUEUE_FACTOR * count:
                 yield waiting[0].result()
                 waiting.popleft()
         while waiting:
@@ -131,7 +131,7 @@ def _ray_map(
     report: Callable[..., None] | None,
 ) -> Iterator[Result]:
     name = getattr(function, "func", function).__name__
-    tasks = cluster.Tasks(partial(_within, function), name, report)
+    tasks = cluster.Tasks(partial(_run_in_worker, function), name, report)
     waiting: deque[Any] = deque()
     failures: list[Exception] = []
     try:
@@ -141,7 +141,7 @@ def _ray_map(
             while len(running) >= count:
                 tasks.wait(running)
                 running = tasks.running(running)
-            while waiting and (len(waiting) >= AHEAD * count or waiting[0] not in running):
+            while waiting and (len(waiting) >= QUEUE_FACTOR * count or waiting[0] not in running):
                 yield tasks.result(waiting[0])
                 waiting.popleft()
         while waiting:

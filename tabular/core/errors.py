@@ -8,28 +8,28 @@ MAX_LINE, MAX_LINES = 2000, 40  # of a whole message
 
 
 class UserError(Exception):
-    """A mistake that its maker can mend; says where, what was found, what is allowed."""
+    """An error that the user can fix: where, what was found, what is allowed, what to do."""
 
 
-def cut(text: str, length: int = MAX_TEXT) -> str:
+def truncate(text: str, length: int = MAX_TEXT) -> str:
     """A text as a message shows it: a long one ends early."""
     return text if len(text) <= length else f"{text[:length]}..."
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """A cell between quotes as a message shows it."""
-    return repr(cut(text))
+    return repr(truncate(text))
 
 
 def listed(texts: Iterable[str]) -> str:
     """Texts with commas; of many the first ones, and how many more there are."""
     texts = list(texts)
     more = [f"and {len(texts) - MAX_LISTED} more"] if len(texts) > MAX_LISTED else []
-    return ", ".join([*map(cut, texts[:MAX_LISTED]), *more])
+    return ", ".join([*map(truncate, texts[:MAX_LISTED]), *more])
 
 
 def bounded(message: str) -> str:
     """A message of at most `MAX_LINES` lines of `MAX_LINE` characters."""
     lines = message.split("\n", MAX_LINES)
     more = ["There is more."] if len(lines) > MAX_LINES else []
-    return "\n".join([*(cut(line, MAX_LINE) for line in lines[:MAX_LINES]), *more])
+    return "\n".join([*(truncate(line, MAX_LINE) for line in lines[:MAX_LINES]), *more])

@@ -77,7 +77,7 @@ def _not_written(path: Path, error: OSError) -> str:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a path to write a file to that is then `path`; several workers may write the same one.
 
     For a file in what `atomic_write` yields, which removes what a worker that was killed left.

@@ -37,7 +37,7 @@ class Task(NamedTuple):
     """What is predicted, and the keys of its scores and baselines in the metrics files.
 
     `main` is the score that the gate, the baselines and the report speak of first, unless a class
-    is rare, see `deciding`; `main`, `second` and `loss` make the headline.
+    is rare, see `primary_metrics`; `main`, `second` and `loss` make the headline.
     """
 
     label: str
@@ -102,7 +102,7 @@ ROWS = {
 RARE = 0.1  # of the rows; with more than five classes half of an equal share
 
 
-def deciding(task: str, rows: Sequence[float]) -> tuple[str, ...]:
+def primary_metrics(task: str, rows: Sequence[float]) -> tuple[str, ...]:
     """The scores by which a model is compared with its baselines, the first one first.
 
     The main score; or where a class is rare, which an accuracy hardly notices, those that look at

@@ -64,7 +64,7 @@ def predict_baselines(
     jobs = [(name, number) for name in names for number in numbers]
     _learning_rows(split, schema.model_dump_json())  # once, for all threads
     work = partial(
-        fitted_outputs, split=split, fold=fold, schema=schema, tests=tests or split / "test"
+        fit_and_predict, split=split, fold=fold, schema=schema, tests=tests or split / "test"
     )
     with threadpool_limits(1, "blas"):  # of the whole process; Ray starts its own so
         outputs = dict(zip(jobs, ordered_map(work, jobs), strict=True))
@@ -77,7 +77,7 @@ def predict_baselines(
     return predictions
 
 
-def fitted_outputs(
+def fit_and_predict(
     job: tuple[str, int | None], split: Path, fold: np.ndarray, schema: Schema, tests: Path
 ) -> np.ndarray:
     """What a baseline that has not seen a fold predicts for it; or one of all rows for the test."""
@@ -96,7 +96,7 @@ def fitted_outputs(
 
 @lru_cache(1)
 def _learning_rows(split: Path, schema: str) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    return learning_rows(split, Schema.model_validate_json(schema), MAX_ROWS)
+    return training_frame(split, Schema.model_validate_json(schema), MAX_ROWS)
 
 
 def baselines(schema: Schema) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def estimators(task: str) -> tuple[Any, Any, Callable[..., Any]]:
     return DummyClassifier(strategy="prior"), linear, HistGradientBoostingClassifier
 
 
-def learning_rows(
+def training_frame(
     split: Path, schema: Schema, limit: int | None
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """The first `limit` rows of train and validation, their labels and weights, (rows,) each."""

@@ -1,4 +1,4 @@
-"""Rows whose answer is known, read and checked as those of the table are."""
+"""Labelled rows, read and checked as those of the table are."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from tabular.table.checks import declared_checks
 from tabular.table.hashing import row_hashes
 from tabular.table.parquet import read_parts, write_part
 from tabular.table.rows import cell_failures, read_piece, refuse
-from tabular.table.source import ROWS, column_names, pieces, row_name
+from tabular.table.source import ROWS, column_names, pieces, row_locator
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
@@ -77,7 +77,7 @@ def score_file(
     with TemporaryDirectory() as name:
         folder = Path(name)
         told = write_labelled(file, schema, policies, folder)
-        learnt = also_in(folder, split / "train", schema) if split else 0
+        learnt = count_common_rows(folder, split / "train", schema) if split else 0
         found = score_labelled(model.predict, folder, split, schema, model.threshold, thresholds)
     found["training_rows"] = learnt
     found["told"] = [f"{what}: {count} rows" for what, count in told.items()]
@@ -105,7 +105,7 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
     read = schema.model_copy(update={"columns": columns})
     names = column_names(file, schema, columns, [*roles, *schema.ignore])
     checks, told, rows = declared_checks(schema, policies), Counter[str](), 0
-    line = row_name([file], schema)
+    line = row_locator([file], schema)
     for number, piece in enumerate(pieces(file, schema, names, ROWS)):
         table = read_piece(piece, read)
         failures = sorted(cell_failures(table, read.columns, read, checks, table))
@@ -120,7 +120,7 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
     return told
 
 
-def also_in(folder: Path, other: Path, schema: Schema) -> int:
+def count_common_rows(folder: Path, other: Path, schema: Schema) -> int:
     """How many rows of a table are, with their target, in another one too."""
     names = [*schema.features, schema.target]
 

@@ -13,7 +13,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Costs
-from tabular.core.errors import cut
+from tabular.core.errors import truncate
 from tabular.core.files import MAX_POINTS, write_points
 from tabular.evaluation.scores import Outputs
 from tabular.evaluation.uncertainty import mean_interval
@@ -139,7 +139,7 @@ def probability_plots(y: np.ndarray, predicted: np.ndarray, schema: Schema) -> P
 
 def confusion(test: Outputs, schema: Schema) -> tuple[list[Any], ...]:
     """True and predicted class, in words, the rows of both, and their share of the true class."""
-    names = [cut(str(value)) for value in schema.classes]
+    names = [truncate(str(value)) for value in schema.classes]
     predicted = predicted_classes(test.outputs, schema, test.threshold)
     size = len(names)
     counts = np.bincount(test.y.astype(int) * size + predicted, minlength=size * size)

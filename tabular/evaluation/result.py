@@ -12,12 +12,12 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Choice
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
-from tabular.core.metrics import TASKS, at, deciding, flatten, nested, numbers
+from tabular.core.metrics import TASKS, at, flatten, nested, numbers, primary_metrics
 from tabular.evaluation import baselines, uncertainty
 from tabular.evaluation.scores import Outputs, score
-from tabular.evaluation.temperature import tempered
+from tabular.evaluation.temperature import scale_by_temperature
 from tabular.evaluation.threshold import choose_threshold
-from tabular.evaluation.uncertainty import Drawn
+from tabular.evaluation.uncertainty import Bootstrap
 from tabular.model.intervals import Intervals
 from tabular.table.arrays import (
     FINITE,
@@ -115,21 +115,21 @@ def evaluate(
     *columns, fold = (column.to_numpy() for column in oof.columns)
     learnt = rows["train"].first(len(fold))
     rows["cross_validation"] = learnt._replace(
-        outputs=tempered(np.column_stack(columns), temperature)
+        outputs=scale_by_temperature(np.column_stack(columns), temperature)
     )
     rows = {name: found for name, found in rows.items() if len(found.y)}
     scored: dict[str, Any] = {name: score(found, schema) for name, found in rows.items()}
-    decides = scored["decides"] = list(deciding_scores(rows["train"], scored["test"], schema))
+    decides = scored["decides"] = list(primary_scores(rows["train"], scored["test"], schema))
     held_out: dict[str, Outputs] = {
         name: rows[name] for name in ("test", "cross_validation") if name in rows
     }
-    drawn = {name: uncertainty.draw(found, schema) for name, found in held_out.items()}
+    drawn = {name: uncertainty.bootstrap(found, schema) for name, found in held_out.items()}
     for name, of_rows in drawn.items():
         add_intervals(scored[name], uncertainty.intervals(of_rows, schema))
 
     others = baselines.predict_baselines(split, fold, schema)
     thresholds = baseline_thresholds(others, learnt, threshold, choice, schema)
-    scored |= beside_baselines(drawn, others, thresholds, decides, schema)
+    scored |= compare_with_baselines(drawn, others, thresholds, decides, schema)
     if schema.task == "binary":
         scored["thresholds"] = thresholds
     scored["classes_not_found"] = classes_not_found(rows["test"], schema)
@@ -154,14 +154,16 @@ def score_labelled(
     found = predict_table(predict, folder, schema, threshold)
     if not found.weight.any():
         raise UserError(f"column {schema.weight}: every row has a weight of 0")
-    drawn = uncertainty.draw(found, schema)
+    drawn = uncertainty.bootstrap(found, schema)
     scored: dict[str, Any] = {"test": score(found, schema)}
-    scored["decides"] = list(deciding_scores(found, scored["test"], schema))
+    scored["decides"] = list(primary_scores(found, scored["test"], schema))
     add_intervals(scored["test"], uncertainty.intervals(drawn, schema))
     if split:
         others = baselines.predict_baselines(split, np.empty(0, np.int32), schema, folder)
         thresholds = baseline_thresholds(others, found, threshold, None, schema) | thresholds
-        scored |= beside_baselines({"test": drawn}, others, thresholds, scored["decides"], schema)
+        scored |= compare_with_baselines(
+            {"test": drawn}, others, thresholds, scored["decides"], schema
+        )
     return scored
 
 
@@ -182,8 +184,8 @@ def interval_scores(test: Outputs, intervals: Intervals) -> dict[str, Any]:
     }
 
 
-def beside_baselines(
-    drawn: dict[str, Drawn],
+def compare_with_baselines(
+    drawn: dict[str, Bootstrap],
     others: dict[str, baselines.Baseline],
     thresholds: dict[str, float],
     decides: list[str],
@@ -202,9 +204,9 @@ def beside_baselines(
             outputs = predicted.test if rows == "test" else predicted.oof
             own = mine.found.first(len(outputs))
             if len(own.y) < len(mine.found.y):
-                mine = uncertainty.draw(own, schema)
+                mine = uncertainty.bootstrap(own, schema)
             found = own._replace(outputs=outputs, threshold=thresholds[name])
-            beside, theirs = score(found, schema), uncertainty.draw(found, schema)
+            beside, theirs = score(found, schema), uncertainty.bootstrap(found, schema)
             # One constant a fold ranks no rows.
             if rows != "test" and name == task.baselines["constant"]:
                 beside = {key: beside[key] for key in ("rows", "loss", task.main)}
@@ -230,10 +232,10 @@ def classes_not_found(test: Outputs, schema: Schema) -> list[str]:
     ]
 
 
-def deciding_scores(train: Outputs, test: dict[str, Any], schema: Schema) -> tuple[str, ...]:
-    """See `metrics.deciding`; the main score where the test rows have not the others."""
+def primary_scores(train: Outputs, test: dict[str, Any], schema: Schema) -> tuple[str, ...]:
+    """See `metrics.primary_metrics`; the main score where the test rows have not the others."""
     counts = [int((train.y == k).sum()) for k in range(len(schema.classes))]
-    keys = deciding(schema.task, counts)
+    keys = primary_metrics(schema.task, counts)
     return keys if set(keys) <= set(numbers(test)) else (TASKS[schema.task].main,)
 
 

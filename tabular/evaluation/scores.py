@@ -12,7 +12,7 @@ TINY = 1e-24  # of its square, the variance of a constant that is not quite one
 
 
 class Outputs(NamedTuple):
-    """What a model says of rows whose answer is known.
+    """The outputs of a model for labelled rows.
 
     `y` (rows,), the index of the class in `schema.classes`, or the value; `outputs`
     (rows, outputs); `weight` (rows,), how much each row counts; `threshold` from which probability
@@ -93,13 +93,13 @@ def scores_of(found: Outputs, weights: np.ndarray, schema: Schema) -> dict[str, 
         if schema.task == "binary":
             common |= {"precision": precision[1], "recall": recall[1], "f1": f1[1]}
             common["brier"] = _mean(np.square(outputs[:, 0] - y), weights)
-            area, average = ranking(y == 1, outputs[:, 0], weights)
+            area, average = auc_and_average_precision(y == 1, outputs[:, 0], weights)
             return common | {"roc_auc": area, "average_precision": average}
         for key, each in {"precision": precision, "recall": recall, "f1": f1}.items():
             each = np.nan_to_num(each)
             common[f"macro.{key}"] = each.mean(axis=0)
             common[f"weighted.{key}"] = (each * (actual / total)).sum(axis=0)
-        of_classes = [ranking(y == k, outputs[:, k], weights) for k in classes]
+        of_classes = [auc_and_average_precision(y == k, outputs[:, k], weights) for k in classes]
         areas, averages = np.mean(of_classes, axis=0)
         return common | {"macro.roc_auc": areas, "macro.average_precision": averages}
 
@@ -129,7 +129,7 @@ def _regression(y: np.ndarray, value: np.ndarray, weights: np.ndarray) -> dict[s
     return scores
 
 
-def ranking(
+def auc_and_average_precision(
     positive: np.ndarray, probability: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The area under the ROC curve and the average precision under many weights, (n,) each.

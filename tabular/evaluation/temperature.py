@@ -1,4 +1,4 @@
-"""One number that makes all probabilities bolder or more cautious, where that is right.
+"""Temperature scaling: one number that sharpens or flattens all probabilities, if that helps.
 
 Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017): the logits are
 divided by a temperature, which changes no order of rows or classes.
@@ -12,10 +12,10 @@ from tabular.config.schema import Schema
 from tabular.evaluation.uncertainty import mean_difference
 from tabular.table.arrays import row_losses
 
-CHOICES = np.round(np.geomspace(0.25, 4, 112), 2)  # the same on any CPU; 5% apart and less
+TEMPERATURES = np.round(np.geomspace(0.25, 4, 112), 2)  # the same on any CPU; 5% apart and less
 
 
-def tempered(outputs: np.ndarray, temperature: float) -> np.ndarray:
+def scale_by_temperature(outputs: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities at another temperature; above 1 is more cautious: (rows, outputs).
 
     Args:
@@ -47,17 +47,21 @@ def choose_temperature(
     _, of_fold = np.unique(fold, return_inverse=True)
     sums = np.array(  # of losses, (choices, folds)
         [
-            np.bincount(of_fold, weight * row_losses(y, tempered(outputs, choice), schema))
-            for choice in CHOICES
+            np.bincount(
+                of_fold, weight * row_losses(y, scale_by_temperature(outputs, choice), schema)
+            )
+            for choice in TEMPERATURES
         ]
     )
     chosen = np.argmin(sums.sum(axis=1, keepdims=True) - sums, axis=0)  # without each fold
     changed = np.empty(len(y))
     for choice in np.unique(chosen):
         own = np.isin(of_fold, np.flatnonzero(chosen == choice))
-        changed[own] = row_losses(y[own], tempered(outputs[own], CHOICES[choice]), schema)
+        changed[own] = row_losses(
+            y[own], scale_by_temperature(outputs[own], TEMPERATURES[choice]), schema
+        )
     change = mean_difference(changed, row_losses(y, outputs, schema), weight, share=False)
-    best = float(CHOICES[np.argmin(sums.sum(axis=1))])
+    best = float(TEMPERATURES[np.argmin(sums.sum(axis=1))])
     return {
         "temperature": best if change.high < 0 else 1.0,
         "loss_change": change.difference,

@@ -35,12 +35,12 @@ def choose_threshold(
     thresholds[1:-1] = np.where(
         thresholds[1:-1].astype(np.float32) > borders[2:-1], thresholds[1:-1], borders[1:-2]
     )
-    value = worth(choice, hits, alarms, positive[-1], negative[-1])
+    value = objective(choice, hits, alarms, positive[-1], negative[-1])
     best = np.flatnonzero(value >= value.max() - 1e-12)
     return float(thresholds[best[np.argmin(np.abs(thresholds[best] - 0.5))]])
 
 
-def worth(
+def objective(
     choice: Choice, hits: np.ndarray, alarms: np.ndarray, positive: float, negative: float
 ) -> np.ndarray:
     """How good each of several thresholds is.

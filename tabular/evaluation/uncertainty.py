@@ -16,9 +16,10 @@ from tabular.config.schema import Schema
 from tabular.core.metrics import TASKS
 from tabular.evaluation.scores import Outputs, row_scores, scores_of
 
-MISS = 0.05  # how often an interval may miss
-DRAWS, FEW, MANY = 1000, 200, 10  # draws; of more than so many classes fewer
-CELLS = 2**21  # weights of draws that are held at a time
+ALPHA = 0.05  # how often an interval may miss
+REPLICATES, REPLICATES_OF_MANY_CLASSES = 1000, 200
+MANY_CLASSES = 10
+MAX_WEIGHTS = 2**21  # weights of draws that are held at a time
 MAX_ROWS, MIN_ROWS = 10_000, 30  # that are drawn, of all classes and of each
 
 
@@ -31,7 +32,7 @@ class Difference(NamedTuple):
 
 
 def mean_interval(
-    values: np.ndarray, weight: np.ndarray, share: bool, miss: float = MISS
+    values: np.ndarray, weight: np.ndarray, share: bool, alpha: float = ALPHA
 ) -> tuple[float, float]:
     """The interval of the mean of `row_scores` of independent rows.
 
@@ -40,13 +41,13 @@ def mean_interval(
 
     Args:
         share: whether each value is 1 or 0.
-        miss: how often the interval may miss; 0.05 for one of 95%.
+        alpha: how often the interval may miss; 0.05 for one of 95%.
     """
-    mean, n = float(np.average(values, weights=weight)), worth(weight)
+    mean, n = float(np.average(values, weights=weight)), effective_sample_size(weight)
     if not share:
-        half = _half_interval(values, weight, miss)
+        half = _half_interval(values, weight, alpha)
         return max(mean - half, 0.0), mean + half
-    deviations = NormalDist().inv_cdf(1 - miss / 2)
+    deviations = NormalDist().inv_cdf(1 - alpha / 2)
     z2 = deviations**2
     middle = mean + z2 / (2 * n)
     spread = deviations * (mean * (1 - mean) / n + z2 / (4 * n * n)) ** 0.5
@@ -54,18 +55,18 @@ def mean_interval(
     return max(float(low), 0.0), min(float(high), 1.0)
 
 
-def worth(weight: np.ndarray) -> float:
+def effective_sample_size(weight: np.ndarray) -> float:
     """How many rows of equal weight these are worth: Kish, "Survey Sampling" (1965)."""
     return float(weight.sum() ** 2 / np.square(weight).sum())
 
 
-def _half_interval(values: np.ndarray, weight: np.ndarray, miss: float) -> float:
+def _half_interval(values: np.ndarray, weight: np.ndarray, alpha: float) -> float:
     """Half of Student's interval of a mean of independent values; 0 of a single one."""
-    n, shares = worth(weight), weight / weight.sum()
+    n, shares = effective_sample_size(weight), weight / weight.sum()
     from_mean = shares * (values - (shares * values).sum())
     free = max(n - 1, 1.0)
     error = float(np.square(from_mean).sum() * n / free) ** 0.5
-    return float(stdtrit(free, 1 - miss / 2)) * error
+    return float(stdtrit(free, 1 - alpha / 2)) * error
 
 
 def mean_difference(
@@ -81,38 +82,41 @@ def mean_difference(
     """
     differences = mine - other
     mean = middle = float(np.average(differences, weights=weight))
-    if worth(weight) < 2 and not share:
+    if effective_sample_size(weight) < 2 and not share:
         return Difference(mean, mean - abs(mean), mean + abs(mean))
     if share:
         each = np.square(weight).sum() / weight.sum()
         differences, weight = np.r_[differences, 1, -1], np.r_[weight, each, each]
         middle = float(np.average(differences, weights=weight))
-    half = _half_interval(differences, weight, MISS)
+    half = _half_interval(differences, weight, ALPHA)
     return Difference(mean, middle - half, middle + half)
 
 
-class Drawn(NamedTuple):
+class Bootstrap(NamedTuple):
     """The scores of some rows, and of the same rows drawn again.
 
-    `points` by dotted key, those that are defined; `draws` (draws,) float64 each, NaN where a draw
-    leaves a score undefined; `whole` whether all rows were drawn, and not some of them for all.
+    `estimates` by dotted key, those that are defined; `replicates` (n,) float64 each, NaN where a
+    draw leaves a score undefined; `complete` whether all rows were drawn, or some that stand for
+    all.
     """
 
     found: Outputs
-    points: dict[str, float]
-    draws: dict[str, np.ndarray]
-    whole: bool
+    estimates: dict[str, float]
+    replicates: dict[str, np.ndarray]
+    complete: bool
 
 
-def draw(found: Outputs, schema: Schema) -> Drawn:
+def bootstrap(found: Outputs, schema: Schema) -> Bootstrap:
     """Draw the rows again; for the same labels and weights it draws the same rows."""
     points = scores_of(found, found.weight[None], schema)
-    used, copies = sample(found.y, schema)
+    used, copies = resampled_rows(found.y, schema)
     some = Outputs(found.y[used], found.outputs[used], found.weight[used], found.threshold)
-    number = DRAWS if len(schema.classes) <= MANY else FEW
-    parts = [scores_of(some, times * some.weight, schema) for times in draws(copies, number)]
+    number = REPLICATES if len(schema.classes) <= MANY_CLASSES else REPLICATES_OF_MANY_CLASSES
+    parts = [
+        scores_of(some, times * some.weight, schema) for times in resampling_weights(copies, number)
+    ]
     defined = [key for key, value in points.items() if np.isfinite(value[0])]
-    return Drawn(
+    return Bootstrap(
         found,
         {key: float(points[key][0]) for key in defined},
         {key: np.concatenate([part[key] for part in parts]) for key in defined},
@@ -120,10 +124,10 @@ def draw(found: Outputs, schema: Schema) -> Drawn:
     )
 
 
-def sample(y: np.ndarray, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
+def resampled_rows(y: np.ndarray, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of the rows that are drawn, and how many rows each stands for: (n,) both.
 
-    Of many rows it is the first ones of each class, so that a rare class is there whole.
+    Of many rows it is the first ones of each class, so that a rare class is there complete.
     """
     classes = np.zeros(len(y)) if schema.task == "regression" else y
     groups = [np.flatnonzero(classes == k) for k in np.unique(classes)]
@@ -137,19 +141,19 @@ def sample(y: np.ndarray, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
     return used, copies[used]
 
 
-def draws(copies: np.ndarray, number: int) -> Iterator[np.ndarray]:
+def resampling_weights(copies: np.ndarray, number: int) -> Iterator[np.ndarray]:
     """How often each row is drawn, in some of the draws at a time: float64, (draws, rows).
 
     By Poisson's law, as a draw of many rows is: a row that stands for others as often as these.
     """
-    rng, at_a_time = np.random.default_rng(0), max(CELLS // len(copies), 1)
+    rng, at_a_time = np.random.default_rng(0), max(MAX_WEIGHTS // len(copies), 1)
     for start in range(0, number, at_a_time):
         shape = (min(at_a_time, number - start), len(copies))
         yield rng.poisson(copies, shape).astype(np.float64)
 
 
 def intervals(
-    drawn: Drawn, schema: Schema, keys: tuple[str, ...] | None = None
+    drawn: Bootstrap, schema: Schema, keys: tuple[str, ...] | None = None
 ) -> dict[str, tuple[float, float]]:
     """The 95% interval of each score of some rows, by its dotted key.
 
@@ -157,8 +161,8 @@ def intervals(
         keys: of the scores; None of all.
     """
     limits = {
-        key: _limits(drawn.draws[key], drawn.points[key], drawn.whole)
-        for key in drawn.points
+        key: _percentile_interval(drawn.replicates[key], drawn.estimates[key], drawn.complete)
+        for key in drawn.estimates
         if keys is None or key in keys
     }
     of_rows, share = row_scores(drawn.found, schema), schema.task != "regression"
@@ -166,28 +170,30 @@ def intervals(
     return limits | {TASKS[schema.task].main: main}
 
 
-def differences(mine: Drawn, other: Drawn, schema: Schema) -> dict[str, Difference]:
+def differences(mine: Bootstrap, other: Bootstrap, schema: Schema) -> dict[str, Difference]:
     """By how much the scores differ from others' of the same rows, those that both have."""
     main, found = TASKS[schema.task].main, {}
-    for key in mine.points:
+    for key in mine.estimates:
         if key == main:
             own, theirs = (row_scores(each.found, schema) for each in (mine, other))
             share = schema.task != "regression"
             found[key] = mean_difference(own, theirs, mine.found.weight, share)
-        elif key in other.points:
-            point = mine.points[key] - other.points[key]
-            limits = _limits(mine.draws[key] - other.draws[key], point, mine.whole)
+        elif key in other.estimates:
+            point = mine.estimates[key] - other.estimates[key]
+            limits = _percentile_interval(
+                mine.replicates[key] - other.replicates[key], point, mine.complete
+            )
             found[key] = Difference(point, *limits)
     return found
 
 
-def _limits(values: np.ndarray, point: float, whole: bool) -> tuple[float, float]:
+def _percentile_interval(values: np.ndarray, point: float, complete: bool) -> tuple[float, float]:
     """The 95% interval of what came to `values` in the draws.
 
     Where some rows were drawn for all, it is moved from their middle to the score of all.
     """
     if not np.isfinite(values).any():
         return point, point
-    ends = [100 * MISS / 2, 50, 100 - 100 * MISS / 2]
+    ends = [100 * ALPHA / 2, 50, 100 - 100 * ALPHA / 2]
     low, middle, high = (float(value) for value in np.nanpercentile(values, ends))
-    return (low, high) if whole else (point + low - middle, point + high - middle)
+    return (low, high) if complete else (point + low - middle, point + high - middle)

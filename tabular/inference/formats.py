@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from tabular.config.schema import Column
 from tabular.config.typed_yaml import Value
-from tabular.core.errors import shown
+from tabular.core.errors import quoted
 from tabular.table.cells import parse
 
 # Texts that are numbers in most tables.
@@ -92,7 +92,7 @@ def mostly_dates(texts: list[str]) -> str:
         if len(fits) >= 0.8 * len(some) > 2 and all_parse_as(fits, "datetime", form):
             other = next((text for text in texts if not pattern.fullmatch(text)), texts[0])
             return (
-                f"; most are dates as {form}, unlike {shown(other)}: mend such cells, or name them "
+                f"; most are dates as {form}, unlike {quoted(other)}: fix such cells, or list them "
                 "in missing_values of a datetime"
             )
     return ""

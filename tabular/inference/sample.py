@@ -9,7 +9,13 @@ from typing import NamedTuple
 
 from tabular.config.schema import Dialect
 from tabular.core.errors import UserError, listed
-from tabular.table.csv_lines import BROKEN, broken, check_format, open_bytes, records
+from tabular.table.csv_lines import (
+    CSV_ERRORS,
+    check_format,
+    describe_csv_error,
+    open_bytes,
+    records,
+)
 from tabular.table.source import Piece, is_parquet, parquet_rows, parquet_schema, parquet_texts
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
@@ -34,8 +40,8 @@ def infer_dialect(path: Path) -> Dialect:
         check_format(path)
         with open_bytes(path) as file:
             start = file.read(2**20)
-    except BROKEN as error:
-        raise UserError(broken(path, Dialect(), 1, error)) from None
+    except CSV_ERRORS as error:
+        raise UserError(describe_csv_error(path, Dialect(), 1, error)) from None
     encoding = "utf-16" if start[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8"
     if encoding == "utf-8" and b"\0" in start:
         raise UserError(f"{path}: found NUL bytes; expected a CSV file in UTF-8 or latin-1")
@@ -72,8 +78,8 @@ def read_sample(path: Path, limit: int) -> Sample:
                 count[cell] += 1
     except StopIteration:
         raise UserError(f"{path}: the file is empty; expected a header line") from None
-    except BROKEN as error:
-        raise UserError(broken(path, dialect, line, error)) from None
+    except CSV_ERRORS as error:
+        raise UserError(describe_csv_error(path, dialect, line, error)) from None
     repeated = sorted(name for name, times in Counter(header).items() if times > 1)
     if repeated:
         names = listed(map(repr, repeated))

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.config.schema import Column
-from tabular.core.errors import cut
+from tabular.core.errors import truncate
 from tabular.table.cells import YEAR_1, YEAR_10000, is_missing, numbers
 
 MISSING, OTHERS = "missing", "others"
@@ -41,10 +41,10 @@ class Bins(NamedTuple):
             outside: add bins below the lowest and above the highest of the values.
         """
         if column.feature_type == "category":
-            found = present(values, column).value_counts().to_pylist()
+            found = drop_missing(values, column).value_counts().to_pylist()
             found.sort(key=lambda pair: (-pair["counts"], pair["values"]))
             return cls(column, np.empty(0), tuple(pair["values"] for pair in found[:count]))
-        sizes = np.sort(measured(present(values, column), column))
+        sizes = np.sort(numeric_values(drop_missing(values, column), column))
         if not len(sizes):
             return cls(column, np.empty(0), ())
         different = np.unique(sizes)
@@ -56,7 +56,7 @@ class Bins(NamedTuple):
             quantiles = np.unique(np.quantile(sizes, places, method="nearest"))
             if quantiles[0] == sizes[0]:  # which is then a bin of its own
                 quantiles[0] = different[1]
-            edges = readable(np.unique(quantiles), sizes[0], column)
+            edges = round_edges(np.unique(quantiles), sizes[0], column)
         if outside:
             edges, alone = np.r_[sizes[0], edges, np.nextafter(sizes[-1], np.inf)], ()
         return cls(column, edges, (), alone, outside)
@@ -67,13 +67,13 @@ class Bins(NamedTuple):
 
     def codes(self, values: pa.ChunkedArray) -> np.ndarray:
         """The bin of each value: int16, (rows,)."""
-        missing = gaps(values, self.column)
+        missing = missing_mask(values, self.column)
         if self.column.feature_type == "category":
             places = pc.index_in(values, value_set=pa.array(self.categories, pa.string()))
             codes = pc.fill_null(places, len(self.categories)).to_numpy().astype(np.int16)
         else:
             codes = np.zeros(len(missing), np.int16)
-            sizes = measured(present(values, self.column), self.column)
+            sizes = numeric_values(drop_missing(values, self.column), self.column)
             codes[~missing] = np.searchsorted(self.edges, sizes, side="right")
         codes[missing] = len(self.names) - 1
         return codes
@@ -82,15 +82,15 @@ class Bins(NamedTuple):
     def names(self) -> list[str]:
         """What each bin holds, in words."""
         if self.column.feature_type == "category":
-            return [*map(cut, self.categories), OTHERS, MISSING]
+            return [*map(truncate, self.categories), OTHERS, MISSING]
         unit = " characters" if self.column.feature_type == "text" else ""
         if self.outside and len(self.edges):
             return [*(f"{text}{unit}" for text in self._with_outside()), MISSING]
-        ends = [words(edge, self.column) for edge in self.edges]
+        ends = [format_value(edge, self.column) for edge in self.edges]
         if self.values:
             of_boolean = self.column.kind == "boolean"
             said = [
-                str(bool(value)).lower() if of_boolean else words(value, self.column)
+                str(bool(value)).lower() if of_boolean else format_value(value, self.column)
                 for value in self.values
             ]
             return [*(f"{text}{unit}" for text in said), MISSING]
@@ -102,25 +102,25 @@ class Bins(NamedTuple):
 
     def _with_outside(self) -> list[str]:
         """The names of bins of which the first and the last hold what lies outside."""
-        highest = words(float(np.nextafter(self.edges[-1], -np.inf)), self.column)
-        lowest, *starts = [words(edge, self.column) for edge in self.edges[:-1]]
+        highest = format_value(float(np.nextafter(self.edges[-1], -np.inf)), self.column)
+        lowest, *starts = [format_value(edge, self.column) for edge in self.edges[:-1]]
         ranges = [f"{low} to below {high}" for low, high in pairwise([lowest, *starts])]
         last = [lowest, *starts][-1]
         ranges.append(last if last == highest else f"{last} to {highest}")
         return [f"below {lowest}", *ranges, f"above {highest}"]
 
 
-def gaps(values: pa.ChunkedArray, column: Column) -> np.ndarray:
+def missing_mask(values: pa.ChunkedArray, column: Column) -> np.ndarray:
     """Where a value is missing: bool, (rows,)."""
     return is_missing(values, column).to_numpy(zero_copy_only=False).astype(bool)
 
 
-def present(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+def drop_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """The values that are not missing."""
     return values.filter(pc.invert(is_missing(values, column)))
 
 
-def measured(values: pa.ChunkedArray, column: Column) -> np.ndarray:
+def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
     """Numbers as they are, moments in seconds, texts by their length: float64, (rows,).
 
     Raises:
@@ -136,7 +136,7 @@ def measured(values: pa.ChunkedArray, column: Column) -> np.ndarray:
     assert_never(column.feature_type)
 
 
-def readable(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
+def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
     """The edges in as few digits, or to the day, as part the values as well."""
     if column.feature_type == "datetime":
         days = np.unique(edges // DAY * DAY)
@@ -148,7 +148,7 @@ def readable(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
     return edges
 
 
-def words(value: float, column: Column) -> str:
+def format_value(value: float, column: Column) -> str:
     """A number in its own digits, or a moment to the day or the second."""
     if column.feature_type == "datetime":
         moment = datetime.fromtimestamp(min(max(value, YEAR_1), YEAR_10000 - 1), UTC)

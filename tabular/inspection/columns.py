@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from tabular.config.schema import Column, Schema
-from tabular.inspection.bins import Bins, gaps, measured, present, words
-from tabular.inspection.sketch import Sketch, distance
+from tabular.inspection.bins import Bins, drop_missing, format_value, missing_mask, numeric_values
+from tabular.inspection.sketch import Sketch, total_variation
 
 BARS, CATEGORIES = 12, 6  # of a picture
 EDGES = (0.005, 0.995)  # quantiles of the training rows, where the picture begins and ends
@@ -16,24 +16,24 @@ EDGES = (0.005, 0.995)  # quantiles of the training rows, where the picture begi
 def describe_columns(train: pa.Table, test: pa.Table, schema: Schema) -> dict[str, Any]:
     """Each column that the model reads, and the target: what `metrics/columns.json` holds.
 
-    See `sketch.distance` of the bins of a `Sketch`; `moved` where it is further than by chance.
+    See `sketch.total_variation`; a column has `moved` where it is further than by chance.
 
     Args:
         train, test: some of their rows, which lie shuffled.
     """
     names = [schema.target, *schema.features]
     return {
-        name: pictured(train[name], test[name], schema.columns[name])
-        | apart(train[name], test[name], schema.columns[name])
+        name: histogram(train[name], test[name], schema.columns[name])
+        | column_shift(train[name], test[name], schema.columns[name])
         for name in names
     }
 
 
-def apart(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:
+def column_shift(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:
     """How far the test rows of a column are from its training rows, and what chance would do."""
     sketch = Sketch.of(train, column)
     found = [
-        distance(cells.counts, cells.bins.counts(test))
+        total_variation(cells.counts, cells.bins.counts(test))
         for cells in (sketch.values, sketch.words)
         if cells
     ]
@@ -41,15 +41,15 @@ def apart(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict
     return {"distance": most, "by_chance": limit, "moved": most > limit}
 
 
-def pictured(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:
+def histogram(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:
     """The histogram of a column: `names` or `from` and `to`, and the rows in each bar.
 
     The bars of numbers are equally wide; the first and the last one hold what lies beyond.
     """
     found: dict[str, Any] = {
         "missing": {
-            "train": int(gaps(train, column).sum()),
-            "test": int(gaps(test, column).sum()),
+            "train": int(missing_mask(train, column).sum()),
+            "test": int(missing_mask(test, column).sum()),
         },
         "rows": {"train": len(train), "test": len(test)},
     }
@@ -62,7 +62,7 @@ def pictured(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> d
             for name, count in zip(("train", "test"), counts, strict=True)
         }
         return found | {"names": bins.names[:shown]} | bars
-    values = [measured(present(rows, column), column) for rows in (train, test)]
+    values = [numeric_values(drop_missing(rows, column), column) for rows in (train, test)]
     if not len(values[0]):
         return found
     different = np.unique(values[0])
@@ -71,7 +71,7 @@ def pictured(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> d
         low, high = different[0], different[-1]
     if len(different) <= BARS:
         middles = (different[1:] + different[:-1]) / 2
-        found["names"] = [words(value, column) for value in different]
+        found["names"] = [format_value(value, column) for value in different]
     else:
         middles = np.linspace(low, high, BARS + 1)[1:-1]
         found |= {"from": float(low), "to": float(high)}

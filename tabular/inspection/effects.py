@@ -13,35 +13,37 @@ import numpy as np
 import pyarrow as pa
 
 from tabular.config.schema import Schema, input_name
-from tabular.core.errors import cut
-from tabular.inspection.bins import Bins, gaps, measured, present
+from tabular.core.errors import truncate
+from tabular.inspection.bins import Bins, drop_missing, missing_mask, numeric_values
 from tabular.table.arrays import Predict, feature_arrays
 
 COLUMNS, STEPS, CATEGORIES = 6, 20, 8
 MAX_ROWS, MIN_ROWS = 2000, 100
-WORK = 40_000_000_000  # multiply-adds of the model in all: some seconds
-SHARE = 0.1  # of the rows that each half has, at least
-SHUFFLES, CLEARLY = 50, 1.5  # what an interaction is held against, and by how much it is stronger
-STRONG = 0.5  # of the column's own effect; a weaker interaction is not told
-NOTABLE, TOLD = 0.2, 3  # of the largest effect of any column; interactions at most
-SPREAD = (0.1, 0.9)  # of the members
+MAX_MULTIPLY_ADDS = 40_000_000_000  # multiply-adds of the model in all: some seconds
+MIN_SHARE_OF_HALF = 0.1  # of the rows that each half has, at least
+SHUFFLES = 50  # random halves that an interaction is compared with
+MIN_RATIO_TO_SHUFFLES = 1.5
+MIN_SHARE_OF_EFFECT = 0.5  # of the column's own effect; a weaker interaction is not told
+MIN_SHARE_OF_LARGEST_EFFECT = 0.2  # of any column
+MAX_INTERACTIONS = 3  # that are reported
+MEMBER_QUANTILES = (0.1, 0.9)  # of the members
 
 
-class Local(NamedTuple):
+class LocalEffects(NamedTuple):
     """What a column does to the answers of some rows.
 
-    `steps` (n,) the value at each end of a step, or the number of each category; `values` (rows,)
-    the value of each row, or the number of its category, NaN of one that has none; `cells` (rows,)
-    its step, -1 of one that has none; `changes` (rows, outputs, 1 + members) by how
-    much the answer changes over that step: the model's, then each member's. Of a category
-    `answers` (n, outputs, 1 + members), the mean answer given each.
+    `grid` (n,) the ends of the bins, or the number of each category; `values` (rows,) the value of
+    each row, or the number of its category, NaN where it is missing; `bins` (rows,) the bin of each
+    row, -1 where it is missing; `changes` (rows, outputs, 1 + members) by how much the prediction
+    changes over that bin: the model's, then each member's. Of a category `means`
+    (n, outputs, 1 + members), the mean prediction given each.
     """
 
-    steps: np.ndarray
+    grid: np.ndarray
     values: np.ndarray
-    cells: np.ndarray
+    bins: np.ndarray
     changes: np.ndarray
-    answers: np.ndarray | None = None
+    means: np.ndarray | None = None
 
 
 def column_effects(
@@ -60,26 +62,26 @@ def column_effects(
     types = {name: column.feature_type for name, column in schema.features.items()}
     names = [n for n in important if types[n] != "text"][:COLUMNS]
     answers = sum(CATEGORIES if types[n] == "category" else 2 for n in names)
-    rows = rows[: min(MAX_ROWS, max(int(WORK / max(answers * work, 1)), MIN_ROWS))]
+    rows = rows[: min(MAX_ROWS, max(int(MAX_MULTIPLY_ADDS / max(answers * work, 1)), MIN_ROWS))]
     if not len(rows):
         return {"rows": 0, "columns": [], "interactions": []}
     found: list[dict[str, Any]] = []
     interactions: list[dict[str, Any]] = []
     locals_of = {name: local_effect(members, rows, name, schema) for name in names}
-    halves = {name: half_of(rows, name, schema) for name in names}
+    halves = {name: split_in_half(rows, name, schema) for name in names}
     for name, local in locals_of.items():
-        if len(local.steps) < 2:
+        if len(local.grid) < 2:
             continue
-        curves = accumulated(local)  # (steps, outputs, 1 + members)
+        curves = ale_curves(local)  # (steps, outputs, 1 + members)
         output = int(np.argmax(np.ptp(curves[:, :, 0], axis=0)))
         curve, *each = curves[:, output].T
-        low, high = np.quantile(each, SPREAD, axis=0) if each else (curve, curve)
+        low, high = np.quantile(each, MEMBER_QUANTILES, axis=0) if each else (curve, curve)
         column = schema.columns[name]
         effect: dict[str, Any] = {"column": name, "kind": column.kind}
         if schema.task != "regression":
             effect["class"] = str(schema.classes[output if schema.outputs > 1 else 1])
         known = Bins.of(rows[name], column, CATEGORIES)
-        effect["values"] = known.names[: len(known.categories)] or local.steps.tolist()
+        effect["values"] = known.names[: len(known.categories)] or local.grid.tolist()
         if len(known.values) == 2 and types[name] != "datetime":  # there is nothing between
             effect |= {"kind": "category", "values": known.names[:2]}
         found.append(
@@ -91,12 +93,12 @@ def column_effects(
             if other != name and half and (of := interaction(local, output, np.ptp(curve), *half))
         ]
     most = max((np.ptp(of["effect"]) for of in found), default=0.0)
-    strong = [of for of in interactions if of["strength"] >= NOTABLE * most]
+    strong = [of for of in interactions if of["strength"] >= MIN_SHARE_OF_LARGEST_EFFECT * most]
     strong.sort(key=lambda of: -round(of["strength"], 9))
-    return {"rows": len(rows), "columns": found, "interactions": strong[:TOLD]}
+    return {"rows": len(rows), "columns": found, "interactions": strong[:MAX_INTERACTIONS]}
 
 
-def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) -> Local:
+def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) -> LocalEffects:
     """What one column does to the answers."""
     column, key, width = schema.columns[name], input_name(name), schema.outputs
     arrays = feature_arrays(rows, schema)
@@ -106,7 +108,7 @@ def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) ->
         found = members(given).astype(np.float64)
         return found.reshape(len(used), -1, width).transpose(0, 2, 1)
 
-    there = np.flatnonzero(~gaps(rows[name], column))
+    there = np.flatnonzero(~missing_mask(rows[name], column))
     if column.feature_type == "category":
         bins = Bins.of(rows[name], column, CATEGORIES)
         codes = bins.codes(rows[name])
@@ -118,40 +120,40 @@ def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) ->
         ]
         codes[codes >= count] = -1
         numbers = np.where(codes < 0, np.nan, codes)
-        return Local(np.arange(count), numbers, codes, np.empty(0), np.array(given))
+        return LocalEffects(np.arange(count), numbers, codes, np.empty(0), np.array(given))
     values, cells = np.full(len(rows), np.nan), np.full(len(rows), -1)
-    values[there] = measured(present(rows[name], column), column)
+    values[there] = numeric_values(drop_missing(rows[name], column), column)
     sizes, places = values[there], np.linspace(0, 1, STEPS + 1)
     steps = np.unique(np.quantile(sizes, places, method="nearest")) if len(there) else sizes
     if len(steps) < 2:
-        return Local(steps, values, cells, np.empty(0))
+        return LocalEffects(steps, values, cells, np.empty(0))
     cells[there] = np.clip(np.searchsorted(steps, sizes, side="left") - 1, 0, len(steps) - 2)
     of_there = cells[there]
     high, low = (answers(steps[of_there + ahead], there) for ahead in (1, 0))
     changes = np.zeros((len(rows), *high.shape[1:]))
     changes[there] = high - low
-    return Local(steps, values, cells, changes)
+    return LocalEffects(steps, values, cells, changes)
 
 
-def accumulated(local: Local) -> np.ndarray:
+def ale_curves(local: LocalEffects) -> np.ndarray:
     """The effect at each step, shifted to a mean of 0 over the rows: (steps, outputs, n)."""
-    used = local.cells >= 0
-    if local.answers is not None:
-        counts = np.bincount(local.cells[used], minlength=len(local.steps))
-        return local.answers - np.average(local.answers, axis=0, weights=np.maximum(counts, 1))
-    cells, steps = local.cells[used], len(local.steps) - 1
+    used = local.bins >= 0
+    if local.means is not None:
+        counts = np.bincount(local.bins[used], minlength=len(local.grid))
+        return local.means - np.average(local.means, axis=0, weights=np.maximum(counts, 1))
+    cells, steps = local.bins[used], len(local.grid) - 1
     counts = np.bincount(cells, minlength=steps)
     sums = np.zeros((steps, *local.changes.shape[1:]))
     np.add.at(sums, cells, local.changes[used])
     means = sums / np.maximum(counts, 1)[:, None, None]
     curve = np.concatenate([np.zeros((1, *means.shape[1:])), np.cumsum(means, axis=0)])
     # At each row's own value, between the ends of its step.
-    within = (local.values[used] - local.steps[cells]) / np.diff(local.steps)[cells]
+    within = (local.values[used] - local.grid[cells]) / np.diff(local.grid)[cells]
     at_rows = curve[cells] + within[:, None, None] * means[cells]
     return curve - at_rows.mean(axis=0)
 
 
-def half_of(
+def split_in_half(
     rows: pa.Table, name: str, schema: Schema
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, str]] | None:
     """The rows with low and with high values of a column, or of its largest category and not.
@@ -163,14 +165,14 @@ def half_of(
     codes = bins.codes(rows[name])
     if column.feature_type == "category":
         first = bins.categories[0] if bins.categories else ""
-        return codes == 1, codes == 0, (f"is not {cut(first)}", f"is {cut(first)}")
+        return codes == 1, codes == 0, (f"is not {truncate(first)}", f"is {truncate(first)}")
     if not len(bins.edges):
         return None
     return codes == 0, codes == 1, (f"is {bins.names[0]}", f"is {bins.names[1]}")
 
 
 def interaction(
-    local: Local,
+    local: LocalEffects,
     output: int,
     total: float,
     low: np.ndarray,
@@ -179,27 +181,27 @@ def interaction(
 ) -> dict[str, Any] | None:
     """How much more a number column moves the answer among half of the rows than among the others.
 
-    None where the difference is less than `STRONG` of the column's effect, or not `CLEARLY` above
-    what `SHUFFLES` random halves of the same rows show.
+    None where the difference is less than `MIN_SHARE_OF_EFFECT` of the column's effect, or not
+    `MIN_RATIO_TO_SHUFFLES` times what `SHUFFLES` random halves of the same rows show.
 
     Args:
         total: the column's effect, from its lowest to its highest point.
         low, high: which rows are of each half, bool, (rows,).
         said: what the rows of each half are, in words.
     """
-    few = min(low.sum(), high.sum()) < SHARE * len(low)
-    if local.answers is not None or few:
+    few = min(low.sum(), high.sum()) < MIN_SHARE_OF_HALF * len(low)
+    if local.means is not None or few:
         return None
     rise_low, rise_high = rises(local, output, low, high)
     strength = abs(rise_high - rise_low)
-    if strength < STRONG * total or not strength:
+    if strength < MIN_SHARE_OF_EFFECT * total or not strength:
         return None
     rng, used = np.random.default_rng(0), np.flatnonzero(low | high)
     for _ in range(SHUFFLES):
         mask = np.zeros(len(low), bool)
         mask[rng.permutation(used)[: low.sum()]] = True
         first, second = rises(local, output, mask, (low | high) & ~mask)
-        if CLEARLY * abs(second - first) >= strength:
+        if MIN_RATIO_TO_SHUFFLES * abs(second - first) >= strength:
             return None
     return {
         "low": said[0],
@@ -210,7 +212,7 @@ def interaction(
     }
 
 
-def rises(local: Local, output: int, *halves: np.ndarray) -> list[float]:
+def rises(local: LocalEffects, output: int, *halves: np.ndarray) -> list[float]:
     """By how much the answer of each half rises from the first step to the last.
 
     Over the steps where both halves have rows.
@@ -218,10 +220,10 @@ def rises(local: Local, output: int, *halves: np.ndarray) -> list[float]:
     Args:
         halves: which rows are of each, bool, (rows,).
     """
-    changes, steps = local.changes[:, output, 0], len(local.steps) - 1
-    used = [half & (local.cells >= 0) for half in halves]
-    counts = [np.bincount(local.cells[half], minlength=steps) for half in used]
-    sums = [np.bincount(local.cells[half], changes[half], steps) for half in used]
+    changes, steps = local.changes[:, output, 0], len(local.grid) - 1
+    used = [half & (local.bins >= 0) for half in halves]
+    counts = [np.bincount(local.bins[half], minlength=steps) for half in used]
+    sums = [np.bincount(local.bins[half], changes[half], steps) for half in used]
     both = (counts[0] > 0) & (counts[1] > 0)
     return [
         float((of_half / np.maximum(count, 1))[both].sum())

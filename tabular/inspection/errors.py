@@ -13,7 +13,7 @@ from tabular.table.arrays import predicted_classes, row_losses
 from tabular.table.cells import is_missing
 from tabular.table.parquet import read_parts
 
-SHOWN, LETTERS = 10, 200  # rows; of a text
+MAX_ERRORS, LETTERS = 10, 200  # rows; of a text
 
 
 def largest_errors(folder: Path, test: Outputs, schema: Schema) -> list[dict[str, Any]]:
@@ -23,7 +23,7 @@ def largest_errors(folder: Path, test: Outputs, schema: Schema) -> list[dict[str
         folder: of the test rows.
     """
     losses = row_losses(test.y, test.outputs, schema)
-    worst = np.argsort(-losses, kind="stable")[:SHOWN]
+    worst = np.argsort(-losses, kind="stable")[:MAX_ERRORS]
     classes = predicted_classes(test.outputs, schema, test.threshold)
     columns: dict[int, dict[str, Any]] = {}
     start = 0

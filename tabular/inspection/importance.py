@@ -12,8 +12,8 @@ from tabular.table.arrays import Predict, feature_arrays, row_losses
 
 REPEATS = 10
 MAX_ROWS, MIN_ROWS = 5000, 100
-WORK = 200_000_000_000  # multiply-adds of the model in all: half a minute
-SHOWN = 30  # columns, of a table too wide to measure all of them well
+MAX_MULTIPLY_ADDS = 200_000_000_000  # multiply-adds of the model in all: half a minute
+MAX_MEASURED = 30  # columns, of a table too wide to measure all of them well
 BATCH = 4096  # rows that the model reads at a time
 Progress = Callable[[float, str], None]
 
@@ -31,7 +31,7 @@ def permutation_importance(
     Breiman, "Random Forests" (2001), in the form of scikit-learn's `permutation_importance`. The
     rows used are the first few thousand, which lie shuffled; the same rows give the same numbers.
     Where the work allows fewer than `MIN_ROWS` of them, one shuffle of each column on a few rows
-    chooses the `SHOWN` columns that are measured.
+    chooses the `MAX_MEASURED` columns that are measured.
 
     Args:
         predict: raw columns, as `feature_arrays` gives them, to outputs of shape (rows, outputs).
@@ -40,20 +40,20 @@ def permutation_importance(
         progress: is told how much more of the work is done, from 0 to 1, and the last column.
     """
     names = list(schema.features)
-    reads = int(WORK / max(work, 1))  # rows that the model may read
+    reads = int(MAX_MULTIPLY_ADDS / max(work, 1))  # rows that the model may read
 
     def measured(names: Sequence[str], repeats: int, reads: int, progress: Progress) -> Rises:
         used = min(len(rows), MAX_ROWS, max(reads // (repeats * len(names)), MIN_ROWS // 4))
-        return rises(predict, rows[:used], y[:used], schema, names, repeats, progress)
+        return loss_increases(predict, rows[:used], y[:used], schema, names, repeats, progress)
 
     def half(more: float, name: str) -> None:
         progress(more / 2, name)
 
     if not len(rows):
         return {}
-    if reads // (REPEATS * len(names)) < min(len(rows), MIN_ROWS) and len(names) > SHOWN:
+    if reads // (REPEATS * len(names)) < min(len(rows), MIN_ROWS) and len(names) > MAX_MEASURED:
         first = measured(names, 1, reads // 2, half)
-        names = sorted(names, key=lambda name: -first[name][0])[:SHOWN]
+        names = sorted(names, key=lambda name: -first[name][0])[:MAX_MEASURED]
         return measured(names, REPEATS, reads // 2, half)
     return measured(names, REPEATS, reads, progress)
 
@@ -63,11 +63,11 @@ Rises = dict[str, np.ndarray]
 
 def most_important(importance: Rises, schema: Schema) -> list[str]:
     """All columns, the most important one first."""
-    means = {name: float(rises.mean()) for name, rises in importance.items()}
+    means = {name: float(loss_increases.mean()) for name, loss_increases in importance.items()}
     return sorted(schema.features, key=lambda name: -means.get(name, -np.inf))
 
 
-def rises(
+def loss_increases(
     predict: Predict,
     rows: pa.Table,
     y: np.ndarray,

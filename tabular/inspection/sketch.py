@@ -1,4 +1,4 @@
-"""What each column held in the training rows, in few numbers: they travel with the model."""
+"""A summary of each column of the training rows that travels with the model."""
 
 import re
 from collections import Counter
@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 
 from tabular.config.schema import Column, Schema
 from tabular.core.errors import UserError
-from tabular.inspection.bins import MISSING, Bins, gaps, present
+from tabular.inspection.bins import MISSING, Bins, drop_missing, missing_mask
 from tabular.table.cells import numbers
 
-CELLS, NAMES = 10, 20  # bins of numbers, of categories
-WORDS, OF_ROWS = 50, 5  # that are bins of a text; each is in so many of the rows at least
+NUMBER_BINS, CATEGORY_BINS = 10, 20
+TEXT_BINS, MIN_ROWS_OF_WORD = 50, 5  # words; rows that each of them is in
 TEXT_ROWS = 20_000  # whose words are counted
-DRAWN = 16  # values of a column
+BACKGROUND_SIZE = 16  # values of a column
 DRAWS, DEVIATIONS = 100, 4.0  # of tables that do not differ; beyond, it is no chance
 MAX = 2**53  # rows
 WORD = re.compile(r"\w+")
@@ -34,10 +34,12 @@ class Words(NamedTuple):
     def of(cls, values: pa.ChunkedArray, column: Column) -> Self:
         """Those of some texts."""
         rows = Counter[str]()
-        for text in present(values[:TEXT_ROWS], column).to_pylist():
+        for text in drop_missing(values[:TEXT_ROWS], column).to_pylist():
             rows.update(set(WORD.findall(text.lower())))
-        frequent = [word for word, count in rows.items() if count >= OF_ROWS]
-        return cls(column, tuple(sorted(frequent, key=lambda word: (-rows[word], word))[:WORDS]))
+        frequent = [word for word, count in rows.items() if count >= MIN_ROWS_OF_WORD]
+        return cls(
+            column, tuple(sorted(frequent, key=lambda word: (-rows[word], word))[:TEXT_BINS])
+        )
 
     @property
     def names(self) -> list[str]:
@@ -49,15 +51,15 @@ class Words(NamedTuple):
         values = values[:TEXT_ROWS]
         places = {word: place for place, word in enumerate(self.words)}
         found = np.zeros(len(self.names))
-        for text in present(values, self.column).to_pylist():
+        for text in drop_missing(values, self.column).to_pylist():
             words = WORD.findall(text.lower()) or [""]
             for word in words:
                 found[places.get(word, -2)] += 1 / len(words)
-        found[-1] = gaps(values, self.column).sum()
+        found[-1] = missing_mask(values, self.column).sum()
         return found
 
 
-class Cells(NamedTuple):
+class BinCounts(NamedTuple):
     """How many rows of a table are in each of some bins: float64, (bins,)."""
 
     bins: Bins | Words
@@ -67,15 +69,15 @@ class Cells(NamedTuple):
 class Sketch(NamedTuple):
     """Of a column of some rows.
 
-    `values` by value, of a text by length; `words` of a text. `drawn` are `DRAWN` values as the
+    `values` by value, of a text by length; `words` of a text. `background` are some values as the
     model reads them, each as frequent as in the rows and None for a gap; none of a text, which
     would be a row's own. `unknown` is the share of rows whose category the model does not know.
     """
 
     rows: int
-    values: Cells
-    words: Cells | None
-    drawn: tuple[float | str | None, ...]
+    values: BinCounts
+    words: BinCounts | None
+    background: tuple[float | str | None, ...]
     unknown: float
 
     @classmethod
@@ -86,13 +88,15 @@ class Sketch(NamedTuple):
             known: the categories that the model knows; None where it knows all.
         """
         kind = column.feature_type
-        bins = Bins.of(values, column, NAMES if kind == "category" else CELLS, outside=True)
+        bins = Bins.of(
+            values, column, CATEGORY_BINS if kind == "category" else NUMBER_BINS, outside=True
+        )
         words = Words.of(values, column) if kind == "text" else None
         return cls(
             len(values),
-            Cells(bins, bins.counts(values)),
-            Cells(words, words.counts(values)) if words else None,
-            () if words else _drawn(values, column),
+            BinCounts(bins, bins.counts(values)),
+            BinCounts(words, words.counts(values)) if words else None,
+            () if words else _background(values, column),
             float(unknown(values, known, column).mean()) if known is not None else 0.0,
         )
 
@@ -105,7 +109,7 @@ class Sketch(NamedTuple):
             "edges": bins.edges.tolist(),
             "categories": list(bins.categories),
             "counts": self.values.counts.tolist(),
-            "drawn": list(self.drawn),
+            "drawn": list(self.background),
             "unknown": round(self.unknown, 6),
         }
         if self.words:
@@ -122,7 +126,7 @@ class Sketch(NamedTuple):
             TypeError, KeyError, ValueError: it is something else.
         """
 
-        def cells(bins: Bins | Words, counts: Any) -> Cells:
+        def cells(bins: Bins | Words, counts: Any) -> BinCounts:
             array = np.array(counts, np.float64)
             if (
                 array.shape != (len(bins.names),)
@@ -130,14 +134,14 @@ class Sketch(NamedTuple):
                 or not 0 < array.sum() < MAX
             ):
                 raise ValueError(f"sketch: expected {len(bins.names)} counts of rows")
-            return Cells(bins, array)
+            return BinCounts(bins, array)
 
-        drawn, edges = tuple(found["drawn"]), np.array(found["edges"], np.float64)
+        background, edges = tuple(found["drawn"]), np.array(found["edges"], np.float64)
         expected = str if column.is_string else (int, float)
-        if len(drawn) not in (0, DRAWN) or not all(
-            value is None or isinstance(value, expected) for value in drawn
+        if len(background) not in (0, BACKGROUND_SIZE) or not all(
+            value is None or isinstance(value, expected) for value in background
         ):
-            raise ValueError(f"sketch: expected {DRAWN} values")
+            raise ValueError(f"sketch: expected {BACKGROUND_SIZE} values")
         if edges.ndim != 1 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
             raise ValueError("sketch: expected edges that ascend")
         if ("words" in found) != (column.feature_type == "text"):
@@ -148,7 +152,7 @@ class Sketch(NamedTuple):
             int(found["rows"]),
             cells(bins, found["counts"]),
             cells(words, found["word_counts"]) if words else None,
-            drawn,
+            background,
             float(found["unknown"]),
         )
 
@@ -185,9 +189,9 @@ def read_sketches(path: Path, metadata: dict[str, Any], schema: Schema) -> dict[
         raise UserError(f"{path}: is not as `dvc repro` writes it: {error!r}") from None
 
 
-def _drawn(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None, ...]:
+def _background(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None, ...]:
     """See `Sketch`: those at even places of the sorted rows."""
-    found = present(values, column)
+    found = drop_missing(values, column)
     if column.is_string:
         counts = sorted(
             found.value_counts().to_pylist(), key=lambda of: (-of["counts"], of["values"])
@@ -197,17 +201,19 @@ def _drawn(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None,
     else:
         ordered = np.sort(np.asarray(numbers(found, column).to_numpy(), np.float64)).tolist()
         ends = np.arange(1, len(ordered) + 1)
-    places = np.searchsorted(ends, (np.arange(DRAWN) + 0.5) / DRAWN * len(values), side="right")
+    places = np.searchsorted(
+        ends, (np.arange(BACKGROUND_SIZE) + 0.5) / BACKGROUND_SIZE * len(values), side="right"
+    )
     return tuple(ordered[place] if place < len(ordered) else None for place in places)
 
 
 def unknown(values: pa.ChunkedArray, known: list[str], column: Column) -> np.ndarray:
     """Where a row holds a category that is not among these, and no gap: bool, (rows,)."""
     among = pc.is_in(values, value_set=pa.array(known, pa.string()))
-    return ~gaps(values, column) & ~among.to_numpy(zero_copy_only=False).astype(bool)
+    return ~missing_mask(values, column) & ~among.to_numpy(zero_copy_only=False).astype(bool)
 
 
-def distance(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+def total_variation(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     """How far two tables are apart in a column, and how far chance takes tables of their sizes.
 
     The distance is the share of the rows that would have to be in another bin for the tables to be

@@ -12,19 +12,19 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Range, Slice
 from tabular.core.metrics import TASKS, metric
 from tabular.evaluation.scores import Outputs, row_scores
-from tabular.evaluation.uncertainty import MISS, mean_interval
-from tabular.inspection.bins import Bins, gaps, measured, present
+from tabular.evaluation.uncertainty import ALPHA, mean_interval
+from tabular.inspection.bins import Bins, drop_missing, missing_mask, numeric_values
 from tabular.table.arrays import row_losses
 
 QUARTERS, CATEGORIES = 4, 8  # bins of a number column, and of a category column
-PAIRED = 8  # the most important columns, whose pairs are looked at too
+MAX_PAIRED_COLUMNS = 8  # the most important columns, whose pairs are looked at too
 MIN_ROWS = 30  # of a slice
-SHOWN, TOGETHER = 5, 2
-ALIKE = 0.7  # of the rows of two slices; the weaker one of them is shown
-Cells = tuple[tuple[str, int], ...]  # a bin of one column, or of each of two
+MAX_SLICES, MAX_SLICES_OF_BIN = 5, 2
+MAX_OVERLAP = 0.7  # of the rows of two slices; the weaker one of them is shown
+SliceBins = tuple[tuple[str, int], ...]  # a bin of one column, or of each of two
 
 
-class Rows(NamedTuple):
+class ScoredRows(NamedTuple):
     """Some rows as slices are cut from them: their table, answers, and the score of each row."""
 
     table: pa.Table
@@ -43,7 +43,7 @@ class Rows(NamedTuple):
         )
         return cls(table, found, schema, key, scores)
 
-    def scored(self, mask: np.ndarray, miss: float) -> dict[str, Any]:
+    def scored(self, mask: np.ndarray, alpha: float) -> dict[str, Any]:
         """The `rows` of a slice, their `score` and its interval, `low` and `high`.
 
         And what the best `constant` of these rows alone would reach, and of two classes the
@@ -53,7 +53,7 @@ class Rows(NamedTuple):
         weight, of_rows = self.found.weight[mask], self.scores[mask]
         if not weight.any():
             return {"rows": int(mask.sum())}
-        low, high = mean_interval(of_rows, weight, self.key == "accuracy", miss)
+        low, high = mean_interval(of_rows, weight, self.key == "accuracy", alpha)
         score = float(np.average(of_rows, weights=weight))
         found = {"rows": int(mask.sum()), "score": score, "low": low, "high": high}
         y, outputs = self.found.y[mask], self.found.outputs[mask]
@@ -87,44 +87,52 @@ def slice_scores(
     Args:
         tables: of the rows that were predicted, by the keys of `metrics.ROWS`.
         found: the model's outputs for at least these rows.
-        decides: see `metrics.deciding`; where a class is rare, the score is the loss.
+        decides: see `metrics.primary_metrics`; where a class is rare, the score is the loss.
         important: the columns, the most important one first.
         declared: by name.
     """
     main = TASKS[schema.task].main
     key = main if decides[0] == main else "loss"
     rows = {
-        name: Rows.of(table, found[name].first(len(table)), schema, key)
+        name: ScoredRows.of(table, found[name].first(len(table)), schema, key)
         for name, table in tables.items()
     }
     found_in = "cross_validation" if "cross_validation" in rows else "test"
     most = rows[found_in]
-    codes, bins = cut(most, schema, important)
+    codes, bins = bin_columns(most, schema, important)
     order = ranked(most, codes, -1 if metric(key).greater_is_better else 1)
-    every = {name: one.scored(np.ones(len(one.table), bool), MISS) for name, one in rows.items()}
-    overall, miss = every[found_in]["score"], MISS / max(len(order), 1)
+    every = {name: one.scored(np.ones(len(one.table), bool), ALPHA) for name, one in rows.items()}
+    overall, alpha = every[found_in]["score"], ALPHA / max(len(order), 1)
     return {
         "score": key,
         "found_in": found_in,
         "all_rows": every,
         "looked_at": len(order),
         "weakest": [
-            weak_slice(cells, most, rows["test"], bins, overall, miss)
+            weak_slice(cells, most, rows["test"], bins, overall, alpha)
             for cells in distinct(order, codes)
         ],
-        "declared": {
-            name: {"where": in_words(conditions)}
-            | {
-                of: one.scored(declared_rows(one.table, conditions, schema), MISS)
-                for of, one in rows.items()
-            }
-            for name, conditions in declared.items()
-        },
+        "declared": {name: declared_slice(of, rows, schema) for name, of in declared.items()},
+    }
+
+
+def declared_slice(
+    conditions: Slice, rows: Mapping[str, ScoredRows], schema: Schema
+) -> dict[str, Any]:
+    """The scores of a slice that a person declares, by which rows."""
+    return {"where": in_words(conditions)} | {
+        name: one.scored(declared_rows(one.table, conditions, schema), ALPHA)
+        for name, one in rows.items()
     }
 
 
 def weak_slice(
-    cells: Cells, most: Rows, test: Rows, bins: Mapping[str, Bins], overall: float, miss: float
+    cells: SliceBins,
+    most: ScoredRows,
+    test: ScoredRows,
+    bins: Mapping[str, Bins],
+    overall: float,
+    alpha: float,
 ) -> dict[str, Any]:
     """The scores of one of the weakest slices, and whether it is `weak`, by more than chance.
 
@@ -133,21 +141,21 @@ def weak_slice(
         test: rows that have no part in the choice.
     """
 
-    def rows_of(rows: Rows) -> np.ndarray:
-        return masked(cells, {name: bins[name].codes(rows.table[name]) for name, _ in cells})
+    def rows_of(rows: ScoredRows) -> np.ndarray:
+        return slice_mask(cells, {name: bins[name].codes(rows.table[name]) for name, _ in cells})
 
-    scored = most.scored(rows_of(most), miss)
+    scored = most.scored(rows_of(most), alpha)
     greater = metric(most.key).greater_is_better
     return {
         "where": [[name, bins[name].names[code]] for name, code in cells],
         "weak": scored["high"] < overall if greater else scored["low"] > overall,
         **scored,
-        "test": test.scored(rows_of(test), MISS),
+        "test": test.scored(rows_of(test), ALPHA),
     }
 
 
-def cut(
-    rows: Rows, schema: Schema, important: Sequence[str]
+def bin_columns(
+    rows: ScoredRows, schema: Schema, important: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, Bins]]:
     """The bin of each row in each column, int16, (rows,), and what the bins are."""
     bins = {
@@ -161,7 +169,7 @@ def cut(
     return {name: bins[name].codes(rows.table[name]) for name in important}, bins
 
 
-def ranked(rows: Rows, codes: Mapping[str, np.ndarray], worse: int) -> list[Cells]:
+def ranked(rows: ScoredRows, codes: Mapping[str, np.ndarray], worse: int) -> list[SliceBins]:
     """All slices of enough rows, the weakest first.
 
     By how many standard deviations the mean of a slice is worse than that of the other rows, if the
@@ -171,11 +179,11 @@ def ranked(rows: Rows, codes: Mapping[str, np.ndarray], worse: int) -> list[Cell
     weights = np.stack([np.ones(len(scores)), weight_of, weight_of * scores])
     mean = weights[2].sum() / weights[1].sum()
     variance = np.average(np.square(scores - mean), weights=weight_of)
-    found: list[tuple[float, Cells]] = []
+    found: list[tuple[float, SliceBins]] = []
     widths = {name: int(of.max(initial=0)) + 1 for name, of in codes.items()}
     groups: Iterable[tuple[str, ...]] = [
         *((name,) for name in codes),
-        *combinations(list(codes)[:PAIRED], 2),
+        *combinations(list(codes)[:MAX_PAIRED_COLUMNS], 2),
     ]
     for names in groups:
         code, width = codes[names[0]], widths[names[0]]
@@ -194,24 +202,24 @@ def ranked(rows: Rows, codes: Mapping[str, np.ndarray], worse: int) -> list[Cell
     return [cells for _, cells in sorted(found, key=lambda pair: (-round(pair[0], 9), pair[1]))]
 
 
-def distinct(order: Sequence[Cells], codes: Mapping[str, np.ndarray]) -> list[Cells]:
+def distinct(order: Sequence[SliceBins], codes: Mapping[str, np.ndarray]) -> list[SliceBins]:
     """The weakest slices, without those whose rows are mostly those of a weaker one.
 
-    The same bin is in `TOGETHER` of them at most.
+    The same bin is in `MAX_SLICES_OF_BIN` of them at most.
     """
-    chosen: list[tuple[Cells, np.ndarray]] = []
+    chosen: list[tuple[SliceBins, np.ndarray]] = []
     for cells in order:
-        if any(sum(cell in one for one, _ in chosen) >= TOGETHER for cell in cells):
+        if any(sum(cell in one for one, _ in chosen) >= MAX_SLICES_OF_BIN for cell in cells):
             continue
-        mask = masked(cells, codes)
-        if all((mask & one).sum() <= ALIKE * (mask | one).sum() for _, one in chosen):
+        mask = slice_mask(cells, codes)
+        if all((mask & one).sum() <= MAX_OVERLAP * (mask | one).sum() for _, one in chosen):
             chosen.append((cells, mask))
-        if len(chosen) == SHOWN:
+        if len(chosen) == MAX_SLICES:
             break
     return [cells for cells, _ in chosen]
 
 
-def masked(cells: Cells, codes: Mapping[str, np.ndarray]) -> np.ndarray:
+def slice_mask(cells: SliceBins, codes: Mapping[str, np.ndarray]) -> np.ndarray:
     """Which rows lie in all these bins: bool, (rows,)."""
     return np.logical_and.reduce([codes[name] == code for name, code in cells])
 
@@ -238,9 +246,9 @@ def declared_rows(table: pa.Table, conditions: Slice, schema: Schema) -> np.ndar
     masks = []
     for name, wanted in conditions.items():
         values, column = table[name], schema.columns[name]
-        there = ~gaps(values, column)
+        there = ~missing_mask(values, column)
         if isinstance(wanted, Range):
-            sizes = measured(present(values, column), column)
+            sizes = numeric_values(drop_missing(values, column), column)
             low, high = wanted.ends
             there[there] = (low <= sizes) & (sizes <= high)
         else:

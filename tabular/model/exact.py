@@ -18,7 +18,7 @@ MANTISSA = 53  # bits of a float64
 # too. Microseconds of a training step with it, with exact and with plain products, on AVX-512:
 # 590 (batch 5, 8-8-6-1) 8, 16, 14; 7k (32, 13-16-1) 14, 20, 17; 37k (256, 8-16-1) 128, 85, 72;
 # 150k (32, 8-64-64-1) 310, 84, 79; 660k (256, 8-64-32-1) 752, 271, 202.
-FEW = 16_384
+MAX_PLAIN_MULTIPLY_ADDS = 16_384
 
 
 def rounded(values: tf.Tensor, bits: int, *, by_row: bool = False) -> tf.Tensor:
@@ -90,7 +90,7 @@ class Exact(keras.layers.Layer):
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         kernel = keras.ops.convert_to_tensor(self.layer.kernel)
-        few = self._rows and self._rows * math.prod(kernel.shape) <= FEW
+        few = self._rows and self._rows * math.prod(kernel.shape) <= MAX_PLAIN_MULTIPLY_ADDS
         if few and self._equation == "bk,kn->bn":
             x = keras.ops.sum(keras.ops.expand_dims(inputs, 2) * kernel, axis=1)
         else:

@@ -1,4 +1,4 @@
-"""The interval of a regression's answer, from how wrong out-of-fold predictions were near it.
+"""Prediction intervals of a regression, from normalised out-of-fold residuals.
 
 Normalised residuals: Papadopoulos, Gammerman and Vovk, "Normalized nonconformity measures for
 regression conformal prediction" (2008); Lei, G'Sell, Rinaldo, Tibshirani and Wasserman,
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 PLACES, OF_ROWS = 10, 50  # of the answers where the error is measured; rows for each at least
-FLOOR = 0.1  # of the mean error, so that no interval is of nothing
+FLOOR = 0.1  # of the mean error, so that no interval has zero width
 LEAST = 0.5  # of a residual stays, however much the networks disagree
 
 

@@ -14,7 +14,7 @@ from tabular.core.errors import UserError
 from tabular.table.parquet import count_rows, part_paths
 
 METADATA = "tabular.json"
-SHOWN = ("x86_64", "AMD64")  # on which any CPU was shown to give the same bytes
+REPRODUCIBLE_MACHINES = ("x86_64", "AMD64")  # on which any CPU was shown to give the same bytes
 BLOCK = 2**20  # bytes that are read at a time
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 MAX_JSON = 2**28  # bytes of a description

@@ -12,7 +12,7 @@ from tabular.model.backend import keras, tf
 from tabular.model.exact import with_exact_products
 
 ops = keras.ops
-FAR = 1e6  # of quartile widths from the median; beyond, the square of a float32 may overflow
+MAX_SCALED = 1e6  # of quartile widths from the median; beyond, the square of a float32 may overflow
 
 
 class Columns(NamedTuple):
@@ -48,13 +48,13 @@ def features(columns: Columns, network: ResolvedNetwork) -> keras.Model:
     inputs = keras.Input((columns.width,))
     x, sample = inputs, columns.sample
     if network.robust_scaling:
-        median, scale = robust(sample)
+        median, scale = robust_statistics(sample)
         # Statistics of the target are as they are: another scale would have seen all folds.
         shifts, scales = np.zeros(columns.width), np.ones(columns.width)
         shifts[columns.encoded :], scales[columns.encoded :] = -median * scale, scale
         x = keras.layers.Rescaling(scales.tolist(), shifts.tolist())(x)
-        x = smooth_clip(ops.clip(x, -FAR, FAR), ops)
-        sample = smooth_clip(np.clip((sample - median) * scale, -FAR, FAR), np)
+        x = smooth_clip(ops.clip(x, -MAX_SCALED, MAX_SCALED), ops)
+        sample = smooth_clip(np.clip((sample - median) * scale, -MAX_SCALED, MAX_SCALED), np)
     if not network.embedding or not columns.numbers:
         return keras.Model(inputs, [x], name="features")
     first, last = columns.encoded, columns.encoded + columns.numbers
@@ -74,7 +74,7 @@ def smooth_clip(x: Any, ops: Any) -> Any:
     return ops.sign(x) * ops.sqrt(ops.square(x) / (1 + ops.square(x / 3)))
 
 
-def robust(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def robust_statistics(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The median of each column and what to multiply by, float32, shape (width,).
 
     That is 1 / IQR; 2 / (max - min) where the quartiles are equal, and 0 for a constant column.
@@ -186,7 +186,7 @@ def _output_shape(layer: Any) -> list[Any]:
     return shapes[0] if len(shapes) == 1 else shapes
 
 
-def rates(model: keras.Model, network: ResolvedNetwork) -> list[float]:
+def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[float]:
     """By how much faster than the learning rate each trainable weight learns.
 
     With the neural tangent parametrisation 1 / sqrt(inputs) for a kernel, 0.1 for a bias and 6 for
@@ -216,14 +216,14 @@ class Flat(keras.layers.Layer):
             as Adam's are, changes a weight by its rate times that.
     """
 
-    def __init__(self, model: keras.Model, rates: list[float]) -> None:
+    def __init__(self, model: keras.Model, learning_rate_factors: list[float]) -> None:
         super().__init__()
         self.state = model.non_trainable_variables
         self._model: Callable[[], keras.Model] = lambda: model  # or its weights would count too
-        self._rates = rates
+        self._rates = learning_rate_factors
         first = [
             np.ravel(np.asarray(weight)) / np.float32(rate)
-            for weight, rate in zip(model.trainable_weights, rates, strict=True)
+            for weight, rate in zip(model.trainable_weights, learning_rate_factors, strict=True)
         ]
         vector = np.concatenate(first)
         self.vector = self.add_weight(
@@ -283,7 +283,7 @@ def optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimize
     return kind(learning_rate=rate, **decay)
 
 
-def trainable(
+def training_model(
     model: keras.Model,
     before: keras.Model,
     network: ResolvedNetwork,
@@ -299,7 +299,11 @@ def trainable(
     exact = with_exact_products(model, network.batch_size) if train.exact else model
     inputs = keras.Input(before.input_shape[1:])
     # The factors of adafactor are of a matrix, not of a vector.
-    flat = exact if network.optimizer == "adafactor" else Flat(exact, rates(model, network))
+    flat = (
+        exact
+        if network.optimizer == "adafactor"
+        else Flat(exact, learning_rate_factors(model, network))
+    )
     whole = keras.Model(inputs, flat(before(inputs)))
     loss = LOSSES[schema.task][0] if train.loss == "auto" else train.loss
     metric = "mean_absolute_error" if schema.task == "regression" else "accuracy"
@@ -309,8 +313,8 @@ def trainable(
     return whole
 
 
-def take_weights(model: keras.Model, trained: keras.Model) -> None:
-    """Give `model` the weights that a model of `trainable` has learnt for it."""
+def copy_trained_weights(model: keras.Model, trained: keras.Model) -> None:
+    """Give `model` the weights that a model of `training_model` has learnt for it."""
     flat = trained.layers[-1]
     if isinstance(flat, Flat):
         for weight, value in zip(model.trainable_weights, flat.weights_of_model(), strict=True):

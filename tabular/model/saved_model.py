@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from tabular.config.schema import Schema, input_name
 from tabular.config.sections import Choice
-from tabular.core.errors import UserError, cut, listed
+from tabular.core.errors import UserError, listed, truncate
 from tabular.model.backend import keras, tf
 from tabular.model.exact import Exact, with_exact_products
 from tabular.model.intervals import Intervals
@@ -118,14 +118,14 @@ class SavedModel(NamedTuple):
         return predict(self.network, columns)
 
     def predict_members(self, columns: dict[str, np.ndarray]) -> np.ndarray:
-        """As `predict`, of `beside_members`, whose own outputs may differ in their last bit."""
-        return predict(beside_members(self.network), columns)
+        """See `with_member_outputs`; the model's own outputs may differ in their last bit."""
+        return predict(with_member_outputs(self.network), columns)
 
     def disagreement(self, rows: pa.Table, schema: Schema) -> float:
         """The mean variance between the answers of the folds' networks to some rows."""
         few = max(min(COMPARED, int(WORK / max(self.multiply_adds, 1))), 10)
         members = self.predict_members(feature_arrays(rows[:few], schema))
-        return float(fold_answers(members[:, 1:], self.metadata).var(axis=1, ddof=1).mean())
+        return float(fold_predictions(members[:, 1:], self.metadata).var(axis=1, ddof=1).mean())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process it is loaded from its bytes again, once."""
@@ -137,11 +137,11 @@ def _loaded(path: Path, content: bytes) -> SavedModel:
     return read_model(path, content)
 
 
-def fold_answers(members: np.ndarray, metadata: dict[str, Any]) -> np.ndarray:
+def fold_predictions(members: np.ndarray, metadata: dict[str, Any]) -> np.ndarray:
     """What each fold's networks answer, as for the rows that they left out: float64, (rows, folds).
 
     Args:
-        members: of a regression the answer of each, as `beside_members` orders them.
+        members: of a regression the answer of each, as `with_member_outputs` orders them.
         metadata: `folds` of the members and `weights`, by kind, and the `target_range`.
     """
     kinds, (low, high) = metadata["folds"], metadata["target_range"]
@@ -178,7 +178,7 @@ def read_model(path: Path, content: bytes | None = None) -> SavedModel:
             with _memory(HEADROOM + 8 * len(content)):
                 network = with_exact_products(keras.models.load_model(copy, safe_mode=True))
         except Exception as error:  # a file can be wrong in any way
-            problem = cut(f"{error}".partition("\n")[0] or type(error).__name__, 500)
+            problem = truncate(f"{error}".partition("\n")[0] or type(error).__name__, 500)
             raise UserError(
                 f"{path}: not a model that Keras can load in safe mode: {problem}"
             ) from None
@@ -279,7 +279,7 @@ def all_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 @lru_cache(1)
-def beside_members(network: keras.Model) -> keras.Model:
+def with_member_outputs(network: keras.Model) -> keras.Model:
     """A model that gives, after the outputs of `network`, those of each network that it averages.
 
     In the units of the target: float32, (rows, outputs * (1 + members)); the kinds of networks are

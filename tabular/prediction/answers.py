@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from tabular.config.schema import Schema
-from tabular.inspection.contributions import ALONE, Walks, contributions
+from tabular.inspection.contributions import MAX_EXPLAINED, Permutations, contributions
 from tabular.prediction.drift import TrainingRows
 from tabular.prediction.outputs import prediction_columns, reason_columns
 from tabular.table.arrays import FINITE, feature_arrays
@@ -24,10 +24,10 @@ class Predicted(NamedTuple):
 
 
 class Reasons(NamedTuple):
-    """By how many columns a prediction is explained, and the walks that find them."""
+    """By how many columns a prediction is explained, and the permutations that find them."""
 
     columns: int
-    walks: Walks
+    permutations: Permutations
 
     @classmethod
     def of(cls, count: int, model: "SavedModel", schema: Schema) -> "Reasons":
@@ -37,8 +37,8 @@ class Reasons(NamedTuple):
             UserError: its file holds no sketches.
         """
         trained = TrainingRows.read(model.path, model.metadata, schema)
-        names = sorted(schema.features, key=lambda name: -trained.importance[name])[:ALONE]
-        return cls(min(count, len(names)), Walks.of(trained.sketches, schema, names))
+        names = sorted(schema.features, key=lambda name: -trained.importance[name])[:MAX_EXPLAINED]
+        return cls(min(count, len(names)), Permutations.of(trained.sketches, schema, names))
 
 
 def predict_batch(
@@ -51,8 +51,10 @@ def predict_batch(
     ends = intervals.ends(outputs[:, 0]) if intervals else None
     columns = prediction_columns(outputs, schema, model.threshold, ends)
     if reasons:
-        found = contributions(model.predict, arrays, reasons.walks)
-        columns |= reason_columns(found, reasons.walks.names, outputs, schema, reasons.columns)
+        found = contributions(model.predict, arrays, reasons.permutations)
+        columns |= reason_columns(
+            found, reasons.permutations.names, outputs, schema, reasons.columns
+        )
     failed = {failure.row for failure in batch.failures}
     without = set(np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()) - failed
     failures = [Failure(row, "predicted", "finite", "no number", FINITE) for row in without]

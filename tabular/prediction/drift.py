@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Drift
-from tabular.core.errors import UserError, listed, shown
+from tabular.core.errors import UserError, listed, quoted
 from tabular.inspection.bins import OTHERS
-from tabular.inspection.sketch import Sketch, distance, read_sketches, unknown
+from tabular.inspection.sketch import Sketch, read_sketches, total_variation, unknown
 from tabular.model.metadata import known_categories
 from tabular.table.rows import Batch
 
@@ -124,7 +124,7 @@ def unknown_lines(found: Unknown, rows: int) -> list[str]:
     return [
         f"{name}: {count} of {rows} rows hold a category that the model does not know: "
         + listed(
-            f"{shown(value)} ({n})"
+            f"{quoted(value)} ({n})"
             for value, n in sorted(
                 ((value, n) for (of, value), n in found.items() if of == name),
                 key=lambda pair: (-pair[1], pair[0]),
@@ -137,9 +137,9 @@ def unknown_lines(found: Unknown, rows: int) -> list[str]:
 def find_drift(trained: TrainingRows, counts: Counts, params: Drift) -> dict[str, Any]:
     """What has moved, and the verdict: the content of the JSON file.
 
-    A column has moved where it is further from the training rows than `params.distance` and than
-    chance takes as many of them. The verdict is `pass` where none has, and `fail` where those that
-    have carry `params.importance` of the model's importance, else `warn`. Moments do not count for
+    A column has moved where it is further from the training rows than `params.distance` and
+    than chance takes as many of them. The verdict is `pass` where none has, and `fail` where those
+    that have carry `params.importance` of the model's importance, else `warn`. Moments do not count for
     that: new rows are later. Cells that are not as declared are a `warn` at least.
     """
     columns = {
@@ -187,7 +187,9 @@ def _column(
     pairs = {"values": (sketch.values, counts.values[name])}
     if sketch.words:
         pairs["words"] = (sketch.words, counts.words[name])
-    distances = {what: distance(training.counts, new) for what, (training, new) in pairs.items()}
+    distances = {
+        what: total_variation(training.counts, new) for what, (training, new) in pairs.items()
+    }
     by = max(distances, key=lambda what: distances[what][0] - distances[what][1])
     found, by_chance = distances[by]
     training, new = pairs[by]

@@ -14,7 +14,7 @@ from tabular.config.params import PARAMS
 from tabular.config.schema import SCHEMA, Schema
 from tabular.core.metrics import AVERAGES, METRICS, ROWS, at, flatten, numbers
 from tabular.evaluation.scores import Outputs
-from tabular.evaluation.uncertainty import Difference, differences, draw
+from tabular.evaluation.uncertainty import Difference, bootstrap, differences
 from tabular.runs.lock import LOCK, inputs, outs_of, params_of
 from tabular.runs.run import Run
 
@@ -276,7 +276,7 @@ def paired_differences(run: Run, base: Run) -> dict[str, Difference]:
     )
     if mine is None or other is None or not same or not np.array_equal(mine.y, other.y):
         return {}
-    found = differences(draw(mine, schema), draw(other, schema), schema)
+    found = differences(bootstrap(mine, schema), bootstrap(other, schema), schema)
     every = max(run.scores.get("test", {}).get("rows", 0), len(mine.y))
     narrower = (len(mine.y) / every) ** 0.5
     if narrower == 1:

@@ -62,7 +62,7 @@ class Run:
         try:
             value = (json.loads if Path(path).suffix == ".json" else yaml.safe_load)(content)
         except (ValueError, yaml.YAMLError) as error:
-            if self.revision.commit:  # nobody can mend it there
+            if self.revision.commit:  # a commit cannot be fixed
                 return {}
             raise UserError(
                 f"{path}: cannot be read: {error}; `dvc repro` writes anew what a stage wrote"

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 
-from tabular.core.errors import UserError, bounded, shown
+from tabular.core.errors import UserError, bounded, quoted
 from tabular.serving import measures
 from tabular.serving.contract import Errors, answers_model, body_schema
 from tabular.serving.queue import Queue
@@ -108,7 +108,7 @@ async def refuse(_: Request, error: Exception) -> Response:
         case AnyHTTPException():
             status, said, headers = error.status_code, error.detail, error.headers
         case RequestValidationError():
-            found = shown(str(error.errors()[0]["input"]))
+            found = quoted(str(error.errors()[0]["input"]))
             status, said = 400, f"explain: found {found}; expected a number of columns"
         case NotRowsError():
             status = 400

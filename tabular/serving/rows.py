@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tabular.config.mistakes import suggestion
 from tabular.config.schema import NUMBER_FORMAT, Schema
-from tabular.core.errors import UserError, listed, shown
+from tabular.core.errors import UserError, listed, quoted
 from tabular.table.csv_lines import MISTAKES_SHOWN
 
 Cell = str | int | float | bool | None
@@ -34,7 +34,7 @@ def read_rows(body: bytes) -> list[Row]:
         found = dict(pairs)
         if len(found) < len(pairs):
             keys = [key for key, _ in pairs]
-            raise ValueError(f"found {shown(max(keys, key=keys.count))} twice in an object")
+            raise ValueError(f"found {quoted(max(keys, key=keys.count))} twice in an object")
         return found
 
     try:
@@ -59,7 +59,7 @@ def texts_of(rows: list[Row], schema: Schema) -> pa.Table:
     needed, mistakes = set(schema.features), list[str]()
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            mistakes.append(f"row {number}: found {shown(json.dumps(row))}; expected an object")
+            mistakes.append(f"row {number}: found {quoted(json.dumps(row))}; expected an object")
         elif row.keys() != needed:
             mistakes += _wrong_names(number, row, schema)
         if len(mistakes) >= MISTAKES_SHOWN:
@@ -86,7 +86,7 @@ def _wrong_names(number: int, row: Row, schema: Schema) -> list[str]:
         found.append(f"row {number}: missing: {listed(missing)}{hint}")
     unknown = row.keys() - {*schema.columns, *schema.ignore}
     for name in sorted(unknown)[:MISTAKES_SHOWN]:
-        said = f"row {number}: no column {shown(name)} is declared."
+        said = f"row {number}: no column {quoted(name)} is declared."
         found.append(said + suggestion(name, needed))
     return found
 
@@ -108,8 +108,8 @@ def _text(number: int, name: str, cell: Any, point: str) -> str:
     if isinstance(cell, int | float):
         return f"{Decimal(repr(cell)):f}".replace(".", point) if point else repr(cell)
     raise UserError(
-        f"row {number}, column {name}: found {shown(json.dumps(cell))}; expected a number, a text, "
-        "true, false or null"
+        f"row {number}, column {name}: found {quoted(json.dumps(cell))}; expected a number, a "
+        "text, true, false or null"
     )
 
 

@@ -36,7 +36,7 @@ class Service:
         self.reasons, self.explained = None, 0
         if "sketches" in model.metadata:
             self.reasons = Reasons.of(len(schema.features), model, schema)
-            work = multiply_adds(model.network) * self.reasons.walks.answers
+            work = multiply_adds(model.network) * self.reasons.permutations.evaluations_per_row
             self.explained = max(int(EXPLAINED / max(work, 1)), 1)
 
     def warm_up(self) -> None:

@@ -14,11 +14,11 @@ from tabular.config.sections import Split
 from tabular.core.engine import ordered_map
 from tabular.split.rules import (
     HASHED,
-    SHARES,
-    check_shares,
-    count_shares,
-    draw_rows,
-    hashed_shares,
+    SUBSETS,
+    check_subsets,
+    count_subsets,
+    hashed_subsets,
+    ordered_rows,
     rule_columns,
 )
 from tabular.split.shuffle import Placed, positions
@@ -53,16 +53,16 @@ def output_files(counts: np.ndarray, size: int) -> list[int]:
 
 def named(files: list[int]) -> list[tuple[str, int]]:
     """The share and the number of each file."""
-    return [(share, n) for share, count in zip(SHARES, files, strict=True) for n in range(count)]
+    return [(share, n) for share, count in zip(SUBSETS, files, strict=True) for n in range(count)]
 
 
 def by_hash(folder: Path, split: Split, schema: Schema, size: int) -> Placement:
     """Each row by its own hash: no more than a few parts are in memory."""
     paths, starts = part_paths(folder), np.cumsum([0, *count_rows(folder)])
     names = rule_columns(split, schema)
-    of_parts = np.array(list(ordered_map(partial(count_shares, names=names, split=split), paths)))
+    of_parts = np.array(list(ordered_map(partial(count_subsets, names=names, split=split), paths)))
     counts = of_parts.sum(axis=0)
-    check_shares(counts, split)
+    check_subsets(counts, split)
     files = output_files(counts, size)
     before = np.cumsum(of_parts, axis=0) - of_parts
     parts = (
@@ -79,7 +79,7 @@ def by_hash(folder: Path, split: Split, schema: Schema, size: int) -> Placement:
 def by_order(folder: Path, split: Split, schema: Schema, size: int) -> Placement:
     """Each row by its place in a drawn order of all rows."""
     paths, starts = part_paths(folder), np.cumsum([0, *count_rows(folder)])
-    order, keys, counts = draw_rows(folder, split, schema)
+    order, keys, counts = ordered_rows(folder, split, schema)
     files = output_files(counts, size)
     ends = [
         int(first + min(number * size, rows))
@@ -132,7 +132,7 @@ def place_by_hash(part: HashedPart, names: list[str], files: list[int], split: S
         files: how many files each share has.
     """
     rows = pq.read_table(part.path)
-    share, keys = hashed_shares(rows.select(names), split)
+    share, keys = hashed_subsets(rows.select(names), split)
     rng = np.random.default_rng([split.seed, part.number])
     order, outputs = rng.permutation(len(rows)), np.empty(len(rows), np.uint32)
     for number, of_share in enumerate(files):

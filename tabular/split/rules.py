@@ -13,24 +13,30 @@ from tabular.config.sections import Split
 from tabular.core.errors import UserError
 from tabular.table.arrays import labels
 from tabular.table.hashing import hashes
-from tabular.table.parquet import FILE_SHARE, count_rows, read_parts
+from tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
 
 
-def not_heeded(split: Split, schema: Schema) -> Iterator[str]:
+def unused_declarations(split: Split, schema: Schema) -> Iterator[str]:
     """What the schema says of the rows and the rule of the split leaves aside."""
     declared = {
-        "group": (("group", "column", "file"), "rows of one group may be on both sides"),
-        "time": (("time", "column", "file"), "earlier rows are tested by later ones"),
-        "split": (("column",), "its shares are mixed"),
-        "test_files": (("file",), "their rows are mixed with the others"),
+        "group": (
+            ("group", "column", "file"),
+            "rows of one group may be in training and test rows",
+        ),
+        "time": (
+            ("time", "column", "file"),
+            "later rows may train a model that is tested on earlier ones",
+        ),
+        "split": (("column",), "its train, validation and test rows are mixed"),
+        "test_files": (("file",), "their rows may be training rows too"),
     }
     for key, (rules, then) in declared.items():
         if getattr(schema, key) and split.by not in rules:
-            yield f"data/schema.yaml has {key}, and split.by is {split.by}: {then}"
+            yield f"data/schema.yaml has {key}, and split.by: {split.by} does not use it: {then}"
 
 
 TRAIN, VALIDATION, TEST = range(3)
-SHARES = ("train", "validation", "test")
+SUBSETS = ("train", "validation", "test")
 HALF = 2**32
 
 
@@ -42,7 +48,7 @@ def by_hash(
     So the rows of one hash share both, in whatever table they are.
 
     Returns:
-        Indices in `SHARES`, int8, and fold keys, float64; shape (rows,).
+        Indices in `SUBSETS`, int8, and fold keys, float64; shape (rows,).
     """
     place = (hashed // HALF) / HALF
     share = np.full(len(hashed), TRAIN, np.int8)
@@ -60,7 +66,7 @@ def by_time(
         times: of the rows, what can be sorted, shape (rows,).
 
     Returns:
-        Indices in `SHARES`, int8, and fold keys, the place of each time among the training rows.
+        Indices in `SUBSETS`, int8, and fold keys, the place of each time among the training rows.
 
     Raises:
         ValueError: a share would be empty.
@@ -79,22 +85,24 @@ def by_time(
 
 
 def by_column(names: Iterable[str | None]) -> np.ndarray:
-    """The share that each row names, an index in `SHARES`, int8.
+    """The share that each row names, an index in `SUBSETS`, int8.
 
     Raises:
         ValueError: a row names another one.
     """
     names = list(names)
-    wrong = sorted({repr(name) for name in names} - {repr(name) for name in SHARES})
+    wrong = sorted({repr(name) for name in names} - {repr(name) for name in SUBSETS})
     if wrong:
-        raise ValueError(f"found {', '.join(wrong[:5])}; expected {', '.join(SHARES)}")
-    return np.array([SHARES.index(str(name)) for name in names], np.int8)
+        raise ValueError(f"found {', '.join(wrong[:5])}; expected {', '.join(SUBSETS)}")
+    return np.array([SUBSETS.index(str(name)) for name in names], np.int8)
 
 
 HASHED = ("hash", "group")  # rules
 
 
-def draw(rows: int, split: Split, classes: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def random_split(
+    rows: int, split: Split, classes: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """The rows of each share, in the order in which `train_test_split` gives them; int32.
 
     The test rows are drawn from the whole table, the validation rows from what is left, both with
@@ -135,12 +143,14 @@ def draw(rows: int, split: Split, classes: np.ndarray | None = None) -> dict[str
 def rule_columns(split: Split, schema: Schema) -> list[str]:
     """The columns that a rule reads."""
     if split.by == "file":
-        return [FILE_SHARE]
+        return [FILE_SUBSET]
     return [schema.roles[split.role]] if split.role else list(schema.columns)
 
 
-def rule_shares(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, np.ndarray | None]:
-    """The share of each row by time, column or file, an index in `SHARES`.
+def rule_subsets(
+    folder: Path, split: Split, schema: Schema
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The share of each row by time, column or file, an index in `SUBSETS`.
 
     Returns:
         Int8, (rows,), and the fold key of every row, float64, None where a share says nothing of
@@ -160,19 +170,19 @@ def rule_shares(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray,
     return by_column(values.to_pylist()), None
 
 
-def hashed_shares(part: pa.Table, split: Split) -> tuple[np.ndarray, np.ndarray]:
+def hashed_subsets(part: pa.Table, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """The share and the fold key of each row by the hash of these columns, see `by_hash`."""
     hashed = hashes(part.columns, split.seed)
     return by_hash(hashed, split.test_size, split.validation_size)
 
 
-def count_shares(path: Path, names: list[str], split: Split) -> np.ndarray:
+def count_subsets(path: Path, names: list[str], split: Split) -> np.ndarray:
     """How many rows of a part are in each share by hash."""
-    share, _ = hashed_shares(pq.read_table(path, columns=names), split)
-    return np.bincount(share, minlength=len(SHARES))
+    share, _ = hashed_subsets(pq.read_table(path, columns=names), split)
+    return np.bincount(share, minlength=len(SUBSETS))
 
 
-def check_shares(counts: np.ndarray, split: Split) -> None:
+def check_subsets(counts: np.ndarray, split: Split) -> None:
     """Raises `UserError` where there is no row to train with, or none to test."""
     if not counts[TRAIN] or not counts[TEST]:
         raise UserError(
@@ -181,7 +191,7 @@ def check_shares(counts: np.ndarray, split: Split) -> None:
         )
 
 
-def draw_rows(
+def ordered_rows(
     folder: Path, split: Split, schema: Schema
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """The rows of all shares, in an order drawn with the seed, which takes 8 bytes a row.
@@ -200,17 +210,17 @@ def draw_rows(
             for part in targets:
                 labels(part, schema)  # raises where a row has none
             classes = np.concatenate([part[0].to_numpy() for part in targets])
-        rows = draw(sum(count_rows(folder)), split, classes)
+        rows = random_split(sum(count_rows(folder)), split, classes)
         return np.concatenate(list(rows.values())), None, np.array([*map(len, rows.values())])
     try:
-        share, keys = rule_shares(folder, split, schema)
+        share, keys = rule_subsets(folder, split, schema)
     except ValueError as error:
         raise UserError(f"split.by in params.yaml: {split.by}: {error}") from None
-    counts = np.bincount(share, minlength=len(SHARES))
-    check_shares(counts, split)
+    counts = np.bincount(share, minlength=len(SUBSETS))
+    check_subsets(counts, split)
     rng = np.random.RandomState(split.seed)
     of_shares = [
         rng.permutation(np.flatnonzero(share == number).astype(np.int32))
-        for number in range(len(SHARES))
+        for number in range(len(SUBSETS))
     ]
     return np.concatenate(of_shares), keys, counts

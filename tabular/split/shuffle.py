@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
-from tabular.core.files import written_whole
+from tabular.core.files import atomic_file
 
 KEY = "__key__"
 Item = TypeVar("Item")
@@ -83,7 +83,7 @@ def _cut(
         )
     batch = batches[0] if batches else pa.RecordBatch.from_pylist([], rows.schema)
     path, first = scratch / f"{number}.arrow", 0
-    with written_whole(path) as whole, pa.ipc.new_file(str(whole), batch.schema) as file:
+    with atomic_file(path) as whole, pa.ipc.new_file(str(whole), batch.schema) as file:
         for count in np.bincount(output_of, minlength=outputs).tolist():
             file.write_batch(batch[first : first + count])
             first += count

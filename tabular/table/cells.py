@@ -96,7 +96,7 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
     if pc.any(missing).as_py():
         cells = pc.if_else(missing, None, cells)
     if column.kind == "datetime":
-        values = _moments(cells, column)
+        values = _parse_datetimes(cells, column)
     else:
         texts = cells if column.format is None else _plain_numbers(cells, column.format)
         values = _cast(texts, column.kind)
@@ -152,7 +152,7 @@ def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
     return pc.if_else(right, pc.replace_substring(plain, "\x1f", "."), "no number")
 
 
-def _moments(texts: pa.Array, column: Column) -> pa.Array:
+def _parse_datetimes(texts: pa.Array, column: Column) -> pa.Array:
     """Dates and times of the years 1 to 9999, without an offset in the time zone of the column."""
     if column.format in EPOCHS:
         seconds = pc.divide(_cast(texts, "real"), float(EPOCHS[column.format]))

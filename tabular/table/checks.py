@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from tabular.config.schema import Column, Schema
 from tabular.config.sections import Validate
 from tabular.core.engine import ordered_map
-from tabular.core.errors import cut
+from tabular.core.errors import truncate
 from tabular.table.cells import ARROW_TYPES, is_missing, numbers
-from tabular.table.hashing import NO_ROWS, Repeats, row_hashes
+from tabular.table.hashing import NO_ROWS, DuplicateFinder, row_hashes
 
 EXAMPLES = 3
 
@@ -71,7 +71,8 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
         if name in schema.features:
             checks[name, "constant_column"] = Check("different values", policies.constant_column)
             checks[name, "leak"] = Check(
-                f"a column that does not tell {schema.target} by itself", policies.leak
+                f"a column that does not determine {schema.target} by itself (target leakage)",
+                policies.leak,
             )
         elif name == schema.target and schema.task != "regression":
             needed = f"at least {policies.min_class_rows} rows of each class {list(schema.classes)}"
@@ -159,7 +160,7 @@ def is_one_to_one(pairs: Pairs) -> bool:
     return all(len(set(side)) == len(pairs) for side in zip(*pairs, strict=True))
 
 
-class Part(NamedTuple):
+class PartResult(NamedTuple):
     """What one part of a table tells by itself.
 
     `failed` the column, the check, the rows and some of the values that failed it; `hashed` what
@@ -180,7 +181,7 @@ def check_part(
     schema: Schema,
     checks: Collection[tuple[str, str]],
     scratch: Path,
-) -> Part:
+) -> PartResult:
     """All that `checks` ask of one part alone, a table or its file; hashes go to `scratch`."""
     number, part = numbered
     if isinstance(part, Path):
@@ -196,9 +197,9 @@ def check_part(
         if key[1] in ("unique", "duplicate_rows"):
             columns = present.columns if key[1] == "duplicate_rows" else [present[key[0]]]
             missing = pc.is_null(columns[0]).to_numpy() if key[1] == "unique" else None
-            hashed[key] = _repeats(scratch, key).add(number, row_hashes(columns), missing)
+            hashed[key] = _duplicates(scratch, key).add(number, row_hashes(columns), missing)
     classes = [] if schema.task == "regression" else target.value_counts().to_pylist()
-    return Part(
+    return PartResult(
         len(part),
         failed,
         hashed,
@@ -208,9 +209,9 @@ def check_part(
     )
 
 
-def _repeats(scratch: Path, key: tuple[str, str]) -> Repeats:
+def _duplicates(scratch: Path, key: tuple[str, str]) -> DuplicateFinder:
     digest = hashlib.sha256("\0".join(key).encode()).hexdigest()  # a name may hold a slash
-    return Repeats(scratch / digest)
+    return DuplicateFinder(scratch / digest)
 
 
 def without_missing(part: pa.Table, columns: dict[str, Column]) -> pa.Table:
@@ -264,7 +265,7 @@ def check_table(
         rows += part.rows
         sizes.append(part.rows)
     for repeating, of_parts in hashed.items():
-        checks[repeating].fail(_repeats(scratch, repeating).rows(of_parts, sizes))
+        checks[repeating].fail(_duplicates(scratch, repeating).rows(of_parts, sizes))
     for name, values in ends.items():
         failed_checks = {
             "empty_column": not values - {None},
@@ -290,7 +291,7 @@ def describe(rows: int, checks: Checks, lines: dict[int, str]) -> dict[str, list
         if not check.failed_rows:
             continue
         where = "; ".join(lines[row] for row in check.rows[:EXAMPLES].tolist())
-        found = ", ".join(cut(str(value)) for value in check.found)
+        found = ", ".join(truncate(str(value)) for value in check.found)
         hint = "; nullable: true in data/schema.yaml allows gaps" if name == "missing" else ""
         if check.policy == "error":
             asked = f"validate.{name} in params.yaml"

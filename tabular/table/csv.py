@@ -12,7 +12,13 @@ import pyarrow.csv as pa_csv
 
 from tabular.config.schema import Dialect
 from tabular.core.errors import UserError
-from tabular.table.csv_lines import BROKEN, broken, broken_lines, check_format, records
+from tabular.table.csv_lines import (
+    CSV_ERRORS,
+    check_format,
+    describe_csv_error,
+    malformed_lines,
+    records,
+)
 
 BLOCK_BYTES = 2 * 2**20  # of which Arrow reads 32 ahead
 SCAN_BYTES = 2**18  # at a time, where a file is only looked through
@@ -20,7 +26,7 @@ WINDOW_BYTES = 4 * 2**20
 MAX_ROW = 2**25  # bytes
 
 
-class Cut(NamedTuple):
+class Chunk(NamedTuple):
     """Some rows of a CSV file, and where they are.
 
     `start` and `end` are places in the file, in bytes; `content` is them, or the texts of their
@@ -33,7 +39,9 @@ class Cut(NamedTuple):
     content: bytes | pa.Table | None = None
 
 
-def cuts(file: Path, dialect: Dialect, names: list[str], first: int, size: int) -> Iterator[Cut]:
+def chunks(
+    file: Path, dialect: Dialect, names: list[str], first: int, size: int
+) -> Iterator[Chunk]:
     """The rows of a file in pieces, the first of at most `first` rows, the others of `size`.
 
     Where each quote is in its place, a piece is found by its bytes; else Arrow reads one row after
@@ -48,9 +56,9 @@ def cuts(file: Path, dialect: Dialect, names: list[str], first: int, size: int) 
     """
     try:
         if quotes_in_place(file, dialect):
-            yield from _cuts(file, dialect, first, size)
+            yield from _chunks(file, dialect, first, size)
             return
-        if mistakes := broken_lines(file, dialect):
+        if mistakes := malformed_lines(file, dialect):
             raise UserError(mistakes)
         whole = pa_csv.ReadOptions(block_size=BLOCK_BYTES, encoding=dialect.encoding)
         options = _options(dialect, dict.fromkeys(names, pa.string()))
@@ -59,12 +67,12 @@ def cuts(file: Path, dialect: Dialect, names: list[str], first: int, size: int) 
             for batch in reader:
                 texts = pa.concat_tables([texts, pa.Table.from_batches([batch])])
                 while len(texts) >= first:
-                    yield Cut(first, content=texts[:first])
+                    yield Chunk(first, content=texts[:first])
                     texts, first = texts[first:], size
             if len(texts):
-                yield Cut(len(texts), content=texts)
+                yield Chunk(len(texts), content=texts)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise broken_off(file, dialect, error) from None
+        raise csv_error(file, dialect, error) from None
 
 
 def scan(file: Path, dialect: Dialect) -> Iterator[tuple[int, bytes]]:
@@ -80,8 +88,8 @@ def scan(file: Path, dialect: Dialect) -> Iterator[tuple[int, bytes]]:
             place += len(window)
 
 
-def _cuts(file: Path, dialect: Dialect, first: int, size: int) -> Iterator[Cut]:
-    """See `cuts`; each quote is in its place, and ASCII is the same bytes."""
+def _chunks(file: Path, dialect: Dialect, first: int, size: int) -> Iterator[Chunk]:
+    """See `chunks`; each quote is in its place, and ASCII is the same bytes."""
     packed = file.suffix == ".gz"
     start, rows, end_of_window = 0, -1, 0  # start and rows of the piece, -1 for the header
     held: list[bytes] = []  # of the piece, before the window
@@ -96,21 +104,21 @@ def _cuts(file: Path, dialect: Dialect, first: int, size: int) -> Iterator[Cut]:
             taken += first - rows
             end = place + int(begins[taken])
             last = window[max(start - place, 0) : end - place]
-            yield Cut(first, start, end, b"".join([*held, last]) if packed else None)
+            yield Chunk(first, start, end, b"".join([*held, last]) if packed else None)
             start, rows, held, first = end, 0, [], size
         rows += found - taken
         if packed:
             held.append(window[max(start - place, 0) :])
         end_of_window = place + len(window)
     if rows > 0:
-        yield Cut(rows, start, end_of_window, b"".join(held) if packed else None)
+        yield Chunk(rows, start, end_of_window, b"".join(held) if packed else None)
 
 
 def read(
     file: Path,
     dialect: Dialect,
     header: list[str],
-    cut: Cut,
+    cut: Chunk,
     types: Callable[[bytes], dict[str, pa.DataType]],
 ) -> Iterator[pa.Table]:
     """The rows of a piece, some at a time.
@@ -145,10 +153,10 @@ def read(
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, pa.ArrowException) and set(found.values()) != {pa.string()}:
             raise
-        raise broken_off(file, dialect, error) from None
+        raise csv_error(file, dialect, error) from None
 
 
-def _windows(file: Path, cut: Cut) -> Iterator[bytes]:
+def _windows(file: Path, cut: Chunk) -> Iterator[bytes]:
     """The bytes of a piece, see `windows`."""
     if isinstance(cut.content, bytes):
         starts = range(0, len(cut.content), WINDOW_BYTES)
@@ -288,8 +296,8 @@ def row_lines(file: Path, dialect: Dialect) -> Iterator[np.ndarray]:
     try:
         while some := list(islice(begins, 2**16)):
             yield np.array(some)
-    except BROKEN:
-        raise UserError(broken_lines(file, dialect)) from None
+    except CSV_ERRORS:
+        raise UserError(malformed_lines(file, dialect)) from None
 
 
 def read_header(file: Path, dialect: Dialect) -> list[str]:
@@ -303,10 +311,10 @@ def read_header(file: Path, dialect: Dialect) -> list[str]:
         return next(records(file, dialect))[1]
     except StopIteration:
         raise UserError(f"{file}: the file is empty; expected a header line") from None
-    except BROKEN as error:
-        raise UserError(broken(file, dialect, 1, error)) from None
+    except CSV_ERRORS as error:
+        raise UserError(describe_csv_error(file, dialect, 1, error)) from None
 
 
-def broken_off(file: Path, dialect: Dialect, error: Exception) -> UserError:
+def csv_error(file: Path, dialect: Dialect, error: Exception) -> UserError:
     """Why Arrow cannot read a file, by its lines where these tell it."""
-    return UserError(broken_lines(file, dialect) or f"{file}: {error}")
+    return UserError(malformed_lines(file, dialect) or f"{file}: {error}")

@@ -17,7 +17,7 @@ from tabular.table.cells import MAX_CELL
 
 MAX_LINE = 2**26  # characters
 MISTAKES_SHOWN = 5
-BROKEN = (csv.Error, UnicodeError, OSError, EOFError, zlib.error)  # what `records` raises
+CSV_ERRORS = (csv.Error, UnicodeError, OSError, EOFError, zlib.error)  # what `records` raises
 OTHER_FORMATS = {
     b"PAR1": "a Parquet file",
     b"PK\3\4": "an Excel file or another zip",
@@ -94,7 +94,7 @@ def header_hint(header: list[str], schema: Schema) -> str:
     return ""
 
 
-def broken_lines(file: Path, dialect: Dialect) -> str:
+def malformed_lines(file: Path, dialect: Dialect) -> str:
     """The first few lines that are broken as CSV, a line of text each; empty if none is."""
     mistakes: list[str] = []
     line = 1
@@ -109,12 +109,12 @@ def broken_lines(file: Path, dialect: Dialect) -> str:
             if len(mistakes) == MISTAKES_SHOWN:
                 mistakes.append("There may be more.")
                 break
-    except BROKEN as error:
-        mistakes.append(broken(file, dialect, line, error))
+    except CSV_ERRORS as error:
+        mistakes.append(describe_csv_error(file, dialect, line, error))
     return "\n".join(mistakes)
 
 
-def broken(file: Path, dialect: Dialect, line: int, error: Exception) -> str:
+def describe_csv_error(file: Path, dialect: Dialect, line: int, error: Exception) -> str:
     """A file that cannot be read on after `line`, in words."""
     match error:
         case UnicodeDecodeError() if dialect.by_bytes:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.core.engine import ordered_map
-from tabular.core.files import written_whole
+from tabular.core.files import atomic_file
 
 
 def hashes(columns: list[pa.ChunkedArray], seed: int) -> np.ndarray:
@@ -30,11 +30,11 @@ def hashes(columns: list[pa.ChunkedArray], seed: int) -> np.ndarray:
 
 
 NO_ROWS = np.empty(0, np.int64)
-SHARES = 1024  # of the hashes, each of which can be looked through by itself
-AT_A_TIME = 2**19  # rows, or one share
+HASH_BUCKETS = 1024  # of the hashes, each of which can be looked through by itself
+MAX_ROWS_AT_A_TIME = 2**19  # rows, or one share
 
 
-class Repeats:
+class DuplicateFinder:
     """Finds rows whose value stood in an earlier row, by 64-bit hashes in files.
 
     Args:
@@ -57,9 +57,9 @@ class Repeats:
         order = np.argsort(shares, kind="stable")
         self._folder.mkdir(parents=True, exist_ok=True)
         for name, values in (("hashes", hashes), ("rows", rows)):
-            with written_whole(self._folder / f"{part}.{name}") as whole:
+            with atomic_file(self._folder / f"{part}.{name}") as whole:
                 whole.write_bytes(values[order].tobytes())  # whose error tells a full disk
-        return np.append(0, np.cumsum(np.bincount(shares, minlength=SHARES)))
+        return np.append(0, np.cumsum(np.bincount(shares, minlength=HASH_BUCKETS)))
 
     def rows(self, ends: list[np.ndarray], sizes: list[int]) -> np.ndarray:
         """The rows that repeat an earlier one, ascending.
@@ -69,8 +69,8 @@ class Repeats:
             sizes: rows of each part.
         """
         starts = np.cumsum([0, *sizes[:-1]])
-        count = min(sum(sizes) // AT_A_TIME + 1, SHARES)
-        bounds = np.arange(count + 1) * SHARES // count
+        count = min(sum(sizes) // MAX_ROWS_AT_A_TIME + 1, HASH_BUCKETS)
+        bounds = np.arange(count + 1) * HASH_BUCKETS // count
         groups = (
             [(part, *of_part[bounds[n : n + 2]].tolist()) for part, of_part in enumerate(ends)]
             for n in range(count)

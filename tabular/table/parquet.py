@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 
 from tabular.config.schema import Schema
 from tabular.core.errors import UserError
-from tabular.core.files import written_whole
+from tabular.core.files import atomic_file
 from tabular.table.cells import ARROW_TYPES
 
 Item = TypeVar("Item")
 BATCH = 65_536  # rows that are read at a time
 # A column of the training rows, float64 from 0 to 1: rows of one value are in one fold.
 FOLD_KEY = "__fold__"
-FILE_SHARE = "__share__"  # train or test, by the file that a row stands in
+FILE_SUBSET = "__share__"  # train or test, by the file that a row stands in
 
 
 class _Hidden(MetaPathFinder):
@@ -42,9 +42,9 @@ def without_pandas() -> None:
 
 
 def arrow_schema(schema: Schema) -> pa.Schema:
-    """The declared columns in declared order, each with its Arrow type, and `FILE_SHARE`."""
+    """The declared columns in declared order, each with its Arrow type, and `FILE_SUBSET`."""
     fields = [(name, ARROW_TYPES[column.kind]) for name, column in schema.columns.items()]
-    return pa.schema([*fields, *([(FILE_SHARE, pa.string())] if schema.test_files else [])])
+    return pa.schema([*fields, *([(FILE_SUBSET, pa.string())] if schema.test_files else [])])
 
 
 def part_paths(folder: Path) -> list[Path]:
@@ -97,5 +97,5 @@ def prefetch(items: Iterable[Item]) -> Iterator[Item]:
 def write_part(folder: Path, number: int, part: pa.Table) -> None:
     """Write `part` as the table's part `number` (from 0)."""
     folder.mkdir(parents=True, exist_ok=True)
-    with written_whole(folder / f"part-{number:05d}.parquet") as partial:
+    with atomic_file(folder / f"part-{number:05d}.parquet") as partial:
         pq.write_table(part, partial)

@@ -145,7 +145,7 @@ def distinct_values(values: pa.ChunkedArray, column: Column) -> set[Any]:
     return set(present.to_pylist())
 
 
-def moment(seconds: float) -> str:
+def iso_datetime(seconds: float) -> str:
     """Seconds since 1970 began, UTC, as ISO 8601 writes it."""
     return f"{datetime(1970, 1, 1) + timedelta(seconds=round(seconds))}".removesuffix(" 00:00:00")
 
@@ -161,7 +161,7 @@ def describe(summary: Summary, distinct: set[Any], column: Column) -> dict[str, 
         return known
     match column.feature_type:
         case "datetime":
-            return known | {end: moment(getattr(summary, end)) for end in ("min", "max")}
+            return known | {end: iso_datetime(getattr(summary, end)) for end in ("min", "max")}
         case "number":
             return known | {
                 "mean": summary.mean,

@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tabular.config.schema import Column, Dialect, Schema
-from tabular.core.errors import UserError, shown
+from tabular.core.errors import UserError, quoted
 from tabular.table import csv
 from tabular.table.cells import ARROW_TYPES, direct_kinds, expected, is_direct, parse
 from tabular.table.checks import Checks, failed_cells, missing_check
 from tabular.table.csv_lines import MISTAKES_SHOWN
-from tabular.table.source import Piece, as_written, row_name, texts
+from tabular.table.source import Piece, row_locator, schema_for_file, texts
 
 REJECTED = ("rejected_line", "rejected_reason")
 
@@ -31,7 +31,7 @@ class Failure(NamedTuple):
     policy: str = "error"
 
     def __str__(self) -> str:
-        value = "" if self.found is None else f"found {shown(self.found)}; "
+        value = "" if self.found is None else f"found {quoted(self.found)}; "
         return f"{self.column}: {value}expected {self.expected}"
 
 
@@ -75,13 +75,13 @@ def read_piece(piece: Piece, schema: Schema) -> pa.Table:
     Raises:
         UserError: the file cannot be read as declared; the message names lines and columns.
     """
-    schema = as_written(piece.file, schema)
+    schema = schema_for_file(piece.file, schema)
     if found := values(piece, schema, schema.columns):
         return found
     tables, first = [], piece.first
     for part in texts(piece, schema, list(schema.columns)):
         table, wrong = parse_texts(part, schema.columns, MISTAKES_SHOWN)
-        refuse(wrong, first, row_name([piece.file], schema))
+        refuse(wrong, first, row_locator([piece.file], schema))
         tables.append(table)
         first += len(part)
     return pa.concat_tables(tables)
@@ -135,7 +135,7 @@ def check_piece(
     Raises:
         UserError: the file is broken; the message names lines.
     """
-    schema = as_written(piece.file, schema)
+    schema = schema_for_file(piece.file, schema)
     found = values(piece, schema, schema.features, kept)
     if found and not any(failed_cells(found, schema.features)):
         return Batch(found.select(kept), found.select(list(schema.features)), [])
@@ -178,7 +178,7 @@ def refuse(failures: Iterable[Failure], first: int, line: Callable[[int], str]) 
 
     Args:
         first: the number of the first row of the part in its file.
-        line: see `row_name`.
+        line: see `row_locator`.
     """
     if named := mistakes(sorted(failures), first, line):
         more = ["There may be more."] if len(named) == MISTAKES_SHOWN else []

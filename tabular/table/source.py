@@ -15,7 +15,9 @@ from tabular.core.errors import UserError, listed
 from tabular.table import csv, csv_lines
 
 ROWS = 32_768  # of a Parquet file at a time
-LONG = 2  # times a piece, from which on a row group is not read again for each piece of it
+LONG_ROW_GROUP = (
+    2  # times a piece, from which on a row group is not read again for each piece of it
+)
 
 
 def source_files(source: str, needed: Iterable[str] = ()) -> list[Path]:
@@ -65,14 +67,14 @@ def column_names(
     *,
     extra: bool = False,
 ) -> list[str]:
-    """The declared names among the file's columns, which are as `wrong_names` wants them.
+    """The declared names among the file's columns; see `describe_wrong_columns`.
 
     Raises:
         UserError: they are not, or the file cannot be read.
     """
     kinds = parquet_schema(file) if is_parquet(file) else None
     names = csv.read_header(file, schema) if kinds is None else kinds.names
-    if wrong := wrong_names(names, schema, needed, optional, extra=extra):
+    if wrong := describe_wrong_columns(names, schema, needed, optional, extra=extra):
         if kinds is not None:
             raise UserError(f"{file}: the columns are not as declared. {wrong}")
         hint = csv_lines.header_hint(names, schema)
@@ -87,7 +89,7 @@ def column_names(
     return names
 
 
-def wrong_names(
+def describe_wrong_columns(
     names: list[str],
     schema: Schema,
     needed: Iterable[str],
@@ -131,7 +133,7 @@ class Piece(NamedTuple):
     header: list[str]
     first: int
     rows: int
-    cut: csv.Cut | None = None
+    cut: csv.Chunk | None = None
     values: pa.Table | None = None
 
 
@@ -150,13 +152,13 @@ def pieces(
     first, start = first or size, 0
     if not is_parquet(file):
         header = csv.read_header(file, schema)
-        for cut in csv.cuts(file, schema, names, first, size):
+        for cut in csv.chunks(file, schema, names, first, size):
             yield Piece(file, header, start, cut.rows, cut)
             start += cut.rows
         return
     with pq.ParquetFile(file) as parquet:
         rows, groups = parquet.metadata.num_rows, parquet.num_row_groups
-        if rows <= LONG * size * groups:
+        if rows <= LONG_ROW_GROUP * size * groups:
             while start < rows:
                 yield Piece(file, [], start, min(first, rows - start))
                 start, first = start + first, size
@@ -243,7 +245,7 @@ def as_texts(values: pa.Array) -> pa.Array:
     return pc.fill_null(texts, "")
 
 
-def as_written(file: Path, schema: Schema) -> Schema:
+def schema_for_file(file: Path, schema: Schema) -> Schema:
     """The schema for one file: numbers and dates of a Parquet file are in no format of texts."""
     if not is_parquet(file):
         return schema
@@ -264,7 +266,7 @@ def as_written(file: Path, schema: Schema) -> Schema:
     return schema.model_copy(update={"columns": schema.columns | plain})
 
 
-def row_name(files: list[Path], schema: Schema, name: str = "") -> Callable[[int], str]:
+def row_locator(files: list[Path], schema: Schema, name: str = "") -> Callable[[int], str]:
     """What says where a row (counted from 0 over all files) stands; ask in ascending order.
 
     Of a CSV the line in which it begins, of a Parquet file the row in it. It may raise `UserError`,
@@ -296,7 +298,7 @@ def row_name(files: list[Path], schema: Schema, name: str = "") -> Callable[[int
     return name_of
 
 
-def row_names(files: list[Path], schema: Schema, rows: Iterable[int]) -> dict[int, str]:
-    """Where each of `rows` stands, see `row_name`."""
-    name_of = row_name(files, schema)
+def locate_rows(files: list[Path], schema: Schema, rows: Iterable[int]) -> dict[int, str]:
+    """Where each of `rows` stands, see `row_locator`."""
+    name_of = row_locator(files, schema)
     return {row: name_of(row) for row in sorted(set(rows))}

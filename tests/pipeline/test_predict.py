@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tabular.config.schema import load_schema
-from tabular.evaluation.temperature import tempered
+from tabular.evaluation.temperature import scale_by_temperature
 from tabular.model.backend import keras
 from tabular.model.metadata import read_metadata
 from tabular.model.saved_model import read_model
@@ -96,7 +96,7 @@ def test_a_temperature_is_in_the_saved_model_and_in_all_scores(
     change(folder, evaluate={"temperature": 2})
     run_stages(folder, first="calibrate", last="evaluate")
     after = pd.read_parquet(folder / "data/predictions").filter(like="output_").to_numpy()
-    np.testing.assert_allclose(after, tempered(before, 2.0), atol=1e-6)
+    np.testing.assert_allclose(after, scale_by_temperature(before, 2.0), atol=1e-6)
     cooler = json.loads((folder / "metrics/scores.json").read_text())
     assert cooler["calibration"] == {"temperature": 2.0}
     for rows in ("test", "cross_validation"):

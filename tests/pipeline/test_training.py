@@ -63,11 +63,11 @@ def test_every_choice_of_the_params_trains(choice: tuple[str, ...]) -> None:
             model.layers[1].name = "first"
             output = model.layers[1].output
     before = network.features(network.Columns(x, 0, 5), of)
-    whole = network.trainable(model, before, of, train, schema, steps=2)
+    whole = network.training_model(model, before, of, train, schema, steps=2)
     trainer = Trainer(whole, batch_size=8)
     weights = model.get_weights()
     history = trainer.fit(whole, [rows], [], epochs=2, seed=1, callbacks=[])
-    network.take_weights(model, whole)
+    network.copy_trained_weights(model, whole)
     assert len(history) == 2
     assert len(weights) == 6
     assert all((a != b).any() for a, b in zip(weights, model.get_weights(), strict=True))

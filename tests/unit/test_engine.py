@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tabular.core.cluster import WORKERS
-from tabular.core.engine import ordered_map, say, workers
+from tabular.core.engine import ordered_map, report_progress, workers
 from tabular.core.errors import UserError
 
 LONG = 60  # seconds that something waits for what should come at once
@@ -79,10 +79,12 @@ def test_within_one_of_several_items_a_map_does_one_after_the_other() -> None:
 @pytest.mark.parametrize("items", [1, 4])
 def test_what_an_item_says_is_reported(items: int) -> None:
     words: list[tuple[int, str]] = []
-    found = ordered_map(lambda n: say(n, "done"), range(items), report=lambda *w: words.append(w))
+    found = ordered_map(
+        lambda n: report_progress(n, "done"), range(items), report=lambda *w: words.append(w)
+    )
     assert list(found) == [None] * items
     assert sorted(words) == [(n, "done") for n in range(items)]
-    say("nobody listens")
+    report_progress("nobody listens")
 
 
 @pytest.mark.parametrize("interrupted", [False, True])

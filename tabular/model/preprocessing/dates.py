@@ -82,7 +82,7 @@ def zone_offsets(name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array(changes, np.int64), np.array(offsets, np.int64)
 
 
-def waves(part: Any, name: str) -> Any:
+def cyclic_encoding(part: Any, name: str) -> Any:
     """Sine and cosine of a part that begins again after its last value: float32, (rows, 2).
 
     From a table: a sine may differ from CPU to CPU.

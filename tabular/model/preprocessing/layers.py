@@ -75,14 +75,16 @@ def prepared(
     """
     number_columns = {n: inputs[n] for n in statistics.scalings if n in inputs}
     moments = {
-        name: moment_parts(inputs[name], date, schema.columns[name].timezone)
+        name: datetime_parts(inputs[name], date, schema.columns[name].timezone)
         for name, date in statistics.dates.items()
     }
     for name, (of_date, _) in moments.items():
         number_columns |= {part_name(name, part): values for part, values in of_date.items()}
     parts = scaled_numbers(number_columns, statistics, schema, train) if number_columns else []
     for name, (of_date, missing) in moments.items():
-        parts += [dates.waves(of_date[part], part) for part in dates.PERIODS if part in of_date]
+        parts += [
+            dates.cyclic_encoding(of_date[part], part) for part in dates.PERIODS if part in of_date
+        ]
         if train.missing_indicators and name in statistics.with_gaps:
             parts.append(keras.ops.cast(missing, "float32"))
     parts += [
@@ -106,7 +108,7 @@ def _side_by_side(parts: list[keras.KerasTensor]) -> keras.KerasTensor:
     return parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)
 
 
-def moment_parts(
+def datetime_parts(
     seconds: keras.KerasTensor, date: Date, timezone: str | None
 ) -> tuple[dict[str, keras.KerasTensor], keras.KerasTensor]:
     """Those parts of a moment that vary, and where it is missing; (rows, 1) each."""

@@ -171,7 +171,9 @@ def summarise(
     return summaries, counts, characters
 
 
-def treatment(statistics: Statistics, schema: Schema, train: Resolved) -> dict[str, str]:
+def describe_preprocessing(
+    statistics: Statistics, schema: Schema, train: Resolved
+) -> dict[str, str]:
     """What the model does with each column, in words."""
     used = {members.network: train.networks[members.network] for members in train.members}
     embedded = [

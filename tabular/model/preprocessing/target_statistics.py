@@ -1,9 +1,9 @@
-"""Categories as what the target is on average where they occur, never seen by the row itself.
+"""Target encoding of categories, cross-fitted: no row's own target takes part in its encoding.
 
 The scheme is that of scikit-learn's `TargetEncoder`: Micci-Barreca, "A preprocessing scheme for
 high-cardinality categorical attributes" (2001), with an empirical Bayes estimate of how far a
-category's mean is drawn to the mean of all rows, and cross-fitting: the training rows lie in
-cells, and a row gets what the rows of other cells say.
+category's mean is shrunk to the mean of all rows, and cross-fitting: a row is encoded by the rows
+of other subfolds.
 """
 
 from collections.abc import Iterable
@@ -13,9 +13,10 @@ import numpy as np
 
 
 class Sums(NamedTuple):
-    """Of the rows of one cell with one category: their number, and sums of the targets.
+    """Of the rows of one subfold with one category: their number, and sums of the targets.
 
-    `rows` (cells, categories, 1), `total` and `squares` (cells, categories, outputs), float64.
+    `rows` (subfolds, categories, 1), `total` and `squares` (subfolds, categories,
+    outputs), float64.
     """
 
     rows: np.ndarray
@@ -37,30 +38,30 @@ def targets(y: np.ndarray, classes: int) -> np.ndarray:
 
 
 def sums(
-    parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], cells: int, categories: list[int]
+    parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], subfolds: int, categories: list[int]
 ) -> list[Sums]:
     """The sums of each column.
 
     Args:
-        parts: of each part the codes, (rows, columns), the targets, (rows, outputs), and the cells,
-            (rows,).
+        parts: of each part the codes, (rows, columns), the targets, (rows, outputs), and the
+            subfolds, (rows,).
         categories: of each column, how many codes there are.
     """
     found: list[Any] = [[0, 0, 0] for _ in categories]
-    for codes, y, cell in parts:
+    for codes, y, subfold in parts:
         for column, count in enumerate(categories):
-            place = cell * count + codes[:, column]
+            place = subfold * count + codes[:, column]
             for number, of_rows in enumerate((np.ones((len(y), 1)), y, y * y)):
-                added = [np.bincount(place, values, cells * count) for values in of_rows.T]
-                found[column][number] += np.stack(added, axis=-1).reshape(cells, count, -1)
+                added = [np.bincount(place, values, subfolds * count) for values in of_rows.T]
+                found[column][number] += np.stack(added, axis=-1).reshape(subfolds, count, -1)
     return [Sums(*of_column) for of_column in found]
 
 
 def table(found: Sums, without: np.ndarray) -> np.ndarray:
-    """The statistic of each category for rows that must not see some cells.
+    """The statistic of each category for rows that must not see some subfolds.
 
     Args:
-        without: (n, cells), 1 for each cell that the rows of this kind must not see.
+        without: (n, subfolds), 1 for each subfold that the rows of this kind must not see.
 
     Returns:
         Float32, (n, categories, outputs), as a difference from the mean of these rows in their

@@ -1,7 +1,7 @@
-"""Texts as what a linear model of their words says of the target, for rows that it has not seen.
+"""Texts encoded by out-of-fold predictions of the target: ridge regression of TF-IDF features.
 
-A text is the set of its words and of its runs of `GRAM` characters, each hashed into one of a fixed
-number of buckets; their weights are those of TF-IDF (Salton and Buckley, "Term-weighting approaches
+A text is the set of its words and of its character n-grams, each hashed into one of a fixed number
+of buckets; their weights are those of TF-IDF (Salton and Buckley, "Term-weighting approaches
 in automatic text retrieval", 1988); the linear model is ridge regression, which is fitted without a
 fold for each fold and without two for each pair of folds, so that a training row gets what the
 folds that are neither its own nor left out say.
@@ -18,7 +18,7 @@ from scipy import sparse
 from tabular.model.backend import keras
 
 ops = keras.ops
-WORD, GRAM = 16, 5  # the last letters of a word that count; characters in a row
+MAX_WORD_LENGTH, NGRAM_LENGTH = 16, 5  # the last letters of a word that count; characters in a row
 MAX_CHARACTERS = 5_000  # different ones; others are one
 SEPARATOR = ord(" ")  # what every character but letters and digits becomes
 PRIME = 2**31 - 1  # products of two remainders fit 64 bits
@@ -58,7 +58,7 @@ def tokens(text: keras.KerasTensor, known: list[str], length: int, buckets: int)
     lower = [character.lower()[:1] for character in known]
     codes = [ord(character) if character.isalnum() else SEPARATOR for character in lower]
     symbols = ops.take(np.array([0, 2**21, *codes]), characters)  # a gap, an unknown character
-    found = ops.concatenate([_words(symbols, buckets), _runs(symbols, buckets)], axis=1)
+    found = ops.concatenate([_words(symbols, buckets), _char_ngrams(symbols, buckets)], axis=1)
     ordered = ops.sort(found, axis=1)
     return ops.where(ops.equal(ordered, _before(ordered, 1)), 0, ordered)
 
@@ -83,7 +83,7 @@ def _words(symbols: Any, buckets: int) -> Any:
     hashes = ops.where(letters, symbols, 0)
     factors = ops.where(letters, FACTORS[0], 0)
     step = 1
-    while step < WORD:
+    while step < MAX_WORD_LENGTH:
         hashes = (hashes + factors * _before(hashes, step)) % PRIME
         factors = factors * _before(factors, step) % PRIME
         step *= 2
@@ -92,12 +92,12 @@ def _words(symbols: Any, buckets: int) -> Any:
     return ops.where(ends, _bucket(hashes, FACTORS[0], buckets), 0)
 
 
-def _runs(symbols: Any, buckets: int) -> Any:
-    """The bucket of each run of `GRAM` characters where it ends, else 0."""
+def _char_ngrams(symbols: Any, buckets: int) -> Any:
+    """The bucket of each run of `NGRAM_LENGTH` characters where it ends, else 0."""
     hashes = symbols
-    for places in range(1, GRAM):
+    for places in range(1, NGRAM_LENGTH):
         hashes = (hashes * FACTORS[1] + _before(symbols, places)) % PRIME
-    within = ops.logical_and(symbols > 0, _before(symbols, GRAM - 1) > 0)
+    within = ops.logical_and(symbols > 0, _before(symbols, NGRAM_LENGTH - 1) > 0)
     return ops.where(within, _bucket(hashes, FACTORS[1], buckets), 0)
 
 
@@ -142,7 +142,7 @@ class Encoder(NamedTuple):
         found = np.empty((len(texts), len(left_out), len(self.weights)), np.float32)
         for start in range(0, len(texts), ROWS):
             rows = slice(start, start + ROWS)
-            matrix = weighted(token_sets(self.model, texts[rows], len(self.inverse)), self.inverse)
+            matrix = tfidf(token_sets(self.model, texts[rows], len(self.inverse)), self.inverse)
             own = chosen[of_rows[rows]]
             for output, weights in enumerate(self.weights):
                 found[rows, :, output] = np.take_along_axis(matrix @ weights, own, axis=1)
@@ -201,7 +201,7 @@ def fit(
     if all_folds > 1:
         fits = [*fits[1:], *map(frozenset, combinations(numbers, 2))]
     learns = np.array([[n not in fit for fit in fits] for n in numbers], np.float64)[folds]
-    matrix = weighted(sets, inverse)
+    matrix = tfidf(sets, inverse)
     weights = [ridge(matrix, of_output, learns) for of_output in y.T]
     return Encoder(model, inverse, fits, np.stack(weights).astype(np.float32))
 
@@ -238,7 +238,7 @@ def ridge(matrix: sparse.csr_array, y: np.ndarray, learns: np.ndarray) -> np.nda
     return weights
 
 
-def weighted(sets: sparse.csr_array, inverse: np.ndarray) -> sparse.csr_array:
+def tfidf(sets: sparse.csr_array, inverse: np.ndarray) -> sparse.csr_array:
     """TF-IDF of sets of tokens, each row of length 1."""
     data = inverse[sets.indices]
     squares = sparse.csr_array((data**2, sets.indices, sets.indptr), shape=sets.shape).sum(axis=1)

@@ -4,7 +4,7 @@ import platform
 from typing import Any
 
 from tabular.model.backend import keras
-from tabular.model.metadata import SHOWN, model_metadata
+from tabular.model.metadata import REPRODUCIBLE_MACHINES, model_metadata
 from tabular.model.preprocessing import texts
 from tabular.model.training.member import Member
 from tabular.model.training.selection import Blend
@@ -13,16 +13,16 @@ from tabular.model.training.setup import Setup
 
 def metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
     """What travels beside the model to save."""
-    repeats = setup.train.exact and platform.machine() in SHOWN
+    repeats = setup.train.exact and platform.machine() in REPRODUCIBLE_MACHINES
     return {
         **model_metadata(setup.schema),
         "repeats": "any_cpu" if repeats else "same_cpu",
-        **(of_folds(setup, members, blend) if setup.train.folds > 1 else {}),
+        **(fold_metadata(setup, members, blend) if setup.train.folds > 1 else {}),
         "categories": setup.statistics.categories,
     }
 
 
-def of_folds(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
+def fold_metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
     """How a fold's answer is made of the members': see `saved_model.fold_answers`."""
     used = {kind: weight for kind, weight in blend.weights.items() if weight}
     return {
@@ -32,7 +32,7 @@ def of_folds(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any
     }
 
 
-def weighted(setup: Setup, members: list[Member], weights: dict[str, float]) -> keras.Model:
+def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> keras.Model:
     """The model to save: from raw rows to the mean of the members, weighted by their kind."""
     columns = {fold: _encoded(setup, fold) for fold in sorted({m.fold for m in members})}
     outputs = []

@@ -11,7 +11,7 @@ import numpy as np
 
 from tabular.config.schema import Schema
 from tabular.config.train import Resolved
-from tabular.core.engine import ordered_map, say
+from tabular.core.engine import ordered_map, report_progress
 from tabular.model import network
 from tabular.model.backend import keras
 from tabular.model.training.checkpoint import Checkpoint
@@ -19,8 +19,8 @@ from tabular.model.training.dataset import (
     Encoded,
     Subset,
 )
-from tabular.model.training.folds import alike
-from tabular.model.training.member import Kind, Member
+from tabular.model.training.folds import equal_sizes
+from tabular.model.training.member import Member, NetworkKind
 from tabular.model.training.setup import Setup, set_up
 from tabular.model.training.trainer import TRACING, Dataset, Trainer
 from tabular.model.training.workload import check_workload
@@ -47,7 +47,9 @@ class Training:
         self.setup, self._validation_folder = setup, validation
         self._validation: Dataset = setup.other_dataset(validation) if validation else []
         train = setup.train
-        self.kinds = {members.network: Kind(members.network, setup) for members in train.members}
+        self.kinds = {
+            members.network: NetworkKind(members.network, setup) for members in train.members
+        }
         widths = {
             name: sum(math.prod(tensor.shape[1:]) for tensor in kind.features.outputs)
             for name, kind in self.kinds.items()
@@ -64,8 +66,8 @@ class Training:
         ]
         self._own, self._learnt, self._scored, self._predicted = own, others, own, own
         if not setup.keys:
-            self._learnt, self._scored = alike(others, np.min), alike(own, np.min)
-            self._predicted = alike(own, np.max)
+            self._learnt, self._scored = equal_sizes(others, np.min), equal_sizes(own, np.min)
+            self._predicted = equal_sizes(own, np.max)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process it is set up again, once."""
@@ -89,7 +91,7 @@ class Training:
         with TRACING:  # Keras's seed is global too
             model, whole = self.kinds[kind].untrained(train.seed + number)
         statistics = setup.target_statistics(fold if train.folds > 1 else None)
-        train_rows: Dataset = Encoded(setup.dataset, statistics, fold, setup.cells)
+        train_rows: Dataset = Encoded(setup.dataset, statistics, fold, setup.subfolds)
         validation_rows: Dataset = Encoded(self._validation, statistics, fold)
         own_rows = Subset(train_rows, self._predicted[fold])
         if train.folds > 1:
@@ -115,7 +117,7 @@ class Training:
             outputs = trainer.predict(whole, own_rows)
             counts = [len(indices) for indices in self._own[fold] if len(indices)]
             oof = np.concatenate([o[:count] for o, count in zip(outputs, counts, strict=True)])
-        network.take_weights(model, whole)
+        network.copy_trained_weights(model, whole)
         return Member(kind, fold, model, history, rows, oof)
 
 
@@ -143,11 +145,11 @@ def progress(job: Job, train: Resolved) -> keras.callbacks.Callback:
         nonlocal done, said
         if time.monotonic() - said > SECONDS:
             losses = ", ".join(f"{k} {value:.4f}" for k, value in logs.items() if "loss" in k)
-            say(epoch + 1 - done, f"{name}, epoch {epoch + 1} of {epochs}, {losses}")
+            report_progress(epoch + 1 - done, f"{name}, epoch {epoch + 1} of {epochs}, {losses}")
             done, said = epoch + 1, time.monotonic()
 
     def train_end(_: dict[str, float]) -> None:
-        say(epochs - done, f"{name} ended")
+        report_progress(epochs - done, f"{name} ended")
 
     return keras.callbacks.LambdaCallback(on_epoch_end=epoch_end, on_train_end=train_end)
 

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 from tabular.core.errors import UserError
 from tabular.table.parquet import FOLD_KEY, part_paths, read_parts
 
-CELLS = 10  # at least, in which target statistics are cross-fitted
+MIN_SUBFOLDS = 10  # at least, in which target statistics are cross-fitted
 
 
-def cells_of_rows(sizes: list[int], folds: int, cells: int, seed: int) -> list[np.ndarray]:
-    """The cell of each row of each part, int32; cells differ by one row at most.
+def random_subfolds(sizes: list[int], folds: int, subfolds: int, seed: int) -> list[np.ndarray]:
+    """The subfold of each row of each part, int32; subfolds differ by one row at most.
 
     Raises:
         UserError: there are more folds than rows.
@@ -25,9 +25,9 @@ def cells_of_rows(sizes: list[int], folds: int, cells: int, seed: int) -> list[n
             "needs one; set it lower"
         )
     rng = np.random.default_rng([seed, folds])
-    before = np.cumsum([0, *sizes[:-1]])  # rows; the cells take turns from part to part
+    before = np.cumsum([0, *sizes[:-1]])  # rows; the subfolds take turns from part to part
     return [
-        ((rng.permutation(size) + first) % cells).astype(np.int32)
+        ((rng.permutation(size) + first) % subfolds).astype(np.int32)
         for size, first in zip(sizes, before, strict=True)
     ]
 
@@ -39,13 +39,13 @@ def fold_keys(folder: Path) -> list[np.ndarray]:
     return [part[0].to_numpy() for part in read_parts(folder, [FOLD_KEY])]
 
 
-def cells_of_keys(keys: list[np.ndarray], folds: int, cells: int) -> list[np.ndarray]:
-    """The cell of each row of each part, int32: an equal range of keys is a cell.
+def keyed_subfolds(keys: list[np.ndarray], folds: int, subfolds: int) -> list[np.ndarray]:
+    """The subfold of each row of each part, int32: an equal range of keys each.
 
     Raises:
         UserError: a fold would have no row.
     """
-    found = [np.minimum(of_part * cells, cells - 1).astype(np.int32) for of_part in keys]
+    found = [np.minimum(of_part * subfolds, subfolds - 1).astype(np.int32) for of_part in keys]
     with_rows = len(np.unique(np.concatenate(found) % folds))
     if with_rows < folds:
         raise UserError(
@@ -55,7 +55,7 @@ def cells_of_keys(keys: list[np.ndarray], folds: int, cells: int) -> list[np.nda
     return found
 
 
-def alike(
+def equal_sizes(
     indices: list[list[np.ndarray]], size: Callable[[list[int]], Any]
 ) -> list[list[np.ndarray]]:
     """The indices of each fold, as many for each: a graph is compiled for a number of rows.

@@ -30,7 +30,7 @@ class Member(NamedTuple):
         return Member, (*self[:2], self.model.get_weights(), *self[3:])
 
 
-class Kind:
+class NetworkKind:
     """What the members of one kind of network share."""
 
     def __init__(self, name: str, setup: Setup) -> None:
@@ -53,12 +53,12 @@ class Kind:
         read = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
         output = network.build(read, self.network, self._setup.schema)
         model = keras.Model(read, output)
-        return model, network.trainable(
+        return model, network.training_model(
             model, self.features, self.network, self._setup.train, self._setup.schema, self._steps
         )
 
 
-def of_members(
+def member_results(
     setup: Setup, members: list[Member], kind: str
 ) -> dict[str, list[float] | list[int]]:
     """What the members of a kind came to.

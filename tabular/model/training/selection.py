@@ -7,12 +7,12 @@ import numpy as np
 
 from tabular.config.schema import Schema
 from tabular.model.network import layers_of
-from tabular.model.preprocessing.statistics import treatment
-from tabular.model.training.member import Member, of_members, out_of_fold
+from tabular.model.preprocessing.statistics import describe_preprocessing
+from tabular.model.training.member import Member, member_results, out_of_fold
 from tabular.model.training.setup import Setup
 from tabular.table.arrays import row_losses
 
-BAGS, PICKS, BAG_ROWS = 20, 20, 20_000  # see `selected`
+BAGS, PICKS, BAG_ROWS = 20, 20, 20_000  # see `select_weights`
 
 
 class Blend(NamedTuple):
@@ -50,7 +50,9 @@ def blended(setup: Setup, members: list[Member]) -> Blend:
     oof = {kind: setup.in_units(outputs) for kind, (_, outputs) in found.items()}
     if not len(rows):
         return Blend(dict.fromkeys(kinds, 1 / len(kinds)), {}, rows, oof[kinds[0]])
-    weights = selected(setup.y[rows], setup.row_weights(rows), oof, setup.schema, setup.train.seed)
+    weights = select_weights(
+        setup.y[rows], setup.row_weights(rows), oof, setup.schema, setup.train.seed
+    )
     return Blend(
         weights,
         {kind: setup.mean_loss(rows, oof[kind]) for kind in kinds},
@@ -71,10 +73,10 @@ def describe(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any
             "params": train.networks[name].model_dump(),
             "layers": layers_of(setup.features(name), trained[name]),
         }
-        | of_members(setup, members, name)
+        | member_results(setup, members, name)
         for name, weight in blend.weights.items()
     }
-    columns = treatment(setup.statistics, setup.schema, train)
+    columns = describe_preprocessing(setup.statistics, setup.schema, train)
     return {"folds": train.folds, "networks": kinds, "columns": columns, "curves": blend.heaviest}
 
 
@@ -118,7 +120,7 @@ def constant_loss(setup: Setup) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def selected(
+def select_weights(
     y: np.ndarray,
     weight: np.ndarray | None,
     oof: dict[str, np.ndarray],

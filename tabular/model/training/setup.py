@@ -22,7 +22,7 @@ from tabular.model.training.dataset import (
     all_weights,
     sample_weights,
 )
-from tabular.model.training.folds import CELLS, cells_of_keys, cells_of_rows, fold_keys
+from tabular.model.training.folds import MIN_SUBFOLDS, fold_keys, keyed_subfolds, random_subfolds
 from tabular.table.arrays import row_losses
 from tabular.table.parquet import count_rows, read_parts
 
@@ -41,8 +41,10 @@ class Setup:
         y: the labels of the training rows, float64, shape (rows, 1).
         weight: how much each of them counts, float64, (rows,); None where all count alike.
         dataset: the training rows, preprocessed.
-        cells: for each part, of each row, int32; row of fold f lie in the cells f, f + folds, ...
-        keys: for each part, of each row; those of one key are in one cell; none of a random split.
+        subfolds: for each part, of each row, int32; target statistics are cross-fitted between them;
+            the rows of fold f have f, f + folds, ...
+        keys: for each part, of each row; those of one key are in one subfold; none of a random
+            split.
         encoders: of each text column.
     """
 
@@ -54,14 +56,14 @@ class Setup:
     y: np.ndarray
     weight: np.ndarray | None
     dataset: TableDataset
-    cells: list[np.ndarray]
+    subfolds: list[np.ndarray]
     keys: list[np.ndarray] = field(default_factory=list)
     encoders: dict[str, texts.Encoder] = field(default_factory=dict)
     _features: dict[str, keras.Model] = field(default_factory=dict)
 
     @property
-    def n_cells(self) -> int:
-        return self.train.folds * -(-CELLS // self.train.folds)
+    def n_subfolds(self) -> int:
+        return self.train.folds * -(-MIN_SUBFOLDS // self.train.folds)
 
     @property
     def planned(self) -> str:
@@ -103,7 +105,7 @@ class Setup:
 
     def folds(self) -> list[np.ndarray]:
         """The fold of each row of each part."""
-        return [cells % self.train.folds for cells in self.cells]
+        return [subfolds % self.train.folds for subfolds in self.subfolds]
 
     def mean_loss(self, rows: np.ndarray, outputs: np.ndarray) -> float:
         """Of outputs for some of the training rows, weighted."""
@@ -139,23 +141,23 @@ class Setup:
         rows = (self.dataset[part] for part in range(len(self.dataset)))
         return target_statistics.sums(
             (
-                (of_part.codes, y, cells)
-                for of_part, y, cells in zip(rows, by_part, self.cells, strict=True)
+                (of_part.codes, y, subfolds)
+                for of_part, y, subfolds in zip(rows, by_part, self.subfolds, strict=True)
                 if of_part.codes is not None
             ),
-            self.n_cells,
+            self.n_subfolds,
             list(self.statistics.codes.values()),
         )
 
     def target_statistics(self, fold: int | None) -> list[np.ndarray]:
-        """For each encoded column the statistics that rows of each cell get, and last all others.
+        """For each encoded column the statistics that rows of each subfold get, and last all others.
 
         Args:
             fold: that is left out; None where none is.
         """
         if not self.statistics.encoded:
             return []
-        without = np.eye(self.n_cells + 1, self.n_cells)
+        without = np.eye(self.n_subfolds + 1, self.n_subfolds)
         if fold is not None:
             without[:, fold :: self.train.folds] = 1
         return [target_statistics.table(sums, without) for sums in self._sums]
@@ -193,12 +195,12 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     dataset = TableDataset(folder, schema, model, statistics.target, in_loss)
     setup = Setup(folder, schema, resolved, preprocessed, statistics, y, weight, dataset, [])
     setup.keys = fold_keys(folder)
-    setup.cells = (
-        cells_of_keys(setup.keys, resolved.folds, setup.n_cells)
+    setup.subfolds = (
+        keyed_subfolds(setup.keys, resolved.folds, setup.n_subfolds)
         if setup.keys
-        else cells_of_rows(dataset.sizes, resolved.folds, setup.n_cells, resolved.seed)
+        else random_subfolds(dataset.sizes, resolved.folds, setup.n_subfolds, resolved.seed)
     )
-    folds = setup.folds() if resolved.folds > 1 else setup.cells
+    folds = setup.folds() if resolved.folds > 1 else setup.subfolds
     if weight is not None and not np.bincount(np.concatenate(setup.folds()), weight).all():
         raise UserError(f"column {schema.weight}: every row of a fold has a weight of 0")
     for name, of_text in preprocessed.texts.items():
@@ -218,5 +220,5 @@ def read_texts(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
     """The first characters of each text of each part that has rows; object, (rows,)."""
     for part in read_parts(folder, [name]):
         if len(part):
-            cells = pc.utf8_slice_codeunits(part[0], 0, length)  # before characters are parted
-            yield pc.fill_null(cells, "").to_numpy(zero_copy_only=False)
+            subfolds = pc.utf8_slice_codeunits(part[0], 0, length)  # before characters are parted
+            yield pc.fill_null(subfolds, "").to_numpy(zero_copy_only=False)

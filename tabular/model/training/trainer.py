@@ -337,6 +337,6 @@ def _check_finite(history: list[dict[str, float]]) -> None:
     if not all(map(math.isfinite, logs.values())):
         found = ", ".join(f"{name} {value}" for name, value in logs.items())
         raise UserError(
-            f"training left the finite numbers in epoch {len(history)}: {found}; try a smaller "
+            f"training diverged in epoch {len(history)}, NaN or infinite: {found}; try a smaller "
             "train.learning_rate, train.normalization: standard, or another train.activation"
         )

@@ -1,4 +1,4 @@
-"""What a training would take, told before it begins."""
+"""Memory and time of a training, estimated before it begins."""
 
 import os
 import resource

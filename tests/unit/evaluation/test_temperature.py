@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tabular.evaluation.temperature import choose_temperature, tempered
+from tabular.evaluation.temperature import choose_temperature, scale_by_temperature
 from tests.helpers import schema_of
 
 ROWS = 2000
@@ -32,11 +32,13 @@ def test_it_is_what_the_logits_were_multiplied_by_or_one(task: str, bold: float)
         assert found["loss_change_high"] > 0
     else:
         assert found["loss_change_high"] < 0
-    cooler = tempered(outputs, found["temperature"])
+    cooler = scale_by_temperature(outputs, found["temperature"])
     assert cooler.dtype == np.float32
     assert cooler.shape == outputs.shape
     np.testing.assert_array_equal(cooler.argmax(axis=1), outputs.argmax(axis=1))
 
 
 def test_certain_probabilities_stay_numbers() -> None:
-    np.testing.assert_array_equal(tempered(np.array([[0.0], [1.0]]), 2.0), [[0.0], [1.0]])
+    np.testing.assert_array_equal(
+        scale_by_temperature(np.array([[0.0], [1.0]]), 2.0), [[0.0], [1.0]]
+    )

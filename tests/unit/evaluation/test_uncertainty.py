@@ -6,12 +6,12 @@ import pytest
 from tabular.core.metrics import TASKS, with_digits
 from tabular.evaluation.scores import Outputs, score
 from tabular.evaluation.uncertainty import (
+    bootstrap,
     differences,
-    draw,
     intervals,
     mean_difference,
     mean_interval,
-    sample,
+    resampled_rows,
 )
 from tabular.table.arrays import row_losses
 from tests.helpers import schema_of
@@ -78,11 +78,11 @@ def test_the_interval_of_r2_holds_where_the_values_are_far_from_0() -> None:
     rng, schema = np.random.default_rng(0), schema_of("regression")
     y = rng.normal(size=500)
     value, weight = (y + rng.normal(size=500) / 3)[:, None], np.ones(500)
-    near = intervals(draw(Outputs(y, value, weight), schema), schema)["r2"]
-    far = intervals(draw(Outputs(y + 1e9, value + 1e9, weight), schema), schema)["r2"]
+    near = intervals(bootstrap(Outputs(y, value, weight), schema), schema)["r2"]
+    far = intervals(bootstrap(Outputs(y + 1e9, value + 1e9, weight), schema), schema)["r2"]
     assert far == pytest.approx(near, abs=1e-4)
     constant = np.full(500, 0.1)
-    assert "r2" not in draw(Outputs(constant, value, weight), schema).points
+    assert "r2" not in bootstrap(Outputs(constant, value, weight), schema).estimates
 
 
 @pytest.mark.parametrize(("positive", "negative"), [(100, 100), (40, 60_000)])
@@ -91,7 +91,7 @@ def test_the_interval_of_a_ranking_is_that_of_the_textbook(positive: int, negati
     schema = schema_of("binary")
     y = np.random.default_rng(2).permutation(np.repeat([1.0, 0.0], [positive, negative]))
     p = 1 / (1 + np.exp(-np.random.default_rng(1).normal(size=len(y)) - y))[:, None]
-    found = intervals(draw(Outputs(y, p, np.ones(len(y))), schema), schema)
+    found = intervals(bootstrap(Outputs(y, p, np.ones(len(y))), schema), schema)
     area = score(Outputs(y, p, np.ones(len(y))), schema)["roc_auc"]
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     pairs = (positive - 1) * (q1 - area**2) + (negative - 1) * (q2 - area**2)
@@ -107,16 +107,16 @@ def test_the_interval_of_a_ranking_is_that_of_the_textbook(positive: int, negati
 def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> None:
     schema, mine = schema_of("binary"), outputs_of("binary")
     other = mine._replace(outputs=mine.outputs * 0.9 + 0.02 * outputs_of("binary", seed=1).outputs)
-    found = differences(draw(mine, schema), draw(other, schema), schema)
+    found = differences(bootstrap(mine, schema), bootstrap(other, schema), schema)
     assert set(found) == set(TASKS["binary"].scores)
-    low, high = intervals(draw(mine, schema), schema)["roc_auc"]
+    low, high = intervals(bootstrap(mine, schema), schema)["roc_auc"]
     assert found["roc_auc"].high - found["roc_auc"].low < (high - low) / 2
-    assert differences(draw(mine, schema), draw(other, schema), schema) == found
+    assert differences(bootstrap(mine, schema), bootstrap(other, schema), schema) == found
 
 
 def test_many_rows_of_many_classes_take_bounded_work() -> None:
     y = np.random.default_rng(0).integers(0, 60, 50_000).astype(float)
-    used, copies = sample(y, schema_of("multiclass"))
+    used, copies = resampled_rows(y, schema_of("multiclass"))
     assert len(used) == 60 * 30
     assert copies.sum() == pytest.approx(50_000)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.inspection.contributions import Walks, contributions
+from tabular.inspection.contributions import Permutations, contributions
 from tabular.inspection.sketch import Sketch
 from tabular.prediction.outputs import reason_columns
 from tabular.table.arrays import feature_arrays
@@ -28,7 +28,7 @@ TABLE = pa.table(
         "d/e": ["some words"] * 400,
     }
 )
-WALKS = Walks.of({n: Sketch.of(TABLE[n], c) for n, c in SCHEMA.features.items()}, SCHEMA)
+WALKS = Permutations.of({n: Sketch.of(TABLE[n], c) for n, c in SCHEMA.features.items()}, SCHEMA)
 ROWS = feature_arrays(TABLE[:20], SCHEMA)
 
 
@@ -44,16 +44,16 @@ def product(columns: dict[str, np.ndarray]) -> np.ndarray:
 
 def test_of_a_sum_each_column_adds_its_own_term_less_its_mean() -> None:
     found = contributions(linear, ROWS, WALKS)[:, :, 0]
-    begin = WALKS.begin["a"]
+    begin = WALKS.background["a"]
     np.testing.assert_allclose(found[:, 0], 3 * (ROWS["a"] - begin.mean()))
-    share = np.mean(WALKS.begin["c"] == "x")
+    share = np.mean(WALKS.background["c"] == "x")
     np.testing.assert_allclose(found[:, 2], 2 * ((ROWS["c"] == "x") - share))
     np.testing.assert_allclose(found[:, 3], 1)
 
 
 def test_contributions_add_up_to_the_answer_and_do_not_depend_on_other_rows() -> None:
     found = contributions(product, ROWS, WALKS)
-    begin = product(WALKS.begin).mean(axis=0)
+    begin = product(WALKS.background).mean(axis=0)
     np.testing.assert_allclose(found.sum(axis=1), product(ROWS) - begin, atol=1e-12)
     one = {name: values[7:8] for name, values in ROWS.items()}
     np.testing.assert_array_equal(contributions(product, one, WALKS)[0], found[7])
@@ -64,17 +64,17 @@ def test_contributions_add_up_to_the_answer_and_do_not_depend_on_other_rows() ->
 def test_a_wide_table_takes_fewer_walks_and_few_columns_turns_of_their_own() -> None:
     wide = schema_of("regression", **{f"x{n}": {"kind": "real"} for n in range(600)})
     sketch = Sketch.of(TABLE["a"], wide.columns["x0"])
-    walks = Walks.of(dict.fromkeys(wide.features, sketch), wide)
-    assert [len(turns) for turns in walks.turns.values()] == [2] * 600
-    some = Walks.of(dict.fromkeys(wide.features, sketch), wide, ["x7", "x9"])
-    assert (some.names, some.steps, len(some.turns["x0"])) == (["x7", "x9"], 3, 32)
+    permutations = Permutations.of(dict.fromkeys(wide.features, sketch), wide)
+    assert [len(turns) for turns in permutations.ranks.values()] == [2] * 600
+    some = Permutations.of(dict.fromkeys(wide.features, sketch), wide, ["x7", "x9"])
+    assert (some.names, some.n_ranks, len(some.ranks["x0"])) == (["x7", "x9"], 3, 32)
 
     def answer(columns: dict[str, np.ndarray]) -> np.ndarray:
         return np.sum(list(columns.values()), axis=0)[:, None]
 
     rows = {name: np.arange(3.0) for name in wide.features}
     found = contributions(answer, rows, some)
-    np.testing.assert_allclose(found[:, 1, 0], rows["x9"] - some.begin["x9"].mean())
+    np.testing.assert_allclose(found[:, 1, 0], rows["x9"] - some.background["x9"].mean())
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])

@@ -10,7 +10,13 @@ import pytest
 
 from tabular.config.schema import Column
 from tabular.core.errors import UserError
-from tabular.inspection.sketch import DRAWN, Sketch, distance, read_sketches, unknown
+from tabular.inspection.sketch import (
+    BACKGROUND_SIZE,
+    Sketch,
+    read_sketches,
+    total_variation,
+    unknown,
+)
 from tests.helpers import schema_of
 
 RNG = np.random.default_rng(0)
@@ -44,7 +50,9 @@ def column_of(kind: str) -> tuple[Column, pa.ChunkedArray]:
 
 def excess(sketch: Sketch, values: pa.ChunkedArray) -> float:
     """By how much rows are further away than chance would take them."""
-    found = [distance(c.counts, c.bins.counts(values)) for c in (sketch.values, sketch.words) if c]
+    found = [
+        total_variation(c.counts, c.bins.counts(values)) for c in (sketch.values, sketch.words) if c
+    ]
     return max(apart - by_chance for apart, by_chance in found)
 
 
@@ -57,7 +65,7 @@ def test_a_sketch_reads_back_from_a_file_and_halves_of_its_rows_are_alike(kind: 
     assert Sketch.read(json.loads(written), column).to_json() == json.loads(written)
     assert sketch.values.counts.sum() == ROWS
     assert len(sketch.values.bins.names) == len(sketch.values.counts)
-    assert len(sketch.drawn) == (0 if kind == "text" else DRAWN)
+    assert len(sketch.background) == (0 if kind == "text" else BACKGROUND_SIZE)
     for _ in range(5):
         apart = excess(sketch, values.take(RNG.permutation(ROWS)[: ROWS // 2]))
         assert apart < 0 or (kind == "constant" and apart == 0)
@@ -96,7 +104,7 @@ def test_bins_say_what_lies_outside_of_the_training_rows() -> None:
 
 def test_drawn_values_are_as_frequent_as_in_the_rows() -> None:
     values = pa.chunked_array([pa.array(["a"] * 50 + ["b"] * 25 + [None] * 25)])
-    drawn = Sketch.of(values, Column(kind="category", nullable=True)).drawn
+    drawn = Sketch.of(values, Column(kind="category", nullable=True)).background
     assert [drawn.count(value) for value in ("a", "b", None)] == [8, 4, 4]
 
 

@@ -36,6 +36,6 @@ def test_the_parts_are_those_of_pandas(zone: str | None) -> None:
 
 def test_a_period_ends_where_it_begins() -> None:
     hours = np.array([[0.0], [360.0], [1439.0]])
-    waves = np.asarray(dates.waves(keras.ops.convert_to_tensor(hours), "time of day"))
+    waves = np.asarray(dates.cyclic_encoding(keras.ops.convert_to_tensor(hours), "time of day"))
     expected = np.array([[0, 1], [1, 0], [-0.004363, 0.99999]])
     np.testing.assert_allclose(waves, expected, atol=1e-5)

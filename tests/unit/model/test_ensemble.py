@@ -14,12 +14,12 @@ from tabular.core.cluster import WORKERS
 from tabular.core.errors import UserError
 from tabular.model import network, saved_model
 from tabular.model.backend import keras
-from tabular.model.training.assembly import weighted
+from tabular.model.training.assembly import assemble
 from tabular.model.training.dataset import Encoded
 from tabular.model.training.fit import fit
-from tabular.model.training.folds import cells_of_rows
-from tabular.model.training.member import Kind, Member, out_of_fold
-from tabular.model.training.selection import blended, describe, selected
+from tabular.model.training.folds import random_subfolds
+from tabular.model.training.member import Member, NetworkKind, out_of_fold
+from tabular.model.training.selection import blended, describe, select_weights
 from tabular.model.training.setup import Setup, set_up
 from tabular.table.arrays import feature_arrays
 from tabular.table.parquet import arrow_schema, write_part
@@ -184,7 +184,7 @@ def of_any_weights(setup: Setup) -> list[Member]:
     """Members that nobody has trained."""
     rng, members = np.random.default_rng(0), []
     for fold, kind in product(range(setup.train.folds), BOTH):
-        model, _ = Kind(kind, setup).untrained(seed=fold)
+        model, _ = NetworkKind(kind, setup).untrained(seed=fold)
         model.set_weights([rng.normal(size=value.shape) / 2 for value in model.get_weights()])
         members.append(Member(kind, fold, model, [], np.empty(0), np.empty(0)))
     return members
@@ -199,7 +199,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
     setup = set_up(tmp_path / "table", schema, train_params(BOTH, folds=2))
     members, weights = of_any_weights(setup), {"realmlp": 0.25, "plain": 0.75}
     path = tmp_path / "m.keras"
-    saved_model.write_model(weighted(setup, members, weights), path, {})
+    saved_model.write_model(assemble(setup, members, weights), path, {})
     expected = setup.in_units(
         np.sum([weights[m.kind] / 2 * outputs(setup, m) for m in members], axis=0)
     )
@@ -281,7 +281,7 @@ def test_another_network_needs_another_build_and_no_more(
         ("concatenate", "Concatenate", [4 + width], 0),
         ("dense_1", "Dense", [1], 4 + width + 1),
     ]
-    model = weighted(setup, members, {"plain": 1.0})
+    model = assemble(setup, members, {"plain": 1.0})
     expected = np.mean([outputs(setup, member) for member in members], axis=0)
     np.testing.assert_allclose(model(feature_arrays(table, SCHEMA)), expected, atol=1e-6)
 
@@ -293,19 +293,19 @@ def test_the_kind_that_predicts_better_gets_the_weight_and_equal_ones_share_it()
     noise = rng.normal(size=(2, 300, 1))
     better = 1 / (1 + np.exp(-(2 * (2 * y - 1) + noise[0])))
     worse = 1 / (1 + np.exp(-noise[0]))
-    found = selected(y, None, {"worse": worse, "better": better}, schema, seed=1)
+    found = select_weights(y, None, {"worse": worse, "better": better}, schema, seed=1)
     assert sum(found.values()) == pytest.approx(1)
     assert found["better"] > 0.9
     equal = {name: 1 / (1 + np.exp(-n / 4)) for name, n in zip("ab", noise, strict=True)}
-    assert selected(y, None, equal, schema, seed=1)["a"] == pytest.approx(0.5, abs=0.2)
+    assert select_weights(y, None, equal, schema, seed=1)["a"] == pytest.approx(0.5, abs=0.2)
 
 
 def test_more_folds_than_rows_are_refused() -> None:
     with pytest.raises(UserError, match=r"train\.folds is 9.*8 training rows"):
-        cells_of_rows([5, 3], 9, 18, 0)
+        random_subfolds([5, 3], 9, 18, 0)
 
 
 @pytest.mark.parametrize("sizes", [[1] * 12, [5, 5, 2], [3, 8, 1], [12]])
 def test_every_fold_has_its_share_of_the_rows_in_however_small_parts(sizes: list[int]) -> None:
-    folds = np.concatenate(cells_of_rows(sizes, 5, 10, seed=1)) % 5
+    folds = np.concatenate(random_subfolds(sizes, 5, 10, seed=1)) % 5
     assert sorted(np.bincount(folds, minlength=5)) == [2, 2, 2, 3, 3]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tabular.model.intervals import Intervals
-from tabular.model.saved_model import fold_answers
+from tabular.model.saved_model import fold_predictions
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 VALID = {"coverage": 0.9, "at": [0, 1], "half": [1, 1]}
@@ -81,4 +81,6 @@ def test_a_fold_answers_by_the_networks_that_left_it_out() -> None:
         "target_range": [0.0, 10.0],
     }
     members = np.array([[1.0, 3.0, 5.0, 7.0, 20.0, 4.0]])  # those of a come first
-    assert fold_answers(members, metadata).tolist() == [[0.25 * 2 + 0.75 * 10, 0.25 * 6 + 0.75 * 4]]
+    assert fold_predictions(members, metadata).tolist() == [
+        [0.25 * 2 + 0.75 * 10, 0.25 * 6 + 0.75 * 4]
+    ]

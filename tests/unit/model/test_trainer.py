@@ -43,7 +43,7 @@ def networks(train: Resolved) -> tuple[keras.Model, keras.Model]:
     keras.utils.set_random_seed(3)
     read = [keras.Input(tensor.shape[1:]) for tensor in before.outputs]
     model = keras.Model(read, network.build(read, of, SCHEMA))
-    return model, network.trainable(model, before, of, train, SCHEMA, steps=100)
+    return model, network.training_model(model, before, of, train, SCHEMA, steps=100)
 
 
 def trainable(**changes: Any) -> keras.Model:
@@ -103,7 +103,7 @@ def test_one_epoch_gives_the_weights_of_fit(
     )
     rows = part(weight=sample_weights(Y, None, train, SCHEMA))
     history = Trainer(whole, 8).fit(whole, [rows], [rows], epochs=1, seed=0, callbacks=[])
-    network.take_weights(ours, whole)
+    network.copy_trained_weights(ours, whole)
     keys = {"shuffle": False, "class_weight": train.class_weight, "validation_data": (X, Y)}
     fitted = theirs.fit(X, Y, batch_size=8, epochs=1, verbose=0, **keys)
     for weight, expected in zip(ours.get_weights(), theirs.get_weights(), strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tabular.config.sections import Gate
-from tabular.core.metrics import BASELINES, TASKS, deciding, numbers
+from tabular.core.metrics import BASELINES, TASKS, numbers, primary_metrics
 from tabular.evaluation.scores import Outputs, score
 from tabular.runs.gate import Base, evaluate_gate
 from tabular.runs.run import merged
@@ -159,4 +159,4 @@ def test_a_class_is_rare_below_a_tenth_or_half_of_an_equal_share(
 ) -> None:
     task = {0: "regression", 2: "binary"}.get(len(rows), "multiclass")
     expected = TASKS[task].rare if rare else (TASKS[task].main,)
-    assert deciding(task, rows) == expected
+    assert primary_metrics(task, rows) == expected

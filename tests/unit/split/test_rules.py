@@ -6,7 +6,7 @@ from sklearn.model_selection import train_test_split
 
 from tabular.config.sections import Split
 from tabular.core.errors import UserError
-from tabular.split.rules import draw
+from tabular.split.rules import random_split
 
 
 @pytest.mark.parametrize("stratify", [False, True])
@@ -18,10 +18,10 @@ def test_validation_rows_are_drawn_from_what_the_test_rows_leave(stratify: bool)
     train, validation = train_test_split(
         rest, test_size=0.2, random_state=9, stratify=classes[rest] if stratify else None
     )
-    shares = draw(103, split, given)
+    shares = random_split(103, split, given)
     for name, expected in {"train": train, "validation": validation, "test": test}.items():
         np.testing.assert_array_equal(shares[name], expected)
-    without = draw(103, split.model_copy(update={"validation_size": 0.0}), given)
+    without = random_split(103, split.model_copy(update={"validation_size": 0.0}), given)
     for name, expected in {"train": rest, "validation": [], "test": test}.items():
         np.testing.assert_array_equal(without[name], expected)
 
@@ -29,4 +29,4 @@ def test_validation_rows_are_drawn_from_what_the_test_rows_leave(stratify: bool)
 def test_a_class_too_rare_to_stratify_is_an_error() -> None:
     split = Split(test_size=0.5, validation_size=0.0, seed=1, stratify=True)
     with pytest.raises(UserError, match=r"cannot split 10 rows.*stratify True"):
-        draw(10, split, np.repeat([0, 1], [9, 1]))
+        random_split(10, split, np.repeat([0, 1], [9, 1]))

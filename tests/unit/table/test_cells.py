@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tabular.config.schema import Column, Kind, Schema
 from tabular.config.sections import Validate
-from tabular.core.errors import UserError, shown
+from tabular.core.errors import UserError
+from tabular.core.errors import quoted as in_quotes
 from tabular.inference.formats import all_parse_as
 from tabular.table.cells import MAX_CELL, cell_type, parse
 from tabular.table.checks import declared_checks
@@ -169,7 +170,7 @@ def test_ingest(kind: str, quoted: bool, tmp_path: Path) -> None:
         with pytest.raises(UserError) as error:
             read(file, texts, kind, quoted=quoted)
         for text in texts:
-            assert f", column cell: found {shown(text)}; expected" in str(error.value)
+            assert f", column cell: found {in_quotes(text)}; expected" in str(error.value)
             found[text] = WRONG
     assert differing(found, kind) == {}
 

@@ -22,7 +22,7 @@ from tabular.table import csv as csv_files
 from tabular.table import csv_lines
 from tabular.table.parquet import arrow_schema
 from tabular.table.rows import read_piece
-from tabular.table.source import pieces, row_names, source_files, texts
+from tabular.table.source import locate_rows, pieces, source_files, texts
 from tests.helpers import read_table, schema_of
 
 SCHEMA = schema_of(
@@ -149,7 +149,7 @@ def test_line_numbers_count_headers_line_ends_in_cells_empty_lines_and_files(
     rows = f'1,1,5" nail,1\n1,1,"a ""b""\nc",1\n\n{ROW}'
     assert len(read(a, (HEADER + rows).replace("\n", end))) == 3
     b.write_text(HEADER + ROW)
-    assert row_names([a, b], SCHEMA, [2, 0, 3, 1]) == {
+    assert locate_rows([a, b], SCHEMA, [2, 0, 3, 1]) == {
         **{0: f"{a}: line 2", 1: f"{a}: line 3", 2: f"{a}: line 6", 3: f"{b}: line 2"}
     }
 
