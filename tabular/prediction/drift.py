@@ -139,8 +139,8 @@ def find_drift(trained: TrainingRows, counts: Counts, params: Drift) -> dict[str
 
     A column has moved where it is further from the training rows than `params.distance` and
     than chance takes as many of them. The verdict is `pass` where none has, and `fail` where those
-    that have carry `params.importance` of the model's importance, else `warn`. Moments do not count for
-    that: new rows are later. Cells that are not as declared are a `warn` at least.
+    that have carry `params.importance` of the model's importance, else `warn`. Moments do not count
+    for that: new rows are later. Cells that are not as declared are a `warn` at least.
     """
     columns = {
         name: _column(sketch, name, trained, counts, params)

@@ -41,8 +41,8 @@ class Setup:
         y: the labels of the training rows, float64, shape (rows, 1).
         weight: how much each of them counts, float64, (rows,); None where all count alike.
         dataset: the training rows, preprocessed.
-        subfolds: for each part, of each row, int32; target statistics are cross-fitted between them;
-            the rows of fold f have f, f + folds, ...
+        subfolds: for each part, of each row, int32, for cross-fitting; rows of fold f have f,
+            f + folds, ...
         keys: for each part, of each row; those of one key are in one subfold; none of a random
             split.
         encoders: of each text column.
@@ -150,7 +150,7 @@ class Setup:
         )
 
     def target_statistics(self, fold: int | None) -> list[np.ndarray]:
-        """For each encoded column the statistics that rows of each subfold get, and last all others.
+        """For each encoded column the statistics that rows of each subfold get, last all others.
 
         Args:
             fold: that is left out; None where none is.
