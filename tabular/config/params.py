@@ -1,10 +1,11 @@
 """`params.yaml`: all its sections, and what they ask of each other and of the table."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import SimpleNamespace
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -61,8 +62,7 @@ def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
     mistakes += slice_mistakes(whole.evaluate, schema)
     if mistakes:
         raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
-    fields = AllSections.model_fields.items()
-    return {field.alias or name: getattr(whole, name) for name, field in fields}
+    return {name.removesuffix("_"): section for name, section in whole}
 
 
 def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
@@ -207,21 +207,17 @@ def search_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
             yield from (f"search.space{mistake.removeprefix('train')}" for mistake in mistakes)
 
 
-class Params:
+class Params(SimpleNamespace):
     """The sections that were asked for, by name; any other name is an `AttributeError`."""
 
-    if TYPE_CHECKING:
-        ingest: Ingest
-        validate: Validate
-        split: Split
-        train: Train
-        evaluate: Evaluate
-        gate: Gate
-        drift: Drift
-        search: Search
-
-    def __init__(self, sections: Mapping[str, Section]) -> None:
-        vars(self).update(sections)
+    ingest: Ingest
+    validate: Validate
+    split: Split
+    train: Train
+    evaluate: Evaluate
+    gate: Gate
+    drift: Drift
+    search: Search
 
 
 def load_params(*names: str, schema: Schema | None = None, path: Path = PARAMS) -> Params:
@@ -242,4 +238,4 @@ def load_params(*names: str, schema: Schema | None = None, path: Path = PARAMS) 
                 f"{error}\nThe values of -S stay in {path}; `git restore {path}` takes them back"
             ) from None
         raise
-    return Params({name: sections[name] for name in names})
+    return Params(**{name: sections[name] for name in names})
