@@ -18,7 +18,7 @@ from tabular.config.sections import Validate
 from tabular.core.engine import ordered_map
 from tabular.core.errors import truncate
 from tabular.table.cells import ARROW_TYPES, is_missing, numbers
-from tabular.table.hashing import NO_ROWS, DuplicateFinder, row_hashes
+from tabular.table.hashing import NO_ROWS, repeated_rows, row_hashes, write_hashes
 
 EXAMPLES = 3
 
@@ -164,8 +164,8 @@ class PartResult(NamedTuple):
     """What one part of a table tells by itself.
 
     `failed` the column, the check, the rows and some of the values that failed it; `hashed` what
-    `Repeats.add` returned for each check; of each column `leaks`, see `leak_pairs`, and `extremes`;
-    `class_rows` the rows of each class.
+    `write_hashes` returned for each check; of each column `leaks`, see `leak_pairs`, and
+    `extremes`; `class_rows` the rows of each class.
     """
 
     rows: int
@@ -197,7 +197,8 @@ def check_part(
         if key[1] in ("unique", "duplicate_rows"):
             columns = present.columns if key[1] == "duplicate_rows" else [present[key[0]]]
             missing = pc.is_null(columns[0]).to_numpy() if key[1] == "unique" else None
-            hashed[key] = _duplicates(scratch, key).add(number, row_hashes(columns), missing)
+            folder = hash_folder(scratch, key)
+            hashed[key] = write_hashes(folder, number, row_hashes(columns), missing)
     classes = [] if schema.task == "regression" else target.value_counts().to_pylist()
     return PartResult(
         len(part),
@@ -209,9 +210,9 @@ def check_part(
     )
 
 
-def _duplicates(scratch: Path, key: tuple[str, str]) -> DuplicateFinder:
-    digest = hashlib.sha256("\0".join(key).encode()).hexdigest()  # a name may hold a slash
-    return DuplicateFinder(scratch / digest)
+def hash_folder(scratch: Path, key: tuple[str, str]) -> Path:
+    """Where the hashes of a check are: a name may hold a slash."""
+    return scratch / hashlib.sha256("\0".join(key).encode()).hexdigest()
 
 
 def without_missing(part: pa.Table, columns: dict[str, Column]) -> pa.Table:
@@ -265,7 +266,7 @@ def check_table(
         rows += part.rows
         sizes.append(part.rows)
     for repeating, of_parts in hashed.items():
-        checks[repeating].fail(_duplicates(scratch, repeating).rows(of_parts, sizes))
+        checks[repeating].fail(repeated_rows(hash_folder(scratch, repeating), of_parts, sizes))
     for name, values in ends.items():
         failed_checks = {
             "empty_column": not values - {None},
