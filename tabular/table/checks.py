@@ -1,6 +1,5 @@
 """What a table is checked for, a part at a time: declared columns, repeats, leaks, rare classes."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -193,12 +192,12 @@ def check_part(
     present = without_missing(part, schema.columns)
     target = present[schema.target]
     hashed = {}
-    for key in checks:
+    for place, key in enumerate(checks):
         if key[1] in ("unique", "duplicate_rows"):
             columns = present.columns if key[1] == "duplicate_rows" else [present[key[0]]]
             missing = pc.is_null(columns[0]).to_numpy() if key[1] == "unique" else None
-            folder = hash_folder(scratch, key)
-            hashed[key] = write_hashes(folder, number, row_hashes(columns), missing)
+            found = row_hashes(columns)
+            hashed[key] = write_hashes(scratch / str(place), number, found, missing)
     classes = [] if schema.task == "regression" else target.value_counts().to_pylist()
     return PartResult(
         len(part),
@@ -208,11 +207,6 @@ def check_part(
         {name: extremes(present[name]) for name in schema.columns},
         Counter({found["values"]: found["counts"] for found in classes}),
     )
-
-
-def hash_folder(scratch: Path, key: tuple[str, str]) -> Path:
-    """Where the hashes of a check are: a name may hold a slash."""
-    return scratch / hashlib.sha256("\0".join(key).encode()).hexdigest()
 
 
 def without_missing(part: pa.Table, columns: dict[str, Column]) -> pa.Table:
@@ -265,8 +259,9 @@ def check_table(
         class_rows.update(part.class_rows)
         rows += part.rows
         sizes.append(part.rows)
-    for repeating, of_parts in hashed.items():
-        checks[repeating].fail(repeated_rows(hash_folder(scratch, repeating), of_parts, sizes))
+    for place, repeating in enumerate(checks):
+        if repeating in hashed:
+            checks[repeating].fail(repeated_rows(scratch / str(place), hashed[repeating], sizes))
     for name, values in ends.items():
         failed_checks = {
             "empty_column": not values - {None},
