@@ -119,10 +119,12 @@ def test_a_source_is_a_file_or_the_files_of_a_folder_in_order_without_the_hidden
     assert source_files(str(tmp_path)) == [tmp_path / "a.csv", tmp_path / "b.csv"]
     assert source_files(str(tmp_path / "b.csv")) == [tmp_path / "b.csv"]
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     for source, message in (
         ("none.csv", "none.csv: No such file or directory"),
         ("folder", "folder: the folder is empty"),
         (".", "folder: found a folder, a pipe or a device; expected a file"),
+        ("pipe", "pipe: found a folder, a pipe or a device; expected a file"),
     ):
         with pytest.raises(UserError, match=rf"{message} \(source in data/schema"):
             source_files(str(tmp_path / source))
