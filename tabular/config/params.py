@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from tabular.config.mistakes import explain_all, nearest, suggestion
-from tabular.config.schema import Schema, load_schema, value_types
+from tabular.config.schema import Schema, value_types
 from tabular.config.sections import (
     Choice,
     Drift,
@@ -220,18 +220,15 @@ class Params(SimpleNamespace):
     search: Search
 
 
-def load_params(*names: str, schema: Schema | None = None, path: Path = PARAMS) -> Params:
+def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
     """Check the whole file, also against the table, and give the sections of these `names`.
-
-    Args:
-        schema: of the table; read from its own file where it is not given.
 
     Raises:
         UserError: the file is missing, is not YAML, or a key or value is wrong. One line for each
             mistake: the key, the value found, what is allowed and the nearest right name.
     """
     try:
-        sections = check_params(read_yaml(path), schema or load_schema(), path)
+        sections = check_params(read_yaml(path), schema, path)
     except UserError as error:
         if "DVC_EXP_BASELINE_REV" in os.environ:  # which `dvc exp run` sets
             raise UserError(
