@@ -1,15 +1,16 @@
 """`params.yaml`: all its sections, and what they ask of each other and of the table."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import SimpleNamespace
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
 from tabular.config.mistakes import explain_all, nearest, suggestion
-from tabular.config.schema import Schema, load_schema, value_types
+from tabular.config.schema import Schema, value_types
 from tabular.config.sections import (
     Choice,
     Drift,
@@ -61,8 +62,7 @@ def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
     mistakes += slice_mistakes(whole.evaluate, schema)
     if mistakes:
         raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
-    fields = AllSections.model_fields.items()
-    return {field.alias or name: getattr(whole, name) for name, field in fields}
+    return {name.removesuffix("_"): section for name, section in whole}
 
 
 def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
@@ -207,39 +207,32 @@ def search_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
             yield from (f"search.space{mistake.removeprefix('train')}" for mistake in mistakes)
 
 
-class Params:
+class Params(SimpleNamespace):
     """The sections that were asked for, by name; any other name is an `AttributeError`."""
 
-    if TYPE_CHECKING:
-        ingest: Ingest
-        validate: Validate
-        split: Split
-        train: Train
-        evaluate: Evaluate
-        gate: Gate
-        drift: Drift
-        search: Search
-
-    def __init__(self, sections: Mapping[str, Section]) -> None:
-        vars(self).update(sections)
+    ingest: Ingest
+    validate: Validate
+    split: Split
+    train: Train
+    evaluate: Evaluate
+    gate: Gate
+    drift: Drift
+    search: Search
 
 
-def load_params(*names: str, schema: Schema | None = None, path: Path = PARAMS) -> Params:
+def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
     """Check the whole file, also against the table, and give the sections of these `names`.
-
-    Args:
-        schema: of the table; read from its own file where it is not given.
 
     Raises:
         UserError: the file is missing, is not YAML, or a key or value is wrong. One line for each
             mistake: the key, the value found, what is allowed and the nearest right name.
     """
     try:
-        sections = check_params(read_yaml(path), schema or load_schema(), path)
+        sections = check_params(read_yaml(path), schema, path)
     except UserError as error:
         if "DVC_EXP_BASELINE_REV" in os.environ:  # which `dvc exp run` sets
             raise UserError(
                 f"{error}\nThe values of -S stay in {path}; `git restore {path}` takes them back"
             ) from None
         raise
-    return Params({name: sections[name] for name in names})
+    return Params(**{name: sections[name] for name in names})

@@ -35,9 +35,6 @@ Loss = Literal[
 ]  # fmt: skip
 Auto = Literal["auto"]
 NotNegative = Annotated[float, Field(ge=0)]
-Epochs = Annotated[Count, Field(le=1_000_000)]
-BatchSize = Annotated[Count, Field(le=2**30)]
-Weight = Annotated[float, Field(gt=0)]
 
 
 class EarlyStopping(Section):
@@ -72,8 +69,8 @@ class Network(Section):
     weight_decay: NotNegative = 0.0
     learning_rate: Annotated[float, Field(gt=0)] | Auto
     learning_rate_schedule: Literal["constant", "cosine", "coslog4"] = "constant"
-    epochs: Epochs | Auto
-    batch_size: BatchSize | Auto
+    epochs: Annotated[Count, Field(le=1_000_000)] | Auto
+    batch_size: Annotated[Count, Field(le=2**30)] | Auto
     early_stopping: EarlyStopping | None = None
 
 
@@ -96,7 +93,7 @@ class Train(Section):
     text_length: Annotated[int, Field(strict=True, ge=16, le=MAX_LENGTH)] = 512
     normalization: Literal["standard", "min_max", "none"]
     loss: Loss = "auto"
-    class_weight: Literal["balanced"] | dict[Value, Weight] | None = None
+    class_weight: Literal["balanced"] | dict[Value, Annotated[float, Field(gt=0)]] | None = None
     exact: bool = True
     folds: Count | Auto
     members: tuple[Members, ...] | Auto

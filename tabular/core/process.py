@@ -43,12 +43,10 @@ def run(main: Callable[[], None]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # which `restart` blocked
     try:
         main()
-    except UserError as error:
-        sys.exit(f"error: {bounded(str(error))}")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its last flush fails
         sys.exit(BROKEN_PIPE)
-    except OSError as error:  # a full disk, a folder that may not be written
+    except (UserError, OSError) as error:  # also a full disk, a folder that may not be written
         sys.exit(f"error: {bounded(str(error))}")
     except MemoryError:
         sys.exit(NO_MEMORY)

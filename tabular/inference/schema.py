@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from ruamel.yaml import YAML
@@ -96,32 +96,24 @@ def declared(column: InferredColumn, values: list[Value]) -> dict[str, Any]:
     return {"kind": column.kind} | {key: value for key, value in optional.items() if value}
 
 
-class InferredTable(NamedTuple):
-    """What a table seems to hold, and what is to be predicted.
-
-    Attributes:
-        columns: by name.
-        classes: how often each value of the target occurs; see `target_task`.
-    """
-
-    sample: Sample
-    columns: dict[str, InferredColumn]
-    task: str
-    classes: Counter[Value]
-
-
 def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
     """The schema of a file with comments, from its first `limit` rows.
 
     Raises:
         UserError: the file cannot be read, or `target` is no column to predict.
     """
-    sample, columns, task, classes = infer_table(path, target, limit)
+    sample = read_sample(source_files(str(path))[0] if path.is_dir() else path, limit)
+    if target not in sample.columns:
+        raise UserError(f"--target: found {target!r}; the columns are {listed(sample.columns)}")
+    columns = infer_columns(sample, target)
+    task, classes = target_task(sample, target, columns[target].kind, columns[target].format)
+    if task != "regression" and columns[target].kind == "real":
+        # 0.0 and 1.0 are two texts
+        columns[target] = replace(columns[target], kind="category", format=None)
+    note_leaks(sample, columns, target, task)
     schema = CommentedMap({"source": scalar(path.as_posix())})
-    defaults = type(sample.dialect)().model_dump()
-    for key, value in sample.dialect.model_dump().items():
-        if value != defaults[key]:
-            schema[key] = scalar(value)
+    for key, value in sample.dialect.model_dump(exclude_defaults=True).items():
+        schema[key] = scalar(value)
     schema |= {"task": task, "target": scalar(target)}
     schema.yaml_add_eol_comment("of binary, multiclass, regression", "task", column=0)
     if task == "binary":
@@ -136,20 +128,6 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
     seen = "all" if sample.rows < limit else "the first"
     schema.yaml_set_start_comment(f"From {seen} {sample.rows} rows. Check every comment.")
     return schema
-
-
-def infer_table(path: Path, target: str, limit: int) -> InferredTable:
-    """See `infer_schema`."""
-    sample = read_sample(source_files(str(path))[0] if path.is_dir() else path, limit)
-    if target not in sample.columns:
-        raise UserError(f"--target: found {target!r}; the columns are {listed(sample.columns)}")
-    columns = infer_columns(sample, target)
-    task, classes = target_task(sample, target, columns[target].kind, columns[target].format)
-    if task != "regression" and columns[target].kind == "real":
-        # 0.0 and 1.0 are two texts
-        columns[target] = replace(columns[target], kind="category", format=None)
-    note_leaks(sample, columns, target, task)
-    return InferredTable(sample, columns, task, classes)
 
 
 def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:

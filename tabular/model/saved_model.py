@@ -96,8 +96,14 @@ class SavedModel(NamedTuple):
 
     @property
     def multiply_adds(self) -> float:
-        """See `multiply_adds`."""
-        return multiply_adds(self.network)
+        """About how many multiply-adds the network's outputs for a row take as long as."""
+        found = 0.0
+        for layer in all_layers(self.network):
+            if isinstance(layer, Exact):
+                found += layer.layer.count_params()
+            elif isinstance(layer, keras.layers.TextVectorization):
+                found += PER_CHARACTER * layer.output.shape[1]
+        return found
 
     @property
     def intervals(self) -> Intervals | None:
@@ -301,22 +307,6 @@ def with_member_outputs(network: keras.Model) -> keras.Model:
     return keras.Model(same.input, keras.layers.Concatenate()(outputs) if each else outputs[0])
 
 
-def reads_texts(network: keras.Model) -> bool:
-    """Whether it parts texts into characters, each of which takes 35 bytes for a while."""
-    return any(isinstance(one, keras.layers.TextVectorization) for one in all_layers(network))
-
-
-def multiply_adds(network: keras.Model) -> float:
-    """About how many multiply-adds the network's outputs for a row take as long as."""
-    found = 0.0
-    for layer in all_layers(network):
-        if isinstance(layer, Exact):
-            found += layer.layer.count_params()
-        elif isinstance(layer, keras.layers.TextVectorization):
-            found += PER_CHARACTER * layer.output.shape[1]
-    return found
-
-
 @lru_cache(2)  # a network, and the one beside its members
 def _answer(network: keras.Model) -> tf.types.experimental.PolymorphicFunction:
     """One graph for batches of any size: graphs of other sizes differ in their last bits."""
@@ -333,7 +323,9 @@ def predict(network: keras.Model, columns: dict[str, np.ndarray]) -> np.ndarray:
     """
     rows = len(next(iter(columns.values())))
     weights = network.count_params()
-    few = weights > MANY_WEIGHTS or reads_texts(network)
+    # A character of a text takes 35 bytes for a while.
+    texts = any(isinstance(one, keras.layers.TextVectorization) for one in all_layers(network))
+    few = texts or weights > MANY_WEIGHTS
     sizes = BATCH_SIZES[: 2 if few else 4 if weights > FEW_WEIGHTS else None]
     outputs, answer = np.empty((rows, *network.output_shape[1:]), np.float32), _answer(network)
     for start in range(0, rows, sizes[-1]):

@@ -52,7 +52,7 @@ def load_schema_and_params(path: Path, content: bytes | None, *names: str) -> tu
         raise UserError(f"{path}: no model here; name the .keras file, or run `dvc repro`")
     metadata = metadata_of(path, content)
     sections = {name: declared(path, metadata, name, SECTIONS[name]) for name in names}
-    return declared(path, metadata, "schema", Schema), Params(sections)
+    return declared(path, metadata, "schema", Schema), Params(**sections)
 
 
 @contextmanager

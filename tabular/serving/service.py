@@ -8,7 +8,7 @@ import pyarrow as pa
 from tabular.config.schema import Schema
 from tabular.config.sections import Validate
 from tabular.model.metadata import known_categories
-from tabular.model.saved_model import SavedModel, multiply_adds
+from tabular.model.saved_model import SavedModel
 from tabular.prediction.answers import Predicted, Reasons, predict_batch
 from tabular.prediction.drift import unknown_categories, unknown_lines, unknown_rows
 from tabular.serving import measures
@@ -36,7 +36,7 @@ class Service:
         self.reasons, self.explained = None, 0
         if "sketches" in model.metadata:
             self.reasons = Reasons.of(len(schema.features), model, schema)
-            work = multiply_adds(model.network) * self.reasons.permutations.evaluations_per_row
+            work = model.multiply_adds * self.reasons.permutations.evaluations_per_row
             self.explained = max(int(EXPLAINED / max(work, 1)), 1)
 
     def warm_up(self) -> None:

@@ -1,6 +1,5 @@
 """What a table is checked for, a part at a time: declared columns, repeats, leaks, rare classes."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from tabular.config.sections import Validate
 from tabular.core.engine import ordered_map
 from tabular.core.errors import truncate
 from tabular.table.cells import ARROW_TYPES, is_missing, numbers
-from tabular.table.hashing import NO_ROWS, DuplicateFinder, row_hashes
+from tabular.table.hashing import NO_ROWS, repeated_rows, row_hashes, write_hashes
 
 EXAMPLES = 3
 
@@ -164,8 +163,8 @@ class PartResult(NamedTuple):
     """What one part of a table tells by itself.
 
     `failed` the column, the check, the rows and some of the values that failed it; `hashed` what
-    `Repeats.add` returned for each check; of each column `leaks`, see `leak_pairs`, and `extremes`;
-    `class_rows` the rows of each class.
+    `write_hashes` returned for each check; of each column `leaks`, see `leak_pairs`, and
+    `extremes`; `class_rows` the rows of each class.
     """
 
     rows: int
@@ -193,11 +192,12 @@ def check_part(
     present = without_missing(part, schema.columns)
     target = present[schema.target]
     hashed = {}
-    for key in checks:
+    for place, key in enumerate(checks):
         if key[1] in ("unique", "duplicate_rows"):
             columns = present.columns if key[1] == "duplicate_rows" else [present[key[0]]]
             missing = pc.is_null(columns[0]).to_numpy() if key[1] == "unique" else None
-            hashed[key] = _duplicates(scratch, key).add(number, row_hashes(columns), missing)
+            found = row_hashes(columns)
+            hashed[key] = write_hashes(scratch / str(place), number, found, missing)
     classes = [] if schema.task == "regression" else target.value_counts().to_pylist()
     return PartResult(
         len(part),
@@ -207,11 +207,6 @@ def check_part(
         {name: extremes(present[name]) for name in schema.columns},
         Counter({found["values"]: found["counts"] for found in classes}),
     )
-
-
-def _duplicates(scratch: Path, key: tuple[str, str]) -> DuplicateFinder:
-    digest = hashlib.sha256("\0".join(key).encode()).hexdigest()  # a name may hold a slash
-    return DuplicateFinder(scratch / digest)
 
 
 def without_missing(part: pa.Table, columns: dict[str, Column]) -> pa.Table:
@@ -264,8 +259,9 @@ def check_table(
         class_rows.update(part.class_rows)
         rows += part.rows
         sizes.append(part.rows)
-    for repeating, of_parts in hashed.items():
-        checks[repeating].fail(_duplicates(scratch, repeating).rows(of_parts, sizes))
+    for place, repeating in enumerate(checks):
+        if repeating in hashed:
+            checks[repeating].fail(repeated_rows(scratch / str(place), hashed[repeating], sizes))
     for name, values in ends.items():
         failed_checks = {
             "empty_column": not values - {None},

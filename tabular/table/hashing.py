@@ -34,64 +34,62 @@ HASH_BUCKETS = 1024  # of the hashes, each of which can be looked through by its
 MAX_ROWS_AT_A_TIME = 2**19  # rows, or one share
 
 
-class DuplicateFinder:
-    """Finds rows whose value stood in an earlier row, by 64-bit hashes in files.
+def write_hashes(
+    folder: Path, part: int, hashes: np.ndarray, missing: np.ndarray | None
+) -> np.ndarray:
+    """Write those of one part, uint64, (rows,), for `repeated_rows`.
 
     Args:
-        folder: for a file of each part.
+        missing: where a value is missing, which repeats nothing, (rows,).
+
+    Returns:
+        Where each bucket of the hashes ends in the file, and 0 before: int64, (buckets + 1,).
     """
+    rows = np.arange(len(hashes))
+    if missing is not None:
+        rows, hashes = rows[~missing], hashes[~missing]
+    shares = (hashes >> np.uint64(54)).astype(np.uint16)
+    order = np.argsort(shares, kind="stable")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, values in (("hashes", hashes), ("rows", rows)):
+        with atomic_file(folder / f"{part}.{name}") as whole:
+            whole.write_bytes(values[order].tobytes())  # whose error tells a full disk
+    return np.append(0, np.cumsum(np.bincount(shares, minlength=HASH_BUCKETS)))
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
 
-    def add(self, part: int, hashes: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
-        """Write those of one part, uint64, (rows,). A missing value repeats nothing.
+def repeated_rows(folder: Path, ends: list[np.ndarray], sizes: list[int]) -> np.ndarray:
+    """The rows whose value stood in an earlier row, ascending, by the hashes in a folder.
 
-        Returns:
-            Where each share of the hashes ends in the file, and 0 before: int64, (SHARES + 1,).
-        """
-        rows = np.arange(len(hashes))
-        if missing is not None:
-            rows, hashes = rows[~missing], hashes[~missing]
-        shares = (hashes >> np.uint64(54)).astype(np.uint16)
-        order = np.argsort(shares, kind="stable")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for name, values in (("hashes", hashes), ("rows", rows)):
-            with atomic_file(self._folder / f"{part}.{name}") as whole:
-                whole.write_bytes(values[order].tobytes())  # whose error tells a full disk
-        return np.append(0, np.cumsum(np.bincount(shares, minlength=HASH_BUCKETS)))
+    Args:
+        ends: what `write_hashes` returned for each part.
+        sizes: rows of each part.
+    """
+    starts = np.cumsum([0, *sizes[:-1]])
+    count = min(sum(sizes) // MAX_ROWS_AT_A_TIME + 1, HASH_BUCKETS)
+    bounds = np.arange(count + 1) * HASH_BUCKETS // count
+    groups = (
+        [(part, *of_part[bounds[n : n + 2]].tolist()) for part, of_part in enumerate(ends)]
+        for n in range(count)
+    )
+    found = ordered_map(partial(_repeated_in_shares, folder=folder, starts=starts), groups)
+    return np.sort(np.concatenate([NO_ROWS, *found]))
 
-    def rows(self, ends: list[np.ndarray], sizes: list[int]) -> np.ndarray:
-        """The rows that repeat an earlier one, ascending.
 
-        Args:
-            ends: what `add` returned for each part.
-            sizes: rows of each part.
-        """
-        starts = np.cumsum([0, *sizes[:-1]])
-        count = min(sum(sizes) // MAX_ROWS_AT_A_TIME + 1, HASH_BUCKETS)
-        bounds = np.arange(count + 1) * HASH_BUCKETS // count
-        groups = (
-            [(part, *of_part[bounds[n : n + 2]].tolist()) for part, of_part in enumerate(ends)]
-            for n in range(count)
-        )
-        found = ordered_map(partial(self._of_shares, starts=starts), groups)
-        return np.sort(np.concatenate([NO_ROWS, *found]))
+def _repeated_in_shares(
+    slices: list[tuple[int, int, int]], folder: Path, starts: np.ndarray
+) -> np.ndarray:
+    def read(name: str, part: int, start: int, end: int) -> np.ndarray:
+        return np.fromfile(folder / f"{part}.{name}", np.uint64, end - start, offset=8 * start)
 
-    def _of_shares(self, slices: list[tuple[int, int, int]], starts: np.ndarray) -> np.ndarray:
-        def read(name: str, part: int, start: int, end: int) -> np.ndarray:
-            path = self._folder / f"{part}.{name}"
-            return np.fromfile(path, np.uint64, end - start, offset=8 * start)
-
-        hashes = np.concatenate([read("hashes", *one) for one in slices])
-        ordered = np.sort(hashes)
-        twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-        if not len(twice):
-            return NO_ROWS
-        rows = [read("rows", *one).astype(np.int64) + starts[one[0]] for one in slices]
-        suspects = np.isin(hashes, twice)
-        _, first = np.unique(hashes[suspects], return_index=True)
-        return np.delete(np.concatenate(rows)[suspects], first)
+    hashes = np.concatenate([read("hashes", *one) for one in slices])
+    ordered = np.sort(hashes)
+    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not len(twice):
+        return NO_ROWS
+    rows = [read("rows", *one).astype(np.int64) + starts[one[0]] for one in slices]
+    suspects = np.isin(hashes, twice)
+    _, first = np.unique(hashes[suspects], return_index=True)
+    return np.delete(np.concatenate(rows)[suspects], first)
 
 
 def row_hashes(columns: list[pa.ChunkedArray]) -> np.ndarray:

@@ -15,9 +15,7 @@ from tabular.core.errors import UserError, listed
 from tabular.table import csv, csv_lines
 
 ROWS = 32_768  # of a Parquet file at a time
-LONG_ROW_GROUP = (
-    2  # times a piece, from which on a row group is not read again for each piece of it
-)
+LONG_ROW_GROUP = 2  # times a piece, from which on it is not read again for each piece of it
 
 
 def source_files(source: str, needed: Iterable[str] = ()) -> list[Path]:
@@ -67,19 +65,26 @@ def column_names(
     *,
     extra: bool = False,
 ) -> list[str]:
-    """The declared names among the file's columns; see `describe_wrong_columns`.
+    """The declared names among the file's columns.
+
+    Each of `needed` has to be there once, each of `optional` at most once; others only if `extra`.
 
     Raises:
         UserError: they are not, or the file cannot be read.
     """
     kinds = parquet_schema(file) if is_parquet(file) else None
     names = csv.read_header(file, schema) if kinds is None else kinds.names
-    if wrong := describe_wrong_columns(names, schema, needed, optional, extra=extra):
+    counts, known = Counter(names), {*schema.columns, *schema.ignore}
+    problems = {
+        "missing": [name for name in needed if name not in counts],
+        "neither in columns nor in ignore": [n for n in counts if n not in known and not extra],
+        "more than once": sorted(n for n in {*needed, *optional} if counts[n] > 1),
+    }
+    if wrong := "; ".join(f"{what}: {listed(n)}" for what, n in problems.items() if n):
         if kinds is not None:
             raise UserError(f"{file}: the columns are not as declared. {wrong}")
         hint = csv_lines.header_hint(names, schema)
         raise UserError(f"{file}: line 1: the header is not as declared. {wrong}{hint}")
-    known = {*schema.columns, *schema.ignore}
     names = [name for name in names if name in known]
     if kinds is not None:
         for name in names:
@@ -87,27 +92,6 @@ def column_names(
             if pa.types.is_nested(kind):
                 raise UserError(f"{file}: column {name}: found {kind}; expected numbers or texts")
     return names
-
-
-def describe_wrong_columns(
-    names: list[str],
-    schema: Schema,
-    needed: Iterable[str],
-    optional: Iterable[str] = (),
-    *,
-    extra: bool = False,
-) -> str:
-    """How the names of a file's columns differ from the declared ones, in words; empty if not.
-
-    Each of `needed` has to be there once, each of `optional` at most once; others only if `extra`.
-    """
-    counts, known = Counter(names), {*schema.columns, *schema.ignore}
-    problems = {
-        "missing": [name for name in needed if name not in counts],
-        "neither in columns nor in ignore": [n for n in counts if n not in known and not extra],
-        "more than once": sorted(n for n in {*needed, *optional} if counts[n] > 1),
-    }
-    return "; ".join(f"{what}: {listed(n)}" for what, n in problems.items() if n)
 
 
 def parquet_schema(file: Path) -> pa.Schema:

@@ -178,16 +178,6 @@ def test_a_terminated_predict_leaves_nothing_behind(workspace: Path, tmp_path: P
     assert partials(workspace) == []
 
 
-def test_a_pipe_among_the_tables_is_named_and_not_waited_for(workspace: Path) -> None:
-    (workspace / "data/parts").mkdir()
-    os.mkfifo(workspace / "data/parts/a.csv")
-    schema = workspace / "data/schema.yaml"
-    schema.write_text(schema.read_text().replace("data/raw/diabetes.csv", "data/parts"))
-    done = run(workspace, *COMMANDS["ingest"])
-    assert done.returncode == 1
-    assert "data/parts/a.csv: found a folder, a pipe or a device" in done.stderr
-
-
 def test_training_state_that_is_a_file_is_one_message(workspace: Path) -> None:
     (workspace / ".training").write_text("a file")
     done = run(workspace, *COMMANDS["train"])

@@ -30,7 +30,7 @@ SEARCH = Search.model_validate({"space": SPACE})
 def test_the_folds_are_those_of_search_or_of_train_or_what_auto_says(
     search: dict[str, Any], train: dict[str, Any], folds: int
 ) -> None:
-    params = Params({"search": SEARCH.model_copy(update=search), "train": train_params(**train)})
+    params = Params(search=SEARCH.model_copy(update=search), train=train_params(**train))
     assert with_folds(params, rows=50, task="binary").folds == folds
     with pytest.raises(UserError, match=rf"{folds} folds, but 2 training rows; set search\.folds"):
         with_folds(params, rows=2, task="binary")
