@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -48,7 +49,8 @@ def score_pictures(comparison: Comparison) -> list[Picture]:
     """What the test rows' predictions look like, those that the task has."""
     made: list[Callable[[Comparison], Picture | None]] = [
         *(confusion, roc, precision_recall, calibration, classes, threshold),
-        *(predicted_and_true, residuals, residuals_over_time),
+        *(predicted_and_true, residuals),
+        partial(residuals, name="residuals_over_time", field="time", label="Time"),
     ]
     return [picture for make in made if (picture := make(comparison))]
 
@@ -92,25 +94,23 @@ def moved_picture(name: str, of: dict[str, Any]) -> Picture:
 def importance(comparison: Comparison) -> Picture | None:
     """How much worse the loss is without each column."""
     rows, names = _of_both(comparison, "importance")
-    return (
-        Picture(
-            "Importance of the columns",
-            charts.importance(rows, names),
-            len(names) > 1,
-            "Permutation importance: the increase of the loss when the column is shuffled (mean, "
-            "minimum and maximum of ten repeats). Correlated columns share it.",
-        )
-        if rows
-        else None
+    if not rows:
+        return None
+    return Picture(
+        "Importance of the columns",
+        charts.importance(rows, names),
+        len(names) > 1,
+        "Permutation importance: the increase of the loss when the column is shuffled (mean, "
+        "minimum and maximum of ten repeats). Correlated columns share it.",
     )
 
 
-def _of_both(comparison: Comparison, name: str, folder: str = "plots") -> tuple[Rows, list[str]]:
+def _of_both(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
     """The points of both runs, each with its label in `of`; none where this run has none."""
     found: Rows = []
     names: list[str] = []
     for run in filter(None, (comparison.run, comparison.base)):
-        of_run = points(run, name, folder)
+        of_run = points(run, name)
         if not of_run:
             break
         names.append(run.label)
@@ -218,17 +218,11 @@ def predicted_and_true(comparison: Comparison) -> Picture | None:
     return Picture("Predicted and true value", spec)
 
 
-def residuals(comparison: Comparison) -> Picture | None:
-    return _residuals(comparison, "values", "predicted value", "Predicted", "Residuals")
-
-
-def residuals_over_time(comparison: Comparison) -> Picture | None:
-    title = "Residuals over time"
-    return _residuals(comparison, "residuals_over_time", "time", "Time", title)
-
-
-def _residuals(
-    comparison: Comparison, name: str, field: str, label: str, title: str
+def residuals(
+    comparison: Comparison,
+    name: str = "values",
+    field: str = "predicted value",
+    label: str = "Predicted",
 ) -> Picture | None:
     rows = [row for row in points(comparison.run, name) if row[field] is not None]
     if not rows:
@@ -241,7 +235,7 @@ def _residuals(
         vega.number("residual", "True minus predicted"),
         [{"x": end, "y": 0} for end in ends],
     )
-    return Picture(title, spec)
+    return Picture("Residuals over time" if field == "time" else "Residuals", spec)
 
 
 def curve(comparison: Comparison, name: str) -> Picture | None:

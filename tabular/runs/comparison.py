@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,7 +141,7 @@ def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> C
         },
         params=changes(settings(base, old), settings(run, lock)) if base else [],
         code=changed_code(old, lock) if base else [],
-        packages=changes(versions(base), versions(run)) if base else [],
+        packages=changes(locked_versions(base), locked_versions(run)) if base else [],
         data=changes(*profiles) if base and all(profiles) else None,
         test_rows_differ=test_rows_differ,
         stale=stale(run, lock),
@@ -340,14 +340,10 @@ def changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [path for path in code if before.get(path) != after.get(path)]
 
 
-def versions(run: Run) -> dict[str, str]:
+def locked_versions(run: Run) -> dict[str, str]:
     """The version of each package that requirements.txt locks."""
-    return dict(locked_versions(run.text("requirements.txt")))
-
-
-def locked_versions(requirements: str) -> Iterator[tuple[str, str]]:
-    """Name and version of each line of a requirements.txt that locks one."""
-    yield from re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", requirements, re.MULTILINE)
+    text = run.text("requirements.txt")
+    return dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", text, re.MULTILINE))
 
 
 def stale(run: Run, lock: Mapping[str, Any]) -> list[str]:

@@ -126,7 +126,8 @@ def test_parameters_the_table_and_its_rows(project: Path) -> None:
                 "deps": [{"path": path, "md5": of} for path, of in deps.items()],
             },
         }
-        (project / "requirements.txt").write_text(f"keras==3.{units}\nnumpy[x]==2.0 \\\n")
+        locked = f"keras==3.{units}\nnumpy[x,y]==2.0 \\\n    --hash=sha256:{units}\n"
+        (project / "requirements.txt").write_text(locked)
         (project / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
         (project / FILES["profile"]).write_text(json.dumps({"rows": rows}))
         (project / "params.yaml").write_text(yaml.safe_dump(params))
