@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -11,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.config.schema import Column, Schema
-from tabular.core.errors import UserError
 from tabular.inspection.bins import MISSING, Bins, drop_missing, missing_mask
 from tabular.table.cells import numbers
 
@@ -100,6 +98,11 @@ class Sketch(NamedTuple):
             float(unknown(values, known, column).mean()) if known is not None else 0.0,
         )
 
+    @property
+    def cells(self) -> dict[str, BinCounts]:
+        """Those by value, and by word where there are words."""
+        return {"values": self.values} | ({"words": self.words} if self.words else {})
+
     def to_json(self) -> dict[str, Any]:
         """What `read` reads."""
         bins = self.values.bins
@@ -170,23 +173,6 @@ def sketch_columns(
         name: Sketch.of(rows[name], column, known.get(name))
         for name, column in schema.features.items()
     }
-
-
-def read_sketches(path: Path, metadata: dict[str, Any], schema: Schema) -> dict[str, Sketch]:
-    """Those of each column that the model reads, in what its file at `path` holds.
-
-    Raises:
-        UserError: it holds none, or something else.
-    """
-    if "sketches" not in metadata:
-        raise UserError(f"{path}: holds no sketches of its training rows; run `dvc repro`")
-    try:
-        return {
-            name: Sketch.read(metadata["sketches"][name], column)
-            for name, column in schema.features.items()
-        }
-    except (TypeError, KeyError, ValueError, OverflowError) as error:
-        raise UserError(f"{path}: is not as `dvc repro` writes it: {error!r}") from None
 
 
 def _background(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None, ...]:
