@@ -84,30 +84,25 @@ class Bins(NamedTuple):
         if self.column.feature_type == "category":
             return [*map(truncate, self.categories), OTHERS, MISSING]
         unit = " characters" if self.column.feature_type == "text" else ""
-        if self.outside and len(self.edges):
-            return [*(f"{text}{unit}" for text in self._with_outside()), MISSING]
-        ends = [format_value(edge, self.column) for edge in self.edges]
-        if self.values:
-            of_boolean = self.column.kind == "boolean"
-            said = [
-                str(bool(value)).lower() if of_boolean else format_value(value, self.column)
-                for value in self.values
-            ]
-            return [*(f"{text}{unit}" for text in said), MISSING]
-        if not ends:
-            return ["any value", MISSING]
-        between = [f"{low} to below {high}" for low, high in pairwise(ends)]
-        ranges = [f"below {ends[0]}", *between, f"{ends[-1]} or more"]
-        return [*(f"{text}{unit}" for text in ranges), MISSING]
+        ranges = [f"{text}{unit}" for text in self._ranges()]
+        return [*(ranges or ["any value"]), MISSING]
 
-    def _with_outside(self) -> list[str]:
-        """The names of bins of which the first and the last hold what lies outside."""
+    def _ranges(self) -> list[str]:
+        """What each bin of numbers, moments or lengths holds; empty where no value has a size."""
+        if self.column.kind == "boolean" and self.values:
+            return [str(bool(value)).lower() for value in self.values]
+        if self.values:
+            return [format_value(value, self.column) for value in self.values]
+        if not len(self.edges):
+            return []
+        ends = [format_value(edge, self.column) for edge in self.edges]
+        between = [f"{low} to below {high}" for low, high in pairwise(ends)]
+        if not self.outside:
+            return [f"below {ends[0]}", *between, f"{ends[-1]} or more"]
+        *_, last, _ = ends
         highest = format_value(float(np.nextafter(self.edges[-1], -np.inf)), self.column)
-        lowest, *starts = [format_value(edge, self.column) for edge in self.edges[:-1]]
-        ranges = [f"{low} to below {high}" for low, high in pairwise([lowest, *starts])]
-        last = [lowest, *starts][-1]
-        ranges.append(last if last == highest else f"{last} to {highest}")
-        return [f"below {lowest}", *ranges, f"above {highest}"]
+        top = last if last == highest else f"{last} to {highest}"
+        return [f"below {ends[0]}", *between[:-1], top, f"above {highest}"]
 
 
 def missing_mask(values: pa.ChunkedArray, column: Column) -> np.ndarray:
