@@ -113,24 +113,19 @@ class Output(NamedTuple):
         """
         failures = [failure for failure in piece.predicted.failures if failure.policy != "warn"]
         lines = {row: line(first + row) for row in sorted({f.row for f in failures})}
-        if failures and not self.reject:
-            named = mistakes(failures, 0, lines.__getitem__)
-            raise UserError("\n".join([*named, "--rejects FILE sets such rows aside"]))
-        rows = self._rows(piece, first)
-        if failures and self.reject:
-            good = np.ones(len(rows), bool)
-            good[list(lines)] = False
-            rows = rows.filter(pa.array(good))
+        predicted = piece.predicted.columns
+        numbers = np.arange(len(predicted["predicted"]))
+        columns = {"row": pa.array(first + numbers)}
+        columns |= {name: piece.texts[name] for name in self.identifiers} | predicted
+        rows = pa.table(columns).select(self.columns.names)
+        if failures:
+            if not self.reject:
+                named = mistakes(failures, 0, lines.__getitem__)
+                raise UserError("\n".join([*named, "--rejects FILE sets such rows aside"]))
             self.reject(rejected_rows(piece.texts, failures, lines))
+            rows = rows.filter(pa.array(~np.isin(numbers, list(lines))))
         self.write(rows)
         return len(lines)
-
-    def _rows(self, piece: PredictedPiece, first: int) -> pa.Table:
-        predicted = piece.predicted.columns
-        count = len(predicted["predicted"])
-        columns = {"row": pa.array(np.arange(first, first + count))}
-        columns |= {name: piece.texts[name] for name in self.identifiers} | predicted
-        return pa.table(columns).select(self.columns.names)
 
 
 @contextmanager

@@ -47,8 +47,7 @@ def main() -> None:
     content = last_output(args.model)
     schema, params = load_schema_and_params(args.model, content, "validate")
     split = args.split if args.split.is_dir() else None
-    run_here = Run(WORKSPACE, {"scores": args.scores})
-    thresholds = run_here.load(args.scores).get("thresholds", {}) if split else {}
+    thresholds = Run(WORKSPACE).load(args.scores).get("thresholds", {}) if split else {}
 
     from tabular.evaluation.labelled import score_file
     from tabular.model import saved_model
