@@ -14,9 +14,8 @@ from tabular.core.process import run
 from tabular.model.metadata import metadata_of
 from tabular.prediction.drift import Counts, TrainingRows, find_drift
 from tabular.prediction.inputs import (
-    add_model_and_rows,
     load_schema_and_params,
-    model_and_rows,
+    parse_model_and_rows,
     row_columns,
     seekable_file,
 )
@@ -62,11 +61,9 @@ def lines_of(found: dict[str, Any]) -> list[list[str]]:
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add_model_and_rows(parser, "*")
     add("-o", "--output", type=Path, default="drift.html", help="the page to write")
     add("--json", type=Path, help="a JSON file for all of it")
-    args = parser.parse_args()
-    args.model, args.rows = model_and_rows(parser, args.files, args.model)
+    args = parse_model_and_rows(parser, "*")
     for path in filter(None, [args.output, args.json]):
         if path.resolve() in (args.rows.resolve(), args.model.resolve()):
             parser.error(f"{path}: named twice; expected another file to write to")
