@@ -44,7 +44,7 @@ class Bins(NamedTuple):
             found = drop_missing(values, column).value_counts().to_pylist()
             found.sort(key=lambda pair: (-pair["counts"], pair["values"]))
             return cls(column, np.empty(0), tuple(pair["values"] for pair in found[:count]))
-        sizes = np.sort(numeric_values(drop_missing(values, column), column))
+        sizes = np.sort(numeric_values(values, column))
         if not len(sizes):
             return cls(column, np.empty(0), ())
         different = np.unique(sizes)
@@ -73,7 +73,7 @@ class Bins(NamedTuple):
             codes = pc.fill_null(places, len(self.categories)).to_numpy().astype(np.int16)
         else:
             codes = np.zeros(len(missing), np.int16)
-            sizes = numeric_values(drop_missing(values, self.column), self.column)
+            sizes = numeric_values(values, self.column)
             codes[~missing] = np.searchsorted(self.edges, sizes, side="right")
         codes[missing] = len(self.names) - 1
         return codes
@@ -116,16 +116,19 @@ def drop_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
 
 
 def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
-    """Numbers as they are, moments in seconds, texts by their length: float64, (rows,).
+    """Numbers as they are, moments in seconds, texts by their length: float64, (present,).
+
+    Of those that are not missing.
 
     Raises:
         ValueError: a category has no size.
     """
+    present = drop_missing(values, column)
     match column.feature_type:
         case "text":
-            return pc.utf8_length(values).to_numpy().astype(np.float64)
+            return pc.utf8_length(present).to_numpy().astype(np.float64)
         case "number" | "datetime":
-            return np.asarray(numbers(values, column).to_numpy(), np.float64)
+            return np.asarray(numbers(present, column).to_numpy(), np.float64)
         case "category":
             raise ValueError("a category has no size")
     assert_never(column.feature_type)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from tabular.config.schema import Column, Schema
-from tabular.inspection.bins import Bins, drop_missing, format_value, missing_mask, numeric_values
+from tabular.inspection.bins import Bins, format_value, missing_mask, numeric_values
 from tabular.inspection.sketch import Sketch, total_variation
 
 BARS, CATEGORIES = 12, 6  # of a picture
@@ -60,7 +60,7 @@ def histogram(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> 
             for name, count in zip(("train", "test"), counts, strict=True)
         }
         return found | {"names": bins.names[:shown]} | bars
-    values = [numeric_values(drop_missing(rows, column), column) for rows in (train, test)]
+    values = [numeric_values(rows, column) for rows in (train, test)]
     if not len(values[0]):
         return found
     different = np.unique(values[0])

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.config.schema import Column, Schema
-from tabular.inspection.bins import MISSING, Bins, drop_missing, missing_mask
-from tabular.table.cells import numbers
+from tabular.inspection.bins import MISSING, Bins, drop_missing, missing_mask, numeric_values
 
 NUMBER_BINS, CATEGORY_BINS = 10, 20
 TEXT_BINS, MIN_ROWS_OF_WORD = 50, 5  # words; rows that each of them is in
@@ -177,15 +176,13 @@ def sketch_columns(
 
 def _background(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None, ...]:
     """See `Sketch`: those at even places of the sorted rows."""
-    found = drop_missing(values, column)
     if column.is_string:
-        counts = sorted(
-            found.value_counts().to_pylist(), key=lambda of: (-of["counts"], of["values"])
-        )
+        counts = drop_missing(values, column).value_counts().to_pylist()
+        counts.sort(key=lambda of: (-of["counts"], of["values"]))
         ordered: list[Any] = [of["values"] for of in counts]
         ends = np.cumsum([of["counts"] for of in counts])
     else:
-        ordered = np.sort(np.asarray(numbers(found, column).to_numpy(), np.float64)).tolist()
+        ordered = np.sort(numeric_values(values, column)).tolist()
         ends = np.arange(1, len(ordered) + 1)
     places = np.searchsorted(
         ends, (np.arange(BACKGROUND_SIZE) + 0.5) / BACKGROUND_SIZE * len(values), side="right"
