@@ -144,7 +144,7 @@ def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> C
         data=changes(*profiles) if base and all(profiles) else None,
         test_rows_differ=test_rows_differ,
         stale=stale(run, lock),
-        files={name: run.load(run.files[name]) for name in SHOWN if name in run.files},
+        files={name: run.load(run.files[name]) for name in SHOWN},
     )
 
 

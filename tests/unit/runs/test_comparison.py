@@ -22,9 +22,9 @@ from tabular.runs.comparison import (
     standings,
 )
 from tabular.runs.git import WORKSPACE, resolve
-from tabular.runs.run import Run
+from tabular.runs.run import FILES, Run
 from tests.helpers import commit
-from tests.unit.runs.conftest import FILES, SCHEMA, write_run
+from tests.unit.runs.conftest import SCHEMA, write_run
 
 
 @pytest.mark.parametrize(
@@ -105,12 +105,12 @@ def test_two_runs_are_compared_on_the_same_test_rows(project: Path) -> None:
     write(0.3, y)
     commit(project, "A run")
     write(0.1, y)
-    run, base = Run(WORKSPACE, FILES), Run(resolve("HEAD"), FILES)
+    run, base = Run(WORKSPACE), Run(resolve("HEAD"))
     found = paired_differences(run, base)
     assert {"accuracy", "roc_auc"} <= set(found)
     assert 0 < found["roc_auc"].low < found["roc_auc"].difference < found["roc_auc"].high
     write(0.1, 1 - y)
-    assert paired_differences(Run(WORKSPACE, FILES), base) == {}
+    assert paired_differences(Run(WORKSPACE), base) == {}
 
 
 def test_parameters_the_table_and_its_rows(project: Path) -> None:
@@ -138,13 +138,13 @@ def test_parameters_the_table_and_its_rows(project: Path) -> None:
     schema = (project / "data/schema.yaml").read_text()
     (project / "data/schema.yaml").write_text(f"{schema}positive: 1\n")
     (project / "params.yaml").write_text("train: {units: [16], l2: 0.1}\n")
-    both = compare(Run(WORKSPACE, FILES), Run(resolve("HEAD"), FILES))
+    both = compare(Run(WORKSPACE), Run(resolve("HEAD")))
     changed = [("train.units", [8], [4]), ("data/schema.yaml:positive", 1, None)]
     assert both.params == changed
     assert (both.data, both.code) == ([("rows", 769, 768)], ["tabular/model"])
     assert both.packages == [("keras", "3.8", "3.4")]
     assert (both.test_rows_differ, both.stale) == (True, ["train.units"])
-    alone = compare(Run(resolve("HEAD"), FILES), None)
+    alone = compare(Run(resolve("HEAD")), None)
     assert (alone.params, alone.data, alone.test_rows_differ, alone.stale) == ([], None, False, [])
     assert list(alone.scores) == ["test"]
 
