@@ -6,7 +6,7 @@ from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
-from tabular.core.metrics import BASELINES, METRICS, ROWS, metric
+from tabular.core.metrics import METRICS, metric
 from tabular.report import charts, vega
 from tabular.report.vega import Rows, Spec
 from tabular.runs.comparison import Comparison, points
@@ -27,22 +27,12 @@ def standing_pictures(comparison: Comparison) -> list[Picture]:
 
     First the one that the gate's verdict is by.
     """
-    found = []
     by = (comparison.gate.get("by") or "").partition(".")[2]
-    for key, standings in sorted(comparison.standings.items(), key=lambda of: of[0] != by):
-        rows = [
-            {
-                "name": BASELINES.get(one.name, one.name) or "this model",
-                "of": {"cross_validation": "cross-validated"}.get(one.rows, ROWS[one.rows].lower()),
-                "value": one.value,
-                "low": one.low,
-                "high": one.high,
-            }
-            for one in standings
-        ]
-        if rows:
-            found.append(Picture(metric(key).label, charts.standing(rows, metric(key).label)))
-    return found
+    return [
+        Picture(metric(key).label, charts.standing(rows, metric(key).label))
+        for key, rows in sorted(comparison.standings.items(), key=lambda of: of[0] != by)
+        if rows
+    ]
 
 
 def score_pictures(comparison: Comparison) -> list[Picture]:
@@ -186,20 +176,16 @@ def threshold(comparison: Comparison) -> Picture | None:
     if not found:
         return None
     chosen = run.scores.get("threshold", 0.5)
-    cost = "cost" if found[0]["cost"] is not None else "wrong"
-    names = {
-        "recall": "recall",
-        "precision": "precision",
-        "f1": "F1",
-        cost: {"cost": "cost per row", "wrong": "error rate"}[cost],
-    }
+    has_costs = found[0]["cost"] is not None
+    cost, price = ("cost", "cost per row") if has_costs else ("wrong", "error rate")
+    names = {"recall": "recall", "precision": "precision", "f1": "F1", cost: price}
     rows = [
         {"threshold": row["threshold"], "of": name, "value": row[key]}
         for key, name in names.items()
         for row in found
     ]
     at = min(found, key=lambda row: abs(row["threshold"] - chosen))
-    said = f"At {chosen:.3g} the {names[cost]} is {at[cost]:.3g}."
+    said = f"At {chosen:.3g} the {price} is {at[cost]:.3g}."
     spec = charts.threshold(rows, list(names.values()), chosen)
     return Picture("Threshold", spec, note=said)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tabular.config.params import PARAMS
 from tabular.config.schema import SCHEMA, Schema
-from tabular.core.metrics import AVERAGES, METRICS, ROWS, at, flatten, numbers
+from tabular.core.metrics import AVERAGES, BASELINES, METRICS, ROWS, at, flatten, numbers
 from tabular.evaluation.scores import Outputs
 from tabular.evaluation.uncertainty import Difference, bootstrap, differences
 from tabular.runs.lock import LOCK, inputs, outs_of, params_of
@@ -53,16 +53,6 @@ class Scores(NamedTuple):
     by_key: dict[str, Score]
 
 
-class Standing(NamedTuple):
-    """A score of the model, or of a baseline, with its interval."""
-
-    name: str  # empty for the model, else the baseline's key
-    rows: str  # a key of `metrics.ROWS`
-    value: float
-    low: float
-    high: float
-
-
 class Changed(NamedTuple):
     """A value that differs; None where a run has none."""
 
@@ -76,7 +66,7 @@ class Comparison(NamedTuple):
 
     Attributes:
         gate: see `runs.gate.evaluate_gate`; empty where the run has no verdict.
-        standings: by each score that decides, the model's first.
+        standings: by each score that decides, see `standings`.
         scores: by the keys of `metrics.ROWS`.
         tests: the scores of the other files, by their keys.
         params, packages: that differ; code the paths of code that does.
@@ -90,7 +80,7 @@ class Comparison(NamedTuple):
     run: Run
     base: Run | None
     gate: dict[str, Any]
-    standings: dict[str, list[Standing]]
+    standings: dict[str, list[dict[str, Any]]]
     scores: dict[str, Scores]
     tests: dict[str, Scores]
     params: list[Changed]
@@ -159,19 +149,23 @@ def ordered(scores: Mapping[str, Any]) -> dict[str, float]:
     return {key: values.pop(key) for key in order if key in values} | values
 
 
-def standings(scores: Mapping[str, Any], key: str) -> list[Standing]:
-    """A score of the model and of its baselines, of the test rows and cross-validated."""
-    baselines = scores.get("baseline", {})
+def standings(scores: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """A score of the model and of its baselines, of the test rows and cross-validated.
+
+    Of each, the model's first, the `name` for a reader, `of` which rows, `value`, `low` and `high`.
+    """
     found = []
-    for rows in ("test", "cross_validation"):
-        beside = {
-            name: of if rows == "test" else of.get(rows, {}) for name, of in baselines.items()
-        }
-        for name, of in {"": scores.get(rows, {}), **beside}.items():
+    for rows, said in (("test", "test rows"), ("cross_validation", "cross-validated")):
+        beside = {"this model": scores.get(rows, {})}
+        for name, of in scores.get("baseline", {}).items():
+            beside[BASELINES.get(name, name)] = of if rows == "test" else of.get(rows, {})
+        for name, of in beside.items():
             values = numbers(of)
-            if all(f"{key}{end}" in values for end in ("", *ENDS)):
-                found.append(Standing(name, rows, *(values[f"{key}{e}"] for e in ("", *ENDS))))
-    return sorted(found, key=lambda one: one.name != "")
+            value, low, high = (values.get(f"{key}{end}") for end in ("", *ENDS))
+            if None not in (value, low, high):
+                ends = {"low": low, "high": high}
+                found.append({"name": name, "of": said, "value": value, **ends})
+    return sorted(found, key=lambda row: row["name"] != "this model")
 
 
 def as_test(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,10 +81,10 @@ def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
     assert (folds.rows, folds.by_key["accuracy"].base) == (514, None)
     assert folds.by_key["accuracy"].baselines == {"ridge": Change(0.75, -0.25, "worse")}
     # On one axis are those that have an interval.
-    assert standings(scores, "accuracy") == [
-        ("", "test", *(0.875, 0.85, 0.95)),
-        ("", "cross_validation", *(0.5, 0.4, 0.6)),
-        ("majority", "test", *(0.625, 0.5, 0.75)),
+    assert [tuple(row.values()) for row in standings(scores, "accuracy")] == [
+        ("this model", "test rows", *(0.875, 0.85, 0.95)),
+        ("this model", "cross-validated", *(0.5, 0.4, 0.6)),
+        ("majority class", "test rows", *(0.625, 0.5, 0.75)),
     ]
 
 
