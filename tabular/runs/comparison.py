@@ -101,8 +101,8 @@ def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> C
     Args:
         gate: another verdict than that in the run's own file.
     """
-    lock = run.load(LOCK)
-    old = base.load(LOCK) if base else {}
+    lock, scores = run.load(LOCK), run.scores
+    old, before = (base.load(LOCK), base.scores) if base else ({}, {})
     profiles = [r.load(r.files["profile"]) for r in (base, run) if r]
     split, base_split = ([out["md5"] for out in outs_of(k, "split")] for k in (lock, old))
     test_rows_differ = bool(split and base_split) and split != base_split
@@ -111,22 +111,17 @@ def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> C
         run,
         base,
         gate=run.load(run.files["gate"]) if gate is None else gate,
-        standings={key: standings(run.scores, key) for key in run.scores.get("decides", [])},
+        standings={key: standings(scores, key) for key in scores.get("decides", [])},
         scores={
-            rows: compare_scores(
-                run.scores, base.scores if base else {}, rows, paired if rows == "test" else {}
-            )
+            rows: compare_scores(scores, before, rows, paired if rows == "test" else {})
             for rows in ROWS
-            if rows == "test" or ordered(run.scores.get(rows, {}))
+            if rows == "test" or ordered(scores.get(rows, {}))
         },
         tests={
             name: compare_scores(
-                as_test(found),
-                as_test(base.scores.get("tests", {}).get(name, {})) if base else {},
-                "test",
-                {},
+                as_test(found), as_test(before.get("tests", {}).get(name, {})), "test", {}
             )
-            for name, found in run.scores.get("tests", {}).items()
+            for name, found in scores.get("tests", {}).items()
         },
         params=changes(settings(base, old), settings(run, lock)) if base else [],
         code=changed_code(old, lock) if base else [],
@@ -260,14 +255,11 @@ def paired_differences(run: Run, base: Run) -> dict[str, Difference]:
     """
     try:
         schema = Schema.model_validate(run.schema)
-        outputs = [test_rows(of) for of in (run, base)]
+        mine, other = (test_rows(of) for of in (run, base))
     except (ValueError, KeyError):  # of a revision of long ago
         return {}
-    mine, other = outputs
-    same = run.schema.get("columns", {}).get(run.target) == base.schema.get("columns", {}).get(
-        base.target
-    )
-    if mine is None or other is None or not same or not np.array_equal(mine.y, other.y):
+    target, theirs = (of.schema.get("columns", {}).get(of.target) for of in (run, base))
+    if mine is None or other is None or target != theirs or not np.array_equal(mine.y, other.y):
         return {}
     found = differences(bootstrap(mine, schema), bootstrap(other, schema), schema)
     every = max(run.scores.get("test", {}).get("rows", 0), len(mine.y))
