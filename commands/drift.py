@@ -82,18 +82,16 @@ def main() -> None:
             checks=declared_checks(schema, params.validate),
         )
         counts = None
-        for more in ordered_map(count, pieces(file, schema, names, ROWS)):
-            counts = counts.merge(more) if counts else more
+        for of_piece in ordered_map(count, pieces(file, schema, names, ROWS)):
+            counts = counts.merge(of_piece) if counts else of_piece
     if not counts or not counts.rows:
         raise UserError(f"{args.rows}: found no row; expected one at least")
     found = find_drift(trained, counts, params.drift)
     name = "stdin" if str(args.rows) == "-" else args.rows.name
     print(f"{counts.rows:,} rows of {name} beside {trained.rows:,} training rows")
     print(aligned(lines_of(found)))
-    if len(found["columns"]) > SHOWN:
-        print(
-            f"and {len(found['columns']) - SHOWN:,} columns that matter less; {args.output} has all"
-        )
+    if (more := len(found["columns"]) - SHOWN) > 0:
+        print(f"and {more:,} columns that matter less; {args.output} has all")
     if args.json:
         write_json(args.json, found)
 
