@@ -14,9 +14,8 @@ from tabular.core.process import run
 from tabular.model.metadata import metadata_of
 from tabular.prediction.drift import Counts, TrainingRows, find_drift
 from tabular.prediction.inputs import (
-    add_model_and_rows,
     load_schema_and_params,
-    model_and_rows,
+    parse_model_and_rows,
     row_columns,
     seekable_file,
 )
@@ -62,11 +61,9 @@ def lines_of(found: dict[str, Any]) -> list[list[str]]:
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add_model_and_rows(parser, "*")
     add("-o", "--output", type=Path, default="drift.html", help="the page to write")
     add("--json", type=Path, help="a JSON file for all of it")
-    args = parser.parse_args()
-    args.model, args.rows = model_and_rows(parser, args.files, args.model)
+    args = parse_model_and_rows(parser, "*")
     for path in filter(None, [args.output, args.json]):
         if path.resolve() in (args.rows.resolve(), args.model.resolve()):
             parser.error(f"{path}: named twice; expected another file to write to")
@@ -85,18 +82,16 @@ def main() -> None:
             checks=declared_checks(schema, params.validate),
         )
         counts = None
-        for more in ordered_map(count, pieces(file, schema, names, ROWS)):
-            counts = counts.merge(more) if counts else more
+        for of_piece in ordered_map(count, pieces(file, schema, names, ROWS)):
+            counts = counts.merge(of_piece) if counts else of_piece
     if not counts or not counts.rows:
         raise UserError(f"{args.rows}: found no row; expected one at least")
     found = find_drift(trained, counts, params.drift)
     name = "stdin" if str(args.rows) == "-" else args.rows.name
     print(f"{counts.rows:,} rows of {name} beside {trained.rows:,} training rows")
     print(aligned(lines_of(found)))
-    if len(found["columns"]) > SHOWN:
-        print(
-            f"and {len(found['columns']) - SHOWN:,} columns that matter less; {args.output} has all"
-        )
+    if (more := len(found["columns"]) - SHOWN) > 0:
+        print(f"and {more:,} columns that matter less; {args.output} has all")
     if args.json:
         write_json(args.json, found)
 

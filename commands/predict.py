@@ -20,9 +20,8 @@ from tabular.model.metadata import known_categories
 from tabular.prediction.answers import Predicted, Reasons, predict_batch
 from tabular.prediction.drift import Unknown, unknown_categories, unknown_lines
 from tabular.prediction.inputs import (
-    add_model_and_rows,
     load_schema_and_params,
-    model_and_rows,
+    parse_model_and_rows,
     row_columns,
     seekable_file,
 )
@@ -66,16 +65,14 @@ def predict_piece(
 def parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add_model_and_rows(parser, "*")
     add("-o", "--output", type=Path, help="a .csv, .csv.gz or .parquet; else stdout")
     add("--rejects", type=Path, help="such a file for rows that fail; else they end the run")
     add("--ignore-extra", action="store_true", help="leave out columns that nothing declares")
     add("--explain", type=int, default=0, metavar="N", help="name N columns that moved each answer")
     add("--escape-formulas", action="store_true", help="for spreadsheets: a ' before =, +, - or @")
-    args = parser.parse_args()
+    args = parse_model_and_rows(parser, "*")
     if args.explain < 0:
         parser.error(f"--explain: found {args.explain}; expected 0 or more")
-    args.model, args.rows = model_and_rows(parser, args.files, args.model)
     used = [args.rows, args.model]
     for path in filter(None, [args.output, args.rejects]):
         check_output(path, used)
@@ -113,24 +110,19 @@ class Output(NamedTuple):
         """
         failures = [failure for failure in piece.predicted.failures if failure.policy != "warn"]
         lines = {row: line(first + row) for row in sorted({f.row for f in failures})}
-        if failures and not self.reject:
-            named = mistakes(failures, 0, lines.__getitem__)
-            raise UserError("\n".join([*named, "--rejects FILE sets such rows aside"]))
-        rows = self._rows(piece, first)
-        if failures and self.reject:
-            good = np.ones(len(rows), bool)
-            good[list(lines)] = False
-            rows = rows.filter(pa.array(good))
+        predicted = piece.predicted.columns
+        numbers = np.arange(len(predicted["predicted"]))
+        columns = {"row": pa.array(first + numbers)}
+        columns |= {name: piece.texts[name] for name in self.identifiers} | predicted
+        rows = pa.table(columns).select(self.columns.names)
+        if failures:
+            if not self.reject:
+                named = mistakes(failures, 0, lines.__getitem__)
+                raise UserError("\n".join([*named, "--rejects FILE sets such rows aside"]))
             self.reject(rejected_rows(piece.texts, failures, lines))
+            rows = rows.filter(pa.array(~np.isin(numbers, list(lines))))
         self.write(rows)
         return len(lines)
-
-    def _rows(self, piece: PredictedPiece, first: int) -> pa.Table:
-        predicted = piece.predicted.columns
-        count = len(predicted["predicted"])
-        columns = {"row": pa.array(np.arange(first, first + count))}
-        columns |= {name: piece.texts[name] for name in self.identifiers} | predicted
-        return pa.table(columns).select(self.columns.names)
 
 
 @contextmanager

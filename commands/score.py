@@ -8,7 +8,7 @@ from typing import Any
 from tabular.core.files import write_json
 from tabular.core.metrics import BASELINES
 from tabular.core.process import run
-from tabular.prediction.inputs import add_model_and_rows, load_schema_and_params, model_and_rows
+from tabular.prediction.inputs import load_schema_and_params, parse_model_and_rows
 from tabular.report.formats import aligned, limits, scored, signed
 from tabular.runs.comparison import compare_scores
 from tabular.runs.dvc import last_output
@@ -38,17 +38,14 @@ def lines_of(scores: dict[str, Any]) -> list[list[str]]:
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add_model_and_rows(parser, "+")
     add("--split", type=Path, default="data/split", help="folder that the baselines learn from")
     add("--scores", type=Path, default="metrics/scores.json", help="of evaluate, for thresholds")
     add("-o", "--output", type=Path, help="a JSON file for all of it")
-    args = parser.parse_args()
-    args.model, args.rows = model_and_rows(parser, args.files, args.model)
+    args = parse_model_and_rows(parser, "+")
     content = last_output(args.model)
     schema, params = load_schema_and_params(args.model, content, "validate")
     split = args.split if args.split.is_dir() else None
-    run_here = Run(WORKSPACE, {"scores": args.scores})
-    thresholds = run_here.load(args.scores).get("thresholds", {}) if split else {}
+    thresholds = Run(WORKSPACE).load(args.scores).get("thresholds", {}) if split else {}
 
     from tabular.evaluation.labelled import score_file
     from tabular.model import saved_model

@@ -23,6 +23,7 @@ from tabular.core.files import locked
 from tabular.core.metrics import metric
 from tabular.core.process import is_interrupt, restart, run
 from tabular.core.progress import Bar
+from tabular.report.formats import aligned
 from tabular.search.space import Space, as_yaml
 from tabular.search.study import (
     Peers,
@@ -79,8 +80,6 @@ def summary(space: Space, train: Train, score: str, study: Study, total: int) ->
         values = [as_yaml(tried.value(key)) for key in space.distributions]
         remark = "in params.yaml now" if trial is trials[0] else ""
         lines.append([str(trials.index(trial) + 1), value, *values, remark])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
     chosen = space.train(best[0].params)
     command = ["dvc", "exp", "run"]
     for key in space.distributions:
@@ -91,7 +90,8 @@ def summary(space: Space, train: Train, score: str, study: Study, total: int) ->
         f"of them given up before the last of {train.folds} folds:"
     )
     nothing = "None is better than what params.yaml has now."
-    return "\n".join([head, "", *table, "", shlex.join(command) if command[3:] else nothing])
+    advice = shlex.join(command) if command[3:] else nothing
+    return f"{head}\n\n{aligned(lines)}\n\n{advice}"
 
 
 def search_identity(schema: Schema, train: Resolved, params: Params, folder: Path) -> str:

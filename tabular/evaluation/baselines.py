@@ -1,6 +1,5 @@
 """scikit-learn estimators that a network has to beat, on the test rows and on its own folds."""
 
-from collections.abc import Callable
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
@@ -127,7 +126,11 @@ def baselines(schema: Schema) -> dict[str, Any]:
     )
     by_trees = make_column_transformer(("passthrough", columns), (ordinal, categories))
     are_categories = np.arange(len(columns) + len(categories)) >= len(columns)
-    constant, linear, boosted = estimators(schema.task)
+    if schema.task == "regression":
+        constant, linear, boosted = DummyRegressor(), Ridge(), HistGradientBoostingRegressor
+    else:
+        constant, linear = DummyClassifier(strategy="prior"), LogisticRegression(max_iter=1000)
+        boosted = HistGradientBoostingClassifier
     trees = boosted(categorical_features=are_categories, random_state=0)
     names = TASKS[schema.task].baselines
     return {
@@ -135,14 +138,6 @@ def baselines(schema: Schema) -> dict[str, Any]:
         names["linear"]: make_pipeline(by_linear, linear),
         names["boosted"]: make_pipeline(by_trees, trees),
     }
-
-
-def estimators(task: str) -> tuple[Any, Any, Callable[..., Any]]:
-    """The constant and the linear estimator of a task, and what makes the boosted trees."""
-    if task == "regression":
-        return DummyRegressor(), Ridge(), HistGradientBoostingRegressor
-    linear = LogisticRegression(max_iter=1000)
-    return DummyClassifier(strategy="prior"), linear, HistGradientBoostingClassifier
 
 
 def training_frame(

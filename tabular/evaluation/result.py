@@ -245,9 +245,7 @@ def add_intervals(scored: dict[str, Any], limits: dict[str, tuple[float, float]]
         path, _, last = key.rpartition(".")
         place = at(scored, path) if path else scored
         if last in place:
-            place |= {
-                f"{last}_{end}": value for end, value in zip(("low", "high"), ends, strict=True)
-            }
+            place[f"{last}_low"], place[f"{last}_high"] = ends
 
 
 def baseline_thresholds(

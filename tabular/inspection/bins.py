@@ -44,7 +44,7 @@ class Bins(NamedTuple):
             found = drop_missing(values, column).value_counts().to_pylist()
             found.sort(key=lambda pair: (-pair["counts"], pair["values"]))
             return cls(column, np.empty(0), tuple(pair["values"] for pair in found[:count]))
-        sizes = np.sort(numeric_values(drop_missing(values, column), column))
+        sizes = np.sort(numeric_values(values, column))
         if not len(sizes):
             return cls(column, np.empty(0), ())
         different = np.unique(sizes)
@@ -73,7 +73,7 @@ class Bins(NamedTuple):
             codes = pc.fill_null(places, len(self.categories)).to_numpy().astype(np.int16)
         else:
             codes = np.zeros(len(missing), np.int16)
-            sizes = numeric_values(drop_missing(values, self.column), self.column)
+            sizes = numeric_values(values, self.column)
             codes[~missing] = np.searchsorted(self.edges, sizes, side="right")
         codes[missing] = len(self.names) - 1
         return codes
@@ -84,30 +84,25 @@ class Bins(NamedTuple):
         if self.column.feature_type == "category":
             return [*map(truncate, self.categories), OTHERS, MISSING]
         unit = " characters" if self.column.feature_type == "text" else ""
-        if self.outside and len(self.edges):
-            return [*(f"{text}{unit}" for text in self._with_outside()), MISSING]
-        ends = [format_value(edge, self.column) for edge in self.edges]
-        if self.values:
-            of_boolean = self.column.kind == "boolean"
-            said = [
-                str(bool(value)).lower() if of_boolean else format_value(value, self.column)
-                for value in self.values
-            ]
-            return [*(f"{text}{unit}" for text in said), MISSING]
-        if not ends:
-            return ["any value", MISSING]
-        between = [f"{low} to below {high}" for low, high in pairwise(ends)]
-        ranges = [f"below {ends[0]}", *between, f"{ends[-1]} or more"]
-        return [*(f"{text}{unit}" for text in ranges), MISSING]
+        ranges = [f"{text}{unit}" for text in self._ranges()]
+        return [*(ranges or ["any value"]), MISSING]
 
-    def _with_outside(self) -> list[str]:
-        """The names of bins of which the first and the last hold what lies outside."""
+    def _ranges(self) -> list[str]:
+        """What each bin of numbers, moments or lengths holds; empty where no value has a size."""
+        if self.column.kind == "boolean" and self.values:
+            return [str(bool(value)).lower() for value in self.values]
+        if self.values:
+            return [format_value(value, self.column) for value in self.values]
+        if not len(self.edges):
+            return []
+        ends = [format_value(edge, self.column) for edge in self.edges]
+        between = [f"{low} to below {high}" for low, high in pairwise(ends)]
+        if not self.outside:
+            return [f"below {ends[0]}", *between, f"{ends[-1]} or more"]
+        *_, last, _ = ends
         highest = format_value(float(np.nextafter(self.edges[-1], -np.inf)), self.column)
-        lowest, *starts = [format_value(edge, self.column) for edge in self.edges[:-1]]
-        ranges = [f"{low} to below {high}" for low, high in pairwise([lowest, *starts])]
-        last = [lowest, *starts][-1]
-        ranges.append(last if last == highest else f"{last} to {highest}")
-        return [f"below {lowest}", *ranges, f"above {highest}"]
+        top = last if last == highest else f"{last} to {highest}"
+        return [f"below {ends[0]}", *between[:-1], top, f"above {highest}"]
 
 
 def missing_mask(values: pa.ChunkedArray, column: Column) -> np.ndarray:
@@ -121,16 +116,19 @@ def drop_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
 
 
 def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
-    """Numbers as they are, moments in seconds, texts by their length: float64, (rows,).
+    """Numbers as they are, moments in seconds, texts by their length: float64, (present,).
+
+    Of those that are not missing.
 
     Raises:
         ValueError: a category has no size.
     """
+    present = drop_missing(values, column)
     match column.feature_type:
         case "text":
-            return pc.utf8_length(values).to_numpy().astype(np.float64)
+            return pc.utf8_length(present).to_numpy().astype(np.float64)
         case "number" | "datetime":
-            return np.asarray(numbers(values, column).to_numpy(), np.float64)
+            return np.asarray(numbers(present, column).to_numpy(), np.float64)
         case "category":
             raise ValueError("a category has no size")
     assert_never(column.feature_type)

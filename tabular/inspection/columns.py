@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from tabular.config.schema import Column, Schema
-from tabular.inspection.bins import Bins, drop_missing, format_value, missing_mask, numeric_values
+from tabular.inspection.bins import Bins, format_value, missing_mask, numeric_values
 from tabular.inspection.sketch import Sketch, total_variation
 
 BARS, CATEGORIES = 12, 6  # of a picture
@@ -33,9 +33,7 @@ def column_shift(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) 
     """How far the test rows of a column are from its training rows, and what chance would do."""
     sketch = Sketch.of(train, column)
     found = [
-        total_variation(cells.counts, cells.bins.counts(test))
-        for cells in (sketch.values, sketch.words)
-        if cells
+        total_variation(cells.counts, cells.bins.counts(test)) for cells in sketch.cells.values()
     ]
     most, limit = max(found, key=lambda of: of[0] - of[1])
     return {"distance": most, "by_chance": limit, "moved": most > limit}
@@ -46,27 +44,22 @@ def histogram(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> 
 
     The bars of numbers are equally wide; the first and the last one hold what lies beyond.
     """
+    tables = {"train": train, "test": test}
     found: dict[str, Any] = {
-        "missing": {
-            "train": int(missing_mask(train, column).sum()),
-            "test": int(missing_mask(test, column).sum()),
-        },
-        "rows": {"train": len(train), "test": len(test)},
+        "missing": {name: int(missing_mask(of, column).sum()) for name, of in tables.items()},
+        "rows": {name: len(of) for name, of in tables.items()},
     }
     if column.feature_type == "category":
         bins = Bins.of(train, column, CATEGORIES)
-        counts = [np.bincount(bins.codes(v), minlength=len(bins.names))[:-1] for v in (train, test)]
-        shown = len(bins.names) - 1 if any(of[-1] for of in counts) else len(bins.categories)
-        bars = {
-            name: count[:shown].tolist()
-            for name, count in zip(("train", "test"), counts, strict=True)
-        }
+        counts = {name: bins.counts(of).astype(int)[:-1] for name, of in tables.items()}
+        shown = len(bins.categories) + any(of[-1] for of in counts.values())  # others too
+        bars = {name: of[:shown].tolist() for name, of in counts.items()}
         return found | {"names": bins.names[:shown]} | bars
-    values = [numeric_values(drop_missing(rows, column), column) for rows in (train, test)]
-    if not len(values[0]):
+    values = {name: numeric_values(of, column) for name, of in tables.items()}
+    if not len(values["train"]):
         return found
-    different = np.unique(values[0])
-    low, high = np.quantile(values[0], EDGES, method="nearest")
+    different = np.unique(values["train"])
+    low, high = np.quantile(values["train"], EDGES, method="nearest")
     if low == high:
         low, high = different[0], different[-1]
     if len(different) <= BARS:
@@ -75,7 +68,7 @@ def histogram(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> 
     else:
         middles = np.linspace(low, high, BARS + 1)[1:-1]
         found |= {"from": float(low), "to": float(high)}
-    for name, of_rows in zip(("train", "test"), values, strict=True):
+    for name, of_rows in values.items():
         places = np.searchsorted(middles, of_rows, side="right")
         found[name] = np.bincount(places, minlength=len(middles) + 1).tolist()
     return found

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from tabular.config.schema import Schema, input_name
 from tabular.core.errors import truncate
-from tabular.inspection.bins import Bins, drop_missing, missing_mask, numeric_values
+from tabular.inspection.bins import Bins, missing_mask, numeric_values
 from tabular.table.arrays import Predict, feature_arrays
 
 COLUMNS, STEPS, CATEGORIES = 6, 20, 8
@@ -122,7 +122,7 @@ def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) ->
         numbers = np.where(codes < 0, np.nan, codes)
         return LocalEffects(np.arange(count), numbers, codes, np.empty(0), np.array(given))
     values, cells = np.full(len(rows), np.nan), np.full(len(rows), -1)
-    values[there] = numeric_values(drop_missing(rows[name], column), column)
+    values[there] = numeric_values(rows[name], column)
     sizes, places = values[there], np.linspace(0, 1, STEPS + 1)
     steps = np.unique(np.quantile(sizes, places, method="nearest")) if len(there) else sizes
     if len(steps) < 2:

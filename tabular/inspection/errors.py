@@ -31,11 +31,8 @@ def largest_errors(folder: Path, test: Outputs, schema: Schema) -> list[dict[str
         own = worst[(start <= worst) & (worst < start + len(part))]
         picked = part.take(pa.array(own - start))
         present = {
-            name: pc.if_else(is_missing(picked[name], column), None, picked[name])
-            for name, column in {
-                schema.target: schema.columns[schema.target],
-                **schema.features,
-            }.items()
+            name: pc.if_else(is_missing(picked[name], schema.columns[name]), None, picked[name])
+            for name in (schema.target, *schema.features)
         }
         columns |= dict(zip(own.tolist(), pa.table(present).to_pylist(), strict=True))
         start += len(part)

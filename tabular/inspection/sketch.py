@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -11,9 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.config.schema import Column, Schema
-from tabular.core.errors import UserError
-from tabular.inspection.bins import MISSING, Bins, drop_missing, missing_mask
-from tabular.table.cells import numbers
+from tabular.inspection.bins import MISSING, Bins, drop_missing, missing_mask, numeric_values
 
 NUMBER_BINS, CATEGORY_BINS = 10, 20
 TEXT_BINS, MIN_ROWS_OF_WORD = 50, 5  # words; rows that each of them is in
@@ -100,6 +97,11 @@ class Sketch(NamedTuple):
             float(unknown(values, known, column).mean()) if known is not None else 0.0,
         )
 
+    @property
+    def cells(self) -> dict[str, BinCounts]:
+        """Those by value, and by word where there are words."""
+        return {"values": self.values} | ({"words": self.words} if self.words else {})
+
     def to_json(self) -> dict[str, Any]:
         """What `read` reads."""
         bins = self.values.bins
@@ -172,34 +174,15 @@ def sketch_columns(
     }
 
 
-def read_sketches(path: Path, metadata: dict[str, Any], schema: Schema) -> dict[str, Sketch]:
-    """Those of each column that the model reads, in what its file at `path` holds.
-
-    Raises:
-        UserError: it holds none, or something else.
-    """
-    if "sketches" not in metadata:
-        raise UserError(f"{path}: holds no sketches of its training rows; run `dvc repro`")
-    try:
-        return {
-            name: Sketch.read(metadata["sketches"][name], column)
-            for name, column in schema.features.items()
-        }
-    except (TypeError, KeyError, ValueError, OverflowError) as error:
-        raise UserError(f"{path}: is not as `dvc repro` writes it: {error!r}") from None
-
-
 def _background(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None, ...]:
     """See `Sketch`: those at even places of the sorted rows."""
-    found = drop_missing(values, column)
     if column.is_string:
-        counts = sorted(
-            found.value_counts().to_pylist(), key=lambda of: (-of["counts"], of["values"])
-        )
+        counts = drop_missing(values, column).value_counts().to_pylist()
+        counts.sort(key=lambda of: (-of["counts"], of["values"]))
         ordered: list[Any] = [of["values"] for of in counts]
         ends = np.cumsum([of["counts"] for of in counts])
     else:
-        ordered = np.sort(np.asarray(numbers(found, column).to_numpy(), np.float64)).tolist()
+        ordered = np.sort(numeric_values(values, column)).tolist()
         ends = np.arange(1, len(ordered) + 1)
     places = np.searchsorted(
         ends, (np.arange(BACKGROUND_SIZE) + 0.5) / BACKGROUND_SIZE * len(values), side="right"

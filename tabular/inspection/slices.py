@@ -13,7 +13,7 @@ from tabular.config.sections import Range, Slice
 from tabular.core.metrics import TASKS, metric
 from tabular.evaluation.scores import Outputs, row_scores
 from tabular.evaluation.uncertainty import ALPHA, mean_interval
-from tabular.inspection.bins import Bins, drop_missing, missing_mask, numeric_values
+from tabular.inspection.bins import Bins, missing_mask, numeric_values
 from tabular.table.arrays import row_losses
 
 QUARTERS, CATEGORIES = 4, 8  # bins of a number column, and of a category column
@@ -99,7 +99,7 @@ def slice_scores(
     }
     found_in = "cross_validation" if "cross_validation" in rows else "test"
     most = rows[found_in]
-    codes, bins = bin_columns(most, schema, important)
+    codes, bins = bin_columns(most, important)
     order = ranked(most, codes, -1 if metric(key).greater_is_better else 1)
     every = {name: one.scored(np.ones(len(one.table), bool), ALPHA) for name, one in rows.items()}
     overall, alpha = every[found_in]["score"], ALPHA / max(len(order), 1)
@@ -112,16 +112,14 @@ def slice_scores(
             weak_slice(cells, most, rows["test"], bins, overall, alpha)
             for cells in distinct(order, codes)
         ],
-        "declared": {name: declared_slice(of, rows, schema) for name, of in declared.items()},
+        "declared": {name: declared_slice(of, rows) for name, of in declared.items()},
     }
 
 
-def declared_slice(
-    conditions: Slice, rows: Mapping[str, ScoredRows], schema: Schema
-) -> dict[str, Any]:
+def declared_slice(conditions: Slice, rows: Mapping[str, ScoredRows]) -> dict[str, Any]:
     """The scores of a slice that a person declares, by which rows."""
     return {"where": in_words(conditions)} | {
-        name: one.scored(declared_rows(one.table, conditions, schema), ALPHA)
+        name: one.scored(declared_rows(one.table, conditions, one.schema), ALPHA)
         for name, one in rows.items()
     }
 
@@ -155,17 +153,14 @@ def weak_slice(
 
 
 def bin_columns(
-    rows: ScoredRows, schema: Schema, important: Sequence[str]
+    rows: ScoredRows, important: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, Bins]]:
     """The bin of each row in each column, int16, (rows,), and what the bins are."""
-    bins = {
-        name: Bins.of(
-            rows.table[name],
-            schema.columns[name],
-            CATEGORIES if schema.columns[name].feature_type == "category" else QUARTERS,
-        )
-        for name in important
-    }
+    bins = {}
+    for name in important:
+        column = rows.schema.columns[name]
+        count = CATEGORIES if column.feature_type == "category" else QUARTERS
+        bins[name] = Bins.of(rows.table[name], column, count)
     return {name: bins[name].codes(rows.table[name]) for name in important}, bins
 
 
@@ -248,7 +243,7 @@ def declared_rows(table: pa.Table, conditions: Slice, schema: Schema) -> np.ndar
         values, column = table[name], schema.columns[name]
         there = ~missing_mask(values, column)
         if isinstance(wanted, Range):
-            sizes = numeric_values(drop_missing(values, column), column)
+            sizes = numeric_values(values, column)
             low, high = wanted.ends
             there[there] = (low <= sizes) & (sizes <= high)
         else:

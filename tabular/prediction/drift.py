@@ -11,7 +11,7 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Drift
 from tabular.core.errors import UserError, listed, quoted
 from tabular.inspection.bins import OTHERS
-from tabular.inspection.sketch import Sketch, read_sketches, total_variation, unknown
+from tabular.inspection.sketch import Sketch, total_variation, unknown
 from tabular.model.metadata import known_categories
 from tabular.table.rows import Batch
 
@@ -42,8 +42,13 @@ class TrainingRows(NamedTuple):
         Raises:
             UserError: it holds no sketches, or something else.
         """
-        sketches = read_sketches(path, metadata, schema)
+        if "sketches" not in metadata:
+            raise UserError(f"{path}: holds no sketches of its training rows; run `dvc repro`")
         try:
+            sketches = {
+                name: Sketch.read(metadata["sketches"][name], column)
+                for name, column in schema.features.items()
+            }
             importance = {name: float(metadata["importance"][name]) for name in sketches}
             rows = int(metadata["trained_on"]["rows"])
             if not all(0 <= share <= 1 for share in importance.values()):
@@ -57,28 +62,26 @@ class Counts(NamedTuple):
     """How the rows of a file lie in the bins of the sketches; sums of pieces.
 
     Attributes:
-        values, words: of each column, (bins,).
+        cells: of each column and each of its `Sketch.cells`, (bins,).
         unknown: rows whose category the model does not know.
         failed: rows of each column whose cell fails a check.
     """
 
     rows: int
-    values: dict[str, np.ndarray]
-    words: dict[str, np.ndarray]
+    cells: dict[tuple[str, str], np.ndarray]
     unknown: Unknown
     failed: Counter[str]
 
     @classmethod
     def of(cls, batch: Batch, trained: TrainingRows, schema: Schema) -> "Counts":
         """Of some rows."""
-        features, sketches = batch.features, trained.sketches
+        features = batch.features
         return cls(
             len(features),
-            {name: sketch.values.bins.counts(features[name]) for name, sketch in sketches.items()},
             {
-                name: sketch.words.bins.counts(features[name])
-                for name, sketch in sketches.items()
-                if sketch.words
+                (name, what): cells.bins.counts(features[name])
+                for name, sketch in trained.sketches.items()
+                for what, cells in sketch.cells.items()
             },
             unknown_categories(features, trained.categories, schema),
             Counter(failure.column for failure in batch.failures),
@@ -88,8 +91,7 @@ class Counts(NamedTuple):
         """Of both."""
         return Counts(
             self.rows + other.rows,
-            {name: counts + other.values[name] for name, counts in self.values.items()},
-            {name: counts + other.words[name] for name, counts in self.words.items()},
+            {key: counts + other.cells[key] for key, counts in self.cells.items()},
             self.unknown + other.unknown,
             self.failed + other.failed,
         )
@@ -148,14 +150,10 @@ def find_drift(trained: TrainingRows, counts: Counts, params: Drift) -> dict[str
     }
     columns = dict(sorted(columns.items(), key=lambda of: _order(of[1])))
     moved = [name for name, of in columns.items() if of["moved"]]
-    dates = {
-        name
-        for name, sketch in trained.sketches.items()
-        if sketch.values.bins.column.kind == "datetime"
-    }
+    dates = [n for n in moved if trained.sketches[n].values.bins.column.kind == "datetime"]
     share = sum(columns[name]["importance"] for name in moved if name not in dates)
     verdict = "pass" if not moved else "fail" if share >= params.importance else "warn"
-    later = ", dates not counted, since new rows are later" if dates & {*moved} else ""
+    later = ", dates not counted, since new rows are later" if dates else ""
     reason = (
         f"{listed(moved)} moved; {'they carry' if moved[1:] else 'it carries'} {share:.1%} of the "
         f"importance{later}"
@@ -184,20 +182,18 @@ def _column(
     sketch: Sketch, name: str, trained: TrainingRows, counts: Counts, params: Drift
 ) -> dict[str, Any]:
     """One column."""
-    pairs = {"values": (sketch.values, counts.values[name])}
-    if sketch.words:
-        pairs["words"] = (sketch.words, counts.words[name])
     distances = {
-        what: total_variation(training.counts, new) for what, (training, new) in pairs.items()
+        what: total_variation(cells.counts, counts.cells[name, what])
+        for what, cells in sketch.cells.items()
     }
     by = max(distances, key=lambda what: distances[what][0] - distances[what][1])
     found, by_chance = distances[by]
-    training, new = pairs[by]
+    training, new = sketch.cells[by], counts.cells[name, by]
 
     def share(bins: list[int]) -> dict[str, float]:
         return {
             rows: float(of[bins].sum() / max(of.sum(), 1))
-            for rows, of in (("train", sketch.values.counts), ("new", counts.values[name]))
+            for rows, of in (("train", sketch.values.counts), ("new", counts.cells[name, "values"]))
         }
 
     details: dict[str, Any] = {"missing": share([-1])}

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,22 +22,24 @@ SECTIONS: dict[str, type[Section]] = {"validate": Validate, "drift": Drift}
 GZIP = b"\x1f\x8b"  # how such a file begins
 
 
-def add_model_and_rows(parser: ArgumentParser, count: Literal["*", "+"]) -> None:
-    """The arguments that `model_and_rows` reads; "*" where there may be no file, and so stdin."""
+def parse_model_and_rows(parser: ArgumentParser, count: Literal["*", "+"]) -> Namespace:
+    """The arguments of a command, with its `model` and the file of its `rows`, "-" for stdin.
+
+    Args:
+        count: "*" where there may be no file of rows, else "+".
+    """
     add = parser.add_argument
     add("files", nargs=count, type=Path, help="a .keras file, then a .csv, .csv.gz or .parquet")
     add("--model", type=Path, help="the .keras file; else the first one named, or that of repro")
-
-
-def model_and_rows(
-    parser: ArgumentParser, files: list[Path], model: Path | None
-) -> tuple[Path, Path]:
-    """The .keras file and the file of rows, "-" for stdin, among the arguments of a command."""
-    if files and files[0].suffix == ".keras" and not model:
-        model, *files = files
+    args = parser.parse_args()
+    files = args.files
+    if files and files[0].suffix == ".keras" and not args.model:
+        args.model, *files = files
     if len(files) > 1:
         parser.error(f"found {len(files)} files of rows; expected one, or none for stdin")
-    return model or Path("models/model.keras"), files[0] if files else Path("-")
+    args.model = args.model or Path("models/model.keras")
+    args.rows = files[0] if files else Path("-")
+    return args
 
 
 def load_schema_and_params(path: Path, content: bytes | None, *names: str) -> tuple[Schema, Params]:

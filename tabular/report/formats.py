@@ -54,10 +54,7 @@ def scored(value: float | None, interval: tuple[float, float] | None) -> str:
 def aligned(lines: list[list[str]]) -> str:
     """Cells below each other, for a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-        for cells in lines
-    )
+    return "\n".join("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in lines)
 
 
 def minus(text: str) -> str:

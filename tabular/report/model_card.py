@@ -51,7 +51,7 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
         ],
         "renamed": {name: input_name(name) for name in features if name != input_name(name)},
         "repeats": REPEATS.get(str(run.scores.get("repeats"))),
-        "packages": packages(run.text("pyproject.toml"), run.text("requirements.txt")),
+        "packages": packages(run.text("pyproject.toml"), locked_versions(run)),
         "hashes": [
             (path, entry.get("md5"), number(entry.get("size")))
             for path, entry in [*inputs(lock).items(), *outputs(lock).items()]
@@ -72,11 +72,11 @@ def in_seconds(name: str, column: dict[str, Any]) -> str:
     return f'{place} = ({read} - pandas.Timestamp(0, tz="UTC")).dt.total_seconds()'
 
 
-def packages(pyproject: str, requirements: str) -> list[tuple[str, str]]:
+def packages(pyproject: str, locked: dict[str, str]) -> list[tuple[str, str]]:
     """The locked versions of Keras and of the packages that the project declares."""
     declared = tomllib.loads(pyproject).get("project", {}).get("dependencies", [])
     names = {re.split(r"[^\w.-]", name)[0] for name in declared} | {"keras"}
-    return [(name, version) for name, version in locked_versions(requirements) if name in names]
+    return [(name, version) for name, version in locked.items() if name in names]
 
 
 def split_card(text: str) -> tuple[str, str, str]:

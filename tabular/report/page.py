@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 
 from tabular.config.schema import Schema
 from tabular.core.errors import listed
@@ -104,21 +103,12 @@ def split_rule(run: Run) -> str:
     }.get(by, "drawn at random")
 
 
-class ColumnRow(NamedTuple):
-    """A column of the table as the page shows it."""
+def column_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """The columns that the model reads, and the target, in the order of the file.
 
-    name: str
-    kind: str
-    spark: Markup  # its histogram
-    ends: str  # of the picture, or its categories
-    missing: str
-    treatment: str
-    flags: list[str]  # what is suspicious
-
-
-def column_rows(comparison: Comparison) -> list[ColumnRow]:
-    """The columns that the model reads, and the target, in the order of the file."""
-    files, schema = comparison.files, comparison.run.schema
+    Of each its `spark`, a histogram with its `ends` or categories, and `flags`: what is suspicious.
+    """
+    files, schema, target = comparison.files, comparison.run.schema, comparison.run.target
     profile = files["profile"].get("column", {})
     treatment = files["networks"].get("columns", {})
     checks = files["validation"].get("checks", {})
@@ -136,51 +126,34 @@ def column_rows(comparison: Comparison) -> list[ColumnRow]:
                 f"(sampling noise up to {shown['by_chance']:.2f})"
             )
         found.append(
-            ColumnRow(
-                name,
-                str(schema.get("columns", {}).get(name, {}).get("kind") or of.get("kind")),
-                charts.spark(shown),
-                ", ".join(map(str, names)) if names else formats.range_of(of),
-                f"{gaps / rows:.1%}" if gaps and rows else "",
-                treatment.get(name, "the target" if name == comparison.run.target else "not read"),
-                flags,
-            )
+            {
+                "name": name,
+                "kind": schema.get("columns", {}).get(name, {}).get("kind") or of.get("kind"),
+                "spark": charts.spark(shown),
+                "ends": ", ".join(map(str, names)) if names else formats.range_of(of),
+                "missing": f"{gaps / rows:.1%}" if gaps and rows else "",
+                "treatment": treatment.get(name, "the target" if name == target else "not read"),
+                "flags": flags,
+            }
         )
     return found
 
 
-class SliceRow(NamedTuple):
-    """A slice as the page shows it: its score and that of its test rows, each with its interval."""
-
-    name: str
-    rows: int
-    score: str
-    limits: str
-    constant: str  # what the best constant of these rows would reach
-    recall: str
-    test_rows: int
-    test_score: str
-    test_limits: str
-    test_constant: str
-    test_recall: str
-    weak: bool = False  # by more than chance
-
-
 def slice_row(
     name: str, found: dict[str, Any], test: dict[str, Any], weak: bool = False
-) -> SliceRow:
-    """A slice of `metrics/slices.json`; one without rows has no score."""
+) -> dict[str, Any]:
+    """The scores of a slice of `metrics/slices.json`, and those of its `test` rows, as texts."""
 
-    def shown(of: dict[str, Any]) -> tuple[int, str, str, str, str]:
-        interval = (of["low"], of["high"]) if "score" in of else None
-        scores = (formats.scored(of.get(key), interval) for key in ("score", "constant", "recall"))
-        score, constant, recall = scores
-        return of.get("rows", 0), score, formats.limits(interval), constant, recall
+    def shown(of: dict[str, Any]) -> dict[str, Any]:
+        interval = (of["low"], of["high"]) if "score" in of else None  # or there are no rows
+        keys = ("score", "constant", "recall")
+        scores = {key: formats.scored(of.get(key), interval) for key in keys}
+        return scores | {"rows": of.get("rows", 0), "limits": formats.limits(interval)}
 
-    return SliceRow(formats.minus(name), *shown(found), *shown(test), weak)
+    return {"name": formats.minus(name), **shown(found), "test": shown(test), "weak": weak}
 
 
-def weak_slices(slices: dict[str, Any]) -> list[SliceRow]:
+def weak_slices(slices: dict[str, Any]) -> list[dict[str, Any]]:
     """The weakest slices that were found."""
     return [
         slice_row(
@@ -193,7 +166,7 @@ def weak_slices(slices: dict[str, Any]) -> list[SliceRow]:
     ]
 
 
-def declared_slices(slices: dict[str, Any]) -> list[SliceRow]:
+def declared_slices(slices: dict[str, Any]) -> list[dict[str, Any]]:
     """All rows, and the slices that params.yaml declares."""
     every = {"all rows": {"where": []} | slices["all_rows"]}
     return [

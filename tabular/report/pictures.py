@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
-from tabular.core.metrics import BASELINES, METRICS, ROWS, metric
+from tabular.core.metrics import METRICS, metric
 from tabular.report import charts, vega
 from tabular.report.vega import Rows, Spec
 from tabular.runs.comparison import Comparison, points
@@ -26,29 +27,20 @@ def standing_pictures(comparison: Comparison) -> list[Picture]:
 
     First the one that the gate's verdict is by.
     """
-    found = []
     by = (comparison.gate.get("by") or "").partition(".")[2]
-    for key, standings in sorted(comparison.standings.items(), key=lambda of: of[0] != by):
-        rows = [
-            {
-                "name": BASELINES.get(one.name, one.name) or "this model",
-                "of": {"cross_validation": "cross-validated"}.get(one.rows, ROWS[one.rows].lower()),
-                "value": one.value,
-                "low": one.low,
-                "high": one.high,
-            }
-            for one in standings
-        ]
-        if rows:
-            found.append(Picture(metric(key).label, charts.standing(rows, metric(key).label)))
-    return found
+    return [
+        Picture(metric(key).label, charts.standing(rows, metric(key).label))
+        for key, rows in sorted(comparison.standings.items(), key=lambda of: of[0] != by)
+        if rows
+    ]
 
 
 def score_pictures(comparison: Comparison) -> list[Picture]:
     """What the test rows' predictions look like, those that the task has."""
     made: list[Callable[[Comparison], Picture | None]] = [
         *(confusion, roc, precision_recall, calibration, classes, threshold),
-        *(predicted_and_true, residuals, residuals_over_time),
+        *(predicted_and_true, residuals),
+        partial(residuals, name="residuals_over_time", field="time", label="Time"),
     ]
     return [picture for make in made if (picture := make(comparison))]
 
@@ -92,25 +84,23 @@ def moved_picture(name: str, of: dict[str, Any]) -> Picture:
 def importance(comparison: Comparison) -> Picture | None:
     """How much worse the loss is without each column."""
     rows, names = _of_both(comparison, "importance")
-    return (
-        Picture(
-            "Importance of the columns",
-            charts.importance(rows, names),
-            len(names) > 1,
-            "Permutation importance: the increase of the loss when the column is shuffled (mean, "
-            "minimum and maximum of ten repeats). Correlated columns share it.",
-        )
-        if rows
-        else None
+    if not rows:
+        return None
+    return Picture(
+        "Importance of the columns",
+        charts.importance(rows, names),
+        len(names) > 1,
+        "Permutation importance: the increase of the loss when the column is shuffled (mean, "
+        "minimum and maximum of ten repeats). Correlated columns share it.",
     )
 
 
-def _of_both(comparison: Comparison, name: str, folder: str = "plots") -> tuple[Rows, list[str]]:
+def _of_both(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
     """The points of both runs, each with its label in `of`; none where this run has none."""
     found: Rows = []
     names: list[str] = []
     for run in filter(None, (comparison.run, comparison.base)):
-        of_run = points(run, name, folder)
+        of_run = points(run, name)
         if not of_run:
             break
         names.append(run.label)
@@ -186,20 +176,16 @@ def threshold(comparison: Comparison) -> Picture | None:
     if not found:
         return None
     chosen = run.scores.get("threshold", 0.5)
-    cost = "cost" if found[0]["cost"] is not None else "wrong"
-    names = {
-        "recall": "recall",
-        "precision": "precision",
-        "f1": "F1",
-        cost: {"cost": "cost per row", "wrong": "error rate"}[cost],
-    }
+    has_costs = found[0]["cost"] is not None
+    cost, price = ("cost", "cost per row") if has_costs else ("wrong", "error rate")
+    names = {"recall": "recall", "precision": "precision", "f1": "F1", cost: price}
     rows = [
         {"threshold": row["threshold"], "of": name, "value": row[key]}
         for key, name in names.items()
         for row in found
     ]
     at = min(found, key=lambda row: abs(row["threshold"] - chosen))
-    said = f"At {chosen:.3g} the {names[cost]} is {at[cost]:.3g}."
+    said = f"At {chosen:.3g} the {price} is {at[cost]:.3g}."
     spec = charts.threshold(rows, list(names.values()), chosen)
     return Picture("Threshold", spec, note=said)
 
@@ -218,17 +204,11 @@ def predicted_and_true(comparison: Comparison) -> Picture | None:
     return Picture("Predicted and true value", spec)
 
 
-def residuals(comparison: Comparison) -> Picture | None:
-    return _residuals(comparison, "values", "predicted value", "Predicted", "Residuals")
-
-
-def residuals_over_time(comparison: Comparison) -> Picture | None:
-    title = "Residuals over time"
-    return _residuals(comparison, "residuals_over_time", "time", "Time", title)
-
-
-def _residuals(
-    comparison: Comparison, name: str, field: str, label: str, title: str
+def residuals(
+    comparison: Comparison,
+    name: str = "values",
+    field: str = "predicted value",
+    label: str = "Predicted",
 ) -> Picture | None:
     rows = [row for row in points(comparison.run, name) if row[field] is not None]
     if not rows:
@@ -241,7 +221,7 @@ def _residuals(
         vega.number("residual", "True minus predicted"),
         [{"x": end, "y": 0} for end in ends],
     )
-    return Picture(title, spec)
+    return Picture("Residuals over time" if field == "time" else "Residuals", spec)
 
 
 def curve(comparison: Comparison, name: str) -> Picture | None:

@@ -4,15 +4,14 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
 
 from tabular.config.params import PARAMS
 from tabular.config.schema import SCHEMA, Schema
-from tabular.core.metrics import AVERAGES, METRICS, ROWS, at, flatten, numbers
+from tabular.core.metrics import AVERAGES, BASELINES, METRICS, ROWS, at, flatten, numbers
 from tabular.evaluation.scores import Outputs
 from tabular.evaluation.uncertainty import Difference, bootstrap, differences
 from tabular.runs.lock import LOCK, inputs, outs_of, params_of
@@ -54,16 +53,6 @@ class Scores(NamedTuple):
     by_key: dict[str, Score]
 
 
-class Standing(NamedTuple):
-    """A score of the model, or of a baseline, with its interval."""
-
-    name: str  # empty for the model, else the baseline's key
-    rows: str  # a key of `metrics.ROWS`
-    value: float
-    low: float
-    high: float
-
-
 class Changed(NamedTuple):
     """A value that differs; None where a run has none."""
 
@@ -77,7 +66,7 @@ class Comparison(NamedTuple):
 
     Attributes:
         gate: see `runs.gate.evaluate_gate`; empty where the run has no verdict.
-        standings: by each score that decides, the model's first.
+        standings: by each score that decides, see `standings`.
         scores: by the keys of `metrics.ROWS`.
         tests: the scores of the other files, by their keys.
         params, packages: that differ; code the paths of code that does.
@@ -91,7 +80,7 @@ class Comparison(NamedTuple):
     run: Run
     base: Run | None
     gate: dict[str, Any]
-    standings: dict[str, list[Standing]]
+    standings: dict[str, list[dict[str, Any]]]
     scores: dict[str, Scores]
     tests: dict[str, Scores]
     params: list[Changed]
@@ -112,8 +101,8 @@ def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> C
     Args:
         gate: another verdict than that in the run's own file.
     """
-    lock = run.load(LOCK)
-    old = base.load(LOCK) if base else {}
+    lock, scores = run.load(LOCK), run.scores
+    old, before = (base.load(LOCK), base.scores) if base else ({}, {})
     profiles = [r.load(r.files["profile"]) for r in (base, run) if r]
     split, base_split = ([out["md5"] for out in outs_of(k, "split")] for k in (lock, old))
     test_rows_differ = bool(split and base_split) and split != base_split
@@ -122,30 +111,25 @@ def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> C
         run,
         base,
         gate=run.load(run.files["gate"]) if gate is None else gate,
-        standings={key: standings(run.scores, key) for key in run.scores.get("decides", [])},
+        standings={key: standings(scores, key) for key in scores.get("decides", [])},
         scores={
-            rows: compare_scores(
-                run.scores, base.scores if base else {}, rows, paired if rows == "test" else {}
-            )
+            rows: compare_scores(scores, before, rows, paired if rows == "test" else {})
             for rows in ROWS
-            if rows == "test" or ordered(run.scores.get(rows, {}))
+            if rows == "test" or ordered(scores.get(rows, {}))
         },
         tests={
             name: compare_scores(
-                as_test(found),
-                as_test(base.scores.get("tests", {}).get(name, {})) if base else {},
-                "test",
-                {},
+                as_test(found), as_test(before.get("tests", {}).get(name, {})), "test", {}
             )
-            for name, found in run.scores.get("tests", {}).items()
+            for name, found in scores.get("tests", {}).items()
         },
         params=changes(settings(base, old), settings(run, lock)) if base else [],
         code=changed_code(old, lock) if base else [],
-        packages=changes(versions(base), versions(run)) if base else [],
+        packages=changes(locked_versions(base), locked_versions(run)) if base else [],
         data=changes(*profiles) if base and all(profiles) else None,
         test_rows_differ=test_rows_differ,
         stale=stale(run, lock),
-        files={name: run.load(run.files[name]) for name in SHOWN if name in run.files},
+        files={name: run.load(run.files[name]) for name in SHOWN},
     )
 
 
@@ -160,19 +144,23 @@ def ordered(scores: Mapping[str, Any]) -> dict[str, float]:
     return {key: values.pop(key) for key in order if key in values} | values
 
 
-def standings(scores: Mapping[str, Any], key: str) -> list[Standing]:
-    """A score of the model and of its baselines, of the test rows and cross-validated."""
-    baselines = scores.get("baseline", {})
+def standings(scores: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """A score of the model and of its baselines, of the test rows and cross-validated.
+
+    Of each, the model's first, the `name` for a reader, `of` which rows, `value`, `low` and `high`.
+    """
     found = []
-    for rows in ("test", "cross_validation"):
-        beside = {
-            name: of if rows == "test" else of.get(rows, {}) for name, of in baselines.items()
-        }
-        for name, of in {"": scores.get(rows, {}), **beside}.items():
+    for rows, said in (("test", "test rows"), ("cross_validation", "cross-validated")):
+        beside = {"this model": scores.get(rows, {})}
+        for name, of in scores.get("baseline", {}).items():
+            beside[BASELINES.get(name, name)] = of if rows == "test" else of.get(rows, {})
+        for name, of in beside.items():
             values = numbers(of)
-            if all(f"{key}{end}" in values for end in ("", *ENDS)):
-                found.append(Standing(name, rows, *(values[f"{key}{e}"] for e in ("", *ENDS))))
-    return sorted(found, key=lambda one: one.name != "")
+            value, low, high = (values.get(f"{key}{end}") for end in ("", *ENDS))
+            if None not in (value, low, high):
+                ends = {"low": low, "high": high}
+                found.append({"name": name, "of": said, "value": value, **ends})
+    return sorted(found, key=lambda row: row["name"] != "this model")
 
 
 def as_test(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -267,14 +255,11 @@ def paired_differences(run: Run, base: Run) -> dict[str, Difference]:
     """
     try:
         schema = Schema.model_validate(run.schema)
-        outputs = [test_rows(of) for of in (run, base)]
-    except (ValidationError, ValueError, KeyError):  # of a revision of long ago
+        mine, other = (test_rows(of) for of in (run, base))
+    except (ValueError, KeyError):  # of a revision of long ago
         return {}
-    mine, other = outputs
-    same = run.schema.get("columns", {}).get(run.target) == base.schema.get("columns", {}).get(
-        base.target
-    )
-    if mine is None or other is None or not same or not np.array_equal(mine.y, other.y):
+    target, theirs = (of.schema.get("columns", {}).get(of.target) for of in (run, base))
+    if mine is None or other is None or target != theirs or not np.array_equal(mine.y, other.y):
         return {}
     found = differences(bootstrap(mine, schema), bootstrap(other, schema), schema)
     every = max(run.scores.get("test", {}).get("rows", 0), len(mine.y))
@@ -340,14 +325,10 @@ def changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [path for path in code if before.get(path) != after.get(path)]
 
 
-def versions(run: Run) -> dict[str, str]:
+def locked_versions(run: Run) -> dict[str, str]:
     """The version of each package that requirements.txt locks."""
-    return dict(locked_versions(run.text("requirements.txt")))
-
-
-def locked_versions(requirements: str) -> Iterator[tuple[str, str]]:
-    """Name and version of each line of a requirements.txt that locks one."""
-    yield from re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", requirements, re.MULTILINE)
+    text = run.text("requirements.txt")
+    return dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", text, re.MULTILINE))
 
 
 def stale(run: Run, lock: Mapping[str, Any]) -> list[str]:

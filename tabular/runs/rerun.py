@@ -108,10 +108,8 @@ def _compare_numbers(folder: Path, path: str) -> str:
     for name in _in_git(folder, path):
         if not (folder / name).exists():
             return f"{name} is not written any more"
-        old, new = (
-            _committed(folder, name),
-            (folder / name).read_text(encoding="utf-8").rstrip("\n"),
-        )
+        old = _committed(folder, name)
+        new = (folder / name).read_text(encoding="utf-8").rstrip("\n")
         if old == new:
             continue
         before, after = (list(map(float, NUMBER.findall(text))) for text in (old, new))

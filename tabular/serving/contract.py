@@ -5,15 +5,16 @@ They only describe: a cell is checked as that of a file is, by `check_batch`.
 
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, assert_never
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
-from tabular.config.schema import EPOCHS, Column, Kind, Schema
+from tabular.config.schema import EPOCHS, Column, Schema
 from tabular.config.sections import Validate
 from tabular.prediction.outputs import output_schema
+from tabular.table.cells import ARROW_TYPES
 
-ARROW_KINDS = {"float": float, "int64": int, "bool": bool}  # others are texts
+JSON_TYPES = {"double": float, "float": float, "int64": int, "bool": bool}  # others are texts
 
 
 class Errors(BaseModel):
@@ -47,7 +48,7 @@ def answers_model(schema: Schema, *, intervals: bool) -> type[BaseModel]:
         UserError: a column of `ignore` has the name of another column of the output.
     """
     found = output_schema(schema, list(schema.ignore), numbered=False, intervals=intervals)
-    cells: dict[str, Any] = {field.name: ARROW_KINDS.get(str(field.type), str) for field in found}
+    cells: dict[str, Any] = {field.name: JSON_TYPES.get(str(field.type), str) for field in found}
     cells |= dict.fromkeys(schema.ignore, Annotated[str, Field(default_factory=str)])
     row: Any = _model("Answer", cells, ConfigDict(extra="allow"))  # reasons
     return create_model("Answers", rows=list[row], warnings=(list[str], []))
@@ -62,24 +63,10 @@ def _model(name: str, cells: dict[str, Any], config: ConfigDict | None = None) -
     return create_model(name, __config__=config, **fields)
 
 
-def _json_type(kind: Kind) -> type:
-    """Of the values of a kind."""
-    match kind:
-        case "real":
-            return float
-        case "integer":
-            return int
-        case "boolean":
-            return bool
-        case "category" | "datetime" | "text":
-            return str
-    assert_never(kind)
-
-
 def _cell(column: Column, policies: Validate) -> Any:
     """The JSON values of a column, as the type of a field."""
     words = any(isinstance(value, str) for value in column.missing_values)
-    kinds: list[Any] = [_json_type(column.kind)]
+    kinds: list[Any] = [JSON_TYPES.get(str(ARROW_TYPES[column.kind]), str)]
     kinds += [float] if column.format in EPOCHS else []
     kinds += [str] if words or column.format else []
     kinds += [None] if column.nullable else []

@@ -5,13 +5,6 @@ from pathlib import Path
 
 from tests.helpers import MADE, change, must, read_scores, run
 
-GATE = (*("python", "-m", "stages.gate", "--metrics", "metrics"),)
-
-
-def said_last(output: str) -> str:
-    """The last line of the gate; a make within a make adds its own."""
-    return [line for line in output.splitlines() if not line.startswith("make")][-1]
-
 
 def test_a_run_fails_the_gate_and_not_the_pipeline_and_the_verdict_outlives_its_commit(
     workspace: Path,
@@ -32,7 +25,8 @@ def test_a_run_fails_the_gate_and_not_the_pipeline_and_the_verdict_outlives_its_
     assert f"of {last[:7]}" in checks["worse_than_last test.loss"]["reason"]
     made = run(workspace, "make", "gate", **MADE)
     assert made.returncode != 0
-    assert said_last(made.stdout).startswith("Gate: fail: cross_validation.roc_auc is ")
+    *_, said = [line for line in made.stdout.splitlines() if not line.startswith("make")]
+    assert said.startswith("Gate: fail: cross_validation.roc_auc is ")
     assert "Traceback" not in made.stderr
     loss = read_scores(workspace)["test"]["loss"]
     other = run(workspace, "make", "gate", "BASE=other", **MADE).stdout
@@ -41,4 +35,5 @@ def test_a_run_fails_the_gate_and_not_the_pipeline_and_the_verdict_outlives_its_
     must(workspace, "git", "commit", "-qam", "A shorter training")
     must(workspace, "dvc", "repro", "--force", "--single-item", "gate")
     assert (workspace / "metrics" / "gate.json").read_bytes() == verdict
-    assert f"worse than {loss:g} of" in must(workspace, *GATE, "HEAD")
+    gate = ("python", "-m", "stages.gate", "--metrics", "metrics")
+    assert f"worse than {loss:g} of" in must(workspace, *gate, "HEAD")

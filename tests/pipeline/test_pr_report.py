@@ -11,8 +11,6 @@ from tabular.report.page import LEVEL
 from tabular.runs.rerun import first_difference
 from tests.helpers import MADE, PROJECT, must
 
-WORKFLOW = PROJECT / ".github" / "workflows" / "ci.yml"
-
 
 @pytest.mark.slow
 def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: Path) -> None:
@@ -63,7 +61,7 @@ def test_one_changed_number_is_found_and_named(workspace: Path) -> None:
 
 
 def test_the_workflow_runs_pinned_actions_with_few_rights() -> None:
-    workflow = yaml.safe_load(WORKFLOW.read_text())
+    workflow = yaml.safe_load((PROJECT / ".github/workflows/ci.yml").read_text())
     assert workflow["permissions"] == {"contents": "read"}
     for name, job in workflow["jobs"].items():
         steps = job["steps"]

@@ -10,13 +10,8 @@ import pytest
 
 from tabular.config.schema import Column
 from tabular.core.errors import UserError
-from tabular.inspection.sketch import (
-    BACKGROUND_SIZE,
-    Sketch,
-    read_sketches,
-    total_variation,
-    unknown,
-)
+from tabular.inspection.sketch import BACKGROUND_SIZE, Sketch, total_variation, unknown
+from tabular.prediction.drift import TrainingRows
 from tests.helpers import schema_of
 
 RNG = np.random.default_rng(0)
@@ -50,9 +45,7 @@ def column_of(kind: str) -> tuple[Column, pa.ChunkedArray]:
 
 def excess(sketch: Sketch, values: pa.ChunkedArray) -> float:
     """By how much rows are further away than chance would take them."""
-    found = [
-        total_variation(c.counts, c.bins.counts(values)) for c in (sketch.values, sketch.words) if c
-    ]
+    found = [total_variation(c.counts, c.bins.counts(values)) for c in sketch.cells.values()]
     return max(apart - by_chance for apart, by_chance in found)
 
 
@@ -112,9 +105,11 @@ def test_drawn_values_are_as_frequent_as_in_the_rows() -> None:
 def test_a_broken_file_is_refused(key: str) -> None:
     schema = schema_of("regression", x={"kind": "real"})
     found = Sketch.of(pa.chunked_array([RNG.normal(size=50)]), schema.columns["x"]).to_json()
+    metadata = {"importance": {"x": 1.0}, "trained_on": {"rows": 50}}
     for wrong in ("x", None, [10**400], float("inf"), [3.0, 2.0, 1.0]):
+        broken = metadata | {"sketches": {"x": found | {key: wrong}}}
         with pytest.raises(UserError, match="is not as `dvc repro` writes it"):
-            read_sketches(Path("m"), {"sketches": {"x": found | {key: wrong}}}, schema)
+            TrainingRows.read(Path("m"), broken, schema)
 
 
 def test_the_last_moment_and_a_word_for_a_gap_are_no_exception() -> None:

@@ -46,6 +46,8 @@ def test_identifiers_stand_first_and_take_no_name_of_an_output() -> None:
     for name, numbered in (("row", True), ("predicted", False), ("probability_1", False)):
         with pytest.raises(UserError, match=f"ignore: found '{name}'"):
             output_schema(BINARY, [name], numbered=numbered)
+    with pytest.raises(UserError, match="ignore: found 'low'"):
+        output_schema(REGRESSION, ["low"], numbered=False, intervals=True)
 
 
 def test_an_output_has_a_known_ending_and_a_file_of_its_own(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from tests.helpers import commit, must
 
-FILES = {name: Path(f"metrics/{name}.json") for name in ("metrics", "scores", "gate", "profile")}
 SCHEMA = "source: data/raw/t.csv\ntarget: y\ntask: binary\n"
 
 

@@ -22,9 +22,9 @@ from tabular.runs.comparison import (
     standings,
 )
 from tabular.runs.git import WORKSPACE, resolve
-from tabular.runs.run import Run
+from tabular.runs.run import FILES, Run
 from tests.helpers import commit
-from tests.unit.runs.conftest import FILES, SCHEMA, write_run
+from tests.unit.runs.conftest import SCHEMA, write_run
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
     assert (folds.rows, folds.by_key["accuracy"].base) == (514, None)
     assert folds.by_key["accuracy"].baselines == {"ridge": Change(0.75, -0.25, "worse")}
     # On one axis are those that have an interval.
-    assert standings(scores, "accuracy") == [
-        ("", "test", *(0.875, 0.85, 0.95)),
-        ("", "cross_validation", *(0.5, 0.4, 0.6)),
-        ("majority", "test", *(0.625, 0.5, 0.75)),
+    assert [tuple(row.values()) for row in standings(scores, "accuracy")] == [
+        ("this model", "test rows", *(0.875, 0.85, 0.95)),
+        ("this model", "cross-validated", *(0.5, 0.4, 0.6)),
+        ("majority class", "test rows", *(0.625, 0.5, 0.75)),
     ]
 
 
@@ -105,12 +105,12 @@ def test_two_runs_are_compared_on_the_same_test_rows(project: Path) -> None:
     write(0.3, y)
     commit(project, "A run")
     write(0.1, y)
-    run, base = Run(WORKSPACE, FILES), Run(resolve("HEAD"), FILES)
+    run, base = Run(WORKSPACE), Run(resolve("HEAD"))
     found = paired_differences(run, base)
     assert {"accuracy", "roc_auc"} <= set(found)
     assert 0 < found["roc_auc"].low < found["roc_auc"].difference < found["roc_auc"].high
     write(0.1, 1 - y)
-    assert paired_differences(Run(WORKSPACE, FILES), base) == {}
+    assert paired_differences(Run(WORKSPACE), base) == {}
 
 
 def test_parameters_the_table_and_its_rows(project: Path) -> None:
@@ -126,7 +126,8 @@ def test_parameters_the_table_and_its_rows(project: Path) -> None:
                 "deps": [{"path": path, "md5": of} for path, of in deps.items()],
             },
         }
-        (project / "requirements.txt").write_text(f"keras==3.{units}\nnumpy[x]==2.0 \\\n")
+        locked = f"keras==3.{units}\nnumpy[x,y]==2.0 \\\n    --hash=sha256:{units}\n"
+        (project / "requirements.txt").write_text(locked)
         (project / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
         (project / FILES["profile"]).write_text(json.dumps({"rows": rows}))
         (project / "params.yaml").write_text(yaml.safe_dump(params))
@@ -137,13 +138,13 @@ def test_parameters_the_table_and_its_rows(project: Path) -> None:
     schema = (project / "data/schema.yaml").read_text()
     (project / "data/schema.yaml").write_text(f"{schema}positive: 1\n")
     (project / "params.yaml").write_text("train: {units: [16], l2: 0.1}\n")
-    both = compare(Run(WORKSPACE, FILES), Run(resolve("HEAD"), FILES))
+    both = compare(Run(WORKSPACE), Run(resolve("HEAD")))
     changed = [("train.units", [8], [4]), ("data/schema.yaml:positive", 1, None)]
     assert both.params == changed
     assert (both.data, both.code) == ([("rows", 769, 768)], ["tabular/model"])
     assert both.packages == [("keras", "3.8", "3.4")]
     assert (both.test_rows_differ, both.stale) == (True, ["train.units"])
-    alone = compare(Run(resolve("HEAD"), FILES), None)
+    alone = compare(Run(resolve("HEAD")), None)
     assert (alone.params, alone.data, alone.test_rows_differ, alone.stale) == ([], None, False, [])
     assert list(alone.scores) == ["test"]
 

@@ -7,9 +7,9 @@ import pytest
 from tabular.core.errors import UserError
 from tabular.runs.gate import base_of, last_committed
 from tabular.runs.git import WORKSPACE, commit_before, commit_of, content_at, resolve
-from tabular.runs.run import Run, merged, mismatch
+from tabular.runs.run import FILES, Run, merged, mismatch
 from tests.helpers import commit, must
-from tests.unit.runs.conftest import FILES, SCHEMA, write_run
+from tests.unit.runs.conftest import SCHEMA, write_run
 
 
 def test_a_run_of_any_revision_has_its_scores_and_its_table(project: Path) -> None:
@@ -25,7 +25,7 @@ def test_a_run_of_any_revision_has_its_scores_and_its_table(project: Path) -> No
         ("good", "good", 0.5),
         ("units-2", "units-2", 0.5),
     ):
-        run = Run(resolve(name), FILES)
+        run = Run(resolve(name))
         assert run.scores["test"] == {"accuracy": accuracy, "loss": 1 - accuracy, "rows": 10}
         assert label in (run.label, None)
         assert (run.source, run.target) == ("t.csv", "y")
@@ -51,7 +51,7 @@ def test_the_run_before_is_the_same_one_before_and_after_a_commit(project: Path)
     first, second = must(project, "git", "rev-list", "--reverse", "HEAD").split()
     assert commit_before(FILES["metrics"]) == first
     write_run(project, {"test": {"accuracy": 0.9}})
-    run = Run(WORKSPACE, FILES)
+    run = Run(WORKSPACE)
     assert (run.uncommitted, commit_before(FILES["metrics"])) == (True, second)
     assert last_committed(run).scores["test"]["accuracy"] == 0.75
     commit(project, "A run")
@@ -72,12 +72,12 @@ def test_the_run_before_is_the_same_one_before_and_after_a_commit(project: Path)
 def test_a_run_of_another_table_is_nothing_to_compare_with(
     project: Path, schema: str, why: str
 ) -> None:
-    this = Run(WORKSPACE, FILES)
-    assert mismatch(this, Run(resolve("HEAD~1"), FILES)) == ""
+    this = Run(WORKSPACE)
+    assert mismatch(this, Run(resolve("HEAD~1"))) == ""
     assert this.schema["target"] == "y"  # read before it is another one
     write_run(project, {"test": {"accuracy": 0.5}}, schema)
     commit(project, "A run")
-    base = base_of(this, Run(resolve("HEAD"), FILES))
+    base = base_of(this, Run(resolve("HEAD")))
     assert base.scores == {}
     assert why in base.name
 
@@ -86,7 +86,7 @@ def test_a_run_with_another_split_has_other_test_rows_and_is_no_base(project: Pa
     def run_with(split: str) -> Run:
         (project / "params.yaml").write_text(f"split: {split}\n")
         commit(project, "A run")
-        return Run(resolve("HEAD"), FILES)
+        return Run(resolve("HEAD"))
 
     before = run_with("{seed: 9}")
     assert base_of(run_with("{by: random, seed: 9}"), before).scores
@@ -96,19 +96,19 @@ def test_a_run_with_another_split_has_other_test_rows_and_is_no_base(project: Pa
 
 def test_a_revision_without_results(project: Path) -> None:
     """A broken file of a commit is none, since nobody can mend it; one of the workspace is told."""
-    this = Run(WORKSPACE, FILES)
+    this = Run(WORKSPACE)
     assert this.scores
     for text in ("{", "[]"):
         for name in ("metrics", "scores"):
             (project / FILES[name]).write_text(text)
         commit(project, "A run")
-        broken = Run(resolve("HEAD"), FILES)
+        broken = Run(resolve("HEAD"))
         assert (broken.scores, mismatch(this, broken)) == ({}, f"{broken.label} holds no scores")
         with pytest.raises(UserError, match="has no scores; run `dvc repro` first"):
             broken.require_scores()
     (project / FILES["scores"]).write_text("{")
     with pytest.raises(UserError, match=r"metrics/scores.json: cannot be read: .* `dvc repro`"):
-        Run(WORKSPACE, FILES).require_scores()
+        Run(WORKSPACE).require_scores()
 
 
 def test_two_mappings_in_one() -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from tabular.config.sections import Validate
-from tabular.core.errors import UserError
 from tabular.serving.contract import answers_model, body_schema
 from tests.helpers import schema_of
 
@@ -59,9 +58,3 @@ def test_names_that_are_none_in_python_are_columns() -> None:
     assert list(answer["properties"]) == ["class", *answer["required"]]
     assert answer["required"] == ["predicted", "low", "high"]
     assert answers["required"] == ["rows"]
-
-
-def test_an_identifier_cannot_have_the_name_of_an_answer() -> None:
-    schema = schema_of("regression", x={"kind": "real"})
-    with pytest.raises(UserError, match="ignore: found 'low'"):
-        answers_model(schema.model_copy(update={"ignore": ("low",)}), intervals=True)
