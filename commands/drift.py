@@ -8,7 +8,7 @@ from typing import Any
 
 from tabular.config.schema import Schema
 from tabular.core.engine import ordered_map
-from tabular.core.errors import UserError, listed
+from tabular.core.errors import UserError, align_columns, listed
 from tabular.core.files import atomic_write, write_json
 from tabular.core.process import run
 from tabular.model.metadata import metadata_of
@@ -19,7 +19,6 @@ from tabular.prediction.inputs import (
     row_columns,
     seekable_file,
 )
-from tabular.report.formats import aligned
 from tabular.runs.dvc import last_output
 from tabular.table.checks import Checks, declared_checks
 from tabular.table.rows import check_piece
@@ -89,7 +88,7 @@ def main() -> None:
     found = find_drift(trained, counts, params.drift)
     name = "stdin" if str(args.rows) == "-" else args.rows.name
     print(f"{counts.rows:,} rows of {name} beside {trained.rows:,} training rows")
-    print(aligned(lines_of(found)))
+    print(align_columns(lines_of(found)))
     if (more := len(found["columns"]) - SHOWN) > 0:
         print(f"and {more:,} columns that matter less; {args.output} has all")
     if args.json:

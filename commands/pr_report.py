@@ -10,7 +10,7 @@ from tabular.core.files import atomic_write
 from tabular.core.metrics import TASKS
 from tabular.core.process import run
 from tabular.report.page import render
-from tabular.report.pictures import importance, score_pictures, standing_pictures
+from tabular.report.pictures import importance, score_interval_pictures, score_pictures
 from tabular.report.vega import png
 from tabular.runs.comparison import Comparison, compare
 from tabular.runs.gate import base_of, evaluate_gate
@@ -29,7 +29,7 @@ def write_pictures(comparison: Comparison, folder: Path) -> dict[str, str]:
     if folder.exists() and any(path.suffix != ".png" for path in folder.iterdir()):
         raise UserError(f"{folder}: holds other files than plots; name another folder")
     shown = [
-        *standing_pictures(comparison)[:1],
+        *score_interval_pictures(comparison)[:1],
         *score_pictures(comparison)[:1],
         importance(comparison),
     ]

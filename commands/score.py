@@ -5,11 +5,12 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from tabular.core.errors import align_columns
 from tabular.core.files import write_json
 from tabular.core.metrics import BASELINES
 from tabular.core.process import run
 from tabular.prediction.inputs import load_schema_and_params, parse_model_and_rows
-from tabular.report.formats import aligned, limits, scored, signed
+from tabular.report.formats import format_difference, format_interval, format_score
 from tabular.runs.comparison import compare_scores
 from tabular.runs.dvc import last_output
 from tabular.runs.git import WORKSPACE
@@ -26,11 +27,13 @@ def lines_of(scores: dict[str, Any]) -> list[list[str]]:
     lines = [["score", "model", "95% interval", *(BASELINES[name] for name in names)]]
     for score in found:
         label = f"{score.label} ({score.average})" if score.average else score.label
-        cells = [label, scored(score.value, score.interval), limits(score.interval)]
+        cells = [label, format_score(score.value, score.interval), format_interval(score.interval)]
         for name in names:
             other = score.baselines[name]
-            value = scored(other.value if other else None, score.interval)
-            cells.append(f"{value}, {signed(other)}" if other and other.verdict else value)
+            value = format_score(other.value if other else None, score.interval)
+            cells.append(
+                f"{value}, {format_difference(other)}" if other and other.verdict else value
+            )
         lines.append(cells)
     return lines
 
@@ -56,7 +59,7 @@ def main() -> None:
     for said in found["told"]:
         print(f"warn: {said}", file=sys.stderr)
     print(f"{found['test']['rows']:,} rows of {args.rows}")
-    print(aligned(lines_of(found)))
+    print(align_columns(lines_of(found)))
     if not split:
         print(f"No {args.split} here, so nothing for baselines to learn from", file=sys.stderr)
     if args.output:

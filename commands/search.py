@@ -18,12 +18,11 @@ from tabular.config.sections import Search
 from tabular.config.train import Resolved, Train
 from tabular.core.cluster import disconnect
 from tabular.core.engine import ordered_map
-from tabular.core.errors import UserError
+from tabular.core.errors import UserError, align_columns
 from tabular.core.files import locked
 from tabular.core.metrics import metric
 from tabular.core.process import is_interrupt, restart, run
 from tabular.core.progress import Bar
-from tabular.report.formats import aligned
 from tabular.search.space import Space, as_yaml
 from tabular.search.study import (
     Peers,
@@ -91,7 +90,7 @@ def summary(space: Space, train: Train, score: str, study: Study, total: int) ->
     )
     nothing = "None is better than what params.yaml has now."
     advice = shlex.join(command) if command[3:] else nothing
-    return f"{head}\n\n{aligned(lines)}\n\n{advice}"
+    return f"{head}\n\n{align_columns(lines)}\n\n{advice}"
 
 
 def search_identity(schema: Schema, train: Resolved, params: Params, folder: Path) -> str:

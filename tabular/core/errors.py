@@ -1,4 +1,4 @@
-"""The one exception that a command shows as a message and not as a traceback; its length."""
+"""The one exception that a command shows as a message and not as a traceback; texts of messages."""
 
 from collections.abc import Iterable
 
@@ -33,3 +33,9 @@ def bounded(message: str) -> str:
     lines = message.split("\n", MAX_LINES)
     more = ["There is more."] if len(lines) > MAX_LINES else []
     return "\n".join([*(truncate(line, MAX_LINE) for line in lines[:MAX_LINES]), *more])
+
+
+def align_columns(lines: list[list[str]]) -> str:
+    """Cells below each other, for a terminal."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in lines)

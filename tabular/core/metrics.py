@@ -143,12 +143,12 @@ def with_digits(value: float, half: float) -> str:
     return f"{rounded + 0.0:,.{decimals}f}"
 
 
-def numbers(nested: Mapping[Any, Any]) -> dict[str, float]:
+def flat_numbers(nested: Mapping[Any, Any]) -> dict[str, float]:
     """The numbers among the leaves of nested mappings, by dotted key."""
     return {key: value for key, value in flatten(nested) if isinstance(value, int | float)}
 
 
-def at(nested: Mapping[Any, Any], key: str) -> Any:
+def get_nested(nested: Mapping[Any, Any], key: str) -> Any:
     """What nested mappings hold at a dotted key; None where there is nothing."""
     found: Any = nested
     for name in key.split("."):

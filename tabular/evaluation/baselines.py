@@ -24,7 +24,7 @@ from tabular.config.schema import Column, Schema
 from tabular.core.engine import ordered_map
 from tabular.core.metrics import TASKS
 from tabular.table.arrays import labels, row_weights
-from tabular.table.cells import is_missing, numbers, time_zone
+from tabular.table.cells import as_float64, is_missing, time_zone
 from tabular.table.parquet import read_parts
 
 MAX_ROWS = 200_000  # to learn from: enough for a linear model, and bounded in time and memory
@@ -168,7 +168,7 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
             case "datetime":
                 columns |= date_parts(name, present, column)
             case "number":
-                columns[name] = numbers(present, column).to_numpy(zero_copy_only=False)
+                columns[name] = as_float64(present, column).to_numpy(zero_copy_only=False)
             case "category":
                 columns[name] = present.to_numpy(zero_copy_only=False)
             case other:
@@ -192,7 +192,7 @@ def number_names(name: str, column: Column) -> list[str]:
 
 def date_parts(name: str, moments: pa.ChunkedArray, column: Column) -> dict[str, np.ndarray]:
     """The parts of moments as float64, NaN where they are missing."""
-    days = pc.divide(numbers(moments, column), 86_400.0).to_numpy(zero_copy_only=False)
+    days = pc.divide(as_float64(moments, column), 86_400.0).to_numpy(zero_copy_only=False)
     local = moments.to_pandas().dt.tz_convert(time_zone(column.timezone or "UTC"))
     parts = [getattr(local.dt, part).to_numpy(np.float64, na_value=np.nan) for part in DATE_PARTS]
     return dict(zip(number_names(name, column), [days, *parts], strict=True))

@@ -18,7 +18,7 @@ from tabular.core.files import MAX_POINTS, write_points
 from tabular.evaluation.scores import Outputs
 from tabular.evaluation.uncertainty import mean_interval
 from tabular.table.arrays import predicted_classes
-from tabular.table.cells import numbers
+from tabular.table.cells import as_float64
 from tabular.table.parquet import read_parts
 
 BINS = 10  # of the calibration, of the same width each
@@ -100,7 +100,7 @@ def times(folder: Path, schema: Schema) -> np.ndarray | None:
     if name is None or schema.columns[name].is_string or schema.task != "regression":
         return None
     values = pa.concat_tables(read_parts(folder, [name]))[name]
-    found = numbers(values, schema.columns[name]).to_numpy(zero_copy_only=False)
+    found = as_float64(values, schema.columns[name]).to_numpy(zero_copy_only=False)
     return 1970 + found / YEAR if name in moments else found
 
 

@@ -12,7 +12,7 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Choice
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
-from tabular.core.metrics import TASKS, at, flatten, nested, numbers, primary_metrics
+from tabular.core.metrics import TASKS, flat_numbers, flatten, get_nested, nested, primary_metrics
 from tabular.evaluation import baselines, uncertainty
 from tabular.evaluation.scores import Outputs, score
 from tabular.evaluation.temperature import scale_by_temperature
@@ -210,11 +210,15 @@ def compare_with_baselines(
             # One constant a fold ranks no rows.
             if rows != "test" and name == task.baselines["constant"]:
                 beside = {key: beside[key] for key in ("rows", "loss", task.main)}
-            differences = uncertainty.differences(mine, theirs, schema)
+            differences = uncertainty.score_differences(mine, theirs, schema)
             paired[rows][name] = nested(
-                {key: of._asdict() for key, of in differences.items() if key in numbers(beside)}
+                {
+                    key: of._asdict()
+                    for key, of in differences.items()
+                    if key in flat_numbers(beside)
+                }
             )
-            keys = tuple(key for key in decides if key in numbers(beside))
+            keys = tuple(key for key in decides if key in flat_numbers(beside))
             add_intervals(beside, uncertainty.intervals(theirs, schema, keys))
             scored[name] |= beside if rows == "test" else {rows: beside}
     return {"baseline": scored, "paired_difference": paired}
@@ -236,14 +240,14 @@ def primary_scores(train: Outputs, test: dict[str, Any], schema: Schema) -> tupl
     """See `metrics.primary_metrics`; the main score where the test rows have not the others."""
     counts = [int((train.y == k).sum()) for k in range(len(schema.classes))]
     keys = primary_metrics(schema.task, counts)
-    return keys if set(keys) <= set(numbers(test)) else (TASKS[schema.task].main,)
+    return keys if set(keys) <= set(flat_numbers(test)) else (TASKS[schema.task].main,)
 
 
 def add_intervals(scored: dict[str, Any], limits: dict[str, tuple[float, float]]) -> None:
     """Put the ends of intervals beside their scores, in place."""
     for key, ends in limits.items():
         path, _, last = key.rpartition(".")
-        place = at(scored, path) if path else scored
+        place = get_nested(scored, path) if path else scored
         if last in place:
             place[f"{last}_low"], place[f"{last}_high"] = ends
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tabular.core.metrics import BASELINES, TASKS, metric, numbers
+from tabular.core.metrics import BASELINES, TASKS, flat_numbers, metric
 
 UNDEFINED = "–"
 
@@ -10,7 +10,7 @@ UNDEFINED = "–"
 def sentence(scores: dict[str, Any], task: str) -> str:
     """The score that decides with its interval, cross-validated, and those of the baselines."""
     key, names = scores["decides"][0], TASKS[task].baselines
-    flat = numbers(scores)
+    flat = flat_numbers(scores)
 
     def shown(of: str, score: str = key) -> str:
         value = flat.get(f"{of}.{score}")

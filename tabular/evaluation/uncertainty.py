@@ -23,7 +23,7 @@ MAX_WEIGHTS = 2**21  # weights of draws that are held at a time
 MAX_ROWS, MIN_ROWS = 10_000, 30  # that are drawn, of all classes and of each
 
 
-class Difference(NamedTuple):
+class PairedDifference(NamedTuple):
     """By how much a score is above another one of the same rows, with its 95% interval."""
 
     difference: float
@@ -71,7 +71,7 @@ def _half_interval(values: np.ndarray, weight: np.ndarray, alpha: float) -> floa
 
 def mean_difference(
     mine: np.ndarray, other: np.ndarray, weight: np.ndarray, share: bool
-) -> Difference:
+) -> PairedDifference:
     """By how much the mean of `row_scores` differs from that of others of the same rows.
 
     Rows that both predict alike do not widen the interval. It is Student's; of shares with two rows
@@ -83,13 +83,13 @@ def mean_difference(
     differences = mine - other
     mean = middle = float(np.average(differences, weights=weight))
     if effective_sample_size(weight) < 2 and not share:
-        return Difference(mean, mean - abs(mean), mean + abs(mean))
+        return PairedDifference(mean, mean - abs(mean), mean + abs(mean))
     if share:
         each = np.square(weight).sum() / weight.sum()
         differences, weight = np.r_[differences, 1, -1], np.r_[weight, each, each]
         middle = float(np.average(differences, weights=weight))
     half = _half_interval(differences, weight, ALPHA)
-    return Difference(mean, middle - half, middle + half)
+    return PairedDifference(mean, middle - half, middle + half)
 
 
 class Bootstrap(NamedTuple):
@@ -170,7 +170,9 @@ def intervals(
     return limits | {TASKS[schema.task].main: main}
 
 
-def differences(mine: Bootstrap, other: Bootstrap, schema: Schema) -> dict[str, Difference]:
+def score_differences(
+    mine: Bootstrap, other: Bootstrap, schema: Schema
+) -> dict[str, PairedDifference]:
     """By how much the scores differ from others' of the same rows, those that both have."""
     main, found = TASKS[schema.task].main, {}
     for key in mine.estimates:
@@ -183,7 +185,7 @@ def differences(mine: Bootstrap, other: Bootstrap, schema: Schema) -> dict[str, 
             limits = _percentile_interval(
                 mine.replicates[key] - other.replicates[key], point, mine.complete
             )
-            found[key] = Difference(point, *limits)
+            found[key] = PairedDifference(point, *limits)
     return found
 
 

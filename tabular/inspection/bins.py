@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from tabular.config.schema import Column
 from tabular.core.errors import truncate
-from tabular.table.cells import YEAR_1, YEAR_10000, is_missing, numbers
+from tabular.table.cells import YEAR_1, YEAR_10000, as_float64, is_missing
 
 MISSING, OTHERS = "missing", "others"
 DAY = 86_400  # seconds
@@ -128,7 +128,7 @@ def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
         case "text":
             return pc.utf8_length(present).to_numpy().astype(np.float64)
         case "number" | "datetime":
-            return np.asarray(numbers(present, column).to_numpy(), np.float64)
+            return np.asarray(as_float64(present, column).to_numpy(), np.float64)
         case "category":
             raise ValueError("a category has no size")
     assert_never(column.feature_type)

@@ -31,7 +31,7 @@ UNIT = {"domain": [0, 1]}
 DIAGONAL = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
 
 
-def standing(rows: Rows, label: str) -> Spec:
+def score_interval_chart(rows: Rows, label: str) -> Spec:
     """The score of the model and of each baseline with its interval, on one axis.
 
     Args:

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from tabular.core.metrics import BASELINES, with_digits
-from tabular.runs.comparison import Change, Changed
+from tabular.runs.comparison import ChangedValue, ScoreComparison
 from tabular.runs.run import Run
 
 NOT_THERE = "–"
@@ -44,42 +44,36 @@ def shape(sizes: list[Any]) -> str:
     return " × ".join("any" if size is None else f"{size:,}" for size in sizes) or NOT_THERE
 
 
-def scored(value: float | None, interval: tuple[float, float] | None) -> str:
+def format_score(value: float | None, interval: tuple[float, float] | None) -> str:
     """A score with the digits that its interval deserves; "–" where it is undefined."""
     if value is None or interval is None:
         return number(value)
     return with_digits(value, (interval[1] - interval[0]) / 2).replace("-", "−")
 
 
-def aligned(lines: list[list[str]]) -> str:
-    """Cells below each other, for a terminal."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in lines)
-
-
-def minus(text: str) -> str:
+def with_minus_signs(text: str) -> str:
     """A text with a minus where a number below 0 has a hyphen."""
     return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", text)
 
 
-def limits(interval: tuple[float, float] | None) -> str:
+def format_interval(interval: tuple[float, float] | None) -> str:
     """The ends of an interval."""
-    return " to ".join(scored(end, interval) for end in interval or ())
+    return " to ".join(format_score(end, interval) for end in interval or ())
 
 
-def signed(change: Change | None) -> str:
+def format_difference(change: ScoreComparison | None) -> str:
     """By how much a score differs from another, whether that is better, and the interval."""
     if change is None or (not change.verdict and not change.change):
         return NOT_THERE
     if change.verdict == "same" and not change.interval:
         return "same"
     sign = "+" if change.change > 0 else "−" if change.change < 0 else ""
-    size = scored(abs(change.change), change.interval)
+    size = format_score(abs(change.change), change.interval)
     said = f"{sign}{size} {'within chance' if change.verdict == 'level' else change.verdict}"
-    return said.rstrip() + (f" ({limits(change.interval)})" if change.interval else "")
+    return said.rstrip() + (f" ({format_interval(change.interval)})" if change.interval else "")
 
 
-def origin(run: Run) -> str:
+def describe_origin(run: Run) -> str:
     """Where the files of a run come from."""
     if run.commit is None:
         return "uncommitted files"
@@ -115,7 +109,7 @@ def headline(gate: dict[str, Any]) -> str:
     }[verdict]
 
 
-def differences(changes: list[Changed]) -> str:
+def differences(changes: list[ChangedValue]) -> str:
     """The first few differences of two profiles of a table."""
     words = [
         f"{changed.name.removeprefix('column.').replace('.', ', ')} "

@@ -15,7 +15,7 @@ from tabular.runs.comparison import locked_versions
 from tabular.runs.lock import LOCK, inputs, outputs
 from tabular.runs.run import Run
 
-REPEATS = {
+REPRODUCIBILITY = {
     "any_cpu": "the same bytes on any x86-64 CPU with AVX2",
     "same_cpu": "the same bytes on one kind of CPU",
 }
@@ -50,7 +50,7 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
             line for name, column in features.items() if (line := in_seconds(name, column))
         ],
         "renamed": {name: input_name(name) for name in features if name != input_name(name)},
-        "repeats": REPEATS.get(str(run.scores.get("repeats"))),
+        "repeats": REPRODUCIBILITY.get(str(run.scores.get("repeats"))),
         "packages": packages(run.text("pyproject.toml"), locked_versions(run)),
         "hashes": [
             (path, entry.get("md5"), number(entry.get("size")))

@@ -10,7 +10,7 @@ from tabular.config.schema import Schema
 from tabular.core.errors import listed
 from tabular.core.metrics import ROWS, TASKS
 from tabular.report import charts, formats, pictures, vega
-from tabular.runs.comparison import Changed, Comparison, Score, points
+from tabular.runs.comparison import ChangedValue, Comparison, Score, points
 from tabular.runs.lock import LOCK, params_of
 from tabular.runs.run import Run
 
@@ -38,7 +38,7 @@ def header(cells: list[Any]) -> str:
     return f"{row(cells)}\n{row(['---'] * len(cells))}"
 
 
-def param_rows(params: list[Changed]) -> list[tuple[str, str, str]]:
+def param_rows(params: list[ChangedValue]) -> list[tuple[str, str, str]]:
     """Name, value and value of the base."""
     return [(p.name, formats.parameter(p.value), formats.parameter(p.base)) for p in params]
 
@@ -147,10 +147,15 @@ def slice_row(
     def shown(of: dict[str, Any]) -> dict[str, Any]:
         interval = (of["low"], of["high"]) if "score" in of else None  # or there are no rows
         keys = ("score", "constant", "recall")
-        scores = {key: formats.scored(of.get(key), interval) for key in keys}
-        return scores | {"rows": of.get("rows", 0), "limits": formats.limits(interval)}
+        scores = {key: formats.format_score(of.get(key), interval) for key in keys}
+        return scores | {"rows": of.get("rows", 0), "limits": formats.format_interval(interval)}
 
-    return {"name": formats.minus(name), **shown(found), "test": shown(test), "weak": weak}
+    return {
+        "name": formats.with_minus_signs(name),
+        **shown(found),
+        "test": shown(test),
+        "weak": weak,
+    }
 
 
 def weak_slices(slices: dict[str, Any]) -> list[dict[str, Any]]:
@@ -195,11 +200,11 @@ def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str
     return ["True", "Predicted", *names], found
 
 
-def said_of(interaction: dict[str, Any]) -> str:
+def interaction_sentence(interaction: dict[str, Any]) -> str:
     """A strong interaction of two columns in a sentence."""
     low, high = (f"{interaction[key]:+.2g}".replace("-", "−") for key in ("rise_low", "rise_high"))
     of, by = interaction["column"], interaction["by"]
-    return formats.minus(
+    return formats.with_minus_signs(
         f"From its lowest to its highest value {of} changes the prediction by {high} where {by} "
         f"{interaction['high']}, and by {low} where {by} {interaction['low']}."
     )
@@ -222,11 +227,25 @@ TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 FILTERS: list[Callable[..., Any]] = [
-    *(formats.number, formats.minus, formats.scored, formats.limits, formats.signed),
-    *(formats.origin, formats.differences, formats.headline, formats.baseline),
+    *(
+        formats.number,
+        formats.with_minus_signs,
+        formats.format_score,
+        formats.format_interval,
+        formats.format_difference,
+    ),
+    *(formats.describe_origin, formats.differences, formats.headline, formats.baseline),
     *(cell, row, header, param_rows, check_rows, network_rows, layer_tables, setting_rows),
-    *(split_rule, column_rows, weak_slices, declared_slices, error_rows, said_of, changed_scores),
-    *(pictures.standing_pictures, pictures.score_pictures, pictures.training_pictures),
+    *(
+        split_rule,
+        column_rows,
+        weak_slices,
+        declared_slices,
+        error_rows,
+        interaction_sentence,
+        changed_scores,
+    ),
+    *(pictures.score_interval_pictures, pictures.score_pictures, pictures.training_pictures),
     *(pictures.effect_pictures, pictures.importance, vega.svg),
 ]
 TEMPLATES.filters |= {show.__name__: show for show in FILTERS}

@@ -22,14 +22,14 @@ class Picture(NamedTuple):
     note: str = ""
 
 
-def standing_pictures(comparison: Comparison) -> list[Picture]:
+def score_interval_pictures(comparison: Comparison) -> list[Picture]:
     """For each score that decides the model's beside the baselines', with intervals.
 
     First the one that the gate's verdict is by.
     """
     by = (comparison.gate.get("by") or "").partition(".")[2]
     return [
-        Picture(metric(key).label, charts.standing(rows, metric(key).label))
+        Picture(metric(key).label, charts.score_interval_chart(rows, metric(key).label))
         for key, rows in sorted(comparison.standings.items(), key=lambda of: of[0] != by)
         if rows
     ]

@@ -11,9 +11,17 @@ import numpy as np
 
 from tabular.config.params import PARAMS
 from tabular.config.schema import SCHEMA, Schema
-from tabular.core.metrics import AVERAGES, BASELINES, METRICS, ROWS, at, flatten, numbers
+from tabular.core.metrics import (
+    AVERAGES,
+    BASELINES,
+    METRICS,
+    ROWS,
+    flat_numbers,
+    flatten,
+    get_nested,
+)
 from tabular.evaluation.scores import Outputs
-from tabular.evaluation.uncertainty import Difference, bootstrap, differences
+from tabular.evaluation.uncertainty import PairedDifference, bootstrap, score_differences
 from tabular.runs.lock import LOCK, inputs, outs_of, params_of
 from tabular.runs.run import Run
 
@@ -21,7 +29,7 @@ ENDS = ("_low", "_high")
 TEXTS = {"true class", "predicted class", "column"}  # columns of text in files of points
 
 
-class Change(NamedTuple):
+class ScoreComparison(NamedTuple):
     """Another score, and how this one differs from it.
 
     `verdict` is better, worse, same, or level where the 95% interval of the difference holds 0;
@@ -42,8 +50,8 @@ class Score(NamedTuple):
     average: str  # over the classes, in words; empty where there is one number
     value: float | None  # None where it is undefined
     interval: tuple[float, float] | None
-    base: Change | None
-    baselines: dict[str, Change | None]
+    base: ScoreComparison | None
+    baselines: dict[str, ScoreComparison | None]
 
 
 class Scores(NamedTuple):
@@ -53,7 +61,7 @@ class Scores(NamedTuple):
     by_key: dict[str, Score]
 
 
-class Changed(NamedTuple):
+class ChangedValue(NamedTuple):
     """A value that differs; None where a run has none."""
 
     name: str
@@ -83,16 +91,16 @@ class Comparison(NamedTuple):
     standings: dict[str, list[dict[str, Any]]]
     scores: dict[str, Scores]
     tests: dict[str, Scores]
-    params: list[Changed]
+    params: list[ChangedValue]
     code: list[str]
-    packages: list[Changed]
-    data: list[Changed] | None
+    packages: list[ChangedValue]
+    data: list[ChangedValue] | None
     test_rows_differ: bool
     stale: list[str]
     files: dict[str, dict[str, Any]]
 
 
-SHOWN = ("slices", "effects", "columns", "networks", "profile", "validation")
+REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
 
 
 def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> Comparison:
@@ -123,13 +131,13 @@ def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> C
             )
             for name, found in scores.get("tests", {}).items()
         },
-        params=changes(settings(base, old), settings(run, lock)) if base else [],
+        params=changed_values(settings(base, old), settings(run, lock)) if base else [],
         code=changed_code(old, lock) if base else [],
-        packages=changes(locked_versions(base), locked_versions(run)) if base else [],
-        data=changes(*profiles) if base and all(profiles) else None,
+        packages=changed_values(locked_versions(base), locked_versions(run)) if base else [],
+        data=changed_values(*profiles) if base and all(profiles) else None,
         test_rows_differ=test_rows_differ,
         stale=stale(run, lock),
-        files={name: run.load(run.files[name]) for name in SHOWN},
+        files={name: run.load(run.files[name]) for name in REPORT_FILES},
     )
 
 
@@ -139,7 +147,7 @@ COUNTS = ("rows", "training_rows")  # among scores
 def ordered(scores: Mapping[str, Any]) -> dict[str, float]:
     """The scores of some rows by dotted key, in the order in which they are read."""
     own = {key: value for key, value in scores.items() if key not in {*ROWS, *COUNTS}}
-    values = numbers(own)
+    values = flat_numbers(own)
     order = [*METRICS, *(f"{average}.{score}" for average in AVERAGES for score in METRICS)]
     return {key: values.pop(key) for key in order if key in values} | values
 
@@ -155,7 +163,7 @@ def standings(scores: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
         for name, of in scores.get("baseline", {}).items():
             beside[BASELINES.get(name, name)] = of if rows == "test" else of.get(rows, {})
         for name, of in beside.items():
-            values = numbers(of)
+            values = flat_numbers(of)
             value, low, high = (values.get(f"{key}{end}") for end in ("", *ENDS))
             if None not in (value, low, high):
                 ends = {"low": low, "high": high}
@@ -174,7 +182,7 @@ def compare_scores(
     scores: Mapping[str, Any],
     base: Mapping[str, Any],
     rows: str,
-    paired: Mapping[str, Difference],
+    paired: Mapping[str, PairedDifference],
 ) -> Scores:
     """The scores of these rows of a run, beside those of the base and of the baselines.
 
@@ -199,7 +207,7 @@ def compare_scores(
         greater = metric.greater_is_better if metric else None
         low, high = (values.get(f"{key}{end}") for end in ENDS)
         beside = {
-            baseline: change(
+            baseline: compare_score(
                 value, of.get(key), greater, difference_of(by_baseline.get(baseline, {}), key)
             )
             for baseline, of in of_baselines.items()
@@ -211,35 +219,35 @@ def compare_scores(
             AVERAGES.get(average, average) if metric else "",
             value,
             None if low is None or high is None else (low, high),
-            change(value, before.get(key), greater, paired.get(key)),
+            compare_score(value, before.get(key), greater, paired.get(key)),
             beside,
         )
     return Scores(own.get("rows"), by_key)
 
 
-def difference_of(of_baseline: Mapping[str, Any], key: str) -> Difference | None:
+def difference_of(of_baseline: Mapping[str, Any], key: str) -> PairedDifference | None:
     """A paired difference as `scores.json` has it."""
-    found = at(of_baseline, key)
-    return Difference(**found) if found else None
+    found = get_nested(of_baseline, key)
+    return PairedDifference(**found) if found else None
 
 
-def change(
+def compare_score(
     value: float | None,
     other: float | None,
     greater_is_better: bool | None,
-    paired: Difference | None = None,
-) -> Change | None:
+    paired: PairedDifference | None = None,
+) -> ScoreComparison | None:
     """How a score differs from another; None where there is no other."""
     if other is None or value is None:
-        return None if other is None else Change(other, 0.0, "")
+        return None if other is None else ScoreComparison(other, 0.0, "")
     if _rounded(value) == _rounded(other) and not (paired and paired.difference):
-        return Change(other, 0.0, "same")
+        return ScoreComparison(other, 0.0, "same")
     limits = (paired.low, paired.high) if paired else None
     if limits and limits[0] <= 0 <= limits[1]:
-        return Change(other, value - other, "level", limits)
+        return ScoreComparison(other, value - other, "level", limits)
     better = (value > other) == greater_is_better
     verdict = "" if greater_is_better is None else "better" if better else "worse"
-    return Change(other, value - other, verdict, limits)
+    return ScoreComparison(other, value - other, verdict, limits)
 
 
 def _rounded(value: float) -> float:
@@ -247,7 +255,7 @@ def _rounded(value: float) -> float:
     return round(value, 4) if abs(value) < 10 else float(f"{value:.5g}")
 
 
-def paired_differences(run: Run, base: Run) -> dict[str, Difference]:
+def paired_differences(run: Run, base: Run) -> dict[str, PairedDifference]:
     """By how much the scores of two runs differ on the same test rows, by key.
 
     Of more rows than a run has kept it is the difference of all with the interval of those, moved
@@ -261,15 +269,15 @@ def paired_differences(run: Run, base: Run) -> dict[str, Difference]:
     target, theirs = (of.schema.get("columns", {}).get(of.target) for of in (run, base))
     if mine is None or other is None or target != theirs or not np.array_equal(mine.y, other.y):
         return {}
-    found = differences(bootstrap(mine, schema), bootstrap(other, schema), schema)
+    found = score_differences(bootstrap(mine, schema), bootstrap(other, schema), schema)
     every = max(run.scores.get("test", {}).get("rows", 0), len(mine.y))
     narrower = (len(mine.y) / every) ** 0.5
     if narrower == 1:
         return found
-    scores, before = (numbers(of.scores.get("test", {})) for of in (run, base))
+    scores, before = (flat_numbers(of.scores.get("test", {})) for of in (run, base))
     of_all = {key: scores[key] - before[key] for key in found if key in scores and key in before}
     return {
-        key: Difference(
+        key: PairedDifference(
             change,
             change + narrower * (found[key].low - found[key].difference),
             change + narrower * (found[key].high - found[key].difference),
@@ -302,11 +310,11 @@ def _value(cell: str) -> float | None:
     return float(cell) if cell else None
 
 
-def changes(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> list[Changed]:
+def changed_values(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> list[ChangedValue]:
     """The leaves of nested mappings that differ, by dotted key."""
     before, after = dict(flatten(old)), dict(flatten(new))
     return [
-        Changed(name, after.get(name), before.get(name))
+        ChangedValue(name, after.get(name), before.get(name))
         for name in after | before
         if before.get(name) != after.get(name) or (name in before) != (name in after)
     ]
@@ -335,7 +343,7 @@ def stale(run: Run, lock: Mapping[str, Any]) -> list[str]:
     """The parameters, and the schema, that are not what the results were made with."""
     used, written = params_of(lock), run.load(PARAMS)
     now = {section: written.get(section) for section in used}
-    names = [changed.name for changed in changes(used, now)]
+    names = [changed.name for changed in changed_values(used, now)]
     schema = hashlib.md5(run.read(SCHEMA) or b"", usedforsecurity=False).hexdigest()
     if inputs(lock).get(str(SCHEMA), {}).get("md5", schema) != schema:
         names.append(str(SCHEMA))

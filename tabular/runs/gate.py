@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tabular.config.sections import Gate
 from tabular.core.errors import listed
-from tabular.core.metrics import BASELINES, TASKS, at, metric, numbers, with_digits
+from tabular.core.metrics import BASELINES, TASKS, flat_numbers, get_nested, metric, with_digits
 from tabular.runs.git import Revision, commit_before
 from tabular.runs.run import Run, mismatch
 
@@ -64,7 +64,7 @@ def evaluate_gate(scores: dict[str, Any], base: Base, gate: Gate, task: str) -> 
     (pass), level with the model, or better by more than chance (fail). The verdict is the worst of
     all. Cross-validation, by which parameters may have been searched, decides nothing here.
     """
-    limits = [_limit_check(rule, numbers(scores)) for rule in _rules(scores, base, gate)]
+    limits = [_limit_check(rule, flat_numbers(scores)) for rule in _rules(scores, base, gate)]
     names = [TASKS[task].baselines[kind] for kind in gate.beat_baselines]
     compared = [
         check
@@ -99,7 +99,7 @@ def evaluate_gate(scores: dict[str, Any], base: Base, gate: Gate, task: str) -> 
 
 
 def _rules(scores: dict[str, Any], base: Base, gate: Gate) -> list[Rule]:
-    before = numbers(base.scores)
+    before = flat_numbers(base.scores)
     rules = [Rule("lowest", key, "at least", limit) for key, limit in gate.lowest.items()]
     rules += [Rule("highest", key, "at most", limit) for key, limit in gate.highest.items()]
     for key, share in gate.worse_than_last.items():
@@ -138,7 +138,7 @@ def _baseline_check(
     scores: dict[str, Any], name: str, key: str, rows: str = "test"
 ) -> dict[str, Any] | None:
     """How a score compares with a baseline's on the same rows; None where one of them has none."""
-    of = at(scores, f"paired_difference.{rows}.{name}.{key}")
+    of = get_nested(scores, f"paired_difference.{rows}.{name}.{key}")
     if not of:
         return None
     sign = 1 if metric(key).greater_is_better else -1
@@ -146,8 +146,8 @@ def _baseline_check(
     verdict = "pass" if better else "fail" if worse else "level"
     verb = {"pass": "is better than", "level": "is level with", "fail": "is worse than"}[verdict]
     baseline = scores["baseline"][name]
-    mine = numbers(scores[rows])[key]
-    theirs = numbers(baseline if rows == "test" else baseline[rows])[key]
+    mine = flat_numbers(scores[rows])[key]
+    theirs = flat_numbers(baseline if rows == "test" else baseline[rows])[key]
     half = (of["high"] - of["low"]) / 2
     where = {"test": "test rows", "cross_validation": "cross-validated rows"}[rows]
     value, other, difference, low, high = (
@@ -294,7 +294,7 @@ def _interval_step(scores: dict[str, Any]) -> str | None:
 def _leak_step(scores: dict[str, Any], task: str) -> str | None:
     """What to ask of a score that is nearly perfect."""
     key = "r2" if task == "regression" else next(iter(scores.get("decides", [])), "")
-    test = numbers(scores.get("test", {}))
+    test = flat_numbers(scores.get("test", {}))
     if test.get(key, 0) >= SUSPICIOUS and test.get(f"{key}_low", 0) >= MIN_LOWER_BOUND:
         return (
             "nearly no error: is the most important column known before the answer is, or a leak?"

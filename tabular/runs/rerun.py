@@ -17,7 +17,7 @@ from tabular.runs.lock import LOCK, outputs, outs_of
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
-class Difference(NamedTuple):
+class OutputDifference(NamedTuple):
     """The first output that came out otherwise, and by how much, in words."""
 
     stage: str
@@ -25,7 +25,7 @@ class Difference(NamedTuple):
     size: str
 
 
-def rerun(commit: str, ignored: Collection[str] = ()) -> Difference | None:
+def rerun(commit: str, ignored: Collection[str] = ()) -> OutputDifference | None:
     """Run every stage in a fresh clone at `commit` and compare the outputs with the commit's.
 
     Args:
@@ -49,7 +49,7 @@ def rerun(commit: str, ignored: Collection[str] = ()) -> Difference | None:
         return first_difference(project, ignored)
 
 
-def first_difference(folder: Path, ignored: Collection[str] = ()) -> Difference | None:
+def first_difference(folder: Path, ignored: Collection[str] = ()) -> OutputDifference | None:
     """Compare the outputs in `folder` with those of its HEAD, in dvc.yaml's order.
 
     By how much is told in numbers for an output in git, else in bytes, with the first numbers in
@@ -68,7 +68,7 @@ def first_difference(folder: Path, ignored: Collection[str] = ()) -> Difference 
     if not differing:
         if _without(ignored, committed) == _without(ignored, now):
             return None
-        return Difference(
+        return OutputDifference(
             "all stages",
             LOCK,
             "its outputs repeat, but what it says of code or parameters is older than this commit; "
@@ -77,12 +77,12 @@ def first_difference(folder: Path, ignored: Collection[str] = ()) -> Difference 
     (stage, new), *_ = differing
     path, old = new["path"], before.get(new["path"])
     if old is None:
-        return Difference(stage, path, f"it is not in the committed {LOCK}")
+        return OutputDifference(stage, path, f"it is not in the committed {LOCK}")
     numbers = (_compare_numbers(folder, out["path"]) for _, out in differing)
     size = next(filter(None, numbers), "no number in git differs")
     if not _in_git(folder, path):
         size = f"{old['size']:,} bytes were {new['size']:,} in the rerun; {size}"
-    return Difference(stage, path, size)
+    return OutputDifference(stage, path, size)
 
 
 def _without(ignored: Collection[str], lock: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Choice
 from tabular.config.train import Resolved
 from tabular.core.errors import UserError
-from tabular.core.metrics import at
+from tabular.core.metrics import get_nested
 from tabular.evaluation.scores import Outputs, score
 from tabular.evaluation.threshold import choose_threshold
 from tabular.model.backend import keras
@@ -45,7 +45,7 @@ def fold_scores(
         weight = setup.row_weights(found.rows)
         chosen = choose_threshold(threshold, y[found.rows], found.oof[:, 0], weight)
         weight = np.ones(len(found.rows)) if weight is None else weight
-        yield at(score(Outputs(y[found.rows], found.oof, weight, chosen), schema), metric)
+        yield get_nested(score(Outputs(y[found.rows], found.oof, weight, chosen), schema), metric)
 
 
 def cross_validate(

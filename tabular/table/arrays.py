@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from tabular.config.schema import MAX_LENGTH, Column, Schema, input_name
 from tabular.core.errors import UserError
-from tabular.table.cells import numbers
+from tabular.table.cells import as_float64
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]  # `feature_arrays` to (rows, outputs)
 # What is expected of every output.
@@ -34,7 +34,7 @@ def feature_arrays(part: pa.Table, schema: Schema) -> dict[str, np.ndarray]:
                 cells = pc.utf8_slice_codeunits(cells, 0, MAX_LENGTH)
                 return pc.fill_null(cells, "").to_numpy(zero_copy_only=False)
             case "number" | "datetime":
-                found = numbers(cells, column).combine_chunks()
+                found = as_float64(cells, column).combine_chunks()
                 return found.to_numpy(zero_copy_only=False)  # which it is without gaps
         assert_never(column.feature_type)
 
@@ -73,7 +73,7 @@ def row_weights(part: pa.Table, schema: Schema) -> np.ndarray:
     """
     if schema.weight is None:
         return np.ones(len(part))
-    weights = numbers(part[schema.weight], schema.columns[schema.weight])
+    weights = as_float64(part[schema.weight], schema.columns[schema.weight])
     if weights.null_count or pc.any(pc.less(weights, 0)).as_py():
         raise UserError(
             f"column {schema.weight}: a row has no weight or one below 0; expected 0 or more in "

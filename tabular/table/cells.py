@@ -188,7 +188,7 @@ def _parse_datetimes(texts: pa.Array, column: Column) -> pa.Array:
     if pc.any(with_offset).as_py():
         moments = moments.fillna(read(with_offset))
     found = pa.Array.from_pandas(moments, type=ARROW_TYPES["datetime"])
-    return pc.if_else(_has_year(numbers(found, column)), found, None)
+    return pc.if_else(_has_year(as_float64(found, column)), found, None)
 
 
 def _has_year(seconds: pa.Array) -> pa.Array:
@@ -203,7 +203,7 @@ def time_zone(name: str) -> ZoneInfo:
         return ZoneInfo.from_file(file, name)
 
 
-def numbers(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+def as_float64(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """Values that are no texts as float64; a moment in seconds since 1970 began, UTC."""
     if column.kind == "datetime":
         micros = values.cast(pa.int64()).cast(pa.float64(), safe=False)

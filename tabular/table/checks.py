@@ -16,7 +16,7 @@ from tabular.config.schema import Column, Schema
 from tabular.config.sections import Validate
 from tabular.core.engine import ordered_map
 from tabular.core.errors import truncate
-from tabular.table.cells import ARROW_TYPES, is_missing, numbers
+from tabular.table.cells import ARROW_TYPES, as_float64, is_missing
 from tabular.table.hashing import NO_ROWS, repeated_rows, row_hashes, write_hashes
 
 EXAMPLES = 3
@@ -104,7 +104,7 @@ def failed_cells(
         missing = is_missing(values, column)
         failed = {} if column.nullable else {"missing": missing}
         if not is_in_range(values, column):
-            as_numbers = numbers(values, column)
+            as_numbers = as_float64(values, column)
             failed["range"] = pc.or_(
                 pc.less(as_numbers, -np.inf if column.min is None else column.min),
                 pc.greater(as_numbers, np.inf if column.max is None else column.max),

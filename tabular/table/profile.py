@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.config.schema import Column, Kind, Schema
-from tabular.table.cells import is_missing, numbers
+from tabular.table.cells import as_float64, is_missing
 from tabular.table.hashing import hashes
 
 
@@ -36,7 +36,7 @@ class Summary:
         missing = len(values) - len(present)
         if not len(present) or column.is_string:
             return cls(count=len(present), missing=missing)
-        return replace(cls.of_numbers(numbers(present, column).to_numpy()), missing=missing)
+        return replace(cls.of_numbers(as_float64(present, column).to_numpy()), missing=missing)
 
     @classmethod
     def of_numbers(cls, values: np.ndarray) -> Self:

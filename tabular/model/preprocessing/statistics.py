@@ -14,8 +14,7 @@ from tabular.config.train import Resolved, Train
 from tabular.core.errors import UserError
 from tabular.model.backend import keras
 from tabular.model.preprocessing import dates, texts
-from tabular.table.cells import is_missing
-from tabular.table.cells import numbers as as_numbers
+from tabular.table.cells import as_float64, is_missing
 from tabular.table.profile import Summary
 
 Parts = Callable[[], Iterable[pa.Table]]
@@ -94,14 +93,14 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
         UserError: a column has no value, or it has gaps and nothing says how to fill them.
     """
     summaries, counts, characters = summarise(parts, schema, train)
-    numbers, of_parts, of_dates = dict[str, Scaling](), dict[str, Scaling](), dict[str, Date]()
+    of_numbers, of_parts, of_dates = dict[str, Scaling](), dict[str, Scaling](), dict[str, Date]()
     for name, column in schema.features.items():
         summary = summaries[name]
         match column.feature_type:
             case "number":
                 middle = median(parts, name, column) if train.imputation == "median" else None
                 fill = summary.mean if middle is None else middle
-                numbers[name] = scaling(summary, train.normalization, fill)
+                of_numbers[name] = scaling(summary, train.normalization, fill)
             case "datetime":
                 first = summary.min // dates.DAY * dates.DAY
                 found = summarise_dates(parts, name, column, first)
@@ -115,7 +114,7 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
                 assert_never(other)
     target = summaries[schema.target]
     return Statistics(
-        scalings=numbers | of_parts,
+        scalings=of_numbers | of_parts,
         dates=of_dates,
         texts={
             name: Text(
@@ -246,7 +245,7 @@ def summarise_dates(parts: Parts, name: str, column: Column, first: float) -> di
     """Of each part of a datetime column, see `dates.parts`."""
     found: dict[str, Summary] = {}
     for part in parts():
-        seconds = as_numbers(part[name].drop_null(), column).to_numpy()
+        seconds = as_float64(part[name].drop_null(), column).to_numpy()
         if len(seconds):
             for key, values in dates.parts(
                 keras.ops.convert_to_tensor(seconds[:, None]), column.timezone, first
@@ -267,7 +266,7 @@ def scaling(summary: Summary, normalization: str, fill: float = 0.0) -> Scaling:
 def median(parts: Parts, name: str, column: Column) -> float:
     """The median of the values of one column that are not missing."""
     present = [
-        as_numbers(part[name].filter(pc.invert(is_missing(part[name], column))), column).to_numpy()
+        as_float64(part[name].filter(pc.invert(is_missing(part[name], column))), column).to_numpy()
         for part in parts()
     ]
     return float(np.median(np.concatenate(present)))

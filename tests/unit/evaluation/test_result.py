@@ -10,7 +10,7 @@ import pytest
 from tabular.config.schema import Schema
 from tabular.config.sections import Gate
 from tabular.core.errors import UserError
-from tabular.core.metrics import TASKS, flatten, numbers
+from tabular.core.metrics import TASKS, flat_numbers, flatten
 from tabular.evaluation.result import evaluate, headline, predict_table
 from tabular.evaluation.scores import Outputs, score
 from tabular.runs.gate import Base, evaluate_gate
@@ -84,8 +84,8 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
     folds = np.column_stack([column.to_numpy() for column in oof.columns[:-1]])
     by_rows = {"test": (y["test"], outputs["test"]), "cross_validation": (y["train"], folds)}
     for name, (labels, predicted) in by_rows.items():
-        expected = numbers(score(outputs_of(labels, predicted), schema))
-        found = numbers(result.scores[name])
+        expected = flat_numbers(score(outputs_of(labels, predicted), schema))
+        found = flat_numbers(result.scores[name])
         assert {key: found[key] for key in expected} == expected
         for key in set(expected) - {"rows"}:
             assert found[f"{key}_low"] <= found[key] <= found[f"{key}_high"], key
@@ -99,7 +99,7 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
         ranks = name != of.baselines["constant"]
         keys = {*expected} if ranks else {of.main, "loss", "rows"}
         keys |= {f"{of.main}_low", f"{of.main}_high"}
-        assert set(numbers(baseline["cross_validation"])) == keys
+        assert set(flat_numbers(baseline["cross_validation"])) == keys
         for rows in ("test", "cross_validation"):
             difference = result.scores["paired_difference"][rows][name][of.main]
             theirs = (baseline if rows == "test" else baseline[rows])[of.main]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from tabular.core.metrics import TASKS, numbers
+from tabular.core.metrics import TASKS, flat_numbers
 from tabular.evaluation.scores import Outputs, row_scores, score, scores_of
 from tabular.table.arrays import row_losses
 from tests.helpers import schema_of
@@ -60,7 +60,7 @@ def expected_scores(task: str, found: Outputs) -> dict[str, float]:
 def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> None:
     found, schema = outputs_of(task), schema_of(task)
     expected = expected_scores(task, found)
-    scores = numbers(score(found, schema))
+    scores = flat_numbers(score(found, schema))
     assert scores.pop("rows") == len(found.y)
     assert scores == pytest.approx(expected)
     assert scores.keys() == set(TASKS[task].scores)

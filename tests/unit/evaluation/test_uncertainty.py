@@ -7,11 +7,11 @@ from tabular.core.metrics import TASKS, with_digits
 from tabular.evaluation.scores import Outputs, score
 from tabular.evaluation.uncertainty import (
     bootstrap,
-    differences,
     intervals,
     mean_difference,
     mean_interval,
     resampled_rows,
+    score_differences,
 )
 from tabular.table.arrays import row_losses
 from tests.helpers import schema_of
@@ -107,11 +107,11 @@ def test_the_interval_of_a_ranking_is_that_of_the_textbook(positive: int, negati
 def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> None:
     schema, mine = schema_of("binary"), outputs_of("binary")
     other = mine._replace(outputs=mine.outputs * 0.9 + 0.02 * outputs_of("binary", seed=1).outputs)
-    found = differences(bootstrap(mine, schema), bootstrap(other, schema), schema)
+    found = score_differences(bootstrap(mine, schema), bootstrap(other, schema), schema)
     assert set(found) == set(TASKS["binary"].scores)
     low, high = intervals(bootstrap(mine, schema), schema)["roc_auc"]
     assert found["roc_auc"].high - found["roc_auc"].low < (high - low) / 2
-    assert differences(bootstrap(mine, schema), bootstrap(other, schema), schema) == found
+    assert score_differences(bootstrap(mine, schema), bootstrap(other, schema), schema) == found
 
 
 def test_many_rows_of_many_classes_take_bounded_work() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tabular.report.charts import importance, roc, spark
-from tabular.report.formats import headline, number, parameter, range_of, scored
+from tabular.report.formats import format_score, headline, number, parameter, range_of
 from tabular.report.model_card import markdown, packages, split_card
 from tabular.report.page import TEMPLATES, header, layer_tables, row
 from tabular.report.vega import png, svg
@@ -90,9 +90,13 @@ def test_numbers_scores_ranges_and_parameters_as_texts() -> None:
     numbers = [number(value) for value in (None, 0.12345, -0.5, 12345.67, 12.0, 1234, "a word")]
     assert numbers == ["–", "0.1235", "−0.5000", "12,346", "12.000", "1,234", "a word"]
     near, below = (0.66, 0.77), (-0.04, 0.02)  # a score has the digits of its interval
-    scores = [scored(0.72047, near), scored(0.72047, None), scored(-0.0123, below)]
+    scores = [
+        format_score(0.72047, near),
+        format_score(0.72047, None),
+        format_score(-0.0123, below),
+    ]
     assert scores == ["0.72", "0.7205", "−0.012"]
-    assert scored(None, near) == "–"
+    assert format_score(None, near) == "–"
     dates = {"min": "2020-01-01", "max": "2021-12-31 14:05:00"}
     ranges = [range_of(column) for column in ({"min": 0.5, "max": 12e3}, dates, {"kind": "text"})]
     assert ranges == ["0.5 to 12,000", "2020-01-01 to 2021-12-31 14:05:00", ""]

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from tabular.evaluation.uncertainty import Difference
-from tabular.report.formats import signed
+from tabular.evaluation.uncertainty import PairedDifference
+from tabular.report.formats import format_difference
 from tabular.runs.comparison import (
-    Change,
     Score,
-    change,
-    changes,
+    ScoreComparison,
+    changed_values,
     compare,
+    compare_score,
     compare_scores,
     paired_differences,
     standings,
@@ -38,13 +38,16 @@ from tests.unit.runs.conftest import SCHEMA, write_run
         ((123456.4, 123456.0, False), "same"),
         ((0.8, None, True), "–"),
         ((None, 0.8, True), "–"),
-        ((0.8, 0.75, True, Difference(0.05, 0.01, 0.09)), "+0.05 better (0.01 to 0.09)"),
-        ((0.8, 0.75, True, Difference(0.05, -0.01, 0.11)), "+0.05 within chance (−0.01 to 0.11)"),
-        ((0.8, 0.8, True, Difference(0.0, 0.0, 0.0)), "same"),
+        ((0.8, 0.75, True, PairedDifference(0.05, 0.01, 0.09)), "+0.05 better (0.01 to 0.09)"),
+        (
+            (0.8, 0.75, True, PairedDifference(0.05, -0.01, 0.11)),
+            "+0.05 within chance (−0.01 to 0.11)",
+        ),
+        ((0.8, 0.8, True, PairedDifference(0.0, 0.0, 0.0)), "same"),
     ],
 )
 def test_better_and_worse_are_words(scores: Any, said: str) -> None:
-    assert signed(change(*scores)) == said
+    assert format_difference(compare_score(*scores)) == said
 
 
 def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
@@ -65,21 +68,21 @@ def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
     }
     base = {"test": {"accuracy": 0.75, "loss": 0.25, "rows": 10}}
     test = compare_scores(scores, base, "test", {})
-    above = {"majority": Change(0.625, 0.25, "better", (0.1, 0.4)), "ridge": None}
-    of_ridge = {"majority": None, "ridge": Change(0.25, 0.25, "worse")}
-    undefined = {"majority": None, "ridge": Change(0.5, 0.0, "")}  # of this run
+    above = {"majority": ScoreComparison(0.625, 0.25, "better", (0.1, 0.4)), "ridge": None}
+    of_ridge = {"majority": None, "ridge": ScoreComparison(0.25, 0.25, "worse")}
+    undefined = {"majority": None, "ridge": ScoreComparison(0.5, 0.0, "")}  # of this run
     none = dict.fromkeys(above)
-    accuracy, before = (0.875, (0.85, 0.95)), Change(0.75, 0.125, "better")
+    accuracy, before = (0.875, (0.85, 0.95)), ScoreComparison(0.75, 0.125, "better")
     assert list(test.by_key.values()) == [
         Score("accuracy", "Accuracy", "", *accuracy, before, above),
         Score("precision", "Precision", "", None, None, None, undefined),
-        Score("loss", "Loss", "", 0.5, None, Change(0.25, 0.25, "worse"), of_ridge),
+        Score("loss", "Loss", "", 0.5, None, ScoreComparison(0.25, 0.25, "worse"), of_ridge),
         Score("macro.f1", "F1", "each class alike", 0.5, None, None, none),
         Score("new_score", "new score", "", 3, None, None, none),
     ]
     folds = compare_scores(scores, base, "cross_validation", {})
     assert (folds.rows, folds.by_key["accuracy"].base) == (514, None)
-    assert folds.by_key["accuracy"].baselines == {"ridge": Change(0.75, -0.25, "worse")}
+    assert folds.by_key["accuracy"].baselines == {"ridge": ScoreComparison(0.75, -0.25, "worse")}
     # On one axis are those that have an interval.
     assert [tuple(row.values()) for row in standings(scores, "accuracy")] == [
         ("this model", "test rows", *(0.875, 0.85, 0.95)),
@@ -152,4 +155,4 @@ def test_parameters_the_table_and_its_rows(project: Path) -> None:
 def test_leaves_that_differ() -> None:
     old = {"a": {"b": 1, "c": [1]}, "gone": None}
     new = {"a": {"b": 2, "c": [1]}, "new": {}}
-    assert changes(old, new) == [("a.b", 2, 1), ("new", {}, None), ("gone", None, None)]
+    assert changed_values(old, new) == [("a.b", 2, 1), ("new", {}, None), ("gone", None, None)]
