@@ -271,8 +271,7 @@ def check_table(
         for one in (checks.get((name, key)) for key, yes in failed_checks.items() if yes):
             if one:
                 one.column_rows, one.found = rows, sorted(values - {None})
-    counts = {value: class_rows[value] for value in schema.classes}
-    rare = {value: n for value, n in counts.items() if n < policies.min_class_rows}
+    rare = {v: class_rows[v] for v in schema.classes if class_rows[v] < policies.min_class_rows}
     if rare:
         one = checks[schema.target, "rare_class"]
         one.column_rows = max(sum(rare.values()), 1)
