@@ -2,7 +2,7 @@
 
 import math
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, assert_never
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -36,10 +36,13 @@ class Validate(Section):
     min_class_rows: Count = 5
 
 
-class Split(Section):
-    """How the rows are parted: by what, the shares, and the seed of a draw or a hash."""
+SplitRule = Literal["random", "hash", "group", "time", "column", "file"]
 
-    by: Literal["random", "hash", "group", "time", "column", "file"] = "random"
+
+class Split(Section):
+    """How the rows are split: by what, the shares, and the seed of a draw or a hash."""
+
+    by: SplitRule = "random"
     test_size: Share
     validation_size: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed
@@ -48,7 +51,14 @@ class Split(Section):
     @property
     def role(self) -> str | None:
         """The key of the schema that names the column of the rule; None where it needs none."""
-        return {"group": "group", "time": "time", "column": "split"}.get(self.by)
+        match self.by:
+            case "group" | "time":
+                return self.by
+            case "column":
+                return "split"
+            case "random" | "hash" | "file":
+                return None
+        assert_never(self.by)
 
 
 Cost = Annotated[float, Field(gt=0)]

@@ -1,4 +1,7 @@
-"""The data of the plots of the test rows that dvc.yaml declares, as small CSV files.
+"""The data of the plots of the test rows, as small CSV files.
+
+A plot is a name in `HEADERS` with its points here, an entry of `metrics/dvc.yaml` for `dvc plots`,
+and a picture of `report.pictures` for the page.
 
 Every file is there for every task; of one that is not of the task the header alone, and DVC draws
 no plot. With three or more classes the curves pool each class against the rest (micro average).

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from tabular.config.schema import Schema
+from tabular.config.sections import SplitRule
 from tabular.core.errors import listed
 from tabular.core.metrics import ROWS, TASKS
 from tabular.report import charts, formats, pictures, vega
@@ -93,14 +94,21 @@ def setting_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:
 
 def split_rule(run: Run) -> str:
     """How the test rows were chosen, in words."""
-    by = params_of(run.load(LOCK)).get("split", {}).get("by", "random")
-    return {
-        "hash": "chosen by a hash of each row",
-        "group": f"all those of some values of {run.schema.get('group')}",
-        "time": f"the latest by {run.schema.get('time')}",
-        "column": f"named by {run.schema.get('split')}",
-        "file": f"those of {listed(run.schema.get('test_files') or [])}",
-    }.get(by, "drawn at random")
+    by: SplitRule = params_of(run.load(LOCK)).get("split", {}).get("by", "random")
+    match by:
+        case "random":
+            return "drawn at random"
+        case "hash":
+            return "chosen by a hash of each row"
+        case "group":
+            return f"all those of some values of {run.schema.get('group')}"
+        case "time":
+            return f"the latest by {run.schema.get('time')}"
+        case "column":
+            return f"named by {run.schema.get('split')}"
+        case "file":
+            return f"those of {listed(run.schema.get('test_files') or [])}"
+    assert_never(by)
 
 
 def column_rows(comparison: Comparison) -> list[dict[str, Any]]:

@@ -15,6 +15,11 @@ from tabular.table.arrays import labels
 from tabular.table.hashing import hashes
 from tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
 
+TRAIN, VALIDATION, TEST = range(3)
+SUBSETS = ("train", "validation", "test")
+HALF = 2**32
+HASHED = ("hash", "group")  # rules
+
 
 def unused_declarations(split: Split, schema: Schema) -> Iterator[str]:
     """What the schema says of the rows and the rule of the split leaves aside."""
@@ -33,11 +38,6 @@ def unused_declarations(split: Split, schema: Schema) -> Iterator[str]:
     for key, (rules, then) in declared.items():
         if getattr(schema, key) and split.by not in rules:
             yield f"data/schema.yaml has {key}, and split.by: {split.by} does not use it: {then}"
-
-
-TRAIN, VALIDATION, TEST = range(3)
-SUBSETS = ("train", "validation", "test")
-HALF = 2**32
 
 
 def by_hash(
@@ -95,9 +95,6 @@ def by_column(names: Iterable[str | None]) -> np.ndarray:
     if wrong:
         raise ValueError(f"found {', '.join(wrong[:5])}; expected {', '.join(SUBSETS)}")
     return np.array([SUBSETS.index(str(name)) for name in names], np.int8)
-
-
-HASHED = ("hash", "group")  # rules
 
 
 def random_split(

@@ -24,4 +24,4 @@ def test_deps_are_the_script_and_every_package_that_it_imports(stage: str) -> No
 def test_params_are_the_sections_that_the_script_loads(stage: str) -> None:
     script = (PROJECT / f"stages/{stage}.py").read_text()
     loaded = re.findall(r'"(\w+)"', "".join(re.findall(r"load_params\(([^)]*)\)", script)))
-    assert STAGES[stage]["params"] == sorted(loaded)
+    assert STAGES[stage].get("params", []) == sorted(loaded)

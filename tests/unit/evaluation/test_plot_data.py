@@ -6,12 +6,23 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import yaml
 
 from tabular.config.sections import Costs
 from tabular.evaluation.plot_data import HEADERS, write_plot_data
 from tabular.evaluation.scores import Outputs
 from tabular.inspection.importance import REPEATS, permutation_importance
-from tests.helpers import schema_of
+from tests.helpers import PROJECT, schema_of
+
+
+def test_dvc_plots_read_files_and_columns_that_are_written() -> None:
+    plots = yaml.safe_load((PROJECT / "metrics/dvc.yaml").read_text())["plots"]
+    for plot in (plot for entry in plots for plot in entry.values()):
+        ((file, columns),) = plot["y"].items()
+        if file != "curves/loss.csv":
+            assert {plot["x"], *([columns] if isinstance(columns, str) else columns)} <= {
+                *HEADERS[file.removeprefix("plots/").removesuffix(".csv")]
+            }
 
 
 def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path) -> None:
