@@ -1,3 +1,3 @@
 """What people run by hand."""
 
-import tabular.core.process  # noqa: F401 - Ctrl-C during the imports of a command  # noqa: F401 - Ctrl-C during the imports of a command
+import tabular.core.process  # noqa: F401 - Ctrl-C during the imports of a command

@@ -1,3 +1,3 @@
 """One script for each stage of `dvc.yaml`."""
 
-import tabular.core.process  # noqa: F401 - Ctrl-C during the imports of a stage  # noqa: F401 - Ctrl-C during the imports of a stage
+import tabular.core.process  # noqa: F401 - Ctrl-C during the imports of a stage

@@ -13,7 +13,7 @@ from tabular.config.schema import Schema, load_schema
 from tabular.core.files import atomic_write, write_json
 from tabular.core.process import run
 from tabular.core.progress import Bar
-from tabular.evaluation.sentences import sentence, threshold_sentence
+from tabular.evaluation.sentences import closing_lines
 from tabular.table.parquet import read_parts, read_rows, write_part
 
 if TYPE_CHECKING:  # TensorFlow and scikit-learn start after the parameters are checked
@@ -65,17 +65,20 @@ def main() -> None:
     schema = load_schema()
     params = load_params("evaluate", "validate", schema=schema)
 
-    from tabular.evaluation.labelled import check_tests, score_tests
+    from tabular.evaluation.labelled import check_tests, score_tests, summary
+
+    check_tests(params.evaluate.tests, args.data / "tests")
+
     from tabular.evaluation.plot_data import times, write_plot_data
     from tabular.evaluation.result import evaluate_model, headline
     from tabular.model.saved_model import check_model, read_model
 
-    check_tests(params.evaluate.tests, args.data / "tests")
     model = read_model(args.model)
     check_model(model, schema)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
     result = evaluate_model(model, args.data / "split", args.data / "oof", schema)
-    score_tests(args.data, model, result, schema, params)
+    tests = score_tests(args.data, model, schema, params, result.scores)
+    result.scores.update(summary(tests))
     files, importance = inspect(model, args.data, result, schema, params)
 
     test = result.rows["test"]
@@ -91,9 +94,8 @@ def main() -> None:
     with atomic_write(args.data / "predictions") as folder:
         outputs = {f"output_{i}": column for i, column in enumerate(test.outputs.T)}
         write_part(folder, 0, pa.table({"actual": test.y, **outputs}))
-    print(sentence(result.scores, schema.task))
-    if model.threshold_choice:
-        print(threshold_sentence(model.threshold, result.scores))
+    chosen = model.threshold_choice is not None
+    print(*closing_lines(result.scores, tests, schema.task, chosen=chosen), sep="\n")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--fail", action="store_true", help="exit with 1 when the run fails")
     args = parser.parse_args()
     schema = load_schema()
-    params = load_params("gate", schema=schema)
+    params = load_params("gate", "split", schema=schema)
 
     this = Run(WORKSPACE, {n: args.metrics / f"{n}.json" for n in ("metrics", "scores")})
     this.require_scores()

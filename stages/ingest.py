@@ -1,4 +1,4 @@
-"""CSV in, Parquet parts with the declared types and a profile of every column out."""
+"""A table into Parquet parts with the declared types, and a profile of every column."""
 
 from argparse import ArgumentParser
 from collections.abc import Iterator

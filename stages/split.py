@@ -17,10 +17,10 @@ from tabular.split.shuffle import shuffle
 from tabular.table.parquet import without_pandas, write_part
 
 
-def write_share(number: int, part: pa.Table, files: list[tuple[str, int]], folder: Path) -> None:
-    """Write an output part: of a share, and with a number in it."""
-    share, number_in_share = files[number]
-    write_part(folder / share, number_in_share, part)
+def write_subset(number: int, part: pa.Table, files: list[tuple[str, int]], folder: Path) -> None:
+    """Write an output part: of a subset, and with a number in it."""
+    subset, number_in_subset = files[number]
+    write_part(folder / subset, number_in_subset, part)
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     found = placement(args.validated, params.split, schema, params.ingest.rows_per_part)
     with atomic_write(args.split) as folder:
         folder.mkdir()
-        write = partial(write_share, files=found.files, folder=folder)
+        write = partial(write_subset, files=found.files, folder=folder)
         with TemporaryDirectory(dir=folder) as scratch:
             shuffle(found.parts, found.place, len(found.files), Path(scratch), write)
 

@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="the .keras file to write")
     parser.add_argument("oof", type=Path, help="folder for the out-of-fold predictions")
     parser.add_argument("metrics", type=Path, help="folder for networks.json and curves")
-    parser.add_argument("--state", type=Path, help="folder of a killed training's state")
+    parser.add_argument("--state", type=Path, required=True, help="folder of a killed training")
     args = parser.parse_args()
     schema = load_schema()
     train = load_params("train", schema=schema).train

@@ -1,7 +1,7 @@
 """The sections of `params.yaml` but `train`: policies, the split, what is scored and searched."""
 
 import math
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, Self, assert_never
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -100,7 +100,7 @@ class Range(Section):
         if isinstance(low, date):
             low = _seconds(low)
         if isinstance(high, date):  # the day is in it to its end
-            high = math.nextafter(_seconds(high + timedelta(days=1)), -math.inf)
+            high = math.nextafter(_seconds(high) + DAY, -math.inf)
         return low, high
 
     @model_validator(mode="after")
@@ -108,6 +108,9 @@ class Range(Section):
         if self.ends[0] > self.ends[1]:
             raise ValueError(f"low {self.low} is above high {self.high}")
         return self
+
+
+DAY = 86_400  # seconds
 
 
 def _seconds(day: date) -> float:

@@ -50,10 +50,10 @@ class Tasks:
     """Calls of one function by processes of the cluster.
 
     Args:
-        function: of what takes its words, and an item; pickled, as items and results are, and
+        function: takes `report`, or None, and an item; it, items and results are pickled. It is
             called again for an item whose process is lost.
         name: as Ray's lists show it.
-        report: is called with what the function says.
+        report: is called here with what the function reports there.
     """
 
     def __init__(

@@ -71,7 +71,7 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
     """Raise `KeyboardInterrupt`, but a moment later where Python is in a `__del__`.
 
     Python prints and drops an exception that a `__del__` raises: of 40 trainings interrupted at
-    drawn times one went on to its end. The alarm calls this again.
+    random times one went on to its end. The alarm calls this again.
     """
     while frame:
         if frame.f_code.co_name == "__del__":

@@ -13,8 +13,7 @@ from tabular.config.params import Params
 from tabular.config.schema import Schema
 from tabular.config.sections import Validate
 from tabular.core.errors import UserError, listed
-from tabular.evaluation.result import Result, score_labelled
-from tabular.evaluation.sentences import sentence
+from tabular.evaluation.result import score_labelled
 from tabular.table.checks import declared_checks
 from tabular.table.hashing import row_hashes
 from tabular.table.parquet import read_parts, write_part
@@ -34,25 +33,39 @@ def check_tests(names: Iterable[str], folder: Path) -> None:
 
 
 def score_tests(
-    data: Path, model: "SavedModel", result: Result, schema: Schema, params: Params
-) -> None:
-    """Put the scores of the files that `evaluate.tests` names beside the others; say them.
+    data: Path,
+    model: "SavedModel",
+    schema: Schema,
+    params: Params,
+    scores: dict[str, Any],
+) -> dict[str, dict[str, Any]]:
+    """See `score_file`, of each file that `evaluate.tests` names.
 
     Args:
         data: folder of `split` and `tests`.
+        scores: of the test rows, and the `thresholds` of the baselines.
     """
-    thresholds = result.scores.get("thresholds", {})
-    for name in params.evaluate.tests:
-        file, split = data / "tests" / name, data / "split"
-        found = score_file(file, model, schema, params.validate, split, thresholds)
-        for said in found["told"]:
-            print(f"warn: {name}: {said}")
-        print(f"{name}: {sentence(found, schema.task)}")
-        result.scores.setdefault("tests", {})[name.partition(".")[0]] = found["test"] | {
-            "training_rows": found["training_rows"],
-            "baseline": found.get("baseline", {}),
-            "paired_difference": found["paired_difference"]["test"],
+    thresholds = scores.get("thresholds", {})
+    return {
+        name: score_file(
+            data / "tests" / name, model, schema, params.validate, data / "split", thresholds
+        )
+        for name in params.evaluate.tests
+    }
+
+
+def summary(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What `metrics/scores.json` keeps of `score_tests`: `tests`, by names without ending."""
+    tests = {
+        name.partition(".")[0]: of["test"]
+        | {
+            "training_rows": of["training_rows"],
+            "baseline": of.get("baseline", {}),
+            "paired_difference": of["paired_difference"]["test"],
         }
+        for name, of in found.items()
+    }
+    return {"tests": tests} if tests else {}
 
 
 def score_file(

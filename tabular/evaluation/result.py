@@ -123,13 +123,13 @@ def evaluate(
     held_out: dict[str, Outputs] = {
         name: rows[name] for name in ("test", "cross_validation") if name in rows
     }
-    drawn = {name: uncertainty.bootstrap(found, schema) for name, found in held_out.items()}
-    for name, of_rows in drawn.items():
+    bootstraps = {name: uncertainty.bootstrap(found, schema) for name, found in held_out.items()}
+    for name, of_rows in bootstraps.items():
         add_intervals(scored[name], uncertainty.intervals(of_rows, schema))
 
     others = baselines.predict_baselines(split, fold, schema)
     thresholds = baseline_thresholds(others, learnt, threshold, choice, schema)
-    scored |= compare_with_baselines(drawn, others, thresholds, decides, schema)
+    scored |= compare_with_baselines(bootstraps, others, thresholds, decides, schema)
     if schema.task == "binary":
         scored["thresholds"] = thresholds
     scored["classes_not_found"] = classes_not_found(rows["test"], schema)
@@ -154,15 +154,15 @@ def score_labelled(
     found = predict_table(predict, folder, schema, threshold)
     if not found.weight.any():
         raise UserError(f"column {schema.weight}: every row has a weight of 0")
-    drawn = uncertainty.bootstrap(found, schema)
+    bootstrap = uncertainty.bootstrap(found, schema)
     scored: dict[str, Any] = {"test": score(found, schema)}
     scored["decides"] = list(primary_scores(found, scored["test"], schema))
-    add_intervals(scored["test"], uncertainty.intervals(drawn, schema))
+    add_intervals(scored["test"], uncertainty.intervals(bootstrap, schema))
     if split:
         others = baselines.predict_baselines(split, np.empty(0, np.int32), schema, folder)
         thresholds = baseline_thresholds(others, found, threshold, None, schema) | thresholds
         scored |= compare_with_baselines(
-            {"test": drawn}, others, thresholds, scored["decides"], schema
+            {"test": bootstrap}, others, thresholds, scored["decides"], schema
         )
     return scored
 
@@ -185,7 +185,7 @@ def interval_scores(test: Outputs, intervals: Intervals) -> dict[str, Any]:
 
 
 def compare_with_baselines(
-    drawn: dict[str, Bootstrap],
+    bootstraps: dict[str, Bootstrap],
     others: dict[str, baselines.Baseline],
     thresholds: dict[str, float],
     decides: list[str],
@@ -194,12 +194,12 @@ def compare_with_baselines(
     """The scores of each `baseline`, and the `paired_difference` of the model's from them.
 
     Args:
-        drawn: the model's, of test rows and cross-validation.
+        bootstraps: the model's, of test rows and cross-validation.
     """
     task = TASKS[schema.task]
     scored: dict[str, Any] = {name: {} for name in others}
-    paired: dict[str, Any] = {rows: {} for rows in drawn}
-    for rows, mine in drawn.items():
+    paired: dict[str, Any] = {rows: {} for rows in bootstraps}
+    for rows, mine in bootstraps.items():
         for name, predicted in others.items():
             outputs = predicted.test if rows == "test" else predicted.oof
             own = mine.found.first(len(outputs))

@@ -1,10 +1,36 @@
-"""What evaluate says at its end, in a line for the scores and one for a chosen threshold."""
+"""What evaluate says at its end, in a line each."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from tabular.core.metrics import BASELINES, TASKS, flat_numbers, metric
 
 UNDEFINED = "–"
+
+
+def closing_lines(
+    scores: dict[str, Any], tests: dict[str, dict[str, Any]], task: str, *, chosen: bool
+) -> Iterator[str]:
+    """What is said of the other files, of the test rows, and of classes that are not found.
+
+    Args:
+        tests: what was found of each file of `evaluate.tests`, by its name.
+        chosen: whether a choice is behind the threshold.
+    """
+    for name, found in tests.items():
+        yield from (f"warn: {name}: {said}" for said in found["told"])
+        yield f"{name}: {sentence(found, task)}"
+    yield sentence(scores, task)
+    if chosen:
+        yield threshold_sentence(scores)
+    if held := scores.get("interval"):
+        yield (
+            f"Intervals of {held['asked']:.0%} hold {held['coverage']:.1%} of the values of test "
+            f"rows (95% interval {held['coverage_low']:.1%} to {held['coverage_high']:.1%}); mean "
+            f"width {held['mean_width']:.6g}"
+        )
+    for name in scores["classes_not_found"]:
+        yield f"warn: recall of {name} is 0: no test row of it is predicted to be of it"
 
 
 def sentence(scores: dict[str, Any], task: str) -> str:
@@ -36,7 +62,7 @@ def sentence(scores: dict[str, Any], task: str) -> str:
     )
 
 
-def threshold_sentence(threshold: float, scores: dict[str, Any]) -> str:
+def threshold_sentence(scores: dict[str, Any]) -> str:
     """What a threshold that was chosen has come to."""
 
     def shown(of: dict[str, Any], key: str) -> str:
@@ -50,4 +76,4 @@ def threshold_sentence(threshold: float, scores: dict[str, Any]) -> str:
             ("cross-validated", scores["cross_validation"]),
         )
     ]
-    return f"Threshold {threshold:.4f}: {'; '.join(found)}"
+    return f"Threshold {scores['threshold']:.4f}: {'; '.join(found)}"

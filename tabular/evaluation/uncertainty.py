@@ -153,7 +153,7 @@ def resampling_weights(copies: np.ndarray, number: int) -> Iterator[np.ndarray]:
 
 
 def intervals(
-    drawn: Bootstrap, schema: Schema, keys: tuple[str, ...] | None = None
+    bootstrapped: Bootstrap, schema: Schema, keys: tuple[str, ...] | None = None
 ) -> dict[str, tuple[float, float]]:
     """The 95% interval of each score of some rows, by its dotted key.
 
@@ -161,12 +161,14 @@ def intervals(
         keys: of the scores; None of all.
     """
     limits = {
-        key: _percentile_interval(drawn.replicates[key], drawn.estimates[key], drawn.complete)
-        for key in drawn.estimates
+        key: _percentile_interval(
+            bootstrapped.replicates[key], bootstrapped.estimates[key], bootstrapped.complete
+        )
+        for key in bootstrapped.estimates
         if keys is None or key in keys
     }
-    of_rows, share = row_scores(drawn.found, schema), schema.task != "regression"
-    main = mean_interval(of_rows, drawn.found.weight, share)
+    of_rows, share = row_scores(bootstrapped.found, schema), schema.task != "regression"
+    main = mean_interval(of_rows, bootstrapped.found.weight, share)
     return limits | {TASKS[schema.task].main: main}
 
 

@@ -33,7 +33,8 @@ def column_shift(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) 
     """How far the test rows of a column are from its training rows, and what chance would do."""
     sketch = Sketch.of(train, column)
     found = [
-        total_variation(cells.counts, cells.bins.counts(test)) for cells in sketch.cells.values()
+        total_variation(histogram.counts, histogram.bins.counts(test))
+        for histogram in sketch.histograms.values()
     ]
     most, limit = max(found, key=lambda of: of[0] - of[1])
     return {"distance": most, "by_chance": limit, "moved": most > limit}

@@ -3,7 +3,7 @@
 Štrumbelj and Kononenko, "Explaining prediction models and individual predictions with feature
 contributions" (2014): columns are given the row's values one after the other, in drawn orders, and
 a column's contribution is the mean of what the answer moves when it is its turn. Each order is
-walked backwards too (Mitchell, Cooper, Frank and Holmes, "Sampling permutations for Shapley value
+taken backwards too (Mitchell, Cooper, Frank and Holmes, "Sampling permutations for Shapley value
 estimation", 2022). The contributions of a row add up to its answer less the mean of those of the
 background.
 """
@@ -18,7 +18,7 @@ from tabular.config.schema import Schema, input_name
 from tabular.inspection.sketch import BACKGROUND_SIZE, Sketch
 from tabular.table.arrays import Predict, feature_arrays
 
-MAX_EVALUATIONS = 1024  # answers for a row; of a wide table one walk each way at least
+MAX_EVALUATIONS = 1024  # answers for a row; of a wide table one permutation each way at least
 MAX_EXPLAINED = 30  # columns of a wide table that are explained; all others go together
 EXPLAINED, WORK = 100, 20_000_000_000  # rows of which shares are the mean; multiply-adds for them
 MAX_VALUES = 2**22  # values that the model reads and gives at a time
@@ -57,20 +57,21 @@ class Permutations(NamedTuple):
         alone = list(schema.features if names is None else names)
         steps = len(alone) + (len(alone) < len(schema.features))
         pairs = max(1, min(BACKGROUND_SIZE, MAX_EVALUATIONS // (2 * steps)))
-        begin = {}
+        backgrounds = {}
         for name, column in schema.features.items():
             gap = "" if column.is_string else np.nan
             background = sketches[name].background or [None] * BACKGROUND_SIZE
             values = [gap if value is None else value for value in background]
             array = np.array(values, object if column.is_string else np.float64)
-            begin[input_name(name)] = np.repeat(array[rng.permutation(BACKGROUND_SIZE)[:pairs]], 2)
-        turns = np.array([rng.permutation(steps) for _ in range(pairs)])  # of each step's columns
-        both_ways = np.stack([turns, steps - 1 - turns], axis=1).reshape(2 * pairs, steps)
+            drawn = array[rng.permutation(BACKGROUND_SIZE)[:pairs]]
+            backgrounds[input_name(name)] = np.repeat(drawn, 2)
+        ranks = np.array([rng.permutation(steps) for _ in range(pairs)])  # of each step's columns
+        both_ways = np.stack([ranks, steps - 1 - ranks], axis=1).reshape(2 * pairs, steps)
         places = {name: place for place, name in enumerate(alone)}
         return cls(
             alone,
             steps,
-            begin,
+            backgrounds,
             {
                 input_name(name): both_ways[:, places.get(name, steps - 1)]
                 for name in schema.features
@@ -123,17 +124,17 @@ def _contributions(
     rows, steps = len(next(iter(columns.values()))), np.arange(permutations.n_ranks)
     tables = {
         name: np.where(
-            (turns[:, None] <= steps)[:, :, None],
+            (ranks[:, None] <= steps)[:, :, None],
             columns[name],
             permutations.background[name][:, None, None],
         ).ravel()
-        for name, turns in permutations.ranks.items()
+        for name, ranks in permutations.ranks.items()
     }
     shape = (len(first), permutations.n_ranks, rows, first.shape[1])
     after = predict(tables).astype(np.float64).reshape(shape)
     before = np.broadcast_to(first[:, None, None], (len(first), 1, *shape[2:]))
     moves = np.diff(np.concatenate([before, after], axis=1), axis=1)
-    walk = np.arange(len(first))
-    found = [moves[walk, permutations.ranks[input_name(name)]] for name in permutations.names]
+    each = np.arange(len(first))
+    found = [moves[each, permutations.ranks[input_name(name)]] for name in permutations.names]
     # Along the last axis a mean adds up in the same order, however many rows there are.
     return np.ascontiguousarray(np.transpose(found, (2, 0, 3, 1))).mean(axis=-1)

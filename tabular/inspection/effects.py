@@ -121,18 +121,18 @@ def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) ->
         codes[codes >= count] = -1
         numbers = np.where(codes < 0, np.nan, codes)
         return LocalEffects(np.arange(count), numbers, codes, np.empty(0), np.array(given))
-    values, cells = np.full(len(rows), np.nan), np.full(len(rows), -1)
+    values, steps_of = np.full(len(rows), np.nan), np.full(len(rows), -1)
     values[there] = numeric_values(rows[name], column)
     sizes, places = values[there], np.linspace(0, 1, STEPS + 1)
     steps = np.unique(np.quantile(sizes, places, method="nearest")) if len(there) else sizes
     if len(steps) < 2:
-        return LocalEffects(steps, values, cells, np.empty(0))
-    cells[there] = np.clip(np.searchsorted(steps, sizes, side="left") - 1, 0, len(steps) - 2)
-    of_there = cells[there]
+        return LocalEffects(steps, values, steps_of, np.empty(0))
+    steps_of[there] = np.clip(np.searchsorted(steps, sizes, side="left") - 1, 0, len(steps) - 2)
+    of_there = steps_of[there]
     high, low = (answers(steps[of_there + ahead], there) for ahead in (1, 0))
     changes = np.zeros((len(rows), *high.shape[1:]))
     changes[there] = high - low
-    return LocalEffects(steps, values, cells, changes)
+    return LocalEffects(steps, values, steps_of, changes)
 
 
 def ale_curves(local: LocalEffects) -> np.ndarray:
@@ -141,15 +141,15 @@ def ale_curves(local: LocalEffects) -> np.ndarray:
     if local.means is not None:
         counts = np.bincount(local.bins[used], minlength=len(local.grid))
         return local.means - np.average(local.means, axis=0, weights=np.maximum(counts, 1))
-    cells, steps = local.bins[used], len(local.grid) - 1
-    counts = np.bincount(cells, minlength=steps)
+    bins, steps = local.bins[used], len(local.grid) - 1
+    counts = np.bincount(bins, minlength=steps)
     sums = np.zeros((steps, *local.changes.shape[1:]))
-    np.add.at(sums, cells, local.changes[used])
+    np.add.at(sums, bins, local.changes[used])
     means = sums / np.maximum(counts, 1)[:, None, None]
     curve = np.concatenate([np.zeros((1, *means.shape[1:])), np.cumsum(means, axis=0)])
     # At each row's own value, between the ends of its step.
-    within = (local.values[used] - local.grid[cells]) / np.diff(local.grid)[cells]
-    at_rows = curve[cells] + within[:, None, None] * means[cells]
+    within = (local.values[used] - local.grid[bins]) / np.diff(local.grid)[bins]
+    at_rows = curve[bins] + within[:, None, None] * means[bins]
     return curve - at_rows.mean(axis=0)
 
 

@@ -63,7 +63,7 @@ Rises = dict[str, np.ndarray]
 
 def most_important(importance: Rises, schema: Schema) -> list[str]:
     """All columns, the most important one first."""
-    means = {name: float(loss_increases.mean()) for name, loss_increases in importance.items()}
+    means = {name: float(increases.mean()) for name, increases in importance.items()}
     return sorted(schema.features, key=lambda name: -means.get(name, -np.inf))
 
 

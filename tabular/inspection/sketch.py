@@ -98,7 +98,7 @@ class Sketch(NamedTuple):
         )
 
     @property
-    def cells(self) -> dict[str, BinCounts]:
+    def histograms(self) -> dict[str, BinCounts]:
         """Those by value, and by word where there are words."""
         return {"values": self.values} | ({"words": self.words} if self.words else {})
 
@@ -128,7 +128,7 @@ class Sketch(NamedTuple):
             TypeError, KeyError, ValueError: it is something else.
         """
 
-        def cells(bins: Bins | Words, counts: Any) -> BinCounts:
+        def histogram(bins: Bins | Words, counts: Any) -> BinCounts:
             array = np.array(counts, np.float64)
             if (
                 array.shape != (len(bins.names),)
@@ -152,8 +152,8 @@ class Sketch(NamedTuple):
         words = Words(column, tuple(map(str, found["words"]))) if "words" in found else None
         return cls(
             int(found["rows"]),
-            cells(bins, found["counts"]),
-            cells(words, found["word_counts"]) if words else None,
+            histogram(bins, found["counts"]),
+            histogram(words, found["word_counts"]) if words else None,
             background,
             float(found["unknown"]),
         )

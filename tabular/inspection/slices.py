@@ -109,8 +109,8 @@ def slice_scores(
         "all_rows": every,
         "looked_at": len(order),
         "weakest": [
-            weak_slice(cells, most, rows["test"], bins, overall, alpha)
-            for cells in distinct(order, codes)
+            weak_slice(where, most, rows["test"], bins, overall, alpha)
+            for where in distinct(order, codes)
         ],
         "declared": {name: declared_slice(of, rows) for name, of in declared.items()},
     }
@@ -125,7 +125,7 @@ def declared_slice(conditions: Slice, rows: Mapping[str, ScoredRows]) -> dict[st
 
 
 def weak_slice(
-    cells: SliceBins,
+    where: SliceBins,
     most: ScoredRows,
     test: ScoredRows,
     bins: Mapping[str, Bins],
@@ -140,12 +140,12 @@ def weak_slice(
     """
 
     def rows_of(rows: ScoredRows) -> np.ndarray:
-        return slice_mask(cells, {name: bins[name].codes(rows.table[name]) for name, _ in cells})
+        return slice_mask(where, {name: bins[name].codes(rows.table[name]) for name, _ in where})
 
     scored = most.scored(rows_of(most), alpha)
     greater = metric(most.key).greater_is_better
     return {
-        "where": [[name, bins[name].names[code]] for name, code in cells],
+        "where": [[name, bins[name].names[code]] for name, code in where],
         "weak": scored["high"] < overall if greater else scored["low"] > overall,
         **scored,
         "test": test.scored(rows_of(test), ALPHA),
@@ -181,20 +181,20 @@ def ranked(rows: ScoredRows, codes: Mapping[str, np.ndarray], worse: int) -> lis
         *combinations(list(codes)[:MAX_PAIRED_COLUMNS], 2),
     ]
     for names in groups:
-        code, width = codes[names[0]], widths[names[0]]
+        of_rows, width = codes[names[0]], widths[names[0]]
         if len(names) == 2:
-            code, width = code * widths[names[1]] + codes[names[1]], width * widths[names[1]]
-        count, weight, total = (np.bincount(code, of, width) for of in weights)
-        for cell in np.flatnonzero((count >= MIN_ROWS) & (count < len(code)) & (weight > 0)):
-            rest = weights[1].sum() - weight[cell]
+            of_rows, width = of_rows * widths[names[1]] + codes[names[1]], width * widths[names[1]]
+        count, weight, total = (np.bincount(of_rows, of, width) for of in weights)
+        for code in np.flatnonzero((count >= MIN_ROWS) & (count < len(scores)) & (weight > 0)):
+            rest = weights[1].sum() - weight[code]
             if not rest > 0:
                 continue
-            gap = total[cell] / weight[cell] - (weights[2].sum() - total[cell]) / rest
-            spread = (variance * (1 / count[cell] + 1 / (len(code) - count[cell]))) ** 0.5
-            numbers = (cell,) if len(names) == 1 else divmod(cell, widths[names[1]])
-            cells = tuple((name, int(n)) for name, n in zip(names, numbers, strict=True))
-            found.append((worse * gap / spread if spread else 0.0, cells))
-    return [cells for _, cells in sorted(found, key=lambda pair: (-round(pair[0], 9), pair[1]))]
+            gap = total[code] / weight[code] - (weights[2].sum() - total[code]) / rest
+            spread = (variance * (1 / count[code] + 1 / (len(scores) - count[code]))) ** 0.5
+            numbers = (code,) if len(names) == 1 else divmod(code, widths[names[1]])
+            where = tuple((name, int(n)) for name, n in zip(names, numbers, strict=True))
+            found.append((worse * gap / spread if spread else 0.0, where))
+    return [where for _, where in sorted(found, key=lambda pair: (-round(pair[0], 9), pair[1]))]
 
 
 def distinct(order: Sequence[SliceBins], codes: Mapping[str, np.ndarray]) -> list[SliceBins]:
@@ -203,20 +203,20 @@ def distinct(order: Sequence[SliceBins], codes: Mapping[str, np.ndarray]) -> lis
     The same bin is in `MAX_SLICES_OF_BIN` of them at most.
     """
     chosen: list[tuple[SliceBins, np.ndarray]] = []
-    for cells in order:
-        if any(sum(cell in one for one, _ in chosen) >= MAX_SLICES_OF_BIN for cell in cells):
+    for where in order:
+        if any(sum(pair in one for one, _ in chosen) >= MAX_SLICES_OF_BIN for pair in where):
             continue
-        mask = slice_mask(cells, codes)
+        mask = slice_mask(where, codes)
         if all((mask & one).sum() <= MAX_OVERLAP * (mask | one).sum() for _, one in chosen):
-            chosen.append((cells, mask))
+            chosen.append((where, mask))
         if len(chosen) == MAX_SLICES:
             break
-    return [cells for cells, _ in chosen]
+    return [where for where, _ in chosen]
 
 
-def slice_mask(cells: SliceBins, codes: Mapping[str, np.ndarray]) -> np.ndarray:
+def slice_mask(where: SliceBins, codes: Mapping[str, np.ndarray]) -> np.ndarray:
     """Which rows lie in all these bins: bool, (rows,)."""
-    return np.logical_and.reduce([codes[name] == code for name, code in cells])
+    return np.logical_and.reduce([codes[name] == code for name, code in where])
 
 
 def in_words(conditions: Slice) -> list[list[str]]:

@@ -62,13 +62,13 @@ class Counts(NamedTuple):
     """How the rows of a file lie in the bins of the sketches; sums of pieces.
 
     Attributes:
-        cells: of each column and each of its `Sketch.cells`, (bins,).
+        bins: of each column and each of its `Sketch.histograms`, (bins,).
         unknown: rows whose category the model does not know.
         failed: rows of each column whose cell fails a check.
     """
 
     rows: int
-    cells: dict[tuple[str, str], np.ndarray]
+    bins: dict[tuple[str, str], np.ndarray]
     unknown: Unknown
     failed: Counter[str]
 
@@ -79,9 +79,9 @@ class Counts(NamedTuple):
         return cls(
             len(features),
             {
-                (name, what): cells.bins.counts(features[name])
+                (name, what): histogram.bins.counts(features[name])
                 for name, sketch in trained.sketches.items()
-                for what, cells in sketch.cells.items()
+                for what, histogram in sketch.histograms.items()
             },
             unknown_categories(features, trained.categories, schema),
             Counter(failure.column for failure in batch.failures),
@@ -91,7 +91,7 @@ class Counts(NamedTuple):
         """Of both."""
         return Counts(
             self.rows + other.rows,
-            {key: counts + other.cells[key] for key, counts in self.cells.items()},
+            {key: counts + other.bins[key] for key, counts in self.bins.items()},
             self.unknown + other.unknown,
             self.failed + other.failed,
         )
@@ -150,7 +150,7 @@ def find_drift(trained: TrainingRows, counts: Counts, params: Drift) -> dict[str
     }
     columns = dict(sorted(columns.items(), key=lambda of: _order(of[1])))
     moved = [name for name, of in columns.items() if of["moved"]]
-    dates = [n for n in moved if trained.sketches[n].values.bins.column.kind == "datetime"]
+    dates = [n for n in moved if trained.sketches[n].values.bins.column.feature_type == "datetime"]
     share = sum(columns[name]["importance"] for name in moved if name not in dates)
     verdict = "pass" if not moved else "fail" if share >= params.importance else "warn"
     later = ", dates not counted, since new rows are later" if dates else ""
@@ -183,29 +183,29 @@ def _column(
 ) -> dict[str, Any]:
     """One column."""
     distances = {
-        what: total_variation(cells.counts, counts.cells[name, what])
-        for what, cells in sketch.cells.items()
+        what: total_variation(histogram.counts, counts.bins[name, what])
+        for what, histogram in sketch.histograms.items()
     }
     by = max(distances, key=lambda what: distances[what][0] - distances[what][1])
     found, by_chance = distances[by]
-    training, new = sketch.cells[by], counts.cells[name, by]
+    training, new = sketch.histograms[by], counts.bins[name, by]
 
     def share(bins: list[int]) -> dict[str, float]:
         return {
             rows: float(of[bins].sum() / max(of.sum(), 1))
-            for rows, of in (("train", sketch.values.counts), ("new", counts.cells[name, "values"]))
+            for rows, of in (("train", sketch.values.counts), ("new", counts.bins[name, "values"]))
         }
 
     details: dict[str, Any] = {"missing": share([-1])}
-    kind = sketch.values.bins.column.kind
-    if kind == "category":
+    feature_type = sketch.values.bins.column.feature_type
+    if feature_type == "category":
         details["unknown"] = {
             "train": sketch.unknown,
             "new": unknown_rows(counts.unknown)[name] / max(counts.rows, 1),
         }
         frequent = Counter({v: n for (of, v), n in counts.unknown.items() if of == name})
         details["unknown_values"] = dict(frequent.most_common(MAX_UNKNOWN_SHOWN))
-    elif kind != "text" and len(sketch.values.counts) > 2:
+    elif feature_type != "text" and len(sketch.values.counts) > 2:
         details["outside"] = share([0, -2])
     return {
         "importance": trained.importance[name],

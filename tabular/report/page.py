@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from tabular.config.schema import Schema
-from tabular.config.sections import SplitRule
 from tabular.core.errors import listed
 from tabular.core.metrics import ROWS, TASKS
 from tabular.report import charts, formats, pictures, vega
 from tabular.runs.comparison import ChangedValue, Comparison, Score, points
 from tabular.runs.lock import LOCK, params_of
 from tabular.runs.run import Run
+
+if TYPE_CHECKING:
+    from tabular.config.sections import SplitRule
 
 MAX_COLUMNS = 8  # of a table of rows
 MAX_MOVED, MAX_CALM = 24, 6  # columns with a picture: of those that moved, or where none has

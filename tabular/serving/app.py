@@ -71,7 +71,7 @@ class Routes:
         rows, most = len(batch.features), service.explained
         if explain and rows > most:
             raise HTTPException(413, f"explain: found {rows:,} rows; expected {most:,} at most")
-        reasons = min(explain, len(service.schema.features))
+        reasons = min(explain, service.reasons.columns if service.reasons else 0)
         predicted = await self.queue.ask(batch.features, reasons, request.is_disconnected)
         return service.answer(batch, predicted)
 

@@ -1,4 +1,4 @@
-"""Where each row of a table goes: to which file of which share, and at which place in it."""
+"""Where each row of a table goes: to which file of which subset, and at which place in it."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,9 +26,9 @@ from tabular.table.parquet import FOLD_KEY, count_rows, part_paths
 
 
 class Placement(NamedTuple):
-    """How the parts of a table become those of its shares.
+    """How the parts of a table become those of its subsets.
 
-    `files` the share of each output part and its number there; `parts` what `place` takes, one for
+    `files` the subset of each output part and its number there; `parts` what `place` takes, one for
     each part of the table.
     """
 
@@ -47,13 +47,13 @@ def placement(folder: Path, split: Split, schema: Schema, size: int) -> Placemen
 
 
 def output_files(counts: np.ndarray, size: int) -> list[int]:
-    """How many files each share has: one at least."""
+    """How many files each subset has: one at least."""
     return [max(-(-rows // size), 1) for rows in counts.tolist()]
 
 
 def named(files: list[int]) -> list[tuple[str, int]]:
-    """The share and the number of each file."""
-    return [(share, n) for share, count in zip(SUBSETS, files, strict=True) for n in range(count)]
+    """The subset and the number of each file."""
+    return [(subset, n) for subset, count in zip(SUBSETS, files, strict=True) for n in range(count)]
 
 
 def by_hash(folder: Path, split: Split, schema: Schema, size: int) -> Placement:
@@ -83,8 +83,8 @@ def by_order(folder: Path, split: Split, schema: Schema, size: int) -> Placement
     files = output_files(counts, size)
     ends = [
         int(first + min(number * size, rows))
-        for first, rows, of_share in zip(np.cumsum([0, *counts[:-1]]), counts, files, strict=True)
-        for number in range(1, of_share + 1)
+        for first, rows, of_subset in zip(np.cumsum([0, *counts[:-1]]), counts, files, strict=True)
+        for number in range(1, of_subset + 1)
     ]
     where = positions(order)
     parts = (
@@ -112,9 +112,9 @@ def place(part: Part, ends: list[int]) -> Placed:
 
 
 class HashedPart(NamedTuple):
-    """A part to place by hash: its number, its first row, and how many rows each share has before.
+    """A part to place by hash: its number, its first row, and how many rows each subset has before.
 
-    `before` is int64, shape (shares,).
+    `before` is int64, shape (subsets,).
     """
 
     number: int
@@ -124,20 +124,20 @@ class HashedPart(NamedTuple):
 
 
 def place_by_hash(part: HashedPart, names: list[str], files: list[int], split: Split) -> Placed:
-    """The rows of a part with their fold keys, dealt to the files of their share.
+    """The rows of a part with their fold keys, dealt to the files of their subset.
 
-    In an order drawn with the seed, so that the files of a share differ by one row at most.
+    In an order drawn with the seed, so that the files of a subset differ by one row at most.
 
     Args:
-        files: how many files each share has.
+        files: how many files each subset has.
     """
     rows = pq.read_table(part.path)
-    share, keys = hashed_subsets(rows.select(names), split)
+    subset, keys = hashed_subsets(rows.select(names), split)
     rng = np.random.default_rng([split.seed, part.number])
     order, outputs = rng.permutation(len(rows)), np.empty(len(rows), np.uint32)
-    for number, of_share in enumerate(files):
-        dealt = order[share[order] == number]
-        turn = (part.before[number] + np.arange(len(dealt))) % of_share
+    for number, of_subset in enumerate(files):
+        dealt = order[subset[order] == number]
+        turn = (part.before[number] + np.arange(len(dealt))) % of_subset
         outputs[dealt] = sum(files[:number]) + turn
     drawn = rng.integers(0, 2**32, len(rows), np.uint64) << np.uint64(32)
     row = np.arange(part.first, part.first + len(rows), dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""Which share each row is in, by a draw or by the rule of the split, and where it goes."""
+"""Which subset each row is in, by a draw or by the rule of the split, and where it goes."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -43,7 +43,7 @@ def unused_declarations(split: Split, schema: Schema) -> Iterator[str]:
 def by_hash(
     hashed: np.ndarray, test_size: float, validation_size: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The share of each row by the high half of its hash, and its fold key by the low half.
+    """The subset of each row by the high half of its hash, and its fold key by the low half.
 
     So the rows of one hash share both, in whatever table they are.
 
@@ -51,10 +51,10 @@ def by_hash(
         Indices in `SUBSETS`, int8, and fold keys, float64; shape (rows,).
     """
     place = (hashed // HALF) / HALF
-    share = np.full(len(hashed), TRAIN, np.int8)
-    share[place < test_size + validation_size * (1 - test_size)] = VALIDATION
-    share[place < test_size] = TEST
-    return share, (hashed % HALF) / HALF
+    subset = np.full(len(hashed), TRAIN, np.int8)
+    subset[place < test_size + validation_size * (1 - test_size)] = VALIDATION
+    subset[place < test_size] = TEST
+    return subset, (hashed % HALF) / HALF
 
 
 def by_time(
@@ -69,23 +69,23 @@ def by_time(
         Indices in `SUBSETS`, int8, and fold keys, the place of each time among the training rows.
 
     Raises:
-        ValueError: a share would be empty.
+        ValueError: a subset would be empty.
     """
-    share = np.full(len(times), TRAIN, np.int8)
+    subset = np.full(len(times), TRAIN, np.int8)
     for kind, size in ((TEST, test_size), (VALIDATION, validation_size)):
-        left = np.flatnonzero(share == TRAIN)
+        left = np.flatnonzero(subset == TRAIN)
         if size and len(left):
             ordered = np.sort(times[left])
             first = ordered[len(left) - math.ceil(size * len(left))]
-            share[left[times[left] >= first]] = kind
-    if (share != TRAIN).all():
+            subset[left[times[left] >= first]] = kind
+    if (subset != TRAIN).all():
         raise ValueError("the rows have too few different times to part them")
-    ordered = np.sort(times[share == TRAIN])
-    return share, np.searchsorted(ordered, times) / len(ordered)
+    ordered = np.sort(times[subset == TRAIN])
+    return subset, np.searchsorted(ordered, times) / len(ordered)
 
 
 def by_column(names: Iterable[str | None]) -> np.ndarray:
-    """The share that each row names, an index in `SUBSETS`, int8.
+    """The subset that each row names, an index in `SUBSETS`, int8.
 
     Raises:
         ValueError: a row names another one.
@@ -100,13 +100,13 @@ def by_column(names: Iterable[str | None]) -> np.ndarray:
 def random_split(
     rows: int, split: Split, classes: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """The rows of each share, in the order in which `train_test_split` gives them; int32.
+    """The rows of each subset, in the order in which `train_test_split` gives them; int32.
 
     The test rows are drawn from the whole table, the validation rows from what is left, both with
     `split.seed` and, where `classes` of shape (rows,) are given, with equal shares of each class.
 
     Raises:
-        UserError: a share gets no row, or a class is too rare to stratify.
+        UserError: a subset gets no row, or a class is too rare to stratify.
     """
 
     def cut(rows: np.ndarray, size: float) -> list[np.ndarray]:
@@ -147,14 +147,14 @@ def rule_columns(split: Split, schema: Schema) -> list[str]:
 def rule_subsets(
     folder: Path, split: Split, schema: Schema
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The share of each row by time, column or file, an index in `SUBSETS`.
+    """The subset of each row by time, column or file, an index in `SUBSETS`.
 
     Returns:
-        Int8, (rows,), and the fold key of every row, float64, None where a share says nothing of
+        Int8, (rows,), and the fold key of every row, float64, None where a subset says nothing of
         folds.
 
     Raises:
-        ValueError: a row has no time or share.
+        ValueError: a row has no time or subset.
     """
     (name,) = rule_columns(split, schema)
     values = pa.chunked_array(
@@ -168,15 +168,15 @@ def rule_subsets(
 
 
 def hashed_subsets(part: pa.Table, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """The share and the fold key of each row by the hash of these columns, see `by_hash`."""
+    """The subset and the fold key of each row by the hash of these columns, see `by_hash`."""
     hashed = hashes(part.columns, split.seed)
     return by_hash(hashed, split.test_size, split.validation_size)
 
 
 def count_subsets(path: Path, names: list[str], split: Split) -> np.ndarray:
-    """How many rows of a part are in each share by hash."""
-    share, _ = hashed_subsets(pq.read_table(path, columns=names), split)
-    return np.bincount(share, minlength=len(SUBSETS))
+    """How many rows of a part are in each subset by hash."""
+    subset, _ = hashed_subsets(pq.read_table(path, columns=names), split)
+    return np.bincount(subset, minlength=len(SUBSETS))
 
 
 def check_subsets(counts: np.ndarray, split: Split) -> None:
@@ -191,14 +191,14 @@ def check_subsets(counts: np.ndarray, split: Split) -> None:
 def ordered_rows(
     folder: Path, split: Split, schema: Schema
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """The rows of all shares, in an order drawn with the seed, which takes 8 bytes a row.
+    """The rows of all subsets, in an order drawn with the seed, which takes 8 bytes a row.
 
     Returns:
-        The rows of one share after the other, int32, (rows,); the fold key of every row, float64,
-        None where there are none; and how many rows each share has.
+        The rows of one subset after the other, int32, (rows,); the fold key of every row, float64,
+        None where there are none; and how many rows each subset has.
 
     Raises:
-        UserError: a share gets no row, or a row has no time or share.
+        UserError: a subset gets no row, or a row has no time or subset.
     """
     if split.by == "random":
         classes = None
@@ -210,14 +210,14 @@ def ordered_rows(
         rows = random_split(sum(count_rows(folder)), split, classes)
         return np.concatenate(list(rows.values())), None, np.array([*map(len, rows.values())])
     try:
-        share, keys = rule_subsets(folder, split, schema)
+        subset, keys = rule_subsets(folder, split, schema)
     except ValueError as error:
         raise UserError(f"split.by in params.yaml: {split.by}: {error}") from None
-    counts = np.bincount(share, minlength=len(SUBSETS))
+    counts = np.bincount(subset, minlength=len(SUBSETS))
     check_subsets(counts, split)
     rng = np.random.RandomState(split.seed)
-    of_shares = [
-        rng.permutation(np.flatnonzero(share == number).astype(np.int32))
+    of_subsets = [
+        rng.permutation(np.flatnonzero(subset == number).astype(np.int32))
         for number in range(len(SUBSETS))
     ]
-    return np.concatenate(of_shares), keys, counts
+    return np.concatenate(of_subsets), keys, counts

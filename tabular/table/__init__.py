@@ -1,1 +1,1 @@
-"""Tables: from the text of a cell to checked, shuffled Parquet parts."""
+"""Tables: from the text of a cell to checked Parquet parts."""

@@ -61,7 +61,7 @@ def records(
     Not `strict`, it reads what Arrow reads: a quote opens only at the start of a cell.
 
     Raises:
-        BROKEN: the file cannot be read on.
+        CSV_ERRORS: the file cannot be read on.
     """
     csv.field_size_limit(MAX_CELL)
     # A byte order mark is no part of the header.

@@ -31,7 +31,7 @@ def hashes(columns: list[pa.ChunkedArray], seed: int) -> np.ndarray:
 
 NO_ROWS = np.empty(0, np.int64)
 HASH_BUCKETS = 1024  # of the hashes, each of which can be looked through by itself
-MAX_ROWS_AT_A_TIME = 2**19  # rows, or one share
+MAX_ROWS_AT_A_TIME = 2**19  # rows, or one bucket
 
 
 def write_hashes(
@@ -48,13 +48,13 @@ def write_hashes(
     rows = np.arange(len(hashes))
     if missing is not None:
         rows, hashes = rows[~missing], hashes[~missing]
-    shares = (hashes >> np.uint64(54)).astype(np.uint16)
-    order = np.argsort(shares, kind="stable")
+    buckets = (hashes >> np.uint64(54)).astype(np.uint16)
+    order = np.argsort(buckets, kind="stable")
     folder.mkdir(parents=True, exist_ok=True)
     for name, values in (("hashes", hashes), ("rows", rows)):
         with atomic_file(folder / f"{part}.{name}") as whole:
             whole.write_bytes(values[order].tobytes())  # whose error tells a full disk
-    return np.append(0, np.cumsum(np.bincount(shares, minlength=HASH_BUCKETS)))
+    return np.append(0, np.cumsum(np.bincount(buckets, minlength=HASH_BUCKETS)))
 
 
 def repeated_rows(folder: Path, ends: list[np.ndarray], sizes: list[int]) -> np.ndarray:
@@ -71,11 +71,11 @@ def repeated_rows(folder: Path, ends: list[np.ndarray], sizes: list[int]) -> np.
         [(part, *of_part[bounds[n : n + 2]].tolist()) for part, of_part in enumerate(ends)]
         for n in range(count)
     )
-    found = ordered_map(partial(_repeated_in_shares, folder=folder, starts=starts), groups)
+    found = ordered_map(partial(_repeated_in_buckets, folder=folder, starts=starts), groups)
     return np.sort(np.concatenate([NO_ROWS, *found]))
 
 
-def _repeated_in_shares(
+def _repeated_in_buckets(
     slices: list[tuple[int, int, int]], folder: Path, starts: np.ndarray
 ) -> np.ndarray:
     def read(name: str, part: int, start: int, end: int) -> np.ndarray:

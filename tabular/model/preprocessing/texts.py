@@ -128,7 +128,7 @@ class Encoder(NamedTuple):
         """What rows get where each of the folds is left out.
 
         Args:
-            folds: of each row, or its cell where `all_folds` is 1; None of rows that are none of
+            folds: of each row, or its subfold where `all_folds` is 1; None of rows that are none of
                 the training rows.
 
         Returns:
@@ -180,7 +180,7 @@ def fit(
         model: from texts, (rows, 1), to `tokens`.
         parts: the texts, (rows,) each.
         y: what they say something of, float64, (rows, outputs), see `target_statistics.targets`.
-        folds: of each row; its cell where `all_folds` is 1.
+        folds: of each row; its subfold where `all_folds` is 1.
     """
     found: list[sparse.csr_array] = []
     count = 0

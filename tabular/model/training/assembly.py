@@ -23,7 +23,7 @@ def metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any
 
 
 def fold_metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
-    """How a fold's answer is made of the members': see `saved_model.fold_answers`."""
+    """How a fold's answer is made of the members': see `saved_model.fold_predictions`."""
     used = {kind: weight for kind, weight in blend.weights.items() if weight}
     return {
         "weights": used,

@@ -220,5 +220,5 @@ def read_texts(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
     """The first characters of each text of each part that has rows; object, (rows,)."""
     for part in read_parts(folder, [name]):
         if len(part):
-            subfolds = pc.utf8_slice_codeunits(part[0], 0, length)  # before characters are parted
-            yield pc.fill_null(subfolds, "").to_numpy(zero_copy_only=False)
+            texts = pc.utf8_slice_codeunits(part[0], 0, length)  # before characters are parted
+            yield pc.fill_null(texts, "").to_numpy(zero_copy_only=False)

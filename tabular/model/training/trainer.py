@@ -338,5 +338,5 @@ def _check_finite(history: list[dict[str, float]]) -> None:
         found = ", ".join(f"{name} {value}" for name, value in logs.items())
         raise UserError(
             f"training diverged in epoch {len(history)}, NaN or infinite: {found}; try a smaller "
-            "train.learning_rate, train.normalization: standard, or another train.activation"
+            "learning_rate or another activation in train.networks, or normalization: standard"
         )

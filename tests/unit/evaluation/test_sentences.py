@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tabular.evaluation.sentences import sentence
+from tabular.evaluation.sentences import closing_lines, sentence
 
 
 def test_the_sentence_says_what_is_known() -> None:
@@ -36,3 +36,20 @@ def test_of_values_it_is_the_error_and_of_a_rare_class_the_ranking() -> None:
         "ROC AUC: 80.00% on 900 test rows (95% interval 70.00% to 90.00%); "
         "logistic regression –, gradient boosting –, majority class –"
     )
+
+
+def test_intervals_and_classes_that_are_not_found_are_said() -> None:
+    of_values = {"rows": 50, "mae": 2.0, "mae_low": 1.0, "mae_high": 3.0}
+    held = {"asked": 0.9, "coverage": 0.88, "coverage_low": 0.85, "coverage_high": 0.91}
+    scores = {"decides": ["mae"], "test": of_values, "baseline": {}, "classes_not_found": []}
+    scores |= {"interval": held | {"mean_width": 2.5}}
+    *_, last = closing_lines(scores, {}, "regression", chosen=False)
+    assert last == (
+        "Intervals of 90% hold 88.0% of the values of test rows (95% interval 85.0% to 91.0%); "
+        "mean width 2.5"
+    )
+    of_classes = {"rows": 50, "accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6}
+    scores = {"decides": ["accuracy"], "test": of_classes, "baseline": {}}
+    scores |= {"classes_not_found": ["rare"]}
+    *_, last = closing_lines(scores, {}, "multiclass", chosen=False)
+    assert last == "warn: recall of rare is 0: no test row of it is predicted to be of it"

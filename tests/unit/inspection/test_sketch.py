@@ -45,7 +45,7 @@ def column_of(kind: str) -> tuple[Column, pa.ChunkedArray]:
 
 def excess(sketch: Sketch, values: pa.ChunkedArray) -> float:
     """By how much rows are further away than chance would take them."""
-    found = [total_variation(c.counts, c.bins.counts(values)) for c in sketch.cells.values()]
+    found = [total_variation(c.counts, c.bins.counts(values)) for c in sketch.histograms.values()]
     return max(apart - by_chance for apart, by_chance in found)
 
 

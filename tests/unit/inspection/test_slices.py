@@ -110,3 +110,7 @@ def test_bins_are_named_by_what_they_hold() -> None:
     bins = Bins.of(words, Column(kind="category"), 2)
     assert bins.names == ["b", "a", "others", "missing"]
     assert bins.codes(words).tolist() == [0, 1, 0, 2, 3]
+
+
+def test_a_range_may_end_with_the_last_day_of_the_calendar() -> None:
+    assert Range(high=date.max).ends[1] > Range(high=date(9999, 12, 30)).ends[1]
