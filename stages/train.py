@@ -4,6 +4,7 @@ import math
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,11 @@ from tabular.core.files import atomic_write, write_json, write_points
 from tabular.core.process import run
 from tabular.core.progress import Bar
 from tabular.table.parquet import part_paths, write_part
+
+if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
+    from tabular.model.training.member import Member
+    from tabular.model.training.selection import Blend
+    from tabular.model.training.setup import Setup
 
 
 def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
@@ -44,6 +50,18 @@ def write_oof(folder: Path, oof: np.ndarray, folds: list[np.ndarray]) -> None:
         write_part(folder, number, pa.table(columns | {"fold": fold}))
 
 
+def write_networks(file: Path, setup: "Setup", members: list["Member"], blend: "Blend") -> None:
+    """The weighted networks as one model, and what is to know of it and its training rows."""
+    from tabular.inspection.training_rows import describe_training_rows
+    from tabular.model.exact import with_exact_products
+    from tabular.model.saved_model import SavedModel, write_model
+    from tabular.model.training.assembly import assemble, metadata
+
+    network, about = assemble(setup, members, blend.weights), metadata(setup, members, blend)
+    model = SavedModel(file, with_exact_products(network), about, b"")
+    write_model(network, file, about | describe_training_rows(model, setup.folder, setup.schema))
+
+
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("split", type=Path, help="folder of the tables train and validation")
@@ -55,8 +73,6 @@ def main() -> None:
     schema = load_schema()
     train = load_params("train", schema=schema).train
 
-    from tabular.model.saved_model import write_model
-    from tabular.model.training.assembly import assemble, metadata
     from tabular.model.training.checkpoint import identity, remove_checkpoints
     from tabular.model.training.fit import fit
     from tabular.model.training.selection import blended, describe, mean_history, warnings
@@ -78,8 +94,7 @@ def main() -> None:
         write_curves(folder, mean_history([m for m in members if m.kind == blend.heaviest]))
     write_json(args.metrics / "networks.json", describe(setup, members, blend))
     with atomic_write(args.model) as file:
-        model = assemble(setup, members, blend.weights)
-        write_model(model, file, metadata(setup, members, blend))
+        write_networks(file, setup, members, blend)
     remove_checkpoints(args.state)
     print(f"Trained networks: {blend.summary(members)}")
     for warning in warnings(setup, members, blend):

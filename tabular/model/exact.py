@@ -9,6 +9,7 @@ multiplication" (2012), with one slice. A rounded operand has 20 bits or more, a
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from tabular.model.backend import keras, tf
@@ -21,43 +22,40 @@ MANTISSA = 53  # bits of a float64
 MAX_PLAIN_MULTIPLY_ADDS = 16_384
 
 
-def rounded(values: tf.Tensor, bits: int, *, by_row: bool = False) -> tf.Tensor:
+def rounded(values: tf.Tensor, bits: int, last: int | None = None) -> tf.Tensor:
     """Float32 values as float64 with `bits` bits below the power of two above the largest.
 
     Args:
-        by_row: the largest of each row, so that no row depends on another; else of all values.
+        last: of so many last axes the largest is sought; of all by default.
     """
-    axes = list(range(1, len(values.shape))) if by_row else None
-    largest = tf.reduce_max(tf.abs(values), axis=axes, keepdims=by_row)
+    axes = None if last is None else list(range(-last, 0))
+    largest = tf.reduce_max(tf.abs(values), axis=axes, keepdims=last is not None)
     # The exponent by its bits: a logarithm may differ from CPU to CPU.
     exponent = tf.cast(tf.bitwise.right_shift(tf.bitcast(largest, tf.int32), 23), tf.int64)
-    biased = exponent + (1023 - 127 + 1 - bits)
+    # Near 1.5 * 2**52 times the last bit to keep, a float64 holds no further bit.
+    biased = exponent + (1023 - 127 + 1 - bits + 52)
+    one_and_a_half = 2**51  # beside the exponent
+    shift = tf.bitcast(
+        tf.bitwise.left_shift(biased, tf.constant(52, tf.int64)) + one_and_a_half, tf.float64
+    )
+    return (tf.cast(values, tf.float64) + shift) - shift
 
-    def power_of_two(biased: tf.Tensor) -> tf.Tensor:
-        return tf.bitcast(tf.bitwise.left_shift(biased, tf.constant(52, tf.int64)), tf.float64)
 
-    steps = tf.cast(values, tf.float64) * power_of_two(2 * 1023 - biased)
-    return tf.round(steps) * power_of_two(biased)
-
-
-def product(equation: str, x: tf.Tensor, kernel: tf.Tensor, rows: int | None) -> tf.Tensor:
+def product(equation: str, x: tf.Tensor, kernel: tf.Tensor, rows: int) -> tf.Tensor:
     """`einsum` of two float32 tensors, such as "bk,kn->bn", exact but for one rounding each.
 
     Args:
-        rows: at most so many has `x`, from whose sums the kernel learns; None where nothing
-            learns: then each row is rounded by itself, and does not depend on the others.
+        rows: at most so many has `x`, from whose sums the kernel learns.
     """
     of_x, of_kernel, of_product = equation.replace("->", ",").split(",")
-    sizes = {**dict(zip(of_kernel, kernel.shape, strict=True)), of_x[0]: rows or 1}
-    terms = max(sizes[letter] for letter in sizes)
-    bits = (MANTISSA - math.ceil(math.log2(max(terms, 2)))) // 2
+    bits = _bits(max(rows, *kernel.shape))
 
     def exact(equation: str, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.einsum(equation, a, b), tf.float32)
 
     @tf.custom_gradient
     def forward(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        x, kernel = rounded(x, bits, by_row=rows is None), rounded(kernel, bits)
+        x, kernel = rounded(x, bits), rounded(kernel, bits)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             upstream = rounded(upstream, bits)
@@ -69,6 +67,47 @@ def product(equation: str, x: tf.Tensor, kernel: tf.Tensor, rows: int | None) ->
         return exact(equation, x, kernel), gradient
 
     return forward(x, kernel)
+
+
+def prediction_product(equation: str, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """See `product`, where nothing learns.
+
+    What is added up is rounded by itself: no row depends on another one, and no member of stacked
+    networks on the other members. As one product of matrices for each index that both operands and
+    the product have: `einsum` turns float64 tensors for it, which takes twice as long.
+    """
+    of_x, of_kernel, of_product = equation.replace("->", ",").split(",")
+    added = [letter for letter in of_x if letter not in of_product]
+    if not added:  # one product each
+        return _aligned(x, of_x, of_product) * _aligned(kernel, of_kernel, of_product)
+    sizes = dict(zip(of_x + of_kernel, [*x.shape, *kernel.shape], strict=True)) | {of_x[0]: -1}
+    both = [letter for letter in of_x if letter in of_kernel and letter in of_product]
+    of_rows = [letter for letter in of_x if letter not in of_kernel]
+    of_columns = [letter for letter in of_kernel if letter not in of_x]
+    count, terms = len(added), math.prod(sizes[letter] for letter in added)
+    outer = [sizes[letter] for letter in both]
+    x = rounded(_aligned(x, of_x, [*both, *of_rows, *added]), _bits(terms), last=count)
+    kernel = _aligned(kernel, of_kernel, [*both, *of_columns, *added])
+    kernel = rounded(kernel, _bits(terms), last=count)
+    found = tf.matmul(
+        tf.reshape(x, [*outer, -1, terms]),
+        tf.reshape(kernel, [*outer, -1, terms]),
+        transpose_b=True,
+    )
+    letters = [*both, *of_rows, *of_columns]
+    found = tf.reshape(tf.cast(found, tf.float32), [sizes[letter] for letter in letters])
+    return _aligned(found, letters, of_product)
+
+
+def _aligned(values: tf.Tensor, letters: Sequence[str], wanted: Sequence[str]) -> tf.Tensor:
+    """With its axes in another order, and one of size 1 for each that it has not."""
+    values = tf.transpose(values, [letters.index(one) for one in wanted if one in letters])
+    return values[tuple(slice(None) if one in letters else None for one in wanted)]
+
+
+def _bits(terms: int) -> int:
+    """Of each operand where so many products are added up."""
+    return (MANTISSA - math.ceil(math.log2(max(terms, 2)))) // 2
 
 
 @tf.function(jit_compile=True, autograph=False)
@@ -93,13 +132,25 @@ class Exact(keras.layers.Layer):
         few = self._rows and self._rows * math.prod(kernel.shape) <= MAX_PLAIN_MULTIPLY_ADDS
         if few and self._equation == "bk,kn->bn":
             x = keras.ops.sum(keras.ops.expand_dims(inputs, 2) * kernel, axis=1)
-        else:
+        elif self._rows:
             x = product(self._equation, inputs, kernel, self._rows)
+        else:
+            x = prediction_product(self._equation, inputs, kernel)
         if self.layer.bias is not None:
             x = x + self.layer.bias
         if self._rows is None and self.layer.activation is keras.activations.softmax:
             return softmax(x)
         return x if self.layer.activation is None else self.layer.activation(x)
+
+
+class Mean(keras.layers.Layer):
+    """A `GlobalAveragePooling1D` over the members, which are added up in their order."""
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], input_shape[2])
+
+    def call(self, inputs: keras.KerasTensor, mask: None = None) -> keras.KerasTensor:
+        return tf.add_n(tf.unstack(inputs, axis=1)) / inputs.shape[1]
 
 
 def with_exact_products(model: keras.Model, rows: int | None = None) -> keras.Model:
@@ -112,6 +163,8 @@ def with_exact_products(model: keras.Model, rows: int | None = None) -> keras.Mo
     def exact(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.Model):
             return with_exact_products(layer, rows)
+        if isinstance(layer, keras.layers.GlobalAveragePooling1D):
+            return Mean(name=layer.name)
         dense = isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense)
         return Exact(layer, rows) if dense else layer
 

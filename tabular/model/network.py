@@ -32,7 +32,7 @@ class Columns(NamedTuple):
         return self.encoded + self.sample.shape[1]
 
 
-def features(columns: Columns, network: ResolvedNetwork) -> keras.Model:
+def features(columns: Columns, network: ResolvedNetwork, members: int | None = None) -> keras.Model:
     """What the layers of a network read of the prepared columns, by rules without weights:
 
     - scaled by median and quartiles and clipped smoothly (Holzmüller, Grinsztajn and Steinwart,
@@ -41,11 +41,14 @@ def features(columns: Columns, network: ResolvedNetwork) -> keras.Model:
       numerical features in tabular deep learning", 2022, arXiv 2203.05556):
       clip((z - low) / (high - low), 0, 1) for each bin.
 
+    Args:
+        members: that read columns of their own; then all has their axis after that of the rows.
+
     Returns:
         A model from (rows, width) to (rows, width), or with an embedding to the numbers
         (rows, numbers), their bins (rows, numbers, bins) and the other columns, if there are any.
     """
-    inputs = keras.Input((columns.width,))
+    inputs = keras.Input((columns.width,) if members is None else (members, columns.width))
     x, sample = inputs, columns.sample
     if network.robust_scaling:
         median, scale = robust_statistics(sample)
@@ -58,10 +61,10 @@ def features(columns: Columns, network: ResolvedNetwork) -> keras.Model:
     if not network.embedding or not columns.numbers:
         return keras.Model(inputs, [x], name="features")
     first, last = columns.encoded, columns.encoded + columns.numbers
-    numbers = x[:, first:last]
-    others = [part for part in (x[:, :first], x[:, last:]) if part.shape[1]]
+    numbers = x[..., first:last]
+    others = [part for part in (x[..., :first], x[..., last:]) if part.shape[-1]]
     low, slope = bins(sample[:, : columns.numbers], network.embedding.bins)
-    within = ops.clip((ops.expand_dims(numbers, 2) - low) * slope, 0, 1)
+    within = ops.clip((ops.expand_dims(numbers, -1) - low) * slope, 0, 1)
     return keras.Model(inputs, [numbers, within, *others], name="features")
 
 

@@ -1,6 +1,7 @@
 """A `.keras` file in a normal form: the same model gives the same bytes."""
 
 import json
+import math
 import re
 import resource
 import sys
@@ -20,12 +21,13 @@ from tabular.config.schema import Schema, input_name
 from tabular.config.sections import Choice
 from tabular.core.errors import UserError, listed, truncate
 from tabular.model.backend import keras, tf
-from tabular.model.exact import Exact, with_exact_products
+from tabular.model.exact import Exact, Mean, with_exact_products
 from tabular.model.intervals import Intervals
 from tabular.model.metadata import EPOCH, model_metadata, read_metadata, write_metadata
+from tabular.model.stacking import is_of_keras
 from tabular.table.arrays import feature_arrays, input_type
 
-BATCH_SIZES = (16, 256, 1024, 4096, 16_384)  # the first for a server, 6 times faster than 256
+BATCH_SIZES = (16, 256, 1024, 16_384)  # the first for a server, 6 times faster than 256
 FEW_WEIGHTS = 20_000  # what a network of more makes of the largest batch leaves the caches
 MANY_WEIGHTS = 2_000_000  # what a network of more makes of a larger batch leaves the caches
 PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of a text
@@ -46,7 +48,7 @@ def write_model(model: keras.Model, path: Path, metadata: dict[str, Any]) -> Non
             for name in sorted(source.namelist()):
                 content = source.read(name)
                 if name.endswith(".json"):
-                    content = json.dumps(_normal(json.loads(content), {}), indent=1).encode()
+                    content = json.dumps(_normal(json.loads(content), {})).encode()
                 target.writestr(zipfile.ZipInfo(name, EPOCH), content)
             write_metadata(target, metadata)
     finally:
@@ -124,8 +126,8 @@ class SavedModel(NamedTuple):
         return predict(self.network, columns)
 
     def predict_members(self, columns: dict[str, np.ndarray]) -> np.ndarray:
-        """See `with_member_outputs`; the model's own outputs may differ in their last bit."""
-        return predict(with_member_outputs(self.network), columns)
+        """See `predict`, with those of its members."""
+        return predict(self.network, columns, members=True)
 
     def disagreement(self, rows: pa.Table, schema: Schema) -> float:
         """The mean variance between the answers of the folds' networks to some rows."""
@@ -147,7 +149,7 @@ def fold_predictions(members: np.ndarray, metadata: dict[str, Any]) -> np.ndarra
     """What each fold's networks answer, as for the rows that they left out: float64, (rows, folds).
 
     Args:
-        members: of a regression the answer of each, as `with_member_outputs` orders them.
+        members: of a regression the answer of each, as `predict` orders them.
         metadata: `folds` of the members and `weights`, by kind, and the `target_range`.
     """
     kinds, (low, high) = metadata["folds"], metadata["target_range"]
@@ -260,6 +262,26 @@ def check_model(model: SavedModel, schema: Schema) -> None:
         )
 
 
+def check_saving(network: keras.Model, name: str) -> None:
+    """Try what a training would end with.
+
+    Raises:
+        UserError: Keras cannot save or load the network; the message names its layers.
+    """
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "model.keras")
+        try:
+            network.save(file)
+            keras.models.load_model(file, safe_mode=True)
+        except Exception as error:  # of a layer that can be wrong in any way
+            own = {type(one).__name__ for one in network.layers if not is_of_keras(one)}
+            raise UserError(
+                f"train.networks.{name}: a model with its layers cannot be saved and loaded in "
+                f"safe mode{f', which has {listed(sorted(own))}' if own else ''}; expected layers "
+                f"of keras.layers: {truncate(str(error).partition(chr(10))[0], 300)}"
+            ) from None
+
+
 def with_temperature(path: Path, temperature: float) -> keras.Model:
     """The model in a file, as Keras loads it, its probabilities at another temperature.
 
@@ -285,53 +307,51 @@ def all_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 @lru_cache(1)
-def with_member_outputs(network: keras.Model) -> keras.Model:
-    """A model that gives, after the outputs of `network`, those of each network that it averages.
-
-    In the units of the target: float32, (rows, outputs * (1 + members)); the kinds of networks are
-    in alphabetical order. A network that is not averaged is no member.
-    """
-    of_kinds: dict[str, list[keras.KerasTensor]] = {}
-
-    def call(layer: keras.layers.Layer, *inputs: Any, **more: Any) -> Any:
-        if isinstance(layer, keras.layers.Average):
-            of_kinds[layer.name] = list(inputs[0])
-        elif layer.name == "output-value":  # of a regression, whose members are standardised
-            for tensors in of_kinds.values():
-                tensors[:] = [layer(tensor) for tensor in tensors]
-        return layer(*inputs, **more)
-
-    same = keras.models.clone_model(network, call_function=call, clone_function=lambda layer: layer)
-    each = [tensor for _, tensors in sorted(of_kinds.items()) for tensor in tensors]
-    outputs = [same.output, *each]
-    return keras.Model(same.input, keras.layers.Concatenate()(outputs) if each else outputs[0])
-
-
-@lru_cache(2)  # a network, and the one beside its members
 def _answer(network: keras.Model) -> tf.types.experimental.PolymorphicFunction:
-    """One graph for batches of any size: graphs of other sizes differ in their last bits."""
+    """Its outputs, and those of each member, see `predict`.
+
+    One graph for batches of any size: graphs of other sizes differ in their last bits.
+    """
     rows = {tensor.name: tf.TensorSpec((None,), tensor.dtype) for tensor in network.inputs}
-    return tf.function(
-        lambda columns: network(columns, training=False), input_signature=[rows], autograph=False
-    )
+    means = [layer for layer in network.layers if isinstance(layer, Mean)]
+    members = [mean.input for mean in sorted(means, key=lambda mean: mean.name)]
+    if in_units := [layer for layer in network.layers if layer.name == "output-value"]:
+        members = [in_units[0](tensor) for tensor in members]
+    whole = keras.Model(network.input, [network.output, *members])
+
+    def answer(columns: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        outputs, *members = whole(columns, training=False)
+        flat = [tf.reshape(of, (-1, math.prod(of.shape[1:]))) for of in members]
+        return outputs, tf.concat(flat, axis=1) if flat else outputs[:, :0]
+
+    return tf.function(answer, input_signature=[rows], autograph=False)
 
 
-def predict(network: keras.Model, columns: dict[str, np.ndarray]) -> np.ndarray:
+def predict(
+    network: keras.Model, columns: dict[str, np.ndarray], *, members: bool = False
+) -> np.ndarray:
     """The model's output for raw columns of shape (rows,) each: float32, (rows, outputs).
 
     A batch is filled up to one of few sizes. The outputs of a row do not depend on the other rows.
+
+    Args:
+        members: whether those of each network that it averages follow, in the units of the target:
+            (rows, outputs * (1 + members)); kinds of networks are in alphabetical order.
     """
     rows = len(next(iter(columns.values())))
     weights = network.count_params()
     # A character of a text takes 35 bytes for a while.
     texts = any(isinstance(one, keras.layers.TextVectorization) for one in all_layers(network))
     few = texts or weights > MANY_WEIGHTS
-    sizes = BATCH_SIZES[: 2 if few else 4 if weights > FEW_WEIGHTS else None]
-    outputs, answer = np.empty((rows, *network.output_shape[1:]), np.float32), _answer(network)
+    sizes = BATCH_SIZES[: 2 if few else 3 if weights > FEW_WEIGHTS else None]
+    found = [] if rows else [np.empty((0, network.output_shape[-1]), np.float32)]
+    answer = _answer(network)
     for start in range(0, rows, sizes[-1]):
         count = min(rows - start, sizes[-1])
         size = next(size for size in sizes if size >= count)
         taken = np.minimum(np.arange(start, start + size), rows - 1)
         batch = {name: values[taken] for name, values in columns.items()}
-        outputs[start : start + count] = answer(batch).numpy()[:count]
-    return outputs
+        outputs, of_members = answer(batch)
+        parts = [outputs, of_members] if members else [outputs]
+        found.append(np.concatenate([part.numpy()[:count] for part in parts], axis=1))
+    return np.concatenate(found)

@@ -8,7 +8,7 @@ folds that are neither its own nor left out say.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -114,14 +114,16 @@ class Encoder(NamedTuple):
     fits: list[frozenset[int]]
     weights: np.ndarray
 
-    def table(self, fold: int | None) -> np.ndarray:
-        """What rows that no linear model learnt from need: float32, (buckets, outputs + 1).
+    def table(self, folds: Sequence[int | None]) -> np.ndarray:
+        """What rows that no linear model learnt from need: float32, (buckets, folds * outputs + 1).
 
-        For each output the frequency times the weight, and the square of the frequency.
+        For each fold that is left out and each output the frequency times the weight; then the
+        square of the frequency.
         """
-        fit = self.fits.index(frozenset() if fold is None else frozenset([fold]))
-        values = self.inverse * self.weights[:, :, fit]
-        table = np.column_stack([*values, self.inverse**2])
+        fits = [self.fits.index(frozenset() if f is None else frozenset([f])) for f in folds]
+        values = self.inverse[:, None] * self.weights[:, :, fits]  # (outputs, buckets, folds)
+        of_folds = values.transpose(1, 2, 0).reshape(len(self.inverse), -1)
+        table = np.column_stack([of_folds, self.inverse**2])
         return (np.rint(table / GRID) * GRID).astype(np.float32)
 
     def values(self, texts: np.ndarray, folds: np.ndarray | None, all_folds: int) -> np.ndarray:

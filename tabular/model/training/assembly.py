@@ -3,9 +3,12 @@
 import platform
 from typing import Any
 
+import numpy as np
+
 from tabular.model.backend import keras
 from tabular.model.metadata import REPRODUCIBLE_MACHINES, model_metadata
 from tabular.model.preprocessing import texts
+from tabular.model.stacking import stack
 from tabular.model.training.member import Member
 from tabular.model.training.selection import Blend
 from tabular.model.training.setup import Setup
@@ -13,7 +16,8 @@ from tabular.model.training.setup import Setup
 
 def metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
     """What travels beside the model to save."""
-    repeats = setup.train.exact and platform.machine() in REPRODUCIBLE_MACHINES
+    exact = setup.train.exact and all(setup.stacks(kind) for kind in blend.weights)
+    repeats = exact and platform.machine() in REPRODUCIBLE_MACHINES
     return {
         **model_metadata(setup.schema),
         "repeats": "any_cpu" if repeats else "same_cpu",
@@ -34,18 +38,14 @@ def fold_metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str
 
 def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> keras.Model:
     """The model to save: from raw rows to the mean of the members, weighted by their kind."""
-    columns = {fold: _encoded(setup, fold) for fold in sorted({m.fold for m in members})}
+    columns, apart = _encoded(setup)
     outputs = []
     for kind, weight in weights.items():
         if not weight:
             continue
-        features = setup.features(kind)
         of_kind = [member for member in members if member.kind == kind]
-        each = []
-        for number, member in enumerate(of_kind, start=1):
-            member.model.name = f"{kind}-{number}"
-            each.append(member.model(features(columns[member.fold])))
-        mean = keras.layers.Average(name=f"{kind}-mean")(each) if len(each) > 1 else each[0]
+        answers = _answers(setup, of_kind, columns, apart=apart)
+        mean = keras.layers.GlobalAveragePooling1D(name=f"{kind}-mean")(answers)
         outputs.append(
             keras.layers.Rescaling(weight, name=f"{kind}-weight")(mean) if weight != 1 else mean
         )
@@ -57,16 +57,48 @@ def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> 
     return keras.Model(setup.preprocessed.inputs, output, name="model")
 
 
-def _encoded(setup: Setup, fold: int) -> keras.KerasTensor:
-    """The columns that the members of a fold read, as layers of the model to save."""
+def _answers(
+    setup: Setup, members: list[Member], columns: keras.KerasTensor, *, apart: bool
+) -> keras.KerasTensor:
+    """What the members of a kind answer: (rows, members, outputs)."""
+    kind, count = members[0].kind, len(members) // setup.train.folds
+    model = setup.network(kind)
+    if setup.stacks(kind):
+        features = setup.features(kind, setup.train.folds if apart else None)
+        read = keras.tree.flatten(features(columns))
+        if apart and count > 1:
+            read = [keras.ops.repeat(tensor, count, axis=1) for tensor in read]
+        stacked = stack(model, [member.weights for member in members], shared=not apart)
+        stacked.name = kind
+        return stacked(read)
+    features, each = setup.features(kind), []
+    for number, member in enumerate(members, start=1):
+        one = keras.models.clone_model(model)
+        one.set_weights(member.weights)
+        one.name = f"{kind}-{number}"
+        each.append(one(features(columns[:, member.fold] if apart else columns)))
+    return keras.ops.stack(each, axis=1)
+
+
+def _encoded(setup: Setup) -> tuple[keras.KerasTensor, bool]:
+    """The columns that members read, as layers of the model to save.
+
+    Returns:
+        (rows, width), or where those of each fold read others of their own (rows, folds, width);
+        and whether they do.
+    """
     prepared, *codes = setup.preprocessed.read
-    left_out = fold if setup.train.folds > 1 else None
-    encoded = [
-        keras.layers.Embedding(*table.shape[1:], weights=[table[-1]])(codes[0][:, column])
-        for column, table in enumerate(setup.target_statistics(left_out))
-    ]
-    encoded += [
-        texts.encoded(setup.preprocessed.tokens[name], encoder.table(left_out))
-        for name, encoder in setup.encoders.items()
-    ]
-    return keras.layers.Concatenate()([*encoded, prepared]) if encoded else prepared
+    folds, encoded = setup.train.folds, []
+    left_out = list(range(folds)) if folds > 1 else [None]
+    tables = zip(*(setup.target_statistics(fold) for fold in left_out), strict=True)
+    for column, of_folds in enumerate(tables):
+        table = np.concatenate([of_fold[-1] for of_fold in of_folds], axis=1)
+        encoded.append(keras.layers.Embedding(*table.shape, weights=[table])(codes[0][:, column]))
+    for name, encoder in setup.encoders.items():
+        encoded.append(texts.encoded(setup.preprocessed.tokens[name], encoder.table(left_out)))
+    if folds > 1 and encoded:
+        by_fold = [keras.layers.Reshape((folds, -1))(values) for values in encoded]
+        return keras.layers.Concatenate()(
+            [*by_fold, keras.layers.RepeatVector(folds)(prepared)]
+        ), True
+    return keras.layers.Concatenate()([*encoded, prepared]) if encoded else prepared, False

@@ -14,11 +14,9 @@ from tabular.config.train import Resolved
 from tabular.core.engine import ordered_map, report_progress
 from tabular.model import network
 from tabular.model.backend import keras
+from tabular.model.saved_model import check_saving
 from tabular.model.training.checkpoint import Checkpoint
-from tabular.model.training.dataset import (
-    Encoded,
-    Subset,
-)
+from tabular.model.training.dataset import Encoded, Subset
 from tabular.model.training.folds import equal_sizes
 from tabular.model.training.member import Member, NetworkKind
 from tabular.model.training.setup import Setup, set_up
@@ -118,7 +116,7 @@ class Training:
             counts = [len(indices) for indices in self._own[fold] if len(indices)]
             oof = np.concatenate([o[:count] for o, count in zip(outputs, counts, strict=True)])
         network.copy_trained_weights(model, whole)
-        return Member(kind, fold, model, history, rows, oof)
+        return Member(kind, fold, model.get_weights(), history, rows, oof)
 
 
 _TRAININGS: dict[str, Training] = {}  # of this process, which is not the one that began: the last
@@ -177,10 +175,14 @@ def fit(
         The members of the first fold, of the second, and so on.
 
     Raises:
-        UserError: a loss is not finite, or this machine has not the memory or the time.
+        UserError: a loss is not finite, this machine has not the memory or the time, or a layer
+            cannot be saved.
     """
-    training = Training(setup, validation)
     train = setup.train
+    for kind in {members.network for members in train.members}:
+        if not setup.stacks(kind):
+            check_saving(setup.network(kind), kind)
+    training = Training(setup, validation)
     jobs = [
         Job(members.network, fold, fold * members.count + number)
         for fold in range(train.folds)
@@ -188,10 +190,4 @@ def fit(
         for number in range(members.count)
     ]
     work = partial(training.member, state=state, key=key)
-    found = ordered_map(work, jobs, most=len(jobs), report=report, stop=training.cancel)
-    for job, member in zip(jobs, found, strict=True):
-        if isinstance(member.model, list):
-            model = training.kinds[job.kind].untrained(train.seed + job.number)[0]
-            model.set_weights(member.model)
-            member = member._replace(model=model)
-        yield member
+    yield from ordered_map(work, jobs, most=len(jobs), report=report, stop=training.cancel)

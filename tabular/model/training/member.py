@@ -1,7 +1,6 @@
 """One network of the ensemble: untrained, and trained with its predictions."""
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,21 +12,17 @@ from tabular.model.training.setup import Setup
 class Member(NamedTuple):
     """A trained network, and its predictions for the rows of its own fold.
 
-    `kind` the name of its network; `model` from the features to the output; `history` the logs of
-    its epochs; `rows` (n,), int32, the numbers of its fold's rows over all parts, none without
+    `kind` the name of its network; `weights` as `get_weights` gives them; `history` the logs of its
+    epochs; `rows` (n,), int32, the numbers of its fold's rows over all parts, none without
     folds; `oof` (n, outputs), float32, its predictions for these rows, which it has not seen.
     """
 
     kind: str
     fold: int
-    model: keras.Model
+    weights: list[np.ndarray]
     history: list[dict[str, float]]
     rows: np.ndarray
     oof: np.ndarray
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """From another process it comes with its weights in place of its model."""
-        return Member, (*self[:2], self.model.get_weights(), *self[3:])
 
 
 class NetworkKind:
@@ -41,14 +36,7 @@ class NetworkKind:
         self._steps = int(-(-rows // self.network.batch_size) * self.network.epochs)
 
     def untrained(self, seed: int) -> tuple[keras.Model, keras.Model]:
-        """A network, and the compiled model that trains its weights.
-
-        In a thread of its own: Keras numbers the names of layers in each thread from 0.
-        """
-        with ThreadPoolExecutor(1) as fresh:
-            return fresh.submit(self._untrained, seed).result()
-
-    def _untrained(self, seed: int) -> tuple[keras.Model, keras.Model]:
+        """A network, and the compiled model that trains its weights."""
         keras.utils.set_random_seed(seed)
         read = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
         output = network.build(read, self.network, self._setup.schema)

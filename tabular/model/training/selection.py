@@ -64,14 +64,14 @@ def blended(setup: Setup, members: list[Member]) -> Blend:
 def describe(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
     """What training came to: what `metrics/networks.json` holds."""
     train = setup.train
-    trained = {member.kind: member.model for member in members}
     kinds = {
         name: {
             "weight": weight,
             "members": sum(member.kind == name for member in members),
             "loss": blend.losses.get(name),
+            "stacked": setup.stacks(name),
             "params": train.networks[name].model_dump(),
-            "layers": layers_of(setup.features(name), trained[name]),
+            "layers": layers_of(setup.features(name), setup.network(name)),
         }
         | member_results(setup, members, name)
         for name, weight in blend.weights.items()

@@ -16,6 +16,7 @@ from tabular.model.backend import keras
 from tabular.model.preprocessing import target_statistics, texts
 from tabular.model.preprocessing.layers import Preprocessed, build
 from tabular.model.preprocessing.statistics import Statistics, adapt
+from tabular.model.stacking import is_stackable
 from tabular.model.training.dataset import (
     TableDataset,
     all_labels,
@@ -59,7 +60,7 @@ class Setup:
     subfolds: list[np.ndarray]
     keys: list[np.ndarray] = field(default_factory=list)
     encoders: dict[str, texts.Encoder] = field(default_factory=dict)
-    _features: dict[str, keras.Model] = field(default_factory=dict)
+    _models: dict[str, keras.Model] = field(default_factory=dict)
 
     @property
     def n_subfolds(self) -> int:
@@ -170,13 +171,26 @@ class Setup:
         encoded += sum(len(encoder.weights) for encoder in self.encoders.values())
         return network.Columns(np.asarray(x[:SAMPLE]), encoded, len(self.statistics.scalings))
 
-    def features(self, name: str) -> keras.Model:
-        """What the layers of a network read, made once: all its members share it."""
-        if name not in self._features:
-            found = network.features(self.columns, self.train.networks[name])
+    def features(self, name: str, members: int | None = None) -> keras.Model:
+        """What the layers of a network read, made once: see `network.features`."""
+        key = f"features of {name}, {members}"
+        if key not in self._models:
+            found = network.features(self.columns, self.train.networks[name], members)
             found.name = f"{name}-features"
-            self._features[name] = found
-        return self._features[name]
+            self._models[key] = found
+        return self._models[key]
+
+    def network(self, name: str) -> keras.Model:
+        """A network without a training, made once."""
+        if name not in self._models:
+            read = [keras.Input(tensor.shape[1:]) for tensor in self.features(name).outputs]
+            output = network.build(read, self.train.networks[name], self.schema)
+            self._models[name] = keras.Model(read, output)
+        return self._models[name]
+
+    def stacks(self, name: str) -> bool:
+        """Whether the members of a kind are saved as one network."""
+        return is_stackable(self.network(name))
 
 
 def set_up(folder: Path, schema: Schema, train: Train) -> Setup:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tabular.model.backend import tf
-from tabular.model.exact import product
+from tabular.model.exact import prediction_product, product
 
 # Shapes of x and kernel.
 EQUATIONS = {"bk,kn->bn": ((64, 300), (300, 40)), "bck,cku->bcu": ((64, 7, 300), (7, 300, 8))}
@@ -59,14 +59,31 @@ def test_the_order_of_what_is_added_changes_no_bit(equation: str) -> None:
         assert (turned.tobytes() == by_kernel.tobytes()) is exact
 
 
-@pytest.mark.parametrize("equation", EQUATIONS)
-def test_a_prediction_does_not_depend_on_the_other_rows(equation: str) -> None:
+# Of stacked networks the axis m is that of the members.
+OF_MEMBERS = {
+    "bk,mkn->bmn": ((64, 300), (3, 300, 40)),
+    "bmk,mkn->bmn": ((64, 3, 300), (3, 300, 40)),
+    "bck,mcku->bmcu": ((64, 7, 300), (3, 7, 300, 8)),
+    "bmk,mk->bmk": ((64, 3, 300), (3, 300)),
+    "bc,mcu->bmcu": ((64, 7), (3, 7, 8)),
+}
+
+
+@pytest.mark.parametrize(("equation", "shapes"), (EQUATIONS | OF_MEMBERS).items())
+def test_a_prediction_depends_on_no_other_row_and_no_other_member(
+    equation: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]
+) -> None:
     """With the largest value of all rows, that of the last one would round the others."""
-    x, kernel, _ = operands(equation)
-    x[-1] *= 1e6
-    together = product(equation, tf.constant(x), tf.constant(kernel), None).numpy()
-    alone = product(equation, tf.constant(x[:1]), tf.constant(kernel), None).numpy()
-    assert alone.tobytes() == together[:1].tobytes()
-    assert product(equation, tf.constant(x), tf.constant(kernel), 64).numpy()[0].tobytes() != (
-        alone.tobytes()
-    )
+    rng = np.random.default_rng(0)
+    x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    right = np.einsum(equation, x.astype(np.float64), kernel)
+    found = prediction_product(equation, tf.constant(x), tf.constant(kernel)).numpy()
+    np.testing.assert_allclose(found, right, rtol=0, atol=2e-6 * np.abs(right).max())
+    others = x.copy()
+    others[-1] *= 1e6
+    alone = prediction_product(equation, tf.constant(others[:-1]), tf.constant(kernel)).numpy()
+    assert alone.tobytes() == found[:-1].tobytes()
+    if equation in OF_MEMBERS:
+        kernel[-1] *= 1e6
+        beside = prediction_product(equation, tf.constant(x), tf.constant(kernel)).numpy()
+        assert beside[:, :-1].tobytes() == found[:, :-1].tobytes()

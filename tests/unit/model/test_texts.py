@@ -70,7 +70,7 @@ def test_unseen_rows_get_what_the_words_say(
     # The layers of the saved model give new rows the same.
     new, _ = sample(50, seed=1)
     read = keras.Input((1,), dtype="string")
-    table = encoder.table(0 if folds > 1 else None)
+    table = encoder.table([0 if folds > 1 else None])
     saved = keras.Model(read, texts.encoded(model(read), table))
     saved.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)

@@ -1,0 +1,51 @@
+"""Networks of one kind are saved as one, which answers what each of them does."""
+
+import numpy as np
+import pytest
+
+from tabular.model.backend import keras
+from tabular.model.stacking import NotStackableError, is_stackable, stack
+
+layers = keras.layers
+
+
+def of_layers(*, last: keras.layers.Layer | None = None) -> keras.Model:
+    """Embedded numbers beside other columns, a learnt scale, hidden layers and three outputs."""
+    numbers, within, others = keras.Input((4,)), keras.Input((4, 5)), keras.Input((2,))
+    embedded = layers.EinsumDense("bc,cu->bcu", (4, 3))(numbers)
+    embedded += layers.EinsumDense("bck,cku->bcu", (4, 3), bias_axes="cu")(within)
+    x = layers.Concatenate(axis=1)([layers.Flatten()(embedded), others])
+    x = layers.EinsumDense("bd,d->bd", x.shape[1:])(x)
+    x = layers.Dense(8, "silu", kernel_regularizer="l2")(x)
+    x = layers.Dropout(0.5)(layers.Dense(8, use_bias=False)(x))
+    x = x * layers.Activation("tanh")(x)
+    x = last(x) if last else x
+    return keras.Model([numbers, within, others], layers.Dense(3, "softmax")(x))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_stacked_networks_answer_what_each_does(shared: bool) -> None:
+    rng, model = np.random.default_rng(0), of_layers()
+    weights = [[rng.normal(size=w.shape) for w in model.get_weights()] for _ in range(5)]
+    stacked = stack(model, weights, shared=shared)
+    lead = () if shared else (5,)
+    rows = [rng.normal(size=(7, *lead, *i.shape[1:])).astype(np.float32) for i in model.inputs]
+    found = np.asarray(stacked(rows))
+    assert found.shape == (7, 5, 3)
+    for member, of_member in enumerate(weights):
+        model.set_weights(of_member)
+        own = rows if shared else [of_column[:, member] for of_column in rows]
+        np.testing.assert_allclose(found[:, member], np.asarray(model(own)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer", [layers.BatchNormalization, layers.LayerNormalization, lambda: layers.Softmax(axis=0)]
+)
+def test_a_layer_that_works_on_several_numbers_is_not_guessed(
+    layer: type[keras.layers.Layer],
+) -> None:
+    model = of_layers(last=layer())
+    assert is_stackable(of_layers())
+    assert not is_stackable(model)
+    with pytest.raises(NotStackableError, match=type(model.layers[-2]).__name__):
+        stack(model, [model.get_weights()])
