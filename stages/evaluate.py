@@ -10,14 +10,17 @@ import pyarrow as pa
 
 from tabular.config.params import Params, load_params
 from tabular.config.schema import Schema, load_schema
+from tabular.core.engine import begin
 from tabular.core.files import atomic_write, write_json
 from tabular.core.process import run
 from tabular.core.progress import Bar
+from tabular.evaluation.labelled import check_tests, score_tests, summary
+from tabular.evaluation.plot_data import times, write_plot_data
+from tabular.evaluation.result import Result, evaluate_model, fit_baselines, headline
 from tabular.evaluation.sentences import closing_lines
 from tabular.table.parquet import read_parts, read_rows, write_part
 
-if TYPE_CHECKING:  # TensorFlow and scikit-learn start after the parameters are checked
-    from tabular.evaluation.result import Result
+if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
 
 # Of a table, in slices and in pictures of its columns.
@@ -25,7 +28,7 @@ MAX_ROWS, MIN_ROWS, MAX_CELLS = 200_000, 1000, 20_000_000
 
 
 def inspect(
-    model: "SavedModel", data: Path, result: "Result", schema: Schema, params: Params
+    model: "SavedModel", data: Path, result: Result, schema: Schema, params: Params
 ) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
     """What the files beside the scores hold, by their names; and the importance of each column."""
     from tabular.inspection.columns import describe_columns
@@ -65,18 +68,15 @@ def main() -> None:
     schema = load_schema()
     params = load_params("evaluate", "validate", schema=schema)
 
-    from tabular.evaluation.labelled import check_tests, score_tests, summary
-
     check_tests(params.evaluate.tests, args.data / "tests")
+    baselines = begin(fit_baselines, args.data, schema)  # while TensorFlow starts
 
-    from tabular.evaluation.plot_data import times, write_plot_data
-    from tabular.evaluation.result import evaluate_model, headline
     from tabular.model.saved_model import check_model, read_model
 
     model = read_model(args.model)
     check_model(model, schema)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
-    result = evaluate_model(model, args.data / "split", args.data / "oof", schema)
+    result = evaluate_model(model, args.data, schema, baselines)
     tests = score_tests(args.data, model, schema, params, result.scores)
     result.scores.update(summary(tests))
     files, importance = inspect(model, args.data, result, schema, params)

@@ -5,12 +5,16 @@ threads work. See `cluster` for the other.
 """
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from itertools import chain, islice
+from multiprocessing import Pipe, Process
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from tabular.core import cluster
@@ -81,6 +85,47 @@ def ordered_map(
     else:
         count = min(workers(), most)
         yield from _thread_map(function, chain(first, taken), count, report, stop)
+
+
+def begin(function: Callable[..., Result], *args: Any) -> Callable[[], Result]:
+    """Call a function in another process, while this one goes on; its result when it is asked for.
+
+    For Python's own work, such as imports, of which threads do one after the other. On one core, or
+    where there is a cluster, the function is called when its result is asked for.
+
+    Args:
+        function: its arguments, its result and what it raises are pickled.
+    """
+    if workers() < 2 or on_ray():
+        return partial(function, *args)
+    receiver, sender = Pipe(duplex=False)
+    process = Process(target=_send, args=(sender, function, *args), daemon=True)
+    process.start()
+    sender.close()
+
+    def result() -> Result:
+        try:
+            found, error = receiver.recv()
+        except EOFError:
+            raise MemoryError(f"{function.__name__} ended without a result") from None
+        process.join()
+        if error:
+            raise error
+        return found
+
+    return result
+
+
+def _send(to: Connection, function: Callable[..., Any], *args: Any) -> None:
+    """The result of a function, and what it raises."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the process that began it
+    found: tuple[Any, Exception | None]
+    try:
+        found = function(*args), None
+    except Exception as error:
+        found = None, error
+    with suppress(BrokenPipeError):
+        to.send(found)
 
 
 def report_progress(*words: Any) -> None:

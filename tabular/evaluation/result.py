@@ -1,5 +1,6 @@
 """All that an evaluation finds out about a model."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +14,7 @@ from tabular.config.sections import Choice
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.metrics import TASKS, flat_numbers, flatten, get_nested, nested, primary_metrics
-from tabular.evaluation import baselines, uncertainty
+from tabular.evaluation import uncertainty
 from tabular.evaluation.scores import Outputs, score
 from tabular.evaluation.temperature import scale_by_temperature
 from tabular.evaluation.threshold import choose_threshold
@@ -30,6 +31,7 @@ from tabular.table.arrays import (
 from tabular.table.parquet import part_paths, read_parts
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
+    from tabular.evaluation.baselines import Baseline
     from tabular.model.saved_model import SavedModel
 
 
@@ -72,11 +74,29 @@ def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: flo
     return found
 
 
-def evaluate_model(model: "SavedModel", split: Path, oof: Path, schema: Schema) -> Result:
+Baselines = dict[str, "Baseline"]
+
+
+def fit_baselines(data: Path, schema: Schema) -> Baselines:
+    """See `predict_baselines`, for the test rows and the folds of the out-of-fold predictions.
+
+    Args:
+        data: folder of `split` and `oof`.
+    """
+    from tabular.evaluation.baselines import predict_baselines  # imports scikit-learn
+
+    fold = pa.concat_tables(read_parts(data / "oof", ["fold"]))
+    return predict_baselines(data / "split", fold[0].to_numpy(), schema)
+
+
+def evaluate_model(
+    model: "SavedModel", data: Path, schema: Schema, baselines: Callable[[], Baselines]
+) -> Result:
     """See `evaluate`; and what the model's file says of its answers."""
     metadata = model.metadata
+    oof = pa.concat_tables(read_parts(data / "oof"))
     result = evaluate(
-        *(model.predict, split, pa.concat_tables(read_parts(oof)), schema),
+        *(model.predict, data / "split", oof, schema, baselines),
         *(model.threshold, model.threshold_choice, model.temperature),
     )
     found = result.scores | {"repeats": metadata.get("repeats")}
@@ -94,6 +114,7 @@ def evaluate(
     split: Path,
     oof: pa.Table,
     schema: Schema,
+    baselines: Callable[[], Baselines],
     threshold: float,
     choice: Choice | None,
     temperature: float = 1.0,
@@ -103,6 +124,7 @@ def evaluate(
     Args:
         split: the folder of the tables train, validation and test.
         oof: the out-of-fold predictions of the training rows, and the `fold` of each.
+        baselines: gives what `fit_baselines` does.
         choice: by what the threshold was chosen; so are those of the baselines.
         temperature: of the model's probabilities, which those of `oof` have not yet.
     """
@@ -127,7 +149,7 @@ def evaluate(
     for name, of_rows in bootstraps.items():
         add_intervals(scored[name], uncertainty.intervals(of_rows, schema))
 
-    others = baselines.predict_baselines(split, fold, schema)
+    others = baselines()
     thresholds = baseline_thresholds(others, learnt, threshold, choice, schema)
     scored |= compare_with_baselines(bootstraps, others, thresholds, decides, schema)
     if schema.task == "binary":
@@ -159,7 +181,9 @@ def score_labelled(
     scored["decides"] = list(primary_scores(found, scored["test"], schema))
     add_intervals(scored["test"], uncertainty.intervals(bootstrap, schema))
     if split:
-        others = baselines.predict_baselines(split, np.empty(0, np.int32), schema, folder)
+        from tabular.evaluation.baselines import predict_baselines
+
+        others = predict_baselines(split, np.empty(0, np.int32), schema, folder)
         thresholds = baseline_thresholds(others, found, threshold, None, schema) | thresholds
         scored |= compare_with_baselines(
             {"test": bootstrap}, others, thresholds, scored["decides"], schema
@@ -186,7 +210,7 @@ def interval_scores(test: Outputs, intervals: Intervals) -> dict[str, Any]:
 
 def compare_with_baselines(
     bootstraps: dict[str, Bootstrap],
-    others: dict[str, baselines.Baseline],
+    others: Baselines,
     thresholds: dict[str, float],
     decides: list[str],
     schema: Schema,
@@ -253,7 +277,7 @@ def add_intervals(scored: dict[str, Any], limits: dict[str, tuple[float, float]]
 
 
 def baseline_thresholds(
-    others: dict[str, baselines.Baseline],
+    others: Baselines,
     learnt: Outputs,
     threshold: float,
     choice: Choice | None,

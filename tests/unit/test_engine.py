@@ -1,12 +1,14 @@
 """A map gives its results in order, however many workers there are and however long each takes."""
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from tabular.core.cluster import WORKERS
-from tabular.core.engine import ordered_map, report_progress, workers
+from tabular.core.engine import begin, ordered_map, report_progress, workers
 from tabular.core.errors import UserError
 
 LONG = 60  # seconds that something waits for what should come at once
@@ -110,3 +112,29 @@ def test_what_runs_is_told_to_stop_when_no_more_results_are_taken(interrupted: b
         found.close()  # type: ignore[attr-defined]
     assert stopped
     assert all(stopped)
+
+
+def process_and_thread() -> tuple[int, bool]:
+    return os.getpid(), threading.current_thread() is threading.main_thread()
+
+
+def refused(name: str) -> None:
+    raise UserError(f"{name}: found nothing")
+
+
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_is_begun_runs_in_another_process_and_tells_how_it_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process, is_main_thread = begin(process_and_thread)()
+    assert process != os.getpid()
+    assert is_main_thread
+    with pytest.raises(UserError, match=r"a\.csv: found nothing"):
+        begin(refused, "a.csv")()
+    with pytest.raises(MemoryError, match="killed ended without a result"):
+        begin(killed)()
+    monkeypatch.setenv(WORKERS, "1")
+    assert begin(process_and_thread)() == (os.getpid(), True)

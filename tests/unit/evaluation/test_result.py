@@ -1,5 +1,6 @@
 """What evaluate finds, with functions in place of a model."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Gate
 from tabular.core.errors import UserError
 from tabular.core.metrics import TASKS, flat_numbers, flatten
-from tabular.evaluation.result import evaluate, headline, predict_table
+from tabular.evaluation.baselines import predict_baselines
+from tabular.evaluation.result import Result, evaluate, headline, predict_table
 from tabular.evaluation.scores import Outputs, score
 from tabular.runs.gate import Base, evaluate_gate
 from tabular.table.arrays import Predict
@@ -66,11 +68,18 @@ def outputs_of(y: np.ndarray, predicted: np.ndarray) -> Outputs:
     return Outputs(y, predicted, np.ones(len(y)), THRESHOLD)
 
 
+def evaluated(
+    predict: Predict, split: Path, oof: pa.Table, schema: Schema, threshold: float = 0.5
+) -> Result:
+    baselines = partial(predict_baselines, split, oof["fold"].to_numpy(), schema)
+    return evaluate(predict, split, oof, schema, baselines, threshold, None)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path: Path) -> None:
     schema, of = SCHEMAS[task], TASKS[task]
     tables, predict, oof = write_split(tmp_path, schema), model_of(schema), oof_of(schema)
-    result = evaluate(predict, tmp_path, oof, schema, THRESHOLD, None)
+    result = evaluated(predict, tmp_path, oof, schema, THRESHOLD)
 
     y = {name: labels_of(table, schema) for name, table in tables.items()}
     outputs = {name: predict({"x": t["x"].to_numpy()}) for name, t in tables.items()}
@@ -122,7 +131,7 @@ def test_where_a_class_is_rare_the_ranking_decides_and_a_recall_of_0_is_told(
     schema = SCHEMAS["binary"]
     write_split(tmp_path, schema, validation=30, more=5, ends=[1.9])
     weak: Predict = lambda columns: (0.1 + 0.1 * (columns["x"] > 1))[:, None]  # noqa: E731
-    scores = evaluate(weak, tmp_path, oof_of(schema, 0), schema, 0.5, None).scores
+    scores = evaluated(weak, tmp_path, oof_of(schema, 0), schema).scores
     assert scores["validation"]["rows"] == 30
     assert scores["validation"].keys() == {*TASKS["binary"].scores, "rows"} - {"precision"}
     assert not [key for key, _ in flatten(scores) if "cross_validation" in key]
@@ -138,7 +147,7 @@ def test_a_rare_class_of_three_is_compared_by_ranking_with_every_baseline(tmp_pa
     schema = SCHEMAS["multiclass"]
     write_split(tmp_path, schema, more=3, ends=[0.3, 1.7])
     oof = oof_of(schema, 180)
-    scores = evaluate(model_of(schema), tmp_path, oof, schema, 0.5, None).scores
+    scores = evaluated(model_of(schema), tmp_path, oof, schema).scores
     assert scores["decides"] == ["macro.roc_auc", "macro.average_precision"]
     gate = Gate(beat_baselines=("constant", "linear", "boosted"))
     checks = evaluate_gate(scores, Base("", {}), gate, "multiclass")["checks"]
