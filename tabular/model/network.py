@@ -222,7 +222,9 @@ class Flat(keras.layers.Layer):
     def __init__(self, model: keras.Model, learning_rate_factors: list[float]) -> None:
         super().__init__()
         self.state = model.non_trainable_variables
-        self._model: Callable[[], keras.Model] = lambda: model  # or its weights would count too
+        self._model: Callable[[], keras.Model] = lambda: (
+            model
+        )  # or its weights would be trained beside the vector
         self._rates = learning_rate_factors
         first = [
             np.ravel(np.asarray(weight)) / np.float32(rate)

@@ -136,7 +136,7 @@ class SavedModel(NamedTuple):
         return float(fold_predictions(members[:, 1:], self.metadata).var(axis=1, ddof=1).mean())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """In another process it is loaded from its bytes again, once."""
+        """In another process it is loaded from its bytes again, once: Keras cannot load `Exact`."""
         return _loaded, (self.path, self.content)
 
 

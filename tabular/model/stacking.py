@@ -48,6 +48,8 @@ def stack(
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         given = keras.tree.flatten(args)
+        if not is_of_keras(layer):
+            raise NotStackableError(type(layer).__name__)
         if isinstance(layer, layers.Dropout):
             return given[0]
         if type(layer) in (layers.Dense, layers.EinsumDense):
@@ -57,9 +59,8 @@ def stack(
         elif apart.intersection(map(id, given)):
             spread = [_for_members(one, id(one) in apart, count) for one in given]
             found = _stacked(layer, count)(*keras.tree.pack_sequence_as(args, spread), **kwargs)
-        elif getattr(layer, "weights", []) or isinstance(layer, keras.Model):
-            raise NotStackableError(type(layer).__name__)
         else:
+            _stacked(layer, count)  # raises where it has no such form
             return layer(*args, **kwargs)
         apart.add(id(found))
         return found
@@ -110,8 +111,6 @@ def _stacked(layer: Any, count: int) -> Any:
     """A layer without weights for tensors that have the axis of members."""
     if isinstance(layer, layers.Flatten):
         return layers.Reshape((count, -1))
-    if not is_of_keras(layer):
-        raise NotStackableError(type(layer).__name__)
     config, rank = layer.get_config(), len(keras.tree.flatten(layer.output)[0].shape)
     if isinstance(layer, layers.Concatenate) and layer.axis in (-1, rank - 1):
         return layers.Concatenate(axis=-1)

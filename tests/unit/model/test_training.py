@@ -14,7 +14,7 @@ from tabular.core.cluster import WORKERS
 from tabular.core.errors import UserError
 from tabular.model import network, saved_model
 from tabular.model.backend import keras
-from tabular.model.training.assembly import assemble
+from tabular.model.training.assembly import assemble, metadata
 from tabular.model.training.dataset import Encoded
 from tabular.model.training.fit import fit
 from tabular.model.training.folds import random_subfolds
@@ -276,9 +276,36 @@ def test_another_network_needs_another_build_and_no_more(
         ("Concatenate", [4 + width], 0),
         ("Dense", [1], 4 + width + 1),
     ]
+    blend = blended(setup, members)
+    assert not describe(setup, members, blend)["networks"]["plain"]["stacked"]
+    assert metadata(setup, members, blend)["repeats"] == "same_cpu"
     model = assemble(setup, members, {"plain": 1.0})
     expected = np.mean([outputs(setup, member) for member in members], axis=0)
     np.testing.assert_allclose(model(feature_arrays(table, SCHEMA)), expected, atol=1e-6)
+
+
+class Doubled(keras.layers.Layer):
+    """A layer of somebody's own, which no file can be loaded with."""
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        return 2 * inputs
+
+
+def test_a_layer_that_cannot_be_saved_is_refused_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def doubled(
+        read: list[keras.KerasTensor], of: ResolvedNetwork, schema: Schema
+    ) -> keras.KerasTensor:
+        return keras.layers.Dense(1, "sigmoid")(Doubled()(read[0]))
+
+    monkeypatch.setattr(network, "build", doubled)
+    write_table(tmp_path)
+    train = train_params({"plain": PLAIN}, folds=2)
+    with pytest.raises(
+        UserError, match=r"train\.networks\.plain: .* safe mode, which has Doubled;"
+    ):
+        trained(tmp_path, train)
 
 
 def test_the_kind_that_predicts_better_gets_the_weight_and_equal_ones_share_it() -> None:
