@@ -69,7 +69,7 @@ def product(equation: str, x: tf.Tensor, kernel: tf.Tensor, rows: int) -> tf.Ten
     return forward(x, kernel)
 
 
-def prediction_product(equation: str, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
     """See `product`, where nothing learns.
 
     What is added up is rounded by itself: no row depends on another one, and no member of stacked
@@ -79,6 +79,7 @@ def prediction_product(equation: str, x: tf.Tensor, kernel: tf.Tensor) -> tf.Ten
     of_x, of_kernel, of_product = equation.replace("->", ",").split(",")
     added = [letter for letter in of_x if letter not in of_product]
     if not added:  # one product each
+        kernel = keras.ops.convert_to_tensor(kernel)
         return _aligned(x, of_x, of_product) * _aligned(kernel, of_kernel, of_product)
     sizes = dict(zip(of_x + of_kernel, [*x.shape, *kernel.shape], strict=True)) | {of_x[0]: -1}
     both = [letter for letter in of_x if letter in of_kernel and letter in of_product]
@@ -86,14 +87,13 @@ def prediction_product(equation: str, x: tf.Tensor, kernel: tf.Tensor) -> tf.Ten
     of_columns = [letter for letter in of_kernel if letter not in of_x]
     count, terms = len(added), math.prod(sizes[letter] for letter in added)
     outer = [sizes[letter] for letter in both]
+    with tf.init_scope():  # once: in each call it would take half of the time of a single row
+        weights = keras.ops.convert_to_tensor(kernel)
+        weights = _aligned(weights, of_kernel, [*both, *of_columns, *added])
+        weights = rounded(tf.reshape(weights, [*outer, -1, terms]), _bits(terms), last=1)
+        weights = tf.linalg.matrix_transpose(weights)
     x = rounded(_aligned(x, of_x, [*both, *of_rows, *added]), _bits(terms), last=count)
-    kernel = _aligned(kernel, of_kernel, [*both, *of_columns, *added])
-    kernel = rounded(kernel, _bits(terms), last=count)
-    found = tf.matmul(
-        tf.reshape(x, [*outer, -1, terms]),
-        tf.reshape(kernel, [*outer, -1, terms]),
-        transpose_b=True,
-    )
+    found = tf.matmul(tf.reshape(x, [*outer, -1, terms]), weights)
     letters = [*both, *of_rows, *of_columns]
     found = tf.reshape(tf.cast(found, tf.float32), [sizes[letter] for letter in letters])
     return _aligned(found, letters, of_product)
@@ -128,12 +128,12 @@ class Exact(keras.layers.Layer):
         return self.layer.compute_output_shape(input_shape)
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        kernel = keras.ops.convert_to_tensor(self.layer.kernel)
+        kernel = self.layer.kernel
         few = self._rows and self._rows * math.prod(kernel.shape) <= MAX_PLAIN_MULTIPLY_ADDS
         if few and self._equation == "bk,kn->bn":
             x = keras.ops.sum(keras.ops.expand_dims(inputs, 2) * kernel, axis=1)
         elif self._rows:
-            x = product(self._equation, inputs, kernel, self._rows)
+            x = product(self._equation, inputs, keras.ops.convert_to_tensor(kernel), self._rows)
         else:
             x = prediction_product(self._equation, inputs, kernel)
         if self.layer.bias is not None:
