@@ -42,30 +42,41 @@ def features(columns: Columns, network: ResolvedNetwork, members: int | None = N
       clip((z - low) / (high - low), 0, 1) for each bin.
 
     Args:
-        members: that read columns of their own; then all has their axis after that of the rows.
+        members: that read target statistics of their own: the model takes these apart from the
+            other columns, (rows, members, encoded) and (rows, others), not all as (rows, width).
 
     Returns:
-        A model from (rows, width) to (rows, width), or with an embedding to the numbers
-        (rows, numbers), their bins (rows, numbers, bins) and the other columns, if there are any.
+        A model to (rows, width), or with an embedding to the numbers (rows, numbers), their bins
+        (rows, numbers, bins), the target statistics and the other columns, if there are any. What
+        members read of their own has their axis after that of the rows.
     """
-    inputs = keras.Input((columns.width,) if members is None else (members, columns.width))
-    x, sample = inputs, columns.sample
+    first = columns.encoded
+    if members:
+        inputs = [keras.Input((members, first)), keras.Input((columns.width - first,))]
+        encoded, others = inputs
+    else:
+        inputs = keras.Input((columns.width,))
+        encoded, others = (inputs[:, :first], inputs[:, first:]) if first else (None, inputs)
+    sample = columns.sample
     if network.robust_scaling:
         median, scale = robust_statistics(sample)
-        # Statistics of the target are as they are: another scale would have seen all folds.
-        shifts, scales = np.zeros(columns.width), np.ones(columns.width)
-        shifts[columns.encoded :], scales[columns.encoded :] = -median * scale, scale
-        x = keras.layers.Rescaling(scales.tolist(), shifts.tolist())(x)
-        x = smooth_clip(ops.clip(x, -MAX_SCALED, MAX_SCALED), ops)
+        others = keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(others)
+        others = smooth_clip(ops.clip(others, -MAX_SCALED, MAX_SCALED), ops)
         sample = smooth_clip(np.clip((sample - median) * scale, -MAX_SCALED, MAX_SCALED), np)
+        # Statistics of the target are as they are: another scale would have seen all folds.
+        if first:
+            encoded = smooth_clip(ops.clip(encoded, -MAX_SCALED, MAX_SCALED), ops)
     if not network.embedding or not columns.numbers:
-        return keras.Model(inputs, [x], name="features")
-    first, last = columns.encoded, columns.encoded + columns.numbers
-    numbers = x[..., first:last]
-    others = [part for part in (x[..., :first], x[..., last:]) if part.shape[-1]]
+        if members:
+            others = keras.layers.RepeatVector(members)(others)
+        return keras.Model(
+            inputs, [keras.layers.Concatenate()([encoded, others]) if first else others]
+        )
+    numbers, rest = others[:, : columns.numbers], others[:, columns.numbers :]
     low, slope = bins(sample[:, : columns.numbers], network.embedding.bins)
-    within = ops.clip((ops.expand_dims(numbers, -1) - low) * slope, 0, 1)
-    return keras.Model(inputs, [numbers, within, *others], name="features")
+    within = ops.clip((ops.expand_dims(numbers, 2) - low) * slope, 0, 1)
+    read = [numbers, within, *([encoded] if first else []), *([rest] if rest.shape[1] else [])]
+    return keras.Model(inputs, read)
 
 
 def smooth_clip(x: Any, ops: Any) -> Any:

@@ -25,7 +25,7 @@ class NotStackableError(Exception):
 
 
 def stack(
-    model: keras.Model, weights: Sequence[list[np.ndarray]], *, shared: bool = True
+    model: keras.Model, weights: Sequence[list[np.ndarray]], apart: Sequence[bool]
 ) -> keras.Model:
     """All members as one model: from what `model` reads to (rows, members, outputs).
 
@@ -34,13 +34,13 @@ def stack(
     Args:
         model: a member, or one with the same layers.
         weights: of each member, as `get_weights` gives them.
-        shared: whether all members read the same, (rows, ...), or each its own,
-            (rows, members, ...).
+        apart: of each input of `model` whether each member reads its own, (rows, members, ...), or
+            all the same, (rows, ...).
 
     Raises:
         NotStackableError: a layer is no `Dense` or `EinsumDense`, nor one of each number by itself.
     """
-    count, apart = len(weights), set[int]()  # the tensors that have the axis of members
+    count, stacked = len(weights), set[int]()  # the tensors that have the axis of members
     arrays = {
         id(variable): np.stack(of_members)
         for variable, of_members in zip(model.weights, zip(*weights, strict=True), strict=True)
@@ -53,20 +53,21 @@ def stack(
         if isinstance(layer, layers.Dropout):
             return given[0]
         if type(layer) in (layers.Dense, layers.EinsumDense):
-            dense = _stacked_dense(layer, id(given[0]) in apart, count)
+            dense = _stacked_dense(layer, id(given[0]) in stacked, count)
             found = dense(given[0])
             dense.set_weights([arrays[id(variable)] for variable in layer.weights])
-        elif apart.intersection(map(id, given)):
-            spread = [_for_members(one, id(one) in apart, count) for one in given]
+        elif stacked.intersection(map(id, given)):
+            spread = [_for_members(one, id(one) in stacked, count) for one in given]
             found = _stacked(layer, count)(*keras.tree.pack_sequence_as(args, spread), **kwargs)
         else:
             _stacked(layer, count)  # raises where it has no such form
             return layer(*args, **kwargs)
-        apart.add(id(found))
+        stacked.add(id(found))
         return found
 
-    inputs = [keras.Input((*([] if shared else [count]), *i.shape[1:])) for i in model.inputs]
-    apart.update([] if shared else map(id, inputs))
+    of_each = list(zip(model.inputs, apart, strict=True))
+    inputs = [keras.Input((count, *i.shape[1:]) if own else i.shape[1:]) for i, own in of_each]
+    stacked.update(id(tensor) for tensor, own in zip(inputs, apart, strict=True) if own)
     return keras.models.clone_model(
         model,
         input_tensors=inputs if isinstance(model.input, list) else inputs[0],
@@ -122,7 +123,7 @@ def _stacked(layer: Any, count: int) -> Any:
 def is_stackable(model: keras.Model) -> bool:
     """Whether networks of these layers can be one."""
     try:
-        stack(model, [model.get_weights()])
+        stack(model, [model.get_weights()], [False] * len(model.inputs))
     except NotStackableError:
         return False
     return True

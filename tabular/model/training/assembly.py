@@ -38,13 +38,13 @@ def fold_metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str
 
 def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> keras.Model:
     """The model to save: from raw rows to the mean of the members, weighted by their kind."""
-    columns, apart = _encoded(setup)
+    encoded = _encoded(setup)
     outputs = []
     for kind, weight in weights.items():
         if not weight:
             continue
         of_kind = [member for member in members if member.kind == kind]
-        answers = _answers(setup, of_kind, columns, apart=apart)
+        answers = _answers(setup, of_kind, encoded)
         mean = keras.layers.GlobalAveragePooling1D(name=f"{kind}-mean")(answers)
         outputs.append(
             keras.layers.Rescaling(weight, name=f"{kind}-weight")(mean) if weight != 1 else mean
@@ -58,36 +58,45 @@ def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> 
 
 
 def _answers(
-    setup: Setup, members: list[Member], columns: keras.KerasTensor, *, apart: bool
+    setup: Setup, members: list[Member], encoded: keras.KerasTensor | None
 ) -> keras.KerasTensor:
     """What the members of a kind answer: (rows, members, outputs)."""
-    kind, count = members[0].kind, len(members) // setup.train.folds
-    model = setup.network(kind)
-    if setup.stacks(kind):
-        features = setup.features(kind, setup.train.folds if apart else None)
-        read = keras.tree.flatten(features(columns))
-        if apart and count > 1:
-            read = [keras.ops.repeat(tensor, count, axis=1) for tensor in read]
-        stacked = stack(model, [member.weights for member in members], shared=not apart)
-        stacked.name = kind
-        return stacked(read)
-    features, each = setup.features(kind), []
-    for number, member in enumerate(members, start=1):
-        one = keras.models.clone_model(model)
-        one.set_weights(member.weights)
-        one.name = f"{kind}-{number}"
-        each.append(one(features(columns[:, member.fold] if apart else columns)))
-    return keras.ops.stack(each, axis=1)
+    kind, prepared = members[0].kind, setup.preprocessed.read[0]
+    folds, model = setup.train.folds, setup.network(kind)
+    if setup.stacks(kind) and encoded is not None:
+        read = keras.tree.flatten(setup.features(kind, folds)([encoded, prepared]))
+        apart = [len(one.shape) > len(i.shape) for one, i in zip(read, model.inputs, strict=True)]
+        count = len(members) // folds
+        read = [
+            keras.ops.repeat(tensor, count, axis=1) if of_members and count > 1 else tensor
+            for tensor, of_members in zip(read, apart, strict=True)
+        ]
+    elif setup.stacks(kind):
+        read = keras.tree.flatten(setup.features(kind)(prepared))
+        apart = [False] * len(read)
+    else:
+        each = []
+        for number, member in enumerate(members, start=1):
+            one = keras.models.clone_model(model)
+            one.set_weights(member.weights)
+            one.name = f"{kind}-{number}"
+            columns = prepared
+            if encoded is not None:
+                columns = keras.layers.Concatenate()([encoded[:, member.fold], prepared])
+            each.append(one(setup.features(kind)(columns)))
+        return keras.ops.stack(each, axis=1)
+    stacked = stack(model, [member.weights for member in members], apart)
+    stacked.name = kind
+    return stacked(read)
 
 
-def _encoded(setup: Setup) -> tuple[keras.KerasTensor, bool]:
-    """The columns that members read, as layers of the model to save.
+def _encoded(setup: Setup) -> keras.KerasTensor | None:
+    """What members read of categories and texts, as layers of the model to save.
 
     Returns:
-        (rows, width), or where those of each fold read others of their own (rows, folds, width);
-        and whether they do.
+        (rows, folds, width); None where there is nothing of that kind.
     """
-    prepared, *codes = setup.preprocessed.read
+    _, *codes = setup.preprocessed.read
     folds, encoded = setup.train.folds, []
     left_out = list(range(folds)) if folds > 1 else [None]
     tables = zip(*(setup.target_statistics(fold) for fold in left_out), strict=True)
@@ -96,9 +105,7 @@ def _encoded(setup: Setup) -> tuple[keras.KerasTensor, bool]:
         encoded.append(keras.layers.Embedding(*table.shape, weights=[table])(codes[0][:, column]))
     for name, encoder in setup.encoders.items():
         encoded.append(texts.encoded(setup.preprocessed.tokens[name], encoder.table(left_out)))
-    if folds > 1 and encoded:
-        by_fold = [keras.layers.Reshape((folds, -1))(values) for values in encoded]
-        return keras.layers.Concatenate()(
-            [*by_fold, keras.layers.RepeatVector(folds)(prepared)]
-        ), True
-    return keras.layers.Concatenate()([*encoded, prepared]) if encoded else prepared, False
+    by_fold = [keras.layers.Reshape((folds, -1))(values) for values in encoded]
+    if len(by_fold) < 2:
+        return by_fold[0] if by_fold else None
+    return keras.layers.Concatenate()(by_fold)

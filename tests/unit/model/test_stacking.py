@@ -23,18 +23,17 @@ def of_layers(*, last: keras.layers.Layer | None = None) -> keras.Model:
     return keras.Model([numbers, within, others], layers.Dense(3, "softmax")(x))
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_stacked_networks_answer_what_each_does(shared: bool) -> None:
+@pytest.mark.parametrize("apart", [(False,) * 3, (True,) * 3, (False, False, True)])
+def test_stacked_networks_answer_what_each_does(apart: tuple[bool, ...]) -> None:
     rng, model = np.random.default_rng(0), of_layers()
     weights = [[rng.normal(size=w.shape) for w in model.get_weights()] for _ in range(5)]
-    stacked = stack(model, weights, shared=shared)
-    lead = () if shared else (5,)
-    rows = [rng.normal(size=(7, *lead, *i.shape[1:])).astype(np.float32) for i in model.inputs]
+    stacked = stack(model, weights, apart)
+    rows = [rng.normal(size=(7, *i.shape[1:])).astype(np.float32) for i in stacked.inputs]
     found = np.asarray(stacked(rows))
     assert found.shape == (7, 5, 3)
     for member, of_member in enumerate(weights):
         model.set_weights(of_member)
-        own = rows if shared else [of_column[:, member] for of_column in rows]
+        own = [of[:, member] if one else of for of, one in zip(rows, apart, strict=True)]
         np.testing.assert_allclose(found[:, member], np.asarray(model(own)), atol=1e-6)
 
 
@@ -49,4 +48,4 @@ def test_a_layer_that_works_on_several_numbers_is_not_guessed(
     assert is_stackable(of_layers())
     assert not is_stackable(model)
     with pytest.raises(NotStackableError, match=type(model.layers[-2]).__name__):
-        stack(model, [model.get_weights()])
+        stack(model, [model.get_weights()], [False] * 3)
