@@ -61,33 +61,39 @@ def _answers(
     setup: Setup, members: list[Member], encoded: keras.KerasTensor | None
 ) -> keras.KerasTensor:
     """What the members of a kind answer: (rows, members, outputs)."""
-    kind, prepared = members[0].kind, setup.preprocessed.read[0]
-    folds, model = setup.train.folds, setup.network(kind)
-    if setup.stacks(kind) and encoded is not None:
-        read = keras.tree.flatten(setup.features(kind, folds)([encoded, prepared]))
-        apart = [len(one.shape) > len(i.shape) for one, i in zip(read, model.inputs, strict=True)]
-        count = len(members) // folds
-        read = [
-            keras.ops.repeat(tensor, count, axis=1) if of_members and count > 1 else tensor
-            for tensor, of_members in zip(read, apart, strict=True)
-        ]
-    elif setup.stacks(kind):
+    kind, folds, prepared = members[0].kind, setup.train.folds, setup.preprocessed.read[0]
+    if not setup.stacks(kind):
+        return _side_by_side(setup, members, encoded)
+    if encoded is None:
         read = keras.tree.flatten(setup.features(kind)(prepared))
-        apart = [False] * len(read)
     else:
-        each = []
-        for number, member in enumerate(members, start=1):
-            one = keras.models.clone_model(model)
-            one.set_weights(member.weights)
-            one.name = f"{kind}-{number}"
-            columns = prepared
-            if encoded is not None:
-                columns = keras.layers.Concatenate()([encoded[:, member.fold], prepared])
-            each.append(one(setup.features(kind)(columns)))
-        return keras.ops.stack(each, axis=1)
+        read = keras.tree.flatten(setup.features(kind, folds)([encoded, prepared]))
+    model, count = setup.network(kind), len(members) // folds
+    apart = [len(one.shape) > len(i.shape) for one, i in zip(read, model.inputs, strict=True)]
+    if count > 1:
+        read = [
+            keras.ops.repeat(tensor, count, axis=1) if own else tensor
+            for tensor, own in zip(read, apart, strict=True)
+        ]
     stacked = stack(model, [member.weights for member in members], apart)
     stacked.name = kind
     return stacked(read)
+
+
+def _side_by_side(
+    setup: Setup, members: list[Member], encoded: keras.KerasTensor | None
+) -> keras.KerasTensor:
+    """See `_answers`, of networks that have no stacked form."""
+    kind, prepared, answers = members[0].kind, setup.preprocessed.read[0], []
+    for number, member in enumerate(members, start=1):
+        one = keras.models.clone_model(setup.network(kind))
+        one.set_weights(member.weights)
+        one.name = f"{kind}-{number}"
+        columns = prepared
+        if encoded is not None:
+            columns = keras.layers.Concatenate()([encoded[:, member.fold], prepared])
+        answers.append(one(setup.features(kind)(columns)))
+    return keras.ops.stack(answers, axis=1)
 
 
 def _encoded(setup: Setup) -> keras.KerasTensor | None:
