@@ -3,7 +3,7 @@
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from tabular.config.schema import Column, Schema
 from tabular.core.engine import ordered_map
 from tabular.core.metrics import TASKS
+from tabular.evaluation.scores import Baseline
 from tabular.table.arrays import labels, row_weights
 from tabular.table.cells import as_float64, is_missing, time_zone
 from tabular.table.parquet import read_parts
@@ -31,17 +32,6 @@ MAX_ROWS = 200_000  # to learn from: enough for a linear model, and bounded in t
 
 BUCKETS, MAX_TEXT = 2**16, 2**12  # of hashed words; characters of a text that are read
 DATE_PARTS = ("year", "month", "day", "day_of_week", "day_of_year", "hour")
-
-
-class Baseline(NamedTuple):
-    """Predictions of one baseline, in the shape of the network's outputs.
-
-    `test` (test rows, outputs); `oof` (n, outputs), out-of-fold for the first n training rows,
-    none without folds.
-    """
-
-    test: np.ndarray
-    oof: np.ndarray
 
 
 def predict_baselines(

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Costs
 from tabular.core.errors import truncate
 from tabular.core.files import MAX_POINTS, write_points
-from tabular.evaluation.scores import Outputs
+from tabular.evaluation.scores import Outputs, hits_and_alarms
 from tabular.evaluation.uncertainty import mean_interval
 from tabular.table.arrays import predicted_classes
 from tabular.table.cells import as_float64
@@ -132,12 +131,22 @@ def probability_plots(y: np.ndarray, predicted: np.ndarray, schema: Schema) -> P
         "calibration": (means, actual, means, *zip(*ends, strict=True), rows),
     }
     if 0 < truth.sum() < len(truth):
-        plots["roc"] = roc_curve(truth, probability)[:2]
-        precision, recall, _ = precision_recall_curve(truth, probability)
-        best = np.lexsort((-precision, recall))  # the best precision of each recall comes first
-        recall, first = np.unique(recall[best], return_index=True)
-        plots["precision_recall"] = (recall, precision[best][first])
+        plots |= ranking_plots(truth, probability)
     return plots
+
+
+def ranking_plots(truth: np.ndarray, probability: np.ndarray) -> Plots:
+    """The ROC curve without points within a line; for each recall the best precision."""
+    counts = hits_and_alarms(truth, probability, np.ones((1, len(truth))))
+    hits, alarms = (np.append(0, of_one[0]) for of_one in counts)
+    turns = np.ones(len(hits), bool)
+    turns[1:-1] = np.diff(hits, 2).astype(bool) | np.diff(alarms, 2).astype(bool)
+    recall, last = np.unique(hits / hits[-1], return_index=True)
+    precision = np.divide(hits, hits + alarms, out=np.ones_like(hits), where=hits + alarms > 0)
+    return {
+        "roc": ((alarms / alarms[-1])[turns], (hits / hits[-1])[turns]),
+        "precision_recall": (recall, np.maximum.reduceat(precision, last)),
+    }
 
 
 def confusion(test: Outputs, schema: Schema) -> tuple[list[Any], ...]:

@@ -15,7 +15,7 @@ from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.metrics import TASKS, flat_numbers, flatten, get_nested, nested, primary_metrics
 from tabular.evaluation import uncertainty
-from tabular.evaluation.scores import Outputs, score
+from tabular.evaluation.scores import Baseline, Outputs, score
 from tabular.evaluation.temperature import scale_by_temperature
 from tabular.evaluation.threshold import choose_threshold
 from tabular.evaluation.uncertainty import Bootstrap
@@ -31,7 +31,6 @@ from tabular.table.arrays import (
 from tabular.table.parquet import part_paths, read_parts
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
-    from tabular.evaluation.baselines import Baseline
     from tabular.model.saved_model import SavedModel
 
 
@@ -74,7 +73,7 @@ def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: flo
     return found
 
 
-Baselines = dict[str, "Baseline"]
+Baselines = dict[str, Baseline]
 
 
 def fit_baselines(data: Path, schema: Schema) -> Baselines:

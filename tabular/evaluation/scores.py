@@ -29,6 +29,17 @@ class Outputs(NamedTuple):
         return Outputs(self.y[:rows], self.outputs[:rows], self.weight[:rows], self.threshold)
 
 
+class Baseline(NamedTuple):
+    """Predictions of one baseline, in the shape of the network's outputs.
+
+    `test` (test rows, outputs); `oof` (n, outputs), out-of-fold for the first n training rows,
+    none without folds. Here, where the process that gets it from another imports no scikit-learn.
+    """
+
+    test: np.ndarray
+    oof: np.ndarray
+
+
 def score(found: Outputs, schema: Schema) -> dict[str, Any]:
     """The scores of the task, nested, and the number of `rows`; an undefined one is left out.
 
@@ -129,6 +140,27 @@ def _regression(y: np.ndarray, value: np.ndarray, weights: np.ndarray) -> dict[s
     return scores
 
 
+def hits_and_alarms(
+    positive: np.ndarray, probability: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The weight of the rows from each probability that occurs up: of the class, and of others.
+
+    Args:
+        positive: which rows are of the class, shape (rows,).
+        weights: shape (n, rows).
+
+    Returns:
+        Float64, (n, probabilities), the highest probability first.
+    """
+    order = np.argsort(-probability, kind="stable")
+    ends = np.flatnonzero(np.diff(probability[order], append=np.inf))  # of each probability
+    hits, alarms = (
+        np.cumsum(weights[:, order] * mask[order], axis=1)[:, ends]
+        for mask in (positive, ~positive)
+    )
+    return hits, alarms
+
+
 def auc_and_average_precision(
     positive: np.ndarray, probability: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -138,12 +170,7 @@ def auc_and_average_precision(
         positive: which rows are of the class, shape (rows,).
         weights: shape (n, rows).
     """
-    order = np.argsort(-probability, kind="stable")
-    ends = np.flatnonzero(np.diff(probability[order], append=np.inf))  # of each probability
-    hits, alarms = (
-        np.cumsum(weights[:, order] * mask[order], axis=1)[:, ends]
-        for mask in (positive, ~positive)
-    )
+    hits, alarms = hits_and_alarms(positive, probability, weights)
     new_hits, new_alarms = np.diff(hits, prepend=0), np.diff(alarms, prepend=0)
     area = (new_alarms * (hits - new_hits / 2)).sum(axis=1) / (hits[:, -1] * alarms[:, -1])
     precision = np.divide(hits, hits + alarms, out=np.zeros_like(hits), where=hits + alarms > 0)

@@ -1,9 +1,7 @@
 """Tables between stages: folders of Parquet parts with the declared column types."""
 
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +11,7 @@ import pyarrow.parquet as pq
 from tabular.config.schema import Schema
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_file
+from tabular.core.imports import hidden
 from tabular.table.cells import ARROW_TYPES
 
 Item = TypeVar("Item")
@@ -22,12 +21,6 @@ FOLD_KEY = "__fold__"
 FILE_SUBSET = "__share__"  # train or test, by the file that a row stands in
 
 
-class _Hidden(MetaPathFinder):
-    def find_spec(self, name: str, *_: object) -> None:
-        if name == "pandas":
-            raise ImportError(name)
-
-
 def without_pandas() -> None:
     """Let pyarrow not import pandas to see whether a list is one of its series.
 
@@ -35,10 +28,8 @@ def without_pandas() -> None:
 
     What pandas itself made must not be given to `pa.array` before some `to_pandas()`.
     """
-    hidden = _Hidden()
-    sys.meta_path.insert(0, hidden)
-    pa.array([])  # looks for pandas once
-    sys.meta_path.remove(hidden)
+    with hidden("pandas"):
+        pa.array([])  # looks for pandas once
 
 
 def arrow_schema(schema: Schema) -> pa.Schema:

@@ -61,6 +61,7 @@ class Setup:
     keys: list[np.ndarray] = field(default_factory=list)
     encoders: dict[str, texts.Encoder] = field(default_factory=dict)
     _models: dict[str, keras.Model] = field(default_factory=dict)
+    _stacks: dict[str, bool] = field(default_factory=dict)
 
     @property
     def n_subfolds(self) -> int:
@@ -190,7 +191,9 @@ class Setup:
 
     def stacks(self, name: str) -> bool:
         """Whether the members of a kind are saved as one network."""
-        return is_stackable(self.network(name))
+        if name not in self._stacks:
+            self._stacks[name] = is_stackable(self.network(name))
+        return self._stacks[name]
 
 
 def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
