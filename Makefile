@@ -38,7 +38,7 @@ MARKED ?= not slow
 test-unit: .venv/installed-dev  ## functions alone: half a minute
 	$(PYTEST) tests/unit
 
-test: check  ## make check, and what a user relies on: four minutes
+test: check  ## make check, and what a user relies on: three minutes
 	$(PYTEST) -m "$(MARKED)"
 
 test-all: check  ## everything, with the sweeps of the nightly run

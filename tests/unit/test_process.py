@@ -1,4 +1,7 @@
-"""A mistake of a person ends a command with one message."""
+"""A command starts without what it does not need, and ends with one message of a mistake."""
+
+import subprocess
+import sys
 
 import pytest
 
@@ -24,3 +27,15 @@ def test_what_is_no_mistake_of_the_code_ends_with_one_message(error: Exception, 
     with pytest.raises(SystemExit) as end:
         run(main)
     assert end.value.code == said
+
+
+def test_tensorflow_starts_without_large_packages_that_can_still_be_imported() -> None:
+    code = """if True:
+        import sys
+        from tabular.model.backend import keras
+        assert not {"pandas", "scipy", "sklearn"} & sys.modules.keys()
+        import pandas, sklearn.metrics
+        import pyarrow as pa
+        assert pa.table({"x": [1]}).to_pandas().x[0] == 1
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
