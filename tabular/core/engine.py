@@ -119,6 +119,7 @@ def begin(function: Callable[..., Result], *args: Any) -> Callable[[], Result]:
 def _send(to: Connection, function: Callable[..., Any], *args: Any) -> None:
     """The result of a function, and what it raises."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the process that began it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     found: tuple[Any, Exception | None]
     try:
         found = function(*args), None

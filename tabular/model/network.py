@@ -233,9 +233,8 @@ class Flat(keras.layers.Layer):
     def __init__(self, model: keras.Model, learning_rate_factors: list[float]) -> None:
         super().__init__()
         self.state = model.non_trainable_variables
-        self._model: Callable[[], keras.Model] = lambda: (
-            model
-        )  # or its weights would be trained beside the vector
+        # A function, or Keras would train the model's weights beside the vector.
+        self._model: Callable[[], keras.Model] = lambda: model
         self._rates = learning_rate_factors
         first = [
             np.ravel(np.asarray(weight)) / np.float32(rate)
