@@ -21,6 +21,7 @@ PARAMS: dict[str, Any] = {
             "kernel_initializer": "random_uniform",
             "optimizer": "adam",
             "learning_rate": 0.001,
+            "learning_rate_schedule": "constant",
             "batch_size": 5,
             "epochs": 200,
         }

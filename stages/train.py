@@ -30,7 +30,7 @@ def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
     for name in ("loss", "accuracy", "mean_absolute_error"):
         epochs = [logs for logs in history if name in logs]
         columns = {
-            "epoch": range(1, len(epochs) + 1),
+            "epoch": [logs.get("epoch", number) for number, logs in enumerate(epochs, start=1)],
             "train": [logs[name] for logs in epochs],
             "validation": [logs.get(f"val_{name}", math.nan) for logs in epochs],
         }
@@ -87,12 +87,14 @@ def main() -> None:
     members = list(fit(setup, tables[1], state=args.state, key=key, report=bar.advance))
     bar.close()
     blend = blended(setup, members)
+    described = describe(setup, members, blend)
 
     with atomic_write(args.oof) as folder:
         write_oof(folder, blend.oof, setup.folds())
     with atomic_write(args.metrics / "curves") as folder:
-        write_curves(folder, mean_history([m for m in members if m.kind == blend.heaviest]))
-    write_json(args.metrics / "networks.json", describe(setup, members, blend))
+        curves = [member for member in members if member.kind == described["curves"]]
+        write_curves(folder, mean_history(curves))
+    write_json(args.metrics / "networks.json", described)
     with atomic_write(args.model) as file:
         write_networks(file, setup, members, blend)
     remove_checkpoints(args.state)

@@ -250,9 +250,10 @@ def table_of(name: str) -> pd.DataFrame:
 
 
 # A training of a second: two members of one kind.
-SHORT = {"members": [{"network": "plain"}], "folds": 2, "networks": {"plain": {"epochs": 3}}}
+FEW_EPOCHS = {"epochs": 3, "learning_rate": 0.002, "learning_rate_schedule": "constant"}
+SHORT = {"members": [{"network": "plain"}], "folds": 2, "networks": {"plain": FEW_EPOCHS}}
 # One of seconds, which learns what there is.
-LEARNING = SHORT | {"folds": 3, "networks": {"plain": {"epochs": 60, "l2": 0.001}}}
+LEARNING = SHORT | {"folds": 3, "networks": {"plain": FEW_EPOCHS | {"epochs": 60, "l2": 0.001}}}
 
 # The command of each stage, as dvc.yaml has it.
 COMMANDS: dict[str, list[str]] = {

@@ -98,6 +98,14 @@ def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
                 "split.validation_size is 0; set it to null, split.validation_size above 0, or "
                 "train.folds above 1"
             )
+        elif train.networks[name].early_stopping and (
+            train.networks[name].learning_rate_schedule == "cycles"
+        ):
+            yield (
+                f"train.networks.{name}.early_stopping is for epochs, and its "
+                "learning_rate_schedule is cycles, which end by themselves; set it to null, or "
+                "learning_rate_schedule to constant or cosine"
+            )
     losses = ("auto", *LOSSES[schema.task])
     if train.loss not in losses:
         yield (

@@ -68,7 +68,7 @@ class Network(Section):
     optimizer: Optimizer
     weight_decay: NotNegative = 0.0
     learning_rate: Annotated[float, Field(gt=0)] | Auto
-    learning_rate_schedule: Literal["constant", "cosine", "coslog4"] = "constant"
+    learning_rate_schedule: Literal["constant", "cosine", "cycles"] = "constant"
     epochs: Annotated[Count, Field(le=1_000_000)] | Auto
     batch_size: Annotated[Count, Field(le=2**30)] | Auto
     early_stopping: EarlyStopping | None = None
@@ -136,11 +136,11 @@ class Train(Section):
                 network,
                 dropout=0.3 if small else 0.1,
                 learning_rate=(0.04 if regression else 0.02) / (2 if small else 1),
-                epochs=min(max(100_000 // rows, 16), 128)
-                if regression
-                else min(max(60_000 // rows, 12), 24),
                 batch_size=128 if rows <= 10_000 else 256 if rows <= 50_000 else 1024,
             )
+            steps = 4_000 if rows <= 50_000 else 2_000  # seven cycles, or six
+            size = min(network["batch_size"], rows)
+            fill_auto(network, epochs=max(steps * size // rows, 16))
         return Resolved.model_validate(found)
 
 

@@ -12,6 +12,7 @@ from tabular.model.backend import keras, tf
 from tabular.model.exact import with_exact_products
 
 ops = keras.ops
+FIRST_CYCLE = 30  # steps
 MAX_SCALED = 1e6  # of quartile widths from the median; beyond, the square of a float32 may overflow
 
 
@@ -273,15 +274,32 @@ class Flat(keras.layers.Layer):
         return outputs
 
 
-class CosLog4(keras.optimizers.schedules.LearningRateSchedule):
-    """Four cosines over the steps, the later ones longer, from 0 to 0 (arXiv 2407.04491)."""
+def cycle_steps(cycle: int) -> int:
+    """The steps of a cycle of the learning rate: 30, 60, 120, ..."""
+    return FIRST_CYCLE * 2**cycle
 
-    def __init__(self, learning_rate: float, steps: int) -> None:
-        self._learning_rate, self._steps = learning_rate, steps
+
+def steps_until(cycle: int) -> int:
+    """The steps of a training that ends with a cycle."""
+    return FIRST_CYCLE * (2 ** (cycle + 1) - 1)
+
+
+def most_cycles(steps: int) -> int:
+    """How many cycles there are in so many steps; 1 at least."""
+    return max((steps // FIRST_CYCLE + 1).bit_length() - 1, 1)
+
+
+class Cycles(keras.optimizers.schedules.LearningRateSchedule):
+    """Cosines from 0 to 0, each over twice as many steps as the one before: see `cycle_steps`.
+
+    Of four it is the schedule coslog4 of RealMLP (arXiv 2407.04491), whatever the steps.
+    """
+
+    def __init__(self, learning_rate: float) -> None:
+        self._learning_rate = learning_rate
 
     def __call__(self, step: Any) -> Any:
-        t = ops.minimum(ops.cast(step, "float32") / self._steps, 1.0)
-        waves = ops.log2(1.0 + 15.0 * t)
+        waves = ops.log2(1.0 + ops.cast(step, "float32") / FIRST_CYCLE)
         return self._learning_rate * 0.5 * (1.0 - ops.cos(2 * math.pi * waves))
 
 
@@ -290,8 +308,8 @@ def optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimize
     rate: Any = network.learning_rate
     if network.learning_rate_schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    elif network.learning_rate_schedule == "coslog4":
-        rate = CosLog4(rate, steps)
+    elif network.learning_rate_schedule == "cycles":
+        rate = Cycles(rate)
     kind = type(keras.optimizers.get(network.optimizer))
     # adamw has a decay of its own, which is its default where none is said.
     decay = {"weight_decay": network.weight_decay} if network.weight_decay else {}

@@ -314,7 +314,9 @@ def _answer(network: keras.Model) -> tf.types.experimental.ConcreteFunction:
     """
     rows = {tensor.name: tf.TensorSpec((None,), tensor.dtype) for tensor in network.inputs}
     means = [layer for layer in network.layers if isinstance(layer, Mean)]
-    members = [mean.input for mean in sorted(means, key=lambda mean: mean.name)]
+    members = [
+        mean.input for mean in sorted(means, key=lambda mean: mean.name.removesuffix("-mean"))
+    ]
     if in_units := [layer for layer in network.layers if layer.name == "output-value"]:
         members = [in_units[0](tensor) for tensor in members]
     whole = keras.Model(network.input, [network.output, *members])

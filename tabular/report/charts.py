@@ -201,6 +201,20 @@ def curve(rows: Rows, names: Sequence[str], label: str, kept: float | None) -> S
     )
 
 
+def cycles(rows: Rows, names: Sequence[str]) -> Spec:
+    """The loss of each kind of networks after each cycle, and which ones the model takes.
+
+    Args:
+        rows: `steps`, `loss`, `weight`, 0 where it is not taken, and `of`: the kind.
+    """
+    x = number("steps", "Steps of the training", scale={"type": "log", "nice": False})
+    y = number("loss", "Out-of-fold loss", scale={"zero": False})
+    size = {"field": "weight", "type": "quantitative", "legend": None}
+    taken = {"x": x, "y": y, "color": colors(names), "size": size}
+    dots = layer("point", taken, [row for row in rows if row["weight"]], filled=True, opacity=1)
+    return lines(rows, x, y, names, [dots])
+
+
 def members(rows: Rows, label: str) -> Spec:
     """The loss of each member for its own fold, by its kind."""
     x = number("loss", label, scale={"zero": False})

@@ -48,7 +48,8 @@ def score_pictures(comparison: Comparison) -> list[Picture]:
 def training_pictures(comparison: Comparison) -> list[Picture]:
     """Learning curves, and the losses of the members."""
     found = [curve(comparison, name) for name in ("loss", "accuracy", "mean_absolute_error")]
-    return [picture for picture in (*found, members(comparison)) if picture]
+    found += [cycles(comparison), members(comparison)]
+    return [picture for picture in found if picture]
 
 
 def effect_pictures(comparison: Comparison) -> list[Picture]:
@@ -243,6 +244,22 @@ def curve(comparison: Comparison, name: str) -> Picture | None:
     label = METRICS[name].label if name in METRICS else "Mean absolute error (standardised)"
     kind = f" of {trained['curves']}" if trained.get("curves") else ""
     return Picture(f"{label}{kind} by epoch", charts.curve(rows, names, label, kept))
+
+
+def cycles(comparison: Comparison) -> Picture | None:
+    """The out-of-fold loss after each cycle of the kinds that learn in cycles."""
+    kinds = comparison.files["networks"].get("networks", {})
+    rows = [
+        cycle | {"of": kind, "n": cycle["steps"]}
+        for kind, of in kinds.items()
+        for cycle in of.get("cycles", [])
+        if cycle["loss"] is not None
+    ]
+    if not rows:
+        return None
+    names = list(dict.fromkeys(row["of"] for row in rows))
+    note = "Dots: what the model takes, larger ones with more weight."
+    return Picture("Cycles of the training", charts.cycles(rows, names), note=note)
 
 
 def members(comparison: Comparison) -> Picture | None:

@@ -26,7 +26,8 @@ def fold_scores(
 ) -> Iterator[float | None]:
     """The score over the rows of the first fold, of the first two, and so on to all rows.
 
-    None where these rows have no such score.
+    Where networks learn in cycles that is after the first one, and the last score after all. None
+    where these rows have no such score.
 
     Raises:
         UserError: a training diverges to NaN or infinity, or a column cannot be preprocessed.
@@ -37,15 +38,21 @@ def fold_scores(
     y = setup.y[:, 0]
     members: list[Member] = []
     per_fold = sum(kind.count for kind in setup.train.members)
-    for member in fit(setup):
-        members.append(member)
-        if len(members) % per_fold:
-            continue
+
+    def scored() -> float | None:
         found = blended(setup, members)
         weight = setup.row_weights(found.rows)
         chosen = choose_threshold(threshold, y[found.rows], found.oof[:, 0], weight)
         weight = np.ones(len(found.rows)) if weight is None else weight
-        yield get_nested(score(Outputs(y[found.rows], found.oof, weight, chosen), schema), metric)
+        return get_nested(score(Outputs(y[found.rows], found.oof, weight, chosen), schema), metric)
+
+    first = per_fold * train.folds
+    for member in fit(setup):
+        members.append(member)
+        if len(members) <= first and not len(members) % per_fold:
+            yield scored()
+    if len(members) > first:
+        yield scored()
 
 
 def cross_validate(

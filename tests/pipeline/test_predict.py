@@ -276,7 +276,6 @@ MISTAKES: dict[str, tuple[str, str, tuple[str, ...], str]] = {
     "a missing column": ("n.csv", "cast,colour,flag,count\n", (), "missing: zip/code"),
     "no Parquet": ("n.parquet", "x", (), "n.parquet: not a Parquet file that can be read"),
     "no model": ("n.csv", HEADER, ("--model", "none.keras"), "none.keras: no model here"),
-    "no number": ("n.csv", HEADER + "1e300,red,1,1,1\n", (), "expected a number from the model"),
 }  # fmt: skip
 
 
@@ -290,6 +289,15 @@ def test_a_mistake_is_named(words: Path, tmp_path: Path, name: str) -> None:
         predict(words, str(path), "-o", str(tmp_path / "predictions.csv"), *arguments)
     assert message in str(end.value.code)
     assert not (tmp_path / "predictions.csv").exists()
+
+
+def test_an_answer_that_is_no_number_is_named(trained: Trained, tmp_path: Path) -> None:
+    project = trained("wine")
+    (table,) = (project / "data/raw").iterdir()
+    rows = pd.read_csv(table).drop(columns="target")[:1].assign(alcohol=1e300)
+    rows.to_csv(tmp_path / "new.csv", index=False)
+    with pytest.raises(SystemExit, match="expected a number from the model"):
+        predict(project, str(tmp_path / "new.csv"))
 
 
 def test_a_model_of_another_table_is_refused(trained: Trained, tmp_path: Path) -> None:

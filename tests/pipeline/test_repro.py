@@ -141,7 +141,7 @@ def test_a_wrong_parameter_is_named_before_tensorflow_is_imported(tmp_path: Path
     (tmp_path / "data").mkdir()
     shutil.copy(PROJECT / "data/schema.yaml", tmp_path / "data")
     params = (PROJECT / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(params.replace("epochs: 100", "epoch: 5"))
+    (tmp_path / "params.yaml").write_text(params.replace("batch_size: 32", "batch: 32"))
     python, *arguments = COMMANDS["train"]
     done = run(tmp_path, python, "-X", "importtime", *arguments, PYTHONPATH=str(PROJECT))
     assert done.returncode == 1
@@ -151,5 +151,5 @@ def test_a_wrong_parameter_is_named_before_tensorflow_is_imported(tmp_path: Path
     assert "pydantic" in "".join(imports)
     assert "tensorflow" not in "".join(imports)
     assert "Traceback" not in message
-    assert message.startswith("error: params.yaml: train.networks.plain.epochs: ")
-    assert "params.yaml: train.networks.plain.epoch: unknown key" in message
+    assert message.startswith("error: params.yaml: train.networks.plain.batch_size: ")
+    assert "params.yaml: train.networks.plain.batch: unknown key" in message

@@ -41,10 +41,13 @@ WRONG = {
         "split.test_size: found 1.5; expected a number above 0 and below 1"
     ),
     ("seed: 9", "seed: '9'"): "split.seed: found '9'; expected a valid integer",
-    ("epochs: 100", "epoch: 5"): (
+    ("epochs: auto\n      batch_size: 32", "epoch: 5\n      batch_size: 32"): (
         f"train.{PLAIN}.epoch: unknown key (found 5). Did you mean 'epochs'? Allowed: activation, b"
     ),
-    ("epochs: 100", "epochs: 1000001"): f"train.{PLAIN}.epochs: found 1000001; expected a number",
+    (
+        "epochs: auto\n      batch_size: 32",
+        "epochs: 1000001\n      batch_size: 32",
+    ): f"train.{PLAIN}.epochs: found 1000001; expected a number",
     ("units: [16]", "units: [1048577]"): f"train.{PLAIN}.units.0: found 1048577; expected a number",
     ("bins: 48", "bins: 1025"): (
         "train.networks.realmlp.embedding.bins: found 1025; expected a number at most 1024"
@@ -58,7 +61,10 @@ WRONG = {
     ),
     ("score: loss", "score: rmse"): "search.score: found 'rmse'. Allowed: accuracy, average_",
     ("evaluate:", "evaluation:"): "evaluation: unknown key (found {'threshold': 0.5",
-    ("epochs: 100", "epochs: ["): "not valid YAML: while parsing a flow sequence",
+    (
+        "epochs: auto\n      batch_size: 32",
+        "epochs: [",
+    ): "not valid YAML: while parsing a flow sequence",
     (TARGET, "target: outcome"): "target: found 'outcome', which is not among columns: Pregnancies",
     (TARGET, f"{TARGET}\ngroup: person"): (
         "group: found 'person'; expected one of columns, not the target"
@@ -138,13 +144,16 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
     """YAML 1.1 reads 1e-3 as text; people and DVC read it as a number."""
-    text = TEXTS["params.yaml"].replace("learning_rate: 0.002", "learning_rate: 1e-3")
+    text = TEXTS["params.yaml"].replace("learning_rate: 0.01", "learning_rate: 1e-3")
     params = load(tmp_path, TEXTS | {"params.yaml": text}, "train")
     assert params.train.networks["plain"].learning_rate == 0.001
 
 
+EPOCHS = {"learning_rate_schedule": "constant"}
+
+
 def test_early_stopping_needs_validation_rows(tmp_path: Path) -> None:
-    stopping = train_params({"plain": {"early_stopping": {"patience": 5}}}, folds=1)
+    stopping = train_params({"plain": EPOCHS | {"early_stopping": {"patience": 5}}}, folds=1)
     train = stopping.model_dump(mode="json")
     with pytest.raises(UserError, match=r"plain\.early_stopping.*split\.validation_size is 0"):
         load(tmp_path, changed({"train": train}))
@@ -157,11 +166,11 @@ AUTO = {"learning_rate": "auto", "epochs": "auto", "batch_size": "auto", "dropou
 @pytest.mark.parametrize(
     ("rows", "task", "folds", "kinds", "network"),
     [
-        (500, "binary", 10, 2, (0.01, 24, 128, 0.3)),
-        (500, "regression", 10, 2, (0.02, 128, 128, 0.3)),
-        (5_000, "multiclass", 5, 2, (0.02, 12, 128, 0.1)),
-        (50_000, "regression", 5, 2, (0.04, 16, 256, 0.1)),
-        (100_000, "binary", 5, 1, (0.02, 12, 1024, 0.1)),
+        (500, "binary", 10, 2, (0.01, 1024, 128, 0.3)),
+        (500, "regression", 10, 2, (0.02, 1024, 128, 0.3)),
+        (5_000, "multiclass", 5, 2, (0.02, 102, 128, 0.1)),
+        (50_000, "regression", 5, 2, (0.04, 20, 256, 0.1)),
+        (100_000, "binary", 5, 1, (0.02, 20, 1024, 0.1)),
         (10_000_000, "regression", 3, 1, (0.04, 16, 1024, 0.1)),
     ],
 )

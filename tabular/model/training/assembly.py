@@ -16,7 +16,8 @@ from tabular.model.training.setup import Setup
 
 def metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
     """What travels beside the model to save."""
-    exact = setup.train.exact and all(setup.stacks(kind) for kind in blend.weights)
+    used = {member.kind for member in members if member.name in blend.weights}
+    exact = setup.train.exact and all(map(setup.stacks, used))
     repeats = exact and platform.machine() in REPRODUCIBLE_MACHINES
     return {
         **model_metadata(setup.schema),
@@ -28,10 +29,9 @@ def metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any
 
 def fold_metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
     """How a fold's answer is made of the members': see `saved_model.fold_predictions`."""
-    used = {kind: weight for kind, weight in blend.weights.items() if weight}
     return {
-        "weights": used,
-        "folds": {kind: [m.fold for m in members if m.kind == kind] for kind in used},
+        "weights": blend.weights,
+        "folds": {name: [m.fold for m in members if m.name == name] for name in blend.weights},
         "target_range": list(setup.statistics.target_range),
     }
 
@@ -40,14 +40,11 @@ def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> 
     """The model to save: from raw rows to the mean of the members, weighted by their kind."""
     encoded = _encoded(setup)
     outputs = []
-    for kind, weight in weights.items():
-        if not weight:
-            continue
-        of_kind = [member for member in members if member.kind == kind]
-        answers = _answers(setup, of_kind, encoded)
-        mean = keras.layers.GlobalAveragePooling1D(name=f"{kind}-mean")(answers)
+    for name, weight in weights.items():
+        answers = _answers(setup, [member for member in members if member.name == name], encoded)
+        mean = keras.layers.GlobalAveragePooling1D(name=f"{name}-mean")(answers)
         outputs.append(
-            keras.layers.Rescaling(weight, name=f"{kind}-weight")(mean) if weight != 1 else mean
+            keras.layers.Rescaling(weight, name=f"{name}-weight")(mean) if weight != 1 else mean
         )
     output = keras.layers.Add(name="weighted-mean")(outputs) if len(outputs) > 1 else outputs[0]
     if setup.schema.task == "regression":
@@ -76,7 +73,7 @@ def _answers(
             for tensor, own in zip(read, apart, strict=True)
         ]
     stacked = stack(model, [member.weights for member in members], apart)
-    stacked.name = kind
+    stacked.name = members[0].name
     return stacked(read)
 
 
@@ -88,7 +85,7 @@ def _side_by_side(
     for number, member in enumerate(members, start=1):
         one = keras.models.clone_model(setup.network(kind))
         one.set_weights(member.weights)
-        one.name = f"{kind}-{number}"
+        one.name = f"{members[0].name} {number}"
         columns = prepared
         if encoded is not None:
             columns = keras.layers.Concatenate()([encoded[:, member.fold], prepared])

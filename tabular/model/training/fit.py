@@ -11,27 +11,32 @@ import numpy as np
 
 from tabular.config.schema import Schema
 from tabular.config.train import Resolved
-from tabular.core.engine import ordered_map, report_progress
+from tabular.core.engine import ordered_map, report_progress, workers
 from tabular.model import network
 from tabular.model.backend import keras
 from tabular.model.saved_model import check_saving
 from tabular.model.training.checkpoint import Checkpoint
 from tabular.model.training.dataset import Encoded, Subset
 from tabular.model.training.folds import equal_sizes
-from tabular.model.training.member import Member, NetworkKind
+from tabular.model.training.member import Member, NetworkKind, held_out_scores, out_of_fold
 from tabular.model.training.setup import Setup, set_up
-from tabular.model.training.trainer import TRACING, Dataset, Trainer
+from tabular.model.training.trainer import TRACING, Dataset, Trainer, variables
 from tabular.model.training.workload import check_workload
 
 SECONDS = 0.2  # between two words about a member
 
 
 class Job(NamedTuple):
-    """A member to train: its kind, the fold that it leaves out, its number in its kind."""
+    """A member to train: its kind, the fold that it leaves out, its number in its kind.
+
+    Of a kind that learns in cycles also the number of the cycle, and the member `before` it.
+    """
 
     kind: str
     fold: int
     number: int
+    cycle: int = 0
+    before: Member | None = None
 
 
 class Training:
@@ -57,6 +62,8 @@ class Training:
             name: Trainer(kind.untrained(train.seed)[1], kind.network.batch_size)
             for name, kind in self.kinds.items()
         }
+        # Models that no member uses at the moment: to make one takes as long as 100 steps.
+        self._idle: dict[str, list[tuple[keras.Model, keras.Model]]] = {n: [] for n in self.kinds}
         self._folds = folds = setup.folds()
         own = [[np.flatnonzero(f == n).astype(np.int32) for f in folds] for n in range(train.folds)]
         others = [
@@ -77,46 +84,90 @@ class Training:
         for trainer in self._trainers.values():
             trainer.cancel()
 
-    def member(
-        self,
-        job: Job,
-        state: Path | None = None,
-        key: str = "",
-    ) -> Member:
-        """Train one; see `fit`."""
-        setup, train = self.setup, self.setup.train
-        kind, fold, number = job
+    def member(self, job: Job, state: Path | None = None, key: str = "") -> Member:
+        """Train one, or one cycle of it; see `fit`."""
+        kind, trainer = self.kinds[job.kind], self._trainers[job.kind]
         with TRACING:  # Keras's seed is global too
-            model, whole = self.kinds[kind].untrained(train.seed + number)
-        statistics = setup.target_statistics(fold if train.folds > 1 else None)
-        train_rows: Dataset = Encoded(setup.dataset, statistics, fold, setup.subfolds)
-        validation_rows: Dataset = Encoded(self._validation, statistics, fold)
-        own_rows = Subset(train_rows, self._predicted[fold])
-        if train.folds > 1:
-            validation_rows = Subset(train_rows, self._scored[fold])
-            train_rows = Subset(train_rows, self._learnt[fold])
-        stop = self.kinds[kind].network.early_stopping
-        trainer = self._trainers[kind]
-        history = trainer.fit(
-            whole,
-            train_rows,
-            validation_rows,
-            epochs=self.kinds[kind].network.epochs,
-            seed=train.seed + number,
-            callbacks=[
-                *([keras.callbacks.EarlyStopping(**stop.model_dump())] if stop else []),
-                progress(job, train),
-            ],
-            checkpoint=Checkpoint(state / f"{kind}-{number}.npz", key) if state else None,
-        )
-        rows, oof = np.empty(0, np.int32), np.empty((0, *whole.output_shape[1:]), np.float32)
-        if train.folds > 1:
-            rows = np.flatnonzero(np.concatenate(self._folds) == fold).astype(np.int32)
-            outputs = trainer.predict(whole, own_rows)
-            counts = [len(indices) for indices in self._own[fold] if len(indices)]
+            idle = self._idle[job.kind] if job.before else []
+            seed = self.setup.train.seed + job.number
+            model, whole = idle.pop() if idle else kind.untrained(seed)
+        rows, held_out, own = self._datasets(job.fold)
+        file = f"{job.kind}-{job.number}" + (f"-{job.cycle}" if kind.cycles else "")
+        checkpoint = Checkpoint(state / f"{file}.npz", key) if state else None
+        if kind.cycles:
+            history = self._cycle(job, whole, rows, checkpoint)
+        else:
+            stop = kind.network.early_stopping
+            history = trainer.fit(
+                whole,
+                rows,
+                held_out,
+                epochs=kind.network.epochs,
+                seed=seed,
+                callbacks=[
+                    *([keras.callbacks.EarlyStopping(**stop.model_dump())] if stop else []),
+                    progress(job, self.setup.train),
+                ],
+                checkpoint=checkpoint,
+            )
+        numbers, oof = np.empty(0, np.int32), np.empty((0, *whole.output_shape[1:]), np.float32)
+        if self.setup.train.folds > 1:
+            numbers = np.flatnonzero(np.concatenate(self._folds) == job.fold).astype(np.int32)
+            outputs = trainer.predict(whole, own)
+            counts = [len(indices) for indices in self._own[job.fold] if len(indices)]
             oof = np.concatenate([o[:count] for o, count in zip(outputs, counts, strict=True)])
         network.copy_trained_weights(model, whole)
-        return Member(kind, fold, model.get_weights(), history, rows, oof)
+        found = Member(job.kind, job.fold, model.get_weights(), history, numbers, oof)
+        return self._snapshot(job, found, model, whole) if kind.cycles else found
+
+    def _datasets(self, fold: int) -> tuple[Dataset, Dataset, Dataset]:
+        """The rows that the members of a fold learn from, are scored on, and predict."""
+        setup = self.setup
+        several = setup.train.folds > 1
+        statistics = setup.target_statistics(fold if several else None)
+        rows = Encoded(setup.dataset, statistics, fold, setup.subfolds)
+        if not several:
+            return rows, Encoded(self._validation, statistics, fold), []
+        subsets = (self._learnt[fold], self._scored[fold], self._predicted[fold])
+        learnt, scored, own = (Subset(rows, indices) for indices in subsets)
+        return learnt, scored, own
+
+    def _cycle(
+        self, job: Job, whole: keras.Model, rows: Dataset, checkpoint: Checkpoint | None
+    ) -> list[dict[str, float]]:
+        """Train for a cycle; the logs of all until then."""
+        trainer, before = self._trainers[job.kind], job.before
+        trainer.use(whole)
+        history = checkpoint.restore(whole, variables(whole), []) if checkpoint else []
+        if not history:
+            if before:
+                for variable, value in zip(variables(whole), before.state, strict=True):
+                    variable.assign(value)
+            seed = [self.setup.train.seed + job.number, job.cycle]
+            logs = trainer.fit_steps(whole, rows, network.cycle_steps(job.cycle), seed)
+            history = [*(before.history if before else []), logs]
+            if checkpoint:
+                checkpoint.save(whole, variables(whole), [], history)
+        kind = self.kinds[job.kind]
+        done = kind.network.epochs * network.cycle_steps(job.cycle) / kind.most_steps
+        report_progress(done, f"{job.kind} {job.number + 1}, cycle {job.cycle + 1}")
+        return history
+
+    def _snapshot(self, job: Job, found: Member, model: keras.Model, whole: keras.Model) -> Member:
+        """A member after a cycle, with what the next one goes on from."""
+        setup, state = self.setup, tuple(np.array(variable) for variable in variables(whole))
+        y, outputs = setup.standardised(found.rows), found.oof
+        if not len(y) and len(self._validation):
+            _, held_out, _ = self._datasets(job.fold)
+            outputs = np.concatenate(self._trainers[job.kind].predict(whole, held_out))
+            y = np.concatenate([held_out[part].y.numpy() for part in range(len(held_out))])
+        history = [logs.copy() for logs in found.history]
+        kind, steps = self.kinds[job.kind], network.steps_until(job.cycle)
+        history[-1] |= {"epoch": steps * kind.network.epochs / kind.most_steps}
+        history[-1] |= held_out_scores(y[:, 0], outputs, setup.schema)
+        if len(self._idle[job.kind]) < workers():
+            self._idle[job.kind].append((model, whole))
+        return found._replace(history=history, state=state, steps=steps)
 
 
 _TRAININGS: dict[str, Training] = {}  # of this process, which is not the one that began: the last
@@ -163,7 +214,8 @@ def fit(
     """Train the networks of `train.members`, as many at the same time as there are workers.
 
     With folds, each one learns from all folds but its own, which is its validation set; that fold
-    takes no part in its weights, except that it stops them early.
+    takes no part in its weights, except that it stops them early. All members of a kind that learns
+    in cycles end after the first cycle in which the loss of all rows was not the lowest so far.
 
     Args:
         validation: folder of the validation rows where there are no folds.
@@ -172,7 +224,7 @@ def fit(
         report: is called with how many more epochs have ended, and what was last.
 
     Yields:
-        The members of the first fold, of the second, and so on.
+        The members of the first fold, of the second, and so on; then those of the next cycle.
 
     Raises:
         UserError: a loss is not finite, this machine has not the memory or the time, or a layer
@@ -183,11 +235,47 @@ def fit(
         if not setup.stacks(members.network):
             check_saving(setup.network(members.network), members.network)
     training = Training(setup, validation)
-    jobs = [
+    jobs = first_jobs(train)
+    work = partial(training.member, state=state, key=key)
+    best: dict[str, float] = {}
+    while jobs:
+        found = []
+        for member in ordered_map(work, jobs, most=len(jobs), report=report, stop=training.cancel):
+            found.append(member)
+            yield member._replace(state=())
+        losses = cycle_losses(training, found)
+        better = {kind for kind, loss in losses.items() if not loss >= best.get(kind, math.inf)}
+        best |= {kind: losses[kind] for kind in better}
+        jobs = [
+            job._replace(cycle=job.cycle + 1, before=member)
+            for job, member in zip(jobs, found, strict=True)
+            if job.kind in better and job.cycle + 1 < training.kinds[job.kind].cycles
+        ]
+
+
+def first_jobs(train: Resolved) -> list[Job]:
+    """A job for each member, those of the first fold first."""
+    return [
         Job(members.network, fold, fold * members.count + number)
         for fold in range(train.folds)
         for members in train.members
         for number in range(members.count)
     ]
-    work = partial(training.member, state=state, key=key)
-    yield from ordered_map(work, jobs, most=len(jobs), report=report, stop=training.cancel)
+
+
+def cycle_losses(training: Training, members: list[Member]) -> dict[str, float]:
+    """Of each kind that learns in cycles the mean loss of rows that its members have not seen.
+
+    Those are the rows of all folds or, without folds, of the validation set; NaN without both.
+    """
+    found, setup = {}, training.setup
+    for name, kind in training.kinds.items():
+        of_kind = [member for member in members if member.kind == name]
+        if not of_kind or not kind.cycles:
+            continue
+        rows, oof = out_of_fold(of_kind)
+        last = [member.history[-1].get("val_loss", math.nan) for member in of_kind]
+        found[name] = (
+            setup.mean_loss(rows, setup.in_units(oof)) if len(rows) else float(np.mean(last))
+        )
+    return found

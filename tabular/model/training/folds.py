@@ -13,23 +13,34 @@ from tabular.table.parquet import FOLD_KEY, part_paths, read_parts
 MIN_SUBFOLDS = 10  # at least, in which target statistics are cross-fitted
 
 
-def random_subfolds(sizes: list[int], folds: int, subfolds: int, seed: int) -> list[np.ndarray]:
+def random_subfolds(
+    classes: list[np.ndarray], folds: int, subfolds: int, seed: int
+) -> list[np.ndarray]:
     """The subfold of each row of each part, int32; subfolds differ by one row at most.
+
+    Rows of a class are dealt to the folds in turn: each has some where a part has enough.
+
+    Args:
+        classes: of the rows of each part; one class where there are none.
 
     Raises:
         UserError: there are more folds than rows.
     """
-    if folds > sum(sizes):
+    rows = sum(map(len, classes))
+    if folds > rows:
         raise UserError(
-            f"train.folds is {folds}, but there are {sum(sizes)} training rows and each fold "
-            "needs one; set it lower"
+            f"train.folds is {folds}, but there are {rows} training rows and each fold needs one; "
+            "set it lower"
         )
-    rng = np.random.default_rng([seed, folds])
-    before = np.cumsum([0, *sizes[:-1]])  # rows; the subfolds take turns from part to part
-    return [
-        ((rng.permutation(size) + first) % subfolds).astype(np.int32)
-        for size, first in zip(sizes, before, strict=True)
-    ]
+    rng, dealt, found = np.random.default_rng([seed, folds]), 0, []
+    for of_part in classes:
+        order = rng.permutation(len(of_part))
+        order = order[np.argsort(of_part[order], kind="stable")]
+        subfold = np.empty(len(order), np.int32)
+        subfold[order] = (np.arange(len(order)) + dealt) % subfolds
+        dealt += len(order)  # they take turns from part to part
+        found.append(subfold)
+    return found
 
 
 def fold_keys(folder: Path) -> list[np.ndarray]:

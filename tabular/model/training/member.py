@@ -4,17 +4,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tabular.config.schema import Schema
 from tabular.model import network
 from tabular.model.backend import keras
 from tabular.model.training.setup import Setup
+from tabular.table.arrays import predicted_classes, row_losses
 
 
 class Member(NamedTuple):
     """A trained network, and its predictions for the rows of its own fold.
 
     `kind` the name of its network; `weights` as `get_weights` gives them; `history` the logs of its
-    epochs; `rows` (n,), int32, the numbers of its fold's rows over all parts, none without
-    folds; `oof` (n, outputs), float32, its predictions for these rows, which it has not seen.
+    epochs or cycles; `rows` (n,), int32, the numbers of its fold's rows over all parts, none
+    without folds; `oof` (n, outputs), float32, its predictions for these rows, which it has not
+    seen; `steps` after which it is a snapshot, 0 of a training in epochs; `state` what goes on from
+    there, the `trainer.variables`.
     """
 
     kind: str
@@ -23,6 +27,13 @@ class Member(NamedTuple):
     history: list[dict[str, float]]
     rows: np.ndarray
     oof: np.ndarray
+    steps: int = 0
+    state: tuple[np.ndarray, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """That of its kind and steps, which all folds have."""
+        return f"{self.kind}-{self.steps}" if self.steps else self.kind
 
 
 class NetworkKind:
@@ -33,7 +44,14 @@ class NetworkKind:
         self.features = setup.features(name)
         self._setup = setup
         rows = sum(setup.dataset.sizes) * max(setup.train.folds - 1, 1) / setup.train.folds
-        self._steps = int(-(-rows // self.network.batch_size) * self.network.epochs)
+        self.most_steps = int(-(-rows // self.network.batch_size) * self.network.epochs)
+
+    @property
+    def cycles(self) -> int:
+        """How many there may be, 1 at least; 0 of a kind that learns in epochs."""
+        if self.network.learning_rate_schedule != "cycles":
+            return 0
+        return network.most_cycles(self.most_steps)
 
     def untrained(self, seed: int) -> tuple[keras.Model, keras.Model]:
         """A network, and the compiled model that trains its weights."""
@@ -42,13 +60,16 @@ class NetworkKind:
         output = network.build(read, self.network, self._setup.schema)
         model = keras.Model(read, output)
         return model, network.training_model(
-            model, self.features, self.network, self._setup.train, self._setup.schema, self._steps
+            model,
+            self.features,
+            self.network,
+            self._setup.train,
+            self._setup.schema,
+            self.most_steps,
         )
 
 
-def member_results(
-    setup: Setup, members: list[Member], kind: str
-) -> dict[str, list[float] | list[int]]:
+def member_results(setup: Setup, members: list[Member], kind: str) -> dict[str, list[float]]:
     """What the members of a kind came to.
 
     Returns:
@@ -59,7 +80,7 @@ def member_results(
     stop = setup.train.networks[kind].early_stopping
     epochs = []
     for member in of_kind:
-        kept = len(member.history)
+        kept = member.history[-1].get("epoch", len(member.history))
         if stop and stop.restore_best_weights:
             monitored = [logs[stop.monitor] for logs in member.history]
             best = max(monitored) if stop.monitor == "val_accuracy" else min(monitored)
@@ -71,6 +92,21 @@ def member_results(
         if len(member.rows)
     ]
     return {"losses": losses, "epochs": epochs}
+
+
+def held_out_scores(y: np.ndarray, outputs: np.ndarray, schema: Schema) -> dict[str, float]:
+    """The logs of rows that a member has not seen, as Keras names them; none without rows.
+
+    Args:
+        y: the labels, a regression's standardised as `outputs` are, shape (rows,).
+    """
+    if not len(y):
+        return {}
+    found = {"val_loss": float(row_losses(y, outputs, schema).mean())}
+    if schema.task == "regression":
+        return found | {"val_mean_absolute_error": float(np.abs(outputs[:, 0] - y).mean())}
+    right = predicted_classes(outputs, schema, 0.5) == y
+    return found | {"val_accuracy": float(right.mean())}
 
 
 def out_of_fold(members: list[Member]) -> tuple[np.ndarray, np.ndarray]:

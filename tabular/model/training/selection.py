@@ -13,12 +13,13 @@ from tabular.model.training.setup import Setup
 from tabular.table.arrays import row_losses
 
 BAGS, PICKS, BAG_ROWS = 20, 20, 20_000  # see `select_weights`
+MIN_WEIGHT = 0.1  # of what is saved
 
 
 class Blend(NamedTuple):
-    """How the kinds of networks are weighted, and what decided it.
+    """How the members are weighted, by their names, and what decided it.
 
-    `weights` by kind, they add up to 1; `losses` the mean loss of each kind's out-of-fold
+    `weights` of what is saved, they add up to 1; `losses` the mean loss of each name's out-of-fold
     predictions, in the units of the target, none without folds; `rows` (n,) those that were
     predicted, sorted, and `oof` (n, outputs), float32, the weighted predictions.
     """
@@ -28,61 +29,90 @@ class Blend(NamedTuple):
     rows: np.ndarray
     oof: np.ndarray
 
-    @property
-    def heaviest(self) -> str:
-        """The kind of the most weight."""
-        return max(self.weights, key=lambda name: self.weights[name])
-
     def summary(self, members: list[Member]) -> str:
-        """How many networks of each kind there are, their weight and loss, in words."""
+        """How many networks of each name there are, their weight and loss, in words."""
         return "; ".join(
-            f"{sum(member.kind == name for member in members)} of {name}, weight {weight:.2f}"
+            f"{len(of)} of {of[0].kind}"
+            + (f" after {of[0].steps} steps" if of[0].steps else "")
+            + f", weight {self.weights[name]:.2f}"
             + (f", cross-validated loss {self.losses[name]:.4g}" if self.losses else "")
-            for name, weight in self.weights.items()
+            for name, of in by_name(members).items()
+            if name in self.weights
         )
 
 
+def by_name(members: list[Member]) -> dict[str, list[Member]]:
+    """The members of each name, in their order."""
+    found: dict[str, list[Member]] = {}
+    for member in members:
+        found.setdefault(member.name, []).append(member)
+    return found
+
+
 def blended(setup: Setup, members: list[Member]) -> Blend:
-    """Weigh the kinds of networks by their out-of-fold predictions; without folds all alike."""
-    kinds = list(dict.fromkeys(member.kind for member in members))
-    found = {kind: out_of_fold([m for m in members if m.kind == kind]) for kind in kinds}
-    rows = found[kinds[0]][0]
-    oof = {kind: setup.in_units(outputs) for kind, (_, outputs) in found.items()}
+    """Weigh the members by their out-of-fold predictions; without folds all kinds alike.
+
+    Those of a small weight are left out, so that the model stays small.
+    """
+    named = by_name(members)
+    found = {name: out_of_fold(of) for name, of in named.items()}
+    rows = members[0].rows if setup.train.folds == 1 else found[members[0].name][0]
+    oof = {name: setup.in_units(outputs) for name, (_, outputs) in found.items()}
     if not len(rows):
-        return Blend(dict.fromkeys(kinds, 1 / len(kinds)), {}, rows, oof[kinds[0]])
-    weights = select_weights(
-        setup.y[rows], setup.row_weights(rows), oof, setup.schema, setup.train.seed
-    )
+        best = last_cycles(members)
+        return Blend(dict.fromkeys(best, 1 / len(best)), {}, rows, oof[best[0]])
+    y, weight = setup.y[rows], setup.row_weights(rows)
+    weights = select_weights(y, weight, oof, setup.schema, setup.train.seed)
+    kept = {name: oof[name] for name in oof if weights[name] >= MIN_WEIGHT}
+    weights = select_weights(y, weight, kept, setup.schema, setup.train.seed)
+    weights = {name: share for name, share in weights.items() if share}
     return Blend(
         weights,
-        {kind: setup.mean_loss(rows, oof[kind]) for kind in kinds},
+        {name: setup.mean_loss(rows, oof[name]) for name in oof},
         rows,
-        np.sum([np.float32(weights[kind]) * oof[kind] for kind in kinds], axis=0),
+        np.sum([np.float32(share) * oof[name] for name, share in weights.items()], axis=0),
     )
+
+
+def last_cycles(members: list[Member]) -> list[str]:
+    """Of each kind the name of the cycle with the lowest validation loss, or of the last one."""
+    found: dict[str, tuple[float, str]] = {}
+    for name, of in by_name(members).items():
+        loss = float(np.mean([member.history[-1].get("val_loss", -np.inf) for member in of]))
+        if of[0].kind not in found or loss <= found[of[0].kind][0]:
+            found[of[0].kind] = (loss, name)
+    return [name for _, name in found.values()]
 
 
 def describe(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
     """What training came to: what `metrics/networks.json` holds."""
-    train = setup.train
-    kinds = {
-        name: {
-            "weight": weight,
-            "members": sum(member.kind == name for member in members),
-            "loss": blend.losses.get(name),
-            "stacked": setup.stacks(name),
-            "params": train.networks[name].model_dump(),
-            "layers": layers_of(setup.features(name), setup.network(name)),
-        }
-        | member_results(setup, members, name)
-        for name, weight in blend.weights.items()
-    }
+    train, kinds = setup.train, dict[str, dict[str, Any]]()
+    for kind in dict.fromkeys(member.kind for member in members):
+        named = by_name([member for member in members if member.kind == kind])
+        weights = {name: blend.weights.get(name, 0.0) for name in named}
+        best = min(named, key=lambda name: blend.losses.get(name, 0))
+        cycles = [
+            {"steps": of[0].steps, "loss": blend.losses.get(name), "weight": weights[name]}
+            for name, of in named.items()
+            if of[0].steps
+        ]
+        kinds[kind] = {
+            "weight": sum(weights.values()),
+            "members": sum(len(of) for name, of in named.items() if weights[name]),
+            "loss": blend.losses.get(best),
+            **({"cycles": cycles} if cycles else {}),
+            "stacked": setup.stacks(kind),
+            "params": train.networks[kind].model_dump(),
+            "layers": layers_of(setup.features(kind), setup.network(kind)),
+        } | member_results(setup, named[best], kind)
     columns = describe_preprocessing(setup.statistics, setup.schema, train)
-    return {"folds": train.folds, "networks": kinds, "columns": columns, "curves": blend.heaviest}
+    curves = max(kinds, key=lambda kind: kinds[kind]["weight"])
+    return {"folds": train.folds, "networks": kinds, "columns": columns, "curves": curves}
 
 
 def mean_history(members: list[Member]) -> list[dict[str, float]]:
     """The logs of each epoch, averaged over the members that trained in it."""
-    histories = [member.history for member in members]
+    histories = [member.history for member in members if member.name == members[-1].name]
     return [
         {name: float(np.mean([logs[name] for logs in epoch if logs])) for name in histories[0][0]}
         for epoch in zip_longest(*histories)
@@ -92,14 +122,16 @@ def mean_history(members: list[Member]) -> list[dict[str, float]]:
 def warnings(setup: Setup, members: list[Member], blend: Blend) -> list[str]:
     """A line for each kind of networks that learnt nothing, with what to try."""
     found, constant = {}, constant_loss(setup)
-    for kind in blend.weights:
-        ends = [[m.history[n]["loss"] for m in members if m.kind == kind] for n in (0, -1)]
+    for name, of in by_name(members).items():
+        if name not in blend.weights:
+            continue
+        kind, ends = of[0].kind, [[member.history[n]["loss"] for member in of] for n in (0, -1)]
         first, last = map(np.mean, ends)
         if last > first:
             found[kind] = f"the loss rose from {first:.4g} in the first epoch to {last:.4g}"
-        elif setup.train.class_weight is None and blend.losses.get(kind, 0) >= constant:
+        elif setup.train.class_weight is None and blend.losses.get(name, 0) >= constant:
             found[kind] = (
-                f"the cross-validated loss {blend.losses[kind]:.4g} is not below that of a "
+                f"the cross-validated loss {blend.losses[name]:.4g} is not below that of a "
                 f"constant, {constant:.4g}"
             )
     return [

@@ -71,9 +71,10 @@ class Setup:
     def planned(self) -> str:
         """How many networks of each kind are to be trained, and for how long, in words."""
         return "; ".join(
-            f"{members.count * self.train.folds} of {members.network}, "
-            f"{self.train.networks[members.network].epochs} epochs"
+            f"{members.count * self.train.folds} of {members.network}, {of.epochs} epochs"
+            f"{' at most' if of.learning_rate_schedule == 'cycles' else ''}"
             for members in self.train.members
+            for of in [self.train.networks[members.network]]
         )
 
     @property
@@ -128,12 +129,14 @@ class Setup:
         target = self.statistics.target
         return np.clip(outputs * target.scale + target.shift, *self.statistics.target_range)
 
+    def standardised(self, rows: np.ndarray) -> np.ndarray:
+        """The labels of some of the training rows as networks learn them: float64, (rows, 1)."""
+        return (self.y[rows] - self.statistics.target.shift) / self.statistics.target.scale
+
     def encoded_targets(self) -> np.ndarray:
         """What categories and texts say something of, see `target_statistics.targets`."""
-        target = self.statistics.target  # a regression's values near 0, for the sums of squares
-        return target_statistics.targets(
-            (self.y - target.shift) / target.scale, len(self.schema.classes)
-        )
+        y = self.standardised(np.arange(len(self.y)))  # near 0, for the sums of squares
+        return target_statistics.targets(y, len(self.schema.classes))
 
     @cached_property
     def _sums(self) -> list[target_statistics.Sums]:
@@ -212,10 +215,12 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     dataset = TableDataset(folder, schema, model, statistics.target, in_loss)
     setup = Setup(folder, schema, resolved, preprocessed, statistics, y, weight, dataset, [])
     setup.keys = fold_keys(folder)
+    of_rows = np.zeros(len(y)) if schema.task == "regression" else y[:, 0]
+    classes = np.split(of_rows, np.cumsum(dataset.sizes)[:-1])
     setup.subfolds = (
         keyed_subfolds(setup.keys, resolved.folds, setup.n_subfolds)
         if setup.keys
-        else random_subfolds(dataset.sizes, resolved.folds, setup.n_subfolds, resolved.seed)
+        else random_subfolds(classes, resolved.folds, setup.n_subfolds, resolved.seed)
     )
     folds = setup.folds() if resolved.folds > 1 else setup.subfolds
     if weight is not None and not np.bincount(np.concatenate(setup.folds()), weight).all():

@@ -15,6 +15,7 @@ from tabular.model.backend import keras, tf
 from tabular.model.training.checkpoint import Checkpoint
 from tabular.table.parquet import prefetch
 
+STEPS = 30  # of a call, where a training is cycles
 TEST_ROWS = 8192  # rows of a step that only scores: few steps, bounded memory
 # Handles of the variables that the graphs called from here read and change.
 HANDLES: ContextVar[list[tf.Tensor]] = ContextVar("HANDLES")
@@ -122,7 +123,7 @@ class Trainer:
 
         self._full, self._last = graph(self._full_steps), graph(self._last_step)
         self._test, self._end = graph(self._test_steps), graph(self._end_of_epoch)
-        self._predict = graph(self._predict_step)
+        self._predict, self._some = graph(self._predict_step), graph(self._some_steps)
 
     def _step(self, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor) -> Callable[[tf.Tensor], None]:
         """In a graph: what does a training step with the rows of some indices."""
@@ -136,6 +137,12 @@ class Trainer:
         size = min(self._batch_size, order.shape[0])
         count = order.shape[0] // size
         _in_batches(self._step(x, y, weight), order, size, tf.where(warm_up, 0, count))
+
+    def _some_steps(
+        self, count: tf.Tensor, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor
+    ) -> None:
+        """The first `count` of `STEPS` steps: one graph for cycles of any length."""
+        _in_batches(self._step(x, y, weight), order, order.shape[0] // STEPS, count)
 
     def _last_step(
         self, warm_up: tf.Tensor, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor
@@ -204,7 +211,7 @@ class Trainer:
             UserError: a loss is not finite; the message names the epoch.
         """
         model.stop_training = False
-        self._use(model)
+        self.use(model)
         events = keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs)
         events.on_train_begin()
         history: list[dict[str, float]] = []
@@ -229,7 +236,50 @@ class Trainer:
             checkpoint.save(model, variables(model), callbacks, history, ended=True)
         return history
 
-    def _use(self, model: keras.Model) -> None:
+    def fit_steps(
+        self, model: keras.Model, train: Dataset, steps: int, seed: Sequence[int]
+    ) -> dict[str, float]:
+        """Train for some steps, each of a whole batch.
+
+        The rows come in orders drawn from `seed`, again and again until there are enough; those
+        that fill no batch of a part are left out, other ones each time.
+
+        Returns:
+            `loss` and the compiled metrics, means over the steps.
+
+        Raises:
+            UserError: the loss is not finite.
+        """
+        self.use(model)
+        for rows, order, count in self._chunks(train, steps, np.random.default_rng(seed)):
+            if self._cancelled.is_set():
+                raise CancelledError
+            self._some(tf.constant(count), *rows[:3], tf.constant(order))
+        logs = {name: float(value) for name, value in _results(model).items()}
+        _check_finite([logs])
+        return logs
+
+    def _chunks(
+        self, train: Dataset, steps: int, rng: np.random.Generator
+    ) -> Iterator[tuple[Rows, np.ndarray, int]]:
+        """Rows, the indices of those in `STEPS` batches, and how many of these batches to use."""
+        while steps:
+            for rows in _read(train, rng.permutation(len(train))):
+                if not steps:
+                    return
+                indices = _indices(rows)
+                size = min(self._batch_size, len(indices))
+                whole = len(indices) // size * size
+                passes = math.ceil(steps * size / whole) if len(train) == 1 else 1
+                order = np.concatenate([rng.permutation(indices)[:whole] for _ in range(passes)])
+                batches = min(len(order) // size, steps)
+                steps -= batches
+                for start in range(0, batches, STEPS):
+                    count = min(STEPS, batches - start)
+                    some = order[start * size : (start + count) * size]
+                    yield rows, np.resize(some, STEPS * size), count
+
+    def use(self, model: keras.Model) -> None:
         """Let the graphs that this thread calls work on the variables of `model`."""
         with TRACING:
             self._build(model)
@@ -282,7 +332,7 @@ class Trainer:
 
     def predict(self, model: keras.Model, dataset: Dataset) -> list[np.ndarray]:
         """The outputs for the rows of each part: float32, (rows, outputs)."""
-        self._use(model)
+        self.use(model)
         parts = _read(dataset, range(len(dataset)))
         return [self._predict(rows.x, tf.constant(_indices(rows))).numpy() for rows in parts]
 

@@ -11,6 +11,7 @@ from tabular.core.errors import UserError
 # Copies of its weights that a network in training takes: itself, the gradient, two slots of Adam,
 # and what the compiled step moves.
 COPIES = 6
+SNAPSHOTS = 10  # copies of each network that cycles leave: a snapshot of each, and the last state
 # Measured with exact products on one core of an AMD EPYC: multiply-adds a second, seconds a step.
 SPEED, STEP = 5e9, 2e-5
 MAX_DAYS = 7.0
@@ -34,7 +35,8 @@ def check_workload(train: Resolved, widths: dict[str, int], rows: int, outputs: 
         network, count = train.networks[members.network], members.count * train.folds
         layers = [widths[members.network], *network.units, outputs]
         weights = sum(read * units + units for read, units in pairwise(layers))
-        needed = 4 * weights * (count + COPIES * min(cores, count))
+        kept = SNAPSHOTS if network.learning_rate_schedule == "cycles" else 1
+        needed = 4 * weights * (count * kept + COPIES * min(cores, count))
         steps = network.epochs * max(rows / network.batch_size, 1)
         # A step takes three products: forward, and the gradients of its two factors.
         each = steps * (STEP + 3 * weights * min(rows, network.batch_size) / SPEED)

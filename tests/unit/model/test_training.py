@@ -19,7 +19,7 @@ from tabular.model.training.dataset import Encoded
 from tabular.model.training.fit import fit
 from tabular.model.training.folds import random_subfolds
 from tabular.model.training.member import Member, out_of_fold
-from tabular.model.training.selection import blended, describe, select_weights
+from tabular.model.training.selection import blended, by_name, describe, select_weights
 from tabular.model.training.setup import Setup, set_up
 from tabular.table.arrays import feature_arrays
 from tabular.table.parquet import arrow_schema, write_part
@@ -34,7 +34,10 @@ SCHEMA = schema_of("binary", **COLUMNS)
 NUMBERS = schema_of("binary", a=COLUMNS["a"], b=COLUMNS["b"])
 # Rows of the parts: what takes the time is a graph for each number of rows, so few numbers.
 ONE, PARTS = (80,), (39, 1, 0, 39, 1, 1)
-PLAIN: dict[str, Any] = {"units": (4,), "epochs": 12, "batch_size": 8, "learning_rate": 0.02}
+PLAIN: dict[str, Any] = {
+    **{"units": (4,), "epochs": 12, "batch_size": 8, "learning_rate": 0.02},
+    **{"learning_rate_schedule": "constant"},
+}
 WIDE: dict[str, Any] = {
     **{"units": (8,), "embedding": {"bins": 4, "units": 2}, "epochs": 6, "batch_size": 16},
     **{"learning_rate": 0.02, "dropout": 0.1},
@@ -140,6 +143,7 @@ def test_the_labels_of_its_own_fold_decide_nothing_of_a_member(
 ) -> None:
     write_table(tmp_path, swapped=np.concatenate(one_part.setup.folds()) == 0)
     setup = set_up(tmp_path, SCHEMA, train_params(BOTH, folds=3))
+    setup.subfolds = one_part.setup.subfolds  # which give each fold its share of the classes
     of_fold = list(islice(fit(setup), len(BOTH)))
     for one, other in zip(one_part.members[: len(BOTH)], of_fold, strict=True):
         assert one.history != other.history  # by its scores of that fold
@@ -164,6 +168,56 @@ def test_a_member_is_what_it_would_be_alone(tmp_path: Path) -> None:
     assert {(len(member.oof), len(member.rows)) for member in members} == {(0, 0)}
     alone = trained(tmp_path, train_params({"realmlp": WIDE}, folds=1, seed=2), NUMBERS)
     assert_same(members[-1:], alone.members)
+
+
+CYCLES: dict[str, Any] = {**PLAIN, "learning_rate_schedule": "cycles", "epochs": 200}
+
+
+@pytest.fixture(scope="module")
+def cycles(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """One kind that learns in cycles."""
+    folder = tmp_path_factory.mktemp("cycles")
+    write_table(folder)
+    return trained(folder, train_params({"plain": CYCLES}, folds=3))
+
+
+def test_cycles_end_with_the_first_that_does_not_lower_the_loss_of_all_rows(
+    cycles: Trained,
+) -> None:
+    setup, members = cycles
+    named = by_name(members)
+    steps = [of[0].steps for of in named.values()]
+    assert steps == [30 * (2**n - 1) for n in range(1, len(steps) + 1)]
+    losses = [setup.mean_loss(*out_of_fold(of)) for of in named.values()]
+    *lower, last = np.diff(losses) < 0
+    assert all(lower)
+    assert not last
+    assert [logs["epoch"] for logs in members[-1].history] == pytest.approx(np.array(steps) / 7)
+    for member in members[-3:]:
+        np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
+    blend = blended(setup, members)
+    assert all(weight >= 0.05 for weight in blend.weights.values())
+    found = describe(setup, members, blend)["networks"]["plain"]["cycles"]
+    assert [cycle["steps"] for cycle in found] == steps
+
+
+def test_a_training_that_ended_within_a_cycle_goes_on_to_the_same_bytes(
+    cycles: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tabular.model.training.checkpoint.SECONDS", 0.0)
+    setup = cycles.setup
+    for taken in (1, 4, 5):  # members, three of each cycle
+        begun = fit(setup, state=tmp_path, key="a")
+        assert_same(list(islice(begun, taken)), cycles.members[:taken])
+        del begun
+    assert_same(list(fit(setup, state=tmp_path, key="a")), cycles.members)
+
+
+def test_without_folds_the_cycle_with_the_lowest_validation_loss_is_taken(tmp_path: Path) -> None:
+    write_table(tmp_path)
+    setup, members = trained(tmp_path, train_params({"plain": CYCLES}, folds=1))
+    losses = {member.name: member.history[-1]["val_loss"] for member in members}
+    assert list(blended(setup, members).weights) == [min(losses, key=lambda name: losses[name])]
 
 
 @pytest.mark.parametrize(
@@ -324,10 +378,18 @@ def test_the_kind_that_predicts_better_gets_the_weight_and_equal_ones_share_it()
 
 def test_more_folds_than_rows_are_refused() -> None:
     with pytest.raises(UserError, match=r"train\.folds is 9.*8 training rows"):
-        random_subfolds([5, 3], 9, 18, 0)
+        random_subfolds([np.zeros(5), np.zeros(3)], 9, 18, 0)
 
 
 @pytest.mark.parametrize("sizes", [[1] * 12, [5, 5, 2], [3, 8, 1], [12]])
 def test_every_fold_has_its_share_of_the_rows_in_however_small_parts(sizes: list[int]) -> None:
-    folds = np.concatenate(random_subfolds(sizes, 5, 10, seed=1)) % 5
+    folds = np.concatenate(random_subfolds(list(map(np.zeros, sizes)), 5, 10, seed=1)) % 5
     assert sorted(np.bincount(folds, minlength=5)) == [2, 2, 2, 3, 3]
+
+
+def test_a_class_of_few_rows_is_in_every_fold() -> None:
+    y = np.random.default_rng(0).permutation(np.repeat([0.0, 1.0, 2.0], [80, 5, 7]))
+    folds = random_subfolds([y], 5, 10, seed=1)[0] % 5
+    assert np.ptp(np.bincount(folds)) <= 1
+    for one in (1, 2):
+        assert set(folds[y == one]) == set(range(5))
