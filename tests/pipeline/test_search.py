@@ -10,13 +10,13 @@ import pytest
 from tests.helpers import PROJECT, begin, change, copy_of, must, read_scores, run, wait_until
 
 # Trainings of a second or so, which diverge with one of the learning rates.
-PLAIN = {"epochs": 400, "learning_rate": 0.0001}
+PLAIN = {"epochs": 400, "learning_rate": 0.00001}
 SEARCH = {
     "trials": 4,
     "seed": 10,
     "space": {
         "networks.plain.units": [[8], [12]],
-        "networks.plain.learning_rate": [0.002, 0.02, 1e30],
+        "networks.plain.learning_rate": [0.001, 0.002, 1e30],
     },
 }
 # Each trial in a process of its own, as after the tenth one by default.
