@@ -62,9 +62,10 @@ def choose_temperature(
         )
     change = mean_difference(changed, row_losses(y, outputs, schema), weight, share=False)
     best = float(TEMPERATURES[np.argmin(sums.sum(axis=1))])
+    # Rounded: the last bits of a logarithm are those of a CPU.
     return {
         "temperature": best if change.high < 0 else 1.0,
-        "loss_change": change.difference,
-        "loss_change_low": change.low,
-        "loss_change_high": change.high,
+        "loss_change": round(change.difference, 6),
+        "loss_change_low": round(change.low, 6),
+        "loss_change_high": round(change.high, 6),
     }

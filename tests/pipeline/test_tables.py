@@ -25,7 +25,8 @@ from tests.helpers import (
 
 def accuracies(folder: Path, by: str) -> tuple[float, float]:
     """Of the test rows and cross-validated, with that rule of the split and a short training."""
-    plain = {"units": [64], "l2": 0.0, "learning_rate": 0.01}
+    plain = {"units": [64], "l2": 0.0, "learning_rate": 0.01, "epochs": 100}
+    plain |= {"learning_rate_schedule": "constant"}
     train = {"members": [{"network": "plain"}], "folds": 3, "networks": {"plain": plain}}
     change(folder, split={"by": by}, train=train)
     run_stages(folder, last="evaluate")
