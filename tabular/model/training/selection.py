@@ -56,14 +56,15 @@ def blended(setup: Setup, members: list[Member]) -> Blend:
     """
     named = by_name(members)
     found = {name: out_of_fold(of) for name, of in named.items()}
-    rows = members[0].rows if setup.train.folds == 1 else found[members[0].name][0]
+    rows = found[members[0].name][0]
     oof = {name: setup.in_units(outputs) for name, (_, outputs) in found.items()}
     if not len(rows):
         best = last_cycles(members)
         return Blend(dict.fromkeys(best, 1 / len(best)), {}, rows, oof[best[0]])
     y, weight = setup.y[rows], setup.row_weights(rows)
     weights = select_weights(y, weight, oof, setup.schema, setup.train.seed)
-    kept = {name: oof[name] for name in oof if weights[name] >= MIN_WEIGHT}
+    least = min(MIN_WEIGHT, max(weights.values()))  # of many alike none may have so much
+    kept = {name: oof[name] for name in oof if weights[name] >= least}
     weights = select_weights(y, weight, kept, setup.schema, setup.train.seed)
     weights = {name: share for name, share in weights.items() if share}
     return Blend(
@@ -90,7 +91,7 @@ def describe(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any
     for kind in dict.fromkeys(member.kind for member in members):
         named = by_name([member for member in members if member.kind == kind])
         weights = {name: blend.weights.get(name, 0.0) for name in named}
-        best = min(named, key=lambda name: blend.losses.get(name, 0))
+        best = min(named, key=lambda name: (blend.losses.get(name, 0), -weights[name]))
         cycles = [
             {"steps": of[0].steps, "loss": blend.losses.get(name), "weight": weights[name]}
             for name, of in named.items()

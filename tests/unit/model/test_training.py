@@ -201,6 +201,15 @@ def test_cycles_end_with_the_first_that_does_not_lower_the_loss_of_all_rows(
     assert [cycle["steps"] for cycle in found] == steps
 
 
+def test_the_heaviest_is_saved_however_little_it_weighs(
+    cycles: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many networks that are alike none may have the least weight."""
+    heaviest = max((weights := blended(*cycles).weights), key=lambda name: weights[name])
+    monkeypatch.setattr("tabular.model.training.selection.MIN_WEIGHT", 1.1)
+    assert blended(*cycles).weights == {heaviest: 1.0}
+
+
 def test_a_training_that_ended_within_a_cycle_goes_on_to_the_same_bytes(
     cycles: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
