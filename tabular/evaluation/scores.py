@@ -166,9 +166,7 @@ def auc_and_average_precision(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The area under the ROC curve and the average precision under many weights, (n,) each.
 
-    Args:
-        positive: which rows are of the class, shape (rows,).
-        weights: shape (n, rows).
+    Args: see `hits_and_alarms`.
     """
     hits, alarms = hits_and_alarms(positive, probability, weights)
     new_hits, new_alarms = np.diff(hits, prepend=0), np.diff(alarms, prepend=0)

@@ -55,8 +55,7 @@ with _stderr_shown_on_failure():
     with hidden("pandas", "scipy", "sklearn"):
         import keras
         import tensorflow as tf
-
-        without_pandas()
+    without_pandas()
     # Sums are cut by the number of threads: one number everywhere, whatever the machine has.
     tf.config.threading.set_intra_op_parallelism_threads(4)
     tf.config.list_logical_devices()  # starts the devices, which also write lines

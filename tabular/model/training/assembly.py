@@ -39,9 +39,16 @@ def fold_metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str
 def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> keras.Model:
     """The model to save: from raw rows to the mean of the members, weighted by their kind."""
     encoded = _encoded(setup)
-    outputs = []
+    outputs, read = [], dict[str, list[keras.KerasTensor]]()
     for name, weight in weights.items():
-        answers = _answers(setup, [member for member in members if member.name == name], encoded)
+        of_name = [member for member in members if member.name == name]
+        kind = of_name[0].kind
+        if not setup.stacks(kind):
+            answers = _side_by_side(setup, of_name, encoded)
+        else:
+            if kind not in read:
+                read[kind] = _features(setup, kind, encoded)
+            answers = _stacked(setup, of_name, read[kind])
         mean = keras.layers.GlobalAveragePooling1D(name=f"{name}-mean")(answers)
         outputs.append(
             keras.layers.Rescaling(weight, name=f"{name}-weight")(mean) if weight != 1 else mean
@@ -54,18 +61,21 @@ def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> 
     return keras.Model(setup.preprocessed.inputs, output, name="model")
 
 
-def _answers(
-    setup: Setup, members: list[Member], encoded: keras.KerasTensor | None
-) -> keras.KerasTensor:
-    """What the members of a kind answer: (rows, members, outputs)."""
-    kind, folds, prepared = members[0].kind, setup.train.folds, setup.preprocessed.read[0]
-    if not setup.stacks(kind):
-        return _side_by_side(setup, members, encoded)
+def _features(
+    setup: Setup, kind: str, encoded: keras.KerasTensor | None
+) -> list[keras.KerasTensor]:
+    """What all stacked networks of a kind read."""
+    prepared = setup.preprocessed.read[0]
     if encoded is None:
-        read = keras.tree.flatten(setup.features(kind)(prepared))
-    else:
-        read = keras.tree.flatten(setup.features(kind, folds)([encoded, prepared]))
-    model, count = setup.network(kind), len(members) // folds
+        return keras.tree.flatten(setup.features(kind)(prepared))
+    return keras.tree.flatten(setup.features(kind, setup.train.folds)([encoded, prepared]))
+
+
+def _stacked(
+    setup: Setup, members: list[Member], read: list[keras.KerasTensor]
+) -> keras.KerasTensor:
+    """What the members of a name answer, as one network: (rows, members, outputs)."""
+    model, count = setup.network(members[0].kind), len(members) // setup.train.folds
     apart = [len(one.shape) > len(i.shape) for one, i in zip(read, model.inputs, strict=True)]
     if count > 1:
         read = [
@@ -80,7 +90,7 @@ def _answers(
 def _side_by_side(
     setup: Setup, members: list[Member], encoded: keras.KerasTensor | None
 ) -> keras.KerasTensor:
-    """See `_answers`, of networks that have no stacked form."""
+    """See `_stacked`, of networks that have no such form."""
     kind, prepared, answers = members[0].kind, setup.preprocessed.read[0], []
     for number, member in enumerate(members, start=1):
         one = keras.models.clone_model(setup.network(kind))

@@ -118,7 +118,7 @@ class Training:
             oof = np.concatenate([o[:count] for o, count in zip(outputs, counts, strict=True)])
         network.copy_trained_weights(model, whole)
         found = Member(job.kind, job.fold, model.get_weights(), history, numbers, oof)
-        return self._snapshot(job, found, model, whole) if kind.cycles else found
+        return self._snapshot(job, found, model, whole, held_out) if kind.cycles else found
 
     def _datasets(self, fold: int) -> tuple[Dataset, Dataset, Dataset]:
         """The rows that the members of a fold learn from, are scored on, and predict."""
@@ -153,12 +153,13 @@ class Training:
         report_progress(done, f"{job.kind} {job.number + 1}, cycle {job.cycle + 1}")
         return history
 
-    def _snapshot(self, job: Job, found: Member, model: keras.Model, whole: keras.Model) -> Member:
+    def _snapshot(
+        self, job: Job, found: Member, model: keras.Model, whole: keras.Model, held_out: Dataset
+    ) -> Member:
         """A member after a cycle, with what the next one goes on from."""
         setup, state = self.setup, tuple(np.array(variable) for variable in variables(whole))
         y, outputs = setup.standardised(found.rows), found.oof
-        if not len(y) and len(self._validation):
-            _, held_out, _ = self._datasets(job.fold)
+        if not len(y) and len(held_out):
             outputs = np.concatenate(self._trainers[job.kind].predict(whole, held_out))
             y = np.concatenate([held_out[part].y.numpy() for part in range(len(held_out))])
         history = [logs.copy() for logs in found.history]
