@@ -90,7 +90,7 @@ def our_fit(batch_size: int) -> Callable[..., Any]:
         "batch_size": batch_size,
     }
     train = our_params(schema).changed({f"networks.plain.{k}": v for k, v in changes.items()})
-    resolved = train.resolved(ROWS, schema.task)
+    resolved = train.resolved(ROWS, schema.task, COLUMNS)
     plain = resolved.networks["plain"]
     before = network.features(network.Columns(np.zeros((1, COLUMNS)), 0, COLUMNS), plain)
     read = [keras.Input(tensor.shape[1:]) for tensor in before.outputs]

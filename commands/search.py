@@ -41,7 +41,7 @@ TOP_TRIALS = 5  # that are shown
 TRIALS_A_PROCESS = 10
 
 
-def with_folds(params: Params, rows: int, task: str) -> Resolved:
+def with_folds(params: Params, rows: int, task: str, columns: int) -> Resolved:
     """The section `train` as each trial cross-validates it.
 
     Raises:
@@ -50,7 +50,7 @@ def with_folds(params: Params, rows: int, task: str) -> Resolved:
     train = params.train
     if params.search.folds or train.folds == 1:
         train = train.changed({"folds": params.search.folds or "auto"})
-    resolved = train.resolved(rows, task)
+    resolved = train.resolved(rows, task, columns)
     if resolved.folds > rows:
         raise UserError(f"{resolved.folds} folds, but {rows} training rows; set search.folds lower")
     return resolved
@@ -165,7 +165,8 @@ def main() -> None:
     total = params.search.trials if args.trials is None else args.trials
     if total < 1:
         raise UserError(f"--trials: found {total}; expected at least 1")
-    train = with_folds(params, sum(count_rows(args.train)), schema.task)
+    rows, columns = sum(count_rows(args.train)), len(schema.features)
+    train = with_folds(params, rows, schema.task, columns)
     space = Space(params.search, train)
     score = params.search.score
 

@@ -57,7 +57,7 @@ class Network(Section):
     """One kind of network, and how it learns."""
 
     robust_scaling: bool = False
-    embedding: Embedding | None = None
+    embedding: Embedding | Auto | None = None
     learnt_scale: bool = False
     units: tuple[Annotated[Count, Field(le=2**20)], ...]
     activation: Activation
@@ -115,30 +115,34 @@ class Train(Section):
         """The value of a dotted key."""
         return reduce(getitem, key.split("."), self.model_dump())
 
-    def resolved(self, rows: int, task: str) -> "Resolved":
+    def resolved(self, rows: int, task: str, columns: int) -> "Resolved":
         """The same with a value for every `auto`: the one place that says what it means.
 
         The rules were chosen on 18 public tables, see docs/benchmarks.md.
 
         Args:
             rows: to learn from.
+            columns: to read.
         """
         regression, small = task == "regression", rows <= 2_500
-        names = list(self.networks)[: 1 if rows > 50_000 else None]
+        names = list(self.networks)[: None if small else 1]
+        wide = columns > 100
+        batch_size = 128 if small else 64 if rows <= 10_000 else 256 if rows <= 50_000 else 1024
         found = self.model_dump()
         fill_auto(
             found,
-            folds=10 if small else 5 if rows <= 100_000 else 3,
+            folds=10 if rows <= 10_000 else 5 if rows <= 100_000 else 3,
             members=[{"network": name} for name in names],
         )
         for network in found["networks"].values():
             fill_auto(
                 network,
+                embedding={"bins": 16, "units": 4} if wide else {"bins": 48, "units": 8},
                 dropout=0.3 if small else 0.1,
                 learning_rate=(0.04 if regression else 0.02) / (2 if small else 1),
-                batch_size=128 if rows <= 10_000 else 256 if rows <= 50_000 else 1024,
+                batch_size=batch_size,
             )
-            steps = 4_000 if rows <= 50_000 else 2_000  # seven cycles, or six
+            steps = 2_000 if wide or rows > 50_000 else 4_000  # six cycles, or seven
             size = min(network["batch_size"], rows)
             fill_auto(network, epochs=max(steps * size // rows, 16))
         return Resolved.model_validate(found)
@@ -152,6 +156,7 @@ def fill_auto(section: dict[str, Any], **rules: Any) -> None:
 class ResolvedNetwork(Network):
     """A network without `auto`."""
 
+    embedding: Embedding | None = None
     learning_rate: float
     epochs: int
     batch_size: int

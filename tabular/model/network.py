@@ -9,10 +9,11 @@ import numpy as np
 from tabular.config.schema import Schema
 from tabular.config.train import LOSSES, Embedding, Resolved, ResolvedNetwork
 from tabular.model.backend import keras, tf
+from tabular.model.cycles import Cycles
 from tabular.model.exact import with_exact_products
 
 ops = keras.ops
-FIRST_CYCLE = 30  # steps
+LEAST_SCALE = 0.05  # with which a column of noise starts
 MAX_SCALED = 1e6  # of quartile widths from the median; beyond, the square of a float32 may overflow
 
 
@@ -201,6 +202,49 @@ def _output_shape(layer: Any) -> list[Any]:
     return shapes[0] if len(shapes) == 1 else shapes
 
 
+def set_first_scale(
+    model: keras.Model, columns: Columns, network: ResolvedNetwork, x: np.ndarray, y: np.ndarray
+) -> None:
+    """Let the learnt scale start at the `relevance` of each column, of target statistics at 1.
+
+    Args:
+        x: prepared columns of rows to learn from, (rows, width).
+        y: what the columns are to say something of, about as wide as ±3, (rows, outputs).
+    """
+    median, scale = robust_statistics(columns.sample)
+    z = np.clip((x[:, columns.encoded :] - median) * scale, -MAX_SCALED, MAX_SCALED)
+    found = relevance(smooth_clip(z, np), y)
+    encoded = np.ones(columns.encoded, np.float32)
+    if network.embedding and columns.numbers:
+        numbers, others = np.split(found, [columns.numbers])
+        first = [np.repeat(numbers, network.embedding.units), encoded, others]
+    else:
+        first = [encoded, found]
+    model.get_layer("scale").kernel.assign(np.concatenate(first))
+
+
+def relevance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """How much more of the target a column explains than one of noise would: float32, (columns,).
+
+    It is n r² / (2 ln columns), from `LEAST_SCALE` to 1, with r the correlation with the output of
+    which the column says most: of so many columns of noise the greatest n r² is about 2 ln columns
+    (Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", 1994). The numbers are
+    rounded to integers, whose sums are the same in any order.
+
+    Args:
+        x, y: (n, columns) and (n, outputs).
+    """
+    x, y = (np.rint(values.astype(np.float64) * 1024) for values in (x, y))
+    n, sum_x, sum_y = len(x), x.sum(axis=0), y.sum(axis=0)
+    both = n * (x.T @ y) - np.outer(sum_x, sum_y)
+    each = np.outer(
+        n * np.square(x).sum(axis=0) - sum_x**2, n * np.square(y).sum(axis=0) - sum_y**2
+    )
+    r2 = np.divide(both**2, each, out=np.zeros_like(both), where=each > 0).max(axis=1)
+    of_noise = 2 * round(math.log(max(x.shape[1], 2)), 3)
+    return np.clip(n * r2 / of_noise, LEAST_SCALE, 1).astype(np.float32)
+
+
 def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[float]:
     """By how much faster than the learning rate each trainable weight learns.
 
@@ -272,35 +316,6 @@ class Flat(keras.layers.Layer):
         for loss in losses:
             self.add_loss(loss)
         return outputs
-
-
-def cycle_steps(cycle: int) -> int:
-    """The steps of a cycle of the learning rate: 30, 60, 120, ..."""
-    return FIRST_CYCLE * 2**cycle
-
-
-def steps_until(cycle: int) -> int:
-    """The steps of a training that ends with a cycle."""
-    return FIRST_CYCLE * (2 ** (cycle + 1) - 1)
-
-
-def most_cycles(steps: int) -> int:
-    """How many cycles there are in so many steps; 1 at least."""
-    return max((steps // FIRST_CYCLE + 1).bit_length() - 1, 1)
-
-
-class Cycles(keras.optimizers.schedules.LearningRateSchedule):
-    """Cosines from 0 to 0, each over twice as many steps as the one before: see `cycle_steps`.
-
-    Of four it is the schedule coslog4 of RealMLP (arXiv 2407.04491), whatever the steps.
-    """
-
-    def __init__(self, learning_rate: float) -> None:
-        self._learning_rate = learning_rate
-
-    def __call__(self, step: Any) -> Any:
-        waves = ops.log2(1.0 + ops.cast(step, "float32") / FIRST_CYCLE)
-        return self._learning_rate * 0.5 * (1.0 - ops.cos(2 * math.pi * waves))
 
 
 def optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimizer:

@@ -49,7 +49,7 @@ def test_every_choice_of_the_params_trains(choice: tuple[str, ...]) -> None:
                 }
             },
             loss=loss,
-        ).resolved(4, task)
+        ).resolved(4, task, 8)
         for activation, initializer in zip(of_layers[:2], of_layers[2:], strict=True)
     ]
     x = np.random.default_rng(0).normal(size=(4, 5))
@@ -78,7 +78,7 @@ def test_every_choice_of_the_params_trains(choice: tuple[str, ...]) -> None:
 def test_a_learning_rate_may_follow_the_steps(schedule: str) -> None:
     rate, steps = 0.5, 450  # four cycles
     keys = {"learning_rate": rate, "learning_rate_schedule": schedule}
-    of = train_params({"plain": keys}).resolved(100, "binary").networks["plain"]
+    of = train_params({"plain": keys}).resolved(100, "binary", 8).networks["plain"]
     found = network.optimizer(of, steps)
     seen = []
     for step in range(steps + 1):

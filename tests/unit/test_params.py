@@ -49,7 +49,7 @@ WRONG = {
         "epochs: 1000001\n      batch_size: 32",
     ): f"train.{PLAIN}.epochs: found 1000001; expected a number",
     ("units: [16]", "units: [1048577]"): f"train.{PLAIN}.units.0: found 1048577; expected a number",
-    ("bins: 48", "bins: 1025"): (
+    ("embedding: auto", "embedding: {bins: 1025, units: 8} #"): (
         "train.networks.realmlp.embedding.bins: found 1025; expected a number at most 1024"
     ),
     ("class_weight: ", "class_weight: {0: 1, 1: -1} # "): "train.class_weight.1: found -1; ",
@@ -168,8 +168,8 @@ AUTO = {"learning_rate": "auto", "epochs": "auto", "batch_size": "auto", "dropou
     [
         (500, "binary", 10, 2, (0.01, 1024, 128, 0.3)),
         (500, "regression", 10, 2, (0.02, 1024, 128, 0.3)),
-        (5_000, "multiclass", 5, 2, (0.02, 102, 128, 0.1)),
-        (50_000, "regression", 5, 2, (0.04, 20, 256, 0.1)),
+        (5_000, "multiclass", 10, 1, (0.02, 51, 64, 0.1)),
+        (50_000, "regression", 5, 1, (0.04, 20, 256, 0.1)),
         (100_000, "binary", 5, 1, (0.02, 20, 1024, 0.1)),
         (10_000_000, "regression", 3, 1, (0.04, 16, 1024, 0.1)),
     ],
@@ -177,20 +177,29 @@ AUTO = {"learning_rate": "auto", "epochs": "auto", "batch_size": "auto", "dropou
 def test_auto_is_a_rule_of_the_rows_and_the_task(
     rows: int, task: str, folds: int, kinds: int, network: tuple[float, ...]
 ) -> None:
-    found = train_params({"realmlp": AUTO}, members="auto", folds="auto").resolved(rows, task)
+    found = train_params({"realmlp": AUTO}, members="auto", folds="auto").resolved(rows, task, 8)
     assert found.folds == folds
     assert [(m.network, m.count) for m in found.members] == [("realmlp", 1), ("plain", 1)][:kinds]
     assert tuple(getattr(found.networks["realmlp"], key) for key in AUTO) == network
+
+
+def test_a_wide_table_takes_a_smaller_embedding_and_fewer_steps() -> None:
+    auto = train_params({"realmlp": AUTO | {"embedding": "auto"}})
+    narrow, wide = (auto.resolved(500, "binary", n).networks["realmlp"] for n in (100, 101))
+    assert narrow.embedding
+    assert wide.embedding
+    assert narrow.embedding.units == 2 * wide.embedding.units
+    assert narrow.epochs == 2 * wide.epochs
 
 
 def test_what_is_said_stays_whatever_the_rows_and_the_task() -> None:
     plain = {"learning_rate": 0.5, "epochs": 7, "batch_size": 9, "dropout": 0.0}
     said = train_params({"plain": plain}, folds=1)
     for rows, task in ((10, "regression"), (10_000_000, "binary")):
-        found = said.resolved(rows, task)
+        found = said.resolved(rows, task, 8)
         assert (found.folds, found.members) == (1, said.members)
         assert {key: found.value(f"networks.plain.{key}") for key in plain} == plain
-        assert found.resolved(5, "binary") == found
+        assert found.resolved(5, "binary", 8) == found
 
 
 def test_every_section_of_the_file_is_a_stage_or_a_command() -> None:

@@ -12,8 +12,9 @@ import numpy as np
 from tabular.config.schema import Schema
 from tabular.config.train import Resolved
 from tabular.core.engine import ordered_map, report_progress, workers
-from tabular.model import network
 from tabular.model.backend import keras
+from tabular.model.cycles import cycle_steps, steps_until
+from tabular.model.network import copy_trained_weights
 from tabular.model.saved_model import check_saving
 from tabular.model.training.checkpoint import Checkpoint
 from tabular.model.training.dataset import Encoded, Subset
@@ -23,6 +24,7 @@ from tabular.model.training.setup import Setup, set_up
 from tabular.model.training.trainer import TRACING, Dataset, Trainer, variables
 from tabular.model.training.workload import check_workload
 
+LEAST_GAIN = 0.01  # a share of the loss; less is not worth twice as many steps
 SECONDS = 0.2  # between two words about a member
 
 
@@ -87,11 +89,11 @@ class Training:
     def member(self, job: Job, state: Path | None = None, key: str = "") -> Member:
         """Train one, or one cycle of it; see `fit`."""
         kind, trainer = self.kinds[job.kind], self._trainers[job.kind]
+        rows, held_out, own = self._datasets(job.fold)
         with TRACING:  # Keras's seed is global too
             idle = self._idle[job.kind] if job.before else []
             seed = self.setup.train.seed + job.number
-            model, whole = idle.pop() if idle else kind.untrained(seed)
-        rows, held_out, own = self._datasets(job.fold)
+            model, whole = idle.pop() if idle else kind.untrained(seed, rows)
         file = f"{job.kind}-{job.number}" + (f"-{job.cycle}" if kind.cycles else "")
         checkpoint = Checkpoint(state / f"{file}.npz", key) if state else None
         if kind.cycles:
@@ -116,7 +118,7 @@ class Training:
             outputs = trainer.predict(whole, own)
             counts = [len(indices) for indices in self._own[job.fold] if len(indices)]
             oof = np.concatenate([o[:count] for o, count in zip(outputs, counts, strict=True)])
-        network.copy_trained_weights(model, whole)
+        copy_trained_weights(model, whole)
         found = Member(job.kind, job.fold, model.get_weights(), history, numbers, oof)
         return self._snapshot(job, found, model, whole, held_out) if kind.cycles else found
 
@@ -144,12 +146,12 @@ class Training:
                 for variable, value in zip(variables(whole), before.state, strict=True):
                     variable.assign(value)
             seed = [self.setup.train.seed + job.number, job.cycle]
-            logs = trainer.fit_steps(whole, rows, network.cycle_steps(job.cycle), seed)
+            logs = trainer.fit_steps(whole, rows, cycle_steps(job.cycle), seed)
             history = [*(before.history if before else []), logs]
             if checkpoint:
                 checkpoint.save(whole, variables(whole), [], history)
         kind = self.kinds[job.kind]
-        done = kind.network.epochs * network.cycle_steps(job.cycle) / kind.most_steps
+        done = kind.network.epochs * cycle_steps(job.cycle) / kind.most_steps
         report_progress(done, f"{job.kind} {job.number + 1}, cycle {job.cycle + 1}")
         return history
 
@@ -163,7 +165,7 @@ class Training:
             outputs = np.concatenate(self._trainers[job.kind].predict(whole, held_out))
             y = np.concatenate([held_out[part].y.numpy() for part in range(len(held_out))])
         history = [logs.copy() for logs in found.history]
-        kind, steps = self.kinds[job.kind], network.steps_until(job.cycle)
+        kind, steps = self.kinds[job.kind], steps_until(job.cycle)
         history[-1] |= {"epoch": steps * kind.network.epochs / kind.most_steps}
         history[-1] |= held_out_scores(y[:, 0], outputs, setup.schema)
         if len(self._idle[job.kind]) < workers():
@@ -216,7 +218,8 @@ def fit(
 
     With folds, each one learns from all folds but its own, which is its validation set; that fold
     takes no part in its weights, except that it stops them early. All members of a kind that learns
-    in cycles end after the first cycle in which the loss of all rows was not the lowest so far.
+    in cycles end after the first cycle that did not lower the loss of all rows by `LEAST_GAIN`, or
+    when they are too far behind another kind, see `promising`.
 
     Args:
         validation: folder of the validation rows where there are no folds.
@@ -245,13 +248,29 @@ def fit(
             found.append(member)
             yield member._replace(state=())
         losses = cycle_losses(training, found)
-        better = {kind for kind, loss in losses.items() if not loss >= best.get(kind, math.inf)}
-        best |= {kind: losses[kind] for kind in better}
+        going_on = promising(losses, best)
+        best |= {kind: min(loss, best.get(kind, loss)) for kind, loss in losses.items()}
         jobs = [
             job._replace(cycle=job.cycle + 1, before=member)
             for job, member in zip(jobs, found, strict=True)
-            if job.kind in better and job.cycle + 1 < training.kinds[job.kind].cycles
+            if job.kind in going_on and job.cycle + 1 < training.kinds[job.kind].cycles
         ]
+
+
+def promising(losses: dict[str, float], before: dict[str, float]) -> set[str]:
+    """The kinds whose next cycle may help, if it gains twice as much as the last one at most.
+
+    Args:
+        losses: of each kind after this cycle.
+        before: the lowest so far, of all kinds.
+    """
+    best = min([*before.values(), *losses.values()], default=math.nan)
+    found = set()
+    for kind, loss in losses.items():
+        last = before.get(kind, math.inf)
+        if not (loss > (1 - LEAST_GAIN) * last or loss - 2 * (last - loss) > best):
+            found.add(kind)
+    return found
 
 
 def first_jobs(train: Resolved) -> list[Job]:

@@ -7,8 +7,12 @@ import numpy as np
 from tabular.config.schema import Schema
 from tabular.model import network
 from tabular.model.backend import keras
+from tabular.model.cycles import most_cycles
 from tabular.model.training.setup import Setup
+from tabular.model.training.trainer import Dataset
 from tabular.table.arrays import predicted_classes, row_losses
+
+SAMPLE = 20_000  # rows from which the first scale is found
 
 
 class Member(NamedTuple):
@@ -51,14 +55,24 @@ class NetworkKind:
         """How many there may be, 1 at least; 0 of a kind that learns in epochs."""
         if self.network.learning_rate_schedule != "cycles":
             return 0
-        return network.most_cycles(self.most_steps)
+        return most_cycles(self.most_steps)
 
-    def untrained(self, seed: int) -> tuple[keras.Model, keras.Model]:
-        """A network, and the compiled model that trains its weights."""
+    def untrained(self, seed: int, rows: Dataset | None = None) -> tuple[keras.Model, keras.Model]:
+        """A network, and the compiled model that trains its weights.
+
+        Args:
+            rows: to learn from; the first of them decide where a learnt scale starts.
+        """
         keras.utils.set_random_seed(seed)
         read = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
         output = network.build(read, self.network, self._setup.schema)
         model = keras.Model(read, output)
+        if rows and self.network.learnt_scale:
+            x, y, *_, indices = rows[0]
+            some = slice(SAMPLE) if indices is None else indices[:SAMPLE]
+            outputs = relevant_outputs(np.asarray(y)[some], self._setup.schema)
+            columns = self._setup.columns
+            network.set_first_scale(model, columns, self.network, np.asarray(x)[some], outputs)
         return model, network.training_model(
             model,
             self.features,
@@ -67,6 +81,17 @@ class NetworkKind:
             self._setup.schema,
             self.most_steps,
         )
+
+
+def relevant_outputs(y: np.ndarray, schema: Schema) -> np.ndarray:
+    """What columns may say something of: (rows, outputs), a column for each of several classes.
+
+    Args:
+        y: as networks learn it, (rows, 1).
+    """
+    if schema.task == "multiclass":
+        return np.eye(len(schema.classes))[y[:, 0].astype(int)]
+    return network.smooth_clip(y, np) if schema.task == "regression" else y
 
 
 def member_results(setup: Setup, members: list[Member], kind: str) -> dict[str, list[float]]:

@@ -205,7 +205,7 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     Raises:
         UserError: there are none, fewer than folds, or a column cannot be preprocessed.
     """
-    resolved = train.resolved(sum(count_rows(folder)), schema.task)
+    resolved = train.resolved(sum(count_rows(folder)), schema.task, len(schema.features))
     statistics = adapt(partial(read_parts, folder), schema, resolved)
     preprocessed = build(statistics, schema, resolved)
     y = all_labels(folder, schema)

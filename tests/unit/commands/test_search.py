@@ -31,13 +31,13 @@ def test_the_folds_are_those_of_search_or_of_train_or_what_auto_says(
     search: dict[str, Any], train: dict[str, Any], folds: int
 ) -> None:
     params = Params(search=SEARCH.model_copy(update=search), train=train_params(**train))
-    assert with_folds(params, rows=50, task="binary").folds == folds
+    assert with_folds(params, rows=50, task="binary", columns=8).folds == folds
     with pytest.raises(UserError, match=rf"{folds} folds, but 2 training rows; set search\.folds"):
-        with_folds(params, rows=2, task="binary")
+        with_folds(params, rows=2, task="binary", columns=8)
 
 
 def test_the_summary_ranks_the_trials_and_ends_with_the_command_of_the_best(tmp_path: Path) -> None:
-    train = train_params().resolved(500, "binary")
+    train = train_params().resolved(500, "binary", 8)
     space = Space(SEARCH, train)
     study = open_study(tmp_path / "t.db", "a", greater_is_better=False)
     for number, value in enumerate((0.5, 0.4, 0.6)):

@@ -33,7 +33,7 @@ def plain(**changes: Any) -> Resolved:
     """The parameters of a network of few units; keys of the network or of the section."""
     of_section = {key: changes.pop(key) for key in [*changes] if key in Resolved.model_fields}
     keys = {"units": (4,), "batch_size": 8, "learning_rate_schedule": "constant"} | changes
-    return train_params({"plain": keys}, **of_section).resolved(len(X), "binary")
+    return train_params({"plain": keys}, **of_section).resolved(len(X), "binary", 8)
 
 
 def networks(train: Resolved) -> tuple[keras.Model, keras.Model]:

@@ -1,6 +1,7 @@
 """A model is the weighted mean of its members, and folds give every row a fair prediction."""
 
-from itertools import islice, product
+import math
+from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from tabular.model import network, saved_model
 from tabular.model.backend import keras
 from tabular.model.training.assembly import assemble, metadata
 from tabular.model.training.dataset import Encoded
-from tabular.model.training.fit import fit
+from tabular.model.training.fit import fit, promising
 from tabular.model.training.folds import random_subfolds
 from tabular.model.training.member import Member, out_of_fold
 from tabular.model.training.selection import blended, by_name, describe, select_weights
@@ -181,7 +182,7 @@ def cycles(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return trained(folder, train_params({"plain": CYCLES}, folds=3))
 
 
-def test_cycles_end_with_the_first_that_does_not_lower_the_loss_of_all_rows(
+def test_cycles_end_with_the_first_that_hardly_lowers_the_loss_of_all_rows(
     cycles: Trained,
 ) -> None:
     setup, members = cycles
@@ -189,7 +190,7 @@ def test_cycles_end_with_the_first_that_does_not_lower_the_loss_of_all_rows(
     steps = [of[0].steps for of in named.values()]
     assert steps == [30 * (2**n - 1) for n in range(1, len(steps) + 1)]
     losses = [setup.mean_loss(*out_of_fold(of)) for of in named.values()]
-    *lower, last = np.diff(losses) < 0
+    *lower, last = [after < 0.99 * before for before, after in pairwise(losses)]
     assert all(lower)
     assert not last
     assert [logs["epoch"] for logs in members[-1].history] == pytest.approx(np.array(steps) / 7)
@@ -199,6 +200,16 @@ def test_cycles_end_with_the_first_that_does_not_lower_the_loss_of_all_rows(
     assert all(weight >= 0.05 for weight in blend.weights.values())
     found = describe(setup, members, blend)["networks"]["plain"]["cycles"]
     assert [cycle["steps"] for cycle in found] == steps
+
+
+def test_a_kind_ends_that_gains_nothing_or_cannot_come_up_with_another_one() -> None:
+    assert promising({"plain": 0.7, "realmlp": math.nan}, {}) == {"plain", "realmlp"}
+    before = {"plain": 0.5, "realmlp": 0.42}
+    assert promising({"plain": 0.45, "realmlp": 0.4}, before) == {"plain", "realmlp"}
+    assert promising({"plain": 0.48, "realmlp": 0.4}, before) == {"realmlp"}  # 0.44 at best
+    assert promising({"plain": 0.41}, before) == {"plain"}  # the other one has ended
+    assert promising({"realmlp": 0.419}, before) == set()
+    assert promising({"plain": math.nan}, {"plain": math.nan}) == {"plain"}
 
 
 def test_the_heaviest_is_saved_however_little_it_weighs(

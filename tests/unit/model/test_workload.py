@@ -18,11 +18,11 @@ from tests.helpers import train_params
 def test_a_training_that_cannot_be_is_refused(
     changes: dict[str, object], rows: int, message: str
 ) -> None:
-    train = train_params({"plain": changes}).resolved(rows, "binary")
+    train = train_params({"plain": changes}).resolved(rows, "binary", 8)
     with pytest.raises(UserError, match=rf"train\.networks\.plain: .* {message}"):
         check_workload(train, {"plain": 8}, rows, 1)
 
 
 def test_a_large_job_is_not_refused() -> None:
-    train = train_params({"plain": {}, "realmlp": {}}).resolved(10**8, "binary")
+    train = train_params({"plain": {}, "realmlp": {}}).resolved(10**8, "binary", 8)
     check_workload(train, {"plain": 100, "realmlp": 700}, 10**8, 1)

@@ -38,7 +38,9 @@ def test_the_last_score_is_that_of_all_rows(
             yield member
 
     monkeypatch.setattr("tabular.search.cross_validation.fit", recorded)
-    first, last = fold_scores(train.resolved(60, "multiclass"), tmp_path, schema, "macro.f1", 0.5)
+    first, last = fold_scores(
+        train.resolved(60, "multiclass", 8), tmp_path, schema, "macro.f1", 0.5
+    )
     found = blended(setups[0], fitted)
     assert first != last == score(Outputs(of_rows, found.oof, np.ones(60)), schema)["macro"]["f1"]
     assert len(fitted) == 6

@@ -20,7 +20,7 @@ def test_parameters_lie_in_the_space_and_the_first_trial_has_the_present_ones() 
         "networks.plain.l2": {"low": 1, "high": 2},
         "networks.plain.learning_rate": {"low": "1e-4", "high": 0.012355, "log": True},
     }
-    present = train_params().resolved(1000, "binary")
+    present = train_params().resolved(1000, "binary", 8)
     space = Space(Search.model_validate({"space": declared}), present)
     study = optuna.create_study()
     for number in range(16):

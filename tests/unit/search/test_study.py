@@ -20,7 +20,9 @@ from tabular.search.study import (
 from tests.helpers import train_params
 
 CANDIDATES = {"networks.plain.units": [[16], [8]], "networks.plain.l2": {"low": 0, "high": 1}}
-SPACE = Space(Search.model_validate({"space": CANDIDATES}), train_params().resolved(500, "binary"))
+SPACE = Space(
+    Search.model_validate({"space": CANDIDATES}), train_params().resolved(500, "binary", 8)
+)
 
 
 @pytest.mark.parametrize("greater_is_better", [True, False])

@@ -1,0 +1,23 @@
+"""What the layers of a network start with."""
+
+import numpy as np
+
+from tabular.model.network import LEAST_SCALE, relevance
+
+RNG = np.random.default_rng(1)
+
+
+def test_columns_of_noise_start_with_less_than_those_that_tell_the_target() -> None:
+    noise, y = RNG.normal(size=(500, 300)), RNG.normal(size=(500, 2))
+    told = y + 0.5 * RNG.normal(size=(500, 2))
+    found = relevance(np.column_stack([told, noise, np.ones(500)]), y)
+    assert (found[:2] == 1).all()
+    assert np.mean(found[2:-1]) < 0.25
+    assert found[-1] == LEAST_SCALE
+    assert found.dtype == np.float32
+
+
+def test_the_relevance_of_columns_has_the_same_bits_in_any_order_of_rows() -> None:
+    x, y = RNG.normal(size=(5000, 7)), RNG.normal(size=(5000, 1))
+    order = RNG.permutation(5000)
+    np.testing.assert_array_equal(relevance(x, y), relevance(x[order], y[order]))
