@@ -50,7 +50,9 @@ def inspect(
     tables = {name: tables[name][: len(found.y)] for name, found in result.rows.items()}
     decides, declared = result.scores["decides"], params.evaluate.slices
     return {
-        "slices": slice_scores(tables, result.rows, schema, decides, order, declared),
+        "slices": slice_scores(
+            tables, result.rows, schema, decides, order, declared, result.unlike_training
+        ),
         "effects": column_effects(
             model.predict_members, held_out, schema, order, model.multiply_adds
         ),

@@ -11,6 +11,7 @@ from tabular.config.params import load_params
 from tabular.config.schema import load_schema
 from tabular.core.files import atomic_write
 from tabular.core.process import run
+from tabular.split.equal_rows import stays_with
 from tabular.split.placement import placement
 from tabular.split.rules import unused_declarations
 from tabular.split.shuffle import shuffle
@@ -34,7 +35,11 @@ def main() -> None:
 
     for line in unused_declarations(params.split, schema):
         print(f"warn: {line}")
-    found = placement(args.validated, params.split, schema, params.ingest.rows_per_part)
+    equal, told = stays_with(args.validated, params.split, schema)
+    if told:
+        print(told)
+    size = params.ingest.rows_per_part
+    found = placement(args.validated, params.split, schema, size, equal)
     with atomic_write(args.split) as folder:
         folder.mkdir()
         write = partial(write_subset, files=found.files, folder=folder)

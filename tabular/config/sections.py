@@ -47,6 +47,7 @@ class Split(Section):
     validation_size: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed
     stratify: bool = False
+    equal_rows: Literal["auto", "together", "drawn"] = "auto"
 
     @property
     def role(self) -> str | None:

@@ -15,6 +15,7 @@ from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.metrics import TASKS, flat_numbers, flatten, get_nested, nested, primary_metrics
 from tabular.evaluation import uncertainty
+from tabular.evaluation.equal_rows import find_equal_rows
 from tabular.evaluation.scores import Baseline, Outputs, score
 from tabular.evaluation.temperature import scale_by_temperature
 from tabular.evaluation.threshold import choose_threshold
@@ -41,10 +42,12 @@ class Result(NamedTuple):
         scores: nested, as `metrics/` holds them.
         rows: the model's outputs for the test rows and, where there are folds, for the rows of
             cross-validation, the first of the training rows; by the keys of `metrics.ROWS`.
+        unlike_training: which of these rows equal none that their answers were learnt from.
     """
 
     scores: dict[str, Any]
     rows: dict[str, Outputs]
+    unlike_training: dict[str, np.ndarray]
 
 
 def predict_part(path: Path, predict: Predict, schema: Schema) -> Outputs:
@@ -98,14 +101,16 @@ def evaluate_model(
         *(model.predict, data / "split", oof, schema, baselines),
         *(model.threshold, model.threshold_choice, model.temperature),
     )
+    equal = find_equal_rows(data / "split", oof["fold"].to_numpy(), schema)
     found = result.scores | {"repeats": metadata.get("repeats")}
+    found["equal_rows"] = equal.scores(result.rows, schema)
     if schema.task == "binary":
         found["threshold"] = model.threshold
     if "calibration" in metadata:
         found["calibration"] = metadata["calibration"]
     if model.intervals:
         found["interval"] = interval_scores(result.rows["test"], model.intervals)
-    return result._replace(scores=found)
+    return result._replace(scores=found, unlike_training=equal.without)
 
 
 def evaluate(
@@ -154,7 +159,7 @@ def evaluate(
     if schema.task == "binary":
         scored["thresholds"] = thresholds
     scored["classes_not_found"] = classes_not_found(rows["test"], schema)
-    return Result(scored, held_out)
+    return Result(scored, held_out, {})
 
 
 def score_labelled(

@@ -29,8 +29,32 @@ def closing_lines(
             f"rows (95% interval {held['coverage_low']:.1%} to {held['coverage_high']:.1%}); mean "
             f"width {held['mean_width']:.6g}"
         )
+    yield from (f"warn: {said}" for said in equal_rows_told(scores, task))
     for name in scores["classes_not_found"]:
         yield f"warn: recall of {name} is 0: no test row of it is predicted to be of it"
+
+
+def equal_rows_told(scores: dict[str, Any], task: str) -> Iterator[str]:
+    """How many rows equal others in training, and the score without them."""
+    key = scores["decides"][0]
+    places = {
+        "test": "test rows equal a training row",
+        "cross_validation": "training rows equal one of another fold",
+    }
+    for rows, of in scores.get("equal_rows", {}).items():
+        without = flat_numbers(of.get("without", {})).get(key)
+        yield (
+            f"{of['equal']:,} of {scores[rows]['rows']:,} {places[rows]}, "
+            f"{of['equal_with_target']:,} of them with the same target; "
+            f"{metric(key).label} without them: {shown_score(without, task)}"
+        )
+
+
+def shown_score(value: float | None, task: str) -> str:
+    """A score that decides: an error in its unit, or a share."""
+    if value is None:
+        return UNDEFINED
+    return f"{value:.6g}" if task == "regression" else f"{value:.2%}"
 
 
 def sentence(scores: dict[str, Any], task: str) -> str:
@@ -39,10 +63,7 @@ def sentence(scores: dict[str, Any], task: str) -> str:
     flat = flat_numbers(scores)
 
     def shown(of: str, score: str = key) -> str:
-        value = flat.get(f"{of}.{score}")
-        if value is None:
-            return UNDEFINED
-        return f"{value:.6g}" if task == "regression" else f"{value:.2%}"
+        return shown_score(flat.get(f"{of}.{score}"), task)
 
     def crossed(of: str) -> str:
         folds = shown(f"{of}cross_validation")

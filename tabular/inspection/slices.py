@@ -76,6 +76,7 @@ def slice_scores(
     decides: Sequence[str],
     important: Sequence[str],
     declared: Mapping[str, Slice],
+    unlike_training: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """The scores of declared slices, and of the weakest slices of one column or two.
 
@@ -90,6 +91,7 @@ def slice_scores(
         decides: see `metrics.primary_metrics`; where a class is rare, the score is the loss.
         important: the columns, the most important one first.
         declared: by name.
+        unlike_training: of each table the rows that equal no training row; they are a slice too.
     """
     main = TASKS[schema.task].main
     key = main if decides[0] == main else "loss"
@@ -112,7 +114,8 @@ def slice_scores(
             weak_slice(where, most, rows["test"], bins, overall, alpha)
             for where in distinct(order, codes)
         ],
-        "declared": {name: declared_slice(of, rows) for name, of in declared.items()},
+        "declared": {name: declared_slice(of, rows) for name, of in declared.items()}
+        | unlike_slice(rows, unlike_training),
     }
 
 
@@ -122,6 +125,17 @@ def declared_slice(conditions: Slice, rows: Mapping[str, ScoredRows]) -> dict[st
         name: one.scored(declared_rows(one.table, conditions, one.schema), ALPHA)
         for name, one in rows.items()
     }
+
+
+def unlike_slice(
+    rows: Mapping[str, ScoredRows], unlike_training: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """The slice of the rows that equal no training row, where there are others."""
+    masks = {name: mask[: len(rows[name].table)] for name, mask in unlike_training.items()}
+    if all(mask.all() for mask in masks.values()):
+        return {}
+    scores = {name: rows[name].scored(mask, ALPHA) for name, mask in masks.items()}
+    return {"no equal row in training": {"where": []} | scores}
 
 
 def weak_slice(

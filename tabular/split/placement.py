@@ -37,13 +37,18 @@ class Placement(NamedTuple):
     place: Callable[[Any], Placed]
 
 
-def placement(folder: Path, split: Split, schema: Schema, size: int) -> Placement:
+def placement(
+    folder: Path, split: Split, schema: Schema, size: int, equal: np.ndarray | None = None
+) -> Placement:
     """The placement of a table by the rule of the split.
 
     Args:
         size: rows of an output part.
+        equal: see `rules.ordered_rows`.
     """
-    return (by_hash if split.by in HASHED else by_order)(folder, split, schema, size)
+    if split.by in HASHED:
+        return by_hash(folder, split, schema, size)
+    return by_order(folder, split, schema, size, equal)
 
 
 def output_files(counts: np.ndarray, size: int) -> list[int]:
@@ -76,10 +81,12 @@ def by_hash(folder: Path, split: Split, schema: Schema, size: int) -> Placement:
     )
 
 
-def by_order(folder: Path, split: Split, schema: Schema, size: int) -> Placement:
+def by_order(
+    folder: Path, split: Split, schema: Schema, size: int, equal: np.ndarray | None
+) -> Placement:
     """Each row by its place in a drawn order of all rows."""
     paths, starts = part_paths(folder), np.cumsum([0, *count_rows(folder)])
-    order, keys, counts = ordered_rows(folder, split, schema)
+    order, keys, counts = ordered_rows(folder, split, schema, equal)
     files = output_files(counts, size)
     ends = [
         int(first + min(number * size, rows))

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from tabular.config.schema import Schema
 from tabular.config.sections import Split
 from tabular.core.errors import UserError
+from tabular.split.equal_rows import kept_together
 from tabular.table.arrays import labels
 from tabular.table.hashing import hashes
 from tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
@@ -189,9 +190,13 @@ def check_subsets(counts: np.ndarray, split: Split) -> None:
 
 
 def ordered_rows(
-    folder: Path, split: Split, schema: Schema
+    folder: Path, split: Split, schema: Schema, equal: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """The rows of all subsets, in an order drawn with the seed, which takes 8 bytes a row.
+
+    Args:
+        equal: for each row the first one that it stays with in a random split; None where each goes
+            by itself.
 
     Returns:
         The rows of one subset after the other, int32, (rows,); the fold key of every row, float64,
@@ -208,7 +213,12 @@ def ordered_rows(
                 labels(part, schema)  # raises where a row has none
             classes = np.concatenate([part[0].to_numpy() for part in targets])
         rows = random_split(sum(count_rows(folder)), split, classes)
-        return np.concatenate(list(rows.values())), None, np.array([*map(len, rows.values())])
+        order, counts = np.concatenate(list(rows.values())), np.array([*map(len, rows.values())])
+        if equal is None:
+            return order, None, counts
+        order, counts, fold_keys = kept_together(order, counts, equal)
+        check_subsets(counts, split)
+        return order, fold_keys, counts
     try:
         subset, keys = rule_subsets(folder, split, schema)
     except ValueError as error:

@@ -1,0 +1,61 @@
+"""Rows that a model has learnt from are counted, and the others scored apart."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tabular.evaluation.equal_rows import find_equal_rows
+from tabular.evaluation.scores import Outputs
+from tabular.evaluation.sentences import equal_rows_told
+from tabular.table.parquet import write_part
+from tests.helpers import schema_of
+
+SCHEMA = schema_of("binary", x={"kind": "real"})
+
+
+def write(folder: Path, x: list[float], y: list[int]) -> None:
+    write_part(folder, 0, pa.table({"x": x, SCHEMA.target: y}))
+
+
+def outputs(y: list[int], probabilities: list[float]) -> Outputs:
+    return Outputs(np.array(y), np.array(probabilities)[:, None], np.ones(len(y)))
+
+
+def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_path: Path) -> None:
+    write(tmp_path / "train", [1.0, 2.0, 2.0, 3.0, 3.0], [0, 1, 0, 1, 1])
+    write(tmp_path / "test", [2.0, 3.0, -0.0, 4.0], [1, 0, 1, 0])
+    found = find_equal_rows(tmp_path, np.array([0, 0, 1, 2, 2]), SCHEMA)
+    assert found.counts == {
+        "test": {"equal_with_target": 1, "equal": 2},
+        "cross_validation": {"equal_with_target": 0, "equal": 2},
+    }
+    assert found.without["test"].tolist() == [False, False, True, True]
+    assert found.without["cross_validation"].tolist() == [True, False, False, True, True]
+    rows = {
+        "test": outputs([1, 0, 1, 0], [0.9, 0.1, 0.9, 0.8]),
+        "cross_validation": outputs([0, 1, 0, 1, 1], [0.1, 0.9, 0.1, 0.9, 0.1]),
+    }
+    scores = found.scores(rows, SCHEMA)
+    assert scores["test"]["without"]["accuracy"] == 0.5
+    told = list(
+        equal_rows_told(
+            {"decides": ["accuracy"], "test": {"rows": 4}, "cross_validation": {"rows": 5}}
+            | {"equal_rows": scores},
+            "binary",
+        )
+    )
+    assert told == [
+        "2 of 4 test rows equal a training row, 1 of them with the same target; "
+        "Accuracy without them: 50.00%",
+        "2 of 5 training rows equal one of another fold, 0 of them with the same target; "
+        "Accuracy without them: 66.67%",
+    ]
+
+
+def test_of_rows_that_equal_none_nothing_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "train", [1.0], [0])
+    write(tmp_path / "test", [2.0], [0])
+    found = find_equal_rows(tmp_path, np.empty(0, np.int32), SCHEMA)
+    assert found.scores({"test": outputs([0], [0.1])}, SCHEMA) == {}
+    assert found.without["test"].all()

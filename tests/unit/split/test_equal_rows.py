@@ -1,0 +1,65 @@
+"""Copies of a row are on one side of a random split."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tabular.config.sections import Split
+from tabular.split.equal_rows import first_equal_rows, kept_together, stays_with
+from tabular.split.rules import ordered_rows
+from tabular.table.parquet import write_part
+from tests.helpers import schema_of
+
+SCHEMA = schema_of("binary", x={"kind": "real"}, town={"kind": "category"})
+SPLIT = Split(test_size=0.3, validation_size=0.2, seed=4)
+RNG = np.random.default_rng(2)
+
+
+def write(folder: Path, x: np.ndarray, town: list[str]) -> None:
+    target = RNG.integers(0, 2, len(x))
+    for number, rows in enumerate(np.array_split(np.arange(len(x)), 3)):
+        columns = {"x": x[rows], "town": [town[row] for row in rows]}
+        write_part(folder, number, pa.table(columns | {SCHEMA.target: target[rows]}))
+
+
+def test_equal_rows_share_a_subset_and_a_fold_whatever_their_targets(tmp_path: Path) -> None:
+    x = RNG.normal(size=400)
+    copies = RNG.integers(0, 400, 120)
+    write(tmp_path, np.append(x, x[copies]), ["a"] * 520)
+    first, told = stays_with(tmp_path, SPLIT, SCHEMA)
+    assert first is not None
+    assert told
+    assert "120 of 520 rows repeat the columns of another: they stay with it" in told
+    np.testing.assert_array_equal(first[400:], copies)
+    order, keys, counts = ordered_rows(tmp_path, SPLIT, SCHEMA, first)
+    assert keys is not None
+    subset = np.empty(520, int)
+    subset[order] = np.repeat(range(3), counts)
+    np.testing.assert_array_equal(subset, subset[first])
+    np.testing.assert_array_equal(keys, keys[first])
+    np.testing.assert_array_equal(np.sort(order), np.arange(520))
+    folds = np.bincount((keys[subset == 0] * 5).astype(int))
+    np.testing.assert_allclose(folds / folds.sum(), 0.2, atol=0.05)
+
+
+def test_without_equal_rows_nothing_is_told_and_the_draw_is_as_before(tmp_path: Path) -> None:
+    write(tmp_path, np.repeat(RNG.normal(size=50), 2), ["a", "b"] * 50)
+    assert first_equal_rows(tmp_path, SCHEMA) is None
+    assert stays_with(tmp_path, SPLIT, SCHEMA) == (None, None)
+    order, counts = np.array([3, 0, 2, 1]), np.array([2, 1, 1])
+    same, as_many, _ = kept_together(order, counts, np.arange(4))
+    np.testing.assert_array_equal(same, order)
+    np.testing.assert_array_equal(as_many, counts)
+
+
+@pytest.mark.parametrize(("rule", "apart"), [("auto", True), ("together", False), ("drawn", True)])
+def test_a_table_of_few_different_rows_is_drawn_row_by_row_unless_asked(
+    rule: str, apart: bool, tmp_path: Path
+) -> None:
+    write(tmp_path, RNG.integers(0, 3, 60).astype(float), ["a"] * 60)
+    split = Split.model_validate(SPLIT.model_dump() | {"equal_rows": rule})
+    first, told = stays_with(tmp_path, split, SCHEMA)
+    assert (first is None) == apart
+    assert (told is None) == (rule == "drawn")
