@@ -18,6 +18,7 @@ from tabular.evaluation.labelled import check_tests, score_tests, summary
 from tabular.evaluation.plot_data import times, write_plot_data
 from tabular.evaluation.result import Result, evaluate_model, fit_baselines, headline
 from tabular.evaluation.sentences import closing_lines
+from tabular.inspection.columns import outside_training
 from tabular.table.parquet import read_parts, read_rows, write_part
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
@@ -82,6 +83,7 @@ def main() -> None:
     tests = score_tests(args.data, model, schema, params, result.scores)
     result.scores.update(summary(tests))
     files, importance = inspect(model, args.data, result, schema, params)
+    result.scores["outside_training"] = outside_training(files["columns"], model.importance)
 
     test = result.rows["test"]
     for name, content in files.items():

@@ -30,6 +30,8 @@ def closing_lines(
             f"width {held['mean_width']:.6g}"
         )
     yield from (f"warn: {said}" for said in equal_rows_told(scores, task))
+    if outside := scores.get("outside_training"):
+        yield f"warn: {outside_told(outside)}"
     for name in scores["classes_not_found"]:
         yield f"warn: recall of {name} is 0: no test row of it is predicted to be of it"
 
@@ -48,6 +50,12 @@ def equal_rows_told(scores: dict[str, Any], task: str) -> Iterator[str]:
             f"{of['equal_with_target']:,} of them with the same target; "
             f"{metric(key).label} without them: {shown_score(without, task)}"
         )
+
+
+def outside_told(outside: dict[str, float]) -> str:
+    """In which columns test rows lie outside of what training saw."""
+    columns = ", ".join(f"{name} ({share:.0%})" for name, share in outside.items())
+    return f"test rows lie outside what training saw in columns that matter: {columns}"
 
 
 def shown_score(value: float | None, task: str) -> str:

@@ -1,15 +1,24 @@
 """What each column holds in the training and in the test rows, and how far these lie apart."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tabular.config.schema import Column, Schema
-from tabular.inspection.bins import Bins, format_value, missing_mask, numeric_values
+from tabular.inspection.bins import (
+    Bins,
+    drop_missing,
+    format_value,
+    missing_mask,
+    numeric_values,
+)
 from tabular.inspection.sketch import Sketch, total_variation
 
 BARS, CATEGORIES = 12, 6  # of a picture
+MATTERS, MANY = 0.02, 0.1  # a share of the importance, of the test rows
 EDGES = (0.005, 0.995)  # quantiles of the training rows, where the picture begins and ends
 
 
@@ -25,8 +34,42 @@ def describe_columns(train: pa.Table, test: pa.Table, schema: Schema) -> dict[st
     return {
         name: histogram(train[name], test[name], schema.columns[name])
         | column_shift(train[name], test[name], schema.columns[name])
+        | {"outside": share_outside(train[name], test[name], schema.columns[name])}
         for name in names
     }
+
+
+def share_outside(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> float:
+    """The share of test values beyond the training values, or of categories not among them."""
+    known = drop_missing(test, column)
+    if column.feature_type == "text" or not len(known):
+        return 0.0
+    if column.feature_type == "category":
+        return 1 - pc.mean(pc.is_in(known, value_set=train.unique()).cast(pa.float64())).as_py()
+    values, seen = numeric_values(known, column), numeric_values(train, column)
+    if not len(seen):
+        return 1.0
+    return float(np.mean((values < seen.min()) | (values > seen.max())))
+
+
+def outside_training(
+    columns: Mapping[str, Mapping[str, Any]], importance: Mapping[str, float]
+) -> dict[str, float]:
+    """The columns that matter in which many test rows lie outside of what training saw.
+
+    Args:
+        columns: see `describe_columns`.
+        importance: of each column the model's share.
+
+    Returns:
+        The share of such test rows, by column, the most important one first.
+    """
+    found = {
+        name: columns[name]["outside"]
+        for name, share in importance.items()
+        if share >= MATTERS and columns.get(name, {}).get("outside", 0) >= MANY
+    }
+    return dict(sorted(found.items(), key=lambda of: -importance[of[0]]))
 
 
 def column_shift(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:

@@ -97,6 +97,11 @@ class SavedModel(NamedTuple):
         return float(self.metadata.get("calibration", {}).get("temperature", 1.0))
 
     @property
+    def importance(self) -> dict[str, float]:
+        """The share of each column in what moves the answers for training rows."""
+        return self.metadata.get("importance", {})
+
+    @property
     def multiply_adds(self) -> float:
         """About how many multiply-adds the network's outputs for a row take as long as."""
         found = 0.0

@@ -38,6 +38,16 @@ def test_of_values_it_is_the_error_and_of_a_rare_class_the_ranking() -> None:
     )
 
 
+def test_columns_in_which_test_rows_lie_outside_are_said() -> None:
+    scores = {"decides": ["mae"], "test": {"rows": 5, "mae": 2.0}, "baseline": {}}
+    scores |= {"classes_not_found": [], "outside_training": {"month": 1.0, "hour": 0.25}}
+    *_, last = closing_lines(scores, {}, "regression", chosen=False)
+    assert last == (
+        "warn: test rows lie outside what training saw in columns that matter: "
+        "month (100%), hour (25%)"
+    )
+
+
 def test_intervals_and_classes_that_are_not_found_are_said() -> None:
     of_values = {"rows": 50, "mae": 2.0, "mae_low": 1.0, "mae_high": 3.0}
     held = {"asked": 0.9, "coverage": 0.88, "coverage_low": 0.85, "coverage_high": 0.91}
