@@ -21,10 +21,9 @@ def test_the_share_of_values_that_training_has_not_seen(
     kind: str, train: list[object], test: list[object], share: float
 ) -> None:
     column = Column.model_validate({"kind": kind, "nullable": True})
-    tables = [
-        pa.chunked_array([pa.array(values, pa.array(train).type)]) for values in (train, test)
-    ]
-    assert share_outside(*tables, column) == pytest.approx(share)
+    of_train = pa.chunked_array([train])
+    of_test = pa.chunked_array([pa.array(test, of_train.type)])
+    assert share_outside(of_train, of_test, column) == pytest.approx(share)
 
 
 def test_columns_that_hardly_matter_or_are_hardly_outside_are_not_told() -> None:
