@@ -131,12 +131,15 @@ def writing(path: Path | None, schema: pa.Schema, style: Style) -> Iterator[Writ
     """Yield what writes tables of `schema`, one after the other, to `path`; without it to stdout.
 
     A file is there whole at the end or not at all. A CSV is UTF-8 and reads back to the same
-    float32. When the reader of stdout goes away, the process ends without a word.
+    float32; its header comes with its first rows, or at the end: none without them on stdout where
+    reading fails. When the reader of stdout goes away, the process ends without a word.
     """
     try:
         if path is None:
             with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stdout:
-                yield _csv_writer(stdout, schema, style)
+                write = _csv_writer(stdout, schema, style)
+                yield write
+                write(schema.empty_table())
             return
         with atomic_write(path) as partial:
             if path.suffix == ".parquet":
@@ -145,7 +148,9 @@ def writing(path: Path | None, schema: pa.Schema, style: Style) -> Iterator[Writ
             else:
                 packed = "gzip" if path.suffix == ".gz" else None
                 with pa.output_stream(partial, compression=packed) as file:
-                    yield _csv_writer(file, schema, style)
+                    write = _csv_writer(file, schema, style)
+                    yield write
+                    write(schema.empty_table())
     except BrokenPipeError:
         sys.exit(BROKEN_PIPE)
     except OSError as error:
@@ -159,13 +164,16 @@ def _csv_writer(file: Any, schema: pa.Schema, style: Style) -> Write:
         file.write(lines.getvalue().encode())
         file.flush()
 
-    def write(table: pa.Table) -> None:
-        write_rows(zip(*map(texts, table.columns), strict=True))
-
     def texts(column: pa.ChunkedArray) -> list[str | None]:
         if style.escape_formulas and pa.types.is_string(column.type):
             column = pc.replace_substring_regex(column, FORMULA, r"'\1")
         return column.cast(pa.string()).to_pylist()
 
-    write_rows([texts(pa.chunked_array([schema.names]))])
+    header = [texts(pa.chunked_array([schema.names]))]
+
+    def write(table: pa.Table) -> None:
+        rows = [*header, *zip(*map(texts, table.columns), strict=True)]
+        header.clear()
+        write_rows(rows)
+
     return write
