@@ -36,10 +36,15 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
 
 
 class PredictedPiece(NamedTuple):
-    """Some rows of a file: their texts, predictions and unknown categories."""
+    """Some rows of a file: their texts and predictions, and which fail.
+
+    `rejected` has the numbers of rows that get no answer, ascending; `unknown` the categories of
+    the others.
+    """
 
     texts: pa.Table
     predicted: Predicted
+    rejected: list[int]
     unknown: Unknown
 
 
@@ -58,8 +63,10 @@ def predict_piece(
     predicted = predict_batch(batch, model, schema, reasons)
     if predicted.failures and batch.texts.column_names != names:  # no number, of cells that passed
         batch = batch._replace(texts=pa.concat_tables(texts(piece, schema, names)))
-    unknown = unknown_categories(batch.features, categories, schema)
-    return PredictedPiece(batch.texts, predicted, unknown)
+    rejected = sorted({failure.row for failure in predicted.failures if failure.policy != "warn"})
+    kept = pa.array(~np.isin(np.arange(len(batch.features)), rejected))
+    unknown = unknown_categories(batch.features.filter(kept), categories, schema)
+    return PredictedPiece(batch.texts, predicted, rejected, unknown)
 
 
 def parse_arguments() -> Namespace:
@@ -95,21 +102,18 @@ class Output(NamedTuple):
     write: Write
     reject: Write | None
 
-    def add(self, piece: PredictedPiece, first: int, line: Callable[[int], str]) -> int:
+    def add(self, piece: PredictedPiece, first: int, line: Callable[[int], str]) -> None:
         """Write the rows of a piece, and set those aside that fail.
 
         Args:
             first: the number of its first row in the file.
             line: see `row_locator`.
 
-        Returns:
-            How many rows were set aside.
-
         Raises:
             UserError: a row fails, and there is no `reject`.
         """
         failures = [failure for failure in piece.predicted.failures if failure.policy != "warn"]
-        lines = {row: line(first + row) for row in sorted({f.row for f in failures})}
+        lines = {row: line(first + row) for row in piece.rejected}
         predicted = piece.predicted.columns
         numbers = np.arange(len(predicted["predicted"]))
         columns = {"row": pa.array(first + numbers)}
@@ -120,9 +124,8 @@ class Output(NamedTuple):
                 named = mistakes(failures, 0, lines.__getitem__)
                 raise UserError("\n".join([*named, "--rejects FILE sets such rows aside"]))
             self.reject(rejected_rows(piece.texts, failures, lines))
-            rows = rows.filter(pa.array(~np.isin(numbers, list(lines))))
+            rows = rows.filter(pa.array(~np.isin(numbers, piece.rejected)))
         self.write(rows)
-        return len(lines)
 
 
 @contextmanager
@@ -154,26 +157,27 @@ def open_output(
 
 
 class Tally:
-    """Counts of what is reported at the end, over all pieces."""
+    """Counts of what is reported at the end, over all pieces: warnings of rows with an answer."""
 
     def __init__(self) -> None:
         self.rows = self.rejected = 0
         self.warned = Counter[str]()  # rows by column and check
         self.unknown = Unknown()
 
-    def add(self, piece: PredictedPiece, rejected: int) -> None:
-        """Count the rows of a piece, of which some were `rejected`."""
-        failures = piece.predicted.failures
+    def add(self, piece: PredictedPiece) -> None:
+        """Count the rows of a piece."""
+        failures, rejected = piece.predicted.failures, set(piece.rejected)
         self.rows += len(piece.predicted.columns["predicted"])
-        self.rejected += rejected
-        self.warned.update(f"{f.column}: {f.check}" for f in failures if f.policy == "warn")
+        self.rejected += len(rejected)
+        self.warned.update(f"{f.column}: {f.check}" for f in failures if f.row not in rejected)
         self.unknown += piece.unknown
 
     def lines(self, rejects: Path | None) -> list[str]:
         """Warnings, and how many rows were set aside in a file, where there is one."""
-        lines = [f"warn: {said}" for said in unknown_lines(self.unknown, self.rows)]
+        answered = self.rows - self.rejected
+        lines = [f"warn: {said}" for said in unknown_lines(self.unknown, answered)]
         lines += [
-            f"warn: {check}: {count} of {self.rows} rows fail"
+            f"warn: {check}: {count} of {answered} rows fail"
             for check, count in self.warned.items()
         ]
         if rejects:
@@ -206,9 +210,10 @@ def main() -> None:
                 categories=known_categories(args.model, model.metadata, schema),
                 reasons=reasons,
             )
-            for piece in ordered_map(predict, pieces(file, schema, names, ROWS)):
-                rejected = output.add(piece, tally.rows, line)
-                tally.add(piece, rejected)
+            ragged = args.rejects is not None
+            for piece in ordered_map(predict, pieces(file, schema, names, ROWS, ragged=ragged)):
+                output.add(piece, tally.rows, line)
+                tally.add(piece)
     for said in tally.lines(args.rejects):
         print(said, file=sys.stderr)
 

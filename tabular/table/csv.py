@@ -1,7 +1,9 @@
 """CSV files: where their rows begin, and what Arrow reads of them."""
 
 import codecs
+import csv
 from collections.abc import Callable, Iterable, Iterator
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +14,7 @@ import pyarrow.csv as pa_csv
 
 from tabular.config.schema import Dialect
 from tabular.core.errors import UserError
+from tabular.table.cells import MAX_CELL
 from tabular.table.csv_lines import (
     CSV_ERRORS,
     check_format,
@@ -30,17 +33,19 @@ class Chunk(NamedTuple):
     """Some rows of a CSV file, and where they are.
 
     `start` and `end` are places in the file, in bytes; `content` is them, or the texts of their
-    cells, where the file cannot be read from its middle.
+    cells, where the file cannot be read from its middle. `ragged` is how many cells each row has
+    that has more or fewer than the header, known once it is read; None where that is an error.
     """
 
     rows: int
     start: int = 0
     end: int = 0
     content: bytes | pa.Table | None = None
+    ragged: dict[int, int] | None = None
 
 
 def chunks(
-    file: Path, dialect: Dialect, names: list[str], first: int, size: int
+    file: Path, dialect: Dialect, names: list[str], first: int, size: int, *, ragged: bool = False
 ) -> Iterator[Chunk]:
     """The rows of a file in pieces, the first of at most `first` rows, the others of `size`.
 
@@ -49,6 +54,7 @@ def chunks(
 
     Args:
         names: of the columns that are read of a file of the second kind.
+        ragged: whether a row may have more or fewer cells than the header.
 
     Raises:
         UserError: the file is broken as CSV; the message names lines. Of a quote that never closes
@@ -56,10 +62,14 @@ def chunks(
     """
     try:
         if quotes_in_place(file, dialect):
-            yield from _chunks(file, dialect, first, size)
+            for cut in _chunks(file, dialect, first, size):
+                yield cut._replace(ragged={}) if ragged else cut
             return
-        if mistakes := malformed_lines(file, dialect):
+        if mistakes := malformed_lines(file, dialect, ragged=ragged):
             raise UserError(mistakes)
+        if ragged:
+            yield from _ragged_chunks(file, dialect, names, first, size)
+            return
         whole = pa_csv.ReadOptions(block_size=BLOCK_BYTES, encoding=dialect.encoding)
         options = _options(dialect, dict.fromkeys(names, pa.string()))
         with pa_csv.open_csv(pa.input_stream(file), whole, *options) as reader:
@@ -72,7 +82,7 @@ def chunks(
             if len(texts):
                 yield Chunk(len(texts), content=texts)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise csv_error(file, dialect, error) from None
+        raise csv_error(file, dialect, error, ragged=ragged) from None
 
 
 def scan(file: Path, dialect: Dialect) -> Iterator[tuple[int, bytes]]:
@@ -114,6 +124,34 @@ def _chunks(file: Path, dialect: Dialect, first: int, size: int) -> Iterator[Chu
         yield Chunk(rows, start, end_of_window, b"".join(held) if packed else None)
 
 
+def _ragged_chunks(
+    file: Path, dialect: Dialect, names: list[str], first: int, size: int
+) -> Iterator[Chunk]:
+    """See `chunks`, of a file that can be read to its end, row by row."""
+    lines = records(file, dialect, strict=False)
+    _, header = next(lines)
+    while rows := [cells for _, cells in islice(lines, first)]:
+        found = ragged_rows(rows, header)
+        yield Chunk(len(rows), content=_table_of(rows, header, names), ragged=found)
+        first = size
+
+
+def ragged_rows(rows: Iterable[list[str]], header: list[str]) -> dict[int, int]:
+    """How many cells each row has that has more or fewer than the header."""
+    return {n: len(cells) for n, cells in enumerate(rows) if len(cells) != len(header)}
+
+
+def _table_of(rows: list[list[str]], header: list[str], names: Iterable[str]) -> pa.Table:
+    """Columns of texts; cells that a row lacks are empty."""
+    places = {name: header.index(name) for name in names}
+    return pa.table(
+        {
+            name: pa.array([c[n] if n < len(c) else "" for c in rows], pa.string())
+            for name, n in places.items()
+        }
+    )
+
+
 def read(
     file: Path,
     dialect: Dialect,
@@ -121,7 +159,7 @@ def read(
     cut: Chunk,
     types: Callable[[bytes], dict[str, pa.DataType]],
 ) -> Iterator[pa.Table]:
-    """The rows of a piece, some at a time.
+    """The rows of a piece, some at a time; those with a wrong number of cells go to `cut.ragged`.
 
     Args:
         header: the names in the file's first line.
@@ -145,15 +183,29 @@ def read(
                 encoding=dialect.encoding,
             )
             options = _options(dialect, found)
-            table = pa_csv.read_csv(pa.BufferReader(window), settings, *options)
+            try:
+                table = pa_csv.read_csv(pa.BufferReader(window), settings, *options)
+            except pa.ArrowInvalid:
+                if cut.ragged is None or set(found.values()) != {pa.string()}:
+                    raise
+                cells = _cells(window, dialect)
+                table = _table_of(cells, header, found)
+                cut.ragged.update({rows + n: c for n, c in ragged_rows(cells, header).items()})
             rows += len(table)
             yield table
         if rows != cut.rows:
             raise pa.ArrowInvalid(f"found {rows} rows where {cut.rows} were counted")
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
         if isinstance(error, pa.ArrowException) and set(found.values()) != {pa.string()}:
             raise
-        raise csv_error(file, dialect, error) from None
+        raise csv_error(file, dialect, error, ragged=cut.ragged is not None) from None
+
+
+def _cells(window: bytes, dialect: Dialect) -> list[list[str]]:
+    """The rows of a window one by one, as Arrow reads them."""
+    csv.field_size_limit(MAX_CELL)
+    lines = StringIO(window.decode(dialect.encoding), newline="")
+    return [cells for cells in csv.reader(lines, delimiter=dialect.delimiter) if cells]
 
 
 def _windows(file: Path, cut: Chunk) -> Iterator[bytes]:
@@ -315,6 +367,6 @@ def read_header(file: Path, dialect: Dialect) -> list[str]:
         raise UserError(describe_csv_error(file, dialect, 1, error)) from None
 
 
-def csv_error(file: Path, dialect: Dialect, error: Exception) -> UserError:
-    """Why Arrow cannot read a file, by its lines where these tell it."""
-    return UserError(malformed_lines(file, dialect) or f"{file}: {error}")
+def csv_error(file: Path, dialect: Dialect, error: Exception, *, ragged: bool) -> UserError:
+    """Why a file cannot be read, by its lines where these tell it; see `malformed_lines`."""
+    return UserError(malformed_lines(file, dialect, ragged=ragged) or f"{file}: {error}")

@@ -94,15 +94,19 @@ def header_hint(header: list[str], schema: Schema) -> str:
     return ""
 
 
-def malformed_lines(file: Path, dialect: Dialect) -> str:
-    """The first few lines that are broken as CSV, a line of text each; empty if none is."""
+def malformed_lines(file: Path, dialect: Dialect, *, ragged: bool = False) -> str:
+    """The first few lines that are broken as CSV, a line of text each; empty if none is.
+
+    Args:
+        ragged: whether a row may have more or fewer cells than the header.
+    """
     mistakes: list[str] = []
     line = 1
     try:
         lines = records(file, dialect)
         _, header = next(lines)
         for line, cells in lines:
-            if len(cells) != len(header):
+            if len(cells) != len(header) and not ragged:
                 mistakes.append(
                     f"{file}: line {line}: found {len(cells)} cells; expected {len(header)}"
                 )

@@ -136,10 +136,20 @@ def check_piece(
         UserError: the file is broken; the message names lines.
     """
     schema = schema_for_file(piece.file, schema)
+    ragged: dict[int, int] = {}
+    if piece.cut and piece.cut.ragged is not None:
+        ragged = piece.cut.ragged  # filled by what reads the rows
     found = values(piece, schema, schema.features, kept)
-    if found and not any(failed_cells(found, schema.features)):
+    if found and not ragged and not any(failed_cells(found, schema.features)):
         return Batch(found.select(kept), found.select(list(schema.features)), [])
-    return check_batch(pa.concat_tables(texts(piece, schema, names)), schema, checks)
+    batch = check_batch(pa.concat_tables(texts(piece, schema, names)), schema, checks)
+    # Of such a row nobody knows which cell belongs to which column.
+    failures = [failure for failure in batch.failures if failure.row not in ragged]
+    failures += [
+        Failure(row, "row", "cells", f"{cells} cells", str(len(piece.header)))
+        for row, cells in ragged.items()
+    ]
+    return batch._replace(failures=sorted(failures, key=lambda failure: failure.row))
 
 
 def check_batch(texts: pa.Table, schema: Schema, checks: Checks) -> Batch:

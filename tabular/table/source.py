@@ -122,13 +122,20 @@ class Piece(NamedTuple):
 
 
 def pieces(
-    file: Path, schema: Schema, names: list[str], size: int, first: int | None = None
+    file: Path,
+    schema: Schema,
+    names: list[str],
+    size: int,
+    first: int | None = None,
+    *,
+    ragged: bool = False,
 ) -> Iterator[Piece]:
     """The rows of a file, plain or gzip CSV or Parquet, in pieces of `size` rows.
 
     Args:
         names: of the columns to be read.
         first: rows of the first piece, if others.
+        ragged: whether rows of a CSV may have more or fewer cells than its header.
 
     Raises:
         UserError: the file is broken; of a CSV the message names lines.
@@ -136,7 +143,7 @@ def pieces(
     first, start = first or size, 0
     if not is_parquet(file):
         header = csv.read_header(file, schema)
-        for cut in csv.chunks(file, schema, names, first, size):
+        for cut in csv.chunks(file, schema, names, first, size, ragged=ragged):
             yield Piece(file, header, start, cut.rows, cut)
             start += cut.rows
         return

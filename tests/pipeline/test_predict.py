@@ -229,7 +229,7 @@ def test_rejects_are_set_aside_and_the_others_get_their_numbers(
     where = [f"{bad}: {line}" for line in where]
     predict(checked, str(bad), "-o", str(predictions), "--rejects", str(rejects))
     assert capsys.readouterr().err == (
-        "warn: colour: 1 of 5 rows hold a category that the model does not know: "
+        "warn: colour: 1 of 2 rows hold a category that the model does not know: "
         r"'two\n\nlines' (1)"
         "\n"
         f"3 of 5 rows set aside in {rejects}\n"
@@ -245,6 +245,61 @@ def test_rejects_are_set_aside_and_the_others_get_their_numbers(
         ["5", "0.5", "red", "00456", "true", "3000", where[2],
          "count: found '3000'; expected at most 100"],
     ]  # fmt: skip
+
+
+RAGGED = ["7,0.5", '8,0.5,"red\n",00123,true,1,more', "9", '10,0.5,5" red,00123,true,1']
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+@pytest.mark.parametrize("last", [3, 4])
+def test_rows_of_a_wrong_number_of_cells_are_set_aside_with_their_lines(
+    checked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, last: int
+) -> None:
+    """In many blocks, and where a quote within a cell makes the file be read row by row."""
+    monkeypatch.setattr("tabular.table.csv.SCAN_BYTES", 64)
+    monkeypatch.setattr("tabular.table.csv.WINDOW_BYTES", 64)
+    monkeypatch.setattr("commands.predict.ROWS", 3)
+    header, good = BAD.split("\n")[0], "1,0.5,red,00123,true,1\n"
+    text = "".join([f"{header}\n", *(f"{good * 4}\n{row}\n" for row in RAGGED[:last])])
+    file = tmp_path / f"new{ending}"
+    file.write_bytes(gzip.compress(text.encode()) if ending == ".csv.gz" else text.encode())
+    out, rejects = tmp_path / "out.csv", tmp_path / "rejects.csv"
+    predict(checked, str(file), "-o", str(out), "--rejects", str(rejects))
+    rows = pd.read_csv(out)["row"].tolist()
+    assert rows == [row for row in range(5 * last) if row % 5 != 4 or row == 19]
+    assert pd.read_csv(rejects, dtype=str, keep_default_na=False).to_numpy().tolist() == [
+        ["7", "0.5", "", "", "", "", f"{file}: line 7", "row: found '2 cells'; expected 6"],
+        ["8", "0.5", "red\n", "00123", "true", "1", f"{file}: line 13",
+         "row: found '7 cells'; expected 6"],
+        ["9", "", "", "", "", "", f"{file}: line 20", "row: found '1 cells'; expected 6"],
+    ]  # fmt: skip
+    with pytest.raises(SystemExit) as end:
+        predict(checked, str(file), "-o", str(out))
+    assert f"{file}: line 7: found 2 cells; expected 6\n" in str(end.value.code)
+    assert pd.read_csv(out)["row"].tolist() == rows  # the file of before
+
+
+def test_a_broken_file_is_named_also_with_rejects(checked: Path, tmp_path: Path) -> None:
+    """By what is wrong with it, and not by a row that would be set aside."""
+    file, arguments = tmp_path / "new.csv", ("-o", str(tmp_path / "out.csv"))
+    file.write_bytes(BAD.splitlines()[0].encode() + b"\n1\n2,0.5,\xff\n")
+    with pytest.raises(SystemExit, match=r"line 3: found byte 0xff") as end:
+        predict(checked, str(file), *arguments, "--rejects", str(tmp_path / "rejects.csv"))
+    assert "cells" not in str(end.value.code)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checked", "new.csv"]
+
+
+def test_what_fails_writes_no_header_to_stdout(
+    checked: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Only rows that are none leave a header alone."""
+    (tmp_path / "new.csv").write_text(BAD)
+    with pytest.raises(SystemExit):
+        predict(checked, str(tmp_path / "new.csv"))
+    assert capfd.readouterr().out == ""
+    (tmp_path / "new.csv").write_text(BAD.splitlines()[0] + "\n")
+    predict(checked, str(tmp_path / "new.csv"))
+    assert capfd.readouterr().out == "id,predicted,probability_pos\n"
 
 
 def test_other_columns_are_left_out_and_formulas_are_texts_where_asked(
