@@ -7,7 +7,7 @@ from typing import Any
 
 from tabular.core.errors import align_columns
 from tabular.core.files import write_json
-from tabular.core.metrics import BASELINES
+from tabular.core.metrics import BASELINES, TASKS, flatten, nested
 from tabular.core.process import run
 from tabular.prediction.inputs import load_schema_and_params, parse_model_and_rows
 from tabular.report.formats import format_difference, format_interval, format_score
@@ -17,12 +17,13 @@ from tabular.runs.git import WORKSPACE
 from tabular.runs.run import Run
 
 
-def lines_of(scores: dict[str, Any]) -> list[list[str]]:
+def lines_of(scores: dict[str, Any], task: str) -> list[list[str]]:
     """A header, and a line for each score: the model's with its interval, then the baselines'.
 
     Under a baseline's score stands by how much the model's differs from it.
     """
-    found = list(compare_scores(scores, {}, "test", {}).by_key.values())
+    every = {"test": dict.fromkeys(TASKS[task].scores, 0.0)}  # so that an undefined one has a line
+    found = list(compare_scores(scores, every, "test", {}).by_key.values())
     names = list(found[0].baselines) if found else []
     lines = [["score", "model", "95% interval", *(BASELINES[name] for name in names)]]
     for score in found:
@@ -31,9 +32,8 @@ def lines_of(scores: dict[str, Any]) -> list[list[str]]:
         for name in names:
             other = score.baselines[name]
             value = format_score(other.value if other else None, score.interval)
-            cells.append(
-                f"{value}, {format_difference(other)}" if other and other.verdict else value
-            )
+            told = other and (other.interval or other.verdict == "same")
+            cells.append(f"{value}, {format_difference(other)}" if told else value)
         lines.append(cells)
     return lines
 
@@ -59,11 +59,12 @@ def main() -> None:
     for said in found["told"]:
         print(f"warn: {said}", file=sys.stderr)
     print(f"{found['test']['rows']:,} rows of {args.rows}")
-    print(align_columns(lines_of(found)))
+    print(align_columns(lines_of(found, schema.task)))
     if not split:
         print(f"No {args.split} here, so nothing for baselines to learn from", file=sys.stderr)
     if args.output:
-        write_json(args.output, found)
+        undefined = dict.fromkeys(TASKS[schema.task].scores)
+        write_json(args.output, found | {"test": nested(undefined | dict(flatten(found["test"])))})
 
 
 if __name__ == "__main__":

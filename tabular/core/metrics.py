@@ -99,6 +99,7 @@ ROWS = {
     "validation": "Validation rows",
     "train": "Training rows",
 }
+ENDS = ("_low", "_high")  # of a score's interval: what their keys add to its key
 RARE = 0.1  # of the rows; with more than five classes half of an equal share
 
 

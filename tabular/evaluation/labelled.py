@@ -13,7 +13,7 @@ from tabular.config.params import Params
 from tabular.config.schema import Schema
 from tabular.config.sections import Validate
 from tabular.core.errors import UserError, listed
-from tabular.evaluation.result import score_labelled
+from tabular.evaluation.result import FEW_ROWS, score_labelled
 from tabular.table.checks import declared_checks
 from tabular.table.hashing import row_hashes
 from tabular.table.parquet import read_parts, write_part
@@ -97,6 +97,8 @@ def score_file(
     if learnt:
         said = f"{learnt:,} of {found['test']['rows']:,} rows are training rows"
         found["told"].append(f"{said}, so these scores are too good")
+    if (rows := found["test"]["rows"]) < FEW_ROWS:
+        found["told"].append(f"found {rows} rows to score; intervals take {FEW_ROWS} or more")
     return found
 
 

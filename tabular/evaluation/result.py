@@ -13,7 +13,15 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Choice
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
-from tabular.core.metrics import TASKS, flat_numbers, flatten, get_nested, nested, primary_metrics
+from tabular.core.metrics import (
+    ENDS,
+    TASKS,
+    flat_numbers,
+    flatten,
+    get_nested,
+    nested,
+    primary_metrics,
+)
 from tabular.evaluation import uncertainty
 from tabular.evaluation.equal_rows import find_equal_rows
 from tabular.evaluation.scores import Baseline, Outputs, score
@@ -33,6 +41,8 @@ from tabular.table.parquet import part_paths, read_parts
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
+
+FEW_ROWS = 10  # intervals of fewer would be far too narrow: what was not seen is not drawn again
 
 
 class Result(NamedTuple):
@@ -162,6 +172,11 @@ def evaluate(
     return Result(scored, held_out, {})
 
 
+def without_intervals(scored: dict[str, Any]) -> dict[str, Any]:
+    """Scores alone."""
+    return nested({key: value for key, value in flatten(scored) if not key.endswith(ENDS)})
+
+
 def score_labelled(
     predict: Predict,
     folder: Path,
@@ -171,6 +186,8 @@ def score_labelled(
     thresholds: dict[str, float],
 ) -> dict[str, Any]:
     """The scores of `test`, of each `baseline`, and the `paired_difference`, of labelled rows.
+
+    Of fewer rows than `FEW_ROWS` there are no intervals, and so no differences.
 
     Args:
         folder: of the rows.
@@ -192,6 +209,11 @@ def score_labelled(
         scored |= compare_with_baselines(
             {"test": bootstrap}, others, thresholds, scored["decides"], schema
         )
+    if len(found.y) < FEW_ROWS:
+        scored["test"] = without_intervals(scored["test"])
+        if split:
+            scored["baseline"] = without_intervals(scored["baseline"])
+            scored["paired_difference"] = {"test": {}}
     return scored
 
 

@@ -43,8 +43,8 @@ class Baseline(NamedTuple):
 def score(found: Outputs, schema: Schema) -> dict[str, Any]:
     """The scores of the task, nested, and the number of `rows`; an undefined one is left out.
 
-    The precision of no row that is called positive is undefined, a recall or F1 without such rows
-    is 0. Without rows, or where none counts, there is nothing but their number.
+    The precision of no row that is called positive is undefined, and the recall of no positive row.
+    Without rows, or where none counts, there is nothing but their number.
     """
     scores: dict[str, Any] = {"rows": len(found.y)}
     if not found.weight.any():
@@ -52,8 +52,6 @@ def score(found: Outputs, schema: Schema) -> dict[str, Any]:
     values = {
         key: float(value[0]) for key, value in scores_of(found, found.weight[None], schema).items()
     }
-    if schema.task == "binary":
-        values |= {key: float(np.nan_to_num(values[key])) for key in ("recall", "f1")}
     return scores | nested({key: value for key, value in values.items() if np.isfinite(value)})
 
 
@@ -97,9 +95,10 @@ def scores_of(found: Outputs, weights: np.ndarray, schema: Schema) -> dict[str, 
             )
         )
         recall, precision, f1 = hits / actual, hits / called, 2 * hits / (actual + called)
+        there = np.isfinite(recall)  # classes that have rows
         common = loss | {
             "accuracy": hits.sum(axis=0) / total,
-            "balanced_accuracy": np.nanmean(recall, axis=0),
+            "balanced_accuracy": np.where(there, recall, 0).sum(axis=0) / there.sum(axis=0),
         }
         if schema.task == "binary":
             common |= {"precision": precision[1], "recall": recall[1], "f1": f1[1]}

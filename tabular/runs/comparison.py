@@ -14,6 +14,7 @@ from tabular.config.schema import SCHEMA, Schema
 from tabular.core.metrics import (
     AVERAGES,
     BASELINES,
+    ENDS,
     METRICS,
     ROWS,
     flat_numbers,
@@ -25,7 +26,6 @@ from tabular.evaluation.uncertainty import PairedDifference, bootstrap, score_di
 from tabular.runs.lock import LOCK, inputs, outs_of, params_of
 from tabular.runs.run import Run
 
-ENDS = ("_low", "_high")
 TEXTS = {"true class", "predicted class", "column"}  # columns of text in files of points
 
 

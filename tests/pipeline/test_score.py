@@ -1,6 +1,7 @@
 """Any labelled file is scored as evaluate scores the test rows."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -55,6 +56,26 @@ def test_training_rows_are_told_and_bad_rows_named(
     frame.drop(columns="Outcome").to_csv(bad, index=False)
     with pytest.raises(SystemExit, match="missing: Outcome"):
         call(short, SCORE, str(bad))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_few_rows_have_scores_without_intervals_and_no_score_of_nothing(
+    short: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    """Of negative rows alone: their recall is not 0, there is none."""
+    frame, few, out = pd.read_csv(rows), tmp_path / "few.csv", tmp_path / "scores.json"
+    frame[frame["Outcome"] == 0][:count].to_csv(few, index=False)
+    call(short, SCORE, str(few), "-o", str(out))
+    said, found = capsys.readouterr(), json.loads(out.read_text())
+    assert f"warn: found {count} rows to score; intervals take 10 or more\n" in said.err
+    assert found["test"].keys() == {"rows", *TASKS["binary"].scores}
+    assert not any("_low" in key for of in found["baseline"].values() for key in of)
+    assert found["paired_difference"] == {"test": {}}
+    undefined = {key for key, value in found["test"].items() if value is None}
+    assert undefined >= {"recall", "roc_auc", "average_precision"}
+    assert re.search(r"^Recall +– ", said.out, re.MULTILINE)
+    assert not any(word in said.out for word in (" to ", "better", "worse", "chance"))
 
 
 def test_a_model_alone_is_scored_without_baselines(short: Path, rows: Path, tmp_path: Path) -> None:

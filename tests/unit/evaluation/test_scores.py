@@ -83,4 +83,13 @@ def test_an_undefined_score_is_left_out() -> None:
     none_called = scores([0, 1], 0.1, 0.2)
     assert "precision" not in none_called
     assert none_called["f1"] == none_called["recall"] == 0
+    # Nor how many positive rows are found, where there are none.
+    assert scores([0, 0], 0.1, 0.2).keys() == {
+        "rows",
+        "loss",
+        "accuracy",
+        "balanced_accuracy",
+        "brier",
+    }
+    assert scores([0, 0], 0.1, 0.9)["f1"] == 0
     assert score(Outputs(np.ones(0), np.ones((0, 1)), np.ones(0)), binary) == {"rows": 0}
