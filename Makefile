@@ -6,7 +6,7 @@ SHELL := /bin/bash
 LOCK := uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
 	--generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock"
 
-.PHONY: help repro gate report pr-report search serve test test-unit test-all check check-cpu \
+.PHONY: help repro gate report pr-report exp-show search serve test test-unit test-all check check-cpu \
 	architecture lock
 
 help:  ## list the targets
@@ -23,6 +23,9 @@ report: .venv/installed  ## write report.html: the run beside the last commit's,
 
 pr-report: repro  ## write pr.md: what the run changes against BASE=main, and whether it repeats
 	python -m commands.pr_report "$(or $(BASE),main)"
+
+exp-show: .venv/installed  ## show what each experiment on the last commit changed, and its scores
+	python -m commands.exp_show
 
 search: .venv/installed  ## look for better values of train; TRIALS=30
 	python -m commands.search $(if $(TRIALS),--trials $(TRIALS))

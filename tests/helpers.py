@@ -372,8 +372,9 @@ def follow(folder: Path, page: str, blocks: list[str]) -> list[str]:
             assert line in text
         if "queue start" in block:
             wait_for_queue(folder)
-        if "exp show" in block:
-            assert len(re.findall(r"\[units-\d\] +0\.86\d+ ", output)) == 2
+        if "exp-show" in block:
+            changed = re.findall(r"^units-\d .*plain\.units=\[(\d+)\]$", output, re.MULTILINE)
+            assert sorted(changed) == ["32", "8"]
         if "metrics diff" in block:
             table = re.findall(r"^metrics/metrics\.json .*", text, re.MULTILINE)
             assert table

@@ -1,6 +1,7 @@
 """Experiments in the queue: run side by side, compared, applied, left again."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,40 @@ def shown(folder: Path) -> dict[str, dict[str, Any]]:
 
 def headline(experiment: dict[str, Any]) -> dict[str, Any]:
     return experiment["metrics"]["metrics/metrics.json"]
+
+
+def test_a_value_stays_until_one_goes_back_and_what_changed_fits_a_terminal(
+    workspace: Path,
+) -> None:
+    """As the pages say of `dvc exp run -S`; a comment in params.yaml changes no stage."""
+    params = workspace / "params.yaml"
+    params.write_text("# More to say\n" + params.read_text())
+    assert "up to date" in must(workspace, "dvc", "status")
+    must(workspace, "git", "commit", "-qam", "A comment")
+    text, metrics = params.read_text(), (workspace / "metrics/metrics.json").read_text()
+
+    def try_out(name: str, value: str) -> None:
+        must(workspace, "dvc", "exp", "run", "--name", name, "-S", value)
+
+    threshold, loss = "evaluate.threshold=0.4", "gate.worse_than_last.test.loss=0.1"
+    try_out("one", threshold)
+    try_out("both", loss)
+    must(workspace, "git", "restore", "params.yaml", "dvc.lock", "metrics")
+    must(workspace, "dvc", "checkout")
+    assert "up to date" in must(workspace, "dvc", "status")
+    assert params.read_text() == text
+    assert (workspace / "metrics/metrics.json").read_text() == metrics
+    try_out("other", loss)
+
+    shown = must(workspace, "python", "-m", "commands.exp_show").splitlines()
+    assert max(map(len, shown)) <= 100
+    header = r"experiment +test accuracy +test loss +cv accuracy +cv loss +changed"
+    assert re.fullmatch(header, shown[0])
+    scores = r"( +0\.\d{4}){4} +"
+    changed = {line.split()[0]: re.sub(rf"^\w+{scores}", "", line) for line in shown[1:]}
+    assert changed["one"] == changed["both"] == threshold
+    assert changed["other"] == changed["workspace"] == loss
+    assert shown[[line.split()[0] for line in shown].index("both") + 1].strip() == loss
 
 
 @pytest.mark.slow

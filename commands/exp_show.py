@@ -1,0 +1,75 @@
+"""The experiments on the last commit: what each changed, and its scores."""
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Mapping
+from typing import Any
+
+from tabular.core.errors import align_columns
+from tabular.core.metrics import TASKS, flatten
+from tabular.core.process import run
+from tabular.report.formats import number, parameter
+from tabular.runs.dvc import dvc
+
+ROWS = {"test": "test", "cross_validation": "cv"}
+SCORES = (*dict.fromkeys(task.main for task in TASKS.values()), "loss")
+
+
+def files_of(found: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """What DVC has read of the files of a run, by dotted key; nothing of one that has not run.
+
+    Args:
+        kind: "params" or "metrics".
+    """
+    files = ((found.get("data") or {}).get(kind) or {}).values()
+    return dict(pair for file in files for pair in flatten(file.get("data") or {}))
+
+
+def runs_of(shown: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The workspace, the last commit and the experiments on it by their names.
+
+    Args:
+        shown: what `dvc exp show --json` prints.
+    """
+    workspace, commit = shown[:2]
+    runs = {"workspace": workspace, commit["name"] or commit["rev"][:7]: commit}
+    for experiment in commit["experiments"] or []:
+        (found, *_), executor = experiment["revs"], experiment["executor"] or {}
+        state = executor.get("state") or "success"
+        name = experiment["name"] or found["rev"][:7]
+        runs[name if state == "success" else f"{name} ({state})"] = found
+    return runs
+
+
+def lines_of(shown: list[dict[str, Any]]) -> list[list[str]]:
+    """A header, and a line for each run: its scores, and a parameter that is not as in the commit.
+
+    Each further parameter has a line of its own.
+
+    Args: see `runs_of`.
+    """
+    runs, committed = runs_of(shown), files_of(shown[1], "params")
+    metrics = {name: files_of(found, "metrics") for name, found in runs.items()}
+    keys = [(rows, score) for rows in ROWS for score in SCORES]
+    keys = [key for key in keys if any(".".join(key) in of for of in metrics.values())]
+    lines = [["experiment", *(f"{ROWS[rows]} {score}" for rows, score in keys), "changed"]]
+    for name, found in runs.items():
+        params = files_of(found, "params").items()
+        first, *more = [
+            f"{key}={parameter(value)}"
+            for key, value in params
+            if key not in committed or committed[key] != value
+        ] or [""]
+        scores = [number(metrics[name].get(".".join(key))) for key in keys]
+        lines.append([name, *scores, first])
+        lines += [[""] * (1 + len(keys)) + [other] for other in more]
+    return lines
+
+
+def main() -> None:
+    ArgumentParser(description=__doc__).parse_args()
+    print(align_columns(lines_of(json.loads(dvc("exp", "show", "--json")))))
+
+
+if __name__ == "__main__":
+    run(main)
