@@ -23,6 +23,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.rows < 1:
         raise UserError(f"--rows: found {args.rows}; expected 1 at least")
+    if not args.table.exists():
+        raise UserError(f"{args.table}: no such file; expected a table, or a folder of such files")
     schema = infer_schema(args.table, args.target, args.rows)
     text = as_text(schema)
     check(yaml.safe_load(text), Schema, args.table)

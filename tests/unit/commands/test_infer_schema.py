@@ -147,6 +147,14 @@ def test_what_cannot_be_described_is_named_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
+@pytest.mark.parametrize("name", ["none.csv", "none.csv.gz", "none.parquet", "none/at/all"])
+def test_a_file_that_is_not_there_is_said_not_to_be_there(name: str, tmp_path: Path) -> None:
+    message = f"{name}: no such file; expected a table, or a folder of such files"
+    with pytest.raises(UserError, match=f"^error: {re.escape(message)}$"):
+        infer(tmp_path, name)
+    assert not [*tmp_path.iterdir()]
+
+
 # Texts that YAML 1.1, YAML 1.2 or people read as something else.
 TRICKY = st.sampled_from(
     ["yes", "no", "on", "off", "y", "n", "true", "~", "null", "1e5", "1_000", "0x10", "0o7",
