@@ -166,7 +166,9 @@ class Dialect(Section):
 
 
 class Schema(Dialect):
-    """The table. `columns` are read in this order; `ignore` may be in the files and is not read.
+    """The table. `columns` are checked in this order; the model reads none that `ignore` names.
+
+    What only `ignore` names may be in the files and is not looked at.
 
     `group`, `time` and `split` name columns that part the rows, and `weight` one that says how much
     each row counts; of these the model sees the time alone. `test_files` are those of the source's
@@ -198,8 +200,11 @@ class Schema(Dialect):
                 raise ValueError(f"{role}: found {name!r}; expected one of columns, not the target")
         if self.weight and self.columns[self.weight].kind not in ("real", "integer"):
             raise ValueError(f"weight: found {self.weight!r}; expected a real or integer column")
+        if self.target in self.ignore:
+            raise ValueError(f"ignore: found the target {self.target!r}; expected other columns")
         if not self.features:
-            raise ValueError("columns: needs the target and at least one more column")
+            but = " that ignore does not name" if self.ignore else ""
+            raise ValueError(f"columns: needs the target and at least one more column{but}")
         names: dict[str, str] = {}
         for name in self.features:
             other = names.setdefault(input_name(name), name)
@@ -238,7 +243,7 @@ class Schema(Dialect):
     @property
     def features(self) -> dict[str, Column]:
         """The columns that the model reads, in declared order."""
-        others = {self.target, self.group, self.split, self.weight}
+        others = {self.target, self.group, self.split, self.weight, *self.ignore}
         return {name: column for name, column in self.columns.items() if name not in others}
 
     @property

@@ -115,10 +115,10 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
         UserError: the file is not as declared, no row is left, or a row fails a check whose policy
             is error; the message names lines.
     """
-    roles = set(schema.roles.values()) - {schema.weight, *schema.features}
-    columns = {name: column for name, column in schema.columns.items() if name not in roles}
+    needed = {*schema.features, schema.target, schema.weight}
+    columns = {name: column for name, column in schema.columns.items() if name in needed}
     read = schema.model_copy(update={"columns": columns})
-    names = column_names(file, schema, columns, [*roles, *schema.ignore])
+    names = column_names(file, schema, columns, {*schema.columns, *schema.ignore} - needed)
     checks, told, rows = declared_checks(schema, policies), Counter[str](), 0
     line = row_locator([file], schema)
     for number, piece in enumerate(pieces(file, schema, names, ROWS)):

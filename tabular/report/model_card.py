@@ -29,6 +29,7 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
         about, use, limits = f"`{data_card}` does not mention `{run.source}` yet.", "", ""
     columns = run.schema.get("columns") or {}
     unseen = {run.target, *(run.schema.get(role) for role in ("group", "split", "weight"))}
+    unseen |= set(run.schema.get("ignore") or [])
     features = {name: column for name, column in columns.items() if name not in unseen}
     lock = run.load(LOCK)
     return {

@@ -142,7 +142,9 @@ def rule_columns(split: Split, schema: Schema) -> list[str]:
     """The columns that a rule reads."""
     if split.by == "file":
         return [FILE_SUBSET]
-    return [schema.roles[split.role]] if split.role else list(schema.columns)
+    if split.role:
+        return [schema.roles[split.role]]
+    return [name for name in schema.columns if name not in schema.ignore]
 
 
 def rule_subsets(

@@ -126,6 +126,7 @@ class Profile(NamedTuple):
             "columns": len(schema.columns),
             "column": {
                 name: describe(self.summaries[name], self.distinct[name], column)
+                | ({"read": False} if name in schema.ignore else {})
                 for name, column in schema.columns.items()
             },
             "target": {

@@ -2,16 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tabular.config.schema import load_schema
+from tabular.config.schema import input_name, load_schema
 from tabular.model.backend import keras
 from tests.helpers import (
     COMMANDS,
     SHORT,
+    call,
     change,
     mixed_table,
     must,
@@ -150,3 +152,34 @@ def test_rows_that_fail_end_validate_with_lines_or_are_set_aside(tmp_path: Path)
         line = lines[int(number) - 1]
         assert "blue, dark" in line
         assert zip_code in line
+
+
+def test_a_column_that_is_declared_and_ignored_is_checked_and_not_read(tmp_path: Path) -> None:
+    """A leak that keeps its line in `columns`; new rows need not have it."""
+    frame = mixed_table("binary").drop(columns="id")
+    frame.insert(0, "leak", np.where(frame["y"] == "pos", 1.5, 0.5))
+    folder = project_of(tmp_path, frame)
+    ignored: dict[str, Any] = {"ignore": ["leak"], "columns": {"leak": {"max": 1.0}}}
+    change(folder, ignored, train=SHORT)
+    with pytest.raises(SystemExit, match=r"leak: \d+ of 600 rows fail range"):
+        run_stages(folder, last="validate")
+    change(folder, {"columns": {"leak": {"max": 2.0}}})
+    run_stages(folder)
+    assert read_scores(folder)["baseline"]["gradient_boosting"]["accuracy"] < 1
+    profile = json.loads((folder / "metrics/profile.json").read_text())["column"]
+    assert [name for name, of in profile.items() if of.get("read") is False] == ["leak"]
+    for command, rows in (
+        ("predict", frame.drop(columns=["leak", "y"])),
+        ("drift", frame.drop(columns=["leak", "y"])),
+        ("score", frame.drop(columns="leak")),
+    ):
+        rows.to_csv(folder / "new.csv", index=False)
+        options = ["-o", "without.csv"] if command == "predict" else []
+        call(folder, f"commands.{command}", "new.csv", *options)
+    frame.to_csv(folder / "new.csv", index=False)
+    call(folder, "commands.predict", "new.csv", "-o", "with.csv")
+    found = pd.read_csv(folder / "with.csv")
+    assert found.pop("leak").tolist() == frame["leak"].tolist()  # as it is of all of `ignore`
+    assert found.equals(pd.read_csv(folder / "without.csv"))
+    model = keras.models.load_model(folder / "models/model.keras", safe_mode=True)
+    assert sorted(model.input) == sorted(map(input_name, frame.columns.drop(["leak", "y"])))

@@ -65,6 +65,7 @@ WRONG = {
         "epochs: auto\n      batch_size: 32",
         "epochs: [",
     ): "not valid YAML: while parsing a flow sequence",
+    (TARGET, f"{TARGET}\nignore: [Outcome]"): "ignore: found the target 'Outcome'; expected other",
     (TARGET, "target: outcome"): "target: found 'outcome', which is not among columns: Pregnancies",
     (TARGET, f"{TARGET}\ngroup: person"): (
         "group: found 'person'; expected one of columns, not the target"

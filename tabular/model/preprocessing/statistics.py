@@ -143,13 +143,14 @@ def summarise(
     Raises:
         UserError: see `adapt`.
     """
-    summaries, of_type = dict.fromkeys(schema.columns, Summary()), dict[str, list[str]]()
+    read = {name: column for name, column in schema.columns.items() if name not in schema.ignore}
+    summaries, of_type = dict.fromkeys(read, Summary()), dict[str, list[str]]()
     for name, column in schema.features.items():
         of_type.setdefault(column.feature_type, []).append(name)
     counts = {name: Categories() for name in of_type.get("category", [])}
     characters = {name: Characters() for name in of_type.get("text", [])}
     for part in parts():
-        for name, column in schema.columns.items():
+        for name, column in read.items():
             summaries[name] = summaries[name].merge(Summary.of(part[name], column))
             imputed = name in schema.features and not column.is_string
             if train.imputation == "none" and imputed and part[name].null_count:

@@ -135,7 +135,11 @@ def test_two_texts_of_one_value_are_one_class(
         ("x,x,y\n1,1,a\n", "t.csv: line 1: found 'x' more than once; is the header missing?"),
         ("x,y\n", "t.csv: found a header and no rows; expected some"),
         ("", "t.csv: the file is empty; expected a header line"),
-        ("x,y\n1,a\n1,b\n", "t.csv: columns: needs the target and at least one more column"),
+        (
+            "x,y\n1,a\n1,b\n",
+            "t.csv: columns: needs the target and at least one more column that ignore does not "
+            "name",
+        ),
     ],
 )
 def test_what_cannot_be_described_is_named_and_nothing_is_written(

@@ -1,6 +1,7 @@
 """What a page and a comment insert is text: of the data, of parameters and of commits."""
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 from markupsafe import Markup
@@ -8,7 +9,7 @@ from markupsafe import Markup
 from tabular.report.charts import importance, roc, spark
 from tabular.report.formats import format_score, headline, number, parameter, range_of
 from tabular.report.model_card import markdown, packages, split_card
-from tabular.report.page import TEMPLATES, header, layer_tables, row
+from tabular.report.page import TEMPLATES, column_rows, header, layer_tables, row
 from tabular.report.vega import png, svg
 from tests.pages import Page
 
@@ -117,3 +118,17 @@ def test_the_packages_that_the_project_names() -> None:
     locked = {"dvc": "3.1", "keras": "3.0", "numpy": "2.0", "other": "1"}
     assert packages(pyproject, locked) == [("dvc", "3.1"), ("keras", "3.0"), ("numpy", "2.0")]
     assert packages("", {}) == []
+
+
+def test_a_column_that_the_model_does_not_read_is_shown_as_such() -> None:
+    columns = {"x": {"kind": "real"}, "leak": {"kind": "real"}, "y": {"kind": "real"}}
+    files: dict[str, Any] = {
+        "profile": {"rows": 2, "column": {name: {} for name in columns}},
+        "networks": {"columns": {"x": "standardised"}},
+        "columns": {},
+        "validation": {},
+    }
+    run = SimpleNamespace(schema={"columns": columns, "ignore": ["leak"]}, target="y")
+    comparison: Any = SimpleNamespace(files=files, run=run)
+    treatments = {row["name"]: row["treatment"] for row in column_rows(comparison)}
+    assert treatments == {"x": "standardised", "leak": "not read", "y": "the target"}

@@ -6,7 +6,8 @@ from sklearn.model_selection import train_test_split
 
 from tabular.config.sections import Split
 from tabular.core.errors import UserError
-from tabular.split.rules import random_split
+from tabular.split.rules import random_split, rule_columns
+from tests.helpers import schema_of
 
 
 @pytest.mark.parametrize("stratify", [False, True])
@@ -30,3 +31,10 @@ def test_a_class_too_rare_to_stratify_is_an_error() -> None:
     split = Split(test_size=0.5, validation_size=0.0, seed=1, stratify=True)
     with pytest.raises(UserError, match=r"cannot split 10 rows.*stratify True"):
         random_split(10, split, np.repeat([0, 1], [9, 1]))
+
+
+def test_rows_that_differ_in_an_ignored_column_alone_stay_together_by_hash() -> None:
+    schema = schema_of("regression", x={"kind": "real"}, id={"kind": "integer"})
+    split = Split(by="hash", test_size=0.3, validation_size=0.0, seed=1, stratify=False)
+    assert rule_columns(split, schema) == ["x", "id", "y"]
+    assert rule_columns(split, schema.model_copy(update={"ignore": ("id",)})) == ["x", "y"]
