@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from tabular.config.typed_yaml import Value
@@ -17,9 +16,6 @@ from tabular.inference.formats import (
 )
 from tabular.inference.sample import MISSING
 
-SENTINELS = {-1, -9, -99, -999, -9999, 9999, 99999}
-MAX_ZERO_SHARE = 0.1  # of the rows, where a 0 may mean missing
-MIN_ROWS = 3  # with a value that may mean missing
 DATE_NAME = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")
 SINCE_1970 = {"epoch": (300_000_000, 4_200_000_000), "epoch_ms": (3e11, 4.2e12)}  # 1979 to 2103
 IDENTIFIER = re.compile(r"(^|[^a-zA-Z])(id|ID|Id)$|[a-z](Id|ID)$")
@@ -110,13 +106,13 @@ def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
         kind = "integer" if all_parse_as(present, "integer", form) else "real"
         note += f", numbers written as {form}"
     if kind in ("integer", "real"):
-        note += number_note(counts, dict(zip(present, typed(present, kind, form), strict=True)))
+        numbers: list[Any] = typed(present, kind, form)
+        note += f", {min(numbers):g} to {max(numbers):g}"
     identifier = not name or IDENTIFIER.search(name)
-    if kind == "integer" and len(present) == rows:
-        places: list[Any] = typed(present, kind, form)
-        if identifier or max(places) - min(places) + 1 == rows:
-            note = "a number for each row"
-            return InferredColumn(kind, missing, nullable, note, ignore=True, format=form)
+    of_rows = kind == "integer" and len(present) == rows
+    if of_rows and (identifier or max(numbers) - min(numbers) + 1 == rows):
+        note = "a number for each row"
+        return InferredColumn(kind, missing, nullable, note, ignore=True, format=form)
     repeats = len(present) > MAX_CLASSES and rows >= 2 * len(present)
     hint = (mostly_dates(present) or unit_hint(present)) if kind == "category" else ""
     if kind == "integer" and identifier and repeats:
@@ -128,34 +124,7 @@ def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
             return InferredColumn(kind, note=note, ignore=True)
         frequent = sorted(present, key=lambda text: -counts[text])[:4]
         note = f"{len(present)} different values: {', '.join(frequent)[:60]}{said}{hint}"
-        if identifier and repeats:
-            note += f"; do rows of one {name} belong together? then group: {name} "
-            note += "in a line of its own above, and split.by: group in params.yaml"
     return InferredColumn(kind, missing, nullable, note, format=form)
-
-
-def number_note(counts: Counter[str], numbers: dict[str, Any]) -> str:
-    """The range, and the values that may mean missing.
-
-    Those stand out: farther from all others than these are from each other.
-
-    Args:
-        counts: of the texts of the column.
-        numbers: what those that are not missing mean.
-    """
-    values = sorted(map(float, numbers.values()))
-    note = f", {values[0]:g} to {values[-1]:g}"
-    others = [value for value in values if value and value not in SENTINELS]
-    if len(others) < 3:
-        return note
-    gap = max(high - low for low, high in pairwise(others))
-    for value in sorted({0, *SENTINELS} & set(values)):
-        times = sum(counts[text] for text, number in numbers.items() if number == value)
-        few = times <= MAX_ZERO_SHARE * counts.total()
-        suspect = (value in SENTINELS or few) and times >= MIN_ROWS
-        if suspect and max(others[0] - value, value - others[-1]) > gap:
-            note += f"; does {value:g} ({times} rows) mean missing? then missing_values"
-    return note
 
 
 def infer_task(kind: str, classes: Counter[Value]) -> str:

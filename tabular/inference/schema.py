@@ -16,6 +16,7 @@ from tabular.core.errors import UserError, listed
 from tabular.inference.columns import InferredColumn, infer_column, infer_task
 from tabular.inference.formats import typed
 from tabular.inference.leaks import suspected_leaks
+from tabular.inference.questions import question
 from tabular.inference.sample import MISSING, Sample, read_sample
 from tabular.table.source import source_files
 
@@ -140,6 +141,9 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
     if all(column.ignore for column in others):
         for column in others:
             column.ignore = column.constant
+    for name, column in columns.items():
+        if not column.ignore:
+            column.note += question(name, column, sample.columns[name], target=name == target)
     if columns[target].kind in ("datetime", "text"):  # which are no classes and no numbers
         columns[target] = replace(columns[target], kind="category", format=None)
     return columns

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tabular.config.schema import Schema, input_name, load_schema
 from tabular.core.errors import UserError
 from tabular.inference.sample import MISSING, infer_dialect
-from tests.helpers import call, mixed_table
+from tests.helpers import PROJECT, call, mixed_table
 
 NUMBERS = np.random.default_rng(0).normal(size=50_000)
 
@@ -31,7 +31,7 @@ def infer(folder: Path, table: str = "t.csv", target: str = "y") -> Schema:
     return load_schema(folder / "schema.yaml")
 
 
-def described(folder: Path, table: dict[str, Any]) -> tuple[Schema, dict[str, str]]:
+def described(folder: Path, table: dict[str, Any] | pd.DataFrame) -> tuple[Schema, dict[str, str]]:
     """The schema that the command writes for a table, and its comment on each column."""
     pd.DataFrame(table).to_csv(folder / "t.csv", index=False)
     schema, comments = infer(folder), dict[str, str]()
@@ -268,18 +268,97 @@ def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> No
     assert infer(tmp_path, target="cost").task == "regression"
 
 
+def asked_about(words: str, noted: dict[str, str]) -> list[str]:
+    """The columns whose comments have these words."""
+    return [name for name, comment in noted.items() if words in comment]
+
+
 def test_only_a_value_that_stands_apart_may_mean_missing(tmp_path: Path) -> None:
-    """Not a 0 for none, nor −9 degrees among others."""
+    """Not a 0 for no rain or for what most have none of, nor −9 degrees among others."""
     rng = np.random.default_rng(0)
     measured = rng.normal(100, 10, 500).round()
     table = {
         "glucose": np.where(rng.random(500) < 0.07, 0, measured),
-        "insulin": np.where(np.arange(500) < 4, 0, measured),
-        "garage": np.where(rng.random(500) < 0.4, 0, measured),
+        "insulin": np.where(rng.random(500) < 0.45, 0, rng.lognormal(5, 0.5, 500).round() + 20),
+        "longitude": np.where(np.arange(500) < 4, 0, -measured),
+        "garage": np.where(rng.random(500) < 0.6, 0, measured),
+        "rain": np.where(rng.random(500) < 0.4, 0, rng.exponential(3, 500).round(1)),
         "fahrenheit": rng.normal(20, 15, 500).round(),
         "code": np.where(rng.random(500) < 0.3, -9, rng.integers(1, 6, 500)),
+        "grade": np.where(rng.random(500) < 0.1, 9, rng.integers(1, 5, 500)),
+        "out_of_9": rng.integers(1, 10, 500),
+        "age": np.where(rng.random(500) < 0.01, 999, rng.integers(18, 91, 500)),
+        "calls": np.where(rng.random(500) < 0.1, -1, rng.poisson(4, 500)),
+        "change": rng.integers(-5, 6, 500),
         "y": rng.integers(0, 2, 500),
     }
     _, noted = described(tmp_path, table)
-    asked = [name for name, comment in noted.items() if "mean missing" in comment]
-    assert asked == ["glucose", "insulin", "code"]
+    asked = ["glucose", "insulin", "longitude", "code", "grade", "age", "calls"]
+    assert asked_about("mean missing", noted) == asked
+    assert asked_about("?", noted) == asked  # once each: 999 is no extreme too
+
+
+def test_all_five_columns_of_the_first_table_whose_zeros_mean_missing_are_asked_about(
+    tmp_path: Path,
+) -> None:
+    frame = pd.read_csv(PROJECT / "data/raw/diabetes.csv").rename(columns={"Outcome": "y"})
+    _, noted = described(tmp_path, frame)
+    missing = ["Glucose", "BloodPressure", "SkinThickness", "Insulin", "BMI"]
+    assert asked_about("?", noted) == missing
+
+
+def test_an_extreme_is_asked_about_and_not_the_end_of_a_long_tail(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    wind = rng.gamma(4, 3, 3000).round(1).clip(0, 49.8)
+    table = {
+        "wind_speed": np.where(np.arange(3000) % 1400 == 7, [1048, 990, 810] * 1000, wind),
+        "depth": np.where(np.arange(3000) == 5, -5000, wind),
+        "income": rng.lognormal(10, 1.5, 3000).round(),
+        "cauchy": rng.standard_cauchy(3000).round(3),
+        "counts": rng.poisson(0.1, 3000),
+        "y": rng.integers(0, 2, 3000),
+    }
+    _, noted = described(tmp_path, table)
+    assert asked_about("?", noted) == ["wind_speed", "depth"]
+    last = f"{wind.max():.6g}"
+    assert f"with 2997 of 3000 rows up to {last}? if not, then max" in noted["wind_speed"]
+    assert "is -5000 right, with 2999 of 3000 rows down to" in noted["depth"]
+
+
+def test_groups_are_told_by_their_repetition_and_not_by_their_name(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = 3000
+    artists = [f"{first} {last}" for first in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" for last in range(27)]
+    table = {
+        "customer": [f"C{number:04}" for number in rng.integers(0, 695, rows)],
+        "account": 5000 + rng.integers(0, 695, rows),
+        "artist": rng.choice(artists, rows),
+        "state": [f"S{number}" for number in rng.integers(0, 50, rows)],
+        "job": [f"J{number}" for number in rng.zipf(1.5, rows)],
+        "amount": rng.gamma(2, 100, rows).round(),
+        "age": rng.integers(18, 91, rows),
+        "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 600, rows), unit="D"),
+        "price": rng.choice(rng.normal(size=700).round(3), rows),
+        "y": rng.integers(0, 700, rows),
+    }
+    _, noted = described(tmp_path, table)
+    assert asked_about("belong together?", noted) == ["customer", "account", "artist"]
+    assert "then group: customer in a line" in noted["customer"]
+
+
+def test_spellings_and_columns_with_nearly_one_value_are_asked_about(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = {
+        "channel": rng.choice(["web", "Web", "shop"], 1000),
+        "place": rng.choice(["New  York ", "new york", "Rome"], 1000),
+        "names": rng.choice(["ab", "ac"], 1000),
+        "flag": np.arange(1000) == 5,
+        "empty": [3.5, 4.5, *[None] * 998],
+        "rare": rng.random(1000) < 0.02,
+        "y": np.where(np.arange(1000) < 9, "fraud", "fine"),
+    }
+    _, noted = described(tmp_path, table)
+    assert asked_about("?", noted) == ["channel", "place", "flag", "empty"]
+    assert "differ in case or spaces alone: one value? then write them alike" in noted["place"]
+    assert "999 of 1000 rows are False: of use? else move it to ignore" in noted["flag"]
+    assert "998 of 1000 rows are empty: of use?" in noted["empty"]
