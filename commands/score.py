@@ -10,7 +10,7 @@ from tabular.core.files import write_json
 from tabular.core.metrics import BASELINES, TASKS, flatten, nested
 from tabular.core.process import run
 from tabular.prediction.inputs import load_schema_and_params, parse_model_and_rows
-from tabular.report.formats import format_difference, format_interval, format_score
+from tabular.report.formats import baseline_values, format_difference, format_interval, format_score
 from tabular.runs.comparison import compare_scores
 from tabular.runs.dvc import last_output
 from tabular.runs.git import WORKSPACE
@@ -28,10 +28,11 @@ def lines_of(scores: dict[str, Any], task: str) -> list[list[str]]:
     lines = [["score", "model", "95% interval", *(BASELINES[name] for name in names)]]
     for score in found:
         label = f"{score.label} ({score.average})" if score.average else score.label
-        cells = [label, format_score(score.value, score.interval), format_interval(score.interval)]
+        mine = format_score(score.value, *baseline_values(score))
+        cells = [label, mine, format_interval(score.interval)]
         for name in names:
             other = score.baselines[name]
-            value = format_score(other.value if other else None, score.interval)
+            value = format_score(other.value if other else None, score.value)
             told = other and (other.interval or other.verdict == "same")
             cells.append(f"{value}, {format_difference(other)}" if told else value)
         lines.append(cells)

@@ -8,7 +8,7 @@ from tabular.config.params import load_params
 from tabular.config.schema import load_schema
 from tabular.core.files import write_json
 from tabular.core.process import run
-from tabular.runs.gate import base_of, evaluate_gate, last_committed
+from tabular.runs.gate import base_of, evaluate_gate, last_committed, told
 from tabular.runs.git import WORKSPACE, resolve
 from tabular.runs.run import Run
 
@@ -23,14 +23,16 @@ def main() -> None:
     schema = load_schema()
     params = load_params("gate", "split", schema=schema)
 
-    this = Run(WORKSPACE, {n: args.metrics / f"{n}.json" for n in ("metrics", "scores")})
+    files = ("metrics", "scores", "networks")
+    this = Run(WORKSPACE, {n: args.metrics / f"{n}.json" for n in files})
     this.require_scores()
     base = base_of(this, Run(resolve(args.base), this.files)) if args.base else last_committed(this)
-    result = evaluate_gate(this.scores, base, params.gate, schema.task)
+    networks = this.load(this.files["networks"]).get("networks", {})
+    result = evaluate_gate(this.scores, base, params.gate, schema.task, params.split, networks)
     if args.verdict:
         write_json(args.verdict, result)
-    for check in result["checks"]:
-        print(f"{check['verdict']}: {check['reason']}")
+    for verdict, reason in told(result["checks"]):
+        print(f"{verdict}: {reason}")
     for step in result["next"]:
         print(f"next: {step}")
     print(f"Gate: {result['verdict']}: {result['reason']}")

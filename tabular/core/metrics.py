@@ -1,6 +1,5 @@
 """Names of scores, tasks and baselines: one vocabulary for parameters, files and reports."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -100,6 +99,7 @@ ROWS = {
     "train": "Training rows",
 }
 ENDS = ("_low", "_high")  # of a score's interval: what their keys add to its key
+MOST_DIGITS = 15  # that a float holds
 RARE = 0.1  # of the rows; with more than five classes half of an equal share
 
 
@@ -125,23 +125,42 @@ def metric(key: str) -> Metric:
     return METRICS[key.rpartition(".")[2]]
 
 
-def with_digits(value: float, half: float) -> str:
-    """A number with the digits that half of its interval's width deserves, and no more than six.
+def shown(value: float, *beside: float) -> str:
+    """A number as a reader sees it everywhere: with three significant digits, or with more where
+    these do not tell it apart from another one.
 
-    By the rule of the Particle Data Group ("Review of Particle Physics", introduction): two digits
-    of the width where they are 10 to 35, else one.
+    Args:
+        beside: what it is compared with. A share below 1 is never shown as 1.
     """
-    if not half > 0:
-        return f"{value:.4g}"
-    place = math.floor(math.log10(half))
-    lead = half / 10**place
-    place -= lead < 3.55
-    place += lead >= 9.5
-    decimals = min(max(-place, 0), 6)
-    rounded = round(value, -place)
-    if value and not rounded:  # its sign counts
-        return f"{float(f'{value:.1g}'):,g}"
-    return f"{rounded + 0.0:,.{decimals}f}"
+    others = {*beside, 1.0} - {value} if value < 1 else {*beside} - {value}
+    precise = (
+        digits
+        for digits in range(3, MOST_DIGITS)
+        if _rounded(value, digits) not in {_rounded(other, digits) for other in others}
+    )
+    return _rounded(value, next(precise, MOST_DIGITS))
+
+
+def _rounded(value: float, digits: int) -> str:
+    """A number with so many significant digits, those before the point always in full."""
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
+    if exponent >= MOST_DIGITS:
+        return f"{value:.{digits}g}"
+    decimals = max(digits - 1 - exponent, 0)
+    return f"{round(value, decimals) + 0.0:,.{decimals}f}"  # and no -0
+
+
+def shown_scores(scores: Mapping[Any, Any], rows: str, key: str) -> dict[str, str]:
+    """A score of some rows as a reader sees it: the `model`'s, and each baseline's by its name.
+
+    So it is the same text wherever it stands. Undefined ones are left out.
+    """
+    mine = get_nested(scores, f"{rows}.{key}")
+    path = key if rows == "test" else f"{rows}.{key}"
+    found = {name: get_nested(of, path) for name, of in scores.get("baseline", {}).items()}
+    theirs = {name: value for name, value in found.items() if value is not None}
+    texts = {name: shown(value, *[mine] * (mine is not None)) for name, value in theirs.items()}
+    return texts if mine is None else texts | {"model": shown(mine, *theirs.values())}
 
 
 def flat_numbers(nested: Mapping[Any, Any]) -> dict[str, float]:

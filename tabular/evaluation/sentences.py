@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tabular.core.metrics import BASELINES, TASKS, flat_numbers, metric
+from tabular.core.metrics import BASELINES, TASKS, get_nested, metric, shown, shown_scores
 
 UNDEFINED = "–"
 
@@ -25,18 +25,18 @@ def closing_lines(
         yield threshold_sentence(scores)
     if held := scores.get("interval"):
         yield (
-            f"Intervals of {held['asked']:.0%} hold {held['coverage']:.1%} of the values of test "
-            f"rows (95% interval {held['coverage_low']:.1%} to {held['coverage_high']:.1%}); mean "
-            f"width {held['mean_width']:.6g}"
+            f"Intervals of {held['asked']:.0%} hold {shown(held['coverage'])} of the values of "
+            f"test rows (95% interval {shown(held['coverage_low'])} to "
+            f"{shown(held['coverage_high'])}); mean width {shown(held['mean_width'])}"
         )
-    yield from (f"warn: {said}" for said in equal_rows_told(scores, task))
+    yield from (f"warn: {said}" for said in equal_rows_told(scores))
     if outside := scores.get("outside_training"):
         yield f"warn: {outside_told(outside)}"
     for name in scores["classes_not_found"]:
         yield f"warn: recall of {name} is 0: no test row of it is predicted to be of it"
 
 
-def equal_rows_told(scores: dict[str, Any], task: str) -> Iterator[str]:
+def equal_rows_told(scores: dict[str, Any]) -> Iterator[str]:
     """How many rows equal others in training, and the score without them."""
     key = scores["decides"][0]
     places = {
@@ -44,11 +44,11 @@ def equal_rows_told(scores: dict[str, Any], task: str) -> Iterator[str]:
         "cross_validation": "training rows equal one of another fold",
     }
     for rows, of in scores.get("equal_rows", {}).items():
-        without = flat_numbers(of.get("without", {})).get(key)
+        without = get_nested(of, f"without.{key}")
         yield (
             f"{of['equal']:,} of {scores[rows]['rows']:,} {places[rows]}, "
             f"{of['equal_with_target']:,} of them with the same target; "
-            f"{metric(key).label} without them: {shown_score(without, task)}"
+            f"{metric(key).label} without them: {UNDEFINED if without is None else shown(without)}"
         )
 
 
@@ -58,51 +58,38 @@ def outside_told(outside: dict[str, float]) -> str:
     return f"test rows lie outside what training saw in columns that matter: {columns}"
 
 
-def shown_score(value: float | None, task: str) -> str:
-    """A score that decides: an error in its unit, or a share."""
-    if value is None:
-        return UNDEFINED
-    return f"{value:.6g}" if task == "regression" else f"{value:.2%}"
-
-
 def sentence(scores: dict[str, Any], task: str) -> str:
     """The score that decides with its interval, cross-validated, and those of the baselines."""
     key, names = scores["decides"][0], TASKS[task].baselines
-    flat = flat_numbers(scores)
+    test, folds = (shown_scores(scores, rows, key) for rows in ("test", "cross_validation"))
 
-    def shown(of: str, score: str = key) -> str:
-        return shown_score(flat.get(f"{of}.{score}"), task)
+    def both(name: str) -> str:
+        crossed = f" and {folds[name]} cross-validated" if name in folds else ""
+        return f"{BASELINES[name]} {test.get(name, UNDEFINED)}{crossed}"
 
-    def crossed(of: str) -> str:
-        folds = shown(f"{of}cross_validation")
-        return "" if folds == UNDEFINED else f"{' and' if of else ','} {folds} cross-validated"
-
-    low, high = (shown("test", f"{key}_{end}") for end in ("low", "high"))
+    low, high = (shown(scores["test"][f"{key}_{end}"]) for end in ("low", "high"))
+    crossed = f", {folds['model']} cross-validated" if "model" in folds else ""
     constant = names["constant"]
-    others = [name for name in names.values() if name != constant]
+    others = [both(name) for name in names.values() if name != constant]
     return (
-        f"{metric(key).label}: {shown('test')} on {scores['test']['rows']} test rows "
-        f"(95% interval {low} to {high}){crossed('')}; "
-        + ", ".join(
-            f"{BASELINES[name]} {shown(f'baseline.{name}')}{crossed(f'baseline.{name}.')}"
-            for name in others
-        )
-        + f", {BASELINES[constant]} {shown(f'baseline.{constant}')}"
+        f"{metric(key).label}: {test['model']} on {scores['test']['rows']:,} test rows "
+        f"(95% interval {low} to {high}){crossed}; {', '.join(others)}, "
+        f"{BASELINES[constant]} {test.get(constant, UNDEFINED)}"
     )
 
 
 def threshold_sentence(scores: dict[str, Any]) -> str:
     """What a threshold that was chosen has come to."""
 
-    def shown(of: dict[str, Any], key: str) -> str:
-        return f"{of[key]:.2%}" if key in of else UNDEFINED
+    def told(of: dict[str, Any], key: str) -> str:
+        return shown(of[key]) if key in of else UNDEFINED
 
     found = [
-        f"recall {shown(of, 'recall')}, precision {shown(of, 'precision')}, "
-        f"F1 {shown(of, 'f1')} {where}"
+        f"recall {told(of, 'recall')}, precision {told(of, 'precision')}, "
+        f"F1 {told(of, 'f1')} {where}"
         for where, of in (
             ("on the test rows", scores["test"]),
             ("cross-validated", scores["cross_validation"]),
         )
     ]
-    return f"Threshold {scores['threshold']:.4f}: {'; '.join(found)}"
+    return f"Threshold {shown(scores['threshold'])}: {'; '.join(found)}"

@@ -4,8 +4,10 @@ import json
 import re
 from typing import Any
 
-from tabular.core.metrics import BASELINES, with_digits
-from tabular.runs.comparison import ChangedValue, ScoreComparison
+from markupsafe import Markup, escape
+
+from tabular.core.metrics import BASELINES, shown
+from tabular.runs.comparison import ChangedValue, Score, ScoreComparison
 from tabular.runs.run import Run
 
 NOT_THERE = "–"
@@ -44,11 +46,12 @@ def shape(sizes: list[Any]) -> str:
     return " × ".join("any" if size is None else f"{size:,}" for size in sizes) or NOT_THERE
 
 
-def format_score(value: float | None, interval: tuple[float, float] | None) -> str:
-    """A score with the digits that its interval deserves; "–" where it is undefined."""
-    if value is None or interval is None:
-        return number(value)
-    return with_digits(value, (interval[1] - interval[0]) / 2).replace("-", "−")
+def format_score(value: float | None, *beside: float | None) -> str:
+    """A score, see `shown`, beside those that are defined of others; "–" where it is undefined."""
+    if value is None:
+        return NOT_THERE
+    others = [other for other in beside if other is not None]
+    return shown(value, *others).replace("-", "−")
 
 
 def with_minus_signs(text: str) -> str:
@@ -56,9 +59,19 @@ def with_minus_signs(text: str) -> str:
     return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", text)
 
 
+def with_code(text: str) -> Markup:
+    """A text as HTML, in which what stands in backticks is code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 def format_interval(interval: tuple[float, float] | None) -> str:
     """The ends of an interval."""
-    return " to ".join(format_score(end, interval) for end in interval or ())
+    return " to ".join(map(format_score, interval or ()))
+
+
+def baseline_values(score: Score) -> list[float]:
+    """What the baselines reach, those that have this score."""
+    return [change.value for change in score.baselines.values() if change]
 
 
 def format_difference(change: ScoreComparison | None) -> str:
@@ -68,7 +81,7 @@ def format_difference(change: ScoreComparison | None) -> str:
     if change.verdict == "same" and not change.interval:
         return "same"
     sign = "+" if change.change > 0 else "−" if change.change < 0 else ""
-    size = format_score(abs(change.change), change.interval)
+    size = format_score(abs(change.change))
     said = f"{sign}{size} {'within chance' if change.verdict == 'level' else change.verdict}"
     return said.rstrip() + (f" ({format_interval(change.interval)})" if change.interval else "")
 

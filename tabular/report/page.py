@@ -11,6 +11,7 @@ from tabular.core.errors import listed
 from tabular.core.metrics import ROWS, TASKS
 from tabular.report import charts, formats, pictures, vega
 from tabular.runs.comparison import ChangedValue, Comparison, Score, points
+from tabular.runs.gate import told
 from tabular.runs.lock import LOCK, params_of
 from tabular.runs.run import Run
 
@@ -157,7 +158,7 @@ def slice_row(
     def shown(of: dict[str, Any]) -> dict[str, Any]:
         interval = (of["low"], of["high"]) if "score" in of else None  # or there are no rows
         keys = ("score", "constant", "recall")
-        scores = {key: formats.format_score(of.get(key), interval) for key in keys}
+        scores = {key: formats.format_score(of.get(key)) for key in keys}
         return scores | {"rows": of.get("rows", 0), "limits": formats.format_interval(interval)}
 
     return {
@@ -240,10 +241,13 @@ FILTERS: list[Callable[..., Any]] = [
     *(
         formats.number,
         formats.with_minus_signs,
+        formats.with_code,
         formats.format_score,
+        formats.baseline_values,
         formats.format_interval,
         formats.format_difference,
     ),
+    told,
     *(formats.describe_origin, formats.differences, formats.headline, formats.baseline),
     *(cell, row, header, param_rows, check_rows, network_rows, layer_tables, setting_rows),
     *(

@@ -1,20 +1,26 @@
 """Whether a run may be accepted: limits of its scores, its baselines and the run before it."""
 
-import math
 import operator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from tabular.config.sections import Gate
+from tabular.config.sections import Gate, Split
 from tabular.core.errors import listed
-from tabular.core.metrics import BASELINES, TASKS, flat_numbers, get_nested, metric, with_digits
+from tabular.core.metrics import (
+    BASELINES,
+    TASKS,
+    flat_numbers,
+    get_nested,
+    metric,
+    shown,
+    shown_scores,
+)
+from tabular.runs.advice import next_steps
 from tabular.runs.git import Revision, commit_before
 from tabular.runs.run import Run, mismatch
 
 COMPARISONS = {"at least": operator.ge, "at most": operator.le}
 ORDER = ("fail", "level", "pass")  # the worst verdict comes first
-# A decisive score, or R², that looks like a leak; and the lower bound of its interval.
-SUSPICIOUS, MIN_LOWER_BOUND = 0.999, 0.98
-OVERFITTED = 0.7  # a training loss below this share of the cross-validated one is overfitting
 
 
 class Base(NamedTuple):
@@ -55,7 +61,14 @@ def last_committed(run: Run) -> Base:
     return base_of(run, Run(Revision(commit[:7], commit), run.files))
 
 
-def evaluate_gate(scores: dict[str, Any], base: Base, gate: Gate, task: str) -> dict[str, Any]:
+def evaluate_gate(
+    scores: dict[str, Any],
+    base: Base,
+    gate: Gate,
+    task: str,
+    split: Split,
+    networks: Mapping[str, Any],
+) -> dict[str, Any]:
     """The `verdict` with its `reason`, what to try `next`, and the `checks`.
 
     `by` is the score, and `against` the baseline, of the one comparison that decides.
@@ -63,25 +76,24 @@ def evaluate_gate(scores: dict[str, Any], base: Base, gate: Gate, task: str) -> 
     of a score that the run has not fails. A baseline is beaten on the test rows by more than chance
     (pass), level with the model, or better by more than chance (fail). The verdict is the worst of
     all. Cross-validation, by which parameters may have been searched, decides nothing here.
+
+    Args:
+        networks: see `next_steps`.
     """
     limits = [_limit_check(rule, flat_numbers(scores)) for rule in _rules(scores, base, gate)]
     names = [TASKS[task].baselines[kind] for kind in gate.beat_baselines]
-    compared = [
-        check
-        for name in names
-        for key in scores.get("decides", [])
-        if (check := _baseline_check(scores, name, key))
-    ]
+    compared = list(_baseline_checks(scores, names, "test"))
+    known = {check["rule"] for check in compared}
     skipped = [
-        {
-            "rule": f"beat_baselines {name}",
-            "verdict": "skipped",
-            "reason": f"nothing to compare with {BASELINES[name]}",
-        }
-        for name in names
-        if not any(check["rule"] == f"beat_baselines {name}" for check in compared)
+        {"rule": rule, "verdict": "skipped", "reason": "no score to compare with"}
+        for rule in (f"beat_baselines {name}" for name in names)
+        if rule not in known
     ]
     decisive = min(compared, key=_rank, default=None)
+    every = scores.get("paired_difference", {}).get("cross_validation", {})
+    crossed = min(_baseline_checks(scores, every, "cross_validation"), key=_rank, default=None)
+    if crossed and decisive and _rank(crossed)[0] >= _rank(decisive)[0]:
+        crossed = None
     missed = [check for check in limits if check["verdict"] == "fail"]
     verdict = "fail" if missed else decisive["verdict"] if decisive else "pass"
     said = [check["reason"] for check in missed]
@@ -93,7 +105,7 @@ def evaluate_gate(scores: dict[str, Any], base: Base, gate: Gate, task: str) -> 
         "reason": "; ".join(said) or "no limit is missed, and no baseline is declared",
         "against": decisive["rule"].partition(" ")[2] if decisive else None,
         "by": decisive["score"] if decisive else None,
-        "next": next_steps(scores, decisive, task),
+        "next": next_steps(scores, decisive, crossed if decisive else None, task, split, networks),
         "checks": [*limits, *compared, *skipped],
     }
 
@@ -108,7 +120,7 @@ def _rules(scores: dict[str, Any], base: Base, gate: Gate) -> list[Rule]:
         if key in before:
             worse = share * abs(before[key])
             limit = round(before[key] + (-worse if greater else worse), 6)
-            source = f"{share:.0%} worse than {before[key]:g} of {base.name}"
+            source = f"{share:.0%} worse than {shown(before[key])} of {base.name}"
         comparison = "at least" if greater else "at most"
         rules.append(Rule("worse_than_last", key, comparison, limit, source))
     return rules
@@ -116,15 +128,16 @@ def _rules(scores: dict[str, Any], base: Base, gate: Gate) -> list[Rule]:
 
 def _limit_check(rule: Rule, values: dict[str, float]) -> dict[str, Any]:
     value = values.get(rule.key)
-    source = f" ({rule.source})" if rule.source else ""
     if value is None:
         verdict, reason = "fail", f"{rule.key} is not among the scores of this run"
     elif rule.limit is None:
-        verdict, reason = "skipped", f"nothing to compare {rule.key} with{source}"
+        verdict, reason = "skipped", rule.source
     else:
         passed = COMPARISONS[rule.comparison](value, rule.limit)
         verdict = "pass" if passed else "fail"
-        reason = f"{rule.key} is {value:g}; needed {rule.comparison} {rule.limit:g}{source}"
+        needed = f"{rule.comparison} {shown(rule.limit, value)}"
+        reason = f"{rule.key} is {shown(value, rule.limit)}; needed {needed}"
+        reason += f" ({rule.source})" if rule.source else ""
     return {
         "rule": f"{rule.name} {rule.key}",
         "found": value,
@@ -134,8 +147,30 @@ def _limit_check(rule: Rule, values: dict[str, float]) -> dict[str, Any]:
     }
 
 
+def told(checks: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The verdict and the reason of each check, of all that are skipped together at the end."""
+    skipped: dict[str, list[str]] = {}
+    for check in checks:
+        if check["verdict"] == "skipped":
+            name = check["rule"].partition(" ")[2]
+            skipped.setdefault(check["reason"], []).append(BASELINES.get(name, name))
+    said = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in skipped.items())
+    found = [(of["verdict"], of["reason"]) for of in checks if of["verdict"] != "skipped"]
+    return [*found, ("skipped", said)] if skipped else found
+
+
+def _baseline_checks(
+    scores: dict[str, Any], names: Iterable[str], rows: str
+) -> Iterator[dict[str, Any]]:
+    """The comparisons with these baselines by the scores that decide."""
+    for name in names:
+        for key in scores.get("decides", []):
+            if check := _baseline_check(scores, name, key, rows):
+                yield check
+
+
 def _baseline_check(
-    scores: dict[str, Any], name: str, key: str, rows: str = "test"
+    scores: dict[str, Any], name: str, key: str, rows: str
 ) -> dict[str, Any] | None:
     """How a score compares with a baseline's on the same rows; None where one of them has none."""
     of = get_nested(scores, f"paired_difference.{rows}.{name}.{key}")
@@ -148,12 +183,9 @@ def _baseline_check(
     baseline = scores["baseline"][name]
     mine = flat_numbers(scores[rows])[key]
     theirs = flat_numbers(baseline if rows == "test" else baseline[rows])[key]
-    half = (of["high"] - of["low"]) / 2
+    texts = shown_scores(scores, rows, key)
     where = {"test": "test rows", "cross_validation": "cross-validated rows"}[rows]
-    value, other, difference, low, high = (
-        with_digits(number, half)
-        for number in (mine, theirs, of["difference"], of["low"], of["high"])
-    )
+    difference, low, high = (shown(of[end]) for end in ("difference", "low", "high"))
     return of | {
         "rule": f"beat_baselines {name}",
         "score": f"{rows}.{key}",
@@ -161,8 +193,8 @@ def _baseline_check(
         "allowed": theirs,
         "verdict": verdict,
         "reason": (
-            f"{metric(key).label} {value} on {scores[rows]['rows']:,} {where} {verb} {other} of "
-            f"{BASELINES[name]}: the difference of {difference} is "
+            f"{metric(key).label} {texts['model']} on {scores[rows]['rows']:,} {where} {verb} "
+            f"{texts[name]} of {BASELINES[name]}: the difference of {difference} is "
             f"{'within' if verdict == 'level' else 'more than'} chance "
             f"(95% interval {low} to {high})"
         ),
@@ -174,129 +206,3 @@ def _rank(check: dict[str, Any]) -> tuple[int, float]:
     sign = 1 if metric(check["score"]).greater_is_better else -1
     half = (check["high"] - check["low"]) / 2
     return ORDER.index(check["verdict"]), sign * check["difference"] / half if half else 0.0
-
-
-def next_steps(scores: dict[str, Any], decisive: dict[str, Any] | None, task: str) -> list[str]:
-    """What to try, from what the scores tell; nothing where they tell nothing.
-
-    Args:
-        decisive: the comparison with a baseline that decides, if there is one.
-    """
-    steps = [_missed_classes_step(scores, task)]
-    if decisive:
-        steps += [
-            _row_count_step(scores, decisive),
-            _fit_step(scores, decisive),
-            _cross_validation_step(scores, decisive),
-            _baseline_step(decisive),
-        ]
-    steps += [_threshold_step(scores, task), _interval_step(scores), _leak_step(scores, task)]
-    return [step for step in steps if step]
-
-
-def _missed_classes_step(scores: dict[str, Any], task: str) -> str | None:
-    """How to find classes of which no test row is found."""
-    missed = scores.get("classes_not_found")
-    if not missed:
-        return None
-    if task == "binary":
-        return (
-            f"no row of class {listed(missed)} is found at threshold "
-            f"{scores.get('threshold', 0.5):g}: let evaluate.threshold be "
-            "chosen, as in {best: f1} or {recall: 0.8}"
-        )
-    return (
-        f"no row of class {listed(missed)} is found: try train.class_weight: balanced, or more "
-        "rows of it"
-    )
-
-
-def _row_count_step(scores: dict[str, Any], decisive: dict[str, Any]) -> str | None:
-    """How many rows would show a difference that is within chance now."""
-    if decisive["verdict"] != "level" or not decisive["difference"]:
-        return None
-    rows = scores[decisive["score"].partition(".")[0]]["rows"]
-    half = (decisive["high"] - decisive["low"]) / 2
-    needed = rows * (half / decisive["difference"]) ** 2
-    if needed <= rows:
-        return None
-    unit = 10 ** max(int(math.log10(needed)) - 1, 0)  # two digits are kept
-    return (
-        f"too few rows to tell: a difference of {abs(decisive['difference']):.2g} shows "
-        f"from about {math.ceil(needed / unit) * unit:,} rows on, and these are {rows:,}"
-    )
-
-
-def _fit_step(scores: dict[str, Any], decisive: dict[str, Any]) -> str | None:
-    """What to do about overfitting; or what else may help, where there is none."""
-    train, folds = (scores.get(rows, {}).get("loss") for rows in ("train", "cross_validation"))
-    if train is None or folds is None:
-        return None
-    losses = [with_digits(loss, folds / 100) for loss in (train, folds)]
-    if train < OVERFITTED * folds:
-        return (
-            f"the training rows are known better than others (loss {losses[0]} against "
-            f"{losses[1]}): more rows are likely to help, or more dropout and l2"
-        )
-    if decisive["verdict"] == "pass":
-        return None
-    return (
-        f"the loss of training rows, {losses[0]}, is close to that of others, {losses[1]}: "
-        "other columns are likely to help more than more rows"
-    )
-
-
-def _cross_validation_step(scores: dict[str, Any], decisive: dict[str, Any]) -> str | None:
-    """A baseline against which cross-validation gives a worse verdict than the test rows."""
-    checks = [
-        check
-        for name in scores.get("paired_difference", {}).get("cross_validation", {})
-        for key in scores.get("decides", [])
-        if (check := _baseline_check(scores, name, key, "cross_validation"))
-    ]
-    worst = min(checks, key=_rank, default=None)
-    if not worst or _rank(worst)[0] >= _rank(decisive)[0]:
-        return None
-    return f"cross-validation does not say so: {worst['reason']}"
-
-
-def _baseline_step(decisive: dict[str, Any]) -> str | None:
-    """What to use in place of a model that is worse than a baseline."""
-    if decisive["verdict"] != "fail":
-        return None
-    name = BASELINES[decisive["rule"].partition(" ")[2]]
-    return f"use {name}, or try another of train.networks or python -m commands.search"
-
-
-def _threshold_step(scores: dict[str, Any], task: str) -> str | None:
-    """Whether to choose a threshold, where a class is rare and its rows are found at 0.5."""
-    rare = task == "binary" and len(scores.get("decides", [])) > 1
-    if not rare or scores.get("threshold") != 0.5 or scores.get("classes_not_found"):
-        return None
-    return (
-        "a class is rare: a threshold by evaluate.threshold says how many of its rows are "
-        "found, and at what price"
-    )
-
-
-def _interval_step(scores: dict[str, Any]) -> str | None:
-    """What to ask where the intervals of a regression cover too few test rows."""
-    interval = scores.get("interval")
-    if interval and interval["coverage_high"] < interval["asked"]:
-        return (
-            f"intervals of {interval['asked']:.0%} hold {interval['coverage']:.1%} of the values "
-            "of test rows, fewer than by chance: are these as the training rows? Another "
-            "split.seed tells"
-        )
-    return None
-
-
-def _leak_step(scores: dict[str, Any], task: str) -> str | None:
-    """What to ask of a score that is nearly perfect."""
-    key = "r2" if task == "regression" else next(iter(scores.get("decides", [])), "")
-    test = flat_numbers(scores.get("test", {}))
-    if test.get(key, 0) >= SUSPICIOUS and test.get(f"{key}_low", 0) >= MIN_LOWER_BOUND:
-        return (
-            "nearly no error: is the most important column known before the answer is, or a leak?"
-        )
-    return None

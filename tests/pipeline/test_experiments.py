@@ -86,7 +86,7 @@ def test_a_queued_grid_runs_side_by_side_and_one_result_is_taken(workspace: Path
         assert (train["networks"]["plain"]["units"], train["folds"]) == (units, 2)
         assert train["members"] == [{"network": "plain"}]
         log = must(workspace, "dvc", "queue", "logs", name)
-        assert f"Accuracy: {headline(experiment)['test']['accuracy']:.2%}" in log
+        assert f"Accuracy: {headline(experiment)['test']['accuracy']:.3f}" in log
         assert not any(word in log for word in ("Traceback", "WARNING", "ERROR"))
     losses = [headline(each)["test"]["loss"] for each in experiments.values()]
     assert len({*losses, before["test"]["loss"]}) == 3

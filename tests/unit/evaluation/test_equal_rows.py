@@ -41,15 +41,14 @@ def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_
     told = list(
         equal_rows_told(
             {"decides": ["accuracy"], "test": {"rows": 4}, "cross_validation": {"rows": 5}}
-            | {"equal_rows": scores},
-            "binary",
+            | {"equal_rows": scores}
         )
     )
     assert told == [
         "2 of 4 test rows equal a training row, 1 of them with the same target; "
-        "Accuracy without them: 50.00%",
+        "Accuracy without them: 0.500",
         "2 of 5 training rows equal one of another fold, 0 of them with the same target; "
-        "Accuracy without them: 66.67%",
+        "Accuracy without them: 0.667",
     ]
 
 

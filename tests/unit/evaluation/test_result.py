@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from tabular.config.schema import Schema
-from tabular.config.sections import Gate
+from tabular.config.sections import Gate, Split
 from tabular.core.errors import UserError
 from tabular.core.metrics import TASKS, flat_numbers, flatten
 from tabular.evaluation.baselines import predict_baselines
@@ -150,7 +150,8 @@ def test_a_rare_class_of_three_is_compared_by_ranking_with_every_baseline(tmp_pa
     scores = evaluated(model_of(schema), tmp_path, oof, schema).scores
     assert scores["decides"] == ["macro.roc_auc", "macro.average_precision"]
     gate = Gate(beat_baselines=("constant", "linear", "boosted"))
-    checks = evaluate_gate(scores, Base("", {}), gate, "multiclass")["checks"]
+    split = Split(test_size=0.33, validation_size=0, seed=9)
+    checks = evaluate_gate(scores, Base("", {}), gate, "multiclass", split, {})["checks"]
     assert [check["score"] for check in checks] == [f"test.{key}" for key in scores["decides"]] * 3
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tabular.core.metrics import TASKS, with_digits
+from tabular.core.metrics import TASKS
 from tabular.evaluation.scores import Outputs, score
 from tabular.evaluation.uncertainty import (
     bootstrap,
@@ -119,12 +119,3 @@ def test_many_rows_of_many_classes_take_bounded_work() -> None:
     used, copies = resampled_rows(y, schema_of("multiclass"))
     assert len(used) == 60 * 30
     assert copies.sum() == pytest.approx(50_000)
-
-
-def test_numbers_have_the_digits_that_their_interval_deserves() -> None:
-    for value, half, said in (
-        (0.7205, 0.0549, "0.72"), (0.0123, 0.0149, "0.012"), (12345.6, 234, "12,350"),
-        (12345.6, 96, "12,300"), (-0.0004, 0.07, "-0.0004"), (6000.0, 900_000, "6,000"),
-        (0.5, 0.0, "0.5"), (0.0, 0.03, "0.000"),
-    ):  # fmt: skip
-        assert with_digits(value, half) == said

@@ -7,7 +7,14 @@ from typing import Any
 from markupsafe import Markup
 
 from tabular.report.charts import importance, roc, spark
-from tabular.report.formats import format_score, headline, number, parameter, range_of
+from tabular.report.formats import (
+    format_score,
+    headline,
+    number,
+    parameter,
+    range_of,
+    with_code,
+)
 from tabular.report.model_card import markdown, packages, split_card
 from tabular.report.page import TEMPLATES, column_rows, header, layer_tables, row
 from tabular.report.vega import png, svg
@@ -90,19 +97,21 @@ def test_a_verdict_is_a_few_words() -> None:
 def test_numbers_scores_ranges_and_parameters_as_texts() -> None:
     numbers = [number(value) for value in (None, 0.12345, -0.5, 12345.67, 12.0, 1234, "a word")]
     assert numbers == ["–", "0.1235", "−0.5000", "12,346", "12.000", "1,234", "a word"]
-    near, below = (0.66, 0.77), (-0.04, 0.02)  # a score has the digits of its interval
-    scores = [
-        format_score(0.72047, near),
-        format_score(0.72047, None),
-        format_score(-0.0123, below),
-    ]
-    assert scores == ["0.72", "0.7205", "−0.012"]
-    assert format_score(None, near) == "–"
+    scores = [format_score(0.72047, 0.75), format_score(0.72047, None, 0.7203)]
+    assert scores == ["0.720", "0.7205"]
+    assert [format_score(-0.0123), format_score(None, 0.5)] == ["−0.0123", "–"]
     dates = {"min": "2020-01-01", "max": "2021-12-31 14:05:00"}
     ranges = [range_of(column) for column in ({"min": 0.5, "max": 12e3}, dates, {"kind": "text"})]
     assert ranges == ["0.5 to 12,000", "2020-01-01 to 2021-12-31 14:05:00", ""]
     parameters = [parameter(value) for value in (None, "silu", 500000, True, [16, 8])]
     assert parameters == ["–", "silu", "500000", "true", "[16, 8]"]
+
+
+def test_what_to_paste_is_code_and_all_else_is_text() -> None:
+    said = "a < b: `dvc exp run -S 'evaluate.threshold={best: f1}'`"
+    page = Page(str(with_code(said)))
+    assert page.text.strip() == said.replace("`", "")
+    assert "code" in page.tags
 
 
 def test_the_data_card_has_three_parts() -> None:

@@ -5,14 +5,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tabular.config.sections import Gate
+from tabular.config.sections import Gate, Split
 from tabular.core.metrics import BASELINES, TASKS, flat_numbers, primary_metrics
 from tabular.evaluation.scores import Outputs, score
-from tabular.runs.gate import Base, evaluate_gate
-from tabular.runs.run import merged
+from tabular.runs.gate import Base, evaluate_gate, told
 from tests.helpers import schema_of
 
 LAST = Base("abc", {"test": {"accuracy": 0.8, "loss": 0.5}})
+
+SPLIT = Split(test_size=0.33, validation_size=0.0, seed=9)
+
+
+def gated(scores: dict[str, Any], base: Base, gate: Gate, task: str) -> dict[str, Any]:
+    """See `evaluate_gate`, of a random split."""
+    return evaluate_gate(scores, base, gate, task, SPLIT, {})
 
 
 def test_limits_and_how_much_worse_a_score_may_get() -> None:
@@ -29,14 +35,14 @@ def test_limits_and_how_much_worse_a_score_may_get() -> None:
         ({}, LAST, ["fail"] * 4),
         (run, Base("no earlier run", {}), ["pass", "fail", "skipped", "skipped"]),
     ):
-        checks = evaluate_gate(scores, base, gate, "binary")["checks"]
+        checks = gated(scores, base, gate, "binary")["checks"]
         assert [check["verdict"] for check in checks] == verdicts
 
 
 def test_a_check_says_what_it_compared() -> None:
     gate = Gate.model_validate({"worse_than_last": {"test": {"loss": 0.04}}})
-    reason = "test.loss is 0.53; needed at most 0.52 (4% worse than 0.5 of abc)"
-    assert evaluate_gate({"test": {"loss": 0.53}}, LAST, gate, "binary") == {
+    reason = "test.loss is 0.530; needed at most 0.520 (4% worse than 0.500 of abc)"
+    assert gated({"test": {"loss": 0.53}}, LAST, gate, "binary") == {
         "verdict": "fail",
         "reason": reason,
         "against": None,
@@ -90,7 +96,7 @@ def test_level_with_the_best_baseline_is_enough_and_worse_is_not(
 ) -> None:
     constant = WORSE if task == "regression" else BETTER
     scores = beside(task, constant=constant, linear=linear, boosted=boosted)
-    found = evaluate_gate(scores, LAST, ALL, task)
+    found = gated(scores, LAST, ALL, task)
     name = TASKS[task].baselines[against]
     decided = (found["verdict"], found["against"], found["by"])
     assert decided == (verdict, name, f"test.{TASKS[task].main}")
@@ -102,9 +108,11 @@ def test_level_with_the_best_baseline_is_enough_and_worse_is_not(
 def test_a_missed_limit_fails_and_its_reason_comes_first() -> None:
     scores = beside("binary", constant=BETTER, linear=BETTER, boosted=BETTER)
     gate = ALL.model_copy(update={"lowest": {"test.accuracy": 0.9}})
-    found = evaluate_gate(scores, LAST, gate, "binary")
+    found = gated(scores, LAST, gate, "binary")
     assert found["verdict"] == "fail"
-    assert found["reason"].startswith("test.accuracy is 0.75; needed at least 0.9; Accuracy 0.75")
+    assert found["reason"].startswith(
+        "test.accuracy is 0.750; needed at least 0.900; Accuracy 0.750"
+    )
 
 
 def test_of_two_scores_that_decide_the_worse_verdict_counts() -> None:
@@ -113,29 +121,34 @@ def test_of_two_scores_that_decide_the_worse_verdict_counts() -> None:
     worse = dict(zip(("difference", "low", "high"), WORSE, strict=True))
     scores["paired_difference"]["test"]["gradient_boosting"]["average_precision"] = worse
     scores["classes_not_found"] = ["yes"]
-    found = evaluate_gate(scores, LAST, ALL, "binary")
+    found = gated(scores, LAST, ALL, "binary")
     assert (found["verdict"], found["by"]) == ("fail", "test.average_precision")
     assert found["reason"].endswith("; no test row of class yes is found, a recall of 0")
     assert any("evaluate.threshold" in step for step in found["next"])
-    assert any("use gradient boosting" in step for step in found["next"])
+    assert any("gradient boosting is better" in step for step in found["next"])
 
 
-def test_what_to_try_next_follows_from_the_scores() -> None:
-    scores = beside("binary", constant=BETTER, linear=BEHIND, boosted=BETTER)
-    scores |= {"train": {"loss": 0.1}, "cross_validation": {"loss": 0.5, "rows": 500}}
-    few, overfitted = evaluate_gate(scores, LAST, ALL, "binary")["next"]
-    # The interval of 254 rows is three times as wide as the difference to each side.
-    assert "shows from about 2,300 rows on, and these are 254" in few
-    assert "more rows are likely to help" in overfitted
-    scores["train"]["loss"] = 0.45
-    assert "other columns" in evaluate_gate(scores, LAST, ALL, "binary")["next"][1]
-    crossed = beside(
-        "binary", rows="cross_validation", constant=BETTER, linear=WORSE, boosted=BETTER
-    )
-    both = merged(scores, crossed)
-    found = evaluate_gate(both, LAST, ALL, "binary")
-    assert found["verdict"] == "level"
-    assert any("cross-validation does not say so" in step for step in found["next"])
+def test_a_number_is_the_same_text_in_every_line() -> None:
+    scores = beside("binary", constant=BETTER, linear=BEHIND, boosted=(-0.0003, -0.04, 0.02))
+    every = [check["reason"] for check in gated(scores, LAST, ALL, "binary")["checks"]]
+    assert [reason.split()[1] for reason in every] == ["0.7500"] * 3  # the third needs four digits
+    assert "0.7500 on 254 test rows is level with 0.7503 of gradient boosting" in every[2]
+    assert "the difference of -0.0100 is within chance (95% interval -0.0400 to" in every[1]
+
+
+def test_what_is_skipped_is_one_line_and_nothing_where_nothing_was_asked() -> None:
+    limits = {"test": dict.fromkeys(("loss", "accuracy", "f1"), 0.05)}
+    gate = Gate.model_validate({"worse_than_last": limits, "beat_baselines": ["constant"]})
+    run = {"test": {"loss": 0.5, "accuracy": 0.8, "f1": 0.8}}
+    first = Base("no earlier run is committed here", {})
+    assert told(gated(run, first, gate, "binary")["checks"]) == [
+        (
+            "skipped",
+            "test.loss, test.accuracy, test.f1: no earlier run is committed here; "
+            "majority class: no score to compare with",
+        )
+    ]
+    assert told(gated(run, first, Gate(), "binary")["checks"]) == []
 
 
 @pytest.mark.parametrize("task", TASKS)
