@@ -1,7 +1,10 @@
 """Numbers and parameters as text, and the difference of two scores in a sentence."""
 
 import json
+import math
 import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -12,6 +15,8 @@ from tabular.runs.run import Run
 
 NOT_THERE = "–"
 KINDS = 3  # of baselines
+YEARS = (1000, 2999)
+LARGE = 1e15  # from here on numbers are written as they are
 FEW = 12  # differences of two tables that are named
 
 
@@ -25,11 +30,51 @@ def number(value: Any) -> str:
     return text.replace("-", "−")
 
 
+def are_years(values: Iterable[Any]) -> bool:
+    """Whether all look like years, which have no comma: whole numbers of four digits."""
+    found = list(values)
+    return bool(found) and all(
+        isinstance(value, int | float) and YEARS[0] <= value <= YEARS[1] and value == int(value)
+        for value in found
+    )
+
+
+def ends(*values: Any) -> list[str]:
+    """The lowest and the highest value of a column: numbers, years, or dates as they are."""
+    form = ".0f" if are_years(values) else ",.5g"
+    return [f"{end:{form}}" if isinstance(end, int | float) else str(end) for end in values]
+
+
 def range_of(column: dict[str, Any]) -> str:
-    """The lowest and the highest value of a column's profile: numbers, or dates as they are."""
-    ends = [column.get("min"), column.get("max")]
-    texts = [f"{end:,.5g}" if isinstance(end, int | float) else str(end) for end in ends]
-    return "" if None in ends else " to ".join(texts)
+    """From the lowest to the highest value of a column's profile; empty where there are none."""
+    found = (column.get("min"), column.get("max"))
+    return "" if None in found else " to ".join(ends(*found))
+
+
+def cells(values: Sequence[Any], digits: int = 6) -> list[str]:
+    """The values of a column of a table: numbers all with as many decimals as one of them needs.
+
+    Args:
+        digits: significant ones that are kept.
+    """
+    numbers = [v for v in values if isinstance(v, float) and abs(v) < LARGE]
+    exponents = [Decimal(f"{v:.{digits}g}").normalize().as_tuple().exponent for v in numbers]
+    decimals = max([0, *(-int(exponent) for exponent in exponents)])
+    return [
+        f"{v:.{decimals}f}"
+        if isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < LARGE
+        else parameter(v)
+        for v in values
+    ]
+
+
+def shares(values: Sequence[float], decimals: int = 2) -> list[float]:
+    """Shares of a whole, rounded so that they still add up to it, by the largest remainders."""
+    exact = [value * 10**decimals for value in values]
+    whole = [math.floor(value) for value in exact]
+    order = sorted(range(len(values)), key=lambda n: whole[n] - exact[n])
+    raised = order[: round(sum(exact)) - sum(whole)]
+    return [(count + (n in raised)) / 10**decimals for n, count in enumerate(whole)]
 
 
 def parameter(value: Any) -> str:
@@ -124,9 +169,15 @@ def headline(gate: dict[str, Any]) -> str:
 
 def differences(changes: list[ChangedValue]) -> str:
     """The first few differences of two profiles of a table."""
+
+    def both(changed: ChangedValue) -> list[str]:
+        pair = (changed.base, changed.value)
+        if changed.name.endswith((".min", ".max")) and are_years(pair):
+            return ends(*pair)
+        return [number(value) for value in pair]
+
     words = [
-        f"{changed.name.removeprefix('column.').replace('.', ', ')} "
-        f"{number(changed.base)} → {number(changed.value)}"
+        f"{changed.name.removeprefix('column.').replace('.', ', ')} {' → '.join(both(changed))}"
         for changed in changes[:FEW]
     ]
     return "; ".join(words) + (f"; and {len(changes) - FEW} more" if len(changes) > FEW else "")

@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from tabular.config.schema import Schema
 from tabular.core.errors import listed
-from tabular.core.metrics import ROWS, TASKS
+from tabular.core.metrics import ROWS, TASKS, shown
 from tabular.report import charts, formats, pictures, vega
 from tabular.runs.comparison import ChangedValue, Comparison, Score, points
 from tabular.runs.gate import told
@@ -58,9 +58,12 @@ def check_rows(checks: dict[str, Any]) -> list[tuple[str, str, int]]:
 
 def network_rows(networks: dict[str, Any]) -> list[tuple[str, str, int, str]]:
     """Name, weight, number of members and out-of-fold loss of each kind of network."""
+    found = networks.values()
+    weights = formats.shares([of["weight"] for of in found])
+    losses = formats.cells([of.get("loss") for of in found], digits=4)
     return [
-        (name, f"{of['weight']:.2f}", of["members"], formats.number(of.get("loss")))
-        for name, of in networks.items()
+        (name, f"{weight:.2f}", of["members"], loss)
+        for (name, of), weight, loss in zip(networks.items(), weights, losses, strict=True)
     ]
 
 
@@ -201,14 +204,15 @@ def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str
     order = [row["column"] for row in points(comparison.run, "importance")]
     names = sorted(rows[0]["columns"], key=lambda n: order.index(n) if n in order else len(order))
     names = names[:MAX_COLUMNS]
-    found = []
-    for row in rows:
-        predicted = formats.number(row["predicted"])
-        if "probability_of_true" in row:
-            predicted += f" ({row['probability_of_true']:.2g} for the true one)"
-        cells = [formats.parameter(row["columns"][name]) for name in names]
-        found.append([formats.parameter(row["true"]), predicted, *cells])
-    return ["True", "Predicted", *names], found
+    predicted = formats.cells([row["predicted"] for row in rows], digits=4)
+    of_true = [row.get("probability_of_true") for row in rows]
+    said = [f" ({shown(p)} for the true one)" if p is not None else "" for p in of_true]
+    columns = [
+        formats.cells([row["true"] for row in rows]),
+        [text + more for text, more in zip(predicted, said, strict=True)],
+        *(formats.cells([row["columns"][name] for row in rows]) for name in names),
+    ]
+    return ["True", "Predicted", *names], [list(row) for row in zip(*columns, strict=True)]
 
 
 def interaction_sentence(interaction: dict[str, Any]) -> str:
@@ -244,6 +248,7 @@ FILTERS: list[Callable[..., Any]] = [
         formats.with_code,
         formats.format_score,
         formats.baseline_values,
+        formats.shares,
         formats.format_interval,
         formats.format_difference,
     ),

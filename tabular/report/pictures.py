@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tabular.core.metrics import METRICS, metric
 from tabular.report import charts, vega
+from tabular.report.formats import shares
 from tabular.report.vega import Rows, Spec
 from tabular.runs.comparison import Comparison, points
 from tabular.runs.run import Run
@@ -195,11 +196,12 @@ def predicted_and_true(comparison: Comparison) -> Picture | None:
     rows = points(comparison.run, "values")
     if not rows:
         return None
-    ends = [f(row["true value"] for row in rows) for f in (min, max)]
+    true = [row["true value"] for row in rows]
+    ends, form = (min(true), max(true)), vega.digits(true)
     spec = charts.scatter(
         rows,
-        vega.number("true value", f"True {comparison.run.target}"),
-        vega.number("predicted value", "Predicted"),
+        vega.number("true value", f"True {comparison.run.target}", **form),
+        vega.number("predicted value", "Predicted", **form),
         [{"x": end, "y": end} for end in ends],
     )
     return Picture("Predicted and true value", spec)
@@ -215,7 +217,9 @@ def residuals(
     if not rows:
         return None
     ends = [f(row[field] for row in rows) for f in (min, max)]
-    form = {"axis": {"format": "d", "labelExpr": "datum.label"}} if field == "time" else {}
+    form = vega.digits(row["true value"] for row in points(comparison.run, "values"))
+    if field == "time":
+        form = {"axis": {"format": "d", "labelExpr": "datum.label"}}
     spec = charts.scatter(
         rows,
         vega.number(field, label, **form),
@@ -265,9 +269,10 @@ def cycles(comparison: Comparison) -> Picture | None:
 def members(comparison: Comparison) -> Picture | None:
     """The losses of the members of each kind, and its weight."""
     kinds = comparison.files["networks"].get("networks", {})
+    weights = shares([of["weight"] for of in kinds.values()])
     rows = [
-        {"kind": f"{name}, weight {of['weight']:.2f}", "loss": loss}
-        for name, of in kinds.items()
+        {"kind": f"{name}, weight {weight:.2f}", "loss": loss}
+        for (name, of), weight in zip(kinds.items(), weights, strict=True)
         for loss in of.get("losses", [])
     ]
     label = "Out-of-fold loss of each network"

@@ -7,12 +7,14 @@ of the page's style, so that dark pages have lighter ones.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import Any
 
 import vl_convert
 from markupsafe import Markup
+
+from tabular.report.formats import are_years
 
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -97,6 +99,11 @@ def chart(rows: Rows, layers: list[Spec], width: int = WIDTH, height: int = HEIG
 def number(field: str, title: str | None = None, **more: Any) -> Spec:
     """A field of numbers on an axis."""
     return {"field": field, "type": "quantitative", "title": title, **more}
+
+
+def digits(values: Iterable[Any]) -> Spec:
+    """The axis of numbers that are years: without commas."""
+    return {"axis": {"format": "~f"}} if are_years(values) else {}
 
 
 def named(field: str, names: Sequence[str], **more: Any) -> Spec:

@@ -6,21 +6,33 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tabular.report.charts import importance, roc, spark
+from tabular.report.charts import effect, importance, roc, spark
 from tabular.report.formats import (
+    cells,
+    differences,
     format_score,
     headline,
     number,
     parameter,
     range_of,
+    shares,
     with_code,
 )
 from tabular.report.model_card import markdown, packages, split_card
-from tabular.report.page import TEMPLATES, column_rows, header, layer_tables, row
+from tabular.report.page import (
+    TEMPLATES,
+    column_rows,
+    header,
+    layer_tables,
+    network_rows,
+    row,
+)
 from tabular.report.vega import png, svg
+from tabular.runs.comparison import ChangedValue
 from tests.pages import Page
 
 HOSTILE = '<b>&"'
+TWO = {"plain": 0.125, "realmlp": 0.875}  # weights, which round to 0.12 and 0.88
 
 
 def importance_of(name: str) -> dict[str, Any]:
@@ -103,8 +115,26 @@ def test_numbers_scores_ranges_and_parameters_as_texts() -> None:
     dates = {"min": "2020-01-01", "max": "2021-12-31 14:05:00"}
     ranges = [range_of(column) for column in ({"min": 0.5, "max": 12e3}, dates, {"kind": "text"})]
     assert ranges == ["0.5 to 12,000", "2020-01-01 to 2021-12-31 14:05:00", ""]
+    years, prices = {"min": 1990.0, "max": 2024.0}, {"min": 1990.5, "max": 3500.0}
+    assert [range_of(years), range_of(prices)] == ["1990 to 2024", "1,990.5 to 3,500"]
+    assert differences([ChangedValue("column.Year.max", 2024.0, 2023.0)]) == "Year, max 2023 → 2024"
     parameters = [parameter(value) for value in (None, "silu", 500000, True, [16, 8])]
     assert parameters == ["–", "silu", "500000", "true", "[16, 8]"]
+
+
+def test_the_numbers_of_a_column_of_a_table_have_the_same_decimals() -> None:
+    assert cells([0.0, 0.08333, 0.5]) == ["0.00000", "0.08333", "0.50000"]
+    assert cells([1990.0, 2024.0]) == ["1990", "2024"]
+    assert cells([1.5, None, "a", True, 12345678.25]) == ["1.5", "–", "a", "true", "12345678.2"]
+    assert cells([0.0, 1e300, 1e-9]) == ["0.000000000", "1e+300", "0.000000001"]
+
+
+def test_shares_add_up_as_they_are_shown() -> None:
+    assert shares([0.335, 0.335, 0.33]) == [0.34, 0.33, 0.33]
+    assert shares([1 / 3] * 3, 3) == [0.334, 0.333, 0.333]
+    assert shares([0.29, 0.57, 0.14]) == [0.29, 0.57, 0.14]
+    rows = network_rows({n: {"weight": w, "members": 1, "loss": None} for n, w in TWO.items()})
+    assert [row[1] for row in rows] == ["0.13", "0.87"]
 
 
 def test_what_to_paste_is_code_and_all_else_is_text() -> None:
@@ -112,6 +142,13 @@ def test_what_to_paste_is_code_and_all_else_is_text() -> None:
     page = Page(str(with_code(said)))
     assert page.text.strip() == said.replace("`", "")
     assert "code" in page.tags
+
+
+def test_years_on_an_axis_have_no_comma() -> None:
+    of = {"kind": "integer", "column": "Year", "values": [1990.0, 2000.0, 2020.0]}
+    of |= {key: [0.1, 0.2, 0.3] for key in ("effect", "low", "high")}
+    assert ">2000<" in svg(effect(of, (0, 1)), "a")
+    assert ">2,000<" not in svg(effect(of, (0, 1)), "a")
 
 
 def test_the_data_card_has_three_parts() -> None:
