@@ -35,7 +35,7 @@ def next_steps(
     differ = _difference_step(scores, split)
     steps = [_missed_classes_step(scores, task)]
     if decisive:
-        steps += [_row_count_step(scores, decisive), _baseline_step(decisive)]
+        steps += [_row_count_step(scores, decisive), _baseline_step(decisive, differ)]
         if not differ and not _nearly_perfect(scores, task):
             steps.append(_fit_step(scores, decisive, crossed, networks))
     if crossed:
@@ -71,15 +71,16 @@ def _row_count_step(scores: Mapping[str, Any], decisive: Mapping[str, Any]) -> s
     )
 
 
-def _baseline_step(decisive: Mapping[str, Any]) -> str | None:
-    """What to use in place of a model that is worse than a baseline."""
+def _baseline_step(decisive: Mapping[str, Any], differ: str | None) -> str | None:
+    """What to use in place of a model that is worse than a baseline.
+
+    A search by cross-validated rows helps where the test rows are alike.
+    """
     if decisive["verdict"] != "fail":
         return None
     name = BASELINES[decisive["rule"].partition(" ")[2]]
-    return (
-        f"{name} is better by {shown(abs(decisive['difference']))}: use it, or look for better "
-        "values with `python -m commands.search`"
-    )
+    said = f"{name} is better by {shown(abs(decisive['difference']))}: use it"
+    return said if differ else f"{said}, or look for better values: `python -m commands.search`"
 
 
 def _fit_step(

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from tabular.config.schema import Schema
 from tabular.core.errors import UserError, listed
 from tabular.table import csv, csv_lines
+from tabular.table.parquet import FILE_SUBSET, FOLD_KEY
 
 ROWS = 32_768  # of a Parquet file at a time
 LONG_ROW_GROUP = 2  # times a piece, from which on it is not read again for each piece of it
@@ -75,9 +76,10 @@ def column_names(
     kinds = parquet_schema(file) if is_parquet(file) else None
     names = csv.read_header(file, schema) if kinds is None else kinds.names
     counts, known = Counter(names), {*schema.columns, *schema.ignore}
+    allowed = known | {FOLD_KEY, FILE_SUBSET} if kinds is not None else known  # of split too
     problems = {
         "missing": [name for name in needed if name not in counts],
-        "neither in columns nor in ignore": [n for n in counts if n not in known and not extra],
+        "neither in columns nor in ignore": [n for n in counts if n not in allowed and not extra],
         "more than once": sorted(n for n in {*needed, *optional} if counts[n] > 1),
     }
     if wrong := "; ".join(f"{what}: {listed(n)}" for what, n in problems.items() if n):

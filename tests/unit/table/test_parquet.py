@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tabular.core.errors import UserError
+from tabular.prediction.inputs import row_columns
 from tabular.split.shuffle import Placed, positions, shuffle
-from tabular.table.parquet import part_paths, prefetch
+from tabular.table.parquet import FILE_SUBSET, FOLD_KEY, part_paths, prefetch
+from tests.helpers import schema_of
 
 
 def test_a_folder_without_parts_is_named(tmp_path: Path) -> None:
@@ -26,6 +29,18 @@ def test_what_is_made_ahead_comes_in_order_and_fails_in_the_caller() -> None:
     assert [next(found) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(UserError, match="line 4"):
         next(found)
+
+
+def test_rows_that_split_wrote_are_rows_of_the_table(tmp_path: Path) -> None:
+    """As advice asks for them: `python -m commands.drift data/split/test/part-00000.parquet`."""
+    schema = schema_of("binary")
+    columns = {name: [0.5] for name in (*schema.features, schema.target)}
+    for file, more in (("own", [FOLD_KEY, FILE_SUBSET]), ("other", ["x9"])):
+        table = pa.table(columns | {name: [1.0] for name in more})
+        pq.write_table(table, tmp_path / f"{file}.parquet")
+    assert row_columns(tmp_path / "own.parquet", schema) == list(columns)
+    with pytest.raises(UserError, match="neither in columns nor in ignore: x9"):
+        row_columns(tmp_path / "other.parquet", schema)
 
 
 def test_shuffled_parts_are_the_rows_of_take(tmp_path: Path) -> None:
