@@ -38,12 +38,12 @@ def closing_lines(
 
 def equal_rows_told(scores: dict[str, Any]) -> Iterator[str]:
     """How many rows equal others in training, and the score without them."""
-    key = scores["decides"][0]
     places = {
         "test": "test rows equal a training row",
         "cross_validation": "training rows equal one of another fold",
     }
     for rows, of in scores.get("equal_rows", {}).items():
+        key = scores["decides"][0]
         without = get_nested(of, f"without.{key}")
         yield (
             f"{of['equal']:,} of {scores[rows]['rows']:,} {places[rows]}, "

@@ -6,13 +6,15 @@ from typing import Any
 
 from tabular.config.sections import Split
 from tabular.core.errors import listed
-from tabular.core.metrics import BASELINES, flat_numbers, metric, shown
+from tabular.core.metrics import BASELINES, TASKS, flat_numbers, metric, shown
+from tabular.evaluation.sentences import outside_told
 
 # A decisive score, or R², that looks like a leak; and the lower bound of its interval, from where
 # on there is little left to win.
 SUSPICIOUS, NEARLY_PERFECT = 0.999, 0.98
 OVERFITTED = 0.7  # a training loss below this share of the cross-validated one is overfitting
 MORE_DROPOUT, MOST_DROPOUT = 0.2, 0.5
+LINEAR = {task.baselines["linear"] for task in TASKS.values()}
 TEST_ROWS = "data/split/test/part-00000.parquet"
 CHOOSE = "`dvc exp run -S 'evaluate.threshold={best: f1}'` chooses one on cross-validated rows"
 
@@ -38,9 +40,11 @@ def next_steps(
         steps += [_row_count_step(scores, decisive), _baseline_step(decisive, differ)]
         if not differ and not _nearly_perfect(scores, task):
             steps.append(_fit_step(scores, decisive, crossed, networks))
+        steps.append(_simpler_step(decisive, networks))
     if crossed:
         steps.append(f"cross-validation does not say so: {crossed['reason']}")
-    steps += [differ, _threshold_step(scores, task), _leak_step(scores, task)]
+    steps += [differ, _equal_rows_step(scores, split), _outside_step(scores)]
+    steps += [_threshold_step(scores, task), _leak_step(scores, task)]
     return [step for step in steps if step]
 
 
@@ -115,6 +119,40 @@ def _more_dropout(networks: Mapping[str, Any]) -> str:
     if dropout > MOST_DROPOUT:
         return ""
     return f", or `dvc exp run -S train.networks.{name}.dropout={dropout:g}`"
+
+
+def _simpler_step(decisive: Mapping[str, Any], networks: Mapping[str, Any]) -> str | None:
+    """How to keep a linear model that is level, with all that a saved model has."""
+    name = decisive["rule"].partition(" ")[2]
+    if decisive["verdict"] != "level" or name not in LINEAR or "plain" not in networks:
+        return None
+    return (
+        f"{BASELINES[name]} is level and simpler: `dvc exp run -S 'train.members=[{{network: "
+        "plain}]' -S 'train.networks.plain.units=[]'` makes a linear Keras model to predict and "
+        "serve with"
+    )
+
+
+def _equal_rows_step(scores: Mapping[str, Any], split: Split) -> str | None:
+    """How to part rows that equal others, where it is a draw that mixed them."""
+    found = scores.get("equal_rows", {}).get("test")
+    if not found or split.by != "random":
+        return None
+    return (
+        f"{found['equal']:,} test rows equal a training row: "
+        "`dvc exp run -S split.equal_rows=together` keeps such rows on one side"
+    )
+
+
+def _outside_step(scores: Mapping[str, Any]) -> str | None:
+    """What to do about columns of which training saw other values."""
+    outside = scores.get("outside_training")
+    if not outside:
+        return None
+    return (
+        f"{outside_told(outside)}: a column under `ignore` in data/schema.yaml is not read, and "
+        "may still be the time of the split"
+    )
 
 
 def _difference_step(scores: Mapping[str, Any], split: Split) -> str | None:

@@ -15,6 +15,7 @@ from tabular.core.metrics import (
     shown,
     shown_scores,
 )
+from tabular.evaluation.sentences import equal_rows_told
 from tabular.runs.advice import next_steps
 from tabular.runs.git import Revision, commit_before
 from tabular.runs.run import Run, mismatch
@@ -98,6 +99,7 @@ def evaluate_gate(
     verdict = "fail" if missed else decisive["verdict"] if decisive else "pass"
     said = [check["reason"] for check in missed]
     said += [decisive["reason"]] if decisive else []
+    said += [told for told in equal_rows_told(scores) if "test rows" in told]
     if missed_classes := scores.get("classes_not_found"):
         said.append(f"no test row of class {listed(missed_classes)} is found, a recall of 0")
     return {

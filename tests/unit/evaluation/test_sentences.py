@@ -50,7 +50,8 @@ def test_of_values_it_is_the_error_and_of_a_rare_class_the_ranking() -> None:
 
 
 def test_columns_in_which_test_rows_lie_outside_are_said() -> None:
-    scores = {"decides": ["mae"], "test": {"rows": 5, "mae": 2.0}, "baseline": {}}
+    scores = {"decides": ["mae"], "baseline": {}}
+    scores |= {"test": {"rows": 5, "mae": 2.0, "mae_low": 1.0, "mae_high": 3.0}}
     scores |= {"classes_not_found": [], "outside_training": {"month": 1.0, "hour": 0.25}}
     *_, last = closing_lines(scores, {}, "regression", chosen=False)
     assert last == (

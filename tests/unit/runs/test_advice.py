@@ -111,3 +111,25 @@ def test_a_rare_class_that_is_not_found_or_not_often() -> None:
     assert step.startswith("recall of yes is 0 on 254 test rows at threshold 0.500: `dvc exp run")
     (step,) = steps(scores | {"classes_not_found": ["a"]}, BETTER, task="multiclass")
     assert "train.class_weight=balanced" in step
+
+
+def test_a_linear_baseline_that_is_level_is_offered_as_a_keras_model() -> None:
+    split = Split(test_size=0.33, validation_size=0.0, seed=9)
+    against = LEVEL | {"rule": "beat_baselines logistic_regression", "score": "test.accuracy"}
+    for networks, offered in ((NETWORKS, True), ({"realmlp": NETWORKS["realmlp"]}, False)):
+        found = next_steps(scores_of(), against, None, "binary", split, networks)
+        assert any("networks.plain.units=[]" in step for step in found) == offered
+
+
+def test_copies_in_training_and_values_beyond_it_are_told_with_what_to_change() -> None:
+    scores = scores_of() | {
+        "equal_rows": {"test": {"equal": 136, "equal_with_target": 130}},
+        "outside_training": {"month": 1.0},
+    }
+    *_, copies, beyond = steps(scores, BETTER)
+    assert copies == (
+        "136 test rows equal a training row: `dvc exp run -S split.equal_rows=together` keeps such "
+        "rows on one side"
+    )
+    assert "month (100%): a column under `ignore` in data/schema.yaml is not read" in beyond
+    assert not any("equal_rows=" in step for step in steps(scores, BETTER, by="time"))
