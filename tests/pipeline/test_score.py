@@ -85,7 +85,7 @@ def test_a_model_alone_is_scored_without_baselines(short: Path, rows: Path, tmp_
     assert done.returncode == 0, done.stderr
     assert "nothing for baselines to learn from" in done.stderr
     accuracy = read_scores(short)["test"]["accuracy"]
-    assert f"\nAccuracy           {accuracy:.2f}  " in done.stdout
+    assert f"\nAccuracy           {accuracy:.3f}  " in done.stdout
 
 
 def test_other_files_are_scored_by_evaluate_and_held_by_the_gate(
@@ -108,7 +108,8 @@ def test_other_files_are_scored_by_evaluate_and_held_by_the_gate(
     assert headline["tests"]["newer"]["accuracy"] == tested["accuracy"]
     gate = json.loads((workspace / "metrics/gate.json").read_text())
     assert gate["verdict"] == "fail"
-    assert f"tests.newer.accuracy is {tested['accuracy']:g}; needed at least 0.99" in gate["reason"]
+    found = f"tests.newer.accuracy is {tested['accuracy']:.3f}"
+    assert f"{found}; needed at least 0.990" in gate["reason"]
     call(workspace, "commands.report")
     assert "newer: 127 rows of an additional test file" in (workspace / "report.html").read_text()
 
