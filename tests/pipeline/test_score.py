@@ -108,8 +108,8 @@ def test_other_files_are_scored_by_evaluate_and_held_by_the_gate(
     assert headline["tests"]["newer"]["accuracy"] == tested["accuracy"]
     gate = json.loads((workspace / "metrics/gate.json").read_text())
     assert gate["verdict"] == "fail"
-    found = f"tests.newer.accuracy is {tested['accuracy']:.3f}"
-    assert f"{found}; needed at least 0.990" in gate["reason"]
+    limit = f"tests.newer.accuracy is {tested['accuracy']:.3f}"
+    assert f"{limit}; needed at least 0.990" in gate["reason"]
     call(workspace, "commands.report")
     assert "newer: 127 rows of an additional test file" in (workspace / "report.html").read_text()
 
