@@ -118,7 +118,7 @@ class Train(Section):
     def resolved(self, rows: int, task: str, columns: int) -> "Resolved":
         """The same with a value for every `auto`: the one place that says what it means.
 
-        The rules were chosen on 18 public tables, see docs/benchmarks.md.
+        The rules were chosen on 22 public tables, see docs/benchmarks.md.
 
         Args:
             rows: to learn from.

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from tabular.config.schema import Schema
 from tabular.evaluation.scores import Outputs, score
@@ -44,9 +45,8 @@ def find_equal_rows(split: Path, fold: np.ndarray, schema: Schema) -> EqualRows:
         fold: of each training row, none without folds.
     """
     counts: dict[str, dict[str, int]] = {}
-    features = list(schema.features)
-    for key, names in (("equal_with_target", [*features, schema.target]), ("equal", features)):
-        train, test = (_hashed(split / name, names) for name in ("train", "test"))
+    hashed = zip(*(hash_rows(split / name, schema) for name in ("train", "test")), strict=True)
+    for key, (train, test) in zip(("equal_with_target", "equal"), hashed, strict=True):
         equal = {"test": np.isin(test, train)}
         if len(fold):
             equal["cross_validation"] = _in_other_folds(train[: len(fold)], fold)
@@ -55,8 +55,14 @@ def find_equal_rows(split: Path, fold: np.ndarray, schema: Schema) -> EqualRows:
     return EqualRows(counts, {rows: ~mask for rows, mask in equal.items()})
 
 
-def _hashed(folder: Path, names: list[str]) -> np.ndarray:
-    return np.concatenate([row_hashes(part.columns) for part in read_parts(folder, names)])
+def hash_rows(folder: Path, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row of a table with its target, and without: texts take long and are hashed once."""
+    whole, without = [], []
+    for part in read_parts(folder, [*schema.features, schema.target]):
+        *columns, target = part.columns
+        without.append(row_hashes(columns))
+        whole.append(row_hashes([pa.chunked_array([without[-1].view(np.int64)]), target]))
+    return np.concatenate(whole), np.concatenate(without)
 
 
 def _in_other_folds(hashed: np.ndarray, fold: np.ndarray) -> np.ndarray:

@@ -13,10 +13,10 @@ from tabular.config.params import Params
 from tabular.config.schema import Schema
 from tabular.config.sections import Validate
 from tabular.core.errors import UserError, listed
+from tabular.evaluation.equal_rows import hash_rows
 from tabular.evaluation.result import FEW_ROWS, score_labelled
 from tabular.table.checks import declared_checks
-from tabular.table.hashing import row_hashes
-from tabular.table.parquet import read_parts, write_part
+from tabular.table.parquet import write_part
 from tabular.table.rows import cell_failures, read_piece, refuse
 from tabular.table.source import ROWS, column_names, pieces, row_locator
 
@@ -137,9 +137,5 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
 
 def count_common_rows(folder: Path, other: Path, schema: Schema) -> int:
     """How many rows of a table are, with their target, in another one too."""
-    names = [*schema.features, schema.target]
-
-    def hashes(table: Path) -> list[np.ndarray]:
-        return [row_hashes(part.select(names).columns) for part in read_parts(table, names)]
-
-    return int(np.isin(np.concatenate(hashes(folder)), np.concatenate(hashes(other))).sum())
+    (mine, _), (others, _) = (hash_rows(table, schema) for table in (folder, other))
+    return int(np.isin(mine, others).sum())

@@ -29,15 +29,16 @@ def closing_lines(
             f"test rows (95% interval {shown(held['coverage_low'])} to "
             f"{shown(held['coverage_high'])}); mean width {shown(held['mean_width'])}"
         )
-    yield from (f"warn: {said}" for said in equal_rows_told(scores))
+    yield from (f"warn: {said}" for said in equal_rows_told(scores).values())
     if outside := scores.get("outside_training"):
         yield f"warn: {outside_told(outside)}"
     for name in scores["classes_not_found"]:
         yield f"warn: recall of {name} is 0: no test row of it is predicted to be of it"
 
 
-def equal_rows_told(scores: dict[str, Any]) -> Iterator[str]:
-    """How many rows equal others in training, and the score without them."""
+def equal_rows_told(scores: dict[str, Any]) -> dict[str, str]:
+    """How many rows equal others in training, and the score without them, by `metrics.ROWS`."""
+    found = {}
     places = {
         "test": "test rows equal a training row",
         "cross_validation": "training rows equal one of another fold",
@@ -45,11 +46,12 @@ def equal_rows_told(scores: dict[str, Any]) -> Iterator[str]:
     for rows, of in scores.get("equal_rows", {}).items():
         key = scores["decides"][0]
         without = get_nested(of, f"without.{key}")
-        yield (
+        found[rows] = (
             f"{of['equal']:,} of {scores[rows]['rows']:,} {places[rows]}, "
             f"{of['equal_with_target']:,} of them with the same target; "
             f"{metric(key).label} without them: {UNDEFINED if without is None else shown(without)}"
         )
+    return found
 
 
 def outside_told(outside: dict[str, float]) -> str:

@@ -99,7 +99,7 @@ def evaluate_gate(
     verdict = "fail" if missed else decisive["verdict"] if decisive else "pass"
     said = [check["reason"] for check in missed]
     said += [decisive["reason"]] if decisive else []
-    said += [told for told in equal_rows_told(scores) if "test rows" in told]
+    said += [text for rows, text in equal_rows_told(scores).items() if rows == "test"]
     if missed_classes := scores.get("classes_not_found"):
         said.append(f"no test row of class {listed(missed_classes)} is found, a recall of 0")
     return {

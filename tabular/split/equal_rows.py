@@ -21,13 +21,13 @@ def first_equal_rows(folder: Path, schema: Schema) -> np.ndarray | None:
     """
     features = schema.features
     numbers = [name for name, column in features.items() if column.feature_type == "number"]
-    for names in (numbers, list(features)):  # numbers alone often tell, and are fast to hash
-        if names:
-            parts = read_parts(folder, names)
-            hashed = np.concatenate([row_hashes(part.columns) for part in parts])
-            ordered = np.sort(hashed)
-            if not (ordered[1:] == ordered[:-1]).any():
-                return None
+    # Numbers alone often tell, and are fast to hash.
+    for names in [numbers] * (0 < len(numbers) < len(features)) + [list(features)]:
+        parts = read_parts(folder, names)
+        hashed = np.concatenate([row_hashes(part.columns) for part in parts])
+        ordered = np.sort(hashed)
+        if not (ordered[1:] == ordered[:-1]).any():
+            return None
     _, first, inverse = np.unique(hashed, return_index=True, return_inverse=True)
     return first[inverse].astype(np.int32)
 
