@@ -51,15 +51,13 @@ def main() -> None:
     add("--plots", type=Path, default="pr", help="folder for the plots")
     args = parser.parse_args()
     schema = load_schema()
-    params = load_params("gate", "split", schema=schema)
+    params = load_params("gate", "split", "train", schema=schema)
 
     this, base = Run(WORKSPACE), Run(resolve(args.base))
     this.require_scores()
     reason = mismatch(this, base)
-    gate = evaluate_gate(
-        *(this.scores, base_of(this, base), params.gate, schema.task, params.split),
-        networks=this.load(FILES["networks"]).get("networks", {}),
-    )
+    trained = this.load(FILES["networks"]).get("networks", {})
+    gate = evaluate_gate(this.scores, base_of(this, base), params, schema.task, trained)
     comparison = compare(this, None if reason else base, gate)
     task, head = TASKS[schema.task], resolve("HEAD")
     text = render(

@@ -9,7 +9,6 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-import optuna
 from optuna.study import Study
 
 from tabular.config.params import Params, load_params
@@ -33,7 +32,7 @@ from tabular.search.study import (
     ranked,
     suggest,
 )
-from tabular.table.parquet import count_rows, part_paths
+from tabular.table.parquet import count_rows
 
 TOP_TRIALS = 5  # that are shown
 # What XLA compiles stays in memory until its process ends: 85 MB a trial. To start anew takes 3 of
@@ -104,12 +103,9 @@ def search_identity(schema: Schema, train: Resolved, params: Params, folder: Pat
     """
     from tabular.model.training.checkpoint import CODE, identity
 
-    sections = [schema, train, params.evaluate, params.search.model_copy(update={"trials": 1})]
-    return identity(
-        "".join(section.model_dump_json() for section in sections) + optuna.__version__,
-        part_paths(folder),
-        (*CODE, "search", "evaluation"),
-    )
+    search = params.search.model_copy(update={"trials": 1})
+    code = (*CODE, "search", "evaluation")
+    return identity([schema, train, params.evaluate, search], [folder], code)
 
 
 def run_trials(

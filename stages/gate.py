@@ -21,14 +21,14 @@ def main() -> None:
     parser.add_argument("--fail", action="store_true", help="exit with 1 when the run fails")
     args = parser.parse_args()
     schema = load_schema()
-    params = load_params("gate", "split", schema=schema)
+    params = load_params("gate", "split", "train", schema=schema)
 
     files = ("metrics", "scores", "networks")
     this = Run(WORKSPACE, {n: args.metrics / f"{n}.json" for n in files})
     this.require_scores()
     base = base_of(this, Run(resolve(args.base), this.files)) if args.base else last_committed(this)
-    networks = this.load(this.files["networks"]).get("networks", {})
-    result = evaluate_gate(this.scores, base, params.gate, schema.task, params.split, networks)
+    trained = this.load(this.files["networks"]).get("networks", {})
+    result = evaluate_gate(this.scores, base, params, schema.task, trained)
     if args.verdict:
         write_json(args.verdict, result)
     for verdict, reason in told(result["checks"]):

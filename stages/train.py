@@ -3,6 +3,7 @@
 import math
 import sys
 from argparse import ArgumentParser
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from tabular.config.schema import load_schema
 from tabular.core.files import atomic_write, write_json, write_points
 from tabular.core.process import run
 from tabular.core.progress import Bar
-from tabular.table.parquet import part_paths, write_part
+from tabular.table.parquet import write_part
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.training.member import Member
@@ -73,6 +74,7 @@ def main() -> None:
     schema = load_schema()
     train = load_params("train", schema=schema).train
 
+    from tabular.model.forward_chaining import forward_chained
     from tabular.model.training.checkpoint import identity, remove_checkpoints
     from tabular.model.training.fit import fit
     from tabular.model.training.selection import blended, describe, mean_history, warnings
@@ -80,23 +82,23 @@ def main() -> None:
 
     tables = [args.split / name for name in ("train", "validation")]
     setup = set_up(tables[0], schema, train)
-    settings = schema.model_dump_json() + train.model_dump_json()
-    key = identity(settings, [path for table in tables for path in part_paths(table)])
+    key = identity([schema, train], tables)
     print(f"Training networks on {len(setup.y)} rows: {setup.planned}", file=sys.stderr)
-    bar = Bar(setup.epochs)
-    members = list(fit(setup, tables[1], state=args.state, key=key, report=bar.advance))
-    bar.close()
+    with closing(Bar(setup.epochs)) as bar:
+        members = list(fit(setup, tables[1], state=args.state, key=key, report=bar.advance))
     blend = blended(setup, members)
     described = describe(setup, members, blend)
 
-    with atomic_write(args.oof) as folder:
-        write_oof(folder, blend.oof, setup.folds())
     with atomic_write(args.metrics / "curves") as folder:
-        curves = [member for member in members if member.kind == described["curves"]]
-        write_curves(folder, mean_history(curves))
+        write_curves(folder, mean_history([m for m in members if m.kind == described["curves"]]))
     write_json(args.metrics / "networks.json", described)
     with atomic_write(args.model) as file:
         write_networks(file, setup, members, blend)
+    with atomic_write(args.oof) as folder:
+        write_oof(folder, blend.oof, setup.folds())
+        if train.forward_chaining:
+            later = forward_chained(tables[0], schema, train, folder)
+            write_oof(folder / "forward_chaining", *later)
     remove_checkpoints(args.state)
     print(f"Trained networks: {blend.summary(members)}")
     for warning in warnings(setup, members, blend):

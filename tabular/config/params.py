@@ -29,7 +29,7 @@ from tabular.core.metrics import ROWS, TASKS
 
 PARAMS = Path("params.yaml")
 # Keys that a search leaves alone: a seed's score is luck, and other folds give another score.
-FIXED = {"seed", "folds", "exact", "networks"}
+FIXED = {"seed", "folds", "forward_chaining", "exact", "networks"}
 
 
 class AllSections(Section):
@@ -106,6 +106,11 @@ def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
                 "learning_rate_schedule is cycles, which end by themselves; set it to null, or "
                 "learning_rate_schedule to constant or cosine"
             )
+    if train.forward_chaining and (split.by != "time" or train.folds == 1):
+        yield (
+            f"train.forward_chaining: found {train.forward_chaining}, which takes split.by: time "
+            "and train.folds above 1; set it to 0"
+        )
     losses = ("auto", *LOSSES[schema.task])
     if train.loss not in losses:
         yield (

@@ -96,6 +96,7 @@ class Train(Section):
     class_weight: Literal["balanced"] | dict[Value, Annotated[float, Field(gt=0)]] | None = None
     exact: bool = True
     folds: Count | Auto
+    forward_chaining: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
     members: tuple[Members, ...] | Auto
     networks: dict[str, Network]
 

@@ -95,6 +95,7 @@ BASELINES = {
 ROWS = {
     "test": "Test rows",
     "cross_validation": "Cross-validation",
+    "forward_chaining": "Later rows, by models of earlier ones",
     "validation": "Validation rows",
     "train": "Training rows",
 }

@@ -114,6 +114,10 @@ def evaluate_model(
     equal = find_equal_rows(data / "split", oof["fold"].to_numpy(), schema)
     found = result.scores | {"repeats": metadata.get("repeats")}
     found["equal_rows"] = equal.scores(result.rows, schema)
+    later = data / "oof" / "forward_chaining"
+    if later.is_dir():
+        learnt = result.rows["cross_validation"]
+        found["forward_chaining"] = score_later(later, learnt, schema, model.temperature)
     if schema.task == "binary":
         found["threshold"] = model.threshold
     if "calibration" in metadata:
@@ -170,6 +174,19 @@ def evaluate(
         scored["thresholds"] = thresholds
     scored["classes_not_found"] = classes_not_found(rows["test"], schema)
     return Result(scored, held_out, {})
+
+
+def score_later(
+    folder: Path, learnt: Outputs, schema: Schema, temperature: float
+) -> dict[str, Any]:
+    """The scores of the training rows that forward chaining has predicted."""
+    *columns, block = (column.to_numpy() for column in pa.concat_tables(read_parts(folder)).columns)
+    later = block > 0
+    outputs = scale_by_temperature(np.column_stack(columns)[later], temperature)
+    found = learnt._replace(y=learnt.y[later], outputs=outputs, weight=learnt.weight[later])
+    scored = score(found, schema)
+    add_intervals(scored, uncertainty.intervals(uncertainty.bootstrap(found, schema), schema))
+    return scored
 
 
 def without_intervals(scored: dict[str, Any]) -> dict[str, Any]:
@@ -337,7 +354,7 @@ def headline(scores: dict[str, Any], schema: Schema) -> dict[str, Any]:
     keys = {"threshold", f"test.{first}_low", f"test.{first}_high"}
     keys |= {
         f"{rows}.{score}"
-        for rows in ("test", "cross_validation", *tests)
+        for rows in ("test", "cross_validation", "forward_chaining", *tests)
         for score in (task.main, task.second, "loss", first, *others)
     }
     keys |= {

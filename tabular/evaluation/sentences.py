@@ -63,7 +63,8 @@ def outside_told(outside: dict[str, float]) -> str:
 def sentence(scores: dict[str, Any], task: str) -> str:
     """The score that decides with its interval, cross-validated, and those of the baselines."""
     key, names = scores["decides"][0], TASKS[task].baselines
-    test, folds = (shown_scores(scores, rows, key) for rows in ("test", "cross_validation"))
+    held_out = ("test", "cross_validation", "forward_chaining")
+    test, folds, later = (shown_scores(scores, rows, key) for rows in held_out)
 
     def both(name: str) -> str:
         crossed = f" and {folds[name]} cross-validated" if name in folds else ""
@@ -71,6 +72,7 @@ def sentence(scores: dict[str, Any], task: str) -> str:
 
     low, high = (shown(scores["test"][f"{key}_{end}"]) for end in ("low", "high"))
     crossed = f", {folds['model']} cross-validated" if "model" in folds else ""
+    crossed += f", {later['model']} on later rows by models of earlier ones" if later else ""
     constant = names["constant"]
     others = [both(name) for name in names.values() if name != constant]
     return (

@@ -32,7 +32,7 @@ def next_steps(
     Args:
         decisive: the comparison with a baseline that decides, if there is one.
         crossed: that of the cross-validated rows, if its verdict is worse.
-        networks: `weight` and `params` of each kind.
+        networks: each kind of params.yaml, with its `weight` and `params` where it was trained.
     """
     differ = _difference_step(scores, split)
     steps = [_missed_classes_step(scores, task)]
@@ -112,22 +112,23 @@ def _fit_step(
 
 def _more_dropout(networks: Mapping[str, Any]) -> str:
     """The command that regularises the networks of most weight more, if that is not much yet."""
-    name = max(networks, key=lambda kind: networks[kind]["weight"], default=None)
+    name = max(networks, key=lambda kind: networks[kind].get("weight", 0), default=None)
     if name is None:
         return ""
-    dropout = round(networks[name]["params"].get("dropout", 0.0) + MORE_DROPOUT, 2)
+    dropout = round(networks[name].get("params", {}).get("dropout", 0.0) + MORE_DROPOUT, 2)
     if dropout > MOST_DROPOUT:
         return ""
     return f", or `dvc exp run -S train.networks.{name}.dropout={dropout:g}`"
 
 
 def _simpler_step(decisive: Mapping[str, Any], networks: Mapping[str, Any]) -> str | None:
-    """How to keep a linear model that is level, with all that a saved model has."""
-    name = decisive["rule"].partition(" ")[2]
-    if decisive["verdict"] != "level" or name not in LINEAR or "plain" not in networks:
+    """How to have a linear model that is as good, or better, with all that a saved model has."""
+    name, verdict = decisive["rule"].partition(" ")[2], decisive["verdict"]
+    if verdict == "pass" or name not in LINEAR or "plain" not in networks:
         return None
+    found = "level and simpler" if verdict == "level" else "better"
     return (
-        f"{BASELINES[name]} is level and simpler: `dvc exp run -S 'train.members=[{{network: "
+        f"{BASELINES[name]} is {found}: `dvc exp run -S 'train.members=[{{network: "
         "plain}]' -S 'train.networks.plain.units=[]'` makes a linear Keras model to predict and "
         "serve with"
     )
@@ -171,12 +172,23 @@ def _difference_step(scores: Mapping[str, Any], split: Split) -> str | None:
     )
     if split.by != "time":
         return step
-    return f"{step}, and if no later rows are to be predicted, `dvc exp run -S split.by=random`"
+    if "forward_chaining" not in scores:
+        step += (
+            "; `dvc exp run -S train.forward_chaining=3` cross-validates with models of earlier "
+            "rows alone"
+        )
+    return f"{step}; and if no later rows are to be predicted, `dvc exp run -S split.by=random`"
 
 
 def _lower_score(scores: Mapping[str, Any], key: str) -> str | None:
-    """By how much a score of the test rows is worse than cross-validated, if beyond chance."""
-    test, folds = (flat_numbers(scores.get(rows, {})) for rows in ("test", "cross_validation"))
+    """By how much a score of the test rows is worse than cross-validated, if beyond chance.
+
+    Of a split by time that is by forward chaining, where it was asked for.
+    """
+    rows, said = "cross_validation", "cross-validated"
+    if "forward_chaining" in scores:
+        rows, said = "forward_chaining", "on later rows by models of earlier ones"
+    test, folds = (flat_numbers(scores.get(of, {})) for of in ("test", rows))
     if any(f"{key}{end}" not in of for of in (test, folds) for end in ("", "_low", "_high")):
         return None
     gap = abs(folds[key] - test[key])
@@ -186,7 +198,7 @@ def _lower_score(scores: Mapping[str, Any], key: str) -> str | None:
         return None
     return (
         f"{metric(key).label} is {shown(test[key], folds[key])} on test rows and "
-        f"{shown(folds[key], test[key])} cross-validated, a difference of {shown(gap, chance)} "
+        f"{shown(folds[key], test[key])} {said}, a difference of {shown(gap, chance)} "
         f"where chance gives up to {shown(chance, gap)}"
     )
 

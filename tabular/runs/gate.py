@@ -4,7 +4,8 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from tabular.config.sections import Gate, Split
+from tabular.config.params import Params
+from tabular.config.sections import Gate
 from tabular.core.errors import listed
 from tabular.core.metrics import (
     BASELINES,
@@ -65,10 +66,9 @@ def last_committed(run: Run) -> Base:
 def evaluate_gate(
     scores: dict[str, Any],
     base: Base,
-    gate: Gate,
+    params: Params,
     task: str,
-    split: Split,
-    networks: Mapping[str, Any],
+    trained: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The `verdict` with its `reason`, what to try `next`, and the `checks`.
 
@@ -79,8 +79,10 @@ def evaluate_gate(
     all. Cross-validation, by which parameters may have been searched, decides nothing here.
 
     Args:
-        networks: see `next_steps`.
+        params: of `gate`, `split` and `train`.
+        trained: `weight` and `params` of each kind of networks.
     """
+    gate = params.gate
     limits = [_limit_check(rule, flat_numbers(scores)) for rule in _rules(scores, base, gate)]
     names = [TASKS[task].baselines[kind] for kind in gate.beat_baselines]
     compared = list(_baseline_checks(scores, names, "test"))
@@ -102,12 +104,14 @@ def evaluate_gate(
     said += [text for rows, text in equal_rows_told(scores).items() if rows == "test"]
     if missed_classes := scores.get("classes_not_found"):
         said.append(f"no test row of class {listed(missed_classes)} is found, a recall of 0")
+    networks = {name: {} for name in params.train.networks} | dict(trained)
+    crossed = crossed if decisive else None
     return {
         "verdict": verdict,
         "reason": "; ".join(said) or "no limit is missed, and no baseline is declared",
         "against": decisive["rule"].partition(" ")[2] if decisive else None,
         "by": decisive["score"] if decisive else None,
-        "next": next_steps(scores, decisive, crossed if decisive else None, task, split, networks),
+        "next": next_steps(scores, decisive, crossed, task, params.split, networks),
         "checks": [*limits, *compared, *skipped],
     }
 

@@ -11,25 +11,31 @@ from typing import Any
 
 import numpy as np
 
+from tabular.config.typed_yaml import Section
 from tabular.core.files import atomic_write
 from tabular.model.backend import keras
+from tabular.table.parquet import part_paths
 
 SECONDS = 1.0  # between two writes; a training that is shorter writes once, at its end
 CODE = ("config", "model", "table")  # packages that decide what a training gives
 PLAIN = (bool, int, float, str, type(None))
 
 
-def identity(params: str, files: Iterable[Path], code: Iterable[str] = CODE) -> str:
-    """A hash of all that decides a training: parameters, files, code, installed packages.
+def identity(
+    sections: Iterable[Section], tables: Iterable[Path], code: Iterable[str] = CODE
+) -> str:
+    """A hash of all that decides a training: parameters, tables, code, installed packages.
 
     Args:
-        params: the parameters as text.
-        files: the table to learn from.
+        sections: the schema and the parameters.
+        tables: the folders of the rows to learn from.
         code: the packages of `tabular` that take part.
     """
-    packages = [f"{name} {version(name)}" for name in ("keras", "numpy", "tensorflow")]
-    digest = hashlib.sha256("\n".join([params, *packages]).encode())
-    for path in [*files, *code_files(code)]:
+    packages = [f"{name} {version(name)}" for name in ("keras", "numpy", "optuna", "tensorflow")]
+    params = [section.model_dump_json() for section in sections]
+    digest = hashlib.sha256("\n".join([*params, *packages]).encode())
+    parts = [path for table in tables for path in part_paths(table)]
+    for path in [*parts, *code_files(code)]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

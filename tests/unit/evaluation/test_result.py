@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tabular.config.params import Params
 from tabular.config.schema import Schema
 from tabular.config.sections import Gate, Split
 from tabular.core.errors import UserError
@@ -18,7 +19,7 @@ from tabular.evaluation.scores import Outputs, score
 from tabular.runs.gate import Base, evaluate_gate
 from tabular.table.arrays import Predict
 from tabular.table.parquet import arrow_schema, write_part
-from tests.helpers import schema_of
+from tests.helpers import schema_of, train_params
 
 THRESHOLD = 0.6
 SCHEMAS = {task: schema_of(task) for task in TASKS}
@@ -151,7 +152,8 @@ def test_a_rare_class_of_three_is_compared_by_ranking_with_every_baseline(tmp_pa
     assert scores["decides"] == ["macro.roc_auc", "macro.average_precision"]
     gate = Gate(beat_baselines=("constant", "linear", "boosted"))
     split = Split(test_size=0.33, validation_size=0, seed=9)
-    checks = evaluate_gate(scores, Base("", {}), gate, "multiclass", split, {})["checks"]
+    params = Params(gate=gate, split=split, train=train_params())
+    checks = evaluate_gate(scores, Base("", {}), params, "multiclass", {})["checks"]
     assert [check["score"] for check in checks] == [f"test.{key}" for key in scores["decides"]] * 3
 
 

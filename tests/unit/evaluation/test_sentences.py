@@ -32,6 +32,10 @@ def test_the_sentence_says_what_is_known() -> None:
         "0.770 cross-validated; logistic regression 0.732 and 0.774 cross-validated, "
         "gradient boosting 0.750 and 0.760 cross-validated, majority class 0.650"
     )
+    scores |= {"cross_validation": {"accuracy": 0.95}, "forward_chaining": {"accuracy": 0.74}}
+    assert "0.950 cross-validated, 0.740 on later rows by models of earlier ones; logistic" in (
+        sentence(scores, "binary")
+    )
 
 
 def test_of_values_it_is_the_error_and_of_a_rare_class_the_ranking() -> None:

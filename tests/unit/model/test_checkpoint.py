@@ -5,17 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from tabular.config.sections import Ingest
 from tabular.model.training import checkpoint
 from tests.helpers import PROJECT
 
 
 def test_other_rows_parameters_or_order_are_another_training(tmp_path: Path) -> None:
     one, two = tmp_path / "1", tmp_path / "2"
-    one.write_text("x")
-    two.write_text("y")
+    for folder in (one, two):
+        folder.mkdir()
+        (folder / "part-00000.parquet").write_text(folder.name)
     found = {
-        checkpoint.identity(params, files)
-        for params in ("a", "b")
+        checkpoint.identity([Ingest(rows_per_part=rows)], files)
+        for rows in (10, 20)
         for files in ([one], [two], [one, two], [two, one])
     }
     assert len(found) == 8
@@ -27,14 +29,14 @@ def test_an_edit_discards_a_checkpoint_only_where_it_is_of_code_that_trains(
     code = tmp_path / "tabular"
     shutil.copytree(PROJECT / "tabular", code, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(checkpoint, "__file__", str(code / "model/training/checkpoint.py"))
-    before, discards = checkpoint.identity("", []), set()
+    before, discards = checkpoint.identity([], []), set()
     for package in code.iterdir():
         file = next(package.glob("**/*.py"), None)
         if file:
             text = file.read_text()
             file.write_text(text + "# an edit\n")
-            if checkpoint.identity("", []) != before:
+            if checkpoint.identity([], []) != before:
                 discards.add(package.name)
             file.write_text(text)
-    assert checkpoint.identity("", []) == before
+    assert checkpoint.identity([], []) == before
     assert discards == {"config", "model", "table"}

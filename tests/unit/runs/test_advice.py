@@ -85,9 +85,19 @@ def test_test_rows_that_do_worse_by_more_than_chance_are_looked_at_as_the_split_
     drawn = by in ("random", "group", "hash")
     assert ("`dvc exp run -S split.seed=10`" in step) == drawn
     assert ("`python -m commands.drift data/split/test/part-00000.parquet`" in step) != drawn
-    assert ("split.by=random" in step) == (by == "time")
+    assert ("split.by=random" in step) == ("train.forward_chaining=3" in step) == (by == "time")
     assert steps(scores_of(0.7, 0.76), BETTER, by) == []  # within chance
     assert steps(scores_of(0.9, 0.76), BETTER, by) == []  # better
+
+
+def test_by_time_forward_chaining_is_compared_where_it_was_done() -> None:
+    later = {"forward_chaining": ends(0.62)}
+    assert steps(scores_of(0.6, 0.9) | later, BETTER, "time") == []
+    (step,) = steps(scores_of(0.4, 0.9) | later, BETTER, "time")
+    assert step.startswith(
+        "Accuracy is 0.400 on test rows and 0.620 on later rows by models of earlier ones, a "
+    )
+    assert "train.forward_chaining" not in step
 
 
 def test_intervals_that_hold_too_little_are_said_with_their_share() -> None:
@@ -113,12 +123,18 @@ def test_a_rare_class_that_is_not_found_or_not_often() -> None:
     assert "train.class_weight=balanced" in step
 
 
-def test_a_linear_baseline_that_is_level_is_offered_as_a_keras_model() -> None:
+def test_a_linear_baseline_that_is_level_or_better_is_offered_as_a_keras_model() -> None:
     split = Split(test_size=0.33, validation_size=0.0, seed=9)
-    against = LEVEL | {"rule": "beat_baselines logistic_regression", "score": "test.accuracy"}
-    for networks, offered in ((NETWORKS, True), ({"realmlp": NETWORKS["realmlp"]}, False)):
-        found = next_steps(scores_of(), against, None, "binary", split, networks)
-        assert any("networks.plain.units=[]" in step for step in found) == offered
+    against = {"rule": "beat_baselines logistic_regression", "score": "test.accuracy"}
+    for of, networks, offered in (
+        (LEVEL, NETWORKS, "logistic regression is level and simpler: "),
+        (WORSE, NETWORKS | {"plain": {}}, "logistic regression is better: "),
+        (BETTER, NETWORKS, None),
+        (LEVEL, {"realmlp": NETWORKS["realmlp"]}, None),
+    ):
+        found = next_steps(scores_of(), against | of, None, "binary", split, networks)
+        said = [step for step in found if "networks.plain.units=[]" in step]
+        assert [step.partition("`")[0] for step in said] == ([offered] if offered else [])
 
 
 def test_copies_in_training_and_values_beyond_it_are_told_with_what_to_change() -> None:

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tabular.config.params import Params
 from tabular.config.sections import Gate, Split
 from tabular.core.metrics import BASELINES, TASKS, flat_numbers, primary_metrics
 from tabular.evaluation.scores import Outputs, score
 from tabular.runs.gate import Base, evaluate_gate, told
-from tests.helpers import schema_of
+from tests.helpers import schema_of, train_params
 
 LAST = Base("abc", {"test": {"accuracy": 0.8, "loss": 0.5}})
 
@@ -18,7 +19,8 @@ SPLIT = Split(test_size=0.33, validation_size=0.0, seed=9)
 
 def gated(scores: dict[str, Any], base: Base, gate: Gate, task: str) -> dict[str, Any]:
     """See `evaluate_gate`, of a random split."""
-    return evaluate_gate(scores, base, gate, task, SPLIT, {})
+    params = Params(gate=gate, split=SPLIT, train=train_params())
+    return evaluate_gate(scores, base, params, task, {})
 
 
 def test_limits_and_how_much_worse_a_score_may_get() -> None:

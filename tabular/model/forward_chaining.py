@@ -1,0 +1,72 @@
+"""Cross-validation by forward chaining: a model of earlier rows alone predicts the later ones."""
+
+import gc
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+
+from tabular.config.schema import Schema
+from tabular.config.train import Train
+from tabular.core.errors import UserError
+from tabular.core.progress import Bar
+from tabular.model.backend import keras
+from tabular.model.exact import with_exact_products
+from tabular.model.saved_model import predict
+from tabular.model.training.assembly import assemble
+from tabular.model.training.fit import fit
+from tabular.model.training.folds import fold_keys
+from tabular.model.training.selection import blended
+from tabular.model.training.setup import set_up
+from tabular.table.arrays import feature_arrays
+from tabular.table.parquet import FOLD_KEY, read_parts, write_part
+
+
+def forward_chained(
+    folder: Path, schema: Schema, train: Train, scratch: Path
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Outputs for the training rows of a split by time, of models that learn from earlier ones.
+
+    Their times cut them into blocks 0 to `train.forward_chaining`, of as many rows each, as in
+    scikit-learn's `TimeSeriesSplit`; before each but the first the whole training is done.
+
+    Args:
+        folder: of the training rows.
+        scratch: a folder that all workers share.
+
+    Returns:
+        The outputs, float32, (rows, outputs), NaN in block 0; and the block of each row of each
+        part, int32.
+
+    Raises:
+        UserError: the rows before a block have too few different times for the folds.
+    """
+    count = train.forward_chaining + 1
+    blocks = [np.minimum(keys * count, count - 1).astype(np.int32) for keys in fold_keys(folder)]
+    found = [np.full((len(of_part), schema.outputs), np.nan, np.float32) for of_part in blocks]
+    for block in range(1, count):
+        with TemporaryDirectory(dir=scratch) as earlier:
+            for number, part in enumerate(read_parts(folder)):
+                rows = part.filter(pa.array(blocks[number] < block))
+                keys = pa.array(rows[FOLD_KEY].to_numpy() * (count / block))
+                rows = rows.drop_columns(FOLD_KEY).append_column(FOLD_KEY, keys)
+                write_part(Path(earlier), number, rows)
+            network = _trained(Path(earlier), schema, train)
+        for part, of_part, outputs in zip(read_parts(folder), blocks, found, strict=True):
+            own = part.filter(pa.array(of_part == block))
+            outputs[of_part == block] = predict(network, feature_arrays(own, schema))
+    return np.concatenate(found), blocks
+
+
+def _trained(folder: Path, schema: Schema, train: Train) -> keras.Model:
+    keras.utils.clear_session()
+    gc.collect()
+    try:
+        setup = set_up(folder, schema, train)
+    except UserError as error:
+        raise UserError(f"train.forward_chaining, set it lower: {error}") from None
+    with closing(Bar(setup.epochs)) as bar:
+        members = list(fit(setup, report=bar.advance))
+    return with_exact_products(assemble(setup, members, blended(setup, members).weights))
