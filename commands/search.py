@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 from tabular.config.params import Params, load_params
 from tabular.config.schema import Schema, load_schema
@@ -22,6 +23,7 @@ from tabular.core.files import locked
 from tabular.core.metrics import metric
 from tabular.core.process import is_interrupt, restart, run
 from tabular.core.progress import Bar
+from tabular.search.optimism import Draws, expected_score
 from tabular.search.space import Space, as_yaml
 from tabular.search.study import (
     Peers,
@@ -87,9 +89,27 @@ def summary(space: Space, train: Train, score: str, study: Study, total: int) ->
         f"Cross-validated {score} of {len(trials)} trials, {len(trials) - len(best)} "
         f"of them given up before the last of {train.folds} folds:"
     )
-    nothing = "None is better than what params.yaml has now."
-    advice = shlex.join(command) if command[3:] else nothing
-    return f"{head}\n\n{align_columns(lines)}\n\n{advice}"
+    found = f"{head}\n\n{align_columns(lines)}\n\n"
+    if not command[3:]:
+        return f"{found}None is better than what params.yaml has now."
+    return f"{found}{worth_of_choosing(best, trials[0], score)}\n\n{shlex.join(command)}"
+
+
+def worth_of_choosing(best: list[FrozenTrial], first: FrozenTrial, score: str) -> str:
+    """What the best of some trials is to be expected to score on other rows than chose it."""
+    greater = metric(score).greater_is_better
+    draws = {trial.number: Draws(*trial.user_attrs["draws"]) for trial in best}
+    expected = expected_score([*draws.values()], greater_is_better=greater)
+    said = (
+        f"The best of {len(best)} was chosen by the rows that score it. On rows that did not "
+        f"choose, expect {score} {expected:.6f} of it"
+    )
+    if first.number not in draws:
+        return f"{said}."
+    now = expected_score([draws[first.number]], greater_is_better=greater)
+    better = expected > now if greater else expected < now
+    verdict = f"{abs(expected - now):.6f} better" if better else "no better"
+    return f"{said}: {verdict} than what params.yaml has now, {now:.6f}."
 
 
 def search_identity(schema: Schema, train: Resolved, params: Params, folder: Path) -> str:

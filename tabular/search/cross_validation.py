@@ -18,16 +18,16 @@ from tabular.model.training.fit import fit
 from tabular.model.training.member import Member
 from tabular.model.training.selection import blended
 from tabular.model.training.setup import set_up
+from tabular.search.optimism import bootstrap_draws
 from tabular.search.study import Peers, TrialResult
 
 
-def fold_scores(
-    train: Resolved, folder: Path, schema: Schema, metric: str, threshold: float | Choice
-) -> Iterator[float | None]:
-    """The score over the rows of the first fold, of the first two, and so on to all rows.
+def fold_outputs(
+    train: Resolved, folder: Path, schema: Schema, threshold: float | Choice
+) -> Iterator[Outputs]:
+    """Out-of-fold outputs for the rows of the first fold, of the first two, and so on to all rows.
 
-    Where networks learn in cycles that is after the first one, and the last score after all. None
-    where these rows have no such score.
+    Where networks learn in cycles that is after the first one, and the last ones after all.
 
     Raises:
         UserError: a training diverges to NaN or infinity, or a column cannot be preprocessed.
@@ -39,20 +39,20 @@ def fold_scores(
     members: list[Member] = []
     per_fold = sum(kind.count for kind in setup.train.members)
 
-    def scored() -> float | None:
+    def outputs() -> Outputs:
         found = blended(setup, members)
         weight = setup.row_weights(found.rows)
         chosen = choose_threshold(threshold, y[found.rows], found.oof[:, 0], weight)
         weight = np.ones(len(found.rows)) if weight is None else weight
-        return get_nested(score(Outputs(y[found.rows], found.oof, weight, chosen), schema), metric)
+        return Outputs(y[found.rows], found.oof, weight, chosen)
 
     first = per_fold * train.folds
     for member in fit(setup):
         members.append(member)
         if len(members) <= first and not len(members) % per_fold:
-            yield scored()
+            yield outputs()
     if len(members) > first:
-        yield scored()
+        yield outputs()
 
 
 def cross_validate(
@@ -66,13 +66,15 @@ def cross_validate(
     """The result of a trial with these parameters; it is pruned where its `peers` are better."""
     by_fold: dict[int, float] = {}
     try:
-        folds = fold_scores(train, folder, schema, metric, threshold)
-        for fold, value in enumerate(folds, start=1):
+        folds = fold_outputs(train, folder, schema, threshold)
+        for fold, found in enumerate(folds, start=1):
+            value = get_nested(score(found, schema), metric)
             if value is not None:
                 by_fold[fold] = value
             if 1 < fold < train.folds and peers.should_prune(value, fold):
                 return TrialResult(None, by_fold, f"a bad {metric} after {fold} folds")
-        reason = f"the training rows have no {metric}" if value is None else None
-        return TrialResult(value, by_fold, reason)
+        if value is None:
+            return TrialResult(None, by_fold, f"the training rows have no {metric}")
+        return TrialResult(value, by_fold, draws=bootstrap_draws(found, schema, metric))
     except UserError as error:
         return TrialResult(None, by_fold, str(error))

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from tabular.core.errors import UserError
+from tabular.search.optimism import Draws
 from tabular.search.space import Space
 
 MIN_PEERS = 4  # trials that came as far, before a bad one is pruned
@@ -18,11 +19,12 @@ TrialParams = dict[str, Any]  # values of keys of `train`
 
 
 class TrialResult(NamedTuple):
-    """The score of a trial, or None and the reason; and its score after each fold."""
+    """The score of a trial, or None and the reason; its score after each fold, and in `draws`."""
 
     score: float | None
     by_fold: dict[int, float]
     reason: str | None = None
+    draws: Draws | None = None
 
 
 def open_study(path: Path, name: str, *, greater_is_better: bool) -> optuna.Study:
@@ -79,7 +81,7 @@ def add_trial(study: optuna.Study, space: Space, params: TrialParams, result: Tr
             params=params,
             distributions={key: space.distributions[key] for key in params},
             intermediate_values=result.by_fold,
-            user_attrs={"reason": result.reason} if result.reason else {},
+            user_attrs={"reason": result.reason, "draws": result.draws},
         )
     )
 

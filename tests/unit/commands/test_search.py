@@ -10,6 +10,7 @@ from commands.search import summary, with_folds
 from tabular.config.params import Params
 from tabular.config.sections import Search
 from tabular.core.errors import UserError
+from tabular.search.optimism import Draws
 from tabular.search.space import Space
 from tabular.search.study import TrialResult, add_trial, finished_trials, open_study, suggest
 from tests.helpers import train_params
@@ -42,7 +43,8 @@ def test_the_summary_ranks_the_trials_and_ends_with_the_command_of_the_best(tmp_
     study = open_study(tmp_path / "t.db", "a", greater_is_better=False)
     for number, value in enumerate((0.5, 0.4, 0.6)):
         params = suggest(study, finished_trials(study), space, 1, number)
-        add_trial(study, space, params, TrialResult(value, {}))
+        draws = Draws([value, value], [value + 0.02, value + 0.04])
+        add_trial(study, space, params, TrialResult(value, {}, draws=draws))
     lines = summary(space, train, "loss", study, 3).splitlines()
     assert lines[0].startswith("Cross-validated loss of 3 trials, 0 of them given up")
     assert [line.split()[:2] for line in lines[3:6]] == [
@@ -53,6 +55,10 @@ def test_the_summary_ranks_the_trials_and_ends_with_the_command_of_the_best(tmp_
         r"dvc exp run( -S 'train\.networks\.plain\.units=\[8\]')? "
         r"-S train\.networks\.plain\.l2=0\.\d+",
         lines[-1],
+    )
+    assert lines[-3] == (
+        "The best of 3 was chosen by the rows that score it. On rows that did not choose, expect "
+        "loss 0.430000 of it: 0.100000 better than what params.yaml has now, 0.530000."
     )
     (first,) = summary(space, train, "loss", study, 1).splitlines()[3:4]
     assert first.split()[0] == "1"

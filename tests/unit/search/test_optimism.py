@@ -1,0 +1,41 @@
+"""What choosing among many trials on the same rows is worth."""
+
+import numpy as np
+import pytest
+
+from tabular.evaluation.scores import Outputs, score
+from tabular.search.optimism import bootstrap_draws, expected_score
+from tests.helpers import schema_of
+
+SCHEMA = schema_of("binary")
+ROWS, TRIALS = 400, 40
+Y = np.random.default_rng(0).integers(0, 2, ROWS).astype(float)
+
+
+def trial(outputs: np.ndarray) -> Outputs:
+    return Outputs(Y, outputs[:, None].astype(np.float32), np.ones(ROWS))
+
+
+@pytest.mark.parametrize(("metric", "chance"), [("accuracy", 0.5), ("loss", 1.0)])
+def test_the_best_of_many_trials_that_know_nothing_is_expected_to_know_nothing(
+    metric: str, chance: float
+) -> None:
+    """Its own score says otherwise."""
+    rng, greater = np.random.default_rng(1), metric == "accuracy"
+    trials = [trial(rng.uniform(size=ROWS)) for _ in range(TRIALS)]
+    own = [score(of, SCHEMA)[metric] for of in trials]
+    best = max(own) if greater else min(own)
+    expected = expected_score(
+        [bootstrap_draws(of, SCHEMA, metric) for of in trials], greater_is_better=greater
+    )
+    assert abs(expected - chance) < 0.35 * abs(best - chance)
+
+
+def test_what_is_better_beyond_chance_stays_so() -> None:
+    rng = np.random.default_rng(1)
+    good = np.clip(0.2 + 0.6 * Y + rng.normal(0, 0.1, ROWS), 0.01, 0.99)
+    trials = [trial(rng.uniform(size=ROWS)) for _ in range(TRIALS)] + [trial(good)]
+    draws = [bootstrap_draws(of, SCHEMA, "loss") for of in trials]
+    own = score(trials[-1], SCHEMA)["loss"]
+    assert expected_score(draws, greater_is_better=False) == pytest.approx(own, rel=0.01)
+    assert expected_score(draws[-1:], greater_is_better=False) == pytest.approx(own, rel=0.01)
