@@ -1,3 +1,8 @@
 """One script for each stage of `dvc.yaml`."""
 
-import tabular.core.process  # noqa: F401 - Ctrl-C during the imports of a stage
+import os
+
+import tabular.core.process  # noqa: F401 - first, for Ctrl-C during the imports of a stage
+from tabular.config.stage_inputs import stage_runner
+
+run = stage_runner(os.environ.get("DVC_STAGE"))

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from stages import run
 from tabular.config.params import load_params
 from tabular.config.schema import Schema, load_schema
 from tabular.config.sections import Choice, Evaluate
 from tabular.core.files import atomic_write
-from tabular.core.process import run
 from tabular.evaluation.temperature import choose_temperature, scale_by_temperature
 from tabular.evaluation.threshold import choose_threshold
 from tabular.model.intervals import Intervals

@@ -4,10 +4,10 @@ import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
+from stages import run
 from tabular.config.params import load_params
 from tabular.config.schema import load_schema
 from tabular.core.files import write_json
-from tabular.core.process import run
 from tabular.runs.gate import base_of, evaluate_gate, last_committed, told
 from tabular.runs.git import WORKSPACE, resolve
 from tabular.runs.run import Run

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from stages import run
 from tabular.config.params import load_params
 from tabular.config.schema import Schema, load_schema
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write, write_json
-from tabular.core.process import run
 from tabular.table.parquet import FILE_SUBSET, arrow_schema, without_pandas, write_part
 from tabular.table.profile import Profile
 from tabular.table.rows import read_piece

@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
+from stages import run
 from tabular.config.params import load_params
 from tabular.config.schema import load_schema
 from tabular.core.files import atomic_write
-from tabular.core.process import run
 from tabular.split.equal_rows import stays_with
 from tabular.split.placement import placement
 from tabular.split.rules import unused_declarations

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from stages import run
 from tabular.config.params import load_params
 from tabular.config.schema import load_schema
 from tabular.core.files import atomic_write, write_json, write_points
-from tabular.core.process import run
 from tabular.core.progress import Bar
 from tabular.table.parquet import write_part
 

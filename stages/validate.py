@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages import run
 from tabular.config.params import load_params
 from tabular.config.schema import load_schema
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write, link, write_json
-from tabular.core.process import run
 from tabular.table.checks import Checks, check_table, describe, rows_to_name
 from tabular.table.parquet import part_paths, without_pandas, write_part
 from tabular.table.rows import Drop, dropped_cells, drops, rejected_rows

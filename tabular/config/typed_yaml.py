@@ -35,8 +35,8 @@ class Section(BaseModel):
 SectionT = TypeVar("SectionT", bound=Section)
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with a bound on what aliases and digits stand for."""
+class _Loader(yaml.CSafeLoader):
+    """PyYAML's safe loader, the fast one, with a bound on what aliases and digits stand for."""
 
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()

@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.helpers import must, stages_that_ran
+import yaml
+
+from tests.helpers import begin, change, must, stages_that_ran
 
 
 def comment(files: Iterable[Path]) -> int:
@@ -50,3 +52,19 @@ def test_an_edit_reruns_what_uses_its_package_and_ends_where_bytes_are_equal(
     network.write_text(text.replace('f"hidden-{number}"', 'f"layer-{number}"'))
     must(workspace, "dvc", "repro", "calibrate")
     assert (workspace / "models/model.keras").read_bytes() != model
+
+
+def test_params_edited_while_train_runs_are_not_recorded_as_those_of_the_model(
+    workspace: Path,
+) -> None:
+    """The next experiment, typed while this one trains: DVC saves parameters after the command."""
+    process = begin(workspace, "dvc", "repro", "--force", "--single-item", "train")
+    assert process.stderr
+    assert any(line.startswith("Training networks on") for line in process.stderr)
+    change(workspace, train={"seed": 2})
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 255
+    assert "changed while stage train ran: train.seed in params.yaml from 1 to 2. " in errors
+    recorded = yaml.safe_load((workspace / "dvc.lock").read_text())["stages"]["train"]["params"]
+    assert recorded["params.yaml"]["train"]["seed"] == 1
+    assert "train" in outdated(workspace)

@@ -1,0 +1,68 @@
+"""A stage fails where what DVC will record of it is not what it has read."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tabular.config.stage_inputs import stage_runner
+from tests.helpers import PROJECT, change
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What stages read of a project, and the present folder."""
+    for name in ("dvc.yaml", "params.yaml", "data/schema.yaml", "data/raw/diabetes.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, tmp_path / name)
+    shutil.copytree(PROJECT / "tabular", tmp_path / "tabular")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def replace(path: Path) -> None:
+    """Another file of the same size, with the times of the old one, in its place."""
+    other, state = path.with_suffix(".new"), path.stat()
+    other.write_bytes(path.read_bytes()[::-1])
+    os.utime(other, ns=(state.st_atime_ns, state.st_mtime_ns))
+    other.replace(path)
+
+
+def append(path: Path) -> None:
+    path.write_text(path.read_text() + "# another line\n")
+
+
+@pytest.mark.parametrize(
+    ("stage", "edit", "said"),
+    [
+        ("train", lambda at: change(at, train={"seed": 2}), "train.seed in params.yaml from 1"),
+        ("evaluate", lambda at: change(at, evaluate={"threshold": {"best": "f1"}}),
+         "evaluate.threshold in params.yaml from 0.5 to None; evaluate.threshold.best in"),
+        ("train", lambda at: append(at / "tabular/model/network.py"), "tabular/model/network.py"),
+        ("train", lambda at: (at / "tabular/model/new.py").touch(), "tabular/model/new.py from"),
+        ("gate", lambda at: append(at / "data/schema.yaml"), "data/schema.yaml from "),
+        ("ingest", lambda at: replace(at / "data/raw/diabetes.csv"), "data/raw/diabetes.csv from"),
+        ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv"),
+    ],
+)  # fmt: skip
+def test_an_input_that_changes_meanwhile_is_named_with_what_it_was(
+    project: Path, stage: str, edit: Callable[[Path], None], said: str
+) -> None:
+    with pytest.raises(SystemExit) as failed:
+        stage_runner(stage)(lambda: edit(project))
+    assert f"error: changed while stage {stage} ran: {said}" in str(failed.value)
+    assert "run `dvc repro` again" in str(failed.value)
+
+
+def test_what_the_stage_does_not_depend_on_may_change(project: Path) -> None:
+    def edit() -> None:
+        change(project, train={"seed": 2})
+        append(project / "tabular/model/network.py")
+
+    stage_runner("split")(edit)
+    stage_runner(None)(
+        lambda: change(project, split={"seed": 2})
+    )  # not by DVC: nothing is recorded
+    stage_runner("stage-of-the-owner")(edit)
