@@ -25,7 +25,8 @@ return [...document.querySelectorAll('figure:has(svg), .standing')].map(figure =
   };
 });
 """
-# The texts that reach out of the page, or of a box that cuts them, or end in an ellipsis.
+# The texts that reach out of the page, or of a box that cuts them, or end in an ellipsis; numbers
+# and intervals that are broken in two lines.
 CUT = """
 const width = document.documentElement.clientWidth, found = [];
 const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -39,11 +40,23 @@ while (walker.nextNode()) {
   const out = box.left < 0 || box.right > width;
   const dots = parent.closest('figure') && text.textContent.includes('…');
   if (out || dots) found.push(text.textContent.trim());
+  if (parent.closest('pre, code, svg')) continue;
+  const number = /(?<![\\w.-])[−+]?\\d[\\d.,]*%?( to [−+]?\\d[\\d.,]*)?(?![\\w-])/g;
+  for (const match of text.textContent.replaceAll('\\xa0', ' ').matchAll(number)) {
+    range.setStart(text, match.index);
+    range.setEnd(text, match.index + match[0].length);
+    const boxes = [...range.getClientRects()].filter(box => box.width > 0.5);
+    if (new Set(boxes.map(box => box.top)).size > 1) found.push(`${match[0]} in two lines`);
+  }
 }
 for (const element of document.querySelectorAll('body *')) {
   const style = getComputedStyle(element);
   const clips = style.overflowX == 'hidden' || style.textOverflow == 'ellipsis';
   if (clips && element.scrollWidth > element.clientWidth + 1) found.push(element.className);
+}
+for (const plots of document.querySelectorAll('.plots:has(figure)')) {
+  const right = element => element.getBoundingClientRect().right;
+  if (right(plots) - right(plots.lastElementChild) > 1) found.push('a row that is not full');
 }
 return found;
 """
@@ -70,7 +83,7 @@ class Page(HTMLParser):
         self.loads += [link for link in loaded if link and not link.startswith(("#", "data:"))]
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += data.replace("\xa0", " ")
 
 
 def opened(browser: Any, page: Path, width: int, scheme: str = "light") -> None:

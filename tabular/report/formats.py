@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from jinja2 import pass_eval_context
+from jinja2.nodes import EvalContext
 from markupsafe import Markup, escape
 
 from tabular.core.metrics import BASELINES, shown
@@ -17,6 +19,7 @@ NOT_THERE = "–"
 KINDS = 3  # of baselines
 YEARS = (1000, 2999)
 LARGE = 1e15  # from here on numbers are written as they are
+UNBROKEN = re.compile(r"(?<![\w.,])[−-]?[\d.,]{1,10} to [−-]?[\d.,]{1,10}(?![\w.,])|\d rows\b")
 FEW = 12  # differences of two tables that are named
 
 
@@ -26,8 +29,13 @@ def number(value: Any) -> str:
         return value or NOT_THERE
     if isinstance(value, bool | int):
         return f"{value:,}"
-    text = f"{value:.4f}" if abs(value) < 10 else f"{value:#,.5g}".rstrip(".")
-    return text.replace("-", "−")
+    text = f"{value:.4f}" if abs(value) < 10 else in_full(value, "#")
+    return text.rstrip(".").replace("-", "−")
+
+
+def in_full(value: float, flag: str = "") -> str:
+    """A number with five significant digits, but all of those before the point."""
+    return f"{value:,.0f}" if abs(value) >= 99_999.5 else f"{value:{flag},.5g}"
 
 
 def are_years(values: Iterable[Any]) -> bool:
@@ -41,8 +49,8 @@ def are_years(values: Iterable[Any]) -> bool:
 
 def ends(*values: Any) -> list[str]:
     """The lowest and the highest value of a column: numbers, years, or dates as they are."""
-    form = ".0f" if are_years(values) else ",.5g"
-    return [f"{end:{form}}" if isinstance(end, int | float) else str(end) for end in values]
+    form = "{:.0f}".format if are_years(values) else in_full
+    return [form(end) if isinstance(end, int | float) else str(end) for end in values]
 
 
 def range_of(column: dict[str, Any]) -> str:
@@ -99,9 +107,22 @@ def format_score(value: float | None, *beside: float | None) -> str:
     return shown(value, *others).replace("-", "−")
 
 
+def signed(value: float) -> str:
+    """A difference with its sign."""
+    return ("+" if value > 0 else "") + format_score(value)
+
+
 def with_minus_signs(text: str) -> str:
     """A text with a minus where a number below 0 has a hyphen."""
     return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", text)
+
+
+@pass_eval_context
+def unbroken(context: EvalContext, value: Any) -> Any:
+    """A text that no line of HTML breaks within an interval, if it is short, or before a unit."""
+    if not context.autoescape or not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return UNBROKEN.sub(lambda found: found[0].replace(" ", "\u00a0"), value)
 
 
 def with_code(text: str) -> Markup:
@@ -125,9 +146,8 @@ def format_difference(change: ScoreComparison | None) -> str:
         return NOT_THERE
     if change.verdict == "same" and not change.interval:
         return "same"
-    sign = "+" if change.change > 0 else "−" if change.change < 0 else ""
-    size = format_score(abs(change.change))
-    said = f"{sign}{size} {'within chance' if change.verdict == 'level' else change.verdict}"
+    verdict = "within chance" if change.verdict == "level" else change.verdict
+    said = f"{signed(change.change)} {verdict}"
     return said.rstrip() + (f" ({format_interval(change.interval)})" if change.interval else "")
 
 

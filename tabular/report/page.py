@@ -217,7 +217,7 @@ def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str
 
 def interaction_sentence(interaction: dict[str, Any]) -> str:
     """A strong interaction of two columns in a sentence."""
-    low, high = (f"{interaction[key]:+.2g}".replace("-", "−") for key in ("rise_low", "rise_high"))
+    low, high = (formats.signed(interaction[key]) for key in ("rise_low", "rise_high"))
     of, by = interaction["column"], interaction["by"]
     return formats.with_minus_signs(
         f"From its lowest to its highest value {of} changes the prediction by {high} where {by} "
@@ -237,6 +237,7 @@ TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
     autoescape=select_autoescape(["html"]),
     undefined=StrictUndefined,
+    finalize=formats.unbroken,
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,

@@ -117,9 +117,18 @@ def test_numbers_scores_ranges_and_parameters_as_texts() -> None:
     assert ranges == ["0.5 to 12,000", "2020-01-01 to 2021-12-31 14:05:00", ""]
     years, prices = {"min": 1990.0, "max": 2024.0}, {"min": 1990.5, "max": 3500.0}
     assert [range_of(years), range_of(prices)] == ["1990 to 2024", "1,990.5 to 3,500"]
+    assert range_of({"min": 1300, "max": 215245.0}) == "1,300 to 215,245"
     assert differences([ChangedValue("column.Year.max", 2024.0, 2023.0)]) == "Year, max 2023 → 2024"
     parameters = [parameter(value) for value in (None, "silu", 500000, True, [16, 8])]
     assert parameters == ["–", "silu", "500000", "true", "[16, 8]"]
+
+
+def test_a_short_interval_and_a_unit_stay_in_one_line_of_a_page() -> None:
+    macros: Any = TEMPLATES.get_template("macros.html").module
+    long = "1,234,567,890 to 2,345,678,901"
+    page = macros.table(["Slice"], [["12 rows, −0.1 to 0.2"], [long]])
+    assert "12\xa0rows, −0.1\xa0to\xa00.2" in page
+    assert long in page
 
 
 def test_the_numbers_of_a_column_of_a_table_have_the_same_decimals() -> None:
