@@ -33,7 +33,7 @@ class Chunk(NamedTuple):
     """Some rows of a CSV file, and where they are.
 
     `start` and `end` are places in the file, in bytes; `content` is them, or the texts of their
-    cells, where the file cannot be read from its middle. `ragged` is how many cells each row has
+    cells, where the file cannot be read from its middle. `ragged` are the cells of each row
     that has more or fewer than the header, known once it is read; None where that is an error.
     """
 
@@ -41,7 +41,7 @@ class Chunk(NamedTuple):
     start: int = 0
     end: int = 0
     content: bytes | pa.Table | None = None
-    ragged: dict[int, int] | None = None
+    ragged: dict[int, list[str]] | None = None
 
 
 def chunks(
@@ -136,9 +136,9 @@ def _ragged_chunks(
         first = size
 
 
-def ragged_rows(rows: Iterable[list[str]], header: list[str]) -> dict[int, int]:
-    """How many cells each row has that has more or fewer than the header."""
-    return {n: len(cells) for n, cells in enumerate(rows) if len(cells) != len(header)}
+def ragged_rows(rows: Iterable[list[str]], header: list[str]) -> dict[int, list[str]]:
+    """The cells of each row that has more or fewer than the header."""
+    return {n: cells for n, cells in enumerate(rows) if len(cells) != len(header)}
 
 
 def _table_of(rows: list[list[str]], header: list[str], names: Iterable[str]) -> pa.Table:

@@ -136,7 +136,7 @@ def check_piece(
         UserError: the file is broken; the message names lines.
     """
     schema = schema_for_file(piece.file, schema)
-    ragged: dict[int, int] = {}
+    ragged: dict[int, list[str]] = {}
     if piece.cut and piece.cut.ragged is not None:
         ragged = piece.cut.ragged  # filled by what reads the rows
     found = values(piece, schema, schema.features, kept)
@@ -145,10 +145,11 @@ def check_piece(
     batch = check_batch(pa.concat_tables(texts(piece, schema, names)), schema, checks)
     # Of such a row nobody knows which cell belongs to which column.
     failures = [failure for failure in batch.failures if failure.row not in ragged]
-    failures += [
-        Failure(row, "row", "cells", f"{cells} cells", str(len(piece.header)))
-        for row, cells in ragged.items()
-    ]
+    for row, cells in ragged.items():
+        needed = str(len(piece.header))
+        if beyond := ", ".join(map(repr, cells[len(piece.header) :])):
+            needed += f"; after these it has {beyond}"  # which no column of the rejects holds
+        failures.append(Failure(row, "row", "cells", f"{len(cells)} cells", needed))
     return batch._replace(failures=sorted(failures, key=lambda failure: failure.row))
 
 

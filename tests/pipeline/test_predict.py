@@ -270,7 +270,7 @@ def test_rows_of_a_wrong_number_of_cells_are_set_aside_with_their_lines(
     assert pd.read_csv(rejects, dtype=str, keep_default_na=False).to_numpy().tolist() == [
         ["7", "0.5", "", "", "", "", f"{file}: line 7", "row: found '2 cells'; expected 6"],
         ["8", "0.5", "red\n", "00123", "true", "1", f"{file}: line 13",
-         "row: found '7 cells'; expected 6"],
+         "row: found '7 cells'; expected 6; after these it has 'more'"],
         ["9", "", "", "", "", "", f"{file}: line 20", "row: found '1 cells'; expected 6"],
     ]  # fmt: skip
     with pytest.raises(SystemExit) as end:
