@@ -7,10 +7,10 @@ import yaml
 
 from tabular.config.schema import SCHEMA, Schema
 from tabular.config.typed_yaml import check
-from tabular.core.errors import UserError
+from tabular.core.errors import UserError, listed
 from tabular.core.files import atomic_write
 from tabular.core.process import run
-from tabular.inference.schema import as_text, infer_schema
+from tabular.inference.schema import QUESTION, as_text, infer_schema
 
 
 def main() -> None:
@@ -38,7 +38,9 @@ def main() -> None:
         kept = f"; the one before is in {old}"
     with atomic_write(args.output) as partial:
         partial.write_text(text, encoding="utf-8")
-    print(f"{args.output}: describes {args.table} now; check its comments{kept}")
+    asked = [str(n) for n, line in enumerate(text.splitlines(), start=1) if QUESTION.search(line)]
+    of_which = f", of which {len(asked)} ask something (lines {listed(asked)})" if asked else ""
+    print(f"{args.output}: describes {args.table} now; check its comments{of_which}{kept}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The schema of a table, written from a look at its rows, with what a person should check."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from io import StringIO
@@ -25,6 +26,7 @@ POSITIVE = {
     *("1", "1.0", "yes", "y", "true", "t", "pos", "positive", "sick", "bad", "default", "churn"),
 }
 MIN_CLASS_ROWS = 5
+QUESTION = re.compile(r" # .*; [^;]*\?( |$)")  # in a line of the file, see `question`
 
 
 def scalar(value: Any) -> Any:

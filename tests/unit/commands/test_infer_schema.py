@@ -299,12 +299,14 @@ def test_only_a_value_that_stands_apart_may_mean_missing(tmp_path: Path) -> None
 
 
 def test_all_five_columns_of_the_first_table_whose_zeros_mean_missing_are_asked_about(
-    tmp_path: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = pd.read_csv(PROJECT / "data/raw/diabetes.csv").rename(columns={"Outcome": "y"})
     _, noted = described(tmp_path, frame)
     missing = ["Glucose", "BloodPressure", "SkinThickness", "Insulin", "BMI"]
     assert asked_about("?", noted) == missing
+    said = "check its comments, of which 5 ask something (lines 8, 9, 10, 11, 12)\n"
+    assert capsys.readouterr().out.endswith(said)
 
 
 def test_an_extreme_is_asked_about_and_not_the_end_of_a_long_tail(tmp_path: Path) -> None:
