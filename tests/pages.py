@@ -27,7 +27,7 @@ return [...document.querySelectorAll('figure:has(svg), .standing')].map(figure =
 """
 # The texts that reach out of the page, or of a box that cuts them, or end in an ellipsis; numbers
 # and intervals that are broken in two lines.
-CUT = """
+CUT = r"""
 const width = document.documentElement.clientWidth, found = [];
 const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 while (walker.nextNode()) {
@@ -41,8 +41,11 @@ while (walker.nextNode()) {
   const dots = parent.closest('figure') && text.textContent.includes('…');
   if (out || dots) found.push(text.textContent.trim());
   if (parent.closest('pre, code, svg')) continue;
-  const number = /(?<![\\w.-])[−+]?\\d[\\d.,]*%?( to [−+]?\\d[\\d.,]*)?(?![\\w-])/g;
-  for (const match of text.textContent.replaceAll('\\xa0', ' ').matchAll(number)) {
+  const said = text.textContent.replaceAll('\xa0', ' ');
+  const number = /(?<![\w.,-])[−+]?\d[\d.,]*%?(?![\w-])/g;
+  const interval = /[−+]?\d[\d.,]* to [−+]?\d[\d.,]*/g;
+  for (const match of [...said.matchAll(number), ...said.matchAll(interval)]) {
+    if (match[0].length > 20) continue;  // an interval of long numbers
     range.setStart(text, match.index);
     range.setEnd(text, match.index + match[0].length);
     const boxes = [...range.getClientRects()].filter(box => box.width > 0.5);

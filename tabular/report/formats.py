@@ -19,7 +19,8 @@ NOT_THERE = "–"
 KINDS = 3  # of baselines
 YEARS = (1000, 2999)
 LARGE = 1e15  # from here on numbers are written as they are
-UNBROKEN = re.compile(r"(?<![\w.,])[−-]?[\d.,]{1,10} to [−-]?[\d.,]{1,10}(?![\w.,])|\d rows\b")
+WHOLE = re.compile(r"[−-]?[\d.,]+ to [−-]?[\d.,]+|\d rows\b")  # is not broken in two lines
+MAX_WHOLE = 20  # letters; a page would not be wide enough for more
 FEW = 12  # differences of two tables that are named
 
 
@@ -119,10 +120,13 @@ def with_minus_signs(text: str) -> str:
 
 @pass_eval_context
 def unbroken(context: EvalContext, value: Any) -> Any:
-    """A text that no line of HTML breaks within an interval, if it is short, or before a unit."""
+    """A text of which HTML breaks no line within a short interval or before a unit."""
     if not context.autoescape or not isinstance(value, str) or isinstance(value, Markup):
         return value
-    return UNBROKEN.sub(lambda found: found[0].replace(" ", "\u00a0"), value)
+    return WHOLE.sub(
+        lambda found: found[0].replace(" ", "\u00a0") if len(found[0]) <= MAX_WHOLE else found[0],
+        value,
+    )
 
 
 def with_code(text: str) -> Markup:
