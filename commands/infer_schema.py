@@ -32,9 +32,10 @@ def main() -> None:
         print(text, end="")
         return
     kept = ""
-    if args.output.is_file() and args.output.read_text(encoding="utf-8") != text:
+    if args.output.is_file() and (before := args.output.read_bytes()) != text.encode():
         old = args.output.with_suffix(f".old{args.output.suffix}")
-        args.output.replace(old)
+        with atomic_write(old) as partial:
+            partial.write_bytes(before)
         kept = f"; the one before is in {old}"
     with atomic_write(args.output) as partial:
         partial.write_text(text, encoding="utf-8")
