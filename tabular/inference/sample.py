@@ -16,7 +16,14 @@ from tabular.table.csv_lines import (
     open_bytes,
     records,
 )
-from tabular.table.source import Piece, is_parquet, parquet_rows, parquet_schema, parquet_texts
+from tabular.table.source import (
+    Piece,
+    is_parquet,
+    parquet_rows,
+    parquet_schema,
+    parquet_texts,
+    unreadable,
+)
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
 HEAD, HEAD_CELLS = 5_000, 500_000  # rows that are kept to look for leaks
@@ -25,13 +32,14 @@ HEAD, HEAD_CELLS = 5_000, 500_000  # rows that are kept to look for leaks
 class Sample(NamedTuple):
     """How a file is written, how often each text occurs in each column, and in how many rows.
 
-    `head`: the cells of the first `HEAD` rows.
+    `head`: the cells of the first `HEAD` rows; `unreadable`: see the function of this name.
     """
 
     dialect: Dialect
     columns: dict[str, Counter[str]]
     rows: int
     head: list[list[str]]
+    unreadable: dict[str, str]
 
 
 def infer_dialect(path: Path) -> Dialect:
@@ -64,6 +72,11 @@ def read_sample(path: Path, limit: int) -> Sample:
     try:
         lines, line = parquet_records(path) if is_parquet(path) else records(path, dialect), 1
         _, header = next(lines)
+        if repeated := sorted(name for name, times in Counter(header).items() if times > 1):
+            said = f"found {listed(map(repr, repeated))} more than once"
+            if not is_parquet(path):
+                said = f"line 1: {said}; is the header missing?"
+            raise UserError(f"{path}: {said}")
         counts = [Counter[str]() for _ in header]
         rows, head = 0, list[list[str]]()
         for line, cells in islice(lines, limit):
@@ -80,19 +93,19 @@ def read_sample(path: Path, limit: int) -> Sample:
         raise UserError(f"{path}: the file is empty; expected a header line") from None
     except CSV_ERRORS as error:
         raise UserError(describe_csv_error(path, dialect, line, error)) from None
-    repeated = sorted(name for name, times in Counter(header).items() if times > 1)
-    if repeated:
-        names = listed(map(repr, repeated))
-        raise UserError(f"{path}: line 1: found {names} more than once; is the header missing?")
     if not rows:
         raise UserError(f"{path}: found a header and no rows; expected some")
-    return Sample(dialect, dict(zip(header, counts, strict=True)), rows, head)
+    columns = dict(zip(header, counts, strict=True))
+    return Sample(dialect, columns, rows, head, unreadable(path))
 
 
 def parquet_records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """What `records` gives for a CSV file of the same table."""
+    """What `records` gives for a CSV file of the same table; an unreadable column is empty."""
     names = parquet_schema(path).names
     yield 0, names
-    for table in parquet_texts(Piece(path, names, 0, parquet_rows(path)), names):
-        columns = [column.to_pylist() for column in table.columns]
+    empty = unreadable(path)
+    read = [name for name in names if name not in empty]
+    for table in parquet_texts(Piece(path, names, 0, parquet_rows(path)), read, {}):
+        gaps = [""] * len(table)
+        columns = [gaps if name in empty else table[name].to_pylist() for name in names]
         yield from ((0, list(cells)) for cells in zip(*columns, strict=True))

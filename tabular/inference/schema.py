@@ -108,6 +108,8 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
     sample = read_sample(source_files(str(path))[0] if path.is_dir() else path, limit)
     if target not in sample.columns:
         raise UserError(f"--target: found {target!r}; the columns are {listed(sample.columns)}")
+    if target in sample.unreadable:
+        raise UserError(f"--target: found column {target} of {sample.unreadable[target]}")
     columns = infer_columns(sample, target)
     task, classes = target_task(sample, target, columns[target].kind, columns[target].format)
     if task != "regression" and columns[target].kind == "real":
@@ -146,6 +148,8 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
     for name, column in columns.items():
         if not column.ignore:
             column.note += question(name, column, sample.columns[name], target=name == target)
+    for name, found in sample.unreadable.items():
+        columns[name].note = found
     if columns[target].kind in ("datetime", "text"):  # which are no classes and no numbers
         columns[target] = replace(columns[target], kind="category", format=None)
     return columns

@@ -1,7 +1,7 @@
 """What a cell means: the one grammar from its text to a value, and what counts as missing.
 
 Spaces and tabs around a number or a boolean do not count. A text between quotes means the same as
-without them.
+without them. A typed cell, of Parquet, means what its text does: `as_texts` has it for each type.
 """
 
 import re
@@ -57,6 +57,11 @@ def cell_type(kind: Kind) -> CellType:
 
 
 ARROW_TYPES = {kind: cell_type(kind).arrow for kind in KINDS}
+# What holds texts; bytes of a fixed number are hashes or keys.
+BYTES = (
+    *(pa.string(), pa.large_string(), pa.string_view()),
+    *(pa.binary(), pa.large_binary(), pa.binary_view()),
+)
 
 
 def expected(column: Column) -> str:
@@ -101,6 +106,77 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
         texts = cells if column.format is None else _plain_numbers(cells, column.format)
         values = _cast(texts, column.kind)
     return values, pc.and_not(pc.is_null(values), missing)
+
+
+def kinds_of(found: pa.DataType) -> tuple[Kind, ...]:
+    """What columns of an Arrow type can be; nothing where its values are no cells, as of a list."""
+    found = _stored(found)
+    if pa.types.is_null(found) or found in BYTES or _is_number(found):
+        return KINDS
+    if pa.types.is_boolean(found):
+        return "real", "integer", "boolean", "category", "text"
+    if pa.types.is_duration(found):
+        return "real", "integer", "category", "text"
+    if pa.types.is_date(found) or pa.types.is_timestamp(found):
+        return "category", "datetime", "text"
+    return ("category", "text") if pa.types.is_time(found) else ()
+
+
+def is_written(found: pa.DataType, kind: Kind) -> bool:
+    """Whether values of an Arrow type can be in a `format`: texts, and numbers that are dates."""
+    found = _stored(found)
+    return found in BYTES or (kind == "datetime" and _is_number(found))
+
+
+def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
+    """Typed values as a CSV would write them; empty for a gap and for NaN.
+
+    A moment with a time zone is written in UTC, whatever zones the machine knows.
+
+    Args:
+        kind: of the column, where it has one: a number is written so that it is read exactly, in a
+            text it has the few digits of its own type.
+
+    Raises:
+        pa.ArrowInvalid: a text is not in UTF-8.
+    """
+    if isinstance(values, pa.ExtensionArray):
+        values = values.storage
+    elif isinstance(values, pa.DictionaryArray):
+        values = values.dictionary_decode()
+    found, is_text = values.type, kind in (None, "category", "text")
+    if found in BYTES:
+        values = values.cast(pa.large_binary())  # texts from bytes are checked
+    elif pa.types.is_timestamp(found):
+        values = values.cast(pa.timestamp(found.unit))
+    elif pa.types.is_boolean(found) and kind in ("real", "integer"):
+        values = values.cast(pa.int8())
+    elif pa.types.is_floating(found) and not is_text:
+        values = values.cast(pa.float64())
+    texts = values.cast(pa.string())
+    if pa.types.is_floating(found):
+        numbers = values.cast(pa.float64())
+        exact = pc.less(pc.abs(numbers), 2.0**53 if is_text else 2.0**63)
+        whole = pc.and_(pc.equal(numbers, pc.floor(numbers)), exact)
+        integers = pc.if_else(whole, numbers, 0).cast(pa.int64()).cast(pa.string())
+        texts = pc.if_else(whole, integers, texts)  # and not 1e+06
+        texts = pc.if_else(pc.is_nan(numbers), None, texts)
+    elif pa.types.is_decimal(found) and not is_text:
+        texts = pc.replace_substring_regex(texts, "^0E-[0-9]+$", "0")
+    elif pa.types.is_timestamp(found) and found.tz:
+        texts = pc.binary_join_element_wise(texts, "Z", "")
+    return pc.fill_null(texts, "")
+
+
+def _stored(found: pa.DataType) -> pa.DataType:
+    """The type of the values behind a dictionary, or an extension such as JSON."""
+    if isinstance(found, pa.BaseExtensionType):
+        return found.storage_type
+    return found.value_type if pa.types.is_dictionary(found) else found
+
+
+def _is_number(found: pa.DataType) -> bool:
+    return pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found)
 
 
 def direct_kinds(content: bytes) -> tuple[Kind, ...]:

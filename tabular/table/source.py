@@ -1,21 +1,22 @@
 """The files of a table, CSV or Parquet: as texts, as values, and what a message calls a row."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tabular.config.schema import Schema
-from tabular.core.errors import UserError, listed
+from tabular.config.schema import Column, Schema
+from tabular.core.errors import UserError, listed, truncate
 from tabular.table import csv, csv_lines
+from tabular.table.cells import as_texts, is_written, kinds_of
 from tabular.table.parquet import FILE_SUBSET, FOLD_KEY
 
 ROWS = 32_768  # of a Parquet file at a time
+NO_CELLS = "which no kind of column holds"
 LONG_ROW_GROUP = 2  # times a piece, from which on it is not read again for each piece of it
 
 
@@ -73,27 +74,51 @@ def column_names(
     Raises:
         UserError: they are not, or the file cannot be read.
     """
-    kinds = parquet_schema(file) if is_parquet(file) else None
-    names = csv.read_header(file, schema) if kinds is None else kinds.names
+    types = parquet_schema(file) if is_parquet(file) else None
+    names = csv.read_header(file, schema) if types is None else types.names
     counts, known = Counter(names), {*schema.columns, *schema.ignore}
-    allowed = known | {FOLD_KEY, FILE_SUBSET} if kinds is not None else known  # of split too
+    allowed = known | {FOLD_KEY, FILE_SUBSET} if types is not None else known  # of split too
     problems = {
         "missing": [name for name in needed if name not in counts],
         "neither in columns nor in ignore": [n for n in counts if n not in allowed and not extra],
         "more than once": sorted(n for n in {*needed, *optional} if counts[n] > 1),
     }
     if wrong := "; ".join(f"{what}: {listed(n)}" for what, n in problems.items() if n):
-        if kinds is not None:
+        if types is not None:
             raise UserError(f"{file}: the columns are not as declared. {wrong}")
         hint = csv_lines.header_hint(names, schema)
         raise UserError(f"{file}: line 1: the header is not as declared. {wrong}{hint}")
     names = [name for name in names if name in known]
-    if kinds is not None:
-        for name in names:
-            kind = kinds.field(name).type
-            if pa.types.is_nested(kind):
-                raise UserError(f"{file}: column {name}: found {kind}; expected numbers or texts")
-    return names
+    return names if types is None else _readable(file, types, {*names}, schema)
+
+
+def _readable(file: Path, types: pa.Schema, names: set[str], schema: Schema) -> list[str]:
+    """The `names` of columns whose types can be what they are declared to be.
+
+    Raises:
+        UserError: one of a declared column cannot.
+    """
+    readable = []
+    for field in types:
+        declared, kinds = schema.columns.get(field.name), kinds_of(field.type)
+        if declared and declared.kind not in kinds:
+            found = truncate(str(field.type))
+            can = f"it can be {listed(kinds)}" if kinds else f"{NO_CELLS}; leave it out of columns"
+            raise UserError(
+                f"{file}: column {field.name}: found {found}, declared {declared.kind}; {can}, "
+                "in data/schema.yaml"
+            )
+        if field.name in names and kinds:
+            readable.append(field.name)
+    return readable
+
+
+def unreadable(file: Path) -> dict[str, str]:
+    """The columns of a Parquet file that can be of no kind, with what they hold; of a CSV none."""
+    types = parquet_schema(file) if is_parquet(file) else ()
+    return {
+        of.name: f"{truncate(str(of.type))}, {NO_CELLS}" for of in types if not kinds_of(of.type)
+    }
 
 
 def parquet_schema(file: Path) -> pa.Schema:
@@ -167,7 +192,7 @@ def pieces(
 
 
 def _batches(
-    parquet: pq.ParquetFile, file: Path, names: list[str], groups: list[int] | None = None
+    parquet: pq.ParquetFile, file: Path | str, names: list[str], groups: list[int] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a Parquet file, or of some of its row groups, some at a time.
 
@@ -177,6 +202,8 @@ def _batches(
     try:
         yield from parquet.iter_batches(ROWS, row_groups=groups, columns=names)
     except (pa.ArrowException, OSError) as error:
+        for name in names if len(names) > 1 else ():  # to say which
+            deque(_batches(parquet, f"{file}: column {name}", [name], groups), maxlen=0)
         raise UserError(f"{file}: cannot be read: {error}") from None
 
 
@@ -187,7 +214,7 @@ def texts(piece: Piece, schema: Schema, names: list[str]) -> Iterator[pa.Table]:
         UserError: the file is broken; of a CSV the message names lines.
     """
     if piece.cut is None:
-        yield from parquet_texts(piece, names)
+        yield from parquet_texts(piece, names, schema.columns)
     elif isinstance(piece.cut.content, pa.Table):
         for batch in piece.cut.content.select(names).to_batches():
             yield pa.Table.from_batches([batch])
@@ -196,15 +223,30 @@ def texts(piece: Piece, schema: Schema, names: list[str]) -> Iterator[pa.Table]:
         yield from csv.read(piece.file, schema, piece.header, piece.cut, lambda _: types)
 
 
-def parquet_texts(piece: Piece, names: list[str]) -> Iterator[pa.Table]:
-    """See `texts`, of a Parquet file.
+def parquet_texts(
+    piece: Piece, names: list[str], columns: Mapping[str, Column]
+) -> Iterator[pa.Table]:
+    """See `texts`, of a Parquet file; `columns` are those whose kind is known.
 
     Raises:
         UserError: it cannot be read.
     """
+
+    def texts_of(batch: pa.RecordBatch) -> pa.Table:
+        found = {}
+        for name in names:
+            kind = columns[name].kind if name in columns else None
+            try:
+                found[name] = as_texts(batch[name], kind)
+            except pa.ArrowInvalid as error:
+                raise UserError(
+                    f"{piece.file}: column {name}: found {batch[name].type} which is no text: "
+                    f"{error}; write it in UTF-8, or leave it out of columns in data/schema.yaml"
+                ) from None
+        return pa.table(found)
+
     if piece.values is not None:
-        for batch in piece.values.to_batches():
-            yield pa.table({name: as_texts(batch[name]) for name in names})
+        yield from map(texts_of, piece.values.to_batches())
         return
     with pq.ParquetFile(piece.file) as parquet:
         groups = range(parquet.num_row_groups)
@@ -216,7 +258,7 @@ def parquet_texts(piece: Piece, names: list[str]) -> Iterator[pa.Table]:
             some = batch[max(piece.first - row, 0) : max(end - row, 0)]
             row += len(batch)
             if len(some):
-                yield pa.table({name: as_texts(some[name]) for name in names})
+                yield texts_of(some)
             if row >= end:
                 return
 
@@ -226,35 +268,15 @@ def parquet_rows(file: Path) -> int:
     return pq.read_metadata(file).num_rows
 
 
-def as_texts(values: pa.Array) -> pa.Array:
-    """Values as a CSV would write them; NaN is an empty cell."""
-    texts = values.cast(pa.string())
-    if pa.types.is_floating(values.type):
-        numbers = values.cast(pa.float64())
-        whole = pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), 2**53))
-        integers = pc.if_else(whole, numbers, 0).cast(pa.int64()).cast(pa.string())
-        texts = pc.if_else(whole, integers, texts)  # and not 1e+06
-        texts = pc.if_else(pc.is_nan(numbers), None, texts)
-    return pc.fill_null(texts, "")
-
-
 def schema_for_file(file: Path, schema: Schema) -> Schema:
     """The schema for one file: numbers and dates of a Parquet file are in no format of texts."""
     if not is_parquet(file):
         return schema
-    found = parquet_schema(file)
-    kinds = dict(zip(found.names, found.types, strict=True))
+    found = {field.name: field.type for field in parquet_schema(file)}
     plain = {
         name: column.model_copy(update={"format": None})
         for name, column in schema.columns.items()
-        if name in kinds
-        and (
-            pa.types.is_temporal(kinds[name])
-            or (
-                column.kind != "datetime"
-                and (pa.types.is_primitive(kinds[name]) or pa.types.is_decimal(kinds[name]))
-            )
-        )
+        if name in found and not is_written(found[name], column.kind)
     }
     return schema.model_copy(update={"columns": schema.columns | plain})
 

@@ -10,9 +10,9 @@ import pytest
 from tabular.config.sections import Validate
 from tabular.core.errors import UserError
 from tabular.prediction.inputs import row_columns, seekable_file
+from tabular.table.cells import as_texts
 from tabular.table.checks import declared_checks
 from tabular.table.rows import check_batch
-from tabular.table.source import as_texts
 from tests.helpers import checked_rows, schema_of
 
 SCHEMA = schema_of(
