@@ -55,12 +55,13 @@ def write_networks(file: Path, setup: "Setup", members: list["Member"], blend: "
     """The weighted networks as one model, and what is to know of it and its training rows."""
     from tabular.inspection.training_rows import describe_training_rows
     from tabular.model.exact import with_exact_products
-    from tabular.model.saved_model import SavedModel, write_model
+    from tabular.model.saved_model import SavedModel, read_model, write_model
     from tabular.model.training.assembly import assemble, metadata
 
     network, about = assemble(setup, members, blend.weights), metadata(setup, members, blend)
     model = SavedModel(file, with_exact_products(network), about, b"")
     write_model(network, file, about | describe_training_rows(model, setup.folder, setup.schema))
+    read_model(Path("the model that was trained"), file.read_bytes())  # what follows can load it
 
 
 def main() -> None:

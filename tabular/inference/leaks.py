@@ -10,6 +10,7 @@ from typing import Any
 from tabular.inference.columns import MANY_DISTINCT, InferredColumn
 from tabular.inference.formats import typed
 from tabular.inference.sample import MISSING, Sample
+from tabular.table.cells import LARGEST
 
 MIN_SHARE_EXPLAINED = 0.95  # by a column that may be a leak, see `share_explained`
 
@@ -53,6 +54,8 @@ def suspected_leaks(
     rows = [row for row in sample.head if row[place] and row[place] not in MISSING]
     kind = "category" if classes else columns[target].kind
     y = typed([row[place] for row in rows], kind, columns[target].format)
+    if not classes and any(abs(float(value)) > LARGEST for value in y):  # whose squares overflow
+        return {}
     found = {}
     for number, (name, column) in enumerate(columns.items()):
         if number == place or column.ignore or column.kind == "text" or len(rows) < MANY_DISTINCT:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from tabular.config.schema import EPOCHS, KINDS, NUMBER_FORMAT, Column, Kind
 
+LARGEST = 1e37  # number of a table: a model's answers are float32, which end at 3.4e38
 MAX_CELL = 2**18  # characters; a longer cell is a quote that never closes, or no table
 TEXT = f"text without NUL bytes, of at most {MAX_CELL} bytes"
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.config.schema import Column, Kind, Schema
-from tabular.table.cells import as_float64, is_missing
+from tabular.core.errors import UserError
+from tabular.table.cells import LARGEST, as_float64, is_missing
 from tabular.table.hashing import hashes
 
 
@@ -39,6 +40,7 @@ class Summary:
         return replace(cls.of_numbers(as_float64(present, column).to_numpy()), missing=missing)
 
     @classmethod
+    @np.errstate(over="ignore", invalid="ignore")  # of what `Profile.described` refuses
     def of_numbers(cls, values: np.ndarray) -> Self:
         """Summarise float64 of shape (n,), one at least, none of them missing."""
         mean = values.mean()
@@ -120,7 +122,19 @@ class Profile(NamedTuple):
         )
 
     def described(self, schema: Schema) -> dict[str, Any]:
-        """As `metrics/profile.json` shows it."""
+        """As `metrics/profile.json` shows it.
+
+        Raises:
+            UserError: a number is beyond `LARGEST`.
+        """
+        for name, summary in self.summaries.items():
+            far = max(summary.min, summary.max, key=abs)
+            if summary.count and LARGEST < abs(far) < np.inf:  # which is so of texts
+                raise UserError(
+                    f"column {name}: found {far:g}; expected numbers from {-LARGEST:g} to "
+                    f"{LARGEST:g}: write the column in another unit, or, where this means that a "
+                    "value is missing, list it in missing_values in data/schema.yaml"
+                )
         return {
             "rows": self.rows,
             "columns": len(schema.columns),

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from tabular.config.train import LOSSES, Activation, Initializer, Optimizer
-from tabular.model import network
+from tabular.model import network, saved_model
 from tabular.model.backend import keras, tf
 from tabular.model.training.trainer import Rows, Trainer
-from tests.helpers import PROJECT, begin, schema_of, train_params, wait_until
+from tests.helpers import PROJECT, begin, copy_of, run_stages, schema_of, train_params, wait_until
 
 # Every name once at least: two layers have two of the activations and initializers.
 ACTIVATIONS, OPTIMIZERS, INITIALIZERS = map(get_args, (Activation, Optimizer, Initializer))
@@ -72,6 +72,17 @@ def test_every_choice_of_the_params_trains(choice: tuple[str, ...]) -> None:
     assert len(history) == 2
     assert len(weights) == 6
     assert all((a != b).any() for a, b in zip(weights, model.get_weights(), strict=True))
+
+
+def test_a_model_that_cannot_be_loaded_is_not_kept(
+    short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copy_of(short, tmp_path / "project")
+    (folder / "models/networks.keras").unlink()
+    monkeypatch.setattr(saved_model, "write_model", lambda _, file, __: file.write_bytes(b"PK"))
+    with pytest.raises(SystemExit, match="the model that was trained: not a model that Keras"):
+        run_stages(folder, "train", "train")
+    assert not (folder / "models/networks.keras").exists()
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "cycles"])

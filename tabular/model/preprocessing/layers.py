@@ -156,14 +156,25 @@ def scaled_numbers(
     if train.imputation != "none":
         numbers = ops.where(missing, fill, numbers)
     if train.normalization != "none":
-        numbers = keras.layers.Normalization(
-            dtype="float64", mean=shift, variance=np.square(scales)
-        )(numbers)
+        numbers = _standardised(numbers, shift, scales)
     preprocessed = [ops.cast(numbers, "float32")]
     gaps = [index for index, name in enumerate(names) if name in statistics.with_gaps]
     if train.missing_indicators and gaps:
         preprocessed.append(ops.cast(ops.take(missing, np.array(gaps), axis=1), "float32"))
     return preprocessed
+
+
+def _standardised(
+    numbers: keras.KerasTensor, shift: np.ndarray, scales: np.ndarray
+) -> keras.KerasTensor:
+    """Float64 columns without `shift`, divided by `scales`."""
+    # Keras loads both as float32, the scale squared, and divides by 1e-7 at least.
+    held = np.abs(shift.astype(np.float32) - shift) <= 1e-6 * scales
+    if np.all(held & (scales >= 1e-6) & (scales <= 1e18)):
+        return keras.layers.Normalization(dtype="float64", mean=shift, variance=np.square(scales))(
+            numbers
+        )
+    return (numbers - shift) / scales
 
 
 def one_hot_category(

@@ -1,5 +1,7 @@
 """Missing values, scales and categories are layers of the model, adapted to the training rows."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -45,6 +47,21 @@ def test_median_and_min_max() -> None:
     train = train_params(imputation="median", normalization="min_max", missing_indicators=False)
     expected = np.column_stack([np.array([0, 2, 2, 7, 2]) / 7, np.arange(5) / 4])
     np.testing.assert_allclose(preprocessed(train), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("unit", "start"), [(1e36, 0), (1e27, 1e9), (1e20, 0), (1, 1e9), (1e-12, 0)]
+)
+def test_a_column_of_any_unit_is_scaled_by_the_saved_model_too(
+    unit: float, start: float, tmp_path: Path
+) -> None:
+    part = TABLE.set_column(1, "b", pa.array((np.arange(5) + start) * unit))
+    schema = schema_of("binary", a={"kind": "real", "nullable": True}, b={"kind": "real"})
+    _, layers = built(part, schema, train_params(imputation="mean", normalization="standard"))
+    keras.Model(layers.inputs, layers.read[0]).save(tmp_path / "m.keras")
+    model = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
+    found = np.asarray(model(feature_arrays(part, schema)))[:, 1]
+    np.testing.assert_allclose(found, (np.arange(5) - 2) / np.sqrt(2), atol=1e-5)
 
 
 def test_raw_columns_stay_as_they_are_and_refuse_gaps() -> None:
