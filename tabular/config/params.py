@@ -85,27 +85,7 @@ def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
     """What does not fit between `train`, `split` and the table."""
     used = [m.network for m in train.members] if train.members != "auto" else list(train.networks)
     for name in used:
-        if name not in train.networks:
-            yield (
-                f"train.members: found network {name!r}, which train.networks has not."
-                f"{nearest(name, train.networks)}"
-            )
-        elif (
-            train.networks[name].early_stopping and split.validation_size == 0 and train.folds == 1
-        ):
-            yield (
-                f"train.networks.{name}.early_stopping monitors the validation rows, but "
-                "split.validation_size is 0; set it to null, split.validation_size above 0, or "
-                "train.folds above 1"
-            )
-        elif train.networks[name].early_stopping and (
-            train.networks[name].learning_rate_schedule == "cycles"
-        ):
-            yield (
-                f"train.networks.{name}.early_stopping is for epochs, and its "
-                "learning_rate_schedule is cycles, which end by themselves; set it to null, or "
-                "learning_rate_schedule to constant or cosine"
-            )
+        yield from network_mistakes(name, train, split)
     if train.forward_chaining and (split.by != "time" or train.folds == 1):
         yield (
             f"train.forward_chaining: found {train.forward_chaining}, which takes split.by: time "
@@ -133,6 +113,26 @@ def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
     }.items():
         if wrong:
             yield f"{key} is for classes, and the task of the schema is regression"
+
+
+def network_mistakes(name: str, train: Train, split: Split) -> Iterator[str]:
+    """What does not fit a kind of networks that is to be trained."""
+    where = f"train.networks.{name}.early_stopping"
+    if name not in train.networks:
+        known = nearest(name, train.networks)
+        yield f"train.members: found network {name!r}, which train.networks has not.{known}"
+    elif not train.networks[name].early_stopping:
+        return
+    elif split.validation_size == 0 and train.folds == 1:
+        yield (
+            f"{where} monitors the validation rows, but split.validation_size is 0; set it to "
+            "null, split.validation_size above 0, or train.folds above 1"
+        )
+    elif train.networks[name].learning_rate_schedule == "cycles":
+        yield (
+            f"{where} is for epochs, and its learning_rate_schedule is cycles, which end by "
+            "themselves; set it to null, or learning_rate_schedule to constant or cosine"
+        )
 
 
 def threshold_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
