@@ -106,7 +106,7 @@ def load(port: int, clients: int, rows: int, seconds: float) -> tuple[float, flo
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         while time.monotonic() < end:
             started = time.perf_counter()
-            connection.request("POST", "/predict", body)
+            connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             answer.read()
             assert answer.status == 200

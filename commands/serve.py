@@ -1,6 +1,7 @@
 """A model behind HTTP: rows as JSON in, the answers of `commands.predict` out."""
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -16,6 +17,7 @@ from tabular.runs.dvc import last_output
 LOOPBACK = "127.0.0.1"
 MB = 10**6  # bytes
 STOP = 30  # seconds that requests have to end when the server is told to
+HOST = re.compile(r"\*|(\*\.)?[\w.-]+|\[[\da-fA-F:.]+\]")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -40,12 +42,16 @@ def main() -> None:
     add = parser.add_argument
     add("model", nargs="?", type=Path, default="models/model.keras", help="the .keras file")
     add("--host", default=LOOPBACK, help=f"address to listen on; else {LOOPBACK}, this machine")
+    add("--allow-host", default=[], action="append", metavar="NAME",
+        help="in requests, beside localhost and --host; *.DOMAIN, or * for any")  # fmt: skip
     add("--port", type=int, default=8000, help="0 takes a free one")
     add("--max-body", type=float, default=8.0, metavar="MB", help="of a request; else 8")
     add("--max-waiting", type=int, default=64, metavar="N", help="requests to /predict at a time")
     args = parser.parse_args()
     if not 0 <= args.port < 2**16 or not 0 < args.max_body < 1e6 or args.max_waiting < 1:
         parser.error("expected a port below 65536, and --max-body and --max-waiting above 0")
+    if not all(map(HOST.fullmatch, args.allow_host)):
+        parser.error("expected --allow-host NAME without scheme and port, *.DOMAIN or *")
     content = last_output(args.model)
     schema, params = load_schema_and_params(args.model, content, "validate")
     try:
@@ -62,7 +68,9 @@ def main() -> None:
     model = saved_model.read_model(args.model, content)
     saved_model.check_model(model, schema)
     service = Service(model, schema, params.validate)
-    app = application(service, int(args.max_body * MB), args.max_waiting)
+    host = f"[{args.host}]" if ":" in args.host else args.host
+    hosts = [LOOPBACK, "localhost", host, *args.allow_host]
+    app = application(service, int(args.max_body * MB), args.max_waiting, hosts)
     service.warm_up()
     if args.host != LOOPBACK:
         print(
@@ -70,7 +78,7 @@ def main() -> None:
             file=sys.stderr,
         )
     port = listening.getsockname()[1]
-    print(f"Serving {args.model} on http://{args.host}:{port}", flush=True)
+    print(f"Serving {args.model} on http://{host}:{port}", flush=True)
     config = uvicorn.Config(
         app,
         log_level="warning",

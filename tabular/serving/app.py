@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
 from tabular.core.errors import UserError, bounded, quoted
@@ -31,6 +32,7 @@ REFUSALS = {
     400: "The body is not JSON, or explain no number",
     408: "The body did not arrive in time",
     413: "The body is too large, or has too many rows to explain",
+    415: "The Content-Type is not application/json",
     422: "A row is not as declared; a line for each mistake",
     503: "Too many requests wait, or the server stops",
 }
@@ -53,6 +55,10 @@ class Routes:
         self, request: Request, explain: Annotated[int, Query(ge=0, description=REASONS)] = 0
     ) -> Response:
         """Answer rows as `commands.predict` does: all, or none where one fails a check."""
+        kind = request.headers.get("content-type", "")
+        if kind.partition(";")[0].strip().lower() != "application/json":
+            said = f"Content-Type: found {quoted(kind)}; expected application/json"
+            raise HTTPException(415, said)
         if self.places.locked():
             said = f"{self.most} requests wait already; try again in a moment"
             raise HTTPException(503, said, AGAIN)
@@ -115,8 +121,11 @@ async def refuse(_: Request, error: Exception) -> Response:
     return JSONResponse({"errors": bounded(said).split("\n")}, status, headers)
 
 
-def application(service: Service, limit: int, most: int) -> FastAPI:
+def application(service: Service, limit: int, most: int, hosts: Sequence[str]) -> FastAPI:
     """The routes of a service, see `Routes`, and the OpenAPI document of its table.
+
+    Args:
+        hosts: that a request may name, or `*.` and a domain, or `*`.
 
     Raises:
         UserError: see `answers_model`.
@@ -137,7 +146,10 @@ def application(service: Service, limit: int, most: int) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        middleware=[Middleware(measures.Counted)],
+        middleware=[
+            Middleware(TrustedHostMiddleware, hosts, www_redirect=False),
+            Middleware(measures.Counted),
+        ],
         exception_handlers=dict.fromkeys(refused, refuse),
     )
     body = body_schema(schema, service.policies)

@@ -23,6 +23,8 @@ from tests.helpers import PROJECT, begin, call, must, run, wait_until
 
 pytest.importorskip("uvicorn", reason="no server: make .venv/installed-serve")
 
+BOUNDS = ("--max-body", "0.05", "--max-waiting", "4", "--allow-host", "*.example.org")
+POST = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{}\r\n\r\n".format
 PORT = re.compile(r"http://127\.0\.0\.1:(\d+)$")
 
 
@@ -32,16 +34,27 @@ class Server(NamedTuple):
     port: int
     process: subprocess.Popen[str]
 
-    def ask(self, path: str, body: Any = None) -> tuple[int, Any]:
+    def ask(
+        self, path: str, body: Any = None, source: str = "127.0.0.1", **headers: str
+    ) -> tuple[int, Any]:
         """The status and the JSON of an answer, or its text."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=60, source_address=(source, 0)
+        )
         content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        connection.request("GET" if body is None else "POST", path, content)
+        headers = {"Content-Type": "application/json"} | headers
+        connection.request("GET" if body is None else "POST", path, content, headers)
         answer = connection.getresponse()
         text = answer.read().decode()
         connection.close()
         is_json = answer.headers["content-type"] == "application/json"
         return answer.status, json.loads(text) if is_json else text
+
+    def send(self, content: bytes) -> socket.socket:
+        """A connection on which this has been sent."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        connection.sendall(content)
+        return connection
 
 
 @contextmanager
@@ -65,7 +78,7 @@ def server(short: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     """Of a model alone in a folder."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(short / "models/model.keras", folder / "m.keras")
-    with serving(folder, "m.keras", "--max-body", "0.05", "--max-waiting", "4") as found:
+    with serving(folder, "m.keras", *BOUNDS) as found:
         yield found
 
 
@@ -166,7 +179,7 @@ def test_the_document_says_what_is_asked_and_answered(server: Server) -> None:
     assert row["properties"]["Age"] == age
     (explain,) = post["parameters"]
     assert (explain["name"], explain["required"]) == ("explain", False)
-    assert set(post["responses"]) == {"200", "400", "408", "413", "422", "503"}
+    assert set(post["responses"]) == {"200", "400", "408", "413", "415", "422", "503"}
     errors = post["responses"]["422"]["content"]["application/json"]["schema"]
     assert errors == {"$ref": "#/components/schemas/Errors"}
     answers = post["responses"]["200"]["content"]["application/json"]["schema"]
@@ -198,14 +211,32 @@ def test_health_and_metrics(server: Server) -> None:
 
 def test_of_too_many_requests_some_are_told_to_come_again(server: Server) -> None:
     """Four wait at most; slow bodies take their places until they are there."""
-    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(4)]
-    for one in slow:
-        one.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n[")
+    head = POST("/predict", "Content-Length: 20").encode()
+    slow = [server.send(head) for _ in range(4)]
     wait_until(lambda: server.ask("/predict", [ROW])[0], lambda status: status == 503)
     assert server.ask("/health")[0] == 200
     for one in slow:
         one.close()
     wait_until(lambda: server.ask("/predict", [ROW])[0], lambda status: status == 200)
+
+
+def test_a_page_of_another_site_gets_no_answer(server: Server) -> None:
+    """Neither by a name that leads here, nor by what a browser sends unasked."""
+    for host, status in {
+        "localhost": 200,
+        f"127.0.0.1:{server.port}": 200,
+        "model.example.org:80": 200,
+        "evil.example": 400,
+        "localhost.evil.example": 400,
+    }.items():
+        assert (host, server.ask("/predict", [ROW], Host=host)[0]) == (host, status)
+    for kind, status in {
+        "Application/JSON; charset=utf-8": 200,
+        "text/plain": 415,
+        "text/plain; application/json": 415,
+        "": 415,
+    }.items():
+        assert (kind, server.ask("/predict", [ROW], **{"Content-Type": kind})[0]) == (kind, status)
 
 
 def test_what_is_asked_before_a_stop_is_answered(words: Path) -> None:
