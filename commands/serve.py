@@ -31,6 +31,8 @@ def listen(host: str, port: int) -> socket.socket:
         listening = socket.create_server((host, port), family=family)
         # asyncio does not, of a socket made so; without it each answer waits 40 ms.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sys.platform == "linux":  # else a client that does not read its answer stays
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STOP * 1000)
     except OSError as error:
         said = os.strerror(error.errno) if error.errno and error.errno > 0 else error
         raise UserError(f"{host}:{port}: {said}") from None
@@ -58,6 +60,7 @@ def main() -> None:
         import uvicorn
 
         from tabular.serving.app import application
+        from tabular.serving.connections import Protocol
         from tabular.serving.service import Service
     except ModuleNotFoundError as error:
         raise UserError(f"{error}; `pip install -r requirements-serve.txt` gets it") from None
@@ -81,6 +84,8 @@ def main() -> None:
     print(f"Serving {args.model} on http://{host}:{port}", flush=True)
     config = uvicorn.Config(
         app,
+        http=Protocol,
+        ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from tabular.core.errors import UserError, bounded, quoted
 from tabular.serving import measures
+from tabular.serving.connections import Closing
 from tabular.serving.contract import Errors, answers_model, body_schema
 from tabular.serving.queue import Queue
 from tabular.serving.rows import NotRowsError
@@ -147,6 +148,7 @@ def application(service: Service, limit: int, most: int, hosts: Sequence[str]) -
         redoc_url=None,
         lifespan=lifespan,
         middleware=[
+            Middleware(Closing, limit),
             Middleware(TrustedHostMiddleware, hosts, www_redirect=False),
             Middleware(measures.Counted),
         ],

@@ -8,9 +8,11 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.request import Request, urlopen
@@ -24,8 +26,12 @@ from tests.helpers import PROJECT, begin, call, must, run, wait_until
 pytest.importorskip("uvicorn", reason="no server: make .venv/installed-serve")
 
 BOUNDS = ("--max-body", "0.05", "--max-waiting", "4", "--allow-host", "*.example.org")
+HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{}\r\n\r\n".format
 PORT = re.compile(r"http://127\.0\.0\.1:(\d+)$")
+
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="asks of the kernel of Linux")
 
 
 class Server(NamedTuple):
@@ -220,6 +226,19 @@ def test_of_too_many_requests_some_are_told_to_come_again(server: Server) -> Non
     wait_until(lambda: server.ask("/predict", [ROW])[0], lambda status: status == 200)
 
 
+@pytest.mark.parametrize(("path", "status"), [("/predict", 413), ("/nothing", 404)])
+def test_a_body_without_end_is_answered_and_read_no_more(
+    server: Server, path: str, status: int
+) -> None:
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    with server.send(POST(path, "Transfer-Encoding: chunked").encode() + chunk) as connection:
+        answer = connection.recv(2**16)
+        assert answer.startswith(b"HTTP/1.1 %d" % status)
+        assert b"connection: close" in answer
+        with pytest.raises(ConnectionError):
+            connection.sendall(chunk * 500)
+
+
 def test_a_page_of_another_site_gets_no_answer(server: Server) -> None:
     """Neither by a name that leads here, nor by what a browser sends unasked."""
     for host, status in {
@@ -237,6 +256,47 @@ def test_a_page_of_another_site_gets_no_answer(server: Server) -> None:
         "": 415,
     }.items():
         assert (kind, server.ask("/predict", [ROW], **{"Content-Type": kind})[0]) == (kind, status)
+
+
+def test_a_body_of_two_lengths_is_refused_with_what_is_behind_it(server: Server) -> None:
+    lengths = POST("/predict", "Content-Length: 5\r\nTransfer-Encoding: chunked").encode()
+    with server.send(lengths + b"0\r\n\r\n" + HEALTH) as connection:
+        found = b"".join(iter(lambda: connection.recv(2**16), b""))
+    assert found.startswith(b"HTTP/1.1 400")
+    assert found.count(b"HTTP/1.1") == 1
+
+
+def test_connections_that_ask_nothing_end(server: Server) -> None:
+    """Also where a head comes a byte at a time."""
+
+    def ends(begun: bytes) -> bool:
+        with server.send(begun) as connection, suppress(ConnectionError):
+            connection.settimeout(0.2)
+            for _ in range(100):
+                with suppress(TimeoutError):
+                    if not connection.recv(2**16):
+                        return True
+                if begun:
+                    connection.sendall(b"a")
+            return False
+        return True
+
+    begun = b"", HEALTH[:20], HEALTH + HEALTH[:20]
+    with ThreadPoolExecutor(3) as clients:
+        assert list(clients.map(ends, begun)) == [True] * 3
+
+
+@needs_linux
+@pytest.mark.slow
+def test_a_client_that_does_not_read_its_answer_goes(server: Server) -> None:
+    body = json.dumps([ROW] * 300).encode()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(POST("/predict", f"Content-Length: {len(body)}").encode() + body)
+        time.sleep(40)
+        with connection.makefile("rb") as answer, pytest.raises(ConnectionError):
+            answer.read()
 
 
 def test_what_is_asked_before_a_stop_is_answered(words: Path) -> None:
