@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from tabular.serving.rows import NotRowsError
 from tabular.serving.service import Service
 
 ARRIVAL = 30.0  # seconds that a body may take to arrive
+SLOW = 1.0  # seconds after which it gives its place to another
 AGAIN = {"Retry-After": "1"}  # seconds
 REASONS = (
     "how many of the columns that moved an answer most to name: reason_1, and reason_1_effect, "
@@ -50,6 +52,7 @@ class Routes:
     def __init__(self, service: Service, limit: int, most: int) -> None:
         self.service, self.limit, self.most = service, limit, most
         self.places, self.queue = asyncio.Semaphore(most), Queue(service.predict)
+        self.arriving: dict[asyncio.Timeout, str] = {}  # whose bodies, the oldest first
         self.md5 = hashlib.md5(service.model.content, usedforsecurity=False).hexdigest()
 
     async def predict(
@@ -61,14 +64,27 @@ class Routes:
             said = f"Content-Type: found {quoted(kind)}; expected application/json"
             raise HTTPException(415, said)
         if self.places.locked():
-            said = f"{self.most} requests wait already; try again in a moment"
-            raise HTTPException(503, said, AGAIN)
+            self._make_place(request["client"][0])
         async with self.places:
             with measures.WAITING.track_inprogress(), measures.SECONDS.time():
                 try:
                     return JSONResponse(await self._answer(request, explain))
                 except asyncio.CancelledError:  # its client went away, or the server stops
                     raise HTTPException(503, "the server stops", AGAIN) from None
+
+    def _make_place(self, client: str) -> None:
+        """End a body that is slow, or of a client that has more of them than this one."""
+        bodies, now = Counter(self.arriving.values()), asyncio.get_running_loop().time()
+        most = max(bodies, key=bodies.__getitem__, default="")
+        for timeout, whose in self.arriving.items():
+            slow = (timeout.when() or now) < now + ARRIVAL - SLOW
+            if whose == most and (slow or bodies[most] > bodies[client] + 1):
+                del self.arriving[timeout]
+                if not timeout.expired():
+                    timeout.reschedule(now)
+                return
+        said = f"{self.most} requests wait already; try again in a moment"
+        raise HTTPException(503, said, AGAIN)
 
     async def _answer(self, request: Request, explain: int) -> dict[str, Any]:
         service = self.service
@@ -84,9 +100,10 @@ class Routes:
 
     async def _body(self, request: Request) -> bytes:
         """The body, if it is small enough and in time."""
-        body = bytearray()
+        body, timeout = bytearray(), asyncio.timeout(ARRIVAL)
+        self.arriving[timeout] = request["client"][0]
         try:
-            async with asyncio.timeout(ARRIVAL):
+            async with timeout:
                 async for part in request.stream():
                     body += part
                     if len(body) > self.limit:
@@ -94,7 +111,10 @@ class Routes:
         except ClientDisconnect:
             raise HTTPException(400, "the client went away before the body was there") from None
         except TimeoutError:
-            raise HTTPException(408, f"the body did not arrive in {ARRIVAL:g} seconds") from None
+            said = f"the body took over {ARRIVAL:g} seconds, or was slow while others waited"
+            raise HTTPException(408, said) from None
+        finally:
+            self.arriving.pop(timeout, None)
         return bytes(body)
 
     async def health(self) -> dict[str, Any]:
