@@ -1,5 +1,7 @@
 # Serves models/model.keras: `docker build -t model .`, `docker run -p 127.0.0.1:8000:8000 model`
-FROM python:3.11-slim
+# The digest of all platforms, renewed by what `docker buildx imagetools inspect python:3.11-slim`
+# prints as Digest.
+FROM python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7
 WORKDIR /srv
 COPY requirements.txt requirements-serve.txt ./
 RUN pip install --no-cache-dir --compile --require-hashes \
