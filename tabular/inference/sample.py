@@ -30,14 +30,16 @@ HEAD, HEAD_CELLS = 5_000, 500_000  # rows that are kept to look for leaks
 
 
 class Sample(NamedTuple):
-    """How a file is written, how often each text occurs in each column, and in how many rows.
+    """How a table is written, how often each text occurs in each column, and in how many rows.
 
-    `head`: the cells of the first `HEAD` rows; `unreadable`: see the function of this name.
+    `whole`: whether these are all; `head`: the cells of the first `HEAD`; `unreadable`: see the
+    function of this name.
     """
 
     dialect: Dialect
     columns: dict[str, Counter[str]]
     rows: int
+    whole: bool
     head: list[list[str]]
     unreadable: dict[str, str]
 
@@ -62,41 +64,69 @@ def infer_dialect(path: Path) -> Dialect:
     return Dialect(delimiter=max(",;\t|", key=first.count), encoding=encoding)
 
 
-def read_sample(path: Path, limit: int) -> Sample:
-    """The first `limit` rows of a file.
+def read_sample(files: list[Path], limit: int) -> Sample:
+    """The first rows of each file of a table: `limit` in all, of each alike where it has them.
 
     Raises:
-        UserError: it cannot be read, its header names a column twice, or it has no row.
+        UserError: one cannot be read, its header names a column twice, or it has other columns
+            than the first one; or there is no row.
     """
-    dialect = Dialect() if is_parquet(path) else infer_dialect(path)
-    try:
-        lines, line = parquet_records(path) if is_parquet(path) else records(path, dialect), 1
-        _, header = next(lines)
-        if repeated := sorted(name for name, times in Counter(header).items() if times > 1):
-            said = f"found {listed(map(repr, repeated))} more than once"
-            if not is_parquet(path):
-                said = f"line 1: {said}; is the header missing?"
-            raise UserError(f"{path}: {said}")
-        counts = [Counter[str]() for _ in header]
-        rows, head = 0, list[list[str]]()
-        for line, cells in islice(lines, limit):
-            if len(cells) != len(header):
-                raise UserError(
-                    f"{path}: line {line}: found {len(cells)} cells; expected {len(header)}"
-                )
+    dialects = [Dialect() if is_parquet(file) else infer_dialect(file) for file in files]
+    # In ASCII a file says nothing of the others' encoding.
+    dialect = dialects[0].model_copy(
+        update={"encoding": next((d.encoding for d in dialects if d.encoding != "utf-8"), "utf-8")}
+    )
+    columns, rows, head, whole = dict[str, Counter[str]](), 0, list[list[str]](), True
+    for number, file in enumerate(files):
+        names, lines = header_and_lines(file, dialect)
+        columns = columns or {name: Counter() for name in names}
+        if {*names} != {*columns}:
+            other = listed(sorted({*names} ^ {*columns}))
+            raise UserError(f"{file}: found other columns than in {files[0]}: {other}")
+        counts, order = [columns[name] for name in names], [names.index(name) for name in columns]
+        share = -(-(limit - rows) // (len(files) - number))
+        for cells in islice(lines, share):
             rows += 1
-            if rows <= min(HEAD, HEAD_CELLS // len(header)):
-                head.append(cells)
+            if rows <= min(HEAD, HEAD_CELLS // len(names)):
+                head.append([cells[place] for place in order])
             for count, cell in zip(counts, cells, strict=True):
                 count[cell] += 1
-    except StopIteration:
-        raise UserError(f"{path}: the file is empty; expected a header line") from None
-    except CSV_ERRORS as error:
-        raise UserError(describe_csv_error(path, dialect, line, error)) from None
+        whole = whole and next(lines, None) is None
     if not rows:
-        raise UserError(f"{path}: found a header and no rows; expected some")
-    columns = dict(zip(header, counts, strict=True))
-    return Sample(dialect, columns, rows, head, unreadable(path))
+        raise UserError(f"{files[0]}: found a header and no rows; expected some")
+    cannot = {name: said for file in files for name, said in unreadable(file).items()}
+    return Sample(dialect, columns, rows, whole, head, cannot)
+
+
+def header_and_lines(file: Path, dialect: Dialect) -> tuple[list[str], Iterator[list[str]]]:
+    """The names of a file's columns, and the cells of each row."""
+    records_of = parquet_records(file) if is_parquet(file) else records(file, dialect)
+    line = 1
+
+    def lines() -> Iterator[list[str]]:
+        nonlocal line
+        try:
+            for line, cells in records_of:
+                if len(cells) != len(names):
+                    raise UserError(
+                        f"{file}: line {line}: found {len(cells)} cells; expected {len(names)}"
+                    )
+                yield cells
+        except CSV_ERRORS as error:
+            raise UserError(describe_csv_error(file, dialect, line, error)) from None
+
+    try:
+        _, names = next(records_of)
+    except StopIteration:
+        raise UserError(f"{file}: the file is empty; expected a header line") from None
+    except CSV_ERRORS as error:
+        raise UserError(describe_csv_error(file, dialect, line, error)) from None
+    if repeated := sorted(name for name, times in Counter(names).items() if times > 1):
+        said = f"found {listed(map(repr, repeated))} more than once"
+        if not is_parquet(file):
+            said = f"line 1: {said}; is the header missing?"
+        raise UserError(f"{file}: {said}")
+    return names, lines()
 
 
 def parquet_records(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -100,12 +100,12 @@ def declared(column: InferredColumn, values: list[Value]) -> dict[str, Any]:
 
 
 def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
-    """The schema of a file with comments, from its first `limit` rows.
+    """The schema of a file, or of those in a folder, with comments, from `limit` rows of them.
 
     Raises:
         UserError: the file cannot be read, or `target` is no column to predict.
     """
-    sample = read_sample(source_files(str(path))[0] if path.is_dir() else path, limit)
+    sample = read_sample(source_files(str(path)), limit)
     if target not in sample.columns:
         raise UserError(f"--target: found {target!r}; the columns are {listed(sample.columns)}")
     if target in sample.unreadable:
@@ -130,7 +130,7 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
     schema["columns"] = columns_section(columns, target, values)
     if ignored := {name: c.note for name, c in columns.items() if c.ignore and name != target}:
         schema["ignore"] = ignore_section(ignored)
-    seen = "all" if sample.rows < limit else "the first"
+    seen = "all" if sample.whole else "the first"
     schema.yaml_set_start_comment(f"From {seen} {sample.rows} rows. Check every comment.")
     return schema
 

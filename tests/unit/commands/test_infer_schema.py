@@ -90,6 +90,23 @@ ignore:
     )
 
 
+def test_rows_of_every_file_of_a_folder_are_looked_at(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "1.csv").write_text("y,x\n" + "0,1\n1,2\n" * 30)
+    (files / "2.csv").write_text("x,y\n" + "0.5,0\n,1\nn/a,1\n" * 30)
+    schema, text = infer(tmp_path, "files"), (tmp_path / "schema.yaml").read_text()
+    x = schema.columns["x"]
+    assert (x.kind, x.nullable, x.missing_values) == ("real", True, ("n/a",))
+    assert text.startswith("# From all 150 rows.")
+    call(tmp_path, "commands.infer_schema", "files", "--target=y", "--rows=20", "-o", "few.yaml")
+    assert (tmp_path / "few.yaml").read_text().startswith("# From the first 20 rows.")
+    assert load_schema(tmp_path / "few.yaml").columns["x"].kind == "real"  # ten of each
+    (files / "3.csv").write_text("x,y,z\n1,0,0\n")
+    with pytest.raises(UserError, match=r"3\.csv: found other columns than in .*1\.csv: z$"):
+        infer(tmp_path, "files")
+
+
 @pytest.mark.parametrize(
     ("table", "seconds"),
     [
