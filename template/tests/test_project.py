@@ -1,0 +1,56 @@
+"""The schema reads, the pipeline runs, and the model answers as it was scored."""
+
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from tabular.config.params import load_params
+from tabular.config.schema import load_schema
+from tabular.table.parquet import part_paths, read_parts
+
+SCHEMA = load_schema()
+
+
+def run(*command: str) -> str:
+    """Run a command that has to succeed; what it prints."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+class Project(unittest.TestCase):
+    """The project as it stands, after a run of what has changed."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        run("dvc", "repro")
+
+    def test_params_fit_the_table(self) -> None:
+        load_params("train", "evaluate", schema=SCHEMA)
+        assert SCHEMA.features
+
+    def test_every_output_is_what_the_lock_file_names(self) -> None:
+        assert "up to date" in run("dvc", "status")
+
+    def test_predict_gives_the_answers_that_were_scored(self) -> None:
+        known = pa.concat_tables(read_parts(Path("data/predictions"))).drop_columns("actual")
+        (first, *_) = part_paths(Path("data/split/test"))
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "answers.csv")
+            run(sys.executable, "-m", "commands.predict", str(first), "-o", str(file))
+            answers = pd.read_csv(file)
+        classes = SCHEMA.task != "regression"
+        names = [n for n in answers if n.startswith("probability_" if classes else "predicted")]
+        for name, outputs in zip(names, known.columns, strict=True):
+            expected = outputs.to_numpy()[: len(answers)]
+            np.testing.assert_array_equal(answers[name].to_numpy(np.float32), expected)
+
+
+if __name__ == "__main__":
+    unittest.main()
