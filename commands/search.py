@@ -23,12 +23,14 @@ from tabular.core.files import locked
 from tabular.core.metrics import metric
 from tabular.core.process import is_interrupt, restart, run
 from tabular.core.progress import Bar
-from tabular.search.optimism import Draws, expected_score
-from tabular.search.space import Space, as_yaml
 from tabular.search.study import (
+    Draws,
     Peers,
+    Space,
     TrialResult,
     add_trial,
+    as_yaml,
+    expected_score,
     finished_trials,
     open_study,
     ranked,

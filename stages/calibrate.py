@@ -12,8 +12,11 @@ from tabular.config.params import load_params
 from tabular.config.schema import Schema, load_schema
 from tabular.config.sections import Choice, Evaluate
 from tabular.core.files import atomic_write
-from tabular.evaluation.temperature import choose_temperature, scale_by_temperature
-from tabular.evaluation.threshold import choose_threshold
+from tabular.evaluation.calibration import (
+    choose_temperature,
+    choose_threshold,
+    scale_by_temperature,
+)
 from tabular.model.intervals import Intervals
 from tabular.model.metadata import add_metadata, metadata_of
 from tabular.table.arrays import labels, row_weights

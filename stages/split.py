@@ -11,10 +11,8 @@ from stages import run
 from tabular.config.params import load_params
 from tabular.config.schema import load_schema
 from tabular.core.files import atomic_write
-from tabular.split.equal_rows import stays_with
-from tabular.split.placement import placement
-from tabular.split.rules import unused_declarations
-from tabular.split.shuffle import shuffle
+from tabular.split.placement import placement, shuffle
+from tabular.split.rules import stays_with, unused_declarations
 from tabular.table.parquet import without_pandas, write_part
 
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from tabular.config.mistakes import explain_all, nearest, suggestion
 from tabular.config.schema import Schema, value_types
 from tabular.config.sections import (
     Choice,
@@ -23,7 +22,7 @@ from tabular.config.sections import (
     Validate,
 )
 from tabular.config.train import LOSSES, Network, Train
-from tabular.config.typed_yaml import Section, check, read_yaml
+from tabular.config.typed_yaml import Section, check, explain_all, nearest, read_yaml, suggestion
 from tabular.core.errors import UserError
 from tabular.core.metrics import ROWS, TASKS
 

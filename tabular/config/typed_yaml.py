@@ -1,14 +1,102 @@
-"""YAML files that are checked against a typed section before anything uses them."""
+"""YAML files that are checked against a typed section, and what is said of their mistakes."""
 
+import difflib
 import math
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from tabular.config.mistakes import explain_all
-from tabular.core.errors import UserError
+from tabular.core.errors import UserError, truncate
+
+
+def explain_all(mistakes: list[Any], kind: type[BaseModel]) -> list[str]:
+    """A line for each of the errors that pydantic finds in a section of this `kind`.
+
+    Where a key may also be one word, such as `auto`, what is wrong with another value is one
+    mistake, not two.
+    """
+    words = {mistake["loc"][:-1]: word for mistake in mistakes if (word := _word(mistake))}
+    lines = []
+    for mistake in mistakes:
+        location = mistake["loc"]
+        key = next((key for key in words if location[: len(key)] == key), None)
+        if key is None:
+            lines.append(explain(mistake, kind))
+        elif not _word(mistake):
+            inside = key + location[len(key) + 1 :]  # without pydantic's name of the alternative
+            line = explain(mistake | {"loc": inside}, kind)
+            lines.append(f"{line}, or {words[key]}" if inside == key else line)
+    return lines
+
+
+def _word(mistake: Any) -> str:
+    """The one word that a value could have been, by pydantic's name of that alternative."""
+    found = re.fullmatch(r"literal\['(\w+)'\]", str(mistake["loc"][-1])) if mistake["loc"] else None
+    return found[1] if found else ""
+
+
+def explain(mistake: Any, kind: type[BaseModel]) -> str:
+    """One line for one of the errors that pydantic finds in a section of this `kind`."""
+    location = [str(part) for part in mistake["loc"]]
+    key, found = ".".join(map(truncate, location)), truncate(repr(mistake["input"]))
+    match mistake["type"]:
+        case "extra_forbidden":
+            allowed = sorted(_fields(location[:-1], kind))
+            return f"{key}: unknown key (found {found}).{nearest(location[-1], allowed)}"
+        case "missing":
+            return f"{key}: this key is missing"
+        case "value_error":
+            problem = str(mistake["ctx"]["error"])
+            return problem if problem.startswith(key) else f"{key}: found {found}; {problem}"
+        case "literal_error":
+            allowed = mistake["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+            return f"{key}: found {found}.{nearest(str(mistake['input']), allowed)}"
+        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
+            ((bound, limit),) = mistake["ctx"].items()
+            words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+            return f"{key}: found {found}; expected a number {words[bound]} {limit}"
+    expected = mistake["msg"].removeprefix("Input should be ").replace("tuple", "list")
+    return f"{key}: found {found}; expected {expected}"
+
+
+def nearest(found: str, allowed: Iterable[str]) -> str:
+    """The allowed names, and the one that was probably meant."""
+    allowed = list(allowed)
+    return f"{suggestion(found, allowed)} Allowed: {', '.join(allowed)}"
+
+
+def suggestion(found: str, allowed: Iterable[str]) -> str:
+    """The allowed name that was probably meant, as a question; empty if none is near."""
+    near = difflib.get_close_matches(found, list(allowed), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _fields(location: list[str], kind: type[BaseModel]) -> dict[str, Any]:
+    """The keys of the section at `location`, each with its pydantic field."""
+    section: Any = kind
+    for part in location:
+        fields = _by_key(section)
+        if part not in fields:  # the name of a column, whose section the step before it found
+            continue
+        section = next(_sections(fields[part].annotation))
+    return _by_key(section)
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections in a type such as `dict[str, Section] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections(inner)
+
+
+def _by_key(section: Any) -> dict[str, Any]:
+    return {field.alias or name: field for name, field in section.model_fields.items()}
+
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]

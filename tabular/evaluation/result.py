@@ -23,10 +23,9 @@ from tabular.core.metrics import (
     primary_metrics,
 )
 from tabular.evaluation import uncertainty
+from tabular.evaluation.calibration import choose_threshold, scale_by_temperature
 from tabular.evaluation.equal_rows import find_equal_rows
 from tabular.evaluation.scores import Baseline, Outputs, score
-from tabular.evaluation.temperature import scale_by_temperature
-from tabular.evaluation.threshold import choose_threshold
 from tabular.evaluation.uncertainty import Bootstrap
 from tabular.model.intervals import Intervals
 from tabular.table.arrays import (

@@ -14,10 +14,8 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from tabular.config.typed_yaml import Value
 from tabular.core.errors import UserError, listed
-from tabular.inference.columns import InferredColumn, infer_column, infer_task
-from tabular.inference.formats import typed
-from tabular.inference.leaks import suspected_leaks
-from tabular.inference.questions import question
+from tabular.inference.columns import InferredColumn, infer_column, infer_task, typed
+from tabular.inference.questions import question, suspected_leaks
 from tabular.inference.sample import MISSING, Sample, read_sample
 from tabular.table.source import source_files
 

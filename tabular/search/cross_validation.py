@@ -11,15 +11,14 @@ from tabular.config.sections import Choice
 from tabular.config.train import Resolved
 from tabular.core.errors import UserError
 from tabular.core.metrics import get_nested
+from tabular.evaluation.calibration import choose_threshold
 from tabular.evaluation.scores import Outputs, score
-from tabular.evaluation.threshold import choose_threshold
 from tabular.model.backend import keras
 from tabular.model.training.fit import fit
 from tabular.model.training.member import Member
 from tabular.model.training.selection import blended
 from tabular.model.training.setup import set_up
-from tabular.search.optimism import bootstrap_draws
-from tabular.search.study import Peers, TrialResult
+from tabular.search.study import Peers, TrialResult, bootstrap_draws
 
 
 def fold_outputs(

@@ -1,17 +1,122 @@
-"""The study of a search: its trials in a file, the parameters of the next, and pruning."""
+"""A search: its space, its trials in a file, the next ones, pruning, and what its best is worth."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from tabular.config.schema import Schema
+from tabular.config.sections import Search
+from tabular.config.train import Resolved
+from tabular.config.typed_yaml import Section
 from tabular.core.errors import UserError
-from tabular.search.optimism import Draws
-from tabular.search.space import Space
+from tabular.evaluation.scores import Outputs, scores_of
+from tabular.evaluation.uncertainty import resampling_weights
+
+
+def as_yaml(value: Any) -> str:
+    """A value of `params.yaml` as `dvc exp run -S` reads it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case list() | tuple():
+            return f"[{','.join(map(as_yaml, value))}]"
+        case dict():
+            return "{" + ",".join(f"{key}:{as_yaml(v)}" for key, v in value.items()) + "}"
+        case Section():
+            return as_yaml(value.model_dump())
+    return str(value)
+
+
+class Space:
+    """The space of a search; Optuna knows a value of a list by its text.
+
+    Attributes:
+        distributions: by key.
+        present: what `train` has now, as far as it lies in the space.
+    """
+
+    def __init__(self, search: Search, train: Resolved) -> None:
+        self.distributions: dict[str, BaseDistribution] = {}
+        self.present: dict[str, Any] = {}
+        self._train = train
+        self._values: dict[str, dict[str, Any]] = {}
+        for key, candidates in search.space.items():
+            limits = [train.changed({key: value}).value(key) for value in candidates.limits]
+            now = train.value(key)
+            if candidates.values is not None:
+                self._values[key] = {as_yaml(value): value for value in limits}
+                self.distributions[key] = CategoricalDistribution(tuple(self._values[key]))
+                now = as_yaml(now)
+                inside = now in self._values[key]
+            else:
+                kind = IntDistribution if isinstance(limits[0], int) else FloatDistribution
+                self.distributions[key] = kind(*limits, log=candidates.log)
+                inside = limits[0] <= now <= limits[1]
+            if inside:
+                self.present[key] = now
+
+    def train(self, params: dict[str, Any]) -> Resolved:
+        """`train` with the parameters of a trial: numbers to three digits, for people to read."""
+        changes = {}
+        for key, value in params.items():
+            changes[key] = self._values[key][value] if key in self._values else value
+            if isinstance(value, float) and value != self.present.get(key):
+                ends = self.distributions[key]
+                changes[key] = min(max(float(f"{value:.3g}"), ends.low), ends.high)
+        return self._train.changed(changes)
+
+
+DRAWS = 200
+
+
+class Draws(NamedTuple):
+    """A score in each of `DRAWS` bootstrap draws of the rows, and of the rows that it left out.
+
+    NaN where these have no such score.
+    """
+
+    drawn: list[float]
+    left_out: list[float]
+
+
+def bootstrap_draws(found: Outputs, schema: Schema, metric: str) -> Draws:
+    """The score of outputs; the draws are the same for all outputs for the same rows."""
+    scores: Draws = Draws([], [])
+    for times in resampling_weights(np.ones(len(found.y)), DRAWS):
+        for values, weights in zip(scores, (times, times == 0), strict=True):
+            values.extend(scores_of(found, weights * found.weight, schema)[metric].tolist())
+    return scores
+
+
+def expected_score(trials: Sequence[Draws], *, greater_is_better: bool) -> float:
+    """The score to expect of the best of these trials on rows that took no part in choosing it.
+
+    In each draw the best trial is chosen by the rows drawn, and scored on those left out: bias
+    correction by the bootstrap, Tsamardinos, Greasidou and Borboudakis, "Bootstrapping the
+    out-of-sample predictions for efficient and accurate cross-validation" (2018). Of one trial it
+    is its own score, without what choosing adds; NaN where no draw has a score.
+    """
+    drawn, left_out = (np.array(of) for of in zip(*trials, strict=True))
+    worst = -np.inf if greater_is_better else np.inf
+    drawn = np.where(np.isfinite(drawn), drawn, worst)
+    best = drawn.argmax(axis=0) if greater_is_better else drawn.argmin(axis=0)
+    scores = left_out[best, np.arange(left_out.shape[1])]
+    return float(np.nanmean(scores)) if np.isfinite(scores).any() else float("nan")
+
 
 MIN_PEERS = 4  # trials that came as far, before a bad one is pruned
 

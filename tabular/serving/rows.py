@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from tabular.config.mistakes import suggestion
 from tabular.config.schema import NUMBER_FORMAT, Schema
+from tabular.config.typed_yaml import suggestion
 from tabular.core.errors import UserError, listed, quoted
 from tabular.table.csv_lines import MISTAKES_SHOWN
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tabular.config.schema import load_schema
-from tabular.evaluation.temperature import scale_by_temperature
+from tabular.evaluation.calibration import scale_by_temperature
 from tabular.model.backend import keras
 from tabular.model.metadata import read_metadata
 from tabular.model.saved_model import read_model

@@ -20,9 +20,8 @@ from tabular.model.training.checkpoint import Checkpoint
 from tabular.model.training.dataset import Encoded, Subset
 from tabular.model.training.folds import equal_sizes
 from tabular.model.training.member import Member, NetworkKind, held_out_scores, out_of_fold
-from tabular.model.training.setup import Setup, set_up
+from tabular.model.training.setup import Setup, check_workload, set_up
 from tabular.model.training.trainer import TRACING, Dataset, Trainer, variables
-from tabular.model.training.workload import check_workload
 
 LEAST_GAIN = 0.01  # a share of the loss; less is not worth twice as many steps
 SECONDS = 0.2  # between two words about a member

@@ -10,9 +10,15 @@ from commands.search import summary, with_folds
 from tabular.config.params import Params
 from tabular.config.sections import Search
 from tabular.core.errors import UserError
-from tabular.search.optimism import Draws
-from tabular.search.space import Space
-from tabular.search.study import TrialResult, add_trial, finished_trials, open_study, suggest
+from tabular.search.study import (
+    Draws,
+    Space,
+    TrialResult,
+    add_trial,
+    finished_trials,
+    open_study,
+    suggest,
+)
 from tests.helpers import train_params
 
 SPACE = {"networks.plain.units": [[16], [8]], "networks.plain.l2": {"low": 0, "high": 1}}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tabular.evaluation.temperature import choose_temperature, scale_by_temperature
+from tabular.evaluation.calibration import choose_temperature, scale_by_temperature
 from tests.helpers import schema_of
 
 ROWS = 2000

@@ -3,7 +3,7 @@
 import pytest
 
 from tabular.core.errors import UserError
-from tabular.model.training.workload import check_workload
+from tabular.model.training.setup import check_workload
 from tests.helpers import train_params
 
 

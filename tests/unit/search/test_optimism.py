@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tabular.evaluation.scores import Outputs, score
-from tabular.search.optimism import bootstrap_draws, expected_score
+from tabular.search.study import bootstrap_draws, expected_score
 from tests.helpers import schema_of
 
 SCHEMA = schema_of("binary")

@@ -3,8 +3,7 @@
 import optuna
 
 from tabular.config.sections import Search
-from tabular.search.space import Space, as_yaml
-from tabular.search.study import TrialResult, add_trial, finished_trials, suggest
+from tabular.search.study import Space, TrialResult, add_trial, as_yaml, finished_trials, suggest
 from tests.helpers import train_params
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from tabular.config.sections import Search
 from tabular.core.errors import UserError
-from tabular.search.space import Space
 from tabular.search.study import (
     Peers,
+    Space,
     TrialResult,
     add_trial,
     finished_trials,

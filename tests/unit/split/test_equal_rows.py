@@ -7,8 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tabular.config.sections import Split
-from tabular.split.equal_rows import first_equal_rows, kept_together, stays_with
-from tabular.split.rules import ordered_rows
+from tabular.split.rules import first_equal_rows, kept_together, ordered_rows, stays_with
 from tabular.table.parquet import write_part
 from tests.helpers import schema_of
 

@@ -10,7 +10,7 @@ import pytest
 
 from tabular.core.errors import UserError
 from tabular.prediction.inputs import row_columns
-from tabular.split.shuffle import Placed, positions, shuffle
+from tabular.split.placement import Placed, positions, shuffle
 from tabular.table.parquet import FILE_SUBSET, FOLD_KEY, part_paths, prefetch
 from tests.helpers import schema_of
 
