@@ -5,7 +5,7 @@ import re
 import signal
 import socket
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def main() -> None:
+def parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("model", nargs="?", type=Path, default="models/model.keras", help="the .keras file")
@@ -54,6 +54,11 @@ def main() -> None:
         parser.error("expected a port below 65536, and --max-body and --max-waiting above 0")
     if not all(map(HOST.fullmatch, args.allow_host)):
         parser.error("expected --allow-host NAME without scheme and port, *.DOMAIN or *")
+    return args
+
+
+def main() -> None:
+    args = parse_arguments()
     content = last_output(args.model)
     schema, params = load_schema_and_params(args.model, content, "validate")
     try:
