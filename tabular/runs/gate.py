@@ -95,7 +95,7 @@ def evaluate_gate(
     decisive = min(compared, key=_rank, default=None)
     every = scores.get("paired_difference", {}).get("cross_validation", {})
     crossed = min(_baseline_checks(scores, every, "cross_validation"), key=_rank, default=None)
-    if crossed and decisive and _rank(crossed)[0] >= _rank(decisive)[0]:
+    if not decisive or (crossed and _rank(crossed)[0] >= _rank(decisive)[0]):
         crossed = None
     missed = [check for check in limits if check["verdict"] == "fail"]
     verdict = "fail" if missed else decisive["verdict"] if decisive else "pass"
@@ -105,7 +105,6 @@ def evaluate_gate(
     if missed_classes := scores.get("classes_not_found"):
         said.append(f"no test row of class {listed(missed_classes)} is found, a recall of 0")
     networks = {name: {} for name in params.train.networks} | dict(trained)
-    crossed = crossed if decisive else None
     return {
         "verdict": verdict,
         "reason": "; ".join(said) or "no limit is missed, and no baseline is declared",
