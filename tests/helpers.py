@@ -347,7 +347,7 @@ BLOCKS = {
     for name, text in PAGES.items()
 }
 # `make` finds its environment made: the one that runs the tests.
-MADE = {"MAKEFLAGS": "-o .venv/installed -o .venv/installed-serve"}
+MADE = {"MAKEFLAGS": "-o .venv/installed -o .venv/installed-copier -o .venv/installed-serve"}
 
 
 def follow(folder: Path, page: str, blocks: list[str]) -> list[str]:
@@ -367,7 +367,7 @@ def follow(folder: Path, page: str, blocks: list[str]) -> list[str]:
             assert 0.7 <= float(accuracy) <= 0.76
         if (page, block) == ("README.md", "make gate\n"):
             assert [line for line in output.splitlines() if line.startswith("Gate: ")][-1] in text
-        if "load_wine" in block:
+        if "--example wine" in block:
             (line,) = [line for line in output.splitlines() if line.startswith("Accuracy")]
             assert line in text
         if "queue start" in block:

@@ -111,7 +111,7 @@ def evaluate_model(
         *(model.threshold, model.threshold_choice, model.temperature),
     )
     equal = find_equal_rows(data / "split", oof["fold"].to_numpy(), schema)
-    found = result.scores | {"repeats": metadata.get("repeats")}
+    found = result.scores | {key: metadata.get(key) for key in ("repeats", "version")}
     found["equal_rows"] = equal.scores(result.rows, schema)
     later = data / "oof" / "forward_chaining"
     if later.is_dir():

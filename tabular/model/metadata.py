@@ -13,6 +13,8 @@ from tabular.config.typed_yaml import SectionT, check
 from tabular.core.errors import UserError
 from tabular.table.parquet import count_rows, part_paths
 
+# Of this project, and of the models that it writes: those of a later minor one it does not read.
+VERSION = "0.4.0"
 METADATA = "tabular.json"
 REPRODUCIBLE_MACHINES = ("x86_64", "AMD64")  # on which any CPU was shown to give the same bytes
 BLOCK = 2**20  # bytes that are read at a time
@@ -61,6 +63,11 @@ def read_metadata(content: bytes) -> dict[str, Any]:
     threshold = metadata.get("threshold", 0.5)
     if not isinstance(threshold, float) or not 0 <= threshold <= 2:
         raise ValueError(f"{METADATA}: threshold: found {threshold!r}; expected a probability")
+    written = str(metadata.get("version", VERSION))
+    if [*map(int, written.split(".")[:2])] > [*map(int, VERSION.split(".")[:2])]:
+        raise ValueError(
+            f"it was written by version {written}, and this is {VERSION}; read it with that one"
+        )
     return metadata
 
 

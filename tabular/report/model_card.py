@@ -51,6 +51,7 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
             line for name, column in features.items() if (line := in_seconds(name, column))
         ],
         "renamed": {name: input_name(name) for name in features if name != input_name(name)},
+        "version": run.scores.get("version"),
         "repeats": REPRODUCIBILITY.get(str(run.scores.get("repeats"))),
         "packages": packages(run.text("pyproject.toml"), locked_versions(run)),
         "hashes": [

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tabular.model.backend import keras
-from tabular.model.metadata import REPRODUCIBLE_MACHINES, model_metadata
+from tabular.model.metadata import REPRODUCIBLE_MACHINES, VERSION, model_metadata
 from tabular.model.preprocessing import texts
 from tabular.model.stacking import stack
 from tabular.model.training.member import Member
@@ -21,6 +21,7 @@ def metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any
     repeats = exact and platform.machine() in REPRODUCIBLE_MACHINES
     return {
         **model_metadata(setup.schema),
+        "version": VERSION,
         "repeats": "any_cpu" if repeats else "same_cpu",
         **(fold_metadata(setup, members, blend) if setup.train.folds > 1 else {}),
         "categories": setup.statistics.categories,
