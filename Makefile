@@ -22,7 +22,7 @@ check: .venv/installed-dev  ## format, types, imports between packages, the work
 	ruff format --check
 	mypy
 	lint-imports --no-logo
-	zizmor --offline --quiet .github
+	zizmor --offline --quiet .github template/.github/workflows/ci.yml
 
 # Of a baseline's last digit nothing is claimed; it hangs on the kernels that OpenBLAS takes.
 check-cpu: .venv/installed-dev  ## the stages on one core and on an emulated Haswell: the same bytes; TASKS=binary

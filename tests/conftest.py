@@ -69,9 +69,9 @@ def origin(shared: Shared) -> Path:
     def make(folder: Path) -> None:
         listed = must(PROJECT, "git", "ls-files", "-co", "--exclude-standard", "-z")
         for name in filter(None, listed.split("\0")):
-            if (PROJECT / name).is_file():
+            if (PROJECT / name).exists():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(PROJECT / name, folder / name)
+                shutil.copy2(PROJECT / name, folder / name, follow_symlinks=False)
         must(folder, "git", "init", "-q", "-b", "main")
         commit(folder, "The project")
 

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from tabular.core.errors import UserError
 from tabular.model.backend import keras
-from tabular.model.metadata import model_metadata
+from tabular.model.metadata import VERSION, add_metadata, model_metadata
 from tabular.model.saved_model import read_model, write_model
 from tests.helpers import schema_of
 
@@ -33,3 +35,18 @@ def test_the_same_model_is_the_same_file_and_plain_keras_reads_it(tmp_path: Path
     }
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(tmp_path / "plain.keras")
     assert read_model(tmp_path / "plain.keras").metadata == {}
+
+
+def test_files_of_earlier_versions_are_read_and_of_later_ones_refused(tmp_path: Path) -> None:
+    major, minor, _ = map(int, VERSION.split("."))
+    saved(tmp_path)
+    for version in (None, "0.3.0", VERSION, f"{major}.{minor}.99", f"{major}.{minor + 1}.0"):
+        file = tmp_path / f"{version}.keras"
+        add_metadata(tmp_path / "m.keras", file, {"version": version} if version else {})
+        if version != f"{major}.{minor + 1}.0":
+            read_model(file)
+            continue
+        with pytest.raises(
+            UserError, match=rf"written by version {version}, and this is {VERSION}"
+        ):
+            read_model(file)

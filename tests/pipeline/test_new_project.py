@@ -1,0 +1,117 @@
+"""A table becomes a project of its own, into which later versions come beside its owner's edits."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.helpers import MADE, PROJECT, clone, commit, must, run, table_of
+
+TEMPLATE = PROJECT / "template"
+
+
+def new_project(template: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    script = str(template / "new_project.py")
+    return run(folder.parent, sys.executable, script, folder.name, *arguments, **MADE)
+
+
+def edit(file: Path, before: str, after: str) -> None:
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after, 1))
+
+
+@pytest.fixture
+def project(origin: Path, tmp_path: Path) -> Path:
+    """One that trains for a second."""
+    template, folder = clone(origin, tmp_path / "template"), tmp_path / "of words"
+    table_of("words").to_csv(tmp_path / "words.csv", index=False)
+    table = ("--table", str(tmp_path / "words.csv"), "--target", "y")
+    done = new_project(template, folder, *table)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("then:\n\n  cd of words\n  make repro\n")
+    edit(folder / "params.yaml", "folds: auto", "folds: 2")
+    edit(folder / "params.yaml", "members: auto", "members: [{network: plain}]")
+    commit(folder, "A short training")
+    return folder
+
+
+def test_it_holds_what_it_runs_and_what_it_writes_is_committed_or_ignored(project: Path) -> None:
+    listed = must(project, "git", "ls-files").splitlines()
+    assert len(listed) <= 150
+    assert {"README.md", "data/README.md", "data/schema.yaml", "data/raw/words.csv"} < {*listed}
+    assert not [name for name in listed if name.startswith(("docs/", "benchmarks/", "metrics/m"))]
+    assert "Predicts `y`" in (project / "README.md").read_text()
+    for step in yaml.safe_load((project / ".github/workflows/ci.yml").read_text())["jobs"]["test"][
+        "steps"
+    ]:
+        if "run" in step:
+            must(project, "bash", "-ec", step["run"], **MADE)
+    commit(project, "First run")
+    must(project, "dvc", "repro", "--force")
+    assert must(project, "git", "status", "--porcelain") == ""
+
+
+def test_a_later_version_is_merged_with_the_edits_of_its_owner(
+    project: Path, tmp_path: Path
+) -> None:
+    network, stage = project / "tabular/model/network.py", project / "stages/gate.py"
+    edit(network, '"""', '"""Mine. ')
+    edit(
+        stage,
+        "    args = parser.parse_args()\n",
+        "    args = parser.parse_args()\n    print('own')\n",
+    )
+    edit(project / ".github/workflows/ci.yml", "timeout-minutes: 60", "timeout-minutes: 90")
+    commit(project, "My edits")
+    template = tmp_path / "template"
+    edit(template / "tabular/model/network.py", "\nimport ", "\n# of the later version\nimport ")
+    edit(template / "params.yaml", "# Every number", "# Later: every number")
+    edit(
+        template / "template/.github/workflows/ci.yml", "timeout-minutes: 60", "timeout-minutes: 70"
+    )
+    commit(template, "A later version")
+    must(project, "make", "update", **MADE)
+    for file, texts in {
+        network: ["Mine. ", "# of the later version"],
+        stage: ["print('own')"],
+        project / "params.yaml": ["# Later: every number", "folds: 2"],
+        project / ".github/workflows/ci.yml": [
+            "<<<<<<< before updating", "minutes: 90", "minutes: 70", ">>>>>>> after updating"
+        ],
+    }.items():  # fmt: skip
+        assert [text for text in texts if text not in file.read_text()] == [], file
+    assert "\nown\n" in must(project, "dvc", "repro")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--table", "none.csv", "--target", "y"], "--table: none.csv: no such file"),
+        (["--table", "t.csv", "--target", "z"], "--target: no column z in line 1 of t.csv"),
+        (["--table", "t.csv"], "--target: needed with --table; the column to predict"),
+        (["--example", "wine", "--target", "z"], "--target: found 'z'; the columns are alcohol"),
+    ],
+)
+def test_what_cannot_become_a_project_leaves_no_folder(
+    arguments: list[str], message: str, origin: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text("x,y\n1,2\n")
+    done = new_project(origin, tmp_path / "new", *arguments)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_its_packages_are_those_of_this_repository() -> None:
+    here = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    text = (TEMPLATE / "pyproject.toml.jinja").read_text()
+    there = tomllib.loads(re.sub(r"\{\{.*\}\}", "x", text))
+    assert there["project"]["dependencies"] == here["project"]["dependencies"]
+    assert there["tool"]["uv"] == here["tool"]["uv"]
+    groups = here["dependency-groups"]
+    assert there["dependency-groups"] == {name: groups[name] for name in ("copier", "ray", "serve")}
