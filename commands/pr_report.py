@@ -11,7 +11,7 @@ from tabular.core.metrics import TASKS
 from tabular.core.process import run
 from tabular.report.page import render
 from tabular.report.pictures import importance, score_interval_pictures, score_pictures
-from tabular.report.vega import png
+from tabular.report.vega import not_drawn, png
 from tabular.runs.comparison import Comparison, compare
 from tabular.runs.gate import base_of, evaluate_gate
 from tabular.runs.git import WORKSPACE, resolve
@@ -67,7 +67,7 @@ def main() -> None:
         headline_keys={*this.scores.get("decides", []), task.main, task.second, "loss"},
         uncommitted=this.uncommitted,
         not_compared=reason,
-        pictures=write_pictures(comparison, args.plots),
+        pictures={} if not_drawn() else write_pictures(comparison, args.plots),
         commit=head.label,
         # The verdict depends on the history.
         difference=rerun(head.commit, ignored=(str(FILES["gate"]),)),

@@ -4,7 +4,6 @@ Here it is threads: what is mapped spends its time in Arrow, NumPy and TensorFlo
 threads work. See `cluster` for the other.
 """
 
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 
 from tabular.core import cluster
 from tabular.core.cluster import IN_WORKER, asked_workers, on_ray
+from tabular.core.machine import cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,14 +37,7 @@ def workers() -> int:
     """
     if IN_WORKER.get():
         return 1
-    return asked_workers() or (cluster.cores() if on_ray() else _cores())
-
-
-def _cores() -> int:
-    """Those of this machine that the process may use; macOS does not say which, so all."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return asked_workers() or (cluster.cores() if on_ray() else cores())
 
 
 def ordered_map(

@@ -12,11 +12,14 @@ from types import FrameType, TracebackType
 from typing import NoReturn
 
 from tabular.core.errors import UserError, bounded
+from tabular.core.machine import GB, allowed_memory, require_memory, reserve_little
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
+    elif issubclass(kind, UserError):  # of memory, before an import
+        print(f"error: {bounded(str(error))}", file=sys.stderr)
     elif issubclass(kind, MemoryError) or "failed to map segment" in str(error):  # of a library
         print(NO_MEMORY, file=sys.stderr)
     else:
@@ -24,9 +27,12 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
 
 
 sys.excepthook = _show
+reserve_little()
+require_memory("This command")
 NO_MEMORY = (
-    "error: the memory that this process may use is not enough; close other programs or raise the "
-    "limit; ingest.rows_per_part in params.yaml sets how many rows are in memory at a time"
+    f"error: the {min(allowed_memory()) / GB:.1f} GB of memory that this process may use are not "
+    "enough; close other programs or raise the limit; ingest.rows_per_part in params.yaml sets how "
+    "many rows are in memory at a time"
 )
 BROKEN_PIPE = 141  # the exit code of a Unix tool whose reader went away
 

@@ -13,6 +13,7 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Choice
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
+from tabular.core.machine import require_memory
 from tabular.core.metrics import (
     ENDS,
     TASKS,
@@ -88,14 +89,22 @@ def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: flo
 Baselines = dict[str, Baseline]
 
 
+def predict_baselines(
+    split: Path, fold: np.ndarray, schema: Schema, tests: Path | None = None
+) -> Baselines:
+    """See `baselines`, which imports scikit-learn."""
+    require_memory("scikit-learn")
+    from tabular.evaluation import baselines
+
+    return baselines.predict_baselines(split, fold, schema, tests)
+
+
 def fit_baselines(data: Path, schema: Schema) -> Baselines:
     """See `predict_baselines`, for the test rows and the folds of the out-of-fold predictions.
 
     Args:
         data: folder of `split` and `oof`.
     """
-    from tabular.evaluation.baselines import predict_baselines  # imports scikit-learn
-
     fold = pa.concat_tables(read_parts(data / "oof", ["fold"]))
     return predict_baselines(data / "split", fold[0].to_numpy(), schema)
 
@@ -218,8 +227,6 @@ def score_labelled(
     scored["decides"] = list(primary_scores(found, scored["test"], schema))
     add_intervals(scored["test"], uncertainty.intervals(bootstrap, schema))
     if split:
-        from tabular.evaluation.baselines import predict_baselines
-
         others = predict_baselines(split, np.empty(0, np.int32), schema, folder)
         thresholds = baseline_thresholds(others, found, threshold, None, schema) | thresholds
         scored |= compare_with_baselines(

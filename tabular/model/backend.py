@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tabular.core.imports import hidden
+from tabular.core.machine import require_memory
 from tabular.table.parquet import without_pandas
 
 # One instruction set for all x86-64 CPUs with AVX2, and no kernels chosen by CPU. The others
@@ -22,6 +23,7 @@ FLAGS = (
     "--xla_cpu_use_fusion_emitters=false",
     "--xla_cpu_parallel_codegen_split_count=2",
 )
+require_memory("TensorFlow")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 os.environ["KERAS_BACKEND"] = "tensorflow"

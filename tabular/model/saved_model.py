@@ -20,6 +20,7 @@ import pyarrow as pa
 from tabular.config.schema import Schema, input_name
 from tabular.config.sections import Choice
 from tabular.core.errors import UserError, listed, truncate
+from tabular.core.machine import allowed_memory, used_memory
 from tabular.model.backend import keras, tf
 from tabular.model.exact import Exact, Mean, with_exact_products
 from tabular.model.intervals import Intervals
@@ -208,9 +209,8 @@ def _memory(extra: int) -> Iterator[None]:
         yield
         return
     before = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limits = [pages * resource.getpagesize() + extra, *(n for n in before if n >= 0)]
-    resource.setrlimit(resource.RLIMIT_AS, (min(limits), before[1]))
+    most = min(used_memory().addresses + extra, allowed_memory().addresses)
+    resource.setrlimit(resource.RLIMIT_AS, (int(most), before[1]))
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from tabular.config.schema import Schema
 from tabular.config.sections import Split
 from tabular.core.errors import UserError
+from tabular.core.machine import require_memory
 from tabular.table.arrays import labels
 from tabular.table.hashing import hashes, row_hashes
 from tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
@@ -174,6 +175,7 @@ def random_split(
 
     def cut(rows: np.ndarray, size: float) -> list[np.ndarray]:
         if classes is not None:
+            require_memory("scikit-learn")
             from sklearn.model_selection import train_test_split
 
             stratify = classes[rows]

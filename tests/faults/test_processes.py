@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -124,6 +125,28 @@ def test_a_quota_of_file_sizes_is_one_message(workspace: Path, stage: str) -> No
     assert "Traceback" not in errors
     assert "File too large" in errors
     assert partials(workspace) == []
+
+
+# Of address space; more cores take more.
+@pytest.mark.parametrize(
+    ("gigabytes", "command"),
+    [
+        (0.4, COMMANDS["calibrate"]),
+        (2.0, [*PREDICT, "data/raw/diabetes.csv"]),
+        (2.0, COMMANDS["train"]),
+        (2.3, [sys.executable, "-m", "commands.drift", "data/raw/diabetes.csv"]),
+    ],
+    ids=["calibrate", "predict", "train", "drift"],
+)
+def test_little_memory_is_enough_or_is_one_message_with_what_is(
+    workspace: Path, gigabytes: float, command: list[str]
+) -> None:
+    done = run(workspace, "prlimit", f"--as={gigabytes * 1e9:.0f}", *command)
+    said = done.stderr.splitlines()
+    if done.returncode:
+        assert done.returncode == 1
+        assert re.search(r"^error: .* would take [\d.]+ GB of address space", said[-1])
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

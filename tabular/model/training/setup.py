@@ -1,7 +1,5 @@
 """What the training rows decide before a network learns from them, and what it will take."""
 
-import os
-import resource
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -15,6 +13,7 @@ from tabular.config.schema import Schema
 from tabular.config.train import Resolved, Train
 from tabular.core.engine import workers
 from tabular.core.errors import UserError
+from tabular.core.machine import GB, STACK, Memory, require_memory
 from tabular.model import network
 from tabular.model.backend import keras
 from tabular.model.preprocessing import target_statistics, texts
@@ -254,6 +253,7 @@ def read_texts(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
 # and what the compiled step moves.
 COPIES = 6
 SNAPSHOTS = 10  # copies of each network that cycles leave: a snapshot of each, and the last state
+COMPILED, THREADS = 0.3 * GB, 4  # addresses of what XLA compiles; threads of a training on a core
 # Measured with exact products on one core of an AMD EPYC: multiply-adds a second, seconds a step.
 SPEED, STEP = 5e9, 2e-5
 MAX_DAYS = 7.0
@@ -270,9 +270,6 @@ def check_workload(train: Resolved, widths: dict[str, int], rows: int, outputs: 
         UserError: the message names the network and what it would take.
     """
     cores = workers()
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    memory = min(memory, limit) if limit >= 0 else memory
     for members in train.members:
         network, count = train.networks[members.network], members.count * train.folds
         layers = [widths[members.network], *network.units, outputs]
@@ -284,11 +281,9 @@ def check_workload(train: Resolved, widths: dict[str, int], rows: int, outputs: 
         each = steps * (STEP + 3 * weights * min(rows, network.batch_size) / SPEED)
         days = each * count / min(cores, count) / 86400
         where = f"train.networks.{members.network}: {count} networks of {weights:,} weights"
-        if needed > memory:
-            raise UserError(
-                f"{where} would take {needed / 2**30:,.0f} GiB of memory, and this process may use "
-                f"{memory / 2**30:,.1f}; lower units, or the members and folds"
-            )
+        addresses = needed + COMPILED + THREADS * STACK * cores
+        advice = "; or lower units, or the members and folds"
+        require_memory(where, Memory(needed, addresses), advice)
         if days > MAX_DAYS:
             raise UserError(
                 f"{where} and {network.epochs:,} epochs would take about {days:,.0f} days here; "

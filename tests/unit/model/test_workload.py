@@ -10,7 +10,7 @@ from tests.helpers import train_params
 @pytest.mark.parametrize(
     ("changes", "rows", "message"),
     [
-        ({"units": [100_000, 100_000]}, 500, "GiB of memory"),
+        ({"units": [100_000, 100_000]}, 500, "GB of memory"),
         ({"units": [512, 512], "epochs": 1_000_000}, 100_000, "days here"),
         ({"batch_size": 1, "epochs": 1_000_000, "units": [1]}, 10**6, "days here"),
     ],
