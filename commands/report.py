@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tabular.config.params import PARAMS
-from tabular.config.schema import SCHEMA
+from tabular.config.schema import SCHEMA, load_schema
+from tabular.core.errors import UserError
 from tabular.core.files import atomic_write
 from tabular.core.process import run
 from tabular.report.model_card import model_card
@@ -61,6 +62,10 @@ def main() -> None:
     revision, other, note = choose(args.base, args.rev)
     this, base = Run(revision), Run(other) if other else None
     this.require_scores()
+    if revision == WORKSPACE:
+        load_schema()  # which says what is wrong with it
+    elif not this.schema:
+        raise UserError(f"{SCHEMA}: {this.label} has none; name a revision that has one")
     if base and (reason := mismatch(this, base)):
         base, note = None, f"Not compared: {reason}."
     revisions = [run.revision for run in (this, base) if run]

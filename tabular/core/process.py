@@ -4,10 +4,12 @@
 they still import their libraries.
 """
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import NoReturn
 
@@ -34,6 +36,7 @@ NO_MEMORY = (
     "enough; close other programs or raise the limit; ingest.rows_per_part in params.yaml sets how "
     "many rows are in memory at a time"
 )
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # a write does not say for which file
 BROKEN_PIPE = 141  # the exit code of a Unix tool whose reader went away
 
 
@@ -49,11 +52,16 @@ def run(main: Callable[[], None]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # which `restart` blocked
     try:
         main()
+        sys.stdout.flush()  # which may fail as any write
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its last flush fails
+        _drop_stdout()
         sys.exit(BROKEN_PIPE)
     except (UserError, OSError) as error:  # also a full disk, a folder that may not be written
-        sys.exit(f"error: {bounded(str(error))}")
+        said = bounded(str(error))
+        if isinstance(error, OSError) and error.errno in NO_ROOM and not error.filename:
+            said = f"stdout, or a temporary file: {said}"
+            _drop_stdout()
+        sys.exit(f"error: {said}")
     except MemoryError:
         sys.exit(NO_MEMORY)
     except SystemExit:
@@ -64,6 +72,13 @@ def run(main: Callable[[], None]) -> None:
         if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
             sys.exit(NO_MEMORY)
         raise
+
+
+def _drop_stdout() -> None:
+    """Write what can be written; the last flush, as Python ends, would fail with a traceback."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def is_interrupt(error: BaseException) -> bool:

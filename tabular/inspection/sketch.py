@@ -1,5 +1,6 @@
 """A summary of each column of the training rows that travels with the model."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -139,11 +140,13 @@ class Sketch(NamedTuple):
             return BinCounts(bins, array)
 
         background, edges = tuple(found["drawn"]), np.array(found["edges"], np.float64)
-        expected = str if column.is_string else (int, float)
+        right = (lambda value: isinstance(value, str)) if column.is_string else math.isfinite
         if len(background) not in (0, BACKGROUND_SIZE) or not all(
-            value is None or isinstance(value, expected) for value in background
+            value is None or right(value) for value in background
         ):
             raise ValueError(f"sketch: expected {BACKGROUND_SIZE} values")
+        if not 0 <= found["unknown"] <= 1:
+            raise ValueError("sketch: expected a share of unknown categories")
         if edges.ndim != 1 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
             raise ValueError("sketch: expected edges that ascend")
         if ("words" in found) != (column.feature_type == "text"):

@@ -20,6 +20,7 @@ import pyarrow as pa
 from tabular.config.schema import Schema, input_name
 from tabular.config.sections import Choice
 from tabular.core.errors import UserError, listed, truncate
+from tabular.core.files import atomic_write
 from tabular.core.machine import allowed_memory, used_memory
 from tabular.model.backend import keras, tf
 from tabular.model.exact import Exact, Mean, with_exact_products
@@ -186,7 +187,8 @@ def read_model(path: Path, content: bytes | None = None) -> SavedModel:
         content = path.read_bytes()
     with TemporaryDirectory() as folder:
         copy = Path(folder, "model.keras")  # Keras reads files alone
-        copy.write_bytes(content)
+        with atomic_write(copy) as partial:  # which names it where there is no room
+            partial.write_bytes(content)
         try:
             metadata = read_metadata(content)
             with _memory(HEADROOM + 8 * len(content)):
@@ -224,6 +226,9 @@ def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
 
     Returns:
         The input of each column, which is its name in letters, digits and `_`, a letter first.
+
+    Raises:
+        OSError: it cannot be written.
     """
     inputs: dict[str, str] = {}
     for tensor in model.network.inputs:
@@ -245,7 +250,10 @@ def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
     module = tf.Module()
     module.network = model.network  # whose weights are saved
     concrete = answer.get_concrete_function(**of)
-    tf.saved_model.save(module, folder, {signature: concrete, "serving_default": concrete})
+    try:
+        tf.saved_model.save(module, folder, {signature: concrete, "serving_default": concrete})
+    except tf.errors.OpError as error:  # such as ResourceExhaustedError: "FILE; No space left ..."
+        raise OSError(error.message.rpartition("; ")[2]) from None
     return inputs
 
 

@@ -15,6 +15,7 @@ from tabular.config.sections import Drift, Validate
 from tabular.config.typed_yaml import Section
 from tabular.core.cluster import on_ray
 from tabular.core.errors import UserError
+from tabular.core.files import atomic_write
 from tabular.model.metadata import declared, metadata_of
 from tabular.table.source import column_names
 
@@ -75,7 +76,7 @@ def seekable_file(file: Path) -> Iterator[Path]:
             return
         first = content.read(2)
         copy = Path(folder, "stdin.gz" if first == GZIP else "stdin")
-        with copy.open("wb") as target:
+        with atomic_write(copy) as partial, partial.open("wb") as target:
             target.write(first)
             shutil.copyfileobj(content, target)
         try:

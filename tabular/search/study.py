@@ -148,7 +148,10 @@ def open_study(path: Path, name: str, *, greater_is_better: bool) -> optuna.Stud
             load_if_exists=True,
         )
     except (SQLAlchemyError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
-        raise UserError(f"{path}: no storage of a search; remove it ({error})") from None
+        said = str(error).partition("\n")[0]  # then SQL
+        raise UserError(
+            f"{path}: cannot be the storage of a search: {said}; remove what is no such storage"
+        ) from None
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -178,17 +181,24 @@ def suggest(
 
 
 def add_trial(study: optuna.Study, space: Space, params: TrialParams, result: TrialResult) -> None:
-    """Add a finished trial."""
-    study.add_trial(
-        optuna.create_trial(
-            state=TrialState.PRUNED if result.score is None else TrialState.COMPLETE,
-            value=result.score,
-            params=params,
-            distributions={key: space.distributions[key] for key in params},
-            intermediate_values=result.by_fold,
-            user_attrs={"reason": result.reason, "draws": result.draws},
-        )
+    """Add a finished trial.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    trial = optuna.create_trial(
+        state=TrialState.PRUNED if result.score is None else TrialState.COMPLETE,
+        value=result.score,
+        params=params,
+        distributions={key: space.distributions[key] for key in params},
+        intermediate_values=result.by_fold,
+        user_attrs={"reason": result.reason, "draws": result.draws},
     )
+    try:
+        study.add_trial(trial)
+    except optuna.exceptions.StorageInternalError as error:
+        said = str(error.__cause__).partition("\n")[0]
+        raise UserError(f"--storage: the trial cannot be written: {said}") from None
 
 
 class Peers(NamedTuple):

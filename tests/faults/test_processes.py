@@ -127,6 +127,16 @@ def test_a_quota_of_file_sizes_is_one_message(workspace: Path, stage: str) -> No
     assert partials(workspace) == []
 
 
+def test_a_model_that_cannot_be_unpacked_or_exported_names_the_file(small_disk: Path) -> None:
+    copy = ("prlimit", "--fsize=1500", *PREDICT, "../workspace/data/raw/diabetes.csv")
+    assert "model.keras: cannot be written: File too large" in run(small_disk, *copy).stderr
+    with (small_disk / "filler").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(small_disk).free - 12_288)
+    done = run(small_disk, sys.executable, "-m", "commands.export", "served")
+    assert done.returncode == 1
+    assert "served: cannot be written: No space left on device" in done.stderr
+
+
 # Of address space; more cores take more.
 @pytest.mark.parametrize(
     ("gigabytes", "command"),

@@ -101,12 +101,13 @@ def test_drawn_values_are_as_frequent_as_in_the_rows() -> None:
     assert [drawn.count(value) for value in ("a", "b", None)] == [8, 4, 4]
 
 
-@pytest.mark.parametrize("key", ["edges", "counts", "drawn", "rows"])
+@pytest.mark.parametrize("key", ["edges", "counts", "drawn", "rows", "unknown"])
 def test_a_broken_file_is_refused(key: str) -> None:
     schema = schema_of("regression", x={"kind": "real"})
     found = Sketch.of(pa.chunked_array([RNG.normal(size=50)]), schema.columns["x"]).to_json()
     metadata = {"importance": {"x": 1.0}, "trained_on": {"rows": 50}}
-    for wrong in ("x", None, [10**400], float("inf"), [3.0, 2.0, 1.0]):
+    no_numbers = ([10**400] * BACKGROUND_SIZE, [float("nan")] * BACKGROUND_SIZE)
+    for wrong in ("x", None, float("inf"), [3.0, 2.0, 1.0], *no_numbers):
         broken = metadata | {"sketches": {"x": found | {key: wrong}}}
         with pytest.raises(UserError, match="is not as `dvc repro` writes it"):
             TrainingRows.read(Path("m"), broken, schema)

@@ -8,7 +8,7 @@ from tabular.core.errors import UserError
 from tabular.runs.gate import base_of, last_committed
 from tabular.runs.git import WORKSPACE, commit_before, commit_of, content_at, resolve
 from tabular.runs.run import FILES, Run, merged, mismatch
-from tests.helpers import commit, must
+from tests.helpers import call, commit, must
 from tests.unit.runs.conftest import SCHEMA, write_run
 
 
@@ -109,6 +109,15 @@ def test_a_revision_without_results(project: Path) -> None:
     (project / FILES["scores"]).write_text("{")
     with pytest.raises(UserError, match=r"metrics/scores.json: cannot be read: .* `dvc repro`"):
         Run(WORKSPACE).require_scores()
+
+
+def test_a_report_on_a_run_without_a_schema_names_the_file(project: Path) -> None:
+    (project / "data/schema.yaml").unlink()
+    with pytest.raises(SystemExit, match=r"data/schema\.yaml: No such file"):
+        call(project, "commands.report")
+    commit(project, "No schema")
+    with pytest.raises(SystemExit, match=r"data/schema\.yaml: \w+ has none; name a revision"):
+        call(project, "commands.report", "HEAD~1", "HEAD")
 
 
 def test_two_mappings_in_one() -> None:

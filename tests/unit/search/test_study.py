@@ -57,5 +57,5 @@ def test_the_trials_of_a_round_follow_from_the_rounds_before() -> None:
 
 def test_another_storage_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.db").write_text("no database, but a text of some length" * 100)
-    with pytest.raises(UserError, match=r"t\.db: no storage of a search; remove it"):
+    with pytest.raises(UserError, match=r"t\.db: cannot be the storage of a search: .*; remove"):
         open_study(tmp_path / "t.db", "a", greater_is_better=False)
