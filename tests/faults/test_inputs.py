@@ -118,7 +118,7 @@ def test_utf_16_as_excel_writes_it_is_a_table(tmp_path: Path) -> None:
         ("\n".join(["a0: &a0 x", *(f"a{n}: &a{n} [{f'*a{n - 1},' * 9}]" for n in range(1, 10))]),
          "aliases stand for"),
         ("a: &a [*a]", "aliases stand for"),
-        ("[" * 10**5, "recursion"),
+        ("[" * 10**5, "nesting depth"),
         ("a: " + "9" * 10**5, "100000 digits"),
         ("a: !!python/object/apply:os.system [ls]", "constructor"),
         ("x" * (2**22 + 1), "short file"),
