@@ -17,12 +17,11 @@ from tabular.config.schema import Schema, load_schema
 from tabular.config.sections import Search
 from tabular.config.train import Resolved, Train
 from tabular.core.cluster import disconnect
-from tabular.core.engine import ordered_map
+from tabular.core.engine import Bar, ordered_map
 from tabular.core.errors import UserError, align_columns
 from tabular.core.files import locked
 from tabular.core.metrics import metric
 from tabular.core.process import is_interrupt, restart, run
-from tabular.core.progress import Bar
 from tabular.search.study import (
     Draws,
     Peers,

@@ -11,9 +11,8 @@ import pyarrow as pa
 from stages import run
 from tabular.config.params import Params, load_params
 from tabular.config.schema import Schema, load_schema
-from tabular.core.engine import begin
+from tabular.core.engine import Bar, begin
 from tabular.core.files import atomic_write, write_json
-from tabular.core.progress import Bar
 from tabular.evaluation.labelled import check_tests, score_tests, summary
 from tabular.evaluation.plot_data import times, write_plot_data
 from tabular.evaluation.result import Result, evaluate_model, fit_baselines, headline

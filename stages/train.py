@@ -13,13 +13,12 @@ import pyarrow as pa
 from stages import run
 from tabular.config.params import load_params
 from tabular.config.schema import load_schema
+from tabular.core.engine import Bar
 from tabular.core.files import atomic_write, write_json, write_points
-from tabular.core.progress import Bar
 from tabular.table.parquet import write_part
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
-    from tabular.model.training.member import Member
-    from tabular.model.training.selection import Blend
+    from tabular.model.training.selection import Blend, Member
     from tabular.model.training.setup import Setup
 
 

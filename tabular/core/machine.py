@@ -9,7 +9,9 @@ import math
 import os
 import resource
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,3 +112,23 @@ def reserve_little() -> None:
     if allowed_memory().addresses < math.inf:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
         os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+
+
+class _Hidden(MetaPathFinder):
+    def __init__(self, packages: tuple[str, ...]) -> None:
+        self._packages = packages
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name in self._packages:
+            raise ImportError(name)
+
+
+@contextmanager
+def hidden(*packages: str) -> Iterator[None]:
+    """Let none of these packages be imported in the block, unless it was before."""
+    finder = _Hidden(packages)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tabular.config.schema import Schema
 from tabular.evaluation.scores import Outputs, score
-from tabular.table.hashing import row_hashes
+from tabular.table.arrays import row_hashes
 from tabular.table.parquet import read_parts
 
 

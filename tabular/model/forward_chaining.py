@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from tabular.config.schema import Schema
 from tabular.config.train import Train
+from tabular.core.engine import Bar
 from tabular.core.errors import UserError
-from tabular.core.progress import Bar
 from tabular.model.backend import keras
 from tabular.model.exact import with_exact_products
 from tabular.model.saved_model import predict

@@ -15,8 +15,7 @@ from tabular.evaluation.calibration import choose_threshold
 from tabular.evaluation.scores import Outputs, score
 from tabular.model.backend import keras
 from tabular.model.training.fit import fit
-from tabular.model.training.member import Member
-from tabular.model.training.selection import blended
+from tabular.model.training.selection import Member, blended
 from tabular.model.training.setup import set_up
 from tabular.search.study import Peers, TrialResult, bootstrap_draws
 

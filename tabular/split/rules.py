@@ -12,8 +12,7 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Split
 from tabular.core.errors import UserError
 from tabular.core.machine import require_memory
-from tabular.table.arrays import labels
-from tabular.table.hashing import hashes, row_hashes
+from tabular.table.arrays import hashes, labels, row_hashes
 from tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
 
 # Where more rows repeat others, the columns have few values, and equal rows are no copies.

@@ -16,8 +16,8 @@ from tabular.config.schema import Column, Schema
 from tabular.config.sections import Validate
 from tabular.core.engine import ordered_map
 from tabular.core.errors import truncate
+from tabular.table.arrays import NO_ROWS, repeated_rows, row_hashes, write_hashes
 from tabular.table.cells import ARROW_TYPES, as_float64, is_missing
-from tabular.table.hashing import NO_ROWS, repeated_rows, row_hashes, write_hashes
 
 EXAMPLES = 3
 

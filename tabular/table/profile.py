@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from tabular.config.schema import Column, Kind, Schema
 from tabular.core.errors import UserError
+from tabular.table.arrays import hashes
 from tabular.table.cells import LARGEST, as_float64, is_missing
-from tabular.table.hashing import hashes
 
 
 @dataclass(frozen=True)

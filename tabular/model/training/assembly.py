@@ -9,8 +9,7 @@ from tabular.model.backend import keras
 from tabular.model.metadata import REPRODUCIBLE_MACHINES, VERSION, model_metadata
 from tabular.model.preprocessing import texts
 from tabular.model.stacking import stack
-from tabular.model.training.member import Member
-from tabular.model.training.selection import Blend
+from tabular.model.training.selection import Blend, Member
 from tabular.model.training.setup import Setup
 
 

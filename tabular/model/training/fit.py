@@ -19,7 +19,7 @@ from tabular.model.saved_model import check_saving
 from tabular.model.training.checkpoint import Checkpoint
 from tabular.model.training.dataset import Encoded, Subset
 from tabular.model.training.folds import equal_sizes
-from tabular.model.training.member import Member, NetworkKind, held_out_scores, out_of_fold
+from tabular.model.training.selection import Member, NetworkKind, held_out_scores, out_of_fold
 from tabular.model.training.setup import Setup, check_workload, set_up
 from tabular.model.training.trainer import TRACING, Dataset, Trainer, variables
 

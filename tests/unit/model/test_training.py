@@ -19,8 +19,14 @@ from tabular.model.training.assembly import assemble, metadata
 from tabular.model.training.dataset import Encoded
 from tabular.model.training.fit import fit, promising
 from tabular.model.training.folds import random_subfolds
-from tabular.model.training.member import Member, out_of_fold
-from tabular.model.training.selection import blended, by_name, describe, select_weights
+from tabular.model.training.selection import (
+    Member,
+    blended,
+    by_name,
+    describe,
+    out_of_fold,
+    select_weights,
+)
 from tabular.model.training.setup import Setup, set_up
 from tabular.table.arrays import feature_arrays
 from tabular.table.parquet import arrow_schema, write_part
