@@ -60,8 +60,12 @@ def test_one_changed_number_is_found_and_named(workspace: Path) -> None:
     assert "scores.json is not written any more" in str(first_difference(workspace))
 
 
-def test_the_workflow_runs_pinned_actions_with_few_rights() -> None:
-    workflow = yaml.safe_load((PROJECT / ".github/workflows/ci.yml").read_text())
+@pytest.mark.parametrize(
+    "file",
+    [*PROJECT.glob(".github/workflows/*.yml"), PROJECT / "template/.github/workflows/ci.yml"],
+)
+def test_a_workflow_runs_pinned_actions_with_few_rights(file: Path) -> None:
+    workflow = yaml.safe_load(file.read_text())
     assert workflow["permissions"] == {"contents": "read"}
     for name, job in workflow["jobs"].items():
         steps = job["steps"]
@@ -69,5 +73,5 @@ def test_the_workflow_runs_pinned_actions_with_few_rights() -> None:
             assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step.get("uses", f"a@{'0' * 40}"))
             assert "${{" not in step.get("run", "")  # nothing of a pull request gets into a shell
         writes = "write" in job.get("permissions", {}).values()
-        assert writes == (name == "publish")
+        assert writes == (name in ("publish", "issue"))
         assert not (writes and any("checkout" in step.get("uses", "") for step in steps))
