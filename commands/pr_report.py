@@ -9,8 +9,9 @@ from tabular.core.errors import UserError
 from tabular.core.files import atomic_write
 from tabular.core.metrics import TASKS
 from tabular.core.process import run
+from tabular.report.column_pictures import importance
 from tabular.report.page import render
-from tabular.report.pictures import importance, score_interval_pictures, score_pictures
+from tabular.report.pictures import score_interval_pictures, score_pictures
 from tabular.report.vega import not_drawn, png
 from tabular.runs.comparison import Comparison, compare
 from tabular.runs.gate import base_of, evaluate_gate

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from tabular.config.schema import Schema
 from tabular.core.errors import listed
 from tabular.core.metrics import ROWS, TASKS, shown
-from tabular.report import charts, formats, pictures, vega
+from tabular.report import column_pictures, formats, pictures, vega
 from tabular.runs.comparison import ChangedValue, Comparison, Score, points
 from tabular.runs.gate import told
 from tabular.runs.lock import LOCK, params_of
@@ -143,7 +143,7 @@ def column_rows(comparison: Comparison) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "kind": schema.get("columns", {}).get(name, {}).get("kind") or of.get("kind"),
-                "spark": charts.spark(shown),
+                "spark": column_pictures.spark(shown),
                 "ends": ", ".join(map(str, names)) if names else formats.range_of(of),
                 "missing": f"{gaps / rows:.1%}" if gaps and rows else "",
                 "treatment": treatment.get(name, "the target" if name == target else "not read"),
@@ -266,7 +266,7 @@ FILTERS: list[Callable[..., Any]] = [
         changed_scores,
     ),
     *(pictures.score_interval_pictures, pictures.score_pictures, pictures.training_pictures),
-    *(pictures.effect_pictures, pictures.importance, vega.svg),
+    *(column_pictures.effect_pictures, column_pictures.importance, vega.svg),
 ]
 TEMPLATES.filters |= {show.__name__: show for show in FILTERS}
 TEMPLATES.globals["LEVEL"] = LEVEL
@@ -285,7 +285,7 @@ def drift_page(found: dict[str, Any], rows: str, schema: Schema) -> str:
         rows=rows,
         target=schema.target,
         moved=bool(names),
-        pictures=[pictures.moved_picture(name, found["columns"][name]) for name in pictured],
+        pictures=[column_pictures.moved(name, found["columns"][name]) for name in pictured],
     )
 
 

@@ -1,17 +1,37 @@
 """The pictures of a run, and of the other one where it has the same: from the files of metrics/."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+import json
+from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
 from tabular.core.metrics import METRICS, metric
-from tabular.report import charts, vega
 from tabular.report.formats import shares
-from tabular.report.vega import Rows, Spec
+from tabular.report.vega import (
+    BAR,
+    LINE,
+    OTHER,
+    SOFT,
+    THIS,
+    WIDTH,
+    Rows,
+    Spec,
+    chart,
+    colors,
+    digits,
+    layer,
+    named,
+    note,
+    number,
+    straight,
+    under_names,
+    vertical,
+)
 from tabular.runs.comparison import Comparison, points
-from tabular.runs.run import Run
+
+MAX_NAMED = 12  # classes, whose cells have numbers in them
+UNIT = {"domain": [0, 1]}
 
 
 class Picture(NamedTuple):
@@ -30,7 +50,7 @@ def score_interval_pictures(comparison: Comparison) -> list[Picture]:
     """
     by = (comparison.gate.get("by") or "").partition(".")[2]
     return [
-        Picture(metric(key).label, charts.score_interval_chart(rows, metric(key).label))
+        Picture(metric(key).label, score_intervals(rows, metric(key).label))
         for key, rows in sorted(comparison.standings.items(), key=lambda of: of[0] != by)
         if rows
     ]
@@ -53,51 +73,7 @@ def training_pictures(comparison: Comparison) -> list[Picture]:
     return [picture for picture in found if picture]
 
 
-def effect_pictures(comparison: Comparison) -> list[Picture]:
-    """How the answer moves with each of the first columns."""
-    columns = comparison.files["effects"].get("columns", [])
-    ends = [value for of in columns for key in ("low", "high", "effect") for value in of[key]]
-    limits = (min(ends, default=0), max(ends, default=0))
-    found = []
-    for of in columns:
-        unit = f"probability of {of['class']}" if "class" in of else comparison.run.target
-        if of["kind"] == "datetime":
-            moments = [datetime.fromtimestamp(v, UTC).isoformat() for v in of["values"]]
-            of = of | {"values": moments}
-        spec = charts.effect(of, limits)
-        found.append(Picture(of["column"], spec, note=f"Change of the {unit}."))
-    return found
-
-
-def moved_picture(name: str, of: dict[str, Any]) -> Picture:
-    """How the training rows and new rows lie in the bins of a column of `find_drift`."""
-    sides = ("training rows", "new rows")
-    rows = [
-        {"bin": found, "share": count / max(sum(counts), 1), "of": side}
-        for side, counts in zip(sides, (of["train"], of["new"]), strict=True)
-        for found, count in zip(of["bins"], counts, strict=True)
-    ]
-    shown = {row["bin"] for row in rows if row["share"]}
-    rows = [row for row in rows if row["bin"] in shown]
-    note = f"Distance {of['distance']:.3f}; sampling noise up to {of['by_chance']:.3f}."
-    return Picture(name, charts.moved(rows, sides), note=note)
-
-
-def importance(comparison: Comparison) -> Picture | None:
-    """How much worse the loss is without each column."""
-    rows, names = _of_both(comparison, "importance")
-    if not rows:
-        return None
-    return Picture(
-        "Importance of the columns",
-        charts.importance(rows, names),
-        len(names) > 1,
-        "Permutation importance: the increase of the loss when the column is shuffled (mean, "
-        "minimum and maximum of ten repeats). Correlated columns share it.",
-    )
-
-
-def _of_both(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
+def points_of_both(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
     """The points of both runs, each with its label in `of`; none where this run has none."""
     found: Rows = []
     names: list[str] = []
@@ -111,15 +87,65 @@ def _of_both(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
     return found, names
 
 
+def lines(
+    rows: Rows, x: Spec, y: Spec, names: Sequence[str], more: Sequence[Spec] = (), **style: Any
+) -> Spec:
+    """A line for each of the names; of two runs the second one thinner."""
+    widths = {"domain": list(names), "range": [2.5, 1.5][: len(names)]}
+    encoding = {
+        "x": x,
+        "y": y,
+        "color": colors(names),
+        "strokeWidth": {"field": "of", "type": "nominal", "scale": widths, "legend": None},
+        "order": {"field": "n", "type": "quantitative"},
+    }
+    return chart(rows, [layer("line", encoding, clip=True, **style), *more])
+
+
+def score_intervals(rows: Rows, label: str) -> Spec:
+    """The score of the model and of each baseline with its interval, see `standings`."""
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    of = list(dict.fromkeys(row["of"] for row in rows))
+    model = {"test": f"datum.name === {json.dumps(names[0])}", "value": THIS}
+    place = {
+        "y": named("name", names, axis={"labelFontSize": 13}),
+        "yOffset": {"field": "of", "type": "nominal", "sort": of},
+        "color": {"condition": model, "value": SOFT},
+    }
+    shape = {
+        "field": "of",
+        "type": "nominal",
+        "scale": {"domain": of, "range": ["circle", "diamond"][: len(of)]},
+        "legend": {"symbolFillColor": SOFT, "symbolStrokeColor": SOFT},
+    }
+    scale = {"zero": False, "nice": True}
+    low, value = (number(field, label, scale=scale) for field in ("low", "value"))
+    intervals = layer("rule", {"x": low, "x2": {"field": "high"}} | place, strokeWidth=2)
+    values = layer("point", {"x": value, "shape": shape} | place, size=70, filled=True, opacity=1)
+    return chart(rows, [intervals, values], height=len(names) * (18 * len(of) + 8))
+
+
 def roc(comparison: Comparison) -> Picture | None:
-    rows, names = _of_both(comparison, "roc")
-    area = comparison.scores["test"].by_key.get("roc_auc")
-    spec = charts.roc(rows, names, area.value if area else None) if rows else None
-    return Picture("ROC curve", spec, len(names) > 1) if spec else None
+    rows, names = points_of_both(comparison, "roc")
+    if not rows:
+        return None
+    score = comparison.scores["test"].by_key.get("roc_auc")
+    area = (
+        [note(0.97, 0.06, f"area {score.value:.3f}")] if score and score.value is not None else []
+    )
+    spec = lines(
+        rows,
+        number("false positive rate", "False positive rate", scale=UNIT),
+        number("true positive rate", "True positive rate (recall)", scale=UNIT),
+        names,
+        [straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}]), *area],
+    )
+    return Picture("ROC curve", spec, len(names) > 1)
 
 
 def precision_recall(comparison: Comparison) -> Picture | None:
-    rows, names = _of_both(comparison, "precision_recall")
+    """Precision by recall, and what a guess reaches: the share of the class."""
+    rows, names = points_of_both(comparison, "precision_recall")
     rows = [row for row in rows if row["recall"] > 0]  # where precision is a convention
     bars = points(comparison.run, "histogram")
     if not rows or not bars:
@@ -128,56 +154,110 @@ def precision_recall(comparison: Comparison) -> Picture | None:
         sum(bar[key] for bar in bars) for key in ("rows of the class", "other rows")
     )
     share = of_class / (of_class + others)
-    return Picture(
-        "Precision and recall",
-        charts.precision_recall(rows, names, share),
-        len(names) > 1,
-        f"The dashed line is the share of the class, {share:.2g}: the precision of a guess.",
+    spec = lines(
+        rows,
+        number("recall", "Recall", scale=UNIT),
+        number("precision", "Precision", scale=UNIT),
+        names,
+        [straight([{"x": 0, "y": share}, {"x": 1, "y": share}])],
+        interpolate="step-before",
     )
+    said = f"The dashed line is the share of the class, {share:.2g}: the precision of a guess."
+    return Picture("Precision and recall", spec, len(names) > 1, said)
 
 
 def calibration(comparison: Comparison) -> Picture | None:
-    rows, names = _of_both(comparison, "calibration")
+    """The share of a class by its predicted probability with intervals, over the counts."""
+    rows, names = points_of_both(comparison, "calibration")
     if not rows or "low" not in rows[-1]:  # a run of before it had intervals
         return None
-    return Picture("Calibration", charts.calibration(rows, names), len(names) > 1)
+    own = [row for row in rows if row["of"] == names[0]]
+    x = number("probability", scale=UNIT)
+    share = number("actual", "Share that is of the class", scale=UNIT)
+    points = {"filled": True, "size": 45}
+    line = layer("line", {"x": x, "y": share, "color": colors(names)}, point=points)
+    ends = {"x": dict(x), "y": number("low"), "y2": {"field": "high"}}
+    limits = layer("rule", ends, own, strokeWidth=1.5, color=THIS)
+    counts = {
+        "x": number("probability", "Predicted probability", scale=UNIT),
+        "y": number("rows", "Rows", axis={"tickCount": 2}),
+    }
+    bars = layer("bar", counts, width=16, color=THIS, opacity=0.6)
+    diagonal = straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}])
+    above = chart(rows, [line, limits, diagonal], WIDTH - 60, 190)
+    below = chart(own, [bars], WIDTH - 60, 50)
+    for part in (above, below):  # of the whole, not of its parts
+        del part["autosize"], part["padding"]
+    return Picture("Calibration", {"vconcat": [above, below], "spacing": 8}, len(names) > 1)
 
 
 def classes(comparison: Comparison) -> Picture | None:
-    found = points(comparison.run, "histogram")
-    names = _class_names(comparison.run)
-    width = 1 / max(len(found), 1)
+    """How many rows of the class, and of the others, got which probability."""
+    run, found = comparison.run, points(comparison.run, "histogram")
+    names = ("rows of the class", "rows of other classes")
+    if run.schema.get("task") == "binary":
+        names = (f"{run.target} is {run.schema.get('positive')}", "others")
+    half = 0.5 / max(len(found), 1)
     rows = [
         {
-            "low": row["probability"] - width / 2,
-            "high": row["probability"] + width / 2,
+            "low": row["probability"] - half,
+            "high": row["probability"] + half,
             "rows": row[key],
             "of": name,
         }
         for key, name in zip(("rows of the class", "other rows"), names, strict=True)
         for row in found
     ]
-    return Picture("Probabilities by class", charts.classes(rows, names)) if rows else None
-
-
-def _class_names(run: Run) -> tuple[str, str]:
-    """What the rows of the class, and the others, are called."""
-    if run.schema.get("task") != "binary":
-        return "rows of the class", "rows of other classes"
-    return f"{run.target} is {run.schema.get('positive')}", "others"
+    encoding = {
+        "x": number("low", "Predicted probability of the class", scale=UNIT, bin="binned"),
+        "x2": {"field": "high"},
+        "y": number("rows", "Rows", stack=None),
+        "color": colors(names, (OTHER, THIS)),
+    }
+    spec = chart(rows, [layer("bar", encoding, opacity=0.6, binSpacing=0)])
+    return Picture("Probabilities by class", spec) if rows else None
 
 
 def confusion(comparison: Comparison) -> Picture | None:
+    """True classes by predicted ones: rows and their share of the true class."""
     rows = points(comparison.run, "confusion")
-    known = bool(rows) and "rows" in rows[0]
-    return Picture("Confusion", charts.confusion(rows)) if known else None
+    if not rows or "rows" not in rows[0]:  # of a run of before it had them
+        return None
+    names = list(dict.fromkeys(row["true class"] for row in rows))
+    size = min(max(len(names), 3), 40)
+    longest = max(map(len, names))
+    # Beside each other they may not fit.
+    turned = -90 if longest * 7 > (WIDTH - 60 - 7 * longest) / size else 0
+    labels = {"labelLimit": 190, "labelOverlap": len(names) > MAX_NAMED}
+    x = named("predicted class", names, axis={"orient": "top", "labelAngle": turned, **labels})
+    place = {
+        "x": x | {"title": "Predicted class"},
+        "y": named("true class", names, axis=labels) | {"title": "True class"},
+    }
+    shades = {"domain": [0, 1], "range": ["#0072b20d", "#0072b2cc"]}
+    share = number("share", scale=shades, legend=None)
+    layers = [layer("rect", place | {"color": share}, stroke=LINE, strokeWidth=1)]
+    if len(names) <= MAX_NAMED:
+        small, room = 12 if len(names) <= 5 else 10, len(names) <= 8
+        said = [("rows", ",", -8, small + 2), ("share", ".0%", 8, small)]
+        layers += [
+            layer(
+                "text",
+                place | {"text": {"field": field, "format": form}},
+                dy=dy if room else 0,
+                fontSize=font,
+            )
+            for field, form, dy, font in (said if room else said[:1])
+        ]
+    return Picture("Confusion", chart(rows, layers, height=min(max(len(names) * 52, 150), 420)))
 
 
 def threshold(comparison: Comparison) -> Picture | None:
-    found, run = points(comparison.run, "threshold"), comparison.run
+    """What each threshold comes to, and the chosen one."""
+    found = points(comparison.run, "threshold")
     if not found:
         return None
-    chosen = run.scores.get("threshold", 0.5)
+    chosen = comparison.run.scores.get("threshold", 0.5)
     has_costs = found[0]["cost"] is not None
     cost, price = ("cost", "cost per row") if has_costs else ("wrong", "error rate")
     names = {"recall": "recall", "precision": "precision", "f1": "F1", cost: price}
@@ -186,10 +266,25 @@ def threshold(comparison: Comparison) -> Picture | None:
         for key, name in names.items()
         for row in found
     ]
+    dashes = {"domain": list(names.values()), "range": [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]}
+    dash = {"field": "of", "type": "nominal", "scale": dashes, "legend": {"symbolSize": 500}}
+    encoding = {
+        "x": number("threshold", "Threshold", scale=UNIT),
+        "y": number("value", scale={"domainMin": 0}),
+        "color": colors(list(names.values()), [THIS, OTHER, SOFT, "currentColor"]),
+        "strokeDash": dash,
+    }
+    marks = [layer("line", encoding, clip=True), vertical(chosen, strokeWidth=1.5)]
     at = min(found, key=lambda row: abs(row["threshold"] - chosen))
     said = f"At {chosen:.3g} the {price} is {at[cost]:.3g}."
-    spec = charts.threshold(rows, list(names.values()), chosen)
-    return Picture("Threshold", spec, note=said)
+    return Picture("Threshold", chart(rows, marks), note=said)
+
+
+def scatter(rows: Rows, x: Spec, y: Spec, through: Rows) -> Spec:
+    """A point for each row, and the line on which they should lie."""
+    zero = {"scale": {"zero": False}}
+    style: Spec = {"filled": True, "size": 18, "opacity": 0.45, "color": THIS}
+    return chart(rows, [layer("point", {"x": x | zero, "y": y | zero}, **style), straight(through)])
 
 
 def predicted_and_true(comparison: Comparison) -> Picture | None:
@@ -197,12 +292,11 @@ def predicted_and_true(comparison: Comparison) -> Picture | None:
     if not rows:
         return None
     true = [row["true value"] for row in rows]
-    ends, form = (min(true), max(true)), vega.digits(true)
-    spec = charts.scatter(
+    spec = scatter(
         rows,
-        vega.number("true value", f"True {comparison.run.target}", **form),
-        vega.number("predicted value", "Predicted", **form),
-        [{"x": end, "y": end} for end in ends],
+        number("true value", f"True {comparison.run.target}", **digits(true)),
+        number("predicted value", "Predicted", **digits(true)),
+        [{"x": end, "y": end} for end in (min(true), max(true))],
     )
     return Picture("Predicted and true value", spec)
 
@@ -217,20 +311,20 @@ def residuals(
     if not rows:
         return None
     ends = [f(row[field] for row in rows) for f in (min, max)]
-    form = vega.digits(row["true value"] for row in points(comparison.run, "values"))
+    form = digits(row["true value"] for row in points(comparison.run, "values"))
     if field == "time":
         form = {"axis": {"format": "d", "labelExpr": "datum.label"}}
-    spec = charts.scatter(
+    spec = scatter(
         rows,
-        vega.number(field, label, **form),
-        vega.number("residual", "True minus predicted"),
+        number(field, label, **form),
+        number("residual", "True minus predicted"),
         [{"x": end, "y": 0} for end in ends],
     )
     return Picture("Residuals over time" if field == "time" else "Residuals", spec)
 
 
 def curve(comparison: Comparison, name: str) -> Picture | None:
-    """Training and validation rows of this run, each epoch the mean of the members."""
+    """A learning curve, the mean of the members, and the epoch whose weights are kept."""
     found = points(comparison.run, name, "curves")
     parts = {"train": "training rows", "validation": "held-out rows"}
     rows = [
@@ -241,33 +335,43 @@ def curve(comparison: Comparison, name: str) -> Picture | None:
     ]
     if not rows:
         return None
-    names = [label for label in parts.values() if any(row["of"] == label for row in rows)]
     trained = comparison.files["networks"]
-    of_kind = trained.get("networks", {}).get(trained.get("curves"), {})
-    kept = median(of_kind["epochs"]) if of_kind.get("epochs") else None
+    kind = trained.get("curves")
+    epochs = trained.get("networks", {}).get(kind, {}).get("epochs")
+    kept = median(epochs) if epochs else None
     label = METRICS[name].label if name in METRICS else "Mean absolute error (standardised)"
-    kind = f" of {trained['curves']}" if trained.get("curves") else ""
-    return Picture(f"{label}{kind} by epoch", charts.curve(rows, names, label, kept))
+    spec = lines(
+        rows,
+        number("epoch", "Epoch" if kept is None else f"Epoch (weights kept from {kept:.4g})"),
+        number("value", label, scale={"zero": False}),
+        list(dict.fromkeys(row["of"] for row in rows)),
+        [] if kept is None else [vertical(kept, strokeDash=[4, 4])],
+    )
+    return Picture(f"{label}{f' of {kind}' if kind else ''} by epoch", spec)
 
 
 def cycles(comparison: Comparison) -> Picture | None:
-    """The out-of-fold loss after each cycle of the kinds that learn in cycles."""
-    kinds = comparison.files["networks"].get("networks", {})
+    """The out-of-fold loss after each cycle of the kinds that learn so, and what is taken."""
     rows = [
         cycle | {"of": kind, "n": cycle["steps"]}
-        for kind, of in kinds.items()
+        for kind, of in comparison.files["networks"].get("networks", {}).items()
         for cycle in of.get("cycles", [])
         if cycle["loss"] is not None
     ]
     if not rows:
         return None
     names = list(dict.fromkeys(row["of"] for row in rows))
-    note = "Dots: what the model takes, larger ones with more weight."
-    return Picture("Cycles of the training", charts.cycles(rows, names), note=note)
+    x = number("steps", "Steps of the training", scale={"type": "log", "nice": False})
+    y = number("loss", "Out-of-fold loss", scale={"zero": False})
+    size = {"field": "weight", "type": "quantitative", "legend": None}
+    taken = {"x": x, "y": y, "color": colors(names), "size": size}
+    dots = layer("point", taken, [row for row in rows if row["weight"]], filled=True, opacity=1)
+    said = "Dots: what the model takes, larger ones with more weight."
+    return Picture("Cycles of the training", lines(rows, x, y, names, [dots]), note=said)
 
 
 def members(comparison: Comparison) -> Picture | None:
-    """The losses of the members of each kind, and its weight."""
+    """The loss of each member for its own fold, by its kind and the weight of that."""
     kinds = comparison.files["networks"].get("networks", {})
     weights = shares([of["weight"] for of in kinds.values()])
     rows = [
@@ -275,5 +379,8 @@ def members(comparison: Comparison) -> Picture | None:
         for (name, of), weight in zip(kinds.items(), weights, strict=True)
         for loss in of.get("losses", [])
     ]
-    label = "Out-of-fold loss of each network"
-    return Picture("Networks and their weights", charts.members(rows, label)) if rows else None
+    x = number("loss", "Out-of-fold loss of each network", scale={"zero": False})
+    ticks = layer("tick", {"x": x}, color=THIS, thickness=2, height=BAR)
+    return (
+        Picture("Networks and their weights", under_names(rows, "kind", [ticks])) if rows else None
+    )

@@ -1,12 +1,13 @@
 """What a page and a comment insert is text: of the data, of parameters and of commits."""
 
 import re
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from markupsafe import Markup
 
-from tabular.report.charts import effect, importance, roc, spark
+from tabular.report.column_pictures import effect, importance, spark
 from tabular.report.formats import (
     cells,
     differences,
@@ -27,17 +28,28 @@ from tabular.report.page import (
     network_rows,
     row,
 )
-from tabular.report.vega import png, svg
-from tabular.runs.comparison import ChangedValue
+from tabular.report.pictures import Picture, roc
+from tabular.report.vega import Spec, png, svg
+from tabular.runs.comparison import ChangedValue, Scores
+from tabular.runs.run import FILES
 from tests.pages import Page
 
 HOSTILE = '<b>&"'
 TWO = {"plain": 0.125, "realmlp": 0.875}  # weights, which round to 0.12 and 0.88
 
 
-def importance_of(name: str) -> dict[str, Any]:
+def drawn(picture: Callable[[Any], Picture | None], label: str, points: str) -> Spec:
+    """A picture of a run with these points."""
+    run = SimpleNamespace(label=label, files=FILES, text=lambda _: points)
+    found = picture(SimpleNamespace(run=run, base=None, scores={"test": Scores(1, {})}))
+    assert found
+    return found.spec
+
+
+def importance_of(name: str) -> Spec:
     """The picture of the importance of a column, of a run that has the same name."""
-    return importance([{"column": name, "rise": 1.0, "low": 0.5, "high": 2.0, "of": name}], [name])
+    quoted = name.replace('"', '""')
+    return drawn(importance, name, f'column,rise,low,high\n"{quoted}",1,0.5,2\n')
 
 
 def test_names_in_the_data_are_text() -> None:
@@ -67,22 +79,22 @@ def test_a_cell_of_markdown_ends_where_it_ends() -> None:
 
 
 def test_pictures_have_ids_of_their_own() -> None:
-    row = {"false positive rate": 0, "true positive rate": 1, "of": "a", "n": 0}
-    one, two = (svg(roc([row], ["a"], 1), name) for name in ("b", "c"))
-    ids = [{*re.findall(r' id="(.*?)"', drawn)} for drawn in (one, two)]
+    spec = drawn(roc, "a", "false positive rate,true positive rate\n0,1\n")
+    one, two = (svg(spec, name) for name in ("b", "c"))
+    ids = [{*re.findall(r' id="(.*?)"', picture)} for picture in (one, two)]
     assert ids[0]
     assert not ids[0] & ids[1]
     assert {*re.findall(r"url\(#(.*?)\)", one)} <= ids[0]
-    assert svg(roc([row], ["a"], 1), "b") == one  # whatever was drawn in between
+    assert svg(spec, "b") == one  # whatever was drawn in between
 
 
 def test_a_picture_cuts_no_name_and_has_two_colours_that_a_page_may_change() -> None:
     """And paper has them too."""
     name = "a_column_whose_name_says_in_full_what_it_holds_and_in_which_unit_it_was_measured"
-    drawn = str(svg(importance_of(name), "a"))
-    assert name in re.sub(r"\s", "", Page(drawn).text)
-    assert "…" not in Page(drawn).text
-    assert "var(--this)" in drawn
+    picture = str(svg(importance_of(name), "a"))
+    assert name in re.sub(r"\s", "", Page(picture).text)
+    assert "…" not in Page(picture).text
+    assert "var(--this)" in picture
     assert png(importance_of("a")).startswith(b"\x89PNG")
 
 
