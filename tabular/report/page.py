@@ -1,8 +1,10 @@
 """The page of a run and the comment on a pull request, from their templates."""
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Iterable
+from inspect import getmembers, isfunction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
@@ -14,9 +16,6 @@ from tabular.runs.comparison import ChangedValue, Comparison, Score, points
 from tabular.runs.gate import told
 from tabular.runs.lock import LOCK, params_of
 from tabular.runs.run import Run
-
-if TYPE_CHECKING:
-    from tabular.config.sections import SplitRule
 
 MAX_COLUMNS = 8  # of a table of rows
 MAX_MOVED, MAX_CALM = 24, 6  # columns with a picture: of those that moved, or where none has
@@ -100,21 +99,15 @@ def setting_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:
 
 def split_rule(run: Run) -> str:
     """How the test rows were chosen, in words."""
-    by: SplitRule = params_of(run.load(LOCK)).get("split", {}).get("by", "random")
-    match by:
-        case "random":
-            return "drawn at random"
-        case "hash":
-            return "chosen by a hash of each row"
-        case "group":
-            return f"all those of some values of {run.schema.get('group')}"
-        case "time":
-            return f"the latest by {run.schema.get('time')}"
-        case "column":
-            return f"named by {run.schema.get('split')}"
-        case "file":
-            return f"those of {listed(run.schema.get('test_files') or [])}"
-    assert_never(by)
+    schema, by = run.schema, params_of(run.load(LOCK)).get("split", {}).get("by", "random")
+    return {
+        "random": "drawn at random",
+        "hash": "chosen by a hash of each row",
+        "group": f"all those of some values of {schema.get('group')}",
+        "time": f"the latest by {schema.get('time')}",
+        "column": f"named by {schema.get('split')}",
+        "file": f"those of {listed(schema.get('test_files') or [])}",
+    }[by]
 
 
 def column_rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -153,49 +146,26 @@ def column_rows(comparison: Comparison) -> list[dict[str, Any]]:
     return found
 
 
-def slice_row(
-    name: str, found: dict[str, Any], test: dict[str, Any], weak: bool = False
-) -> dict[str, Any]:
-    """The scores of a slice of `metrics/slices.json`, and those of its `test` rows, as texts."""
-
-    def shown(of: dict[str, Any]) -> dict[str, Any]:
-        interval = (of["low"], of["high"]) if "score" in of else None  # or there are no rows
-        keys = ("score", "constant", "recall")
-        scores = {key: formats.format_score(of.get(key)) for key in keys}
-        return scores | {"rows": of.get("rows", 0), "limits": formats.format_interval(interval)}
-
-    return {
-        "name": formats.with_minus_signs(name),
-        **shown(found),
-        "test": shown(test),
-        "weak": weak,
-    }
-
-
 def weak_slices(slices: dict[str, Any]) -> list[dict[str, Any]]:
-    """The weakest slices that were found."""
+    """The weakest slices, each with its `name`, and what it was `found` by beside `test` rows."""
     return [
-        slice_row(
-            " and ".join(f"{column} {what}" for column, what in of["where"]),
-            of,
-            of["test"],
-            of["weak"],
-        )
-        for of in slices.get("weakest", [])
+        of | {"name": conditions_of(of, " and "), "found": of} for of in slices.get("weakest", [])
     ]
 
 
 def declared_slices(slices: dict[str, Any]) -> list[dict[str, Any]]:
-    """All rows, and the slices that params.yaml declares."""
-    every = {"all rows": {"where": []} | slices["all_rows"]}
+    """All rows, and the slices that params.yaml declares; see `weak_slices`."""
+    every = {"all rows": {"where": []} | slices["all_rows"]} | slices["declared"]
     return [
-        slice_row(
-            name + "".join(f"; {column} {what}" for column, what in of["where"]),
-            of.get("cross_validation", {}),
-            of["test"],
-        )
-        for name, of in (every | slices["declared"]).items()
+        of | {"name": conditions_of(of, "; ", name), "found": of.get("cross_validation", {})}
+        for name, of in every.items()
     ]
+
+
+def conditions_of(found: dict[str, Any], between: str, *name: str) -> str:
+    """The name of a slice, if it has one, and its columns with their values."""
+    conditions = [f"{column} {what}" for column, what in found["where"]]
+    return formats.with_minus_signs(between.join([*name, *conditions]))
 
 
 def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -242,33 +212,11 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-FILTERS: list[Callable[..., Any]] = [
-    *(
-        formats.number,
-        formats.with_minus_signs,
-        formats.with_code,
-        formats.format_score,
-        formats.baseline_values,
-        formats.shares,
-        formats.format_interval,
-        formats.format_difference,
-    ),
-    told,
-    *(formats.describe_origin, formats.differences, formats.headline, formats.baseline),
-    *(cell, row, header, param_rows, check_rows, network_rows, layer_tables, setting_rows),
-    *(
-        split_rule,
-        column_rows,
-        weak_slices,
-        declared_slices,
-        error_rows,
-        interaction_sentence,
-        changed_scores,
-    ),
-    *(pictures.score_interval_pictures, pictures.score_pictures, pictures.training_pictures),
-    *(column_pictures.effect_pictures, column_pictures.importance, vega.svg),
-]
-TEMPLATES.filters |= {show.__name__: show for show in FILTERS}
+# What templates call: the functions that these modules define, by their names.
+for module in (sys.modules[__name__], formats, column_pictures, pictures):
+    functions = getmembers(module, isfunction)
+    TEMPLATES.filters |= {n: show for n, show in functions if show.__module__ == module.__name__}
+TEMPLATES.filters |= {"svg": vega.svg, "told": told}
 TEMPLATES.globals["LEVEL"] = LEVEL
 
 
