@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +30,12 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
     unseen = {run.target, *(run.schema.get(role) for role in ("group", "split", "weight"))}
     unseen |= set(run.schema.get("ignore") or [])
     features = {name: column for name, column in columns.items() if name not in unseen}
-    lock = run.load(LOCK)
+    lock, classes = run.load(LOCK), run.load(run.files["profile"]).get("target") or {}
     return {
         "about": markdown(about),
         "use": markdown(use),
         "limits": markdown(limits),
-        "purpose": purpose(run),
-        "known_limits": list(known_limits(run)),
+        "classes": {name: of["rows"] for name, of in classes.items()},
         "model": model,
         "features": list(features),
         # As pandas takes them: the type of columns of text, and the names of the model's inputs.
@@ -94,28 +92,3 @@ def markdown(text: str) -> Markup:
     """CommonMark with tables; HTML in it is shown as text, pictures are left out."""
     reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     return Markup(reader.render(text))
-
-
-def purpose(run: Run) -> str:
-    """What the model gives, from the task."""
-    gives = {
-        "binary": f"the probability that {run.target} is {run.schema.get('positive')}",
-        "multiclass": f"the probability of each class of {run.target}",
-        "regression": f"the value of {run.target}, in its own units",
-    }.get(str(run.schema.get("task")), run.target)
-    return f"For a raw row of the table, gaps included, it gives {gives}."
-
-
-def known_limits(run: Run) -> Iterator[str]:
-    """What the run's own numbers say about how far to trust it."""
-    yield (
-        f"It is measured on {number(run.scores.get('test', {}).get('rows'))} rows of the table "
-        "that it was trained on; other places and times may differ."
-    )
-    yield "It has not seen values outside the ranges in the profile above."
-    classes = run.load(run.files["profile"]).get("target") or {}
-    if classes:
-        rare = min(classes, key=lambda name: classes[name]["rows"])
-        yield f"The rarest class, {rare}, has {classes[rare]['rows']:,} rows in the whole table."
-    if run.load(run.files["gate"]).get("verdict") == "fail":
-        yield "It does not pass its gate."
