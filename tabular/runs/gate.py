@@ -1,7 +1,7 @@
 """Whether a run may be accepted: limits of its scores, its baselines and the run before it."""
 
-import operator
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from typing import Any, NamedTuple
 
 from tabular.config.params import Params
@@ -21,7 +21,6 @@ from tabular.runs.advice import next_steps
 from tabular.runs.git import Revision, commit_before
 from tabular.runs.run import Run, mismatch
 
-COMPARISONS = {"at least": operator.ge, "at most": operator.le}
 ORDER = ("fail", "level", "pass")  # the worst verdict comes first
 
 
@@ -30,16 +29,6 @@ class Base(NamedTuple):
 
     name: str
     scores: dict[str, Any]
-
-
-class Rule(NamedTuple):
-    """What `key` has to be; `limit` is None where the rule has nothing to compare it with."""
-
-    name: str
-    key: str
-    comparison: str
-    limit: float | None
-    source: str = ""
 
 
 def base_of(run: Run, other: Run) -> Base:
@@ -83,7 +72,7 @@ def evaluate_gate(
         trained: `weight` and `params` of each kind of networks.
     """
     gate = params.gate
-    limits = [_limit_check(rule, flat_numbers(scores)) for rule in _rules(scores, base, gate)]
+    limits = list(_limit_checks(flat_numbers(scores), base, gate))
     names = [TASKS[task].baselines[kind] for kind in gate.beat_baselines]
     compared = list(_baseline_checks(scores, names, "test"))
     known = {check["rule"] for check in compared}
@@ -115,41 +104,33 @@ def evaluate_gate(
     }
 
 
-def _rules(scores: dict[str, Any], base: Base, gate: Gate) -> list[Rule]:
+def _limit_checks(values: dict[str, float], base: Base, gate: Gate) -> Iterator[dict[str, Any]]:
+    """The limits that params.yaml gives, and those that follow from the scores of the base."""
     before = flat_numbers(base.scores)
-    rules = [Rule("lowest", key, "at least", limit) for key, limit in gate.lowest.items()]
-    rules += [Rule("highest", key, "at most", limit) for key, limit in gate.highest.items()]
+    rules: list[tuple[str, str, bool, float | None, str]] = [
+        *(("lowest", key, True, limit, "") for key, limit in gate.lowest.items()),
+        *(("highest", key, False, limit, "") for key, limit in gate.highest.items()),
+    ]
     for key, share in gate.worse_than_last.items():
-        greater = metric(key).greater_is_better
-        limit, source = None, base.name
+        greater, limit, source = metric(key).greater_is_better, None, base.name
         if key in before:
             worse = share * abs(before[key])
             limit = round(before[key] + (-worse if greater else worse), 6)
             source = f"{share:.0%} worse than {shown(before[key])} of {base.name}"
-        comparison = "at least" if greater else "at most"
-        rules.append(Rule("worse_than_last", key, comparison, limit, source))
-    return rules
-
-
-def _limit_check(rule: Rule, values: dict[str, float]) -> dict[str, Any]:
-    value = values.get(rule.key)
-    if value is None:
-        verdict, reason = "fail", f"{rule.key} is not among the scores of this run"
-    elif rule.limit is None:
-        verdict, reason = "skipped", rule.source
-    else:
-        passed = COMPARISONS[rule.comparison](value, rule.limit)
-        verdict = "pass" if passed else "fail"
-        needed = f"{rule.comparison} {shown(rule.limit, value)}"
-        reason = f"{rule.key} is {shown(value, rule.limit)}; needed {needed}"
-        reason += f" ({rule.source})" if rule.source else ""
-    return {
-        "rule": f"{rule.name} {rule.key}",
-        "found": value,
-        "allowed": rule.limit,
-        "verdict": verdict,
-        "reason": reason,
-    }
+        rules.append(("worse_than_last", key, greater, limit, source))
+    for name, key, at_least, limit, source in rules:
+        value = values.get(key)
+        if value is None:
+            verdict, reason = "fail", f"{key} is not among the scores of this run"
+        elif limit is None:
+            verdict, reason = "skipped", source
+        else:
+            verdict = "pass" if (value >= limit if at_least else value <= limit) else "fail"
+            needed = f"{'at least' if at_least else 'at most'} {shown(limit, value)}"
+            reason = f"{key} is {shown(value, limit)}; needed {needed}"
+            reason += f" ({source})" if source else ""
+        found = {"found": value, "allowed": limit, "verdict": verdict, "reason": reason}
+        yield {"rule": f"{name} {key}", **found}
 
 
 def told(checks: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -167,43 +148,31 @@ def told(checks: list[dict[str, Any]]) -> list[tuple[str, str]]:
 def _baseline_checks(
     scores: dict[str, Any], names: Iterable[str], rows: str
 ) -> Iterator[dict[str, Any]]:
-    """The comparisons with these baselines by the scores that decide."""
-    for name in names:
-        for key in scores.get("decides", []):
-            if check := _baseline_check(scores, name, key, rows):
-                yield check
-
-
-def _baseline_check(
-    scores: dict[str, Any], name: str, key: str, rows: str
-) -> dict[str, Any] | None:
-    """How a score compares with a baseline's on the same rows; None where one of them has none."""
-    of = get_nested(scores, f"paired_difference.{rows}.{name}.{key}")
-    if not of:
-        return None
-    sign = 1 if metric(key).greater_is_better else -1
-    better, worse = (min(way * of["low"], way * of["high"]) > 0 for way in (sign, -sign))
-    verdict = "pass" if better else "fail" if worse else "level"
-    verb = {"pass": "is better than", "level": "is level with", "fail": "is worse than"}[verdict]
-    baseline = scores["baseline"][name]
-    mine = flat_numbers(scores[rows])[key]
-    theirs = flat_numbers(baseline if rows == "test" else baseline[rows])[key]
-    texts = shown_scores(scores, rows, key)
+    """How the scores that decide compare with those of these baselines on the same rows."""
     where = {"test": "test rows", "cross_validation": "cross-validated rows"}[rows]
-    difference, low, high = (shown(of[end]) for end in ("difference", "low", "high"))
-    return of | {
-        "rule": f"beat_baselines {name}",
-        "score": f"{rows}.{key}",
-        "found": mine,
-        "allowed": theirs,
-        "verdict": verdict,
-        "reason": (
-            f"{metric(key).label} {texts['model']} on {scores[rows]['rows']:,} {where} {verb} "
-            f"{texts[name]} of {BASELINES[name]}: the difference of {difference} is "
-            f"{'within' if verdict == 'level' else 'more than'} chance "
-            f"(95% interval {low} to {high})"
-        ),
-    }
+    for name, key in product(names, scores.get("decides", [])):
+        of = get_nested(scores, f"paired_difference.{rows}.{name}.{key}")
+        if not of:  # one of them has none
+            continue
+        beyond = not of["low"] <= 0 <= of["high"]
+        better = metric(key).greater_is_better == (of["low"] > 0)
+        verdict = "level" if not beyond else "pass" if better else "fail"
+        verb = {"pass": "is better than", "level": "is level with", "fail": "is worse than"}
+        texts = shown_scores(scores, rows, key)
+        difference, low, high = (shown(of[end]) for end in ("difference", "low", "high"))
+        yield of | {
+            "rule": f"beat_baselines {name}",
+            "score": f"{rows}.{key}",
+            "found": get_nested(scores[rows], key),
+            "allowed": get_nested(scores["baseline"][name], f"{rows}.{key}".removeprefix("test.")),
+            "verdict": verdict,
+            "reason": (
+                f"{metric(key).label} {texts['model']} on {scores[rows]['rows']:,} {where} "
+                f"{verb[verdict]} {texts[name]} of {BASELINES[name]}: the difference of "
+                f"{difference} is {'more than' if beyond else 'within'} chance "
+                f"(95% interval {low} to {high})"
+            ),
+        }
 
 
 def _rank(check: dict[str, Any]) -> tuple[int, float]:
