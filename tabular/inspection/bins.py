@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import NamedTuple, Self, assert_never
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -41,9 +41,8 @@ class Bins(NamedTuple):
             outside: add bins below the lowest and above the highest of the values.
         """
         if column.feature_type == "category":
-            found = drop_missing(values, column).value_counts().to_pylist()
-            found.sort(key=lambda pair: (-pair["counts"], pair["values"]))
-            return cls(column, np.empty(0), tuple(pair["values"] for pair in found[:count]))
+            found = most_frequent(drop_missing(values, column))
+            return cls(column, np.empty(0), tuple(value for value, _ in found[:count]))
         sizes = np.sort(numeric_values(values, column))
         if not len(sizes):
             return cls(column, np.empty(0), ())
@@ -110,6 +109,17 @@ def missing_mask(values: pa.ChunkedArray, column: Column) -> np.ndarray:
     return is_missing(values, column).to_numpy(zero_copy_only=False).astype(bool)
 
 
+def is_among(values: pa.ChunkedArray, known: pa.Array) -> np.ndarray:
+    """Where a value is one of these: bool, (rows,)."""
+    return pc.is_in(values, value_set=known).to_numpy(zero_copy_only=False).astype(bool)
+
+
+def most_frequent(values: pa.ChunkedArray) -> list[tuple[Any, int]]:
+    """Each different value and how many rows have it, the most frequent one first."""
+    found = ((of["values"], of["counts"]) for of in values.value_counts().to_pylist())
+    return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+
+
 def drop_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """The values that are not missing."""
     return values.filter(pc.invert(is_missing(values, column)))
@@ -119,19 +129,11 @@ def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
     """Numbers as they are, moments in seconds, texts by their length: float64, (present,).
 
     Of those that are not missing.
-
-    Raises:
-        ValueError: a category has no size.
     """
     present = drop_missing(values, column)
-    match column.feature_type:
-        case "text":
-            return pc.utf8_length(present).to_numpy().astype(np.float64)
-        case "number" | "datetime":
-            return np.asarray(as_float64(present, column).to_numpy(), np.float64)
-        case "category":
-            raise ValueError("a category has no size")
-    assert_never(column.feature_type)
+    if column.feature_type == "text":
+        return pc.utf8_length(present).to_numpy().astype(np.float64)
+    return np.asarray(as_float64(present, column).to_numpy(), np.float64)
 
 
 def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:

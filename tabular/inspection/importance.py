@@ -1,7 +1,6 @@
 """How much a model needs each column: the loss with the column's values shuffled among the rows."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ MAX_MULTIPLY_ADDS = 200_000_000_000  # multiply-adds of the model in all: half a
 MAX_MEASURED = 30  # columns, of a table too wide to measure all of them well
 BATCH = 4096  # rows that the model reads at a time
 Progress = Callable[[float, str], None]
+Rises = dict[str, np.ndarray]  # of the loss: float64, (repeats,), by column
 
 
 def permutation_importance(
@@ -25,8 +25,8 @@ def permutation_importance(
     schema: Schema,
     work: float,
     progress: Progress = lambda more, name: None,
-) -> dict[str, np.ndarray]:
-    """The rise of the loss in each of `REPEATS` shuffles of a column: float64, (REPEATS,).
+) -> Rises:
+    """The rise of the loss in each of `REPEATS` shuffles of a column.
 
     Breiman, "Random Forests" (2001), in the form of scikit-learn's `permutation_importance`. The
     rows used are the first few thousand, which lie shuffled; the same rows give the same numbers.
@@ -58,9 +58,6 @@ def permutation_importance(
     return measured(names, REPEATS, reads, progress)
 
 
-Rises = dict[str, np.ndarray]
-
-
 def most_important(importance: Rises, schema: Schema) -> list[str]:
     """All columns, the most important one first."""
     means = {name: float(increases.mean()) for name, increases in importance.items()}
@@ -77,44 +74,25 @@ def loss_increases(
     progress: Progress,
 ) -> Rises:
     """The rise of the loss in so many shuffles of each of these columns."""
-    before = mean_loss(y, predict(feature_arrays(rows, schema)), schema)
+    columns = feature_arrays(rows, schema)
     rng = np.random.default_rng(0)
     order = np.concatenate([rng.permutation(len(rows)) for _ in range(repeats)])
+
+    def shuffled_losses(group: Sequence[str]) -> np.ndarray:
+        """The losses with each column of a group shuffled, float64, (columns, repeats)."""
+        tables = {key: np.tile(of, (len(group), repeats)) for key, of in columns.items()}
+        for table, name in enumerate(group):
+            tables[input_name(name)][table] = columns[input_name(name)][order]
+        outputs = predict({key: values.ravel() for key, values in tables.items()})
+        losses = row_losses(np.tile(y, len(group) * repeats), outputs, schema)
+        return losses.reshape(len(group), repeats, len(y)).mean(axis=2)
+
+    before = row_losses(y, predict(columns), schema).mean()
     at_a_time = max(BATCH // len(order), 1)
     groups = [names[start : start + at_a_time] for start in range(0, len(names), at_a_time)]
-    losses_of = partial(
-        shuffled_losses, predict=predict, rows=rows, y=y, schema=schema, order=order
-    )
     found: Rises = {}
-    for group, losses in zip(groups, ordered_map(losses_of, groups, threads=False), strict=True):
-        found |= {name: of_name - before for name, of_name in zip(group, losses, strict=True)}
+    losses = ordered_map(shuffled_losses, groups, threads=False)
+    for group, of_group in zip(groups, losses, strict=True):
+        found |= dict(zip(group, of_group - before, strict=True))
         progress(len(group) / len(names), group[-1])
     return found
-
-
-def shuffled_losses(
-    names: Sequence[str],
-    predict: Predict,
-    rows: pa.Table,
-    y: np.ndarray,
-    schema: Schema,
-    order: np.ndarray,
-) -> np.ndarray:
-    """The losses with each of some columns shuffled, float64, (columns, repeats).
-
-    Args:
-        order: the rows of each repeat after the other, shape (repeats * rows,).
-    """
-    columns = feature_arrays(rows, schema)
-    repeats = len(order) // len(rows)
-    tables = {key: np.tile(values, (len(names), repeats)) for key, values in columns.items()}
-    for table, name in enumerate(names):
-        tables[input_name(name)][table] = columns[input_name(name)][order]
-    outputs = predict({key: values.ravel() for key, values in tables.items()})
-    losses = [mean_loss(y, part, schema) for part in np.split(outputs, len(names) * repeats)]
-    return np.reshape(losses, (len(names), repeats))
-
-
-def mean_loss(y: np.ndarray, predicted: np.ndarray, schema: Schema) -> float:
-    """See `row_losses`."""
-    return float(row_losses(y, predicted, schema).mean())

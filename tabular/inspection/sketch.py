@@ -8,10 +8,17 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tabular.config.schema import Column, Schema
-from tabular.inspection.bins import MISSING, Bins, drop_missing, missing_mask, numeric_values
+from tabular.inspection.bins import (
+    MISSING,
+    Bins,
+    drop_missing,
+    is_among,
+    missing_mask,
+    most_frequent,
+    numeric_values,
+)
 
 NUMBER_BINS, CATEGORY_BINS = 10, 20
 TEXT_BINS, MIN_ROWS_OF_WORD = 50, 5  # words; rows that each of them is in
@@ -180,10 +187,9 @@ def sketch_columns(
 def _background(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None, ...]:
     """See `Sketch`: those at even places of the sorted rows."""
     if column.is_string:
-        counts = drop_missing(values, column).value_counts().to_pylist()
-        counts.sort(key=lambda of: (-of["counts"], of["values"]))
-        ordered: list[Any] = [of["values"] for of in counts]
-        ends = np.cumsum([of["counts"] for of in counts])
+        counts = most_frequent(drop_missing(values, column))
+        ordered: list[Any] = [value for value, _ in counts]
+        ends = np.cumsum([count for _, count in counts])
     else:
         ordered = np.sort(numeric_values(values, column)).tolist()
         ends = np.arange(1, len(ordered) + 1)
@@ -195,8 +201,7 @@ def _background(values: pa.ChunkedArray, column: Column) -> tuple[float | str | 
 
 def unknown(values: pa.ChunkedArray, known: list[str], column: Column) -> np.ndarray:
     """Where a row holds a category that is not among these, and no gap: bool, (rows,)."""
-    among = pc.is_in(values, value_set=pa.array(known, pa.string()))
-    return ~missing_mask(values, column) & ~among.to_numpy(zero_copy_only=False).astype(bool)
+    return ~missing_mask(values, column) & ~is_among(values, pa.array(known, pa.string()))
 
 
 def total_variation(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:

@@ -6,14 +6,13 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from tabular.config.schema import Schema
+from tabular.config.schema import Column, Schema
 from tabular.config.sections import Range, Slice
 from tabular.core.metrics import TASKS, metric
 from tabular.evaluation.scores import Outputs, row_scores
 from tabular.evaluation.uncertainty import ALPHA, mean_interval
-from tabular.inspection.bins import Bins, missing_mask, numeric_values
+from tabular.inspection.bins import Bins, is_among, missing_mask, numeric_values
 from tabular.table.arrays import row_losses
 
 QUARTERS, CATEGORIES = 4, 8  # bins of a number column, and of a category column
@@ -101,7 +100,8 @@ def slice_scores(
     }
     found_in = "cross_validation" if "cross_validation" in rows else "test"
     most = rows[found_in]
-    codes, bins = bin_columns(most, important)
+    bins = {name: bin_column(most.table[name], schema.columns[name]) for name in important}
+    codes = {name: of.codes(most.table[name]) for name, of in bins.items()}
     order = ranked(most, codes, -1 if metric(key).greater_is_better else 1)
     every = {name: one.scored(np.ones(len(one.table), bool), ALPHA) for name, one in rows.items()}
     overall, alpha = every[found_in]["score"], ALPHA / max(len(order), 1)
@@ -114,28 +114,29 @@ def slice_scores(
             weak_slice(where, most, rows["test"], bins, overall, alpha)
             for where in distinct(order, codes)
         ],
-        "declared": {name: declared_slice(of, rows) for name, of in declared.items()}
-        | unlike_slice(rows, unlike_training),
+        "declared": declared_slices(declared, unlike_training, rows),
     }
 
 
-def declared_slice(conditions: Slice, rows: Mapping[str, ScoredRows]) -> dict[str, Any]:
-    """The scores of a slice that a person declares, by which rows."""
-    return {"where": in_words(conditions)} | {
-        name: one.scored(declared_rows(one.table, conditions, one.schema), ALPHA)
-        for name, one in rows.items()
-    }
-
-
-def unlike_slice(
-    rows: Mapping[str, ScoredRows], unlike_training: Mapping[str, np.ndarray]
+def declared_slices(
+    declared: Mapping[str, Slice],
+    unlike_training: Mapping[str, np.ndarray],
+    rows: Mapping[str, ScoredRows],
 ) -> dict[str, Any]:
-    """The slice of the rows that equal no training row, where there are others."""
-    masks = {name: mask[: len(rows[name].table)] for name, mask in unlike_training.items()}
-    if all(mask.all() for mask in masks.values()):
-        return {}
-    scores = {name: rows[name].scored(mask, ALPHA) for name, mask in masks.items()}
-    return {"no equal row in training": {"where": []} | scores}
+    """The scores of the slices that a person declares, by which rows.
+
+    And of the rows that equal no training row, where there are others.
+    """
+    found: dict[str, dict[str, Any]] = {
+        name: {"where": in_words(conditions)}
+        | {key: of.scored(declared_rows(of, conditions), ALPHA) for key, of in rows.items()}
+        for name, conditions in declared.items()
+    }
+    unlike = {name: mask[: len(rows[name].table)] for name, mask in unlike_training.items()}
+    if not all(mask.all() for mask in unlike.values()):
+        scores = {name: rows[name].scored(mask, ALPHA) for name, mask in unlike.items()}
+        found["no equal row in training"] = {"where": []} | scores
+    return found
 
 
 def weak_slice(
@@ -166,16 +167,9 @@ def weak_slice(
     }
 
 
-def bin_columns(
-    rows: ScoredRows, important: Sequence[str]
-) -> tuple[dict[str, np.ndarray], dict[str, Bins]]:
-    """The bin of each row in each column, int16, (rows,), and what the bins are."""
-    bins = {}
-    for name in important:
-        column = rows.schema.columns[name]
-        count = CATEGORIES if column.feature_type == "category" else QUARTERS
-        bins[name] = Bins.of(rows.table[name], column, count)
-    return {name: bins[name].codes(rows.table[name]) for name in important}, bins
+def bin_column(values: pa.ChunkedArray, column: Column) -> Bins:
+    """The bins of a column, of which slices are made."""
+    return Bins.of(values, column, CATEGORIES if column.feature_type == "category" else QUARTERS)
 
 
 def ranked(rows: ScoredRows, codes: Mapping[str, np.ndarray], worse: int) -> list[SliceBins]:
@@ -238,30 +232,26 @@ def in_words(conditions: Slice) -> list[list[str]]:
     found = []
     for name, wanted in conditions.items():
         if isinstance(wanted, Range):
-            ends = {"from": wanted.low, "to": wanted.high}
-            said = [
-                f"{word} {end:g}" if isinstance(end, float) else f"{word} {end}"
-                for word, end in ends.items()
-                if end is not None
-            ]
-            found.append([name, " ".join(said)])
+            ends = [("from", wanted.low), ("to", wanted.high)]
+            numbers = [(word, f"{end:g}" if isinstance(end, float) else end) for word, end in ends]
+            said = " ".join(f"{word} {end}" for word, end in numbers if end is not None)
         else:
-            found.append([name, " or ".join(map(str, wanted))])
+            said = " or ".join(map(str, wanted))
+        found.append([name, said])
     return found
 
 
-def declared_rows(table: pa.Table, conditions: Slice, schema: Schema) -> np.ndarray:
+def declared_rows(rows: ScoredRows, conditions: Slice) -> np.ndarray:
     """Which rows a declared slice holds: bool, (rows,). A missing value is in none."""
     masks = []
     for name, wanted in conditions.items():
-        values, column = table[name], schema.columns[name]
-        there = ~missing_mask(values, column)
+        values, column = rows.table[name], rows.schema.columns[name]
+        mask = ~missing_mask(values, column)
         if isinstance(wanted, Range):
             sizes = numeric_values(values, column)
             low, high = wanted.ends
-            there[there] = (low <= sizes) & (sizes <= high)
+            mask[mask] = (low <= sizes) & (sizes <= high)
         else:
-            listed = pa.array(wanted, values.type)
-            there &= pc.is_in(values, value_set=listed).to_numpy(zero_copy_only=False).astype(bool)
-        masks.append(there)
+            mask &= is_among(values, pa.array(wanted, values.type))
+        masks.append(mask)
     return np.logical_and.reduce(masks)

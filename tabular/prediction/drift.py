@@ -10,7 +10,7 @@ import pyarrow as pa
 from tabular.config.schema import Schema
 from tabular.config.sections import Drift
 from tabular.core.errors import UserError, listed, quoted
-from tabular.inspection.bins import OTHERS
+from tabular.inspection.bins import OTHERS, most_frequent
 from tabular.inspection.sketch import Sketch, total_variation, unknown
 from tabular.model.metadata import known_categories
 from tabular.table.rows import Batch
@@ -105,10 +105,9 @@ def unknown_categories(
     for name, known in categories.items():
         values = features[name]
         strange = values.filter(pa.array(unknown(values, known, schema.columns[name])))
-        counts = {of["values"]: of["counts"] for of in strange.value_counts().to_pylist()}
-        frequent = sorted(counts, key=lambda value: (-counts[value], value))[:MAX_UNKNOWN_KEPT]
-        found.update({(name, value): counts[value] for value in frequent})
-        if others := len(strange) - sum(counts[value] for value in frequent):
+        frequent = most_frequent(strange)[:MAX_UNKNOWN_KEPT]
+        found.update({(name, value): count for value, count in frequent})
+        if others := len(strange) - sum(count for _, count in frequent):
             found[name, OTHERS] += others
     return found
 
