@@ -1,7 +1,7 @@
 """What to try next: each line has its numbers, and a command where one follows."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tabular.config.sections import Split
@@ -34,17 +34,35 @@ def next_steps(
         crossed: that of the cross-validated rows, if its verdict is worse.
         networks: each kind of params.yaml, with its `weight` and `params` where it was trained.
     """
-    differ = _difference_step(scores, split)
+    key = "r2" if task == "regression" else next(iter(scores.get("decides", [])), "")
+    test, differ = flat_numbers(scores.get("test", {})), _difference_step(scores, split)
     steps = [_missed_classes_step(scores, task)]
     if decisive:
-        steps += [_row_count_step(scores, decisive), _baseline_step(decisive, differ)]
-        if not differ and not _nearly_perfect(scores, task):
+        steps += _baseline_steps(scores["test"]["rows"], decisive, differ)
+        if not differ and test.get(key, 0.0) < NEARLY_PERFECT:
             steps.append(_fit_step(scores, decisive, crossed, networks))
         steps.append(_simpler_step(decisive, networks))
     if crossed:
         steps.append(f"cross-validation does not say so: {crossed['reason']}")
-    steps += [differ, _equal_rows_step(scores, split), _outside_step(scores)]
-    steps += [_threshold_step(scores, task), _leak_step(scores, task)]
+    steps.append(differ)
+    equal = scores.get("equal_rows", {}).get("test")
+    if equal and split.by == "random":  # it is the draw that mixed them
+        steps.append(
+            f"{equal['equal']:,} test rows equal a training row: "
+            "`dvc exp run -S split.equal_rows=together` keeps such rows on one side"
+        )
+    if outside := scores.get("outside_training"):
+        steps.append(
+            f"{outside_told(outside)}: a column under `ignore` in data/schema.yaml is not read, "
+            "and may still be the time of the split"
+        )
+    steps.append(_threshold_step(scores, task))
+    if test.get(key, 0.0) >= SUSPICIOUS and test.get(f"{key}_low", 0.0) >= NEARLY_PERFECT:
+        steps.append(
+            f"nearly no error, {metric(key).label} {shown(test[key])} (from "
+            f"{shown(test[f'{key}_low'])} on): is the most important column known before the "
+            "answer is, or a leak?"
+        )
     return [step for step in steps if step]
 
 
@@ -59,32 +77,26 @@ def _missed_classes_step(scores: Mapping[str, Any], task: str) -> str | None:
     return f"{said}: try `dvc exp run -S train.class_weight=balanced`, or more rows of it"
 
 
-def _row_count_step(scores: Mapping[str, Any], decisive: Mapping[str, Any]) -> str | None:
-    """How many rows would show a difference that is within chance now."""
-    if decisive["verdict"] != "level" or not decisive["difference"]:
-        return None
-    rows = scores["test"]["rows"]
-    half = (decisive["high"] - decisive["low"]) / 2
-    needed = rows * (half / decisive["difference"]) ** 2
-    if needed <= rows:
-        return None
-    unit = 10 ** max(int(math.log10(needed)) - 1, 0)  # two digits are kept
-    return (
-        f"too few test rows to tell: a difference of {shown(abs(decisive['difference']))} shows "
-        f"from about {math.ceil(needed / unit) * unit:,} rows on, and these are {rows:,}"
-    )
-
-
-def _baseline_step(decisive: Mapping[str, Any], differ: str | None) -> str | None:
-    """What to use in place of a model that is worse than a baseline.
+def _baseline_steps(rows: int, decisive: Mapping[str, Any], differ: str | None) -> Iterator[str]:
+    """From how many test rows a difference would show, or what to use in place of the model.
 
     A search by cross-validated rows helps where the test rows are alike.
     """
-    if decisive["verdict"] != "fail":
-        return None
-    name = BASELINES[decisive["rule"].partition(" ")[2]]
-    said = f"{name} is better by {shown(abs(decisive['difference']))}: use it"
-    return said if differ else f"{said}, or look for better values: `python -m commands.search`"
+    verdict, difference = decisive["verdict"], decisive["difference"]
+    if verdict == "level" and difference:
+        half = (decisive["high"] - decisive["low"]) / 2
+        needed = rows * (half / difference) ** 2
+        unit = 10 ** max(int(math.log10(max(needed, 1))) - 1, 0)  # two digits are kept
+        if needed > rows:
+            yield (
+                f"too few test rows to tell: a difference of {shown(abs(difference))} shows from "
+                f"about {math.ceil(needed / unit) * unit:,} rows on, and these are {rows:,}"
+            )
+    if verdict == "fail":
+        name = BASELINES[decisive["rule"].partition(" ")[2]]
+        said = f"{name} is better by {shown(abs(difference))}: use it"
+        search = ", or look for better values: `python -m commands.search`"
+        yield said + ("" if differ else search)
 
 
 def _fit_step(
@@ -100,7 +112,12 @@ def _fit_step(
     losses = f"{shown(train, folds)} on training rows and {shown(folds, train)} cross-validated"
     if train < OVERFITTED * folds:
         said = f"the loss is {losses}: more rows are likely to help"
-        return said + _more_dropout(networks)
+        name = max(networks, key=lambda kind: networks[kind].get("weight", 0), default="")
+        before = networks.get(name, {}).get("params", {}).get("dropout", 0.0)
+        dropout = round(before + MORE_DROPOUT, 2)
+        if not name or dropout > MOST_DROPOUT:
+            return said
+        return f"{said}, or `dvc exp run -S train.networks.{name}.dropout={dropout:g}`"
     if decisive["verdict"] != "level" or (crossed and crossed["verdict"] == "fail"):
         return None
     name = BASELINES[decisive["rule"].partition(" ")[2]]
@@ -108,17 +125,6 @@ def _fit_step(
         f"the loss is {losses}, little overfitting, and {name} is level: other columns are likely "
         "to help more than more rows"
     )
-
-
-def _more_dropout(networks: Mapping[str, Any]) -> str:
-    """The command that regularises the networks of most weight more, if that is not much yet."""
-    name = max(networks, key=lambda kind: networks[kind].get("weight", 0), default=None)
-    if name is None:
-        return ""
-    dropout = round(networks[name].get("params", {}).get("dropout", 0.0) + MORE_DROPOUT, 2)
-    if dropout > MOST_DROPOUT:
-        return ""
-    return f", or `dvc exp run -S train.networks.{name}.dropout={dropout:g}`"
 
 
 def _simpler_step(decisive: Mapping[str, Any], networks: Mapping[str, Any]) -> str | None:
@@ -134,32 +140,16 @@ def _simpler_step(decisive: Mapping[str, Any], networks: Mapping[str, Any]) -> s
     )
 
 
-def _equal_rows_step(scores: Mapping[str, Any], split: Split) -> str | None:
-    """How to part rows that equal others, where it is a draw that mixed them."""
-    found = scores.get("equal_rows", {}).get("test")
-    if not found or split.by != "random":
-        return None
-    return (
-        f"{found['equal']:,} test rows equal a training row: "
-        "`dvc exp run -S split.equal_rows=together` keeps such rows on one side"
-    )
-
-
-def _outside_step(scores: Mapping[str, Any]) -> str | None:
-    """What to do about columns of which training saw other values."""
-    outside = scores.get("outside_training")
-    if not outside:
-        return None
-    return (
-        f"{outside_told(outside)}: a column under `ignore` in data/schema.yaml is not read, and "
-        "may still be the time of the split"
-    )
-
-
 def _difference_step(scores: Mapping[str, Any], split: Split) -> str | None:
     """What to look at where the test rows do worse than cross-validated ones, beyond chance."""
     found = [_lower_score(scores, key) for key in scores.get("decides", [])][:1]
-    found.append(_narrow_intervals(scores))
+    held = scores.get("interval")
+    if held and held["coverage_high"] < held["asked"]:
+        found.append(
+            f"intervals of {held['asked']:.0%} hold {shown(held['coverage'])} of the values of "
+            f"test rows (95% interval {shown(held['coverage_low'])} to "
+            f"{shown(held['coverage_high'])})"
+        )
     evidence = "; ".join(filter(None, found))
     if not evidence:
         return None
@@ -203,17 +193,6 @@ def _lower_score(scores: Mapping[str, Any], key: str) -> str | None:
     )
 
 
-def _narrow_intervals(scores: Mapping[str, Any]) -> str | None:
-    """Of a regression whose intervals hold fewer values of test rows than asked, beyond chance."""
-    held = scores.get("interval")
-    if not held or held["coverage_high"] >= held["asked"]:
-        return None
-    return (
-        f"intervals of {held['asked']:.0%} hold {shown(held['coverage'])} of the values of test "
-        f"rows (95% interval {shown(held['coverage_low'])} to {shown(held['coverage_high'])})"
-    )
-
-
 def _threshold_step(scores: Mapping[str, Any], task: str) -> str | None:
     """Whether to choose a threshold, where a class is rare and its rows are found at 0.5."""
     rare = task == "binary" and len(scores.get("decides", [])) > 1
@@ -226,26 +205,4 @@ def _threshold_step(scores: Mapping[str, Any], task: str) -> str | None:
         f"a class is rare: recall {shown(test['recall'])} and precision "
         f"{shown(test['precision'])} at threshold "
         f"{shown(scores['threshold'])}; {CHOOSE}"
-    )
-
-
-def _decisive_value(scores: Mapping[str, Any], task: str) -> tuple[str, float, float]:
-    """The first score that decides, or R²: its key, what it is, and the end of its interval."""
-    key = "r2" if task == "regression" else next(iter(scores.get("decides", [])), "")
-    test = flat_numbers(scores.get("test", {}))
-    return key, test.get(key, 0.0), test.get(f"{key}_low", 0.0)
-
-
-def _nearly_perfect(scores: Mapping[str, Any], task: str) -> bool:
-    return _decisive_value(scores, task)[1] >= NEARLY_PERFECT
-
-
-def _leak_step(scores: Mapping[str, Any], task: str) -> str | None:
-    """What to ask of a score that is nearly perfect."""
-    key, value, low = _decisive_value(scores, task)
-    if value < SUSPICIOUS or low < NEARLY_PERFECT:
-        return None
-    return (
-        f"nearly no error, {metric(key).label} {shown(value)} (from {shown(low)} on): is the most "
-        "important column known before the answer is, or a leak?"
     )
