@@ -81,8 +81,7 @@ class Comparison(NamedTuple):
         data: differences of the profiles; None where one of the runs has none.
         test_rows_differ: the two runs were not scored on the same rows.
         stale: what has changed since the results were made.
-        files: what the page shows as it is written: slices, effects, columns, networks, profile,
-            validation.
+        files: what the page shows as it is written, see `REPORT_FILES`.
     """
 
     run: Run
@@ -193,12 +192,12 @@ def compare_scores(
     own = scores.get(rows, {})
     values, before = ordered(own), ordered(base.get(rows, {}))
     of_baselines = {
-        name: ordered(of if rows == "test" else of.get(rows, {}))
+        name: found
         for name, of in sorted(scores.get("baseline", {}).items())
+        if (found := ordered(of if rows == "test" else of.get(rows, {})))
     }
-    by_baseline = scores.get("paired_difference", {}).get(rows, {})
     by_key = {}
-    known = [of for of in (values, before, *of_baselines.values()) if of]
+    known = (values, before, *of_baselines.values())
     for key in ordered({key: 0.0 for of in known for key in of}):
         if key.endswith(ENDS):
             continue
@@ -206,13 +205,11 @@ def compare_scores(
         metric, value = METRICS.get(name), values.get(key)
         greater = metric.greater_is_better if metric else None
         low, high = (values.get(f"{key}{end}") for end in ENDS)
-        beside = {
-            baseline: compare_score(
-                value, of.get(key), greater, difference_of(by_baseline.get(baseline, {}), key)
-            )
-            for baseline, of in of_baselines.items()
-            if of
-        }
+        beside = {}
+        for baseline, of in of_baselines.items():
+            found = get_nested(scores, f"paired_difference.{rows}.{baseline}.{key}")
+            difference = PairedDifference(**found) if found else None
+            beside[baseline] = compare_score(value, of.get(key), greater, difference)
         by_key[key] = Score(
             key,
             metric.label if metric else key.replace("_", " ").replace(".", ", "),
@@ -223,12 +220,6 @@ def compare_scores(
             beside,
         )
     return Scores(own.get("rows"), by_key)
-
-
-def difference_of(of_baseline: Mapping[str, Any], key: str) -> PairedDifference | None:
-    """A paired difference as `scores.json` has it."""
-    found = get_nested(of_baseline, key)
-    return PairedDifference(**found) if found else None
 
 
 def compare_score(
@@ -301,13 +292,9 @@ def points(run: Run, name: str, folder: str = "plots") -> list[dict[str, Any]]:
     """The rows of a file of points of `metrics/`: numbers, None where a cell is empty, or text."""
     text = run.text(run.files["metrics"].parent / folder / f"{name}.csv")
     return [
-        {key: _value(cell) if key not in TEXTS else cell for key, cell in row.items()}
+        {key: cell if key in TEXTS else float(cell) if cell else None for key, cell in row.items()}
         for row in csv.DictReader(io.StringIO(text))
     ]
-
-
-def _value(cell: str) -> float | None:
-    return float(cell) if cell else None
 
 
 def changed_values(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> list[ChangedValue]:
@@ -329,8 +316,8 @@ def settings(run: Run, lock: Mapping[str, Any]) -> dict[str, Any]:
 def changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The paths of code whose content differs, of that which the stages use."""
     before, after = ({path: of.get("md5") for path, of in inputs(k).items()} for k in (old, new))
-    code = [path for path in sorted({*before, *after}) if path.startswith(("stages/", "tabular/"))]
-    return [path for path in code if before.get(path) != after.get(path)]
+    differ = sorted(changed.name for changed in changed_values(before, after))
+    return [path for path in differ if path.startswith(("stages/", "tabular/"))]
 
 
 def locked_versions(run: Run) -> dict[str, str]:

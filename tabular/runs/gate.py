@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any, NamedTuple
 
-from tabular.config.params import Params
+from tabular.config.params import PARAMS, Params
 from tabular.config.sections import Gate
 from tabular.core.errors import listed
 from tabular.core.metrics import (
@@ -34,14 +34,10 @@ class Base(NamedTuple):
 def base_of(run: Run, other: Run) -> Base:
     """Another run as the base of this one, if it is of the same table, split by the same rule."""
     reason = mismatch(run, other)
-    if not reason and split_of(run) != split_of(other):
+    split, of_other = ({"by": "random"} | r.load(PARAMS).get("split", {}) for r in (run, other))
+    if not reason and split != of_other:
         reason = f"{other.label} has another split in params.yaml, and so other test rows"
     return Base(reason, {}) if reason else Base(other.label, other.scores)
-
-
-def split_of(run: Run) -> dict[str, Any]:
-    """The section `split` of a run's params.yaml."""
-    return {"by": "random"} | run.load("params.yaml").get("split", {})
 
 
 def last_committed(run: Run) -> Base:
