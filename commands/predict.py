@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -87,45 +88,62 @@ def parse_arguments() -> Namespace:
     return args
 
 
-class Output(NamedTuple):
-    """Where predictions go, piece by piece.
+@dataclass
+class Output:
+    """Where predictions go, piece by piece, and what is counted of them.
 
     Attributes:
         columns: see `output_schema`.
         identifiers: the columns of the file that are among them.
         write: takes rows with these columns.
         reject: takes rows that fail a check; None where such a row ends the run.
+        warned: rows with an answer by column and check.
+        unknown: rows with an answer.
     """
 
     columns: pa.Schema
     identifiers: list[str]
     write: Write
     reject: Write | None
+    rows: int = 0
+    rejected: int = 0
+    warned: Counter[str] = field(default_factory=Counter)
+    unknown: Unknown = field(default_factory=Unknown)
 
-    def add(self, piece: PredictedPiece, first: int, line: Callable[[int], str]) -> None:
-        """Write the rows of a piece, and set those aside that fail.
+    def add(self, piece: PredictedPiece, line: Callable[[int], str]) -> None:
+        """Write and count the rows of a piece, and set those aside that fail.
 
         Args:
-            first: the number of its first row in the file.
             line: see `row_locator`.
 
         Raises:
             UserError: a row fails, and there is no `reject`.
         """
-        failures = [failure for failure in piece.predicted.failures if failure.policy != "warn"]
-        lines = {row: line(first + row) for row in piece.rejected}
+        failures, failed = piece.predicted.failures, set(piece.rejected)
+        lines = {row: line(self.rows + row) for row in piece.rejected}
         predicted = piece.predicted.columns
         numbers = np.arange(len(predicted["predicted"]))
-        columns = {"row": pa.array(first + numbers)}
+        columns = {"row": pa.array(self.rows + numbers)}
         columns |= {name: piece.texts[name] for name in self.identifiers} | predicted
         rows = pa.table(columns).select(self.columns.names)
-        if failures:
+        if failed:
+            wrong = [failure for failure in failures if failure.policy != "warn"]
             if not self.reject:
-                named = mistakes(failures, 0, lines.__getitem__)
+                named = mistakes(wrong, 0, lines.__getitem__)
                 raise UserError("\n".join([*named, "--rejects FILE sets such rows aside"]))
-            self.reject(rejected_rows(piece.texts, failures, lines))
+            self.reject(rejected_rows(piece.texts, wrong, lines))
             rows = rows.filter(pa.array(~np.isin(numbers, piece.rejected)))
         self.write(rows)
+        self.rows += len(numbers)
+        self.rejected += len(failed)
+        self.warned.update(f"{f.column}: {f.check}" for f in failures if f.row not in failed)
+        self.unknown += piece.unknown
+
+    def warnings(self) -> list[str]:
+        """What is said of the rows that got an answer."""
+        rows = self.rows - self.rejected
+        checks = [f"{check}: {count} of {rows} rows fail" for check, count in self.warned.items()]
+        return [*unknown_lines(self.unknown, rows), *checks]
 
 
 @contextmanager
@@ -156,40 +174,10 @@ def open_output(
         yield Output(columns, identifiers, write, reject)
 
 
-class Tally:
-    """Counts of what is reported at the end, over all pieces: warnings of rows with an answer."""
-
-    def __init__(self) -> None:
-        self.rows = self.rejected = 0
-        self.warned = Counter[str]()  # rows by column and check
-        self.unknown = Unknown()
-
-    def add(self, piece: PredictedPiece) -> None:
-        """Count the rows of a piece."""
-        failures, rejected = piece.predicted.failures, set(piece.rejected)
-        self.rows += len(piece.predicted.columns["predicted"])
-        self.rejected += len(rejected)
-        self.warned.update(f"{f.column}: {f.check}" for f in failures if f.row not in rejected)
-        self.unknown += piece.unknown
-
-    def lines(self, rejects: Path | None) -> list[str]:
-        """Warnings, and how many rows were set aside in a file, where there is one."""
-        answered = self.rows - self.rejected
-        lines = [f"warn: {said}" for said in unknown_lines(self.unknown, answered)]
-        lines += [
-            f"warn: {check}: {count} of {answered} rows fail"
-            for check, count in self.warned.items()
-        ]
-        if rejects:
-            lines.append(f"{self.rejected} of {self.rows} rows set aside in {rejects}")
-        return lines
-
-
 def main() -> None:
     args = parse_arguments()
     content = last_output(args.model)
     schema, params = load_schema_and_params(args.model, content, "validate")
-    tally = Tally()
     with seekable_file(args.rows) as file:
         names = row_columns(file, schema, extra=args.ignore_extra)
 
@@ -212,9 +200,11 @@ def main() -> None:
             )
             ragged = args.rejects is not None
             for piece in ordered_map(predict, pieces(file, schema, names, ROWS, ragged=ragged)):
-                output.add(piece, tally.rows, line)
-                tally.add(piece)
-    for said in tally.lines(args.rejects):
+                output.add(piece, line)
+    for said in output.warnings():
+        print(f"warn: {said}", file=sys.stderr)
+    if args.rejects:
+        said = f"{output.rejected} of {output.rows} rows set aside in {args.rejects}"
         print(said, file=sys.stderr)
 
 
