@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tabular.config.schema import Column, Schema
 from tabular.inspection.bins import (
     Bins,
     drop_missing,
     format_value,
+    is_among,
     missing_mask,
     numeric_values,
 )
@@ -30,13 +30,11 @@ def describe_columns(train: pa.Table, test: pa.Table, schema: Schema) -> dict[st
     Args:
         train, test: some of their rows, which lie shuffled.
     """
-    names = [schema.target, *schema.features]
-    return {
-        name: histogram(train[name], test[name], schema.columns[name])
-        | column_shift(train[name], test[name], schema.columns[name])
-        | {"outside": share_outside(train[name], test[name], schema.columns[name])}
-        for name in names
-    }
+    found = {}
+    for name in (schema.target, *schema.features):
+        of = (train[name], test[name], schema.columns[name])
+        found[name] = histogram(*of) | column_shift(*of) | {"outside": share_outside(*of)}
+    return found
 
 
 def share_outside(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> float:
@@ -45,7 +43,7 @@ def share_outside(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column)
     if column.feature_type == "text" or not len(known):
         return 0.0
     if column.feature_type == "category":
-        return 1 - pc.mean(pc.is_in(known, value_set=train.unique()).cast(pa.float64())).as_py()
+        return 1 - float(is_among(known, train.unique()).mean())
     values, seen = numeric_values(known, column), numeric_values(train, column)
     if not len(seen):
         return 1.0
@@ -74,11 +72,8 @@ def outside_training(
 
 def column_shift(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:
     """How far the test rows of a column are from its training rows, and what chance would do."""
-    sketch = Sketch.of(train, column)
-    found = [
-        total_variation(histogram.counts, histogram.bins.counts(test))
-        for histogram in sketch.histograms.values()
-    ]
+    histograms = Sketch.of(train, column).histograms.values()
+    found = [total_variation(of.counts, of.bins.counts(test)) for of in histograms]
     most, limit = max(found, key=lambda of: of[0] - of[1])
     return {"distance": most, "by_chance": limit, "moved": most > limit}
 

@@ -87,15 +87,24 @@ def contributions(
     Args:
         columns: as `feature_arrays` gives them, (rows,) each.
     """
-    rows = len(next(iter(columns.values())))
-    first = predict(permutations.background).astype(np.float64)  # (permutations, outputs)
-    at_a_time = max(
-        MAX_VALUES // (permutations.evaluations_per_row * (len(columns) + first.shape[1])), 1
-    )
-    found = []
+    names, n_ranks, background, all_ranks = permutations
+    first = predict(background).astype(np.float64)  # (permutations, outputs), where they begin
+    rows, each = len(next(iter(columns.values()))), np.arange(len(first))
+    values = permutations.evaluations_per_row * (len(columns) + first.shape[1])
+    at_a_time, found = max(MAX_VALUES // values, 1), []
     for start in range(0, max(rows, 1), at_a_time):
-        some = {name: of[start : start + at_a_time] for name, of in columns.items()}
-        found.append(_contributions(predict, some, permutations, first))
+        tables = {}
+        for name, ranks in all_ranks.items():
+            own, other = columns[name][start : start + at_a_time], background[name]
+            taken = ranks[:, None, None] <= np.arange(n_ranks)[:, None]
+            tables[name] = np.where(taken, own, other[:, None, None]).ravel()
+        after = predict(tables).astype(np.float64)
+        after = after.reshape(len(first), n_ranks, -1, first.shape[1])
+        before = np.broadcast_to(first[:, None, None], (len(first), 1, *after.shape[2:]))
+        moves = np.diff(np.concatenate([before, after], axis=1), axis=1)
+        of_names = [moves[each, all_ranks[input_name(name)]] for name in names]
+        # Along the last axis a mean adds up in the same order, however many rows there are.
+        found.append(np.ascontiguousarray(np.transpose(of_names, (2, 0, 3, 1))).mean(axis=-1))
     return np.concatenate(found)
 
 
@@ -115,26 +124,3 @@ def importance_shares(
     moved = np.abs(np.nan_to_num(found)).mean(axis=(0, 2))
     shares = moved / moved.sum() if moved.any() else moved
     return dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True))
-
-
-def _contributions(
-    predict: Predict, columns: dict[str, np.ndarray], permutations: Permutations, first: np.ndarray
-) -> np.ndarray:
-    """See `contributions`; `first` are the outputs where the permutations begin."""
-    rows, steps = len(next(iter(columns.values()))), np.arange(permutations.n_ranks)
-    tables = {
-        name: np.where(
-            (ranks[:, None] <= steps)[:, :, None],
-            columns[name],
-            permutations.background[name][:, None, None],
-        ).ravel()
-        for name, ranks in permutations.ranks.items()
-    }
-    shape = (len(first), permutations.n_ranks, rows, first.shape[1])
-    after = predict(tables).astype(np.float64).reshape(shape)
-    before = np.broadcast_to(first[:, None, None], (len(first), 1, *shape[2:]))
-    moves = np.diff(np.concatenate([before, after], axis=1), axis=1)
-    each = np.arange(len(first))
-    found = [moves[each, permutations.ranks[input_name(name)]] for name in permutations.names]
-    # Along the last axis a mean adds up in the same order, however many rows there are.
-    return np.ascontiguousarray(np.transpose(found, (2, 0, 3, 1))).mean(axis=-1)

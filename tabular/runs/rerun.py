@@ -57,7 +57,7 @@ def first_difference(folder: Path, ignored: Collection[str] = ()) -> OutputDiffe
     """
     order = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     now = yaml.safe_load((folder / LOCK).read_text(encoding="utf-8"))
-    committed = yaml.safe_load(_committed(folder, LOCK)) or {}
+    committed = yaml.safe_load(git("show", f"HEAD:./{LOCK}", folder=folder) or "") or {}
     before = outputs(committed)
     differing = [
         (stage, out)
@@ -80,7 +80,7 @@ def first_difference(folder: Path, ignored: Collection[str] = ()) -> OutputDiffe
         return OutputDifference(stage, path, f"it is not in the committed {LOCK}")
     numbers = (_compare_numbers(folder, out["path"]) for _, out in differing)
     size = next(filter(None, numbers), "no number in git differs")
-    if not _in_git(folder, path):
+    if not git("ls-files", "--", path, folder=folder):
         size = f"{old['size']:,} bytes were {new['size']:,} in the rerun; {size}"
     return OutputDifference(stage, path, size)
 
@@ -93,22 +93,12 @@ def _without(ignored: Collection[str], lock: dict[str, Any]) -> list[tuple[str, 
     ]
 
 
-def _in_git(folder: Path, path: str) -> list[str]:
-    """The files in git of an output."""
-    return (git("ls-files", "--", path, folder=folder) or "").splitlines()
-
-
-def _committed(folder: Path, name: str) -> str:
-    """The text of a file in HEAD; empty where it has none."""
-    return git("show", f"HEAD:./{name}", folder=folder) or ""
-
-
 def _compare_numbers(folder: Path, path: str) -> str:
     """Where the numbers of an output in git differ, and by how much; empty if they do not."""
-    for name in _in_git(folder, path):
+    for name in (git("ls-files", "--", path, folder=folder) or "").splitlines():
         if not (folder / name).exists():
             return f"{name} is not written any more"
-        old = _committed(folder, name)
+        old = git("show", f"HEAD:./{name}", folder=folder) or ""
         new = (folder / name).read_text(encoding="utf-8").rstrip("\n")
         if old == new:
             continue
