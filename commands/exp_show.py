@@ -16,21 +16,13 @@ SCORES = (*dict.fromkeys(task.main for task in TASKS.values()), "loss")
 
 
 def files_of(found: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """What DVC has read of the files of a run, by dotted key; nothing of one that has not run.
-
-    Args:
-        kind: "params" or "metrics".
-    """
+    """The "params" or "metrics" of a run by dotted key; nothing of one that has not run."""
     files = ((found.get("data") or {}).get(kind) or {}).values()
     return dict(pair for file in files for pair in flatten(file.get("data") or {}))
 
 
 def runs_of(shown: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The workspace, the last commit and the experiments on it by their names.
-
-    Args:
-        shown: what `dvc exp show --json` prints.
-    """
+    """The workspace, the last commit and the experiments on it by their names."""
     workspace, commit = shown[:2]
     runs = {"workspace": workspace, commit["name"] or commit["rev"][:7]: commit}
     for experiment in commit["experiments"] or []:
@@ -44,9 +36,7 @@ def runs_of(shown: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def lines_of(shown: list[dict[str, Any]]) -> list[list[str]]:
     """A header, and a line for each run: its scores, and a parameter that is not as in the commit.
 
-    Each further parameter has a line of its own.
-
-    Args: see `runs_of`.
+    Each further parameter has a line of its own; `shown` is what `dvc exp show --json` prints.
     """
     runs, committed = runs_of(shown), files_of(shown[1], "params")
     metrics = {name: files_of(found, "metrics") for name, found in runs.items()}

@@ -37,16 +37,12 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
 
 
 class PredictedPiece(NamedTuple):
-    """Some rows of a file: their texts and predictions, and which fail.
-
-    `rejected` has the numbers of rows that get no answer, ascending; `unknown` the categories of
-    the others.
-    """
+    """Some rows of a file: their texts and predictions, and which fail."""
 
     texts: pa.Table
     predicted: Predicted
-    rejected: list[int]
-    unknown: Unknown
+    rejected: list[int]  # the numbers of rows that get no answer, ascending
+    unknown: Unknown  # of the others
 
 
 def predict_piece(
@@ -90,34 +86,22 @@ def parse_arguments() -> Namespace:
 
 @dataclass
 class Output:
-    """Where predictions go, piece by piece, and what is counted of them.
+    """Where predictions go, piece by piece, and what is counted of them."""
 
-    Attributes:
-        columns: see `output_schema`.
-        identifiers: the columns of the file that are among them.
-        write: takes rows with these columns.
-        reject: takes rows that fail a check; None where such a row ends the run.
-        warned: rows with an answer by column and check.
-        unknown: rows with an answer.
-    """
-
-    columns: pa.Schema
-    identifiers: list[str]
+    columns: pa.Schema  # see `output_schema`
+    identifiers: list[str]  # the columns of the file that are among them
     write: Write
-    reject: Write | None
+    reject: Write | None  # takes rows that fail a check; else such a row ends the run
     rows: int = 0
     rejected: int = 0
-    warned: Counter[str] = field(default_factory=Counter)
+    warned: Counter[str] = field(default_factory=Counter)  # rows with an answer
     unknown: Unknown = field(default_factory=Unknown)
 
     def add(self, piece: PredictedPiece, line: Callable[[int], str]) -> None:
         """Write and count the rows of a piece, and set those aside that fail.
 
-        Args:
-            line: see `row_locator`.
-
         Raises:
-            UserError: a row fails, and there is no `reject`.
+            UserError: a row fails, and there is no `reject`; `line` names it.
         """
         failures, failed = piece.predicted.failures, set(piece.rejected)
         lines = {row: line(self.rows + row) for row in piece.rejected}

@@ -22,11 +22,7 @@ MODEL, DATA_CARD = Path("models/model.keras"), Path("data/README.md")
 
 
 def choose(base: str | None, rev: str | None) -> tuple[Revision, Revision | None, str]:
-    """The revision to report, the one to compare it with if any, and why that one.
-
-    Args:
-        base, rev: as on the command line.
-    """
+    """The revision to report, the one to compare it with if any, and why that one."""
     this = resolve(rev) if rev else WORKSPACE
     if base:
         other = resolve(base)

@@ -213,13 +213,7 @@ def interaction(
 
 
 def rises(local: LocalEffects, output: int, *halves: np.ndarray) -> list[float]:
-    """By how much the answer of each half rises from the first step to the last.
-
-    Over the steps where both halves have rows.
-
-    Args:
-        halves: which rows are of each, bool, (rows,).
-    """
+    """By how much the answer of each half, bool (rows,), rises over steps where both have rows."""
     changes, steps = local.changes[:, output, 0], len(local.grid) - 1
     used = [half & (local.bins >= 0) for half in halves]
     counts = [np.bincount(local.bins[half], minlength=steps) for half in used]

@@ -17,11 +17,7 @@ MAX_ERRORS, LETTERS = 10, 200  # rows; of a text
 
 
 def largest_errors(folder: Path, test: Outputs, schema: Schema) -> list[dict[str, Any]]:
-    """Of the rows with the largest loss their `row` in the table, the answer and the columns.
-
-    Args:
-        folder: of the test rows.
-    """
+    """Of the test rows with the largest loss their `row`, the answer and the columns."""
     losses = row_losses(test.y, test.outputs, schema)
     worst = np.argsort(-losses, kind="stable")[:MAX_ERRORS]
     classes = predicted_classes(test.outputs, schema, test.threshold)

@@ -16,13 +16,10 @@ MAX_ROWS, MAX_CELLS = 200_000, 20_000_000  # of the training rows, which lie shu
 
 
 def describe_training_rows(model: "SavedModel", train: Path, schema: Schema) -> dict[str, Any]:
-    """Where they are from, sketches of them, and what moves the answers for them.
+    """Where the rows of a folder are from, sketches of them, and what moves the answers for them.
 
     `sketches` are what new rows are compared with, `importance` the share of each column in what
     moves the answers, and of a regression with folds `disagreement` is that of its networks.
-
-    Args:
-        train: folder of the rows.
     """
     rows = read_rows(train, min(MAX_ROWS, MAX_CELLS // len(schema.columns)))
     sketches = sketch_columns(rows, schema, model.metadata["categories"])

@@ -21,19 +21,12 @@ Unknown = Counter[tuple[str, str]]  # rows by column and category
 
 
 class TrainingRows(NamedTuple):
-    """What a model's file says of the training rows.
-
-    Attributes:
-        sketches: of each column.
-        importance: of each column, the share of all that moves the answers.
-        categories: that the model knows, of each column that has some.
-        rows: of training, all of them.
-    """
+    """What a model's file says of the training rows, of each column by its name."""
 
     sketches: dict[str, Sketch]
-    importance: dict[str, float]
-    categories: dict[str, list[str]]
-    rows: int
+    importance: dict[str, float]  # the share of all that moves the answers
+    categories: dict[str, list[str]]  # that the model knows
+    rows: int  # all of them
 
     @classmethod
     def read(cls, path: Path, metadata: dict[str, Any], schema: Schema) -> "TrainingRows":
@@ -59,18 +52,12 @@ class TrainingRows(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How the rows of a file lie in the bins of the sketches; sums of pieces.
-
-    Attributes:
-        bins: of each column and each of its `Sketch.histograms`, (bins,).
-        unknown: rows whose category the model does not know.
-        failed: rows of each column whose cell fails a check.
-    """
+    """How the rows of a file lie in the bins of the sketches; sums of pieces."""
 
     rows: int
-    bins: dict[tuple[str, str], np.ndarray]
+    bins: dict[tuple[str, str], np.ndarray]  # by column and `Sketch.histograms`: (bins,)
     unknown: Unknown
-    failed: Counter[str]
+    failed: Counter[str]  # rows whose cell fails a check, by column
 
     @classmethod
     def of(cls, batch: Batch, trained: TrainingRows, schema: Schema) -> "Counts":

@@ -24,11 +24,7 @@ GZIP = b"\x1f\x8b"  # how such a file begins
 
 
 def parse_model_and_rows(parser: ArgumentParser, count: Literal["*", "+"]) -> Namespace:
-    """The arguments of a command, with its `model` and the file of its `rows`, "-" for stdin.
-
-    Args:
-        count: "*" where there may be no file of rows, else "+".
-    """
+    """The arguments of a command, with its `model` and the file of its `rows`, "-" for stdin."""
     add = parser.add_argument
     add("files", nargs=count, type=Path, help="a .keras file, then a .csv, .csv.gz or .parquet")
     add("--model", type=Path, help="the .keras file; else the first one named, or that of repro")

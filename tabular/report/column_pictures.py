@@ -64,12 +64,7 @@ def effect_pictures(comparison: Comparison) -> list[Picture]:
 
 
 def effect(of: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
-    """How the answer moves with a column, and how far the members of the model agree.
-
-    Args:
-        of: a column of `metrics/effects.json`; moments as ISO text in `values`.
-        limits: of the axis of the effect, the same for all columns.
-    """
+    """How the answer moves with a column of effects.json, and how far the members agree."""
     points = zip(of["values"], of["effect"], of["low"], of["high"], strict=True)
     rows = [dict(zip(("value", "effect", "low", "high"), point, strict=True)) for point in points]
     scale = {"domain": list(limits), "nice": True}

@@ -61,11 +61,7 @@ def range_of(column: dict[str, Any]) -> str:
 
 
 def cells(values: Sequence[Any], digits: int = 6) -> list[str]:
-    """The values of a column of a table: numbers all with as many decimals as one of them needs.
-
-    Args:
-        digits: significant ones that are kept.
-    """
+    """The values of a column: all with as many decimals as one needs for its significant digits."""
     numbers = [v for v in values if isinstance(v, float) and abs(v) < LARGE]
     exponents = [Decimal(f"{v:.{digits}g}").normalize().as_tuple().exponent for v in numbers]
     decimals = max([0, *(-int(exponent) for exponent in exponents)])

@@ -221,11 +221,7 @@ TEMPLATES.globals["LEVEL"] = LEVEL
 
 
 def drift_page(found: dict[str, Any], rows: str, schema: Schema) -> str:
-    """The page of what `find_drift` finds.
-
-    Args:
-        rows: the name of their file.
-    """
+    """The page of what `find_drift` finds in a file of this name."""
     names = [name for name, of in found["columns"].items() if of["moved"]][:MAX_MOVED]
     pictured = names or list(found["columns"])[:MAX_CALM]
     return TEMPLATES.get_template("drift.html").render(

@@ -163,11 +163,7 @@ def note(x: float, y: float, text: str) -> Spec:
 
 
 def under_names(rows: Rows, field: str, marks: list[Spec]) -> Spec:
-    """Marks in a row of their own for each name, which stands above them and is never cut.
-
-    Args:
-        marks: layers with an `x`; their `y` is added.
-    """
+    """Marks, layers with an `x`, in a row for each name, which stands above and is never cut."""
     names = list(dict.fromkeys(row[field] for row in rows))
     said = {name: wrap(str(name), LETTERS) or [""] for name in names}
     text = LINE_HEIGHT * max(map(len, said.values()), default=1)

@@ -30,16 +30,12 @@ TEXTS = {"true class", "predicted class", "column"}  # columns of text in files 
 
 
 class ScoreComparison(NamedTuple):
-    """Another score, and how this one differs from it.
-
-    `verdict` is better, worse, same, or level where the 95% interval of the difference holds 0;
-    empty where nobody knows which way is better. `interval` is None where it is not known.
-    """
+    """Another score, and how this one differs from it."""
 
     value: float
     change: float  # this score minus the other
-    verdict: str
-    interval: tuple[float, float] | None = None
+    verdict: str  # better, worse, same, level: the interval holds 0; empty: better is not known
+    interval: tuple[float, float] | None = None  # of 95%, of the difference
 
 
 class Score(NamedTuple):
@@ -70,33 +66,21 @@ class ChangedValue(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What a page or a comment shows of a run and, where there is one, of its base.
-
-    Attributes:
-        gate: see `runs.gate.evaluate_gate`; empty where the run has no verdict.
-        standings: by each score that decides, see `standings`.
-        scores: by the keys of `metrics.ROWS`.
-        tests: the scores of the other files, by their keys.
-        params, packages: that differ; code the paths of code that does.
-        data: differences of the profiles; None where one of the runs has none.
-        test_rows_differ: the two runs were not scored on the same rows.
-        stale: what has changed since the results were made.
-        files: what the page shows as it is written, see `REPORT_FILES`.
-    """
+    """What a page or a comment shows of a run and, where there is one, of its base."""
 
     run: Run
     base: Run | None
-    gate: dict[str, Any]
-    standings: dict[str, list[dict[str, Any]]]
-    scores: dict[str, Scores]
-    tests: dict[str, Scores]
+    gate: dict[str, Any]  # see `evaluate_gate`; empty where the run has no verdict
+    standings: dict[str, list[dict[str, Any]]]  # by each score that decides, see `standings`
+    scores: dict[str, Scores]  # by the keys of `metrics.ROWS`
+    tests: dict[str, Scores]  # by the names of the other files
     params: list[ChangedValue]
-    code: list[str]
+    code: list[str]  # the paths of code that differs
     packages: list[ChangedValue]
-    data: list[ChangedValue] | None
+    data: list[ChangedValue] | None  # of the profiles; None where one of the runs has none
     test_rows_differ: bool
-    stale: list[str]
-    files: dict[str, dict[str, Any]]
+    stale: list[str]  # what has changed since the results were made
+    files: dict[str, dict[str, Any]]  # what the page shows as it is written: `REPORT_FILES`
 
 
 REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")

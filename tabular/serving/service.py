@@ -22,18 +22,13 @@ ROW = "row {}".format
 
 
 class Service:
-    """Does with the rows of requests what `commands.predict` does with those of files.
-
-    Attributes:
-        reasons: what finds them; None where the model's file holds no sketches.
-        explained: how many rows of a request may ask for reasons.
-    """
+    """Does with the rows of requests what `commands.predict` does with those of files."""
 
     def __init__(self, model: SavedModel, schema: Schema, policies: Validate) -> None:
         self.model, self.schema, self.policies = model, schema, policies
         self.checks = declared_checks(schema, policies)
         self.categories = known_categories(model.path, model.metadata, schema)
-        self.reasons, self.explained = None, 0
+        self.reasons, self.explained = None, 0  # rows of a request that may ask for reasons
         if "sketches" in model.metadata:
             self.reasons = Reasons.of(len(schema.features), model, schema)
             work = model.multiply_adds * self.reasons.permutations.evaluations_per_row
