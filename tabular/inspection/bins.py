@@ -17,29 +17,22 @@ DAY = 86_400  # seconds
 
 
 class Bins(NamedTuple):
-    """The bins of a column.
+    """The bins of a column of numbers, moments (seconds) or texts (characters), or of categories.
 
-    `edges` (n,), sorted, of a column of numbers, moments (seconds) or texts (characters): bin i is
-    from edge i - 1 on, below edge i; `values` (n + 1,) what is in each where it is one value alone.
-    `categories` of another one, a bin each. The last bins are other categories, and gaps.
-    Where `outside`, the first and the last edge are the lowest value and just above the highest.
+    Bin i is from edge i - 1 on, below edge i. The last bins are other categories, and gaps.
     """
 
     column: Column
-    edges: np.ndarray
-    categories: tuple[str, ...]
-    values: tuple[float, ...] = ()
-    outside: bool = False
+    edges: np.ndarray  # (n,), sorted; none of categories
+    categories: tuple[str, ...]  # a bin each
+    values: tuple[float, ...] = ()  # (n + 1,), where each bin has one alone
+    outside: bool = False  # the outer edges are the lowest value and just above the highest
 
     @classmethod
     def of(
         cls, values: pa.ChunkedArray, column: Column, count: int, *, outside: bool = False
     ) -> Self:
-        """Some `count` bins of about as many of these values each; of few values one for each.
-
-        Args:
-            outside: add bins below the lowest and above the highest of the values.
-        """
+        """Some `count` bins of about as many of these values each; of few values one for each."""
         if column.feature_type == "category":
             found = most_frequent(drop_missing(values, column))
             return cls(column, np.empty(0), tuple(value for value, _ in found[:count]))

@@ -25,17 +25,12 @@ MAX_VALUES = 2**22  # values that the model reads and gives at a time
 
 
 class Permutations(NamedTuple):
-    """Background rows, and the order in which columns take the row's values: the same for all rows.
+    """Background rows, and the order in which columns take the row's values: the same for all."""
 
-    `names` are the columns that are explained one by one, `n_ranks` how many places an order has:
-    one more where all other columns go together. `background` has for each input its values,
-    (permutations,), and `ranks` its place in each order, (permutations,).
-    """
-
-    names: list[str]
-    n_ranks: int
-    background: dict[str, np.ndarray]
-    ranks: dict[str, np.ndarray]
+    names: list[str]  # of the columns that are explained one by one
+    n_ranks: int  # places of an order: one more where all other columns go together
+    background: dict[str, np.ndarray]  # the values of each input, (permutations,)
+    ranks: dict[str, np.ndarray]  # its place in each order, (permutations,)
 
     @property
     def evaluations_per_row(self) -> int:

@@ -30,20 +30,13 @@ MEMBER_QUANTILES = (0.1, 0.9)  # of the members
 
 
 class LocalEffects(NamedTuple):
-    """What a column does to the answers of some rows.
+    """What a column does to the answers of some rows: the model's, then each member's."""
 
-    `grid` (n,) the ends of the bins, or the number of each category; `values` (rows,) the value of
-    each row, or the number of its category, NaN where it is missing; `bins` (rows,) the bin of each
-    row, -1 where it is missing; `changes` (rows, outputs, 1 + members) by how much the prediction
-    changes over that bin: the model's, then each member's. Of a category `means`
-    (n, outputs, 1 + members), the mean prediction given each.
-    """
-
-    grid: np.ndarray
-    values: np.ndarray
-    bins: np.ndarray
-    changes: np.ndarray
-    means: np.ndarray | None = None
+    grid: np.ndarray  # (n,), the ends of the bins, or the number of each category
+    values: np.ndarray  # (rows,), or the number of its category; NaN where it is missing
+    bins: np.ndarray  # (rows,), the bin of each row; -1 where it is missing
+    changes: np.ndarray  # of the prediction over that bin: (rows, outputs, 1 + members)
+    means: np.ndarray | None = None  # given each category: (n, outputs, 1 + members)
 
 
 def column_effects(
@@ -203,13 +196,8 @@ def interaction(
         first, second = rises(local, output, mask, (low | high) & ~mask)
         if MIN_RATIO_TO_SHUFFLES * abs(second - first) >= strength:
             return None
-    return {
-        "low": said[0],
-        "high": said[1],
-        "rise_low": rise_low,
-        "rise_high": rise_high,
-        "strength": strength,
-    }
+    ends = {"low": said[0], "high": said[1], "rise_low": rise_low, "rise_high": rise_high}
+    return ends | {"strength": strength}
 
 
 def rises(local: LocalEffects, output: int, *halves: np.ndarray) -> list[float]:

@@ -14,14 +14,12 @@ IsGone = Callable[[], Awaitable[bool]]
 
 
 class Waiting(NamedTuple):
-    """Rows of a request, how many reasons it asks for, whether its client is gone, and its turn.
-
-    The turn is a task that predicts the rows of several requests, and the first row of this one.
-    """
+    """A request whose rows wait."""
 
     features: pa.Table
-    reasons: int
-    is_gone: IsGone
+    reasons: int  # that it asks for
+    is_gone: IsGone  # whether its client is
+    # What predicts the rows of several requests, and the first row of this one.
     turn: asyncio.Future[tuple[asyncio.Task[Predicted], int]]
 
 
