@@ -2,11 +2,9 @@
 
 import sys
 from argparse import ArgumentParser
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tabular.config.schema import Schema
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError, align_columns, listed
 from tabular.core.files import atomic_write, write_json
@@ -20,18 +18,11 @@ from tabular.prediction.inputs import (
     seekable_file,
 )
 from tabular.runs.dvc import last_output
-from tabular.table.checks import Checks, declared_checks
+from tabular.table.checks import declared_checks
 from tabular.table.rows import check_piece
 from tabular.table.source import ROWS, Piece, pieces
 
 SHOWN = 20  # columns
-
-
-def count_piece(
-    piece: Piece, trained: TrainingRows, schema: Schema, names: list[str], checks: Checks
-) -> Counts:
-    """Read and count some rows of a file."""
-    return Counts.of(check_piece(piece, schema, names, checks), trained, schema)
 
 
 def lines_of(found: dict[str, Any]) -> list[list[str]]:
@@ -73,14 +64,11 @@ def main() -> None:
     trained = TrainingRows.read(args.model, metadata_of(args.model, content), schema)
     with seekable_file(args.rows) as file:
         names = row_columns(file, schema)
-        count = partial(
-            count_piece,
-            trained=trained,
-            schema=schema,
-            names=names,
-            checks=declared_checks(schema, params.validate),
-        )
-        counts = None
+        checks, counts = declared_checks(schema, params.validate), None
+
+        def count(piece: Piece) -> Counts:
+            return Counts.of(check_piece(piece, schema, names, checks), trained, schema)
+
         for of_piece in ordered_map(count, pieces(file, schema, names, ROWS)):
             counts = counts.merge(of_piece) if counts else of_piece
     if not counts or not counts.rows:

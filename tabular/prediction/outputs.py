@@ -158,12 +158,6 @@ def writing(path: Path | None, schema: pa.Schema, style: Style) -> Iterator[Writ
 
 
 def _csv_writer(file: Any, schema: pa.Schema, style: Style) -> Write:
-    def write_rows(rows: Iterable[Iterable[str | None]]) -> None:
-        lines = StringIO()
-        csv.writer(lines, delimiter=style.delimiter, lineterminator="\n").writerows(rows)
-        file.write(lines.getvalue().encode())
-        file.flush()
-
     def texts(column: pa.ChunkedArray) -> list[str | None]:
         if style.escape_formulas and pa.types.is_string(column.type):
             column = pc.replace_substring_regex(column, FORMULA, r"'\1")
@@ -172,8 +166,11 @@ def _csv_writer(file: Any, schema: pa.Schema, style: Style) -> Write:
     header = [texts(pa.chunked_array([schema.names]))]
 
     def write(table: pa.Table) -> None:
-        rows = [*header, *zip(*map(texts, table.columns), strict=True)]
+        lines = StringIO()
+        writer = csv.writer(lines, delimiter=style.delimiter, lineterminator="\n")
+        writer.writerows([*header, *zip(*map(texts, table.columns), strict=True)])
         header.clear()
-        write_rows(rows)
+        file.write(lines.getvalue().encode())
+        file.flush()
 
     return write
