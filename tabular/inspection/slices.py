@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pyarrow as pa
 
-from tabular.config.schema import Column, Schema
+from tabular.config.schema import Schema
 from tabular.config.sections import Range, Slice
 from tabular.core.metrics import TASKS, metric
 from tabular.evaluation.scores import Outputs, row_scores
@@ -99,21 +99,13 @@ def slice_scores(
         for name, table in tables.items()
     }
     found_in = "cross_validation" if "cross_validation" in rows else "test"
-    most = rows[found_in]
-    bins = {name: bin_column(most.table[name], schema.columns[name]) for name in important}
-    codes = {name: of.codes(most.table[name]) for name, of in bins.items()}
-    order = ranked(most, codes, -1 if metric(key).greater_is_better else 1)
     every = {name: one.scored(np.ones(len(one.table), bool), ALPHA) for name, one in rows.items()}
-    overall, alpha = every[found_in]["score"], ALPHA / max(len(order), 1)
+    overall = every[found_in]["score"]
     return {
         "score": key,
         "found_in": found_in,
         "all_rows": every,
-        "looked_at": len(order),
-        "weakest": [
-            weak_slice(where, most, rows["test"], bins, overall, alpha)
-            for where in distinct(order, codes)
-        ],
+        **weakest_slices(rows[found_in], rows["test"], important, overall),
         "declared": declared_slices(declared, unlike_training, rows),
     }
 
@@ -139,37 +131,31 @@ def declared_slices(
     return found
 
 
-def weak_slice(
-    where: SliceBins,
-    most: ScoredRows,
-    test: ScoredRows,
-    bins: Mapping[str, Bins],
-    overall: float,
-    alpha: float,
+def weakest_slices(
+    most: ScoredRows, test: ScoredRows, important: Sequence[str], overall: float
 ) -> dict[str, Any]:
-    """The scores of one of the weakest slices, and whether it is `weak`, by more than chance.
+    """How many slices were looked at among the most rows, and the scores of the weakest ones.
+
+    They are `weak` where that is by more than chance. The rows of the test have no part in it.
 
     Args:
-        most: the rows among which it was found, and `overall` the score of all of these.
-        test: rows that have no part in the choice.
+        overall: the score of all rows.
     """
-
-    def rows_of(rows: ScoredRows) -> np.ndarray:
-        return slice_mask(where, {name: bins[name].codes(rows.table[name]) for name, _ in where})
-
-    scored = most.scored(rows_of(most), alpha)
+    columns, bins = most.schema.columns, {}
+    for name in important:
+        count = CATEGORIES if columns[name].feature_type == "category" else QUARTERS
+        bins[name] = Bins.of(most.table[name], columns[name], count)
+    codes, of_test = (
+        {name: of.codes(rows.table[name]) for name, of in bins.items()} for rows in (most, test)
+    )
     greater = metric(most.key).greater_is_better
-    return {
-        "where": [[name, bins[name].names[code]] for name, code in where],
-        "weak": scored["high"] < overall if greater else scored["low"] > overall,
-        **scored,
-        "test": test.scored(rows_of(test), ALPHA),
-    }
-
-
-def bin_column(values: pa.ChunkedArray, column: Column) -> Bins:
-    """The bins of a column, of which slices are made."""
-    return Bins.of(values, column, CATEGORIES if column.feature_type == "category" else QUARTERS)
+    order, found = ranked(most, codes, -1 if greater else 1), []
+    for where in distinct(order, codes):
+        scored = most.scored(slice_mask(where, codes), ALPHA / len(order))
+        weak = scored["high"] < overall if greater else scored["low"] > overall
+        of = {"where": [[name, bins[name].names[code]] for name, code in where], "weak": weak}
+        found.append(of | scored | {"test": test.scored(slice_mask(where, of_test), ALPHA)})
+    return {"looked_at": len(order), "weakest": found}
 
 
 def ranked(rows: ScoredRows, codes: Mapping[str, np.ndarray], worse: int) -> list[SliceBins]:
