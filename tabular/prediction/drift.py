@@ -109,17 +109,13 @@ def unknown_rows(found: Unknown) -> Counter[str]:
 
 def unknown_lines(found: Unknown, rows: int) -> list[str]:
     """What is said of each column, with the most frequent of its unknown categories."""
-    return [
-        f"{name}: {count} of {rows} rows hold a category that the model does not know: "
-        + listed(
-            f"{quoted(value)} ({n})"
-            for value, n in sorted(
-                ((value, n) for (of, value), n in found.items() if of == name),
-                key=lambda pair: (-pair[1], pair[0]),
-            )
-        )
-        for name, count in unknown_rows(found).items()
-    ]
+    lines = []
+    for name, count in unknown_rows(found).items():
+        values = sorted((-n, value) for (of, value), n in found.items() if of == name)
+        shown = listed(f"{quoted(value)} ({-n})" for n, value in values)
+        said = "rows hold a category that the model does not know"
+        lines.append(f"{name}: {count} of {rows} {said}: {shown}")
+    return lines
 
 
 def find_drift(trained: TrainingRows, counts: Counts, params: Drift) -> dict[str, Any]:

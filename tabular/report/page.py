@@ -71,18 +71,13 @@ def layer_tables(networks: dict[str, Any]) -> dict[str, list[tuple[str, str, str
 
     A run from before `metrics/networks.json` had layers has no table.
     """
-    return {
-        kind: [
-            (
-                f"{layer['layer']} ({layer['class']})",
-                formats.shape(layer["output"]),
-                formats.number(layer["weights"]),
-            )
-            for layer in of["layers"]
-        ]
-        for kind, of in networks.items()
-        if of.get("layers")
-    }
+
+    def row_of(layer: dict[str, Any]) -> tuple[str, str, str]:
+        name = f"{layer['layer']} ({layer['class']})"
+        return name, formats.shape(layer["output"]), formats.number(layer["weights"])
+
+    with_layers = {kind: of["layers"] for kind, of in networks.items() if of.get("layers")}
+    return {kind: list(map(row_of, layers)) for kind, layers in with_layers.items()}
 
 
 def setting_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:

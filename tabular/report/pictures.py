@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -60,8 +59,7 @@ def score_pictures(comparison: Comparison) -> list[Picture]:
     """What the test rows' predictions look like, those that the task has."""
     made: list[Callable[[Comparison], Picture | None]] = [
         *(confusion, roc, precision_recall, calibration, classes, threshold),
-        *(predicted_and_true, residuals),
-        partial(residuals, name="residuals_over_time", field="time", label="Time"),
+        *(predicted_and_true, residuals, residuals_over_time),
     ]
     return [picture for make in made if (picture := make(comparison))]
 
@@ -150,10 +148,8 @@ def precision_recall(comparison: Comparison) -> Picture | None:
     bars = points(comparison.run, "histogram")
     if not rows or not bars:
         return None
-    of_class, others = (
-        sum(bar[key] for bar in bars) for key in ("rows of the class", "other rows")
-    )
-    share = of_class / (of_class + others)
+    of_class = sum(bar["rows of the class"] for bar in bars)
+    share = of_class / (of_class + sum(bar["other rows"] for bar in bars))
     spec = lines(
         rows,
         number("recall", "Recall", scale=UNIT),
@@ -301,26 +297,23 @@ def predicted_and_true(comparison: Comparison) -> Picture | None:
     return Picture("Predicted and true value", spec)
 
 
-def residuals(
-    comparison: Comparison,
-    name: str = "values",
-    field: str = "predicted value",
-    label: str = "Predicted",
-) -> Picture | None:
-    rows = [row for row in points(comparison.run, name) if row[field] is not None]
-    if not rows:
-        return None
-    ends = [f(row[field] for row in rows) for f in (min, max)]
-    form = digits(row["true value"] for row in points(comparison.run, "values"))
-    if field == "time":
-        form = {"axis": {"format": "d", "labelExpr": "datum.label"}}
-    spec = scatter(
-        rows,
-        number(field, label, **form),
-        number("residual", "True minus predicted"),
-        [{"x": end, "y": 0} for end in ends],
-    )
-    return Picture("Residuals over time" if field == "time" else "Residuals", spec)
+def residuals(comparison: Comparison) -> Picture | None:
+    rows = [row for row in points(comparison.run, "values") if row["predicted value"] is not None]
+    x = number("predicted value", "Predicted", **digits(row["true value"] for row in rows))
+    return Picture("Residuals", residuals_by(x, rows)) if rows else None
+
+
+def residuals_over_time(comparison: Comparison) -> Picture | None:
+    rows = [row for row in points(comparison.run, "residuals_over_time") if row["time"] is not None]
+    x = number("time", "Time", axis={"format": "d", "labelExpr": "datum.label"})
+    return Picture("Residuals over time", residuals_by(x, rows)) if rows else None
+
+
+def residuals_by(x: Spec, rows: Rows) -> Spec:
+    """The residual of each row, by a field of it."""
+    ends = [end(row[x["field"]] for row in rows) for end in (min, max)]
+    y = number("residual", "True minus predicted")
+    return scatter(rows, x, y, [{"x": end, "y": 0} for end in ends])
 
 
 def curve(comparison: Comparison, name: str) -> Picture | None:
