@@ -99,30 +99,28 @@ def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) ->
     def answers(values: np.ndarray, used: np.ndarray) -> np.ndarray:
         given = {k: array[used] for k, array in arrays.items()} | {key: values}
         found = members(given).astype(np.float64)
-        return found.reshape(len(used), -1, width).transpose(0, 2, 1)
+        return found.reshape(len(values), -1, width).transpose(0, 2, 1)
 
-    there = np.flatnonzero(~missing_mask(rows[name], column))
     if column.feature_type == "category":
         bins = Bins.of(rows[name], column, CATEGORIES)
         codes = bins.codes(rows[name])
-        count = len(bins.categories)
-        everyone = np.arange(len(rows))
+        count, every = len(bins.categories), np.ones(len(rows), bool)
         given = [
-            answers(np.full(len(rows), category, object), everyone).mean(axis=0)
+            answers(np.full(len(rows), category, object), every).mean(axis=0)
             for category in bins.categories
         ]
         codes[codes >= count] = -1
         numbers = np.where(codes < 0, np.nan, codes)
         return LocalEffects(np.arange(count), numbers, codes, np.empty(0), np.array(given))
+    there, sizes = ~missing_mask(rows[name], column), numeric_values(rows[name], column)
     values, steps_of = np.full(len(rows), np.nan), np.full(len(rows), -1)
-    values[there] = numeric_values(rows[name], column)
-    sizes, places = values[there], np.linspace(0, 1, STEPS + 1)
-    steps = np.unique(np.quantile(sizes, places, method="nearest")) if len(there) else sizes
+    values[there] = sizes
+    places = np.linspace(0, 1, STEPS + 1)
+    steps = np.unique(np.quantile(sizes, places, method="nearest")) if len(sizes) else sizes
     if len(steps) < 2:
         return LocalEffects(steps, values, steps_of, np.empty(0))
     steps_of[there] = np.clip(np.searchsorted(steps, sizes, side="left") - 1, 0, len(steps) - 2)
-    of_there = steps_of[there]
-    high, low = (answers(steps[of_there + ahead], there) for ahead in (1, 0))
+    high, low = (answers(steps[steps_of[there] + ahead], there) for ahead in (1, 0))
     changes = np.zeros((len(rows), *high.shape[1:]))
     changes[there] = high - low
     return LocalEffects(steps, values, steps_of, changes)

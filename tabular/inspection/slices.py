@@ -1,5 +1,6 @@
 """Where a model is weak: the slices that a person declares, and the weakest that are found."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple, Self
@@ -175,18 +176,17 @@ def ranked(rows: ScoredRows, codes: Mapping[str, np.ndarray], worse: int) -> lis
         *combinations(list(codes)[:MAX_PAIRED_COLUMNS], 2),
     ]
     for names in groups:
-        of_rows, width = codes[names[0]], widths[names[0]]
-        if len(names) == 2:
-            of_rows, width = of_rows * widths[names[1]] + codes[names[1]], width * widths[names[1]]
-        count, weight, total = (np.bincount(of_rows, of, width) for of in weights)
+        shape = [widths[name] for name in names]
+        of_rows = np.ravel_multi_index([codes[name] for name in names], shape)
+        count, weight, total = (np.bincount(of_rows, of, math.prod(shape)) for of in weights)
         for code in np.flatnonzero((count >= MIN_ROWS) & (count < len(scores)) & (weight > 0)):
             rest = weights[1].sum() - weight[code]
             if not rest > 0:
                 continue
             gap = total[code] / weight[code] - (weights[2].sum() - total[code]) / rest
             spread = (variance * (1 / count[code] + 1 / (len(scores) - count[code]))) ** 0.5
-            numbers = (code,) if len(names) == 1 else divmod(code, widths[names[1]])
-            where = tuple((name, int(n)) for name, n in zip(names, numbers, strict=True))
+            numbers = map(int, np.unravel_index(code, shape))
+            where = tuple(zip(names, numbers, strict=True))
             found.append((worse * gap / spread if spread else 0.0, where))
     return [where for _, where in sorted(found, key=lambda pair: (-round(pair[0], 9), pair[1]))]
 

@@ -21,7 +21,6 @@ from tabular.report.vega import (
     digits,
     layer,
     named,
-    note,
     number,
     straight,
     under_names,
@@ -128,15 +127,17 @@ def roc(comparison: Comparison) -> Picture | None:
     if not rows:
         return None
     score = comparison.scores["test"].by_key.get("roc_auc")
-    area = (
-        [note(0.97, 0.06, f"area {score.value:.3f}")] if score and score.value is not None else []
-    )
+    besides = [straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}])]
+    if score and score.value is not None:
+        area = {"x": 0.97, "y": 0.06, "text": f"area {score.value:.3f}"}
+        place = {"x": number("x"), "y": number("y"), "text": {"field": "text"}}
+        besides.append(layer("text", place, [area], align="right"))
     spec = lines(
         rows,
         number("false positive rate", "False positive rate", scale=UNIT),
         number("true positive rate", "True positive rate (recall)", scale=UNIT),
         names,
-        [straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}]), *area],
+        besides,
     )
     return Picture("ROC curve", spec, len(names) > 1)
 

@@ -156,12 +156,6 @@ def vertical(x: float, **style: Any) -> Spec:
     return layer("rule", {"x": number("x")}, [{"x": x}], color=SOFT, **style)
 
 
-def note(x: float, y: float, text: str) -> Spec:
-    """A few words that end at a point."""
-    encoding = {"x": number("x"), "y": number("y"), "text": {"field": "text"}}
-    return layer("text", encoding, [{"x": x, "y": y, "text": text}], align="right")
-
-
 def under_names(rows: Rows, field: str, marks: list[Spec]) -> Spec:
     """Marks, layers with an `x`, in a row for each name, which stands above and is never cut."""
     names = list(dict.fromkeys(row[field] for row in rows))
