@@ -61,11 +61,6 @@ def with_folds(params: Params, rows: int, task: str, columns: int) -> Resolved:
 def summary(space: Space, train: Train, score: str, study: Study, total: int) -> str:
     """The best trials and the first one, which has the present parameters; and what to run.
 
-    Args:
-        train: the section as trials start from it.
-        score: by which they are ranked.
-        total: how many trials to show.
-
     Raises:
         UserError: no trial has a score.
     """
@@ -114,14 +109,7 @@ def worth_of_choosing(best: list[FrozenTrial], first: FrozenTrial, score: str) -
 
 
 def search_identity(schema: Schema, train: Resolved, params: Params, folder: Path) -> str:
-    """The name of a search: another table, another space or other code is another search.
-
-    More trials are not.
-
-    Args:
-        train: see `with_folds`.
-        folder: of the training rows.
-    """
+    """The name of a search: of another table, space or code it is another, of more trials not."""
     from tabular.model.training.checkpoint import CODE, identity
 
     search = params.search.model_copy(update={"trials": 1})

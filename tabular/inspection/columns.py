@@ -26,9 +26,6 @@ def describe_columns(train: pa.Table, test: pa.Table, schema: Schema) -> dict[st
     """Each column that the model reads, and the target: what `metrics/columns.json` holds.
 
     See `sketch.total_variation`; a column has `moved` where it is further than by chance.
-
-    Args:
-        train, test: some of their rows, which lie shuffled.
     """
     found = {}
     for name in (schema.target, *schema.features):
@@ -53,14 +50,9 @@ def share_outside(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column)
 def outside_training(
     columns: Mapping[str, Mapping[str, Any]], importance: Mapping[str, float]
 ) -> dict[str, float]:
-    """The columns that matter in which many test rows lie outside of what training saw.
+    """The share of test rows outside of what training saw, by column; the most important first.
 
-    Args:
-        columns: see `describe_columns`.
-        importance: of each column the model's share.
-
-    Returns:
-        The share of such test rows, by column, the most important one first.
+    Of columns that matter, where it is many; see `describe_columns`.
     """
     found = {
         name: columns[name]["outside"]

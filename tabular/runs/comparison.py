@@ -87,11 +87,7 @@ REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validati
 
 
 def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> Comparison:
-    """Compare a run with another one of the same table.
-
-    Args:
-        gate: another verdict than that in the run's own file.
-    """
+    """Compare a run with another one of the same table; `gate` stands for its own verdict."""
     lock, scores = run.load(LOCK), run.scores
     old, before = (base.load(LOCK), base.scores) if base else ({}, {})
     profiles = [r.load(r.files["profile"]) for r in (base, run) if r]

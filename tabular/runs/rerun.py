@@ -26,10 +26,7 @@ class OutputDifference(NamedTuple):
 
 
 def rerun(commit: str, ignored: Collection[str] = ()) -> OutputDifference | None:
-    """Run every stage in a fresh clone at `commit` and compare the outputs with the commit's.
-
-    Args:
-        ignored: paths of outputs that may differ.
+    """Run every stage in a fresh clone at `commit`; compare all but `ignored` outputs with its own.
 
     Raises:
         UserError: a stage failed; the message holds what it printed.

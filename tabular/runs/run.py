@@ -30,11 +30,7 @@ PROJECT = (
 
 
 class Run:
-    """What the pipeline left in a revision. A file is read when it is asked for.
-
-    Args:
-        files: the paths by name; `metrics` and `scores` are needed.
-    """
+    """What the pipeline left in a revision. A file is read when it is asked for."""
 
     def __init__(self, revision: Revision, files: Mapping[str, Path] = FILES) -> None:
         self.revision, self.label = revision, revision.label

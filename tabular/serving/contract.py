@@ -41,9 +41,6 @@ def body_schema(schema: Schema, policies: Validate) -> dict[str, Any]:
 def answers_model(schema: Schema, *, intervals: bool) -> type[BaseModel]:
     """An answer: the output's columns of each row, in the order of the rows, and `warnings`.
 
-    Args:
-        intervals: of a regression, whether each value has one.
-
     Raises:
         UserError: a column of `ignore` has the name of another column of the output.
     """

@@ -92,11 +92,7 @@ def _wrong_names(number: int, row: Row, schema: Schema) -> list[str]:
 
 
 def _text(number: int, name: str, cell: Any, point: str) -> str:
-    """A cell as the text that a CSV holds.
-
-    Args:
-        point: of the numbers of a column that are in a format; else empty.
-    """
+    """A cell as the text that a CSV holds; its decimal `point` where the column has a format."""
     if isinstance(cell, str):
         if not cell.isascii() and any("\ud800" <= letter <= "\udfff" for letter in cell):
             raise UserError(f"row {number}, column {name}: found half a character; expected UTF-8")
