@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from tabular.config.params import load_params
 from tabular.config.schema import Column, Schema, load_schema
-from tabular.config.train import Train
+from tabular.config.sections import Train
 
 PROJECT = Path(__file__).parents[1]
 TABLE = PROJECT / "data/raw/diabetes.csv"

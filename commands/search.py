@@ -14,8 +14,7 @@ from optuna.trial import FrozenTrial
 
 from tabular.config.params import Params, load_params
 from tabular.config.schema import Schema, load_schema
-from tabular.config.sections import Search
-from tabular.config.train import Resolved, Train
+from tabular.config.sections import Resolved, Search, Train
 from tabular.core.cluster import disconnect
 from tabular.core.engine import Bar, ordered_map
 from tabular.core.errors import UserError, align_columns

@@ -25,8 +25,7 @@ import yaml
 
 from tabular.config.params import load_params
 from tabular.config.schema import Schema, load_schema
-from tabular.config.sections import Validate
-from tabular.config.train import Train
+from tabular.config.sections import Train, Validate
 from tabular.core import process
 from tabular.model.metadata import REPRODUCIBLE_MACHINES
 from tabular.runs.run import merged

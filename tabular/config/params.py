@@ -11,17 +11,19 @@ from pydantic import Field, ValidationError
 
 from tabular.config.schema import Schema, value_types
 from tabular.config.sections import (
+    LOSSES,
     Choice,
     Drift,
     Evaluate,
     Gate,
     Ingest,
+    Network,
     Range,
     Search,
     Split,
+    Train,
     Validate,
 )
-from tabular.config.train import LOSSES, Network, Train
 from tabular.config.typed_yaml import Section, check, explain_all, nearest, read_yaml, suggestion
 from tabular.core.errors import UserError
 from tabular.core.metrics import ROWS, TASKS

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from tabular.core import cluster
 from tabular.core.cluster import IN_WORKER, asked_workers, on_ray
-from tabular.core.machine import cores
+from tabular.core.process import cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

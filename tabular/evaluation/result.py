@@ -13,7 +13,6 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Choice
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
-from tabular.core.machine import require_memory
 from tabular.core.metrics import (
     ENDS,
     TASKS,
@@ -23,6 +22,7 @@ from tabular.core.metrics import (
     nested,
     primary_metrics,
 )
+from tabular.core.process import require_memory
 from tabular.evaluation import uncertainty
 from tabular.evaluation.calibration import choose_threshold, scale_by_temperature
 from tabular.evaluation.equal_rows import find_equal_rows

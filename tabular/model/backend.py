@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tabular.core.machine import hidden, require_memory
+from tabular.core.process import hidden, require_memory
 from tabular.table.parquet import without_pandas
 
 # One instruction set for all x86-64 CPUs with AVX2, and no kernels chosen by CPU. The others

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tabular.config.schema import Schema
-from tabular.config.train import LOSSES, Embedding, Resolved, ResolvedNetwork
+from tabular.config.sections import LOSSES, Embedding, Resolved, ResolvedNetwork
 from tabular.model.backend import keras, tf
 from tabular.model.cycles import Cycles
 from tabular.model.exact import with_exact_products

@@ -21,7 +21,7 @@ from tabular.config.schema import Schema, input_name
 from tabular.config.sections import Choice
 from tabular.core.errors import UserError, listed, truncate
 from tabular.core.files import atomic_write
-from tabular.core.machine import allowed_memory, used_memory
+from tabular.core.process import allowed_memory, used_memory
 from tabular.model.backend import keras, tf
 from tabular.model.exact import Exact, Mean, with_exact_products
 from tabular.model.intervals import Intervals

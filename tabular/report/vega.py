@@ -17,7 +17,7 @@ import vl_convert
 from markupsafe import Markup
 
 from tabular.core.errors import UserError
-from tabular.core.machine import require_memory
+from tabular.core.process import require_memory
 from tabular.report.formats import are_years
 
 Spec = dict[str, Any]

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tabular.config.schema import Schema
-from tabular.config.sections import Choice
-from tabular.config.train import Resolved
+from tabular.config.sections import Choice, Resolved
 from tabular.core.errors import UserError
 from tabular.core.metrics import get_nested
 from tabular.evaluation.calibration import choose_threshold

@@ -17,8 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from tabular.config.schema import Schema
-from tabular.config.sections import Search
-from tabular.config.train import Resolved
+from tabular.config.sections import Resolved, Search
 from tabular.config.typed_yaml import Section
 from tabular.core.errors import UserError
 from tabular.evaluation.scores import Outputs, scores_of

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from tabular.config.schema import Schema
 from tabular.config.sections import Split
 from tabular.core.errors import UserError
-from tabular.core.machine import require_memory
+from tabular.core.process import require_memory
 from tabular.table.arrays import hashes, labels, row_hashes
 from tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
 

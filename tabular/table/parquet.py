@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from tabular.config.schema import Schema
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_file
-from tabular.core.machine import hidden
+from tabular.core.process import hidden
 from tabular.table.cells import ARROW_TYPES
 
 Item = TypeVar("Item")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tabular.config.train import LOSSES, Activation, Initializer, Optimizer
+from tabular.config.sections import LOSSES, Activation, Initializer, Optimizer
 from tabular.model import network, saved_model
 from tabular.model.backend import keras, tf
 from tabular.model.training.trainer import Rows, Trainer

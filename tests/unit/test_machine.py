@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tabular.core import machine
+from tabular.core import process
 from tabular.core.errors import UserError
-from tabular.core.machine import GB, allowed_memory, require_memory
+from tabular.core.process import GB, allowed_memory, require_memory
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ from tabular.core.machine import GB, allowed_memory, require_memory
 def test_the_limit_of_a_control_group_is_that_of_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, limit: str
 ) -> None:
-    monkeypatch.setattr(machine, "CGROUPS", tmp_path)
-    monkeypatch.setattr(machine, "OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(process, "CGROUPS", tmp_path)
+    monkeypatch.setattr(process, "OWN_GROUPS", tmp_path / "own")
     for file, text in {"own": own, limit: "500000000\n", "job/step/memory.max": "max\n"}.items():
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(text)

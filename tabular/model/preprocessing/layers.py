@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tabular.config.schema import Column, Schema, input_name
-from tabular.config.train import Train
+from tabular.config.sections import Train
 from tabular.model.backend import keras
 from tabular.model.preprocessing import dates, texts
 from tabular.model.preprocessing.statistics import BINS, Date, Statistics, part_name

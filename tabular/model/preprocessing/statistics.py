@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.config.schema import Column, Schema
-from tabular.config.train import Resolved, Train
+from tabular.config.sections import Resolved, Train
 from tabular.core.errors import UserError
 from tabular.model.backend import keras
 from tabular.model.preprocessing import dates, texts

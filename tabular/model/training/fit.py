@@ -10,15 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tabular.config.schema import Schema
-from tabular.config.train import Resolved
+from tabular.config.sections import Resolved
 from tabular.core.engine import ordered_map, report_progress, workers
 from tabular.model.backend import keras
 from tabular.model.cycles import cycle_steps, steps_until
 from tabular.model.network import copy_trained_weights
 from tabular.model.saved_model import check_saving
 from tabular.model.training.checkpoint import Checkpoint
-from tabular.model.training.dataset import Encoded, Subset
-from tabular.model.training.folds import equal_sizes
+from tabular.model.training.dataset import Encoded, Subset, equal_sizes
 from tabular.model.training.selection import Member, NetworkKind, held_out_scores, out_of_fold
 from tabular.model.training.setup import Setup, check_workload, set_up
 from tabular.model.training.trainer import TRACING, Dataset, Trainer, variables

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from tabular.config.schema import Schema
-from tabular.config.train import Resolved, Train
+from tabular.config.sections import Resolved, Train
 from tabular.core.engine import workers
 from tabular.core.errors import UserError
-from tabular.core.machine import GB, STACK, Memory, require_memory
+from tabular.core.process import GB, STACK, Memory, require_memory
 from tabular.model import network
 from tabular.model.backend import keras
 from tabular.model.preprocessing import target_statistics, texts
@@ -21,12 +21,15 @@ from tabular.model.preprocessing.layers import Preprocessed, build
 from tabular.model.preprocessing.statistics import Statistics, adapt
 from tabular.model.stacking import is_stackable
 from tabular.model.training.dataset import (
+    MIN_SUBFOLDS,
     TableDataset,
     all_labels,
     all_weights,
+    fold_keys,
+    keyed_subfolds,
+    random_subfolds,
     sample_weights,
 )
-from tabular.model.training.folds import MIN_SUBFOLDS, fold_keys, keyed_subfolds, random_subfolds
 from tabular.table.arrays import row_losses
 from tabular.table.parquet import count_rows, read_parts
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tabular.config.schema import Schema
-from tabular.config.train import Train
+from tabular.config.sections import Train
 from tabular.core.errors import UserError
 from tabular.model.backend import keras
 from tabular.model.preprocessing.layers import Preprocessed, build

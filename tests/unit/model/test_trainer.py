@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tabular.config.train import Resolved
+from tabular.config.sections import Resolved
 from tabular.core.errors import UserError
 from tabular.model import network
 from tabular.model.backend import keras, tf

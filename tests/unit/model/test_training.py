@@ -10,15 +10,14 @@ import pyarrow as pa
 import pytest
 
 from tabular.config.schema import Schema
-from tabular.config.train import ResolvedNetwork, Train
+from tabular.config.sections import ResolvedNetwork, Train
 from tabular.core.cluster import WORKERS
 from tabular.core.errors import UserError
 from tabular.model import network, saved_model
 from tabular.model.backend import keras
 from tabular.model.training.assembly import assemble, metadata
-from tabular.model.training.dataset import Encoded
+from tabular.model.training.dataset import Encoded, random_subfolds
 from tabular.model.training.fit import fit, promising
-from tabular.model.training.folds import random_subfolds
 from tabular.model.training.selection import (
     Member,
     blended,
