@@ -22,6 +22,7 @@ from tabular.report.vega import (
     layer,
     named,
     number,
+    of_names,
     straight,
     under_names,
     vertical,
@@ -88,12 +89,11 @@ def lines(
     rows: Rows, x: Spec, y: Spec, names: Sequence[str], more: Sequence[Spec] = (), **style: Any
 ) -> Spec:
     """A line for each of the names; of two runs the second one thinner."""
-    widths = {"domain": list(names), "range": [2.5, 1.5][: len(names)]}
     encoding = {
         "x": x,
         "y": y,
         "color": colors(names),
-        "strokeWidth": {"field": "of", "type": "nominal", "scale": widths, "legend": None},
+        "strokeWidth": of_names(names, [2.5, 1.5]),
         "order": {"field": "n", "type": "quantitative"},
     }
     return chart(rows, [layer("line", encoding, clip=True, **style), *more])
@@ -109,12 +109,8 @@ def score_intervals(rows: Rows, label: str) -> Spec:
         "yOffset": {"field": "of", "type": "nominal", "sort": of},
         "color": {"condition": model, "value": SOFT},
     }
-    shape = {
-        "field": "of",
-        "type": "nominal",
-        "scale": {"domain": of, "range": ["circle", "diamond"][: len(of)]},
-        "legend": {"symbolFillColor": SOFT, "symbolStrokeColor": SOFT},
-    }
+    grey = {"symbolFillColor": SOFT, "symbolStrokeColor": SOFT}
+    shape = of_names(of, ["circle", "diamond"], grey)
     scale = {"zero": False, "nice": True}
     low, value = (number(field, label, scale=scale) for field in ("low", "value"))
     intervals = layer("rule", {"x": low, "x2": {"field": "high"}} | place, strokeWidth=2)
@@ -263,13 +259,12 @@ def threshold(comparison: Comparison) -> Picture | None:
         for key, name in names.items()
         for row in found
     ]
-    dashes = {"domain": list(names.values()), "range": [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]}
-    dash = {"field": "of", "type": "nominal", "scale": dashes, "legend": {"symbolSize": 500}}
+    dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
     encoding = {
         "x": number("threshold", "Threshold", scale=UNIT),
         "y": number("value", scale={"domainMin": 0}),
         "color": colors(list(names.values()), [THIS, OTHER, SOFT, "currentColor"]),
-        "strokeDash": dash,
+        "strokeDash": of_names(list(names.values()), dashes, {"symbolSize": 500}),
     }
     marks = [layer("line", encoding, clip=True), vertical(chosen, strokeWidth=1.5)]
     at = min(found, key=lambda row: abs(row["threshold"] - chosen))

@@ -134,8 +134,12 @@ def named(field: str, names: Sequence[str], **more: Any) -> Spec:
 
 def colors(names: Sequence[str], range_: Sequence[str] = (THIS, OTHER)) -> Spec:
     """The colour of each name; a legend where there is more than one."""
+    return of_names(names, range_, {} if len(names) > 1 else None)
+
+
+def of_names(names: Sequence[str], range_: Sequence[Any], legend: Spec | None = None) -> Spec:
+    """What tells the names in the field `of` apart, such as a shape or a width."""
     scale = {"domain": list(names), "range": list(range_)[: len(names)]}
-    legend: Spec | None = {} if len(names) > 1 else None
     return {"field": "of", "type": "nominal", "scale": scale, "legend": legend, "title": None}
 
 
