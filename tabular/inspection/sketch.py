@@ -72,18 +72,14 @@ class BinCounts(NamedTuple):
 
 
 class Sketch(NamedTuple):
-    """Of a column of some rows.
-
-    `values` by value, of a text by length; `words` of a text. `background` are some values as the
-    model reads them, each as frequent as in the rows and None for a gap; none of a text, which
-    would be a row's own. `unknown` is the share of rows whose category the model does not know.
-    """
+    """Of a column of some rows."""
 
     rows: int
-    values: BinCounts
-    words: BinCounts | None
+    values: BinCounts  # of a text by its length
+    words: BinCounts | None  # of a text
+    # Some values, each as frequent as in the rows, None for a gap; none of a text, a row's own.
     background: tuple[float | str | None, ...]
-    unknown: float
+    unknown: float  # the share of rows whose category the model does not know
 
     @classmethod
     def of(cls, values: pa.ChunkedArray, column: Column, known: list[str] | None = None) -> Self:
@@ -172,12 +168,7 @@ class Sketch(NamedTuple):
 def sketch_columns(
     rows: pa.Table, schema: Schema, known: Mapping[str, list[str]]
 ) -> dict[str, Sketch]:
-    """Those of each column that the model reads.
-
-    Args:
-        rows: one at least.
-        known: the categories that the model knows, of each column that has some.
-    """
+    """Those of each column that the model reads; of some, `known` has the categories it knows."""
     return {
         name: Sketch.of(rows[name], column, known.get(name))
         for name, column in schema.features.items()
