@@ -17,7 +17,7 @@ from tabular.prediction.inputs import (
     row_columns,
     seekable_file,
 )
-from tabular.runs.dvc import last_output
+from tabular.runs.rerun import last_output
 from tabular.table.checks import declared_checks
 from tabular.table.rows import check_piece
 from tabular.table.source import ROWS, Piece, pieces

@@ -9,7 +9,7 @@ from tabular.core.errors import align_columns
 from tabular.core.metrics import TASKS, flatten
 from tabular.core.process import run
 from tabular.report.formats import number, parameter
-from tabular.runs.dvc import dvc
+from tabular.runs.rerun import dvc
 
 ROWS = {"test": "test", "cross_validation": "cv"}
 SCORES = (*dict.fromkeys(task.main for task in TASKS.values()), "loss")

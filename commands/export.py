@@ -7,7 +7,7 @@ from tabular.core.errors import UserError
 from tabular.core.files import atomic_write
 from tabular.core.process import run
 from tabular.prediction.inputs import load_schema_and_params
-from tabular.runs.dvc import last_output
+from tabular.runs.rerun import last_output
 
 SIGNATURE = "predict_rows"
 

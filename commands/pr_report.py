@@ -15,9 +15,8 @@ from tabular.report.pictures import score_interval_pictures, score_pictures
 from tabular.report.vega import not_drawn, png
 from tabular.runs.comparison import Comparison, compare
 from tabular.runs.gate import base_of, evaluate_gate
-from tabular.runs.git import WORKSPACE, resolve
 from tabular.runs.rerun import rerun
-from tabular.runs.run import FILES, Run, mismatch
+from tabular.runs.run import FILES, WORKSPACE, Run, mismatch, resolve
 
 MARKER = "<!-- pr-report -->"  # by which CI finds the comment that it wrote before
 

@@ -18,7 +18,6 @@ from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.process import run
 from tabular.model.metadata import known_categories
-from tabular.prediction.answers import Predicted, Reasons, predict_batch
 from tabular.prediction.drift import Unknown, unknown_categories, unknown_lines
 from tabular.prediction.inputs import (
     load_schema_and_params,
@@ -26,8 +25,17 @@ from tabular.prediction.inputs import (
     row_columns,
     seekable_file,
 )
-from tabular.prediction.outputs import Style, Write, check_output, output_schema, writing
-from tabular.runs.dvc import last_output
+from tabular.prediction.outputs import (
+    Predicted,
+    Reasons,
+    Style,
+    Write,
+    check_output,
+    output_schema,
+    predict_batch,
+    writing,
+)
+from tabular.runs.rerun import last_output
 from tabular.table.checks import Checks, declared_checks
 from tabular.table.rows import check_piece, mistakes, rejected_rows, rejected_schema
 from tabular.table.source import ROWS, Piece, pieces, row_locator, texts

@@ -10,13 +10,22 @@ from tabular.config.schema import SCHEMA, load_schema
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write
 from tabular.core.process import run
-from tabular.report.model_card import model_card
-from tabular.report.page import render
+from tabular.report.page import model_card, render
 from tabular.runs.comparison import compare
-from tabular.runs.dvc import output_at
-from tabular.runs.git import WORKSPACE, Revision, changed, commit_before, commit_of, resolve
-from tabular.runs.lock import LOCK, outputs
-from tabular.runs.run import FILES, Run, mismatch
+from tabular.runs.rerun import output_at
+from tabular.runs.run import (
+    FILES,
+    LOCK,
+    WORKSPACE,
+    Revision,
+    Run,
+    changed,
+    commit_before,
+    commit_of,
+    mismatch,
+    outputs,
+    resolve,
+)
 
 MODEL, DATA_CARD = Path("models/model.keras"), Path("data/README.md")
 

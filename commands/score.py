@@ -12,9 +12,8 @@ from tabular.core.process import run
 from tabular.prediction.inputs import load_schema_and_params, parse_model_and_rows
 from tabular.report.formats import baseline_values, format_difference, format_interval, format_score
 from tabular.runs.comparison import compare_scores
-from tabular.runs.dvc import last_output
-from tabular.runs.git import WORKSPACE
-from tabular.runs.run import Run
+from tabular.runs.rerun import last_output
+from tabular.runs.run import WORKSPACE, Run
 
 
 def lines_of(scores: dict[str, Any], task: str) -> list[list[str]]:

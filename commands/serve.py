@@ -12,7 +12,7 @@ from pathlib import Path
 from tabular.core.errors import UserError
 from tabular.core.process import run
 from tabular.prediction.inputs import load_schema_and_params
-from tabular.runs.dvc import last_output
+from tabular.runs.rerun import last_output
 
 LOOPBACK = "127.0.0.1"
 MB = 10**6  # bytes
@@ -64,8 +64,7 @@ def main() -> None:
     try:
         import uvicorn
 
-        from tabular.serving.app import application
-        from tabular.serving.connections import Protocol
+        from tabular.serving.app import Protocol, application
         from tabular.serving.service import Service
     except ModuleNotFoundError as error:
         raise UserError(f"{error}; `pip install -r requirements-serve.txt` gets it") from None

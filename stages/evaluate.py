@@ -17,7 +17,7 @@ from tabular.evaluation.labelled import check_tests, score_tests, summary
 from tabular.evaluation.plot_data import times, write_plot_data
 from tabular.evaluation.result import Result, evaluate_model, fit_baselines, headline
 from tabular.evaluation.sentences import closing_lines
-from tabular.inspection.columns import outside_training
+from tabular.inspection.sketch import outside_training
 from tabular.table.parquet import read_parts, read_rows, write_part
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
@@ -31,11 +31,10 @@ def inspect(
     model: "SavedModel", data: Path, result: Result, schema: Schema, params: Params
 ) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
     """What the files beside the scores hold, by their names; and the importance of each column."""
-    from tabular.inspection.columns import describe_columns
     from tabular.inspection.effects import column_effects
-    from tabular.inspection.errors import largest_errors
     from tabular.inspection.importance import most_important, permutation_importance
-    from tabular.inspection.slices import slice_scores
+    from tabular.inspection.sketch import describe_columns
+    from tabular.inspection.slices import largest_errors, slice_scores
 
     split, test, bar = data / "split", result.rows["test"], Bar(1)
     importance = permutation_importance(

@@ -9,8 +9,7 @@ from tabular.config.params import load_params
 from tabular.config.schema import load_schema
 from tabular.core.files import write_json
 from tabular.runs.gate import base_of, evaluate_gate, last_committed, told
-from tabular.runs.git import WORKSPACE, resolve
-from tabular.runs.run import Run
+from tabular.runs.run import WORKSPACE, Run, resolve
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ def write_oof(folder: Path, oof: np.ndarray, folds: list[np.ndarray]) -> None:
 
 def write_networks(file: Path, setup: "Setup", members: list["Member"], blend: "Blend") -> None:
     """The weighted networks as one model, and what is to know of it and its training rows."""
-    from tabular.inspection.training_rows import describe_training_rows
+    from tabular.inspection.importance import describe_training_rows
     from tabular.model.exact import with_exact_products
     from tabular.model.saved_model import SavedModel, read_model, write_model
     from tabular.model.training.assembly import assemble, metadata

@@ -1,12 +1,14 @@
-"""Where a model is weak: the slices that a person declares, and the weakest that are found."""
+"""Where a model is weak: declared slices, the weakest that are found, and the largest errors."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Range, Slice
@@ -14,7 +16,9 @@ from tabular.core.metrics import TASKS, metric
 from tabular.evaluation.scores import Outputs, row_scores
 from tabular.evaluation.uncertainty import ALPHA, mean_interval
 from tabular.inspection.bins import Bins, is_among, missing_mask, numeric_values
-from tabular.table.arrays import row_losses
+from tabular.table.arrays import predicted_classes, row_losses
+from tabular.table.cells import is_missing
+from tabular.table.parquet import read_parts
 
 QUARTERS, CATEGORIES = 4, 8  # bins of a number column, and of a category column
 MAX_PAIRED_COLUMNS = 8  # the most important columns, whose pairs are looked at too
@@ -241,3 +245,51 @@ def declared_rows(rows: ScoredRows, conditions: Slice) -> np.ndarray:
             mask &= is_among(values, pa.array(wanted, values.type))
         masks.append(mask)
     return np.logical_and.reduce(masks)
+
+
+MAX_ERRORS, LETTERS = 10, 200  # rows; of a text
+
+
+def largest_errors(folder: Path, test: Outputs, schema: Schema) -> list[dict[str, Any]]:
+    """Of the test rows with the largest loss their `row`, the answer and the columns."""
+    losses = row_losses(test.y, test.outputs, schema)
+    worst = np.argsort(-losses, kind="stable")[:MAX_ERRORS]
+    classes = predicted_classes(test.outputs, schema, test.threshold)
+    columns: dict[int, dict[str, Any]] = {}
+    start = 0
+    for part in read_parts(folder):
+        own = worst[(start <= worst) & (worst < start + len(part))]
+        picked = part.take(pa.array(own - start))
+        present = {
+            name: pc.if_else(is_missing(picked[name], schema.columns[name]), None, picked[name])
+            for name in (schema.target, *schema.features)
+        }
+        columns |= dict(zip(own.tolist(), pa.table(present).to_pylist(), strict=True))
+        start += len(part)
+    found = []
+    for row in worst.tolist():
+        target = columns[row].pop(schema.target)
+        answer: dict[str, Any] = {"predicted": float(test.outputs[row, 0])}
+        if schema.task != "regression":
+            k, probabilities = int(classes[row]), test.outputs[row].astype(np.float64)
+            if schema.task == "binary":
+                probabilities = np.r_[1 - probabilities, probabilities]
+            answer = {
+                "predicted": str(schema.classes[k]),
+                "probability_of_true": float(probabilities[int(test.y[row])]),
+            }
+        found.append(
+            {"row": row, "true": _shown(target), "loss": float(losses[row])}
+            | answer
+            | {"columns": {name: _shown(value) for name, value in columns[row].items()}}
+        )
+    return found
+
+
+def _shown(value: Any) -> Any:
+    """A value as JSON holds it: numbers as they are, all others as text, gaps as None."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else str(value)
+    return str(value)[:LETTERS]

@@ -23,8 +23,7 @@ from tabular.core.metrics import (
 )
 from tabular.evaluation.scores import Outputs
 from tabular.evaluation.uncertainty import PairedDifference, bootstrap, score_differences
-from tabular.runs.lock import LOCK, inputs, outs_of, params_of
-from tabular.runs.run import Run
+from tabular.runs.run import LOCK, Run, inputs, outs_of, params_of
 
 TEXTS = {"true class", "predicted class", "column"}  # columns of text in files of points
 

@@ -1,8 +1,14 @@
-"""Whether the committed results come out again: the pipeline rerun in a clone, output by output."""
+"""Whether the committed results come out again in a clone, and what DVC knows of outputs."""
 
+import hashlib
+import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -10,9 +16,71 @@ from typing import Any, NamedTuple
 import yaml
 
 from tabular.core.errors import UserError
-from tabular.runs.dvc import cache_dir, dvc
-from tabular.runs.git import git
-from tabular.runs.lock import LOCK, outputs, outs_of
+from tabular.runs.run import LOCK, WORKSPACE, Revision, git, outputs, outs_of
+
+ATTEMPTS = 3
+
+
+def dvc(*arguments: str, folder: Path | None = None) -> str:
+    """What a DVC command prints. Its stages find the Python that runs this.
+
+    Raises:
+        UserError: the command failed; the message holds what it printed.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UserError(f"dvc {' '.join(arguments)}: failed\n{done.stdout}{done.stderr}".rstrip())
+    return done.stdout
+
+
+def cache_dir() -> Path:
+    """The folder of DVC's cache."""
+    return Path(dvc("cache", "dir").strip())
+
+
+def output_at(revision: Revision, path: Path, md5: str | None) -> bytes | None:
+    """The content of an output with this hash, from the workspace or the cache.
+
+    None where it is in neither; a remote is not asked.
+    """
+    if md5 is None:
+        return None
+    if not revision.commit and (content := _verified(path, md5)) is not None:
+        return content
+    return _verified(cache_dir() / "files" / "md5" / md5[:2] / md5[2:], md5)
+
+
+def last_output(path: Path) -> bytes | None:
+    """The content of an output; while its stage makes it anew, what dvc.lock names, of the cache.
+
+    DVC removes the outputs of a stage before it runs. None where there is neither.
+    """
+    for _ in range(ATTEMPTS):  # dvc.lock may be half written, the stage may have ended
+        with suppress(OSError):
+            return path.read_bytes()
+        with suppress(OSError, yaml.YAMLError, AttributeError):
+            out = outputs(yaml.safe_load(Path(LOCK).read_text(encoding="utf-8")))
+            named = out.get(Path(os.path.relpath(path)).as_posix(), {}).get("md5")
+            content = output_at(WORKSPACE, path, named)
+            if content is not None:
+                print(f"{path} is not there now; using what {LOCK} names", file=sys.stderr)
+                return content
+        time.sleep(0.1)
+    return None
+
+
+def _verified(path: Path, md5: str) -> bytes | None:
+    content = path.read_bytes() if path.is_file() else b""
+    return content if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5 else None
+
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 

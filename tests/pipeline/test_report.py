@@ -10,8 +10,7 @@ import pytest
 
 from tabular.report.page import LEVEL
 from tabular.runs.comparison import compare
-from tabular.runs.git import WORKSPACE, resolve
-from tabular.runs.run import Run
+from tabular.runs.run import WORKSPACE, Run, resolve
 from tests.helpers import call, change, copy_of, must, read_scores, run
 from tests.pages import CUT, OF_CLASSES, Page, is_whole, opened, pictures, shows_all
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.inspection.contributions import Permutations, contributions
+from tabular.inspection.importance import Permutations, contributions
 from tabular.inspection.sketch import Sketch
 from tabular.prediction.outputs import reason_columns
 from tabular.table.arrays import feature_arrays

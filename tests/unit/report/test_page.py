@@ -19,14 +19,16 @@ from tabular.report.formats import (
     shares,
     with_code,
 )
-from tabular.report.model_card import markdown, packages, split_card
 from tabular.report.page import (
     TEMPLATES,
     column_rows,
     header,
     layer_tables,
+    markdown,
     network_rows,
+    packages,
     row,
+    split_card,
 )
 from tabular.report.pictures import Picture, roc
 from tabular.report.vega import Spec, png, svg

@@ -5,7 +5,7 @@ from typing import Any, get_args
 import pytest
 
 from tabular.config.sections import Split, SplitRule
-from tabular.runs.advice import next_steps
+from tabular.runs.gate import next_steps
 
 NETWORKS = {
     "realmlp": {"weight": 0.8, "params": {"dropout": 0.3}},

@@ -21,8 +21,7 @@ from tabular.runs.comparison import (
     paired_differences,
     standings,
 )
-from tabular.runs.git import WORKSPACE, resolve
-from tabular.runs.run import FILES, Run
+from tabular.runs.run import FILES, WORKSPACE, Run, resolve
 from tests.helpers import commit
 from tests.unit.runs.conftest import SCHEMA, write_run
 

@@ -6,8 +6,17 @@ import pytest
 
 from tabular.core.errors import UserError
 from tabular.runs.gate import base_of, last_committed
-from tabular.runs.git import WORKSPACE, commit_before, commit_of, content_at, resolve
-from tabular.runs.run import FILES, Run, merged, mismatch
+from tabular.runs.run import (
+    FILES,
+    WORKSPACE,
+    Run,
+    commit_before,
+    commit_of,
+    content_at,
+    merged,
+    mismatch,
+    resolve,
+)
 from tests.helpers import call, commit, must
 from tests.unit.runs.conftest import SCHEMA, write_run
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tabular.config.sections import Validate
-from tabular.serving.contract import answers_model, body_schema
+from tabular.serving.rows import answers_model, body_schema
 from tests.helpers import schema_of
 
 

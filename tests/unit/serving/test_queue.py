@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tabular.prediction.answers import Predicted
-from tabular.serving.queue import Queue
+from tabular.prediction.outputs import Predicted
+from tabular.serving.service import Queue
 from tabular.table.rows import Failure
 
 
