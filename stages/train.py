@@ -74,9 +74,9 @@ def main() -> None:
     schema = load_schema()
     train = load_params("train", schema=schema).train
 
-    from tabular.model.forward_chaining import forward_chained
     from tabular.model.training.checkpoint import identity, remove_checkpoints
     from tabular.model.training.fit import fit
+    from tabular.model.training.forward_chaining import forward_chained
     from tabular.model.training.selection import blended, describe, mean_history, warnings
     from tabular.model.training.setup import set_up
 

@@ -298,16 +298,18 @@ def check_saving(network: keras.Model, name: str) -> None:
 def with_temperature(path: Path, temperature: float) -> keras.Model:
     """The model in a file, as Keras loads it, its probabilities at another temperature.
 
-    See `evaluation.temperature`; powers need no logarithm of 0.
+    See `evaluation.calibration`; powers need no logarithm of 0. They are a model within the model,
+    which may have layers of the same names.
     """
     network = keras.models.load_model(path, safe_mode=True)
-    given = network.output
+    given = keras.Input(network.output_shape[1:])
     powers = given ** (1 / temperature)
     if network.output_shape[-1] == 1:
         total = powers + (1 - given) ** (1 / temperature)
     else:
         total = keras.ops.sum(powers, axis=1, keepdims=True)
-    return keras.Model(network.inputs, powers / total, name=network.name)
+    scaled = keras.Model(given, powers / total, name="temperature")
+    return keras.Model(network.inputs, scaled(network.output), name=network.name)
 
 
 def all_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tabular.core.errors import UserError
-from tabular.model.forward_chaining import forward_chained
+from tabular.model.training.forward_chaining import forward_chained
 from tabular.table.parquet import FOLD_KEY, arrow_schema, write_part
 from tests.helpers import schema_of, train_params
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tabular.core.errors import UserError
+from tabular.evaluation.calibration import scale_by_temperature
 from tabular.model.backend import keras
 from tabular.model.metadata import VERSION, add_metadata, model_metadata
-from tabular.model.saved_model import read_model, write_model
+from tabular.model.saved_model import read_model, with_temperature, write_model
 from tests.helpers import schema_of
 
 METADATA = model_metadata(schema_of("binary")) | {"repeats": "any_cpu"}
@@ -50,3 +51,17 @@ def test_files_of_earlier_versions_are_read_and_of_later_ones_refused(tmp_path: 
             UserError, match=rf"written by version {version}, and this is {VERSION}"
         ):
             read_model(file)
+
+
+def test_a_temperature_scales_a_model_whose_layers_have_the_names_of_its_own(
+    tmp_path: Path,
+) -> None:
+    keras.utils.clear_session()
+    given = keras.Input((3,))
+    powers = keras.ops.exp(given)
+    model = keras.Model(given, powers / keras.ops.sum(powers, axis=1, keepdims=True))
+    model.save(tmp_path / "m.keras")
+    keras.utils.clear_session()  # as in the process of calibrate, where names count from 1 again
+    rows = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, -1.0]])
+    found = np.asarray(with_temperature(tmp_path / "m.keras", 2.0)(rows))
+    np.testing.assert_allclose(found, scale_by_temperature(np.asarray(model(rows)), 2.0), 1e-6)
