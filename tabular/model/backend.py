@@ -59,6 +59,8 @@ with _stderr_shown_on_failure():
     without_pandas()
     # Sums are cut by the number of threads: one number everywhere, whatever the machine has.
     tf.config.threading.set_intra_op_parallelism_threads(4)
+    if os.environ.get("TABULAR_GPU") != "1":
+        tf.config.set_visible_devices([], "GPU")  # whose sums have orders of their own
     tf.config.list_logical_devices()  # starts the devices, which also write lines
 gc.freeze()
 gc.enable()

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tabular.model.backend import keras
+from tabular.model.backend import keras, tf
 from tabular.model.metadata import REPRODUCIBLE_MACHINES, VERSION, model_metadata
 from tabular.model.preprocessing import texts
 from tabular.model.stacking import stack
@@ -17,7 +17,8 @@ def metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any
     """What travels beside the model to save."""
     used = {member.kind for member in members if member.name in blend.weights}
     exact = setup.train.exact and all(map(setup.stacks, used))
-    repeats = exact and platform.machine() in REPRODUCIBLE_MACHINES
+    on_cpu = not tf.config.get_visible_devices("GPU")
+    repeats = exact and on_cpu and platform.machine() in REPRODUCIBLE_MACHINES
     return {
         **model_metadata(setup.schema),
         "version": VERSION,

@@ -14,7 +14,7 @@ from tabular.config.sections import ResolvedNetwork, Train
 from tabular.core.cluster import WORKERS
 from tabular.core.errors import UserError
 from tabular.model import network, saved_model
-from tabular.model.backend import keras
+from tabular.model.backend import keras, tf
 from tabular.model.training.assembly import assemble, metadata
 from tabular.model.training.dataset import Encoded, random_subfolds
 from tabular.model.training.fit import fit, promising
@@ -368,6 +368,14 @@ class Doubled(keras.layers.Layer):
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         return 2 * inputs
+
+
+def test_what_a_gpu_trained_does_not_claim_the_bytes_of_any_cpu(
+    cycles: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, members = cycles
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind])
+    assert metadata(setup, members, blended(setup, members))["repeats"] == "same_cpu"
 
 
 def test_a_layer_that_cannot_be_saved_is_refused_before_the_training(
