@@ -14,6 +14,7 @@ import tempfile
 import venv
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.request import urlopen
 
 HERE = Path(__file__).resolve().parent
 IN_GIT = 10 * 2**20  # bytes of a table up to which it is in git itself
@@ -34,6 +35,11 @@ def parse_arguments() -> argparse.Namespace:
         args.table, args.target = f"{args.example}.csv", args.target or "target"
     elif not args.target:
         parser.error("--target: needed with --table; the column to predict")
+    elif args.table.startswith(("http://", "https://")):
+        try:
+            urlopen(args.table, timeout=30).close()
+        except OSError as error:
+            parser.error(f"--table: {args.table}: {error}")
     elif "://" not in args.table:
         if not Path(args.table).exists():
             parser.error(f"--table: {args.table}: no such file")
@@ -63,19 +69,20 @@ def copy_template(folder: Path, table: Path, target: str) -> None:
     """Put what a project needs into it, by Copier, which is installed for a moment where needed."""
     answers = {"name": folder.name, "table": str(table), "target": target}
     data = [part for key, value in answers.items() for part in ("--data", f"{key}={value}")]
-    copy = ["-m", "copier", "copy", "--quiet", "--vcs-ref=HEAD", *data, str(HERE), "."]
-    if find_spec("copier"):
-        run(folder, sys.executable, *copy)
-    else:
-        with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place:
+        # What is committed: later versions are merged with a commit that they can find.
+        committed, python = Path(place, "template"), Path(sys.executable)
+        run(folder, "git", "clone", "--quiet", HERE, committed)
+        if not find_spec("copier"):
             venv.create(place, with_pip=True)
             python = Path(place, "bin/python")
             run(folder, python, *PIP, HERE / "requirements-copier.txt")
-            run(folder, python, *copy)
+        copy = ("-m", "copier", "copy", "--quiet", "--vcs-ref=HEAD")
+        run(folder, python, *copy, *data, committed, ".")
     url = read("git", "-C", HERE, "remote", "get-url", "origin")
-    if "://" in url or "@" in url:  # where later versions come from
-        file = folder / ".copier-answers.yml"
-        file.write_text(re.sub("^_src_path: .*", f"_src_path: {url}", file.read_text(), flags=re.M))
+    source = url if "://" in url or "@" in url else HERE  # where later versions come from
+    file = folder / ".copier-answers.yml"
+    file.write_text(re.sub("^_src_path: .*", f"_src_path: {source}", file.read_text(), flags=re.M))
 
 
 def put_table(folder: Path, args: argparse.Namespace, table: Path) -> None:
@@ -86,7 +93,7 @@ def put_table(folder: Path, args: argparse.Namespace, table: Path) -> None:
         write = f"{load}; load(as_frame=True).frame.to_csv('{table}', index=False)"
         run(folder, "python", "-c", write)
     elif "://" in args.table:
-        run(folder, "dvc", "import-url", "--quiet", args.table, table)
+        run(folder, "dvc", "import-url", args.table, table)
     else:
         given, copied = Path(args.table), folder / table
         shutil.copytree(given, copied) if given.is_dir() else shutil.copy(given, copied)

@@ -40,7 +40,7 @@ def main() -> None:
     with atomic_write(args.output) as partial:
         partial.write_text(text, encoding="utf-8")
     asked = [str(n) for n, line in enumerate(text.splitlines(), start=1) if QUESTION.search(line)]
-    of_which = f", of which {len(asked)} ask something (lines {listed(asked)})" if asked else ""
+    of_which = f"; it asks something in line {listed(asked)}" if asked else ""
     print(f"{args.output}: describes {args.table} now; check its comments{of_which}{kept}")
 
 

@@ -28,7 +28,7 @@ from tabular.search.study import (
     TrialResult,
     add_trial,
     as_yaml,
-    expected_score,
+    expected_gain,
     finished_trials,
     open_study,
     ranked,
@@ -90,21 +90,38 @@ def summary(space: Space, train: Train, score: str, study: Study, total: int) ->
     return f"{found}{worth_of_choosing(best, trials[0], score)}\n\n{shlex.join(command)}"
 
 
+def check_space(search: Search, train: Resolved) -> None:
+    """Refuse a space whose values would change nothing.
+
+    Raises:
+        UserError: all are of networks that are not trained.
+    """
+    trained = {members.network for members in train.members}
+    parts = [key.split(".") for key in search.space]
+    if all(part[0] == "networks" and part[1] not in trained for part in parts):
+        names = ", ".join(f"networks.{name}" for name in sorted(trained))
+        others = ", ".join(sorted({".".join(part[:2]) for part in parts}))
+        raise UserError(
+            f"search.space: found keys of {others} alone, which train.members does not train here; "
+            f"expected some of {names}: `train.members: [{{network: {parts[0][1]}}}]` trains it"
+        )
+
+
 def worth_of_choosing(best: list[FrozenTrial], first: FrozenTrial, score: str) -> str:
     """What the best of some trials is to be expected to score on other rows than chose it."""
     greater = metric(score).greater_is_better
     draws = {trial.number: Draws(*trial.user_attrs["draws"]) for trial in best}
-    expected = expected_score([*draws.values()], greater_is_better=greater)
+    beside = first if first.number in draws else best[0]
+    gain = expected_gain([*draws.values()], draws[beside.number], greater_is_better=greater)
     said = (
-        f"The best of {len(best)} was chosen by the rows that score it. On rows that did not "
-        f"choose, expect {score} {expected:.6f} of it"
+        f"The best of {len(best)} was chosen by the rows that score it. On others expect {score} "
+        f"{beside.value + gain:.6f} of it"
     )
-    if first.number not in draws:
+    if beside is not first:
         return f"{said}."
-    now = expected_score([draws[first.number]], greater_is_better=greater)
-    better = expected > now if greater else expected < now
-    verdict = f"{abs(expected - now):.6f} better" if better else "no better"
-    return f"{said}: {verdict} than what params.yaml has now, {now:.6f}."
+    if (gain > 0) == greater and gain:
+        return f"{said}, {abs(gain):.6f} better than what params.yaml has now."
+    return f"{said}, which is no better than what params.yaml has now: keep that, or try"
 
 
 def search_identity(schema: Schema, train: Resolved, params: Params, folder: Path) -> str:
@@ -171,6 +188,7 @@ def main() -> None:
         raise UserError(f"--trials: found {total}; expected at least 1")
     rows, columns = sum(count_rows(args.train)), len(schema.features)
     train = with_folds(params, rows, schema.task, columns)
+    check_space(params.search, train)
     space = Space(params.search, train)
     score = params.search.score
 

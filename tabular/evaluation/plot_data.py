@@ -82,7 +82,7 @@ def write_plot_data(
 def test_rows(test: Outputs, schema: Schema) -> dict[str, Any]:
     """Label, outputs and weight of test rows, by which two runs are compared on the same rows."""
     rows = min(len(test.y), MAX_NUMBERS // test.outputs.shape[1])
-    y, outputs, weight, _ = test.first(rows)
+    y, outputs, weight, *_ = test.first(rows)
     outputs = outputs.astype(np.float64)
     return {
         "y": y if schema.task == "regression" else y.astype(int),

@@ -35,6 +35,7 @@ from tabular.table.arrays import (
     feature_arrays,
     labels,
     predicted_classes,
+    row_hashes,
     row_weights,
 )
 from tabular.table.parquet import part_paths, read_parts
@@ -64,7 +65,10 @@ def predict_part(path: Path, predict: Predict, schema: Schema) -> Outputs:
     """Those of one part."""
     part = pq.read_table(path)
     outputs = predict(feature_arrays(part, schema))
-    return Outputs(labels(part, schema)[:, 0], outputs, row_weights(part, schema))
+    found = Outputs(labels(part, schema)[:, 0], outputs, row_weights(part, schema))
+    if schema.group not in part.column_names:
+        return found
+    return found._replace(group=row_hashes([part[schema.group]]))
 
 
 def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: float) -> Outputs:
@@ -79,7 +83,10 @@ def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: flo
         np.concatenate(arrays)
         for arrays in zip(*((part.y, part.outputs, part.weight) for part in parts), strict=True)
     )
-    found = Outputs(y, outputs, weight, threshold)
+    group = None
+    if hashed := [part.group for part in parts if part.group is not None]:
+        group = np.unique(np.concatenate(hashed), return_inverse=True)[1]
+    found = Outputs(y, outputs, weight, threshold, group)
     if count := int((~np.isfinite(found.outputs)).any(axis=1).sum()):
         rows = f"{count} of {len(found.y)} rows"
         raise UserError(f"{folder}: {rows}: found no number; expected {FINITE}")
@@ -191,7 +198,7 @@ def score_later(
     *columns, block = (column.to_numpy() for column in pa.concat_tables(read_parts(folder)).columns)
     later = block > 0
     outputs = scale_by_temperature(np.column_stack(columns)[later], temperature)
-    found = learnt._replace(y=learnt.y[later], outputs=outputs, weight=learnt.weight[later])
+    found = learnt.of(later)._replace(outputs=outputs)
     scored = score(found, schema)
     add_intervals(scored, uncertainty.intervals(uncertainty.bootstrap(found, schema), schema))
     return scored
@@ -247,7 +254,7 @@ def interval_scores(test: Outputs, intervals: Intervals) -> dict[str, Any]:
     """
     low, high = intervals.ends(test.outputs[:, 0]).T.astype(np.float64)
     inside = ((low <= test.y) & (test.y <= high)).astype(np.float64)
-    ends = uncertainty.mean_interval(inside, np.ones(len(inside)), share=True)
+    ends = uncertainty.mean_interval(inside, np.ones(len(inside)), share=True, group=test.group)
     return {
         "asked": intervals.coverage,
         "coverage": float(inside.mean()),
@@ -343,7 +350,7 @@ def baseline_thresholds(
     if choice and len(learnt.y):
         for key in ("linear", "boosted"):
             oof = others[names[key]].oof[:, 0]
-            y, _, weight, _ = learnt.first(len(oof))
+            y, _, weight, *_ = learnt.first(len(oof))
             thresholds[names[key]] = choose_threshold(choice, y, oof, weight)
     return thresholds
 

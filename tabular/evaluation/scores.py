@@ -16,17 +16,25 @@ class Outputs(NamedTuple):
 
     `y` (rows,), the index of the class in `schema.classes`, or the value; `outputs`
     (rows, outputs); `weight` (rows,), how much each row counts; `threshold` from which probability
-    on a row counts as positive.
+    on a row counts as positive; `group` (rows,), int64 from 0, whose rows depend on each other;
+    None where each is by itself.
     """
 
     y: np.ndarray
     outputs: np.ndarray
     weight: np.ndarray
     threshold: float = 0.5
+    group: np.ndarray | None = None
+
+    def of(self, rows: slice | np.ndarray) -> "Outputs":
+        """The same of some rows."""
+        group = None if self.group is None else self.group[rows]
+        some = (self.y[rows], self.outputs[rows], self.weight[rows])
+        return Outputs(*some, self.threshold, group)
 
     def first(self, rows: int) -> "Outputs":
         """The same of the first rows."""
-        return Outputs(self.y[:rows], self.outputs[:rows], self.weight[:rows], self.threshold)
+        return self.of(slice(rows))
 
 
 class Baseline(NamedTuple):

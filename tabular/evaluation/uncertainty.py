@@ -1,5 +1,8 @@
 """How far scores may be off: intervals, and paired differences on the same rows.
 
+Rows of one group count together: Cameron and Miller, "A practitioner's guide to cluster-robust
+inference" (2015).
+
 Of a mean over the rows by a formula; of all other scores by the bootstrap: the same rows drawn
 again with replacement, 1000 times or so, from a fixed seed (Efron and Tibshirani, "An introduction
 to the bootstrap", 1993).
@@ -31,7 +34,11 @@ class PairedDifference(NamedTuple):
 
 
 def mean_interval(
-    values: np.ndarray, weight: np.ndarray, share: bool, alpha: float = ALPHA
+    values: np.ndarray,
+    weight: np.ndarray,
+    share: bool,
+    alpha: float = ALPHA,
+    group: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """The interval of the mean of `row_scores` of independent rows.
 
@@ -41,12 +48,17 @@ def mean_interval(
     Args:
         share: whether each value is 1 or 0.
         alpha: how often the interval may miss; 0.05 for one of 95%.
+        group: see `Outputs`; a share of rows that depend on each other is as one of fewer rows.
     """
     mean, n = float(np.average(values, weights=weight)), effective_sample_size(weight)
     if not share:
-        half = _half_interval(values, weight, alpha)
+        half = _half_interval(values, weight, alpha, group)
         return max(mean - half, 0.0), mean + half
     deviations = NormalDist().inv_cdf(1 - alpha / 2)
+    if group is not None:
+        half = _half_interval(values, weight, alpha, group)
+        groups = effective_sample_size(np.bincount(group, weight))
+        n = min(mean * (1 - mean) * (deviations / half) ** 2, n) if half else groups
     z2 = deviations**2
     middle = mean + z2 / (2 * n)
     spread = deviations * (mean * (1 - mean) / n + z2 / (4 * n * n)) ** 0.5
@@ -59,19 +71,28 @@ def effective_sample_size(weight: np.ndarray) -> float:
     return float(weight.sum() ** 2 / np.square(weight).sum())
 
 
-def _half_interval(values: np.ndarray, weight: np.ndarray, alpha: float) -> float:
-    """Half of Student's interval of a mean of independent values; 0 of a single one."""
+def _half_interval(
+    values: np.ndarray, weight: np.ndarray, alpha: float, group: np.ndarray | None = None
+) -> float:
+    """Half of Student's interval of a mean of values, independent but in groups; 0 of one."""
     from scipy.special import stdtrit  # takes 0.2 s, and classes need none
 
-    n, shares = effective_sample_size(weight), weight / weight.sum()
+    shares = weight / weight.sum()
     from_mean = shares * (values - (shares * values).sum())
+    if group is not None:
+        from_mean, weight = np.bincount(group, from_mean), np.bincount(group, weight)
+    n = effective_sample_size(weight)
     free = max(n - 1, 1.0)
     error = float(np.square(from_mean).sum() * n / free) ** 0.5
     return float(stdtrit(free, 1 - alpha / 2)) * error
 
 
 def mean_difference(
-    mine: np.ndarray, other: np.ndarray, weight: np.ndarray, share: bool
+    mine: np.ndarray,
+    other: np.ndarray,
+    weight: np.ndarray,
+    share: bool,
+    group: np.ndarray | None = None,
 ) -> PairedDifference:
     """By how much the mean of `row_scores` differs from that of others of the same rows.
 
@@ -83,13 +104,15 @@ def mean_difference(
     """
     differences = mine - other
     mean = middle = float(np.average(differences, weights=weight))
-    if effective_sample_size(weight) < 2 and not share:
+    together = weight if group is None else np.bincount(group, weight)
+    if effective_sample_size(together) < 2 and (group is not None or not share):
         return PairedDifference(mean, mean - abs(mean), mean + abs(mean))
     if share:
         each = np.square(weight).sum() / weight.sum()
         differences, weight = np.r_[differences, 1, -1], np.r_[weight, each, each]
+        group = None if group is None else np.r_[group, group.max() + 1, group.max() + 2]
         middle = float(np.average(differences, weights=weight))
-    half = _half_interval(differences, weight, ALPHA)
+    half = _half_interval(differences, weight, ALPHA, group)
     return PairedDifference(mean, middle - half, middle + half)
 
 
@@ -111,10 +134,11 @@ def bootstrap(found: Outputs, schema: Schema) -> Bootstrap:
     """Draw the rows again; for the same labels and weights it draws the same rows."""
     points = scores_of(found, found.weight[None], schema)
     used, copies = resampled_rows(found.y, schema)
-    some = Outputs(found.y[used], found.outputs[used], found.weight[used], found.threshold)
+    some = found.of(used)
     number = REPLICATES if len(schema.classes) <= MANY_CLASSES else REPLICATES_OF_MANY_CLASSES
     parts = [
-        scores_of(some, times * some.weight, schema) for times in resampling_weights(copies, number)
+        scores_of(some, times * some.weight, schema)
+        for times in resampling_weights(copies, number, some.group)
     ]
     defined = [key for key, value in points.items() if np.isfinite(value[0])]
     return Bootstrap(
@@ -142,15 +166,21 @@ def resampled_rows(y: np.ndarray, schema: Schema) -> tuple[np.ndarray, np.ndarra
     return used, copies[used]
 
 
-def resampling_weights(copies: np.ndarray, number: int) -> Iterator[np.ndarray]:
+def resampling_weights(
+    copies: np.ndarray, number: int, group: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
     """How often each row is drawn, in some of the draws at a time: float64, (draws, rows).
 
-    By Poisson's law, as a draw of many rows is: a row that stands for others as often as these.
+    By Poisson's law, as a draw of many rows is: a row that stands for others as often as these, and
+    the rows of a group together.
     """
     rng, at_a_time = np.random.default_rng(0), max(MAX_WEIGHTS // len(copies), 1)
     for start in range(0, number, at_a_time):
-        shape = (min(at_a_time, number - start), len(copies))
-        yield rng.poisson(copies, shape).astype(np.float64)
+        draws = min(at_a_time, number - start)
+        if group is None:
+            yield rng.poisson(copies, (draws, len(copies))).astype(np.float64)
+        else:
+            yield rng.poisson(1.0, (draws, int(group.max()) + 1))[:, group] * copies
 
 
 def intervals(
@@ -169,7 +199,8 @@ def intervals(
         if keys is None or key in keys
     }
     of_rows, share = row_scores(bootstrapped.found, schema), schema.task != "regression"
-    main = mean_interval(of_rows, bootstrapped.found.weight, share)
+    found = bootstrapped.found
+    main = mean_interval(of_rows, found.weight, share, group=found.group)
     return limits | {TASKS[schema.task].main: main}
 
 
@@ -182,7 +213,7 @@ def score_differences(
         if key == main:
             own, theirs = (row_scores(each.found, schema) for each in (mine, other))
             share = schema.task != "regression"
-            found[key] = mean_difference(own, theirs, mine.found.weight, share)
+            found[key] = mean_difference(own, theirs, mine.found.weight, share, mine.found.group)
         elif key in other.estimates:
             point = mine.estimates[key] - other.estimates[key]
             limits = _percentile_interval(

@@ -57,7 +57,8 @@ class ScoredRows(NamedTuple):
         weight, of_rows = self.found.weight[mask], self.scores[mask]
         if not weight.any():
             return {"rows": int(mask.sum())}
-        low, high = mean_interval(of_rows, weight, self.key == "accuracy", alpha)
+        group = None if self.found.group is None else self.found.group[mask]
+        low, high = mean_interval(of_rows, weight, self.key == "accuracy", alpha, group)
         score = float(np.average(of_rows, weights=weight))
         found = {"rows": int(mask.sum()), "score": score, "low": low, "high": high}
         y, outputs = self.found.y[mask], self.found.outputs[mask]

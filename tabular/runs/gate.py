@@ -37,6 +37,8 @@ def next_steps(
     task: str,
     split: Split,
     networks: Mapping[str, Any],
+    *,
+    weighted: bool = False,
 ) -> list[str]:
     """What to try, from what the scores tell; nothing where they tell nothing.
 
@@ -44,10 +46,11 @@ def next_steps(
         decisive: the comparison with a baseline that decides, if there is one.
         crossed: that of the cross-validated rows, if its verdict is worse.
         networks: each kind of params.yaml, with its `weight` and `params` where it was trained.
+        weighted: whether classes had weights in training.
     """
     key = "r2" if task == "regression" else next(iter(scores.get("decides", [])), "")
     test, differ = flat_numbers(scores.get("test", {})), _difference_step(scores, split)
-    steps = [_missed_classes_step(scores, task)]
+    steps = [_missed_classes_step(scores, task, weighted)]
     if decisive:
         steps += _baseline_steps(scores["test"]["rows"], decisive, differ)
         if not differ and test.get(key, 0.0) < NEARLY_PERFECT:
@@ -77,7 +80,7 @@ def next_steps(
     return [step for step in steps if step]
 
 
-def _missed_classes_step(scores: Mapping[str, Any], task: str) -> str | None:
+def _missed_classes_step(scores: Mapping[str, Any], task: str, weighted: bool) -> str | None:
     """How to find classes of which no test row is found."""
     missed = scores.get("classes_not_found")
     if not missed:
@@ -85,6 +88,8 @@ def _missed_classes_step(scores: Mapping[str, Any], task: str) -> str | None:
     said = f"recall of {listed(missed)} is 0 on {scores['test']['rows']:,} test rows"
     if task == "binary":
         return f"{said} at threshold {shown(scores.get('threshold', 0.5))}: {CHOOSE}"
+    if weighted:
+        return f"{said}, also with train.class_weight: it takes more rows of it"
     return f"{said}: try `dvc exp run -S train.class_weight=balanced`, or more rows of it"
 
 
@@ -265,7 +270,7 @@ def evaluate_gate(
         params: of `gate`, `split` and `train`.
         trained: `weight` and `params` of each kind of networks.
     """
-    gate = params.gate
+    gate, split, weighted = params.gate, params.split, bool(params.train.class_weight)
     limits = list(_limit_checks(flat_numbers(scores), base, gate))
     names = [TASKS[task].baselines[kind] for kind in gate.beat_baselines]
     compared = list(_baseline_checks(scores, names, "test"))
@@ -293,7 +298,7 @@ def evaluate_gate(
         "reason": "; ".join(said) or "no limit is missed, and no baseline is declared",
         "against": decisive["rule"].partition(" ")[2] if decisive else None,
         "by": decisive["score"] if decisive else None,
-        "next": next_steps(scores, decisive, crossed, task, params.split, networks),
+        "next": next_steps(scores, decisive, crossed, task, split, networks, weighted=weighted),
         "checks": [*limits, *compared, *skipped],
     }
 

@@ -101,20 +101,20 @@ def bootstrap_draws(found: Outputs, schema: Schema, metric: str) -> Draws:
     return scores
 
 
-def expected_score(trials: Sequence[Draws], *, greater_is_better: bool) -> float:
-    """The score to expect of the best of these trials on rows that took no part in choosing it.
+def expected_gain(trials: Sequence[Draws], first: Draws, *, greater_is_better: bool) -> float:
+    """By how much the best of these trials scores above the first on rows that did not choose it.
 
     In each draw the best trial is chosen by the rows drawn, and scored on those left out: bias
     correction by the bootstrap, Tsamardinos, Greasidou and Borboudakis, "Bootstrapping the
-    out-of-sample predictions for efficient and accurate cross-validation" (2018). Of one trial it
-    is its own score, without what choosing adds; NaN where no draw has a score.
+    out-of-sample predictions for efficient and accurate cross-validation" (2018). 0 where no draw
+    has a score.
     """
     drawn, left_out = (np.array(of) for of in zip(*trials, strict=True))
     worst = -np.inf if greater_is_better else np.inf
     drawn = np.where(np.isfinite(drawn), drawn, worst)
     best = drawn.argmax(axis=0) if greater_is_better else drawn.argmin(axis=0)
-    scores = left_out[best, np.arange(left_out.shape[1])]
-    return float(np.nanmean(scores)) if np.isfinite(scores).any() else float("nan")
+    gains = left_out[best, np.arange(left_out.shape[1])] - first.left_out
+    return float(np.nanmean(gains)) if np.isfinite(gains).any() else 0.0
 
 
 MIN_PEERS = 4  # trials that came as far, before a bad one is pruned

@@ -29,6 +29,7 @@ def edit(file: Path, before: str, after: str) -> None:
 def project(origin: Path, tmp_path: Path) -> Path:
     """One that trains for a second."""
     template, folder = clone(origin, tmp_path / "template"), tmp_path / "of words"
+    (template / "not committed").write_text("is not part of it\n")
     table_of("words").to_csv(tmp_path / "words.csv", index=False)
     table = ("--table", str(tmp_path / "words.csv"), "--target", "y")
     done = new_project(template, folder, *table)
@@ -74,6 +75,7 @@ def test_a_later_version_is_merged_with_the_edits_of_its_owner(
     edit(
         template / "template/.github/workflows/ci.yml", "timeout-minutes: 60", "timeout-minutes: 70"
     )
+    (template / "not committed").unlink()
     commit(template, "A later version")
     must(project, "make", "update", **MADE)
     for file, texts in {
@@ -93,6 +95,7 @@ def test_a_later_version_is_merged_with_the_edits_of_its_owner(
     [
         (["--table", "none.csv", "--target", "y"], "--table: none.csv: no such file"),
         (["--table", "t.csv", "--target", "z"], "--target: no column z in line 1 of t.csv"),
+        (["--table", "http://127.0.0.1:9/t.csv", "--target", "y"], "9/t.csv: <urlopen error "),
         (["--table", "t.csv"], "--target: needed with --table; the column to predict"),
         (["--example", "wine", "--target", "z"], "--target: found 'z'; the columns are alcohol"),
     ],

@@ -96,7 +96,7 @@ def _side_by_side(
     for number, member in enumerate(members, start=1):
         one = keras.models.clone_model(setup.network(kind))
         one.set_weights(member.weights)
-        one.name = f"{members[0].name} {number}"
+        one.name = f"{members[0].name}-{number}"  # a scope of TensorFlow: no space
         columns = prepared
         if encoded is not None:
             columns = keras.layers.Concatenate()([encoded[:, member.fold], prepared])

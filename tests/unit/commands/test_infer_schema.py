@@ -322,7 +322,7 @@ def test_all_five_columns_of_the_first_table_whose_zeros_mean_missing_are_asked_
     _, noted = described(tmp_path, frame)
     missing = ["Glucose", "BloodPressure", "SkinThickness", "Insulin", "BMI"]
     assert asked_about("?", noted) == missing
-    said = "check its comments, of which 5 ask something (lines 8, 9, 10, 11, 12)\n"
+    said = "check its comments; it asks something in line 8, 9, 10, 11, 12\n"
     assert capsys.readouterr().out.endswith(said)
 
 

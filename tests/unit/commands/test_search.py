@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from commands.search import summary, with_folds
+from commands.search import check_space, summary, with_folds
 from tabular.config.params import Params
 from tabular.config.sections import Search
 from tabular.core.errors import UserError
@@ -43,6 +43,14 @@ def test_the_folds_are_those_of_search_or_of_train_or_what_auto_says(
         with_folds(params, rows=2, task="binary", columns=8)
 
 
+def test_a_space_of_networks_that_are_not_trained_is_refused() -> None:
+    train = train_params()
+    check_space(SEARCH, train.resolved(2_500, "binary", 8))
+    message = r"found keys of networks\.plain alone, .* expected some of networks\.realmlp: "
+    with pytest.raises(UserError, match=message):
+        check_space(SEARCH, train.resolved(2_501, "binary", 8))
+
+
 def test_the_summary_ranks_the_trials_and_ends_with_the_command_of_the_best(tmp_path: Path) -> None:
     train = train_params().resolved(500, "binary", 8)
     space = Space(SEARCH, train)
@@ -63,8 +71,8 @@ def test_the_summary_ranks_the_trials_and_ends_with_the_command_of_the_best(tmp_
         lines[-1],
     )
     assert lines[-3] == (
-        "The best of 3 was chosen by the rows that score it. On rows that did not choose, expect "
-        "loss 0.430000 of it: 0.100000 better than what params.yaml has now, 0.530000."
+        "The best of 3 was chosen by the rows that score it. On others expect loss 0.400000 of it, "
+        "0.100000 better than what params.yaml has now."
     )
     (first,) = summary(space, train, "loss", study, 1).splitlines()[3:4]
     assert first.split()[0] == "1"

@@ -11,6 +11,7 @@ from tabular.evaluation.uncertainty import (
     mean_difference,
     mean_interval,
     resampled_rows,
+    resampling_weights,
     score_differences,
 )
 from tabular.table.arrays import row_losses
@@ -112,6 +113,32 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> Non
     low, high = intervals(bootstrap(mine, schema), schema)["roc_auc"]
     assert found["roc_auc"].high - found["roc_auc"].low < (high - low) / 2
     assert score_differences(bootstrap(mine, schema), bootstrap(other, schema), schema) == found
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_intervals_of_rows_in_groups_hold_the_truth_as_often_as_they_say(share: bool) -> None:
+    """Twelve rows of each of 48 groups, which have most of their error in common."""
+    rng, held, apart, truth = np.random.default_rng(0), [0, 0, 0], 0, 0.3 if share else 2.0
+    group, weight = np.repeat(np.arange(48), 12), np.ones(576)
+    for _ in range(400):
+        common = rng.beta(1.5, 3.5, 48) if share else rng.gamma(4, 0.5, 48)  # of means `truth`
+        values = (
+            (rng.random(576) < common[group]) * 1.0
+            if share
+            else common[group] + rng.normal(0, 0.1, 576)
+        )
+        low, high = mean_interval(values, weight, share, group=group)
+        held[0] += low <= truth <= high
+        low, high = mean_interval(values, weight, share)
+        apart += low <= truth <= high
+        other = np.full(576, truth)
+        difference = mean_difference(values, other, weight, share, group)
+        held[1] += difference.low <= 0 <= difference.high
+        draws = next(resampling_weights(weight, 200, group))
+        low, high = np.percentile(draws @ values / draws.sum(axis=1), [2.5, 97.5])
+        held[2] += low <= truth <= high
+    assert all(0.9 < count / 400 <= 0.99 for count in held), held
+    assert apart / 400 < 0.8
 
 
 def test_many_rows_of_many_classes_take_bounded_work() -> None:

@@ -15,6 +15,8 @@ from tabular.core.cluster import WORKERS
 from tabular.core.errors import UserError
 from tabular.model import network, saved_model
 from tabular.model.backend import keras, tf
+from tabular.model.exact import with_exact_products
+from tabular.model.saved_model import predict
 from tabular.model.training.assembly import assemble, metadata
 from tabular.model.training.dataset import Encoded, random_subfolds
 from tabular.model.training.fit import fit, promising
@@ -360,7 +362,10 @@ def test_another_network_needs_another_build_and_no_more(
     assert metadata(setup, members, blend)["repeats"] == "same_cpu"
     model = assemble(setup, members, {"plain": 1.0})
     expected = np.mean([outputs(setup, member) for member in members], axis=0)
-    np.testing.assert_allclose(model(feature_arrays(table, SCHEMA)), expected, atol=1e-6)
+    exact = with_exact_products(model)
+    for members_too in (False, True):
+        found = predict(exact, feature_arrays(table, SCHEMA), members=members_too)
+        np.testing.assert_allclose(found[:, :1], expected, atol=1e-6)
 
 
 class Doubled(keras.layers.Layer):

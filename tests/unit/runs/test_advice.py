@@ -121,6 +121,10 @@ def test_a_rare_class_that_is_not_found_or_not_often() -> None:
     assert step.startswith("recall of yes is 0 on 254 test rows at threshold 0.500: `dvc exp run")
     (step,) = steps(scores | {"classes_not_found": ["a"]}, BETTER, task="multiclass")
     assert "train.class_weight=balanced" in step
+    split = Split(test_size=0.33, validation_size=0.0, seed=9)
+    missed = scores | {"classes_not_found": ["a"]}
+    (step,) = next_steps(missed, None, None, "multiclass", split, {}, weighted=True)
+    assert step.endswith("also with train.class_weight: it takes more rows of it")
 
 
 def test_a_linear_baseline_that_is_level_or_better_is_offered_as_a_keras_model() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tabular.evaluation.scores import Outputs, score
-from tabular.search.study import bootstrap_draws, expected_score
+from tabular.search.study import bootstrap_draws, expected_gain
 from tests.helpers import schema_of
 
 SCHEMA = schema_of("binary")
@@ -25,10 +25,10 @@ def test_the_best_of_many_trials_that_know_nothing_is_expected_to_know_nothing(
     trials = [trial(rng.uniform(size=ROWS)) for _ in range(TRIALS)]
     own = [score(of, SCHEMA)[metric] for of in trials]
     best = max(own) if greater else min(own)
-    expected = expected_score(
-        [bootstrap_draws(of, SCHEMA, metric) for of in trials], greater_is_better=greater
-    )
+    draws = [bootstrap_draws(of, SCHEMA, metric) for of in trials]
+    expected = own[0] + expected_gain(draws, draws[0], greater_is_better=greater)
     assert abs(expected - chance) < 0.35 * abs(best - chance)
+    assert expected_gain(draws[:1], draws[0], greater_is_better=greater) == 0
 
 
 def test_what_is_better_beyond_chance_stays_so() -> None:
@@ -36,6 +36,6 @@ def test_what_is_better_beyond_chance_stays_so() -> None:
     good = np.clip(0.2 + 0.6 * Y + rng.normal(0, 0.1, ROWS), 0.01, 0.99)
     trials = [trial(rng.uniform(size=ROWS)) for _ in range(TRIALS)] + [trial(good)]
     draws = [bootstrap_draws(of, SCHEMA, "loss") for of in trials]
-    own = score(trials[-1], SCHEMA)["loss"]
-    assert expected_score(draws, greater_is_better=False) == pytest.approx(own, rel=0.01)
-    assert expected_score(draws[-1:], greater_is_better=False) == pytest.approx(own, rel=0.01)
+    first, best = (score(trials[place], SCHEMA)["loss"] for place in (0, -1))
+    gain = expected_gain(draws, draws[0], greater_is_better=False)
+    assert gain == pytest.approx(best - first, rel=0.05)
