@@ -16,13 +16,15 @@ SWEEP = (sys.executable, "-m", "tests.faults.failing_calls")
 
 
 @pytest.mark.parametrize(
-    ("names", "every"),
+    ("names", "options"),
     [
-        ("ingest validate split gate infer_schema", 5),
-        pytest.param("train calibrate evaluate", 40, marks=pytest.mark.slow),
+        ("ingest validate split gate infer_schema", ("--every", "5")),
+        pytest.param(
+            "train calibrate", ("--every", "40", "--kinds", "files"), marks=pytest.mark.slow
+        ),
     ],
 )
-def test_a_sample_of_calls_fails(workspace: Path, names: str, every: int) -> None:
-    said = must(PROJECT, *SWEEP, str(workspace), *names.split(), "--every", str(every))
+def test_a_sample_of_calls_fails(workspace: Path, names: str, options: tuple[str, ...]) -> None:
+    said = must(PROJECT, *SWEEP, str(workspace), *names.split(), *options)
     assert said.count("message") >= len(names.split())
     assert "wrong" not in said
