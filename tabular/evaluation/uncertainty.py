@@ -57,8 +57,9 @@ def mean_interval(
     deviations = NormalDist().inv_cdf(1 - alpha / 2)
     if group is not None:
         half = _half_interval(values, weight, alpha, group)
-        groups = effective_sample_size(np.bincount(group, weight))
-        n = min(mean * (1 - mean) * (deviations / half) ** 2, n) if half else groups
+        alike = effective_sample_size(np.bincount(group, weight))  # all right, or all wrong
+        spread = mean * (1 - mean)
+        n = min(max(spread * (deviations / half) ** 2, 1), n) if spread and half else alike
     z2 = deviations**2
     middle = mean + z2 / (2 * n)
     spread = deviations * (mean * (1 - mean) / n + z2 / (4 * n * n)) ** 0.5

@@ -141,6 +141,17 @@ def test_intervals_of_rows_in_groups_hold_the_truth_as_often_as_they_say(share: 
     assert apart / 400 < 0.8
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_share_of_0_or_1_is_as_sure_as_its_groups_are_many(value: float) -> None:
+    few, many = np.repeat([0, 3], 6), np.arange(12)
+    widths = []
+    for group in (few, many):
+        low, high = mean_interval(np.full(12, value), np.ones(12), True, group=group)
+        assert 0 <= low <= value <= high <= 1
+        widths.append(high - low)
+    assert widths[0] > 2 * widths[1]
+
+
 def test_many_rows_of_many_classes_take_bounded_work() -> None:
     y = np.random.default_rng(0).integers(0, 60, 50_000).astype(float)
     used, copies = resampled_rows(y, schema_of("multiclass"))
