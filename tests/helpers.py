@@ -254,10 +254,12 @@ SHORT = {"members": [{"network": "plain"}], "folds": 2, "networks": {"plain": FE
 # One of seconds, which learns what there is.
 LEARNING = SHORT | {"folds": 3, "networks": {"plain": FEW_EPOCHS | {"epochs": 60, "l2": 0.001}}}
 
-# The command of each stage, as dvc.yaml has it.
-COMMANDS: dict[str, list[str]] = {
-    name: stage["cmd"].split()
-    for name, stage in yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"].items()
+# The command and the outputs of each stage, as dvc.yaml has them.
+STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+COMMANDS: dict[str, list[str]] = {name: stage["cmd"].split() for name, stage in STAGES.items()}
+OUTS: dict[str, list[str]] = {
+    name: [out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]]
+    for name, stage in STAGES.items()
 }
 
 

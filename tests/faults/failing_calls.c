@@ -54,25 +54,19 @@ static int is_file(int fd) {
         if (!next) next = NEXT(name);                               \
         return fails(FILES, ENOSPC) ? -1 : next args;               \
     }
-#define OPENING(name)                                                      \
-    int name(const char *path, int flags, ...) {                           \
-        static __typeof__(&name) next;                                     \
-        if (!next) next = NEXT(name);                                      \
-        va_list more;                                                      \
-        va_start(more, flags);                                             \
-        mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;          \
-        va_end(more);                                                      \
-        return flags & O_CREAT && fails(FILES, ENOSPC) ? -1 : next(path, flags, mode); \
-    }
-#define OPENING_AT(name)                                                   \
-    int name(int folder, const char *path, int flags, ...) {               \
-        static __typeof__(&name) next;                                     \
-        if (!next) next = NEXT(name);                                      \
-        va_list more;                                                      \
-        va_start(more, flags);                                             \
-        mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;          \
-        va_end(more);                                                      \
-        return flags & O_CREAT && fails(FILES, ENOSPC) ? -1 : next(folder, path, flags, mode); \
+/* Of open and its kind; `INTO` and `FOLDER` are what openat has in front of a path. */
+#define INTO int folder,
+#define FOLDER folder,
+#define OPENING(name, parameter, argument)                                              \
+    int name(parameter const char *path, int flags, ...) {                              \
+        static __typeof__(&name) next;                                                  \
+        if (!next) next = NEXT(name);                                                   \
+        va_list more;                                                                   \
+        va_start(more, flags);                                                          \
+        mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;                       \
+        va_end(more);                                                                   \
+        if (flags & O_CREAT && fails(FILES, ENOSPC)) return -1;                         \
+        return next(argument path, flags, mode);                                        \
     }
 
 ON_FD(ssize_t, write, (int fd, const void *bytes, size_t count), (fd, bytes, count), ENOSPC)
@@ -86,10 +80,10 @@ ON_FD(int, fdatasync, (int fd), (fd), EIO)
 ON_PATH(rename, (const char *from, const char *to), (from, to))
 ON_PATH(renameat, (int a, const char *from, int b, const char *to), (a, from, b, to))
 ON_PATH(mkdir, (const char *path, mode_t mode), (path, mode))
-OPENING(open)
-OPENING(open64)
-OPENING_AT(openat)
-OPENING_AT(openat64)
+OPENING(open, , )
+OPENING(open64, , )
+OPENING(openat, INTO, FOLDER)
+OPENING(openat64, INTO, FOLDER)
 
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
 

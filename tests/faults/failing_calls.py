@@ -23,26 +23,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tabular.core import process
-from tests.helpers import COMMANDS, PROJECT
+from tests.helpers import COMMANDS, OUTS, PROJECT
 
 SOURCE = Path(__file__).with_suffix(".c")
 SECONDS = 120  # until a run counts as one that hangs
 KINDS = {"files": 1, "memory": 2}
 FINE = ("message", "unharmed", "died")  # what may come of a failure
-OUTS = {
-    "ingest": "data/ingested metrics/profile.json",
-    "validate": "data/validated data/rejected metrics/validation.json",
-    "split": "data/split",
-    "train": "models/networks.keras data/oof metrics/networks.json metrics/curves",
-    "calibrate": "models/model.keras",
-    "evaluate": "metrics/metrics.json metrics/scores.json metrics/slices.json metrics/effects.json "
-    "metrics/columns.json metrics/errors.json metrics/plots data/predictions",
-    "gate": "metrics/gate.json",
-    "infer_schema": "inferred.yaml",
-    "predict": "answers.csv",
-    "score": "scores.json",
-    "drift": "drift.json drift.html",
-    "report": "report.html",
+# What stages and commands write.
+WRITTEN = OUTS | {
+    "infer_schema": ["inferred.yaml"],
+    "predict": ["answers.csv"],
+    "score": ["scores.json"],
+    "drift": ["drift.json", "drift.html"],
+    "report": ["report.html"],
 }
 # Commands, as a person gives them; the stages are those of dvc.yaml.
 GIVEN = COMMANDS | {
@@ -162,7 +155,7 @@ def problems(name: str, kind: str, ended: Ended, old: Contents, new: Contents) -
 
 def sweep(name: str, kind: str, every: int, first: int = 1) -> Iterator[tuple[int, str]]:
     """The number of each call that failed, and what came of it: one of `FINE`, or what is wrong."""
-    command, outs = GIVEN[name], OUTS[name].split()
+    command, outs = GIVEN[name], WRITTEN[name]
     undisturbed = attempt(command, kind, 0)
     assert undisturbed.code == 0, undisturbed.said
     new = Contents.of(outs)

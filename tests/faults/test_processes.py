@@ -14,18 +14,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from tests.helpers import COMMANDS, begin, must, run, wait_until
+from tests.helpers import COMMANDS, OUTS, begin, must, run, wait_until
 
 PREDICT = (sys.executable, "-m", "commands.predict")
 DEAR = ("validate", "train", "calibrate", "evaluate")  # the mechanism is one
-OUTS = {
-    "ingest": ["data/ingested", "metrics/profile.json"],
-    "validate": ["data/validated", "data/rejected", "metrics/validation.json"],
-    "split": ["data/split"],
-    "train": ["models/networks.keras", "data/oof", "metrics/networks.json", "metrics/curves"],
-    "calibrate": ["models/model.keras"],
-    "evaluate": ["metrics/metrics.json", "metrics/scores.json", "data/predictions"],
-}
 
 
 def contents(folder: Path, names: list[str]) -> dict[str, bytes]:

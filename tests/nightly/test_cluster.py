@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.test_processes import OUTS, contents
-from tests.helpers import COMMANDS, PROJECT, begin, clone, must, outs, run, wait_until
+from tests.faults.test_processes import contents
+from tests.helpers import COMMANDS, OUTS, PROJECT, begin, clone, must, outs, run, wait_until
 from tests.pipeline.test_workers import ALONE, GATE, ON_RAY, START, family, needs_ray
 
 KILLS = 20
