@@ -56,8 +56,7 @@ def main() -> None:
     this, base = Run(WORKSPACE), Run(resolve(args.base))
     this.require_scores()
     reason = mismatch(this, base)
-    trained = this.load(FILES["networks"]).get("networks", {})
-    gate = evaluate_gate(this.scores, base_of(this, base), params, schema.task, trained)
+    gate = evaluate_gate(this.scores, base_of(this, base), params, schema.task, this.networks)
     comparison = compare(this, None if reason else base, gate)
     task, head = TASKS[schema.task], resolve("HEAD")
     text = render(

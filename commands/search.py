@@ -98,7 +98,7 @@ def check_space(search: Search, train: Resolved) -> None:
     """
     trained = {members.network for members in train.members}
     parts = [key.split(".") for key in search.space]
-    if all(part[0] == "networks" and part[1] not in trained for part in parts):
+    if parts and all(part[0] == "networks" and part[1] not in trained for part in parts):
         names = ", ".join(f"networks.{name}" for name in sorted(trained))
         others = ", ".join(sorted({".".join(part[:2]) for part in parts}))
         raise UserError(

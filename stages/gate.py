@@ -26,8 +26,7 @@ def main() -> None:
     this = Run(WORKSPACE, {n: args.metrics / f"{n}.json" for n in files})
     this.require_scores()
     base = base_of(this, Run(resolve(args.base), this.files)) if args.base else last_committed(this)
-    trained = this.load(this.files["networks"]).get("networks", {})
-    result = evaluate_gate(this.scores, base, params, schema.task, trained)
+    result = evaluate_gate(this.scores, base, params, schema.task, this.networks)
     if args.verdict:
         write_json(args.verdict, result)
     for verdict, reason in told(result["checks"]):

@@ -7,7 +7,7 @@ would stand in dvc.lock beside outputs that were made without it.
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
@@ -45,9 +45,10 @@ def stage_inputs(name: str) -> dict[str, Any]:
     pipeline = read_yaml(Path("dvc.yaml"))
     stage = pipeline.get("stages", {}).get(name.rpartition(":")[2], {})
     found: dict[str, Any] = {}
+    values_of = cache(lambda file: dict(flatten(read_yaml(Path(file)))))
     for entry in stage.get("params", []):
         for file, keys in ({PARAMS: [entry]} if isinstance(entry, str) else entry).items():
-            for key, value in flatten(read_yaml(Path(file))):
+            for key, value in values_of(file).items():
                 if not keys or any(f"{key}.".startswith(f"{of}.") for of in keys):
                     found[f"{key} in {file}"] = value
     variables = _variables(pipeline.get("vars", []))

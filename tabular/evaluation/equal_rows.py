@@ -30,11 +30,9 @@ class EqualRows(NamedTuple):
         for name, counts in self.counts.items():
             if counts["equal"]:
                 found[name] = dict(counts)
-                left = self.without[name]
-                y, outputs, weight, *_ = rows[name]
-                if weight[left].any():
-                    kept = {"y": y[left], "outputs": outputs[left], "weight": weight[left]}
-                    found[name]["without"] = score(rows[name]._replace(**kept), schema)
+                left = rows[name].of(self.without[name])
+                if left.weight.any():
+                    found[name]["without"] = score(left, schema)
         return found
 
 

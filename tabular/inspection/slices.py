@@ -54,14 +54,13 @@ class ScoredRows(NamedTuple):
         `recall`, where there is one: a slice may have a low score since it is hard, and a high one
         since it is of one class.
         """
-        weight, of_rows = self.found.weight[mask], self.scores[mask]
+        y, outputs, weight, threshold, group = self.found.of(mask)
+        of_rows = self.scores[mask]
         if not weight.any():
             return {"rows": int(mask.sum())}
-        group = None if self.found.group is None else self.found.group[mask]
         low, high = mean_interval(of_rows, weight, self.key == "accuracy", alpha, group)
         score = float(np.average(of_rows, weights=weight))
         found = {"rows": int(mask.sum()), "score": score, "low": low, "high": high}
-        y, outputs = self.found.y[mask], self.found.outputs[mask]
         if self.schema.task == "regression":
             middle = np.median(y)
             return found | {"constant": float(np.average(np.abs(y - middle), weights=weight))}
@@ -69,7 +68,7 @@ class ScoredRows(NamedTuple):
         entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
         found["constant"] = float(entropy if self.key == "loss" else shares.max())
         if self.schema.task == "binary" and weight[y == 1].any():
-            called = outputs[y == 1, 0] >= self.found.threshold
+            called = outputs[y == 1, 0] >= threshold
             found["recall"] = float(np.average(called, weights=weight[y == 1]))
         return found
 

@@ -168,6 +168,12 @@ class Run:
         return merged(self.load(self.files["metrics"]), self.load(self.files["scores"]))
 
     @cached_property
+    def networks(self) -> dict[str, Any]:
+        """The `weight` and `params` of each kind of networks that was trained, by its name."""
+        found: dict[str, Any] = self.load(self.files["networks"]).get("networks", {})
+        return found
+
+    @cached_property
     def schema(self) -> dict[str, Any]:
         """What data/schema.yaml says of the table."""
         return self.load(SCHEMA)

@@ -46,6 +46,7 @@ def test_the_folds_are_those_of_search_or_of_train_or_what_auto_says(
 def test_a_space_of_networks_that_are_not_trained_is_refused() -> None:
     train = train_params()
     check_space(SEARCH, train.resolved(2_500, "binary", 8))
+    check_space(Search(space={}), train.resolved(2_501, "binary", 8))
     message = r"found keys of networks\.plain alone, .* expected some of networks\.realmlp: "
     with pytest.raises(UserError, match=message):
         check_space(SEARCH, train.resolved(2_501, "binary", 8))
