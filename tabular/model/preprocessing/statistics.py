@@ -1,5 +1,6 @@
 """What the preprocessing takes from the training rows."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -260,7 +261,7 @@ def scaling(summary: Summary, normalization: str, fill: float = 0.0) -> Scaling:
     """What the normalization makes of a column; a constant one is not scaled."""
     shift = {"standard": summary.mean, "min_max": summary.min}.get(normalization, 0.0)
     width = summary.max - summary.min
-    widths = {"standard": summary.variance**0.5 if width else 0.0, "min_max": width}
+    widths = {"standard": math.sqrt(summary.variance) if width else 0.0, "min_max": width}
     return Scaling(fill, shift, widths.get(normalization, 1.0) or 1.0)
 
 

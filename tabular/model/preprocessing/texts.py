@@ -212,7 +212,8 @@ def ridge(matrix: sparse.csr_array, y: np.ndarray, learns: np.ndarray) -> np.nda
     """The weights of several ridge regressions at once, by conjugate gradients.
 
     Hestenes and Stiefel, "Methods of conjugate gradients for solving linear systems" (1952). No
-    product here is one of a library for dense matrices, whose bits depend on the CPU.
+    product here is one of a library for dense matrices, whose bits depend on the CPU, and all are
+    of `singles`.
 
     Args:
         y: shape (rows,).
@@ -226,18 +227,23 @@ def ridge(matrix: sparse.csr_array, y: np.ndarray, learns: np.ndarray) -> np.nda
     difference = learns * (y[:, None] - (learns * y[:, None]).sum(axis=0) / count)
     deviation = np.sqrt((difference**2).sum(axis=0) / count)
     transposed = matrix.T.tocsr()
-    residual = transposed @ (difference / np.where(deviation > 0, deviation, 1))
-    weights, direction = np.zeros_like(residual), residual
+    residual = transposed @ singles(difference / np.where(deviation > 0, deviation, 1))
+    weights, direction = np.zeros_like(residual), singles(residual)
     squares = (residual**2).sum(axis=0)
     for _ in range(STEPS):
-        product = transposed @ (learns * (matrix @ direction)) + RIDGE * direction
+        product = transposed @ singles(learns * (matrix @ direction)) + RIDGE * direction
         curvature = (direction * product).sum(axis=0)
         step = squares / np.where(curvature > 0, curvature, 1)
         weights = weights + step * direction
         residual = residual - step * product
         before, squares = squares, (residual**2).sum(axis=0)
-        direction = residual + direction * (squares / np.where(before > 0, before, 1))
+        direction = singles(residual + direction * (squares / np.where(before > 0, before, 1)))
     return weights
+
+
+def singles(values: np.ndarray) -> np.ndarray:
+    """Rounded to float32, as float64, whose products are exact: ARM64 rounds only what they add."""
+    return values.astype(np.float32).astype(np.float64)
 
 
 def tfidf(sets: sparse.csr_array, inverse: np.ndarray) -> sparse.csr_array:
@@ -245,5 +251,5 @@ def tfidf(sets: sparse.csr_array, inverse: np.ndarray) -> sparse.csr_array:
     data = inverse[sets.indices]
     squares = sparse.csr_array((data**2, sets.indices, sets.indptr), shape=sets.shape).sum(axis=1)
     lengths = np.sqrt(np.maximum(squares, GRID))
-    data = data / np.repeat(lengths, np.diff(sets.indptr))
+    data = singles(data / np.repeat(lengths, np.diff(sets.indptr)))
     return sparse.csr_array((data, sets.indices, sets.indptr), shape=sets.shape)
