@@ -9,17 +9,17 @@ multiplication" (2012), with one slice. A rounded operand has 20 bits or more, a
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from tabular.model.backend import keras, tf
 
 MANTISSA = 53  # bits of a float64
-# Multiply-adds up to which a product is written as multiply and sum: XLA adds in one order there
-# too. Microseconds of a training step with it, with exact and with plain products, on AVX-512:
-# 590 (batch 5, 8-8-6-1) 8, 16, 14; 7k (32, 13-16-1) 14, 20, 17; 37k (256, 8-16-1) 128, 85, 72;
-# 150k (32, 8-64-64-1) 310, 84, 79; 660k (256, 8-64-32-1) 752, 271, 202.
-MAX_PLAIN_MULTIPLY_ADDS = 16_384
+SUM_BITS = 32  # of each of 2**21 numbers at most
+# Activations, and classes of layers and operations, that round in one way on every CPU or do not.
+ROUNDED = (keras.activations.linear, keras.activations.relu)
+APPROXIMATE = ("Activation", "ELU", "Exp", "Gelu", "Power", "Sigmoid", "Silu", "Tanh")
 
 
 def rounded(values: tf.Tensor, bits: int, last: int | None = None) -> tf.Tensor:
@@ -39,6 +39,20 @@ def rounded(values: tf.Tensor, bits: int, last: int | None = None) -> tf.Tensor:
         tf.bitwise.left_shift(biased, tf.constant(52, tf.int64)) + one_and_a_half, tf.float64
     )
     return (tf.cast(values, tf.float64) + shift) - shift
+
+
+def total(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
+    """The sum of float32 values over an axis, or of all: XLA adds vectors of each CPU's own width.
+
+    They are `rounded`, so that it is the same in any order.
+    """
+    return tf.cast(tf.reduce_sum(rounded(values, SUM_BITS), axis), tf.float32)
+
+
+@tf.custom_gradient
+def biased(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    """Their sum; the bias, of the shape of a row, learns from a `total`."""
+    return x + bias, lambda upstream: (upstream, total(upstream, 0))
 
 
 def product(equation: str, x: tf.Tensor, kernel: tf.Tensor, rows: int) -> tf.Tensor:
@@ -110,10 +124,56 @@ def _bits(terms: int) -> int:
     return (MANTISSA - math.ceil(math.log2(max(terms, 2)))) // 2
 
 
-@tf.function(jit_compile=True, autograph=False)
 def softmax(x: tf.Tensor) -> tf.Tensor:
-    """Compiled as in training, for one instruction set; TensorFlow's own is of each CPU."""
-    return keras.activations.softmax(x)
+    """Of the last axis. Keras's losses take the logits that it holds."""
+    powers = tf.exp(x - tf.reduce_max(x, axis=-1, keepdims=True))
+    found = powers / total(powers, -1)[..., None]
+    found._keras_logits = x
+    return found
+
+
+def cross_entropy(y: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
+    """Of the `softmax` of each row, (rows,).
+
+    Args:
+        y: the index of the class, (rows, 1).
+        predicted: (rows, classes).
+    """
+    logits = getattr(predicted, "_keras_logits", None)
+    if logits is None:  # of another layer's softmax
+        logits = tf.math.log(tf.clip_by_value(predicted, 1e-7, 1))
+    logits -= tf.stop_gradient(tf.reduce_max(logits, axis=1, keepdims=True))
+    of_class = tf.one_hot(tf.cast(y[:, 0], tf.int32), logits.shape[1])
+    return tf.math.log(total(tf.exp(logits), 1)) - tf.reduce_sum(of_class * logits, axis=1)
+
+
+class MeanLoss(keras.losses.Loss):
+    """The mean of another loss of the rows, from a `total`."""
+
+    def __init__(self, loss: str) -> None:
+        super().__init__(name=loss, reduction=None)
+        own = loss == "sparse_categorical_crossentropy"
+        self.call = cross_entropy if own else keras.losses.get(loss)
+
+    def __call__(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        losses = super().__call__(y_true, y_pred, sample_weight)
+        return total(losses) / tf.cast(tf.size(losses), tf.float32)
+
+
+class MeanAbsoluteError(keras.metrics.Mean):
+    """Keras's, from a `total`."""
+
+    def update_state(self, y: tf.Tensor, predicted: tf.Tensor, sample_weight: None = None) -> None:
+        rows = tf.cast(tf.size(y), tf.float32)
+        super().update_state(total(tf.abs(y - predicted)) / rows, rows)
+
+
+@cache
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors, compiled as in training; TensorFlow's own kernels hang on the CPU."""
+    return tf.function(function, jit_compile=True, autograph=False)
 
 
 class Exact(keras.layers.Layer):
@@ -123,24 +183,35 @@ class Exact(keras.layers.Layer):
         super().__init__(name=layer.name)
         self.layer, self._rows = layer, rows
         self._equation = getattr(layer, "equation", "bk,kn->bn")
+        penalty = layer.kernel.regularizer
+        if rows and type(penalty) is keras.regularizers.L2:
+            layer.kernel.regularizer = lambda kernel: penalty.l2 * total(tf.square(kernel))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return self.layer.compute_output_shape(input_shape)
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        kernel = self.layer.kernel
-        few = self._rows and self._rows * math.prod(kernel.shape) <= MAX_PLAIN_MULTIPLY_ADDS
-        if few and self._equation == "bk,kn->bn":
-            x = keras.ops.sum(keras.ops.expand_dims(inputs, 2) * kernel, axis=1)
-        elif self._rows:
+        kernel, activation = self.layer.kernel, self.layer.activation
+        if activation is keras.activations.softmax:
+            activation = softmax
+        if self._rows:
             x = product(self._equation, inputs, keras.ops.convert_to_tensor(kernel), self._rows)
         else:
             x = prediction_product(self._equation, inputs, kernel)
+            activation = activation if activation in ROUNDED else compiled(activation)
         if self.layer.bias is not None:
-            x = x + self.layer.bias
-        if self._rows is None and self.layer.activation is keras.activations.softmax:
-            return softmax(x)
-        return x if self.layer.activation is None else self.layer.activation(x)
+            bias = keras.ops.convert_to_tensor(self.layer.bias)
+            x = biased(x, tf.broadcast_to(bias, x.shape[1:])) if self._rows else x + bias
+        return activation(x)
+
+
+class Compiled(keras.Operation):
+    """A layer without weights, or an operation: see `compiled`."""
+
+    def __init__(self, operation: keras.Operation) -> None:
+        super().__init__(name=operation.name)
+        self.call = tf.function(operation.call, jit_compile=True, autograph=False)
+        self.compute_output_spec = operation.compute_output_spec
 
 
 class Mean(keras.layers.Layer):
@@ -165,7 +236,8 @@ def with_exact_products(model: keras.Model, rows: int | None = None) -> keras.Mo
             return with_exact_products(layer, rows)
         if isinstance(layer, keras.layers.GlobalAveragePooling1D):
             return Mean(name=layer.name)
-        dense = isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense)
-        return Exact(layer, rows) if dense else layer
+        if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
+            return Exact(layer, rows)
+        return Compiled(layer) if not rows and type(layer).__name__ in APPROXIMATE else layer
 
     return keras.models.clone_model(model, clone_function=exact)

@@ -10,7 +10,7 @@ from tabular.config.schema import Schema
 from tabular.config.sections import LOSSES, Embedding, Resolved, ResolvedNetwork
 from tabular.model.backend import keras, tf
 from tabular.model.cycles import Cycles
-from tabular.model.exact import with_exact_products
+from tabular.model.exact import MeanAbsoluteError, MeanLoss, with_exact_products
 
 ops = keras.ops
 LEAST_SCALE = 0.05  # with which a column of noise starts
@@ -354,9 +354,12 @@ def training_model(
     )
     whole = keras.Model(inputs, flat(before(inputs)))
     loss = LOSSES[schema.task][0] if train.loss == "auto" else train.loss
-    metric = "mean_absolute_error" if schema.task == "regression" else "accuracy"
+    mae = MeanAbsoluteError("mean_absolute_error")
     whole.compile(
-        optimizer=optimizer(network, steps), loss=loss, metrics=[metric], jit_compile=False
+        optimizer=optimizer(network, steps),
+        loss=MeanLoss(loss) if train.exact else loss,
+        metrics=[mae if schema.task == "regression" else "accuracy"],
+        jit_compile=False,
     )
     return whole
 

@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
-from tabular.model.backend import tf
-from tabular.model.exact import prediction_product, product
+from tabular.model.backend import keras, tf
+from tabular.model.exact import (
+    MeanAbsoluteError,
+    MeanLoss,
+    biased,
+    prediction_product,
+    product,
+    softmax,
+    total,
+)
 
 # Shapes of x and kernel.
 EQUATIONS = {"bk,kn->bn": ((64, 300), (300, 40)), "bck,cku->bcu": ((64, 7, 300), (7, 300, 8))}
@@ -87,3 +95,57 @@ def test_a_prediction_depends_on_no_other_row_and_no_other_member(
         kernel[-1] *= 1e6
         beside = prediction_product(equation, tf.constant(x), tf.constant(kernel)).numpy()
         assert beside[:, :-1].tobytes() == found[:, :-1].tobytes()
+
+
+def test_a_sum_has_the_same_bits_in_any_order() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.standard_cauchy((3000, 5)).astype(np.float32)
+    turned = rng.permutation(values)
+    assert (values.sum(axis=0) != turned.sum(axis=0)).any()
+    assert total(values) == total(turned)
+    x, bias, upstream = tf.zeros_like(values), tf.zeros(5), tf.constant(values)
+    for rows in (upstream, tf.constant(turned)):
+        with tf.GradientTape() as tape:
+            tape.watch(bias)
+            y = biased(x, bias)
+        found = tape.gradient(y, bias, rows).numpy()
+        assert found.tobytes() == total(upstream, 0).numpy().tobytes()
+    right = values.sum(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(found, right, rtol=1e-6, atol=1e-8 * np.abs(values).max())
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        keras.losses.BinaryCrossentropy(),
+        keras.losses.MeanSquaredError(),
+        keras.losses.SparseCategoricalCrossentropy(),
+    ],
+)
+def test_the_loss_and_its_gradient_are_those_of_keras(right: keras.losses.Loss) -> None:
+    """Of classes also where a probability is nearly 0."""
+    rng = np.random.default_rng(0)
+    classes = 4 if right.name.startswith("sparse") else 1
+    logits = tf.constant(rng.normal(size=(300, classes)) * 20, tf.float32)
+    y = tf.constant(rng.integers(0, max(classes, 2), (300, 1)), tf.float32)
+    weight = tf.constant(rng.random(300), tf.float32)
+    of_keras = keras.activations.softmax if classes > 1 else keras.activations.sigmoid
+    found = []
+    for loss, activation in (
+        (MeanLoss(right.name), softmax if classes > 1 else of_keras),
+        (right, of_keras),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value = loss(y, activation(logits), sample_weight=weight)
+        found.append((value, tape.gradient(value, logits)))
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-9)
+
+
+def test_the_mean_absolute_error_is_that_of_all_rows() -> None:
+    y = np.random.default_rng(0).normal(size=(30, 1)).astype(np.float32)
+    metric = MeanAbsoluteError()
+    metric.update_state(tf.constant(y[:20]), tf.zeros((20, 1)))
+    metric.update_state(tf.constant(y[20:]), tf.zeros((10, 1)))
+    assert float(metric.result()) == pytest.approx(np.abs(y).mean())
