@@ -16,7 +16,7 @@ from typing import Any
 from tabular.model.backend import keras, tf
 
 MANTISSA = 53  # bits of a float64
-SUM_BITS = 32  # of each of 2**21 numbers at most
+GRID = 2.0**-32  # of what is added up
 # Activations, and classes of layers and operations, that round in one way on every CPU or do not.
 ROUNDED = (keras.activations.linear, keras.activations.relu)
 APPROXIMATE = ("Activation", "ELU", "Exp", "Gelu", "Power", "Sigmoid", "Silu", "Tanh")
@@ -42,23 +42,27 @@ def rounded(values: tf.Tensor, bits: int, last: int | None = None) -> tf.Tensor:
 
 
 def total(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
-    """The sum of float32 values over an axis, or of all: XLA adds vectors of each CPU's own width.
+    """The sum of float32 values over an axis, or of all, which stays with size 1.
 
-    They are `rounded`, so that it is the same in any order.
+    XLA adds vectors of the width of each CPU: on a grid, whose sums below 2**21 are exact.
     """
-    return tf.cast(tf.reduce_sum(rounded(values, SUM_BITS), axis), tf.float32)
+
+    @tf.custom_gradient
+    def on_grid(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        grid = tf.round(tf.cast(values, tf.float64) / GRID)
+        found = tf.cast(tf.reduce_sum(grid, axis, keepdims=True) * GRID, tf.float32)
+        return found, lambda upstream: upstream * tf.ones_like(values)
+
+    return on_grid(values)
 
 
-@tf.custom_gradient
-def biased(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    """Their sum; the bias, of the shape of a row, learns from a `total`."""
-    return x + bias, lambda upstream: (upstream, total(upstream, 0))
-
-
-def product(equation: str, x: tf.Tensor, kernel: tf.Tensor, rows: int) -> tf.Tensor:
+def product(
+    equation: str, x: tf.Tensor, kernel: tf.Tensor, rows: int, *bias: tf.Tensor
+) -> tf.Tensor:
     """`einsum` of two float32 tensors, such as "bk,kn->bn", exact but for one rounding each.
 
     Args:
+        bias: is added to each row, if there is one.
         rows: at most so many has `x`, from whose sums the kernel learns.
     """
     of_x, of_kernel, of_product = equation.replace("->", ",").split(",")
@@ -68,19 +72,20 @@ def product(equation: str, x: tf.Tensor, kernel: tf.Tensor, rows: int) -> tf.Ten
         return tf.cast(tf.einsum(equation, a, b), tf.float32)
 
     @tf.custom_gradient
-    def forward(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def forward(x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
         x, kernel = rounded(x, bits), rounded(kernel, bits)
 
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             upstream = rounded(upstream, bits)
-            return (
+            return [
                 exact(f"{of_product},{of_kernel}->{of_x}", upstream, kernel),
                 exact(f"{of_x},{of_product}->{of_kernel}", x, upstream),
-            )
+                *(tf.cast(tf.reduce_sum(upstream, axis=0), tf.float32) for _ in bias),
+            ]
 
-        return exact(equation, x, kernel), gradient
+        return sum(bias, exact(equation, x, kernel)), gradient
 
-    return forward(x, kernel)
+    return forward(x, kernel, *bias)
 
 
 def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
@@ -127,7 +132,7 @@ def _bits(terms: int) -> int:
 def softmax(x: tf.Tensor) -> tf.Tensor:
     """Of the last axis. Keras's losses take the logits that it holds."""
     powers = tf.exp(x - tf.reduce_max(x, axis=-1, keepdims=True))
-    found = powers / total(powers, -1)[..., None]
+    found = powers / total(powers, -1)
     found._keras_logits = x
     return found
 
@@ -144,7 +149,7 @@ def cross_entropy(y: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
         logits = tf.math.log(tf.clip_by_value(predicted, 1e-7, 1))
     logits -= tf.stop_gradient(tf.reduce_max(logits, axis=1, keepdims=True))
     of_class = tf.one_hot(tf.cast(y[:, 0], tf.int32), logits.shape[1])
-    return tf.math.log(total(tf.exp(logits), 1)) - tf.reduce_sum(of_class * logits, axis=1)
+    return tf.math.log(total(tf.exp(logits), 1)[:, 0]) - tf.reduce_sum(of_class * logits, axis=1)
 
 
 class MeanLoss(keras.losses.Loss):
@@ -159,7 +164,7 @@ class MeanLoss(keras.losses.Loss):
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> tf.Tensor:
         losses = super().__call__(y_true, y_pred, sample_weight)
-        return total(losses) / tf.cast(tf.size(losses), tf.float32)
+        return tf.squeeze(total(losses)) / tf.cast(tf.size(losses), tf.float32)
 
 
 class MeanAbsoluteError(keras.metrics.Mean):
@@ -167,7 +172,7 @@ class MeanAbsoluteError(keras.metrics.Mean):
 
     def update_state(self, y: tf.Tensor, predicted: tf.Tensor, sample_weight: None = None) -> None:
         rows = tf.cast(tf.size(y), tf.float32)
-        super().update_state(total(tf.abs(y - predicted)) / rows, rows)
+        super().update_state(tf.squeeze(total(tf.abs(y - predicted))) / rows, rows)
 
 
 @cache
@@ -185,7 +190,9 @@ class Exact(keras.layers.Layer):
         self._equation = getattr(layer, "equation", "bk,kn->bn")
         penalty = layer.kernel.regularizer
         if rows and type(penalty) is keras.regularizers.L2:
-            layer.kernel.regularizer = lambda kernel: penalty.l2 * total(tf.square(kernel))
+            layer.kernel.regularizer = lambda kernel: (
+                penalty.l2 * tf.squeeze(total(tf.square(kernel)))
+            )
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return self.layer.compute_output_shape(input_shape)
@@ -194,15 +201,14 @@ class Exact(keras.layers.Layer):
         kernel, activation = self.layer.kernel, self.layer.activation
         if activation is keras.activations.softmax:
             activation = softmax
+        bias = [] if self.layer.bias is None else [keras.ops.convert_to_tensor(self.layer.bias)]
         if self._rows:
-            x = product(self._equation, inputs, keras.ops.convert_to_tensor(kernel), self._rows)
-        else:
-            x = prediction_product(self._equation, inputs, kernel)
-            activation = activation if activation in ROUNDED else compiled(activation)
-        if self.layer.bias is not None:
-            bias = keras.ops.convert_to_tensor(self.layer.bias)
-            x = biased(x, tf.broadcast_to(bias, x.shape[1:])) if self._rows else x + bias
-        return activation(x)
+            shape = self.compute_output_shape(inputs.shape)[1:]
+            bias = [tf.broadcast_to(one, shape) for one in bias]
+            kernel = keras.ops.convert_to_tensor(kernel)
+            return activation(product(self._equation, inputs, kernel, self._rows, *bias))
+        x = sum(bias, prediction_product(self._equation, inputs, kernel))
+        return activation(x) if activation in ROUNDED else compiled(activation)(x)
 
 
 class Compiled(keras.Operation):

@@ -16,7 +16,7 @@ from tabular.table.parquet import count_rows, part_paths
 # Of this project, and of the models that it writes: those of a later minor one it does not read.
 VERSION = "0.4.0"
 METADATA = "tabular.json"
-REPRODUCIBLE_MACHINES = ("x86_64", "AMD64")  # on which any CPU was shown to give the same bytes
+REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")  # shown to give the same bytes
 BLOCK = 2**20  # bytes that are read at a time
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 MAX_JSON = 2**28  # bytes of a description
