@@ -25,14 +25,18 @@ check: .venv/installed-dev  ## format, types, imports between packages, the work
 	zizmor --offline --quiet .github template/.github/workflows/ci.yml
 
 # Of a baseline's last digit nothing is claimed; it hangs on the kernels that OpenBLAS takes.
-check-cpu: .venv/installed-dev  ## the stages on one core and on an emulated Haswell: the same bytes; TASKS=binary
+ARM64 := .arm64
+check-cpu: .venv/installed-dev  ## the stages on one core, an emulated Haswell and ARM64: the same bytes; TASKS=binary
 	@if [ "$$(uname -m)" != x86_64 ] || ! command -v qemu-x86_64 > /dev/null; then \
 		echo "not checked: no x86-64, or no qemu-x86_64 (Debian: apt install qemu-user)"; exit 0; fi; \
-	set -e; folder=$$(mktemp -d); trap 'kill $$! 2> /dev/null || true; rm -rf "$$folder"' EXIT; \
-	export OPENBLAS_CORETYPE=Haswell; \
-	taskset -c 0 python -m tests.same_bytes $(TASKS) > $$folder/here & \
-	qemu-x86_64 -cpu Haswell $(BIN)/python -m tests.same_bytes $(TASKS) > $$folder/emulated; \
-	wait $$!; diff $$folder/here $$folder/emulated; echo "the same bytes on both"
+	set -e; folder=$$(mktemp -d); trap 'kill $$(jobs -p) 2> /dev/null || true; rm -rf "$$folder"' EXIT; \
+	export OPENBLAS_CORETYPE=Haswell; same="python -m tests.same_bytes $(TASKS)"; \
+	taskset -c 0 $$same > $$folder/here & here=$$!; \
+	qemu-x86_64 -cpu Haswell $(BIN)/$$same > $$folder/haswell & haswell=$$!; \
+	if [ -x $(ARM64)/python ]; then OPENBLAS_CORETYPE=ARMV8 $(ARM64)/$$same > $$folder/arm64; \
+	else echo "ARM64 not checked: no $(ARM64)/python (Debian: sh tests/arm64.sh $(ARM64))"; fi; \
+	wait $$here; wait $$haswell; for found in $$folder/*; do diff $$folder/here $$found; done; \
+	echo "the same bytes on all"
 
 architecture: .venv/installed-dev  ## draw docs/architecture.svg from the imports
 	python -m docs.draw_architecture docs/architecture.svg
