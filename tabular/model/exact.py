@@ -175,9 +175,14 @@ class MeanLoss(keras.losses.Loss):
 class MeanAbsoluteError(keras.metrics.Mean):
     """Keras's, from a `total`."""
 
-    def update_state(self, y: tf.Tensor, predicted: tf.Tensor, sample_weight: None = None) -> None:
-        rows = tf.cast(tf.size(y), tf.float32)
-        super().update_state(tf.squeeze(total(tf.abs(y - predicted))) / rows, rows)
+    def update_state(
+        self, y: tf.Tensor, predicted: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> None:
+        """Weights are 1 or 0."""
+        errors, rows = tf.abs(y - predicted)[:, 0], tf.cast(tf.size(y), tf.float32)
+        if sample_weight is not None:
+            errors, rows = errors * sample_weight, tf.reduce_sum(sample_weight)
+        super().update_state(tf.squeeze(total(errors)) / rows, rows)
 
 
 @cache

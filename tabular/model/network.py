@@ -358,7 +358,7 @@ def training_model(
     whole.compile(
         optimizer=optimizer(network, steps),
         loss=MeanLoss(loss) if train.exact else loss,
-        metrics=[mae if schema.task == "regression" else "accuracy"],
+        weighted_metrics=[mae if schema.task == "regression" else "accuracy"],
         jit_compile=False,
     )
     return whole

@@ -1,4 +1,4 @@
-"""The training loop: every part of a dataset is one compiled graph of Keras's own train steps."""
+"""The training loop: the steps of a part of a dataset are one compiled graph."""
 
 import math
 import threading
@@ -19,7 +19,6 @@ STEPS = 30  # of a call, where a training is cycles
 TEST_ROWS = 8192  # rows of a step that only scores: few steps, bounded memory
 # Handles of the variables that the graphs called from here read and change.
 HANDLES: ContextVar[list[tf.Tensor]] = ContextVar("HANDLES")
-WARM_UP, STEP = tf.constant(True), tf.constant(False)
 # Keras keeps the losses of a call in its layers, which models share: one thread at a time calls
 # them outside of a graph.
 TRACING = threading.RLock()
@@ -98,63 +97,47 @@ def _shapes(tensors: tuple[Any, ...]) -> tuple[tuple[int, ...], ...]:
 class Trainer:
     """A compiled model and its graphs; it fits as often as it is asked to, compiled once.
 
-    The graphs of training steps take `warm_up` first: with True they are compiled and do no step,
-    so that two of them can be compiled at the same time.
-
     Args:
-        model: compiled; its variables are what `fit` changes.
-        batch_size: rows of a step; the last step of a part takes what is left.
+        model: compiled, with `weighted_metrics` if any; its variables are what `fit` changes.
+        batch_size: rows of a step; the last step of a part takes what is left, and other rows to
+            fill it with weight 0.
     """
 
     def __init__(self, model: keras.Model, batch_size: int) -> None:
         self._model = model
         self._batch_size = batch_size
-
-        @tf.function(autograph=False)  # traced once, for the full steps and the short last one
-        def train_step(x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor) -> None:
-            model.train_step((x, y, weight))
-
-        self._train_step = train_step
         self._cancelled = threading.Event()
         self._build(model)
+        self._steps, self._end, self._test, self._predict = (
+            Graph(function, model)
+            for function in (self._train_steps, self._end_of_epoch, self._test_steps, self._outputs)
+        )
 
-        def graph(function: Callable[..., Any]) -> Graph:
-            return Graph(function, model)
-
-        self._full, self._last = graph(self._full_steps), graph(self._last_step)
-        self._test, self._end = graph(self._test_steps), graph(self._end_of_epoch)
-        self._predict, self._some = graph(self._predict_step), graph(self._some_steps)
-
-    def _step(self, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor) -> Callable[[tf.Tensor], None]:
-        """In a graph: what does a training step with the rows of some indices."""
-        any_rows = [tf.TensorSpec([None, *part.shape[1:]]) for part in (x, y, weight)]
-        step = self._train_step.get_concrete_function(*any_rows)
-        return lambda n: step(tf.gather(x, n), tf.gather(y, n), tf.gather(weight, n))
-
-    def _full_steps(
-        self, warm_up: tf.Tensor, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor
+    def _train_steps(
+        self, rows: tf.Tensor, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor
     ) -> None:
-        size = min(self._batch_size, order.shape[0])
-        count = order.shape[0] // size
-        _in_batches(self._step(x, y, weight), order, size, tf.where(warm_up, 0, count))
+        """Steps with the first `rows` indices of `order`, (steps, batch size)."""
+        size = order.shape[1]
 
-    def _some_steps(
-        self, count: tf.Tensor, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor
-    ) -> None:
-        """The first `count` of `STEPS` steps: one graph for cycles of any length."""
-        _in_batches(self._step(x, y, weight), order, order.shape[0] // STEPS, count)
+        def step(number: tf.Tensor) -> None:
+            n, count = order[number], tf.minimum(rows - number * size, size)
+            self._train_step(tf.gather(x, n), tf.gather(y, n), tf.gather(weight, n), count)
 
-    def _last_step(
-        self, warm_up: tf.Tensor, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor
-    ) -> None:
-        if order.shape[0]:
-            step = self._step(x, y, weight)
+        _repeat(step, (rows + size - 1) // size)
 
-            def once() -> list[tf.Tensor]:
-                step(order)
-                return []
-
-            tf.cond(warm_up, list, once)
+    def _train_step(self, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, count: tf.Tensor) -> None:
+        """Keras's, of the first `count` rows of a batch: a short one needs no graph of its own."""
+        model, size = self._model, weight.shape[0]
+        real = tf.cast(tf.range(size) < count, tf.float32)
+        rows = tf.cast(count, tf.float32)
+        with tf.GradientTape() as tape:
+            y_pred = model(x, training=True)
+            loss = model.compute_loss(x, y, y_pred, weight * real * (size / rows), training=True)
+        model.optimizer.apply(tape.gradient(loss, model.trainable_weights))
+        of_loss, *others = model.metrics
+        of_loss.update_state(loss, rows)
+        for metric in others:
+            metric.update_state(y, y_pred, real)
 
     def _test_steps(self, x: tf.Tensor, y: tf.Tensor, order: tf.Tensor) -> None:
         def step(n: tf.Tensor) -> None:
@@ -162,23 +145,19 @@ class Trainer:
 
         count, rest = divmod(order.shape[0], TEST_ROWS)
         if count:
-            _in_batches(step, order, TEST_ROWS, count)
+            _repeat(lambda i: step(tf.slice(order, [i * TEST_ROWS], [TEST_ROWS])), count)
         if rest:
             step(order[-rest:])
 
-    def _end_of_epoch(self, *tensors: tf.Tensor) -> tuple[Logs, Logs]:
-        """The last step, then the validation rows if there are any.
-
-        A warm-up too leaves the metrics as they were, at their start.
-        """
-        self._last_step(*tensors[:5])
+    def _end_of_epoch(self, *tested: tf.Tensor) -> tuple[Logs, Logs]:
+        """What the training steps give, and the validation rows if there are any."""
         logs = _results(self._model)
-        if len(tensors) == 5:
+        if not tested:
             return logs, {}
-        self._test_steps(*tensors[5:])
+        self._test_steps(*tested)
         return logs, _results(self._model)
 
-    def _predict_step(self, x: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
+    def _outputs(self, x: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
         return self._model(tf.gather(x, order), training=False)
 
     def cancel(self) -> None:
@@ -254,7 +233,7 @@ class Trainer:
         for rows, order, count in self._chunks(train, steps, np.random.default_rng(seed)):
             if self._cancelled.is_set():
                 raise CancelledError
-            self._some(tf.constant(count), *rows[:3], tf.constant(order))
+            self._steps(tf.constant(count * order.shape[1]), *rows[:3], tf.constant(order))
         logs = {name: float(value) for name, value in _results(model).items()}
         _check_finite([logs])
         return logs
@@ -262,7 +241,10 @@ class Trainer:
     def _chunks(
         self, train: Dataset, steps: int, rng: np.random.Generator
     ) -> Iterator[tuple[Rows, np.ndarray, int]]:
-        """Rows, the indices of those in `STEPS` batches, and how many of these batches to use."""
+        """Rows, the indices of those in `STEPS` batches, and how many of these to use.
+
+        So there is one graph for cycles of any length.
+        """
         while steps:
             for rows in _read(train, rng.permutation(len(train))):
                 if not steps:
@@ -277,7 +259,7 @@ class Trainer:
                 for start in range(0, batches, STEPS):
                     count = min(STEPS, batches - start)
                     some = order[start * size : (start + count) * size]
-                    yield rows, np.resize(some, STEPS * size), count
+                    yield rows, np.resize(some, (STEPS, size)), count
 
     def use(self, model: keras.Model) -> None:
         """Let the graphs that this thread calls work on the variables of `model`."""
@@ -301,10 +283,13 @@ class Trainer:
         """One epoch: what its steps and its validation rows, if any, give."""
         # To start a graph takes as long as twenty small steps: of single parts there are two.
         if len(train) == 1 and len(validation) < 2:
+            batches = self._batches(train[0], rng)
             tested = _tested(validation[0]) if len(validation) else ()
-            return self._train(train[0], rng, self._end, *tested)
+            self._warm_up(batches, tested)
+            self._steps(*batches)
+            return self._end(*tested)
         for rows in _read(train, rng.permutation(len(train))):
-            self._train(rows, rng, self._last)
+            self._steps(*self._batches(rows, rng))
         logs = _results(model)
         if not len(validation):
             return logs, {}
@@ -312,23 +297,21 @@ class Trainer:
             self._test(*_tested(rows))
         return logs, _results(model)
 
-    def _train(self, rows: Rows, rng: np.random.Generator, end: Graph, *tested: tf.Tensor) -> Any:
-        """All steps of a part; what the graph of the last one returns."""
+    def _batches(self, rows: Rows, rng: np.random.Generator) -> tuple[tf.Tensor, ...]:
+        """What `_train_steps` takes for all rows of a part, in an order of its own."""
         order = rng.permutation(_indices(rows))
-        rest = len(order) % min(self._batch_size, len(order))
-        full_steps, last_step = map(tf.constant, np.split(order, [len(order) - rest]))
-        calls = (
-            (self._full, (*rows[:3], full_steps)),
-            (end, (*rows[:3], last_step, *tested)),
-        )
-        if any(graph.is_new(WARM_UP, *tensors) for graph, tensors in calls):
+        size = min(self._batch_size, len(order))
+        batches = np.resize(order, (math.ceil(len(order) / size), size))
+        return tf.constant(len(order)), *rows[:3], tf.constant(batches)
+
+    def _warm_up(self, batches: tuple[tf.Tensor, ...], tested: tuple[tf.Tensor, ...]) -> None:
+        """Compile both graphs of an epoch at the same time, where they are new: no step is done."""
+        calls = (self._steps, (tf.constant(0), *batches[1:])), (self._end, tested)
+        if any(graph.is_new(*tensors) for graph, tensors in calls):
             with ThreadPoolExecutor() as compilers:
                 for graph, tensors in calls:
-                    graph.traced(WARM_UP, *tensors)
-                    compilers.submit(copy_context().run, graph, WARM_UP, *tensors)
-        for graph, tensors in calls:
-            result = graph(STEP, *tensors)
-        return result
+                    graph.traced(*tensors)
+                    compilers.submit(copy_context().run, graph, *tensors)
 
     def predict(self, model: keras.Model, dataset: Dataset) -> list[np.ndarray]:
         """The outputs for the rows of each part: float32, (rows, outputs)."""
@@ -358,11 +341,11 @@ def _read(dataset: Dataset, order: Sequence[int] | np.ndarray) -> Iterator[Rows]
     return prefetch(dataset[index] for index in order)
 
 
-def _in_batches(step: Callable[[tf.Tensor], None], order: tf.Tensor, size: int, count: Any) -> None:
-    """In a graph: `step` for `size` indices of `order`, `count` times."""
+def _repeat(step: Callable[[tf.Tensor], None], count: Any) -> None:
+    """In a graph: `step` for each number below `count`."""
 
     def body(number: tf.Tensor) -> list[tf.Tensor]:
-        step(tf.slice(order, [number * size], [size]))
+        step(number)
         return [number + 1]
 
     tf.while_loop(lambda number: number < count, body, [0])

@@ -149,7 +149,7 @@ def test_parts_come_in_another_order_each_epoch_and_every_row_counts() -> None:
     epochs = [tuple(lazy.asked[i : i + 5]) for i in range(0, 30, 5)]
     assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
     assert len(set(epochs)) > 1
-    assert len(trainer._full._traced) == len(trainer._test._traced) == 2
+    assert len(trainer._steps._traced) == len(trainer._test._traced) == 2
     expected = model.evaluate(X, Y, verbose=0)
     found = [history[-1]["val_loss"], history[-1]["val_accuracy"]]
     assert found == pytest.approx(expected, rel=1e-5)
