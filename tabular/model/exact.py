@@ -15,7 +15,7 @@ from typing import Any
 
 from tabular.model.backend import keras, tf
 
-MANTISSA = 53  # bits of a float64
+MANTISSA, EXPONENT = 53, 0x7F800000  # bits of a float64, and those of a float32
 GRID = 2.0**-32  # of what is added up
 # Activations, and classes of layers and operations, that round in one way on every CPU or do not.
 ROUNDED = (keras.activations.linear, keras.activations.relu)
@@ -30,14 +30,10 @@ def largest(values: tf.Tensor, last: int | None = None) -> tf.Tensor:
 
 def rounded(values: tf.Tensor, bits: int, largest: tf.Tensor) -> tf.Tensor:
     """Float32 values as float64 with `bits` bits below the power of two above the largest."""
-    # The exponent by its bits: a logarithm may differ from CPU to CPU.
-    exponent = tf.cast(tf.bitwise.right_shift(tf.bitcast(largest, tf.int32), 23), tf.int64)
+    # The power of two below it by its bits: a logarithm may differ from CPU to CPU.
+    power = tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(largest, tf.int32), EXPONENT), tf.float32)
     # Near 1.5 * 2**52 times the last bit to keep, a float64 holds no further bit.
-    biased = exponent + (1023 - 127 + 1 - bits + 52)
-    one_and_a_half = 2**51  # beside the exponent
-    shift = tf.bitcast(
-        tf.bitwise.left_shift(biased, tf.constant(52, tf.int64)) + one_and_a_half, tf.float64
-    )
+    shift = tf.cast(power, tf.float64) * (1.5 * 2.0 ** (52 + 1 - bits))
     return (tf.cast(values, tf.float64) + shift) - shift
 
 
