@@ -1,19 +1,22 @@
-"""Hashes of exact products, and of what stages make, which `make check-cpu` compares between CPUs.
+"""Hashes of operations, and of what stages make, which `make check-cpu` compares between CPUs.
 
-The products have the shapes of the default networks; the stages run on a table of 5,000 rows with
-numbers, gaps, days, texts and categories, for each task, with layers of several sizes; one of
-them is evaluated too.
+The operations are products of the shapes of the default networks, and each activation, loss and
+optimizer of params.yaml; the stages run on a table of 5,000 rows with numbers, gaps, days, texts
+and categories, for each task, with layers of several sizes; one of them is evaluated too.
 """
 
 import hashlib
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
+from tabular.config.sections import LOSSES, Activation, Optimizer
 from tabular.model import exact
 from tabular.model.backend import keras, tf
 from tests.helpers import change, project_of, run_stages, shops
@@ -23,8 +26,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "binary": {"networks": {"plain": {"units": [600]}}},
     "multiclass": {"members": [{"network": "plain"}], "networks": {"plain": {"units": [200, 100]}}},
     "regression": {
-        "members": [{"network": "realmlp"}],
-        "networks": {"realmlp": {"batch_size": 1024}},
+        "members": [{"network": "plain"}],
+        "networks": {"plain": {"units": [64], "batch_size": 1024}},
     },
 }
 MADE = ("models", "metrics", "data/oof", "data/predictions")
@@ -50,6 +53,53 @@ def product_hash(rows: int, inputs: int, outputs: int) -> str:
     return hashlib.md5(found).hexdigest()
 
 
+def gradients(functions: dict[str, Callable[[tf.Tensor], tf.Tensor]], x: tf.Tensor) -> None:
+    """Print a hash of what each of the functions gives and of its gradient, compiled together."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def all_of(x: tf.Tensor) -> list[list[tf.Tensor]]:
+        found = []
+        for function in functions.values():
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = function(x)
+            found.append([y, tape.gradient(y, x)])
+        return found
+
+    for name, parts in zip(functions, all_of(x), strict=True):
+        print(name, hashlib.md5(b"".join(part.numpy().tobytes() for part in parts)).hexdigest())
+
+
+def two_steps(optimizer: keras.optimizers.Optimizer, x: tf.Tensor) -> np.ndarray:
+    weight = keras.Variable(x)
+    optimizer.build([weight])
+
+    @tf.function(jit_compile=True, autograph=False)
+    def step(gradient: tf.Tensor) -> None:
+        optimizer.apply([gradient], [weight])
+
+    step(x + 1)
+    step(x * x)
+    return weight.numpy()
+
+
+def choices() -> None:
+    """The same of each activation, loss and optimizer."""
+    x = tf.constant(np.random.default_rng(0).standard_cauchy((5000, 3)), tf.float32)
+    gradients({name: keras.activations.get(name) for name in get_args(Activation)}, x)
+    outputs = {"binary": keras.activations.sigmoid, "multiclass": exact.softmax}
+    y = tf.cast(x[:, :1] > 0, tf.float32)
+
+    def loss(task: str, name: str, x: tf.Tensor) -> tf.Tensor:
+        x = x if task == "multiclass" else x[:, 1:2]
+        return exact.MeanLoss(name)(y, outputs.get(task, tf.identity)(x))
+
+    named = [(task, name) for task, names in LOSSES.items() for name in names]
+    gradients({" ".join(each): partial(loss, *each) for each in named}, x)
+    for name in get_args(Optimizer):
+        print(name, hashlib.md5(two_steps(keras.optimizers.get(name), x).tobytes()).hexdigest())
+
+
 def table(task: str) -> pd.DataFrame:
     """The sales of shops and a number with gaps; of classes, which third or half they are in."""
     frame = shops(5000)
@@ -63,6 +113,7 @@ def table(task: str) -> pd.DataFrame:
 def main() -> None:
     for shape in SHAPES:
         print("product", *shape, product_hash(*shape))
+    choices()
     for task in sys.argv[1:] or NETWORKS:
         with TemporaryDirectory() as parent:
             folder = project_of(Path(parent, task), table(task))
