@@ -36,7 +36,7 @@ check-cpu: .venv/installed-dev  ## the stages on one core, an emulated Haswell a
 	if [ -x $(ARM64)/python ]; then OPENBLAS_CORETYPE=ARMV8 $(ARM64)/$$same > $$folder/arm64; \
 	else echo "ARM64 not checked: no $(ARM64)/python (Debian: sh tests/arm64.sh $(ARM64))"; fi; \
 	wait $$here; wait $$haswell; for found in $$folder/*; do diff $$folder/here $$found; done; \
-	echo "the same bytes on all"
+	cd $$folder; echo "the same bytes:" *
 
 architecture: .venv/installed-dev  ## draw docs/architecture.svg from the imports
 	python -m docs.draw_architecture docs/architecture.svg

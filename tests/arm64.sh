@@ -5,6 +5,7 @@ set -eu
 lock=$PWD
 mkdir -p "$1/apt/lists/partial" "$1/apt/archives/partial"
 cd "$1"
+rm -rf root site
 apt() {
     apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o Dir::State="$PWD/apt" \
         -o Dir::State::status=/dev/null -o Dir::Cache="$PWD/apt" -o Debug::NoLocking=1 "$@"

@@ -43,8 +43,9 @@ ENVIRONMENT = os.environ | {
     "GIT_COMMITTER_EMAIL": "test@localhost",
 }
 
-needs_x86 = pytest.mark.skipif(
-    platform.machine() not in REPRODUCIBLE_MACHINES, reason="the numbers in git are those of x86-64"
+needs_committed_bytes = pytest.mark.skipif(
+    platform.machine() not in REPRODUCIBLE_MACHINES,
+    reason="the numbers in git are those of x86-64 and ARM64 under Linux",
 )
 
 Run = subprocess.CompletedProcess[str]

@@ -6,10 +6,19 @@ from pathlib import Path
 import pytest
 
 from tabular.evaluation.sentences import sentence
-from tests.helpers import BLOCKS, PAGES, PROJECT, clone, follow, needs_x86, outs, read_scores
+from tests.helpers import (
+    BLOCKS,
+    PAGES,
+    PROJECT,
+    clone,
+    follow,
+    needs_committed_bytes,
+    outs,
+    read_scores,
+)
 
 
-@needs_x86
+@needs_committed_bytes
 def test_every_command_of_the_readme_runs_and_ends_as_it_says(
     origin: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

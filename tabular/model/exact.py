@@ -10,15 +10,16 @@ multiplication" (2012), with one slice. A rounded operand has 20 bits or more, a
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from tabular.model.backend import keras, tf
 
 MANTISSA, EXPONENT = 53, 0x7F800000  # bits of a float64, and those of a float32
 GRID = 2.0**-32  # of what is added up
-# Activations, and classes of layers and operations, that round in one way on every CPU or do not.
+# Activations of one rounding, which is the same everywhere.
 ROUNDED = (keras.activations.linear, keras.activations.relu)
+# Classes of layers and operations that approximate: TensorFlow's own kernels do it by the CPU.
 APPROXIMATE = ("Activation", "ELU", "Exp", "Gelu", "Power", "Sigmoid", "Silu", "Tanh")
 
 
@@ -217,13 +218,12 @@ class Exact(keras.layers.Layer):
         return activation(x) if activation in ROUNDED else compiled(activation)(x)
 
 
-class Compiled(keras.Operation):
-    """A layer without weights, or an operation: see `compiled`."""
+class Replaced(keras.Operation):
+    """A layer without weights, or an operation, with another function to compute it."""
 
-    def __init__(self, operation: keras.Operation) -> None:
+    def __init__(self, operation: keras.Operation, function: Callable[..., Any]) -> None:
         super().__init__(name=operation.name)
-        self.call = tf.function(operation.call, jit_compile=True, autograph=False)
-        self.compute_output_spec = operation.compute_output_spec
+        self.call, self.compute_output_spec = function, operation.compute_output_spec
 
 
 class Mean(keras.layers.Layer):
@@ -250,6 +250,11 @@ def with_exact_products(model: keras.Model, rows: int | None = None) -> keras.Mo
             return Mean(name=layer.name)
         if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
             return Exact(layer, rows)
-        return Compiled(layer) if not rows and type(layer).__name__ in APPROXIMATE else layer
+        kind = type(layer).__name__
+        if not rows and kind in APPROXIMATE:
+            return Replaced(layer, compiled(layer.call))
+        if not rows and kind == "Sum" and layer.axis == [1] and layer.keepdims:  # at a temperature
+            return Replaced(layer, partial(total, axis=1))
+        return layer
 
     return keras.models.clone_model(model, clone_function=exact)

@@ -82,7 +82,7 @@ def features(columns: Columns, network: ResolvedNetwork, members: int | None = N
 
 
 def smooth_clip(x: Any, ops: Any) -> Any:
-    """x / sqrt(1 + (x/3)²), by a root of all: XLA replaces a division by a root with an estimate.
+    """x / sqrt(1 + (x/3)²), by a root of all: XLA may replace a division by a root.
 
     Args:
         ops: NumPy or Keras's operations.
@@ -313,8 +313,8 @@ class Flat(keras.layers.Layer):
         for variable in self.state:
             if (value := scope.get_current_value(variable)) is not None:
                 variable.assign(value)
-        for loss in losses:
-            self.add_loss(loss)
+        if losses:
+            self.add_loss(sum(losses))  # in their order
         return outputs
 
 

@@ -185,10 +185,7 @@ def read_model(path: Path, content: bytes | None = None) -> SavedModel:
         if not path.is_file():
             raise UserError(f"{path}: no model here; run `dvc repro` to train one")
         content = path.read_bytes()
-    with TemporaryDirectory() as folder:
-        copy = Path(folder, "model.keras")  # Keras reads files alone
-        with atomic_write(copy) as partial:  # which names it where there is no room
-            partial.write_bytes(content)
+    with _as_file(content) as copy:
         try:
             metadata = read_metadata(content)
             with _memory(HEADROOM + 8 * len(content)):
@@ -199,6 +196,16 @@ def read_model(path: Path, content: bytes | None = None) -> SavedModel:
                 f"{path}: not a model that Keras can load in safe mode: {problem}"
             ) from None
     return SavedModel(path, network, metadata, content)
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[Path]:
+    """Keras reads files alone."""
+    with TemporaryDirectory() as folder:
+        copy = Path(folder, "model.keras")
+        with atomic_write(copy) as partial:  # which names it where there is no room
+            partial.write_bytes(content)
+        yield copy
 
 
 @contextmanager
@@ -230,8 +237,10 @@ def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
     Raises:
         OSError: it cannot be written.
     """
+    with _as_file(model.content) as copy:  # plain: TensorFlow Serving may compile nothing
+        network = keras.models.load_model(copy, safe_mode=True)
     inputs: dict[str, str] = {}
-    for tensor in model.network.inputs:
+    for tensor in network.inputs:
         plain = re.sub(r"\W", "_", tensor.name, flags=re.ASCII)
         plain = plain if plain[0].isalpha() else f"column_{plain}"
         taken = {name.lower() for name in inputs.values()}  # TensorFlow's names of nodes are so
@@ -241,14 +250,14 @@ def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
     @tf.function(autograph=False)
     def answer(**rows: tf.Tensor) -> dict[str, tf.Tensor]:
         columns = {name: rows[plain] for name, plain in inputs.items()}
-        return {"outputs": model.network(columns, training=False)}
+        return {"outputs": network(columns, training=False)}
 
     of = {
         inputs[tensor.name]: tf.TensorSpec((None,), tensor.dtype, inputs[tensor.name])
-        for tensor in model.network.inputs
+        for tensor in network.inputs
     }
     module = tf.Module()
-    module.network = model.network  # whose weights are saved
+    module.network = network  # whose weights are saved
     concrete = answer.get_concrete_function(**of)
     try:
         tf.saved_model.save(module, folder, {signature: concrete, "serving_default": concrete})

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import BLOCKS, copy_of, end_queue, follow, needs_x86
+from tests.helpers import BLOCKS, copy_of, end_queue, follow, needs_committed_bytes
 
 
-@needs_x86
+@needs_committed_bytes
 @pytest.mark.parametrize("page", [name for name, found in BLOCKS.items() if found][1:])
 def test_every_command_of_a_page_runs(page: str, reproduced: Path, tmp_path: Path) -> None:
     if page == "docs/experiments.md":

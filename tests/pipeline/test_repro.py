@@ -20,7 +20,7 @@ from tests.helpers import (
     change,
     copy_of,
     must,
-    needs_x86,
+    needs_committed_bytes,
     outs,
     read_scores,
     run,
@@ -39,7 +39,7 @@ def test_a_second_run_has_nothing_to_do_and_leaves_git_clean(
     assert len(dict(flatten(shown[""]["data"]["metrics/metrics.json"]["data"]))) <= 12
 
 
-@needs_x86
+@needs_committed_bytes
 def test_the_committed_results_are_those_of_a_fresh_clone(origin: Path, reproduced: Path) -> None:
     """If not: `dvc repro --force`, and commit. The linear baseline is not ours to repeat."""
     others = [f"metrics/{name}.json" for name in ("metrics", "scores", "gate")]

@@ -212,8 +212,8 @@ def ridge(matrix: sparse.csr_array, y: np.ndarray, learns: np.ndarray) -> np.nda
     """The weights of several ridge regressions at once, by conjugate gradients.
 
     Hestenes and Stiefel, "Methods of conjugate gradients for solving linear systems" (1952). No
-    product here is one of a library for dense matrices, whose bits depend on the CPU, and all are
-    of `singles`.
+    product here is one of a library for dense matrices, whose bits depend on the CPU, and all of
+    matrices are of `singles`.
 
     Args:
         y: shape (rows,).

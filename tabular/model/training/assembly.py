@@ -15,9 +15,10 @@ from tabular.model.training.setup import Setup
 
 def metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
     """What travels beside the model to save."""
-    used = {member.kind for member in members if member.name in blend.weights}
-    exact = setup.train.exact and all(map(setup.stacks, used))
-    exact &= all(setup.train.networks[kind].optimizer != "adafactor" for kind in used)  # of means
+    trained = {member.kind for member in members}
+    exact = setup.train.exact and all(map(setup.stacks, trained))
+    # Adafactor takes means of its own.
+    exact &= all(setup.train.networks[kind].optimizer != "adafactor" for kind in trained)
     on_cpu = not tf.config.get_visible_devices("GPU")
     repeats = exact and on_cpu and platform.machine() in REPRODUCIBLE_MACHINES
     return {

@@ -126,7 +126,10 @@ class Trainer:
         _repeat(step, (rows + size - 1) // size)
 
     def _train_step(self, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, count: tf.Tensor) -> None:
-        """Keras's, of the first `count` rows of a batch: a short one needs no graph of its own."""
+        """Keras's, of the first `count` rows of a batch: a short one needs no graph of its own.
+
+        A layer that looks at a batch, such as `BatchNormalization`, sees the others too.
+        """
         model, size = self._model, weight.shape[0]
         real = tf.cast(tf.range(size) < count, tf.float32)
         rows = tf.cast(count, tf.float32)
@@ -305,7 +308,10 @@ class Trainer:
         return tf.constant(len(order)), *rows[:3], tf.constant(batches)
 
     def _warm_up(self, batches: tuple[tf.Tensor, ...], tested: tuple[tf.Tensor, ...]) -> None:
-        """Compile both graphs of an epoch at the same time, where they are new: no step is done."""
+        """Compile both graphs of an epoch at the same time, where they are new.
+
+        No step is done, and the metrics, which both write, stay at their start.
+        """
         calls = (self._steps, (tf.constant(0), *batches[1:])), (self._end, tested)
         if any(graph.is_new(*tensors) for graph, tensors in calls):
             with ThreadPoolExecutor() as compilers:
