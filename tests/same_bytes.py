@@ -49,8 +49,11 @@ def product_hash(rows: int, inputs: int, outputs: int) -> str:
             y = exact.product("bk,kn->bn", x, kernel, rows)
         return [y, *tape.gradient(y, [x, kernel], upstream)]
 
-    found = b"".join(part.numpy().tobytes() for part in products(x, kernel))
-    return hashlib.md5(found).hexdigest()
+    return digest(products(x, kernel))
+
+
+def digest(tensors: list[tf.Tensor]) -> str:
+    return hashlib.md5(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
 
 
 def gradients(functions: dict[str, Callable[[tf.Tensor], tf.Tensor]], x: tf.Tensor) -> None:
@@ -67,10 +70,10 @@ def gradients(functions: dict[str, Callable[[tf.Tensor], tf.Tensor]], x: tf.Tens
         return found
 
     for name, parts in zip(functions, all_of(x), strict=True):
-        print(name, hashlib.md5(b"".join(part.numpy().tobytes() for part in parts)).hexdigest())
+        print(name, digest(parts))
 
 
-def two_steps(optimizer: keras.optimizers.Optimizer, x: tf.Tensor) -> np.ndarray:
+def two_steps(optimizer: keras.optimizers.Optimizer, x: tf.Tensor) -> keras.Variable:
     weight = keras.Variable(x)
     optimizer.build([weight])
 
@@ -80,7 +83,7 @@ def two_steps(optimizer: keras.optimizers.Optimizer, x: tf.Tensor) -> np.ndarray
 
     step(x + 1)
     step(x * x)
-    return weight.numpy()
+    return weight
 
 
 def choices() -> None:
@@ -97,7 +100,7 @@ def choices() -> None:
     named = [(task, name) for task, names in LOSSES.items() for name in names]
     gradients({" ".join(each): partial(loss, *each) for each in named}, x)
     for name in get_args(Optimizer):
-        print(name, hashlib.md5(two_steps(keras.optimizers.get(name), x).tobytes()).hexdigest())
+        print(name, digest([two_steps(keras.optimizers.get(name), x)]))
 
 
 def table(task: str) -> pd.DataFrame:
