@@ -3,14 +3,14 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
-import yaml
-
-from tabular.config.schema import SCHEMA, Schema
-from tabular.config.typed_yaml import check
+from tabular.config.params import PARAMS
+from tabular.config.schema import SCHEMA
+from tabular.config.sections import Validate
+from tabular.config.typed_yaml import check, read_yaml
 from tabular.core.errors import UserError, listed
 from tabular.core.files import atomic_write
 from tabular.core.process import run
-from tabular.inference.schema import QUESTION, as_text, infer_schema
+from tabular.inference.schema import QUESTION, infer_schema
 
 
 def main() -> None:
@@ -25,23 +25,31 @@ def main() -> None:
         raise UserError(f"--rows: found {args.rows}; expected 1 at least")
     if not args.table.exists():
         raise UserError(f"{args.table}: no such file; expected a table, or a folder of such files")
-    schema = infer_schema(args.table, args.target, args.rows)
-    text = as_text(schema)
-    check(yaml.safe_load(text), Schema, args.table)
+    policies = None
+    if PARAMS.is_file() and (section := read_yaml(PARAMS).get("validate")):
+        policies = check(section, Validate, PARAMS)
+    schema = infer_schema(args.table, args.target, args.rows, policies)
     if str(args.output) == "-":
-        print(text, end="")
-        return
+        print(schema.text, end="")
+    else:
+        write_schema(schema.text, args.output, args.table)
+    if schema.failed_checks:
+        print("`dvc repro` will stop at validate. Decide:", *schema.failed_checks, sep="\n  ")
+
+
+def write_schema(text: str, output: Path, table: Path) -> None:
+    """Write the schema, keep the one before, and say which lines ask something."""
     kept = ""
-    if args.output.is_file() and (before := args.output.read_bytes()) != text.encode():
-        old = args.output.with_suffix(f".old{args.output.suffix}")
+    if output.is_file() and (before := output.read_bytes()) != text.encode():
+        old = output.with_suffix(f".old{output.suffix}")
         with atomic_write(old) as partial:
             partial.write_bytes(before)
         kept = f"; the one before is in {old}"
-    with atomic_write(args.output) as partial:
+    with atomic_write(output) as partial:
         partial.write_text(text, encoding="utf-8")
     asked = [str(n) for n, line in enumerate(text.splitlines(), start=1) if QUESTION.search(line)]
     of_which = f"; it asks something in line {listed(asked)}" if asked else ""
-    print(f"{args.output}: describes {args.table} now; check its comments{of_which}{kept}")
+    print(f"{output}: describes {table} now; check its comments{of_which}{kept}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from tabular.core.errors import UserError, align_columns
 from tabular.core.files import locked
 from tabular.core.metrics import metric
 from tabular.core.process import is_interrupt, restart, run
+from tabular.model.training.folds import possible_folds
 from tabular.search.study import (
     Draws,
     Peers,
@@ -42,18 +43,24 @@ TOP_TRIALS = 5  # that are shown
 TRIALS_A_PROCESS = 10
 
 
-def with_folds(params: Params, rows: int, task: str, columns: int) -> Resolved:
-    """The section `train` as each trial cross-validates it.
+def with_folds(params: Params, rows: int, schema: Schema, possible: range) -> Resolved:
+    """Return the section `train` as each trial cross-validates it.
+
+    Args:
+        possible: Numbers of folds of which each fold has rows.
 
     Raises:
-        UserError: there are more folds than rows.
+        UserError: There are more folds than rows.
     """
     train = params.train
     if params.search.folds or train.folds == 1:
         train = train.changed({"folds": params.search.folds or "auto"})
-    resolved = train.resolved(rows, task, columns)
-    if resolved.folds > rows:
-        raise UserError(f"{resolved.folds} folds, but {rows} training rows; set search.folds lower")
+    resolved = train.resolved(rows, schema.task, len(schema.features), possible)
+    if not 1 < resolved.folds <= rows:
+        raise UserError(
+            f"A search compares cross-validated scores, and {rows} training rows cannot fill "
+            f"{max(resolved.folds, 2)} folds. Set search.folds to a lower number, or add rows."
+        )
     return resolved
 
 
@@ -186,8 +193,8 @@ def main() -> None:
     total = params.search.trials if args.trials is None else args.trials
     if total < 1:
         raise UserError(f"--trials: found {total}; expected at least 1")
-    rows, columns = sum(count_rows(args.train)), len(schema.features)
-    train = with_folds(params, rows, schema.task, columns)
+    rows = sum(count_rows(args.train))
+    train = with_folds(params, rows, schema, possible_folds(args.train))
     check_space(params.search, train)
     space = Space(params.search, train)
     score = params.search.score

@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, Self, assert_never, get_args
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tabular.config.typed_yaml import Section, Value, check, read_yaml
 from tabular.core.errors import listed
@@ -40,26 +40,37 @@ def _is_exact(value: Value, kind: Kind) -> bool:
 
 # How a column writes 1234.5: before it, between thousands, the point, after it.
 NUMBER_FORMAT = re.compile(r"([^0-9+\-\0]*)1([.,' \u00a0\u202f]?)234([.,])5([^0-9+\-\0]*)")
-# What a datetime column may be written as beside ISO 8601: seconds or milliseconds since 1970, UTC,
-# or these directives of strptime, one of them a year.
+# A datetime column may be written as ISO 8601, which is the default, as seconds or milliseconds
+# since 1970 in UTC, or with these directives of strptime, one of them a year.
+ISO = "ISO8601"  # as pandas calls it
 EPOCHS = {"epoch": 1, "epoch_ms": 1000}
 DATE_FORMAT = re.compile(r"(?=.*%[Yy])([^%\0-\x1f]|%[YymdbBjHIMSfpzaA%])+")
 
 
-def _format_mistake(kind: Kind, form: str) -> str:
-    """What is wrong with the `format` of a column; empty if nothing is."""
+def _format_mistake(kind: Kind, form: str | tuple[str, ...]) -> str:
+    """Return what is wrong with the `format` of a column; empty if nothing is."""
     if kind in ("real", "integer"):
-        found = NUMBER_FORMAT.fullmatch(form)
-        if found and found[2] != found[3]:
+        match = NUMBER_FORMAT.fullmatch(form) if isinstance(form, str) else None
+        if match and match[2] != match[3]:
             return ""
         return "expected how the column writes 1234.5, such as 1.234,5 or $1,234.5"
-    if kind == "datetime":
-        directives = re.findall("%[^%]", form)
-        once = len(set(directives)) == len(directives)
-        if form in EPOCHS or (once and DATE_FORMAT.fullmatch(form)):
-            return ""
-        return f"expected {', '.join(EPOCHS)} or how strptime writes it, such as %d.%m.%Y or %Y-%m"
-    return f"format is for real, integer and datetime columns; this one is {kind}"
+    if kind != "datetime":
+        return f"format is for real, integer and datetime columns; this one is {kind}"
+    if isinstance(form, str) and form in EPOCHS:
+        return ""
+    forms = (form,) if isinstance(form, str) else form
+    if forms and all(each == ISO or _is_date_format(each) for each in forms):
+        return ""
+    return (
+        f"expected {', '.join(EPOCHS)}, or one or several of {ISO} and what strptime takes, such "
+        "as %d.%m.%Y or [%d.%m.%Y, %Y-%m]"
+    )
+
+
+def _is_date_format(form: str) -> bool:
+    """Return whether a text consists of directives of strptime, each once, one of them a year."""
+    directives = re.findall("%[^%]", form)
+    return len({*directives}) == len(directives) and DATE_FORMAT.fullmatch(form) is not None
 
 
 def _timezone(name: str) -> str:
@@ -76,10 +87,11 @@ class Column(Section):
     min: float | None = None
     max: float | None = None
     values: tuple[Value, ...] | None = None
+    replace: dict[Value, Value] = Field(default_factory=dict)
     missing_values: tuple[Value, ...] = ()
     nullable: bool = False
     unique: bool = False
-    format: str | None = None
+    format: str | tuple[str, ...] | None = None
     timezone: Annotated[str, AfterValidator(_timezone)] | None = None
 
     @model_validator(mode="after")
@@ -103,6 +115,33 @@ class Column(Section):
                     quote = "" if self.kind in ("real", "integer", "boolean") else "; quote it"
                     raise ValueError(f"{key} has {value!r}, which is no {self.kind}{quote}")
         return self
+
+    @model_validator(mode="after")
+    def _replaces_texts(self) -> Self:
+        numbers = (int, float) if self.kind in ("real", "integer") else ()
+        for value in (*self.replace, *self.replace.values()):
+            if type(value) not in (str, *numbers):
+                raise ValueError(f"replace has {value!r}, which is no text; quote it")
+        if both := [old for old in self.replace if old in (self.values or ())]:
+            raise ValueError(f"values has {both[0]!r}, which replace makes another value of")
+        return self
+
+    @property
+    def date_formats(self) -> tuple[str, ...]:
+        """The formats of a datetime column; a cell is read in the first one that fits it."""
+        return (self.format or ISO,) if not isinstance(self.format, tuple) else self.format
+
+    @property
+    def number_format(self) -> str | None:
+        """How a real or integer column writes 1234.5; None where it writes it so."""
+        is_number = self.kind in ("real", "integer") and isinstance(self.format, str)
+        return str(self.format) if is_number else None
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether cells are texts that only `cells.parse` reads: in a format, or with words."""
+        words = any(isinstance(value, str) for value in self.missing_values)
+        return words or bool(self.replace) or self.format is not None
 
     @property
     def feature_type(self) -> Literal["number", "datetime", "category", "text"]:

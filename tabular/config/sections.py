@@ -1,6 +1,7 @@
 """The sections of `params.yaml`, in the words of Keras, scikit-learn and DVC."""
 
 import math
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from functools import reduce
 from operator import getitem
@@ -119,7 +120,9 @@ class Train(Section):
         """The value of a dotted key."""
         return reduce(getitem, key.split("."), self.model_dump())
 
-    def resolved(self, rows: int, task: str, columns: int) -> "Resolved":
+    def resolved(
+        self, rows: int, task: str, columns: int, possible_folds: Iterable[int] = range(2, 11)
+    ) -> "Resolved":
         """The same with a value for every `auto`: the one place that says what it means.
 
         The rules were chosen on 22 public tables, see docs/benchmarks.md.
@@ -127,7 +130,9 @@ class Train(Section):
         Args:
             rows: to learn from.
             columns: to read.
+            possible_folds: Numbers of folds of which each fold has rows.
         """
+        most_folds = 10 if rows <= 10_000 else 5 if rows <= 100_000 else 3
         regression, small = task == "regression", rows <= 2_500
         names = list(self.networks)[: None if small else 1]
         wide = columns > 100
@@ -135,7 +140,7 @@ class Train(Section):
         found = self.model_dump()
         fill_auto(
             found,
-            folds=10 if rows <= 10_000 else 5 if rows <= 100_000 else 3,
+            folds=max((n for n in possible_folds if n <= most_folds), default=1),
             members=[{"network": name} for name in names],
         )
         for network in found["networks"].values():

@@ -1,237 +1,274 @@
-"""What the columns of a CSV file seem to hold, from a look at its first rows."""
+"""What the columns of a table seem to hold, from a look at its first rows."""
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from tabular.config.schema import Column
+from tabular.config.schema import ISO
 from tabular.config.typed_yaml import Value
-from tabular.core.errors import quoted
-from tabular.inference.sample import MISSING
-from tabular.table.cells import parse
+from tabular.inference.formats import (
+    all_parse_as,
+    choose_number_format,
+    mostly_dates,
+    number_readings,
+    read_dates,
+    typed,
+)
+from tabular.inference.sample import Sample, is_missing
 
 # Texts that are numbers in most tables.
 NUMBER_WITH_UNIT = re.compile(r"[^\w\s]?-?\d[\d.,']*( ?[^\w\s]| ?[A-Za-z]{1,3})?")
-# How dates are written beside ISO 8601, and what may follow them; the first that fits is taken.
-DATES = (
-    "%Y-%m-%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d",
-    "%Y.%m.%d",
-    "%d-%b-%Y", "%d %b %Y", "%b %d %Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y", "%a %b %d %Y",
-    "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%d-%b-%y", "%d %b %y",
-    "%b-%Y", "%b %Y", "%B %Y", "%Y %b", "%Y-%b", "%Y-%m", "%m/%Y", "%Y/%m", "%m.%Y", "%b-%y",
-)  # fmt: skip
-DIRECTIVE_PATTERNS = {"Y": r"\d{4}", "f": r"\d{1,9}", **dict.fromkeys("aAbBp", "[A-Za-z]+")}
-MAX_DATE = 60  # characters
-TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
-# What may stand before and after a number; letters alone would make numbers of codes such as p12.
-AFFIXES = re.compile(
-    r"([$€£¥₹] ?|[A-Z]{2,3} )?[+-]?\d[\d.,' \u00a0\u202f]*?( ?[$€£¥₹%°]| [a-zA-Z]{1,3})?"
+DATE_NAME = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")
+SINCE_1970 = {"epoch": (300_000_000, 4_200_000_000), "epoch_ms": (3e11, 4.2e12)}  # 1979 to 2103
+IDENTIFIER = re.compile(
+    r"(?i:(^|[^a-z])(id|ids|nr|no|num|key|uuid|guid))$|[a-z](Id|ID|Nr|No|Key|UUID|Uuid)$"
 )
-# Between thousands, and the point.
-SEPARATORS = (
-    (",", "."), ("'", "."), (" ", "."), (".", ","), (" ", ","), ("\u00a0", ","), ("\u202f", ","),
-)  # fmt: skip
+MIN_COUNTING_SHARE = 0.9  # of the whole numbers between the ends, that a count goes through
+YEARS = (1800, 2100)
+MIN_ROWS_OF_UNIQUE = 50  # fewer rows may differ in a number by chance
+MAX_CLASSES = 20
+MIN_CLASS_ROWS = 5
+MANY_DISTINCT = 50  # different texts: more may be names, labels or free text
+MIN_MEAN_WORDS = 1.5  # of a free text; fewer are names or codes
+MAX_ROWS_PER_TEXT = 5  # of a free text; more are categories
+MAX_REPLACEMENTS = 20
+NO_IDENTIFIER = "an identifier? if not, move it to columns as"
 
 
-def all_parse_as(texts: list[str], kind: str, form: str | None = None) -> bool:
-    """Whether all texts are values of a kind."""
-    column = Column.model_validate({"kind": kind, "format": form})
-    return not pc.any(parse(pa.array(texts, pa.string()), column)[1]).as_py()
+@dataclass
+class InferredColumn:
+    """What a column seems to hold, and what a person should check.
+
+    Attributes:
+        counts: How often each text occurs, after `replace`.
+    """
+
+    kind: str
+    counts: Counter[str]
+    missing_values: list[str] = field(default_factory=list)
+    nullable: bool = False
+    note: str = ""
+    ignore: bool = False
+    format: str | tuple[str, ...] | None = None
+    replace: dict[str, str] = field(default_factory=dict)
+    constant: bool = False
+
+    @property
+    def present(self) -> list[str]:
+        """The different texts that are not missing."""
+        return [text for text in self.counts if text and text not in self.missing_values]
 
 
-def number_format(texts: list[str]) -> str | None:
-    """How these texts write 1234.5, if all are numbers in one form that is not the plain one."""
-    found = [AFFIXES.fullmatch(text.strip()[:40]) for text in texts]
-    if not texts or not all(found):
-        return None
-    before, after = (
-        next((text[place] for text in found if text and text[place]), "") for place in (1, 2)
-    )
-    forms = (f"{before}1{group}234{point}5{after}" for group, point in SEPARATORS)
-    return next((form for form in forms if all_parse_as(texts, "real", form)), None)
-
-
-def may_be_date(text: str) -> bool:
-    """Whether a text is short, of ASCII, and has a digit."""
-    return len(text) <= MAX_DATE and text.isascii() and bool(re.search(r"\d", text))
-
-
-def date_format(texts: list[str]) -> tuple[str | None, str] | None:
-    """How these texts are written if all are dates or times, None for ISO 8601, and a question."""
-    texts = [text.strip(" \t") for text in texts]
-    if not texts or not all(map(may_be_date, texts)):
-        return None
-    if all_parse_as(texts, "datetime"):
-        return None, ""
-    forms = [form for form, pattern in patterns().items() if pattern.fullmatch(texts[0])]
-    forms = [form for form in forms if all_parse_as(texts, "datetime", form)]
-    other = forms[1:] and set(forms[0]) == set(forms[1])
-    return (forms[0], f"; or {forms[1]}? both fit" if other else "") if forms else None
-
-
-@cache
-def patterns() -> dict[str, re.Pattern[str]]:
-    """The formats of dates, alone and with a time, with what their texts look like."""
-    forms = [date + time for date in DATES for time in TIMES]
-    return {
-        form: re.compile(
-            re.sub(
-                "%(.)", lambda found: DIRECTIVE_PATTERNS.get(found[1], r"\d{1,2}"), re.escape(form)
-            )
-        )
-        for form in forms
+def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
+    """Infer what each column of a table holds, by its name."""
+    present = {
+        name: [text for text in counts if text and not is_missing(text)]
+        for name, counts in sample.columns.items()
     }
+    readings = {name: number_readings(texts) for name, texts in present.items()}
+    marks = {found[0].mark for found in readings.values() if len(found) == 1}
+    columns = {}
+    for name, counts in sample.columns.items():
+        number_format = None
+        if readings[name]:
+            number_format = choose_number_format(readings[name], marks, sample.delimiter)
+        columns[name] = infer_column(counts, number_format)
+        column = columns[name]
+        if not column.constant and not infer_date(name, column) and name != target:
+            ask_identifier(name, column, sample)
+        if column.kind == "category" and not column.ignore:
+            texts = column.present
+            infer_text(column, "" if readings[name] else mostly_dates(texts) or unit_hint(texts))
+    return columns
 
 
-def mostly_dates(texts: list[str]) -> str:
-    """What keeps texts from being dates, if most of them are dates in one form; else empty."""
-    some = texts[:: max(len(texts) // 50, 1)]
-    for form, pattern in patterns().items():
-        fits = [text for text in some if pattern.fullmatch(text)]
-        if len(fits) >= 0.8 * len(some) > 2 and all_parse_as(fits, "datetime", form):
-            other = next((text for text in texts if not pattern.fullmatch(text)), texts[0])
-            return (
-                f"; most are dates as {form}, unlike {quoted(other)}: fix such cells, or list them "
-                "in missing_values of a datetime"
-            )
+def infer_column(
+    counts: Counter[str], number_format: tuple[str | None, str] | None
+) -> InferredColumn:
+    """Infer the kind of a column, but for dates and free texts, from the counts of its texts.
+
+    Args:
+        number_format: Format of the column and a question, if all texts are numbers.
+    """
+    replacements = {} if number_format else merged_spellings(counts)
+    for old, new in replacements.items():
+        counts = counts + Counter({new: counts[old]})
+        del counts[old]
+    missing = sorted(text for text in counts if is_missing(text))
+    column = InferredColumn("category", counts, missing, bool(counts[""] or missing))
+    column.replace = replacements
+    present = column.present
+    column.note = f"{len(present)} different values"
+    if len(present) < 2 and not (present and column.nullable):
+        column.note = "one value or none in every row"
+        column.ignore = column.constant = True
+        return column
+    codes = any(re.fullmatch(r"\s*-?0\d+", text) for text in present)  # 00123 is a code
+    if number_format and not codes:
+        infer_number(column, *number_format)
+    elif all_parse_as(present, "boolean"):
+        column.kind = "boolean"
+    return column
+
+
+def merged_spellings(counts: Counter[str]) -> dict[str, str]:
+    """Propose the most frequent spelling for texts that differ in case or blanks alone.
+
+    Returns:
+        A new text for each other spelling; nothing if only one value would be left, or if there
+        are more than `MAX_REPLACEMENTS`.
+    """
+    spellings: dict[str, list[str]] = {}
+    for text in counts:
+        if text and not is_missing(text):
+            spellings.setdefault("".join(text.casefold().split()), []).append(text)
+    replacements = dict[str, str]()
+    for texts in spellings.values():
+        best = max(texts, key=lambda text: (counts[text], text == text.strip(), text))
+        replacements |= {text: best for text in texts if text != best}
+    is_boolean = all_parse_as([text for texts in spellings.values() for text in texts], "boolean")
+    few = len(spellings) > 1 and len(replacements) <= MAX_REPLACEMENTS
+    return replacements if few and not is_boolean else {}
+
+
+def infer_number(column: InferredColumn, form: str | None, question: str) -> None:
+    """Set the kind, the format and the note of a column of numbers."""
+    present = column.present
+    is_whole = all_parse_as(present, "integer", form) and (form or not _has_point(present))
+    column.kind, column.format = "integer" if is_whole else "real", form
+    if form:
+        column.note += f", numbers written as {form}"
+    numbers: list[Any] = typed(present, column.kind, form)
+    column.note += f", {min(numbers):g} to {max(numbers):g}{question}"
+
+
+def _has_point(texts: list[str]) -> bool:
+    return any("." in text for text in texts)
+
+
+def infer_date(name: str, column: InferredColumn) -> bool:
+    """Describe a column as dates or times, if that is what it holds; return whether it is."""
+    texts, forms, question = column.present, list[str](), ""
+    if column.kind == "category":
+        forms, question, _ = read_dates(texts)
+    elif column.kind == "integer" and not column.format and DATE_NAME.search(name):
+        numbers = [int(float(text)) for text in texts]
+        forms = [
+            form
+            for form, (low, high) in SINCE_1970.items()
+            if low <= min(numbers) and max(numbers) < high
+        ]
+        if not forms and all_parse_as(texts, "datetime", "%Y%m%d"):
+            forms = ["%Y%m%d"]
+    if not forms:
+        return False
+    several = tuple(forms) if len(forms) > 1 else None
+    column.kind, column.replace = "datetime", {}
+    column.format = several or (None if forms == [ISO] else forms[0])
+    dates: list[Any] = typed(texts, "datetime", column.format)
+    written = f", written as {' or '.join(forms)}" if several else ""
+    column.note = (
+        f"{len(texts)} different dates or times{written}, {min(dates):%Y-%m-%d} to "
+        f"{max(dates):%Y-%m-%d}{question}; are later rows to be predicted from earlier ones? then "
+        f"time: {name} in a line of its own above, and split.by: time in params.yaml"
+    )
+    return True
+
+
+def ask_identifier(name: str, column: InferredColumn, sample: Sample) -> None:
+    """Ignore a column whose values name the rows, and ask whether that is right.
+
+    Values name the rows if they count up, or if they differ in nearly each row and the name of the
+    column says so. A row that repeats another one does not count.
+    """
+    present, is_named = column.present, not name or bool(IDENTIFIER.search(name))
+    unique = len(present) == sample.distinct_rows > sample.rows / 2
+    declared = f"{{kind: {column.kind}}}"
+    if column.kind == "integer":
+        numbers: list[Any] = typed(present, "integer", column.format)
+        spread = max(numbers) - min(numbers) + 1
+        are_years = YEARS[0] <= min(numbers) and max(numbers) <= YEARS[1]
+        if unique and len(present) >= MIN_COUNTING_SHARE * spread and not are_years:
+            column.ignore = True
+        elif unique and not is_named and not are_years and sample.rows >= MIN_ROWS_OF_UNIQUE:
+            column.note += "; a different number in each row: an identifier? then move it to ignore"
+    if is_named and column.kind in ("integer", "category"):
+        column.ignore = column.ignore or 2 * len(present) > sample.rows
+        if (
+            column.kind == "integer"
+            and not column.ignore
+            and len(present) > MAX_CLASSES
+            and sample.rows >= 2 * len(present)
+        ):
+            column.kind, column.format = "category", None  # the order of the numbers says nothing
+    if column.ignore:
+        each = "a different value in each row" if unique else f"{len(present)} different values"
+        column.note = f"{each}; {NO_IDENTIFIER} {declared}"
+
+
+def infer_text(column: InferredColumn, hint: str) -> None:
+    """Tell categories from free texts and from names, which are ignored; complete the note.
+
+    Args:
+        hint: What to ask of texts that are nearly dates or numbers; empty if nothing.
+    """
+    texts = column.present
+    rows, distinct = sum(column.counts[text] for text in texts), len(texts)
+    kind, said = "category", ""
+    if distinct > MANY_DISTINCT:
+        words = sum(len(text.split()) for text in texts) / distinct
+        mark = find_label_mark(texts)
+        if mark:
+            labels = len({label.strip() for text in texts for label in text.split(mark)})
+            kind, said = "text", f"; {labels} labels between {mark}, read as words"
+        elif words >= MIN_MEAN_WORDS and rows < MAX_ROWS_PER_TEXT * distinct:
+            kind, said = "text", f"; {words:.1f} words on average, read as free text"
+        elif distinct > rows / 2:
+            column.ignore = True
+            declared = f"{NO_IDENTIFIER} {{kind: category}}"
+            column.note = f"{distinct} different values{hint or f'; {declared}'}"
+            return
+    if kind == "text":
+        column.replace = {}
+    frequent = sorted(texts, key=lambda text: -column.counts[text])[:4]
+    column.kind = kind
+    column.note = f"{distinct} different values: {', '.join(frequent)[:60]}{said}{hint}"
+    if column.replace:
+        old, new = next(iter(column.replace.items()))
+        column.note += (
+            f"; {old!r} and {new!r} differ in case or blanks alone: one value? if not, remove "
+            "them from replace"
+        )
+
+
+def find_label_mark(texts: list[str]) -> str:
+    """Find the mark between labels such as a|b, of which most texts have several; else empty."""
+    for mark in "|;,":
+        labels = {label.strip() for text in texts for label in text.split(mark)}
+        if 2 * sum(mark in text for text in texts) > len(texts) > 3 * len(labels):
+            return mark
     return ""
 
 
 def unit_hint(texts: list[str]) -> str:
-    """What to do with texts most of which are numbers in another form; empty if they are not."""
+    """Ask what to do with texts that are mostly numbers in another form; empty for others."""
     short = [text.strip() for text in texts if len(text) < 40]
     if sum(bool(NUMBER_WITH_UNIT.fullmatch(text)) for text in short) > 0.9 * len(texts):
         return "; numbers with signs or units? write them as plain numbers, such as 1234.5"
     return ""
 
 
-def typed(texts: list[str], kind: str, form: str | None = None) -> list[Value]:
-    """The texts of cells as values of their column."""
-    column = Column.model_validate({"kind": kind, "format": form})
-    return parse(pa.array(texts, pa.string()), column)[0].to_pylist()
+def infer_task(kind: str, classes: Mapping[Value, int]) -> str:
+    """Infer the task from the kind of the target and the number of rows of each of its values.
 
-
-DATE_NAME = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")
-SINCE_1970 = {"epoch": (300_000_000, 4_200_000_000), "epoch_ms": (3e11, 4.2e12)}  # 1979 to 2103
-IDENTIFIER = re.compile(r"(^|[^a-zA-Z])(id|ID|Id)$|[a-z](Id|ID)$")
-MAX_CLASSES = 20
-MANY_DISTINCT = 50  # different texts: more may be names, labels or free text
-MIN_MEAN_WORDS = 1.5  # of a free text; fewer are names or codes
-MAX_ROWS_PER_TEXT = 5  # of a free text; more are categories
-
-
-@dataclass
-class InferredColumn:
-    """What a column seems to hold, and what a person should check."""
-
-    kind: str
-    missing_values: list[str] = field(default_factory=list)
-    nullable: bool = False
-    note: str = ""
-    ignore: bool = False
-    format: str | None = None
-    constant: bool = False
-
-
-def infer_date(
-    name: str, kind: str, texts: list[str], missing: list[str], nullable: bool
-) -> InferredColumn | None:
-    """A column as dates or times, if that is what it holds."""
-    found = None
-    if kind == "category":
-        found = date_format(texts)
-    elif kind == "integer" and DATE_NAME.search(name):
-        numbers = [int(float(text)) for text in texts]
-        within = {
-            form: low <= min(numbers) and max(numbers) < high
-            for form, (low, high) in SINCE_1970.items()
-        }
-        found = next(((form, "") for form, yes in within.items() if yes), None)
-        if not found and all_parse_as(texts, "datetime", "%Y%m%d"):
-            found = "%Y%m%d", ""
-    if not found:
-        return None
-    form, question = found
-    dates = typed(texts, "datetime", form)
-    note = f"{len(texts)} different dates or times, {min(dates):%Y-%m-%d} to "
-    note += f"{max(dates):%Y-%m-%d}{question}; are later rows to be predicted from earlier ones? "
-    note += f"then time: {name} in a line of its own above, and split.by: time in params.yaml"
-    return InferredColumn("datetime", missing, nullable, note, format=form)
-
-
-def infer_text(counts: Counter[str], texts: list[str]) -> tuple[str, str, bool]:
-    """Kind of a column of texts, what to say of it, and whether to leave it out."""
-    rows, distinct = sum(counts[text] for text in texts), len(texts)
-    if distinct <= MANY_DISTINCT:
-        return "category", "", False
-    words = sum(len(text.split()) for text in texts) / distinct
-    for mark in "|;,":
-        labels = Counter(label.strip() for text in texts for label in text.split(mark))
-        if sum(mark in text for text in texts) > distinct / 2 and len(labels) < distinct / 3:
-            return "text", f"; {len(labels)} labels between {mark}, read as words", False
-    if words >= MIN_MEAN_WORDS and rows < MAX_ROWS_PER_TEXT * distinct:
-        return "text", f"; {words:.1f} words on average, read as free text", False
-    if distinct > rows / 2:
-        return "category", ", a name or a code for nearly each row", True
-    return "category", "", False
-
-
-def infer_column(name: str, counts: Counter[str], rows: int) -> InferredColumn:
-    """A column's kind from how often each of its texts occurs in `rows` rows."""
-    missing = sorted(set(counts) & MISSING)
-    present = [text for text in counts if text and text not in missing]
-    nullable = bool(counts[""] or missing)
-    note = f"{len(present)} different values"
-    if len(present) < 2 and not (present and nullable):
-        note = "one value or none in every row"
-        return InferredColumn("category", note=note, ignore=True, constant=True)
-    kind = next((k for k in ("boolean", "integer", "real") if all_parse_as(present, k)), "category")
-    if kind == "boolean" and {text.strip() for text in present} == {"0", "1"}:
-        kind = "integer"
-    if any(re.fullmatch(r"\s*-?0\d+", text) for text in present):
-        kind = "category"  # 00123 is a code
-    if kind == "integer" and any("." in text for text in present):
-        kind = "real"
-    if date := infer_date(name, kind, present, missing, nullable):
-        return date
-    form = (
-        number_format(present) if kind == "category" and not all_parse_as(present, "real") else None
-    )
-    if form:
-        kind = "integer" if all_parse_as(present, "integer", form) else "real"
-        note += f", numbers written as {form}"
-    if kind in ("integer", "real"):
-        numbers: list[Any] = typed(present, kind, form)
-        note += f", {min(numbers):g} to {max(numbers):g}"
-    identifier = not name or IDENTIFIER.search(name)
-    of_rows = kind == "integer" and len(present) == rows
-    if of_rows and (identifier or max(numbers) - min(numbers) + 1 == rows):
-        note = "a number for each row"
-        return InferredColumn(kind, missing, nullable, note, ignore=True, format=form)
-    repeats = len(present) > MAX_CLASSES and rows >= 2 * len(present)
-    hint = (mostly_dates(present) or unit_hint(present)) if kind == "category" else ""
-    if kind == "integer" and identifier and repeats:
-        kind, form = "category", None  # the order of the numbers says nothing
-    if kind == "category":
-        kind, said, ignore = infer_text(counts, present)
-        if ignore:
-            note = f"{len(present)} different values{said}{hint}"
-            return InferredColumn(kind, note=note, ignore=True)
-        frequent = sorted(present, key=lambda text: -counts[text])[:4]
-        note = f"{len(present)} different values: {', '.join(frequent)[:60]}{said}{hint}"
-    return InferredColumn(kind, missing, nullable, note, format=form)
-
-
-def infer_task(kind: str, classes: Counter[Value]) -> str:
-    """binary for two values, regression for many numbers, else multiclass."""
+    Two values are binary; texts are classes; so are whole numbers, if they are few and none is
+    rare: a count from 0 to 18 is a number to predict, and its largest values have one row each.
+    """
     if len(classes) == 2:
         return "binary"
-    few = len(classes) <= MAX_CLASSES and classes.total() >= 5 * len(classes)
+    few = len(classes) <= MAX_CLASSES and min(classes.values()) >= MIN_CLASS_ROWS
     if kind in ("boolean", "category") or (kind == "integer" and few):
         return "multiclass"
     return "regression"

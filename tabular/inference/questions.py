@@ -12,8 +12,9 @@ from statistics import fmean, median
 from typing import Any
 
 from tabular.core.errors import quoted, truncate
-from tabular.inference.columns import IDENTIFIER, MANY_DISTINCT, MAX_CLASSES, InferredColumn, typed
-from tabular.inference.sample import MISSING, Sample
+from tabular.inference.columns import IDENTIFIER, MANY_DISTINCT, MAX_CLASSES, InferredColumn
+from tabular.inference.formats import typed
+from tabular.inference.sample import Sample, is_missing
 from tabular.table.cells import LARGEST
 
 NEARLY_ALL = 0.99  # of the rows
@@ -29,30 +30,30 @@ MAX_SHARE = 0.05  # of the rows in one group
 MANY_NUMBERS = 366  # different integers: more are no ages, percentages or days of a year
 
 
-def question(name: str, column: InferredColumn, counts: Counter[str], *, target: bool) -> str:
-    """What to ask of a column that is not ignored; empty if nothing.
+def question(name: str, column: InferredColumn, *, target: bool) -> str:
+    """Return what to ask of a column that is not ignored; empty if nothing.
 
     Args:
-        counts: how often each text occurs in it.
-        target: whether it is the target, of which less is asked.
+        target: Whether it is the target, of which less is asked.
     """
-    rows = counts.total()
-    text, times = counts.most_common(1)[0]
-    if times >= NEARLY_ALL * rows and not target:
+    counts, rows = column.counts, column.counts.total()
+    text, count = counts.most_common(1)[0]
+    if count >= NEARLY_ALL * rows and not target:
         commonest = truncate(text) or "empty"
-        return f"; {times} of {rows} rows are {commonest}: of use? else move it to ignore"
-    present = Counter({t: n for t, n in counts.items() if t and t not in column.missing_values})
+        return f"; {count} of {rows} rows are {commonest}: of use? else move it to ignore"
+    present = Counter({text: counts[text] for text in column.present})
     match column.kind:
         case "real" | "integer":
-            found: list[Any] = typed([*present], column.kind, column.format)
+            numbers: list[Any] = typed([*present], column.kind, column.format)
             values = Counter[float]()
-            for value, times in zip(found, present.values(), strict=True):
-                values[float(value)] += times
+            for value, count in zip(numbers, present.values(), strict=True):
+                values[float(value)] += count
             asked = ask_numbers(values, rows)
             codes = column.kind == "integer" and not asked and looks_like_codes(values)
             return group_question(name, values) if codes and not target else asked
         case "category" | "text":
-            return ask_spelling(present) + ("" if target else group_question(name, present))
+            spelling = "" if column.replace else ask_spelling(present)
+            return spelling + ("" if target else group_question(name, present))
     return ""
 
 
@@ -109,7 +110,8 @@ def ask_ends(values: Counter[float]) -> str:
         if few := outliers(ordered):
             end, last = sign * ordered[-1], sign * ordered[-few - 1]
             asked += f"; is {end:.6g} right, with {len(ordered) - few} of {len(ordered)} rows "
-            asked += f"{direction} to {last:.6g}? if not, then {key}"
+            asked += f"{direction} to {last:.6g}? if not, set {key}, and validate.range in "
+            asked += "params.yaml to drop such rows or to warn; error stops the run"
     return asked
 
 
@@ -136,7 +138,7 @@ def ask_spelling(counts: Counter[str]) -> str:
         first = seen.setdefault("".join(text.casefold().split()), text)
         if first != text:
             both = f"{quoted(first)} and {quoted(text)}"
-            return f"; {both} differ in case or spaces alone: one value? then write them alike"
+            return f"; {both} differ in case or blanks alone: one value? then list them in replace"
     return ""
 
 
@@ -212,16 +214,16 @@ def suspected_leaks(
     """The columns that alone nearly determine the target, and how much of it each explains."""
     names = list(sample.columns)
     place = names.index(target)
-    rows = [row for row in sample.head if row[place] and row[place] not in MISSING]
-    kind = "category" if classes else columns[target].kind
-    y = typed([row[place] for row in rows], kind, columns[target].format)
+    rows = [row for row in sample.head if row[place] and not is_missing(row[place])]
+    kind, form = ("category", None) if classes else (columns[target].kind, columns[target].format)
+    y: list[Any] = typed([row[place] for row in rows], kind, form)
     if not classes and any(abs(float(value)) > LARGEST for value in y):  # whose squares overflow
         return {}
     found = {}
     for number, (name, column) in enumerate(columns.items()):
         if number == place or column.ignore or column.kind == "text" or len(rows) < MANY_DISTINCT:
             continue
-        values: list[Any] = ["" if row[number] in MISSING else row[number] for row in rows]
+        values: list[Any] = ["" if is_missing(row[number]) else row[number] for row in rows]
         if column.kind in ("real", "integer"):
             numbers = typed(values, column.kind, column.format)
             values = [-math.inf if value is None else float(value) for value in numbers]

@@ -29,16 +29,32 @@ MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "no
 HEAD, HEAD_CELLS = 5_000, 500_000  # rows that are kept to look for leaks
 
 
-class Sample(NamedTuple):
-    """How a table is written, how often each text occurs in each column, and in how many rows.
+def is_missing(text: str) -> bool:
+    """Return whether a text usually stands for a missing value."""
+    return text in MISSING or text.isspace()
 
-    `whole`: whether these are all; `head`: the cells of the first `HEAD`; `unreadable`: see the
-    function of this name.
+
+class Sample(NamedTuple):
+    """The first rows of a table.
+
+    Attributes:
+        dialect: How the table is written.
+        delimiter: Delimiter of its files; empty for Parquet.
+        columns: How often each text occurs in each column.
+        rows: Number of rows.
+        rows_by_file: Number of rows of each file.
+        distinct_rows: Number of rows that differ from all rows before them.
+        whole: Whether these are all rows of the table.
+        head: The cells of the first `HEAD` rows.
+        unreadable: What no kind of column can hold, see `source.unreadable`.
     """
 
     dialect: Dialect
+    delimiter: str
     columns: dict[str, Counter[str]]
     rows: int
+    rows_by_file: list[int]
+    distinct_rows: int
     whole: bool
     head: list[list[str]]
     unreadable: dict[str, str]
@@ -77,6 +93,7 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         update={"encoding": next((d.encoding for d in dialects if d.encoding != "utf-8"), "utf-8")}
     )
     columns, rows, head, whole = dict[str, Counter[str]](), 0, list[list[str]](), True
+    hashes, rows_by_file = set[int](), list[int]()
     for number, file in enumerate(files):
         names, lines = header_and_lines(file, dialect)
         columns = columns or {name: Counter() for name in names}
@@ -87,15 +104,18 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         share = -(-(limit - rows) // (len(files) - number))
         for cells in islice(lines, share):
             rows += 1
+            hashes.add(hash(tuple(cells)))
             if rows <= min(HEAD, HEAD_CELLS // len(names)):
                 head.append([cells[place] for place in order])
             for count, cell in zip(counts, cells, strict=True):
                 count[cell] += 1
         whole = whole and next(lines, None) is None
+        rows_by_file.append(rows - sum(rows_by_file))
     if not rows:
         raise UserError(f"{files[0]}: found a header and no rows; expected some")
     cannot = {name: said for file in files for name, said in unreadable(file).items()}
-    return Sample(dialect, columns, rows, whole, head, cannot)
+    delimiter = "" if is_parquet(files[0]) else dialect.delimiter
+    return Sample(dialect, delimiter, columns, rows, rows_by_file, len(hashes), whole, head, cannot)
 
 
 def header_and_lines(file: Path, dialect: Dialect) -> tuple[list[str], Iterator[list[str]]]:

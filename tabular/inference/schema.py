@@ -5,25 +5,31 @@ from collections import Counter
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from tabular.config.typed_yaml import Value
+from tabular.config.schema import Schema
+from tabular.config.sections import Validate
+from tabular.config.typed_yaml import Value, check, suggestion
 from tabular.core.errors import UserError, listed
-from tabular.inference.columns import InferredColumn, infer_column, infer_task, typed
+from tabular.inference.columns import MIN_CLASS_ROWS, InferredColumn, infer_columns, infer_task
+from tabular.inference.formats import typed
 from tabular.inference.questions import question, suspected_leaks
-from tabular.inference.sample import MISSING, Sample, read_sample
-from tabular.table.source import source_files
+from tabular.inference.sample import Sample, read_sample
+from tabular.table.checks import Checks, check_table, describe, rows_to_name
+from tabular.table.rows import read_piece
+from tabular.table.source import column_names, pieces, source_files
 
 # Texts that mean the class to find.
 POSITIVE = {
     *("1", "1.0", "yes", "y", "true", "t", "pos", "positive", "sick", "bad", "default", "churn"),
 }
-MIN_CLASS_ROWS = 5
+MAX_CERTAIN_CLASSES = 5  # of whole numbers; more may be a count
 QUESTION = re.compile(r" # .*; [^;]*\?( |$)")  # in a line of the file, see `question`
 
 
@@ -57,27 +63,24 @@ def flow(value: Any) -> Any:
     return written
 
 
-def target_task(
-    sample: Sample, target: str, kind: str, form: str | None
-) -> tuple[str, Counter[Value]]:
-    """The task of a target column, and how often each of its values occurs.
+def target_task(sample: Sample, target: str, column: InferredColumn) -> tuple[str, Counter[Value]]:
+    """Infer the task of a target column, and count the rows of each of its values.
 
     Two texts of one value, such as true and TRUE, are one class; real numbers stay texts.
 
     Raises:
-        UserError: there is nothing to learn from it, or too much.
+        UserError: There is nothing to learn from it, or too much.
     """
-    counts = sample.columns[target]
-    texts = [text for text in counts if text and text not in MISSING]
+    texts = column.present
     classes = Counter[Value]()
-    values = texts if kind == "real" else typed(texts, kind, form)
+    values = texts if column.kind == "real" else typed(texts, column.kind, column.format)
     for text, value in zip(texts, values, strict=True):
-        classes[value] += counts[text]
+        classes[str(value) if value is None else value] += column.counts[text]
     if len(classes) < 2:
         raise UserError(
             f"--target: {target} has one value or none in {sample.rows} rows; nothing to learn"
         )
-    task = infer_task(kind, classes)
+    task = infer_task(column.kind, classes)
     if task == "multiclass" and len(classes) * MIN_CLASS_ROWS > sample.rows:
         raise UserError(
             f"--target: {target} holds {len(classes)} different values in {sample.rows} rows; "
@@ -87,33 +90,101 @@ def target_task(
 
 
 def declared(column: InferredColumn, values: list[Value]) -> dict[str, Any]:
-    """A column as the schema declares it."""
+    """Return a column as the schema declares it."""
+    form = list(column.format) if isinstance(column.format, tuple) else column.format
     optional = {
         "nullable": column.nullable,
         "values": values,
+        "replace": column.replace,
         "missing_values": column.missing_values,
-        "format": column.format,
+        "format": form,
     }
     return {"kind": column.kind} | {key: value for key, value in optional.items() if value}
 
 
-def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
-    """The schema of a file, or of those in a folder, with comments, from `limit` rows of them.
+class FirstSchema(NamedTuple):
+    """A schema for a table, and why `validate` would stop at it.
+
+    Attributes:
+        text: The schema as YAML, with comments.
+        failed_checks: A message for each check of `validate` that the table fails.
+    """
+
+    text: str
+    failed_checks: list[str]
+
+
+def infer_schema(
+    path: Path, target: str, limit: int, policies: Validate | None = None
+) -> FirstSchema:
+    """Describe a file, or those in a folder, from `limit` of its rows.
+
+    Columns that determine the target by themselves are ignored, with a question.
+
+    Args:
+        policies: What a failed check does; the defaults if None.
 
     Raises:
-        UserError: the file cannot be read, or `target` is no column to predict.
+        UserError: The file cannot be read, or `target` is no column to predict.
     """
-    sample = read_sample(source_files(str(path)), limit)
+    files = source_files(str(path))
+    sample = read_sample(files, limit)
     if target not in sample.columns:
-        raise UserError(f"--target: found {target!r}; the columns are {listed(sample.columns)}")
+        near = f".{near}" if (near := suggestion(target, sample.columns)) else ""
+        raise UserError(
+            f"--target: found {target!r}; the columns are {listed(sample.columns)}{near}"
+        )
     if target in sample.unreadable:
         raise UserError(f"--target: found column {target} of {sample.unreadable[target]}")
     columns = infer_columns(sample, target)
-    task, classes = target_task(sample, target, columns[target].kind, columns[target].format)
+    ask_questions(sample, columns, target)
+    task, classes = target_task(sample, target, columns[target])
     if task != "regression" and columns[target].kind == "real":
         # 0.0 and 1.0 are two texts
         columns[target] = replace(columns[target], kind="category", format=None)
+    if len(classes) > MAX_CERTAIN_CLASSES and columns[target].kind == "integer":
+        other = "multiclass" if task == "regression" else "regression"
+        columns[target].note += f"; predicted by {task}, or {other}? then change task above"
     note_leaks(sample, columns, target, task)
+    text = schema_text(path, sample, columns, target, task, classes)
+    checks = check_rows(
+        files, sample, check(yaml.safe_load(text), Schema, path), policies or Validate()
+    )
+    leaking = [name for name, found in checks.items() if name[1] == "leak" and found.failed_rows]
+    features = [name for name, column in columns.items() if not column.ignore and name != target]
+    if leaking and len(leaking) < len(features):
+        for name, _ in leaking:
+            columns[name].ignore = True
+            columns[name].note = (
+                f"determines {target}: a copy of it? if not, move it to columns as "
+                f"{{kind: {columns[name].kind}}}, and set validate.leak in params.yaml to warn"
+            )
+            del checks[name, "leak"]
+        text = schema_text(path, sample, columns, target, task, classes)
+    places = {row: f"row {row + 1}" for row in rows_to_name(checks)}
+    return FirstSchema(text, describe(sample.rows, checks, places)["error"])
+
+
+def check_rows(files: list[Path], sample: Sample, schema: Schema, policies: Validate) -> Checks:
+    """Check the rows of the sample as the stage `validate` does."""
+    parts = []
+    for file, rows in zip(files, sample.rows_by_file, strict=True):
+        if rows:
+            names = column_names(file, schema, schema.columns)
+            parts.append(read_piece(next(pieces(file, schema, names, rows)), schema))
+    with TemporaryDirectory() as scratch:
+        return check_table(parts, schema, policies, Path(scratch))[1]
+
+
+def schema_text(
+    path: Path,
+    sample: Sample,
+    columns: dict[str, InferredColumn],
+    target: str,
+    task: str,
+    classes: Counter[Value],
+) -> str:
+    """Write the schema as YAML, with a comment for each column."""
     schema = CommentedMap({"source": scalar(path.as_posix())})
     for key, value in sample.dialect.model_dump(exclude_defaults=True).items():
         schema[key] = scalar(value)
@@ -130,37 +201,33 @@ def infer_schema(path: Path, target: str, limit: int) -> CommentedMap:
         schema["ignore"] = ignore_section(ignored)
     seen = "all" if sample.whole else "the first"
     schema.yaml_set_start_comment(f"From {seen} {sample.rows} rows. Check every comment.")
-    return schema
+    return as_text(schema)
 
 
-def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
-    """What each column seems to hold, by name.
+def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: str) -> None:
+    """Complete the notes of columns with questions.
 
     Where all but the target would be ignored, only those that are constant are.
     """
-    columns = {n: infer_column(n, counts, sample.rows) for n, counts in sample.columns.items()}
     others = [column for name, column in columns.items() if name != target]
     if all(column.ignore for column in others):
         for column in others:
             column.ignore = column.constant
     for name, column in columns.items():
         if not column.ignore:
-            column.note += question(name, column, sample.columns[name], target=name == target)
-    for name, found in sample.unreadable.items():
-        columns[name].note = found
+            column.note += question(name, column, target=name == target)
+    for name, note in sample.unreadable.items():
+        columns[name].note = note
     if columns[target].kind in ("datetime", "text"):  # which are no classes and no numbers
         columns[target] = replace(columns[target], kind="category", format=None)
-    return columns
 
 
 def note_leaks(sample: Sample, columns: dict[str, InferredColumn], target: str, task: str) -> None:
     """Ask in the note of each column that nearly determines the target whether it is a leak."""
     leaks = suspected_leaks(sample, columns, target, classes=task != "regression")
+    what = "its variance" if task == "regression" else "what is not the commonest class"
     for name, share in leaks.items():
-        of_what = "its variance" if task == "regression" else "what is not the commonest class"
-        columns[
-            name
-        ].note += f"; tells {share:.0%} of {of_what} by itself: known before {target} is?"
+        columns[name].note += f"; tells {share:.0%} of {what} by itself: known before {target} is?"
 
 
 def columns_section(
@@ -195,7 +262,7 @@ def ignore_section(notes: dict[str, str]) -> CommentedSeq:
 
 
 def as_text(schema: CommentedMap) -> str:
-    """The schema as YAML with its comments."""
+    """Return the schema as YAML with its comments."""
     writer, text = YAML(), StringIO()
     writer.width = 2**20
     writer.indent(sequence=4, offset=2)

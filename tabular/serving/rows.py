@@ -66,20 +66,20 @@ def _model(name: str, cells: dict[str, Any], config: ConfigDict | None = None) -
 
 def _cell(column: Column, policies: Validate) -> Any:
     """The JSON values of a column, as the type of a field."""
-    words = any(isinstance(value, str) for value in column.missing_values)
     kinds: list[Any] = [JSON_TYPES.get(str(ARROW_TYPES[column.kind]), str)]
-    kinds += [float] if column.format in EPOCHS else []
-    kinds += [str] if words or column.format else []
+    kinds += [float] if {*column.date_formats} & {*EPOCHS} else []
+    kinds += [str] if column.reads_texts else []
     kinds += [None] if column.nullable else []
     said: dict[str, Any] = {}
-    exact = not column.missing_values and not column.format
+    exact = not column.missing_values and not column.format and not column.replace
     if exact and policies.range != "warn":
         said |= {"ge": column.min, "le": column.max}
     if exact and policies.values != "warn" and column.values is not None:
         values = [*column.values, *([None] if column.nullable else [])]
         said["json_schema_extra"] = {"enum": values}
     if column.feature_type == "datetime" or column.format:
-        said["description"] = f"as text {column.format or 'ISO 8601'}"
+        forms = [column.number_format] if column.number_format else column.date_formats
+        said["description"] = f"as text {' or '.join(forms)}"
     return Annotated[reduce(or_, kinds), Field(**said)]
 
 
@@ -141,7 +141,7 @@ def texts_of(rows: list[Row], schema: Schema) -> pa.Table:
     written = {}
     for name in [*schema.features, *identifiers]:
         column = schema.columns.get(name)
-        form = column.format if column and column.kind != "datetime" else None
+        form = column.number_format if column else None
         point = NUMBER_FORMAT.sub(r"\3", form) if form else ""
         texts = [_text(number, name, row.get(name), point) for number, row in enumerate(rows, 1)]
         written[name] = pa.array(texts, pa.string())

@@ -5,6 +5,7 @@ without them. A typed cell, of Parquet, means what its text does: `as_texts` has
 """
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple, assert_never
@@ -14,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabular.config.schema import EPOCHS, KINDS, NUMBER_FORMAT, Column, Kind
+from tabular.config.schema import EPOCHS, ISO, KINDS, NUMBER_FORMAT, Column, Kind
+from tabular.config.typed_yaml import Value
 
 LARGEST = 1e37  # number of a table: a model's answers are float32, which end at 3.4e38
 MAX_CELL = 2**18  # characters; a longer cell is a quote that never closes, or no table
@@ -68,8 +70,10 @@ BYTES = (
 def expected(column: Column) -> str:
     """What a cell of a column has to be, in words."""
     of_kind = cell_type(column.kind)
-    end = of_kind.example if column.format is None else f" written as {column.format}"
-    return of_kind.expected + end
+    if column.format is None:
+        return of_kind.expected + of_kind.example
+    forms = [column.format] if isinstance(column.format, str) else column.format
+    return f"{of_kind.expected} written as {' or '.join(forms)}"
 
 
 # A date, perhaps a time and an offset from UTC.
@@ -89,6 +93,8 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
     Returns:
         The values, null where a cell is missing or wrong; and where it is wrong, bool.
     """
+    if column.replace:
+        cells = _replace(cells, column.replace)
     missing = pc.equal(cells, "")
     words = [value for value in column.missing_values if isinstance(value, str)]
     if words and column.kind != "category":  # whose words the model knows
@@ -104,9 +110,16 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
     if column.kind == "datetime":
         values = _parse_datetimes(cells, column)
     else:
-        texts = cells if column.format is None else _plain_numbers(cells, column.format)
+        form = column.number_format
+        texts = cells if form is None else _plain_numbers(cells, form)
         values = _cast(texts, column.kind)
     return values, pc.and_not(pc.is_null(values), missing)
+
+
+def _replace(cells: pa.Array, replacements: Mapping[Value, Value]) -> pa.Array:
+    """Return the cells with other texts in place of those that equal a key, as in pandas."""
+    old, new = (pa.array(map(str, of)) for of in (replacements, replacements.values()))
+    return pc.coalesce(new.take(pc.index_in(cells, old)), cells)
 
 
 def kinds_of(found: pa.DataType) -> tuple[Kind, ...]:
@@ -191,8 +204,7 @@ def direct_kinds(content: bytes) -> tuple[Kind, ...]:
 
 def is_direct(column: Column, kinds: tuple[Kind, ...]) -> bool:
     """Whether Arrow's CSV reader may make the values of a column; `kinds` are `direct_kinds`."""
-    words = any(isinstance(value, str) for value in column.missing_values)
-    return column.kind in kinds and column.format is None and not words
+    return column.kind in kinds and not column.reads_texts
 
 
 def _cast(texts: pa.Array, kind: Kind) -> pa.Array:
@@ -215,11 +227,12 @@ def _cast(texts: pa.Array, kind: Kind) -> pa.Array:
 def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
     """Numbers in the form of a column as the grammar has them; others as no number.
 
-    What stands before and after may be absent; thousands are parted everywhere or nowhere.
+    What stands before and after may be absent; thousands are parted everywhere or nowhere, and
+    never after a leading zero: 0,950 is no 950.
     """
     before, group, point, after = re.fullmatch(NUMBER_FORMAT, form).groups()  # type: ignore[union-attr]
     before, parted, mark, after = map(re.escape, (before, group, point, after))
-    whole = f"[0-9]{{1,3}}(?:{parted}[0-9]{{3}})+|[0-9]+" if group else "[0-9]+"
+    whole = f"[1-9][0-9]{{0,2}}(?:{parted}[0-9]{{3}})+|[0-9]+" if group else "[0-9]+"
     pattern = f"^([+-]?)(?:{before})?([+-]?)({whole})(?:({mark})([0-9]+))?(?:{after})?$"
     texts = pc.ascii_trim(texts, " \t")
     right = pc.match_substring_regex(texts, pattern)
@@ -230,42 +243,47 @@ def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
 
 
 def _parse_datetimes(texts: pa.Array, column: Column) -> pa.Array:
-    """Dates and times of the years 1 to 9999, without an offset in the time zone of the column."""
-    if column.format in EPOCHS:
-        seconds = pc.divide(_cast(texts, "real"), float(EPOCHS[column.format]))
+    """Parse dates and times of the years 1 to 9999, each in the first format that fits it."""
+    timestamps = pa.nulls(len(texts), ARROW_TYPES["datetime"])
+    for form in column.date_formats:
+        unread = pc.if_else(pc.is_valid(timestamps), None, texts)
+        timestamps = pc.coalesce(timestamps, _parse_one_format(unread, form, column))
+    return timestamps
+
+
+def _parse_one_format(texts: pa.Array, form: str, column: Column) -> pa.Array:
+    """Parse the texts that are in a format; those without offset are in the column's time zone."""
+    if form in EPOCHS:
+        seconds = pc.divide(_cast(texts, "real"), float(EPOCHS[form]))
         micros = pc.round(pc.multiply(pc.if_else(_has_year(seconds), seconds, None), 1e6))
         return micros.cast(pa.int64()).cast(ARROW_TYPES["datetime"])
     import pandas as pd  # takes half a second
 
     texts = pc.ascii_trim(texts, " \t")
     # pandas takes today for a day, and digits of any script.
-    pattern = ISO_8601 if column.format is None else PRINTABLE
+    pattern = ISO_8601 if form == ISO else PRINTABLE
     cells = pc.if_else(pc.match_substring_regex(texts, pattern), texts, None)
     with_offset = pc.fill_null(pc.match_substring_regex(cells, WITH_OFFSET), False)
-    if column.format is not None:
-        with_offset = pa.repeat("%z" in column.format, len(texts))
+    if form != ISO:
+        with_offset = pa.repeat("%z" in form, len(texts))
 
     def read(chosen: pa.Array) -> pd.Series:
-        return pd.to_datetime(
-            pc.if_else(chosen, cells, None).to_pandas(),
-            format=column.format or "ISO8601",
-            errors="coerce",
-            utc=True,
-        ).dt.as_unit("us")
+        cells_read = pc.if_else(chosen, cells, None).to_pandas()
+        return pd.to_datetime(cells_read, format=form, errors="coerce", utc=True).dt.as_unit("us")
 
-    moments = read(pc.invert(with_offset))
+    timestamps = read(pc.invert(with_offset))
     if column.timezone:
-        zone, local = time_zone(column.timezone), moments.dt.tz_localize(None)
+        zone, local = time_zone(column.timezone), timestamps.dt.tz_localize(None)
         # pandas asks zoneinfo, which has no years beyond.
         local = local.where(local.between("0001-01-03", "9999-12-29"))
         # Of an hour that comes twice the first; one that a clock skips ends when it goes on.
-        moments = local.dt.tz_localize(
+        timestamps = local.dt.tz_localize(
             zone, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward"
         ).dt.tz_convert("UTC")
     if pc.any(with_offset).as_py():
-        moments = moments.fillna(read(with_offset))
-    found = pa.Array.from_pandas(moments, type=ARROW_TYPES["datetime"])
-    return pc.if_else(_has_year(as_float64(found, column)), found, None)
+        timestamps = timestamps.fillna(read(with_offset))
+    values = pa.Array.from_pandas(timestamps, type=ARROW_TYPES["datetime"])
+    return pc.if_else(_has_year(as_float64(values, column)), values, None)
 
 
 def _has_year(seconds: pa.Array) -> pa.Array:

@@ -27,7 +27,7 @@ from tabular.config.schema import Column, Schema
 from tabular.config.sections import Validate
 from tabular.config.typed_yaml import check
 from tabular.core.errors import MAX_LINE, MAX_LINES, UserError, bounded
-from tabular.inference.schema import as_text, infer_schema
+from tabular.inference.schema import infer_schema
 from tabular.prediction.inputs import row_columns
 from tabular.table.checks import check_table
 from tests.helpers import PROJECT, checked_rows, mixed_table, read_table
@@ -75,12 +75,13 @@ def base_table() -> bytes:
 DATE = r"\d{4}-\d\d-\d\d"
 TIME = r"[T ]\d\d(:\d\d(:\d\d([.]\d{1,9})?)?)?( ?Z| ?[+-]\d\d(:?\d\d)?)?"
 ISO = re.compile(f"{DATE}({TIME})?", re.ASCII)
-PRICE = re.compile(r"([+-]?)\$?([+-]?)(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?", re.ASCII)
+PRICE = re.compile(r"([+-]?)\$?([+-]?)([1-9]\d{0,2}(?:,\d{3})+|\d+)(\.\d+)?", re.ASCII)
 
 
 def meaning(text: str, column: Column) -> Any:
     """The value of a cell by another reading than the project's; raises ValueError."""
-    kind = column.kind
+    kind, form = column.kind, column.format
+    assert form is None or isinstance(form, str)
     if text == "" or text in {str(value) for value in column.missing_values}:
         return None
     text.encode()  # a byte that is not UTF-8 stands here as half a character
@@ -88,10 +89,10 @@ def meaning(text: str, column: Column) -> Any:
         return text
     bare = text.strip(" \t")
     if kind == "datetime":
-        return moment(bare, column.format)
+        return moment(bare, form)
     if kind == "boolean":
         return {"true": True, "1": True, "false": False, "0": False}[bare.lower()]
-    if column.format:
+    if form:
         price = PRICE.fullmatch(bare)
         if not price:
             raise ValueError(text)
@@ -167,7 +168,7 @@ def try_table(content: bytes, file: Path, schema: Schema) -> str:
     answer(lambda: checked_rows(file, schema, row_columns(file, schema)))
 
     def infer() -> None:
-        check(yaml.safe_load(as_text(infer_schema(file, "y", 1000))), Schema, file)
+        check(yaml.safe_load(infer_schema(file, "y", 1000).text), Schema, file)
 
     return f"{outcome}, schema {answer(infer)[0]}"
 
@@ -208,7 +209,7 @@ def try_params(text: str, file: Path, schema: Schema) -> str:
 def table_schema(file: Path) -> Schema:
     """The schema of `base_table`."""
     file.write_bytes(base_table())
-    return check(yaml.safe_load(as_text(infer_schema(file, "y", 1000))), Schema, file)
+    return check(yaml.safe_load(infer_schema(file, "y", 1000).text), Schema, file)
 
 
 def try_many(tables: int, params: int, seed: int, folder: Path) -> Counter[str]:

@@ -17,7 +17,7 @@ import yaml
 from tabular.config.schema import Schema
 from tabular.config.typed_yaml import check, read_yaml
 from tabular.core.errors import UserError
-from tabular.inference.schema import as_text, infer_schema
+from tabular.inference.schema import infer_schema
 from tabular.model.backend import keras
 from tabular.model.metadata import METADATA
 from tabular.model.saved_model import read_model, write_model
@@ -105,9 +105,7 @@ def test_what_is_no_table_is_named_whoever_reads_it(tmp_path: Path, text: str, f
 def test_utf_16_as_excel_writes_it_is_a_table(tmp_path: Path) -> None:
     rows = ["Größe\ty", *(f"{n}\t{'ja' if n % 2 else 'nein'}" for n in range(50))]
     (tmp_path / "t.csv").write_text("\r\n".join(rows), encoding="utf-16", newline="")
-    schema = check(
-        yaml.safe_load(as_text(infer_schema(tmp_path / "t.csv", "y", 99))), Schema, tmp_path
-    )
+    schema = check(yaml.safe_load(infer_schema(tmp_path / "t.csv", "y", 99).text), Schema, tmp_path)
     (table,) = read_table(tmp_path / "t.csv", schema)
     assert table["Größe"].to_pylist() == list(range(50))
 

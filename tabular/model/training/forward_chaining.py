@@ -16,8 +16,8 @@ from tabular.model.backend import keras
 from tabular.model.exact import with_exact_products
 from tabular.model.saved_model import predict
 from tabular.model.training.assembly import assemble
-from tabular.model.training.dataset import fold_keys
 from tabular.model.training.fit import fit
+from tabular.model.training.folds import fold_keys
 from tabular.model.training.selection import blended
 from tabular.model.training.setup import set_up
 from tabular.table.arrays import feature_arrays

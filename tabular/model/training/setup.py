@@ -21,14 +21,17 @@ from tabular.model.preprocessing.layers import Preprocessed, build
 from tabular.model.preprocessing.statistics import Statistics, adapt
 from tabular.model.stacking import is_stackable
 from tabular.model.training.dataset import (
-    MIN_SUBFOLDS,
     TableDataset,
     all_labels,
     all_weights,
+    sample_weights,
+)
+from tabular.model.training.folds import (
+    count_subfolds,
     fold_keys,
     keyed_subfolds,
+    possible_folds,
     random_subfolds,
-    sample_weights,
 )
 from tabular.table.arrays import row_losses
 from tabular.table.parquet import count_rows, read_parts
@@ -71,7 +74,7 @@ class Setup:
 
     @property
     def n_subfolds(self) -> int:
-        return self.train.folds * -(-MIN_SUBFOLDS // self.train.folds)
+        return count_subfolds(self.train.folds)
 
     @property
     def planned(self) -> str:
@@ -211,7 +214,8 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     Raises:
         UserError: there are none, fewer than folds, or a column cannot be preprocessed.
     """
-    resolved = train.resolved(sum(count_rows(folder)), schema.task, len(schema.features))
+    rows, possible = sum(count_rows(folder)), possible_folds(folder)
+    resolved = train.resolved(rows, schema.task, len(schema.features), possible)
     statistics = adapt(partial(read_parts, folder), schema, resolved)
     preprocessed = build(statistics, schema, resolved)
     y = all_labels(folder, schema)
@@ -224,9 +228,9 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     of_rows = np.zeros(len(y)) if schema.task == "regression" else y[:, 0]
     classes = np.split(of_rows, np.cumsum(dataset.sizes)[:-1])
     setup.subfolds = (
-        keyed_subfolds(setup.keys, resolved.folds, setup.n_subfolds)
+        keyed_subfolds(setup.keys, resolved.folds)
         if setup.keys
-        else random_subfolds(classes, resolved.folds, setup.n_subfolds, resolved.seed)
+        else random_subfolds(classes, resolved.folds, resolved.seed)
     )
     folds = setup.folds() if resolved.folds > 1 else setup.subfolds
     if weight is not None and not np.bincount(np.concatenate(setup.folds()), weight).all():

@@ -19,7 +19,7 @@ from tabular.search.study import (
     open_study,
     suggest,
 )
-from tests.helpers import train_params
+from tests.helpers import schema_of, train_params
 
 SPACE = {"networks.plain.units": [[16], [8]], "networks.plain.l2": {"low": 0, "high": 1}}
 SEARCH = Search.model_validate({"space": SPACE})
@@ -38,9 +38,10 @@ def test_the_folds_are_those_of_search_or_of_train_or_what_auto_says(
     search: dict[str, Any], train: dict[str, Any], folds: int
 ) -> None:
     params = Params(search=SEARCH.model_copy(update=search), train=train_params(**train))
-    assert with_folds(params, rows=50, task="binary", columns=8).folds == folds
-    with pytest.raises(UserError, match=rf"{folds} folds, but 2 training rows; set search\.folds"):
-        with_folds(params, rows=2, task="binary", columns=8)
+    schema = schema_of("binary")
+    assert with_folds(params, 50, schema, range(2, 11)).folds == folds
+    with pytest.raises(UserError, match=r"1 training rows cannot fill .* folds. Set search\.folds"):
+        with_folds(params, 1, schema, range(2, 2))
 
 
 def test_a_space_of_networks_that_are_not_trained_is_refused() -> None:

@@ -18,7 +18,7 @@ from tabular.model.backend import keras, tf
 from tabular.model.exact import with_exact_products
 from tabular.model.saved_model import predict
 from tabular.model.training.assembly import assemble, metadata
-from tabular.model.training.dataset import Encoded, random_subfolds
+from tabular.model.training.dataset import Encoded
 from tabular.model.training.fit import fit, promising
 from tabular.model.training.selection import (
     Member,
@@ -412,22 +412,3 @@ def test_the_kind_that_predicts_better_gets_the_weight_and_equal_ones_share_it()
     assert found["better"] > 0.9
     equal = {name: 1 / (1 + np.exp(-n / 4)) for name, n in zip("ab", noise, strict=True)}
     assert select_weights(y, None, equal, schema, seed=1)["a"] == pytest.approx(0.5, abs=0.2)
-
-
-def test_more_folds_than_rows_are_refused() -> None:
-    with pytest.raises(UserError, match=r"train\.folds is 9.*8 training rows"):
-        random_subfolds([np.zeros(5), np.zeros(3)], 9, 18, 0)
-
-
-@pytest.mark.parametrize("sizes", [[1] * 12, [5, 5, 2], [3, 8, 1], [12]])
-def test_every_fold_has_its_share_of_the_rows_in_however_small_parts(sizes: list[int]) -> None:
-    folds = np.concatenate(random_subfolds(list(map(np.zeros, sizes)), 5, 10, seed=1)) % 5
-    assert sorted(np.bincount(folds, minlength=5)) == [2, 2, 2, 3, 3]
-
-
-def test_a_class_of_few_rows_is_in_every_fold() -> None:
-    y = np.random.default_rng(0).permutation(np.repeat([0.0, 1.0, 2.0], [80, 5, 7]))
-    folds = random_subfolds([y], 5, 10, seed=1)[0] % 5
-    assert np.ptp(np.bincount(folds)) <= 1
-    for one in (1, 2):
-        assert set(folds[y == one]) == set(range(5))

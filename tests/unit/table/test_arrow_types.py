@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tabular.config.schema import KINDS, Kind
 from tabular.core.errors import UserError
-from tabular.inference.schema import as_text, infer_schema
+from tabular.inference.schema import infer_schema
 from tabular.prediction.inputs import row_columns
 from tabular.table.cells import ARROW_TYPES, kinds_of
 from tests.helpers import checked_rows, read_table, schema_of
@@ -161,7 +161,7 @@ def test_columns_that_are_no_cells_are_left_out_of_a_schema_with_their_type(tmp_
     file = tmp_path / "t.parquet"
     table = {"tags": LIST, "id": UUID, "x": [0.5, 1.5, 1.0], "y": [0, 1, 1]}
     pq.write_table(pa.table(table), file)
-    written = as_text(infer_schema(file, "y", 9))
+    written = infer_schema(file, "y", 9).text
     assert f"- tags # list<element: int64>, {NO_CELLS}\n" in written
     assert f"- id # extension<arrow.uuid>, {NO_CELLS}\n" in written
     with pytest.raises(UserError, match=f"--target: found column tags of list.*, {NO_CELLS}"):

@@ -16,7 +16,7 @@ from tabular.config.schema import Column, Kind, Schema
 from tabular.config.sections import Validate
 from tabular.core.errors import UserError
 from tabular.core.errors import quoted as in_quotes
-from tabular.inference.columns import all_parse_as
+from tabular.inference.formats import all_parse_as
 from tabular.table.cells import MAX_CELL, cell_type, parse
 from tabular.table.checks import declared_checks
 from tabular.table.csv_lines import MISTAKES_SHOWN

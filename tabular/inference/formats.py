@@ -1,0 +1,215 @@
+"""How the texts of a column write numbers and dates."""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tabular.config.schema import ISO, NUMBER_FORMAT, Column
+from tabular.config.typed_yaml import Value
+from tabular.core.errors import quoted
+from tabular.table.cells import ISO_8601, parse
+
+
+def all_parse_as(texts: list[str], kind: str, form: str | None = None) -> bool:
+    """Return whether all texts are values of a kind."""
+    column = Column.model_validate({"kind": kind, "format": form})
+    return not pc.any(parse(pa.array(texts, pa.string()), column)[1]).as_py()
+
+
+def typed(
+    texts: list[str], kind: str, form: str | tuple[str, ...] | None = None
+) -> list[Value | None]:
+    """Return the values of texts as cells of a kind; None where a text is no such value."""
+    column = Column.model_validate({"kind": kind, "format": form})
+    values: list[Value | None] = parse(pa.array(texts, pa.string()), column)[0].to_pylist()
+    return values
+
+
+# What may stand before and after a number; letters alone would make numbers of codes such as p12.
+AFFIXES = re.compile(
+    r"([$€£¥₹] ?|[A-Z]{2,3} )?[+-]?\d[\d.,' \u00a0\u202f]*?( ?[$€£¥₹%°]| [a-zA-Z]{1,3})?"
+)
+# The mark between thousands, and the decimal mark.
+SEPARATORS = (
+    (",", "."), ("'", "."), (" ", "."), (".", ","), (" ", ","), ("\u00a0", ","), ("\u202f", ","),
+)  # fmt: skip
+
+
+class NumberReading(NamedTuple):
+    """One way to read the texts of a column as numbers.
+
+    Attributes:
+        form: How the column writes 1234.5; None if it writes it so.
+        mark: The decimal mark, "." or ","; empty if no text has a mark that tells.
+    """
+
+    form: str | None
+    mark: str
+
+
+def number_readings(texts: list[str]) -> list[NumberReading]:
+    """Find the ways to read texts as numbers that give different values: none, one or two.
+
+    2,846 is 2846 or 2.846; if there are two readings, the one with a decimal point comes first.
+    """
+    if not texts:
+        return []
+    if all_parse_as(texts, "real"):
+        forms: list[str | None] = [None]
+        if any("." in text for text in texts) and all_parse_as(texts, "real", "1.234,5"):
+            forms.append("1.234,5")
+    else:
+        matches = [AFFIXES.fullmatch(text.strip()[:40]) for text in texts]
+        if not all(matches):
+            return []
+        before, after = (
+            next((match[place] for match in matches if match and match[place]), "")
+            for place in (1, 2)
+        )
+        written = [f"{before}1{group}234{mark}5{after}" for group, mark in SEPARATORS]
+        forms = [form for form in written if all_parse_as(texts, "real", form)]
+    readings: dict[tuple[Value | None, ...], NumberReading] = {}
+    has_mark = any("." in text or "," in text for text in texts)
+    for form in forms:
+        mark = (NUMBER_FORMAT.sub(r"\3", form) if form else ".") if has_mark else ""
+        readings.setdefault(tuple(typed(texts, "real", form)), NumberReading(form, mark))
+    return list(readings.values())
+
+
+def choose_number_format(
+    readings: list[NumberReading], marks: Iterable[str], delimiter: str
+) -> tuple[str | None, str]:
+    """Choose how a column writes numbers, and what to ask if that cannot be known.
+
+    Where two readings fit, the other columns of the file decide, then its delimiter: a file with
+    semicolons has decimal commas, one with commas has decimal points.
+
+    Args:
+        readings: The readings of the column, one at least.
+        marks: The decimal marks of the file's columns that have one reading.
+        delimiter: Delimiter of the file; empty for Parquet.
+
+    Returns:
+        The format of the column, and a question, which is empty if nothing is in doubt.
+    """
+    point, *comma = readings
+    if not comma:
+        return point.form, ""
+    known = {*marks} - {""}
+    if len(known) == 1:
+        return (point if "." in known else comma[0]).form, ""
+    if not known and delimiter == ",":
+        return point.form, ""
+    if not known and delimiter == ";" and point.form is not None:  # 2,846 and not 2.846
+        return comma[0].form, ""
+    return point.form, f"; or numbers written as {comma[0].form}? both fit"
+
+
+# How dates are written beside ISO 8601, and what may follow them; the first that fits is taken.
+DATES = (
+    "%Y-%m-%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d",
+    "%Y.%m.%d",
+    "%d-%b-%Y", "%d %b %Y", "%b %d %Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y", "%a %b %d %Y",
+    "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%d-%b-%y", "%d %b %y",
+    "%b-%Y", "%b %Y", "%B %Y", "%Y %b", "%Y-%b", "%Y-%m", "%m/%Y", "%Y/%m", "%m.%Y", "%b-%y",
+)  # fmt: skip
+DIRECTIVE_PATTERNS = {"Y": r"\d{4}", "f": r"\d{1,9}", **dict.fromkeys("aAbBp", "[A-Za-z]+")}
+MAX_DATE_LENGTH = 60
+TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
+MAX_DATE_FORMATS = 3  # in one column
+
+
+@cache
+def patterns() -> dict[str, re.Pattern[str]]:
+    """Return the formats of dates, alone and with a time, and what their texts look like."""
+    forms = [date + time for date in DATES for time in TIMES]
+    return {ISO: re.compile(ISO_8601)} | {
+        form: re.compile(
+            re.sub(
+                "%(.)", lambda match: DIRECTIVE_PATTERNS.get(match[1], r"\d{1,2}"), re.escape(form)
+            )
+        )
+        for form in forms
+    }
+
+
+def may_be_date(text: str) -> bool:
+    """Return whether a text is short, in ASCII, and has a digit."""
+    return len(text) <= MAX_DATE_LENGTH and text.isascii() and bool(re.search(r"\d", text))
+
+
+def swaps_day_and_month(form: str, other: str) -> bool:
+    """Return whether two formats have the same directives in another order."""
+    return form != other and sorted(form) == sorted(other)
+
+
+class DateReading(NamedTuple):
+    """How texts are read as dates or times.
+
+    Attributes:
+        forms: The formats, each for some of the texts; none if the texts are no dates.
+        question: What to ask of them; empty if nothing.
+        unread: The texts that are in none of the formats.
+    """
+
+    forms: list[str]
+    question: str
+    unread: list[str]
+
+
+def read_dates(texts: list[str], *, every: bool = True) -> DateReading:
+    """Find up to `MAX_DATE_FORMATS` formats of texts that are dates or times.
+
+    Formats that differ only in the order of day and month are never combined, since 03/04/2020
+    would be in both.
+
+    Args:
+        texts: Different texts.
+        every: Whether the texts are no dates if one of them is not.
+    """
+    left, unread = [text.strip(" \t") for text in texts], list[str]()
+    forms, question = list[str](), ""
+    while left and not (every and unread):
+        fitting = {
+            form: [text for text, date in zip(left, dates, strict=True) if date is None]
+            for form, pattern in patterns().items()
+            if may_be_date(left[0])
+            and pattern.fullmatch(left[0])
+            and len(forms) < MAX_DATE_FORMATS
+            and not any(swaps_day_and_month(form, other) for other in forms)
+            and (dates := typed(left, "datetime", form))[0] is not None
+        }
+        if not fitting:
+            unread.append(left.pop(0))
+            continue
+        best = min(fitting, key=lambda form: len(fitting[form]))
+        for other, others_unread in fitting.items():
+            if swaps_day_and_month(best, other) and len(others_unread) == len(fitting[best]):
+                question = f"; or {other}? both fit"
+        forms.append(best)
+        left = fitting[best]
+    if every and unread:
+        return DateReading([], "", unread)
+    return DateReading(forms, question, unread)
+
+
+def mostly_dates(texts: list[str]) -> str:
+    """Ask what to do about a column most of whose texts are dates; empty if they are not."""
+    some = texts[:: max(len(texts) // 50, 1)]
+    dates = read_dates(some, every=False)
+    swapped = any(
+        pattern.fullmatch(text) and any(swaps_day_and_month(form, other) for other in dates.forms)
+        for text in dates.unread
+        for form, pattern in patterns().items()
+    )
+    if not dates.forms or (len(dates.unread) > 0.2 * len(some) and not swapped):
+        return ""
+    example = dates.unread or read_dates(texts, every=False).unread
+    return (
+        f"; dates as {' and '.join(dates.forms)}, except {quoted(example[0])}: kind datetime? then "
+        "change or list such cells in replace or missing_values"
+    )

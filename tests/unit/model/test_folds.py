@@ -1,0 +1,58 @@
+"""Each fold has training rows, and `folds: auto` chooses a number for which that is so."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tabular.core.errors import UserError
+from tabular.model.training.folds import keyed_subfolds, possible_folds, random_subfolds
+from tabular.table.parquet import FOLD_KEY, write_part
+from tests.helpers import train_params
+
+
+def test_more_folds_than_rows_are_refused() -> None:
+    with pytest.raises(UserError, match=r"train\.folds is 9.*8 training rows"):
+        random_subfolds([np.zeros(5), np.zeros(3)], 9, 0)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 12, [5, 5, 2], [3, 8, 1], [12]])
+def test_every_fold_has_its_share_of_the_rows_in_however_small_parts(sizes: list[int]) -> None:
+    folds = np.concatenate(random_subfolds(list(map(np.zeros, sizes)), 5, seed=1)) % 5
+    assert sorted(np.bincount(folds, minlength=5)) == [2, 2, 2, 3, 3]
+
+
+def test_a_class_of_few_rows_is_in_every_fold() -> None:
+    y = np.random.default_rng(0).permutation(np.repeat([0.0, 1.0, 2.0], [80, 5, 7]))
+    folds = random_subfolds([y], 5, seed=1)[0] % 5
+    assert np.ptp(np.bincount(folds)) <= 1
+    for one in (1, 2):
+        assert set(folds[y == one]) == set(range(5))
+
+
+@pytest.mark.parametrize(
+    ("keys", "folds"),
+    [
+        (np.repeat(np.arange(9) / 9, 20), 9),
+        (np.repeat(np.arange(40) / 40, 3), 10),
+        (np.repeat([0.1, 0.9], 30), 2),
+        (np.full(30, 0.5), 1),
+    ],
+)
+def test_auto_takes_the_most_folds_that_the_groups_fill(
+    keys: np.ndarray, folds: int, tmp_path: Path
+) -> None:
+    write_part(tmp_path, 0, pa.table({FOLD_KEY: keys}))
+    possible = possible_folds(tmp_path)
+    train = train_params(folds="auto").resolved(len(keys), "binary", 8, possible)
+    assert train.folds == folds
+    assert all(set(keyed_subfolds([keys], n)[0] % n) == {*range(n)} for n in possible)
+    with pytest.raises(UserError, match=r"Set train\.folds to \d+ or less, or to auto"):
+        keyed_subfolds([keys], 41)
+
+
+def test_auto_takes_no_more_folds_than_rows(tmp_path: Path) -> None:
+    write_part(tmp_path, 0, pa.table({"x": [1, 2, 3]}))
+    possible = possible_folds(tmp_path)
+    assert train_params(folds="auto").resolved(3, "binary", 8, possible).folds == 3
