@@ -118,7 +118,7 @@ def merged_spellings(counts: Counter[str]) -> dict[str, str]:
 
     Returns:
         A new text for each other spelling; nothing if only one value would be left, or if there
-        are more than `MAX_REPLACEMENTS`.
+        are more than `MAX_REPLACEMENTS`, or so many values that they may be names.
     """
     spellings: dict[str, list[str]] = {}
     for text in counts:
@@ -129,7 +129,7 @@ def merged_spellings(counts: Counter[str]) -> dict[str, str]:
         best = max(texts, key=lambda text: (counts[text], text == text.strip(), text))
         replacements |= {text: best for text in texts if text != best}
     is_boolean = all_parse_as([text for texts in spellings.values() for text in texts], "boolean")
-    few = len(spellings) > 1 and len(replacements) <= MAX_REPLACEMENTS
+    few = 1 < len(spellings) <= MANY_DISTINCT and len(replacements) <= MAX_REPLACEMENTS
     return replacements if few and not is_boolean else {}
 
 

@@ -111,7 +111,7 @@ def ask_ends(values: Counter[float]) -> str:
             end, last = sign * ordered[-1], sign * ordered[-few - 1]
             asked += f"; is {end:.6g} right, with {len(ordered) - few} of {len(ordered)} rows "
             asked += f"{direction} to {last:.6g}? if not, set {key}, and validate.range in "
-            asked += "params.yaml to drop such rows or to warn; error stops the run"
+            asked += "params.yaml to drop or warn"
     return asked
 
 

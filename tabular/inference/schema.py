@@ -17,7 +17,13 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Validate
 from tabular.config.typed_yaml import Value, check, suggestion
 from tabular.core.errors import UserError, listed
-from tabular.inference.columns import MIN_CLASS_ROWS, InferredColumn, infer_columns, infer_task
+from tabular.inference.columns import (
+    MAX_CLASSES,
+    MIN_CLASS_ROWS,
+    InferredColumn,
+    infer_columns,
+    infer_task,
+)
 from tabular.inference.formats import typed
 from tabular.inference.questions import question, suspected_leaks
 from tabular.inference.sample import Sample, read_sample
@@ -142,7 +148,7 @@ def infer_schema(
     if task != "regression" and columns[target].kind == "real":
         # 0.0 and 1.0 are two texts
         columns[target] = replace(columns[target], kind="category", format=None)
-    if len(classes) > MAX_CERTAIN_CLASSES and columns[target].kind == "integer":
+    if MAX_CERTAIN_CLASSES < len(classes) <= MAX_CLASSES and columns[target].kind == "integer":
         other = "multiclass" if task == "regression" else "regression"
         columns[target].note += f"; predicted by {task}, or {other}? then change task above"
     note_leaks(sample, columns, target, task)
