@@ -1,5 +1,6 @@
 """A look at the first rows of a table: how it is written, and how often each text occurs."""
 
+import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterator
@@ -76,7 +77,9 @@ def infer_dialect(path: Path) -> Dialect:
     except UnicodeDecodeError as error:
         if error.end < len(start) - 4:  # not a letter that the megabyte cuts
             encoding = "latin-1"
-    first = start.decode(encoding, "replace").split("\n", 1)[0]
+    # A name between quotes may hold a delimiter or a line break.
+    unquoted = re.sub('"[^"]*"', "", start.decode(encoding, "replace"))
+    first = unquoted.split("\n", 1)[0]
     return Dialect(delimiter=max(",;\t|", key=first.count), encoding=encoding)
 
 
