@@ -1,6 +1,6 @@
 """A first schema reads ordinary tables as they are meant, and asks where that is not known."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from tests.helpers import read_table
 from tests.unit.commands.test_infer_schema import described, infer
 
 
-def written(folder: Path, columns: dict[str, Iterable[Any]], delimiter: str = ",") -> str:
+def written(folder: Path, columns: Mapping[str, Iterable[Any]], delimiter: str = ",") -> str:
     """Write a table, infer its schema, and return the text of the schema."""
     pd.DataFrame(columns).to_csv(folder / "t.csv", index=False, sep=delimiter)
     infer(folder)
