@@ -84,7 +84,7 @@ def main() -> None:
     files, importance = inspect(model, args.data, result, schema, params)
     evaluation = replace(
         result.evaluation,
-        test_files={name.partition(".")[0]: of.scores for name, of in test_files.items()},
+        test_files={name.partition(".")[0]: file.scores for name, file in test_files.items()},
         outside_training=outside_training(files["columns"], model.importance),
     )
 

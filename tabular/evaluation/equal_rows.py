@@ -15,7 +15,7 @@ from tabular.table.parquet import read_parts
 
 
 class EqualRowMasks(NamedTuple):
-    """Which rows equal a row that their prediction was learnt from; bool, (rows,).
+    """Masks of the rows that equal a row which their prediction was learnt from; bool, (rows,).
 
     Attributes:
         equal: Rows that are equal in all columns that the model reads.
@@ -53,8 +53,8 @@ def score_equal_rows(
     equal_rows = {}
     for name, (equal, with_target) in masks.items():
         if equal.any():
-            others = predictions[name].select(~equal)
-            scores = score(others, schema) if others.weight.any() else None
+            remaining = predictions[name].select(~equal)
+            scores = score(remaining, schema) if remaining.weight.any() else None
             equal_rows[name] = EqualRows(int(equal.sum()), int(with_target.sum()), scores)
     return equal_rows
 

@@ -43,6 +43,7 @@ from tabular.table.parquet import part_paths, read_parts
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
 
+Baselines = dict[str, Baseline]  # by their name
 FEW_ROWS = 10  # intervals of fewer would be far too narrow: what was not seen is not drawn again
 
 
@@ -62,7 +63,7 @@ class Result(NamedTuple):
 
 
 def evaluate_model(
-    model: "SavedModel", data: Path, schema: Schema, baselines: Callable[[], "Baselines"]
+    model: "SavedModel", data: Path, schema: Schema, baselines: Callable[[], Baselines]
 ) -> Result:
     """Evaluate a saved model; see `evaluate`.
 
@@ -98,7 +99,7 @@ def evaluate(
     split: Path,
     oof: pa.Table,
     schema: Schema,
-    baselines: Callable[[], "Baselines"],
+    baselines: Callable[[], Baselines],
     threshold: float,
     choice: Choice | None,
     temperature: float = 1.0,
@@ -126,12 +127,7 @@ def evaluate(
     thresholds = baseline_thresholds(fitted, in_folds, threshold, choice, schema)
     for name, bootstrapped in bootstraps.items():
         score_sets[name] = compare_with_baselines(
-            bootstrapped,
-            {key: of.test if name == "test" else of.oof for key, of in fitted.items()},
-            thresholds,
-            keys,
-            schema,
-            by_fold=name == "cross_validation",
+            bootstrapped, fitted, thresholds, keys, schema, by_fold=name == "cross_validation"
         )
     evaluation = Evaluation(
         keys,
@@ -197,9 +193,6 @@ def _predict_part(path: Path, predict: Predict, schema: Schema) -> Predictions:
     return Predictions(labels(part, schema)[:, 0], y_pred, row_weights(part, schema), group=group)
 
 
-Baselines = dict[str, Baseline]
-
-
 def fit_baselines(data: Path, schema: Schema) -> Baselines:
     """Fit the baselines, and predict the test rows and the folds of the out-of-fold predictions.
 
@@ -252,7 +245,7 @@ def choose_primary_metrics(train: Predictions, test: Scores, schema: Schema) -> 
 
 def compare_with_baselines(
     bootstrapped: Bootstrap,
-    baseline_predictions: Mapping[str, np.ndarray],
+    fitted: Baselines,
     thresholds: Mapping[str, float],
     primary_metrics: tuple[str, ...],
     schema: Schema,
@@ -263,13 +256,14 @@ def compare_with_baselines(
 
     Args:
         bootstrapped: the scores of the model.
-        baseline_predictions: by the name of the baseline; maybe for the first rows alone.
-        by_fold: whether each fold was predicted by another model.
+        fitted: the predictions of the baselines, maybe for the first rows alone.
+        by_fold: whether to compare out-of-fold predictions, where each fold has its own model.
     """
     task, predictions = TASKS[schema.task], bootstrapped.predictions
     model = score_with_intervals(bootstrapped, schema)
     baselines, differences = {}, {}
-    for name, y_pred in baseline_predictions.items():
+    for name, (test, oof) in fitted.items():
+        y_pred = oof if by_fold else test
         rows = predictions.first(len(y_pred))
         if len(rows.y) < len(bootstrapped.predictions.y):
             bootstrapped = bootstrap(rows, schema)
@@ -347,15 +341,14 @@ def score_labelled(
     if not predictions.weight.any():
         raise UserError(f"column {schema.weight}: every row has a weight of 0")
     keys = choose_primary_metrics(predictions, score(predictions, schema), schema)
-    y_pred: dict[str, np.ndarray] = {}
+    fitted: Baselines = {}
     if split:
         fitted = predict_baselines(split, np.empty(0, np.int32), schema, folder)
         chosen = baseline_thresholds(fitted, predictions, threshold, None, schema)
         thresholds = {**chosen, **thresholds}
-        y_pred = {name: baseline.test for name, baseline in fitted.items()}
     bootstrapped = bootstrap(predictions, schema)
-    scores = compare_with_baselines(bootstrapped, y_pred, thresholds, keys, schema)
+    scores = compare_with_baselines(bootstrapped, fitted, thresholds, keys, schema)
     if len(predictions.y) < FEW_ROWS:
-        baselines = {name: of.with_intervals({}) for name, of in scores.baselines.items()}
+        baselines = {key: each.with_intervals({}) for key, each in scores.baselines.items()}
         scores = ScoreSet(scores.model.with_intervals({}), baselines)
     return keys, scores

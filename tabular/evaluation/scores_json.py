@@ -31,7 +31,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     optional = {
         "calibration": evaluation.calibration and calibration_to_json(evaluation.calibration),
         "interval": coverage and dict(zip(COVERAGE_KEYS, coverage, strict=True)),
-        "tests": {name: _test_file_to_json(of) for name, of in evaluation.test_files.items()},
+        "tests": {k: _test_file_to_json(scores) for k, scores in evaluation.test_files.items()},
         "threshold": evaluation.threshold,
         "thresholds": dict(evaluation.baseline_thresholds),
     }
@@ -41,7 +41,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         | {
             "classes_not_found": list(evaluation.classes_not_found),
             "decides": list(evaluation.primary_metrics),
-            "equal_rows": {name: _equal_to_json(of) for name, of in evaluation.equal_rows.items()},
+            "equal_rows": {k: _equal_to_json(rows) for k, rows in evaluation.equal_rows.items()},
             "outside_training": dict(evaluation.outside_training),
             "repeats": evaluation.repeats,
             "version": evaluation.version,
@@ -77,7 +77,7 @@ def scores_to_json(scores: Scores) -> dict[str, Any]:
 def _test_file_to_json(scores: ScoreSet) -> dict[str, Any]:
     return scores_to_json(scores.model) | {
         "training_rows": scores.training_rows,
-        "baseline": {name: scores_to_json(of) for name, of in scores.baselines.items()},
+        "baseline": {k: scores_to_json(baseline) for k, baseline in scores.baselines.items()},
         "paired_difference": _differences_to_json(scores),
     }
 
@@ -148,7 +148,7 @@ def _evaluation(content: Mapping[str, Any]) -> Evaluation:
     for rows in (name for name in ROW_SETS if name in content):
         baselines = content.get("baseline", {})
         if rows != "test":
-            baselines = {name: of[rows] for name, of in baselines.items() if rows in of}
+            baselines = {k: baseline[rows] for k, baseline in baselines.items() if rows in baseline}
         differences = content.get("paired_difference", {}).get(rows, {})
         score_sets[rows] = _score_set(content[rows], baselines, differences)
     interval, threshold = content.get("interval"), content.get("threshold")
@@ -160,15 +160,17 @@ def _evaluation(content: Mapping[str, Any]) -> Evaluation:
         validation=score_sets.get("validation"),
         train=score_sets.get("train"),
         test_files={
-            name: _score_set(of, of["baseline"], of["paired_difference"], of["training_rows"])
-            for name, of in content.get("tests", {}).items()
+            name: _score_set(
+                *(file, file["baseline"], file["paired_difference"], int(file["training_rows"]))
+            )
+            for name, file in content.get("tests", {}).items()
         },
         threshold=None if threshold is None else _number(threshold),
         baseline_thresholds=_numbers(content.get("thresholds", {})),
         calibration=calibration_from_json(content.get("calibration")),
         interval_coverage=interval
         and IntervalCoverage(*(_number(interval[key]) for key in COVERAGE_KEYS)),
-        equal_rows={name: _equal_rows(of) for name, of in content.get("equal_rows", {}).items()},
+        equal_rows={k: _equal_rows(rows) for k, rows in content.get("equal_rows", {}).items()},
         outside_training=_numbers(content.get("outside_training", {})),
         classes_not_found=tuple(map(str, content.get("classes_not_found", ()))),
         version=content.get("version"),
@@ -181,8 +183,8 @@ def _score_set(
 ) -> ScoreSet:
     return ScoreSet(
         scores_from_json(scores),
-        {name: scores_from_json(of) for name, of in baselines.items()},
-        {name: _differences(of) for name, of in differences.items()},
+        {name: scores_from_json(baseline) for name, baseline in baselines.items()},
+        {name: _differences(by_metric) for name, by_metric in differences.items()},
         training_rows,
     )
 

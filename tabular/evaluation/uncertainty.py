@@ -158,8 +158,8 @@ def resampled_rows(y: np.ndarray, schema: Schema) -> tuple[np.ndarray, np.ndarra
     copies = np.ones(len(y))
     for rows in groups:
         copies[rows[:limit]] = max(len(rows) / limit, 1.0)
-    used = np.sort(np.concatenate([rows[:limit] for rows in groups]))
-    return used, copies[used]
+    drawn = np.sort(np.concatenate([rows[:limit] for rows in groups]))
+    return drawn, copies[drawn]
 
 
 def resampling_weights(

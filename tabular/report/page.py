@@ -257,10 +257,10 @@ def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str
     names = names[:MAX_COLUMNS]
     predicted = formats.cells([row["predicted"] for row in rows], digits=4)
     of_true = [row.get("probability_of_true") for row in rows]
-    said = [f" ({format_number(p)} for the true one)" if p is not None else "" for p in of_true]
+    notes = [f" ({format_number(p)} for the true one)" if p is not None else "" for p in of_true]
     columns = [
         formats.cells([row["true"] for row in rows]),
-        [text + more for text, more in zip(predicted, said, strict=True)],
+        [text + more for text, more in zip(predicted, notes, strict=True)],
         *(formats.cells([row["columns"][name] for row in rows]) for name in names),
     ]
     return ["True", "Predicted", *names], [list(row) for row in zip(*columns, strict=True)]

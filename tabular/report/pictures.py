@@ -104,20 +104,20 @@ def score_intervals(standings: list[Standing], label: str) -> Spec:
     """Draw the score of the model and of each baseline with its interval."""
     rows = [standing._asdict() | {"of": standing.rows} for standing in standings]
     names = list(dict.fromkeys(standing.name for standing in standings))
-    of = list(dict.fromkeys(standing.rows for standing in standings))
+    places = list(dict.fromkeys(standing.rows for standing in standings))
     model = {"test": f"datum.name === {json.dumps(names[0])}", "value": THIS}
     place = {
         "y": named("name", names, axis={"labelFontSize": 13}),
-        "yOffset": {"field": "of", "type": "nominal", "sort": of},
+        "yOffset": {"field": "of", "type": "nominal", "sort": places},
         "color": {"condition": model, "value": SOFT},
     }
     grey = {"symbolFillColor": SOFT, "symbolStrokeColor": SOFT}
-    shape = of_names(of, ["circle", "diamond"], grey)
+    shape = of_names(places, ["circle", "diamond"], grey)
     scale = {"zero": False, "nice": True}
     low, value = (number(field, label, scale=scale) for field in ("low", "value"))
     intervals = layer("rule", {"x": low, "x2": {"field": "high"}} | place, strokeWidth=2)
     values = layer("point", {"x": value, "shape": shape} | place, size=70, filled=True, opacity=1)
-    return chart(rows, [intervals, values], height=len(names) * (18 * len(of) + 8))
+    return chart(rows, [intervals, values], height=len(names) * (18 * len(places) + 8))
 
 
 def roc(comparison: Comparison) -> Picture | None:

@@ -166,9 +166,9 @@ def standings(evaluation: Evaluation, key: str) -> list[Standing]:
     for scores, place in ((evaluation.test, "test rows"), (folds, "cross-validated")):
         if scores is None:
             continue
-        named = {BASELINES.get(name, name): of for name, of in scores.baselines.items()}
-        for name, of in ({MODEL: scores.model} | named).items():
-            estimate = of.get(key)
+        named = {BASELINES.get(name, name): each for name, each in scores.baselines.items()}
+        for name, each in ({MODEL: scores.model} | named).items():
+            estimate = each.get(key)
             if estimate and estimate.interval:
                 rows.append(Standing(name, place, estimate.value, *estimate.interval))
     return sorted(rows, key=lambda row: row.name != MODEL)
@@ -189,7 +189,8 @@ def compare_scores(
     """
     before = base.model if base else Scores(0)
     baselines = dict(sorted(scores.baselines.items()))
-    defined = {key for of in (scores.model, before, *baselines.values()) for key, _ in of.items()}
+    compared = (scores.model, before, *baselines.values())
+    defined = {key for each in compared for key, _ in each.items()}
     by_key = {}
     for key in METRIC_KEYS:
         if key not in {*defined, *keys}:
@@ -205,8 +206,8 @@ def compare_scores(
             estimate.interval if estimate else None,
             compare_score(value, before.value(key), greater, (paired or {}).get(key)),
             {
-                name: compare_score(value, of.value(key), greater, scores.difference(name, key))
-                for name, of in baselines.items()
+                name: compare_score(value, other.value(key), greater, scores.difference(name, key))
+                for name, other in baselines.items()
             },
         )
     return ScoreTable(scores.model.rows, by_key)
@@ -252,15 +253,15 @@ def paired_differences(run: Run, base: Run) -> dict[str, PairedDifference]:
         return {}
     if not np.array_equal(rows.y, base_rows.y):
         return {}
-    kept = score_differences(bootstrap(rows, schema), bootstrap(base_rows, schema), schema)
+    in_kept_rows = score_differences(bootstrap(rows, schema), bootstrap(base_rows, schema), schema)
     if run.evaluation is None or base.evaluation is None:
-        return kept
+        return in_kept_rows
     scores, before = run.evaluation.test.model, base.evaluation.test.model
     narrower = (len(rows.y) / max(scores.rows, len(rows.y))) ** 0.5
     if narrower == 1:
-        return kept
+        return in_kept_rows
     differences = {}
-    for key, (difference, low, high) in kept.items():
+    for key, (difference, low, high) in in_kept_rows.items():
         value, other = scores.value(key), before.value(key)
         if value is not None and other is not None:
             low, high = (narrower * (end - difference) for end in (low, high))
