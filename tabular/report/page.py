@@ -14,12 +14,13 @@ from markupsafe import Markup
 
 from tabular.config.schema import EPOCHS, Schema, input_name
 from tabular.core.errors import listed
-from tabular.core.metrics import ROWS, TASKS, shown
+from tabular.core.metrics import ROW_SETS, TASKS
+from tabular.core.numbers import format_number
 from tabular.report import column_pictures, formats, pictures, vega
 from tabular.report.formats import number
-from tabular.runs.comparison import ChangedValue, Comparison, Score, locked_versions, points
-from tabular.runs.gate import told
+from tabular.runs.comparison import ChangedValue, Comparison, ScoreRow, locked_versions, points
 from tabular.runs.run import LOCK, Run, inputs, outputs, params_of
+from tabular.runs.verdict import format_checks
 
 REPRODUCIBILITY = {
     "any_cpu": "the same bytes on any x86-64 CPU with AVX2 and on ARM64 (Linux)",
@@ -28,7 +29,7 @@ REPRODUCIBILITY = {
 
 
 def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
-    """What model_card.html names; texts, locked packages and hashes are of the run's revision."""
+    """Collect what the model card names; all of it is of the run's revision."""
     text = run.text(data_card)
     about, use, limits = split_card(text)
     if run.source not in text:  # it is still of another table
@@ -38,6 +39,7 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
     unseen |= set(run.schema.get("ignore") or [])
     features = {name: column for name, column in columns.items() if name not in unseen}
     lock, classes = run.load(LOCK), run.load(run.files["profile"]).get("target") or {}
+    evaluation = run.require_evaluation()
     return {
         "about": markdown(about),
         "use": markdown(use),
@@ -56,8 +58,8 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
             line for name, column in features.items() if (line := in_seconds(name, column))
         ],
         "renamed": {name: input_name(name) for name in features if name != input_name(name)},
-        "version": run.scores.get("version"),
-        "repeats": REPRODUCIBILITY.get(str(run.scores.get("repeats"))),
+        "version": evaluation.version,
+        "repeats": REPRODUCIBILITY.get(str(evaluation.repeats)),
         "packages": packages(run.text("pyproject.toml"), locked_versions(run)),
         "hashes": [
             (path, entry.get("md5"), number(entry.get("size")))
@@ -255,10 +257,10 @@ def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str
     names = names[:MAX_COLUMNS]
     predicted = formats.cells([row["predicted"] for row in rows], digits=4)
     of_true = [row.get("probability_of_true") for row in rows]
-    said = [f" ({shown(p)} for the true one)" if p is not None else "" for p in of_true]
+    notes = [f" ({format_number(p)} for the true one)" if p is not None else "" for p in of_true]
     columns = [
         formats.cells([row["true"] for row in rows]),
-        [text + more for text, more in zip(predicted, said, strict=True)],
+        [text + more for text, more in zip(predicted, notes, strict=True)],
         *(formats.cells([row["columns"][name] for row in rows]) for name in names),
     ]
     return ["True", "Predicted", *names], [list(row) for row in zip(*columns, strict=True)]
@@ -274,8 +276,8 @@ def interaction_sentence(interaction: dict[str, Any]) -> str:
     )
 
 
-def changed_scores(comparison: Comparison) -> tuple[list[Score], list[Score]]:
-    """The scores of the test rows that differ from the base's, and those that are the same."""
+def changed_scores(comparison: Comparison) -> tuple[list[ScoreRow], list[ScoreRow]]:
+    """List the scores of the test rows that differ from the base's, and those that do not."""
     with_base = [s for s in comparison.scores["test"].by_key.values() if s.base]
     same = [s for s in with_base if s.base and s.base.verdict == "same"]
     return [score for score in with_base if score not in same], same
@@ -295,7 +297,7 @@ TEMPLATES = Environment(
 for module in (sys.modules[__name__], formats, column_pictures, pictures):
     functions = getmembers(module, isfunction)
     TEMPLATES.filters |= {n: show for n, show in functions if show.__module__ == module.__name__}
-TEMPLATES.filters |= {"svg": vega.svg, "told": told}
+TEMPLATES.filters |= {"svg": vega.svg, "format_checks": format_checks}
 TEMPLATES.globals["LEVEL"] = LEVEL
 
 
@@ -320,6 +322,6 @@ def render(template: str, comparison: Comparison, **sections: Any) -> str:
         run=comparison.run,
         base=comparison.base,
         task=task.label if task else "A model",
-        titles=ROWS,
+        titles=ROW_SETS,
         **sections,
     )

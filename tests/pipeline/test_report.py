@@ -11,6 +11,7 @@ import pytest
 from tabular.report.page import LEVEL
 from tabular.runs.comparison import compare
 from tabular.runs.run import WORKSPACE, Run, resolve
+from tabular.runs.verdict import to_json
 from tests.helpers import call, change, copy_of, must, read_scores, run
 from tests.pages import CUT, OF_CLASSES, Page, is_whole, opened, pictures, shows_all
 
@@ -62,7 +63,8 @@ def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.Monkey
     assert params["train.networks.plain.units"] == ([4], [16])
     assert params["train.networks.plain.epochs"] == (2, 3)
     assert (found.data, found.code, found.packages) == ([], [], [])
-    assert found.gate == json.loads((experiment / "metrics/gate.json").read_text())
+    assert found.verdict
+    assert to_json(found.verdict) == json.loads((experiment / "metrics/gate.json").read_text())
     scores = read_scores(experiment)
     for key, score in found.scores["test"].by_key.items():
         assert score.value == scores["test"][key]
@@ -74,12 +76,12 @@ def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.Monkey
         assert found.files[name] == written
     # And the page says it.
     text = Page((experiment / "report.html").read_text()).text
-    for said in (found.gate["reason"].replace(" -", " −"), "Layers of plain", "public domain, CC0"):
+    for said in (found.verdict.reason.replace(" -", " −"), "Layers of plain", "public domain, CC0"):
         assert said in text
     layers = found.files["networks"]["networks"]["plain"]["layers"]
     assert [of["output"] for of in layers if of["layer"] == "hidden-1"] == [[4]]
     assert [of["layer"] for of in layers if of["layer"] not in text] == []
-    assert text.count(LEVEL) == ("level" in json.dumps(found.gate))
+    assert text.count(LEVEL) == ("level" in json.dumps(to_json(found.verdict)))
     errors = json.loads((experiment / "metrics/errors.json").read_text())["rows"]
     assert [one["loss"] for one in errors] == sorted((one["loss"] for one in errors), reverse=True)
     assert len(errors) == 10

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tabular.core.metrics import flatten
+from tabular.core.nested import flatten
 from tabular.model.metadata import REPRODUCIBLE_MACHINES
 from tests.helpers import (
     COMMANDS,
