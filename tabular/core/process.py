@@ -26,6 +26,7 @@ CGROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 # By the name of the controller, which version 2 leaves out.
 CGROUP_LIMITS = {"": ("", "memory.max"), "memory": ("memory", "memory.limit_in_bytes")}
 M_ARENA_MAX = -8  # of glibc
+OWN_PACKAGES = ("", "commands", "stages", "tabular")  # "" is an error without a module's name
 
 
 class Memory(NamedTuple):
@@ -144,6 +145,15 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
         print(f"error: {bounded(str(error))}", file=sys.stderr)
     elif issubclass(kind, MemoryError) or "failed to map segment" in str(error):  # of a library
         print(NO_MEMORY, file=sys.stderr)
+    elif (
+        isinstance(error, ModuleNotFoundError)
+        and (error.name or "").partition(".")[0] not in OWN_PACKAGES
+    ):
+        print(
+            f"error: {error.name} is not installed in {sys.executable}: run `make repro` and "
+            "`. .venv/bin/activate`, or `pip install -r requirements.txt`",
+            file=sys.stderr,
+        )
     else:
         sys.__excepthook__(kind, error, trace)
 
