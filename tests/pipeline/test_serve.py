@@ -194,6 +194,15 @@ def test_the_document_says_what_is_asked_and_answered(server: Server) -> None:
     assert kinds == {"predicted": "integer", "probability_1": "number"}
 
 
+def test_the_root_names_every_path_of_the_server(server: Server) -> None:
+    status, paths = server.ask("/")
+    assert status == 200
+    assert paths["POST /predict"] == "Predict Outcome of rows"
+    assert {*paths} == {"GET /schema", "POST /predict", "GET /health", "GET /metrics"}
+    for method, path in map(str.split, paths):
+        assert server.ask(path, [ROW] if method == "POST" else None)[0] == 200
+
+
 def test_health_and_metrics(server: Server) -> None:
     status, health = server.ask("/health")
     assert (status, health["status"], health["model"]["trained_on"]["rows"]) == (200, "ok", 514)
