@@ -12,6 +12,7 @@ import numpy as np
 from tabular.config.schema import Schema
 from tabular.config.sections import Resolved
 from tabular.core.engine import ordered_map, report_progress, workers
+from tabular.model import network
 from tabular.model.backend import keras
 from tabular.model.cycles import cycle_steps, steps_until
 from tabular.model.network import copy_trained_weights
@@ -53,11 +54,6 @@ class Training:
         self.kinds = {
             members.network: NetworkKind(members.network, setup) for members in train.members
         }
-        widths = {
-            name: sum(math.prod(tensor.shape[1:]) for tensor in kind.features.outputs)
-            for name, kind in self.kinds.items()
-        }
-        check_workload(train, widths, len(setup.y), setup.schema.outputs)
         self._trainers = {
             name: Trainer(kind.untrained(train.seed)[1], kind.network.batch_size)
             for name, kind in self.kinds.items()
@@ -234,8 +230,12 @@ def fit(
     """
     train = setup.train
     for members in train.members:
-        if not setup.stacks(members.network):
-            check_saving(setup.network(members.network), members.network)
+        name, count = members.network, members.count * train.folds
+        settings, outputs = train.networks[name], setup.schema.outputs
+        width = network.input_width(setup.columns, settings)
+        check_workload(name, settings, count, width, len(setup.y), outputs)
+        if not setup.stacks(name):
+            check_saving(setup.network(name), name)
     training = Training(setup, validation)
     jobs = first_jobs(train)
     work = partial(training.member, state=state, key=key)
