@@ -23,8 +23,6 @@ import pytest
 
 from tests.helpers import PROJECT, begin, call, must, run, wait_until
 
-pytest.importorskip("uvicorn", reason="no server: make .venv/installed-serve")
-
 BOUNDS = ("--max-body", "0.05", "--max-waiting", "4", "--allow-host", "*.example.org")
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{}\r\n\r\n".format
