@@ -81,12 +81,6 @@ def features(columns: Columns, network: ResolvedNetwork, members: int | None = N
     return keras.Model(inputs, read)
 
 
-def input_width(columns: Columns, network: ResolvedNetwork) -> int:
-    """Return the number of values that the first hidden layer of a network reads."""
-    units = network.embedding.units if network.embedding else 1
-    return columns.width + columns.numbers * (units - 1)
-
-
 def smooth_clip(x: Any, ops: Any) -> Any:
     """x / sqrt(1 + (x/3)²), by a root of all: XLA may replace a division by a root.
 

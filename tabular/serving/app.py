@@ -265,8 +265,7 @@ def application(service: Service, limit: int, most: int, hosts: Sequence[str]) -
     app.get("/health", summary="The model's file, MD5 and training rows")(routes.health)
     summary = "Numbers of requests, rows and errors for Prometheus"
     app.get("/metrics", summary=summary, response_class=PlainTextResponse)(routes.metrics)
-    app.get("/", include_in_schema=False)(routes.index)
-    app.head("/", include_in_schema=False)(routes.index)
+    app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)(routes.index)
     app.head("/health", include_in_schema=False)(routes.health)
     app.head("/metrics", include_in_schema=False)(routes.metrics)
     app.openapi()["components"]["schemas"] |= models  # those of a body that FastAPI does not read

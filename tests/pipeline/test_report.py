@@ -104,12 +104,12 @@ def test_the_lines_of_the_model_card_predict_as_predict_does(
     rows = pd.read_csv(folder / "data/raw/t.csv", dtype=str, keep_default_na=False)
     rows[:300].to_csv(folder / "new.csv", index=False)
     call(folder, "commands.predict", "new.csv", "-o", "out.csv")
-    predictions = pd.read_csv(folder / "out.csv")[answer]
     monkeypatch.chdir(folder)
     lines: dict[str, Any] = {}
     exec(html.unescape(code), lines)
-    found = lines["model"].predict_on_batch(lines["columns"])[:, 0]
-    np.testing.assert_allclose(found, predictions, rtol=1e-5)
+    predictions = lines["model"].predict_on_batch(lines["columns"])[:, 0]
+    expected = pd.read_csv("out.csv")[answer]
+    np.testing.assert_allclose(predictions, expected, rtol=1e-5)
 
 
 def test_any_two_revisions_compare_and_the_bytes_repeat(experiment: Path, tmp_path: Path) -> None:

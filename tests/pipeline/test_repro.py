@@ -134,9 +134,9 @@ def test_plain_keras_takes_categories_and_gaps_as_the_readme_reads_them(
     monkeypatch.chdir(words)
     lines: dict[str, Any] = {}
     exec(PLAIN_KERAS.replace("data/raw/diabetes.csv", str(tmp_path / "rows.csv")), lines)
-    found = lines["model"].predict(lines["columns"], verbose=0)[:, 0]
+    probabilities = lines["model"].predict(lines["columns"], verbose=0)[:, 0]
     expected = pd.read_csv(tmp_path / "out.csv")["probability_pos"]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("command", ["repro", "exp"])

@@ -12,7 +12,6 @@ import numpy as np
 from tabular.config.schema import Schema
 from tabular.config.sections import Resolved
 from tabular.core.engine import ordered_map, report_progress, workers
-from tabular.model import network
 from tabular.model.backend import keras
 from tabular.model.cycles import cycle_steps, steps_until
 from tabular.model.network import copy_trained_weights
@@ -230,10 +229,8 @@ def fit(
     """
     train = setup.train
     for members in train.members:
-        name, count = members.network, members.count * train.folds
-        settings, outputs = train.networks[name], setup.schema.outputs
-        width = network.input_width(setup.columns, settings)
-        check_workload(name, settings, count, width, len(setup.y), outputs)
+        name, outputs = members.network, setup.schema.outputs
+        check_workload(train, members, setup.input_width(name), len(setup.y), outputs)
         if not setup.stacks(name):
             check_saving(setup.network(name), name)
     training = Training(setup, validation)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from tabular.config.schema import Schema
-from tabular.config.sections import Resolved, ResolvedNetwork, Train
+from tabular.config.sections import Members, Resolved, Train
 from tabular.core.engine import workers
 from tabular.core.errors import UserError
 from tabular.core.process import GB, STACK, Memory, memory_problem
@@ -190,6 +190,12 @@ class Setup:
             self._models[key] = found
         return self._models[key]
 
+    def input_width(self, name: str) -> int:
+        """Return the number of values that the first hidden layer of a network reads."""
+        embedding = self.train.networks[name].embedding
+        units = embedding.units if embedding else 1
+        return self.columns.width + self.columns.numbers * (units - 1)
+
     def network(self, name: str) -> keras.Model:
         """A network without a training, made once."""
         if name not in self._models:
@@ -262,14 +268,11 @@ SPEED, STEP = 5e9, 2e-5
 MAX_DAYS = 7.0
 
 
-def check_workload(
-    name: str, network: ResolvedNetwork, count: int, width: int, rows: int, outputs: int
-) -> None:
+def check_workload(train: Resolved, members: Members, width: int, rows: int, outputs: int) -> None:
     """Refuse networks for which this machine has too little memory, or that train over a week.
 
     Args:
-        name: Name of the network in `train.networks`.
-        count: Number of networks to train.
+        members: An element of `train.members`, which are networks of one kind.
         width: Number of values that the first layer reads.
         rows: Number of training rows.
         outputs: Number of outputs of each network.
@@ -277,7 +280,8 @@ def check_workload(
     Raises:
         UserError: The message names the units of the network, and lower ones that would fit.
     """
-    cores = workers()
+    name, cores = members.network, workers()
+    network, count = train.networks[name], members.count * train.folds
     snapshots = SNAPSHOTS if network.learning_rate_schedule == "cycles" else 1
     copies = count * snapshots + COPIES * min(cores, count)
 

@@ -21,23 +21,22 @@ from tests.helpers import train_params
 def test_a_training_that_cannot_be_is_refused(
     changes: dict[str, object], rows: int, message: str
 ) -> None:
-    network = train_params({"plain": changes}).resolved(rows, "binary", 8).networks["plain"]
+    train = train_params({"plain": changes}).resolved(rows, "binary", 8)
     with pytest.raises(UserError, match=rf"train\.networks\.plain\.units is \[.* {message}"):
-        check_workload("plain", network, 10, 8, rows, 1)
+        check_workload(train, train.members[0], 8, rows, 1)
 
 
 def test_the_units_that_are_proposed_fit() -> None:
     train = train_params({"plain": {"units": [200_000, 200_000]}}).resolved(500, "binary", 8)
     with pytest.raises(UserError) as error:
-        check_workload("plain", train.networks["plain"], 10, 8, 500, 1)
+        check_workload(train, train.members[0], 8, 500, 1)
     units = json.loads(re.findall(r"for example to (\[.*?\])", str(error.value))[0])
     assert units[0] == units[1] < 200_000
-    smaller = train_params({"plain": {"units": units}}).resolved(500, "binary", 8)
-    check_workload("plain", smaller.networks["plain"], 10, 8, 500, 1)
+    train = train_params({"plain": {"units": units}}).resolved(500, "binary", 8)
+    check_workload(train, train.members[0], 8, 500, 1)
 
 
 def test_a_large_job_is_not_refused() -> None:
     train = train_params({"plain": {}, "realmlp": {}}).resolved(10**8, "binary", 8)
     for members, width in zip(train.members, (100, 700), strict=True):
-        network = train.networks[members.network]
-        check_workload(members.network, network, members.count * train.folds, width, 10**8, 1)
+        check_workload(train, members, width, 10**8, 1)
