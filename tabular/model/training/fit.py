@@ -224,8 +224,7 @@ def fit(
         The members of the first fold, of the second, and so on; then those of the next cycle.
 
     Raises:
-        UserError: a loss is not finite, this machine has not the memory or the time, or a layer
-            cannot be saved.
+        UserError: A loss is not finite, memory or time are too short, or a layer cannot be saved.
     """
     train = setup.train
     for members in train.members:
