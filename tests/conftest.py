@@ -192,7 +192,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     programs = chromium, shutil.which("chromedriver")
     if None in programs:
-        pytest.skip("no browser: chromium or chromedriver is missing")
+        pytest.skip("no browser: chromium or chromedriver (Debian: apt install chromium-driver)")
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()

@@ -47,13 +47,21 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
         "classes": {name: of["rows"] for name, of in classes.items()},
         "model": model,
         "features": list(features),
-        # As pandas takes them: the type of columns of text, and the names of the model's inputs.
+        # As pandas takes them: the texts that stand for a gap in columns of numbers, the type of
+        # columns of text, and the names of the model's inputs.
+        "na_values": {
+            name: gaps
+            for name, column in features.items()
+            if column["kind"] not in ("category", "text")
+            and (gaps := [v for v in column.get("missing_values", []) if isinstance(v, str)])
+        },
         "dtype": {
             name: "str"
             for name, column in features.items()
             if column["kind"] in ("category", "text", "datetime")
             and column.get("format") not in EPOCHS
         },
+        "has_datetimes": any(column["kind"] == "datetime" for column in features.values()),
         "seconds": [
             line for name, column in features.items() if (line := in_seconds(name, column))
         ],
