@@ -46,11 +46,11 @@ def parse_arguments() -> argparse.Namespace:
         parser.error(f"--table: {args.table}: no such file")
     else:  # a mistake is found before anything is installed
         try:
-            names = column_names(args.table)
+            headers = possible_headers(args.table)
         except (OSError, zlib.error, csv.Error) as error:
             parser.error(f"--table: {args.table}: {error}")
-        if names and args.target not in names:
-            names = nearest_first(names, args.target)
+        if headers and not any(args.target in names for names in headers):
+            names = nearest_first(max(headers, key=len), args.target)
             more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
             parser.error(
                 f"--target: {args.table} has no column {args.target!r}. Its columns, the most "
@@ -69,8 +69,10 @@ def nearest_first(names: list[str], target: str) -> list[str]:
     return sorted(names, key=ratios.__getitem__, reverse=True)
 
 
-def column_names(table: str) -> list[str]:
-    """Return the names in the header of a CSV file; none of a file in another format.
+def possible_headers(table: str) -> list[list[str]]:
+    """Return the names in the header of a CSV file for each delimiter that it may have.
+
+    There are none for a file in another format.
 
     Args:
         table: A file, a folder whose first file is read, or a URL.
@@ -90,7 +92,6 @@ def column_names(table: str) -> list[str]:
             start = file.read(MAX_HEADER)
     if start.startswith(b"\x1f\x8b"):  # gzip
         start = zlib.decompressobj(wbits=31).decompress(start, MAX_HEADER)
-    # The encoding and the delimiter are found as tabular/inference/sample.py finds them.
     encoding = "utf-8-sig"
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
@@ -100,9 +101,11 @@ def column_names(table: str) -> list[str]:
         text = codecs.getincrementaldecoder(encoding)().decode(start)  # its end may be cut off
     except UnicodeDecodeError:
         text = start.decode("latin-1")
-    delimiter = max(",;\t|", key=text.partition("\n")[0].count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    return next(filter(None, rows), [])
+    headers = []
+    for delimiter in ",;\t|":
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        headers.append(next(filter(None, rows), []))
+    return headers
 
 
 def run(folder: Path, *command: str | Path) -> None:

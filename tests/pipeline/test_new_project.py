@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from new_project import column_names
+from new_project import possible_headers
 from tests.helpers import MADE, PROJECT, clone, commit, must, run, table_of
 
 TEMPLATE = PROJECT / "template"
@@ -141,7 +141,8 @@ def test_the_names_in_a_header_are_read_without_other_packages(
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     table = path.parent if "/" in file else path
-    assert column_names(str(table)) == names
+    headers = possible_headers(str(table))
+    assert max(headers, key=len, default=[]) == names
 
 
 def test_a_target_that_is_a_part_of_a_name_is_a_mistake(origin: Path, tmp_path: Path) -> None:

@@ -91,7 +91,10 @@ def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.Monkey
     assert len(errors) == 10
 
 
-@pytest.mark.parametrize(("name", "answer"), [("words", "probability_pos"), ("shops", "predicted")])
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("words", "probability_pos"), ("shops", "predicted"), ("spellings", "probability_yes")],
+)
 def test_the_lines_of_the_model_card_predict_as_predict_does(
     name: str,
     answer: str,
@@ -99,7 +102,7 @@ def test_the_lines_of_the_model_card_predict_as_predict_does(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of rows with categories, texts, dates, gaps and a name that is another one in Keras."""
+    """So they do for categories, texts, dates, gaps, formats and spellings."""
     folder = copy_of(trained(name), tmp_path / "project")
     call(folder, REPORT)
     (code,) = re.findall("<pre>(import keras.*?)</pre>", (folder / "report.html").read_text(), re.S)
