@@ -189,7 +189,12 @@ def date_parts(name: str, moments: pa.ChunkedArray, column: Column) -> dict[str,
 
 
 def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:
-    """A fitted copy; of rows of one class, which no linear model can learn, a constant one."""
+    """Fit a copy; for rows of one class, which no linear model can learn, a constant one.
+
+    Trees cannot bin a column without values, so its gaps become one value, which they never use.
+    """
+    empty = [name for name in x.columns[x.isna().all()] if x[name].dtype == np.float64]
+    x = x.fillna(dict.fromkeys(empty, 0.0)) if empty else x
     if is_classifier(estimator) and len(np.unique(y)) < 2:
         estimator = DummyClassifier(strategy="prior")
     if (weight == 1).all():

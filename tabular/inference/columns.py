@@ -30,6 +30,7 @@ YEARS = (1800, 2100)
 MIN_ROWS_OF_UNIQUE = 50  # fewer rows may differ in a number by chance
 MAX_CLASSES = 20
 MIN_CLASS_ROWS = 5
+MIN_VALUES = 8  # of a column, to be read by a model
 MANY_DISTINCT = 50  # different texts: more may be names, labels or free text
 MIN_MEAN_WORDS = 1.5  # of a free text; fewer are names or codes
 MAX_ROWS_PER_TEXT = 5  # of a free text; more are categories
@@ -78,6 +79,8 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
         column = columns[name]
         if not column.constant and not infer_date(name, column) and name != target:
             ask_identifier(name, column, sample)
+        if not column.ignore and name != target:
+            ask_empty(column, sample.rows)
         if column.kind == "category" and not column.ignore:
             texts = column.present
             infer_text(column, "" if readings[name] else mostly_dates(texts) or unit_hint(texts))
@@ -213,6 +216,17 @@ def ask_identifier(name: str, column: InferredColumn, sample: Sample) -> None:
     if column.ignore:
         each = "a different value in each row" if unique else f"{len(present)} different values"
         column.note = f"{each}; {NO_IDENTIFIER} {declared}"
+
+
+def ask_empty(column: InferredColumn, rows: int) -> None:
+    """Ignore a column with so few values that the training rows may have none of them."""
+    values = sum(column.counts[text] for text in column.present)
+    if values < min(MIN_VALUES, rows / 2):
+        column.ignore = True
+        column.note = (
+            f"{values} of {rows} rows have a value: of use? if so, move it to columns as "
+            f"{{kind: {column.kind}, nullable: true}}"
+        )
 
 
 def infer_text(column: InferredColumn, hint: str) -> None:

@@ -149,6 +149,13 @@ def test_identifiers_are_found_by_their_values(tmp_path: Path) -> None:
     assert questions == {"row", "code", "customer"}
 
 
+def test_a_column_of_few_values_is_ignored_with_a_question(tmp_path: Path) -> None:
+    few = [1.5, None, 2.5, *[None] * 57]
+    schema, noted = described(tmp_path, {"few": few, "x": [*range(20)] * 3, "y": LABELS})
+    assert schema.ignore == ("few",)
+    assert noted["few"].startswith("2 of 60 rows have a value: of use? if so, move it to columns")
+
+
 def test_a_count_is_a_number_to_predict_and_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,6 +52,22 @@ def test_the_trees_see_gaps_and_categories_as_they_are() -> None:
     assert np.isfinite(found[3])
 
 
+@pytest.mark.parametrize("kind", ["real", "category"])
+def test_a_column_without_values_in_training_tells_the_baselines_nothing(kind: str) -> None:
+    schema = schema_of("binary", x={"kind": "real"}, empty={"kind": kind, "nullable": True})
+    y = np.tile([0, 0, 1, 1], 10)
+    missing = np.nan if kind == "real" else None
+    frame = pd.DataFrame({"x": y + np.linspace(0, 0.5, 40), "empty": [missing] * 40})
+    value = 5.0 if kind == "real" else "a"
+    for name, estimator in baselines.baselines(schema).items():
+        fitted = baselines.fit(estimator, frame, y, np.ones(40))
+        without = baselines.predict(fitted, frame, schema)
+        with_values = baselines.predict(fitted, frame.assign(empty=[value] * 40), schema)
+        assert np.isfinite(without).all()
+        if name == "gradient_boosting":
+            np.testing.assert_array_equal(with_values, without)
+
+
 def test_no_row_is_predicted_by_a_baseline_that_saw_it(tmp_path: Path) -> None:
     fold = (np.arange(40) // 10).astype(np.int32)  # the share of ones is 3 or 2 of 10 rows
     found = baselines.predict_baselines(split_of(tmp_path), fold, BINARY)
