@@ -167,8 +167,8 @@ class Column(Section):
 
 
 def input_name(column: str) -> str:
-    """The name of the model's input for a column; Keras allows no slash in names."""
-    return column.replace("/", "_")
+    """Return the name of the model's input for a column; Keras takes no slash and no empty name."""
+    return column.replace("/", "_") or "_"
 
 
 def _delimiter(text: str) -> str:

@@ -160,8 +160,9 @@ def infer_date(name: str, column: InferredColumn) -> bool:
             for form, (low, high) in SINCE_1970.items()
             if low <= min(numbers) and max(numbers) < high
         ]
-        if not forms and all_parse_as(texts, "datetime", "%Y%m%d"):
-            forms = ["%Y%m%d"]
+        forms = forms or (["%Y%m%d"] if are_compact_dates(texts) else [])
+    elif column.kind == "integer" and are_compact_dates(texts):
+        column.note += "; dates written as %Y%m%d? then kind: datetime, with that format"
     if not forms:
         return False
     several = tuple(forms) if len(forms) > 1 else None
@@ -175,6 +176,12 @@ def infer_date(name: str, column: InferredColumn) -> bool:
         f"time: {name} in a line of its own above, and split.by: time in params.yaml"
     )
     return True
+
+
+def are_compact_dates(texts: list[str]) -> bool:
+    """Return whether all texts are dates such as 20240531, of years that a table is about."""
+    plausible = all(re.fullmatch(r"\s*(19|20)\d{6}\s*", text) for text in texts)
+    return plausible and all_parse_as(texts, "datetime", "%Y%m%d")
 
 
 def ask_identifier(name: str, column: InferredColumn, sample: Sample) -> None:

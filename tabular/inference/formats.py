@@ -31,7 +31,8 @@ def typed(
 
 # What may stand before and after a number; letters alone would make numbers of codes such as p12.
 AFFIXES = re.compile(
-    r"([$€£¥₹] ?|[A-Z]{2,3} )?[+-]?\d[\d.,' \u00a0\u202f]*?( ?[$€£¥₹%°]| [a-zA-Z]{1,3})?"
+    r"([$€£¥₹] ?|[A-Z]{2,3} )?[+-]?\d[\d.,' \u00a0\u202f]*?(?:[eE][+-]?\d+)?"
+    r"( ?[$€£¥₹%°]| [a-zA-Z]{1,3})?"
 )
 # The mark between thousands, and the decimal mark.
 SEPARATORS = (

@@ -1,5 +1,6 @@
 """A look at the first rows of a table: how it is written, and how often each text occurs."""
 
+import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterator
@@ -76,8 +77,15 @@ def infer_dialect(path: Path) -> Dialect:
     except UnicodeDecodeError as error:
         if error.end < len(start) - 4:  # not a letter that the megabyte cuts
             encoding = "latin-1"
-    first = start.decode(encoding, "replace").split("\n", 1)[0]
-    return Dialect(delimiter=max(",;\t|", key=first.count), encoding=encoding)
+    # A cell between quotes may hold a delimiter or a line break.
+    header, *rows = re.sub('"[^"]*"', "", start.decode(encoding, "replace")).split("\n", 2)[:2]
+
+    def fitness(delimiter: str) -> tuple[bool, int]:
+        count = header.count(delimiter)
+        return all(row.count(delimiter) == count for row in rows if row), count
+
+    present = [mark for mark in ",;\t|" if mark in header]
+    return Dialect(delimiter=max(present, key=fitness, default=","), encoding=encoding)
 
 
 def read_sample(files: list[Path], limit: int) -> Sample:

@@ -233,12 +233,14 @@ def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
     before, group, point, after = re.fullmatch(NUMBER_FORMAT, form).groups()  # type: ignore[union-attr]
     before, parted, mark, after = map(re.escape, (before, group, point, after))
     whole = f"[1-9][0-9]{{0,2}}(?:{parted}[0-9]{{3}})+|[0-9]+" if group else "[0-9]+"
-    pattern = f"^([+-]?)(?:{before})?([+-]?)({whole})(?:({mark})([0-9]+))?(?:{after})?$"
+    pattern = (
+        f"^([+-]?)(?:{before})?([+-]?)({whole})(?:({mark})([0-9]+))?([eE][+-]?[0-9]+)?(?:{after})?$"
+    )
     texts = pc.ascii_trim(texts, " \t")
     right = pc.match_substring_regex(texts, pattern)
-    plain = pc.replace_substring_regex(texts, pattern, r"\1\2\3" + "\x1f" + r"\5")
+    plain = pc.replace_substring_regex(texts, pattern, r"\1\2\3" + "\x1f" + r"\5\6")
     plain = pc.replace_substring(plain, group, "") if group else plain
-    plain = pc.replace_substring_regex(plain, "\x1f$", "")
+    plain = pc.replace_substring_regex(plain, "\x1f($|[eE])", r"\1")
     return pc.if_else(right, pc.replace_substring(plain, "\x1f", "."), "no number")
 
 

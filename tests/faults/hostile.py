@@ -75,7 +75,9 @@ def base_table() -> bytes:
 DATE = r"\d{4}-\d\d-\d\d"
 TIME = r"[T ]\d\d(:\d\d(:\d\d([.]\d{1,9})?)?)?( ?Z| ?[+-]\d\d(:?\d\d)?)?"
 ISO = re.compile(f"{DATE}({TIME})?", re.ASCII)
-PRICE = re.compile(r"([+-]?)\$?([+-]?)([1-9]\d{0,2}(?:,\d{3})+|\d+)(\.\d+)?", re.ASCII)
+PRICE = re.compile(
+    r"([+-]?)\$?([+-]?)([1-9]\d{0,2}(?:,\d{3})+|\d+)(\.\d+)?([eE][+-]?\d+)?", re.ASCII
+)
 
 
 def meaning(text: str, column: Column) -> Any:
@@ -96,8 +98,8 @@ def meaning(text: str, column: Column) -> Any:
         price = PRICE.fullmatch(bare)
         if not price:
             raise ValueError(text)
-        sign, inner, whole, rest = (part or "" for part in price.groups())
-        return float(sign + inner + whole.replace(",", "") + rest)
+        sign, inner, whole, *rest = (part or "" for part in price.groups())
+        return float(sign + inner + whole.replace(",", "") + "".join(rest))
     if not bare.isascii() or re.search(r"[_xXnN\s]", bare):
         raise ValueError(text)
     return float(bare) if kind == "real" else int(re.sub(r"\.0+$", "", bare))

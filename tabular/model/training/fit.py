@@ -149,7 +149,7 @@ class Training:
             if checkpoint:
                 checkpoint.save(whole, variables(whole), [], history)
         kind = self.kinds[job.kind]
-        done = kind.network.epochs * cycle_steps(job.cycle) / kind.most_steps
+        done = kind.network.epochs * min(cycle_steps(job.cycle) / kind.most_steps, 1)
         report_progress(done, f"{job.kind} {job.number + 1}, cycle {job.cycle + 1}")
         return history
 

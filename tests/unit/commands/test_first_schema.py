@@ -1,6 +1,6 @@
 """A first schema reads ordinary tables as they are meant, and asks where that is not known."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from tests.helpers import read_table
 from tests.unit.commands.test_infer_schema import described, infer
 
 
-def written(folder: Path, columns: dict[str, Iterable[Any]], delimiter: str = ",") -> str:
+def written(folder: Path, columns: Mapping[str, Iterable[Any]], delimiter: str = ",") -> str:
     """Write a table, infer its schema, and return the text of the schema."""
     pd.DataFrame(columns).to_csv(folder / "t.csv", index=False, sep=delimiter)
     infer(folder)
@@ -69,6 +69,24 @@ def test_points_are_thousands_where_other_columns_have_decimal_commas(tmp_path: 
     assert ingested(tmp_path, "x") == [float(text.replace(".", "")) for text in points]
     assert "both fit" in written(tmp_path, {"x": points, "y": LABELS}, ";")
     assert ingested(tmp_path, "x") == [float(text) for text in points]
+
+
+def test_decimal_commas_may_have_an_exponent(tmp_path: Path) -> None:
+    texts = [f"{value:.4e}".replace(".", ",") for value in NUMBERS]
+    written(tmp_path, {"x": texts, "y": LABELS}, ";")
+    assert ingested(tmp_path, "x") == [float(text.replace(",", ".")) for text in texts]
+
+
+def test_a_name_with_a_line_break_or_commas_does_not_hide_the_delimiter(tmp_path: Path) -> None:
+    assert "delimiter: ;" in written(
+        tmp_path, {"a\nb": NUMBERS, "1,2,3": NUMBERS, "y": LABELS}, ";"
+    )
+
+
+def test_numbers_that_look_like_dates_are_asked_about(tmp_path: Path) -> None:
+    days = pd.date_range("2020-01-01", periods=60).strftime("%Y%m%d").astype(int)
+    _, noted = described(tmp_path, {"x": days, "y": LABELS})
+    assert "dates written as %Y%m%d? then kind: datetime" in noted["x"]
 
 
 def test_spellings_that_differ_in_case_or_blanks_are_one_value(tmp_path: Path) -> None:
