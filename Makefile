@@ -3,8 +3,8 @@ include pipeline.mk
 
 .PHONY: test test-unit test-all check check-cpu architecture
 
-# Files go to the workers in their order: the README first, which takes longest. MARKED= takes the
-# slow ones too.
+# Files go to the workers in their order: the README first, which takes longest. MARKED=slow runs what
+# CI runs before a merge besides.
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 MARKED ?= not slow
 
@@ -27,14 +27,16 @@ check: .venv/installed-dev  ## format, types, imports between packages, the work
 # Of a baseline's last digit nothing is claimed; it hangs on the kernels that OpenBLAS takes.
 ARM64 := .arm64
 check-cpu: .venv/installed-dev  ## the stages on one core, an emulated Haswell and ARM64: the same bytes; TASKS=binary
-	@if [ "$$(uname -m)" != x86_64 ] || ! command -v qemu-x86_64 > /dev/null; then \
+	@if [ "$$(uname -m)" != x86_64 ] || ! [ -x "$$(command -v qemu-x86_64)" ]; then \
 		echo "not checked: no x86-64, or no qemu-x86_64 (Debian: apt install qemu-user)"; exit 0; fi; \
 	set -e; folder=$$(mktemp -d); trap 'kill $$(jobs -p) 2> /dev/null || true; rm -rf "$$folder"' EXIT; \
 	export OPENBLAS_CORETYPE=Haswell; same="python -m tests.same_bytes $(TASKS)"; \
 	taskset -c 0 $$same > $$folder/here & here=$$!; \
 	qemu-x86_64 -cpu Haswell $(BIN)/$$same > $$folder/haswell & haswell=$$!; \
-	if [ -x $(ARM64)/python ]; then OPENBLAS_CORETYPE=ARMV8 $(ARM64)/$$same > $$folder/arm64; \
-	else echo "ARM64 not checked: no $(ARM64)/python (Debian: sh tests/arm64.sh $(ARM64))"; fi; \
+	if [ -x $(ARM64)/python ] && [ -x "$$(command -v qemu-aarch64)" ]; then \
+		OPENBLAS_CORETYPE=ARMV8 $(ARM64)/$$same > $$folder/arm64; \
+	else echo "ARM64 not checked: no $(ARM64)/python (Debian: sh tests/arm64.sh $(ARM64)) or no" \
+		"qemu-aarch64 (Debian: apt install qemu-user)"; fi; \
 	wait $$here; wait $$haswell; for found in $$folder/*; do diff $$folder/here $$found; done; \
 	cd $$folder; echo "the same bytes:" *
 

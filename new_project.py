@@ -4,7 +4,10 @@ It takes Python, git and make; what else is needed is installed into the project
 """
 
 import argparse
+import codecs
+import csv
 import getpass
+import io
 import os
 import re
 import shutil
@@ -12,12 +15,16 @@ import subprocess
 import sys
 import tempfile
 import venv
+import zlib
+from difflib import SequenceMatcher
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import urlopen
 
 HERE = Path(__file__).resolve().parent
 IN_GIT = 10 * 2**20  # bytes of a table up to which it is in git itself
+MAX_HEADER = 2**20  # bytes of a table that are read to find its column names
+MAX_NAMES = 20  # column names in a message
 EXAMPLES = ("breast_cancer", "diabetes", "iris", "wine")  # of scikit-learn, each with a `target`
 PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r")
 
@@ -35,21 +42,70 @@ def parse_arguments() -> argparse.Namespace:
         args.table, args.target = f"{args.example}.csv", args.target or "target"
     elif not args.target:
         parser.error("--target: needed with --table; the column to predict")
-    elif args.table.startswith(("http://", "https://")):
+    elif "://" not in args.table and not Path(args.table).exists():
+        parser.error(f"--table: {args.table}: no such file")
+    else:  # a mistake is found before anything is installed
         try:
-            urlopen(args.table, timeout=30).close()
-        except OSError as error:
+            headers = possible_headers(args.table)
+        except (OSError, zlib.error, csv.Error) as error:
             parser.error(f"--table: {args.table}: {error}")
-    elif "://" not in args.table:
-        if not Path(args.table).exists():
-            parser.error(f"--table: {args.table}: no such file")
-        if args.table.endswith(".csv"):  # to know before anything is installed
-            with Path(args.table).open(encoding="utf-8-sig", errors="replace") as file:
-                if args.target not in file.readline():
-                    parser.error(f"--target: no column {args.target} in line 1 of {args.table}")
+        if headers and not any(args.target in names for names in headers):
+            names = nearest_first(max(headers, key=len), args.target)
+            more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+            parser.error(
+                f"--target: {args.table} has no column {args.target!r}. Its columns, the most "
+                f"similar name first: {', '.join(repr(n[:80]) for n in names[:MAX_NAMES])}{more}"
+            )
     if args.folder.exists() and any(args.folder.iterdir()):
         parser.error(f"{args.folder}: not empty; expected the name of a new folder")
     return args
+
+
+def nearest_first(names: list[str], target: str) -> list[str]:
+    """Return the names by their similarity to the target, in which case does not count."""
+    ratios = {
+        name: SequenceMatcher(None, name.casefold(), target.casefold()).ratio() for name in names
+    }
+    return sorted(names, key=ratios.__getitem__, reverse=True)
+
+
+def possible_headers(table: str) -> list[list[str]]:
+    """Return the names in the header of a CSV file for each delimiter that it may have.
+
+    There are none for a file in another format.
+
+    Args:
+        table: A file, a folder whose first file is read, or a URL.
+    """
+    if table.startswith(("http://", "https://")):
+        with urlopen(table, timeout=30) as response:
+            start = response.read(MAX_HEADER)
+    else:
+        files = [Path(table)]
+        if files[0].is_dir():
+            files = sorted(
+                f for f in files[0].iterdir() if f.suffix != ".dvc" and not f.name.startswith(".")
+            )
+        if not files or not files[0].is_file():  # also a URL that only DVC can read
+            return []
+        with files[0].open("rb") as file:
+            start = file.read(MAX_HEADER)
+    if start.startswith(b"\x1f\x8b"):  # gzip
+        start = zlib.decompressobj(wbits=31).decompress(start, MAX_HEADER)
+    encoding = "utf-8-sig"
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif b"\0" in start:  # a Parquet file, for example
+        return []
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(start)  # its end may be cut off
+    except UnicodeDecodeError:
+        text = start.decode("latin-1")
+    headers = []
+    for delimiter in ",;\t|":
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        headers.append(next(filter(None, rows), []))
+    return headers
 
 
 def run(folder: Path, *command: str | Path) -> None:

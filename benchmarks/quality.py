@@ -167,7 +167,8 @@ def run_ours() -> Result:
 
 
 def score(y: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
-    return scores.score(scores.Outputs(y, outputs, np.ones(len(y))), load_schema())
+    predictions = scores.Predictions(y, outputs, np.ones(len(y)))
+    return {key: of.value for key, of in scores.score(predictions, load_schema()).items()}
 
 
 def peers(schema: Schema) -> dict[str, Any]:

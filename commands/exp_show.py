@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tabular.core.errors import align_columns
-from tabular.core.metrics import TASKS, flatten
+from tabular.core.metrics import TASKS
+from tabular.core.nested import flatten
 from tabular.core.process import run
 from tabular.report.formats import number, parameter
 from tabular.runs.rerun import dvc

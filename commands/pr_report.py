@@ -54,16 +54,15 @@ def main() -> None:
     params = load_params("gate", "split", "train", schema=schema)
 
     this, base = Run(WORKSPACE), Run(resolve(args.base))
-    this.require_scores()
-    reason = mismatch(this, base)
-    gate = evaluate_gate(this.scores, base_of(this, base), params, schema.task, this.networks)
-    comparison = compare(this, None if reason else base, gate)
+    evaluation, reason = this.require_evaluation(), mismatch(this, base)
+    verdict = evaluate_gate(evaluation, base_of(this, base), params, schema, this.networks)
+    comparison = compare(this, None if reason else base, verdict)
     task, head = TASKS[schema.task], resolve("HEAD")
     text = render(
         "pull_request.md",
         comparison,
         marker=MARKER,
-        headline_keys={*this.scores.get("decides", []), task.main, task.second, "loss"},
+        summary_keys={*evaluation.primary_metrics, task.main, task.second, "loss"},
         uncommitted=this.uncommitted,
         not_compared=reason,
         pictures={} if not_drawn() else write_pictures(comparison, args.plots),
@@ -73,7 +72,7 @@ def main() -> None:
     )
     with atomic_write(args.output) as file:
         file.write_text(text, encoding="utf-8")
-    print(f"{args.output}: gate {gate['verdict']}; the plots are in {args.plots}/")
+    print(f"{args.output}: gate {verdict.verdict}; the plots are in {args.plots}/")
 
 
 if __name__ == "__main__":

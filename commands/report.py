@@ -66,7 +66,7 @@ def main() -> None:
     args = parser.parse_args()
     revision, other, note = choose(args.base, args.rev)
     this, base = Run(revision), Run(other) if other else None
-    this.require_scores()
+    this.require_evaluation()
     if revision == WORKSPACE:
         load_schema()  # which says what is wrong with it
     elif not this.schema:

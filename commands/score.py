@@ -3,39 +3,56 @@
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tabular.core.errors import align_columns
 from tabular.core.files import write_json
-from tabular.core.metrics import BASELINES, TASKS, flatten, nested
+from tabular.core.metrics import BASELINES, TASKS
+from tabular.core.nested import flatten, nest
 from tabular.core.process import run
+from tabular.evaluation.evaluation import ScoreSet
+from tabular.evaluation.scores_json import score_sets_to_json
 from tabular.prediction.inputs import load_schema_and_params, parse_model_and_rows
 from tabular.report.formats import baseline_values, format_difference, format_interval, format_score
 from tabular.runs.comparison import compare_scores
 from tabular.runs.rerun import last_output
 from tabular.runs.run import WORKSPACE, Run
 
+if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
+    from tabular.evaluation.labelled import LabelledFile
 
-def lines_of(scores: dict[str, Any], task: str) -> list[list[str]]:
-    """A header, and a line for each score: the model's with its interval, then the baselines'.
 
-    Under a baseline's score stands by how much the model's differs from it.
+def score_lines(scores: ScoreSet, task: str) -> list[list[str]]:
+    """Return a header, and a line for each score of the task, also for undefined ones.
+
+    A line has the score of the model with its interval, then those of the baselines, each with the
+    difference of the model from it.
     """
-    every = {"test": dict.fromkeys(TASKS[task].scores, 0.0)}  # so that an undefined one has a line
-    found = list(compare_scores(scores, every, "test", {}).by_key.values())
-    names = list(found[0].baselines) if found else []
-    lines = [["score", "model", "95% interval", *(BASELINES[name] for name in names)]]
-    for score in found:
-        label = f"{score.label} ({score.average})" if score.average else score.label
-        mine = format_score(score.value, *baseline_values(score))
-        cells = [label, mine, format_interval(score.interval)]
-        for name in names:
-            other = score.baselines[name]
-            value = format_score(other.value if other else None, score.value)
-            told = other and (other.interval or other.verdict == "same")
-            cells.append(f"{value}, {format_difference(other)}" if told else value)
+    lines = [
+        ["score", "model", "95% interval", *(BASELINES[name] for name in sorted(scores.baselines))]
+    ]
+    for row in compare_scores(scores, keys=TASKS[task].scores).by_key.values():
+        label = f"{row.label} ({row.average})" if row.average else row.label
+        value = format_score(row.value, *baseline_values(row))
+        cells = [label, value, format_interval(row.interval)]
+        for baseline in row.baselines.values():
+            text = format_score(baseline.value if baseline else None, row.value)
+            compared = baseline and (baseline.interval or baseline.verdict == "same")
+            cells.append(f"{text}, {format_difference(baseline)}" if compared else text)
         lines.append(cells)
     return lines
+
+
+def scores_json(file: "LabelledFile", task: str) -> dict[str, Any]:
+    """Return the content of the output; an undefined score is null there."""
+    undefined = dict.fromkeys(TASKS[task].scores)
+    content = score_sets_to_json({"test": file.scores})
+    return content | {
+        "decides": list(file.primary_metrics),
+        "test": nest(undefined | dict(flatten(content["test"]))),
+        "told": file.warnings,
+        "training_rows": file.scores.training_rows,
+    }
 
 
 def main() -> None:
@@ -48,23 +65,23 @@ def main() -> None:
     content = last_output(args.model)
     schema, params = load_schema_and_params(args.model, content, "validate")
     split = args.split if args.split.is_dir() else None
-    thresholds = Run(WORKSPACE).load(args.scores).get("thresholds", {}) if split else {}
+    evaluation = Run(WORKSPACE, {"scores": args.scores}).evaluation if split else None
+    thresholds = evaluation.baseline_thresholds if evaluation else {}
 
     from tabular.evaluation.labelled import score_file
     from tabular.model import saved_model
 
     model = saved_model.read_model(args.model, content)
     saved_model.check_model(model, schema)
-    found = score_file(args.rows, model, schema, params.validate, split, thresholds)
-    for said in found["told"]:
-        print(f"warn: {said}", file=sys.stderr)
-    print(f"{found['test']['rows']:,} rows of {args.rows}")
-    print(align_columns(lines_of(found, schema.task)))
+    file = score_file(args.rows, model, schema, params.validate, split, thresholds)
+    for warning in file.warnings:
+        print(f"warn: {warning}", file=sys.stderr)
+    print(f"{file.scores.model.rows:,} rows of {args.rows}")
+    print(align_columns(score_lines(file.scores, schema.task)))
     if not split:
         print(f"No {args.split} here, so nothing for baselines to learn from", file=sys.stderr)
     if args.output:
-        undefined = dict.fromkeys(TASKS[schema.task].scores)
-        write_json(args.output, found | {"test": nested(undefined | dict(flatten(found["test"])))})
+        write_json(args.output, scores_json(file, schema.task))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from tabular.evaluation.calibration import (
     choose_threshold,
     scale_by_temperature,
 )
+from tabular.evaluation.evaluation import Calibration
+from tabular.evaluation.scores_json import calibration_to_json
 from tabular.model.intervals import Intervals
 from tabular.model.metadata import add_metadata, metadata_of
 from tabular.table.arrays import labels, row_weights
@@ -45,12 +47,12 @@ def calibrate(
             y - predicted, predicted, fold, asked.coverage, metadata["disagreement"]
         )
         return {"intervals": widths._asdict()}
-    chosen = {"temperature": 1.0 if asked.temperature == "auto" else asked.temperature}
+    chosen = Calibration(1.0 if asked.temperature == "auto" else asked.temperature)
     if asked.temperature == "auto" and len(fold):
         chosen = choose_temperature(y, outputs, fold, weight, schema)
-    found: dict[str, Any] = {"calibration": chosen}
+    found: dict[str, Any] = {"calibration": calibration_to_json(chosen)}
     if schema.task == "binary":
-        probability = scale_by_temperature(outputs, chosen["temperature"])[:, 0]
+        probability = scale_by_temperature(outputs, chosen.temperature)[:, 0]
         found["threshold"] = choose_threshold(asked.threshold, y, probability, weight)
         if isinstance(asked.threshold, Choice):
             found["threshold_choice"] = asked.threshold.model_dump(exclude_none=True)

@@ -1,7 +1,8 @@
-"""Scores of the model beside its baselines, where it is weak, what drives it; data of the plots."""
+"""Score the model and its baselines; find where it is weak and what drives it; draw plot data."""
 
 import sys
 from argparse import ArgumentParser
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ from tabular.config.params import Params, load_params
 from tabular.config.schema import Schema, load_schema
 from tabular.core.engine import Bar, begin
 from tabular.core.files import atomic_write, write_json
-from tabular.evaluation.labelled import check_tests, score_tests, summary
+from tabular.evaluation.labelled import check_test_files, score_test_files
 from tabular.evaluation.plot_data import times, write_plot_data
-from tabular.evaluation.result import Result, evaluate_model, fit_baselines, headline
-from tabular.evaluation.sentences import closing_lines
+from tabular.evaluation.result import Result, evaluate_model, fit_baselines
+from tabular.evaluation.scores_json import summary_to_json, to_json
+from tabular.evaluation.summary import summary_lines
 from tabular.inspection.sketch import outside_training
 from tabular.table.parquet import read_parts, read_rows, write_part
 
@@ -30,13 +32,13 @@ MAX_ROWS, MIN_ROWS, MAX_CELLS = 200_000, 1000, 20_000_000
 def inspect(
     model: "SavedModel", data: Path, result: Result, schema: Schema, params: Params
 ) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
-    """What the files beside the scores hold, by their names; and the importance of each column."""
+    """Return the content of the other files by name, and the importance of each column."""
     from tabular.inspection.effects import column_effects
     from tabular.inspection.importance import most_important, permutation_importance
     from tabular.inspection.sketch import describe_columns
     from tabular.inspection.slices import largest_errors, slice_scores
 
-    split, test, bar = data / "split", result.rows["test"], Bar(1)
+    split, test, bar = data / "split", result.predictions["test"], Bar(1)
     importance = permutation_importance(
         *(model.predict, next(read_parts(split / "test")), test.y, schema, model.multiply_adds),
         progress=lambda more, column: bar.advance(more, f"importance of {column}"),
@@ -46,11 +48,11 @@ def inspect(
     rows = max(min(MAX_ROWS, MAX_CELLS // len(schema.columns)), MIN_ROWS)
     train, held_out = (read_rows(split / name, rows) for name in ("train", "test"))
     tables = {"cross_validation": train, "test": held_out}
-    tables = {name: tables[name][: len(found.y)] for name, found in result.rows.items()}
-    decides, declared = result.scores["decides"], params.evaluate.slices
+    tables = {name: tables[name][: len(rows.y)] for name, rows in result.predictions.items()}
     return {
         "slices": slice_scores(
-            tables, result.rows, schema, decides, order, declared, result.unlike_training
+            *(tables, result.predictions, schema, result.evaluation.primary_metrics),
+            *(order, params.evaluate.slices, result.unlike_training),
         ),
         "effects": column_effects(
             model.predict_members, held_out, schema, order, model.multiply_adds
@@ -69,7 +71,7 @@ def main() -> None:
     schema = load_schema()
     params = load_params("evaluate", "validate", schema=schema)
 
-    check_tests(params.evaluate.tests, args.data / "tests")
+    check_test_files(params.evaluate.tests, args.data / "tests")
     baselines = begin(fit_baselines, args.data, schema)  # while TensorFlow starts
 
     from tabular.model.saved_model import check_model, read_model
@@ -78,26 +80,27 @@ def main() -> None:
     check_model(model, schema)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
     result = evaluate_model(model, args.data, schema, baselines)
-    tests = score_tests(args.data, model, schema, params, result.scores)
-    result.scores.update(summary(tests))
+    test_files = score_test_files(args.data, model, schema, params, result.evaluation)
     files, importance = inspect(model, args.data, result, schema, params)
-    result.scores["outside_training"] = outside_training(files["columns"], model.importance)
+    evaluation = replace(
+        result.evaluation,
+        test_files={name.partition(".")[0]: file.scores for name, file in test_files.items()},
+        outside_training=outside_training(files["columns"], model.importance),
+    )
 
-    test = result.rows["test"]
+    test = result.predictions["test"]
+    files |= {"scores": to_json(evaluation), "metrics": summary_to_json(evaluation, schema.task)}
     for name, content in files.items():
         write_json(args.metrics / f"{name}.json", content)
-    write_json(args.metrics / "scores.json", result.scores)
-    write_json(args.metrics / "metrics.json", headline(result.scores, schema))
     with atomic_write(args.metrics / "plots") as folder:
         folder.mkdir()
         costs = model.threshold_choice.cost if model.threshold_choice else None
         when = times(args.data / "split" / "test", schema)
         write_plot_data(folder, test, importance, schema, costs, when)
     with atomic_write(args.data / "predictions") as folder:
-        outputs = {f"output_{i}": column for i, column in enumerate(test.outputs.T)}
+        outputs = {f"output_{i}": column for i, column in enumerate(test.y_pred.T)}
         write_part(folder, 0, pa.table({"actual": test.y, **outputs}))
-    chosen = model.threshold_choice is not None
-    print(*closing_lines(result.scores, tests, schema.task, chosen=chosen), sep="\n")
+    print(*summary_lines(evaluation, test_files, schema.task, model.threshold_choice), sep="\n")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from stages import run
 from tabular.config.params import load_params
 from tabular.config.schema import load_schema
 from tabular.core.files import write_json
-from tabular.runs.gate import base_of, evaluate_gate, last_committed, told
+from tabular.runs.gate import base_of, evaluate_gate, last_committed
 from tabular.runs.run import WORKSPACE, Run, resolve
+from tabular.runs.verdict import format_checks, to_json
 
 
 def main() -> None:
@@ -24,17 +25,17 @@ def main() -> None:
 
     files = ("metrics", "scores", "networks")
     this = Run(WORKSPACE, {n: args.metrics / f"{n}.json" for n in files})
-    this.require_scores()
+    evaluation = this.require_evaluation()
     base = base_of(this, Run(resolve(args.base), this.files)) if args.base else last_committed(this)
-    result = evaluate_gate(this.scores, base, params, schema.task, this.networks)
+    verdict = evaluate_gate(evaluation, base, params, schema, this.networks)
     if args.verdict:
-        write_json(args.verdict, result)
-    for verdict, reason in told(result["checks"]):
-        print(f"{verdict}: {reason}")
-    for step in result["next"]:
+        write_json(args.verdict, to_json(verdict))
+    for name, reason in format_checks(verdict.checks):
+        print(f"{name}: {reason}")
+    for step in verdict.next_steps:
         print(f"next: {step}")
-    print(f"Gate: {result['verdict']}: {result['reason']}")
-    if args.fail and result["verdict"] == "fail":
+    print(f"Gate: {verdict.verdict}: {verdict.reason}")
+    if args.fail and verdict.verdict == "fail":
         sys.exit(1)
 
 

@@ -26,7 +26,6 @@ from tests.helpers import (
     must,
     project_of,
     run_stages,
-    shops,
     table_of,
 )
 
@@ -155,6 +154,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "words": BOTH,
     "values": BOTH,
     "wine": SHORT,
+    "spellings": SHORT,
     "shops": LEARNING,
 }
 
@@ -164,12 +164,13 @@ def trained(shared: Shared) -> Callable[[str], Path]:
     """Projects of other tables whose stages have run, without git and DVC, by their names.
 
     `words` has two classes, `values` is a regression, both with columns of all kinds and gaps;
-    `wine` has three classes; `shops` has dates, texts and many categories, split by time.
+    `wine` has three classes; `spellings` has cells to clean; `shops` has dates, texts and many
+    categories, split by time.
     """
 
     def project(name: str) -> Path:
         def make(folder: Path) -> None:
-            project_of(folder, shops() if name == "shops" else table_of(name))
+            project_of(folder, table_of(name))
             change(folder, train=TRAININGS[name])
             if name == "shops":
                 change(folder, {"time": "day"}, split={"by": "time"})
@@ -192,7 +193,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     programs = chromium, shutil.which("chromedriver")
     if None in programs:
-        pytest.skip("no browser: chromium or chromedriver is missing")
+        pytest.skip("no browser: chromium or chromedriver (Debian: apt install chromium-driver)")
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()

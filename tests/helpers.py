@@ -27,8 +27,10 @@ from tabular.config.params import load_params
 from tabular.config.schema import Schema, load_schema
 from tabular.config.sections import Train, Validate
 from tabular.core import process
+from tabular.core.metrics import ROW_SETS
+from tabular.evaluation.evaluation import Evaluation, Scores
+from tabular.evaluation.scores_json import from_json
 from tabular.model.metadata import REPRODUCIBLE_MACHINES
-from tabular.runs.run import merged
 from tabular.table.checks import declared_checks
 from tabular.table.rows import Batch, check_piece, read_piece
 from tabular.table.source import ROWS, column_names, pieces
@@ -159,6 +161,27 @@ def read_scores(folder: Path) -> dict[str, Any]:
     return scores
 
 
+def evaluation_of(**content: Any) -> Evaluation:
+    """Build an evaluation from parts of `metrics/scores.json`, by default of 254 rows each."""
+
+    def with_rows(scores: dict[str, Any]) -> dict[str, Any]:
+        nested = {key: with_rows(scores[key]) for key in ROW_SETS if key in scores}
+        return {"rows": 254} | scores | nested
+
+    content = {"decides": ["accuracy"], "test": {}} | content
+    baselines = content.get("baseline", {}).items()
+    content["baseline"] = {name: with_rows(scores) for name, scores in baselines}
+    content |= {key: with_rows(content[key]) for key in ROW_SETS if key in content}
+    evaluation = from_json(content)
+    assert evaluation
+    return evaluation
+
+
+def values_of(scores: Scores) -> dict[str, float]:
+    """The defined scores without their intervals."""
+    return {key: estimate.value for key, estimate in scores.items()}
+
+
 def schema_of(task: str, **columns: dict[str, Any]) -> Schema:
     """A table of one real column `x`, or of `columns`, and a target `y` of the task."""
     targets: dict[str, dict[str, Any]] = {
@@ -239,11 +262,29 @@ def shops(rows: int = 1200) -> pd.DataFrame:
     )
 
 
+def spellings(rows: int = 300) -> pd.DataFrame:
+    """Categories and a target in several spellings, dates in two formats, decimal commas."""
+    rng = np.random.default_rng(0)
+    price = rng.gamma(2, 900, rows).round(2)
+    days = pd.date_range("2021-01-01", periods=rows)
+    bought = price + rng.normal(0, 900, rows) > 1500
+    return pd.DataFrame(
+        {
+            "colour": rng.choice(["red", "Red ", "blue"], rows, p=[0.4, 0.2, 0.4]),
+            "day": [f"{day:%Y-%m-%d}" if day.day % 3 else f"{day:%d.%m.%Y}" for day in days],
+            "price": [f"{value:,.2f}".translate(str.maketrans(",.", ".,")) for value in price],
+            "bought": np.where(bought, rng.choice(["yes", "yes", "Yes ", "YES"], rows), "no"),
+        }
+    )
+
+
 def table_of(name: str) -> pd.DataFrame:
-    """A table that scikit-learn ships; `words` and `values` are of all kinds, see above."""
+    """Return a table by its name: one of those above, or one that scikit-learn ships."""
     tasks = {"words": "binary", "values": "regression"}
     if name in tasks:
         return mixed_table(tasks[name])
+    if name in ("shops", "spellings"):
+        return shops() if name == "shops" else spellings()
     from sklearn import datasets
 
     return getattr(datasets, f"load_{name}")(as_frame=True).frame
@@ -293,6 +334,15 @@ def change(folder: Path, schema: dict[str, Any] | None = None, **sections: dict[
                 del found["search"]["space"]  # another one takes its place
             found = merged(found, changes)
             (folder / path).write_text(yaml.safe_dump(found, sort_keys=False))
+
+
+def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Merge two nested mappings; a leaf of both is the second's."""
+    result = dict(first)
+    for key, value in second.items():
+        both = isinstance(value, dict) and isinstance(first.get(key), dict)
+        result[key] = merged(first[key], value) if both else value
+    return result
 
 
 def run_stages(folder: Path, first: str = "ingest", last: str = "gate") -> None:

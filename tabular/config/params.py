@@ -26,7 +26,7 @@ from tabular.config.sections import (
 )
 from tabular.config.typed_yaml import Section, check, explain_all, nearest, read_yaml, suggestion
 from tabular.core.errors import UserError
-from tabular.core.metrics import ROWS, TASKS
+from tabular.core.metrics import ROW_SETS, TASKS
 
 PARAMS = Path("params.yaml")
 # Keys that a search leaves alone: a seed's score is luck, and other folds give another score.
@@ -183,7 +183,7 @@ def slice_mistakes(evaluate: Evaluate, schema: Schema) -> Iterator[str]:
 def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[str]:
     """Limits for scores that the task, or the run, has not."""
     scores = TASKS[schema.task].scores
-    rows = [*ROWS, *(f"tests.{file.partition('.')[0]}" for file in evaluate.tests)]
+    rows = [*ROW_SETS, *(f"tests.{file.partition('.')[0]}" for file in evaluate.tests)]
     keys = {f"{of}.{score}" for of in rows for score in scores}
     for name in ("lowest", "highest", "worse_than_last"):
         for key in sorted(set(getattr(gate, name)) - keys):

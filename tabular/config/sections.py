@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tabular.config.schema import MAX_LENGTH
 from tabular.config.typed_yaml import Count, Section, Seed, Share, Value
-from tabular.core.metrics import flatten
+from tabular.core.nested import flatten
 
 # Keras's own names; a test trains with each of them.
 Activation = Literal[

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tabular.config.typed_yaml import read_yaml
 from tabular.core import process
 from tabular.core.errors import MAX_LISTED, UserError, truncate
-from tabular.core.metrics import flatten
+from tabular.core.nested import flatten
 
 PARAMS = "params.yaml"
 

@@ -1,7 +1,7 @@
 """Names of scores, tasks and baselines: one vocabulary for parameters, files and reports."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 
 class Metric(NamedTuple):
@@ -30,6 +30,8 @@ METRICS = {
 }
 # How a score of several classes is averaged: the prefix of its key.
 AVERAGES = {"macro": "each class alike", "weighted": "each row alike"}
+# Every key that a score may have; in the order in which they are shown.
+METRIC_KEYS = (*METRICS, *(f"{average}.{name}" for average in AVERAGES for name in METRICS))
 
 
 class Task(NamedTuple):
@@ -91,16 +93,14 @@ BASELINES = {
     "ridge": "ridge regression",
     "gradient_boosting": "gradient boosting",
 }
-# The rows that are scored, by their key.
-ROWS = {
+# The sets of rows that are scored, by their key.
+ROW_SETS = {
     "test": "Test rows",
     "cross_validation": "Cross-validation",
     "forward_chaining": "Later rows, by models of earlier ones",
     "validation": "Validation rows",
     "train": "Training rows",
 }
-ENDS = ("_low", "_high")  # of a score's interval: what their keys add to its key
-MOST_DIGITS = 15  # that a float holds
 RARE = 0.1  # of the rows; with more than five classes half of an equal share
 
 
@@ -124,79 +124,3 @@ def metric(key: str) -> Metric:
         KeyError: the last part of the key is no metric.
     """
     return METRICS[key.rpartition(".")[2]]
-
-
-def shown(value: float, *beside: float) -> str:
-    """A number as a reader sees it everywhere: with three significant digits, or with more where
-    these do not tell it apart from another one.
-
-    Args:
-        beside: what it is compared with. A share below 1 is never shown as 1.
-    """
-    others = {*beside, 1.0} - {value} if value < 1 else {*beside} - {value}
-    precise = (
-        digits
-        for digits in range(3, MOST_DIGITS)
-        if _rounded(value, digits) not in {_rounded(other, digits) for other in others}
-    )
-    return _rounded(value, next(precise, MOST_DIGITS))
-
-
-def _rounded(value: float, digits: int) -> str:
-    """A number with so many significant digits, those before the point always in full."""
-    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
-    if exponent >= MOST_DIGITS:
-        return f"{value:.{digits}g}"
-    decimals = max(digits - 1 - exponent, 0)
-    return f"{round(value, decimals) + 0.0:,.{decimals}f}"  # and no -0
-
-
-def shown_scores(scores: Mapping[Any, Any], rows: str, key: str) -> dict[str, str]:
-    """A score of some rows as a reader sees it: the `model`'s, and each baseline's by its name.
-
-    So it is the same text wherever it stands. Undefined ones are left out.
-    """
-    mine = get_nested(scores, f"{rows}.{key}")
-    path = key if rows == "test" else f"{rows}.{key}"
-    found = {name: get_nested(of, path) for name, of in scores.get("baseline", {}).items()}
-    theirs = {name: value for name, value in found.items() if value is not None}
-    texts = {name: shown(value, *[mine] * (mine is not None)) for name, value in theirs.items()}
-    return texts if mine is None else texts | {"model": shown(mine, *theirs.values())}
-
-
-def flat_numbers(nested: Mapping[Any, Any]) -> dict[str, float]:
-    """The numbers among the leaves of nested mappings, by dotted key."""
-    return {key: value for key, value in flatten(nested) if isinstance(value, int | float)}
-
-
-def get_nested(nested: Mapping[Any, Any], key: str) -> Any:
-    """What nested mappings hold at a dotted key; None where there is nothing."""
-    found: Any = nested
-    for name in key.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
-
-
-def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings of values by dotted key."""
-    found: dict[str, Any] = {}
-    for key, value in flat.items():
-        *path, last = key.split(".")
-        place = found
-        for name in path:
-            place = place.setdefault(name, {})
-        place[last] = value
-    return found
-
-
-def flatten(nested: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings, each with its keys joined by dots as DVC does.
-
-    Lists and empty mappings are leaves.
-    """
-    for key, value in nested.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{name}.")
-        else:
-            yield name, value

@@ -26,6 +26,7 @@ CGROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 # By the name of the controller, which version 2 leaves out.
 CGROUP_LIMITS = {"": ("", "memory.max"), "memory": ("memory", "memory.limit_in_bytes")}
 M_ARENA_MAX = -8  # of glibc
+OWN_PACKAGES = ("", "commands", "stages", "tabular")  # "" is an error without a module's name
 
 
 class Memory(NamedTuple):
@@ -80,29 +81,32 @@ def used_memory() -> Memory:
     return Memory(*(int(number) * resource.getpagesize() for number in (resident, addresses)))
 
 
-def require_memory(what: str, more: Memory | None = None, advice: str = "") -> None:
-    """Before something takes so much more than now, and a thread for each core.
+def require_memory(what: str) -> None:
+    """Raise a `UserError` where this process may not have the memory that `NEEDED` names."""
+    if problem := memory_problem(what, NEEDED[what]):
+        raise UserError(problem)
+
+
+def memory_problem(what: str, more: Memory) -> str:
+    """Return why this process may not have so much more memory; nothing if it may.
 
     Args:
-        more: by default what `NEEDED` says.
-        advice: what to do where there is not as much.
-
-    Raises:
-        UserError: this process may not have them.
+        what: The subject of the message, which takes the memory and a thread for each core.
     """
-    now, most, more = used_memory(), allowed_memory(), more or NEEDED[what]
+    now, most = used_memory(), allowed_memory()
     needed = math.ceil((now.addresses + more.addresses + STACK * cores()) / GB * 10) / 10
     if needed * GB > most.addresses:
-        raise UserError(
+        return (
             f"{what} would take {needed:,.1f} GB of address space, and this process may have "
-            f"{most.addresses / GB:,.2f}: run `ulimit -v {needed * GB / 1024:.0f}`{advice}"
+            f"{most.addresses / GB:,.2f}: run `ulimit -v {needed * GB / 1024:.0f}`"
         )
     needed = math.ceil((now.resident + more.resident) / GB * 10) / 10
     if needed * GB > most.resident:
-        raise UserError(
+        return (
             f"{what} would take {needed:,.1f} GB of memory, and this machine or its container has "
-            f"{most.resident / GB:,.2f}{advice}"
+            f"{most.resident / GB:,.2f}"
         )
+    return ""
 
 
 def reserve_little() -> None:
@@ -144,6 +148,15 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
         print(f"error: {bounded(str(error))}", file=sys.stderr)
     elif issubclass(kind, MemoryError) or "failed to map segment" in str(error):  # of a library
         print(NO_MEMORY, file=sys.stderr)
+    elif (
+        isinstance(error, ModuleNotFoundError)
+        and (error.name or "").partition(".")[0] not in OWN_PACKAGES
+    ):
+        print(
+            f"error: {error.name} is not installed in {sys.executable}: run `make repro` and "
+            "`. .venv/bin/activate`, or `pip install -r requirements.txt`",
+            file=sys.stderr,
+        )
     else:
         sys.__excepthook__(kind, error, trace)
 
@@ -153,8 +166,8 @@ reserve_little()
 require_memory("This command")
 NO_MEMORY = (
     f"error: the {min(allowed_memory()) / GB:.1f} GB of memory that this process may use are not "
-    "enough; close other programs or raise the limit; ingest.rows_per_part in params.yaml sets how "
-    "many rows are in memory at a time"
+    "enough. Close other programs or raise the limit; or lower, in params.yaml, the units and the "
+    "batch_size of train.networks, or ingest.rows_per_part, the rows that are in memory at a time"
 )
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # a write does not say for which file
 BROKEN_PIPE = 141  # the exit code of a Unix tool whose reader went away

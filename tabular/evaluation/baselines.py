@@ -51,7 +51,7 @@ def predict_baselines(
     fold = fold[:MAX_ROWS]
     names, numbers = list(baselines(schema)), [*np.unique(fold).tolist(), None]
     jobs = [(name, number) for name in names for number in numbers]
-    _learning_rows(split, schema.model_dump_json())  # once, for all threads
+    _learning_rows(split.absolute(), schema.model_dump_json())  # once, for all threads
     work = partial(
         fit_and_predict, split=split, fold=fold, schema=schema, tests=tests or split / "test"
     )
@@ -71,7 +71,7 @@ def fit_and_predict(
 ) -> np.ndarray:
     """What a baseline that has not seen a fold predicts for it; or one of all rows for the test."""
     name, number = job
-    x, y, weight = _learning_rows(split, schema.model_dump_json())
+    x, y, weight = _learning_rows(split.absolute(), schema.model_dump_json())
     estimator = baselines(schema)[name]
     with threadpool_limits(1, "openmp"):  # of this thread, beside others
         if number is not None:

@@ -1,11 +1,10 @@
 """The threshold and the temperature of probabilities, chosen on out-of-fold predictions."""
 
-from typing import Any
-
 import numpy as np
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Choice
+from tabular.evaluation.evaluation import Calibration
 from tabular.evaluation.uncertainty import mean_difference
 from tabular.table.arrays import row_losses
 
@@ -90,12 +89,11 @@ def scale_by_temperature(outputs: np.ndarray, temperature: float) -> np.ndarray:
 
 def choose_temperature(
     y: np.ndarray, outputs: np.ndarray, fold: np.ndarray, weight: np.ndarray, schema: Schema
-) -> dict[str, Any]:
-    """The `temperature` of the least log loss of rows that the model has not learnt from.
+) -> Calibration:
+    """Choose the temperature with the least log loss of rows that the model has not learnt from.
 
     It is 1 unless a temperature chosen without a fold makes the loss of that fold's rows less, over
-    all folds by more than chance. `loss_change` is that difference, with the ends of its 95%
-    interval.
+    all folds by more than chance. `loss_change` is that difference with its 95% interval.
 
     Args:
         y: the index of each row's class, (rows,).
@@ -114,16 +112,11 @@ def choose_temperature(
     chosen = np.argmin(sums.sum(axis=1, keepdims=True) - sums, axis=0)  # without each fold
     changed = np.empty(len(y))
     for choice in np.unique(chosen):
-        own = np.isin(of_fold, np.flatnonzero(chosen == choice))
-        changed[own] = row_losses(
-            y[own], scale_by_temperature(outputs[own], TEMPERATURES[choice]), schema
+        rows = np.isin(of_fold, np.flatnonzero(chosen == choice))
+        changed[rows] = row_losses(
+            y[rows], scale_by_temperature(outputs[rows], TEMPERATURES[choice]), schema
         )
     change = mean_difference(changed, row_losses(y, outputs, schema), weight, share=False)
     best = float(TEMPERATURES[np.argmin(sums.sum(axis=1))])
     # Rounded: the last bits of a logarithm are those of a CPU.
-    return {
-        "temperature": best if change.high < 0 else 1.0,
-        "loss_change": round(change.difference, 6),
-        "loss_change_low": round(change.low, 6),
-        "loss_change_high": round(change.high, 6),
-    }
+    return Calibration(best if change.high < 0 else 1.0, *(round(number, 6) for number in change))

@@ -1,66 +1,72 @@
 """Rows that equal others from which the model has learnt, so that it may know them by heart."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from tabular.config.schema import Schema
-from tabular.evaluation.scores import Outputs, score
+from tabular.evaluation.evaluation import EqualRows
+from tabular.evaluation.scores import Predictions, score
 from tabular.table.arrays import row_hashes
 from tabular.table.parquet import read_parts
 
 
-class EqualRows(NamedTuple):
-    """How many rows equal others that their answers were learnt from, and which ones do not.
+class EqualRowMasks(NamedTuple):
+    """Masks of the rows that equal a row which their prediction was learnt from; bool, (rows,).
 
     Attributes:
-        counts: by the keys of `metrics.ROWS`; `equal` in all columns that the model reads, and
-            `equal_with_target`.
-        without: the rows that equal none, bool, by the same keys.
+        equal: Rows that are equal in all columns that the model reads.
+        equal_with_target: Rows that are equal in the target, too.
     """
 
-    counts: dict[str, dict[str, int]]
-    without: dict[str, np.ndarray]
-
-    def scores(self, rows: dict[str, Outputs], schema: Schema) -> dict[str, Any]:
-        """The counts, and the scores `without` these rows; of rows that equal none, nothing."""
-        found: dict[str, Any] = {}
-        for name, counts in self.counts.items():
-            if counts["equal"]:
-                found[name] = dict(counts)
-                left = rows[name].of(self.without[name])
-                if left.weight.any():
-                    found[name]["without"] = score(left, schema)
-        return found
+    equal: np.ndarray
+    equal_with_target: np.ndarray
 
 
-def find_equal_rows(split: Path, fold: np.ndarray, schema: Schema) -> EqualRows:
-    """Test rows that equal a training row, and training rows that equal one of another fold.
+def find_equal_rows(split: Path, fold: np.ndarray, schema: Schema) -> dict[str, EqualRowMasks]:
+    """Find test rows that equal a training row, and training rows that equal one of another fold.
 
     Args:
-        fold: of each training row, none without folds.
+        fold: Fold of each training row; empty without folds.
+
+    Returns:
+        Masks for the test rows and, with folds, for those of cross-validation.
     """
-    counts: dict[str, dict[str, int]] = {}
-    hashed = zip(*(hash_rows(split / name, schema) for name in ("train", "test")), strict=True)
-    for key, (train, test) in zip(("equal_with_target", "equal"), hashed, strict=True):
-        equal = {"test": np.isin(test, train)}
+    masks: dict[str, list[np.ndarray]] = {}
+    for train, test in zip(
+        *(hash_rows(split / name, schema) for name in ("train", "test")), strict=True
+    ):
+        masks.setdefault("test", []).append(np.isin(test, train))
         if len(fold):
-            equal["cross_validation"] = _in_other_folds(train[: len(fold)], fold)
-        for rows, mask in equal.items():
-            counts.setdefault(rows, {})[key] = int(mask.sum())
-    return EqualRows(counts, {rows: ~mask for rows, mask in equal.items()})
+            equal = _in_other_folds(train[: len(fold)], fold)
+            masks.setdefault("cross_validation", []).append(equal)
+    return {rows: EqualRowMasks(equal, with_target) for rows, (with_target, equal) in masks.items()}
+
+
+def score_equal_rows(
+    masks: Mapping[str, EqualRowMasks], predictions: Mapping[str, Predictions], schema: Schema
+) -> dict[str, EqualRows]:
+    """Count the equal rows of each set of rows that has some, and score the other rows."""
+    equal_rows = {}
+    for name, (equal, with_target) in masks.items():
+        if equal.any():
+            remaining = predictions[name].select(~equal)
+            scores = score(remaining, schema) if remaining.weight.any() else None
+            equal_rows[name] = EqualRows(int(equal.sum()), int(with_target.sum()), scores)
+    return equal_rows
 
 
 def hash_rows(folder: Path, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
-    """Of each row of a table with its target, and without: texts take long and are hashed once."""
-    whole, without = [], []
+    """Hash each row of a table with its target, and without; texts take long, so hash them once."""
+    with_target, without = [], []
     for part in read_parts(folder, [*schema.features, schema.target]):
         *columns, target = part.columns
         without.append(row_hashes(columns))
-        whole.append(row_hashes([pa.chunked_array([without[-1].view(np.int64)]), target]))
-    return np.concatenate(whole), np.concatenate(without)
+        with_target.append(row_hashes([pa.chunked_array([without[-1].view(np.int64)]), target]))
+    return np.concatenate(with_target), np.concatenate(without)
 
 
 def _in_other_folds(hashed: np.ndarray, fold: np.ndarray) -> np.ndarray:

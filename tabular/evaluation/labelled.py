@@ -1,10 +1,11 @@
 """Labelled rows, read and checked as those of the table are."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Validate
 from tabular.core.errors import UserError, listed
 from tabular.evaluation.equal_rows import hash_rows
+from tabular.evaluation.evaluation import Evaluation, ScoreSet
 from tabular.evaluation.result import FEW_ROWS, score_labelled
 from tabular.table.checks import declared_checks
 from tabular.table.parquet import write_part
@@ -24,48 +26,41 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
 
 
-def check_tests(names: Iterable[str], folder: Path) -> None:
+class LabelledFile(NamedTuple):
+    """Scores for the rows of a labelled file, and warnings about these rows."""
+
+    primary_metrics: tuple[str, ...]
+    scores: ScoreSet
+    warnings: list[str]
+
+
+def check_test_files(names: Iterable[str], folder: Path) -> None:
     """Raises `UserError` where a file that `evaluate.tests` names is not there."""
     for name in names:
         if not (folder / name).is_file():
-            there = listed(sorted(p.name for p in folder.glob("[!.]*"))) or "nothing"
-            raise UserError(f"evaluate.tests: found {name!r}; {folder} has {there}")
+            existing = listed(sorted(p.name for p in folder.glob("[!.]*"))) or "nothing"
+            raise UserError(f"evaluate.tests: found {name!r}; {folder} has {existing}")
 
 
-def score_tests(
+def score_test_files(
     data: Path,
     model: "SavedModel",
     schema: Schema,
     params: Params,
-    scores: dict[str, Any],
-) -> dict[str, dict[str, Any]]:
-    """See `score_file`, of each file that `evaluate.tests` names.
+    evaluation: Evaluation,
+) -> dict[str, LabelledFile]:
+    """Score each file that `evaluate.tests` names; see `score_file`.
 
     Args:
         data: folder of `split` and `tests`.
-        scores: of the test rows, and the `thresholds` of the baselines.
+        evaluation: that of the test rows, whose thresholds the baselines take.
     """
-    thresholds = scores.get("thresholds", {})
+    policies, split = params.validate, data / "split"
+    thresholds = evaluation.baseline_thresholds
     return {
-        name: score_file(
-            data / "tests" / name, model, schema, params.validate, data / "split", thresholds
-        )
+        name: score_file(data / "tests" / name, model, schema, policies, split, thresholds)
         for name in params.evaluate.tests
     }
-
-
-def summary(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What `metrics/scores.json` keeps of `score_tests`: `tests`, by names without ending."""
-    tests = {
-        name.partition(".")[0]: of["test"]
-        | {
-            "training_rows": of["training_rows"],
-            "baseline": of.get("baseline", {}),
-            "paired_difference": of["paired_difference"]["test"],
-        }
-        for name, of in found.items()
-    }
-    return {"tests": tests} if tests else {}
 
 
 def score_file(
@@ -74,11 +69,9 @@ def score_file(
     schema: Schema,
     policies: Validate,
     split: Path | None,
-    thresholds: dict[str, float],
-) -> dict[str, Any]:
-    """See `score_labelled`, of the rows of a file; what was `told` of them.
-
-    And how many of them are `training_rows`.
+    thresholds: Mapping[str, float],
+) -> LabelledFile:
+    """Score the rows of a file, and count those that are training rows.
 
     Args:
         split: whose training rows the baselines learn from; without it there are none.
@@ -89,17 +82,19 @@ def score_file(
     """
     with TemporaryDirectory() as name:
         folder = Path(name)
-        told = write_labelled(file, schema, policies, folder)
-        learnt = count_common_rows(folder, split / "train", schema) if split else 0
-        found = score_labelled(model.predict, folder, split, schema, model.threshold, thresholds)
-    found["training_rows"] = learnt
-    found["told"] = [f"{what}: {count} rows" for what, count in told.items()]
-    if learnt:
-        said = f"{learnt:,} of {found['test']['rows']:,} rows are training rows"
-        found["told"].append(f"{said}, so these scores are too good")
-    if (rows := found["test"]["rows"]) < FEW_ROWS:
-        found["told"].append(f"found {rows} rows to score; intervals take {FEW_ROWS} or more")
-    return found
+        failures = write_labelled(file, schema, policies, folder)
+        training_rows = count_common_rows(folder, split / "train", schema) if split else 0
+        primary_metrics, scores = score_labelled(
+            model.predict, folder, split, schema, model.threshold, thresholds
+        )
+    warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]
+    rows = scores.model.rows
+    if training_rows:
+        share = f"{training_rows:,} of {rows:,} rows are training rows"
+        warnings.append(f"{share}, so these scores are too good")
+    if rows < FEW_ROWS:
+        warnings.append(f"found {rows} rows to score; intervals take {FEW_ROWS} or more")
+    return LabelledFile(primary_metrics, replace(scores, training_rows=training_rows), warnings)
 
 
 def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path) -> Counter[str]:
@@ -119,23 +114,23 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
     columns = {name: column for name, column in schema.columns.items() if name in needed}
     read = schema.model_copy(update={"columns": columns})
     names = column_names(file, schema, columns, {*schema.columns, *schema.ignore} - needed)
-    checks, told, rows = declared_checks(schema, policies), Counter[str](), 0
+    checks, counts, rows = declared_checks(schema, policies), Counter[str](), 0
     line = row_locator([file], schema)
     for number, piece in enumerate(pieces(file, schema, names, ROWS)):
         table = read_piece(piece, read)
         failures = sorted(cell_failures(table, read.columns, read, checks, table))
         refuse([f for f in failures if f.policy == "error"], piece.first, line)
-        told.update(f"{f.column}: {f.check}: {f.policy}" for f in failures)
-        kept = np.ones(len(table), bool)
-        kept[[failure.row for failure in failures if failure.policy == "drop"]] = False
-        write_part(folder, number, table.filter(pa.array(kept)))
-        rows += int(kept.sum())
+        counts.update(f"{f.column}: {f.check}: {f.policy}" for f in failures)
+        is_valid = np.ones(len(table), bool)
+        is_valid[[failure.row for failure in failures if failure.policy == "drop"]] = False
+        write_part(folder, number, table.filter(pa.array(is_valid)))
+        rows += int(is_valid.sum())
     if not rows:
         raise UserError(f"{file}: found no row to score; expected one at least")
-    return told
+    return counts
 
 
 def count_common_rows(folder: Path, other: Path, schema: Schema) -> int:
-    """How many rows of a table are, with their target, in another one too."""
-    (mine, _), (others, _) = (hash_rows(table, schema) for table in (folder, other))
-    return int(np.isin(mine, others).sum())
+    """Count the rows of a table that are, with their target, in another one too."""
+    (hashes, _), (other_hashes, _) = (hash_rows(table, schema) for table in (folder, other))
+    return int(np.isin(hashes, other_hashes).sum())

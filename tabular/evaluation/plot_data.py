@@ -17,7 +17,7 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Costs
 from tabular.core.errors import truncate
 from tabular.core.files import MAX_POINTS, write_points
-from tabular.evaluation.scores import Outputs, hits_and_alarms
+from tabular.evaluation.scores import Predictions, hits_and_alarms
 from tabular.evaluation.uncertainty import mean_interval
 from tabular.table.arrays import predicted_classes
 from tabular.table.cells import as_float64
@@ -48,7 +48,7 @@ Plots = dict[str, tuple[Any, ...]]  # for each name the columns of its header
 
 def write_plot_data(
     folder: Path,
-    test: Outputs,
+    test: Predictions,
     importance: dict[str, np.ndarray],
     schema: Schema,
     costs: Costs | None = None,
@@ -61,7 +61,7 @@ def write_plot_data(
         costs: by which the threshold was chosen, if it was.
         time: of each row, see `times`.
     """
-    plots, y, predicted = importance_plot(importance), test.y, test.outputs
+    plots, y, predicted = importance_plot(importance), test.y, test.y_pred
     if schema.task == "regression":
         value = predicted[:, 0].astype(np.float64)
         plots["values"] = (y, value, y - value)
@@ -79,14 +79,13 @@ def write_plot_data(
     write_points(folder / "test_rows.csv", test_rows(test, schema), MAX_ROWS)
 
 
-def test_rows(test: Outputs, schema: Schema) -> dict[str, Any]:
+def test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:
     """Label, outputs and weight of test rows, by which two runs are compared on the same rows."""
-    rows = min(len(test.y), MAX_NUMBERS // test.outputs.shape[1])
-    y, outputs, weight, *_ = test.first(rows)
-    outputs = outputs.astype(np.float64)
+    rows = min(len(test.y), MAX_NUMBERS // test.y_pred.shape[1])
+    y, y_pred, weight, *_ = test.first(rows)
     return {
         "y": y if schema.task == "regression" else y.astype(int),
-        **{f"output_{k}": column for k, column in enumerate(outputs.T)},
+        **{f"output_{k}": column for k, column in enumerate(y_pred.astype(np.float64).T)},
         **({"weight": weight} if schema.weight else {}),
     }
 
@@ -102,8 +101,8 @@ def times(folder: Path, schema: Schema) -> np.ndarray | None:
     if name is None or schema.columns[name].is_string or schema.task != "regression":
         return None
     values = pa.concat_tables(read_parts(folder, [name]))[name]
-    found = as_float64(values, schema.columns[name]).to_numpy(zero_copy_only=False)
-    return 1970 + found / YEAR if name in moments else found
+    numbers = as_float64(values, schema.columns[name]).to_numpy(zero_copy_only=False)
+    return 1970 + numbers / YEAR if name in moments else numbers
 
 
 def importance_plot(importance: dict[str, np.ndarray]) -> Plots:
@@ -149,10 +148,10 @@ def ranking_plots(truth: np.ndarray, probability: np.ndarray) -> Plots:
     }
 
 
-def confusion(test: Outputs, schema: Schema) -> tuple[list[Any], ...]:
+def confusion(test: Predictions, schema: Schema) -> tuple[list[Any], ...]:
     """True and predicted class, in words, the rows of both, and their share of the true class."""
     names = [truncate(str(value)) for value in schema.classes]
-    predicted = predicted_classes(test.outputs, schema, test.threshold)
+    predicted = predicted_classes(test.y_pred, schema, test.threshold)
     size = len(names)
     counts = np.bincount(test.y.astype(int) * size + predicted, minlength=size * size)
     cells = np.flatnonzero(counts if size * size > MAX_CELLS else np.ones(size * size))
@@ -166,12 +165,12 @@ def confusion(test: Outputs, schema: Schema) -> tuple[list[Any], ...]:
     )
 
 
-def threshold_plot(test: Outputs, costs: Costs | None) -> tuple[np.ndarray, ...]:
+def threshold_plot(test: Predictions, costs: Costs | None) -> tuple[np.ndarray, ...]:
     """What each threshold, the chosen one among them, would come to for the test rows.
 
     NaN where it is undefined.
     """
-    probability = test.outputs[:, 0].astype(np.float64)
+    probability = test.y_pred[:, 0].astype(np.float64)
     quantiles = np.quantile(probability, np.linspace(0, 1, STEPS + 1), method="nearest")
     thresholds = np.unique(np.r_[THRESHOLDS, np.round(quantiles, 6), test.threshold])
     # How many of the thresholds call a row positive, and so from the first one on.

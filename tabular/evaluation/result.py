@@ -1,9 +1,10 @@
-"""All that an evaluation finds out about a model."""
+"""The evaluation of a model: predictions for all rows, scored beside those of the baselines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,21 +14,20 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Choice
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
-from tabular.core.metrics import (
-    ENDS,
-    TASKS,
-    flat_numbers,
-    flatten,
-    get_nested,
-    nested,
-    primary_metrics,
-)
+from tabular.core.metrics import TASKS, primary_metrics
 from tabular.core.process import require_memory
-from tabular.evaluation import uncertainty
 from tabular.evaluation.calibration import choose_threshold, scale_by_temperature
-from tabular.evaluation.equal_rows import find_equal_rows
-from tabular.evaluation.scores import Baseline, Outputs, score
-from tabular.evaluation.uncertainty import Bootstrap
+from tabular.evaluation.equal_rows import find_equal_rows, score_equal_rows
+from tabular.evaluation.evaluation import Evaluation, IntervalCoverage, Scores, ScoreSet
+from tabular.evaluation.scores import Baseline, Predictions, score
+from tabular.evaluation.scores_json import calibration_from_json
+from tabular.evaluation.uncertainty import (
+    Bootstrap,
+    bootstrap,
+    intervals,
+    mean_interval,
+    score_differences,
+)
 from tabular.model.intervals import Intervals
 from tabular.table.arrays import (
     FINITE,
@@ -43,103 +43,55 @@ from tabular.table.parquet import part_paths, read_parts
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
 
+Baselines = dict[str, Baseline]  # by their name
 FEW_ROWS = 10  # intervals of fewer would be far too narrow: what was not seen is not drawn again
 
 
 class Result(NamedTuple):
-    """What an evaluation gives.
+    """An evaluation, and the predictions that it is about.
 
     Attributes:
-        scores: nested, as `metrics/` holds them.
-        rows: the model's outputs for the test rows and, where there are folds, for the rows of
-            cross-validation, the first of the training rows; by the keys of `metrics.ROWS`.
-        unlike_training: which of these rows equal none that their answers were learnt from.
+        predictions: Predictions of the model for the test rows and, where there are folds, for the
+            rows of cross-validation, the first of the training rows; by the keys of
+            `metrics.ROW_SETS`.
+        unlike_training: Which of these rows equal none that their predictions were learnt from.
     """
 
-    scores: dict[str, Any]
-    rows: dict[str, Outputs]
+    evaluation: Evaluation
+    predictions: dict[str, Predictions]
     unlike_training: dict[str, np.ndarray]
-
-
-def predict_part(path: Path, predict: Predict, schema: Schema) -> Outputs:
-    """Those of one part."""
-    part = pq.read_table(path)
-    outputs = predict(feature_arrays(part, schema))
-    found = Outputs(labels(part, schema)[:, 0], outputs, row_weights(part, schema))
-    if schema.group not in part.column_names:
-        return found
-    return found._replace(group=row_hashes([part[schema.group]]))
-
-
-def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: float) -> Outputs:
-    """The labels of a table and the model's outputs for it.
-
-    Raises:
-        UserError: an output is not finite.
-    """
-    outputs_of = partial(predict_part, predict=predict, schema=schema)
-    parts = list(ordered_map(outputs_of, part_paths(folder), threads=False))
-    y, outputs, weight = (
-        np.concatenate(arrays)
-        for arrays in zip(*((part.y, part.outputs, part.weight) for part in parts), strict=True)
-    )
-    group = None
-    if hashed := [part.group for part in parts if part.group is not None]:
-        group = np.unique(np.concatenate(hashed), return_inverse=True)[1]
-    found = Outputs(y, outputs, weight, threshold, group)
-    if count := int((~np.isfinite(found.outputs)).any(axis=1).sum()):
-        rows = f"{count} of {len(found.y)} rows"
-        raise UserError(f"{folder}: {rows}: found no number; expected {FINITE}")
-    return found
-
-
-Baselines = dict[str, Baseline]
-
-
-def predict_baselines(
-    split: Path, fold: np.ndarray, schema: Schema, tests: Path | None = None
-) -> Baselines:
-    """See `baselines`, which imports scikit-learn."""
-    require_memory("scikit-learn")
-    from tabular.evaluation import baselines
-
-    return baselines.predict_baselines(split, fold, schema, tests)
-
-
-def fit_baselines(data: Path, schema: Schema) -> Baselines:
-    """See `predict_baselines`, for the test rows and the folds of the out-of-fold predictions.
-
-    Args:
-        data: folder of `split` and `oof`.
-    """
-    fold = pa.concat_tables(read_parts(data / "oof", ["fold"]))
-    return predict_baselines(data / "split", fold[0].to_numpy(), schema)
 
 
 def evaluate_model(
     model: "SavedModel", data: Path, schema: Schema, baselines: Callable[[], Baselines]
 ) -> Result:
-    """See `evaluate`; and what the model's file says of its answers."""
-    metadata = model.metadata
+    """Evaluate a saved model; see `evaluate`.
+
+    Args:
+        data: folder of `split` and `oof`.
+    """
     oof = pa.concat_tables(read_parts(data / "oof"))
-    result = evaluate(
+    evaluation, predictions, _ = evaluate(
         *(model.predict, data / "split", oof, schema, baselines),
         *(model.threshold, model.threshold_choice, model.temperature),
     )
-    equal = find_equal_rows(data / "split", oof["fold"].to_numpy(), schema)
-    found = result.scores | {key: metadata.get(key) for key in ("repeats", "version")}
-    found["equal_rows"] = equal.scores(result.rows, schema)
-    later = data / "oof" / "forward_chaining"
+    equal_rows = find_equal_rows(data / "split", oof["fold"].to_numpy(), schema)
+    later, test = data / "oof" / "forward_chaining", predictions["test"]
+    evaluation = replace(
+        evaluation,
+        equal_rows=score_equal_rows(equal_rows, predictions, schema),
+        threshold=model.threshold if schema.task == "binary" else None,
+        calibration=calibration_from_json(model.metadata.get("calibration")),
+        interval_coverage=interval_coverage(test, model.intervals) if model.intervals else None,
+        version=model.metadata.get("version"),
+        repeats=model.metadata.get("repeats"),
+    )
     if later.is_dir():
-        learnt = result.rows["cross_validation"]
-        found["forward_chaining"] = score_later(later, learnt, schema, model.temperature)
-    if schema.task == "binary":
-        found["threshold"] = model.threshold
-    if "calibration" in metadata:
-        found["calibration"] = metadata["calibration"]
-    if model.intervals:
-        found["interval"] = interval_scores(result.rows["test"], model.intervals)
-    return result._replace(scores=found, unlike_training=equal.without)
+        training = predictions["cross_validation"]
+        chained = score_forward_chaining(later, training, schema, model.temperature)
+        evaluation = replace(evaluation, forward_chaining=ScoreSet(chained))
+    unlike_training = {name: ~masks.equal for name, masks in equal_rows.items()}
+    return Result(evaluation, predictions, unlike_training)
 
 
 def evaluate(
@@ -157,56 +109,215 @@ def evaluate(
     Args:
         split: the folder of the tables train, validation and test.
         oof: the out-of-fold predictions of the training rows, and the `fold` of each.
-        baselines: gives what `fit_baselines` does.
+        baselines: returns what `fit_baselines` does.
         choice: by what the threshold was chosen; so are those of the baselines.
         temperature: of the model's probabilities, which those of `oof` have not yet.
     """
-    rows = {
+    predictions = predict_score_sets(predict, split, oof, schema, threshold, temperature)
+    in_folds = predictions["train"].first(len(oof))
+    score_sets = {name: ScoreSet(score(rows, schema)) for name, rows in predictions.items()}
+    test = score_sets["test"].model
+    keys = choose_primary_metrics(predictions["train"], test, schema)
+    held_out = {
+        name: rows for name, rows in predictions.items() if name in ("test", "cross_validation")
+    }
+    bootstraps = {name: bootstrap(rows, schema) for name, rows in held_out.items()}
+
+    fitted = baselines()
+    thresholds = baseline_thresholds(fitted, in_folds, threshold, choice, schema)
+    for name, bootstrapped in bootstraps.items():
+        score_sets[name] = compare_with_baselines(
+            bootstrapped, fitted, thresholds, keys, schema, by_fold=name == "cross_validation"
+        )
+    evaluation = Evaluation(
+        keys,
+        score_sets["test"],
+        cross_validation=score_sets.get("cross_validation"),
+        validation=score_sets.get("validation"),
+        train=score_sets.get("train"),
+        baseline_thresholds=thresholds if schema.task == "binary" else {},
+        classes_not_found=classes_not_found(predictions["test"], schema),
+    )
+    return Result(evaluation, held_out, {})
+
+
+def predict_score_sets(
+    predict: Predict,
+    split: Path,
+    oof: pa.Table,
+    schema: Schema,
+    threshold: float,
+    temperature: float,
+) -> dict[str, Predictions]:
+    """Predict each set of rows that is not empty; those of cross-validation are predicted already.
+
+    Args: see `evaluate`.
+    """
+    predictions = {
         name: predict_table(predict, split / name, schema, threshold)
         for name in ("train", "validation", "test")
     }
-    if not rows["test"].weight.any():
+    if not predictions["test"].weight.any():
         raise UserError(f"column {schema.weight}: every test row has a weight of 0")
-    *columns, fold = (column.to_numpy() for column in oof.columns)
-    learnt = rows["train"].first(len(fold))
-    rows["cross_validation"] = learnt._replace(
-        outputs=scale_by_temperature(np.column_stack(columns), temperature)
+    *columns, _ = (column.to_numpy() for column in oof.columns)
+    y_pred = scale_by_temperature(np.column_stack(columns), temperature)
+    predictions["cross_validation"] = predictions["train"].first(len(oof))._replace(y_pred=y_pred)
+    return {name: rows for name, rows in predictions.items() if len(rows.y)}
+
+
+def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: float) -> Predictions:
+    """Read the labels of a table, and predict its rows.
+
+    Raises:
+        UserError: a prediction is not finite.
+    """
+    predict_rows = partial(_predict_part, predict=predict, schema=schema)
+    parts = list(ordered_map(predict_rows, part_paths(folder), threads=False))
+    y, y_pred, weight = (
+        np.concatenate(arrays)
+        for arrays in zip(*((part.y, part.y_pred, part.weight) for part in parts), strict=True)
     )
-    rows = {name: found for name, found in rows.items() if len(found.y)}
-    scored: dict[str, Any] = {name: score(found, schema) for name, found in rows.items()}
-    decides = scored["decides"] = list(primary_scores(rows["train"], scored["test"], schema))
-    held_out: dict[str, Outputs] = {
-        name: rows[name] for name in ("test", "cross_validation") if name in rows
-    }
-    bootstraps = {name: uncertainty.bootstrap(found, schema) for name, found in held_out.items()}
-    for name, of_rows in bootstraps.items():
-        add_intervals(scored[name], uncertainty.intervals(of_rows, schema))
-
-    others = baselines()
-    thresholds = baseline_thresholds(others, learnt, threshold, choice, schema)
-    scored |= compare_with_baselines(bootstraps, others, thresholds, decides, schema)
-    if schema.task == "binary":
-        scored["thresholds"] = thresholds
-    scored["classes_not_found"] = classes_not_found(rows["test"], schema)
-    return Result(scored, held_out, {})
+    group = None
+    if hashes := [part.group for part in parts if part.group is not None]:
+        group = np.unique(np.concatenate(hashes), return_inverse=True)[1]
+    if count := int((~np.isfinite(y_pred)).any(axis=1).sum()):
+        rows = f"{count} of {len(y)} rows"
+        raise UserError(f"{folder}: {rows}: found no number; expected {FINITE}")
+    return Predictions(y, y_pred, weight, threshold, group)
 
 
-def score_later(
-    folder: Path, learnt: Outputs, schema: Schema, temperature: float
-) -> dict[str, Any]:
-    """The scores of the training rows that forward chaining has predicted."""
+def _predict_part(path: Path, predict: Predict, schema: Schema) -> Predictions:
+    part = pq.read_table(path)
+    y_pred = predict(feature_arrays(part, schema))
+    group = row_hashes([part[schema.group]]) if schema.group in part.column_names else None
+    return Predictions(labels(part, schema)[:, 0], y_pred, row_weights(part, schema), group=group)
+
+
+def fit_baselines(data: Path, schema: Schema) -> Baselines:
+    """Fit the baselines, and predict the test rows and the folds of the out-of-fold predictions.
+
+    Args:
+        data: folder of `split` and `oof`.
+    """
+    fold = pa.concat_tables(read_parts(data / "oof", ["fold"]))
+    return predict_baselines(data / "split", fold[0].to_numpy(), schema)
+
+
+def predict_baselines(
+    split: Path, fold: np.ndarray, schema: Schema, tests: Path | None = None
+) -> Baselines:
+    """Call the function of the same name in `baselines`, which imports scikit-learn."""
+    require_memory("scikit-learn")
+    from tabular.evaluation import baselines
+
+    return baselines.predict_baselines(split, fold, schema, tests)
+
+
+def baseline_thresholds(
+    baselines: Baselines,
+    in_folds: Predictions,
+    threshold: float,
+    choice: Choice | None,
+    schema: Schema,
+) -> dict[str, float]:
+    """Choose the threshold of each baseline as that of the model was chosen.
+
+    Args:
+        in_folds: the labels and weights of the rows that were predicted out of fold.
+    """
+    names = TASKS[schema.task].baselines
+    thresholds = dict.fromkeys(baselines, threshold)
+    thresholds[names["constant"]] = 0.5  # or it would not be the majority
+    if choice and len(in_folds.y):
+        for key in ("linear", "boosted"):
+            oof = baselines[names[key]].oof[:, 0]
+            y, _, weight, *_ = in_folds.first(len(oof))
+            thresholds[names[key]] = choose_threshold(choice, y, oof, weight)
+    return thresholds
+
+
+def choose_primary_metrics(train: Predictions, test: Scores, schema: Schema) -> tuple[str, ...]:
+    """Choose the primary metrics; the main score where the test rows leave one undefined."""
+    counts = [int((train.y == k).sum()) for k in range(len(schema.classes))]
+    keys = primary_metrics(schema.task, counts)
+    return keys if all(test.get(key) for key in keys) else (TASKS[schema.task].main,)
+
+
+def compare_with_baselines(
+    bootstrapped: Bootstrap,
+    fitted: Baselines,
+    thresholds: Mapping[str, float],
+    primary_metrics: tuple[str, ...],
+    schema: Schema,
+    *,
+    by_fold: bool = False,
+) -> ScoreSet:
+    """Score the model and its baselines on the same rows, with intervals and differences.
+
+    Args:
+        bootstrapped: the scores of the model.
+        fitted: the predictions of the baselines, maybe for the first rows alone.
+        by_fold: whether to compare out-of-fold predictions, where each fold has its own model.
+    """
+    task, predictions = TASKS[schema.task], bootstrapped.predictions
+    model = score_with_intervals(bootstrapped, schema)
+    baselines, differences = {}, {}
+    for name, (test, oof) in fitted.items():
+        y_pred = oof if by_fold else test
+        rows = predictions.first(len(y_pred))
+        if len(rows.y) < len(bootstrapped.predictions.y):
+            bootstrapped = bootstrap(rows, schema)
+        baseline = rows._replace(y_pred=y_pred, threshold=thresholds[name])
+        scores, replicates = score(baseline, schema), bootstrap(baseline, schema)
+        if by_fold and name == task.baselines["constant"]:  # one constant a fold ranks no rows
+            scores = scores.select((task.main, "loss"))
+        baselines[name] = scores.with_intervals(intervals(replicates, schema, primary_metrics))
+        differences[name] = {
+            key: difference
+            for key, difference in score_differences(bootstrapped, replicates, schema).items()
+            if scores.get(key)
+        }
+    return ScoreSet(model, baselines, differences)
+
+
+def score_with_intervals(bootstrapped: Bootstrap, schema: Schema) -> Scores:
+    """Score predictions whose rows were drawn again."""
+    return score(bootstrapped.predictions, schema).with_intervals(intervals(bootstrapped, schema))
+
+
+def classes_not_found(test: Predictions, schema: Schema) -> tuple[str, ...]:
+    """Find the classes with a recall of 0: they have test rows, and none is predicted correctly."""
+    if schema.task == "regression":
+        return ()
+    correct = predicted_classes(test.y_pred, schema, test.threshold) == test.y
+    return tuple(
+        str(name)
+        for k, name in enumerate(schema.classes)
+        if (rows := test.y == k).any() and not correct[rows].any()
+    )
+
+
+def score_forward_chaining(
+    folder: Path, training: Predictions, schema: Schema, temperature: float
+) -> Scores:
+    """Score the training rows that forward chaining has predicted."""
     *columns, block = (column.to_numpy() for column in pa.concat_tables(read_parts(folder)).columns)
     later = block > 0
-    outputs = scale_by_temperature(np.column_stack(columns)[later], temperature)
-    found = learnt.of(later)._replace(outputs=outputs)
-    scored = score(found, schema)
-    add_intervals(scored, uncertainty.intervals(uncertainty.bootstrap(found, schema), schema))
-    return scored
+    y_pred = scale_by_temperature(np.column_stack(columns)[later], temperature)
+    predictions = training.select(later)._replace(y_pred=y_pred)
+    return score_with_intervals(bootstrap(predictions, schema), schema)
 
 
-def without_intervals(scored: dict[str, Any]) -> dict[str, Any]:
-    """Scores alone."""
-    return nested({key: value for key, value in flatten(scored) if not key.endswith(ENDS)})
+def interval_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverage:
+    """Compute the share of the test rows whose values are inside their prediction intervals.
+
+    Rows count alike: intervals are for any row, whatever its weight.
+    """
+    low, high = intervals.ends(test.y_pred[:, 0]).T.astype(np.float64)
+    inside = ((low <= test.y) & (test.y <= high)).astype(np.float64)
+    ends = mean_interval(inside, np.ones(len(inside)), share=True, group=test.group)
+    mean_width = float((high - low).mean())
+    return IntervalCoverage(intervals.coverage, float(inside.mean()), *ends, mean_width)
 
 
 def score_labelled(
@@ -215,164 +326,29 @@ def score_labelled(
     split: Path | None,
     schema: Schema,
     threshold: float,
-    thresholds: dict[str, float],
-) -> dict[str, Any]:
-    """The scores of `test`, of each `baseline`, and the `paired_difference`, of labelled rows.
+    thresholds: Mapping[str, float],
+) -> tuple[tuple[str, ...], ScoreSet]:
+    """Score labelled rows: the primary metrics, and the scores of the model and its baselines.
 
-    Of fewer rows than `FEW_ROWS` there are no intervals, and so no differences.
+    Fewer rows than `FEW_ROWS` have no intervals, and so no differences.
 
     Args:
         folder: of the rows.
         split: from which the baselines learn; without it there are none.
         threshold, thresholds: of the model, and of baselines that have another one.
     """
-    found = predict_table(predict, folder, schema, threshold)
-    if not found.weight.any():
+    predictions = predict_table(predict, folder, schema, threshold)
+    if not predictions.weight.any():
         raise UserError(f"column {schema.weight}: every row has a weight of 0")
-    bootstrap = uncertainty.bootstrap(found, schema)
-    scored: dict[str, Any] = {"test": score(found, schema)}
-    scored["decides"] = list(primary_scores(found, scored["test"], schema))
-    add_intervals(scored["test"], uncertainty.intervals(bootstrap, schema))
+    keys = choose_primary_metrics(predictions, score(predictions, schema), schema)
+    fitted: Baselines = {}
     if split:
-        others = predict_baselines(split, np.empty(0, np.int32), schema, folder)
-        thresholds = baseline_thresholds(others, found, threshold, None, schema) | thresholds
-        scored |= compare_with_baselines(
-            {"test": bootstrap}, others, thresholds, scored["decides"], schema
-        )
-    if len(found.y) < FEW_ROWS:
-        scored["test"] = without_intervals(scored["test"])
-        if split:
-            scored["baseline"] = without_intervals(scored["baseline"])
-            scored["paired_difference"] = {"test": {}}
-    return scored
-
-
-def interval_scores(test: Outputs, intervals: Intervals) -> dict[str, Any]:
-    """How many values of the test rows their intervals hold, and how wide these are in the mean.
-
-    Rows count alike: intervals are for any row, whatever its weight.
-    """
-    low, high = intervals.ends(test.outputs[:, 0]).T.astype(np.float64)
-    inside = ((low <= test.y) & (test.y <= high)).astype(np.float64)
-    ends = uncertainty.mean_interval(inside, np.ones(len(inside)), share=True, group=test.group)
-    return {
-        "asked": intervals.coverage,
-        "coverage": float(inside.mean()),
-        "coverage_low": ends[0],
-        "coverage_high": ends[1],
-        "mean_width": float((high - low).mean()),
-    }
-
-
-def compare_with_baselines(
-    bootstraps: dict[str, Bootstrap],
-    others: Baselines,
-    thresholds: dict[str, float],
-    decides: list[str],
-    schema: Schema,
-) -> dict[str, Any]:
-    """The scores of each `baseline`, and the `paired_difference` of the model's from them.
-
-    Args:
-        bootstraps: the model's, of test rows and cross-validation.
-    """
-    task = TASKS[schema.task]
-    scored: dict[str, Any] = {name: {} for name in others}
-    paired: dict[str, Any] = {rows: {} for rows in bootstraps}
-    for rows, mine in bootstraps.items():
-        for name, predicted in others.items():
-            outputs = predicted.test if rows == "test" else predicted.oof
-            own = mine.found.first(len(outputs))
-            if len(own.y) < len(mine.found.y):
-                mine = uncertainty.bootstrap(own, schema)
-            found = own._replace(outputs=outputs, threshold=thresholds[name])
-            beside, theirs = score(found, schema), uncertainty.bootstrap(found, schema)
-            # One constant a fold ranks no rows.
-            if rows != "test" and name == task.baselines["constant"]:
-                beside = {key: beside[key] for key in ("rows", "loss", task.main)}
-            differences = uncertainty.score_differences(mine, theirs, schema)
-            paired[rows][name] = nested(
-                {
-                    key: of._asdict()
-                    for key, of in differences.items()
-                    if key in flat_numbers(beside)
-                }
-            )
-            keys = tuple(key for key in decides if key in flat_numbers(beside))
-            add_intervals(beside, uncertainty.intervals(theirs, schema, keys))
-            scored[name] |= beside if rows == "test" else {rows: beside}
-    return {"baseline": scored, "paired_difference": paired}
-
-
-def classes_not_found(test: Outputs, schema: Schema) -> list[str]:
-    """The classes with a recall of 0: they have test rows, and none is predicted to be of it."""
-    if schema.task == "regression":
-        return []
-    right = predicted_classes(test.outputs, schema, test.threshold) == test.y
-    return [
-        str(name)
-        for k, name in enumerate(schema.classes)
-        if (own := test.y == k).any() and not right[own].any()
-    ]
-
-
-def primary_scores(train: Outputs, test: dict[str, Any], schema: Schema) -> tuple[str, ...]:
-    """See `metrics.primary_metrics`; the main score where the test rows have not the others."""
-    counts = [int((train.y == k).sum()) for k in range(len(schema.classes))]
-    keys = primary_metrics(schema.task, counts)
-    return keys if set(keys) <= set(flat_numbers(test)) else (TASKS[schema.task].main,)
-
-
-def add_intervals(scored: dict[str, Any], limits: dict[str, tuple[float, float]]) -> None:
-    """Put the ends of intervals beside their scores, in place."""
-    for key, ends in limits.items():
-        path, _, last = key.rpartition(".")
-        place = get_nested(scored, path) if path else scored
-        if last in place:
-            place[f"{last}_low"], place[f"{last}_high"] = ends
-
-
-def baseline_thresholds(
-    others: Baselines,
-    learnt: Outputs,
-    threshold: float,
-    choice: Choice | None,
-    schema: Schema,
-) -> dict[str, float]:
-    """The threshold of each baseline: chosen as that of the model was.
-
-    Args:
-        learnt: the labels and weights of the rows that were predicted out of fold.
-    """
-    names = TASKS[schema.task].baselines
-    thresholds = dict.fromkeys(others, threshold)
-    thresholds[names["constant"]] = 0.5  # or it would not be the majority
-    if choice and len(learnt.y):
-        for key in ("linear", "boosted"):
-            oof = others[names[key]].oof[:, 0]
-            y, _, weight, *_ = learnt.first(len(oof))
-            thresholds[names[key]] = choose_threshold(choice, y, oof, weight)
-    return thresholds
-
-
-def headline(scores: dict[str, Any], schema: Schema) -> dict[str, Any]:
-    """Of all scores of a run the few that decide.
-
-    The main score, the second one, the loss and those that decide of the test rows, the folds and
-    other `tests`; of each baseline the main score and those that decide; the interval of the first
-    that decides; and the threshold.
-    """
-    task, (first, *others) = TASKS[schema.task], scores["decides"]
-    tests = (f"tests.{name}" for name in scores.get("tests", {}))
-    keys = {"threshold", f"test.{first}_low", f"test.{first}_high"}
-    keys |= {
-        f"{rows}.{score}"
-        for rows in ("test", "cross_validation", "forward_chaining", *tests)
-        for score in (task.main, task.second, "loss", first, *others)
-    }
-    keys |= {
-        f"baseline.{name}.{score}"
-        for name in task.baselines.values()
-        for score in (task.main, first, *others)
-    }
-    return nested({key: value for key, value in flatten(scores) if key in keys})
+        fitted = predict_baselines(split, np.empty(0, np.int32), schema, folder)
+        chosen = baseline_thresholds(fitted, predictions, threshold, None, schema)
+        thresholds = {**chosen, **thresholds}
+    bootstrapped = bootstrap(predictions, schema)
+    scores = compare_with_baselines(bootstrapped, fitted, thresholds, keys, schema)
+    if len(predictions.y) < FEW_ROWS:
+        baselines = {key: each.with_intervals({}) for key, each in scores.baselines.items()}
+        scores = ScoreSet(scores.model.with_intervals({}), baselines)
+    return keys, scores

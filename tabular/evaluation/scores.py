@@ -1,40 +1,43 @@
 """Scores of predictions: one definition for the rows as they are, and for rows drawn again."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tabular.config.schema import Schema
-from tabular.core.metrics import nested
+from tabular.evaluation.evaluation import Estimate, Scores
 from tabular.table.arrays import predicted_classes, row_losses
 
 TINY = 1e-24  # of its square, the variance of a constant that is not quite one
 
 
-class Outputs(NamedTuple):
-    """The outputs of a model for labelled rows.
+class Predictions(NamedTuple):
+    """Predictions of a model for labelled rows.
 
-    `y` (rows,), the index of the class in `schema.classes`, or the value; `outputs`
-    (rows, outputs); `weight` (rows,), how much each row counts; `threshold` from which probability
-    on a row counts as positive; `group` (rows,), int64 from 0, whose rows depend on each other;
-    None where each is by itself.
+    Attributes:
+        y: Index of the class in `schema.classes`, or the value; shape (rows,).
+        y_pred: Output of the model; shape (rows, outputs).
+        weight: How much each row counts; shape (rows,).
+        threshold: The least probability that counts as positive.
+        group: Number of the group of each row, int64 from 0, shape (rows,); rows of one group
+            depend on each other. None where rows are independent.
     """
 
     y: np.ndarray
-    outputs: np.ndarray
+    y_pred: np.ndarray
     weight: np.ndarray
     threshold: float = 0.5
     group: np.ndarray | None = None
 
-    def of(self, rows: slice | np.ndarray) -> "Outputs":
-        """The same of some rows."""
+    def select(self, rows: slice | np.ndarray) -> "Predictions":
+        """Return the predictions for some of the rows."""
         group = None if self.group is None else self.group[rows]
-        some = (self.y[rows], self.outputs[rows], self.weight[rows])
-        return Outputs(*some, self.threshold, group)
+        arrays = (self.y[rows], self.y_pred[rows], self.weight[rows])
+        return Predictions(*arrays, self.threshold, group)
 
-    def first(self, rows: int) -> "Outputs":
-        """The same of the first rows."""
-        return self.of(slice(rows))
+    def first(self, rows: int) -> "Predictions":
+        """Return the predictions for the first rows."""
+        return self.select(slice(rows))
 
 
 class Baseline(NamedTuple):
@@ -48,38 +51,38 @@ class Baseline(NamedTuple):
     oof: np.ndarray
 
 
-def score(found: Outputs, schema: Schema) -> dict[str, Any]:
-    """The scores of the task, nested, and the number of `rows`; an undefined one is left out.
+def score(predictions: Predictions, schema: Schema) -> Scores:
+    """Compute the scores of the task, without intervals; undefined ones are left out.
 
-    The precision of no row that is called positive is undefined, and the recall of no positive row.
-    Without rows, or where none counts, there is nothing but their number.
+    The precision without a row that is called positive is undefined, and the recall without a
+    positive row. Without rows, or where no row has a weight, there are no scores.
     """
-    scores: dict[str, Any] = {"rows": len(found.y)}
-    if not found.weight.any():
-        return scores
-    values = {
-        key: float(value[0]) for key, value in scores_of(found, found.weight[None], schema).items()
-    }
-    return scores | nested({key: value for key, value in values.items() if np.isfinite(value)})
+    if not predictions.weight.any():
+        return Scores(len(predictions.y))
+    values = scores_by_weights(predictions, predictions.weight[None], schema)
+    estimates = {key: Estimate(float(v[0])) for key, v in values.items() if np.isfinite(v[0])}
+    return Scores(len(predictions.y), estimates)
 
 
-def row_scores(found: Outputs, schema: Schema) -> np.ndarray:
-    """The part of each row in the main score, which is their mean: float64, shape (rows,).
+def row_scores(predictions: Predictions, schema: Schema) -> np.ndarray:
+    """Compute the part of each row in the main score, which is their mean: float64, (rows,).
 
-    1 for a right class and 0 for a wrong one; of a regression the absolute error.
+    1 for a right class and 0 for a wrong one; for a regression the absolute error.
     """
     if schema.task == "regression":
-        return np.abs(found.y - found.outputs[:, 0])
-    right = predicted_classes(found.outputs, schema, found.threshold) == found.y
-    return right.astype(np.float64)
+        return np.abs(predictions.y - predictions.y_pred[:, 0])
+    classes = predicted_classes(predictions.y_pred, schema, predictions.threshold)
+    return (classes == predictions.y).astype(np.float64)
 
 
-def scores_of(found: Outputs, weights: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:
-    """The scores of the same rows under many weights at once; they are scikit-learn's.
+def scores_by_weights(
+    predictions: Predictions, weights: np.ndarray, schema: Schema
+) -> dict[str, np.ndarray]:
+    """Compute the scores of the same rows under many weights at once; they are scikit-learn's.
 
-    Of several classes precision, recall and F1 as `macro` (each class alike) and `weighted` (each
-    row alike), with 0 for a class without such rows; `macro.roc_auc` and `macro.average_precision`
-    are the means over the classes of one against the rest.
+    For several classes, precision, recall and F1 are averaged as `macro` (each class alike) and
+    `weighted` (each row alike), with 0 for a class without such rows; `macro.roc_auc` and
+    `macro.average_precision` are the means over the classes of one against the rest.
 
     Args:
         weights: float64, shape (n, rows).
@@ -87,12 +90,12 @@ def scores_of(found: Outputs, weights: np.ndarray, schema: Schema) -> dict[str, 
     Returns:
         By dotted key float64 of shape (n,), NaN where a score is undefined.
     """
-    y, outputs = found.y, found.outputs.astype(np.float64)
+    y, outputs = predictions.y, predictions.y_pred.astype(np.float64)
     with np.errstate(all="ignore"):
         loss = {"loss": _mean(row_losses(y, outputs, schema), weights)}
         if schema.task == "regression":
             return loss | _regression(y, outputs[:, 0], weights)
-        predicted = predicted_classes(found.outputs, schema, found.threshold)
+        predicted = predicted_classes(predictions.y_pred, schema, predictions.threshold)
         total, classes = weights.sum(axis=1), np.arange(len(schema.classes))
         hits, actual, called = (
             np.stack([(weights * mask).sum(axis=1) for mask in masks])
@@ -103,10 +106,10 @@ def scores_of(found: Outputs, weights: np.ndarray, schema: Schema) -> dict[str, 
             )
         )
         recall, precision, f1 = hits / actual, hits / called, 2 * hits / (actual + called)
-        there = np.isfinite(recall)  # classes that have rows
+        has_rows = np.isfinite(recall)
         common = loss | {
             "accuracy": hits.sum(axis=0) / total,
-            "balanced_accuracy": np.where(there, recall, 0).sum(axis=0) / there.sum(axis=0),
+            "balanced_accuracy": np.where(has_rows, recall, 0).sum(axis=0) / has_rows.sum(axis=0),
         }
         if schema.task == "binary":
             common |= {"precision": precision[1], "recall": recall[1], "f1": f1[1]}

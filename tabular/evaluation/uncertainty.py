@@ -8,7 +8,7 @@ again with replacement, 1000 times or so, from a fixed seed (Efron and Tibshiran
 to the bootstrap", 1993).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -16,21 +16,14 @@ import numpy as np
 
 from tabular.config.schema import Schema
 from tabular.core.metrics import TASKS
-from tabular.evaluation.scores import Outputs, row_scores, scores_of
+from tabular.evaluation.evaluation import PairedDifference
+from tabular.evaluation.scores import Predictions, row_scores, scores_by_weights
 
 ALPHA = 0.05  # how often an interval may miss
 REPLICATES, REPLICATES_OF_MANY_CLASSES = 1000, 200
 MANY_CLASSES = 10
 MAX_WEIGHTS = 2**21  # weights of draws that are held at a time
 MAX_ROWS, MIN_ROWS = 10_000, 30  # that are drawn, of all classes and of each
-
-
-class PairedDifference(NamedTuple):
-    """By how much a score is above another one of the same rows, with its 95% interval."""
-
-    difference: float
-    low: float
-    high: float
 
 
 def mean_interval(
@@ -48,7 +41,7 @@ def mean_interval(
     Args:
         share: whether each value is 1 or 0.
         alpha: how often the interval may miss; 0.05 for one of 95%.
-        group: see `Outputs`; a share of rows that depend on each other is as one of fewer rows.
+        group: see `Predictions`; a share of rows that depend on each other is as one of fewer rows.
     """
     mean, n = float(np.average(values, weights=weight)), effective_sample_size(weight)
     if not share:
@@ -89,13 +82,13 @@ def _half_interval(
 
 
 def mean_difference(
-    mine: np.ndarray,
-    other: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
     weight: np.ndarray,
     share: bool,
     group: np.ndarray | None = None,
 ) -> PairedDifference:
-    """By how much the mean of `row_scores` differs from that of others of the same rows.
+    """Compare the means of two arrays of `row_scores` of the same rows: first minus second.
 
     Rows that both predict alike do not widen the interval. It is Student's; of shares with two rows
     more, one that only the one and one that only the other gets right, so that it is not too narrow
@@ -103,7 +96,7 @@ def mean_difference(
     confidence interval for a difference of binomial proportions based on paired data" (2012). A
     single row tells nothing.
     """
-    differences = mine - other
+    differences = first - second
     mean = middle = float(np.average(differences, weights=weight))
     together = weight if group is None else np.bincount(group, weight)
     if effective_sample_size(together) < 2 and (group is not None or not share):
@@ -118,35 +111,37 @@ def mean_difference(
 
 
 class Bootstrap(NamedTuple):
-    """The scores of some rows, and of the same rows drawn again.
+    """Scores of predictions, and of the same rows drawn again with replacement.
 
-    `estimates` by dotted key, those that are defined; `replicates` (n,) float64 each, NaN where a
-    draw leaves a score undefined; `complete` whether all rows were drawn, or some that stand for
-    all.
+    Attributes:
+        estimates: Scores that are defined, by metric key.
+        replicates: Each of these scores in every draw, float64, (draws,); NaN where a draw leaves
+            it undefined.
+        complete: Whether all rows were drawn, or some that stand for all.
     """
 
-    found: Outputs
+    predictions: Predictions
     estimates: dict[str, float]
     replicates: dict[str, np.ndarray]
     complete: bool
 
 
-def bootstrap(found: Outputs, schema: Schema) -> Bootstrap:
+def bootstrap(predictions: Predictions, schema: Schema) -> Bootstrap:
     """Draw the rows again; for the same labels and weights it draws the same rows."""
-    points = scores_of(found, found.weight[None], schema)
-    used, copies = resampled_rows(found.y, schema)
-    some = found.of(used)
+    points = scores_by_weights(predictions, predictions.weight[None], schema)
+    rows, copies = resampled_rows(predictions.y, schema)
+    sample = predictions.select(rows)
     number = REPLICATES if len(schema.classes) <= MANY_CLASSES else REPLICATES_OF_MANY_CLASSES
     parts = [
-        scores_of(some, times * some.weight, schema)
-        for times in resampling_weights(copies, number, some.group)
+        scores_by_weights(sample, times * sample.weight, schema)
+        for times in resampling_weights(copies, number, sample.group)
     ]
     defined = [key for key, value in points.items() if np.isfinite(value[0])]
     return Bootstrap(
-        found,
+        predictions,
         {key: float(points[key][0]) for key in defined},
         {key: np.concatenate([part[key] for part in parts]) for key in defined},
-        len(used) == len(found.y),
+        len(rows) == len(predictions.y),
     )
 
 
@@ -163,8 +158,8 @@ def resampled_rows(y: np.ndarray, schema: Schema) -> tuple[np.ndarray, np.ndarra
     copies = np.ones(len(y))
     for rows in groups:
         copies[rows[:limit]] = max(len(rows) / limit, 1.0)
-    used = np.sort(np.concatenate([rows[:limit] for rows in groups]))
-    return used, copies[used]
+    drawn = np.sort(np.concatenate([rows[:limit] for rows in groups]))
+    return drawn, copies[drawn]
 
 
 def resampling_weights(
@@ -185,43 +180,47 @@ def resampling_weights(
 
 
 def intervals(
-    bootstrapped: Bootstrap, schema: Schema, keys: tuple[str, ...] | None = None
+    bootstrapped: Bootstrap, schema: Schema, keys: Collection[str] | None = None
 ) -> dict[str, tuple[float, float]]:
-    """The 95% interval of each score of some rows, by its dotted key.
+    """Compute the 95% interval of the main score, and of those with these keys.
 
     Args:
-        keys: of the scores; None of all.
+        keys: Metric keys; None for all defined scores.
     """
     limits = {
-        key: _percentile_interval(
-            bootstrapped.replicates[key], bootstrapped.estimates[key], bootstrapped.complete
-        )
-        for key in bootstrapped.estimates
+        key: _percentile_interval(bootstrapped.replicates[key], estimate, bootstrapped.complete)
+        for key, estimate in bootstrapped.estimates.items()
         if keys is None or key in keys
     }
-    of_rows, share = row_scores(bootstrapped.found, schema), schema.task != "regression"
-    found = bootstrapped.found
-    main = mean_interval(of_rows, found.weight, share, group=found.group)
+    predictions = bootstrapped.predictions
+    main = mean_interval(
+        row_scores(predictions, schema),
+        predictions.weight,
+        share=schema.task != "regression",
+        group=predictions.group,
+    )
     return limits | {TASKS[schema.task].main: main}
 
 
 def score_differences(
-    mine: Bootstrap, other: Bootstrap, schema: Schema
+    model: Bootstrap, other: Bootstrap, schema: Schema
 ) -> dict[str, PairedDifference]:
-    """By how much the scores differ from others' of the same rows, those that both have."""
-    main, found = TASKS[schema.task].main, {}
-    for key in mine.estimates:
+    """Compare the scores that both define, of the same rows: the model's minus the other ones."""
+    main, differences = TASKS[schema.task].main, {}
+    for key in model.estimates:
+        if key not in other.estimates:
+            continue
         if key == main:
-            own, theirs = (row_scores(each.found, schema) for each in (mine, other))
+            first, second = (row_scores(each.predictions, schema) for each in (model, other))
+            weight, group = model.predictions.weight, model.predictions.group
             share = schema.task != "regression"
-            found[key] = mean_difference(own, theirs, mine.found.weight, share, mine.found.group)
-        elif key in other.estimates:
-            point = mine.estimates[key] - other.estimates[key]
-            limits = _percentile_interval(
-                mine.replicates[key] - other.replicates[key], point, mine.complete
-            )
-            found[key] = PairedDifference(point, *limits)
-    return found
+            differences[key] = mean_difference(first, second, weight, share, group)
+        else:
+            point = model.estimates[key] - other.estimates[key]
+            replicates = model.replicates[key] - other.replicates[key]
+            interval = _percentile_interval(replicates, point, model.complete)
+            differences[key] = PairedDifference(point, *interval)
+    return differences
 
 
 def _percentile_interval(values: np.ndarray, point: float, complete: bool) -> tuple[float, float]:

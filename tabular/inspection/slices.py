@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from tabular.config.schema import Schema
 from tabular.config.sections import Range, Slice
 from tabular.core.metrics import TASKS, metric
-from tabular.evaluation.scores import Outputs, row_scores
+from tabular.evaluation.scores import Predictions, row_scores
 from tabular.evaluation.uncertainty import ALPHA, mean_interval
 from tabular.inspection.bins import Bins, is_among, missing_mask, numeric_values
 from tabular.table.arrays import predicted_classes, row_losses
@@ -29,23 +29,24 @@ SliceBins = tuple[tuple[str, int], ...]  # a bin of one column, or of each of tw
 
 
 class ScoredRows(NamedTuple):
-    """Some rows as slices are cut from them: their table, answers, and the score of each row."""
+    """Rows from which slices are cut: their table, predictions, and the score of each row."""
 
     table: pa.Table
-    found: Outputs
+    predictions: Predictions
     schema: Schema
     key: str
     scores: np.ndarray
 
     @classmethod
-    def of(cls, table: pa.Table, found: Outputs, schema: Schema, key: str) -> Self:
-        """Of rows whose score is `key`: the main score or the loss."""
-        scores = (
-            row_losses(found.y, found.outputs, schema)
-            if key == "loss"
-            else row_scores(found, schema)
-        )
-        return cls(table, found, schema, key, scores)
+    def from_predictions(
+        cls, table: pa.Table, predictions: Predictions, schema: Schema, key: str
+    ) -> Self:
+        """Score each row by `key`: the main score or the loss."""
+        if key == "loss":
+            scores = row_losses(predictions.y, predictions.y_pred, schema)
+        else:
+            scores = row_scores(predictions, schema)
+        return cls(table, predictions, schema, key, scores)
 
     def scored(self, mask: np.ndarray, alpha: float) -> dict[str, Any]:
         """The `rows` of a slice, their `score` and its interval, `low` and `high`.
@@ -54,7 +55,7 @@ class ScoredRows(NamedTuple):
         `recall`, where there is one: a slice may have a low score since it is hard, and a high one
         since it is of one class.
         """
-        y, outputs, weight, threshold, group = self.found.of(mask)
+        y, y_pred, weight, threshold, group = self.predictions.select(mask)
         of_rows = self.scores[mask]
         if not weight.any():
             return {"rows": int(mask.sum())}
@@ -68,16 +69,16 @@ class ScoredRows(NamedTuple):
         entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
         found["constant"] = float(entropy if self.key == "loss" else shares.max())
         if self.schema.task == "binary" and weight[y == 1].any():
-            called = outputs[y == 1, 0] >= threshold
+            called = y_pred[y == 1, 0] >= threshold
             found["recall"] = float(np.average(called, weights=weight[y == 1]))
         return found
 
 
 def slice_scores(
     tables: Mapping[str, pa.Table],
-    found: Mapping[str, Outputs],
+    predictions: Mapping[str, Predictions],
     schema: Schema,
-    decides: Sequence[str],
+    primary_metrics: Sequence[str],
     important: Sequence[str],
     declared: Mapping[str, Slice],
     unlike_training: Mapping[str, np.ndarray],
@@ -90,17 +91,17 @@ def slice_scores(
     reach the score of all rows.
 
     Args:
-        tables: of the rows that were predicted, by the keys of `metrics.ROWS`.
-        found: the model's outputs for at least these rows.
-        decides: see `metrics.primary_metrics`; where a class is rare, the score is the loss.
+        tables: of the rows that were predicted, by the keys of `metrics.ROW_SETS`.
+        predictions: of the model, for at least these rows.
+        primary_metrics: where a class is rare, the score is the loss.
         important: the columns, the most important one first.
         declared: by name.
         unlike_training: of each table the rows that equal no training row; they are a slice too.
     """
     main = TASKS[schema.task].main
-    key = main if decides[0] == main else "loss"
+    key = main if primary_metrics[0] == main else "loss"
     rows = {
-        name: ScoredRows.of(table, found[name].first(len(table)), schema, key)
+        name: ScoredRows.from_predictions(table, predictions[name].first(len(table)), schema, key)
         for name, table in tables.items()
     }
     found_in = "cross_validation" if "cross_validation" in rows else "test"
@@ -169,7 +170,7 @@ def ranked(rows: ScoredRows, codes: Mapping[str, np.ndarray], worse: int) -> lis
     By how many standard deviations the mean of a slice is worse than that of the other rows, if the
     rows of both were alike.
     """
-    scores, weight_of = rows.scores, rows.found.weight
+    scores, weight_of = rows.scores, rows.predictions.weight
     weights = np.stack([np.ones(len(scores)), weight_of, weight_of * scores])
     mean = weights[2].sum() / weights[1].sum()
     variance = np.average(np.square(scores - mean), weights=weight_of)
@@ -250,11 +251,11 @@ def declared_rows(rows: ScoredRows, conditions: Slice) -> np.ndarray:
 MAX_ERRORS, LETTERS = 10, 200  # rows; of a text
 
 
-def largest_errors(folder: Path, test: Outputs, schema: Schema) -> list[dict[str, Any]]:
-    """Of the test rows with the largest loss their `row`, the answer and the columns."""
-    losses = row_losses(test.y, test.outputs, schema)
+def largest_errors(folder: Path, test: Predictions, schema: Schema) -> list[dict[str, Any]]:
+    """Return the test rows with the largest loss: their `row`, prediction and columns."""
+    losses = row_losses(test.y, test.y_pred, schema)
     worst = np.argsort(-losses, kind="stable")[:MAX_ERRORS]
-    classes = predicted_classes(test.outputs, schema, test.threshold)
+    classes = predicted_classes(test.y_pred, schema, test.threshold)
     columns: dict[int, dict[str, Any]] = {}
     start = 0
     for part in read_parts(folder):
@@ -269,9 +270,9 @@ def largest_errors(folder: Path, test: Outputs, schema: Schema) -> list[dict[str
     found = []
     for row in worst.tolist():
         target = columns[row].pop(schema.target)
-        answer: dict[str, Any] = {"predicted": float(test.outputs[row, 0])}
+        answer: dict[str, Any] = {"predicted": float(test.y_pred[row, 0])}
         if schema.task != "regression":
-            k, probabilities = int(classes[row]), test.outputs[row].astype(np.float64)
+            k, probabilities = int(classes[row]), test.y_pred[row].astype(np.float64)
             if schema.task == "binary":
                 probabilities = np.r_[1 - probabilities, probabilities]
             answer = {

@@ -11,11 +11,12 @@ from jinja2 import pass_eval_context
 from jinja2.nodes import EvalContext
 from markupsafe import Markup, escape
 
-from tabular.core.metrics import BASELINES, shown
-from tabular.runs.comparison import ChangedValue, Score, ScoreComparison
+from tabular.core.metrics import BASELINES
+from tabular.core.numbers import UNDEFINED, format_number
+from tabular.runs.comparison import ChangedValue, ScoreComparison, ScoreRow
 from tabular.runs.run import Run
+from tabular.runs.verdict import BaselineCheck, Verdict
 
-NOT_THERE = "–"
 KINDS = 3  # of baselines
 YEARS = (1000, 2999)
 LARGE = 1e15  # from here on numbers are written as they are
@@ -27,7 +28,7 @@ FEW = 12  # differences of two tables that are named
 def number(value: Any) -> str:
     """A number with four decimals, or with five digits if it is large; a word as it is."""
     if value is None or isinstance(value, str):
-        return value or NOT_THERE
+        return value or UNDEFINED
     if isinstance(value, bool | int):
         return f"{value:,}"
     text = f"{value:.4f}" if abs(value) < 10 else in_full(value, "#")
@@ -85,7 +86,7 @@ def shares(values: Sequence[float], decimals: int = 2) -> list[float]:
 def parameter(value: Any) -> str:
     """A parameter as params.yaml writes it."""
     if value is None or isinstance(value, str):
-        return value or NOT_THERE
+        return value or UNDEFINED
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -93,15 +94,12 @@ def shape(sizes: list[Any]) -> str:
     """The shape of a tensor without its batch axis, or the shapes of several."""
     if any(isinstance(size, list) for size in sizes):
         return "; ".join(map(shape, sizes))
-    return " × ".join("any" if size is None else f"{size:,}" for size in sizes) or NOT_THERE
+    return " × ".join("any" if size is None else f"{size:,}" for size in sizes) or UNDEFINED
 
 
-def format_score(value: float | None, *beside: float | None) -> str:
-    """A score, see `shown`, beside those that are defined of others; "–" where it is undefined."""
-    if value is None:
-        return NOT_THERE
-    others = [other for other in beside if other is not None]
-    return shown(value, *others).replace("-", "−")
+def format_score(value: float | None, *compared_with: float | None) -> str:
+    """Format a score with a minus sign instead of a hyphen; see `format_number`."""
+    return format_number(value, *compared_with).replace("-", "−")
 
 
 def signed(value: float) -> str:
@@ -135,20 +133,20 @@ def format_interval(interval: tuple[float, float] | None) -> str:
     return " to ".join(map(format_score, interval or ()))
 
 
-def baseline_values(score: Score) -> list[float]:
-    """What the baselines reach, those that have this score."""
+def baseline_values(score: ScoreRow) -> list[float]:
+    """Return the scores of the baselines that have this score."""
     return [change.value for change in score.baselines.values() if change]
 
 
 def format_difference(change: ScoreComparison | None) -> str:
-    """By how much a score differs from another, whether that is better, and the interval."""
+    """Format how much a score differs from another, whether that is better, and the interval."""
     if change is None or (not change.verdict and not change.change):
-        return NOT_THERE
+        return UNDEFINED
     if change.verdict == "same" and not change.interval:
         return "same"
     verdict = "within chance" if change.verdict == "level" else change.verdict
-    said = f"{signed(change.change)} {verdict}"
-    return said.rstrip() + (f" ({format_interval(change.interval)})" if change.interval else "")
+    interval = f" ({format_interval(change.interval)})" if change.interval else ""
+    return f"{signed(change.change)} {verdict}{interval}"
 
 
 def describe_origin(run: Run) -> str:
@@ -165,26 +163,22 @@ def baseline(name: str) -> str:
     return BASELINES.get(name, name)
 
 
-def headline(gate: dict[str, Any]) -> str:
-    """The verdict in a few words: what the model is beside what is simpler."""
-    verdict, name = gate.get("verdict"), baseline(gate.get("against") or "")
-    checks = gate.get("checks", [])
-    if not verdict:
+def format_verdict(verdict: Verdict | None) -> str:
+    """Format a verdict in a few words: how the model compares with what is simpler."""
+    if verdict is None:
         return "No verdict"
-    if "reason" not in gate:  # of a run whose gate had two verdicts
-        return "Passes its gate" if verdict == "pass" else "Does not pass its gate"
-    if any(check["verdict"] == "fail" and "score" not in check for check in checks):
+    comparisons = [check for check in verdict.checks if isinstance(check, BaselineCheck)]
+    if any(check.verdict == "fail" and check not in comparisons for check in verdict.checks):
         return "Outside a limit"
-    if not name:
+    if verdict.baseline is None:
         return "Within its limits"
-    rules = [check["rule"] for check in checks if "score" in check]
-    beaten = dict.fromkeys(baseline(rule.partition(" ")[2]) for rule in rules)
-    better = "all baselines" if len(beaten) == KINDS else " and ".join(beaten)
+    names = dict.fromkeys(baseline(check.subject) for check in comparisons)
+    beaten = "all baselines" if len(names) == KINDS else " and ".join(names)
     return {
-        "pass": f"Better than {better}",
-        "level": f"Level with {name}",
-        "fail": f"Worse than {name}",
-    }[verdict]
+        "pass": f"Better than {beaten}",
+        "level": f"Level with {baseline(verdict.baseline)}",
+        "fail": f"Worse than {baseline(verdict.baseline)}",
+    }[verdict.verdict]
 
 
 def differences(changes: list[ChangedValue]) -> str:

@@ -3,7 +3,7 @@
 import re
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from inspect import getmembers, isfunction
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from tabular.config.schema import EPOCHS, Schema, input_name
+from tabular.config.schema import EPOCHS, NUMBER_FORMAT, Column, Schema, input_name
 from tabular.core.errors import listed
-from tabular.core.metrics import ROWS, TASKS, shown
+from tabular.core.metrics import ROW_SETS, TASKS
+from tabular.core.numbers import format_number
 from tabular.report import column_pictures, formats, pictures, vega
 from tabular.report.formats import number
-from tabular.runs.comparison import ChangedValue, Comparison, Score, locked_versions, points
-from tabular.runs.gate import told
+from tabular.runs.comparison import ChangedValue, Comparison, ScoreRow, locked_versions, points
 from tabular.runs.run import LOCK, Run, inputs, outputs, params_of
+from tabular.runs.verdict import format_checks
 
 REPRODUCIBILITY = {
     "any_cpu": "the same bytes on any x86-64 CPU with AVX2 and on ARM64 (Linux)",
@@ -28,7 +29,7 @@ REPRODUCIBILITY = {
 
 
 def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
-    """What model_card.html names; texts, locked packages and hashes are of the run's revision."""
+    """Collect what the model card names; all of it is of the run's revision."""
     text = run.text(data_card)
     about, use, limits = split_card(text)
     if run.source not in text:  # it is still of another table
@@ -36,8 +37,13 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
     columns = run.schema.get("columns") or {}
     unseen = {run.target, *(run.schema.get(role) for role in ("group", "split", "weight"))}
     unseen |= set(run.schema.get("ignore") or [])
-    features = {name: column for name, column in columns.items() if name not in unseen}
+    features = {
+        name: Column.model_validate(column)
+        for name, column in columns.items()
+        if name not in unseen
+    }
     lock, classes = run.load(LOCK), run.load(run.files["profile"]).get("target") or {}
+    evaluation = run.require_evaluation()
     return {
         "about": markdown(about),
         "use": markdown(use),
@@ -45,19 +51,22 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
         "classes": {name: of["rows"] for name, of in classes.items()},
         "model": model,
         "features": list(features),
-        # As pandas takes them: the type of columns of text, and the names of the model's inputs.
-        "dtype": {
-            name: "str"
+        # As pandas reads them: the texts that stand for a gap in columns of numbers, the type of
+        # columns that it reads as texts, and the names of the model's inputs.
+        "na_values": {
+            name: gaps
             for name, column in features.items()
-            if column["kind"] in ("category", "text", "datetime")
-            and column.get("format") not in EPOCHS
+            if not column.is_string
+            and (gaps := [v for v in column.missing_values if isinstance(v, str)])
         },
-        "seconds": [
-            line for name, column in features.items() if (line := in_seconds(name, column))
+        "dtype": {name: "str" for name, column in features.items() if is_read_as_text(column)},
+        "has_datetimes": any(column.kind == "datetime" for column in features.values()),
+        "preparation": [
+            line for name, column in features.items() for line in preparation(name, column)
         ],
         "renamed": {name: input_name(name) for name in features if name != input_name(name)},
-        "version": run.scores.get("version"),
-        "repeats": REPRODUCIBILITY.get(str(run.scores.get("repeats"))),
+        "version": evaluation.version,
+        "repeats": REPRODUCIBILITY.get(str(evaluation.repeats)),
         "packages": packages(run.text("pyproject.toml"), locked_versions(run)),
         "hashes": [
             (path, entry.get("md5"), number(entry.get("size")))
@@ -66,17 +75,36 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
     }
 
 
-def in_seconds(name: str, column: dict[str, Any]) -> str:
-    """The line of Python that makes of a datetime column what the model takes; empty for others."""
-    form, place = column.get("format"), f"rows[{input_name(name)!r}]"
-    if column["kind"] != "datetime" or form == "epoch":
-        return ""
-    if form in EPOCHS:
-        return f"{place} /= {EPOCHS[form]}"
-    zone = column.get("timezone")
-    read = f"pandas.to_datetime({place}, format={form or 'ISO8601'!r}"
-    read += f").dt.tz_localize({zone!r})" if zone else ", utc=True)"
-    return f'{place} = ({read} - pandas.Timestamp(0, tz="UTC")).dt.total_seconds()'
+def is_read_as_text(column: Column) -> bool:
+    """Return whether pandas has to read a column as texts before it becomes the model's input."""
+    if column.kind == "datetime":
+        return not {*column.date_formats} & {*EPOCHS}
+    return column.is_string or bool(column.replace) or column.number_format is not None
+
+
+def preparation(name: str, column: Column) -> Iterator[str]:
+    """Return the lines of Python that make the model's input of what pandas reads of a column."""
+    place = f"rows[{input_name(name)!r}]"
+    if column.replace:
+        yield f"{place} = {place}.replace({ {str(k): str(v) for k, v in column.replace.items()} })"
+    if column.kind in ("real", "integer") and is_read_as_text(column):
+        mark = NUMBER_FORMAT.sub(r"\3", column.number_format or "1234.5")
+        digits = f'{place}.str.replace(r"[^0-9{mark}+-]", "", regex=True)'
+        yield f'{place} = {digits}.str.replace("{mark}", ".").astype(float)'
+    if column.kind != "datetime" or column.format == "epoch":
+        return
+    if column.format == "epoch_ms":
+        yield f"{place} /= 1000"
+        return
+    local = f".dt.tz_localize({column.timezone!r})" if column.timezone else ""
+    zone = "" if column.timezone else ", utc=True"
+    errors = ", errors='coerce'" if len(column.date_formats) > 1 else ""
+    first, *others = (
+        f"pandas.to_datetime({place}, format={form!r}{errors}{zone})"
+        for form in column.date_formats
+    )
+    read = first + "".join(f".fillna({other})" for other in others) + local
+    yield f'{place} = ({read} - pandas.Timestamp(0, tz="UTC")).dt.total_seconds()'
 
 
 def packages(pyproject: str, locked: dict[str, str]) -> list[tuple[str, str]]:
@@ -255,10 +283,10 @@ def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str
     names = names[:MAX_COLUMNS]
     predicted = formats.cells([row["predicted"] for row in rows], digits=4)
     of_true = [row.get("probability_of_true") for row in rows]
-    said = [f" ({shown(p)} for the true one)" if p is not None else "" for p in of_true]
+    notes = [f" ({format_number(p)} for the true one)" if p is not None else "" for p in of_true]
     columns = [
         formats.cells([row["true"] for row in rows]),
-        [text + more for text, more in zip(predicted, said, strict=True)],
+        [text + more for text, more in zip(predicted, notes, strict=True)],
         *(formats.cells([row["columns"][name] for row in rows]) for name in names),
     ]
     return ["True", "Predicted", *names], [list(row) for row in zip(*columns, strict=True)]
@@ -274,8 +302,8 @@ def interaction_sentence(interaction: dict[str, Any]) -> str:
     )
 
 
-def changed_scores(comparison: Comparison) -> tuple[list[Score], list[Score]]:
-    """The scores of the test rows that differ from the base's, and those that are the same."""
+def changed_scores(comparison: Comparison) -> tuple[list[ScoreRow], list[ScoreRow]]:
+    """List the scores of the test rows that differ from the base's, and those that do not."""
     with_base = [s for s in comparison.scores["test"].by_key.values() if s.base]
     same = [s for s in with_base if s.base and s.base.verdict == "same"]
     return [score for score in with_base if score not in same], same
@@ -295,7 +323,7 @@ TEMPLATES = Environment(
 for module in (sys.modules[__name__], formats, column_pictures, pictures):
     functions = getmembers(module, isfunction)
     TEMPLATES.filters |= {n: show for n, show in functions if show.__module__ == module.__name__}
-TEMPLATES.filters |= {"svg": vega.svg, "told": told}
+TEMPLATES.filters |= {"svg": vega.svg, "format_checks": format_checks}
 TEMPLATES.globals["LEVEL"] = LEVEL
 
 
@@ -320,6 +348,6 @@ def render(template: str, comparison: Comparison, **sections: Any) -> str:
         run=comparison.run,
         base=comparison.base,
         task=task.label if task else "A model",
-        titles=ROWS,
+        titles=ROW_SETS,
         **sections,
     )

@@ -27,7 +27,7 @@ from tabular.report.vega import (
     under_names,
     vertical,
 )
-from tabular.runs.comparison import Comparison, points
+from tabular.runs.comparison import Comparison, Standing, points
 
 MAX_NAMED = 12  # classes, whose cells have numbers in them
 UNIT = {"domain": [0, 1]}
@@ -43,14 +43,15 @@ class Picture(NamedTuple):
 
 
 def score_interval_pictures(comparison: Comparison) -> list[Picture]:
-    """For each score that decides the model's beside the baselines', with intervals.
+    """Draw each primary metric of the model and of the baselines, with intervals.
 
-    First the one that the gate's verdict is by.
+    The one that decided the gate's verdict comes first.
     """
-    by = (comparison.gate.get("by") or "").partition(".")[2]
+    score = comparison.verdict.score if comparison.verdict else None
+    deciding = (score or "").partition(".")[2]
     return [
         Picture(metric(key).label, score_intervals(rows, metric(key).label))
-        for key, rows in sorted(comparison.standings.items(), key=lambda of: of[0] != by)
+        for key, rows in sorted(comparison.standings.items(), key=lambda item: item[0] != deciding)
         if rows
     ]
 
@@ -99,23 +100,24 @@ def lines(
     return chart(rows, [layer("line", encoding, clip=True, **style), *more])
 
 
-def score_intervals(rows: Rows, label: str) -> Spec:
-    """The score of the model and of each baseline with its interval, see `standings`."""
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    of = list(dict.fromkeys(row["of"] for row in rows))
+def score_intervals(standings: list[Standing], label: str) -> Spec:
+    """Draw the score of the model and of each baseline with its interval."""
+    rows = [standing._asdict() | {"of": standing.rows} for standing in standings]
+    names = list(dict.fromkeys(standing.name for standing in standings))
+    places = list(dict.fromkeys(standing.rows for standing in standings))
     model = {"test": f"datum.name === {json.dumps(names[0])}", "value": THIS}
     place = {
         "y": named("name", names, axis={"labelFontSize": 13}),
-        "yOffset": {"field": "of", "type": "nominal", "sort": of},
+        "yOffset": {"field": "of", "type": "nominal", "sort": places},
         "color": {"condition": model, "value": SOFT},
     }
     grey = {"symbolFillColor": SOFT, "symbolStrokeColor": SOFT}
-    shape = of_names(of, ["circle", "diamond"], grey)
+    shape = of_names(places, ["circle", "diamond"], grey)
     scale = {"zero": False, "nice": True}
     low, value = (number(field, label, scale=scale) for field in ("low", "value"))
     intervals = layer("rule", {"x": low, "x2": {"field": "high"}} | place, strokeWidth=2)
     values = layer("point", {"x": value, "shape": shape} | place, size=70, filled=True, opacity=1)
-    return chart(rows, [intervals, values], height=len(names) * (18 * len(of) + 8))
+    return chart(rows, [intervals, values], height=len(names) * (18 * len(places) + 8))
 
 
 def roc(comparison: Comparison) -> Picture | None:
@@ -250,7 +252,8 @@ def threshold(comparison: Comparison) -> Picture | None:
     found = points(comparison.run, "threshold")
     if not found:
         return None
-    chosen = comparison.run.scores.get("threshold", 0.5)
+    threshold = comparison.evaluation.threshold
+    chosen = 0.5 if threshold is None else threshold
     has_costs = found[0]["cost"] is not None
     cost, price = ("cost", "cost per row") if has_costs else ("wrong", "error rate")
     names = {"recall": "recall", "precision": "precision", "f1": "F1", cost: price}

@@ -1,59 +1,76 @@
-"""A run beside its baselines and the run that it is compared with, as plain rows."""
+"""A run compared with its baselines and with another run, as plain rows."""
 
 import csv
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tabular.config.params import PARAMS
 from tabular.config.schema import SCHEMA, Schema
-from tabular.core.metrics import (
-    AVERAGES,
-    BASELINES,
-    ENDS,
-    METRICS,
-    ROWS,
-    flat_numbers,
-    flatten,
-    get_nested,
-)
-from tabular.evaluation.scores import Outputs
-from tabular.evaluation.uncertainty import PairedDifference, bootstrap, score_differences
+from tabular.core.metrics import AVERAGES, BASELINES, METRIC_KEYS, METRICS
+from tabular.core.nested import flatten
+from tabular.evaluation.evaluation import Evaluation, PairedDifference, Scores, ScoreSet
+from tabular.evaluation.scores import Predictions
+from tabular.evaluation.uncertainty import bootstrap, score_differences
 from tabular.runs.run import LOCK, Run, inputs, outs_of, params_of
+from tabular.runs.verdict import Verdict
 
+MODEL = "this model"  # next to the names of baselines
 TEXTS = {"true class", "predicted class", "column"}  # columns of text in files of points
 
 
 class ScoreComparison(NamedTuple):
-    """Another score, and how this one differs from it."""
+    """Another score, and how the score of this run differs from it.
+
+    Attributes:
+        change: The score of this run minus the other one.
+        verdict: `better`, `worse`, `same`, or `level` where the interval of the difference contains
+            0; empty where this run has no such score.
+        interval: The 95% interval of the difference.
+    """
 
     value: float
-    change: float  # this score minus the other
-    verdict: str  # better, worse, same, level: the interval holds 0; empty: better is not known
-    interval: tuple[float, float] | None = None  # of 95%, of the difference
+    change: float
+    verdict: str
+    interval: tuple[float, float] | None = None
 
 
-class Score(NamedTuple):
-    """One score of a run, beside that of the base and of the baselines, where they have it."""
+class ScoreRow(NamedTuple):
+    """One score of a run, of its base and of its baselines.
+
+    Attributes:
+        average: How it is averaged over the classes, in words; empty where it is not.
+        value: None where it is undefined.
+    """
 
     key: str
     label: str
-    average: str  # over the classes, in words; empty where there is one number
-    value: float | None  # None where it is undefined
+    average: str
+    value: float | None
     interval: tuple[float, float] | None
     base: ScoreComparison | None
     baselines: dict[str, ScoreComparison | None]
 
 
-class Scores(NamedTuple):
-    """The scores of some rows by key, in the order in which they are read."""
+class ScoreTable(NamedTuple):
+    """The scores for one set of rows by key, in the order in which they are read."""
 
-    rows: int | None
-    by_key: dict[str, Score]
+    rows: int
+    by_key: dict[str, ScoreRow]
+
+
+class Standing(NamedTuple):
+    """A score of the model or of a baseline with its interval; name and rows for a reader."""
+
+    name: str
+    rows: str
+    value: float
+    low: float
+    high: float
 
 
 class ChangedValue(NamedTuple):
@@ -65,52 +82,72 @@ class ChangedValue(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What a page or a comment shows of a run and, where there is one, of its base."""
+    """What a page or a comment shows of a run and, where there is one, of its base.
+
+    Attributes:
+        verdict: Of the gate; None where the run has none.
+        standings: By primary metric.
+        scores: By the keys of `metrics.ROW_SETS`.
+        tests: By the names of the additional test files.
+        code: The paths of code that differs.
+        data: Differences of the profiles; None where one of the runs has none.
+        stale: What has changed since the results were made.
+        files: What the page shows as it is written, by the names in `REPORT_FILES`.
+    """
 
     run: Run
     base: Run | None
-    gate: dict[str, Any]  # see `evaluate_gate`; empty where the run has no verdict
-    standings: dict[str, list[dict[str, Any]]]  # by each score that decides, see `standings`
-    scores: dict[str, Scores]  # by the keys of `metrics.ROWS`
-    tests: dict[str, Scores]  # by the names of the other files
+    evaluation: Evaluation
+    verdict: Verdict | None
+    standings: dict[str, list[Standing]]
+    scores: dict[str, ScoreTable]
+    tests: dict[str, ScoreTable]
     params: list[ChangedValue]
-    code: list[str]  # the paths of code that differs
+    code: list[str]
     packages: list[ChangedValue]
-    data: list[ChangedValue] | None  # of the profiles; None where one of the runs has none
+    data: list[ChangedValue] | None
     test_rows_differ: bool
-    stale: list[str]  # what has changed since the results were made
-    files: dict[str, dict[str, Any]]  # what the page shows as it is written: `REPORT_FILES`
+    stale: list[str]
+    files: dict[str, dict[str, Any]]
 
 
 REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
 
 
-def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> Comparison:
-    """Compare a run with another one of the same table; `gate` stands for its own verdict."""
-    lock, scores = run.load(LOCK), run.scores
-    old, before = (base.load(LOCK), base.scores) if base else ({}, {})
+def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Comparison:
+    """Compare a run with another one of the same table.
+
+    Args:
+        verdict: stands for that of the run.
+
+    Raises:
+        UserError: the run has no scores.
+    """
+    evaluation = run.require_evaluation()
+    base_evaluation = base.evaluation if base else None
+    base_sets = base_evaluation.score_sets if base_evaluation else {}
+    base_files = base_evaluation.test_files if base_evaluation else {}
+    lock, base_lock = run.load(LOCK), base.load(LOCK) if base else {}
     profiles = [r.load(r.files["profile"]) for r in (base, run) if r]
-    split, base_split = ([out["md5"] for out in outs_of(k, "split")] for k in (lock, old))
+    split, base_split = ([out["md5"] for out in outs_of(k, "split")] for k in (lock, base_lock))
     test_rows_differ = bool(split and base_split) and split != base_split
     paired = paired_differences(run, base) if base and not test_rows_differ else {}
     return Comparison(
         run,
         base,
-        gate=run.load(run.files["gate"]) if gate is None else gate,
-        standings={key: standings(scores, key) for key in scores.get("decides", [])},
+        evaluation,
+        verdict=verdict or run.verdict,
+        standings={key: standings(evaluation, key) for key in evaluation.primary_metrics},
         scores={
-            rows: compare_scores(scores, before, rows, paired if rows == "test" else {})
-            for rows in ROWS
-            if rows == "test" or ordered(scores.get(rows, {}))
+            name: compare_scores(scores, base_sets.get(name), paired if name == "test" else {})
+            for name, scores in evaluation.score_sets.items()
         },
         tests={
-            name: compare_scores(
-                as_test(found), as_test(before.get("tests", {}).get(name, {})), "test", {}
-            )
-            for name, found in scores.get("tests", {}).items()
+            name: compare_scores(scores, base_files.get(name))
+            for name, scores in evaluation.test_files.items()
         },
-        params=changed_values(settings(base, old), settings(run, lock)) if base else [],
-        code=changed_code(old, lock) if base else [],
+        params=changed_values(settings(base, base_lock), settings(run, lock)) if base else [],
+        code=changed_code(base_lock, lock) if base else [],
         packages=changed_values(locked_versions(base), locked_versions(run)) if base else [],
         data=changed_values(*profiles) if base and all(profiles) else None,
         test_rows_differ=test_rows_differ,
@@ -119,156 +156,134 @@ def compare(run: Run, base: Run | None, gate: dict[str, Any] | None = None) -> C
     )
 
 
-COUNTS = ("rows", "training_rows")  # among scores
+def standings(evaluation: Evaluation, key: str) -> list[Standing]:
+    """List a score of the model, then of its baselines, on test rows and cross-validated.
 
-
-def ordered(scores: Mapping[str, Any]) -> dict[str, float]:
-    """The scores of some rows by dotted key, in the order in which they are read."""
-    own = {key: value for key, value in scores.items() if key not in {*ROWS, *COUNTS}}
-    values = flat_numbers(own)
-    order = [*METRICS, *(f"{average}.{score}" for average in AVERAGES for score in METRICS)]
-    return {key: values.pop(key) for key in order if key in values} | values
-
-
-def standings(scores: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    """A score of the model and of its baselines, of the test rows and cross-validated.
-
-    Of each, the model's first, the `name` for a reader, `of` which rows, `value`, `low` and `high`.
+    Scores without an interval are left out.
     """
-    found = []
-    for rows, said in (("test", "test rows"), ("cross_validation", "cross-validated")):
-        beside = {"this model": scores.get(rows, {})}
-        for name, of in scores.get("baseline", {}).items():
-            beside[BASELINES.get(name, name)] = of if rows == "test" else of.get(rows, {})
-        for name, of in beside.items():
-            values = flat_numbers(of)
-            value, low, high = (values.get(f"{key}{end}") for end in ("", *ENDS))
-            if None not in (value, low, high):
-                ends = {"low": low, "high": high}
-                found.append({"name": name, "of": said, "value": value, **ends})
-    return sorted(found, key=lambda row: row["name"] != "this model")
-
-
-def as_test(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The scores of another file of labelled rows as those of test rows are held."""
-    own = {key: of for key, of in found.items() if key not in ("baseline", "paired_difference")}
-    paired = {"test": found.get("paired_difference", {})}
-    return {"test": own, "baseline": found.get("baseline", {}), "paired_difference": paired}
+    rows = []
+    folds = evaluation.cross_validation
+    for scores, place in ((evaluation.test, "test rows"), (folds, "cross-validated")):
+        if scores is None:
+            continue
+        named = {BASELINES.get(name, name): each for name, each in scores.baselines.items()}
+        for name, each in ({MODEL: scores.model} | named).items():
+            estimate = each.get(key)
+            if estimate and estimate.interval:
+                rows.append(Standing(name, place, estimate.value, *estimate.interval))
+    return sorted(rows, key=lambda row: row.name != MODEL)
 
 
 def compare_scores(
-    scores: Mapping[str, Any],
-    base: Mapping[str, Any],
-    rows: str,
-    paired: Mapping[str, PairedDifference],
-) -> Scores:
-    """The scores of these rows of a run, beside those of the base and of the baselines.
+    scores: ScoreSet,
+    base: ScoreSet | None = None,
+    paired: Mapping[str, PairedDifference] | None = None,
+    keys: Iterable[str] = (),
+) -> ScoreTable:
+    """Compare the scores for one set of rows with those of the base and of the baselines.
 
     Args:
-        scores, base: of the run and of its base, as `metrics/` holds them.
+        base: the scores of the base for the same set of rows.
         paired: by how much scores differ from the base's on the same rows.
+        keys: of scores that have a row even where nobody defines them.
     """
-    own = scores.get(rows, {})
-    values, before = ordered(own), ordered(base.get(rows, {}))
-    of_baselines = {
-        name: found
-        for name, of in sorted(scores.get("baseline", {}).items())
-        if (found := ordered(of if rows == "test" else of.get(rows, {})))
-    }
+    before = base.model if base else Scores(0)
+    baselines = dict(sorted(scores.baselines.items()))
+    compared = (scores.model, before, *baselines.values())
+    defined = {key for each in compared for key, _ in each.items()}
     by_key = {}
-    known = (values, before, *of_baselines.values())
-    for key in ordered({key: 0.0 for of in known for key in of}):
-        if key.endswith(ENDS):
+    for key in METRIC_KEYS:
+        if key not in {*defined, *keys}:
             continue
         average, _, name = key.rpartition(".")
-        metric, value = METRICS.get(name), values.get(key)
-        greater = metric.greater_is_better if metric else None
-        low, high = (values.get(f"{key}{end}") for end in ENDS)
-        beside = {}
-        for baseline, of in of_baselines.items():
-            found = get_nested(scores, f"paired_difference.{rows}.{baseline}.{key}")
-            difference = PairedDifference(**found) if found else None
-            beside[baseline] = compare_score(value, of.get(key), greater, difference)
-        by_key[key] = Score(
+        metric, estimate = METRICS[name], scores.model.get(key)
+        value, greater = scores.model.value(key), metric.greater_is_better
+        by_key[key] = ScoreRow(
             key,
-            metric.label if metric else key.replace("_", " ").replace(".", ", "),
-            AVERAGES.get(average, average) if metric else "",
+            metric.label,
+            AVERAGES.get(average, ""),
             value,
-            None if low is None or high is None else (low, high),
-            compare_score(value, before.get(key), greater, paired.get(key)),
-            beside,
+            estimate.interval if estimate else None,
+            compare_score(value, before.value(key), greater, (paired or {}).get(key)),
+            {
+                name: compare_score(value, other.value(key), greater, scores.difference(name, key))
+                for name, other in baselines.items()
+            },
         )
-    return Scores(own.get("rows"), by_key)
+    return ScoreTable(scores.model.rows, by_key)
 
 
 def compare_score(
     value: float | None,
     other: float | None,
-    greater_is_better: bool | None,
+    greater_is_better: bool,
     paired: PairedDifference | None = None,
 ) -> ScoreComparison | None:
-    """How a score differs from another; None where there is no other."""
+    """Compare a score with another one; None where there is no other."""
     if other is None or value is None:
         return None if other is None else ScoreComparison(other, 0.0, "")
     if _rounded(value) == _rounded(other) and not (paired and paired.difference):
         return ScoreComparison(other, 0.0, "same")
-    limits = (paired.low, paired.high) if paired else None
-    if limits and limits[0] <= 0 <= limits[1]:
-        return ScoreComparison(other, value - other, "level", limits)
+    interval = (paired.low, paired.high) if paired else None
+    if paired and paired.within_chance:
+        return ScoreComparison(other, value - other, "level", interval)
     better = (value > other) == greater_is_better
-    verdict = "" if greater_is_better is None else "better" if better else "worse"
-    return ScoreComparison(other, value - other, verdict, limits)
+    return ScoreComparison(other, value - other, "better" if better else "worse", interval)
 
 
 def _rounded(value: float) -> float:
-    """To four decimals, or five digits of a large number."""
+    """Round to four decimals, or to five digits if it is large."""
     return round(value, 4) if abs(value) < 10 else float(f"{value:.5g}")
 
 
 def paired_differences(run: Run, base: Run) -> dict[str, PairedDifference]:
-    """By how much the scores of two runs differ on the same test rows, by key.
+    """Compare the scores of two runs on the same test rows, by key.
 
-    Of more rows than a run has kept it is the difference of all with the interval of those, moved
-    and narrower. Empty where one of the runs has kept none, or they have not the same labels.
+    Where there are more test rows than a run has kept, it is the difference on all of them, with
+    the interval of those that were kept, moved and narrower. Empty where one of the runs has kept
+    none, or they have not the same labels.
     """
     try:
         schema = Schema.model_validate(run.schema)
-        mine, other = (test_rows(of) for of in (run, base))
+        rows, base_rows = (test_rows(each) for each in (run, base))
     except (ValueError, KeyError):  # of a revision of long ago
         return {}
-    target, theirs = (of.schema.get("columns", {}).get(of.target) for of in (run, base))
-    if mine is None or other is None or target != theirs or not np.array_equal(mine.y, other.y):
+    target, base_target = (r.schema.get("columns", {}).get(r.target) for r in (run, base))
+    if rows is None or base_rows is None or target != base_target:
         return {}
-    found = score_differences(bootstrap(mine, schema), bootstrap(other, schema), schema)
-    every = max(run.scores.get("test", {}).get("rows", 0), len(mine.y))
-    narrower = (len(mine.y) / every) ** 0.5
+    if not np.array_equal(rows.y, base_rows.y):
+        return {}
+    in_kept_rows = score_differences(bootstrap(rows, schema), bootstrap(base_rows, schema), schema)
+    if run.evaluation is None or base.evaluation is None:
+        return in_kept_rows
+    scores, before = run.evaluation.test.model, base.evaluation.test.model
+    narrower = (len(rows.y) / max(scores.rows, len(rows.y))) ** 0.5
     if narrower == 1:
-        return found
-    scores, before = (flat_numbers(of.scores.get("test", {})) for of in (run, base))
-    of_all = {key: scores[key] - before[key] for key in found if key in scores and key in before}
-    return {
-        key: PairedDifference(
-            change,
-            change + narrower * (found[key].low - found[key].difference),
-            change + narrower * (found[key].high - found[key].difference),
-        )
-        for key, change in of_all.items()
-    }
+        return in_kept_rows
+    differences = {}
+    for key, (difference, low, high) in in_kept_rows.items():
+        value, other = scores.value(key), before.value(key)
+        if value is not None and other is not None:
+            low, high = (narrower * (end - difference) for end in (low, high))
+            change = value - other
+            differences[key] = PairedDifference(change, change + low, change + high)
+    return differences
 
 
-def test_rows(run: Run) -> Outputs | None:
-    """The test rows that a run has kept, see `plot_data.test_rows`."""
+def test_rows(run: Run) -> Predictions | None:
+    """Read the test rows that a run has kept, see `plot_data.test_rows`."""
     rows = points(run, "test_rows")
     if not rows:
         return None
     columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
-    outputs = [columns[name] for name in columns if name.startswith("output_")]
+    y_pred = np.column_stack([columns[name] for name in columns if name.startswith("output_")])
     weight = columns.get("weight", np.ones(len(rows)))
-    return Outputs(columns["y"], np.column_stack(outputs), weight, run.scores.get("threshold", 0.5))
+    threshold = run.evaluation.threshold if run.evaluation else None
+    return Predictions(columns["y"], y_pred, weight, 0.5 if threshold is None else threshold)
 
 
 def points(run: Run, name: str, folder: str = "plots") -> list[dict[str, Any]]:
-    """The rows of a file of points of `metrics/`: numbers, None where a cell is empty, or text."""
+    """Read a file of points of `metrics/`: numbers, None where a cell is empty, or text."""
     text = run.text(run.files["metrics"].parent / folder / f"{name}.csv")
     return [
         {key: cell if key in TEXTS else float(cell) if cell else None for key, cell in row.items()}

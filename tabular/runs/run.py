@@ -12,6 +12,10 @@ import yaml
 
 from tabular.config.schema import SCHEMA
 from tabular.core.errors import UserError
+from tabular.evaluation import scores_json
+from tabular.evaluation.evaluation import Evaluation
+from tabular.runs import verdict
+from tabular.runs.verdict import Verdict
 
 
 class Revision(NamedTuple):
@@ -163,15 +167,20 @@ class Run:
         return value if isinstance(value, dict) else {}
 
     @cached_property
-    def scores(self) -> dict[str, Any]:
-        """All scores; those of the headline were once in `metrics.json` alone."""
-        return merged(self.load(self.files["metrics"]), self.load(self.files["scores"]))
+    def evaluation(self) -> Evaluation | None:
+        """The scores of the run; None where it has none of this version's shape."""
+        return scores_json.from_json(self.load(self.files["scores"]))
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """The verdict of the gate; None where the run has none of this version's shape."""
+        return verdict.from_json(self.load(self.files["gate"]))
 
     @cached_property
     def networks(self) -> dict[str, Any]:
         """The `weight` and `params` of each kind of networks that was trained, by its name."""
-        found: dict[str, Any] = self.load(self.files["networks"]).get("networks", {})
-        return found
+        networks: dict[str, Any] = self.load(self.files["networks"]).get("networks", {})
+        return networks
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -198,27 +207,23 @@ class Run:
         """The column that the model predicts."""
         return str(self.schema.get("target", "?"))
 
-    def require_scores(self) -> None:
-        """Raise `UserError` where the run has no scores."""
-        if not self.scores:
+    def require_evaluation(self) -> Evaluation:
+        """Return the scores of the run.
+
+        Raises:
+            UserError: The run has none.
+        """
+        if self.evaluation is None:
             raise UserError(
-                f"{self.files['metrics']}: {self.label} has no scores; run `dvc repro` first, "
+                f"{self.files['scores']}: {self.label} has no scores; run `dvc repro` first, "
                 "at the root of the project"
             )
-
-
-def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Two nested mappings as one; a leaf of both is the second's."""
-    result = dict(first)
-    for key, value in second.items():
-        both = isinstance(value, dict) and isinstance(first.get(key), dict)
-        result[key] = merged(first[key], value) if both else value
-    return result
+        return self.evaluation
 
 
 def mismatch(run: Run, base: Run) -> str:
     """Why the runs cannot be compared, in words; empty where they are of the same table."""
-    for file, content in (("scores", base.scores), (SCHEMA, base.schema)):
+    for file, content in (("scores", base.evaluation), (SCHEMA, base.schema)):
         if not content:
             return f"{base.label} holds no {file}"
     keys = ("source", "target", "task")

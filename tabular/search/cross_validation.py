@@ -9,9 +9,8 @@ import numpy as np
 from tabular.config.schema import Schema
 from tabular.config.sections import Choice, Resolved
 from tabular.core.errors import UserError
-from tabular.core.metrics import get_nested
 from tabular.evaluation.calibration import choose_threshold
-from tabular.evaluation.scores import Outputs, score
+from tabular.evaluation.scores import Predictions, score
 from tabular.model.backend import keras
 from tabular.model.training.fit import fit
 from tabular.model.training.selection import Member, blended
@@ -19,10 +18,10 @@ from tabular.model.training.setup import set_up
 from tabular.search.study import Peers, TrialResult, bootstrap_draws
 
 
-def fold_outputs(
+def fold_predictions(
     train: Resolved, folder: Path, schema: Schema, threshold: float | Choice
-) -> Iterator[Outputs]:
-    """Out-of-fold outputs for the rows of the first fold, of the first two, and so on to all rows.
+) -> Iterator[Predictions]:
+    """Yield the out-of-fold predictions for the first fold, the first two, and so on to all rows.
 
     Where networks learn in cycles that is after the first one, and the last ones after all.
 
@@ -36,20 +35,20 @@ def fold_outputs(
     members: list[Member] = []
     per_fold = sum(kind.count for kind in setup.train.members)
 
-    def outputs() -> Outputs:
-        found = blended(setup, members)
-        weight = setup.row_weights(found.rows)
-        chosen = choose_threshold(threshold, y[found.rows], found.oof[:, 0], weight)
-        weight = np.ones(len(found.rows)) if weight is None else weight
-        return Outputs(y[found.rows], found.oof, weight, chosen)
+    def predictions() -> Predictions:
+        ensemble = blended(setup, members)
+        labels, weight = y[ensemble.rows], setup.row_weights(ensemble.rows)
+        chosen = choose_threshold(threshold, labels, ensemble.oof[:, 0], weight)
+        weight = np.ones(len(labels)) if weight is None else weight
+        return Predictions(labels, ensemble.oof, weight, chosen)
 
     first = per_fold * train.folds
     for member in fit(setup):
         members.append(member)
         if len(members) <= first and not len(members) % per_fold:
-            yield outputs()
+            yield predictions()
     if len(members) > first:
-        yield outputs()
+        yield predictions()
 
 
 def cross_validate(
@@ -63,15 +62,15 @@ def cross_validate(
     """The result of a trial with these parameters; it is pruned where its `peers` are better."""
     by_fold: dict[int, float] = {}
     try:
-        folds = fold_outputs(train, folder, schema, threshold)
-        for fold, found in enumerate(folds, start=1):
-            value = get_nested(score(found, schema), metric)
+        folds = fold_predictions(train, folder, schema, threshold)
+        for fold, predictions in enumerate(folds, start=1):
+            value = score(predictions, schema).value(metric)
             if value is not None:
                 by_fold[fold] = value
             if 1 < fold < train.folds and peers.should_prune(value, fold):
                 return TrialResult(None, by_fold, f"a bad {metric} after {fold} folds")
         if value is None:
             return TrialResult(None, by_fold, f"the training rows have no {metric}")
-        return TrialResult(value, by_fold, draws=bootstrap_draws(found, schema, metric))
+        return TrialResult(value, by_fold, draws=bootstrap_draws(predictions, schema, metric))
     except UserError as error:
         return TrialResult(None, by_fold, str(error))

@@ -20,7 +20,7 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Resolved, Search
 from tabular.config.typed_yaml import Section
 from tabular.core.errors import UserError
-from tabular.evaluation.scores import Outputs, scores_of
+from tabular.evaluation.scores import Predictions, scores_by_weights
 from tabular.evaluation.uncertainty import resampling_weights
 
 
@@ -92,13 +92,14 @@ class Draws(NamedTuple):
     left_out: list[float]
 
 
-def bootstrap_draws(found: Outputs, schema: Schema, metric: str) -> Draws:
-    """The score of outputs; the draws are the same for all outputs for the same rows."""
-    scores: Draws = Draws([], [])
-    for times in resampling_weights(np.ones(len(found.y)), DRAWS):
-        for values, weights in zip(scores, (times, times == 0), strict=True):
-            values.extend(scores_of(found, weights * found.weight, schema)[metric].tolist())
-    return scores
+def bootstrap_draws(predictions: Predictions, schema: Schema, metric: str) -> Draws:
+    """Compute the score in every draw; the draws are the same for all predictions of the rows."""
+    draws = Draws([], [])
+    for times in resampling_weights(np.ones(len(predictions.y)), DRAWS):
+        for values, weights in zip(draws, (times, times == 0), strict=True):
+            scores = scores_by_weights(predictions, weights * predictions.weight, schema)
+            values.extend(scores[metric].tolist())
+    return draws
 
 
 def expected_gain(trials: Sequence[Draws], first: Draws, *, greater_is_better: bool) -> float:

@@ -187,6 +187,14 @@ class Routes:
             self.arriving.pop(timeout, None)
         return bytes(body)
 
+    async def index(self, request: Request) -> dict[str, str]:
+        """Return what each path of the server is for."""
+        paths = {"GET /schema": "The OpenAPI document of this server"}
+        for path, operations in request.app.openapi()["paths"].items():
+            for method, operation in operations.items():
+                paths[f"{method.upper()} {path}"] = operation["summary"]
+        return paths
+
     async def health(self) -> dict[str, Any]:
         """That it answers, and with what."""
         file, metadata = self.service.model.path.name, self.service.model.metadata
@@ -254,9 +262,11 @@ def application(service: Service, limit: int, most: int, hosts: Sequence[str]) -
         responses={code: {"model": Errors, "description": said} for code, said in REFUSALS.items()},
         openapi_extra={"requestBody": {"required": True, "content": content}},
     )(routes.predict)
-    app.get("/health")(routes.health)
-    app.get("/metrics", response_class=PlainTextResponse)(routes.metrics)
-    for path, answer in {"/health": routes.health, "/metrics": routes.metrics}.items():
-        app.head(path, include_in_schema=False)(answer)
+    app.get("/health", summary="The model's file, MD5 and training rows")(routes.health)
+    summary = "Numbers of requests, rows and errors for Prometheus"
+    app.get("/metrics", summary=summary, response_class=PlainTextResponse)(routes.metrics)
+    app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)(routes.index)
+    app.head("/health", include_in_schema=False)(routes.health)
+    app.head("/metrics", include_in_schema=False)(routes.metrics)
     app.openapi()["components"]["schemas"] |= models  # those of a body that FastAPI does not read
     return app

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tabular.core.metrics import shown
+from tabular.core.numbers import format_number
 from tests.helpers import MADE, change, must, read_scores, run
 
 
@@ -31,10 +31,10 @@ def test_a_run_fails_the_gate_and_not_the_pipeline_and_the_verdict_outlives_its_
     assert "Traceback" not in made.stderr
     loss = read_scores(workspace)["test"]["loss"]
     other = run(workspace, "make", "gate", "BASE=other", **MADE).stdout
-    assert f"worse than {shown(loss)} of other" in other
+    assert f"worse than {format_number(loss)} of other" in other
 
     must(workspace, "git", "commit", "-qam", "A shorter training")
     must(workspace, "dvc", "repro", "--force", "--single-item", "gate")
     assert (workspace / "metrics" / "gate.json").read_bytes() == verdict
     gate = ("python", "-m", "stages.gate", "--metrics", "metrics")
-    assert f"worse than {shown(loss)} of" in must(workspace, *gate, "HEAD")
+    assert f"worse than {format_number(loss)} of" in must(workspace, *gate, "HEAD")

@@ -1,5 +1,6 @@
 """A table becomes a project of its own, into which later versions come beside its owner's edits."""
 
+import gzip
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from new_project import possible_headers
 from tests.helpers import MADE, PROJECT, clone, commit, must, run, table_of
 
 TEMPLATE = PROJECT / "template"
@@ -94,7 +96,10 @@ def test_a_later_version_is_merged_with_the_edits_of_its_owner(
     ("arguments", "message"),
     [
         (["--table", "none.csv", "--target", "y"], "--table: none.csv: no such file"),
-        (["--table", "t.csv", "--target", "z"], "--target: no column z in line 1 of t.csv"),
+        (
+            ["--table", "t.csv", "--target", "Yes"],
+            "t.csv has no column 'Yes'. Its columns, the most similar name first: 'y', 'x'",
+        ),
         (["--table", "http://127.0.0.1:9/t.csv", "--target", "y"], "9/t.csv: <urlopen error "),
         (["--table", "t.csv"], "--target: needed with --table; the column to predict"),
         (["--example", "wine", "--target", "z"], "--target: found 'z'; the columns are alcohol"),
@@ -107,6 +112,46 @@ def test_what_cannot_become_a_project_leaves_no_folder(
     done = new_project(origin, tmp_path / "new", *arguments)
     assert done.returncode != 0
     assert message in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+LONG = "a,b\n" + "x" * 2**20 + ",1\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "names"),
+    [
+        ("t.csv", b'\xef\xbb\xbfage,"the, target"\n1,2\n', ["age", "the, target"]),
+        ("t.csv", b'"a ""b""";"two\nlines"\r\n1;2\r\n', ['a "b"', "two\nlines"]),
+        ("t.tsv", b"a\tb\n", ["a", "b"]),
+        ("t.csv", b"a|b", ["a", "b"]),
+        ("t.csv.gz", gzip.compress(LONG.encode() * 3), ["a", "b"]),
+        ("t.csv", "größe;y\n1;2\n".encode("utf-16"), ["größe", "y"]),
+        ("t.csv", "größe;y\n1;2\n".encode("latin-1"), ["größe", "y"]),
+        ("t.csv", b"a,b\n" + "ß".encode() * 2**20, ["a", "b"]),  # the end is half a letter
+        ("t.csv", b"", []),
+        ("t.parquet", b"PAR1\0\0", []),
+        ("folder/1.csv", b"a,b\n", ["a", "b"]),
+    ],
+)
+def test_the_names_in_a_header_are_read_without_other_packages(
+    file: str, content: bytes, names: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    table = path.parent if "/" in file else path
+    headers = possible_headers(str(table))
+    assert max(headers, key=len, default=[]) == names
+
+
+def test_a_target_that_is_a_part_of_a_name_is_a_mistake(origin: Path, tmp_path: Path) -> None:
+    """It is found before anything is installed or written."""
+    table = str(origin / "data/raw/diabetes.csv")
+    done = new_project(origin, tmp_path / "new", "--table", table, "--target", "out")
+    assert done.returncode == 2
+    assert f"--target: {table} has no column 'out'. Its columns," in done.stderr
+    assert "the most similar name first: 'Outcome', '" in done.stderr
     assert not (tmp_path / "new").exists()
 
 

@@ -1,16 +1,21 @@
 """The report: both runs side by side, on a phone and at a desk, with no network."""
 
+import html
 import json
+import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from tabular.report.page import LEVEL
 from tabular.runs.comparison import compare
 from tabular.runs.run import WORKSPACE, Run, resolve
+from tabular.runs.verdict import to_json
 from tests.helpers import call, change, copy_of, must, read_scores, run
 from tests.pages import CUT, OF_CLASSES, Page, is_whole, opened, pictures, shows_all
 
@@ -62,7 +67,8 @@ def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.Monkey
     assert params["train.networks.plain.units"] == ([4], [16])
     assert params["train.networks.plain.epochs"] == (2, 3)
     assert (found.data, found.code, found.packages) == ([], [], [])
-    assert found.gate == json.loads((experiment / "metrics/gate.json").read_text())
+    assert found.verdict
+    assert to_json(found.verdict) == json.loads((experiment / "metrics/gate.json").read_text())
     scores = read_scores(experiment)
     for key, score in found.scores["test"].by_key.items():
         assert score.value == scores["test"][key]
@@ -74,15 +80,41 @@ def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.Monkey
         assert found.files[name] == written
     # And the page says it.
     text = Page((experiment / "report.html").read_text()).text
-    for said in (found.gate["reason"].replace(" -", " −"), "Layers of plain", "public domain, CC0"):
+    for said in (found.verdict.reason.replace(" -", " −"), "Layers of plain", "public domain, CC0"):
         assert said in text
     layers = found.files["networks"]["networks"]["plain"]["layers"]
     assert [of["output"] for of in layers if of["layer"] == "hidden-1"] == [[4]]
     assert [of["layer"] for of in layers if of["layer"] not in text] == []
-    assert text.count(LEVEL) == ("level" in json.dumps(found.gate))
+    assert text.count(LEVEL) == ("level" in json.dumps(to_json(found.verdict)))
     errors = json.loads((experiment / "metrics/errors.json").read_text())["rows"]
     assert [one["loss"] for one in errors] == sorted((one["loss"] for one in errors), reverse=True)
     assert len(errors) == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("words", "probability_pos"), ("shops", "predicted"), ("spellings", "probability_yes")],
+)
+def test_the_lines_of_the_model_card_predict_as_predict_does(
+    name: str,
+    answer: str,
+    trained: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So they do for categories, texts, dates, gaps, formats and spellings."""
+    folder = copy_of(trained(name), tmp_path / "project")
+    call(folder, REPORT)
+    (code,) = re.findall("<pre>(import keras.*?)</pre>", (folder / "report.html").read_text(), re.S)
+    rows = pd.read_csv(folder / "data/raw/t.csv", dtype=str, keep_default_na=False)
+    rows[:300].to_csv(folder / "new.csv", index=False)
+    call(folder, "commands.predict", "new.csv", "-o", "out.csv")
+    monkeypatch.chdir(folder)
+    lines: dict[str, Any] = {}
+    exec(html.unescape(code), lines)
+    predictions = lines["model"].predict_on_batch(lines["columns"])[:, 0]
+    expected = pd.read_csv("out.csv")[answer]
+    np.testing.assert_allclose(predictions, expected, rtol=1e-5)
 
 
 def test_any_two_revisions_compare_and_the_bytes_repeat(experiment: Path, tmp_path: Path) -> None:

@@ -6,17 +6,19 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tabular.core.metrics import flatten
+from tabular.core.nested import flatten
 from tabular.model.metadata import REPRODUCIBLE_MACHINES
 from tests.helpers import (
     COMMANDS,
     PAGES,
     PROJECT,
+    call,
     change,
     copy_of,
     must,
@@ -107,17 +109,34 @@ def test_the_profile_is_what_pandas_says_of_the_measured_values(reproduced: Path
     assert profile["column"]["Outcome"]["kind"] == "binary"
 
 
+(PLAIN_KERAS,) = re.findall(r"```python\n(.*?)```", PAGES["README.md"], re.DOTALL)
+
+
 def test_plain_keras_loads_the_model_and_takes_raw_rows(reproduced: Path, tmp_path: Path) -> None:
     """In a folder without this project, the lines of the README give finite probabilities."""
-    blocks = re.findall(r"```python\n(.*?)```", PAGES["README.md"], re.DOTALL)
-    (code,) = [block for block in blocks if "load_model" in block]
     for name in ("models/model.keras", "data/raw/diabetes.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(reproduced / name, tmp_path / name)
     check = "\nimport sys\nassert not any(name.startswith('tabular') for name in sys.modules)"
-    check += "\np = model.predict(dict(rows), verbose=0)\nassert p.shape == (768, 1)"
+    check += "\np = model.predict(columns, verbose=0)\nassert p.shape == (768, 1)"
     check += "\nassert ((p > 0) & (p < 1)).all()"
-    must(tmp_path, sys.executable, "-c", code + check)
+    must(tmp_path, sys.executable, "-c", PLAIN_KERAS + check)
+
+
+def test_plain_keras_takes_categories_and_gaps_as_the_readme_reads_them(
+    words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pd.read_csv(words / "data/raw/t.csv", dtype=str, na_values="?").drop(columns="y")
+    assert rows[["cast", "colour", "count"]].isna().any().all()
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    call(words, "commands.predict", str(tmp_path / "rows.csv"), "-o", str(tmp_path / "out.csv"))
+    rows.rename(columns={"zip/code": "zip_code"}).to_csv(tmp_path / "rows.csv", index=False)
+    monkeypatch.chdir(words)
+    lines: dict[str, Any] = {}
+    exec(PLAIN_KERAS.replace("data/raw/diabetes.csv", str(tmp_path / "rows.csv")), lines)
+    probabilities = lines["model"].predict(lines["columns"], verbose=0)[:, 0]
+    expected = pd.read_csv(tmp_path / "out.csv")["probability_pos"]
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("command", ["repro", "exp"])

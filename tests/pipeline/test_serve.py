@@ -23,8 +23,6 @@ import pytest
 
 from tests.helpers import PROJECT, begin, call, must, run, wait_until
 
-pytest.importorskip("uvicorn", reason="no server: make .venv/installed-serve")
-
 BOUNDS = ("--max-body", "0.05", "--max-waiting", "4", "--allow-host", "*.example.org")
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{}\r\n\r\n".format
@@ -192,6 +190,15 @@ def test_the_document_says_what_is_asked_and_answered(server: Server) -> None:
     assert answers == {"$ref": "#/components/schemas/Answers"}
     kinds = {name: of["type"] for name, of in models["Answer"]["properties"].items()}
     assert kinds == {"predicted": "integer", "probability_1": "number"}
+
+
+def test_the_root_names_every_path_of_the_server(server: Server) -> None:
+    status, paths = server.ask("/")
+    assert status == 200
+    assert paths["POST /predict"] == "Predict Outcome of rows"
+    assert {*paths} == {"GET /schema", "POST /predict", "GET /health", "GET /metrics"}
+    for method, path in map(str.split, paths):
+        assert server.ask(path, [ROW] if method == "POST" else None)[0] == 200
 
 
 def test_health_and_metrics(server: Server) -> None:

@@ -102,6 +102,56 @@ def test_a_table_runs_to_scores_that_beat_the_simplest_baseline(name: str, tmp_p
     assert np.isfinite(model.predict(arrays, verbose=0)).all()
 
 
+def three_classes(rows: int = 300) -> pd.DataFrame:
+    """Rows of which few are of class c; `part` is whether they are training or test rows."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=rows)
+    y = np.array(["a", "b", "c"])[np.digitize(x + rng.normal(size=rows) / 2, [0.2, 1.8])]
+    part = np.where(np.arange(rows) % 3, "train", "test")
+    return pd.DataFrame({"x": x.round(3), "part": part, "y": y})
+
+
+@pytest.mark.parametrize("in_test", [True, False])
+def test_a_rare_class_with_or_without_test_rows_goes_through_evaluate_gate_and_report(
+    in_test: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The ranking decides, unless the test rows leave it undefined."""
+    frame = three_classes()
+    if not in_test:
+        frame.loc[frame["y"] == "c", "part"] = "train"
+    folder = project_of(tmp_path, frame)
+    rare = frame["y"] == "c"
+    for name, rows in {"mixed": frame[:40], "few": frame[~rare][:5]}.items():
+        (folder / "data/tests").mkdir(exist_ok=True)
+        rows.to_csv(folder / f"data/tests/{name}.csv", index=False)
+    change(
+        folder,
+        {"split": "part"},
+        split={"by": "column"},
+        train=SHORT,
+        evaluate={"tests": ["mixed.csv", "few.csv"]},
+        gate={"lowest": {"test": {"macro": {"roc_auc": 0.01}}}},
+    )
+    run_stages(folder)
+    call(folder, "commands.report")
+    lines = capsys.readouterr().out.splitlines()
+    scores, gate = read_scores(folder), json.loads((folder / "metrics/gate.json").read_text())
+    ranking = ["macro.roc_auc", "macro.average_precision"]
+    assert scores["decides"] == (ranking if in_test else ["accuracy"])
+    assert ("roc_auc" in scores["test"]["macro"]) == in_test
+    assert "roc_auc" in scores["cross_validation"]["macro"]
+    assert "roc_auc" not in scores["tests"]["few"]["macro"]
+    label = "ROC AUC" if in_test else "Accuracy"
+    (line,) = [line for line in lines if line.startswith(f"{label}: ")]
+    assert " test rows (95% interval 0." in line
+    (line,) = [line for line in lines if line.startswith("few.csv: Accuracy: ")]
+    assert " on 5 test rows; logistic regression" in line
+    assert lines[-2] == f"Gate: {gate['verdict']}: {gate['reason']}"
+    assert ("test.macro.roc_auc is not among the scores" in gate["reason"]) != in_test
+    page = (folder / "report.html").read_text()
+    assert all(text in page for text in ("few: 5 rows of an additional test file", "each class"))
+
+
 def test_other_column_order_and_line_ends_give_the_same_outputs(tmp_path: Path) -> None:
     frame = mixed_table("binary")
     plain = project_of(tmp_path / "plain", frame)

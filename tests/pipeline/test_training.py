@@ -14,7 +14,18 @@ from tabular.config.sections import LOSSES, Activation, Initializer, Optimizer
 from tabular.model import network, saved_model
 from tabular.model.backend import keras, tf
 from tabular.model.training.trainer import Rows, Trainer
-from tests.helpers import PROJECT, begin, copy_of, run_stages, schema_of, train_params, wait_until
+from tests.helpers import (
+    COMMANDS,
+    PROJECT,
+    begin,
+    change,
+    copy_of,
+    run,
+    run_stages,
+    schema_of,
+    train_params,
+    wait_until,
+)
 
 # Every name once at least: two layers have two of the activations and initializers.
 ACTIVATIONS, OPTIMIZERS, INITIALIZERS = map(get_args, (Activation, Optimizer, Initializer))
@@ -159,3 +170,15 @@ def test_sigkill_and_ctrl_c_end_the_process_and_the_next_run_goes_on(
         names = ("m.keras", "metrics/networks.json", "metrics/curves/loss.csv")
         digests.append([hashlib.md5((folder / name).read_bytes()).hexdigest() for name in names])
     assert digests[0] == digests[1]
+
+
+def test_a_network_that_fits_no_memory_is_named_before_it_is_built(
+    short: Path, tmp_path: Path
+) -> None:
+    folder = copy_of(short, tmp_path / "project")
+    change(folder, train={"networks": {"plain": {"units": [200_000, 200_000]}}})
+    done = run(folder, *COMMANDS["train"])
+    assert done.returncode == 1
+    assert "error: train.networks.plain.units is [200000, 200000]: " in done.stderr
+    assert "rows_per_part" not in done.stderr
+    assert "Traceback" not in done.stderr

@@ -8,6 +8,7 @@ import pytest
 
 from tabular.core.cluster import WORKERS
 from tabular.core.process import NO_MEMORY, run
+from tests.helpers import PROJECT
 
 # As native code answers Ctrl-C.
 INTERRUPTED = SystemError("bad argument to internal function")
@@ -29,6 +30,48 @@ def test_what_is_no_mistake_of_the_code_ends_with_one_message(error: Exception, 
     with pytest.raises(SystemExit) as end:
         run(main)
     assert end.value.code == said
+
+
+@pytest.fixture(scope="module")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the Python of a virtual environment without packages."""
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    return str(folder / "bin/python")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"{folder}.{file.stem}"
+        for folder in ("commands", "stages")
+        for file in sorted((PROJECT / folder).glob("[!_]*.py"))
+    ],
+)
+def test_outside_of_the_environment_a_script_says_what_to_install(
+    script: str, bare_python: str
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [bare_python, "-m", script],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f" is not installed in {bare_python}: run `make repro` and " in line
+    assert "`pip install -r requirements.txt`" in line
+
+
+def test_a_missing_module_of_the_project_is_a_mistake_of_the_code() -> None:
+    code = "import tabular.core.process, tabular.core.nothing"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" in done.stderr
 
 
 def test_tensorflow_starts_without_large_packages_that_can_still_be_imported() -> None:

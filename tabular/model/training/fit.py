@@ -53,11 +53,6 @@ class Training:
         self.kinds = {
             members.network: NetworkKind(members.network, setup) for members in train.members
         }
-        widths = {
-            name: sum(math.prod(tensor.shape[1:]) for tensor in kind.features.outputs)
-            for name, kind in self.kinds.items()
-        }
-        check_workload(train, widths, len(setup.y), setup.schema.outputs)
         self._trainers = {
             name: Trainer(kind.untrained(train.seed)[1], kind.network.batch_size)
             for name, kind in self.kinds.items()
@@ -229,13 +224,14 @@ def fit(
         The members of the first fold, of the second, and so on; then those of the next cycle.
 
     Raises:
-        UserError: a loss is not finite, this machine has not the memory or the time, or a layer
-            cannot be saved.
+        UserError: A loss is not finite, memory or time are too short, or a layer cannot be saved.
     """
     train = setup.train
     for members in train.members:
-        if not setup.stacks(members.network):
-            check_saving(setup.network(members.network), members.network)
+        name, outputs = members.network, setup.schema.outputs
+        check_workload(train, members, setup.input_width(name), len(setup.y), outputs)
+        if not setup.stacks(name):
+            check_saving(setup.network(name), name)
     training = Training(setup, validation)
     jobs = first_jobs(train)
     work = partial(training.member, state=state, key=key)

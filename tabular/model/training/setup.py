@@ -1,6 +1,6 @@
 """What the training rows decide before a network learns from them, and what it will take."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import pairwise
@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from tabular.config.schema import Schema
-from tabular.config.sections import Resolved, Train
+from tabular.config.sections import Members, Resolved, Train
 from tabular.core.engine import workers
 from tabular.core.errors import UserError
-from tabular.core.process import GB, STACK, Memory, require_memory
+from tabular.core.process import GB, STACK, Memory, memory_problem
 from tabular.model import network
 from tabular.model.backend import keras
 from tabular.model.preprocessing import target_statistics, texts
@@ -193,6 +193,12 @@ class Setup:
             self._models[key] = found
         return self._models[key]
 
+    def input_width(self, name: str) -> int:
+        """Return the number of values that the first hidden layer of a network reads."""
+        embedding = self.train.networks[name].embedding
+        units = embedding.units if embedding else 1
+        return self.columns.width + self.columns.numbers * (units - 1)
+
     def network(self, name: str) -> keras.Model:
         """A network without a training, made once."""
         if name not in self._models:
@@ -266,33 +272,45 @@ SPEED, STEP = 5e9, 2e-5
 MAX_DAYS = 7.0
 
 
-def check_workload(train: Resolved, widths: dict[str, int], rows: int, outputs: int) -> None:
-    """Refuse a training that this machine has not the memory for, or a week.
+def check_workload(train: Resolved, members: Members, width: int, rows: int, outputs: int) -> None:
+    """Refuse networks for which this machine has too little memory, or that train over a week.
 
     Args:
-        widths: of what the first layer of each network reads.
-        rows: to learn from.
+        members: An element of `train.members`, which are networks of one kind.
+        width: Number of values that the first layer reads.
+        rows: Number of training rows.
+        outputs: Number of outputs of each network.
 
     Raises:
-        UserError: the message names the network and what it would take.
+        UserError: The message names the units of the network, and lower ones that would fit.
     """
-    cores = workers()
-    for members in train.members:
-        network, count = train.networks[members.network], members.count * train.folds
-        layers = [widths[members.network], *network.units, outputs]
-        weights = sum(read * units + units for read, units in pairwise(layers))
-        kept = SNAPSHOTS if network.learning_rate_schedule == "cycles" else 1
-        needed = 4 * weights * (count * kept + COPIES * min(cores, count))
-        steps = network.epochs * max(rows / network.batch_size, 1)
-        # A step takes three products: forward, and the gradients of its two factors.
-        each = steps * (STEP + 3 * weights * min(rows, network.batch_size) / SPEED)
-        days = each * count / min(cores, count) / 86400
-        where = f"train.networks.{members.network}: {count} networks of {weights:,} weights"
-        addresses = needed + COMPILED + THREADS * STACK * cores
-        advice = "; or lower units, or the members and folds"
-        require_memory(where, Memory(needed, addresses), advice)
-        if days > MAX_DAYS:
-            raise UserError(
-                f"{where} and {network.epochs:,} epochs would take about {days:,.0f} days here; "
-                f"expected {MAX_DAYS:.0f} at most: lower epochs, units, or the members and folds"
-            )
+    name, cores = members.network, workers()
+    network, count = train.networks[name], members.count * train.folds
+    snapshots = SNAPSHOTS if network.learning_rate_schedule == "cycles" else 1
+    copies = count * snapshots + COPIES * min(cores, count)
+
+    def weights(units: Sequence[int]) -> int:
+        return sum((read + 1) * write for read, write in pairwise([width, *units, outputs]))
+
+    def memory(units: Sequence[int]) -> Memory:
+        needed = 4 * weights(units) * copies
+        return Memory(needed, needed + COMPILED + THREADS * STACK * cores)
+
+    where = f"train.networks.{name}.units is {list(network.units)}: {count} networks of "
+    where += f"{weights(network.units):,} weights"
+    if problem := memory_problem(where, memory(network.units)):
+        lower = list(network.units)
+        while max(lower, default=1) > 1 and memory_problem(where, memory(lower)):
+            lower = [max(units // 2, 1) for units in lower]
+        raise UserError(
+            f"{problem}. Lower the units, for example to {lower}, or the members and folds"
+        )
+    steps = network.epochs * max(rows / network.batch_size, 1)
+    # A step takes three products: forward, and the gradients of its two factors.
+    products = 3 * weights(network.units) * min(rows, network.batch_size)
+    days = steps * (STEP + products / SPEED) * count / min(cores, count) / 86400
+    if days > MAX_DAYS:
+        raise UserError(
+            f"{where} and {network.epochs:,} epochs would take about {days:,.0f} days here; "
+            f"expected {MAX_DAYS:.0f} at most: lower epochs, units, or the members and folds"
+        )

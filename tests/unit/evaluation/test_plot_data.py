@@ -11,7 +11,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from tabular.config.sections import Costs
 from tabular.evaluation.plot_data import HEADERS, ranking_plots, write_plot_data
-from tabular.evaluation.scores import Outputs
+from tabular.evaluation.scores import Predictions
 from tabular.inspection.importance import REPEATS, permutation_importance
 from tests.helpers import PROJECT, schema_of
 
@@ -30,7 +30,7 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 50_000).astype(float)
     predicted = rng.random((len(y), 1), dtype=np.float32)
-    test = Outputs(y, predicted, np.ones(len(y)), 0.7)
+    test = Predictions(y, predicted, np.ones(len(y)), 0.7)
     write_plot_data(tmp_path, test, {"x": rng.random(10)}, schema_of("binary"))
     sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
     assert sizes.keys() == {*HEADERS, "test_rows"}
@@ -59,7 +59,7 @@ def test_the_curves_are_those_of_scikit_learn(digits: int) -> None:
 def test_a_threshold_has_its_price(tmp_path: Path) -> None:
     y, p = np.array([0.0, 0.0, 1.0, 1.0]), np.array([[0.1], [0.6], [0.4], [0.9]])
     costs = Costs(false_negative=5, false_positive=1)
-    test = Outputs(y, p, np.ones(4))
+    test = Predictions(y, p, np.ones(4))
     write_plot_data(tmp_path, test, {}, schema_of("binary"), costs)
     found = pd.read_csv(tmp_path / "threshold.csv").set_index("threshold")
     assert found.loc[0.5, ["recall", "precision", "wrong", "cost"]].tolist() == [

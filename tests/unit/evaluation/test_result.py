@@ -12,14 +12,19 @@ from tabular.config.params import Params
 from tabular.config.schema import Schema
 from tabular.config.sections import Gate, Split
 from tabular.core.errors import UserError
-from tabular.core.metrics import TASKS, flat_numbers, flatten
+from tabular.core.metrics import TASKS
+from tabular.core.nested import flatten
 from tabular.evaluation.baselines import predict_baselines
-from tabular.evaluation.result import Result, evaluate, headline, predict_table
-from tabular.evaluation.scores import Outputs, score
+from tabular.evaluation.evaluation import ScoreSet
+from tabular.evaluation.result import Result, evaluate, predict_table
+from tabular.evaluation.scores import Predictions, score
+from tabular.evaluation.scores_json import from_json, summary_to_json, to_json
+from tabular.evaluation.summary import summary_lines
 from tabular.runs.gate import Base, evaluate_gate
+from tabular.runs.verdict import BaselineCheck
 from tabular.table.arrays import Predict
 from tabular.table.parquet import arrow_schema, write_part
-from tests.helpers import schema_of, train_params
+from tests.helpers import schema_of, train_params, values_of
 
 THRESHOLD = 0.6
 SCHEMAS = {task: schema_of(task) for task in TASKS}
@@ -65,8 +70,8 @@ def labels_of(table: pa.Table, schema: Schema) -> np.ndarray:
     return np.array(values if schema.task == "regression" else [*map(schema.classes.index, values)])
 
 
-def outputs_of(y: np.ndarray, predicted: np.ndarray) -> Outputs:
-    return Outputs(y, predicted, np.ones(len(y)), THRESHOLD)
+def outputs_of(y: np.ndarray, predicted: np.ndarray) -> Predictions:
+    return Predictions(y, predicted, np.ones(len(y)), THRESHOLD)
 
 
 def evaluated(
@@ -84,40 +89,40 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
 
     y = {name: labels_of(table, schema) for name, table in tables.items()}
     outputs = {name: predict({"x": t["x"].to_numpy()}) for name, t in tables.items()}
-    assert result.scores.keys() == {
-        *("train", "test", "cross_validation", "baseline", "paired_difference"),
-        *("decides", "classes_not_found"),
-        *(("thresholds",) if task == "binary" else ()),
-    }
-    assert result.scores["classes_not_found"] == (["b", "c"] if task == "multiclass" else [])
-    assert result.scores["train"] == score(outputs_of(y["train"], outputs["train"]), schema)
+    evaluation = result.evaluation
+    assert evaluation.score_sets.keys() == {"train", "test", "cross_validation"}
+    assert bool(evaluation.baseline_thresholds) == (task == "binary")
+    assert evaluation.classes_not_found == (("b", "c") if task == "multiclass" else ())
+    train = score(outputs_of(y["train"], outputs["train"]), schema)
+    assert evaluation.train == ScoreSet(train)
     folds = np.column_stack([column.to_numpy() for column in oof.columns[:-1]])
     by_rows = {"test": (y["test"], outputs["test"]), "cross_validation": (y["train"], folds)}
     for name, (labels, predicted) in by_rows.items():
-        expected = flat_numbers(score(outputs_of(labels, predicted), schema))
-        found = flat_numbers(result.scores[name])
-        assert {key: found[key] for key in expected} == expected
-        for key in set(expected) - {"rows"}:
-            assert found[f"{key}_low"] <= found[key] <= found[f"{key}_high"], key
-        assert len(found) == 3 * len(expected) - 2
-        np.testing.assert_array_equal(result.rows[name].y, labels)
-        np.testing.assert_array_equal(result.rows[name].outputs, predicted)
+        scores = evaluation.score_sets[name]
+        expected = score(outputs_of(labels, predicted), schema)
+        assert scores.model.with_intervals({}) == expected
+        for key, (value, interval) in scores.model.items():
+            assert interval, key
+            assert interval[0] <= value <= interval[1], key
+        np.testing.assert_array_equal(result.predictions[name].y, labels)
+        np.testing.assert_array_equal(result.predictions[name].y_pred, predicted)
 
-    assert result.scores["baseline"].keys() == set(of.baselines.values())
-    for name, baseline in result.scores["baseline"].items():
-        assert (baseline["rows"], baseline["cross_validation"]["rows"]) == (40, 60)
-        ranks = name != of.baselines["constant"]
-        keys = {*expected} if ranks else {of.main, "loss", "rows"}
-        keys |= {f"{of.main}_low", f"{of.main}_high"}
-        assert set(flat_numbers(baseline["cross_validation"])) == keys
-        for rows in ("test", "cross_validation"):
-            difference = result.scores["paired_difference"][rows][name][of.main]
-            theirs = (baseline if rows == "test" else baseline[rows])[of.main]
-            assert difference["difference"] == pytest.approx(result.scores[rows][of.main] - theirs)
-            assert difference["low"] < difference["difference"] < difference["high"]
+        assert scores.baselines.keys() == set(of.baselines.values())
+        for baseline, theirs in scores.baselines.items():
+            assert theirs.rows == len(labels)
+            ranks = name == "test" or baseline != of.baselines["constant"]
+            keys = values_of(expected).keys() if ranks else {of.main, "loss"}
+            assert values_of(theirs).keys() == keys
+            assert [key for key, (_, interval) in theirs.items() if interval] == [of.main]
+            difference = scores.difference(baseline, of.main)
+            apart = values_of(scores.model)[of.main] - values_of(theirs)[of.main]
+            assert difference
+            assert difference.difference == pytest.approx(apart)
+            assert difference.low < difference.difference < difference.high
 
-    first = dict(flatten(headline(result.scores, schema)))
-    assert first.items() <= dict(flatten(result.scores)).items()
+    assert from_json(to_json(evaluation)) == evaluation
+    first = dict(flatten(summary_to_json(evaluation, task)))
+    assert first.items() <= dict(flatten(to_json(evaluation))).items()
     assert first.keys() == {
         *(f"{rows}.{name}" for rows in by_rows for name in (of.main, of.second, "loss")),
         *(f"test.{of.main}_low", f"test.{of.main}_high"),
@@ -132,14 +137,16 @@ def test_where_a_class_is_rare_the_ranking_decides_and_a_recall_of_0_is_told(
     schema = SCHEMAS["binary"]
     write_split(tmp_path, schema, validation=30, more=5, ends=[1.9])
     weak: Predict = lambda columns: (0.1 + 0.1 * (columns["x"] > 1))[:, None]  # noqa: E731
-    scores = evaluated(weak, tmp_path, oof_of(schema, 0), schema).scores
-    assert scores["validation"]["rows"] == 30
-    assert scores["validation"].keys() == {*TASKS["binary"].scores, "rows"} - {"precision"}
-    assert not [key for key, _ in flatten(scores) if "cross_validation" in key]
-    assert scores["decides"] == ["roc_auc", "average_precision"]
-    assert scores["classes_not_found"] == ["1"]
-    assert "precision" not in scores["test"]
-    first = headline(scores, schema)
+    evaluation = evaluated(weak, tmp_path, oof_of(schema, 0), schema).evaluation
+    assert evaluation.score_sets.keys() == {"test", "validation", "train"}
+    assert evaluation.validation
+    assert evaluation.validation.model.rows == 30
+    expected = {*TASKS["binary"].scores} - {"precision"}
+    assert values_of(evaluation.validation.model).keys() == expected
+    assert evaluation.primary_metrics == ("roc_auc", "average_precision")
+    assert evaluation.classes_not_found == ("1",)
+    assert evaluation.test.model.get("precision") is None
+    first = summary_to_json(evaluation, "binary")
     assert {"average_precision", "roc_auc_low"} < first["test"].keys()
     assert {"average_precision", "roc_auc"} < first["baseline"]["logistic_regression"].keys()
 
@@ -148,13 +155,16 @@ def test_a_rare_class_of_three_is_compared_by_ranking_with_every_baseline(tmp_pa
     schema = SCHEMAS["multiclass"]
     write_split(tmp_path, schema, more=3, ends=[0.3, 1.7])
     oof = oof_of(schema, 180)
-    scores = evaluated(model_of(schema), tmp_path, oof, schema).scores
-    assert scores["decides"] == ["macro.roc_auc", "macro.average_precision"]
+    evaluation = evaluated(model_of(schema), tmp_path, oof, schema).evaluation
+    assert evaluation.primary_metrics == ("macro.roc_auc", "macro.average_precision")
     gate = Gate(beat_baselines=("constant", "linear", "boosted"))
     split = Split(test_size=0.33, validation_size=0, seed=9)
     params = Params(gate=gate, split=split, train=train_params())
-    checks = evaluate_gate(scores, Base("", {}), params, "multiclass", {})["checks"]
-    assert [check["score"] for check in checks] == [f"test.{key}" for key in scores["decides"]] * 3
+    verdict = evaluate_gate(evaluation, Base("", None), params, schema, {})
+    scores = [check.score for check in verdict.checks if isinstance(check, BaselineCheck)]
+    assert scores == [f"test.{key}" for key in evaluation.primary_metrics] * 3
+    line, *_ = summary_lines(evaluation, {}, "multiclass", None)
+    assert line.startswith("ROC AUC: 0.")
 
 
 def test_an_output_that_is_no_number_is_named_with_its_table(tmp_path: Path) -> None:

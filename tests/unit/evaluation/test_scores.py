@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from tabular.core.metrics import TASKS, flat_numbers
-from tabular.evaluation.scores import Outputs, row_scores, score, scores_of
+from tabular.core.metrics import TASKS
+from tabular.evaluation.evaluation import Scores
+from tabular.evaluation.scores import Predictions, row_scores, score, scores_by_weights
 from tabular.table.arrays import row_losses
-from tests.helpers import schema_of
+from tests.helpers import schema_of, values_of
 from tests.unit.evaluation.test_uncertainty import outputs_of
 
 
-def expected_scores(task: str, found: Outputs) -> dict[str, float]:
+def expected_scores(task: str, found: Predictions) -> dict[str, float]:
     """What scikit-learn computes of weighted rows."""
     y, outputs, weight, threshold, _ = found
     weighted: Any = {"sample_weight": weight}
@@ -60,11 +61,11 @@ def expected_scores(task: str, found: Outputs) -> dict[str, float]:
 def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> None:
     found, schema = outputs_of(task), schema_of(task)
     expected = expected_scores(task, found)
-    scores = flat_numbers(score(found, schema))
-    assert scores.pop("rows") == len(found.y)
-    assert scores == pytest.approx(expected)
-    assert scores.keys() == set(TASKS[task].scores)
-    many = scores_of(found, np.stack([found.weight, 3 * found.weight]), schema)
+    scores = score(found, schema)
+    assert scores.rows == len(found.y)
+    assert values_of(scores) == pytest.approx(expected)
+    assert values_of(scores).keys() == set(TASKS[task].scores)
+    many = scores_by_weights(found, np.stack([found.weight, 3 * found.weight]), schema)
     assert many.keys() == expected.keys()
     for key, values in many.items():
         assert values == pytest.approx([expected[key]] * 2), key
@@ -75,8 +76,9 @@ def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> 
 def test_an_undefined_score_is_left_out() -> None:
     binary = schema_of("binary")
 
-    def scores(y: list[float], *probability: float) -> dict[str, Any]:
-        return score(Outputs(np.array(y), np.array(probability)[:, None], np.ones(len(y))), binary)
+    def scores(y: list[float], *probability: float) -> dict[str, float]:
+        y_pred = np.array(probability)[:, None]
+        return values_of(score(Predictions(np.array(y), y_pred, np.ones(len(y))), binary))
 
     assert not {"roc_auc", "average_precision"} & scores([1, 1, 1], 0.1, 0.2, 1.0).keys()
     # Of no row that is called positive nobody knows how many are right.
@@ -84,12 +86,7 @@ def test_an_undefined_score_is_left_out() -> None:
     assert "precision" not in none_called
     assert none_called["f1"] == none_called["recall"] == 0
     # Nor how many positive rows are found, where there are none.
-    assert scores([0, 0], 0.1, 0.2).keys() == {
-        "rows",
-        "loss",
-        "accuracy",
-        "balanced_accuracy",
-        "brier",
-    }
+    defined = {"loss", "accuracy", "balanced_accuracy", "brier"}
+    assert scores([0, 0], 0.1, 0.2).keys() == defined
     assert scores([0, 0], 0.1, 0.9)["f1"] == 0
-    assert score(Outputs(np.ones(0), np.ones((0, 1)), np.ones(0)), binary) == {"rows": 0}
+    assert score(Predictions(np.ones(0), np.ones((0, 1)), np.ones(0)), binary) == Scores(0)

@@ -26,13 +26,13 @@ def drawn(task: str, bold: float) -> tuple[np.ndarray, np.ndarray]:
 def test_it_is_what_the_logits_were_multiplied_by_or_one(task: str, bold: float) -> None:
     y, outputs = drawn(task, bold)
     found = choose_temperature(y, outputs, FOLD, np.ones(ROWS), schema_of(task))
-    assert found["temperature"] == pytest.approx(bold, rel=0.15)
+    assert found.temperature == pytest.approx(bold, rel=0.15)
     if bold == 1:
-        assert found["temperature"] == 1
-        assert found["loss_change_high"] > 0
+        assert found.temperature == 1
+        assert (found.loss_change_high or 0) > 0
     else:
-        assert found["loss_change_high"] < 0
-    cooler = scale_by_temperature(outputs, found["temperature"])
+        assert (found.loss_change_high or 0) < 0
+    cooler = scale_by_temperature(outputs, found.temperature)
     assert cooler.dtype == np.float32
     assert cooler.shape == outputs.shape
     np.testing.assert_array_equal(cooler.argmax(axis=1), outputs.argmax(axis=1))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tabular.core.metrics import TASKS
-from tabular.evaluation.scores import Outputs, score
+from tabular.evaluation.scores import Predictions, score
 from tabular.evaluation.uncertainty import (
     bootstrap,
     intervals,
@@ -18,17 +18,17 @@ from tabular.table.arrays import row_losses
 from tests.helpers import schema_of
 
 
-def outputs_of(task: str, rows: int = 300, seed: int = 0) -> Outputs:
+def outputs_of(task: str, rows: int = 300, seed: int = 0) -> Predictions:
     """Labels, and outputs that say something of them."""
     rng = np.random.default_rng(seed)
     classes = {"binary": 2, "multiclass": 3}.get(task)
     if classes is None:
         y = rng.exponential(size=rows)
-        return Outputs(y, (y + rng.normal(size=rows))[:, None], rng.random(rows))
+        return Predictions(y, (y + rng.normal(size=rows))[:, None], rng.random(rows))
     y = rng.integers(0, classes, rows).astype(float)
     p = rng.dirichlet(np.ones(classes), rows) + np.eye(classes)[y.astype(int)] / 2
     p = np.round(p / p.sum(axis=1, keepdims=True), 2)  # with ties
-    return Outputs(y, p if classes > 2 else p[:, 1:], rng.random(rows), 0.4)
+    return Predictions(y, p if classes > 2 else p[:, 1:], rng.random(rows), 0.4)
 
 
 def test_the_interval_of_185_right_of_254() -> None:
@@ -79,11 +79,11 @@ def test_the_interval_of_r2_holds_where_the_values_are_far_from_0() -> None:
     rng, schema = np.random.default_rng(0), schema_of("regression")
     y = rng.normal(size=500)
     value, weight = (y + rng.normal(size=500) / 3)[:, None], np.ones(500)
-    near = intervals(bootstrap(Outputs(y, value, weight), schema), schema)["r2"]
-    far = intervals(bootstrap(Outputs(y + 1e9, value + 1e9, weight), schema), schema)["r2"]
+    near = intervals(bootstrap(Predictions(y, value, weight), schema), schema)["r2"]
+    far = intervals(bootstrap(Predictions(y + 1e9, value + 1e9, weight), schema), schema)["r2"]
     assert far == pytest.approx(near, abs=1e-4)
     constant = np.full(500, 0.1)
-    assert "r2" not in bootstrap(Outputs(constant, value, weight), schema).estimates
+    assert "r2" not in bootstrap(Predictions(constant, value, weight), schema).estimates
 
 
 @pytest.mark.parametrize(("positive", "negative"), [(100, 100), (40, 60_000)])
@@ -92,8 +92,8 @@ def test_the_interval_of_a_ranking_is_that_of_the_textbook(positive: int, negati
     schema = schema_of("binary")
     y = np.random.default_rng(2).permutation(np.repeat([1.0, 0.0], [positive, negative]))
     p = 1 / (1 + np.exp(-np.random.default_rng(1).normal(size=len(y)) - y))[:, None]
-    found = intervals(bootstrap(Outputs(y, p, np.ones(len(y))), schema), schema)
-    area = score(Outputs(y, p, np.ones(len(y))), schema)["roc_auc"]
+    found = intervals(bootstrap(Predictions(y, p, np.ones(len(y))), schema), schema)
+    area = score(Predictions(y, p, np.ones(len(y))), schema).value("roc_auc") or 0.0
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     pairs = (positive - 1) * (q1 - area**2) + (negative - 1) * (q2 - area**2)
     error = ((area * (1 - area) + pairs) / positive / negative) ** 0.5
@@ -107,7 +107,7 @@ def test_the_interval_of_a_ranking_is_that_of_the_textbook(positive: int, negati
 
 def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> None:
     schema, mine = schema_of("binary"), outputs_of("binary")
-    other = mine._replace(outputs=mine.outputs * 0.9 + 0.02 * outputs_of("binary", seed=1).outputs)
+    other = mine._replace(y_pred=mine.y_pred * 0.9 + 0.02 * outputs_of("binary", seed=1).y_pred)
     found = score_differences(bootstrap(mine, schema), bootstrap(other, schema), schema)
     assert set(found) == set(TASKS["binary"].scores)
     low, high = intervals(bootstrap(mine, schema), schema)["roc_auc"]

@@ -9,7 +9,7 @@ import pytest
 
 from tabular.config.schema import Column
 from tabular.config.sections import Range
-from tabular.evaluation.scores import Outputs
+from tabular.evaluation.scores import Predictions
 from tabular.inspection.bins import Bins
 from tabular.inspection.slices import slice_scores
 from tests.helpers import schema_of
@@ -23,7 +23,7 @@ SCHEMA = schema_of(
 )
 
 
-def rows_of(rows: int, seed: int, wrong_share: float) -> tuple[pa.Table, Outputs]:
+def rows_of(rows: int, seed: int, wrong_share: float) -> tuple[pa.Table, Predictions]:
     """Rows of which one in ten is answered wrongly; of old people in town b, `wrong_share`."""
     rng = np.random.default_rng(seed)
     age, town = rng.uniform(20, 80, rows), rng.choice(["a", "b"], rows)
@@ -39,7 +39,7 @@ def rows_of(rows: int, seed: int, wrong_share: float) -> tuple[pa.Table, Outputs
     )
     wrong = rng.random(rows) < np.where((age > 65) & (town == "b"), wrong_share, 0.1)
     y = table["y"].to_numpy().astype(float)
-    return table, Outputs(y, np.abs(y - wrong)[:, None], np.ones(rows))
+    return table, Predictions(y, np.abs(y - wrong)[:, None], np.ones(rows))
 
 
 def found_in(wrong_share: float, seed: int = 0, **declared: dict[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from tabular.evaluation.evaluation import PairedDifference
 from tabular.report.column_pictures import effect, importance, spark
 from tabular.report.formats import (
     cells,
     differences,
     format_score,
-    headline,
+    format_verdict,
     number,
     parameter,
     range_of,
@@ -32,8 +33,9 @@ from tabular.report.page import (
 )
 from tabular.report.pictures import Picture, roc
 from tabular.report.vega import Spec, png, svg
-from tabular.runs.comparison import ChangedValue, Scores
+from tabular.runs.comparison import ChangedValue, ScoreTable
 from tabular.runs.run import FILES
+from tabular.runs.verdict import BEAT_BASELINES, BaselineCheck, Check, Verdict
 from tests.pages import Page
 
 HOSTILE = '<b>&"'
@@ -43,7 +45,7 @@ TWO = {"plain": 0.125, "realmlp": 0.875}  # weights, which round to 0.12 and 0.8
 def drawn(picture: Callable[[Any], Picture | None], label: str, points: str) -> Spec:
     """A picture of a run with these points."""
     run = SimpleNamespace(label=label, files=FILES, text=lambda _: points)
-    found = picture(SimpleNamespace(run=run, base=None, scores={"test": Scores(1, {})}))
+    found = picture(SimpleNamespace(run=run, base=None, scores={"test": ScoreTable(1, {})}))
     assert found
     return found.spec
 
@@ -101,23 +103,29 @@ def test_a_picture_cuts_no_name_and_has_two_colours_that_a_page_may_change() -> 
 
 
 def test_a_verdict_is_a_few_words() -> None:
-    check = {"rule": "beat_baselines ridge", "score": "test.mae", "verdict": "level"}
-    every = [
-        check | {"rule": f"beat_baselines {n}"} for n in ("ridge", "mean", "gradient_boosting")
-    ]
-    limit = {"rule": "lowest test.r2", "verdict": "fail"}
-    gate = {"against": "ridge", "reason": "so", "checks": [check]}
-    for found, said in (
-        (gate | {"verdict": "level"}, "Level with ridge regression"),
-        (gate | {"verdict": "fail"}, "Worse than ridge regression"),
-        (gate | {"verdict": "pass"}, "Better than ridge regression"),
-        (gate | {"verdict": "pass", "checks": every}, "Better than all baselines"),
-        (gate | {"verdict": "fail", "checks": [check, limit]}, "Outside a limit"),
-        (gate | {"verdict": "pass", "against": None}, "Within its limits"),
-        ({"verdict": "pass", "checks": []}, "Passes its gate"),  # of an older run
-        ({}, "No verdict"),
+    same = PairedDifference(0.0, -1.0, 1.0)
+    ridge, mean, boosted = (
+        BaselineCheck(
+            rule=BEAT_BASELINES,
+            subject=name,
+            verdict="level",
+            reason="so",
+            score="test.mae",
+            difference=same,
+        )
+        for name in ("ridge", "mean", "gradient_boosting")
+    )
+    limit = Check(rule="lowest", subject="test.r2", verdict="fail", reason="so")
+    for verdict, checks, against, text in (
+        ("level", [ridge], "ridge", "Level with ridge regression"),
+        ("fail", [ridge], "ridge", "Worse than ridge regression"),
+        ("pass", [ridge], "ridge", "Better than ridge regression"),
+        ("pass", [ridge, mean, boosted], "ridge", "Better than all baselines"),
+        ("fail", [ridge, limit], "ridge", "Outside a limit"),
+        ("pass", [], None, "Within its limits"),
     ):
-        assert headline(found) == said
+        assert format_verdict(Verdict(verdict, "so", [], checks, against)) == text
+    assert format_verdict(None) == "No verdict"
 
 
 def test_numbers_scores_ranges_and_parameters_as_texts() -> None:

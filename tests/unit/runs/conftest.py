@@ -13,10 +13,11 @@ SCHEMA = "source: data/raw/t.csv\ntarget: y\ntask: binary\n"
 
 
 def write_run(folder: Path, scores: dict[str, Any], schema: str = SCHEMA) -> None:
-    """A run whose headline is its test accuracy."""
-    headline = {"test": {"accuracy": scores["test"].pop("accuracy")}}
+    """A run of which the test accuracy is in both files."""
+    summary = {"test": {"accuracy": scores["test"]["accuracy"]}}
+    scores = {"decides": ["accuracy"], "test": {"rows": 10} | scores["test"]}
     for path, text in {
-        "metrics/metrics.json": json.dumps(headline),
+        "metrics/metrics.json": json.dumps(summary),
         "metrics/scores.json": json.dumps(scores),
         "data/schema.yaml": schema,
     }.items():
@@ -31,7 +32,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     must(root, "git", "init", "-q", "-b", "main", "--template=")
     folder = root / "in/a/repository"
     for accuracy in (0.5, 0.75):
-        write_run(folder, {"test": {"accuracy": accuracy, "loss": 1 - accuracy, "rows": 10}})
+        write_run(folder, {"test": {"accuracy": accuracy, "loss": 1 - accuracy}})
         commit(folder, "A run")
     return root
 

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from tabular.evaluation.uncertainty import PairedDifference
+from tabular.evaluation.evaluation import PairedDifference
 from tabular.report.formats import format_difference
 from tabular.runs.comparison import (
-    Score,
     ScoreComparison,
+    ScoreRow,
     changed_values,
     compare,
     compare_score,
@@ -22,7 +22,7 @@ from tabular.runs.comparison import (
     standings,
 )
 from tabular.runs.run import FILES, WORKSPACE, Run, resolve
-from tests.helpers import commit
+from tests.helpers import commit, evaluation_of
 from tests.unit.runs.conftest import SCHEMA, write_run
 
 
@@ -32,7 +32,6 @@ from tests.unit.runs.conftest import SCHEMA, write_run
         ((0.8, 0.75, True), "+0.0500 better"),
         ((0.8, 0.75, False), "+0.0500 worse"),
         ((0.1, 0.25, False), "−0.150 better"),
-        ((0.1, 0.25, None), "−0.150"),
         ((0.75001, 0.75, True), "same"),
         ((123456.4, 123456.0, False), "same"),
         ((0.8, None, True), "–"),
@@ -54,10 +53,10 @@ def test_better_and_worse_are_words(scores: Any, said: str) -> None:
 
 def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
     apart = {"difference": 0.25, "low": 0.1, "high": 0.4}
-    scores = {
+    scores: dict[str, Any] = {
         "test": {
             **{"accuracy": 0.875, "accuracy_low": 0.85, "accuracy_high": 0.95, "rows": 254},
-            **{"loss": 0.5, "macro": {"f1": 0.5}, "new_score": 3},
+            **{"loss": 0.5, "macro": {"f1": 0.5}, "unknown_score": 3},
         },
         "cross_validation": {
             **{"accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6, "rows": 514}
@@ -68,25 +67,27 @@ def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
         },
         "paired_difference": {"test": {"majority": {"accuracy": apart}}},
     }
-    base = {"test": {"accuracy": 0.75, "loss": 0.25, "rows": 10}}
-    test = compare_scores(scores, base, "test", {})
+    evaluation = evaluation_of(**scores)
+    base = evaluation_of(test={"accuracy": 0.75, "loss": 0.25})
+    test = compare_scores(evaluation.test, base.test, keys=["recall"])
     above = {"majority": ScoreComparison(0.625, 0.25, "better", (0.1, 0.4)), "ridge": None}
     of_ridge = {"majority": None, "ridge": ScoreComparison(0.25, 0.25, "worse")}
     undefined = {"majority": None, "ridge": ScoreComparison(0.5, 0.0, "")}  # of this run
     none = dict.fromkeys(above)
     accuracy, before = (0.875, (0.85, 0.95)), ScoreComparison(0.75, 0.125, "better")
     assert list(test.by_key.values()) == [
-        Score("accuracy", "Accuracy", "", *accuracy, before, above),
-        Score("precision", "Precision", "", None, None, None, undefined),
-        Score("loss", "Loss", "", 0.5, None, ScoreComparison(0.25, 0.25, "worse"), of_ridge),
-        Score("macro.f1", "F1", "each class alike", 0.5, None, None, none),
-        Score("new_score", "new score", "", 3, None, None, none),
+        ScoreRow("accuracy", "Accuracy", "", *accuracy, before, above),
+        ScoreRow("precision", "Precision", "", None, None, None, undefined),
+        ScoreRow("recall", "Recall", "", None, None, None, none),
+        ScoreRow("loss", "Loss", "", 0.5, None, ScoreComparison(0.25, 0.25, "worse"), of_ridge),
+        ScoreRow("macro.f1", "F1", "each class alike", 0.5, None, None, none),
     ]
-    folds = compare_scores(scores, base, "cross_validation", {})
+    assert evaluation.cross_validation
+    folds = compare_scores(evaluation.cross_validation)
     assert (folds.rows, folds.by_key["accuracy"].base) == (514, None)
     assert folds.by_key["accuracy"].baselines == {"ridge": ScoreComparison(0.75, -0.25, "worse")}
     # On one axis are those that have an interval.
-    assert [tuple(row.values()) for row in standings(scores, "accuracy")] == [
+    assert standings(evaluation, "accuracy") == [
         ("this model", "test rows", *(0.875, 0.85, 0.95)),
         ("this model", "cross-validated", *(0.5, 0.4, 0.6)),
         ("majority class", "test rows", *(0.625, 0.5, 0.75)),

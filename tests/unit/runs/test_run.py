@@ -13,11 +13,10 @@ from tabular.runs.run import (
     commit_before,
     commit_of,
     content_at,
-    merged,
     mismatch,
     resolve,
 )
-from tests.helpers import call, commit, must
+from tests.helpers import call, commit, must, values_of
 from tests.unit.runs.conftest import SCHEMA, write_run
 
 
@@ -35,7 +34,10 @@ def test_a_run_of_any_revision_has_its_scores_and_its_table(project: Path) -> No
         ("units-2", "units-2", 0.5),
     ):
         run = Run(resolve(name))
-        assert run.scores["test"] == {"accuracy": accuracy, "loss": 1 - accuracy, "rows": 10}
+        assert values_of(run.require_evaluation().test.model) == {
+            "accuracy": accuracy,
+            "loss": 1 - accuracy,
+        }
         assert label in (run.label, None)
         assert (run.source, run.target) == ("t.csv", "y")
         assert not run.uncommitted
@@ -62,7 +64,9 @@ def test_the_run_before_is_the_same_one_before_and_after_a_commit(project: Path)
     write_run(project, {"test": {"accuracy": 0.9}})
     run = Run(WORKSPACE)
     assert (run.uncommitted, commit_before(FILES["metrics"])) == (True, second)
-    assert last_committed(run).scores["test"]["accuracy"] == 0.75
+    last = last_committed(run).evaluation
+    assert last
+    assert last.test.model.value("accuracy") == 0.75
     commit(project, "A run")
     assert commit_before(FILES["metrics"]) == second
     (project / FILES["metrics"]).write_text("{}")
@@ -87,7 +91,7 @@ def test_a_run_of_another_table_is_nothing_to_compare_with(
     write_run(project, {"test": {"accuracy": 0.5}}, schema)
     commit(project, "A run")
     base = base_of(this, Run(resolve("HEAD")))
-    assert base.scores == {}
+    assert base.evaluation is None
     assert why in base.name
 
 
@@ -98,26 +102,27 @@ def test_a_run_with_another_split_has_other_test_rows_and_is_no_base(project: Pa
         return Run(resolve("HEAD"))
 
     before = run_with("{seed: 9}")
-    assert base_of(run_with("{by: random, seed: 9}"), before).scores
+    assert base_of(run_with("{by: random, seed: 9}"), before).evaluation
     other = base_of(run_with("{by: group, seed: 9}"), before)
-    assert (other.scores, "another split" in other.name) == ({}, True)
+    assert (other.evaluation, "another split" in other.name) == (None, True)
 
 
 def test_a_revision_without_results(project: Path) -> None:
     """A broken file of a commit is none, since nobody can mend it; one of the workspace is told."""
     this = Run(WORKSPACE)
-    assert this.scores
-    for text in ("{", "[]"):
+    assert this.evaluation
+    for text in ("{", "[]", '{"test": {"accuracy": 0.5}}'):
         for name in ("metrics", "scores"):
             (project / FILES[name]).write_text(text)
         commit(project, "A run")
         broken = Run(resolve("HEAD"))
-        assert (broken.scores, mismatch(this, broken)) == ({}, f"{broken.label} holds no scores")
+        assert broken.evaluation is None
+        assert mismatch(this, broken) == f"{broken.label} holds no scores"
         with pytest.raises(UserError, match="has no scores; run `dvc repro` first"):
-            broken.require_scores()
+            broken.require_evaluation()
     (project / FILES["scores"]).write_text("{")
     with pytest.raises(UserError, match=r"metrics/scores.json: cannot be read: .* `dvc repro`"):
-        Run(WORKSPACE).require_scores()
+        Run(WORKSPACE).require_evaluation()
 
 
 def test_a_report_on_a_run_without_a_schema_names_the_file(project: Path) -> None:
@@ -127,9 +132,3 @@ def test_a_report_on_a_run_without_a_schema_names_the_file(project: Path) -> Non
     commit(project, "No schema")
     with pytest.raises(SystemExit, match=r"data/schema\.yaml: \w+ has none; name a revision"):
         call(project, "commands.report", "HEAD~1", "HEAD")
-
-
-def test_two_mappings_in_one() -> None:
-    first, second = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 4, "e": {}}, "f": {"g": 5}}
-    assert merged(first, second) == {"a": {"b": 1, "c": 4, "e": {}}, "d": 3, "f": {"g": 5}}
-    assert first == {"a": {"b": 1, "c": 2}, "d": 3}

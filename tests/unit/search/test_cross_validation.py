@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.evaluation.scores import Outputs, score
+from tabular.evaluation.scores import Predictions, score
 from tabular.model.training.fit import fit
 from tabular.model.training.selection import blended
 from tabular.model.training.setup import Setup
-from tabular.search.cross_validation import fold_outputs
+from tabular.search.cross_validation import fold_predictions
 from tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of, train_params
 
@@ -38,8 +38,8 @@ def test_the_last_score_is_that_of_all_rows(
             yield member
 
     monkeypatch.setattr("tabular.search.cross_validation.fit", recorded)
-    outputs = fold_outputs(train.resolved(60, "multiclass", 8), tmp_path, schema, 0.5)
+    outputs = fold_predictions(train.resolved(60, "multiclass", 8), tmp_path, schema, 0.5)
     first, last = (score(of, schema) for of in outputs)
     found = blended(setups[0], fitted)
-    assert first != last == score(Outputs(of_rows, found.oof, np.ones(60)), schema)
+    assert first != last == score(Predictions(of_rows, found.oof, np.ones(60)), schema)
     assert len(fitted) == 6

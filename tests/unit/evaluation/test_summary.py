@@ -2,18 +2,21 @@
 
 from typing import Any
 
-from tabular.core.metrics import shown
-from tabular.evaluation.sentences import closing_lines, sentence
+from tabular.config.sections import Choice
+from tabular.core.numbers import format_number
+from tabular.evaluation.summary import format_scores, summary_lines
+from tests.helpers import evaluation_of
 
 
 def test_a_number_has_the_digits_that_tell_it_apart_and_three_at_least() -> None:
-    for value, beside, said in (
+    for value, others, said in (
         (0.724409, [0.732283], "0.724"), (0.13, [0.09], "0.130"), (-0.007874, [], "-0.00787"),
         (0.7244, [0.7239], "0.7244"), (0.7239, [0.7244], "0.7239"),
         (0.991228, [0.5], "0.991"), (0.9996, [], "0.9996"), (1.0, [0.9996], "1.000"),
+        (None, [0.5], "–"), (0.5, [None], "0.500"),
         (12345.678, [12399.0], "12,346"), (0.0, [], "0.00"), (1e300, [], "1e+300"),
     ):  # fmt: skip
-        assert shown(value, *beside) == said
+        assert format_number(value, *others) == said
 
 
 def test_the_sentence_says_what_is_known() -> None:
@@ -26,56 +29,73 @@ def test_the_sentence_says_what_is_known() -> None:
             ("gradient_boosting", 0.75, 0.76),
         )
     }
-    scores = {"decides": ["accuracy"], "test": known, "baseline": others}
-    assert sentence(scores | {"cross_validation": {"accuracy": 0.770428}}, "binary") == (
+    scores: dict[str, Any] = {"test": known, "baseline": others}
+    folds = {"accuracy": 0.770428}
+    assert format_scores(evaluation_of(**scores, cross_validation=folds), "binary") == (
         "Accuracy: 0.728 on 254 test rows (95% interval 0.670 to 0.779), "
         "0.770 cross-validated; logistic regression 0.732 and 0.774 cross-validated, "
         "gradient boosting 0.750 and 0.760 cross-validated, majority class 0.650"
     )
     scores |= {"cross_validation": {"accuracy": 0.95}, "forward_chaining": {"accuracy": 0.74}}
     assert "0.950 cross-validated, 0.740 on later rows by models of earlier ones; logistic" in (
-        sentence(scores, "binary")
+        format_scores(evaluation_of(**scores), "binary")
     )
+
+
+def test_what_is_undefined_is_left_out_or_a_dash() -> None:
+    """Few rows have no interval, and rows of one class no ranking."""
+    later = {"rows": 5, "accuracy": 0.5}
+    undefined = evaluation_of(
+        decides=["macro.roc_auc"],
+        test={"rows": 5, "accuracy": 0.5},
+        cross_validation=later,
+        forward_chaining=later,
+        baseline={"majority": {"accuracy": 0.5}},
+        threshold=0.5,
+        equal_rows={"test": {"equal": 5, "equal_with_target": 5}},
+    )
+    assert list(summary_lines(undefined, {}, "multiclass", Choice(best="f1"))) == [
+        "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –, majority class –",
+        "Threshold 0.500: recall –, precision –, F1 – on the test rows; "
+        "recall –, precision –, F1 – cross-validated",
+        "warn: 5 of 5 test rows equal a training row, 5 of them with the same target; "
+        "ROC AUC without them: –",
+    ]
 
 
 def test_of_values_it_is_the_error_and_of_a_rare_class_the_ranking() -> None:
     known = {"rows": 50, "mae": 12345.678, "mae_low": 9000.0, "mae_high": 15000.0}
     others = {"ridge": {"mae": 0.5}, "mean": {"mae": 1e6}, "gradient_boosting": {"mae": 0.25}}
-    assert sentence({"decides": ["mae"], "test": known, "baseline": others}, "regression") == (
+    assert format_scores(
+        evaluation_of(decides=["mae"], test=known, baseline=others), "regression"
+    ) == (
         "Mean absolute error: 12,346 on 50 test rows (95% interval 9,000 to 15,000); "
         "ridge regression 0.500, gradient boosting 0.250, the mean 1,000,000"
     )
     rare = {"rows": 900, "roc_auc": 0.8, "roc_auc_low": 0.7, "roc_auc_high": 0.9}
     decides = ["roc_auc", "average_precision"]
-    assert sentence({"decides": decides, "test": rare, "baseline": {}}, "binary") == (
+    assert format_scores(evaluation_of(decides=decides, test=rare), "binary") == (
         "ROC AUC: 0.800 on 900 test rows (95% interval 0.700 to 0.900); "
         "logistic regression –, gradient boosting –, majority class –"
     )
 
 
 def test_columns_in_which_test_rows_lie_outside_are_said() -> None:
-    scores = {"decides": ["mae"], "baseline": {}}
-    scores |= {"test": {"rows": 5, "mae": 2.0, "mae_low": 1.0, "mae_high": 3.0}}
-    scores |= {"classes_not_found": [], "outside_training": {"month": 1.0, "hour": 0.25}}
-    *_, last = closing_lines(scores, {}, "regression", chosen=False)
+    outside = {"month": 1.0, "hour.of.day": 0.25}
+    evaluation = evaluation_of(outside_training=outside)
+    *_, last = summary_lines(evaluation, {}, "binary", None)
     assert last == (
         "warn: test rows lie outside what training saw in columns that matter: "
-        "month (100%), hour (25%)"
+        "month (100%), hour.of.day (25%)"
     )
 
 
 def test_intervals_and_classes_that_are_not_found_are_said() -> None:
-    of_values = {"rows": 50, "mae": 2.0, "mae_low": 1.0, "mae_high": 3.0}
-    held = {"asked": 0.9, "coverage": 0.88, "coverage_low": 0.85, "coverage_high": 0.91}
-    scores = {"decides": ["mae"], "test": of_values, "baseline": {}, "classes_not_found": []}
-    scores |= {"interval": held | {"mean_width": 2.5}}
-    *_, last = closing_lines(scores, {}, "regression", chosen=False)
-    assert last == (
+    coverage = {"asked": 0.9, "coverage": 0.88, "coverage_low": 0.85, "coverage_high": 0.91}
+    evaluation = evaluation_of(interval=coverage | {"mean_width": 2.5}, classes_not_found=["rare"])
+    *_, held, missed = summary_lines(evaluation, {}, "multiclass", None)
+    assert held == (
         "Intervals of 90% hold 0.880 of the values of test rows (95% interval 0.850 to 0.910); "
         "mean width 2.50"
     )
-    of_classes = {"rows": 50, "accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6}
-    scores = {"decides": ["accuracy"], "test": of_classes, "baseline": {}}
-    scores |= {"classes_not_found": ["rare"]}
-    *_, last = closing_lines(scores, {}, "multiclass", chosen=False)
-    assert last == "warn: recall of rare is 0: no test row of it is predicted to be of it"
+    assert missed == "warn: recall of rare is 0: no test row of it is predicted to be of it"

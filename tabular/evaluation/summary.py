@@ -1,0 +1,132 @@
+"""The lines with which evaluate ends, and the sentences that it shares with the gate."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from tabular.config.sections import Choice
+from tabular.core.metrics import BASELINES, TASKS, metric
+from tabular.core.numbers import UNDEFINED, format_number
+from tabular.evaluation.evaluation import Evaluation, IntervalCoverage, Scores, ScoreSet
+from tabular.evaluation.labelled import LabelledFile
+
+NO_SCORES = ScoreSet(Scores(0))
+
+
+def summary_lines(
+    evaluation: Evaluation, files: Mapping[str, LabelledFile], task: str, choice: Choice | None
+) -> Iterator[str]:
+    """Yield the scores of test files and of the test rows, then what else is worth a line.
+
+    Args:
+        files: the scores of each file of `evaluate.tests`, by its name.
+        choice: how the threshold was chosen, if it was.
+    """
+    for name, (primary_metrics, scores, warnings) in files.items():
+        yield from (f"warn: {name}: {warning}" for warning in warnings)
+        yield f"{name}: {format_scores(Evaluation(primary_metrics, scores), task)}"
+    yield format_scores(evaluation, task)
+    if choice:
+        yield format_threshold(evaluation)
+    if coverage := evaluation.interval_coverage:
+        text = format_coverage(coverage)
+        yield f"{text[0].upper()}{text[1:]}; mean width {format_number(coverage.mean_width)}"
+    yield from (f"warn: {text}" for text in format_equal_rows(evaluation).values())
+    if evaluation.outside_training:
+        yield f"warn: {format_outside_training(evaluation.outside_training)}"
+    for name in evaluation.classes_not_found:
+        yield f"warn: recall of {name} is 0: no test row of it is predicted to be of it"
+
+
+def format_scores(evaluation: Evaluation, task: str) -> str:
+    """Format the first primary metric: of the model with its interval, and of the baselines."""
+    key, test = evaluation.primary_metrics[0], evaluation.test
+    folds = evaluation.cross_validation or NO_SCORES
+    later = (evaluation.forward_chaining or NO_SCORES).model.value(key)
+    on_test, on_folds = format_estimates(test, key), format_estimates(folds, key)
+    text = f"{metric(key).label}: {on_test.model} on {test.model.rows:,} test rows"
+    estimate = test.model.get(key)
+    if estimate and estimate.interval:
+        low, high = map(format_number, estimate.interval)
+        text += f" (95% interval {low} to {high})"
+    if on_folds.model != UNDEFINED:
+        text += f", {on_folds.model} cross-validated"
+    if later is not None:
+        text += f", {format_number(later)} on later rows by models of earlier ones"
+    constant, *names = TASKS[task].baselines.values()
+    baselines = []
+    for name in (*names, constant):
+        crossed = on_folds.baselines.get(name, UNDEFINED)
+        baseline = f"{BASELINES[name]} {on_test.baselines.get(name, UNDEFINED)}"
+        if crossed != UNDEFINED and name != constant:
+            baseline += f" and {crossed} cross-validated"
+        baselines.append(baseline)
+    return f"{text}; {', '.join(baselines)}"
+
+
+class FormattedScores(NamedTuple):
+    """A score of the model, and of each baseline by its name; "–" where it is undefined."""
+
+    model: str
+    baselines: dict[str, str]
+
+
+def format_estimates(scores: ScoreSet, key: str) -> FormattedScores:
+    """Format a score of the model and of the baselines, so that it has the same text everywhere."""
+    model = scores.model.value(key)
+    values = {name: baseline.value(key) for name, baseline in scores.baselines.items()}
+    return FormattedScores(
+        format_number(model, *values.values()),
+        {name: format_number(value, model) for name, value in values.items()},
+    )
+
+
+def format_threshold(evaluation: Evaluation) -> str:
+    """Format the scores that depend on the threshold."""
+    texts = []
+    for scores, rows in (
+        (evaluation.test, "on the test rows"),
+        (evaluation.cross_validation or NO_SCORES, "cross-validated"),
+    ):
+        recall, precision, f1 = (
+            format_number(scores.model.value(key)) for key in ("recall", "precision", "f1")
+        )
+        texts.append(f"recall {recall}, precision {precision}, F1 {f1} {rows}")
+    return f"Threshold {format_number(evaluation.threshold)}: {'; '.join(texts)}"
+
+
+def format_coverage(coverage: IntervalCoverage) -> str:
+    """Format how many values of the test rows are inside their prediction intervals."""
+    share, low, high = map(format_number, coverage[1:4])
+    return (
+        f"intervals of {coverage.nominal:.0%} hold {share} of the values of test rows "
+        f"(95% interval {low} to {high})"
+    )
+
+
+def format_equal_rows(evaluation: Evaluation) -> dict[str, str]:
+    """Format the number of rows that equal others in training, and the score without them.
+
+    Returns:
+        A sentence by set of rows, see `metrics.ROW_SETS`.
+    """
+    key, texts = evaluation.primary_metrics[0], {}
+    places = {
+        "test": "test rows equal a training row",
+        "cross_validation": "training rows equal one of another fold",
+    }
+    for name, place in places.items():
+        rows, scores = evaluation.equal_rows.get(name), evaluation.score_sets.get(name)
+        if rows and scores:
+            without = rows.scores_without.value(key) if rows.scores_without else None
+            texts[name] = (
+                f"{rows.equal:,} of {scores.model.rows:,} {place}, "
+                f"{rows.equal_with_target:,} of them with the same target; "
+                f"{metric(key).label} without them: {format_number(without)}"
+            )
+    return texts
+
+
+def format_outside_training(outside_training: Mapping[str, float]) -> str:
+    """Format in which columns test rows lie outside what training saw."""
+    columns = ", ".join(f"{name} ({share:.0%})" for name, share in outside_training.items())
+    return f"test rows lie outside what training saw in columns that matter: {columns}"
