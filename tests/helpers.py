@@ -293,6 +293,9 @@ def table_of(name: str) -> pd.DataFrame:
 # A training of a second: two members of one kind.
 FEW_EPOCHS = {"epochs": 3, "learning_rate": 0.002, "learning_rate_schedule": "constant"}
 SHORT = {"members": [{"network": "plain"}], "folds": 2, "networks": {"plain": FEW_EPOCHS}}
+# One cycle of as many folds as by default; and one of both architectures in few folds.
+ONE_CYCLE = {"members": [{"network": "plain"}], "networks": {"plain": {"epochs": 1}}}
+ONE_CYCLE_OF_BOTH = {"folds": 2, "networks": {"realmlp": {"epochs": 1}, "plain": {"epochs": 1}}}
 # One of seconds, which learns what there is.
 LEARNING = SHORT | {"folds": 3, "networks": {"plain": FEW_EPOCHS | {"epochs": 60, "l2": 0.001}}}
 
@@ -305,14 +308,19 @@ OUTS: dict[str, list[str]] = {
 }
 
 
-def project_of(folder: Path, frame: pd.DataFrame) -> Path:
-    """A folder with the code, the parameters and a table, described by `infer_schema`."""
+def lay_out(folder: Path, csv: str) -> None:
+    """Make a folder with the code, the parameters and a table."""
     (folder / "data/raw").mkdir(parents=True)
-    frame.to_csv(folder / "data/raw/t.csv", index=False)
+    (folder / "data/raw/t.csv").write_bytes(csv.encode())
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(PROJECT / name, folder)
     for name in ("stages", "commands", "tabular"):
         (folder / name).symlink_to(PROJECT / name)
+
+
+def project_of(folder: Path, frame: pd.DataFrame) -> Path:
+    """A folder with the code, the parameters and a table, described by `infer_schema`."""
+    lay_out(folder, frame.to_csv(index=False))
     call(folder, "commands.infer_schema", "data/raw/t.csv", "--target", frame.columns[-1])
     return folder
 
