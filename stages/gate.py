@@ -36,7 +36,7 @@ def main() -> None:
         print(f"warn: {warning}")
     for step in verdict.next_steps:
         print(f"next: {step}")
-    print(f"Gate: {verdict.verdict}: {verdict.headline}. {verdict.reason}")
+    print(f"Gate: {verdict.verdict}: {verdict.reason}")
     if args.fail and verdict.verdict == "fail":
         sys.exit(1)
 

@@ -83,7 +83,8 @@ def next_steps(
         ),
         (
             is_linear and verdict in ("undecided", "fail"),
-            f"{BASELINES.get(name)} is simpler and not worse: make a linear Keras model",
+            f"{BASELINES.get(name)} is simpler, and the model is not shown to be better: make a "
+            "linear Keras model",
             LINEAR,
         ),
         (

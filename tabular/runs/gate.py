@@ -170,11 +170,11 @@ def check_baseline(scores: ScoreSet, name: str, keys: list[str], margin: float |
         words["pass"] = f"at most {margin:.0%} worse than"
         words["fail"] = f"not shown to be at most {margin:.0%} worse than"
     texts = "; ".join(filter(None, (_format_pair(scores, name, k) for k in keys)))
-    rows = f"{scores.model.rows:,} test rows"
+    rows, other = f"{scores.model.rows:,} test rows", CONSTANTS.get(name, BASELINES[name])
     if verdict == "undecided":
-        reason = f"Undecided on {rows} against {BASELINES[name]}: {texts}"
+        reason = f"On {rows} it is undecided whether the model is better than {other}: {texts}"
     else:
-        reason = f"On {rows} the model is {words[verdict]} {BASELINES[name]}: {texts}"
+        reason = f"On {rows} the model is {words[verdict]} {other}: {texts}"
     return BaselineCheck(
         rule=BEAT_BASELINES,
         subject=name,

@@ -78,7 +78,9 @@ def test_a_baseline_that_is_better_is_named() -> None:
     ]
     for verdict in ("fail", "undecided"):
         (step,) = steps(scores_of(), check(verdict, "logistic_regression"))
-        assert step.startswith("logistic regression is simpler and not worse: make a linear Keras")
+        assert step.startswith(
+            "logistic regression is simpler, and the model is not shown to be better: make a"
+        )
         assert "networks.plain.units=[]" in step
 
 

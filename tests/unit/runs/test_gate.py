@@ -92,9 +92,9 @@ def test_the_reason_says_what_these_rows_exclude() -> None:
     gate = Gate(beat_baselines=("linear",))
     found = gated(evaluation_of(**compared(linear=UNDECIDED)), gate=gate)
     assert found.reason == (
-        "Undecided on 254 test rows against logistic regression: loss 0.750 and 0.740 (may be up "
-        "to 0.0400 worse or 0.0200 better); accuracy 0.800 and 0.790 (may be up to 0.0200 worse or "
-        "0.0400 better)"
+        "On 254 test rows it is undecided whether the model is better than logistic regression: "
+        "loss 0.750 and 0.740 (may be up to 0.0400 worse or 0.0200 better); accuracy 0.800 and "
+        "0.790 (may be up to 0.0200 worse or 0.0400 better)"
     )
     found = gated(evaluation_of(**compared(linear=WORSE)), gate=gate)
     assert "loss 0.750 and 0.650 (0.0500 to 0.150 worse); accuracy" in found.reason
