@@ -85,8 +85,8 @@ def misread_columns(folder: Path, table: Table) -> Iterator[str]:
     for name, expected in table.values.items():
         kinds = ("real", "integer") if expected.dtype == float else ("datetime",)
         column = schema.columns.get(name)
-        asked = name in comments and "both fit" in comments[name][2].value
-        if not column or column.kind not in kinds or asked:
+        is_asked = name in comments and "both fit" in comments[name][2].value
+        if not column or column.kind not in kinds or is_asked:
             continue
         values = ingested[name].to_pandas()
         values = values.mask(values.isin(column.sentinels))

@@ -45,8 +45,8 @@ def statsmodels_tables() -> list[str]:
     """Find the names of the tables, if statsmodels is installed."""
     package = find_spec("statsmodels")
     folders = package.submodule_search_locations if package else None
-    found = pkgutil.iter_modules([str(Path(folder, "datasets")) for folder in folders or []])
-    return [module.name for module in found if module.ispkg and module.name != "tests"]
+    modules = pkgutil.iter_modules([str(Path(folder, "datasets")) for folder in folders or []])
+    return [module.name for module in modules if module.ispkg and module.name != "tests"]
 
 
 @pytest.mark.parametrize("name", statsmodels_tables())
