@@ -140,6 +140,7 @@ class Train(Section):
         found = self.model_dump()
         fill_auto(
             found,
+            loss=LOSSES[task][0],
             folds=max((n for n in possible_folds if n <= most_folds), default=1),
             members=[{"network": name} for name in names],
         )
