@@ -203,6 +203,7 @@ class Validate(Section):
     constant_column: Policy = "warn"
     empty_column: Policy = "error"
     leak: Policy = "error"
+    leak_threshold: Annotated[float, Field(gt=0, le=1)] = 0.99
     rare_class: Policy = "error"
     min_class_rows: Count = 5
 
