@@ -11,7 +11,7 @@ MARKED ?= not slow
 test-unit: .venv/installed-dev  ## functions alone: half a minute
 	$(PYTEST) tests/unit
 
-test: check  ## make check, and what a user relies on: three minutes
+test: check  ## make check, and what a user relies on
 	$(PYTEST) -m "$(MARKED)"
 
 test-all: check  ## everything, with the sweeps of the nightly run

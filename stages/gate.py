@@ -32,6 +32,8 @@ def main() -> None:
         write_json(args.verdict, to_json(verdict))
     for name, reason in format_checks(verdict.checks):
         print(f"{name}: {reason}")
+    for warning in verdict.warnings:
+        print(f"warn: {warning}")
     for step in verdict.next_steps:
         print(f"next: {step}")
     print(f"Gate: {verdict.verdict}: {verdict.reason}")

@@ -314,12 +314,16 @@ Limits = Annotated[dict[str, float], BeforeValidator(_by_dotted_key)]
 
 
 class Gate(Section):
-    """What a run has to hold to be accepted; the limits are by key of the metrics."""
+    """What a run has to hold to be accepted; the limits are by key of the metrics.
+
+    `margin` is the share of a baseline's loss by which the model may be worse.
+    """
 
     lowest: Limits = Field(default_factory=dict)
     highest: Limits = Field(default_factory=dict)
     worse_than_last: Limits = Field(default_factory=dict)
     beat_baselines: tuple[Literal["constant", "linear", "boosted"], ...] = ()
+    margin: Share | None = None
 
 
 class Drift(Section):

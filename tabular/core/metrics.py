@@ -93,6 +93,12 @@ BASELINES = {
     "ridge": "ridge regression",
     "gradient_boosting": "gradient boosting",
 }
+# What a constant baseline does, in words.
+CONSTANTS = {
+    "majority": "always answering the most frequent class",
+    "mean": "always answering the mean",
+    "median": "always answering the median",
+}
 # The sets of rows that are scored, by their key.
 ROW_SETS = {
     "test": "Test rows",
@@ -115,6 +121,15 @@ def primary_metrics(task: str, rows: Sequence[float]) -> tuple[str, ...]:
     """
     rare = rows and min(rows) < min(RARE, 0.5 / len(rows)) * sum(rows)
     return TASKS[task].rare if rare else (TASKS[task].main,)
+
+
+def deciding_metric(loss: str) -> str:
+    """Return the key of the score that decides comparisons: the one that was trained.
+
+    Args:
+        loss: The value of `train.loss`.
+    """
+    return "mae" if loss == "mean_absolute_error" else "loss"
 
 
 def metric(key: str) -> Metric:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from tabular.config.sections import Choice
+from tabular.core.errors import listed
 from tabular.core.metrics import BASELINES, TASKS, metric
 from tabular.core.numbers import UNDEFINED, format_number
 from tabular.evaluation.evaluation import Evaluation, IntervalCoverage, Scores, ScoreSet
@@ -30,11 +31,34 @@ def summary_lines(
     if coverage := evaluation.interval_coverage:
         text = format_coverage(coverage)
         yield f"{text[0].upper()}{text[1:]}; mean width {format_number(coverage.mean_width)}"
-    yield from (f"warn: {text}" for text in format_equal_rows(evaluation).values())
+    yield from (f"warn: {text}" for text in evaluation_warnings(evaluation, task))
+
+
+# A primary metric, or R², that looks like a leak, and the least lower end of its interval.
+SUSPICIOUS, NEARLY_PERFECT = 0.999, 0.98
+
+
+def evaluation_warnings(evaluation: Evaluation, task: str) -> list[str]:
+    """Collect why the scores may be too good, or of little use for new rows."""
+    warnings = list(format_equal_rows(evaluation).values())
+    if evaluation.classes_not_found:
+        names = listed(evaluation.classes_not_found)
+        warnings.append(f"no test row of class {names} is predicted correctly: its recall is 0")
+    coverage = evaluation.interval_coverage
+    if coverage and coverage.high < coverage.nominal:
+        warnings.append(format_coverage(coverage))
     if evaluation.outside_training:
-        yield f"warn: {format_outside_training(evaluation.outside_training)}"
-    for name in evaluation.classes_not_found:
-        yield f"warn: recall of {name} is 0: no test row of it is predicted to be of it"
+        warnings.append(format_outside_training(evaluation.outside_training))
+    key = "r2" if task == "regression" else evaluation.primary_metrics[0]
+    score = evaluation.test.model.get(key)
+    if score and score.interval and score.value >= SUSPICIOUS:
+        low, high = map(format_number, score.interval)
+        if score.interval[0] >= NEARLY_PERFECT:
+            warnings.append(
+                f"{metric(key).label} is {format_number(score.value)} (95% interval {low} to "
+                f"{high}), which often means that a column leaks the target"
+            )
+    return warnings
 
 
 def format_scores(evaluation: Evaluation, task: str) -> str:
@@ -129,4 +153,4 @@ def format_equal_rows(evaluation: Evaluation) -> dict[str, str]:
 def format_outside_training(outside_training: Mapping[str, float]) -> str:
     """Format in which columns test rows lie outside what training saw."""
     columns = ", ".join(f"{name} ({share:.0%})" for name, share in outside_training.items())
-    return f"test rows lie outside what training saw in columns that matter: {columns}"
+    return f"test rows lie outside the values of the training rows in {columns}"

@@ -15,9 +15,7 @@ from tabular.core.metrics import BASELINES
 from tabular.core.numbers import UNDEFINED, format_number
 from tabular.runs.comparison import ChangedValue, ScoreComparison, ScoreRow
 from tabular.runs.run import Run
-from tabular.runs.verdict import BaselineCheck, Verdict
 
-KINDS = 3  # of baselines
 YEARS = (1000, 2999)
 LARGE = 1e15  # from here on numbers are written as they are
 WHOLE = re.compile(r"[−-]?[\d.,]+ to [−-]?[\d.,]+|\d rows\b")  # is not broken in two lines
@@ -161,24 +159,6 @@ def describe_origin(run: Run) -> str:
 def baseline(name: str) -> str:
     """The name of a baseline for a reader."""
     return BASELINES.get(name, name)
-
-
-def format_verdict(verdict: Verdict | None) -> str:
-    """Format a verdict in a few words: how the model compares with what is simpler."""
-    if verdict is None:
-        return "No verdict"
-    comparisons = [check for check in verdict.checks if isinstance(check, BaselineCheck)]
-    if any(check.verdict == "fail" and check not in comparisons for check in verdict.checks):
-        return "Outside a limit"
-    if verdict.baseline is None:
-        return "Within its limits"
-    names = dict.fromkeys(baseline(check.subject) for check in comparisons)
-    beaten = "all baselines" if len(names) == KINDS else " and ".join(names)
-    return {
-        "pass": f"Better than {beaten}",
-        "level": f"Level with {baseline(verdict.baseline)}",
-        "fail": f"Worse than {baseline(verdict.baseline)}",
-    }[verdict.verdict]
 
 
 def differences(changes: list[ChangedValue]) -> str:

@@ -131,9 +131,9 @@ def markdown(text: str) -> Markup:
 
 MAX_COLUMNS = 8  # of a table of rows
 MAX_MOVED, MAX_CALM = 24, 6  # columns with a picture: of those that moved, or where none has
-LEVEL = (
-    "Level means that the 95% interval of the difference contains 0: these rows cannot tell the "
-    "two apart."
+UNDECIDED = (
+    "Undecided means that the 95% interval of the difference contains 0: these rows cannot tell "
+    "which of the two is better."
 )
 ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"})
 
@@ -324,7 +324,7 @@ for module in (sys.modules[__name__], formats, column_pictures, pictures):
     functions = getmembers(module, isfunction)
     TEMPLATES.filters |= {n: show for n, show in functions if show.__module__ == module.__name__}
 TEMPLATES.filters |= {"svg": vega.svg, "format_checks": format_checks}
-TEMPLATES.globals["LEVEL"] = LEVEL
+TEMPLATES.globals["UNDECIDED"] = UNDECIDED
 
 
 def drift_page(found: dict[str, Any], rows: str, schema: Schema) -> str:

@@ -43,15 +43,10 @@ class Picture(NamedTuple):
 
 
 def score_interval_pictures(comparison: Comparison) -> list[Picture]:
-    """Draw each primary metric of the model and of the baselines, with intervals.
-
-    The one that decided the gate's verdict comes first.
-    """
-    score = comparison.verdict.score if comparison.verdict else None
-    deciding = (score or "").partition(".")[2]
+    """Draw each primary metric of the model and of the baselines, with intervals."""
     return [
         Picture(metric(key).label, score_intervals(rows, metric(key).label))
-        for key, rows in sorted(comparison.standings.items(), key=lambda item: item[0] != deciding)
+        for key, rows in comparison.standings.items()
         if rows
     ]
 

@@ -1,28 +1,34 @@
-"""Whether a run may be accepted: limits, baselines, and the run before it."""
+"""Whether a run may be accepted: it learnt something, keeps its limits, and is not worse."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import product
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tabular.config.params import PARAMS, Params
 from tabular.config.schema import Schema
 from tabular.config.sections import Gate
-from tabular.core.errors import listed
-from tabular.core.metrics import BASELINES, TASKS, metric
+from tabular.core.metrics import BASELINES, CONSTANTS, TASKS, deciding_metric, metric
 from tabular.core.numbers import format_number
-from tabular.evaluation.evaluation import Evaluation, ScoreSet
+from tabular.evaluation.evaluation import Evaluation, PairedDifference, ScoreSet
 from tabular.evaluation.scores_json import flat
-from tabular.evaluation.summary import format_equal_rows, format_estimates
+from tabular.evaluation.summary import evaluation_warnings
 from tabular.runs.advice import next_steps
+from tabular.runs.comparison import paired_differences
 from tabular.runs.run import Revision, Run, commit_before, mismatch
 from tabular.runs.verdict import BEAT_BASELINES, SKIPPED, VERDICTS, BaselineCheck, Check, Verdict
 
 
 class Base(NamedTuple):
-    """The run to compare with; or, without an evaluation, the reason why there is none."""
+    """The run to compare with.
+
+    Attributes:
+        name: Its name; or, without an evaluation, the reason why there is none.
+        differences: The run's scores minus those of the base on the same test rows, by metric key;
+            empty where the test rows differ.
+    """
 
     name: str
     evaluation: Evaluation | None
+    differences: Mapping[str, PairedDifference] = {}
 
 
 def base_of(run: Run, other: Run) -> Base:
@@ -31,7 +37,9 @@ def base_of(run: Run, other: Run) -> Base:
     split, other_split = ({"by": "random"} | r.load(PARAMS).get("split", {}) for r in (run, other))
     if not reason and split != other_split:
         reason = f"{other.label} has another split in params.yaml, and so other test rows"
-    return Base(reason, None) if reason else Base(other.label, other.evaluation)
+    if reason:
+        return Base(reason, None)
+    return Base(other.label, other.evaluation, paired_differences(run, other))
 
 
 def last_committed(run: Run) -> Base:
@@ -51,137 +59,215 @@ def evaluate_gate(
 ) -> Verdict:
     """Check a run against the rules of the gate.
 
-    A limit passes or fails; one that needs an earlier run is skipped where there is none, and one
-    of a score that the run has not fails. A baseline is beaten on the test rows by more than chance
-    (pass), level with the model, or better by more than chance (fail). The verdict is the worst of
-    all. Cross-validation, by which parameters may have been searched, decides nothing here.
+    First of all the model has to be better than a constant: else it has learnt nothing. Then come
+    the limits, and the linear and the boosted baseline. The paired difference of the loss on the
+    test rows decides. Cross-validation decides nothing, since a search may have used it.
 
     Args:
-        params: of `gate`, `split` and `train`.
-        trained: `weight` and `params` of each kind of networks.
+        params: The sections `gate`, `split` and `train`.
+        trained: Weight and parameters of each architecture that was trained.
     """
-    gate = params.gate
+    gate, names = params.gate, TASKS[schema.task].baselines
+    key = deciding_metric(params.train.loss)
+    keys = dict.fromkeys([key, evaluation.primary_metrics[0]])
     limits = list(_limit_checks(flat(evaluation), base, gate))
-    keys, test = evaluation.primary_metrics, evaluation.test
-    baselines = [TASKS[schema.task].baselines[kind] for kind in gate.beat_baselines]
-    comparisons = list(_baseline_checks(keys, test, baselines, "test"))
-    deciding = min(comparisons, key=_rank, default=None)
+    constant = check_constant(evaluation.test, names["constant"], [*keys])
+    comparisons = [
+        check_baseline(evaluation.test, names[kind], [*keys], gate.margin)
+        for kind in gate.beat_baselines
+        if kind != "constant"
+    ]
+    strongest = min(comparisons, key=_rank, default=None)
 
-    failed = [check for check in limits if check.verdict == "fail"]
-    verdict = "fail" if failed else deciding.verdict if deciding else "pass"
-    reasons = [check.reason for check in failed] + ([deciding.reason] if deciding else [])
-    reasons += [text for rows, text in format_equal_rows(evaluation).items() if rows == "test"]
-    if missed := evaluation.classes_not_found:
-        reasons.append(f"no test row of class {listed(missed)} is found, a recall of 0")
-
-    networks: dict[str, Mapping[str, Any]] = {name: {} for name in params.train.networks} | dict(
-        trained
-    )
-    crossed = _cross_validated_check(evaluation, deciding)
-    weighted = bool(params.train.class_weight)
+    required = [constant] if "constant" in gate.beat_baselines else []
+    checks = [*required, *limits, *comparisons]
+    failed = [check for check in checks if check.verdict == "fail"]
+    verdicts = {check.verdict for check in checks} & set(VERDICTS)
+    verdict = min(verdicts, key=VERDICTS.index, default="pass")
+    learnt = constant.verdict == "pass"
+    reasons = [] if learnt else [constant.reason]
+    reasons += [check.reason for check in limits if check.verdict == "fail"]
+    if learnt and strongest and strongest.verdict != SKIPPED:
+        reasons.append(strongest.reason)
+    elif learnt and not reasons:
+        reasons.append(constant.reason)
     return Verdict(
         verdict,
-        "; ".join(reasons) or "no limit is missed, and no baseline is declared",
-        next_steps(
-            *(evaluation, deciding, crossed, schema, params.split, networks), weighted=weighted
-        ),
-        [*limits, *comparisons, *_skipped_checks(baselines, comparisons)],
-        baseline=deciding.subject if deciding else None,
-        score=deciding.score if deciding else None,
+        _headline(constant, failed, strongest, limits),
+        ". ".join(reasons),
+        evaluation_warnings(evaluation, schema.task),
+        next_steps(evaluation, constant, strongest, schema, params, trained),
+        checks,
     )
+
+
+def _headline(
+    constant: Check, failed: list[Check], strongest: Check | None, limits: list[Check]
+) -> str:
+    """Summarise the verdict in a few words, of which those about the constant come first."""
+    if not isinstance(constant, BaselineCheck):
+        return "Too few rows to tell whether anything was learnt"
+    if constant.verdict != "pass":
+        return "Nothing was learnt"
+    if any(check in limits for check in failed):
+        return "Outside a limit"
+    if strongest is None or strongest.verdict == SKIPPED:
+        return f"Better than {CONSTANTS[constant.subject]}"
+    name = BASELINES[strongest.subject]
+    return {
+        "pass": f"Better than {name}",
+        "undecided": f"Undecided against {name}",
+        "fail": f"Worse than {name}",
+    }[strongest.verdict]
+
+
+def check_constant(scores: ScoreSet, name: str, keys: list[str]) -> Check:
+    """Check that the model is better than a constant by more than chance.
+
+    Args:
+        scores: Scores for the test rows.
+        name: Name of the constant baseline.
+        keys: The deciding metric, then what else is said.
+    """
+    check = check_baseline(scores, name, keys, None)
+    if not isinstance(check, BaselineCheck):
+        reason = f"{scores.model.rows:,} test rows are too few to tell whether anything was learnt"
+        return Check(rule=BEAT_BASELINES, subject=name, verdict="fail", reason=reason)
+    if check.verdict == "pass":
+        return check
+    texts = [_format_pair(scores, name, key) for key in keys]
+    reason = (
+        f"Nothing was learnt: on {scores.model.rows:,} test rows the model is not better than "
+        f"{CONSTANTS[name]} by more than chance: {'; '.join(filter(None, texts))}"
+    )
+    return BaselineCheck(**vars(check) | {"verdict": "fail", "reason": reason})
+
+
+def check_baseline(scores: ScoreSet, name: str, keys: list[str], margin: float | None) -> Check:
+    """Compare the model with a baseline by the paired difference of the deciding metric.
+
+    Args:
+        scores: Scores for the test rows.
+        keys: The deciding metric, then what else is said.
+        margin: Share of the baseline's score by which the model may be worse.
+    """
+    key, baseline = keys[0], scores.baselines.get(name)
+    difference, value = scores.difference(name, key), scores.model.value(key)
+    limit = baseline.value(key) if baseline else None
+    if difference is None or value is None or limit is None:
+        reason = "too few test rows, or no score to compare with"
+        return Check(rule=BEAT_BASELINES, subject=name, verdict=SKIPPED, reason=reason)
+    better, worse = _possible_changes(key, difference)
+    verdict = "pass" if worse <= 0 else "fail" if better <= 0 else "undecided"
+    words = {
+        "pass": "better than",
+        "fail": "worse than",
+        "undecided": "neither better nor worse than",
+    }
+    if margin is not None and verdict == "undecided":
+        accepted = worse <= margin * abs(limit)
+        verdict = "pass" if accepted else "fail"
+        words["pass"] = f"at most {margin:.0%} worse than"
+        words["fail"] = f"not shown to be at most {margin:.0%} worse than"
+    texts = "; ".join(filter(None, (_format_pair(scores, name, k) for k in keys)))
+    rows, other = f"{scores.model.rows:,} test rows", CONSTANTS.get(name, BASELINES[name])
+    if verdict == "undecided":
+        reason = f"On {rows} it is undecided whether the model is better than {other}: {texts}"
+    else:
+        reason = f"On {rows} the model is {words[verdict]} {other}: {texts}"
+    return BaselineCheck(
+        rule=BEAT_BASELINES,
+        subject=name,
+        verdict=verdict,
+        reason=reason,
+        value=value,
+        limit=limit,
+        score=f"test.{key}",
+        difference=difference,
+    )
+
+
+def _possible_changes(key: str, difference: PairedDifference) -> tuple[float, float]:
+    """Return by how much the model may be better and worse; below 0 where it cannot be."""
+    if metric(key).greater_is_better:
+        return difference.high, -difference.low
+    return -difference.low, difference.high
+
+
+def _format_pair(scores: ScoreSet, name: str, key: str) -> str:
+    """Format a score of the model and of a baseline, and what their difference may be."""
+    baseline, difference = scores.baselines[name].value(key), scores.difference(name, key)
+    value, label = scores.model.value(key), metric(key).label.lower()
+    label = metric(key).label if label.startswith(("roc", "r²", "f1")) else label
+    if value is None or baseline is None:
+        return ""
+    text = f"{label} {format_number(value, baseline)} and {format_number(baseline, value)}"
+    if difference is None:
+        return text
+    better, worse = _possible_changes(key, difference)
+    ends = [(end, word) for end, word in ((worse, "worse"), (better, "better")) if end > 0]
+    if len(ends) == 2:
+        texts = [f"{format_number(end)} {word}" for end, word in ends]
+        return f"{text} (may be up to {texts[0]} or {texts[1]})"
+    if not ends:
+        return text
+    end, word = ends[0]
+    least = abs(min(better, worse))
+    return f"{text} ({format_number(least, end)} to {format_number(end, least)} {word})"
+
+
+def _rank(check: Check) -> tuple[int, float]:
+    """Sort the worst verdict first, and among equal ones the baseline with the best score."""
+    if not isinstance(check, BaselineCheck) or check.limit is None:
+        return len(VERDICTS), 0.0
+    sign = -1 if metric(check.score).greater_is_better else 1
+    return VERDICTS.index(check.verdict), sign * check.limit
 
 
 def _limit_checks(scores: Mapping[str, float], base: Base, gate: Gate) -> Iterator[Check]:
     """Check the limits that params.yaml gives, and those that follow from the scores of the base.
 
     Args:
-        scores: by dotted key, as params.yaml names them.
+        scores: Scores by dotted key, as params.yaml names them.
     """
+    for rule, limits, at_least in (("lowest", gate.lowest, True), ("highest", gate.highest, False)):
+        for key, limit in limits.items():
+            yield _limit_check(rule, key, scores.get(key), limit, at_least=at_least)
     before = flat(base.evaluation) if base.evaluation else {}
-    rules: list[tuple[str, str, bool, float | None, str]] = [
-        *(("lowest", key, True, limit, "") for key, limit in gate.lowest.items()),
-        *(("highest", key, False, limit, "") for key, limit in gate.highest.items()),
-    ]
     for key, share in gate.worse_than_last.items():
-        greater, limit, source = metric(key).greater_is_better, None, base.name
-        if key in before:
-            worse = share * abs(before[key])
-            limit = round(before[key] + (-worse if greater else worse), 6)
-            source = f"{share:.0%} worse than {format_number(before[key])} of {base.name}"
-        rules.append(("worse_than_last", key, greater, limit, source))
-    for rule, key, at_least, limit, source in rules:
-        value = scores.get(key)
-        if value is None:
-            verdict, reason = "fail", f"{key} is not among the scores of this run"
-        elif limit is None:
-            verdict, reason = SKIPPED, source
-        else:
-            verdict = "pass" if (value >= limit if at_least else value <= limit) else "fail"
-            needed = f"{'at least' if at_least else 'at most'} {format_number(limit, value)}"
-            reason = f"{key} is {format_number(value, limit)}; needed {needed}"
-            reason += f" ({source})" if source else ""
-        yield Check(
-            rule=rule, subject=key, verdict=verdict, reason=reason, value=value, limit=limit
-        )
-
-
-def _baseline_checks(
-    keys: Iterable[str], scores: ScoreSet, baselines: Iterable[str], rows: str
-) -> Iterator[BaselineCheck]:
-    """Compare the primary metrics with those of these baselines, where both define them."""
-    places = {"test": "test rows", "cross_validation": "cross-validated rows"}
-    verbs = {"pass": "is better than", "level": "is level with", "fail": "is worse than"}
-    for name, key in product(baselines, keys):
-        baseline, difference = scores.baselines.get(name), scores.difference(name, key)
-        if baseline is None or difference is None:
+        greater, other = metric(key).greater_is_better, before.get(key)
+        difference = base.differences.get(key.removeprefix("test."))
+        skipped = ""
+        if other is None:
+            skipped = base.name
+        elif key.startswith("test.") and difference is None:
+            skipped = f"{base.name} has other test rows, and scores of other rows differ by chance"
+        if skipped and key in scores:
+            yield Check(
+                rule="worse_than_last", subject=key, verdict=SKIPPED, reason=skipped,
+                value=scores[key],
+            )  # fmt: skip
             continue
-        better = metric(key).greater_is_better == (difference.low > 0)
-        verdict = "level" if difference.within_chance else "pass" if better else "fail"
-        texts, label = format_estimates(scores, key), BASELINES.get(name, name)
-        distance, low, high = map(format_number, difference)
-        yield BaselineCheck(
-            rule=BEAT_BASELINES,
-            subject=name,
-            verdict=verdict,
-            reason=(
-                f"{metric(key).label} {texts.model} on {scores.model.rows:,} {places[rows]} "
-                f"{verbs[verdict]} {texts.baselines[name]} of {label}: the difference of "
-                f"{distance} is {'within' if difference.within_chance else 'more than'} chance "
-                f"(95% interval {low} to {high})"
-            ),
-            value=scores.model.value(key),
-            limit=baseline.value(key),
-            score=f"{rows}.{key}",
-            difference=difference,
+        before_score = 0.0 if other is None else other
+        limit = round(before_score + (-share if greater else share) * abs(before_score), 6)
+        source = f"{share:.0%} worse than {format_number(before_score)} of {base.name}"
+        check = _limit_check(
+            "worse_than_last", key, scores.get(key), limit, at_least=greater, source=source
         )
+        if check.verdict == "fail" and difference and difference.within_chance:
+            reason = f"{check.reason}, but the difference on the same test rows is within chance"
+            check = Check(**vars(check) | {"verdict": "pass", "reason": reason})
+        yield check
 
 
-def _skipped_checks(baselines: Iterable[str], comparisons: Iterable[Check]) -> Iterator[Check]:
-    """Name the baselines that could not be compared."""
-    compared = {check.subject for check in comparisons}
-    reason = "no score to compare with"
-    for name in baselines:
-        if name not in compared:
-            yield Check(rule=BEAT_BASELINES, subject=name, verdict=SKIPPED, reason=reason)
-
-
-def _cross_validated_check(
-    evaluation: Evaluation, deciding: BaselineCheck | None
-) -> BaselineCheck | None:
-    """Return the worst comparison of cross-validated rows, if its verdict is a worse one."""
-    folds = evaluation.cross_validation
-    if folds is None or deciding is None:
-        return None
-    keys, baselines = evaluation.primary_metrics, folds.differences
-    checks = _baseline_checks(keys, folds, baselines, "cross_validation")
-    worst = min(checks, key=_rank, default=None)
-    return worst if worst and _rank(worst)[0] < _rank(deciding)[0] else None
-
-
-def _rank(check: BaselineCheck) -> tuple[int, float]:
-    """Sort the worst verdict first, and among equal ones the baseline that does best."""
-    difference = check.difference
-    sign = 1 if metric(check.score).greater_is_better else -1
-    half = (difference.high - difference.low) / 2
-    distance = sign * difference.difference / half if half else 0.0
-    return VERDICTS.index(check.verdict), distance
+def _limit_check(
+    rule: str, key: str, value: float | None, limit: float, *, at_least: bool, source: str = ""
+) -> Check:
+    """Compare a score with a limit; a score that the run does not have fails."""
+    verdict, reason = "fail", f"{key} is not among the scores of this run"
+    if value is not None:
+        verdict = "pass" if (value >= limit if at_least else value <= limit) else "fail"
+        needed = f"{'at least' if at_least else 'at most'} {format_number(limit, value)}"
+        reason = f"{key} is {format_number(value, limit)}; needed {needed}"
+        reason += f" ({source})" if source else ""
+    return Check(rule=rule, subject=key, verdict=verdict, reason=reason, value=value, limit=limit)

@@ -7,7 +7,7 @@ from typing import Any
 from tabular.core.metrics import BASELINES
 from tabular.evaluation.evaluation import PairedDifference
 
-VERDICTS = ("fail", "level", "pass")  # the worst one first
+VERDICTS = ("fail", "undecided", "pass")  # the worst one first
 SKIPPED = "skipped"
 BEAT_BASELINES = "beat_baselines"
 
@@ -46,25 +46,27 @@ class Verdict:
 
     Attributes:
         verdict: One of `VERDICTS`.
+        headline: The verdict in a few words.
+        reason: What was compared, in sentences.
+        warnings: Why the scores may be wrong or of little use.
         next_steps: What to try next.
-        baseline, score: Of the deciding comparison, if there is one.
     """
 
     verdict: str
+    headline: str
     reason: str
+    warnings: Sequence[str]
     next_steps: Sequence[str]
     checks: Sequence[Check]
-    baseline: str | None = None
-    score: str | None = None
 
 
 def to_json(verdict: Verdict) -> dict[str, Any]:
     """Return the content of `metrics/gate.json`."""
     return {
         "verdict": verdict.verdict,
+        "headline": verdict.headline,
         "reason": verdict.reason,
-        "against": verdict.baseline,
-        "by": verdict.score,
+        "warnings": list(verdict.warnings),
         "next": list(verdict.next_steps),
         "checks": [_check_to_json(check) for check in verdict.checks],
     }
@@ -92,9 +94,9 @@ def from_json(content: Mapping[str, Any]) -> Verdict | None:
         if content["verdict"] not in VERDICTS:
             return None
         checks = [_check_from_json(check) for check in content["checks"]]
-        baseline, score = (content[key] and str(content[key]) for key in ("against", "by"))
-        steps = list(map(str, content["next"]))
-        return Verdict(content["verdict"], str(content["reason"]), steps, checks, baseline, score)
+        headline, reason = str(content["headline"]), str(content["reason"])
+        warnings, steps = (list(map(str, content[key])) for key in ("warnings", "next"))
+        return Verdict(content["verdict"], headline, reason, warnings, steps, checks)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from commands.pr_report import MARKER
-from tabular.report.page import LEVEL
+from tabular.report.page import UNDECIDED
 from tabular.runs.rerun import first_difference
 from tests.helpers import MADE, PROJECT, must
 
@@ -28,8 +28,8 @@ def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: 
     assert report.startswith(f"{MARKER}\n\n## Gate: ")
     assert len(report.splitlines()) < 45  # a screenful
     assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|chance) \(", report)
-    assert re.search(r"Accuracy .* on 254 test rows is .*95% interval", report)
-    assert report.count(LEVEL) == ("is level with" in report)
+    assert re.search(r"n 254 test rows .*: loss [\d.]+ and [\d.]+ \(.*; accuracy", report)
+    assert report.count(UNDECIDED) == ("Gate: undecided" in report)
     assert "`train.networks.plain.epochs` 3 → 2" in report
     pictures = re.findall(r'src="(pr/[\w-]+\.png)"', report)
     assert pictures == [

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tabular.report.page import LEVEL
+from tabular.report.page import UNDECIDED
 from tabular.runs.comparison import compare
 from tabular.runs.run import WORKSPACE, Run, resolve
 from tabular.runs.verdict import to_json
@@ -85,7 +85,9 @@ def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.Monkey
     layers = found.files["networks"]["networks"]["plain"]["layers"]
     assert [of["output"] for of in layers if of["layer"] == "hidden-1"] == [[4]]
     assert [of["layer"] for of in layers if of["layer"] not in text] == []
-    assert text.count(LEVEL) == ("level" in json.dumps(to_json(found.verdict)))
+    assert found.verdict
+    assert found.verdict.headline in text
+    assert text.count(UNDECIDED) == (found.verdict.verdict == "undecided")
     errors = json.loads((experiment / "metrics/errors.json").read_text())["rows"]
     assert [one["loss"] for one in errors] == sorted((one["loss"] for one in errors), reverse=True)
     assert len(errors) == 10

@@ -85,8 +85,8 @@ def test_columns_in_which_test_rows_lie_outside_are_said() -> None:
     evaluation = evaluation_of(outside_training=outside)
     *_, last = summary_lines(evaluation, {}, "binary", None)
     assert last == (
-        "warn: test rows lie outside what training saw in columns that matter: "
-        "month (100%), hour.of.day (25%)"
+        "warn: test rows lie outside the values of the training rows in month (100%), "
+        "hour.of.day (25%)"
     )
 
 
@@ -98,4 +98,4 @@ def test_intervals_and_classes_that_are_not_found_are_said() -> None:
         "Intervals of 90% hold 0.880 of the values of test rows (95% interval 0.850 to 0.910); "
         "mean width 2.50"
     )
-    assert missed == "warn: recall of rare is 0: no test row of it is predicted to be of it"
+    assert missed == "warn: no test row of class rare is predicted correctly: its recall is 0"

@@ -7,13 +7,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tabular.evaluation.evaluation import PairedDifference
 from tabular.report.column_pictures import effect, importance, spark
 from tabular.report.formats import (
     cells,
     differences,
     format_score,
-    format_verdict,
     number,
     parameter,
     range_of,
@@ -35,7 +33,6 @@ from tabular.report.pictures import Picture, roc
 from tabular.report.vega import Spec, png, svg
 from tabular.runs.comparison import ChangedValue, ScoreTable
 from tabular.runs.run import FILES
-from tabular.runs.verdict import BEAT_BASELINES, BaselineCheck, Check, Verdict
 from tests.pages import Page
 
 HOSTILE = '<b>&"'
@@ -100,32 +97,6 @@ def test_a_picture_cuts_no_name_and_has_two_colours_that_a_page_may_change() -> 
     assert "…" not in Page(picture).text
     assert "var(--this)" in picture
     assert png(importance_of("a")).startswith(b"\x89PNG")
-
-
-def test_a_verdict_is_a_few_words() -> None:
-    same = PairedDifference(0.0, -1.0, 1.0)
-    ridge, mean, boosted = (
-        BaselineCheck(
-            rule=BEAT_BASELINES,
-            subject=name,
-            verdict="level",
-            reason="so",
-            score="test.mae",
-            difference=same,
-        )
-        for name in ("ridge", "mean", "gradient_boosting")
-    )
-    limit = Check(rule="lowest", subject="test.r2", verdict="fail", reason="so")
-    for verdict, checks, against, text in (
-        ("level", [ridge], "ridge", "Level with ridge regression"),
-        ("fail", [ridge], "ridge", "Worse than ridge regression"),
-        ("pass", [ridge], "ridge", "Better than ridge regression"),
-        ("pass", [ridge, mean, boosted], "ridge", "Better than all baselines"),
-        ("fail", [ridge, limit], "ridge", "Outside a limit"),
-        ("pass", [], None, "Within its limits"),
-    ):
-        assert format_verdict(Verdict(verdict, "so", [], checks, against)) == text
-    assert format_verdict(None) == "No verdict"
 
 
 def test_numbers_scores_ranges_and_parameters_as_texts() -> None:
