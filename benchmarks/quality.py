@@ -177,7 +177,8 @@ def peers(schema: Schema) -> dict[str, Any]:
     from lightgbm import LGBMClassifier, LGBMRegressor
 
     names = TASKS[schema.task].baselines
-    found = {BASELINES[names[kind]]: baselines.baselines(schema)[names[kind]] for kind in names}
+    estimators = baselines.baselines(schema, "auto")
+    found = {BASELINES[name]: estimators[name] for name in names.values()}
     regression = schema.task == "regression"
     lightgbm = LGBMRegressor if regression else LGBMClassifier
     catboost = CatBoostRegressor if regression else CatBoostClassifier

@@ -20,6 +20,7 @@ from tabular.evaluation.result import Result, evaluate_model, fit_baselines
 from tabular.evaluation.scores_json import summary_to_json, to_json
 from tabular.evaluation.summary import summary_lines
 from tabular.inspection.sketch import outside_training
+from tabular.model.metadata import metadata_of
 from tabular.table.parquet import read_parts, read_rows, write_part
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
@@ -72,7 +73,8 @@ def main() -> None:
     params = load_params("evaluate", "validate", schema=schema)
 
     check_test_files(params.evaluate.tests, args.data / "tests")
-    baselines = begin(fit_baselines, args.data, schema)  # while TensorFlow starts
+    loss = metadata_of(args.model, args.model.read_bytes()).get("loss", "auto")
+    baselines = begin(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
 
     from tabular.model.saved_model import check_model, read_model
 

@@ -140,6 +140,7 @@ class Train(Section):
         found = self.model_dump()
         fill_auto(
             found,
+            loss=LOSSES[task][0],
             folds=max((n for n in possible_folds if n <= most_folds), default=1),
             members=[{"network": name} for name in names],
         )
@@ -202,6 +203,7 @@ class Validate(Section):
     constant_column: Policy = "warn"
     empty_column: Policy = "error"
     leak: Policy = "error"
+    leak_threshold: Annotated[float, Field(gt=0, le=1)] = 0.99
     rare_class: Policy = "error"
     min_class_rows: Count = 5
 

@@ -89,15 +89,14 @@ TASKS = {
 BASELINES = {
     "majority": "majority class",
     "logistic_regression": "logistic regression",
-    "mean": "the mean",
+    "mean": "the best constant",  # the mean, or for absolute errors the median
     "ridge": "ridge regression",
     "gradient_boosting": "gradient boosting",
 }
 # What a constant baseline does, in words.
 CONSTANTS = {
     "majority": "always answering the most frequent class",
-    "mean": "always answering the mean",
-    "median": "always answering the median",
+    "mean": "always answering the best constant",
 }
 # The sets of rows that are scored, by their key.
 ROW_SETS = {

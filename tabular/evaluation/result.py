@@ -193,24 +193,25 @@ def _predict_part(path: Path, predict: Predict, schema: Schema) -> Predictions:
     return Predictions(labels(part, schema)[:, 0], y_pred, row_weights(part, schema), group=group)
 
 
-def fit_baselines(data: Path, schema: Schema) -> Baselines:
+def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
     """Fit the baselines, and predict the test rows and the folds of the out-of-fold predictions.
 
     Args:
         data: folder of `split` and `oof`.
+        loss: The loss that the model was trained with.
     """
     fold = pa.concat_tables(read_parts(data / "oof", ["fold"]))
-    return predict_baselines(data / "split", fold[0].to_numpy(), schema)
+    return predict_baselines(data / "split", fold[0].to_numpy(), schema, loss)
 
 
 def predict_baselines(
-    split: Path, fold: np.ndarray, schema: Schema, tests: Path | None = None
+    split: Path, fold: np.ndarray, schema: Schema, loss: str, tests: Path | None = None
 ) -> Baselines:
     """Call the function of the same name in `baselines`, which imports scikit-learn."""
     require_memory("scikit-learn")
     from tabular.evaluation import baselines
 
-    return baselines.predict_baselines(split, fold, schema, tests)
+    return baselines.predict_baselines(split, fold, schema, loss, tests)
 
 
 def baseline_thresholds(
@@ -325,6 +326,7 @@ def score_labelled(
     folder: Path,
     split: Path | None,
     schema: Schema,
+    loss: str,
     threshold: float,
     thresholds: Mapping[str, float],
 ) -> tuple[tuple[str, ...], ScoreSet]:
@@ -335,6 +337,7 @@ def score_labelled(
     Args:
         folder: of the rows.
         split: from which the baselines learn; without it there are none.
+        loss: The loss that the model was trained with.
         threshold, thresholds: of the model, and of baselines that have another one.
     """
     predictions = predict_table(predict, folder, schema, threshold)
@@ -343,7 +346,7 @@ def score_labelled(
     keys = choose_primary_metrics(predictions, score(predictions, schema), schema)
     fitted: Baselines = {}
     if split:
-        fitted = predict_baselines(split, np.empty(0, np.int32), schema, folder)
+        fitted = predict_baselines(split, np.empty(0, np.int32), schema, loss, folder)
         chosen = baseline_thresholds(fitted, predictions, threshold, None, schema)
         thresholds = {**chosen, **thresholds}
     bootstrapped = bootstrap(predictions, schema)

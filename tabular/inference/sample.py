@@ -27,7 +27,6 @@ from tabular.table.source import (
 )
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
-HEAD, HEAD_CELLS = 5_000, 500_000  # rows that are kept to look for leaks
 
 
 def is_missing(text: str) -> bool:
@@ -46,7 +45,6 @@ class Sample(NamedTuple):
         rows_by_file: Number of rows of each file.
         distinct_rows: Number of rows that differ from all rows before them.
         whole: Whether these are all rows of the table.
-        head: The cells of the first `HEAD` rows.
         unreadable: What no kind of column can hold, see `source.unreadable`.
     """
 
@@ -57,7 +55,6 @@ class Sample(NamedTuple):
     rows_by_file: list[int]
     distinct_rows: int
     whole: bool
-    head: list[list[str]]
     unreadable: dict[str, str]
 
 
@@ -100,7 +97,7 @@ def read_sample(files: list[Path], limit: int) -> Sample:
     dialect = dialects[0].model_copy(
         update={"encoding": next((d.encoding for d in dialects if d.encoding != "utf-8"), "utf-8")}
     )
-    columns, rows, head, whole = dict[str, Counter[str]](), 0, list[list[str]](), True
+    columns, rows, whole = dict[str, Counter[str]](), 0, True
     hashes, rows_by_file = set[int](), list[int]()
     for number, file in enumerate(files):
         names, lines = header_and_lines(file, dialect)
@@ -108,13 +105,11 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         if {*names} != {*columns}:
             other = listed(sorted({*names} ^ {*columns}))
             raise UserError(f"{file}: found other columns than in {files[0]}: {other}")
-        counts, order = [columns[name] for name in names], [names.index(name) for name in columns]
+        counts = [columns[name] for name in names]
         share = -(-(limit - rows) // (len(files) - number))
         for cells in islice(lines, share):
             rows += 1
             hashes.add(hash(tuple(cells)))
-            if rows <= min(HEAD, HEAD_CELLS // len(names)):
-                head.append([cells[place] for place in order])
             for count, cell in zip(counts, cells, strict=True):
                 count[cell] += 1
         whole = whole and next(lines, None) is None
@@ -123,7 +118,7 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         raise UserError(f"{files[0]}: found a header and no rows; expected some")
     cannot = {name: said for file in files for name, said in unreadable(file).items()}
     delimiter = "" if is_parquet(files[0]) else dialect.delimiter
-    return Sample(dialect, delimiter, columns, rows, rows_by_file, len(hashes), whole, head, cannot)
+    return Sample(dialect, delimiter, columns, rows, rows_by_file, len(hashes), whole, cannot)
 
 
 def header_and_lines(file: Path, dialect: Dialect) -> tuple[list[str], Iterator[list[str]]]:

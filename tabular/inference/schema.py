@@ -25,7 +25,7 @@ from tabular.inference.columns import (
     infer_task,
 )
 from tabular.inference.formats import typed
-from tabular.inference.questions import question, suspected_leaks
+from tabular.inference.questions import question
 from tabular.inference.sample import Sample, read_sample
 from tabular.table.checks import Checks, check_table, describe, rows_to_name
 from tabular.table.rows import read_piece
@@ -35,6 +35,7 @@ from tabular.table.source import column_names, pieces, source_files
 POSITIVE = {
     *("1", "1.0", "yes", "y", "true", "t", "pos", "positive", "sick", "bad", "default", "churn"),
 }
+MIN_SHARE_TO_ASK = 0.95  # of the target, that a column explains by itself
 MAX_CERTAIN_CLASSES = 5  # of whole numbers; more may be a count
 QUESTION = re.compile(r" # .*; [^;]*\?( |$)")  # in a line of the file, see `question`
 
@@ -125,7 +126,7 @@ def infer_schema(
 ) -> FirstSchema:
     """Describe a file, or those in a folder, from `limit` of its rows.
 
-    Columns that determine the target by themselves are ignored, with a question.
+    Columns that explain nearly all of the target by themselves are ignored, with a question.
 
     Args:
         policies: What a failed check does; the defaults if None.
@@ -151,21 +152,11 @@ def infer_schema(
     if MAX_CERTAIN_CLASSES < len(classes) <= MAX_CLASSES and columns[target].kind == "integer":
         other = "multiclass" if task == "regression" else "regression"
         columns[target].note += f"; predicted by {task}, or {other}? then change task above"
-    note_leaks(sample, columns, target, task)
     text = schema_text(path, sample, columns, target, task, classes)
     checks = check_rows(
         files, sample, check(yaml.safe_load(text), Schema, path), policies or Validate()
     )
-    leaking = [name for name, found in checks.items() if name[1] == "leak" and found.failed_rows]
-    features = [name for name, column in columns.items() if not column.ignore and name != target]
-    if leaking and len(leaking) < len(features):
-        for name, _ in leaking:
-            columns[name].ignore = True
-            columns[name].note = (
-                f"determines {target}: a copy of it? if not, move it to columns as "
-                f"{{kind: {columns[name].kind}}}, and set validate.leak in params.yaml to warn"
-            )
-            del checks[name, "leak"]
+    if ask_leaks(columns, target, checks):
         text = schema_text(path, sample, columns, target, task, classes)
     places = {row: f"row {row + 1}" for row in rows_to_name(checks)}
     return FirstSchema(text, describe(sample.rows, checks, places)["error"])
@@ -228,12 +219,33 @@ def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: st
         columns[target] = replace(columns[target], kind="category", format=None)
 
 
-def note_leaks(sample: Sample, columns: dict[str, InferredColumn], target: str, task: str) -> None:
-    """Ask in the note of each column that nearly determines the target whether it is a leak."""
-    leaks = suspected_leaks(sample, columns, target, classes=task != "regression")
-    what = "its variance" if task == "regression" else "what is not the commonest class"
-    for name, share in leaks.items():
-        columns[name].note += f"; tells {share:.0%} of {what} by itself: known before {target} is?"
+def ask_leaks(columns: dict[str, InferredColumn], target: str, checks: Checks) -> bool:
+    """Ask in the note of each column that explains much of the target whether it is a leak.
+
+    A column that fails the check is ignored, and its check removed, unless no other one is left.
+
+    Returns:
+        Whether there is such a column.
+    """
+    leaks = {name: check for (name, key), check in checks.items() if key == "leak"}
+    all_fail = all(check.failed_rows for check in leaks.values())
+    suspected = {
+        name: leak
+        for name, leak in leaks.items()
+        if leak.failed_rows or leak.share >= MIN_SHARE_TO_ASK
+    }
+    for name, leak in suspected.items():
+        column, explains = columns[name], f"explains {leak.share:.2%} of {target} by itself"
+        if leak.failed_rows and not all_fail:
+            column.ignore = True
+            column.note = (
+                f"{explains}: a copy of it? if not, move it to columns as "
+                f"{{kind: {column.kind}}}, and set validate.leak in params.yaml to warn"
+            )
+            del checks[name, "leak"]
+        else:
+            column.note += f"; {explains}: is it known before {target} is?"
+    return bool(suspected)
 
 
 def columns_section(

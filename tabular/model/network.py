@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tabular.config.schema import Schema
-from tabular.config.sections import LOSSES, Embedding, Resolved, ResolvedNetwork
+from tabular.config.sections import Embedding, Resolved, ResolvedNetwork
 from tabular.model.backend import keras, tf
 from tabular.model.cycles import Cycles
 from tabular.model.exact import MeanAbsoluteError, MeanLoss, with_exact_products
@@ -353,11 +353,10 @@ def training_model(
         else Flat(exact, learning_rate_factors(model, network))
     )
     whole = keras.Model(inputs, flat(before(inputs)))
-    loss = LOSSES[schema.task][0] if train.loss == "auto" else train.loss
     mae = MeanAbsoluteError("mean_absolute_error")
     whole.compile(
         optimizer=optimizer(network, steps),
-        loss=MeanLoss(loss) if train.exact else loss,
+        loss=MeanLoss(train.loss) if train.exact else train.loss,
         weighted_metrics=[mae if schema.task == "regression" else "accuracy"],
         jit_compile=False,
     )

@@ -94,6 +94,11 @@ class SavedModel(NamedTuple):
         return Choice.model_validate(found) if found else None
 
     @property
+    def loss(self) -> str:
+        """The loss that it was trained with, in the words of `train.loss`."""
+        return str(self.metadata.get("loss", "auto"))
+
+    @property
     def temperature(self) -> float:
         """At which its probabilities are."""
         return float(self.metadata.get("calibration", {}).get("temperature", 1.0))

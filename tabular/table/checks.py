@@ -17,7 +17,8 @@ from tabular.config.sections import Validate
 from tabular.core.engine import ordered_map
 from tabular.core.errors import truncate
 from tabular.table.arrays import NO_ROWS, repeated_rows, row_hashes, write_hashes
-from tabular.table.cells import ARROW_TYPES, as_float64, is_missing
+from tabular.table.cells import as_float64, is_missing
+from tabular.table.leaks import sample_rows, shares_explained
 
 EXAMPLES = 3
 
@@ -27,7 +28,7 @@ class Check:
     """One check of a column or of the table: its policy, and what failed it so far.
 
     `rows` are the numbers of the failed rows in the table; a check of a whole column has none of
-    them and fails in `column_rows`.
+    them and fails in `column_rows`. `share` is the share of the target that a column explains.
     """
 
     expected: str
@@ -35,6 +36,7 @@ class Check:
     rows: np.ndarray = field(default_factory=lambda: NO_ROWS)
     column_rows: int = 0
     found: list[Any] = field(default_factory=list)
+    share: float = 0.0
 
     def fail(self, rows: np.ndarray, found: Iterable[Any] = ()) -> None:
         """Add rows that failed, and what was found in the first of them."""
@@ -70,7 +72,8 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
         if name in schema.features:
             checks[name, "constant_column"] = Check("different values", policies.constant_column)
             checks[name, "leak"] = Check(
-                f"a column that does not determine {schema.target} by itself (target leakage)",
+                f"less than {100 * policies.leak_threshold:g}% (validate.leak_threshold); "
+                f"if {name} is not known when {schema.target} is to be predicted, ignore it",
                 policies.leak,
             )
         elif name == schema.target and schema.task != "regression":
@@ -129,48 +132,18 @@ def is_in_range(values: pa.ChunkedArray, column: Column) -> bool:
     )
 
 
-Pairs = set[tuple[Any, Any]]
-
-
-def leak_pairs(values: pa.ChunkedArray, target: pa.ChunkedArray, task: str) -> Pairs | None:
-    """Each value of a column with the target beside it; None where no value stands for one target.
-
-    Of a regression, where the column is the target, there is no pair.
-    """
-    if task == "regression":
-        columns = [values, target]
-        if values.type != target.type:
-            kinds = (ARROW_TYPES[kind] for kind in ("real", "integer", "boolean"))
-            if not {values.type, target.type} <= {*kinds}:
-                return None
-            columns = [column.cast(pa.float64(), safe=False) for column in columns]
-        return set() if columns[0].equals(columns[1]) else None
-    for size in (1000, len(values)):  # nearly every column ends at the first few rows
-        table = pa.table({"value": values[:size], "target": target[:size]})
-        rows = table.group_by(["value", "target"]).aggregate([]).to_pylist()
-        pairs = {(row["value"], row["target"]) for row in rows}
-        if not is_one_to_one(pairs):
-            return None
-    return pairs
-
-
-def is_one_to_one(pairs: Pairs) -> bool:
-    """Whether no value, on either side, is in two of them."""
-    return all(len(set(side)) == len(pairs) for side in zip(*pairs, strict=True))
-
-
 class PartResult(NamedTuple):
     """What one part of a table tells by itself.
 
     `failed` the column, the check, the rows and some of the values that failed it; `hashed` what
-    `write_hashes` returned for each check; of each column `leaks`, see `leak_pairs`, and
-    `extremes`; `class_rows` the rows of each class.
+    `write_hashes` returned for each check; `sample` some of the rows, to look for leaks;
+    `extremes` those of each column; `class_rows` the rows of each class.
     """
 
     rows: int
     failed: list[tuple[str, str, np.ndarray, list[Any]]]
     hashed: dict[tuple[str, str], np.ndarray]
-    leaks: dict[str, Pairs | None]
+    sample: pa.Table
     extremes: dict[str, set[Any]]
     class_rows: Counter[Any]
 
@@ -180,8 +153,9 @@ def check_part(
     schema: Schema,
     checks: Collection[tuple[str, str]],
     scratch: Path,
+    parts: int,
 ) -> PartResult:
-    """All that `checks` ask of one part alone, a table or its file; hashes go to `scratch`."""
+    """All that `checks` ask of one of the parts, a table or its file; hashes go to `scratch`."""
     number, part = numbered
     if isinstance(part, Path):
         part = pq.read_table(part)
@@ -203,7 +177,7 @@ def check_part(
         len(part),
         failed,
         hashed,
-        {name: leak_pairs(present[name], target, schema.task) for name in schema.features},
+        sample_rows(present, parts),
         {name: extremes(present[name]) for name in schema.columns},
         Counter({found["values"]: found["counts"] for found in classes}),
     )
@@ -236,9 +210,11 @@ def check_table(
         scratch: a folder for hashes, 16 bytes a row of the table and of each unique column.
     """
     checks = declared_checks(schema, policies)
-    check = partial(check_part, schema=schema, checks=list(checks), scratch=scratch)
+    check = partial(
+        check_part, schema=schema, checks=list(checks), scratch=scratch, parts=len(parts)
+    )
     sizes: list[int] = []
-    leaks: dict[str, Pairs | None] = {name: set() for name in schema.features}
+    samples = list[pa.Table]()
     ends: dict[str, set[Any]] = {name: set() for name in schema.columns}
     hashed = defaultdict(list)
     class_rows = Counter[Any]()
@@ -247,10 +223,7 @@ def check_table(
         for name, failing, failed, found in part.failed:
             key = missing_check(name, schema) if failing == "missing" else failing
             checks[name, key].fail(rows + failed, found)
-        for name, pairs in part.leaks.items():
-            both = leaks[name]
-            merged = None if both is None or pairs is None else both | pairs
-            leaks[name] = merged if merged is not None and is_one_to_one(merged) else None
+        samples.append(part.sample)
         for name in schema.columns:
             if len(ends[name]) < 2:  # neither empty nor constant, and no more is asked
                 ends[name] |= part.extremes[name]
@@ -266,11 +239,16 @@ def check_table(
         failed_checks = {
             "empty_column": not values - {None},
             "constant_column": len(values - {None}) == len(values) == 1,
-            "leak": leaks.get(name) is not None and len(values) > 1,
         }
         for one in (checks.get((name, key)) for key, yes in failed_checks.items() if yes):
             if one:
                 one.column_rows, one.found = rows, sorted(values - {None})
+    shares = shares_explained(pa.concat_tables(samples), schema) if samples else {}
+    for name, share in shares.items():
+        leak = checks[name, "leak"]
+        leak.share = share
+        if share >= policies.leak_threshold:
+            leak.column_rows, leak.found = rows, [f"{share:.2%} of {schema.target} explained"]
     rare = {v: class_rows[v] for v in schema.classes if class_rows[v] < policies.min_class_rows}
     if rare:
         one = checks[schema.target, "rare_class"]

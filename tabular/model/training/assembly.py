@@ -23,6 +23,7 @@ def metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any
     repeats = exact and on_cpu and platform.machine() in REPRODUCIBLE_MACHINES
     return {
         **model_metadata(setup.schema),
+        "loss": setup.train.loss,
         "version": VERSION,
         "repeats": "any_cpu" if repeats else "same_cpu",
         **(fold_metadata(setup, members, blend) if setup.train.folds > 1 else {}),

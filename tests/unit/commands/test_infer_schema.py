@@ -253,6 +253,7 @@ def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> No
         "plate": [f"X{number}Y" for number in range(rows)],
         "code": [f"c{number}" for number in rng.integers(0, 90, rows)],
         "log": np.log(y).round(4),
+        "near": y + rng.normal(0, 0.3, rows),
         "y": y,
     }
     schema, noted = described(tmp_path, table)
@@ -268,16 +269,17 @@ def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> No
         "either": ("datetime", "%m/%d/%Y"),
         **dict.fromkeys(["user_id", "most", "customer_id", "code"], ("category", None)),
         **dict.fromkeys(["some", "title", "genres"], ("text", None)),
-        **dict.fromkeys(["log", "y"], ("real", None)),
+        **dict.fromkeys(["near", "y"], ("real", None)),
     }
-    assert schema.ignore == ("row", "plate")
+    assert schema.ignore == ("row", "plate", "log")
     of_its_own = "in a line of its own above, and split.by:"
     assert f"then group: customer_id {of_its_own} group" in noted["customer_id"]
     assert f"then time: day {of_its_own} time" in noted["day"]
     assert "7 labels between |" in noted["genres"]
     for said, column in (
         ("write them as plain numbers", "some"),
-        ("of its variance by itself: known before y is?", "log"),
+        ("of y by itself: is it known before y is?", "near"),
+        ("of y by itself: a copy of it? if not, move it to columns as {kind: real}", "log"),
         ("; or %d/%m/%Y? both fit", "either"),
         ("dates as %m/%d/%Y, except '1/2/2020-9': kind datetime?", "most"),
     ):

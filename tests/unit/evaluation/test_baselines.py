@@ -1,13 +1,18 @@
 """The baselines learn from what the network saw, and out of fold from the other folds."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import roc_auc_score
 
+from tabular.config.sections import LOSSES
 from tabular.evaluation import baselines
+from tabular.evaluation.uncertainty import mean_difference
 from tabular.table.parquet import write_part
 from tests.helpers import schema_of
 
@@ -27,13 +32,13 @@ def split_of(folder: Path) -> Path:
 
 
 def test_the_simplest_baseline_of_values_predicts_their_mean() -> None:
-    mean = baselines.baselines(REGRESSION)["mean"].fit(FRAME, [0, 1, 2, 5])
+    mean = baselines.baselines(REGRESSION, "auto")["mean"].fit(FRAME, [0, 1, 2, 5])
     np.testing.assert_array_equal(baselines.predict(mean, FRAME, REGRESSION), [[2.0]] * 4)
 
 
 def test_a_class_that_a_baseline_never_saw_gets_no_probability() -> None:
     for name in ("logistic_regression", "gradient_boosting"):
-        fitted = baselines.baselines(MULTICLASS)[name].fit(FRAME, [0, 0, 2, 2])
+        fitted = baselines.baselines(MULTICLASS, "auto")[name].fit(FRAME, [0, 0, 2, 2])
         assert baselines.predict(fitted, FRAME, MULTICLASS)[:, 1].tolist() == [0.0] * 4
 
 
@@ -45,7 +50,7 @@ def test_the_trees_see_gaps_and_categories_as_they_are() -> None:
     x = np.where(rng.random(4000) < 0.5, np.nan, rng.normal(size=4000))
     frame = pd.DataFrame({"x": x, "town": [f"t{number}" for number in town]})
     y = 2.0 * (town < 20) + np.isnan(x)
-    trees = baselines.baselines(schema)["gradient_boosting"].fit(frame, y)
+    trees = baselines.baselines(schema, "auto")["gradient_boosting"].fit(frame, y)
     seen = pd.DataFrame({"x": [np.nan, 0.1, np.nan, 0.1], "town": ["t1", "t1", "t300", "new"]})
     found = baselines.predict(trees, seen, schema)[:, 0]
     np.testing.assert_allclose(found[:3], [3, 2, 1], atol=0.3)
@@ -59,7 +64,7 @@ def test_a_column_without_values_in_training_tells_the_baselines_nothing(kind: s
     missing = np.nan if kind == "real" else None
     frame = pd.DataFrame({"x": y + np.linspace(0, 0.5, 40), "empty": [missing] * 40})
     value = 5.0 if kind == "real" else "a"
-    for name, estimator in baselines.baselines(schema).items():
+    for name, estimator in baselines.baselines(schema, "auto").items():
         fitted = baselines.fit(estimator, frame, y, np.ones(40))
         without = baselines.predict(fitted, frame, schema)
         with_values = baselines.predict(fitted, frame.assign(empty=[value] * 40), schema)
@@ -70,7 +75,7 @@ def test_a_column_without_values_in_training_tells_the_baselines_nothing(kind: s
 
 def test_no_row_is_predicted_by_a_baseline_that_saw_it(tmp_path: Path) -> None:
     fold = (np.arange(40) // 10).astype(np.int32)  # the share of ones is 3 or 2 of 10 rows
-    found = baselines.predict_baselines(split_of(tmp_path), fold, BINARY)
+    found = baselines.predict_baselines(split_of(tmp_path), fold, BINARY, "auto")
     of_others = (10 - np.array([3, 2, 3, 2])) / 30
     np.testing.assert_allclose(found["majority"].oof[:, 0], np.repeat(of_others, 10))
     np.testing.assert_allclose(found["majority"].test, np.full((10, 1), 0.25))
@@ -83,7 +88,7 @@ def test_a_baseline_learns_from_bounded_many_rows_and_predicts_every_test_row(
     """A part of the test rows may be longer; of one class alone it learns a constant."""
     monkeypatch.setattr(baselines, "MAX_ROWS", 9)
     fold = (np.arange(40) % 2).astype(np.int32)  # the ones are all of fold 0
-    found = baselines.predict_baselines(split_of(tmp_path), fold, BINARY)
+    found = baselines.predict_baselines(split_of(tmp_path), fold, BINARY, "auto")
     assert {(len(other.oof), len(other.test)) for other in found.values()} == {(9, 10)}
     np.testing.assert_allclose(found["majority"].test, np.full((10, 1), 3 / 9))
     assert not found["logistic_regression"].oof[fold[:9] == 0].any()
@@ -96,3 +101,73 @@ def test_a_date_of_any_year_is_its_parts() -> None:
     frame = baselines.feature_frame(part, schema)
     assert frame.iloc[0].isna().all()
     assert frame.iloc[1].tolist() == [2932896.5, 9999, 12, 31, 4, 365, 12]
+
+
+def test_for_absolute_errors_the_constant_and_the_trees_minimise_these() -> None:
+    """Huber and log-cosh losses are compared by squared errors, and so are their baselines."""
+    y, weight = np.array([0.0, 1, 2, 9]), np.array([1.0, 1, 3, 1])
+    for loss in LOSSES["regression"]:
+        fitted = baselines.baselines(REGRESSION, loss)
+        constant = baselines.fit(fitted["mean"], FRAME, y, weight).predict(FRAME[:1])
+        absolute = loss == "mean_absolute_error"
+        assert constant == (2 if absolute else 16 / 6)
+        criterion = "absolute_error" if absolute else "squared_error"
+        assert fitted["gradient_boosting"][-1].loss == criterion
+
+
+@pytest.mark.parametrize("skewed", [False, True])
+@pytest.mark.parametrize("loss", LOSSES["regression"])
+def test_a_model_that_answers_the_best_constant_is_not_better_than_the_constant(
+    loss: str, skewed: bool
+) -> None:
+    """The target is noise, and the model has learnt its constant from nine tenths of the rows.
+
+    By the errors that decide it is better than the baseline in few of 200 draws, by chance. When
+    the constant was always the mean, a median was better in most draws of a skewed target.
+    """
+    rng, draws, rows = np.random.default_rng(1), 200, 500
+    estimator, ones = baselines.baselines(REGRESSION, loss)["mean"], np.ones(rows)
+    frame, better, better_than_mean = pd.DataFrame({"x": np.zeros(rows)}), 0, 0
+    error = np.abs if loss == "mean_absolute_error" else np.square
+    for _ in range(draws):
+        noise = rng.normal(size=(2, rows))
+        y, test = np.exp(noise) if skewed else noise
+        test = test[: rows // 2]
+        model = error(test - best_constant(y[: 9 * rows // 10], loss))
+        constant = baselines.fit(estimator, frame, y, ones).predict(frame[: len(test)])
+        for other in (constant, y.mean()):
+            against = error(test - other)
+            difference = mean_difference(model, against, np.ones(len(test)), share=False)
+            better += (other is constant) * (difference.high < 0)
+            better_than_mean += (other is not constant) * (difference.high < 0)
+    assert better <= 0.12 * draws
+    if skewed and loss == "mean_absolute_error":
+        assert better_than_mean > 0.5 * draws
+
+
+def best_constant(y: np.ndarray, loss: str) -> float:
+    """Return the constant with the least loss, in standard deviations as a network learns it."""
+    errors: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "mean_squared_error": np.square,
+        "mean_absolute_error": np.abs,
+        "huber": lambda e: np.where(np.abs(e) < 1, np.square(e) / 2, np.abs(e) - 0.5),
+        "log_cosh": lambda e: np.log(np.cosh(e)),
+    }
+    found = minimize_scalar(
+        lambda value: errors[loss]((y - value) / y.std()).mean(),
+        bounds=(y.mean() - y.std(), y.mean() + y.std()),
+        method="bounded",
+    )
+    return float(found.x)
+
+
+def test_the_trees_rank_a_very_rare_class_and_learn_where_a_class_has_one_row() -> None:
+    """One row of 500 is positive, more often where x is high."""
+    rng, schema = np.random.default_rng(0), schema_of("binary", x={"kind": "real"})
+    x = pd.DataFrame({"x": rng.normal(size=20_000)})
+    y = (rng.random(20_000) < 0.002 * np.exp(1.5 * x["x"] - 1.125)).astype(int)
+    trees = baselines.baselines(schema, "auto")["gradient_boosting"]
+    predicted = baselines.predict(trees.fit(x[:10_000], y[:10_000]), x[10_000:], schema)
+    assert roc_auc_score(y[10_000:], predicted[:, 0]) > 0.7
+    alone = np.arange(30) == 4
+    assert trees.fit(x[:30], alone).predict_proba(x[:30]).shape == (30, 2)

@@ -77,7 +77,7 @@ def outputs_of(y: np.ndarray, predicted: np.ndarray) -> Predictions:
 def evaluated(
     predict: Predict, split: Path, oof: pa.Table, schema: Schema, threshold: float = 0.5
 ) -> Result:
-    baselines = partial(predict_baselines, split, oof["fold"].to_numpy(), schema)
+    baselines = partial(predict_baselines, split, oof["fold"].to_numpy(), schema, "auto")
     return evaluate(predict, split, oof, schema, baselines, threshold, None)
 
 

@@ -70,7 +70,7 @@ def test_of_values_it_is_the_error_and_of_a_rare_class_the_ranking() -> None:
         evaluation_of(decides=["mae"], test=known, baseline=others), "regression"
     ) == (
         "Mean absolute error: 12,346 on 50 test rows (95% interval 9,000 to 15,000); "
-        "ridge regression 0.500, gradient boosting 0.250, the mean 1,000,000"
+        "ridge regression 0.500, gradient boosting 0.250, the best constant 1,000,000"
     )
     rare = {"rows": 900, "roc_auc": 0.8, "roc_auc_low": 0.7, "roc_auc_high": 0.9}
     decides = ["roc_auc", "average_precision"]

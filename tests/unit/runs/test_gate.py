@@ -59,7 +59,7 @@ def test_a_model_that_is_not_better_than_a_constant_has_learnt_nothing(
     scores = evaluation_of(**compared(task, constant=difference, linear=WORSE, boosted=UNDECIDED))
     verdict = gated(scores, gate=gate, task=task)
     assert (verdict.verdict, verdict.headline) == ("fail", "Nothing was learnt")
-    constant = {"regression": "mean"}.get(task, "most frequent class")
+    constant = {"regression": "best constant"}.get(task, "most frequent class")
     assert verdict.reason.startswith(
         "Nothing was learnt: on 254 test rows the model is not better than always answering the "
         f"{constant} by more than chance: loss 0.75"

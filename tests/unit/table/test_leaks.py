@@ -1,0 +1,106 @@
+"""A column that tells nearly all of the target by itself is found, and an honest one is not."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tabular.table.leaks import sample_rows, shares_explained
+from tests.helpers import schema_of
+
+THRESHOLD = 0.99
+RNG = np.random.default_rng(0)
+
+
+def share_of_number(x: np.ndarray, y: np.ndarray) -> float:
+    """Return how much of a regression's target a number column explains; NaN is missing."""
+    schema = schema_of("regression", x={"kind": "real", "nullable": True})
+    table = pa.table({"x": pa.array(x, from_pandas=True), "y": y})
+    return shares_explained(sample_rows(table, 1), schema)["x"]
+
+
+def share_of_class(x: list[str] | np.ndarray, positive: np.ndarray, kind: str) -> float:
+    """Return how much of two classes a column explains."""
+    schema = schema_of("binary", x={"kind": kind})
+    table = pa.table({"x": x, "y": positive.astype(int)})
+    return shares_explained(sample_rows(table, 1), schema)["x"]
+
+
+@pytest.mark.parametrize("rows", [1000, 30_000])
+@pytest.mark.parametrize(
+    "leak",
+    [
+        lambda y: y,
+        lambda y: y + 0.001 * RNG.normal(size=len(y)),
+        lambda y: y + 0.01 * RNG.normal(size=len(y)),
+        lambda y: y + 0.05 * RNG.normal(size=len(y)),
+        lambda y: -np.exp(3 * y),
+        lambda y: np.where(y > 0, y, y + 10),  # which rises, jumps and rises
+        lambda y: np.where(RNG.random(len(y)) < 0.2, np.nan, y),
+    ],
+)
+def test_a_function_of_the_target_with_little_noise_is_a_leak(
+    leak: Callable[[np.ndarray], np.ndarray], rows: int
+) -> None:
+    y = np.random.default_rng(1).normal(size=rows)
+    assert share_of_number(leak(y), y) >= THRESHOLD
+
+
+@pytest.mark.parametrize("draw", [RNG.normal, RNG.lognormal, lambda size: RNG.poisson(4, size)])
+def test_a_very_good_honest_number_is_no_leak(draw: Callable[..., np.ndarray]) -> None:
+    """Its R² is 0.95: no draw of 100 is a false alarm."""
+    shares = []
+    for _ in range(100):
+        y = draw(size=300).astype(float)
+        x = y + np.sqrt(1 / 0.95 - 1) * y.std() * RNG.normal(size=300)
+        shares.append(share_of_number(x, y))
+    assert max(shares) < 0.98
+
+
+def test_numbers_of_groups_with_one_target_each_are_no_leak() -> None:
+    """Such as the birthday of each patient, which tells nothing of other patients."""
+    group = np.random.default_rng(2).integers(0, 60, 600)
+    number, y = RNG.normal(size=60)[group], RNG.normal(size=60)[group]
+    assert share_of_number(number, y) < 0.5
+    assert share_of_class(number, y > 0, "real") < 0.5
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_a_code_and_a_score_of_the_class_are_leaks_but_not_with_one_error_in_a_hundred(
+    share: float,
+) -> None:
+    score = np.random.default_rng(3).permutation(np.linspace(-1, 1, 2000))
+    positive = score > np.quantile(score, 1 - share)
+    wrong = np.arange(2000) % 100 == 0
+    for label in (positive, positive ^ wrong):
+        found = share_of_class(np.where(label, "c1", "c2").tolist(), positive, "category")
+        assert (found >= THRESHOLD) == (label is positive)
+        assert found > 0.75
+    assert share_of_class(score, positive, "real") >= THRESHOLD
+    assert share_of_class(np.where(wrong, -score, score), positive, "real") < THRESHOLD
+
+
+def test_what_each_row_has_of_its_own_explains_nothing() -> None:
+    positive = np.random.default_rng(4).random(500) < 0.5
+    names = [f"n{row}" for row in range(500)]
+    assert share_of_class(names, positive, "category") == 0
+    assert share_of_class(np.zeros(500), positive, "real") == 0
+
+
+def test_too_few_rows_tell_nothing() -> None:
+    """Two rows of a class may be told apart by chance."""
+    positive = np.arange(500) < 2
+    assert share_of_class(positive.astype(float), positive, "real") == 0
+    schema = schema_of("regression", x={"kind": "real"})
+    assert shares_explained(pa.table({"x": [1.0, 2.0], "y": [1.0, 2.0]}), schema) == {}
+
+
+def test_the_sample_is_of_all_rows_and_bounded() -> None:
+    part = pa.table({"x": np.arange(500_000)})
+    few = sample_rows(part, 4)["x"].to_numpy()
+    assert 4_000 < len(few) <= 5_001
+    assert few[-1] > 499_000
+    wide = pa.table({f"x{number}": np.arange(5_000) for number in range(2_000)})
+    assert len(sample_rows(wide, 1)) <= 2_001
+    assert len(sample_rows(part[:0], 1)) == 0
