@@ -33,15 +33,18 @@ def mean_interval(
     alpha: float = ALPHA,
     group: np.ndarray | None = None,
 ) -> tuple[float, float]:
-    """The interval of the mean of `row_scores` of independent rows.
+    """Compute the interval of the mean of `row_scores`.
 
-    Of a share it is the Wilson score interval: Wilson, "Probable inference, the law of succession,
-    and statistical inference" (1927); of a mean absolute error Student's, and 0 at least.
+    For a share it is the Wilson score interval: Wilson, "Probable inference, the law of succession,
+    and statistical inference" (1927). Where the interval may miss less often than `ALPHA`, Wilson's
+    misses a share near 0 or 1 far more often, so it is the exact binomial one: Clopper and Pearson,
+    "The use of confidence or fiducial limits illustrated in the case of the binomial" (1934). For a
+    mean absolute error it is Student's, and at least 0.
 
     Args:
-        share: whether each value is 1 or 0.
-        alpha: how often the interval may miss; 0.05 for one of 95%.
-        group: see `Predictions`; a share of rows that depend on each other is as one of fewer rows.
+        share: Whether each value is 1 or 0.
+        alpha: How often the interval may miss; 0.05 for one of 95%.
+        group: See `Predictions`. Rows that depend on each other count as fewer independent rows.
     """
     mean, n = float(np.average(values, weights=weight)), effective_sample_size(weight)
     if not share:
@@ -53,6 +56,15 @@ def mean_interval(
         alike = effective_sample_size(np.bincount(group, weight))  # all right, or all wrong
         spread = mean * (1 - mean)
         n = min(max(spread * (deviations / half) ** 2, 1), n) if spread and half else alike
+    if alpha < ALPHA:
+        from scipy.special import betaincinv  # takes 0.2 s
+
+        right, wrong = mean * n, n - mean * n
+        low, high = (
+            betaincinv(right, wrong + 1, alpha / 2),  # NaN without a right row
+            betaincinv(right + 1, wrong, 1 - alpha / 2),  # NaN without a wrong one
+        )
+        return float(np.nan_to_num(low, nan=0.0)), float(np.nan_to_num(high, nan=1.0))
     z2 = deviations**2
     middle = mean + z2 / (2 * n)
     spread = deviations * (mean * (1 - mean) / n + z2 / (4 * n * n)) ** 0.5

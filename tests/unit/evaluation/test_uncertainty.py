@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from tabular.core.metrics import TASKS
 from tabular.evaluation.scores import Predictions, score
@@ -40,6 +41,13 @@ def test_the_interval_of_185_right_of_254() -> None:
     assert found == pytest.approx((middle - half, middle + half), abs=1e-6)
     # No test set is large enough to be sure.
     assert mean_interval(np.ones(10), np.ones(10), share=True)[0] < 1
+
+
+@pytest.mark.parametrize("right", [0, 31, 40])
+def test_an_interval_that_may_miss_less_often_is_the_exact_binomial_one(right: int) -> None:
+    interval = mean_interval(np.arange(40) < right, np.ones(40), share=True, alpha=5e-5)
+    expected = binomtest(right, 40).proportion_ci(1 - 5e-5, method="exact")
+    assert interval == pytest.approx((expected.low, expected.high))
 
 
 def test_the_interval_of_an_error_is_that_of_its_mean() -> None:
