@@ -16,7 +16,8 @@ from tabular.config.sections import Validate
 from tabular.core.errors import UserError, listed
 from tabular.evaluation.equal_rows import hash_rows
 from tabular.evaluation.evaluation import Evaluation, ScoreSet
-from tabular.evaluation.result import FEW_ROWS, score_labelled
+from tabular.evaluation.result import score_labelled
+from tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL
 from tabular.table.checks import declared_checks
 from tabular.table.parquet import write_part
 from tabular.table.rows import cell_failures, read_piece, refuse
@@ -92,8 +93,9 @@ def score_file(
     if training_rows:
         share = f"{training_rows:,} of {rows:,} rows are training rows"
         warnings.append(f"{share}, so these scores are too good")
-    if rows < FEW_ROWS:
-        warnings.append(f"found {rows} rows to score; intervals take {FEW_ROWS} or more")
+    if rows < MIN_ROWS_FOR_INTERVAL:
+        needed = f"intervals take {MIN_ROWS_FOR_INTERVAL} or more"
+        warnings.append(f"found {rows} rows to score; {needed}")
     return LabelledFile(primary_metrics, replace(scores, training_rows=training_rows), warnings)
 
 

@@ -44,7 +44,6 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
 
 Baselines = dict[str, Baseline]  # by their name
-FEW_ROWS = 10  # intervals of fewer would be far too narrow: what was not seen is not drawn again
 
 
 class Result(NamedTuple):
@@ -116,12 +115,11 @@ def evaluate(
     predictions = predict_score_sets(predict, split, oof, schema, threshold, temperature)
     in_folds = predictions["train"].first(len(oof))
     score_sets = {name: ScoreSet(score(rows, schema)) for name, rows in predictions.items()}
-    test = score_sets["test"].model
-    keys = choose_primary_metrics(predictions["train"], test, schema)
     held_out = {
         name: rows for name, rows in predictions.items() if name in ("test", "cross_validation")
     }
     bootstraps = {name: bootstrap(rows, schema) for name, rows in held_out.items()}
+    keys = choose_primary_metrics(predictions["train"], bootstraps["test"], schema)
 
     fitted = baselines()
     thresholds = baseline_thresholds(fitted, in_folds, threshold, choice, schema)
@@ -236,11 +234,12 @@ def baseline_thresholds(
     return thresholds
 
 
-def choose_primary_metrics(train: Predictions, test: Scores, schema: Schema) -> tuple[str, ...]:
-    """Choose the primary metrics; the main score where the test rows leave one undefined."""
+def choose_primary_metrics(train: Predictions, test: Bootstrap, schema: Schema) -> tuple[str, ...]:
+    """Choose the primary metrics; the main score where one has no interval on the test rows."""
     counts = [int((train.y == k).sum()) for k in range(len(schema.classes))]
     keys = primary_metrics(schema.task, counts)
-    return keys if all(test.get(key) for key in keys) else (TASKS[schema.task].main,)
+    has_intervals = set(keys) <= intervals(test, schema, keys).keys()
+    return keys if has_intervals else (TASKS[schema.task].main,)
 
 
 def compare_with_baselines(
@@ -330,8 +329,6 @@ def score_labelled(
 ) -> tuple[tuple[str, ...], ScoreSet]:
     """Score labelled rows: the primary metrics, and the scores of the model and its baselines.
 
-    Fewer rows than `FEW_ROWS` have no intervals, and so no differences.
-
     Args:
         folder: of the rows.
         split: from which the baselines learn; without it there are none.
@@ -340,15 +337,11 @@ def score_labelled(
     predictions = predict_table(predict, folder, schema, threshold)
     if not predictions.weight.any():
         raise UserError(f"column {schema.weight}: every row has a weight of 0")
-    keys = choose_primary_metrics(predictions, score(predictions, schema), schema)
+    bootstrapped = bootstrap(predictions, schema)
+    keys = choose_primary_metrics(predictions, bootstrapped, schema)
     fitted: Baselines = {}
     if split:
         fitted = predict_baselines(split, np.empty(0, np.int32), schema, folder)
         chosen = baseline_thresholds(fitted, predictions, threshold, None, schema)
         thresholds = {**chosen, **thresholds}
-    bootstrapped = bootstrap(predictions, schema)
-    scores = compare_with_baselines(bootstrapped, fitted, thresholds, keys, schema)
-    if len(predictions.y) < FEW_ROWS:
-        baselines = {key: each.with_intervals({}) for key, each in scores.baselines.items()}
-        scores = ScoreSet(scores.model.with_intervals({}), baselines)
-    return keys, scores
+    return keys, compare_with_baselines(bootstrapped, fitted, thresholds, keys, schema)

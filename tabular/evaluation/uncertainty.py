@@ -18,8 +18,10 @@ from tabular.config.schema import Schema
 from tabular.core.metrics import TASKS
 from tabular.evaluation.evaluation import PairedDifference
 from tabular.evaluation.scores import Predictions, row_scores, scores_by_weights
+from tabular.table.arrays import predicted_classes
 
 ALPHA = 0.05  # how often an interval may miss
+MIN_ROWS_FOR_INTERVAL = 10
 REPLICATES, REPLICATES_OF_MANY_CLASSES = 1000, 200
 MANY_CLASSES = 10
 MAX_WEIGHTS = 2**21  # weights of draws that are held at a time
@@ -74,7 +76,35 @@ def mean_interval(
 
 def effective_sample_size(weight: np.ndarray) -> float:
     """How many rows of equal weight these are worth: Kish, "Survey Sampling" (1965)."""
-    return float(weight.sum() ** 2 / np.square(weight).sum())
+    return float(weight.sum() ** 2 / np.square(weight).sum()) if weight.any() else 0.0
+
+
+def scores_with_enough_rows(predictions: Predictions, schema: Schema) -> set[str]:
+    """Find the scores that `MIN_ROWS_FOR_INTERVAL` independent rows decide, by key.
+
+    Fewer rows say too little about the rows that they do not show. Scores that treat all classes
+    alike need as many rows of each class, recall and F1 of two classes as many positive rows, and
+    precision as many rows that are predicted to be positive. The rows of a group count as one,
+    except for the main score, whose formula holds for few groups, too.
+    """
+    y, y_pred, weight, threshold, group = predictions
+    task = TASKS[schema.task]
+
+    def independent_rows(mask: np.ndarray) -> float:
+        weights = weight * mask
+        return effective_sample_size(weights if group is None else np.bincount(group, weights))
+
+    rows = dict.fromkeys(task.scores, independent_rows(np.ones(len(y))))
+    if schema.task != "regression":
+        of_classes = [independent_rows(y == k) for k in range(len(schema.classes))]
+        names = [key for key in rows if key.startswith("macro.")]
+        rows |= dict.fromkeys((*names, *task.rare), min(of_classes))
+        rows["balanced_accuracy"] = min((n for n in of_classes if n), default=0.0)
+    if schema.task == "binary":
+        rows |= dict.fromkeys(("recall", "f1"), of_classes[1])
+        rows["precision"] = independent_rows(predicted_classes(y_pred, schema, threshold) == 1)
+    rows[task.main] = effective_sample_size(weight)
+    return {key for key, number in rows.items() if round(number, 6) >= MIN_ROWS_FOR_INTERVAL}
 
 
 def _half_interval(
@@ -196,31 +226,41 @@ def intervals(
 ) -> dict[str, tuple[float, float]]:
     """Compute the 95% interval of the main score, and of those with these keys.
 
+    Scores of too few rows have none, see `scores_with_enough_rows`; nor has a perfect score or one
+    of 0 that is the same in all draws, since other rows may well have another one.
+
     Args:
         keys: Metric keys; None for all defined scores.
     """
+    predictions, main = bootstrapped.predictions, TASKS[schema.task].main
     limits = {
         key: _percentile_interval(bootstrapped.replicates[key], estimate, bootstrapped.complete)
         for key, estimate in bootstrapped.estimates.items()
         if keys is None or key in keys
     }
-    predictions = bootstrapped.predictions
-    main = mean_interval(
+    limits[main] = mean_interval(
         row_scores(predictions, schema),
         predictions.weight,
         share=schema.task != "regression",
         group=predictions.group,
     )
-    return limits | {TASKS[schema.task].main: main}
+    enough = scores_with_enough_rows(predictions, schema)
+    certain = {(0.0, 0.0), (1.0, 1.0)}
+    return {key: ends for key, ends in limits.items() if key in enough and ends not in certain}
 
 
 def score_differences(
     model: Bootstrap, other: Bootstrap, schema: Schema
 ) -> dict[str, PairedDifference]:
-    """Compare the scores that both define, of the same rows: the model's minus the other ones."""
+    """Compare the scores of the same rows that both define: the model's minus the other ones.
+
+    Scores of too few rows are not compared, see `scores_with_enough_rows`.
+    """
     main, differences = TASKS[schema.task].main, {}
+    enough = (scores_with_enough_rows(each.predictions, schema) for each in (model, other))
+    comparable = set[str].intersection(*enough) & other.estimates.keys()
     for key in model.estimates:
-        if key not in other.estimates:
+        if key not in comparable:
             continue
         if key == main:
             first, second = (row_scores(each.predictions, schema) for each in (model, other))

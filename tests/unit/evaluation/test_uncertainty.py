@@ -123,6 +123,40 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> Non
     assert score_differences(bootstrap(mine, schema), bootstrap(other, schema), schema) == found
 
 
+@pytest.mark.parametrize(
+    ("positive", "without"),
+    [
+        (1, {"recall", "f1", "roc_auc", "average_precision", "balanced_accuracy"}),
+        (9, {"recall", "f1", "roc_auc", "average_precision", "balanced_accuracy"}),
+        (10, set[str]()),
+        (91, {"roc_auc", "average_precision", "balanced_accuracy"}),
+    ],
+)
+def test_a_score_of_few_rows_of_a_class_has_no_interval(positive: int, without: set[str]) -> None:
+    schema = schema_of("binary")
+    y = (np.arange(100) < positive).astype(float)
+    predictions = outputs_of("binary", 100)._replace(y=y, weight=np.ones(100))
+    bootstrapped = bootstrap(predictions, schema)
+    expected = set(TASKS["binary"].scores) - without
+    assert intervals(bootstrapped, schema).keys() == expected
+    assert score_differences(bootstrapped, bootstrapped, schema).keys() == expected
+    few = predictions._replace(threshold=np.sort(predictions.y_pred[:, 0])[-9])
+    assert "precision" not in intervals(bootstrap(few, schema), schema)
+
+
+def test_few_rows_or_groups_have_no_interval_and_perfect_scores_none_without_width() -> None:
+    schema, predictions = schema_of("binary"), outputs_of("binary", 100)
+    predictions = predictions._replace(weight=np.ones(100))
+    assert not intervals(bootstrap(predictions.first(9), schema), schema)
+    group = np.arange(100) // 12
+    in_groups = bootstrap(predictions._replace(group=group), schema)
+    assert intervals(in_groups, schema).keys() == {"accuracy"}
+    perfect = predictions._replace(y_pred=np.abs(predictions.y - 0.1)[:, None])
+    limits = intervals(bootstrap(perfect, schema), schema)
+    assert limits.keys() == {"accuracy", "brier", "loss"}
+    assert limits["accuracy"][0] < 0.99
+
+
 @pytest.mark.parametrize("share", [False, True])
 def test_intervals_of_rows_in_groups_hold_the_truth_as_often_as_they_say(share: bool) -> None:
     """Twelve rows of each of 48 groups, which have most of their error in common."""
