@@ -102,8 +102,8 @@ def score_file(
 def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path) -> Counter[str]:
     """Write the rows of a file as parts of a table into `folder`, without those a check drops.
 
-    Each cell is checked for kind, missing, range and values, of the columns that the model reads,
-    the target and the weight.
+    Each cell of the columns that the model reads, the target, the weight and, if the file has it,
+    the group is checked for kind, missing, range and values.
 
     Returns:
         What was dropped or only warned of, in words, and how many rows each.
@@ -113,9 +113,11 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
             is error; the message names lines.
     """
     needed = {*schema.features, schema.target, schema.weight}
+    optional = {*schema.columns, *schema.ignore} - needed
+    names = column_names(file, schema, [n for n in schema.columns if n in needed], optional)
+    needed |= {schema.group} & {*names}
     columns = {name: column for name, column in schema.columns.items() if name in needed}
     read = schema.model_copy(update={"columns": columns})
-    names = column_names(file, schema, columns, {*schema.columns, *schema.ignore} - needed)
     checks, counts, rows = declared_checks(schema, policies), Counter[str](), 0
     line = row_locator([file], schema)
     for number, piece in enumerate(pieces(file, schema, names, ROWS)):

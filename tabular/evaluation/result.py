@@ -35,9 +35,9 @@ from tabular.table.arrays import (
     feature_arrays,
     labels,
     predicted_classes,
-    row_hashes,
     row_weights,
 )
+from tabular.table.groups import row_groups
 from tabular.table.parquet import part_paths, read_parts
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
@@ -171,24 +171,19 @@ def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: flo
     """
     predict_rows = partial(_predict_part, predict=predict, schema=schema)
     parts = list(ordered_map(predict_rows, part_paths(folder), threads=False))
-    y, y_pred, weight = (
-        np.concatenate(arrays)
-        for arrays in zip(*((part.y, part.y_pred, part.weight) for part in parts), strict=True)
-    )
-    group = None
-    if hashes := [part.group for part in parts if part.group is not None]:
-        group = np.unique(np.concatenate(hashes), return_inverse=True)[1]
+    y, y_pred, weight = map(np.concatenate, zip(*parts, strict=True))
     if count := int((~np.isfinite(y_pred)).any(axis=1).sum()):
         rows = f"{count} of {len(y)} rows"
         raise UserError(f"{folder}: {rows}: found no number; expected {FINITE}")
-    return Predictions(y, y_pred, weight, threshold, group)
+    return Predictions(y, y_pred, weight, threshold, row_groups(folder, schema))
 
 
-def _predict_part(path: Path, predict: Predict, schema: Schema) -> Predictions:
+def _predict_part(
+    path: Path, predict: Predict, schema: Schema
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     part = pq.read_table(path)
     y_pred = predict(feature_arrays(part, schema))
-    group = row_hashes([part[schema.group]]) if schema.group in part.column_names else None
-    return Predictions(labels(part, schema)[:, 0], y_pred, row_weights(part, schema), group=group)
+    return labels(part, schema)[:, 0], y_pred, row_weights(part, schema)
 
 
 def fit_baselines(data: Path, schema: Schema) -> Baselines:

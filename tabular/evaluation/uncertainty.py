@@ -19,6 +19,7 @@ from tabular.core.metrics import TASKS
 from tabular.evaluation.evaluation import PairedDifference
 from tabular.evaluation.scores import Predictions, row_scores, scores_by_weights
 from tabular.table.arrays import predicted_classes
+from tabular.table.groups import rarest_classes
 
 ALPHA = 0.05  # how often an interval may miss
 MIN_ROWS_FOR_INTERVAL = 10
@@ -171,7 +172,7 @@ class Bootstrap(NamedTuple):
 def bootstrap(predictions: Predictions, schema: Schema) -> Bootstrap:
     """Draw the rows again; for the same labels and weights it draws the same rows."""
     points = scores_by_weights(predictions, predictions.weight[None], schema)
-    rows, copies = resampled_rows(predictions.y, schema)
+    rows, copies = resampled_rows(predictions.y, schema, predictions.group)
     sample = predictions.select(rows)
     number = REPLICATES if len(schema.classes) <= MANY_CLASSES else REPLICATES_OF_MANY_CLASSES
     parts = [
@@ -187,21 +188,31 @@ def bootstrap(predictions: Predictions, schema: Schema) -> Bootstrap:
     )
 
 
-def resampled_rows(y: np.ndarray, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the rows that are drawn, and how many rows each stands for: (n,) both.
+def resampled_rows(
+    y: np.ndarray, schema: Schema, group: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the rows that are drawn, and compute how many rows each stands for: (n,) both.
 
-    Of many rows it is the first ones of each class, so that a rare class is there complete.
+    If there are many rows, these are the first groups of each class, so that a rare class is
+    complete; a group goes with its rarest class. Without groups each row is a group by itself. If
+    groups are so large that these are still many rows, it is every so-manieth row of them.
     """
     classes = np.zeros(len(y)) if schema.task == "regression" else y
-    groups = [np.flatnonzero(classes == k) for k in np.unique(classes)]
-    limit = max(MAX_ROWS // len(groups) ** 2, MIN_ROWS)  # the work grows with rows and classes
-    if len(y) <= limit * len(groups):
+    number = np.arange(len(y)) if group is None else np.unique(group, return_inverse=True)[1]
+    rarest, _ = rarest_classes(classes, number)
+    strata = [np.flatnonzero(rarest == k) for k in np.unique(rarest)]
+    limit = max(MAX_ROWS // len(strata) ** 2, MIN_ROWS)  # the work grows with rows and classes
+    if len(y) <= limit * len(strata):
         return np.arange(len(y)), np.ones(len(y))
-    copies = np.ones(len(y))
-    for rows in groups:
-        copies[rows[:limit]] = max(len(rows) / limit, 1.0)
-    drawn = np.sort(np.concatenate([rows[:limit] for rows in groups]))
-    return drawn, copies[drawn]
+    sizes, copies = np.bincount(number), np.zeros(len(rarest))
+    for groups in strata:
+        rows = np.cumsum(sizes[groups])
+        first = groups[: max(int(np.searchsorted(rows, limit, side="right")), MIN_ROWS)]
+        copies[first] = len(groups) / len(first)
+    drawn = np.flatnonzero(copies[number])
+    if (step := len(drawn) // (limit * len(strata))) > 1:
+        drawn = np.sort(drawn[np.lexsort((classes[drawn], number[drawn]))][::step])
+    return drawn, copies[number[drawn]]
 
 
 def resampling_weights(
@@ -209,16 +220,16 @@ def resampling_weights(
 ) -> Iterator[np.ndarray]:
     """How often each row is drawn, in some of the draws at a time: float64, (draws, rows).
 
-    By Poisson's law, as a draw of many rows is: a row that stands for others as often as these, and
-    the rows of a group together.
+    By Poisson's law, as a draw of many rows is. A row that stands for others is drawn as often as
+    these, and the rows of a group are drawn together.
     """
     rng, at_a_time = np.random.default_rng(0), max(MAX_WEIGHTS // len(copies), 1)
+    numbers = np.arange(len(copies)) if group is None else group
+    _, first, of_rows = np.unique(numbers, return_index=True, return_inverse=True)
     for start in range(0, number, at_a_time):
-        draws = min(at_a_time, number - start)
-        if group is None:
-            yield rng.poisson(copies, (draws, len(copies))).astype(np.float64)
-        else:
-            yield rng.poisson(1.0, (draws, int(group.max()) + 1))[:, group] * copies
+        shape = (min(at_a_time, number - start), len(first))
+        draws = rng.poisson(copies[first], shape).astype(np.float64)
+        yield draws if group is None else draws[:, of_rows]
 
 
 def intervals(
