@@ -266,11 +266,9 @@ def compare_with_baselines(
         if by_fold and name == task.baselines["constant"]:  # one constant a fold ranks no rows
             scores = scores.select((task.main, "loss"))
         baselines[name] = scores.with_intervals(intervals(replicates, schema, primary_metrics))
-        differences[name] = {
-            key: difference
-            for key, difference in score_differences(bootstrapped, replicates, schema).items()
-            if scores.get(key)
-        }
+        compared = score_differences(bootstrapped, replicates, schema)
+        if comparable := {key: each for key, each in compared.items() if scores.get(key)}:
+            differences[name] = comparable
     return ScoreSet(model, baselines, differences)
 
 

@@ -23,6 +23,8 @@ from tabular.table.groups import rarest_classes
 
 ALPHA = 0.05  # how often an interval may miss
 MIN_ROWS_FOR_INTERVAL = 10
+# Scores that a class of few rows may decide.
+CLASS_SCORES = ("average_precision", "balanced_accuracy", "f1", "precision", "recall", "roc_auc")
 REPLICATES, REPLICATES_OF_MANY_CLASSES = 1000, 200
 MANY_CLASSES = 10
 MAX_WEIGHTS = 2**21  # weights of draws that are held at a time
@@ -80,32 +82,32 @@ def effective_sample_size(weight: np.ndarray) -> float:
     return float(weight.sum() ** 2 / np.square(weight).sum()) if weight.any() else 0.0
 
 
-def scores_with_enough_rows(predictions: Predictions, schema: Schema) -> set[str]:
-    """Find the scores that `MIN_ROWS_FOR_INTERVAL` independent rows decide, by key.
+def independent_rows(predictions: Predictions, schema: Schema) -> dict[str, float]:
+    """Count the independent rows that decide each score, by key.
 
-    Fewer rows say too little about the rows that they do not show. Scores that treat all classes
-    alike need as many rows of each class, recall and F1 of two classes as many positive rows, and
-    precision as many rows that are predicted to be positive. The rows of a group count as one,
-    except for the main score, whose formula holds for few groups, too.
+    Scores that treat all classes alike are decided by the rows of the smallest class, recall and F1
+    of two classes by the positive rows, and precision by the rows that are predicted to be
+    positive. The rows of a group count as one, except for the main score, whose formula holds for
+    few groups, too.
     """
     y, y_pred, weight, threshold, group = predictions
     task = TASKS[schema.task]
 
-    def independent_rows(mask: np.ndarray) -> float:
+    def count(mask: np.ndarray) -> float:
         weights = weight * mask
-        return effective_sample_size(weights if group is None else np.bincount(group, weights))
+        together = weights if group is None else np.bincount(group, weights)
+        return round(effective_sample_size(together), 6)
 
-    rows = dict.fromkeys(task.scores, independent_rows(np.ones(len(y))))
+    rows = dict.fromkeys(task.scores, count(np.ones(len(y))))
     if schema.task != "regression":
-        of_classes = [independent_rows(y == k) for k in range(len(schema.classes))]
-        names = [key for key in rows if key.startswith("macro.")]
-        rows |= dict.fromkeys((*names, *task.rare), min(of_classes))
+        of_classes = [count(y == k) for k in range(len(schema.classes))]
+        macro = [key for key in rows if key.startswith("macro.")]
+        rows |= dict.fromkeys((*macro, *task.rare), min(of_classes))
         rows["balanced_accuracy"] = min((n for n in of_classes if n), default=0.0)
     if schema.task == "binary":
         rows |= dict.fromkeys(("recall", "f1"), of_classes[1])
-        rows["precision"] = independent_rows(predicted_classes(y_pred, schema, threshold) == 1)
-    rows[task.main] = effective_sample_size(weight)
-    return {key for key, number in rows.items() if round(number, 6) >= MIN_ROWS_FOR_INTERVAL}
+        rows["precision"] = count(predicted_classes(y_pred, schema, threshold) == 1)
+    return rows | {task.main: effective_sample_size(weight)}
 
 
 def _half_interval(
@@ -237,27 +239,28 @@ def intervals(
 ) -> dict[str, tuple[float, float]]:
     """Compute the 95% interval of the main score, and of those with these keys.
 
-    Scores of too few rows have none, see `scores_with_enough_rows`; nor has a perfect score or one
-    of 0 that is the same in all draws, since other rows may well have another one.
+    A score that fewer than `MIN_ROWS_FOR_INTERVAL` independent rows decide has none, see
+    `independent_rows`; nor has a perfect score, or one of 0, that is the same in all draws, since
+    other rows may well have another one.
 
     Args:
         keys: Metric keys; None for all defined scores.
     """
     predictions, main = bootstrapped.predictions, TASKS[schema.task].main
+    rows = independent_rows(predictions, schema)
     limits = {
-        key: _percentile_interval(bootstrapped.replicates[key], estimate, bootstrapped.complete)
-        for key, estimate in bootstrapped.estimates.items()
-        if keys is None or key in keys
+        key: _bootstrap_interval(key, bootstrapped.replicates[key], point, rows[key], bootstrapped)
+        for key, point in bootstrapped.estimates.items()
+        if rows[key] >= MIN_ROWS_FOR_INTERVAL and (keys is None or key in keys)
     }
-    limits[main] = mean_interval(
-        row_scores(predictions, schema),
-        predictions.weight,
-        share=schema.task != "regression",
-        group=predictions.group,
-    )
-    enough = scores_with_enough_rows(predictions, schema)
-    certain = {(0.0, 0.0), (1.0, 1.0)}
-    return {key: ends for key, ends in limits.items() if key in enough and ends not in certain}
+    if rows[main] >= MIN_ROWS_FOR_INTERVAL:
+        limits[main] = mean_interval(
+            row_scores(predictions, schema),
+            predictions.weight,
+            share=schema.task != "regression",
+            group=predictions.group,
+        )
+    return {key: ends for key, ends in limits.items() if ends not in ((0, 0), (1, 1))}
 
 
 def score_differences(
@@ -265,13 +268,13 @@ def score_differences(
 ) -> dict[str, PairedDifference]:
     """Compare the scores of the same rows that both define: the model's minus the other ones.
 
-    Scores of too few rows are not compared, see `scores_with_enough_rows`.
+    Scores that too few rows decide are not compared, see `intervals`.
     """
     main, differences = TASKS[schema.task].main, {}
-    enough = (scores_with_enough_rows(each.predictions, schema) for each in (model, other))
-    comparable = set[str].intersection(*enough) & other.estimates.keys()
+    counts = [independent_rows(each.predictions, schema) for each in (model, other)]
     for key in model.estimates:
-        if key not in comparable:
+        rows = min(count[key] for count in counts)
+        if key not in other.estimates or rows < MIN_ROWS_FOR_INTERVAL:
             continue
         if key == main:
             first, second = (row_scores(each.predictions, schema) for each in (model, other))
@@ -281,18 +284,40 @@ def score_differences(
         else:
             point = model.estimates[key] - other.estimates[key]
             replicates = model.replicates[key] - other.replicates[key]
-            interval = _percentile_interval(replicates, point, model.complete)
+            interval = _bootstrap_interval(key, replicates, point, rows, model, difference=True)
             differences[key] = PairedDifference(point, *interval)
     return differences
 
 
-def _percentile_interval(values: np.ndarray, point: float, complete: bool) -> tuple[float, float]:
-    """The 95% interval of what came to `values` in the draws.
+def _bootstrap_interval(
+    key: str,
+    values: np.ndarray,
+    point: float,
+    rows: float,
+    bootstrapped: Bootstrap,
+    difference: bool = False,
+) -> tuple[float, float]:
+    """Compute the 95% interval of a score, or a difference, from its values in the draws.
 
-    Where some rows were drawn for all, it is moved from their middle to the score of all.
+    For scores that a class of few rows may decide, percentiles are too narrow, so it is Student's,
+    on the logit scale for a score: on the other scale it misses scores near 1. If some rows were
+    drawn for all, percentiles are moved from their middle to the score of all rows.
+
+    Args:
+        rows: Number of independent rows that decide the score.
     """
-    if not np.isfinite(values).any():
+    from scipy.special import expit, logit, stdtrit  # takes 0.2 s
+
+    if not np.isfinite(values).any() or (not difference and round(point, 9) in (0, 1)):
         return point, point
+    if key.rpartition(".")[2] in CLASS_SCORES:
+        half = float(stdtrit(rows - 1, 1 - ALPHA / 2) * np.nanstd(values))
+        if difference:
+            return point - half, point + half
+        middle, half = logit(point), half / (point * (1 - point))
+        return float(expit(middle - half)), float(expit(middle + half))
     ends = [100 * ALPHA / 2, 50, 100 - 100 * ALPHA / 2]
     low, middle, high = (float(value) for value in np.nanpercentile(values, ends))
-    return (low, high) if complete else (point + low - middle, point + high - middle)
+    if bootstrapped.complete:
+        return low, high
+    return point + low - middle, point + high - middle

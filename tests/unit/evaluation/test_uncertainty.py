@@ -194,6 +194,24 @@ def test_a_share_of_0_or_1_is_as_sure_as_its_groups_are_many(value: float) -> No
     assert widths[0] > 2 * widths[1]
 
 
+def test_many_rows_in_pairs_are_as_sure_as_the_pairs_are_many() -> None:
+    """The bootstrap draws whole groups: it agrees with the formula for rows in groups."""
+    rng, schema = np.random.default_rng(3), schema_of("regression")
+    group = rng.permutation(np.repeat(np.arange(30_000), 2))
+    y = rng.normal(size=30_000)[group]
+    predictions = Predictions(y, np.zeros((60_000, 1)), np.ones(60_000), group=group)
+    low, high = intervals(bootstrap(predictions, schema), schema)["loss"]
+    error = row_losses(y, predictions.y_pred, schema).std() / 30_000**0.5
+    assert (high - low) / 2 / 1.96 == pytest.approx(error, rel=0.15)
+    rows, copies = resampled_rows(y, schema, group)
+    assert len(rows) == pytest.approx(10_000, abs=1)
+    assert np.bincount(group[rows])[group[rows]].min() == 2
+    assert copies.sum() == pytest.approx(60_000, rel=0.01)
+    large = resampled_rows(y, schema, group % 40)[0]
+    assert len(large) <= 20_000
+    assert len(np.unique(group[large] % 40)) >= 30
+
+
 def test_many_rows_of_many_classes_take_bounded_work() -> None:
     y = np.random.default_rng(0).integers(0, 60, 50_000).astype(float)
     used, copies = resampled_rows(y, schema_of("multiclass"))

@@ -80,7 +80,9 @@ def test_a_declared_group_comes_before_equal_rows_and_is_one_fold_of_any_rule(
     group = row_groups(tmp_path, schema)
     assert group is not None
     assert len(np.unique(group)) == 3
-    _, keys, _ = ordered_rows(tmp_path, Split(by="column", test_size=0.3, validation_size=0, seed=4), schema, None)
+    _, keys, _ = ordered_rows(
+        tmp_path, Split(by="column", test_size=0.3, validation_size=0, seed=4), schema, None
+    )
     assert keys is not None
     assert keys.dtype == np.int64
     for name in "abc":
