@@ -124,19 +124,16 @@ def probability_plots(test: Predictions, schema: Schema) -> Plots:
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
     counts = (np.histogram(probability[truth == k], edges)[0] for k in (True, False))
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)
-    filled = [bins == k for k in np.unique(bins)]
-    means = [probability[rows].mean() for rows in filled]
-    actual = [truth[rows].mean() for rows in filled]
     group = None if test.group is None else np.repeat(test.group, len(classes))
     pooled = Predictions(truth, probability, np.ones(len(truth)), group=group)
-    ends = [
-        mean_interval(part.y, part.weight, share=True, group=part.group)
-        for part in map(pooled.select, filled)
-    ]
-    rows = [int(rows.sum()) for rows in filled]
+    filled = [pooled.select(bins == k) for k in np.unique(bins)]
+    means = [rows.y_pred.mean() for rows in filled]
+    actual = [rows.y.mean() for rows in filled]
+    ends = [mean_interval(rows.y, rows.weight, share=True, group=rows.group) for rows in filled]
+    numbers = [len(rows.y) for rows in filled]
     plots: Plots = {
         "histogram": ((edges[1:] + edges[:-1]) / 2, *counts),
-        "calibration": (means, actual, means, *zip(*ends, strict=True), rows),
+        "calibration": (means, actual, means, *zip(*ends, strict=True), numbers),
     }
     if 0 < truth.sum() < len(truth):
         plots |= ranking_plots(truth, probability)

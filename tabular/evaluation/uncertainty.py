@@ -249,7 +249,10 @@ def intervals(
     predictions, main = bootstrapped.predictions, TASKS[schema.task].main
     rows = independent_rows(predictions, schema)
     limits = {
-        key: _bootstrap_interval(key, bootstrapped.replicates[key], point, rows[key], bootstrapped)
+        key: _bootstrap_interval(
+            *(bootstrapped.replicates[key], point, bootstrapped.complete),
+            rows[key] if key.rpartition(".")[2] in CLASS_SCORES else None,
+        )
         for key, point in bootstrapped.estimates.items()
         if rows[key] >= MIN_ROWS_FOR_INTERVAL and (keys is None or key in keys)
     }
@@ -260,7 +263,8 @@ def intervals(
             share=schema.task != "regression",
             group=predictions.group,
         )
-    return {key: ends for key, ends in limits.items() if ends not in ((0, 0), (1, 1))}
+    certain = {key for key, (low, high) in limits.items() if low == high in (0, 1)}
+    return {key: ends for key, ends in limits.items() if key not in certain}
 
 
 def score_differences(
@@ -284,40 +288,34 @@ def score_differences(
         else:
             point = model.estimates[key] - other.estimates[key]
             replicates = model.replicates[key] - other.replicates[key]
-            interval = _bootstrap_interval(key, replicates, point, rows, model, difference=True)
-            differences[key] = PairedDifference(point, *interval)
+            of_class = rows if key.rpartition(".")[2] in CLASS_SCORES else None
+            ends = _bootstrap_interval(replicates, point, model.complete, of_class, of_score=False)
+            differences[key] = PairedDifference(point, *ends)
     return differences
 
 
 def _bootstrap_interval(
-    key: str,
-    values: np.ndarray,
-    point: float,
-    rows: float,
-    bootstrapped: Bootstrap,
-    difference: bool = False,
+    values: np.ndarray, point: float, complete: bool, rows: float | None, of_score: bool = True
 ) -> tuple[float, float]:
-    """Compute the 95% interval of a score, or a difference, from its values in the draws.
+    """Compute the 95% interval of a score, or of a difference, from its values in the draws.
 
-    For scores that a class of few rows may decide, percentiles are too narrow, so it is Student's,
-    on the logit scale for a score: on the other scale it misses scores near 1. If some rows were
+    Percentiles are too narrow for scores that a class of few rows may decide. Their interval is
+    Student's, of a score on the logit scale, since scores near 1 are very skewed. If some rows were
     drawn for all, percentiles are moved from their middle to the score of all rows.
 
     Args:
-        rows: Number of independent rows that decide the score.
+        rows: Independent rows of the class; None for a score of all rows.
     """
     from scipy.special import expit, logit, stdtrit  # takes 0.2 s
 
-    if not np.isfinite(values).any() or (not difference and round(point, 9) in (0, 1)):
+    if not np.isfinite(values).any():
         return point, point
-    if key.rpartition(".")[2] in CLASS_SCORES:
-        half = float(stdtrit(rows - 1, 1 - ALPHA / 2) * np.nanstd(values))
-        if difference:
-            return point - half, point + half
-        middle, half = logit(point), half / (point * (1 - point))
-        return float(expit(middle - half)), float(expit(middle + half))
-    ends = [100 * ALPHA / 2, 50, 100 - 100 * ALPHA / 2]
-    low, middle, high = (float(value) for value in np.nanpercentile(values, ends))
-    if bootstrapped.complete:
-        return low, high
-    return point + low - middle, point + high - middle
+    if rows is None:
+        ends = [100 * ALPHA / 2, 50, 100 - 100 * ALPHA / 2]
+        low, middle, high = (float(value) for value in np.nanpercentile(values, ends))
+        return (low, high) if complete else (point + low - middle, point + high - middle)
+    half = float(stdtrit(rows - 1, 1 - ALPHA / 2) * np.nanstd(values))
+    if not of_score or round(point, 9) in (0, 1):
+        return point - half, point + half
+    half /= point * (1 - point)
+    return float(expit(logit(point) - half)), float(expit(logit(point) + half))

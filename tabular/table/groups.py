@@ -24,8 +24,9 @@ def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
         rows are no copies.
     """
     if schema.group and schema.group in pq.read_schema(part_paths(folder)[0]).names:
-        hashed = [row_hashes(part.columns) for part in read_parts(folder, [schema.group])]
-        return np.unique(np.concatenate(hashed), return_inverse=True)[1]
+        parts = read_parts(folder, [schema.group])
+        values = np.concatenate([row_hashes(part.columns) for part in parts])
+        return np.unique(values, return_inverse=True)[1]
     first = first_equal_rows(folder, schema)
     if first is None or repeated_rows(first) > MOST_REPEATED * len(first):
         return None

@@ -51,38 +51,29 @@ def draw_subfolds(
     Raises:
         UserError: There are more folds than rows, groups or times.
     """
+    every_key = np.concatenate(keys or [np.arange(sum(map(len, classes)))])
+    distinct, group = np.unique(every_key, return_inverse=True)
+    if folds > len(distinct):
+        what = "groups or times of training rows" if keys else "training rows"
+        raise UserError(
+            f"train.folds is {folds}, but there are only {len(distinct)} {what}. "
+            f"Set train.folds to {len(distinct)} or less, or to auto."
+        )
     if not keys:
         return random_subfolds(classes, folds, seed)
-    every_key, ends = np.concatenate(keys), np.cumsum([len(part) for part in keys])[:-1]
-    _, group = np.unique(every_key, return_inverse=True)
     if every_key.dtype.kind == "f":
         subfolds = subfolds_of_times(every_key, group, folds)
     else:
         subfolds = grouped_subfolds(np.concatenate(classes), group, folds, seed)
-    return np.split(subfolds, ends)
+    return np.split(subfolds, np.cumsum([len(part) for part in keys])[:-1])
 
 
-def check_folds(folds: int, possible: int, what: str) -> None:
-    """Raises `UserError` if there are more folds than training rows, groups or times."""
-    if folds > possible:
-        raise UserError(
-            f"train.folds is {folds}, but there are only {possible} {what}. "
-            f"Set train.folds to {possible} or less, or to auto."
-        )
-
-
-def random_subfolds(
-    classes: list[np.ndarray], folds: int, seed: int, what: str = "training rows"
-) -> list[np.ndarray]:
+def random_subfolds(classes: list[np.ndarray], folds: int, seed: int) -> list[np.ndarray]:
     """Draw the subfold of each row of each part; subfolds differ by one row at most.
 
     The rows of a class are dealt to the folds in turn, so that each fold has some of them if the
     part has enough.
-
-    Args:
-        what: The word of a message for the rows.
     """
-    check_folds(folds, sum(map(len, classes)), what)
     rng, dealt, subfolds = np.random.default_rng([seed, folds]), 0, []
     for of_part in classes:
         order = rng.permutation(len(of_part))
@@ -102,8 +93,7 @@ def grouped_subfolds(classes: np.ndarray, group: np.ndarray, folds: int, seed: i
     and a table with few repeated rows has nearly the folds of one without.
     """
     rarest, rows = rarest_classes(classes, group)
-    order = rarest - rows / (rows.max() + 1)
-    return random_subfolds([order], folds, seed, "groups of training rows")[0][group]
+    return random_subfolds([rarest - rows / (rows.max() + 1)], folds, seed)[0][group]
 
 
 def subfolds_of_times(times: np.ndarray, rank: np.ndarray, folds: int) -> np.ndarray:
@@ -116,7 +106,6 @@ def subfolds_of_times(times: np.ndarray, rank: np.ndarray, folds: int) -> np.nda
         rank: Rank of each of them among the different times, from 0.
     """
     distinct, count = int(rank.max()) + 1, count_subfolds(folds)
-    check_folds(folds, distinct, "different times of training rows")
     subfolds = np.minimum(times * count, count - 1).astype(np.int32)
     if len(np.unique(subfolds % folds)) < folds:
         fold = rank * folds // distinct

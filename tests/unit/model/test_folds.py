@@ -14,7 +14,7 @@ from tests.helpers import train_params
 
 def test_more_folds_than_rows_are_refused() -> None:
     with pytest.raises(UserError, match=r"train\.folds is 9.*8 training rows"):
-        random_subfolds([np.zeros(5), np.zeros(3)], 9, 0)
+        draw_subfolds([np.zeros(5), np.zeros(3)], [], 9, 0)
 
 
 @pytest.mark.parametrize("sizes", [[1] * 12, [5, 5, 2], [3, 8, 1], [12]])
