@@ -263,8 +263,8 @@ def intervals(
             share=schema.task != "regression",
             group=predictions.group,
         )
-    certain = {key for key, (low, high) in limits.items() if low == high in (0, 1)}
-    return {key: ends for key, ends in limits.items() if key not in certain}
+    certain = ([0, 0], [1, 1])
+    return {key: ends for key, ends in limits.items() if [round(x, 9) for x in ends] not in certain}
 
 
 def score_differences(

@@ -13,7 +13,7 @@ from tabular.config.sections import Split
 from tabular.core.errors import UserError
 from tabular.core.process import require_memory
 from tabular.table.arrays import hashes, labels
-from tabular.table.groups import MOST_REPEATED, first_equal_rows, repeated_rows
+from tabular.table.groups import MOST_REPEATED, first_equal_rows
 from tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
 
 
@@ -24,7 +24,7 @@ def stays_with(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray |
     first = first_equal_rows(folder, schema)
     if first is None:
         return None, None
-    repeated = repeated_rows(first)
+    repeated = len(first) - len(np.unique(first))
     found = f"{repeated:,} of {len(first):,} rows repeat the columns of another"
     if split.equal_rows == "auto" and repeated > MOST_REPEATED * len(first):
         return None, f"warn: {found}: too many to be copies, so each is drawn by itself"

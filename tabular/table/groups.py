@@ -20,17 +20,31 @@ def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
     equal in all columns that the model reads.
 
     Returns:
-        None where every row is a group by itself, or where most rows repeat others, so that equal
-        rows are no copies.
+        None where groups do not matter, see `number_groups`.
     """
     if schema.group and schema.group in pq.read_schema(part_paths(folder)[0]).names:
         parts = read_parts(folder, [schema.group])
-        values = np.concatenate([row_hashes(part.columns) for part in parts])
-        return np.unique(values, return_inverse=True)[1]
+        return number_groups(np.concatenate([row_hashes(part.columns) for part in parts]), True)
     first = first_equal_rows(folder, schema)
-    if first is None or repeated_rows(first) > MOST_REPEATED * len(first):
+    return None if first is None else number_groups(first, False)
+
+
+def number_groups(keys: np.ndarray, declared: bool) -> np.ndarray | None:
+    """Number the groups of rows, from 0: int64, (rows,).
+
+    Args:
+        keys: Key of the group of each row, (rows,).
+        declared: Whether the schema declares the groups, so that they are not just equal rows.
+
+    Returns:
+        None where every row is a group by itself, or where most rows are equal to others without a
+        declared group, since their columns have few values, and equal rows are no copies.
+    """
+    distinct, group = np.unique(keys, return_inverse=True)
+    repeated = len(keys) - len(distinct)
+    if not repeated or (not declared and repeated > MOST_REPEATED * len(keys)):
         return None
-    return np.unique(first, return_inverse=True)[1]
+    return group
 
 
 def first_equal_rows(folder: Path, schema: Schema) -> np.ndarray | None:
@@ -52,9 +66,15 @@ def first_equal_rows(folder: Path, schema: Schema) -> np.ndarray | None:
     return first[inverse].astype(np.int32)
 
 
-def repeated_rows(first: np.ndarray) -> int:
-    """Count the rows that repeat an earlier one, see `first_equal_rows`."""
-    return int((first != np.arange(len(first))).sum())
+def mean_group_size(group: np.ndarray | None) -> float:
+    """Compute the mean size of the group of a row, 1 without groups.
+
+    A mean over rows of groups is as uncertain as one over as many times fewer independent rows.
+    """
+    if group is None:
+        return 1.0
+    sizes = np.unique(group, return_counts=True)[1]
+    return float(np.square(sizes).sum() / sizes.sum())
 
 
 def rarest_classes(classes: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
