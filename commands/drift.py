@@ -5,6 +5,8 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError, align_columns, listed
 from tabular.core.files import atomic_write, write_json
@@ -19,6 +21,7 @@ from tabular.prediction.inputs import (
 )
 from tabular.runs.rerun import last_output
 from tabular.table.checks import declared_checks
+from tabular.table.groups import mean_group_size, number_groups
 from tabular.table.rows import check_piece
 from tabular.table.source import ROWS, Piece, pieces
 
@@ -67,13 +70,15 @@ def main() -> None:
         checks, counts = declared_checks(schema, params.validate), None
 
         def count(piece: Piece) -> Counts:
-            return Counts.of(check_piece(piece, schema, names, checks), trained, schema)
+            group = [schema.group] if schema.group in names else []
+            return Counts.of(check_piece(piece, schema, names, checks, group), trained, schema)
 
         for of_piece in ordered_map(count, pieces(file, schema, names, ROWS)):
             counts = counts.merge(of_piece) if counts else of_piece
     if not counts or not counts.rows:
         raise UserError(f"{args.rows}: found no row; expected one at least")
-    found = find_drift(trained, counts, params.drift)
+    groups = number_groups(np.concatenate(counts.groups), declared=schema.group in names)
+    found = find_drift(trained, counts, params.drift, mean_group_size(groups))
     name = "stdin" if str(args.rows) == "-" else args.rows.name
     print(f"{counts.rows:,} rows of {name} beside {trained.rows:,} training rows")
     print(align_columns(lines_of(found)))

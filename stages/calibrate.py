@@ -18,10 +18,12 @@ from tabular.evaluation.calibration import (
     scale_by_temperature,
 )
 from tabular.evaluation.evaluation import Calibration
+from tabular.evaluation.scores import Predictions
 from tabular.evaluation.scores_json import calibration_to_json
 from tabular.model.intervals import Intervals
 from tabular.model.metadata import add_metadata, metadata_of
 from tabular.table.arrays import labels, row_weights
+from tabular.table.groups import row_groups
 from tabular.table.parquet import read_parts
 
 
@@ -49,7 +51,10 @@ def calibrate(
         return {"intervals": widths._asdict()}
     chosen = Calibration(1.0 if asked.temperature == "auto" else asked.temperature)
     if asked.temperature == "auto" and len(fold):
-        chosen = choose_temperature(y, outputs, fold, weight, schema)
+        groups = row_groups(train, schema)
+        group = None if groups is None else groups[: len(fold)]
+        rows = Predictions(y, outputs, weight, group=group)
+        chosen = choose_temperature(rows, fold, schema)
     found: dict[str, Any] = {"calibration": calibration_to_json(chosen)}
     if schema.task == "binary":
         probability = scale_by_temperature(outputs, chosen.temperature)[:, 0]

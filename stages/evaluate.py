@@ -21,6 +21,7 @@ from tabular.evaluation.scores_json import summary_to_json, to_json
 from tabular.evaluation.summary import summary_lines
 from tabular.inspection.sketch import outside_training
 from tabular.model.metadata import metadata_of
+from tabular.table.groups import mean_group_size
 from tabular.table.parquet import read_parts, read_rows, write_part
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
@@ -58,7 +59,7 @@ def inspect(
         "effects": column_effects(
             model.predict_members, held_out, schema, order, model.multiply_adds
         ),
-        "columns": describe_columns(train, held_out, schema),
+        "columns": describe_columns(train, held_out, schema, mean_group_size(test.group)),
         "errors": {"rows": largest_errors(split / "test", test, schema)},
     }, importance
 

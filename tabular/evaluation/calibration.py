@@ -5,6 +5,7 @@ import numpy as np
 from tabular.config.schema import Schema
 from tabular.config.sections import Choice
 from tabular.evaluation.evaluation import Calibration
+from tabular.evaluation.scores import Predictions
 from tabular.evaluation.uncertainty import mean_difference
 from tabular.table.arrays import row_losses
 
@@ -87,19 +88,17 @@ def scale_by_temperature(outputs: np.ndarray, temperature: float) -> np.ndarray:
     return shares[:, 1:] if binary else shares
 
 
-def choose_temperature(
-    y: np.ndarray, outputs: np.ndarray, fold: np.ndarray, weight: np.ndarray, schema: Schema
-) -> Calibration:
+def choose_temperature(rows: Predictions, fold: np.ndarray, schema: Schema) -> Calibration:
     """Choose the temperature with the least log loss of rows that the model has not learnt from.
 
     It is 1 unless a temperature chosen without a fold makes the loss of that fold's rows less, over
     all folds by more than chance. `loss_change` is that difference with its 95% interval.
 
     Args:
-        y: the index of each row's class, (rows,).
-        outputs: out of fold, (rows, outputs).
-        fold, weight: of each row, (rows,).
+        rows: Predictions of the rows by networks that have not learnt from them.
+        fold: Fold of each row, (rows,).
     """
+    y, outputs, weight, _, group = rows
     _, of_fold = np.unique(fold, return_inverse=True)
     sums = np.array(  # of losses, (choices, folds)
         [
@@ -112,11 +111,11 @@ def choose_temperature(
     chosen = np.argmin(sums.sum(axis=1, keepdims=True) - sums, axis=0)  # without each fold
     changed = np.empty(len(y))
     for choice in np.unique(chosen):
-        rows = np.isin(of_fold, np.flatnonzero(chosen == choice))
-        changed[rows] = row_losses(
-            y[rows], scale_by_temperature(outputs[rows], TEMPERATURES[choice]), schema
-        )
-    change = mean_difference(changed, row_losses(y, outputs, schema), weight, share=False)
+        of_choice = np.isin(of_fold, np.flatnonzero(chosen == choice))
+        scaled = scale_by_temperature(outputs[of_choice], TEMPERATURES[choice])
+        changed[of_choice] = row_losses(y[of_choice], scaled, schema)
+    unchanged = row_losses(y, outputs, schema)
+    change = mean_difference(changed, unchanged, weight, share=False, group=group)
     best = float(TEMPERATURES[np.argmin(sums.sum(axis=1))])
     # Rounded: the last bits of a logarithm are those of a CPU.
     return Calibration(best if change.high < 0 else 1.0, *(round(number, 6) for number in change))

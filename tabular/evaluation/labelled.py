@@ -16,7 +16,8 @@ from tabular.config.sections import Validate
 from tabular.core.errors import UserError, listed
 from tabular.evaluation.equal_rows import hash_rows
 from tabular.evaluation.evaluation import Evaluation, ScoreSet
-from tabular.evaluation.result import FEW_ROWS, score_labelled
+from tabular.evaluation.result import score_labelled
+from tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL
 from tabular.table.checks import declared_checks
 from tabular.table.parquet import write_part
 from tabular.table.rows import cell_failures, read_piece, refuse
@@ -92,16 +93,17 @@ def score_file(
     if training_rows:
         share = f"{training_rows:,} of {rows:,} rows are training rows"
         warnings.append(f"{share}, so these scores are too good")
-    if rows < FEW_ROWS:
-        warnings.append(f"found {rows} rows to score; intervals take {FEW_ROWS} or more")
+    if rows < MIN_ROWS_FOR_INTERVAL:
+        needed = f"intervals take {MIN_ROWS_FOR_INTERVAL} or more"
+        warnings.append(f"found {rows} rows to score; {needed}")
     return LabelledFile(primary_metrics, replace(scores, training_rows=training_rows), warnings)
 
 
 def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path) -> Counter[str]:
     """Write the rows of a file as parts of a table into `folder`, without those a check drops.
 
-    Each cell is checked for kind, missing, range and values, of the columns that the model reads,
-    the target and the weight.
+    Each cell of the columns that the model reads, the target, the weight and, if the file has it,
+    the group is checked for kind, missing, range and values.
 
     Returns:
         What was dropped or only warned of, in words, and how many rows each.
@@ -111,9 +113,11 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
             is error; the message names lines.
     """
     needed = {*schema.features, schema.target, schema.weight}
+    optional = {*schema.columns, *schema.ignore} - needed
+    names = column_names(file, schema, [n for n in schema.columns if n in needed], optional)
+    needed |= {schema.group} & {*names}
     columns = {name: column for name, column in schema.columns.items() if name in needed}
     read = schema.model_copy(update={"columns": columns})
-    names = column_names(file, schema, columns, {*schema.columns, *schema.ignore} - needed)
     checks, counts, rows = declared_checks(schema, policies), Counter[str](), 0
     line = row_locator([file], schema)
     for number, piece in enumerate(pieces(file, schema, names, ROWS)):

@@ -68,7 +68,7 @@ def write_plot_data(
         if time is not None:
             plots["residuals_over_time"] = (time, y - value)
     else:
-        plots |= probability_plots(y, predicted.astype(np.float64), schema)
+        plots |= probability_plots(test, schema)
         plots["confusion"] = confusion(test, schema)
     if schema.task == "binary":
         plots["threshold"] = threshold_plot(test, costs)
@@ -80,13 +80,17 @@ def write_plot_data(
 
 
 def test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:
-    """Label, outputs and weight of test rows, by which two runs are compared on the same rows."""
-    rows = min(len(test.y), MAX_NUMBERS // test.y_pred.shape[1])
-    y, y_pred, weight, *_ = test.first(rows)
+    """Return label, outputs, weight and group of the test rows on which two runs are compared."""
+    number = min(len(test.y), MAX_NUMBERS // test.y_pred.shape[1])
+    rows = np.arange(number)
+    if test.group is not None:  # whole groups
+        rows = np.sort(np.argsort(test.group, kind="stable")[: min(number, MAX_ROWS)])
+    y, y_pred, weight, _, group = test.select(rows)
     return {
         "y": y if schema.task == "regression" else y.astype(int),
         **{f"output_{k}": column for k, column in enumerate(y_pred.astype(np.float64).T)},
         **({"weight": weight} if schema.weight else {}),
+        **({} if group is None else {"group": group}),
     }
 
 
@@ -112,22 +116,24 @@ def importance_plot(importance: dict[str, np.ndarray]) -> Plots:
     return {"importance": (names, *spread)}
 
 
-def probability_plots(y: np.ndarray, predicted: np.ndarray, schema: Schema) -> Plots:
+def probability_plots(test: Predictions, schema: Schema) -> Plots:
     """The curves of a probability and of whether the row is of the class."""
     classes = np.arange(1, 2) if schema.task == "binary" else np.arange(len(schema.classes))
-    truth = (y[:, None] == classes).ravel()
-    probability = predicted.ravel()
+    truth = (test.y[:, None] == classes).ravel()
+    probability = test.y_pred.astype(np.float64).ravel()
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
     counts = (np.histogram(probability[truth == k], edges)[0] for k in (True, False))
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)
-    filled = [bins == k for k in np.unique(bins)]
-    means = [probability[rows].mean() for rows in filled]
-    actual = [truth[rows].mean() for rows in filled]
-    ends = [mean_interval(truth[rows], np.ones(rows.sum()), share=True) for rows in filled]
-    rows = [int(rows.sum()) for rows in filled]
+    group = None if test.group is None else np.repeat(test.group, len(classes))
+    pooled = Predictions(truth, probability, np.ones(len(truth)), group=group)
+    filled = [pooled.select(bins == k) for k in np.unique(bins)]
+    means = [rows.y_pred.mean() for rows in filled]
+    actual = [rows.y.mean() for rows in filled]
+    ends = [mean_interval(rows.y, rows.weight, share=True, group=rows.group) for rows in filled]
+    numbers = [len(rows.y) for rows in filled]
     plots: Plots = {
         "histogram": ((edges[1:] + edges[:-1]) / 2, *counts),
-        "calibration": (means, actual, means, *zip(*ends, strict=True), rows),
+        "calibration": (means, actual, means, *zip(*ends, strict=True), numbers),
     }
     if 0 < truth.sum() < len(truth):
         plots |= ranking_plots(truth, probability)

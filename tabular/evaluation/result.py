@@ -35,16 +35,15 @@ from tabular.table.arrays import (
     feature_arrays,
     labels,
     predicted_classes,
-    row_hashes,
     row_weights,
 )
+from tabular.table.groups import row_groups
 from tabular.table.parquet import part_paths, read_parts
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
 
 Baselines = dict[str, Baseline]  # by their name
-FEW_ROWS = 10  # intervals of fewer would be far too narrow: what was not seen is not drawn again
 
 
 class Result(NamedTuple):
@@ -116,12 +115,11 @@ def evaluate(
     predictions = predict_score_sets(predict, split, oof, schema, threshold, temperature)
     in_folds = predictions["train"].first(len(oof))
     score_sets = {name: ScoreSet(score(rows, schema)) for name, rows in predictions.items()}
-    test = score_sets["test"].model
-    keys = choose_primary_metrics(predictions["train"], test, schema)
     held_out = {
         name: rows for name, rows in predictions.items() if name in ("test", "cross_validation")
     }
     bootstraps = {name: bootstrap(rows, schema) for name, rows in held_out.items()}
+    keys = choose_primary_metrics(predictions["train"], bootstraps["test"], schema)
 
     fitted = baselines()
     thresholds = baseline_thresholds(fitted, in_folds, threshold, choice, schema)
@@ -173,24 +171,19 @@ def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: flo
     """
     predict_rows = partial(_predict_part, predict=predict, schema=schema)
     parts = list(ordered_map(predict_rows, part_paths(folder), threads=False))
-    y, y_pred, weight = (
-        np.concatenate(arrays)
-        for arrays in zip(*((part.y, part.y_pred, part.weight) for part in parts), strict=True)
-    )
-    group = None
-    if hashes := [part.group for part in parts if part.group is not None]:
-        group = np.unique(np.concatenate(hashes), return_inverse=True)[1]
+    y, y_pred, weight = map(np.concatenate, zip(*parts, strict=True))
     if count := int((~np.isfinite(y_pred)).any(axis=1).sum()):
         rows = f"{count} of {len(y)} rows"
         raise UserError(f"{folder}: {rows}: found no number; expected {FINITE}")
-    return Predictions(y, y_pred, weight, threshold, group)
+    return Predictions(y, y_pred, weight, threshold, row_groups(folder, schema))
 
 
-def _predict_part(path: Path, predict: Predict, schema: Schema) -> Predictions:
+def _predict_part(
+    path: Path, predict: Predict, schema: Schema
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     part = pq.read_table(path)
     y_pred = predict(feature_arrays(part, schema))
-    group = row_hashes([part[schema.group]]) if schema.group in part.column_names else None
-    return Predictions(labels(part, schema)[:, 0], y_pred, row_weights(part, schema), group=group)
+    return labels(part, schema)[:, 0], y_pred, row_weights(part, schema)
 
 
 def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
@@ -237,11 +230,12 @@ def baseline_thresholds(
     return thresholds
 
 
-def choose_primary_metrics(train: Predictions, test: Scores, schema: Schema) -> tuple[str, ...]:
-    """Choose the primary metrics; the main score where the test rows leave one undefined."""
+def choose_primary_metrics(train: Predictions, test: Bootstrap, schema: Schema) -> tuple[str, ...]:
+    """Choose the primary metrics; the main score where one has no interval on the test rows."""
     counts = [int((train.y == k).sum()) for k in range(len(schema.classes))]
     keys = primary_metrics(schema.task, counts)
-    return keys if all(test.get(key) for key in keys) else (TASKS[schema.task].main,)
+    has_intervals = set(keys) <= intervals(test, schema, keys).keys()
+    return keys if has_intervals else (TASKS[schema.task].main,)
 
 
 def compare_with_baselines(
@@ -273,11 +267,9 @@ def compare_with_baselines(
         if by_fold and name == task.baselines["constant"]:  # one constant a fold ranks no rows
             scores = scores.select((task.main, "loss"))
         baselines[name] = scores.with_intervals(intervals(replicates, schema, primary_metrics))
-        differences[name] = {
-            key: difference
-            for key, difference in score_differences(bootstrapped, replicates, schema).items()
-            if scores.get(key)
-        }
+        compared = score_differences(bootstrapped, replicates, schema)
+        if comparable := {key: each for key, each in compared.items() if scores.get(key)}:
+            differences[name] = comparable
     return ScoreSet(model, baselines, differences)
 
 
@@ -332,8 +324,6 @@ def score_labelled(
 ) -> tuple[tuple[str, ...], ScoreSet]:
     """Score labelled rows: the primary metrics, and the scores of the model and its baselines.
 
-    Fewer rows than `FEW_ROWS` have no intervals, and so no differences.
-
     Args:
         folder: of the rows.
         split: from which the baselines learn; without it there are none.
@@ -343,15 +333,11 @@ def score_labelled(
     predictions = predict_table(predict, folder, schema, threshold)
     if not predictions.weight.any():
         raise UserError(f"column {schema.weight}: every row has a weight of 0")
-    keys = choose_primary_metrics(predictions, score(predictions, schema), schema)
+    bootstrapped = bootstrap(predictions, schema)
+    keys = choose_primary_metrics(predictions, bootstrapped, schema)
     fitted: Baselines = {}
     if split:
         fitted = predict_baselines(split, np.empty(0, np.int32), schema, loss, folder)
         chosen = baseline_thresholds(fitted, predictions, threshold, None, schema)
         thresholds = {**chosen, **thresholds}
-    bootstrapped = bootstrap(predictions, schema)
-    scores = compare_with_baselines(bootstrapped, fitted, thresholds, keys, schema)
-    if len(predictions.y) < FEW_ROWS:
-        baselines = {key: each.with_intervals({}) for key, each in scores.baselines.items()}
-        scores = ScoreSet(scores.model.with_intervals({}), baselines)
-    return keys, scores
+    return keys, compare_with_baselines(bootstrapped, fitted, thresholds, keys, schema)

@@ -18,8 +18,13 @@ from tabular.config.schema import Schema
 from tabular.core.metrics import TASKS
 from tabular.evaluation.evaluation import PairedDifference
 from tabular.evaluation.scores import Predictions, row_scores, scores_by_weights
+from tabular.table.arrays import predicted_classes
+from tabular.table.groups import rarest_classes
 
 ALPHA = 0.05  # how often an interval may miss
+MIN_ROWS_FOR_INTERVAL = 10
+# Scores that a class of few rows may decide.
+CLASS_SCORES = ("average_precision", "balanced_accuracy", "f1", "precision", "recall", "roc_auc")
 REPLICATES, REPLICATES_OF_MANY_CLASSES = 1000, 200
 MANY_CLASSES = 10
 MAX_WEIGHTS = 2**21  # weights of draws that are held at a time
@@ -33,15 +38,18 @@ def mean_interval(
     alpha: float = ALPHA,
     group: np.ndarray | None = None,
 ) -> tuple[float, float]:
-    """The interval of the mean of `row_scores` of independent rows.
+    """Compute the interval of the mean of `row_scores`.
 
-    Of a share it is the Wilson score interval: Wilson, "Probable inference, the law of succession,
-    and statistical inference" (1927); of a mean absolute error Student's, and 0 at least.
+    For a share it is the Wilson score interval: Wilson, "Probable inference, the law of succession,
+    and statistical inference" (1927). Where the interval may miss less often than `ALPHA`, Wilson's
+    misses a share near 0 or 1 far more often, so it is the exact binomial one: Clopper and Pearson,
+    "The use of confidence or fiducial limits illustrated in the case of the binomial" (1934). For a
+    mean absolute error it is Student's, and at least 0.
 
     Args:
-        share: whether each value is 1 or 0.
-        alpha: how often the interval may miss; 0.05 for one of 95%.
-        group: see `Predictions`; a share of rows that depend on each other is as one of fewer rows.
+        share: Whether each value is 1 or 0.
+        alpha: How often the interval may miss; 0.05 for one of 95%.
+        group: See `Predictions`. Rows that depend on each other count as fewer independent rows.
     """
     mean, n = float(np.average(values, weights=weight)), effective_sample_size(weight)
     if not share:
@@ -53,6 +61,15 @@ def mean_interval(
         alike = effective_sample_size(np.bincount(group, weight))  # all right, or all wrong
         spread = mean * (1 - mean)
         n = min(max(spread * (deviations / half) ** 2, 1), n) if spread and half else alike
+    if alpha < ALPHA:
+        from scipy.special import betaincinv  # takes 0.2 s
+
+        right, wrong = mean * n, n - mean * n
+        low, high = (
+            betaincinv(right, wrong + 1, alpha / 2),  # NaN without a right row
+            betaincinv(right + 1, wrong, 1 - alpha / 2),  # NaN without a wrong one
+        )
+        return float(np.nan_to_num(low, nan=0.0)), float(np.nan_to_num(high, nan=1.0))
     z2 = deviations**2
     middle = mean + z2 / (2 * n)
     spread = deviations * (mean * (1 - mean) / n + z2 / (4 * n * n)) ** 0.5
@@ -62,7 +79,35 @@ def mean_interval(
 
 def effective_sample_size(weight: np.ndarray) -> float:
     """How many rows of equal weight these are worth: Kish, "Survey Sampling" (1965)."""
-    return float(weight.sum() ** 2 / np.square(weight).sum())
+    return float(weight.sum() ** 2 / np.square(weight).sum()) if weight.any() else 0.0
+
+
+def independent_rows(predictions: Predictions, schema: Schema) -> dict[str, float]:
+    """Count the independent rows that decide each score, by key.
+
+    Scores that treat all classes alike are decided by the rows of the smallest class, recall and F1
+    of two classes by the positive rows, and precision by the rows that are predicted to be
+    positive. The rows of a group count as one, except for the main score, whose formula holds for
+    few groups, too.
+    """
+    y, y_pred, weight, threshold, group = predictions
+    task = TASKS[schema.task]
+
+    def count(mask: np.ndarray) -> float:
+        weights = weight * mask
+        together = weights if group is None else np.bincount(group, weights)
+        return round(effective_sample_size(together), 6)
+
+    rows = dict.fromkeys(task.scores, count(np.ones(len(y))))
+    if schema.task != "regression":
+        of_classes = [count(y == k) for k in range(len(schema.classes))]
+        macro = [key for key in rows if key.startswith("macro.")]
+        rows |= dict.fromkeys((*macro, *task.rare), min(of_classes))
+        rows["balanced_accuracy"] = min((n for n in of_classes if n), default=0.0)
+    if schema.task == "binary":
+        rows |= dict.fromkeys(("recall", "f1"), of_classes[1])
+        rows["precision"] = count(predicted_classes(y_pred, schema, threshold) == 1)
+    return rows | {task.main: effective_sample_size(weight)}
 
 
 def _half_interval(
@@ -129,7 +174,7 @@ class Bootstrap(NamedTuple):
 def bootstrap(predictions: Predictions, schema: Schema) -> Bootstrap:
     """Draw the rows again; for the same labels and weights it draws the same rows."""
     points = scores_by_weights(predictions, predictions.weight[None], schema)
-    rows, copies = resampled_rows(predictions.y, schema)
+    rows, copies = resampled_rows(predictions.y, schema, predictions.group)
     sample = predictions.select(rows)
     number = REPLICATES if len(schema.classes) <= MANY_CLASSES else REPLICATES_OF_MANY_CLASSES
     parts = [
@@ -145,21 +190,31 @@ def bootstrap(predictions: Predictions, schema: Schema) -> Bootstrap:
     )
 
 
-def resampled_rows(y: np.ndarray, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the rows that are drawn, and how many rows each stands for: (n,) both.
+def resampled_rows(
+    y: np.ndarray, schema: Schema, group: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the rows that are drawn, and compute how many rows each stands for: (n,) both.
 
-    Of many rows it is the first ones of each class, so that a rare class is there complete.
+    If there are many rows, these are the first groups of each class, so that a rare class is
+    complete; a group goes with its rarest class. Without groups each row is a group by itself. If
+    groups are so large that these are still many rows, it is every so-manieth row of them.
     """
     classes = np.zeros(len(y)) if schema.task == "regression" else y
-    groups = [np.flatnonzero(classes == k) for k in np.unique(classes)]
-    limit = max(MAX_ROWS // len(groups) ** 2, MIN_ROWS)  # the work grows with rows and classes
-    if len(y) <= limit * len(groups):
+    number = np.arange(len(y)) if group is None else np.unique(group, return_inverse=True)[1]
+    rarest, _ = rarest_classes(classes, number)
+    strata = [np.flatnonzero(rarest == k) for k in np.unique(rarest)]
+    limit = max(MAX_ROWS // len(strata) ** 2, MIN_ROWS)  # the work grows with rows and classes
+    if len(y) <= limit * len(strata):
         return np.arange(len(y)), np.ones(len(y))
-    copies = np.ones(len(y))
-    for rows in groups:
-        copies[rows[:limit]] = max(len(rows) / limit, 1.0)
-    drawn = np.sort(np.concatenate([rows[:limit] for rows in groups]))
-    return drawn, copies[drawn]
+    sizes, copies = np.bincount(number), np.zeros(len(rarest))
+    for groups in strata:
+        rows = np.cumsum(sizes[groups])
+        first = groups[: max(int(np.searchsorted(rows, limit, side="right")), MIN_ROWS)]
+        copies[first] = len(groups) / len(first)
+    drawn = np.flatnonzero(copies[number])
+    if (step := len(drawn) // (limit * len(strata))) > 1:
+        drawn = np.sort(drawn[np.lexsort((classes[drawn], number[drawn]))][::step])
+    return drawn, copies[number[drawn]]
 
 
 def resampling_weights(
@@ -167,16 +222,16 @@ def resampling_weights(
 ) -> Iterator[np.ndarray]:
     """How often each row is drawn, in some of the draws at a time: float64, (draws, rows).
 
-    By Poisson's law, as a draw of many rows is: a row that stands for others as often as these, and
-    the rows of a group together.
+    By Poisson's law, as a draw of many rows is. A row that stands for others is drawn as often as
+    these, and the rows of a group are drawn together.
     """
     rng, at_a_time = np.random.default_rng(0), max(MAX_WEIGHTS // len(copies), 1)
+    numbers = np.arange(len(copies)) if group is None else group
+    _, first, of_rows = np.unique(numbers, return_index=True, return_inverse=True)
     for start in range(0, number, at_a_time):
-        draws = min(at_a_time, number - start)
-        if group is None:
-            yield rng.poisson(copies, (draws, len(copies))).astype(np.float64)
-        else:
-            yield rng.poisson(1.0, (draws, int(group.max()) + 1))[:, group] * copies
+        shape = (min(at_a_time, number - start), len(first))
+        draws = rng.poisson(copies[first], shape).astype(np.float64)
+        yield draws if group is None else draws[:, of_rows]
 
 
 def intervals(
@@ -184,31 +239,46 @@ def intervals(
 ) -> dict[str, tuple[float, float]]:
     """Compute the 95% interval of the main score, and of those with these keys.
 
+    A score that fewer than `MIN_ROWS_FOR_INTERVAL` independent rows decide has none, see
+    `independent_rows`; nor has a perfect score, or one of 0, that is the same in all draws, since
+    other rows may well have another one.
+
     Args:
         keys: Metric keys; None for all defined scores.
     """
+    predictions, main = bootstrapped.predictions, TASKS[schema.task].main
+    rows = independent_rows(predictions, schema)
     limits = {
-        key: _percentile_interval(bootstrapped.replicates[key], estimate, bootstrapped.complete)
-        for key, estimate in bootstrapped.estimates.items()
-        if keys is None or key in keys
+        key: _bootstrap_interval(
+            *(bootstrapped.replicates[key], point, bootstrapped.complete),
+            rows[key] if key.rpartition(".")[2] in CLASS_SCORES else None,
+        )
+        for key, point in bootstrapped.estimates.items()
+        if rows[key] >= MIN_ROWS_FOR_INTERVAL and (keys is None or key in keys)
     }
-    predictions = bootstrapped.predictions
-    main = mean_interval(
-        row_scores(predictions, schema),
-        predictions.weight,
-        share=schema.task != "regression",
-        group=predictions.group,
-    )
-    return limits | {TASKS[schema.task].main: main}
+    if rows[main] >= MIN_ROWS_FOR_INTERVAL:
+        limits[main] = mean_interval(
+            row_scores(predictions, schema),
+            predictions.weight,
+            share=schema.task != "regression",
+            group=predictions.group,
+        )
+    certain = ([0, 0], [1, 1])
+    return {key: ends for key, ends in limits.items() if [round(x, 9) for x in ends] not in certain}
 
 
 def score_differences(
     model: Bootstrap, other: Bootstrap, schema: Schema
 ) -> dict[str, PairedDifference]:
-    """Compare the scores that both define, of the same rows: the model's minus the other ones."""
+    """Compare the scores of the same rows that both define: the model's minus the other ones.
+
+    Scores that too few rows decide are not compared, see `intervals`.
+    """
     main, differences = TASKS[schema.task].main, {}
+    counts = [independent_rows(each.predictions, schema) for each in (model, other)]
     for key in model.estimates:
-        if key not in other.estimates:
+        rows = min(count[key] for count in counts)
+        if key not in other.estimates or rows < MIN_ROWS_FOR_INTERVAL:
             continue
         if key == main:
             first, second = (row_scores(each.predictions, schema) for each in (model, other))
@@ -218,18 +288,34 @@ def score_differences(
         else:
             point = model.estimates[key] - other.estimates[key]
             replicates = model.replicates[key] - other.replicates[key]
-            interval = _percentile_interval(replicates, point, model.complete)
-            differences[key] = PairedDifference(point, *interval)
+            of_class = rows if key.rpartition(".")[2] in CLASS_SCORES else None
+            ends = _bootstrap_interval(replicates, point, model.complete, of_class, of_score=False)
+            differences[key] = PairedDifference(point, *ends)
     return differences
 
 
-def _percentile_interval(values: np.ndarray, point: float, complete: bool) -> tuple[float, float]:
-    """The 95% interval of what came to `values` in the draws.
+def _bootstrap_interval(
+    values: np.ndarray, point: float, complete: bool, rows: float | None, of_score: bool = True
+) -> tuple[float, float]:
+    """Compute the 95% interval of a score, or of a difference, from its values in the draws.
 
-    Where some rows were drawn for all, it is moved from their middle to the score of all.
+    Percentiles are too narrow for scores that a class of few rows may decide. Their interval is
+    Student's, of a score on the logit scale, since scores near 1 are very skewed. If some rows were
+    drawn for all, percentiles are moved from their middle to the score of all rows.
+
+    Args:
+        rows: Independent rows of the class; None for a score of all rows.
     """
+    from scipy.special import expit, logit, stdtrit  # takes 0.2 s
+
     if not np.isfinite(values).any():
         return point, point
-    ends = [100 * ALPHA / 2, 50, 100 - 100 * ALPHA / 2]
-    low, middle, high = (float(value) for value in np.nanpercentile(values, ends))
-    return (low, high) if complete else (point + low - middle, point + high - middle)
+    if rows is None:
+        ends = [100 * ALPHA / 2, 50, 100 - 100 * ALPHA / 2]
+        low, middle, high = (float(value) for value in np.nanpercentile(values, ends))
+        return (low, high) if complete else (point + low - middle, point + high - middle)
+    half = float(stdtrit(rows - 1, 1 - ALPHA / 2) * np.nanstd(values))
+    if not of_score or round(point, 9) in (0, 1):
+        return point - half, point + half
+    half /= point * (1 - point)
+    return float(expit(logit(point) - half)), float(expit(logit(point) + half))

@@ -196,7 +196,9 @@ def unknown(values: pa.ChunkedArray, known: list[str], column: Column) -> np.nda
     return ~missing_mask(values, column) & ~is_among(values, pa.array(known, pa.string()))
 
 
-def total_variation(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+def total_variation(
+    first: np.ndarray, second: np.ndarray, group_size: float = 1.0
+) -> tuple[float, float]:
     """How far two tables are apart in a column, and how far chance takes tables of their sizes.
 
     The distance is the share of the rows that would have to be in another bin for the tables to be
@@ -204,17 +206,18 @@ def total_variation(first: np.ndarray, second: np.ndarray) -> tuple[float, float
 
     Args:
         first, second: how many rows of each are in each bin, (bins,).
+        group_size: How many rows depend on each other, see `groups.mean_group_size`.
     """
     sizes = [round(of.sum()) for of in (first, second)]
     if not all(sizes):
         return 0.0, 0.0
 
-    def apart(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        return np.abs(first / sizes[0] - second / sizes[1]).sum(axis=-1) / 2
-
     rng, shares = np.random.default_rng(0), (first + second) / (first + second).sum()
-    alike = apart(*(rng.multinomial(size, shares, DRAWS) for size in sizes))
-    return float(apart(first, second)), float(alike.mean() + DEVIATIONS * alike.std())
+    independent = [max(round(size / group_size), 1) for size in sizes]
+    drawn = [rng.multinomial(size, shares, DRAWS) / size for size in independent]
+    alike = np.abs(drawn[0] - drawn[1]).sum(axis=1) / 2
+    distance = np.abs(first / sizes[0] - second / sizes[1]).sum() / 2
+    return float(distance), float(alike.mean() + DEVIATIONS * alike.std())
 
 
 BARS, CATEGORIES = 12, 6  # of a picture
@@ -222,7 +225,9 @@ MATTERS, MANY = 0.02, 0.1  # a share of the importance, of the test rows
 EDGES = (0.005, 0.995)  # quantiles of the training rows, where the picture begins and ends
 
 
-def describe_columns(train: pa.Table, test: pa.Table, schema: Schema) -> dict[str, Any]:
+def describe_columns(
+    train: pa.Table, test: pa.Table, schema: Schema, group_size: float = 1.0
+) -> dict[str, Any]:
     """Each column that the model reads, and the target: what `metrics/columns.json` holds.
 
     See `sketch.total_variation`; a column has `moved` where it is further than by chance.
@@ -230,7 +235,8 @@ def describe_columns(train: pa.Table, test: pa.Table, schema: Schema) -> dict[st
     found = {}
     for name in (schema.target, *schema.features):
         of = (train[name], test[name], schema.columns[name])
-        found[name] = histogram(*of) | column_shift(*of) | {"outside": share_outside(*of)}
+        shift = column_shift(*of, group_size)
+        found[name] = histogram(*of) | shift | {"outside": share_outside(*of)}
     return found
 
 
@@ -262,10 +268,12 @@ def outside_training(
     return dict(sorted(found.items(), key=lambda of: -importance[of[0]]))
 
 
-def column_shift(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> dict[str, Any]:
+def column_shift(
+    train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column, group_size: float = 1.0
+) -> dict[str, Any]:
     """How far the test rows of a column are from its training rows, and what chance would do."""
     histograms = Sketch.of(train, column).histograms.values()
-    found = [total_variation(of.counts, of.bins.counts(test)) for of in histograms]
+    found = [total_variation(of.counts, of.bins.counts(test), group_size) for of in histograms]
     most, limit = max(found, key=lambda of: of[0] - of[1])
     return {"distance": most, "by_chance": limit, "moved": most > limit}
 

@@ -13,6 +13,7 @@ from tabular.core.errors import UserError, listed, quoted
 from tabular.inspection.bins import OTHERS, most_frequent
 from tabular.inspection.sketch import Sketch, total_variation, unknown
 from tabular.model.metadata import known_categories
+from tabular.table.arrays import row_hashes
 from tabular.table.rows import Batch
 
 MAX_UNKNOWN_KEPT = 100  # categories of a column that are counted by themselves, in some rows
@@ -58,11 +59,12 @@ class Counts(NamedTuple):
     bins: dict[tuple[str, str], np.ndarray]  # by column and `Sketch.histograms`: (bins,)
     unknown: Unknown
     failed: Counter[str]  # rows whose cell fails a check, by column
+    groups: list[np.ndarray]  # hashes of the group of each row, see `groups.row_groups`
 
     @classmethod
     def of(cls, batch: Batch, trained: TrainingRows, schema: Schema) -> "Counts":
         """Of some rows."""
-        features = batch.features
+        features, grouped = batch.features, schema.group in batch.texts.column_names
         return cls(
             len(features),
             {
@@ -72,6 +74,7 @@ class Counts(NamedTuple):
             },
             unknown_categories(features, trained.categories, schema),
             Counter(failure.column for failure in batch.failures),
+            [row_hashes([batch.texts[schema.group]] if grouped else features.columns)],
         )
 
     def merge(self, other: "Counts") -> "Counts":
@@ -81,6 +84,7 @@ class Counts(NamedTuple):
             {key: counts + other.bins[key] for key, counts in self.bins.items()},
             self.unknown + other.unknown,
             self.failed + other.failed,
+            self.groups + other.groups,
         )
 
 
@@ -118,16 +122,21 @@ def unknown_lines(found: Unknown, rows: int) -> list[str]:
     return lines
 
 
-def find_drift(trained: TrainingRows, counts: Counts, params: Drift) -> dict[str, Any]:
+def find_drift(
+    trained: TrainingRows, counts: Counts, params: Drift, group_size: float = 1.0
+) -> dict[str, Any]:
     """What has moved, and the verdict: the content of the JSON file.
 
     A column has moved where it is further from the training rows than `params.distance` and
     than chance takes as many of them. The verdict is `pass` where none has, and `fail` where those
     that have carry `params.importance` of the model's importance, else `warn`. Moments do not count
     for that: new rows are later. Cells that are not as declared are a `warn` at least.
+
+    Args:
+        group_size: How many rows depend on each other, see `groups.mean_group_size`.
     """
     columns = {
-        name: _column(sketch, name, trained, counts, params)
+        name: _column(sketch, name, trained, counts, params, group_size)
         for name, sketch in trained.sketches.items()
     }
     columns = dict(sorted(columns.items(), key=lambda of: _order(of[1])))
@@ -161,11 +170,16 @@ def _order(of: dict[str, Any]) -> tuple[bool, float]:
 
 
 def _column(
-    sketch: Sketch, name: str, trained: TrainingRows, counts: Counts, params: Drift
+    sketch: Sketch,
+    name: str,
+    trained: TrainingRows,
+    counts: Counts,
+    params: Drift,
+    group_size: float,
 ) -> dict[str, Any]:
     """One column."""
     distances = {
-        what: total_variation(histogram.counts, counts.bins[name, what])
+        what: total_variation(histogram.counts, counts.bins[name, what], group_size)
         for what, histogram in sketch.histograms.items()
     }
     by = max(distances, key=lambda what: distances[what][0] - distances[what][1])

@@ -253,6 +253,7 @@ def paired_differences(run: Run, base: Run) -> dict[str, PairedDifference]:
         return {}
     if not np.array_equal(rows.y, base_rows.y):
         return {}
+    base_rows = base_rows._replace(group=rows.group)
     in_kept_rows = score_differences(bootstrap(rows, schema), bootstrap(base_rows, schema), schema)
     if run.evaluation is None or base.evaluation is None:
         return in_kept_rows
@@ -279,7 +280,8 @@ def test_rows(run: Run) -> Predictions | None:
     y_pred = np.column_stack([columns[name] for name in columns if name.startswith("output_")])
     weight = columns.get("weight", np.ones(len(rows)))
     threshold = run.evaluation.threshold if run.evaluation else None
-    return Predictions(columns["y"], y_pred, weight, 0.5 if threshold is None else threshold)
+    group = columns["group"].astype(int) if "group" in columns else None
+    return Predictions(columns["y"], y_pred, weight, 0.5 if threshold is None else threshold, group)
 
 
 def points(run: Run, name: str, folder: str = "plots") -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from tabular.model.training.fit import fit
 from tabular.model.training.selection import Member, blended
 from tabular.model.training.setup import set_up
 from tabular.search.study import Peers, TrialResult, bootstrap_draws
+from tabular.table.groups import row_groups
 
 
 def fold_predictions(
@@ -31,7 +32,7 @@ def fold_predictions(
     keras.utils.clear_session()
     gc.collect()
     setup = set_up(folder, schema, train)
-    y = setup.y[:, 0]
+    y, groups = setup.y[:, 0], row_groups(folder, schema)
     members: list[Member] = []
     per_fold = sum(kind.count for kind in setup.train.members)
 
@@ -40,7 +41,8 @@ def fold_predictions(
         labels, weight = y[ensemble.rows], setup.row_weights(ensemble.rows)
         chosen = choose_threshold(threshold, labels, ensemble.oof[:, 0], weight)
         weight = np.ones(len(labels)) if weight is None else weight
-        return Predictions(labels, ensemble.oof, weight, chosen)
+        group = None if groups is None else groups[ensemble.rows]
+        return Predictions(labels, ensemble.oof, weight, chosen, group)
 
     first = per_fold * train.folds
     for member in fit(setup):

@@ -95,7 +95,8 @@ class Draws(NamedTuple):
 def bootstrap_draws(predictions: Predictions, schema: Schema, metric: str) -> Draws:
     """Compute the score in every draw; the draws are the same for all predictions of the rows."""
     draws = Draws([], [])
-    for times in resampling_weights(np.ones(len(predictions.y)), DRAWS):
+    copies = np.ones(len(predictions.y))
+    for times in resampling_weights(copies, DRAWS, predictions.group):
         for values, weights in zip(draws, (times, times == 0), strict=True):
             scores = scores_by_weights(predictions, weights * predictions.weight, schema)
             values.extend(scores[metric].tolist())

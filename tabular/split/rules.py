@@ -12,30 +12,9 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Split
 from tabular.core.errors import UserError
 from tabular.core.process import require_memory
-from tabular.table.arrays import hashes, labels, row_hashes
+from tabular.table.arrays import hashes, labels
+from tabular.table.groups import MOST_REPEATED, first_equal_rows
 from tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
-
-# Where more rows repeat others, the columns have few values, and equal rows are no copies.
-MOST_REPEATED = 0.5
-
-
-def first_equal_rows(folder: Path, schema: Schema) -> np.ndarray | None:
-    """For each row the first one with equal columns, but for the target: int32, (rows,).
-
-    Returns:
-        None where no two rows are equal.
-    """
-    features = schema.features
-    numbers = [name for name, column in features.items() if column.feature_type == "number"]
-    # Numbers alone often tell, and are fast to hash.
-    for names in [numbers] * (0 < len(numbers) < len(features)) + [list(features)]:
-        parts = read_parts(folder, names)
-        hashed = np.concatenate([row_hashes(part.columns) for part in parts])
-        ordered = np.sort(hashed)
-        if not (ordered[1:] == ordered[:-1]).any():
-            return None
-    _, first, inverse = np.unique(hashed, return_index=True, return_inverse=True)
-    return first[inverse].astype(np.int32)
 
 
 def stays_with(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray | None, str | None]:
@@ -45,7 +24,7 @@ def stays_with(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray |
     first = first_equal_rows(folder, schema)
     if first is None:
         return None, None
-    repeated = int((first != np.arange(len(first))).sum())
+    repeated = len(first) - len(np.unique(first))
     found = f"{repeated:,} of {len(first):,} rows repeat the columns of another"
     if split.equal_rows == "auto" and repeated > MOST_REPEATED * len(first):
         return None, f"warn: {found}: too many to be copies, so each is drawn by itself"
@@ -54,8 +33,8 @@ def stays_with(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray |
 
 def kept_together(
     order: np.ndarray, counts: np.ndarray, first: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A draw of rows in which each goes where the first one that equals it was drawn.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Move each row of a draw to the subset of the first row that equals it.
 
     Args:
         order: the rows of one subset after the other, (rows,).
@@ -63,19 +42,13 @@ def kept_together(
         first: see `first_equal_rows`.
 
     Returns:
-        The same order and counts, with the rows that move behind those that stay, and the fold key
-        of every row, float64, (rows,).
+        The same order and counts, with the rows that move behind those that stay.
     """
     subset = np.empty(len(order), np.int8)
     subset[order] = np.repeat(np.arange(len(counts)), counts)
     subset = subset[first]
     order = order[np.argsort(subset[order], kind="stable")]
-    counts = np.bincount(subset, minlength=len(counts))
-    keys, sizes = np.empty(len(order)), np.bincount(first, minlength=len(order))
-    for rows in np.split(order, np.cumsum(counts)[:-1]):
-        leading = rows[first[rows] == rows]
-        keys[leading] = (np.cumsum(sizes[leading]) - sizes[leading]) / max(len(rows), 1)
-    return order, counts, keys[first]
+    return order, np.bincount(subset, minlength=len(counts))
 
 
 TRAIN, VALIDATION, TEST = range(3)
@@ -111,13 +84,18 @@ def by_hash(
     So the rows of one hash share both, in whatever table they are.
 
     Returns:
-        Indices in `SUBSETS`, int8, and fold keys, float64; shape (rows,).
+        Indices in `SUBSETS`, int8, and fold keys, int64; shape (rows,).
     """
     place = (hashed // HALF) / HALF
     subset = np.full(len(hashed), TRAIN, np.int8)
     subset[place < test_size + validation_size * (1 - test_size)] = VALIDATION
     subset[place < test_size] = TEST
-    return subset, (hashed % HALF) / HALF
+    return subset, fold_keys(hashed)
+
+
+def fold_keys(hashed: np.ndarray) -> np.ndarray:
+    """Return the number of the group that stays in one fold by the hash of each row, int64."""
+    return (hashed % HALF).astype(np.int64)
 
 
 def by_time(
@@ -216,8 +194,8 @@ def rule_subsets(
     """The subset of each row by time, column or file, an index in `SUBSETS`.
 
     Returns:
-        Int8, (rows,), and the fold key of every row, float64, None where a subset says nothing of
-        folds.
+        Int8, (rows,), and the fold key of every row: float64 by time, int64 by the declared group;
+        None without.
 
     Raises:
         ValueError: a row has no time or subset.
@@ -230,7 +208,11 @@ def rule_subsets(
         raise ValueError(f"column {name} is empty in {values.null_count} rows")
     if split.by == "time":
         return by_time(values.to_numpy(), split.test_size, split.validation_size)
-    return by_column(values.to_pylist()), None
+    subset, keys = by_column(values.to_pylist()), None
+    if schema.group:
+        groups = read_parts(folder, [schema.group])
+        keys = fold_keys(np.concatenate([hashes(part.columns, split.seed) for part in groups]))
+    return subset, keys
 
 
 def hashed_subsets(part: pa.Table, split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -264,8 +246,8 @@ def ordered_rows(
             by itself.
 
     Returns:
-        The rows of one subset after the other, int32, (rows,); the fold key of every row, float64,
-        None where there are none; and how many rows each subset has.
+        The rows of one subset after the other, int32, (rows,); the fold key of every row, see
+        `FOLD_KEY`, None where there are none; and how many rows each subset has.
 
     Raises:
         UserError: a subset gets no row, or a row has no time or subset.
@@ -281,9 +263,9 @@ def ordered_rows(
         order, counts = np.concatenate(list(rows.values())), np.array([*map(len, rows.values())])
         if equal is None:
             return order, None, counts
-        order, counts, fold_keys = kept_together(order, counts, equal)
+        order, counts = kept_together(order, counts, equal)
         check_subsets(counts, split)
-        return order, fold_keys, counts
+        return order, equal, counts
     try:
         subset, keys = rule_subsets(folder, split, schema)
     except ValueError as error:

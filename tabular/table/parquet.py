@@ -16,7 +16,8 @@ from tabular.table.cells import ARROW_TYPES
 
 Item = TypeVar("Item")
 BATCH = 65_536  # rows that are read at a time
-# A column of the training rows, float64 from 0 to 1: rows of one value are in one fold.
+# A column of the training rows whose rows of one value are in one fold: int64, or int32, numbers of
+# groups; or float64 from 0 to 1, places in time.
 FOLD_KEY = "__fold__"
 FILE_SUBSET = "__share__"  # train or test, by the file that a row stands in
 

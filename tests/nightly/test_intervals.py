@@ -1,13 +1,23 @@
-"""Intervals hold as many values of new rows as was asked, on rows of nobody's choice."""
+"""Intervals hold the true value as often as they say, in simulations of random tables.
+
+The figures in docs/scores.md are from these tests.
+"""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from scipy.special import expit, ndtri
 from sklearn.datasets import make_friedman1
 
-from tests.helpers import call, change, project_of, run_stages
+from tabular.evaluation.scores import Predictions, score
+from tabular.evaluation.uncertainty import bootstrap, intervals, score_differences
+from tabular.inspection.slices import ScoredRows, weakest_slices
+from tests.helpers import call, change, project_of, run_stages, schema_of, values_of
+
+BINARY, REGRESSION = schema_of("binary"), schema_of("regression")
 
 
 def test_so_many_values_of_new_rows_are_in_their_intervals_as_was_asked(tmp_path: Path) -> None:
@@ -28,3 +38,99 @@ def test_so_many_values_of_new_rows_are_in_their_intervals_as_was_asked(tmp_path
     ordered = inside[found["predicted"].argsort()].to_numpy()
     for part in np.array_split(ordered, 4):  # of low and of high values alike
         assert part.mean() == pytest.approx(0.9, abs=0.04)
+
+
+def ranked_rows(
+    rng: np.random.Generator, y: np.ndarray, area: float, errors: np.ndarray | None = None
+) -> Predictions:
+    """Predictions for labels, whose area under the ROC curve is `area` in very many rows."""
+    errors = rng.normal(size=len(y)) if errors is None else errors
+    logits = 2**0.5 * ndtri(area) * (y - 0.5) + errors
+    share = y.mean()
+    probability = expit(logits + np.log(share / (1 - share)))
+    return Predictions(y, probability[:, None], np.ones(len(y)), share)
+
+
+def labels(rows: int, positive: int) -> np.ndarray:
+    return np.repeat([1.0, 0.0], [positive, rows - positive])
+
+
+@pytest.mark.parametrize(("positive", "least"), [(10, 0.88), (20, 0.9), (50, 0.9)])
+def test_intervals_of_a_rare_class_hold_the_truth_for_noise_and_for_good_models(
+    positive: int, least: float
+) -> None:
+    """200 draws of 200 rows for each of four models. A perfect score has no interval."""
+    keys = ("roc_auc", "average_precision", "recall", "precision", "f1")
+    for area in (0.5, 0.8, 0.95, 0.99):
+        rng, inside = np.random.default_rng(0), {key: list[bool]() for key in keys}
+        truth = values_of(score(ranked_rows(rng, labels(400_000, 2000 * positive), area), BINARY))
+        for _ in range(200):
+            rows = ranked_rows(rng, labels(200, positive), area)
+            limits = intervals(bootstrap(rows, BINARY), BINARY, keys)
+            for key in limits.keys() & inside.keys():
+                inside[key].append(limits[key][0] <= truth[key] <= limits[key][1])
+        coverage = {key: float(np.mean(each)) for key, each in inside.items() if len(each) >= 50}
+        print(positive, area, coverage)
+        assert min(coverage.values()) >= least, (area, coverage)
+
+
+@pytest.mark.parametrize("positive", [1, 2, 3, 5, 9, 10, 20, 50])
+def test_two_models_of_noise_are_level(positive: int) -> None:
+    """By ROC AUC in 400 draws of 200 rows. Of fewer than ten positive rows nothing is said."""
+    rng, different, draws = np.random.default_rng(0), 0, 400 if positive >= 10 else 10
+    for _ in range(draws):
+        y = labels(200, positive)
+        first, second = (bootstrap(ranked_rows(rng, y, 0.5), BINARY) for _ in range(2))
+        difference = score_differences(first, second, BINARY).get("roc_auc")
+        assert (difference is None) == (positive < 10)
+        assert ("roc_auc" in intervals(first, BINARY)) == (positive >= 10)
+        different += difference is not None and not difference.within_chance
+    print(positive, different / draws)
+    assert different <= 0.08 * draws
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("groups", "least"), [(5, 0.9), (20, 0.87), (100, 0.91)])
+def test_intervals_of_rows_in_groups_hold_the_truth(
+    groups: int, least: float, weighted: bool
+) -> None:
+    """300 draws of ten rows a group. Five groups have intervals of the main scores only."""
+    rng, rows, main = np.random.default_rng(0), 10 * groups, {"accuracy", "mae"}
+    group = np.repeat(np.arange(groups), 10)
+    truth = {"mae": (2 / np.pi) ** 0.5, "rmse": 1.0}
+    truth |= values_of(score(ranked_rows(rng, labels(400_000, 200_000), 0.8), BINARY))
+    inside = {key: list[bool]() for key in truth}
+    for _ in range(300):
+        weight = rng.choice([1.0, 3.0], groups)[group] if weighted else np.ones(rows)
+        errors = (rng.normal(size=groups)[group] + rng.normal(size=rows)) / 2**0.5
+        classes = ranked_rows(rng, rng.permutation(labels(rows, rows // 2)), 0.8, errors)
+        values = Predictions(errors, np.zeros((rows, 1)), weight)
+        for predictions, schema in ((classes, BINARY), (values, REGRESSION)):
+            in_groups = predictions._replace(weight=weight, group=group)
+            for key, (low, high) in intervals(bootstrap(in_groups, schema), schema).items():
+                if key in truth:
+                    inside[key].append(low <= truth[key] <= high)
+    coverage = {key: float(np.mean(each)) for key, each in inside.items() if each}
+    print(groups, weighted, coverage)
+    assert (coverage.keys() == main) == (groups < 10)
+    assert min(coverage.values()) >= least, coverage
+
+
+@pytest.mark.parametrize("share", [0.8, 0.95, 0.99])
+def test_a_model_that_is_as_good_everywhere_has_no_weak_slice(share: float) -> None:
+    """Of 200 tables of 1,500 rows, with a thousand slices each, 5 % have one at most."""
+    names = [f"x{number}" for number in range(8)]
+    schema = schema_of("binary", **{name: {"kind": "category"} for name in names})
+    rng, weak = np.random.default_rng(0), 0
+    letters = np.array(list("abcdef"))
+    for _ in range(200):
+        table = pa.table({name: rng.choice(letters, 1500) for name in names})
+        y = rng.integers(0, 2, 1500).astype(float)
+        right = rng.random(1500) < share
+        predictions = Predictions(y, np.where(right, y, 1 - y)[:, None], np.ones(1500))
+        rows = ScoredRows.from_predictions(table, predictions, schema, "accuracy")
+        found = weakest_slices(rows, rows, names, float(right.mean()))
+        assert found["looked_at"] > 1000
+        weak += any(each["weak"] for each in found["weakest"])
+    print(share, weak / 200)
+    assert weak <= 0.05 * 200

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tabular.core.errors import UserError
+from tabular.table.groups import rarest_classes
 from tabular.table.parquet import FOLD_KEY, count_rows, part_paths, read_parts
 
 MIN_SUBFOLDS = 10  # in which target statistics are cross-fitted
@@ -35,27 +36,44 @@ def possible_folds(folder: Path) -> range:
     return range(2, min(MAX_AUTO_FOLDS, groups) + 1)
 
 
-def random_subfolds(classes: list[np.ndarray], folds: int, seed: int) -> list[np.ndarray]:
-    """Draw the subfold of each row of each part; subfolds differ by one row at most.
-
-    The rows of a class are dealt to the folds in turn, so that each fold has some of them if the
-    part has enough.
+def draw_subfolds(
+    classes: list[np.ndarray], keys: list[np.ndarray], folds: int, seed: int
+) -> list[np.ndarray]:
+    """Draw the subfold of each row of each part: by class and group, or by time.
 
     Args:
         classes: Class of the rows of each part; one class for regression.
+        keys: Keys of the rows of each part, see `parquet.FOLD_KEY`; empty if there are none.
 
     Returns:
         Int32 arrays, one for each part; the fold is the subfold modulo `folds`.
 
     Raises:
-        UserError: There are more folds than rows.
+        UserError: There are more folds than rows, groups or times.
     """
-    rows = sum(map(len, classes))
-    if folds > rows:
+    every_key = np.concatenate(keys or [np.arange(sum(map(len, classes)))])
+    distinct, group = np.unique(every_key, return_inverse=True)
+    if folds > len(distinct):
+        what = "groups or times of training rows" if keys else "training rows"
         raise UserError(
-            f"train.folds is {folds}, but there are only {rows} training rows. "
-            f"Set train.folds to {rows} or less, or to auto."
+            f"train.folds is {folds}, but there are only {len(distinct)} {what}. "
+            f"Set train.folds to {len(distinct)} or less, or to auto."
         )
+    if not keys:
+        return random_subfolds(classes, folds, seed)
+    if every_key.dtype.kind == "f":
+        subfolds = subfolds_of_times(every_key, group, folds)
+    else:
+        subfolds = grouped_subfolds(np.concatenate(classes), group, folds, seed)
+    return np.split(subfolds, np.cumsum([len(part) for part in keys])[:-1])
+
+
+def random_subfolds(classes: list[np.ndarray], folds: int, seed: int) -> list[np.ndarray]:
+    """Draw the subfold of each row of each part; subfolds differ by one row at most.
+
+    The rows of a class are dealt to the folds in turn, so that each fold has some of them if the
+    part has enough.
+    """
     rng, dealt, subfolds = np.random.default_rng([seed, folds]), 0, []
     for of_part in classes:
         order = rng.permutation(len(of_part))
@@ -67,23 +85,29 @@ def random_subfolds(classes: list[np.ndarray], folds: int, seed: int) -> list[np
     return subfolds
 
 
-def keyed_subfolds(keys: list[np.ndarray], folds: int) -> list[np.ndarray]:
-    """Return the subfold of each row of each part, int32: an equal range of keys each.
+def grouped_subfolds(classes: np.ndarray, group: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Draw the subfold of each row, int32: that of its group.
 
-    Where few groups would leave a fold without rows, each fold gets an equal number of groups.
-
-    Raises:
-        UserError: There are more folds than groups or times.
+    Groups are dealt to the folds as rows are, each as its rarest class, those with most rows of it
+    first. So each fold has its share of every class, as with scikit-learn's `StratifiedGroupKFold`,
+    and a table with few repeated rows has nearly the folds of one without.
     """
-    every_key, count = np.concatenate(keys), count_subfolds(folds)
-    distinct, rank = np.unique(every_key, return_inverse=True)
-    if len(distinct) < folds:
-        raise UserError(
-            f"train.folds is {folds}, but the training rows have only {len(distinct)} groups or "
-            f"times. Set train.folds to {len(distinct)} or less, or to auto."
-        )
-    subfolds = np.minimum(every_key * count, count - 1).astype(np.int32)
+    rarest, rows = rarest_classes(classes, group)
+    return random_subfolds([rarest - rows / (rows.max() + 1)], folds, seed)[0][group]
+
+
+def subfolds_of_times(times: np.ndarray, rank: np.ndarray, folds: int) -> np.ndarray:
+    """Return the subfold of each row, int32: an equal range of times each.
+
+    Where few different times would leave a fold without rows, each fold gets as many of them.
+
+    Args:
+        times: Keys of the rows, float64 from 0 to 1.
+        rank: Rank of each of them among the different times, from 0.
+    """
+    distinct, count = int(rank.max()) + 1, count_subfolds(folds)
+    subfolds = np.minimum(times * count, count - 1).astype(np.int32)
     if len(np.unique(subfolds % folds)) < folds:
-        fold = rank * folds // len(distinct)
+        fold = rank * folds // distinct
         subfolds = (fold + folds * (rank % (count // folds))).astype(np.int32)
-    return np.split(subfolds, np.cumsum([len(of_part) for of_part in keys])[:-1])
+    return subfolds

@@ -26,13 +26,7 @@ from tabular.model.training.dataset import (
     all_weights,
     sample_weights,
 )
-from tabular.model.training.folds import (
-    count_subfolds,
-    fold_keys,
-    keyed_subfolds,
-    possible_folds,
-    random_subfolds,
-)
+from tabular.model.training.folds import count_subfolds, draw_subfolds, fold_keys, possible_folds
 from tabular.table.arrays import row_losses
 from tabular.table.parquet import count_rows, read_parts
 
@@ -233,11 +227,7 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     setup.keys = fold_keys(folder)
     of_rows = np.zeros(len(y)) if schema.task == "regression" else y[:, 0]
     classes = np.split(of_rows, np.cumsum(dataset.sizes)[:-1])
-    setup.subfolds = (
-        keyed_subfolds(setup.keys, resolved.folds)
-        if setup.keys
-        else random_subfolds(classes, resolved.folds, resolved.seed)
-    )
+    setup.subfolds = draw_subfolds(classes, setup.keys, resolved.folds, resolved.seed)
     folds = setup.folds() if resolved.folds > 1 else setup.subfolds
     if weight is not None and not np.bincount(np.concatenate(setup.folds()), weight).all():
         raise UserError(f"column {schema.weight}: every row of a fold has a weight of 0")

@@ -84,7 +84,8 @@ def evaluated(
 @pytest.mark.parametrize("task", TASKS)
 def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path: Path) -> None:
     schema, of = SCHEMAS[task], TASKS[task]
-    tables, predict, oof = write_split(tmp_path, schema), model_of(schema), oof_of(schema)
+    tables, predict = write_split(tmp_path, schema, more=3), model_of(schema)
+    oof = oof_of(schema, 180)
     result = evaluated(predict, tmp_path, oof, schema, THRESHOLD)
 
     y = {name: labels_of(table, schema) for name, table in tables.items()}
@@ -92,7 +93,7 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
     evaluation = result.evaluation
     assert evaluation.score_sets.keys() == {"train", "test", "cross_validation"}
     assert bool(evaluation.baseline_thresholds) == (task == "binary")
-    assert evaluation.classes_not_found == (("b", "c") if task == "multiclass" else ())
+    assert evaluation.classes_not_found == (("c",) if task == "multiclass" else ())
     train = score(outputs_of(y["train"], outputs["train"]), schema)
     assert evaluation.train == ScoreSet(train)
     folds = np.column_stack([column.to_numpy() for column in oof.columns[:-1]])
@@ -102,8 +103,8 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
         expected = score(outputs_of(labels, predicted), schema)
         assert scores.model.with_intervals({}) == expected
         for key, (value, interval) in scores.model.items():
-            assert interval, key
-            assert interval[0] <= value <= interval[1], key
+            assert bool(interval) == (value not in (0, 1)), key
+            assert not interval or interval[0] <= value <= interval[1], key
         np.testing.assert_array_equal(result.predictions[name].y, labels)
         np.testing.assert_array_equal(result.predictions[name].y_pred, predicted)
 
@@ -135,7 +136,7 @@ def test_where_a_class_is_rare_the_ranking_decides_and_a_recall_of_0_is_told(
 ) -> None:
     """Validation rows are scored too, and without folds nothing is cross-validated."""
     schema = SCHEMAS["binary"]
-    write_split(tmp_path, schema, validation=30, more=5, ends=[1.9])
+    write_split(tmp_path, schema, validation=30, more=10, ends=[1.9])
     weak: Predict = lambda columns: (0.1 + 0.1 * (columns["x"] > 1))[:, None]  # noqa: E731
     evaluation = evaluated(weak, tmp_path, oof_of(schema, 0), schema).evaluation
     assert evaluation.score_sets.keys() == {"test", "validation", "train"}
@@ -151,9 +152,20 @@ def test_where_a_class_is_rare_the_ranking_decides_and_a_recall_of_0_is_told(
     assert {"average_precision", "roc_auc"} < first["baseline"]["logistic_regression"].keys()
 
 
+def test_a_class_of_few_test_rows_leaves_the_verdict_to_the_accuracy(tmp_path: Path) -> None:
+    schema = SCHEMAS["binary"]
+    write_split(tmp_path, schema, more=3, ends=[1.9])
+    evaluation = evaluated(model_of(schema), tmp_path, oof_of(schema, 0), schema).evaluation
+    assert evaluation.primary_metrics == ("accuracy",)
+    with_interval = {key for key, estimate in evaluation.test.model.items() if estimate.interval}
+    assert with_interval - {"precision"} == {"accuracy", "brier", "loss"}
+    for differences in evaluation.test.differences.values():
+        assert differences.keys() - {"precision"} == {"accuracy", "brier", "loss"}
+
+
 def test_a_rare_class_of_three_is_compared_by_ranking_with_every_baseline(tmp_path: Path) -> None:
     schema = SCHEMAS["multiclass"]
-    write_split(tmp_path, schema, more=3, ends=[0.3, 1.7])
+    write_split(tmp_path, schema, more=8, ends=[0.3, 1.7])
     oof = oof_of(schema, 180)
     evaluation = evaluated(model_of(schema), tmp_path, oof, schema).evaluation
     assert evaluation.primary_metrics == ("macro.roc_auc", "macro.average_precision")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tabular.evaluation.calibration import choose_temperature, scale_by_temperature
+from tabular.evaluation.scores import Predictions
 from tests.helpers import schema_of
 
 ROWS = 2000
@@ -25,7 +26,7 @@ def drawn(task: str, bold: float) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("bold", [0.5, 1.0, 2.0])
 def test_it_is_what_the_logits_were_multiplied_by_or_one(task: str, bold: float) -> None:
     y, outputs = drawn(task, bold)
-    found = choose_temperature(y, outputs, FOLD, np.ones(ROWS), schema_of(task))
+    found = choose_temperature(Predictions(y, outputs, np.ones(ROWS)), FOLD, schema_of(task))
     assert found.temperature == pytest.approx(bold, rel=0.15)
     if bold == 1:
         assert found.temperature == 1

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from tabular.core.metrics import TASKS
 from tabular.evaluation.scores import Predictions, score
@@ -40,6 +41,13 @@ def test_the_interval_of_185_right_of_254() -> None:
     assert found == pytest.approx((middle - half, middle + half), abs=1e-6)
     # No test set is large enough to be sure.
     assert mean_interval(np.ones(10), np.ones(10), share=True)[0] < 1
+
+
+@pytest.mark.parametrize("right", [0, 31, 40])
+def test_an_interval_that_may_miss_less_often_is_the_exact_binomial_one(right: int) -> None:
+    interval = mean_interval(np.arange(40) < right, np.ones(40), share=True, alpha=5e-5)
+    expected = binomtest(right, 40).proportion_ci(1 - 5e-5, method="exact")
+    assert interval == pytest.approx((expected.low, expected.high))
 
 
 def test_the_interval_of_an_error_is_that_of_its_mean() -> None:
@@ -115,6 +123,40 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> Non
     assert score_differences(bootstrap(mine, schema), bootstrap(other, schema), schema) == found
 
 
+@pytest.mark.parametrize(
+    ("positive", "without"),
+    [
+        (1, {"recall", "f1", "roc_auc", "average_precision", "balanced_accuracy"}),
+        (9, {"recall", "f1", "roc_auc", "average_precision", "balanced_accuracy"}),
+        (10, set[str]()),
+        (91, {"roc_auc", "average_precision", "balanced_accuracy"}),
+    ],
+)
+def test_a_score_of_few_rows_of_a_class_has_no_interval(positive: int, without: set[str]) -> None:
+    schema = schema_of("binary")
+    y = (np.arange(100) < positive).astype(float)
+    predictions = outputs_of("binary", 100)._replace(y=y, weight=np.ones(100))
+    bootstrapped = bootstrap(predictions, schema)
+    expected = set(TASKS["binary"].scores) - without
+    assert intervals(bootstrapped, schema).keys() == expected
+    assert score_differences(bootstrapped, bootstrapped, schema).keys() == expected
+    few = predictions._replace(threshold=np.sort(predictions.y_pred[:, 0])[-9])
+    assert "precision" not in intervals(bootstrap(few, schema), schema)
+
+
+def test_few_rows_or_groups_have_no_interval_and_perfect_scores_none_without_width() -> None:
+    schema, predictions = schema_of("binary"), outputs_of("binary", 100)
+    predictions = predictions._replace(weight=np.ones(100))
+    assert not intervals(bootstrap(predictions.first(9), schema), schema)
+    group = np.arange(100) // 12
+    in_groups = bootstrap(predictions._replace(group=group), schema)
+    assert intervals(in_groups, schema).keys() == {"accuracy"}
+    perfect = predictions._replace(y_pred=np.abs(predictions.y - 0.1)[:, None])
+    limits = intervals(bootstrap(perfect, schema), schema)
+    assert limits.keys() == {"accuracy", "brier", "loss"}
+    assert limits["accuracy"][0] < 0.99
+
+
 @pytest.mark.parametrize("share", [False, True])
 def test_intervals_of_rows_in_groups_hold_the_truth_as_often_as_they_say(share: bool) -> None:
     """Twelve rows of each of 48 groups, which have most of their error in common."""
@@ -150,6 +192,24 @@ def test_a_share_of_0_or_1_is_as_sure_as_its_groups_are_many(value: float) -> No
         assert 0 <= low <= value <= high <= 1
         widths.append(high - low)
     assert widths[0] > 2 * widths[1]
+
+
+def test_many_rows_in_pairs_are_as_sure_as_the_pairs_are_many() -> None:
+    """The bootstrap draws whole groups: it agrees with the formula for rows in groups."""
+    rng, schema = np.random.default_rng(3), schema_of("regression")
+    group = rng.permutation(np.repeat(np.arange(30_000), 2))
+    y = rng.normal(size=30_000)[group]
+    predictions = Predictions(y, np.zeros((60_000, 1)), np.ones(60_000), group=group)
+    low, high = intervals(bootstrap(predictions, schema), schema)["loss"]
+    error = row_losses(y, predictions.y_pred, schema).std() / 30_000**0.5
+    assert (high - low) / 2 / 1.96 == pytest.approx(error, rel=0.15)
+    rows, copies = resampled_rows(y, schema, group)
+    assert len(rows) == pytest.approx(10_000, abs=1)
+    assert np.bincount(group[rows])[group[rows]].min() == 2
+    assert copies.sum() == pytest.approx(60_000, rel=0.01)
+    large = resampled_rows(y, schema, group % 40)[0]
+    assert len(large) <= 20_000
+    assert len(np.unique(group[large] % 40)) >= 30
 
 
 def test_many_rows_of_many_classes_take_bounded_work() -> None:

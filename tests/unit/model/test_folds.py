@@ -7,14 +7,14 @@ import pyarrow as pa
 import pytest
 
 from tabular.core.errors import UserError
-from tabular.model.training.folds import keyed_subfolds, possible_folds, random_subfolds
+from tabular.model.training.folds import draw_subfolds, possible_folds, random_subfolds
 from tabular.table.parquet import FOLD_KEY, write_part
 from tests.helpers import train_params
 
 
 def test_more_folds_than_rows_are_refused() -> None:
     with pytest.raises(UserError, match=r"train\.folds is 9.*8 training rows"):
-        random_subfolds([np.zeros(5), np.zeros(3)], 9, 0)
+        draw_subfolds([np.zeros(5), np.zeros(3)], [], 9, 0)
 
 
 @pytest.mark.parametrize("sizes", [[1] * 12, [5, 5, 2], [3, 8, 1], [12]])
@@ -35,6 +35,7 @@ def test_a_class_of_few_rows_is_in_every_fold() -> None:
     ("keys", "folds"),
     [
         (np.repeat(np.arange(9) / 9, 20), 9),
+        (np.repeat(np.arange(9), 20), 9),
         (np.repeat(np.arange(40) / 40, 3), 10),
         (np.repeat([0.1, 0.9], 30), 2),
         (np.full(30, 0.5), 1),
@@ -47,9 +48,27 @@ def test_auto_takes_the_most_folds_that_the_groups_fill(
     possible = possible_folds(tmp_path)
     train = train_params(folds="auto").resolved(len(keys), "binary", 8, possible)
     assert train.folds == folds
-    assert all(set(keyed_subfolds([keys], n)[0] % n) == {*range(n)} for n in possible)
+    classes = [np.zeros(len(keys))]
+    for number in possible:
+        assert set(draw_subfolds(classes, [keys], number, 1)[0] % number) == {*range(number)}
     with pytest.raises(UserError, match=r"Set train\.folds to \d+ or less, or to auto"):
-        keyed_subfolds([keys], 41)
+        draw_subfolds(classes, [keys], 41, 1)
+
+
+def test_each_fold_has_its_share_of_the_classes_of_rows_in_groups() -> None:
+    """Also where one row repeats another: as if each row were drawn by itself."""
+    rng = np.random.default_rng(0)
+    y = (np.arange(1000) < 40).astype(float)
+    rng.shuffle(y)
+    pair, groups = np.r_[np.arange(999), 0], rng.integers(0, 300, 1000)
+    for keys, spread in ((pair, 2), (groups, 20)):
+        parts = np.array_split(keys, 3)
+        subfolds = draw_subfolds(np.array_split(y, 3), parts, 5, 1)
+        assert [len(part) for part in subfolds] == [len(part) for part in parts]
+        fold = np.concatenate(subfolds) % 5
+        assert len(np.unique(np.column_stack([keys, fold]), axis=0)) == len(np.unique(keys))
+        assert np.ptp(np.bincount(fold[y == 1])) <= 2
+        assert np.ptp(np.bincount(fold)) <= spread
 
 
 def test_auto_takes_no_more_folds_than_rows(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from tabular.config.sections import Split
-from tabular.split.rules import first_equal_rows, kept_together, ordered_rows, stays_with
+from tabular.split.rules import kept_together, ordered_rows, stays_with
+from tabular.table.groups import first_equal_rows, row_groups
 from tabular.table.parquet import write_part
 from tests.helpers import schema_of
 
@@ -39,16 +40,18 @@ def test_equal_rows_share_a_subset_and_a_fold_whatever_their_targets(tmp_path: P
     np.testing.assert_array_equal(subset, subset[first])
     np.testing.assert_array_equal(keys, keys[first])
     np.testing.assert_array_equal(np.sort(order), np.arange(520))
-    folds = np.bincount((keys[subset == 0] * 5).astype(int))
-    np.testing.assert_allclose(folds / folds.sum(), 0.2, atol=0.05)
+    group = row_groups(tmp_path, SCHEMA)
+    assert group is not None
+    np.testing.assert_array_equal(np.unique(first, return_inverse=True)[1], group)
 
 
 def test_without_equal_rows_nothing_is_told_and_the_draw_is_as_before(tmp_path: Path) -> None:
     write(tmp_path, np.repeat(RNG.normal(size=50), 2), ["a", "b"] * 50)
     assert first_equal_rows(tmp_path, SCHEMA) is None
+    assert row_groups(tmp_path, SCHEMA) is None
     assert stays_with(tmp_path, SPLIT, SCHEMA) == (None, None)
     order, counts = np.array([3, 0, 2, 1]), np.array([2, 1, 1])
-    same, as_many, _ = kept_together(order, counts, np.arange(4))
+    same, as_many = kept_together(order, counts, np.arange(4))
     np.testing.assert_array_equal(same, order)
     np.testing.assert_array_equal(as_many, counts)
 
@@ -62,3 +65,25 @@ def test_a_table_of_few_different_rows_is_drawn_row_by_row_unless_asked(
     first, told = stays_with(tmp_path, split, SCHEMA)
     assert (first is None) == apart
     assert (told is None) == (rule == "drawn")
+    assert row_groups(tmp_path, SCHEMA) is None
+
+
+def test_a_declared_group_comes_before_equal_rows_and_is_one_fold_of_any_rule(
+    tmp_path: Path,
+) -> None:
+    text = {"kind": "category"}
+    schema = schema_of("binary", x={"kind": "real"}, town=text, subset=text)
+    schema = schema.model_copy(update={"group": "town", "split": "subset"})
+    towns = RNG.choice(["a", "b", "c"], 30)
+    columns = {"x": np.zeros(30), "town": towns, "subset": ["train"] * 20 + ["test"] * 10}
+    write_part(tmp_path, 0, pa.table(columns | {SCHEMA.target: np.zeros(30)}))
+    group = row_groups(tmp_path, schema)
+    assert group is not None
+    assert len(np.unique(group)) == 3
+    _, keys, _ = ordered_rows(
+        tmp_path, Split(by="column", test_size=0.3, validation_size=0, seed=4), schema, None
+    )
+    assert keys is not None
+    assert keys.dtype == np.int64
+    for name in "abc":
+        assert len(set(keys[towns == name])) == len(set(group[towns == name])) == 1
