@@ -15,8 +15,6 @@ from tabular.runs.verdict import Check
 OVERFITTED = 0.7  # a training loss below this share of the cross-validated one is overfitting
 MORE_DROPOUT, MOST_DROPOUT = 0.2, 0.5
 TEST_ROWS = "data/split/test/part-00000.parquet"
-CHOOSE_THRESHOLD = "dvc exp run -S 'evaluate.threshold={best: f1}'"
-LINEAR = "dvc exp run -S 'train.members=[{network: plain}]' -S 'train.networks.plain.units=[]'"
 
 
 def next_steps(
@@ -40,22 +38,29 @@ def next_steps(
             "look whether the target stands in the right rows, and whether the columns can tell "
             "anything of it; more rows or other columns are needed before a model is of use"
         ]
+    rules = [
+        *_rules_about_rows(evaluation, schema, params),
+        *_rules_about_models(evaluation, strongest, schema, params, networks),
+    ]
+    return [f"{text}{command and f': `{command}`'}" for holds, text, command in rules if holds]
+
+
+Rule = tuple[bool, str, str]  # whether it holds, a sentence, and a command
+
+
+def _rules_about_rows(evaluation: Evaluation, schema: Schema, params: Params) -> list[Rule]:
     split, binary = params.split, schema.task == "binary"
     missed, worse = evaluation.classes_not_found, _worse_on_test(evaluation)
-    overfitted, dropout = _overfitting(evaluation), _more_dropout(networks)
-    name = strongest.subject if strongest else ""
-    is_linear = name == TASKS[schema.task].baselines["linear"] and "plain" in params.train.networks
-    verdict = strongest.verdict if strongest else ""
     draws = split.by in ("random", "group", "hash")
-    rules = (
+    return [
         (
-            missed and binary,
+            bool(missed) and binary,
             f"no test row of class {listed(missed)} is found at threshold "
             f"{format_number(evaluation.threshold)}: choose a threshold on cross-validated rows",
-            CHOOSE_THRESHOLD,
+            "dvc exp run -S 'evaluate.threshold={best: f1}'",
         ),
         (
-            missed and not binary and not params.train.class_weight,
+            bool(missed) and not binary and not params.train.class_weight,
             f"no test row of class {listed(missed)} is found: give rare classes a larger weight, "
             "or get more rows of them",
             "dvc exp run -S train.class_weight=balanced",
@@ -66,34 +71,46 @@ def next_steps(
             "dvc exp run -S split.equal_rows=together",
         ),
         (
-            worse and draws,
+            bool(worse) and draws,
             f"{worse}: see whether other test rows do so too",
             f"dvc exp run -S split.seed={split.seed + 1}",
         ),
         (
-            worse and not draws,
+            bool(worse) and not draws,
             f"{worse}: see which columns have moved since the training rows",
             f"python -m commands.drift {TEST_ROWS}",
         ),
+    ]
+
+
+def _rules_about_models(
+    evaluation: Evaluation,
+    strongest: Check | None,
+    schema: Schema,
+    params: Params,
+    networks: Mapping[str, Mapping[str, Any]],
+) -> list[Rule]:
+    overfitted, dropout = _overfitting(evaluation), _more_dropout(networks)
+    name, verdict = (strongest.subject, strongest.verdict) if strongest else ("", "")
+    is_linear = name == TASKS[schema.task].baselines["linear"] and "plain" in params.train.networks
+    return [
         (
-            overfitted,
-            f"{overfitted}: more rows are likely to help"
-            + (", or more dropout" if dropout else ""),
+            bool(overfitted),
+            f"{overfitted}: more rows are likely to help{dropout and ', or more dropout'}",
             dropout,
         ),
         (
             is_linear and verdict in ("undecided", "fail"),
             f"{BASELINES.get(name)} is simpler, and the model is not shown to be better: make a "
             "linear Keras model",
-            LINEAR,
+            "dvc exp run -S 'train.members=[{network: plain}]' -S 'train.networks.plain.units=[]'",
         ),
         (
             verdict == "fail" and not is_linear,
             f"{BASELINES.get(name)} is better: use it, or look for better parameters",
             "python -m commands.search",
         ),
-    )
-    return [f"{text}{command and f': `{command}`'}" for holds, text, command in rules if holds]
+    ]
 
 
 def _worse_on_test(evaluation: Evaluation) -> str:
