@@ -34,13 +34,9 @@ BUCKETS, MAX_TEXT = 2**16, 2**12  # of hashed words; characters of a text that a
 # Chosen by cross-validation on 22 public tables, see docs/scores.md. There is no early stopping: it
 # fails for a class of one row, and it draws its validation rows without regard to groups.
 BOOSTING = {
-    "learning_rate": 0.1,
-    "max_iter": 150,
-    "max_leaf_nodes": 8,
-    "min_samples_leaf": 10,
-    "l2_regularization": 1.0,
-    "early_stopping": False,
-}
+    "learning_rate": 0.1, "max_iter": 150, "max_leaf_nodes": 8, "min_samples_leaf": 10,
+    "l2_regularization": 1.0, "early_stopping": False,
+}  # fmt: skip
 DATE_PARTS = ("year", "month", "day", "day_of_week", "day_of_year", "hour")
 
 
