@@ -34,14 +34,13 @@ BUCKETS, MAX_TEXT = 2**16, 2**12  # of hashed words; characters of a text that a
 # Chosen by cross-validation on 22 public tables, see docs/scores.md. There is no early stopping: it
 # fails for a class of one row, and it draws its validation rows without regard to groups.
 BOOSTING = {
-    "learning_rate": 0.1,
-    "max_iter": 150,
-    "max_leaf_nodes": 8,
-    "min_samples_leaf": 10,
-    "l2_regularization": 1.0,
-    "early_stopping": False,
-}
+    "learning_rate": 0.1, "max_iter": 150, "max_leaf_nodes": 8, "min_samples_leaf": 10,
+    "l2_regularization": 1.0, "early_stopping": False,
+}  # fmt: skip
 DATE_PARTS = ("year", "month", "day", "day_of_week", "day_of_year", "hour")
+
+
+Job = tuple[str, int | None]  # name of a baseline, and number of a fold; None for the test rows
 
 
 def predict_baselines(
@@ -77,18 +76,9 @@ def predict_baselines(
 
 
 def fit_and_predict(
-    job: tuple[str, int | None],
-    split: Path,
-    fold: np.ndarray,
-    schema: Schema,
-    loss: str,
-    tests: Path,
+    job: Job, split: Path, fold: np.ndarray, schema: Schema, loss: str, tests: Path
 ) -> np.ndarray:
-    """Return the predictions of a baseline for a fold that it has not seen, or for the test rows.
-
-    Args:
-        job: The name of the baseline, and the number of the fold; None for the test rows.
-    """
+    """Return what a baseline predicts for a fold that it has not seen, or for the test rows."""
     name, number = job
     x, y, weight = _learning_rows(split.absolute(), schema.model_dump_json())
     estimator = baselines(schema, loss)[name]
@@ -147,9 +137,9 @@ def baselines(schema: Schema, loss: str) -> dict[str, Any]:
         trees = HistGradientBoostingClassifier(**boosting)
     else:
         absolute = loss == "mean_absolute_error"
-        constant, linear = DummyRegressor(strategy="median" if absolute else "mean"), Ridge()
-        criterion = "absolute_error" if absolute else "squared_error"
-        trees = HistGradientBoostingRegressor(loss=criterion, **boosting)
+        average, error = ("median", "absolute") if absolute else ("mean", "squared")
+        constant, linear = DummyRegressor(strategy=average), Ridge()
+        trees = HistGradientBoostingRegressor(loss=f"{error}_error", **boosting)
     names = TASKS[schema.task].baselines
     return {
         names["constant"]: constant,

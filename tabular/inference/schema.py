@@ -156,8 +156,8 @@ def infer_schema(
     checks = check_rows(
         files, sample, check(yaml.safe_load(text), Schema, path), policies or Validate()
     )
-    if ask_leaks(columns, target, checks):
-        text = schema_text(path, sample, columns, target, task, classes)
+    ask_leaks(columns, target, checks)
+    text = schema_text(path, sample, columns, target, task, classes)
     places = {row: f"row {row + 1}" for row in rows_to_name(checks)}
     return FirstSchema(text, describe(sample.rows, checks, places)["error"])
 
@@ -219,22 +219,14 @@ def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: st
         columns[target] = replace(columns[target], kind="category", format=None)
 
 
-def ask_leaks(columns: dict[str, InferredColumn], target: str, checks: Checks) -> bool:
+def ask_leaks(columns: dict[str, InferredColumn], target: str, checks: Checks) -> None:
     """Ask in the note of each column that explains much of the target whether it is a leak.
 
     A column that fails the check is ignored, and its check removed, unless no other one is left.
-
-    Returns:
-        Whether there is such a column.
     """
     leaks = {name: check for (name, key), check in checks.items() if key == "leak"}
     all_fail = all(check.failed_rows for check in leaks.values())
-    suspected = {
-        name: leak
-        for name, leak in leaks.items()
-        if leak.failed_rows or leak.share >= MIN_SHARE_TO_ASK
-    }
-    for name, leak in suspected.items():
+    for name, leak in leaks.items():
         column, explains = columns[name], f"explains {leak.share:.2%} of {target} by itself"
         if leak.failed_rows and not all_fail:
             column.ignore = True
@@ -243,9 +235,8 @@ def ask_leaks(columns: dict[str, InferredColumn], target: str, checks: Checks) -
                 f"{{kind: {column.kind}}}, and set validate.leak in params.yaml to warn"
             )
             del checks[name, "leak"]
-        else:
+        elif leak.failed_rows or leak.share >= MIN_SHARE_TO_ASK:
             column.note += f"; {explains}: is it known before {target} is?"
-    return bool(suspected)
 
 
 def columns_section(

@@ -8,7 +8,6 @@ in ranks, where a few extreme values do not decide.
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tabular.config.schema import Column, Schema
 from tabular.table.cells import as_float64
@@ -37,6 +36,7 @@ def shares_explained(sample: pa.Table, schema: Schema) -> dict[str, float]:
         sample: Rows of the table, with null where a value is missing.
     """
     sample = sample.filter(sample[schema.target].is_valid())
+    sample = sample[: MAX_SAMPLE_CELLS // max(len(schema.classes), 1)]
     if len(sample) < MIN_ROWS:
         return {}
     codes = sample[schema.target].combine_chunks().dictionary_encode().indices.to_numpy()
@@ -46,22 +46,20 @@ def shares_explained(sample: pa.Table, schema: Schema) -> dict[str, float]:
     else:
         y = np.eye(codes.max() + 1)[codes]
     return {
-        name: share_explained(as_numbers(sample[name], column), y, ordered=is_ordered(column))
+        name: share_explained(
+            as_numbers(sample[name], column), y, column.feature_type != "category"
+        )
         for name, column in schema.features.items()
         if column.feature_type != "text"
     }
 
 
-def is_ordered(column: Column) -> bool:
-    return column.feature_type != "category"
-
-
 def as_numbers(values: pa.ChunkedArray, column: Column) -> np.ndarray:
     """Return a column as float64, categories by their codes; NaN where a value is missing."""
-    if is_ordered(column):
-        return as_float64(values, column).to_numpy()
-    codes = values.combine_chunks().dictionary_encode().indices
-    return pc.cast(codes, pa.float64()).to_numpy(zero_copy_only=False)
+    if column.feature_type == "category":
+        values = values.combine_chunks().dictionary_encode().indices
+        return values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return as_float64(values, column).to_numpy()
 
 
 def rank(values: np.ndarray) -> np.ndarray:
@@ -70,7 +68,7 @@ def rank(values: np.ndarray) -> np.ndarray:
     return ((rows.cumsum() - rows / 2) / len(values))[place]
 
 
-def share_explained(values: np.ndarray, y: np.ndarray, *, ordered: bool) -> float:
+def share_explained(values: np.ndarray, y: np.ndarray, ordered: bool) -> float:
     """Compute how much of the target one column explains; see `shares_explained`.
 
     Args:
@@ -78,26 +76,26 @@ def share_explained(values: np.ndarray, y: np.ndarray, *, ordered: bool) -> floa
         y: Ranks of the target, shape (rows, 1), or 1 for the class of each row, (rows, classes).
         ordered: Whether values that are close to each other may have a similar target.
     """
-    classes = y.shape[1] > 1
     distinct, place = np.unique(values, return_inverse=True)
     by_value = ordered & (len(distinct) > FEW_VALUES) & ~np.isnan(values)
     drawn = np.random.default_rng(0).permutation(len(values))  # rows may alternate in some way
     learns = np.where(by_value, place, drawn) % 2 == 1
-    known = np.sort(place[learns])
     order = np.argsort(place[learns], kind="stable")
+    learnt = place[learns][order]
     sums = np.vstack([np.zeros(y.shape[1]), y[learns][order].cumsum(axis=0)])
-    first, last = (np.searchsorted(known, place[~learns], side) for side in ("left", "right"))
+    first, last = (np.searchsorted(learnt, place[~learns], side) for side in ("left", "right"))
     if ordered:
-        unknown = first == last
-        first = np.where(unknown, np.maximum(first - NEIGHBOURS, 0), first)
-        last = np.where(unknown, np.minimum(last + NEIGHBOURS, len(known)), last)
+        unseen = first == last
+        first = np.where(unseen, np.maximum(first - NEIGHBOURS, 0), first)
+        last = np.where(unseen, np.minimum(last + NEIGHBOURS, len(learnt)), last)
     constant, rows = y[learns].mean(axis=0), (last - first)[:, None]
     predicted = np.where(rows > 0, (sums[last] - sums[first]) / np.maximum(rows, 1), constant)
     actual = y[~learns]
-    if classes:
-        errors = (actual.argmax(axis=1) != predicted.argmax(axis=1)).sum()
-        errors_of_constant = (actual.argmax(axis=1) != constant.argmax()).sum()
-        return float(1 - errors / errors_of_constant) if errors_of_constant >= MIN_ERRORS else 0.0
+    if y.shape[1] > 1:
+        classes = actual.argmax(axis=1)
+        errors = (classes != predicted.argmax(axis=1)).sum()
+        avoidable = (classes != constant.argmax()).sum()
+        return float(1 - errors / avoidable) if avoidable >= MIN_ERRORS else 0.0
     variance = np.square(actual - constant).sum()
     share = float(1 - np.square(actual - predicted).sum() / variance) if variance else 0.0
     present = ~np.isnan(values)
