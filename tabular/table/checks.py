@@ -243,18 +243,25 @@ def check_table(
         for one in (checks.get((name, key)) for key, yes in failed_checks.items() if yes):
             if one:
                 one.column_rows, one.found = rows, sorted(values - {None})
-    shares = shares_explained(pa.concat_tables(samples), schema) if samples else {}
-    for name, share in shares.items():
-        leak = checks[name, "leak"]
-        leak.share = share
-        if share >= policies.leak_threshold:
-            leak.column_rows, leak.found = rows, [f"{share:.2%} of {schema.target} explained"]
+    if samples:
+        _check_leaks(checks, pa.concat_tables(samples), rows, schema, policies.leak_threshold)
     rare = {v: class_rows[v] for v in schema.classes if class_rows[v] < policies.min_class_rows}
     if rare:
         one = checks[schema.target, "rare_class"]
         one.column_rows = max(sum(rare.values()), 1)
         one.found = [f"{n} rows of {value}" for value, n in rare.items()]
     return rows, checks
+
+
+def _check_leaks(
+    checks: Checks, sample: pa.Table, rows: int, schema: Schema, threshold: float
+) -> None:
+    """Fail the columns of a sample that explain a larger share of the target than allowed."""
+    for name, share in shares_explained(sample, schema).items():
+        leak = checks[name, "leak"]
+        leak.share = share
+        if share >= threshold:
+            leak.column_rows, leak.found = rows, [f"{share:.2%} of {schema.target} explained"]
 
 
 def describe(rows: int, checks: Checks, lines: dict[int, str]) -> dict[str, list[str]]:
