@@ -125,11 +125,11 @@ def test_the_last_moment_and_a_word_for_a_gap_are_no_exception() -> None:
 def test_rows_in_groups_are_further_apart_by_chance() -> None:
     """Fifty groups of a hundred equal rows are as fifty rows."""
     rng = np.random.default_rng(0)
-    tables = [100 * np.bincount(rng.integers(0, 10, 50), minlength=10) for _ in range(2)]
-    distance, by_chance = total_variation(*tables)
+    first, second = (100 * np.bincount(rng.integers(0, 10, 50), minlength=10) for _ in range(2))
+    distance, by_chance = total_variation(first, second)
     assert distance > by_chance
     group_size = mean_group_size(np.repeat(np.arange(50), 100))
     assert group_size == 100
-    same_distance, in_groups = total_variation(*tables, group_size)
+    same_distance, in_groups = total_variation(first, second, group_size)
     assert same_distance == distance < in_groups
     assert mean_group_size(None) == 1
