@@ -1,20 +1,22 @@
 """The lines with which evaluate ends, and the sentences that it shares with the gate."""
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tabular.config.sections import Choice
 from tabular.core.errors import listed
 from tabular.core.metrics import BASELINES, TASKS, metric
 from tabular.core.numbers import UNDEFINED, format_number
 from tabular.evaluation.evaluation import Evaluation, IntervalCoverage, Scores, ScoreSet
-from tabular.evaluation.labelled import LabelledFile
+
+if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
+    from tabular.evaluation.labelled import LabelledFile
 
 NO_SCORES = ScoreSet(Scores(0))
 
 
 def summary_lines(
-    evaluation: Evaluation, files: Mapping[str, LabelledFile], task: str, choice: Choice | None
+    evaluation: Evaluation, files: Mapping[str, "LabelledFile"], task: str, choice: Choice | None
 ) -> Iterator[str]:
     """Yield the scores of test files and of the test rows, then what else is worth a line.
 

@@ -27,7 +27,8 @@ def test_a_run_fails_the_gate_and_not_the_pipeline_and_the_verdict_outlives_its_
     made = run(workspace, "make", "gate", **MADE)
     assert made.returncode != 0
     *_, said = [line for line in made.stdout.splitlines() if not line.startswith("make")]
-    assert said.startswith("Gate: fail: cross_validation.roc_auc is ")
+    assert said.startswith("Gate: fail: Nothing was learnt: on 254 test rows the model is not ")
+    assert ". cross_validation.roc_auc is " in said
     assert "Traceback" not in made.stderr
     loss = read_scores(workspace)["test"]["loss"]
     other = run(workspace, "make", "gate", "BASE=other", **MADE).stdout

@@ -102,7 +102,7 @@ def test_a_table_runs_to_scores_that_beat_the_simplest_baseline(name: str, tmp_p
     assert np.isfinite(model.predict(arrays, verbose=0)).all()
 
 
-def three_classes(rows: int = 300) -> pd.DataFrame:
+def three_classes(rows: int = 900) -> pd.DataFrame:
     """Rows of which few are of class c; `part` is whether they are training or test rows."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=rows)
@@ -209,7 +209,8 @@ def test_a_column_that_is_declared_and_ignored_is_checked_and_not_read(tmp_path:
     frame = mixed_table("binary").drop(columns="id")
     frame.insert(0, "leak", np.where(frame["y"] == "pos", 1.5, 0.5))
     folder = project_of(tmp_path, frame)
-    ignored: dict[str, Any] = {"ignore": ["leak"], "columns": {"leak": {"max": 1.0}}}
+    leak = {"kind": "real", "max": 1.0}
+    ignored: dict[str, Any] = {"ignore": ["leak"], "columns": {"leak": leak}}
     change(folder, ignored, train=SHORT)
     with pytest.raises(SystemExit, match=r"leak: \d+ of 600 rows fail range"):
         run_stages(folder, last="validate")

@@ -382,4 +382,4 @@ def test_spellings_and_columns_with_nearly_one_value_are_asked_about(tmp_path: P
     assert asked_about("?", noted) == ["channel", "place", "flag", "empty"]
     assert "differ in case or blanks alone: one value? if not" in noted["place"]
     assert "999 of 1000 rows are False: of use? else move it to ignore" in noted["flag"]
-    assert "998 of 1000 rows are empty: of use?" in noted["empty"]
+    assert "2 of 1000 rows have a value: of use?" in noted["empty"]
