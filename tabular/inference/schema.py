@@ -222,13 +222,15 @@ def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: st
 def ask_leaks(columns: dict[str, InferredColumn], target: str, checks: Checks) -> None:
     """Ask in the note of each column that explains much of the target whether it is a leak.
 
-    A column that fails the check is ignored, and its check removed, unless no other one is left.
+    A column that fails the check is ignored, and its check removed, unless no other one is left or
+    it may be the group: a person whose rows all have one label explains it, and is no copy of it.
     """
     leaks = {name: check for (name, key), check in checks.items() if key == "leak"}
     all_fail = all(check.failed_rows for check in leaks.values())
     for name, leak in leaks.items():
         column, explains = columns[name], f"explains {leak.share:.2%} of {target} by itself"
-        if leak.failed_rows and not all_fail:
+        may_be_group = "belong together? then group" in column.note
+        if leak.failed_rows and not all_fail and not may_be_group:
             column.ignore = True
             column.note = (
                 f"{explains}: a copy of it? if not, move it to columns as "

@@ -185,3 +185,15 @@ def test_a_column_that_determines_the_target_is_ignored_with_a_question(tmp_path
     assert schema.ignore == ("code",)
     question = "explains 100.00% of y by itself: a copy of it? if not, move it to columns as"
     assert noted["code"].startswith(question)
+
+
+def test_a_group_whose_rows_have_one_label_is_asked_about_and_not_ignored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    person = np.repeat(np.arange(60), 10)
+    labels = np.array(LABELS)[np.random.default_rng(0).permutation(60)][person]
+    table = {"person": [f"p{n}" for n in person], "x": [*range(20)] * 30, "y": labels}
+    schema, noted = described(tmp_path, table)
+    assert "person" in schema.columns
+    assert "then group: person in a line of its own above" in noted["person"]
+    assert "person: 600 of 600 rows fail leak" in capsys.readouterr().out
