@@ -12,7 +12,7 @@ from tabular.core.process import run
 from tabular.report.column_pictures import importance
 from tabular.report.page import render
 from tabular.report.pictures import score_interval_pictures, score_pictures
-from tabular.report.vega import not_drawn, png
+from tabular.report.vega import png
 from tabular.runs.comparison import Comparison, compare
 from tabular.runs.gate import base_of, evaluate_gate
 from tabular.runs.rerun import rerun
@@ -65,7 +65,7 @@ def main() -> None:
         summary_keys={*evaluation.primary_metrics, task.main, task.second, "loss"},
         uncommitted=this.uncommitted,
         not_compared=reason,
-        pictures={} if not_drawn() else write_pictures(comparison, args.plots),
+        pictures=write_pictures(comparison, args.plots),
         commit=head.label,
         # The verdict depends on the history.
         difference=rerun(head.commit, ignored=(str(FILES["gate"]),)),

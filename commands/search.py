@@ -1,6 +1,7 @@
 """Better parameters for train, looked for by the cross-validated score of the training rows."""
 
 import logging
+import os
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace
@@ -20,7 +21,7 @@ from tabular.core.engine import Bar, ordered_map
 from tabular.core.errors import UserError, align_columns
 from tabular.core.files import locked
 from tabular.core.metrics import metric
-from tabular.core.process import is_interrupt, restart, run
+from tabular.core.process import is_interrupt, run
 from tabular.model.training.folds import possible_folds
 from tabular.search.study import (
     Draws,
@@ -217,7 +218,7 @@ def main() -> None:
             run_trials(study, space, params.search, total, evaluate)
             if len(finished_trials(study)) < total:
                 disconnect()
-                restart()
+                os.execv(sys.executable, sys.orig_argv)  # frees what XLA has compiled
         except BaseException as error:
             if not is_interrupt(error):
                 raise

@@ -13,7 +13,7 @@ from tabular.config.schema import Schema, load_schema
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write, write_json
-from tabular.table.parquet import FILE_SUBSET, arrow_schema, without_pandas, write_part
+from tabular.table.parquet import FILE_SUBSET, arrow_schema, write_part
 from tabular.table.profile import Profile
 from tabular.table.rows import read_piece
 from tabular.table.source import Piece, column_names, pieces, source_files
@@ -55,7 +55,6 @@ def main() -> None:
     parser.add_argument("ingested", type=Path, help="folder for the Parquet parts")
     parser.add_argument("profile", type=Path, help="JSON file for the profile")
     args = parser.parse_args()
-    without_pandas()
     schema = load_schema()
     params = load_params("ingest", schema=schema)
 

@@ -13,7 +13,7 @@ from tabular.config.schema import load_schema
 from tabular.core.files import atomic_write
 from tabular.split.placement import placement, shuffle
 from tabular.split.rules import stays_with, unused_declarations
-from tabular.table.parquet import without_pandas, write_part
+from tabular.table.parquet import write_part
 
 
 def write_subset(number: int, part: pa.Table, files: list[tuple[str, int]], folder: Path) -> None:
@@ -27,7 +27,6 @@ def main() -> None:
     parser.add_argument("validated", type=Path, help="folder of Parquet parts to split")
     parser.add_argument("split", type=Path, help="folder for the tables train, validation and test")
     args = parser.parse_args()
-    without_pandas()
     schema = load_schema()
     params = load_params("ingest", "split", schema=schema)
 

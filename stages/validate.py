@@ -16,7 +16,7 @@ from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write, link, write_json
 from tabular.table.checks import Checks, check_table, describe, rows_to_name
-from tabular.table.parquet import part_paths, without_pandas, write_part
+from tabular.table.parquet import part_paths, write_part
 from tabular.table.rows import Drop, dropped_cells, drops, rejected_rows
 from tabular.table.source import locate_rows, source_files
 
@@ -50,7 +50,6 @@ def main() -> None:
     parser.add_argument("rejected", type=Path, help="folder for the rows set aside")
     parser.add_argument("report", type=Path, help="JSON file for the verdict of every check")
     args = parser.parse_args()
-    without_pandas()
     schema = load_schema()
     params = load_params("validate", schema=schema)
 

@@ -15,7 +15,6 @@ from tabular.config.sections import Choice
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.metrics import TASKS, primary_metrics
-from tabular.core.process import require_memory
 from tabular.evaluation.calibration import choose_threshold, scale_by_temperature
 from tabular.evaluation.equal_rows import find_equal_rows, score_equal_rows
 from tabular.evaluation.evaluation import Evaluation, IntervalCoverage, Scores, ScoreSet
@@ -201,7 +200,6 @@ def predict_baselines(
     split: Path, fold: np.ndarray, schema: Schema, loss: str, tests: Path | None = None
 ) -> Baselines:
     """Call the function of the same name in `baselines`, which imports scikit-learn."""
-    require_memory("scikit-learn")
     from tabular.evaluation import baselines
 
     return baselines.predict_baselines(split, fold, schema, loss, tests)

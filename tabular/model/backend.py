@@ -12,9 +12,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tabular.core.process import hidden, require_memory
-from tabular.table.parquet import without_pandas
-
 # No multiply-add in one rounding, for which x86-64 and ARM64 take other pairs. AVX has none, and is
 # one instruction set for all x86-64 CPUs; on ARM64 a pass of LLVM makes them, and vectors of SVE.
 # No estimate of 1 / sqrt either, nor kernels chosen by CPU. It costs nothing. Two flags halve the
@@ -32,7 +29,6 @@ FLAGS = (
     "--xla_cpu_parallel_codegen_split_count=2",
     "--xla_cpu_enable_concurrency_optimized_scheduler=false",
 )
-require_memory("TensorFlow")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -62,11 +58,9 @@ def _stderr_shown_on_failure() -> Iterator[None]:
 # made and once more at the end, takes 1.5 of 3.6 seconds.
 gc.disable()
 with _stderr_shown_on_failure():
-    # Keras and Arrow ask only whether something is of theirs; they take 0.7 of 2.1 seconds.
-    with hidden("pandas", "scipy", "sklearn"):
-        import keras
-        import tensorflow as tf
-    without_pandas()
+    import keras
+    import tensorflow as tf
+
     # Sums are cut by the number of threads: one number everywhere, whatever the machine has.
     tf.config.threading.set_intra_op_parallelism_threads(4)
     if os.environ.get("TABULAR_GPU") != "1":

@@ -52,9 +52,6 @@ def read_metadata(content: bytes) -> dict[str, Any]:
         unpacked = sum(entry.file_size for entry in file.infolist())
         if unpacked > 2 * len(content) + MAX_JSON:  # Keras stores weights as they are
             raise ValueError(f"it unpacks from {len(content)} to {unpacked} bytes")
-        for entry in file.infolist():
-            if entry.filename.endswith(".json") and entry.file_size > MAX_JSON:
-                raise ValueError(f"{entry.filename} has {entry.file_size} bytes")
         if METADATA not in file.namelist():
             return {}
         metadata = json.loads(file.read(METADATA))

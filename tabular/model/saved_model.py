@@ -3,8 +3,6 @@
 import json
 import math
 import re
-import resource
-import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +19,10 @@ from tabular.config.schema import Schema, input_name
 from tabular.config.sections import Choice
 from tabular.core.errors import UserError, listed, truncate
 from tabular.core.files import atomic_write
-from tabular.core.process import allowed_memory, used_memory
 from tabular.model.backend import keras, tf
 from tabular.model.exact import Exact, Mean, with_exact_products
 from tabular.model.intervals import Intervals
 from tabular.model.metadata import EPOCH, model_metadata, read_metadata, write_metadata
-from tabular.model.stacking import is_of_keras
 from tabular.table.arrays import feature_arrays, input_type
 
 BATCH_SIZES = (16, 256, 1024, 16_384)  # the first for a server, 6 times faster than 256
@@ -34,7 +30,6 @@ FEW_WEIGHTS = 20_000  # what a network of more makes of the largest batch leaves
 MANY_WEIGHTS = 2_000_000  # what a network of more makes of a larger batch leaves the caches
 PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of a text
 COMPARED, WORK = 2000, 20_000_000_000  # rows, multiply-adds: for what networks disagree
-HEADROOM = 2**31  # bytes that loading a small model may take
 
 
 def write_model(model: keras.Model, path: Path, metadata: dict[str, Any]) -> None:
@@ -193,8 +188,7 @@ def read_model(path: Path, content: bytes | None = None) -> SavedModel:
     with _as_file(content) as copy:
         try:
             metadata = read_metadata(content)
-            with _memory(HEADROOM + 8 * len(content)):
-                network = with_exact_products(keras.models.load_model(copy, safe_mode=True))
+            network = with_exact_products(keras.models.load_model(copy, safe_mode=True))
         except Exception as error:  # a file can be wrong in any way
             problem = truncate(f"{error}".partition("\n")[0] or type(error).__name__, 500)
             raise UserError(
@@ -211,24 +205,6 @@ def _as_file(content: bytes) -> Iterator[Path]:
         with atomic_write(copy) as partial:  # which names it where there is no room
             partial.write_bytes(content)
         yield copy
-
-
-@contextmanager
-def _memory(extra: int) -> Iterator[None]:
-    """Let this process take so many bytes more at most: a file may ask for any number of units.
-
-    On Linux; macOS does not hold a process to such a limit.
-    """
-    if sys.platform != "linux":
-        yield
-        return
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    most = min(used_memory().addresses + extra, allowed_memory().addresses)
-    resource.setrlimit(resource.RLIMIT_AS, (int(most), before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
@@ -287,26 +263,6 @@ def check_model(model: SavedModel, schema: Schema) -> None:
             f"{model.path}: the model was trained for another table than data/schema.yaml "
             f"declares: {listed(wrong)}; run `dvc repro` to train one for this"
         )
-
-
-def check_saving(network: keras.Model, name: str) -> None:
-    """Try what a training would end with.
-
-    Raises:
-        UserError: Keras cannot save or load the network; the message names its layers.
-    """
-    with TemporaryDirectory() as folder:
-        file = Path(folder, "model.keras")
-        try:
-            network.save(file)
-            keras.models.load_model(file, safe_mode=True)
-        except Exception as error:  # of a layer that can be wrong in any way
-            own = {type(one).__name__ for one in network.layers if not is_of_keras(one)}
-            raise UserError(
-                f"train.networks.{name}: a model with its layers cannot be saved and loaded in "
-                f"safe mode{f', which has {listed(sorted(own))}' if own else ''}; expected layers "
-                f"of keras.layers: {truncate(str(error).partition(chr(10))[0], 300)}"
-            ) from None
 
 
 def with_temperature(path: Path, temperature: float) -> keras.Model:

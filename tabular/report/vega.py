@@ -7,17 +7,13 @@ of the page's style, so that dark pages have lighter ones.
 
 import json
 import re
-import sys
 from collections.abc import Iterable, Sequence
-from functools import cache
 from textwrap import wrap
 from typing import Any
 
 import vl_convert
 from markupsafe import Markup
 
-from tabular.core.errors import UserError
-from tabular.core.process import require_memory
 from tabular.report.formats import are_years
 
 Spec = dict[str, Any]
@@ -53,25 +49,11 @@ STYLE = {
 }
 
 
-@cache
-def not_drawn() -> str:
-    """Why there are no pictures here, which is said once; empty where there are."""
-    try:
-        require_memory("Drawing pictures")
-    except UserError as error:
-        print(f"warn: no pictures: {error}", file=sys.stderr)
-        return str(error)
-    return ""
-
-
 def svg(spec: Spec, name: str) -> Markup:
-    """A Vega-Lite specification as SVG, whose ids begin with a name of its own on a page.
+    """Draw a Vega-Lite specification as SVG, whose ids begin with a name of its own on a page.
 
-    They are numbered from 0: Vega's numbers hang on what the process has drawn before. Where there
-    is not the memory to draw, it is a note that says so.
+    The ids are numbered from 0, since Vega's numbers depend on what the process has drawn before.
     """
-    if why := not_drawn():
-        return Markup("<small>{}</small>").format(why)
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, config=STYLE)
     ids: dict[str, str] = {}
     return Markup(

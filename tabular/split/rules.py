@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 from tabular.config.schema import Schema
 from tabular.config.sections import Split
 from tabular.core.errors import UserError
-from tabular.core.process import require_memory
 from tabular.table.arrays import hashes, labels
 from tabular.table.groups import MOST_REPEATED, first_equal_rows
 from tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
@@ -152,7 +151,6 @@ def random_split(
 
     def cut(rows: np.ndarray, size: float) -> list[np.ndarray]:
         if classes is not None:
-            require_memory("scikit-learn")
             from sklearn.model_selection import train_test_split
 
             stratify = classes[rows]

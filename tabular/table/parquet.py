@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 from tabular.config.schema import Schema
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_file
-from tabular.core.process import hidden
 from tabular.table.cells import ARROW_TYPES
 
 Item = TypeVar("Item")
@@ -20,17 +19,6 @@ BATCH = 65_536  # rows that are read at a time
 # groups; or float64 from 0 to 1, places in time.
 FOLD_KEY = "__fold__"
 FILE_SUBSET = "__share__"  # train or test, by the file that a row stands in
-
-
-def without_pandas() -> None:
-    """Let pyarrow not import pandas to see whether a list is one of its series.
-
-    It takes 0.2 s of the 0.4 s of a stage on a small table.
-
-    What pandas itself made must not be given to `pa.array` before some `to_pandas()`.
-    """
-    with hidden("pandas"):
-        pa.array([])  # looks for pandas once
 
 
 def arrow_schema(schema: Schema) -> pa.Schema:

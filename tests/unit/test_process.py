@@ -74,18 +74,6 @@ def test_a_missing_module_of_the_project_is_a_mistake_of_the_code() -> None:
     assert "Traceback" in done.stderr
 
 
-def test_tensorflow_starts_without_large_packages_that_can_still_be_imported() -> None:
-    code = """if True:
-        import sys
-        from tabular.model.backend import keras
-        assert not {"pandas", "scipy", "sklearn"} & sys.modules.keys()
-        import pandas, sklearn.metrics
-        import pyarrow as pa
-        assert pa.table({"x": [1]}).to_pandas().x[0] == 1
-    """
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def test_what_another_process_does_ends_with_the_command_and_says_nothing() -> None:
     code = """if True:
         import time

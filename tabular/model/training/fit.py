@@ -15,11 +15,10 @@ from tabular.core.engine import ordered_map, report_progress, workers
 from tabular.model.backend import keras
 from tabular.model.cycles import cycle_steps, steps_until
 from tabular.model.network import copy_trained_weights
-from tabular.model.saved_model import check_saving
 from tabular.model.training.checkpoint import Checkpoint
 from tabular.model.training.dataset import Encoded, Subset, equal_sizes
 from tabular.model.training.selection import Member, NetworkKind, held_out_scores, out_of_fold
-from tabular.model.training.setup import Setup, check_workload, set_up
+from tabular.model.training.setup import Setup, check_memory, set_up
 from tabular.model.training.trainer import TRACING, Dataset, Trainer, variables
 
 LEAST_GAIN = 0.01  # a share of the loss; less is not worth twice as many steps
@@ -224,14 +223,12 @@ def fit(
         The members of the first fold, of the second, and so on; then those of the next cycle.
 
     Raises:
-        UserError: A loss is not finite, memory or time are too short, or a layer cannot be saved.
+        UserError: A loss is not finite, or the networks do not fit into memory.
     """
     train = setup.train
     for members in train.members:
         name, outputs = members.network, setup.schema.outputs
-        check_workload(train, members, setup.input_width(name), len(setup.y), outputs)
-        if not setup.stacks(name):
-            check_saving(setup.network(name), name)
+        check_memory(train, members, setup.input_width(name), outputs)
     training = Training(setup, validation)
     jobs = first_jobs(train)
     work = partial(training.member, state=state, key=key)

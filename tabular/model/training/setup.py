@@ -1,6 +1,7 @@
 """What the training rows decide before a network learns from them, and what it will take."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import pairwise
@@ -13,7 +14,6 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Members, Resolved, Train
 from tabular.core.engine import workers
 from tabular.core.errors import UserError
-from tabular.core.process import GB, STACK, Memory, memory_problem
 from tabular.model import network
 from tabular.model.backend import keras
 from tabular.model.preprocessing import target_statistics, texts
@@ -256,51 +256,27 @@ def read_texts(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
 # and what the compiled step moves.
 COPIES = 6
 SNAPSHOTS = 10  # copies of each network that cycles leave: a snapshot of each, and the last state
-COMPILED, THREADS = 0.3 * GB, 4  # addresses of what XLA compiles; threads of a training on a core
-# Measured with exact products on one core of an AMD EPYC: multiply-adds a second, seconds a step.
-SPEED, STEP = 5e9, 2e-5
-MAX_DAYS = 7.0
 
 
-def check_workload(train: Resolved, members: Members, width: int, rows: int, outputs: int) -> None:
-    """Refuse networks for which this machine has too little memory, or that train over a week.
+def check_memory(train: Resolved, members: Members, width: int, outputs: int) -> None:
+    """Refuse networks whose weights do not fit into the memory of this machine.
 
     Args:
         members: An element of `train.members`, which are networks of one kind.
         width: Number of values that the first layer reads.
-        rows: Number of training rows.
         outputs: Number of outputs of each network.
 
     Raises:
-        UserError: The message names the units of the network, and lower ones that would fit.
+        UserError: The message names the units of the network.
     """
-    name, cores = members.network, workers()
-    network, count = train.networks[name], members.count * train.folds
+    network, count = train.networks[members.network], members.count * train.folds
     snapshots = SNAPSHOTS if network.learning_rate_schedule == "cycles" else 1
-    copies = count * snapshots + COPIES * min(cores, count)
-
-    def weights(units: Sequence[int]) -> int:
-        return sum((read + 1) * write for read, write in pairwise([width, *units, outputs]))
-
-    def memory(units: Sequence[int]) -> Memory:
-        needed = 4 * weights(units) * copies
-        return Memory(needed, needed + COMPILED + THREADS * STACK * cores)
-
-    where = f"train.networks.{name}.units is {list(network.units)}: {count} networks of "
-    where += f"{weights(network.units):,} weights"
-    if problem := memory_problem(where, memory(network.units)):
-        lower = list(network.units)
-        while max(lower, default=1) > 1 and memory_problem(where, memory(lower)):
-            lower = [max(units // 2, 1) for units in lower]
+    copies = count * snapshots + COPIES * min(workers(), count)
+    weights = sum((n + 1) * units for n, units in pairwise([width, *network.units, outputs]))
+    needed, memory = 4 * weights * copies, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+    if needed > memory:
         raise UserError(
-            f"{problem}. Lower the units, for example to {lower}, or the members and folds"
-        )
-    steps = network.epochs * max(rows / network.batch_size, 1)
-    # A step takes three products: forward, and the gradients of its two factors.
-    products = 3 * weights(network.units) * min(rows, network.batch_size)
-    days = steps * (STEP + products / SPEED) * count / min(cores, count) / 86400
-    if days > MAX_DAYS:
-        raise UserError(
-            f"{where} and {network.epochs:,} epochs would take about {days:,.0f} days here; "
-            f"expected {MAX_DAYS:.0f} at most: lower epochs, units, or the members and folds"
+            f"train.networks.{members.network}.units is {list(network.units)}: {count} networks of "
+            f"{weights:,} weights would take {needed / 1e9:,.1f} GB of memory, and this machine "
+            f"has {memory / 1e9:,.1f}. Lower the units, or the members and folds"
         )

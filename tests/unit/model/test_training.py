@@ -12,7 +12,6 @@ import pytest
 from tabular.config.schema import Schema
 from tabular.config.sections import ResolvedNetwork, Train
 from tabular.core.cluster import WORKERS
-from tabular.core.errors import UserError
 from tabular.model import network, saved_model
 from tabular.model.backend import keras, tf
 from tabular.model.exact import with_exact_products
@@ -368,36 +367,12 @@ def test_another_network_needs_another_build_and_no_more(
         np.testing.assert_allclose(found[:, :1], expected, atol=1e-6)
 
 
-class Doubled(keras.layers.Layer):
-    """A layer of somebody's own, which no file can be loaded with."""
-
-    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        return 2 * inputs
-
-
 def test_what_a_gpu_trained_does_not_claim_the_bytes_of_any_cpu(
     cycles: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup, members = cycles
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind])
     assert metadata(setup, members, blended(setup, members))["repeats"] == "same_cpu"
-
-
-def test_a_layer_that_cannot_be_saved_is_refused_before_the_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def doubled(
-        read: list[keras.KerasTensor], of: ResolvedNetwork, schema: Schema
-    ) -> keras.KerasTensor:
-        return keras.layers.Dense(1, "sigmoid")(Doubled()(read[0]))
-
-    monkeypatch.setattr(network, "build", doubled)
-    write_table(tmp_path)
-    train = train_params({"plain": PLAIN}, folds=2)
-    with pytest.raises(
-        UserError, match=r"train\.networks\.plain: .* safe mode, which has Doubled;"
-    ):
-        trained(tmp_path, train)
 
 
 def test_the_kind_that_predicts_better_gets_the_weight_and_equal_ones_share_it() -> None:
