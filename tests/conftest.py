@@ -29,7 +29,7 @@ from tests.helpers import (
     table_of,
 )
 
-# The same examples in every run; what is drawn anew each night is tests/faults/hostile.py.
+# The same examples in every run.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 

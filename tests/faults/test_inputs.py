@@ -1,10 +1,7 @@
-"""Hostile files: each is read as what it is, or answered by one bounded message in time."""
+"""Broken files: each is answered by one message that names it."""
 
-import gzip
 import io
 import json
-import re
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -22,63 +19,7 @@ from tabular.model.backend import keras
 from tabular.model.metadata import METADATA
 from tabular.model.saved_model import read_model, write_model
 from tabular.model.training.checkpoint import Checkpoint
-from tests.faults.hostile import answer, table_schema, try_many
 from tests.helpers import read_table, schema_of
-
-needs_linux = pytest.mark.skipif(
-    sys.platform != "linux", reason="memory is limited, and counted in KiB, on Linux"
-)
-
-
-def test_mutated_tables_and_params_are_read_or_refused(tmp_path: Path) -> None:
-    outcomes = try_many(100, 20, 11, tmp_path)
-    assert outcomes["t.csv: read, schema read"] > 3
-    assert outcomes["t.csv: refused, schema refused"] > 30
-
-
-@pytest.mark.parametrize("letter", [b"9", b'"', b" ", b"\n", b"-"])
-@pytest.mark.parametrize("kind", ["real", "integer", "boolean"])
-def test_a_cell_of_256_kilobytes_is_answered_in_a_second(
-    tmp_path: Path, kind: str, letter: bytes
-) -> None:
-    schema = schema_of("binary", x={"kind": kind})
-    (tmp_path / "t.csv").write_bytes(b"x,y\n1,0\n" + letter * 2**18 + b",1\n")
-    start = time.process_time()
-    answer(lambda: [*read_table(tmp_path / "t.csv", schema)])
-    answer(lambda: infer_schema(tmp_path / "t.csv", "y", 1000))
-    assert time.process_time() - start < 1
-
-
-@pytest.mark.parametrize("twice", [False, True])
-def test_a_header_of_thirty_thousand_names_is_answered_in_time(tmp_path: Path, twice: bool) -> None:
-    names = [f"column {number % 15_000 if twice else number}" for number in range(30_000)]
-    (tmp_path / "t.csv").write_text("\n".join([",".join(names), ",".join("1" * 30_000)]) + "\n")
-    outcome, message = answer(
-        lambda: [*read_table(tmp_path / "t.csv", table_schema(tmp_path / "other.csv"))]
-    )
-    assert outcome == "refused"
-    assert "and 29980 more" in message or "and 14980 more" in message
-
-
-def peak() -> int:
-    """The most memory that this process has held, in KiB."""
-    (line,) = re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    return int(line)
-
-
-@needs_linux
-def test_a_line_without_end_takes_no_memory(tmp_path: Path) -> None:
-    """Its gzip file is small."""
-    with gzip.open(tmp_path / "t.csv.gz", "wb") as file:
-        for _ in range(2**9):
-            file.write(b"x" * 2**20)
-    schema = table_schema(tmp_path / "other.csv")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before = peak()
-    with pytest.raises(UserError, match="more than"):
-        [*read_table(tmp_path / "t.csv.gz", schema)]
-    assert peak() - before < 2**19
-
 
 OPEN = "found a quote that never closes"
 
@@ -110,35 +51,22 @@ def test_utf_16_as_excel_writes_it_is_a_table(tmp_path: Path) -> None:
     assert table["Größe"].to_pylist() == list(range(50))
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("\n".join(["a0: &a0 x", *(f"a{n}: &a{n} [{f'*a{n - 1},' * 9}]" for n in range(1, 10))]),
-         "aliases stand for"),
-        ("a: &a [*a]", "aliases stand for"),
-        ("[" * 10**5, "nesting depth"),
-        ("a: " + "9" * 10**5, "100000 digits"),
-        ("a: !!python/object/apply:os.system [ls]", "constructor"),
-        ("x" * (2**22 + 1), "short file"),
-    ],
-)  # fmt: skip
-def test_yaml_that_stands_for_more_than_it_says_is_refused(
-    tmp_path: Path, text: str, message: str
-) -> None:
-    (tmp_path / "p.yaml").write_text(text)
-    outcome, found = answer(lambda: read_yaml(tmp_path / "p.yaml"))
-    assert (outcome, message in found) == ("refused", True)
+def test_a_yaml_file_runs_no_code_and_a_mistake_in_it_is_one_message(tmp_path: Path) -> None:
+    for text, problem in (
+        ("a: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
+        ("a: [1", "while parsing a flow sequence"),
+    ):
+        (tmp_path / "p.yaml").write_text(text)
+        with pytest.raises(UserError, match=rf"p\.yaml: not valid YAML: {problem}"):
+            read_yaml(tmp_path / "p.yaml")
 
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 # What stands in place of a file of the model, or of keys of its layer.
 BROKEN_MODELS: dict[str, tuple[str, Any]] = {
     "config is a list": (CONFIG, b"[]"),
-    "deep config": (CONFIG, b'{"a":' * 10**5),
-    "config is not UTF-8": (CONFIG, b"\xff\xfe"),
     "weights are text": (WEIGHTS, b"no weights"),
     "metadata is no JSON": (METADATA, b"{"),
-    "metadata is a list": (METADATA, b"[1]"),
     "a function as layer": (
         CONFIG,
         {"module": "builtins", "class_name": "function", "config": "eval"},
@@ -147,13 +75,10 @@ BROKEN_MODELS: dict[str, tuple[str, Any]] = {
         CONFIG,
         {"class_name": "Lambda", "config": {"function": {"class_name": "__lambda__"}}},
     ),
-    "a billion units": (CONFIG, {"config": {"units": 10**12}}),
 }
 
 
-@pytest.mark.parametrize(
-    "name", [*[*BROKEN_MODELS][:-1], pytest.param("a billion units", marks=needs_linux)]
-)
+@pytest.mark.parametrize("name", BROKEN_MODELS)
 def test_a_broken_model_is_one_message(tmp_path: Path, name: str) -> None:
     path, (changed, wrong) = tmp_path / "m.keras", BROKEN_MODELS[name]
     write_model(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), path, {})

@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,6 @@ import pytest
 from tests.helpers import COMMANDS, OUTS, begin, must, run, wait_until
 
 PREDICT = (sys.executable, "-m", "commands.predict")
-DEAR = ("validate", "train", "calibrate", "evaluate")  # the mechanism is one
 
 
 def contents(folder: Path, names: list[str]) -> dict[str, bytes]:
@@ -42,7 +40,7 @@ def wait_until_it_writes(process: subprocess.Popen[str], folder: Path) -> bool:
 
 
 EACH_STAGE = pytest.mark.parametrize(
-    "stage", ["ingest", "split", *(pytest.param(name, marks=pytest.mark.slow) for name in DEAR)]
+    "stage", ["split", pytest.param("train", marks=pytest.mark.slow)]
 )
 
 
@@ -109,50 +107,6 @@ def test_a_full_disk_is_one_message_and_the_next_run_recovers(small_disk: Path, 
     assert contents(small_disk, OUTS[stage]) == expected
 
 
-@EACH_STAGE
-def test_a_quota_of_file_sizes_is_one_message(workspace: Path, stage: str) -> None:
-    process = begin(workspace, "prlimit", "--fsize=1500", *COMMANDS[stage])
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "Traceback" not in errors
-    assert "File too large" in errors
-    assert partials(workspace) == []
-
-
-def test_a_model_that_cannot_be_unpacked_or_exported_names_the_file(small_disk: Path) -> None:
-    copy = ("prlimit", "--fsize=1500", *PREDICT, "../workspace/data/raw/diabetes.csv")
-    # Python would leave the bytecode of a module cut off at the limit.
-    done = run(small_disk, *copy, PYTHONDONTWRITEBYTECODE="1")
-    assert "model.keras: cannot be written: File too large" in done.stderr
-    with (small_disk / "filler").open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(small_disk).free - 12_288)
-    done = run(small_disk, sys.executable, "-m", "commands.export", "served")
-    assert done.returncode == 1
-    assert "served: cannot be written: No space left on device" in done.stderr
-
-
-# Of address space; more cores take more.
-@pytest.mark.parametrize(
-    ("gigabytes", "command"),
-    [
-        (0.4, COMMANDS["calibrate"]),
-        (2.0, [*PREDICT, "data/raw/diabetes.csv"]),
-        (2.0, COMMANDS["train"]),
-        (2.3, [sys.executable, "-m", "commands.drift", "data/raw/diabetes.csv"]),
-    ],
-    ids=["calibrate", "predict", "train", "drift"],
-)
-def test_little_memory_is_enough_or_is_one_message_with_what_is(
-    workspace: Path, gigabytes: float, command: list[str]
-) -> None:
-    done = run(workspace, "prlimit", f"--as={gigabytes * 1e9:.0f}", *command)
-    said = done.stderr.splitlines()
-    if done.returncode:
-        assert done.returncode == 1
-        assert re.search(r"^error: .* would take [\d.]+ GB of address space", said[-1])
-    assert "Traceback" not in done.stderr
-
-
 @pytest.mark.slow
 def test_two_searches_on_one_storage_do_not_mix(workspace: Path) -> None:
     command = [sys.executable, "-m", "commands.search", "--trials", "3"]
@@ -164,16 +118,6 @@ def test_two_searches_on_one_storage_do_not_mix(workspace: Path) -> None:
     storage = f"sqlite:///{workspace}/.search/trials.db"
     (study,) = optuna.get_all_study_summaries(storage)
     assert study.n_trials == 3
-
-
-@pytest.mark.slow
-def test_two_reports_at_once_are_both_written(workspace: Path) -> None:
-    both = [begin(workspace, sys.executable, "-m", "commands.report") for _ in range(2)]
-    for process in both:
-        _, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
-    assert "</html>" in (workspace / "report.html").read_text()
-    assert partials(workspace) == []
 
 
 @pytest.mark.slow
@@ -203,11 +147,3 @@ def test_a_terminated_predict_leaves_nothing_behind(workspace: Path, tmp_path: P
     assert (process.returncode, err) == (1, "interrupted\n")
     assert not (workspace / "out.csv").exists()
     assert partials(workspace) == []
-
-
-def test_training_state_that_is_a_file_is_one_message(workspace: Path) -> None:
-    (workspace / ".training").write_text("a file")
-    done = run(workspace, *COMMANDS["train"])
-    assert done.returncode == 1
-    assert ".training" in done.stderr
-    assert "Traceback" not in done.stderr
