@@ -16,7 +16,7 @@ from tabular.report.vega import png
 from tabular.runs.comparison import Comparison, compare
 from tabular.runs.gate import base_of, evaluate_gate
 from tabular.runs.rerun import rerun
-from tabular.runs.run import FILES, WORKSPACE, Run, mismatch, resolve
+from tabular.runs.run import WORKSPACE, Run, mismatch, resolve
 
 MARKER = "<!-- pr-report -->"  # by which CI finds the comment that it wrote before
 
@@ -67,8 +67,7 @@ def main() -> None:
         not_compared=reason,
         pictures=write_pictures(comparison, args.plots),
         commit=head.label,
-        # The verdict depends on the history.
-        difference=rerun(head.commit, ignored=(str(FILES["gate"]),)),
+        changed_files=rerun(head.commit),
     )
     with atomic_write(args.output) as file:
         file.write_text(text, encoding="utf-8")

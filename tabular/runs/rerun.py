@@ -1,24 +1,19 @@
-"""Whether the committed results come out again in a clone, and what DVC knows of outputs."""
+"""What DVC knows of outputs, and whether the committed results come out again in a clone."""
 
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
 
 import yaml
 
+from tabular.config.typed_yaml import read_yaml
 from tabular.core.errors import UserError
-from tabular.runs.run import LOCK, WORKSPACE, Revision, git, outputs, outs_of
-
-ATTEMPTS = 3
+from tabular.runs.run import FILES, LOCK, WORKSPACE, Revision, git, outputs
 
 
 def dvc(*arguments: str, folder: Path | None = None) -> str:
@@ -59,22 +54,18 @@ def output_at(revision: Revision, path: Path, md5: str | None) -> bytes | None:
 
 
 def last_output(path: Path) -> bytes | None:
-    """The content of an output; while its stage makes it anew, what dvc.lock names, of the cache.
+    """Read an output; if it is missing, its last version in DVC's cache; None if there is neither.
 
-    DVC removes the outputs of a stage before it runs. None where there is neither.
+    DVC removes the outputs of a stage before it runs.
     """
-    for _ in range(ATTEMPTS):  # dvc.lock may be half written, the stage may have ended
-        with suppress(OSError):
-            return path.read_bytes()
-        with suppress(OSError, yaml.YAMLError, AttributeError):
-            out = outputs(yaml.safe_load(Path(LOCK).read_text(encoding="utf-8")))
-            named = out.get(Path(os.path.relpath(path)).as_posix(), {}).get("md5")
-            content = output_at(WORKSPACE, path, named)
-            if content is not None:
-                print(f"{path} is not there now; using what {LOCK} names", file=sys.stderr)
-                return content
-        time.sleep(0.1)
-    return None
+    with suppress(FileNotFoundError):
+        return path.read_bytes()
+    lock = read_yaml(Path(LOCK)) if Path(LOCK).is_file() else {}
+    out = outputs(lock).get(Path(os.path.relpath(path)).as_posix(), {})
+    content = output_at(WORKSPACE, path, out.get("md5"))
+    if content is not None:
+        print(f"{path} is not there now; using what {LOCK} names", file=sys.stderr)
+    return content
 
 
 def _verified(path: Path, md5: str) -> bytes | None:
@@ -82,22 +73,11 @@ def _verified(path: Path, md5: str) -> bytes | None:
     return content if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5 else None
 
 
-NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
-
-
-class OutputDifference(NamedTuple):
-    """The first output that came out otherwise, and by how much, in words."""
-
-    stage: str
-    path: str
-    size: str
-
-
-def rerun(commit: str, ignored: Collection[str] = ()) -> OutputDifference | None:
-    """Run every stage in a fresh clone at `commit`; compare all but `ignored` outputs with its own.
+def rerun(commit: str) -> list[str]:
+    """Run the pipeline in a fresh clone of a commit, and list the files that come out differently.
 
     Raises:
-        UserError: a stage failed; the message holds what it printed.
+        UserError: A stage failed. The message holds what it printed.
     """
     root, prefix = git("rev-parse", "--show-toplevel"), git("rev-parse", "--show-prefix")
     with TemporaryDirectory() as folder:
@@ -111,68 +91,20 @@ def rerun(commit: str, ignored: Collection[str] = ()) -> OutputDifference | None
         dvc("config", "--local", "cache.dir", str(cache_dir().resolve()), folder=project)
         dvc("checkout", "--quiet", "--allow-missing", folder=project)
         dvc("repro", "--force", folder=project)
-        return first_difference(project, ignored)
+        return changed_files(project)
 
 
-def first_difference(folder: Path, ignored: Collection[str] = ()) -> OutputDifference | None:
-    """Compare the outputs in `folder` with those of its HEAD, in dvc.yaml's order.
+def changed_files(project: Path) -> list[str]:
+    """List the outputs that differ from the last commit; `dvc.lock` if it alone does.
 
-    By how much is told in numbers for an output in git, else in bytes, with the first numbers in
-    git that differ after it.
+    The verdict of the gate does not count, since it depends on the history.
     """
-    order = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    now = yaml.safe_load((folder / LOCK).read_text(encoding="utf-8"))
-    committed = yaml.safe_load(git("show", f"HEAD:./{LOCK}", folder=folder) or "") or {}
-    before = outputs(committed)
-    differing = [
-        (stage, out)
-        for stage in order
-        for out in outs_of(now, stage)
-        if out["path"] not in ignored and before.get(out["path"], {}).get("md5") != out["md5"]
-    ]
-    if not differing:
-        if _without(ignored, committed) == _without(ignored, now):
-            return None
-        return OutputDifference(
-            "all stages",
-            LOCK,
-            "its outputs repeat, but what it says of code or parameters is older than this commit; "
-            "run `dvc repro` and commit",
-        )
-    (stage, new), *_ = differing
-    path, old = new["path"], before.get(new["path"])
-    if old is None:
-        return OutputDifference(stage, path, f"it is not in the committed {LOCK}")
-    numbers = (_compare_numbers(folder, out["path"]) for _, out in differing)
-    size = next(filter(None, numbers), "no number in git differs")
-    if not git("ls-files", "--", path, folder=folder):
-        size = f"{old['size']:,} bytes were {new['size']:,} in the rerun; {size}"
-    return OutputDifference(stage, path, size)
-
-
-def _without(ignored: Collection[str], lock: dict[str, Any]) -> list[tuple[str, Any]]:
-    """The stages of a lock, without the outputs at `ignored` paths."""
-    return [
-        (name, stage | {"outs": [out for out in stage["outs"] if out["path"] not in ignored]})
-        for name, stage in sorted(lock.get("stages", {}).items())
-    ]
-
-
-def _compare_numbers(folder: Path, path: str) -> str:
-    """Where the numbers of an output in git differ, and by how much; empty if they do not."""
-    for name in (git("ls-files", "--", path, folder=folder) or "").splitlines():
-        if not (folder / name).exists():
-            return f"{name} is not written any more"
-        old = git("show", f"HEAD:./{name}", folder=folder) or ""
-        new = (folder / name).read_text(encoding="utf-8").rstrip("\n")
-        if old == new:
-            continue
-        before, after = (list(map(float, NUMBER.findall(text))) for text in (old, new))
-        if len(before) != len(after):
-            return f"{name} has {len(after)} numbers and had {len(before)}"
-        gaps = [abs(a - b) for a, b in zip(before, after, strict=True)]
-        changed = sum(gap > 0 for gap in gaps)
-        return (
-            f"{name}: {changed} of {len(gaps)} numbers differ, by {max(gaps, default=0):g} at most"
-        )
-    return ""
+    metrics = ("metrics", f":!{FILES['gate']}")
+    changed = git("diff", "--name-only", "--relative", "HEAD", "--", *metrics, folder=project) or ""
+    texts = git("show", f"HEAD:./{LOCK}", folder=project), (project / LOCK).read_text("utf-8")
+    before, after = (yaml.safe_load(text or "") or {"stages": {}} for text in texts)
+    for lock in (before, after):
+        lock["stages"].pop("gate", None)
+    old = outputs(before)
+    files = {path for path, out in outputs(after).items() if out != old.get(path)}
+    return sorted(files | {*changed.splitlines()}) or [LOCK] * (before != after)
