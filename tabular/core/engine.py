@@ -64,7 +64,8 @@ def ordered_map(
         function: on Ray it is pickled, as are items and results; an item whose process was lost is
             worked on again.
         most: items at a time in threads, which share a memory.
-        report: is called with what the function says with `report_progress`.
+        report: is called with what the function says with `report_progress`; on Ray when the
+            result for the item comes.
         stop: is called when the results are not all taken, so that what runs in threads may end.
         threads: whether the function may run in several of them; if not, without Ray it is one
             item after the other, each of which may use all workers.
@@ -141,6 +142,11 @@ def _run_in_worker(
     return function(item)
 
 
+def _run_and_record(function: Callable[[Item], Result], item: Item) -> tuple[Result, list[Any]]:
+    reports: list[Any] = []
+    return _run_in_worker(function, lambda *words: reports.append(words), item), reports
+
+
 def _thread_map(
     function: Callable[[Item], Result],
     items: Iterable[Item],
@@ -148,24 +154,17 @@ def _thread_map(
     report: Callable[..., None] | None,
     stop: Callable[[], None],
 ) -> Iterator[Result]:
-    waiting: deque[Future[Result]] = deque()
-    failures: list[Exception] = []
     threads = ThreadPoolExecutor(count)
-    try:
-        for item in _until_failure(items, failures):
-            waiting.append(threads.submit(_run_in_worker, function, report, item))
-            if len(waiting) >= QUEUE_FACTOR * count:
-                yield waiting[0].result()
-                waiting.popleft()
-        while waiting:
-            yield waiting[0].result()
-            waiting.popleft()
-        if failures:
-            raise failures[0]
-    finally:
+
+    def submit(item: Item) -> Future[Result]:
+        return threads.submit(_run_in_worker, function, report, item)
+
+    def close(waiting: deque[Future[Result]]) -> None:
         if waiting:
             stop()
         threads.shutdown(cancel_futures=True)
+
+    yield from _in_order(submit, Future.result, close, items, QUEUE_FACTOR * count)
 
 
 def _ray_map(
@@ -175,26 +174,42 @@ def _ray_map(
     report: Callable[..., None] | None,
 ) -> Iterator[Result]:
     name = getattr(function, "func", function).__name__
-    tasks = cluster.Tasks(partial(_run_in_worker, function), name, report)
+    tasks = cluster.Tasks(partial(_run_and_record, function), count, name)
+    ahead = QUEUE_FACTOR * count
+    for result, reports in _in_order(tasks.submit, tasks.result, tasks.cancel, items, ahead):
+        if report:
+            for words in reports:
+                report(*words)
+        yield result
+
+
+def _in_order(
+    submit: Callable[[Item], Any],
+    result: Callable[[Any], Any],
+    close: Callable[[deque[Any]], None],
+    items: Iterable[Item],
+    ahead: int,
+) -> Iterator[Any]:
+    """Submit items and yield their results in order, with at most `ahead` submitted at a time.
+
+    Args:
+        close: Is called at the end with what was submitted and has no result yet.
+    """
     waiting: deque[Any] = deque()
     failures: list[Exception] = []
     try:
         for item in _until_failure(items, failures):
-            waiting.append(tasks.submit(item))
-            running = list(waiting)
-            while len(running) >= count:
-                tasks.wait(running)
-                running = tasks.running(running)
-            while waiting and (len(waiting) >= QUEUE_FACTOR * count or waiting[0] not in running):
-                yield tasks.result(waiting[0])
+            waiting.append(submit(item))
+            if len(waiting) >= ahead:
+                yield result(waiting[0])
                 waiting.popleft()
         while waiting:
-            yield tasks.result(waiting[0])
+            yield result(waiting[0])
             waiting.popleft()
         if failures:
             raise failures[0]
     finally:
-        tasks.close(waiting)
+        close(waiting)
 
 
 def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator[Item]:
