@@ -179,17 +179,13 @@ def network_rows(networks: dict[str, Any]) -> list[tuple[str, str, int, str]]:
 
 
 def layer_tables(networks: dict[str, Any]) -> dict[str, list[tuple[str, str, str]]]:
-    """For each kind of network name and class, output shape and number of weights of its layers.
-
-    A run from before `metrics/networks.json` had layers has no table.
-    """
+    """List the name and class, output shape and number of weights of each network's layers."""
 
     def row_of(layer: dict[str, Any]) -> tuple[str, str, str]:
         name = f"{layer['layer']} ({layer['class']})"
         return name, formats.shape(layer["output"]), formats.number(layer["weights"])
 
-    with_layers = {kind: of["layers"] for kind, of in networks.items() if of.get("layers")}
-    return {kind: list(map(row_of, layers)) for kind, layers in with_layers.items()}
+    return {name: list(map(row_of, of["layers"])) for name, of in networks.items()}
 
 
 def setting_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:

@@ -159,7 +159,7 @@ def precision_recall(comparison: Comparison) -> Picture | None:
 def calibration(comparison: Comparison) -> Picture | None:
     """The share of a class by its predicted probability with intervals, over the counts."""
     rows, names = points_of_both(comparison, "calibration")
-    if not rows or "low" not in rows[-1]:  # a run of before it had intervals
+    if not rows:
         return None
     own = [row for row in rows if row["of"] == names[0]]
     x = number("probability", scale=UNIT)
@@ -211,7 +211,7 @@ def classes(comparison: Comparison) -> Picture | None:
 def confusion(comparison: Comparison) -> Picture | None:
     """True classes by predicted ones: rows and their share of the true class."""
     rows = points(comparison.run, "confusion")
-    if not rows or "rows" not in rows[0]:  # of a run of before it had them
+    if not rows:
         return None
     names = list(dict.fromkeys(row["true class"] for row in rows))
     size = min(max(len(names), 3), 40)

@@ -243,17 +243,13 @@ def paired_differences(run: Run, base: Run) -> dict[str, PairedDifference]:
     the interval of those that were kept, moved and narrower. Empty where one of the runs has kept
     none, or they have not the same labels.
     """
-    try:
-        schema = Schema.model_validate(run.schema)
-        rows, base_rows = (test_rows(each) for each in (run, base))
-    except (ValueError, KeyError):  # of a revision of long ago
-        return {}
+    rows, base_rows = (test_rows(each) for each in (run, base))
     target, base_target = (r.schema.get("columns", {}).get(r.target) for r in (run, base))
     if rows is None or base_rows is None or target != base_target:
         return {}
     if not np.array_equal(rows.y, base_rows.y):
         return {}
-    base_rows = base_rows._replace(group=rows.group)
+    base_rows, schema = base_rows._replace(group=rows.group), Schema.model_validate(run.schema)
     in_kept_rows = score_differences(bootstrap(rows, schema), bootstrap(base_rows, schema), schema)
     if run.evaluation is None or base.evaluation is None:
         return in_kept_rows

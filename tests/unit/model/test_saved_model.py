@@ -38,19 +38,13 @@ def test_the_same_model_is_the_same_file_and_plain_keras_reads_it(tmp_path: Path
     assert read_model(tmp_path / "plain.keras").metadata == {}
 
 
-def test_files_of_earlier_versions_are_read_and_of_later_ones_refused(tmp_path: Path) -> None:
+def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
     major, minor, _ = map(int, VERSION.split("."))
+    later = f"{major}.{minor + 1}.0"
     saved(tmp_path)
-    for version in (None, "0.3.0", VERSION, f"{major}.{minor}.99", f"{major}.{minor + 1}.0"):
-        file = tmp_path / f"{version}.keras"
-        add_metadata(tmp_path / "m.keras", file, {"version": version} if version else {})
-        if version != f"{major}.{minor + 1}.0":
-            read_model(file)
-            continue
-        with pytest.raises(
-            UserError, match=rf"written by version {version}, and this is {VERSION}"
-        ):
-            read_model(file)
+    add_metadata(tmp_path / "m.keras", tmp_path / "later.keras", {"version": later})
+    with pytest.raises(UserError, match=rf"written by version {later}, and this is {VERSION}"):
+        read_model(tmp_path / "later.keras")
 
 
 def test_a_temperature_scales_a_model_whose_layers_have_the_names_of_its_own(

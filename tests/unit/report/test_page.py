@@ -66,10 +66,10 @@ def test_names_in_the_data_are_text() -> None:
         assert not {"b", "script", "img"} & set(page.tags)
 
 
-def test_the_layers_of_a_network_are_a_table_that_a_run_from_before_does_not_have() -> None:
+def test_the_layers_of_a_network_are_a_table() -> None:
     shapes: list[Any] = [[128], [8, None], [[2], [2, 4]], []]
     layers = [{"layer": HOSTILE, "class": "Mine", "output": s, "weights": 1234} for s in shapes]
-    tables = layer_tables({"old": {"weight": 0.5}, "own": {"layers": layers}})
+    tables = layer_tables({"own": {"layers": layers}})
     said = ["128", "8 × any", "2; 2 × 4", "–"]
     assert tables == {"own": [(f"{HOSTILE} (Mine)", shape, "1,234") for shape in said]}
 
