@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Any, get_type_hints
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, create_model
 
 from tabular.config.schema import Schema, value_types
 from tabular.config.sections import (
@@ -33,11 +33,11 @@ PARAMS = Path("params.yaml")
 FIXED = {"seed", "folds", "forward_chaining", "exact", "networks"}
 
 
-class AllSections(Section):
-    """All sections."""
+class Params(SimpleNamespace):
+    """The sections of the file that were asked for; any other name is an `AttributeError`."""
 
     ingest: Ingest
-    validate_: Annotated[Validate, Field(alias="validate")]
+    validate: Validate
     split: Split
     train: Train
     evaluate: Evaluate
@@ -46,13 +46,22 @@ class AllSections(Section):
     search: Search
 
 
-def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
-    """The sections in what the file at `path` holds, by name.
+# A model of pydantic may have no field `validate`.
+FIELDS: Any = {
+    f"{name}_": (section, Field(alias=name)) for name, section in get_type_hints(Params).items()
+}
+ALL_SECTIONS = create_model("AllSections", __base__=Section, **FIELDS)
+
+
+def check_params(content: Any, schema: Schema, path: Path) -> Params:
+    """Check all sections of a file, also against each other and the table.
 
     Raises:
-        UserError: a line for each mistake.
+        UserError: There are mistakes. The message has a line for each.
     """
-    whole = check(found, AllSections, path)
+    whole = Params(
+        **{name.removesuffix("_"): value for name, value in check(content, ALL_SECTIONS, path)}
+    )
     mistakes = [*split_mistakes(whole.split, schema)]
     mistakes += train_mistakes(whole.train, whole.split, schema)
     if not mistakes:  # which each value of the space would repeat
@@ -63,7 +72,7 @@ def check_params(found: Any, schema: Schema, path: Path) -> dict[str, Section]:
     mistakes += slice_mistakes(whole.evaluate, schema)
     if mistakes:
         raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
-    return {name.removesuffix("_"): section for name, section in whole}
+    return whole
 
 
 def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
@@ -136,7 +145,7 @@ def network_mistakes(name: str, train: Train, split: Split) -> Iterator[str]:
         )
 
 
-def threshold_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
+def threshold_mistakes(whole: Params, schema: Schema) -> Iterator[str]:
     """A threshold that there is nothing to choose by."""
     if isinstance(whole.evaluate.threshold, Choice):
         if schema.task != "binary":
@@ -202,7 +211,7 @@ def searchable(train: Train) -> list[str]:
     return sorted({*Train.model_fields} - FIXED) + of_networks
 
 
-def search_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
+def search_mistakes(whole: Params, schema: Schema) -> Iterator[str]:
     """A score or a key that cannot be searched, and values that their key may not have."""
     scores, keys = TASKS[schema.task].scores, searchable(whole.train)
     search = whole.search
@@ -221,19 +230,6 @@ def search_mistakes(whole: AllSections, schema: Schema) -> Iterator[str]:
             yield from (f"search.space{mistake.removeprefix('train')}" for mistake in mistakes)
 
 
-class Params(SimpleNamespace):
-    """The sections that were asked for, by name; any other name is an `AttributeError`."""
-
-    ingest: Ingest
-    validate: Validate
-    split: Split
-    train: Train
-    evaluate: Evaluate
-    gate: Gate
-    drift: Drift
-    search: Search
-
-
 def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
     """Check the whole file, also against the table, and give the sections of these `names`.
 
@@ -249,4 +245,4 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
                 f"{error}\nThe values of -S stay in {path}; `git restore {path}` takes them back"
             ) from None
         raise
-    return Params(**{name: sections[name] for name in names})
+    return Params(**{name: getattr(sections, name) for name in names})

@@ -2,7 +2,6 @@
 
 import csv
 import fcntl
-import glob
 import json
 import math
 import os
@@ -24,18 +23,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or folder to, and rename it to `path` at the end.
 
     When the block raises, `path` stays as it was and what was written beside it is removed; after
-    a kill the next write to `path` removes it. Two processes may write to one path: the later one
-    stays.
+    a kill the next write to `path` removes it.
 
     Raises:
         UserError: it cannot be written, or a file was written, and `path` is a folder.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-            if not _is_running(left.suffixes[-2]):
-                _remove(left)
+        _remove(partial)
         yield partial
         for left in list(partial.rglob(".*.partial")):  # of a worker that was killed
             _remove(left)
@@ -51,19 +47,6 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             _remove(partial)
-
-
-def _is_running(number: str) -> bool:
-    """Whether another process has this number, as in the name of a file it writes."""
-    if number == f".{os.getpid()}":
-        return False
-    try:
-        os.kill(int(number[1:]), 0)
-    except PermissionError:  # of another user
-        return True
-    except (OSError, OverflowError, ValueError):
-        return False
-    return True
 
 
 def _not_written(path: Path, error: OSError) -> str:

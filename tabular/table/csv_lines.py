@@ -5,17 +5,16 @@ import csv
 import errno
 import gzip
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, AnyStr
+from typing import IO
 
 from tabular.config.schema import Dialect, Schema
 from tabular.core.errors import UserError
 from tabular.table.cells import MAX_CELL
 
-MAX_LINE = 2**26  # characters
 MISTAKES_SHOWN = 5
 CSV_ERRORS = (csv.Error, UnicodeError, OSError, EOFError, zlib.error)  # what `records` raises
 OTHER_FORMATS = {
@@ -68,21 +67,12 @@ def records(
     name = codecs.lookup(dialect.encoding).name
     encoding = "utf-8-sig" if name == "utf-8" else name
     with TextIOWrapper(open_bytes(file), encoding=encoding, newline="") as text:
-        lines = bounded_lines(text.readline)
-        reader = csv.reader(lines, delimiter=dialect.delimiter, strict=strict)
+        reader = csv.reader(text, delimiter=dialect.delimiter, strict=strict)
         line = 1
         for cells in reader:
             if cells:
                 yield line, cells
             line = reader.line_num + 1
-
-
-def bounded_lines(readline: Callable[[int], AnyStr]) -> Iterator[AnyStr]:
-    """The lines of a file; raises `csv.Error` where one has `MAX_LINE` letters or more."""
-    while line := readline(MAX_LINE):
-        if len(line) == MAX_LINE:
-            raise csv.Error(f"found a line of more than {MAX_LINE} characters")
-        yield line
 
 
 def header_hint(header: list[str], schema: Schema) -> str:
@@ -123,7 +113,7 @@ def describe_csv_error(file: Path, dialect: Dialect, line: int, error: Exception
     match error:
         case UnicodeDecodeError() if dialect.by_bytes:
             with open_bytes(file) as content, suppress(csv.Error):
-                for number, text in enumerate(bounded_lines(content.readline), start=1):
+                for number, text in enumerate(content, start=1):
                     try:
                         text.decode(dialect.encoding)
                     except UnicodeDecodeError as wrong:
