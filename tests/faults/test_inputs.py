@@ -19,7 +19,7 @@ from tabular.config.typed_yaml import check, read_yaml
 from tabular.core.errors import UserError
 from tabular.inference.schema import infer_schema
 from tabular.model.backend import keras
-from tabular.model.metadata import METADATA
+from tabular.model.metadata import METADATA, ModelMetadata
 from tabular.model.saved_model import read_model, write_model
 from tabular.model.training.checkpoint import Checkpoint
 from tests.faults.hostile import answer, table_schema, try_many
@@ -139,6 +139,12 @@ BROKEN_MODELS: dict[str, tuple[str, Any]] = {
     "weights are text": (WEIGHTS, b"no weights"),
     "metadata is no JSON": (METADATA, b"{"),
     "metadata is a list": (METADATA, b"[1]"),
+    "a threshold is no number": (METADATA, b'{"threshold": "high"}'),
+    "a summary has no counts": (
+        METADATA,
+        b'{"trained_on": {"rows": 1, "md5": "", "packages": {}, "attribution": {},'
+        b' "summaries": {"x": {"feature_type": "number", "edges": [], "categories": []}}}}',
+    ),
     "a function as layer": (
         CONFIG,
         {"module": "builtins", "class_name": "function", "config": "eval"},
@@ -156,7 +162,7 @@ BROKEN_MODELS: dict[str, tuple[str, Any]] = {
 )
 def test_a_broken_model_is_one_message(tmp_path: Path, name: str) -> None:
     path, (changed, wrong) = tmp_path / "m.keras", BROKEN_MODELS[name]
-    write_model(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), path, {})
+    write_model(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), path, ModelMetadata())
     with zipfile.ZipFile(path) as file:
         files = {name: file.read(name) for name in file.namelist()}
     if isinstance(wrong, dict):
@@ -166,7 +172,7 @@ def test_a_broken_model_is_one_message(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(path, "w") as file:
         for entry, content in (files | {changed: wrong}).items():
             file.writestr(entry, content)
-    with pytest.raises(UserError, match=r"m\.keras: not a model that Keras can load") as error:
+    with pytest.raises(UserError, match=r"m\.keras: ") as error:
         read_model(path)
     assert len(str(error.value)) < 1000
 

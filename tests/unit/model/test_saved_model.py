@@ -8,11 +8,11 @@ import pytest
 from tabular.core.errors import UserError
 from tabular.evaluation.calibration import scale_by_temperature
 from tabular.model.backend import keras
-from tabular.model.metadata import VERSION, add_metadata, model_metadata
+from tabular.model.metadata import VERSION, ModelMetadata, replace_metadata
 from tabular.model.saved_model import read_model, with_temperature, write_model
 from tests.helpers import schema_of
 
-METADATA = model_metadata(schema_of("binary")) | {"repeats": "any_cpu"}
+METADATA = ModelMetadata.from_schema(schema_of("binary"), repeats="any_cpu")
 
 
 def saved(folder: Path) -> bytes:
@@ -31,11 +31,9 @@ def test_the_same_model_is_the_same_file_and_plain_keras_reads_it(tmp_path: Path
     found = read_model(tmp_path / "m.keras")
     np.testing.assert_array_equal(found.network.get_weights()[0], kept.get_weights()[0])
     # What the outputs mean travels in the file.
-    assert found.metadata == {
-        **{"task": "binary", "target": "y", "classes": [0, 1], "repeats": "any_cpu"}
-    }
+    assert found.metadata == METADATA
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(tmp_path / "plain.keras")
-    assert read_model(tmp_path / "plain.keras").metadata == {}
+    assert read_model(tmp_path / "plain.keras").metadata == ModelMetadata()
 
 
 def test_files_of_earlier_versions_are_read_and_of_later_ones_refused(tmp_path: Path) -> None:
@@ -43,7 +41,7 @@ def test_files_of_earlier_versions_are_read_and_of_later_ones_refused(tmp_path: 
     saved(tmp_path)
     for version in (None, "0.3.0", VERSION, f"{major}.{minor}.99", f"{major}.{minor + 1}.0"):
         file = tmp_path / f"{version}.keras"
-        add_metadata(tmp_path / "m.keras", file, {"version": version} if version else {})
+        replace_metadata(tmp_path / "m.keras", file, ModelMetadata(version=version))
         if version != f"{major}.{minor + 1}.0":
             read_model(file)
             continue
