@@ -63,7 +63,8 @@ def main() -> None:
     schema, params = load_schema_and_params(args.model, content, "validate", "drift")
     metadata = read_metadata(args.model, content)
     trained_on = training_rows(args.model, metadata, schema)
-    bins = {name: trained_on.summaries[name].bins(of) for name, of in schema.features.items()}
+    summaries = trained_on.summaries
+    bins = {name: summaries[name].bins(column) for name, column in schema.features.items()}
     with seekable_file(args.rows) as file:
         names = row_columns(file, schema)
         checks, counts = declared_checks(schema, params.validate), None

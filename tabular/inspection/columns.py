@@ -89,10 +89,9 @@ def histogram(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> 
     if column.feature_type == "category":
         bins = Bins.from_values(train, column, CATEGORIES)
         counts = {name: bins.counts(values)[:-1] for name, values in tables.items()}
-        has_others = any(of_table[-1] for of_table in counts.values())
-        bars = len(bins.categories) + has_others
-        shown = {name: of_table[:bars].tolist() for name, of_table in counts.items()}
-        return content | {"names": bins.names[:bars]} | shown
+        bars = len(bins.categories) + any(rows[-1] for rows in counts.values())  # with the others
+        content["names"] = bins.names[:bars]
+        return content | {name: rows[:bars].tolist() for name, rows in counts.items()}
     numbers = {name: numeric_values(values, column) for name, values in tables.items()}
     if not len(numbers["train"]):
         return content

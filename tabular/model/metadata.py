@@ -94,9 +94,9 @@ class ModelMetadata(Section, extra="ignore"):
     drift_params: Drift = Drift()
 
     @classmethod
-    def from_schema(cls, schema: Schema, **others: Any) -> Self:
+    def from_schema(cls, schema: Schema, **fields: Any) -> Self:
         """Describe a model of this table."""
-        return cls(task=schema.task, target=schema.target, classes=schema.classes, **others)
+        return cls(task=schema.task, target=schema.target, classes=schema.classes, **fields)
 
 
 def provenance(train: Path) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def training_rows(path: Path, metadata: ModelMetadata, schema: Schema) -> Traini
     trained_on = metadata.trained_on
     if trained_on is None:
         raise UserError(f"{path}: holds no summary of its training rows; run `dvc repro`")
-    trained = {(name, of.feature_type) for name, of in trained_on.summaries.items()}
+    trained = {(name, column.feature_type) for name, column in trained_on.summaries.items()}
     declared = {(name, column.feature_type) for name, column in schema.features.items()}
     if trained != declared:
         columns = sorted({name for name, _ in trained ^ declared})

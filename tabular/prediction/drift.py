@@ -102,9 +102,9 @@ def unknown_lines(unknown: UnknownCategories, rows: int) -> list[str]:
     lines = []
     for name, count in unknown_rows(unknown).items():
         values = most_frequent_unknown(unknown, name)
-        shown = listed(f"{quoted(value)} ({of_value})" for value, of_value in values)
+        examples = listed(f"{quoted(value)} ({of_value})" for value, of_value in values)
         text = "rows hold a category that the model does not know"
-        lines.append(f"{name}: {count} of {rows} {text}: {shown}")
+        lines.append(f"{name}: {count} of {rows} {text}: {examples}")
     return lines
 
 

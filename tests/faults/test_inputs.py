@@ -140,11 +140,6 @@ BROKEN_MODELS: dict[str, tuple[str, Any]] = {
     "metadata is no JSON": (METADATA, b"{"),
     "metadata is a list": (METADATA, b"[1]"),
     "a threshold is no number": (METADATA, b'{"threshold": "high"}'),
-    "a summary has no counts": (
-        METADATA,
-        b'{"trained_on": {"rows": 1, "md5": "", "packages": {}, "attribution": {},'
-        b' "summaries": {"x": {"feature_type": "number", "edges": [], "categories": []}}}}',
-    ),
     "a function as layer": (
         CONFIG,
         {"module": "builtins", "class_name": "function", "config": "eval"},

@@ -3,12 +3,20 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tabular.core.errors import UserError
 from tabular.evaluation.calibration import scale_by_temperature
 from tabular.model.backend import keras
-from tabular.model.metadata import VERSION, ModelMetadata, replace_metadata
+from tabular.model.column_summary import summarize_columns
+from tabular.model.metadata import (
+    VERSION,
+    ModelMetadata,
+    TrainingRows,
+    replace_metadata,
+    training_rows,
+)
 from tabular.model.saved_model import read_model, with_temperature, write_model
 from tests.helpers import schema_of
 
@@ -63,3 +71,17 @@ def test_a_temperature_scales_a_model_whose_layers_have_the_names_of_its_own(
     rows = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, -1.0]])
     found = np.asarray(with_temperature(tmp_path / "m.keras", 2.0)(rows))
     np.testing.assert_allclose(found, scale_by_temperature(np.asarray(model(rows)), 2.0), 1e-6)
+
+
+def test_the_summary_of_other_columns_is_refused_by_their_names() -> None:
+    schema = schema_of("regression", x={"kind": "real"}, z={"kind": "real"})
+    summaries = summarize_columns(pa.table({"x": [1.0], "z": [2.0]}), schema, {})
+    shares = {"x": 0.5, "z": 0.5}
+    rows = TrainingRows(rows=1, md5="", packages={}, summaries=summaries, attribution=shares)
+    metadata = ModelMetadata(trained_on=rows)
+    assert training_rows(Path("m.keras"), metadata, schema) == rows
+    changed = schema_of("regression", x={"kind": "category"}, z={"kind": "real"})
+    with pytest.raises(UserError, match=r"m\.keras: .* other columns than .* declares: x; run"):
+        training_rows(Path("m.keras"), metadata, changed)
+    with pytest.raises(UserError, match="holds no summary of its training rows"):
+        training_rows(Path("m.keras"), ModelMetadata(), schema)
