@@ -139,13 +139,10 @@ def describe_training_rows(model: "SavedModel", train: Path, schema: Schema) -> 
     """Summarize the training rows in a folder, and what moves the model's predictions for them."""
     rows = read_rows(train, min(MAX_ROWS, MAX_CELLS // len(schema.columns)))
     summaries = summarize_columns(rows, schema, model.metadata.categories)
-    ensemble, disagreement = model.metadata.ensemble, None
-    if schema.task == "regression" and ensemble:
-        disagreement = model.disagreement(rows, schema, ensemble)
-    work = model.multiply_adds
+    ensemble, work = model.metadata.ensemble, model.multiply_adds
     return TrainingRows(
         **provenance(train),
         summaries=summaries,
         attribution=attribution_shares(model.predict, work, rows, summaries, schema),
-        disagreement=disagreement,
+        disagreement=model.disagreement(rows, schema, ensemble) if ensemble else None,
     )

@@ -28,7 +28,7 @@ MAX_JSON = 2**28  # bytes of a JSON file in the zip
 
 
 class Ensemble(Section, extra="ignore"):
-    """How the predictions of the folds' networks are combined, by architecture and epochs.
+    """How the predictions of a regression's networks are combined, by architecture and epochs.
 
     Attributes:
         weights: Weight of the mean of these members.
@@ -78,7 +78,7 @@ class ModelMetadata(Section, extra="ignore"):
 
     task: str | None = None
     target: str | None = None
-    classes: tuple[Value, ...] = ()
+    classes: list[Value] = Field(default_factory=list)
     loss: str = "auto"
     version: str | None = None
     repeats: str | None = None
@@ -96,7 +96,8 @@ class ModelMetadata(Section, extra="ignore"):
     @classmethod
     def from_schema(cls, schema: Schema, **fields: Any) -> Self:
         """Describe a model of this table."""
-        return cls(task=schema.task, target=schema.target, classes=schema.classes, **fields)
+        classes = list(schema.classes)
+        return cls(task=schema.task, target=schema.target, classes=classes, **fields)
 
 
 def provenance(train: Path) -> dict[str, Any]:

@@ -21,15 +21,16 @@ def metadata(setup: Setup, members: list[Member], blend: Blend) -> ModelMetadata
     on_cpu = not tf.config.get_visible_devices("GPU")
     repeats = exact and on_cpu and platform.machine() in REPRODUCIBLE_MACHINES
     folds = {name: tuple(m.fold for m in members if m.name == name) for name in blend.weights}
-    ensemble = Ensemble(
-        weights=blend.weights, folds=folds, target_range=setup.statistics.target_range
-    )
+    ensemble = None
+    if setup.schema.task == "regression" and setup.train.folds > 1:
+        target_range = setup.statistics.target_range
+        ensemble = Ensemble(weights=blend.weights, folds=folds, target_range=target_range)
     return ModelMetadata.from_schema(
         setup.schema,
         loss=setup.train.loss,
         version=VERSION,
         repeats="any_cpu" if repeats else "same_cpu",
-        ensemble=ensemble if setup.train.folds > 1 else None,
+        ensemble=ensemble,
         categories=setup.statistics.categories,
     )
 
