@@ -3,7 +3,6 @@
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,8 +10,8 @@ from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError, align_columns, listed
 from tabular.core.files import atomic_write, write_json
 from tabular.core.process import run
-from tabular.model.metadata import metadata_of
-from tabular.prediction.drift import Counts, TrainingRows, find_drift
+from tabular.model.metadata import read_metadata, training_rows
+from tabular.prediction.drift import ColumnDrift, RowCounts, find_drift
 from tabular.prediction.inputs import (
     load_schema_and_params,
     parse_model_and_rows,
@@ -25,30 +24,28 @@ from tabular.table.groups import mean_group_size, number_groups
 from tabular.table.rows import check_piece
 from tabular.table.source import ROWS, Piece, pieces
 
-SHOWN = 20  # columns
+MAX_COLUMNS_SHOWN = 20
+HEADER = ["column", "attribution", "distance", "by chance", "moved", "notes"]
 
 
-def lines_of(found: dict[str, Any]) -> list[list[str]]:
-    """A header, and a line for each of the first columns."""
-    lines = [["column", "importance", "distance", "by chance", "moved", "besides"]]
-    for name, of in list(found["columns"].items())[:SHOWN]:
-        besides = [
-            f"{what} {of[key]['new']:.1%} (training {of[key]['train']:.1%})"
-            for key, what in (
-                ("missing", "missing"),
-                ("unknown", "unknown category"),
-                ("outside", "out of range"),
-            )
-            if of.get(key, {}).get("new")
-        ]
-        if of.get("unknown_values"):
-            besides[-1] += f": {listed(of['unknown_values'])}"
-        if of["failed_checks"]:
-            besides.append(f"{of['failed_checks']:,} cells not as declared")
-        moved = "yes" if of["moved"] else "no"
-        numbers = [f"{of['importance']:.1%}", f"{of['distance']:.3f}", f"{of['by_chance']:.3f}"]
-        lines.append([name, *numbers, moved, ", ".join(besides)])
-    return lines
+def format_column(name: str, column: ColumnDrift) -> list[str]:
+    """Format a line of the table."""
+    shares = {
+        "missing": column.missing,
+        "out of range": column.outside,
+        "unknown category": column.unknown,
+    }
+    notes = [
+        f"{text} {share.new:.1%} (training {share.train:.1%})"
+        for text, share in shares.items()
+        if share and share.new
+    ]
+    if column.unknown_values:
+        notes[-1] += f": {listed(column.unknown_values)}"
+    if column.failed_checks:
+        notes.append(f"{column.failed_checks:,} cells not as declared")
+    numbers = [f"{column.attribution:.1%}", f"{column.distance:.3f}", f"{column.by_chance:.3f}"]
+    return [name, *numbers, "yes" if column.moved else "no", ", ".join(notes)]
 
 
 def main() -> None:
@@ -64,35 +61,40 @@ def main() -> None:
     if content is None:
         raise UserError(f"{args.model}: no model here; run `dvc repro` to train one")
     schema, params = load_schema_and_params(args.model, content, "validate", "drift")
-    trained = TrainingRows.read(args.model, metadata_of(args.model, content), schema)
+    metadata = read_metadata(args.model, content)
+    trained_on = training_rows(args.model, metadata, schema)
+    summaries = trained_on.summaries
+    bins = {name: summaries[name].bins(column) for name, column in schema.features.items()}
     with seekable_file(args.rows) as file:
         names = row_columns(file, schema)
         checks, counts = declared_checks(schema, params.validate), None
+        group = [schema.group] if schema.group in names else []
 
-        def count(piece: Piece) -> Counts:
-            group = [schema.group] if schema.group in names else []
-            return Counts.of(check_piece(piece, schema, names, checks, group), trained, schema)
+        def count(piece: Piece) -> RowCounts:
+            batch = check_piece(piece, schema, names, checks, group)
+            return RowCounts.from_batch(batch, bins, metadata.categories, schema)
 
         for of_piece in ordered_map(count, pieces(file, schema, names, ROWS)):
             counts = counts.merge(of_piece) if counts else of_piece
     if not counts or not counts.rows:
         raise UserError(f"{args.rows}: found no row; expected one at least")
     groups = number_groups(np.concatenate(counts.groups), declared=schema.group in names)
-    found = find_drift(trained, counts, params.drift, mean_group_size(groups))
+    report = find_drift(trained_on, counts, schema, params.drift, mean_group_size(groups))
     name = "stdin" if str(args.rows) == "-" else args.rows.name
-    print(f"{counts.rows:,} rows of {name} beside {trained.rows:,} training rows")
-    print(align_columns(lines_of(found)))
-    if (more := len(found["columns"]) - SHOWN) > 0:
+    print(f"{counts.rows:,} rows of {name} compared with {trained_on.rows:,} training rows")
+    lines = [format_column(*item) for item in report.columns.items()]
+    print(align_columns([HEADER, *lines[:MAX_COLUMNS_SHOWN]]))
+    if (more := len(lines) - MAX_COLUMNS_SHOWN) > 0:
         print(f"and {more:,} columns that matter less; {args.output} has all")
     if args.json:
-        write_json(args.json, found)
+        write_json(args.json, report.model_dump(exclude_none=True))
 
     from tabular.report.page import drift_page  # which takes a second
 
     with atomic_write(args.output) as page:
-        page.write_text(drift_page(found, name, schema), encoding="utf-8")
-    print(f"Drift: {found['verdict']}: {found['reason']}")
-    if found["verdict"] == "fail" and params.drift.policy == "error":
+        page.write_text(drift_page(report, name, schema), encoding="utf-8")
+    print(f"Drift: {report.verdict}: {report.reason}")
+    if report.verdict == "fail" and params.drift.policy == "error":
         sys.exit(1)
 
 

@@ -17,8 +17,7 @@ from tabular.config.schema import Schema
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.process import run
-from tabular.model.metadata import known_categories
-from tabular.prediction.drift import Unknown, unknown_categories, unknown_lines
+from tabular.prediction.drift import UnknownCategories, unknown_categories, unknown_lines
 from tabular.prediction.inputs import (
     load_schema_and_params,
     parse_model_and_rows,
@@ -50,7 +49,7 @@ class PredictedPiece(NamedTuple):
     texts: pa.Table
     predicted: Predicted
     rejected: list[int]  # the numbers of rows that get no answer, ascending
-    unknown: Unknown  # of the others
+    unknown: UnknownCategories  # of the others
 
 
 def predict_piece(
@@ -103,7 +102,7 @@ class Output:
     rows: int = 0
     rejected: int = 0
     warned: Counter[str] = field(default_factory=Counter)  # rows with an answer
-    unknown: Unknown = field(default_factory=Unknown)
+    unknown: UnknownCategories = field(default_factory=UnknownCategories)
 
     def add(self, piece: PredictedPiece, line: Callable[[int], str]) -> None:
         """Write and count the rows of a piece, and set those aside that fail.
@@ -177,7 +176,7 @@ def main() -> None:
 
         model = saved_model.read_model(args.model, content)
         saved_model.check_model(model, schema)
-        reasons = Reasons.of(args.explain, model, schema) if args.explain else None
+        reasons = Reasons.from_model(args.explain, model, schema) if args.explain else None
         with open_output(args, names, schema, model, reasons) as output:
             line = row_locator([file], schema, str(file) if file == args.rows else "stdin")
             predict = partial(
@@ -187,7 +186,7 @@ def main() -> None:
                 names=names,
                 identifiers=output.identifiers,
                 checks=declared_checks(schema, params.validate),
-                categories=known_categories(args.model, model.metadata, schema),
+                categories=model.metadata.categories,
                 reasons=reasons,
             )
             ragged = args.rejects is not None

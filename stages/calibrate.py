@@ -2,7 +2,6 @@
 
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,47 +20,49 @@ from tabular.evaluation.evaluation import Calibration
 from tabular.evaluation.scores import Predictions
 from tabular.evaluation.scores_json import calibration_to_json
 from tabular.model.intervals import Intervals
-from tabular.model.metadata import add_metadata, metadata_of
+from tabular.model.metadata import ModelMetadata, read_metadata, replace_metadata
 from tabular.table.arrays import labels, row_weights
 from tabular.table.groups import row_groups
 from tabular.table.parquet import read_parts
 
 
 def calibrate(
-    metadata: dict[str, Any], oof: pa.Table, train: Path, schema: Schema, asked: Evaluate
-) -> dict[str, Any]:
-    """What out-of-fold predictions tell: intervals, or the temperature and the threshold.
+    metadata: ModelMetadata, oof: pa.Table, train: Path, schema: Schema, params: Evaluate
+) -> ModelMetadata:
+    """Add the intervals of a regression, or the temperature and the threshold, to the metadata.
 
     Args:
-        metadata: of the trained model.
-        oof: outputs of training rows, and the fold of each.
+        metadata: Metadata of the trained model.
+        oof: Out-of-fold predictions of training rows, and the fold of each row.
     """
     *columns, fold = (column.to_numpy() for column in oof.columns)
     labelled = [schema.target, *([schema.weight] if schema.weight else [])]
-    known = pa.concat_tables(read_parts(train, labelled))[: len(fold)]
-    y, weight = labels(known, schema)[:, 0], row_weights(known, schema)
+    rows = pa.concat_tables(read_parts(train, labelled))[: len(fold)]
+    y, weight = labels(rows, schema)[:, 0], row_weights(rows, schema)
     outputs = np.column_stack(columns)
     if schema.task == "regression":
-        if not len(fold):
-            return {}
-        predicted = outputs[:, 0]
-        widths = Intervals.of(
-            y - predicted, predicted, fold, asked.coverage, metadata["disagreement"]
+        trained_on = metadata.trained_on
+        if not len(fold) or not trained_on or trained_on.disagreement is None:
+            return metadata
+        residuals = y - outputs[:, 0]
+        intervals = Intervals.from_residuals(
+            residuals, outputs[:, 0], fold, params.coverage, trained_on.disagreement
         )
-        return {"intervals": widths._asdict()}
-    chosen = Calibration(1.0 if asked.temperature == "auto" else asked.temperature)
-    if asked.temperature == "auto" and len(fold):
+        return metadata.model_copy(update={"intervals": intervals})
+    calibration = Calibration(1.0 if params.temperature == "auto" else params.temperature)
+    if params.temperature == "auto" and len(fold):
         groups = row_groups(train, schema)
         group = None if groups is None else groups[: len(fold)]
-        rows = Predictions(y, outputs, weight, group=group)
-        chosen = choose_temperature(rows, fold, schema)
-    found: dict[str, Any] = {"calibration": calibration_to_json(chosen)}
+        predictions = Predictions(y, outputs, weight, group=group)
+        calibration = choose_temperature(predictions, fold, schema)
+    metadata = metadata.model_copy(update={"calibration": calibration_to_json(calibration)})
     if schema.task == "binary":
-        probability = scale_by_temperature(outputs, chosen.temperature)[:, 0]
-        found["threshold"] = choose_threshold(asked.threshold, y, probability, weight)
-        if isinstance(asked.threshold, Choice):
-            found["threshold_choice"] = asked.threshold.model_dump(exclude_none=True)
-    return found
+        probability = scale_by_temperature(outputs, calibration.temperature)[:, 0]
+        threshold = choose_threshold(params.threshold, y, probability, weight)
+        choice = params.threshold if isinstance(params.threshold, Choice) else None
+        update = {"threshold": threshold, "threshold_choice": choice}
+        metadata = metadata.model_copy(update=update)
+    return metadata
 
 
 def main() -> None:
@@ -74,26 +75,24 @@ def main() -> None:
     schema = load_schema()
     params = load_params("evaluate", "validate", "drift", schema=schema)
 
-    metadata = metadata_of(args.trained, args.trained.read_bytes())
+    metadata = read_metadata(args.trained, args.trained.read_bytes())
     oof = pa.concat_tables(read_parts(args.oof))
-    found = {
-        "schema": schema.model_dump(mode="json", exclude_defaults=True),
-        "validate": params.validate.model_dump(),
-        "drift": params.drift.model_dump(),
-    } | calibrate(metadata, oof, args.train, schema, params.evaluate)
+    metadata = calibrate(metadata, oof, args.train, schema, params.evaluate)
+    declared = {"validate_params": params.validate, "drift_params": params.drift}
+    metadata = metadata.model_copy(update={"table_schema": schema, **declared})
 
-    temperature = found.get("calibration", {}).get("temperature", 1)
+    temperature = (metadata.calibration or {}).get("temperature", 1)
     if temperature != 1:
         print(f"Probabilities are at a temperature of {temperature:g}")
-    if "threshold" in found:
-        print(f"A probability of {found['threshold']:g} or more counts as {schema.positive}")
+    if schema.task == "binary":
+        print(f"A probability of {metadata.threshold:g} or more counts as {schema.positive}")
     with atomic_write(args.model) as file:
         if temperature == 1:
-            add_metadata(args.trained, file, found)
+            replace_metadata(args.trained, file, metadata)
         else:
             from tabular.model.saved_model import with_temperature, write_model
 
-            write_model(with_temperature(args.trained, temperature), file, metadata | found)
+            write_model(with_temperature(args.trained, temperature), file, metadata)
 
 
 if __name__ == "__main__":

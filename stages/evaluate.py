@@ -19,8 +19,8 @@ from tabular.evaluation.plot_data import times, write_plot_data
 from tabular.evaluation.result import Result, evaluate_model, fit_baselines
 from tabular.evaluation.scores_json import summary_to_json, to_json
 from tabular.evaluation.summary import summary_lines
-from tabular.inspection.sketch import outside_training
-from tabular.model.metadata import metadata_of
+from tabular.inspection.columns import outside_training
+from tabular.model.metadata import read_metadata
 from tabular.table.groups import mean_group_size
 from tabular.table.parquet import read_parts, read_rows, write_part
 
@@ -35,9 +35,9 @@ def inspect(
     model: "SavedModel", data: Path, result: Result, schema: Schema, params: Params
 ) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
     """Return the content of the other files by name, and the importance of each column."""
+    from tabular.inspection.columns import describe_columns
     from tabular.inspection.effects import column_effects
     from tabular.inspection.importance import most_important, permutation_importance
-    from tabular.inspection.sketch import describe_columns
     from tabular.inspection.slices import largest_errors, slice_scores
 
     split, test, bar = data / "split", result.predictions["test"], Bar(1)
@@ -74,7 +74,7 @@ def main() -> None:
     params = load_params("evaluate", "validate", schema=schema)
 
     check_test_files(params.evaluate.tests, args.data / "tests")
-    loss = metadata_of(args.model, args.model.read_bytes()).get("loss", "auto")
+    loss = read_metadata(args.model, args.model.read_bytes()).loss
     baselines = begin(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
 
     from tabular.model.saved_model import check_model, read_model
@@ -88,7 +88,7 @@ def main() -> None:
     evaluation = replace(
         result.evaluation,
         test_files={name.partition(".")[0]: file.scores for name, file in test_files.items()},
-        outside_training=outside_training(files["columns"], model.importance),
+        outside_training=outside_training(files["columns"], model.attribution),
     )
 
     test = result.predictions["test"]

@@ -51,15 +51,16 @@ def write_oof(folder: Path, oof: np.ndarray, folds: list[np.ndarray]) -> None:
 
 
 def write_networks(file: Path, setup: "Setup", members: list["Member"], blend: "Blend") -> None:
-    """The weighted networks as one model, and what is to know of it and its training rows."""
-    from tabular.inspection.importance import describe_training_rows
+    """Save the weighted networks as one model, with a summary of the training rows."""
+    from tabular.model.attribution import describe_training_rows
     from tabular.model.exact import with_exact_products
     from tabular.model.saved_model import SavedModel, read_model, write_model
     from tabular.model.training.assembly import assemble, metadata
 
     network, about = assemble(setup, members, blend.weights), metadata(setup, members, blend)
     model = SavedModel(file, with_exact_products(network), about, b"")
-    write_model(network, file, about | describe_training_rows(model, setup.folder, setup.schema))
+    trained_on = describe_training_rows(model, setup.folder, setup.schema)
+    write_model(network, file, about.model_copy(update={"trained_on": trained_on}))
     read_model(Path("the model that was trained"), file.read_bytes())  # what follows can load it
 
 

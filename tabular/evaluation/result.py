@@ -79,10 +79,10 @@ def evaluate_model(
         evaluation,
         equal_rows=score_equal_rows(equal_rows, predictions, schema),
         threshold=model.threshold if schema.task == "binary" else None,
-        calibration=calibration_from_json(model.metadata.get("calibration")),
+        calibration=calibration_from_json(model.metadata.calibration),
         interval_coverage=interval_coverage(test, model.intervals) if model.intervals else None,
-        version=model.metadata.get("version"),
-        repeats=model.metadata.get("repeats"),
+        version=model.metadata.version,
+        repeats=model.metadata.repeats,
     )
     if later.is_dir():
         training = predictions["cross_validation"]

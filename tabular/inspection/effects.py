@@ -1,211 +1,119 @@
-"""How the model's answer moves with a column, and where that hangs on another column.
+"""How the predictions change with a column.
 
-For a number or a moment the accumulated local effect: Apley and Zhu, "Visualizing the effects of
-predictor variables in black box supervised learning models" (2020), which asks only for answers
-near real rows. For a category, which has no order, the mean answer of the rows given each category
-(Friedman's partial dependence, 2001). Both are shifted to a mean of 0 over the rows.
+For numbers and datetimes these are accumulated local effects: Apley and Zhu, "Visualizing the
+effects of predictor variables in black box supervised learning models" (2020), which need only
+predictions near real rows. A category has no order, so its effect is the mean prediction of all
+rows if they had this category (Friedman's partial dependence, 2001). Both are shifted to a mean of
+0 over the rows.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from tabular.config.schema import Schema, input_name
-from tabular.core.errors import truncate
-from tabular.inspection.bins import Bins, missing_mask, numeric_values
+from tabular.model.bins import Bins, missing_mask, numeric_values, quantiles
 from tabular.table.arrays import Predict, feature_arrays
 
-COLUMNS, STEPS, CATEGORIES = 6, 20, 8
+MAX_COLUMNS, STEPS, CATEGORIES = 6, 20, 8
 MAX_ROWS, MIN_ROWS = 2000, 100
 MAX_MULTIPLY_ADDS = 40_000_000_000  # multiply-adds of the model in all: some seconds
-MIN_SHARE_OF_HALF = 0.1  # of the rows that each half has, at least
-SHUFFLES = 50  # random halves that an interaction is compared with
-MIN_RATIO_TO_SHUFFLES = 1.5
-MIN_SHARE_OF_EFFECT = 0.5  # of the column's own effect; a weaker interaction is not told
-MIN_SHARE_OF_LARGEST_EFFECT = 0.2  # of any column
-MAX_INTERACTIONS = 3  # that are reported
-MEMBER_QUANTILES = (0.1, 0.9)  # of the members
+MEMBER_QUANTILES = (0.1, 0.9)
 
-
-class LocalEffects(NamedTuple):
-    """What a column does to the answers of some rows: the model's, then each member's."""
-
-    grid: np.ndarray  # (n,), the ends of the bins, or the number of each category
-    values: np.ndarray  # (rows,), or the number of its category; NaN where it is missing
-    bins: np.ndarray  # (rows,), the bin of each row; -1 where it is missing
-    changes: np.ndarray  # of the prediction over that bin: (rows, outputs, 1 + members)
-    means: np.ndarray | None = None  # given each category: (n, outputs, 1 + members)
+# Predictions of the rows of a mask, (all rows,), with other values of one column, (masked rows,):
+# float64, (masked rows, outputs, 1 + members).
+PredictWith = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def column_effects(
-    members: Predict, rows: pa.Table, schema: Schema, important: Sequence[str], work: float
+    predict_members: Predict, rows: pa.Table, schema: Schema, important: Sequence[str], work: float
 ) -> dict[str, Any]:
-    """The effects of the first few columns that are no texts, and strong interactions of these.
+    """Compute the effects of the most important columns that are not texts.
 
-    Of several classes it is the effect on the one that a column moves most.
+    With several classes, it is the effect on the class whose probability changes most.
 
     Args:
-        members: raw columns to (rows, outputs * (1 + members)), the model's own outputs first.
-        rows: some rows, which lie shuffled; the first ones are used.
-        important: the columns, the most important one first.
-        work: multiply-adds of the model for a row.
+        predict_members: From raw columns to (rows, outputs * (1 + members)); the model's own
+            outputs come first.
+        rows: Rows in random order; the first ones are used.
+        important: Names of the columns, the most important one first.
+        work: Number of multiply-adds of the model for a row.
     """
     types = {name: column.feature_type for name, column in schema.features.items()}
-    names = [n for n in important if types[n] != "text"][:COLUMNS]
-    answers = sum(CATEGORIES if types[n] == "category" else 2 for n in names)
-    rows = rows[: min(MAX_ROWS, max(int(MAX_MULTIPLY_ADDS / max(answers * work, 1)), MIN_ROWS))]
-    if not len(rows):
-        return {"rows": 0, "columns": [], "interactions": []}
-    found: list[dict[str, Any]] = []
-    interactions: list[dict[str, Any]] = []
-    locals_of = {name: local_effect(members, rows, name, schema) for name in names}
-    halves = {name: split_in_half(rows, name, schema) for name in names}
-    for name, local in locals_of.items():
-        if len(local.grid) < 2:
-            continue
-        curves = ale_curves(local)  # (steps, outputs, 1 + members)
-        output = int(np.argmax(np.ptp(curves[:, :, 0], axis=0)))
-        curve, *each = curves[:, output].T
-        low, high = np.quantile(each, MEMBER_QUANTILES, axis=0) if each else (curve, curve)
-        column = schema.columns[name]
-        effect: dict[str, Any] = {"column": name, "kind": column.kind}
-        if schema.task != "regression":
-            effect["class"] = str(schema.classes[output if schema.outputs > 1 else 1])
-        known = Bins.of(rows[name], column, CATEGORIES)
-        effect["values"] = known.names[: len(known.categories)] or local.grid.tolist()
-        if len(known.values) == 2 and types[name] != "datetime":  # there is nothing between
-            effect |= {"kind": "category", "values": known.names[:2]}
-        found.append(
-            effect | {"effect": curve.tolist(), "low": low.tolist(), "high": high.tolist()}
-        )
-        interactions += [
-            {"column": name, "by": other} | of
-            for other, half in halves.items()
-            if other != name and half and (of := interaction(local, output, np.ptp(curve), *half))
-        ]
-    most = max((np.ptp(of["effect"]) for of in found), default=0.0)
-    strong = [of for of in interactions if of["strength"] >= MIN_SHARE_OF_LARGEST_EFFECT * most]
-    strong.sort(key=lambda of: -round(of["strength"], 9))
-    return {"rows": len(rows), "columns": found, "interactions": strong[:MAX_INTERACTIONS]}
+    names = [name for name in important if types[name] != "text"][:MAX_COLUMNS]
+    predictions = sum(CATEGORIES if types[name] == "category" else 2 for name in names)
+    affordable = int(MAX_MULTIPLY_ADDS / max(predictions * work, 1))
+    rows = rows[: min(MAX_ROWS, max(affordable, MIN_ROWS))]
+    effects = [column_effect(predict_members, rows, name, schema) for name in names]
+    return {"rows": len(rows), "columns": [effect for effect in effects if effect]}
 
 
-def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) -> LocalEffects:
-    """What one column does to the answers."""
-    column, key, width = schema.columns[name], input_name(name), schema.outputs
-    arrays = feature_arrays(rows, schema)
+def column_effect(
+    predict_members: Predict, rows: pa.Table, name: str, schema: Schema
+) -> dict[str, Any] | None:
+    """Compute the effect of one column, or None if all rows have the same value."""
+    column, arrays = schema.columns[name], feature_arrays(rows, schema)
 
-    def answers(values: np.ndarray, used: np.ndarray) -> np.ndarray:
-        given = {k: array[used] for k, array in arrays.items()} | {key: values}
-        found = members(given).astype(np.float64)
-        return found.reshape(len(values), -1, width).transpose(0, 2, 1)
+    def predict_with(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        inputs = {key: array[mask] for key, array in arrays.items()} | {input_name(name): values}
+        outputs = predict_members(inputs).astype(np.float64)
+        return outputs.reshape(len(values), -1, schema.outputs).transpose(0, 2, 1)
 
+    bins = Bins.from_values(rows[name], column, CATEGORIES)
+    if len(bins.categories) < 2 and not len(bins.edges):
+        return None
     if column.feature_type == "category":
-        bins = Bins.of(rows[name], column, CATEGORIES)
-        codes = bins.codes(rows[name])
-        count, every = len(bins.categories), np.ones(len(rows), bool)
-        given = [
-            answers(np.full(len(rows), category, object), every).mean(axis=0)
+        curves = partial_dependence(predict_with, bins, bins.codes(rows[name]))
+        values: list[Any] = bins.names[: len(bins.categories)]
+    else:
+        present = ~missing_mask(rows[name], column)
+        numbers = numeric_values(rows[name], column)
+        edges = np.unique(quantiles(numbers, STEPS))
+        curves, values = accumulated_effects(predict_with, numbers, present, edges), edges.tolist()
+    output = int(np.argmax(np.ptp(curves[:, :, 0], axis=0)))
+    curve, *members = curves[:, output].T
+    low, high = np.quantile(members, MEMBER_QUANTILES, axis=0) if members else (curve, curve)
+    effect: dict[str, Any] = {"column": name, "kind": column.kind, "values": values}
+    if schema.task != "regression":
+        effect["class"] = str(schema.classes[output if schema.outputs > 1 else 1])
+    if len(bins.values) == 2 and column.feature_type != "datetime":  # there is nothing between
+        effect |= {"kind": "category", "values": bins.names[:2]}
+    return effect | {"effect": curve.tolist(), "low": low.tolist(), "high": high.tolist()}
+
+
+def partial_dependence(predict_with: PredictWith, bins: Bins, codes: np.ndarray) -> np.ndarray:
+    """Compute the effect of each category: (categories, outputs, 1 + members)."""
+    every_row = np.ones(len(codes), bool)
+    means = np.array(
+        [
+            predict_with(np.full(len(codes), category, object), every_row).mean(axis=0)
             for category in bins.categories
         ]
-        codes[codes >= count] = -1
-        numbers = np.where(codes < 0, np.nan, codes)
-        return LocalEffects(np.arange(count), numbers, codes, np.empty(0), np.array(given))
-    there, sizes = ~missing_mask(rows[name], column), numeric_values(rows[name], column)
-    values, steps_of = np.full(len(rows), np.nan), np.full(len(rows), -1)
-    values[there] = sizes
-    places = np.linspace(0, 1, STEPS + 1)
-    steps = np.unique(np.quantile(sizes, places, method="nearest")) if len(sizes) else sizes
-    if len(steps) < 2:
-        return LocalEffects(steps, values, steps_of, np.empty(0))
-    steps_of[there] = np.clip(np.searchsorted(steps, sizes, side="left") - 1, 0, len(steps) - 2)
-    high, low = (answers(steps[steps_of[there] + ahead], there) for ahead in (1, 0))
-    changes = np.zeros((len(rows), *high.shape[1:]))
-    changes[there] = high - low
-    return LocalEffects(steps, values, steps_of, changes)
+    )
+    counts = np.bincount(codes, minlength=len(bins.names))[: len(bins.categories)]
+    return means - np.average(means, axis=0, weights=counts)
 
 
-def ale_curves(local: LocalEffects) -> np.ndarray:
-    """The effect at each step, shifted to a mean of 0 over the rows: (steps, outputs, n)."""
-    used = local.bins >= 0
-    if local.means is not None:
-        counts = np.bincount(local.bins[used], minlength=len(local.grid))
-        return local.means - np.average(local.means, axis=0, weights=np.maximum(counts, 1))
-    bins, steps = local.bins[used], len(local.grid) - 1
-    counts = np.bincount(bins, minlength=steps)
-    sums = np.zeros((steps, *local.changes.shape[1:]))
-    np.add.at(sums, bins, local.changes[used])
-    means = sums / np.maximum(counts, 1)[:, None, None]
-    curve = np.concatenate([np.zeros((1, *means.shape[1:])), np.cumsum(means, axis=0)])
-    # At each row's own value, between the ends of its step.
-    within = (local.values[used] - local.grid[bins]) / np.diff(local.grid)[bins]
-    at_rows = curve[bins] + within[:, None, None] * means[bins]
-    return curve - at_rows.mean(axis=0)
-
-
-def split_in_half(
-    rows: pa.Table, name: str, schema: Schema
-) -> tuple[np.ndarray, np.ndarray, tuple[str, str]] | None:
-    """The rows with low and with high values of a column, or of its largest category and not.
-
-    None where it has one value.
-    """
-    column = schema.columns[name]
-    bins = Bins.of(rows[name], column, 1 if column.feature_type == "category" else 2)
-    codes = bins.codes(rows[name])
-    if column.feature_type == "category":
-        first = bins.categories[0] if bins.categories else ""
-        return codes == 1, codes == 0, (f"is not {truncate(first)}", f"is {truncate(first)}")
-    if not len(bins.edges):
-        return None
-    return codes == 0, codes == 1, (f"is {bins.names[0]}", f"is {bins.names[1]}")
-
-
-def interaction(
-    local: LocalEffects,
-    output: int,
-    total: float,
-    low: np.ndarray,
-    high: np.ndarray,
-    said: tuple[str, str],
-) -> dict[str, Any] | None:
-    """How much more a number column moves the answer among half of the rows than among the others.
-
-    None where the difference is less than `MIN_SHARE_OF_EFFECT` of the column's effect, or not
-    `MIN_RATIO_TO_SHUFFLES` times what `SHUFFLES` random halves of the same rows show.
+def accumulated_effects(
+    predict_with: PredictWith, numbers: np.ndarray, present: np.ndarray, edges: np.ndarray
+) -> np.ndarray:
+    """Compute the accumulated local effect at each edge: (edges, outputs, 1 + members).
 
     Args:
-        total: the column's effect, from its lowest to its highest point.
-        low, high: which rows are of each half, bool, (rows,).
-        said: what the rows of each half are, in words.
+        numbers: Values that are not missing, (present rows,).
+        present: Which rows have a value, bool, (rows,).
+        edges: Edges of the steps, ascending, from the lowest to the highest value.
     """
-    few = min(low.sum(), high.sum()) < MIN_SHARE_OF_HALF * len(low)
-    if local.means is not None or few:
-        return None
-    rise_low, rise_high = rises(local, output, low, high)
-    strength = abs(rise_high - rise_low)
-    if strength < MIN_SHARE_OF_EFFECT * total or not strength:
-        return None
-    rng, used = np.random.default_rng(0), np.flatnonzero(low | high)
-    for _ in range(SHUFFLES):
-        mask = np.zeros(len(low), bool)
-        mask[rng.permutation(used)[: low.sum()]] = True
-        first, second = rises(local, output, mask, (low | high) & ~mask)
-        if MIN_RATIO_TO_SHUFFLES * abs(second - first) >= strength:
-            return None
-    ends = {"low": said[0], "high": said[1], "rise_low": rise_low, "rise_high": rise_high}
-    return ends | {"strength": strength}
-
-
-def rises(local: LocalEffects, output: int, *halves: np.ndarray) -> list[float]:
-    """By how much the answer of each half, bool (rows,), rises over steps where both have rows."""
-    changes, steps = local.changes[:, output, 0], len(local.grid) - 1
-    used = [half & (local.bins >= 0) for half in halves]
-    counts = [np.bincount(local.bins[half], minlength=steps) for half in used]
-    sums = [np.bincount(local.bins[half], changes[half], steps) for half in used]
-    both = (counts[0] > 0) & (counts[1] > 0)
-    return [
-        float((of_half / np.maximum(count, 1))[both].sum())
-        for of_half, count in zip(sums, counts, strict=True)
-    ]
+    last = len(edges) - 2
+    steps = np.clip(np.searchsorted(edges, numbers, side="left") - 1, 0, last)
+    changes = predict_with(edges[steps + 1], present) - predict_with(edges[steps], present)
+    sums = np.zeros((last + 1, *changes.shape[1:]))
+    np.add.at(sums, steps, changes)
+    counts = np.bincount(steps, minlength=last + 1)
+    means = sums / np.maximum(counts, 1)[:, None, None]
+    curve = np.concatenate([np.zeros((1, *means.shape[1:])), np.cumsum(means, axis=0)])
+    shares = (numbers - edges[steps]) / np.diff(edges)[steps]  # of the step that lie below a value
+    at_rows = curve[steps] + shares[:, None, None] * means[steps]
+    return curve - at_rows.mean(axis=0)

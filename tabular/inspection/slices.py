@@ -15,7 +15,7 @@ from tabular.config.sections import Range, Slice
 from tabular.core.metrics import TASKS, metric
 from tabular.evaluation.scores import Predictions, row_scores
 from tabular.evaluation.uncertainty import ALPHA, mean_interval
-from tabular.inspection.bins import Bins, is_among, missing_mask, numeric_values
+from tabular.model.bins import Bins, is_among, missing_mask, numeric_values
 from tabular.table.arrays import predicted_classes, row_losses
 from tabular.table.cells import is_missing
 from tabular.table.parquet import read_parts
@@ -150,7 +150,7 @@ def weakest_slices(
     columns, bins = most.schema.columns, {}
     for name in important:
         count = CATEGORIES if columns[name].feature_type == "category" else QUARTERS
-        bins[name] = Bins.of(most.table[name], columns[name], count)
+        bins[name] = Bins.from_values(most.table[name], columns[name], count)
     codes, of_test = (
         {name: of.codes(rows.table[name]) for name, of in bins.items()} for rows in (most, test)
     )

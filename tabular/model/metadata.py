@@ -1,4 +1,4 @@
-"""What travels in a `.keras` file beside the model: one JSON file that Keras leaves alone."""
+"""What travels in a `.keras` file with the model: one JSON file that Keras ignores."""
 
 import hashlib
 import json
@@ -6,32 +6,105 @@ import zipfile
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import Field
 
 from tabular.config.schema import Schema
-from tabular.config.typed_yaml import SectionT, check
-from tabular.core.errors import UserError
+from tabular.config.sections import Choice, Drift, Validate
+from tabular.config.typed_yaml import Section, Value, check
+from tabular.core.errors import UserError, listed
+from tabular.model.column_summary import ColumnSummary
+from tabular.model.intervals import Intervals
 from tabular.table.parquet import count_rows, part_paths
 
-# Of this project, and of the models that it writes: those of a later minor one it does not read.
+# Of this project and of the models that it writes. Models of a later minor version are not read.
 VERSION = "0.4.0"
 METADATA = "tabular.json"
 REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")  # shown to give the same bytes
 BLOCK = 2**20  # bytes that are read at a time
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
-MAX_JSON = 2**28  # bytes of a description
+MAX_JSON = 2**28  # bytes of a JSON file in the zip
 
 
-def model_metadata(schema: Schema) -> dict[str, Any]:
-    """What the outputs mean: of which column, and of which classes in which order."""
-    return {"task": schema.task, "target": schema.target, "classes": list(schema.classes)}
+class Ensemble(Section, extra="ignore"):
+    """How the predictions of a regression's networks are combined, by architecture and epochs.
+
+    Attributes:
+        weights: Weight of the mean of these members.
+        folds: The fold that each member was not trained on.
+        target_range: The lowest and the highest target value of the training rows.
+    """
+
+    weights: dict[str, float]
+    folds: dict[str, tuple[int, ...]]
+    target_range: tuple[float, float]
+
+
+class TrainingRows(Section, extra="ignore"):
+    """Summary of the training rows.
+
+    Attributes:
+        rows: Number of all training rows.
+        md5: Hash of the Parquet parts that hold them.
+        packages: Versions of the packages that read the rows and trained the model.
+        summaries: Summary of each column that the model reads.
+        attribution: Share of attribution of each column: its mean absolute contribution to the
+            predictions, as a share of the sum over all columns.
+        disagreement: Mean variance between the predictions of the folds' networks of a regression.
+    """
+
+    rows: int
+    md5: str
+    packages: dict[str, str]
+    summaries: dict[str, ColumnSummary]
+    attribution: dict[str, float]
+    disagreement: float | None = None
+
+
+class ModelMetadata(Section, extra="ignore"):
+    """Everything that the model's file holds besides the model; a model from elsewhere has none.
+
+    Attributes:
+        task, target, classes: The meaning of the outputs; classes are in their order.
+        loss: The loss function of the training, in the words of `train.loss`.
+        repeats: On which machines the training gives the same bytes.
+        categories: The categories that the model knows, for the columns where it knows only some.
+        calibration: The `temperature` of the probabilities and how it changes the loss.
+        threshold: The lowest probability that counts as positive, and how it was chosen.
+        table_schema, validate_params, drift_params: The sections of data/schema.yaml and
+            params.yaml with which the model can be used where these files are not.
+    """
+
+    task: str | None = None
+    target: str | None = None
+    classes: list[Value] = Field(default_factory=list)
+    loss: str = "auto"
+    version: str | None = None
+    repeats: str | None = None
+    ensemble: Ensemble | None = None
+    categories: dict[str, list[str]] = Field(default_factory=dict)
+    trained_on: TrainingRows | None = None
+    calibration: dict[str, float] | None = None
+    intervals: Intervals | None = None
+    threshold: Annotated[float, Field(ge=0, le=2)] = 0.5
+    threshold_choice: Choice | None = None
+    table_schema: Schema | None = None
+    validate_params: Validate = Validate()
+    drift_params: Drift = Drift()
+
+    @classmethod
+    def from_schema(cls, schema: Schema, **fields: Any) -> Self:
+        """Describe a model of this table."""
+        classes = list(schema.classes)
+        return cls(task=schema.task, target=schema.target, classes=classes, **fields)
 
 
 def provenance(train: Path) -> dict[str, Any]:
-    """The training rows, by the MD5 of their parts, and the packages that read and trained on them.
+    """Return the number of training rows, the MD5 of their parts, and the versions of packages.
 
-    The commit is not there: it would have to hold its own model. `git log -S` with the model's MD5
-    in dvc.lock finds it.
+    The commit is not part of it, since a commit contains the hash of its own model. `git log -S`
+    with the model's MD5 in dvc.lock finds the commit.
     """
     digest = hashlib.md5(usedforsecurity=False)
     for path in part_paths(train):
@@ -42,86 +115,55 @@ def provenance(train: Path) -> dict[str, Any]:
     return {"rows": sum(count_rows(train)), "md5": digest.hexdigest(), "packages": packages}
 
 
-def read_metadata(content: bytes) -> dict[str, Any]:
-    """What stands beside the model in the content of a file; empty for one from elsewhere.
+def read_metadata(path: Path, content: bytes) -> ModelMetadata:
+    """Read the metadata of the model's file at `path`.
 
     Raises:
-        ValueError: the zip holds more than a model does, or something else.
+        UserError: It is not a model's file, or its metadata are not as this version writes them.
     """
-    with zipfile.ZipFile(BytesIO(content)) as file:
-        unpacked = sum(entry.file_size for entry in file.infolist())
-        if unpacked > 2 * len(content) + MAX_JSON:  # Keras stores weights as they are
-            raise ValueError(f"it unpacks from {len(content)} to {unpacked} bytes")
-        if METADATA not in file.namelist():
-            return {}
-        metadata = json.loads(file.read(METADATA))
-    if not isinstance(metadata, dict):
-        raise ValueError(f"{METADATA} holds no mapping")
-    threshold = metadata.get("threshold", 0.5)
-    if not isinstance(threshold, float) or not 0 <= threshold <= 2:
-        raise ValueError(f"{METADATA}: threshold: found {threshold!r}; expected a probability")
-    written = str(metadata.get("version", VERSION))
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as file:
+            unpacked = sum(entry.file_size for entry in file.infolist())
+            if unpacked > 2 * len(content) + MAX_JSON:  # Keras does not compress weights
+                raise ValueError(f"it unpacks from {len(content)} to {unpacked} bytes")
+            entries = json.loads(file.read(METADATA)) if METADATA in file.namelist() else {}
+    except Exception as error:  # a file can be wrong in any way
+        raise UserError(f"{path}: not a .keras file of this project: {error}") from None
+    try:
+        metadata = check(entries, ModelMetadata, path)
+    except UserError as error:
+        raise UserError(f"{error}\n{path}: run `dvc repro` to write it again") from None
+    written = metadata.version or VERSION
     if [*map(int, written.split(".")[:2])] > [*map(int, VERSION.split(".")[:2])]:
-        raise ValueError(
-            f"it was written by version {written}, and this is {VERSION}; read it with that one"
+        raise UserError(
+            f"{path}: it was written by version {written}, and this is {VERSION}; read it with "
+            "that version"
         )
     return metadata
 
 
-def metadata_of(path: Path, content: bytes) -> dict[str, Any]:
-    """See `read_metadata`, of the file at `path`.
+def training_rows(path: Path, metadata: ModelMetadata, schema: Schema) -> TrainingRows:
+    """Return the summary of the training rows in the metadata of the model's file at `path`.
 
     Raises:
-        UserError: it is no model's file.
+        UserError: There is no summary, or it is of other columns than the declared ones.
     """
-    try:
-        return read_metadata(content)
-    except Exception as error:  # a file can be wrong in any way
-        raise UserError(f"{path}: not a .keras file of this project: {error}") from None
-
-
-def known_categories(path: Path, metadata: dict[str, Any], schema: Schema) -> dict[str, list[str]]:
-    """The categories that the model knows, of each column that has some.
-
-    Raises:
-        UserError: the file says something else.
-    """
-    found = metadata.get("categories", {})
-    right = isinstance(found, dict) and all(
-        name in schema.features
-        and schema.columns[name].feature_type == "category"
-        and isinstance(known, list)
-        and all(isinstance(value, str) for value in known)
-        for name, known in found.items()
-    )
-    if not right:
-        raise UserError(f"{path}: categories are not as `dvc repro` writes them")
-    return found
-
-
-def declared(path: Path, metadata: dict[str, Any], key: str, section: type[SectionT]) -> SectionT:
-    """What a model's file says of its table (`schema`) or of failed checks (`validate`).
-
-    Raises:
-        UserError: it says nothing, or something else.
-    """
-    if key not in metadata:
+    trained_on = metadata.trained_on
+    if trained_on is None:
+        raise UserError(f"{path}: holds no summary of its training rows; run `dvc repro`")
+    trained = {(name, column.feature_type) for name, column in trained_on.summaries.items()}
+    declared = {(name, column.feature_type) for name, column in schema.features.items()}
+    if trained != declared:
+        columns = sorted({name for name, _ in trained ^ declared})
         raise UserError(
-            f"{path}: does not hold its {key}, so there is no predicting without "
-            "data/schema.yaml and params.yaml; run where they are"
+            f"{path}: the model was trained for other columns than data/schema.yaml declares: "
+            f"{listed(columns)}; run `dvc repro` to train one for these"
         )
-    return check(metadata[key], section, path)
+    return trained_on
 
 
-def add_metadata(source: Path, target: Path, more: dict[str, Any]) -> None:
-    """Write the model in `source` to `target`, with `more` beside it.
-
-    Raises:
-        UserError: there is no model.
-    """
-    if not source.is_file():
-        raise UserError(f"{source}: no model here; run `dvc repro` to train one")
-    metadata = read_metadata(source.read_bytes()) | more
+def replace_metadata(source: Path, target: Path, metadata: ModelMetadata) -> None:
+    """Write the model in `source` to `target` with other metadata."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
             if name != METADATA:
@@ -129,5 +171,6 @@ def add_metadata(source: Path, target: Path, more: dict[str, Any]) -> None:
         write_metadata(new, metadata)
 
 
-def write_metadata(file: zipfile.ZipFile, metadata: dict[str, Any]) -> None:
-    file.writestr(zipfile.ZipInfo(METADATA, EPOCH), json.dumps(metadata, indent=1))
+def write_metadata(file: zipfile.ZipFile, metadata: ModelMetadata) -> None:
+    content = metadata.model_dump_json(indent=1, exclude_defaults=True)
+    file.writestr(zipfile.ZipInfo(METADATA, EPOCH), content)

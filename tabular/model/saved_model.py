@@ -22,7 +22,13 @@ from tabular.core.files import atomic_write
 from tabular.model.backend import keras, tf
 from tabular.model.exact import Exact, Mean, with_exact_products
 from tabular.model.intervals import Intervals
-from tabular.model.metadata import EPOCH, model_metadata, read_metadata, write_metadata
+from tabular.model.metadata import (
+    EPOCH,
+    Ensemble,
+    ModelMetadata,
+    read_metadata,
+    write_metadata,
+)
 from tabular.table.arrays import feature_arrays, input_type
 
 BATCH_SIZES = (16, 256, 1024, 16_384)  # the first for a server, 6 times faster than 256
@@ -32,12 +38,8 @@ PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of a tex
 COMPARED, WORK = 2000, 20_000_000_000  # rows, multiply-adds: for what networks disagree
 
 
-def write_model(model: keras.Model, path: Path, metadata: dict[str, Any]) -> None:
-    """Save `model` with Keras, then write its zip again without dates and memory addresses.
-
-    Args:
-        metadata: what travels in the file beside the model, see `SavedModel`.
-    """
+def write_model(model: keras.Model, path: Path, metadata: ModelMetadata) -> None:
+    """Save `model` with Keras, then write its zip again without dates and memory addresses."""
     saved = path.with_name(f"{path.name}.saved.keras")
     model.save(saved)
     try:
@@ -68,40 +70,38 @@ def _normal(value: Any, ids: dict[int, int]) -> Any:
 class SavedModel(NamedTuple):
     """A model whose matrix products are exact, see `exact`, and what its file holds beside it.
 
-    `metadata` is empty for a model from elsewhere; `path` names the file in messages, `content` is
-    what it holds.
+    `path` names the file in messages, `content` is what it holds.
     """
 
     path: Path
     network: keras.Model
-    metadata: dict[str, Any]
+    metadata: ModelMetadata
     content: bytes
 
     @property
     def threshold(self) -> float:
         """The probability from which on a row counts as positive."""
-        return float(self.metadata.get("threshold", 0.5))
+        return self.metadata.threshold
 
     @property
     def threshold_choice(self) -> Choice | None:
         """By what the threshold was chosen, if it was."""
-        found = self.metadata.get("threshold_choice")
-        return Choice.model_validate(found) if found else None
+        return self.metadata.threshold_choice
 
     @property
     def loss(self) -> str:
         """The loss that it was trained with, in the words of `train.loss`."""
-        return str(self.metadata.get("loss", "auto"))
+        return self.metadata.loss
 
     @property
     def temperature(self) -> float:
         """At which its probabilities are."""
-        return float(self.metadata.get("calibration", {}).get("temperature", 1.0))
+        return (self.metadata.calibration or {}).get("temperature", 1.0)
 
     @property
-    def importance(self) -> dict[str, float]:
-        """The share of each column in what moves the answers for training rows."""
-        return self.metadata.get("importance", {})
+    def attribution(self) -> dict[str, float]:
+        """The share of attribution of each column."""
+        return self.metadata.trained_on.attribution if self.metadata.trained_on else {}
 
     @property
     def multiply_adds(self) -> float:
@@ -116,17 +116,8 @@ class SavedModel(NamedTuple):
 
     @property
     def intervals(self) -> Intervals | None:
-        """Those of a regression's answers; None where the model has none.
-
-        Raises:
-            UserError: the file holds something else.
-        """
-        if "intervals" not in self.metadata:
-            return None
-        try:
-            return Intervals.read(self.metadata["intervals"])
-        except ValueError as error:
-            raise UserError(f"{self.path}: {error}") from None
+        """The prediction intervals of a regression, if the model has some."""
+        return self.metadata.intervals
 
     def predict(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """See `predict`."""
@@ -136,11 +127,11 @@ class SavedModel(NamedTuple):
         """See `predict`, with those of its members."""
         return predict(self.network, columns, members=True)
 
-    def disagreement(self, rows: pa.Table, schema: Schema) -> float:
-        """The mean variance between the answers of the folds' networks to some rows."""
+    def disagreement(self, rows: pa.Table, schema: Schema, ensemble: Ensemble) -> float:
+        """Compute the mean variance between the predictions of the folds' networks for a row."""
         few = max(min(COMPARED, int(WORK / max(self.multiply_adds, 1))), 10)
         members = self.predict_members(feature_arrays(rows[:few], schema))
-        return float(fold_predictions(members[:, 1:], self.metadata).var(axis=1, ddof=1).mean())
+        return float(fold_predictions(members[:, 1:], ensemble).var(axis=1, ddof=1).mean())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process it is loaded from its bytes again, once: Keras cannot load `Exact`."""
@@ -152,14 +143,13 @@ def _loaded(path: Path, content: bytes) -> SavedModel:
     return read_model(path, content)
 
 
-def fold_predictions(members: np.ndarray, metadata: dict[str, Any]) -> np.ndarray:
-    """What each fold's networks answer, as for the rows that they left out: float64, (rows, folds).
+def fold_predictions(members: np.ndarray, ensemble: Ensemble) -> np.ndarray:
+    """Compute what each fold's networks predict for rows of a regression: float64, (rows, folds).
 
     Args:
-        members: of a regression the answer of each, as `predict` orders them.
-        metadata: `folds` of the members and `weights`, by kind, and the `target_range`.
+        members: Prediction of each member, in the order of `predict`.
     """
-    kinds, (low, high) = metadata["folds"], metadata["target_range"]
+    kinds, (low, high) = ensemble.folds, ensemble.target_range
     count = 1 + max(max(folds) for folds in kinds.values())
     answers, first = np.zeros((len(members), count)), 0
     clipped = np.clip(members.astype(np.float64), low, high)
@@ -167,7 +157,7 @@ def fold_predictions(members: np.ndarray, metadata: dict[str, Any]) -> np.ndarra
         own = clipped[:, first : first + len(folds)]
         for fold in range(count):
             of_fold = own[:, [place for place, left_out in enumerate(folds) if left_out == fold]]
-            answers[:, fold] += metadata["weights"][kind] * of_fold.mean(axis=1)
+            answers[:, fold] += ensemble.weights[kind] * of_fold.mean(axis=1)
         first += len(folds)
     return answers
 
@@ -185,9 +175,9 @@ def read_model(path: Path, content: bytes | None = None) -> SavedModel:
         if not path.is_file():
             raise UserError(f"{path}: no model here; run `dvc repro` to train one")
         content = path.read_bytes()
+    metadata = read_metadata(path, content)
     with _as_file(content) as copy:
         try:
-            metadata = read_metadata(content)
             network = with_exact_products(keras.models.load_model(copy, safe_mode=True))
         except Exception as error:  # a file can be wrong in any way
             problem = truncate(f"{error}".partition("\n")[0] or type(error).__name__, 500)
@@ -255,9 +245,11 @@ def check_model(model: SavedModel, schema: Schema) -> None:
     shape = model.network.output_shape
     if shape != (None, schema.outputs):
         wrong.append(f"{shape[-1] if shape else 'no'} outputs for {schema.outputs}")
-    for key, value in model_metadata(schema).items():
-        if key in model.metadata and model.metadata[key] != value:
-            wrong.append(f"{key} {model.metadata[key]} in the model, {value} in the schema")
+    expected_metadata = ModelMetadata.from_schema(schema)
+    for key in ("task", "target", "classes") if model.metadata.task else ():
+        trained, declared = getattr(model.metadata, key), getattr(expected_metadata, key)
+        if trained != declared:
+            wrong.append(f"{key} {trained} in the model, {declared} in the schema")
     if wrong:
         raise UserError(
             f"{model.path}: the model was trained for another table than data/schema.yaml "

@@ -1,87 +1,67 @@
-"""Whether new rows still are as the training rows were, by the sketches in a model's file."""
+"""Whether new rows still look like the training rows, by the summaries in a model's file."""
 
 from collections import Counter
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Drift
-from tabular.core.errors import UserError, listed, quoted
-from tabular.inspection.bins import OTHERS, most_frequent
-from tabular.inspection.sketch import Sketch, total_variation, unknown
-from tabular.model.metadata import known_categories
+from tabular.config.typed_yaml import Section
+from tabular.core.errors import listed, quoted
+from tabular.model.bins import OTHERS, Bins, most_frequent
+from tabular.model.column_summary import ColumnSummary, total_variation, unknown_mask
+from tabular.model.metadata import TrainingRows
 from tabular.table.arrays import row_hashes
 from tabular.table.rows import Batch
 
-MAX_UNKNOWN_KEPT = 100  # categories of a column that are counted by themselves, in some rows
+MAX_UNKNOWN_COUNTED = 100  # categories of a column that are counted by themselves, in some rows
 MAX_UNKNOWN_SHOWN = 5  # of a column
-Unknown = Counter[tuple[str, str]]  # rows by column and category
+UnknownCategories = Counter[tuple[str, str]]  # number of rows by column and category
 
 
-class TrainingRows(NamedTuple):
-    """What a model's file says of the training rows, of each column by its name."""
+class RowCounts(NamedTuple):
+    """How the rows of a file lie in the bins of the training rows; pieces can be merged.
 
-    sketches: dict[str, Sketch]
-    importance: dict[str, float]  # the share of all that moves the answers
-    categories: dict[str, list[str]]  # that the model knows
-    rows: int  # all of them
-
-    @classmethod
-    def read(cls, path: Path, metadata: dict[str, Any], schema: Schema) -> "TrainingRows":
-        """Of the file at `path`.
-
-        Raises:
-            UserError: it holds no sketches, or something else.
-        """
-        if "sketches" not in metadata:
-            raise UserError(f"{path}: holds no sketches of its training rows; run `dvc repro`")
-        try:
-            sketches = {
-                name: Sketch.read(metadata["sketches"][name], column)
-                for name, column in schema.features.items()
-            }
-            importance = {name: float(metadata["importance"][name]) for name in sketches}
-            rows = int(metadata["trained_on"]["rows"])
-            if not all(0 <= share <= 1 for share in importance.values()):
-                raise ValueError("importance: expected shares")
-        except (TypeError, KeyError, ValueError, OverflowError) as error:
-            raise UserError(f"{path}: is not as `dvc repro` writes it: {error!r}") from None
-        return cls(sketches, importance, known_categories(path, metadata, schema), rows)
-
-
-class Counts(NamedTuple):
-    """How the rows of a file lie in the bins of the sketches; sums of pieces."""
+    Attributes:
+        rows: Number of rows.
+        bins: Number of rows in each bin, (bins,), by column.
+        unknown: Number of rows with a category that the model does not know.
+        failed: Number of rows whose cell fails a check, by column.
+        groups: Hashes of the group of each row, see `groups.row_groups`.
+    """
 
     rows: int
-    bins: dict[tuple[str, str], np.ndarray]  # by column and `Sketch.histograms`: (bins,)
-    unknown: Unknown
-    failed: Counter[str]  # rows whose cell fails a check, by column
-    groups: list[np.ndarray]  # hashes of the group of each row, see `groups.row_groups`
+    bins: dict[str, np.ndarray]
+    unknown: UnknownCategories
+    failed: Counter[str]
+    groups: list[np.ndarray]
 
     @classmethod
-    def of(cls, batch: Batch, trained: TrainingRows, schema: Schema) -> "Counts":
-        """Of some rows."""
+    def from_batch(
+        cls,
+        batch: Batch,
+        bins: Mapping[str, Bins],
+        categories: Mapping[str, list[str]],
+        schema: Schema,
+    ) -> Self:
+        """Count the rows of a batch; `categories` are those that the model knows."""
         features, grouped = batch.features, schema.group in batch.texts.column_names
         return cls(
             len(features),
-            {
-                (name, what): histogram.bins.counts(features[name])
-                for name, sketch in trained.sketches.items()
-                for what, histogram in sketch.histograms.items()
-            },
-            unknown_categories(features, trained.categories, schema),
+            {name: of_column.counts(features[name]) for name, of_column in bins.items()},
+            unknown_categories(features, categories, schema),
             Counter(failure.column for failure in batch.failures),
             [row_hashes([batch.texts[schema.group]] if grouped else features.columns)],
         )
 
-    def merge(self, other: "Counts") -> "Counts":
-        """Of both."""
-        return Counts(
+    def merge(self, other: Self) -> Self:
+        """Add the counts of other rows."""
+        return type(self)(
             self.rows + other.rows,
-            {key: counts + other.bins[key] for key, counts in self.bins.items()},
+            {name: counts + other.bins[name] for name, counts in self.bins.items()},
             self.unknown + other.unknown,
             self.failed + other.failed,
             self.groups + other.groups,
@@ -89,129 +69,173 @@ class Counts(NamedTuple):
 
 
 def unknown_categories(
-    features: pa.Table, categories: dict[str, list[str]], schema: Schema
-) -> Unknown:
-    """How many rows hold which category that is not among the known ones of its column."""
-    found = Unknown()
-    for name, known in categories.items():
+    features: pa.Table, categories: Mapping[str, list[str]], schema: Schema
+) -> UnknownCategories:
+    """Count the rows with a category that is not among those that the model knows."""
+    counts = UnknownCategories()
+    for name, of_model in categories.items():
         values = features[name]
-        strange = values.filter(pa.array(unknown(values, known, schema.columns[name])))
-        frequent = most_frequent(strange)[:MAX_UNKNOWN_KEPT]
-        found.update({(name, value): count for value, count in frequent})
-        if others := len(strange) - sum(count for _, count in frequent):
-            found[name, OTHERS] += others
-    return found
+        unknown = values.filter(pa.array(unknown_mask(values, of_model, schema.columns[name])))
+        frequent = most_frequent(unknown)[:MAX_UNKNOWN_COUNTED]
+        counts.update({(name, value): count for value, count in frequent})
+        if rest := len(unknown) - sum(count for _, count in frequent):
+            counts[name, OTHERS] += rest
+    return counts
 
 
-def unknown_rows(found: Unknown) -> Counter[str]:
-    """How many rows of each column hold an unknown category."""
+def unknown_rows(unknown: UnknownCategories) -> Counter[str]:
+    """Count the rows of each column that hold an unknown category."""
     rows = Counter[str]()
-    for (name, _), count in found.items():
+    for (name, _), count in unknown.items():
         rows[name] += count
     return rows
 
 
-def unknown_lines(found: Unknown, rows: int) -> list[str]:
-    """What is said of each column, with the most frequent of its unknown categories."""
+def most_frequent_unknown(unknown: UnknownCategories, column: str) -> list[tuple[str, int]]:
+    """List the unknown categories of a column with their numbers of rows, most frequent first."""
+    counts = [(value, count) for (name, value), count in unknown.items() if name == column]
+    return sorted(counts, key=lambda pair: (-pair[1], pair[0]))
+
+
+def unknown_lines(unknown: UnknownCategories, rows: int) -> list[str]:
+    """Describe the unknown categories of each column."""
     lines = []
-    for name, count in unknown_rows(found).items():
-        values = sorted((-n, value) for (of, value), n in found.items() if of == name)
-        shown = listed(f"{quoted(value)} ({-n})" for n, value in values)
-        said = "rows hold a category that the model does not know"
-        lines.append(f"{name}: {count} of {rows} {said}: {shown}")
+    for name, count in unknown_rows(unknown).items():
+        values = most_frequent_unknown(unknown, name)
+        examples = listed(f"{quoted(value)} ({of_value})" for value, of_value in values)
+        text = "rows hold a category that the model does not know"
+        lines.append(f"{name}: {count} of {rows} {text}: {examples}")
     return lines
 
 
-def find_drift(
-    trained: TrainingRows, counts: Counts, params: Drift, group_size: float = 1.0
-) -> dict[str, Any]:
-    """What has moved, and the verdict: the content of the JSON file.
+class Shares(Section):
+    """A share of the training rows and of the new rows."""
 
-    A column has moved where it is further from the training rows than `params.distance` and
-    than chance takes as many of them. The verdict is `pass` where none has, and `fail` where those
-    that have carry `params.importance` of the model's importance, else `warn`. Moments do not count
-    for that: new rows are later. Cells that are not as declared are a `warn` at least.
+    train: float
+    new: float
+
+
+class ColumnDrift(Section):
+    """How far the new rows of a column are from its training rows.
+
+    Attributes:
+        attribution: Share of attribution, see `TrainingRows`.
+        distance: Total variation distance; chance explains up to `by_chance` of it.
+        moved: Whether the distance is larger than the limit and than chance explains.
+        missing, outside, unknown: Shares of missing values, of values outside the range of the
+            training rows, and of categories that the model does not know.
+        failed_checks: Number of new rows whose cell is not as declared.
+        bins: What each bin holds, with the number of rows in `train` and in `new`.
+    """
+
+    attribution: float
+    distance: float
+    by_chance: float
+    moved: bool
+    missing: Shares
+    outside: Shares | None = None
+    unknown: Shares | None = None
+    unknown_values: dict[str, int] | None = None
+    failed_checks: int
+    bins: list[str]
+    train: list[int]
+    new: list[int]
+
+
+class DriftReport(Section):
+    """The verdict on new rows and how it comes about: the content of the JSON file."""
+
+    verdict: Literal["pass", "warn", "fail"]
+    reason: str
+    rows: int
+    training_rows: int
+    limits: Drift
+    columns: dict[str, ColumnDrift]
+
+
+def find_drift(
+    trained_on: TrainingRows, counts: RowCounts, schema: Schema, params: Drift, group_size: float
+) -> DriftReport:
+    """Compare new rows with the training rows.
+
+    A column has moved if it is further from the training rows than `params.distance` and than
+    chance explains. The verdict is `pass` if none has moved, and `fail` if the share of attribution
+    of the moved columns is at least `params.attribution`, else `warn`. Datetimes do not count for
+    that, since new rows are later. Cells that are not as declared are at least a `warn`.
 
     Args:
-        group_size: How many rows depend on each other, see `groups.mean_group_size`.
+        group_size: Number of rows that depend on each other, see `groups.mean_group_size`.
     """
     columns = {
-        name: _column(sketch, name, trained, counts, params, group_size)
-        for name, sketch in trained.sketches.items()
+        name: column_drift(name, trained_on, counts, schema, params, group_size)
+        for name in schema.features
     }
-    columns = dict(sorted(columns.items(), key=lambda of: _order(of[1])))
-    moved = [name for name, of in columns.items() if of["moved"]]
-    dates = [n for n in moved if trained.sketches[n].values.bins.column.feature_type == "datetime"]
-    share = sum(columns[name]["importance"] for name in moved if name not in dates)
-    verdict = "pass" if not moved else "fail" if share >= params.importance else "warn"
-    later = ", dates not counted, since new rows are later" if dates else ""
-    reason = (
-        f"{listed(moved)} moved; {'they carry' if moved[1:] else 'it carries'} {share:.1%} of the "
-        f"importance{later}"
-        if moved
-        else "no column is further from the training rows than chance and the limit allow"
-    )
+    columns = dict(sorted(columns.items(), key=lambda item: _order(item[1])))
+    moved = [name for name, column in columns.items() if column.moved]
+    dates = [name for name in moved if schema.columns[name].feature_type == "datetime"]
+    share = sum(columns[name].attribution for name in moved if name not in dates)
+    verdict: Literal["pass", "warn", "fail"] = "pass"
+    reason = "no column is further from the training rows than chance and the limit allow"
+    if moved:
+        verdict = "fail" if share >= params.attribution else "warn"
+        have = "they have" if len(moved) > 1 else "it has"
+        reason = f"{listed(moved)} moved; {have} {share:.1%} of the attribution"
+    if dates:
+        reason += ", dates not counted, since new rows are later"
     if failed := sum(counts.failed.values()):
         verdict = "warn" if verdict == "pass" else verdict
         reason += f"; {failed:,} cells are not as declared"
-    return {
-        "verdict": verdict,
-        "reason": reason,
-        "rows": counts.rows,
-        "training_rows": trained.rows,
-        "limits": params.model_dump(),
-        "columns": columns,
-    }
+    return DriftReport(
+        verdict=verdict,
+        reason=reason,
+        rows=counts.rows,
+        training_rows=trained_on.rows,
+        limits=params,
+        columns=columns,
+    )
 
 
-def _order(of: dict[str, Any]) -> tuple[bool, float]:
-    """Moved columns first, then those that matter."""
-    return not of["moved"], -of["importance"] * (of["distance"] if of["moved"] else 1)
+def _order(column: ColumnDrift) -> tuple[bool, float]:
+    """Put moved columns first, then those that move the predictions most."""
+    weight = column.distance if column.moved else 1
+    return not column.moved, -column.attribution * weight
 
 
-def _column(
-    sketch: Sketch,
+def column_drift(
     name: str,
-    trained: TrainingRows,
-    counts: Counts,
+    trained_on: TrainingRows,
+    counts: RowCounts,
+    schema: Schema,
     params: Drift,
     group_size: float,
-) -> dict[str, Any]:
-    """One column."""
-    distances = {
-        what: total_variation(histogram.counts, counts.bins[name, what], group_size)
-        for what, histogram in sketch.histograms.items()
-    }
-    by = max(distances, key=lambda what: distances[what][0] - distances[what][1])
-    found, by_chance = distances[by]
-    training, new = sketch.histograms[by], counts.bins[name, by]
+) -> ColumnDrift:
+    """Compare the new rows of one column with its training rows."""
+    summary: ColumnSummary = trained_on.summaries[name]
+    train, new = np.array(summary.counts), counts.bins[name]
+    distance, by_chance = total_variation(train, new, group_size)
 
-    def share(bins: list[int]) -> dict[str, float]:
-        return {
-            rows: float(of[bins].sum() / max(of.sum(), 1))
-            for rows, of in (("train", sketch.values.counts), ("new", counts.bins[name, "values"]))
-        }
+    def share(bins: list[int]) -> Shares:
+        shares = [float(rows[bins].sum() / max(rows.sum(), 1)) for rows in (train, new)]
+        return Shares(train=shares[0], new=shares[1])
 
-    details: dict[str, Any] = {"missing": share([-1])}
-    feature_type = sketch.values.bins.column.feature_type
-    if feature_type == "category":
-        details["unknown"] = {
-            "train": sketch.unknown,
-            "new": unknown_rows(counts.unknown)[name] / max(counts.rows, 1),
-        }
-        frequent = Counter({v: n for (of, v), n in counts.unknown.items() if of == name})
-        details["unknown_values"] = dict(frequent.most_common(MAX_UNKNOWN_SHOWN))
-    elif feature_type != "text" and len(sketch.values.counts) > 2:
-        details["outside"] = share([0, -2])
-    return {
-        "importance": trained.importance[name],
-        "distance": found,
-        "by_chance": by_chance,
-        "moved": found > max(by_chance, params.distance),
-        **details,
-        "failed_checks": counts.failed[name],
-        "by": by,
-        "bins": training.bins.names,
-        "train": training.counts.tolist(),
-        "new": new.tolist(),
-    }
+    outside, unknown, unknown_values = None, None, None
+    if summary.feature_type == "category":
+        of_new = unknown_rows(counts.unknown)[name] / max(counts.rows, 1)
+        unknown = Shares(train=summary.unknown, new=of_new)
+        unknown_values = dict(most_frequent_unknown(counts.unknown, name)[:MAX_UNKNOWN_SHOWN])
+    elif summary.feature_type != "text" and summary.edges:
+        outside = share([0, -2])
+    return ColumnDrift(
+        attribution=trained_on.attribution[name],
+        distance=distance,
+        by_chance=by_chance,
+        moved=distance > max(by_chance, params.distance),
+        missing=share([-1]),
+        outside=outside,
+        unknown=unknown,
+        unknown_values=unknown_values,
+        failed_checks=counts.failed[name],
+        bins=summary.bins(schema.columns[name]).names,
+        train=train.tolist(),
+        new=new.tolist(),
+    )

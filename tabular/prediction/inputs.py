@@ -11,15 +11,12 @@ from typing import Literal
 
 from tabular.config.params import Params, load_params
 from tabular.config.schema import SCHEMA, Schema, load_schema
-from tabular.config.sections import Drift, Validate
-from tabular.config.typed_yaml import Section
 from tabular.core.cluster import on_ray
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write
-from tabular.model.metadata import declared, metadata_of
+from tabular.model.metadata import read_metadata
 from tabular.table.source import column_names
 
-SECTIONS: dict[str, type[Section]] = {"validate": Validate, "drift": Drift}
 GZIP = b"\x1f\x8b"  # how such a file begins
 
 
@@ -49,9 +46,14 @@ def load_schema_and_params(path: Path, content: bytes | None, *names: str) -> tu
         return schema, load_params(*names, schema=schema)
     if content is None:
         raise UserError(f"{path}: no model here; name the .keras file, or run `dvc repro`")
-    metadata = metadata_of(path, content)
-    sections = {name: declared(path, metadata, name, SECTIONS[name]) for name in names}
-    return declared(path, metadata, "schema", Schema), Params(**sections)
+    metadata = read_metadata(path, content)
+    if metadata.table_schema is None:
+        raise UserError(
+            f"{path}: does not hold the schema of its table, so there is no predicting without "
+            "data/schema.yaml and params.yaml; run where they are"
+        )
+    params = Params(validate=metadata.validate_params, drift=metadata.drift_params)
+    return metadata.table_schema, params
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from tabular.config.schema import Schema
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write
 from tabular.core.process import BROKEN_PIPE
-from tabular.inspection.importance import MAX_EXPLAINED, Permutations, contributions
-from tabular.prediction.drift import TrainingRows
+from tabular.model.attribution import MAX_EXPLAINED, Permutations, contributions
+from tabular.model.metadata import training_rows
 from tabular.table.arrays import FINITE, feature_arrays, predicted_classes
 from tabular.table.cells import ARROW_TYPES
 from tabular.table.rows import Batch, Failure
@@ -197,15 +197,17 @@ class Reasons(NamedTuple):
     permutations: Permutations
 
     @classmethod
-    def of(cls, count: int, model: "SavedModel", schema: Schema) -> "Reasons":
-        """For a model.
+    def from_model(cls, count: int, model: "SavedModel", schema: Schema) -> "Reasons":
+        """Prepare to explain predictions of a model by up to `count` columns.
 
         Raises:
-            UserError: its file holds no sketches.
+            UserError: Its file has no summary of the training rows.
         """
-        trained = TrainingRows.read(model.path, model.metadata, schema)
-        names = sorted(schema.features, key=lambda name: -trained.importance[name])[:MAX_EXPLAINED]
-        return cls(min(count, len(names)), Permutations.of(trained.sketches, schema, names))
+        trained_on = training_rows(model.path, model.metadata, schema)
+        names = sorted(schema.features, key=lambda name: -trained_on.attribution[name])
+        names = names[:MAX_EXPLAINED]
+        permutations = Permutations.from_summaries(trained_on.summaries, schema, names)
+        return cls(min(count, len(names)), permutations)
 
 
 def predict_batch(

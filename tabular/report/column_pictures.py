@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from tabular.prediction.drift import ColumnDrift
 from tabular.report.pictures import Picture, points_of_both
 from tabular.report.vega import (
     BAR,
@@ -87,13 +88,13 @@ def effect(of: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
     return chart(rows, layers, height=height)
 
 
-def moved(name: str, of: dict[str, Any]) -> Picture:
-    """How the training rows and new rows lie in the bins of a column of `find_drift`."""
+def moved(name: str, column: ColumnDrift) -> Picture:
+    """Draw the shares of the training rows and of the new rows in each bin of a column."""
     sides = ("training rows", "new rows")
     rows = [
-        {"bin": found, "share": count / max(sum(counts), 1), "of": side}
-        for side, counts in zip(sides, (of["train"], of["new"]), strict=True)
-        for found, count in zip(of["bins"], counts, strict=True)
+        {"bin": text, "share": count / max(sum(counts), 1), "of": side}
+        for side, counts in zip(sides, (column.train, column.new), strict=True)
+        for text, count in zip(column.bins, counts, strict=True)
     ]
     shown = {row["bin"] for row in rows if row["share"]}
     rows = [row for row in rows if row["bin"] in shown]
@@ -106,7 +107,7 @@ def moved(name: str, of: dict[str, Any]) -> Picture:
         layer("bar", share, new, opacity=0.6, height=BAR),
         layer("tick", dict(share), old, thickness=3, height=BAR),
     ]
-    note = f"Distance {of['distance']:.3f}; sampling noise up to {of['by_chance']:.3f}."
+    note = f"Distance {column.distance:.3f}; sampling noise up to {column.by_chance:.3f}."
     return Picture(name, under_names(rows, "bin", marks), note=note)
 
 

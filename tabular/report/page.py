@@ -16,6 +16,7 @@ from tabular.config.schema import EPOCHS, NUMBER_FORMAT, Column, Schema, input_n
 from tabular.core.errors import listed
 from tabular.core.metrics import ROW_SETS, TASKS
 from tabular.core.numbers import format_number
+from tabular.prediction.drift import DriftReport
 from tabular.report import column_pictures, formats, pictures, vega
 from tabular.report.formats import number
 from tabular.runs.comparison import ChangedValue, Comparison, ScoreRow, locked_versions, points
@@ -288,16 +289,6 @@ def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str
     return ["True", "Predicted", *names], [list(row) for row in zip(*columns, strict=True)]
 
 
-def interaction_sentence(interaction: dict[str, Any]) -> str:
-    """A strong interaction of two columns in a sentence."""
-    low, high = (formats.signed(interaction[key]) for key in ("rise_low", "rise_high"))
-    of, by = interaction["column"], interaction["by"]
-    return formats.with_minus_signs(
-        f"From its lowest to its highest value {of} changes the prediction by {high} where {by} "
-        f"{interaction['high']}, and by {low} where {by} {interaction['low']}."
-    )
-
-
 def changed_scores(comparison: Comparison) -> tuple[list[ScoreRow], list[ScoreRow]]:
     """List the scores of the test rows that differ from the base's, and those that do not."""
     with_base = [s for s in comparison.scores["test"].by_key.values() if s.base]
@@ -323,16 +314,16 @@ TEMPLATES.filters |= {"svg": vega.svg, "format_checks": format_checks}
 TEMPLATES.globals["UNDECIDED"] = UNDECIDED
 
 
-def drift_page(found: dict[str, Any], rows: str, schema: Schema) -> str:
-    """The page of what `find_drift` finds in a file of this name."""
-    names = [name for name, of in found["columns"].items() if of["moved"]][:MAX_MOVED]
-    pictured = names or list(found["columns"])[:MAX_CALM]
+def drift_page(report: DriftReport, rows: str, schema: Schema) -> str:
+    """Render the page of the drift in a file of this name."""
+    moved = [name for name, column in report.columns.items() if column.moved][:MAX_MOVED]
+    pictured = moved or list(report.columns)[:MAX_CALM]
     return TEMPLATES.get_template("drift.html").render(
-        found=found,
+        report=report,
         rows=rows,
         target=schema.target,
-        moved=bool(names),
-        pictures=[column_pictures.moved(name, found["columns"][name]) for name in pictured],
+        moved=bool(moved),
+        pictures=[column_pictures.moved(name, report.columns[name]) for name in pictured],
     )
 
 

@@ -159,7 +159,7 @@ class Routes:
     async def _answer(self, request: Request, explain: int) -> dict[str, Any]:
         service = self.service
         if explain and not service.reasons:
-            raise HTTPException(400, "explain: the model holds no sketches of its training rows")
+            raise HTTPException(400, "explain: the model holds no summary of its training rows")
         batch = await asyncio.to_thread(service.check, await self._body(request))
         rows, most = len(batch.features), service.explained
         if explain and rows > most:
@@ -197,8 +197,9 @@ class Routes:
 
     async def health(self) -> dict[str, Any]:
         """That it answers, and with what."""
-        file, metadata = self.service.model.path.name, self.service.model.metadata
-        model = {"file": file, "md5": self.md5, "trained_on": metadata.get("trained_on")}
+        file, trained_on = self.service.model.path.name, self.service.model.metadata.trained_on
+        provenance = trained_on and trained_on.model_dump(include={"rows", "md5", "packages"})
+        model = {"file": file, "md5": self.md5, "trained_on": provenance}
         return {"status": "ok", "model": model}
 
     async def metrics(self) -> Response:

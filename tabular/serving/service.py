@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Validate
-from tabular.model.metadata import known_categories
 from tabular.model.saved_model import SavedModel
 from tabular.prediction.drift import unknown_categories, unknown_lines, unknown_rows
 from tabular.prediction.outputs import Predicted, Reasons, predict_batch
@@ -96,10 +95,9 @@ class Service:
     def __init__(self, model: SavedModel, schema: Schema, policies: Validate) -> None:
         self.model, self.schema, self.policies = model, schema, policies
         self.checks = declared_checks(schema, policies)
-        self.categories = known_categories(model.path, model.metadata, schema)
         self.reasons, self.explained = None, 0  # rows of a request that may ask for reasons
-        if "sketches" in model.metadata:
-            self.reasons = Reasons.of(len(schema.features), model, schema)
+        if model.metadata.trained_on:
+            self.reasons = Reasons.from_model(len(schema.features), model, schema)
             work = model.multiply_adds * self.reasons.permutations.evaluations_per_row
             self.explained = max(int(EXPLAINED / max(work, 1)), 1)
 
@@ -139,7 +137,8 @@ class Service:
         measures.ROWS.inc(rows)
         warned = Counter(f"{failure.column}: {failure.check}" for failure in batch.failures)
         warnings = [f"{check}: {count} of {rows} rows fail" for check, count in warned.items()]
-        unknown = unknown_categories(batch.features, self.categories, self.schema)
+        categories = self.model.metadata.categories
+        unknown = unknown_categories(batch.features, categories, self.schema)
         for name, count in unknown_rows(unknown).items():
             measures.UNKNOWN.labels(name).inc(count)
         warnings += unknown_lines(unknown, rows)

@@ -65,7 +65,7 @@ def test_a_shifted_column_is_loud_and_named(
     moved[column] += moved[column].std().astype(moved[column].dtype)
     code, line, found = verdict(moved)
     assert (code, found["verdict"]) == (1, "fail")
-    assert line.startswith(f"Drift: fail: {column} moved; it carries ")
+    assert line.startswith(f"Drift: fail: {column} moved; it has ")
     assert [name for name, of in found["columns"].items() if of["moved"]] == [column]
     assert found["columns"][column]["distance"] > found["columns"][column]["by_chance"]
 
@@ -78,7 +78,7 @@ def test_gaps_and_wrong_cells_are_told_and_the_policy_decides_the_exit_code(
     new["Age"] = new["Age"].astype(str)
     new.loc[5, "Age"] = "old"
     new.to_csv(workspace / "new.csv", index=False)
-    change(workspace, drift={"policy": "warn", "importance": 0.0001})
+    change(workspace, drift={"policy": "warn", "attribution": 0.0001})
     done = run(workspace, "python", "-m", DRIFT, "new.csv")
     assert (done.returncode, done.stderr) == (0, "")
     (glucose,) = [line for line in done.stdout.splitlines() if line.startswith("Glucose")]

@@ -170,9 +170,11 @@ def test_a_model_alone_is_all_that_predicting_takes(words: Path, tmp_path: Path)
     done = run(tmp_path, *alone, PYTHONPATH=str(PROJECT))
     assert done.returncode == 1
     assert "rows.csv: line 2, column cast: found 'cold'; expected a finite number" in done.stderr
-    metadata = read_metadata((tmp_path / "m.keras").read_bytes())
-    assert metadata["trained_on"]["rows"] == len(pd.read_parquet(words / "data/split/train"))
-    assert metadata["trained_on"]["packages"]["keras"] == version("keras")
+    model = tmp_path / "m.keras"
+    trained_on = read_metadata(model, model.read_bytes()).trained_on
+    assert trained_on
+    assert trained_on.rows == len(pd.read_parquet(words / "data/split/train"))
+    assert trained_on.packages["keras"] == version("keras")
 
 
 BAD = """id,cast,colour,zip/code,flag,count

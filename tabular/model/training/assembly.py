@@ -1,43 +1,38 @@
 """The model to save: preprocessing, and the weighted mean of the members."""
 
 import platform
-from typing import Any
 
 import numpy as np
 
 from tabular.model.backend import keras, tf
-from tabular.model.metadata import REPRODUCIBLE_MACHINES, VERSION, model_metadata
+from tabular.model.metadata import REPRODUCIBLE_MACHINES, VERSION, Ensemble, ModelMetadata
 from tabular.model.preprocessing import texts
 from tabular.model.stacking import stack
 from tabular.model.training.selection import Blend, Member
 from tabular.model.training.setup import Setup
 
 
-def metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
-    """What travels beside the model to save."""
+def metadata(setup: Setup, members: list[Member], blend: Blend) -> ModelMetadata:
+    """Collect the metadata of the model to save."""
     trained = {member.kind for member in members}
     exact = setup.train.exact and all(map(setup.stacks, trained))
     # Adafactor takes means of its own.
     exact &= all(setup.train.networks[kind].optimizer != "adafactor" for kind in trained)
     on_cpu = not tf.config.get_visible_devices("GPU")
     repeats = exact and on_cpu and platform.machine() in REPRODUCIBLE_MACHINES
-    return {
-        **model_metadata(setup.schema),
-        "loss": setup.train.loss,
-        "version": VERSION,
-        "repeats": "any_cpu" if repeats else "same_cpu",
-        **(fold_metadata(setup, members, blend) if setup.train.folds > 1 else {}),
-        "categories": setup.statistics.categories,
-    }
-
-
-def fold_metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
-    """How a fold's answer is made of the members': see `saved_model.fold_predictions`."""
-    return {
-        "weights": blend.weights,
-        "folds": {name: [m.fold for m in members if m.name == name] for name in blend.weights},
-        "target_range": list(setup.statistics.target_range),
-    }
+    folds = {name: tuple(m.fold for m in members if m.name == name) for name in blend.weights}
+    ensemble = None
+    if setup.schema.task == "regression" and setup.train.folds > 1:
+        target_range = setup.statistics.target_range
+        ensemble = Ensemble(weights=blend.weights, folds=folds, target_range=target_range)
+    return ModelMetadata.from_schema(
+        setup.schema,
+        loss=setup.train.loss,
+        version=VERSION,
+        repeats="any_cpu" if repeats else "same_cpu",
+        ensemble=ensemble,
+        categories=setup.statistics.categories,
+    )
 
 
 def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> keras.Model:

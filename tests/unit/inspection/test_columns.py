@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from tabular.config.schema import Column
-from tabular.inspection.sketch import outside_training, share_outside
+from tabular.inspection.columns import outside_training, share_outside
 
 
 @pytest.mark.parametrize(

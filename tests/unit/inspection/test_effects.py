@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tabular.inspection.columns import describe_columns
 from tabular.inspection.effects import column_effects
-from tabular.inspection.sketch import describe_columns
 from tests.helpers import schema_of
 
 COLUMNS: dict[str, dict[str, Any]] = {
@@ -51,17 +51,7 @@ def test_effects_are_those_of_the_function_whatever_is_correlated() -> None:
     assert effects == pytest.approx({"x": 3 - mean, "y": -mean, "z": -mean})
     assert (np.array(a["low"]) <= np.array(a["high"])).all()
     assert a["high"][-1] - a["low"][-1] > 1  # where the members do not agree
-    assert found["interactions"] == []
     assert found == column_effects(members, rows, SCHEMA, ["a", "c", "b"], 1)
-
-
-def test_a_strong_interaction_is_told_and_a_weak_one_is_not() -> None:
-    def product(columns: dict[str, np.ndarray]) -> np.ndarray:
-        return (columns["a"] * (1 + 2 * (columns["c"] == "x")))[:, None]
-
-    (one,) = column_effects(product, table_of(), SCHEMA, ["a", "c"], 1)["interactions"]
-    assert (one["column"], one["by"], one["high"]) == ("a", "c", "is x")
-    assert one["rise_high"] == pytest.approx(3 * one["rise_low"], rel=0.05)
 
 
 def test_of_several_classes_it_is_the_one_that_moves_most() -> None:

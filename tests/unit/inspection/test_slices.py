@@ -10,8 +10,8 @@ import pytest
 from tabular.config.schema import Column
 from tabular.config.sections import Range
 from tabular.evaluation.scores import Predictions
-from tabular.inspection.bins import Bins
 from tabular.inspection.slices import slice_scores
+from tabular.model.bins import Bins
 from tests.helpers import schema_of
 
 SCHEMA = schema_of(
@@ -99,15 +99,16 @@ def test_a_declared_slice_holds_its_rows_and_no_gap(
 
 def test_bins_are_named_by_what_they_hold() -> None:
     values = pa.chunked_array([[1.0, 2.0, 3.0, 4.0, None, -1.0]])
-    bins = Bins.of(values, Column(kind="real", nullable=True, missing_values=(-1,)), 2)
+    bins = Bins.from_values(values, Column(kind="real", nullable=True, missing_values=(-1,)), 2)
     assert bins.names == ["below 3", "3 or more", "missing"]
     assert bins.codes(values).tolist() == [0, 0, 1, 1, 2, 2]
     mostly = pa.chunked_array([[0.0] * 90 + [1.5, 2.5, 3.5, 4.5, 5.5]])
-    assert Bins.of(mostly, Column(kind="real"), 4).names == ["below 1.5", "1.5 or more", "missing"]
+    bins = Bins.from_values(mostly, Column(kind="real"), 4)
+    assert bins.names == ["below 1.5", "1.5 or more", "missing"]
     near = pa.chunked_array([[1e9 + n for n in range(100)]])
-    assert Bins.of(near, Column(kind="real"), 2).names[0] == "below 1000000050"
+    assert Bins.from_values(near, Column(kind="real"), 2).names[0] == "below 1000000050"
     words = pa.chunked_array([["b", "a", "b", "c", None]])
-    bins = Bins.of(words, Column(kind="category"), 2)
+    bins = Bins.from_values(words, Column(kind="category"), 2)
     assert bins.names == ["b", "a", "others", "missing"]
     assert bins.codes(words).tolist() == [0, 1, 0, 2, 3]
 

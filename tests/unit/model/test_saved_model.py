@@ -3,16 +3,24 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tabular.core.errors import UserError
 from tabular.evaluation.calibration import scale_by_temperature
 from tabular.model.backend import keras
-from tabular.model.metadata import VERSION, add_metadata, model_metadata
+from tabular.model.column_summary import summarize_columns
+from tabular.model.metadata import (
+    VERSION,
+    ModelMetadata,
+    TrainingRows,
+    replace_metadata,
+    training_rows,
+)
 from tabular.model.saved_model import read_model, with_temperature, write_model
 from tests.helpers import schema_of
 
-METADATA = model_metadata(schema_of("binary")) | {"repeats": "any_cpu"}
+METADATA = ModelMetadata.from_schema(schema_of("binary"), repeats="any_cpu")
 
 
 def saved(folder: Path) -> bytes:
@@ -31,20 +39,19 @@ def test_the_same_model_is_the_same_file_and_plain_keras_reads_it(tmp_path: Path
     found = read_model(tmp_path / "m.keras")
     np.testing.assert_array_equal(found.network.get_weights()[0], kept.get_weights()[0])
     # What the outputs mean travels in the file.
-    assert found.metadata == {
-        **{"task": "binary", "target": "y", "classes": [0, 1], "repeats": "any_cpu"}
-    }
+    assert found.metadata == METADATA
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(tmp_path / "plain.keras")
-    assert read_model(tmp_path / "plain.keras").metadata == {}
+    assert read_model(tmp_path / "plain.keras").metadata == ModelMetadata()
 
 
 def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
     major, minor, _ = map(int, VERSION.split("."))
     later = f"{major}.{minor + 1}.0"
     saved(tmp_path)
-    add_metadata(tmp_path / "m.keras", tmp_path / "later.keras", {"version": later})
+    later_file = tmp_path / "later.keras"
+    replace_metadata(tmp_path / "m.keras", later_file, ModelMetadata(version=later))
     with pytest.raises(UserError, match=rf"written by version {later}, and this is {VERSION}"):
-        read_model(tmp_path / "later.keras")
+        read_model(later_file)
 
 
 def test_a_temperature_scales_a_model_whose_layers_have_the_names_of_its_own(
@@ -59,3 +66,17 @@ def test_a_temperature_scales_a_model_whose_layers_have_the_names_of_its_own(
     rows = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, -1.0]])
     found = np.asarray(with_temperature(tmp_path / "m.keras", 2.0)(rows))
     np.testing.assert_allclose(found, scale_by_temperature(np.asarray(model(rows)), 2.0), 1e-6)
+
+
+def test_the_summary_of_other_columns_is_refused_by_their_names() -> None:
+    schema = schema_of("regression", x={"kind": "real"}, z={"kind": "real"})
+    summaries = summarize_columns(pa.table({"x": [1.0], "z": [2.0]}), schema, {})
+    shares = {"x": 0.5, "z": 0.5}
+    rows = TrainingRows(rows=1, md5="", packages={}, summaries=summaries, attribution=shares)
+    metadata = ModelMetadata(trained_on=rows)
+    assert training_rows(Path("m.keras"), metadata, schema) == rows
+    changed = schema_of("regression", x={"kind": "category"}, z={"kind": "real"})
+    with pytest.raises(UserError, match=r"m\.keras: .* other columns than .* declares: x; run"):
+        training_rows(Path("m.keras"), metadata, changed)
+    with pytest.raises(UserError, match="holds no summary of its training rows"):
+        training_rows(Path("m.keras"), ModelMetadata(), schema)

@@ -15,6 +15,7 @@ from tabular.core.cluster import WORKERS
 from tabular.model import network, saved_model
 from tabular.model.backend import keras, tf
 from tabular.model.exact import with_exact_products
+from tabular.model.metadata import ModelMetadata
 from tabular.model.saved_model import predict
 from tabular.model.training.assembly import assemble, metadata
 from tabular.model.training.dataset import Encoded
@@ -277,7 +278,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
     setup = set_up(tmp_path / "table", schema, train_params(BOTH, folds=2))
     members, weights = of_any_weights(setup), {"realmlp": 0.25, "plain": 0.75}
     path = tmp_path / "m.keras"
-    saved_model.write_model(assemble(setup, members, weights), path, {})
+    saved_model.write_model(assemble(setup, members, weights), path, ModelMetadata())
     expected = setup.in_units(
         np.sum([weights[m.kind] / 2 * outputs(setup, m) for m in members], axis=0)
     )
@@ -358,7 +359,7 @@ def test_another_network_needs_another_build_and_no_more(
     ]
     blend = blended(setup, members)
     assert not describe(setup, members, blend)["networks"]["plain"]["stacked"]
-    assert metadata(setup, members, blend)["repeats"] == "same_cpu"
+    assert metadata(setup, members, blend).repeats == "same_cpu"
     model = assemble(setup, members, {"plain": 1.0})
     expected = np.mean([outputs(setup, member) for member in members], axis=0)
     exact = with_exact_products(model)
@@ -372,7 +373,7 @@ def test_what_a_gpu_trained_does_not_claim_the_bytes_of_any_cpu(
 ) -> None:
     setup, members = cycles
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind])
-    assert metadata(setup, members, blended(setup, members))["repeats"] == "same_cpu"
+    assert metadata(setup, members, blended(setup, members)).repeats == "same_cpu"
 
 
 def test_the_kind_that_predicts_better_gets_the_weight_and_equal_ones_share_it() -> None:

@@ -1,4 +1,4 @@
-"""A column in few bins: ranges of numbers, moments or lengths, categories, and gaps."""
+"""Bins of a column: ranges of numbers, dates or text lengths, categories, missing values."""
 
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -17,62 +17,68 @@ DAY = 86_400  # seconds
 
 
 class Bins(NamedTuple):
-    """The bins of a column of numbers, moments (seconds) or texts (characters), or of categories.
+    """The bins of a column of numbers, datetimes (seconds), texts (characters) or categories.
 
-    Bin i is from edge i - 1 on, below edge i. The last bins are other categories, and gaps.
+    Bin i holds the values from edge i - 1 up to, but not including, edge i. The last bin holds
+    missing values, and of a column of categories the one before it holds other categories.
+
+    Attributes:
+        edges: Edges in ascending order, shape (n,); empty for categories.
+        categories: The categories that have a bin each.
+        values: The only value of each bin, shape (n + 1,), if the column has few values.
+        outside: Whether the outer edges are the lowest value and just above the highest one.
     """
 
     column: Column
-    edges: np.ndarray  # (n,), sorted; none of categories
-    categories: tuple[str, ...]  # a bin each
-    values: tuple[float, ...] = ()  # (n + 1,), where each bin has one alone
-    outside: bool = False  # the outer edges are the lowest value and just above the highest
+    edges: np.ndarray
+    categories: tuple[str, ...]
+    values: tuple[float, ...] = ()
+    outside: bool = False
 
     @classmethod
-    def of(
+    def from_values(
         cls, values: pa.ChunkedArray, column: Column, count: int, *, outside: bool = False
     ) -> Self:
-        """Some `count` bins of about as many of these values each; of few values one for each."""
+        """Build about `count` bins of about as many values each; of few values one for each."""
         if column.feature_type == "category":
-            found = most_frequent(drop_missing(values, column))
-            return cls(column, np.empty(0), tuple(value for value, _ in found[:count]))
-        sizes = np.sort(numeric_values(values, column))
-        if not len(sizes):
+            frequent = most_frequent(drop_missing(values, column))[:count]
+            return cls(column, np.empty(0), tuple(category for category, _ in frequent))
+        numbers = np.sort(numeric_values(values, column))
+        if not len(numbers):
             return cls(column, np.empty(0), ())
-        different = np.unique(sizes)
-        alone: tuple[float, ...] = ()
-        if len(different) <= count:
-            edges, alone = different[1:], tuple(different.tolist())
+        distinct = np.unique(numbers)
+        single_values: tuple[float, ...] = ()
+        if len(distinct) <= count:
+            edges, single_values = distinct[1:], tuple(distinct.tolist())
         else:
-            places = np.linspace(0, 1, count + 1)[1:-1]
-            quantiles = np.unique(np.quantile(sizes, places, method="nearest"))
-            if quantiles[0] == sizes[0]:  # which is then a bin of its own
-                quantiles[0] = different[1]
-            edges = round_edges(np.unique(quantiles), sizes[0], column)
+            inner = quantiles(numbers, count)[1:-1]
+            inner[inner == distinct[0]] = distinct[1]  # the lowest value is then a bin of its own
+            edges = round_edges(np.unique(inner), numbers[0], column)
         if outside:
-            edges, alone = np.r_[sizes[0], edges, np.nextafter(sizes[-1], np.inf)], ()
-        return cls(column, edges, (), alone, outside)
+            edges = np.r_[numbers[0], edges, np.nextafter(numbers[-1], np.inf)]
+            single_values = ()
+        return cls(column, edges, (), single_values, outside)
 
     def counts(self, values: pa.ChunkedArray) -> np.ndarray:
-        """How many rows are in each bin: float64, (bins,)."""
-        return np.bincount(self.codes(values), minlength=len(self.names)).astype(np.float64)
+        """Count the rows in each bin: int64, (bins,)."""
+        return np.bincount(self.codes(values), minlength=len(self.names))
 
     def codes(self, values: pa.ChunkedArray) -> np.ndarray:
-        """The bin of each value: int16, (rows,)."""
+        """Return the bin of each value: int16, (rows,)."""
         missing = missing_mask(values, self.column)
         if self.column.feature_type == "category":
             places = pc.index_in(values, value_set=pa.array(self.categories, pa.string()))
             codes = pc.fill_null(places, len(self.categories)).to_numpy().astype(np.int16)
         else:
             codes = np.zeros(len(missing), np.int16)
-            sizes = numeric_values(values, self.column)
-            codes[~missing] = np.searchsorted(self.edges, sizes, side="right")
+            numbers = numeric_values(values, self.column)
+            codes[~missing] = np.searchsorted(self.edges, numbers, side="right")
         codes[missing] = len(self.names) - 1
         return codes
 
     @property
     def names(self) -> list[str]:
-        """What each bin holds, in words."""
+        """Describe in words what each bin holds."""
         if self.column.feature_type == "category":
             return [*map(truncate, self.categories), OTHERS, MISSING]
         unit = " characters" if self.column.feature_type == "text" else ""
@@ -80,7 +86,6 @@ class Bins(NamedTuple):
         return [*(ranges or ["any value"]), MISSING]
 
     def _ranges(self) -> list[str]:
-        """What each bin of numbers, moments or lengths holds; empty where no value has a size."""
         if self.column.kind == "boolean" and self.values:
             return [str(bool(value)).lower() for value in self.values]
         if self.values:
@@ -97,32 +102,34 @@ class Bins(NamedTuple):
         return [f"below {ends[0]}", *between[:-1], top, f"above {highest}"]
 
 
+def quantiles(numbers: np.ndarray, count: int) -> np.ndarray:
+    """Return the values that divide numbers into `count` parts of equal size: (count + 1,)."""
+    return np.quantile(numbers, np.linspace(0, 1, count + 1), method="nearest")
+
+
 def missing_mask(values: pa.ChunkedArray, column: Column) -> np.ndarray:
-    """Where a value is missing: bool, (rows,)."""
+    """Return where a value is missing: bool, (rows,)."""
     return is_missing(values, column).to_numpy(zero_copy_only=False).astype(bool)
 
 
-def is_among(values: pa.ChunkedArray, known: pa.Array) -> np.ndarray:
-    """Where a value is one of these: bool, (rows,)."""
-    return pc.is_in(values, value_set=known).to_numpy(zero_copy_only=False).astype(bool)
+def is_among(values: pa.ChunkedArray, allowed: pa.Array) -> np.ndarray:
+    """Return where a value is one of `allowed`: bool, (rows,)."""
+    return pc.is_in(values, value_set=allowed).to_numpy(zero_copy_only=False).astype(bool)
 
 
 def most_frequent(values: pa.ChunkedArray) -> list[tuple[Any, int]]:
-    """Each different value and how many rows have it, the most frequent one first."""
-    found = ((of["values"], of["counts"]) for of in values.value_counts().to_pylist())
-    return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+    """Return the distinct values and their numbers of rows, the most frequent value first."""
+    counts = [(count["values"], count["counts"]) for count in values.value_counts().to_pylist()]
+    return sorted(counts, key=lambda pair: (-pair[1], pair[0]))
 
 
 def drop_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
-    """The values that are not missing."""
+    """Return the values that are not missing."""
     return values.filter(pc.invert(is_missing(values, column)))
 
 
 def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
-    """Numbers as they are, moments in seconds, texts by their length: float64, (present,).
-
-    Of those that are not missing.
-    """
+    """Return numbers, datetimes in seconds or lengths of texts that are not missing: float64."""
     present = drop_missing(values, column)
     if column.feature_type == "text":
         return pc.utf8_length(present).to_numpy().astype(np.float64)
@@ -130,7 +137,7 @@ def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
 
 
 def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
-    """The edges in as few digits, or to the day, as part the values as well."""
+    """Round edges to few digits or to the day, if they then separate the values as well."""
     if column.feature_type == "datetime":
         days = np.unique(edges // DAY * DAY)
         return days if len(days) == len(edges) and days[0] > lowest else edges
@@ -142,7 +149,7 @@ def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
 
 
 def format_value(value: float, column: Column) -> str:
-    """A number in its own digits, or a moment to the day or the second."""
+    """Format a number in its own digits, or a datetime to the day or the second."""
     if column.feature_type == "datetime":
         moment = datetime.fromtimestamp(min(max(value, YEAR_1), YEAR_10000 - 1), UTC)
         return f"{moment:%Y-%m-%d}" if not value % DAY else f"{moment:%Y-%m-%d %H:%M:%S}"

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.inspection.importance import Permutations, contributions
-from tabular.inspection.sketch import Sketch
+from tabular.model.attribution import Permutations, contributions
+from tabular.model.column_summary import ColumnSummary, summarize_columns
 from tabular.prediction.outputs import reason_columns
 from tabular.table.arrays import feature_arrays
 from tests.helpers import schema_of
@@ -28,7 +28,7 @@ TABLE = pa.table(
         "d/e": ["some words"] * 400,
     }
 )
-WALKS = Permutations.of({n: Sketch.of(TABLE[n], c) for n, c in SCHEMA.features.items()}, SCHEMA)
+DRAWN = Permutations.from_summaries(summarize_columns(TABLE, SCHEMA, {}), SCHEMA)
 ROWS = feature_arrays(TABLE[:20], SCHEMA)
 
 
@@ -43,30 +43,31 @@ def product(columns: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def test_of_a_sum_each_column_adds_its_own_term_less_its_mean() -> None:
-    found = contributions(linear, ROWS, WALKS)[:, :, 0]
-    begin = WALKS.background["a"]
+    found = contributions(linear, ROWS, DRAWN)[:, :, 0]
+    begin = DRAWN.background["a"]
     np.testing.assert_allclose(found[:, 0], 3 * (ROWS["a"] - begin.mean()))
-    share = np.mean(WALKS.background["c"] == "x")
+    share = np.mean(DRAWN.background["c"] == "x")
     np.testing.assert_allclose(found[:, 2], 2 * ((ROWS["c"] == "x") - share))
     np.testing.assert_allclose(found[:, 3], 1)
 
 
 def test_contributions_add_up_to_the_answer_and_do_not_depend_on_other_rows() -> None:
-    found = contributions(product, ROWS, WALKS)
-    begin = product(WALKS.background).mean(axis=0)
+    found = contributions(product, ROWS, DRAWN)
+    begin = product(DRAWN.background).mean(axis=0)
     np.testing.assert_allclose(found.sum(axis=1), product(ROWS) - begin, atol=1e-12)
     one = {name: values[7:8] for name, values in ROWS.items()}
-    np.testing.assert_array_equal(contributions(product, one, WALKS)[0], found[7])
+    np.testing.assert_array_equal(contributions(product, one, DRAWN)[0], found[7])
     nothing = {name: values[:0] for name, values in ROWS.items()}
-    assert contributions(product, nothing, WALKS).shape == (0, 4, 1)
+    assert contributions(product, nothing, DRAWN).shape == (0, 4, 1)
 
 
 def test_a_wide_table_takes_fewer_walks_and_few_columns_turns_of_their_own() -> None:
     wide = schema_of("regression", **{f"x{n}": {"kind": "real"} for n in range(600)})
-    sketch = Sketch.of(TABLE["a"], wide.columns["x0"])
-    permutations = Permutations.of(dict.fromkeys(wide.features, sketch), wide)
+    summary = ColumnSummary.from_values(TABLE["a"], wide.columns["x0"])
+    summaries = dict.fromkeys(wide.features, summary)
+    permutations = Permutations.from_summaries(summaries, wide)
     assert [len(turns) for turns in permutations.ranks.values()] == [2] * 600
-    some = Permutations.of(dict.fromkeys(wide.features, sketch), wide, ["x7", "x9"])
+    some = Permutations.from_summaries(summaries, wide, ["x7", "x9"])
     assert (some.names, some.n_ranks, len(some.ranks["x0"])) == (["x7", "x9"], 3, 32)
 
     def answer(columns: dict[str, np.ndarray]) -> np.ndarray:

@@ -1,0 +1,148 @@
+"""What each column contributes to predictions: Shapley values, and each column's share of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+
+from tabular.config.schema import Schema, input_name
+from tabular.model.column_summary import BACKGROUND_SIZE, ColumnSummary, summarize_columns
+from tabular.model.metadata import TrainingRows, provenance
+from tabular.table.arrays import Predict, feature_arrays
+from tabular.table.parquet import read_rows
+
+if TYPE_CHECKING:
+    from tabular.model.saved_model import SavedModel
+
+MAX_EVALUATIONS = 1024  # predictions for a row; of a wide table at least two permutations
+MAX_EXPLAINED = 30  # columns of a wide table that are explained; all others go together
+MAX_ROWS_FOR_SHARES = 100  # rows of which shares of attribution are the mean
+MAX_MULTIPLY_ADDS = 20_000_000_000  # multiply-adds of the model for these shares
+MAX_VALUES = 2**22  # values that the model reads and returns at a time
+MAX_ROWS, MAX_CELLS = 200_000, 20_000_000  # of the training rows, which are in random order
+
+
+class Permutations(NamedTuple):
+    """Background rows, and orders in which columns take the values of an explained row.
+
+    Attributes:
+        names: Columns that are explained one by one.
+        n_ranks: Number of places in an order; there is one more if all other columns go together.
+        background: Values of each input, (permutations,).
+        ranks: Place of each input in each order, (permutations,).
+    """
+
+    names: list[str]
+    n_ranks: int
+    background: dict[str, np.ndarray]
+    ranks: dict[str, np.ndarray]
+
+    @property
+    def evaluations_per_row(self) -> int:
+        """Number of predictions that explaining a row takes."""
+        return self.n_ranks * len(next(iter(self.ranks.values())))
+
+    @classmethod
+    def from_summaries(
+        cls,
+        summaries: Mapping[str, ColumnSummary],
+        schema: Schema,
+        names: Sequence[str] | None = None,
+    ) -> Self:
+        """Draw permutations whose background are values of the training rows.
+
+        The values of each column are taken in an order of its own: Latin hypercube sampling.
+
+        Args:
+            names: Columns that are explained one by one; by default all of them.
+        """
+        rng = np.random.default_rng(0)
+        explained = list(schema.features if names is None else names)
+        steps = len(explained) + (len(explained) < len(schema.features))
+        pairs = max(1, min(BACKGROUND_SIZE, MAX_EVALUATIONS // (2 * steps)))
+        backgrounds = {}
+        for name, column in schema.features.items():
+            missing = "" if column.is_string else np.nan
+            background = summaries[name].background or [None] * BACKGROUND_SIZE
+            values = [missing if value is None else value for value in background]
+            array = np.array(values, object if column.is_string else np.float64)
+            drawn = array[rng.permutation(BACKGROUND_SIZE)[:pairs]]
+            backgrounds[input_name(name)] = np.repeat(drawn, 2)
+        ranks = np.array([rng.permutation(steps) for _ in range(pairs)])  # of each step's columns
+        both_ways = np.stack([ranks, steps - 1 - ranks], axis=1).reshape(2 * pairs, steps)
+        places = {name: place for place, name in enumerate(explained)}
+        return cls(
+            explained,
+            steps,
+            backgrounds,
+            {
+                input_name(name): both_ways[:, places.get(name, steps - 1)]
+                for name in schema.features
+            },
+        )
+
+
+def contributions(
+    predict: Predict, columns: dict[str, np.ndarray], permutations: Permutations
+) -> np.ndarray:
+    """Compute what each explained column adds to the outputs: float64, (rows, names, outputs).
+
+    Args:
+        columns: Inputs of the model as `feature_arrays` returns them, (rows,) each.
+    """
+    names, n_ranks, background, all_ranks = permutations
+    first = predict(background).astype(np.float64)  # (permutations, outputs), where they begin
+    rows, numbers = len(next(iter(columns.values()))), np.arange(len(first))
+    values = permutations.evaluations_per_row * (len(columns) + first.shape[1])
+    batch, results = max(MAX_VALUES // values, 1), []
+    for start in range(0, max(rows, 1), batch):
+        tables = {}
+        for name, ranks in all_ranks.items():
+            has_own_value = ranks[:, None, None] <= np.arange(n_ranks)[:, None]
+            own_values = columns[name][start : start + batch]
+            table = np.where(has_own_value, own_values, background[name][:, None, None])
+            tables[name] = table.ravel()
+        after = predict(tables).astype(np.float64)
+        after = after.reshape(len(first), n_ranks, -1, first.shape[1])
+        before = np.broadcast_to(first[:, None, None], (len(first), 1, *after.shape[2:]))
+        moves = np.diff(np.concatenate([before, after], axis=1), axis=1)
+        of_names = [moves[numbers, all_ranks[input_name(name)]] for name in names]
+        # Along the last axis a mean adds up in the same order, however many rows there are.
+        results.append(np.ascontiguousarray(np.transpose(of_names, (2, 0, 3, 1))).mean(axis=-1))
+    return np.concatenate(results)
+
+
+def attribution_shares(
+    predict: Predict,
+    work: float,
+    rows: pa.Table,
+    summaries: Mapping[str, ColumnSummary],
+    schema: Schema,
+) -> dict[str, float]:
+    """Compute the share of attribution of each column: its mean absolute contribution over all.
+
+    Args:
+        work: Number of multiply-adds of the model for a row.
+    """
+    permutations = Permutations.from_summaries(summaries, schema)
+    affordable = int(MAX_MULTIPLY_ADDS / max(work * permutations.evaluations_per_row, 1))
+    rows = rows[: max(min(MAX_ROWS_FOR_SHARES, affordable), 4)]
+    values = contributions(predict, feature_arrays(rows, schema), permutations)
+    sizes = np.abs(np.nan_to_num(values)).mean(axis=(0, 2))
+    shares = sizes / sizes.sum() if sizes.any() else sizes
+    return dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True))
+
+
+def describe_training_rows(model: "SavedModel", train: Path, schema: Schema) -> TrainingRows:
+    """Summarize the training rows in a folder, and what moves the model's predictions for them."""
+    rows = read_rows(train, min(MAX_ROWS, MAX_CELLS // len(schema.columns)))
+    summaries = summarize_columns(rows, schema, model.metadata.categories)
+    ensemble, work = model.metadata.ensemble, model.multiply_adds
+    return TrainingRows(
+        **provenance(train),
+        summaries=summaries,
+        attribution=attribution_shares(model.predict, work, rows, summaries, schema),
+        disagreement=model.disagreement(rows, schema, ensemble) if ensemble else None,
+    )
