@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import optuna
 import pytest
 
 from tests.helpers import COMMANDS, OUTS, begin, must, run, wait_until
@@ -151,19 +150,6 @@ def test_little_memory_is_enough_or_is_one_message_with_what_is(
         assert done.returncode == 1
         assert re.search(r"^error: .* would take [\d.]+ GB of address space", said[-1])
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.slow
-def test_two_searches_on_one_storage_do_not_mix(workspace: Path) -> None:
-    command = [sys.executable, "-m", "commands.search", "--trials", "3"]
-    both = [begin(workspace, *command) for _ in range(2)]
-    ends = [(process.communicate(timeout=240), process.returncode) for process in both]
-    assert sorted(code for _, code in ends) == [0, 1], ends
-    (refused,) = [err for (_, err), code in ends if code]
-    assert "a search runs in another process" in refused
-    storage = f"sqlite:///{workspace}/.search/trials.db"
-    (study,) = optuna.get_all_study_summaries(storage)
-    assert study.n_trials == 3
 
 
 @pytest.mark.slow
