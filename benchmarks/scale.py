@@ -37,7 +37,7 @@ STAGES = {
     "calibrate": "networks.keras data/split/train data/oof model.keras",
     "evaluate": "model.keras data metrics",
 }
-SEARCH = "-m commands.search --trials 2 --storage trials.db"
+SEARCH = "-m commands.search --trials 2 --storage trials.log"
 LARGE, SMALL = ["ingest", "validate", "split"], ["train", "evaluate", "search"]
 WAYS = {"here": {}, "Ray": {"RAY_ADDRESS": f"127.0.0.1:{PORT}"}}
 
@@ -74,7 +74,7 @@ def prepare(folder: Path, rows: int | None) -> Path:
 
 def seconds(name: str, folder: Path, **environment: str) -> float:
     """Of a stage, or of a search from nothing."""
-    (folder / "trials.db").unlink(missing_ok=True)
+    (folder / "trials.log").unlink(missing_ok=True)
     command = SEARCH if name == "search" else f"-m stages.{name} {STAGES[name]}"
     return cost(command, folder, environment).seconds
 

@@ -1,4 +1,4 @@
-"""A model behind HTTP: rows as JSON in, the answers of `commands.predict` out."""
+"""Serve a model over HTTP: rows as JSON in, the answers of `commands.predict` out."""
 
 import os
 import re
@@ -15,46 +15,45 @@ from tabular.prediction.inputs import load_schema_and_params
 from tabular.runs.rerun import last_output
 
 LOOPBACK = "127.0.0.1"
-MB = 10**6  # bytes
-STOP = 30  # seconds that requests have to end when the server is told to
-HOST = re.compile(r"\*|(\*\.)?[\w.-]+|\[[\da-fA-F:.]+\]")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        UserError: there is no such address, or the port is in use.
-    """
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family)
-        # asyncio does not, of a socket made so; without it each answer waits 40 ms.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if sys.platform == "linux":  # else a client that does not read its answer stays
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STOP * 1000)
-    except OSError as error:
-        said = os.strerror(error.errno) if error.errno and error.errno > 0 else error
-        raise UserError(f"{host}:{port}: {said}") from None
-    return listening
+MEGABYTE = 10**6
+STOP_SECONDS = 30  # until requests without an answer are dropped when the server stops
+KEEP_ALIVE_SECONDS = 5
+HOST_PATTERN = re.compile(r"\*|(\*\.)?[\w.-]+|\[[\da-fA-F:.]+\]")
 
 
 def parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("model", nargs="?", type=Path, default="models/model.keras", help="the .keras file")
-    add("--host", default=LOOPBACK, help=f"address to listen on; else {LOOPBACK}, this machine")
+    add("--host", default=LOOPBACK, help=f"address to listen on; default {LOOPBACK}, this machine")
     add("--allow-host", default=[], action="append", metavar="NAME",
-        help="in requests, beside localhost and --host; *.DOMAIN, or * for any")  # fmt: skip
+        help="another name of the server in requests; *.DOMAIN, or * for any")  # fmt: skip
     add("--port", type=int, default=8000, help="0 takes a free one")
-    add("--max-body", type=float, default=8.0, metavar="MB", help="of a request; else 8")
-    add("--max-waiting", type=int, default=64, metavar="N", help="requests to /predict at a time")
+    add("--max-body", type=float, default=8.0, metavar="MB", help="size of a request; default 8")
+    add("--max-connections", type=int, default=64, metavar="N", help="default 64; more get 503")
     args = parser.parse_args()
-    if not 0 <= args.port < 2**16 or not 0 < args.max_body < 1e6 or args.max_waiting < 1:
-        parser.error("expected a port below 65536, and --max-body and --max-waiting above 0")
-    if not all(map(HOST.fullmatch, args.allow_host)):
+    if not 0 <= args.port < 2**16 or not 0 < args.max_body < 1e6 or args.max_connections < 1:
+        parser.error("expected a port below 65536; --max-body and --max-connections above 0")
+    if not all(map(HOST_PATTERN.fullmatch, args.allow_host)):
         parser.error("expected --allow-host NAME without scheme and port, *.DOMAIN or *")
     return args
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        UserError: There is no such address, or the port is in use.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family)
+        # asyncio does not set it for a socket of another maker; each answer would wait 40 ms.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+        raise UserError(f"{host}:{port}: {reason}") from None
+    return listening
 
 
 def main() -> None:
@@ -64,7 +63,7 @@ def main() -> None:
     try:
         import uvicorn
 
-        from tabular.serving.app import Protocol, application
+        from tabular.serving.app import application
         from tabular.serving.service import Service
     except ModuleNotFoundError as error:
         raise UserError(f"{error}; `pip install -r requirements-serve.txt` gets it") from None
@@ -77,23 +76,24 @@ def main() -> None:
     service = Service(model, schema, params.validate)
     host = f"[{args.host}]" if ":" in args.host else args.host
     hosts = [LOOPBACK, "localhost", host, *args.allow_host]
-    app = application(service, int(args.max_body * MB), args.max_waiting, hosts)
+    app = application(service, int(args.max_body * MEGABYTE), hosts)
     service.warm_up()
     if args.host != LOOPBACK:
         print(
-            f"warn: whoever reaches {args.host} can request predictions; there is no password",
+            f"warn: anyone who reaches {args.host} can request predictions; put a proxy with TLS, "
+            "a password and timeouts in front",
             file=sys.stderr,
         )
-    port = listening.getsockname()[1]
-    print(f"Serving {args.model} on http://{host}:{port}", flush=True)
+    print(f"Serving {args.model} on http://{host}:{listening.getsockname()[1]}", flush=True)
     config = uvicorn.Config(
         app,
-        http=Protocol,
         ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=STOP,
+        limit_concurrency=args.max_connections + 1,  # uvicorn refuses the one that reaches it
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
     )
     with suppress(KeyboardInterrupt):  # uvicorn stops, then raises the signal again
         for number in (signal.SIGINT, signal.SIGTERM):

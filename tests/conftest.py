@@ -121,7 +121,7 @@ def files(shared: Shared, origin: Path) -> Path:
             {"source": "data/files"},
             ingest={"rows_per_part": 200},
             train=training,
-            search={"trials": 4, "round": 2, "space": {"networks.plain.units": [[16], [8], [4]]}},
+            search={"trials": 4, "space": {"networks.plain.units": [[16], [8], [4]]}},
         )
         commit(folder, "A table in files")
 

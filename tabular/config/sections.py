@@ -371,7 +371,6 @@ class Search(Section):
     """What a search tries, and by which score it chooses."""
 
     trials: Count = 30
-    round: Count = 1
     seed: Seed = 1
     score: str = "loss"
     folds: Annotated[int, Field(strict=True, ge=2)] | None = None

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import optuna
 import pytest
 
 from tests.helpers import COMMANDS, OUTS, begin, must, run, wait_until
@@ -108,18 +107,6 @@ def test_a_full_disk_is_one_message_and_the_next_run_recovers(small_disk: Path, 
 
 
 @pytest.mark.slow
-def test_two_searches_on_one_storage_do_not_mix(workspace: Path) -> None:
-    command = [sys.executable, "-m", "commands.search", "--trials", "3"]
-    both = [begin(workspace, *command) for _ in range(2)]
-    ends = [(process.communicate(timeout=240), process.returncode) for process in both]
-    assert sorted(code for _, code in ends) == [0, 1], ends
-    (refused,) = [err for (_, err), code in ends if code]
-    assert "a search runs in another process" in refused
-    storage = f"sqlite:///{workspace}/.search/trials.db"
-    (study,) = optuna.get_all_study_summaries(storage)
-    assert study.n_trials == 3
-
-
 @pytest.mark.slow
 def test_predict_while_train_runs_again_has_the_old_model_or_the_new_one(workspace: Path) -> None:
     predict = [*PREDICT, "data/raw/diabetes.csv"]

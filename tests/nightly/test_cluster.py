@@ -33,7 +33,7 @@ def test_a_cluster_of_two_machines_as_the_page_makes_it(
     commands = commands.replace("dvc repro", "dvc repro evaluate")
     output = must(folder, *ALONE, "bash", "-ec", commands, **ON_RAY)
     assert outs(folder, GATE) == outs(one_worker, GATE)
-    assert output.endswith((one_worker / "searched").read_text())
+    assert (one_worker / "searched").read_text().splitlines()[0] in output
 
 
 @needs_ray

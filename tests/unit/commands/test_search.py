@@ -1,81 +1,74 @@
-"""How many folds a search has, and what it says at its end."""
+"""A search refuses a space without effect, and ends with the command of its best trial."""
 
-import re
-from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 
-from commands.search import check_space, summary, with_folds
-from tabular.config.params import Params
+from commands.search import as_override, check_space, summary
 from tabular.config.sections import Search
 from tabular.core.errors import UserError
-from tabular.search.study import (
-    Draws,
-    Space,
-    TrialResult,
-    add_trial,
-    finished_trials,
-    open_study,
-    suggest,
-)
-from tests.helpers import schema_of, train_params
+from tests.helpers import train_params
 
 SPACE = {"networks.plain.units": [[16], [8]], "networks.plain.l2": {"low": 0, "high": 1}}
 SEARCH = Search.model_validate({"space": SPACE})
-
-
-@pytest.mark.parametrize(
-    ("search", "train", "folds"),
-    [
-        ({"folds": 3}, {"folds": 5}, 3),
-        ({}, {"folds": 5}, 5),
-        ({}, {"folds": 1}, 10),
-        ({}, {"folds": "auto"}, 10),
-    ],
-)
-def test_the_folds_are_those_of_search_or_of_train_or_what_auto_says(
-    search: dict[str, Any], train: dict[str, Any], folds: int
-) -> None:
-    params = Params(search=SEARCH.model_copy(update=search), train=train_params(**train))
-    schema = schema_of("binary")
-    assert with_folds(params, 50, schema, range(2, 11)).folds == folds
-    with pytest.raises(UserError, match=r"1 training rows cannot fill .* folds. Set search\.folds"):
-        with_folds(params, 1, schema, range(2, 2))
+TRAIN = train_params().resolved(500, "binary", 8)
 
 
 def test_a_space_of_networks_that_are_not_trained_is_refused() -> None:
     train = train_params()
     check_space(SEARCH, train.resolved(2_500, "binary", 8))
     check_space(Search(space={}), train.resolved(2_501, "binary", 8))
-    message = r"found keys of networks\.plain alone, .* expected some of networks\.realmlp: "
+    message = r"has only keys of networks\.plain, and train\.members trains networks\.realmlp here"
     with pytest.raises(UserError, match=message):
         check_space(SEARCH, train.resolved(2_501, "binary", 8))
 
 
-def test_the_summary_ranks_the_trials_and_ends_with_the_command_of_the_best(tmp_path: Path) -> None:
-    train = train_params().resolved(500, "binary", 8)
-    space = Space(SEARCH, train)
-    study = open_study(tmp_path / "t.db", "a", greater_is_better=False)
-    for number, value in enumerate((0.5, 0.4, 0.6)):
-        params = suggest(study, finished_trials(study), space, 1, number)
-        draws = Draws([value, value], [value + 0.02, value + 0.04])
-        add_trial(study, space, params, TrialResult(value, {}, draws=draws))
-    lines = summary(space, train, "loss", study, 3).splitlines()
-    assert lines[0].startswith("Cross-validated loss of 3 trials, 0 of them given up")
+def finished(*scores: float | None) -> list[Any]:
+    """Return trials with these scores, or given up; the first one has the present parameters."""
+    study = optuna.create_study()
+    for number, score in enumerate(scores):
+        changes = {"networks.plain.units": [8], "networks.plain.l2": number / 10} if number else {}
+        attributes: dict[str, Any] = {"changes": changes, "reason": "it diverges"}
+        if score is not None:
+            attributes["draws"] = [[score, score], [score + 0.02, score + 0.04]]
+        state = TrialState.PRUNED if score is None else TrialState.COMPLETE
+        study.add_trial(optuna.create_trial(state=state, value=score, user_attrs=attributes))
+    return study.trials
+
+
+def test_the_summary_ranks_the_trials_and_ends_with_the_command_of_the_best() -> None:
+    lines = summary(finished(0.5, 0.4, 0.6, None), TRAIN, SEARCH).splitlines()
+    assert lines[0].startswith("Cross-validated loss of 4 trials, 1 of them given up")
     assert [line.split()[:2] for line in lines[3:6]] == [
         ["2", "0.400000"], ["1", "0.500000"], ["3", "0.600000"],
     ]  # fmt: skip
     assert lines[4].endswith("in params.yaml now")
-    assert re.fullmatch(
-        r"dvc exp run( -S 'train\.networks\.plain\.units=\[8\]')? "
-        r"-S train\.networks\.plain\.l2=0\.\d+",
-        lines[-1],
+    assert lines[-3:] == [
+        "The best of 3 trials was chosen by the rows that score it. On other rows, expect loss "
+        "0.400000, compared with 0.500000 now.",
+        "",
+        "dvc exp run -S 'train.networks.plain.units=[8]' -S train.networks.plain.l2=0.1",
+    ]
+
+
+def test_the_summary_shows_the_present_parameters_however_bad_they_are() -> None:
+    lines = summary(finished(0.9, *[0.5] * 7), TRAIN, SEARCH).splitlines()
+    assert [line.split()[0] for line in lines[3:9]] == ["2", "3", "4", "5", "6", "1"]
+    given_up = summary(finished(None, 0.5, 0.4), TRAIN, SEARCH)
+    assert "On other rows, expect loss 0.400000.\n" in given_up
+
+
+def test_nothing_is_proposed_when_the_present_parameters_are_best() -> None:
+    assert summary(finished(0.3, 0.4), TRAIN, SEARCH).endswith(
+        "None is better than what params.yaml has now."
     )
-    assert lines[-3] == (
-        "The best of 3 was chosen by the rows that score it. On others expect loss 0.400000 of it, "
-        "0.100000 better than what params.yaml has now."
-    )
-    (first,) = summary(space, train, "loss", study, 1).splitlines()[3:4]
-    assert first.split()[0] == "1"
-    assert "None is better" in summary(space, train, "loss", study, 1)
+    with pytest.raises(UserError, match=r"No trial has a loss\. The last one: it diverges"):
+        summary(finished(None, None), TRAIN, SEARCH)
+
+
+def test_a_value_is_written_as_dvc_reads_it() -> None:
+    values = [None, True, (16, 8), 0.002, "relu", {"patience": 3, "min_delta": 0.0}]
+    texts = ["null", "true", "[16,8]", "0.002", "relu", "{patience:3,min_delta:0.0}"]
+    assert list(map(as_override, values)) == texts

@@ -11,7 +11,7 @@ from tabular.evaluation.scores import Predictions, score
 from tabular.model.training.fit import fit
 from tabular.model.training.selection import blended
 from tabular.model.training.setup import Setup
-from tabular.search.cross_validation import fold_predictions
+from tabular.search.study import fold_predictions
 from tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of, train_params
 
@@ -37,7 +37,7 @@ def test_the_last_score_is_that_of_all_rows(
             fitted.append(member)
             yield member
 
-    monkeypatch.setattr("tabular.search.cross_validation.fit", recorded)
+    monkeypatch.setattr("tabular.search.study.fit", recorded)
     outputs = fold_predictions(train.resolved(60, "multiclass", 8), tmp_path, schema, 0.5)
     first, last = (score(of, schema) for of in outputs)
     found = blended(setups[0], fitted)
