@@ -27,6 +27,7 @@ def metadata(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any
         "version": VERSION,
         "repeats": "any_cpu" if repeats else "same_cpu",
         **(fold_metadata(setup, members, blend) if setup.train.folds > 1 else {}),
+        **({"class_weights": setup.class_weights.tolist()} if setup.train.class_weight else {}),
         "categories": setup.statistics.categories,
     }
 
