@@ -15,7 +15,7 @@ import pyarrow as pa
 from tabular.config.schema import Schema, input_name
 from tabular.core.errors import truncate
 from tabular.inspection.bins import Bins, missing_mask, numeric_values
-from tabular.table.arrays import Predict, feature_arrays
+from tabular.table.arrays import Predict, feature_arrays, row_weights
 
 COLUMNS, STEPS, CATEGORIES = 6, 20, 8
 MAX_ROWS, MIN_ROWS = 2000, 100
@@ -35,6 +35,7 @@ class LocalEffects(NamedTuple):
     grid: np.ndarray  # (n,), the ends of the bins, or the number of each category
     values: np.ndarray  # (rows,), or the number of its category; NaN where it is missing
     bins: np.ndarray  # (rows,), the bin of each row; -1 where it is missing
+    weight: np.ndarray  # (rows,)
     changes: np.ndarray  # of the prediction over that bin: (rows, outputs, 1 + members)
     means: np.ndarray | None = None  # given each category: (n, outputs, 1 + members)
 
@@ -55,11 +56,11 @@ def column_effects(
     types = {name: column.feature_type for name, column in schema.features.items()}
     names = [n for n in important if types[n] != "text"][:COLUMNS]
     answers = sum(CATEGORIES if types[n] == "category" else 2 for n in names)
+    rows = rows.filter(pa.array(row_weights(rows, schema) > 0))
     rows = rows[: min(MAX_ROWS, max(int(MAX_MULTIPLY_ADDS / max(answers * work, 1)), MIN_ROWS))]
     if not len(rows):
         return {"rows": 0, "columns": [], "interactions": []}
-    found: list[dict[str, Any]] = []
-    interactions: list[dict[str, Any]] = []
+    found, interactions = list[dict[str, Any]](), list[dict[str, Any]]()
     locals_of = {name: local_effect(members, rows, name, schema) for name in names}
     halves = {name: split_in_half(rows, name, schema) for name in names}
     for name, local in locals_of.items():
@@ -94,7 +95,7 @@ def column_effects(
 def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) -> LocalEffects:
     """What one column does to the answers."""
     column, key, width = schema.columns[name], input_name(name), schema.outputs
-    arrays = feature_arrays(rows, schema)
+    arrays, weight = feature_arrays(rows, schema), row_weights(rows, schema)
 
     def answers(values: np.ndarray, used: np.ndarray) -> np.ndarray:
         given = {k: array[used] for k, array in arrays.items()} | {key: values}
@@ -106,42 +107,42 @@ def local_effect(members: Predict, rows: pa.Table, name: str, schema: Schema) ->
         codes = bins.codes(rows[name])
         count, every = len(bins.categories), np.ones(len(rows), bool)
         given = [
-            answers(np.full(len(rows), category, object), every).mean(axis=0)
+            np.average(answers(np.full(len(rows), category, object), every), 0, weight)
             for category in bins.categories
         ]
         codes[codes >= count] = -1
         numbers = np.where(codes < 0, np.nan, codes)
-        return LocalEffects(np.arange(count), numbers, codes, np.empty(0), np.array(given))
+        return LocalEffects(np.arange(count), numbers, codes, weight, np.empty(0), np.array(given))
     there, sizes = ~missing_mask(rows[name], column), numeric_values(rows[name], column)
     values, steps_of = np.full(len(rows), np.nan), np.full(len(rows), -1)
     values[there] = sizes
     places = np.linspace(0, 1, STEPS + 1)
     steps = np.unique(np.quantile(sizes, places, method="nearest")) if len(sizes) else sizes
     if len(steps) < 2:
-        return LocalEffects(steps, values, steps_of, np.empty(0))
+        return LocalEffects(steps, values, steps_of, weight, np.empty(0))
     steps_of[there] = np.clip(np.searchsorted(steps, sizes, side="left") - 1, 0, len(steps) - 2)
     high, low = (answers(steps[steps_of[there] + ahead], there) for ahead in (1, 0))
     changes = np.zeros((len(rows), *high.shape[1:]))
     changes[there] = high - low
-    return LocalEffects(steps, values, steps_of, changes)
+    return LocalEffects(steps, values, steps_of, weight, changes)
 
 
 def ale_curves(local: LocalEffects) -> np.ndarray:
     """The effect at each step, shifted to a mean of 0 over the rows: (steps, outputs, n)."""
     used = local.bins >= 0
+    bins, weight = local.bins[used], local.weight[used]
+    counts = np.bincount(bins, weight)
     if local.means is not None:
-        counts = np.bincount(local.bins[used], minlength=len(local.grid))
-        return local.means - np.average(local.means, axis=0, weights=np.maximum(counts, 1))
-    bins, steps = local.bins[used], len(local.grid) - 1
-    counts = np.bincount(bins, minlength=steps)
+        return local.means - np.average(local.means, axis=0, weights=counts)
+    steps = len(local.grid) - 1
     sums = np.zeros((steps, *local.changes.shape[1:]))
-    np.add.at(sums, bins, local.changes[used])
-    means = sums / np.maximum(counts, 1)[:, None, None]
+    np.add.at(sums, bins, local.changes[used] * weight[:, None, None])
+    means = sums / counts[:, None, None]
     curve = np.concatenate([np.zeros((1, *means.shape[1:])), np.cumsum(means, axis=0)])
     # At each row's own value, between the ends of its step.
     within = (local.values[used] - local.grid[bins]) / np.diff(local.grid)[bins]
     at_rows = curve[bins] + within[:, None, None] * means[bins]
-    return curve - at_rows.mean(axis=0)
+    return curve - np.average(at_rows, axis=0, weights=weight)
 
 
 def split_in_half(
@@ -200,12 +201,11 @@ def interaction(
 
 def rises(local: LocalEffects, output: int, *halves: np.ndarray) -> list[float]:
     """By how much the answer of each half, bool (rows,), rises over steps where both have rows."""
-    changes, steps = local.changes[:, output, 0], len(local.grid) - 1
+    weight, steps = local.weight, len(local.grid) - 1
     used = [half & (local.bins >= 0) for half in halves]
-    counts = [np.bincount(local.bins[half], minlength=steps) for half in used]
-    sums = [np.bincount(local.bins[half], changes[half], steps) for half in used]
-    both = (counts[0] > 0) & (counts[1] > 0)
-    return [
-        float((of_half / np.maximum(count, 1))[both].sum())
-        for of_half, count in zip(sums, counts, strict=True)
-    ]
+    counts, sums = (
+        np.array([np.bincount(local.bins[half], values[half], steps) for half in used])
+        for values in (weight, weight * local.changes[:, output, 0])
+    )
+    both = (counts > 0).all(axis=0)
+    return [float(rise.sum()) for rise in sums[:, both] / counts[:, both]]
