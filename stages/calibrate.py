@@ -18,7 +18,7 @@ from tabular.evaluation.calibration import (
     scale_by_temperature,
 )
 from tabular.evaluation.evaluation import Calibration
-from tabular.evaluation.scores import Predictions
+from tabular.evaluation.scores import OutOfFold, Predictions, read_oof
 from tabular.evaluation.scores_json import calibration_to_json
 from tabular.model.intervals import Intervals
 from tabular.model.metadata import add_metadata, metadata_of
@@ -28,33 +28,40 @@ from tabular.table.parquet import read_parts
 
 
 def calibrate(
-    metadata: dict[str, Any], oof: pa.Table, train: Path, schema: Schema, asked: Evaluate
+    metadata: dict[str, Any], oof: OutOfFold, train: Path, schema: Schema, asked: Evaluate
 ) -> dict[str, Any]:
-    """What out-of-fold predictions tell: intervals, or the temperature and the threshold.
+    """Choose intervals, or the temperature and the threshold, on rows that were not learnt from.
+
+    Those are the rows of forward chaining, if there is any.
 
     Args:
         metadata: of the trained model.
-        oof: outputs of training rows, and the fold of each.
+        oof: The result of `read_oof` for the rows of `train`.
     """
-    *columns, fold = (column.to_numpy() for column in oof.columns)
-    labelled = [schema.target, *([schema.weight] if schema.weight else [])]
-    known = pa.concat_tables(read_parts(train, labelled))[: len(fold)]
+    is_chained = "forward_chaining" in oof
+    table = oof["forward_chaining" if is_chained else "cross_validation"]
+    *columns, fold = (column.to_numpy() for column in table.columns)
+    rows, labelled = np.flatnonzero(fold >= 0), [schema.target, schema.weight]
+    known = pa.concat_tables(read_parts(train, [name for name in labelled if name])).take(rows)
     y, weight = labels(known, schema)[:, 0], row_weights(known, schema)
-    outputs = np.column_stack(columns)
+    outputs, fold = np.column_stack(columns)[rows], fold[rows]
+    if len(fold) and not fold.any():  # a single block of forward chaining: its halves
+        fold = np.arange(len(fold)) % 2
     if schema.task == "regression":
         if not len(fold):
             return {}
         predicted = outputs[:, 0]
-        widths = Intervals.of(
-            y - predicted, predicted, fold, asked.coverage, metadata["disagreement"]
-        )
+        # Forward chaining predicts with whole ensembles, which average their networks already.
+        disagreement = 0.0 if is_chained else metadata["disagreement"]
+        widths = Intervals.of(y - predicted, predicted, fold, asked.coverage, disagreement)
         return {"intervals": widths._asdict()}
     chosen = Calibration(1.0 if asked.temperature == "auto" else asked.temperature)
     if asked.temperature == "auto" and len(fold):
         groups = row_groups(train, schema)
-        group = None if groups is None else groups[: len(fold)]
-        rows = Predictions(y, outputs, weight, group=group)
-        chosen = choose_temperature(rows, fold, schema)
+        group = None if groups is None else groups[rows]
+        of_classes = np.array(metadata.get("class_weights", np.ones(len(schema.classes))))
+        in_loss = weight * of_classes[y.astype(np.int64)]
+        chosen = choose_temperature(Predictions(y, outputs, in_loss, group=group), fold, schema)
     found: dict[str, Any] = {"calibration": calibration_to_json(chosen)}
     if schema.task == "binary":
         probability = scale_by_temperature(outputs, chosen.temperature)[:, 0]
@@ -75,12 +82,11 @@ def main() -> None:
     params = load_params("evaluate", "validate", "drift", schema=schema)
 
     metadata = metadata_of(args.trained, args.trained.read_bytes())
-    oof = pa.concat_tables(read_parts(args.oof))
     found = {
         "schema": schema.model_dump(mode="json", exclude_defaults=True),
         "validate": params.validate.model_dump(),
         "drift": params.drift.model_dump(),
-    } | calibrate(metadata, oof, args.train, schema, params.evaluate)
+    } | calibrate(metadata, read_oof(args.oof), args.train, schema, params.evaluate)
 
     temperature = found.get("calibration", {}).get("temperature", 1)
     if temperature != 1:
