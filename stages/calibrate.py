@@ -17,7 +17,7 @@ from tabular.evaluation.calibration import (
     scale_by_temperature,
 )
 from tabular.evaluation.evaluation import Calibration
-from tabular.evaluation.scores import Predictions
+from tabular.evaluation.scores import OutOfFold, Predictions, read_oof
 from tabular.evaluation.scores_json import calibration_to_json
 from tabular.model.intervals import Intervals
 from tabular.model.metadata import ModelMetadata, read_metadata, replace_metadata
@@ -27,33 +27,45 @@ from tabular.table.parquet import read_parts
 
 
 def calibrate(
-    metadata: ModelMetadata, oof: pa.Table, train: Path, schema: Schema, params: Evaluate
+    metadata: ModelMetadata, oof: OutOfFold, train: Path, schema: Schema, params: Evaluate
 ) -> ModelMetadata:
     """Add the intervals of a regression, or the temperature and the threshold, to the metadata.
 
+    They are chosen on predictions for rows that were not learnt from: the forward-chained ones, if
+    there are any.
+
     Args:
         metadata: Metadata of the trained model.
-        oof: Out-of-fold predictions of training rows, and the fold of each row.
+        oof: The result of `read_oof` for the rows of `train`.
     """
-    *columns, fold = (column.to_numpy() for column in oof.columns)
-    labelled = [schema.target, *([schema.weight] if schema.weight else [])]
-    rows = pa.concat_tables(read_parts(train, labelled))[: len(fold)]
-    y, weight = labels(rows, schema)[:, 0], row_weights(rows, schema)
-    outputs = np.column_stack(columns)
+    is_chained = "forward_chaining" in oof
+    table = oof["forward_chaining" if is_chained else "cross_validation"]
+    *columns, fold = (column.to_numpy() for column in table.columns)
+    rows, labelled = np.flatnonzero(fold >= 0), [schema.target, schema.weight]
+    known = pa.concat_tables(read_parts(train, [name for name in labelled if name])).take(rows)
+    y, weight = labels(known, schema)[:, 0], row_weights(known, schema)
+    outputs, fold = np.column_stack(columns)[rows], fold[rows]
+    if len(fold) and not fold.any():  # a single block of forward chaining: its halves
+        fold = np.arange(len(fold)) % 2
     if schema.task == "regression":
         trained_on = metadata.trained_on
-        if not len(fold) or not trained_on or trained_on.disagreement is None:
+        disagreement = trained_on.disagreement if trained_on else None
+        if is_chained:  # these predictions are those of whole ensembles, averaged already
+            disagreement = 0.0
+        if not len(fold) or disagreement is None:
             return metadata
-        residuals = y - outputs[:, 0]
+        residuals, predicted = y - outputs[:, 0], outputs[:, 0]
         intervals = Intervals.from_residuals(
-            residuals, outputs[:, 0], fold, params.coverage, trained_on.disagreement
+            residuals, predicted, fold, params.coverage, disagreement
         )
         return metadata.model_copy(update={"intervals": intervals})
     calibration = Calibration(1.0 if params.temperature == "auto" else params.temperature)
     if params.temperature == "auto" and len(fold):
         groups = row_groups(train, schema)
-        group = None if groups is None else groups[: len(fold)]
-        predictions = Predictions(y, outputs, weight, group=group)
+        group = None if groups is None else groups[rows]
+        class_weights = np.array(metadata.class_weights or np.ones(len(schema.classes)))
+        loss_weight = weight * class_weights[y.astype(np.int64)]
+        predictions = Predictions(y, outputs, loss_weight, group=group)
         calibration = choose_temperature(predictions, fold, schema)
     metadata = metadata.model_copy(update={"calibration": calibration_to_json(calibration)})
     if schema.task == "binary":
@@ -76,8 +88,7 @@ def main() -> None:
     params = load_params("evaluate", "validate", "drift", schema=schema)
 
     metadata = read_metadata(args.trained, args.trained.read_bytes())
-    oof = pa.concat_tables(read_parts(args.oof))
-    metadata = calibrate(metadata, oof, args.train, schema, params.evaluate)
+    metadata = calibrate(metadata, read_oof(args.oof), args.train, schema, params.evaluate)
     declared = {"validate_params": params.validate, "drift_params": params.drift}
     metadata = metadata.model_copy(update={"table_schema": schema, **declared})
 

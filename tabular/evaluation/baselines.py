@@ -1,7 +1,7 @@
 """scikit-learn estimators that a network has to beat, on the test rows and on its own folds."""
 
 from functools import lru_cache, partial
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from tabular.config.schema import Column, Schema
 from tabular.core.engine import ordered_map
 from tabular.core.metrics import TASKS
-from tabular.evaluation.scores import Baseline
+from tabular.evaluation.scores import Baselines, Folds
 from tabular.table.arrays import labels, row_weights
 from tabular.table.cells import as_float64, is_missing, time_zone
 from tabular.table.parquet import read_parts
@@ -40,53 +40,56 @@ BOOSTING = {
 DATE_PARTS = ("year", "month", "day", "day_of_week", "day_of_year", "hour")
 
 
-Job = tuple[str, int | None]  # name of a baseline, and number of a fold; None for the test rows
+Job = tuple[str, str, int]  # name of a baseline, set of rows, and number of a fold
 
 
 def predict_baselines(
-    split: Path, fold: np.ndarray, schema: Schema, loss: str, tests: Path | None = None
-) -> dict[str, Baseline]:
-    """The predictions of every baseline, by its key in the metrics.
+    split: Path, folds: Folds, schema: Schema, loss: str, tests: Path | None = None
+) -> Baselines:
+    """Compute the predictions of every baseline, by its name and the set of rows.
 
     For the test rows they learn from the rows that the network saw while it was trained, train
-    and validation, up to `MAX_ROWS` of them (the rows lie shuffled in the parts); out of fold from
-    as many training rows of the other folds.
+    and validation, up to `MAX_ROWS` of them (the rows lie shuffled in the parts). For a fold of
+    cross-validation they learn from as many training rows of the other folds, and for one of
+    forward chaining from those of the earlier ones.
 
     Args:
         split: the folder of the tables train, validation and test.
-        fold: of each training row, int32, shape (rows,); empty without folds.
+        folds: Fold of the training rows by set of rows.
         loss: The loss that the model was trained with; see `baselines`.
         tests: folder of the test rows; those of the split by default.
     """
-    fold = fold[:MAX_ROWS]
-    names, numbers = list(baselines(schema, loss)), [*np.unique(fold).tolist(), None]
-    jobs = [(name, number) for name in names for number in numbers]
+    names, folds = list(baselines(schema, loss)), {k: fold[:MAX_ROWS] for k, fold in folds.items()}
+    numbers = {k: np.unique(fold[fold >= 0]).tolist() for k, fold in folds.items()} | {"test": [0]}
+    jobs = [(name, k, number) for name in names for k in numbers for number in numbers[k]]
     _learning_rows(split.absolute(), schema.model_dump_json())  # once, for all threads
     tests = tests or split / "test"
-    work = partial(fit_and_predict, split=split, fold=fold, schema=schema, loss=loss, tests=tests)
+    work = partial(fit_and_predict, split=split, folds=folds, schema=schema, loss=loss, tests=tests)
     with threadpool_limits(1, "blas"):  # of the whole process; Ray starts its own so
         outputs = dict(zip(jobs, ordered_map(work, jobs), strict=True))
-    predictions = {}
-    for name in names:
-        oof = np.zeros((len(fold), schema.outputs))
-        for number in numbers[:-1]:
-            oof[fold == number] = outputs[name, number]
-        predictions[name] = Baseline(outputs[name, None], oof)
+    predictions = {name: {"test": outputs[name, "test", 0]} for name in names}
+    for name, (k, fold) in product(names, folds.items()):
+        y_pred = np.zeros((len(fold), schema.outputs))
+        for number in numbers[k]:
+            y_pred[fold == number] = outputs[name, k, number]
+        predictions[name][k] = y_pred[fold >= 0]
     return predictions
 
 
 def fit_and_predict(
-    job: Job, split: Path, fold: np.ndarray, schema: Schema, loss: str, tests: Path
+    job: Job, split: Path, folds: Folds, schema: Schema, loss: str, tests: Path
 ) -> np.ndarray:
     """Return what a baseline predicts for a fold that it has not seen, or for the test rows."""
-    name, number = job
+    name, rows, number = job
     x, y, weight = _learning_rows(split.absolute(), schema.model_dump_json())
     estimator = baselines(schema, loss)[name]
     with threadpool_limits(1, "openmp"):  # of this thread, beside others
-        if number is not None:
-            others, own = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            fitted = fit(estimator, x.iloc[others], y[others], weight[others])
-            return predict(fitted, x.iloc[own], schema)
+        if rows in folds:
+            fold = folds[rows]
+            is_learnt = fold < number if rows == "forward_chaining" else fold != number
+            learnt, predicted = np.flatnonzero(is_learnt), np.flatnonzero(fold == number)
+            fitted = fit(estimator, x.iloc[learnt], y[learnt], weight[learnt])
+            return predict(fitted, x.iloc[predicted], schema)
         fitted = fit(estimator, x, y, weight)
         parts = (feature_frame(part, schema) for part in read_parts(tests))
         return np.concatenate([predict(fitted, part, schema) for part in parts])

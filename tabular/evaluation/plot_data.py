@@ -123,26 +123,27 @@ def probability_plots(test: Predictions, schema: Schema) -> Plots:
     probability = test.y_pred.astype(np.float64).ravel()
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
     counts = (np.histogram(probability[truth == k], edges)[0] for k in (True, False))
-    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
     group = None if test.group is None else np.repeat(test.group, len(classes))
-    pooled = Predictions(truth, probability, np.ones(len(truth)), group=group)
+    pooled = Predictions(truth, probability, np.repeat(test.weight, len(classes)), group=group)
+    pooled = pooled.select(pooled.weight > 0)
+    bins = np.minimum((pooled.y_pred * BINS).astype(int), BINS - 1)
     filled = [pooled.select(bins == k) for k in np.unique(bins)]
-    means = [rows.y_pred.mean() for rows in filled]
-    actual = [rows.y.mean() for rows in filled]
+    means = [np.average(rows.y_pred, weights=rows.weight) for rows in filled]
+    actual = [np.average(rows.y, weights=rows.weight) for rows in filled]
     ends = [mean_interval(rows.y, rows.weight, share=True, group=rows.group) for rows in filled]
     numbers = [len(rows.y) for rows in filled]
     plots: Plots = {
         "histogram": ((edges[1:] + edges[:-1]) / 2, *counts),
         "calibration": (means, actual, means, *zip(*ends, strict=True), numbers),
     }
-    if 0 < truth.sum() < len(truth):
-        plots |= ranking_plots(truth, probability)
+    if len(np.unique(pooled.y)) == 2:
+        plots |= ranking_plots(*pooled[:3])
     return plots
 
 
-def ranking_plots(truth: np.ndarray, probability: np.ndarray) -> Plots:
+def ranking_plots(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> Plots:
     """The ROC curve without points within a line; for each recall the best precision."""
-    counts = hits_and_alarms(truth, probability, np.ones((1, len(truth))))
+    counts = hits_and_alarms(truth, probability, weight[None])
     hits, alarms = (np.append(0, of_one[0]) for of_one in counts)
     turns = np.ones(len(hits), bool)
     turns[1:-1] = np.diff(hits, 2).astype(bool) | np.diff(alarms, 2).astype(bool)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tabular.config.schema import Schema
@@ -17,8 +16,8 @@ from tabular.core.errors import UserError
 from tabular.core.metrics import TASKS, primary_metrics
 from tabular.evaluation.calibration import choose_threshold, scale_by_temperature
 from tabular.evaluation.equal_rows import find_equal_rows, score_equal_rows
-from tabular.evaluation.evaluation import Evaluation, IntervalCoverage, Scores, ScoreSet
-from tabular.evaluation.scores import Baseline, Predictions, score
+from tabular.evaluation.evaluation import Evaluation, IntervalCoverage, ScoreSet
+from tabular.evaluation.scores import Baselines, Folds, OutOfFold, Predictions, read_oof, score
 from tabular.evaluation.scores_json import calibration_from_json
 from tabular.evaluation.uncertainty import (
     Bootstrap,
@@ -37,12 +36,10 @@ from tabular.table.arrays import (
     row_weights,
 )
 from tabular.table.groups import row_groups
-from tabular.table.parquet import part_paths, read_parts
+from tabular.table.parquet import part_paths
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
-
-Baselines = dict[str, Baseline]  # by their name
 
 
 class Result(NamedTuple):
@@ -68,13 +65,13 @@ def evaluate_model(
     Args:
         data: folder of `split` and `oof`.
     """
-    oof = pa.concat_tables(read_parts(data / "oof"))
+    oof = read_oof(data / "oof")
     evaluation, predictions, _ = evaluate(
         *(model.predict, data / "split", oof, schema, baselines),
         *(model.threshold, model.threshold_choice, model.temperature),
     )
-    equal_rows = find_equal_rows(data / "split", oof["fold"].to_numpy(), schema)
-    later, test = data / "oof" / "forward_chaining", predictions["test"]
+    fold, test = oof["cross_validation"]["fold"].to_numpy(), predictions["test"]
+    equal_rows = find_equal_rows(data / "split", fold, schema)
     evaluation = replace(
         evaluation,
         equal_rows=score_equal_rows(equal_rows, predictions, schema),
@@ -84,10 +81,6 @@ def evaluate_model(
         version=model.metadata.version,
         repeats=model.metadata.repeats,
     )
-    if later.is_dir():
-        training = predictions["cross_validation"]
-        chained = score_forward_chaining(later, training, schema, model.temperature)
-        evaluation = replace(evaluation, forward_chaining=ScoreSet(chained))
     unlike_training = {name: ~masks.equal for name, masks in equal_rows.items()}
     return Result(evaluation, predictions, unlike_training)
 
@@ -95,7 +88,7 @@ def evaluate_model(
 def evaluate(
     predict: Predict,
     split: Path,
-    oof: pa.Table,
+    oof: OutOfFold,
     schema: Schema,
     baselines: Callable[[], Baselines],
     threshold: float,
@@ -106,47 +99,46 @@ def evaluate(
 
     Args:
         split: the folder of the tables train, validation and test.
-        oof: the out-of-fold predictions of the training rows, and the `fold` of each.
+        oof: The result of `read_oof`.
         baselines: returns what `fit_baselines` does.
         choice: by what the threshold was chosen; so are those of the baselines.
         temperature: of the model's probabilities, which those of `oof` have not yet.
     """
     predictions = predict_score_sets(predict, split, oof, schema, threshold, temperature)
-    in_folds = predictions["train"].first(len(oof))
     score_sets = {name: ScoreSet(score(rows, schema)) for name, rows in predictions.items()}
-    held_out = {
-        name: rows for name, rows in predictions.items() if name in ("test", "cross_validation")
-    }
+    held_out = {name: rows for name, rows in predictions.items() if name in ("test", *oof)}
     bootstraps = {name: bootstrap(rows, schema) for name, rows in held_out.items()}
     keys = choose_primary_metrics(predictions["train"], bootstraps["test"], schema)
 
     fitted = baselines()
-    thresholds = baseline_thresholds(fitted, in_folds, threshold, choice, schema)
+    thresholds = baseline_thresholds(fitted, predictions, threshold, choice, schema)
     for name, bootstrapped in bootstraps.items():
         score_sets[name] = compare_with_baselines(
-            bootstrapped, fitted, thresholds, keys, schema, by_fold=name == "cross_validation"
+            bootstrapped, fitted, thresholds, keys, schema, name
         )
     evaluation = Evaluation(
         keys,
         score_sets["test"],
         cross_validation=score_sets.get("cross_validation"),
+        forward_chaining=score_sets.get("forward_chaining"),
         validation=score_sets.get("validation"),
         train=score_sets.get("train"),
         baseline_thresholds=thresholds if schema.task == "binary" else {},
         classes_not_found=classes_not_found(predictions["test"], schema),
     )
+    held_out.pop("forward_chaining", None)
     return Result(evaluation, held_out, {})
 
 
 def predict_score_sets(
     predict: Predict,
     split: Path,
-    oof: pa.Table,
+    oof: OutOfFold,
     schema: Schema,
     threshold: float,
     temperature: float,
 ) -> dict[str, Predictions]:
-    """Predict each set of rows that is not empty; those of cross-validation are predicted already.
+    """Predict each set of rows that is not empty; those of `oof` are predicted already.
 
     Args: see `evaluate`.
     """
@@ -156,9 +148,11 @@ def predict_score_sets(
     }
     if not predictions["test"].weight.any():
         raise UserError(f"column {schema.weight}: every test row has a weight of 0")
-    *columns, _ = (column.to_numpy() for column in oof.columns)
-    y_pred = scale_by_temperature(np.column_stack(columns), temperature)
-    predictions["cross_validation"] = predictions["train"].first(len(oof))._replace(y_pred=y_pred)
+    for name, table in oof.items():
+        *columns, fold = (column.to_numpy() for column in table.columns)
+        rows = np.flatnonzero(fold >= 0)
+        y_pred = scale_by_temperature(np.column_stack(columns)[rows], temperature)
+        predictions[name] = predictions["train"].select(rows)._replace(y_pred=y_pred)
     return {name: rows for name, rows in predictions.items() if len(rows.y)}
 
 
@@ -186,28 +180,28 @@ def _predict_part(
 
 
 def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
-    """Fit the baselines, and predict the test rows and the folds of the out-of-fold predictions.
+    """Fit the baselines, and predict the test rows and the rows of `read_oof`.
 
     Args:
         data: folder of `split` and `oof`.
         loss: The loss that the model was trained with.
     """
-    fold = pa.concat_tables(read_parts(data / "oof", ["fold"]))
-    return predict_baselines(data / "split", fold[0].to_numpy(), schema, loss)
+    folds = {name: table["fold"].to_numpy() for name, table in read_oof(data / "oof").items()}
+    return predict_baselines(data / "split", folds, schema, loss)
 
 
 def predict_baselines(
-    split: Path, fold: np.ndarray, schema: Schema, loss: str, tests: Path | None = None
+    split: Path, folds: Folds, schema: Schema, loss: str, tests: Path | None = None
 ) -> Baselines:
     """Call the function of the same name in `baselines`, which imports scikit-learn."""
     from tabular.evaluation import baselines
 
-    return baselines.predict_baselines(split, fold, schema, loss, tests)
+    return baselines.predict_baselines(split, folds, schema, loss, tests)
 
 
 def baseline_thresholds(
     baselines: Baselines,
-    in_folds: Predictions,
+    predictions: Mapping[str, Predictions],
     threshold: float,
     choice: Choice | None,
     schema: Schema,
@@ -215,15 +209,16 @@ def baseline_thresholds(
     """Choose the threshold of each baseline as that of the model was chosen.
 
     Args:
-        in_folds: the labels and weights of the rows that were predicted out of fold.
+        predictions: Predictions of the model, by set of rows.
     """
     names = TASKS[schema.task].baselines
     thresholds = dict.fromkeys(baselines, threshold)
     thresholds[names["constant"]] = 0.5  # or it would not be the majority
-    if choice and len(in_folds.y):
+    held_out = "forward_chaining" if "forward_chaining" in predictions else "cross_validation"
+    if choice and held_out in predictions:
         for key in ("linear", "boosted"):
-            oof = baselines[names[key]].oof[:, 0]
-            y, _, weight, *_ = in_folds.first(len(oof))
+            oof = baselines[names[key]][held_out][:, 0]
+            y, _, weight, *_ = predictions[held_out].first(len(oof))
             thresholds[names[key]] = choose_threshold(choice, y, oof, weight)
     return thresholds
 
@@ -242,38 +237,33 @@ def compare_with_baselines(
     thresholds: Mapping[str, float],
     primary_metrics: tuple[str, ...],
     schema: Schema,
-    *,
-    by_fold: bool = False,
+    name_of_rows: str = "test",
 ) -> ScoreSet:
     """Score the model and its baselines on the same rows, with intervals and differences.
 
     Args:
         bootstrapped: the scores of the model.
-        fitted: the predictions of the baselines, maybe for the first rows alone.
-        by_fold: whether to compare out-of-fold predictions, where each fold has its own model.
+        fitted: The predictions of the baselines.
+        name_of_rows: The set of rows, see `metrics.ROW_SETS`.
     """
     task, predictions = TASKS[schema.task], bootstrapped.predictions
-    model = score_with_intervals(bootstrapped, schema)
+    model = score(predictions, schema).with_intervals(intervals(bootstrapped, schema))
     baselines, differences = {}, {}
-    for name, (test, oof) in fitted.items():
-        y_pred = oof if by_fold else test
+    for name, predictions_of_rows in fitted.items():
+        y_pred = predictions_of_rows[name_of_rows]
         rows = predictions.first(len(y_pred))
         if len(rows.y) < len(bootstrapped.predictions.y):
             bootstrapped = bootstrap(rows, schema)
         baseline = rows._replace(y_pred=y_pred, threshold=thresholds[name])
         scores, replicates = score(baseline, schema), bootstrap(baseline, schema)
-        if by_fold and name == task.baselines["constant"]:  # one constant a fold ranks no rows
+        # One constant a fold ranks no rows.
+        if name_of_rows != "test" and name == task.baselines["constant"]:
             scores = scores.select((task.main, "loss"))
         baselines[name] = scores.with_intervals(intervals(replicates, schema, primary_metrics))
         compared = score_differences(bootstrapped, replicates, schema)
         if comparable := {key: each for key, each in compared.items() if scores.get(key)}:
             differences[name] = comparable
     return ScoreSet(model, baselines, differences)
-
-
-def score_with_intervals(bootstrapped: Bootstrap, schema: Schema) -> Scores:
-    """Score predictions whose rows were drawn again."""
-    return score(bootstrapped.predictions, schema).with_intervals(intervals(bootstrapped, schema))
 
 
 def classes_not_found(test: Predictions, schema: Schema) -> tuple[str, ...]:
@@ -286,17 +276,6 @@ def classes_not_found(test: Predictions, schema: Schema) -> tuple[str, ...]:
         for k, name in enumerate(schema.classes)
         if (rows := test.y == k).any() and not correct[rows].any()
     )
-
-
-def score_forward_chaining(
-    folder: Path, training: Predictions, schema: Schema, temperature: float
-) -> Scores:
-    """Score the training rows that forward chaining has predicted."""
-    *columns, block = (column.to_numpy() for column in pa.concat_tables(read_parts(folder)).columns)
-    later = block > 0
-    y_pred = scale_by_temperature(np.column_stack(columns)[later], temperature)
-    predictions = training.select(later)._replace(y_pred=y_pred)
-    return score_with_intervals(bootstrap(predictions, schema), schema)
 
 
 def interval_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverage:
@@ -335,7 +314,7 @@ def score_labelled(
     keys = choose_primary_metrics(predictions, bootstrapped, schema)
     fitted: Baselines = {}
     if split:
-        fitted = predict_baselines(split, np.empty(0, np.int32), schema, loss, folder)
-        chosen = baseline_thresholds(fitted, predictions, threshold, None, schema)
+        fitted = predict_baselines(split, {}, schema, loss, folder)
+        chosen = baseline_thresholds(fitted, {}, threshold, None, schema)
         thresholds = {**chosen, **thresholds}
     return keys, compare_with_baselines(bootstrapped, fitted, thresholds, keys, schema)

@@ -1,12 +1,16 @@
 """Scores of predictions: one definition for the rows as they are, and for rows drawn again."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from tabular.config.schema import Schema
 from tabular.evaluation.evaluation import Estimate, Scores
 from tabular.table.arrays import predicted_classes, row_losses
+from tabular.table.parquet import read_parts
 
 TINY = 1e-24  # of its square, the variance of a constant that is not quite one
 
@@ -40,15 +44,25 @@ class Predictions(NamedTuple):
         return self.select(slice(rows))
 
 
-class Baseline(NamedTuple):
-    """Predictions of one baseline, in the shape of the network's outputs.
+Folds = Mapping[str, np.ndarray]  # fold of the training rows, (rows,), see `read_oof`
+OutOfFold = Mapping[str, pa.Table]
+# By the name of the baseline and the set of rows, in the shape of the model's outputs. They may be
+# for the first rows alone.
+Baselines = dict[str, dict[str, np.ndarray]]
 
-    `test` (test rows, outputs); `oof` (n, outputs), out-of-fold for the first n training rows,
-    none without folds. Here, where the process that gets it from another imports no scikit-learn.
+
+def read_oof(folder: Path) -> OutOfFold:
+    """Read the predictions for training rows by networks that have not learnt from them.
+
+    Returns:
+        By the keys `cross_validation` and, if there is forward chaining, `forward_chaining` of
+        `metrics.ROW_SETS`: the outputs for the first training rows, and the `fold` of each. It is
+        -1 where there is no prediction.
     """
-
-    test: np.ndarray
-    oof: np.ndarray
+    folders = {"cross_validation": folder, "forward_chaining": folder / "forward_chaining"}
+    return {
+        name: pa.concat_tables(read_parts(path)) for name, path in folders.items() if path.is_dir()
+    }
 
 
 def score(predictions: Predictions, schema: Schema) -> Scores:

@@ -66,9 +66,10 @@ def evaluation_warnings(evaluation: Evaluation, task: str) -> list[str]:
 def format_scores(evaluation: Evaluation, task: str) -> str:
     """Format the first primary metric: of the model with its interval, and of the baselines."""
     key, test = evaluation.primary_metrics[0], evaluation.test
-    folds = evaluation.cross_validation or NO_SCORES
-    later = (evaluation.forward_chaining or NO_SCORES).model.value(key)
-    on_test, on_folds = format_estimates(test, key), format_estimates(folds, key)
+    on_test, on_folds, on_later_rows = (
+        format_estimates(scores or NO_SCORES, key)
+        for scores in (test, evaluation.cross_validation, evaluation.forward_chaining)
+    )
     text = f"{metric(key).label}: {on_test.model} on {test.model.rows:,} test rows"
     estimate = test.model.get(key)
     if estimate and estimate.interval:
@@ -76,15 +77,16 @@ def format_scores(evaluation: Evaluation, task: str) -> str:
         text += f" (95% interval {low} to {high})"
     if on_folds.model != UNDEFINED:
         text += f", {on_folds.model} cross-validated"
-    if later is not None:
-        text += f", {format_number(later)} on later rows by models of earlier ones"
+    if on_later_rows.model != UNDEFINED:
+        text += f", {on_later_rows.model} on later rows by models of earlier ones"
     constant, *names = TASKS[task].baselines.values()
     baselines = []
     for name in (*names, constant):
-        crossed = on_folds.baselines.get(name, UNDEFINED)
         baseline = f"{BASELINES[name]} {on_test.baselines.get(name, UNDEFINED)}"
-        if crossed != UNDEFINED and name != constant:
-            baseline += f" and {crossed} cross-validated"
+        for scores, place in ((on_folds, "cross-validated"), (on_later_rows, "on later rows")):
+            value = scores.baselines.get(name, UNDEFINED)
+            if value != UNDEFINED and name != constant:
+                baseline += f" and {value} {place}"
         baselines.append(baseline)
     return f"{text}; {', '.join(baselines)}"
 

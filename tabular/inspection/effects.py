@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tabular.config.schema import Schema, input_name
 from tabular.model.bins import Bins, missing_mask, numeric_values, quantiles
-from tabular.table.arrays import Predict, feature_arrays
+from tabular.table.arrays import Predict, feature_arrays, row_weights
 
 MAX_COLUMNS, STEPS, CATEGORIES = 6, 20, 8
 MAX_ROWS, MIN_ROWS = 2000, 100
@@ -44,6 +44,7 @@ def column_effects(
     types = {name: column.feature_type for name, column in schema.features.items()}
     names = [name for name in important if types[name] != "text"][:MAX_COLUMNS]
     predictions = sum(CATEGORIES if types[name] == "category" else 2 for name in names)
+    rows = rows.filter(pa.array(row_weights(rows, schema) > 0))
     affordable = int(MAX_MULTIPLY_ADDS / max(predictions * work, 1))
     rows = rows[: min(MAX_ROWS, max(affordable, MIN_ROWS))]
     effects = [column_effect(predict_members, rows, name, schema) for name in names]
@@ -55,6 +56,7 @@ def column_effect(
 ) -> dict[str, Any] | None:
     """Compute the effect of one column, or None if all rows have the same value."""
     column, arrays = schema.columns[name], feature_arrays(rows, schema)
+    weight = row_weights(rows, schema)
 
     def predict_with(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
         inputs = {key: array[mask] for key, array in arrays.items()} | {input_name(name): values}
@@ -65,13 +67,14 @@ def column_effect(
     if len(bins.categories) < 2 and not len(bins.edges):
         return None
     if column.feature_type == "category":
-        curves = partial_dependence(predict_with, bins, bins.codes(rows[name]))
+        curves = partial_dependence(predict_with, bins, bins.codes(rows[name]), weight)
         values: list[Any] = bins.names[: len(bins.categories)]
     else:
         present = ~missing_mask(rows[name], column)
         numbers = numeric_values(rows[name], column)
         edges = np.unique(quantiles(numbers, STEPS))
-        curves, values = accumulated_effects(predict_with, numbers, present, edges), edges.tolist()
+        curves, values = accumulated_effects(predict_with, numbers, present, edges, weight[present])
+        values = edges.tolist()
     output = int(np.argmax(np.ptp(curves[:, :, 0], axis=0)))
     curve, *members = curves[:, output].T
     low, high = np.quantile(members, MEMBER_QUANTILES, axis=0) if members else (curve, curve)
@@ -83,21 +86,31 @@ def column_effect(
     return effect | {"effect": curve.tolist(), "low": low.tolist(), "high": high.tolist()}
 
 
-def partial_dependence(predict_with: PredictWith, bins: Bins, codes: np.ndarray) -> np.ndarray:
+def partial_dependence(
+    predict_with: PredictWith, bins: Bins, codes: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
     """Compute the effect of each category: (categories, outputs, 1 + members)."""
     every_row = np.ones(len(codes), bool)
     means = np.array(
         [
-            predict_with(np.full(len(codes), category, object), every_row).mean(axis=0)
+            np.average(
+                predict_with(np.full(len(codes), category, object), every_row),
+                axis=0,
+                weights=weight,
+            )
             for category in bins.categories
         ]
     )
-    counts = np.bincount(codes, minlength=len(bins.names))[: len(bins.categories)]
+    counts = np.bincount(codes, weight, len(bins.names))[: len(bins.categories)]
     return means - np.average(means, axis=0, weights=counts)
 
 
 def accumulated_effects(
-    predict_with: PredictWith, numbers: np.ndarray, present: np.ndarray, edges: np.ndarray
+    predict_with: PredictWith,
+    numbers: np.ndarray,
+    present: np.ndarray,
+    edges: np.ndarray,
+    weight: np.ndarray,
 ) -> np.ndarray:
     """Compute the accumulated local effect at each edge: (edges, outputs, 1 + members).
 
@@ -105,15 +118,16 @@ def accumulated_effects(
         numbers: Values that are not missing, (present rows,).
         present: Which rows have a value, bool, (rows,).
         edges: Edges of the steps, ascending, from the lowest to the highest value.
+        weight: Weight of each of these rows, (present rows,).
     """
     last = len(edges) - 2
     steps = np.clip(np.searchsorted(edges, numbers, side="left") - 1, 0, last)
     changes = predict_with(edges[steps + 1], present) - predict_with(edges[steps], present)
     sums = np.zeros((last + 1, *changes.shape[1:]))
-    np.add.at(sums, steps, changes)
-    counts = np.bincount(steps, minlength=last + 1)
-    means = sums / np.maximum(counts, 1)[:, None, None]
+    np.add.at(sums, steps, changes * weight[:, None, None])
+    counts = np.bincount(steps, weight, last + 1)
+    means = sums / np.where(counts > 0, counts, 1)[:, None, None]
     curve = np.concatenate([np.zeros((1, *means.shape[1:])), np.cumsum(means, axis=0)])
     shares = (numbers - edges[steps]) / np.diff(edges)[steps]  # of the step that lie below a value
     at_rows = curve[steps] + shares[:, None, None] * means[steps]
-    return curve - at_rows.mean(axis=0)
+    return curve - np.average(at_rows, axis=0, weights=weight)

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from tabular.config.schema import Schema, input_name
 from tabular.core.engine import ordered_map
-from tabular.table.arrays import Predict, feature_arrays, row_losses
+from tabular.table.arrays import Predict, feature_arrays, row_losses, row_weights
 
 REPEATS = 10
 MAX_ROWS, MIN_ROWS = 5000, 100
@@ -28,10 +28,11 @@ def permutation_importance(
 ) -> Rises:
     """The rise of the loss in each of `REPEATS` shuffles of a column.
 
-    Breiman, "Random Forests" (2001), in the form of scikit-learn's `permutation_importance`. The
-    rows used are the first few thousand, which lie shuffled; the same rows give the same numbers.
-    Where the work allows fewer than `MIN_ROWS` of them, one shuffle of each column on a few rows
-    chooses the `MAX_MEASURED` columns that are measured.
+    Breiman, "Random Forests" (2001), in the form of scikit-learn's `permutation_importance`. A row
+    of weight 2 counts, and gives its value to other rows, as two rows would. The rows used are the
+    first few thousand, which lie shuffled; the same rows give the same numbers. Where the work
+    allows fewer than `MIN_ROWS` of them, one shuffle of each column on a few rows chooses the
+    `MAX_MEASURED` columns that are measured.
 
     Args:
         predict: raw columns, as `feature_arrays` gives them, to outputs of shape (rows, outputs).
@@ -39,6 +40,8 @@ def permutation_importance(
         work: multiply-adds of the model for a row, 1 at least.
         progress: is told how much more of the work is done, from 0 to 1, and the last column.
     """
+    has_weight = row_weights(rows, schema) > 0
+    rows, y = rows.filter(pa.array(has_weight)), y[: len(rows)][has_weight]
     names = list(schema.features)
     reads = int(MAX_MULTIPLY_ADDS / max(work, 1))  # rows that the model may read
 
@@ -74,9 +77,11 @@ def loss_increases(
     progress: Progress,
 ) -> Rises:
     """The rise of the loss in so many shuffles of each of these columns."""
-    columns = feature_arrays(rows, schema)
-    rng = np.random.default_rng(0)
-    order = np.concatenate([rng.permutation(len(rows)) for _ in range(repeats)])
+    columns, weight = feature_arrays(rows, schema), row_weights(rows, schema)
+    rng, middles = np.random.default_rng(0), np.arange(len(rows)) + 0.5
+    # The row that stands in each of equal steps of the weight; of equal weights each row once.
+    donors = np.searchsorted(np.cumsum(weight) / weight.sum() * len(rows), middles)
+    order = np.concatenate([donors[rng.permutation(len(rows))] for _ in range(repeats)])
 
     def shuffled_losses(group: Sequence[str]) -> np.ndarray:
         """The losses with each column of a group shuffled, float64, (columns, repeats)."""
@@ -85,9 +90,10 @@ def loss_increases(
             tables[input_name(name)][table] = columns[input_name(name)][order]
         outputs = predict({key: values.ravel() for key, values in tables.items()})
         losses = row_losses(np.tile(y, len(group) * repeats), outputs, schema)
-        return losses.reshape(len(group), repeats, len(y)).mean(axis=2)
+        losses = losses.reshape(len(group), repeats, len(y))
+        return np.average(losses, axis=2, weights=weight)
 
-    before = row_losses(y, predict(columns), schema).mean()
+    before = np.average(row_losses(y, predict(columns), schema), weights=weight)
     at_a_time = max(BATCH // len(order), 1)
     groups = [names[start : start + at_a_time] for start in range(0, len(names), at_a_time)]
     found: Rises = {}

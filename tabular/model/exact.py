@@ -175,11 +175,10 @@ class MeanAbsoluteError(keras.metrics.Mean):
     def update_state(
         self, y: tf.Tensor, predicted: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> None:
-        """Weights are 1 or 0."""
         errors, rows = tf.abs(y - predicted)[:, 0], tf.cast(tf.size(y), tf.float32)
         if sample_weight is not None:
             errors, rows = errors * sample_weight, tf.reduce_sum(sample_weight)
-        super().update_state(tf.squeeze(total(errors)) / rows, rows)
+        super().update_state(tf.math.divide_no_nan(tf.squeeze(total(errors)), rows), rows)
 
 
 @cache

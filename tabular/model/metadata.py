@@ -69,6 +69,7 @@ class ModelMetadata(Section, extra="ignore"):
         task, target, classes: The meaning of the outputs; classes are in their order.
         loss: The loss function of the training, in the words of `train.loss`.
         repeats: On which machines the training gives the same bytes.
+        class_weights: Weight of each class in the loss, if `train.class_weight` is set.
         categories: The categories that the model knows, for the columns where it knows only some.
         calibration: The `temperature` of the probabilities and how it changes the loss.
         threshold: The lowest probability that counts as positive, and how it was chosen.
@@ -83,6 +84,7 @@ class ModelMetadata(Section, extra="ignore"):
     version: str | None = None
     repeats: str | None = None
     ensemble: Ensemble | None = None
+    class_weights: list[float] | None = None
     categories: dict[str, list[str]] = Field(default_factory=dict)
     trained_on: TrainingRows | None = None
     calibration: dict[str, float] | None = None

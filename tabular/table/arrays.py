@@ -93,22 +93,25 @@ def predicted_classes(predicted: np.ndarray, schema: Schema, threshold: float) -
     return predicted.argmax(axis=1)
 
 
-def row_losses(y: np.ndarray, predicted: np.ndarray, schema: Schema) -> np.ndarray:
+def row_losses(y: np.ndarray, y_pred: np.ndarray, schema: Schema, loss: str = "auto") -> np.ndarray:
     """The cross-entropy, probabilities kept 1e-7 from 0 as in Keras, or squared error of each row.
 
     Args:
         y: the index of the class in `schema.classes`, or the value, shape (rows,).
-        predicted: shape (rows, outputs).
+        y_pred: shape (rows, outputs).
+        loss: The trained loss. If it is the mean absolute error, so is that of each row.
 
     Returns:
         Float64, shape (rows,).
     """
-    predicted = predicted.astype(np.float64)
+    y_pred = y_pred.astype(np.float64)
+    if loss == "mean_absolute_error":
+        return np.abs(y_pred[:, 0] - y)
     if schema.task == "regression":
-        return np.square(predicted[:, 0] - y)
+        return np.square(y_pred[:, 0] - y)
     if schema.task == "binary":
-        predicted = np.column_stack([1 - predicted, predicted])
-    kept = np.clip(predicted, 1e-7, 1)
+        y_pred = np.column_stack([1 - y_pred, y_pred])
+    kept = np.clip(y_pred, 1e-7, 1)
     return -np.log(kept[np.arange(len(y)), y.astype(int)] / kept.sum(axis=1))
 
 

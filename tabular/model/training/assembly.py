@@ -31,6 +31,7 @@ def metadata(setup: Setup, members: list[Member], blend: Blend) -> ModelMetadata
         version=VERSION,
         repeats="any_cpu" if repeats else "same_cpu",
         ensemble=ensemble,
+        class_weights=setup.class_weights.tolist() if setup.train.class_weight else None,
         categories=setup.statistics.categories,
     )
 

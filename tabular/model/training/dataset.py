@@ -45,42 +45,36 @@ def all_labels(folder: Path, schema: Schema) -> np.ndarray:
     return np.concatenate([labels(part, schema) for part in read_parts(folder, [schema.target])])
 
 
-def all_weights(folder: Path, schema: Schema) -> np.ndarray | None:
-    """How much each row of a table counts, 1 on average: float64, (rows,); None if all alike.
+def all_weights(folder: Path, schema: Schema) -> np.ndarray:
+    """Read the weights of the rows of a table, 1 on average: float64, shape (rows,).
 
     Raises:
-        UserError: a weight is missing, or below 0, or all are 0.
+        UserError: A weight is missing, or below 0, or all are 0.
     """
-    if schema.weight is None:
-        return None
+    rows = sum(count_rows(folder))
+    if schema.weight is None or not rows:
+        return np.ones(rows)
     parts = read_parts(folder, [schema.weight])
     weights = np.concatenate([row_weights(part, schema) for part in parts])
     if not weights.any():
-        raise UserError(f"column {schema.weight}: every training row has a weight of 0")
+        raise UserError(f"column {schema.weight}: every {folder.name} row has a weight of 0")
     return weights / weights.mean()
 
 
-def sample_weights(
-    y: np.ndarray, weight: np.ndarray | None, train: Train, schema: Schema
-) -> np.ndarray:
-    """The weight of each row in the loss: its own times that of its class: float32, (rows,).
+def class_weights(y: np.ndarray, weight: np.ndarray, train: Train, schema: Schema) -> np.ndarray:
+    """Compute the weight of each class by `train.class_weight`: float64, shape (classes,).
 
-    `train.class_weight: balanced` is scikit-learn's: rows / (classes * rows of the class).
+    `balanced` is scikit-learn's: rows / (classes * rows of the class).
 
     Args:
-        y: the labels, shape (rows, 1).
-        weight: of `all_weights`.
+        y: Labels of the training rows, shape (rows, 1).
+        weight: The result of `all_weights` for these rows.
     """
-    of_rows = np.ones(len(y)) if weight is None else weight
-    if train.class_weight is None:
-        return of_rows.astype(np.float32)
-    classes = y[:, 0].astype(np.int64)
     if train.class_weight == "balanced":
-        rows = np.bincount(classes, of_rows, len(schema.classes))
-        weights = rows.sum() / (len(rows) * np.where(rows > 0, rows, 1))
-    else:
-        weights = np.array([train.class_weight.get(value, 1.0) for value in schema.classes])
-    return (of_rows * weights[classes]).astype(np.float32)
+        rows = np.bincount(y[:, 0].astype(np.int64), weight, len(schema.classes))
+        return rows.sum() / (len(rows) * np.where(rows > 0, rows, 1))
+    by_class = train.class_weight or {}
+    return np.array([by_class.get(value, 1.0) for value in schema.classes])
 
 
 class TableDataset:
@@ -93,7 +87,7 @@ class TableDataset:
         folder: the Parquet parts.
         preprocessing: from the columns that the model reads to the preprocessed columns.
         target: what is taken from the labels and what they are divided by.
-        weight: of each row, float32, shape (rows,); 1 where it is not given.
+        weight: Weight of each row in training, shape (rows,); None if all count alike.
     """
 
     def __init__(
@@ -115,8 +109,8 @@ class TableDataset:
         )
         self._schema, self._target = schema, target
         rows = sum(self.sizes)
-        weight = np.ones(rows, np.float32) if weight is None else weight
-        self._weights = np.split(weight, np.cumsum(self.sizes)[:-1])
+        weight = np.ones(rows) if weight is None else weight
+        self._weights = np.split(weight.astype(np.float32), np.cumsum(self.sizes)[:-1])
         self._keep = rows * preprocessing.outputs[0].shape[-1] * 4 <= KEPT_BYTES
         self._kept: dict[int, Rows] = {}
         self.texts: list[np.ndarray] = []  # of each part, see `Rows`

@@ -152,14 +152,16 @@ class Training:
     ) -> Member:
         """A member after a cycle, with what the next one goes on from."""
         setup, state = self.setup, tuple(np.array(variable) for variable in variables(whole))
-        y, outputs = setup.standardised(found.rows), found.oof
+        y, weight = setup.standardised(found.rows), setup.training_weights(found.rows)
+        outputs = found.oof
         if not len(y) and len(held_out):
             outputs = np.concatenate(self._trainers[job.kind].predict(whole, held_out))
-            y = np.concatenate([held_out[part].y.numpy() for part in range(len(held_out))])
+            parts = [held_out[part] for part in range(len(held_out))]
+            y, weight = (np.concatenate([part[place] for part in parts]) for place in (1, 2))
         history = [logs.copy() for logs in found.history]
         kind, steps = self.kinds[job.kind], steps_until(job.cycle)
         history[-1] |= {"epoch": steps * kind.network.epochs / kind.most_steps}
-        history[-1] |= held_out_scores(y[:, 0], outputs, setup.schema)
+        history[-1] |= held_out_scores(setup, y[:, 0], outputs, weight)
         if len(self._idle[job.kind]) < workers():
             self._idle[job.kind].append((model, whole))
         return found._replace(history=history, state=state, steps=steps)

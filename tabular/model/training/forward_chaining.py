@@ -37,8 +37,8 @@ def forward_chained(
         scratch: a folder that all workers share.
 
     Returns:
-        The outputs, float32, (rows, outputs), NaN in block 0; and the block of each row of each
-        part, int32.
+        The outputs, float32, (rows, outputs), NaN in block 0; and the number of the block minus 1
+        of each row of each part, int32, so that rows without a prediction have -1.
 
     Raises:
         UserError: the rows before a block have too few different times for the folds.
@@ -57,7 +57,7 @@ def forward_chained(
         for part, of_part, outputs in zip(read_parts(folder), blocks, found, strict=True):
             own = part.filter(pa.array(of_part == block))
             outputs[of_part == block] = predict(network, feature_arrays(own, schema))
-    return np.concatenate(found), blocks
+    return np.concatenate(found), [of_part - 1 for of_part in blocks]
 
 
 def _trained(folder: Path, schema: Schema, train: Train) -> keras.Model:

@@ -1,5 +1,7 @@
 """A network of a kind after its training, and how kinds are weighted by what they predict."""
 
+from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -13,7 +15,7 @@ from tabular.model.network import layers_of
 from tabular.model.preprocessing.statistics import describe_preprocessing
 from tabular.model.training.setup import Setup
 from tabular.model.training.trainer import Dataset
-from tabular.table.arrays import predicted_classes, row_losses
+from tabular.table.arrays import predicted_classes
 
 SAMPLE = 20_000  # rows from which the first scale is found
 
@@ -122,19 +124,23 @@ def member_results(setup: Setup, members: list[Member], kind: str) -> dict[str, 
     return {"losses": losses, "epochs": epochs}
 
 
-def held_out_scores(y: np.ndarray, outputs: np.ndarray, schema: Schema) -> dict[str, float]:
-    """The logs of rows that a member has not seen, as Keras names them; none without rows.
+def held_out_scores(
+    setup: Setup, y: np.ndarray, outputs: np.ndarray, weight: np.ndarray
+) -> dict[str, float]:
+    """Compute the logs of rows that a member has not seen, as Keras does; none without rows.
 
     Args:
-        y: the labels, a regression's standardised as `outputs` are, shape (rows,).
+        y: Labels, for regression standardised as `outputs` are, shape (rows,).
+        weight: Weights of the rows in training, shape (rows,).
     """
     if not len(y):
         return {}
-    found = {"val_loss": float(row_losses(y, outputs, schema).mean())}
-    if schema.task == "regression":
-        return found | {"val_mean_absolute_error": float(np.abs(outputs[:, 0] - y).mean())}
-    right = predicted_classes(outputs, schema, 0.5) == y
-    return found | {"val_accuracy": float(right.mean())}
+    logs = {"val_loss": float((weight * setup.losses(y, outputs)).mean())}
+    if setup.schema.task == "regression":
+        name, scores = "val_mean_absolute_error", np.abs(outputs[:, 0] - y)
+    else:
+        name, scores = "val_accuracy", predicted_classes(outputs, setup.schema, 0.5) == y
+    return logs | {name: float(np.average(scores, weights=weight))}
 
 
 def out_of_fold(members: list[Member]) -> tuple[np.ndarray, np.ndarray]:
@@ -204,11 +210,11 @@ def blended(setup: Setup, members: list[Member]) -> Blend:
     if not len(rows):
         best = last_cycles(members)
         return Blend(dict.fromkeys(best, 1 / len(best)), {}, rows, oof[best[0]])
-    y, weight = setup.y[rows], setup.row_weights(rows)
-    weights = select_weights(y, weight, oof, setup.schema, setup.train.seed)
+    y, weight = setup.y[rows, 0], setup.training_weights(rows)
+    select = partial(select_weights, y, weight, losses_of=setup.losses, seed=setup.train.seed)
+    weights = select(oof)
     least = min(MIN_WEIGHT, max(weights.values()))  # of many alike none may have so much
-    kept = {name: oof[name] for name in oof if weights[name] >= least}
-    weights = select_weights(y, weight, kept, setup.schema, setup.train.seed)
+    weights = select({name: oof[name] for name in oof if weights[name] >= least})
     weights = {name: share for name, share in weights.items() if share}
     return Blend(
         weights,
@@ -249,6 +255,9 @@ def describe(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any
             "params": train.networks[kind].model_dump(),
             "layers": layers_of(setup.features(kind), setup.network(kind)),
         } | member_results(setup, named[best], kind)
+        if train.class_weight and blend.losses:
+            loss = setup.mean_loss(*out_of_fold(named[best]), by_class=False)
+            kinds[kind]["loss_without_class_weights"] = loss
     columns = describe_preprocessing(setup.statistics, setup.schema, train)
     curves = max(kinds, key=lambda kind: kinds[kind]["weight"])
     return {"folds": train.folds, "networks": kinds, "columns": columns, "curves": curves}
@@ -273,7 +282,7 @@ def warnings(setup: Setup, members: list[Member], blend: Blend) -> list[str]:
         first, last = map(np.mean, ends)
         if last > first:
             found[kind] = f"the loss rose from {first:.4g} in the first epoch to {last:.4g}"
-        elif setup.train.class_weight is None and blend.losses.get(name, 0) >= constant:
+        elif blend.losses.get(name, 0) >= constant:
             found[kind] = (
                 f"the cross-validated loss {blend.losses[name]:.4g} is not below that of a "
                 f"constant, {constant:.4g}"
@@ -286,21 +295,24 @@ def warnings(setup: Setup, members: list[Member], blend: Blend) -> list[str]:
 
 
 def constant_loss(setup: Setup) -> float:
-    """The mean loss of the best constant: the entropy of the classes, or the target's variance."""
-    weight = np.ones(len(setup.y)) if setup.weight is None else setup.weight
+    """Compute the mean loss of the best constant, with the weights of training."""
+    y, rows = setup.y[:, 0], np.arange(len(setup.y))
+    weight = setup.training_weights(rows)
     if setup.schema.task == "regression":
-        mean = np.average(setup.y[:, 0], weights=weight)
-        return float(np.average((setup.y[:, 0] - mean) ** 2, weights=weight))
-    counts = np.bincount(setup.y[:, 0].astype(int), weight)
+        constant = np.average(y, weights=weight)
+        if setup.train.loss == "mean_absolute_error":
+            constant = np.quantile(y, 0.5, weights=weight, method="inverted_cdf")
+        return setup.mean_loss(rows, np.full((len(y), 1), constant))
+    counts = np.bincount(y.astype(int), weight)
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
 
 
 def select_weights(
     y: np.ndarray,
-    weight: np.ndarray | None,
+    weight: np.ndarray,
     oof: dict[str, np.ndarray],
-    schema: Schema,
+    losses_of: Callable[[np.ndarray, np.ndarray], np.ndarray],
     seed: int,
 ) -> dict[str, float]:
     """The weights of kinds of networks by bagged ensemble selection.
@@ -312,9 +324,10 @@ def select_weights(
     (2004).
 
     Args:
-        y: labels, shape (rows, 1).
-        weight: how much each row counts, shape (rows,); None where all count alike.
+        y: labels, shape (rows,).
+        weight: how much each row counts, shape (rows,).
         oof: of each kind the out-of-fold predictions, shape (rows, outputs).
+        losses_of: Computes the losses of rows, (rows,), from labels and outputs.
     """
     if len(oof) == 1:
         return dict.fromkeys(oof, 1.0)
@@ -322,15 +335,14 @@ def select_weights(
     picked = dict.fromkeys(oof, 0)
     for _ in range(BAGS):
         rows = rng.integers(0, len(y), min(len(y), BAG_ROWS))
-        if weight is not None and not weight[rows].any():
+        if not weight[rows].any():
             rows = np.arange(len(y))
         of_rows = {kind: outputs[rows].astype(np.float64) for kind, outputs in oof.items()}
         total = np.zeros(())
         for number in range(1, PICKS + 1):
             losses = {
                 kind: np.average(
-                    row_losses(y[rows, 0], (total + outputs) / number, schema),
-                    weights=None if weight is None else weight[rows],
+                    losses_of(y[rows], (total + outputs) / number), weights=weight[rows]
                 )
                 for kind, outputs in of_rows.items()
             }

@@ -20,12 +20,7 @@ from tabular.model.preprocessing import target_statistics, texts
 from tabular.model.preprocessing.layers import Preprocessed, build
 from tabular.model.preprocessing.statistics import Statistics, adapt
 from tabular.model.stacking import is_stackable
-from tabular.model.training.dataset import (
-    TableDataset,
-    all_labels,
-    all_weights,
-    sample_weights,
-)
+from tabular.model.training.dataset import TableDataset, all_labels, all_weights, class_weights
 from tabular.model.training.folds import count_subfolds, draw_subfolds, fold_keys, possible_folds
 from tabular.table.arrays import row_losses
 from tabular.table.parquet import count_rows, read_parts
@@ -43,7 +38,8 @@ class Setup:
         preprocessed: the inputs of the model to be, and what the preprocessing makes of them.
         statistics: what the preprocessing took from the rows.
         y: the labels of the training rows, float64, shape (rows, 1).
-        weight: how much each of them counts, float64, (rows,); None where all count alike.
+        weight: Weights of the training rows, 1 on average, (rows,).
+        class_weights: Weights of the classes, (classes,).
         dataset: the training rows, preprocessed.
         subfolds: for each part, of each row, int32, for cross-fitting; rows of fold f have f,
             f + folds, ...
@@ -58,7 +54,8 @@ class Setup:
     preprocessed: Preprocessed
     statistics: Statistics
     y: np.ndarray
-    weight: np.ndarray | None
+    weight: np.ndarray
+    class_weights: np.ndarray
     dataset: TableDataset
     subfolds: list[np.ndarray]
     keys: list[np.ndarray] = field(default_factory=list)
@@ -87,9 +84,11 @@ class Setup:
         return sum(m.count * self.train.folds * of_kind[m.network] for m in self.train.members)
 
     def other_dataset(self, folder: Path) -> TableDataset:
-        """The rows of another table, preprocessed as the training rows are."""
+        """Prepare and weigh the rows of another table as the training rows are."""
         model = keras.Model(self.preprocessed.inputs, self.preprocessed.read)
-        dataset = TableDataset(folder, self.schema, model, self.statistics.target)
+        y, weight = all_labels(folder, self.schema), all_weights(folder, self.schema)
+        weight = multiply_weights(y, weight, self.class_weights)
+        dataset = TableDataset(folder, self.schema, model, self.statistics.target, weight)
         if self.train.folds == 1:
             dataset.texts = self.text_values(folder, None)
         return dataset
@@ -113,14 +112,26 @@ class Setup:
         """The fold of each row of each part."""
         return [subfolds % self.train.folds for subfolds in self.subfolds]
 
-    def mean_loss(self, rows: np.ndarray, outputs: np.ndarray) -> float:
-        """Of outputs for some of the training rows, weighted."""
-        losses = row_losses(self.y[rows, 0], outputs, self.schema)
-        return float(np.average(losses, weights=self.row_weights(rows)))
+    def losses(self, y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Compute the loss of each row by which networks are chosen: see `row_losses`."""
+        return row_losses(y, outputs, self.schema, self.train.loss)
 
-    def row_weights(self, rows: np.ndarray) -> np.ndarray | None:
-        """How much some of the training rows count; None where all count alike."""
-        return None if self.weight is None else self.weight[rows]
+    def mean_loss(self, rows: np.ndarray, outputs: np.ndarray, by_class: bool = True) -> float:
+        """Average the losses of outputs for some of the training rows.
+
+        Args:
+            by_class: Whether the weights of the classes count, or only those of the rows.
+        """
+        weight = self.training_weights(rows) if by_class else self.row_weights(rows)
+        return float(np.average(self.losses(self.y[rows, 0], outputs), weights=weight))
+
+    def training_weights(self, rows: np.ndarray) -> np.ndarray:
+        """Return the weights by which some of the training rows are learnt, (rows,)."""
+        return multiply_weights(self.y[rows], self.weight[rows], self.class_weights)
+
+    def row_weights(self, rows: np.ndarray) -> np.ndarray:
+        """Return the weights of some of the training rows without those of classes, (rows,)."""
+        return self.weight[rows]
 
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
         """Outputs of networks as the saved model gives them.
@@ -218,18 +229,19 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     resolved = train.resolved(rows, schema.task, len(schema.features), possible)
     statistics = adapt(partial(read_parts, folder), schema, resolved)
     preprocessed = build(statistics, schema, resolved)
-    y = all_labels(folder, schema)
-    weight = all_weights(folder, schema)
+    y, weight = all_labels(folder, schema), all_weights(folder, schema)
     model = keras.Model(preprocessed.inputs, preprocessed.read)
-    in_loss = sample_weights(y, weight, train, schema)
+    of_classes = class_weights(y, weight, train, schema)
+    in_loss = multiply_weights(y, weight, of_classes)
     dataset = TableDataset(folder, schema, model, statistics.target, in_loss)
-    setup = Setup(folder, schema, resolved, preprocessed, statistics, y, weight, dataset, [])
+    weights = weight, of_classes
+    setup = Setup(folder, schema, resolved, preprocessed, statistics, y, *weights, dataset, [])
     setup.keys = fold_keys(folder)
     of_rows = np.zeros(len(y)) if schema.task == "regression" else y[:, 0]
     classes = np.split(of_rows, np.cumsum(dataset.sizes)[:-1])
     setup.subfolds = draw_subfolds(classes, setup.keys, resolved.folds, resolved.seed)
     folds = setup.folds() if resolved.folds > 1 else setup.subfolds
-    if weight is not None and not np.bincount(np.concatenate(setup.folds()), weight).all():
+    if schema.weight and not np.bincount(np.concatenate(setup.folds()), weight).all():
         raise UserError(f"column {schema.weight}: every row of a fold has a weight of 0")
     for name, of_text in preprocessed.texts.items():
         setup.encoders[name] = texts.fit(
@@ -242,6 +254,17 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
         )
     dataset.texts = setup.text_values(folder, folds)
     return setup
+
+
+def multiply_weights(y: np.ndarray, weight: np.ndarray, of_classes: np.ndarray) -> np.ndarray:
+    """Multiply the weight of each row by that of its class: float64, shape (rows,).
+
+    Args:
+        y: Labels, shape (rows, 1).
+        weight: Weights of the rows, shape (rows,).
+        of_classes: The result of `class_weights`; empty for regression.
+    """
+    return weight * of_classes[y[:, 0].astype(np.int64)] if len(of_classes) else weight
 
 
 def read_texts(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:

@@ -140,11 +140,11 @@ class Trainer:
         of_loss, *others = model.metrics
         of_loss.update_state(loss, rows)
         for metric in others:
-            metric.update_state(y, y_pred, real)
+            metric.update_state(y, y_pred, weight * real)
 
-    def _test_steps(self, x: tf.Tensor, y: tf.Tensor, order: tf.Tensor) -> None:
+    def _test_steps(self, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor) -> None:
         def step(n: tf.Tensor) -> None:
-            self._model.test_step((tf.gather(x, n), tf.gather(y, n)))
+            self._model.test_step((tf.gather(x, n), tf.gather(y, n), tf.gather(weight, n)))
 
         count, rest = divmod(order.shape[0], TEST_ROWS)
         if count:
@@ -364,8 +364,8 @@ def _results(model: keras.Model) -> Logs:
     return results
 
 
-def _tested(rows: Rows) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    return (*rows[:2], tf.constant(_indices(rows)))
+def _tested(rows: Rows) -> tuple[tf.Tensor, ...]:
+    return (*rows[:3], tf.constant(_indices(rows)))
 
 
 def _indices(rows: Rows) -> np.ndarray:

@@ -17,6 +17,7 @@ from tabular.table.parquet import write_part
 from tests.helpers import schema_of
 
 BINARY, MULTICLASS, REGRESSION = map(schema_of, ("binary", "multiclass", "regression"))
+CV = "cross_validation"
 FRAME = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
 
 
@@ -75,11 +76,20 @@ def test_a_column_without_values_in_training_tells_the_baselines_nothing(kind: s
 
 def test_no_row_is_predicted_by_a_baseline_that_saw_it(tmp_path: Path) -> None:
     fold = (np.arange(40) // 10).astype(np.int32)  # the share of ones is 3 or 2 of 10 rows
-    found = baselines.predict_baselines(split_of(tmp_path), fold, BINARY, "auto")
+    found = baselines.predict_baselines(split_of(tmp_path), {CV: fold}, BINARY, "auto")
     of_others = (10 - np.array([3, 2, 3, 2])) / 30
-    np.testing.assert_allclose(found["majority"].oof[:, 0], np.repeat(of_others, 10))
-    np.testing.assert_allclose(found["majority"].test, np.full((10, 1), 0.25))
-    assert {other.oof.shape for other in found.values()} == {(40, 1)}
+    np.testing.assert_allclose(found["majority"][CV][:, 0], np.repeat(of_others, 10))
+    np.testing.assert_allclose(found["majority"]["test"], np.full((10, 1), 0.25))
+    assert {other[CV].shape for other in found.values()} == {(40, 1)}
+
+
+def test_with_forward_chaining_a_baseline_learns_from_earlier_rows(tmp_path: Path) -> None:
+    fold = np.repeat([-1, 0, 1], [10, 14, 16]).astype(np.int32)
+    chained = {"forward_chaining": fold}
+    found = baselines.predict_baselines(split_of(tmp_path), chained, BINARY, "auto")
+    expected = np.repeat([3 / 10, 6 / 24], [14, 16])  # the shares of ones before each block
+    np.testing.assert_allclose(found["majority"]["forward_chaining"][:, 0], expected)
+    assert {predictions["forward_chaining"].shape for predictions in found.values()} == {(30, 1)}
 
 
 def test_a_baseline_learns_from_bounded_many_rows_and_predicts_every_test_row(
@@ -88,10 +98,10 @@ def test_a_baseline_learns_from_bounded_many_rows_and_predicts_every_test_row(
     """A part of the test rows may be longer; of one class alone it learns a constant."""
     monkeypatch.setattr(baselines, "MAX_ROWS", 9)
     fold = (np.arange(40) % 2).astype(np.int32)  # the ones are all of fold 0
-    found = baselines.predict_baselines(split_of(tmp_path), fold, BINARY, "auto")
-    assert {(len(other.oof), len(other.test)) for other in found.values()} == {(9, 10)}
-    np.testing.assert_allclose(found["majority"].test, np.full((10, 1), 3 / 9))
-    assert not found["logistic_regression"].oof[fold[:9] == 0].any()
+    found = baselines.predict_baselines(split_of(tmp_path), {CV: fold}, BINARY, "auto")
+    assert {(len(other[CV]), len(other["test"])) for other in found.values()} == {(9, 10)}
+    np.testing.assert_allclose(found["majority"]["test"], np.full((10, 1), 3 / 9))
+    assert not found["logistic_regression"][CV][fold[:9] == 0].any()
 
 
 def test_a_date_of_any_year_is_its_parts() -> None:

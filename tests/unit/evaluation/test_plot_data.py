@@ -10,7 +10,7 @@ import yaml
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from tabular.config.sections import Costs
-from tabular.evaluation.plot_data import HEADERS, ranking_plots, write_plot_data
+from tabular.evaluation.plot_data import HEADERS, probability_plots, ranking_plots, write_plot_data
 from tabular.evaluation.scores import Predictions
 from tabular.inspection.importance import REPEATS, permutation_importance
 from tests.helpers import PROJECT, schema_of
@@ -46,12 +46,14 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
 def test_the_curves_are_those_of_scikit_learn(digits: int) -> None:
     rng = np.random.default_rng(0)
     truth, probability = rng.random(200) < 0.3, rng.random(200).round(digits)
-    plots = ranking_plots(truth, probability)
-    found, known = np.column_stack(plots["roc"]), np.column_stack(roc_curve(truth, probability)[:2])
-    assert set(map(tuple, found)) <= set(map(tuple, known))
+    weight = rng.integers(1, 4, 200).astype(float)
+    plots = ranking_plots(truth, probability, weight)
+    known = np.column_stack(roc_curve(truth, probability, sample_weight=weight)[:2])
+    found = np.column_stack(plots["roc"])
+    assert {*map(tuple, found.round(12))} <= {*map(tuple, known.round(12))}
     along = np.interp(known.sum(axis=1), found.sum(axis=1), found[:, 1])
     np.testing.assert_allclose(along, known[:, 1], atol=1e-12)  # what was left out is within lines
-    precision, recall, _ = precision_recall_curve(truth, probability)
+    precision, recall, _ = precision_recall_curve(truth, probability, sample_weight=weight)
     best = pd.Series(precision).groupby(recall).max()
     np.testing.assert_array_equal(plots["precision_recall"], [best.index, best])
 
@@ -78,3 +80,38 @@ def test_the_column_that_a_model_reads_is_the_important_one() -> None:
     # Of two independent draws with the variance of the rows the squared difference is twice it.
     assert rises["used"].mean() == pytest.approx(2 * y.var(), rel=0.2)
     assert len(rises["used"]) == REPEATS
+
+
+def test_a_weight_counts_in_importance_and_curves_as_repeated_rows_do() -> None:
+    """Where x is high, rows count three times and its values spread; elsewhere they count once."""
+    schema = schema_of("regression", used={"kind": "real"}, weight={"kind": "real"})
+    schema = schema.model_copy(update={"weight": "weight"})
+    rng = np.random.default_rng(0)
+    used, repeats = rng.random(1000) ** 4, rng.integers(0, 4, 1000)
+    repeats[used > 0.5] = 9
+
+    def rise(copies: np.ndarray, weight: np.ndarray) -> float:
+        values = np.repeat(used, copies)
+        rows = pa.table({"used": values, "weight": weight.astype(float)})
+        rises = permutation_importance(
+            lambda columns: columns["used"][:, None], rows, values, schema, 1
+        )
+        return float(rises["used"].mean())
+
+    once = np.ones(1000, int)
+    repeated = rise(repeats, np.ones(repeats.sum()))
+    assert rise(once, repeats) == pytest.approx(repeated, rel=0.05)
+    assert rise(once, once) < 0.8 * repeated
+
+    y = (rng.random(1000) < used).astype(float)
+    weighted = Predictions(y, used[:, None], repeats.astype(float))
+    copies = weighted.select(np.repeat(np.arange(1000), repeats))
+    of_weights, of_copies = (
+        probability_plots(rows, schema_of("binary"))
+        for rows in (weighted, copies._replace(weight=np.ones(repeats.sum())))
+    )
+    for place in (0, 1):
+        np.testing.assert_allclose(
+            of_weights["calibration"][place], of_copies["calibration"][place]
+        )
+    np.testing.assert_allclose(of_weights["roc"], of_copies["roc"])

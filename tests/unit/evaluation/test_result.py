@@ -10,11 +10,12 @@ import pytest
 
 from tabular.config.params import Params
 from tabular.config.schema import Schema
-from tabular.config.sections import Gate, Split
+from tabular.config.sections import Choice, Gate, Split
 from tabular.core.errors import UserError
 from tabular.core.metrics import TASKS
 from tabular.core.nested import flatten
 from tabular.evaluation.baselines import predict_baselines
+from tabular.evaluation.calibration import choose_threshold
 from tabular.evaluation.evaluation import ScoreSet
 from tabular.evaluation.result import Result, evaluate, predict_table
 from tabular.evaluation.scores import Predictions, score
@@ -77,8 +78,9 @@ def outputs_of(y: np.ndarray, predicted: np.ndarray) -> Predictions:
 def evaluated(
     predict: Predict, split: Path, oof: pa.Table, schema: Schema, threshold: float = 0.5
 ) -> Result:
-    baselines = partial(predict_baselines, split, oof["fold"].to_numpy(), schema, "auto")
-    return evaluate(predict, split, oof, schema, baselines, threshold, None)
+    folds = {"cross_validation": oof["fold"].to_numpy()}
+    baselines = partial(predict_baselines, split, folds, schema, "auto")
+    return evaluate(predict, split, {"cross_validation": oof}, schema, baselines, threshold, None)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -129,6 +131,32 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
         *(f"test.{of.main}_low", f"test.{of.main}_high"),
         *(f"baseline.{name}.{of.main}" for name in of.baselines.values()),
     }
+
+
+def test_later_rows_are_scored_beside_the_baselines_and_choose_their_thresholds(
+    tmp_path: Path,
+) -> None:
+    schema = SCHEMAS["binary"]
+    write_split(tmp_path, schema, more=3)
+    chained = oof_of(schema, 180)  # whose first fold is the block that is only learnt from
+    chained = chained.set_column(1, "fold", pa.array(chained["fold"].to_numpy() - 1))
+    oof = {"cross_validation": oof_of(schema, 180), "forward_chaining": chained}
+    folds = {name: table["fold"].to_numpy() for name, table in oof.items()}
+    fitted = predict_baselines(tmp_path, folds, schema, "auto")
+    choice, predict = Choice(best="f1"), model_of(schema)
+    result = evaluate(predict, tmp_path, oof, schema, lambda: fitted, THRESHOLD, choice)
+    evaluation = result.evaluation
+    assert result.predictions.keys() == {"test", "cross_validation"}
+    later = evaluation.forward_chaining
+    assert later
+    assert later.model.rows == 120
+    assert later.baselines.keys() == {*TASKS["binary"].baselines.values()}
+    assert later.difference("logistic_regression", "loss")
+    y = result.predictions["cross_validation"].y[folds["forward_chaining"] >= 0]
+    probability = fitted["gradient_boosting"]["forward_chaining"][:, 0]
+    threshold = choose_threshold(choice, y, probability, None)
+    assert evaluation.baseline_thresholds["gradient_boosting"] == threshold
+    assert from_json(to_json(evaluation)) == evaluation
 
 
 def test_where_a_class_is_rare_the_ranking_decides_and_a_recall_of_0_is_told(

@@ -37,9 +37,10 @@ def test_the_sentence_says_what_is_known() -> None:
         "gradient boosting 0.750 and 0.760 cross-validated, majority class 0.650"
     )
     scores |= {"cross_validation": {"accuracy": 0.95}, "forward_chaining": {"accuracy": 0.74}}
-    assert "0.950 cross-validated, 0.740 on later rows by models of earlier ones; logistic" in (
-        format_scores(evaluation_of(**scores), "binary")
-    )
+    others["logistic_regression"]["forward_chaining"] = {"accuracy": 0.7}
+    text = format_scores(evaluation_of(**scores), "binary")
+    assert "0.950 cross-validated, 0.740 on later rows by models of earlier ones; logistic" in text
+    assert "0.774 cross-validated and 0.700 on later rows, gradient" in text
 
 
 def test_what_is_undefined_is_left_out_or_a_dash() -> None:

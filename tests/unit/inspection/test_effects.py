@@ -54,6 +54,18 @@ def test_effects_are_those_of_the_function_whatever_is_correlated() -> None:
     assert found == column_effects(members, rows, SCHEMA, ["a", "c", "b"], 1)
 
 
+def test_effects_are_centred_by_the_weights_of_the_rows() -> None:
+    weight = np.random.default_rng(1).integers(0, 4, 1500).astype(float)
+    rows = table_of().append_column("w", pa.array(weight))
+    weighted = schema_of("regression", **COLUMNS, w={"kind": "real"})
+    weighted = weighted.model_copy(update={"weight": "w"})
+    a, c = column_effects(members, rows, weighted, ["a", "c"], 1)["columns"]
+    at_rows = np.interp(rows["a"].to_numpy(), a["values"], a["effect"])
+    assert np.average(at_rows, weights=weight) == pytest.approx(0, abs=1e-6)
+    mean = 3 * np.average(rows["c"].to_numpy() == "x", weights=weight)
+    assert dict(zip(c["values"], c["effect"], strict=True))["x"] == pytest.approx(3 - mean)
+
+
 def test_of_several_classes_it_is_the_one_that_moves_most() -> None:
     schema = schema_of("multiclass", **COLUMNS)
 

@@ -35,10 +35,10 @@ def test_what_is_later_says_nothing_of_a_row(tmp_path: Path) -> None:
     found, blocks = forward_chained(tmp_path / "before", SCHEMA, TRAIN, tmp_path)
     other, _ = forward_chained(tmp_path / "after", SCHEMA, TRAIN, tmp_path)
     block = np.concatenate(blocks)
-    assert np.bincount(block).tolist() == [30, 30, 30]
-    assert np.isnan(found[block == 0]).all()
-    assert np.isfinite(found[block > 0]).all()
-    assert found.tobytes() == other.tobytes()  # also of block 2, whose own targets changed
+    assert np.bincount(block + 1).tolist() == [30, 30, 30]
+    assert np.isnan(found[block < 0]).all()
+    assert np.isfinite(found[block >= 0]).all()
+    assert found.tobytes() == other.tobytes()  # also of the last block, whose own targets changed
 
 
 def test_too_few_different_times_are_told(tmp_path: Path) -> None:

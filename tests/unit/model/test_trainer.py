@@ -14,7 +14,8 @@ from tabular.core.errors import UserError
 from tabular.model import network
 from tabular.model.backend import keras, tf
 from tabular.model.training.checkpoint import Checkpoint
-from tabular.model.training.dataset import sample_weights
+from tabular.model.training.dataset import class_weights
+from tabular.model.training.setup import multiply_weights
 from tabular.model.training.trainer import Rows, Trainer, variables
 from tests.helpers import schema_of, train_params
 
@@ -98,13 +99,14 @@ def test_one_epoch_gives_the_weights_of_fit(
     theirs.compile(
         network.optimizer(train.networks["plain"], steps=100),
         loss="binary_crossentropy",
-        metrics=["accuracy"],
+        weighted_metrics=["accuracy"],
         run_eagerly=True,
     )
-    rows = part(weight=sample_weights(Y, None, train, SCHEMA))
+    weight = np.where(Y[:, 0] == 1, 3, 1).astype(np.float32)
+    rows = part(weight=weight)
     history = Trainer(whole, 8).fit(whole, [rows], [rows], epochs=1, seed=0, callbacks=[])
     network.copy_trained_weights(ours, whole)
-    keys = {"shuffle": False, "class_weight": train.class_weight, "validation_data": (X, Y)}
+    keys = {"shuffle": False, "class_weight": train.class_weight, "validation_data": (X, Y, weight)}
     fitted = theirs.fit(X, Y, batch_size=8, epochs=1, verbose=0, **keys)
     for weight, expected in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-6)
@@ -113,15 +115,16 @@ def test_one_epoch_gives_the_weights_of_fit(
 
 
 def test_early_stopping_restores_the_best_weights(trainer: Trainer) -> None:
-    model = trainable(learning_rate=0.1)
+    """The best weights are those with the least loss of the weighted validation rows."""
+    model, weight = trainable(learning_rate=0.1), np.where(Y[:, 0] == 1, 9, 1).astype(np.float32)
     stop = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
-    history = trainer.fit(
-        model, [part(LEARNT)], [part(SCORED)], epochs=100, seed=0, callbacks=[stop]
-    )
+    parts = [part(LEARNT, weight)], [part(SCORED, weight)]
+    history = trainer.fit(model, *parts, epochs=100, seed=0, callbacks=[stop])
     best = min(logs["val_loss"] for logs in history)
     assert len(history) < 100
     assert history[-4]["val_loss"] == best
-    assert model.evaluate(X[SCORED], Y[SCORED], verbose=0)[0] == pytest.approx(best, rel=1e-5)
+    loss, _ = model.evaluate(X[SCORED], Y[SCORED], sample_weight=weight[SCORED], verbose=0)
+    assert loss == pytest.approx(best, rel=1e-5)
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_epoch(trainer: Trainer) -> None:
@@ -131,7 +134,9 @@ def test_a_loss_that_is_not_finite_stops_with_its_epoch(trainer: Trainer) -> Non
 
 
 def test_balanced_class_weights_give_each_class_the_same_sum() -> None:
-    weights = sample_weights(Y, None, plain(class_weight="balanced"), SCHEMA)
+    ones = np.ones(len(Y))
+    of_classes = class_weights(Y, ones, plain(class_weight="balanced"), SCHEMA)
+    weights = multiply_weights(Y, ones, of_classes)
     assert weights[Y[:, 0] == 1].sum() == pytest.approx(weights[Y[:, 0] == 0].sum(), rel=1e-5)
     assert weights.sum() == pytest.approx(len(Y), rel=1e-5)
 

@@ -1,6 +1,7 @@
 """A model is the weighted mean of its members, and folds give every row a fair prediction."""
 
 import math
+from functools import partial
 from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.metrics import log_loss
 
 from tabular.config.schema import Schema
 from tabular.config.sections import ResolvedNetwork, Train
@@ -21,15 +23,18 @@ from tabular.model.training.assembly import assemble, metadata
 from tabular.model.training.dataset import Encoded
 from tabular.model.training.fit import fit, promising
 from tabular.model.training.selection import (
+    Blend,
     Member,
     blended,
     by_name,
+    constant_loss,
     describe,
+    held_out_scores,
     out_of_fold,
     select_weights,
 )
 from tabular.model.training.setup import Setup, set_up
-from tabular.table.arrays import feature_arrays
+from tabular.table.arrays import feature_arrays, row_losses
 from tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of, train_params
 
@@ -378,13 +383,57 @@ def test_what_a_gpu_trained_does_not_claim_the_bytes_of_any_cpu(
 
 def test_the_kind_that_predicts_better_gets_the_weight_and_equal_ones_share_it() -> None:
     rng = np.random.default_rng(0)
-    schema = schema_of("binary")
-    y = rng.integers(0, 2, (300, 1)).astype(float)
+    losses_of = partial(row_losses, schema=schema_of("binary"))
+    y, ones = rng.integers(0, 2, 300).astype(float), np.ones(300)
     noise = rng.normal(size=(2, 300, 1))
-    better = 1 / (1 + np.exp(-(2 * (2 * y - 1) + noise[0])))
+    better = 1 / (1 + np.exp(-(2 * (2 * y[:, None] - 1) + noise[0])))
     worse = 1 / (1 + np.exp(-noise[0]))
-    found = select_weights(y, None, {"worse": worse, "better": better}, schema, seed=1)
+    found = select_weights(y, ones, {"worse": worse, "better": better}, losses_of, seed=1)
     assert sum(found.values()) == pytest.approx(1)
     assert found["better"] > 0.9
     equal = {name: 1 / (1 + np.exp(-n / 4)) for name, n in zip("ab", noise, strict=True)}
-    assert select_weights(y, None, equal, schema, seed=1)["a"] == pytest.approx(0.5, abs=0.2)
+    assert select_weights(y, ones, equal, losses_of, seed=1)["a"] == pytest.approx(0.5, abs=0.2)
+
+
+def ensemble_of(setup: Setup, constants: dict[int, float]) -> Blend:
+    """Blend members that answer a constant after some steps."""
+    folds = np.concatenate(setup.folds())
+    members = [
+        Member("plain", fold, [], [], rows, np.full((len(rows), 1), constant, np.float32), steps)
+        for steps, constant in constants.items()
+        for fold in range(setup.train.folds)
+        for rows in [np.flatnonzero(folds == fold)]
+    ]
+    return blended(setup, members)
+
+
+def test_the_ensemble_and_the_number_of_steps_minimise_the_class_weighted_loss(
+    tmp_path: Path,
+) -> None:
+    write_table(tmp_path, NUMBERS)
+    train = train_params({"plain": PLAIN}, folds=2, class_weight={0: 1, 1: 9})
+    setup = set_up(tmp_path, NUMBERS, train)
+    y, weight = setup.y[:, 0], np.where(setup.y[:, 0] == 1, 9, 1)
+    shares = {30: y.mean(), 60: np.average(y, weights=weight)}
+    blend = ensemble_of(setup, shares)
+    assert blend.weights == {"plain-60": 1}
+    for steps, share in shares.items():
+        loss = log_loss(y, np.full(len(y), np.float32(share)), sample_weight=weight)
+        assert blend.losses[f"plain-{steps}"] == pytest.approx(loss)
+    rows = setup.other_dataset(tmp_path)[0]  # as validation rows
+    np.testing.assert_array_equal(rows.weight, weight)
+    logs = held_out_scores(setup, y, np.full((len(y), 1), shares[30]), np.asarray(rows.weight))
+    assert logs["val_loss"] / weight.mean() == pytest.approx(blend.losses["plain-30"])
+
+
+def test_the_ensemble_minimises_absolute_errors_where_these_are_trained(tmp_path: Path) -> None:
+    schema = schema_of("regression")
+    values = np.exp(np.random.default_rng(0).normal(size=80))
+    table = pa.table({"x": values, "y": values}, arrow_schema(schema))
+    write_part(tmp_path, 0, table)
+    for loss, best in {"mean_squared_error": "plain-30", "mean_absolute_error": "plain-60"}.items():
+        setup = set_up(tmp_path, schema, train_params({"plain": PLAIN}, folds=2, loss=loss))
+        standardised = setup.standardised(np.arange(80))
+        blend = ensemble_of(setup, {30: standardised.mean(), 60: np.median(standardised)})
+        assert max(blend.weights, key=blend.weights.__getitem__) == best
+        assert blend.losses[best] == pytest.approx(constant_loss(setup), rel=0.01)

@@ -1,0 +1,81 @@
+"""What calibrate chooses on rows that were not learnt from."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from stages.calibrate import calibrate
+from tabular.config.schema import Schema
+from tabular.config.sections import Choice, Evaluate
+from tabular.evaluation.calibration import choose_temperature, choose_threshold
+from tabular.evaluation.scores import Predictions
+from tabular.model.intervals import Intervals
+from tabular.model.metadata import ModelMetadata
+from tabular.table.parquet import arrow_schema, write_part
+from tests.helpers import schema_of
+
+ROWS = 900
+RNG = np.random.default_rng(0)
+
+
+def write_rows(folder: Path, schema: Schema, y: np.ndarray) -> None:
+    """Write rows with these targets in two parts."""
+    target = y.tolist() if schema.task == "regression" else y.astype(int).tolist()
+    table = pa.table({"x": np.arange(ROWS) / ROWS, "y": target}, arrow_schema(schema))
+    write_part(folder, 0, table[:400])
+    write_part(folder, 1, table[400:])
+
+
+def oof_of(outputs: np.ndarray, fold: np.ndarray) -> pa.Table:
+    return pa.table({"output_0": outputs.astype(np.float32), "fold": fold.astype(np.int32)})
+
+
+def test_the_temperature_minimises_the_class_weighted_loss(tmp_path: Path) -> None:
+    """The positive rows are predicted badly, and only their weight makes caution worth it."""
+    schema, fold = schema_of("binary"), np.arange(ROWS) % 3
+    y = (np.arange(ROWS) % 20 == 0).astype(float)
+    outputs = np.where(y == 1, 0.03, 0.02) + RNG.random(ROWS) / 100
+    write_rows(tmp_path, schema, y)
+    oof, params = {"cross_validation": oof_of(outputs, fold)}, Evaluate()
+    temperatures = {}
+    for positive_weight in (1.0, 19.0):
+        metadata = ModelMetadata(class_weights=[1.0, positive_weight])
+        calibration = calibrate(metadata, oof, tmp_path, schema, params).calibration
+        weight = np.where(y == 1, positive_weight, 1)
+        predictions = Predictions(y, outputs[:, None].astype(np.float32), weight)
+        assert calibration == choose_temperature(predictions, fold, schema)._asdict()
+        temperatures[positive_weight] = calibration["temperature"]
+    assert temperatures[19.0] > 2 > temperatures[1.0]
+    without_class_weights = calibrate(ModelMetadata(), oof, tmp_path, schema, params).calibration
+    assert without_class_weights
+    assert without_class_weights["temperature"] == temperatures[1.0]
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_forward_chained_predictions_calibrate_and_no_others(tmp_path: Path, blocks: int) -> None:
+    """The halves of a single block stand for folds."""
+    block = np.arange(ROWS) * (blocks + 1) // ROWS - 1
+    later = block >= 0
+    fold = block[later] if blocks > 1 else np.arange(later.sum()) % 2
+    for task in ("regression", "binary"):
+        schema, folder = schema_of(task), tmp_path / task
+        y = (
+            RNG.normal(size=ROWS)
+            if task == "regression"
+            else RNG.integers(0, 2, ROWS).astype(float)
+        )
+        write_rows(folder, schema, y)
+        chained = np.where(later, RNG.random(ROWS), np.nan).astype(np.float32)
+        oof = {"cross_validation": oof_of(y, np.arange(ROWS) % 3)}  # much too good
+        oof |= {"forward_chaining": oof_of(chained, block)}
+        choice = Choice(recall=0.9)
+        params = Evaluate(threshold=choice, temperature=1.0)
+        metadata = calibrate(ModelMetadata(), oof, folder, schema, params)
+        y, predicted = y[later], chained[later]
+        if task == "binary":
+            assert metadata.threshold == choose_threshold(choice, y, predicted, None)
+        else:
+            expected = Intervals.from_residuals(y - predicted, predicted, fold, params.coverage)
+            assert metadata.intervals == expected
