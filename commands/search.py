@@ -78,8 +78,8 @@ def summary(trials: list[FrozenTrial], train: Resolved, search: Search) -> str:
         remark = "" if trial.user_attrs["changes"] else "in params.yaml now"
         lines.append([str(trial.number + 1), f"{trial.value:.6f}", *values, remark])
     present = next((place for place, line in enumerate(lines) if line[-1]), None)
-    shown = lines[:MAX_TRIALS_SHOWN] + [line for line in lines[MAX_TRIALS_SHOWN:] if line[-1]]
-    table = align_columns([["trial", score, *search.space, ""], *shown])
+    top_lines = lines[:MAX_TRIALS_SHOWN] + [line for line in lines[MAX_TRIALS_SHOWN:] if line[-1]]
+    table = align_columns([["trial", score, *search.space, ""], *top_lines])
     text = (
         f"Cross-validated {score} of {len(trials)} trials, {len(trials) - len(best)} of them given "
         f"up before the last of {train.folds} folds:\n\n{table}\n\n"
