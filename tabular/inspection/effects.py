@@ -73,7 +73,7 @@ def column_effect(
         present = ~missing_mask(rows[name], column)
         numbers = numeric_values(rows[name], column)
         edges = np.unique(quantiles(numbers, STEPS))
-        curves, values = accumulated_effects(predict_with, numbers, present, edges, weight[present])
+        curves = accumulated_effects(predict_with, numbers, present, edges, weight[present])
         values = edges.tolist()
     output = int(np.argmax(np.ptp(curves[:, :, 0], axis=0)))
     curve, *members = curves[:, output].T
