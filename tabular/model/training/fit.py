@@ -231,6 +231,7 @@ def fit(
     for members in train.members:
         name, outputs = members.network, setup.schema.outputs
         check_memory(train, members, setup.input_width(name), outputs)
+        setup.stacks(name)  # builds the network first, which decides the names of all layers
     training = Training(setup, validation)
     jobs = first_jobs(train)
     work = partial(training.member, state=state, key=key)
