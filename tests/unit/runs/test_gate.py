@@ -159,7 +159,7 @@ def test_worse_than_last_is_by_more_than_chance_on_the_same_rows(
 ) -> None:
     gate = Gate.model_validate({"worse_than_last": {"test": {"loss": 0.04}}})
     differences = {"loss": PairedDifference(*difference)} if difference else {}
-    base = LAST._replace(differences=differences)
+    base = LAST._replace(compare=lambda: differences)
     (check,) = gated(evaluation_of(test={"loss": loss}), base, gate).checks
     assert check.verdict == verdict
     if verdict == "fail":
