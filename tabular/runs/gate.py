@@ -163,7 +163,7 @@ def check_baseline(scores: ScoreSet, name: str, keys: list[str], margin: float |
         reason = "too few test rows, or no score to compare with"
         return Check(rule=BEAT_BASELINES, subject=name, verdict=SKIPPED, reason=reason)
     better, worse = _possible_changes(key, difference)
-    verdict = "pass" if worse <= 0 else "fail" if better <= 0 else "undecided"
+    verdict = "pass" if worse < 0 else "fail" if better < 0 else "undecided"
     words = {
         "pass": "the model is better than",
         "fail": "the model is worse than",

@@ -49,7 +49,7 @@ def compared(
     return scores
 
 
-@pytest.mark.parametrize("difference", [WORSE, UNDECIDED])
+@pytest.mark.parametrize("difference", [WORSE, UNDECIDED, (0.0, 0.0, 0.0)])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_model_that_is_not_better_than_a_constant_has_learnt_nothing(
     task: str, difference: Any
