@@ -256,11 +256,11 @@ def compare_with_baselines(
             bootstrapped = bootstrap(rows, schema)
         baseline = rows._replace(y_pred=y_pred, threshold=thresholds[name])
         scores, replicates = score(baseline, schema), bootstrap(baseline, schema)
-        # One constant a fold ranks no rows.
-        if name_of_rows != "test" and name == task.baselines["constant"]:
+        is_constant = name == task.baselines["constant"]
+        if is_constant and name_of_rows != "test":  # one constant a fold ranks no rows
             scores = scores.select((task.main, "loss"))
         baselines[name] = scores.with_intervals(intervals(replicates, schema, primary_metrics))
-        compared = score_differences(bootstrapped, replicates, schema)
+        compared = score_differences(bootstrapped, replicates, schema, constant=is_constant)
         if comparable := {key: each for key, each in compared.items() if scores.get(key)}:
             differences[name] = comparable
     return ScoreSet(model, baselines, differences)

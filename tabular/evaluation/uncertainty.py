@@ -3,9 +3,10 @@
 Rows of one group count together: Cameron and Miller, "A practitioner's guide to cluster-robust
 inference" (2015).
 
-Of a mean over the rows by a formula; of all other scores by the bootstrap: the same rows drawn
-again with replacement, 1000 times or so, from a fixed seed (Efron and Tibshirani, "An introduction
-to the bootstrap", 1993).
+Accuracy has Wilson's interval, and every other score has Student's. The standard error of a mean
+over the rows (the loss, the mean absolute error) has a formula. That of other scores is the
+standard deviation of a bootstrap: the same rows are drawn again with replacement, 1000 times or so,
+from a fixed seed (Efron and Tibshirani, "An introduction to the bootstrap", 1993).
 """
 
 from collections.abc import Collection, Iterator
@@ -18,7 +19,7 @@ from tabular.config.schema import Schema
 from tabular.core.metrics import TASKS
 from tabular.evaluation.evaluation import PairedDifference
 from tabular.evaluation.scores import Predictions, row_scores, scores_by_weights
-from tabular.table.arrays import predicted_classes
+from tabular.table.arrays import predicted_classes, row_losses
 from tabular.table.groups import rarest_classes
 
 ALPHA = 0.05  # how often an interval may miss
@@ -87,8 +88,8 @@ def independent_rows(predictions: Predictions, schema: Schema) -> dict[str, floa
 
     Scores that treat all classes alike are decided by the rows of the smallest class, recall and F1
     of two classes by the positive rows, and precision by the rows that are predicted to be
-    positive. The rows of a group count as one, except for the main score, whose formula holds for
-    few groups, too.
+    positive. The rows of a group count as one, except for means over the rows, whose formulas hold
+    for few groups, too.
     """
     y, y_pred, weight, threshold, group = predictions
     task = TASKS[schema.task]
@@ -107,7 +108,13 @@ def independent_rows(predictions: Predictions, schema: Schema) -> dict[str, floa
     if schema.task == "binary":
         rows |= dict.fromkeys(("recall", "f1"), of_classes[1])
         rows["precision"] = count(predicted_classes(y_pred, schema, threshold) == 1)
-    return rows | {task.main: effective_sample_size(weight)}
+    return rows | dict.fromkeys((task.main, "loss"), effective_sample_size(weight))
+
+
+def row_values(predictions: Predictions, schema: Schema) -> dict[str, np.ndarray]:
+    """Compute the part of each row in the scores that are means over the rows, by metric key."""
+    losses = row_losses(predictions.y, predictions.y_pred, schema)
+    return {TASKS[schema.task].main: row_scores(predictions, schema), "loss": losses}
 
 
 def _half_interval(
@@ -162,13 +169,11 @@ class Bootstrap(NamedTuple):
         estimates: Scores that are defined, by metric key.
         replicates: Each of these scores in every draw, float64, (draws,); NaN where a draw leaves
             it undefined.
-        complete: Whether all rows were drawn, or some that stand for all.
     """
 
     predictions: Predictions
     estimates: dict[str, float]
     replicates: dict[str, np.ndarray]
-    complete: bool
 
 
 def bootstrap(predictions: Predictions, schema: Schema) -> Bootstrap:
@@ -186,7 +191,6 @@ def bootstrap(predictions: Predictions, schema: Schema) -> Bootstrap:
         predictions,
         {key: float(points[key][0]) for key in defined},
         {key: np.concatenate([part[key] for part in parts]) for key in defined},
-        len(rows) == len(predictions.y),
     )
 
 
@@ -246,76 +250,86 @@ def intervals(
     Args:
         keys: Metric keys; None for all defined scores.
     """
-    predictions, main = bootstrapped.predictions, TASKS[schema.task].main
-    rows = independent_rows(predictions, schema)
-    limits = {
-        key: _bootstrap_interval(
-            *(bootstrapped.replicates[key], point, bootstrapped.complete),
-            rows[key] if key.rpartition(".")[2] in CLASS_SCORES else None,
-        )
-        for key, point in bootstrapped.estimates.items()
-        if rows[key] >= MIN_ROWS_FOR_INTERVAL and (keys is None or key in keys)
-    }
-    if rows[main] >= MIN_ROWS_FOR_INTERVAL:
-        limits[main] = mean_interval(
-            row_scores(predictions, schema),
-            predictions.weight,
-            share=schema.task != "regression",
-            group=predictions.group,
-        )
+    predictions = bootstrapped.predictions
+    rows, means = independent_rows(predictions, schema), row_values(predictions, schema)
+    limits = {}
+    for key, point in bootstrapped.estimates.items():
+        asked_for = keys is None or key in keys or key == TASKS[schema.task].main
+        if not asked_for or rows[key] < MIN_ROWS_FOR_INTERVAL:
+            continue
+        if key in means:
+            limits[key] = mean_interval(
+                means[key], predictions.weight, share=key == "accuracy", group=predictions.group
+            )
+        else:
+            of_class = key.rpartition(".")[2] in CLASS_SCORES
+            limits[key] = _bootstrap_interval(
+                bootstrapped.replicates[key], point, rows[key], on_logit_scale=of_class
+            )
     certain = ([0, 0], [1, 1])
     return {key: ends for key, ends in limits.items() if [round(x, 9) for x in ends] not in certain}
 
 
 def score_differences(
-    model: Bootstrap, other: Bootstrap, schema: Schema
+    model: Bootstrap, other: Bootstrap, schema: Schema, *, constant: bool = False
 ) -> dict[str, PairedDifference]:
     """Compare the scores of the same rows that both define: the model's minus the other ones.
 
     Scores that too few rows decide are not compared, see `intervals`.
+
+    Args:
+        constant: Whether the other predictions are a constant. The loss is then compared with that
+            of the best constant for these very rows. Otherwise a model that has learnt nothing but
+            a slightly better constant could be better by more than chance.
     """
-    main, differences = TASKS[schema.task].main, {}
-    counts = [independent_rows(each.predictions, schema) for each in (model, other)]
+    predictions = [each.predictions for each in (model, other)]
+    counts = [independent_rows(each, schema) for each in predictions]
+    values, other_values = (row_values(each, schema) for each in predictions)
+    if constant:
+        other_values["loss"] = best_constant_losses(predictions[0], schema)
+    differences = {}
     for key in model.estimates:
         rows = min(count[key] for count in counts)
         if key not in other.estimates or rows < MIN_ROWS_FOR_INTERVAL:
             continue
-        if key == main:
-            first, second = (row_scores(each.predictions, schema) for each in (model, other))
-            weight, group = model.predictions.weight, model.predictions.group
-            share = schema.task != "regression"
-            differences[key] = mean_difference(first, second, weight, share, group)
+        if key in values:
+            arrays = (values[key], other_values[key], predictions[0].weight)
+            differences[key] = mean_difference(*arrays, key == "accuracy", predictions[0].group)
         else:
             point = model.estimates[key] - other.estimates[key]
-            replicates = model.replicates[key] - other.replicates[key]
-            of_class = rows if key.rpartition(".")[2] in CLASS_SCORES else None
-            ends = _bootstrap_interval(replicates, point, model.complete, of_class, of_score=False)
+            ends = _bootstrap_interval(model.replicates[key] - other.replicates[key], point, rows)
             differences[key] = PairedDifference(point, *ends)
     return differences
 
 
-def _bootstrap_interval(
-    values: np.ndarray, point: float, complete: bool, rows: float | None, of_score: bool = True
-) -> tuple[float, float]:
-    """Compute the 95% interval of a score, or of a difference, from its values in the draws.
+def best_constant_losses(predictions: Predictions, schema: Schema) -> np.ndarray:
+    """Compute the loss of each row for the constant prediction with the least mean loss."""
+    y, y_pred, weight, *_ = predictions
+    if schema.task == "regression":
+        best = np.average(y, weights=weight)
+    else:
+        shares = np.bincount(y.astype(int), weight, len(schema.classes)) / weight.sum()
+        best = shares[-y_pred.shape[1] :]  # two classes have one output
+    return row_losses(y, np.broadcast_to(best, y_pred.shape), schema)
 
-    Percentiles are too narrow for scores that a class of few rows may decide. Their interval is
-    Student's, of a score on the logit scale, since scores near 1 are very skewed. If some rows were
-    drawn for all, percentiles are moved from their middle to the score of all rows.
+
+def _bootstrap_interval(
+    values: np.ndarray, point: float, rows: float, on_logit_scale: bool = False
+) -> tuple[float, float]:
+    """Compute Student's 95% interval of a score, or of a difference, from its values in the draws.
+
+    Percentiles of the draws are too narrow where few rows decide.
 
     Args:
-        rows: Independent rows of the class; None for a score of all rows.
+        rows: Independent rows that decide the score.
+        on_logit_scale: Whether the score is a share; those near 1 are very skewed.
     """
     from scipy.special import expit, logit, stdtrit  # takes 0.2 s
 
     if not np.isfinite(values).any():
         return point, point
-    if rows is None:
-        ends = [100 * ALPHA / 2, 50, 100 - 100 * ALPHA / 2]
-        low, middle, high = (float(value) for value in np.nanpercentile(values, ends))
-        return (low, high) if complete else (point + low - middle, point + high - middle)
     half = float(stdtrit(rows - 1, 1 - ALPHA / 2) * np.nanstd(values))
-    if not of_score or round(point, 9) in (0, 1):
+    if not on_logit_scale or round(point, 9) in (0, 1):
         return point - half, point + half
     half /= point * (1 - point)
     return float(expit(logit(point) - half)), float(expit(logit(point) + half))

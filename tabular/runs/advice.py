@@ -1,7 +1,7 @@
 """What to try next: a table of rules, each with a condition, a sentence and a command."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from tabular.config.params import Params
@@ -40,7 +40,8 @@ def next_steps(
         ]
     rules = [
         *_rules_about_rows(evaluation, schema, params),
-        *_rules_about_models(evaluation, strongest, schema, params, networks),
+        *_rules_about_overfitting(evaluation, networks),
+        *_rules_about_baseline(strongest, schema.task, params.train.networks),
     ]
     return [f"{text}{command and f': `{command}`'}" for holds, text, command in rules if holds]
 
@@ -83,22 +84,30 @@ def _rules_about_rows(evaluation: Evaluation, schema: Schema, params: Params) ->
     ]
 
 
-def _rules_about_models(
-    evaluation: Evaluation,
-    strongest: Check | None,
-    schema: Schema,
-    params: Params,
-    networks: Mapping[str, Mapping[str, Any]],
+def _rules_about_overfitting(
+    evaluation: Evaluation, networks: Mapping[str, Mapping[str, Any]]
 ) -> list[Rule]:
-    overfitted, dropout = _overfitting(evaluation), _more_dropout(networks)
+    train, folds = (
+        scores.model.value("loss") if scores else None
+        for scores in (evaluation.train, evaluation.cross_validation)
+    )
+    if train is None or folds is None:
+        return []
+    dropout = _more_dropout(networks)
+    text = (
+        f"the loss is {format_number(train, folds)} on training rows and "
+        f"{format_number(folds, train)} cross-validated: more rows are likely to "
+        f"help{dropout and ', or more dropout'}"
+    )
+    return [(train < OVERFITTED * folds, text, dropout)]
+
+
+def _rules_about_baseline(
+    strongest: Check | None, task: str, networks: Collection[str]
+) -> list[Rule]:
     name, verdict = (strongest.subject, strongest.verdict) if strongest else ("", "")
-    is_linear = name == TASKS[schema.task].baselines["linear"] and "plain" in params.train.networks
+    is_linear = name == TASKS[task].baselines["linear"] and "plain" in networks
     return [
-        (
-            bool(overfitted),
-            f"{overfitted}: more rows are likely to help{dropout and ', or more dropout'}",
-            dropout,
-        ),
         (
             is_linear and verdict in ("undecided", "fail"),
             f"{BASELINES.get(name)} is simpler, and the model is not shown to be better: make a "
@@ -132,20 +141,6 @@ def _worse_on_test(evaluation: Evaluation) -> str:
     return (
         f"{metric(key).label} is {format_number(test.value, folds.value)} on test rows and "
         f"{format_number(folds.value, test.value)} {place}, which is more than chance"
-    )
-
-
-def _overfitting(evaluation: Evaluation) -> str:
-    """Format the losses of a model that overfits; empty for others."""
-    train, folds = (
-        scores.model.value("loss") if scores else None
-        for scores in (evaluation.train, evaluation.cross_validation)
-    )
-    if train is None or folds is None or train >= OVERFITTED * folds:
-        return ""
-    return (
-        f"the loss is {format_number(train, folds)} on training rows and "
-        f"{format_number(folds, train)} cross-validated"
     )
 
 

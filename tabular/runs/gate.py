@@ -1,6 +1,7 @@
 """Whether a run may be accepted: it learnt something, keeps its limits, and is not worse."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tabular.config.params import PARAMS, Params
@@ -12,7 +13,6 @@ from tabular.evaluation.evaluation import Evaluation, PairedDifference, ScoreSet
 from tabular.evaluation.scores_json import flat
 from tabular.evaluation.summary import evaluation_warnings
 from tabular.runs.advice import next_steps
-from tabular.runs.comparison import paired_differences
 from tabular.runs.run import Revision, Run, commit_before, mismatch
 from tabular.runs.verdict import BEAT_BASELINES, SKIPPED, VERDICTS, BaselineCheck, Check, Verdict
 
@@ -22,13 +22,13 @@ class Base(NamedTuple):
 
     Attributes:
         name: Its name; or, without an evaluation, the reason why there is none.
-        differences: The run's scores minus those of the base on the same test rows, by metric key;
-            empty where the test rows differ.
+        compare: Returns the run's scores minus those of the base on the same test rows, by metric
+            key; empty where the test rows differ.
     """
 
     name: str
     evaluation: Evaluation | None
-    differences: Mapping[str, PairedDifference] = {}
+    compare: Callable[[], Mapping[str, PairedDifference]] = dict
 
 
 def base_of(run: Run, other: Run) -> Base:
@@ -39,7 +39,13 @@ def base_of(run: Run, other: Run) -> Base:
         reason = f"{other.label} has another split in params.yaml, and so other test rows"
     if reason:
         return Base(reason, None)
-    return Base(other.label, other.evaluation, paired_differences(run, other))
+
+    def compare() -> dict[str, PairedDifference]:
+        from tabular.runs.comparison import paired_differences  # NumPy takes 0.2 s
+
+        return paired_differences(run, other)
+
+    return Base(other.label, other.evaluation, compare)
 
 
 def last_committed(run: Run) -> Base:
@@ -135,12 +141,11 @@ def check_constant(scores: ScoreSet, name: str, keys: list[str]) -> Check:
         return Check(rule=BEAT_BASELINES, subject=name, verdict="fail", reason=reason)
     if check.verdict == "pass":
         return check
-    texts = [_format_pair(scores, name, key) for key in keys]
     reason = (
         f"Nothing was learnt: on {scores.model.rows:,} test rows the model is not better than "
-        f"{CONSTANTS[name]} by more than chance: {'; '.join(filter(None, texts))}"
+        f"{CONSTANTS[name]} by more than chance: {_format_pairs(scores, name, keys)}"
     )
-    return BaselineCheck(**vars(check) | {"verdict": "fail", "reason": reason})
+    return replace(check, verdict="fail", reason=reason)
 
 
 def check_baseline(scores: ScoreSet, name: str, keys: list[str], margin: float | None) -> Check:
@@ -158,33 +163,26 @@ def check_baseline(scores: ScoreSet, name: str, keys: list[str], margin: float |
         reason = "too few test rows, or no score to compare with"
         return Check(rule=BEAT_BASELINES, subject=name, verdict=SKIPPED, reason=reason)
     better, worse = _possible_changes(key, difference)
-    verdict = "pass" if worse <= 0 else "fail" if better <= 0 else "undecided"
+    verdict = "pass" if worse < 0 else "fail" if better < 0 else "undecided"
     words = {
-        "pass": "better than",
-        "fail": "worse than",
-        "undecided": "neither better nor worse than",
+        "pass": "the model is better than",
+        "fail": "the model is worse than",
+        "undecided": "it is undecided whether the model is better than",
     }
     if margin is not None and verdict == "undecided":
         accepted = worse <= margin * abs(limit)
         verdict = "pass" if accepted else "fail"
-        words["pass"] = f"at most {margin:.0%} worse than"
-        words["fail"] = f"not shown to be at most {margin:.0%} worse than"
-    texts = "; ".join(filter(None, (_format_pair(scores, name, k) for k in keys)))
-    rows, other = f"{scores.model.rows:,} test rows", CONSTANTS.get(name, BASELINES[name])
-    if verdict == "undecided":
-        reason = f"On {rows} it is undecided whether the model is better than {other}: {texts}"
-    else:
-        reason = f"On {rows} the model is {words[verdict]} {other}: {texts}"
-    return BaselineCheck(
-        rule=BEAT_BASELINES,
-        subject=name,
-        verdict=verdict,
-        reason=reason,
-        value=value,
-        limit=limit,
-        score=f"test.{key}",
-        difference=difference,
+        words["pass"] = f"the model is at most {margin:.0%} worse than"
+        words["fail"] = f"the model is not shown to be at most {margin:.0%} worse than"
+    other = CONSTANTS.get(name, BASELINES[name])
+    reason = (
+        f"On {scores.model.rows:,} test rows {words[verdict]} {other}: "
+        f"{_format_pairs(scores, name, keys)}"
     )
+    return BaselineCheck(
+        rule=BEAT_BASELINES, subject=name, verdict=verdict, reason=reason,
+        value=value, limit=limit, score=f"test.{key}", difference=difference,
+    )  # fmt: skip
 
 
 def _possible_changes(key: str, difference: PairedDifference) -> tuple[float, float]:
@@ -192,6 +190,10 @@ def _possible_changes(key: str, difference: PairedDifference) -> tuple[float, fl
     if metric(key).greater_is_better:
         return difference.high, -difference.low
     return -difference.low, difference.high
+
+
+def _format_pairs(scores: ScoreSet, name: str, keys: list[str]) -> str:
+    return "; ".join(filter(None, (_format_pair(scores, name, key) for key in keys)))
 
 
 def _format_pair(scores: ScoreSet, name: str, key: str) -> str:
@@ -235,29 +237,33 @@ def _limit_checks(scores: Mapping[str, float], base: Base, gate: Gate) -> Iterat
             yield _limit_check(rule, key, scores.get(key), limit, at_least=at_least)
     before = flat(base.evaluation) if base.evaluation else {}
     for key, share in gate.worse_than_last.items():
-        greater, other = metric(key).greater_is_better, before.get(key)
-        difference = base.differences.get(key.removeprefix("test."))
-        skipped = ""
-        if other is None:
-            skipped = base.name
-        elif key.startswith("test.") and difference is None:
-            skipped = f"{base.name} has other test rows, and scores of other rows differ by chance"
-        if skipped and key in scores:
+        if key in scores and key not in before:
             yield Check(
-                rule="worse_than_last", subject=key, verdict=SKIPPED, reason=skipped,
+                rule="worse_than_last", subject=key, verdict=SKIPPED, reason=base.name,
                 value=scores[key],
             )  # fmt: skip
             continue
-        before_score = 0.0 if other is None else other
-        limit = round(before_score + (-share if greater else share) * abs(before_score), 6)
-        source = f"{share:.0%} worse than {format_number(before_score)} of {base.name}"
+        greater, other = metric(key).greater_is_better, before.get(key, 0.0)
+        limit = round(other + (-share if greater else share) * abs(other), 6)
+        source = f"{share:.0%} worse than {format_number(other)} of {base.name}"
         check = _limit_check(
             "worse_than_last", key, scores.get(key), limit, at_least=greater, source=source
         )
-        if check.verdict == "fail" and difference and difference.within_chance:
-            reason = f"{check.reason}, but the difference on the same test rows is within chance"
-            check = Check(**vars(check) | {"verdict": "pass", "reason": reason})
+        if check.verdict == "fail" and key in scores and key.startswith("test."):
+            check = _check_against_chance(check, base)
         yield check
+
+
+def _check_against_chance(check: Check, base: Base) -> Check:
+    """Let a score that is worse than that of the base fail only if the same test rows show it."""
+    difference = base.compare().get(check.subject.removeprefix("test."))
+    if difference is None:
+        reason = f"{base.name} has other test rows, and scores of other rows differ by chance"
+        return replace(check, verdict=SKIPPED, reason=reason)
+    if difference.within_chance:
+        reason = f"{check.reason}, but the difference on the same test rows is within chance"
+        return replace(check, verdict="pass", reason=reason)
+    return check
 
 
 def _limit_check(

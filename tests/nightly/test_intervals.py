@@ -13,7 +13,7 @@ from scipy.special import expit, ndtri
 from sklearn.datasets import make_friedman1
 
 from tabular.evaluation.scores import Predictions, score
-from tabular.evaluation.uncertainty import bootstrap, intervals, score_differences
+from tabular.evaluation.uncertainty import bootstrap, intervals, mean_interval, score_differences
 from tabular.inspection.slices import ScoredRows, weakest_slices
 from tests.helpers import call, change, project_of, run_stages, schema_of, values_of
 
@@ -90,14 +90,15 @@ def test_two_models_of_noise_are_level(positive: int) -> None:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("groups", "least"), [(5, 0.86), (20, 0.84), (100, 0.9)])
+@pytest.mark.parametrize(("groups", "least"), [(5, 0.83), (20, 0.87), (100, 0.9)])
 def test_intervals_of_rows_in_groups_hold_the_truth(
     groups: int, least: float, weighted: bool
 ) -> None:
-    """200 draws of ten rows a group. Five groups have intervals of the main scores only."""
-    rng, rows, main = np.random.default_rng(0), 10 * groups, {"accuracy", "mae"}
+    """200 draws of ten rows a group. Five groups have intervals of means over the rows only."""
+    rng, rows = np.random.default_rng(0), 10 * groups
+    means = {"accuracy", "loss", "mae", "squared error"}
     group = np.repeat(np.arange(groups), 10)
-    truth = {"mae": (2 / np.pi) ** 0.5, "rmse": 1.0}
+    truth = {"mae": (2 / np.pi) ** 0.5, "rmse": 1.0, "squared error": 1.0}
     truth |= values_of(score(ranked_rows(rng, labels(400_000, 200_000), 0.8), BINARY))
     inside = {key: list[bool]() for key in truth}
     for _ in range(200):
@@ -108,12 +109,41 @@ def test_intervals_of_rows_in_groups_hold_the_truth(
         for predictions, schema in ((classes, BINARY), (values, REGRESSION)):
             in_groups = predictions._replace(weight=weight, group=group)
             for key, (low, high) in intervals(bootstrap(in_groups, schema), schema).items():
-                if key in truth and (schema is BINARY or key != "loss"):
-                    inside[key].append(low <= truth[key] <= high)
+                name = "squared error" if (schema, key) == (REGRESSION, "loss") else key
+                if name in truth:
+                    inside[name].append(low <= truth[name] <= high)
     coverage = {key: float(np.mean(each)) for key, each in inside.items() if each}
     print(groups, weighted, coverage)
-    assert (coverage.keys() == main) == (groups < 10)
+    assert (coverage.keys() == means) == (groups < 10)
     assert min(coverage.values()) >= least, coverage
+
+
+@pytest.mark.parametrize(("rows", "least"), [(20, 0.78), (100, 0.88), (1000, 0.93)])
+def test_the_interval_of_a_mean_of_skewed_errors_is_too_narrow_with_few_rows(
+    rows: int, least: float
+) -> None:
+    """1000 draws of lognormal errors, whose logarithm has a standard deviation of 1.25."""
+    rng, truth = np.random.default_rng(0), np.exp(1.25**2 / 2)
+    limits = [
+        mean_interval(rng.lognormal(0, 1.25, rows), np.ones(rows), share=False) for _ in range(1000)
+    ]
+    coverage = np.mean([low <= truth <= high for low, high in limits])
+    print(rows, coverage)
+    assert least <= coverage < 0.97
+
+
+@pytest.mark.parametrize("rows", [20, 50, 200])
+def test_the_interval_of_an_accuracy_that_is_often_perfect_holds_the_truth(rows: int) -> None:
+    """1000 draws of rows that are right with a probability of 0.98."""
+    rng, inside, perfect = np.random.default_rng(0), list[bool](), 0
+    for _ in range(1000):
+        right = (rng.random(rows) < 0.98).astype(float)
+        low, high = mean_interval(right, np.ones(rows), share=True)
+        inside.append(low <= 0.98 <= high)
+        perfect += bool(right.all())
+    print(rows, perfect / 1000, np.mean(inside))
+    assert perfect > 0
+    assert np.mean(inside) >= 0.92
 
 
 @pytest.mark.parametrize("share", [0.8, 0.95, 0.99])

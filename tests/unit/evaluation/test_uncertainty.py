@@ -123,6 +123,23 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> Non
     assert score_differences(bootstrap(mine, schema), bootstrap(other, schema), schema) == found
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_another_constant_is_not_better_than_a_constant(task: str) -> None:
+    """Nobody learns anything by a constant, although it may suit these rows better."""
+    schema, rows = schema_of(task), outputs_of(task)
+    shares = np.bincount(rows.y.astype(int), rows.weight) / rows.weight.sum()
+    mean = np.average(rows.y, weights=rows.weight)
+    best = {"binary": shares[1:], "multiclass": shares}.get(task, np.array([mean]))
+    worse = np.array([0.2, 0.2, 0.6]) if task == "multiclass" else best / 2
+    first, second = (
+        bootstrap(rows._replace(y_pred=np.tile(constant, (300, 1))), schema)
+        for constant in (best, worse)
+    )
+    assert score_differences(first, second, schema)["loss"].high < 0
+    difference = score_differences(first, second, schema, constant=True)["loss"]
+    assert difference == pytest.approx((0, 0, 0))
+
+
 @pytest.mark.parametrize(
     ("positive", "without"),
     [
@@ -150,7 +167,7 @@ def test_few_rows_or_groups_have_no_interval_and_perfect_scores_none_without_wid
     assert not intervals(bootstrap(predictions.first(9), schema), schema)
     group = np.arange(100) // 12
     in_groups = bootstrap(predictions._replace(group=group), schema)
-    assert intervals(in_groups, schema).keys() == {"accuracy"}
+    assert intervals(in_groups, schema).keys() == {"accuracy", "loss"}
     perfect = predictions._replace(y_pred=np.abs(predictions.y - 0.1)[:, None])
     limits = intervals(bootstrap(perfect, schema), schema)
     assert limits.keys() == {"accuracy", "brier", "loss"}

@@ -49,7 +49,7 @@ def compared(
     return scores
 
 
-@pytest.mark.parametrize("difference", [WORSE, UNDECIDED])
+@pytest.mark.parametrize("difference", [WORSE, UNDECIDED, (0.0, 0.0, 0.0)])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_model_that_is_not_better_than_a_constant_has_learnt_nothing(
     task: str, difference: Any
@@ -159,7 +159,7 @@ def test_worse_than_last_is_by_more_than_chance_on_the_same_rows(
 ) -> None:
     gate = Gate.model_validate({"worse_than_last": {"test": {"loss": 0.04}}})
     differences = {"loss": PairedDifference(*difference)} if difference else {}
-    base = LAST._replace(differences=differences)
+    base = LAST._replace(compare=lambda: differences)
     (check,) = gated(evaluation_of(test={"loss": loss}), base, gate).checks
     assert check.verdict == verdict
     if verdict == "fail":

@@ -1,0 +1,236 @@
+"""The gate gives the right verdict as often as it should, for predictions of known quality.
+
+Nothing is trained: test rows and predictions are drawn, and the functions that evaluate and the
+gate use do the rest. The figures in docs/scores.md are from these tests.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from tabular.config.params import Params
+from tabular.config.sections import Gate, Split, Train
+from tabular.core.files import write_points
+from tabular.core.metrics import TASKS
+from tabular.evaluation import uncertainty
+from tabular.evaluation.evaluation import Evaluation
+from tabular.evaluation.plot_data import MAX_ROWS, test_rows
+from tabular.evaluation.result import compare_with_baselines
+from tabular.evaluation.scores import Baseline, Predictions
+from tabular.evaluation.scores_json import to_json
+from tabular.runs.gate import Base, base_of, evaluate_gate
+from tabular.runs.run import FILES, WORKSPACE, Run
+from tests.helpers import schema_of, train_params
+
+TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`
+NO_BASE = Base("no earlier run", None)
+BEAT_ALL = Gate(beat_baselines=("constant", "linear", "boosted"))
+
+
+class Known(NamedTuple):
+    """How much of the variance of the target the model and its baselines know."""
+
+    model: float
+    linear: float
+    boosted: float
+
+
+# The boosted baseline is the stronger one.
+CASES = {
+    "worse": Known(0.25, 0.3, 0.35),
+    "equal": Known(0.35, 0.3, 0.35),
+    "slightly better": Known(0.4, 0.3, 0.35),
+    "clearly better": Known(0.5, 0.3, 0.35),
+}
+
+
+@pytest.fixture(autouse=True)
+def _without_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save minutes: the intervals of the errors that decide have formulas."""
+    monkeypatch.setattr(uncertainty, "REPLICATES", 2)
+
+
+def draw_predictions(
+    rng: np.random.Generator, task: str, rows: int, known: Known, in_groups: bool = False
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Draw labels, and calibrated predictions that know so much of them.
+
+    The target is normal, or for two classes whether a normal value is positive. Most of what the
+    weakest predictions know is common to all. In groups of ten rows, half of the variance of all
+    is common to a group.
+    """
+
+    def draw(variance: float) -> np.ndarray:
+        if not in_groups:
+            return rng.normal(0, variance**0.5, rows)
+        of_group, of_row = rng.normal(0, (variance / 2) ** 0.5, (2, rows))
+        return of_group[np.arange(rows) // 10] + of_row
+
+    common = 0.8 * min(known)
+    shared, parts = draw(common), [draw(share - common) for share in known]
+    target = shared + np.sum(parts, axis=0) + draw(1 - sum(known) + 2 * common)
+    means = [shared + part for part in parts]
+    if task == "regression":
+        return target, means
+    errors = [(1 - share) ** 0.5 for share in known]
+    return (target > 0).astype(float), [ndtr(m / e) for m, e in zip(means, errors, strict=True)]
+
+
+@cache
+def train_of(loss: str) -> Train:
+    """Load the section `train` once."""
+    return train_params(loss=loss)
+
+
+def params_of(gate: Gate, loss: str = "auto") -> Params:
+    split = Split(test_size=0.33, validation_size=0.0, seed=9)
+    return Params(gate=gate, split=split, train=train_of(loss))
+
+
+def verdict_of(
+    task: str,
+    y: np.ndarray,
+    predictions: list[np.ndarray],
+    constant: float,
+    group: np.ndarray | None = None,
+    loss: str = "auto",
+) -> str:
+    """Evaluate predictions, and return the verdict of a gate that asks for all baselines.
+
+    Args:
+        predictions: Of the model, the linear and the boosted baseline.
+    """
+    schema, names = schema_of(task), list(TASKS[task].baselines.values())
+    assert names == [TASKS[task].baselines[kind] for kind in ("constant", "linear", "boosted")]
+    model, *baselines = (values[:, None] for values in predictions)
+    columns = [np.full(model.shape, constant), *baselines]
+    fitted = {n: Baseline(c, np.empty((0, 1))) for n, c in zip(names, columns, strict=True)}
+    bootstrapped = uncertainty.bootstrap(
+        Predictions(y, model, np.ones(len(y)), group=group), schema
+    )
+    keys, thresholds = (TASKS[task].main,), dict.fromkeys(names, 0.5)
+    test = compare_with_baselines(bootstrapped, fitted, thresholds, keys, schema)
+    verdict = evaluate_gate(Evaluation(keys, test), NO_BASE, params_of(BEAT_ALL, loss), schema, {})
+    nothing = verdict.headline == "Nothing was learnt"
+    return "nothing learnt" if nothing else verdict.verdict
+
+
+def verdicts(
+    task: str, rows: int, known: Known, draws: int, in_groups: bool = False
+) -> Counter[str]:
+    """Count how often each verdict comes."""
+    rng, counts = np.random.default_rng(0), Counter[str]()
+    group = np.arange(rows) // 10 if in_groups else None
+    middle, spread = (0.5, 0.5) if task == "binary" else (0.0, 1.0)
+    for _ in range(draws):
+        constant = rng.normal(middle, spread / (TRAINING_ROWS * rows) ** 0.5)
+        y, predictions = draw_predictions(rng, task, rows, known, in_groups)
+        counts[verdict_of(task, y, predictions, constant, group)] += 1
+    return counts
+
+
+@pytest.mark.parametrize("in_groups", [False, True])
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_how_often_each_verdict_comes(task: str, in_groups: bool) -> None:
+    """400 draws for each number of rows, 100 for 10,000 rows. Groups have ten rows."""
+    false_verdicts = draws = 0
+    for rows, number in {100: 400, 250: 400, 1000: 400, 10_000: 100}.items():
+        counts = {name: verdicts(task, rows, k, number, in_groups) for name, k in CASES.items()}
+        print(task, rows, in_groups, number, counts)
+        draws += number
+        false_verdicts += counts["equal"]["pass"] + counts["equal"]["fail"]
+        assert counts["worse"]["pass"] <= 0.02 * number
+        assert counts["clearly better"]["fail"] <= 0.02 * number
+        if rows >= 1000 and not in_groups:
+            assert counts["worse"]["fail"] >= 0.8 * number
+            assert counts["clearly better"]["pass"] >= 0.8 * number
+    assert false_verdicts <= 0.05 * draws
+
+
+TARGETS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "binary": lambda rng, rows: (rng.random(rows) < 0.5).astype(float),
+    "rare": lambda rng, rows: (rng.random(rows) < 0.1).astype(float),
+    "normal": lambda rng, rows: rng.normal(size=rows),
+    "lognormal": lambda rng, rows: rng.lognormal(size=rows),
+}
+
+
+@pytest.mark.parametrize("overfitted", [0.0, 0.03])
+@pytest.mark.parametrize("rows", [100, 1000])
+@pytest.mark.parametrize(
+    ("target", "loss"),
+    [
+        ("binary", "auto"),
+        ("rare", "auto"),
+        ("normal", "auto"),
+        ("lognormal", "auto"),
+        ("lognormal", "mean_absolute_error"),
+    ],
+)
+def test_nothing_is_learnt_from_noise(target: str, loss: str, rows: int, overfitted: float) -> None:
+    """Of 400 models that give the best constant of four fifths of the training rows, and noise.
+
+    The baselines learn from all training rows, as if the others were validation rows.
+    """
+    rng, learnt, draw = np.random.default_rng(0), 0, TARGETS[target]
+    task = "binary" if target in ("binary", "rare") else "regression"
+    average = np.median if loss == "mean_absolute_error" else np.mean
+    for _ in range(400):
+        y, train = draw(rng, rows), draw(rng, TRAINING_ROWS * rows)
+        constant, of_model = float(average(train)), float(average(train[: len(train) * 4 // 5]))
+        noise = overfitted * train.std() * rng.normal(size=(3, rows))
+        predictions = [value + noise[n] for n, value in enumerate((of_model, constant, constant))]
+        if task == "binary":
+            predictions = [np.clip(values, 0.001, 0.999) for values in predictions]
+        learnt += verdict_of(task, y, predictions, constant, loss=loss) != "nothing learnt"
+    print(target, loss, rows, overfitted, learnt / 400)
+    assert learnt <= 0.05 * 400
+
+
+@pytest.mark.parametrize("rows", [250, 4000])
+def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """Of 200 pairs of runs on the same test rows 5 % fail at most, and none on other test rows."""
+    monkeypatch.chdir(tmp_path)
+    schema, known = schema_of("binary"), CASES["equal"]
+    Path("data").mkdir()
+    Path("data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
+    gate = Gate.model_validate({"worse_than_last": {"test": {"loss": 0.0}}})
+
+    def write_run(name: str, y: np.ndarray, y_pred: np.ndarray) -> Run:
+        predictions = Predictions(y, y_pred[:, None], np.ones(len(y)))
+        bootstrapped = uncertainty.bootstrap(predictions, schema)
+        test = compare_with_baselines(bootstrapped, {}, {}, ("accuracy",), schema)
+        (tmp_path / name / "plots").mkdir(parents=True, exist_ok=True)
+        content = to_json(Evaluation(("accuracy",), test))
+        (tmp_path / name / "scores.json").write_text(json.dumps(content))
+        rows = test_rows(predictions, schema)
+        write_points(tmp_path / name / "plots/test_rows.csv", rows, MAX_ROWS)
+        return Run(WORKSPACE, {file: tmp_path / name / path.name for file, path in FILES.items()})
+
+    rng, counts = np.random.default_rng(0), {"same rows": Counter[str](), "others": Counter[str]()}
+    for _ in range(200):
+        y, (first, _, second) = draw_predictions(rng, "binary", rows, known)
+        other_y, (other, *_) = draw_predictions(rng, "binary", rows, known)
+        run, same = write_run("run", y, first), write_run("same", y, second)
+        for name, base in (("same rows", same), ("others", write_run("other", other_y, other))):
+            evaluation = run.require_evaluation()
+            verdict = evaluate_gate(evaluation, base_of(run, base), params_of(gate), schema, {})
+            counts[name][verdict.checks[0].verdict] += 1
+        own = evaluate_gate(
+            run.require_evaluation(), base_of(run, run), params_of(gate), schema, {}
+        )
+        assert own.checks[0].verdict == "pass"
+    print(rows, counts)
+    assert counts["same rows"]["fail"] <= 0.05 * 200
+    assert counts["same rows"]["skipped"] == 0
+    assert counts["others"]["fail"] == 0
+    assert counts["others"]["skipped"] > 0
