@@ -23,7 +23,7 @@ from tabular.evaluation import uncertainty
 from tabular.evaluation.evaluation import Evaluation
 from tabular.evaluation.plot_data import MAX_ROWS, test_rows
 from tabular.evaluation.result import compare_with_baselines
-from tabular.evaluation.scores import Baseline, Predictions
+from tabular.evaluation.scores import Predictions
 from tabular.evaluation.scores_json import to_json
 from tabular.runs.gate import Base, base_of, evaluate_gate
 from tabular.runs.run import FILES, WORKSPACE, Run
@@ -111,7 +111,7 @@ def verdict_of(
     assert names == [TASKS[task].baselines[kind] for kind in ("constant", "linear", "boosted")]
     model, *baselines = (values[:, None] for values in predictions)
     columns = [np.full(model.shape, constant), *baselines]
-    fitted = {n: Baseline(c, np.empty((0, 1))) for n, c in zip(names, columns, strict=True)}
+    fitted = {name: {"test": column} for name, column in zip(names, columns, strict=True)}
     bootstrapped = uncertainty.bootstrap(
         Predictions(y, model, np.ones(len(y)), group=group), schema
     )
