@@ -154,7 +154,7 @@ def open_output(
     columns = output_schema(
         *(schema, identifiers),
         numbered=args.rejects is not None,
-        intervals=model.intervals is not None,
+        intervals=model.metadata.intervals is not None,
         reasons=reasons.columns if reasons else 0,
     )
     style = Style(schema.delimiter, args.escape_formulas)

@@ -92,7 +92,7 @@ def main() -> None:
     declared = {"validate_params": params.validate, "drift_params": params.drift}
     metadata = metadata.model_copy(update={"table_schema": schema, **declared})
 
-    temperature = (metadata.calibration or {}).get("temperature", 1)
+    temperature = metadata.temperature
     if temperature != 1:
         print(f"Probabilities are at a temperature of {temperature:g}")
     if schema.task == "binary":

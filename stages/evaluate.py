@@ -88,22 +88,22 @@ def main() -> None:
     evaluation = replace(
         result.evaluation,
         test_files={name.partition(".")[0]: file.scores for name, file in test_files.items()},
-        outside_training=outside_training(files["columns"], model.attribution),
+        outside_training=outside_training(files["columns"], model.metadata.attribution),
     )
 
-    test = result.predictions["test"]
+    test, choice = result.predictions["test"], model.metadata.threshold_choice
     files |= {"scores": to_json(evaluation), "metrics": summary_to_json(evaluation, schema.task)}
     for name, content in files.items():
         write_json(args.metrics / f"{name}.json", content)
     with atomic_write(args.metrics / "plots") as folder:
         folder.mkdir()
-        costs = model.threshold_choice.cost if model.threshold_choice else None
+        costs = choice.cost if choice else None
         when = times(args.data / "split" / "test", schema)
         write_plot_data(folder, test, importance, schema, costs, when)
     with atomic_write(args.data / "predictions") as folder:
         outputs = {f"output_{i}": column for i, column in enumerate(test.y_pred.T)}
         write_part(folder, 0, pa.table({"actual": test.y, **outputs}))
-    print(*summary_lines(evaluation, test_files, schema.task, model.threshold_choice), sep="\n")
+    print(*summary_lines(evaluation, test_files, schema.task, choice), sep="\n")
 
 
 if __name__ == "__main__":

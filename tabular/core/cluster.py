@@ -130,13 +130,6 @@ def _connect() -> Any:
     return ray
 
 
-def disconnect() -> None:
-    """Leave the cluster, and end one that was started here."""
-    if _connect.cache_info().currsize:
-        _connect().shutdown()
-        _connect.cache_clear()
-
-
 def cores() -> int:
     """Return the number of cores of the cluster."""
     return max(int(_connect().cluster_resources().get("CPU", 1)), 1)

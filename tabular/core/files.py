@@ -1,7 +1,6 @@
 """Files written whole or not at all, with numbers in one form."""
 
 import csv
-import fcntl
 import json
 import math
 import os
@@ -76,25 +75,6 @@ def link(source: Path, path: Path) -> None:
         os.link(source, path)
     except OSError:
         shutil.copyfile(source, path)
-
-
-@contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a file that only one process may change, while the block runs.
-
-    Args:
-        what: the process does, in words, for the message.
-
-    Raises:
-        UserError: another process holds it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{path}: {what} in another process; wait until it ends") from None
-        yield
 
 
 def _remove(path: Path) -> None:

@@ -86,7 +86,8 @@ def score_file(
         failures = write_labelled(file, schema, policies, folder)
         training_rows = count_common_rows(folder, split / "train", schema) if split else 0
         primary_metrics, scores = score_labelled(
-            model.predict, folder, split, schema, model.loss, model.threshold, thresholds
+            *(model.predict, folder, split, schema),
+            *(model.metadata.loss, model.metadata.threshold, thresholds),
         )
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]
     rows = scores.model.rows

@@ -65,21 +65,22 @@ def evaluate_model(
     Args:
         data: folder of `split` and `oof`.
     """
-    oof = read_oof(data / "oof")
+    oof, metadata = read_oof(data / "oof"), model.metadata
     evaluation, predictions, _ = evaluate(
         *(model.predict, data / "split", oof, schema, baselines),
-        *(model.threshold, model.threshold_choice, model.temperature),
+        *(metadata.threshold, metadata.threshold_choice, metadata.temperature),
     )
     fold, test = oof["cross_validation"]["fold"].to_numpy(), predictions["test"]
+    intervals = metadata.intervals
     equal_rows = find_equal_rows(data / "split", fold, schema)
     evaluation = replace(
         evaluation,
         equal_rows=score_equal_rows(equal_rows, predictions, schema),
-        threshold=model.threshold if schema.task == "binary" else None,
-        calibration=calibration_from_json(model.metadata.calibration),
-        interval_coverage=interval_coverage(test, model.intervals) if model.intervals else None,
-        version=model.metadata.version,
-        repeats=model.metadata.repeats,
+        threshold=metadata.threshold if schema.task == "binary" else None,
+        calibration=calibration_from_json(metadata.calibration),
+        interval_coverage=interval_coverage(test, intervals) if intervals else None,
+        version=metadata.version,
+        repeats=metadata.repeats,
     )
     unlike_training = {name: ~masks.equal for name, masks in equal_rows.items()}
     return Result(evaluation, predictions, unlike_training)

@@ -95,6 +95,16 @@ class ModelMetadata(Section, extra="ignore"):
     validate_params: Validate = Validate()
     drift_params: Drift = Drift()
 
+    @property
+    def temperature(self) -> float:
+        """The temperature of the probabilities, 1 if they were not calibrated."""
+        return (self.calibration or {}).get("temperature", 1.0)
+
+    @property
+    def attribution(self) -> dict[str, float]:
+        """The share of attribution of each column; empty without training rows."""
+        return self.trained_on.attribution if self.trained_on else {}
+
     @classmethod
     def from_schema(cls, schema: Schema, **fields: Any) -> Self:
         """Describe a model of this table."""

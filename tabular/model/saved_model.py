@@ -16,12 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from tabular.config.schema import Schema, input_name
-from tabular.config.sections import Choice
 from tabular.core.errors import UserError, listed, truncate
 from tabular.core.files import atomic_write
 from tabular.model.backend import keras, tf
 from tabular.model.exact import Exact, Mean, with_exact_products
-from tabular.model.intervals import Intervals
 from tabular.model.metadata import (
     EPOCH,
     Ensemble,
@@ -79,31 +77,6 @@ class SavedModel(NamedTuple):
     content: bytes
 
     @property
-    def threshold(self) -> float:
-        """The probability from which on a row counts as positive."""
-        return self.metadata.threshold
-
-    @property
-    def threshold_choice(self) -> Choice | None:
-        """By what the threshold was chosen, if it was."""
-        return self.metadata.threshold_choice
-
-    @property
-    def loss(self) -> str:
-        """The loss that it was trained with, in the words of `train.loss`."""
-        return self.metadata.loss
-
-    @property
-    def temperature(self) -> float:
-        """At which its probabilities are."""
-        return (self.metadata.calibration or {}).get("temperature", 1.0)
-
-    @property
-    def attribution(self) -> dict[str, float]:
-        """The share of attribution of each column."""
-        return self.metadata.trained_on.attribution if self.metadata.trained_on else {}
-
-    @property
     def multiply_adds(self) -> float:
         """About how many multiply-adds the network's outputs for a row take as long as."""
         found = 0.0
@@ -113,11 +86,6 @@ class SavedModel(NamedTuple):
             elif isinstance(layer, keras.layers.TextVectorization):
                 found += PER_CHARACTER * layer.output.shape[1]
         return found
-
-    @property
-    def intervals(self) -> Intervals | None:
-        """The prediction intervals of a regression, if the model has some."""
-        return self.metadata.intervals
 
     def predict(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """See `predict`."""

@@ -216,9 +216,9 @@ def predict_batch(
     """Predict every row, also those that fail a check or for which the model has no number."""
     arrays = feature_arrays(batch.features, schema)
     outputs = model.predict(arrays)
-    intervals = model.intervals
+    intervals = model.metadata.intervals
     ends = intervals.ends(outputs[:, 0]) if intervals else None
-    columns = prediction_columns(outputs, schema, model.threshold, ends)
+    columns = prediction_columns(outputs, schema, model.metadata.threshold, ends)
     if reasons:
         found = contributions(model.predict, arrays, reasons.permutations)
         columns |= reason_columns(

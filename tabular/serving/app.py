@@ -116,7 +116,7 @@ def application(service: Service, max_body: int, hosts: Sequence[str]) -> FastAP
         ],
         exception_handlers=dict.fromkeys(refusals, explain_refusal),
     )
-    answer = answer_schema(schema, intervals=service.model.intervals is not None)
+    answer = answer_schema(schema, intervals=service.model.metadata.intervals is not None)
     errors = {"type": "object", "properties": {"errors": list_schema({"type": "string"})}}
     refusal = "Nothing is predicted; the answer has a line for each mistake"
     body = {"required": True} | json_content(request_schema(schema, service.policies))

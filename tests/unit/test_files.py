@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tabular.core.errors import UserError
-from tabular.core.files import MAX_POINTS, atomic_write, locked, write_json, write_points
+from tabular.core.files import MAX_POINTS, atomic_write, write_json, write_points
 
 
 def test_json_is_sorted_rounded_and_finite(tmp_path: Path) -> None:
@@ -45,15 +45,3 @@ def test_a_plot_keeps_its_ends_and_stays_small(tmp_path: Path) -> None:
     lines = (tmp_path / "p.csv").read_text().splitlines()
     assert len(lines) == MAX_POINTS + 1
     assert (lines[1], lines[-1]) == ("0.000000", "1.000000")
-
-
-def test_a_lock_that_is_held_is_refused_until_it_is_free(tmp_path: Path) -> None:
-    path = tmp_path / "new/trials.lock"
-    with (
-        locked(path, "a search runs"),
-        pytest.raises(UserError, match="a search runs in another process"),
-        locked(path, "a search runs"),
-    ):
-        pytest.fail("two hold it")
-    with locked(path, "a search runs"):
-        pass
