@@ -46,7 +46,7 @@ def test_a_machine_that_does_not_see_the_folder_is_named(files: Path, tmp_path: 
     )
     done = run(files, *ALONE, "bash", "-ec", commands, **ON_RAY)
     assert done.returncode == 1
-    assert f"does not see {files} as this one does; put the project on a file" in done.stderr
+    assert f"does not see {files} as this one does; put the project, with its" in done.stderr
     assert "Traceback" not in done.stderr
 
 
