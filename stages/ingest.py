@@ -13,7 +13,7 @@ from tabular.config.schema import Schema, load_schema
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write, write_json
-from tabular.table.parquet import FILE_SUBSET, arrow_schema, write_part
+from tabular.table.parquet import FILE_SUBSET, arrow_schema, without_pandas, write_part
 from tabular.table.profile import Profile
 from tabular.table.rows import read_piece
 from tabular.table.source import Piece, column_names, pieces, source_files
@@ -58,6 +58,7 @@ def main() -> None:
     schema = load_schema()
     params = load_params("ingest", schema=schema)
 
+    without_pandas()
     files = source_files(schema.source, schema.test_files)
     with atomic_write(args.ingested) as folder:
         parts = parts_of(files, schema, params.ingest.rows_per_part)

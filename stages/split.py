@@ -13,7 +13,7 @@ from tabular.config.schema import load_schema
 from tabular.core.files import atomic_write
 from tabular.split.placement import placement, shuffle
 from tabular.split.rules import stays_with, unused_declarations
-from tabular.table.parquet import write_part
+from tabular.table.parquet import without_pandas, write_part
 
 
 def write_subset(number: int, part: pa.Table, files: list[tuple[str, int]], folder: Path) -> None:
@@ -30,6 +30,7 @@ def main() -> None:
     schema = load_schema()
     params = load_params("ingest", "split", schema=schema)
 
+    without_pandas()
     for line in unused_declarations(params.split, schema):
         print(f"warn: {line}")
     equal, told = stays_with(args.validated, params.split, schema)

@@ -16,7 +16,7 @@ from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write, link, write_json
 from tabular.table.checks import Checks, check_table, describe, rows_to_name
-from tabular.table.parquet import part_paths, write_part
+from tabular.table.parquet import part_paths, without_pandas, write_part
 from tabular.table.rows import Drop, dropped_cells, drops, rejected_rows
 from tabular.table.source import locate_rows, source_files
 
@@ -53,6 +53,7 @@ def main() -> None:
     schema = load_schema()
     params = load_params("validate", schema=schema)
 
+    without_pandas()
     paths = part_paths(args.ingested)
     with atomic_write(args.validated) as validated, atomic_write(args.rejected) as rejected:
         validated.mkdir()

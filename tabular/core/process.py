@@ -8,8 +8,9 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.abc import MetaPathFinder
 from types import FrameType, TracebackType
 
 from tabular.core.errors import UserError, bounded
@@ -31,6 +32,26 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def without_packages(*names: str) -> Iterator[None]:
+    """Let libraries do without optional packages: importing one of them fails in the block."""
+    finder = _Refusal(names)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _Refusal(MetaPathFinder):
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name in self._names:
+            raise ImportError(name)
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from tabular.config.schema import Schema
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_file
+from tabular.core.process import without_packages
 from tabular.table.cells import ARROW_TYPES
 
 Item = TypeVar("Item")
@@ -19,6 +20,15 @@ BATCH = 65_536  # rows that are read at a time
 # groups; or float64 from 0 to 1, places in time.
 FOLD_KEY = "__fold__"
 FILE_SUBSET = "__share__"  # train or test, by the file that a row stands in
+
+
+def without_pandas() -> None:
+    """Let Arrow look for pandas now, and not find it: a stage starts 0.2 s sooner.
+
+    Objects of pandas must not be given to `pa.array` before some `to_pandas()`.
+    """
+    with without_packages("pandas"):
+        pa.array([])
 
 
 def arrow_schema(schema: Schema) -> pa.Schema:
