@@ -11,17 +11,12 @@ import pytest
 import yaml
 
 from tabular.config.sections import LOSSES, Activation, Initializer, Optimizer
-from tabular.model import network, saved_model
+from tabular.model import network
 from tabular.model.backend import keras, tf
 from tabular.model.training.trainer import Rows, Trainer
 from tests.helpers import (
-    COMMANDS,
     PROJECT,
     begin,
-    change,
-    copy_of,
-    run,
-    run_stages,
     schema_of,
     train_params,
     wait_until,
@@ -46,6 +41,7 @@ def test_the_choices_below_are_all_of_the_params() -> None:
     assert tried >= {*OPTIMIZERS, *ACTIVATIONS, *INITIALIZERS, *(loss for loss, _ in LOSS_AND_TASK)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", CHOICES, ids="-".join)
 def test_every_choice_of_the_params_trains(choice: tuple[str, ...]) -> None:
     optimizer, loss, task, *of_layers = choice
@@ -83,17 +79,6 @@ def test_every_choice_of_the_params_trains(choice: tuple[str, ...]) -> None:
     assert len(history) == 2
     assert len(weights) == 6
     assert all((a != b).any() for a, b in zip(weights, model.get_weights(), strict=True))
-
-
-def test_a_model_that_cannot_be_loaded_is_not_kept(
-    short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = copy_of(short, tmp_path / "project")
-    (folder / "models/networks.keras").unlink()
-    monkeypatch.setattr(saved_model, "write_model", lambda _, file, __: file.write_bytes(b"PK"))
-    with pytest.raises(SystemExit, match="the model that was trained: not a model that Keras"):
-        run_stages(folder, "train", "train")
-    assert not (folder / "models/networks.keras").exists()
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "cycles"])
@@ -170,15 +155,3 @@ def test_sigkill_and_ctrl_c_end_the_process_and_the_next_run_goes_on(
         names = ("m.keras", "metrics/networks.json", "metrics/curves/loss.csv")
         digests.append([hashlib.md5((folder / name).read_bytes()).hexdigest() for name in names])
     assert digests[0] == digests[1]
-
-
-def test_a_network_that_fits_no_memory_is_named_before_it_is_built(
-    short: Path, tmp_path: Path
-) -> None:
-    folder = copy_of(short, tmp_path / "project")
-    change(folder, train={"networks": {"plain": {"units": [200_000, 200_000]}}})
-    done = run(folder, *COMMANDS["train"])
-    assert done.returncode == 1
-    assert "error: train.networks.plain.units is [200000, 200000]: " in done.stderr
-    assert "rows_per_part" not in done.stderr
-    assert "Traceback" not in done.stderr

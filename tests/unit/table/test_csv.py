@@ -3,7 +3,6 @@
 import csv
 import gzip
 import os
-import time
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -129,18 +128,6 @@ def test_a_source_is_a_file_or_the_files_of_a_folder_in_order_without_the_hidden
             source_files(str(tmp_path / source))
 
 
-def test_a_source_without_permission_is_named(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").touch(mode=0o000)
-    user = os.geteuid()
-    try:
-        if user == 0:  # root may read every file
-            os.seteuid(65534)
-        with pytest.raises(UserError, match=r"t\.csv: Permission denied"):
-            source_files(str(tmp_path / "t.csv"))
-    finally:
-        os.seteuid(user)
-
-
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_line_numbers_count_headers_line_ends_in_cells_empty_lines_and_files(
     tmp_path: Path, end: str
@@ -228,13 +215,3 @@ def test_a_number_is_read_directly_or_as_a_text_with_the_same_result(tmp_path: P
             read(tmp_path / "t.csv", f"b,y\n1,2\n{wrong}\n", schema)
     right = read(tmp_path / "t.csv", "b,y\n1,2\n41.0, 1.50 \n", schema)
     assert right.to_pylist()[1] == {"b": 41, "y": 1.5}
-
-
-def test_a_long_cell_of_line_ends_is_read_in_time_that_grows_with_it(tmp_path: Path) -> None:
-    start = time.monotonic()
-    cell = "\n" * 200_000
-    table = read(tmp_path / "t.csv", f'{HEADER}1,1,"{cell}",1\n{ROW * 3}')
-    assert table["c"][0].as_py() == cell
-    with pytest.raises(UserError, match="262144"):
-        read(tmp_path / "t.csv", f'{HEADER}1,1,"{cell * 5}",1\n{ROW}')
-    assert time.monotonic() - start < 5
