@@ -9,13 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from tabular.config.schema import load_schema
-from tabular.model.backend import keras
-from tabular.table.arrays import feature_arrays
 from tests.helpers import LEARNING, call, change, project_of, read_scores, run_stages, shops
 
 
@@ -43,17 +40,10 @@ def test_later_days_test_what_earlier_ones_taught(sales: Path) -> None:
     assert len(plot) > 100
 
 
-def test_plain_keras_takes_seconds_and_texts(sales: Path) -> None:
-    rows = pq.read_table(sales / "data/split/test")
-    columns = feature_arrays(rows, load_schema(sales / "data/schema.yaml"))
-    seconds = rows["day"].to_pandas().astype("int64").to_numpy() / 1e6
-    np.testing.assert_array_equal(columns["day"], seconds)
+def test_all_layers_of_the_model_are_those_of_keras(sales: Path) -> None:
     with zipfile.ZipFile(sales / "models/model.keras") as file:
         of_ours = re.findall(r'"registered_name": "[^"]*>', file.read("config.json").decode())
-    assert of_ours == []  # all layers are Keras's own
-    model = keras.models.load_model(sales / "models/model.keras", safe_mode=True)
-    seen = pd.read_parquet(sales / "data/predictions")["output_0"].to_numpy()
-    np.testing.assert_allclose(model.predict_on_batch(columns)[:, 0], seen, rtol=1e-5)
+    assert of_ours == []
 
 
 def test_predict_reads_texts_as_ingest_did_and_names_a_wrong_one(

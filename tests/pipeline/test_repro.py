@@ -13,7 +13,6 @@ import pytest
 
 from tabular.core.nested import flatten
 from tests.helpers import (
-    COMMANDS,
     PAGES,
     PROJECT,
     call,
@@ -132,21 +131,3 @@ def test_a_wrong_parameter_fails_through_dvc_without_a_traceback(workspace: Path
     assert "params.yaml: train.networks.plain.epochs" in message
     assert "git restore params.yaml" in message
     assert "Traceback" not in message
-
-
-def test_a_wrong_parameter_is_named_before_tensorflow_is_imported(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    shutil.copy(PROJECT / "data/schema.yaml", tmp_path / "data")
-    params = (PROJECT / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(params.replace("batch_size: 32", "batch: 32"))
-    python, *arguments = COMMANDS["train"]
-    done = run(tmp_path, python, "-X", "importtime", *arguments, PYTHONPATH=str(PROJECT))
-    assert done.returncode == 1
-    lines = done.stderr.splitlines()
-    imports = [line for line in lines if line.startswith("import time:")]
-    message = "\n".join(line for line in lines if line not in imports)
-    assert "pydantic" in "".join(imports)
-    assert "tensorflow" not in "".join(imports)
-    assert "Traceback" not in message
-    assert message.startswith("error: params.yaml: train.networks.plain.batch_size: ")
-    assert "params.yaml: train.networks.plain.batch: unknown key" in message

@@ -32,19 +32,6 @@ def test_two_are_worked_on_at_the_same_time_and_their_results_come_in_order() ->
     assert list(ordered_map(square, [])) == []
 
 
-def test_few_items_are_taken_ahead_and_none_after_an_error() -> None:
-    taken = []
-
-    def items() -> Iterator[int]:
-        for number in range(100):
-            taken.append(number)
-            yield number
-
-    with pytest.raises(ZeroDivisionError):
-        list(ordered_map(lambda number: 1 // (5 - number), items()))
-    assert max(taken) <= 8
-
-
 def test_an_error_of_an_item_comes_before_that_of_the_items_after_it() -> None:
     def items(*first: int) -> Iterator[int]:
         yield from first
@@ -61,21 +48,6 @@ def test_a_number_of_workers_is_a_number(monkeypatch: pytest.MonkeyPatch, said: 
     monkeypatch.setenv(WORKERS, said)
     with pytest.raises(UserError, match="TABULAR_WORKERS in the environment: found"):
         workers()
-
-
-def test_within_one_of_several_items_a_map_does_one_after_the_other() -> None:
-    """Within a single item, or where threads cannot be, it uses all workers."""
-
-    def below(_: int) -> tuple[int, set[str]]:
-        names = ordered_map(lambda _: threading.current_thread().name, range(6))
-        return workers(), set(names)
-
-    for count, names in ordered_map(below, range(2)):
-        assert (count, len(names)) == (1, 1)
-    ((count, names),) = ordered_map(below, range(1))
-    assert count == 2
-    assert threading.current_thread().name not in names
-    assert [count for count, _ in ordered_map(below, range(2), threads=False)] == [2, 2]
 
 
 @pytest.mark.parametrize("items", [1, 4])

@@ -1,7 +1,6 @@
 """A model is the weighted mean of its members, and folds give every row a fair prediction."""
 
 import math
-from functools import partial
 from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from tabular.config.schema import Schema
 from tabular.config.sections import ResolvedNetwork, Train
 from tabular.core.cluster import WORKERS
 from tabular.model import network, saved_model
-from tabular.model.backend import keras, tf
+from tabular.model.backend import keras
 from tabular.model.exact import with_exact_products
 from tabular.model.metadata import ModelMetadata
 from tabular.model.saved_model import predict
@@ -31,10 +30,9 @@ from tabular.model.training.selection import (
     describe,
     held_out_scores,
     out_of_fold,
-    select_weights,
 )
 from tabular.model.training.setup import Setup, set_up
-from tabular.table.arrays import feature_arrays, row_losses
+from tabular.table.arrays import feature_arrays
 from tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of, train_params
 
@@ -292,32 +290,6 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
         assert found.max() == by_keras.max() == np.float32(setup.y.max())
 
 
-def layers_of_kinds(setup: Setup, members: list[Member]) -> dict[str, list[tuple[Any, ...]]]:
-    """What `metrics/networks.json` says of the layers: name, class, output shape and weights."""
-    networks = describe(setup, members, blended(setup, members))["networks"]
-    keys = ("layer", "class", "output", "weights")
-    return {
-        kind: [tuple(one[key] for key in keys) for one in of["layers"]]
-        for kind, of in networks.items()
-    }
-
-
-def test_the_layers_of_each_kind_are_those_that_keras_reports(one_part: Trained) -> None:
-    """Its summary, which names functions of `keras.ops` too."""
-    setup, members = one_part
-    for kind, (features, *layers) in layers_of_kinds(setup, members).items():
-        model = setup.network(kind)
-        summary: list[str] = []
-        model.summary(line_length=200, print_fn=summary.append)
-        for name, of, *_ in layers:
-            assert f" {name} ({of}) " in "".join(summary)
-        assert sum(weights for *_, weights in layers) == model.count_params()
-        assert layers[-1][2] == [1]
-        inputs = [list(tensor.shape[1:]) for tensor in model.inputs]
-        assert features[0] == f"{kind}-features"
-        assert features[2] == (inputs if len(inputs) > 1 else inputs[0])
-
-
 def hidden_and_skip(
     read: list[keras.KerasTensor], of: ResolvedNetwork, schema: Schema
 ) -> keras.KerasTensor:
@@ -339,17 +311,10 @@ def test_another_network_needs_another_build_and_no_more(
         moving_variance = member.weights[5]
         assert (moving_variance != 1).all()
         np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
-    width = setup.columns.width
-    assert [layer[1:] for layer in layers_of_kinds(setup, members)["plain"]] == [
-        ("Functional", [width], 0),
-        ("InputLayer", [width], 0),
-        ("Dense", [4], 4 * width + 4),
-        ("BatchNormalization", [4], 16),
-        ("Concatenate", [4 + width], 0),
-        ("Dense", [1], 4 + width + 1),
-    ]
     blend = blended(setup, members)
-    assert not describe(setup, members, blend)["networks"]["plain"]["stacked"]
+    networks = describe(setup, members, blend)["networks"]["plain"]
+    assert "BatchNormalization" in [layer["class"] for layer in networks["layers"]]
+    assert not networks["stacked"]
     assert metadata(setup, members, blend).repeats == "same_cpu"
     model = assemble(setup, members, {"plain": 1.0})
     expected = np.mean([outputs(setup, member) for member in members], axis=0)
@@ -357,28 +322,6 @@ def test_another_network_needs_another_build_and_no_more(
     for members_too in (False, True):
         found = predict(exact, feature_arrays(table, SCHEMA), members=members_too)
         np.testing.assert_allclose(found[:, :1], expected, atol=1e-6)
-
-
-def test_what_a_gpu_trained_does_not_claim_the_bytes_of_any_cpu(
-    cycles: Trained, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    setup, members = cycles
-    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind])
-    assert metadata(setup, members, blended(setup, members)).repeats == "same_cpu"
-
-
-def test_the_kind_that_predicts_better_gets_the_weight_and_equal_ones_share_it() -> None:
-    rng = np.random.default_rng(0)
-    losses_of = partial(row_losses, schema=schema_of("binary"))
-    y, ones = rng.integers(0, 2, 300).astype(float), np.ones(300)
-    noise = rng.normal(size=(2, 300, 1))
-    better = 1 / (1 + np.exp(-(2 * (2 * y[:, None] - 1) + noise[0])))
-    worse = 1 / (1 + np.exp(-noise[0]))
-    found = select_weights(y, ones, {"worse": worse, "better": better}, losses_of, seed=1)
-    assert sum(found.values()) == pytest.approx(1)
-    assert found["better"] > 0.9
-    equal = {name: 1 / (1 + np.exp(-n / 4)) for name, n in zip("ab", noise, strict=True)}
-    assert select_weights(y, ones, equal, losses_of, seed=1)["a"] == pytest.approx(0.5, abs=0.2)
 
 
 def ensemble_of(setup: Setup, constants: dict[int, float]) -> Blend:

@@ -1,6 +1,5 @@
 """The parts of a table: of the size asked for, in order, or in another one."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +10,13 @@ import pytest
 from tabular.core.errors import UserError
 from tabular.prediction.inputs import row_columns
 from tabular.split.placement import Placed, positions, shuffle
-from tabular.table.parquet import FILE_SUBSET, FOLD_KEY, part_paths, prefetch
+from tabular.table.parquet import FILE_SUBSET, FOLD_KEY, part_paths
 from tests.helpers import schema_of
 
 
 def test_a_folder_without_parts_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no Parquet parts here; run `dvc repro`"):
         part_paths(tmp_path)
-
-
-def test_what_is_made_ahead_comes_in_order_and_fails_in_the_caller() -> None:
-    def items() -> Iterator[int]:
-        yield from range(3)
-        raise UserError("t.csv: line 4")
-
-    found = prefetch(items())
-    assert [next(found) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(UserError, match="line 4"):
-        next(found)
 
 
 def test_rows_that_split_wrote_are_rows_of_the_table(tmp_path: Path) -> None:
