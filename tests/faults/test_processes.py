@@ -38,33 +38,25 @@ def wait_until_it_writes(process: subprocess.Popen[str], folder: Path) -> bool:
     return process.poll() is None
 
 
-EACH_STAGE = pytest.mark.parametrize(
-    "stage", ["split", pytest.param("train", marks=pytest.mark.slow)]
-)
-
-
-@EACH_STAGE
-def test_a_stage_killed_while_it_writes_leaves_no_output_and_runs_again(
-    workspace: Path, stage: str
-) -> None:
+def test_a_stage_killed_while_it_writes_leaves_no_output_and_runs_again(workspace: Path) -> None:
     """It is killed until one of the kills came while it wrote."""
     rng, kills = random.Random(5), 0
-    expected = contents(workspace, OUTS[stage])
+    expected = contents(workspace, OUTS["split"])
     for _ in range(20):
-        for name in OUTS[stage]:
+        for name in OUTS["split"]:
             path = workspace / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        process = begin(workspace, *COMMANDS[stage])
+        process = begin(workspace, *COMMANDS["split"])
         kills += wait_until_it_writes(process, workspace)
         time.sleep(rng.random() * 0.01)
         process.kill()
         process.communicate(timeout=60)
-        for name, content in contents(workspace, OUTS[stage]).items():
+        for name, content in contents(workspace, OUTS["split"]).items():
             assert content == expected[name], f"{name} is half written"
         if kills:
             break
-    must(workspace, *COMMANDS[stage])
-    assert contents(workspace, OUTS[stage]) == expected
+    must(workspace, *COMMANDS["split"])
+    assert contents(workspace, OUTS["split"]) == expected
     assert partials(workspace) == []
     assert kills
 
@@ -87,23 +79,22 @@ def small_disk(workspace: Path, tmp_path: Path) -> Iterator[Path]:
         must(tmp_path, "umount", str(disk))
 
 
-@EACH_STAGE
-def test_a_full_disk_is_one_message_and_the_next_run_recovers(small_disk: Path, stage: str) -> None:
-    filler, expected = small_disk / "filler", contents(small_disk, OUTS[stage])
-    for name in OUTS[stage]:
+def test_a_full_disk_is_one_message_and_the_next_run_recovers(small_disk: Path) -> None:
+    filler, expected = small_disk / "filler", contents(small_disk, OUTS["split"])
+    for name in OUTS["split"]:
         path = small_disk / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for left in (0, 12_288):
         with filler.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(small_disk).free - left)
-        done = run(small_disk, *COMMANDS[stage])
+        done = run(small_disk, *COMMANDS["split"])
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert "cannot be written: No space left on device; 0.0 MiB are free in" in done.stderr
         assert partials(small_disk) == []
         filler.unlink()
-    must(small_disk, *COMMANDS[stage])
-    assert contents(small_disk, OUTS[stage]) == expected
+    must(small_disk, *COMMANDS["split"])
+    assert contents(small_disk, OUTS["split"]) == expected
 
 
 def test_a_terminated_predict_leaves_nothing_behind(workspace: Path, tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tabular.config.schema import input_name, load_schema
-from tabular.model.backend import keras
+from tabular.config.schema import load_schema
 from tests.helpers import (
     COMMANDS,
     SHORT,
@@ -183,10 +182,3 @@ def test_a_column_that_is_declared_and_ignored_is_checked_and_not_read(tmp_path:
         rows.to_csv(folder / "new.csv", index=False)
         options = ["-o", "without.csv"] if command == "predict" else []
         call(folder, f"commands.{command}", "new.csv", *options)
-    frame.to_csv(folder / "new.csv", index=False)
-    call(folder, "commands.predict", "new.csv", "-o", "with.csv")
-    found = pd.read_csv(folder / "with.csv")
-    assert found.pop("leak").tolist() == frame["leak"].tolist()  # as it is of all of `ignore`
-    assert found.equals(pd.read_csv(folder / "without.csv"))
-    model = keras.models.load_model(folder / "models/model.keras", safe_mode=True)
-    assert sorted(model.input) == sorted(map(input_name, frame.columns.drop(["leak", "y"])))

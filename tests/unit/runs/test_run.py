@@ -16,7 +16,7 @@ from tabular.runs.run import (
     mismatch,
     resolve,
 )
-from tests.helpers import call, commit, must, values_of
+from tests.helpers import commit, must, values_of
 from tests.unit.runs.conftest import SCHEMA, write_run
 
 
@@ -123,12 +123,3 @@ def test_a_revision_without_results(project: Path) -> None:
     (project / FILES["scores"]).write_text("{")
     with pytest.raises(UserError, match=r"metrics/scores.json: cannot be read: .* `dvc repro`"):
         Run(WORKSPACE).require_evaluation()
-
-
-def test_a_report_on_a_run_without_a_schema_names_the_file(project: Path) -> None:
-    (project / "data/schema.yaml").unlink()
-    with pytest.raises(SystemExit, match=r"data/schema\.yaml: No such file"):
-        call(project, "commands.report")
-    commit(project, "No schema")
-    with pytest.raises(SystemExit, match=r"data/schema\.yaml: \w+ has none; name a revision"):
-        call(project, "commands.report", "HEAD~1", "HEAD")
