@@ -63,11 +63,3 @@ def test_outside_of_the_environment_a_script_says_what_to_install(
     (line,) = done.stderr.splitlines()
     assert f" is not installed in {bare_python}: run `make repro` and " in line
     assert "`pip install -r requirements.txt`" in line
-
-
-def test_a_missing_module_of_the_project_is_a_mistake_of_the_code() -> None:
-    code = "import tabular.core.process, tabular.core.nothing"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False
-    )
-    assert "Traceback" in done.stderr

@@ -1,6 +1,5 @@
 """A model is the weighted mean of its members, and folds give every row a fair prediction."""
 
-import math
 from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from tabular.model.metadata import ModelMetadata
 from tabular.model.saved_model import predict
 from tabular.model.training.assembly import assemble, metadata
 from tabular.model.training.dataset import Encoded
-from tabular.model.training.fit import fit, promising
+from tabular.model.training.fit import fit
 from tabular.model.training.selection import (
     Blend,
     Member,
@@ -210,16 +209,6 @@ def test_cycles_end_with_the_first_that_hardly_lowers_the_loss_of_all_rows(
     assert all(weight >= 0.05 for weight in blend.weights.values())
     found = describe(setup, members, blend)["networks"]["plain"]["cycles"]
     assert [cycle["steps"] for cycle in found] == steps
-
-
-def test_a_kind_ends_that_gains_nothing_or_cannot_come_up_with_another_one() -> None:
-    assert promising({"plain": 0.7, "realmlp": math.nan}, {}) == {"plain", "realmlp"}
-    before = {"plain": 0.5, "realmlp": 0.42}
-    assert promising({"plain": 0.45, "realmlp": 0.4}, before) == {"plain", "realmlp"}
-    assert promising({"plain": 0.48, "realmlp": 0.4}, before) == {"realmlp"}  # 0.44 at best
-    assert promising({"plain": 0.41}, before) == {"plain"}  # the other one has ended
-    assert promising({"realmlp": 0.419}, before) == set()
-    assert promising({"plain": math.nan}, {"plain": math.nan}) == {"plain"}
 
 
 def test_a_training_that_ended_within_a_cycle_goes_on_to_the_same_bytes(

@@ -1,22 +1,17 @@
 """One table of texts: what each of them means is one answer, whoever reads it."""
 
 import csv
-import math
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
-from tabular.config.schema import Column, Kind, Schema
+from tabular.config.schema import Column, Schema
 from tabular.core.errors import UserError
 from tabular.core.errors import quoted as in_quotes
 from tabular.inference.formats import all_parse_as
-from tabular.table.cells import MAX_CELL, cell_type, parse
+from tabular.table.cells import MAX_CELL, parse
 from tabular.table.csv_lines import MISTAKES_SHOWN
 from tests.helpers import read_table, schema_of
 
@@ -177,34 +172,3 @@ def test_a_number_in_the_form_of_its_column(form: str) -> None:
 def test_a_form_shows_how_one_number_is_written(form: str) -> None:
     with pytest.raises(ValueError, match="expected how the column writes"):
         Column.model_validate({"kind": "real", "format": form})
-
-
-NUMBERS = st.one_of(
-    st.integers(-(10**22), 10**22).map(str),
-    st.floats(allow_nan=False).map(repr),
-    st.from_regex(r"\A[ \t]*[+-]?[0-9]*\.?[0-9]*([eE][+-]?[0-9]{1,4})?[ \t]*\Z"),
-    st.text(alphabet="0123456789+-.eExX_ \t\n\u0663\uff15naift", max_size=12),
-    st.text(max_size=8),
-)
-
-
-def whole(text: str) -> int:
-    return int(re.sub(r"\.0+$", "", text))
-
-
-@given(NUMBERS)
-@example("1e-400")
-@example("5\n")
-@example("00000000000000000009223372036854775808")
-def test_python_agrees_with_what_the_grammar_takes_and_both_ways_agree(text: str) -> None:
-    bare = text.strip(" \t")
-    readers: dict[Kind, Callable[[str], float]] = {"real": float, "integer": whole}
-    for kind, number in readers.items():
-        alone, beside = parsed([text], kind)[0], parsed([text, NEIGHBOUR], kind)[0]
-        assert same(alone, beside)
-        if text and alone != WRONG:
-            assert same(alone, number(bare))
-        elif text and re.fullmatch(cell_type(kind).grammar, bare, re.ASCII):
-            value = number(bare)
-            assert math.isinf(value) if kind == "real" else not -(2**63) <= value < 2**63
-    assert same(parsed([text], "boolean"), parsed([text, NEIGHBOUR], "boolean")[:1])

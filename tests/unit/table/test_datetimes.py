@@ -1,14 +1,12 @@
 """A date or a time is one moment, whoever reads it and wherever; a wrong one is named."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tabular.config.schema import Column
@@ -84,18 +82,6 @@ def test_what_a_text_means(column: dict[str, Any], texts: dict[str, str | None])
     for text, expected in texts.items():
         assert parsed([text], **column) == [expected], text
     assert dict(zip(texts, parsed([*texts], **column), strict=True)) == texts
-
-
-@given(
-    st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),
-    st.integers(-14 * 60, 14 * 60),
-    st.sampled_from(["%Y-%m-%d %H:%M:%S%z", "%d %b %Y %H:%M:%S %z", "%m/%d/%Y %I:%M:%S %p %z"]),
-)
-def test_what_strftime_writes_is_read_as_it_was(moment: datetime, minutes: int, form: str) -> None:
-    here = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)), microsecond=0)
-    expected = f"{here.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
-    assert parsed([here.strftime(form)], format=form) == [expected]
-    assert parsed([here.isoformat()]) == [expected]
 
 
 @pytest.mark.parametrize(
