@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import COMMANDS, OUTS, begin, must, run, wait_until
+from tests.helpers import COMMANDS, OUTS, begin, change, must, run, wait_until
 
 PREDICT = (sys.executable, "-m", "commands.predict")
 
@@ -95,6 +95,26 @@ def test_a_full_disk_is_one_message_and_the_next_run_recovers(small_disk: Path) 
         filler.unlink()
     must(small_disk, *COMMANDS["split"])
     assert contents(small_disk, OUTS["split"]) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_training_goes_on_to_the_same_bytes(
+    workspace: Path, sent: signal.Signals
+) -> None:
+    change(workspace, train={"networks": {"plain": {"epochs": 3_000}}})
+    must(workspace, *COMMANDS["train"])
+    expected = contents(workspace, OUTS["train"])
+    (workspace / "models/networks.keras").unlink()
+    process = begin(workspace, *COMMANDS["train"])
+    wait_until(lambda: [*workspace.rglob("*.npz")] or process.poll() is not None)
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == (1 if sent == signal.SIGINT else -signal.SIGKILL)
+    assert "Traceback" not in errors
+    assert not (workspace / "models/networks.keras").exists()
+    must(workspace, *COMMANDS["train"])
+    assert contents(workspace, OUTS["train"]) == expected
 
 
 def test_a_terminated_predict_leaves_nothing_behind(workspace: Path, tmp_path: Path) -> None:
