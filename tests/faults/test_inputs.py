@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import yaml
 
 from tabular.config.schema import Schema
-from tabular.config.typed_yaml import check, read_yaml
+from tabular.config.typed_yaml import check
 from tabular.core.errors import UserError
 from tabular.inference.schema import infer_schema
 from tabular.model.backend import keras
@@ -30,9 +29,7 @@ OPEN = "found a quote that never closes"
         ("PAR1\x15\x04", "found a Parquet file"),
         ("PK\x03\x04\x14\0", "found an Excel file"),
         ('x,y\n"re"d,1\n', "after line 1: found text after the quote"),
-        ('x,y\n1,0\n1,"0', f"after line 2: {OPEN}"),
         ('x,y\n1,0\n1,0\n"', f"after line 3: {OPEN}"),
-        ('x,y\n1,0\n5" pipe,"0', f"after line 2: {OPEN}"),
     ],
 )
 def test_what_is_no_table_is_named_whoever_reads_it(tmp_path: Path, text: str, found: str) -> None:
@@ -51,16 +48,6 @@ def test_utf_16_as_excel_writes_it_is_a_table(tmp_path: Path) -> None:
     assert table["Größe"].to_pylist() == list(range(50))
 
 
-def test_a_yaml_file_runs_no_code_and_a_mistake_in_it_is_one_message(tmp_path: Path) -> None:
-    for text, problem in (
-        ("a: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
-        ("a: [1", "while parsing a flow sequence"),
-    ):
-        (tmp_path / "p.yaml").write_text(text)
-        with pytest.raises(UserError, match=rf"p\.yaml: not valid YAML: {problem}"):
-            read_yaml(tmp_path / "p.yaml")
-
-
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 # What stands in place of a file of the model, or of keys of its layer.
 BROKEN_MODELS: dict[str, tuple[str, Any]] = {
@@ -68,10 +55,6 @@ BROKEN_MODELS: dict[str, tuple[str, Any]] = {
     "weights are text": (WEIGHTS, b"no weights"),
     "metadata is no JSON": (METADATA, b"{"),
     "metadata is a list": (METADATA, b"[1]"),
-    "a function as layer": (
-        CONFIG,
-        {"module": "builtins", "class_name": "function", "config": "eval"},
-    ),
     "a lambda": (
         CONFIG,
         {"class_name": "Lambda", "config": {"function": {"class_name": "__lambda__"}}},
@@ -97,20 +80,7 @@ def test_a_broken_model_is_one_message(tmp_path: Path, name: str) -> None:
     assert len(str(error.value)) < 1000
 
 
-def test_a_model_that_unpacks_to_gigabytes_is_refused_by_its_directory(tmp_path: Path) -> None:
-    with (
-        zipfile.ZipFile(tmp_path / "m.keras", "w", zipfile.ZIP_DEFLATED) as file,
-        file.open(CONFIG, "w", force_zip64=True) as entry,
-    ):
-        for _ in range(300):
-            entry.write(b" " * 2**20)
-    start = time.process_time()
-    with pytest.raises(UserError, match="unpacks from"):
-        read_model(tmp_path / "m.keras")
-    assert time.process_time() - start < 1
-
-
-def test_a_checkpoint_that_is_wrong_in_any_way_begins_the_training_afresh(tmp_path: Path) -> None:
+def test_a_broken_checkpoint_begins_the_training_afresh(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model.compile("adam", "mse")
     path = tmp_path / "c.npz"
@@ -119,20 +89,13 @@ def test_a_checkpoint_that_is_wrong_in_any_way_begins_the_training_afresh(tmp_pa
     assert checkpoint.restore(model, model.variables, []) == [{"loss": 1.0}]
     with np.load(path) as file:
         arrays = dict(file)
-    state = json.loads(str(arrays["state"]))
-
-    def saved(**changes: Any) -> bytes:
-        np.savez(buffer := io.BytesIO(), **(arrays | changes))
-        return buffer.getvalue()
-
+    np.savez(another_shape := io.BytesIO(), **(arrays | {"variable_1": np.zeros(9, np.float32)}))
     model.set_weights([value + 1 for value in model.get_weights()])
     before = model.get_weights()
     for name, content in {
         "empty": b"",
         "cut": path.read_bytes()[:-100],
-        "another shape": saved(variable_1=np.zeros(9, np.float32)),
-        "another type": saved(variable_1=np.array(["a", "b"])),
-        "history of texts": saved(state=np.array(json.dumps(state | {"history": ["loss"]}))),
+        "another shape": another_shape.getvalue(),
     }.items():
         path.write_bytes(content)
         assert checkpoint.restore(model, model.variables, []) == [], name

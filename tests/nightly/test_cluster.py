@@ -1,21 +1,10 @@
 """Two machines of a Ray cluster give the bytes of one worker, and one that cannot is named."""
 
-import os
-import random
 import re
-import signal
-import subprocess
-import time
-from functools import partial
 from pathlib import Path
 
-import pytest
-
-from tests.faults.test_processes import contents
-from tests.helpers import COMMANDS, OUTS, PROJECT, begin, clone, must, outs, run, wait_until
-from tests.pipeline.test_workers import ALONE, GATE, ON_RAY, START, family, needs_ray
-
-KILLS = 20
+from tests.helpers import PROJECT, clone, must, outs, run
+from tests.pipeline.test_workers import ALONE, GATE, ON_RAY, START, needs_ray
 
 
 @needs_ray
@@ -48,41 +37,3 @@ def test_a_machine_that_does_not_see_the_folder_is_named(files: Path, tmp_path: 
     assert done.returncode == 1
     assert f"does not see {files} as this one does; put the project, with its" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def at_work(process: subprocess.Popen[str]) -> bool:
-    """Whether a process of Ray works for one, or that has ended."""
-    titles = dict(family(process.pid)).values()
-    return process.poll() is not None or any(t.startswith("ray::tabular.") for t in titles)
-
-
-@needs_ray
-@pytest.mark.parametrize("victim", ["ray::tabular.", "raylet", "python -m stages.train"])
-def test_a_training_on_two_workers_of_which_a_process_is_killed(
-    victim: str, files: Path, one_worker: Path, tmp_path: Path
-) -> None:
-    """A worker, Ray's own process, or the one that began, at any time while workers are there."""
-    folder = clone(files, tmp_path / "clone")
-    must(folder, "dvc", "repro", "split")
-    names, rng, killed = OUTS["train"], random.Random(victim), 0
-    expected, before = contents(one_worker, names), contents(folder, names)
-    for _ in range(KILLS):
-        environment = ON_RAY | {"RAY_ADDRESS": "local", "TABULAR_WORKERS": "2"}
-        process = begin(folder, "bash", "-c", f'exec "$@" > {tmp_path}/said 2>&1', "sh", *ALONE,
-                        *COMMANDS["train"], **environment)  # fmt: skip
-        wait_until(partial(at_work, process))
-        time.sleep(rng.random() * 3)
-        for pid, title in family(process.pid):
-            name = Path(title.partition(" ")[0]).name if victim == "raylet" else title
-            if name.startswith(victim):
-                os.kill(pid, signal.SIGKILL)
-                killed += 1
-                break
-        code, said = process.wait(timeout=200), (tmp_path / "said").read_text()
-        assert "Traceback" not in said
-        assert code in {"ray::tabular.": (0,), "raylet": (0, 1)}.get(victim, (0, 137)), said
-        found = contents(folder, names)
-        assert all(of in (before.get(name), expected[name]) for name, of in found.items())
-    assert killed > KILLS / 2
-    must(folder, *COMMANDS["train"])
-    assert contents(folder, names) == expected

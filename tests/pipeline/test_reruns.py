@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.helpers import begin, change, must, stages_that_ran
@@ -54,6 +55,7 @@ def test_an_edit_reruns_what_uses_its_package_and_ends_where_bytes_are_equal(
     assert (workspace / "models/model.keras").read_bytes() != model
 
 
+@pytest.mark.slow
 def test_params_edited_while_train_runs_are_not_recorded_as_those_of_the_model(
     workspace: Path,
 ) -> None:

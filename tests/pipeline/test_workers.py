@@ -45,24 +45,6 @@ def test_two_workers(files: Path, expected: tuple[dict[str, str], str], tmp_path
 
 
 @needs_ray
-def test_one_worker_of_ray(
-    files: Path, expected: tuple[dict[str, str], str], tmp_path: Path
-) -> None:
-    folder = clone(files, tmp_path / "clone")
-    must(
-        folder,
-        *ALONE,
-        "dvc",
-        "repro",
-        "evaluate",
-        RAY_ADDRESS="local",
-        TABULAR_WORKERS="1",
-        **ON_RAY,
-    )
-    assert outs(folder, GATE) == expected[0]
-
-
-@needs_ray
 def test_ray_with_workers_that_are_killed(
     files: Path, expected: tuple[dict[str, str], str], tmp_path: Path
 ) -> None:

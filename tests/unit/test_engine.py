@@ -3,12 +3,11 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from tabular.core.cluster import WORKERS
-from tabular.core.engine import begin, ordered_map, report_progress, workers
+from tabular.core.engine import begin, ordered_map, workers
 from tabular.core.errors import UserError
 
 LONG = 60  # seconds that something waits for what should come at once
@@ -32,61 +31,11 @@ def test_two_are_worked_on_at_the_same_time_and_their_results_come_in_order() ->
     assert list(ordered_map(square, [])) == []
 
 
-def test_few_items_are_taken_ahead_and_none_after_an_error() -> None:
-    taken = []
-
-    def items() -> Iterator[int]:
-        for number in range(100):
-            taken.append(number)
-            yield number
-
-    with pytest.raises(ZeroDivisionError):
-        list(ordered_map(lambda number: 1 // (5 - number), items()))
-    assert max(taken) <= 8
-
-
-def test_an_error_of_an_item_comes_before_that_of_the_items_after_it() -> None:
-    def items(*first: int) -> Iterator[int]:
-        yield from first
-        raise UserError("the next file is broken")
-
-    with pytest.raises(ZeroDivisionError):
-        list(ordered_map(lambda number: 1 // number, items(1, 0)))
-    with pytest.raises(UserError, match="broken"):
-        list(ordered_map(lambda number: 1 // number, items(1)))
-
-
 @pytest.mark.parametrize("said", ["0", "two", "²", "99999999999"])
 def test_a_number_of_workers_is_a_number(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     monkeypatch.setenv(WORKERS, said)
     with pytest.raises(UserError, match="TABULAR_WORKERS in the environment: found"):
         workers()
-
-
-def test_within_one_of_several_items_a_map_does_one_after_the_other() -> None:
-    """Within a single item, or where threads cannot be, it uses all workers."""
-
-    def below(_: int) -> tuple[int, set[str]]:
-        names = ordered_map(lambda _: threading.current_thread().name, range(6))
-        return workers(), set(names)
-
-    for count, names in ordered_map(below, range(2)):
-        assert (count, len(names)) == (1, 1)
-    ((count, names),) = ordered_map(below, range(1))
-    assert count == 2
-    assert threading.current_thread().name not in names
-    assert [count for count, _ in ordered_map(below, range(2), threads=False)] == [2, 2]
-
-
-@pytest.mark.parametrize("items", [1, 4])
-def test_what_an_item_says_is_reported(items: int) -> None:
-    words: list[tuple[int, str]] = []
-    found = ordered_map(
-        lambda n: report_progress(n, "done"), range(items), report=lambda *w: words.append(w)
-    )
-    assert list(found) == [None] * items
-    assert sorted(words) == [(n, "done") for n in range(items)]
-    report_progress("nobody listens")
 
 
 @pytest.mark.parametrize("interrupted", [False, True])

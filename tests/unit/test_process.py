@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from tabular.core.cluster import WORKERS
 from tabular.core.process import NO_MEMORY, run
 from tests.helpers import PROJECT
 
@@ -64,30 +63,3 @@ def test_outside_of_the_environment_a_script_says_what_to_install(
     (line,) = done.stderr.splitlines()
     assert f" is not installed in {bare_python}: run `make repro` and " in line
     assert "`pip install -r requirements.txt`" in line
-
-
-def test_a_missing_module_of_the_project_is_a_mistake_of_the_code() -> None:
-    code = "import tabular.core.process, tabular.core.nothing"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False
-    )
-    assert "Traceback" in done.stderr
-
-
-def test_what_another_process_does_ends_with_the_command_and_says_nothing() -> None:
-    code = """if True:
-        import time
-        from tabular.core.engine import begin
-        from tabular.core.errors import UserError
-        from tabular.core.process import run
-        def main():
-            begin(time.sleep, 60)
-            time.sleep(0.2)
-            raise UserError("wrong")
-        run(main)
-    """
-    environment = os.environ | {WORKERS: "2"}
-    ended = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30
-    )
-    assert (ended.returncode, ended.stderr) == (1, "error: wrong\n")

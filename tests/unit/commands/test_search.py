@@ -53,13 +53,6 @@ def test_the_summary_ranks_the_trials_and_ends_with_the_command_of_the_best() ->
     ]
 
 
-def test_the_summary_shows_the_present_parameters_however_bad_they_are() -> None:
-    lines = summary(finished(0.9, *[0.5] * 7), TRAIN, SEARCH).splitlines()
-    assert [line.split()[0] for line in lines[3:9]] == ["2", "3", "4", "5", "6", "1"]
-    given_up = summary(finished(None, 0.5, 0.4), TRAIN, SEARCH)
-    assert "On other rows, expect loss 0.400000.\n" in given_up
-
-
 def test_nothing_is_proposed_when_the_present_parameters_are_best() -> None:
     assert summary(finished(0.3, 0.4), TRAIN, SEARCH).endswith(
         "None is better than what params.yaml has now."

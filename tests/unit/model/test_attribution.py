@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tabular.model.attribution import Permutations, contributions
-from tabular.model.column_summary import ColumnSummary, summarize_columns
+from tabular.model.column_summary import summarize_columns
 from tabular.prediction.outputs import reason_columns
 from tabular.table.arrays import feature_arrays
 from tests.helpers import schema_of
@@ -59,23 +59,6 @@ def test_contributions_add_up_to_the_answer_and_do_not_depend_on_other_rows() ->
     np.testing.assert_array_equal(contributions(product, one, DRAWN)[0], found[7])
     nothing = {name: values[:0] for name, values in ROWS.items()}
     assert contributions(product, nothing, DRAWN).shape == (0, 4, 1)
-
-
-def test_a_wide_table_takes_fewer_walks_and_few_columns_turns_of_their_own() -> None:
-    wide = schema_of("regression", **{f"x{n}": {"kind": "real"} for n in range(600)})
-    summary = ColumnSummary.from_values(TABLE["a"], wide.columns["x0"])
-    summaries = dict.fromkeys(wide.features, summary)
-    permutations = Permutations.from_summaries(summaries, wide)
-    assert [len(turns) for turns in permutations.ranks.values()] == [2] * 600
-    some = Permutations.from_summaries(summaries, wide, ["x7", "x9"])
-    assert (some.names, some.n_ranks, len(some.ranks["x0"])) == (["x7", "x9"], 3, 32)
-
-    def answer(columns: dict[str, np.ndarray]) -> np.ndarray:
-        return np.sum(list(columns.values()), axis=0)[:, None]
-
-    rows = {name: np.arange(3.0) for name in wide.features}
-    found = contributions(answer, rows, some)
-    np.testing.assert_allclose(found[:, 1, 0], rows["x9"] - some.background["x9"].mean())
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])

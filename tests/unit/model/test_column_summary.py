@@ -11,7 +11,6 @@ from tabular.model.column_summary import (
     BACKGROUND_SIZE,
     ColumnSummary,
     total_variation,
-    unknown_mask,
 )
 from tabular.table.groups import mean_group_size
 
@@ -95,23 +94,6 @@ def test_bins_say_what_lies_outside_of_the_training_rows() -> None:
     assert bins.names == ["below 1.5", "1.5 to below 2", "2 to below 7", "7", "above 7", "missing"]
     new = pa.chunked_array([[0.0, 1.5, 7.0, 7.1, None, 9.0]])
     assert bins.counts(new).tolist() == [1, 1, 0, 1, 2, 1]
-
-
-def test_drawn_values_are_as_frequent_as_in_the_rows() -> None:
-    values = pa.chunked_array([pa.array(["a"] * 50 + ["b"] * 25 + [None] * 25)])
-    column = Column(kind="category", nullable=True)
-    drawn = ColumnSummary.from_values(values, column).background
-    assert [drawn.count(value) for value in ("a", "b", None)] == [8, 4, 4]
-
-
-def test_the_last_moment_and_a_word_for_a_gap_are_no_exception() -> None:
-    last = pa.array([253_402_300_799_999_999] * 3, pa.timestamp("us"))
-    column = Column(kind="datetime")
-    summary = ColumnSummary.from_values(pa.chunked_array([last]), column)
-    assert summary.bins(column).names[-2:] == ["above 9999-12-31", "missing"]
-    column = Column(kind="category", missing_values=("?",), nullable=True)
-    values = pa.chunked_array([["?", "a", "b", None]])
-    assert unknown_mask(values, ["a"], column).tolist() == [False, False, True, False]
 
 
 def test_rows_in_groups_are_further_apart_by_chance() -> None:

@@ -11,7 +11,6 @@ from tabular.model.exact import (
     product,
     softmax,
     total,
-    with_exact_products,
 )
 
 # Shapes of x and kernel.
@@ -107,16 +106,6 @@ def test_a_sum_has_the_same_bits_in_any_order() -> None:
         assert found.tobytes() == total(tf.constant(turned), axis).numpy().tobytes()
         right = values.sum(axis=axis, keepdims=True, dtype=np.float64)
         np.testing.assert_allclose(found, right, rtol=1e-7, atol=1e-6)
-
-
-def test_the_probabilities_of_classes_are_added_in_any_order() -> None:
-    """As a model of several classes does at another temperature."""
-    inputs = keras.Input((300,))
-    summed = keras.Model(inputs, keras.ops.sum(inputs, axis=1, keepdims=True))
-    x = np.random.default_rng(0).random((50, 300)).astype(np.float32)
-    found, turned = (with_exact_products(summed)(rows).numpy() for rows in (x, x[:, ::-1]))
-    assert found.tobytes() == turned.tobytes()
-    np.testing.assert_allclose(found, summed(x), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,3 @@ def test_each_fold_has_its_share_of_the_classes_of_rows_in_groups() -> None:
         assert len(np.unique(np.column_stack([keys, fold]), axis=0)) == len(np.unique(keys))
         assert np.ptp(np.bincount(fold[y == 1])) <= 2
         assert np.ptp(np.bincount(fold)) <= spread
-
-
-def test_auto_takes_no_more_folds_than_rows(tmp_path: Path) -> None:
-    write_part(tmp_path, 0, pa.table({"x": [1, 2, 3]}))
-    possible = possible_folds(tmp_path)
-    assert train_params(folds="auto").resolved(3, "binary", 8, possible).folds == 3

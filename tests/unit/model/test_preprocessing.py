@@ -124,12 +124,3 @@ def test_words_that_training_has_in_capitals_are_different_words() -> None:
     found = np.asarray(layers.texts["name"](keras.ops.convert_to_tensor(rows)))
     assert len({tuple(row) for row in found[:4]}) == 4
     np.testing.assert_array_equal(found[0], found[4])
-
-
-def test_a_date_that_never_changes_is_not_scaled() -> None:
-    schema = schema_of("binary", at={"kind": "datetime"}, x={"kind": "real"})
-    moments = pa.array([1_717_117_921_000_000] * 777, pa.timestamp("us", "UTC"))
-    part = pa.table({"at": moments, "x": [0.1] * 777, "y": [0, 1, *[0] * 775]})
-    statistics, _ = built(part, schema, train_params())
-    assert statistics.dates["at"].parts == ("time",)
-    assert {scaling.scale for scaling in statistics.scalings.values()} == {1.0}

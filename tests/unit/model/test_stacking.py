@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tabular.model.backend import keras
-from tabular.model.stacking import NotStackableError, is_stackable, stack
+from tabular.model.stacking import stack
 
 layers = keras.layers
 
@@ -35,17 +35,3 @@ def test_stacked_networks_answer_what_each_does(apart: tuple[bool, ...]) -> None
         model.set_weights(of_member)
         own = [of[:, member] if one else of for of, one in zip(rows, apart, strict=True)]
         np.testing.assert_allclose(found[:, member], np.asarray(model(own)), atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [layers.BatchNormalization, layers.LayerNormalization, lambda: layers.Lambda(lambda x: 2 * x)],
-)
-def test_a_layer_that_works_on_several_numbers_is_not_guessed(
-    layer: type[keras.layers.Layer],
-) -> None:
-    model = of_layers(last=layer())
-    assert is_stackable(of_layers())
-    assert not is_stackable(model)
-    with pytest.raises(NotStackableError, match=type(model.layers[-2]).__name__):
-        stack(model, [model.get_weights()], [False] * 3)

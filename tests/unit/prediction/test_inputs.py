@@ -1,6 +1,5 @@
 """New rows are checked as the training rows were; tests/pipeline has all kinds of files."""
 
-import gzip
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +8,7 @@ import pytest
 
 from tabular.config.sections import Validate
 from tabular.core.errors import UserError
-from tabular.prediction.inputs import row_columns, seekable_file
+from tabular.prediction.inputs import row_columns
 from tabular.table.cells import as_texts
 from tabular.table.checks import declared_checks
 from tabular.table.rows import check_batch
@@ -57,18 +56,6 @@ def test_nothing_may_be_there_twice(tmp_path: Path, name: str) -> None:
     (tmp_path / "n.csv").write_text(f"a,b,{name},{name}\n")
     with pytest.raises(UserError, match=rf"n\.csv: line 1: .*once: {name}"):
         row_columns(tmp_path / "n.csv", SCHEMA)
-
-
-def test_a_pipe_is_copied_and_messages_call_it_stdin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with (tmp_path / "piped").open("w+b") as piped:
-        piped.write(gzip.compress(b"a,b\n1,x\n1\n"))
-        piped.seek(0)
-        monkeypatch.setattr("sys.stdin", type("Stdin", (), {"buffer": piped}))
-        with pytest.raises(UserError, match=r"^stdin: line 3: found 1 cells; expected 2"):  # noqa: SIM117
-            with seekable_file(Path("-")) as file:
-                list(checked_rows(file, SCHEMA, row_columns(file, SCHEMA)))
 
 
 def test_a_parquet_file_has_numbers_where_a_csv_has_them_in_a_form(tmp_path: Path) -> None:

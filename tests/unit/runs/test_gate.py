@@ -11,7 +11,7 @@ from tabular.core.metrics import TASKS, primary_metrics
 from tabular.evaluation.evaluation import Evaluation, PairedDifference
 from tabular.evaluation.scores import Predictions, score
 from tabular.runs.gate import Base, evaluate_gate
-from tabular.runs.verdict import Verdict, format_checks, from_json, to_json
+from tabular.runs.verdict import Verdict, from_json, to_json
 from tests.helpers import evaluation_of, schema_of, train_params, values_of
 
 LAST = Base("abc", evaluation_of(test={"accuracy": 0.8, "loss": 0.5}))
@@ -176,21 +176,6 @@ def test_why_scores_may_be_wrong_is_a_warning() -> None:
     }
     warnings = gated(evaluation_of(**scores)).warnings
     assert [warning[:11] for warning in warnings] == ["5 of 254 te", "no test row", "test rows l"]
-
-
-def test_what_is_skipped_is_one_line_and_nothing_where_nothing_was_asked() -> None:
-    limits = {"test": dict.fromkeys(("loss", "accuracy", "f1"), 0.05)}
-    gate = Gate.model_validate({"worse_than_last": limits, "beat_baselines": ["linear"]})
-    run = evaluation_of(test={"loss": 0.5, "accuracy": 0.8, "f1": 0.8})
-    first = Base("no earlier run is committed here", None)
-    assert format_checks(gated(run, first, gate).checks) == [
-        (
-            "skipped",
-            "test.loss, test.accuracy, test.f1: no earlier run is committed here; "
-            "logistic regression: too few test rows, or no score to compare with",
-        )
-    ]
-    assert format_checks(gated(run, first, Gate()).checks) == []
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -63,13 +63,6 @@ def test_a_search_continues_from_its_journal_and_gives_up_bad_trials(run: Run) -
     assert study.best_value == pytest.approx(-np.log(1 - rate), rel=1e-5)
 
 
-def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
-    for content in (b"a text\nof two lines\n", b"\xff\n\n", b'{"a": 1}\n'):
-        (tmp_path / "t.log").write_bytes(content)
-        with pytest.raises(UserError, match=r"t\.log: found no journal of a search .*; remove it"):
-            open_study(tmp_path / "t.log", "a", greater_is_better=False)
-
-
 def test_changes_lie_in_the_space() -> None:
     """Decimals have three digits for people to read, unless these lie outside."""
     space = {

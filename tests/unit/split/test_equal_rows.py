@@ -66,24 +66,3 @@ def test_a_table_of_few_different_rows_is_drawn_row_by_row_unless_asked(
     assert (first is None) == apart
     assert (told is None) == (rule == "drawn")
     assert row_groups(tmp_path, SCHEMA) is None
-
-
-def test_a_declared_group_comes_before_equal_rows_and_is_one_fold_of_any_rule(
-    tmp_path: Path,
-) -> None:
-    text = {"kind": "category"}
-    schema = schema_of("binary", x={"kind": "real"}, town=text, subset=text)
-    schema = schema.model_copy(update={"group": "town", "split": "subset"})
-    towns = RNG.choice(["a", "b", "c"], 30)
-    columns = {"x": np.zeros(30), "town": towns, "subset": ["train"] * 20 + ["test"] * 10}
-    write_part(tmp_path, 0, pa.table(columns | {SCHEMA.target: np.zeros(30)}))
-    group = row_groups(tmp_path, schema)
-    assert group is not None
-    assert len(np.unique(group)) == 3
-    _, keys, _ = ordered_rows(
-        tmp_path, Split(by="column", test_size=0.3, validation_size=0, seed=4), schema, None
-    )
-    assert keys is not None
-    assert keys.dtype == np.int64
-    for name in "abc":
-        assert len(set(keys[towns == name])) == len(set(group[towns == name])) == 1

@@ -63,14 +63,6 @@ def test_the_shares_of_many_groups_are_near_their_sizes_and_another_seed_is_anot
     assert (other != share).mean() > 0.3
 
 
-def test_a_row_is_its_whole_content() -> None:
-    columns = [
-        pa.chunked_array([["a", "a", "ab", None]]),
-        pa.chunked_array([["bc", "b", "c", "c"]]),
-    ]
-    assert len(set(hashes(columns, 1))) == 4
-
-
 def test_a_column_names_the_share_of_each_row() -> None:
     assert by_column(["test", "train", "validation"]).tolist() == [TEST, TRAIN, VALIDATION]
     with pytest.raises(ValueError, match="found 'Test'; expected train, validation, test"):

@@ -1,26 +1,18 @@
 """One table of texts: what each of them means is one answer, whoever reads it."""
 
 import csv
-import math
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
-from tabular.config.schema import Column, Kind, Schema
-from tabular.config.sections import Validate
+from tabular.config.schema import Column, Schema
 from tabular.core.errors import UserError
 from tabular.core.errors import quoted as in_quotes
 from tabular.inference.formats import all_parse_as
-from tabular.table.cells import MAX_CELL, cell_type, parse
-from tabular.table.checks import declared_checks
+from tabular.table.cells import MAX_CELL, parse
 from tabular.table.csv_lines import MISTAKES_SHOWN
-from tabular.table.rows import check_batch
 from tests.helpers import read_table, schema_of
 
 KINDS = ("real", "integer", "boolean", "category")
@@ -30,73 +22,35 @@ HUGE = "9" * 400
 
 # Whole numbers; as a real each is the same number.
 WHOLE = {
-    "5": 5, "-5": -5, "0": 0, "-0": 0, "1": 1, "-1": -1, "42": 42, "007": 7, "-007": -7,
-    "00": 0, "01": 1, "-00": 0, "0000000000000000000000000005": 5, "0" * 40: 0,
-    "-" + "0" * 30 + "7": -7, "1234567890": 1234567890, "2147483648": 2147483648,
-    "123456789012345678": 123456789012345678,
-    "1000000000000000000": 1000000000000000000,
-    "-1000000000000000000": -1000000000000000000,
-    "9223372036854775806": 9223372036854775806, "9223372036854775807": 9223372036854775807,
-    "-9223372036854775807": -9223372036854775807, "-9223372036854775808": -9223372036854775808,
-    "09223372036854775807": 9223372036854775807, "-09223372036854775808": -9223372036854775808,
-    " 5": 5, "5 ": 5, " 5 ": 5, "   5   ": 5, "\t5": 5, "5\t": 5, "\t 5 \t": 5, " -5": -5,
-    " 007 ": 7, " 1": 1, "1\t": 1, " 0": 0, "0\t": 0,
+    "5": 5, "-5": -5, "0": 0, "-0": 0, "1": 1, "007": 7, "-007": -7, "0" * 40: 0,
+    "9223372036854775807": 2**63 - 1, "-9223372036854775808": -(2**63),
+    "09223372036854775807": 2**63 - 1, " 5": 5, "5 ": 5, "\t 5 \t": 5, " 1": 1, "0\t": 0,
 }  # fmt: skip
 # Numbers that are not whole, or not written so, or beyond 64 bits.
 REAL = {
-    "+5": 5.0, "+0": 0.0, "+007": 7.0, "5.": 5.0, "-5.": -5.0, "+5.": 5.0, ".5": 0.5, "-.5": -0.5,
-    "+.5": 0.5, "0.0": 0.0, "1.0": 1.0, "-0.0": -0.0, "1.50": 1.5, "00.5": 0.5, " 1.5": 1.5,
-    "1.5 ": 1.5, "\t1.5": 1.5, " +5 ": 5.0, "0.1": 0.1, "0.30000000000000004": 0.30000000000000004,
-    "3.141592653589793238462643383279": 3.141592653589793,
-    "1e5": 1e5, "1E5": 1e5, "1e+5": 1e5, "1e-5": 1e-5, "1E-05": 1e-5, "-1e5": -1e5, "+1e5": 1e5,
-    "1.e5": 1e5, ".1e5": 1e4, "1.5e3": 1500.0, "0e0": 0.0, "0e999": 0.0, "1e0": 1.0, "1e00005": 1e5,
-    "1e308": 1e308, "-1e308": -1e308, "1.7976931348623157e308": 1.7976931348623157e308,
-    "2.2250738585072014e-308": 2.2250738585072014e-308, "5e-324": 5e-324, "4.9e-324": 5e-324,
-    "2e-324": 0.0, "1e-999": 0.0, "-1e-999": -0.0, "0." + "0" * 400 + "1": 0.0,
-    "9223372036854775808": 9223372036854775808.0, "-9223372036854775809": -9223372036854775808.0,
-    "9999999999999999999": 1e19, "-9999999999999999999": -1e19, "10000000000000000000": 1e19,
-    "99999999999999999999": 1e20, "12345678901234567890": 12345678901234567890.0,
-    "18446744073709551615": 18446744073709551615.0, "1" + "0" * 300: 1e300,
-    " 9999999999999999999 ": 1e19, "+9223372036854775807": 9223372036854775807.0,
+    "+5": 5.0, "5.": 5.0, "+5.": 5.0, ".5": 0.5, "-.5": -0.5, "0.0": 0.0, "1.0": 1.0, "-0.0": -0.0,
+    "1.50": 1.5, " +1.5 ": 1.5, "0.30000000000000004": 0.30000000000000004,
+    "3.141592653589793238462643383279": 3.141592653589793, "1e5": 1e5, "1E+5": 1e5, "-1e-05": -1e-5,
+    ".1e5": 1e4, "1e308": 1e308, "5e-324": 5e-324, "1e-999": 0.0, "-1e-999": -0.0,
+    "9223372036854775808": 2.0**63, "12345678901234567890": 12345678901234567890.0,
     "41.00": 41.0, " 7.0 ": 7.0, "9223372036854775807.0": 2.0**63,
 }  # fmt: skip
-TRUE = ("true", "True", "TRUE", "tRuE", " true", "true ", "\tTrue", "1", " 1", "1\t")
-FALSE = ("false", "False", "FALSE", "fAlSe", " false", "false ", "\tFalse", "0", " 0", "0\t")
+TRUE = ("true", "True", "TRUE", "tRuE", " true", "\tTrue", "1", " 1")
+FALSE = ("false", "False", "FALSE", "false ", "0", "0\t")
 # Whole numbers as pandas writes those of a column with gaps.
 WITH_POINT = {"0.0": 0, "1.0": 1, "-0.0": 0, "41.00": 41, " 7.0 ": 7, f"{2**63 - 1}.0": 2**63 - 1}
 # Neither a number nor a boolean.
 NO_NUMBERS = (
-    # not finite
-    "nan", "NaN", "NAN", "-nan", "+nan", "nan(1)", "inf", "-inf", "+inf", "Inf", "INF", "infinity",
-    "Infinity", "-Infinity", "1e999", "-1e999", "+1e999", "1e309", "1.7976931348623159e308",
-    "1e0999", "1e99999999999999999999", "1" * 400, HUGE, "-" + HUGE, "1.#INF", "1.#QNAN",
-    # other spellings
-    "0x10", "0X1F", "-0x1", "0x", "0x1p3", "x10", "0b1", "0o7", "010h", "1_000", "1__0", "1,000",
-    "1.000.000", "1,5", "1'000", "1 000", "1\u00a0000", "1\u202f000", "1.5.5", "1..5", "1e5.5",
-    "1e", "e5", "1e+", "1e-", "e", "+e5", ".e5", "1e5e5", "1e 5", "1 e5", "1d5", "1D5", "1f",
-    "1.0f", "5L", "5l", "5j", "1+2j", "1/2", "50%", "$5", "\u20ac5", "5\u20ac", "5 kg", "~5", "<5",
-    ">5", "#5", "--5", "++5", "+-5", "-+5", "- 5", "+ 5", "5-", "5+", "(5)", "[5]", "{5}", "+", "-",
-    ".", "-.", "+.",
-    # digits that are not ASCII
-    "\uff15", "1\uff15", "\uff11.\uff15", "\u0663", "\u0661\u0662\u0663", "\u06f5", "\u0967",
-    "\u2075", "\u00bd", "\u2164", "\u2460", "\u4e94", "\u22125", "\u20135", "\ufe635", "\uff0d5",
-    "\uff0b5", "1\u066b5",
-    # other spaces, and characters that cannot be seen
-    "\n5", "5\n", "\r5", "5\r\n", "\v5", "\f5", "\u00a05", "5\u00a0", "\u20075", "\u30005",
-    "\u200b5", "5\ufeff", "\ufeff5", "\x1c5", "\x855", "1 2", "1\t2", "1\n2", " ", "  ", "\t",
-    " \t ", "\n", "\u00a0",
-    # booleans and missing values of other programs
-    "t", "f", "T", "F", "yes", "no", "Yes", "NO", "y", "n", "on", "off", "wahr", "TRUE.", ".true.",
-    "tru", "truee", "true false", "\u00a0true", "true\n", "NA", "N/A", "n/a", "#N/A", "NULL",
-    "null", "None", "none", "?", "missing", "nil",
-    # quotes and delimiters
-    '"', '""', '"5"', "'5'", '5"', "5' nail", '5" nail', ",", "a,b", ";", "a;b", "|", "\\", "\\N",
-    "\\5",
-    # texts
-    "a", "abc", "five", "caf\u00e9", "\U0001f600", "2024-01-31", "12:30", "10.0.0.1", "a\nb",
-    "=1+2", "@", "5a",
+    "nan", "-nan", "inf", "-Infinity", "1e999", "1e309", HUGE, "1.#INF",  # not finite
+    "0x10", "1_000", "1,000", "1.000.000", "1,5", "1'000", "1 000", "1\u00a0000", "1.5.5", "1e",
+    "1e5.5", "1d5", "1.0f", "5L", "1+2j", "1/2", "50%", "$5", "5 kg", "<5", "--5", "- 5", "5-",
+    "+", ".", "\uff15", "\u0663", "\u00bd", "\u22125",  # digits and signs that are not ASCII
+    "\n5", "5\r\n", "\f5", "5\u00a0", "\ufeff5", "1 2", " ", "\t", "\n",  # other spaces
+    "t", "F", "yes", "no", "on", "wahr", "TRUE.", "truee", "true\n", "NA", "#N/A", "NULL", "None",
+    '"', '"5"', "'5'", '5" nail', ",", "a,b", "a;b", "\\N",  # quotes and delimiters
+    "a", "caf\u00e9", "\U0001f600", "2024-01-31", "12:30", "10.0.0.1", "a\nb", "=1+2",
 )  # fmt: skip
-NUL = ("\0", "5\0", "\x005", "tr\0ue", "a\0")
+NUL = ("\0", "5\0")
 
 
 def meaning(text: str) -> dict[str, Any]:
@@ -175,20 +129,6 @@ def test_ingest(kind: str, quoted: bool, tmp_path: Path) -> None:
     assert differing(found, kind) == {}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_predict(kind: str) -> None:
-    schema = table_of(kind)
-    checks = declared_checks(schema, Validate())
-    batch = check_batch(pa.table({"cell": pa.array(TEXTS)}), schema, checks)
-    found = dict(zip(TEXTS, batch.features["cell"].to_pylist(), strict=True))
-    for failure in batch.failures:
-        assert (failure.column, failure.check, failure.policy) == ("cell", "kind", "error")
-        assert failure.found == TEXTS[failure.row]
-        assert found[failure.found] is None
-        found[failure.found] = WRONG
-    assert differing(found, kind) == {}
-
-
 def test_texts_of_missing_values_are_missing_and_not_wrong() -> None:
     found = parsed(["?", " ? ", "0", "? ", ""], "real", missing_values=[0, "?", " ? "])
     assert found == [None, None, 0.0, WRONG, None]
@@ -232,34 +172,3 @@ def test_a_number_in_the_form_of_its_column(form: str) -> None:
 def test_a_form_shows_how_one_number_is_written(form: str) -> None:
     with pytest.raises(ValueError, match="expected how the column writes"):
         Column.model_validate({"kind": "real", "format": form})
-
-
-NUMBERS = st.one_of(
-    st.integers(-(10**22), 10**22).map(str),
-    st.floats(allow_nan=False).map(repr),
-    st.from_regex(r"\A[ \t]*[+-]?[0-9]*\.?[0-9]*([eE][+-]?[0-9]{1,4})?[ \t]*\Z"),
-    st.text(alphabet="0123456789+-.eExX_ \t\n\u0663\uff15naift", max_size=12),
-    st.text(max_size=8),
-)
-
-
-def whole(text: str) -> int:
-    return int(re.sub(r"\.0+$", "", text))
-
-
-@given(NUMBERS)
-@example("1e-400")
-@example("5\n")
-@example("00000000000000000009223372036854775808")
-def test_python_agrees_with_what_the_grammar_takes_and_both_ways_agree(text: str) -> None:
-    bare = text.strip(" \t")
-    readers: dict[Kind, Callable[[str], float]] = {"real": float, "integer": whole}
-    for kind, number in readers.items():
-        alone, beside = parsed([text], kind)[0], parsed([text, NEIGHBOUR], kind)[0]
-        assert same(alone, beside)
-        if text and alone != WRONG:
-            assert same(alone, number(bare))
-        elif text and re.fullmatch(cell_type(kind).grammar, bare, re.ASCII):
-            value = number(bare)
-            assert math.isinf(value) if kind == "real" else not -(2**63) <= value < 2**63
-    assert same(parsed([text], "boolean"), parsed([text, NEIGHBOUR], "boolean")[:1])

@@ -102,14 +102,6 @@ def test_a_column_that_explains_the_target_fails_with_the_share_and_the_threshol
         )
 
 
-def test_a_column_may_be_named_table() -> None:
-    declared = schema_of("binary", table={"kind": "integer", "unique": True})
-    twice = pa.table({"table": [4, 4, 5], "y": [0, 1, 1]})
-    _, checks = check_parts([twice], declared, Validate(min_class_rows=1))
-    assert checks["table", "unique"].failed_rows == 1
-    assert checks["table", "duplicate_rows"].failed_rows == 0
-
-
 def test_everything_that_failed_is_told_at_once_with_lines(tmp_path: Path) -> None:
     columns = GOOD | {"a": [0.5, 9.5, 2.0, 2.0], "b": [1, 3, 1, 2]}
     (tmp_path / "t.csv").write_text("a,b,c,u,y\n.5,1,x,1,0\n9.5,3,?,,1\n2,1,y,3,1\n2,2,z,,0\n")

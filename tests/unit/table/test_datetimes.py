@@ -1,20 +1,17 @@
 """A date or a time is one moment, whoever reads it and wherever; a wrong one is named."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tabular.config.schema import Column
-from tabular.core.errors import UserError
 from tabular.table.cells import parse
-from tests.helpers import checked_rows, read_table, schema_of
+from tests.helpers import read_table, schema_of
 
 WRONG = "wrong"
 
@@ -87,36 +84,11 @@ def test_what_a_text_means(column: dict[str, Any], texts: dict[str, str | None])
     assert dict(zip(texts, parsed([*texts], **column), strict=True)) == texts
 
 
-@given(
-    st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),
-    st.integers(-14 * 60, 14 * 60),
-    st.sampled_from(["%Y-%m-%d %H:%M:%S%z", "%d %b %Y %H:%M:%S %z", "%m/%d/%Y %I:%M:%S %p %z"]),
-)
-def test_what_strftime_writes_is_read_as_it_was(moment: datetime, minutes: int, form: str) -> None:
-    here = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)), microsecond=0)
-    expected = f"{here.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
-    assert parsed([here.strftime(form)], format=form) == [expected]
-    assert parsed([here.isoformat()]) == [expected]
-
-
-FORMS = (None, "%d.%m.%Y", "%Y-%m", "epoch", "%H:%M %d %B %y")
-
-
-@given(st.text(max_size=30), st.sampled_from(FORMS))
-@example("".join(chr(0x0660 + int(n)) if n.isdigit() else n for n in "12.05.2024"), "%d.%m.%Y")
-def test_any_text_is_a_moment_or_wrong(text: str, form: str | None) -> None:
-    (found,) = parsed([text], format=form)
-    if found not in (None, WRONG):
-        assert 1 <= int(found[:4]) <= 9999
-        assert text.isascii()
-    assert (found is None) == (text == ""), "only an empty text is missing"
-
-
 @pytest.mark.parametrize(
     "column",
     [
         *({"format": form} for form in ("%d.%m", "%Y %Q", "%Y %Y", "1.234,5")),
-        *({"timezone": name} for name in ("Berlin", "../../etc/passwd")),
+        {"timezone": "Berlin"},
         {"values": ["2024-05-31"]},
         {"min": 3},
     ],
@@ -124,18 +96,6 @@ def test_any_text_is_a_moment_or_wrong(text: str, form: str | None) -> None:
 def test_a_declaration_that_means_nothing_is_refused(column: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Column.model_validate({"kind": "datetime"} | column)
-
-
-def test_ingest_and_predict_name_the_same_cell_of_a_parquet_file(tmp_path: Path) -> None:
-    file = tmp_path / "n.parquet"
-    pd.DataFrame({"at": ["2024-05-31", "2024-06-31", ""], "y": [0, 1, 0]}).to_parquet(file)
-    schema = schema_of("binary", at={"kind": "datetime", "nullable": True})
-    wrong = "at: found '2024-06-31'; expected a date or a time such as 2024-05-31"
-    with pytest.raises(UserError, match=rf"n\.parquet: row 1, column {wrong}"):
-        list(read_table(file, schema))
-    (batch,) = checked_rows(file, schema, ["at"])
-    ((row, said),) = [(failure.row, str(failure)) for failure in batch.failures]
-    assert (row, said[: len(wrong)]) == (1, wrong)
 
 
 def test_a_parquet_file_holds_moments_themselves(tmp_path: Path) -> None:

@@ -86,21 +86,3 @@ def test_what_each_row_has_of_its_own_explains_nothing() -> None:
     names = [f"n{row}" for row in range(500)]
     assert share_of_class(names, positive, "category") == 0
     assert share_of_class(np.zeros(500), positive, "real") == 0
-
-
-def test_too_few_rows_tell_nothing() -> None:
-    """Two rows of a class may be told apart by chance."""
-    positive = np.arange(500) < 2
-    assert share_of_class(positive.astype(float), positive, "real") == 0
-    schema = schema_of("regression", x={"kind": "real"})
-    assert shares_explained(pa.table({"x": [1.0, 2.0], "y": [1.0, 2.0]}), schema) == {}
-
-
-def test_the_sample_is_of_all_rows_and_bounded() -> None:
-    part = pa.table({"x": np.arange(500_000)})
-    few = sample_rows(part, 4)["x"].to_numpy()
-    assert 4_000 < len(few) <= 5_001
-    assert few[-1] > 499_000
-    wide = pa.table({f"x{number}": np.arange(5_000) for number in range(2_000)})
-    assert len(sample_rows(wide, 1)) <= 2_001
-    assert len(sample_rows(part[:0], 1)) == 0
