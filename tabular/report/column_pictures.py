@@ -16,7 +16,6 @@ from tabular.report.vega import (
     Spec,
     chart,
     colors,
-    digits,
     layer,
     number,
     under_names,
@@ -78,7 +77,7 @@ def effect(of: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
         ]
         return under_names(rows, "value", marks)
     moment = {"type": "temporal"} if of["kind"] == "datetime" else {"scale": {"zero": False}}
-    x, height = number("value", of["column"], **digits(of["values"])) | moment, 170
+    x, height = number("value", of["column"]) | moment, 170
     ticks: Spec = {"color": SOFT, "thickness": 1, "yOffset": 0, "height": 6}
     layers = [
         layer("area", {"x": x, "y": low, "y2": high}, color=THIS, opacity=0.25, clip=True),
