@@ -44,6 +44,7 @@ class InferredColumn:
 
     Attributes:
         counts: How often each text occurs, after `replace`.
+        may_be_group: Whether the rows of one value may belong together.
     """
 
     kind: str
@@ -55,6 +56,7 @@ class InferredColumn:
     format: str | tuple[str, ...] | None = None
     replace: dict[str, str] = field(default_factory=dict)
     constant: bool = False
+    may_be_group: bool = False
 
     @property
     def present(self) -> list[str]:
