@@ -138,16 +138,12 @@ def merged_spellings(counts: Counter[str]) -> dict[str, str]:
 def infer_number(column: InferredColumn, form: str | None, question: str) -> None:
     """Set the kind, the format and the note of a column of numbers."""
     present = column.present
-    is_whole = all_parse_as(present, "integer", form) and (form or not _has_point(present))
+    is_whole = all_parse_as(present, "integer", form) and (form or "." not in "".join(present))
     column.kind, column.format = "integer" if is_whole else "real", form
     if form:
         column.note += f", numbers written as {form}"
     numbers: list[Any] = typed(present, column.kind, form)
     column.note += f", {min(numbers):g} to {max(numbers):g}{question}"
-
-
-def _has_point(texts: list[str]) -> bool:
-    return any("." in text for text in texts)
 
 
 def infer_date(name: str, column: InferredColumn) -> bool:

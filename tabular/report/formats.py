@@ -6,7 +6,6 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from tabular.core.metrics import BASELINES
 from tabular.core.numbers import UNDEFINED, format_number
 from tabular.runs.comparison import ChangedValue, ScoreComparison, ScoreRow
 from tabular.runs.run import Run
@@ -47,11 +46,6 @@ def format_score(value: float | None, *compared_with: float | None) -> str:
     return format_number(value, *compared_with).replace("-", "−")
 
 
-def signed(value: float) -> str:
-    """A difference with its sign."""
-    return ("+" if value > 0 else "") + format_score(value)
-
-
 def with_minus_signs(text: str) -> str:
     """A text with a minus where a number below 0 has a hyphen."""
     return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", text)
@@ -80,7 +74,8 @@ def format_difference(change: ScoreComparison | None) -> str:
         return "same"
     verdict = "within chance" if change.verdict == "level" else change.verdict
     interval = f" ({format_interval(change.interval)})" if change.interval else ""
-    return f"{signed(change.change)} {verdict}{interval}"
+    sign = "+" if change.change > 0 else ""
+    return f"{sign}{format_score(change.change)} {verdict}{interval}"
 
 
 def describe_origin(run: Run) -> str:
@@ -90,11 +85,6 @@ def describe_origin(run: Run) -> str:
     sha = run.commit.sha[:7]
     said = f"{'' if sha == run.label else f'{sha}, '}{run.commit.date}: {run.commit.subject}"
     return f"uncommitted changes on {said}" if run.uncommitted else said
-
-
-def baseline(name: str) -> str:
-    """The name of a baseline for a reader."""
-    return BASELINES.get(name, name)
 
 
 def differences(changes: list[ChangedValue]) -> str:

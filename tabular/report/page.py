@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from tabular.config.schema import EPOCHS, NUMBER_FORMAT, Column, Schema, input_name
 from tabular.core.errors import listed
-from tabular.core.metrics import ROW_SETS, TASKS
+from tabular.core.metrics import BASELINES, ROW_SETS, TASKS
 from tabular.prediction.drift import DriftReport
 from tabular.report import column_pictures, formats, pictures, vega
 from tabular.report.formats import number
@@ -248,9 +248,8 @@ def conditions_of(found: dict[str, Any], between: str, *name: str) -> str:
 def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """The largest errors as a header and rows: true, predicted, then the first columns."""
     columns = errors["rows"][0]["columns"]
-    order = [row["column"] for row in points(comparison.run, "importance")]
-    names = sorted(columns, key=lambda name: order.index(name) if name in order else len(order))
-    names = names[:MAX_COLUMNS]
+    rank = {row["column"]: n for n, row in enumerate(points(comparison.run, "importance"))}
+    names = sorted(columns, key=lambda name: rank.get(name, len(rank)))[:MAX_COLUMNS]
     lines = []
     for error in errors["rows"]:
         predicted = number(error["predicted"])
@@ -281,7 +280,7 @@ TEMPLATES = Environment(
 for module in (sys.modules[__name__], formats, column_pictures, pictures):
     functions = getmembers(module, isfunction)
     TEMPLATES.filters |= {n: show for n, show in functions if show.__module__ == module.__name__}
-TEMPLATES.filters |= {"svg": vega.svg, "format_checks": format_checks}
+TEMPLATES.filters |= {"svg": vega.svg, "format_checks": format_checks, "baseline": BASELINES.get}
 TEMPLATES.globals["UNDECIDED"] = UNDECIDED
 
 

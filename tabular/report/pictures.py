@@ -1,7 +1,7 @@
 """The pictures of a run, and of the other one where it has the same: from the files of metrics/."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from tabular.report.vega import (
 )
 from tabular.runs.comparison import Comparison, Standing, points
 
-MAX_NAMED = 12  # classes, whose cells have numbers in them
+MAX_NAMED = 8  # classes, whose cells have numbers in them
 UNIT = {"domain": [0, 1]}
 
 
@@ -49,16 +49,9 @@ def score_interval_pictures(comparison: Comparison) -> list[Picture]:
 
 def score_pictures(comparison: Comparison) -> list[Picture]:
     """What the test rows' predictions look like, those that the task has."""
-    made: list[Callable[[Comparison], Picture | None]] = [
-        *(confusion, roc, precision_recall, calibration, threshold),
-        *(predicted_and_true, residuals_over_time),
-    ]
-    return [picture for make in made if (picture := make(comparison))]
-
-
-def training_pictures(comparison: Comparison) -> list[Picture]:
-    """Draw the learning curve, and the losses after each cycle."""
-    return list(filter(None, (learning_curve(comparison), cycles(comparison))))
+    of_classes = (confusion, roc, precision_recall, calibration, threshold)
+    draw_all = (*of_classes, predicted_and_true, residuals_over_time)
+    return [picture for draw in draw_all if (picture := draw(comparison))]
 
 
 def points_of_both(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
@@ -195,17 +188,9 @@ def confusion(comparison: Comparison) -> Picture | None:
     share = number("share", scale=shades, legend=None)
     layers = [layer("rect", place | {"color": share}, stroke=LINE, strokeWidth=1)]
     if len(names) <= MAX_NAMED:
-        small, room = 12 if len(names) <= 5 else 10, len(names) <= 8
-        said = [("rows", ",", -8, small + 2), ("share", ".0%", 8, small)]
-        layers += [
-            layer(
-                "text",
-                place | {"text": {"field": field, "format": form}},
-                dy=dy if room else 0,
-                fontSize=font,
-            )
-            for field, form, dy, font in (said if room else said[:1])
-        ]
+        for row in rows:
+            row["label"] = [f"{row['rows']:,.0f}", f"{row['share']:.0%}"]
+        layers.append(layer("text", place | {"text": {"field": "label"}}, dy=-7, fontSize=11))
     return Picture("Confusion", chart(rows, layers, height=min(max(len(names) * 52, 150), 420)))
 
 
@@ -292,23 +277,3 @@ def learning_curve(comparison: Comparison) -> Picture | None:
         [] if kept is None else [vertical(kept, strokeDash=[4, 4])],
     )
     return Picture(f"Loss{f' of {architecture}' if architecture else ''} by epoch", spec)
-
-
-def cycles(comparison: Comparison) -> Picture | None:
-    """The out-of-fold loss after each cycle of the kinds that learn so, and what is taken."""
-    rows = [
-        cycle | {"of": kind, "n": cycle["steps"]}
-        for kind, of in comparison.files["networks"].get("networks", {}).items()
-        for cycle in of.get("cycles", [])
-        if cycle["loss"] is not None
-    ]
-    if not rows:
-        return None
-    names = list(dict.fromkeys(row["of"] for row in rows))
-    x = number("steps", "Steps of the training", scale={"type": "log", "nice": False})
-    y = number("loss", "Out-of-fold loss", scale={"zero": False})
-    size = {"field": "weight", "type": "quantitative", "legend": None}
-    taken = {"x": x, "y": y, "color": colors(names), "size": size}
-    dots = layer("point", taken, [row for row in rows if row["weight"]], filled=True, opacity=1)
-    said = "Dots: what the model takes, larger ones with more weight."
-    return Picture("Cycles of the training", lines(rows, x, y, names, [dots]), note=said)
