@@ -5,7 +5,7 @@ import numpy as np
 from tabular.config.schema import Schema
 from tabular.config.sections import Choice
 from tabular.evaluation.evaluation import Calibration
-from tabular.evaluation.scores import Predictions
+from tabular.evaluation.scores import Predictions, hits_and_alarms
 from tabular.evaluation.uncertainty import mean_difference
 from tabular.table.arrays import row_losses
 
@@ -27,20 +27,15 @@ def choose_threshold(
     if not isinstance(choice, Choice):
         return choice
     of_rows = np.ones(len(y)) if weight is None else weight
-    order = np.argsort(-probability, kind="stable")
-    ordered = probability[order].astype(np.float64)
-    positive, negative = (np.cumsum(of_rows[order] * (y[order] == k)) for k in (1, 0))
-    ends = np.flatnonzero(np.diff(ordered, append=-1.0))  # the last row of each probability
-    # What counts as positive: none, then the rows up to each end.
-    hits, alarms = (np.concatenate([[0.0], sums[ends]]) for sums in (positive, negative))
-    above = max(1.0, ordered[0] + 2e-6)  # of a probability of 1
-    borders = np.concatenate([[above], ordered[ends], [0.0]])
+    borders, (hits,), (alarms,) = hits_and_alarms(y == 1, probability, of_rows[None])
+    borders[0] = max(1.0, borders[1] + 2e-6)  # above a probability of 1
+    borders = np.append(borders, 0.0)
     thresholds = (borders[:-1] + borders[1:]) / 2
     # Outputs are float32: a threshold between two neighbours would be one of them.
     thresholds[1:-1] = np.where(
         thresholds[1:-1].astype(np.float32) > borders[2:-1], thresholds[1:-1], borders[1:-2]
     )
-    value = objective(choice, hits, alarms, positive[-1], negative[-1])
+    value = objective(choice, hits, alarms, hits[-1], alarms[-1])
     best = np.flatnonzero(value >= value.max() - 1e-12)
     return float(thresholds[best[np.argmin(np.abs(thresholds[best] - 0.5))]])
 

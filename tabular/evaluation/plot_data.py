@@ -1,7 +1,7 @@
 """The data of the plots of the test rows, as small CSV files.
 
-A plot is a name in `HEADERS` with its points here, an entry of `metrics/dvc.yaml` for `dvc plots`,
-and a picture of `report.pictures` for the page.
+`HEADERS` lists the files. `metrics/dvc.yaml` draws some of them for `dvc plots`, and
+`report.pictures` and `report.column_pictures` for the page.
 
 Every file is there for every task; of one that is not of the task the header alone, and DVC draws
 no plot. With three or more classes the curves pool each class against the rest (micro average).
@@ -143,8 +143,7 @@ def probability_plots(test: Predictions, schema: Schema) -> Plots:
 
 def ranking_plots(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> Plots:
     """The ROC curve without points within a line; for each recall the best precision."""
-    counts = hits_and_alarms(truth, probability, weight[None])
-    hits, alarms = (np.append(0, of_one[0]) for of_one in counts)
+    _, (hits,), (alarms,) = hits_and_alarms(truth, probability, weight[None])
     turns = np.ones(len(hits), bool)
     turns[1:-1] = np.diff(hits, 2).astype(bool) | np.diff(alarms, 2).astype(bool)
     recall, last = np.unique(hits / hits[-1], return_index=True)
@@ -180,15 +179,10 @@ def threshold_plot(test: Predictions, costs: Costs | None) -> tuple[np.ndarray, 
     probability = test.y_pred[:, 0].astype(np.float64)
     quantiles = np.quantile(probability, np.linspace(0, 1, STEPS + 1), method="nearest")
     thresholds = np.unique(np.r_[THRESHOLDS, np.round(quantiles, 6), test.threshold])
-    # How many of the thresholds call a row positive, and so from the first one on.
-    called_by = np.searchsorted(thresholds, probability, side="right")
-    hits, alarms = (
-        np.bincount(called_by, test.weight * (test.y == k), len(thresholds) + 1)[::-1].cumsum()[
-            ::-1
-        ][1:]
-        for k in (1, 0)
-    )
-    positive, negative = (float((test.weight * (test.y == k)).sum()) for k in (1, 0))
+    borders, (hits,), (alarms,) = hits_and_alarms(test.y == 1, probability, test.weight[None])
+    positive, negative = hits[-1], alarms[-1]
+    lowest_called = np.searchsorted(-borders, -thresholds, side="right") - 1
+    hits, alarms = hits[lowest_called], alarms[lowest_called]
     with np.errstate(all="ignore"):
         recall, precision = hits / positive, hits / (hits + alarms)
         f1 = 2 * hits / (hits + alarms + positive)

@@ -166,23 +166,26 @@ def _regression(y: np.ndarray, value: np.ndarray, weights: np.ndarray) -> dict[s
 
 def hits_and_alarms(
     positive: np.ndarray, probability: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The weight of the rows from each probability that occurs up: of the class, and of others.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sum the weights of the rows with at least each probability: of the class, and of others.
 
     Args:
-        positive: which rows are of the class, shape (rows,).
-        weights: shape (n, rows).
+        positive: Whether each row is of the class, shape (rows,).
+        probability: Predicted probability of the class, shape (rows,).
+        weights: Shape (n, rows).
 
     Returns:
-        Float64, (n, probabilities), the highest probability first.
+        The thresholds, shape (thresholds,): infinity, for no rows, and then each probability that
+        occurs, the highest one first. The sums of both at each threshold, float64, shape
+        (n, thresholds).
     """
     order = np.argsort(-probability, kind="stable")
     ends = np.flatnonzero(np.diff(probability[order], append=np.inf))  # of each probability
     hits, alarms = (
-        np.cumsum(weights[:, order] * mask[order], axis=1)[:, ends]
+        np.insert(np.cumsum(weights[:, order] * mask[order], axis=1)[:, ends], 0, 0, axis=1)
         for mask in (positive, ~positive)
     )
-    return hits, alarms
+    return np.insert(probability[order][ends].astype(np.float64), 0, np.inf), hits, alarms
 
 
 def auc_and_average_precision(
@@ -192,8 +195,9 @@ def auc_and_average_precision(
 
     Args: see `hits_and_alarms`.
     """
-    hits, alarms = hits_and_alarms(positive, probability, weights)
-    new_hits, new_alarms = np.diff(hits, prepend=0), np.diff(alarms, prepend=0)
+    _, hits, alarms = hits_and_alarms(positive, probability, weights)
+    new_hits, new_alarms = np.diff(hits), np.diff(alarms)
+    hits, alarms = hits[:, 1:], alarms[:, 1:]
     area = (new_alarms * (hits - new_hits / 2)).sum(axis=1) / (hits[:, -1] * alarms[:, -1])
     precision = np.divide(hits, hits + alarms, out=np.zeros_like(hits), where=hits + alarms > 0)
     average = (new_hits * precision).sum(axis=1) / hits[:, -1]

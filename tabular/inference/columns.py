@@ -10,16 +10,14 @@ from tabular.config.schema import ISO
 from tabular.config.typed_yaml import Value
 from tabular.inference.formats import (
     all_parse_as,
+    ask_format,
     choose_number_format,
-    mostly_dates,
     number_readings,
     read_dates,
     typed,
 )
 from tabular.inference.sample import Sample, is_missing
 
-# Texts that are numbers in most tables.
-NUMBER_WITH_UNIT = re.compile(r"[^\w\s]?-?\d[\d.,']*( ?[^\w\s]| ?[A-Za-z]{1,3})?")
 DATE_NAME = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")
 SINCE_1970 = {"epoch": (300_000_000, 4_200_000_000), "epoch_ms": (3e11, 4.2e12)}  # 1979 to 2103
 IDENTIFIER = re.compile(
@@ -44,6 +42,7 @@ class InferredColumn:
 
     Attributes:
         counts: How often each text occurs, after `replace`.
+        may_be_group: Whether the rows of one value may belong together.
     """
 
     kind: str
@@ -55,6 +54,7 @@ class InferredColumn:
     format: str | tuple[str, ...] | None = None
     replace: dict[str, str] = field(default_factory=dict)
     constant: bool = False
+    may_be_group: bool = False
 
     @property
     def present(self) -> list[str]:
@@ -82,8 +82,7 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
         if not column.ignore and name != target:
             ask_empty(column, sample.rows)
         if column.kind == "category" and not column.ignore:
-            texts = column.present
-            infer_text(column, "" if readings[name] else mostly_dates(texts) or unit_hint(texts))
+            infer_text(column, "" if readings[name] else ask_format(column.present))
     return columns
 
 
@@ -139,7 +138,7 @@ def merged_spellings(counts: Counter[str]) -> dict[str, str]:
 def infer_number(column: InferredColumn, form: str | None, question: str) -> None:
     """Set the kind, the format and the note of a column of numbers."""
     present = column.present
-    is_whole = all_parse_as(present, "integer", form) and (form or not _has_point(present))
+    is_whole = all_parse_as(present, "integer", form) and (form or "." not in "".join(present))
     column.kind, column.format = "integer" if is_whole else "real", form
     if form:
         column.note += f", numbers written as {form}"
@@ -147,15 +146,11 @@ def infer_number(column: InferredColumn, form: str | None, question: str) -> Non
     column.note += f", {min(numbers):g} to {max(numbers):g}{question}"
 
 
-def _has_point(texts: list[str]) -> bool:
-    return any("." in text for text in texts)
-
-
 def infer_date(name: str, column: InferredColumn) -> bool:
     """Describe a column as dates or times, if that is what it holds; return whether it is."""
     texts, forms, question = column.present, list[str](), ""
     if column.kind == "category":
-        forms, question, _ = read_dates(texts)
+        forms, question = read_dates(texts)
     elif column.kind == "integer" and not column.format and DATE_NAME.search(name):
         numbers = [int(float(text)) for text in texts]
         forms = [
@@ -270,14 +265,6 @@ def find_label_mark(texts: list[str]) -> str:
         labels = {label.strip() for text in texts for label in text.split(mark)}
         if 2 * sum(mark in text for text in texts) > len(texts) > 3 * len(labels):
             return mark
-    return ""
-
-
-def unit_hint(texts: list[str]) -> str:
-    """Ask what to do with texts that are mostly numbers in another form; empty for others."""
-    short = [text.strip() for text in texts if len(text) < 40]
-    if sum(bool(NUMBER_WITH_UNIT.fullmatch(text)) for text in short) > 0.9 * len(texts):
-        return "; numbers with signs or units? write them as plain numbers, such as 1234.5"
     return ""
 
 

@@ -118,6 +118,9 @@ DATES = (
     "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%d-%b-%y", "%d %b %y",
     "%b-%Y", "%b %Y", "%B %Y", "%Y %b", "%Y-%b", "%Y-%m", "%m/%Y", "%Y/%m", "%m.%Y", "%b-%y",
 )  # fmt: skip
+# Texts that are numbers in most tables.
+NUMBER_WITH_UNIT = re.compile(r"[^\w\s]?-?\d[\d.,']*( ?[^\w\s]| ?[A-Za-z]{1,3})?")
+MAX_OTHER_TEXTS = 0.1  # share of the texts of a column that is asked about
 DIRECTIVE_PATTERNS = {"Y": r"\d{4}", "f": r"\d{1,9}", **dict.fromkeys("aAbBp", "[A-Za-z]+")}
 MAX_DATE_LENGTH = 60
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
@@ -148,21 +151,7 @@ def swaps_day_and_month(form: str, other: str) -> bool:
     return form != other and sorted(form) == sorted(other)
 
 
-class DateReading(NamedTuple):
-    """How texts are read as dates or times.
-
-    Attributes:
-        forms: The formats, each for some of the texts; none if the texts are no dates.
-        question: What to ask of them; empty if nothing.
-        unread: The texts that are in none of the formats.
-    """
-
-    forms: list[str]
-    question: str
-    unread: list[str]
-
-
-def read_dates(texts: list[str], *, every: bool = True) -> DateReading:
+def read_dates(texts: list[str]) -> tuple[list[str], str]:
     """Find up to `MAX_DATE_FORMATS` formats of texts that are dates or times.
 
     Formats that differ only in the order of day and month are never combined, since 03/04/2020
@@ -170,11 +159,14 @@ def read_dates(texts: list[str], *, every: bool = True) -> DateReading:
 
     Args:
         texts: Different texts.
-        every: Whether the texts are no dates if one of them is not.
+
+    Returns:
+        The formats, each for some of the texts; none if a text is no date. What to ask of them;
+        empty if nothing.
     """
-    left, unread = [text.strip(" \t") for text in texts], list[str]()
+    left = [text.strip(" \t") for text in texts]
     forms, question = list[str](), ""
-    while left and not (every and unread):
+    while left:
         fitting = {
             form: [text for text, date in zip(left, dates, strict=True) if date is None]
             for form, pattern in patterns().items()
@@ -185,32 +177,34 @@ def read_dates(texts: list[str], *, every: bool = True) -> DateReading:
             and (dates := typed(left, "datetime", form))[0] is not None
         }
         if not fitting:
-            unread.append(left.pop(0))
-            continue
+            return [], ""
         best = min(fitting, key=lambda form: len(fitting[form]))
         for other, others_unread in fitting.items():
             if swaps_day_and_month(best, other) and len(others_unread) == len(fitting[best]):
                 question = f"; or {other}? both fit"
         forms.append(best)
         left = fitting[best]
-    if every and unread:
-        return DateReading([], "", unread)
-    return DateReading(forms, question, unread)
+    return forms, question
 
 
-def mostly_dates(texts: list[str]) -> str:
-    """Ask what to do about a column most of whose texts are dates; empty if they are not."""
-    some = texts[:: max(len(texts) // 50, 1)]
-    dates = read_dates(some, every=False)
-    swapped = any(
-        pattern.fullmatch(text) and any(swaps_day_and_month(form, other) for other in dates.forms)
-        for text in dates.unread
-        for form, pattern in patterns().items()
-    )
-    if not dates.forms or (len(dates.unread) > 0.2 * len(some) and not swapped):
-        return ""
-    example = dates.unread or read_dates(texts, every=False).unread
-    return (
-        f"; dates as {' and '.join(dates.forms)}, except {quoted(example[0])}: kind datetime? then "
-        "change or list such cells in replace or missing_values"
-    )
+def ask_format(texts: list[str]) -> str:
+    """Ask what to do with texts that are mostly dates or numbers; empty for others."""
+    some = [text.strip()[:MAX_DATE_LENGTH] for text in texts[:: len(texts) // 50 + 1]]
+
+    def fits(pattern: re.Pattern[str]) -> bool:
+        return sum(not pattern.fullmatch(text) for text in some) <= MAX_OTHER_TEXTS * len(some)
+
+    def unread(form: str, texts: list[str]) -> list[str]:
+        dates = typed([text.strip() for text in texts], "datetime", form)
+        return [text for text, date in zip(texts, dates, strict=True) if date is None]
+
+    forms = [form for form, pattern in patterns().items() if fits(pattern)]
+    best = min(forms, key=lambda form: len(unread(form, some)), default="")
+    if best and (others := unread(best, texts)):
+        return (
+            f"; dates as {best}, except {quoted(others[0])}: kind datetime? then change or list "
+            "such cells in replace or missing_values"
+        )
+    if fits(NUMBER_WITH_UNIT):
+        return "; numbers with signs or units? write them as plain numbers, such as 1234.5"
+    return ""

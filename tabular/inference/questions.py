@@ -3,11 +3,9 @@
 The schema is right without an answer.
 """
 
-import math
 from collections import Counter
-from collections.abc import Iterable
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 from tabular.core.errors import quoted, truncate
@@ -20,11 +18,11 @@ MIN_ROWS = 3  # with a value that may mean missing
 MAX_ZERO_SHARE = 0.5  # of the rows, where 0 may mean missing; in more of them it is the rule
 MIN_OTHERS = 3  # different values, to tell what stands apart from them
 GAPS = 2  # times the widest gap between the others at its end: as far a value stands apart
-FEW = 0.01  # of the rows, far beyond the others
-FAR = 5  # times as far from the median as the others
+FEW = 0.01  # of the rows, which may lie far beyond the others
+SPREADS = 3  # times as far from the others as these are from each other
+MAX_SPAN = 25  # of values from the smallest to the median, where 0 may mean missing
 MAX_REPEATS = 50  # rows of a group on average; a value with more is a category
 MAX_SHARE = 0.05  # of the rows in one group
-MANY_NUMBERS = 366  # different integers: more are no ages, percentages or days of a year
 
 
 def question(name: str, column: InferredColumn, *, target: bool) -> str:
@@ -46,86 +44,70 @@ def question(name: str, column: InferredColumn, *, target: bool) -> str:
             for value, count in zip(numbers, present.values(), strict=True):
                 values[float(value)] += count
             asked = ask_numbers(values, rows)
-            codes = column.kind == "integer" and not asked and looks_like_codes(values)
-            return group_question(name, values) if codes and not target else asked
+            is_code = column.kind == "integer" and not asked and IDENTIFIER.search(name)
+            return group_question(name, column, values) if is_code and not target else asked
         case "category" | "text":
             spelling = "" if column.replace else ask_spelling(present)
-            return spelling + ("" if target else group_question(name, present))
+            return spelling + ("" if target else group_question(name, column, present))
     return ""
 
 
 def ask_numbers(values: Counter[float], rows: int) -> str:
-    """Whether values that stand apart mean missing, and whether the ends of the others are right.
+    """Ask whether values that stand apart mean missing, and whether the ends of others are right.
 
     Args:
-        values: how often each one occurs.
-        rows: of the table, those without a value too.
+        values: How often each value occurs.
+        rows: Number of rows of the table, those without a value included.
     """
-    others = sorted(value for value in values if value not in SENTINELS)
-    suspects = [value for value in sorted(SENTINELS & {*values}) if is_sentinel(value, others)]
-    if values[0] <= MAX_ZERO_SHARE * rows and is_far_from_zero([v for v in others if v], values):
+    others = sorted({*values} - SENTINELS - {0})
+    suspects = [value for value in sorted(SENTINELS & {*values}) if stands_apart(value, others)]
+    if values[0] <= MAX_ZERO_SHARE * rows and zero_stands_apart(others):
         suspects = [0, *suspects]
     missing = [value for value in suspects if values[value] >= MIN_ROWS]
-    said = " and ".join(f"{value} ({values[value]} rows)" for value in missing)
-    asked = f"; does {said} mean missing? then missing_values" if missing else ""
-    return asked + ask_ends(Counter({v: n for v, n in values.items() if v not in missing}))
+    listed = " and ".join(f"{value} ({values[value]} rows)" for value in missing)
+    question = f"; does {listed} mean missing? then missing_values" if missing else ""
+    present = sorted(Counter({v: n for v, n in values.items() if v not in missing}).elements())
+    negated = [-value for value in reversed(present)]
+    return question + ask_end(present, 1, "up", "max") + ask_end(negated, -1, "down", "min")
 
 
-def is_sentinel(value: int, others: list[float]) -> bool:
-    """Whether a value stands apart from others, ascending, or alone is negative."""
-    return stands_apart(value, others) or (len(others) >= MIN_OTHERS and value < 0 <= others[0])
+def zero_stands_apart(others: list[float]) -> bool:
+    """Return whether 0 stands apart from others, ascending, none of which is much smaller."""
+    smallest = min(map(abs, others), default=0)
+    return stands_apart(0, others) and MAX_SPAN * smallest >= abs(median(others))
 
 
-def is_far_from_zero(others: list[float], rows: Counter[float]) -> bool:
-    """Whether 0 stands apart from others, ascending, few of which are small beside their median."""
-    if not stands_apart(0, others):
-        return False
-    sizes = sorted(map(abs, repeated(others, rows)))
-    return sizes[len(sizes) // 20] > sizes[len(sizes) // 2] / 4
+def stands_apart(value: int, others: list[float]) -> bool:
+    """Return whether a value lies far beyond others, ascending, or is the only negative one.
 
-
-def repeated(values: Iterable[float], rows: Counter[float]) -> list[float]:
-    """Each of the values as often as it occurs, ascending."""
-    return sorted(Counter({value: rows[value] for value in values}).elements())
-
-
-def stands_apart(value: float, others: list[float]) -> bool:
-    """Whether a value is far from others, ascending, beside the gaps between those at that end."""
+    It lies far beyond them if its distance is more than twice the widest gap between the others at
+    that end.
+    """
     if len(others) < MIN_OTHERS or others[0] <= value <= others[-1]:
         return False
     part = max(len(others) // 4, MIN_OTHERS)
     near = others[:part] if value < others[0] else others[-part:]
     widest = max(high - low for low, high in pairwise(near))
-    return max(others[0] - value, value - others[-1]) > GAPS * widest
+    distance = max(others[0] - value, value - others[-1])
+    return distance > GAPS * widest or value < 0 <= others[0]
 
 
-def ask_ends(values: Counter[float]) -> str:
-    """Whether the largest and the smallest value are right, if far beyond all but a few others."""
-    ascending, asked = repeated(values, values), ""
-    for sign, direction, key in ((1, "up", "max"), (-1, "down", "min")):
-        ordered = [sign * value for value in ascending[::sign]]
-        if few := outliers(ordered):
-            end, last = sign * ordered[-1], sign * ordered[-few - 1]
-            asked += f"; is {end:.6g} right, with {len(ordered) - few} of {len(ordered)} rows "
-            asked += f"{direction} to {last:.6g}? if not, set {key}, and validate.range in "
-            asked += "params.yaml to drop or warn"
-    return asked
+def ask_end(values: list[float], sign: int, direction: str, key: str) -> str:
+    """Ask whether the last of a column's values are right, if a few lie far beyond all others.
 
-
-def outliers(ordered: list[float]) -> int:
-    """How many of the rows, ascending, lie far beyond all others; 0 if more than a few do.
-
-    That is as seen from the median, and farther than the last rows of a long tail.
+    Args:
+        values: The value of each row times `sign`, ascending.
     """
-    if len(ordered) <= MIN_OTHERS:
-        return 0
-    middle, quartile = ordered[len(ordered) // 2], ordered[3 * len(ordered) // 4]
-    for few in range(int(max(FEW * len(ordered), 1)), 0, -1):
-        near, far = ordered[-few - 1] - middle, ordered[-few] - middle
-        tail = near / (quartile - middle) if quartile > middle else math.inf
-        if near > 0 and far > near * max(FAR, tail / 2):
-            return few
-    return 0
+    rows = len(values)
+    for few in range(min(max(int(FEW * rows), 1), rows - 1), 0, -1):
+        last, next_one = values[-few - 1], values[-few]
+        if next_one - last > SPREADS * (last - values[0]) > 0:
+            return (
+                f"; is {sign * values[-1]:.6g} right, with {rows - few} of {rows} rows {direction} "
+                f"to {sign * last:.6g}? if not, set {key}, and validate.range in params.yaml to "
+                "drop or warn"
+            )
+    return ""
 
 
 def ask_spelling(counts: Counter[str]) -> str:
@@ -139,10 +121,11 @@ def ask_spelling(counts: Counter[str]) -> str:
     return ""
 
 
-def group_question(name: str, counts: Counter[Any]) -> str:
-    """Whether rows of one value belong together, such as those of one customer.
+def group_question(name: str, column: InferredColumn, counts: Counter[Any]) -> str:
+    """Ask whether rows of one value belong together, such as those of one customer.
 
-    That is asked of identifiers, and of many values most of which repeat, but none often.
+    That is asked of identifiers, and of many values most of which repeat, but none often. It sets
+    `may_be_group` of the column.
     """
     distinct, rows = len(counts), counts.total()
     identifies = distinct > MAX_CLASSES and (not name or IDENTIFIER.search(name))
@@ -152,21 +135,10 @@ def group_question(name: str, counts: Counter[Any]) -> str:
         and median(counts.values()) > 1
         and max(counts.values()) <= MAX_SHARE * rows
     )
-    if rows < 2 * distinct or not (identifies or repeats):
+    column.may_be_group = rows >= 2 * distinct and bool(identifies or repeats)
+    if not column.may_be_group:
         return ""
     return (
         f"; do rows of one {name} belong together? then group: {name} in a line of its own above, "
         "and split.by: group in params.yaml"
     )
-
-
-def looks_like_codes(values: Counter[float]) -> bool:
-    """Whether many numbers come as often whatever their size, as those of customers do."""
-    if len(values) <= MANY_NUMBERS:
-        return False
-    ordered, tenth = sorted(values), len(values) // 10
-    means = [
-        fmean(values[value] for value in ordered[start : start + tenth])
-        for start in range(0, 10 * tenth, tenth)
-    ]
-    return max(means) < 2 * min(means)

@@ -229,8 +229,7 @@ def ask_leaks(columns: dict[str, InferredColumn], target: str, checks: Checks) -
     all_fail = all(check.failed_rows for check in leaks.values())
     for name, leak in leaks.items():
         column, explains = columns[name], f"explains {leak.share:.2%} of {target} by itself"
-        may_be_group = "belong together? then group" in column.note
-        if leak.failed_rows and not all_fail and not may_be_group:
+        if leak.failed_rows and not all_fail and not column.may_be_group:
             column.ignore = True
             column.note = (
                 f"{explains}: a copy of it? if not, move it to columns as "

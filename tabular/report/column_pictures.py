@@ -16,7 +16,6 @@ from tabular.report.vega import (
     Spec,
     chart,
     colors,
-    digits,
     layer,
     number,
     under_names,
@@ -78,15 +77,13 @@ def effect(of: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
         ]
         return under_names(rows, "value", marks)
     moment = {"type": "temporal"} if of["kind"] == "datetime" else {"scale": {"zero": False}}
-    x, height = number("value", of["column"], **digits(of["values"])) | moment, 170
-    ticks: Spec = {"color": SOFT, "thickness": 1, "yOffset": 0, "height": 6}
+    x = number("value", of["column"]) | moment
     layers = [
         layer("area", {"x": x, "y": low, "y2": high}, color=THIS, opacity=0.25, clip=True),
         layer("line", {"x": x, "y": mean}, color=THIS, clip=True),
         layer("rule", {"y": {"datum": 0}}, strokeDash=[4, 4], color=SOFT),
-        layer("tick", {"x": x, "y": {"value": height}}, **ticks),
     ]
-    return chart(rows, layers, height=height)
+    return chart(rows, layers, height=170)
 
 
 def moved(name: str, column: ColumnDrift) -> Picture:

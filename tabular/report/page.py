@@ -2,7 +2,6 @@
 
 import re
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator
 from inspect import getmembers, isfunction
 from pathlib import Path
@@ -14,13 +13,12 @@ from markupsafe import Markup
 
 from tabular.config.schema import EPOCHS, NUMBER_FORMAT, Column, Schema, input_name
 from tabular.core.errors import listed
-from tabular.core.metrics import ROW_SETS, TASKS
-from tabular.core.numbers import format_number
+from tabular.core.metrics import BASELINES, ROW_SETS, TASKS
 from tabular.prediction.drift import DriftReport
 from tabular.report import column_pictures, formats, pictures, vega
 from tabular.report.formats import number
-from tabular.runs.comparison import ChangedValue, Comparison, ScoreRow, locked_versions, points
-from tabular.runs.run import LOCK, Run, inputs, outputs, params_of
+from tabular.runs.comparison import ChangedValue, Comparison, ScoreRow, points
+from tabular.runs.run import LOCK, Run, params_of
 from tabular.runs.verdict import format_checks
 
 REPRODUCIBILITY = {
@@ -43,7 +41,7 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
         for name, column in columns.items()
         if name not in unseen
     }
-    lock, classes = run.load(LOCK), run.load(run.files["profile"]).get("target") or {}
+    classes = run.load(run.files["profile"]).get("target") or {}
     evaluation = run.require_evaluation()
     return {
         "about": markdown(about),
@@ -68,11 +66,6 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
         "renamed": {name: input_name(name) for name in features if name != input_name(name)},
         "version": evaluation.version,
         "repeats": REPRODUCIBILITY.get(str(evaluation.repeats)),
-        "packages": packages(run.text("pyproject.toml"), locked_versions(run)),
-        "hashes": [
-            (path, entry.get("md5"), number(entry.get("size")))
-            for path, entry in [*inputs(lock).items(), *outputs(lock).items()]
-        ],
     }
 
 
@@ -106,13 +99,6 @@ def preparation(name: str, column: Column) -> Iterator[str]:
     )
     read = first + "".join(f".fillna({other})" for other in others) + local
     yield f'{place} = ({read} - pandas.Timestamp(0, tz="UTC")).dt.total_seconds()'
-
-
-def packages(pyproject: str, locked: dict[str, str]) -> list[tuple[str, str]]:
-    """The locked versions of Keras and of the packages that the project declares."""
-    declared = tomllib.loads(pyproject).get("project", {}).get("dependencies", [])
-    names = {re.split(r"[^\w.-]", name)[0] for name in declared} | {"keras"}
-    return [(name, version) for name, version in locked.items() if name in names]
 
 
 def split_card(text: str) -> tuple[str, str, str]:
@@ -170,35 +156,22 @@ def check_rows(checks: dict[str, Any]) -> list[tuple[str, str, int]]:
 
 def network_rows(networks: dict[str, Any]) -> list[tuple[str, str, int, str]]:
     """Name, weight, number of members and out-of-fold loss of each kind of network."""
-    found = networks.values()
-    weights = formats.shares([of["weight"] for of in found])
-    losses = formats.cells([of.get("loss") for of in found], digits=4)
     return [
-        (name, f"{weight:.2f}", of["members"], loss)
-        for (name, of), weight, loss in zip(networks.items(), weights, losses, strict=True)
+        (name, f"{network['weight']:.2f}", network["members"], number(network.get("loss")))
+        for name, network in networks.items()
     ]
-
-
-def layer_tables(networks: dict[str, Any]) -> dict[str, list[tuple[str, str, str]]]:
-    """List the name and class, output shape and number of weights of each network's layers."""
-
-    def row_of(layer: dict[str, Any]) -> tuple[str, str, str]:
-        name = f"{layer['layer']} ({layer['class']})"
-        return name, formats.shape(layer["output"]), formats.number(layer["weights"])
-
-    return {name: list(map(row_of, of["layers"])) for name, of in networks.items()}
 
 
 def setting_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:
     """A row for each parameter of a network: its value, after `auto` where a rule chose it."""
     declared = params_of(run.load(LOCK)).get("train", {}).get("networks", {})
-    keys = dict.fromkeys(key for of in networks.values() for key in of["params"])
+    keys = dict.fromkeys(key for network in networks.values() for key in network["params"])
 
-    def shown(name: str, key: str) -> str:
+    def describe(name: str, key: str) -> str:
         value = formats.parameter(networks[name]["params"].get(key))
         return f"auto, {value}" if declared.get(name, {}).get(key) == "auto" else value
 
-    return [[key, *(shown(name, key) for name in networks)] for key in keys]
+    return [[key, *(describe(name, key) for name in networks)] for key in keys]
 
 
 def split_rule(run: Run) -> str:
@@ -274,19 +247,17 @@ def conditions_of(found: dict[str, Any], between: str, *name: str) -> str:
 
 def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """The largest errors as a header and rows: true, predicted, then the first columns."""
-    rows = errors.get("rows", [])
-    order = [row["column"] for row in points(comparison.run, "importance")]
-    names = sorted(rows[0]["columns"], key=lambda n: order.index(n) if n in order else len(order))
-    names = names[:MAX_COLUMNS]
-    predicted = formats.cells([row["predicted"] for row in rows], digits=4)
-    of_true = [row.get("probability_of_true") for row in rows]
-    notes = [f" ({format_number(p)} for the true one)" if p is not None else "" for p in of_true]
-    columns = [
-        formats.cells([row["true"] for row in rows]),
-        [text + more for text, more in zip(predicted, notes, strict=True)],
-        *(formats.cells([row["columns"][name] for row in rows]) for name in names),
-    ]
-    return ["True", "Predicted", *names], [list(row) for row in zip(*columns, strict=True)]
+    columns = errors["rows"][0]["columns"]
+    rank = {row["column"]: n for n, row in enumerate(points(comparison.run, "importance"))}
+    names = sorted(columns, key=lambda name: rank.get(name, len(rank)))[:MAX_COLUMNS]
+    lines = []
+    for error in errors["rows"]:
+        predicted = number(error["predicted"])
+        if (probability := error.get("probability_of_true")) is not None:
+            predicted += f" ({number(probability)} for the true one)"
+        values = [number(error["columns"][name]) for name in names]
+        lines.append([number(error["true"]), predicted, *values])
+    return ["True", "Predicted", *names], lines
 
 
 def changed_scores(comparison: Comparison) -> tuple[list[ScoreRow], list[ScoreRow]]:
@@ -301,7 +272,6 @@ TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
     autoescape=select_autoescape(["html"]),
     undefined=StrictUndefined,
-    finalize=formats.unbroken,
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
@@ -310,7 +280,7 @@ TEMPLATES = Environment(
 for module in (sys.modules[__name__], formats, column_pictures, pictures):
     functions = getmembers(module, isfunction)
     TEMPLATES.filters |= {n: show for n, show in functions if show.__module__ == module.__name__}
-TEMPLATES.filters |= {"svg": vega.svg, "format_checks": format_checks}
+TEMPLATES.filters |= {"svg": vega.svg, "format_checks": format_checks, "baseline": BASELINES.get}
 TEMPLATES.globals["UNDECIDED"] = UNDECIDED
 
 

@@ -1,14 +1,12 @@
 """The pictures of a run, and of the other one where it has the same: from the files of metrics/."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from tabular.core.metrics import METRICS, metric
-from tabular.report.formats import shares
+from tabular.core.metrics import metric
 from tabular.report.vega import (
-    BAR,
     LINE,
     OTHER,
     SOFT,
@@ -18,18 +16,16 @@ from tabular.report.vega import (
     Spec,
     chart,
     colors,
-    digits,
     layer,
     named,
     number,
     of_names,
     straight,
-    under_names,
     vertical,
 )
 from tabular.runs.comparison import Comparison, Standing, points
 
-MAX_NAMED = 12  # classes, whose cells have numbers in them
+MAX_NAMED = 8  # classes, whose cells have numbers in them
 UNIT = {"domain": [0, 1]}
 
 
@@ -53,18 +49,9 @@ def score_interval_pictures(comparison: Comparison) -> list[Picture]:
 
 def score_pictures(comparison: Comparison) -> list[Picture]:
     """What the test rows' predictions look like, those that the task has."""
-    made: list[Callable[[Comparison], Picture | None]] = [
-        *(confusion, roc, precision_recall, calibration, classes, threshold),
-        *(predicted_and_true, residuals, residuals_over_time),
-    ]
-    return [picture for make in made if (picture := make(comparison))]
-
-
-def training_pictures(comparison: Comparison) -> list[Picture]:
-    """Learning curves, and the losses of the members."""
-    found = [curve(comparison, name) for name in ("loss", "accuracy", "mean_absolute_error")]
-    found += [cycles(comparison), members(comparison)]
-    return [picture for picture in found if picture]
+    of_classes = (confusion, roc, precision_recall, calibration, threshold)
+    draw_all = (*of_classes, predicted_and_true, residuals_over_time)
+    return [picture for draw in draw_all if (picture := draw(comparison))]
 
 
 def points_of_both(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
@@ -181,33 +168,6 @@ def calibration(comparison: Comparison) -> Picture | None:
     return Picture("Calibration", {"vconcat": [above, below], "spacing": 8}, len(names) > 1)
 
 
-def classes(comparison: Comparison) -> Picture | None:
-    """How many rows of the class, and of the others, got which probability."""
-    run, found = comparison.run, points(comparison.run, "histogram")
-    names = ("rows of the class", "rows of other classes")
-    if run.schema.get("task") == "binary":
-        names = (f"{run.target} is {run.schema.get('positive')}", "others")
-    half = 0.5 / max(len(found), 1)
-    rows = [
-        {
-            "low": row["probability"] - half,
-            "high": row["probability"] + half,
-            "rows": row[key],
-            "of": name,
-        }
-        for key, name in zip(("rows of the class", "other rows"), names, strict=True)
-        for row in found
-    ]
-    encoding = {
-        "x": number("low", "Predicted probability of the class", scale=UNIT, bin="binned"),
-        "x2": {"field": "high"},
-        "y": number("rows", "Rows", stack=None),
-        "color": colors(names, (OTHER, THIS)),
-    }
-    spec = chart(rows, [layer("bar", encoding, opacity=0.6, binSpacing=0)])
-    return Picture("Probabilities by class", spec) if rows else None
-
-
 def confusion(comparison: Comparison) -> Picture | None:
     """True classes by predicted ones: rows and their share of the true class."""
     rows = points(comparison.run, "confusion")
@@ -228,17 +188,9 @@ def confusion(comparison: Comparison) -> Picture | None:
     share = number("share", scale=shades, legend=None)
     layers = [layer("rect", place | {"color": share}, stroke=LINE, strokeWidth=1)]
     if len(names) <= MAX_NAMED:
-        small, room = 12 if len(names) <= 5 else 10, len(names) <= 8
-        said = [("rows", ",", -8, small + 2), ("share", ".0%", 8, small)]
-        layers += [
-            layer(
-                "text",
-                place | {"text": {"field": field, "format": form}},
-                dy=dy if room else 0,
-                fontSize=font,
-            )
-            for field, form, dy, font in (said if room else said[:1])
-        ]
+        for row in rows:
+            row["label"] = [f"{row['rows']:,.0f}", f"{row['share']:.0%}"]
+        layers.append(layer("text", place | {"text": {"field": "label"}}, dy=-7, fontSize=11))
     return Picture("Confusion", chart(rows, layers, height=min(max(len(names) * 52, 150), 420)))
 
 
@@ -284,90 +236,44 @@ def predicted_and_true(comparison: Comparison) -> Picture | None:
     true = [row["true value"] for row in rows]
     spec = scatter(
         rows,
-        number("true value", f"True {comparison.run.target}", **digits(true)),
-        number("predicted value", "Predicted", **digits(true)),
+        number("true value", f"True {comparison.run.target}"),
+        number("predicted value", "Predicted"),
         [{"x": end, "y": end} for end in (min(true), max(true))],
     )
     return Picture("Predicted and true value", spec)
 
 
-def residuals(comparison: Comparison) -> Picture | None:
-    rows = [row for row in points(comparison.run, "values") if row["predicted value"] is not None]
-    x = number("predicted value", "Predicted", **digits(row["true value"] for row in rows))
-    return Picture("Residuals", residuals_by(x, rows)) if rows else None
-
-
 def residuals_over_time(comparison: Comparison) -> Picture | None:
     rows = [row for row in points(comparison.run, "residuals_over_time") if row["time"] is not None]
-    x = number("time", "Time", axis={"format": "d", "labelExpr": "datum.label"})
-    return Picture("Residuals over time", residuals_by(x, rows)) if rows else None
-
-
-def residuals_by(x: Spec, rows: Rows) -> Spec:
-    """The residual of each row, by a field of it."""
-    ends = [end(row[x["field"]] for row in rows) for end in (min, max)]
+    if not rows:
+        return None
+    times = [row["time"] for row in rows]
+    zero = [{"x": end, "y": 0} for end in (min(times), max(times))]
     y = number("residual", "True minus predicted")
-    return scatter(rows, x, y, [{"x": end, "y": 0} for end in ends])
+    return Picture("Residuals over time", scatter(rows, number("time", "Time"), y, zero))
 
 
-def curve(comparison: Comparison, name: str) -> Picture | None:
-    """A learning curve, the mean of the members, and the epoch whose weights are kept."""
-    found = points(comparison.run, name, "curves")
+def learning_curve(comparison: Comparison) -> Picture | None:
+    """The loss by epoch, the mean of the members, and the epoch whose weights are kept."""
+    epochs_of_loss = points(comparison.run, "loss", "curves")
     parts = {"train": "training rows", "validation": "held-out rows"}
     rows = [
         {"epoch": row["epoch"], "value": row[key], "of": label, "n": row["epoch"]}
         for key, label in parts.items()
-        for row in found
+        for row in epochs_of_loss
         if row[key] is not None
     ]
     if not rows:
         return None
     trained = comparison.files["networks"]
-    kind = trained.get("curves")
-    epochs = trained.get("networks", {}).get(kind, {}).get("epochs")
+    architecture = trained.get("curves")
+    epochs = trained.get("networks", {}).get(architecture, {}).get("epochs")
     kept = median(epochs) if epochs else None
-    label = METRICS[name].label if name in METRICS else "Mean absolute error (standardised)"
     spec = lines(
         rows,
         number("epoch", "Epoch" if kept is None else f"Epoch (weights kept from {kept:.4g})"),
-        number("value", label, scale={"zero": False}),
+        number("value", "Loss", scale={"zero": False}),
         list(dict.fromkeys(row["of"] for row in rows)),
         [] if kept is None else [vertical(kept, strokeDash=[4, 4])],
     )
-    return Picture(f"{label}{f' of {kind}' if kind else ''} by epoch", spec)
-
-
-def cycles(comparison: Comparison) -> Picture | None:
-    """The out-of-fold loss after each cycle of the kinds that learn so, and what is taken."""
-    rows = [
-        cycle | {"of": kind, "n": cycle["steps"]}
-        for kind, of in comparison.files["networks"].get("networks", {}).items()
-        for cycle in of.get("cycles", [])
-        if cycle["loss"] is not None
-    ]
-    if not rows:
-        return None
-    names = list(dict.fromkeys(row["of"] for row in rows))
-    x = number("steps", "Steps of the training", scale={"type": "log", "nice": False})
-    y = number("loss", "Out-of-fold loss", scale={"zero": False})
-    size = {"field": "weight", "type": "quantitative", "legend": None}
-    taken = {"x": x, "y": y, "color": colors(names), "size": size}
-    dots = layer("point", taken, [row for row in rows if row["weight"]], filled=True, opacity=1)
-    said = "Dots: what the model takes, larger ones with more weight."
-    return Picture("Cycles of the training", lines(rows, x, y, names, [dots]), note=said)
-
-
-def members(comparison: Comparison) -> Picture | None:
-    """The loss of each member for its own fold, by its kind and the weight of that."""
-    kinds = comparison.files["networks"].get("networks", {})
-    weights = shares([of["weight"] for of in kinds.values()])
-    rows = [
-        {"kind": f"{name}, weight {weight:.2f}", "loss": loss}
-        for (name, of), weight in zip(kinds.items(), weights, strict=True)
-        for loss in of.get("losses", [])
-    ]
-    x = number("loss", "Out-of-fold loss of each network", scale={"zero": False})
-    ticks = layer("tick", {"x": x}, color=THIS, thickness=2, height=BAR)
-    return (
-        Picture("Networks and their weights", under_names(rows, "kind", [ticks])) if rows else None
-    )
+    return Picture(f"Loss{f' of {architecture}' if architecture else ''} by epoch", spec)

@@ -7,14 +7,12 @@ of the page's style, so that dark pages have lighter ones.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any
 
 import vl_convert
 from markupsafe import Markup
-
-from tabular.report.formats import are_years
 
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -24,7 +22,8 @@ BAR, LINE_HEIGHT = 12, 15  # heights of a bar, and of a line of its name
 LETTERS, TITLE = 46, 34  # of a line of a name, and of an axis title
 THIS, OTHER, SOFT, LINE = "var(--this)", "var(--other)", "var(--soft)", "#8886"
 ON_PAPER = {THIS: "#0072b2", OTHER: "#e69f00", SOFT: "#5b6470", "currentColor": "#222"}
-THOUSANDS = "abs(datum.value) >= 10000 ? format(datum.value, '~s') : datum.label"
+# No commas below 10,000: the numbers may be years.
+TICKS = "abs(datum.value) >= 10000 ? format(datum.value, '~s') : replace(datum.label, ',', '')"
 STYLE = {
     "aria": False,  # or each point of it is read aloud
     "background": None,
@@ -36,8 +35,8 @@ STYLE = {
         **{"gridColor": "#8883", "domainColor": "#888", "tickColor": "#888"},
     },
     "axisX": {"labelAngle": 0, "labelLimit": 90, "labelOverlap": "greedy", "labelSeparation": 8},
-    "axisXQuantitative": {"labelFlush": False, "tickCount": 6, "labelExpr": THOUSANDS},
-    "axisYQuantitative": {"labelExpr": THOUSANDS},
+    "axisXQuantitative": {"labelFlush": False, "tickCount": 6, "labelExpr": TICKS},
+    "axisYQuantitative": {"labelExpr": TICKS},
     "axisY": {"labelLimit": 150, "tickCount": 5, "titlePadding": 10},
     "legend": {
         **{"orient": "bottom", "title": None, "columns": 1, "labelLimit": 300},
@@ -99,11 +98,6 @@ def chart(rows: Rows, layers: list[Spec], width: int = WIDTH, height: int = HEIG
 def number(field: str, title: str | None = None, **more: Any) -> Spec:
     """A field of numbers on an axis."""
     return {"field": field, "type": "quantitative", "title": title, **more}
-
-
-def digits(values: Iterable[Any]) -> Spec:
-    """The axis of numbers that are years: without commas."""
-    return {"axis": {"format": "~f"}} if are_years(values) else {}
 
 
 def named(field: str, names: Sequence[str], **more: Any) -> Spec:

@@ -13,7 +13,7 @@ WIDTHS = (1280, 768, 390)
 TABLES = {
     "diabetes": [*OF_CLASSES, "Threshold"],
     "wine": OF_CLASSES,
-    "values": ["Predicted and true value", "Residuals"],
+    "values": ["Predicted and true value"],
 }
 
 

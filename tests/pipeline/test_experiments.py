@@ -33,7 +33,7 @@ def test_a_value_stays_until_one_goes_back_and_what_changed_fits_a_terminal(
     assert max(map(len, shown)) <= 100
     header = r"experiment +test accuracy +test loss +cv accuracy +cv loss +changed"
     assert re.fullmatch(header, shown[0])
-    scores = r"( +0\.\d{4}){4} +"
+    scores = r"( +0\.\d{1,5}){4} +"
     changed = {line.split()[0]: re.sub(rf"^\w+{scores}", "", line) for line in shown[1:]}
     assert changed["one"] == changed["both"] == threshold
     assert changed["other"] == changed["workspace"] == loss
