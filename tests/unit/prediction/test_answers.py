@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from commands.predict import predict_piece
 from tabular.config.sections import Validate
+from tabular.model.metadata import ModelMetadata
 from tabular.prediction.drift import unknown_categories
 from tabular.table.checks import declared_checks
 from tabular.table.source import pieces
@@ -25,7 +26,7 @@ def test_every_row_gets_a_prediction_and_the_failed_ones_are_told_in_order(tmp_p
     schema = schema.model_copy(update={"ignore": ("id",)})
     file, names = tmp_path / "t.csv", ["id", "a"]
     file.write_text("id,a\n1,0.3\n2,x\n3,10\n4,\n5,0.4\n006,\n")
-    model: Any = SimpleNamespace(predict=double, threshold=0.7, intervals=None)
+    model: Any = SimpleNamespace(predict=double, metadata=ModelMetadata(threshold=0.7))
     checks = declared_checks(schema, Validate(range="warn"))
     first, second = (
         predict_piece(piece, model, schema, names, [], checks, {})
