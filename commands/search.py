@@ -113,6 +113,11 @@ def main() -> None:
     train = params.train.changed({"folds": folds}).resolved(
         sum(count_rows(args.train)), schema.task, len(schema.features), possible_folds(args.train)
     )
+    if train.folds < 2:
+        raise UserError(
+            "A search compares cross-validated scores, and the training rows fill one fold only. "
+            "Set search.folds to 2 or more, or use rows of more groups."
+        )
     check_space(search, train)
 
     from tabular.model.training.checkpoint import CODE, identity

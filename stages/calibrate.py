@@ -41,8 +41,9 @@ def calibrate(
     is_chained = "forward_chaining" in oof
     table = oof["forward_chaining" if is_chained else "cross_validation"]
     *columns, fold = (column.to_numpy() for column in table.columns)
-    rows, labelled = np.flatnonzero(fold >= 0), [schema.target, schema.weight]
-    known = pa.concat_tables(read_parts(train, [name for name in labelled if name])).take(rows)
+    rows, weight_column = np.flatnonzero(fold >= 0), schema.weight
+    labelled = [schema.target] if weight_column is None else [schema.target, weight_column]
+    known = pa.concat_tables(read_parts(train, labelled)).take(rows)
     y, weight = labels(known, schema)[:, 0], row_weights(known, schema)
     outputs, fold = np.column_stack(columns)[rows], fold[rows]
     if len(fold) and not fold.any():  # a single block of forward chaining: its halves
@@ -92,8 +93,7 @@ def main() -> None:
     declared = {"validate_params": params.validate, "drift_params": params.drift}
     metadata = metadata.model_copy(update={"table_schema": schema, **declared})
 
-    temperature = metadata.temperature
-    if temperature != 1:
+    if (temperature := metadata.temperature) != 1:
         print(f"Probabilities are at a temperature of {temperature:g}")
     if schema.task == "binary":
         print(f"A probability of {metadata.threshold:g} or more counts as {schema.positive}")

@@ -4,6 +4,7 @@ import numpy as np
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Choice
+from tabular.core.errors import UserError
 from tabular.evaluation.evaluation import Calibration
 from tabular.evaluation.scores import Predictions, hits_and_alarms
 from tabular.evaluation.uncertainty import mean_difference
@@ -26,6 +27,11 @@ def choose_threshold(
     """
     if not isinstance(choice, Choice):
         return choice
+    if not len(y):
+        raise UserError(
+            "evaluate.threshold: there are no out-of-fold predictions to choose it on; set a "
+            "number, or train.folds to 2 or more"
+        )
     of_rows = np.ones(len(y)) if weight is None else weight
     borders, (hits,), (alarms,) = hits_and_alarms(y == 1, probability, of_rows[None])
     borders[0] = max(1.0, borders[1] + 2e-6)  # above a probability of 1

@@ -89,7 +89,7 @@ def test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:
     return {
         "y": y if schema.task == "regression" else y.astype(int),
         **{f"output_{k}": column for k, column in enumerate(y_pred.astype(np.float64).T)},
-        **({"weight": weight} if schema.weight else {}),
+        **({"weight": weight} if schema.weight is not None else {}),
         **({} if group is None else {"group": group}),
     }
 
@@ -122,9 +122,14 @@ def probability_plots(test: Predictions, schema: Schema) -> Plots:
     truth = (test.y[:, None] == classes).ravel()
     probability = test.y_pred.astype(np.float64).ravel()
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
-    counts = (np.histogram(probability[truth == k], edges)[0] for k in (True, False))
+    weight = np.repeat(test.weight, len(classes))
+    counted = np.ones(len(truth), np.int64) if schema.weight is None else weight
+    counts = (
+        np.histogram(probability[truth == k], edges, weights=counted[truth == k])[0]
+        for k in (True, False)
+    )
     group = None if test.group is None else np.repeat(test.group, len(classes))
-    pooled = Predictions(truth, probability, np.repeat(test.weight, len(classes)), group=group)
+    pooled = Predictions(truth, probability, weight, group=group)
     pooled = pooled.select(pooled.weight > 0)
     bins = np.minimum((pooled.y_pred * BINS).astype(int), BINS - 1)
     filled = [pooled.select(bins == k) for k in np.unique(bins)]

@@ -16,11 +16,12 @@ from tabular.core.errors import UserError
 from tabular.core.metrics import TASKS, primary_metrics
 from tabular.evaluation.calibration import choose_threshold, scale_by_temperature
 from tabular.evaluation.equal_rows import find_equal_rows, score_equal_rows
-from tabular.evaluation.evaluation import Evaluation, IntervalCoverage, ScoreSet
+from tabular.evaluation.evaluation import Estimate, Evaluation, IntervalCoverage, ScoreSet
 from tabular.evaluation.scores import Baselines, Folds, OutOfFold, Predictions, read_oof, score
 from tabular.evaluation.scores_json import calibration_from_json
 from tabular.evaluation.uncertainty import (
     Bootstrap,
+    best_constant_losses,
     bootstrap,
     intervals,
     mean_interval,
@@ -260,7 +261,13 @@ def compare_with_baselines(
         is_constant = name == task.baselines["constant"]
         if is_constant and name_of_rows != "test":  # one constant a fold ranks no rows
             scores = scores.select((task.main, "loss"))
-        baselines[name] = scores.with_intervals(intervals(replicates, schema, primary_metrics))
+        scores = scores.with_intervals(intervals(replicates, schema, primary_metrics))
+        if is_constant:  # as in the difference of the losses
+            losses = best_constant_losses(rows, schema)
+            scores = scores.replace(
+                "loss", Estimate(float(np.average(losses, weights=rows.weight)))
+            )
+        baselines[name] = scores
         compared = score_differences(bootstrapped, replicates, schema, constant=is_constant)
         if comparable := {key: each for key, each in compared.items() if scores.get(key)}:
             differences[name] = comparable

@@ -120,7 +120,7 @@ def row_values(predictions: Predictions, schema: Schema) -> dict[str, np.ndarray
 def _half_interval(
     values: np.ndarray, weight: np.ndarray, alpha: float, group: np.ndarray | None = None
 ) -> float:
-    """Half of Student's interval of a mean of values, independent but in groups; 0 of one."""
+    """Compute half of Student's interval of a mean; infinite for the rows of a single group."""
     from scipy.special import stdtrit  # takes 0.2 s, and classes need none
 
     shares = weight / weight.sum()
@@ -128,6 +128,8 @@ def _half_interval(
     if group is not None:
         from_mean, weight = np.bincount(group, from_mean), np.bincount(group, weight)
     n = effective_sample_size(weight)
+    if group is not None and n < 2:
+        return np.inf
     free = max(n - 1, 1.0)
     error = float(np.square(from_mean).sum() * n / free) ** 0.5
     return float(stdtrit(free, 1 - alpha / 2)) * error
@@ -267,7 +269,11 @@ def intervals(
                 bootstrapped.replicates[key], point, rows[key], on_logit_scale=of_class
             )
     certain = ([0, 0], [1, 1])
-    return {key: ends for key, ends in limits.items() if [round(x, 9) for x in ends] not in certain}
+    return {
+        key: ends
+        for key, ends in limits.items()
+        if np.isfinite(ends).all() and [round(x, 9) for x in ends] not in certain
+    }
 
 
 def score_differences(

@@ -127,7 +127,6 @@ def fold_predictions(
         ensemble = blended(setup, members)
         labels, weight = y[ensemble.rows], setup.row_weights(ensemble.rows)
         chosen = choose_threshold(threshold, labels, ensemble.oof[:, 0], weight)
-        weight = np.ones(len(labels)) if weight is None else weight
         group = None if groups is None else groups[ensemble.rows]
         return Predictions(labels, ensemble.oof, weight, chosen, group)
 

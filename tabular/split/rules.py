@@ -207,7 +207,7 @@ def rule_subsets(
     if split.by == "time":
         return by_time(values.to_numpy(), split.test_size, split.validation_size)
     subset, keys = by_column(values.to_pylist()), None
-    if schema.group:
+    if schema.group is not None:
         groups = read_parts(folder, [schema.group])
         keys = fold_keys(np.concatenate([hashes(part.columns, split.seed) for part in groups]))
     return subset, keys

@@ -22,7 +22,7 @@ def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
     Returns:
         None where groups do not matter, see `number_groups`.
     """
-    if schema.group and schema.group in pq.read_schema(part_paths(folder)[0]).names:
+    if schema.group is not None and schema.group in pq.read_schema(part_paths(folder)[0]).names:
         parts = read_parts(folder, [schema.group])
         return number_groups(np.concatenate([row_hashes(part.columns) for part in parts]), True)
     first = first_equal_rows(folder, schema)

@@ -47,8 +47,9 @@ class Training:
 
     def __init__(self, setup: Setup, validation: Path | None) -> None:
         self.setup, self._validation_folder = setup, validation
-        self._validation: Dataset = setup.other_dataset(validation) if validation else []
         train = setup.train
+        needed = validation if train.folds == 1 else None
+        self._validation: Dataset = setup.other_dataset(needed) if needed else []
         self.kinds = {
             members.network: NetworkKind(members.network, setup) for members in train.members
         }

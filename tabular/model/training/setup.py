@@ -241,7 +241,7 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     classes = np.split(of_rows, np.cumsum(dataset.sizes)[:-1])
     setup.subfolds = draw_subfolds(classes, setup.keys, resolved.folds, resolved.seed)
     folds = setup.folds() if resolved.folds > 1 else setup.subfolds
-    if schema.weight and not np.bincount(np.concatenate(setup.folds()), weight).all():
+    if schema.weight is not None and not np.bincount(np.concatenate(setup.folds()), weight).all():
         raise UserError(f"column {schema.weight}: every row of a fold has a weight of 0")
     for name, of_text in preprocessed.texts.items():
         setup.encoders[name] = texts.fit(

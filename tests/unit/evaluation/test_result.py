@@ -117,11 +117,12 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
             keys = values_of(expected).keys() if ranks else {of.main, "loss"}
             assert values_of(theirs).keys() == keys
             assert [key for key, (_, interval) in theirs.items() if interval] == [of.main]
-            difference = scores.difference(baseline, of.main)
-            apart = values_of(scores.model)[of.main] - values_of(theirs)[of.main]
-            assert difference
-            assert difference.difference == pytest.approx(apart)
-            assert difference.low < difference.difference < difference.high
+            for key in (of.main, "loss"):
+                difference = scores.difference(baseline, key)
+                apart = values_of(scores.model)[key] - values_of(theirs)[key]
+                assert difference
+                assert difference.difference == pytest.approx(apart)
+                assert difference.low < difference.high
 
     assert from_json(to_json(evaluation)) == evaluation
     first = dict(flatten(summary_to_json(evaluation, task)))

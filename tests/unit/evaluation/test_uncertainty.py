@@ -168,6 +168,10 @@ def test_few_rows_or_groups_have_no_interval_and_perfect_scores_none_without_wid
     group = np.arange(100) // 12
     in_groups = bootstrap(predictions._replace(group=group), schema)
     assert intervals(in_groups, schema).keys() == {"accuracy", "loss"}
+    one_group = bootstrap(predictions._replace(group=np.zeros(100, int)), schema)
+    low, high = intervals(one_group, schema).pop("accuracy", (0, 1))
+    assert high - low > 0.7
+    assert "loss" not in intervals(one_group, schema)
     perfect = predictions._replace(y_pred=np.abs(predictions.y - 0.1)[:, None])
     limits = intervals(bootstrap(perfect, schema), schema)
     assert limits.keys() == {"accuracy", "brier", "loss"}
