@@ -128,8 +128,9 @@ def merged_spellings(counts: Counter[str]) -> dict[str, str]:
             spellings.setdefault("".join(text.casefold().split()), []).append(text)
     replacements = dict[str, str]()
     for texts in spellings.values():
-        best = max(texts, key=lambda text: (counts[text], text == text.strip(), text))
-        replacements |= {text: best for text in texts if text != best}
+        best = max(texts, key=lambda text: (counts[text], text)).strip()
+        if len(texts) > 1:
+            replacements |= {text: best for text in texts if text != best}
     is_boolean = all_parse_as([text for texts in spellings.values() for text in texts], "boolean")
     few = 1 < len(spellings) <= MANY_DISTINCT and len(replacements) <= MAX_REPLACEMENTS
     return replacements if few and not is_boolean else {}

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from inspect import getmembers, isfunction
 from pathlib import Path
 from typing import Any
@@ -50,15 +50,7 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
         "classes": {name: of["rows"] for name, of in classes.items()},
         "model": model,
         "features": list(features),
-        # As pandas reads them: the texts that stand for a gap in columns of numbers, the type of
-        # columns that it reads as texts, and the names of the model's inputs.
-        "na_values": {
-            name: gaps
-            for name, column in features.items()
-            if not column.is_string
-            and (gaps := [v for v in column.missing_values if isinstance(v, str)])
-        },
-        "dtype": {name: "str" for name, column in features.items() if is_read_as_text(column)},
+        "read_options": read_options(run.schema, features),
         "has_datetimes": any(column.kind == "datetime" for column in features.values()),
         "preparation": [
             line for name, column in features.items() for line in preparation(name, column)
@@ -67,6 +59,24 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
         "version": evaluation.version,
         "repeats": REPRODUCIBILITY.get(str(evaluation.repeats)),
     }
+
+
+def read_options(schema: Mapping[str, Any], features: Mapping[str, Column]) -> str:
+    """Return the arguments with which `pandas.read_csv` reads a table, each after a comma."""
+    options = {
+        "sep": schema.get("delimiter", ","),
+        "encoding": schema.get("encoding", "utf-8"),
+        "dtype": {name: "str" for name, column in features.items() if is_read_as_text(column)},
+        "na_values": {
+            name: missing
+            for name, column in features.items()
+            if not column.is_string
+            and (missing := [text for text in column.missing_values if isinstance(text, str)])
+        },
+    }
+    return "".join(
+        f", {name}={value!r}" for name, value in options.items() if value not in (",", "utf-8", {})
+    )
 
 
 def is_read_as_text(column: Column) -> bool:

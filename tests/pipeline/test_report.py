@@ -107,16 +107,17 @@ def test_the_lines_of_the_model_card_predict_as_predict_does(
 ) -> None:
     """So they do for categories, texts, dates, gaps, formats and spellings."""
     folder = copy_of(trained(name), tmp_path / "project")
+    change(folder, {"delimiter": ";"})
     call(folder, REPORT)
     (code,) = re.findall("<pre>(import keras.*?)</pre>", (folder / "report.html").read_text(), re.S)
     rows = pd.read_csv(folder / "data/raw/t.csv", dtype=str, keep_default_na=False)
-    rows[:300].to_csv(folder / "new.csv", index=False)
+    rows[:300].to_csv(folder / "new.csv", index=False, sep=";")
     call(folder, "commands.predict", "new.csv", "-o", "out.csv")
     monkeypatch.chdir(folder)
     lines: dict[str, Any] = {}
     exec(html.unescape(code), lines)
     predictions = lines["model"].predict_on_batch(lines["columns"])[:, 0]
-    expected = pd.read_csv("out.csv")[answer]
+    expected = pd.read_csv("out.csv", sep=";")[answer]
     np.testing.assert_allclose(predictions, expected, rtol=1e-5)
 
 
