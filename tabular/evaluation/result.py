@@ -21,11 +21,11 @@ from tabular.evaluation.scores import Baselines, Folds, OutOfFold, Predictions, 
 from tabular.evaluation.scores_json import calibration_from_json
 from tabular.evaluation.uncertainty import (
     Bootstrap,
-    best_constant_losses,
     bootstrap,
     intervals,
     mean_interval,
     score_differences,
+    with_best_constant,
 )
 from tabular.model.intervals import Intervals
 from tabular.table.arrays import (
@@ -259,16 +259,13 @@ def compare_with_baselines(
         baseline = rows._replace(y_pred=y_pred, threshold=thresholds[name])
         scores, replicates = score(baseline, schema), bootstrap(baseline, schema)
         is_constant = name == task.baselines["constant"]
+        if is_constant:
+            replicates = with_best_constant(replicates, schema)
+            scores = scores.replace("loss", Estimate(replicates.estimates["loss"]))
         if is_constant and name_of_rows != "test":  # one constant a fold ranks no rows
             scores = scores.select((task.main, "loss"))
-        scores = scores.with_intervals(intervals(replicates, schema, primary_metrics))
-        if is_constant:  # as in the difference of the losses
-            losses = best_constant_losses(rows, schema)
-            scores = scores.replace(
-                "loss", Estimate(float(np.average(losses, weights=rows.weight)))
-            )
-        baselines[name] = scores
-        compared = score_differences(bootstrapped, replicates, schema, constant=is_constant)
+        baselines[name] = scores.with_intervals(intervals(replicates, schema, primary_metrics))
+        compared = score_differences(bootstrapped, replicates, schema)
         if comparable := {key: each for key, each in compared.items() if scores.get(key)}:
             differences[name] = comparable
     return ScoreSet(model, baselines, differences)

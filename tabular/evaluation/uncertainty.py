@@ -111,12 +111,6 @@ def independent_rows(predictions: Predictions, schema: Schema) -> dict[str, floa
     return rows | dict.fromkeys((task.main, "loss"), effective_sample_size(weight))
 
 
-def row_values(predictions: Predictions, schema: Schema) -> dict[str, np.ndarray]:
-    """Compute the part of each row in the scores that are means over the rows, by metric key."""
-    losses = row_losses(predictions.y, predictions.y_pred, schema)
-    return {TASKS[schema.task].main: row_scores(predictions, schema), "loss": losses}
-
-
 def _half_interval(
     values: np.ndarray, weight: np.ndarray, alpha: float, group: np.ndarray | None = None
 ) -> float:
@@ -171,11 +165,13 @@ class Bootstrap(NamedTuple):
         estimates: Scores that are defined, by metric key.
         replicates: Each of these scores in every draw, float64, (draws,); NaN where a draw leaves
             it undefined.
+        row_values: Part of each row in the scores that are means over the rows, by metric key.
     """
 
     predictions: Predictions
     estimates: dict[str, float]
     replicates: dict[str, np.ndarray]
+    row_values: dict[str, np.ndarray]
 
 
 def bootstrap(predictions: Predictions, schema: Schema) -> Bootstrap:
@@ -189,10 +185,12 @@ def bootstrap(predictions: Predictions, schema: Schema) -> Bootstrap:
         for times in resampling_weights(copies, number, sample.group)
     ]
     defined = [key for key, value in points.items() if np.isfinite(value[0])]
+    losses = row_losses(predictions.y, predictions.y_pred, schema)
     return Bootstrap(
         predictions,
         {key: float(points[key][0]) for key in defined},
         {key: np.concatenate([part[key] for part in parts]) for key in defined},
+        {TASKS[schema.task].main: row_scores(predictions, schema), "loss": losses},
     )
 
 
@@ -252,8 +250,8 @@ def intervals(
     Args:
         keys: Metric keys; None for all defined scores.
     """
-    predictions = bootstrapped.predictions
-    rows, means = independent_rows(predictions, schema), row_values(predictions, schema)
+    predictions, means = bootstrapped.predictions, bootstrapped.row_values
+    rows = independent_rows(predictions, schema)
     limits = {}
     for key, point in bootstrapped.estimates.items():
         asked_for = keys is None or key in keys or key == TASKS[schema.task].main
@@ -277,30 +275,22 @@ def intervals(
 
 
 def score_differences(
-    model: Bootstrap, other: Bootstrap, schema: Schema, *, constant: bool = False
+    model: Bootstrap, other: Bootstrap, schema: Schema
 ) -> dict[str, PairedDifference]:
     """Compare the scores of the same rows that both define: the model's minus the other ones.
 
     Scores that too few rows decide are not compared, see `intervals`.
-
-    Args:
-        constant: Whether the other predictions are a constant. The loss is then compared with that
-            of the best constant for these very rows. Otherwise a model that has learnt nothing but
-            a slightly better constant could be better by more than chance.
     """
-    predictions = [each.predictions for each in (model, other)]
-    counts = [independent_rows(each, schema) for each in predictions]
-    values, other_values = (row_values(each, schema) for each in predictions)
-    if constant:
-        other_values["loss"] = best_constant_losses(predictions[0], schema)
+    counts = [independent_rows(each.predictions, schema) for each in (model, other)]
+    _, _, weight, _, group = model.predictions
     differences = {}
     for key in model.estimates:
         rows = min(count[key] for count in counts)
         if key not in other.estimates or rows < MIN_ROWS_FOR_INTERVAL:
             continue
-        if key in values:
-            arrays = (values[key], other_values[key], predictions[0].weight)
-            differences[key] = mean_difference(*arrays, key == "accuracy", predictions[0].group)
+        if key in model.row_values:
+            values = model.row_values[key], other.row_values[key]
+            differences[key] = mean_difference(*values, weight, key == "accuracy", group)
         else:
             point = model.estimates[key] - other.estimates[key]
             ends = _bootstrap_interval(model.replicates[key] - other.replicates[key], point, rows)
@@ -308,15 +298,23 @@ def score_differences(
     return differences
 
 
-def best_constant_losses(predictions: Predictions, schema: Schema) -> np.ndarray:
-    """Compute the loss of each row for the constant prediction with the least mean loss."""
-    y, y_pred, weight, *_ = predictions
+def with_best_constant(constant: Bootstrap, schema: Schema) -> Bootstrap:
+    """Return the scores of a constant with the loss of the best constant for the same rows.
+
+    Compared with any other constant, a model that has learnt nothing but a slightly better one
+    could be better by more than chance.
+    """
+    y, y_pred, weight, *_ = constant.predictions
     if schema.task == "regression":
         best = np.average(y, weights=weight)
     else:
         shares = np.bincount(y.astype(int), weight, len(schema.classes)) / weight.sum()
         best = shares[-y_pred.shape[1] :]  # two classes have one output
-    return row_losses(y, np.broadcast_to(best, y_pred.shape), schema)
+    losses = row_losses(y, np.broadcast_to(best, y_pred.shape), schema)
+    return constant._replace(
+        estimates=constant.estimates | {"loss": float(np.average(losses, weights=weight))},
+        row_values=constant.row_values | {"loss": losses},
+    )
 
 
 def _bootstrap_interval(

@@ -14,6 +14,7 @@ from tabular.evaluation.uncertainty import (
     resampled_rows,
     resampling_weights,
     score_differences,
+    with_best_constant,
 )
 from tabular.table.arrays import row_losses
 from tests.helpers import schema_of
@@ -136,7 +137,7 @@ def test_another_constant_is_not_better_than_a_constant(task: str) -> None:
         for constant in (best, worse)
     )
     assert score_differences(first, second, schema)["loss"].high < 0
-    difference = score_differences(first, second, schema, constant=True)["loss"]
+    difference = score_differences(first, with_best_constant(second, schema), schema)["loss"]
     assert difference == pytest.approx((0, 0, 0))
 
 
