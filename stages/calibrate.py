@@ -42,9 +42,9 @@ def calibrate(
     table = oof["forward_chaining" if is_chained else "cross_validation"]
     *columns, fold = (column.to_numpy() for column in table.columns)
     rows, weight_column = np.flatnonzero(fold >= 0), schema.weight
-    labelled = [schema.target] if weight_column is None else [schema.target, weight_column]
-    known = pa.concat_tables(read_parts(train, labelled)).take(rows)
-    y, weight = labels(known, schema)[:, 0], row_weights(known, schema)
+    columns_read = [schema.target] if weight_column is None else [schema.target, weight_column]
+    labelled_rows = pa.concat_tables(read_parts(train, columns_read)).take(rows)
+    y, weight = labels(labelled_rows, schema)[:, 0], row_weights(labelled_rows, schema)
     outputs, fold = np.column_stack(columns)[rows], fold[rows]
     if len(fold) and not fold.any():  # a single block of forward chaining: its halves
         fold = np.arange(len(fold)) % 2

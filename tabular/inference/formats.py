@@ -200,9 +200,9 @@ def ask_format(texts: list[str]) -> str:
 
     forms = [form for form, pattern in patterns().items() if fits(pattern)]
     best = min(forms, key=lambda form: len(unread(form, some)), default="")
-    if best and (others := unread(best, texts)):
+    if best and (not_dates := unread(best, texts)):
         return (
-            f"; dates as {best}, except {quoted(others[0])}: kind datetime? then change or list "
+            f"; dates as {best}, except {quoted(not_dates[0])}: kind datetime? then change or list "
             "such cells in replace or missing_values"
         )
     if fits(NUMBER_WITH_UNIT):

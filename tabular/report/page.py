@@ -64,8 +64,8 @@ def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
 def read_options(schema: Mapping[str, Any], features: Mapping[str, Column]) -> str:
     """Return the arguments with which `pandas.read_csv` reads a table, each after a comma."""
     options = {
-        "sep": schema.get("delimiter", ","),
-        "encoding": schema.get("encoding", "utf-8"),
+        "sep": schema.get("delimiter"),
+        "encoding": schema.get("encoding"),
         "dtype": {name: "str" for name, column in features.items() if is_read_as_text(column)},
         "na_values": {
             name: missing
@@ -74,9 +74,7 @@ def read_options(schema: Mapping[str, Any], features: Mapping[str, Column]) -> s
             and (missing := [text for text in column.missing_values if isinstance(text, str)])
         },
     }
-    return "".join(
-        f", {name}={value!r}" for name, value in options.items() if value not in (",", "utf-8", {})
-    )
+    return "".join(f", {name}={value!r}" for name, value in options.items() if value)
 
 
 def is_read_as_text(column: Column) -> bool:

@@ -125,7 +125,7 @@ def fold_predictions(
 
     def predictions() -> Predictions:
         ensemble = blended(setup, members)
-        labels, weight = y[ensemble.rows], setup.row_weights(ensemble.rows)
+        labels, weight = y[ensemble.rows], setup.weight[ensemble.rows]
         chosen = choose_threshold(threshold, labels, ensemble.oof[:, 0], weight)
         group = None if groups is None else groups[ensemble.rows]
         return Predictions(labels, ensemble.oof, weight, chosen, group)

@@ -122,16 +122,12 @@ class Setup:
         Args:
             by_class: Whether the weights of the classes count, or only those of the rows.
         """
-        weight = self.training_weights(rows) if by_class else self.row_weights(rows)
+        weight = self.training_weights(rows) if by_class else self.weight[rows]
         return float(np.average(self.losses(self.y[rows, 0], outputs), weights=weight))
 
     def training_weights(self, rows: np.ndarray) -> np.ndarray:
         """Return the weights by which some of the training rows are learnt, (rows,)."""
         return multiply_weights(self.y[rows], self.weight[rows], self.class_weights)
-
-    def row_weights(self, rows: np.ndarray) -> np.ndarray:
-        """Return the weights of some of the training rows without those of classes, (rows,)."""
-        return self.weight[rows]
 
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
         """Outputs of networks as the saved model gives them.
@@ -231,11 +227,12 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     preprocessed = build(statistics, schema, resolved)
     y, weight = all_labels(folder, schema), all_weights(folder, schema)
     model = keras.Model(preprocessed.inputs, preprocessed.read)
-    of_classes = class_weights(y, weight, train, schema)
-    in_loss = multiply_weights(y, weight, of_classes)
-    dataset = TableDataset(folder, schema, model, statistics.target, in_loss)
-    weights = weight, of_classes
-    setup = Setup(folder, schema, resolved, preprocessed, statistics, y, *weights, dataset, [])
+    by_class = class_weights(y, weight, train, schema)
+    training_weights = multiply_weights(y, weight, by_class)
+    dataset = TableDataset(folder, schema, model, statistics.target, training_weights)
+    setup = Setup(
+        folder, schema, resolved, preprocessed, statistics, y, weight, by_class, dataset, []
+    )
     setup.keys = fold_keys(folder)
     of_rows = np.zeros(len(y)) if schema.task == "regression" else y[:, 0]
     classes = np.split(of_rows, np.cumsum(dataset.sizes)[:-1])
@@ -256,15 +253,15 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     return setup
 
 
-def multiply_weights(y: np.ndarray, weight: np.ndarray, of_classes: np.ndarray) -> np.ndarray:
+def multiply_weights(y: np.ndarray, weight: np.ndarray, by_class: np.ndarray) -> np.ndarray:
     """Multiply the weight of each row by that of its class: float64, shape (rows,).
 
     Args:
         y: Labels, shape (rows, 1).
         weight: Weights of the rows, shape (rows,).
-        of_classes: The result of `class_weights`; empty for regression.
+        by_class: The result of `class_weights`; empty for regression.
     """
-    return weight * of_classes[y[:, 0].astype(np.int64)] if len(of_classes) else weight
+    return weight * by_class[y[:, 0].astype(np.int64)] if len(by_class) else weight
 
 
 def read_texts(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
