@@ -4,17 +4,18 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
+from pydantic import ValidationError
 
 from tabular.config.schema import SCHEMA
 from tabular.core.errors import UserError
 from tabular.evaluation import scores_json
 from tabular.evaluation.evaluation import Evaluation
-from tabular.runs import verdict
 from tabular.runs.verdict import Verdict
 
 
@@ -174,7 +175,9 @@ class Run:
     @cached_property
     def verdict(self) -> Verdict | None:
         """The verdict of the gate; None where the run has none of this version's shape."""
-        return verdict.from_json(self.load(self.files["gate"]))
+        with suppress(ValidationError):  # of another shape, in an old commit
+            return Verdict.model_validate(self.load(self.files["gate"]))
+        return None
 
     @cached_property
     def networks(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import pytest
 from tabular.report.page import UNDECIDED
 from tabular.runs.comparison import compare
 from tabular.runs.run import WORKSPACE, Run, resolve
-from tabular.runs.verdict import to_json
 from tests.helpers import call, change, copy_of, must, read_scores, run
 from tests.pages import CUT, OF_CLASSES, Page, is_whole, opened, pictures, shows_all
 
@@ -68,7 +67,7 @@ def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.Monkey
     assert params["train.networks.plain.epochs"] == (2, 3)
     assert (found.data, found.code, found.packages) == ([], [], [])
     assert found.verdict
-    assert to_json(found.verdict) == json.loads((experiment / "metrics/gate.json").read_text())
+    assert found.verdict.to_json() == json.loads((experiment / "metrics/gate.json").read_text())
     scores = read_scores(experiment)
     for key, score in found.scores["test"].by_key.items():
         assert score.value == scores["test"][key]

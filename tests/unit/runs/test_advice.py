@@ -8,7 +8,7 @@ from tabular.config.params import Params
 from tabular.config.sections import Split, SplitRule
 from tabular.evaluation.evaluation import Evaluation
 from tabular.runs.advice import next_steps
-from tabular.runs.verdict import BEAT_BASELINES, Check
+from tabular.runs.verdict import Check
 from tests.helpers import evaluation_of, schema_of, train_params
 
 NETWORKS = {
@@ -18,7 +18,7 @@ NETWORKS = {
 
 
 def check(verdict: str, subject: str = "gradient_boosting") -> Check:
-    return Check(rule=BEAT_BASELINES, subject=subject, verdict=verdict, reason="so")
+    return Check(rule=f"beat_baselines {subject}", verdict=verdict, reason="so")
 
 
 def ends(value: float, half: float = 0.05) -> dict[str, float]:

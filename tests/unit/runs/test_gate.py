@@ -11,7 +11,7 @@ from tabular.core.metrics import TASKS, primary_metrics
 from tabular.evaluation.evaluation import Evaluation, PairedDifference
 from tabular.evaluation.scores import Predictions, score
 from tabular.runs.gate import Base, evaluate_gate
-from tabular.runs.verdict import Verdict, from_json, to_json
+from tabular.runs.verdict import Verdict
 from tests.helpers import evaluation_of, schema_of, train_params, values_of
 
 LAST = Base("abc", evaluation_of(test={"accuracy": 0.8, "loss": 0.5}))
@@ -26,7 +26,7 @@ def gated(
     """Evaluate the gate for a random split; the verdict survives its JSON."""
     params = Params(gate=gate, split=SPLIT, train=train_params(**train))
     verdict = evaluate_gate(evaluation, base, params, schema_of(task), {})
-    assert from_json(to_json(verdict)) == verdict
+    assert Verdict.model_validate(verdict.to_json()) == verdict
     return verdict
 
 
