@@ -16,7 +16,7 @@ from tabular.core.engine import Bar, begin
 from tabular.core.files import atomic_write, write_json
 from tabular.evaluation.labelled import check_test_files, score_test_files
 from tabular.evaluation.plot_data import times, write_plot_data
-from tabular.evaluation.result import Result, evaluate_model, fit_baselines
+from tabular.evaluation.result import Result, evaluate, fit_baselines
 from tabular.evaluation.scores_json import summary_to_json, to_json
 from tabular.evaluation.summary import summary_lines
 from tabular.inspection.columns import outside_training
@@ -54,7 +54,7 @@ def inspect(
     return {
         "slices": slice_scores(
             *(tables, result.predictions, schema, result.evaluation.primary_metrics),
-            *(order, params.evaluate.slices, result.unlike_training),
+            *(order, params.evaluate.slices),
         ),
         "effects": column_effects(
             model.predict_members, held_out, schema, order, model.multiply_adds
@@ -82,7 +82,7 @@ def main() -> None:
     model = read_model(args.model)
     check_model(model, schema)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
-    result = evaluate_model(model, args.data, schema, baselines)
+    result = evaluate(model, args.data, schema, baselines)
     test_files = score_test_files(args.data, model, schema, params, result.evaluation)
     files, importance = inspect(model, args.data, result, schema, params)
     evaluation = replace(

@@ -7,12 +7,10 @@ from tabular.config.sections import Choice
 from tabular.core.errors import listed
 from tabular.core.metrics import BASELINES, TASKS, metric
 from tabular.core.numbers import UNDEFINED, format_number
-from tabular.evaluation.evaluation import Evaluation, IntervalCoverage, Scores, ScoreSet
+from tabular.evaluation.evaluation import NO_SCORES, Evaluation, IntervalCoverage, ScoreSet
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
     from tabular.evaluation.labelled import LabelledFile
-
-NO_SCORES = ScoreSet(Scores(0))
 
 
 def summary_lines(
@@ -26,7 +24,8 @@ def summary_lines(
     """
     for name, (primary_metrics, scores, warnings) in files.items():
         yield from (f"warn: {name}: {warning}" for warning in warnings)
-        yield f"{name}: {format_scores(Evaluation(primary_metrics, scores), task)}"
+        of_file = Evaluation(primary_metrics, {"test": scores})
+        yield f"{name}: {format_scores(of_file, task)}"
     yield format_scores(evaluation, task)
     if choice:
         yield format_threshold(evaluation)
@@ -67,8 +66,8 @@ def format_scores(evaluation: Evaluation, task: str) -> str:
     """Format the first primary metric: of the model with its interval, and of the baselines."""
     key, test = evaluation.primary_metrics[0], evaluation.test
     on_test, on_folds, on_later_rows = (
-        format_estimates(scores or NO_SCORES, key)
-        for scores in (test, evaluation.cross_validation, evaluation.forward_chaining)
+        format_estimates(evaluation.score_sets.get(rows, NO_SCORES), key)
+        for rows in ("test", "cross_validation", "forward_chaining")
     )
     text = f"{metric(key).label}: {on_test.model} on {test.model.rows:,} test rows"
     estimate = test.model.get(key)
@@ -111,14 +110,12 @@ def format_estimates(scores: ScoreSet, key: str) -> FormattedScores:
 def format_threshold(evaluation: Evaluation) -> str:
     """Format the scores that depend on the threshold."""
     texts = []
-    for scores, rows in (
-        (evaluation.test, "on the test rows"),
-        (evaluation.cross_validation or NO_SCORES, "cross-validated"),
-    ):
+    for rows, place in (("test", "on the test rows"), ("cross_validation", "cross-validated")):
+        scores = evaluation.score_sets.get(rows, NO_SCORES).model
         recall, precision, f1 = (
-            format_number(scores.model.value(key)) for key in ("recall", "precision", "f1")
+            format_number(scores.value(key)) for key in ("recall", "precision", "f1")
         )
-        texts.append(f"recall {recall}, precision {precision}, F1 {f1} {rows}")
+        texts.append(f"recall {recall}, precision {precision}, F1 {f1} {place}")
     return f"Threshold {format_number(evaluation.threshold)}: {'; '.join(texts)}"
 
 
@@ -145,11 +142,10 @@ def format_equal_rows(evaluation: Evaluation) -> dict[str, str]:
     for name, place in places.items():
         rows, scores = evaluation.equal_rows.get(name), evaluation.score_sets.get(name)
         if rows and scores:
-            without = rows.scores_without.value(key) if rows.scores_without else None
             texts[name] = (
                 f"{rows.equal:,} of {scores.model.rows:,} {place}, "
                 f"{rows.equal_with_target:,} of them with the same target; "
-                f"{metric(key).label} without them: {format_number(without)}"
+                f"{metric(key).label} without them: {format_number(rows.scores_without.value(key))}"
             )
     return texts
 

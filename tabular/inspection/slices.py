@@ -81,7 +81,6 @@ def slice_scores(
     primary_metrics: Sequence[str],
     important: Sequence[str],
     declared: Mapping[str, Slice],
-    unlike_training: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """The scores of declared slices, and of the weakest slices of one column or two.
 
@@ -96,7 +95,6 @@ def slice_scores(
         primary_metrics: where a class is rare, the score is the loss.
         important: the columns, the most important one first.
         declared: by name.
-        unlike_training: of each table the rows that equal no training row; they are a slice too.
     """
     main = TASKS[schema.task].main
     key = main if primary_metrics[0] == main else "loss"
@@ -112,29 +110,12 @@ def slice_scores(
         "found_in": found_in,
         "all_rows": every,
         **weakest_slices(rows[found_in], rows["test"], important, overall),
-        "declared": declared_slices(declared, unlike_training, rows),
+        "declared": {
+            name: {"where": in_words(conditions)}
+            | {key: of.scored(declared_rows(of, conditions), ALPHA) for key, of in rows.items()}
+            for name, conditions in declared.items()
+        },
     }
-
-
-def declared_slices(
-    declared: Mapping[str, Slice],
-    unlike_training: Mapping[str, np.ndarray],
-    rows: Mapping[str, ScoredRows],
-) -> dict[str, Any]:
-    """The scores of the slices that a person declares, by which rows.
-
-    And of the rows that equal no training row, where there are others.
-    """
-    found: dict[str, dict[str, Any]] = {
-        name: {"where": in_words(conditions)}
-        | {key: of.scored(declared_rows(of, conditions), ALPHA) for key, of in rows.items()}
-        for name, conditions in declared.items()
-    }
-    unlike = {name: mask[: len(rows[name].table)] for name, mask in unlike_training.items()}
-    if not all(mask.all() for mask in unlike.values()):
-        scores = {name: rows[name].scored(mask, ALPHA) for name, mask in unlike.items()}
-        found["no equal row in training"] = {"where": []} | scores
-    return found
 
 
 def weakest_slices(

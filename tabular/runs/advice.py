@@ -9,7 +9,7 @@ from tabular.config.schema import Schema
 from tabular.core.errors import listed
 from tabular.core.metrics import BASELINES, TASKS, metric
 from tabular.core.numbers import format_number
-from tabular.evaluation.evaluation import Evaluation
+from tabular.evaluation.evaluation import NO_SCORES, Evaluation
 from tabular.runs.verdict import Check
 
 OVERFITTED = 0.7  # a training loss below this share of the cross-validated one is overfitting
@@ -88,8 +88,8 @@ def _rules_about_overfitting(
     evaluation: Evaluation, networks: Mapping[str, Mapping[str, Any]]
 ) -> list[Rule]:
     train, folds = (
-        scores.model.value("loss") if scores else None
-        for scores in (evaluation.train, evaluation.cross_validation)
+        evaluation.score_sets.get(rows, NO_SCORES).model.value("loss")
+        for rows in ("train", "cross_validation")
     )
     if train is None or folds is None:
         return []
@@ -128,10 +128,11 @@ def _worse_on_test(evaluation: Evaluation) -> str:
     With a split by time they are compared with forward chaining, where that was asked for.
     """
     key = evaluation.primary_metrics[0]
-    scores, place = evaluation.cross_validation, "cross-validated"
-    if evaluation.forward_chaining:
-        scores, place = evaluation.forward_chaining, "on later rows by models of earlier ones"
-    test, folds = evaluation.test.model.get(key), scores and scores.model.get(key)
+    rows, place = "cross_validation", "cross-validated"
+    if "forward_chaining" in evaluation.score_sets:
+        rows, place = "forward_chaining", "on later rows by models of earlier ones"
+    test = evaluation.test.model.get(key)
+    folds = evaluation.score_sets.get(rows, NO_SCORES).model.get(key)
     if not test or not folds or not test.interval or not folds.interval:
         return ""
     chance = math.hypot(*(high - low for low, high in (test.interval, folds.interval))) / 2

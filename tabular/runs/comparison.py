@@ -13,7 +13,7 @@ from tabular.config.params import PARAMS
 from tabular.config.schema import SCHEMA, Schema
 from tabular.core.metrics import AVERAGES, BASELINES, METRIC_KEYS, METRICS
 from tabular.core.nested import flatten
-from tabular.evaluation.evaluation import Evaluation, PairedDifference, Scores, ScoreSet
+from tabular.evaluation.evaluation import NO_SCORES, Evaluation, PairedDifference, Scores, ScoreSet
 from tabular.evaluation.scores import Predictions
 from tabular.evaluation.uncertainty import bootstrap, score_differences
 from tabular.runs.run import LOCK, Run, inputs, outs_of, params_of
@@ -161,17 +161,15 @@ def standings(evaluation: Evaluation, key: str) -> list[Standing]:
 
     Scores without an interval are left out.
     """
-    rows = []
-    folds = evaluation.cross_validation
-    for scores, place in ((evaluation.test, "test rows"), (folds, "cross-validated")):
-        if scores is None:
-            continue
+    standings = []
+    for rows, place in (("test", "test rows"), ("cross_validation", "cross-validated")):
+        scores = evaluation.score_sets.get(rows, NO_SCORES)
         named = {BASELINES.get(name, name): each for name, each in scores.baselines.items()}
         for name, each in ({MODEL: scores.model} | named).items():
             estimate = each.get(key)
             if estimate and estimate.interval:
-                rows.append(Standing(name, place, estimate.value, *estimate.interval))
-    return sorted(rows, key=lambda row: row.name != MODEL)
+                standings.append(Standing(name, place, estimate.value, *estimate.interval))
+    return sorted(standings, key=lambda standing: standing.name != MODEL)
 
 
 def compare_scores(

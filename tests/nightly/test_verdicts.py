@@ -117,7 +117,8 @@ def verdict_of(
     )
     keys, thresholds = (TASKS[task].main,), dict.fromkeys(names, 0.5)
     test = compare_with_baselines(bootstrapped, fitted, thresholds, keys, schema)
-    verdict = evaluate_gate(Evaluation(keys, test), NO_BASE, params_of(BEAT_ALL, loss), schema, {})
+    evaluation = Evaluation(keys, {"test": test})
+    verdict = evaluate_gate(evaluation, NO_BASE, params_of(BEAT_ALL, loss), schema, {})
     nothing = verdict.headline == "Nothing was learnt"
     return "nothing learnt" if nothing else verdict.verdict
 
@@ -210,7 +211,7 @@ def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
         bootstrapped = uncertainty.bootstrap(predictions, schema)
         test = compare_with_baselines(bootstrapped, {}, {}, ("accuracy",), schema)
         (tmp_path / name / "plots").mkdir(parents=True, exist_ok=True)
-        content = to_json(Evaluation(("accuracy",), test))
+        content = to_json(Evaluation(("accuracy",), {"test": test}))
         (tmp_path / name / "scores.json").write_text(json.dumps(content))
         rows = test_rows(predictions, schema)
         write_points(tmp_path / name / "plots/test_rows.csv", rows, MAX_ROWS)

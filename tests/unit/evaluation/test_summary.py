@@ -53,7 +53,7 @@ def test_what_is_undefined_is_left_out_or_a_dash() -> None:
         forward_chaining=later,
         baseline={"majority": {"accuracy": 0.5}},
         threshold=0.5,
-        equal_rows={"test": {"equal": 5, "equal_with_target": 5}},
+        equal_rows={"test": {"equal": 5, "equal_with_target": 5, "without": {"rows": 0}}},
     )
     assert list(summary_lines(undefined, {}, "multiclass", Choice(best="f1"))) == [
         "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –, majority class –",

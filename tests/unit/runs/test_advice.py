@@ -117,7 +117,8 @@ def test_a_class_that_is_not_found() -> None:
 
 
 def test_copies_in_training_are_kept_on_one_side_of_a_random_split() -> None:
-    scores = scores_of(equal_rows={"test": {"equal": 136, "equal_with_target": 130}})
+    equal = {"equal": 136, "equal_with_target": 130, "without": {"rows": 0}}
+    scores = scores_of(equal_rows={"test": equal})
     (step,) = steps(scores, check("pass"))
     assert step.endswith("`dvc exp run -S split.equal_rows=together`")
     assert steps(scores, check("pass"), by="time") == []

@@ -79,8 +79,7 @@ def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
         ScoreRow("loss", "Loss", "", 0.5, None, ScoreComparison(0.25, 0.25, "worse"), of_ridge),
         ScoreRow("macro.f1", "F1", "each class alike", 0.5, None, None, none),
     ]
-    assert evaluation.cross_validation
-    folds = compare_scores(evaluation.cross_validation)
+    folds = compare_scores(evaluation.score_sets["cross_validation"])
     assert (folds.rows, folds.by_key["accuracy"].base) == (514, None)
     assert folds.by_key["accuracy"].baselines == {"ridge": ScoreComparison(0.75, -0.25, "worse")}
     # On one axis are those that have an interval.

@@ -171,7 +171,7 @@ def test_worse_than_last_is_by_more_than_chance_on_the_same_rows(
 def test_why_scores_may_be_wrong_is_a_warning() -> None:
     scores = compared(linear=BETTER, boosted=BETTER) | {
         "classes_not_found": ["yes"],
-        "equal_rows": {"test": {"equal": 5, "equal_with_target": 5}},
+        "equal_rows": {"test": {"equal": 5, "equal_with_target": 5, "without": {"rows": 0}}},
         "outside_training": {"month": 0.5},
     }
     warnings = gated(evaluation_of(**scores)).warnings
