@@ -27,8 +27,6 @@ from tabular.runs.run import (
     resolve,
 )
 
-MODEL, DATA_CARD = Path("models/model.keras"), Path("data/README.md")
-
 
 def choose(base: str | None, rev: str | None) -> tuple[Revision, Revision | None, str]:
     """The revision to report, the one to compare it with if any, and why that one."""
@@ -79,7 +77,7 @@ def main() -> None:
         compare(this, base),
         note=note,
         errors=load_errors(this),
-        card=model_card(this, MODEL, DATA_CARD),
+        card=model_card(this),
     )
     with atomic_write(args.output) as file:
         file.write_text(text, encoding="utf-8")

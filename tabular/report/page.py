@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from inspect import getmembers, isfunction
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from tabular.config.schema import EPOCHS, NUMBER_FORMAT, Column, Schema, input_name
+from tabular.config.schema import Schema
 from tabular.core.errors import listed
 from tabular.core.metrics import BASELINES, ROW_SETS, TASKS
 from tabular.prediction.drift import DriftReport
@@ -21,92 +21,16 @@ from tabular.runs.comparison import ChangedValue, Comparison, ScoreRow, points
 from tabular.runs.run import LOCK, Run, params_of
 from tabular.runs.verdict import format_checks
 
-REPRODUCIBILITY = {
-    "any_cpu": "the same bytes on any x86-64 CPU with AVX2 and on ARM64 (Linux)",
-    "same_cpu": "the same bytes on one kind of CPU",
-}
+DATA_CARD = "data/README.md"
 
 
-def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
-    """Collect what the model card names; all of it is of the run's revision."""
-    text = run.text(data_card)
+def model_card(run: Run) -> dict[str, Markup]:
+    """Return what the data card of the run's revision says of the data, its use and its limits."""
+    text = run.text(DATA_CARD)
     about, use, limits = split_card(text)
     if run.source not in text:  # it is still of another table
-        about, use, limits = f"`{data_card}` does not mention `{run.source}` yet.", "", ""
-    columns = run.schema.get("columns") or {}
-    unseen = {run.target, *(run.schema.get(role) for role in ("group", "split", "weight"))}
-    unseen |= set(run.schema.get("ignore") or [])
-    features = {
-        name: Column.model_validate(column)
-        for name, column in columns.items()
-        if name not in unseen
-    }
-    classes = run.load(run.files["profile"]).get("target") or {}
-    evaluation = run.require_evaluation()
-    return {
-        "about": markdown(about),
-        "use": markdown(use),
-        "limits": markdown(limits),
-        "classes": {name: of["rows"] for name, of in classes.items()},
-        "model": model,
-        "features": list(features),
-        "read_options": read_options(run.schema, features),
-        "has_datetimes": any(column.kind == "datetime" for column in features.values()),
-        "preparation": [
-            line for name, column in features.items() for line in preparation(name, column)
-        ],
-        "renamed": {name: input_name(name) for name in features if name != input_name(name)},
-        "version": evaluation.version,
-        "repeats": REPRODUCIBILITY.get(str(evaluation.repeats)),
-    }
-
-
-def read_options(schema: Mapping[str, Any], features: Mapping[str, Column]) -> str:
-    """Return the arguments with which `pandas.read_csv` reads a table, each after a comma."""
-    options = {
-        "sep": schema.get("delimiter"),
-        "encoding": schema.get("encoding"),
-        "dtype": {name: "str" for name, column in features.items() if is_read_as_text(column)},
-        "na_values": {
-            name: missing
-            for name, column in features.items()
-            if not column.is_string
-            and (missing := [text for text in column.missing_values if isinstance(text, str)])
-        },
-    }
-    return "".join(f", {name}={value!r}" for name, value in options.items() if value)
-
-
-def is_read_as_text(column: Column) -> bool:
-    """Return whether pandas has to read a column as texts before it becomes the model's input."""
-    if column.kind == "datetime":
-        return not {*column.date_formats} & {*EPOCHS}
-    return column.is_string or bool(column.replace) or column.number_format is not None
-
-
-def preparation(name: str, column: Column) -> Iterator[str]:
-    """Return the lines of Python that make the model's input of what pandas reads of a column."""
-    place = f"rows[{input_name(name)!r}]"
-    if column.replace:
-        yield f"{place} = {place}.replace({ {str(k): str(v) for k, v in column.replace.items()} })"
-    if column.kind in ("real", "integer") and is_read_as_text(column):
-        mark = NUMBER_FORMAT.sub(r"\3", column.number_format or "1234.5")
-        digits = f'{place}.str.replace(r"[^0-9{mark}+-]", "", regex=True)'
-        yield f'{place} = {digits}.str.replace("{mark}", ".").astype(float)'
-    if column.kind != "datetime" or column.format == "epoch":
-        return
-    if column.format == "epoch_ms":
-        yield f"{place} /= 1000"
-        return
-    local = f".dt.tz_localize({column.timezone!r})" if column.timezone else ""
-    zone = "" if column.timezone else ", utc=True"
-    errors = ", errors='coerce'" if len(column.date_formats) > 1 else ""
-    first, *others = (
-        f"pandas.to_datetime({place}, format={form!r}{errors}{zone})"
-        for form in column.date_formats
-    )
-    read = first + "".join(f".fillna({other})" for other in others) + local
-    yield f'{place} = ({read} - pandas.Timestamp(0, tz="UTC")).dt.total_seconds()'
+        about, use, limits = f"`{DATA_CARD}` does not mention `{run.source}` yet.", "", ""
+    return {"about": markdown(about), "use": markdown(use), "limits": markdown(limits)}
 
 
 def split_card(text: str) -> tuple[str, str, str]:

@@ -1,11 +1,10 @@
-"""Vega-Lite specifications as SVG and PNG, and their parts: legible on a phone and on paper.
+"""Vega-Lite specifications as SVG, and their parts: legible on a phone and on paper.
 
 Two colours that a colour-blind reader and a grey print tell apart (Okabe and Ito, "Color universal
 design", 2008): blue for this run, orange for the other one or the other class. They are variables
 of the page's style, so that dark pages have lighter ones.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from textwrap import wrap
@@ -21,7 +20,6 @@ WIDTH, HEIGHT = 330, 240  # with the axes as wide as a phone, so that no text is
 BAR, LINE_HEIGHT = 12, 15  # heights of a bar, and of a line of its name
 LETTERS, TITLE = 46, 34  # of a line of a name, and of an axis title
 THIS, OTHER, SOFT, LINE = "var(--this)", "var(--other)", "var(--soft)", "#8886"
-ON_PAPER = {THIS: "#0072b2", OTHER: "#e69f00", SOFT: "#5b6470", "currentColor": "#222"}
 # No commas below 10,000: the numbers may be years.
 TICKS = "abs(datum.value) >= 10000 ? format(datum.value, '~s') : replace(datum.label, ',', '')"
 STYLE = {
@@ -62,16 +60,6 @@ def svg(spec: Spec, name: str) -> Markup:
             drawn,
         )
     )
-
-
-def png(spec: Spec) -> bytes:
-    """A Vega-Lite specification as PNG on white, for pages that show no SVG."""
-    style = STYLE | {"background": "white", "padding": 8}
-    text = json.dumps([spec, style])
-    for name, color in ON_PAPER.items():
-        text = text.replace(json.dumps(name)[1:-1], color)
-    drawn, style = json.loads(text)
-    return vl_convert.vegalite_to_png(drawn, vl_version=VEGA_LITE, config=style, scale=2)
 
 
 def chart(rows: Rows, layers: list[Spec], width: int = WIDTH, height: int = HEIGHT) -> Spec:

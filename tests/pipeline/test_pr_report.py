@@ -30,12 +30,6 @@ def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: 
     assert re.search(r"n 254 test rows .*: loss [\d.]+ and [\d.]+ \(.*; accuracy", report)
     assert report.count(UNDECIDED) == ("Gate: undecided" in report)
     assert "`train.networks.plain.epochs` 3 → 2" in report
-    pictures = re.findall(r'src="(pr/[\w-]+\.png)"', report)
-    assert pictures == [
-        *("pr/accuracy.png", "pr/confusion.png", "pr/importance-of-the-columns.png")
-    ]
-    for picture in pictures:
-        assert (workspace / picture).read_bytes().startswith(b"\x89PNG")
     assert "The committed results are reproducible: a rerun of" in report
     assert must(workspace, "git", "status", "--porcelain") == ""
 

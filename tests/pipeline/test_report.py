@@ -1,14 +1,10 @@
 """The report: both runs side by side, on a phone and at a desk, with no network."""
 
-import html
 import json
-import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -91,33 +87,6 @@ def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.Monkey
     errors = json.loads((experiment / "metrics/errors.json").read_text())["rows"]
     assert [one["loss"] for one in errors] == sorted((one["loss"] for one in errors), reverse=True)
     assert len(errors) == 10
-
-
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [("words", "probability_pos"), ("shops", "predicted"), ("spellings", "probability_yes")],
-)
-def test_the_lines_of_the_model_card_predict_as_predict_does(
-    name: str,
-    answer: str,
-    trained: Callable[[str], Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """So they do for categories, texts, dates, gaps, formats and spellings."""
-    folder = copy_of(trained(name), tmp_path / "project")
-    change(folder, {"delimiter": ";"})
-    call(folder, REPORT)
-    (code,) = re.findall("<pre>(import keras.*?)</pre>", (folder / "report.html").read_text(), re.S)
-    rows = pd.read_csv(folder / "data/raw/t.csv", dtype=str, keep_default_na=False)
-    rows[:300].to_csv(folder / "new.csv", index=False, sep=";")
-    call(folder, "commands.predict", "new.csv", "-o", "out.csv")
-    monkeypatch.chdir(folder)
-    lines: dict[str, Any] = {}
-    exec(html.unescape(code), lines)
-    predictions = lines["model"].predict_on_batch(lines["columns"])[:, 0]
-    expected = pd.read_csv("out.csv", sep=";")[answer]
-    np.testing.assert_allclose(predictions, expected, rtol=1e-5)
 
 
 def test_any_two_revisions_compare_and_the_bytes_repeat(experiment: Path, tmp_path: Path) -> None:
