@@ -3,7 +3,6 @@
 import json
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
 
 from tabular.config.params import PARAMS
 from tabular.config.schema import SCHEMA, load_schema
@@ -12,7 +11,7 @@ from tabular.core.files import atomic_write
 from tabular.core.process import run
 from tabular.report.page import model_card, render
 from tabular.runs.comparison import compare
-from tabular.runs.rerun import output_at
+from tabular.runs.rerun import cached_output
 from tabular.runs.run import (
     FILES,
     LOCK,
@@ -23,7 +22,6 @@ from tabular.runs.run import (
     commit_before,
     commit_of,
     mismatch,
-    outputs,
     resolve,
 )
 
@@ -47,14 +45,6 @@ def choose(base: str | None, rev: str | None) -> tuple[Revision, Revision | None
     return this, resolve(before), f"{why}, so it is compared with the results before them."
 
 
-def load_errors(this: Run) -> dict[str, Any]:
-    """The test rows of the largest errors; empty where DVC does not have them here."""
-    path = this.files["errors"]
-    md5 = outputs(this.load(LOCK)).get(str(path), {}).get("md5")
-    content = output_at(this.revision, path, md5)
-    return json.loads(content) if content else {}
-
-
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
@@ -71,17 +61,19 @@ def main() -> None:
         raise UserError(f"{SCHEMA}: {this.label} has none; name a revision that has one")
     if base and (reason := mismatch(this, base)):
         base, note = None, f"Not compared: {reason}."
-    revisions = [run.revision for run in (this, base) if run]
+    labels = [run.label for run in (this, base) if run]
+    file = this.files["errors"]  # which git does not have
+    errors = this.read(file) or cached_output(file, this.load(LOCK))
     text = render(
         "page.html",
         compare(this, base),
         note=note,
-        errors=load_errors(this),
+        errors=json.loads(errors or b"{}"),
         card=model_card(this),
     )
     with atomic_write(args.output) as file:
         file.write_text(text, encoding="utf-8")
-    print(f"{args.output}: {' compared with '.join(r.label for r in revisions)}")
+    print(f"{args.output}: {' compared with '.join(labels)}")
     if other and not base:
         print(note)
 

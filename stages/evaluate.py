@@ -12,7 +12,7 @@ import pyarrow as pa
 from stages import run
 from tabular.config.params import Params, load_params
 from tabular.config.schema import Schema, load_schema
-from tabular.core.engine import Bar, begin
+from tabular.core.engine import begin
 from tabular.core.files import atomic_write, write_json
 from tabular.evaluation.labelled import check_test_files, score_test_files
 from tabular.evaluation.plot_data import times, write_plot_data
@@ -40,12 +40,11 @@ def inspect(
     from tabular.inspection.importance import most_important, permutation_importance
     from tabular.inspection.slices import largest_errors, slice_scores
 
-    split, test, bar = data / "split", result.predictions["test"], Bar(1)
+    split, test = data / "split", result.predictions["test"]
+    first_rows = next(read_parts(split / "test"))
     importance = permutation_importance(
-        *(model.predict, next(read_parts(split / "test")), test.y, schema, model.multiply_adds),
-        progress=lambda more, column: bar.advance(more, f"importance of {column}"),
+        model.predict, first_rows, test.y, schema, model.multiply_adds
     )
-    bar.close()
     order = most_important(importance, schema)
     rows = max(min(MAX_ROWS, MAX_CELLS // len(schema.columns)), MIN_ROWS)
     train, held_out = (read_rows(split / name, rows) for name in ("train", "test"))

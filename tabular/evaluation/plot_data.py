@@ -25,7 +25,6 @@ from tabular.table.parquet import read_parts
 
 BINS = 10  # of the calibration, of the same width each
 YEAR = 365.2425 * 86_400  # seconds
-HISTOGRAM_BINS = 20  # of the same width each
 MAX_COLUMNS = 30  # in the plot of importances; more cannot be read
 MAX_CELLS = 2500  # of the confusion: of 50 classes all, of more the ones with the most rows
 THRESHOLDS, STEPS = np.arange(1, 100) / 100, 50  # even ones, and quantiles of the outputs
@@ -35,7 +34,6 @@ HEADERS = {
     "roc": ("false positive rate", "true positive rate"),
     "precision_recall": ("recall", "precision"),
     "calibration": ("probability", "actual", "ideal", "low", "high", "rows"),
-    "histogram": ("probability", "rows of the class", "other rows"),
     "confusion": ("true class", "predicted class", "rows", "share"),
     "threshold": ("threshold", "recall", "precision", "f1", "wrong", "cost"),
     "values": ("true value", "predicted value", "residual"),
@@ -61,9 +59,12 @@ def write_plot_data(
         costs: by which the threshold was chosen, if it was.
         time: of each row, see `times`.
     """
-    plots, y, predicted = importance_plot(importance), test.y, test.y_pred
+    names = sorted(importance, key=lambda name: -importance[name].mean())[:MAX_COLUMNS]
+    increases = [importance[name] for name in names]
+    spread = ([function(each) for each in increases] for function in (np.mean, np.min, np.max))
+    plots: Plots = {"importance": (names, *spread)}
     if schema.task == "regression":
-        value = predicted[:, 0].astype(np.float64)
+        y, value = test.y, test.y_pred[:, 0].astype(np.float64)
         plots["values"] = (y, value, y - value)
         if time is not None:
             plots["residuals_over_time"] = (time, y - value)
@@ -109,38 +110,23 @@ def times(folder: Path, schema: Schema) -> np.ndarray | None:
     return 1970 + numbers / YEAR if name in moments else numbers
 
 
-def importance_plot(importance: dict[str, np.ndarray]) -> Plots:
-    """Mean, lowest and highest rise of the loss, the most important column first."""
-    names = sorted(importance, key=lambda name: -importance[name].mean())[:MAX_COLUMNS]
-    spread = ([function(importance[n]) for n in names] for function in (np.mean, np.min, np.max))
-    return {"importance": (names, *spread)}
-
-
 def probability_plots(test: Predictions, schema: Schema) -> Plots:
-    """The curves of a probability and of whether the row is of the class."""
+    """Compute the curves of a probability and of whether the row is of the class."""
     classes = np.arange(1, 2) if schema.task == "binary" else np.arange(len(schema.classes))
-    truth = (test.y[:, None] == classes).ravel()
-    probability = test.y_pred.astype(np.float64).ravel()
-    edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
-    weight = np.repeat(test.weight, len(classes))
-    counted = np.ones(len(truth), np.int64) if schema.weight is None else weight
-    counts = (
-        np.histogram(probability[truth == k], edges, weights=counted[truth == k])[0]
-        for k in (True, False)
+    pooled = Predictions(
+        (test.y[:, None] == classes).ravel(),
+        test.y_pred.astype(np.float64).ravel(),
+        np.repeat(test.weight, len(classes)),
+        group=None if test.group is None else np.repeat(test.group, len(classes)),
     )
-    group = None if test.group is None else np.repeat(test.group, len(classes))
-    pooled = Predictions(truth, probability, weight, group=group)
     pooled = pooled.select(pooled.weight > 0)
     bins = np.minimum((pooled.y_pred * BINS).astype(int), BINS - 1)
     filled = [pooled.select(bins == k) for k in np.unique(bins)]
     means = [np.average(rows.y_pred, weights=rows.weight) for rows in filled]
     actual = [np.average(rows.y, weights=rows.weight) for rows in filled]
     ends = [mean_interval(rows.y, rows.weight, share=True, group=rows.group) for rows in filled]
-    numbers = [len(rows.y) for rows in filled]
-    plots: Plots = {
-        "histogram": ((edges[1:] + edges[:-1]) / 2, *counts),
-        "calibration": (means, actual, means, *zip(*ends, strict=True), numbers),
-    }
+    counts = [rows.weight.sum() if schema.weight else len(rows.y) for rows in filled]
+    plots: Plots = {"calibration": (means, actual, means, *zip(*ends, strict=True), counts)}
     if len(np.unique(pooled.y)) == 2:
         plots |= ranking_plots(*pooled[:3])
     return plots

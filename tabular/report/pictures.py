@@ -126,11 +126,10 @@ def precision_recall(comparison: Comparison) -> Picture | None:
     """Precision by recall, and what a guess reaches: the share of the class."""
     rows, names = points_of_both(comparison, "precision_recall")
     rows = [row for row in rows if row["recall"] > 0]  # where precision is a convention
-    bars = points(comparison.run, "histogram")
-    if not rows or not bars:
+    bins = points(comparison.run, "calibration")
+    if not rows or not bins:
         return None
-    of_class = sum(bar["rows of the class"] for bar in bars)
-    share = of_class / (of_class + sum(bar["other rows"] for bar in bars))
+    share = sum(each["actual"] * each["rows"] for each in bins) / sum(each["rows"] for each in bins)
     spec = lines(
         rows,
         number("recall", "Recall", scale=UNIT),

@@ -293,7 +293,7 @@ def changed_values(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> list[Chang
     return [
         ChangedValue(name, after.get(name), before.get(name))
         for name in after | before
-        if before.get(name) != after.get(name) or (name in before) != (name in after)
+        if before.get(name) != after.get(name)
     ]
 
 

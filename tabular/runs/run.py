@@ -97,21 +97,20 @@ def resolve(name: str) -> Revision:
 
 
 def _experiment(name: str) -> str | None:
-    """The commit of an experiment, which DVC keeps in the ref refs/exps/BA/SELINE.../NAME.
+    """Return the commit of an experiment, which DVC keeps in the ref refs/exps/BA/SELINE.../NAME.
 
     Of several with one name, the one that started from HEAD.
     """
-    head, by_baseline = git("rev-parse", "HEAD"), dict[str, str]()
-    refs = git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
-    for line in refs.splitlines():
-        commit, _, ref = line.partition(" ")
-        parts = ref.split("/")  # other refs of DVC there are shorter
-        if len(parts) == 5 and parts[4] == name:
-            by_baseline[parts[2] + parts[3]] = commit
-    if len(by_baseline) > 1 and head not in by_baseline:
-        hashes = ", ".join(commit[:7] for commit in by_baseline.values())
-        raise UserError(f"found {len(by_baseline)} experiments {name!r}; name one of {hashes}")
-    return by_baseline.get(str(head)) or next(iter(by_baseline.values()), None)
+    refs = git("for-each-ref", "--format=%(refname) %(objectname)", f"refs/exps/*/*/{name}") or ""
+    commits = {
+        ref: commit for ref, _, commit in (line.partition(" ") for line in refs.splitlines())
+    }
+    head = git("rev-parse", "HEAD") or ""
+    from_head = commits.get(f"refs/exps/{head[:2]}/{head[2:]}/{name}")
+    if len(commits) > 1 and not from_head:
+        hashes = ", ".join(commit[:7] for commit in commits.values())
+        raise UserError(f"found {len(commits)} experiments {name!r}; name one of {hashes}")
+    return from_head or next(iter(commits.values()), None)
 
 
 # Where dvc.yaml puts what the commands read of a run.

@@ -152,6 +152,6 @@ def test_parameters_the_table_and_its_rows(project: Path) -> None:
 
 
 def test_leaves_that_differ() -> None:
-    old = {"a": {"b": 1, "c": [1]}, "gone": None}
+    old = {"a": {"b": 1, "c": [1]}, "gone": True}
     new = {"a": {"b": 2, "c": [1]}, "new": {}}
-    assert changed_values(old, new) == [("a.b", 2, 1), ("new", {}, None), ("gone", None, None)]
+    assert changed_values(old, new) == [("a.b", 2, 1), ("new", {}, None), ("gone", None, True)]
