@@ -102,9 +102,7 @@ def _experiment(name: str) -> str | None:
     Of several with one name, the one that started from HEAD.
     """
     refs = git("for-each-ref", "--format=%(refname) %(objectname)", f"refs/exps/*/*/{name}") or ""
-    commits = {
-        ref: commit for ref, _, commit in (line.partition(" ") for line in refs.splitlines())
-    }
+    commits = dict(line.split() for line in refs.splitlines())
     head = git("rev-parse", "HEAD") or ""
     from_head = commits.get(f"refs/exps/{head[:2]}/{head[2:]}/{name}")
     if len(commits) > 1 and not from_head:
