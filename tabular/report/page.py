@@ -194,7 +194,7 @@ def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str
 
 def changed_scores(comparison: Comparison) -> tuple[list[ScoreRow], list[ScoreRow]]:
     """List the scores of the test rows that differ from the base's, and those that do not."""
-    with_base = [s for s in comparison.scores["test"].by_key.values() if s.base]
+    with_base = [s for s in comparison.scores["test"].values() if s.base]
     same = [s for s in with_base if s.base and s.base.verdict == "same"]
     return [score for score in with_base if score not in same], same
 

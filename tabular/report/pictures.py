@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from tabular.core.metrics import metric
+from tabular.core.metrics import BASELINES, metric
+from tabular.evaluation.evaluation import NO_SCORES
 from tabular.report.vega import (
     LINE,
     OTHER,
@@ -23,8 +24,9 @@ from tabular.report.vega import (
     straight,
     vertical,
 )
-from tabular.runs.comparison import Comparison, Standing, points
+from tabular.runs.comparison import Comparison, points
 
+MODEL = "this model"  # next to the names of baselines
 MAX_NAMED = 8  # classes, whose cells have numbers in them
 UNIT = {"domain": [0, 1]}
 
@@ -39,12 +41,27 @@ class Picture(NamedTuple):
 
 
 def score_interval_pictures(comparison: Comparison) -> list[Picture]:
-    """Draw each primary metric of the model and of the baselines, with intervals."""
-    return [
-        Picture(metric(key).label, score_intervals(rows, metric(key).label))
-        for key, rows in comparison.standings.items()
-        if rows
-    ]
+    """Draw each primary metric of the model and of the baselines, with intervals.
+
+    They are for the test rows and, where there are folds, cross-validated. Scores without an
+    interval are left out.
+    """
+    pictures = []
+    for key in comparison.evaluation.primary_metrics:
+        label, rows = metric(key).label, []
+        for row_set, place in (("test", "test rows"), ("cross_validation", "cross-validated")):
+            scores = comparison.evaluation.score_sets.get(row_set, NO_SCORES)
+            named = {BASELINES.get(name, name): each for name, each in scores.baselines.items()}
+            for name, each in ({MODEL: scores.model} | named).items():
+                estimate = each.get(key)
+                if estimate and estimate.interval:
+                    low, high = estimate.interval
+                    limits = {"value": estimate.value, "low": low, "high": high}
+                    rows.append({"name": name, "of": place} | limits)
+        rows.sort(key=lambda row: row["name"] != MODEL)
+        if rows:
+            pictures.append(Picture(label, score_intervals(rows, label)))
+    return pictures
 
 
 def score_pictures(comparison: Comparison) -> list[Picture]:
@@ -82,11 +99,10 @@ def lines(
     return chart(rows, [layer("line", encoding, clip=True, **style), *more])
 
 
-def score_intervals(standings: list[Standing], label: str) -> Spec:
-    """Draw the score of the model and of each baseline with its interval."""
-    rows = [standing._asdict() | {"of": standing.rows} for standing in standings]
-    names = list(dict.fromkeys(standing.name for standing in standings))
-    places = list(dict.fromkeys(standing.rows for standing in standings))
+def score_intervals(rows: Rows, label: str) -> Spec:
+    """Draw scores by `name`, `of` some rows, each with its interval."""
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    places = list(dict.fromkeys(row["of"] for row in rows))
     model = {"test": f"datum.name === {json.dumps(names[0])}", "value": THIS}
     place = {
         "y": named("name", names, axis={"labelFontSize": 13}),
@@ -106,7 +122,7 @@ def roc(comparison: Comparison) -> Picture | None:
     rows, names = points_of_both(comparison, "roc")
     if not rows:
         return None
-    score = comparison.scores["test"].by_key.get("roc_auc")
+    score = comparison.scores["test"].get("roc_auc")
     besides = [straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}])]
     if score and score.value is not None:
         area = {"x": 0.97, "y": 0.06, "text": f"area {score.value:.3f}"}

@@ -11,15 +11,14 @@ import numpy as np
 
 from tabular.config.params import PARAMS
 from tabular.config.schema import SCHEMA, Schema
-from tabular.core.metrics import AVERAGES, BASELINES, METRIC_KEYS, METRICS
+from tabular.core.metrics import AVERAGES, METRIC_KEYS, METRICS
 from tabular.core.nested import flatten
-from tabular.evaluation.evaluation import NO_SCORES, Evaluation, PairedDifference, Scores, ScoreSet
+from tabular.evaluation.evaluation import NO_SCORES, Evaluation, PairedDifference, ScoreSet
 from tabular.evaluation.scores import Predictions
 from tabular.evaluation.uncertainty import bootstrap, score_differences
 from tabular.runs.run import LOCK, Run, inputs, outs_of, params_of
 from tabular.runs.verdict import Verdict
 
-MODEL = "this model"  # next to the names of baselines
 TEXTS = {"true class", "predicted class", "column"}  # columns of text in files of points
 
 
@@ -56,23 +55,6 @@ class ScoreRow(NamedTuple):
     baselines: dict[str, ScoreComparison | None]
 
 
-class ScoreTable(NamedTuple):
-    """The scores for one set of rows by key, in the order in which they are read."""
-
-    rows: int
-    by_key: dict[str, ScoreRow]
-
-
-class Standing(NamedTuple):
-    """A score of the model or of a baseline with its interval; name and rows for a reader."""
-
-    name: str
-    rows: str
-    value: float
-    low: float
-    high: float
-
-
 class ChangedValue(NamedTuple):
     """A value that differs; None where a run has none."""
 
@@ -86,9 +68,8 @@ class Comparison(NamedTuple):
 
     Attributes:
         verdict: Of the gate; None where the run has none.
-        standings: By primary metric.
-        scores: By the keys of `metrics.ROW_SETS`.
-        tests: By the names of the additional test files.
+        scores: By the keys of `metrics.ROW_SETS`, then by metric key.
+        tests: By the names of the additional test files, then by metric key.
         code: The paths of code that differs.
         data: Differences of the profiles; None where one of the runs has none.
         stale: What has changed since the results were made.
@@ -99,9 +80,8 @@ class Comparison(NamedTuple):
     base: Run | None
     evaluation: Evaluation
     verdict: Verdict | None
-    standings: dict[str, list[Standing]]
-    scores: dict[str, ScoreTable]
-    tests: dict[str, ScoreTable]
+    scores: dict[str, dict[str, ScoreRow]]
+    tests: dict[str, dict[str, ScoreRow]]
     params: list[ChangedValue]
     code: list[str]
     packages: list[ChangedValue]
@@ -137,7 +117,6 @@ def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Compa
         base,
         evaluation,
         verdict=verdict or run.verdict,
-        standings={key: standings(evaluation, key) for key in evaluation.primary_metrics},
         scores={
             name: compare_scores(scores, base_sets.get(name), paired if name == "test" else {})
             for name, scores in evaluation.score_sets.items()
@@ -156,36 +135,23 @@ def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Compa
     )
 
 
-def standings(evaluation: Evaluation, key: str) -> list[Standing]:
-    """List a score of the model, then of its baselines, on test rows and cross-validated.
-
-    Scores without an interval are left out.
-    """
-    standings = []
-    for rows, place in (("test", "test rows"), ("cross_validation", "cross-validated")):
-        scores = evaluation.score_sets.get(rows, NO_SCORES)
-        named = {BASELINES.get(name, name): each for name, each in scores.baselines.items()}
-        for name, each in ({MODEL: scores.model} | named).items():
-            estimate = each.get(key)
-            if estimate and estimate.interval:
-                standings.append(Standing(name, place, estimate.value, *estimate.interval))
-    return sorted(standings, key=lambda standing: standing.name != MODEL)
-
-
 def compare_scores(
     scores: ScoreSet,
     base: ScoreSet | None = None,
     paired: Mapping[str, PairedDifference] | None = None,
     keys: Iterable[str] = (),
-) -> ScoreTable:
+) -> dict[str, ScoreRow]:
     """Compare the scores for one set of rows with those of the base and of the baselines.
 
     Args:
         base: the scores of the base for the same set of rows.
         paired: by how much scores differ from the base's on the same rows.
         keys: of scores that have a row even where nobody defines them.
+
+    Returns:
+        By metric key, in the order in which they are read.
     """
-    before = base.model if base else Scores(0)
+    before = (base or NO_SCORES).model
     baselines = dict(sorted(scores.baselines.items()))
     compared = (scores.model, before, *baselines.values())
     defined = {key for each in compared for key, _ in each.items()}
@@ -208,7 +174,7 @@ def compare_scores(
                 for name, other in baselines.items()
             },
         )
-    return ScoreTable(scores.model.rows, by_key)
+    return by_key
 
 
 def compare_score(

@@ -65,7 +65,7 @@ def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.Monkey
     assert found.verdict
     assert found.verdict.to_json() == json.loads((experiment / "metrics/gate.json").read_text())
     scores = read_scores(experiment)
-    for key, score in found.scores["test"].by_key.items():
+    for key, score in found.scores["test"].items():
         assert score.value == scores["test"][key]
         assert score.base
         assert score.base.interval  # both have the same test rows

@@ -26,7 +26,7 @@ from tabular.report.page import (
 )
 from tabular.report.pictures import Picture, roc
 from tabular.report.vega import Spec, svg
-from tabular.runs.comparison import ChangedValue, ScoreTable
+from tabular.runs.comparison import ChangedValue
 from tabular.runs.run import FILES
 from tests.pages import Page
 
@@ -36,7 +36,7 @@ HOSTILE = '<b>&"'
 def drawn(picture: Callable[[Any], Picture | None], label: str, points: str) -> Spec:
     """A picture of a run with these points."""
     run = SimpleNamespace(label=label, files=FILES, text=lambda _: points)
-    found = picture(SimpleNamespace(run=run, base=None, scores={"test": ScoreTable(1, {})}))
+    found = picture(SimpleNamespace(run=run, base=None, scores={"test": {}}))
     assert found
     return found.spec
 
