@@ -9,7 +9,7 @@ from tabular.config.schema import SCHEMA, load_schema
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write
 from tabular.core.process import run
-from tabular.report.page import model_card, render
+from tabular.report.page import data_card, render
 from tabular.runs.comparison import compare
 from tabular.runs.rerun import cached_output
 from tabular.runs.run import (
@@ -69,7 +69,7 @@ def main() -> None:
         compare(this, base),
         note=note,
         errors=json.loads(errors or b"{}"),
-        card=model_card(this),
+        card=data_card(this),
     )
     with atomic_write(args.output) as file:
         file.write_text(text, encoding="utf-8")

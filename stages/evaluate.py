@@ -15,7 +15,7 @@ from tabular.config.schema import Schema, load_schema
 from tabular.core.engine import begin
 from tabular.core.files import atomic_write, write_json
 from tabular.evaluation.labelled import check_test_files, score_test_files
-from tabular.evaluation.plot_data import times, write_plot_data
+from tabular.evaluation.plot_data import write_plot_data
 from tabular.evaluation.result import Result, evaluate, fit_baselines
 from tabular.evaluation.scores_json import summary_to_json, to_json
 from tabular.evaluation.summary import summary_lines
@@ -97,8 +97,7 @@ def main() -> None:
     with atomic_write(args.metrics / "plots") as folder:
         folder.mkdir()
         costs = choice.cost if choice else None
-        when = times(args.data / "split" / "test", schema)
-        write_plot_data(folder, test, importance, schema, costs, when)
+        write_plot_data(folder, test, importance, schema, costs)
     with atomic_write(args.data / "predictions") as folder:
         outputs = {f"output_{i}": column for i, column in enumerate(test.y_pred.T)}
         write_part(folder, 0, pa.table({"actual": test.y, **outputs}))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Costs
@@ -20,11 +19,8 @@ from tabular.core.files import MAX_POINTS, write_points
 from tabular.evaluation.scores import Predictions, hits_and_alarms
 from tabular.evaluation.uncertainty import mean_interval
 from tabular.table.arrays import predicted_classes
-from tabular.table.cells import as_float64
-from tabular.table.parquet import read_parts
 
 BINS = 10  # of the calibration, of the same width each
-YEAR = 365.2425 * 86_400  # seconds
 MAX_COLUMNS = 30  # in the plot of importances; more cannot be read
 MAX_CELLS = 2500  # of the confusion: of 50 classes all, of more the ones with the most rows
 THRESHOLDS, STEPS = np.arange(1, 100) / 100, 50  # even ones, and quantiles of the outputs
@@ -37,7 +33,6 @@ HEADERS = {
     "confusion": ("true class", "predicted class", "rows", "share"),
     "threshold": ("threshold", "recall", "precision", "f1", "wrong", "cost"),
     "values": ("true value", "predicted value", "residual"),
-    "residuals_over_time": ("time", "residual"),
     "importance": ("column", "rise", "low", "high"),
 }
 
@@ -50,14 +45,12 @@ def write_plot_data(
     importance: dict[str, np.ndarray],
     schema: Schema,
     costs: Costs | None = None,
-    time: np.ndarray | None = None,
 ) -> None:
     """Write the points of every plot into `folder`.
 
     Args:
         importance: for each column the rise of the loss in each repetition.
         costs: by which the threshold was chosen, if it was.
-        time: of each row, see `times`.
     """
     names = sorted(importance, key=lambda name: -importance[name].mean())[:MAX_COLUMNS]
     increases = [importance[name] for name in names]
@@ -66,8 +59,6 @@ def write_plot_data(
     if schema.task == "regression":
         y, value = test.y, test.y_pred[:, 0].astype(np.float64)
         plots["values"] = (y, value, y - value)
-        if time is not None:
-            plots["residuals_over_time"] = (time, y - value)
     else:
         plots |= probability_plots(test, schema)
         plots["confusion"] = confusion(test, schema)
@@ -93,21 +84,6 @@ def test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:
         **({"weight": weight} if schema.weight is not None else {}),
         **({} if group is None else {"group": group}),
     }
-
-
-def times(folder: Path, schema: Schema) -> np.ndarray | None:
-    """When the rows of a table were: float64, (rows,), a moment in years; NaN where it is missing.
-
-    By the column that `time` of the schema names or the first one of moments; None without, or
-    where the task has no residuals.
-    """
-    moments = [name for name, column in schema.columns.items() if column.feature_type == "datetime"]
-    name = schema.time or next(iter(moments), None)
-    if name is None or schema.columns[name].is_string or schema.task != "regression":
-        return None
-    values = pa.concat_tables(read_parts(folder, [name]))[name]
-    numbers = as_float64(values, schema.columns[name]).to_numpy(zero_copy_only=False)
-    return 1970 + numbers / YEAR if name in moments else numbers
 
 
 def probability_plots(test: Predictions, schema: Schema) -> Plots:

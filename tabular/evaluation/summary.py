@@ -1,7 +1,7 @@
 """The lines with which evaluate ends, and the sentences that it shares with the gate."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from tabular.config.sections import Choice
 from tabular.core.errors import listed
@@ -69,42 +69,33 @@ def format_scores(evaluation: Evaluation, task: str) -> str:
         format_estimates(evaluation.score_sets.get(rows, NO_SCORES), key)
         for rows in ("test", "cross_validation", "forward_chaining")
     )
-    text = f"{metric(key).label}: {on_test.model} on {test.model.rows:,} test rows"
+    text = f"{metric(key).label}: {on_test['model']} on {test.model.rows:,} test rows"
     estimate = test.model.get(key)
     if estimate and estimate.interval:
         low, high = map(format_number, estimate.interval)
         text += f" (95% interval {low} to {high})"
-    if on_folds.model != UNDEFINED:
-        text += f", {on_folds.model} cross-validated"
-    if on_later_rows.model != UNDEFINED:
-        text += f", {on_later_rows.model} on later rows by models of earlier ones"
+    if on_folds["model"] != UNDEFINED:
+        text += f", {on_folds['model']} cross-validated"
+    if on_later_rows["model"] != UNDEFINED:
+        text += f", {on_later_rows['model']} on later rows by models of earlier ones"
     constant, *names = TASKS[task].baselines.values()
     baselines = []
     for name in (*names, constant):
-        baseline = f"{BASELINES[name]} {on_test.baselines.get(name, UNDEFINED)}"
+        baseline = f"{BASELINES[name]} {on_test.get(name, UNDEFINED)}"
         for scores, place in ((on_folds, "cross-validated"), (on_later_rows, "on later rows")):
-            value = scores.baselines.get(name, UNDEFINED)
+            value = scores.get(name, UNDEFINED)
             if value != UNDEFINED and name != constant:
                 baseline += f" and {value} {place}"
         baselines.append(baseline)
     return f"{text}; {', '.join(baselines)}"
 
 
-class FormattedScores(NamedTuple):
-    """A score of the model, and of each baseline by its name; "–" where it is undefined."""
-
-    model: str
-    baselines: dict[str, str]
-
-
-def format_estimates(scores: ScoreSet, key: str) -> FormattedScores:
-    """Format a score of the model and of the baselines, so that it has the same text everywhere."""
+def format_estimates(scores: ScoreSet, key: str) -> dict[str, str]:
+    """Format a score of the model, under "model", and of each baseline by its name."""
     model = scores.model.value(key)
     values = {name: baseline.value(key) for name, baseline in scores.baselines.items()}
-    return FormattedScores(
-        format_number(model, *values.values()),
-        {name: format_number(value, model) for name, value in values.items()},
-    )
+    texts = {name: format_number(value, model) for name, value in values.items()}
+    return {"model": format_number(model, *values.values())} | texts
 
 
 def format_threshold(evaluation: Evaluation) -> str:

@@ -41,7 +41,6 @@ def importance(comparison: Comparison) -> Picture | None:
     return Picture(
         "Importance of the columns",
         under_names([*own, *other], "column", marks),
-        len(names) > 1,
         "Permutation importance: the mean increase of the loss when the column is shuffled ten "
         "times. The line from the minimum to the maximum shows the noise of shuffling, not how "
         "the importance varies between samples of rows. Correlated columns share it.",

@@ -24,26 +24,17 @@ from tabular.runs.verdict import format_checks
 DATA_CARD = "data/README.md"
 
 
-def model_card(run: Run) -> dict[str, Markup]:
-    """Return what the data card of the run's revision says of the data, its use and its limits."""
+def data_card(run: Run) -> Markup:
+    """Render what the data card of the run's revision says of the table, without its title."""
     text = run.text(DATA_CARD)
-    about, use, limits = split_card(text)
     if run.source not in text:  # it is still of another table
-        about, use, limits = f"`{DATA_CARD}` does not mention `{run.source}` yet.", "", ""
-    return {"about": markdown(about), "use": markdown(use), "limits": markdown(limits)}
-
-
-def split_card(text: str) -> tuple[str, str, str]:
-    """A data card without its title: what it says of the data, of the use and of limits."""
-    parts = re.split(r"^##\s+(.+?)\s*$", re.sub(r"\A\s*# .*\n", "", text), flags=re.MULTILINE)
-    named = dict(zip((p.lower() for p in parts[1::2]), parts[2::2], strict=True))
-    use, limits = named.pop("intended use", ""), named.pop("limits", "")
-    rest = "".join(f"\n\n**{name.capitalize()}**\n\n{body}" for name, body in named.items())
-    return parts[0] + rest, use, limits
+        text = f"`{DATA_CARD}` does not mention `{run.source}` yet."
+    without_title = re.sub(r"\A\s*# .*\n", "", text)
+    return markdown(re.sub(r"^##", "###", without_title, flags=re.MULTILINE))
 
 
 def markdown(text: str) -> Markup:
-    """CommonMark with tables; HTML in it is shown as text, pictures are left out."""
+    """Render CommonMark with tables; HTML in it is shown as text, pictures are left out."""
     reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     return Markup(reader.render(text))
 

@@ -32,11 +32,10 @@ UNIT = {"domain": [0, 1]}
 
 
 class Picture(NamedTuple):
-    """A picture with its title; `both` where the other run is in it too."""
+    """A picture with its title, and a note below that."""
 
     title: str
     spec: Spec
-    both: bool = False
     note: str = ""
 
 
@@ -67,7 +66,7 @@ def score_interval_pictures(comparison: Comparison) -> list[Picture]:
 def score_pictures(comparison: Comparison) -> list[Picture]:
     """What the test rows' predictions look like, those that the task has."""
     of_classes = (confusion, roc, precision_recall, calibration, threshold)
-    draw_all = (*of_classes, predicted_and_true, residuals_over_time)
+    draw_all = (*of_classes, predicted_and_true)
     return [picture for draw in draw_all if (picture := draw(comparison))]
 
 
@@ -135,7 +134,7 @@ def roc(comparison: Comparison) -> Picture | None:
         names,
         besides,
     )
-    return Picture("ROC curve", spec, len(names) > 1)
+    return Picture("ROC curve", spec)
 
 
 def precision_recall(comparison: Comparison) -> Picture | None:
@@ -155,7 +154,7 @@ def precision_recall(comparison: Comparison) -> Picture | None:
         interpolate="step-before",
     )
     said = f"The dashed line is the share of the class, {share:.2g}: the precision of a guess."
-    return Picture("Precision and recall", spec, len(names) > 1, said)
+    return Picture("Precision and recall", spec, said)
 
 
 def calibration(comparison: Comparison) -> Picture | None:
@@ -180,7 +179,7 @@ def calibration(comparison: Comparison) -> Picture | None:
     below = chart(own, [bars], WIDTH - 60, 50)
     for part in (above, below):  # of the whole, not of its parts
         del part["autosize"], part["padding"]
-    return Picture("Calibration", {"vconcat": [above, below], "spacing": 8}, len(names) > 1)
+    return Picture("Calibration", {"vconcat": [above, below], "spacing": 8})
 
 
 def confusion(comparison: Comparison) -> Picture | None:
@@ -237,35 +236,18 @@ def threshold(comparison: Comparison) -> Picture | None:
     return Picture("Threshold", chart(rows, marks), note=said)
 
 
-def scatter(rows: Rows, x: Spec, y: Spec, through: Rows) -> Spec:
-    """A point for each row, and the line on which they should lie."""
-    zero = {"scale": {"zero": False}}
-    style: Spec = {"filled": True, "size": 18, "opacity": 0.45, "color": THIS}
-    return chart(rows, [layer("point", {"x": x | zero, "y": y | zero}, **style), straight(through)])
-
-
 def predicted_and_true(comparison: Comparison) -> Picture | None:
+    """Draw a point for each row of a regression, and the line on which they should lie."""
     rows = points(comparison.run, "values")
     if not rows:
         return None
     true = [row["true value"] for row in rows]
-    spec = scatter(
-        rows,
-        number("true value", f"True {comparison.run.target}"),
-        number("predicted value", "Predicted"),
-        [{"x": end, "y": end} for end in (min(true), max(true))],
-    )
-    return Picture("Predicted and true value", spec)
-
-
-def residuals_over_time(comparison: Comparison) -> Picture | None:
-    rows = [row for row in points(comparison.run, "residuals_over_time") if row["time"] is not None]
-    if not rows:
-        return None
-    times = [row["time"] for row in rows]
-    zero = [{"x": end, "y": 0} for end in (min(times), max(times))]
-    y = number("residual", "True minus predicted")
-    return Picture("Residuals over time", scatter(rows, number("time", "Time"), y, zero))
+    zero = {"scale": {"zero": False}}
+    x = number("true value", f"True {comparison.run.target}") | zero
+    y = number("predicted value", "Predicted") | zero
+    marks = layer("point", {"x": x, "y": y}, filled=True, size=18, opacity=0.45, color=THIS)
+    diagonal = straight([{"x": end, "y": end} for end in (min(true), max(true))])
+    return Picture("Predicted and true value", chart(rows, [marks, diagonal]))
 
 
 def learning_curve(comparison: Comparison) -> Picture | None:

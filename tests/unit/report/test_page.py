@@ -19,10 +19,10 @@ from tabular.report.formats import (
 from tabular.report.page import (
     TEMPLATES,
     column_rows,
+    data_card,
     header,
     markdown,
     row,
-    split_card,
 )
 from tabular.report.pictures import Picture, roc
 from tabular.report.vega import Spec, svg
@@ -121,12 +121,11 @@ def test_years_on_an_axis_have_no_comma() -> None:
     assert ">2,000<" not in svg(effect(of, (0, 1)), "a")
 
 
-def test_the_data_card_has_three_parts() -> None:
-    text = "# Title\n\nAbout.\n\n## Columns\n\nx\n\n## Intended use\n\nUse.\n\n## Limits\n\nFew.\n"
-    about, use, limits = split_card(text)
-    assert about.split() == ["About.", "**Columns**", "x"]
-    assert (use.strip(), limits.strip()) == ("Use.", "Few.")
-    assert split_card("") == ("", "", "")
+def test_the_data_card_is_that_of_the_table() -> None:
+    run: Any = SimpleNamespace(source="t.csv", text=lambda _: "# Title\n\n`t.csv`\n\n## Limits\n")
+    assert data_card(run) == "<p><code>t.csv</code></p>\n<h3>Limits</h3>\n"
+    run.source = "other.csv"
+    assert "does not mention <code>other.csv</code> yet" in data_card(run)
 
 
 def test_a_column_that_the_model_does_not_read_is_shown_as_such() -> None:
