@@ -127,8 +127,7 @@ def confusion(test: Predictions, schema: Schema) -> tuple[list[Any], ...]:
     predicted = predicted_classes(test.y_pred, schema, test.threshold)
     size = len(names)
     counts = np.bincount(test.y.astype(int) * size + predicted, minlength=size * size)
-    cells = np.flatnonzero(counts if size * size > MAX_CELLS else np.ones(size * size))
-    cells = np.sort(cells[np.argsort(-counts[cells], kind="stable")[:MAX_CELLS]])
+    cells = np.sort(np.argsort(-counts, kind="stable")[:MAX_CELLS])
     of_class = np.maximum(counts.reshape(size, size).sum(axis=1), 1)
     return (
         [names[cell // size] for cell in cells],

@@ -28,12 +28,6 @@ def number(value: Any) -> str:
     return (text if size >= MIN_WITH_COMMAS else text.replace(",", "")).replace("-", "−")
 
 
-def range_of(column: dict[str, Any]) -> str:
-    """From the lowest to the highest value of a column's profile; empty where there are none."""
-    ends = (column.get("min"), column.get("max"))
-    return "" if None in ends else " to ".join(map(number, ends))
-
-
 def parameter(value: Any) -> str:
     """A parameter as params.yaml writes it."""
     if value is None or isinstance(value, str):

@@ -68,15 +68,6 @@ def param_rows(params: list[ChangedValue]) -> list[tuple[str, str, str]]:
     return [(p.name, formats.parameter(p.value), formats.parameter(p.base)) for p in params]
 
 
-def check_rows(checks: dict[str, Any]) -> list[tuple[str, str, int]]:
-    """Name, verdict and failed rows; the name of a column stays as it is in `BMI.rare_class`."""
-    return [
-        (f"{column}: {name.replace('_', ' ')}", check["verdict"], check["failed_rows"])
-        for key, check in checks.items()
-        for column, _, name in [key.rpartition(".")]
-    ]
-
-
 def network_rows(networks: dict[str, Any]) -> list[tuple[str, str, int, str]]:
     """Name, weight, number of members and out-of-fold loss of each kind of network."""
     return [
@@ -124,6 +115,7 @@ def column_rows(comparison: Comparison) -> list[dict[str, Any]]:
         of, shown = profile.get(name, {}), files["columns"].get(name, {})
         gaps, rows = of.get("missing", 0), files["profile"].get("rows", 0)
         names = shown.get("names")
+        ends = [of[end] for end in ("min", "max") if of.get(end) is not None]
         flags = []
         if checks.get(f"{name}.leak", {}).get("verdict", "pass") != "pass":
             flags.append("leaks the target?")
@@ -137,7 +129,7 @@ def column_rows(comparison: Comparison) -> list[dict[str, Any]]:
                 "name": name,
                 "kind": schema.get("columns", {}).get(name, {}).get("kind") or of.get("kind"),
                 "spark": column_pictures.spark(shown),
-                "ends": ", ".join(map(str, names)) if names else formats.range_of(of),
+                "ends": ", ".join(map(str, names or ())) or " to ".join(map(number, ends)),
                 "missing": f"{gaps / rows:.1%}" if gaps and rows else "",
                 "treatment": treatment.get(name, "the target" if name == target else "not read"),
                 "flags": flags,

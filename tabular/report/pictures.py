@@ -158,28 +158,21 @@ def precision_recall(comparison: Comparison) -> Picture | None:
 
 
 def calibration(comparison: Comparison) -> Picture | None:
-    """The share of a class by its predicted probability with intervals, over the counts."""
+    """Draw the share of a class by its predicted probability, with intervals."""
     rows, names = points_of_both(comparison, "calibration")
     if not rows:
         return None
-    own = [row for row in rows if row["of"] == names[0]]
-    x = number("probability", scale=UNIT)
+    x = number("probability", "Predicted probability", scale=UNIT)
     share = number("actual", "Share that is of the class", scale=UNIT)
-    points = {"filled": True, "size": 45}
-    line = layer("line", {"x": x, "y": share, "color": colors(names)}, point=points)
+    line = {"x": x, "y": share, "color": colors(names)}
     ends = {"x": dict(x), "y": number("low"), "y2": {"field": "high"}}
-    limits = layer("rule", ends, own, strokeWidth=1.5, color=THIS)
-    counts = {
-        "x": number("probability", "Predicted probability", scale=UNIT),
-        "y": number("rows", "Rows", axis={"tickCount": 2}),
-    }
-    bars = layer("bar", counts, width=16, color=THIS, opacity=0.6)
-    diagonal = straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}])
-    above = chart(rows, [line, limits, diagonal], WIDTH - 60, 190)
-    below = chart(own, [bars], WIDTH - 60, 50)
-    for part in (above, below):  # of the whole, not of its parts
-        del part["autosize"], part["padding"]
-    return Picture("Calibration", {"vconcat": [above, below], "spacing": 8})
+    of_run = [row for row in rows if row["of"] == names[0]]
+    marks = [
+        layer("line", line, point={"filled": True, "size": 45}),
+        layer("rule", ends, of_run, strokeWidth=1.5, color=THIS),
+        straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}]),
+    ]
+    return Picture("Calibration", chart(rows, marks))
 
 
 def confusion(comparison: Comparison) -> Picture | None:

@@ -13,7 +13,6 @@ from tabular.report.formats import (
     format_score,
     number,
     parameter,
-    range_of,
     with_code,
 )
 from tabular.report.page import (
@@ -83,7 +82,7 @@ def test_a_picture_cuts_no_name_and_has_two_colours_that_a_page_may_change() -> 
     assert "var(--this)" in picture
 
 
-def test_numbers_scores_ranges_and_parameters_as_texts() -> None:
+def test_numbers_scores_and_parameters_as_texts() -> None:
     texts: dict[Any, str] = {
         **{None: "–", True: "true", "a word": "a word", 0.123456: "0.12346", -0.5: "−0.5"},
         **{
@@ -98,10 +97,6 @@ def test_numbers_scores_ranges_and_parameters_as_texts() -> None:
     scores = [format_score(0.72047, 0.75), format_score(0.72047, None, 0.7203)]
     assert scores == ["0.720", "0.7205"]
     assert [format_score(-0.0123), format_score(None, 0.5)] == ["−0.0123", "–"]
-    dates = {"min": "2020-01-01", "max": "2021-12-31 14:05:00"}
-    ranges = [range_of(column) for column in ({"min": 0.5, "max": 12e3}, dates, {"kind": "text"})]
-    assert ranges == ["0.5 to 12,000", "2020-01-01 to 2021-12-31 14:05:00", ""]
-    assert range_of({"min": 1990.0, "max": 2024.0}) == "1990 to 2024"
     assert differences([ChangedValue("column.Year.max", 2024.0, 2023.0)]) == "Year, max 2023 → 2024"
     parameters = [parameter(value) for value in (None, "silu", 500000, True, [16, 8])]
     assert parameters == ["–", "silu", "500000", "true", "[16, 8]"]
