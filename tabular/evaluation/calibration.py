@@ -83,8 +83,8 @@ def scale_by_temperature(outputs: np.ndarray, temperature: float) -> np.ndarray:
     if temperature == 1:
         return outputs
     binary = outputs.shape[1] == 1
-    every = np.column_stack([1 - outputs, outputs]) if binary else outputs
-    powers = every.astype(np.float64) ** (1 / temperature)
+    probabilities = np.column_stack([1 - outputs, outputs]) if binary else outputs
+    powers = probabilities.astype(np.float64) ** (1 / temperature)
     shares = (powers / powers.sum(axis=1, keepdims=True)).astype(outputs.dtype)
     return shares[:, 1:] if binary else shares
 

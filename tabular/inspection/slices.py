@@ -205,7 +205,7 @@ def distinct(order: Sequence[SliceBins], codes: Mapping[str, np.ndarray]) -> lis
 
 
 def slice_mask(where: SliceBins, codes: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which rows lie in all these bins: bool, (rows,)."""
+    """Find the rows that lie in all these bins: bool, (rows,)."""
     return np.logical_and.reduce([codes[name] == code for name, code in where])
 
 

@@ -49,27 +49,27 @@ ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"})
 
 
 def cell(value: Any) -> str:
-    """Text in Markdown, or in a cell of a table there: it makes no tag, link, image or mention."""
+    """Escape text in Markdown or a cell there: it makes no tag, link, image or mention."""
     return " ".join(str(value).split()).translate(ESCAPED)
 
 
 def row(cells: Iterable[Any]) -> str:
-    """A line of a Markdown table."""
+    """Format a line of a Markdown table."""
     return f"| {' | '.join(map(cell, cells))} |"
 
 
 def header(cells: list[Any]) -> str:
-    """The first two lines of a Markdown table."""
+    """Format the first two lines of a Markdown table."""
     return f"{row(cells)}\n{row(['---'] * len(cells))}"
 
 
 def param_rows(params: list[ChangedValue]) -> list[tuple[str, str, str]]:
-    """Name, value and value of the base."""
+    """List name, value and value of the base."""
     return [(p.name, formats.parameter(p.value), formats.parameter(p.base)) for p in params]
 
 
 def network_rows(networks: dict[str, Any]) -> list[tuple[str, str, int, str]]:
-    """Name, weight, number of members and out-of-fold loss of each kind of network."""
+    """List name, weight, members and out-of-fold loss of each architecture."""
     return [
         (name, f"{network['weight']:.2f}", network["members"], number(network.get("loss")))
         for name, network in networks.items()
@@ -77,7 +77,7 @@ def network_rows(networks: dict[str, Any]) -> list[tuple[str, str, int, str]]:
 
 
 def setting_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:
-    """A row for each parameter of a network: its value, after `auto` where a rule chose it."""
+    """List each parameter of the networks: its value, after `auto` where a rule chose it."""
     declared = params_of(run.load(LOCK)).get("train", {}).get("networks", {})
     keys = dict.fromkeys(key for network in networks.values() for key in network["params"])
 
@@ -89,7 +89,7 @@ def setting_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:
 
 
 def split_rule(run: Run) -> str:
-    """How the test rows were chosen, in words."""
+    """Describe how the test rows were chosen."""
     schema, by = run.schema, params_of(run.load(LOCK)).get("split", {}).get("by", "random")
     return {
         "random": "drawn at random",
@@ -102,66 +102,68 @@ def split_rule(run: Run) -> str:
 
 
 def column_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """The columns that the model reads, and the target, in the order of the file.
+    """Describe the columns that the model reads, and the target, in the order of the file.
 
-    Of each its `spark`, a histogram with its `ends` or categories, and `flags`: what is suspicious.
+    Each has a `spark`, a histogram with its `ends` or categories, and `flags`: what is suspicious.
     """
     files, schema, target = comparison.files, comparison.run.schema, comparison.run.target
-    profile = files["profile"].get("column", {})
+    profiles = files["profile"].get("column", {})
     treatment = files["networks"].get("columns", {})
     checks = files["validation"].get("checks", {})
-    found = []
-    for name in schema.get("columns") or profile:
-        of, shown = profile.get(name, {}), files["columns"].get(name, {})
-        gaps, rows = of.get("missing", 0), files["profile"].get("rows", 0)
-        names = shown.get("names")
-        ends = [of[end] for end in ("min", "max") if of.get(end) is not None]
+    columns = []
+    for name in schema.get("columns") or profiles:
+        profile, histogram = profiles.get(name, {}), files["columns"].get(name, {})
+        missing, rows = profile.get("missing", 0), files["profile"].get("rows", 0)
+        ends = [profile[end] for end in ("min", "max") if profile.get(end) is not None]
         flags = []
         if checks.get(f"{name}.leak", {}).get("verdict", "pass") != "pass":
             flags.append("leaks the target?")
-        if shown.get("moved"):
+        if histogram.get("moved"):
             flags.append(
-                f"test and training rows differ: total variation distance {shown['distance']:.2f} "
-                f"(sampling noise up to {shown['by_chance']:.2f})"
+                "test and training rows differ: total variation distance "
+                f"{histogram['distance']:.2f} (sampling noise up to {histogram['by_chance']:.2f})"
             )
-        found.append(
+        categories = ", ".join(map(str, histogram.get("names") or ()))
+        columns.append(
             {
                 "name": name,
-                "kind": schema.get("columns", {}).get(name, {}).get("kind") or of.get("kind"),
-                "spark": column_pictures.spark(shown),
-                "ends": ", ".join(map(str, names or ())) or " to ".join(map(number, ends)),
-                "missing": f"{gaps / rows:.1%}" if gaps and rows else "",
+                "kind": schema.get("columns", {}).get(name, {}).get("kind") or profile.get("kind"),
+                "spark": column_pictures.spark(histogram),
+                "ends": categories or " to ".join(map(number, ends)),
+                "missing": f"{missing / rows:.1%}" if missing and rows else "",
                 "treatment": treatment.get(name, "the target" if name == target else "not read"),
                 "flags": flags,
             }
         )
-    return found
+    return columns
 
 
 def weak_slices(slices: dict[str, Any]) -> list[dict[str, Any]]:
-    """The weakest slices, each with its `name`, and what it was `found` by beside `test` rows."""
+    """List the weakest slices: the `name` of each, and its scores `found` and on `test` rows."""
+    weakest = slices.get("weakest", [])
     return [
-        of | {"name": conditions_of(of, " and "), "found": of} for of in slices.get("weakest", [])
+        slice_ | {"name": conditions_of(slice_, " and "), "found": slice_} for slice_ in weakest
     ]
 
 
 def declared_slices(slices: dict[str, Any]) -> list[dict[str, Any]]:
-    """All rows, and the slices that params.yaml declares; see `weak_slices`."""
-    every = {"all rows": {"where": []} | slices["all_rows"]} | slices["declared"]
+    """List all rows, and the slices that params.yaml declares; see `weak_slices`."""
+    named = {"all rows": {"where": []} | slices["all_rows"]} | slices["declared"]
     return [
-        of | {"name": conditions_of(of, "; ", name), "found": of.get("cross_validation", {})}
-        for name, of in every.items()
+        scores
+        | {"name": conditions_of(scores, "; ", name), "found": scores.get("cross_validation", {})}
+        for name, scores in named.items()
     ]
 
 
-def conditions_of(found: dict[str, Any], between: str, *name: str) -> str:
-    """The name of a slice, if it has one, and its columns with their values."""
-    conditions = [f"{column} {what}" for column, what in found["where"]]
+def conditions_of(scores: dict[str, Any], between: str, *name: str) -> str:
+    """Format the name of a slice, if it has one, and its columns with their values."""
+    conditions = [f"{column} {values}" for column, values in scores["where"]]
     return formats.with_minus_signs(between.join([*name, *conditions]))
 
 
 def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """The largest errors as a header and rows: true, predicted, then the first columns."""
+    """List the largest errors as a header and rows: true, predicted, then the first columns."""
     columns = errors["rows"][0]["columns"]
     rank = {row["column"]: n for n, row in enumerate(points(comparison.run, "importance"))}
     names = sorted(columns, key=lambda name: rank.get(name, len(rank)))[:MAX_COLUMNS]
@@ -213,7 +215,7 @@ def drift_page(report: DriftReport, rows: str, schema: Schema) -> str:
 
 
 def render(template: str, comparison: Comparison, **sections: Any) -> str:
-    """A template with a comparison and the other sections that it names."""
+    """Render a template with a comparison and the other sections that it names."""
     task = TASKS.get(str(comparison.run.schema.get("task")))
     return TEMPLATES.get_template(template).render(
         comparison=comparison,

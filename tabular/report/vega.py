@@ -56,7 +56,7 @@ def svg(spec: Spec, name: str) -> Markup:
     return Markup(
         re.sub(
             r'(\bid="|url\(#|href="#)([^")]+)',
-            lambda found: found[1] + ids.setdefault(found[2], f"{name}-{len(ids)}"),
+            lambda match: match[1] + ids.setdefault(match[2], f"{name}-{len(ids)}"),
             drawn,
         )
     )
@@ -98,13 +98,13 @@ def named(field: str, names: Sequence[str], **more: Any) -> Spec:
 
 def colors(names: Sequence[str], range_: Sequence[str] = (THIS, OTHER)) -> Spec:
     """The colour of each name; a legend where there is more than one."""
-    return of_names(names, range_, {} if len(names) > 1 else None)
+    return series_scale(names, range_, {} if len(names) > 1 else None)
 
 
-def of_names(names: Sequence[str], range_: Sequence[Any], legend: Spec | None = None) -> Spec:
-    """What tells the names in the field `of` apart, such as a shape or a width."""
+def series_scale(names: Sequence[str], range_: Sequence[Any], legend: Spec | None = None) -> Spec:
+    """Tell the names in the field `series` apart, such as by a shape or a width."""
     scale = {"domain": list(names), "range": list(range_)[: len(names)]}
-    return {"field": "of", "type": "nominal", "scale": scale, "legend": legend, "title": None}
+    return {"field": "series", "type": "nominal", "scale": scale, "legend": legend, "title": None}
 
 
 def layer(mark: str, encoding: Spec, rows: Rows | None = None, **style: Any) -> Spec:
@@ -127,8 +127,8 @@ def vertical(x: float, **style: Any) -> Spec:
 def under_names(rows: Rows, field: str, marks: list[Spec]) -> Spec:
     """Marks, layers with an `x`, in a row for each name, which stands above and is never cut."""
     names = list(dict.fromkeys(row[field] for row in rows))
-    said = {name: wrap(str(name), LETTERS) or [""] for name in names}
-    text = LINE_HEIGHT * max(map(len, said.values()), default=1)
+    lines = {name: wrap(str(name), LETTERS) or [""] for name in names}
+    text = LINE_HEIGHT * max(map(len, lines.values()), default=1)
     place = {
         "field": field,
         "type": "nominal",
@@ -143,7 +143,7 @@ def under_names(rows: Rows, field: str, marks: list[Spec]) -> Spec:
     labels = layer(
         "text",
         {"x": {"value": 0}, "y": place, "text": {"field": "label"}},
-        [{field: name, "label": said[name]} for name in names],
+        [{field: name, "label": lines[name]} for name in names],
         **{"align": "left", "baseline": "top", "dy": 3 - height / 2, "lineHeight": LINE_HEIGHT},
     )
     return chart(rows, [*marks, labels], height=height * len(names))

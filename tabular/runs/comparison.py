@@ -68,7 +68,8 @@ class Comparison(NamedTuple):
 
     Attributes:
         verdict: Of the gate; None where the run has none.
-        scores: By the keys of `metrics.ROW_SETS`, then by metric key.
+        scores: By the keys of `metrics.ROW_SETS`, then by metric key; those of the test rows are
+            compared with the base.
         tests: By the names of the additional test files, then by metric key.
         code: The paths of code that differs.
         data: Differences of the profiles; None where one of the runs has none.
@@ -104,27 +105,21 @@ def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Compa
         UserError: the run has no scores.
     """
     evaluation = run.require_evaluation()
-    base_evaluation = base.evaluation if base else None
-    base_sets = base_evaluation.score_sets if base_evaluation else {}
-    base_files = base_evaluation.test_files if base_evaluation else {}
+    scores = {name: compare_scores(each) for name, each in evaluation.score_sets.items()}
     lock, base_lock = run.load(LOCK), base.load(LOCK) if base else {}
     profiles = [r.load(r.files["profile"]) for r in (base, run) if r]
     split, base_split = ([out["md5"] for out in outs_of(k, "split")] for k in (lock, base_lock))
     test_rows_differ = bool(split and base_split) and split != base_split
-    paired = paired_differences(run, base) if base and not test_rows_differ else {}
+    if base and base.evaluation:
+        paired = {} if test_rows_differ else paired_differences(run, base)
+        scores["test"] = compare_scores(evaluation.test, base.evaluation.test, paired)
     return Comparison(
         run,
         base,
         evaluation,
         verdict=verdict or run.verdict,
-        scores={
-            name: compare_scores(scores, base_sets.get(name), paired if name == "test" else {})
-            for name, scores in evaluation.score_sets.items()
-        },
-        tests={
-            name: compare_scores(scores, base_files.get(name))
-            for name, scores in evaluation.test_files.items()
-        },
+        scores=scores,
+        tests={name: compare_scores(each) for name, each in evaluation.test_files.items()},
         params=changed_values(settings(base, base_lock), settings(run, lock)) if base else [],
         code=changed_code(base_lock, lock) if base else [],
         packages=changed_values(locked_versions(base), locked_versions(run)) if base else [],
@@ -271,9 +266,13 @@ def settings(run: Run, lock: Mapping[str, Any]) -> dict[str, Any]:
 
 def changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The paths of code whose content differs, of that which the stages use."""
-    before, after = ({path: of.get("md5") for path, of in inputs(k).items()} for k in (old, new))
-    differ = sorted(changed.name for changed in changed_values(before, after))
-    return [path for path in differ if path.startswith(("stages/", "tabular/"))]
+    before, after = inputs(old), inputs(new)
+    return sorted(
+        path
+        for path in before | after
+        if path.startswith(("stages/", "tabular/"))
+        and before.get(path, {}).get("md5") != after.get(path, {}).get("md5")
+    )
 
 
 def locked_versions(run: Run) -> dict[str, str]:
@@ -284,9 +283,9 @@ def locked_versions(run: Run) -> dict[str, str]:
 
 def stale(run: Run, lock: Mapping[str, Any]) -> list[str]:
     """The parameters, and the schema, that are not what the results were made with."""
-    used, written = params_of(lock), run.load(PARAMS)
-    now = {section: written.get(section) for section in used}
-    names = [changed.name for changed in changed_values(used, now)]
+    params, written = params_of(lock), run.load(PARAMS)
+    now = {section: written.get(section) for section in params}
+    names = [changed.name for changed in changed_values(params, now)]
     schema = hashlib.md5(run.read(SCHEMA) or b"", usedforsecurity=False).hexdigest()
     if inputs(lock).get(str(SCHEMA), {}).get("md5", schema) != schema:
         names.append(str(SCHEMA))

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tabular.report.column_pictures import effect, importance, spark
+from tabular.report.column_pictures import draw_effect, importance, spark
 from tabular.report.formats import (
     differences,
     format_score,
@@ -110,10 +110,10 @@ def test_what_to_paste_is_code_and_all_else_is_text() -> None:
 
 
 def test_years_on_an_axis_have_no_comma() -> None:
-    of = {"kind": "integer", "column": "Year", "values": [1990.0, 2000.0, 2020.0]}
-    of |= {key: [0.1, 0.2, 0.3] for key in ("effect", "low", "high")}
-    assert ">2000<" in svg(effect(of, (0, 1)), "a")
-    assert ">2,000<" not in svg(effect(of, (0, 1)), "a")
+    effect = {"kind": "integer", "column": "Year", "values": [1990.0, 2000.0, 2020.0]}
+    effect |= {key: [0.1, 0.2, 0.3] for key in ("effect", "low", "high")}
+    assert ">2000<" in svg(draw_effect(effect, (0, 1)), "a")
+    assert ">2,000<" not in svg(draw_effect(effect, (0, 1)), "a")
 
 
 def test_the_data_card_is_that_of_the_table() -> None:
