@@ -4,7 +4,6 @@ import json
 from argparse import ArgumentParser
 from pathlib import Path
 
-from tabular.config.params import PARAMS
 from tabular.config.schema import SCHEMA, load_schema
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write
@@ -12,43 +11,26 @@ from tabular.core.process import run
 from tabular.report.page import data_card, render
 from tabular.runs.comparison import compare
 from tabular.runs.rerun import cached_output
-from tabular.runs.run import (
-    FILES,
-    LOCK,
-    WORKSPACE,
-    Revision,
-    Run,
-    changed,
-    commit_before,
-    commit_of,
-    mismatch,
-    resolve,
-)
+from tabular.runs.run import FILES, LOCK, WORKSPACE, Revision, Run, commit_before, mismatch, resolve
 
 
 def choose(base: str | None, rev: str | None) -> tuple[Revision, Revision | None, str]:
-    """The revision to report, the one to compare it with if any, and why that one."""
+    """Return the revision to report, the one to compare it with if any, and why that one."""
     this = resolve(rev) if rev else WORKSPACE
-    if base:
-        other = resolve(base)
-        if other.commit == this.commit:
-            return this, None, "Both revisions are the same one, so there is nothing to compare."
-        return this, other, ""
-    if changed(*FILES.values(), LOCK, PARAMS, SCHEMA):
-        if commit_of(this) is None:
-            return this, None, "There is no commit yet to compare with."
-        return this, resolve("HEAD"), ""
-    before = commit_before(FILES["metrics"])
-    why = "The workspace has the results of the last commit"
-    if before is None:
-        return this, None, f"{why}, and git knows no other results to compare with."
-    return this, resolve(before), f"{why}, so it is compared with the results before them."
+    if base is None:
+        commit = commit_before(FILES["metrics"])
+        if commit is None:
+            return this, None, "There is no commit with other results to compare with."
+        return this, resolve(commit), "This is the last commit that has other results."
+    if resolve(base).commit == this.commit:
+        return this, None, "Both revisions are the same one, so there is nothing to compare."
+    return this, resolve(base), ""
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("base", nargs="?", help="the revision to compare with; else the last commit")
+    add("base", nargs="?", help="the revision to compare with; else the last with other results")
     add("rev", nargs="?", help="the revision to report; else the workspace")
     add("-o", "--output", type=Path, default="report.html", help="the page to write")
     args = parser.parse_args()

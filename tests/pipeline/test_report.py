@@ -100,7 +100,7 @@ def test_any_two_revisions_compare_and_the_bytes_repeat(experiment: Path, tmp_pa
     must(folder, "git", "commit", "-qam", "Smaller")
     said = must(folder, "python", "-m", REPORT)
     assert said == f"report.html: workspace compared with {before}\n"
-    assert "has the results of the last commit" in (folder / "report.html").read_text()
+    assert "the last commit that has other results" in (folder / "report.html").read_text()
     with pytest.raises(SystemExit, match="error: found no revision 'nope'"):
         call(folder, REPORT, "nope")
 
