@@ -55,38 +55,30 @@ def test_the_page_of_new_rows_shows_what_moved(short: Path, browser: Any, tmp_pa
 
 
 def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is shown is what `compare` found, of files in metrics/ and of dvc.lock."""
+    """The page shows what `compare` finds in metrics/ and dvc.lock."""
     monkeypatch.chdir(experiment)
-    found = compare(Run(WORKSPACE), Run(resolve("HEAD")))
-    params = {changed.name: changed[1:] for changed in found.params}
+    comparison = compare(Run(WORKSPACE), Run(resolve("HEAD")))
+    params = {changed.name: changed[1:] for changed in comparison.params}
     assert params["train.networks.plain.units"] == ([4], [16])
     assert params["train.networks.plain.epochs"] == (2, 3)
-    assert (found.data, found.code, found.packages) == ([], [], [])
-    assert found.verdict
-    assert found.verdict.to_json() == json.loads((experiment / "metrics/gate.json").read_text())
-    scores = read_scores(experiment)
-    for key, score in found.scores["test"].items():
+    assert (comparison.data, comparison.code, comparison.packages) == ([], [], [])
+    verdict, scores = comparison.verdict, read_scores(experiment)
+    assert verdict
+    assert verdict.to_json() == json.loads((experiment / "metrics/gate.json").read_text())
+    for key, score in comparison.scores["test"].items():
         assert score.value == scores["test"][key]
         assert score.base
         assert score.base.interval  # both have the same test rows
         assert score.base.interval[0] <= score.base.change <= score.base.interval[1]
-    for name in ("slices", "effects", "columns", "networks", "profile", "validation"):
-        written = json.loads((experiment / f"metrics/{name}.json").read_text())
-        assert found.files[name] == written
     # And the page says it.
     text = Page((experiment / "report.html").read_text()).text
-    for said in (
-        found.verdict.reason.replace(" -", " −"),
-        "Loss of plain by epoch",
-        "public domain, CC0",
-    ):
-        assert said in text
-    assert found.verdict
-    assert found.verdict.headline in text
-    assert text.count(UNDECIDED) == (found.verdict.verdict == "undecided")
+    reason = verdict.reason.replace(" -", " −")
+    for part in (verdict.headline, reason, "Loss of plain by epoch", "public domain, CC0"):
+        assert part in text
+    assert text.count(UNDECIDED) == (verdict.verdict == "undecided")
     errors = json.loads((experiment / "metrics/errors.json").read_text())["rows"]
-    assert [one["loss"] for one in errors] == sorted((one["loss"] for one in errors), reverse=True)
-    assert len(errors) == 10
+    losses = [error["loss"] for error in errors]
+    assert (len(losses), losses) == (10, sorted(losses, reverse=True))
 
 
 def test_any_two_revisions_compare_and_the_bytes_repeat(experiment: Path, tmp_path: Path) -> None:

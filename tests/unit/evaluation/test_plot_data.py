@@ -103,15 +103,9 @@ def test_a_weight_counts_in_importance_and_curves_as_repeated_rows_do() -> None:
     assert rise(once, repeats) == pytest.approx(repeated, rel=0.1)
     assert rise(once, once) > 1.3 * repeated
 
-    y = (rng.random(1000) < used).astype(float)
+    y, ones = (rng.random(1000) < used).astype(float), np.ones(repeats.sum())
     weighted = Predictions(y, used[:, None], repeats.astype(float))
-    copies = weighted.select(np.repeat(np.arange(1000), repeats))
-    of_weights, of_copies = (
-        probability_plots(rows, schema_of("binary"))
-        for rows in (weighted, copies._replace(weight=np.ones(repeats.sum())))
-    )
-    for place in (0, 1):
-        np.testing.assert_allclose(
-            of_weights["calibration"][place], of_copies["calibration"][place]
-        )
-    np.testing.assert_allclose(of_weights["roc"], of_copies["roc"])
+    copies = weighted.select(np.repeat(np.arange(1000), repeats))._replace(weight=ones)
+    plots, expected = (probability_plots(rows, schema_of("binary")) for rows in (weighted, copies))
+    np.testing.assert_allclose(plots["calibration"][:2], expected["calibration"][:2])
+    np.testing.assert_allclose(plots["roc"], expected["roc"])
