@@ -39,8 +39,9 @@ def permutation_importance(
     affordable = int(MAX_MULTIPLY_ADDS / max(work, 1))  # rows that the model may read
 
     def measure(names: Sequence[str], repeats: int, affordable: int) -> Increases:
-        used = min(len(rows), MAX_ROWS, max(affordable // (repeats * len(names)), MIN_ROWS // 4))
-        return loss_increases(predict, rows[:used], y[:used], schema, names, repeats)
+        count = max(affordable // (repeats * len(names)), MIN_ROWS // 4)
+        sample = slice(min(count, MAX_ROWS))
+        return loss_increases(predict, rows[sample], y[sample], schema, names, repeats)
 
     if not len(rows):
         return {}
