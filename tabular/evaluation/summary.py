@@ -41,7 +41,7 @@ SUSPICIOUS, NEARLY_PERFECT = 0.999, 0.98
 
 def evaluation_warnings(evaluation: Evaluation, task: str) -> list[str]:
     """Collect why the scores may be too good, or of little use for new rows."""
-    warnings = list(format_equal_rows(evaluation).values())
+    warnings = format_equal_rows(evaluation)
     if evaluation.classes_not_found:
         names = listed(evaluation.classes_not_found)
         warnings.append(f"no test row of class {names} is predicted correctly: its recall is 0")
@@ -119,24 +119,20 @@ def format_coverage(coverage: IntervalCoverage) -> str:
     )
 
 
-def format_equal_rows(evaluation: Evaluation) -> dict[str, str]:
-    """Format the number of rows that equal others in training, and the score without them.
-
-    Returns:
-        A sentence by set of rows, see `metrics.ROW_SETS`.
-    """
-    key, texts = evaluation.primary_metrics[0], {}
+def format_equal_rows(evaluation: Evaluation) -> list[str]:
+    """Format the number of rows that equal others in training, and the score without them."""
+    key, texts = evaluation.primary_metrics[0], []
     places = {
         "test": "test rows equal a training row",
         "cross_validation": "training rows equal one of another fold",
     }
     for name, place in places.items():
-        rows, scores = evaluation.equal_rows.get(name), evaluation.score_sets.get(name)
-        if rows and scores:
-            texts[name] = (
-                f"{rows.equal:,} of {scores.model.rows:,} {place}, "
-                f"{rows.equal_with_target:,} of them with the same target; "
-                f"{metric(key).label} without them: {format_number(rows.scores_without.value(key))}"
+        if rows := evaluation.equal_rows.get(name):
+            count = evaluation.score_sets[name].model.rows
+            texts.append(
+                f"{rows.equal:,} of {count:,} {place}, {rows.equal_with_target:,} of them with the "
+                f"same target; {metric(key).label} without them: "
+                f"{format_number(rows.scores_without.value(key))}"
             )
     return texts
 

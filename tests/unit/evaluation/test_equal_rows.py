@@ -34,7 +34,7 @@ def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_
     equal_rows = score_equal_rows(tmp_path, fold, predictions, SCHEMA)
     score_sets = {name: ScoreSet(Scores(len(rows.y))) for name, rows in predictions.items()}
     evaluation = Evaluation(("accuracy",), score_sets, equal_rows=equal_rows)
-    assert list(format_equal_rows(evaluation).values()) == [
+    assert format_equal_rows(evaluation) == [
         "2 of 4 test rows equal a training row, 1 of them with the same target; "
         "Accuracy without them: 0.500",
         "2 of 5 training rows equal one of another fold, 0 of them with the same target; "
