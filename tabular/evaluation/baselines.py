@@ -54,10 +54,10 @@ def predict_baselines(
     forward chaining from those of the earlier ones.
 
     Args:
-        split: the folder of the tables train, validation and test.
+        split: Folder of the tables train, validation and test.
         folds: Fold of the training rows by set of rows.
         loss: The loss that the model was trained with; see `baselines`.
-        tests: folder of the test rows; those of the split by default.
+        tests: Folder of the test rows; that of the split by default.
     """
     names, folds = list(baselines(schema, loss)), {k: fold[:MAX_ROWS] for k, fold in folds.items()}
     numbers = {k: np.unique(fold[fold >= 0]).tolist() for k, fold in folds.items()} | {"test": [0]}
@@ -200,7 +200,7 @@ def number_names(name: str, column: Column) -> list[str]:
 
 
 def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:
-    """Fit a copy; for rows of one class, which no linear model can learn, a constant one.
+    """Fit a copy; for rows of one class, which no linear model can learn, fit a constant.
 
     Trees cannot bin a column without values, so its gaps become one value, which they never use.
     """
@@ -216,7 +216,7 @@ def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> A
 
 
 def predict(fitted: Any, x: pd.DataFrame, schema: Schema) -> np.ndarray:
-    """What a fitted baseline predicts, in the shape of the network's outputs."""
+    """Return what a fitted baseline predicts, in the shape of the network's outputs."""
     if schema.task == "regression":
         return np.asarray(fitted.predict(x))[:, None]
     probabilities = np.zeros((len(x), len(schema.classes)))

@@ -3,8 +3,9 @@
 `HEADERS` lists the files. `metrics/dvc.yaml` draws some of them for `dvc plots`, and
 `report.pictures` and `report.column_pictures` for the page.
 
-Every file is there for every task; of one that is not of the task the header alone, and DVC draws
-no plot. With three or more classes the curves pool each class against the rest (micro average).
+Every file is written for every task. Those that the task does not have hold the header alone, and
+DVC draws no plot. With three or more classes the curves pool each class against the rest (micro
+average).
 """
 
 from pathlib import Path
@@ -49,8 +50,8 @@ def write_plot_data(
     """Write the points of every plot into `folder`.
 
     Args:
-        importance: for each column the rise of the loss in each repetition.
-        costs: by which the threshold was chosen, if it was.
+        importance: Increase of the loss in each repetition, by column.
+        costs: Costs by which the threshold was chosen, if it was.
     """
     names = sorted(importance, key=lambda name: -importance[name].mean())[:MAX_COLUMNS]
     increases = [importance[name] for name in names]
@@ -109,20 +110,21 @@ def probability_plots(test: Predictions, schema: Schema) -> Plots:
 
 
 def ranking_plots(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> Plots:
-    """The ROC curve without points within a line; for each recall the best precision."""
-    _, (hits,), (alarms,) = hits_and_alarms(truth, probability, weight[None])
-    turns = np.ones(len(hits), bool)
-    turns[1:-1] = np.diff(hits, 2).astype(bool) | np.diff(alarms, 2).astype(bool)
-    recall, last = np.unique(hits / hits[-1], return_index=True)
-    precision = np.divide(hits, hits + alarms, out=np.ones_like(hits), where=hits + alarms > 0)
+    """Compute the ROC curve without points within a line, and the best precision by recall."""
+    from sklearn.metrics import precision_recall_curve, roc_curve  # scikit-learn takes a second
+
+    false_positives, true_positives, _ = roc_curve(truth, probability, sample_weight=weight)
+    curve = precision_recall_curve(truth, probability, sample_weight=weight)
+    precision, recall = curve[0][::-1], curve[1][::-1]
+    recall, first = np.unique(recall, return_index=True)
     return {
-        "roc": ((alarms / alarms[-1])[turns], (hits / hits[-1])[turns]),
-        "precision_recall": (recall, np.maximum.reduceat(precision, last)),
+        "roc": (false_positives, true_positives),
+        "precision_recall": (recall, np.maximum.reduceat(precision, first)),
     }
 
 
 def confusion(test: Predictions, schema: Schema) -> tuple[list[Any], ...]:
-    """True and predicted class, in words, the rows of both, and their share of the true class."""
+    """Count the rows of each true and predicted class, and their share of the true class."""
     names = [truncate(str(value)) for value in schema.classes]
     predicted = predicted_classes(test.y_pred, schema, test.threshold)
     size = len(names)
@@ -138,10 +140,7 @@ def confusion(test: Predictions, schema: Schema) -> tuple[list[Any], ...]:
 
 
 def threshold_plot(test: Predictions, costs: Costs | None) -> tuple[np.ndarray, ...]:
-    """What each threshold, the chosen one among them, would come to for the test rows.
-
-    NaN where it is undefined.
-    """
+    """Score the test rows by each threshold, the chosen one among them; NaN if it is undefined."""
     probability = test.y_pred[:, 0].astype(np.float64)
     quantiles = np.quantile(probability, np.linspace(0, 1, STEPS + 1), method="nearest")
     thresholds = np.unique(np.r_[THRESHOLDS, np.round(quantiles, 6), test.threshold])

@@ -63,7 +63,7 @@ def svg(spec: Spec, name: str) -> Markup:
 
 
 def chart(rows: Rows, layers: list[Spec], width: int = WIDTH, height: int = HEIGHT) -> Spec:
-    """Layers over the same rows, whose axes have the first title that a layer gives."""
+    """Build a chart of layers over the same rows; axes have the first title of a layer."""
     for axis in ("x", "y"):
         of_axis = [
             place for layer in layers if "field" in (place := layer["encoding"].get(axis, {}))
@@ -84,12 +84,12 @@ def chart(rows: Rows, layers: list[Spec], width: int = WIDTH, height: int = HEIG
 
 
 def number(field: str, title: str | None = None, **more: Any) -> Spec:
-    """A field of numbers on an axis."""
+    """Build the encoding of a field of numbers on an axis."""
     return {"field": field, "type": "quantitative", "title": title, **more}
 
 
 def named(field: str, names: Sequence[str], **more: Any) -> Spec:
-    """A field of names on an axis, in this order."""
+    """Build the encoding of a field of names on an axis, in this order."""
     axis = {"ticks": False, "domain": False, **more.pop("axis", {})}
     return {"field": field, "type": "nominal", "title": None, "sort": list(names), "axis": axis} | (
         more
@@ -97,7 +97,7 @@ def named(field: str, names: Sequence[str], **more: Any) -> Spec:
 
 
 def colors(names: Sequence[str], range_: Sequence[str] = (THIS, OTHER)) -> Spec:
-    """The colour of each name; a legend where there is more than one."""
+    """Give each name a colour, with a legend if there is more than one."""
     return series_scale(names, range_, {} if len(names) > 1 else None)
 
 
@@ -108,24 +108,24 @@ def series_scale(names: Sequence[str], range_: Sequence[Any], legend: Spec | Non
 
 
 def layer(mark: str, encoding: Spec, rows: Rows | None = None, **style: Any) -> Spec:
-    """A layer of marks of one type, such as bars, for the rows of its chart or for its own."""
+    """Build a layer of marks of one type, such as bars, for its chart's rows or its own."""
     data = {} if rows is None else {"data": {"values": rows}}
     return {**data, "mark": {"type": mark, **style}, "encoding": encoding}
 
 
 def straight(points: Rows) -> Spec:
-    """A thin dashed line through points of x and y, such as a diagonal."""
+    """Build a thin dashed line through points of x and y, such as a diagonal."""
     x_and_y = {"x": number("x"), "y": number("y")}
     return layer("line", x_and_y, points, color=SOFT, strokeWidth=1, strokeDash=[4, 4])
 
 
 def vertical(x: float, **style: Any) -> Spec:
-    """A line from top to bottom at a value of x."""
+    """Build a line from top to bottom at a value of x."""
     return layer("rule", {"x": number("x")}, [{"x": x}], color=SOFT, **style)
 
 
 def under_names(rows: Rows, field: str, marks: list[Spec]) -> Spec:
-    """Marks, layers with an `x`, in a row for each name, which stands above and is never cut."""
+    """Build a chart of marks with a row for each name, which stands above and is never cut."""
     names = list(dict.fromkeys(row[field] for row in rows))
     lines = {name: wrap(str(name), LETTERS) or [""] for name in names}
     text = LINE_HEIGHT * max(map(len, lines.values()), default=1)

@@ -99,10 +99,10 @@ def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Compa
     """Compare a run with another one of the same table.
 
     Args:
-        verdict: stands for that of the run.
+        verdict: The verdict to show instead of that of the run.
 
     Raises:
-        UserError: the run has no scores.
+        UserError: The run has no scores.
     """
     evaluation = run.require_evaluation()
     scores = {name: compare_scores(each) for name, each in evaluation.score_sets.items()}
@@ -139,9 +139,9 @@ def compare_scores(
     """Compare the scores for one set of rows with those of the base and of the baselines.
 
     Args:
-        base: the scores of the base for the same set of rows.
-        paired: by how much scores differ from the base's on the same rows.
-        keys: of scores that have a row even where nobody defines them.
+        base: Scores of the base for the same set of rows.
+        paired: Differences from the base on the same rows, by metric key.
+        keys: Metric keys that have a row even if they are undefined everywhere.
 
     Returns:
         By metric key, in the order in which they are read.
@@ -249,7 +249,7 @@ def points(run: Run, name: str, folder: str = "plots") -> list[dict[str, Any]]:
 
 
 def changed_values(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> list[ChangedValue]:
-    """The leaves of nested mappings that differ, by dotted key."""
+    """List the leaves of nested mappings that differ, by dotted key."""
     before, after = dict(flatten(old)), dict(flatten(new))
     return [
         ChangedValue(name, after.get(name), before.get(name))
@@ -259,13 +259,13 @@ def changed_values(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> list[Chang
 
 
 def settings(run: Run, lock: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of the results, and the table as DVC names the keys of another file."""
+    """Return the parameters of the results, and the keys of the schema as DVC names them."""
     params = params_of(lock) or run.load(PARAMS)
     return params | {f"{SCHEMA}:{key}": value for key, value in run.schema.items()}
 
 
 def changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The paths of code whose content differs, of that which the stages use."""
+    """List the paths of the code that the stages use and whose content differs."""
     before, after = inputs(old), inputs(new)
     return sorted(
         path
@@ -276,13 +276,13 @@ def changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def locked_versions(run: Run) -> dict[str, str]:
-    """The version of each package that requirements.txt locks."""
+    """Return the version of each package that requirements.txt locks."""
     text = run.text("requirements.txt")
     return dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", text, re.MULTILINE))
 
 
 def stale(run: Run, lock: Mapping[str, Any]) -> list[str]:
-    """The parameters, and the schema, that are not what the results were made with."""
+    """List the parameters that differ from those of the results, and the schema if it does."""
     params, written = params_of(lock), run.load(PARAMS)
     now = {section: written.get(section) for section in params}
     names = [changed.name for changed in changed_values(params, now)]
