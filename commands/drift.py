@@ -20,9 +20,10 @@ from tabular.prediction.inputs import (
 )
 from tabular.runs.rerun import last_output
 from tabular.table.checks import declared_checks
+from tabular.table.csv import RawRows
 from tabular.table.groups import mean_group_size, number_groups
-from tabular.table.rows import check_piece
-from tabular.table.source import ROWS, Piece, pieces
+from tabular.table.rows import check_rows
+from tabular.table.source import read_rows
 
 MAX_COLUMNS_SHOWN = 20
 HEADER = ["column", "attribution", "distance", "by chance", "moved", "notes"]
@@ -68,14 +69,13 @@ def main() -> None:
     with seekable_file(args.rows) as file:
         names = row_columns(file, schema)
         checks, counts = declared_checks(schema, params.validate), None
-        group = [schema.group] if schema.group in names else []
 
-        def count(piece: Piece) -> RowCounts:
-            batch = check_piece(piece, schema, names, checks, group)
+        def count(raw: RawRows) -> RowCounts:
+            batch = check_rows(raw, schema.features, checks)
             return RowCounts.from_batch(batch, bins, metadata.categories, schema)
 
-        for of_piece in ordered_map(count, pieces(file, schema, names, ROWS)):
-            counts = counts.merge(of_piece) if counts else of_piece
+        for some_counts in ordered_map(count, read_rows(file, schema, names)):
+            counts = counts.merge(some_counts) if counts else some_counts
     if not counts or not counts.rows:
         raise UserError(f"{args.rows}: found no row; expected one at least")
     groups = number_groups(np.concatenate(counts.groups), declared=schema.group in names)

@@ -36,14 +36,15 @@ from tabular.prediction.outputs import (
 )
 from tabular.runs.rerun import last_output
 from tabular.table.checks import Checks, declared_checks
-from tabular.table.rows import check_piece, mistakes, rejected_rows, rejected_schema
-from tabular.table.source import ROWS, Piece, pieces, row_locator, texts
+from tabular.table.csv import RawRows
+from tabular.table.rows import check_rows, mistakes, rejected_rows, rejected_schema
+from tabular.table.source import read_rows, row_locator
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
 
 
-class PredictedPiece(NamedTuple):
+class PredictedRows(NamedTuple):
     """Some rows of a file: their texts and predictions, and which fail."""
 
     texts: pa.Table
@@ -52,25 +53,21 @@ class PredictedPiece(NamedTuple):
     unknown: UnknownCategories  # of the others
 
 
-def predict_piece(
-    piece: Piece,
+def predict_rows(
+    raw: RawRows,
     model: "SavedModel",
     schema: Schema,
-    names: list[str],
-    identifiers: list[str],
     checks: Checks,
     categories: dict[str, list[str]],
     reasons: Reasons | None = None,
-) -> PredictedPiece:
-    """Read, check and predict some rows of a file."""
-    batch = check_piece(piece, schema, names, checks, identifiers)
+) -> PredictedRows:
+    """Check and predict some rows of a file."""
+    batch = check_rows(raw, schema.features, checks)
     predicted = predict_batch(batch, model, schema, reasons)
-    if predicted.failures and batch.texts.column_names != names:  # no number, of cells that passed
-        batch = batch._replace(texts=pa.concat_tables(texts(piece, schema, names)))
     rejected = sorted({failure.row for failure in predicted.failures if failure.policy != "warn"})
     kept = pa.array(~np.isin(np.arange(len(batch.features)), rejected))
     unknown = unknown_categories(batch.features.filter(kept), categories, schema)
-    return PredictedPiece(batch.texts, predicted, rejected, unknown)
+    return PredictedRows(batch.texts, predicted, rejected, unknown)
 
 
 def parse_arguments() -> Namespace:
@@ -104,31 +101,31 @@ class Output:
     warned: Counter[str] = field(default_factory=Counter)  # rows with an answer
     unknown: UnknownCategories = field(default_factory=UnknownCategories)
 
-    def add(self, piece: PredictedPiece, line: Callable[[int], str]) -> None:
-        """Write and count the rows of a piece, and set those aside that fail.
+    def add(self, batch: PredictedRows, line: Callable[[int], str]) -> None:
+        """Write and count some rows, and set those aside that fail.
 
         Raises:
-            UserError: a row fails, and there is no `reject`; `line` names it.
+            UserError: A row fails, and there is no `reject`; `line` names it.
         """
-        failures, failed = piece.predicted.failures, set(piece.rejected)
-        lines = {row: line(self.rows + row) for row in piece.rejected}
-        predicted = piece.predicted.columns
+        failures, failed = batch.predicted.failures, set(batch.rejected)
+        lines = {row: line(self.rows + row) for row in batch.rejected}
+        predicted = batch.predicted.columns
         numbers = np.arange(len(predicted["predicted"]))
         columns = {"row": pa.array(self.rows + numbers)}
-        columns |= {name: piece.texts[name] for name in self.identifiers} | predicted
+        columns |= {name: batch.texts[name] for name in self.identifiers} | predicted
         rows = pa.table(columns).select(self.columns.names)
         if failed:
             wrong = [failure for failure in failures if failure.policy != "warn"]
             if not self.reject:
                 named = mistakes(wrong, 0, lines.__getitem__)
                 raise UserError("\n".join([*named, "--rejects FILE sets such rows aside"]))
-            self.reject(rejected_rows(piece.texts, wrong, lines))
-            rows = rows.filter(pa.array(~np.isin(numbers, piece.rejected)))
+            self.reject(rejected_rows(batch.texts, wrong, lines))
+            rows = rows.filter(pa.array(~np.isin(numbers, batch.rejected)))
         self.write(rows)
         self.rows += len(numbers)
         self.rejected += len(failed)
         self.warned.update(f"{f.column}: {f.check}" for f in failures if f.row not in failed)
-        self.unknown += piece.unknown
+        self.unknown += batch.unknown
 
     def warnings(self) -> list[str]:
         """What is said of the rows that got an answer."""
@@ -180,18 +177,16 @@ def main() -> None:
         with open_output(args, names, schema, model, reasons) as output:
             line = row_locator([file], schema, str(file) if file == args.rows else "stdin")
             predict = partial(
-                predict_piece,
+                predict_rows,
                 model=model,
                 schema=schema,
-                names=names,
-                identifiers=output.identifiers,
                 checks=declared_checks(schema, params.validate),
                 categories=model.metadata.categories,
                 reasons=reasons,
             )
-            ragged = args.rejects is not None
-            for piece in ordered_map(predict, pieces(file, schema, names, ROWS, ragged=ragged)):
-                output.add(piece, line)
+            rows = read_rows(file, schema, names, allow_ragged=args.rejects is not None)
+            for predicted in ordered_map(predict, rows):
+                output.add(predicted, line)
     for said in output.warnings():
         print(f"warn: {said}", file=sys.stderr)
     if args.rejects:

@@ -3,6 +3,7 @@
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,41 +14,40 @@ from tabular.config.schema import Schema, load_schema
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write, write_json
-from tabular.table.parquet import FILE_SUBSET, arrow_schema, without_pandas, write_part
+from tabular.table.csv import RawRows
+from tabular.table.parquet import (
+    FILE_SUBSET,
+    arrow_schema,
+    take_rows,
+    without_pandas,
+    write_part,
+)
 from tabular.table.profile import Profile
-from tabular.table.rows import read_piece
-from tabular.table.source import Piece, column_names, pieces, source_files
+from tabular.table.rows import parse_valid_rows
+from tabular.table.source import column_names, read_rows, source_files
 
 
-def parts_of(files: list[Path], schema: Schema, size: int) -> Iterator[list[Piece]]:
-    """The rows of all files as parts of `size` rows, the last one shorter: pieces of files."""
-    part: list[Piece] = []
-    left = size
+def read_files(files: list[Path], schema: Schema) -> Iterator[RawRows]:
+    """Yield the declared columns of all files, in declared order, some rows at a time."""
     for file in files:
-        names = column_names(file, schema, schema.columns)
-        for piece in pieces(file, schema, names, size, left):
-            part.append(piece)
-            left -= piece.rows
-            if not left:
-                yield part
-                part, left = [], size
-    if part:
-        yield part
+        column_names(file, schema, schema.columns)
+        yield from read_rows(file, schema, list(schema.columns))
 
 
-def ingest_part(numbered: tuple[int, list[Piece]], folder: Path, schema: Schema) -> Profile:
-    """Read a part, write it as Parquet, and say what it holds."""
+def parse(raw: RawRows, schema: Schema) -> pa.Table:
+    """Return the values of some rows, with the subset of their file if the schema names it."""
+    table = parse_valid_rows(raw, schema)
+    if schema.test_files:
+        subset = "test" if raw.file.name in schema.test_files else "train"
+        table = table.append_column(FILE_SUBSET, pa.repeat(subset, len(table)))
+    return table
+
+
+def write(numbered: tuple[int, pa.Table], folder: Path, schema: Schema) -> Profile:
+    """Write a part and return its profile."""
     number, part = numbered
-    tables = []
-    for piece in part:
-        table = read_piece(piece, schema)
-        if schema.test_files:
-            share = "test" if piece.file.name in schema.test_files else "train"
-            table = table.append_column(FILE_SUBSET, pa.repeat(share, len(table)))
-        tables.append(table)
-    table = pa.concat_tables(tables)
-    write_part(folder, number, table)
-    return Profile.of(table, schema)
+    write_part(folder, number, part)
+    return Profile.of(part, schema)
 
 
 def main() -> None:
@@ -61,11 +61,13 @@ def main() -> None:
     without_pandas()
     files = source_files(schema.source, schema.test_files)
     with atomic_write(args.ingested) as folder:
-        parts = parts_of(files, schema, params.ingest.rows_per_part)
-        ingest = partial(ingest_part, folder=folder, schema=schema)
+        parsed = ordered_map(partial(parse, schema=schema), read_files(files, schema))
+        parts = take_rows(parsed, repeat(params.ingest.rows_per_part))
         profile = Profile.of(arrow_schema(schema).empty_table(), schema)
-        for of_part in ordered_map(ingest, enumerate(parts)):
-            profile = profile.merge(of_part)
+        for part_profile in ordered_map(
+            partial(write, folder=folder, schema=schema), enumerate(parts)
+        ):
+            profile = profile.merge(part_profile)
         if not profile.rows:
             raise UserError(f"{schema.source}: found a header and no rows; expected some")
     write_json(args.profile, profile.described(schema))

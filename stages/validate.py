@@ -1,34 +1,44 @@
 """Every row checked against the declared columns; a check with the policy error ends the run."""
 
 from argparse import ArgumentParser
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages import run
 from tabular.config.params import load_params
 from tabular.config.schema import load_schema
-from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write, link, write_json
 from tabular.table.checks import Checks, check_table, describe, rows_to_name
 from tabular.table.parquet import part_paths, without_pandas, write_part
-from tabular.table.rows import Drop, dropped_cells, drops, rejected_rows
+from tabular.table.rows import dropped_cells, rejected_rows
 from tabular.table.source import locate_rows, source_files
 
 
-def set_aside(drop: Drop, validated: Path, rejected: Path) -> None:
-    """Write a part without some of its rows, and these."""
-    part = pq.read_table(drop.path)
-    kept = np.ones(len(part), bool)
-    kept[list(drop.lines)] = False
-    write_part(validated, drop.number, part.filter(pa.array(kept)))
-    failures = dropped_cells(part, drop.failed)
-    write_part(rejected, drop.number, rejected_rows(part, failures, drop.lines))
+def set_aside(
+    paths: list[Path], checks: Checks, lines: dict[int, str], validated: Path, rejected: Path
+) -> None:
+    """Write the rows whose check has the policy `drop` to one table, and the others to another."""
+    no_rows = np.empty(0, np.int64)
+    dropped = np.unique(
+        np.concatenate([no_rows, *(c.rows for c in checks.values() if c.policy == "drop")])
+    )
+    first = 0
+    for number, path in enumerate(paths):
+        end = first + pq.read_metadata(path).num_rows
+        rows = dropped[(dropped >= first) & (dropped < end)] - first
+        if len(rows):
+            part = pq.read_table(path)
+            failures = dropped_cells(part, first, checks)
+            part_lines = {row: lines[first + row] for row in rows.tolist()}
+            write_part(rejected, number, rejected_rows(part, failures, part_lines))
+            write_part(validated, number, part.filter(~np.isin(np.arange(len(part)), rows)))
+        else:
+            link(path, validated / path.name)
+        first = end
 
 
 def report(rows: int, checks: Checks) -> dict[str, Any]:
@@ -57,8 +67,7 @@ def main() -> None:
     paths = part_paths(args.ingested)
     with atomic_write(args.validated) as validated, atomic_write(args.rejected) as rejected:
         validated.mkdir()
-        scratch = validated / ".hashes.partial"  # which atomic_write removes
-        rows, checks = check_table(paths, schema, params.validate, scratch)
+        rows, checks = check_table(paths, schema, params.validate)
         write_json(args.report, report(rows, checks))
         lines = {}
         if named := rows_to_name(checks):
@@ -69,12 +78,7 @@ def main() -> None:
                 print(f"{policy}: {message}")
         if messages["error"]:
             raise UserError("\n".join(["the table does not pass its checks", *messages["error"]]))
-        dropping = list(drops(paths, checks, lines))
-        for path in sorted({*paths} - {drop.path for drop in dropping}):
-            link(path, validated / path.name)
-        write = partial(set_aside, validated=validated, rejected=rejected)
-        for _ in ordered_map(write, dropping):
-            pass
+        set_aside(paths, checks, lines, validated, rejected)
         if not rejected.exists():
             write_part(rejected, 0, rejected_rows(pq.read_schema(paths[0]).empty_table(), [], {}))
 

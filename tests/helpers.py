@@ -32,8 +32,8 @@ from tabular.evaluation.evaluation import Evaluation, Scores
 from tabular.evaluation.scores_json import from_json
 from tabular.model.metadata import REPRODUCIBLE_MACHINES
 from tabular.table.checks import declared_checks
-from tabular.table.rows import Batch, check_piece, read_piece
-from tabular.table.source import ROWS, column_names, pieces
+from tabular.table.rows import CheckedRows, check_rows, parse_valid_rows
+from tabular.table.source import column_names, read_rows
 
 PROJECT = Path(__file__).parents[1]
 # The environment that runs the tests is the one that the commands find.
@@ -375,19 +375,17 @@ def copy_of(project: Path, folder: Path) -> Path:
     return Path(shutil.copytree(project, folder, symlinks=True, copy_function=copy))
 
 
-def checked_rows(file: Path, schema: Schema, names: list[str]) -> list[Batch]:
+def checked_rows(file: Path, schema: Schema, names: list[str]) -> list[CheckedRows]:
     """The rows of a file as `predict` reads and checks them."""
     checks = declared_checks(schema, Validate())
-    return [
-        check_piece(piece, schema, names, checks) for piece in pieces(file, schema, names, ROWS)
-    ]
+    return [check_rows(raw, schema.features, checks) for raw in read_rows(file, schema, names)]
 
 
 def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:
-    """The rows of a file one piece after the other, see `read_piece`."""
-    names = column_names(file, schema, schema.columns)
-    for piece in pieces(file, schema, names, ROWS):
-        yield read_piece(piece, schema)
+    """The rows of a file as values, some at a time."""
+    column_names(file, schema, schema.columns)
+    for raw in read_rows(file, schema, list(schema.columns)):
+        yield parse_valid_rows(raw, schema)
 
 
 def outs(folder: Path, *without: str) -> dict[str, str]:

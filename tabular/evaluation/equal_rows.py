@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from tabular.config.schema import Schema
 from tabular.evaluation.evaluation import EqualRows
 from tabular.evaluation.scores import Predictions, score
-from tabular.table.arrays import row_hashes
+from tabular.table.database import row_hashes
 from tabular.table.parquet import read_parts
 
 
@@ -41,12 +40,11 @@ def score_equal_rows(
 
 
 def hash_rows(folder: Path, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
-    """Hash each row of a table with its target, and without; texts take long, so hash them once."""
+    """Hash the features of each row of a table with its target, and without."""
     with_target, without = [], []
     for part in read_parts(folder, [*schema.features, schema.target]):
-        *columns, target = part.columns
-        without.append(row_hashes(columns))
-        with_target.append(row_hashes([pa.chunked_array([without[-1].view(np.int64)]), target]))
+        with_target.append(row_hashes(part.columns))
+        without.append(row_hashes(part.columns[:-1]))
     return np.concatenate(with_target), np.concatenate(without)
 
 

@@ -20,8 +20,8 @@ from tabular.evaluation.result import score_labelled
 from tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL
 from tabular.table.checks import declared_checks
 from tabular.table.parquet import write_part
-from tabular.table.rows import cell_failures, read_piece, refuse
-from tabular.table.source import ROWS, column_names, pieces, row_locator
+from tabular.table.rows import check_rows, refuse
+from tabular.table.source import column_names, read_rows, row_locator
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
@@ -118,13 +118,11 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
     names = column_names(file, schema, [n for n in schema.columns if n in needed], optional)
     needed |= {schema.group} & {*names}
     columns = {name: column for name, column in schema.columns.items() if name in needed}
-    read = schema.model_copy(update={"columns": columns})
     checks, counts, rows = declared_checks(schema, policies), Counter[str](), 0
     line = row_locator([file], schema)
-    for number, piece in enumerate(pieces(file, schema, names, ROWS)):
-        table = read_piece(piece, read)
-        failures = sorted(cell_failures(table, read.columns, read, checks, table))
-        refuse([f for f in failures if f.policy == "error"], piece.first, line)
+    for number, raw in enumerate(read_rows(file, schema, list(columns))):
+        table, failures = check_rows(raw, columns, checks)[1:]
+        refuse([f for f in failures if f.policy == "error"], raw.first, line)
         counts.update(f"{f.column}: {f.check}: {f.policy}" for f in failures)
         is_valid = np.ones(len(table), bool)
         is_valid[[failure.row for failure in failures if failure.policy == "drop"]] = False

@@ -3,28 +3,14 @@
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from tabular.config.schema import Dialect
 from tabular.core.errors import UserError, listed
-from tabular.table.csv_lines import (
-    CSV_ERRORS,
-    check_format,
-    describe_csv_error,
-    open_bytes,
-    records,
-)
-from tabular.table.source import (
-    Piece,
-    is_parquet,
-    parquet_rows,
-    parquet_schema,
-    parquet_texts,
-    unreadable,
-)
+from tabular.table.csv import CSV_ERRORS, check_format, describe_csv_error, open_bytes
+from tabular.table.rows import text_columns
+from tabular.table.source import is_parquet, read_rows, stored_names, unreadable
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
 
@@ -97,68 +83,51 @@ def read_sample(files: list[Path], limit: int) -> Sample:
     dialect = dialects[0].model_copy(
         update={"encoding": next((d.encoding for d in dialects if d.encoding != "utf-8"), "utf-8")}
     )
-    columns, rows, whole = dict[str, Counter[str]](), 0, True
-    hashes, rows_by_file = set[int](), list[int]()
+    columns, rows_by_file, whole = dict[str, Counter[str]](), list[int](), True
+    hashes, unreadable_columns = set[int](), dict[str, str]()
     for number, file in enumerate(files):
-        names, lines = header_and_lines(file, dialect)
+        names = stored_names(file, dialect)
+        check_names(file, names)
         columns = columns or {name: Counter() for name in names}
         if {*names} != {*columns}:
             other = listed(sorted({*names} ^ {*columns}))
             raise UserError(f"{file}: found other columns than in {files[0]}: {other}")
-        counts = [columns[name] for name in names]
-        share = -(-(limit - rows) // (len(files) - number))
-        for cells in islice(lines, share):
-            rows += 1
-            hashes.add(hash(tuple(cells)))
-            for count, cell in zip(counts, cells, strict=True):
-                count[cell] += 1
-        whole = whole and next(lines, None) is None
-        rows_by_file.append(rows - sum(rows_by_file))
-    if not rows:
+        unreadable_columns |= unreadable(file)
+        readable = [name for name in names if name not in unreadable_columns]
+        max_rows = -(-(limit - sum(rows_by_file)) // (len(files) - number))
+        rows = 0
+        for raw in read_rows(file, dialect, readable):
+            texts = text_columns(raw, {})[: max_rows - rows]
+            cells = [texts[name].to_pylist() for name in readable]
+            for name, column in zip(readable, cells, strict=True):
+                columns[name].update(column)
+            hashes.update(map(hash, zip(*cells, strict=True)))
+            rows += len(texts)
+            if len(texts) < len(raw.cells):
+                whole = False
+                break
+        for name in set(names) - set(readable):
+            columns[name].update({"": rows})
+        rows_by_file.append(rows)
+    if not sum(rows_by_file):
         raise UserError(f"{files[0]}: found a header and no rows; expected some")
-    cannot = {name: said for file in files for name, said in unreadable(file).items()}
     delimiter = "" if is_parquet(files[0]) else dialect.delimiter
-    return Sample(dialect, delimiter, columns, rows, rows_by_file, len(hashes), whole, cannot)
+    return Sample(
+        dialect,
+        delimiter,
+        columns,
+        sum(rows_by_file),
+        rows_by_file,
+        len(hashes),
+        whole,
+        unreadable_columns,
+    )
 
 
-def header_and_lines(file: Path, dialect: Dialect) -> tuple[list[str], Iterator[list[str]]]:
-    """The names of a file's columns, and the cells of each row."""
-    records_of = parquet_records(file) if is_parquet(file) else records(file, dialect)
-    line = 1
-
-    def lines() -> Iterator[list[str]]:
-        nonlocal line
-        try:
-            for line, cells in records_of:
-                if len(cells) != len(names):
-                    raise UserError(
-                        f"{file}: line {line}: found {len(cells)} cells; expected {len(names)}"
-                    )
-                yield cells
-        except CSV_ERRORS as error:
-            raise UserError(describe_csv_error(file, dialect, line, error)) from None
-
-    try:
-        _, names = next(records_of)
-    except StopIteration:
-        raise UserError(f"{file}: the file is empty; expected a header line") from None
-    except CSV_ERRORS as error:
-        raise UserError(describe_csv_error(file, dialect, line, error)) from None
+def check_names(file: Path, names: list[str]) -> None:
+    """Raise `UserError` if two columns of a file have the same name."""
     if repeated := sorted(name for name, times in Counter(names).items() if times > 1):
-        said = f"found {listed(map(repr, repeated))} more than once"
+        found = f"found {listed(map(repr, repeated))} more than once"
         if not is_parquet(file):
-            said = f"line 1: {said}; is the header missing?"
-        raise UserError(f"{file}: {said}")
-    return names, lines()
-
-
-def parquet_records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """What `records` gives for a CSV file of the same table; an unreadable column is empty."""
-    names = parquet_schema(path).names
-    yield 0, names
-    empty = unreadable(path)
-    read = [name for name in names if name not in empty]
-    for table in parquet_texts(Piece(path, names, 0, parquet_rows(path)), read, {}):
-        gaps = [""] * len(table)
-        columns = [gaps if name in empty else table[name].to_pylist() for name in names]
-        yield from ((0, list(cells)) for cells in zip(*columns, strict=True))
+            found = f"line 1: {found}; is the header missing?"
+        raise UserError(f"{file}: {found}")

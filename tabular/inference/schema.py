@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import yaml
@@ -28,8 +27,8 @@ from tabular.inference.formats import typed
 from tabular.inference.questions import question
 from tabular.inference.sample import Sample, read_sample
 from tabular.table.checks import Checks, check_table, describe, rows_to_name
-from tabular.table.rows import read_piece
-from tabular.table.source import column_names, pieces, source_files
+from tabular.table.rows import parse_valid_rows
+from tabular.table.source import read_rows, source_files
 
 # Texts that mean the class to find.
 POSITIVE = {
@@ -166,11 +165,13 @@ def check_rows(files: list[Path], sample: Sample, schema: Schema, policies: Vali
     """Check the rows of the sample as the stage `validate` does."""
     parts = []
     for file, rows in zip(files, sample.rows_by_file, strict=True):
-        if rows:
-            names = column_names(file, schema, schema.columns)
-            parts.append(read_piece(next(pieces(file, schema, names, rows)), schema))
-    with TemporaryDirectory() as scratch:
-        return check_table(parts, schema, policies, Path(scratch))[1]
+        for raw in read_rows(file, schema, list(schema.columns)):
+            raw = raw._replace(cells=raw.cells[:rows])
+            parts.append(parse_valid_rows(raw, schema))
+            rows -= len(raw.cells)
+            if not rows:
+                break
+    return check_table(parts, schema, policies)[1]
 
 
 def schema_text(

@@ -14,8 +14,8 @@ from tabular.core.errors import listed, quoted
 from tabular.model.bins import OTHERS, Bins, most_frequent
 from tabular.model.column_summary import ColumnSummary, total_variation, unknown_mask
 from tabular.model.metadata import TrainingRows
-from tabular.table.arrays import row_hashes
-from tabular.table.rows import Batch
+from tabular.table.database import row_hashes
+from tabular.table.rows import CheckedRows
 
 MAX_UNKNOWN_COUNTED = 100  # categories of a column that are counted by themselves, in some rows
 MAX_UNKNOWN_SHOWN = 5  # of a column
@@ -42,7 +42,7 @@ class RowCounts(NamedTuple):
     @classmethod
     def from_batch(
         cls,
-        batch: Batch,
+        batch: CheckedRows,
         bins: Mapping[str, Bins],
         categories: Mapping[str, list[str]],
         schema: Schema,

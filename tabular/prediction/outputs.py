@@ -22,7 +22,7 @@ from tabular.model.attribution import MAX_EXPLAINED, Permutations, contributions
 from tabular.model.metadata import training_rows
 from tabular.table.arrays import FINITE, feature_arrays, predicted_classes
 from tabular.table.cells import ARROW_TYPES
-from tabular.table.rows import Batch, Failure
+from tabular.table.rows import CheckedRows, Failure
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from tabular.model.saved_model import SavedModel
@@ -211,7 +211,7 @@ class Reasons(NamedTuple):
 
 
 def predict_batch(
-    batch: Batch, model: "SavedModel", schema: Schema, reasons: Reasons | None = None
+    batch: CheckedRows, model: "SavedModel", schema: Schema, reasons: Reasons | None = None
 ) -> Predicted:
     """Predict every row, also those that fail a check or for which the model has no number."""
     arrays = feature_arrays(batch.features, schema)

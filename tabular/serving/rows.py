@@ -14,7 +14,7 @@ from tabular.config.typed_yaml import suggestion
 from tabular.core.errors import UserError, listed, quoted
 from tabular.prediction.outputs import output_schema
 from tabular.table.cells import ARROW_TYPES
-from tabular.table.csv_lines import MISTAKES_SHOWN
+from tabular.table.csv import MISTAKES_SHOWN
 
 JSON_TYPES = {"double": "number", "float": "number", "int64": "integer", "bool": "boolean"}
 JsonSchema = dict[str, Any]

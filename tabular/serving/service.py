@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +16,8 @@ from tabular.prediction.outputs import Predicted, Reasons, predict_batch
 from tabular.serving import measures
 from tabular.serving.rows import answers_from_columns, read_rows, texts_from_rows
 from tabular.table.checks import declared_checks
-from tabular.table.rows import Batch, check_batch, refuse
+from tabular.table.csv import RawRows
+from tabular.table.rows import CheckedRows, check_rows, refuse
 
 MAX_ROWS_PER_BATCH = 4096  # no request joins a batch that has as many rows
 
@@ -87,9 +89,9 @@ class Service:
         """Predict rows without values, so that no request waits for TensorFlow's graphs."""
         for rows in WARM_UP_ROWS:
             empty = pa.table({name: pa.array([""] * rows) for name in self.schema.features})
-            self._predict(check_batch(empty, self.schema, self._checks).features)
+            self._predict(self._check_cells(empty).features)
 
-    def check(self, body: bytes) -> Batch:
+    def check(self, body: bytes) -> CheckedRows:
         """Return the rows of a request.
 
         Raises:
@@ -97,13 +99,17 @@ class Service:
             UserError: Some rows are not as declared; the message has a line for each mistake.
         """
         texts = texts_from_rows(read_rows(body), self.schema)
-        batch = check_batch(texts, self.schema, self._checks)
+        batch = self._check_cells(texts)
         for failure in batch.failures:
             measures.FAILED.labels(failure.column, failure.check).inc()
         refuse((f for f in batch.failures if f.policy != "warn"), 1, "row {}".format)
         return batch
 
-    async def answer(self, batch: Batch, reasons: int) -> dict[str, Any]:
+    def _check_cells(self, texts: pa.Table) -> CheckedRows:
+        raw = RawRows(Path("the request"), 1, texts, {})
+        return check_rows(raw, self.schema.features, self._checks)
+
+    async def answer(self, batch: CheckedRows, reasons: int) -> dict[str, Any]:
         """Return the answer to the checked rows of a request.
 
         Args:
@@ -130,9 +136,9 @@ class Service:
         if reasons and self._reasons:
             columns = min(reasons, self._reasons.columns)
             explain = self._reasons._replace(columns=columns)
-        return predict_batch(Batch(features, features, []), self.model, self.schema, explain)
+        return predict_batch(CheckedRows(features, features, []), self.model, self.schema, explain)
 
-    def _warnings(self, batch: Batch) -> Sequence[str]:
+    def _warnings(self, batch: CheckedRows) -> Sequence[str]:
         rows = len(batch.features)
         failed = Counter(f"{failure.column}: {failure.check}" for failure in batch.failures)
         categories = self.model.metadata.categories

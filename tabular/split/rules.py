@@ -2,25 +2,29 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Split
+from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
-from tabular.table.arrays import hashes, labels
-from tabular.table.groups import MOST_REPEATED, first_equal_rows
-from tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
+from tabular.table.arrays import labels
+from tabular.table.groups import MOST_REPEATED, equal_feature_rows
+from tabular.table.parquet import FILE_SUBSET, count_rows, part_paths, read_parts
 
 
 def stays_with(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray | None, str | None]:
-    """What `first_equal_rows` gives where a random split heeds it, and what is to be told of it."""
+    """Return what `equal_feature_rows` finds if a random split uses it, and a message about it."""
     if split.by != "random" or split.equal_rows == "drawn":
         return None, None
-    first = first_equal_rows(folder, schema)
+    first = equal_feature_rows(folder, schema)
     if first is None:
         return None, None
     repeated = len(first) - len(np.unique(first))
@@ -38,7 +42,7 @@ def kept_together(
     Args:
         order: the rows of one subset after the other, (rows,).
         counts: how many rows each subset has.
-        first: see `first_equal_rows`.
+        first: see `equal_feature_rows`.
 
     Returns:
         The same order and counts, with the rows that move behind those that stay.
@@ -189,40 +193,53 @@ def rule_columns(split: Split, schema: Schema) -> list[str]:
 def rule_subsets(
     folder: Path, split: Split, schema: Schema
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The subset of each row by time, column or file, an index in `SUBSETS`.
+    """Return the subset of each row by a rule, an index in `SUBSETS`.
 
     Returns:
-        Int8, (rows,), and the fold key of every row: float64 by time, int64 by the declared group;
-        None without.
+        Int8, (rows,), and the fold key of every row: float64 by time, int64 by hash or by the
+        declared group; None without.
 
     Raises:
-        ValueError: a row has no time or subset.
+        ValueError: A row has no time or subset.
     """
-    (name,) = rule_columns(split, schema)
+    names = rule_columns(split, schema)
+    if split.by in HASHED:
+        return by_hash(hash_parts(folder, names, split), split.test_size, split.validation_size)
     values = pa.chunked_array(
-        [chunk for part in read_parts(folder, [name]) for chunk in part[0].chunks]
+        [chunk for part in read_parts(folder, names) for chunk in part[0].chunks]
     )
     if values.null_count:
-        raise ValueError(f"column {name} is empty in {values.null_count} rows")
+        raise ValueError(f"column {names[0]} is empty in {values.null_count} rows")
     if split.by == "time":
         return by_time(values.to_numpy(), split.test_size, split.validation_size)
     subset, keys = by_column(values.to_pylist()), None
     if schema.group is not None:
-        groups = read_parts(folder, [schema.group])
-        keys = fold_keys(np.concatenate([hashes(part.columns, split.seed) for part in groups]))
+        keys = fold_keys(hash_parts(folder, [schema.group], split))
     return subset, keys
 
 
-def hashed_subsets(part: pa.Table, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """The subset and the fold key of each row by the hash of these columns, see `by_hash`."""
-    hashed = hashes(part.columns, split.seed)
-    return by_hash(hashed, split.test_size, split.validation_size)
+def hash_parts(folder: Path, names: list[str], split: Split) -> np.ndarray:
+    """Return a hash of some columns of each row of a table, uint64, (rows,)."""
+    return np.concatenate(list(ordered_map(partial(hash_part, names, split), part_paths(folder))))
 
 
-def count_subsets(path: Path, names: list[str], split: Split) -> np.ndarray:
-    """How many rows of a part are in each subset by hash."""
-    subset, _ = hashed_subsets(pq.read_table(path, columns=names), split)
-    return np.bincount(subset, minlength=len(SUBSETS))
+def hash_part(names: list[str], split: Split, path: Path) -> np.ndarray:
+    """Return a hash of some columns of each row of a part, uint64, (rows,)."""
+    return hashes(pq.read_table(path, columns=names).columns, split.seed)
+
+
+def hashes(columns: list[pa.ChunkedArray], seed: int) -> np.ndarray:
+    """A hash of the values of each row, uint64, shape (rows,); a missing value is a value too.
+
+    SipHash of the texts, so that it is the same in every table that holds the row.
+    """
+    texts = [pc.fill_null(column.cast(pa.large_string()), "\0") for column in columns]
+    separator = pa.scalar("\x1f", pa.large_string())
+    joined = pc.binary_join_element_wise(*texts, separator) if len(texts) > 1 else texts[0]
+    import pandas as pd  # takes half a second
+
+    values = joined.to_numpy(zero_copy_only=False)
+    return pd.util.hash_array(values, hash_key=f"{seed:016d}"[-16:], categorize=True)
 
 
 def check_subsets(counts: np.ndarray, split: Split) -> None:
@@ -234,18 +251,28 @@ def check_subsets(counts: np.ndarray, split: Split) -> None:
         )
 
 
+class Assignment(NamedTuple):
+    """The subset of each row, and its place in it.
+
+    Attributes:
+        order: The rows of one subset after the other, int32, (rows,).
+        fold_keys: Key of every row, see `FOLD_KEY`; None without.
+        counts: Number of rows of each subset.
+    """
+
+    order: np.ndarray
+    fold_keys: np.ndarray | None
+    counts: np.ndarray
+
+
 def ordered_rows(
     folder: Path, split: Split, schema: Schema, equal: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+) -> Assignment:
     """The rows of all subsets, in an order drawn with the seed, which takes 8 bytes a row.
 
     Args:
         equal: for each row the first one that it stays with in a random split; None where each goes
             by itself.
-
-    Returns:
-        The rows of one subset after the other, int32, (rows,); the fold key of every row, see
-        `FOLD_KEY`, None where there are none; and how many rows each subset has.
 
     Raises:
         UserError: a subset gets no row, or a row has no time or subset.
@@ -260,10 +287,10 @@ def ordered_rows(
         rows = random_split(sum(count_rows(folder)), split, classes)
         order, counts = np.concatenate(list(rows.values())), np.array([*map(len, rows.values())])
         if equal is None:
-            return order, None, counts
+            return Assignment(order, None, counts)
         order, counts = kept_together(order, counts, equal)
         check_subsets(counts, split)
-        return order, equal, counts
+        return Assignment(order, equal, counts)
     try:
         subset, keys = rule_subsets(folder, split, schema)
     except ValueError as error:
@@ -275,4 +302,4 @@ def ordered_rows(
         rng.permutation(np.flatnonzero(subset == number).astype(np.int32))
         for number in range(len(SUBSETS))
     ]
-    return np.concatenate(of_subsets), keys, counts
+    return Assignment(np.concatenate(of_subsets), keys, counts)

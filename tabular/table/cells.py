@@ -193,20 +193,6 @@ def _is_number(found: pa.DataType) -> bool:
     return pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found)
 
 
-def direct_kinds(content: bytes) -> tuple[Kind, ...]:
-    """The kinds of numbers that Arrow's CSV reader reads from some rows as `parse` does.
-
-    It takes 0x10 for a whole number. Of nan, inf and 1e999, which it takes for numbers too, what
-    it makes is not finite.
-    """
-    return ("real",) if b"x" in content or b"X" in content else ("real", "integer")
-
-
-def is_direct(column: Column, kinds: tuple[Kind, ...]) -> bool:
-    """Whether Arrow's CSV reader may make the values of a column; `kinds` are `direct_kinds`."""
-    return column.kind in kinds and not column.reads_texts
-
-
 def _cast(texts: pa.Array, kind: Kind) -> pa.Array:
     """`texts` as values; null for those that the grammar has not."""
     # Arrow takes 0x10 for a whole number, nan and 1e999 for numbers, and no spaces; else it has

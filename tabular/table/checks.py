@@ -1,6 +1,6 @@
 """What a table is checked for, a part at a time: declared columns, repeats, leaks, rare classes."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,8 +16,8 @@ from tabular.config.schema import Column, Schema
 from tabular.config.sections import Validate
 from tabular.core.engine import ordered_map
 from tabular.core.errors import truncate
-from tabular.table.arrays import NO_ROWS, repeated_rows, row_hashes, write_hashes
 from tabular.table.cells import as_float64, is_missing
+from tabular.table.database import first_equal_rows, row_hashes
 from tabular.table.leaks import sample_rows, shares_explained
 
 EXAMPLES = 3
@@ -33,7 +33,7 @@ class Check:
 
     expected: str
     policy: str
-    rows: np.ndarray = field(default_factory=lambda: NO_ROWS)
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     column_rows: int = 0
     found: list[Any] = field(default_factory=list)
     share: float = 0.0
@@ -61,7 +61,7 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
     for name, column in schema.columns.items():
         checks[name, "empty_column"] = Check("a value in some row", policies.empty_column)
         if not column.nullable:
-            check = missing_check(name, schema)
+            check = "missing_target" if name == schema.target else "missing"
             checks[name, check] = Check("a value in every row", getattr(policies, check))
         if column.min is not None or column.max is not None:
             checks[name, "range"] = Check(bounds(column.min, column.max), policies.range)
@@ -82,9 +82,9 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
     return checks
 
 
-def missing_check(name: str, schema: Schema) -> str:
-    """What the check of a column for gaps is called."""
-    return "missing_target" if name == schema.target else "missing"
+def find_check(checks: Checks, name: str, check: str) -> Check:
+    """Return the check of a column that `failed_cells` names."""
+    return checks.get((name, check)) or checks[name, f"{check}_target"]
 
 
 def bounds(low: float | None, high: float | None) -> str:
@@ -133,30 +133,29 @@ def is_in_range(values: pa.ChunkedArray, column: Column) -> bool:
 
 
 class PartResult(NamedTuple):
-    """What one part of a table tells by itself.
+    """What the checks need to know of one part of a table.
 
-    `failed` the column, the check, the rows and some of the values that failed it; `hashed` what
-    `write_hashes` returned for each check; `sample` some of the rows, to look for leaks;
-    `extremes` those of each column; `class_rows` the rows of each class.
+    Attributes:
+        rows: Number of rows.
+        failed: The column, the check, the rows, and the values in the first of them.
+        hashes: Rows, and a hash of each of them, for the checks that compare rows.
+        sample: Some of the rows, to look for leaks.
+        extremes: The smallest and the largest value of each column, and None if one is missing.
+        class_rows: Number of rows of each class.
     """
 
     rows: int
     failed: list[tuple[str, str, np.ndarray, list[Any]]]
-    hashed: dict[tuple[str, str], np.ndarray]
+    hashes: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
     sample: pa.Table
     extremes: dict[str, set[Any]]
     class_rows: Counter[Any]
 
 
 def check_part(
-    numbered: tuple[int, Path | pa.Table],
-    schema: Schema,
-    checks: Collection[tuple[str, str]],
-    scratch: Path,
-    parts: int,
+    part: Path | pa.Table, schema: Schema, checks: Collection[tuple[str, str]], parts: int
 ) -> PartResult:
-    """All that `checks` ask of one of the parts, a table or its file; hashes go to `scratch`."""
-    number, part = numbered
+    """Collect what `checks` need of one of the parts of a table, or its file."""
     if isinstance(part, Path):
         part = pq.read_table(part)
     failed = []
@@ -164,22 +163,21 @@ def check_part(
         values = part[name].take(pa.array(rows[:EXAMPLES])).to_pylist()
         failed.append((name, check, rows, [] if check == "missing" else values))
     present = without_missing(part, schema.columns)
-    target = present[schema.target]
-    hashed = {}
-    for place, key in enumerate(checks):
-        if key[1] in ("unique", "duplicate_rows"):
-            columns = present.columns if key[1] == "duplicate_rows" else [present[key[0]]]
-            missing = pc.is_null(columns[0]).to_numpy() if key[1] == "unique" else None
-            found = row_hashes(columns)
-            hashed[key] = write_hashes(scratch / str(place), number, found, missing)
-    classes = [] if schema.task == "regression" else target.value_counts().to_pylist()
+    hashes = {}
+    for name, check in checks:
+        if check == "duplicate_rows":
+            hashes[name, check] = np.arange(len(part)), row_hashes(present.columns)
+        elif check == "unique":  # two missing values are not equal
+            rows = np.flatnonzero(present[name].is_valid())
+            hashes[name, check] = rows, row_hashes([present[name].drop_null()])
+    classes = [] if schema.task == "regression" else present[schema.target].value_counts()
     return PartResult(
         len(part),
         failed,
-        hashed,
+        hashes,
         sample_rows(present, parts),
         {name: extremes(present[name]) for name in schema.columns},
-        Counter({found["values"]: found["counts"] for found in classes}),
+        Counter({found["values"].as_py(): found["counts"].as_py() for found in classes}),
     )
 
 
@@ -202,66 +200,45 @@ def extremes(values: pa.ChunkedArray) -> set[Any]:
 
 
 def check_table(
-    parts: Sequence[Path] | Sequence[pa.Table], schema: Schema, policies: Validate, scratch: Path
+    parts: Sequence[Path] | Sequence[pa.Table], schema: Schema, policies: Validate
 ) -> tuple[int, Checks]:
-    """All checks over all parts: the number of rows, and what each check found.
-
-    Args:
-        scratch: a folder for hashes, 16 bytes a row of the table and of each unique column.
-    """
+    """Run all checks over all parts, and return the number of rows and the checks."""
     checks = declared_checks(schema, policies)
-    check = partial(
-        check_part, schema=schema, checks=list(checks), scratch=scratch, parts=len(parts)
-    )
-    sizes: list[int] = []
-    samples = list[pa.Table]()
-    ends: dict[str, set[Any]] = {name: set() for name in schema.columns}
-    hashed = defaultdict(list)
-    class_rows = Counter[Any]()
-    rows = 0
-    for part in ordered_map(check, enumerate(parts)):
-        for name, failing, failed, found in part.failed:
-            key = missing_check(name, schema) if failing == "missing" else failing
-            checks[name, key].fail(rows + failed, found)
-        samples.append(part.sample)
-        for name in schema.columns:
-            if len(ends[name]) < 2:  # neither empty nor constant, and no more is asked
-                ends[name] |= part.extremes[name]
-        for repeating, of_part in part.hashed.items():
-            hashed[repeating].append(of_part)
-        class_rows.update(part.class_rows)
-        rows += part.rows
-        sizes.append(part.rows)
-    for place, repeating in enumerate(checks):
-        if repeating in hashed:
-            checks[repeating].fail(repeated_rows(scratch / str(place), hashed[repeating], sizes))
-    for name, values in ends.items():
-        failed_checks = {
-            "empty_column": not values - {None},
-            "constant_column": len(values - {None}) == len(values) == 1,
-        }
-        for one in (checks.get((name, key)) for key, yes in failed_checks.items() if yes):
-            if one:
-                one.column_rows, one.found = rows, sorted(values - {None})
-    if samples:
-        _check_leaks(checks, pa.concat_tables(samples), rows, schema, policies.leak_threshold)
+    check = partial(check_part, schema=schema, checks=list(checks), parts=len(parts))
+    results = list(ordered_map(check, parts))
+    starts = np.cumsum([0, *(result.rows for result in results)])
+    rows = int(starts[-1])
+    for start, result in zip(starts, results, strict=False):
+        for name, failing, failed, values in result.failed:
+            find_check(checks, name, failing).fail(start + failed, values)
+    for (name, check_name), one in checks.items():
+        if check_name in ("unique", "duplicate_rows") and results:
+            hashed = [result.hashes[name, check_name] for result in results]
+            hashed_rows = np.concatenate(
+                [start + part for start, (part, _) in zip(starts, hashed, strict=False)]
+            )
+            first = first_equal_rows(np.concatenate([hashes for _, hashes in hashed]))
+            if first is not None:
+                one.fail(hashed_rows[first != np.arange(len(first))])
+        ends = set[Any]().union(*(result.extremes.get(name, set()) for result in results))
+        if check_name == "empty_column" and not ends - {None}:
+            one.column_rows = rows
+        elif check_name == "constant_column" and len(ends - {None}) == len(ends) == 1:
+            one.column_rows, one.found = rows, list(ends)
+    if results:
+        sample = pa.concat_tables([result.sample for result in results])
+        for name, share in shares_explained(sample, schema).items():
+            leak = checks[name, "leak"]
+            leak.share = share
+            if share >= policies.leak_threshold:
+                leak.column_rows, leak.found = rows, [f"{share:.2%} of {schema.target} explained"]
+    class_rows = sum((result.class_rows for result in results), Counter[Any]())
     rare = {v: class_rows[v] for v in schema.classes if class_rows[v] < policies.min_class_rows}
     if rare:
         one = checks[schema.target, "rare_class"]
         one.column_rows = max(sum(rare.values()), 1)
         one.found = [f"{n} rows of {value}" for value, n in rare.items()]
     return rows, checks
-
-
-def _check_leaks(
-    checks: Checks, sample: pa.Table, rows: int, schema: Schema, threshold: float
-) -> None:
-    """Fail the columns of a sample that explain a larger share of the target than allowed."""
-    for name, share in shares_explained(sample, schema).items():
-        leak = checks[name, "leak"]
-        leak.share = share
-        if share >= threshold:
-            leak.column_rows, leak.found = rows, [f"{share:.2%} of {schema.target} explained"]
 
 
 def describe(rows: int, checks: Checks, lines: dict[int, str]) -> dict[str, list[str]]:

@@ -1,362 +1,150 @@
-"""CSV files: where their rows begin, and what Arrow reads of them."""
+"""CSV files: DuckDB reads them, and Python reads what DuckDB refuses and names the broken lines."""
 
 import codecs
 import csv
-from collections.abc import Callable, Iterable, Iterator
-from io import StringIO
-from itertools import islice
+import errno
+import gzip
+import zlib
+from collections.abc import Iterator
+from io import TextIOWrapper
+from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 
-from tabular.config.schema import Dialect
+from tabular.config.schema import Dialect, Schema
 from tabular.core.errors import UserError
 from tabular.table.cells import MAX_CELL
-from tabular.table.csv_lines import (
-    CSV_ERRORS,
-    check_format,
-    describe_csv_error,
-    malformed_lines,
-    records,
-)
+from tabular.table.database import connect
+from tabular.table.parquet import take_rows
 
-BLOCK_BYTES = 2 * 2**20  # of which Arrow reads 32 ahead
-SCAN_BYTES = 2**18  # at a time, where a file is only looked through
-WINDOW_BYTES = 4 * 2**20
-MAX_ROW = 2**25  # bytes
+ROWS_PER_BATCH = 32_768
+MISTAKES_SHOWN = 5
+CSV_ERRORS = (csv.Error, UnicodeError, OSError, EOFError, zlib.error)
+OTHER_FORMATS = {
+    b"PAR1": "a Parquet file",
+    b"PK\3\4": "an Excel file or another zip",
+    b"\xd0\xcf\x11\xe0": "an old Excel file",
+    b"SQLite": "an SQLite database",
+    b"%PDF": "a PDF",
+}
 
 
-class Chunk(NamedTuple):
-    """Some rows of a CSV file, and where they are.
+class RawRows(NamedTuple):
+    """Consecutive rows of a file, as the file stores them.
 
-    `start` and `end` are places in the file, in bytes; `content` is them, or the texts of their
-    cells, where the file cannot be read from its middle. `ragged` are the cells of each row
-    that has more or fewer than the header, known once it is read; None where that is an error.
+    Attributes:
+        file: The file that they are from.
+        first: Number of the first of these rows in the file, from 0.
+        cells: Columns of text if the file is a CSV; of any type if it is Parquet.
+        ragged: Rows of a CSV that have more or fewer cells than the header, by their number in
+            `cells`: what was found and what is expected. Missing cells are empty there.
     """
 
-    rows: int
-    start: int = 0
-    end: int = 0
-    content: bytes | pa.Table | None = None
-    ragged: dict[int, list[str]] | None = None
+    file: Path
+    first: int
+    cells: pa.Table
+    ragged: dict[int, tuple[str, str]]
 
 
-def chunks(
-    file: Path, dialect: Dialect, names: list[str], first: int, size: int, *, ragged: bool = False
-) -> Iterator[Chunk]:
-    """The rows of a file in pieces, the first of at most `first` rows, the others of `size`.
-
-    Where each quote is in its place, a piece is found by its bytes; else Arrow reads one row after
-    the other. (What Python raises in a stream that Arrow reads may end in a deadlock.)
+def read_csv(
+    file: Path, dialect: Dialect, names: list[str], *, allow_ragged: bool = False
+) -> Iterator[RawRows]:
+    """Yield the columns `names` of a file as text, an empty cell as an empty text.
 
     Args:
-        names: of the columns that are read of a file of the second kind.
-        ragged: whether a row may have more or fewer cells than the header.
+        allow_ragged: Whether a row may have more or fewer cells than the header.
 
     Raises:
-        UserError: the file is broken as CSV; the message names lines. Of a quote that never closes
-            and of text after one that closes a cell Arrow would make cells.
+        UserError: The file is not a valid CSV; the message names lines.
     """
+    import duckdb
+
+    header = read_header(file, dialect)
+    first = 0
     try:
-        if quotes_in_place(file, dialect):
-            for cut in _chunks(file, dialect, first, size):
-                yield cut._replace(ragged={}) if ragged else cut
-            return
-        if mistakes := malformed_lines(file, dialect, ragged=ragged):
-            raise UserError(mistakes)
-        if ragged:
-            yield from _ragged_chunks(file, dialect, names, first, size)
-            return
-        whole = pa_csv.ReadOptions(block_size=BLOCK_BYTES, encoding=dialect.encoding)
-        options = _options(dialect, dict.fromkeys(names, pa.string()))
-        with pa_csv.open_csv(pa.input_stream(file), whole, *options) as reader:
-            texts = reader.schema.empty_table()
-            for batch in reader:
-                texts = pa.concat_tables([texts, pa.Table.from_batches([batch])])
-                while len(texts) >= first:
-                    yield Chunk(first, content=texts[:first])
-                    texts, first = texts[first:], size
-            if len(texts):
-                yield Chunk(len(texts), content=texts)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise csv_error(file, dialect, error, ragged=ragged) from None
-
-
-def scan(file: Path, dialect: Dialect) -> Iterator[tuple[int, bytes]]:
-    """The windows of a file, see `windows`, each with its place, without a byte order mark."""
-    place = 0
-    with pa.input_stream(file) as stream:
-        for window in windows(iter(lambda: stream.read(SCAN_BYTES), b"")):
-            if not place and codecs.lookup(dialect.encoding).name == "utf-8":
-                place = len(codecs.BOM_UTF8) if window.startswith(codecs.BOM_UTF8) else 0
-                window = window[place:]
-            if window:
-                yield place, window
-            place += len(window)
-
-
-def _chunks(file: Path, dialect: Dialect, first: int, size: int) -> Iterator[Chunk]:
-    """See `chunks`; each quote is in its place, and ASCII is the same bytes."""
-    packed = file.suffix == ".gz"
-    start, rows, end_of_window = 0, -1, 0  # start and rows of the piece, -1 for the header
-    held: list[bytes] = []  # of the piece, before the window
-    for place, window in scan(file, dialect):
-        found = count_rows(window)
-        taken, begins = 0, np.empty(0, np.int64)  # rows of the window, and where each begins
-        if rows < 0 or rows + found >= first:
-            begins = np.append(row_places(window)[0], len(window))
-        if rows < 0 and found:
-            start, rows, taken = place + int(begins[1]), 0, 1
-        while rows >= 0 and rows + found - taken >= first:
-            taken += first - rows
-            end = place + int(begins[taken])
-            last = window[max(start - place, 0) : end - place]
-            yield Chunk(first, start, end, b"".join([*held, last]) if packed else None)
-            start, rows, held, first = end, 0, [], size
-        rows += found - taken
-        if packed:
-            held.append(window[max(start - place, 0) :])
-        end_of_window = place + len(window)
-    if rows > 0:
-        yield Chunk(rows, start, end_of_window, b"".join(held) if packed else None)
-
-
-def _ragged_chunks(
-    file: Path, dialect: Dialect, names: list[str], first: int, size: int
-) -> Iterator[Chunk]:
-    """See `chunks`, of a file that can be read to its end, row by row."""
-    lines = records(file, dialect, strict=False)
-    _, header = next(lines)
-    while rows := [cells for _, cells in islice(lines, first)]:
-        found = ragged_rows(rows, header)
-        yield Chunk(len(rows), content=_table_of(rows, header, names), ragged=found)
-        first = size
-
-
-def ragged_rows(rows: Iterable[list[str]], header: list[str]) -> dict[int, list[str]]:
-    """The cells of each row that has more or fewer than the header."""
-    return {n: cells for n, cells in enumerate(rows) if len(cells) != len(header)}
-
-
-def _table_of(rows: list[list[str]], header: list[str], names: Iterable[str]) -> pa.Table:
-    """Columns of texts; cells that a row lacks are empty."""
-    places = {name: header.index(name) for name in names}
-    return pa.table(
-        {
-            name: pa.array([c[n] if n < len(c) else "" for c in rows], pa.string())
-            for name, n in places.items()
-        }
-    )
-
-
-def read(
-    file: Path,
-    dialect: Dialect,
-    header: list[str],
-    cut: Chunk,
-    types: Callable[[bytes], dict[str, pa.DataType]],
-) -> Iterator[pa.Table]:
-    """The rows of a piece, some at a time; those with a wrong number of cells go to `cut.ragged`.
-
-    Args:
-        header: the names in the file's first line.
-        types: the columns to read of some rows, by the bytes of these, and as what; an empty cell
-            of a number is null.
-
-    Raises:
-        UserError: the bytes are no rows of so many cells; the message names lines.
-        pa.ArrowInvalid: the same, or a cell is none of its type, where `types` are not all texts.
-    """
-    rows, found = 0, {"": pa.string()}
-    try:
-        for window in _windows(file, cut):
-            found = types(window)
-            if window.startswith(codecs.BOM_UTF8):  # of a cell: Arrow would skip it
-                window = b"\n" + window
-            settings = pa_csv.ReadOptions(
-                use_threads=False,
-                block_size=len(window) + 1,
-                column_names=header,
-                encoding=dialect.encoding,
-            )
-            options = _options(dialect, found)
-            try:
-                table = pa_csv.read_csv(pa.BufferReader(window), settings, *options)
-            except pa.ArrowInvalid:
-                if cut.ragged is None or set(found.values()) != {pa.string()}:
-                    raise
-                cells = _cells(window, dialect)
-                table = _table_of(cells, header, found)
-                cut.ragged.update({rows + n: c for n, c in ragged_rows(cells, header).items()})
-            rows += len(table)
-            yield table
-        if rows != cut.rows:
-            raise pa.ArrowInvalid(f"found {rows} rows where {cut.rows} were counted")
-    except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
-        if isinstance(error, pa.ArrowException) and set(found.values()) != {pa.string()}:
-            raise
-        raise csv_error(file, dialect, error, ragged=cut.ragged is not None) from None
-
-
-def _cells(window: bytes, dialect: Dialect) -> list[list[str]]:
-    """The rows of a window one by one, as Arrow reads them."""
-    csv.field_size_limit(MAX_CELL)
-    lines = StringIO(window.decode(dialect.encoding), newline="")
-    return [cells for cells in csv.reader(lines, delimiter=dialect.delimiter) if cells]
-
-
-def _windows(file: Path, cut: Chunk) -> Iterator[bytes]:
-    """The bytes of a piece, see `windows`."""
-    if isinstance(cut.content, bytes):
-        starts = range(0, len(cut.content), WINDOW_BYTES)
-        yield from windows(cut.content[start : start + WINDOW_BYTES] for start in starts)
+        for cells in read_with_duckdb(file, dialect, header, names):
+            yield RawRows(file, first, cells, {})
+            first += len(cells)
         return
-    with file.open("rb") as stream:
-        stream.seek(cut.start)
-        starts = range(cut.start, cut.end, WINDOW_BYTES)
-        yield from windows(stream.read(min(WINDOW_BYTES, cut.end - start)) for start in starts)
-
-
-def _options(
-    dialect: Dialect, types: dict[str, pa.DataType]
-) -> tuple[pa_csv.ParseOptions, pa_csv.ConvertOptions]:
-    return (
-        pa_csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
-        pa_csv.ConvertOptions(column_types=types, include_columns=list(types), null_values=[""]),
-    )
-
-
-def windows(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Bytes that begin with a row in pieces of whole rows, not much longer than the blocks.
-
-    Each quote is in its place, and ASCII is the same bytes.
-
-    Raises:
-        pa.ArrowInvalid: a row is longer than several blocks.
-    """
-    rest, end = b"", b""
-    for block in blocks:
-        content = rest + block if rest else block
-        # A carriage return at the end may be half of a line end.
-        known = content[:-1] if content.endswith(b"\r") else content
-        end = end or next((mark for mark in (b"\n", b"\r") if mark in known), b"")
-        cut = last_row_end(known, end) if end else 0
-        cut += end == b"\r" and content[cut : cut + 1] == b"\n"
-        if cut:
-            yield content[:cut]
-        rest = content[cut:]
-        if len(rest) > MAX_ROW:
-            raise pa.ArrowInvalid(f"found a row of more than {MAX_ROW} bytes")
-    if rest:
-        yield rest
-
-
-def last_row_end(content: bytes, end: bytes) -> int:
-    """Where the last row of some whole ones ends; 0 if none does. The first one begins at 0."""
-    place = content.rfind(end)
-    if content.count(b'"', 0, max(place, 0)) % 2 == 0:
-        return place + 1
-    letters = np.frombuffer(content, np.uint8)
-    ends = np.flatnonzero(letters == ord(end))
-    outside = np.searchsorted(np.flatnonzero(letters == ord('"')), ends) % 2 == 0
-    return int(ends[outside][-1]) + 1 if outside.any() else 0
-
-
-def count_rows(window: bytes) -> int:
-    """How many rows are in a window; empty lines are none."""
-    rows = plain_rows(window)
-    return len(row_places(window)[0]) if rows is None else rows
-
-
-def plain_rows(window: bytes) -> int | None:
-    """How many rows are in a window where each line, ended by a line feed, is one; else None."""
-    if b'"' in window or b"\r" in window:
-        return None
-    ends = np.frombuffer(window, np.uint8) == ord("\n")
-    if ends[0] or (ends[1:] & ends[:-1]).any():
-        return None
-    return int(np.count_nonzero(ends)) + int(not ends[-1])
-
-
-def row_places(window: bytes) -> tuple[np.ndarray, np.ndarray, int]:
-    """The byte in which each row of a window begins, its line from 0, and how many lines end."""
-    letters = np.frombuffer(window, np.uint8)
-    ends = letters == ord("\n")
-    returns = letters == ord("\r") if b"\r" in window else None
-    if returns is not None:
-        ends |= returns & ~np.append(ends[1:], False)
-    places = np.flatnonzero(ends)
-    closed = places
-    numbers = np.arange(len(places))
-    if b'"' in window:
-        numbers = np.flatnonzero(
-            np.searchsorted(np.flatnonzero(letters == ord('"')), places) % 2 == 0
-        )
-        closed = places[numbers]
-    starts, lines = np.append(0, closed + 1), np.append(0, numbers + 1)
-    lengths = np.append(closed, len(window)) - starts
-    blank = lengths == 0
-    if returns is not None:
-        blank |= (lengths == 1) & returns[np.minimum(starts, len(window) - 1)]
-    return starts[~blank], lines[~blank], len(places)
-
-
-def quotes_in_place(file: Path, dialect: Dialect) -> bool:
-    """Whether each quote of a file surely opens or closes a cell, or is one of two within it."""
-    if not dialect.by_bytes:
-        return False
-    ends = np.frombuffer(f'"\r\n{dialect.delimiter}'.encode(), np.uint8)
-    last, quotes = b"\n", 0  # the last two bytes, and the quotes before the second
-    with pa.input_stream(file) as stream:
-        while True:
-            block = stream.read(SCAN_BYTES)
-            if b'"' in last or b'"' in block:
-                letters = np.frombuffer(last + (block or b"\n"), np.uint8)
-                places = np.flatnonzero(letters[1:-1] == ord('"')) + 1
-                closes = (quotes + np.arange(len(places))) % 2 == 1
-                quotes += len(places)
-                if not np.isin(letters[places + np.where(closes, 1, -1)], ends).all():
-                    return False
-            last = (last + block)[-2:]
-            if not block:
-                return quotes % 2 == 0
-
-
-def row_lines(file: Path, dialect: Dialect) -> Iterator[np.ndarray]:
-    """The lines in which the rows begin, many at a time, of a file that Arrow has read.
-
-    Raises:
-        UserError: a cell is longer than `records` reads, in a file whose quotes are not all in
-            place.
-    """
-    if quotes_in_place(file, dialect):
-        first, header = 1, 1
-        for _, window in scan(file, dialect):
-            rows = plain_rows(window)
-            if rows is not None:
-                lines, ended = np.arange(rows), rows
-            else:
-                _, lines, ended = row_places(window)
-            yield (first + lines)[header:]
-            header = 0 if len(lines) else header
-            first += ended
-        return
-    begins = (line for line, _ in islice(records(file, dialect, strict=False), 1, None))
+    except duckdb.Error:
+        # Python reads the rest: it accepts mixed line ends, or names the line that is broken.
+        if not allow_ragged and (mistakes := malformed_lines(file, dialect)):
+            raise UserError(mistakes) from None
+    places = [header.index(name) for name in names]
+    rows = islice(records(file, dialect), 1 + first, None)
     try:
-        while some := list(islice(begins, 2**16)):
-            yield np.array(some)
+        while some_rows := [cells for _, cells in islice(rows, ROWS_PER_BATCH)]:
+            ragged = {}
+            for number, row in enumerate(some_rows):
+                if len(row) != len(header):
+                    needed = str(len(header))
+                    if beyond := ", ".join(map(repr, row[len(header) :])):
+                        needed += f"; after these it has {beyond}"  # which no column holds
+                    ragged[number] = f"{len(row)} cells", needed
+            columns = [[row[n] if n < len(row) else "" for row in some_rows] for n in places]
+            cells = pa.table([pa.array(column, pa.string()) for column in columns], names)
+            yield RawRows(file, first, cells, ragged)
+            first += len(some_rows)
     except CSV_ERRORS:
-        raise UserError(malformed_lines(file, dialect)) from None
+        raise UserError(malformed_lines(file, dialect, allow_ragged=True)) from None
+
+
+def read_with_duckdb(
+    file: Path, dialect: Dialect, header: list[str], names: list[str]
+) -> Iterator[pa.Table]:
+    """Yield the columns `names` of a file in tables of `ROWS_PER_BATCH` rows.
+
+    Raises:
+        duckdb.Error: DuckDB cannot read the file, or would read other rows than Python.
+    """
+    import duckdb
+
+    # An empty line of a file with one column is a row to DuckDB; it takes such names for patterns.
+    is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
+    if not is_utf8 or len(header) == 1 or set(str(file)) & set("*?["):
+        raise duckdb.NotSupportedError
+    types = {f"column{n}": "VARCHAR" for n in range(len(header))}
+    relation = connect().read_csv(
+        str(file),
+        sep=dialect.delimiter,
+        header=False,
+        columns=types,
+        quotechar='"',
+        escapechar='"',
+        strict_mode=True,
+        auto_detect=False,
+        force_not_null=list(types),
+    )
+    columns = ", ".join(f"column{header.index(name)}" for name in names)
+    reader = relation.project(columns).to_arrow_reader(ROWS_PER_BATCH)
+    # The sizes of DuckDB's batches depend on the number of threads.
+    batches = (pa.table(batch.columns, names) for batch in reader)
+    tables = take_rows(batches, chain([1], repeat(ROWS_PER_BATCH)))
+    if [list(row.values()) for row in next(tables).to_pylist()] != [names]:
+        raise duckdb.DataError("the first row is not the header")
+    yield from tables
+
+
+def open_bytes(file: Path) -> IO[bytes]:
+    """Open a file, which is decompressed if its name ends in .gz.
+
+    Raises:
+        OSError: It cannot be opened, or is a pipe, which would wait for whoever writes to it.
+    """
+    if file.exists() and not file.is_file():
+        raise OSError(
+            errno.EINVAL, "found a folder, a pipe or a device; expected a file", str(file)
+        )
+    return gzip.open(file) if file.suffix == ".gz" else file.open("rb")  # type: ignore[return-value]
 
 
 def read_header(file: Path, dialect: Dialect) -> list[str]:
-    """The names in the file's first line.
+    """Return the names in the first line of a file.
 
     Raises:
-        UserError: there is no line that can be read.
+        UserError: It is not a CSV, or has no line that can be read.
     """
     try:
         check_format(file)
@@ -367,6 +155,90 @@ def read_header(file: Path, dialect: Dialect) -> list[str]:
         raise UserError(describe_csv_error(file, dialect, 1, error)) from None
 
 
-def csv_error(file: Path, dialect: Dialect, error: Exception, *, ragged: bool) -> UserError:
-    """Why a file cannot be read, by its lines where these tell it; see `malformed_lines`."""
-    return UserError(malformed_lines(file, dialect, ragged=ragged) or f"{file}: {error}")
+def check_format(file: Path) -> None:
+    """Raise `UserError` if a file is one of `OTHER_FORMATS`, by its first bytes."""
+    with open_bytes(file) as content:
+        start = content.read(8)
+    for magic, name in OTHER_FORMATS.items():
+        if start.startswith(magic):
+            advice = "name it .parquet" if magic == b"PAR1" else "export the table as one"
+            raise UserError(f"{file}: found {name}; expected a CSV file: {advice}")
+
+
+def records(file: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows as Python reads them, the header first, each with the line where it begins.
+
+    Raises:
+        CSV_ERRORS: The file cannot be read further.
+    """
+    csv.field_size_limit(MAX_CELL)
+    is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
+    encoding = "utf-8-sig" if is_utf8 else dialect.encoding  # a byte order mark is not a cell
+    with TextIOWrapper(open_bytes(file), encoding=encoding, newline="") as text:
+        reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
+        line = 1
+        for cells in reader:
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+
+
+def header_hint(header: list[str], schema: Schema) -> str:
+    """Return a sentence on why a header is not as declared; empty if nothing tells."""
+    if len(header) == 1 and len(schema.columns) > 1:
+        return f". The line holds no {schema.delimiter!r}; is delimiter in data/schema.yaml right?"
+    if not set(header) & set(schema.columns):
+        return ". It names no declared column; is the header missing?"
+    return ""
+
+
+def malformed_lines(file: Path, dialect: Dialect, *, allow_ragged: bool = False) -> str:
+    """Describe the first few lines that are not valid CSV, each in a line; empty if all are."""
+    mistakes: list[str] = []
+    line = 1
+    try:
+        lines = records(file, dialect)
+        _, header = next(lines)
+        for line, cells in lines:
+            if len(cells) != len(header) and not allow_ragged:
+                mistakes.append(
+                    f"{file}: line {line}: found {len(cells)} cells; expected {len(header)}"
+                )
+            if len(mistakes) == MISTAKES_SHOWN:
+                mistakes.append("There may be more.")
+                break
+    except CSV_ERRORS as error:
+        mistakes.append(describe_csv_error(file, dialect, line, error))
+    return "\n".join(mistakes)
+
+
+def describe_csv_error(file: Path, dialect: Dialect, line: int, error: Exception) -> str:
+    """Say why a file cannot be read beyond `line`."""
+    where = f"{file}: after line {line}"
+    match error:
+        case UnicodeDecodeError() if dialect.by_bytes:
+            with open_bytes(file) as content:
+                for number, text in enumerate(content, start=1):
+                    try:
+                        text.decode(dialect.encoding)
+                    except UnicodeDecodeError as wrong:
+                        return (
+                            f"{file}: line {number}: found byte 0x{text[wrong.start]:02x}, which "
+                            f"is not {dialect.encoding}; set encoding in data/schema.yaml, for "
+                            "example to latin-1"
+                        )
+        case csv.Error() if "field larger" in str(error):
+            return (
+                f"{where}: found a cell of more than {MAX_CELL} characters; "
+                "expected shorter ones. Does a quote never close?"
+            )
+        case csv.Error() if "unexpected end" in str(error):
+            return f"{where}: found a quote that never closes"
+        case csv.Error() if "expected after" in str(error):
+            return (
+                f"{where}: found text after the quote that closes a cell; "
+                "a quote inside a quoted cell is written twice"
+            )
+        case EOFError() | zlib.error() | gzip.BadGzipFile():
+            return f"{where}: the gzip file is cut off or broken; copy it again"
+    return f"{where}: {error}"

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tabular.config.schema import Schema
-from tabular.table.arrays import row_hashes
+from tabular.table.database import first_equal_rows, row_hashes
 from tabular.table.parquet import part_paths, read_parts
 
 # Where more rows repeat others, the columns have few values, and equal rows are no copies.
@@ -25,7 +25,7 @@ def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
     if schema.group is not None and schema.group in pq.read_schema(part_paths(folder)[0]).names:
         parts = read_parts(folder, [schema.group])
         return number_groups(np.concatenate([row_hashes(part.columns) for part in parts]), True)
-    first = first_equal_rows(folder, schema)
+    first = equal_feature_rows(folder, schema)
     return None if first is None else number_groups(first, False)
 
 
@@ -47,23 +47,14 @@ def number_groups(keys: np.ndarray, declared: bool) -> np.ndarray | None:
     return group
 
 
-def first_equal_rows(folder: Path, schema: Schema) -> np.ndarray | None:
-    """Find for each row the first one with equal columns, except for the target: int32, (rows,).
+def equal_feature_rows(folder: Path, schema: Schema) -> np.ndarray | None:
+    """Find for each row of a table the first one whose features are equal: int32, (rows,).
 
     Returns:
         None where no two rows are equal.
     """
-    features = schema.features
-    numbers = [name for name, column in features.items() if column.feature_type == "number"]
-    # Numbers alone often tell, and are fast to hash.
-    for names in [numbers] * (0 < len(numbers) < len(features)) + [list(features)]:
-        parts = read_parts(folder, names)
-        hashed = np.concatenate([row_hashes(part.columns) for part in parts])
-        ordered = np.sort(hashed)
-        if not (ordered[1:] == ordered[:-1]).any():
-            return None
-    _, first, inverse = np.unique(hashed, return_index=True, return_inverse=True)
-    return first[inverse].astype(np.int32)
+    parts = read_parts(folder, list(schema.features))
+    return first_equal_rows(np.concatenate([row_hashes(part.columns) for part in parts]))
 
 
 def mean_group_size(group: np.ndarray | None) -> float:

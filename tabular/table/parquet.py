@@ -84,6 +84,22 @@ def prefetch(items: Iterable[Item]) -> Iterator[Item]:
             yield item
 
 
+def take_rows(tables: Iterator[pa.Table], sizes: Iterable[int]) -> Iterator[pa.Table]:
+    """Yield the rows of some tables as tables of these sizes, until there are no more rows.
+
+    The last one may be smaller.
+    """
+    taken: list[pa.Table] = []
+    for size in sizes:
+        while sum(map(len, taken)) < size and (table := next(tables, None)) is not None:
+            taken.append(table)
+        if not any(map(len, taken)) and size:
+            return
+        rows = pa.concat_tables(taken)
+        yield rows[:size].combine_chunks()  # pages of a file depend on the chunks
+        taken = [rows[size:]]
+
+
 def write_part(folder: Path, number: int, part: pa.Table) -> None:
     """Write `part` as the table's part `number` (from 0)."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from tabular.config.schema import Column, Kind, Schema
 from tabular.core.errors import UserError
-from tabular.table.arrays import hashes
 from tabular.table.cells import LARGEST, as_float64, is_missing
+from tabular.table.database import row_hashes
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def distinct_values(values: pa.ChunkedArray, column: Column) -> set[Any]:
         unique = values.unique()
     present = unique.filter(pc.invert(is_missing(unique, column)))[:MAX_DISTINCT]
     if column.feature_type == "text":
-        return set(hashes([pa.chunked_array([present])], seed=0).tolist())
+        return set(row_hashes([pa.chunked_array([present])]).tolist())
     return set(present.to_pylist())
 
 

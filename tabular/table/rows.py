@@ -1,21 +1,18 @@
 """The rows of files, read and checked cell by cell; what fails, and what is set aside for it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from tabular.config.schema import Column, Dialect, Schema
+from tabular.config.schema import Column, Schema
 from tabular.core.errors import UserError, quoted
-from tabular.table import csv
-from tabular.table.cells import ARROW_TYPES, direct_kinds, expected, is_direct, parse
-from tabular.table.checks import Checks, failed_cells, missing_check
-from tabular.table.csv_lines import MISTAKES_SHOWN
-from tabular.table.source import Piece, row_locator, schema_for_file, texts
+from tabular.table.cells import as_texts, expected, is_written, parse
+from tabular.table.checks import Checks, failed_cells, find_check
+from tabular.table.csv import MISTAKES_SHOWN, RawRows
+from tabular.table.source import is_parquet, row_locator
 
 REJECTED = ("rejected_line", "rejected_reason")
 
@@ -35,10 +32,13 @@ class Failure(NamedTuple):
         return f"{self.column}: {value}expected {self.expected}"
 
 
-class Batch(NamedTuple):
-    """Some rows: columns as texts, those that the model reads as values, and what is wrong.
+class CheckedRows(NamedTuple):
+    """Some rows of a file, and what is wrong with them.
 
-    `texts` has all columns where a row fails a check, else those that were asked for.
+    Attributes:
+        texts: All columns that were read, as text.
+        features: The columns that were checked, as values; an invalid one is null.
+        failures: The checks that failed, in the order of the rows.
     """
 
     texts: pa.Table
@@ -46,20 +46,47 @@ class Batch(NamedTuple):
     failures: list[Failure]
 
 
-def parse_texts(
-    texts: pa.Table, columns: Mapping[str, Column], most: int | None = None
-) -> tuple[pa.Table, list[Failure]]:
-    """The values of columns, null where a cell is wrong, and the cells that are wrong.
+def text_columns(raw: RawRows, columns: Mapping[str, Column]) -> pa.Table:
+    """Return all columns of some rows as the text that a CSV would hold.
 
     Args:
-        most: failures of a column that are told.
+        columns: The columns whose kind is known.
+
+    Raises:
+        UserError: A column of a Parquet file is not text in UTF-8.
+    """
+    if not is_parquet(raw.file):
+        return raw.cells
+    texts = {}
+    for name in raw.cells.column_names:
+        cells = raw.cells[name].combine_chunks()
+        try:
+            texts[name] = as_texts(cells, columns[name].kind if name in columns else None)
+        except pa.ArrowInvalid as error:
+            raise UserError(
+                f"{raw.file}: column {name}: found {cells.type} which is no text: {error}; write "
+                "it in UTF-8, or leave it out of columns in data/schema.yaml"
+            ) from None
+    return pa.table(texts)
+
+
+def parse_rows(
+    raw: RawRows, texts: pa.Table, columns: Mapping[str, Column], max_failures: int | None = None
+) -> tuple[pa.Table, list[Failure]]:
+    """Return the values of `columns`, null where a cell is invalid, and the invalid cells.
+
+    Args:
+        texts: Result of `text_columns`.
+        max_failures: Number of invalid cells of a column to return.
     """
     values, failures = {}, []
     for name, column in columns.items():
+        if not is_written(raw.cells[name].type, column.kind):  # numbers and dates of Parquet
+            column = column.model_copy(update={"format": None})
         cells = texts[name].combine_chunks()
-        values[name], wrong = parse(cells, column)
-        if pc.any(wrong).as_py():
-            rows = pc.indices_nonzero(wrong)[:most]
+        values[name], is_invalid = parse(cells, column)
+        if pc.any(is_invalid).as_py():
+            rows = pc.indices_nonzero(is_invalid)[:max_failures]
             failures += [
                 Failure(row, name, "kind", cell, expected(column))
                 for row, cell in zip(rows.to_pylist(), cells.take(rows).to_pylist(), strict=True)
@@ -67,121 +94,42 @@ def parse_texts(
     return pa.table(values), failures
 
 
-def read_piece(piece: Piece, schema: Schema) -> pa.Table:
-    """The rows of a piece as a table of the declared columns, in declared order.
-
-    What a cell means is in `cells`.
+def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
+    """Return the declared columns of some rows as values, in declared order.
 
     Raises:
-        UserError: the file cannot be read as declared; the message names lines and columns.
+        UserError: A cell is invalid; the message names lines and columns.
     """
-    schema = schema_for_file(piece.file, schema)
-    if found := values(piece, schema, schema.columns):
-        return found
-    tables, first = [], piece.first
-    for part in texts(piece, schema, list(schema.columns)):
-        table, wrong = parse_texts(part, schema.columns, MISTAKES_SHOWN)
-        refuse(wrong, first, row_locator([piece.file], schema))
-        tables.append(table)
-        first += len(part)
-    return pa.concat_tables(tables)
+    texts = text_columns(raw, schema.columns)
+    values, failures = parse_rows(raw, texts, schema.columns, MISTAKES_SHOWN)
+    refuse(failures, raw.first, row_locator([raw.file], schema))
+    return values
 
 
-def values(
-    piece: Piece, dialect: Dialect, columns: Mapping[str, Column], others: Sequence[str] = ()
-) -> pa.Table | None:
-    """Some columns of a piece with their values, and `others` as texts, the fast way.
-
-    None where a cell is wrong, or has to be read as a text first, as all of Parquet.
-    """
-    if piece.cut is None or isinstance(piece.cut.content, pa.Table):
-        return None
-
-    def types(window: bytes) -> dict[str, pa.DataType]:
-        kinds = direct_kinds(window)
-        return dict.fromkeys(others, pa.string()) | {
-            name: ARROW_TYPES[column.kind] if is_direct(column, kinds) else pa.string()
-            for name, column in columns.items()
-        }
-
-    tables = []
-    try:
-        for part in csv.read(piece.file, dialect, piece.header, piece.cut, types):
-            found = {name: part[name] for name in others}
-            for name, column in columns.items():
-                cells = part[name].combine_chunks()
-                if pa.types.is_string(cells.type):
-                    found[name], wrong = parse(cells, column)
-                else:
-                    found[name], wrong = cells, pc.invert(pc.is_finite(cells))
-                if pc.any(wrong).as_py():
-                    return None
-            tables.append(pa.table(found))
-    except pa.ArrowInvalid:
-        return None
-    return pa.concat_tables(tables)
-
-
-def check_piece(
-    piece: Piece, schema: Schema, names: list[str], checks: Checks, kept: Sequence[str] = ()
-) -> Batch:
-    """The rows of a piece, each cell checked for kind, missing, range and values.
+def check_rows(raw: RawRows, columns: Mapping[str, Column], checks: Checks) -> CheckedRows:
+    """Parse rows and check each cell of `columns` for kind, missing, range and values.
 
     Args:
-        names: of the file's columns to read.
-        checks: see `declared_checks`.
-        kept: names of the columns that are always wanted as texts.
+        checks: See `declared_checks`.
 
     Raises:
-        UserError: the file is broken; the message names lines.
+        UserError: A column of a Parquet file is not text in UTF-8.
     """
-    schema = schema_for_file(piece.file, schema)
-    ragged: dict[int, list[str]] = {}
-    if piece.cut and piece.cut.ragged is not None:
-        ragged = piece.cut.ragged  # filled by what reads the rows
-    found = values(piece, schema, schema.features, kept)
-    if found and not ragged and not any(failed_cells(found, schema.features)):
-        return Batch(found.select(kept), found.select(list(schema.features)), [])
-    batch = check_batch(pa.concat_tables(texts(piece, schema, names)), schema, checks)
-    # Of such a row nobody knows which cell belongs to which column.
-    failures = [failure for failure in batch.failures if failure.row not in ragged]
-    for row, cells in ragged.items():
-        needed = str(len(piece.header))
-        if beyond := ", ".join(map(repr, cells[len(piece.header) :])):
-            needed += f"; after these it has {beyond}"  # which no column of the rejects holds
-        failures.append(Failure(row, "row", "cells", f"{len(cells)} cells", needed))
-    return batch._replace(failures=sorted(failures, key=lambda failure: failure.row))
-
-
-def check_batch(texts: pa.Table, schema: Schema, checks: Checks) -> Batch:
-    """Parse and check the columns that the model reads; a wrong cell is null in `features`.
-
-    Args:
-        checks: see `declared_checks`.
-    """
-    features, wrong = parse_texts(texts, schema.features)
-    unparsed = {(failure.column, failure.row) for failure in wrong}  # null, and said already
-    failures = [
-        failure
-        for failure in cell_failures(features, schema.features, schema, checks, texts)
-        if (failure.column, failure.row) not in unparsed
-    ]
-    return Batch(texts, features, sorted([*wrong, *failures], key=lambda failure: failure.row))
-
-
-def cell_failures(
-    table: pa.Table, columns: Mapping[str, Column], schema: Schema, checks: Checks, texts: pa.Table
-) -> Iterator[Failure]:
-    """The cells of some columns that fail a declared check.
-
-    Args:
-        texts: of which a message shows the cell: the same rows.
-    """
-    for name, check, rows in failed_cells(table, columns):
-        declared = checks[name, missing_check(name, schema) if check == "missing" else check]
-        cells = pc.fill_null(texts[name].take(pa.array(rows)).cast(pa.string()), "").to_pylist()
-        for row, cell in zip(rows.tolist(), cells, strict=True):
-            yield Failure(row, name, check, cell, declared.expected, declared.policy)
+    texts = text_columns(raw, columns)
+    features, failures = parse_rows(raw, texts, columns)
+    invalid = {(failure.column, failure.row) for failure in failures}  # null, and not missing
+    for name, check, rows in failed_cells(features, columns):
+        declared = find_check(checks, name, check)
+        cells = texts[name].take(pa.array(rows)).to_pylist()
+        failures += [
+            Failure(row, name, check, cell, declared.expected, declared.policy)
+            for row, cell in zip(rows.tolist(), cells, strict=True)
+            if (name, row) not in invalid
+        ]
+    # Nobody knows which cell of a ragged row belongs to which column.
+    failures = [failure for failure in failures if failure.row not in raw.ragged]
+    failures += [Failure(row, "row", "cells", *said) for row, said in raw.ragged.items()]
+    return CheckedRows(texts, features, sorted(failures, key=lambda failure: failure.row))
 
 
 def refuse(failures: Iterable[Failure], first: int, line: Callable[[int], str]) -> None:
@@ -229,45 +177,23 @@ def rejected_rows(
     )
 
 
-class Drop(NamedTuple):
-    """The rows of a part to set aside: where each one stood, by its number in it, and why.
+def dropped_cells(part: pa.Table, first: int, checks: Checks) -> list[Failure]:
+    """Return the failures of a part of a table whose policy is `drop`.
 
-    `failed`: for each check of a column what is expected and the rows that fail it, ascending.
+    Args:
+        first: Number of the first row of the part in the table.
     """
-
-    number: int
-    path: Path
-    lines: dict[int, str]
-    failed: dict[tuple[str, str], tuple[str, np.ndarray]]
-
-
-def drops(paths: list[Path], checks: Checks, lines: dict[int, str]) -> Iterator[Drop]:
-    """What is to be set aside of each part of which a row fails a check with the policy `drop`."""
-    first = 0
-    for number, path in enumerate(paths):
-        length = pq.read_metadata(path).num_rows
-        failed = {}
-        for key, check in checks.items():
-            start, end = np.searchsorted(check.rows, [first, first + length])
-            if check.policy == "drop" and start < end:
-                failed[key] = check.expected, check.rows[start:end] - first
-        if failed:
-            rows = np.unique(np.concatenate([rows for _, rows in failed.values()])).tolist()
-            yield Drop(number, path, {row: lines[first + row] for row in rows}, failed)
-        first += length
-
-
-def dropped_cells(
-    part: pa.Table, failed: dict[tuple[str, str], tuple[str, np.ndarray]]
-) -> list[Failure]:
-    """The cells of a part that fail, see `Drop`."""
     failures = []
-    for (column, name), (needed, rows) in failed.items():
+    for (column, name), check in checks.items():
+        start, end = np.searchsorted(check.rows, [first, first + len(part)])
+        if check.policy != "drop" or start == end:
+            continue
+        rows = check.rows[start:end] - first
         cells = pa.nulls(len(rows), pa.string())
         if name != "duplicate_rows":
             cells = pc.fill_null(part[column].take(pa.array(rows)).cast(pa.string()), "")
         failures += [
-            Failure(row, column, name, cell, needed)
+            Failure(row, column, name, cell, check.expected)
             for row, cell in zip(rows.tolist(), cells.to_pylist(), strict=True)
         ]
     return failures

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
-from commands.predict import predict_piece
+from commands.predict import predict_rows
 from tabular.config.sections import Validate
 from tabular.model.metadata import ModelMetadata
 from tabular.prediction.drift import unknown_categories
+from tabular.table import csv
 from tabular.table.checks import declared_checks
-from tabular.table.source import pieces
+from tabular.table.source import read_rows
 from tests.helpers import schema_of
 
 
@@ -20,7 +22,9 @@ def double(columns: dict[str, np.ndarray]) -> np.ndarray:
     return (2 * columns["a"]).astype(np.float32)[:, None]
 
 
-def test_every_row_gets_a_prediction_and_the_failed_ones_are_told_in_order(tmp_path: Path) -> None:
+def test_every_row_gets_a_prediction_and_the_failed_ones_are_told_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A row without a number has all its columns, though each of its cells passes its checks."""
     schema = schema_of("binary", a={"kind": "real", "max": 9, "nullable": True})
     schema = schema.model_copy(update={"ignore": ("id",)})
@@ -28,9 +32,9 @@ def test_every_row_gets_a_prediction_and_the_failed_ones_are_told_in_order(tmp_p
     file.write_text("id,a\n1,0.3\n2,x\n3,10\n4,\n5,0.4\n006,\n")
     model: Any = SimpleNamespace(predict=double, metadata=ModelMetadata(threshold=0.7))
     checks = declared_checks(schema, Validate(range="warn"))
+    monkeypatch.setattr(csv, "ROWS_PER_BATCH", 5)
     first, second = (
-        predict_piece(piece, model, schema, names, [], checks, {})
-        for piece in pieces(file, schema, names, 5)
+        predict_rows(raw, model, schema, checks, {}) for raw in read_rows(file, schema, names)
     )
     assert first.predicted.columns["predicted"].to_pylist()[::2] == [0, 1, 1]
     np.testing.assert_array_equal(

@@ -11,7 +11,8 @@ from tabular.core.errors import UserError
 from tabular.prediction.inputs import row_columns
 from tabular.table.cells import as_texts
 from tabular.table.checks import declared_checks
-from tabular.table.rows import check_batch
+from tabular.table.csv import RawRows
+from tabular.table.rows import check_rows
 from tests.helpers import checked_rows, schema_of
 
 SCHEMA = schema_of(
@@ -28,7 +29,8 @@ def test_every_cell_is_checked_and_a_wrong_one_told_once() -> None:
     texts = pa.table(
         {"c": ["1.5", "2", "", "4"], "b": ["x", "z", "", "y"], "a": ["1e999", "10", "?", "0"]}
     )
-    batch = check_batch(texts, schema, declared_checks(schema, Validate(range="warn")))
+    checks = declared_checks(schema, Validate(range="warn"))
+    batch = check_rows(RawRows(Path("t.csv"), 0, texts, {}), schema.features, checks)
     assert batch.texts is texts
     assert batch.features.to_pydict() == {
         "a": [None, 10, None, 0],

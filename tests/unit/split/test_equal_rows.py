@@ -8,7 +8,7 @@ import pytest
 
 from tabular.config.sections import Split
 from tabular.split.rules import kept_together, ordered_rows, stays_with
-from tabular.table.groups import first_equal_rows, row_groups
+from tabular.table.groups import equal_feature_rows, row_groups
 from tabular.table.parquet import write_part
 from tests.helpers import schema_of
 
@@ -47,7 +47,7 @@ def test_equal_rows_share_a_subset_and_a_fold_whatever_their_targets(tmp_path: P
 
 def test_without_equal_rows_nothing_is_told_and_the_draw_is_as_before(tmp_path: Path) -> None:
     write(tmp_path, np.repeat(RNG.normal(size=50), 2), ["a", "b"] * 50)
-    assert first_equal_rows(tmp_path, SCHEMA) is None
+    assert equal_feature_rows(tmp_path, SCHEMA) is None
     assert row_groups(tmp_path, SCHEMA) is None
     assert stays_with(tmp_path, SPLIT, SCHEMA) == (None, None)
     order, counts = np.array([3, 0, 2, 1]), np.array([2, 1, 1])

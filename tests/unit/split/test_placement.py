@@ -8,8 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tabular.split.rules import TEST, TRAIN, VALIDATION, by_column, by_hash, by_time
-from tabular.table.arrays import hashes
+from tabular.split.rules import TEST, TRAIN, VALIDATION, by_column, by_hash, by_time, hashes
 
 TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=60)
 SIZES = st.tuples(st.floats(0.05, 0.6), st.floats(0, 0.5))

@@ -12,7 +12,7 @@ from tabular.core.errors import UserError
 from tabular.core.errors import quoted as in_quotes
 from tabular.inference.formats import all_parse_as
 from tabular.table.cells import MAX_CELL, parse
-from tabular.table.csv_lines import MISTAKES_SHOWN
+from tabular.table.csv import MISTAKES_SHOWN
 from tests.helpers import read_table, schema_of
 
 KINDS = ("real", "integer", "boolean", "category")

@@ -1,18 +1,16 @@
 """Rows that break the declaration are counted and named; the policy decides what follows."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.config.schema import Schema
 from tabular.config.sections import Validate
-from tabular.table.checks import Check, Checks, check_table, describe, rows_to_name
-from tabular.table.parquet import arrow_schema, part_paths, write_part
-from tabular.table.rows import dropped_cells, drops, rejected_rows
+from tabular.table.checks import Check, check_table, describe, rows_to_name
+from tabular.table.parquet import arrow_schema
+from tabular.table.rows import dropped_cells, rejected_rows
 from tabular.table.source import locate_rows
 from tests.helpers import schema_of
 
@@ -36,15 +34,10 @@ def table(columns: dict[str, list[Any]]) -> pa.Table:
     return pa.table(columns, schema=arrow_schema(SCHEMA))
 
 
-def check_parts(parts: list[pa.Table], schema: Schema, policies: Validate) -> tuple[int, Checks]:
-    with TemporaryDirectory() as scratch:
-        return check_table(parts, schema, policies, Path(scratch))
-
-
 def failed(columns: dict[str, list[Any]]) -> dict[str, Check]:
     """The checks that fail on a table, read in parts of three rows."""
     whole = table(columns)
-    rows, checks = check_parts([whole[:3], whole[3:]], SCHEMA, Validate(min_class_rows=1))
+    rows, checks = check_table([whole[:3], whole[3:]], SCHEMA, Validate(min_class_rows=1))
     assert rows == len(whole)
     return {".".join(key): check for key, check in checks.items() if check.failed_rows}
 
@@ -92,7 +85,7 @@ def test_a_column_that_explains_the_target_fails_with_the_share_and_the_threshol
     ]
     for threshold, failing in {0.99: ["b"], 0.8: ["b", "c"]}.items():
         policies = Validate(constant_column="warn", leak_threshold=threshold)
-        rows, checks = check_parts(parts, SCHEMA, policies)
+        rows, checks = check_table(parts, SCHEMA, policies)
         errors = describe(rows, checks, {})["error"]
         assert [error.partition(":")[0] for error in errors] == failing
         assert errors[0] == (
@@ -105,7 +98,7 @@ def test_a_column_that_explains_the_target_fails_with_the_share_and_the_threshol
 def test_everything_that_failed_is_told_at_once_with_lines(tmp_path: Path) -> None:
     columns = GOOD | {"a": [0.5, 9.5, 2.0, 2.0], "b": [1, 3, 1, 2]}
     (tmp_path / "t.csv").write_text("a,b,c,u,y\n.5,1,x,1,0\n9.5,3,?,,1\n2,1,y,3,1\n2,2,z,,0\n")
-    rows, checks = check_parts([table(columns)], SCHEMA, Validate(min_class_rows=1, values="drop"))
+    rows, checks = check_table([table(columns)], SCHEMA, Validate(min_class_rows=1, values="drop"))
     file = tmp_path / "t.csv"
     messages = describe(rows, checks, locate_rows([file], SCHEMA, rows_to_name(checks)))
     assert messages == {
@@ -119,7 +112,7 @@ def test_everything_that_failed_is_told_at_once_with_lines(tmp_path: Path) -> No
     }
 
 
-def test_dropped_rows_are_set_aside_as_texts_with_line_and_reasons(tmp_path: Path) -> None:
+def test_dropped_rows_are_set_aside_as_texts_with_line_and_reasons() -> None:
     whole = table(
         {
             "a": [1.0, 9.5, 2.0, 1.0],
@@ -130,16 +123,18 @@ def test_dropped_rows_are_set_aside_as_texts_with_line_and_reasons(tmp_path: Pat
         }
     )
     parts = [whole[:3], whole[3:]]
-    for number, part in enumerate(parts):
-        write_part(tmp_path, number, part)
     dropping = dict.fromkeys(("values", "range", "missing", "duplicate_rows"), "drop")
     policies = Validate.model_validate({"min_class_rows": 1} | dropping)
-    _, checks = check_parts(parts, SCHEMA, policies)
+    _, checks = check_table(parts, SCHEMA, policies)
     lines = {row: f"t.csv: line {row + 2}" for row in range(1, 4)}
     found = [
         list(row.values())
-        for part, drop in zip(parts, drops(part_paths(tmp_path), checks, lines), strict=True)
-        for row in rejected_rows(part, dropped_cells(part, drop.failed), drop.lines).to_pylist()
+        for first, part in zip((0, 3), parts, strict=True)
+        for row in rejected_rows(
+            part,
+            dropped_cells(part, first, checks),
+            {row - first: line for row, line in lines.items()},
+        ).to_pylist()
     ]
     wrong = "a: found '9.5'; expected 1 to 9; b: found '3'; expected one of [1, 2]"
     assert found == [
