@@ -16,41 +16,45 @@ ROWS = {"test": "test", "cross_validation": "cv"}
 SCORES = (*dict.fromkeys(task.main for task in TASKS.values()), "loss")
 
 
-def files_of(found: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """The "params" or "metrics" of a run by dotted key; nothing of one that has not run."""
-    files = ((found.get("data") or {}).get(kind) or {}).values()
+def values_of(entry: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return the "params" or "metrics" of a run by dotted key; nothing of one that has not run."""
+    files = ((entry.get("data") or {}).get(kind) or {}).values()
     return dict(pair for file in files for pair in flatten(file.get("data") or {}))
 
 
-def runs_of(shown: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The workspace, the last commit and the experiments on it by their names."""
-    workspace, commit = shown[:2]
+def runs_of(entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the workspace, the last commit and the experiments on it by their names."""
+    workspace, commit = entries[:2]
     runs = {"workspace": workspace, commit["name"] or commit["rev"][:7]: commit}
     for experiment in commit["experiments"] or []:
-        (found, *_), executor = experiment["revs"], experiment["executor"] or {}
+        (last, *_), executor = experiment["revs"], experiment["executor"] or {}
         state = executor.get("state") or "success"
-        name = experiment["name"] or found["rev"][:7]
-        runs[name if state == "success" else f"{name} ({state})"] = found
+        name = experiment["name"] or last["rev"][:7]
+        runs[name if state == "success" else f"{name} ({state})"] = last
     return runs
 
 
-def lines_of(shown: list[dict[str, Any]]) -> list[list[str]]:
-    """A header, and a line for each run: its scores, and a parameter that is not as in the commit.
+def lines_of(entries: list[dict[str, Any]]) -> list[list[str]]:
+    """Return a header, and a line for each run with its scores and the parameters that differ.
 
-    Each further parameter has a line of its own; `shown` is what `dvc exp show --json` prints.
+    Each further parameter that is not as in the commit has a line of its own.
+
+    Args:
+        entries: What `dvc exp show --json` prints.
     """
-    runs, committed = runs_of(shown), files_of(shown[1], "params")
-    metrics = {name: files_of(found, "metrics") for name, found in runs.items()}
+    runs, committed = runs_of(entries), values_of(entries[1], "params")
+    metrics = {name: values_of(entry, "metrics") for name, entry in runs.items()}
     keys = [(rows, score) for rows in ROWS for score in SCORES]
-    keys = [key for key in keys if any(".".join(key) in of for of in metrics.values())]
+    keys = [key for key in keys if any(".".join(key) in scores for scores in metrics.values())]
     lines = [["experiment", *(f"{ROWS[rows]} {score}" for rows, score in keys), "changed"]]
-    for name, found in runs.items():
-        params = files_of(found, "params").items()
-        first, *more = [
+    for name, entry in runs.items():
+        params = values_of(entry, "params").items()
+        changed = [
             f"{key}={parameter(value)}"
             for key, value in params
             if key not in committed or committed[key] != value
-        ] or [""]
+        ]
+        first, *more = changed or [""]
         scores = [number(metrics[name].get(".".join(key))) for key in keys]
         lines.append([name, *scores, first])
         lines += [[""] * (1 + len(keys)) + [other] for other in more]

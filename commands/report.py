@@ -3,64 +3,34 @@
 import json
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
 
-from tabular.config.params import PARAMS
 from tabular.config.schema import SCHEMA, load_schema
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write
 from tabular.core.process import run
-from tabular.report.page import model_card, render
+from tabular.report.page import data_card, render
 from tabular.runs.comparison import compare
-from tabular.runs.rerun import output_at
-from tabular.runs.run import (
-    FILES,
-    LOCK,
-    WORKSPACE,
-    Revision,
-    Run,
-    changed,
-    commit_before,
-    commit_of,
-    mismatch,
-    outputs,
-    resolve,
-)
-
-MODEL, DATA_CARD = Path("models/model.keras"), Path("data/README.md")
+from tabular.runs.rerun import cached_output
+from tabular.runs.run import FILES, LOCK, WORKSPACE, Revision, Run, commit_before, mismatch, resolve
 
 
 def choose(base: str | None, rev: str | None) -> tuple[Revision, Revision | None, str]:
-    """The revision to report, the one to compare it with if any, and why that one."""
+    """Return the revision to report, the one to compare it with if any, and why that one."""
     this = resolve(rev) if rev else WORKSPACE
-    if base:
-        other = resolve(base)
-        if other.commit == this.commit:
-            return this, None, "Both revisions are the same one, so there is nothing to compare."
-        return this, other, ""
-    if changed(*FILES.values(), LOCK, PARAMS, SCHEMA):
-        if commit_of(this) is None:
-            return this, None, "There is no commit yet to compare with."
-        return this, resolve("HEAD"), ""
-    before = commit_before(FILES["metrics"])
-    why = "The workspace has the results of the last commit"
-    if before is None:
-        return this, None, f"{why}, and git knows no other results to compare with."
-    return this, resolve(before), f"{why}, so it is compared with the results before them."
-
-
-def load_errors(this: Run) -> dict[str, Any]:
-    """The test rows of the largest errors; empty where DVC does not have them here."""
-    path = this.files["errors"]
-    md5 = outputs(this.load(LOCK)).get(str(path), {}).get("md5")
-    content = output_at(this.revision, path, md5)
-    return json.loads(content) if content else {}
+    if base is None:
+        commit = commit_before(FILES["metrics"])
+        if commit is None:
+            return this, None, "There is no commit with other results to compare with."
+        return this, resolve(commit), "This is the last commit that has other results."
+    if resolve(base).commit == this.commit:
+        return this, None, "Both revisions are the same one, so there is nothing to compare."
+    return this, resolve(base), ""
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("base", nargs="?", help="the revision to compare with; else the last commit")
+    add("base", nargs="?", help="the revision to compare with; else the last with other results")
     add("rev", nargs="?", help="the revision to report; else the workspace")
     add("-o", "--output", type=Path, default="report.html", help="the page to write")
     args = parser.parse_args()
@@ -73,17 +43,19 @@ def main() -> None:
         raise UserError(f"{SCHEMA}: {this.label} has none; name a revision that has one")
     if base and (reason := mismatch(this, base)):
         base, note = None, f"Not compared: {reason}."
-    revisions = [run.revision for run in (this, base) if run]
+    labels = [run.label for run in (this, base) if run]
+    file = this.files["errors"]  # which git does not have
+    errors = this.read(file) or cached_output(file, this.load(LOCK))
     text = render(
         "page.html",
         compare(this, base),
         note=note,
-        errors=load_errors(this),
-        card=model_card(this, MODEL, DATA_CARD),
+        errors=json.loads(errors or b"{}"),
+        card=data_card(this),
     )
     with atomic_write(args.output) as file:
         file.write_text(text, encoding="utf-8")
-    print(f"{args.output}: {' compared with '.join(r.label for r in revisions)}")
+    print(f"{args.output}: {' compared with '.join(labels)}")
     if other and not base:
         print(note)
 

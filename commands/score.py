@@ -31,7 +31,7 @@ def score_lines(scores: ScoreSet, task: str) -> list[list[str]]:
     lines = [
         ["score", "model", "95% interval", *(BASELINES[name] for name in sorted(scores.baselines))]
     ]
-    for row in compare_scores(scores, keys=TASKS[task].scores).by_key.values():
+    for row in compare_scores(scores, keys=TASKS[task].scores).values():
         label = f"{row.label} ({row.average})" if row.average else row.label
         value = format_score(row.value, *baseline_values(row))
         cells = [label, value, format_interval(row.interval)]

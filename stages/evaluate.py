@@ -12,11 +12,11 @@ import pyarrow as pa
 from stages import run
 from tabular.config.params import Params, load_params
 from tabular.config.schema import Schema, load_schema
-from tabular.core.engine import Bar, begin
+from tabular.core.engine import begin
 from tabular.core.files import atomic_write, write_json
 from tabular.evaluation.labelled import check_test_files, score_test_files
-from tabular.evaluation.plot_data import times, write_plot_data
-from tabular.evaluation.result import Result, evaluate_model, fit_baselines
+from tabular.evaluation.plot_data import write_plot_data
+from tabular.evaluation.result import Result, evaluate, fit_baselines
 from tabular.evaluation.scores_json import summary_to_json, to_json
 from tabular.evaluation.summary import summary_lines
 from tabular.inspection.columns import outside_training
@@ -40,12 +40,11 @@ def inspect(
     from tabular.inspection.importance import most_important, permutation_importance
     from tabular.inspection.slices import largest_errors, slice_scores
 
-    split, test, bar = data / "split", result.predictions["test"], Bar(1)
+    split, test = data / "split", result.predictions["test"]
+    first_rows = next(read_parts(split / "test"))
     importance = permutation_importance(
-        *(model.predict, next(read_parts(split / "test")), test.y, schema, model.multiply_adds),
-        progress=lambda more, column: bar.advance(more, f"importance of {column}"),
+        model.predict, first_rows, test.y, schema, model.multiply_adds
     )
-    bar.close()
     order = most_important(importance, schema)
     rows = max(min(MAX_ROWS, MAX_CELLS // len(schema.columns)), MIN_ROWS)
     train, held_out = (read_rows(split / name, rows) for name in ("train", "test"))
@@ -54,7 +53,7 @@ def inspect(
     return {
         "slices": slice_scores(
             *(tables, result.predictions, schema, result.evaluation.primary_metrics),
-            *(order, params.evaluate.slices, result.unlike_training),
+            *(order, params.evaluate.slices),
         ),
         "effects": column_effects(
             model.predict_members, held_out, schema, order, model.multiply_adds
@@ -82,7 +81,7 @@ def main() -> None:
     model = read_model(args.model)
     check_model(model, schema)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
-    result = evaluate_model(model, args.data, schema, baselines)
+    result = evaluate(model, args.data, schema, baselines)
     test_files = score_test_files(args.data, model, schema, params, result.evaluation)
     files, importance = inspect(model, args.data, result, schema, params)
     evaluation = replace(
@@ -98,8 +97,7 @@ def main() -> None:
     with atomic_write(args.metrics / "plots") as folder:
         folder.mkdir()
         costs = choice.cost if choice else None
-        when = times(args.data / "split" / "test", schema)
-        write_plot_data(folder, test, importance, schema, costs, when)
+        write_plot_data(folder, test, importance, schema, costs)
     with atomic_write(args.data / "predictions") as folder:
         outputs = {f"output_{i}": column for i, column in enumerate(test.y_pred.T)}
         write_part(folder, 0, pa.table({"actual": test.y, **outputs}))

@@ -10,7 +10,7 @@ from tabular.config.schema import load_schema
 from tabular.core.files import write_json
 from tabular.runs.gate import base_of, evaluate_gate, last_committed
 from tabular.runs.run import WORKSPACE, Run, resolve
-from tabular.runs.verdict import format_checks, to_json
+from tabular.runs.verdict import format_checks
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     base = base_of(this, Run(resolve(args.base), this.files)) if args.base else last_committed(this)
     verdict = evaluate_gate(evaluation, base, params, schema, this.networks)
     if args.verdict:
-        write_json(args.verdict, to_json(verdict))
+        write_json(args.verdict, verdict.to_json())
     for name, reason in format_checks(verdict.checks):
         print(f"{name}: {reason}")
     for warning in verdict.warnings:

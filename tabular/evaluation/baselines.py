@@ -3,7 +3,7 @@
 from functools import lru_cache, partial
 from itertools import chain, product
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,10 +54,10 @@ def predict_baselines(
     forward chaining from those of the earlier ones.
 
     Args:
-        split: the folder of the tables train, validation and test.
+        split: Folder of the tables train, validation and test.
         folds: Fold of the training rows by set of rows.
         loss: The loss that the model was trained with; see `baselines`.
-        tests: folder of the test rows; those of the split by default.
+        tests: Folder of the test rows; that of the split by default.
     """
     names, folds = list(baselines(schema, loss)), {k: fold[:MAX_ROWS] for k, fold in folds.items()}
     numbers = {k: np.unique(fold[fold >= 0]).tolist() for k, fold in folds.items()} | {"test": [0]}
@@ -152,12 +152,12 @@ def baselines(schema: Schema, loss: str) -> dict[str, Any]:
 
 
 def training_frame(
-    split: Path, schema: Schema, limit: int | None
+    split: Path, schema: Schema, limit: int
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """The first `limit` rows of train and validation, their labels and weights, (rows,) each."""
+    """Read the first `limit` rows of train and validation: columns, labels and weights."""
     frames, y, weight, rows = [], [], [], 0
     for part in chain(read_parts(split / "train"), read_parts(split / "validation")):
-        part = part[: None if limit is None else limit - rows]
+        part = part[: limit - rows]
         rows += len(part)
         frames.append(feature_frame(part, schema))
         y.append(labels(part, schema)[:, 0])
@@ -166,7 +166,7 @@ def training_frame(
 
 
 def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
-    """A part as scikit-learn reads it: float64 or text, empty where a value is missing."""
+    """Build the columns that scikit-learn reads: float64 or text, empty if a value is missing."""
     columns = {}
     for name, column in schema.features.items():
         present = pc.if_else(is_missing(part[name], column), None, part[name])
@@ -177,40 +177,30 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
                 (length,) = number_names(name, column)
                 columns[length] = pc.fill_null(pc.utf8_length(present), 0).to_numpy()
             case "datetime":
-                columns |= date_parts(name, present, column)
+                days = pc.divide(as_float64(present, column), 86_400.0)
+                local = present.to_pandas().dt.tz_convert(time_zone(column.timezone or "UTC"))
+                parts = [days.to_numpy(zero_copy_only=False)]
+                for part_name in DATE_PARTS:
+                    values = getattr(local.dt, part_name)
+                    parts.append(values.to_numpy(np.float64, na_value=np.nan))
+                columns |= dict(zip(number_names(name, column), parts, strict=True))
             case "number":
                 columns[name] = as_float64(present, column).to_numpy(zero_copy_only=False)
             case "category":
                 columns[name] = present.to_numpy(zero_copy_only=False)
-            case other:
-                assert_never(other)
     return pd.DataFrame(columns)
 
 
 def number_names(name: str, column: Column) -> list[str]:
-    """The number columns of `feature_frame` for one: a text's length, the parts of a moment."""
-    match column.feature_type:
-        case "number":
-            return [name]
-        case "datetime":
-            return [f"{name}\x1f{part}" for part in ("days", *DATE_PARTS)]
-        case "text":
-            return [f"{name}\x1flength"]
-        case "category":
-            return []
-    assert_never(column.feature_type)
-
-
-def date_parts(name: str, moments: pa.ChunkedArray, column: Column) -> dict[str, np.ndarray]:
-    """The parts of moments as float64, NaN where they are missing."""
-    days = pc.divide(as_float64(moments, column), 86_400.0).to_numpy(zero_copy_only=False)
-    local = moments.to_pandas().dt.tz_convert(time_zone(column.timezone or "UTC"))
-    parts = [getattr(local.dt, part).to_numpy(np.float64, na_value=np.nan) for part in DATE_PARTS]
-    return dict(zip(number_names(name, column), [days, *parts], strict=True))
+    """List the number columns of `feature_frame` for one: a text's length, parts of a datetime."""
+    if column.feature_type == "number":
+        return [name]
+    parts = {"datetime": ("days", *DATE_PARTS), "text": ("length",)}
+    return [f"{name}\x1f{part}" for part in parts.get(column.feature_type, ())]
 
 
 def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:
-    """Fit a copy; for rows of one class, which no linear model can learn, a constant one.
+    """Fit a copy; for rows of one class, which no linear model can learn, fit a constant.
 
     Trees cannot bin a column without values, so its gaps become one value, which they never use.
     """
@@ -226,7 +216,7 @@ def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> A
 
 
 def predict(fitted: Any, x: pd.DataFrame, schema: Schema) -> np.ndarray:
-    """What a fitted baseline predicts, in the shape of the network's outputs."""
+    """Return what a fitted baseline predicts, in the shape of the network's outputs."""
     if schema.task == "regression":
         return np.asarray(fitted.predict(x))[:, None]
     probabilities = np.zeros((len(x), len(schema.classes)))

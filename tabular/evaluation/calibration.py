@@ -14,16 +14,17 @@ from tabular.table.arrays import row_losses
 def choose_threshold(
     choice: float | Choice, y: np.ndarray, probability: np.ndarray, weight: np.ndarray | None
 ) -> float:
-    """The threshold: half way between two probabilities that occur.
+    """Choose the threshold, half way between two probabilities that occur.
 
-    Of several that are as good it is the one nearest to 0.5. A recall or a precision is that of
-    these rows, and where none reaches it the threshold with the highest one.
+    Of several that are equally good, it is the one nearest to 0.5. A recall or a precision is that
+    of these rows; if no threshold reaches it, the one with the highest recall or precision is
+    chosen.
 
     Args:
-        choice: or the threshold itself.
+        choice: The rule by which to choose, or the threshold itself.
         y: 1 for positive rows, else 0, shape (rows,).
-        probability: of rows that the model has not learnt from, shape (rows,).
-        weight: how much each row counts, shape (rows,); None where all count alike.
+        probability: Predictions for rows that the model has not learnt from, shape (rows,).
+        weight: How much each row counts, shape (rows,); None if all count alike.
     """
     if not isinstance(choice, Choice):
         return choice
@@ -32,8 +33,8 @@ def choose_threshold(
             "evaluate.threshold: there are no out-of-fold predictions to choose it on; set a "
             "number, or train.folds to 2 or more"
         )
-    of_rows = np.ones(len(y)) if weight is None else weight
-    borders, (hits,), (alarms,) = hits_and_alarms(y == 1, probability, of_rows[None])
+    row_weight = np.ones(len(y)) if weight is None else weight
+    borders, (hits,), (alarms,) = hits_and_alarms(y == 1, probability, row_weight[None])
     borders[0] = max(1.0, borders[1] + 2e-6)  # above a probability of 1
     borders = np.append(borders, 0.0)
     thresholds = (borders[:-1] + borders[1:]) / 2
@@ -49,11 +50,11 @@ def choose_threshold(
 def objective(
     choice: Choice, hits: np.ndarray, alarms: np.ndarray, positive: float, negative: float
 ) -> np.ndarray:
-    """How good each of several thresholds is.
+    """Return how good each of several thresholds is; higher is better.
 
     Args:
-        hits, alarms: the positive and the negative rows that count as positive.
-        positive, negative: all of them.
+        hits, alarms: Weight of the positive and the negative rows that count as positive.
+        positive, negative: Weight of all of them.
     """
     recall, false_alarms = hits / max(positive, 1e-300), alarms / max(negative, 1e-300)
     precision = np.divide(hits, hits + alarms, out=np.zeros_like(hits), where=hits + alarms > 0)
@@ -75,16 +76,16 @@ TEMPERATURES = np.round(np.geomspace(0.25, 4, 112), 2)  # the same on any CPU; 5
 
 
 def scale_by_temperature(outputs: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities at another temperature; above 1 is more cautious: (rows, outputs).
+    """Compute probabilities at another temperature, (rows, outputs); above 1 is more cautious.
 
     Args:
-        outputs: of a model for classes, at a temperature of 1, (rows, outputs).
+        outputs: Predictions of a model for classes at a temperature of 1, (rows, outputs).
     """
     if temperature == 1:
         return outputs
     binary = outputs.shape[1] == 1
-    every = np.column_stack([1 - outputs, outputs]) if binary else outputs
-    powers = every.astype(np.float64) ** (1 / temperature)
+    probabilities = np.column_stack([1 - outputs, outputs]) if binary else outputs
+    powers = probabilities.astype(np.float64) ** (1 / temperature)
     shares = (powers / powers.sum(axis=1, keepdims=True)).astype(outputs.dtype)
     return shares[:, 1:] if binary else shares
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,48 +12,30 @@ from tabular.table.database import row_hashes
 from tabular.table.parquet import read_parts
 
 
-class EqualRowMasks(NamedTuple):
-    """Masks of the rows that equal a row which their prediction was learnt from; bool, (rows,).
+def score_equal_rows(
+    split: Path, fold: np.ndarray, predictions: Mapping[str, Predictions], schema: Schema
+) -> dict[str, EqualRows]:
+    """Count rows that equal one which their prediction was learnt from, and score the other rows.
 
-    Attributes:
-        equal: Rows that are equal in all columns that the model reads.
-        equal_with_target: Rows that are equal in the target, too.
-    """
-
-    equal: np.ndarray
-    equal_with_target: np.ndarray
-
-
-def find_equal_rows(split: Path, fold: np.ndarray, schema: Schema) -> dict[str, EqualRowMasks]:
-    """Find test rows that equal a training row, and training rows that equal one of another fold.
+    These are test rows that equal a training row, and training rows that equal one of another fold.
 
     Args:
+        split: Folder of the tables train and test.
         fold: Fold of each training row; empty without folds.
+        predictions: By set of rows, see `metrics.ROW_SETS`.
 
     Returns:
-        Masks for the test rows and, with folds, for those of cross-validation.
+        By set of rows, where some rows are equal to others.
     """
-    masks: dict[str, list[np.ndarray]] = {}
-    for train, test in zip(
-        *(hash_rows(split / name, schema) for name in ("train", "test")), strict=True
-    ):
-        masks.setdefault("test", []).append(np.isin(test, train))
-        if len(fold):
-            equal = _in_other_folds(train[: len(fold)], fold)
-            masks.setdefault("cross_validation", []).append(equal)
-    return {rows: EqualRowMasks(equal, with_target) for rows, (with_target, equal) in masks.items()}
-
-
-def score_equal_rows(
-    masks: Mapping[str, EqualRowMasks], predictions: Mapping[str, Predictions], schema: Schema
-) -> dict[str, EqualRows]:
-    """Count the equal rows of each set of rows that has some, and score the other rows."""
+    train, test = (hash_rows(split / name, schema) for name in ("train", "test"))
+    masks = {"test": [np.isin(*hashes) for hashes in zip(test, train, strict=True)]}
+    if len(fold):
+        masks["cross_validation"] = [_in_other_folds(hashes[: len(fold)], fold) for hashes in train]
     equal_rows = {}
-    for name, (equal, with_target) in masks.items():
+    for name, (equal_with_target, equal) in masks.items():
         if equal.any():
-            remaining = predictions[name].select(~equal)
-            scores = score(remaining, schema) if remaining.weight.any() else None
-            equal_rows[name] = EqualRows(int(equal.sum()), int(with_target.sum()), scores)
+            counts = int(equal.sum()), int(equal_with_target.sum())
+            equal_rows[name] = EqualRows(*counts, score(predictions[name].select(~equal), schema))
     return equal_rows
 
 
@@ -67,7 +48,8 @@ def hash_rows(folder: Path, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(with_target), np.concatenate(without)
 
 
-def _in_other_folds(hashed: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    _, group = np.unique(hashed, return_inverse=True)
+def _in_other_folds(hashes: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Find the rows that equal a row of another fold: bool, (rows,)."""
+    _, group = np.unique(hashes, return_inverse=True)
     pairs = np.unique(np.column_stack([group, fold]), axis=0)
     return (np.bincount(pairs[:, 0]) > 1)[group]

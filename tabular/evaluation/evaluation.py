@@ -7,8 +7,6 @@ from collections.abc import Collection, ItemsView, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tabular.core.metrics import ROW_SETS
-
 
 class Estimate(NamedTuple):
     """A score, and its 95% interval where there is one."""
@@ -87,6 +85,9 @@ class ScoreSet:
         return self.differences.get(baseline, {}).get(key)
 
 
+NO_SCORES = ScoreSet(Scores(0))
+
+
 class Calibration(NamedTuple):
     """The temperature of the probabilities.
 
@@ -123,12 +124,12 @@ class EqualRows(NamedTuple):
     Attributes:
         equal: Number of rows that are equal in all columns that the model reads.
         equal_with_target: Number of rows that are equal in the target, too.
-        scores_without: Scores of the remaining rows, if there are any.
+        scores_without: Scores of the remaining rows.
     """
 
     equal: int
     equal_with_target: int
-    scores_without: Scores | None
+    scores_without: Scores
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ class Evaluation:
 
     Attributes:
         primary_metrics: Keys by which the model is compared with its baselines; at least one.
-        test, cross_validation, ...: The scores of each set of rows, see `metrics.ROW_SETS`.
+        score_sets: The scores of each set of rows that has some, by the keys of
+            `metrics.ROW_SETS`; of the test rows at least.
         test_files: Scores of additional test files, by name without ending.
         equal_rows: By set of rows.
         outside_training: Share of the test rows outside what training saw, by column.
@@ -146,11 +148,7 @@ class Evaluation:
     """
 
     primary_metrics: tuple[str, ...]
-    test: ScoreSet
-    cross_validation: ScoreSet | None = None
-    forward_chaining: ScoreSet | None = None
-    validation: ScoreSet | None = None
-    train: ScoreSet | None = None
+    score_sets: Mapping[str, ScoreSet]
     test_files: Mapping[str, ScoreSet] = field(default_factory=dict)
     threshold: float | None = None
     baseline_thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -163,7 +161,6 @@ class Evaluation:
     repeats: str | None = None
 
     @property
-    def score_sets(self) -> dict[str, ScoreSet]:
-        """The scores of each set of rows that has some, by the keys of `metrics.ROW_SETS`."""
-        sets = {name: getattr(self, name) for name in ROW_SETS}
-        return {name: scores for name, scores in sets.items() if scores is not None}
+    def test(self) -> ScoreSet:
+        """The scores for the test rows."""
+        return self.score_sets["test"]

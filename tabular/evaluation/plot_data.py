@@ -3,15 +3,15 @@
 `HEADERS` lists the files. `metrics/dvc.yaml` draws some of them for `dvc plots`, and
 `report.pictures` and `report.column_pictures` for the page.
 
-Every file is there for every task; of one that is not of the task the header alone, and DVC draws
-no plot. With three or more classes the curves pool each class against the rest (micro average).
+Every file is written for every task. Those that the task does not have hold the header alone, and
+DVC draws no plot. With three or more classes the curves pool each class against the rest (micro
+average).
 """
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Costs
@@ -20,12 +20,8 @@ from tabular.core.files import MAX_POINTS, write_points
 from tabular.evaluation.scores import Predictions, hits_and_alarms
 from tabular.evaluation.uncertainty import mean_interval
 from tabular.table.arrays import predicted_classes
-from tabular.table.cells import as_float64
-from tabular.table.parquet import read_parts
 
 BINS = 10  # of the calibration, of the same width each
-YEAR = 365.2425 * 86_400  # seconds
-HISTOGRAM_BINS = 20  # of the same width each
 MAX_COLUMNS = 30  # in the plot of importances; more cannot be read
 MAX_CELLS = 2500  # of the confusion: of 50 classes all, of more the ones with the most rows
 THRESHOLDS, STEPS = np.arange(1, 100) / 100, 50  # even ones, and quantiles of the outputs
@@ -35,11 +31,9 @@ HEADERS = {
     "roc": ("false positive rate", "true positive rate"),
     "precision_recall": ("recall", "precision"),
     "calibration": ("probability", "actual", "ideal", "low", "high", "rows"),
-    "histogram": ("probability", "rows of the class", "other rows"),
     "confusion": ("true class", "predicted class", "rows", "share"),
     "threshold": ("threshold", "recall", "precision", "f1", "wrong", "cost"),
     "values": ("true value", "predicted value", "residual"),
-    "residuals_over_time": ("time", "residual"),
     "importance": ("column", "rise", "low", "high"),
 }
 
@@ -52,21 +46,20 @@ def write_plot_data(
     importance: dict[str, np.ndarray],
     schema: Schema,
     costs: Costs | None = None,
-    time: np.ndarray | None = None,
 ) -> None:
     """Write the points of every plot into `folder`.
 
     Args:
-        importance: for each column the rise of the loss in each repetition.
-        costs: by which the threshold was chosen, if it was.
-        time: of each row, see `times`.
+        importance: Increase of the loss in each repetition, by column.
+        costs: Costs by which the threshold was chosen, if it was.
     """
-    plots, y, predicted = importance_plot(importance), test.y, test.y_pred
+    names = sorted(importance, key=lambda name: -importance[name].mean())[:MAX_COLUMNS]
+    increases = [importance[name] for name in names]
+    spread = ([function(each) for each in increases] for function in (np.mean, np.min, np.max))
+    plots: Plots = {"importance": (names, *spread)}
     if schema.task == "regression":
-        value = predicted[:, 0].astype(np.float64)
+        y, value = test.y, test.y_pred[:, 0].astype(np.float64)
         plots["values"] = (y, value, y - value)
-        if time is not None:
-            plots["residuals_over_time"] = (time, y - value)
     else:
         plots |= probability_plots(test, schema)
         plots["confusion"] = confusion(test, schema)
@@ -94,79 +87,49 @@ def test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:
     }
 
 
-def times(folder: Path, schema: Schema) -> np.ndarray | None:
-    """When the rows of a table were: float64, (rows,), a moment in years; NaN where it is missing.
-
-    By the column that `time` of the schema names or the first one of moments; None without, or
-    where the task has no residuals.
-    """
-    moments = [name for name, column in schema.columns.items() if column.feature_type == "datetime"]
-    name = schema.time or next(iter(moments), None)
-    if name is None or schema.columns[name].is_string or schema.task != "regression":
-        return None
-    values = pa.concat_tables(read_parts(folder, [name]))[name]
-    numbers = as_float64(values, schema.columns[name]).to_numpy(zero_copy_only=False)
-    return 1970 + numbers / YEAR if name in moments else numbers
-
-
-def importance_plot(importance: dict[str, np.ndarray]) -> Plots:
-    """Mean, lowest and highest rise of the loss, the most important column first."""
-    names = sorted(importance, key=lambda name: -importance[name].mean())[:MAX_COLUMNS]
-    spread = ([function(importance[n]) for n in names] for function in (np.mean, np.min, np.max))
-    return {"importance": (names, *spread)}
-
-
 def probability_plots(test: Predictions, schema: Schema) -> Plots:
-    """The curves of a probability and of whether the row is of the class."""
+    """Compute the curves of a probability and of whether the row is of the class."""
     classes = np.arange(1, 2) if schema.task == "binary" else np.arange(len(schema.classes))
-    truth = (test.y[:, None] == classes).ravel()
-    probability = test.y_pred.astype(np.float64).ravel()
-    edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
-    weight = np.repeat(test.weight, len(classes))
-    counted = np.ones(len(truth), np.int64) if schema.weight is None else weight
-    counts = (
-        np.histogram(probability[truth == k], edges, weights=counted[truth == k])[0]
-        for k in (True, False)
+    pooled = Predictions(
+        (test.y[:, None] == classes).ravel(),
+        test.y_pred.astype(np.float64).ravel(),
+        np.repeat(test.weight, len(classes)),
+        group=None if test.group is None else np.repeat(test.group, len(classes)),
     )
-    group = None if test.group is None else np.repeat(test.group, len(classes))
-    pooled = Predictions(truth, probability, weight, group=group)
     pooled = pooled.select(pooled.weight > 0)
     bins = np.minimum((pooled.y_pred * BINS).astype(int), BINS - 1)
     filled = [pooled.select(bins == k) for k in np.unique(bins)]
     means = [np.average(rows.y_pred, weights=rows.weight) for rows in filled]
     actual = [np.average(rows.y, weights=rows.weight) for rows in filled]
     ends = [mean_interval(rows.y, rows.weight, share=True, group=rows.group) for rows in filled]
-    numbers = [len(rows.y) for rows in filled]
-    plots: Plots = {
-        "histogram": ((edges[1:] + edges[:-1]) / 2, *counts),
-        "calibration": (means, actual, means, *zip(*ends, strict=True), numbers),
-    }
+    counts = [rows.weight.sum() if schema.weight else len(rows.y) for rows in filled]
+    plots: Plots = {"calibration": (means, actual, means, *zip(*ends, strict=True), counts)}
     if len(np.unique(pooled.y)) == 2:
         plots |= ranking_plots(*pooled[:3])
     return plots
 
 
 def ranking_plots(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> Plots:
-    """The ROC curve without points within a line; for each recall the best precision."""
-    _, (hits,), (alarms,) = hits_and_alarms(truth, probability, weight[None])
-    turns = np.ones(len(hits), bool)
-    turns[1:-1] = np.diff(hits, 2).astype(bool) | np.diff(alarms, 2).astype(bool)
-    recall, last = np.unique(hits / hits[-1], return_index=True)
-    precision = np.divide(hits, hits + alarms, out=np.ones_like(hits), where=hits + alarms > 0)
+    """Compute the ROC curve without points within a line, and the best precision by recall."""
+    from sklearn.metrics import precision_recall_curve, roc_curve  # scikit-learn takes a second
+
+    false_positives, true_positives, _ = roc_curve(truth, probability, sample_weight=weight)
+    curve = precision_recall_curve(truth, probability, sample_weight=weight)
+    precision, recall = curve[0][::-1], curve[1][::-1]
+    recall, first = np.unique(recall, return_index=True)
     return {
-        "roc": ((alarms / alarms[-1])[turns], (hits / hits[-1])[turns]),
-        "precision_recall": (recall, np.maximum.reduceat(precision, last)),
+        "roc": (false_positives, true_positives),
+        "precision_recall": (recall, np.maximum.reduceat(precision, first)),
     }
 
 
 def confusion(test: Predictions, schema: Schema) -> tuple[list[Any], ...]:
-    """True and predicted class, in words, the rows of both, and their share of the true class."""
+    """Count the rows of each true and predicted class, and their share of the true class."""
     names = [truncate(str(value)) for value in schema.classes]
     predicted = predicted_classes(test.y_pred, schema, test.threshold)
     size = len(names)
     counts = np.bincount(test.y.astype(int) * size + predicted, minlength=size * size)
-    cells = np.flatnonzero(counts if size * size > MAX_CELLS else np.ones(size * size))
-    cells = np.sort(cells[np.argsort(-counts[cells], kind="stable")[:MAX_CELLS]])
+    cells = np.sort(np.argsort(-counts, kind="stable")[:MAX_CELLS])
     of_class = np.maximum(counts.reshape(size, size).sum(axis=1), 1)
     return (
         [names[cell // size] for cell in cells],
@@ -177,10 +140,7 @@ def confusion(test: Predictions, schema: Schema) -> tuple[list[Any], ...]:
 
 
 def threshold_plot(test: Predictions, costs: Costs | None) -> tuple[np.ndarray, ...]:
-    """What each threshold, the chosen one among them, would come to for the test rows.
-
-    NaN where it is undefined.
-    """
+    """Score the test rows by each threshold, the chosen one among them; NaN if it is undefined."""
     probability = test.y_pred[:, 0].astype(np.float64)
     quantiles = np.quantile(probability, np.linspace(0, 1, STEPS + 1), method="nearest")
     thresholds = np.unique(np.r_[THRESHOLDS, np.round(quantiles, 6), test.threshold])

@@ -1,7 +1,6 @@
 """The evaluation of a model: predictions for all rows, scored beside those of the baselines."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,11 +12,11 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Choice
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
-from tabular.core.metrics import TASKS, primary_metrics
+from tabular.core.metrics import ROW_SETS, TASKS, primary_metrics
 from tabular.evaluation.calibration import choose_threshold, scale_by_temperature
-from tabular.evaluation.equal_rows import find_equal_rows, score_equal_rows
+from tabular.evaluation.equal_rows import score_equal_rows
 from tabular.evaluation.evaluation import Estimate, Evaluation, IntervalCoverage, ScoreSet
-from tabular.evaluation.scores import Baselines, Folds, OutOfFold, Predictions, read_oof, score
+from tabular.evaluation.scores import Baselines, OutOfFold, Predictions, read_oof, score
 from tabular.evaluation.scores_json import calibration_from_json
 from tabular.evaluation.uncertainty import (
     Bootstrap,
@@ -50,102 +49,63 @@ class Result(NamedTuple):
         predictions: Predictions of the model for the test rows and, where there are folds, for the
             rows of cross-validation, the first of the training rows; by the keys of
             `metrics.ROW_SETS`.
-        unlike_training: Which of these rows equal none that their predictions were learnt from.
     """
 
     evaluation: Evaluation
     predictions: dict[str, Predictions]
-    unlike_training: dict[str, np.ndarray]
-
-
-def evaluate_model(
-    model: "SavedModel", data: Path, schema: Schema, baselines: Callable[[], Baselines]
-) -> Result:
-    """Evaluate a saved model; see `evaluate`.
-
-    Args:
-        data: folder of `split` and `oof`.
-    """
-    oof, metadata = read_oof(data / "oof"), model.metadata
-    evaluation, predictions, _ = evaluate(
-        *(model.predict, data / "split", oof, schema, baselines),
-        *(metadata.threshold, metadata.threshold_choice, metadata.temperature),
-    )
-    fold, test = oof["cross_validation"]["fold"].to_numpy(), predictions["test"]
-    intervals = metadata.intervals
-    equal_rows = find_equal_rows(data / "split", fold, schema)
-    evaluation = replace(
-        evaluation,
-        equal_rows=score_equal_rows(equal_rows, predictions, schema),
-        threshold=metadata.threshold if schema.task == "binary" else None,
-        calibration=calibration_from_json(metadata.calibration),
-        interval_coverage=interval_coverage(test, intervals) if intervals else None,
-        version=metadata.version,
-        repeats=metadata.repeats,
-    )
-    unlike_training = {name: ~masks.equal for name, masks in equal_rows.items()}
-    return Result(evaluation, predictions, unlike_training)
 
 
 def evaluate(
-    predict: Predict,
-    split: Path,
-    oof: OutOfFold,
-    schema: Schema,
-    baselines: Callable[[], Baselines],
-    threshold: float,
-    choice: Choice | None,
-    temperature: float = 1.0,
+    model: "SavedModel", data: Path, schema: Schema, baselines: Callable[[], Baselines]
 ) -> Result:
     """Score a model and its baselines on all rows of a split, and on the folds if there are any.
 
     Args:
-        split: the folder of the tables train, validation and test.
-        oof: The result of `read_oof`.
-        baselines: returns what `fit_baselines` does.
-        choice: by what the threshold was chosen; so are those of the baselines.
-        temperature: of the model's probabilities, which those of `oof` have not yet.
+        data: Folder of `split` and `oof`.
+        baselines: Returns what `fit_baselines` does.
     """
-    predictions = predict_score_sets(predict, split, oof, schema, threshold, temperature)
-    score_sets = {name: ScoreSet(score(rows, schema)) for name, rows in predictions.items()}
-    held_out = {name: rows for name, rows in predictions.items() if name in ("test", *oof)}
-    bootstraps = {name: bootstrap(rows, schema) for name, rows in held_out.items()}
+    metadata, oof = model.metadata, read_oof(data / "oof")
+    predictions = predict_score_sets(model, data / "split", oof, schema)
+    test, held_out = predictions["test"], {"test", *oof}
+    bootstraps = {k: bootstrap(rows, schema) for k, rows in predictions.items() if k in held_out}
     keys = choose_primary_metrics(predictions["train"], bootstraps["test"], schema)
 
     fitted = baselines()
-    thresholds = baseline_thresholds(fitted, predictions, threshold, choice, schema)
-    for name, bootstrapped in bootstraps.items():
-        score_sets[name] = compare_with_baselines(
-            bootstrapped, fitted, thresholds, keys, schema, name
-        )
+    thresholds = baseline_thresholds(
+        fitted, predictions, metadata.threshold, metadata.threshold_choice, schema
+    )
+    score_sets = {}
+    for name in (name for name in ROW_SETS if name in predictions):
+        if name in held_out:
+            score_sets[name] = compare_with_baselines(
+                bootstraps[name], fitted, thresholds, keys, schema, name
+            )
+        else:
+            score_sets[name] = ScoreSet(score(predictions[name], schema))
+    fold, binary = oof["cross_validation"]["fold"].to_numpy(), schema.task == "binary"
     evaluation = Evaluation(
         keys,
-        score_sets["test"],
-        cross_validation=score_sets.get("cross_validation"),
-        forward_chaining=score_sets.get("forward_chaining"),
-        validation=score_sets.get("validation"),
-        train=score_sets.get("train"),
-        baseline_thresholds=thresholds if schema.task == "binary" else {},
-        classes_not_found=classes_not_found(predictions["test"], schema),
+        score_sets,
+        threshold=metadata.threshold if binary else None,
+        baseline_thresholds=thresholds if binary else {},
+        calibration=calibration_from_json(metadata.calibration),
+        interval_coverage=interval_coverage(test, metadata.intervals),
+        equal_rows=score_equal_rows(data / "split", fold, predictions, schema),
+        classes_not_found=classes_not_found(test, schema),
+        version=metadata.version,
+        repeats=metadata.repeats,
     )
-    held_out.pop("forward_chaining", None)
-    return Result(evaluation, held_out, {})
+    inspected = ("test", "cross_validation")
+    return Result(evaluation, {k: predictions[k] for k in inspected if k in predictions})
 
 
 def predict_score_sets(
-    predict: Predict,
-    split: Path,
-    oof: OutOfFold,
-    schema: Schema,
-    threshold: float,
-    temperature: float,
+    model: "SavedModel", split: Path, oof: OutOfFold, schema: Schema
 ) -> dict[str, Predictions]:
-    """Predict each set of rows that is not empty; those of `oof` are predicted already.
-
-    Args: see `evaluate`.
-    """
+    """Predict each set of rows that is not empty; those of `oof` are predicted already."""
+    threshold, temperature = model.metadata.threshold, model.metadata.temperature
     predictions = {
-        name: predict_table(predict, split / name, schema, threshold)
+        name: predict_table(model.predict, split / name, schema, threshold)
         for name in ("train", "validation", "test")
     }
     if not predictions["test"].weight.any():
@@ -188,17 +148,10 @@ def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
         data: folder of `split` and `oof`.
         loss: The loss that the model was trained with.
     """
+    from tabular.evaluation.baselines import predict_baselines  # scikit-learn takes a second
+
     folds = {name: table["fold"].to_numpy() for name, table in read_oof(data / "oof").items()}
     return predict_baselines(data / "split", folds, schema, loss)
-
-
-def predict_baselines(
-    split: Path, folds: Folds, schema: Schema, loss: str, tests: Path | None = None
-) -> Baselines:
-    """Call the function of the same name in `baselines`, which imports scikit-learn."""
-    from tabular.evaluation import baselines
-
-    return baselines.predict_baselines(split, folds, schema, loss, tests)
 
 
 def baseline_thresholds(
@@ -283,11 +236,13 @@ def classes_not_found(test: Predictions, schema: Schema) -> tuple[str, ...]:
     )
 
 
-def interval_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverage:
+def interval_coverage(test: Predictions, intervals: Intervals | None) -> IntervalCoverage | None:
     """Compute the share of the test rows whose values are inside their prediction intervals.
 
     Rows count alike: intervals are for any row, whatever its weight.
     """
+    if intervals is None:
+        return None
     low, high = intervals.ends(test.y_pred[:, 0]).T.astype(np.float64)
     inside = ((low <= test.y) & (test.y <= high)).astype(np.float64)
     ends = mean_interval(inside, np.ones(len(inside)), share=True, group=test.group)
@@ -319,6 +274,8 @@ def score_labelled(
     keys = choose_primary_metrics(predictions, bootstrapped, schema)
     fitted: Baselines = {}
     if split:
+        from tabular.evaluation.baselines import predict_baselines
+
         fitted = predict_baselines(split, {}, schema, loss, folder)
         chosen = baseline_thresholds(fitted, {}, threshold, None, schema)
         thresholds = {**chosen, **thresholds}

@@ -5,7 +5,6 @@ stand next to their score as `accuracy_low` and `accuracy_high`. The scores of a
 rows than the test rows are inside those for the test rows.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +40,14 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         | {
             "classes_not_found": list(evaluation.classes_not_found),
             "decides": list(evaluation.primary_metrics),
-            "equal_rows": {k: _equal_to_json(rows) for k, rows in evaluation.equal_rows.items()},
+            "equal_rows": {
+                name: {
+                    "equal": rows.equal,
+                    "equal_with_target": rows.equal_with_target,
+                    "without": scores_to_json(rows.scores_without),
+                }
+                for name, rows in evaluation.equal_rows.items()
+            },
             "outside_training": dict(evaluation.outside_training),
             "repeats": evaluation.repeats,
             "version": evaluation.version,
@@ -89,12 +95,6 @@ def _differences_to_json(scores: ScoreSet) -> dict[str, Any]:
     }
 
 
-def _equal_to_json(rows: EqualRows) -> dict[str, Any]:
-    scores = rows.scores_without
-    counts = {"equal": rows.equal, "equal_with_target": rows.equal_with_target}
-    return counts if scores is None else counts | {"without": scores_to_json(scores)}
-
-
 def calibration_to_json(calibration: Calibration) -> dict[str, float]:
     """Return what the metrics and the file of the model hold of a calibration."""
     return {key: value for key, value in calibration._asdict().items() if value is not None}
@@ -132,11 +132,11 @@ def summary_to_json(evaluation: Evaluation, task_name: str) -> dict[str, Any]:
 def from_json(content: Mapping[str, Any]) -> Evaluation | None:
     """Read the content of `metrics/scores.json`.
 
-    It may be that of any commit, and so of any shape. Another one counts as no scores.
+    It may be that of an old commit. Content of another shape counts as no scores.
     """
     try:
         return _evaluation(content)
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
@@ -145,34 +145,34 @@ def _evaluation(content: Mapping[str, Any]) -> Evaluation:
     if not primary_metrics or not set(primary_metrics) <= set(METRIC_KEYS):
         raise ValueError
     score_sets = {}
-    for rows in (name for name in ROW_SETS if name in content):
+    for rows in ("test", *(name for name in ROW_SETS if name in content and name != "test")):
         baselines = content.get("baseline", {})
         if rows != "test":
             baselines = {k: baseline[rows] for k, baseline in baselines.items() if rows in baseline}
         differences = content.get("paired_difference", {}).get(rows, {})
         score_sets[rows] = _score_set(content[rows], baselines, differences)
-    interval, threshold = content.get("interval"), content.get("threshold")
+    coverage = content.get("interval")
     return Evaluation(
         primary_metrics,
-        score_sets["test"],
-        cross_validation=score_sets.get("cross_validation"),
-        forward_chaining=score_sets.get("forward_chaining"),
-        validation=score_sets.get("validation"),
-        train=score_sets.get("train"),
+        score_sets,
         test_files={
             name: _score_set(
-                *(file, file["baseline"], file["paired_difference"], int(file["training_rows"]))
+                scores, scores["baseline"], scores["paired_difference"], scores["training_rows"]
             )
-            for name, file in content.get("tests", {}).items()
+            for name, scores in content.get("tests", {}).items()
         },
-        threshold=None if threshold is None else _number(threshold),
-        baseline_thresholds=_numbers(content.get("thresholds", {})),
+        threshold=content.get("threshold"),
+        baseline_thresholds=content.get("thresholds", {}),
         calibration=calibration_from_json(content.get("calibration")),
-        interval_coverage=interval
-        and IntervalCoverage(*(_number(interval[key]) for key in COVERAGE_KEYS)),
-        equal_rows={k: _equal_rows(rows) for k, rows in content.get("equal_rows", {}).items()},
-        outside_training=_numbers(content.get("outside_training", {})),
-        classes_not_found=tuple(map(str, content.get("classes_not_found", ()))),
+        interval_coverage=coverage and IntervalCoverage(*(coverage[key] for key in COVERAGE_KEYS)),
+        equal_rows={
+            name: EqualRows(
+                rows["equal"], rows["equal_with_target"], scores_from_json(rows["without"])
+            )
+            for name, rows in content.get("equal_rows", {}).items()
+        },
+        outside_training=content.get("outside_training", {}),
+        classes_not_found=tuple(content.get("classes_not_found", ())),
         version=content.get("version"),
         repeats=content.get("repeats"),
     )
@@ -196,37 +196,20 @@ def scores_from_json(content: Any) -> Scores:
     for key in (key for key in METRIC_KEYS if key in values):
         interval = None
         if f"{key}_low" in values:
-            interval = (_number(values[f"{key}_low"]), _number(values[f"{key}_high"]))
-        estimates[key] = Estimate(_number(values[key]), interval)
+            interval = (float(values[f"{key}_low"]), float(values[f"{key}_high"]))
+        estimates[key] = Estimate(float(values[key]), interval)
     return Scores(int(content["rows"]), estimates)
 
 
 def _differences(content: Any) -> dict[str, PairedDifference]:
-    numbers = _numbers(dict(flatten(content)))
+    numbers = dict(flatten(content))
     return {
-        key: PairedDifference(*(numbers[f"{key}.{end}"] for end in PairedDifference._fields))
+        key: PairedDifference(*(float(numbers[f"{key}.{end}"]) for end in PairedDifference._fields))
         for key in METRIC_KEYS
         if f"{key}.difference" in numbers
     }
 
 
-def _equal_rows(content: Any) -> EqualRows:
-    without = content.get("without")
-    scores = None if without is None else scores_from_json(without)
-    return EqualRows(int(content["equal"]), int(content["equal_with_target"]), scores)
-
-
 def calibration_from_json(content: Any) -> Calibration | None:
     """Read a calibration, if there is one."""
-    return None if content is None else Calibration(**_numbers(content))
-
-
-def _numbers(content: Any) -> dict[str, float]:
-    return {key: _number(value) for key, value in content.items()}
-
-
-def _number(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(value)
-    return number
+    return None if content is None else Calibration(**content)

@@ -1,18 +1,16 @@
 """The lines with which evaluate ends, and the sentences that it shares with the gate."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from tabular.config.sections import Choice
 from tabular.core.errors import listed
 from tabular.core.metrics import BASELINES, TASKS, metric
 from tabular.core.numbers import UNDEFINED, format_number
-from tabular.evaluation.evaluation import Evaluation, IntervalCoverage, Scores, ScoreSet
+from tabular.evaluation.evaluation import NO_SCORES, Evaluation, IntervalCoverage, ScoreSet
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
     from tabular.evaluation.labelled import LabelledFile
-
-NO_SCORES = ScoreSet(Scores(0))
 
 
 def summary_lines(
@@ -26,7 +24,8 @@ def summary_lines(
     """
     for name, (primary_metrics, scores, warnings) in files.items():
         yield from (f"warn: {name}: {warning}" for warning in warnings)
-        yield f"{name}: {format_scores(Evaluation(primary_metrics, scores), task)}"
+        of_file = Evaluation(primary_metrics, {"test": scores})
+        yield f"{name}: {format_scores(of_file, task)}"
     yield format_scores(evaluation, task)
     if choice:
         yield format_threshold(evaluation)
@@ -42,7 +41,7 @@ SUSPICIOUS, NEARLY_PERFECT = 0.999, 0.98
 
 def evaluation_warnings(evaluation: Evaluation, task: str) -> list[str]:
     """Collect why the scores may be too good, or of little use for new rows."""
-    warnings = list(format_equal_rows(evaluation).values())
+    warnings = format_equal_rows(evaluation)
     if evaluation.classes_not_found:
         names = listed(evaluation.classes_not_found)
         warnings.append(f"no test row of class {names} is predicted correctly: its recall is 0")
@@ -67,58 +66,47 @@ def format_scores(evaluation: Evaluation, task: str) -> str:
     """Format the first primary metric: of the model with its interval, and of the baselines."""
     key, test = evaluation.primary_metrics[0], evaluation.test
     on_test, on_folds, on_later_rows = (
-        format_estimates(scores or NO_SCORES, key)
-        for scores in (test, evaluation.cross_validation, evaluation.forward_chaining)
+        format_estimates(evaluation.score_sets.get(rows, NO_SCORES), key)
+        for rows in ("test", "cross_validation", "forward_chaining")
     )
-    text = f"{metric(key).label}: {on_test.model} on {test.model.rows:,} test rows"
+    text = f"{metric(key).label}: {on_test['model']} on {test.model.rows:,} test rows"
     estimate = test.model.get(key)
     if estimate and estimate.interval:
         low, high = map(format_number, estimate.interval)
         text += f" (95% interval {low} to {high})"
-    if on_folds.model != UNDEFINED:
-        text += f", {on_folds.model} cross-validated"
-    if on_later_rows.model != UNDEFINED:
-        text += f", {on_later_rows.model} on later rows by models of earlier ones"
+    if on_folds["model"] != UNDEFINED:
+        text += f", {on_folds['model']} cross-validated"
+    if on_later_rows["model"] != UNDEFINED:
+        text += f", {on_later_rows['model']} on later rows by models of earlier ones"
     constant, *names = TASKS[task].baselines.values()
     baselines = []
     for name in (*names, constant):
-        baseline = f"{BASELINES[name]} {on_test.baselines.get(name, UNDEFINED)}"
+        baseline = f"{BASELINES[name]} {on_test.get(name, UNDEFINED)}"
         for scores, place in ((on_folds, "cross-validated"), (on_later_rows, "on later rows")):
-            value = scores.baselines.get(name, UNDEFINED)
+            value = scores.get(name, UNDEFINED)
             if value != UNDEFINED and name != constant:
                 baseline += f" and {value} {place}"
         baselines.append(baseline)
     return f"{text}; {', '.join(baselines)}"
 
 
-class FormattedScores(NamedTuple):
-    """A score of the model, and of each baseline by its name; "–" where it is undefined."""
-
-    model: str
-    baselines: dict[str, str]
-
-
-def format_estimates(scores: ScoreSet, key: str) -> FormattedScores:
-    """Format a score of the model and of the baselines, so that it has the same text everywhere."""
+def format_estimates(scores: ScoreSet, key: str) -> dict[str, str]:
+    """Format a score of the model, under "model", and of each baseline by its name."""
     model = scores.model.value(key)
     values = {name: baseline.value(key) for name, baseline in scores.baselines.items()}
-    return FormattedScores(
-        format_number(model, *values.values()),
-        {name: format_number(value, model) for name, value in values.items()},
-    )
+    texts = {name: format_number(value, model) for name, value in values.items()}
+    return {"model": format_number(model, *values.values())} | texts
 
 
 def format_threshold(evaluation: Evaluation) -> str:
     """Format the scores that depend on the threshold."""
     texts = []
-    for scores, rows in (
-        (evaluation.test, "on the test rows"),
-        (evaluation.cross_validation or NO_SCORES, "cross-validated"),
-    ):
+    for rows, place in (("test", "on the test rows"), ("cross_validation", "cross-validated")):
+        scores = evaluation.score_sets.get(rows, NO_SCORES).model
         recall, precision, f1 = (
-            format_number(scores.model.value(key)) for key in ("recall", "precision", "f1")
+            format_number(scores.value(key)) for key in ("recall", "precision", "f1")
         )
-        texts.append(f"recall {recall}, precision {precision}, F1 {f1} {rows}")
+        texts.append(f"recall {recall}, precision {precision}, F1 {f1} {place}")
     return f"Threshold {format_number(evaluation.threshold)}: {'; '.join(texts)}"
 
 
@@ -131,25 +119,20 @@ def format_coverage(coverage: IntervalCoverage) -> str:
     )
 
 
-def format_equal_rows(evaluation: Evaluation) -> dict[str, str]:
-    """Format the number of rows that equal others in training, and the score without them.
-
-    Returns:
-        A sentence by set of rows, see `metrics.ROW_SETS`.
-    """
-    key, texts = evaluation.primary_metrics[0], {}
+def format_equal_rows(evaluation: Evaluation) -> list[str]:
+    """Format the number of rows that equal others in training, and the score without them."""
+    key, texts = evaluation.primary_metrics[0], []
     places = {
         "test": "test rows equal a training row",
         "cross_validation": "training rows equal one of another fold",
     }
     for name, place in places.items():
-        rows, scores = evaluation.equal_rows.get(name), evaluation.score_sets.get(name)
-        if rows and scores:
-            without = rows.scores_without.value(key) if rows.scores_without else None
-            texts[name] = (
-                f"{rows.equal:,} of {scores.model.rows:,} {place}, "
-                f"{rows.equal_with_target:,} of them with the same target; "
-                f"{metric(key).label} without them: {format_number(without)}"
+        if rows := evaluation.equal_rows.get(name):
+            count = evaluation.score_sets[name].model.rows
+            texts.append(
+                f"{rows.equal:,} of {count:,} {place}, {rows.equal_with_target:,} of them with the "
+                f"same target; {metric(key).label} without them: "
+                f"{format_number(rows.scores_without.value(key))}"
             )
     return texts
 

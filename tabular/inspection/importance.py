@@ -1,6 +1,6 @@
 """How much a model needs each column: permutation importance."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -14,19 +14,13 @@ MAX_ROWS, MIN_ROWS = 5000, 100
 MAX_MULTIPLY_ADDS = 200_000_000_000  # multiply-adds of the model in all: half a minute
 MAX_MEASURED = 30  # columns, of a table too wide to measure all of them well
 BATCH = 4096  # rows that the model reads at a time
-Progress = Callable[[float, str], None]
-Rises = dict[str, np.ndarray]  # of the loss: float64, (repeats,), by column
+Increases = dict[str, np.ndarray]  # of the loss: float64, (repeats,), by column
 
 
 def permutation_importance(
-    predict: Predict,
-    rows: pa.Table,
-    y: np.ndarray,
-    schema: Schema,
-    work: float,
-    progress: Progress = lambda more, name: None,
-) -> Rises:
-    """The rise of the loss in each of `REPEATS` shuffles of a column.
+    predict: Predict, rows: pa.Table, y: np.ndarray, schema: Schema, work: float
+) -> Increases:
+    """Compute the increase of the loss in each of `REPEATS` shuffles of a column.
 
     Breiman, "Random Forests" (2001), in the form of scikit-learn's `permutation_importance`. A row
     of weight 2 counts, and gives its value to other rows, as two rows would. The rows used are the
@@ -35,34 +29,32 @@ def permutation_importance(
     `MAX_MEASURED` columns that are measured.
 
     Args:
-        predict: raw columns, as `feature_arrays` gives them, to outputs of shape (rows, outputs).
-        rows: the table, in the order of `y`, shape (rows,).
-        work: multiply-adds of the model for a row, 1 at least.
-        progress: is told how much more of the work is done, from 0 to 1, and the last column.
+        predict: From raw columns, as `feature_arrays` gives them, to outputs, (rows, outputs).
+        rows: The table, in the order of `y`, shape (rows,).
+        work: Number of multiply-adds of the model for a row, 1 at least.
     """
     has_weight = row_weights(rows, schema) > 0
     rows, y = rows.filter(pa.array(has_weight)), y[: len(rows)][has_weight]
     names = list(schema.features)
-    reads = int(MAX_MULTIPLY_ADDS / max(work, 1))  # rows that the model may read
+    affordable = int(MAX_MULTIPLY_ADDS / max(work, 1))  # rows that the model may read
 
-    def measured(names: Sequence[str], repeats: int, reads: int, progress: Progress) -> Rises:
-        used = min(len(rows), MAX_ROWS, max(reads // (repeats * len(names)), MIN_ROWS // 4))
-        return loss_increases(predict, rows[:used], y[:used], schema, names, repeats, progress)
-
-    def half(more: float, name: str) -> None:
-        progress(more / 2, name)
+    def measure(names: Sequence[str], repeats: int, affordable: int) -> Increases:
+        count = max(affordable // (repeats * len(names)), MIN_ROWS // 4)
+        sample = slice(min(count, MAX_ROWS))
+        return loss_increases(predict, rows[sample], y[sample], schema, names, repeats)
 
     if not len(rows):
         return {}
-    if reads // (REPEATS * len(names)) < min(len(rows), MIN_ROWS) and len(names) > MAX_MEASURED:
-        first = measured(names, 1, reads // 2, half)
+    few_rows = affordable // (REPEATS * len(names)) < min(len(rows), MIN_ROWS)
+    if few_rows and len(names) > MAX_MEASURED:
+        affordable //= 2
+        first = measure(names, 1, affordable)
         names = sorted(names, key=lambda name: -first[name][0])[:MAX_MEASURED]
-        return measured(names, REPEATS, reads // 2, half)
-    return measured(names, REPEATS, reads, progress)
+    return measure(names, REPEATS, affordable)
 
 
-def most_important(importance: Rises, schema: Schema) -> list[str]:
-    """All columns, the most important one first."""
+def most_important(importance: Increases, schema: Schema) -> list[str]:
+    """Sort all columns, the most important one first."""
     means = {name: float(increases.mean()) for name, increases in importance.items()}
     return sorted(schema.features, key=lambda name: -means.get(name, -np.inf))
 
@@ -74,9 +66,8 @@ def loss_increases(
     schema: Schema,
     names: Sequence[str],
     repeats: int,
-    progress: Progress,
-) -> Rises:
-    """The rise of the loss in so many shuffles of each of these columns."""
+) -> Increases:
+    """Compute the increase of the loss in this number of shuffles of each of these columns."""
     columns, weight = feature_arrays(rows, schema), row_weights(rows, schema)
     rng, middles = np.random.default_rng(0), np.arange(len(rows)) + 0.5
     # The row that stands in each of equal steps of the weight; of equal weights each row once.
@@ -84,21 +75,16 @@ def loss_increases(
     order = np.concatenate([donors[rng.permutation(len(rows))] for _ in range(repeats)])
 
     def shuffled_losses(group: Sequence[str]) -> np.ndarray:
-        """The losses with each column of a group shuffled, float64, (columns, repeats)."""
-        tables = {key: np.tile(of, (len(group), repeats)) for key, of in columns.items()}
+        """Compute the losses with each column of a group shuffled, float64, (columns, repeats)."""
+        tables = {key: np.tile(array, (len(group), repeats)) for key, array in columns.items()}
         for table, name in enumerate(group):
             tables[input_name(name)][table] = columns[input_name(name)][order]
         outputs = predict({key: values.ravel() for key, values in tables.items()})
         losses = row_losses(np.tile(y, len(group) * repeats), outputs, schema)
-        losses = losses.reshape(len(group), repeats, len(y))
-        return np.average(losses, axis=2, weights=weight)
+        return np.average(losses.reshape(len(group), repeats, len(y)), axis=2, weights=weight)
 
     before = np.average(row_losses(y, predict(columns), schema), weights=weight)
     at_a_time = max(BATCH // len(order), 1)
     groups = [names[start : start + at_a_time] for start in range(0, len(names), at_a_time)]
-    found: Rises = {}
-    losses = ordered_map(shuffled_losses, groups, threads=False)
-    for group, of_group in zip(groups, losses, strict=True):
-        found |= dict(zip(group, of_group - before, strict=True))
-        progress(len(group) / len(names), group[-1])
-    return found
+    losses = np.concatenate(list(ordered_map(shuffled_losses, groups, threads=False)))
+    return dict(zip(names, losses - before, strict=True))

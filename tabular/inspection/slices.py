@@ -1,7 +1,7 @@
 """Where a model is weak: declared slices, the weakest that are found, and the largest errors."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow.dataset import dataset
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Range, Slice
@@ -18,7 +19,7 @@ from tabular.evaluation.uncertainty import ALPHA, mean_interval
 from tabular.model.bins import Bins, is_among, missing_mask, numeric_values
 from tabular.table.arrays import predicted_classes, row_losses
 from tabular.table.cells import is_missing
-from tabular.table.parquet import read_parts
+from tabular.table.parquet import part_paths
 
 QUARTERS, CATEGORIES = 4, 8  # bins of a number column, and of a category column
 MAX_PAIRED_COLUMNS = 8  # the most important columns, whose pairs are looked at too
@@ -29,7 +30,11 @@ SliceBins = tuple[tuple[str, int], ...]  # a bin of one column, or of each of tw
 
 
 class ScoredRows(NamedTuple):
-    """Rows from which slices are cut: their table, predictions, and the score of each row."""
+    """Rows from which slices are cut: their table, predictions, and the score of each row.
+
+    Attributes:
+        key: The metric of which `scores` are the parts of the rows: the main score or the loss.
+    """
 
     table: pa.Table
     predictions: Predictions
@@ -48,30 +53,31 @@ class ScoredRows(NamedTuple):
             scores = row_scores(predictions, schema)
         return cls(table, predictions, schema, key, scores)
 
-    def scored(self, mask: np.ndarray, alpha: float) -> dict[str, Any]:
-        """The `rows` of a slice, their `score` and its interval, `low` and `high`.
+    def score_slice(self, mask: np.ndarray, alpha: float) -> dict[str, Any]:
+        """Return the `rows` of a slice, their `score` and its interval, `low` and `high`.
 
-        And what the best `constant` of these rows alone would reach, and of two classes the
-        `recall`, where there is one: a slice may have a low score since it is hard, and a high one
+        Also what the best `constant` of these rows alone would reach, and of two classes the
+        `recall`, if there is one: a slice may have a low score since it is hard, and a high one
         since it is of one class.
         """
         y, y_pred, weight, threshold, group = self.predictions.select(mask)
-        of_rows = self.scores[mask]
+        values = self.scores[mask]
+        content: dict[str, Any] = {"rows": int(mask.sum())}
         if not weight.any():
-            return {"rows": int(mask.sum())}
-        low, high = mean_interval(of_rows, weight, self.key == "accuracy", alpha, group)
-        score = float(np.average(of_rows, weights=weight))
-        found = {"rows": int(mask.sum()), "score": score, "low": low, "high": high}
+            return content
+        content["score"] = float(np.average(values, weights=weight))
+        is_share = self.key == "accuracy"
+        content["low"], content["high"] = mean_interval(values, weight, is_share, alpha, group)
         if self.schema.task == "regression":
-            middle = np.median(y)
-            return found | {"constant": float(np.average(np.abs(y - middle), weights=weight))}
+            errors = np.abs(y - np.median(y))
+            return content | {"constant": float(np.average(errors, weights=weight))}
         shares = np.bincount(y.astype(int), weight) / weight.sum()
         entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
-        found["constant"] = float(entropy if self.key == "loss" else shares.max())
+        content["constant"] = float(entropy if self.key == "loss" else shares.max())
         if self.schema.task == "binary" and weight[y == 1].any():
             called = y_pred[y == 1, 0] >= threshold
-            found["recall"] = float(np.average(called, weights=weight[y == 1]))
-        return found
+            content["recall"] = float(np.average(called, weights=weight[y == 1]))
+        return content
 
 
 def slice_scores(
@@ -81,119 +87,104 @@ def slice_scores(
     primary_metrics: Sequence[str],
     important: Sequence[str],
     declared: Mapping[str, Slice],
-    unlike_training: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
-    """The scores of declared slices, and of the weakest slices of one column or two.
+    """Compute the scores of declared slices, and of the weakest slices of one column or two.
 
-    A slice is looked for among the rows of cross-validation where there are some, since they are
-    more; its score of the test rows stands beside. Every interval is wide enough to hold for as
-    many slices as were looked at (Bonferroni's correction); a slice is `weak` where it does not
-    reach the score of all rows.
+    Slices are searched among the rows of cross-validation if there are some, since they are more;
+    the score on test rows is given in addition. Every interval is wide enough to hold for all
+    slices that were searched (Bonferroni's correction); a slice is `weak` where it does not reach
+    the score of all rows.
 
     Args:
-        tables: of the rows that were predicted, by the keys of `metrics.ROW_SETS`.
-        predictions: of the model, for at least these rows.
-        primary_metrics: where a class is rare, the score is the loss.
-        important: the columns, the most important one first.
-        declared: by name.
-        unlike_training: of each table the rows that equal no training row; they are a slice too.
+        tables: The rows that were predicted, by the keys of `metrics.ROW_SETS`.
+        predictions: Predictions of the model, for at least these rows.
+        primary_metrics: Where a class is rare, the score is the loss.
+        important: The columns, the most important one first.
+        declared: Slices by name.
     """
     main = TASKS[schema.task].main
     key = main if primary_metrics[0] == main else "loss"
-    rows = {
+    row_sets = {
         name: ScoredRows.from_predictions(table, predictions[name].first(len(table)), schema, key)
         for name, table in tables.items()
     }
-    found_in = "cross_validation" if "cross_validation" in rows else "test"
-    every = {name: one.scored(np.ones(len(one.table), bool), ALPHA) for name, one in rows.items()}
-    overall = every[found_in]["score"]
+    found_in = "cross_validation" if "cross_validation" in row_sets else "test"
+    all_rows = {
+        name: rows.score_slice(np.ones(len(rows.table), bool), ALPHA)
+        for name, rows in row_sets.items()
+    }
+    overall = all_rows[found_in]["score"]
+    declared_slices: dict[str, Any] = {}
+    for name, conditions in declared.items():
+        declared_slices[name] = {"where": in_words(conditions)} | {
+            row_set: rows.score_slice(declared_rows(rows, conditions), ALPHA)
+            for row_set, rows in row_sets.items()
+        }
     return {
         "score": key,
         "found_in": found_in,
-        "all_rows": every,
-        **weakest_slices(rows[found_in], rows["test"], important, overall),
-        "declared": declared_slices(declared, unlike_training, rows),
+        "all_rows": all_rows,
+        **weakest_slices(row_sets[found_in], row_sets["test"], important, overall),
+        "declared": declared_slices,
     }
-
-
-def declared_slices(
-    declared: Mapping[str, Slice],
-    unlike_training: Mapping[str, np.ndarray],
-    rows: Mapping[str, ScoredRows],
-) -> dict[str, Any]:
-    """The scores of the slices that a person declares, by which rows.
-
-    And of the rows that equal no training row, where there are others.
-    """
-    found: dict[str, dict[str, Any]] = {
-        name: {"where": in_words(conditions)}
-        | {key: of.scored(declared_rows(of, conditions), ALPHA) for key, of in rows.items()}
-        for name, conditions in declared.items()
-    }
-    unlike = {name: mask[: len(rows[name].table)] for name, mask in unlike_training.items()}
-    if not all(mask.all() for mask in unlike.values()):
-        scores = {name: rows[name].scored(mask, ALPHA) for name, mask in unlike.items()}
-        found["no equal row in training"] = {"where": []} | scores
-    return found
 
 
 def weakest_slices(
-    most: ScoredRows, test: ScoredRows, important: Sequence[str], overall: float
+    rows: ScoredRows, test: ScoredRows, important: Sequence[str], overall: float
 ) -> dict[str, Any]:
-    """How many slices were looked at among the most rows, and the scores of the weakest ones.
+    """Count the slices that were searched among the rows, and compute the scores of the weakest.
 
     They are `weak` where that is by more than chance. The rows of the test have no part in it.
 
     Args:
-        overall: the score of all rows.
+        overall: The score of all rows.
     """
-    columns, bins = most.schema.columns, {}
+    columns, bins = rows.schema.columns, {}
     for name in important:
         count = CATEGORIES if columns[name].feature_type == "category" else QUARTERS
-        bins[name] = Bins.from_values(most.table[name], columns[name], count)
-    codes, of_test = (
-        {name: of.codes(rows.table[name]) for name, of in bins.items()} for rows in (most, test)
-    )
-    greater = metric(most.key).greater_is_better
-    order, found = ranked(most, codes, -1 if greater else 1), []
+        bins[name] = Bins.from_values(rows.table[name], columns[name], count)
+    codes = {name: of_column.codes(rows.table[name]) for name, of_column in bins.items()}
+    test_codes = {name: of_column.codes(test.table[name]) for name, of_column in bins.items()}
+    greater = metric(rows.key).greater_is_better
+    order, weakest = ranked(rows, codes, -1 if greater else 1), []
     for where in distinct(order, codes):
-        scored = most.scored(slice_mask(where, codes), ALPHA / len(order))
+        scored = rows.score_slice(slice_mask(where, codes), ALPHA / len(order))
+        names = [[name, bins[name].names[code]] for name, code in where]
         weak = scored["high"] < overall if greater else scored["low"] > overall
-        of = {"where": [[name, bins[name].names[code]] for name, code in where], "weak": weak}
-        found.append(of | scored | {"test": test.scored(slice_mask(where, of_test), ALPHA)})
-    return {"looked_at": len(order), "weakest": found}
+        on_test = test.score_slice(slice_mask(where, test_codes), ALPHA)
+        weakest.append({"where": names, "weak": weak, "test": on_test} | scored)
+    return {"looked_at": len(order), "weakest": weakest}
 
 
 def ranked(rows: ScoredRows, codes: Mapping[str, np.ndarray], worse: int) -> list[SliceBins]:
-    """All slices of enough rows, the weakest first.
+    """Sort all slices with enough rows, the weakest first.
 
     By how many standard deviations the mean of a slice is worse than that of the other rows, if the
     rows of both were alike.
     """
-    scores, weight_of = rows.scores, rows.predictions.weight
-    weights = np.stack([np.ones(len(scores)), weight_of, weight_of * scores])
-    mean = weights[2].sum() / weights[1].sum()
-    variance = np.average(np.square(scores - mean), weights=weight_of)
-    found: list[tuple[float, SliceBins]] = []
-    widths = {name: int(of.max(initial=0)) + 1 for name, of in codes.items()}
-    groups: Iterable[tuple[str, ...]] = [
-        *((name,) for name in codes),
-        *combinations(list(codes)[:MAX_PAIRED_COLUMNS], 2),
-    ]
-    for names in groups:
-        shape = [widths[name] for name in names]
-        of_rows = np.ravel_multi_index([codes[name] for name in names], shape)
-        count, weight, total = (np.bincount(of_rows, of, math.prod(shape)) for of in weights)
-        for code in np.flatnonzero((count >= MIN_ROWS) & (count < len(scores)) & (weight > 0)):
-            rest = weights[1].sum() - weight[code]
-            if not rest > 0:
-                continue
-            gap = total[code] / weight[code] - (weights[2].sum() - total[code]) / rest
-            spread = (variance * (1 / count[code] + 1 / (len(scores) - count[code]))) ** 0.5
-            numbers = map(int, np.unravel_index(code, shape))
-            where = tuple(zip(names, numbers, strict=True))
-            found.append((worse * gap / spread if spread else 0.0, where))
-    return [where for _, where in sorted(found, key=lambda pair: (-round(pair[0], 9), pair[1]))]
+    scores, row_weight = rows.scores, rows.predictions.weight
+    all_weight, all_scores = row_weight.sum(), (row_weight * scores).sum()
+    variance = np.average(np.square(scores - all_scores / all_weight), weights=row_weight)
+    slices: list[tuple[float, SliceBins]] = []
+    single = ((name,) for name in codes)
+    for names in (*single, *combinations(list(codes)[:MAX_PAIRED_COLUMNS], 2)):
+        shape = [int(codes[name].max(initial=0)) + 1 for name in names]
+        cells = np.ravel_multi_index([codes[name] for name in names], shape)
+        count, weight, total = (
+            np.bincount(cells, values, math.prod(shape))
+            for values in (np.ones(len(scores)), row_weight, row_weight * scores)
+        )
+        enough = (count >= MIN_ROWS) & (count < len(scores)) & (weight > 0) & (weight < all_weight)
+        for cell in np.flatnonzero(enough):
+            mean = total[cell] / weight[cell]
+            mean_of_others = (all_scores - total[cell]) / (all_weight - weight[cell])
+            rows_of_both = 1 / count[cell] + 1 / (len(scores) - count[cell])
+            spread = (variance * rows_of_both) ** 0.5
+            bins = map(int, np.unravel_index(cell, shape))
+            strength = worse * (mean - mean_of_others) / spread if spread else 0.0
+            slices.append((strength, tuple(zip(names, bins, strict=True))))
+    slices.sort(key=lambda pair: (-round(pair[0], 9), pair[1]))
+    return [where for _, where in slices]
 
 
 def distinct(order: Sequence[SliceBins], codes: Mapping[str, np.ndarray]) -> list[SliceBins]:
@@ -214,26 +205,26 @@ def distinct(order: Sequence[SliceBins], codes: Mapping[str, np.ndarray]) -> lis
 
 
 def slice_mask(where: SliceBins, codes: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which rows lie in all these bins: bool, (rows,)."""
+    """Find the rows that lie in all these bins: bool, (rows,)."""
     return np.logical_and.reduce([codes[name] == code for name, code in where])
 
 
 def in_words(conditions: Slice) -> list[list[str]]:
-    """The columns of a declared slice, each with its condition in words."""
-    found = []
+    """Describe the columns of a declared slice, each with its condition."""
+    texts = []
     for name, wanted in conditions.items():
         if isinstance(wanted, Range):
             ends = [("from", wanted.low), ("to", wanted.high)]
             numbers = [(word, f"{end:g}" if isinstance(end, float) else end) for word, end in ends]
-            said = " ".join(f"{word} {end}" for word, end in numbers if end is not None)
+            text = " ".join(f"{word} {end}" for word, end in numbers if end is not None)
         else:
-            said = " or ".join(map(str, wanted))
-        found.append([name, said])
-    return found
+            text = " or ".join(map(str, wanted))
+        texts.append([name, text])
+    return texts
 
 
 def declared_rows(rows: ScoredRows, conditions: Slice) -> np.ndarray:
-    """Which rows a declared slice holds: bool, (rows,). A missing value is in none."""
+    """Find the rows of a declared slice: bool, (rows,). A missing value is in none."""
     masks = []
     for name, wanted in conditions.items():
         values, column = rows.table[name], rows.schema.columns[name]
@@ -248,7 +239,7 @@ def declared_rows(rows: ScoredRows, conditions: Slice) -> np.ndarray:
     return np.logical_and.reduce(masks)
 
 
-MAX_ERRORS, LETTERS = 10, 200  # rows; of a text
+MAX_ERRORS, MAX_TEXT = 10, 200  # rows; characters of a text
 
 
 def largest_errors(folder: Path, test: Predictions, schema: Schema) -> list[dict[str, Any]]:
@@ -256,41 +247,29 @@ def largest_errors(folder: Path, test: Predictions, schema: Schema) -> list[dict
     losses = row_losses(test.y, test.y_pred, schema)
     worst = np.argsort(-losses, kind="stable")[:MAX_ERRORS]
     classes = predicted_classes(test.y_pred, schema, test.threshold)
-    columns: dict[int, dict[str, Any]] = {}
-    start = 0
-    for part in read_parts(folder):
-        own = worst[(start <= worst) & (worst < start + len(part))]
-        picked = part.take(pa.array(own - start))
-        present = {
-            name: pc.if_else(is_missing(picked[name], schema.columns[name]), None, picked[name])
-            for name in (schema.target, *schema.features)
-        }
-        columns |= dict(zip(own.tolist(), pa.table(present).to_pylist(), strict=True))
-        start += len(part)
-    found = []
-    for row in worst.tolist():
-        target = columns[row].pop(schema.target)
-        answer: dict[str, Any] = {"predicted": float(test.y_pred[row, 0])}
+    picked = dataset(part_paths(folder)).take(pa.array(worst))
+    names = (schema.target, *schema.features)
+    present = {
+        name: pc.if_else(is_missing(picked[name], schema.columns[name]), None, picked[name])
+        for name in names
+    }
+    errors = []
+    for row, cells in zip(worst.tolist(), pa.table(present).to_pylist(), strict=True):
+        values = {name: _json_value(value) for name, value in cells.items()}
+        error: dict[str, Any] = {"row": row, "loss": float(losses[row])}
+        error["true"] = values.pop(schema.target)
+        error["predicted"] = float(test.y_pred[row, 0])
         if schema.task != "regression":
-            k, probabilities = int(classes[row]), test.y_pred[row].astype(np.float64)
+            error["predicted"] = str(schema.classes[classes[row]])
+            probabilities = test.y_pred[row].astype(np.float64)
             if schema.task == "binary":
                 probabilities = np.r_[1 - probabilities, probabilities]
-            answer = {
-                "predicted": str(schema.classes[k]),
-                "probability_of_true": float(probabilities[int(test.y[row])]),
-            }
-        found.append(
-            {"row": row, "true": _shown(target), "loss": float(losses[row])}
-            | answer
-            | {"columns": {name: _shown(value) for name, value in columns[row].items()}}
-        )
-    return found
+            error["probability_of_true"] = float(probabilities[int(test.y[row])])
+        errors.append(error | {"columns": values})
+    return errors
 
 
-def _shown(value: Any) -> Any:
-    """A value as JSON holds it: numbers as they are, all others as text, gaps as None."""
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if np.isfinite(value) else str(value)
-    return str(value)[:LETTERS]
+def _json_value(value: Any) -> Any:
+    """Return a value as JSON holds it: numbers as they are, all others as text, or None."""
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return value if value is None or is_number else str(value)[:MAX_TEXT]

@@ -1,6 +1,6 @@
 """The pictures of columns: what they hold, what they do to the answers, whether they moved."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from tabular.report.vega import (
     OTHER,
     SOFT,
     THIS,
+    Rows,
     Spec,
     chart,
     colors,
@@ -24,24 +25,23 @@ from tabular.runs.comparison import Comparison
 
 
 def importance(comparison: Comparison) -> Picture | None:
-    """How much worse the loss is without each column, from the most to the least."""
-    rows, names = points_of_both(comparison, "importance")
+    """Draw how much worse the loss is without each column, from the most to the least."""
+    rows, labels = points_of_both(comparison, "importance")
     if not rows:
         return None
-    own = [row for row in rows if row["of"] == names[0]]
-    columns = {row["column"] for row in own}
-    other = [row for row in rows if row["of"] != names[0] and row["column"] in columns]
-    rise = {"x": number("rise", "Increase of the loss"), "color": colors(names)}
+    run_rows = [row for row in rows if row["series"] == labels[0]]
+    columns = {row["column"] for row in run_rows}
+    base_rows = [row for row in rows if row["series"] != labels[0] and row["column"] in columns]
+    increase = {"x": number("rise", "Increase of the loss"), "color": colors(labels)}
     ends = {"x": number("low"), "x2": {"field": "high"}}
     marks = [
-        layer("bar", rise, own, opacity=0.6, height=BAR),
-        layer("rule", ends, own, strokeWidth=2, color=THIS),
-        layer("tick", dict(rise), other, thickness=3, height=BAR),
+        layer("bar", increase, run_rows, opacity=0.6, height=BAR),
+        layer("rule", ends, run_rows, strokeWidth=2, color=THIS),
+        layer("tick", dict(increase), base_rows, thickness=3, height=BAR),
     ]
     return Picture(
         "Importance of the columns",
-        under_names([*own, *other], "column", marks),
-        len(names) > 1,
+        under_names([*run_rows, *base_rows], "column", marks),
         "Permutation importance: the mean increase of the loss when the column is shuffled ten "
         "times. The line from the minimum to the maximum shows the noise of shuffling, not how "
         "the importance varies between samples of rows. Correlated columns share it.",
@@ -49,35 +49,37 @@ def importance(comparison: Comparison) -> Picture | None:
 
 
 def effect_pictures(comparison: Comparison) -> list[Picture]:
-    """How the answer moves with each of the first columns."""
-    columns = comparison.files["effects"].get("columns", [])
-    ends = [value for of in columns for key in ("low", "high", "effect") for value in of[key]]
+    """Draw how the prediction changes with each of the first columns."""
+    effects = comparison.files["effects"].get("columns", [])
+    ends = [end for effect in effects for key in ("low", "high", "effect") for end in effect[key]]
     limits = (min(ends, default=0), max(ends, default=0))
-    found = []
-    for of in columns:
-        unit = f"probability of {of['class']}" if "class" in of else comparison.run.target
-        if of["kind"] == "datetime":
-            moments = [datetime.fromtimestamp(v, UTC).isoformat() for v in of["values"]]
-            of = of | {"values": moments}
-        spec = effect(of, limits)
-        found.append(Picture(of["column"], spec, note=f"Change of the {unit}."))
-    return found
+    pictures = []
+    for effect in effects:
+        in_class = "class" in effect
+        unit = f"probability of {effect['class']}" if in_class else comparison.run.target
+        spec = draw_effect(effect, limits)
+        pictures.append(Picture(effect["column"], spec, f"Change of the {unit}."))
+    return pictures
 
 
-def effect(of: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
-    """How the answer moves with a column of effects.json, and how far the members agree."""
-    points = zip(of["values"], of["effect"], of["low"], of["high"], strict=True)
+def draw_effect(effect: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
+    """Draw the effect of a column of effects.json, and how far the members agree."""
+    values = effect["values"]
+    if effect["kind"] == "datetime":
+        values = [datetime.fromtimestamp(value, UTC).isoformat() for value in values]
+    points = zip(values, effect["effect"], effect["low"], effect["high"], strict=True)
     rows = [dict(zip(("value", "effect", "low", "high"), point, strict=True)) for point in points]
     scale = {"domain": list(limits), "nice": True}
     mean, low, high = number("effect", scale=scale), number("low", scale=scale), {"field": "high"}
-    if of["kind"] == "category":
+    if effect["kind"] == "category":
         marks = [
             layer("bar", {"x": mean}, color=THIS, opacity=0.6, height=BAR),
             layer("rule", {"x": low, "x2": high}, color=THIS, strokeWidth=2),
         ]
         return under_names(rows, "value", marks)
-    moment = {"type": "temporal"} if of["kind"] == "datetime" else {"scale": {"zero": False}}
-    x = number("value", of["column"]) | moment
+    is_datetime = effect["kind"] == "datetime"
+    axis = {"type": "temporal"} if is_datetime else {"scale": {"zero": False}}
+    x = number("value", effect["column"]) | axis
     layers = [
         layer("area", {"x": x, "y": low, "y2": high}, color=THIS, opacity=0.25, clip=True),
         layer("line", {"x": x, "y": mean}, color=THIS, clip=True),
@@ -89,24 +91,27 @@ def effect(of: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
 def moved(name: str, column: ColumnDrift) -> Picture:
     """Draw the shares of the training rows and of the new rows in each bin of a column."""
     sides = ("training rows", "new rows")
-    rows = [
-        {"bin": text, "share": count / max(sum(counts), 1), "of": side}
-        for side, counts in zip(sides, (column.train, column.new), strict=True)
-        for text, count in zip(column.bins, counts, strict=True)
-    ]
-    shown = {row["bin"] for row in rows if row["share"]}
-    rows = [row for row in rows if row["bin"] in shown]
+    all_counts = zip(column.bins, column.train, column.new, strict=True)
+    filled = {text for text, *counts in all_counts if any(counts)}
+
+    def shares(side: str, counts: Sequence[int]) -> Rows:
+        return [
+            {"bin": text, "share": count / max(sum(counts), 1), "series": side}
+            for text, count in zip(column.bins, counts, strict=True)
+            if text in filled
+        ]
+
+    train, new = shares(sides[0], column.train), shares(sides[1], column.new)
     share = {
         "x": number("share", "Share of the rows", axis={"format": "~%"}),
         "color": colors(sides, (OTHER, THIS)),
     }
-    old, new = ([row for row in rows if row["of"] == side] for side in sides)
     marks = [
         layer("bar", share, new, opacity=0.6, height=BAR),
-        layer("tick", dict(share), old, thickness=3, height=BAR),
+        layer("tick", dict(share), train, thickness=3, height=BAR),
     ]
     note = f"Distance {column.distance:.3f}; sampling noise up to {column.by_chance:.3f}."
-    return Picture(name, under_names(rows, "bin", marks), note=note)
+    return Picture(name, under_names([*train, *new], "bin", marks), note)
 
 
 def spark(column: Mapping[str, Any]) -> Markup:

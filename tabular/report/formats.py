@@ -28,14 +28,8 @@ def number(value: Any) -> str:
     return (text if size >= MIN_WITH_COMMAS else text.replace(",", "")).replace("-", "−")
 
 
-def range_of(column: dict[str, Any]) -> str:
-    """From the lowest to the highest value of a column's profile; empty where there are none."""
-    ends = (column.get("min"), column.get("max"))
-    return "" if None in ends else " to ".join(map(number, ends))
-
-
 def parameter(value: Any) -> str:
-    """A parameter as params.yaml writes it."""
+    """Format a parameter as params.yaml writes it."""
     if value is None or isinstance(value, str):
         return value or UNDEFINED
     return json.dumps(value, ensure_ascii=False, default=str)
@@ -47,17 +41,17 @@ def format_score(value: float | None, *compared_with: float | None) -> str:
 
 
 def with_minus_signs(text: str) -> str:
-    """A text with a minus where a number below 0 has a hyphen."""
+    """Write a minus sign where a number below 0 has a hyphen."""
     return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", text)
 
 
 def with_code(text: str) -> Markup:
-    """A text as HTML, in which what stands in backticks is code."""
+    """Convert a text to HTML, in which what stands in backticks is code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def format_interval(interval: tuple[float, float] | None) -> str:
-    """The ends of an interval."""
+    """Format the ends of an interval."""
     return " to ".join(map(format_score, interval or ()))
 
 
@@ -79,12 +73,13 @@ def format_difference(change: ScoreComparison | None) -> str:
 
 
 def describe_origin(run: Run) -> str:
-    """Where the files of a run come from."""
+    """Describe where the files of a run come from."""
     if run.commit is None:
         return "uncommitted files"
     sha = run.commit.sha[:7]
-    said = f"{'' if sha == run.label else f'{sha}, '}{run.commit.date}: {run.commit.subject}"
-    return f"uncommitted changes on {said}" if run.uncommitted else said
+    named = "" if sha == run.label else f"{sha}, "
+    origin = f"{named}{run.commit.date}: {run.commit.subject}"
+    return f"uncommitted changes on {origin}" if run.uncommitted else origin
 
 
 def differences(changes: list[ChangedValue]) -> str:

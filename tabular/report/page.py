@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from inspect import getmembers, isfunction
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from tabular.config.schema import EPOCHS, NUMBER_FORMAT, Column, Schema, input_name
+from tabular.config.schema import Schema
 from tabular.core.errors import listed
 from tabular.core.metrics import BASELINES, ROW_SETS, TASKS
 from tabular.prediction.drift import DriftReport
@@ -21,105 +21,20 @@ from tabular.runs.comparison import ChangedValue, Comparison, ScoreRow, points
 from tabular.runs.run import LOCK, Run, params_of
 from tabular.runs.verdict import format_checks
 
-REPRODUCIBILITY = {
-    "any_cpu": "the same bytes on any x86-64 CPU with AVX2 and on ARM64 (Linux)",
-    "same_cpu": "the same bytes on one kind of CPU",
-}
+DATA_CARD = "data/README.md"
 
 
-def model_card(run: Run, model: Path, data_card: Path) -> dict[str, Any]:
-    """Collect what the model card names; all of it is of the run's revision."""
-    text = run.text(data_card)
-    about, use, limits = split_card(text)
+def data_card(run: Run) -> Markup:
+    """Render what the data card of the run's revision says of the table, without its title."""
+    text = run.text(DATA_CARD)
     if run.source not in text:  # it is still of another table
-        about, use, limits = f"`{data_card}` does not mention `{run.source}` yet.", "", ""
-    columns = run.schema.get("columns") or {}
-    unseen = {run.target, *(run.schema.get(role) for role in ("group", "split", "weight"))}
-    unseen |= set(run.schema.get("ignore") or [])
-    features = {
-        name: Column.model_validate(column)
-        for name, column in columns.items()
-        if name not in unseen
-    }
-    classes = run.load(run.files["profile"]).get("target") or {}
-    evaluation = run.require_evaluation()
-    return {
-        "about": markdown(about),
-        "use": markdown(use),
-        "limits": markdown(limits),
-        "classes": {name: of["rows"] for name, of in classes.items()},
-        "model": model,
-        "features": list(features),
-        "read_options": read_options(run.schema, features),
-        "has_datetimes": any(column.kind == "datetime" for column in features.values()),
-        "preparation": [
-            line for name, column in features.items() for line in preparation(name, column)
-        ],
-        "renamed": {name: input_name(name) for name in features if name != input_name(name)},
-        "version": evaluation.version,
-        "repeats": REPRODUCIBILITY.get(str(evaluation.repeats)),
-    }
-
-
-def read_options(schema: Mapping[str, Any], features: Mapping[str, Column]) -> str:
-    """Return the arguments with which `pandas.read_csv` reads a table, each after a comma."""
-    options = {
-        "sep": schema.get("delimiter"),
-        "encoding": schema.get("encoding"),
-        "dtype": {name: "str" for name, column in features.items() if is_read_as_text(column)},
-        "na_values": {
-            name: missing
-            for name, column in features.items()
-            if not column.is_string
-            and (missing := [text for text in column.missing_values if isinstance(text, str)])
-        },
-    }
-    return "".join(f", {name}={value!r}" for name, value in options.items() if value)
-
-
-def is_read_as_text(column: Column) -> bool:
-    """Return whether pandas has to read a column as texts before it becomes the model's input."""
-    if column.kind == "datetime":
-        return not {*column.date_formats} & {*EPOCHS}
-    return column.is_string or bool(column.replace) or column.number_format is not None
-
-
-def preparation(name: str, column: Column) -> Iterator[str]:
-    """Return the lines of Python that make the model's input of what pandas reads of a column."""
-    place = f"rows[{input_name(name)!r}]"
-    if column.replace:
-        yield f"{place} = {place}.replace({ {str(k): str(v) for k, v in column.replace.items()} })"
-    if column.kind in ("real", "integer") and is_read_as_text(column):
-        mark = NUMBER_FORMAT.sub(r"\3", column.number_format or "1234.5")
-        digits = f'{place}.str.replace(r"[^0-9{mark}+-]", "", regex=True)'
-        yield f'{place} = {digits}.str.replace("{mark}", ".").astype(float)'
-    if column.kind != "datetime" or column.format == "epoch":
-        return
-    if column.format == "epoch_ms":
-        yield f"{place} /= 1000"
-        return
-    local = f".dt.tz_localize({column.timezone!r})" if column.timezone else ""
-    zone = "" if column.timezone else ", utc=True"
-    errors = ", errors='coerce'" if len(column.date_formats) > 1 else ""
-    first, *others = (
-        f"pandas.to_datetime({place}, format={form!r}{errors}{zone})"
-        for form in column.date_formats
-    )
-    read = first + "".join(f".fillna({other})" for other in others) + local
-    yield f'{place} = ({read} - pandas.Timestamp(0, tz="UTC")).dt.total_seconds()'
-
-
-def split_card(text: str) -> tuple[str, str, str]:
-    """A data card without its title: what it says of the data, of the use and of limits."""
-    parts = re.split(r"^##\s+(.+?)\s*$", re.sub(r"\A\s*# .*\n", "", text), flags=re.MULTILINE)
-    named = dict(zip((p.lower() for p in parts[1::2]), parts[2::2], strict=True))
-    use, limits = named.pop("intended use", ""), named.pop("limits", "")
-    rest = "".join(f"\n\n**{name.capitalize()}**\n\n{body}" for name, body in named.items())
-    return parts[0] + rest, use, limits
+        text = f"`{DATA_CARD}` does not mention `{run.source}` yet."
+    without_title = re.sub(r"\A\s*# .*\n", "", text)
+    return markdown(re.sub(r"^##", "###", without_title, flags=re.MULTILINE))
 
 
 def markdown(text: str) -> Markup:
-    """CommonMark with tables; HTML in it is shown as text, pictures are left out."""
+    """Render CommonMark with tables; HTML in it is shown as text, pictures are left out."""
     reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     return Markup(reader.render(text))
 
@@ -134,36 +49,27 @@ ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"})
 
 
 def cell(value: Any) -> str:
-    """Text in Markdown, or in a cell of a table there: it makes no tag, link, image or mention."""
+    """Escape text in Markdown or a cell there: it makes no tag, link, image or mention."""
     return " ".join(str(value).split()).translate(ESCAPED)
 
 
 def row(cells: Iterable[Any]) -> str:
-    """A line of a Markdown table."""
+    """Format a line of a Markdown table."""
     return f"| {' | '.join(map(cell, cells))} |"
 
 
 def header(cells: list[Any]) -> str:
-    """The first two lines of a Markdown table."""
+    """Format the first two lines of a Markdown table."""
     return f"{row(cells)}\n{row(['---'] * len(cells))}"
 
 
 def param_rows(params: list[ChangedValue]) -> list[tuple[str, str, str]]:
-    """Name, value and value of the base."""
+    """List name, value and value of the base."""
     return [(p.name, formats.parameter(p.value), formats.parameter(p.base)) for p in params]
 
 
-def check_rows(checks: dict[str, Any]) -> list[tuple[str, str, int]]:
-    """Name, verdict and failed rows; the name of a column stays as it is in `BMI.rare_class`."""
-    return [
-        (f"{column}: {name.replace('_', ' ')}", check["verdict"], check["failed_rows"])
-        for key, check in checks.items()
-        for column, _, name in [key.rpartition(".")]
-    ]
-
-
 def network_rows(networks: dict[str, Any]) -> list[tuple[str, str, int, str]]:
-    """Name, weight, number of members and out-of-fold loss of each kind of network."""
+    """List name, weight, members and out-of-fold loss of each architecture."""
     return [
         (name, f"{network['weight']:.2f}", network["members"], number(network.get("loss")))
         for name, network in networks.items()
@@ -171,7 +77,7 @@ def network_rows(networks: dict[str, Any]) -> list[tuple[str, str, int, str]]:
 
 
 def setting_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:
-    """A row for each parameter of a network: its value, after `auto` where a rule chose it."""
+    """List each parameter of the networks: its value, after `auto` where a rule chose it."""
     declared = params_of(run.load(LOCK)).get("train", {}).get("networks", {})
     keys = dict.fromkeys(key for network in networks.values() for key in network["params"])
 
@@ -183,7 +89,7 @@ def setting_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:
 
 
 def split_rule(run: Run) -> str:
-    """How the test rows were chosen, in words."""
+    """Describe how the test rows were chosen."""
     schema, by = run.schema, params_of(run.load(LOCK)).get("split", {}).get("by", "random")
     return {
         "random": "drawn at random",
@@ -196,65 +102,68 @@ def split_rule(run: Run) -> str:
 
 
 def column_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """The columns that the model reads, and the target, in the order of the file.
+    """Describe the columns that the model reads, and the target, in the order of the file.
 
-    Of each its `spark`, a histogram with its `ends` or categories, and `flags`: what is suspicious.
+    Each has a `spark`, a histogram with its `ends` or categories, and `flags`: what is suspicious.
     """
     files, schema, target = comparison.files, comparison.run.schema, comparison.run.target
-    profile = files["profile"].get("column", {})
+    profiles = files["profile"].get("column", {})
     treatment = files["networks"].get("columns", {})
     checks = files["validation"].get("checks", {})
-    found = []
-    for name in schema.get("columns") or profile:
-        of, shown = profile.get(name, {}), files["columns"].get(name, {})
-        gaps, rows = of.get("missing", 0), files["profile"].get("rows", 0)
-        names = shown.get("names")
+    columns = []
+    for name in schema.get("columns") or profiles:
+        profile, histogram = profiles.get(name, {}), files["columns"].get(name, {})
+        missing, rows = profile.get("missing", 0), files["profile"].get("rows", 0)
+        ends = [profile[end] for end in ("min", "max") if profile.get(end) is not None]
         flags = []
         if checks.get(f"{name}.leak", {}).get("verdict", "pass") != "pass":
             flags.append("leaks the target?")
-        if shown.get("moved"):
+        if histogram.get("moved"):
             flags.append(
-                f"test and training rows differ: total variation distance {shown['distance']:.2f} "
-                f"(sampling noise up to {shown['by_chance']:.2f})"
+                "test and training rows differ: total variation distance "
+                f"{histogram['distance']:.2f} (sampling noise up to {histogram['by_chance']:.2f})"
             )
-        found.append(
+        categories = ", ".join(map(str, histogram.get("names") or ()))
+        columns.append(
             {
                 "name": name,
-                "kind": schema.get("columns", {}).get(name, {}).get("kind") or of.get("kind"),
-                "spark": column_pictures.spark(shown),
-                "ends": ", ".join(map(str, names)) if names else formats.range_of(of),
-                "missing": f"{gaps / rows:.1%}" if gaps and rows else "",
+                "kind": schema.get("columns", {}).get(name, {}).get("kind") or profile.get("kind"),
+                "spark": column_pictures.spark(histogram),
+                "ends": categories or " to ".join(map(number, ends)),
+                "missing": f"{missing / rows:.1%}" if missing and rows else "",
                 "treatment": treatment.get(name, "the target" if name == target else "not read"),
                 "flags": flags,
             }
         )
-    return found
+    return columns
 
 
 def weak_slices(slices: dict[str, Any]) -> list[dict[str, Any]]:
-    """The weakest slices, each with its `name`, and what it was `found` by beside `test` rows."""
+    """List the weakest slices: the `name` of each, and its scores `found` and on `test` rows."""
+    weakest = slices.get("weakest", [])
     return [
-        of | {"name": conditions_of(of, " and "), "found": of} for of in slices.get("weakest", [])
+        slice_ | {"name": conditions_of(slice_, " and "), "found": slice_} for slice_ in weakest
     ]
 
 
 def declared_slices(slices: dict[str, Any]) -> list[dict[str, Any]]:
-    """All rows, and the slices that params.yaml declares; see `weak_slices`."""
-    every = {"all rows": {"where": []} | slices["all_rows"]} | slices["declared"]
+    """List all rows, and the slices that params.yaml declares; see `weak_slices`."""
+    named = {"all rows": {"where": []} | slices["all_rows"]} | slices["declared"]
     return [
-        of | {"name": conditions_of(of, "; ", name), "found": of.get("cross_validation", {})}
-        for name, of in every.items()
+        scores
+        | {"name": conditions_of(scores, "; ", name), "found": scores.get("cross_validation", {})}
+        for name, scores in named.items()
     ]
 
 
-def conditions_of(found: dict[str, Any], between: str, *name: str) -> str:
-    """The name of a slice, if it has one, and its columns with their values."""
-    conditions = [f"{column} {what}" for column, what in found["where"]]
+def conditions_of(scores: dict[str, Any], between: str, *name: str) -> str:
+    """Format the name of a slice, if it has one, and its columns with their values."""
+    conditions = [f"{column} {values}" for column, values in scores["where"]]
     return formats.with_minus_signs(between.join([*name, *conditions]))
 
 
 def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """The largest errors as a header and rows: true, predicted, then the first columns."""
+    """List the largest errors as a header and rows: true, predicted, then the first columns."""
     columns = errors["rows"][0]["columns"]
     rank = {row["column"]: n for n, row in enumerate(points(comparison.run, "importance"))}
     names = sorted(columns, key=lambda name: rank.get(name, len(rank)))[:MAX_COLUMNS]
@@ -270,7 +179,7 @@ def error_rows(errors: dict[str, Any], comparison: Comparison) -> tuple[list[str
 
 def changed_scores(comparison: Comparison) -> tuple[list[ScoreRow], list[ScoreRow]]:
     """List the scores of the test rows that differ from the base's, and those that do not."""
-    with_base = [s for s in comparison.scores["test"].by_key.values() if s.base]
+    with_base = [s for s in comparison.scores["test"].values() if s.base]
     same = [s for s in with_base if s.base and s.base.verdict == "same"]
     return [score for score in with_base if score not in same], same
 
@@ -306,7 +215,7 @@ def drift_page(report: DriftReport, rows: str, schema: Schema) -> str:
 
 
 def render(template: str, comparison: Comparison, **sections: Any) -> str:
-    """A template with a comparison and the other sections that it names."""
+    """Render a template with a comparison and the other sections that it names."""
     task = TASKS.get(str(comparison.run.schema.get("task")))
     return TEMPLATES.get_template(template).render(
         comparison=comparison,

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from tabular.core.metrics import metric
+from tabular.core.metrics import BASELINES, metric
+from tabular.evaluation.evaluation import NO_SCORES
 from tabular.report.vega import (
     LINE,
     OTHER,
@@ -19,82 +20,99 @@ from tabular.report.vega import (
     layer,
     named,
     number,
-    of_names,
+    series_scale,
     straight,
     vertical,
 )
-from tabular.runs.comparison import Comparison, Standing, points
+from tabular.runs.comparison import Comparison, points
 
+MODEL = "this model"  # next to the names of baselines
 MAX_NAMED = 8  # classes, whose cells have numbers in them
 UNIT = {"domain": [0, 1]}
 
 
 class Picture(NamedTuple):
-    """A picture with its title; `both` where the other run is in it too."""
+    """A picture with its title, and a note below that."""
 
     title: str
     spec: Spec
-    both: bool = False
     note: str = ""
 
 
 def score_interval_pictures(comparison: Comparison) -> list[Picture]:
-    """Draw each primary metric of the model and of the baselines, with intervals."""
-    return [
-        Picture(metric(key).label, score_intervals(rows, metric(key).label))
-        for key, rows in comparison.standings.items()
-        if rows
-    ]
+    """Draw each primary metric of the model and of the baselines, with intervals.
+
+    They are for the test rows and, where there are folds, cross-validated. Scores without an
+    interval are left out.
+    """
+    pictures = []
+    for key in comparison.evaluation.primary_metrics:
+        label, rows = metric(key).label, []
+        for row_set, place in (("test", "test rows"), ("cross_validation", "cross-validated")):
+            scores = comparison.evaluation.score_sets.get(row_set, NO_SCORES)
+            named = {BASELINES.get(name, name): each for name, each in scores.baselines.items()}
+            for name, each in ({MODEL: scores.model} | named).items():
+                estimate = each.get(key)
+                if estimate and estimate.interval:
+                    low, high = estimate.interval
+                    limits = {"value": estimate.value, "low": low, "high": high}
+                    rows.append({"name": name, "series": place} | limits)
+        rows.sort(key=lambda row: row["name"] != MODEL)
+        if rows:
+            pictures.append(Picture(label, score_intervals(rows, label)))
+    return pictures
 
 
 def score_pictures(comparison: Comparison) -> list[Picture]:
-    """What the test rows' predictions look like, those that the task has."""
+    """Draw what the predictions for the test rows look like, as the task allows."""
     of_classes = (confusion, roc, precision_recall, calibration, threshold)
-    draw_all = (*of_classes, predicted_and_true, residuals_over_time)
+    draw_all = (*of_classes, predicted_and_true)
     return [picture for draw in draw_all if (picture := draw(comparison))]
 
 
 def points_of_both(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
-    """The points of both runs, each with its label in `of`; none where this run has none."""
-    found: Rows = []
-    names: list[str] = []
+    """Read the points of both runs, each with its label in `series`, and these labels.
+
+    There are none if this run has none.
+    """
+    rows: Rows = []
+    labels: list[str] = []
     for run in filter(None, (comparison.run, comparison.base)):
-        of_run = points(run, name)
-        if not of_run:
+        run_rows = points(run, name)
+        if not run_rows:
             break
-        names.append(run.label)
+        labels.append(run.label)
         # This run is drawn last, above the other one.
-        found = [row | {"of": run.label, "n": n} for n, row in enumerate(of_run)] + found
-    return found, names
+        rows = [row | {"series": run.label, "n": n} for n, row in enumerate(run_rows)] + rows
+    return rows, labels
 
 
 def lines(
     rows: Rows, x: Spec, y: Spec, names: Sequence[str], more: Sequence[Spec] = (), **style: Any
 ) -> Spec:
-    """A line for each of the names; of two runs the second one thinner."""
+    """Draw a line for each of the names; of two runs the second one thinner."""
     encoding = {
         "x": x,
         "y": y,
         "color": colors(names),
-        "strokeWidth": of_names(names, [2.5, 1.5]),
+        "strokeWidth": series_scale(names, [2.5, 1.5]),
         "order": {"field": "n", "type": "quantitative"},
     }
     return chart(rows, [layer("line", encoding, clip=True, **style), *more])
 
 
-def score_intervals(standings: list[Standing], label: str) -> Spec:
-    """Draw the score of the model and of each baseline with its interval."""
-    rows = [standing._asdict() | {"of": standing.rows} for standing in standings]
-    names = list(dict.fromkeys(standing.name for standing in standings))
-    places = list(dict.fromkeys(standing.rows for standing in standings))
+def score_intervals(rows: Rows, label: str) -> Spec:
+    """Draw scores by `name`, with the rows that they are for in `series`, and their intervals."""
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    places = list(dict.fromkeys(row["series"] for row in rows))
     model = {"test": f"datum.name === {json.dumps(names[0])}", "value": THIS}
     place = {
         "y": named("name", names, axis={"labelFontSize": 13}),
-        "yOffset": {"field": "of", "type": "nominal", "sort": places},
+        "yOffset": {"field": "series", "type": "nominal", "sort": places},
         "color": {"condition": model, "value": SOFT},
     }
     grey = {"symbolFillColor": SOFT, "symbolStrokeColor": SOFT}
-    shape = of_names(places, ["circle", "diamond"], grey)
+    shape = series_scale(places, ["circle", "diamond"], grey)
     scale = {"zero": False, "nice": True}
     low, value = (number(field, label, scale=scale) for field in ("low", "value"))
     intervals = layer("rule", {"x": low, "x2": {"field": "high"}} | place, strokeWidth=2)
@@ -106,31 +124,30 @@ def roc(comparison: Comparison) -> Picture | None:
     rows, names = points_of_both(comparison, "roc")
     if not rows:
         return None
-    score = comparison.scores["test"].by_key.get("roc_auc")
-    besides = [straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}])]
+    score = comparison.scores["test"].get("roc_auc")
+    marks = [straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}])]
     if score and score.value is not None:
         area = {"x": 0.97, "y": 0.06, "text": f"area {score.value:.3f}"}
         place = {"x": number("x"), "y": number("y"), "text": {"field": "text"}}
-        besides.append(layer("text", place, [area], align="right"))
+        marks.append(layer("text", place, [area], align="right"))
     spec = lines(
         rows,
         number("false positive rate", "False positive rate", scale=UNIT),
         number("true positive rate", "True positive rate (recall)", scale=UNIT),
         names,
-        besides,
+        marks,
     )
-    return Picture("ROC curve", spec, len(names) > 1)
+    return Picture("ROC curve", spec)
 
 
 def precision_recall(comparison: Comparison) -> Picture | None:
-    """Precision by recall, and what a guess reaches: the share of the class."""
+    """Draw precision by recall, and what a guess reaches: the share of the class."""
     rows, names = points_of_both(comparison, "precision_recall")
     rows = [row for row in rows if row["recall"] > 0]  # where precision is a convention
-    bars = points(comparison.run, "histogram")
-    if not rows or not bars:
+    bins = points(comparison.run, "calibration")
+    if not rows or not bins:
         return None
-    of_class = sum(bar["rows of the class"] for bar in bars)
-    share = of_class / (of_class + sum(bar["other rows"] for bar in bars))
+    share = sum(each["actual"] * each["rows"] for each in bins) / sum(each["rows"] for each in bins)
     spec = lines(
         rows,
         number("recall", "Recall", scale=UNIT),
@@ -139,37 +156,30 @@ def precision_recall(comparison: Comparison) -> Picture | None:
         [straight([{"x": 0, "y": share}, {"x": 1, "y": share}])],
         interpolate="step-before",
     )
-    said = f"The dashed line is the share of the class, {share:.2g}: the precision of a guess."
-    return Picture("Precision and recall", spec, len(names) > 1, said)
+    note = f"The dashed line is the share of the class, {share:.2g}: the precision of a guess."
+    return Picture("Precision and recall", spec, note)
 
 
 def calibration(comparison: Comparison) -> Picture | None:
-    """The share of a class by its predicted probability with intervals, over the counts."""
+    """Draw the share of a class by its predicted probability, with intervals."""
     rows, names = points_of_both(comparison, "calibration")
     if not rows:
         return None
-    own = [row for row in rows if row["of"] == names[0]]
-    x = number("probability", scale=UNIT)
+    x = number("probability", "Predicted probability", scale=UNIT)
     share = number("actual", "Share that is of the class", scale=UNIT)
-    points = {"filled": True, "size": 45}
-    line = layer("line", {"x": x, "y": share, "color": colors(names)}, point=points)
+    line = {"x": x, "y": share, "color": colors(names)}
     ends = {"x": dict(x), "y": number("low"), "y2": {"field": "high"}}
-    limits = layer("rule", ends, own, strokeWidth=1.5, color=THIS)
-    counts = {
-        "x": number("probability", "Predicted probability", scale=UNIT),
-        "y": number("rows", "Rows", axis={"tickCount": 2}),
-    }
-    bars = layer("bar", counts, width=16, color=THIS, opacity=0.6)
-    diagonal = straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}])
-    above = chart(rows, [line, limits, diagonal], WIDTH - 60, 190)
-    below = chart(own, [bars], WIDTH - 60, 50)
-    for part in (above, below):  # of the whole, not of its parts
-        del part["autosize"], part["padding"]
-    return Picture("Calibration", {"vconcat": [above, below], "spacing": 8}, len(names) > 1)
+    of_run = [row for row in rows if row["series"] == names[0]]
+    marks = [
+        layer("line", line, point={"filled": True, "size": 45}),
+        layer("rule", ends, of_run, strokeWidth=1.5, color=THIS),
+        straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}]),
+    ]
+    return Picture("Calibration", chart(rows, marks))
 
 
 def confusion(comparison: Comparison) -> Picture | None:
-    """True classes by predicted ones: rows and their share of the true class."""
+    """Draw true classes by predicted ones: rows and their share of the true class."""
     rows = points(comparison.run, "confusion")
     if not rows:
         return None
@@ -195,70 +205,53 @@ def confusion(comparison: Comparison) -> Picture | None:
 
 
 def threshold(comparison: Comparison) -> Picture | None:
-    """What each threshold comes to, and the chosen one."""
-    found = points(comparison.run, "threshold")
-    if not found:
+    """Draw what each threshold comes to, and the chosen one."""
+    scores = points(comparison.run, "threshold")
+    if not scores:
         return None
     threshold = comparison.evaluation.threshold
     chosen = 0.5 if threshold is None else threshold
-    has_costs = found[0]["cost"] is not None
+    has_costs = scores[0]["cost"] is not None
     cost, price = ("cost", "cost per row") if has_costs else ("wrong", "error rate")
     names = {"recall": "recall", "precision": "precision", "f1": "F1", cost: price}
     rows = [
-        {"threshold": row["threshold"], "of": name, "value": row[key]}
+        {"threshold": row["threshold"], "series": name, "value": row[key]}
         for key, name in names.items()
-        for row in found
+        for row in scores
     ]
     dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
     encoding = {
         "x": number("threshold", "Threshold", scale=UNIT),
         "y": number("value", scale={"domainMin": 0}),
         "color": colors(list(names.values()), [THIS, OTHER, SOFT, "currentColor"]),
-        "strokeDash": of_names(list(names.values()), dashes, {"symbolSize": 500}),
+        "strokeDash": series_scale(list(names.values()), dashes, {"symbolSize": 500}),
     }
     marks = [layer("line", encoding, clip=True), vertical(chosen, strokeWidth=1.5)]
-    at = min(found, key=lambda row: abs(row["threshold"] - chosen))
-    said = f"At {chosen:.3g} the {price} is {at[cost]:.3g}."
-    return Picture("Threshold", chart(rows, marks), note=said)
-
-
-def scatter(rows: Rows, x: Spec, y: Spec, through: Rows) -> Spec:
-    """A point for each row, and the line on which they should lie."""
-    zero = {"scale": {"zero": False}}
-    style: Spec = {"filled": True, "size": 18, "opacity": 0.45, "color": THIS}
-    return chart(rows, [layer("point", {"x": x | zero, "y": y | zero}, **style), straight(through)])
+    nearest = min(scores, key=lambda row: abs(row["threshold"] - chosen))
+    note = f"At {chosen:.3g} the {price} is {nearest[cost]:.3g}."
+    return Picture("Threshold", chart(rows, marks), note)
 
 
 def predicted_and_true(comparison: Comparison) -> Picture | None:
+    """Draw a point for each row of a regression, and the line on which they should lie."""
     rows = points(comparison.run, "values")
     if not rows:
         return None
     true = [row["true value"] for row in rows]
-    spec = scatter(
-        rows,
-        number("true value", f"True {comparison.run.target}"),
-        number("predicted value", "Predicted"),
-        [{"x": end, "y": end} for end in (min(true), max(true))],
-    )
-    return Picture("Predicted and true value", spec)
-
-
-def residuals_over_time(comparison: Comparison) -> Picture | None:
-    rows = [row for row in points(comparison.run, "residuals_over_time") if row["time"] is not None]
-    if not rows:
-        return None
-    times = [row["time"] for row in rows]
-    zero = [{"x": end, "y": 0} for end in (min(times), max(times))]
-    y = number("residual", "True minus predicted")
-    return Picture("Residuals over time", scatter(rows, number("time", "Time"), y, zero))
+    zero = {"scale": {"zero": False}}
+    x = number("true value", f"True {comparison.run.target}") | zero
+    y = number("predicted value", "Predicted") | zero
+    marks = layer("point", {"x": x, "y": y}, filled=True, size=18, opacity=0.45, color=THIS)
+    diagonal = straight([{"x": end, "y": end} for end in (min(true), max(true))])
+    return Picture("Predicted and true value", chart(rows, [marks, diagonal]))
 
 
 def learning_curve(comparison: Comparison) -> Picture | None:
-    """The loss by epoch, the mean of the members, and the epoch whose weights are kept."""
+    """Draw the mean loss of the members by epoch, and the epoch whose weights are kept."""
     epochs_of_loss = points(comparison.run, "loss", "curves")
     parts = {"train": "training rows", "validation": "held-out rows"}
     rows = [
-        {"epoch": row["epoch"], "value": row[key], "of": label, "n": row["epoch"]}
+        {"epoch": row["epoch"], "value": row[key], "series": label, "n": row["epoch"]}
         for key, label in parts.items()
         for row in epochs_of_loss
         if row[key] is not None
@@ -268,12 +261,12 @@ def learning_curve(comparison: Comparison) -> Picture | None:
     trained = comparison.files["networks"]
     architecture = trained.get("curves")
     epochs = trained.get("networks", {}).get(architecture, {}).get("epochs")
-    kept = median(epochs) if epochs else None
+    title, marks = "Epoch", []
+    if epochs:
+        title = f"Epoch (weights kept from {median(epochs):.4g})"
+        marks = [vertical(median(epochs), strokeDash=[4, 4])]
+    names = list(dict.fromkeys(row["series"] for row in rows))
     spec = lines(
-        rows,
-        number("epoch", "Epoch" if kept is None else f"Epoch (weights kept from {kept:.4g})"),
-        number("value", "Loss", scale={"zero": False}),
-        list(dict.fromkeys(row["of"] for row in rows)),
-        [] if kept is None else [vertical(kept, strokeDash=[4, 4])],
+        rows, number("epoch", title), number("value", "Loss", scale={"zero": False}), names, marks
     )
     return Picture(f"Loss{f' of {architecture}' if architecture else ''} by epoch", spec)

@@ -1,11 +1,10 @@
-"""Vega-Lite specifications as SVG and PNG, and their parts: legible on a phone and on paper.
+"""Vega-Lite specifications as SVG, and their parts: legible on a phone and on paper.
 
 Two colours that a colour-blind reader and a grey print tell apart (Okabe and Ito, "Color universal
 design", 2008): blue for this run, orange for the other one or the other class. They are variables
 of the page's style, so that dark pages have lighter ones.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from textwrap import wrap
@@ -21,7 +20,6 @@ WIDTH, HEIGHT = 330, 240  # with the axes as wide as a phone, so that no text is
 BAR, LINE_HEIGHT = 12, 15  # heights of a bar, and of a line of its name
 LETTERS, TITLE = 46, 34  # of a line of a name, and of an axis title
 THIS, OTHER, SOFT, LINE = "var(--this)", "var(--other)", "var(--soft)", "#8886"
-ON_PAPER = {THIS: "#0072b2", OTHER: "#e69f00", SOFT: "#5b6470", "currentColor": "#222"}
 # No commas below 10,000: the numbers may be years.
 TICKS = "abs(datum.value) >= 10000 ? format(datum.value, '~s') : replace(datum.label, ',', '')"
 STYLE = {
@@ -58,24 +56,14 @@ def svg(spec: Spec, name: str) -> Markup:
     return Markup(
         re.sub(
             r'(\bid="|url\(#|href="#)([^")]+)',
-            lambda found: found[1] + ids.setdefault(found[2], f"{name}-{len(ids)}"),
+            lambda match: match[1] + ids.setdefault(match[2], f"{name}-{len(ids)}"),
             drawn,
         )
     )
 
 
-def png(spec: Spec) -> bytes:
-    """A Vega-Lite specification as PNG on white, for pages that show no SVG."""
-    style = STYLE | {"background": "white", "padding": 8}
-    text = json.dumps([spec, style])
-    for name, color in ON_PAPER.items():
-        text = text.replace(json.dumps(name)[1:-1], color)
-    drawn, style = json.loads(text)
-    return vl_convert.vegalite_to_png(drawn, vl_version=VEGA_LITE, config=style, scale=2)
-
-
 def chart(rows: Rows, layers: list[Spec], width: int = WIDTH, height: int = HEIGHT) -> Spec:
-    """Layers over the same rows, whose axes have the first title that a layer gives."""
+    """Build a chart of layers over the same rows; axes have the first title of a layer."""
     for axis in ("x", "y"):
         of_axis = [
             place for layer in layers if "field" in (place := layer["encoding"].get(axis, {}))
@@ -96,12 +84,12 @@ def chart(rows: Rows, layers: list[Spec], width: int = WIDTH, height: int = HEIG
 
 
 def number(field: str, title: str | None = None, **more: Any) -> Spec:
-    """A field of numbers on an axis."""
+    """Build the encoding of a field of numbers on an axis."""
     return {"field": field, "type": "quantitative", "title": title, **more}
 
 
 def named(field: str, names: Sequence[str], **more: Any) -> Spec:
-    """A field of names on an axis, in this order."""
+    """Build the encoding of a field of names on an axis, in this order."""
     axis = {"ticks": False, "domain": False, **more.pop("axis", {})}
     return {"field": field, "type": "nominal", "title": None, "sort": list(names), "axis": axis} | (
         more
@@ -109,38 +97,38 @@ def named(field: str, names: Sequence[str], **more: Any) -> Spec:
 
 
 def colors(names: Sequence[str], range_: Sequence[str] = (THIS, OTHER)) -> Spec:
-    """The colour of each name; a legend where there is more than one."""
-    return of_names(names, range_, {} if len(names) > 1 else None)
+    """Give each name a colour, with a legend if there is more than one."""
+    return series_scale(names, range_, {} if len(names) > 1 else None)
 
 
-def of_names(names: Sequence[str], range_: Sequence[Any], legend: Spec | None = None) -> Spec:
-    """What tells the names in the field `of` apart, such as a shape or a width."""
+def series_scale(names: Sequence[str], range_: Sequence[Any], legend: Spec | None = None) -> Spec:
+    """Tell the names in the field `series` apart, such as by a shape or a width."""
     scale = {"domain": list(names), "range": list(range_)[: len(names)]}
-    return {"field": "of", "type": "nominal", "scale": scale, "legend": legend, "title": None}
+    return {"field": "series", "type": "nominal", "scale": scale, "legend": legend, "title": None}
 
 
 def layer(mark: str, encoding: Spec, rows: Rows | None = None, **style: Any) -> Spec:
-    """A layer of marks of one type, such as bars, for the rows of its chart or for its own."""
+    """Build a layer of marks of one type, such as bars, for its chart's rows or its own."""
     data = {} if rows is None else {"data": {"values": rows}}
     return {**data, "mark": {"type": mark, **style}, "encoding": encoding}
 
 
 def straight(points: Rows) -> Spec:
-    """A thin dashed line through points of x and y, such as a diagonal."""
+    """Build a thin dashed line through points of x and y, such as a diagonal."""
     x_and_y = {"x": number("x"), "y": number("y")}
     return layer("line", x_and_y, points, color=SOFT, strokeWidth=1, strokeDash=[4, 4])
 
 
 def vertical(x: float, **style: Any) -> Spec:
-    """A line from top to bottom at a value of x."""
+    """Build a line from top to bottom at a value of x."""
     return layer("rule", {"x": number("x")}, [{"x": x}], color=SOFT, **style)
 
 
 def under_names(rows: Rows, field: str, marks: list[Spec]) -> Spec:
-    """Marks, layers with an `x`, in a row for each name, which stands above and is never cut."""
+    """Build a chart of marks with a row for each name, which stands above and is never cut."""
     names = list(dict.fromkeys(row[field] for row in rows))
-    said = {name: wrap(str(name), LETTERS) or [""] for name in names}
-    text = LINE_HEIGHT * max(map(len, said.values()), default=1)
+    lines = {name: wrap(str(name), LETTERS) or [""] for name in names}
+    text = LINE_HEIGHT * max(map(len, lines.values()), default=1)
     place = {
         "field": field,
         "type": "nominal",
@@ -155,7 +143,7 @@ def under_names(rows: Rows, field: str, marks: list[Spec]) -> Spec:
     labels = layer(
         "text",
         {"x": {"value": 0}, "y": place, "text": {"field": "label"}},
-        [{field: name, "label": said[name]} for name in names],
+        [{field: name, "label": lines[name]} for name in names],
         **{"align": "left", "baseline": "top", "dy": 3 - height / 2, "lineHeight": LINE_HEIGHT},
     )
     return chart(rows, [*marks, labels], height=height * len(names))

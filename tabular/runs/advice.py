@@ -1,7 +1,7 @@
 """What to try next: a table of rules, each with a condition, a sentence and a command."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tabular.config.params import Params
@@ -9,12 +9,13 @@ from tabular.config.schema import Schema
 from tabular.core.errors import listed
 from tabular.core.metrics import BASELINES, TASKS, metric
 from tabular.core.numbers import format_number
-from tabular.evaluation.evaluation import Evaluation
+from tabular.evaluation.evaluation import NO_SCORES, Evaluation
 from tabular.runs.verdict import Check
 
 OVERFITTED = 0.7  # a training loss below this share of the cross-validated one is overfitting
 MORE_DROPOUT, MOST_DROPOUT = 0.2, 0.5
 TEST_ROWS = "data/split/test/part-00000.parquet"
+Step = tuple[str, str]  # a sentence and a command, which may be empty
 
 
 def next_steps(
@@ -38,88 +39,39 @@ def next_steps(
             "look whether the target stands in the right rows, and whether the columns can tell "
             "anything of it; more rows or other columns are needed before a model is of use"
         ]
-    rules = [
-        *_rules_about_rows(evaluation, schema, params),
-        *_rules_about_overfitting(evaluation, networks),
-        *_rules_about_baseline(strongest, schema.task, params.train.networks),
+    steps = [
+        *_steps_about_rows(evaluation, schema, params),
+        *_steps_about_overfitting(evaluation, networks),
+        *_steps_about_baseline(strongest, schema.task, params),
     ]
-    return [f"{text}{command and f': `{command}`'}" for holds, text, command in rules if holds]
+    return [f"{text}: `{command}`" if command else text for text, command in steps]
 
 
-Rule = tuple[bool, str, str]  # whether it holds, a sentence, and a command
-
-
-def _rules_about_rows(evaluation: Evaluation, schema: Schema, params: Params) -> list[Rule]:
-    split, binary = params.split, schema.task == "binary"
-    missed, worse = evaluation.classes_not_found, _worse_on_test(evaluation)
-    draws = split.by in ("random", "group", "hash")
-    return [
-        (
-            bool(missed) and binary,
-            f"no test row of class {listed(missed)} is found at threshold "
-            f"{format_number(evaluation.threshold)}: choose a threshold on cross-validated rows",
+def _steps_about_rows(evaluation: Evaluation, schema: Schema, params: Params) -> Iterator[Step]:
+    split, missed = params.split, listed(evaluation.classes_not_found)
+    if missed and schema.task == "binary":
+        threshold = format_number(evaluation.threshold)
+        yield (
+            f"no test row of class {missed} is found at threshold {threshold}: choose a threshold "
+            "on cross-validated rows",
             "dvc exp run -S 'evaluate.threshold={best: f1}'",
-        ),
-        (
-            bool(missed) and not binary and not params.train.class_weight,
-            f"no test row of class {listed(missed)} is found: give rare classes a larger weight, "
-            "or get more rows of them",
+        )
+    elif missed and not params.train.class_weight:
+        yield (
+            f"no test row of class {missed} is found: give rare classes a larger weight, or get "
+            "more rows of them",
             "dvc exp run -S train.class_weight=balanced",
-        ),
-        (
-            "test" in evaluation.equal_rows and split.by == "random",
-            "keep equal rows on one side of the split",
-            "dvc exp run -S split.equal_rows=together",
-        ),
-        (
-            bool(worse) and draws,
-            f"{worse}: see whether other test rows do so too",
-            f"dvc exp run -S split.seed={split.seed + 1}",
-        ),
-        (
-            bool(worse) and not draws,
-            f"{worse}: see which columns have moved since the training rows",
-            f"python -m commands.drift {TEST_ROWS}",
-        ),
-    ]
-
-
-def _rules_about_overfitting(
-    evaluation: Evaluation, networks: Mapping[str, Mapping[str, Any]]
-) -> list[Rule]:
-    train, folds = (
-        scores.model.value("loss") if scores else None
-        for scores in (evaluation.train, evaluation.cross_validation)
-    )
-    if train is None or folds is None:
-        return []
-    dropout = _more_dropout(networks)
-    text = (
-        f"the loss is {format_number(train, folds)} on training rows and "
-        f"{format_number(folds, train)} cross-validated: more rows are likely to "
-        f"help{dropout and ', or more dropout'}"
-    )
-    return [(train < OVERFITTED * folds, text, dropout)]
-
-
-def _rules_about_baseline(
-    strongest: Check | None, task: str, networks: Collection[str]
-) -> list[Rule]:
-    name, verdict = (strongest.subject, strongest.verdict) if strongest else ("", "")
-    is_linear = name == TASKS[task].baselines["linear"] and "plain" in networks
-    return [
-        (
-            is_linear and verdict in ("undecided", "fail"),
-            f"{BASELINES.get(name)} is simpler, and the model is not shown to be better: make a "
-            "linear Keras model",
-            "dvc exp run -S 'train.members=[{network: plain}]' -S 'train.networks.plain.units=[]'",
-        ),
-        (
-            verdict == "fail" and not is_linear,
-            f"{BASELINES.get(name)} is better: use it, or look for better parameters",
-            "python -m commands.search",
-        ),
-    ]
+        )
+    if "test" in evaluation.equal_rows and split.by == "random":
+        command = "dvc exp run -S split.equal_rows=together"
+        yield "keep equal rows on one side of the split", command
+    if worse := _worse_on_test(evaluation):
+        if split.by in ("random", "group", "hash"):
+            command = f"dvc exp run -S split.seed={split.seed + 1}"
+            yield f"{worse}: see whether other test rows do so too", command
+        else:
+            command = f"python -m commands.drift {TEST_ROWS}"
+            yield f"{worse}: see which columns have moved since the training rows", command
 
 
 def _worse_on_test(evaluation: Evaluation) -> str:
@@ -128,10 +80,11 @@ def _worse_on_test(evaluation: Evaluation) -> str:
     With a split by time they are compared with forward chaining, where that was asked for.
     """
     key = evaluation.primary_metrics[0]
-    scores, place = evaluation.cross_validation, "cross-validated"
-    if evaluation.forward_chaining:
-        scores, place = evaluation.forward_chaining, "on later rows by models of earlier ones"
-    test, folds = evaluation.test.model.get(key), scores and scores.model.get(key)
+    rows, place = "cross_validation", "cross-validated"
+    if "forward_chaining" in evaluation.score_sets:
+        rows, place = "forward_chaining", "on later rows by models of earlier ones"
+    test = evaluation.test.model.get(key)
+    folds = evaluation.score_sets.get(rows, NO_SCORES).model.get(key)
     if not test or not folds or not test.interval or not folds.interval:
         return ""
     chance = math.hypot(*(high - low for low, high in (test.interval, folds.interval))) / 2
@@ -144,11 +97,40 @@ def _worse_on_test(evaluation: Evaluation) -> str:
     )
 
 
-def _more_dropout(networks: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the command for more dropout of the architecture with the largest weight, if any."""
-    name = max(networks, key=lambda name: networks[name].get("weight", 0), default="")
-    before = networks.get(name, {}).get("params", {}).get("dropout", 0.0)
-    dropout = round(before + MORE_DROPOUT, 2)
-    if not name or dropout > MOST_DROPOUT:
-        return ""
-    return f"dvc exp run -S train.networks.{name}.dropout={dropout:g}"
+def _steps_about_overfitting(
+    evaluation: Evaluation, networks: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Step]:
+    train, folds = (
+        evaluation.score_sets.get(rows, NO_SCORES).model.value("loss")
+        for rows in ("train", "cross_validation")
+    )
+    if train is None or folds is None or train >= OVERFITTED * folds:
+        return
+    text = (
+        f"the loss is {format_number(train, folds)} on training rows and "
+        f"{format_number(folds, train)} cross-validated: more rows are likely to help"
+    )
+    heaviest = max(networks, key=lambda name: networks[name].get("weight", 0), default="")
+    params = networks[heaviest].get("params", {}) if heaviest else {}
+    dropout = round(params.get("dropout", 0.0) + MORE_DROPOUT, 2)
+    if heaviest and dropout <= MOST_DROPOUT:
+        command = f"dvc exp run -S train.networks.{heaviest}.dropout={dropout:g}"
+        yield f"{text}, or more dropout", command
+    else:
+        yield text, ""
+
+
+def _steps_about_baseline(strongest: Check | None, task: str, params: Params) -> Iterator[Step]:
+    if strongest is None or strongest.verdict == "pass":
+        return
+    name = BASELINES[strongest.subject]
+    is_linear = strongest.subject == TASKS[task].baselines["linear"]
+    if is_linear and "plain" in params.train.networks:
+        yield (
+            f"{name} is simpler, and the model is not shown to be better: make a linear Keras "
+            "model",
+            "dvc exp run -S 'train.members=[{network: plain}]' -S 'train.networks.plain.units=[]'",
+        )
+    elif strongest.verdict == "fail":
+        text = f"{name} is better: use it, or look for better parameters"
+        yield text, "python -m commands.search"

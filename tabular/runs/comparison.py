@@ -11,15 +11,14 @@ import numpy as np
 
 from tabular.config.params import PARAMS
 from tabular.config.schema import SCHEMA, Schema
-from tabular.core.metrics import AVERAGES, BASELINES, METRIC_KEYS, METRICS
+from tabular.core.metrics import AVERAGES, METRIC_KEYS, METRICS
 from tabular.core.nested import flatten
-from tabular.evaluation.evaluation import Evaluation, PairedDifference, Scores, ScoreSet
+from tabular.evaluation.evaluation import NO_SCORES, Evaluation, PairedDifference, ScoreSet
 from tabular.evaluation.scores import Predictions
 from tabular.evaluation.uncertainty import bootstrap, score_differences
 from tabular.runs.run import LOCK, Run, inputs, outs_of, params_of
 from tabular.runs.verdict import Verdict
 
-MODEL = "this model"  # next to the names of baselines
 TEXTS = {"true class", "predicted class", "column"}  # columns of text in files of points
 
 
@@ -56,23 +55,6 @@ class ScoreRow(NamedTuple):
     baselines: dict[str, ScoreComparison | None]
 
 
-class ScoreTable(NamedTuple):
-    """The scores for one set of rows by key, in the order in which they are read."""
-
-    rows: int
-    by_key: dict[str, ScoreRow]
-
-
-class Standing(NamedTuple):
-    """A score of the model or of a baseline with its interval; name and rows for a reader."""
-
-    name: str
-    rows: str
-    value: float
-    low: float
-    high: float
-
-
 class ChangedValue(NamedTuple):
     """A value that differs; None where a run has none."""
 
@@ -86,9 +68,9 @@ class Comparison(NamedTuple):
 
     Attributes:
         verdict: Of the gate; None where the run has none.
-        standings: By primary metric.
-        scores: By the keys of `metrics.ROW_SETS`.
-        tests: By the names of the additional test files.
+        scores: By the keys of `metrics.ROW_SETS`, then by metric key; those of the test rows are
+            compared with the base.
+        tests: By the names of the additional test files, then by metric key.
         code: The paths of code that differs.
         data: Differences of the profiles; None where one of the runs has none.
         stale: What has changed since the results were made.
@@ -99,9 +81,8 @@ class Comparison(NamedTuple):
     base: Run | None
     evaluation: Evaluation
     verdict: Verdict | None
-    standings: dict[str, list[Standing]]
-    scores: dict[str, ScoreTable]
-    tests: dict[str, ScoreTable]
+    scores: dict[str, dict[str, ScoreRow]]
+    tests: dict[str, dict[str, ScoreRow]]
     params: list[ChangedValue]
     code: list[str]
     packages: list[ChangedValue]
@@ -118,34 +99,27 @@ def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Compa
     """Compare a run with another one of the same table.
 
     Args:
-        verdict: stands for that of the run.
+        verdict: The verdict to show instead of that of the run.
 
     Raises:
-        UserError: the run has no scores.
+        UserError: The run has no scores.
     """
     evaluation = run.require_evaluation()
-    base_evaluation = base.evaluation if base else None
-    base_sets = base_evaluation.score_sets if base_evaluation else {}
-    base_files = base_evaluation.test_files if base_evaluation else {}
+    scores = {name: compare_scores(each) for name, each in evaluation.score_sets.items()}
     lock, base_lock = run.load(LOCK), base.load(LOCK) if base else {}
     profiles = [r.load(r.files["profile"]) for r in (base, run) if r]
     split, base_split = ([out["md5"] for out in outs_of(k, "split")] for k in (lock, base_lock))
     test_rows_differ = bool(split and base_split) and split != base_split
-    paired = paired_differences(run, base) if base and not test_rows_differ else {}
+    if base and base.evaluation:
+        paired = {} if test_rows_differ else paired_differences(run, base)
+        scores["test"] = compare_scores(evaluation.test, base.evaluation.test, paired)
     return Comparison(
         run,
         base,
         evaluation,
         verdict=verdict or run.verdict,
-        standings={key: standings(evaluation, key) for key in evaluation.primary_metrics},
-        scores={
-            name: compare_scores(scores, base_sets.get(name), paired if name == "test" else {})
-            for name, scores in evaluation.score_sets.items()
-        },
-        tests={
-            name: compare_scores(scores, base_files.get(name))
-            for name, scores in evaluation.test_files.items()
-        },
+        scores=scores,
+        tests={name: compare_scores(each) for name, each in evaluation.test_files.items()},
         params=changed_values(settings(base, base_lock), settings(run, lock)) if base else [],
         code=changed_code(base_lock, lock) if base else [],
         packages=changed_values(locked_versions(base), locked_versions(run)) if base else [],
@@ -156,38 +130,23 @@ def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Compa
     )
 
 
-def standings(evaluation: Evaluation, key: str) -> list[Standing]:
-    """List a score of the model, then of its baselines, on test rows and cross-validated.
-
-    Scores without an interval are left out.
-    """
-    rows = []
-    folds = evaluation.cross_validation
-    for scores, place in ((evaluation.test, "test rows"), (folds, "cross-validated")):
-        if scores is None:
-            continue
-        named = {BASELINES.get(name, name): each for name, each in scores.baselines.items()}
-        for name, each in ({MODEL: scores.model} | named).items():
-            estimate = each.get(key)
-            if estimate and estimate.interval:
-                rows.append(Standing(name, place, estimate.value, *estimate.interval))
-    return sorted(rows, key=lambda row: row.name != MODEL)
-
-
 def compare_scores(
     scores: ScoreSet,
     base: ScoreSet | None = None,
     paired: Mapping[str, PairedDifference] | None = None,
     keys: Iterable[str] = (),
-) -> ScoreTable:
+) -> dict[str, ScoreRow]:
     """Compare the scores for one set of rows with those of the base and of the baselines.
 
     Args:
-        base: the scores of the base for the same set of rows.
-        paired: by how much scores differ from the base's on the same rows.
-        keys: of scores that have a row even where nobody defines them.
+        base: Scores of the base for the same set of rows.
+        paired: Differences from the base on the same rows, by metric key.
+        keys: Metric keys that have a row even if they are undefined everywhere.
+
+    Returns:
+        By metric key, in the order in which they are read.
     """
-    before = base.model if base else Scores(0)
+    before = (base or NO_SCORES).model
     baselines = dict(sorted(scores.baselines.items()))
     compared = (scores.model, before, *baselines.values())
     defined = {key for each in compared for key, _ in each.items()}
@@ -210,7 +169,7 @@ def compare_scores(
                 for name, other in baselines.items()
             },
         )
-    return ScoreTable(scores.model.rows, by_key)
+    return by_key
 
 
 def compare_score(
@@ -290,39 +249,43 @@ def points(run: Run, name: str, folder: str = "plots") -> list[dict[str, Any]]:
 
 
 def changed_values(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> list[ChangedValue]:
-    """The leaves of nested mappings that differ, by dotted key."""
+    """List the leaves of nested mappings that differ, by dotted key."""
     before, after = dict(flatten(old)), dict(flatten(new))
     return [
         ChangedValue(name, after.get(name), before.get(name))
         for name in after | before
-        if before.get(name) != after.get(name) or (name in before) != (name in after)
+        if before.get(name) != after.get(name)
     ]
 
 
 def settings(run: Run, lock: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of the results, and the table as DVC names the keys of another file."""
+    """Return the parameters of the results, and the keys of the schema as DVC names them."""
     params = params_of(lock) or run.load(PARAMS)
     return params | {f"{SCHEMA}:{key}": value for key, value in run.schema.items()}
 
 
 def changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The paths of code whose content differs, of that which the stages use."""
-    before, after = ({path: of.get("md5") for path, of in inputs(k).items()} for k in (old, new))
-    differ = sorted(changed.name for changed in changed_values(before, after))
-    return [path for path in differ if path.startswith(("stages/", "tabular/"))]
+    """List the paths of the code that the stages use and whose content differs."""
+    before, after = inputs(old), inputs(new)
+    return sorted(
+        path
+        for path in before | after
+        if path.startswith(("stages/", "tabular/"))
+        and before.get(path, {}).get("md5") != after.get(path, {}).get("md5")
+    )
 
 
 def locked_versions(run: Run) -> dict[str, str]:
-    """The version of each package that requirements.txt locks."""
+    """Return the version of each package that requirements.txt locks."""
     text = run.text("requirements.txt")
     return dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", text, re.MULTILINE))
 
 
 def stale(run: Run, lock: Mapping[str, Any]) -> list[str]:
-    """The parameters, and the schema, that are not what the results were made with."""
-    used, written = params_of(lock), run.load(PARAMS)
-    now = {section: written.get(section) for section in used}
-    names = [changed.name for changed in changed_values(used, now)]
+    """List the parameters that differ from those of the results, and the schema if it does."""
+    params, written = params_of(lock), run.load(PARAMS)
+    now = {section: written.get(section) for section in params}
+    names = [changed.name for changed in changed_values(params, now)]
     schema = hashlib.md5(run.read(SCHEMA) or b"", usedforsecurity=False).hexdigest()
     if inputs(lock).get(str(SCHEMA), {}).get("md5", schema) != schema:
         names.append(str(SCHEMA))

@@ -1,7 +1,6 @@
 """Whether a run may be accepted: it learnt something, keeps its limits, and is not worse."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tabular.config.params import PARAMS, Params
@@ -14,7 +13,7 @@ from tabular.evaluation.scores_json import flat
 from tabular.evaluation.summary import evaluation_warnings
 from tabular.runs.advice import next_steps
 from tabular.runs.run import Revision, Run, commit_before, mismatch
-from tabular.runs.verdict import BEAT_BASELINES, SKIPPED, VERDICTS, BaselineCheck, Check, Verdict
+from tabular.runs.verdict import SKIPPED, VERDICTS, Check, Verdict
 
 
 class Base(NamedTuple):
@@ -73,58 +72,48 @@ def evaluate_gate(
         params: The sections `gate`, `split` and `train`.
         trained: Weight and parameters of each architecture that was trained.
     """
-    gate, names = params.gate, TASKS[schema.task].baselines
-    key = deciding_metric(params.train.loss)
-    keys = dict.fromkeys([key, evaluation.primary_metrics[0]])
+    gate, test, names = params.gate, evaluation.test, TASKS[schema.task].baselines
+    keys = list(dict.fromkeys([deciding_metric(params.train.loss), evaluation.primary_metrics[0]]))
+    constant = check_constant(test, names["constant"], keys)
     limits = list(_limit_checks(flat(evaluation), base, gate))
-    constant = check_constant(evaluation.test, names["constant"], [*keys])
     comparisons = [
-        check_baseline(evaluation.test, names[kind], [*keys], gate.margin)
+        check_baseline(test, names[kind], keys, gate.margin)
         for kind in gate.beat_baselines
         if kind != "constant"
     ]
-    strongest = min(comparisons, key=_rank, default=None)
+    compared = [check for check in comparisons if check.verdict != SKIPPED]
+    strongest = min(compared, key=_rank, default=None)
 
     required = [constant] if "constant" in gate.beat_baselines else []
     checks = [*required, *limits, *comparisons]
-    failed = [check for check in checks if check.verdict == "fail"]
-    verdicts = {check.verdict for check in checks} & set(VERDICTS)
-    verdict = min(verdicts, key=VERDICTS.index, default="pass")
+    verdicts = {check.verdict for check in checks}
+    missed_limits = [check.reason for check in limits if check.verdict == "fail"]
     learnt = constant.verdict == "pass"
-    reasons = [] if learnt else [constant.reason]
-    reasons += [check.reason for check in limits if check.verdict == "fail"]
-    if learnt and strongest and strongest.verdict != SKIPPED:
-        reasons.append(strongest.reason)
-    elif learnt and not reasons:
-        reasons.append(constant.reason)
+    reasons = missed_limits if learnt else [constant.reason, *missed_limits]
+    if learnt and strongest:
+        reasons = [*reasons, strongest.reason]
     return Verdict(
-        verdict,
-        _headline(constant, failed, strongest, limits),
-        ". ".join(reasons),
-        evaluation_warnings(evaluation, schema.task),
-        next_steps(evaluation, constant, strongest, schema, params, trained),
-        checks,
+        verdict=next((verdict for verdict in VERDICTS if verdict in verdicts), "pass"),
+        headline=_headline(constant, bool(missed_limits), strongest),
+        reason=". ".join(reasons or [constant.reason]),
+        warnings=evaluation_warnings(evaluation, schema.task),
+        next_steps=next_steps(evaluation, constant, strongest, schema, params, trained),
+        checks=checks,
     )
 
 
-def _headline(
-    constant: Check, failed: list[Check], strongest: Check | None, limits: list[Check]
-) -> str:
+def _headline(constant: Check, misses_limit: bool, strongest: Check | None) -> str:
     """Summarise the verdict in a few words, of which those about the constant come first."""
-    if not isinstance(constant, BaselineCheck):
+    if constant.score is None:
         return "Too few rows to tell whether anything was learnt"
     if constant.verdict != "pass":
         return "Nothing was learnt"
-    if any(check in limits for check in failed):
+    if misses_limit:
         return "Outside a limit"
-    if strongest is None or strongest.verdict == SKIPPED:
+    if strongest is None:
         return f"Better than {CONSTANTS[constant.subject]}"
-    name = BASELINES[strongest.subject]
-    return {
-        "pass": f"Better than {name}",
-        "undecided": f"Undecided against {name}",
-        "fail": f"Worse than {name}",
-    }[strongest.verdict]
+    words = {"pass": "Better than", "undecided": "Undecided against", "fail": "Worse than"}
+    return f"{words[strongest.verdict]} {BASELINES[strongest.subject]}"
 
 
 def check_constant(scores: ScoreSet, name: str, keys: list[str]) -> Check:
@@ -136,16 +125,16 @@ def check_constant(scores: ScoreSet, name: str, keys: list[str]) -> Check:
         keys: The deciding metric, then what else is said.
     """
     check = check_baseline(scores, name, keys, None)
-    if not isinstance(check, BaselineCheck):
-        reason = f"{scores.model.rows:,} test rows are too few to tell whether anything was learnt"
-        return Check(rule=BEAT_BASELINES, subject=name, verdict="fail", reason=reason)
     if check.verdict == "pass":
         return check
-    reason = (
-        f"Nothing was learnt: on {scores.model.rows:,} test rows the model is not better than "
-        f"{CONSTANTS[name]} by more than chance: {_format_pairs(scores, name, keys)}"
-    )
-    return replace(check, verdict="fail", reason=reason)
+    rows = f"{scores.model.rows:,} test rows"
+    reason = f"{rows} are too few to tell whether anything was learnt"
+    if check.verdict != SKIPPED:
+        reason = (
+            f"Nothing was learnt: on {rows} the model is not better than {CONSTANTS[name]} by more "
+            f"than chance: {_format_pairs(scores, name, keys)}"
+        )
+    return check.model_copy(update={"verdict": "fail", "reason": reason})
 
 
 def check_baseline(scores: ScoreSet, name: str, keys: list[str], margin: float | None) -> Check:
@@ -156,33 +145,34 @@ def check_baseline(scores: ScoreSet, name: str, keys: list[str], margin: float |
         keys: The deciding metric, then what else is said.
         margin: Share of the baseline's score by which the model may be worse.
     """
-    key, baseline = keys[0], scores.baselines.get(name)
+    rule, key, baseline = f"beat_baselines {name}", keys[0], scores.baselines.get(name)
     difference, value = scores.difference(name, key), scores.model.value(key)
     limit = baseline.value(key) if baseline else None
     if difference is None or value is None or limit is None:
         reason = "too few test rows, or no score to compare with"
-        return Check(rule=BEAT_BASELINES, subject=name, verdict=SKIPPED, reason=reason)
+        return Check(rule=rule, verdict=SKIPPED, reason=reason)
     better, worse = _possible_changes(key, difference)
-    verdict = "pass" if worse < 0 else "fail" if better < 0 else "undecided"
-    words = {
-        "pass": "the model is better than",
-        "fail": "the model is worse than",
-        "undecided": "it is undecided whether the model is better than",
-    }
-    if margin is not None and verdict == "undecided":
-        accepted = worse <= margin * abs(limit)
-        verdict = "pass" if accepted else "fail"
-        words["pass"] = f"the model is at most {margin:.0%} worse than"
-        words["fail"] = f"the model is not shown to be at most {margin:.0%} worse than"
+    if worse < 0:
+        verdict, words = "pass", "the model is better than"
+    elif better < 0:
+        verdict, words = "fail", "the model is worse than"
+    elif margin is None:
+        verdict, words = "undecided", "it is undecided whether the model is better than"
+    elif worse <= margin * abs(limit):
+        verdict, words = "pass", f"the model is at most {margin:.0%} worse than"
+    else:
+        verdict, words = "fail", f"the model is not shown to be at most {margin:.0%} worse than"
     other = CONSTANTS.get(name, BASELINES[name])
-    reason = (
-        f"On {scores.model.rows:,} test rows {words[verdict]} {other}: "
-        f"{_format_pairs(scores, name, keys)}"
+    pairs = _format_pairs(scores, name, keys)
+    return Check(
+        rule=rule,
+        verdict=verdict,
+        reason=f"On {scores.model.rows:,} test rows {words} {other}: {pairs}",
+        found=value,
+        allowed=limit,
+        score=f"test.{key}",
+        **difference._asdict(),
     )
-    return BaselineCheck(
-        rule=BEAT_BASELINES, subject=name, verdict=verdict, reason=reason,
-        value=value, limit=limit, score=f"test.{key}", difference=difference,
-    )  # fmt: skip
 
 
 def _possible_changes(key: str, difference: PairedDifference) -> tuple[float, float]:
@@ -193,37 +183,32 @@ def _possible_changes(key: str, difference: PairedDifference) -> tuple[float, fl
 
 
 def _format_pairs(scores: ScoreSet, name: str, keys: list[str]) -> str:
-    return "; ".join(filter(None, (_format_pair(scores, name, key) for key in keys)))
-
-
-def _format_pair(scores: ScoreSet, name: str, key: str) -> str:
-    """Format a score of the model and of a baseline, and what their difference may be."""
-    baseline, difference = scores.baselines[name].value(key), scores.difference(name, key)
-    value, label = scores.model.value(key), metric(key).label.lower()
-    label = metric(key).label if label.startswith(("roc", "r²", "f1")) else label
-    if value is None or baseline is None:
-        return ""
-    text = f"{label} {format_number(value, baseline)} and {format_number(baseline, value)}"
-    if difference is None:
-        return text
-    better, worse = _possible_changes(key, difference)
-    ends = [(end, word) for end, word in ((worse, "worse"), (better, "better")) if end > 0]
-    if len(ends) == 2:
-        texts = [f"{format_number(end)} {word}" for end, word in ends]
-        return f"{text} (may be up to {texts[0]} or {texts[1]})"
-    if not ends:
-        return text
-    end, word = ends[0]
-    least = abs(min(better, worse))
-    return f"{text} ({format_number(least, end)} to {format_number(end, least)} {word})"
+    """Format scores of the model and of a baseline, and what their differences may be."""
+    texts = []
+    for key in keys:
+        value, baseline = scores.model.value(key), scores.baselines[name].value(key)
+        difference, label = scores.difference(name, key), metric(key).label
+        if value is None or baseline is None or difference is None:
+            continue
+        if not label.startswith(("ROC", "R²", "F1")):
+            label = label.lower()
+        text = f"{label} {format_number(value, baseline)} and {format_number(baseline, value)}"
+        better, worse = _possible_changes(key, difference)
+        if better > 0 and worse > 0:
+            ends = f"{format_number(worse)} worse or {format_number(better)} better"
+            text += f" (may be up to {ends})"
+        elif better > 0 or worse > 0:
+            least, most = abs(min(better, worse)), max(better, worse)
+            ends = f"{format_number(least, most)} to {format_number(most, least)}"
+            text += f" ({ends} {'worse' if worse > 0 else 'better'})"
+        texts.append(text)
+    return "; ".join(texts)
 
 
 def _rank(check: Check) -> tuple[int, float]:
     """Sort the worst verdict first, and among equal ones the baseline with the best score."""
-    if not isinstance(check, BaselineCheck) or check.limit is None:
-        return len(VERDICTS), 0.0
-    sign = -1 if metric(check.score).greater_is_better else 1
-    return VERDICTS.index(check.verdict), sign * check.limit
+    sign = -1 if metric(str(check.score)).greater_is_better else 1
+    return VERDICTS.index(check.verdict), sign * (check.allowed or 0.0)
 
 
 def _limit_checks(scores: Mapping[str, float], base: Base, gate: Gate) -> Iterator[Check]:
@@ -234,22 +219,18 @@ def _limit_checks(scores: Mapping[str, float], base: Base, gate: Gate) -> Iterat
     """
     for rule, limits, at_least in (("lowest", gate.lowest, True), ("highest", gate.highest, False)):
         for key, limit in limits.items():
-            yield _limit_check(rule, key, scores.get(key), limit, at_least=at_least)
+            yield _limit_check(f"{rule} {key}", scores.get(key), limit, at_least)
     before = flat(base.evaluation) if base.evaluation else {}
     for key, share in gate.worse_than_last.items():
-        if key in scores and key not in before:
-            yield Check(
-                rule="worse_than_last", subject=key, verdict=SKIPPED, reason=base.name,
-                value=scores[key],
-            )  # fmt: skip
+        rule, value = f"worse_than_last {key}", scores.get(key)
+        if value is not None and key not in before:
+            yield Check(rule=rule, verdict=SKIPPED, reason=base.name, found=value, allowed=None)
             continue
         greater, other = metric(key).greater_is_better, before.get(key, 0.0)
         limit = round(other + (-share if greater else share) * abs(other), 6)
-        source = f"{share:.0%} worse than {format_number(other)} of {base.name}"
-        check = _limit_check(
-            "worse_than_last", key, scores.get(key), limit, at_least=greater, source=source
-        )
-        if check.verdict == "fail" and key in scores and key.startswith("test."):
+        source = f" ({share:.0%} worse than {format_number(other)} of {base.name})"
+        check = _limit_check(rule, value, limit, greater, source)
+        if check.verdict == "fail" and value is not None and key.startswith("test."):
             check = _check_against_chance(check, base)
         yield check
 
@@ -259,21 +240,23 @@ def _check_against_chance(check: Check, base: Base) -> Check:
     difference = base.compare().get(check.subject.removeprefix("test."))
     if difference is None:
         reason = f"{base.name} has other test rows, and scores of other rows differ by chance"
-        return replace(check, verdict=SKIPPED, reason=reason)
+        return check.model_copy(update={"verdict": SKIPPED, "reason": reason})
     if difference.within_chance:
         reason = f"{check.reason}, but the difference on the same test rows is within chance"
-        return replace(check, verdict="pass", reason=reason)
+        return check.model_copy(update={"verdict": "pass", "reason": reason})
     return check
 
 
 def _limit_check(
-    rule: str, key: str, value: float | None, limit: float, *, at_least: bool, source: str = ""
+    rule: str, value: float | None, limit: float, at_least: bool, source: str = ""
 ) -> Check:
     """Compare a score with a limit; a score that the run does not have fails."""
-    verdict, reason = "fail", f"{key} is not among the scores of this run"
-    if value is not None:
-        verdict = "pass" if (value >= limit if at_least else value <= limit) else "fail"
-        needed = f"{'at least' if at_least else 'at most'} {format_number(limit, value)}"
-        reason = f"{key} is {format_number(value, limit)}; needed {needed}"
-        reason += f" ({source})" if source else ""
-    return Check(rule=rule, subject=key, verdict=verdict, reason=reason, value=value, limit=limit)
+    key = rule.partition(" ")[2]
+    if value is None:
+        reason = f"{key} is not among the scores of this run"
+        return Check(rule=rule, verdict="fail", reason=reason, found=None, allowed=limit)
+    needed = f"{'at least' if at_least else 'at most'} {format_number(limit, value)}"
+    reason = f"{key} is {format_number(value, limit)}; needed {needed}{source}"
+    keeps = value >= limit if at_least else value <= limit
+    verdict = "pass" if keeps else "fail"
+    return Check(rule=rule, verdict=verdict, reason=reason, found=value, allowed=limit)

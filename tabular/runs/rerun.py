@@ -1,23 +1,23 @@
 """What DVC knows of outputs, and whether the committed results come out again in a clone."""
 
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import yaml
 
-from tabular.config.typed_yaml import read_yaml
 from tabular.core.errors import UserError
-from tabular.runs.run import FILES, LOCK, WORKSPACE, Revision, git, outputs
+from tabular.runs.run import LOCK, WORKSPACE, Run, git, outputs
 
 
 def dvc(*arguments: str, folder: Path | None = None) -> str:
-    """What a DVC command prints. Its stages find the Python that runs this.
+    """Return what a DVC command prints. Its stages find the Python that runs this.
 
     Raises:
         UserError: the command failed; the message holds what it printed.
@@ -37,20 +37,17 @@ def dvc(*arguments: str, folder: Path | None = None) -> str:
 
 
 def cache_dir() -> Path:
-    """The folder of DVC's cache."""
+    """Return the folder of DVC's cache."""
     return Path(dvc("cache", "dir").strip())
 
 
-def output_at(revision: Revision, path: Path, md5: str | None) -> bytes | None:
-    """The content of an output with this hash, from the workspace or the cache.
-
-    None where it is in neither; a remote is not asked.
-    """
+def cached_output(path: Path, lock: Mapping[str, Any]) -> bytes | None:
+    """Read an output that a dvc.lock names from DVC's cache; None if it is not there."""
+    md5 = outputs(lock).get(path.as_posix(), {}).get("md5")
     if md5 is None:
         return None
-    if not revision.commit and (content := _verified(path, md5)) is not None:
-        return content
-    return _verified(cache_dir() / "files" / "md5" / md5[:2] / md5[2:], md5)
+    file = cache_dir() / "files" / "md5" / md5[:2] / md5[2:]
+    return file.read_bytes() if file.is_file() else None
 
 
 def last_output(path: Path) -> bytes | None:
@@ -60,17 +57,10 @@ def last_output(path: Path) -> bytes | None:
     """
     with suppress(FileNotFoundError):
         return path.read_bytes()
-    lock = read_yaml(Path(LOCK)) if Path(LOCK).is_file() else {}
-    out = outputs(lock).get(Path(os.path.relpath(path)).as_posix(), {})
-    content = output_at(WORKSPACE, path, out.get("md5"))
+    content = cached_output(Path(os.path.relpath(path)), Run(WORKSPACE).load(LOCK))
     if content is not None:
         print(f"{path} is not there now; using what {LOCK} names", file=sys.stderr)
     return content
-
-
-def _verified(path: Path, md5: str) -> bytes | None:
-    content = path.read_bytes() if path.is_file() else b""
-    return content if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5 else None
 
 
 def rerun(commit: str) -> list[str]:
@@ -95,16 +85,14 @@ def rerun(commit: str) -> list[str]:
 
 
 def changed_files(project: Path) -> list[str]:
-    """List the outputs that differ from the last commit; `dvc.lock` if it alone does.
+    """List the outputs that dvc.lock names and the last commit does not; `dvc.lock` if it differs.
 
     The verdict of the gate does not count, since it depends on the history.
     """
-    metrics = ("metrics", f":!{FILES['gate']}")
-    changed = git("diff", "--name-only", "--relative", "HEAD", "--", *metrics, folder=project) or ""
     texts = git("show", f"HEAD:./{LOCK}", folder=project), (project / LOCK).read_text("utf-8")
     before, after = (yaml.safe_load(text or "") or {"stages": {}} for text in texts)
     for lock in (before, after):
         lock["stages"].pop("gate", None)
     old = outputs(before)
-    files = {path for path, out in outputs(after).items() if out != old.get(path)}
-    return sorted(files | {*changed.splitlines()}) or [LOCK] * (before != after)
+    files = sorted(path for path, out in outputs(after).items() if out != old.get(path))
+    return files or [LOCK] * (before != after)

@@ -4,17 +4,18 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
+from pydantic import ValidationError
 
 from tabular.config.schema import SCHEMA
 from tabular.core.errors import UserError
 from tabular.evaluation import scores_json
 from tabular.evaluation.evaluation import Evaluation
-from tabular.runs import verdict
 from tabular.runs.verdict import Verdict
 
 
@@ -45,18 +46,18 @@ def _output(*arguments: str, folder: Path | None = None) -> bytes | None:
 
 
 def git(*arguments: str, folder: Path | None = None) -> str | None:
-    """What a git command prints, without the last newline; None where it fails."""
+    """Return what a git command prints, without the last newline; None if it fails."""
     output = _output(*arguments, folder=folder)
     return None if output is None else output.decode("utf-8", "replace").rstrip("\n")
 
 
 def content_at(commit: str, path: Path | str) -> bytes | None:
-    """The content of a file in a commit; None where it has none."""
+    """Return the content of a file in a commit; None if the commit does not have it."""
     return _output("show", f"{commit}:./{os.path.relpath(path)}")
 
 
 def commit_before(path: Path) -> str | None:
-    """The last commit in which a file has another content than now; None where there is none.
+    """Find the last commit in which a file has another content than now; None if there is none.
 
     It is the same one before and after the present content is committed.
     """
@@ -65,19 +66,13 @@ def commit_before(path: Path) -> str | None:
     return next((c for c in log.split() if content_at(c, path) not in (None, now)), None)
 
 
-def commit_of(revision: Revision) -> Commit | None:
-    """The commit of a revision, that of HEAD for the workspace; None before the first one."""
-    line = git("log", "-1", "--format=%H%x00%as%x00%s", revision.commit or "HEAD")
-    return Commit(*line.split("\0")) if line else None
-
-
 def changed(*paths: Path | str) -> bool:
-    """Whether the workspace differs from HEAD in one of these paths."""
+    """Return whether the workspace differs from HEAD in one of these paths."""
     return bool(git("status", "--porcelain", "--", *map(str, paths)))
 
 
 def resolve(name: str) -> Revision:
-    """The revision of this name: `workspace`, a branch, tag, commit or experiment.
+    """Find the revision of this name: `workspace`, a branch, tag, commit or experiment.
 
     Raises:
         UserError: there is no such revision, or more than one.
@@ -96,21 +91,18 @@ def resolve(name: str) -> Revision:
 
 
 def _experiment(name: str) -> str | None:
-    """The commit of an experiment, which DVC keeps in the ref refs/exps/BA/SELINE.../NAME.
+    """Return the commit of an experiment, which DVC keeps in the ref refs/exps/BA/SELINE.../NAME.
 
     Of several with one name, the one that started from HEAD.
     """
-    head, by_baseline = git("rev-parse", "HEAD"), dict[str, str]()
-    refs = git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
-    for line in refs.splitlines():
-        commit, _, ref = line.partition(" ")
-        parts = ref.split("/")  # other refs of DVC there are shorter
-        if len(parts) == 5 and parts[4] == name:
-            by_baseline[parts[2] + parts[3]] = commit
-    if len(by_baseline) > 1 and head not in by_baseline:
-        hashes = ", ".join(commit[:7] for commit in by_baseline.values())
-        raise UserError(f"found {len(by_baseline)} experiments {name!r}; name one of {hashes}")
-    return by_baseline.get(str(head)) or next(iter(by_baseline.values()), None)
+    refs = git("for-each-ref", "--format=%(refname) %(objectname)", f"refs/exps/*/*/{name}") or ""
+    commits = dict(line.split() for line in refs.splitlines())
+    head = git("rev-parse", "HEAD") or ""
+    from_head = commits.get(f"refs/exps/{head[:2]}/{head[2:]}/{name}")
+    if len(commits) > 1 and not from_head:
+        hashes = ", ".join(commit[:7] for commit in commits.values())
+        raise UserError(f"found {len(commits)} experiments {name!r}; name one of {hashes}")
+    return from_head or next(iter(commits.values()), None)
 
 
 # Where dvc.yaml puts what the commands read of a run.
@@ -123,7 +115,7 @@ FILES = {
 }
 
 
-# What a run is of; other files beside these say nothing of it.
+# The files that belong to a run; an edit of any other file does not concern it.
 PROJECT = (
     *("data", "metrics", "stages", "tabular", "commands"),
     *("dvc.lock", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.txt"),
@@ -131,24 +123,24 @@ PROJECT = (
 
 
 class Run:
-    """What the pipeline left in a revision. A file is read when it is asked for."""
+    """What the pipeline left in a revision. A file is read when it is needed."""
 
     def __init__(self, revision: Revision, files: Mapping[str, Path] = FILES) -> None:
         self.revision, self.label = revision, revision.label
         self.files = files
 
     def read(self, path: Path | str) -> bytes | None:
-        """The content of a file; None where the revision has it not."""
+        """Return the content of a file; None if the revision does not have it."""
         if self.revision.commit:
             return content_at(self.revision.commit, path)
         return Path(path).read_bytes() if Path(path).is_file() else None
 
     def text(self, path: Path | str) -> str:
-        """The text of a file; empty where the revision has it not."""
+        """Return the text of a file; empty if the revision does not have it."""
         return (self.read(path) or b"").decode("utf-8", "replace")
 
     def load(self, path: Path | str) -> dict[str, Any]:
-        """The mapping in a JSON or YAML file; empty where the revision has none.
+        """Return the mapping in a JSON or YAML file; empty if the revision does not have it.
 
         Raises:
             UserError: a file of the workspace is neither.
@@ -168,17 +160,19 @@ class Run:
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
-        """The scores of the run; None where it has none of this version's shape."""
+        """The scores of the run; None if it has none in the present format."""
         return scores_json.from_json(self.load(self.files["scores"]))
 
     @cached_property
     def verdict(self) -> Verdict | None:
-        """The verdict of the gate; None where the run has none of this version's shape."""
-        return verdict.from_json(self.load(self.files["gate"]))
+        """The verdict of the gate; None if the run has none in the present format."""
+        with suppress(ValidationError):  # of another shape, in an old commit
+            return Verdict.model_validate(self.load(self.files["gate"]))
+        return None
 
     @cached_property
     def networks(self) -> dict[str, Any]:
-        """The `weight` and `params` of each kind of networks that was trained, by its name."""
+        """The `weight` and `params` of each architecture that was trained, by its name."""
         networks: dict[str, Any] = self.load(self.files["networks"]).get("networks", {})
         return networks
 
@@ -189,12 +183,13 @@ class Run:
 
     @cached_property
     def commit(self) -> Commit | None:
-        """The revision's own, or the one that the workspace stands on."""
-        return commit_of(self.revision)
+        """The revision's own commit, or HEAD for the workspace; None before the first one."""
+        line = git("log", "-1", "--format=%H%x00%as%x00%s", self.revision.commit or "HEAD")
+        return Commit(*line.split("\0")) if line else None
 
     @cached_property
     def uncommitted(self) -> bool:
-        """Whether it is of a workspace that differs from its commit."""
+        """Whether this is the workspace, and it differs from its commit."""
         return not self.revision.commit and changed(*PROJECT)
 
     @property
@@ -222,7 +217,7 @@ class Run:
 
 
 def mismatch(run: Run, base: Run) -> str:
-    """Why the runs cannot be compared, in words; empty where they are of the same table."""
+    """Return why runs cannot be compared; an empty text if they are of the same table."""
     for file, content in (("scores", base.evaluation), (SCHEMA, base.schema)):
         if not content:
             return f"{base.label} holds no {file}"
@@ -237,7 +232,7 @@ LOCK = "dvc.lock"
 
 
 def params_of(lock: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections of params.yaml that the results were made with."""
+    """Return the sections of params.yaml that the results were made with."""
     params: dict[str, Any] = {}
     for stage in lock.get("stages", {}).values():
         for section in stage.get("params", {}).values():
@@ -246,18 +241,18 @@ def params_of(lock: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def outs_of(lock: Mapping[str, Any], stage: str) -> list[dict[str, Any]]:
-    """The `path`, `md5` and `size` in bytes of each output of a stage."""
+    """Return the `path`, `md5` and `size` in bytes of each output of a stage."""
     outs: list[dict[str, Any]] = lock.get("stages", {}).get(stage, {}).get("outs", [])
     return outs
 
 
 def outputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """All outputs by path."""
+    """Return all outputs by path."""
     return {out["path"]: out for stage in lock.get("stages", {}) for out in outs_of(lock, stage)}
 
 
 def inputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What the stages read and none of them wrote, by path."""
+    """Return what the stages read and none of them wrote, by path."""
     written = outputs(lock)
     return {
         dep["path"]: dep

@@ -16,7 +16,7 @@ import pytest
 from scipy.special import ndtr
 
 from tabular.config.params import Params
-from tabular.config.sections import Gate, Split, Train
+from tabular.config.sections import Gate, Split
 from tabular.core.files import write_points
 from tabular.core.metrics import TASKS
 from tabular.evaluation import uncertainty
@@ -84,14 +84,10 @@ def draw_predictions(
 
 
 @cache
-def train_of(loss: str) -> Train:
-    """Load the section `train` once."""
-    return train_params(loss=loss)
-
-
 def params_of(gate: Gate, loss: str = "auto") -> Params:
+    """Load the section `train` once."""
     split = Split(test_size=0.33, validation_size=0.0, seed=9)
-    return Params(gate=gate, split=split, train=train_of(loss))
+    return Params(gate=gate, split=split, train=train_params(loss=loss))
 
 
 def verdict_of(
@@ -117,7 +113,8 @@ def verdict_of(
     )
     keys, thresholds = (TASKS[task].main,), dict.fromkeys(names, 0.5)
     test = compare_with_baselines(bootstrapped, fitted, thresholds, keys, schema)
-    verdict = evaluate_gate(Evaluation(keys, test), NO_BASE, params_of(BEAT_ALL, loss), schema, {})
+    evaluation = Evaluation(keys, {"test": test})
+    verdict = evaluate_gate(evaluation, NO_BASE, params_of(BEAT_ALL, loss), schema, {})
     nothing = verdict.headline == "Nothing was learnt"
     return "nothing learnt" if nothing else verdict.verdict
 
@@ -166,13 +163,7 @@ TARGETS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 @pytest.mark.parametrize("rows", [100, 1000])
 @pytest.mark.parametrize(
     ("target", "loss"),
-    [
-        ("binary", "auto"),
-        ("rare", "auto"),
-        ("normal", "auto"),
-        ("lognormal", "auto"),
-        ("lognormal", "mean_absolute_error"),
-    ],
+    [*((name, "auto") for name in TARGETS), ("lognormal", "mean_absolute_error")],
 )
 def test_nothing_is_learnt_from_noise(target: str, loss: str, rows: int, overfitted: float) -> None:
     """Of 400 models that give the best constant of four fifths of the training rows, and noise.
@@ -210,7 +201,7 @@ def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
         bootstrapped = uncertainty.bootstrap(predictions, schema)
         test = compare_with_baselines(bootstrapped, {}, {}, ("accuracy",), schema)
         (tmp_path / name / "plots").mkdir(parents=True, exist_ok=True)
-        content = to_json(Evaluation(("accuracy",), test))
+        content = to_json(Evaluation(("accuracy",), {"test": test}))
         (tmp_path / name / "scores.json").write_text(json.dumps(content))
         rows = test_rows(predictions, schema)
         write_points(tmp_path / name / "plots/test_rows.csv", rows, MAX_ROWS)
@@ -225,10 +216,6 @@ def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
             evaluation = run.require_evaluation()
             verdict = evaluate_gate(evaluation, base_of(run, base), params_of(gate), schema, {})
             counts[name][verdict.checks[0].verdict] += 1
-        own = evaluate_gate(
-            run.require_evaluation(), base_of(run, run), params_of(gate), schema, {}
-        )
-        assert own.checks[0].verdict == "pass"
     print(rows, counts)
     assert counts["same rows"]["fail"] <= 0.05 * 200
     assert counts["same rows"]["skipped"] == 0

@@ -34,9 +34,6 @@ def test_every_kind_is_recognised_and_says_something(sales: Path) -> None:
 def test_later_days_test_what_earlier_ones_taught(sales: Path) -> None:
     train, test = (pd.read_parquet(sales / f"data/split/{name}") for name in ("train", "test"))
     assert train["day"].max() < test["day"].min()
-    plot = pd.read_csv(sales / "metrics/plots/residuals_over_time.csv")
-    assert plot["time"].between(2021.5, 2023.5).all()
-    assert len(plot) > 100
 
 
 def test_all_layers_of_the_model_are_those_of_keras(sales: Path) -> None:

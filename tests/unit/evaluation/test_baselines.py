@@ -1,18 +1,15 @@
 """The baselines learn from what the network saw, and out of fold from the other folds."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 
 from tabular.config.sections import LOSSES
 from tabular.evaluation import baselines
-from tabular.evaluation.uncertainty import mean_difference
 from tabular.table.parquet import write_part
 from tests.helpers import schema_of
 
@@ -30,11 +27,6 @@ def split_of(folder: Path) -> Path:
     write_part(folder / "validation", 0, table[:0])
     write_part(folder / "test", 0, table[:10])
     return folder
-
-
-def test_the_simplest_baseline_of_values_predicts_their_mean() -> None:
-    mean = baselines.baselines(REGRESSION, "auto")["mean"].fit(FRAME, [0, 1, 2, 5])
-    np.testing.assert_array_equal(baselines.predict(mean, FRAME, REGRESSION), [[2.0]] * 4)
 
 
 def test_a_class_that_a_baseline_never_saw_gets_no_probability() -> None:
@@ -123,52 +115,6 @@ def test_for_absolute_errors_the_constant_and_the_trees_minimise_these() -> None
         assert constant == (2 if absolute else 16 / 6)
         criterion = "absolute_error" if absolute else "squared_error"
         assert fitted["gradient_boosting"][-1].loss == criterion
-
-
-@pytest.mark.parametrize("skewed", [False, True])
-@pytest.mark.parametrize("loss", LOSSES["regression"])
-def test_a_model_that_answers_the_best_constant_is_not_better_than_the_constant(
-    loss: str, skewed: bool
-) -> None:
-    """The target is noise, and the model has learnt its constant from nine tenths of the rows.
-
-    By the errors that decide it is better than the baseline in few of 200 draws, by chance. When
-    the constant was always the mean, a median was better in most draws of a skewed target.
-    """
-    rng, draws, rows = np.random.default_rng(1), 200, 500
-    estimator, ones = baselines.baselines(REGRESSION, loss)["mean"], np.ones(rows)
-    frame, better, better_than_mean = pd.DataFrame({"x": np.zeros(rows)}), 0, 0
-    error = np.abs if loss == "mean_absolute_error" else np.square
-    for _ in range(draws):
-        noise = rng.normal(size=(2, rows))
-        y, test = np.exp(noise) if skewed else noise
-        test = test[: rows // 2]
-        model = error(test - best_constant(y[: 9 * rows // 10], loss))
-        constant = baselines.fit(estimator, frame, y, ones).predict(frame[: len(test)])
-        for other in (constant, y.mean()):
-            against = error(test - other)
-            difference = mean_difference(model, against, np.ones(len(test)), share=False)
-            better += (other is constant) * (difference.high < 0)
-            better_than_mean += (other is not constant) * (difference.high < 0)
-    assert better <= 0.12 * draws
-    if skewed and loss == "mean_absolute_error":
-        assert better_than_mean > 0.5 * draws
-
-
-def best_constant(y: np.ndarray, loss: str) -> float:
-    """Return the constant with the least loss, in standard deviations as a network learns it."""
-    errors: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "mean_squared_error": np.square,
-        "mean_absolute_error": np.abs,
-        "huber": lambda e: np.where(np.abs(e) < 1, np.square(e) / 2, np.abs(e) - 0.5),
-        "log_cosh": lambda e: np.log(np.cosh(e)),
-    }
-    found = minimize_scalar(
-        lambda value: errors[loss]((y - value) / y.std()).mean(),
-        bounds=(y.mean() - y.std(), y.mean() + y.std()),
-        method="bounded",
-    )
-    return float(found.x)
 
 
 def test_the_trees_rank_a_very_rare_class_and_learn_where_a_class_has_one_row() -> None:

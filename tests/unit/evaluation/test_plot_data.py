@@ -7,10 +7,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import yaml
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from tabular.config.sections import Costs
-from tabular.evaluation.plot_data import HEADERS, probability_plots, ranking_plots, write_plot_data
+from tabular.evaluation.plot_data import HEADERS, probability_plots, write_plot_data
 from tabular.evaluation.scores import Predictions
 from tabular.inspection.importance import REPEATS, permutation_importance
 from tests.helpers import PROJECT, schema_of
@@ -40,22 +39,6 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
     called = rows["rows"][rows["predicted class"] == 1].sum()
     assert called == (predicted >= 0.7).sum()
     assert rows.groupby("true class")["share"].sum().tolist() == pytest.approx([1, 1])
-
-
-@pytest.mark.parametrize("digits", [1, 9])
-def test_the_curves_are_those_of_scikit_learn(digits: int) -> None:
-    rng = np.random.default_rng(0)
-    truth, probability = rng.random(200) < 0.3, rng.random(200).round(digits)
-    weight = rng.integers(1, 4, 200).astype(float)
-    plots = ranking_plots(truth, probability, weight)
-    known = np.column_stack(roc_curve(truth, probability, sample_weight=weight)[:2])
-    found = np.column_stack(plots["roc"])
-    assert {*map(tuple, found.round(12))} <= {*map(tuple, known.round(12))}
-    along = np.interp(known.sum(axis=1), found.sum(axis=1), found[:, 1])
-    np.testing.assert_allclose(along, known[:, 1], atol=1e-12)  # what was left out is within lines
-    precision, recall, _ = precision_recall_curve(truth, probability, sample_weight=weight)
-    best = pd.Series(precision).groupby(recall).max()
-    np.testing.assert_array_equal(plots["precision_recall"], [best.index, best])
 
 
 def test_a_threshold_has_its_price(tmp_path: Path) -> None:
@@ -103,15 +86,9 @@ def test_a_weight_counts_in_importance_and_curves_as_repeated_rows_do() -> None:
     assert rise(once, repeats) == pytest.approx(repeated, rel=0.1)
     assert rise(once, once) > 1.3 * repeated
 
-    y = (rng.random(1000) < used).astype(float)
+    y, ones = (rng.random(1000) < used).astype(float), np.ones(repeats.sum())
     weighted = Predictions(y, used[:, None], repeats.astype(float))
-    copies = weighted.select(np.repeat(np.arange(1000), repeats))
-    of_weights, of_copies = (
-        probability_plots(rows, schema_of("binary"))
-        for rows in (weighted, copies._replace(weight=np.ones(repeats.sum())))
-    )
-    for place in (0, 1):
-        np.testing.assert_allclose(
-            of_weights["calibration"][place], of_copies["calibration"][place]
-        )
-    np.testing.assert_allclose(of_weights["roc"], of_copies["roc"])
+    copies = weighted.select(np.repeat(np.arange(1000), repeats))._replace(weight=ones)
+    plots, expected = (probability_plots(rows, schema_of("binary")) for rows in (weighted, copies))
+    np.testing.assert_allclose(plots["calibration"][:2], expected["calibration"][:2])
+    np.testing.assert_allclose(plots["roc"], expected["roc"])

@@ -1,7 +1,7 @@
 """What evaluate finds, with functions in place of a model."""
 
-from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,15 @@ from tabular.config.sections import Choice, Gate, Split
 from tabular.core.errors import UserError
 from tabular.core.metrics import TASKS
 from tabular.core.nested import flatten
-from tabular.evaluation.baselines import predict_baselines
 from tabular.evaluation.calibration import choose_threshold
-from tabular.evaluation.evaluation import ScoreSet
-from tabular.evaluation.result import Result, evaluate, predict_table
+from tabular.evaluation.evaluation import Evaluation, ScoreSet
+from tabular.evaluation.result import evaluate, fit_baselines, predict_table
 from tabular.evaluation.scores import Predictions, score
 from tabular.evaluation.scores_json import from_json, summary_to_json, to_json
 from tabular.evaluation.summary import summary_lines
+from tabular.model.metadata import ModelMetadata
 from tabular.runs.gate import Base, evaluate_gate
-from tabular.runs.verdict import BaselineCheck
-from tabular.table.arrays import Predict
+from tabular.table.arrays import Predict, labels
 from tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of, train_params, values_of
 
@@ -44,7 +43,7 @@ def write_split(
             y = np.array(schema.classes)[np.digitize(y, ends[: len(schema.classes) - 1])]
         tables[name] = pa.table({"x": x, "y": y.tolist()}, schema=arrow_schema(schema))
         for number, part in enumerate((tables[name][: rows // 3], tables[name][rows // 3 :])):
-            write_part(folder / name, number, part)
+            write_part(folder / "split" / name, number, part)
     return tables
 
 
@@ -66,98 +65,85 @@ def oof_of(schema: Schema, rows: int = 60) -> pa.Table:
     return pa.table(columns | {"fold": (np.arange(rows) % 3).astype(np.int32)})
 
 
-def labels_of(table: pa.Table, schema: Schema) -> np.ndarray:
-    values = table["y"].to_pylist()
-    return np.array(values if schema.task == "regression" else [*map(schema.classes.index, values)])
-
-
-def outputs_of(y: np.ndarray, predicted: np.ndarray) -> Predictions:
-    return Predictions(y, predicted, np.ones(len(y)), THRESHOLD)
-
-
 def evaluated(
-    predict: Predict, split: Path, oof: pa.Table, schema: Schema, threshold: float = 0.5
-) -> Result:
-    folds = {"cross_validation": oof["fold"].to_numpy()}
-    baselines = partial(predict_baselines, split, folds, schema, "auto")
-    return evaluate(predict, split, {"cross_validation": oof}, schema, baselines, threshold, None)
+    predict: Predict, data: Path, schema: Schema, oof: dict[str, pa.Table], **metadata: Any
+) -> Evaluation:
+    """Evaluate a function in place of a model, whose split and predictions are in `data`."""
+    for name, table in oof.items():
+        folder = data / "oof" / ("" if name == "cross_validation" else name)
+        write_part(folder, 0, table)
+    model: Any = SimpleNamespace(predict=predict, metadata=ModelMetadata(**metadata))
+    result = evaluate(model, data, schema, lambda: fit_baselines(data, schema, "auto"))
+    evaluation = result.evaluation
+    assert result.predictions.keys() <= {"test", "cross_validation"}
+    assert from_json(to_json(evaluation)) == evaluation
+    return evaluation
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path: Path) -> None:
-    schema, of = SCHEMAS[task], TASKS[task]
+    schema, names = SCHEMAS[task], TASKS[task]
     tables, predict = write_split(tmp_path, schema, more=3), model_of(schema)
     oof = oof_of(schema, 180)
-    result = evaluated(predict, tmp_path, oof, schema, THRESHOLD)
-
-    y = {name: labels_of(table, schema) for name, table in tables.items()}
-    outputs = {name: predict({"x": t["x"].to_numpy()}) for name, t in tables.items()}
-    evaluation = result.evaluation
-    assert evaluation.score_sets.keys() == {"train", "test", "cross_validation"}
+    evaluation = evaluated(
+        predict, tmp_path, schema, {"cross_validation": oof}, threshold=THRESHOLD
+    )
+    assert list(evaluation.score_sets) == ["test", "cross_validation", "train"]
     assert bool(evaluation.baseline_thresholds) == (task == "binary")
     assert evaluation.classes_not_found == (("c",) if task == "multiclass" else ())
-    train = score(outputs_of(y["train"], outputs["train"]), schema)
-    assert evaluation.train == ScoreSet(train)
-    folds = np.column_stack([column.to_numpy() for column in oof.columns[:-1]])
-    by_rows = {"test": (y["test"], outputs["test"]), "cross_validation": (y["train"], folds)}
-    for name, (labels, predicted) in by_rows.items():
-        scores = evaluation.score_sets[name]
-        expected = score(outputs_of(labels, predicted), schema)
+    predictions = {name: predict({"x": table["x"].to_numpy()}) for name, table in tables.items()}
+    predictions["cross_validation"] = np.column_stack(oof.columns[:-1])
+    for name, scores in evaluation.score_sets.items():
+        y = labels(tables["test" if name == "test" else "train"], schema)[:, 0]
+        rows = Predictions(y, predictions[name], np.ones(len(y)), THRESHOLD)
+        expected = score(rows, schema)
         assert scores.model.with_intervals({}) == expected
+        if name == "train":
+            assert scores == ScoreSet(expected)
+            continue
         for key, (value, interval) in scores.model.items():
             assert bool(interval) == (value not in (0, 1)), key
             assert not interval or interval[0] <= value <= interval[1], key
-        np.testing.assert_array_equal(result.predictions[name].y, labels)
-        np.testing.assert_array_equal(result.predictions[name].y_pred, predicted)
-
-        assert scores.baselines.keys() == set(of.baselines.values())
-        for baseline, theirs in scores.baselines.items():
-            assert theirs.rows == len(labels)
-            ranks = name == "test" or baseline != of.baselines["constant"]
-            keys = values_of(expected).keys() if ranks else {of.main, "loss"}
-            assert values_of(theirs).keys() == keys
-            assert [key for key, (_, interval) in theirs.items() if interval] == [of.main]
-            for key in (of.main, "loss"):
+        assert scores.baselines.keys() == set(names.baselines.values())
+        for baseline, baseline_scores in scores.baselines.items():
+            ranks = name == "test" or baseline != names.baselines["constant"]
+            keys = values_of(expected).keys() if ranks else {names.main, "loss"}
+            assert values_of(baseline_scores).keys() == keys
+            assert [key for key, score in baseline_scores.items() if score.interval] == [names.main]
+            for key in (names.main, "loss"):
                 difference = scores.difference(baseline, key)
-                apart = values_of(scores.model)[key] - values_of(theirs)[key]
+                change = values_of(scores.model)[key] - values_of(baseline_scores)[key]
                 assert difference
-                assert difference.difference == pytest.approx(apart)
+                assert difference.difference == pytest.approx(change)
                 assert difference.low < difference.high
 
-    assert from_json(to_json(evaluation)) == evaluation
-    first = dict(flatten(summary_to_json(evaluation, task)))
-    assert first.items() <= dict(flatten(to_json(evaluation))).items()
-    assert first.keys() == {
-        *(f"{rows}.{name}" for rows in by_rows for name in (of.main, of.second, "loss")),
-        *(f"test.{of.main}_low", f"test.{of.main}_high"),
-        *(f"baseline.{name}.{of.main}" for name in of.baselines.values()),
+    summary = dict(flatten(summary_to_json(evaluation, task)))
+    assert summary.items() <= dict(flatten(to_json(evaluation))).items()
+    summary_keys = (names.main, names.second, "loss")
+    assert summary.keys() == {
+        *(f"{rows}.{key}" for rows in ("test", "cross_validation") for key in summary_keys),
+        *(f"test.{names.main}_low", f"test.{names.main}_high"),
+        *(f"baseline.{name}.{names.main}" for name in names.baselines.values()),
+        *(["threshold"] if task == "binary" else []),
     }
 
 
 def test_later_rows_are_scored_beside_the_baselines_and_choose_their_thresholds(
     tmp_path: Path,
 ) -> None:
-    schema = SCHEMAS["binary"]
-    write_split(tmp_path, schema, more=3)
+    schema, choice = SCHEMAS["binary"], Choice(best="f1")
+    y = labels(write_split(tmp_path, schema, more=3)["train"], schema)[:, 0]
     chained = oof_of(schema, 180)  # whose first fold is the block that is only learnt from
     chained = chained.set_column(1, "fold", pa.array(chained["fold"].to_numpy() - 1))
     oof = {"cross_validation": oof_of(schema, 180), "forward_chaining": chained}
-    folds = {name: table["fold"].to_numpy() for name, table in oof.items()}
-    fitted = predict_baselines(tmp_path, folds, schema, "auto")
-    choice, predict = Choice(best="f1"), model_of(schema)
-    result = evaluate(predict, tmp_path, oof, schema, lambda: fitted, THRESHOLD, choice)
-    evaluation = result.evaluation
-    assert result.predictions.keys() == {"test", "cross_validation"}
-    later = evaluation.forward_chaining
-    assert later
+    evaluation = evaluated(model_of(schema), tmp_path, schema, oof, threshold_choice=choice)
+    later = evaluation.score_sets["forward_chaining"]
     assert later.model.rows == 120
     assert later.baselines.keys() == {*TASKS["binary"].baselines.values()}
     assert later.difference("logistic_regression", "loss")
-    y = result.predictions["cross_validation"].y[folds["forward_chaining"] >= 0]
-    probability = fitted["gradient_boosting"]["forward_chaining"][:, 0]
-    threshold = choose_threshold(choice, y, probability, None)
+    fitted = fit_baselines(tmp_path, schema, "auto")["gradient_boosting"]["forward_chaining"]
+    threshold = choose_threshold(choice, y[chained["fold"].to_numpy() >= 0], fitted[:, 0], None)
     assert evaluation.baseline_thresholds["gradient_boosting"] == threshold
-    assert from_json(to_json(evaluation)) == evaluation
 
 
 def test_where_a_class_is_rare_the_ranking_decides_and_a_recall_of_0_is_told(
@@ -167,43 +153,39 @@ def test_where_a_class_is_rare_the_ranking_decides_and_a_recall_of_0_is_told(
     schema = SCHEMAS["binary"]
     write_split(tmp_path, schema, validation=30, more=10, ends=[1.9])
     weak: Predict = lambda columns: (0.1 + 0.1 * (columns["x"] > 1))[:, None]  # noqa: E731
-    evaluation = evaluated(weak, tmp_path, oof_of(schema, 0), schema).evaluation
-    assert evaluation.score_sets.keys() == {"test", "validation", "train"}
-    assert evaluation.validation
-    assert evaluation.validation.model.rows == 30
-    expected = {*TASKS["binary"].scores} - {"precision"}
-    assert values_of(evaluation.validation.model).keys() == expected
+    evaluation = evaluated(weak, tmp_path, schema, {"cross_validation": oof_of(schema, 0)})
+    assert list(evaluation.score_sets) == ["test", "validation", "train"]
+    assert evaluation.score_sets["validation"].model.rows == 30
     assert evaluation.primary_metrics == ("roc_auc", "average_precision")
     assert evaluation.classes_not_found == ("1",)
     assert evaluation.test.model.get("precision") is None
-    first = summary_to_json(evaluation, "binary")
-    assert {"average_precision", "roc_auc_low"} < first["test"].keys()
-    assert {"average_precision", "roc_auc"} < first["baseline"]["logistic_regression"].keys()
+    summary = summary_to_json(evaluation, "binary")
+    assert {"average_precision", "roc_auc_low"} < summary["test"].keys()
+    assert {"average_precision", "roc_auc"} < summary["baseline"]["logistic_regression"].keys()
 
 
 def test_a_class_of_few_test_rows_leaves_the_verdict_to_the_accuracy(tmp_path: Path) -> None:
     schema = SCHEMAS["binary"]
     write_split(tmp_path, schema, more=3, ends=[1.9])
-    evaluation = evaluated(model_of(schema), tmp_path, oof_of(schema, 0), schema).evaluation
+    oof = {"cross_validation": oof_of(schema, 0)}
+    evaluation = evaluated(model_of(schema), tmp_path, schema, oof)
     assert evaluation.primary_metrics == ("accuracy",)
     with_interval = {key for key, estimate in evaluation.test.model.items() if estimate.interval}
-    assert with_interval - {"precision"} == {"accuracy", "brier", "loss"}
-    for differences in evaluation.test.differences.values():
-        assert differences.keys() - {"precision"} == {"accuracy", "brier", "loss"}
+    for keys in (with_interval, *evaluation.test.differences.values()):
+        assert {*keys} - {"precision"} == {"accuracy", "brier", "loss"}
 
 
 def test_a_rare_class_of_three_is_compared_by_ranking_with_every_baseline(tmp_path: Path) -> None:
     schema = SCHEMAS["multiclass"]
     write_split(tmp_path, schema, more=8, ends=[0.3, 1.7])
-    oof = oof_of(schema, 180)
-    evaluation = evaluated(model_of(schema), tmp_path, oof, schema).evaluation
+    oof = {"cross_validation": oof_of(schema, 180)}
+    evaluation = evaluated(model_of(schema), tmp_path, schema, oof)
     assert evaluation.primary_metrics == ("macro.roc_auc", "macro.average_precision")
     gate = Gate(beat_baselines=("constant", "linear", "boosted"))
     split = Split(test_size=0.33, validation_size=0, seed=9)
     params = Params(gate=gate, split=split, train=train_params())
     verdict = evaluate_gate(evaluation, Base("", None), params, schema, {})
-    scores = [check.score for check in verdict.checks if isinstance(check, BaselineCheck)]
-    assert scores == ["test.loss"] * 3
+    assert [check.score for check in verdict.checks] == ["test.loss"] * 3
     assert "; ROC AUC 0." in verdict.reason
     line, *_ = summary_lines(evaluation, {}, "multiclass", None)
     assert line.startswith("ROC AUC: 0.")
@@ -214,4 +196,4 @@ def test_an_output_that_is_no_number_is_named_with_its_table(tmp_path: Path) -> 
     write_split(tmp_path, schema)
     holes = lambda columns: np.where(columns["x"] > 1, np.nan, 1.0)[:, None]  # noqa: E731
     with pytest.raises(UserError, match=r"train: \d+ of 60 rows: found no number; expected"):
-        predict_table(holes, tmp_path / "train", schema, THRESHOLD)
+        predict_table(holes, tmp_path / "split/train", schema, THRESHOLD)

@@ -53,7 +53,7 @@ def test_what_is_undefined_is_left_out_or_a_dash() -> None:
         forward_chaining=later,
         baseline={"majority": {"accuracy": 0.5}},
         threshold=0.5,
-        equal_rows={"test": {"equal": 5, "equal_with_target": 5}},
+        equal_rows={"test": {"equal": 5, "equal_with_target": 5, "without": {"rows": 0}}},
     )
     assert list(summary_lines(undefined, {}, "multiclass", Choice(best="f1"))) == [
         "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –, majority class –",
@@ -81,22 +81,17 @@ def test_of_values_it_is_the_error_and_of_a_rare_class_the_ranking() -> None:
     )
 
 
-def test_columns_in_which_test_rows_lie_outside_are_said() -> None:
-    outside = {"month": 1.0, "hour.of.day": 0.25}
-    evaluation = evaluation_of(outside_training=outside)
-    *_, last = summary_lines(evaluation, {}, "binary", None)
-    assert last == (
-        "warn: test rows lie outside the values of the training rows in month (100%), "
-        "hour.of.day (25%)"
-    )
-
-
-def test_intervals_and_classes_that_are_not_found_are_said() -> None:
+def test_intervals_columns_outside_and_classes_that_are_not_found_are_said() -> None:
     coverage = {"asked": 0.9, "coverage": 0.88, "coverage_low": 0.85, "coverage_high": 0.91}
-    evaluation = evaluation_of(interval=coverage | {"mean_width": 2.5}, classes_not_found=["rare"])
-    *_, held, missed = summary_lines(evaluation, {}, "multiclass", None)
-    assert held == (
-        "Intervals of 90% hold 0.880 of the values of test rows (95% interval 0.850 to 0.910); "
-        "mean width 2.50"
+    evaluation = evaluation_of(
+        interval=coverage | {"mean_width": 2.5},
+        classes_not_found=["rare"],
+        outside_training={"month": 1.0, "hour.of.day": 0.25},
     )
-    assert missed == "warn: no test row of class rare is predicted correctly: its recall is 0"
+    assert list(summary_lines(evaluation, {}, "multiclass", None))[1:] == [
+        "Intervals of 90% hold 0.880 of the values of test rows (95% interval 0.850 to 0.910); "
+        "mean width 2.50",
+        "warn: no test row of class rare is predicted correctly: its recall is 0",
+        "warn: test rows lie outside the values of the training rows in month (100%), "
+        "hour.of.day (25%)",
+    ]

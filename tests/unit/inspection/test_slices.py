@@ -46,7 +46,7 @@ def found_in(wrong_share: float, seed: int = 0, **declared: dict[str, Any]) -> d
     both = {"cross_validation": rows_of(2000, seed, wrong_share), "test": rows_of(500, 9, 0.1)}
     tables, outputs = ({name: pair[i] for name, pair in both.items()} for i in range(2))
     names: Any = list(SCHEMA.features)
-    return slice_scores(tables, outputs, SCHEMA, ["accuracy"], names, declared, {})
+    return slice_scores(tables, outputs, SCHEMA, ["accuracy"], names, declared)
 
 
 def test_a_weak_pair_is_found_and_its_test_rows_are_scored_apart() -> None:
@@ -72,7 +72,7 @@ def test_slices_of_a_model_that_is_as_good_everywhere_are_within_chance() -> Non
 def test_a_rare_class_is_looked_at_by_the_loss() -> None:
     table, outputs = rows_of(400, 0, 0.6)
     decides, names = ["roc_auc", "average_precision"], ["age", "town"]
-    found = slice_scores({"test": table}, {"test": outputs}, SCHEMA, decides, names, {}, {})
+    found = slice_scores({"test": table}, {"test": outputs}, SCHEMA, decides, names, {})
     assert (found["score"], found["found_in"]) == ("loss", "test")
     assert found["weakest"][0]["score"] > found["all_rows"]["test"]["score"]
     assert found["weakest"][0]["constant"] == pytest.approx(np.log(2), abs=0.1)

@@ -8,7 +8,7 @@ from tabular.config.params import Params
 from tabular.config.sections import Split, SplitRule
 from tabular.evaluation.evaluation import Evaluation
 from tabular.runs.advice import next_steps
-from tabular.runs.verdict import BEAT_BASELINES, Check
+from tabular.runs.verdict import Check
 from tests.helpers import evaluation_of, schema_of, train_params
 
 NETWORKS = {
@@ -18,7 +18,7 @@ NETWORKS = {
 
 
 def check(verdict: str, subject: str = "gradient_boosting") -> Check:
-    return Check(rule=BEAT_BASELINES, subject=subject, verdict=verdict, reason="so")
+    return Check(rule=f"beat_baselines {subject}", verdict=verdict, reason="so")
 
 
 def ends(value: float, half: float = 0.05) -> dict[str, float]:
@@ -50,12 +50,6 @@ def steps(
     return next_steps(evaluation, constant, strongest, schema_of(task), params, NETWORKS)
 
 
-def test_nothing_is_advised_where_nothing_is_wrong() -> None:
-    assert steps(scores_of(), check("pass")) == []
-    assert steps(scores_of(), check("undecided")) == []
-    assert steps(evaluation_of(), None) == []
-
-
 def test_a_model_that_learnt_nothing_is_not_to_be_used() -> None:
     for learnt in ("fail", "undecided"):
         worse = check("fail", "logistic_regression")
@@ -64,24 +58,55 @@ def test_a_model_that_learnt_nothing_is_not_to_be_used() -> None:
         assert "`" not in step
 
 
-def test_more_rows_or_more_dropout_of_the_heaviest_networks_against_overfitting() -> None:
-    assert steps(scores_of(train_loss=0.1), check("pass")) == [
-        "the loss is 0.100 on training rows and 0.500 cross-validated: more rows are likely to "
-        "help, or more dropout: `dvc exp run -S train.networks.realmlp.dropout=0.5`",
-    ]
+MISSED = scores_of(threshold=0.5, classes_not_found=["yes"])
+EQUAL = {"equal": 136, "equal_with_target": 130, "without": {"rows": 0}}
+COPIES = scores_of(equal_rows={"test": EQUAL})
+SIMPLER = "logistic regression is simpler, and the model is not shown to be better: make a linear"
 
 
-def test_a_baseline_that_is_better_is_named() -> None:
-    assert steps(scores_of(), check("fail")) == [
-        "gradient boosting is better: use it, or look for better parameters: "
-        "`python -m commands.search`"
-    ]
-    for verdict in ("fail", "undecided"):
-        (step,) = steps(scores_of(), check(verdict, "logistic_regression"))
-        assert step.startswith(
-            "logistic regression is simpler, and the model is not shown to be better: make a"
-        )
-        assert "networks.plain.units=[]" in step
+@pytest.mark.parametrize(
+    ("evaluation", "strongest", "options", "expected"),
+    [
+        (scores_of(), check("pass"), {}, ()),
+        (scores_of(), check("undecided"), {}, ()),
+        (evaluation_of(), None, {}, ()),
+        (
+            *(scores_of(train_loss=0.1), check("pass"), {}),
+            (
+                "the loss is 0.100 on training rows and 0.500 cross-validated: more rows are likely"
+                " to help, or more dropout: `dvc exp run -S train.networks.realmlp.dropout=0.5`",
+            ),
+        ),
+        (
+            *(scores_of(), check("fail"), {}),
+            ("gradient boosting is better: use it, or look", "`python -m commands.search`"),
+        ),
+        *(
+            (scores_of(), check(verdict, "logistic_regression"), {}, (SIMPLER, "plain.units=[]"))
+            for verdict in ("fail", "undecided")
+        ),
+        (
+            *(MISSED, check("pass"), {}),
+            ("class yes is found at threshold 0.500", "-S 'evaluate.threshold={best: f1}'`"),
+        ),
+        (MISSED, check("pass"), {"task": "multiclass"}, ("train.class_weight=balanced",)),
+        (MISSED, check("pass"), {"task": "multiclass", "class_weight": "balanced"}, ()),
+        (COPIES, check("pass"), {}, ("`dvc exp run -S split.equal_rows=together`",)),
+        (COPIES, check("pass"), {"by": "time"}, ()),
+        # By time, forward chaining is compared where it was done.
+        (scores_of(0.6, 0.9, forward_chaining=ends(0.62)), check("pass"), {"by": "time"}, ()),
+        (
+            *(scores_of(0.4, 0.9, forward_chaining=ends(0.62)), check("pass"), {"by": "time"}),
+            ("0.620 on later rows by models of earlier ones",),
+        ),
+    ],
+)
+def test_each_step_follows_from_the_scores(
+    evaluation: Evaluation, strongest: Check | None, options: dict[str, Any], expected: tuple[str]
+) -> None:
+    advice = steps(evaluation, strongest, **options)
+    assert len(advice) == bool(expected)
+    assert all(text in advice[0] for text in expected)
 
 
 @pytest.mark.parametrize("by", get_args(SplitRule))
@@ -97,27 +122,3 @@ def test_test_rows_that_do_worse_by_more_than_chance_are_looked_at_as_the_split_
     assert ("`python -m commands.drift data/split/test/part-00000.parquet`" in step) != drawn
     assert steps(scores_of(0.7, 0.76), check("pass"), by) == []  # within chance
     assert steps(scores_of(0.9, 0.76), check("pass"), by) == []  # better
-
-
-def test_by_time_forward_chaining_is_compared_where_it_was_done() -> None:
-    later = ends(0.62)
-    assert steps(scores_of(0.6, 0.9, forward_chaining=later), check("pass"), "time") == []
-    (step,) = steps(scores_of(0.4, 0.9, forward_chaining=later), check("pass"), "time")
-    assert "0.620 on later rows by models of earlier ones" in step
-
-
-def test_a_class_that_is_not_found() -> None:
-    missed = scores_of(threshold=0.5, classes_not_found=["yes"])
-    (step,) = steps(missed, check("pass"))
-    assert "class yes is found at threshold 0.500" in step
-    assert "`dvc exp run -S 'evaluate.threshold={best: f1}'`" in step
-    (step,) = steps(missed, check("pass"), task="multiclass")
-    assert "train.class_weight=balanced" in step
-    assert steps(missed, check("pass"), task="multiclass", class_weight="balanced") == []
-
-
-def test_copies_in_training_are_kept_on_one_side_of_a_random_split() -> None:
-    scores = scores_of(equal_rows={"test": {"equal": 136, "equal_with_target": 130}})
-    (step,) = steps(scores, check("pass"))
-    assert step.endswith("`dvc exp run -S split.equal_rows=together`")
-    assert steps(scores, check("pass"), by="time") == []

@@ -6,16 +6,7 @@ import pytest
 
 from tabular.core.errors import UserError
 from tabular.runs.gate import base_of, last_committed
-from tabular.runs.run import (
-    FILES,
-    WORKSPACE,
-    Run,
-    commit_before,
-    commit_of,
-    content_at,
-    mismatch,
-    resolve,
-)
+from tabular.runs.run import FILES, WORKSPACE, Run, commit_before, content_at, mismatch, resolve
 from tests.helpers import commit, must, values_of
 from tests.unit.runs.conftest import SCHEMA, write_run
 
@@ -42,7 +33,7 @@ def test_a_run_of_any_revision_has_its_scores_and_its_table(project: Path) -> No
         assert (run.source, run.target) == ("t.csv", "y")
         assert not run.uncommitted
     assert content_at(head, project / "data/schema.yaml") == SCHEMA.encode()
-    assert commit_of(WORKSPACE) == commit_of(resolve("main"))
+    assert Run(WORKSPACE).commit == Run(resolve("main")).commit
 
 
 def test_an_unknown_revision_is_named(project: Path) -> None:
