@@ -109,14 +109,14 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         for name in set(names) - set(readable):
             columns[name].update({"": rows})
         rows_by_file.append(rows)
-    if not sum(rows_by_file):
+    row_count = sum(rows_by_file)
+    if not row_count:
         raise UserError(f"{files[0]}: found a header and no rows; expected some")
-    delimiter = "" if is_parquet(files[0]) else dialect.delimiter
     return Sample(
         dialect,
-        delimiter,
+        "" if is_parquet(files[0]) else dialect.delimiter,
         columns,
-        sum(rows_by_file),
+        row_count,
         rows_by_file,
         len(hashes),
         whole,
