@@ -53,15 +53,14 @@ def write_oof(folder: Path, oof: np.ndarray, folds: list[np.ndarray]) -> None:
 def write_networks(file: Path, setup: "Setup", members: list["Member"], blend: "Blend") -> None:
     """Save the weighted networks as one model, with a summary of the training rows."""
     from tabular.model.attribution import describe_training_rows
-    from tabular.model.exact import with_exact_products
-    from tabular.model.saved_model import SavedModel, read_model, write_model
+    from tabular.model.saved_model import SavedModel, load_model, write_model
     from tabular.model.training.assembly import assemble, metadata
 
     network, about = assemble(setup, members, blend.weights), metadata(setup, members, blend)
-    model = SavedModel(file, with_exact_products(network), about, b"")
+    model = SavedModel(file, network, about, b"")
     trained_on = describe_training_rows(model, setup.folder, setup.schema)
     write_model(network, file, about.model_copy(update={"trained_on": trained_on}))
-    read_model(Path("the model that was trained"), file.read_bytes())  # what follows can load it
+    load_model(Path("the model that was trained"), file.read_bytes())  # what follows can load it
 
 
 def main() -> None:
@@ -78,7 +77,7 @@ def main() -> None:
     from tabular.model.training.checkpoint import identity, remove_checkpoints
     from tabular.model.training.fit import fit
     from tabular.model.training.forward_chaining import forward_chained
-    from tabular.model.training.selection import blended, describe, mean_history, warnings
+    from tabular.model.training.selection import blended, describe, mean_history
     from tabular.model.training.setup import set_up
 
     tables = [args.split / name for name in ("train", "validation")]
@@ -91,7 +90,9 @@ def main() -> None:
     described = describe(setup, members, blend)
 
     with atomic_write(args.metrics / "curves") as folder:
-        write_curves(folder, mean_history([m for m in members if m.kind == described["curves"]]))
+        write_curves(
+            folder, mean_history([m for m in members if m.architecture == described["curves"]])
+        )
     write_json(args.metrics / "networks.json", described)
     with atomic_write(args.model) as file:
         write_networks(file, setup, members, blend)
@@ -102,8 +103,6 @@ def main() -> None:
             write_oof(folder / "forward_chaining", *later)
     remove_checkpoints(args.state)
     print(f"Trained networks: {blend.summary(members)}")
-    for warning in warnings(setup, members, blend):
-        print(f"warn: {warning}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tabular.config.schema import Schema, input_name
 from tabular.model.column_summary import BACKGROUND_SIZE, ColumnSummary, summarize_columns
-from tabular.model.metadata import TrainingRows, provenance
+from tabular.model.metadata import Ensemble, TrainingRows, provenance
 from tabular.table.arrays import Predict, feature_arrays
 from tabular.table.parquet import read_rows
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 MAX_EVALUATIONS = 1024  # predictions for a row; of a wide table at least two permutations
 MAX_EXPLAINED = 30  # columns of a wide table that are explained; all others go together
 MAX_ROWS_FOR_SHARES = 100  # rows of which shares of attribution are the mean
-MAX_MULTIPLY_ADDS = 20_000_000_000  # multiply-adds of the model for these shares
+MAX_ROWS_COMPARED = 2000  # rows for which the predictions of the folds' networks are compared
+MAX_MULTIPLY_ADDS = 20_000_000_000  # multiply-adds of the model for each of both
 MAX_VALUES = 2**22  # values that the model reads and returns at a time
 MAX_ROWS, MAX_CELLS = 200_000, 20_000_000  # of the training rows, which are in random order
 
@@ -139,10 +140,34 @@ def describe_training_rows(model: "SavedModel", train: Path, schema: Schema) -> 
     """Summarize the training rows in a folder, and what moves the model's predictions for them."""
     rows = read_rows(train, min(MAX_ROWS, MAX_CELLS // len(schema.columns)))
     summaries = summarize_columns(rows, schema, model.metadata.categories)
-    ensemble, work = model.metadata.ensemble, model.multiply_adds
+    work, disagreement = model.multiply_adds, None
+    if ensemble := model.metadata.ensemble:
+        count = max(min(MAX_ROWS_COMPARED, int(MAX_MULTIPLY_ADDS / max(work, 1))), 10)
+        members = model.predict_members(feature_arrays(rows[:count], schema))[:, 1:]
+        variances = fold_predictions(members, ensemble).var(axis=1, ddof=1)
+        disagreement = float(variances.mean())
     return TrainingRows(
         **provenance(train),
         summaries=summaries,
         attribution=attribution_shares(model.predict, work, rows, summaries, schema),
-        disagreement=model.disagreement(rows, schema, ensemble) if ensemble else None,
+        disagreement=disagreement,
     )
+
+
+def fold_predictions(members: np.ndarray, ensemble: Ensemble) -> np.ndarray:
+    """Compute what each fold's networks predict for rows of a regression: float64, (rows, folds).
+
+    Args:
+        members: Prediction of each member, in the order of `predict_members`.
+    """
+    low, high = ensemble.target_range
+    n_folds = 1 + max(max(folds) for folds in ensemble.folds.values())
+    predictions, first = np.zeros((len(members), n_folds)), 0
+    clipped = np.clip(members.astype(np.float64), low, high)
+    for name, folds in sorted(ensemble.folds.items()):
+        outputs = clipped[:, first : first + len(folds)]
+        for fold in range(n_folds):
+            mean = outputs[:, np.equal(folds, fold)].mean(axis=1)
+            predictions[:, fold] += ensemble.weights[name] * mean
+        first += len(folds)
+    return predictions

@@ -19,7 +19,7 @@ def steps_until(cycle: int) -> int:
     return FIRST_CYCLE * (2 ** (cycle + 1) - 1)
 
 
-def most_cycles(steps: int) -> int:
+def max_cycles(steps: int) -> int:
     """How many cycles there are in so many steps; 1 at least."""
     return max((steps // FIRST_CYCLE + 1).bit_length() - 1, 1)
 

@@ -18,7 +18,7 @@ from tabular.model.column_summary import ColumnSummary
 from tabular.model.intervals import Intervals
 from tabular.table.parquet import count_rows, part_paths
 
-# Of this project and of the models that it writes. Models of a later minor version are not read.
+# Version of this project, which the models that it writes name.
 VERSION = "0.4.0"
 METADATA = "tabular.json"
 REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")  # shown to give the same bytes
@@ -142,16 +142,9 @@ def read_metadata(path: Path, content: bytes) -> ModelMetadata:
     except Exception as error:  # a file can be wrong in any way
         raise UserError(f"{path}: not a .keras file of this project: {error}") from None
     try:
-        metadata = check(entries, ModelMetadata, path)
+        return check(entries, ModelMetadata, path)
     except UserError as error:
         raise UserError(f"{error}\n{path}: run `dvc repro` to write it again") from None
-    written = metadata.version or VERSION
-    if [*map(int, written.split(".")[:2])] > [*map(int, VERSION.split(".")[:2])]:
-        raise UserError(
-            f"{path}: it was written by version {written}, and this is {VERSION}; read it with "
-            "that version"
-        )
-    return metadata
 
 
 def training_rows(path: Path, metadata: ModelMetadata, schema: Schema) -> TrainingRows:

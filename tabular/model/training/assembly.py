@@ -4,20 +4,23 @@ import platform
 
 import numpy as np
 
+from tabular.model import network
 from tabular.model.backend import keras, tf
 from tabular.model.metadata import REPRODUCIBLE_MACHINES, VERSION, Ensemble, ModelMetadata
 from tabular.model.preprocessing import texts
 from tabular.model.stacking import stack
+from tabular.model.training.architecture import Architecture
 from tabular.model.training.selection import Blend, Member
 from tabular.model.training.setup import Setup
 
 
 def metadata(setup: Setup, members: list[Member], blend: Blend) -> ModelMetadata:
     """Collect the metadata of the model to save."""
-    trained = {member.kind for member in members}
-    exact = setup.train.exact and all(map(setup.stacks, trained))
-    # Adafactor takes means of its own.
-    exact &= all(setup.train.networks[kind].optimizer != "adafactor" for kind in trained)
+    exact = setup.train.exact and all(
+        # Adafactor takes means of its own.
+        architecture.is_stackable and architecture.params.optimizer != "adafactor"
+        for architecture in setup.architectures.values()
+    )
     on_cpu = not tf.config.get_visible_devices("GPU")
     repeats = exact and on_cpu and platform.machine() in REPRODUCIBLE_MACHINES
     folds = {name: tuple(m.fold for m in members if m.name == name) for name in blend.weights}
@@ -37,22 +40,22 @@ def metadata(setup: Setup, members: list[Member], blend: Blend) -> ModelMetadata
 
 
 def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> keras.Model:
-    """The model to save: from raw rows to the mean of the members, weighted by their kind."""
+    """Build the model to save: from raw rows to the mean of the members, weighted by their name."""
     encoded = _encoded(setup)
-    outputs, read = [], dict[str, list[keras.KerasTensor]]()
+    outputs, stacked_features = [], dict[str, list[keras.KerasTensor]]()
     for name, weight in weights.items():
-        of_name = [member for member in members if member.name == name]
-        kind = of_name[0].kind
-        if not setup.stacks(kind):
-            answers = _side_by_side(setup, of_name, encoded)
+        same = [member for member in members if member.name == name]
+        architecture = setup.architectures[same[0].architecture]
+        if not architecture.is_stackable:
+            predictions = _side_by_side(setup, architecture, same, encoded)
         else:
-            if kind not in read:
-                read[kind] = _features(setup, kind, encoded)
-            answers = _stacked(setup, of_name, read[kind])
-        mean = keras.layers.GlobalAveragePooling1D(name=f"{name}-mean")(answers)
-        outputs.append(
-            keras.layers.Rescaling(weight, name=f"{name}-weight")(mean) if weight != 1 else mean
-        )
+            if architecture.name not in stacked_features:
+                stacked_features[architecture.name] = _features(setup, architecture, encoded)
+            predictions = _stacked(setup, architecture, same, stacked_features[architecture.name])
+        mean = keras.layers.GlobalAveragePooling1D(name=f"{name}-mean")(predictions)
+        if weight != 1:
+            mean = keras.layers.Rescaling(weight, name=f"{name}-weight")(mean)
+        outputs.append(mean)
     output = keras.layers.Add(name="weighted-mean")(outputs) if len(outputs) > 1 else outputs[0]
     if setup.schema.task == "regression":
         target = setup.statistics.target
@@ -62,25 +65,27 @@ def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> 
 
 
 def _features(
-    setup: Setup, kind: str, encoded: keras.KerasTensor | None
+    setup: Setup, architecture: Architecture, encoded: keras.KerasTensor | None
 ) -> list[keras.KerasTensor]:
-    """What all stacked networks of a kind read."""
+    """Return what all stacked networks of an architecture read."""
     prepared = setup.preprocessed.read[0]
     if encoded is None:
-        return keras.tree.flatten(setup.features(kind)(prepared))
-    return keras.tree.flatten(setup.features(kind, setup.train.folds)([encoded, prepared]))
+        return keras.tree.flatten(architecture.features(prepared))
+    features = network.features(setup.columns, architecture.params, setup.train.folds)
+    features.name = architecture.features.name
+    return keras.tree.flatten(features([encoded, prepared]))
 
 
 def _stacked(
-    setup: Setup, members: list[Member], read: list[keras.KerasTensor]
+    setup: Setup, architecture: Architecture, members: list[Member], read: list[keras.KerasTensor]
 ) -> keras.KerasTensor:
-    """What the members of a name answer, as one network: (rows, members, outputs)."""
-    model, count = setup.network(members[0].kind), len(members) // setup.train.folds
+    """Return what the members of a name predict, as one network: (rows, members, outputs)."""
+    model, count = architecture.network, len(members) // setup.train.folds
     apart = [len(one.shape) > len(i.shape) for one, i in zip(read, model.inputs, strict=True)]
     if count > 1:
         read = [
-            keras.ops.repeat(tensor, count, axis=1) if own else tensor
-            for tensor, own in zip(read, apart, strict=True)
+            keras.ops.repeat(tensor, count, axis=1) if by_fold else tensor
+            for tensor, by_fold in zip(read, apart, strict=True)
         ]
     stacked = stack(model, [member.weights for member in members], apart)
     stacked.name = members[0].name
@@ -88,23 +93,26 @@ def _stacked(
 
 
 def _side_by_side(
-    setup: Setup, members: list[Member], encoded: keras.KerasTensor | None
+    setup: Setup,
+    architecture: Architecture,
+    members: list[Member],
+    encoded: keras.KerasTensor | None,
 ) -> keras.KerasTensor:
-    """See `_stacked`, of networks that have no such form."""
-    kind, prepared, answers = members[0].kind, setup.preprocessed.read[0], []
+    """Return the same as `_stacked`, of networks that cannot be stacked."""
+    prepared, predictions = setup.preprocessed.read[0], []
     for number, member in enumerate(members, start=1):
-        one = keras.models.clone_model(setup.network(kind))
+        one = keras.models.clone_model(architecture.network)
         one.set_weights(member.weights)
-        one.name = f"{members[0].name}-{number}"  # a scope of TensorFlow: no space
+        one.name = f"{member.name}-{number}"  # a scope of TensorFlow: no space
         columns = prepared
         if encoded is not None:
             columns = keras.layers.Concatenate()([encoded[:, member.fold], prepared])
-        answers.append(one(setup.features(kind)(columns)))
-    return keras.ops.stack(answers, axis=1)
+        predictions.append(one(architecture.features(columns)))
+    return keras.ops.stack(predictions, axis=1)
 
 
 def _encoded(setup: Setup) -> keras.KerasTensor | None:
-    """What members read of categories and texts, as layers of the model to save.
+    """Build the layers of the model to save from which members read categories and texts.
 
     Returns:
         (rows, folds, width); None where there is nothing of that kind.

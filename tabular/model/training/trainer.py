@@ -3,8 +3,8 @@
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextvars import ContextVar, copy_context
+from concurrent.futures import CancelledError
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -64,17 +64,13 @@ class Graph:
         self._traced: dict[tuple[Any, ...], Callable[..., Any]] = {}
         self._model = model
 
-    def is_new(self, *tensors: Any) -> bool:
-        """Whether there is no graph for tensors of these shapes yet."""
-        return _shapes(tensors) not in self._traced
-
-    def traced(self, *tensors: Any) -> Callable[..., Any]:
-        """The graph for tensors of these shapes; each argument has one dtype in all calls."""
-        shapes = _shapes(tensors)
+    def __call__(self, *tensors: Any) -> Any:
+        """Run the graph for tensors of these shapes; an argument has one dtype in all calls."""
+        shapes = tuple(tuple(tensor.shape) for tensor in tensors)
         with TRACING:
             if shapes not in self._traced:
                 self._traced[shapes] = self._trace(tensors)
-        return self._traced[shapes]
+        return self._traced[shapes](*tensors)
 
     def _trace(self, tensors: tuple[Any, ...]) -> Callable[..., Any]:
         traced = self._function.get_concrete_function(*tensors)
@@ -82,16 +78,9 @@ class Graph:
         for handle in traced.captured_inputs:
             if (place := places.get(id(handle))) is not None:
                 traced.replace_capture_with_deferred_capture(
-                    handle, partial(_handle, place), tf.TensorSpec([], tf.resource)
+                    handle, partial(_current_handle, place), tf.TensorSpec([], tf.resource)
                 )
         return traced
-
-    def __call__(self, *tensors: Any) -> Any:
-        return self.traced(*tensors)(*tensors)
-
-
-def _shapes(tensors: tuple[Any, ...]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(tensor.shape) for tensor in tensors)
 
 
 class Trainer:
@@ -108,10 +97,10 @@ class Trainer:
         self._batch_size = batch_size
         self._cancelled = threading.Event()
         self._build(model)
-        self._steps, self._end, self._test, self._predict = (
-            Graph(function, model)
-            for function in (self._train_steps, self._end_of_epoch, self._test_steps, self._outputs)
-        )
+        self._steps = Graph(self._train_steps, model)
+        self._test = Graph(self._test_steps, model)
+        self._end = Graph(self._end_of_epoch, model)
+        self._predict = Graph(lambda x, order: model(tf.gather(x, order), training=False), model)
 
     def _train_steps(
         self, rows: tf.Tensor, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor
@@ -152,16 +141,10 @@ class Trainer:
         if rest:
             step(order[-rest:])
 
-    def _end_of_epoch(self, *tested: tf.Tensor) -> tuple[Logs, Logs]:
-        """What the training steps give, and the validation rows if there are any."""
+    def _end_of_epoch(self, *validation: tf.Tensor) -> tuple[Logs, Logs]:
         logs = _results(self._model)
-        if not tested:
-            return logs, {}
-        self._test_steps(*tested)
+        self._test_steps(*validation)
         return logs, _results(self._model)
-
-    def _outputs(self, x: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
-        return self._model(tf.gather(x, order), training=False)
 
     def cancel(self) -> None:
         """Let every `fit` in another thread end after its epoch, with a `CancelledError`."""
@@ -196,9 +179,7 @@ class Trainer:
         self.use(model)
         events = keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs)
         events.on_train_begin()
-        history: list[dict[str, float]] = []
-        if checkpoint:
-            history = checkpoint.restore(model, variables(model), callbacks)
+        history = checkpoint.restore(variables(model), callbacks) if checkpoint else []
         for number in range(len(history), epochs):
             if model.stop_training:
                 break
@@ -212,10 +193,10 @@ class Trainer:
             _check_finite(history)
             events.on_epoch_end(number, history[-1])
             if checkpoint:
-                checkpoint.save(model, variables(model), callbacks, history)
+                checkpoint.save(variables(model), history, callbacks)
         events.on_train_end(history[-1])
         if checkpoint:
-            checkpoint.save(model, variables(model), callbacks, history, ended=True)
+            checkpoint.save(variables(model), history, callbacks, ended=True)
         return history
 
     def fit_steps(
@@ -283,41 +264,18 @@ class Trainer:
     def _epoch(
         self, model: keras.Model, train: Dataset, validation: Dataset, rng: np.random.Generator
     ) -> tuple[Logs, Logs]:
-        """One epoch: what its steps and its validation rows, if any, give."""
-        # To start a graph takes as long as twenty small steps: of single parts there are two.
-        if len(train) == 1 and len(validation) < 2:
-            batches = self._batches(train[0], rng)
-            tested = _tested(validation[0]) if len(validation) else ()
-            self._warm_up(batches, tested)
-            self._steps(*batches)
-            return self._end(*tested)
+        """Train for an epoch, and return the logs of the training and of the validation rows."""
         for rows in _read(train, rng.permutation(len(train))):
-            self._steps(*self._batches(rows, rng))
+            order = rng.permutation(_indices(rows))
+            size = min(self._batch_size, len(order))
+            batches = np.resize(order, (math.ceil(len(order) / size), size))
+            self._steps(tf.constant(len(order)), *rows[:3], tf.constant(batches))
+        if len(train) == len(validation) == 1:  # to start a graph takes as long as twenty steps
+            return self._end(*validation[0][:3], tf.constant(_indices(validation[0])))
         logs = _results(model)
-        if not len(validation):
-            return logs, {}
         for rows in _read(validation, range(len(validation))):
-            self._test(*_tested(rows))
-        return logs, _results(model)
-
-    def _batches(self, rows: Rows, rng: np.random.Generator) -> tuple[tf.Tensor, ...]:
-        """What `_train_steps` takes for all rows of a part, in an order of its own."""
-        order = rng.permutation(_indices(rows))
-        size = min(self._batch_size, len(order))
-        batches = np.resize(order, (math.ceil(len(order) / size), size))
-        return tf.constant(len(order)), *rows[:3], tf.constant(batches)
-
-    def _warm_up(self, batches: tuple[tf.Tensor, ...], tested: tuple[tf.Tensor, ...]) -> None:
-        """Compile both graphs of an epoch at the same time, where they are new.
-
-        No step is done, and the metrics, which both write, stay at their start.
-        """
-        calls = (self._steps, (tf.constant(0), *batches[1:])), (self._end, tested)
-        if any(graph.is_new(*tensors) for graph, tensors in calls):
-            with ThreadPoolExecutor() as compilers:
-                for graph, tensors in calls:
-                    graph.traced(*tensors)
-                    compilers.submit(copy_context().run, graph, *tensors)
+            self._test(*rows[:3], tf.constant(_indices(rows)))
+        return logs, _results(model) if len(validation) else {}
 
     def predict(self, model: keras.Model, dataset: Dataset) -> list[np.ndarray]:
         """The outputs for the rows of each part: float32, (rows, outputs)."""
@@ -327,12 +285,11 @@ class Trainer:
 
 
 def handles(model: keras.Model) -> list[tf.Tensor]:
-    """Of all variables that a graph of the model may read or change."""
-    found = [*variables(model), *model.metrics_variables]
-    return [variable.value.handle for variable in found]
+    """Return the handles of all variables that a graph of the model may read or change."""
+    return [variable.value.handle for variable in (*variables(model), *model.metrics_variables)]
 
 
-def _handle(place: int) -> tf.Tensor:
+def _current_handle(place: int) -> tf.Tensor:
     return HANDLES.get()[place]
 
 
@@ -358,14 +315,10 @@ def _repeat(step: Callable[[tf.Tensor], None], count: Any) -> None:
 
 
 def _results(model: keras.Model) -> Logs:
-    """The loss and the metrics, which then begin again."""
+    """Return the loss and the metrics, and reset them."""
     results = model.get_metrics_result()
     model.reset_metrics()
     return results
-
-
-def _tested(rows: Rows) -> tuple[tf.Tensor, ...]:
-    return (*rows[:3], tf.constant(_indices(rows)))
 
 
 def _indices(rows: Rows) -> np.ndarray:
@@ -375,8 +328,8 @@ def _indices(rows: Rows) -> np.ndarray:
 def _check_finite(history: list[dict[str, float]]) -> None:
     logs = history[-1]
     if not all(map(math.isfinite, logs.values())):
-        found = ", ".join(f"{name} {value}" for name, value in logs.items())
+        values = ", ".join(f"{name} {value}" for name, value in logs.items())
         raise UserError(
-            f"training diverged in epoch {len(history)}, NaN or infinite: {found}; try a smaller "
+            f"training diverged in epoch {len(history)}, NaN or infinite: {values}; try a smaller "
             "learning_rate or another activation in train.networks, or normalization: standard"
         )

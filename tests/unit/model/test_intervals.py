@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from tabular.model.attribution import fold_predictions
 from tabular.model.intervals import Intervals
 from tabular.model.metadata import Ensemble
-from tabular.model.saved_model import fold_predictions
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 

