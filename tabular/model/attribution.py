@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
-import pyarrow as pa
 
 from tabular.config.schema import Schema, input_name
 from tabular.model.column_summary import BACKGROUND_SIZE, ColumnSummary, summarize_columns
@@ -63,7 +62,7 @@ class Permutations(NamedTuple):
         explained = list(schema.features if names is None else names)
         steps = len(explained) + (len(explained) < len(schema.features))
         pairs = max(1, min(BACKGROUND_SIZE, MAX_EVALUATIONS // (2 * steps)))
-        backgrounds = {}
+        backgrounds, ranks = {}, {}
         for name, column in schema.features.items():
             missing = "" if column.is_string else np.nan
             background = summaries[name].background or [None] * BACKGROUND_SIZE
@@ -71,18 +70,12 @@ class Permutations(NamedTuple):
             array = np.array(values, object if column.is_string else np.float64)
             drawn = array[rng.permutation(BACKGROUND_SIZE)[:pairs]]
             backgrounds[input_name(name)] = np.repeat(drawn, 2)
-        ranks = np.array([rng.permutation(steps) for _ in range(pairs)])  # of each step's columns
-        both_ways = np.stack([ranks, steps - 1 - ranks], axis=1).reshape(2 * pairs, steps)
-        places = {name: place for place, name in enumerate(explained)}
-        return cls(
-            explained,
-            steps,
-            backgrounds,
-            {
-                input_name(name): both_ways[:, places.get(name, steps - 1)]
-                for name in schema.features
-            },
-        )
+        orders = np.array([rng.permutation(steps) for _ in range(pairs)])  # of each step's columns
+        both_ways = np.stack([orders, steps - 1 - orders], axis=1).reshape(2 * pairs, steps)
+        for name in schema.features:
+            step = explained.index(name) if name in explained else steps - 1
+            ranks[input_name(name)] = both_ways[:, step]
+        return cls(explained, steps, backgrounds, ranks)
 
 
 def contributions(
@@ -115,41 +108,29 @@ def contributions(
     return np.concatenate(results)
 
 
-def attribution_shares(
-    predict: Predict,
-    work: float,
-    rows: pa.Table,
-    summaries: Mapping[str, ColumnSummary],
-    schema: Schema,
-) -> dict[str, float]:
-    """Compute the share of attribution of each column: its mean absolute contribution over all.
-
-    Args:
-        work: Number of multiply-adds of the model for a row.
-    """
-    permutations = Permutations.from_summaries(summaries, schema)
-    affordable = int(MAX_MULTIPLY_ADDS / max(work * permutations.evaluations_per_row, 1))
-    rows = rows[: max(min(MAX_ROWS_FOR_SHARES, affordable), 4)]
-    values = contributions(predict, feature_arrays(rows, schema), permutations)
-    sizes = np.abs(np.nan_to_num(values)).mean(axis=(0, 2))
-    shares = sizes / sizes.sum() if sizes.any() else sizes
-    return dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True))
-
-
 def describe_training_rows(model: "SavedModel", train: Path, schema: Schema) -> TrainingRows:
-    """Summarize the training rows in a folder, and what moves the model's predictions for them."""
+    """Summarize the training rows in a folder, and what moves the model's predictions for them.
+
+    The share of attribution of a column is its mean absolute contribution as a share of all.
+    """
     rows = read_rows(train, min(MAX_ROWS, MAX_CELLS // len(schema.columns)))
     summaries = summarize_columns(rows, schema, model.metadata.categories)
-    work, disagreement = model.multiply_adds, None
+    permutations = Permutations.from_summaries(summaries, schema)
+    work, disagreement = max(model.multiply_adds, 1), None
+    affordable = int(MAX_MULTIPLY_ADDS / (work * permutations.evaluations_per_row))
+    explained = feature_arrays(rows[: max(min(MAX_ROWS_FOR_SHARES, affordable), 4)], schema)
+    values = np.nan_to_num(contributions(model.predict, explained, permutations))
+    sizes = np.abs(values).mean(axis=(0, 2))
+    shares = sizes / sizes.sum() if sizes.any() else sizes
     if ensemble := model.metadata.ensemble:
-        count = max(min(MAX_ROWS_COMPARED, int(MAX_MULTIPLY_ADDS / max(work, 1))), 10)
-        members = model.predict_members(feature_arrays(rows[:count], schema))[:, 1:]
+        compared = rows[: max(min(MAX_ROWS_COMPARED, int(MAX_MULTIPLY_ADDS / work)), 10)]
+        members = model.predict_members(feature_arrays(compared, schema))[:, 1:]
         variances = fold_predictions(members, ensemble).var(axis=1, ddof=1)
         disagreement = float(variances.mean())
     return TrainingRows(
         **provenance(train),
         summaries=summaries,
-        attribution=attribution_shares(model.predict, work, rows, summaries, schema),
+        attribution=dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True)),
         disagreement=disagreement,
     )
 

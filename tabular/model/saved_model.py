@@ -15,15 +15,9 @@ import numpy as np
 
 from tabular.config.schema import Schema, input_name
 from tabular.core.errors import UserError, listed, truncate
-from tabular.core.files import atomic_write
 from tabular.model.backend import keras, tf
 from tabular.model.exact import Exact, Mean, with_exact_products
-from tabular.model.metadata import (
-    EPOCH,
-    ModelMetadata,
-    read_metadata,
-    write_metadata,
-)
+from tabular.model.metadata import EPOCH, ModelMetadata, read_metadata, write_metadata
 from tabular.table.arrays import input_type
 
 BATCH_SIZES = (16, 256, 1024, 16_384)  # the first for a server, 6 times faster than 256
@@ -127,21 +121,18 @@ def load_model(
             raise UserError(f"{path}: no model here; run `dvc repro` to train one")
         content = path.read_bytes()
     metadata = read_metadata(path, content)
-    try:
-        with TemporaryDirectory() as folder:  # Keras reads files alone
-            copy = Path(folder, "model.keras")
-            with atomic_write(copy) as partial:  # which names it where there is no room
-                partial.write_bytes(content)
+    with TemporaryDirectory() as folder:  # Keras reads files alone
+        copy = Path(folder, "model.keras")
+        copy.write_bytes(content)
+        try:
             plain = keras.models.load_model(copy, safe_mode=True)
-        model = SavedModel(path, plain, metadata, content)
-        shape = model.network.output_shape
-    except UserError:
-        raise
-    except Exception as error:  # a file can be wrong in any way
-        problem = truncate(f"{error}".partition("\n")[0] or type(error).__name__, 500)
-        raise UserError(
-            f"{path}: not a model that Keras can load in safe mode: {problem}"
-        ) from None
+            model = SavedModel(path, plain, metadata, content)
+            shape = model.network.output_shape
+        except Exception as error:  # a file can be wrong in any way
+            problem = truncate(f"{error}".partition("\n")[0] or type(error).__name__, 500)
+            raise UserError(
+                f"{path}: not a model that Keras can load in safe mode: {problem}"
+            ) from None
     if schema is None:
         return model
     declared = {(input_name(name), input_type(c)) for name, c in schema.features.items()}

@@ -48,7 +48,7 @@ def stack(
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         given = keras.tree.flatten(args)
-        if not is_of_keras(layer):
+        if not type(layer).__module__.startswith("keras."):  # which no other Keras loads
             raise NotStackableError(type(layer).__name__)
         if isinstance(layer, layers.Dropout):
             return given[0]
@@ -94,11 +94,6 @@ def _stacked_dense(layer: Any, apart: bool, count: int) -> keras.layers.EinsumDe
         bias_axes=None if layer.bias is None else axis + bias,
         name=layer.name,
     )
-
-
-def is_of_keras(layer: Any) -> bool:
-    """Whether a layer is one of Keras's own, which any Keras loads."""
-    return type(layer).__module__.startswith("keras.")
 
 
 def _for_members(value: Any, apart: bool, count: int) -> Any:

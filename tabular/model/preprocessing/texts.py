@@ -29,15 +29,10 @@ GRID = 2.0**-12  # sums of its multiples up to 2⁴¹ are exact in float64, in a
 ROWS = 1_024  # at a time
 
 
-def alphabet(counts: Counter[str]) -> list[str]:
-    """The most frequent characters, sorted."""
-    by_frequency = sorted(counts, key=lambda character: (-counts[character], character))
-    return sorted(by_frequency[:MAX_CHARACTERS])
-
-
-def read_length(longest: int, limit: int) -> int:
-    """How many characters of a text are read: a power of two of the longest one, or the limit."""
-    return min(1 << (max(longest, 16) - 1).bit_length(), limit)
+def most_frequent(counts: Counter[str], most: int) -> list[str]:
+    """Return the most frequent characters or categories in alphabetical order, at most so many."""
+    by_frequency = sorted(counts, key=lambda value: (-counts[value], value))
+    return sorted(by_frequency[:most])
 
 
 def tokens(text: keras.KerasTensor, known: list[str], length: int, buckets: int) -> Any:
@@ -45,7 +40,7 @@ def tokens(text: keras.KerasTensor, known: list[str], length: int, buckets: int)
 
     Args:
         text: shape (rows, 1).
-        known: the `alphabet`.
+        known: the characters that are told apart, see `most_frequent`.
         length: so many characters of a text are read.
     """
     characters = keras.layers.TextVectorization(

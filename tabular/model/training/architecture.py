@@ -10,8 +10,9 @@ from tabular.config.sections import Members, Resolved
 from tabular.core.engine import workers
 from tabular.core.errors import UserError
 from tabular.model import network
-from tabular.model.backend import keras
+from tabular.model.backend import keras, tf
 from tabular.model.cycles import max_cycles
+from tabular.model.exact import MeanAbsoluteError, MeanLoss, with_exact_products
 from tabular.model.stacking import is_stackable
 from tabular.model.training.trainer import Dataset
 
@@ -72,18 +73,40 @@ class Architecture:
         keras.utils.set_random_seed(seed)
         model = self._build()
         if rows and self.params.learnt_scale:
-            x, labels, *_, indices = rows[0]
-            sample = slice(SAMPLE) if indices is None else indices[:SAMPLE]
-            x, y = np.asarray(x)[sample], np.asarray(labels)[sample]
+            first = rows[0]
+            sample = first.indices[:SAMPLE]
+            x, y = np.asarray(first.x)[sample], np.asarray(first.y)[sample]
             if self._schema.task == "multiclass":
                 y = np.eye(len(self._schema.classes))[y[:, 0].astype(int)]
             elif self._schema.task == "regression":
                 y = network.smooth_clip(y, np)
             network.set_first_scale(model, self._columns, self.params, x, y)
-        compiled = network.training_model(
-            model, self.features, self.params, self._train, self._schema, self.max_steps
+        return model, self._compile(model)
+
+    def _compile(self, model: keras.Model) -> keras.Model:
+        """Build the model that trains the weights of `model` on prepared columns."""
+        train, params = self._train, self.params
+        inputs = keras.Input(self.features.input_shape[1:])
+        trained = with_exact_products(model, params.batch_size) if train.exact else model
+        if params.optimizer != "adafactor":  # its factors are of a matrix, not of a vector
+            trained = network.Flat(trained, network.learning_rate_factors(model, params))
+        compiled = keras.Model(inputs, trained(self.features(inputs)))
+        is_regression = self._schema.task == "regression"
+        compiled.compile(
+            optimizer=network.optimizer(params, self.max_steps),
+            loss=MeanLoss(train.loss) if train.exact else train.loss,
+            weighted_metrics=[
+                MeanAbsoluteError("mean_absolute_error") if is_regression else "accuracy"
+            ],
+            jit_compile=False,
         )
-        return model, compiled
+        # Make the variables of the optimizer and the metrics, which a graph cannot make.
+        compiled.optimizer.build(compiled.trainable_variables)
+        y, y_pred = tf.zeros((1, 1)), tf.zeros((1, *compiled.output_shape[1:]))
+        compiled.compute_loss(y=y, y_pred=y_pred)
+        compiled.compute_metrics(None, y, y_pred)
+        compiled.reset_metrics()
+        return compiled
 
 
 def check_memory(train: Resolved, members: Members, columns: network.Columns, outputs: int) -> None:

@@ -9,7 +9,6 @@ from tabular.model.backend import keras, tf
 from tabular.model.metadata import REPRODUCIBLE_MACHINES, VERSION, Ensemble, ModelMetadata
 from tabular.model.preprocessing import texts
 from tabular.model.stacking import stack
-from tabular.model.training.architecture import Architecture
 from tabular.model.training.selection import Blend, Member
 from tabular.model.training.setup import Setup
 
@@ -41,17 +40,22 @@ def metadata(setup: Setup, members: list[Member], blend: Blend) -> ModelMetadata
 
 def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> keras.Model:
     """Build the model to save: from raw rows to the mean of the members, weighted by their name."""
-    encoded = _encoded(setup)
-    outputs, stacked_features = [], dict[str, list[keras.KerasTensor]]()
+    encoded, prepared = _encoded(setup), setup.preprocessed.read[0]
+    outputs, features_read = [], dict[str, list[keras.KerasTensor]]()
     for name, weight in weights.items():
         same = [member for member in members if member.name == name]
         architecture = setup.architectures[same[0].architecture]
         if not architecture.is_stackable:
-            predictions = _side_by_side(setup, architecture, same, encoded)
+            predictions = _side_by_side(setup, same, encoded)
         else:
-            if architecture.name not in stacked_features:
-                stacked_features[architecture.name] = _features(setup, architecture, encoded)
-            predictions = _stacked(setup, architecture, same, stacked_features[architecture.name])
+            if architecture.name not in features_read:
+                features, inputs = architecture.features, prepared
+                if encoded is not None:  # which members of other folds read differently
+                    folds, inputs = setup.train.folds, [encoded, prepared]
+                    features = network.features(setup.columns, architecture.params, folds)
+                    features.name = architecture.features.name
+                features_read[architecture.name] = keras.tree.flatten(features(inputs))
+            predictions = _stacked(setup, same, features_read[architecture.name])
         mean = keras.layers.GlobalAveragePooling1D(name=f"{name}-mean")(predictions)
         if weight != 1:
             mean = keras.layers.Rescaling(weight, name=f"{name}-weight")(mean)
@@ -64,41 +68,29 @@ def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> 
     return keras.Model(setup.preprocessed.inputs, output, name="model")
 
 
-def _features(
-    setup: Setup, architecture: Architecture, encoded: keras.KerasTensor | None
-) -> list[keras.KerasTensor]:
-    """Return what all stacked networks of an architecture read."""
-    prepared = setup.preprocessed.read[0]
-    if encoded is None:
-        return keras.tree.flatten(architecture.features(prepared))
-    features = network.features(setup.columns, architecture.params, setup.train.folds)
-    features.name = architecture.features.name
-    return keras.tree.flatten(features([encoded, prepared]))
-
-
 def _stacked(
-    setup: Setup, architecture: Architecture, members: list[Member], read: list[keras.KerasTensor]
+    setup: Setup, members: list[Member], features: list[keras.KerasTensor]
 ) -> keras.KerasTensor:
     """Return what the members of a name predict, as one network: (rows, members, outputs)."""
-    model, count = architecture.network, len(members) // setup.train.folds
-    apart = [len(one.shape) > len(i.shape) for one, i in zip(read, model.inputs, strict=True)]
-    if count > 1:
-        read = [
-            keras.ops.repeat(tensor, count, axis=1) if by_fold else tensor
-            for tensor, by_fold in zip(read, apart, strict=True)
-        ]
+    model, per_fold = (
+        setup.architectures[members[0].architecture].network,
+        len(members) // setup.train.folds,
+    )
+    inputs, apart = [], []
+    for tensor, of_one in zip(features, model.inputs, strict=True):
+        by_fold = len(tensor.shape) > len(of_one.shape)
+        apart.append(by_fold)
+        inputs.append(keras.ops.repeat(tensor, per_fold, 1) if by_fold and per_fold > 1 else tensor)
     stacked = stack(model, [member.weights for member in members], apart)
     stacked.name = members[0].name
-    return stacked(read)
+    return stacked(inputs)
 
 
 def _side_by_side(
-    setup: Setup,
-    architecture: Architecture,
-    members: list[Member],
-    encoded: keras.KerasTensor | None,
+    setup: Setup, members: list[Member], encoded: keras.KerasTensor | None
 ) -> keras.KerasTensor:
     """Return the same as `_stacked`, of networks that cannot be stacked."""
+    architecture = setup.architectures[members[0].architecture]
     prepared, predictions = setup.preprocessed.read[0], []
     for number, member in enumerate(members, start=1):
         one = keras.models.clone_model(architecture.network)
@@ -127,6 +119,6 @@ def _encoded(setup: Setup) -> keras.KerasTensor | None:
     for name, encoder in setup.encoders.items():
         encoded.append(texts.encoded(setup.preprocessed.tokens[name], encoder.table(left_out)))
     by_fold = [keras.layers.Reshape((folds, -1))(values) for values in encoded]
-    if len(by_fold) < 2:
-        return by_fold[0] if by_fold else None
-    return keras.layers.Concatenate()(by_fold)
+    if len(by_fold) > 1:
+        return keras.layers.Concatenate()(by_fold)
+    return by_fold[0] if by_fold else None

@@ -16,12 +16,7 @@ from tabular.model.cycles import cycle_steps, steps_until
 from tabular.model.network import copy_trained_weights
 from tabular.model.training.checkpoint import Checkpoint
 from tabular.model.training.dataset import Encoded, Subset, equal_sizes
-from tabular.model.training.selection import (
-    Member,
-    held_out_scores,
-    members_by,
-    out_of_fold,
-)
+from tabular.model.training.selection import Member, held_out_scores, members_by, out_of_fold
 from tabular.model.training.setup import Setup, set_up
 from tabular.model.training.trainer import TRACING, Dataset, Trainer, variables
 
@@ -55,28 +50,21 @@ class Training:
 
     def __init__(self, setup: Setup, validation: Path | None) -> None:
         self.setup, self._validation_folder = setup, validation
-        n_folds = setup.train.folds
+        n_folds, self._folds = setup.train.folds, setup.folds()
         self._validation: Dataset = []
         if validation and n_folds == 1:
             self._validation = setup.other_dataset(validation)
-        self._trainers = {
-            name: Trainer(
-                architecture.untrained(setup.train.seed)[1], architecture.params.batch_size
-            )
-            for name, architecture in setup.architectures.items()
-        }
+        self._trainers: dict[str, Trainer] = {}
         # Models that no member uses at the moment: to make one takes as long as 100 steps.
-        self._idle: dict[str, list[tuple[keras.Model, keras.Model]]] = {
-            name: [] for name in setup.architectures
-        }
-        self._folds = folds = setup.folds()
-        self._own, self._others = (
-            [
-                [np.flatnonzero(same(part, n)).astype(np.int32) for part in folds]
-                for n in range(n_folds)
-            ]
-            for same in (np.equal, np.not_equal)
-        )
+        self._idle: dict[str, list[tuple[keras.Model, keras.Model]]] = {}
+        for name, architecture in setup.architectures.items():
+            _, compiled = architecture.untrained(setup.train.seed)
+            self._trainers[name] = Trainer(compiled, architecture.params.batch_size)
+            self._idle[name] = []
+        self._own, self._others = [], []
+        for n in range(n_folds):
+            self._own.append([np.flatnonzero(f == n).astype(np.int32) for f in self._folds])
+            self._others.append([np.flatnonzero(f != n).astype(np.int32) for f in self._folds])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process it is set up again, once, for all of its members."""
@@ -97,10 +85,8 @@ class Training:
             seed = setup.train.seed + job.number
             reused = idle.pop() if job.before and idle else None
             model, compiled = reused or architecture.untrained(seed, learnt)
-        name = f"{job.architecture}-{job.number}"
-        if architecture.max_cycles:
-            name += f"-{job.cycle}"
-        checkpoint = Checkpoint(state / f"{name}.npz", key) if state else None
+        name = f"{job.architecture}-{job.number}-{job.cycle}.npz"
+        checkpoint = Checkpoint(state / name, key) if state else None
         if architecture.max_cycles:
             history = self._cycle(job, compiled, learnt, checkpoint)
         else:
@@ -148,7 +134,6 @@ class Training:
     ) -> list[dict[str, float]]:
         """Train for a cycle; the logs of all until then."""
         trainer, before = self._trainers[job.architecture], job.before
-        trainer.use(compiled)
         history = checkpoint.restore(variables(compiled)) if checkpoint else []
         if not history:
             if before:
@@ -218,9 +203,8 @@ def fit(
     """Train the networks of `train.members`, as many at the same time as there are workers.
 
     With folds, each one learns from all folds but its own, which is its validation set; that fold
-    takes no part in its weights, except that it stops them early. All members of a kind that learns
-    in cycles end after the first cycle that did not lower the loss of all rows by `MIN_GAIN`, or
-    when they are too far behind another kind, see `promising`.
+    takes no part in its weights, except that it stops them early. The members of an architecture
+    that trains in cycles end with the first cycle that is not `promising`.
 
     Args:
         validation: folder of the validation rows where there are no folds.
@@ -234,13 +218,13 @@ def fit(
     Raises:
         UserError: A loss is not finite, or the networks do not fit into memory.
     """
-    train, architectures = setup.train, setup.architectures
+    architectures = setup.architectures
     training = Training(setup, validation)
     work = partial(training.member, state=state, key=key)
     jobs = [
         Job(members.network, fold, fold * members.count + number)
-        for fold in range(train.folds)
-        for members in train.members
+        for fold in range(setup.train.folds)
+        for members in setup.train.members
         for number in range(members.count)
     ]
     lowest: dict[str, float] = {}
@@ -279,6 +263,9 @@ def cycle_losses(setup: Setup, members: list[Member]) -> dict[str, float]:
 
 def promising(losses: dict[str, float], lowest: dict[str, float]) -> set[str]:
     """Choose the architectures whose next cycle may help: it gains twice the last one at most.
+
+    It does not if the last one did not lower the loss by `MIN_GAIN`, or if even then another
+    architecture would be better.
 
     Args:
         losses: Loss of each architecture after this cycle.

@@ -1,9 +1,7 @@
 """Members after their training, and how they are weighted by their out-of-fold predictions."""
 
-from collections.abc import Callable
-from functools import partial
 from itertools import zip_longest
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,9 +44,7 @@ class Member(NamedTuple):
         return f"{self.architecture}-{self.steps}" if self.steps else self.architecture
 
 
-def members_by(
-    members: list[Member], attribute: Literal["name", "architecture", "fold"]
-) -> dict[Any, list[Member]]:
+def members_by(members: list[Member], attribute: str) -> dict[Any, list[Member]]:
     """Group members by an attribute; groups and members stay in their order."""
     groups: dict[Any, list[Member]] = {}
     for member in members:
@@ -127,11 +123,9 @@ def blended(setup: Setup, members: list[Member]) -> Blend:
     if not len(rows):
         best = best_snapshots(members)
         return Blend(dict.fromkeys(best, 1 / len(best)), {}, rows, oof[best[0]])
-    y, weight = setup.y[rows, 0], setup.training_weight[rows]
-    select = partial(select_weights, y, weight, losses_of=setup.losses, seed=setup.train.seed)
-    weights = select(oof)
+    weights = select_weights(setup, rows, oof)
     least = min(MIN_WEIGHT, max(weights.values()))  # of many alike none may have so much
-    weights = select({name: oof[name] for name in oof if weights[name] >= least})
+    weights = select_weights(setup, rows, {n: oof[n] for n in oof if weights[n] >= least})
     weights = {name: share for name, share in weights.items() if share}
     losses = {name: setup.mean_loss(rows, outputs) for name, outputs in oof.items()}
     weighted = [np.float32(share) * oof[name] for name, share in weights.items()]
@@ -211,11 +205,7 @@ def mean_history(members: list[Member]) -> list[dict[str, float]]:
 
 
 def select_weights(
-    y: np.ndarray,
-    weight: np.ndarray,
-    oof: dict[str, np.ndarray],
-    losses_of: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    seed: int,
+    setup: Setup, predicted_rows: np.ndarray, oof: dict[str, np.ndarray]
 ) -> dict[str, float]:
     """Choose the weights of names of members by bagged ensemble selection.
 
@@ -225,14 +215,13 @@ def select_weights(
     Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble selection from libraries of models" (2004).
 
     Args:
-        y: Labels, shape (rows,).
-        weight: Weight of each row, shape (rows,).
+        predicted_rows: Numbers of the training rows that were predicted, (rows,).
         oof: Out-of-fold predictions of each name, shape (rows, outputs).
-        losses_of: Computes the losses of rows, (rows,), from labels and outputs.
     """
     if len(oof) == 1:
         return dict.fromkeys(oof, 1.0)
-    rng = np.random.default_rng(seed)
+    y, weight = setup.y[predicted_rows, 0], setup.training_weight[predicted_rows]
+    rng = np.random.default_rng(setup.train.seed)
     picked = dict.fromkeys(oof, 0)
     for _ in range(BAGS):
         rows = rng.integers(0, len(y), min(len(y), BAG_ROWS))
@@ -244,7 +233,7 @@ def select_weights(
         for number in range(1, PICKS + 1):
             losses = {}
             for name, values in outputs.items():
-                row_losses = losses_of(labels, (total + values) / number)
+                row_losses = setup.losses(labels, (total + values) / number)
                 losses[name] = np.average(row_losses, weights=weights)
             best = min(losses, key=losses.__getitem__)
             total = total + outputs[best]

@@ -62,14 +62,9 @@ class Setup:
 
     @property
     def planned(self) -> str:
-        """Number of networks of each architecture, and for how long they are to be trained."""
-        plans = []
-        for members in self.train.members:
-            network = self.train.networks[members.network]
-            plan = f"{members.count * self.train.folds} of {members.network}"
-            most = " at most" if network.learning_rate_schedule == "cycles" else ""
-            plans.append(f"{plan}, {network.epochs} epochs{most}")
-        return "; ".join(plans)
+        """How many networks of each architecture are to be trained."""
+        counts = {m.network: m.count * self.train.folds for m in self.train.members}
+        return ", ".join(f"{count} of {name}" for name, count in counts.items())
 
     @property
     def epochs(self) -> int:
@@ -146,7 +141,7 @@ class Setup:
         return target_statistics.sums(
             zip(codes, y, self.subfolds, strict=True),
             count_subfolds(self.train.folds),
-            list(self.statistics.codes.values()),
+            [2 + len(categories) for categories in self.statistics.encoded.values()],
         )
 
     def target_statistics(self, fold: int | None) -> list[np.ndarray]:
@@ -209,15 +204,11 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     folds = setup.folds() if resolved.folds > 1 else subfolds
     if schema.weight is not None and not np.bincount(np.concatenate(setup.folds()), weight).all():
         raise UserError(f"column {schema.weight}: every row of a fold has a weight of 0")
-    for name, of_text in preprocessed.texts.items():
-        setup.encoders[name] = texts.fit(
-            of_text,
-            read_texts(folder, name, resolved.text_length),
-            setup.encoded_targets(),
-            np.concatenate(folds),
-            resolved.folds,
-            resolved.text_buckets,
-        )
+    targets, row_folds = setup.encoded_targets(), np.concatenate(folds)
+    for name, tokens in preprocessed.texts.items():
+        cells, buckets = read_texts(folder, name, resolved.text_length), resolved.text_buckets
+        encoder = texts.fit(tokens, cells, targets, row_folds, resolved.folds, buckets)
+        setup.encoders[name] = encoder
     dataset.texts = setup.text_values(folder, folds)
     return setup
 

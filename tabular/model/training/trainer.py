@@ -28,18 +28,23 @@ Logs = dict[str, tf.Tensor]
 class Rows(NamedTuple):
     """The preprocessed rows of a part, as arrays or tensors.
 
-    `x` (rows, width), `y` (rows, outputs), `weight` (rows,), all float32; `codes` (rows, columns),
-    int32, the categories of the columns with target statistics, if there are any; `texts` (rows,
-    folds, width), float32, what the text columns say where each fold is left out, if there are any;
-    `indices` (n,), int32, those of the rows to use, or None for all of them.
+    Attributes:
+        x: (rows, width), float32.
+        y: (rows, outputs), float32.
+        weight: (rows,), float32.
+        indices: The rows to use, (n,), int32.
+        codes: Categories of the columns with target statistics, if there are any: (rows, columns),
+            int32.
+        texts: What the text columns say where each fold is left out, if there are any: (rows,
+            folds, width), float32.
     """
 
     x: tf.Tensor
     y: tf.Tensor
     weight: tf.Tensor
+    indices: np.ndarray
     codes: np.ndarray | None = None
     texts: np.ndarray | None = None
-    indices: np.ndarray | None = None
 
 
 class Dataset(Protocol):
@@ -69,10 +74,10 @@ class Graph:
         shapes = tuple(tuple(tensor.shape) for tensor in tensors)
         with TRACING:
             if shapes not in self._traced:
-                self._traced[shapes] = self._trace(tensors)
+                self._traced[shapes] = self._trace(*tensors)
         return self._traced[shapes](*tensors)
 
-    def _trace(self, tensors: tuple[Any, ...]) -> Callable[..., Any]:
+    def _trace(self, *tensors: Any) -> Callable[..., Any]:
         traced = self._function.get_concrete_function(*tensors)
         places = {id(handle): place for place, handle in enumerate(handles(self._model))}
         for handle in traced.captured_inputs:
@@ -87,7 +92,7 @@ class Trainer:
     """A compiled model and its graphs; it fits as often as it is asked to, compiled once.
 
     Args:
-        model: compiled, with `weighted_metrics` if any; its variables are what `fit` changes.
+        model: from `Architecture.untrained`; its variables are what `fit` changes.
         batch_size: rows of a step; the last step of a part takes what is left, and other rows to
             fill it with weight 0.
     """
@@ -96,7 +101,6 @@ class Trainer:
         self._model = model
         self._batch_size = batch_size
         self._cancelled = threading.Event()
-        self._build(model)
         self._steps = Graph(self._train_steps, model)
         self._test = Graph(self._test_steps, model)
         self._end = Graph(self._end_of_epoch, model)
@@ -176,7 +180,7 @@ class Trainer:
             UserError: a loss is not finite; the message names the epoch.
         """
         model.stop_training = False
-        self.use(model)
+        HANDLES.set(handles(model))
         events = keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs)
         events.on_train_begin()
         history = checkpoint.restore(variables(model), callbacks) if checkpoint else []
@@ -213,7 +217,7 @@ class Trainer:
         Raises:
             UserError: the loss is not finite.
         """
-        self.use(model)
+        HANDLES.set(handles(model))
         for rows, order, count in self._chunks(train, steps, np.random.default_rng(seed)):
             if self._cancelled.is_set():
                 raise CancelledError
@@ -233,7 +237,7 @@ class Trainer:
             for rows in _read(train, rng.permutation(len(train))):
                 if not steps:
                     return
-                indices = _indices(rows)
+                indices = rows.indices
                 size = min(self._batch_size, len(indices))
                 whole = len(indices) // size * size
                 passes = math.ceil(steps * size / whole) if len(train) == 1 else 1
@@ -245,43 +249,28 @@ class Trainer:
                     some = order[start * size : (start + count) * size]
                     yield rows, np.resize(some, (STEPS, size)), count
 
-    def use(self, model: keras.Model) -> None:
-        """Let the graphs that this thread calls work on the variables of `model`."""
-        with TRACING:
-            self._build(model)
-        HANDLES.set(handles(model))
-
-    @staticmethod
-    def _build(model: keras.Model) -> None:
-        """Make the variables of the optimizer and the metrics, which a graph cannot make."""
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
-            y, y_pred = tf.zeros((1, 1)), tf.zeros((1, *model.output_shape[1:]))
-            model.compute_loss(y=y, y_pred=y_pred)
-            model.compute_metrics(None, y, y_pred)
-            model.reset_metrics()
-
     def _epoch(
         self, model: keras.Model, train: Dataset, validation: Dataset, rng: np.random.Generator
     ) -> tuple[Logs, Logs]:
         """Train for an epoch, and return the logs of the training and of the validation rows."""
         for rows in _read(train, rng.permutation(len(train))):
-            order = rng.permutation(_indices(rows))
+            order = rng.permutation(rows.indices)
             size = min(self._batch_size, len(order))
             batches = np.resize(order, (math.ceil(len(order) / size), size))
             self._steps(tf.constant(len(order)), *rows[:3], tf.constant(batches))
         if len(train) == len(validation) == 1:  # to start a graph takes as long as twenty steps
-            return self._end(*validation[0][:3], tf.constant(_indices(validation[0])))
+            rows = validation[0]
+            return self._end(*rows[:3], tf.constant(rows.indices))
         logs = _results(model)
         for rows in _read(validation, range(len(validation))):
-            self._test(*rows[:3], tf.constant(_indices(rows)))
+            self._test(*rows[:3], tf.constant(rows.indices))
         return logs, _results(model) if len(validation) else {}
 
     def predict(self, model: keras.Model, dataset: Dataset) -> list[np.ndarray]:
         """The outputs for the rows of each part: float32, (rows, outputs)."""
-        self.use(model)
+        HANDLES.set(handles(model))
         parts = _read(dataset, range(len(dataset)))
-        return [self._predict(rows.x, tf.constant(_indices(rows))).numpy() for rows in parts]
+        return [self._predict(rows.x, tf.constant(rows.indices)).numpy() for rows in parts]
 
 
 def handles(model: keras.Model) -> list[tf.Tensor]:
@@ -319,10 +308,6 @@ def _results(model: keras.Model) -> Logs:
     results = model.get_metrics_result()
     model.reset_metrics()
     return results
-
-
-def _indices(rows: Rows) -> np.ndarray:
-    return np.arange(len(rows.x), dtype=np.int32) if rows.indices is None else rows.indices
 
 
 def _check_finite(history: list[dict[str, float]]) -> None:

@@ -11,6 +11,7 @@ from tabular.config.sections import Resolved
 from tabular.core.errors import UserError
 from tabular.model import network
 from tabular.model.backend import keras, tf
+from tabular.model.training.architecture import Architecture
 from tabular.model.training.checkpoint import Checkpoint
 from tabular.model.training.dataset import class_weights
 from tabular.model.training.setup import multiply_weights
@@ -25,7 +26,8 @@ LEARNT, SCORED = slice(0, 56), slice(56, 103)
 
 def part(rows: slice = slice(None), weight: np.ndarray | None = None) -> Rows:
     weight = np.ones(len(X), np.float32) if weight is None else weight
-    return Rows(*(tf.constant(values[rows]) for values in (X, Y, weight)))
+    x, y, weight = (tf.constant(values[rows]) for values in (X, Y, weight))
+    return Rows(x, y, weight, np.arange(len(x), dtype=np.int32))
 
 
 def plain(**changes: Any) -> Resolved:
@@ -37,12 +39,8 @@ def plain(**changes: Any) -> Resolved:
 
 def networks(train: Resolved) -> tuple[keras.Model, keras.Model]:
     """A network, and the compiled model that trains its weights."""
-    of = train.networks["plain"]
-    before = network.features(network.Columns(X, 0, X.shape[1]), of)
-    keras.utils.set_random_seed(3)
-    read = [keras.Input(tensor.shape[1:]) for tensor in before.outputs]
-    model = keras.Model(read, network.build(read, of, SCHEMA))
-    return model, network.training_model(model, before, of, train, SCHEMA, steps=100)
+    columns = network.Columns(X, 0, X.shape[1])
+    return Architecture(train.members[0], train, SCHEMA, columns, len(X)).untrained(seed=3)
 
 
 def trainable(**changes: Any) -> keras.Model:
