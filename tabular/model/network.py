@@ -34,34 +34,31 @@ class Columns(NamedTuple):
 
 
 def features(columns: Columns, network: ResolvedNetwork, members: int | None = None) -> keras.Model:
-    """What the layers of a network read of the prepared columns, by rules without weights:
+    """Build what the layers of a network read of the prepared columns, by rules without weights.
 
-    - scaled by median and quartiles and clipped smoothly (Holzmüller, Grinsztajn and Steinwart,
-      "Better by default", 2024, arXiv 2407.04491): z = (x - median) / IQR, z / sqrt(1 + (z/3)²);
-    - each number in bins between quantiles (Gorishniy, Rubachev and Babenko, "On embeddings for
+    - Columns are scaled by median and quartiles and clipped smoothly (Holzmüller et al., "Better by
+      default", 2024, arXiv 2407.04491): z = (x - median) / IQR, z / sqrt(1 + (z/3)²).
+    - Each number is also put into bins between quantiles (Gorishniy et al., "On embeddings for
       numerical features in tabular deep learning", 2022, arXiv 2203.05556):
       clip((z - low) / (high - low), 0, 1) for each bin.
 
     Args:
-        members: that read target statistics of their own: the model takes these apart from the
-            other columns, (rows, members, encoded) and (rows, others), not all as (rows, width).
+        members: Number of members that read target statistics of their own: the model takes these,
+            (rows, members, encoded), apart from the others; by default all as (rows, width).
 
     Returns:
-        A model to (rows, width), or with an embedding to the numbers (rows, numbers), their bins
-        (rows, numbers, bins), the target statistics and the other columns, if there are any. What
-        members read of their own has their axis after that of the rows.
+        A model to (rows, width), or with an embedding to the numbers, (rows, numbers), their bins,
+        (rows, numbers, bins), the target statistics and the others, if any. What members read of
+        their own has their axis after that of the rows.
     """
-    sample, encoded = columns.sample, None
+    sample, first, encoded = columns.sample, columns.encoded, None
     if members:
-        inputs = [
-            keras.Input((members, columns.encoded)),
-            keras.Input((columns.width - columns.encoded,)),
-        ]
+        inputs = [keras.Input((members, first)), keras.Input((columns.width - first,))]
         encoded, rest = inputs
     else:
         inputs = rest = keras.Input((columns.width,))
-        if columns.encoded:
-            encoded, rest = inputs[:, : columns.encoded], inputs[:, columns.encoded :]
+        if first:
+            encoded, rest = inputs[:, :first], inputs[:, first:]
     if network.robust_scaling:
         median, scale = robust_statistics(sample)
         rest = keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(rest)

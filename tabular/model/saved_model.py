@@ -165,22 +165,19 @@ def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
         OSError: it cannot be written.
     """
     network = model.plain  # TensorFlow Serving may compile nothing
-    inputs: dict[str, str] = {}
+    inputs, specs = dict[str, str](), dict[str, tf.TensorSpec]()
     for number, tensor in enumerate(network.inputs, start=1):
         name = re.sub(r"\W", "_", tensor.name, flags=re.ASCII)
         name = name if name[0].isalpha() else f"column_{name}"
         used = {other.lower() for other in inputs.values()}  # TensorFlow's names ignore case
-        inputs[tensor.name] = f"{name}_{number}" if name.lower() in used else name
+        name = f"{name}_{number}" if name.lower() in used else name
+        inputs[tensor.name], specs[name] = name, tf.TensorSpec((None,), tensor.dtype, name)
 
     @tf.function(autograph=False)
     def predict_rows(**rows: tf.Tensor) -> dict[str, tf.Tensor]:
         columns = {name: rows[plain] for name, plain in inputs.items()}
         return {"outputs": network(columns, training=False)}
 
-    specs = {
-        inputs[tensor.name]: tf.TensorSpec((None,), tensor.dtype, inputs[tensor.name])
-        for tensor in network.inputs
-    }
     module = tf.Module()
     module.network = network  # whose weights are saved
     concrete = predict_rows.get_concrete_function(**specs)

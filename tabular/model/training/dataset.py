@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,7 +18,7 @@ from tabular.table.parquet import count_rows, part_paths, read_parts
 
 
 def equal_sizes(
-    indices: list[list[np.ndarray]], size: Callable[[list[int]], Any]
+    indices: list[list[np.ndarray]], size: Callable[[list[int]], int]
 ) -> list[list[np.ndarray]]:
     """The indices of each fold, as many for each: a graph is compiled for a number of rows.
 
@@ -34,7 +33,7 @@ def equal_sizes(
     """
     if len(indices[0]) > 1:
         return indices
-    count = int(size([len(part) for (part,) in indices]))
+    count = size([len(part) for (part,) in indices])
     return [[np.resize(part, count)] for (part,) in indices]
 
 

@@ -12,7 +12,7 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Resolved
 from tabular.core.engine import ordered_map, report_progress, workers
 from tabular.model.backend import keras
-from tabular.model.cycles import cycle_steps, steps_until
+from tabular.model.cycles import cycle_steps
 from tabular.model.network import copy_trained_weights
 from tabular.model.training.checkpoint import Checkpoint
 from tabular.model.training.dataset import Encoded, Subset, equal_sizes
@@ -161,7 +161,8 @@ class Training:
             outputs = np.concatenate(self._trainers[job.architecture].predict(compiled, validation))
             parts = [validation[part] for part in range(len(validation))]
             y, weight = (np.concatenate([part[place] for part in parts]) for place in (1, 2))
-        history, steps = [logs.copy() for logs in member.history], steps_until(job.cycle)
+        steps = cycle_steps(job.cycle + 1) - cycle_steps(0)  # of all cycles until now
+        history = [logs.copy() for logs in member.history]
         history[-1] |= {"epoch": steps * architecture.params.epochs / architecture.max_steps}
         history[-1] |= held_out_scores(setup, y[:, 0], outputs, weight)
         state = tuple(np.array(variable) for variable in variables(compiled))
