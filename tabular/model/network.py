@@ -112,9 +112,9 @@ def bins(sample: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     low, slope = np.zeros((2, sample.shape[1], count), np.float32)
     quantiles = np.quantile(sample, np.linspace(0, 1, count + 1), axis=0).astype(np.float32)
     for column, edges in enumerate(map(np.unique, quantiles.T)):
-        used = len(edges) - 1
-        low[column, :used] = edges[:-1]
-        slope[column, :used] = 1 / np.diff(edges)
+        n_bins = len(edges) - 1
+        low[column, :n_bins] = edges[:-1]
+        slope[column, :n_bins] = 1 / np.diff(edges)
     return low, slope
 
 
@@ -158,7 +158,7 @@ def build(
 
 def embedded(read: list[keras.KerasTensor], embedding: Embedding) -> keras.KerasTensor:
     """Embed each number by its value and its bins, and put them before the other columns."""
-    numbers, within, *others = read
+    numbers, within, *rest = read
     shape = (numbers.shape[1], embedding.units)
     normal = keras.initializers.RandomNormal(stddev=1.0)
     by_value = layers.EinsumDense(
@@ -167,7 +167,7 @@ def embedded(read: list[keras.KerasTensor], embedding: Embedding) -> keras.Keras
     by_bins = layers.EinsumDense(
         "bck,cku->bcu", shape, bias_axes="cu", kernel_initializer="zeros", name="bin-embedding"
     )(within)
-    return layers.Concatenate()([layers.Flatten()(by_value + by_bins), *others])
+    return layers.Concatenate()([layers.Flatten()(by_value + by_bins), *rest])
 
 
 def layers_of(features: keras.Model, model: keras.Model) -> list[dict[str, Any]]:
@@ -232,7 +232,7 @@ def relevance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[float]:
-    """By how much faster than the learning rate each trainable weight learns.
+    """Compute how much faster than the learning rate each trainable weight learns.
 
     With the neural tangent parametrisation 1 / sqrt(inputs) for a kernel, 0.1 for a bias and 6 for
     a learnt scale, as in RealMLP (arXiv 2407.04491); else 1.

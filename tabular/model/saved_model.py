@@ -95,7 +95,7 @@ class SavedModel:
         return predict(self.network, columns, members=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """In another process it is loaded from its bytes again, once: Keras cannot load `Exact`."""
+        """Pickle the bytes, which another process loads once: Keras cannot load `Exact`."""
         return _load_once, (self.path, self.content)
 
 
@@ -169,8 +169,8 @@ def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
     for number, tensor in enumerate(network.inputs, start=1):
         name = re.sub(r"\W", "_", tensor.name, flags=re.ASCII)
         name = name if name[0].isalpha() else f"column_{name}"
-        used = {other.lower() for other in inputs.values()}  # TensorFlow's names ignore case
-        name = f"{name}_{number}" if name.lower() in used else name
+        taken_names = {other.lower() for other in specs}  # TensorFlow's names ignore case
+        name = f"{name}_{number}" if name.lower() in taken_names else name
         inputs[tensor.name], specs[name] = name, tf.TensorSpec((None,), tensor.dtype, name)
 
     @tf.function(autograph=False)
@@ -231,7 +231,7 @@ def _compiled(network: keras.Model) -> tf.types.experimental.ConcreteFunction:
 
     def outputs_of_all(columns: dict[str, tf.Tensor]) -> tf.Tensor:
         outputs = whole(columns, training=False)
-        return tf.concat([tf.reshape(of, (-1, math.prod(of.shape[1:]))) for of in outputs], axis=1)
+        return tf.concat([tf.reshape(y, (-1, math.prod(y.shape[1:]))) for y in outputs], axis=1)
 
     function = tf.function(outputs_of_all, input_signature=[specs], autograph=False)
     return function.get_concrete_function()  # of a row it takes half of the time

@@ -167,11 +167,11 @@ class Encoded:
 
 
 class Subset:
-    """Some rows of a dataset; a part of which none is taken is left out.
+    """A dataset of some rows of another one, without the parts of which it has none.
 
     Args:
-        dataset: of all rows.
-        indices: for each part those of its rows to take, int32.
+        dataset: Dataset of all rows.
+        indices: Rows to take of each part, int32.
     """
 
     def __init__(self, dataset: Dataset, indices: list[np.ndarray]) -> None:

@@ -67,7 +67,7 @@ class Training:
             self._others.append([np.flatnonzero(f != n).astype(np.int32) for f in self._folds])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """In another process it is set up again, once, for all of its members."""
+        """Pickle what another process sets up again, once, for all of its members."""
         setup = self.setup
         return _same_training, (setup.folder, self._validation_folder, setup.schema, setup.train)
 
@@ -77,7 +77,7 @@ class Training:
             trainer.cancel()
 
     def member(self, job: Job, state: Path | None = None, key: str = "") -> Member:
-        """Train one, or one cycle of it; see `fit`."""
+        """Train a member, or one more cycle of it; see `fit`."""
         setup, trainer = self.setup, self._trainers[job.architecture]
         architecture, idle = setup.architectures[job.architecture], self._idle[job.architecture]
         learnt, scored, predicted = self._datasets(job.fold)
@@ -113,7 +113,7 @@ class Training:
         return member
 
     def _datasets(self, fold: int) -> tuple[Dataset, Dataset, Dataset]:
-        """The rows that the members of a fold learn from, are scored on, and predict."""
+        """Return the rows that the members of a fold learn from, are scored on, and predict."""
         setup = self.setup
         several = setup.train.folds > 1
         statistics = setup.target_statistics(fold if several else None)
@@ -121,8 +121,8 @@ class Training:
         if not several:
             return rows, Encoded(self._validation, statistics, fold), []
         if setup.keys:
-            own = Subset(rows, self._own[fold])
-            return Subset(rows, self._others[fold]), own, own
+            held_out = Subset(rows, self._own[fold])
+            return Subset(rows, self._others[fold]), held_out, held_out
         learnt, scored, predicted = (
             Subset(rows, equal_sizes(indices, size)[fold])
             for indices, size in ((self._others, min), (self._own, min), (self._own, max))
@@ -132,7 +132,7 @@ class Training:
     def _cycle(
         self, job: Job, compiled: keras.Model, rows: Dataset, checkpoint: Checkpoint | None
     ) -> list[dict[str, float]]:
-        """Train for a cycle; the logs of all until then."""
+        """Train for a cycle, and return the logs of all cycles until then."""
         trainer, before = self._trainers[job.architecture], job.before
         history = checkpoint.restore(variables(compiled)) if checkpoint else []
         if not history:
@@ -153,7 +153,7 @@ class Training:
     def _snapshot(
         self, job: Job, member: Member, compiled: keras.Model, validation: Dataset
     ) -> Member:
-        """A member after a cycle, with what the next one goes on from."""
+        """Add to a member after a cycle its scores, and the state from which the next goes on."""
         setup, architecture = self.setup, self.setup.architectures[job.architecture]
         y, weight = setup.standardised(member.rows), setup.training_weight[member.rows]
         outputs = member.oof

@@ -83,7 +83,7 @@ class Setup:
         return dataset
 
     def text_values(self, folder: Path, folds: list[np.ndarray] | None) -> list[np.ndarray]:
-        """For each part what its rows get of their texts, float32, (rows, folds, width).
+        """Return the values of the texts of the rows of each part, float32, (rows, folds, width).
 
         Args:
             folds: of the rows of each part; None of rows that are not the training rows.
@@ -145,7 +145,7 @@ class Setup:
         )
 
     def target_statistics(self, fold: int | None) -> list[np.ndarray]:
-        """For each encoded column the statistics that rows of each subfold get, last all others.
+        """Compute the statistics of each encoded column for the rows of each subfold, then others.
 
         Args:
             fold: that is left out; None where none is.

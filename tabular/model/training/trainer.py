@@ -130,9 +130,9 @@ class Trainer:
             y_pred = model(x, training=True)
             loss = model.compute_loss(x, y, y_pred, weight * real * (size / rows), training=True)
         model.optimizer.apply(tape.gradient(loss, model.trainable_weights))
-        of_loss, *others = model.metrics
-        of_loss.update_state(loss, rows)
-        for metric in others:
+        mean_loss, *metrics = model.metrics
+        mean_loss.update_state(loss, rows)
+        for metric in metrics:
             metric.update_state(y, y_pred, weight * real)
 
     def _test_steps(self, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor) -> None:
@@ -294,7 +294,7 @@ def _read(dataset: Dataset, order: Sequence[int] | np.ndarray) -> Iterator[Rows]
 
 
 def _repeat(step: Callable[[tf.Tensor], None], count: Any) -> None:
-    """In a graph: `step` for each number below `count`."""
+    """Call `step` in a graph for each number below `count`."""
 
     def body(number: tf.Tensor) -> list[tf.Tensor]:
         step(number)
