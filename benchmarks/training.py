@@ -90,10 +90,11 @@ def our_fit(batch_size: int) -> Callable[..., Any]:
         "batch_size": batch_size,
     }
     train = our_params(schema).changed({f"networks.plain.{k}": v for k, v in changes.items()})
+    train = train.changed({"members": [{"network": "plain"}]})
     resolved = train.resolved(ROWS, schema.task, COLUMNS)
-    members = next(one for one in resolved.members if one.network == "plain")
     columns = network.Columns(np.zeros((1, COLUMNS)), 0, COLUMNS)
-    _, compiled = Architecture(members, resolved, schema, columns, ROWS).untrained(seed=1)
+    architecture = Architecture(resolved.members[0], resolved, schema, columns, ROWS)
+    _, compiled = architecture.untrained(seed=1)
     return partial(trainer.Trainer(compiled, batch_size).fit, compiled)
 
 
