@@ -77,8 +77,8 @@ def our_params(schema: Schema) -> Train:
 def our_fit(batch_size: int) -> Callable[..., Any]:
     """`Trainer.fit` of a new network of `UNITS`."""
     from tabular.model import network
-    from tabular.model.backend import keras
     from tabular.model.training import trainer
+    from tabular.model.training.architecture import Architecture
 
     schema = load_schema(PROJECT / "data/schema.yaml")
     changes = {
@@ -90,13 +90,12 @@ def our_fit(batch_size: int) -> Callable[..., Any]:
         "batch_size": batch_size,
     }
     train = our_params(schema).changed({f"networks.plain.{k}": v for k, v in changes.items()})
+    train = train.changed({"members": [{"network": "plain"}]})
     resolved = train.resolved(ROWS, schema.task, COLUMNS)
-    plain = resolved.networks["plain"]
-    before = network.features(network.Columns(np.zeros((1, COLUMNS)), 0, COLUMNS), plain)
-    read = [keras.Input(tensor.shape[1:]) for tensor in before.outputs]
-    model = keras.Model(read, network.build(read, plain, schema))
-    whole = network.training_model(model, before, plain, resolved, schema, steps=1)
-    return partial(trainer.Trainer(whole, batch_size).fit, whole)
+    columns = network.Columns(np.zeros((1, COLUMNS)), 0, COLUMNS)
+    architecture = Architecture(resolved.members[0], resolved, schema, columns, ROWS)
+    _, compiled = architecture.untrained(seed=1)
+    return partial(trainer.Trainer(compiled, batch_size).fit, compiled)
 
 
 def small_ours() -> Callable[[], Any]:
@@ -107,7 +106,7 @@ def small_ours() -> Callable[[], Any]:
 
     def work() -> None:
         train, validation = (
-            Rows(tf.constant(x), tf.constant(y), tf.ones(len(x)))
+            Rows(tf.constant(x), tf.constant(y), tf.ones(len(x)), np.arange(len(x), dtype=np.int32))
             for x, y in ((x, y), (x_validation, y_validation))
         )
         our_fit(5)([train], [validation], epochs=200, seed=1, callbacks=[])
@@ -153,6 +152,7 @@ def large_ours(folder: Path) -> Callable[[], Any]:
     from tabular.model.preprocessing.layers import build
     from tabular.model.preprocessing.statistics import Scaling, Statistics
     from tabular.model.training.dataset import TableDataset
+    from tabular.table.parquet import count_rows
 
     columns = {f"x{i}": Column(kind="real") for i in range(COLUMNS)}
     columns["y"] = Column(kind="integer", values=(0, 1))
@@ -164,7 +164,6 @@ def large_ours(folder: Path) -> Callable[[], Any]:
         texts={},
         vocabularies={},
         encoded={},
-        hashed=set(),
         with_gaps=set(),
         target=as_it_is,
         target_range=(0.0, 1.0),
@@ -173,7 +172,8 @@ def large_ours(folder: Path) -> Callable[[], Any]:
     def work() -> None:
         built = build(statistics, schema, our_params(schema))
         preprocessing = keras.Model(built.inputs, built.read)
-        rows = TableDataset(folder, schema, preprocessing, as_it_is)
+        weight = np.ones(sum(count_rows(folder)))
+        rows = TableDataset(folder, schema, preprocessing, as_it_is, weight)
         our_fit(LARGE_BATCH)(rows, [], epochs=1, seed=1, callbacks=[])
 
     return work

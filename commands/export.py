@@ -23,16 +23,15 @@ def main() -> None:
     content = last_output(args.model)
     schema, _ = load_schema_and_params(args.model, content)
 
-    from tabular.model import saved_model
+    from tabular.model.saved_model import export, load_model
 
-    model = saved_model.read_model(args.model, content)
-    saved_model.check_model(model, schema)
+    model = load_model(args.model, content, schema)
     with atomic_write(args.folder) as folder:
-        inputs = saved_model.export(model, folder, SIGNATURE)
+        inputs = export(model, folder, SIGNATURE)
     print(f"{args.folder}: signature {SIGNATURE}, an input for each column")
-    for name, plain in inputs.items():
-        if plain != name:
-            print(f"{name}: its input is {plain}")
+    for column, name in inputs.items():
+        if name != column:
+            print(f"{column}: its input is {name}")
 
 
 if __name__ == "__main__":

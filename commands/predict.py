@@ -169,10 +169,9 @@ def main() -> None:
     with seekable_file(args.rows) as file:
         names = row_columns(file, schema, extra=args.ignore_extra)
 
-        from tabular.model import saved_model
+        from tabular.model.saved_model import load_model
 
-        model = saved_model.read_model(args.model, content)
-        saved_model.check_model(model, schema)
+        model = load_model(args.model, content, schema)
         reasons = Reasons.from_model(args.explain, model, schema) if args.explain else None
         with open_output(args, names, schema, model, reasons) as output:
             line = row_locator([file], schema, str(file) if file == args.rows else "stdin")

@@ -69,10 +69,9 @@ def main() -> None:
     thresholds = evaluation.baseline_thresholds if evaluation else {}
 
     from tabular.evaluation.labelled import score_file
-    from tabular.model import saved_model
+    from tabular.model.saved_model import load_model
 
-    model = saved_model.read_model(args.model, content)
-    saved_model.check_model(model, schema)
+    model = load_model(args.model, content, schema)
     file = score_file(args.rows, model, schema, params.validate, split, thresholds)
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)

@@ -69,10 +69,9 @@ def main() -> None:
         raise UserError(f"{error}; `pip install -r requirements-serve.txt` gets it") from None
     listening = listen(args.host, args.port)
 
-    from tabular.model import saved_model
+    from tabular.model.saved_model import load_model
 
-    model = saved_model.read_model(args.model, content)
-    saved_model.check_model(model, schema)
+    model = load_model(args.model, content, schema)
     service = Service(model, schema, params.validate)
     host = f"[{args.host}]" if ":" in args.host else args.host
     hosts = [LOOPBACK, "localhost", host, *args.allow_host]

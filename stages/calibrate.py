@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,41 +42,37 @@ def calibrate(
     is_chained = "forward_chaining" in oof
     table = oof["forward_chaining" if is_chained else "cross_validation"]
     *columns, fold = (column.to_numpy() for column in table.columns)
-    rows, weight_column = np.flatnonzero(fold >= 0), schema.weight
-    columns_read = [schema.target] if weight_column is None else [schema.target, weight_column]
-    labelled_rows = pa.concat_tables(read_parts(train, columns_read)).take(rows)
-    y, weight = labels(labelled_rows, schema)[:, 0], row_weights(labelled_rows, schema)
+    rows = np.flatnonzero(fold >= 0)
     outputs, fold = np.column_stack(columns)[rows], fold[rows]
+    names = [schema.target] if schema.weight is None else [schema.target, schema.weight]
+    labelled_rows = pa.concat_tables(read_parts(train, names)).take(rows)
+    y, weight = labels(labelled_rows, schema)[:, 0], row_weights(labelled_rows, schema)
     if len(fold) and not fold.any():  # a single block of forward chaining: its halves
         fold = np.arange(len(fold)) % 2
     if schema.task == "regression":
-        trained_on = metadata.trained_on
-        disagreement = trained_on.disagreement if trained_on else None
+        disagreement = metadata.trained_on.disagreement if metadata.trained_on else None
         if is_chained:  # these predictions are those of whole ensembles, averaged already
             disagreement = 0.0
         if not len(fold) or disagreement is None:
             return metadata
-        residuals, predicted = y - outputs[:, 0], outputs[:, 0]
-        intervals = Intervals.from_residuals(
-            residuals, predicted, fold, params.coverage, disagreement
-        )
+        predicted, coverage = outputs[:, 0], params.coverage
+        intervals = Intervals.from_residuals(y - predicted, predicted, fold, coverage, disagreement)
         return metadata.model_copy(update={"intervals": intervals})
     calibration = Calibration(1.0 if params.temperature == "auto" else params.temperature)
     if params.temperature == "auto" and len(fold):
         groups = row_groups(train, schema)
-        group = None if groups is None else groups[rows]
         class_weights = np.array(metadata.class_weights or np.ones(len(schema.classes)))
         loss_weight = weight * class_weights[y.astype(np.int64)]
+        group = None if groups is None else groups[rows]
         predictions = Predictions(y, outputs, loss_weight, group=group)
         calibration = choose_temperature(predictions, fold, schema)
-    metadata = metadata.model_copy(update={"calibration": calibration_to_json(calibration)})
+    update: dict[str, Any] = {"calibration": calibration_to_json(calibration)}
     if schema.task == "binary":
         probability = scale_by_temperature(outputs, calibration.temperature)[:, 0]
-        threshold = choose_threshold(params.threshold, y, probability, weight)
-        choice = params.threshold if isinstance(params.threshold, Choice) else None
-        update = {"threshold": threshold, "threshold_choice": choice}
-        metadata = metadata.model_copy(update=update)
-    return metadata
+        update["threshold"] = choose_threshold(params.threshold, y, probability, weight)
+        is_chosen = isinstance(params.threshold, Choice)
+        update["threshold_choice"] = params.threshold if is_chosen else None
+    return metadata.model_copy(update=update)
 
 
 def main() -> None:
@@ -90,8 +87,8 @@ def main() -> None:
 
     metadata = read_metadata(args.trained, args.trained.read_bytes())
     metadata = calibrate(metadata, read_oof(args.oof), args.train, schema, params.evaluate)
-    declared = {"validate_params": params.validate, "drift_params": params.drift}
-    metadata = metadata.model_copy(update={"table_schema": schema, **declared})
+    sections = {"validate_params": params.validate, "drift_params": params.drift}
+    metadata = metadata.model_copy(update={"table_schema": schema, **sections})
 
     if (temperature := metadata.temperature) != 1:
         print(f"Probabilities are at a temperature of {temperature:g}")

@@ -76,10 +76,9 @@ def main() -> None:
     loss = read_metadata(args.model, args.model.read_bytes()).loss
     baselines = begin(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
 
-    from tabular.model.saved_model import check_model, read_model
+    from tabular.model.saved_model import load_model
 
-    model = read_model(args.model)
-    check_model(model, schema)
+    model = load_model(args.model, schema=schema)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
     result = evaluate(model, args.data, schema, baselines)
     test_files = score_test_files(args.data, model, schema, params, result.evaluation)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
 
 
 def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
-    """For each quantity a file of one row an epoch: epoch, train, validation (empty if none).
+    """Write a file for each quantity, with a row for each epoch: epoch, train and validation.
 
-    A quantity that is not of the task has no row.
+    Validation is empty without validation rows; a quantity of another task has no row.
     """
     for name in ("loss", "accuracy", "mean_absolute_error"):
         epochs = [logs for logs in history if name in logs]
@@ -38,30 +38,29 @@ def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
 
 
 def write_oof(folder: Path, oof: np.ndarray, folds: list[np.ndarray]) -> None:
-    """A part for each of the table: out-of-fold predictions `output_0`, ... and the row's `fold`.
+    """Write the out-of-fold predictions `output_0`, ... and the `fold` of each row, in parts.
 
-    Without folds one part of no rows.
+    Without folds there is one part, without rows.
     """
     if not len(oof):
         folds = [np.empty(0, np.int32)]
-    outputs = np.split(oof, np.cumsum([len(fold) for fold in folds])[:-1])
-    for number, (of_part, fold) in enumerate(zip(outputs, folds, strict=True)):
-        columns = {f"output_{i}": values for i, values in enumerate(of_part.T)}
+    parts = np.split(oof, np.cumsum([len(fold) for fold in folds])[:-1])
+    for number, (outputs, fold) in enumerate(zip(parts, folds, strict=True)):
+        columns = {f"output_{i}": values for i, values in enumerate(outputs.T)}
         write_part(folder, number, pa.table(columns | {"fold": fold}))
 
 
 def write_networks(file: Path, setup: "Setup", members: list["Member"], blend: "Blend") -> None:
     """Save the weighted networks as one model, with a summary of the training rows."""
     from tabular.model.attribution import describe_training_rows
-    from tabular.model.exact import with_exact_products
-    from tabular.model.saved_model import SavedModel, read_model, write_model
+    from tabular.model.saved_model import SavedModel, load_model, write_model
     from tabular.model.training.assembly import assemble, metadata
 
-    network, about = assemble(setup, members, blend.weights), metadata(setup, members, blend)
-    model = SavedModel(file, with_exact_products(network), about, b"")
+    network = assemble(setup, members, blend.weights)
+    model = SavedModel(file, network, metadata(setup, members, blend), b"")
     trained_on = describe_training_rows(model, setup.folder, setup.schema)
-    write_model(network, file, about.model_copy(update={"trained_on": trained_on}))
-    read_model(Path("the model that was trained"), file.read_bytes())  # what follows can load it
+    write_model(network, file, model.metadata.model_copy(update={"trained_on": trained_on}))
+    load_model(Path("the model that was trained"), file.read_bytes())  # what follows can load it
 
 
 def main() -> None:
@@ -78,7 +77,7 @@ def main() -> None:
     from tabular.model.training.checkpoint import identity, remove_checkpoints
     from tabular.model.training.fit import fit
     from tabular.model.training.forward_chaining import forward_chained
-    from tabular.model.training.selection import blended, describe, mean_history, warnings
+    from tabular.model.training.selection import blended, describe, mean_history
     from tabular.model.training.setup import set_up
 
     tables = [args.split / name for name in ("train", "validation")]
@@ -90,8 +89,9 @@ def main() -> None:
     blend = blended(setup, members)
     described = describe(setup, members, blend)
 
+    of_curves = [member for member in members if member.architecture == described["curves"]]
     with atomic_write(args.metrics / "curves") as folder:
-        write_curves(folder, mean_history([m for m in members if m.kind == described["curves"]]))
+        write_curves(folder, mean_history(of_curves))
     write_json(args.metrics / "networks.json", described)
     with atomic_write(args.model) as file:
         write_networks(file, setup, members, blend)
@@ -102,8 +102,6 @@ def main() -> None:
             write_oof(folder / "forward_chaining", *later)
     remove_checkpoints(args.state)
     print(f"Trained networks: {blend.summary(members)}")
-    for warning in warnings(setup, members, blend):
-        print(f"warn: {warning}")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
-import pyarrow as pa
 
 from tabular.config.schema import Schema, input_name
 from tabular.model.column_summary import BACKGROUND_SIZE, ColumnSummary, summarize_columns
-from tabular.model.metadata import TrainingRows, provenance
+from tabular.model.metadata import Ensemble, TrainingRows, provenance
 from tabular.table.arrays import Predict, feature_arrays
 from tabular.table.parquet import read_rows
 
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
 MAX_EVALUATIONS = 1024  # predictions for a row; of a wide table at least two permutations
 MAX_EXPLAINED = 30  # columns of a wide table that are explained; all others go together
 MAX_ROWS_FOR_SHARES = 100  # rows of which shares of attribution are the mean
-MAX_MULTIPLY_ADDS = 20_000_000_000  # multiply-adds of the model for these shares
+MAX_ROWS_COMPARED = 2000  # rows for which the predictions of the folds' networks are compared
+MAX_MULTIPLY_ADDS = 20_000_000_000  # multiply-adds of the model for each of both
 MAX_VALUES = 2**22  # values that the model reads and returns at a time
 MAX_ROWS, MAX_CELLS = 200_000, 20_000_000  # of the training rows, which are in random order
 
@@ -62,7 +62,7 @@ class Permutations(NamedTuple):
         explained = list(schema.features if names is None else names)
         steps = len(explained) + (len(explained) < len(schema.features))
         pairs = max(1, min(BACKGROUND_SIZE, MAX_EVALUATIONS // (2 * steps)))
-        backgrounds = {}
+        backgrounds, ranks = {}, {}
         for name, column in schema.features.items():
             missing = "" if column.is_string else np.nan
             background = summaries[name].background or [None] * BACKGROUND_SIZE
@@ -70,18 +70,12 @@ class Permutations(NamedTuple):
             array = np.array(values, object if column.is_string else np.float64)
             drawn = array[rng.permutation(BACKGROUND_SIZE)[:pairs]]
             backgrounds[input_name(name)] = np.repeat(drawn, 2)
-        ranks = np.array([rng.permutation(steps) for _ in range(pairs)])  # of each step's columns
-        both_ways = np.stack([ranks, steps - 1 - ranks], axis=1).reshape(2 * pairs, steps)
-        places = {name: place for place, name in enumerate(explained)}
-        return cls(
-            explained,
-            steps,
-            backgrounds,
-            {
-                input_name(name): both_ways[:, places.get(name, steps - 1)]
-                for name in schema.features
-            },
-        )
+        orders = np.array([rng.permutation(steps) for _ in range(pairs)])  # of each step's columns
+        both_ways = np.stack([orders, steps - 1 - orders], axis=1).reshape(2 * pairs, steps)
+        for name in schema.features:
+            step = explained.index(name) if name in explained else steps - 1
+            ranks[input_name(name)] = both_ways[:, step]
+        return cls(explained, steps, backgrounds, ranks)
 
 
 def contributions(
@@ -114,35 +108,47 @@ def contributions(
     return np.concatenate(results)
 
 
-def attribution_shares(
-    predict: Predict,
-    work: float,
-    rows: pa.Table,
-    summaries: Mapping[str, ColumnSummary],
-    schema: Schema,
-) -> dict[str, float]:
-    """Compute the share of attribution of each column: its mean absolute contribution over all.
-
-    Args:
-        work: Number of multiply-adds of the model for a row.
-    """
-    permutations = Permutations.from_summaries(summaries, schema)
-    affordable = int(MAX_MULTIPLY_ADDS / max(work * permutations.evaluations_per_row, 1))
-    rows = rows[: max(min(MAX_ROWS_FOR_SHARES, affordable), 4)]
-    values = contributions(predict, feature_arrays(rows, schema), permutations)
-    sizes = np.abs(np.nan_to_num(values)).mean(axis=(0, 2))
-    shares = sizes / sizes.sum() if sizes.any() else sizes
-    return dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True))
-
-
 def describe_training_rows(model: "SavedModel", train: Path, schema: Schema) -> TrainingRows:
-    """Summarize the training rows in a folder, and what moves the model's predictions for them."""
+    """Summarize the training rows in a folder, and what moves the model's predictions for them.
+
+    The share of attribution of a column is its mean absolute contribution as a share of all.
+    """
     rows = read_rows(train, min(MAX_ROWS, MAX_CELLS // len(schema.columns)))
     summaries = summarize_columns(rows, schema, model.metadata.categories)
-    ensemble, work = model.metadata.ensemble, model.multiply_adds
+    permutations = Permutations.from_summaries(summaries, schema)
+    work, disagreement = max(model.multiply_adds, 1), None
+    affordable = int(MAX_MULTIPLY_ADDS / (work * permutations.evaluations_per_row))
+    explained = feature_arrays(rows[: max(min(MAX_ROWS_FOR_SHARES, affordable), 4)], schema)
+    values = np.nan_to_num(contributions(model.predict, explained, permutations))
+    sizes = np.abs(values).mean(axis=(0, 2))
+    shares = sizes / sizes.sum() if sizes.any() else sizes
+    if ensemble := model.metadata.ensemble:
+        compared = rows[: max(min(MAX_ROWS_COMPARED, int(MAX_MULTIPLY_ADDS / work)), 10)]
+        members = model.predict_members(feature_arrays(compared, schema))[:, 1:]
+        variances = fold_predictions(members, ensemble).var(axis=1, ddof=1)
+        disagreement = float(variances.mean())
     return TrainingRows(
         **provenance(train),
         summaries=summaries,
-        attribution=attribution_shares(model.predict, work, rows, summaries, schema),
-        disagreement=model.disagreement(rows, schema, ensemble) if ensemble else None,
+        attribution=dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True)),
+        disagreement=disagreement,
     )
+
+
+def fold_predictions(members: np.ndarray, ensemble: Ensemble) -> np.ndarray:
+    """Compute what each fold's networks predict for rows of a regression: float64, (rows, folds).
+
+    Args:
+        members: Prediction of each member, in the order of `predict_members`.
+    """
+    low, high = ensemble.target_range
+    n_folds = 1 + max(max(folds) for folds in ensemble.folds.values())
+    predictions, first = np.zeros((len(members), n_folds)), 0
+    clipped = np.clip(members.astype(np.float64), low, high)
+    for name, folds in sorted(ensemble.folds.items()):
+        outputs = clipped[:, first : first + len(folds)]
+        for fold in range(n_folds):
+            mean = outputs[:, np.equal(folds, fold)].mean(axis=1)
+            predictions[:, fold] += ensemble.weights[name] * mean
+        first += len(folds)
+    return predictions

@@ -6,11 +6,7 @@ costs seconds.
 
 import gc
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tabular.core.process import without_packages
 from tabular.table.parquet import without_pandas
@@ -38,29 +34,14 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-@contextmanager
-def _stderr_shown_on_failure() -> Iterator[None]:
-    """Hold back what native code writes to stderr; show it when the block raises."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            held.seek(0)
-            with os.fdopen(os.dup(stderr), "wb") as shown:
-                shutil.copyfileobj(held, shown)
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-
-
 # The objects of the imports stay until the process ends: to search them for garbage, while they are
 # made and once more at the end, takes 1.5 of 3.6 seconds.
 gc.disable()
-with _stderr_shown_on_failure():
+# Native code writes start-up lines to stderr.
+sys.stderr.flush()
+stderr, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+os.dup2(nothing, 2)
+try:
     # Keras asks only whether something is an object of these, which take 0.7 of 2.1 seconds.
     with without_packages("pandas", "scipy", "sklearn"):
         import keras
@@ -72,6 +53,10 @@ with _stderr_shown_on_failure():
     if os.environ.get("TABULAR_GPU") != "1":
         tf.config.set_visible_devices([], "GPU")  # whose sums have orders of their own
     tf.config.list_logical_devices()  # starts the devices, which also write lines
+finally:
+    os.dup2(stderr, 2)
+    os.close(nothing)
+    os.close(stderr)
 gc.freeze()
 gc.enable()
 

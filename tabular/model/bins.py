@@ -117,6 +117,11 @@ def is_among(values: pa.ChunkedArray, allowed: pa.Array) -> np.ndarray:
     return pc.is_in(values, value_set=allowed).to_numpy(zero_copy_only=False).astype(bool)
 
 
+def unknown_mask(values: pa.ChunkedArray, categories: list[str], column: Column) -> np.ndarray:
+    """Return where a value is not missing and not among the categories: bool, (rows,)."""
+    return ~missing_mask(values, column) & ~is_among(values, pa.array(categories, pa.string()))
+
+
 def most_frequent(values: pa.ChunkedArray) -> list[tuple[Any, int]]:
     """Return the distinct values and their numbers of rows, the most frequent value first."""
     counts = [(count["values"], count["counts"]) for count in values.value_counts().to_pylist()]

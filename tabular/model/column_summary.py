@@ -8,14 +8,7 @@ import pyarrow as pa
 
 from tabular.config.schema import Column, Schema
 from tabular.config.typed_yaml import Section
-from tabular.model.bins import (
-    Bins,
-    drop_missing,
-    is_among,
-    missing_mask,
-    most_frequent,
-    numeric_values,
-)
+from tabular.model.bins import Bins, drop_missing, most_frequent, numeric_values, unknown_mask
 
 NUMBER_BINS, CATEGORY_BINS = 10, 20
 BACKGROUND_SIZE = 16  # values of a column
@@ -93,11 +86,6 @@ def _background(values: pa.ChunkedArray, column: Column) -> tuple[float | str | 
     rows = (np.arange(BACKGROUND_SIZE) + 0.5) / BACKGROUND_SIZE * len(values)
     places = np.searchsorted(ends, rows, side="right")
     return tuple(ordered[place] if place < len(ordered) else None for place in places)
-
-
-def unknown_mask(values: pa.ChunkedArray, categories: list[str], column: Column) -> np.ndarray:
-    """Return where a value is not missing and not among the categories: bool, (rows,)."""
-    return ~missing_mask(values, column) & ~is_among(values, pa.array(categories, pa.string()))
 
 
 def total_variation(

@@ -14,12 +14,7 @@ def cycle_steps(cycle: int) -> int:
     return FIRST_CYCLE * 2**cycle
 
 
-def steps_until(cycle: int) -> int:
-    """The steps of a training that ends with a cycle."""
-    return FIRST_CYCLE * (2 ** (cycle + 1) - 1)
-
-
-def most_cycles(steps: int) -> int:
+def max_cycles(steps: int) -> int:
     """How many cycles there are in so many steps; 1 at least."""
     return max((steps // FIRST_CYCLE + 1).bit_length() - 1, 1)
 

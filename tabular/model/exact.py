@@ -47,8 +47,8 @@ def total(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
     @tf.custom_gradient
     def on_grid(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
         grid = tf.round(tf.cast(values, tf.float64) / GRID)
-        found = tf.cast(tf.reduce_sum(grid, axis, keepdims=True) * GRID, tf.float32)
-        return found, lambda upstream: upstream * tf.ones_like(values)
+        sums = tf.cast(tf.reduce_sum(grid, axis, keepdims=True) * GRID, tf.float32)
+        return sums, lambda upstream: upstream * tf.ones_like(values)
 
     return on_grid(values)
 
@@ -89,7 +89,7 @@ def product(
 
 
 def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
-    """See `product`, where nothing learns.
+    """Compute a `product` where nothing learns.
 
     What is added up is rounded by itself: no row depends on another one, and no member of stacked
     networks on the other members. As one product of matrices for each index that both operands and
@@ -114,33 +114,33 @@ def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
         weights = tf.linalg.matrix_transpose(weights)
     x = _aligned(x, of_x, [*both, *of_rows, *added])
     x = rounded(x, _bits(terms), largest(x, last=count))
-    found = tf.matmul(tf.reshape(x, [*outer, -1, terms]), weights)
+    products = tf.cast(tf.matmul(tf.reshape(x, [*outer, -1, terms]), weights), tf.float32)
     letters = [*both, *of_rows, *of_columns]
-    found = tf.reshape(tf.cast(found, tf.float32), [sizes[letter] for letter in letters])
-    return _aligned(found, letters, of_product)
+    products = tf.reshape(products, [sizes[letter] for letter in letters])
+    return _aligned(products, letters, of_product)
 
 
 def _aligned(values: tf.Tensor, letters: Sequence[str], wanted: Sequence[str]) -> tf.Tensor:
-    """With its axes in another order, and one of size 1 for each that it has not."""
+    """Put the axes into another order, with one of size 1 for each that is missing."""
     values = tf.transpose(values, [letters.index(one) for one in wanted if one in letters])
     return values[tuple(slice(None) if one in letters else None for one in wanted)]
 
 
 def _bits(terms: int) -> int:
-    """Of each operand where so many products are added up."""
+    """Return the bits of each operand where so many products are added up."""
     return (MANTISSA - math.ceil(math.log2(max(terms, 2)))) // 2
 
 
 def softmax(x: tf.Tensor) -> tf.Tensor:
-    """Of the last axis. Keras's losses take the logits that it holds."""
+    """Compute the softmax of the last axis. Keras's losses take the logits that it holds."""
     powers = tf.exp(x - tf.reduce_max(x, axis=-1, keepdims=True))
-    found = powers / total(powers, -1)
-    found._keras_logits = x
-    return found
+    probabilities = powers / total(powers, -1)
+    probabilities._keras_logits = x
+    return probabilities
 
 
 def cross_entropy(y: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
-    """Of the `softmax` of each row, (rows,).
+    """Compute the cross-entropy of the `softmax` of each row, (rows,).
 
     Args:
         y: the index of the class, (rows, 1).
@@ -159,8 +159,8 @@ class MeanLoss(keras.losses.Loss):
 
     def __init__(self, loss: str) -> None:
         super().__init__(name=loss, reduction=None)
-        own = loss == "sparse_categorical_crossentropy"
-        self.call = cross_entropy if own else keras.losses.get(loss)
+        is_sparse = loss == "sparse_categorical_crossentropy"
+        self.call = cross_entropy if is_sparse else keras.losses.get(loss)
 
     def __call__(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
@@ -236,7 +236,7 @@ class Mean(keras.layers.Layer):
 
 
 def with_exact_products(model: keras.Model, rows: int | None = None) -> keras.Model:
-    """The same model, with the same weights, and exact products in its dense layers.
+    """Clone a model with the same weights, and with exact products in its dense layers.
 
     Args:
         rows: of a training step; None for a model that only predicts.

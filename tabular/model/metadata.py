@@ -18,11 +18,10 @@ from tabular.model.column_summary import ColumnSummary
 from tabular.model.intervals import Intervals
 from tabular.table.parquet import count_rows, part_paths
 
-# Of this project and of the models that it writes. Models of a later minor version are not read.
+# Version of this project, which the models that it writes name.
 VERSION = "0.4.0"
 METADATA = "tabular.json"
 REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")  # shown to give the same bytes
-BLOCK = 2**20  # bytes that are read at a time
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 MAX_JSON = 2**28  # bytes of a JSON file in the zip
 
@@ -120,9 +119,7 @@ def provenance(train: Path) -> dict[str, Any]:
     """
     digest = hashlib.md5(usedforsecurity=False)
     for path in part_paths(train):
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
+        digest.update(path.read_bytes())
     packages = {name: version(name) for name in ("keras", "tensorflow", "pyarrow", "numpy")}
     return {"rows": sum(count_rows(train)), "md5": digest.hexdigest(), "packages": packages}
 
@@ -141,17 +138,7 @@ def read_metadata(path: Path, content: bytes) -> ModelMetadata:
             entries = json.loads(file.read(METADATA)) if METADATA in file.namelist() else {}
     except Exception as error:  # a file can be wrong in any way
         raise UserError(f"{path}: not a .keras file of this project: {error}") from None
-    try:
-        metadata = check(entries, ModelMetadata, path)
-    except UserError as error:
-        raise UserError(f"{error}\n{path}: run `dvc repro` to write it again") from None
-    written = metadata.version or VERSION
-    if [*map(int, written.split(".")[:2])] > [*map(int, VERSION.split(".")[:2])]:
-        raise UserError(
-            f"{path}: it was written by version {written}, and this is {VERSION}; read it with "
-            "that version"
-        )
-    return metadata
+    return check(entries, ModelMetadata, path)
 
 
 def training_rows(path: Path, metadata: ModelMetadata, schema: Schema) -> TrainingRows:

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tabular.config.schema import Schema
-from tabular.config.sections import Embedding, Resolved, ResolvedNetwork
+from tabular.config.sections import Embedding, ResolvedNetwork
 from tabular.model.backend import keras, tf
 from tabular.model.cycles import Cycles
-from tabular.model.exact import MeanAbsoluteError, MeanLoss, with_exact_products
 
-ops = keras.ops
+layers, ops = keras.layers, keras.ops
 LEAST_SCALE = 0.05  # with which a column of noise starts
 MAX_SCALED = 1e6  # of quartile widths from the median; beyond, the square of a float32 may overflow
 
@@ -35,50 +34,53 @@ class Columns(NamedTuple):
 
 
 def features(columns: Columns, network: ResolvedNetwork, members: int | None = None) -> keras.Model:
-    """What the layers of a network read of the prepared columns, by rules without weights:
+    """Build what the layers of a network read of the prepared columns, by rules without weights.
 
-    - scaled by median and quartiles and clipped smoothly (Holzmüller, Grinsztajn and Steinwart,
-      "Better by default", 2024, arXiv 2407.04491): z = (x - median) / IQR, z / sqrt(1 + (z/3)²);
-    - each number in bins between quantiles (Gorishniy, Rubachev and Babenko, "On embeddings for
+    - Columns are scaled by median and quartiles and clipped smoothly (Holzmüller et al., "Better by
+      default", 2024, arXiv 2407.04491): z = (x - median) / IQR, z / sqrt(1 + (z/3)²).
+    - Each number is also put into bins between quantiles (Gorishniy et al., "On embeddings for
       numerical features in tabular deep learning", 2022, arXiv 2203.05556):
       clip((z - low) / (high - low), 0, 1) for each bin.
 
     Args:
-        members: that read target statistics of their own: the model takes these apart from the
-            other columns, (rows, members, encoded) and (rows, others), not all as (rows, width).
+        members: Number of members that read target statistics of their own: the model takes these,
+            (rows, members, encoded), apart from the others; by default all as (rows, width).
 
     Returns:
-        A model to (rows, width), or with an embedding to the numbers (rows, numbers), their bins
-        (rows, numbers, bins), the target statistics and the other columns, if there are any. What
-        members read of their own has their axis after that of the rows.
+        A model to (rows, width), or with an embedding to the numbers, (rows, numbers), their bins,
+        (rows, numbers, bins), the target statistics and the others, if any. What members read of
+        their own has their axis after that of the rows.
     """
-    first = columns.encoded
+    sample, first, encoded = columns.sample, columns.encoded, None
     if members:
         inputs = [keras.Input((members, first)), keras.Input((columns.width - first,))]
-        encoded, others = inputs
+        encoded, rest = inputs
     else:
-        inputs = keras.Input((columns.width,))
-        encoded, others = (inputs[:, :first], inputs[:, first:]) if first else (None, inputs)
-    sample = columns.sample
+        inputs = rest = keras.Input((columns.width,))
+        if first:
+            encoded, rest = inputs[:, :first], inputs[:, first:]
     if network.robust_scaling:
         median, scale = robust_statistics(sample)
-        others = keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(others)
-        others = smooth_clip(ops.clip(others, -MAX_SCALED, MAX_SCALED), ops)
-        sample = smooth_clip(np.clip((sample - median) * scale, -MAX_SCALED, MAX_SCALED), np)
+        rest = keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(rest)
+        rest = smooth_clip(rest, ops)
+        sample = smooth_clip((sample - median) * scale, np)
         # Statistics of the target are as they are: another scale would have seen all folds.
-        if first:
-            encoded = smooth_clip(ops.clip(encoded, -MAX_SCALED, MAX_SCALED), ops)
+        if encoded is not None:
+            encoded = smooth_clip(encoded, ops)
     if not network.embedding or not columns.numbers:
         if members:
-            others = keras.layers.RepeatVector(members)(others)
-        return keras.Model(
-            inputs, [keras.layers.Concatenate()([encoded, others]) if first else others]
-        )
-    numbers, rest = others[:, : columns.numbers], others[:, columns.numbers :]
+            rest = keras.layers.RepeatVector(members)(rest)
+        if encoded is not None:
+            rest = keras.layers.Concatenate()([encoded, rest])
+        return keras.Model(inputs, [rest])
+    numbers, rest = rest[:, : columns.numbers], rest[:, columns.numbers :]
     low, slope = bins(sample[:, : columns.numbers], network.embedding.bins)
-    within = ops.clip((ops.expand_dims(numbers, 2) - low) * slope, 0, 1)
-    read = [numbers, within, *([encoded] if first else []), *([rest] if rest.shape[1] else [])]
-    return keras.Model(inputs, read)
+    outputs = [numbers, ops.clip((ops.expand_dims(numbers, 2) - low) * slope, 0, 1)]
+    if encoded is not None:
+        outputs.append(encoded)
+    if rest.shape[1]:
+        outputs.append(rest)
+    return keras.Model(inputs, outputs)
 
 
 def smooth_clip(x: Any, ops: Any) -> Any:
@@ -87,6 +89,7 @@ def smooth_clip(x: Any, ops: Any) -> Any:
     Args:
         ops: NumPy or Keras's operations.
     """
+    x = ops.clip(x, -MAX_SCALED, MAX_SCALED)
     return ops.sign(x) * ops.sqrt(ops.square(x) / (1 + ops.square(x / 3)))
 
 
@@ -109,9 +112,9 @@ def bins(sample: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     low, slope = np.zeros((2, sample.shape[1], count), np.float32)
     quantiles = np.quantile(sample, np.linspace(0, 1, count + 1), axis=0).astype(np.float32)
     for column, edges in enumerate(map(np.unique, quantiles.T)):
-        used = len(edges) - 1
-        low[column, :used] = edges[:-1]
-        slope[column, :used] = 1 / np.diff(edges)
+        n_bins = len(edges) - 1
+        low[column, :n_bins] = edges[:-1]
+        slope[column, :n_bins] = 1 / np.diff(edges)
     return low, slope
 
 
@@ -132,11 +135,9 @@ def build(
     bias: Any = keras.initializers.RandomNormal(stddev=1.0) if ntk else "zeros"
     x = embedded(read, network.embedding) if network.embedding and len(read) > 1 else read[0]
     if network.learnt_scale:
-        x = keras.layers.EinsumDense(
-            "bd,d->bd", x.shape[1:], kernel_initializer="ones", name="scale"
-        )(x)
+        x = layers.EinsumDense("bd,d->bd", x.shape[1:], kernel_initializer="ones", name="scale")(x)
     for number, units in enumerate(network.units, start=1):
-        x = keras.layers.Dense(
+        x = layers.Dense(
             units,
             activation=network.activation,
             kernel_initializer=network.kernel_initializer,
@@ -145,38 +146,28 @@ def build(
             name=f"hidden-{number}",
         )(x)
         if network.dropout:
-            x = keras.layers.Dropout(network.dropout)(x)
+            x = layers.Dropout(network.dropout)(x)
     units, activation, name = {
         "binary": (1, "sigmoid", "output-probability"),
         "multiclass": (len(schema.classes), "softmax", "output-probabilities"),
         "regression": (1, "linear", "output-standardised"),
     }[schema.task]
-    return keras.layers.Dense(
-        units,
-        activation,
-        kernel_initializer="zeros" if ntk else network.kernel_initializer,
-        name=name,
-    )(x)
+    first = "zeros" if ntk else network.kernel_initializer
+    return layers.Dense(units, activation, kernel_initializer=first, name=name)(x)
 
 
 def embedded(read: list[keras.KerasTensor], embedding: Embedding) -> keras.KerasTensor:
-    """Each number as `units` numbers, of its value and of its bins, beside the other columns."""
-    numbers, within, *others = read
+    """Embed each number by its value and its bins, and put them before the other columns."""
+    numbers, within, *rest = read
     shape = (numbers.shape[1], embedding.units)
-    linear = keras.layers.EinsumDense(
-        "bc,cu->bcu",
-        shape,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=1.0),
-        name="value-embedding",
+    normal = keras.initializers.RandomNormal(stddev=1.0)
+    by_value = layers.EinsumDense(
+        "bc,cu->bcu", shape, kernel_initializer=normal, name="value-embedding"
     )(numbers)
-    of_bins = keras.layers.EinsumDense(
-        "bck,cku->bcu",
-        shape,
-        bias_axes="cu",
-        kernel_initializer="zeros",
-        name="bin-embedding",
+    by_bins = layers.EinsumDense(
+        "bck,cku->bcu", shape, bias_axes="cu", kernel_initializer="zeros", name="bin-embedding"
     )(within)
-    return keras.layers.Concatenate()([keras.layers.Flatten()(linear + of_bins), *others])
+    return layers.Concatenate()([layers.Flatten()(by_value + by_bins), *rest])
 
 
 def layers_of(features: keras.Model, model: keras.Model) -> list[dict[str, Any]]:
@@ -186,20 +177,18 @@ def layers_of(features: keras.Model, model: keras.Model) -> list[dict[str, Any]]
         For each layer its name as `layer`, its `class`, the shape of its `output` without the batch
         axis (a list of shapes where it has several outputs), and its number of `weights`.
     """
-    return [
-        {
-            "layer": layer.name,
-            "class": type(layer).__name__,
-            "output": _output_shape(layer),
-            "weights": layer.count_params() if isinstance(layer, keras.layers.Layer) else 0,
-        }
-        for layer in (features, *model.operations)  # functions of keras.ops are no layers
-    ]
-
-
-def _output_shape(layer: Any) -> list[Any]:
-    shapes = [list(tensor.shape[1:]) for tensor in keras.tree.flatten(layer.output)]
-    return shapes[0] if len(shapes) == 1 else shapes
+    rows = []
+    for layer in (features, *model.operations):  # functions of keras.ops are no layers
+        shapes = [list(tensor.shape[1:]) for tensor in keras.tree.flatten(layer.output)]
+        rows.append(
+            {
+                "layer": layer.name,
+                "class": type(layer).__name__,
+                "output": shapes[0] if len(shapes) == 1 else shapes,
+                "weights": layer.count_params() if isinstance(layer, keras.layers.Layer) else 0,
+            }
+        )
+    return rows
 
 
 def set_first_scale(
@@ -212,15 +201,12 @@ def set_first_scale(
         y: what the columns are to say something of, about as wide as ±3, (rows, outputs).
     """
     median, scale = robust_statistics(columns.sample)
-    z = np.clip((x[:, columns.encoded :] - median) * scale, -MAX_SCALED, MAX_SCALED)
-    found = relevance(smooth_clip(z, np), y)
+    scales = relevance(smooth_clip((x[:, columns.encoded :] - median) * scale, np), y)
+    n_embedded, units = (columns.numbers, network.embedding.units) if network.embedding else (0, 1)
+    of_numbers = np.repeat(scales[:n_embedded], units)
     encoded = np.ones(columns.encoded, np.float32)
-    if network.embedding and columns.numbers:
-        numbers, others = np.split(found, [columns.numbers])
-        first = [np.repeat(numbers, network.embedding.units), encoded, others]
-    else:
-        first = [encoded, found]
-    model.get_layer("scale").kernel.assign(np.concatenate(first))
+    first = np.concatenate([of_numbers, encoded, scales[n_embedded:]])
+    model.get_layer("scale").kernel.assign(first)
 
 
 def relevance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -246,7 +232,7 @@ def relevance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[float]:
-    """By how much faster than the learning rate each trainable weight learns.
+    """Compute how much faster than the learning rate each trainable weight learns.
 
     With the neural tangent parametrisation 1 / sqrt(inputs) for a kernel, 0.1 for a bias and 6 for
     a learnt scale, as in RealMLP (arXiv 2407.04491); else 1.
@@ -331,40 +317,8 @@ def optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimize
     return kind(learning_rate=rate, **decay)
 
 
-def training_model(
-    model: keras.Model,
-    before: keras.Model,
-    network: ResolvedNetwork,
-    train: Resolved,
-    schema: Schema,
-    steps: int,
-) -> keras.Model:
-    """A compiled Keras model that trains the weights of `model` on prepared columns.
-
-    Args:
-        before: `features`.
-    """
-    exact = with_exact_products(model, network.batch_size) if train.exact else model
-    inputs = keras.Input(before.input_shape[1:])
-    # The factors of adafactor are of a matrix, not of a vector.
-    flat = (
-        exact
-        if network.optimizer == "adafactor"
-        else Flat(exact, learning_rate_factors(model, network))
-    )
-    whole = keras.Model(inputs, flat(before(inputs)))
-    mae = MeanAbsoluteError("mean_absolute_error")
-    whole.compile(
-        optimizer=optimizer(network, steps),
-        loss=MeanLoss(train.loss) if train.exact else train.loss,
-        weighted_metrics=[mae if schema.task == "regression" else "accuracy"],
-        jit_compile=False,
-    )
-    return whole
-
-
 def copy_trained_weights(model: keras.Model, trained: keras.Model) -> None:
-    """Give `model` the weights that a model of `training_model` has learnt for it."""
+    """Give `model` the weights that `trained`, whose last layer it is, has learnt for it."""
     flat = trained.layers[-1]
     if isinstance(flat, Flat):
         for weight, value in zip(model.trainable_weights, flat.weights_of_model(), strict=True):

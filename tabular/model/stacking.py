@@ -47,30 +47,30 @@ def stack(
     }
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        given = keras.tree.flatten(args)
-        if not is_of_keras(layer):
+        inputs = keras.tree.flatten(args)
+        if not type(layer).__module__.startswith("keras."):  # which plain Keras cannot load
             raise NotStackableError(type(layer).__name__)
         if isinstance(layer, layers.Dropout):
-            return given[0]
+            return inputs[0]
         if type(layer) in (layers.Dense, layers.EinsumDense):
-            dense = _stacked_dense(layer, id(given[0]) in stacked, count)
-            found = dense(given[0])
+            dense = _stacked_dense(layer, id(inputs[0]) in stacked, count)
+            outputs = dense(inputs[0])
             dense.set_weights([arrays[id(variable)] for variable in layer.weights])
-        elif stacked.intersection(map(id, given)):
-            spread = [_for_members(one, id(one) in stacked, count) for one in given]
-            found = _stacked(layer, count)(*keras.tree.pack_sequence_as(args, spread), **kwargs)
+        elif stacked.intersection(map(id, inputs)):
+            spread = [_for_members(one, id(one) in stacked, count) for one in inputs]
+            outputs = _stacked(layer, count)(*keras.tree.pack_sequence_as(args, spread), **kwargs)
         else:
             _stacked(layer, count)  # raises where it has no such form
             return layer(*args, **kwargs)
-        stacked.add(id(found))
-        return found
+        stacked.add(id(outputs))
+        return outputs
 
-    of_each = list(zip(model.inputs, apart, strict=True))
-    inputs = [keras.Input((count, *i.shape[1:]) if own else i.shape[1:]) for i, own in of_each]
-    stacked.update(id(tensor) for tensor, own in zip(inputs, apart, strict=True) if own)
+    pairs = list(zip(model.inputs, apart, strict=True))
+    tensors = [keras.Input((count, *x.shape[1:]) if split else x.shape[1:]) for x, split in pairs]
+    stacked.update(id(tensor) for tensor, split in zip(tensors, apart, strict=True) if split)
     return keras.models.clone_model(
         model,
-        input_tensors=inputs if isinstance(model.input, list) else inputs[0],
+        input_tensors=tensors if isinstance(model.input, list) else tensors[0],
         clone_function=lambda layer: layer,
         call_function=call,
     )
@@ -94,11 +94,6 @@ def _stacked_dense(layer: Any, apart: bool, count: int) -> keras.layers.EinsumDe
         bias_axes=None if layer.bias is None else axis + bias,
         name=layer.name,
     )
-
-
-def is_of_keras(layer: Any) -> bool:
-    """Whether a layer is one of Keras's own, which any Keras loads."""
-    return type(layer).__module__.startswith("keras.")
 
 
 def _for_members(value: Any, apart: bool, count: int) -> Any:

@@ -11,8 +11,8 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Drift
 from tabular.config.typed_yaml import Section
 from tabular.core.errors import listed, quoted
-from tabular.model.bins import OTHERS, Bins, most_frequent
-from tabular.model.column_summary import ColumnSummary, total_variation, unknown_mask
+from tabular.model.bins import OTHERS, Bins, most_frequent, unknown_mask
+from tabular.model.column_summary import ColumnSummary, total_variation
 from tabular.model.metadata import TrainingRows
 from tabular.table.database import row_hashes
 from tabular.table.rows import CheckedRows

@@ -1,4 +1,4 @@
-"""What the layers read of a moment: the parts of the calendar, and the time since training began.
+"""What the layers read of a datetime: the parts of the calendar, and the time since a first day.
 
 All in whole numbers, which are the same on any CPU.
 """
@@ -20,7 +20,7 @@ PERIODS = {"month": 12, "weekday": 7, "time of day": 24 * 60}
 
 
 def parts(seconds: Any, timezone: str | None, first: float) -> dict[str, Any]:
-    """The parts of moments, each float64, (rows, 1).
+    """Compute the parts of datetimes, each float64, (rows, 1).
 
     `time` in days since `first`; `year`, `month` (from 1), `day` of the month and `day of the year`
     (from 1), `weekday` (from 0, a Monday) and the `time of day` in minutes, in the time zone.
@@ -47,7 +47,7 @@ def parts(seconds: Any, timezone: str | None, first: float) -> dict[str, Any]:
     year = year_of_era + era * 400 + late
     before = year - 1
     new_year = 365 * before + before // 4 - before // 100 + before // 400 - 719_162
-    found = {
+    calendar = {
         "year": year,
         "month": month_from_march + 3 - 12 * late,
         "day": from_march - (153 * month_from_march + 2) // 5 + 1,
@@ -55,7 +55,7 @@ def parts(seconds: Any, timezone: str | None, first: float) -> dict[str, Any]:
         "weekday": (days + 3) % 7,
         "time of day": (moment - days * DAY) // 60,
     }
-    return {"time": since} | {name: ops.cast(part, "float64") for name, part in found.items()}
+    return {"time": since} | {name: ops.cast(part, "float64") for name, part in calendar.items()}
 
 
 @cache
@@ -67,8 +67,8 @@ def zone_offsets(name: str) -> tuple[np.ndarray, np.ndarray]:
     zone, start = time_zone(name), datetime(1900, 1, 1, tzinfo=UTC)
 
     def offset(second: int) -> int:
-        found = (start + timedelta(seconds=second)).astimezone(zone).utcoffset()
-        return round((found or timedelta()).total_seconds())
+        difference = (start + timedelta(seconds=second)).astimezone(zone).utcoffset()
+        return round((difference or timedelta()).total_seconds())
 
     changes, offsets = [], [offset(0)]
     for day in range(0, (datetime(OFFSETS_TO, 1, 1, tzinfo=UTC) - start).days):

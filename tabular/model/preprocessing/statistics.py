@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +18,6 @@ from tabular.table.cells import as_float64, is_missing
 from tabular.table.profile import Summary
 
 Parts = Callable[[], Iterable[pa.Table]]
-MAX_KNOWN = 100_000  # categories of a column that the model knows by name; more are hashed
-BINS = 2**17  # into so many
 
 
 @dataclass(frozen=True)
@@ -55,8 +52,8 @@ class Statistics:
 
     Attributes:
         scalings: of the number columns, and of the parts of dates by `part_name`.
-        encoded: all categories of the columns that get target statistics; none if `hashed`.
-        hashed: the columns of more categories than `MAX_KNOWN`.
+        vocabularies: the most frequent categories of a column, in alphabetical order.
+        encoded: all categories of the columns that get target statistics.
     """
 
     scalings: dict[str, Scaling]
@@ -64,7 +61,6 @@ class Statistics:
     texts: dict[str, Text]
     vocabularies: dict[str, list[str]]
     encoded: dict[str, list[str]]
-    hashed: set[str]
     with_gaps: set[str]
     target: Scaling
     target_range: tuple[float, float]
@@ -72,64 +68,41 @@ class Statistics:
     @property
     def categories(self) -> dict[str, list[str]]:
         """What each category column holds in the training rows, but rare ones that none encodes."""
-        return {
-            name: self.encoded.get(name, known)
-            for name, known in self.vocabularies.items()
-            if name not in self.hashed
-        }
-
-    @property
-    def codes(self) -> dict[str, int]:
-        """Of the columns that get target statistics, how many codes `build` gives a category."""
-        return {
-            name: 2 + (BINS if name in self.hashed else len(known))
-            for name, known in self.encoded.items()
-        }
+        return self.vocabularies | self.encoded
 
 
 def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
-    """Statistics of the training rows, a part at a time (a median: a column at a time).
+    """Compute the statistics of the training rows a part at a time (a median: a column at a time).
 
     Raises:
         UserError: a column has no value, or it has gaps and nothing says how to fill them.
     """
-    summaries, counts, characters = summarise(parts, schema, train)
-    of_numbers, of_parts, of_dates = dict[str, Scaling](), dict[str, Scaling](), dict[str, Date]()
+    summaries, categories, characters = summarise(parts, schema, train)
+    scalings, part_scalings, dates_ = dict[str, Scaling](), dict[str, Scaling](), dict[str, Date]()
     for name, column in schema.features.items():
         summary = summaries[name]
-        match column.feature_type:
-            case "number":
-                middle = median(parts, name, column) if train.imputation == "median" else None
-                fill = summary.mean if middle is None else middle
-                of_numbers[name] = scaling(summary, train.normalization, fill)
-            case "datetime":
-                first = summary.min // dates.DAY * dates.DAY
-                found = summarise_dates(parts, name, column, first)
-                varying = [part for part, s in found.items() if s.max > s.min] or ["time"]
-                of_dates[name] = Date(round(summary.mean), first, tuple(varying))
-                for part in varying:
-                    of_parts[part_name(name, part)] = scaling(found[part], train.normalization)
-            case "category" | "text":
-                pass
-            case other:
-                assert_never(other)
+        if column.feature_type == "number":
+            fill = median(parts, name, column) if train.imputation == "median" else summary.mean
+            scalings[name] = scaling(summary, train.normalization, fill)
+        elif column.feature_type == "datetime":
+            first = summary.min // dates.DAY * dates.DAY
+            of_parts = summarise_dates(parts, name, column, first)
+            varying = [part for part, s in of_parts.items() if s.max > s.min] or ["time"]
+            dates_[name] = Date(round(summary.mean), first, tuple(varying))
+            for part in varying:
+                part_scalings[part_name(name, part)] = scaling(of_parts[part], train.normalization)
+    vocabularies, encoded = dict[str, list[str]](), dict[str, list[str]]()
+    for name, counts in categories.items():
+        vocabularies[name] = texts.most_frequent(counts, train.max_categories)
+        if train.target_statistics and len(counts) >= train.target_statistics:
+            encoded[name] = sorted(counts)
     target = summaries[schema.target]
     return Statistics(
-        scalings=of_numbers | of_parts,
-        dates=of_dates,
-        texts={
-            name: Text(
-                texts.alphabet(found.counts), texts.read_length(found.longest, train.text_length)
-            )
-            for name, found in characters.items()
-        },
-        vocabularies={name: vocabulary(known.counts, train) for name, known in counts.items()},
-        encoded={
-            name: [] if known.hashed else sorted(known.counts)
-            for name, known in counts.items()
-            if train.target_statistics and len(known.counts) >= train.target_statistics
-        },
-        hashed={name for name, known in counts.items() if known.hashed},
+        scalings=scalings | part_scalings,
+        dates=dates_,
+        texts={name: seen.text(train.text_length) for name, seen in characters.items()},
+        vocabularies=vocabularies,
+        encoded=encoded,
         with_gaps={name for name in schema.features if summaries[name].missing},
         target=scaling(target, "standard") if schema.task == "regression" else Scaling(0, 0, 1),
         target_range=(target.min, target.max),
@@ -138,20 +111,19 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
 
 def summarise(
     parts: Parts, schema: Schema, train: Train
-) -> tuple[dict[str, Summary], dict[str, "Categories"], dict[str, "Characters"]]:
-    """A summary of each column, and what each category and text column holds.
+) -> tuple[dict[str, Summary], dict[str, Counter[str]], dict[str, "Characters"]]:
+    """Summarize each column, and collect what each category and text column holds.
 
     Raises:
         UserError: see `adapt`.
     """
-    read = {name: column for name, column in schema.columns.items() if name not in schema.ignore}
-    summaries, of_type = dict.fromkeys(read, Summary()), dict[str, list[str]]()
-    for name, column in schema.features.items():
-        of_type.setdefault(column.feature_type, []).append(name)
-    counts = {name: Categories() for name in of_type.get("category", [])}
-    characters = {name: Characters() for name in of_type.get("text", [])}
+    columns = {name: column for name, column in schema.columns.items() if name not in schema.ignore}
+    summaries = dict.fromkeys(columns, Summary())
+    kinds = {name: column.feature_type for name, column in schema.features.items()}
+    categories = {name: Counter[str]() for name, kind in kinds.items() if kind == "category"}
+    characters = {name: Characters() for name, kind in kinds.items() if kind == "text"}
     for part in parts():
-        for name, column in read.items():
+        for name, column in columns.items():
             summaries[name] = summaries[name].merge(Summary.of(part[name], column))
             imputed = name in schema.features and not column.is_string
             if train.imputation == "none" and imputed and part[name].null_count:
@@ -159,69 +131,50 @@ def summarise(
                     f"column {name} has empty cells in the training rows and train.imputation is "
                     "none; set it to mean or median"
                 )
-        for name, categories in counts.items():
-            categories.add(part[name], schema.columns[name])
-        for name, found in characters.items():
-            found.add(part[name], train.text_length)
+        for name, counts in categories.items():
+            is_present = pc.invert(is_missing(part[name], schema.columns[name]))
+            for pair in part[name].filter(is_present).value_counts().to_pylist():
+                counts[pair["values"]] += pair["counts"]
+        for name, texts_seen in characters.items():
+            texts_seen.add(part[name], train.text_length)
     for name, summary in summaries.items():
         if not summary.count:
             raise UserError(
                 f"column {name} is empty in every training row; take it out of columns in "
                 "data/schema.yaml"
             )
-    return summaries, counts, characters
+    return summaries, categories, characters
 
 
 def describe_preprocessing(
     statistics: Statistics, schema: Schema, train: Resolved
 ) -> dict[str, str]:
-    """What the model does with each column, in words."""
-    used = {members.network: train.networks[members.network] for members in train.members}
-    embedded = [
-        f"up to {network.embedding.bins} bins in {name}"
-        for name, network in used.items()
-        if network.embedding
-    ]
-    scaled = {"standard": "standardised", "min_max": "scaled to 0 to 1"}.get(
-        train.normalization, "as it is"
-    )
-    found = {}
+    """Describe in words what the model does with each column."""
+    scaled = {"standard": "standardised", "min_max": "scaled to 0 to 1"}
+    scaling_steps = [scaled.get(train.normalization, "as it is")]
+    for name in dict.fromkeys(members.network for members in train.members):
+        if embedding := train.networks[name].embedding:
+            scaling_steps.append(f"up to {embedding.bins} bins in {name}")
+    descriptions = {}
     for name, column in schema.features.items():
         gaps = name in statistics.with_gaps
-        match column.feature_type:
-            case "category":
-                steps = [f"one-hot of {len(statistics.vocabularies[name])} categories"]
-                if name in statistics.encoded:
-                    steps.append("mean target of each category")
-            case "text":
-                steps = ["hashed words and character runs, weighted by what they say of the target"]
-            case "datetime":
-                steps = [f"{', '.join(statistics.dates[name].parts)}, {scaled}", *embedded]
-            case "number":
-                fill = f"gaps become {statistics.scalings[name].fill:.5g}"
-                filled = gaps and train.imputation != "none"
-                steps = [scaled, *([fill] if filled else []), *embedded]
-            case other:
-                assert_never(other)
+        if column.feature_type == "category":
+            steps = [f"one-hot of {len(statistics.vocabularies[name])} categories"]
+            if name in statistics.encoded:
+                steps.append("mean target of each category")
+        elif column.feature_type == "text":
+            steps = ["hashed words and character runs, weighted by what they say of the target"]
+        elif column.feature_type == "datetime":
+            first, *bins = scaling_steps
+            steps = [f"{', '.join(statistics.dates[name].parts)}, {first}", *bins]
+        else:
+            steps = scaling_steps.copy()
+            if gaps and train.imputation != "none":
+                steps.insert(1, f"gaps become {statistics.scalings[name].fill:.5g}")
         if gaps and (column.is_string or train.missing_indicators):
             steps.append("an input says where gaps are")
-        found[name] = "; ".join(steps)
-    return found
-
-
-class Categories:
-    """How often each category of a column occurs; of very many only the frequent ones."""
-
-    def __init__(self) -> None:
-        self.counts, self.hashed = Counter[str](), False
-
-    def add(self, values: pa.ChunkedArray, column: Column) -> None:
-        """Take the values of one part."""
-        present = values.filter(pc.invert(is_missing(values, column))).value_counts().to_pylist()
-        self.counts += Counter({pair["values"]: pair["counts"] for pair in present})
-        if len(self.counts) > MAX_KNOWN:
-            self.hashed = True
-            self.counts = Counter(dict(self.counts.most_common(MAX_KNOWN // 2)))
+        descriptions[name] = "; ".join(steps)
+    return descriptions
 
 
 class Characters:
@@ -237,6 +190,11 @@ class Characters:
         self.counts.update("".join(cells.to_pylist()))
         self.longest = max(self.longest, pc.max(pc.utf8_length(cells)).as_py() or 0)
 
+    def text(self, limit: int) -> Text:
+        """Return how such a column is read: a power of two of characters, or the limit."""
+        length = min(1 << (max(self.longest, 16) - 1).bit_length(), limit)
+        return Text(texts.most_frequent(self.counts, texts.MAX_CHARACTERS), length)
+
 
 def part_name(name: str, part: str) -> str:
     """What a part of a datetime column is called, unlike any column."""
@@ -244,17 +202,16 @@ def part_name(name: str, part: str) -> str:
 
 
 def summarise_dates(parts: Parts, name: str, column: Column, first: float) -> dict[str, Summary]:
-    """Of each part of a datetime column, see `dates.parts`."""
-    found: dict[str, Summary] = {}
+    """Summarize each part of a datetime column, see `dates.parts`."""
+    summaries: dict[str, Summary] = {}
     for part in parts():
-        seconds = as_float64(part[name].drop_null(), column).to_numpy()
+        seconds = as_float64(part[name].drop_null(), column).to_numpy()[:, None]
         if len(seconds):
-            for key, values in dates.parts(
-                keras.ops.convert_to_tensor(seconds[:, None]), column.timezone, first
-            ).items():
-                summary = Summary.of_numbers(np.asarray(values)[:, 0])
-                found[key] = found.get(key, Summary()).merge(summary)
-    return found
+            values = dates.parts(keras.ops.convert_to_tensor(seconds), column.timezone, first)
+            for key, value in values.items():
+                summary = Summary.of_numbers(np.asarray(value)[:, 0])
+                summaries[key] = summaries.get(key, Summary()).merge(summary)
+    return summaries
 
 
 def scaling(summary: Summary, normalization: str, fill: float = 0.0) -> Scaling:
@@ -272,9 +229,3 @@ def median(parts: Parts, name: str, column: Column) -> float:
         for part in parts()
     ]
     return float(np.median(np.concatenate(present)))
-
-
-def vocabulary(counts: Counter[str], train: Train) -> list[str]:
-    """The most frequent categories, at most `train.max_categories`, in alphabetical order."""
-    by_frequency = sorted(counts, key=lambda value: (-counts[value], value))
-    return sorted(by_frequency[: train.max_categories])

@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Sums(NamedTuple):
-    """Of the rows of one subfold with one category: their number, and sums of the targets.
+    """Number of the rows of each subfold and category, and sums of their targets.
 
     `rows` (subfolds, categories, 1), `total` and `squares` (subfolds, categories,
     outputs), float64.
@@ -40,25 +40,25 @@ def targets(y: np.ndarray, classes: int) -> np.ndarray:
 def sums(
     parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], subfolds: int, categories: list[int]
 ) -> list[Sums]:
-    """The sums of each column.
+    """Compute the sums of each column.
 
     Args:
         parts: of each part the codes, (rows, columns), the targets, (rows, outputs), and the
             subfolds, (rows,).
         categories: of each column, how many codes there are.
     """
-    found: list[Any] = [[0, 0, 0] for _ in categories]
+    columns: list[Any] = [[0, 0, 0] for _ in categories]
     for codes, y, subfold in parts:
         for column, count in enumerate(categories):
             place = subfold * count + codes[:, column]
             for number, of_rows in enumerate((np.ones((len(y), 1)), y, y * y)):
                 added = [np.bincount(place, values, subfolds * count) for values in of_rows.T]
-                found[column][number] += np.stack(added, axis=-1).reshape(subfolds, count, -1)
-    return [Sums(*of_column) for of_column in found]
+                columns[column][number] += np.stack(added, axis=-1).reshape(subfolds, count, -1)
+    return [Sums(*column_sums) for column_sums in columns]
 
 
-def table(found: Sums, without: np.ndarray) -> np.ndarray:
-    """The statistic of each category for rows that must not see some subfolds.
+def table(sums: Sums, without: np.ndarray) -> np.ndarray:
+    """Compute the statistic of each category for rows that must not see some subfolds.
 
     Args:
         without: (n, subfolds), 1 for each subfold that the rows of this kind must not see.
@@ -68,7 +68,7 @@ def table(found: Sums, without: np.ndarray) -> np.ndarray:
         standard deviations; 0 for a category that is not there.
     """
     seen = 1.0 - without
-    count, total, squares = (np.einsum("nc,cko->nko", seen, part) for part in found)
+    count, total, squares = (np.einsum("nc,cko->nko", seen, part) for part in sums)
     rows = np.maximum(count.sum(axis=1, keepdims=True), 1)
     mean = total.sum(axis=1, keepdims=True) / rows
     variance = np.maximum(squares.sum(axis=1, keepdims=True) / rows - mean**2, 0)

@@ -29,23 +29,18 @@ GRID = 2.0**-12  # sums of its multiples up to 2⁴¹ are exact in float64, in a
 ROWS = 1_024  # at a time
 
 
-def alphabet(counts: Counter[str]) -> list[str]:
-    """The most frequent characters, sorted."""
-    by_frequency = sorted(counts, key=lambda character: (-counts[character], character))
-    return sorted(by_frequency[:MAX_CHARACTERS])
+def most_frequent(counts: Counter[str], most: int) -> list[str]:
+    """Return the most frequent characters or categories in alphabetical order, at most so many."""
+    by_frequency = sorted(counts, key=lambda value: (-counts[value], value))
+    return sorted(by_frequency[:most])
 
 
-def read_length(longest: int, limit: int) -> int:
-    """How many characters of a text are read: a power of two of the longest one, or the limit."""
-    return min(1 << (max(longest, 16) - 1).bit_length(), limit)
-
-
-def tokens(text: keras.KerasTensor, known: list[str], length: int, buckets: int) -> Any:
+def tokens(text: keras.KerasTensor, alphabet: list[str], length: int, buckets: int) -> Any:
     """The buckets of the words and runs of a text: int32, (rows, n), each once, 0 where none is.
 
     Args:
         text: shape (rows, 1).
-        known: the `alphabet`.
+        alphabet: the characters that are told apart, see `most_frequent`.
         length: so many characters of a text are read.
     """
     characters = keras.layers.TextVectorization(
@@ -53,13 +48,13 @@ def tokens(text: keras.KerasTensor, known: list[str], length: int, buckets: int)
         split="character",
         output_mode="int",
         output_sequence_length=length,
-        vocabulary=known,
+        vocabulary=alphabet,
     )(text)
-    lower = [character.lower()[:1] for character in known]
+    lower = [character.lower()[:1] for character in alphabet]
     codes = [ord(character) if character.isalnum() else SEPARATOR for character in lower]
     symbols = ops.take(np.array([0, 2**21, *codes]), characters)  # a gap, an unknown character
-    found = ops.concatenate([_words(symbols, buckets), _char_ngrams(symbols, buckets)], axis=1)
-    ordered = ops.sort(found, axis=1)
+    of_both = [_words(symbols, buckets), _char_ngrams(symbols, buckets)]
+    ordered = ops.sort(ops.concatenate(of_both, axis=1), axis=1)
     return ops.where(ops.equal(ordered, _before(ordered, 1)), 0, ordered)
 
 
@@ -69,7 +64,7 @@ def _before(values: Any, places: int) -> Any:
 
 
 def _bucket(hashes: Any, factor: int, buckets: int) -> Any:
-    """From 1, the bucket of each hash."""
+    """Return the bucket of each hash, from 1."""
     return ops.cast(1 + hashes * factor % PRIME % (buckets - 1), "int32")
 
 
@@ -102,7 +97,7 @@ def _char_ngrams(symbols: Any, buckets: int) -> Any:
 
 
 class Encoder(NamedTuple):
-    """Of one text column: the model of its tokens, and what the linear models say of each bucket.
+    """The tokens of one text column, and what the linear models say of each bucket.
 
     `model` from texts (rows, 1) to `tokens`; `inverse` the inverse document frequencies
     (buckets,), on the `GRID`; `fits` the sets of folds that the linear models did not learn from;
@@ -139,16 +134,16 @@ class Encoder(NamedTuple):
         places = {fit: place for place, fit in enumerate(self.fits)}
         left_out = [{fold} for fold in range(all_folds)] if all_folds > 1 else [set[int]()]
         owners = [set[int]()] if folds is None else [{n} for n in range(max(folds, default=0) + 1)]
-        chosen = np.array([[places[frozenset(own | fold)] for fold in left_out] for own in owners])
+        chosen = np.array([[places[frozenset(a | b)] for b in left_out] for a in owners])
         of_rows = np.zeros(len(texts), int) if folds is None else folds
-        found = np.empty((len(texts), len(left_out), len(self.weights)), np.float32)
+        values = np.empty((len(texts), len(left_out), len(self.weights)), np.float32)
         for start in range(0, len(texts), ROWS):
             rows = slice(start, start + ROWS)
             matrix = tfidf(token_sets(self.model, texts[rows], len(self.inverse)), self.inverse)
-            own = chosen[of_rows[rows]]
+            fits = chosen[of_rows[rows]]
             for output, weights in enumerate(self.weights):
-                found[rows, :, output] = np.take_along_axis(matrix @ weights, own, axis=1)
-        return found
+                values[rows, :, output] = np.take_along_axis(matrix @ weights, fits, axis=1)
+        return values
 
 
 def encoded(ids: keras.KerasTensor, table: np.ndarray) -> keras.KerasTensor:
@@ -162,9 +157,9 @@ def encoded(ids: keras.KerasTensor, table: np.ndarray) -> keras.KerasTensor:
 def token_sets(model: keras.Model, texts: np.ndarray, buckets: int) -> sparse.csr_array:
     """The tokens of texts of shape (rows,): 1 in their columns, (rows, buckets)."""
     ids = np.asarray(model(ops.convert_to_tensor(texts[:, None])))
-    there = ids > 0
-    columns = ids[there]
-    ends = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    is_token = ids > 0
+    columns = ids[is_token]
+    ends = np.concatenate([[0], np.cumsum(is_token.sum(axis=1))])
     return sparse.csr_array((np.ones(len(columns)), columns, ends), shape=(len(texts), buckets))
 
 
@@ -184,15 +179,15 @@ def fit(
         y: what they say something of, float64, (rows, outputs), see `target_statistics.targets`.
         folds: of each row; its subfold where `all_folds` is 1.
     """
-    found: list[sparse.csr_array] = []
+    blocks: list[sparse.csr_array] = []
     count = 0
     some = (texts[start : start + ROWS] for texts in parts for start in range(0, len(texts), ROWS))
     for texts in some:
-        found.append(token_sets(model, texts, buckets))
-        count += found[-1].nnz
+        blocks.append(token_sets(model, texts, buckets))
+        count += blocks[-1].nnz
         if count >= MAX_TOKENS:
             break
-    sets = sparse.vstack(found, format="csr")
+    sets = sparse.vstack(blocks, format="csr")
     rows = sets.shape[0]
     y, folds = y[:rows], folds[:rows]
     with_token = np.bincount(sets.indices, minlength=buckets)

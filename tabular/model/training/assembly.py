@@ -4,6 +4,7 @@ import platform
 
 import numpy as np
 
+from tabular.model import network
 from tabular.model.backend import keras, tf
 from tabular.model.metadata import REPRODUCIBLE_MACHINES, VERSION, Ensemble, ModelMetadata
 from tabular.model.preprocessing import texts
@@ -14,10 +15,11 @@ from tabular.model.training.setup import Setup
 
 def metadata(setup: Setup, members: list[Member], blend: Blend) -> ModelMetadata:
     """Collect the metadata of the model to save."""
-    trained = {member.kind for member in members}
-    exact = setup.train.exact and all(map(setup.stacks, trained))
-    # Adafactor takes means of its own.
-    exact &= all(setup.train.networks[kind].optimizer != "adafactor" for kind in trained)
+    exact = setup.train.exact and all(
+        # Adafactor takes means of its own.
+        architecture.is_stackable and architecture.params.optimizer != "adafactor"
+        for architecture in setup.architectures.values()
+    )
     on_cpu = not tf.config.get_visible_devices("GPU")
     repeats = exact and on_cpu and platform.machine() in REPRODUCIBLE_MACHINES
     folds = {name: tuple(m.fold for m in members if m.name == name) for name in blend.weights}
@@ -37,22 +39,27 @@ def metadata(setup: Setup, members: list[Member], blend: Blend) -> ModelMetadata
 
 
 def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> keras.Model:
-    """The model to save: from raw rows to the mean of the members, weighted by their kind."""
-    encoded = _encoded(setup)
-    outputs, read = [], dict[str, list[keras.KerasTensor]]()
+    """Build the model to save: from raw rows to the mean of the members, weighted by their name."""
+    encoded, prepared = _encoded(setup), setup.preprocessed.read[0]
+    outputs, features_read = [], dict[str, list[keras.KerasTensor]]()
     for name, weight in weights.items():
-        of_name = [member for member in members if member.name == name]
-        kind = of_name[0].kind
-        if not setup.stacks(kind):
-            answers = _side_by_side(setup, of_name, encoded)
+        same = [member for member in members if member.name == name]
+        architecture = setup.architectures[same[0].architecture]
+        if not architecture.is_stackable:
+            predictions = _side_by_side(setup, same, encoded)
         else:
-            if kind not in read:
-                read[kind] = _features(setup, kind, encoded)
-            answers = _stacked(setup, of_name, read[kind])
-        mean = keras.layers.GlobalAveragePooling1D(name=f"{name}-mean")(answers)
-        outputs.append(
-            keras.layers.Rescaling(weight, name=f"{name}-weight")(mean) if weight != 1 else mean
-        )
+            if architecture.name not in features_read:
+                features, inputs = architecture.features, prepared
+                if encoded is not None:  # which members of other folds read differently
+                    folds, inputs = setup.train.folds, [encoded, prepared]
+                    features = network.features(setup.columns, architecture.params, folds)
+                    features.name = architecture.features.name
+                features_read[architecture.name] = keras.tree.flatten(features(inputs))
+            predictions = _stacked(setup, same, features_read[architecture.name])
+        mean = keras.layers.GlobalAveragePooling1D(name=f"{name}-mean")(predictions)
+        if weight != 1:
+            mean = keras.layers.Rescaling(weight, name=f"{name}-weight")(mean)
+        outputs.append(mean)
     output = keras.layers.Add(name="weighted-mean")(outputs) if len(outputs) > 1 else outputs[0]
     if setup.schema.task == "regression":
         target = setup.statistics.target
@@ -61,50 +68,43 @@ def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> 
     return keras.Model(setup.preprocessed.inputs, output, name="model")
 
 
-def _features(
-    setup: Setup, kind: str, encoded: keras.KerasTensor | None
-) -> list[keras.KerasTensor]:
-    """What all stacked networks of a kind read."""
-    prepared = setup.preprocessed.read[0]
-    if encoded is None:
-        return keras.tree.flatten(setup.features(kind)(prepared))
-    return keras.tree.flatten(setup.features(kind, setup.train.folds)([encoded, prepared]))
-
-
 def _stacked(
-    setup: Setup, members: list[Member], read: list[keras.KerasTensor]
+    setup: Setup, members: list[Member], features: list[keras.KerasTensor]
 ) -> keras.KerasTensor:
-    """What the members of a name answer, as one network: (rows, members, outputs)."""
-    model, count = setup.network(members[0].kind), len(members) // setup.train.folds
-    apart = [len(one.shape) > len(i.shape) for one, i in zip(read, model.inputs, strict=True)]
-    if count > 1:
-        read = [
-            keras.ops.repeat(tensor, count, axis=1) if own else tensor
-            for tensor, own in zip(read, apart, strict=True)
-        ]
+    """Return what the members of a name predict, as one network: (rows, members, outputs)."""
+    model, per_fold = (
+        setup.architectures[members[0].architecture].network,
+        len(members) // setup.train.folds,
+    )
+    inputs, apart = [], []
+    for tensor, of_one in zip(features, model.inputs, strict=True):
+        by_fold = len(tensor.shape) > len(of_one.shape)
+        apart.append(by_fold)
+        inputs.append(keras.ops.repeat(tensor, per_fold, 1) if by_fold and per_fold > 1 else tensor)
     stacked = stack(model, [member.weights for member in members], apart)
     stacked.name = members[0].name
-    return stacked(read)
+    return stacked(inputs)
 
 
 def _side_by_side(
     setup: Setup, members: list[Member], encoded: keras.KerasTensor | None
 ) -> keras.KerasTensor:
-    """See `_stacked`, of networks that have no such form."""
-    kind, prepared, answers = members[0].kind, setup.preprocessed.read[0], []
+    """Return the same as `_stacked`, of networks that cannot be stacked."""
+    architecture = setup.architectures[members[0].architecture]
+    prepared, predictions = setup.preprocessed.read[0], []
     for number, member in enumerate(members, start=1):
-        one = keras.models.clone_model(setup.network(kind))
+        one = keras.models.clone_model(architecture.network)
         one.set_weights(member.weights)
-        one.name = f"{members[0].name}-{number}"  # a scope of TensorFlow: no space
+        one.name = f"{member.name}-{number}"  # a scope of TensorFlow: no space
         columns = prepared
         if encoded is not None:
             columns = keras.layers.Concatenate()([encoded[:, member.fold], prepared])
-        answers.append(one(setup.features(kind)(columns)))
-    return keras.ops.stack(answers, axis=1)
+        predictions.append(one(architecture.features(columns)))
+    return keras.ops.stack(predictions, axis=1)
 
 
 def _encoded(setup: Setup) -> keras.KerasTensor | None:
-    """What members read of categories and texts, as layers of the model to save.
+    """Build the layers of the model to save from which members read categories and texts.
 
     Returns:
         (rows, folds, width); None where there is nothing of that kind.
@@ -119,6 +119,6 @@ def _encoded(setup: Setup) -> keras.KerasTensor | None:
     for name, encoder in setup.encoders.items():
         encoded.append(texts.encoded(setup.preprocessed.tokens[name], encoder.table(left_out)))
     by_fold = [keras.layers.Reshape((folds, -1))(values) for values in encoded]
-    if len(by_fold) < 2:
-        return by_fold[0] if by_fold else None
-    return keras.layers.Concatenate()(by_fold)
+    if len(by_fold) > 1:
+        return keras.layers.Concatenate()(by_fold)
+    return by_fold[0] if by_fold else None

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,13 +17,12 @@ from tabular.table.parquet import part_paths
 
 SECONDS = 1.0  # between two writes; a training that is shorter writes once, at its end
 CODE = ("config", "model", "table")  # packages that decide what a training gives
-PLAIN = (bool, int, float, str, type(None))
 
 
 def identity(
     sections: Iterable[Section], tables: Iterable[Path], code: Iterable[str] = CODE
 ) -> str:
-    """A hash of all that decides a training: parameters, tables, code, installed packages.
+    """Hash all that decides a training: parameters, tables, code, installed packages.
 
     Args:
         sections: the schema and the parameters.
@@ -35,20 +33,16 @@ def identity(
     params = [section.model_dump_json() for section in sections]
     digest = hashlib.sha256("\n".join([*params, *packages]).encode())
     parts = [path for table in tables for path in part_paths(table)]
-    for path in [*parts, *code_files(code)]:
+    tabular = Path(__file__).parents[2]
+    modules = sorted(path for package in code for path in (tabular / package).rglob("*.py"))
+    for path in [*parts, *modules]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
-def code_files(packages: Iterable[str]) -> list[Path]:
-    """The modules of packages of `tabular`, sorted."""
-    folder = Path(__file__).parents[2]
-    return sorted(path for package in packages for path in (folder / package).rglob("*.py"))
-
-
 class Checkpoint:
-    """One training's state in a file: variables, Keras callbacks, logs of the epochs.
+    """One training's state in a file: variables, best weights, logs of the epochs.
 
     Args:
         path: the `.npz` file, written whole or not at all; it holds arrays and JSON, no pickle.
@@ -62,73 +56,51 @@ class Checkpoint:
 
     def save(
         self,
-        model: keras.Model,
         variables: Sequence[keras.Variable],
-        callbacks: Sequence[keras.callbacks.Callback],
         history: list[dict[str, float]],
+        callbacks: Sequence[keras.callbacks.Callback] = (),
         *,
         ended: bool = False,
     ) -> None:
         """Write the state after an epoch, at most once in `SECONDS`, or of the `ended` training."""
         if not ended and time.monotonic() - self._written < SECONDS:
             return
-        arrays = {f"variable_{i}": np.asarray(v) for i, v in enumerate(variables)}
-        attributes: list[dict[str, Any]] = []
-        for number, callback in enumerate(callbacks):
-            public = {k: v for k, v in vars(callback).items() if not k.startswith("_")}
-            attributes.append({k: v for k, v in public.items() if isinstance(v, PLAIN)})
-            for i, weight in enumerate(public.get("best_weights") or []):
-                arrays[f"best_{number}_{i}"] = weight
-        state = {
-            "identity": self.identity,
-            "history": history,
-            "stop_training": ended or model.stop_training,
-            "callbacks": attributes,
-        }
+        arrays = {f"variable_{i}": np.asarray(variable) for i, variable in enumerate(variables)}
+        for callback in callbacks:
+            best_weights = getattr(callback, "best_weights", None) or []
+            arrays |= {f"best_{i}": weight for i, weight in enumerate(best_weights)}
+        state = json.dumps({"identity": self.identity, "history": history})
         with atomic_write(self.path) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, state=np.array(json.dumps(state)), **arrays)
+            np.savez(file, allow_pickle=False, state=np.array(state), **arrays)
         self._written = time.monotonic()
 
     def restore(
         self,
-        model: keras.Model,
         variables: Sequence[keras.Variable],
-        callbacks: Sequence[keras.callbacks.Callback],
+        callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> list[dict[str, float]]:
-        """Set the saved state; the logs of the epochs that it holds, none where nothing fits."""
+        """Set the saved variables, and let the callbacks see the epochs until then.
+
+        Returns:
+            The logs of these epochs; none if the file is missing, broken or of another training.
+        """
         try:
             with np.load(self.path, allow_pickle=False) as file:
-                state = json.loads(str(file["state"]))
-                if state["identity"] != self.identity:
-                    return []
-                arrays = dict(file)
-            values = [_as(v, arrays[f"variable_{i}"]) for i, v in enumerate(variables)]
-            attributes = [dict(state["callbacks"][number]) for number in range(len(callbacks))]
-            best = [
-                [_as(v, arrays[f"best_{number}_{i}"]) for i, v in enumerate(model.weights)]
-                if f"best_{number}_0" in arrays
-                else None
-                for number in range(len(callbacks))
-            ]
-            history = [{str(k): float(v) for k, v in logs.items()} for logs in state["history"]]
-            stop_training = bool(state["stop_training"])
-        except Exception:  # a file can be wrong in any way; the training starts afresh
+                state, arrays = json.loads(str(file["state"])), dict(file)
+        except Exception:  # a file can be wrong in any way
             return []
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-        for callback, public, weights in zip(callbacks, attributes, best, strict=True):
-            vars(callback).update(public)
-            if weights:
-                callback.best_weights = weights
-        model.stop_training = stop_training
+        if state["identity"] != self.identity:
+            return []
+        history: list[dict[str, float]] = state["history"]
+        for i, variable in enumerate(variables):
+            variable.assign(arrays[f"variable_{i}"])
+        best_weights = [array for name, array in arrays.items() if name.startswith("best_")]
+        for callback in callbacks:
+            for number, logs in enumerate(history):
+                callback.on_epoch_end(number, logs)
+            if getattr(callback, "best_weights", None):  # early stopping took those of now
+                callback.best_weights = best_weights
         return history
-
-
-def _as(variable: keras.Variable, value: np.ndarray) -> np.ndarray:
-    """`value` for a variable; raises `ValueError` where it is not of its shape and type."""
-    if (value.shape, value.dtype) != (tuple(variable.shape), np.asarray(variable).dtype):
-        raise ValueError(f"{value.shape} {value.dtype} for {variable.path}")
-    return value
 
 
 def remove_checkpoints(folder: Path) -> None:

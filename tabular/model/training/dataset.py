@@ -1,8 +1,8 @@
 """The training rows as the networks read them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,7 +18,7 @@ from tabular.table.parquet import count_rows, part_paths, read_parts
 
 
 def equal_sizes(
-    indices: list[list[np.ndarray]], size: Callable[[list[int]], Any]
+    indices: list[list[np.ndarray]], size: Callable[[list[int]], int]
 ) -> list[list[np.ndarray]]:
     """The indices of each fold, as many for each: a graph is compiled for a number of rows.
 
@@ -33,7 +33,7 @@ def equal_sizes(
     """
     if len(indices[0]) > 1:
         return indices
-    count = int(size([len(part) for (part,) in indices]))
+    count = size([len(part) for (part,) in indices])
     return [[np.resize(part, count)] for (part,) in indices]
 
 
@@ -87,7 +87,7 @@ class TableDataset:
         folder: the Parquet parts.
         preprocessing: from the columns that the model reads to the preprocessed columns.
         target: what is taken from the labels and what they are divided by.
-        weight: Weight of each row in training, shape (rows,); None if all count alike.
+        weight: Weight of each row in training, shape (rows,).
     """
 
     def __init__(
@@ -96,22 +96,21 @@ class TableDataset:
         schema: Schema,
         preprocessing: keras.Model,
         target: Scaling,
-        weight: np.ndarray | None = None,
+        weight: np.ndarray,
     ) -> None:
-        counts = dict(zip(part_paths(folder), count_rows(folder), strict=True))
-        self.paths = [path for path, count in counts.items() if count]
-        self.sizes = [count for count in counts.values() if count]
+        counts = count_rows(folder)
+        self.sizes = [count for count in counts if count]
+        self.paths = [path for path, n in zip(part_paths(folder), counts, strict=True) if n]
         # One pass instead of one for each operation; to compile it takes as long as three parts.
         # XLA knows no texts.
         compiles = len(self.paths) > 2 and all(i.dtype != "string" for i in preprocessing.inputs)
-        self._preprocess = (
-            tf.function(preprocessing, jit_compile=True) if compiles else preprocessing
-        )
+        self._preprocess = preprocessing
+        if compiles:
+            self._preprocess = tf.function(preprocessing, jit_compile=True)
         self._schema, self._target = schema, target
-        rows = sum(self.sizes)
-        weight = np.ones(rows) if weight is None else weight
         self._weights = np.split(weight.astype(np.float32), np.cumsum(self.sizes)[:-1])
-        self._keep = rows * preprocessing.outputs[0].shape[-1] * 4 <= KEPT_BYTES
+        row_bytes = preprocessing.outputs[0].shape[-1] * 4
+        self._keep = sum(self.sizes) * row_bytes <= KEPT_BYTES
         self._kept: dict[int, Rows] = {}
         self.texts: list[np.ndarray] = []  # of each part, see `Rows`
 
@@ -128,6 +127,7 @@ class TableDataset:
             x,
             tf.constant(y, tf.float32),
             tf.constant(self._weights[index]),
+            np.arange(len(part), dtype=np.int32),
             codes=codes[0].numpy() if codes else None,
             texts=self.texts[index] if self.texts else None,
         )
@@ -136,46 +136,42 @@ class TableDataset:
         return rows
 
 
+@dataclass(frozen=True)
 class Encoded:
     """A dataset with what categories and texts say of the target in front of the other columns.
 
-    Args:
-        dataset: with `codes` and `texts`, if there are such columns.
-        statistics: for each category column, float32, (kinds of rows, categories, outputs).
-        fold: that is left out.
-        kinds: of the rows of each part; None where all are of the last kind.
+    Attributes:
+        dataset: With `codes` and `texts`, if there are such columns.
+        statistics: For each category column, float32, (kinds of rows, categories, outputs).
+        fold: The fold that is left out.
+        kinds: Kind of the rows of each part; None where all are of the last kind.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        statistics: list[np.ndarray],
-        fold: int,
-        kinds: list[np.ndarray] | None = None,
-    ) -> None:
-        self._dataset, self._statistics, self._fold, self._kinds = dataset, statistics, fold, kinds
+    dataset: Dataset
+    statistics: list[np.ndarray]
+    fold: int
+    kinds: list[np.ndarray] | None = None
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return len(self.dataset)
 
     def __getitem__(self, index: int) -> Rows:
-        rows = self._dataset[index]
-        encoded = []
+        rows, encoded = self.dataset[index], []
         if rows.codes is not None:
-            kinds = -1 if self._kinds is None else self._kinds[index]
-            columns = zip(self._statistics, rows.codes.T, strict=True)
-            encoded = [table[kinds, codes] for table, codes in columns]
+            kinds = -1 if self.kinds is None else self.kinds[index]
+            for table, codes in zip(self.statistics, rows.codes.T, strict=True):
+                encoded.append(table[kinds, codes])
         if rows.texts is not None:
-            encoded.append(rows.texts[:, self._fold])
+            encoded.append(rows.texts[:, self.fold])
         return rows._replace(x=tf.concat([*encoded, rows.x], axis=1)) if encoded else rows
 
 
 class Subset:
-    """Some rows of a dataset; a part of which none is taken is left out.
+    """A dataset of some rows of another one, without the parts of which it has none.
 
     Args:
-        dataset: of all rows.
-        indices: for each part those of its rows to take, int32.
+        dataset: Dataset of all rows.
+        indices: Rows to take of each part, int32.
     """
 
     def __init__(self, dataset: Dataset, indices: list[np.ndarray]) -> None:

@@ -45,22 +45,22 @@ def forward_chained(
     """
     count = train.forward_chaining + 1
     blocks = [np.minimum(keys * count, count - 1).astype(np.int32) for keys in fold_keys(folder)]
-    found = [np.full((len(of_part), schema.outputs), np.nan, np.float32) for of_part in blocks]
-    for block in range(1, count):
+    outputs = [np.full((len(block), schema.outputs), np.nan, np.float32) for block in blocks]
+    for number in range(1, count):
         with TemporaryDirectory(dir=scratch) as earlier:
-            for number, part in enumerate(read_parts(folder)):
-                rows = part.filter(pa.array(blocks[number] < block))
-                keys = pa.array(rows[FOLD_KEY].to_numpy() * (count / block))
+            for part, (rows, block) in enumerate(zip(read_parts(folder), blocks, strict=True)):
+                rows = rows.filter(pa.array(block < number))
+                keys = pa.array(rows[FOLD_KEY].to_numpy() * (count / number))
                 rows = rows.drop_columns(FOLD_KEY).append_column(FOLD_KEY, keys)
-                write_part(Path(earlier), number, rows)
-            network = _trained(Path(earlier), schema, train)
-        for part, of_part, outputs in zip(read_parts(folder), blocks, found, strict=True):
-            own = part.filter(pa.array(of_part == block))
-            outputs[of_part == block] = predict(network, feature_arrays(own, schema))
-    return np.concatenate(found), [of_part - 1 for of_part in blocks]
+                write_part(Path(earlier), part, rows)
+            network = _train(Path(earlier), schema, train)
+        for rows, block, predictions in zip(read_parts(folder), blocks, outputs, strict=True):
+            rows = rows.filter(pa.array(block == number))
+            predictions[block == number] = predict(network, feature_arrays(rows, schema))
+    return np.concatenate(outputs), [block - 1 for block in blocks]
 
 
-def _trained(folder: Path, schema: Schema, train: Train) -> keras.Model:
+def _train(folder: Path, schema: Schema, train: Train) -> keras.Model:
     keras.utils.clear_session()
     gc.collect()
     try:

@@ -3,8 +3,8 @@
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextvars import ContextVar, copy_context
+from concurrent.futures import CancelledError
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -28,18 +28,23 @@ Logs = dict[str, tf.Tensor]
 class Rows(NamedTuple):
     """The preprocessed rows of a part, as arrays or tensors.
 
-    `x` (rows, width), `y` (rows, outputs), `weight` (rows,), all float32; `codes` (rows, columns),
-    int32, the categories of the columns with target statistics, if there are any; `texts` (rows,
-    folds, width), float32, what the text columns say where each fold is left out, if there are any;
-    `indices` (n,), int32, those of the rows to use, or None for all of them.
+    Attributes:
+        x: (rows, width), float32.
+        y: (rows, outputs), float32.
+        weight: (rows,), float32.
+        indices: The rows to use, (n,), int32.
+        codes: Categories of the columns with target statistics, if there are any: (rows, columns),
+            int32.
+        texts: What the text columns say where each fold is left out, if there are any: (rows,
+            folds, width), float32.
     """
 
     x: tf.Tensor
     y: tf.Tensor
     weight: tf.Tensor
+    indices: np.ndarray
     codes: np.ndarray | None = None
     texts: np.ndarray | None = None
-    indices: np.ndarray | None = None
 
 
 class Dataset(Protocol):
@@ -64,41 +69,30 @@ class Graph:
         self._traced: dict[tuple[Any, ...], Callable[..., Any]] = {}
         self._model = model
 
-    def is_new(self, *tensors: Any) -> bool:
-        """Whether there is no graph for tensors of these shapes yet."""
-        return _shapes(tensors) not in self._traced
-
-    def traced(self, *tensors: Any) -> Callable[..., Any]:
-        """The graph for tensors of these shapes; each argument has one dtype in all calls."""
-        shapes = _shapes(tensors)
+    def __call__(self, *tensors: Any) -> Any:
+        """Run the graph for tensors of these shapes; an argument has one dtype in all calls."""
+        shapes = tuple(tuple(tensor.shape) for tensor in tensors)
         with TRACING:
             if shapes not in self._traced:
-                self._traced[shapes] = self._trace(tensors)
-        return self._traced[shapes]
+                self._traced[shapes] = self._trace(*tensors)
+        return self._traced[shapes](*tensors)
 
-    def _trace(self, tensors: tuple[Any, ...]) -> Callable[..., Any]:
+    def _trace(self, *tensors: Any) -> Callable[..., Any]:
         traced = self._function.get_concrete_function(*tensors)
         places = {id(handle): place for place, handle in enumerate(handles(self._model))}
         for handle in traced.captured_inputs:
             if (place := places.get(id(handle))) is not None:
                 traced.replace_capture_with_deferred_capture(
-                    handle, partial(_handle, place), tf.TensorSpec([], tf.resource)
+                    handle, partial(_current_handle, place), tf.TensorSpec([], tf.resource)
                 )
         return traced
-
-    def __call__(self, *tensors: Any) -> Any:
-        return self.traced(*tensors)(*tensors)
-
-
-def _shapes(tensors: tuple[Any, ...]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(tensor.shape) for tensor in tensors)
 
 
 class Trainer:
     """A compiled model and its graphs; it fits as often as it is asked to, compiled once.
 
     Args:
-        model: compiled, with `weighted_metrics` if any; its variables are what `fit` changes.
+        model: from `Architecture.untrained`; its variables are what `fit` changes.
         batch_size: rows of a step; the last step of a part takes what is left, and other rows to
             fill it with weight 0.
     """
@@ -107,11 +101,10 @@ class Trainer:
         self._model = model
         self._batch_size = batch_size
         self._cancelled = threading.Event()
-        self._build(model)
-        self._steps, self._end, self._test, self._predict = (
-            Graph(function, model)
-            for function in (self._train_steps, self._end_of_epoch, self._test_steps, self._outputs)
-        )
+        self._steps = Graph(self._train_steps, model)
+        self._test = Graph(self._test_steps, model)
+        self._end = Graph(self._end_of_epoch, model)
+        self._predict = Graph(lambda x, order: model(tf.gather(x, order), training=False), model)
 
     def _train_steps(
         self, rows: tf.Tensor, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor
@@ -137,9 +130,9 @@ class Trainer:
             y_pred = model(x, training=True)
             loss = model.compute_loss(x, y, y_pred, weight * real * (size / rows), training=True)
         model.optimizer.apply(tape.gradient(loss, model.trainable_weights))
-        of_loss, *others = model.metrics
-        of_loss.update_state(loss, rows)
-        for metric in others:
+        mean_loss, *metrics = model.metrics
+        mean_loss.update_state(loss, rows)
+        for metric in metrics:
             metric.update_state(y, y_pred, weight * real)
 
     def _test_steps(self, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor) -> None:
@@ -152,16 +145,10 @@ class Trainer:
         if rest:
             step(order[-rest:])
 
-    def _end_of_epoch(self, *tested: tf.Tensor) -> tuple[Logs, Logs]:
-        """What the training steps give, and the validation rows if there are any."""
+    def _end_of_epoch(self, *validation: tf.Tensor) -> tuple[Logs, Logs]:
         logs = _results(self._model)
-        if not tested:
-            return logs, {}
-        self._test_steps(*tested)
+        self._test_steps(*validation)
         return logs, _results(self._model)
-
-    def _outputs(self, x: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
-        return self._model(tf.gather(x, order), training=False)
 
     def cancel(self) -> None:
         """Let every `fit` in another thread end after its epoch, with a `CancelledError`."""
@@ -193,12 +180,10 @@ class Trainer:
             UserError: a loss is not finite; the message names the epoch.
         """
         model.stop_training = False
-        self.use(model)
+        HANDLES.set(handles(model))
         events = keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs)
         events.on_train_begin()
-        history: list[dict[str, float]] = []
-        if checkpoint:
-            history = checkpoint.restore(model, variables(model), callbacks)
+        history = checkpoint.restore(variables(model), callbacks) if checkpoint else []
         for number in range(len(history), epochs):
             if model.stop_training:
                 break
@@ -212,10 +197,10 @@ class Trainer:
             _check_finite(history)
             events.on_epoch_end(number, history[-1])
             if checkpoint:
-                checkpoint.save(model, variables(model), callbacks, history)
+                checkpoint.save(variables(model), history, callbacks)
         events.on_train_end(history[-1])
         if checkpoint:
-            checkpoint.save(model, variables(model), callbacks, history, ended=True)
+            checkpoint.save(variables(model), history, callbacks, ended=True)
         return history
 
     def fit_steps(
@@ -232,7 +217,7 @@ class Trainer:
         Raises:
             UserError: the loss is not finite.
         """
-        self.use(model)
+        HANDLES.set(handles(model))
         for rows, order, count in self._chunks(train, steps, np.random.default_rng(seed)):
             if self._cancelled.is_set():
                 raise CancelledError
@@ -252,7 +237,7 @@ class Trainer:
             for rows in _read(train, rng.permutation(len(train))):
                 if not steps:
                     return
-                indices = _indices(rows)
+                indices = rows.indices
                 size = min(self._batch_size, len(indices))
                 whole = len(indices) // size * size
                 passes = math.ceil(steps * size / whole) if len(train) == 1 else 1
@@ -264,75 +249,36 @@ class Trainer:
                     some = order[start * size : (start + count) * size]
                     yield rows, np.resize(some, (STEPS, size)), count
 
-    def use(self, model: keras.Model) -> None:
-        """Let the graphs that this thread calls work on the variables of `model`."""
-        with TRACING:
-            self._build(model)
-        HANDLES.set(handles(model))
-
-    @staticmethod
-    def _build(model: keras.Model) -> None:
-        """Make the variables of the optimizer and the metrics, which a graph cannot make."""
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
-            y, y_pred = tf.zeros((1, 1)), tf.zeros((1, *model.output_shape[1:]))
-            model.compute_loss(y=y, y_pred=y_pred)
-            model.compute_metrics(None, y, y_pred)
-            model.reset_metrics()
-
     def _epoch(
         self, model: keras.Model, train: Dataset, validation: Dataset, rng: np.random.Generator
     ) -> tuple[Logs, Logs]:
-        """One epoch: what its steps and its validation rows, if any, give."""
-        # To start a graph takes as long as twenty small steps: of single parts there are two.
-        if len(train) == 1 and len(validation) < 2:
-            batches = self._batches(train[0], rng)
-            tested = _tested(validation[0]) if len(validation) else ()
-            self._warm_up(batches, tested)
-            self._steps(*batches)
-            return self._end(*tested)
+        """Train for an epoch, and return the logs of the training and of the validation rows."""
         for rows in _read(train, rng.permutation(len(train))):
-            self._steps(*self._batches(rows, rng))
+            order = rng.permutation(rows.indices)
+            size = min(self._batch_size, len(order))
+            batches = np.resize(order, (math.ceil(len(order) / size), size))
+            self._steps(tf.constant(len(order)), *rows[:3], tf.constant(batches))
+        if len(train) == len(validation) == 1:  # to start a graph takes as long as twenty steps
+            rows = validation[0]
+            return self._end(*rows[:3], tf.constant(rows.indices))
         logs = _results(model)
-        if not len(validation):
-            return logs, {}
         for rows in _read(validation, range(len(validation))):
-            self._test(*_tested(rows))
-        return logs, _results(model)
-
-    def _batches(self, rows: Rows, rng: np.random.Generator) -> tuple[tf.Tensor, ...]:
-        """What `_train_steps` takes for all rows of a part, in an order of its own."""
-        order = rng.permutation(_indices(rows))
-        size = min(self._batch_size, len(order))
-        batches = np.resize(order, (math.ceil(len(order) / size), size))
-        return tf.constant(len(order)), *rows[:3], tf.constant(batches)
-
-    def _warm_up(self, batches: tuple[tf.Tensor, ...], tested: tuple[tf.Tensor, ...]) -> None:
-        """Compile both graphs of an epoch at the same time, where they are new.
-
-        No step is done, and the metrics, which both write, stay at their start.
-        """
-        calls = (self._steps, (tf.constant(0), *batches[1:])), (self._end, tested)
-        if any(graph.is_new(*tensors) for graph, tensors in calls):
-            with ThreadPoolExecutor() as compilers:
-                for graph, tensors in calls:
-                    graph.traced(*tensors)
-                    compilers.submit(copy_context().run, graph, *tensors)
+            self._test(*rows[:3], tf.constant(rows.indices))
+        return logs, _results(model) if len(validation) else {}
 
     def predict(self, model: keras.Model, dataset: Dataset) -> list[np.ndarray]:
         """The outputs for the rows of each part: float32, (rows, outputs)."""
-        self.use(model)
+        HANDLES.set(handles(model))
         parts = _read(dataset, range(len(dataset)))
-        return [self._predict(rows.x, tf.constant(_indices(rows))).numpy() for rows in parts]
+        return [self._predict(rows.x, tf.constant(rows.indices)).numpy() for rows in parts]
 
 
 def handles(model: keras.Model) -> list[tf.Tensor]:
-    """Of all variables that a graph of the model may read or change."""
-    found = [*variables(model), *model.metrics_variables]
-    return [variable.value.handle for variable in found]
+    """Return the handles of all variables that a graph of the model may read or change."""
+    return [variable.value.handle for variable in (*variables(model), *model.metrics_variables)]
 
 
-def _handle(place: int) -> tf.Tensor:
+def _current_handle(place: int) -> tf.Tensor:
     return HANDLES.get()[place]
 
 
@@ -348,7 +294,7 @@ def _read(dataset: Dataset, order: Sequence[int] | np.ndarray) -> Iterator[Rows]
 
 
 def _repeat(step: Callable[[tf.Tensor], None], count: Any) -> None:
-    """In a graph: `step` for each number below `count`."""
+    """Call `step` in a graph for each number below `count`."""
 
     def body(number: tf.Tensor) -> list[tf.Tensor]:
         step(number)
@@ -358,25 +304,17 @@ def _repeat(step: Callable[[tf.Tensor], None], count: Any) -> None:
 
 
 def _results(model: keras.Model) -> Logs:
-    """The loss and the metrics, which then begin again."""
+    """Return the loss and the metrics, and reset them."""
     results = model.get_metrics_result()
     model.reset_metrics()
     return results
 
 
-def _tested(rows: Rows) -> tuple[tf.Tensor, ...]:
-    return (*rows[:3], tf.constant(_indices(rows)))
-
-
-def _indices(rows: Rows) -> np.ndarray:
-    return np.arange(len(rows.x), dtype=np.int32) if rows.indices is None else rows.indices
-
-
 def _check_finite(history: list[dict[str, float]]) -> None:
     logs = history[-1]
     if not all(map(math.isfinite, logs.values())):
-        found = ", ".join(f"{name} {value}" for name, value in logs.items())
+        values = ", ".join(f"{name} {value}" for name, value in logs.items())
         raise UserError(
-            f"training diverged in epoch {len(history)}, NaN or infinite: {found}; try a smaller "
+            f"training diverged in epoch {len(history)}, NaN or infinite: {values}; try a smaller "
             "learning_rate or another activation in train.networks, or normalization: standard"
         )

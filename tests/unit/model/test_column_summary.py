@@ -7,11 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tabular.config.schema import Column
-from tabular.model.column_summary import (
-    BACKGROUND_SIZE,
-    ColumnSummary,
-    total_variation,
-)
+from tabular.model.column_summary import BACKGROUND_SIZE, ColumnSummary, total_variation
 from tabular.table.groups import mean_group_size
 
 RNG = np.random.default_rng(0)

@@ -32,10 +32,3 @@ def test_the_parts_are_those_of_pandas(zone: str | None) -> None:
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], np.asarray(values, float), rtol=1e-12, err_msg=name)
-
-
-def test_a_period_ends_where_it_begins() -> None:
-    hours = np.array([[0.0], [360.0], [1439.0]])
-    waves = np.asarray(dates.cyclic_encoding(keras.ops.convert_to_tensor(hours), "time of day"))
-    expected = np.array([[0, 1], [1, 0], [-0.004363, 0.99999]])
-    np.testing.assert_allclose(waves, expected, atol=1e-5)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from tabular.model.attribution import fold_predictions
 from tabular.model.intervals import Intervals
 from tabular.model.metadata import Ensemble
-from tabular.model.saved_model import fold_predictions
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -40,23 +40,6 @@ def test_an_interval_is_wide_where_errors_are() -> None:
     assert wide > 5 * narrow
     assert len(intervals.at) == 10
     assert Intervals.model_validate_json(intervals.model_dump_json()) == intervals
-
-
-def test_of_equal_errors_it_is_the_order_statistic() -> None:
-    """As of split conformal prediction: the residual of rank coverage times rows and one."""
-    rng = np.random.default_rng(2)
-    errors, fold = rng.normal(size=60), np.arange(60) % 3
-    intervals = Intervals.from_residuals(errors, np.zeros(60), fold, 0.8)
-    (half,) = intervals.half
-    assert half == pytest.approx(np.sort(np.abs(errors))[int(np.ceil(0.8 * 61)) - 1], rel=0.2)
-    disagreement = float(np.mean(errors**2)) * 0.75
-    shared = Intervals.from_residuals(errors, np.zeros(60), fold, 0.8, disagreement)
-    assert shared.half[0] == pytest.approx(half * np.sqrt(0.5))  # of three networks
-
-
-def test_a_perfect_model_has_intervals_of_nothing() -> None:
-    intervals = Intervals.from_residuals(np.zeros(40), np.arange(40.0), np.arange(40) % 2, 0.9)
-    assert intervals.ends(np.array([3.0])).tolist() == [[3, 3]]
 
 
 def test_a_fold_answers_by_the_networks_that_left_it_out() -> None:

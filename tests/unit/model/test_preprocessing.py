@@ -78,27 +78,6 @@ def test_a_column_without_a_value_is_named() -> None:
         preprocessed(train_params(), empty, empty)
 
 
-def test_more_categories_than_are_known_by_name_are_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tabular.model.preprocessing.statistics.MAX_KNOWN", 10)
-    for module in ("statistics", "layers"):
-        monkeypatch.setattr(f"tabular.model.preprocessing.{module}.BINS", 64)
-    schema = schema_of("binary", town={"kind": "category", "missing_values": ["?"]})
-    towns = [f"t{number % 30}" for number in range(300)]
-    seen = pa.table({"town": towns, "y": [0, 1] * 150})
-    train = train_params(target_statistics=5, max_categories=3)
-    statistics, layers = built(seen, schema, train)
-    assert statistics.codes == {"town": 66}
-    assert statistics.categories == {}
-    model = keras.Model(layers.inputs, layers.read)
-    one_hot, codes = map(
-        np.asarray, model({"town": np.array(["t1", "new", "", "?", "t1"], object)})
-    )
-    assert one_hot.shape == (5, 3)
-    assert codes[[2, 3], 0].tolist() == [65, 65]
-    assert codes[0] == codes[4]
-    assert 1 <= codes[:2].min() <= codes[:2].max() <= 64
-
-
 def test_the_parts_of_a_date_that_vary_are_columns_and_a_gap_is_told() -> None:
     """From Friday to Monday: the year and the time of day are always the same."""
     schema = schema_of("binary", day={"kind": "datetime", "nullable": True})

@@ -9,7 +9,7 @@ from tabular.model.stacking import stack
 layers = keras.layers
 
 
-def of_layers(*, last: keras.layers.Layer | None = None) -> keras.Model:
+def of_layers() -> keras.Model:
     """Embedded numbers beside other columns, a learnt scale, hidden layers and three outputs."""
     numbers, within, others = keras.Input((4,)), keras.Input((4, 5)), keras.Input((2,))
     embedded = layers.EinsumDense("bc,cu->bcu", (4, 3))(numbers)
@@ -19,7 +19,6 @@ def of_layers(*, last: keras.layers.Layer | None = None) -> keras.Model:
     x = layers.Dense(8, "silu", kernel_regularizer="l2")(x)
     x = layers.Dropout(0.5)(layers.Dense(8, use_bias=False)(x))
     x = x * layers.Activation("tanh")(x)
-    x = last(x) if last else x
     return keras.Model([numbers, within, others], layers.Dense(3, "softmax")(x))
 
 

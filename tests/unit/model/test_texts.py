@@ -1,6 +1,5 @@
 """A text column says of the target what its words say, and never of the row itself."""
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +33,6 @@ def test_words_and_runs_whatever_their_case_place_and_the_marks_between_them() -
     assert accented == plain
     (unknown,) = tokens_of("日本", known="abc")
     assert len(unknown) == 1
-    one, twice, swapped = tokens_of("ab", "ab ab", "cd ab")
-    assert one <= twice & swapped
 
 
 def sample(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +55,7 @@ def test_unseen_rows_get_what_the_words_say(
     monkeypatch.setattr(texts, "MAX_TOKENS", most)
     monkeypatch.setattr(texts, "ROWS", 100)
     written, y = sample(600)
-    known = texts.alphabet(Counter("".join(written)))
+    known = sorted(set("".join(written)))
     own = np.arange(600) % (folds if folds > 1 else 10)
     model = token_model(known)
     encoder = texts.fit(model, [written[:200], written[200:]], y[:, None], own, folds, BUCKETS)

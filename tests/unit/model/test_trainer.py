@@ -11,6 +11,7 @@ from tabular.config.sections import Resolved
 from tabular.core.errors import UserError
 from tabular.model import network
 from tabular.model.backend import keras, tf
+from tabular.model.training.architecture import Architecture
 from tabular.model.training.checkpoint import Checkpoint
 from tabular.model.training.dataset import class_weights
 from tabular.model.training.setup import multiply_weights
@@ -25,7 +26,8 @@ LEARNT, SCORED = slice(0, 56), slice(56, 103)
 
 def part(rows: slice = slice(None), weight: np.ndarray | None = None) -> Rows:
     weight = np.ones(len(X), np.float32) if weight is None else weight
-    return Rows(*(tf.constant(values[rows]) for values in (X, Y, weight)))
+    x, y, weight = (tf.constant(values[rows]) for values in (X, Y, weight))
+    return Rows(x, y, weight, np.arange(len(x), dtype=np.int32))
 
 
 def plain(**changes: Any) -> Resolved:
@@ -37,12 +39,8 @@ def plain(**changes: Any) -> Resolved:
 
 def networks(train: Resolved) -> tuple[keras.Model, keras.Model]:
     """A network, and the compiled model that trains its weights."""
-    of = train.networks["plain"]
-    before = network.features(network.Columns(X, 0, X.shape[1]), of)
-    keras.utils.set_random_seed(3)
-    read = [keras.Input(tensor.shape[1:]) for tensor in before.outputs]
-    model = keras.Model(read, network.build(read, of, SCHEMA))
-    return model, network.training_model(model, before, of, train, SCHEMA, steps=100)
+    columns = network.Columns(X, 0, X.shape[1])
+    return Architecture(train.members[0], train, SCHEMA, columns, len(X)).untrained(seed=3)
 
 
 def trainable(**changes: Any) -> keras.Model:
@@ -59,21 +57,6 @@ def state(model: keras.Model) -> list[bytes]:
     return [np.asarray(variable).tobytes() for variable in variables(model)]
 
 
-class Lazy:
-    """Parts that are made when they are asked for."""
-
-    def __init__(self, *cuts: slice) -> None:
-        self.cuts = cuts
-        self.asked: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self.cuts)
-
-    def __getitem__(self, index: int) -> Rows:
-        self.asked.append(index)
-        return part(self.cuts[index])
-
-
 @pytest.mark.parametrize(
     ("optimizer", "exact"),
     [("adam", True), ("adafactor", False), pytest.param("sgd", False, marks=pytest.mark.slow)],
@@ -82,7 +65,9 @@ def test_one_epoch_gives_the_weights_of_fit(
     optimizer: str, exact: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With L2, class weights and a short last batch; 103 rows in batches of 8."""
-    unshuffled = SimpleNamespace(permutation=np.asarray)  # as `fit(shuffle=False)`
+    unshuffled = SimpleNamespace(
+        permutation=lambda rows: np.arange(len(rows) if np.ndim(rows) else rows)
+    )
     monkeypatch.setattr(np.random, "default_rng", lambda seed: unshuffled)
     train = plain(
         optimizer=optimizer, learning_rate=0.01, l2=0.01, class_weight={0: 1, 1: 3}, exact=exact
@@ -134,41 +119,24 @@ def test_balanced_class_weights_give_each_class_the_same_sum() -> None:
     assert weights.sum() == pytest.approx(len(Y), rel=1e-5)
 
 
-def test_parts_come_in_another_order_each_epoch_and_every_row_counts() -> None:
-    """In memory or not, scored or not."""
+def test_every_row_of_a_table_in_parts_counts() -> None:
+    """The validation rows decide nothing."""
     cuts = [*(slice(start, start + 25) for start in (0, 25, 50, 75)), slice(100, 103)]
-    lazy, in_memory = Lazy(*cuts), [part(cut) for cut in cuts]
-    trainer, model, other = Trainer(trainable(), 8), trainable(), trainable()
-    history = trainer.fit(model, lazy, in_memory, epochs=6, seed=1, callbacks=[])
-    unscored = trainer.fit(other, in_memory, [], epochs=6, seed=1, callbacks=[])
+    parts, trainer = [part(cut) for cut in cuts], Trainer(trainable(), 8)
+    model, other = trainable(), trainable()
+    history = trainer.fit(model, parts, parts, epochs=6, seed=1, callbacks=[])
+    unscored = trainer.fit(other, parts, [], epochs=6, seed=1, callbacks=[])
     assert state(model) == state(other)
     assert [{name: logs[name] for name in ("loss", "accuracy")} for logs in history] == unscored
     assert int(model.optimizer.iterations) == 6 * (4 * 4 + 1)
-    epochs = [tuple(lazy.asked[i : i + 5]) for i in range(0, 30, 5)]
-    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
-    assert len(set(epochs)) > 1
-    expected = model.evaluate(X, Y, verbose=0)
-    found = [history[-1]["val_loss"], history[-1]["val_accuracy"]]
-    assert found == pytest.approx(expected, rel=1e-5)
-    predicted = np.concatenate(trainer.predict(model, in_memory))
+    scores = [history[-1]["val_loss"], history[-1]["val_accuracy"]]
+    assert scores == pytest.approx(model.evaluate(X, Y, verbose=0), rel=1e-5)
+    predicted = np.concatenate(trainer.predict(model, parts))
     np.testing.assert_allclose(predicted, model.predict(X, verbose=0), atol=1e-6)
 
 
 class Killed(BaseException):
     """Like SIGKILL: nothing between the epoch and the end of the process handles it."""
-
-
-def kill_at(last: int | None, begun: list[int]) -> keras.callbacks.Callback:
-    """Kills at the end of an epoch, and notes which begin."""
-
-    def begin(epoch: int, _: dict[str, float]) -> None:
-        begun.append(epoch)
-
-    def end(epoch: int, _: dict[str, float]) -> None:
-        if epoch == last:
-            raise Killed
-
-    return keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=end)
 
 
 def test_a_killed_training_goes_on_to_the_same_bytes(
@@ -178,27 +146,28 @@ def test_a_killed_training_goes_on_to_the_same_bytes(
     monkeypatch.setattr("tabular.model.training.checkpoint.SECONDS", 0.0)
     begun: list[int] = []
 
-    def fit(kill: int | None, name: str = "a", rate: float = 0.05) -> tuple[Any, list[bytes]]:
-        model = trainable(learning_rate=rate)
-        stop = keras.callbacks.EarlyStopping(patience=12, restore_best_weights=True)
-        history = trainer.fit(
-            *(model, [part(LEARNT)], [part(SCORED)]),
-            epochs=60,
-            seed=1,
-            callbacks=[stop, kill_at(kill, begun)],
-            checkpoint=Checkpoint(tmp_path / f"{name}.npz", f"{rate}"),
-        )
-        return history, state(model)
+    def fit(name: str, kill: int | None = None, key: str = "a") -> tuple[Any, list[bytes]]:
+        def end(epoch: int, _: dict[str, float]) -> None:
+            if epoch == kill:
+                raise Killed
 
-    expected = fit(None, name="never killed")
-    last = len(expected[0]) - 1
-    assert 10 < last < 59
+        model = trainable(learning_rate=0.05)
+        events = keras.callbacks.LambdaCallback(lambda n, _: begun.append(n), on_epoch_end=end)
+        stop = keras.callbacks.EarlyStopping(patience=12, restore_best_weights=True)
+        keys: dict[str, Any] = {"epochs": 60, "seed": 1, "callbacks": [stop, events]}
+        checkpoint = Checkpoint(tmp_path / name, key)
+        parts = [part(LEARNT)], [part(SCORED)]
+        return trainer.fit(model, *parts, **keys, checkpoint=checkpoint), state(model)
+
+    expected = fit("never killed")
+    epochs = len(expected[0])
+    assert 10 < epochs < 60
     begun.clear()
-    kills = sorted(int(n) for n in np.random.default_rng(0).choice(last, 3, replace=False))
-    for epoch in kills:
+    for epoch in (3, 7, epochs - 2):
         with pytest.raises(Killed):
-            fit(epoch)
+            fit("killed", epoch)
     for _ in range(2):  # when it has ended, nothing is trained again
-        assert fit(None) == expected
-        assert begun == sorted([*range(last + 1), *kills])  # those that were killed begin again
-    assert fit(None, rate=0.04)[1] != expected[1]
+        assert fit("killed") == expected
+        assert begun == sorted([*range(epochs), 3, 7, epochs - 2])  # those that were killed
+    fit("killed", key="of another training")
+    assert len(begun) == 2 * epochs + 3

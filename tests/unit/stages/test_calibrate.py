@@ -40,17 +40,15 @@ def test_the_temperature_minimises_the_class_weighted_loss(tmp_path: Path) -> No
     write_rows(tmp_path, schema, y)
     oof, params = {"cross_validation": oof_of(outputs, fold)}, Evaluate()
     temperatures = {}
-    for positive_weight in (1.0, 19.0):
-        metadata = ModelMetadata(class_weights=[1.0, positive_weight])
+    for positive_weight in (None, 1.0, 19.0):
+        class_weights = None if positive_weight is None else [1.0, positive_weight]
+        metadata = ModelMetadata(class_weights=class_weights)
         calibration = calibrate(metadata, oof, tmp_path, schema, params).calibration
-        weight = np.where(y == 1, positive_weight, 1)
+        weight = np.where(y == 1, positive_weight or 1, 1)
         predictions = Predictions(y, outputs[:, None].astype(np.float32), weight)
         assert calibration == choose_temperature(predictions, fold, schema)._asdict()
         temperatures[positive_weight] = calibration["temperature"]
-    assert temperatures[19.0] > 2 > temperatures[1.0]
-    without_class_weights = calibrate(ModelMetadata(), oof, tmp_path, schema, params).calibration
-    assert without_class_weights
-    assert without_class_weights["temperature"] == temperatures[1.0]
+    assert temperatures[19.0] > 2 > temperatures[1.0] == temperatures[None]
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
@@ -61,21 +59,18 @@ def test_forward_chained_predictions_calibrate_and_no_others(tmp_path: Path, blo
     fold = block[later] if blocks > 1 else np.arange(later.sum()) % 2
     for task in ("regression", "binary"):
         schema, folder = schema_of(task), tmp_path / task
-        y = (
-            RNG.normal(size=ROWS)
-            if task == "regression"
-            else RNG.integers(0, 2, ROWS).astype(float)
-        )
+        y = RNG.normal(size=ROWS)
+        if task == "binary":
+            y = (y > 0).astype(float)
         write_rows(folder, schema, y)
         chained = np.where(later, RNG.random(ROWS), np.nan).astype(np.float32)
         oof = {"cross_validation": oof_of(y, np.arange(ROWS) % 3)}  # much too good
         oof |= {"forward_chaining": oof_of(chained, block)}
-        choice = Choice(recall=0.9)
-        params = Evaluate(threshold=choice, temperature=1.0)
+        params = Evaluate(threshold=Choice(recall=0.9), temperature=1.0)
         metadata = calibrate(ModelMetadata(), oof, folder, schema, params)
         y, predicted = y[later], chained[later]
         if task == "binary":
-            assert metadata.threshold == choose_threshold(choice, y, predicted, None)
+            assert metadata.threshold == choose_threshold(params.threshold, y, predicted, None)
         else:
             expected = Intervals.from_residuals(y - predicted, predicted, fold, params.coverage)
             assert metadata.intervals == expected
