@@ -20,6 +20,7 @@ from tabular.table.database import connect
 from tabular.table.parquet import take_rows
 
 ROWS_PER_BATCH = 32_768
+MAX_LINE_BYTES = 2**25
 MISTAKES_SHOWN = 5
 CSV_ERRORS = (csv.Error, UnicodeError, OSError, EOFError, zlib.error)
 OTHER_FORMATS = {
@@ -68,7 +69,7 @@ def read_csv(
             yield RawRows(file, first, cells, {})
             first += len(cells)
         return
-    except duckdb.Error:
+    except (duckdb.Error, pa.ArrowException, OSError):  # the latter two within the file
         # Python reads the rest: it accepts mixed line ends, or names the line that is broken.
         if not allow_ragged and (mistakes := malformed_lines(file, dialect)):
             raise UserError(mistakes) from None
@@ -114,6 +115,7 @@ def read_with_duckdb(
         quotechar='"',
         escapechar='"',
         strict_mode=True,
+        max_line_size=MAX_LINE_BYTES,  # without it, a longer last line would be left out
         auto_detect=False,
         force_not_null=list(types),
     )

@@ -80,6 +80,20 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
 }
 
 
+MANY = ROW * 200_000  # more than DuckDB reads at a time
+BAD_FILES |= {
+    "a late quote that never closes": (
+        HEADER + MANY + '1,1,"x,1\n',
+        ["200001: found a quote that"],
+    ),
+    "a short row after many": (HEADER + MANY + "1,1\n", ["line 200002: found 2 cells"]),
+    "a last line longer than a buffer": (
+        HEADER + ROW + f"1,1,{'x' * 40_000_000},1\n",
+        ["after line 2: found a cell of more than 262144 characters"],
+    ),
+}
+
+
 @pytest.mark.parametrize("name", BAD_FILES)
 def test_what_does_not_fit_is_named_with_its_line(tmp_path: Path, name: str) -> None:
     text, words = BAD_FILES[name]
