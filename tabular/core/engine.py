@@ -4,18 +4,15 @@ Here it is threads: what is mapped spends its time in Arrow, NumPy and TensorFlo
 threads work. See `cluster` for the other.
 """
 
-import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
 from functools import partial
 from itertools import chain, islice
-from multiprocessing import Pipe, Process
-from multiprocessing.connection import Connection
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -97,35 +94,17 @@ def begin(function: Callable[..., Result], *args: Any) -> Callable[[], Result]:
     """
     if workers() < 2 or on_ray():
         return partial(function, *args)
-    receiver, sender = Pipe(duplex=False)
-    process = Process(target=_send, args=(sender, function, *args), daemon=True)
-    process.start()
-    sender.close()
+    process = ProcessPoolExecutor(1)
+    future = process.submit(function, *args)
+    process.shutdown(wait=False)  # when the function has ended
 
     def result() -> Result:
         try:
-            found, error = receiver.recv()
-        except EOFError:
+            return future.result()
+        except BrokenProcessPool:
             raise MemoryError(f"{function.__name__} ended without a result") from None
-        process.join()
-        if error:
-            raise error
-        return found
 
     return result
-
-
-def _send(to: Connection, function: Callable[..., Any], *args: Any) -> None:
-    """The result of a function, and what it raises."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the process that began it
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    found: tuple[Any, Exception | None]
-    try:
-        found = function(*args), None
-    except Exception as error:
-        found = None, error
-    with suppress(BrokenPipeError):
-        to.send(found)
 
 
 def report_progress(*words: Any) -> None:

@@ -59,20 +59,16 @@ def number_readings(texts: list[str]) -> list[NumberReading]:
     """
     if not texts:
         return []
-    if all_parse_as(texts, "real"):
-        forms: list[str | None] = [None]
-        if any("." in text for text in texts) and all_parse_as(texts, "real", "1.234,5"):
-            forms.append("1.234,5")
-    else:
-        matches = [AFFIXES.fullmatch(text.strip()[:40]) for text in texts]
-        if not all(matches):
+    forms: list[str | None] = [None]
+    if not all_parse_as(texts, "real"):
+        match = AFFIXES.fullmatch(texts[0].strip()[:40])
+        if not match:
             return []
-        before, after = (
-            next((match[place] for match in matches if match and match[place]), "")
-            for place in (1, 2)
-        )
+        before, after = match[1] or "", match[2] or ""
         written = [f"{before}1{group}234{mark}5{after}" for group, mark in SEPARATORS]
         forms = [form for form in written if all_parse_as(texts, "real", form)]
+    elif any("." in text for text in texts) and all_parse_as(texts, "real", "1.234,5"):
+        forms.append("1.234,5")
     readings: dict[tuple[Value | None, ...], NumberReading] = {}
     has_mark = any("." in text or "," in text for text in texts)
     for form in forms:
