@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 from pydantic import Field, ValidationError, create_model
 
-from tabular.config.schema import Schema, value_types
+from tabular.config.schema import VALUE_TYPES, Schema
 from tabular.config.sections import (
     LOSSES,
     Choice,
@@ -68,7 +68,6 @@ def check_params(content: Any, schema: Schema, path: Path) -> Params:
         mistakes += search_mistakes(whole, schema)
     mistakes += gate_mistakes(whole.gate, whole.evaluate, schema)
     mistakes += threshold_mistakes(whole, schema)
-    mistakes += test_mistakes(whole.evaluate)
     mistakes += slice_mistakes(whole.evaluate, schema)
     if mistakes:
         raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
@@ -157,36 +156,27 @@ def threshold_mistakes(whole: Params, schema: Schema) -> Iterator[str]:
             )
 
 
-def test_mistakes(evaluate: Evaluate) -> Iterator[str]:
-    """Files whose scores would have the same key."""
-    keys = [file.partition(".")[0] for file in evaluate.tests]
-    for key in sorted({key for key in keys if keys.count(key) > 1}):
-        yield f"evaluate.tests: found two files {key}.*; expected names that differ before the dot"
-
-
 def slice_mistakes(evaluate: Evaluate, schema: Schema) -> Iterator[str]:
-    """Columns that the model does not read, and conditions that do not fit a column's kind."""
+    """Yield columns that the model does not read, and conditions that do not fit their kind."""
     for name, conditions in evaluate.slices.items():
-        if not conditions:
-            yield f"evaluate.slices.{name}: found no column; expected at least one"
-        for column, wanted in conditions.items():
+        for column, condition in conditions.items():
             where = f"evaluate.slices.{name}.{column}"
             if column not in schema.features:
                 yield f"{where}: no column that the model reads.{nearest(column, schema.features)}"
                 continue
             kind = schema.columns[column].kind
-            if isinstance(wanted, Range):
-                ends = [end for end in (wanted.low, wanted.high) if end is not None]
-                allowed = {"datetime": date, "integer": float, "real": float}.get(kind)
-                if not ends or allowed is None or not all(isinstance(e, allowed) for e in ends):
-                    yield (
-                        f"{where}: found a range that does not fit its kind, {kind}; numbers take "
-                        "{low: 1, high: 2}, moments {low: 2024-01-31}, others a list of values"
-                    )
-            elif kind in ("datetime", "text") or any(
-                type(v) not in value_types(kind) for v in wanted
-            ):
-                yield f"{where}: found {list(wanted)}, which does not fit its kind, {kind}"
+            if isinstance(condition, Range):
+                end_type = {"datetime": date, "integer": float, "real": float}.get(kind, str)
+                ends = [end for end in (condition.low, condition.high) if end is not None]
+                fits = all(isinstance(end, end_type) for end in ends)
+            else:
+                types = () if kind == "text" else VALUE_TYPES[kind]
+                fits = all(type(value) in types for value in condition)
+            if not fits:
+                yield (
+                    f"{where}: does not fit its kind, {kind}; numbers take {{low: 1, high: 2}}, "
+                    "moments {low: 2024-01-31}, others a list of values"
+                )
 
 
 def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[str]:
@@ -203,18 +193,12 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[st
             )
 
 
-def searchable(train: Train) -> list[str]:
-    """The dotted keys of `train` that a search may change."""
-    of_networks = [
-        f"networks.{name}.{key}" for name in train.networks for key in Network.model_fields
-    ]
-    return sorted({*Train.model_fields} - FIXED) + of_networks
-
-
 def search_mistakes(whole: Params, schema: Schema) -> Iterator[str]:
     """A score or a key that cannot be searched, and values that their key may not have."""
-    scores, keys = TASKS[schema.task].scores, searchable(whole.train)
-    search = whole.search
+    scores, search = TASKS[schema.task].scores, whole.search
+    keys = sorted({*Train.model_fields} - FIXED)
+    for name in whole.train.networks:
+        keys += [f"networks.{name}.{key}" for key in Network.model_fields]
     if search.score not in scores:
         yield f"search.score: found {search.score!r}.{nearest(search.score, scores)}"
     for key, candidates in search.space.items():

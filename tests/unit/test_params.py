@@ -91,7 +91,7 @@ SPACES: list[tuple[dict[str, Any], str]] = [
     ({f"{PLAIN}.unit": [[8]]}, f"{PLAIN}.unit: no key to search. Did you mean '{PLAIN}.units'?"),
     ({"seed": [1, 2]}, "seed: no key to search. Allowed: class_weight, imputation,"),
     ({"loss": ["huber"]}, "loss: found 'huber', which does not fit task binary of the schema."),
-    ({L2: []}, f"{L2}: found []; expected a list of one value or more, without low"),
+    ({L2: []}, f"{L2}: found []; expected a list of one value or more, or low"),
     ({L2: {"low": 2, "high": 1}}, f"{L2}: found {{'high': 1, 'low': 2}}; expected low below high"),
     (
         {L2: {"low": 0, "high": 1, "log": True}},

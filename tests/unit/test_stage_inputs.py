@@ -37,13 +37,13 @@ def append(path: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "edit", "said"),
     [
-        ("train", lambda at: change(at, train={"seed": 2}), "train.seed in params.yaml from 1"),
+        ("train", lambda at: change(at, train={"seed": 2}), "train.seed in params.yaml. "),
         ("evaluate", lambda at: change(at, evaluate={"threshold": {"best": "f1"}}),
-         "evaluate.threshold in params.yaml from 0.5 to None; evaluate.threshold.best in"),
+         "evaluate.threshold in params.yaml, evaluate.threshold.best in params.yaml"),
         ("train", lambda at: append(at / "tabular/model/network.py"), "tabular/model/network.py"),
-        ("train", lambda at: (at / "tabular/model/new.py").touch(), "tabular/model/new.py from"),
-        ("gate", lambda at: append(at / "data/schema.yaml"), "data/schema.yaml from "),
-        ("ingest", lambda at: replace(at / "data/raw/diabetes.csv"), "data/raw/diabetes.csv from"),
+        ("train", lambda at: (at / "tabular/model/new.py").touch(), "tabular/model/new.py. "),
+        ("gate", lambda at: append(at / "data/schema.yaml"), "data/schema.yaml. "),
+        ("ingest", lambda at: replace(at / "data/raw/diabetes.csv"), "data/raw/diabetes.csv. "),
         ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv"),
     ],
 )  # fmt: skip
