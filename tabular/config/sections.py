@@ -33,10 +33,6 @@ LOSSES = {
     "multiclass": ("sparse_categorical_crossentropy",),
     "regression": ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh"),
 }
-Loss = Literal[
-    "auto", "binary_crossentropy", "binary_focal_crossentropy", "huber", "log_cosh",
-    "mean_absolute_error", "mean_squared_error", "sparse_categorical_crossentropy",
-]  # fmt: skip
 Auto = Literal["auto"]
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -96,7 +92,7 @@ class Train(Section):
     text_buckets: Annotated[int, Field(strict=True, ge=16, le=2**20)] = 2**15
     text_length: Annotated[int, Field(strict=True, ge=16, le=MAX_LENGTH)] = 512
     normalization: Literal["standard", "min_max", "none"]
-    loss: Loss = "auto"
+    loss: str = "auto"
     class_weight: Literal["balanced"] | dict[Value, Annotated[float, Field(gt=0)]] | None = None
     exact: bool = True
     folds: Count | Auto
