@@ -48,7 +48,7 @@ def stage_inputs(name: str) -> dict[str, Any]:
         for path in [root, *root.rglob("*")]:
             if "__pycache__" not in path.parts and path.is_file():
                 state = path.stat()
-                inputs[str(path)] = state.st_size, state.st_mtime_ns, state.st_ino
+                inputs[str(path)] = state.st_size, state.st_mtime_ns
     return inputs
 
 

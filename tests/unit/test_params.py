@@ -113,9 +113,6 @@ def test_only_the_sections_that_were_asked_for_are_given(tmp_path: Path) -> None
     params = load(tmp_path, TEXTS, "split", "validate")
     assert vars(params).keys() == {"split", "validate"}
     assert (params.split.seed, params.validate.min_class_rows) == (9, 5)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.yaml: No such file or directory"):
         load_schema(tmp_path / "none.yaml")
 
@@ -142,32 +139,25 @@ AUTO = {"learning_rate": "auto", "epochs": "auto", "batch_size": "auto", "dropou
 
 
 @pytest.mark.parametrize(
-    ("rows", "task", "folds", "kinds", "network"),
+    ("rows", "task", "columns", "folds", "kinds", "network"),
     [
-        (500, "binary", 10, 2, (0.01, 1024, 128, 0.3)),
-        (500, "regression", 10, 2, (0.02, 1024, 128, 0.3)),
-        (5_000, "multiclass", 10, 1, (0.02, 51, 64, 0.1)),
-        (50_000, "regression", 5, 1, (0.04, 20, 256, 0.1)),
-        (100_000, "binary", 5, 1, (0.02, 20, 1024, 0.1)),
-        (10_000_000, "regression", 3, 1, (0.04, 16, 1024, 0.1)),
+        (500, "binary", 100, 10, 2, (0.01, 1024, 128, 0.3)),
+        (500, "binary", 101, 10, 2, (0.01, 512, 128, 0.3)),
+        (500, "regression", 8, 10, 2, (0.02, 1024, 128, 0.3)),
+        (5_000, "multiclass", 8, 10, 1, (0.02, 51, 64, 0.1)),
+        (50_000, "regression", 8, 5, 1, (0.04, 20, 256, 0.1)),
+        (100_000, "binary", 8, 5, 1, (0.02, 20, 1024, 0.1)),
+        (10_000_000, "regression", 8, 3, 1, (0.04, 16, 1024, 0.1)),
     ],
 )
-def test_auto_is_a_rule_of_the_rows_and_the_task(
-    rows: int, task: str, folds: int, kinds: int, network: tuple[float, ...]
+def test_auto_is_a_rule_of_the_table_and_the_task(
+    rows: int, task: str, columns: int, folds: int, kinds: int, network: tuple[float, ...]
 ) -> None:
-    found = train_params({"realmlp": AUTO}, members="auto", folds="auto").resolved(rows, task, 8)
-    assert found.folds == folds
-    assert [(m.network, m.count) for m in found.members] == [("realmlp", 1), ("plain", 1)][:kinds]
-    assert tuple(getattr(found.networks["realmlp"], key) for key in AUTO) == network
-
-
-def test_a_wide_table_takes_a_smaller_embedding_and_fewer_steps() -> None:
-    auto = train_params({"realmlp": AUTO | {"embedding": "auto"}})
-    narrow, wide = (auto.resolved(500, "binary", n).networks["realmlp"] for n in (100, 101))
-    assert narrow.embedding
-    assert wide.embedding
-    assert narrow.embedding.units == 2 * wide.embedding.units
-    assert narrow.epochs == 2 * wide.epochs
+    auto = train_params({"realmlp": AUTO}, members="auto", folds="auto")
+    train = auto.resolved(rows, task, columns)
+    assert train.folds == folds
+    assert [(m.network, m.count) for m in train.members] == [("realmlp", 1), ("plain", 1)][:kinds]
+    assert tuple(getattr(train.networks["realmlp"], key) for key in AUTO) == network
 
 
 def test_what_is_said_stays_whatever_the_rows_and_the_task() -> None:

@@ -238,7 +238,6 @@ def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> No
         "row": np.arange(5, rows + 5),
         "price": [f"${value:,.2f}" for value in rng.random(rows) * 5000],
         "share": [f"{value:.0f}%" for value in rng.random(rows) * 40],
-        "german": [f"1.{value},5" for value in rng.integers(100, 900, rows)],
         "weight": [f"{value} kg" for value in rng.integers(1, 900, rows)],
         "cost": [f"${10_000 + 7 * number:,}" for number in range(rows)],  # each another one
         "user_id": [f"{1000 + number % 70:,}" for number in range(rows)],
@@ -247,7 +246,6 @@ def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> No
         "created_at": 1_600_000_000 + 40_000 * np.arange(rows),
         "month": pd.date_range("2020-01-01", periods=rows).strftime("%b-%Y"),
         "either": ["03/04/2020", "05/06/2021", "01/02/2020"] * 200,
-        "most": [*(f"{n % 12 + 1:02}/{n % 28 + 1:02}/2020" for n in range(rows - 1)), "1/2/2020-9"],
         "customer_id": rng.integers(100, 160, rows),
         "title": [" ".join(rng.choice(words, 4)) for _ in range(rows)],
         "genres": ["|".join(sorted(rng.choice(list("abcdefg"), 3))) for _ in range(rows)],
@@ -261,14 +259,13 @@ def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> No
     assert {name: (column.kind, column.format) for name, column in schema.columns.items()} == {
         "price": ("real", "$1,234.5"),
         "share": ("integer", "1,234.5%"),
-        "german": ("real", "1.234,5"),
         "weight": ("integer", "1,234.5 kg"),
         "cost": ("integer", "$1,234.5"),
         "day": ("datetime", "%m/%d/%Y"),
         "created_at": ("datetime", "epoch"),
         "month": ("datetime", "%b-%Y"),
         "either": ("datetime", "%m/%d/%Y"),
-        **dict.fromkeys(["user_id", "most", "customer_id", "code"], ("category", None)),
+        **dict.fromkeys(["user_id", "customer_id", "code"], ("category", None)),
         **dict.fromkeys(["some", "title", "genres"], ("text", None)),
         **dict.fromkeys(["near", "y"], ("real", None)),
     }
@@ -282,7 +279,6 @@ def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> No
         ("of y by itself: is it known before y is?", "near"),
         ("of y by itself: a copy of it? if not, move it to columns as {kind: real}", "log"),
         ("; or %d/%m/%Y? both fit", "either"),
-        ("dates as %m/%d/%Y, except '1/2/2020-9': kind datetime?", "most"),
     ):
         assert [name for name, comment in comments.items() if said in comment] == [column]
     assert infer(tmp_path, target="cost").task == "regression"
