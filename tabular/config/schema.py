@@ -43,10 +43,8 @@ def _format_mistake(kind: Kind, form: str | tuple[str, ...]) -> str:
         return "expected how the column writes 1234.5, such as 1.234,5 or $1,234.5"
     if kind != "datetime":
         return f"format is for real, integer and datetime columns; this one is {kind}"
-    if isinstance(form, str) and form in EPOCHS:
-        return ""
     forms = (form,) if isinstance(form, str) else form
-    if forms and all(each == ISO or _is_date_format(each) for each in forms):
+    if form in EPOCHS or (forms and all(each == ISO or _is_date_format(each) for each in forms)):
         return ""
     return (
         f"expected {', '.join(EPOCHS)}, or one or several of {ISO} and what strptime takes, such "
@@ -218,14 +216,6 @@ class Schema(Dialect):
         if not self.features:
             but = " that ignore does not name" if self.ignore else ""
             raise ValueError(f"columns: needs the target and at least one more column{but}")
-        names: dict[str, str] = {}
-        for name in self.features:
-            other = names.setdefault(input_name(name), name)
-            if other != name:
-                raise ValueError(
-                    f"columns: {other!r} and {name!r} are both {input_name(name)!r} in the model; "
-                    "rename one of them here and in the table"
-                )
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tabular.core.errors import UserError, truncate
 
@@ -100,15 +100,7 @@ def _by_key(section: Any) -> dict[str, Any]:
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Value = bool | int | float | str
-
-
-def _share(value: float) -> float:
-    if not 0 < value < 1:
-        raise ValueError("expected a number above 0 and below 1")
-    return value
-
-
-Share = Annotated[float, AfterValidator(_share)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Section(BaseModel):

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
-from types import FrameType, TracebackType
+from types import TracebackType
 
 from tabular.core.errors import UserError, bounded
 
@@ -84,8 +84,7 @@ sys.excepthook = _show  # for what fails while a command imports its libraries
 def run(main: Callable[[], None]) -> None:
     """Call `main`; if it fails, end with exit code 1 and its `explanation` on stderr."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-            signal.signal(number, _interrupt)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
         sys.stdout.flush()  # which may fail as any write
@@ -108,17 +107,3 @@ def _drop_stdout() -> None:
     with suppress(OSError):
         sys.stdout.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _interrupt(_: int, frame: FrameType | None) -> None:
-    """Raise `KeyboardInterrupt`; if Python is in a `__del__`, try again a moment later.
-
-    Python prints and drops an exception that a `__del__` raises: one of 40 trainings that were
-    interrupted at random times went on to its end. The alarm calls this function again.
-    """
-    while frame:
-        if frame.f_code.co_name == "__del__":
-            signal.setitimer(signal.ITIMER_REAL, 0.01)
-            return
-        frame = frame.f_back
-    raise KeyboardInterrupt

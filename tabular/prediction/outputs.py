@@ -4,7 +4,7 @@ import csv
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -142,22 +142,19 @@ def writing(path: Path | None, schema: pa.Schema, style: Style) -> Iterator[Writ
     reading fails. When the reader of stdout goes away, the process ends without a word.
     """
     try:
-        if path is None:
-            with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stdout:
-                write = _csv_writer(stdout, schema, style)
-                yield write
-                write(schema.empty_table())
-            return
-        with atomic_write(path) as partial:
-            if path.suffix == ".parquet":
-                with pq.ParquetWriter(partial, schema) as writer:
-                    yield writer.write_table
+        with ExitStack() as stack:
+            if path is None:
+                file = stack.enter_context(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
             else:
-                packed = "gzip" if path.suffix == ".gz" else None
-                with pa.output_stream(partial, compression=packed) as file:
-                    write = _csv_writer(file, schema, style)
-                    yield write
-                    write(schema.empty_table())
+                partial = stack.enter_context(atomic_write(path))
+                if path.suffix == ".parquet":
+                    yield stack.enter_context(pq.ParquetWriter(partial, schema)).write_table
+                    return
+                compression = "gzip" if path.suffix == ".gz" else None
+                file = stack.enter_context(pa.output_stream(partial, compression=compression))
+            write = _csv_writer(file, schema, style)
+            yield write
+            write(schema.empty_table())
     except BrokenPipeError:
         sys.exit(BROKEN_PIPE)
     except OSError as error:

@@ -9,12 +9,11 @@ from typing import Annotated, Any
 import pyarrow as pa
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
 from tabular.config.schema import Schema
@@ -24,14 +23,8 @@ from tabular.model.saved_model import SavedModel
 from tabular.prediction.drift import unknown_categories, unknown_lines, unknown_rows
 from tabular.prediction.outputs import Predicted, Reasons, predict_batch
 from tabular.serving import measures
+from tabular.serving import rows as json_rows
 from tabular.serving.batcher import Batcher
-from tabular.serving.rows import (
-    answer_schema,
-    answers_from_columns,
-    read_rows,
-    request_schema,
-    texts_from_rows,
-)
 from tabular.table.checks import declared_checks
 from tabular.table.rows import Batch, check_batch, refuse
 
@@ -92,7 +85,7 @@ class Service:
             return JSONResponse(self._answer(batch, predicted))
 
     def _check(self, body: bytearray) -> Batch:
-        texts = texts_from_rows(read_rows(body), self.schema)
+        texts = json_rows.texts_from_rows(json_rows.read_rows(body), self.schema)
         batch = check_batch(texts, self.schema, self._checks)
         for failure in batch.failures:
             measures.FAILED.labels(failure.column, failure.check).inc()
@@ -109,7 +102,9 @@ class Service:
         rows = len(batch.features)
         names = [name for name in self.schema.ignore if name in batch.texts.column_names]
         identifiers = {name: batch.texts[name] for name in names}
-        answer: dict[str, Any] = {"rows": answers_from_columns(identifiers | predicted.columns)}
+        answer: dict[str, Any] = {
+            "rows": json_rows.answers_from_columns(identifiers | predicted.columns)
+        }
         failed = Counter(f"{failure.column}: {failure.check}" for failure in batch.failures)
         warnings = [f"{check}: {count} of {rows} rows fail" for check, count in failed.items()]
         unknown = unknown_categories(batch.features, self.model.metadata.categories, self.schema)
@@ -165,9 +160,6 @@ def application(service: Service, hosts: Sequence[str]) -> FastAPI:
 
     Args:
         hosts: Names of the server that a request may use; `*.` and a domain, or `*`, allow more.
-
-    Raises:
-        UserError: A column of `ignore` has the name of another column of the output.
     """
     errors = StarletteHTTPException, RequestValidationError, ClientDisconnect, UserError, Exception
     app = FastAPI(
@@ -176,15 +168,14 @@ def application(service: Service, hosts: Sequence[str]) -> FastAPI:
         openapi_url="/schema",
         docs_url=None,
         redoc_url=None,
-        middleware=[Middleware(TrustedHostMiddleware, hosts, www_redirect=False)],
         exception_handlers=dict.fromkeys(errors, explain_refusal),
     )
-    answer = answer_schema(service.schema, intervals=service.model.metadata.intervals is not None)
-    request = {"content": {JSON: {"schema": request_schema(service.schema)}}, "required": True}
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    body = {JSON: {"schema": json_rows.request_schema(service.schema)}}
     app.post(
         "/predict",
-        responses={200: {"content": {JSON: {"schema": answer}}}, "4XX": {"model": Refusal}},
-        openapi_extra={"requestBody": request},
+        responses={"4XX": {"model": Refusal}},
+        openapi_extra={"requestBody": {"content": body, "required": True}},
     )(service.predict)
     app.get("/health")(service.health)
     app.head("/health", include_in_schema=False)(service.health)

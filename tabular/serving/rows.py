@@ -10,7 +10,6 @@ from fastapi import HTTPException
 from tabular.config.schema import EPOCHS, NUMBER_FORMAT, Column, Schema
 from tabular.config.typed_yaml import suggestion
 from tabular.core.errors import UserError, listed, quoted
-from tabular.prediction.outputs import output_schema
 from tabular.table.cells import ARROW_TYPES
 from tabular.table.csv_lines import MISTAKES_SHOWN
 
@@ -25,21 +24,6 @@ def request_schema(schema: Schema) -> JsonSchema:
     row = {"type": "object", "properties": cells, "required": list(schema.features)}
     rows = {"type": "array", "items": row, "minItems": 1}
     return {"anyOf": [rows, {"type": "object", "properties": {"rows": rows}, "required": ["rows"]}]}
-
-
-def answer_schema(schema: Schema, *, intervals: bool) -> JsonSchema:
-    """Return the JSON schema of an answer: the output's columns of each row, and `warnings`.
-
-    Raises:
-        UserError: A column of `ignore` has the name of another column of the output.
-    """
-    output = output_schema(schema, list(schema.ignore), numbered=False, intervals=intervals)
-    cells = {field.name: {"type": JSON_TYPES.get(str(field.type), "string")} for field in output}
-    required = [name for name in cells if name not in schema.ignore]
-    row = {"type": "object", "properties": cells, "required": required}
-    items = {"rows": row, "warnings": {"type": "string"}}
-    lists = {key: {"type": "array", "items": item} for key, item in items.items()}
-    return {"type": "object", "properties": lists, "required": ["rows"]}
 
 
 def _cell_schema(column: Column) -> JsonSchema:

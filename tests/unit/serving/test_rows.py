@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tabular.core.errors import UserError
-from tabular.serving.rows import answer_schema, request_schema, texts_from_rows
+from tabular.serving.rows import request_schema, texts_from_rows
 from tabular.table.cells import parse
 from tests.helpers import schema_of
 
@@ -51,10 +51,7 @@ def test_a_cell_is_described_as_it_is_declared(column: Any, types: str, others: 
     assert rows["items"]["properties"]["a/b"] == {"type": types.split(), **others}
 
 
-def test_the_columns_of_ignore_are_optional_in_rows_and_answers() -> None:
+def test_the_columns_of_ignore_are_optional() -> None:
     schema = schema_of("regression", x={"kind": "real"}).model_copy(update={"ignore": ("id",)})
     row = request_schema(schema)["anyOf"][0]["items"]
     assert (list(row["properties"]), row["required"]) == (["x", "id"], ["x"])
-    answer = answer_schema(schema, intervals=True)["properties"]["rows"]["items"]
-    assert list(answer["properties"]) == ["id", "predicted", "low", "high"]
-    assert answer["required"] == ["predicted", "low", "high"]
