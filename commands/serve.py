@@ -15,8 +15,6 @@ from tabular.runs.rerun import last_output
 
 LOOPBACK = "127.0.0.1"
 MEGABYTE = 10**6
-STOP_SECONDS = 30  # until requests without an answer are dropped when the server stops
-KEEP_ALIVE_SECONDS = 5
 HOST_PATTERN = re.compile(r"\*|(\*\.)?[\w.-]+|\[[\da-fA-F:.]+\]")
 
 
@@ -59,9 +57,7 @@ def main() -> None:
     saved_model.check_model(model, schema)
     service = Service(model, schema, params.validate, int(args.max_body * MEGABYTE))
     host = f"[{args.host}]" if ":" in args.host else args.host
-    hosts = [LOOPBACK, "localhost", host, *args.allow_host]
-    app = application(service, hosts)
-    service.warm_up()
+    app = application(service, [LOOPBACK, "localhost", host, *args.allow_host])
     if args.host != LOOPBACK:
         print(
             f"warn: anyone who reaches {args.host} can request predictions; put a proxy with TLS, "
@@ -76,8 +72,8 @@ def main() -> None:
         access_log=False,
         server_header=False,
         limit_concurrency=args.max_connections + 1,  # uvicorn refuses the one that reaches it
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_keep_alive=5,  # seconds
+        timeout_graceful_shutdown=30,  # seconds
     )
     with suppress(KeyboardInterrupt):  # uvicorn stops, then raises the signal again
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -67,8 +67,7 @@ def check_params(content: Any, schema: Schema, path: Path) -> Params:
     if not mistakes:  # which each value of the space would repeat
         mistakes += search_mistakes(whole, schema)
     mistakes += gate_mistakes(whole.gate, whole.evaluate, schema)
-    mistakes += threshold_mistakes(whole, schema)
-    mistakes += slice_mistakes(whole.evaluate, schema)
+    mistakes += evaluate_mistakes(whole.evaluate, whole.train, schema)
     if mistakes:
         raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     return whole
@@ -144,20 +143,15 @@ def network_mistakes(name: str, train: Train, split: Split) -> Iterator[str]:
         )
 
 
-def threshold_mistakes(whole: Params, schema: Schema) -> Iterator[str]:
-    """A threshold that there is nothing to choose by."""
-    if isinstance(whole.evaluate.threshold, Choice):
-        if schema.task != "binary":
-            yield f"evaluate.threshold: is chosen for two classes, and the task is {schema.task}"
-        elif whole.train.folds == 1:
-            yield (
-                "evaluate.threshold: is chosen on out-of-fold predictions, and train.folds is 1; "
-                "set it above 1 or to auto, or the threshold to a number"
-            )
-
-
-def slice_mistakes(evaluate: Evaluate, schema: Schema) -> Iterator[str]:
-    """Yield columns that the model does not read, and conditions that do not fit their kind."""
+def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Iterator[str]:
+    """Yield a threshold that nothing can choose, and slices that do not fit the columns."""
+    if isinstance(evaluate.threshold, Choice) and schema.task != "binary":
+        yield f"evaluate.threshold: is chosen for two classes, and the task is {schema.task}"
+    elif isinstance(evaluate.threshold, Choice) and train.folds == 1:
+        yield (
+            "evaluate.threshold: is chosen on out-of-fold predictions, and train.folds is 1; "
+            "set it above 1 or to auto, or the threshold to a number"
+        )
     for name, conditions in evaluate.slices.items():
         for column, condition in conditions.items():
             where = f"evaluate.slices.{name}.{column}"

@@ -294,12 +294,11 @@ class Evaluate(Section):
     slices: dict[str, Slice] = Field(default_factory=dict)
 
 
-def _by_dotted_key(limits: Any) -> Any:
-    """`{test: {accuracy: 0.7}}` as `{test.accuracy: 0.7}`."""
-    return dict(flatten(limits)) if isinstance(limits, dict) else limits
-
-
-Limits = Annotated[dict[str, float], BeforeValidator(_by_dotted_key)]
+# {test: {accuracy: 0.7}} is read as {test.accuracy: 0.7}.
+Limits = Annotated[
+    dict[str, float],
+    BeforeValidator(lambda limits: dict(flatten(limits)) if isinstance(limits, dict) else limits),
+]
 
 
 class Gate(Section):

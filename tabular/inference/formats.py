@@ -126,15 +126,11 @@ MAX_DATE_FORMATS = 3  # in one column
 @cache
 def patterns() -> dict[str, re.Pattern[str]]:
     """Return the formats of dates, alone and with a time, and what their texts look like."""
-    forms = [date + time for date in DATES for time in TIMES]
-    return {ISO: re.compile(ISO_8601)} | {
-        form: re.compile(
-            re.sub(
-                "%(.)", lambda match: DIRECTIVE_PATTERNS.get(match[1], r"\d{1,2}"), re.escape(form)
-            )
-        )
-        for form in forms
-    }
+    compiled = {ISO: re.compile(ISO_8601)}
+    for form in (date + time for date in DATES for time in TIMES):
+        parts = [DIRECTIVE_PATTERNS.get(name, r"\d{1,2}") for name in re.findall("%(.)", form)]
+        compiled[form] = re.compile(re.sub("%.", "{}", re.escape(form)).format(*parts))
+    return compiled
 
 
 def swaps_day_and_month(form: str, other: str) -> bool:

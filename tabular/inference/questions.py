@@ -62,19 +62,18 @@ def ask_numbers(values: Counter[float], rows: int) -> str:
     """
     others = sorted({*values} - SENTINELS - {0})
     suspects = [value for value in sorted(SENTINELS & {*values}) if stands_apart(value, others)]
-    if values[0] <= MAX_ZERO_SHARE * rows and zero_stands_apart(others):
+    smallest = min(map(abs, others), default=0)
+    if (
+        values[0] <= MAX_ZERO_SHARE * rows
+        and stands_apart(0, others)
+        and MAX_SPAN * smallest >= abs(median(others))
+    ):
         suspects = [0, *suspects]
     missing = [value for value in suspects if values[value] >= MIN_ROWS]
     listed = " and ".join(f"{value} ({values[value]} rows)" for value in missing)
     question = f"; does {listed} mean missing? then missing_values" if missing else ""
     present = {value: count for value, count in values.items() if value not in missing}
     return question + ask_extremes(np.repeat([*present], [*present.values()]))
-
-
-def zero_stands_apart(others: list[float]) -> bool:
-    """Return whether 0 stands apart from others, ascending, none of which is much smaller."""
-    smallest = min(map(abs, others), default=0)
-    return stands_apart(0, others) and MAX_SPAN * smallest >= abs(median(others))
 
 
 def stands_apart(value: int, others: list[float]) -> bool:

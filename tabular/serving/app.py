@@ -51,10 +51,7 @@ class Service:
         self._checks = declared_checks(schema, policies)
         self._reasons = Reasons.from_model(len(schema.features), model, schema)
         self._batcher, self._explaining = Batcher(self._predict), asyncio.Lock()
-
-    def warm_up(self) -> None:
-        """Predict rows without values, so that no request waits for TensorFlow's graphs."""
-        for rows in WARM_UP_ROWS:
+        for rows in WARM_UP_ROWS:  # so that no request waits for TensorFlow
             empty = pa.table({name: pa.array([""] * rows) for name in self.schema.features})
             self._predict(check_batch(empty, self.schema, self._checks).features)
 
