@@ -59,19 +59,12 @@ def run(folder: Path, *command: str, **environment: str) -> Run:
 
     Through files, since what the command leaves in the background would hold a pipe open.
     """
+    settings: dict[str, Any] = {"cwd": folder, "env": ENVIRONMENT | environment, "timeout": 300}
     with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-        code = subprocess.run(
-            command,
-            cwd=folder,
-            env=ENVIRONMENT | environment,
-            stdout=out,
-            stderr=err,
-            timeout=300,
-            check=False,
-        ).returncode
+        done = subprocess.run(command, stdout=out, stderr=err, check=False, **settings)
         out.seek(0)
         err.seek(0)
-        return subprocess.CompletedProcess(command, code, out.read(), err.read())
+        return subprocess.CompletedProcess(command, done.returncode, out.read(), err.read())
 
 
 def must(folder: Path, *command: str, **environment: str) -> str:
@@ -120,12 +113,6 @@ def wait_until(
         assert time.monotonic() < deadline, f"after {seconds} s: {found!r}"
         time.sleep(pause)
     return found
-
-
-def free_port() -> int:
-    """A port of loopback that the system has to give."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def wait_for_queue(folder: Path) -> int:
@@ -417,7 +404,8 @@ def follow(folder: Path, page: str, blocks: list[str]) -> list[str]:
     text, outputs = PAGES[page], []
     for block in blocks:
         if "commands.serve &" in block:  # on a port that is free, and stopped if the block fails
-            port = free_port()
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
             block = block.replace("serve &", f"serve --port {port} &").replace("8000", str(port))
             block = f"trap 'kill $(jobs -p)' ERR\n{block}"
         output = must(folder, "bash", "-ec", block, **MADE)

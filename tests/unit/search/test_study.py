@@ -19,7 +19,6 @@ from tabular.model.training.fit import fit
 from tabular.model.training.selection import blended
 from tabular.model.training.setup import set_up
 from tabular.search.study import (
-    as_override,
     bootstrap_scores,
     expected_gain,
     fold_predictions,
@@ -182,9 +181,3 @@ def test_the_summary_ends_with_the_command_of_the_best_trial() -> None:
     assert present_is_best.endswith("None is better than what params.yaml has now.")
     with pytest.raises(UserError, match="No trial has a loss"):
         summary(finished(None, None), "loss")
-
-
-def test_a_value_is_written_as_dvc_reads_it() -> None:
-    values = [None, True, (16, 8), 0.002, "relu", {"patience": 3, "min_delta": 0.0}]
-    texts = ["null", "true", "[16,8]", "0.002", "relu", "{patience:3,min_delta:0.0}"]
-    assert list(map(as_override, values)) == texts
