@@ -20,7 +20,7 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Validate
 from tabular.core.errors import UserError, bounded, quoted
 from tabular.model.saved_model import SavedModel
-from tabular.prediction.drift import unknown_categories, unknown_lines, unknown_rows
+from tabular.prediction.drift import unknown_by_column, unknown_categories, unknown_lines
 from tabular.prediction.outputs import Predicted, Reasons, predict_batch
 from tabular.serving import measures
 from tabular.serving import rows as json_rows
@@ -105,8 +105,8 @@ class Service:
         failed = Counter(f"{failure.column}: {failure.check}" for failure in batch.failures)
         warnings = [f"{check}: {count} of {rows} rows fail" for check, count in failed.items()]
         unknown = unknown_categories(batch.features, self.model.metadata.categories, self.schema)
-        for name, count in unknown_rows(unknown).items():
-            measures.UNKNOWN.labels(name).inc(count)
+        for name, counts in unknown_by_column(unknown).items():
+            measures.UNKNOWN.labels(name).inc(sum(count for _, count in counts))
         warnings += unknown_lines(unknown, rows)
         measures.ROWS.inc(rows)
         measures.REQUESTS.labels("/predict", 200).inc()

@@ -1,6 +1,6 @@
 """A search tries values in its space, and says what the best of its trials is worth."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,9 @@ def search_of(space: dict[str, Any]) -> Search:
     return Search.model_validate({"space": space})
 
 
-@pytest.fixture
-def search_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[optuna.trial.FrozenTrial]]:
-    """Return a function that continues a search whose trials have their learning rate as error."""
+def test_a_search_continues_and_gives_up_bad_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each trial has its learning rate as error."""
     y = np.tile([0.0, 1.0], ROWS // 2)
-    pruner = optuna.pruners.MedianPruner(4, 2)
-    storage = optuna.storages.InMemoryStorage()
 
     def predict(train: Resolved, *_: Any) -> Iterator[Predictions]:
         rate = train.networks["plain"].learning_rate
@@ -55,25 +52,13 @@ def search_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[optuna.tr
             probability = np.abs(labels - rate)[:, None].astype(np.float32)
             yield Predictions(labels, probability, np.ones(len(labels)))
 
-    def continue_to(total: int) -> list[optuna.trial.FrozenTrial]:
-        study = optuna.create_study(
-            storage=storage, study_name="name", load_if_exists=True, pruner=pruner
-        )
-        params = Params(search=search_of(RATE), evaluate=Evaluate())
-        run_trials(study, total, TRAIN, params, schema_of("binary"), Path("none"))
-        return study.trials
-
     monkeypatch.setattr("tabular.search.study.fold_predictions", predict)
-    return continue_to
-
-
-def test_a_search_continues_and_gives_up_bad_trials(
-    search_to: Callable[[int], list[optuna.trial.FrozenTrial]],
-) -> None:
-    assert len(search_to(3)) == 3
-    trials = search_to(20)
-    assert trials == search_to(20)
-    assert [trial.number for trial in trials] == list(range(20))
+    study = optuna.create_study(pruner=optuna.pruners.MedianPruner(4, 2))
+    params = Params(search=search_of(RATE), evaluate=Evaluate())
+    for total in (3, 20, 20):
+        run_trials(study, total, TRAIN, params, schema_of("binary"), Path("none"))
+        assert len(study.trials) == total
+    trials = study.trials
     assert trials[0].user_attrs["changes"] == {}
     assert len({trial.user_attrs["changes"].get(KEY) for trial in trials}) == 20
     assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
