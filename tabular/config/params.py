@@ -91,8 +91,10 @@ def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
 
 def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
     """What does not fit between `train`, `split` and the table."""
-    used = [m.network for m in train.members] if train.members != "auto" else list(train.networks)
-    for name in used:
+    networks = (
+        [m.network for m in train.members] if train.members != "auto" else list(train.networks)
+    )
+    for name in networks:
         yield from network_mistakes(name, train, split)
     if train.forward_chaining and (split.by != "time" or train.folds == 1):
         yield (
@@ -127,8 +129,8 @@ def network_mistakes(name: str, train: Train, split: Split) -> Iterator[str]:
     """What does not fit a kind of networks that is to be trained."""
     where = f"train.networks.{name}.early_stopping"
     if name not in train.networks:
-        known = nearest(name, train.networks)
-        yield f"train.members: found network {name!r}, which train.networks has not.{known}"
+        hint = nearest(name, train.networks)
+        yield f"train.members: found network {name!r}, which train.networks has not.{hint}"
     elif not train.networks[name].early_stopping:
         return
     elif split.validation_size == 0 and train.folds == 1:
@@ -177,7 +179,7 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[st
     """Limits for scores that the task, or the run, has not."""
     scores = TASKS[schema.task].scores
     rows = [*ROW_SETS, *(f"tests.{file.partition('.')[0]}" for file in evaluate.tests)]
-    keys = {f"{of}.{score}" for of in rows for score in scores}
+    keys = {f"{row_set}.{score}" for row_set in rows for score in scores}
     for name in ("lowest", "highest", "worse_than_last"):
         for key in sorted(set(getattr(gate, name)) - keys):
             yield (

@@ -101,16 +101,16 @@ class Train(Section):
     networks: dict[str, Network]
 
     def changed(self, changes: dict[str, Any]) -> Self:
-        """The same with other values for some dotted keys.
+        """Return the section with other values for some dotted keys.
 
         Raises:
-            ValidationError: a value is not one that its key may have.
+            ValidationError: A value is not one that its key may have.
         """
-        found = self.model_dump()
+        content = self.model_dump()
         for key, value in changes.items():
             *path, last = key.split(".")
-            reduce(getitem, path, found)[last] = value
-        return self.model_validate(found)
+            reduce(getitem, path, content)[last] = value
+        return self.model_validate(content)
 
     def value(self, key: str) -> Any:
         """The value of a dotted key."""
@@ -119,13 +119,13 @@ class Train(Section):
     def resolved(
         self, rows: int, task: str, columns: int, possible_folds: Iterable[int] = range(2, 11)
     ) -> "Resolved":
-        """The same with a value for every `auto`: the one place that says what it means.
+        """Return the section with a value for every `auto`; only this method says what it means.
 
         The rules were chosen on 22 public tables, see docs/benchmarks.md.
 
         Args:
-            rows: to learn from.
-            columns: to read.
+            rows: Number of training rows.
+            columns: Number of columns that the model reads.
             possible_folds: Numbers of folds of which each fold has rows.
         """
         most_folds = 10 if rows <= 10_000 else 5 if rows <= 100_000 else 3
@@ -133,14 +133,14 @@ class Train(Section):
         names = list(self.networks)[: None if small else 1]
         wide = columns > 100
         batch_size = 128 if small else 64 if rows <= 10_000 else 256 if rows <= 50_000 else 1024
-        found = self.model_dump()
+        content = self.model_dump()
         fill_auto(
-            found,
+            content,
             loss=LOSSES[task][0],
             folds=max((n for n in possible_folds if n <= most_folds), default=1),
             members=[{"network": name} for name in names],
         )
-        for network in found["networks"].values():
+        for network in content["networks"].values():
             fill_auto(
                 network,
                 embedding={"bins": 16, "units": 4} if wide else {"bins": 48, "units": 8},
@@ -151,7 +151,7 @@ class Train(Section):
             steps = 2_000 if wide or rows > 50_000 else 4_000  # six cycles, or seven
             size = min(network["batch_size"], rows)
             fill_auto(network, epochs=max(steps * size // rows, 16))
-        return Resolved.model_validate(found)
+        return Resolved.model_validate(content)
 
 
 def fill_auto(section: dict[str, Any], **rules: Any) -> None:
@@ -234,7 +234,7 @@ class Costs(Section):
 
 
 class Choice(Section):
-    """By what a threshold is chosen: one of the keys."""
+    """What a threshold is chosen by: one of the keys."""
 
     best: Literal["accuracy", "balanced_accuracy", "f1"] | None = None
     recall: Share | None = None
@@ -315,7 +315,7 @@ class Gate(Section):
 
 
 class Drift(Section):
-    """From where on new rows are no longer as the training rows, and what that does."""
+    """Limits beyond which new rows differ from the training rows, and what happens then."""
 
     distance: Share = 0.1
     attribution: Share = 0.02

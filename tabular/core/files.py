@@ -67,7 +67,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def link(source: Path, path: Path) -> None:
-    """The same file under a second name, or a copy where the file system has no such links."""
+    """Give a file a second name, or copy it where the file system has no such links."""
     try:
         os.link(source, path)
     except OSError:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from types import TracebackType
 
-from tabular.core.errors import UserError, bounded
+from tabular.core.errors import UserError
 
 # The digits of OpenBLAS's sums depend on its number of threads, which it reads when it is imported.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -61,7 +61,7 @@ def explanation(error: BaseException) -> str | None:
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return NO_MEMORY  # also of TensorFlow
     if isinstance(error, UserError | OSError):  # also a full disk, a folder that is not writable
-        return f"error: {bounded(str(error))}"
+        return f"error: {error}"
     package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
     if isinstance(error, ModuleNotFoundError) and package not in OWN_PACKAGES:
         return (

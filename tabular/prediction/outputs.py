@@ -81,12 +81,12 @@ def reason_columns(
     order = np.argsort(-np.abs(effects), axis=1, kind="stable")
     unknown = ~np.isfinite(effects).all(axis=1)
     of_columns = np.array(names, object)
-    found: dict[str, pa.Array] = {}
+    reasons: dict[str, pa.Array] = {}
     for n in range(count):
         effect = np.take_along_axis(effects, order[:, n : n + 1], axis=1)[:, 0]
-        found[f"reason_{n + 1}"] = pa.array(of_columns[order[:, n]], pa.string(), mask=unknown)
-        found[f"reason_{n + 1}_effect"] = pa.array(effect.astype(np.float32), mask=unknown)
-    return found
+        reasons[f"reason_{n + 1}"] = pa.array(of_columns[order[:, n]], pa.string(), mask=unknown)
+        reasons[f"reason_{n + 1}_effect"] = pa.array(effect.astype(np.float32), mask=unknown)
+    return reasons
 
 
 def output_schema(
@@ -188,7 +188,7 @@ class Predicted(NamedTuple):
 
 
 class Reasons(NamedTuple):
-    """By how many columns a prediction is explained, and the permutations that find them."""
+    """Number of columns that explain a prediction, and the permutations that find them."""
 
     columns: int
     permutations: Permutations
@@ -217,9 +217,9 @@ def predict_batch(
     ends = intervals.ends(outputs[:, 0]) if intervals else None
     columns = prediction_columns(outputs, schema, model.metadata.threshold, ends)
     if reasons:
-        found = contributions(model.predict, arrays, reasons.permutations)
+        effects = contributions(model.predict, arrays, reasons.permutations)
         columns |= reason_columns(
-            found, reasons.permutations.names, outputs, schema, reasons.columns
+            effects, reasons.permutations.names, outputs, schema, reasons.columns
         )
     failed = {failure.row for failure in batch.failures}
     without = set(np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()) - failed

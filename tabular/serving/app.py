@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Validate
-from tabular.core.errors import UserError, bounded, quoted
+from tabular.core.errors import UserError, quoted
 from tabular.model.saved_model import SavedModel
 from tabular.prediction.drift import unknown_by_column, unknown_categories, unknown_lines
 from tabular.prediction.outputs import Predicted, Reasons, predict_batch
@@ -149,7 +149,7 @@ async def explain_refusal(request: Request, error: Exception) -> Response:
         status, message = 500, "an unexpected error, which the server's log describes"
     if request.url.path == "/predict":
         measures.REQUESTS.labels("/predict", status).inc()
-    return JSONResponse({"errors": bounded(message).split("\n")}, status)
+    return JSONResponse({"errors": message.split("\n")}, status)
 
 
 def application(service: Service, hosts: Sequence[str]) -> FastAPI:
