@@ -115,17 +115,13 @@ def wait_until(
     return found
 
 
-def wait_for_queue(folder: Path) -> int:
-    """Wait until each queued experiment has succeeded or failed; the most seen to run at once."""
-    seen: list[int] = []
+def wait_for_queue(folder: Path) -> None:
+    """Wait until each queued experiment has succeeded or failed."""
 
-    def status() -> str:
-        said = must(folder, "dvc", "queue", "status")
-        seen.append(said.count("Running"))
-        return said
+    def has_ended(status: str) -> bool:
+        return not re.search("Queued|Running", status)
 
-    wait_until(status, lambda said: not re.search("Queued|Running", said), 240, pause=0.5)
-    return max(seen)
+    wait_until(lambda: must(folder, "dvc", "queue", "status"), has_ended, 240, pause=0.5)
 
 
 def end_queue(folder: Path) -> None:

@@ -112,14 +112,6 @@ class Service:
         measures.REQUESTS.labels("/predict", 200).inc()
         return answer | {"warnings": warnings} if warnings else answer
 
-    async def index(self, request: Request) -> dict[str, str]:
-        """Return what each path of the server does."""
-        paths = {"GET /schema": "Return the OpenAPI document of this server."}
-        for path, operations in request.app.openapi()["paths"].items():
-            for method, operation in operations.items():
-                paths[f"{method.upper()} {path}"] = operation["description"]
-        return paths
-
     async def health(self) -> dict[str, Any]:
         """Return that the server is ready, and which model it has."""
         trained_on = self.model.metadata.trained_on
@@ -177,5 +169,5 @@ def application(service: Service, hosts: Sequence[str]) -> FastAPI:
     app.get("/health")(service.health)
     app.head("/health", include_in_schema=False)(service.health)
     app.get("/metrics", response_class=PlainTextResponse)(service.metrics)
-    app.get("/", include_in_schema=False)(service.index)
+    app.get("/", include_in_schema=False)(app.openapi)
     return app
