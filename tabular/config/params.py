@@ -91,10 +91,8 @@ def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
 
 def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
     """What does not fit between `train`, `split` and the table."""
-    networks = (
-        [m.network for m in train.members] if train.members != "auto" else list(train.networks)
-    )
-    for name in networks:
+    members = () if train.members == "auto" else [member.network for member in train.members]
+    for name in members or train.networks:
         yield from network_mistakes(name, train, split)
     if train.forward_chaining and (split.by != "time" or train.folds == 1):
         yield (
@@ -113,16 +111,13 @@ def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
         if unknown:
             yield f"train.class_weight: found {unknown}; classes are {list(schema.classes)}"
         return
-    for key, wrong in {
-        "train.class_weight": train.class_weight is not None,
-        "split.stratify": split.stratify,
-        "early_stopping.monitor: val_accuracy": any(
-            network.early_stopping and network.early_stopping.monitor == "val_accuracy"
-            for network in train.networks.values()
-        ),
-    }.items():
-        if wrong:
-            yield f"{key} is for classes, and the task of the schema is regression"
+    for_classes = ["train.class_weight"] if train.class_weight is not None else []
+    for_classes += ["split.stratify"] if split.stratify else []
+    for network in train.networks.values():
+        if network.early_stopping and network.early_stopping.monitor == "val_accuracy":
+            for_classes.append("early_stopping.monitor: val_accuracy")
+    for key in for_classes:
+        yield f"{key} is for classes, and the task of the schema is regression"
 
 
 def network_mistakes(name: str, train: Train, split: Split) -> Iterator[str]:

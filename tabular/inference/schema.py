@@ -107,24 +107,18 @@ def infer_schema(
         other = "multiclass" if task == "regression" else "regression"
         columns[target].note += f"; predicted by {task}, or {other}? then change task above"
     text = schema_text(path, sample, columns, target, task, classes)
-    checks = check_rows(
-        files, sample, check(yaml.safe_load(text), Schema, path), policies or Validate()
-    )
-    ask_leaks(columns, target, checks)
-    text = schema_text(path, sample, columns, target, task, classes)
-    places = {row: f"row {row + 1}" for row in rows_to_name(checks)}
-    return FirstSchema(text, describe(sample.rows, checks, places)["error"])
-
-
-def check_rows(files: list[Path], sample: Sample, schema: Schema, policies: Validate) -> Checks:
-    """Check the rows of the sample as the stage `validate` does."""
+    schema = check(yaml.safe_load(text), Schema, path)
     parts = []
     for file, rows in zip(files, sample.rows_by_file, strict=True):
         if rows:
             names = column_names(file, schema, schema.columns)
             parts.append(read_piece(next(pieces(file, schema, names, rows)), schema))
     with TemporaryDirectory() as scratch:
-        return check_table(parts, schema, policies, Path(scratch))[1]
+        checks = check_table(parts, schema, policies or Validate(), Path(scratch))[1]
+    ask_leaks(columns, target, checks)
+    text = schema_text(path, sample, columns, target, task, classes)
+    places = {row: f"row {row + 1}" for row in rows_to_name(checks)}
+    return FirstSchema(text, describe(sample.rows, checks, places)["error"])
 
 
 def schema_text(
