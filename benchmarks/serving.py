@@ -32,8 +32,8 @@ TABLE, MODEL, TARGET = "data/raw/diabetes.csv", "models/model.keras", "Outcome"
 TARGETS = {(1, 1): 1.0, (8, 1): 4.0, (8, 100): 1.0}
 WITHOUT_BATCHES = """
 from commands import serve
-from tabular.serving import service
-service.MAX_ROWS_PER_BATCH = 0
+from tabular.serving import batcher
+batcher.MAX_ROWS_PER_BATCH = 0
 serve.run(serve.main)
 """
 

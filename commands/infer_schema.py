@@ -39,17 +39,16 @@ def main() -> None:
 
 def write_schema(text: str, output: Path, table: Path) -> None:
     """Write the schema, keep the one before, and say which lines ask something."""
-    kept = ""
-    if output.is_file() and (before := output.read_bytes()) != text.encode():
+    old_schema = ""
+    if output.is_file() and output.read_bytes() != text.encode():
         old = output.with_suffix(f".old{output.suffix}")
-        with atomic_write(old) as partial:
-            partial.write_bytes(before)
-        kept = f"; the one before is in {old}"
+        output.replace(old)
+        old_schema = f"; the one before is in {old}"
     with atomic_write(output) as partial:
         partial.write_text(text, encoding="utf-8")
-    asked = [str(n) for n, line in enumerate(text.splitlines(), start=1) if QUESTION.search(line)]
-    of_which = f"; it asks something in line {listed(asked)}" if asked else ""
-    print(f"{output}: describes {table} now; check its comments{of_which}{kept}")
+    asking = [str(n) for n, line in enumerate(text.splitlines(), start=1) if QUESTION.search(line)]
+    questions = f"; it asks something in line {listed(asking)}" if asking else ""
+    print(f"{output}: describes {table} now; check its comments{questions}{old_schema}")
 
 
 if __name__ == "__main__":

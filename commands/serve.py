@@ -1,6 +1,5 @@
 """Serve a model over HTTP: rows as JSON in, the answers of `commands.predict` out."""
 
-import os
 import re
 import signal
 import socket
@@ -16,8 +15,6 @@ from tabular.runs.rerun import last_output
 
 LOOPBACK = "127.0.0.1"
 MEGABYTE = 10**6
-STOP_SECONDS = 30  # until requests without an answer are dropped when the server stops
-KEEP_ALIVE_SECONDS = 5
 HOST_PATTERN = re.compile(r"\*|(\*\.)?[\w.-]+|\[[\da-fA-F:.]+\]")
 
 
@@ -39,23 +36,6 @@ def parse_arguments() -> Namespace:
     return args
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
-
-    Raises:
-        UserError: There is no such address, or the port is in use.
-    """
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family)
-        # asyncio does not set it for a socket of another maker; each answer would wait 40 ms.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
-        raise UserError(f"{host}:{port}: {reason}") from None
-    return listening
-
-
 def main() -> None:
     args = parse_arguments()
     content = last_output(args.model)
@@ -63,20 +43,20 @@ def main() -> None:
     try:
         import uvicorn
 
-        from tabular.serving.app import application
-        from tabular.serving.service import Service
+        from tabular.serving.app import Service, application
     except ModuleNotFoundError as error:
         raise UserError(f"{error}; `pip install -r requirements-serve.txt` gets it") from None
-    listening = listen(args.host, args.port)
+    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
+    listening = socket.create_server((args.host, args.port), family=family)
+    # asyncio does not set it for a socket of another maker; each answer would wait 40 ms.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     from tabular.model.saved_model import load_model
 
     model = load_model(args.model, content, schema)
-    service = Service(model, schema, params.validate)
+    service = Service(model, schema, params.validate, int(args.max_body * MEGABYTE))
     host = f"[{args.host}]" if ":" in args.host else args.host
-    hosts = [LOOPBACK, "localhost", host, *args.allow_host]
-    app = application(service, int(args.max_body * MEGABYTE), hosts)
-    service.warm_up()
+    app = application(service, [LOOPBACK, "localhost", host, *args.allow_host])
     if args.host != LOOPBACK:
         print(
             f"warn: anyone who reaches {args.host} can request predictions; put a proxy with TLS, "
@@ -91,8 +71,8 @@ def main() -> None:
         access_log=False,
         server_header=False,
         limit_concurrency=args.max_connections + 1,  # uvicorn refuses the one that reaches it
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_keep_alive=5,  # seconds
+        timeout_graceful_shutdown=30,  # seconds
     )
     with suppress(KeyboardInterrupt):  # uvicorn stops, then raises the signal again
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -59,19 +59,12 @@ def run(folder: Path, *command: str, **environment: str) -> Run:
 
     Through files, since what the command leaves in the background would hold a pipe open.
     """
+    settings: dict[str, Any] = {"cwd": folder, "env": ENVIRONMENT | environment, "timeout": 300}
     with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-        code = subprocess.run(
-            command,
-            cwd=folder,
-            env=ENVIRONMENT | environment,
-            stdout=out,
-            stderr=err,
-            timeout=300,
-            check=False,
-        ).returncode
+        done = subprocess.run(command, stdout=out, stderr=err, check=False, **settings)
         out.seek(0)
         err.seek(0)
-        return subprocess.CompletedProcess(command, code, out.read(), err.read())
+        return subprocess.CompletedProcess(command, done.returncode, out.read(), err.read())
 
 
 def must(folder: Path, *command: str, **environment: str) -> str:
@@ -122,23 +115,13 @@ def wait_until(
     return found
 
 
-def free_port() -> int:
-    """A port of loopback that the system has to give."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+def wait_for_queue(folder: Path) -> None:
+    """Wait until each queued experiment has succeeded or failed."""
 
+    def has_ended(status: str) -> bool:
+        return not re.search("Queued|Running", status)
 
-def wait_for_queue(folder: Path) -> int:
-    """Wait until each queued experiment has succeeded or failed; the most seen to run at once."""
-    seen: list[int] = []
-
-    def status() -> str:
-        said = must(folder, "dvc", "queue", "status")
-        seen.append(said.count("Running"))
-        return said
-
-    wait_until(status, lambda said: not re.search("Queued|Running", said), 240, pause=0.5)
-    return max(seen)
+    wait_until(lambda: must(folder, "dvc", "queue", "status"), has_ended, 240, pause=0.5)
 
 
 def end_queue(folder: Path) -> None:
@@ -415,7 +398,8 @@ def follow(folder: Path, page: str, blocks: list[str]) -> list[str]:
     text, outputs = PAGES[page], []
     for block in blocks:
         if "commands.serve &" in block:  # on a port that is free, and stopped if the block fails
-            port = free_port()
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
             block = block.replace("serve &", f"serve --port {port} &").replace("8000", str(port))
             block = f"trap 'kill $(jobs -p)' ERR\n{block}"
         output = must(folder, "bash", "-ec", block, **MADE)

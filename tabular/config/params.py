@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 from pydantic import Field, ValidationError, create_model
 
-from tabular.config.schema import Schema, value_types
+from tabular.config.schema import VALUE_TYPES, Schema
 from tabular.config.sections import (
     LOSSES,
     Choice,
@@ -67,9 +67,7 @@ def check_params(content: Any, schema: Schema, path: Path) -> Params:
     if not mistakes:  # which each value of the space would repeat
         mistakes += search_mistakes(whole, schema)
     mistakes += gate_mistakes(whole.gate, whole.evaluate, schema)
-    mistakes += threshold_mistakes(whole, schema)
-    mistakes += test_mistakes(whole.evaluate)
-    mistakes += slice_mistakes(whole.evaluate, schema)
+    mistakes += evaluate_mistakes(whole.evaluate, whole.train, schema)
     if mistakes:
         raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     return whole
@@ -93,8 +91,8 @@ def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
 
 def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
     """What does not fit between `train`, `split` and the table."""
-    used = [m.network for m in train.members] if train.members != "auto" else list(train.networks)
-    for name in used:
+    members = () if train.members == "auto" else [member.network for member in train.members]
+    for name in members or train.networks:
         yield from network_mistakes(name, train, split)
     if train.forward_chaining and (split.by != "time" or train.folds == 1):
         yield (
@@ -113,24 +111,21 @@ def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
         if unknown:
             yield f"train.class_weight: found {unknown}; classes are {list(schema.classes)}"
         return
-    for key, wrong in {
-        "train.class_weight": train.class_weight is not None,
-        "split.stratify": split.stratify,
-        "early_stopping.monitor: val_accuracy": any(
-            network.early_stopping and network.early_stopping.monitor == "val_accuracy"
-            for network in train.networks.values()
-        ),
-    }.items():
-        if wrong:
-            yield f"{key} is for classes, and the task of the schema is regression"
+    for_classes = ["train.class_weight"] if train.class_weight is not None else []
+    for_classes += ["split.stratify"] if split.stratify else []
+    for network in train.networks.values():
+        if network.early_stopping and network.early_stopping.monitor == "val_accuracy":
+            for_classes.append("early_stopping.monitor: val_accuracy")
+    for key in for_classes:
+        yield f"{key} is for classes, and the task of the schema is regression"
 
 
 def network_mistakes(name: str, train: Train, split: Split) -> Iterator[str]:
     """What does not fit a kind of networks that is to be trained."""
     where = f"train.networks.{name}.early_stopping"
     if name not in train.networks:
-        known = nearest(name, train.networks)
-        yield f"train.members: found network {name!r}, which train.networks has not.{known}"
+        hint = nearest(name, train.networks)
+        yield f"train.members: found network {name!r}, which train.networks has not.{hint}"
     elif not train.networks[name].early_stopping:
         return
     elif split.validation_size == 0 and train.folds == 1:
@@ -145,55 +140,41 @@ def network_mistakes(name: str, train: Train, split: Split) -> Iterator[str]:
         )
 
 
-def threshold_mistakes(whole: Params, schema: Schema) -> Iterator[str]:
-    """A threshold that there is nothing to choose by."""
-    if isinstance(whole.evaluate.threshold, Choice):
-        if schema.task != "binary":
-            yield f"evaluate.threshold: is chosen for two classes, and the task is {schema.task}"
-        elif whole.train.folds == 1:
-            yield (
-                "evaluate.threshold: is chosen on out-of-fold predictions, and train.folds is 1; "
-                "set it above 1 or to auto, or the threshold to a number"
-            )
-
-
-def test_mistakes(evaluate: Evaluate) -> Iterator[str]:
-    """Files whose scores would have the same key."""
-    keys = [file.partition(".")[0] for file in evaluate.tests]
-    for key in sorted({key for key in keys if keys.count(key) > 1}):
-        yield f"evaluate.tests: found two files {key}.*; expected names that differ before the dot"
-
-
-def slice_mistakes(evaluate: Evaluate, schema: Schema) -> Iterator[str]:
-    """Columns that the model does not read, and conditions that do not fit a column's kind."""
+def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Iterator[str]:
+    """Yield a threshold that nothing can choose, and slices that do not fit the columns."""
+    if isinstance(evaluate.threshold, Choice) and schema.task != "binary":
+        yield f"evaluate.threshold: is chosen for two classes, and the task is {schema.task}"
+    elif isinstance(evaluate.threshold, Choice) and train.folds == 1:
+        yield (
+            "evaluate.threshold: is chosen on out-of-fold predictions, and train.folds is 1; "
+            "set it above 1 or to auto, or the threshold to a number"
+        )
     for name, conditions in evaluate.slices.items():
-        if not conditions:
-            yield f"evaluate.slices.{name}: found no column; expected at least one"
-        for column, wanted in conditions.items():
+        for column, condition in conditions.items():
             where = f"evaluate.slices.{name}.{column}"
             if column not in schema.features:
                 yield f"{where}: no column that the model reads.{nearest(column, schema.features)}"
                 continue
             kind = schema.columns[column].kind
-            if isinstance(wanted, Range):
-                ends = [end for end in (wanted.low, wanted.high) if end is not None]
-                allowed = {"datetime": date, "integer": float, "real": float}.get(kind)
-                if not ends or allowed is None or not all(isinstance(e, allowed) for e in ends):
-                    yield (
-                        f"{where}: found a range that does not fit its kind, {kind}; numbers take "
-                        "{low: 1, high: 2}, moments {low: 2024-01-31}, others a list of values"
-                    )
-            elif kind in ("datetime", "text") or any(
-                type(v) not in value_types(kind) for v in wanted
-            ):
-                yield f"{where}: found {list(wanted)}, which does not fit its kind, {kind}"
+            if isinstance(condition, Range):
+                end_type = {"datetime": date, "integer": float, "real": float}.get(kind, str)
+                ends = [end for end in (condition.low, condition.high) if end is not None]
+                fits = all(isinstance(end, end_type) for end in ends)
+            else:
+                types = () if kind == "text" else VALUE_TYPES[kind]
+                fits = all(type(value) in types for value in condition)
+            if not fits:
+                yield (
+                    f"{where}: does not fit its kind, {kind}; numbers take {{low: 1, high: 2}}, "
+                    "moments {low: 2024-01-31}, others a list of values"
+                )
 
 
 def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[str]:
     """Limits for scores that the task, or the run, has not."""
     scores = TASKS[schema.task].scores
     rows = [*ROW_SETS, *(f"tests.{file.partition('.')[0]}" for file in evaluate.tests)]
-    keys = {f"{of}.{score}" for of in rows for score in scores}
+    keys = {f"{row_set}.{score}" for row_set in rows for score in scores}
     for name in ("lowest", "highest", "worse_than_last"):
         for key in sorted(set(getattr(gate, name)) - keys):
             yield (
@@ -203,18 +184,12 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[st
             )
 
 
-def searchable(train: Train) -> list[str]:
-    """The dotted keys of `train` that a search may change."""
-    of_networks = [
-        f"networks.{name}.{key}" for name in train.networks for key in Network.model_fields
-    ]
-    return sorted({*Train.model_fields} - FIXED) + of_networks
-
-
 def search_mistakes(whole: Params, schema: Schema) -> Iterator[str]:
     """A score or a key that cannot be searched, and values that their key may not have."""
-    scores, keys = TASKS[schema.task].scores, searchable(whole.train)
-    search = whole.search
+    scores, search = TASKS[schema.task].scores, whole.search
+    keys = sorted({*Train.model_fields} - FIXED)
+    for name in whole.train.networks:
+        keys += [f"networks.{name}.{key}" for key in Network.model_fields]
     if search.score not in scores:
         yield f"search.score: found {search.score!r}.{nearest(search.score, scores)}"
     for key, candidates in search.space.items():

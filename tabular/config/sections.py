@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from functools import reduce
 from operator import getitem
-from typing import Annotated, Any, Literal, Self, assert_never
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -33,10 +33,6 @@ LOSSES = {
     "multiclass": ("sparse_categorical_crossentropy",),
     "regression": ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh"),
 }
-Loss = Literal[
-    "auto", "binary_crossentropy", "binary_focal_crossentropy", "huber", "log_cosh",
-    "mean_absolute_error", "mean_squared_error", "sparse_categorical_crossentropy",
-]  # fmt: skip
 Auto = Literal["auto"]
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -96,7 +92,7 @@ class Train(Section):
     text_buckets: Annotated[int, Field(strict=True, ge=16, le=2**20)] = 2**15
     text_length: Annotated[int, Field(strict=True, ge=16, le=MAX_LENGTH)] = 512
     normalization: Literal["standard", "min_max", "none"]
-    loss: Loss = "auto"
+    loss: str = "auto"
     class_weight: Literal["balanced"] | dict[Value, Annotated[float, Field(gt=0)]] | None = None
     exact: bool = True
     folds: Count | Auto
@@ -105,16 +101,16 @@ class Train(Section):
     networks: dict[str, Network]
 
     def changed(self, changes: dict[str, Any]) -> Self:
-        """The same with other values for some dotted keys.
+        """Return the section with other values for some dotted keys.
 
         Raises:
-            ValidationError: a value is not one that its key may have.
+            ValidationError: A value is not one that its key may have.
         """
-        found = self.model_dump()
+        content = self.model_dump()
         for key, value in changes.items():
             *path, last = key.split(".")
-            reduce(getitem, path, found)[last] = value
-        return self.model_validate(found)
+            reduce(getitem, path, content)[last] = value
+        return self.model_validate(content)
 
     def value(self, key: str) -> Any:
         """The value of a dotted key."""
@@ -123,13 +119,13 @@ class Train(Section):
     def resolved(
         self, rows: int, task: str, columns: int, possible_folds: Iterable[int] = range(2, 11)
     ) -> "Resolved":
-        """The same with a value for every `auto`: the one place that says what it means.
+        """Return the section with a value for every `auto`; only this method says what it means.
 
         The rules were chosen on 22 public tables, see docs/benchmarks.md.
 
         Args:
-            rows: to learn from.
-            columns: to read.
+            rows: Number of training rows.
+            columns: Number of columns that the model reads.
             possible_folds: Numbers of folds of which each fold has rows.
         """
         most_folds = 10 if rows <= 10_000 else 5 if rows <= 100_000 else 3
@@ -137,14 +133,14 @@ class Train(Section):
         names = list(self.networks)[: None if small else 1]
         wide = columns > 100
         batch_size = 128 if small else 64 if rows <= 10_000 else 256 if rows <= 50_000 else 1024
-        found = self.model_dump()
+        content = self.model_dump()
         fill_auto(
-            found,
+            content,
             loss=LOSSES[task][0],
             folds=max((n for n in possible_folds if n <= most_folds), default=1),
             members=[{"network": name} for name in names],
         )
-        for network in found["networks"].values():
+        for network in content["networks"].values():
             fill_auto(
                 network,
                 embedding={"bins": 16, "units": 4} if wide else {"bins": 48, "units": 8},
@@ -155,7 +151,7 @@ class Train(Section):
             steps = 2_000 if wide or rows > 50_000 else 4_000  # six cycles, or seven
             size = min(network["batch_size"], rows)
             fill_auto(network, epochs=max(steps * size // rows, 16))
-        return Resolved.model_validate(found)
+        return Resolved.model_validate(content)
 
 
 def fill_auto(section: dict[str, Any], **rules: Any) -> None:
@@ -224,14 +220,7 @@ class Split(Section):
     @property
     def role(self) -> str | None:
         """The key of the schema that names the column of the rule; None where it needs none."""
-        match self.by:
-            case "group" | "time":
-                return self.by
-            case "column":
-                return "split"
-            case "random" | "hash" | "file":
-                return None
-        assert_never(self.by)
+        return {"group": "group", "time": "time", "column": "split"}.get(self.by)
 
 
 Cost = Annotated[float, Field(gt=0)]
@@ -245,7 +234,7 @@ class Costs(Section):
 
 
 class Choice(Section):
-    """By what a threshold is chosen: one of the keys."""
+    """What a threshold is chosen by: one of the keys."""
 
     best: Literal["accuracy", "balanced_accuracy", "f1"] | None = None
     recall: Share | None = None
@@ -305,12 +294,11 @@ class Evaluate(Section):
     slices: dict[str, Slice] = Field(default_factory=dict)
 
 
-def _by_dotted_key(limits: Any) -> Any:
-    """`{test: {accuracy: 0.7}}` as `{test.accuracy: 0.7}`."""
-    return dict(flatten(limits)) if isinstance(limits, dict) else limits
-
-
-Limits = Annotated[dict[str, float], BeforeValidator(_by_dotted_key)]
+# {test: {accuracy: 0.7}} is read as {test.accuracy: 0.7}.
+Limits = Annotated[
+    dict[str, float],
+    BeforeValidator(lambda limits: dict(flatten(limits)) if isinstance(limits, dict) else limits),
+]
 
 
 class Gate(Section):
@@ -327,7 +315,7 @@ class Gate(Section):
 
 
 class Drift(Section):
-    """From where on new rows are no longer as the training rows, and what that does."""
+    """Limits beyond which new rows differ from the training rows, and what happens then."""
 
     distance: Share = 0.1
     attribution: Share = 0.02
@@ -344,17 +332,13 @@ class Candidates(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_a_list(cls, found: Any) -> Any:
-        if not isinstance(found, list | tuple | dict):
-            raise ValueError("expected a list of values, or low and high")
-        return {"values": found} if isinstance(found, list | tuple) else found
+    def _from_a_list(cls, content: Any) -> Any:
+        return {"values": content} if isinstance(content, list | tuple) else content
 
     @model_validator(mode="after")
     def _one_way_or_the_other(self) -> Self:
-        if (self.values is None) != (self.low is not None and self.high is not None):
-            raise ValueError("expected a list of values, or low and high")
-        if self.values is not None and (not self.values or self.low is not None or self.log):
-            raise ValueError("expected a list of one value or more, without low, high and log")
+        if not self.values and (self.low is None or self.high is None):
+            raise ValueError("expected a list of one value or more, or low and high")
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError("expected low below high")
         if self.log and self.low is not None and self.low <= 0:

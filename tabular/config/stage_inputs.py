@@ -1,101 +1,75 @@
 """What DVC will record of a stage that it runs, which has to be what the stage has read.
 
 DVC saves parameters and hashes dependencies after the command has ended: what changes meanwhile
-would stand in dvc.lock beside outputs that were made without it.
+would stand in dvc.lock with outputs that were made without it.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from string import Template
-from typing import Any, NamedTuple
+from typing import Any
 
 from tabular.config.typed_yaml import read_yaml
 from tabular.core import process
-from tabular.core.errors import MAX_LISTED, UserError, truncate
+from tabular.core.errors import UserError, listed
 from tabular.core.nested import flatten
 
 PARAMS = "params.yaml"
 
 
-class FileState(NamedTuple):
-    """By what a change of a file is seen."""
-
-    size: int
-    modified: int  # nanoseconds
-    inode: int
-
-    def __str__(self) -> str:
-        return f"{self.size:,} bytes of {datetime.fromtimestamp(self.modified / 1e9):%H:%M:%S}"
-
-
 def stage_inputs(name: str) -> dict[str, Any]:
-    """The parameters of a stage by their dotted keys, and the state of each file it depends on.
+    """Return the parameters of a stage by their dotted keys, and the state of each dependency.
 
-    Nothing of a stage that dvc.yaml has not, and of files that are missing.
+    A stage that dvc.yaml does not name has none, and missing files are left out.
 
     Args:
-        name: as DVC gives it; of another folder than the project's it begins with a path.
+        name: The stage as DVC names it, with a path if it is in another folder than the project's.
 
     Raises:
-        UserError: a YAML file cannot be read.
+        UserError: A YAML file cannot be read.
     """
     pipeline = read_yaml(Path("dvc.yaml"))
     stage = pipeline.get("stages", {}).get(name.rpartition(":")[2], {})
-    found: dict[str, Any] = {}
-    values_of = cache(lambda file: dict(flatten(read_yaml(Path(file)))))
+    inputs: dict[str, Any] = {}
     for entry in stage.get("params", []):
         for file, keys in ({PARAMS: [entry]} if isinstance(entry, str) else entry).items():
-            for key, value in values_of(file).items():
-                if not keys or any(f"{key}.".startswith(f"{of}.") for of in keys):
-                    found[f"{key} in {file}"] = value
-    variables = _variables(pipeline.get("vars", []))
+            for key, value in flatten(read_yaml(Path(file))):
+                if not keys or any(f"{key}.".startswith(f"{section}.") for section in keys):
+                    inputs[f"{key} in {file}"] = value
+    variables: dict[str, Any] = {}
+    for entry in pipeline.get("vars", []):  # values, a file of values, or FILE:KEY,KEY
+        file, _, keys = entry.partition(":") if isinstance(entry, str) else ("", "", "")
+        values = read_yaml(Path(file)) if file else entry
+        variables |= {key: values.get(key) for key in keys.split(",")} if keys else values
     for dependency in stage.get("deps", []):
         root = Path(Template(dependency).safe_substitute(variables))
-        for file in [root, *root.rglob("*")]:
-            if "__pycache__" not in file.parts and file.is_file():
-                state = file.stat()
-                found[str(file)] = FileState(state.st_size, state.st_mtime_ns, state.st_ino)
-    return found
-
-
-def _variables(entries: list[Any]) -> dict[str, Any]:
-    """The values of `vars` in dvc.yaml: written there, or `FILE:KEY,KEY`."""
-    found: dict[str, Any] = {}
-    for entry in entries:
-        if isinstance(entry, str):
-            file, _, keys = entry.partition(":")
-            values = read_yaml(Path(file))
-            entry = {key: values.get(key) for key in keys.split(",")} if keys else values
-        found |= entry
-    return found
+        for path in [root, *root.rglob("*")]:
+            if "__pycache__" not in path.parts and path.is_file():
+                state = path.stat()
+                inputs[str(path)] = state.st_size, state.st_mtime_ns
+    return inputs
 
 
 def stage_runner(name: str | None) -> Callable[[Callable[[], None]], None]:
-    """What runs the `main` of a stage, and fails where its inputs change from now on until its end.
+    """Return a function that runs the `main` of a stage, and fails if the stage's inputs change.
 
     Args:
-        name: of the stage that DVC runs; None outside of DVC, where nothing is recorded.
+        name: The stage that DVC runs; None outside of DVC, where nothing is recorded.
     """
     before: dict[str, Any] = {}
-    with suppress(UserError, OSError):  # of which the stage itself tells
+    with suppress(UserError, OSError):  # the stage itself reports these
         before = stage_inputs(name) if name else {}
 
     def checked(main: Callable[[], None]) -> None:
         main()
         after = stage_inputs(name) if name else {}
-        changed = [
-            f"{key} from {truncate(str(before.get(key)))} to {truncate(str(after.get(key)))}"
-            for key in {**before, **after}
-            if before.get(key) != after.get(key)
-        ]
-        if changed:
-            found = "; ".join(changed[:MAX_LISTED])
+        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        if keys:
             raise UserError(
-                f"changed while stage {name} ran: {found}. dvc.lock would name what the stage has "
-                "not read: run `dvc repro` again"
+                f"changed while stage {name} ran: {listed(keys)}. dvc.lock would name what the "
+                "stage has not read: run `dvc repro` again"
             )
 
     return lambda main: process.run(partial(checked, main))

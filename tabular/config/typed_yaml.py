@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tabular.core.errors import UserError, truncate
 
@@ -62,15 +62,15 @@ def explain(mistake: Any, kind: type[BaseModel]) -> str:
     return f"{key}: found {found}; expected {expected}"
 
 
-def nearest(found: str, allowed: Iterable[str]) -> str:
-    """The allowed names, and the one that was probably meant."""
+def nearest(key: str, allowed: Iterable[str]) -> str:
+    """Return the allowed names, and the one that was probably meant."""
     allowed = list(allowed)
-    return f"{suggestion(found, allowed)} Allowed: {', '.join(allowed)}"
+    return f"{suggestion(key, allowed)} Allowed: {', '.join(allowed)}"
 
 
-def suggestion(found: str, allowed: Iterable[str]) -> str:
-    """The allowed name that was probably meant, as a question; empty if none is near."""
-    near = difflib.get_close_matches(found, list(allowed), n=1)
+def suggestion(key: str, allowed: Iterable[str]) -> str:
+    """Return the allowed name that was probably meant, as a question; empty if none is near."""
+    near = difflib.get_close_matches(key, list(allowed), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
@@ -100,15 +100,7 @@ def _by_key(section: Any) -> dict[str, Any]:
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Value = bool | int | float | str
-
-
-def _share(value: float) -> float:
-    if not 0 < value < 1:
-        raise ValueError("expected a number above 0 and below 1")
-    return value
-
-
-Share = Annotated[float, AfterValidator(_share)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -134,17 +126,17 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: not valid YAML: {error}") from None
 
 
-def check(found: Any, kind: type[SectionT], path: Path) -> SectionT:
-    """What a file holds as a typed section.
+def check(content: Any, kind: type[SectionT], path: Path) -> SectionT:
+    """Return the content of a file as a typed section.
 
     Raises:
         UserError: a key or value is wrong. One line for each mistake: the key, the value found,
             what is allowed and the nearest right name.
     """
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: found {found!r:.60}; expected keys with values")
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: found {content!r:.60}; expected keys with values")
     try:
-        return kind.model_validate(found)
+        return kind.model_validate(content)
     except ValidationError as error:
         lines = [f"{path}: {line}" for line in explain_all(error.errors(), kind)]
         raise UserError("\n".join(lines)) from None

@@ -4,19 +4,14 @@ Here it is threads: what is mapped spends its time in Arrow, NumPy and TensorFlo
 threads work. See `cluster` for the other.
 """
 
-import signal
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
 from functools import partial
 from itertools import chain, islice
-from multiprocessing import Pipe, Process
-from multiprocessing.connection import Connection
-from threading import Lock
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -97,35 +92,17 @@ def begin(function: Callable[..., Result], *args: Any) -> Callable[[], Result]:
     """
     if workers() < 2 or on_ray():
         return partial(function, *args)
-    receiver, sender = Pipe(duplex=False)
-    process = Process(target=_send, args=(sender, function, *args), daemon=True)
-    process.start()
-    sender.close()
+    process = ProcessPoolExecutor(1)
+    future = process.submit(function, *args)
+    process.shutdown(wait=False)  # when the function has ended
 
     def result() -> Result:
         try:
-            found, error = receiver.recv()
-        except EOFError:
+            return future.result()
+        except BrokenProcessPool:
             raise MemoryError(f"{function.__name__} ended without a result") from None
-        process.join()
-        if error:
-            raise error
-        return found
 
     return result
-
-
-def _send(to: Connection, function: Callable[..., Any], *args: Any) -> None:
-    """The result of a function, and what it raises."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the process that began it
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    found: tuple[Any, Exception | None]
-    try:
-        found = function(*args), None
-    except Exception as error:
-        found = None, error
-    with suppress(BrokenPipeError):
-        to.send(found)
 
 
 def report_progress(*words: Any) -> None:
@@ -220,41 +197,30 @@ def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator
         failures.append(error)
 
 
-LINES = 10  # of a whole work in a log, at most, after the first
-SECONDS = 10.0  # until the first of them, and between two at least; a short work writes none
+SECONDS = 10.0  # between two lines of a log; a shorter work writes none
 
 
 class Bar:
-    """Shows on stderr how much is done, what was done last, and at a terminal the time left.
+    """Shows on stderr how much is done, what was done last, and the time left.
 
     Args:
-        total: how much there is to do.
-        done: how much of it was done before.
+        total: Amount of work.
     """
 
-    def __init__(self, total: float, done: float = 0) -> None:
-        self._total = total
+    def __init__(self, total: float) -> None:
+        pause = 0.1 if sys.stderr.isatty() else SECONDS
         self._bar = tqdm(
             total=total,
-            initial=done,
             leave=False,
-            disable=not sys.stderr.isatty(),
+            mininterval=pause,
+            delay=pause,
             bar_format="{percentage:3.0f}% |{bar}| {elapsed} of about {remaining} more{postfix}",
         )
-        self._shown, self._done, self._lock = time.monotonic(), done, Lock()
-        self._lines = -1  # the tenth of the work in which the last line was written
 
     def advance(self, by: float, last: str) -> None:
         """Show that so much more is done, and what was `last`; from any thread."""
-        with self._lock:
-            self._done += by
-            tenth = int(self._done * LINES / self._total)
-            if not self._bar.disable:
-                self._bar.set_postfix_str(last, refresh=False)
-                self._bar.update(by)
-            elif tenth > self._lines and time.monotonic() - self._shown >= SECONDS:
-                self._shown, self._lines = time.monotonic(), tenth
-                print(f"{self._done / self._total:.0%}: {last}", file=sys.stderr, flush=True)
+        self._bar.set_postfix_str(last, refresh=False)
+        self._bar.update(by)
 
     def close(self) -> None:
         """Remove the bar."""

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 MAX_TEXT = 80  # characters of a cell or a name in a message
 MAX_LISTED = 20  # names
-MAX_LINE, MAX_LINES = 2000, 40  # of a whole message
 
 
 class UserError(Exception):
@@ -26,13 +25,6 @@ def listed(texts: Iterable[str]) -> str:
     texts = list(texts)
     more = [f"and {len(texts) - MAX_LISTED} more"] if len(texts) > MAX_LISTED else []
     return ", ".join([*map(truncate, texts[:MAX_LISTED]), *more])
-
-
-def bounded(message: str) -> str:
-    """A message of at most `MAX_LINES` lines of `MAX_LINE` characters."""
-    lines = message.split("\n", MAX_LINES)
-    more = ["There is more."] if len(lines) > MAX_LINES else []
-    return "\n".join([*(truncate(line, MAX_LINE) for line in lines[:MAX_LINES]), *more])
 
 
 def align_columns(lines: list[list[str]]) -> str:

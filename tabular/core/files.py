@@ -4,7 +4,6 @@ import csv
 import json
 import math
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -52,9 +51,7 @@ def _not_written(path: Path, error: OSError) -> str:
     """Why `path` cannot be written, in words, and how much is free where it would be."""
     folder = next(parent for parent in path.absolute().parents if parent.is_dir())
     free = f"{shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free in {folder}"
-    said = re.search(r"errno:? =? ?(\d+)", str(error).lower())  # by Arrow and HDF5
-    number = error.errno or (int(said[1]) if said else 0)
-    why = os.strerror(number) if number else error
+    why = os.strerror(error.errno) if error.errno else error
     return f"{path}: cannot be written: {why}; {free}"
 
 
@@ -70,7 +67,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def link(source: Path, path: Path) -> None:
-    """The same file under a second name, or a copy where the file system has no such links."""
+    """Give a file a second name, or copy it where the file system has no such links."""
     try:
         os.link(source, path)
     except OSError:

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
-from types import FrameType, TracebackType
+from types import TracebackType
 
-from tabular.core.errors import UserError, bounded
+from tabular.core.errors import UserError
 
 # The digits of OpenBLAS's sums depend on its number of threads, which it reads when it is imported.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -37,7 +37,13 @@ def cores() -> int:
 @contextmanager
 def without_packages(*names: str) -> Iterator[None]:
     """Let libraries do without optional packages: importing one of them fails in the block."""
-    finder = _Refusal(names)
+
+    class Refusal(MetaPathFinder):
+        def find_spec(self, name: str, *_: object) -> None:
+            if name in names:
+                raise ImportError(name)
+
+    finder = Refusal()
     sys.meta_path.insert(0, finder)
     try:
         yield
@@ -45,66 +51,54 @@ def without_packages(*names: str) -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-class _Refusal(MetaPathFinder):
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self._names = names
-
-    def find_spec(self, name: str, *_: object) -> None:
-        if name in self._names:
-            raise ImportError(name)
+def explanation(error: BaseException) -> str | None:
+    """Return the message of a failure; None for a mistake of the code, which has a traceback."""
+    cause = error
+    while cause.__context__ is not None:  # native code answers Ctrl-C with other errors
+        cause = cause.__context__
+    if isinstance(cause, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return NO_MEMORY  # also of TensorFlow
+    if isinstance(error, UserError | OSError):  # also a full disk, a folder that is not writable
+        return f"error: {error}"
+    package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    if isinstance(error, ModuleNotFoundError) and package not in OWN_PACKAGES:
+        return (
+            f"error: {error.name} is not installed in {sys.executable}: run `make repro` and "
+            "`. .venv/bin/activate`, or `pip install -r requirements.txt`"
+        )
+    return None
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-    elif issubclass(kind, MemoryError):
-        print(NO_MEMORY, file=sys.stderr)
-    elif (
-        isinstance(error, ModuleNotFoundError)
-        and (error.name or "").partition(".")[0] not in OWN_PACKAGES
-    ):
-        print(
-            f"error: {error.name} is not installed in {sys.executable}: run `make repro` and "
-            "`. .venv/bin/activate`, or `pip install -r requirements.txt`",
-            file=sys.stderr,
-        )
+    if message := explanation(error):
+        print(message, file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 
 
-sys.excepthook = _show
+sys.excepthook = _show  # for what fails while a command imports its libraries
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; end with exit code 1 and one message on stderr if it fails.
-
-    A failure is a `UserError`, an `OSError`, a lack of memory, Ctrl-C or SIGTERM. Any other
-    exception is a mistake of the code and keeps its traceback.
-    """
+    """Call `main`; if it fails, end with exit code 1 and its `explanation` on stderr."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-            signal.signal(number, _interrupt)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
         sys.stdout.flush()  # which may fail as any write
     except BrokenPipeError:
         _drop_stdout()
         sys.exit(BROKEN_PIPE)
-    except (UserError, OSError) as error:  # also a full disk, a folder that may not be written
-        message = bounded(str(error))
-        if isinstance(error, OSError) and error.errno in NO_ROOM and not error.filename:
-            message = f"stdout, or a temporary file: {message}"
-            _drop_stdout()
-        sys.exit(f"error: {message}")
-    except MemoryError:
-        sys.exit(NO_MEMORY)
     except SystemExit:
         raise
     except BaseException as error:
-        if is_interrupt(error):
-            sys.exit("interrupted")
-        if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
-            sys.exit(NO_MEMORY)
+        if isinstance(error, OSError) and error.errno in NO_ROOM and not error.filename:
+            _drop_stdout()
+            sys.exit(f"error: stdout, or a temporary file: {error}")
+        if message := explanation(error):
+            sys.exit(message)
         raise
 
 
@@ -113,24 +107,3 @@ def _drop_stdout() -> None:
     with suppress(OSError):
         sys.stdout.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def is_interrupt(error: BaseException) -> bool:
-    """Return whether an error began with Ctrl-C, which native code answers with other errors."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return isinstance(error, KeyboardInterrupt)
-
-
-def _interrupt(_: int, frame: FrameType | None) -> None:
-    """Raise `KeyboardInterrupt`; if Python is in a `__del__`, try again a moment later.
-
-    Python prints and drops an exception that a `__del__` raises: one of 40 trainings that were
-    interrupted at random times went on to its end. The alarm calls this function again.
-    """
-    while frame:
-        if frame.f_code.co_name == "__del__":
-            signal.setitimer(signal.ITIMER_REAL, 0.01)
-            return
-        frame = frame.f_back
-    raise KeyboardInterrupt

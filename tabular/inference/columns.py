@@ -69,18 +69,22 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
         for name, counts in sample.columns.items()
     }
     readings = {name: number_readings(texts) for name, texts in present.items()}
-    marks = {found[0].mark for found in readings.values() if len(found) == 1}
+    marks = {forms[0].mark for forms in readings.values() if len(forms) == 1}
     columns = {}
     for name, counts in sample.columns.items():
         number_format = None
         if readings[name]:
             number_format = choose_number_format(readings[name], marks, sample.delimiter)
-        columns[name] = infer_column(counts, number_format)
-        column = columns[name]
+        column = columns[name] = infer_column(counts, number_format)
         if not column.constant and not infer_date(name, column) and name != target:
             ask_identifier(name, column, sample)
-        if not column.ignore and name != target:
-            ask_empty(column, sample.rows)
+        values = sum(column.counts[text] for text in column.present)
+        if not column.ignore and name != target and values < min(MIN_VALUES, sample.rows / 2):
+            column.ignore = True  # the training rows may have none of them
+            column.note = (
+                f"{values} of {sample.rows} rows have a value: of use? if so, move it to columns "
+                f"as {{kind: {column.kind}, nullable: true}}"
+            )
         if column.kind == "category" and not column.ignore:
             infer_text(column, "" if readings[name] else ask_format(column.present))
     return columns
@@ -109,7 +113,12 @@ def infer_column(
         return column
     codes = any(re.fullmatch(r"\s*-?0\d+", text) for text in present)  # 00123 is a code
     if number_format and not codes:
-        infer_number(column, *number_format)
+        form, question = number_format
+        is_whole = all_parse_as(present, "integer", form) and (form or "." not in "".join(present))
+        column.kind, column.format = "integer" if is_whole else "real", form
+        numbers: list[Any] = typed(present, column.kind, form)
+        written = f", numbers written as {form}" if form else ""
+        column.note += f"{written}, {min(numbers):g} to {max(numbers):g}{question}"
     elif all_parse_as(present, "boolean"):
         column.kind = "boolean"
     return column
@@ -136,17 +145,6 @@ def merged_spellings(counts: Counter[str]) -> dict[str, str]:
     return replacements if few and not is_boolean else {}
 
 
-def infer_number(column: InferredColumn, form: str | None, question: str) -> None:
-    """Set the kind, the format and the note of a column of numbers."""
-    present = column.present
-    is_whole = all_parse_as(present, "integer", form) and (form or "." not in "".join(present))
-    column.kind, column.format = "integer" if is_whole else "real", form
-    if form:
-        column.note += f", numbers written as {form}"
-    numbers: list[Any] = typed(present, column.kind, form)
-    column.note += f", {min(numbers):g} to {max(numbers):g}{question}"
-
-
 def infer_date(name: str, column: InferredColumn) -> bool:
     """Describe a column as dates or times, if that is what it holds; return whether it is."""
     texts, forms, question = column.present, list[str](), ""
@@ -154,12 +152,11 @@ def infer_date(name: str, column: InferredColumn) -> bool:
         forms, question = read_dates(texts)
     elif column.kind == "integer" and not column.format and DATE_NAME.search(name):
         numbers = [int(float(text)) for text in texts]
-        forms = [
-            form
-            for form, (low, high) in SINCE_1970.items()
-            if low <= min(numbers) and max(numbers) < high
-        ]
-        forms = forms or (["%Y%m%d"] if are_compact_dates(texts) else [])
+        for form, (low, high) in SINCE_1970.items():
+            if low <= min(numbers) and max(numbers) < high:
+                forms = [form]
+        if are_compact_dates(texts):
+            forms = ["%Y%m%d"]
     elif column.kind == "integer" and are_compact_dates(texts):
         column.note += "; dates written as %Y%m%d? then kind: datetime, with that format"
     if not forms:
@@ -202,27 +199,11 @@ def ask_identifier(name: str, column: InferredColumn, sample: Sample) -> None:
             column.note += "; a different number in each row: an identifier? then move it to ignore"
     if is_named and column.kind in ("integer", "category"):
         column.ignore = column.ignore or 2 * len(present) > sample.rows
-        if (
-            column.kind == "integer"
-            and not column.ignore
-            and len(present) > MAX_CLASSES
-            and sample.rows >= 2 * len(present)
-        ):
+        if column.kind == "integer" and not column.ignore and len(present) > MAX_CLASSES:
             column.kind, column.format = "category", None  # the order of the numbers says nothing
     if column.ignore:
         each = "a different value in each row" if unique else f"{len(present)} different values"
         column.note = f"{each}; {NO_IDENTIFIER} {declared}"
-
-
-def ask_empty(column: InferredColumn, rows: int) -> None:
-    """Ignore a column with so few values that the training rows may have none of them."""
-    values = sum(column.counts[text] for text in column.present)
-    if values < min(MIN_VALUES, rows / 2):
-        column.ignore = True
-        column.note = (
-            f"{values} of {rows} rows have a value: of use? if so, move it to columns as "
-            f"{{kind: {column.kind}, nullable: true}}"
-        )
 
 
 def infer_text(column: InferredColumn, hint: str) -> None:
@@ -233,25 +214,23 @@ def infer_text(column: InferredColumn, hint: str) -> None:
     """
     texts = column.present
     rows, distinct = sum(column.counts[text] for text in texts), len(texts)
-    kind, said = "category", ""
+    reading = ""
     if distinct > MANY_DISTINCT:
         words = sum(len(text.split()) for text in texts) / distinct
-        mark = find_label_mark(texts)
-        if mark:
+        if mark := find_label_mark(texts):
             labels = len({label.strip() for text in texts for label in text.split(mark)})
-            kind, said = "text", f"; {labels} labels between {mark}, read as words"
+            reading = f"; {labels} labels between {mark}, read as words"
         elif words >= MIN_MEAN_WORDS and rows < MAX_ROWS_PER_TEXT * distinct:
-            kind, said = "text", f"; {words:.1f} words on average, read as free text"
+            reading = f"; {words:.1f} words on average, read as free text"
         elif distinct > rows / 2:
             column.ignore = True
-            declared = f"{NO_IDENTIFIER} {{kind: category}}"
-            column.note = f"{distinct} different values{hint or f'; {declared}'}"
+            hint = hint or f"; {NO_IDENTIFIER} {{kind: category}}"
+            column.note = f"{distinct} different values{hint}"
             return
-    if kind == "text":
-        column.replace = {}
+    if reading:
+        column.kind, column.replace = "text", {}
     frequent = sorted(texts, key=lambda text: -column.counts[text])[:4]
-    column.kind = kind
-    column.note = f"{distinct} different values: {', '.join(frequent)[:60]}{said}{hint}"
+    column.note = f"{distinct} different values: {', '.join(frequent)[:60]}{reading}{hint}"
     if column.replace:
         old, new = next(iter(column.replace.items()))
         column.note += (

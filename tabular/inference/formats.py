@@ -59,20 +59,16 @@ def number_readings(texts: list[str]) -> list[NumberReading]:
     """
     if not texts:
         return []
-    if all_parse_as(texts, "real"):
-        forms: list[str | None] = [None]
-        if any("." in text for text in texts) and all_parse_as(texts, "real", "1.234,5"):
-            forms.append("1.234,5")
-    else:
-        matches = [AFFIXES.fullmatch(text.strip()[:40]) for text in texts]
-        if not all(matches):
+    forms: list[str | None] = [None]
+    if not all_parse_as(texts, "real"):
+        match = AFFIXES.fullmatch(texts[0].strip()[:40])
+        if not match:
             return []
-        before, after = (
-            next((match[place] for match in matches if match and match[place]), "")
-            for place in (1, 2)
-        )
+        before, after = match[1] or "", match[2] or ""
         written = [f"{before}1{group}234{mark}5{after}" for group, mark in SEPARATORS]
         forms = [form for form in written if all_parse_as(texts, "real", form)]
+    elif any("." in text for text in texts) and all_parse_as(texts, "real", "1.234,5"):
+        forms.append("1.234,5")
     readings: dict[tuple[Value | None, ...], NumberReading] = {}
     has_mark = any("." in text or "," in text for text in texts)
     for form in forms:
@@ -130,20 +126,11 @@ MAX_DATE_FORMATS = 3  # in one column
 @cache
 def patterns() -> dict[str, re.Pattern[str]]:
     """Return the formats of dates, alone and with a time, and what their texts look like."""
-    forms = [date + time for date in DATES for time in TIMES]
-    return {ISO: re.compile(ISO_8601)} | {
-        form: re.compile(
-            re.sub(
-                "%(.)", lambda match: DIRECTIVE_PATTERNS.get(match[1], r"\d{1,2}"), re.escape(form)
-            )
-        )
-        for form in forms
-    }
-
-
-def may_be_date(text: str) -> bool:
-    """Return whether a text is short, in ASCII, and has a digit."""
-    return len(text) <= MAX_DATE_LENGTH and text.isascii() and bool(re.search(r"\d", text))
+    compiled = {ISO: re.compile(ISO_8601)}
+    for form in (date + time for date in DATES for time in TIMES):
+        parts = [DIRECTIVE_PATTERNS.get(name, r"\d{1,2}") for name in re.findall("%(.)", form)]
+        compiled[form] = re.compile(re.sub("%.", "{}", re.escape(form)).format(*parts))
+    return compiled
 
 
 def swaps_day_and_month(form: str, other: str) -> bool:
@@ -167,24 +154,28 @@ def read_dates(texts: list[str]) -> tuple[list[str], str]:
     left = [text.strip(" \t") for text in texts]
     forms, question = list[str](), ""
     while left:
-        fitting = {
-            form: [text for text, date in zip(left, dates, strict=True) if date is None]
-            for form, pattern in patterns().items()
-            if may_be_date(left[0])
-            and pattern.fullmatch(left[0])
-            and len(forms) < MAX_DATE_FORMATS
-            and not any(swaps_day_and_month(form, other) for other in forms)
-            and (dates := typed(left, "datetime", form))[0] is not None
-        }
-        if not fitting:
+        rest_by_form = {}
+        for form, pattern in patterns().items():
+            may_follow = not any(swaps_day_and_month(form, other) for other in forms)
+            if may_follow and pattern.fullmatch(left[0]):
+                rest = not_dates(left, form)
+                if left[0] not in rest[:1]:
+                    rest_by_form[form] = rest
+        if not rest_by_form or len(forms) == MAX_DATE_FORMATS:
             return [], ""
-        best = min(fitting, key=lambda form: len(fitting[form]))
-        for other, others_unread in fitting.items():
-            if swaps_day_and_month(best, other) and len(others_unread) == len(fitting[best]):
+        best = min(rest_by_form, key=lambda form: len(rest_by_form[form]))
+        for other, rest in rest_by_form.items():
+            if swaps_day_and_month(best, other) and len(rest) == len(rest_by_form[best]):
                 question = f"; or {other}? both fit"
         forms.append(best)
-        left = fitting[best]
+        left = rest_by_form[best]
     return forms, question
+
+
+def not_dates(texts: list[str], form: str) -> list[str]:
+    """Return the texts that are no dates in a format."""
+    dates = typed([text.strip() for text in texts], "datetime", form)
+    return [text for text, date in zip(texts, dates, strict=True) if date is None]
 
 
 def ask_format(texts: list[str]) -> str:
@@ -194,15 +185,11 @@ def ask_format(texts: list[str]) -> str:
     def fits(pattern: re.Pattern[str]) -> bool:
         return sum(not pattern.fullmatch(text) for text in some) <= MAX_OTHER_TEXTS * len(some)
 
-    def unread(form: str, texts: list[str]) -> list[str]:
-        dates = typed([text.strip() for text in texts], "datetime", form)
-        return [text for text, date in zip(texts, dates, strict=True) if date is None]
-
     forms = [form for form, pattern in patterns().items() if fits(pattern)]
-    best = min(forms, key=lambda form: len(unread(form, some)), default="")
-    if best and (not_dates := unread(best, texts)):
+    best = min(forms, key=lambda form: len(not_dates(some, form)), default="")
+    if best and (others := not_dates(texts, best)):
         return (
-            f"; dates as {best}, except {quoted(not_dates[0])}: kind datetime? then change or list "
+            f"; dates as {best}, except {quoted(others[0])}: kind datetime? then change or list "
             "such cells in replace or missing_values"
         )
     if fits(NUMBER_WITH_UNIT):

@@ -8,7 +8,9 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from tabular.core.errors import quoted, truncate
+import numpy as np
+
+from tabular.core.errors import truncate
 from tabular.inference.columns import IDENTIFIER, MANY_DISTINCT, MAX_CLASSES, InferredColumn
 from tabular.inference.formats import typed
 
@@ -18,8 +20,8 @@ MIN_ROWS = 3  # with a value that may mean missing
 MAX_ZERO_SHARE = 0.5  # of the rows, where 0 may mean missing; in more of them it is the rule
 MIN_OTHERS = 3  # different values, to tell what stands apart from them
 GAPS = 2  # times the widest gap between the others at its end: as far a value stands apart
-FEW = 0.01  # of the rows, which may lie far beyond the others
-SPREADS = 3  # times as far from the others as these are from each other
+MOST = 0.99  # of the rows, beyond which a value may lie far
+FAR = 10  # times as far from the median as the end of most rows
 MAX_SPAN = 25  # of values from the smallest to the median, where 0 may mean missing
 MAX_REPEATS = 50  # rows of a group on average; a value with more is a category
 MAX_SHARE = 0.05  # of the rows in one group
@@ -47,8 +49,7 @@ def question(name: str, column: InferredColumn, *, target: bool) -> str:
             is_code = column.kind == "integer" and not asked and IDENTIFIER.search(name)
             return group_question(name, column, values) if is_code and not target else asked
         case "category" | "text":
-            spelling = "" if column.replace else ask_spelling(present)
-            return spelling + ("" if target else group_question(name, column, present))
+            return "" if target else group_question(name, column, present)
     return ""
 
 
@@ -61,20 +62,18 @@ def ask_numbers(values: Counter[float], rows: int) -> str:
     """
     others = sorted({*values} - SENTINELS - {0})
     suspects = [value for value in sorted(SENTINELS & {*values}) if stands_apart(value, others)]
-    if values[0] <= MAX_ZERO_SHARE * rows and zero_stands_apart(others):
+    smallest = min(map(abs, others), default=0)
+    if (
+        values[0] <= MAX_ZERO_SHARE * rows
+        and stands_apart(0, others)
+        and MAX_SPAN * smallest >= abs(median(others))
+    ):
         suspects = [0, *suspects]
     missing = [value for value in suspects if values[value] >= MIN_ROWS]
     listed = " and ".join(f"{value} ({values[value]} rows)" for value in missing)
     question = f"; does {listed} mean missing? then missing_values" if missing else ""
-    present = sorted(Counter({v: n for v, n in values.items() if v not in missing}).elements())
-    negated = [-value for value in reversed(present)]
-    return question + ask_end(present, 1, "up", "max") + ask_end(negated, -1, "down", "min")
-
-
-def zero_stands_apart(others: list[float]) -> bool:
-    """Return whether 0 stands apart from others, ascending, none of which is much smaller."""
-    smallest = min(map(abs, others), default=0)
-    return stands_apart(0, others) and MAX_SPAN * smallest >= abs(median(others))
+    present = {value: count for value, count in values.items() if value not in missing}
+    return question + ask_extremes(np.repeat([*present], [*present.values()]))
 
 
 def stands_apart(value: int, others: list[float]) -> bool:
@@ -92,33 +91,21 @@ def stands_apart(value: int, others: list[float]) -> bool:
     return distance > GAPS * widest or value < 0 <= others[0]
 
 
-def ask_end(values: list[float], sign: int, direction: str, key: str) -> str:
-    """Ask whether the last of a column's values are right, if a few lie far beyond all others.
+def ask_extremes(values: np.ndarray) -> str:
+    """Ask whether the lowest and the highest value are right, if they lie far beyond most others.
 
     Args:
-        values: The value of each row times `sign`, ascending.
+        values: Value of each row that has one.
     """
-    rows = len(values)
-    for few in range(min(max(int(FEW * rows), 1), rows - 1), 0, -1):
-        last, next_one = values[-few - 1], values[-few]
-        if next_one - last > SPREADS * (last - values[0]) > 0:
-            return (
-                f"; is {sign * values[-1]:.6g} right, with {rows - few} of {rows} rows {direction} "
-                f"to {sign * last:.6g}? if not, set {key}, and validate.range in params.yaml to "
-                "drop or warn"
+    low, median, high = np.quantile(values, [1 - MOST, 0.5, MOST])
+    question = ""
+    for extreme, end, key in ((values.max(), high, "max"), (values.min(), low, "min")):
+        if abs(extreme - median) > FAR * abs(end - median) > 0:
+            question += (
+                f"; {MOST:.0%} of the rows end at {end:.6g}: is {extreme:.6g} right? if not, set "
+                f"{key}, and validate.range in params.yaml to drop or warn"
             )
-    return ""
-
-
-def ask_spelling(counts: Counter[str]) -> str:
-    """Whether two texts that differ in case or spaces alone are one value."""
-    seen = dict[str, str]()
-    for text in counts:
-        first = seen.setdefault("".join(text.casefold().split()), text)
-        if first != text:
-            both = f"{quoted(first)} and {quoted(text)}"
-            return f"; {both} differ in case or blanks alone: one value? then list them in replace"
-    return ""
+    return question
 
 
 def group_question(name: str, column: InferredColumn, counts: Counter[Any]) -> str:

@@ -1,16 +1,13 @@
 """The schema of a table, written from a look at its rows, with what a person should check."""
 
+import math
 import re
 from collections import Counter
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Validate
@@ -39,36 +36,6 @@ MAX_CERTAIN_CLASSES = 5  # of whole numbers; more may be a count
 QUESTION = re.compile(r" # .*; [^;]*\?( |$)")  # in a line of the file, see `question`
 
 
-def scalar(value: Any) -> Any:
-    """A value as ruamel.yaml writes it, so that PyYAML, which reads YAML 1.1, reads it back."""
-    if not isinstance(value, str):
-        return value
-    try:
-        read = yaml.safe_load(f"{value}: [{value}]")  # as a key, and within brackets
-        plain = read == {value: [value]} and value.isprintable()
-    except yaml.YAMLError:
-        plain = False
-    return value if plain else DoubleQuotedScalarString(value)
-
-
-def printable(text: str) -> str:
-    """A text for a comment, which may hold no control characters."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def flow(value: Any) -> Any:
-    """A mapping or list that is written on one line."""
-    written: Any
-    if isinstance(value, dict):
-        written = CommentedMap({scalar(key): flow(item) for key, item in value.items()})
-    elif isinstance(value, list):
-        written = CommentedSeq(map(flow, value))
-    else:
-        return scalar(value)
-    written.fa.set_flow_style()
-    return written
-
-
 def target_task(sample: Sample, target: str, column: InferredColumn) -> tuple[str, Counter[Value]]:
     """Infer the task of a target column, and count the rows of each of its values.
 
@@ -93,19 +60,6 @@ def target_task(sample: Sample, target: str, column: InferredColumn) -> tuple[st
             f"expected numbers, or classes of {MIN_CLASS_ROWS} rows each on average"
         )
     return task, classes
-
-
-def declared(column: InferredColumn, values: list[Value]) -> dict[str, Any]:
-    """Return a column as the schema declares it."""
-    form = list(column.format) if isinstance(column.format, tuple) else column.format
-    optional = {
-        "nullable": column.nullable,
-        "values": values,
-        "replace": column.replace,
-        "missing_values": column.missing_values,
-        "format": form,
-    }
-    return {"kind": column.kind} | {key: value for key, value in optional.items() if value}
 
 
 class FirstSchema(NamedTuple):
@@ -152,17 +106,7 @@ def infer_schema(
         other = "multiclass" if task == "regression" else "regression"
         columns[target].note += f"; predicted by {task}, or {other}? then change task above"
     text = schema_text(path, sample, columns, target, task, classes)
-    checks = check_rows(
-        files, sample, check(yaml.safe_load(text), Schema, path), policies or Validate()
-    )
-    ask_leaks(columns, target, checks)
-    text = schema_text(path, sample, columns, target, task, classes)
-    places = {row: f"row {row + 1}" for row in rows_to_name(checks)}
-    return FirstSchema(text, describe(sample.rows, checks, places)["error"])
-
-
-def check_rows(files: list[Path], sample: Sample, schema: Schema, policies: Validate) -> Checks:
-    """Check the rows of the sample as the stage `validate` does."""
+    schema = check(yaml.safe_load(text), Schema, path)
     parts = []
     for file, rows in zip(files, sample.rows_by_file, strict=True):
         for raw in read_rows(file, schema, list(schema.columns)):
@@ -171,7 +115,11 @@ def check_rows(files: list[Path], sample: Sample, schema: Schema, policies: Vali
             rows -= len(raw.cells)
             if not rows:
                 break
-    return check_table(parts, schema, policies)[1]
+    checks = check_table(parts, schema, policies or Validate())[1]
+    ask_leaks(columns, target, checks)
+    text = schema_text(path, sample, columns, target, task, classes)
+    places = {row: f"row {row + 1}" for row in rows_to_name(checks)}
+    return FirstSchema(text, describe(sample.rows, checks, places)["error"])
 
 
 def schema_text(
@@ -183,23 +131,58 @@ def schema_text(
     classes: Counter[Value],
 ) -> str:
     """Write the schema as YAML, with a comment for each column."""
-    schema = CommentedMap({"source": scalar(path.as_posix())})
-    for key, value in sample.dialect.model_dump(exclude_defaults=True).items():
-        schema[key] = scalar(value)
-    schema |= {"task": task, "target": scalar(target)}
-    schema.yaml_add_eol_comment("of binary, multiclass, regression", "task", column=0)
-    if task == "binary":
-        schema["positive"] = scalar(
-            min(classes, key=lambda v: (str(v).lower() not in POSITIVE, classes[v], str(v)))
-        )
-        schema.yaml_add_eol_comment("the class to find", "positive", column=0)
-    values = sorted(classes, key=lambda v: (len(str(v)), str(v))) if task != "regression" else []
-    schema["columns"] = columns_section(columns, target, values)
-    if ignored := {name: c.note for name, c in columns.items() if c.ignore and name != target}:
-        schema["ignore"] = ignore_section(ignored)
     seen = "all" if sample.whole else "the first"
-    schema.yaml_set_start_comment(f"From {seen} {sample.rows} rows. Check every comment.")
-    return as_text(schema)
+    lines = [f"# From {seen} {sample.rows} rows. Check every comment."]
+    dialect = sample.dialect.model_dump(exclude_defaults=True)
+    for key, value in ({"source": path.as_posix()} | dialect).items():
+        lines.append(f"{key}: {in_yaml(value)}")
+    lines.append(f"task: {task} # of binary, multiclass, regression")
+    lines.append(f"target: {in_yaml(target)}")
+    if task == "binary":
+        positive = min(classes, key=lambda v: (str(v).lower() not in POSITIVE, classes[v], str(v)))
+        lines.append(f"positive: {in_yaml(positive)} # the class to find")
+    lines.append("columns:")
+    ignored = []
+    for name, column in columns.items():
+        note = "".join(letter if letter.isprintable() else " " for letter in column.note)
+        if name == target:
+            values = sorted(classes, key=lambda v: (len(str(v)), str(v)))
+            column = replace(column, nullable=False)
+            declared = declaration(column, [] if task == "regression" else values)
+            gaps = "; rows without a target are set aside" if columns[name].nullable else ""
+            lines.append(f"  {in_yaml(name)}: {in_yaml(declared)} # {note}; the target{gaps}")
+        elif column.ignore:
+            ignored.append(f"  - {in_yaml(name)} # {note}")
+        else:
+            lines.append(f"  {in_yaml(name)}: {in_yaml(declaration(column, []))} # {note}")
+    return "\n".join([*lines, *(["ignore:", *ignored] if ignored else []), ""])
+
+
+def declaration(column: InferredColumn, values: list[Value]) -> dict[str, Any]:
+    """Return a column as the schema declares it."""
+    form = list(column.format) if isinstance(column.format, tuple) else column.format
+    optional = {
+        "nullable": column.nullable,
+        "values": values,
+        "replace": column.replace,
+        "missing_values": column.missing_values,
+        "format": form,
+    }
+    return {"kind": column.kind} | {key: value for key, value in optional.items() if value}
+
+
+def in_yaml(value: Any) -> str:
+    """Return a value on one line, as PyYAML reads it back; texts are quoted where they must be."""
+    if isinstance(value, dict):
+        pairs = [f"{in_yaml(key)}: {in_yaml(item)}" for key, item in value.items()]
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(in_yaml, value))}]"
+    options: dict[str, Any] = {"allow_unicode": True, "width": math.inf}
+    text: str = yaml.safe_dump([value], default_flow_style=True, **options)[1:-2]
+    if isinstance(value, str) and text != value:
+        text = yaml.safe_dump(value, default_style='"', **options)[:-1]
+    return text
 
 
 def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: str) -> None:
@@ -239,43 +222,3 @@ def ask_leaks(columns: dict[str, InferredColumn], target: str, checks: Checks) -
             del checks[name, "leak"]
         elif leak.failed_rows or leak.share >= MIN_SHARE_TO_ASK:
             column.note += f"; {explains}: is it known before {target} is?"
-
-
-def columns_section(
-    columns: dict[str, InferredColumn], target: str, values: list[Value]
-) -> CommentedMap:
-    """The section `columns`, with a comment to each column that is not ignored.
-
-    Args:
-        values: of the target, where these are classes.
-    """
-    section = CommentedMap()
-    for name, column in columns.items():
-        key, note = scalar(name), column.note
-        if name == target:
-            section[key] = flow(declared(replace(column, nullable=False), values))
-            gaps = "; rows without a target are set aside" if column.nullable else ""
-            note += f"; the target{gaps}"
-        elif column.ignore:
-            continue
-        else:
-            section[key] = flow(declared(column, []))
-        section.yaml_add_eol_comment(printable(note), key, column=0)
-    return section
-
-
-def ignore_section(notes: dict[str, str]) -> CommentedSeq:
-    """The section `ignore` of columns with notes, with these as comments."""
-    section = CommentedSeq(map(scalar, notes))
-    for index, note in enumerate(notes.values()):
-        section.yaml_add_eol_comment(printable(note), index, column=0)
-    return section
-
-
-def as_text(schema: CommentedMap) -> str:
-    """Return the schema as YAML with its comments."""
-    writer, text = YAML(), StringIO()
-    writer.width = 2**20
-    writer.indent(sequence=4, offset=2)
-    writer.dump(schema, text)
-    return text.getvalue()

@@ -83,28 +83,24 @@ def unknown_categories(
     return counts
 
 
-def unknown_rows(unknown: UnknownCategories) -> Counter[str]:
-    """Count the rows of each column that hold an unknown category."""
-    rows = Counter[str]()
-    for (name, _), count in unknown.items():
-        rows[name] += count
-    return rows
-
-
-def most_frequent_unknown(unknown: UnknownCategories, column: str) -> list[tuple[str, int]]:
-    """List the unknown categories of a column with their numbers of rows, most frequent first."""
-    counts = [(value, count) for (name, value), count in unknown.items() if name == column]
-    return sorted(counts, key=lambda pair: (-pair[1], pair[0]))
+def unknown_by_column(unknown: UnknownCategories) -> dict[str, list[tuple[str, int]]]:
+    """List the unknown categories of each column with their rows, most frequent first."""
+    by_column: dict[str, list[tuple[str, int]]] = {}
+    for (name, value), count in unknown.items():
+        by_column.setdefault(name, []).append((value, count))
+    for counts in by_column.values():
+        counts.sort(key=lambda pair: (-pair[1], pair[0]))
+    return by_column
 
 
 def unknown_lines(unknown: UnknownCategories, rows: int) -> list[str]:
     """Describe the unknown categories of each column."""
     lines = []
-    for name, count in unknown_rows(unknown).items():
-        values = most_frequent_unknown(unknown, name)
-        examples = listed(f"{quoted(value)} ({of_value})" for value, of_value in values)
+    for name, counts in unknown_by_column(unknown).items():
+        total = sum(count for _, count in counts)
+        examples = listed(f"{quoted(value)} ({count})" for value, count in counts)
         text = "rows hold a category that the model does not know"
-        lines.append(f"{name}: {count} of {rows} {text}: {examples}")
+        lines.append(f"{name}: {total} of {rows} {text}: {examples}")
     return lines
 
 
@@ -220,9 +216,10 @@ def column_drift(
 
     outside, unknown, unknown_values = None, None, None
     if summary.feature_type == "category":
-        of_new = unknown_rows(counts.unknown)[name] / max(counts.rows, 1)
-        unknown = Shares(train=summary.unknown, new=of_new)
-        unknown_values = dict(most_frequent_unknown(counts.unknown, name)[:MAX_UNKNOWN_SHOWN])
+        values = unknown_by_column(counts.unknown).get(name, [])
+        new_share = sum(rows for _, rows in values) / max(counts.rows, 1)
+        unknown = Shares(train=summary.unknown, new=new_share)
+        unknown_values = dict(values[:MAX_UNKNOWN_SHOWN])
     elif summary.feature_type != "text" and summary.edges:
         outside = share([0, -2])
     return ColumnDrift(

@@ -4,7 +4,7 @@ import csv
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -81,12 +81,12 @@ def reason_columns(
     order = np.argsort(-np.abs(effects), axis=1, kind="stable")
     unknown = ~np.isfinite(effects).all(axis=1)
     of_columns = np.array(names, object)
-    found: dict[str, pa.Array] = {}
+    reasons: dict[str, pa.Array] = {}
     for n in range(count):
         effect = np.take_along_axis(effects, order[:, n : n + 1], axis=1)[:, 0]
-        found[f"reason_{n + 1}"] = pa.array(of_columns[order[:, n]], pa.string(), mask=unknown)
-        found[f"reason_{n + 1}_effect"] = pa.array(effect.astype(np.float32), mask=unknown)
-    return found
+        reasons[f"reason_{n + 1}"] = pa.array(of_columns[order[:, n]], pa.string(), mask=unknown)
+        reasons[f"reason_{n + 1}_effect"] = pa.array(effect.astype(np.float32), mask=unknown)
+    return reasons
 
 
 def output_schema(
@@ -142,22 +142,19 @@ def writing(path: Path | None, schema: pa.Schema, style: Style) -> Iterator[Writ
     reading fails. When the reader of stdout goes away, the process ends without a word.
     """
     try:
-        if path is None:
-            with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stdout:
-                write = _csv_writer(stdout, schema, style)
-                yield write
-                write(schema.empty_table())
-            return
-        with atomic_write(path) as partial:
-            if path.suffix == ".parquet":
-                with pq.ParquetWriter(partial, schema) as writer:
-                    yield writer.write_table
+        with ExitStack() as stack:
+            if path is None:
+                file = stack.enter_context(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
             else:
-                packed = "gzip" if path.suffix == ".gz" else None
-                with pa.output_stream(partial, compression=packed) as file:
-                    write = _csv_writer(file, schema, style)
-                    yield write
-                    write(schema.empty_table())
+                partial = stack.enter_context(atomic_write(path))
+                if path.suffix == ".parquet":
+                    yield stack.enter_context(pq.ParquetWriter(partial, schema)).write_table
+                    return
+                compression = "gzip" if path.suffix == ".gz" else None
+                file = stack.enter_context(pa.output_stream(partial, compression=compression))
+            write = _csv_writer(file, schema, style)
+            yield write
+            write(schema.empty_table())
     except BrokenPipeError:
         sys.exit(BROKEN_PIPE)
     except OSError as error:
@@ -191,7 +188,7 @@ class Predicted(NamedTuple):
 
 
 class Reasons(NamedTuple):
-    """By how many columns a prediction is explained, and the permutations that find them."""
+    """Number of columns that explain a prediction, and the permutations that find them."""
 
     columns: int
     permutations: Permutations
@@ -220,9 +217,9 @@ def predict_batch(
     ends = intervals.ends(outputs[:, 0]) if intervals else None
     columns = prediction_columns(outputs, schema, model.metadata.threshold, ends)
     if reasons:
-        found = contributions(model.predict, arrays, reasons.permutations)
+        effects = contributions(model.predict, arrays, reasons.permutations)
         columns |= reason_columns(
-            found, reasons.permutations.names, outputs, schema, reasons.columns
+            effects, reasons.permutations.names, outputs, schema, reasons.columns
         )
     failed = {failure.row for failure in batch.failures}
     without = set(np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()) - failed

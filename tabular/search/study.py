@@ -1,20 +1,19 @@
 """The trials of a search, which Optuna keeps, suggests and prunes, and what the best is worth."""
 
-import gc
 import json
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from tabular.config.params import Params
 from tabular.config.schema import Schema
 from tabular.config.sections import Candidates, Resolved
 from tabular.core.errors import UserError
+from tabular.core.metrics import metric
 from tabular.evaluation.calibration import choose_threshold
 from tabular.evaluation.scores import Predictions, score, scores_by_weights
 from tabular.evaluation.uncertainty import resampling_weights
@@ -24,67 +23,44 @@ from tabular.model.training.selection import Member, blended
 from tabular.model.training.setup import set_up
 from tabular.table.groups import row_groups
 
-MIN_TRIALS, MIN_FOLDS = 4, 2  # finished trials, and folds of a trial, before it may be pruned
+FINISHED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 DRAWS = 200
 
 
-def open_study(path: Path, name: str, *, greater_is_better: bool) -> optuna.Study:
-    """Open the study of this name in a journal file, or begin it.
-
-    Raises:
-        UserError: The file is something else.
-    """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(path))),
-            pruner=optuna.pruners.MedianPruner(MIN_TRIALS, MIN_FOLDS),
-            study_name=name,
-            direction="maximize" if greater_is_better else "minimize",
-            load_if_exists=True,
-        )
-    except (LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: found no journal of a search ({error}); remove it") from None
-
-
-def run_trial(
-    number: int, study: optuna.Study, train: Resolved, params: Params, schema: Schema, folder: Path
-) -> str:
-    """Cross-validate one more trial of a study, the first of which has the present parameters.
+def run_trials(
+    study: optuna.Study, total: int, train: Resolved, params: Params, schema: Schema, folder: Path
+) -> None:
+    """Run trials until the study has finished `total`; the first has the present parameters.
 
     Args:
-        number: Finished trials before; it seeds the sampler, together with `search.seed`.
+        train: The present parameters.
+        params: The sections `search` and `evaluate`.
         folder: Training rows.
-
-    Returns:
-        The best score of the study so far.
     """
-    metric, threshold = params.search.score, params.evaluate.threshold
+    name = params.search.score
 
     def objective(trial: optuna.Trial) -> float:
-        changes = suggest_changes(trial, train, params.search.space) if number else {}
+        is_first = not study.get_trials(deepcopy=False, states=FINISHED)
+        changes = {} if is_first else suggest_changes(trial, train, params.search.space)
         trial.set_user_attr("changes", changes)
+        steps = fold_predictions(train.changed(changes), folder, schema, params.evaluate.threshold)
         try:
-            steps = fold_predictions(train.changed(changes), folder, schema, threshold)
             for fold, predictions in enumerate(steps, 1):
-                value = score(predictions, schema).value(metric)
+                value = score(predictions, schema).value(name)
                 if value is not None:
                     trial.report(value, fold)
                 if fold < train.folds and trial.should_prune():
-                    raise UserError(f"a bad {metric} after {fold} folds")
-            if value is None:
-                raise UserError(f"the training rows have no {metric}")
-        except UserError as error:  # also of a training that diverges
-            trial.set_user_attr("reason", str(error))
-            raise optuna.TrialPruned from None
-        trial.set_user_attr("draws", bootstrap_draws(predictions, schema, metric))
+                    raise optuna.TrialPruned(f"A bad {name} after {fold} folds.")
+        except UserError as error:  # such as a training that diverges
+            raise optuna.TrialPruned(str(error)) from None
+        if value is None:
+            raise optuna.TrialPruned(f"The training rows have no {name}.")
+        trial.set_user_attr("draws", bootstrap_scores(predictions, schema, name).tolist())
         return value
 
-    study.sampler = optuna.samplers.TPESampler(seed=params.search.seed + number)
-    study.optimize(objective, n_trials=1)
-    best = study.best_trials
-    return f"best {metric} {best[0].value:.4f}" if best else f"none has a {metric}"
+    finished = len(study.get_trials(deepcopy=False, states=FINISHED))
+    study.sampler = optuna.samplers.TPESampler(seed=params.search.seed + finished)
+    study.optimize(objective, n_trials=max(total - finished, 0), gc_after_trial=True)
 
 
 def suggest_changes(
@@ -111,65 +87,98 @@ def fold_predictions(
 ) -> Iterator[Predictions]:
     """Yield the out-of-fold predictions for the first fold, the first two, and so on to all rows.
 
-    Where networks learn in cycles, these are of the first cycle, and those of the last one follow.
+    Where networks learn in cycles, these are of the first cycle, but the last ones of all cycles.
 
     Raises:
         UserError: A training diverges to NaN or infinity, or a column cannot be preprocessed.
     """
     keras.utils.clear_session()
-    gc.collect()
     setup = set_up(folder, schema, train)
-    y, groups = setup.y[:, 0], row_groups(folder, schema)
-    per_fold = sum(members.count for members in train.members)
+    groups = row_groups(folder, schema)
     members: list[Member] = []
 
-    def predictions() -> Predictions:
+    def blended_predictions() -> Predictions:
         ensemble = blended(setup, members)
-        labels, weight = y[ensemble.rows], setup.weight[ensemble.rows]
-        chosen = choose_threshold(threshold, labels, ensemble.oof[:, 0], weight)
+        y, weight = setup.y[ensemble.rows, 0], setup.weight[ensemble.rows]
+        chosen = choose_threshold(threshold, y, ensemble.oof[:, 0], weight)
         group = None if groups is None else groups[ensemble.rows]
-        return Predictions(labels, ensemble.oof, weight, chosen, group)
+        return Predictions(y, ensemble.oof, weight, chosen, group)
 
+    per_fold = sum(members.count for members in train.members)
     for member in fit(setup):
         members.append(member)
-        if len(members) <= per_fold * train.folds and not len(members) % per_fold:
-            yield predictions()
-    if len(members) > per_fold * train.folds:
-        yield predictions()
+        if len(members) in range(per_fold, per_fold * train.folds, per_fold):
+            yield blended_predictions()
+    yield blended_predictions()
 
 
-class Draws(NamedTuple):
-    """Scores in bootstrap draws of the rows, NaN where the rows have no such score.
+def bootstrap_scores(predictions: Predictions, schema: Schema, name: str) -> np.ndarray:
+    """Compute the score of the rows in each bootstrap draw, and of those that it left out.
 
-    Attributes:
-        drawn: Score of the rows of each draw.
-        left_out: Score of the rows that each draw left out.
+    The draws are the same for all predictions of the rows. A score is NaN where it is undefined.
+
+    Returns:
+        float64, shape (2, draws).
     """
-
-    drawn: list[float]
-    left_out: list[float]
-
-
-def bootstrap_draws(predictions: Predictions, schema: Schema, metric: str) -> Draws:
-    """Compute the score in every draw; the draws are the same for all predictions of the rows."""
-    draws = Draws([], [])
+    scores = []
     for counts in resampling_weights(np.ones(len(predictions.y)), DRAWS, predictions.group):
-        for values, weights in zip(draws, (counts, counts == 0), strict=True):
-            scores = scores_by_weights(predictions, weights * predictions.weight, schema)
-            values.extend(scores[metric].tolist())
-    return draws
+        weights = counts * predictions.weight, (counts == 0) * predictions.weight
+        scores.append([scores_by_weights(predictions, each, schema)[name] for each in weights])
+    return np.concatenate(scores, axis=1)
 
 
-def expected_gain(trials: Sequence[Draws], first: Draws, *, greater_is_better: bool) -> float:
+def summary(study: optuna.Study, name: str) -> str:
+    """Return what the best trial is worth, and the command that runs it.
+
+    Args:
+        name: The score that the trials have.
+
+    Raises:
+        UserError: No trial has a score.
+    """
+    trials = study.get_trials(deepcopy=False, states=FINISHED)
+    complete = [trial for trial in trials if trial.state == FINISHED[0]]
+    if not complete:
+        raise UserError(f"No trial has a {name}. The lines above say why.")
+    greater_is_better = metric(name).greater_is_better
+    best = (max if greater_is_better else min)(complete, key=lambda trial: trial.value)
+    text = (
+        f"Cross-validated {name} of {len(trials)} trials, {len(trials) - len(complete)} of them "
+        f"given up: the best is {best.value:.6f}, of trial {best.number}."
+    )
+    changes = best.user_attrs["changes"]
+    if not changes:
+        return f"{text}\nNone is better than what params.yaml has now."
+    present = next((trial for trial in complete if not trial.user_attrs["changes"]), best)
+    draws = np.array([trial.user_attrs["draws"] for trial in complete])
+    gain = expected_gain(draws, complete.index(present), greater_is_better=greater_is_better)
+    now = "" if present is best else f", compared with {present.value:.6f} now"
+    values = [f"train.{key}={as_override(value)}" for key, value in changes.items()]
+    return (
+        f"{text}\nIt was chosen by the rows that score it. On other rows, expect {name} "
+        f"{present.value + gain:.6f}{now}.\n\n"
+        f"dvc exp run {' '.join(f'-S {shlex.quote(value)}' for value in values)}"
+    )
+
+
+def as_override(value: Any) -> str:
+    """Return a value of params.yaml as `dvc exp run -S` reads it."""
+    return json.dumps(value, separators=(",", ":")).replace('"', "")
+
+
+def expected_gain(draws: np.ndarray, first: int, *, greater_is_better: bool) -> float:
     """Return by how much the best trial scores above the first on rows that did not choose it.
 
     In each draw the best trial is chosen by the rows drawn, and scored on those left out: bias
     correction by the bootstrap, Tsamardinos, Greasidou and Borboudakis, "Bootstrapping the
     out-of-sample predictions for efficient and accurate cross-validation" (2018). The gain is 0
     where no draw has a score.
+
+    Args:
+        draws: The `bootstrap_scores` of each trial, shape (trials, 2, draws).
+        first: Number of the trial to compare with.
     """
-    drawn, left_out = (np.array(scores) for scores in zip(*trials, strict=True))
-    drawn = np.where(np.isfinite(drawn), drawn, -np.inf if greater_is_better else np.inf)
-    best = drawn.argmax(axis=0) if greater_is_better else drawn.argmin(axis=0)
-    gains = left_out[best, np.arange(left_out.shape[1])] - first.left_out
+    drawn, left_out = draws[:, 0], draws[:, 1]
+    losses = np.nan_to_num(-drawn if greater_is_better else drawn, nan=np.inf)
+    gains = left_out[losses.argmin(axis=0), np.arange(drawn.shape[1])] - left_out[first]
     return float(np.nanmean(gains)) if np.isfinite(gains).any() else 0.0

@@ -2,17 +2,14 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
+from fastapi import HTTPException
 
 from tabular.config.schema import EPOCHS, NUMBER_FORMAT, Column, Schema
-from tabular.config.sections import Validate
 from tabular.config.typed_yaml import suggestion
 from tabular.core.errors import UserError, listed, quoted
-from tabular.prediction.outputs import output_schema
 from tabular.table.cells import ARROW_TYPES
 from tabular.table.csv import MISTAKES_SHOWN
 
@@ -20,39 +17,16 @@ JSON_TYPES = {"double": "number", "float": "number", "int64": "integer", "bool":
 JsonSchema = dict[str, Any]
 
 
-def request_schema(schema: Schema, policies: Validate) -> JsonSchema:
-    """Return the JSON schema of a request.
-
-    Args:
-        policies: A value is allowed too where its check only warns.
-    """
-    cells = {name: _cell_schema(column, policies) for name, column in schema.features.items()}
+def request_schema(schema: Schema) -> JsonSchema:
+    """Return the JSON schema of a request."""
+    cells = {name: _cell_schema(column) for name, column in schema.features.items()}
     cells |= {name: {"type": ["string", "null"]} for name in schema.ignore}
     row = {"type": "object", "properties": cells, "required": list(schema.features)}
     rows = {"type": "array", "items": row, "minItems": 1}
     return {"anyOf": [rows, {"type": "object", "properties": {"rows": rows}, "required": ["rows"]}]}
 
 
-def answer_schema(schema: Schema, *, intervals: bool) -> JsonSchema:
-    """Return the JSON schema of an answer: the output's columns of each row, and `warnings`.
-
-    Raises:
-        UserError: A column of `ignore` has the name of another column of the output.
-    """
-    output = output_schema(schema, list(schema.ignore), numbered=False, intervals=intervals)
-    cells = {field.name: {"type": JSON_TYPES.get(str(field.type), "string")} for field in output}
-    required = [name for name in cells if name not in schema.ignore]
-    row = {"type": "object", "properties": cells, "required": required}
-    lists = {"rows": list_schema(row), "warnings": list_schema({"type": "string"})}
-    return {"type": "object", "properties": lists, "required": ["rows"]}
-
-
-def list_schema(items: JsonSchema) -> JsonSchema:
-    """Return the JSON schema of a list."""
-    return {"type": "array", "items": items}
-
-
-def _cell_schema(column: Column, policies: Validate) -> JsonSchema:
+def _cell_schema(column: Column) -> JsonSchema:
     types = [JSON_TYPES.get(str(ARROW_TYPES[column.kind]), "string")]
     types += ["number"] if {*column.date_formats} & {*EPOCHS} else []
     types += ["string"] if column.reads_texts else []
@@ -62,91 +36,77 @@ def _cell_schema(column: Column, policies: Validate) -> JsonSchema:
         formats = [column.number_format] if column.number_format else column.date_formats
         cell["description"] = f"as text {' or '.join(formats)}"
     elif not column.missing_values and not column.replace:
-        if policies.range != "warn":
-            limits = {"minimum": column.min, "maximum": column.max}
-            cell |= {name: limit for name, limit in limits.items() if limit is not None}
-        if policies.values != "warn" and column.values is not None:
+        limits = {"minimum": column.min, "maximum": column.max}
+        cell |= {name: limit for name, limit in limits.items() if limit is not None}
+        if column.values is not None:
             cell["enum"] = [*column.values, *([None] if column.nullable else [])]
     return cell
 
 
-Cell = str | int | float | bool | None
-Row = dict[str, Cell]
-
-
-class NotRowsError(UserError):
-    """An error of a body that holds no rows in JSON."""
-
-
-def read_rows(body: bytes) -> list[Row]:
+def read_rows(body: bytes | bytearray) -> list[Any]:
     """Return the rows in a request: a list of objects, or an object that has one as `rows`.
 
     Raises:
-        NotRowsError: The body is something else.
+        HTTPException: The body is something else.
     """
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:  # also of the encoding, or a number too long
-        raise NotRowsError(f"the body is not JSON: {error}") from None
+        raise HTTPException(400, f"the body is not JSON: {error}") from None
     is_named = isinstance(content, dict) and content.keys() == {"rows"}
     rows = content["rows"] if is_named else content
     if not isinstance(rows, list) or not rows:
         expected = 'a list of rows, [{column: value, ...}, ...], or {"rows": [...]}'
-        raise NotRowsError(f"the body: expected {expected}, with one row or more")
+        raise HTTPException(400, f"the body: expected {expected}, with one row or more")
     return rows
 
 
-def texts_from_rows(rows: list[Row], schema: Schema) -> pa.Table:
+def texts_from_rows(rows: list[Any], schema: Schema) -> pa.Table:
     """Return rows as the texts that a CSV would hold, numbers in the format of their column.
 
     Raises:
         UserError: A row has other columns, or a cell is a list or an object; the message has a
             line for each mistake.
     """
-    mistakes = (line for number, row in enumerate(rows, 1) for line in _check(number, row, schema))
-    if lines := list(islice(mistakes, MISTAKES_SHOWN)):
-        raise UserError("\n".join(lines))
+    mistakes = [
+        f"row {number}{mistake}"
+        for number, row in enumerate(rows, 1)
+        for mistake in _row_mistakes(row, schema)
+    ]
+    if mistakes:
+        raise UserError("\n".join(mistakes[:MISTAKES_SHOWN]))
     identifiers = [name for name in schema.ignore if any(name in row for row in rows)]
     columns = {}
     for name in [*schema.features, *identifiers]:
         column = schema.columns.get(name)
         number_format = column.number_format if column else None
-        point = NUMBER_FORMAT.sub(r"\3", number_format) if number_format else ""
-        texts = [_text(number, name, row.get(name), point) for number, row in enumerate(rows, 1)]
-        columns[name] = pa.array(texts, pa.string())
+        point = NUMBER_FORMAT.sub(r"\3", number_format) if number_format else "."
+        columns[name] = pa.array([_text(row.get(name), point) for row in rows], pa.string())
     return pa.table(columns)
 
 
-def _check(number: int, row: Any, schema: Schema) -> Iterator[str]:
+def _row_mistakes(row: Any, schema: Schema) -> Iterator[str]:
     """Yield the differences between a row and the declared columns."""
     if not isinstance(row, dict):
-        yield f"row {number}: found {quoted(json.dumps(row))}; expected an object"
+        yield f": found {quoted(json.dumps(row))}; expected an object"
         return
     if missing := [name for name in schema.features if name not in row]:
         nullable = all(schema.columns[name].nullable for name in missing)
         hint = "; give null for an empty cell" if nullable else ""
-        yield f"row {number}: missing: {listed(missing)}{hint}"
+        yield f": missing: {listed(missing)}{hint}"
     for name in sorted(row.keys() - {*schema.columns, *schema.ignore}):
-        hint = suggestion(name, set(schema.features))
-        yield f"row {number}: no column {quoted(name)} is declared.{hint}"
+        yield f": no column {quoted(name)} is declared.{suggestion(name, schema.features)}"
+    for name, cell in row.items():
+        if isinstance(cell, dict | list):
+            allowed = "a number, a text, true, false or null"
+            yield f", column {name}: found {quoted(json.dumps(cell))}; expected {allowed}"
 
 
-def _text(number: int, name: str, cell: Any, point: str) -> str:
-    """Return a cell as text, with the decimal `point` of its column where it has a format."""
+def _text(cell: str | float | bool | None, point: str) -> str:
+    """Return a cell as text, numbers with the decimal `point` of their column."""
     if isinstance(cell, str):
-        if not cell.isascii() and any("\ud800" <= letter <= "\udfff" for letter in cell):
-            raise UserError(f"row {number}, column {name}: found half a character; expected UTF-8")
         return cell
-    if cell is None:
-        return ""
-    if isinstance(cell, bool):
-        return str(cell).lower()
-    if isinstance(cell, int | float):
-        return f"{Decimal(repr(cell)):f}".replace(".", point) if point else repr(cell)
-    raise UserError(
-        f"row {number}, column {name}: found {quoted(json.dumps(cell))}; expected a number, a "
-        "text, true, false or null"
-    )
+    return "" if cell is None else json.dumps(cell).replace(".", point)
 
 
 def answers_from_columns(columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import PROJECT, begin, change, copy_of, must, read_scores
+from tests.helpers import change, copy_of, must, read_scores
 
 # Trainings of a second or so, which diverge with one of the learning rates.
 PLAIN = {"epochs": 400, "learning_rate": 0.00001}
@@ -26,24 +26,11 @@ def searched(short: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return folder, must(folder, "python", "-m", "commands.search")
 
 
-def test_ctrl_c_counts_while_objects_are_removed() -> None:
-    """Python drops an exception there, and a search removes many objects between its trials."""
-    code = (
-        "import os, signal, time\nfrom tabular.core.process import run\n"
-        "class Removed:\n    def __del__(self): os.kill(os.getpid(), signal.SIGINT)\n"
-        "def main():\n    Removed()\n    time.sleep(20)\n    print('not interrupted')\n"
-        "run(main)"
-    )
-    process = begin(PROJECT, "python", "-c", code)
-    assert process.communicate(timeout=60) == ("", "interrupted\n")
-    assert process.returncode == 1
-
-
 @pytest.mark.slow
 def test_the_printed_command_gives_the_printed_score(searched: tuple[Path, str]) -> None:
     folder, output = searched
-    assert "given up" in output.splitlines()[0]
-    best, command = output.splitlines()[3].split(), output.splitlines()[-1]
+    first, *_, command = output.splitlines()
     assert command.startswith("dvc exp run -S ")
     must(folder, "bash", "-c", command)
-    assert f"{read_scores(folder)['cross_validation']['loss']:.6f}" == best[1]
+    loss = read_scores(folder)["cross_validation"]["loss"]
+    assert f"given up: the best is {loss:.6f}, of trial" in first

@@ -63,7 +63,7 @@ def test_ray_with_workers_that_are_killed(
         found = (tmp_path / "said").read_text()
         assert code == 0, found
     assert outs(folder, GATE) == expected[0]
-    assert expected[1].splitlines()[0] in found  # which trials it has depends on time
+    assert expected[1] in found
 
 
 def kill_a_worker(process: subprocess.Popen[str], script: str) -> None:

@@ -38,37 +38,24 @@ def test_a_number_of_workers_is_a_number(monkeypatch: pytest.MonkeyPatch, said: 
         workers()
 
 
-@pytest.mark.parametrize("interrupted", [False, True])
-def test_what_runs_is_told_to_stop_when_no_more_results_are_taken(interrupted: bool) -> None:
-    """The caller takes no more of them, or is interrupted while it waits for one."""
+def test_what_runs_is_told_to_stop_when_no_more_results_are_taken() -> None:
     begun, stop, stopped = threading.Event(), threading.Event(), []
 
     def work(number: int) -> None:
         if number == 0:
             assert begun.wait(LONG)
-            if interrupted:
-                raise KeyboardInterrupt
-        else:
-            begun.set()
-            stopped.append(stop.wait(LONG))
+            raise KeyboardInterrupt
+        begun.set()
+        stopped.append(stop.wait(LONG))
 
-    found = ordered_map(work, range(4), stop=stop.set)
-    if interrupted:
-        with pytest.raises(KeyboardInterrupt):
-            list(found)
-    else:
-        next(found)
-        found.close()  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt):
+        list(ordered_map(work, range(4), stop=stop.set))
     assert stopped
     assert all(stopped)
 
 
 def process_and_thread() -> tuple[int, bool]:
     return os.getpid(), threading.current_thread() is threading.main_thread()
-
-
-def refused(name: str) -> None:
-    raise UserError(f"{name}: found nothing")
 
 
 def killed() -> None:
@@ -81,8 +68,6 @@ def test_what_is_begun_runs_in_another_process_and_tells_how_it_ended(
     process, is_main_thread = begin(process_and_thread)()
     assert process != os.getpid()
     assert is_main_thread
-    with pytest.raises(UserError, match=r"a\.csv: found nothing"):
-        begin(refused, "a.csv")()
     with pytest.raises(MemoryError, match="killed ended without a result"):
         begin(killed)()
     monkeypatch.setenv(WORKERS, "1")

@@ -38,9 +38,8 @@ WRONG = {
         "split.by: found 'group', but data/schema.yaml names no such column; add group: COLUMN"
     ),
     ("test_size: 0.33", "test_size: 1.5"): (
-        "split.test_size: found 1.5; expected a number above 0 and below 1"
+        "split.test_size: found 1.5; expected a number below 1"
     ),
-    ("seed: 9", "seed: '9'"): "split.seed: found '9'; expected a valid integer",
     ("epochs: auto\n      batch_size: 32", "epoch: 5\n      batch_size: 32"): (
         f"train.{PLAIN}.epoch: unknown key (found 5). Did you mean 'epochs'? Allowed: activation, b"
     ),
@@ -60,9 +59,6 @@ WRONG = {
     (TARGET, f"{TARGET}\nignore: [Outcome]"): "ignore: found the target 'Outcome'; expected other",
     (TARGET, "target: outcome"): "target: found 'outcome', which is not among columns: Pregnancies",
     (TARGET, f"{TARGET}\nencoding: gzip"): "encoding: found 'gzip'; expected an encoding of text ",
-    ("  Age: {", "  Blood/Pressure: {kind: real}\n  Blood_Pressure: {kind: real}\n  Age: {"): (
-        "columns: 'Blood/Pressure' and 'Blood_Pressure' are both 'Blood_Pressure' in the model"
-    ),
     ("values: [0, 1]", "values: [0, 1, 2.5]"): (
         "columns.Outcome: found {'kind': 'integer', 'values': [0, 1, 2.5]}; values has 2.5, which "
     ),
@@ -89,10 +85,8 @@ L2 = f"{PLAIN}.l2"
 # What somebody lets a search try, and how the message begins.
 SPACES: list[tuple[dict[str, Any], str]] = [
     ({f"{PLAIN}.unit": [[8]]}, f"{PLAIN}.unit: no key to search. Did you mean '{PLAIN}.units'?"),
-    ({"seed": [1, 2]}, "seed: no key to search. Allowed: class_weight, imputation,"),
     ({"loss": ["huber"]}, "loss: found 'huber', which does not fit task binary of the schema."),
-    ({L2: []}, f"{L2}: found []; expected a list of one value or more, without low"),
-    ({L2: {"low": 2, "high": 1}}, f"{L2}: found {{'high': 1, 'low': 2}}; expected low below high"),
+    ({L2: []}, f"{L2}: found []; expected a list of one value or more, or low"),
     (
         {L2: {"low": 0, "high": 1, "log": True}},
         f"{L2}: found {{'high': 1, 'log': True, 'low': 0}}; expected low above 0 where log is true",
@@ -113,9 +107,6 @@ def test_only_the_sections_that_were_asked_for_are_given(tmp_path: Path) -> None
     params = load(tmp_path, TEXTS, "split", "validate")
     assert vars(params).keys() == {"split", "validate"}
     assert (params.split.seed, params.validate.min_class_rows) == (9, 5)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.yaml: No such file or directory"):
         load_schema(tmp_path / "none.yaml")
 
@@ -142,32 +133,25 @@ AUTO = {"learning_rate": "auto", "epochs": "auto", "batch_size": "auto", "dropou
 
 
 @pytest.mark.parametrize(
-    ("rows", "task", "folds", "kinds", "network"),
+    ("rows", "task", "columns", "folds", "kinds", "network"),
     [
-        (500, "binary", 10, 2, (0.01, 1024, 128, 0.3)),
-        (500, "regression", 10, 2, (0.02, 1024, 128, 0.3)),
-        (5_000, "multiclass", 10, 1, (0.02, 51, 64, 0.1)),
-        (50_000, "regression", 5, 1, (0.04, 20, 256, 0.1)),
-        (100_000, "binary", 5, 1, (0.02, 20, 1024, 0.1)),
-        (10_000_000, "regression", 3, 1, (0.04, 16, 1024, 0.1)),
+        (500, "binary", 100, 10, 2, (0.01, 1024, 128, 0.3)),
+        (500, "binary", 101, 10, 2, (0.01, 512, 128, 0.3)),
+        (500, "regression", 8, 10, 2, (0.02, 1024, 128, 0.3)),
+        (5_000, "multiclass", 8, 10, 1, (0.02, 51, 64, 0.1)),
+        (50_000, "regression", 8, 5, 1, (0.04, 20, 256, 0.1)),
+        (100_000, "binary", 8, 5, 1, (0.02, 20, 1024, 0.1)),
+        (10_000_000, "regression", 8, 3, 1, (0.04, 16, 1024, 0.1)),
     ],
 )
-def test_auto_is_a_rule_of_the_rows_and_the_task(
-    rows: int, task: str, folds: int, kinds: int, network: tuple[float, ...]
+def test_auto_is_a_rule_of_the_table_and_the_task(
+    rows: int, task: str, columns: int, folds: int, kinds: int, network: tuple[float, ...]
 ) -> None:
-    found = train_params({"realmlp": AUTO}, members="auto", folds="auto").resolved(rows, task, 8)
-    assert found.folds == folds
-    assert [(m.network, m.count) for m in found.members] == [("realmlp", 1), ("plain", 1)][:kinds]
-    assert tuple(getattr(found.networks["realmlp"], key) for key in AUTO) == network
-
-
-def test_a_wide_table_takes_a_smaller_embedding_and_fewer_steps() -> None:
-    auto = train_params({"realmlp": AUTO | {"embedding": "auto"}})
-    narrow, wide = (auto.resolved(500, "binary", n).networks["realmlp"] for n in (100, 101))
-    assert narrow.embedding
-    assert wide.embedding
-    assert narrow.embedding.units == 2 * wide.embedding.units
-    assert narrow.epochs == 2 * wide.epochs
+    auto = train_params({"realmlp": AUTO}, members="auto", folds="auto")
+    train = auto.resolved(rows, task, columns)
+    assert train.folds == folds
+    assert [(m.network, m.count) for m in train.members] == [("realmlp", 1), ("plain", 1)][:kinds]
+    assert tuple(getattr(train.networks["realmlp"], key) for key in AUTO) == network
 
 
 def test_what_is_said_stays_whatever_the_rows_and_the_task() -> None:

