@@ -111,14 +111,13 @@ def probability_plots(test: Predictions, schema: Schema) -> Plots:
 
 def ranking_plots(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> Plots:
     """Compute the ROC curve without points within a line, and the best precision by recall."""
-    from sklearn.metrics import precision_recall_curve, roc_curve  # scikit-learn takes a second
-
-    false_positives, true_positives, _ = roc_curve(truth, probability, sample_weight=weight)
-    curve = precision_recall_curve(truth, probability, sample_weight=weight)
-    precision, recall = curve[0][::-1], curve[1][::-1]
-    recall, first = np.unique(recall, return_index=True)
+    _, (hits,), (alarms,) = hits_and_alarms(truth, probability, weight[None])
+    turns = np.ones(len(hits), bool)
+    turns[1:-1] = np.diff(hits, 2).astype(bool) | np.diff(alarms, 2).astype(bool)
+    recall, first = np.unique(hits / hits[-1], return_index=True)
+    precision = np.divide(hits, hits + alarms, out=np.ones_like(hits), where=hits + alarms > 0)
     return {
-        "roc": (false_positives, true_positives),
+        "roc": ((alarms / alarms[-1])[turns], (hits / hits[-1])[turns]),
         "precision_recall": (recall, np.maximum.reduceat(precision, first)),
     }
 

@@ -7,9 +7,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import yaml
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from tabular.config.sections import Costs
-from tabular.evaluation.plot_data import HEADERS, probability_plots, write_plot_data
+from tabular.evaluation.plot_data import HEADERS, probability_plots, ranking_plots, write_plot_data
 from tabular.evaluation.scores import Predictions
 from tabular.inspection.importance import REPEATS, permutation_importance
 from tests.helpers import PROJECT, schema_of
@@ -23,6 +24,22 @@ def test_dvc_plots_read_files_and_columns_that_are_written() -> None:
             assert {plot["x"], *([columns] if isinstance(columns, str) else columns)} <= {
                 *HEADERS[file.removeprefix("plots/").removesuffix(".csv")]
             }
+
+
+@pytest.mark.parametrize("digits", [1, 9])
+def test_the_curves_are_those_of_scikit_learn(digits: int) -> None:
+    rng = np.random.default_rng(0)
+    truth, probability = rng.random(200) < 0.3, rng.random(200).round(digits)
+    weight = rng.integers(1, 4, 200).astype(float)
+    plots = ranking_plots(truth, probability, weight)
+    expected = np.column_stack(roc_curve(truth, probability, sample_weight=weight)[:2])
+    computed = np.column_stack(plots["roc"])
+    assert {*map(tuple, computed.round(12))} <= {*map(tuple, expected.round(12))}
+    along = np.interp(expected.sum(axis=1), computed.sum(axis=1), computed[:, 1])
+    np.testing.assert_allclose(along, expected[:, 1], atol=1e-12)  # omitted points lie on lines
+    precision, recall, _ = precision_recall_curve(truth, probability, sample_weight=weight)
+    best = pd.Series(precision).groupby(recall).max()
+    np.testing.assert_array_equal(plots["precision_recall"], [best.index, best])
 
 
 def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path) -> None:
