@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
 
 
 class PredictedRows(NamedTuple):
-    """Some rows of a file: their texts and predictions, and which fail."""
+    """Predictions for some rows of a file."""
 
     texts: pa.Table
     predicted: Predicted
@@ -65,8 +65,8 @@ def predict_rows(
     batch = check_rows(raw, schema.features, checks)
     predicted = predict_batch(batch, model, schema, reasons)
     rejected = sorted({failure.row for failure in predicted.failures if failure.policy != "warn"})
-    kept = pa.array(~np.isin(np.arange(len(batch.features)), rejected))
-    unknown = unknown_categories(batch.features.filter(kept), categories, schema)
+    answered = pa.array(~np.isin(np.arange(len(batch.features)), rejected))
+    unknown = unknown_categories(batch.features.filter(answered), categories, schema)
     return PredictedRows(batch.texts, predicted, rejected, unknown)
 
 
@@ -81,10 +81,10 @@ def parse_arguments() -> Namespace:
     args = parse_model_and_rows(parser, "*")
     if args.explain < 0:
         parser.error(f"--explain: found {args.explain}; expected 0 or more")
-    used = [args.rows, args.model]
+    named_paths = [args.rows, args.model]
     for path in filter(None, [args.output, args.rejects]):
-        check_output(path, used)
-        used.append(path)
+        check_output(path, named_paths)
+        named_paths.append(path)
     return args
 
 
@@ -186,11 +186,11 @@ def main() -> None:
             rows = read_rows(file, schema, names, allow_ragged=args.rejects is not None)
             for predicted in ordered_map(predict, rows):
                 output.add(predicted, line)
-    for said in output.warnings():
-        print(f"warn: {said}", file=sys.stderr)
+    for message in output.warnings():
+        print(f"warn: {message}", file=sys.stderr)
     if args.rejects:
-        said = f"{output.rejected} of {output.rows} rows set aside in {args.rejects}"
-        print(said, file=sys.stderr)
+        message = f"{output.rejected} of {output.rows} rows set aside in {args.rejects}"
+        print(message, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def write(numbered: tuple[int, pa.Table], folder: Path, schema: Schema) -> Profi
     """Write a part and return its profile."""
     number, part = numbered
     write_part(folder, number, part)
-    return Profile.of(part, schema)
+    return Profile.from_table(part, schema)
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def main() -> None:
     with atomic_write(args.ingested) as folder:
         parsed = ordered_map(partial(parse, schema=schema), read_files(files, schema))
         parts = take_rows(parsed, repeat(params.ingest.rows_per_part))
-        profile = Profile.of(arrow_schema(schema).empty_table(), schema)
+        profile = Profile.from_table(arrow_schema(schema).empty_table(), schema)
         for part_profile in ordered_map(
             partial(write, folder=folder, schema=schema), enumerate(parts)
         ):

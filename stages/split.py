@@ -23,9 +23,9 @@ def main() -> None:
     without_pandas()
     for line in unused_declarations(params.split, schema):
         print(f"warn: {line}")
-    equal, told = stays_with(args.validated, params.split, schema)
-    if told:
-        print(told)
+    equal, message = stays_with(args.validated, params.split, schema)
+    if message:
+        print(message)
     assignment = ordered_rows(args.validated, params.split, schema, equal)
     with atomic_write(args.split) as folder:
         write_subsets(args.validated, assignment, params.ingest.rows_per_part, folder)

@@ -246,8 +246,8 @@ class Schema(Dialect):
     @property
     def features(self) -> dict[str, Column]:
         """The columns that the model reads, in declared order."""
-        others = {self.target, self.group, self.split, self.weight, *self.ignore}
-        return {name: column for name, column in self.columns.items() if name not in others}
+        unread = {self.target, self.group, self.split, self.weight, *self.ignore}
+        return {name: column for name, column in self.columns.items() if name not in unread}
 
     @property
     def roles(self) -> dict[str, str]:

@@ -34,32 +34,34 @@ def explain_all(mistakes: list[Any], kind: type[BaseModel]) -> list[str]:
 
 def _word(mistake: Any) -> str:
     """The one word that a value could have been, by pydantic's name of that alternative."""
-    found = re.fullmatch(r"literal\['(\w+)'\]", str(mistake["loc"][-1])) if mistake["loc"] else None
-    return found[1] if found else ""
+    literal = (
+        re.fullmatch(r"literal\['(\w+)'\]", str(mistake["loc"][-1])) if mistake["loc"] else None
+    )
+    return literal[1] if literal else ""
 
 
 def explain(mistake: Any, kind: type[BaseModel]) -> str:
     """One line for one of the errors that pydantic finds in a section of this `kind`."""
     location = [str(part) for part in mistake["loc"]]
-    key, found = ".".join(map(truncate, location)), truncate(repr(mistake["input"]))
+    key, value = ".".join(map(truncate, location)), truncate(repr(mistake["input"]))
     match mistake["type"]:
         case "extra_forbidden":
             allowed = sorted(_fields(location[:-1], kind))
-            return f"{key}: unknown key (found {found}).{nearest(location[-1], allowed)}"
+            return f"{key}: unknown key (found {value}).{nearest(location[-1], allowed)}"
         case "missing":
             return f"{key}: this key is missing"
         case "value_error":
             problem = str(mistake["ctx"]["error"])
-            return problem if problem.startswith(key) else f"{key}: found {found}; {problem}"
+            return problem if problem.startswith(key) else f"{key}: found {value}; {problem}"
         case "literal_error":
             allowed = mistake["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-            return f"{key}: found {found}.{nearest(str(mistake['input']), allowed)}"
+            return f"{key}: found {value}.{nearest(str(mistake['input']), allowed)}"
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             ((bound, limit),) = mistake["ctx"].items()
             words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-            return f"{key}: found {found}; expected a number {words[bound]} {limit}"
+            return f"{key}: found {value}; expected a number {words[bound]} {limit}"
     expected = mistake["msg"].removeprefix("Input should be ").replace("tuple", "list")
-    return f"{key}: found {found}; expected {expected}"
+    return f"{key}: found {value}; expected {expected}"
 
 
 def nearest(key: str, allowed: Iterable[str]) -> str:

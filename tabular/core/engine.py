@@ -65,20 +65,20 @@ def ordered_map(
         threads: whether the function may run in several of them; if not, without Ray it is one
             item after the other, each of which may use all workers.
     """
-    taken = iter(items)
-    first = [] if IN_WORKER.get() or not (threads or on_ray()) else list(islice(taken, 2))
+    remaining = iter(items)
+    first = [] if IN_WORKER.get() or not (threads or on_ray()) else list(islice(remaining, 2))
     if len(first) < 2:
         before = PROGRESS.set(report or PROGRESS.get())
         try:
-            yield from map(function, chain(first, taken))
+            yield from map(function, chain(first, remaining))
         finally:
             PROGRESS.reset(before)
         return
     if on_ray():
-        yield from _ray_map(function, chain(first, taken), workers(), report)
+        yield from _ray_map(function, chain(first, remaining), workers(), report)
     else:
         count = min(workers(), most)
-        yield from _thread_map(function, chain(first, taken), count, report, stop)
+        yield from _thread_map(function, chain(first, remaining), count, report, stop)
 
 
 def begin(function: Callable[..., Result], *args: Any) -> Callable[[], Result]:

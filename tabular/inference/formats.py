@@ -96,12 +96,12 @@ def choose_number_format(
     point, *comma = readings
     if not comma:
         return point.form, ""
-    known = {*marks} - {""}
-    if len(known) == 1:
-        return (point if "." in known else comma[0]).form, ""
-    if not known and delimiter == ",":
+    known_marks = {*marks} - {""}
+    if len(known_marks) == 1:
+        return (point if "." in known_marks else comma[0]).form, ""
+    if not known_marks and delimiter == ",":
         return point.form, ""
-    if not known and delimiter == ";" and point.form is not None:  # 2,846 and not 2.846
+    if not known_marks and delimiter == ";" and point.form is not None:  # 2,846 and not 2.846
         return comma[0].form, ""
     return point.form, f"; or numbers written as {comma[0].form}? both fit"
 
@@ -187,9 +187,9 @@ def ask_format(texts: list[str]) -> str:
 
     forms = [form for form, pattern in patterns().items() if fits(pattern)]
     best = min(forms, key=lambda form: len(not_dates(some, form)), default="")
-    if best and (others := not_dates(texts, best)):
+    if best and (unparsed := not_dates(texts, best)):
         return (
-            f"; dates as {best}, except {quoted(others[0])}: kind datetime? then change or list "
+            f"; dates as {best}, except {quoted(unparsed[0])}: kind datetime? then change or list "
             "such cells in replace or missing_values"
         )
     if fits(NUMBER_WITH_UNIT):

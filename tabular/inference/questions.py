@@ -45,9 +45,11 @@ def question(name: str, column: InferredColumn, *, target: bool) -> str:
             values = Counter[float]()
             for value, count in zip(numbers, present.values(), strict=True):
                 values[float(value)] += count
-            asked = ask_numbers(values, rows)
-            is_code = column.kind == "integer" and not asked and IDENTIFIER.search(name)
-            return group_question(name, column, values) if is_code and not target else asked
+            number_question = ask_numbers(values, rows)
+            is_code = column.kind == "integer" and not number_question and IDENTIFIER.search(name)
+            return (
+                group_question(name, column, values) if is_code and not target else number_question
+            )
         case "category" | "text":
             return "" if target else group_question(name, column, present)
     return ""
@@ -60,13 +62,15 @@ def ask_numbers(values: Counter[float], rows: int) -> str:
         values: How often each value occurs.
         rows: Number of rows of the table, those without a value included.
     """
-    others = sorted({*values} - SENTINELS - {0})
-    suspects = [value for value in sorted(SENTINELS & {*values}) if stands_apart(value, others)]
-    smallest = min(map(abs, others), default=0)
+    other_values = sorted({*values} - SENTINELS - {0})
+    suspects = [
+        value for value in sorted(SENTINELS & {*values}) if stands_apart(value, other_values)
+    ]
+    smallest = min(map(abs, other_values), default=0)
     if (
         values[0] <= MAX_ZERO_SHARE * rows
-        and stands_apart(0, others)
-        and MAX_SPAN * smallest >= abs(median(others))
+        and stands_apart(0, other_values)
+        and MAX_SPAN * smallest >= abs(median(other_values))
     ):
         suspects = [0, *suspects]
     missing = [value for value in suspects if values[value] >= MIN_ROWS]
@@ -76,19 +80,19 @@ def ask_numbers(values: Counter[float], rows: int) -> str:
     return question + ask_extremes(np.repeat([*present], [*present.values()]))
 
 
-def stands_apart(value: int, others: list[float]) -> bool:
+def stands_apart(value: int, other_values: list[float]) -> bool:
     """Return whether a value lies far beyond others, ascending, or is the only negative one.
 
     It lies far beyond them if its distance is more than twice the widest gap between the others at
     that end.
     """
-    if len(others) < MIN_OTHERS or others[0] <= value <= others[-1]:
+    if len(other_values) < MIN_OTHERS or other_values[0] <= value <= other_values[-1]:
         return False
-    part = max(len(others) // 4, MIN_OTHERS)
-    near = others[:part] if value < others[0] else others[-part:]
+    part = max(len(other_values) // 4, MIN_OTHERS)
+    near = other_values[:part] if value < other_values[0] else other_values[-part:]
     widest = max(high - low for low, high in pairwise(near))
-    distance = max(others[0] - value, value - others[-1])
-    return distance > GAPS * widest or value < 0 <= others[0]
+    distance = max(other_values[0] - value, value - other_values[-1])
+    return distance > GAPS * widest or value < 0 <= other_values[0]
 
 
 def ask_extremes(values: np.ndarray) -> str:

@@ -94,8 +94,7 @@ def read_sample(files: list[Path], limit: int) -> Sample:
             raise UserError(f"{file}: found other columns than in {files[0]}: {other}")
         unreadable_columns |= unreadable(file)
         readable = [name for name in names if name not in unreadable_columns]
-        max_rows = -(-(limit - sum(rows_by_file)) // (len(files) - number))
-        rows = 0
+        rows, max_rows = 0, -(-(limit - sum(rows_by_file)) // (len(files) - number))
         for raw in read_rows(file, dialect, readable):
             texts = text_columns(raw, {})[: max_rows - rows]
             cells = [texts[name].to_pylist() for name in readable]
@@ -127,7 +126,7 @@ def read_sample(files: list[Path], limit: int) -> Sample:
 def check_names(file: Path, names: list[str]) -> None:
     """Raise `UserError` if two columns of a file have the same name."""
     if repeated := sorted(name for name, times in Counter(names).items() if times > 1):
-        found = f"found {listed(map(repr, repeated))} more than once"
+        problem = f"found {listed(map(repr, repeated))} more than once"
         if not is_parquet(file):
-            found = f"line 1: {found}; is the header missing?"
-        raise UserError(f"{file}: {found}")
+            problem = f"line 1: {problem}; is the header missing?"
+        raise UserError(f"{file}: {problem}")

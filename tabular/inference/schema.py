@@ -190,9 +190,9 @@ def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: st
 
     Where all but the target would be ignored, only those that are constant are.
     """
-    others = [column for name, column in columns.items() if name != target]
-    if all(column.ignore for column in others):
-        for column in others:
+    features = [column for name, column in columns.items() if name != target]
+    if all(column.ignore for column in features):
+        for column in features:
             column.ignore = column.constant
     for name, column in columns.items():
         if not column.ignore:

@@ -28,10 +28,10 @@ def stays_with(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray |
     if first is None:
         return None, None
     repeated = len(first) - len(np.unique(first))
-    found = f"{repeated:,} of {len(first):,} rows repeat the columns of another"
+    message = f"{repeated:,} of {len(first):,} rows repeat the columns of another"
     if split.equal_rows == "auto" and repeated > MOST_REPEATED * len(first):
-        return None, f"warn: {found}: too many to be copies, so each is drawn by itself"
-    return first, f"{found}: they stay with it, in one subset and one fold"
+        return None, f"warn: {message}: too many to be copies, so each is drawn by itself"
+    return first, f"{message}: they stay with it, in one subset and one fold"
 
 
 def kept_together(

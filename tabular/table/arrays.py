@@ -34,8 +34,8 @@ def feature_arrays(part: pa.Table, schema: Schema) -> dict[str, np.ndarray]:
                 cells = pc.utf8_slice_codeunits(cells, 0, MAX_LENGTH)
                 return pc.fill_null(cells, "").to_numpy(zero_copy_only=False)
             case "number" | "datetime":
-                found = as_float64(cells, column).combine_chunks()
-                return found.to_numpy(zero_copy_only=False)  # which it is without gaps
+                numbers = as_float64(cells, column).combine_chunks()
+                return numbers.to_numpy(zero_copy_only=False)  # which it is without gaps
         assert_never(column.feature_type)
 
     return {
@@ -107,5 +107,5 @@ def row_losses(y: np.ndarray, y_pred: np.ndarray, schema: Schema, loss: str = "a
         return np.square(y_pred[:, 0] - y)
     if schema.task == "binary":
         y_pred = np.column_stack([1 - y_pred, y_pred])
-    kept = np.clip(y_pred, 1e-7, 1)
-    return -np.log(kept[np.arange(len(y)), y.astype(int)] / kept.sum(axis=1))
+    probabilities = np.clip(y_pred, 1e-7, 1)
+    return -np.log(probabilities[np.arange(len(y)), y.astype(int)] / probabilities.sum(axis=1))

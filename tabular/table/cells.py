@@ -44,11 +44,11 @@ def cell_type(kind: Kind) -> CellType:
             grammar = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
             return CellType(pa.float64(), "a finite number", grammar=grammar)
         case "integer":  # pandas writes 41.0 where a column has gaps
-            said = "a whole number of at most 64 bits"
-            return CellType(pa.int64(), said, grammar=r"^-?[0-9]+(\.0+)?$")
+            expected_cell = "a whole number of at most 64 bits"
+            return CellType(pa.int64(), expected_cell, grammar=r"^-?[0-9]+(\.0+)?$")
         case "boolean":
-            said = "true, false, 1 or 0"
-            return CellType(pa.bool_(), said, grammar=r"^(?i:true|false|1|0)$")
+            expected_cell = "true, false, 1 or 0"
+            return CellType(pa.bool_(), expected_cell, grammar=r"^(?i:true|false|1|0)$")
         case "category":
             return CellType(pa.string(), TEXT)
         case "datetime":
@@ -118,79 +118,83 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
 
 def _replace(cells: pa.Array, replacements: Mapping[Value, Value]) -> pa.Array:
     """Return the cells with other texts in place of those that equal a key, as in pandas."""
-    old, new = (pa.array(map(str, of)) for of in (replacements, replacements.values()))
+    old, new = (pa.array(map(str, texts)) for texts in (replacements, replacements.values()))
     return pc.coalesce(new.take(pc.index_in(cells, old)), cells)
 
 
-def kinds_of(found: pa.DataType) -> tuple[Kind, ...]:
-    """What columns of an Arrow type can be; nothing where its values are no cells, as of a list."""
-    found = _stored(found)
-    if pa.types.is_null(found) or found in BYTES or _is_number(found):
+def kinds_of(arrow_type: pa.DataType) -> tuple[Kind, ...]:
+    """Return the kinds that a column of an Arrow type can be; none for lists and the like."""
+    arrow_type = _stored(arrow_type)
+    if pa.types.is_null(arrow_type) or arrow_type in BYTES or _is_number(arrow_type):
         return KINDS
-    if pa.types.is_boolean(found):
+    if pa.types.is_boolean(arrow_type):
         return "real", "integer", "boolean", "category", "text"
-    if pa.types.is_duration(found):
+    if pa.types.is_duration(arrow_type):
         return "real", "integer", "category", "text"
-    if pa.types.is_date(found) or pa.types.is_timestamp(found):
+    if pa.types.is_date(arrow_type) or pa.types.is_timestamp(arrow_type):
         return "category", "datetime", "text"
-    return ("category", "text") if pa.types.is_time(found) else ()
+    return ("category", "text") if pa.types.is_time(arrow_type) else ()
 
 
-def is_written(found: pa.DataType, kind: Kind) -> bool:
-    """Whether values of an Arrow type can be in a `format`: texts, and numbers that are dates."""
-    found = _stored(found)
-    return found in BYTES or (kind == "datetime" and _is_number(found))
+def is_written(arrow_type: pa.DataType, kind: Kind) -> bool:
+    """Return whether values of a type can have a `format`: texts, and numbers that are dates."""
+    arrow_type = _stored(arrow_type)
+    return arrow_type in BYTES or (kind == "datetime" and _is_number(arrow_type))
 
 
 def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
-    """Typed values as a CSV would write them; empty for a gap and for NaN.
+    """Return typed values as a CSV would write them; a missing value and NaN are empty.
 
-    A moment with a time zone is written in UTC, whatever zones the machine knows.
+    A timestamp with a time zone is written in UTC, whatever zones the machine knows.
 
     Args:
-        kind: of the column, where it has one: a number is written so that it is read exactly, in a
-            text it has the few digits of its own type.
+        kind: Kind of the column, if it is known. A number is written with all its digits; in a
+            column of text, with the few digits of its own type.
 
     Raises:
-        pa.ArrowInvalid: a text is not in UTF-8.
+        pa.ArrowInvalid: A text is not in UTF-8.
     """
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
     elif isinstance(values, pa.DictionaryArray):
         values = values.dictionary_decode()
-    found, is_text = values.type, kind in (None, "category", "text")
-    if found in BYTES:
+    arrow_type, is_text = values.type, kind in (None, "category", "text")
+    if arrow_type in BYTES:
         values = values.cast(pa.large_binary())  # texts from bytes are checked
-    elif pa.types.is_timestamp(found):
-        values = values.cast(pa.timestamp(found.unit))
-    elif pa.types.is_boolean(found) and kind in ("real", "integer"):
+    elif pa.types.is_timestamp(arrow_type):
+        values = values.cast(pa.timestamp(arrow_type.unit))
+    elif pa.types.is_boolean(arrow_type) and kind in ("real", "integer"):
         values = values.cast(pa.int8())
-    elif pa.types.is_floating(found) and not is_text:
+    elif pa.types.is_floating(arrow_type) and not is_text:
         values = values.cast(pa.float64())
     texts = values.cast(pa.string())
-    if pa.types.is_floating(found):
+    if pa.types.is_floating(arrow_type):
         numbers = values.cast(pa.float64())
         exact = pc.less(pc.abs(numbers), 2.0**53 if is_text else 2.0**63)
         whole = pc.and_(pc.equal(numbers, pc.floor(numbers)), exact)
         integers = pc.if_else(whole, numbers, 0).cast(pa.int64()).cast(pa.string())
         texts = pc.if_else(whole, integers, texts)  # and not 1e+06
         texts = pc.if_else(pc.is_nan(numbers), None, texts)
-    elif pa.types.is_decimal(found) and not is_text:
+    elif pa.types.is_decimal(arrow_type) and not is_text:
         texts = pc.replace_substring_regex(texts, "^0E-[0-9]+$", "0")
-    elif pa.types.is_timestamp(found) and found.tz:
+    elif pa.types.is_timestamp(arrow_type) and arrow_type.tz:
         texts = pc.binary_join_element_wise(texts, "Z", "")
     return pc.fill_null(texts, "")
 
 
-def _stored(found: pa.DataType) -> pa.DataType:
+def _stored(arrow_type: pa.DataType) -> pa.DataType:
     """The type of the values behind a dictionary, or an extension such as JSON."""
-    if isinstance(found, pa.BaseExtensionType):
-        return found.storage_type
-    return found.value_type if pa.types.is_dictionary(found) else found
+    if isinstance(arrow_type, pa.BaseExtensionType):
+        return arrow_type.storage_type
+    return arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
 
 
-def _is_number(found: pa.DataType) -> bool:
-    return pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found)
+def _is_number(arrow_type: pa.DataType) -> bool:
+    return (
+        pa.types.is_integer(arrow_type)
+        or pa.types.is_floating(arrow_type)
+        or pa.types.is_decimal(arrow_type)
+    )
 
 
 def _cast(texts: pa.Array, kind: Kind) -> pa.Array:
@@ -281,7 +285,7 @@ def _has_year(seconds: pa.Array) -> pa.Array:
 
 @cache
 def time_zone(name: str) -> ZoneInfo:
-    """As the package tzdata has it, whatever the machine has."""
+    """Return a time zone of the package tzdata, whatever the machine has."""
     with (files("tzdata") / "zoneinfo" / name).open("rb") as file:
         return ZoneInfo.from_file(file, name)
 

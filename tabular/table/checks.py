@@ -25,10 +25,15 @@ EXAMPLES = 3
 
 @dataclass
 class Check:
-    """One check of a column or of the table: its policy, and what failed it so far.
+    """One check of a column or of the table, and the rows that failed it so far.
 
-    `rows` are the numbers of the failed rows in the table; a check of a whole column has none of
-    them and fails in `column_rows`. `share` is the share of the target that a column explains.
+    Attributes:
+        expected: What is expected, as messages say it.
+        policy: What follows if it fails: error, drop or warn.
+        rows: Numbers of the failed rows in the table; none if the check is about a whole column.
+        column_rows: Number of the failed rows if it is.
+        found: Some of the values that failed it.
+        share: Share of the target that the column explains, if the check is for leaks.
     """
 
     expected: str
@@ -38,10 +43,10 @@ class Check:
     found: list[Any] = field(default_factory=list)
     share: float = 0.0
 
-    def fail(self, rows: np.ndarray, found: Iterable[Any] = ()) -> None:
+    def fail(self, rows: np.ndarray, values: Iterable[Any] = ()) -> None:
         """Add rows that failed, and what was found in the first of them."""
         self.rows = np.concatenate([self.rows, rows])
-        self.found = [*self.found, *found][:EXAMPLES]
+        self.found = [*self.found, *values][:EXAMPLES]
 
     @property
     def failed_rows(self) -> int:
@@ -177,7 +182,7 @@ def check_part(
         hashes,
         sample_rows(present, parts),
         {name: extremes(present[name]) for name in schema.columns},
-        Counter({found["values"].as_py(): found["counts"].as_py() for found in classes}),
+        Counter({row["values"].as_py(): row["counts"].as_py() for row in classes}),
     )
 
 
@@ -248,16 +253,16 @@ def describe(rows: int, checks: Checks, lines: dict[int, str]) -> dict[str, list
         if not check.failed_rows:
             continue
         where = "; ".join(lines[row] for row in check.rows[:EXAMPLES].tolist())
-        found = ", ".join(truncate(str(value)) for value in check.found)
+        values = ", ".join(truncate(str(value)) for value in check.found)
         hint = "; nullable: true in data/schema.yaml allows gaps" if name == "missing" else ""
         if check.policy == "error":
-            asked = f"validate.{name} in params.yaml"
-            hint += f"; {asked}: " + (
+            key = f"validate.{name} in params.yaml"
+            hint += f"; {key}: " + (
                 "drop sets such rows aside, warn keeps them" if len(check.rows) else "warn goes on"
             )
         messages[check.policy].append(
             f"{column}: {check.failed_rows} of {rows} rows fail {name}"
-            f"{f': found {found}' if found else ''}; expected {check.expected}"
+            f"{f': found {values}' if values else ''}; expected {check.expected}"
             f"{where and f' ({where})'}{hint}"
         )
     return messages

@@ -75,7 +75,7 @@ def count_rows(folder: Path) -> list[int]:
 
 
 def prefetch(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items, each made in a second thread while the caller works on the one before it."""
+    """Yield the items; a second thread makes each while the caller works on the one before it."""
     making = iter(items)
     with ThreadPoolExecutor(1) as thread:
         following = thread.submit(next, making, None)
@@ -89,15 +89,15 @@ def take_rows(tables: Iterator[pa.Table], sizes: Iterable[int]) -> Iterator[pa.T
 
     The last one may be smaller.
     """
-    taken: list[pa.Table] = []
+    waiting: list[pa.Table] = []
     for size in sizes:
-        while sum(map(len, taken)) < size and (table := next(tables, None)) is not None:
-            taken.append(table)
-        if not any(map(len, taken)) and size:
+        while sum(map(len, waiting)) < size and (table := next(tables, None)) is not None:
+            waiting.append(table)
+        if not any(map(len, waiting)) and size:
             return
-        rows = pa.concat_tables(taken)
+        rows = pa.concat_tables(waiting)
         yield rows[:size].combine_chunks()  # pages of a file depend on the chunks
-        taken = [rows[size:]]
+        waiting = [rows[size:]]
 
 
 def write_part(folder: Path, number: int, part: pa.Table) -> None:

@@ -30,18 +30,18 @@ class Summary:
     max: float = -np.inf
 
     @classmethod
-    def of(cls, values: pa.ChunkedArray, column: Column) -> Self:
+    def from_column(cls, values: pa.ChunkedArray, column: Column) -> Self:
         """Summarise one part of a column."""
         gaps = is_missing(values, column)
         present = values.filter(pc.invert(gaps)) if pc.any(gaps).as_py() else values
         missing = len(values) - len(present)
         if not len(present) or column.is_string:
             return cls(count=len(present), missing=missing)
-        return replace(cls.of_numbers(as_float64(present, column).to_numpy()), missing=missing)
+        return replace(cls.from_numbers(as_float64(present, column).to_numpy()), missing=missing)
 
     @classmethod
     @np.errstate(over="ignore", invalid="ignore")  # of what `Profile.described` refuses
-    def of_numbers(cls, values: np.ndarray) -> Self:
+    def from_numbers(cls, values: np.ndarray) -> Self:
         """Summarise float64 of shape (n,), one at least, none of them missing."""
         mean = values.mean()
         differences = values - mean
@@ -55,7 +55,7 @@ class Summary:
         )
 
     def merge(self, other: "Summary") -> "Summary":
-        """The summary of both parts together.
+        """Return the summary of both parts together.
 
         Mean and squares: Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for
         computing sample variances" (1979).
@@ -74,12 +74,12 @@ class Summary:
 
     @property
     def variance(self) -> float:
-        """Of the values as a population: divided by the count."""
+        """Variance of a population: the sum of squares divided by the count."""
         return self.squares / self.count if self.count else 0.0
 
     @property
     def standard_deviation(self) -> float:
-        """Of the values as a sample, as pandas gives it: divided by the count less one."""
+        """Standard deviation of a sample: the divisor is the count minus one, as in pandas."""
         return float((self.squares / max(self.count - 1, 1)) ** 0.5)
 
 
@@ -95,19 +95,19 @@ class Profile(NamedTuple):
     classes: Counter[str]
 
     @classmethod
-    def of(cls, part: pa.Table, schema: Schema) -> Self:
-        """Of one part of a table."""
+    def from_table(cls, part: pa.Table, schema: Schema) -> Self:
+        """Describe one part of a table."""
         columns = schema.columns.items()
         classes = [] if schema.task == "regression" else part[schema.target].value_counts()
         return cls(
             len(part),
-            {name: Summary.of(part[name], column) for name, column in columns},
+            {name: Summary.from_column(part[name], column) for name, column in columns},
             {name: distinct_values(part[name], column) for name, column in columns},
-            Counter({str(found["values"]): found["counts"].as_py() for found in classes}),
+            Counter({str(row["values"]): row["counts"].as_py() for row in classes}),
         )
 
     def merge(self, other: "Profile") -> "Profile":
-        """Of both parts together."""
+        """Return the profile of both parts together."""
         return Profile(
             self.rows + other.rows,
             {
@@ -122,10 +122,10 @@ class Profile(NamedTuple):
         )
 
     def described(self, schema: Schema) -> dict[str, Any]:
-        """As `metrics/profile.json` shows it.
+        """Return the content of `metrics/profile.json`.
 
         Raises:
-            UserError: a number is beyond `LARGEST`.
+            UserError: A number is beyond `LARGEST`.
         """
         for name, summary in self.summaries.items():
             far = max(summary.min, summary.max, key=abs)
@@ -167,25 +167,27 @@ def iso_datetime(seconds: float) -> str:
 
 def describe(summary: Summary, distinct: set[Any], column: Column) -> dict[str, Any]:
     """One column; `distinct` ends at `MAX_DISTINCT`."""
-    known: dict[str, Any] = {
+    description: dict[str, Any] = {
         "kind": "binary" if len(distinct) == 2 else shown_kind(column.kind),
         "missing": summary.missing,
         "distinct": min(len(distinct), MAX_DISTINCT),
     }
     if not summary.count:
-        return known
+        return description
     match column.feature_type:
         case "datetime":
-            return known | {end: iso_datetime(getattr(summary, end)) for end in ("min", "max")}
+            return description | {
+                end: iso_datetime(getattr(summary, end)) for end in ("min", "max")
+            }
         case "number":
-            return known | {
+            return description | {
                 "mean": summary.mean,
                 "standard_deviation": summary.standard_deviation,
                 "min": summary.min,
                 "max": summary.max,
             }
         case "category" | "text":
-            return known
+            return description
     assert_never(column.feature_type)
 
 

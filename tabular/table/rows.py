@@ -33,7 +33,7 @@ class Failure(NamedTuple):
 
 
 class CheckedRows(NamedTuple):
-    """Some rows of a file, and what is wrong with them.
+    """Rows of a file, parsed and checked.
 
     Attributes:
         texts: All columns that were read, as text.
@@ -128,7 +128,7 @@ def check_rows(raw: RawRows, columns: Mapping[str, Column], checks: Checks) -> C
         ]
     # Nobody knows which cell of a ragged row belongs to which column.
     failures = [failure for failure in failures if failure.row not in raw.ragged]
-    failures += [Failure(row, "row", "cells", *said) for row, said in raw.ragged.items()]
+    failures += [Failure(row, "row", "cells", *problem) for row, problem in raw.ragged.items()]
     return CheckedRows(texts, features, sorted(failures, key=lambda failure: failure.row))
 
 

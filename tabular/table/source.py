@@ -53,7 +53,7 @@ def source_files(source: str, needed: Iterable[str] = ()) -> list[Path]:
 
 
 def is_parquet(file: Path) -> bool:
-    """By its name: what else is in such a file is refused when it is read."""
+    """Return whether a file is Parquet, by its name."""
     return file.suffix == ".parquet"
 
 
@@ -83,8 +83,8 @@ def column_names(
     """
     types = parquet_schema(file) if is_parquet(file) else None
     names = stored_names(file, schema)
-    counts, known = Counter(names), {*schema.columns, *schema.ignore}
-    allowed = known | {FOLD_KEY, FILE_SUBSET} if types is not None else known  # of split too
+    counts, declared_names = Counter(names), {*schema.columns, *schema.ignore}
+    allowed = declared_names | ({FOLD_KEY, FILE_SUBSET} if types is not None else set())  # of split
     problems = {
         "missing": [name for name in needed if name not in counts],
         "neither in columns nor in ignore": [n for n in counts if n not in allowed and not extra],
@@ -95,7 +95,7 @@ def column_names(
             raise UserError(f"{file}: the columns are not as declared. {wrong}")
         hint = csv.header_hint(names, schema)
         raise UserError(f"{file}: line 1: the header is not as declared. {wrong}{hint}")
-    names = [name for name in names if name in known]
+    names = [name for name in names if name in declared_names]
     return names if types is None else _readable(file, types, {*names}, schema)
 
 
@@ -109,11 +109,11 @@ def _readable(file: Path, types: pa.Schema, names: set[str], schema: Schema) -> 
     for field in types:
         declared, kinds = schema.columns.get(field.name), kinds_of(field.type)
         if declared and declared.kind not in kinds:
-            found = truncate(str(field.type))
+            stored_type = truncate(str(field.type))
             can = f"it can be {listed(kinds)}" if kinds else f"{NO_CELLS}; leave it out of columns"
             raise UserError(
-                f"{file}: column {field.name}: found {found}, declared {declared.kind}; {can}, "
-                "in data/schema.yaml"
+                f"{file}: column {field.name}: found {stored_type}, declared {declared.kind}; "
+                f"{can}, in data/schema.yaml"
             )
         if field.name in names and kinds:
             readable.append(field.name)
@@ -121,10 +121,12 @@ def _readable(file: Path, types: pa.Schema, names: set[str], schema: Schema) -> 
 
 
 def unreadable(file: Path) -> dict[str, str]:
-    """The columns of a Parquet file that can be of no kind, with what they hold; of a CSV none."""
+    """Return the columns of a Parquet file that no kind can hold, and a note on their type."""
     types = parquet_schema(file) if is_parquet(file) else ()
     return {
-        of.name: f"{truncate(str(of.type))}, {NO_CELLS}" for of in types if not kinds_of(of.type)
+        field.name: f"{truncate(str(field.type))}, {NO_CELLS}"
+        for field in types
+        if not kinds_of(field.type)
     }
 
 

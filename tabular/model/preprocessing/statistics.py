@@ -124,7 +124,7 @@ def summarise(
     characters = {name: Characters() for name, kind in kinds.items() if kind == "text"}
     for part in parts():
         for name, column in columns.items():
-            summaries[name] = summaries[name].merge(Summary.of(part[name], column))
+            summaries[name] = summaries[name].merge(Summary.from_column(part[name], column))
             imputed = name in schema.features and not column.is_string
             if train.imputation == "none" and imputed and part[name].null_count:
                 raise UserError(
@@ -209,7 +209,7 @@ def summarise_dates(parts: Parts, name: str, column: Column, first: float) -> di
         if len(seconds):
             values = dates.parts(keras.ops.convert_to_tensor(seconds), column.timezone, first)
             for key, value in values.items():
-                summary = Summary.of_numbers(np.asarray(value)[:, 0])
+                summary = Summary.from_numbers(np.asarray(value)[:, 0])
                 summaries[key] = summaries.get(key, Summary()).merge(summary)
     return summaries
 

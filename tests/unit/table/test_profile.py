@@ -17,7 +17,7 @@ def test_summaries_of_parts_merge_to_that_of_all_rows() -> None:
     column = Column(kind="real", missing_values=(0, "?"), nullable=True)
     merged = Summary()
     for part in np.split(values, [3, 3, 500]):
-        merged = merged.merge(Summary.of(pa.chunked_array([pa.array(part)]), column))
+        merged = merged.merge(Summary.from_column(pa.chunked_array([pa.array(part)]), column))
     present = values[values != 0]
     assert merged.missing == 1000 - len(present)
     assert (merged.min, merged.max) == (present.min(), present.max())
@@ -30,7 +30,7 @@ def test_a_number_that_no_model_can_hold_is_refused_by_name(far: float) -> None:
     schema = schema_of("regression", x={"kind": "real", "missing_values": [far]})
     for name in ("x", "y"):
         part = pa.table({"x": [0.5, 1.0], "y": [0.5, 1.0]} | {name: [0.5, far]})
-        profile = Profile.of(part, schema).merge(Profile.of(part, schema))
+        profile = Profile.from_table(part, schema).merge(Profile.from_table(part, schema))
         if name == "x":  # where it means that a value is missing
             assert profile.described(schema)["column"]["x"]["max"] == 0.5
             continue
