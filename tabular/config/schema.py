@@ -216,6 +216,14 @@ class Schema(Dialect):
         if not self.features:
             but = " that ignore does not name" if self.ignore else ""
             raise ValueError(f"columns: needs the target and at least one more column{but}")
+        names: dict[str, str] = {}
+        for name in self.features:
+            other = names.setdefault(input_name(name), name)
+            if other != name:
+                raise ValueError(
+                    f"columns: {other!r} and {name!r} are both {input_name(name)!r} in the model; "
+                    "rename one of them here and in the table"
+                )
         return self
 
     @model_validator(mode="after")
