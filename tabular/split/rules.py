@@ -2,22 +2,19 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Split
-from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.table.arrays import labels
 from tabular.table.groups import MOST_REPEATED, equal_feature_rows
-from tabular.table.parquet import FILE_SUBSET, count_rows, part_paths, read_parts
+from tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
 
 
 def stays_with(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray | None, str | None]:
@@ -220,12 +217,8 @@ def rule_subsets(
 
 def hash_parts(folder: Path, names: list[str], split: Split) -> np.ndarray:
     """Return a hash of some columns of each row of a table, uint64, (rows,)."""
-    return np.concatenate(list(ordered_map(partial(hash_part, names, split), part_paths(folder))))
-
-
-def hash_part(names: list[str], split: Split, path: Path) -> np.ndarray:
-    """Return a hash of some columns of each row of a part, uint64, (rows,)."""
-    return hashes(pq.read_table(path, columns=names).columns, split.seed)
+    parts = read_parts(folder, names)
+    return np.concatenate([hashes(part.columns, split.seed) for part in parts])
 
 
 def hashes(columns: list[pa.ChunkedArray], seed: int) -> np.ndarray:

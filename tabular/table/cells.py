@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -26,9 +26,12 @@ TEXT = f"text without NUL bytes, of at most {MAX_CELL} bytes"
 class CellType(NamedTuple):
     """What the cells of a kind are.
 
-    `arrow` the type of their values; `expected` what a cell has to be, in words, and `example` how
-    it looks; `grammar` its regular expression (RE2: linear in the length), of a text without the
-    spaces around it; of a datetime and of texts there is none.
+    Attributes:
+        arrow: Type of their values.
+        expected: What a cell has to be, in words.
+        example: How it looks.
+        grammar: Regular expression (RE2: linear in the length) of a cell without spaces around it;
+            empty for timestamps and text.
     """
 
     arrow: pa.DataType
@@ -37,29 +40,25 @@ class CellType(NamedTuple):
     grammar: str = ""
 
 
-def cell_type(kind: Kind) -> CellType:
-    """What the cells of a kind are."""
-    match kind:
-        case "real":
-            grammar = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-            return CellType(pa.float64(), "a finite number", grammar=grammar)
-        case "integer":  # pandas writes 41.0 where a column has gaps
-            expected_cell = "a whole number of at most 64 bits"
-            return CellType(pa.int64(), expected_cell, grammar=r"^-?[0-9]+(\.0+)?$")
-        case "boolean":
-            expected_cell = "true, false, 1 or 0"
-            return CellType(pa.bool_(), expected_cell, grammar=r"^(?i:true|false|1|0)$")
-        case "category":
-            return CellType(pa.string(), TEXT)
-        case "datetime":
-            example = " such as 2024-05-31 or 2024-05-31T14:30:00+02:00"
-            return CellType(pa.timestamp("us", "UTC"), "a date or a time", example)
-        case "text":
-            return CellType(pa.large_string(), TEXT)  # which holds more than 2 GiB in a part
-    assert_never(kind)
-
-
-ARROW_TYPES = {kind: cell_type(kind).arrow for kind in KINDS}
+CELL_TYPES: dict[Kind, CellType] = {
+    "real": CellType(
+        pa.float64(),
+        "a finite number",
+        grammar=r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$",
+    ),
+    "integer": CellType(  # pandas writes 41.0 where a column has missing values
+        pa.int64(), "a whole number of at most 64 bits", grammar=r"^-?[0-9]+(\.0+)?$"
+    ),
+    "boolean": CellType(pa.bool_(), "true, false, 1 or 0", grammar=r"^(?i:true|false|1|0)$"),
+    "category": CellType(pa.string(), TEXT),
+    "datetime": CellType(
+        pa.timestamp("us", "UTC"),
+        "a date or a time",
+        " such as 2024-05-31 or 2024-05-31T14:30:00+02:00",
+    ),
+    "text": CellType(pa.large_string(), TEXT),  # which holds more than 2 GiB in a part
+}
+ARROW_TYPES = {kind: cell_type.arrow for kind, cell_type in CELL_TYPES.items()}
 # What holds texts; bytes of a fixed number are hashes or keys.
 BYTES = (
     *(pa.string(), pa.large_string(), pa.string_view()),
@@ -68,12 +67,12 @@ BYTES = (
 
 
 def expected(column: Column) -> str:
-    """What a cell of a column has to be, in words."""
-    of_kind = cell_type(column.kind)
+    """Say what a cell of a column has to be."""
+    cell_type = CELL_TYPES[column.kind]
     if column.format is None:
-        return of_kind.expected + of_kind.example
+        return cell_type.expected + cell_type.example
     forms = [column.format] if isinstance(column.format, str) else column.format
-    return f"{of_kind.expected} written as {' or '.join(forms)}"
+    return f"{cell_type.expected} written as {' or '.join(forms)}"
 
 
 # A date, perhaps a time and an offset from UTC.
@@ -207,7 +206,7 @@ def _cast(texts: pa.Array, kind: Kind) -> pa.Array:
         except pa.ArrowInvalid:
             pass
     texts = pc.ascii_trim(texts, " \t")
-    right = pc.match_substring_regex(texts, cell_type(kind).grammar)
+    right = pc.match_substring_regex(texts, CELL_TYPES[kind].grammar)
     if kind == "integer":
         texts = pc.replace_substring_regex(texts, r"\.0+$", "")
         right = pc.and_(right, _fits_64_bits(texts, right))

@@ -111,7 +111,7 @@ def failed_cells(
         values = part[name]
         missing = is_missing(values, column)
         failed = {} if column.nullable else {"missing": missing}
-        if not is_in_range(values, column):
+        if column.min is not None or column.max is not None:
             as_numbers = as_float64(values, column)
             failed["range"] = pc.or_(
                 pc.less(as_numbers, -np.inf if column.min is None else column.min),
@@ -124,17 +124,6 @@ def failed_cells(
                 rows = pc.and_not(rows, missing)
             if pc.any(rows).as_py():
                 yield name, check, np.flatnonzero(pc.fill_null(rows, False))
-
-
-def is_in_range(values: pa.ChunkedArray, column: Column) -> bool:
-    """Whether all values, those that mean missing too, are in the range of the column, if any."""
-    if column.min is None and column.max is None:
-        return True
-    ends = pc.min_max(values).as_py()
-    return ends["min"] is None or (
-        (column.min is None or ends["min"] >= column.min)
-        and (column.max is None or ends["max"] <= column.max)
-    )
 
 
 class PartResult(NamedTuple):

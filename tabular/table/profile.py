@@ -84,6 +84,10 @@ class Summary:
 
 
 MAX_DISTINCT = 10_000  # where counting distinct values stops
+SHOWN_KINDS: dict[Kind, str] = {
+    **{"real": "real", "integer": "integer", "datetime": "datetime", "boolean": "binary"},
+    **{"category": "string", "text": "string"},
+}
 
 
 class Profile(NamedTuple):
@@ -168,7 +172,7 @@ def iso_datetime(seconds: float) -> str:
 def describe(summary: Summary, distinct: set[Any], column: Column) -> dict[str, Any]:
     """One column; `distinct` ends at `MAX_DISTINCT`."""
     description: dict[str, Any] = {
-        "kind": "binary" if len(distinct) == 2 else shown_kind(column.kind),
+        "kind": "binary" if len(distinct) == 2 else SHOWN_KINDS[column.kind],
         "missing": summary.missing,
         "distinct": min(len(distinct), MAX_DISTINCT),
     }
@@ -189,15 +193,3 @@ def describe(summary: Summary, distinct: set[Any], column: Column) -> dict[str, 
         case "category" | "text":
             return description
     assert_never(column.feature_type)
-
-
-def shown_kind(kind: Kind) -> str:
-    """What a profile calls a kind."""
-    match kind:
-        case "boolean":
-            return "binary"
-        case "category" | "text":
-            return "string"
-        case "real" | "integer" | "datetime":
-            return kind
-    assert_never(kind)
