@@ -51,13 +51,11 @@ class Outcome(NamedTuple):
             end with a message that `infer_schema` has not announced.
         stage: The command that ended it.
         detail: The message, the traceback, or the columns that were misread.
-        output: What the commands printed.
     """
 
     kind: str
     stage: str
     detail: str
-    output: str
 
     @property
     def failed(self) -> bool:
@@ -124,28 +122,25 @@ def run_commands(folder: Path, table: Table) -> Outcome:
             except (Exception, SystemExit) as error:
                 if isinstance(error.__context__, UserError):  # an OSError is not expected here
                     early = stage in ("stages.ingest", "stages.validate") and not announced
-                    kind = NO_RUN if early else MESSAGE
-                    return Outcome(kind, stage, str(error), output.getvalue())
-                return Outcome(TRACEBACK, stage, traceback.format_exc(), output.getvalue())
+                    return Outcome(NO_RUN if early else MESSAGE, stage, str(error))
+                return Outcome(TRACEBACK, stage, traceback.format_exc())
     if announced:
         wrong = "infer_schema announced a stop that did not come"
-        return Outcome(NO_RUN, "stages.validate", wrong, output.getvalue())
-    kind = MISREAD if misread else SCORES
-    return Outcome(kind, "stages.ingest", "\n".join(misread), output.getvalue())
+        return Outcome(NO_RUN, "stages.validate", wrong)
+    return Outcome(MISREAD if misread else SCORES, "stages.ingest", "\n".join(misread))
 
 
-def run_table(table: Table, folder: Path | None = None, *, both: bool = False) -> Outcome:
+def run_table(table: Table, *, both: bool = False) -> Outcome:
     """Take a table through all commands, trained for one cycle, and classify how that ends.
 
     Args:
         table: The table.
-        folder: Where the files stay, a folder that does not exist; by default they do not stay.
         both: Whether to train both architectures, instead of the smaller one.
     """
     from tabular.model.backend import keras
 
     with tempfile.TemporaryDirectory() as temporary:
-        folder = folder or Path(temporary) / "project"
+        folder = Path(temporary) / "project"
         lay_out(folder, table.csv)
         change(folder, train=ONE_CYCLE_OF_BOTH if both else ONE_CYCLE)
         outcome = run_commands(folder, table)

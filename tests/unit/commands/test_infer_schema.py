@@ -2,7 +2,6 @@
 
 import csv
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +13,6 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tabular.config.schema import Schema, input_name, load_schema
-from tabular.core.errors import UserError
 from tabular.inference.sample import infer_dialect, is_missing
 from tests.helpers import PROJECT, call, mixed_table, read_table
 
@@ -24,10 +22,7 @@ LABELS = ["a", "b"] * 30
 
 def infer(folder: Path, table: str = "t.csv", target: str = "y") -> Schema:
     """Return what the command writes for a table in a folder, read back."""
-    try:
-        call(folder, "commands.infer_schema", table, f"--target={target}", "-o", "schema.yaml")
-    except SystemExit as end:
-        raise UserError(str(end.code)) from None
+    call(folder, "commands.infer_schema", table, f"--target={target}", "-o", "schema.yaml")
     return load_schema(folder / "schema.yaml")
 
 
@@ -110,26 +105,24 @@ def test_rows_of_every_file_of_a_folder_are_looked_at(tmp_path: Path) -> None:
     assert (tmp_path / "few.yaml").read_text().startswith("# From the first 20 rows.")
     assert load_schema(tmp_path / "few.yaml").columns["x"].kind == "real"  # ten of each
     (files / "3.csv").write_text("x,y,z\n1,0,0\n")
-    with pytest.raises(UserError, match=r"3\.csv: found other columns than in .*1\.csv: z$"):
+    with pytest.raises(SystemExit, match=r"3\.csv: found other columns than in .*1\.csv: z$"):
         infer(tmp_path, "files")
 
 
 @pytest.mark.parametrize(
-    ("texts", "kind", "task", "values"),
+    ("texts", "task", "values"),
     [
-        (["1", " 1", "0", "0 "], "integer", "binary", (0, 1)),
-        (["1", "2", "3", "3 "], "integer", "multiclass", (1, 2, 3)),
-        (["0.0", "1.0"], "category", "binary", ("0.0", "1.0")),
-        (["01", "1"], "category", "binary", ("01", "1")),
+        (["1", " 1", "0", "0 "], "binary", (0, 1)),
+        (["1", "2", "3", "3 "], "multiclass", (1, 2, 3)),
+        (["0.0", "1.0"] * 2, "binary", ("0.0", "1.0")),
+        (["01", "1"] * 2, "binary", ("01", "1")),
     ],
 )
 def test_two_texts_of_one_value_are_one_class(
-    texts: list[str], kind: str, task: str, values: tuple[Any, ...], tmp_path: Path
+    texts: list[str], task: str, values: tuple[Any, ...], tmp_path: Path
 ) -> None:
-    table = {"x": [*range(5)] * 12, "y": [texts[i % len(texts)] for i in range(60)]}
-    schema, _ = described(tmp_path, table)
-    assert (schema.task, schema.columns["y"].kind) == (task, kind)
-    assert schema.classes == values
+    schema, _ = described(tmp_path, {"x": [*range(5)] * 12, "y": texts * 15})
+    assert (schema.task, schema.classes) == (task, values)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +141,7 @@ def test_what_cannot_be_described_is_named_and_nothing_is_written(
 ) -> None:
     if text is not None:
         (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(UserError, match=f"^error: {re.escape(message)}$"):
+    with pytest.raises(SystemExit, match=f"^error: {re.escape(message)}$"):
         infer(tmp_path)
     assert not (tmp_path / "schema.yaml").exists()
 
@@ -200,8 +193,7 @@ def test_what_is_written_reads_back_to_the_same_names_and_values(
         schema = infer(Path(folder), file, target)
     assert (schema.source, schema.target) == (file, target)
     assert [name for name in header if name in schema.columns] == list(schema.columns)
-    assert {*schema.columns, *schema.ignore} == set(header)
-    assert len(schema.columns) + len(schema.ignore) == len(header)
+    assert sorted([*schema.columns, *schema.ignore]) == sorted(header)
     if schema.columns[target].kind == "category":
         assert set(schema.classes) == set(classes)
 
@@ -209,14 +201,13 @@ def test_what_is_written_reads_back_to_the_same_names_and_values(
 def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> None:
     """Numbers and dates as they are written, texts, labels, codes and identifiers."""
     rng, rows = np.random.default_rng(0), 600
-    y = rng.normal(10, 2, rows).round(3)
-    words = [f"word{number}" for number in range(400)]
+    y, words = rng.normal(10, 2, rows).round(3), [f"word{number}" for number in range(400)]
     table = {
         "row": np.arange(5, rows + 5),
         "price": [f"${value:,.2f}" for value in rng.random(rows) * 5000],
         "share": [f"{value:.0f}%" for value in rng.random(rows) * 40],
         "weight": [f"{value} kg" for value in rng.integers(1, 900, rows)],
-        "cost": [f"${10_000 + 7 * number:,}" for number in range(rows)],  # each another one
+        "cost": [f"${10_000 + 7 * number:,}" for number in range(rows)],  # no identifier
         "user_id": [f"{1000 + number % 70:,}" for number in range(rows)],
         "some": [*(f"{value} to" for value in range(rows - 2)), "?5", "~6"],
         "day": pd.date_range("2020-01-01", periods=rows).strftime("%m/%d/%Y"),
@@ -247,17 +238,17 @@ def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> No
         **dict.fromkeys(["near", "y"], ("real", None)),
     }
     assert schema.ignore == ("row", "plate", "log")
-    of_its_own = "in a line of its own above, and split.by:"
-    assert f"then group: customer_id {of_its_own} group" in comments["customer_id"]
-    assert f"then time: day {of_its_own} time" in comments["day"]
-    assert "7 labels between |" in comments["genres"]
-    for said, column in (
+    in_a_line = "in a line of its own above, and split.by:"
+    for words_of_comment, column in (
+        (f"then group: customer_id {in_a_line} group", "customer_id"),
+        (f"then time: day {in_a_line} time", "day"),
+        ("7 labels between |", "genres"),
         ("write them as plain numbers", "some"),
         ("of y by itself: is it known before y is?", "near"),
         ("of y by itself: a copy of it? if not, move it to columns as {kind: real}", "log"),
         ("; or %d/%m/%Y? both fit", "either"),
     ):
-        assert [name for name, comment in comments.items() if said in comment] == [column]
+        assert asked_about(words_of_comment, comments) == [column]
     assert infer(tmp_path, target="cost").task == "regression"
 
 
@@ -297,17 +288,14 @@ def test_zeros_that_mean_missing_in_the_first_table_are_asked_about(
     _, comments = described(tmp_path, frame)
     missing = ["Glucose", "BloodPressure", "SkinThickness", "Insulin", "BMI"]
     assert asked_about("?", comments) == missing
-    ending = "check its comments; it asks something in line 8, 9, 10, 11, 12\n"
-    assert capsys.readouterr().out.endswith(ending)
+    assert "it asks something in line 8, 9, 10, 11, 12\n" in capsys.readouterr().out
 
 
 def test_groups_of_texts_are_told_by_their_repetition(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    rows = 3000
-    artists = [f"{first} {last}" for first in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" for last in range(27)]
+    rng, rows = np.random.default_rng(0), 3000
     table = {
         "customer": [f"C{number:04}" for number in rng.integers(0, 695, rows)],
-        "artist": rng.choice(artists, rows),
+        "artist": rng.choice([f"A {number}" for number in range(702)], rows),
         "state": [f"S{number}" for number in rng.integers(0, 50, rows)],
         "job": [f"J{number}" for number in rng.zipf(1.5, rows)],
         "amount": rng.gamma(2, 100, rows).round(),
@@ -368,8 +356,7 @@ def test_decimal_commas_are_told_from_thousands(
     delimiter: str, texts: list[str], other: list[Any], marks: str, is_asked: bool, tmp_path: Path
 ) -> None:
     """Of the `marks`, the second replaces the first, or nothing does."""
-    table = {"x": texts, "other": other, "y": LABELS}
-    _, comments = described(tmp_path, table, delimiter)
+    _, comments = described(tmp_path, {"x": texts, "other": other, "y": LABELS}, delimiter)
     expected = [float(text.replace(marks[0], marks[1:])) for text in texts]
     assert ingested(tmp_path, "x") == expected
     assert ("; or numbers written as 1.234,5? both fit" in comments["x"]) == is_asked
@@ -390,8 +377,7 @@ def test_dates_may_have_several_formats_and_are_asked_about(tmp_path: Path) -> N
     }
     schema, comments = described(tmp_path, table)
     assert schema.columns["day"].format == ("ISO8601", "%d.%m.%Y")
-    expected = [datetime(day.year, day.month, day.day, tzinfo=UTC) for day in days]
-    assert ingested(tmp_path, "day") == expected
+    assert ingested(tmp_path, "day") == [*days.tz_localize("UTC")]
     assert schema.ignore == ("both",)
     assert "kind datetime? then change or list such cells in replace" in comments["both"]
     assert "dates written as %Y%m%d? then kind: datetime" in comments["compact"]
@@ -401,41 +387,32 @@ def test_dates_may_have_several_formats_and_are_asked_about(tmp_path: Path) -> N
 def test_identifiers_are_found_by_their_name_and_by_their_values(name: str, tmp_path: Path) -> None:
     """Although some rows repeat."""
     numbers = np.random.default_rng(0).permutation(10**6)[:60]
-    table = {
-        name: numbers,
-        "row": np.arange(100, 160),
-        "customer": numbers,
-        "code": [f"{number:07x}" for number in numbers],
-        "year": np.arange(1950, 2010),
-        "x": [*range(20)] * 3,
-        "y": LABELS,
-    }
-    frame = pd.DataFrame(table)
+    frame = pd.DataFrame({name: numbers, "row": np.arange(100, 160), "customer": numbers})
+    frame["code"] = [f"{number:07x}" for number in numbers]
+    frame = frame.assign(year=np.arange(1950, 2010), x=[*range(20)] * 3, y=LABELS)
     schema, comments = described(tmp_path, pd.concat([frame, frame[:5]]))
     assert schema.ignore == (name, "row", "code")
     assert asked_about("an identifier?", comments) == ["customer", name, "row", "code"]
 
 
-def test_a_count_is_a_number_to_predict_and_runs(
+def test_what_validate_would_stop_at_is_said_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Also a group whose rows have one label, which explains it and is no copy of it.
+
+    A count is predicted as a number, of which a value may be rare.
+    """
     visits = [*np.random.default_rng(0).poisson(4, 200), 18]
     schema, comments = described(tmp_path, {"x": [*range(67)] * 3, "y": visits})
     assert schema.task == "regression"
     assert "predicted by regression, or multiclass? then change task above" in comments["y"]
     assert "will stop at validate" not in capsys.readouterr().out
-
-
-def test_what_validate_would_stop_at_is_said_at_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Also a group whose rows have one label, which explains it and is no copy of it."""
-    kinds = ["cat"] * 40 + ["dog"] * 40 + ["emu"] * 2
-    described(tmp_path, {"x": [*range(41)] * 2, "y": kinds})
+    animals = ["cat"] * 40 + ["dog"] * 40 + ["emu"] * 2
+    described(tmp_path, {"x": [*range(41)] * 2, "y": animals})
     printed = capsys.readouterr().out
-    failed = "`dvc repro` will stop at validate. Decide:\n  y: 2 of 82 rows fail rare_class"
-    for words in (failed, "found 2 rows of emu", "validate.rare_class in params.yaml"):
-        assert words in printed
+    assert "`dvc repro` will stop at validate. Decide:\n  y: 2 of 82 rows fail rare" in printed
+    assert "found 2 rows of emu" in printed
+    assert "validate.rare_class in params.yaml" in printed
     person = np.repeat(np.arange(60), 10)
     labels = np.array(LABELS)[np.random.default_rng(0).permutation(60)][person]
     table = {"person": [f"p{n}" for n in person], "x": [*range(20)] * 30, "y": labels}

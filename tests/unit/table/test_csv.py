@@ -46,19 +46,19 @@ def test_line_ends_a_byte_order_mark_gzip_and_another_encoding_make_no_differenc
     text, latin = HEADER + "1,2,é,1\n", SCHEMA.model_copy(update={"encoding": "latin-1"})
     plain = read(tmp_path / "t.csv", text)
     assert plain["c"].to_pylist() == ["é"]
-    assert read(tmp_path / "t.csv", "\ufeffa,b,c,y\r\n1,2,é,1\r\n").equals(plain)
-    assert read(tmp_path / "t.csv", '\ufeff"a",b,c,y\n1,2,é,1\n').equals(plain)  # as Excel has it
-    assert read(tmp_path / "t.csv", "\ufeff\na,b,c,y\n1,2,é,1\n").equals(plain)
+    for header in ("\ufeffa,b,c,y\r\n", '\ufeff"a",b,c,y\n', "\ufeff\na,b,c,y\n"):  # of Excel
+        assert read(tmp_path / "t.csv", f"{header}1,2,é,1\n").equals(plain)
     assert read(tmp_path / "t.csv.gz", gzip.compress(text.encode())).equals(plain)
     assert read(tmp_path / "t.csv", text.encode("latin-1"), latin).equals(plain)
 
 
 ROW = "1,1,x,1\n"
+MANY = ROW * 200_000  # more than DuckDB reads at a time
 BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
     "empty": ("", ["the file is empty", "header"]),
     "no header": ("6,148,x,1\n", ["line 1", "missing: a, b, c, y", "is the header missing?"]),
     "other columns": (
-        "a,a,c,y,z\n1,1,x,1,1\n",
+        "a,a,c,y,z\n",
         ["line 1", "missing: b; neither in columns nor in ignore: z; more than once: a"],
     ),
     "another delimiter": ("a;b;c;y\n1;1;x;1\n", ["is delimiter in data/schema.yaml right?"]),
@@ -77,15 +77,7 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
             "line 4, column y: found 'no'; expected a whole number of at most 64 bits",
         ],
     ),
-}
-
-
-MANY = ROW * 200_000  # more than DuckDB reads at a time
-BAD_FILES |= {
-    "a late quote that never closes": (
-        HEADER + MANY + '1,1,"x,1\n',
-        ["200001: found a quote that"],
-    ),
+    "a late quote": (HEADER + MANY + '1,1,"x,1\n', ["200001: found a quote that"]),
     "a short row after many": (HEADER + MANY + "1,1\n", ["line 200002: found 2 cells"]),
     "a last line longer than a buffer": (
         HEADER + ROW + f"1,1,{'x' * 40_000_000},1\n",
@@ -119,10 +111,10 @@ def test_a_source_is_a_file_or_the_files_of_a_folder_in_order_without_the_hidden
     assert source_files(str(tmp_path / "b.csv")) == [tmp_path / "b.csv"]
     (tmp_path / "folder").mkdir()
     for source, message in (
-        ("none.csv", "none.csv: No such file or directory"),
-        ("folder", "folder: the folder is empty"),
+        ("none.csv", "No such file or directory"),
+        ("folder", "the folder is empty"),
     ):
-        with pytest.raises(UserError, match=rf"{message} \(source in data/schema"):
+        with pytest.raises(UserError, match=rf"{source}: {message} \(source in data/schema"):
             source_files(str(tmp_path / source))
 
 
@@ -135,20 +127,18 @@ def test_line_numbers_count_headers_line_ends_in_cells_empty_lines_and_files(
     rows = f'1,1,5" nail,1\n1,1,"a ""b""\nc",1\n\n{ROW}'
     assert len(read(a, (HEADER + rows).replace("\n", end))) == 3
     b.write_text(HEADER + ROW)
-    assert locate_rows([a, b], SCHEMA, [2, 0, 3, 1]) == {
-        **{0: f"{a}: line 2", 1: f"{a}: line 3", 2: f"{a}: line 6", 3: f"{b}: line 2"}
-    }
+    lines = {0: f"{a}: line 2", 1: f"{a}: line 3", 2: f"{a}: line 6", 3: f"{b}: line 2"}
+    assert locate_rows([a, b], SCHEMA, [2, 0, 3, 1]) == lines
 
 
 CELL = st.text('a1",\n\r é', max_size=5)
 
 
+ROWS = st.tuples(CELL, CELL) | st.lists(CELL, min_size=1, max_size=3)
+
+
 @given(
-    st.lists(
-        st.tuples(st.tuples(CELL, CELL) | st.lists(CELL, min_size=1, max_size=3), st.booleans()),
-        min_size=1,
-        max_size=8,
-    ),
+    st.lists(st.tuples(ROWS, st.booleans()), min_size=1, max_size=8),
     st.sampled_from(["\n", "\r\n", "\r"]),
     st.booleans(),
     st.integers(1, 5),
@@ -171,17 +161,15 @@ def test_the_rows_and_their_lines_are_those_that_the_csv_module_finds(
         lines = {n: f"{file}: line {line}" for n, (line, _) in enumerate(expected)}
         assert locate_rows([file], SCHEMA, lines) == lines
         batches = list(read_rows(file, SCHEMA, ["a", "b"], allow_ragged=True))
-        found_rows = [list(row.values()) for raw in batches for row in raw.cells.to_pylist()]
-        assert found_rows == [[*row, ""][:2] for _, row in expected]
-        ragged = {n: f"{len(row)} cells" for n, (_, row) in enumerate(expected) if len(row) != 2}
-        found_ragged = {
+        cells = [list(row.values()) for raw in batches for row in raw.cells.to_pylist()]
+        assert cells == [[*row, ""][:2] for _, row in expected]
+        ragged = {
             raw.first + row: found for raw in batches for row, (found, _) in raw.ragged.items()
         }
-        # DuckDB accepts a delimiter at the end of a row.
-        assert {n for n in ragged if any(expected[n][1][2:]) or len(expected[n][1]) < 2} <= {
-            *found_ragged
-        }
-        assert found_ragged.items() <= ragged.items()
+        for number, (_, row) in enumerate(expected):
+            # DuckDB accepts a delimiter at the end of a row.
+            if number in ragged or len(row) < 2 or any(row[2:]):
+                assert ragged[number] == f"{len(row)} cells" != "2 cells"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252", "latin-1"])
@@ -190,9 +178,7 @@ def test_mixed_line_ends_and_other_encodings_are_read_too(
     encoding: str, ends: tuple[str, str], tmp_path: Path
 ) -> None:
     schema = SCHEMA.model_copy(update={"encoding": encoding})
-    text = "".join(
-        row + ends[n % 2] for n, row in enumerate(["a,b,c,y", '1,1,"é\nx",1', '2,2,5" nail,0'])
-    )
+    text = f'a,b,c,y{ends[0]}1,1,"é\nx",1{ends[1]}2,2,5" nail,0{ends[0]}'
     table = read(tmp_path / "t[1].csv", text.encode(encoding), schema)
     assert table["c"].to_pylist() == ["é\nx", '5" nail']
 

@@ -32,8 +32,6 @@ def share_of_class(x: list[str] | np.ndarray, positive: np.ndarray, kind: str) -
     "leak",
     [
         lambda y: y,
-        lambda y: y + 0.001 * RNG.normal(size=len(y)),
-        lambda y: y + 0.01 * RNG.normal(size=len(y)),
         lambda y: y + 0.05 * RNG.normal(size=len(y)),
         lambda y: -np.exp(3 * y),
         lambda y: np.where(y > 0, y, y + 10),  # which rises, jumps and rises
