@@ -151,8 +151,3 @@ def test_what_is_said_stays_whatever_the_rows_and_the_task() -> None:
         resolved = said.resolved(rows, task, 8)
         assert (resolved.folds, resolved.members) == (1, said.members)
         assert {key: resolved.value(f"networks.plain.{key}") for key in plain} == plain
-
-
-def test_every_section_of_the_file_is_a_stage_or_a_command() -> None:
-    scripts = {path.stem for name in ("stages", "commands") for path in (PROJECT / name).glob("*")}
-    assert set(yaml.safe_load(TEXTS["params.yaml"])) <= scripts
