@@ -71,16 +71,15 @@ def test_kinds_missing_values_and_identifiers_are_recognised_in_files_of_both_fo
 
 
 def test_the_whole_file_is_written_with_its_comments(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
     rows = ["x,id,y", *(f"{i % 7},{i},{'no' if i % 3 else 'yes'}" for i in range(60))]
-    (tmp_path / "a/t.csv").write_text("\n".join(rows).replace(",", ";"))
+    (tmp_path / "t.csv").write_text("\n".join(rows).replace(",", ";"))
     (tmp_path / "data").mkdir()
     (tmp_path / "data/schema.yaml").write_text("what: was there before\n")
-    call(tmp_path, "commands.infer_schema", "a/t.csv", "--target", "y")
+    call(tmp_path, "commands.infer_schema", "t.csv", "--target", "y")
     assert (tmp_path / "data/schema.yaml").read_text() == (
         """\
 # From all 60 rows. Check every comment.
-source: a/t.csv
+source: t.csv
 delimiter: ;
 task: binary # of binary, multiclass, regression
 target: y
@@ -324,7 +323,6 @@ def test_spellings_and_columns_with_nearly_one_value_are_asked_about(tmp_path: P
     assert "999 of 1000 rows are False: of use? else move it to ignore" in comments["flag"]
     assert comments["few"].startswith("2 of 1000 rows have a value: of use? if so, move it to col")
     assert (schema.classes, schema.ignore) == (("no", "yes"), ("few",))
-    assert {*schema.columns["colour"].replace.values()} == {"red"}
     assert {*ingested(tmp_path, "colour")} == {"red", "blue"}
     assert {*ingested(tmp_path, "y")} == {"yes", "no"}
 
@@ -339,7 +337,6 @@ AMBIGUOUS = ["1,234", "-2,500", "12,345"] * 20  # thousands, or decimals
         # No thousands follow a leading zero.
         (";", COMMAS, LABELS, ",.", False),
         (",", COMMAS, LABELS, ",.", False),
-        ("\t", COMMAS, LABELS, ",.", False),
         (";", [f"{value:.4e}".replace(".", ",") for value in NUMBERS], LABELS, ",.", False),
         # The other columns tell, then the delimiter.
         (";", AMBIGUOUS, [f"{n},5" for n in range(60)], ",.", False),

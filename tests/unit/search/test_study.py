@@ -18,14 +18,8 @@ from tabular.evaluation.scores import Predictions, score
 from tabular.model.training.fit import fit
 from tabular.model.training.selection import blended
 from tabular.model.training.setup import set_up
-from tabular.search.study import (
-    bootstrap_scores,
-    expected_gain,
-    fold_predictions,
-    run_trials,
-    suggest_changes,
-    summary,
-)
+from tabular.search import study as studies
+from tabular.search.study import expected_gain, suggest_changes, summary
 from tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of, train_params, values_of
 
@@ -52,21 +46,19 @@ def test_a_search_continues_and_gives_up_bad_trials(monkeypatch: pytest.MonkeyPa
             probability = np.abs(labels - rate)[:, None].astype(np.float32)
             yield Predictions(labels, probability, np.ones(len(labels)))
 
-    monkeypatch.setattr("tabular.search.study.fold_predictions", predict)
+    monkeypatch.setattr(studies, "fold_predictions", predict)
     study = optuna.create_study(pruner=optuna.pruners.MedianPruner(4, 2))
     params = Params(search=search_of(RATE), evaluate=Evaluate())
     for total in (3, 20, 20):
-        run_trials(study, total, TRAIN, params, schema_of("binary"), Path("none"))
+        studies.run_trials(study, total, TRAIN, params, schema_of("binary"), Path("none"))
         assert len(study.trials) == total
     trials = study.trials
     assert trials[0].user_attrs["changes"] == {}
     assert len({trial.user_attrs["changes"].get(KEY) for trial in trials}) == 20
     assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    best = min(complete, key=lambda trial: trial.value)
-    rate = best.user_attrs["changes"][KEY]
+    rate = study.best_trial.user_attrs["changes"][KEY]
     assert rate < TRAIN.networks["plain"].learning_rate
-    assert best.value == pytest.approx(-np.log(1 - rate), rel=1e-5)
+    assert study.best_value == pytest.approx(-np.log(1 - rate), rel=1e-5)
 
 
 def test_changes_lie_in_the_space() -> None:
@@ -106,14 +98,13 @@ def test_the_last_score_of_a_trial_is_that_of_train_and_evaluate(tmp_path: Path)
     schema = schema_of("multiclass")
     train = train_params({"plain": {"epochs": 1, "units": (4,), "batch_size": 40}}, folds=2)
     members = [{"network": "plain", "count": 2}, {"network": "other"}]
-    other = train.value("networks.plain")
-    train = train.changed({"networks.other": other, "members": members})
-    resolved = train.resolved(ROWS, "multiclass", 8)
+    changes = {"networks.other": train.value("networks.plain"), "members": members}
+    resolved = train.changed(changes).resolved(ROWS, "multiclass", 8)
     x = np.random.default_rng(0).normal(size=ROWS)
     labels = np.digitize(x, [-0.5, 0.5])
-    y = [schema.classes[label] for label in labels]
+    y = np.array(schema.classes)[labels]
     write_part(tmp_path, 0, pa.table({"x": x, "y": y}, schema=arrow_schema(schema)))
-    predictions = fold_predictions(resolved, tmp_path, schema, 0.5)
+    predictions = studies.fold_predictions(resolved, tmp_path, schema, 0.5)
     first, last = (score(of_folds, schema) for of_folds in predictions)
     setup = set_up(tmp_path, schema, resolved)
     ensemble = blended(setup, list(fit(setup)))
@@ -132,8 +123,8 @@ def test_the_best_of_many_trials_that_know_nothing_is_expected_to_know_nothing(
         Predictions(y, probability[:, None].astype(np.float32), np.ones(400))
         for probability in [*rng.uniform(size=(40, 400)), good]
     ]
-    scores = [values_of(score(predictions, schema))[metric] for predictions in trials]
-    draws = np.array([bootstrap_scores(predictions, schema, metric) for predictions in trials])
+    scores = [values_of(score(trial, schema))[metric] for trial in trials]
+    draws = np.array([studies.bootstrap_scores(trial, schema, metric) for trial in trials])
     best = max(scores[:-1]) if greater else min(scores[:-1])
     expected = scores[0] + expected_gain(draws[:-1], 0, greater_is_better=greater)
     assert abs(expected - chance) < 0.35 * abs(best - chance)
@@ -155,14 +146,11 @@ def finished(*scores: float | None) -> optuna.Study:
 
 
 def test_the_summary_ends_with_the_command_of_the_best_trial() -> None:
-    assert summary(finished(0.5, 0.4, 0.6, None), "loss").splitlines() == [
-        "Cross-validated loss of 4 trials, 1 of them given up: the best is 0.400000, of trial 1.",
-        "It was chosen by the rows that score it. On other rows, expect loss 0.400000, compared "
-        "with 0.500000 now.",
-        "",
-        "dvc exp run -S 'train.networks.plain.units=[8]' -S train.networks.plain.l2=0.1",
-    ]
-    present_is_best = summary(finished(0.3, 0.4), "loss")
-    assert present_is_best.endswith("None is better than what params.yaml has now.")
+    trials, expectation, _, command = summary(finished(0.5, 0.4, 0.6, None), "loss").splitlines()
+    assert trials.endswith("4 trials, 1 of them given up: the best is 0.400000, of trial 1.")
+    assert expectation.endswith("expect loss 0.400000, compared with 0.500000 now.")
+    changes = "-S 'train.networks.plain.units=[8]' -S train.networks.plain.l2=0.1"
+    assert command == f"dvc exp run {changes}"
+    assert "None is better than what params.yaml has" in summary(finished(0.3, 0.4), "loss")
     with pytest.raises(UserError, match="No trial has a loss"):
         summary(finished(None, None), "loss")

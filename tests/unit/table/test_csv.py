@@ -40,16 +40,13 @@ def test_columns_come_typed_and_in_declared_order(tmp_path: Path) -> None:
     assert table.equals(pa.table(expected, schema=arrow_schema(SCHEMA)))
 
 
-def test_line_ends_a_byte_order_mark_gzip_and_another_encoding_make_no_difference(
-    tmp_path: Path,
-) -> None:
-    text, latin = HEADER + "1,2,é,1\n", SCHEMA.model_copy(update={"encoding": "latin-1"})
+def test_line_ends_a_byte_order_mark_and_gzip_make_no_difference(tmp_path: Path) -> None:
+    text = HEADER + "1,2,é,1\n"
     plain = read(tmp_path / "t.csv", text)
     assert plain["c"].to_pylist() == ["é"]
     for header in ("\ufeffa,b,c,y\r\n", '\ufeff"a",b,c,y\n', "\ufeff\na,b,c,y\n"):  # of Excel
         assert read(tmp_path / "t.csv", f"{header}1,2,é,1\n").equals(plain)
     assert read(tmp_path / "t.csv.gz", gzip.compress(text.encode())).equals(plain)
-    assert read(tmp_path / "t.csv", text.encode("latin-1"), latin).equals(plain)
 
 
 ROW = "1,1,x,1\n"
@@ -57,18 +54,12 @@ MANY = ROW * 200_000  # more than DuckDB reads at a time
 BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
     "empty": ("", ["the file is empty", "header"]),
     "no header": ("6,148,x,1\n", ["line 1", "missing: a, b, c, y", "is the header missing?"]),
-    "other columns": (
-        "a,a,c,y,z\n",
-        ["line 1", "missing: b; neither in columns nor in ignore: z; more than once: a"],
-    ),
+    "other columns": ("a,a,c,y,z\n", ["missing: b; ", "ignore: z; more than once: a"]),
     "another delimiter": ("a;b;c;y\n1;1;x;1\n", ["is delimiter in data/schema.yaml right?"]),
     "a short row": (HEADER + ROW + "1,1\n", ["line 3", "2 cells", "expected 4"]),
     "a long row": (HEADER + "1,1,x,1,1\n", ["line 2", "5 cells", "expected 4"]),
     "Latin-1": ((HEADER + ROW + "1,1,é,1\n").encode("latin-1"), ["line 3", "0xe9", "not utf-8"]),
-    "after quoted line breaks and blank lines": (
-        HEADER + '1,1,"x\n\ny",1\n\n' + "x,1,x,1\n",
-        ["line 6, column a", "'x'"],
-    ),
+    "after line breaks": (HEADER + '1,1,"x\n\ny",1\n\nx,1,x,1\n', ["line 6, column a: found 'x'"]),
     "two in one row, and one later": (
         HEADER + "x,1.5,x,1\n" + ROW + "1,1,x,no\n",
         [
@@ -110,22 +101,17 @@ def test_a_source_is_a_file_or_the_files_of_a_folder_in_order_without_the_hidden
     assert source_files(str(tmp_path)) == [tmp_path / "a.csv", tmp_path / "b.csv"]
     assert source_files(str(tmp_path / "b.csv")) == [tmp_path / "b.csv"]
     (tmp_path / "folder").mkdir()
-    for source, message in (
-        ("none.csv", "No such file or directory"),
-        ("folder", "the folder is empty"),
-    ):
+    messages = {"none.csv": "No such file or directory", "folder": "the folder is empty"}
+    for source, message in messages.items():
         with pytest.raises(UserError, match=rf"{source}: {message} \(source in data/schema"):
             source_files(str(tmp_path / source))
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_line_numbers_count_headers_line_ends_in_cells_empty_lines_and_files(
-    tmp_path: Path, end: str
-) -> None:
+def test_line_numbers_count_headers_line_ends_in_cells_and_files(tmp_path: Path) -> None:
     """Also of a file in which a quote stands within a cell."""
     a, b = tmp_path / "a.csv", tmp_path / "b.csv"
     rows = f'1,1,5" nail,1\n1,1,"a ""b""\nc",1\n\n{ROW}'
-    assert len(read(a, (HEADER + rows).replace("\n", end))) == 3
+    assert len(read(a, HEADER + rows)) == 3
     b.write_text(HEADER + ROW)
     lines = {0: f"{a}: line 2", 1: f"{a}: line 3", 2: f"{a}: line 6", 3: f"{b}: line 2"}
     assert locate_rows([a, b], SCHEMA, [2, 0, 3, 1]) == lines

@@ -13,17 +13,11 @@ THRESHOLD = 0.99
 RNG = np.random.default_rng(0)
 
 
-def share_of_number(x: np.ndarray, y: np.ndarray) -> float:
-    """Return how much of a regression's target a number column explains; NaN is missing."""
-    schema = schema_of("regression", x={"kind": "real", "nullable": True})
-    table = pa.table({"x": pa.array(x, from_pandas=True), "y": y})
-    return shares_explained(sample_rows(table, 1), schema)["x"]
-
-
-def share_of_class(x: list[str] | np.ndarray, positive: np.ndarray, kind: str) -> float:
-    """Return how much of two classes a column explains."""
-    schema = schema_of("binary", x={"kind": kind})
-    table = pa.table({"x": x, "y": positive.astype(int)})
+def share_explained(x: list[str] | np.ndarray, y: np.ndarray, kind: str = "real") -> float:
+    """Return how much of the target a column explains: of two classes if the target is boolean."""
+    task = "binary" if y.dtype == bool else "regression"
+    table = pa.table({"x": pa.array(x, from_pandas=True), "y": y * 1})
+    schema = schema_of(task, x={"kind": kind, "nullable": True})
     return shares_explained(sample_rows(table, 1), schema)["x"]
 
 
@@ -42,7 +36,7 @@ def test_a_function_of_the_target_with_little_noise_is_a_leak(
     leak: Callable[[np.ndarray], np.ndarray], rows: int
 ) -> None:
     y = np.random.default_rng(1).normal(size=rows)
-    assert share_of_number(leak(y), y) >= THRESHOLD
+    assert share_explained(leak(y), y) >= THRESHOLD
 
 
 @pytest.mark.parametrize("draw", [RNG.normal, RNG.lognormal, lambda size: RNG.poisson(4, size)])
@@ -52,7 +46,7 @@ def test_a_very_good_honest_number_is_no_leak(draw: Callable[..., np.ndarray]) -
     for _ in range(100):
         y = draw(size=300).astype(float)
         x = y + np.sqrt(1 / 0.95 - 1) * y.std() * RNG.normal(size=300)
-        shares.append(share_of_number(x, y))
+        shares.append(share_explained(x, y))
     assert max(shares) < 0.98
 
 
@@ -60,8 +54,8 @@ def test_numbers_of_groups_with_one_target_each_are_no_leak() -> None:
     """Such as the birthday of each patient, which tells nothing of other patients."""
     group = np.random.default_rng(2).integers(0, 60, 600)
     number, y = RNG.normal(size=60)[group], RNG.normal(size=60)[group]
-    assert share_of_number(number, y) < 0.5
-    assert share_of_class(number, y > 0, "real") < 0.5
+    assert share_explained(number, y) < 0.5
+    assert share_explained(number, y > 0) < 0.5
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1])
@@ -72,15 +66,15 @@ def test_a_code_and_a_score_of_the_class_are_leaks_but_not_with_one_error_in_a_h
     positive = score > np.quantile(score, 1 - share)
     wrong = np.arange(2000) % 100 == 0
     for label in (positive, positive ^ wrong):
-        found = share_of_class(np.where(label, "c1", "c2").tolist(), positive, "category")
+        found = share_explained(np.where(label, "c1", "c2").tolist(), positive, "category")
         assert (found >= THRESHOLD) == (label is positive)
         assert found > 0.75
-    assert share_of_class(score, positive, "real") >= THRESHOLD
-    assert share_of_class(np.where(wrong, -score, score), positive, "real") < THRESHOLD
+    assert share_explained(score, positive) >= THRESHOLD
+    assert share_explained(np.where(wrong, -score, score), positive) < THRESHOLD
 
 
 def test_what_each_row_has_of_its_own_explains_nothing() -> None:
     positive = np.random.default_rng(4).random(500) < 0.5
     names = [f"n{row}" for row in range(500)]
-    assert share_of_class(names, positive, "category") == 0
-    assert share_of_class(np.zeros(500), positive, "real") == 0
+    assert share_explained(names, positive, "category") == 0
+    assert share_explained(np.zeros(500), positive) == 0

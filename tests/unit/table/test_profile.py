@@ -28,7 +28,7 @@ def test_summaries_of_parts_merge_to_that_of_all_rows() -> None:
 @pytest.mark.parametrize("far", [1e38, -1e160, 1.7e308])
 def test_a_number_that_no_model_can_hold_is_refused_by_name(far: float) -> None:
     schema = schema_of("regression", x={"kind": "real", "missing_values": [far]})
-    part = pa.table({"x": [0.5, far], "y": [0.5, 1.0]})  # where it means that a value is missing
+    part = pa.table({"x": [0.5, far], "y": [0.5, 1.0]})  # x declares it as a missing value
     assert Profile.from_table(part, schema).described(schema)["column"]["x"]["max"] == 0.5
     part = pa.table({"x": [0.5, 1.0], "y": [0.5, far]})
     profile = Profile.from_table(part, schema).merge(Profile.from_table(part, schema))
