@@ -7,7 +7,6 @@ gate use do the rest. The figures in docs/scores.md are from these tests.
 import json
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +18,8 @@ from tabular.config.params import Params
 from tabular.config.sections import Gate, Split
 from tabular.core.files import write_points
 from tabular.core.metrics import TASKS
-from tabular.evaluation import uncertainty
+from tabular.evaluation import plot_data, uncertainty
 from tabular.evaluation.evaluation import Evaluation
-from tabular.evaluation.plot_data import MAX_ROWS, test_rows
 from tabular.evaluation.result import compare_with_baselines
 from tabular.evaluation.scores import Predictions
 from tabular.evaluation.scores_json import to_json
@@ -83,11 +81,12 @@ def draw_predictions(
     return (target > 0).astype(float), [ndtr(m / e) for m, e in zip(means, errors, strict=True)]
 
 
-@cache
+TRAIN_PARAMS = {loss: train_params(loss=loss) for loss in ("auto", "mean_absolute_error")}
+
+
 def params_of(gate: Gate, loss: str = "auto") -> Params:
-    """Load the section `train` once."""
     split = Split(test_size=0.33, validation_size=0.0, seed=9)
-    return Params(gate=gate, split=split, train=train_params(loss=loss))
+    return Params(gate=gate, split=split, train=TRAIN_PARAMS[loss])
 
 
 def verdict_of(
@@ -203,8 +202,8 @@ def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
         (tmp_path / name / "plots").mkdir(parents=True, exist_ok=True)
         content = to_json(Evaluation(("accuracy",), {"test": test}))
         (tmp_path / name / "scores.json").write_text(json.dumps(content))
-        rows = test_rows(predictions, schema)
-        write_points(tmp_path / name / "plots/test_rows.csv", rows, MAX_ROWS)
+        rows = plot_data.test_rows(predictions, schema)
+        write_points(tmp_path / name / "plots/test_rows.csv", rows, plot_data.MAX_ROWS)
         return Run(WORKSPACE, {file: tmp_path / name / path.name for file, path in FILES.items()})
 
     rng, counts = np.random.default_rng(0), {"same rows": Counter[str](), "others": Counter[str]()}
