@@ -1,45 +1,49 @@
 """Write the rows of a table to the tables train, validation and test, in the order of the split."""
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tabular.core.engine import ordered_map
 from tabular.split.rules import SUBSETS, Assignment
-from tabular.table.database import sort_rows
-from tabular.table.parquet import FOLD_KEY, part_paths, take_rows, write_part
+from tabular.table.parquet import FOLD_KEY, count_rows, part_paths, write_part
 
 
 def write_subsets(table: Path, assignment: Assignment, size: int, folder: Path) -> None:
     """Write the subsets of a table to `folder`, each as parts of `size` rows.
 
-    The rows are sorted outside of memory where they do not fit into it.
-
-    Args:
-        table: Folder of the parts of the table.
+    Each part gathers its rows from all parts of the table, of which one is in memory at a time.
     """
-    place = np.empty_like(assignment.order)
-    place[assignment.order] = np.arange(len(place), dtype=place.dtype)
-    files = [
-        (subset, number, min(size, count - start))
-        for subset, count in zip(SUBSETS, assignment.counts.tolist(), strict=True)
-        for number, start in enumerate(range(0, max(count, 1), size))  # one part at least
-    ]
-    rows = sort_rows(_parts(table, assignment.fold_keys), place, folder)
-    parts = take_rows(rows, [count for _, _, count in files])
-    for (subset, number, _), part in zip(files, parts, strict=True):
-        write_part(folder / subset, number, part)
-
-
-def _parts(table: Path, fold_keys: np.ndarray | None) -> Iterator[pa.Table]:
-    """Yield the parts of a table, with the fold key of each row if there are folds."""
+    outputs = []
     start = 0
-    for path in part_paths(table):
-        part = pq.read_table(path)
-        if fold_keys is not None:
-            keys = pa.array(fold_keys[start : start + len(part)])
-            part = part.append_column(FOLD_KEY, keys)
-        start += len(part)
-        yield part
+    for subset, count in zip(SUBSETS, assignment.counts.tolist(), strict=True):
+        for number, first in enumerate(range(0, max(count, 1), size)):  # one part at least
+            rows = assignment.order[start + first : start + min(first + size, count)]
+            outputs.append((subset, number, rows))
+        start += count
+    write = partial(_write_output, table=table, fold_keys=assignment.fold_keys, folder=folder)
+    for _ in ordered_map(write, outputs):
+        pass
+
+
+def _write_output(
+    output: tuple[str, int, np.ndarray], table: Path, fold_keys: np.ndarray | None, folder: Path
+) -> None:
+    subset, number, rows = output
+    starts = np.cumsum([0, *count_rows(table)])
+    part_numbers = np.searchsorted(starts, rows, side="right") - 1
+    gathered, places = list[pa.Table](), list[np.ndarray]()
+    for part_number, path in enumerate(part_paths(table)):
+        place = np.flatnonzero(part_numbers == part_number)
+        if len(place) or not gathered:  # without rows, the columns of the first part
+            part = pq.read_table(path)
+            gathered.append(part.take(pa.array(rows[place] - starts[part_number])))
+            places.append(place)
+    order = np.argsort(np.concatenate(places))
+    part = pa.concat_tables(gathered).take(pa.array(order)).combine_chunks()
+    if fold_keys is not None:
+        part = part.append_column(FOLD_KEY, pa.array(fold_keys[rows]))
+    write_part(folder / subset, number, part)

@@ -160,7 +160,8 @@ def check_part(
     hashes = {}
     for name, check in checks:
         if check == "duplicate_rows":
-            hashes[name, check] = np.arange(len(part)), row_hashes(present.columns)
+            rows = np.arange(len(part), dtype=np.int32)
+            hashes[name, check] = rows, row_hashes(present.columns)
         elif check == "unique":  # two missing values are not equal
             rows = np.flatnonzero(present[name].is_valid())
             hashes[name, check] = rows, row_hashes([present[name].drop_null()])
@@ -207,13 +208,13 @@ def check_table(
             find_check(checks, name, failing).fail(start + failed, values)
     for (name, check_name), one in checks.items():
         if check_name in ("unique", "duplicate_rows") and results:
-            hashed = [result.hashes[name, check_name] for result in results]
-            hashed_rows = np.concatenate(
-                [start + part for start, (part, _) in zip(starts, hashed, strict=False)]
-            )
+            hashed = [result.hashes.pop((name, check_name)) for result in results]
             first = first_equal_rows(np.concatenate([hashes for _, hashes in hashed]))
             if first is not None:
-                one.fail(hashed_rows[first != np.arange(len(first))])
+                table_rows = [
+                    start + rows for start, (rows, _) in zip(starts, hashed, strict=False)
+                ]
+                one.fail(np.concatenate(table_rows)[first != np.arange(len(first))])
         ends = set[Any]().union(*(result.extremes.get(name, set()) for result in results))
         if check_name == "empty_column" and not ends - {None}:
             one.column_rows = rows

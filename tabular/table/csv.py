@@ -4,6 +4,7 @@ import codecs
 import csv
 import errno
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from io import TextIOWrapper
@@ -20,6 +21,12 @@ from tabular.table.database import connect
 from tabular.table.parquet import take_rows
 
 ROWS_PER_BATCH = 32_768
+MIN_ROWS_PER_BATCH = 1024
+BATCH_BYTES = 2**25  # of a batch of long rows
+SAMPLE_BYTES = 2**20  # of the first rows, to see how long they are
+BLOCK_BYTES = 2**22
+OVERLAP_BYTES = 2**8
+NO_CELL = "\x1f\x1e\x1f"  # a text that no table has
 MAX_LINE_BYTES = 2**25
 MISTAKES_SHOWN = 5
 CSV_ERRORS = (csv.Error, UnicodeError, OSError, EOFError, zlib.error)
@@ -69,7 +76,7 @@ def read_csv(
             yield RawRows(file, first, cells, {})
             first += len(cells)
         return
-    except (duckdb.Error, pa.ArrowException, OSError):  # the latter two within the file
+    except (duckdb.Error, pa.ArrowException, *CSV_ERRORS):
         # Python reads the rest: it accepts mixed line ends, or names the line that is broken.
         if not allow_ragged and (mistakes := malformed_lines(file, dialect)):
             raise UserError(mistakes) from None
@@ -106,6 +113,12 @@ def read_with_duckdb(
     is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
     if not is_utf8 or len(header) == 1 or set(str(file)) & set("*?["):
         raise duckdb.NotSupportedError
+    if has_spaces_outside_quotes(file, dialect):
+        raise duckdb.NotSupportedError
+    with open_bytes(file) as content:
+        lines = content.readlines(SAMPLE_BYTES)
+    row_bytes = sum(map(len, lines)) // max(len(lines), 1) + 1
+    batch_rows = min(max(BATCH_BYTES // row_bytes, MIN_ROWS_PER_BATCH), ROWS_PER_BATCH)
     types = {f"column{n}": "VARCHAR" for n in range(len(header))}
     relation = connect().read_csv(
         str(file),
@@ -118,15 +131,35 @@ def read_with_duckdb(
         max_line_size=MAX_LINE_BYTES,  # without it, a longer last line would be left out
         auto_detect=False,
         force_not_null=list(types),
+        na_values=[NO_CELL],  # one of them after the last cell would be left out
     )
     columns = ", ".join(f"column{header.index(name)}" for name in names)
     reader = relation.project(columns).to_arrow_reader(ROWS_PER_BATCH)
     # The sizes of DuckDB's batches depend on the number of threads.
     batches = (pa.table(batch.columns, names) for batch in reader)
-    tables = take_rows(batches, chain([1], repeat(ROWS_PER_BATCH)))
-    if [list(row.values()) for row in next(tables).to_pylist()] != [names]:
+    tables = take_rows(batches, chain([1], repeat(batch_rows)))
+    first_row = next(tables, None)
+    if first_row is None or [list(row.values()) for row in first_row.to_pylist()] != [names]:
         raise duckdb.DataError("the first row is not the header")
     yield from tables
+
+
+def has_spaces_outside_quotes(file: Path, dialect: Dialect) -> bool:
+    """Return whether spaces seem to stand between a quote and the end of its cell.
+
+    DuckDB reads ` "a"` as `a`; Python reads it as it is, and refuses `"a" `. Both must read the
+    same rows, since Python finds the lines of rows that DuckDB has read.
+    """
+    ends = rb"[\r\n" + re.escape(dialect.delimiter.encode()) + b"]"
+    pattern = re.compile(rb'" +(?:' + ends + rb"|$)|(?:^|" + ends + rb') +"')
+    with open_bytes(file) as content:
+        tail = b""
+        while block := content.read(BLOCK_BYTES):
+            block = tail + block
+            if (b'" ' in block or b' "' in block) and pattern.search(block):
+                return True
+            tail = block[-OVERLAP_BYTES:]
+    return False
 
 
 def open_bytes(file: Path) -> IO[bytes]:

@@ -199,7 +199,7 @@ def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Callable
     def locate(row: int) -> str:
         nonlocal number, place
         while number < row:
-            number, place = next(numbered)
+            number, place = next(numbered, (row, place))
         return place
 
     return locate

@@ -173,3 +173,15 @@ def test_parquet_is_read_as_the_csv_of_the_same_table(tmp_path: Path) -> None:
     expected = read(tmp_path / "t.csv", HEADER + "".join(f"{n},{n},x{n},1\n" for n in range(10)))
     pq.write_table(expected, tmp_path / "t.parquet", row_group_size=4)
     assert pa.concat_tables(read_table(tmp_path / "t.parquet", SCHEMA)).equals(expected)
+
+
+@pytest.mark.parametrize("row", ["1,1,x,1,", '1,1,x,1,""', "1,1,x,,,"])
+def test_an_empty_cell_too_many_is_a_mistake_too(row: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"line 3: found [56] cells; expected 4"):
+        read(tmp_path / "t.csv", f"{HEADER}{ROW}{row}\n{ROW}")
+
+
+def test_a_space_outside_quotes_is_part_of_the_cell_wherever_it_stands(tmp_path: Path) -> None:
+    late = HEADER + MANY + '1,1, "x",1\n'
+    for text in (HEADER + '1,1, "x",1\n', late, late.replace("\n", "\r\n", 1)):
+        assert read(tmp_path / "t.csv", text)["c"][-1].as_py() == ' "x"'
