@@ -27,7 +27,6 @@ SAMPLE_BYTES = 2**20  # of the first rows, to see how long they are
 BLOCK_BYTES = 2**22
 OVERLAP_BYTES = 2**8
 NO_CELL = "\x1f\x1e\x1f"  # a text that no table has
-MAX_LINE_BYTES = 2**25
 MISTAKES_SHOWN = 5
 CSV_ERRORS = (csv.Error, UnicodeError, OSError, EOFError, zlib.error)
 OTHER_FORMATS = {
@@ -113,7 +112,7 @@ def read_with_duckdb(
     is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
     if not is_utf8 or len(header) == 1 or set(str(file)) & set("*?["):
         raise duckdb.NotSupportedError
-    if has_spaces_outside_quotes(file, dialect):
+    if not reads_alike(file, dialect):
         raise duckdb.NotSupportedError
     with open_bytes(file) as content:
         lines = content.readlines(SAMPLE_BYTES)
@@ -128,7 +127,6 @@ def read_with_duckdb(
         quotechar='"',
         escapechar='"',
         strict_mode=True,
-        max_line_size=MAX_LINE_BYTES,  # without it, a longer last line would be left out
         auto_detect=False,
         force_not_null=list(types),
         na_values=[NO_CELL],  # one of them after the last cell would be left out
@@ -144,22 +142,42 @@ def read_with_duckdb(
     yield from tables
 
 
-def has_spaces_outside_quotes(file: Path, dialect: Dialect) -> bool:
-    """Return whether spaces seem to stand between a quote and the end of its cell.
+def reads_alike(file: Path, dialect: Dialect) -> bool:
+    """Return whether DuckDB and Python surely read the same rows of a file that is valid.
 
-    DuckDB reads ` "a"` as `a`; Python reads it as it is, and refuses `"a" `. Both must read the
-    same rows, since Python finds the lines of rows that DuckDB has read.
+    DuckDB reads ` "a"` as `a`; Python reads it as it is, and refuses `"a" `. DuckDB also leaves out
+    a last line that is longer than its buffer.
     """
     ends = rb"[\r\n" + re.escape(dialect.delimiter.encode()) + b"]"
     pattern = re.compile(rb'" +(?:' + ends + rb"|$)|(?:^|" + ends + rb') +"')
     with open_bytes(file) as content:
         tail = b""
         while block := content.read(BLOCK_BYTES):
+            is_long_line = len(block) == BLOCK_BYTES and b"\n" not in block and b"\r" not in block
             block = tail + block
-            if (b'" ' in block or b' "' in block) and pattern.search(block):
-                return True
+            if is_long_line or ((b'" ' in block or b' "' in block) and pattern.search(block)):
+                return False
             tail = block[-OVERLAP_BYTES:]
-    return False
+    return True
+
+
+def row_lines(file: Path, dialect: Dialect) -> Iterator[int]:
+    """Yield the line in which each row of a file begins.
+
+    Raises:
+        CSV_ERRORS: Python cannot read the file further.
+    """
+    lines, last = 0, b"\n"
+    with open_bytes(file) as content:
+        is_plain = codecs.lookup(dialect.encoding).name == "utf-8"  # without quotes or empty lines
+        while is_plain and (block := content.read(BLOCK_BYTES)):
+            ends = (last + block).replace(b"\r\n", b"\n")
+            is_plain = not any(mark in ends for mark in (b'"', b"\r", b"\n\n"))
+            lines, last = lines + block.count(b"\n"), block[-1:]
+    if is_plain:
+        yield from range(2, lines + 1 + (last != b"\n"))
+    else:
+        yield from (line for line, _ in islice(records(file, dialect), 1, None))
 
 
 def open_bytes(file: Path) -> IO[bytes]:

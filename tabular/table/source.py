@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -182,25 +181,26 @@ def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Callable
         name: Name of the only file in messages, if it is another one.
     """
 
-    def places() -> Iterator[str]:
+    def places() -> Iterator[tuple[str, int]]:
         for file in files:
             if is_parquet(file):
-                yield from (f"{name or file}: row {n}" for n in range(parquet_rows(file)))
+                yield from ((f"{name or file}: row", row) for row in range(parquet_rows(file)))
                 continue
             try:
-                for line, _ in islice(csv.records(file, dialect), 1, None):
-                    yield f"{name or file}: line {line}"
+                yield from (
+                    (f"{name or file}: line", line) for line in csv.row_lines(file, dialect)
+                )
             except csv.CSV_ERRORS:
                 raise UserError(csv.malformed_lines(file, dialect)) from None
 
     numbered = enumerate(places())
-    number, place = -1, ""
+    number, place = -1, ("", 0)
 
     def locate(row: int) -> str:
         nonlocal number, place
         while number < row:
             number, place = next(numbered, (row, place))
-        return place
+        return "{} {}".format(*place)
 
     return locate
 
