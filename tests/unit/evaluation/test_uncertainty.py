@@ -113,6 +113,9 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> Non
     low, high = intervals(bootstrap(mine, schema), schema)["roc_auc"]
     assert found["roc_auc"].high - found["roc_auc"].low < (high - low) / 2
     assert score_differences(bootstrap(mine, schema), bootstrap(other, schema), schema) == found
+    estimates = [bootstrap(rows, schema).estimates for rows in (mine, other)]
+    for key, compared in found.items():
+        assert compared.difference == pytest.approx(estimates[0][key] - estimates[1][key])
 
 
 @pytest.mark.parametrize("task", TASKS)

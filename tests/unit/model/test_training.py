@@ -339,3 +339,15 @@ def test_the_ensemble_minimises_absolute_errors_where_these_are_trained(tmp_path
         y = setup.standardised(np.arange(80))
         weights = ensemble_of(setup, {30: y.mean(), 60: np.median(y)}).weights
         assert max(weights, key=weights.__getitem__) == best
+
+
+def test_the_target_statistics_of_a_row_know_nothing_of_its_own_target(tmp_path: Path) -> None:
+    folder, params = tmp_path / "first", train_params(BOTH, folds=3)
+    write_table(folder)
+    first = set_up(folder, SCHEMA, params)
+    write_table(tmp_path / "second", swapped=np.concatenate(first.subfolds) == 0)
+    second = set_up(tmp_path / "second", SCHEMA, params)
+    second.subfolds = first.subfolds
+    (of_first,), (of_second,) = first.target_statistics(None), second.target_statistics(None)
+    np.testing.assert_allclose(of_first[0], of_second[0], atol=1e-6)
+    assert not np.allclose(of_first[-1], of_second[-1], atol=1e-3)

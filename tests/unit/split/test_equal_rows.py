@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tabular.config.sections import Split
-from tabular.split.rules import kept_together, ordered_rows, stays_with
+from tabular.split.rules import ordered_rows, stays_with
 from tabular.table.groups import equal_feature_rows, row_groups
 from tabular.table.parquet import write_part
 from tests.helpers import schema_of
@@ -45,15 +45,11 @@ def test_equal_rows_share_a_subset_and_a_fold_whatever_their_targets(tmp_path: P
     np.testing.assert_array_equal(np.unique(first, return_inverse=True)[1], group)
 
 
-def test_without_equal_rows_nothing_is_told_and_the_draw_is_as_before(tmp_path: Path) -> None:
+def test_without_equal_rows_nothing_is_told(tmp_path: Path) -> None:
     write(tmp_path, np.repeat(RNG.normal(size=50), 2), ["a", "b"] * 50)
     assert equal_feature_rows(tmp_path, SCHEMA) is None
     assert row_groups(tmp_path, SCHEMA) is None
     assert stays_with(tmp_path, SPLIT, SCHEMA) == (None, None)
-    order, counts = np.array([3, 0, 2, 1]), np.array([2, 1, 1])
-    same, as_many = kept_together(order, counts, np.arange(4))
-    np.testing.assert_array_equal(same, order)
-    np.testing.assert_array_equal(as_many, counts)
 
 
 @pytest.mark.parametrize(("rule", "apart"), [("auto", True), ("together", False), ("drawn", True)])

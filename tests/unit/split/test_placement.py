@@ -1,14 +1,28 @@
 """No group, time or row is on two sides, and the old rows keep theirs when a table grows."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tabular.split.rules import TEST, TRAIN, VALIDATION, by_column, by_hash, by_time, hashes
+from tabular.split.placement import write_subsets
+from tabular.split.rules import (
+    SUBSETS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Assignment,
+    by_column,
+    by_hash,
+    by_time,
+    hashes,
+)
+from tabular.table.parquet import write_part
 
 TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=60)
 SIZES = st.tuples(st.floats(0.05, 0.6), st.floats(0, 0.5))
@@ -66,3 +80,15 @@ def test_a_column_names_the_share_of_each_row() -> None:
     assert by_column(["test", "train", "validation"]).tolist() == [TEST, TRAIN, VALIDATION]
     with pytest.raises(ValueError, match="found 'Test'; expected train, validation, test"):
         by_column(["Test", "train"])
+
+
+def test_the_rows_of_several_parts_come_in_the_order_of_their_subset(tmp_path: Path) -> None:
+    for number in range(3):
+        write_part(
+            tmp_path / "table", number, pa.table({"x": range(10 * number, 10 * number + 10)})
+        )
+    order = np.random.default_rng(0).permutation(30).astype(np.int32)
+    assignment = Assignment(order, None, np.array([17, 0, 13]))
+    write_subsets(tmp_path / "table", assignment, 7, tmp_path)
+    for subset, rows in zip(SUBSETS, np.split(order, [17, 17]), strict=True):
+        assert pq.read_table(tmp_path / subset)["x"].to_pylist() == rows.tolist()

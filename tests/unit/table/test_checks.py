@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from stages.validate import set_aside
 from tabular.config.sections import Validate
 from tabular.table.checks import Check, check_table, describe, rows_to_name
-from tabular.table.parquet import arrow_schema
-from tabular.table.rows import dropped_cells, rejected_rows
+from tabular.table.parquet import arrow_schema, part_paths, write_part
 from tabular.table.source import locate_rows
 from tests.helpers import schema_of
 
@@ -104,18 +105,23 @@ def test_everything_that_failed_is_told_at_once_with_lines(tmp_path: Path) -> No
     }
 
 
-def test_dropped_rows_are_set_aside_as_texts_with_line_and_reasons() -> None:
+def test_dropped_rows_of_any_part_are_set_aside_as_text_with_line_and_reasons(
+    tmp_path: Path,
+) -> None:
     columns = GOOD | {"a": [1.0, 9.5, 2.0, 1.0], "b": [1, 3, None, 1], "u": [None] * 4}
     whole = table(columns | {"c": ["x", None, "y", "x"]})
-    parts = {0: whole[:3], 3: whole[3:]}
+    for number, part in enumerate((whole[:3], whole[3:])):
+        write_part(tmp_path / "table", number, part)
+    paths = part_paths(tmp_path / "table")
     dropping = dict.fromkeys(("values", "range", "missing", "duplicate_rows"), "drop")
     policies = Validate.model_validate({"min_class_rows": 1} | dropping)
-    _, checks = check_table([*parts.values()], SCHEMA, policies)
-    rejects = list[dict[str, str]]()
-    for first, part in parts.items():
-        lines = {row: f"t.csv: line {first + row + 2}" for row in range(len(part))}
-        rejects += rejected_rows(part, dropped_cells(part, first, checks), lines).to_pylist()
+    _, checks = check_table(paths, SCHEMA, policies)
+    (tmp_path / "valid").mkdir()
+    lines = {row: f"t.csv: line {row + 2}" for row in range(1, 4)}
+    set_aside(paths, checks, lines, tmp_path / "valid", tmp_path / "rejected")
+    assert pq.read_table(tmp_path / "valid").equals(whole[:1])
     wrong = "a: found '9.5'; expected 1 to 9; b: found '3'; expected one of [1, 2]"
+    rejects = pq.read_table(tmp_path / "rejected").to_pylist()
     assert [list(row.values()) for row in rejects] == [
         ["9.5", "3", "", "", "1", "t.csv: line 3", wrong],
         ["2", "", "y", "", "1", "t.csv: line 4", "b: found ''; expected a value in every row"],
