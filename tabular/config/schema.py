@@ -1,5 +1,6 @@
 """`data/schema.yaml`: where the table is, how it is written, and what its columns hold."""
 
+import codecs
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -168,6 +169,11 @@ class Dialect(Section):
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether the encoding is UTF-8, by any of its names."""
+        return codecs.lookup(self.encoding).name == "utf-8"
 
     @property
     def by_bytes(self) -> bool:

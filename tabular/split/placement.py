@@ -24,19 +24,29 @@ def write_subsets(table: Path, assignment: Assignment, size: int, folder: Path) 
             rows = assignment.order[start + first : start + min(first + size, count)]
             outputs.append((subset, number, rows))
         start += count
-    write = partial(_write_output, table=table, fold_keys=assignment.fold_keys, folder=folder)
+    starts = np.cumsum([0, *count_rows(table)])
+    write = partial(
+        _write_output,
+        paths=part_paths(table),
+        starts=starts,
+        fold_keys=assignment.fold_keys,
+        folder=folder,
+    )
     for _ in ordered_map(write, outputs):
         pass
 
 
 def _write_output(
-    output: tuple[str, int, np.ndarray], table: Path, fold_keys: np.ndarray | None, folder: Path
+    output: tuple[str, int, np.ndarray],
+    paths: list[Path],
+    starts: np.ndarray,
+    fold_keys: np.ndarray | None,
+    folder: Path,
 ) -> None:
     subset, number, rows = output
-    starts = np.cumsum([0, *count_rows(table)])
     part_numbers = np.searchsorted(starts, rows, side="right") - 1
     gathered, places = list[pa.Table](), list[np.ndarray]()
-    for part_number, path in enumerate(part_paths(table)):
+    for part_number, path in enumerate(paths):
         place = np.flatnonzero(part_numbers == part_number)
         if len(place) or not gathered:  # without rows, the columns of the first part
             part = pq.read_table(path)

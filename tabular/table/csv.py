@@ -1,6 +1,5 @@
 """CSV files: DuckDB reads them, and Python reads what DuckDB refuses and names the broken lines."""
 
-import codecs
 import csv
 import errno
 import gzip
@@ -109,8 +108,7 @@ def read_with_duckdb(
     import duckdb
 
     # An empty line of a file with one column is a row to DuckDB; it takes such names for patterns.
-    is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
-    if not is_utf8 or len(header) == 1 or set(str(file)) & set("*?["):
+    if not dialect.is_utf8 or len(header) == 1 or set(str(file)) & set("*?["):
         raise duckdb.NotSupportedError
     if not reads_alike(file, dialect):
         raise duckdb.NotSupportedError
@@ -169,7 +167,7 @@ def row_lines(file: Path, dialect: Dialect) -> Iterator[int]:
     """
     lines, last = 0, b"\n"
     with open_bytes(file) as content:
-        is_plain = codecs.lookup(dialect.encoding).name == "utf-8"  # without quotes or empty lines
+        is_plain = dialect.is_utf8  # without quotes or empty lines
         while is_plain and (block := content.read(BLOCK_BYTES)):
             ends = (last + block).replace(b"\r\n", b"\n")
             is_plain = not any(mark in ends for mark in (b'"', b"\r", b"\n\n"))
@@ -225,8 +223,7 @@ def records(file: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
         CSV_ERRORS: The file cannot be read further.
     """
     csv.field_size_limit(MAX_CELL)
-    is_utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
-    encoding = "utf-8-sig" if is_utf8 else dialect.encoding  # a byte order mark is not a cell
+    encoding = "utf-8-sig" if dialect.is_utf8 else dialect.encoding  # no byte order mark
     with TextIOWrapper(open_bytes(file), encoding=encoding, newline="") as text:
         reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
         line = 1
