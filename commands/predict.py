@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from tabular.config.schema import Schema
 from tabular.core.engine import ordered_map
-from tabular.core.errors import UserError
 from tabular.core.process import run
 from tabular.prediction.drift import UnknownCategories, unknown_categories, unknown_lines
 from tabular.prediction.inputs import (
@@ -37,7 +36,7 @@ from tabular.prediction.outputs import (
 from tabular.runs.rerun import last_output
 from tabular.table.checks import Checks, declared_checks
 from tabular.table.csv import RawRows
-from tabular.table.rows import check_rows, mistakes, rejected_rows, rejected_schema
+from tabular.table.rows import check_rows, refuse, rejected_rows, rejected_schema
 from tabular.table.source import read_rows, row_locator
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
@@ -116,10 +115,10 @@ class Output:
         rows = pa.table(columns).select(self.columns.names)
         if failed:
             wrong = [failure for failure in failures if failure.policy != "warn"]
-            if not self.reject:
-                named = mistakes(wrong, 0, lines.__getitem__)
-                raise UserError("\n".join([*named, "--rejects FILE sets such rows aside"]))
-            self.reject(rejected_rows(batch.texts, wrong, lines))
+            if self.reject:
+                self.reject(rejected_rows(batch.texts, wrong, lines))
+            else:
+                refuse(wrong, 0, lines.__getitem__, "--rejects FILE sets such rows aside")
             rows = rows.filter(pa.array(~np.isin(numbers, batch.rejected)))
         self.write(rows)
         self.rows += len(numbers)

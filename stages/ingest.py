@@ -17,12 +17,11 @@ from tabular.core.files import atomic_write, write_json
 from tabular.table.csv import RawRows
 from tabular.table.parquet import (
     FILE_SUBSET,
-    arrow_schema,
     take_rows,
     without_pandas,
-    write_part,
+    write_parts,
 )
-from tabular.table.profile import Profile
+from tabular.table.profile import describe_table
 from tabular.table.rows import parse_valid_rows
 from tabular.table.source import column_names, read_rows, source_files
 
@@ -43,13 +42,6 @@ def parse(raw: RawRows, schema: Schema) -> pa.Table:
     return table
 
 
-def write(numbered: tuple[int, pa.Table], folder: Path, schema: Schema) -> Profile:
-    """Write a part and return its profile."""
-    number, part = numbered
-    write_part(folder, number, part)
-    return Profile.from_table(part, schema)
-
-
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("ingested", type=Path, help="folder for the Parquet parts")
@@ -63,14 +55,10 @@ def main() -> None:
     with atomic_write(args.ingested) as folder:
         parsed = ordered_map(partial(parse, schema=schema), read_files(files, schema))
         parts = take_rows(parsed, repeat(params.ingest.rows_per_part))
-        profile = Profile.from_table(arrow_schema(schema).empty_table(), schema)
-        for part_profile in ordered_map(
-            partial(write, folder=folder, schema=schema), enumerate(parts)
-        ):
-            profile = profile.merge(part_profile)
-        if not profile.rows:
+        if not write_parts(folder, parts):
             raise UserError(f"{schema.source}: found a header and no rows; expected some")
-    write_json(args.profile, profile.described(schema))
+        profile = describe_table(folder, schema)
+    write_json(args.profile, profile)
 
 
 if __name__ == "__main__":

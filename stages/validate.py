@@ -15,7 +15,7 @@ from tabular.core.files import atomic_write, link, write_json
 from tabular.table.checks import Checks, check_table, describe, rows_to_name
 from tabular.table.parquet import part_paths, without_pandas, write_part
 from tabular.table.rows import dropped_cells, rejected_rows
-from tabular.table.source import locate_rows, source_files
+from tabular.table.source import row_locator, source_files
 
 
 def set_aside(
@@ -69,9 +69,8 @@ def main() -> None:
         validated.mkdir()
         rows, checks = check_table(paths, schema, params.validate)
         write_json(args.report, report(rows, checks))
-        lines = {}
-        if named := rows_to_name(checks):
-            lines = locate_rows(source_files(schema.source), schema, named)
+        locate = row_locator(source_files(schema.source), schema)
+        lines = {row: locate(row) for row in rows_to_name(checks)}
         messages = describe(rows, checks, lines)
         for policy in ("drop", "warn"):
             for message in messages[policy]:

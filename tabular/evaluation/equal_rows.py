@@ -41,11 +41,11 @@ def score_equal_rows(
 
 def hash_rows(folder: Path, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
     """Hash the features of each row of a table with its target, and without."""
-    with_target, without = [], []
-    for part in read_parts(folder, [*schema.features, schema.target]):
-        with_target.append(row_hashes(part.columns))
-        without.append(row_hashes(part.columns[:-1]))
-    return np.concatenate(with_target), np.concatenate(without)
+    features = list(schema.features)
+    return (
+        row_hashes(read_parts(folder, [*features, schema.target])),
+        row_hashes(read_parts(folder, features)),
+    )
 
 
 def _in_other_folds(hashes: np.ndarray, fold: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from tabular.config.schema import Dialect
 from tabular.core.errors import UserError, listed
 from tabular.table.csv import CSV_ERRORS, check_format, describe_csv_error, open_bytes
 from tabular.table.rows import text_columns
-from tabular.table.source import is_parquet, read_rows, stored_names, unreadable
+from tabular.table.source import is_csv, read_rows, stored_types, unreadable
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
 
@@ -25,7 +25,7 @@ class Sample(NamedTuple):
 
     Attributes:
         dialect: How the table is written.
-        delimiter: Delimiter of its files; empty for Parquet.
+        delimiter: Delimiter of its files; empty if they are no CSV.
         columns: How often each text occurs in each column.
         rows: Number of rows.
         rows_by_file: Number of rows of each file.
@@ -78,7 +78,7 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         UserError: one cannot be read, its header names a column twice, or it has other columns
             than the first one; or there is no row.
     """
-    dialects = [Dialect() if is_parquet(file) else infer_dialect(file) for file in files]
+    dialects = [infer_dialect(file) if is_csv(file) else Dialect() for file in files]
     # In ASCII a file says nothing of the others' encoding.
     dialect = dialects[0].model_copy(
         update={"encoding": next((d.encoding for d in dialects if d.encoding != "utf-8"), "utf-8")}
@@ -86,13 +86,14 @@ def read_sample(files: list[Path], limit: int) -> Sample:
     columns, rows_by_file, whole = dict[str, Counter[str]](), list[int](), True
     hashes, unreadable_columns = set[int](), dict[str, str]()
     for number, file in enumerate(files):
-        names = stored_names(file, dialect)
+        types = stored_types(file, dialect)
+        names = types.names
         check_names(file, names)
         columns = columns or {name: Counter() for name in names}
         if {*names} != {*columns}:
             other = listed(sorted({*names} ^ {*columns}))
             raise UserError(f"{file}: found other columns than in {files[0]}: {other}")
-        unreadable_columns |= unreadable(file)
+        unreadable_columns |= unreadable(types)
         readable = [name for name in names if name not in unreadable_columns]
         rows, max_rows = 0, -(-(limit - sum(rows_by_file)) // (len(files) - number))
         for raw in read_rows(file, dialect, readable):
@@ -113,7 +114,7 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         raise UserError(f"{files[0]}: found a header and no rows; expected some")
     return Sample(
         dialect,
-        "" if is_parquet(files[0]) else dialect.delimiter,
+        dialect.delimiter if is_csv(files[0]) else "",
         columns,
         row_count,
         rows_by_file,
@@ -127,6 +128,6 @@ def check_names(file: Path, names: list[str]) -> None:
     """Raise `UserError` if two columns of a file have the same name."""
     if repeated := sorted(name for name, times in Counter(names).items() if times > 1):
         problem = f"found {listed(map(repr, repeated))} more than once"
-        if not is_parquet(file):
+        if is_csv(file):
             problem = f"line 1: {problem}; is the header missing?"
         raise UserError(f"{file}: {problem}")

@@ -54,7 +54,7 @@ class RowCounts(NamedTuple):
             {name: of_column.counts(features[name]) for name, of_column in bins.items()},
             unknown_categories(features, categories, schema),
             Counter(failure.column for failure in batch.failures),
-            [row_hashes([batch.texts[schema.group]] if grouped else features.columns)],
+            [row_hashes([batch.texts.select([schema.group]) if grouped else features])],
         )
 
     def merge(self, other: Self) -> Self:

@@ -23,7 +23,7 @@ GZIP = b"\x1f\x8b"  # how such a file begins
 def parse_model_and_rows(parser: ArgumentParser, count: Literal["*", "+"]) -> Namespace:
     """The arguments of a command, with its `model` and the file of its `rows`, "-" for stdin."""
     add = parser.add_argument
-    add("files", nargs=count, type=Path, help="a .keras file, then a .csv, .csv.gz or .parquet")
+    add("files", nargs=count, type=Path, help="a .keras file, then a .csv, .jsonl or .parquet")
     add("--model", type=Path, help="the .keras file; else the first one named, or that of repro")
     args = parser.parse_args()
     files = args.files

@@ -24,7 +24,7 @@ def stays_with(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray |
     first = equal_feature_rows(folder, schema)
     if first is None:
         return None, None
-    repeated = len(first) - len(np.unique(first))
+    repeated = int((first != np.arange(len(first))).sum())
     message = f"{repeated:,} of {len(first):,} rows repeat the columns of another"
     if split.equal_rows == "auto" and repeated > MOST_REPEATED * len(first):
         return None, f"warn: {message}: too many to be copies, so each is drawn by itself"

@@ -83,7 +83,7 @@ ISO_8601 = (
 WITH_OFFSET = r"[T ][0-9:.]+ ?(Z|[+-][0-9:]+)$"
 PRINTABLE = r"^[ -~]*[0-9][ -~]*$"
 YEAR_1, YEAR_10000 = -62_135_596_800.0, 253_402_300_800.0  # seconds
-SAFE_DIGITS = 18  # a whole number of so many characters fits 64 bits
+MAX_DIGITS = 20  # of a whole number of 64 bits, with its sign
 
 
 def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
@@ -209,7 +209,7 @@ def _cast(texts: pa.Array, kind: Kind) -> pa.Array:
     right = pc.match_substring_regex(texts, CELL_TYPES[kind].grammar)
     if kind == "integer":
         texts = pc.replace_substring_regex(texts, r"\.0+$", "")
-        right = pc.and_(right, _fits_64_bits(texts, right))
+        right = _fits_64_bits(texts, right)
     return _finite(pc.if_else(right, texts, None).cast(ARROW_TYPES[kind]))
 
 
@@ -298,7 +298,7 @@ def as_float64(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
 
 
 def _holds_an_x(texts: pa.Array) -> bool:
-    """Whether x or X is among the letters of the texts, or of those that they are a slice of."""
+    """Return whether x or X is among the letters of texts, or of those that they are a slice of."""
     letters = texts.buffers()[2]
     return letters is not None and bool((np.frombuffer(letters, np.uint8) | 32 == ord("x")).any())
 
@@ -309,18 +309,13 @@ def _finite(values: pa.Array) -> pa.Array:
     return values
 
 
-def _fits_64_bits(texts: pa.Array, whole: pa.Array) -> pa.Array:
-    """Whether the `whole` numbers among texts are in the range of int64."""
-    long = pc.and_(whole, pc.greater(pc.binary_length(texts), SAFE_DIGITS))
-    if not pc.any(long).as_py():
-        return whole
-    fits = whole.to_numpy(zero_copy_only=False).astype(object)
-    for row in pc.indices_nonzero(long).to_pylist():
-        text = texts[row].as_py()
-        digits = text.lstrip("-").lstrip("0") or "0"
-        # int() of many digits takes long.
-        fits[row] = len(digits) <= 19 and int(digits) < 2**63 + text.startswith("-")
-    return pa.array(fits, pa.bool_())
+def _fits_64_bits(texts: pa.Array, is_whole: pa.Array) -> pa.Array:
+    """Return whether the whole numbers among texts are in the range of int64."""
+    texts = pc.replace_substring_regex(texts, "^(-?)0+([0-9])", r"\1\2")
+    is_short = pc.and_(is_whole, pc.less_equal(pc.binary_length(texts), MAX_DIGITS))
+    numbers = pc.if_else(is_short, texts, None).cast(pa.decimal128(MAX_DIGITS))
+    low, high = pa.scalar(-(2**63)).cast(numbers.type), pa.scalar(2**63 - 1).cast(numbers.type)
+    return pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high))
 
 
 def is_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:

@@ -1,7 +1,7 @@
 """What a table is checked for, a part at a time: declared columns, repeats, leaks, rare classes."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -132,7 +132,6 @@ class PartResult(NamedTuple):
     Attributes:
         rows: Number of rows.
         failed: The column, the check, the rows, and the values in the first of them.
-        hashes: Rows, and a hash of each of them, for the checks that compare rows.
         sample: Some of the rows, to look for leaks.
         extremes: The smallest and the largest value of each column, and None if one is missing.
         class_rows: Number of rows of each class.
@@ -140,44 +139,36 @@ class PartResult(NamedTuple):
 
     rows: int
     failed: list[tuple[str, str, np.ndarray, list[Any]]]
-    hashes: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
     sample: pa.Table
     extremes: dict[str, set[Any]]
     class_rows: Counter[Any]
 
 
-def check_part(
-    part: Path | pa.Table, schema: Schema, checks: Collection[tuple[str, str]], parts: int
-) -> PartResult:
-    """Collect what `checks` need of one of the parts of a table, or its file."""
-    if isinstance(part, Path):
-        part = pq.read_table(part)
+def check_part(part: Path | pa.Table, schema: Schema, parts: int) -> PartResult:
+    """Collect what the checks need of one of the parts of a table, or its file."""
+    part = read_columns(part, list(schema.columns))
     failed = []
     for name, check, rows in failed_cells(part, schema.columns):
         values = part[name].take(pa.array(rows[:EXAMPLES])).to_pylist()
         failed.append((name, check, rows, [] if check == "missing" else values))
     present = without_missing(part, schema.columns)
-    hashes = {}
-    for name, check in checks:
-        if check == "duplicate_rows":
-            rows = np.arange(len(part), dtype=np.int32)
-            hashes[name, check] = rows, row_hashes(present.columns)
-        elif check == "unique":  # two missing values are not equal
-            rows = np.flatnonzero(present[name].is_valid())
-            hashes[name, check] = rows, row_hashes([present[name].drop_null()])
     classes = [] if schema.task == "regression" else present[schema.target].value_counts()
     return PartResult(
         len(part),
         failed,
-        hashes,
         sample_rows(present, parts),
         {name: extremes(present[name]) for name in schema.columns},
         Counter({row["values"].as_py(): row["counts"].as_py() for row in classes}),
     )
 
 
-def without_missing(part: pa.Table, columns: dict[str, Column]) -> pa.Table:
-    """The part with null for each value that means missing."""
+def read_columns(part: Path | pa.Table, names: list[str]) -> pa.Table:
+    """Return some columns of a part of a table, or of its file."""
+    return pq.read_table(part, columns=names) if isinstance(part, Path) else part.select(names)
+
+
+def without_missing(part: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
+    """Return `columns` of a part, with null for each value that means missing."""
     present = {}
     for name, column in columns.items():
         missing = is_missing(part[name], column) if column.sentinels else None
@@ -187,46 +178,56 @@ def without_missing(part: pa.Table, columns: dict[str, Column]) -> pa.Table:
 
 
 def extremes(values: pa.ChunkedArray) -> set[Any]:
-    """The least and the largest value, and None where one is missing."""
+    """Return the least and the largest value, and None if one is missing."""
     ends = {None} if values.null_count else set()
     if len(values) > values.null_count:
         ends |= set(pc.min_max(values).as_py().values())
     return ends
 
 
+def repeated_rows(parts: Iterable[pa.Table]) -> np.ndarray:
+    """Find the rows of a table in parts that equal an earlier one: int64, ascending."""
+    first = first_equal_rows(row_hashes(parts))
+    return (
+        np.empty(0, np.int64) if first is None else np.flatnonzero(first != np.arange(len(first)))
+    )
+
+
 def check_table(
     parts: Sequence[Path] | Sequence[pa.Table], schema: Schema, policies: Validate
 ) -> tuple[int, Checks]:
     """Run all checks over all parts, and return the number of rows and the checks."""
+
+    def present(columns: Mapping[str, Column]) -> Iterator[pa.Table]:
+        for part in parts:
+            yield without_missing(read_columns(part, list(columns)), columns)
+
     checks = declared_checks(schema, policies)
-    check = partial(check_part, schema=schema, checks=list(checks), parts=len(parts))
-    results = list(ordered_map(check, parts))
-    starts = np.cumsum([0, *(result.rows for result in results)])
-    rows = int(starts[-1])
-    for start, result in zip(starts, results, strict=False):
+    results = list(ordered_map(partial(check_part, schema=schema, parts=len(parts)), parts))
+    rows = 0
+    for result in results:
         for name, failing, failed, values in result.failed:
-            find_check(checks, name, failing).fail(start + failed, values)
+            find_check(checks, name, failing).fail(rows + failed, values)
+        rows += result.rows
     for (name, check_name), one in checks.items():
-        if check_name in ("unique", "duplicate_rows") and results:
-            hashed = [result.hashes.pop((name, check_name)) for result in results]
-            first = first_equal_rows(np.concatenate([hashes for _, hashes in hashed]))
-            if first is not None:
-                table_rows = [
-                    start + rows for start, (rows, _) in zip(starts, hashed, strict=False)
-                ]
-                one.fail(np.concatenate(table_rows)[first != np.arange(len(first))])
-        ends = set[Any]().union(*(result.extremes.get(name, set()) for result in results))
-        if check_name == "empty_column" and not ends - {None}:
+        if check_name == "duplicate_rows":
+            one.fail(repeated_rows(present(schema.columns)))
+            continue
+        ends = set[Any]().union(*(result.extremes[name] for result in results))
+        if check_name == "unique":
+            values = pa.concat_tables(present({name: schema.columns[name]}))
+            valid = np.flatnonzero(values[0].is_valid())  # two missing values are not equal
+            one.fail(valid[repeated_rows([values.drop_null()])])
+        elif check_name == "empty_column" and not ends - {None}:
             one.column_rows = rows
         elif check_name == "constant_column" and len(ends - {None}) == len(ends) == 1:
             one.column_rows, one.found = rows, list(ends)
-    if results:
-        sample = pa.concat_tables([result.sample for result in results])
-        for name, share in shares_explained(sample, schema).items():
-            leak = checks[name, "leak"]
-            leak.share = share
-            if share >= policies.leak_threshold:
-                leak.column_rows, leak.found = rows, [f"{share:.2%} of {schema.target} explained"]
+    sample = pa.concat_tables([result.sample for result in results])
+    for name, share in shares_explained(sample, schema).items():
+        leak = checks[name, "leak"]
+        leak.share = share
+        if share >= policies.leak_threshold:
+            leak.column_rows, leak.found = rows, [f"{share:.2%} of {schema.target} explained"]
     class_rows = sum((result.class_rows for result in results), Counter[Any]())
     rare = {v: class_rows[v] for v in schema.classes if class_rows[v] < policies.min_class_rows}
     if rare:

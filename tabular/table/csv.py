@@ -2,11 +2,9 @@
 
 import csv
 import errno
-import gzip
 import re
-import zlib
-from collections.abc import Iterator
-from io import TextIOWrapper
+from collections.abc import Iterator, Sequence
+from io import BufferedReader, TextIOWrapper
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -27,7 +25,15 @@ BLOCK_BYTES = 2**22
 OVERLAP_BYTES = 2**8
 NO_CELL = "\x1f\x1e\x1f"  # a text that no table has
 MISTAKES_SHOWN = 5
-CSV_ERRORS = (csv.Error, UnicodeError, OSError, EOFError, zlib.error)
+CSV_ERRORS = (csv.Error, UnicodeError, OSError)
+COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
+CSV_PROBLEMS = {  # by a part of Python's message
+    "field larger": f"found a cell of more than {MAX_CELL} characters; "
+    "expected shorter ones. Does a quote never close?",
+    "unexpected end": "found a quote that never closes",
+    "expected after": "found text after the quote that closes a cell; "
+    "a quote inside a quoted cell is written twice",
+}
 OTHER_FORMATS = {
     b"PAR1": "a Parquet file",
     b"PK\3\4": "an Excel file or another zip",
@@ -159,11 +165,11 @@ def reads_alike(file: Path, dialect: Dialect) -> bool:
     return True
 
 
-def row_lines(file: Path, dialect: Dialect) -> Iterator[int]:
-    """Yield the line in which each row of a file begins.
+def row_lines(file: Path, dialect: Dialect) -> Sequence[int]:
+    """Return the line in which each row of a file begins.
 
     Raises:
-        CSV_ERRORS: Python cannot read the file further.
+        UserError: Python cannot read the file.
     """
     lines, last = 0, b"\n"
     with open_bytes(file) as content:
@@ -173,13 +179,15 @@ def row_lines(file: Path, dialect: Dialect) -> Iterator[int]:
             is_plain = not any(mark in ends for mark in (b'"', b"\r", b"\n\n"))
             lines, last = lines + block.count(b"\n"), block[-1:]
     if is_plain:
-        yield from range(2, lines + 1 + (last != b"\n"))
-    else:
-        yield from (line for line, _ in islice(records(file, dialect), 1, None))
+        return range(2, lines + 1 + (last != b"\n"))
+    try:
+        return [line for line, _ in islice(records(file, dialect), 1, None)]
+    except CSV_ERRORS:
+        raise UserError(malformed_lines(file, dialect)) from None
 
 
 def open_bytes(file: Path) -> IO[bytes]:
-    """Open a file, which is decompressed if its name ends in .gz.
+    """Open a file, which is decompressed if its name ends in .gz or .zst.
 
     Raises:
         OSError: It cannot be opened, or is a pipe, which would wait for whoever writes to it.
@@ -188,7 +196,10 @@ def open_bytes(file: Path) -> IO[bytes]:
         raise OSError(
             errno.EINVAL, "found a folder, a pipe or a device; expected a file", str(file)
         )
-    return gzip.open(file) if file.suffix == ".gz" else file.open("rb")  # type: ignore[return-value]
+    content = file.open("rb")
+    if file.suffix in COMPRESSED:
+        return BufferedReader(pa.CompressedInputStream(content, COMPRESSED[file.suffix]))
+    return content
 
 
 def read_header(file: Path, dialect: Dialect) -> list[str]:
@@ -264,31 +275,21 @@ def malformed_lines(file: Path, dialect: Dialect, *, allow_ragged: bool = False)
 
 def describe_csv_error(file: Path, dialect: Dialect, line: int, error: Exception) -> str:
     """Say why a file cannot be read beyond `line`."""
-    where = f"{file}: after line {line}"
-    match error:
-        case UnicodeDecodeError() if dialect.by_bytes:
-            with open_bytes(file) as content:
-                for number, text in enumerate(content, start=1):
-                    try:
-                        text.decode(dialect.encoding)
-                    except UnicodeDecodeError as wrong:
-                        return (
-                            f"{file}: line {number}: found byte 0x{text[wrong.start]:02x}, which "
-                            f"is not {dialect.encoding}; set encoding in data/schema.yaml, for "
-                            "example to latin-1"
-                        )
-        case csv.Error() if "field larger" in str(error):
-            return (
-                f"{where}: found a cell of more than {MAX_CELL} characters; "
-                "expected shorter ones. Does a quote never close?"
-            )
-        case csv.Error() if "unexpected end" in str(error):
-            return f"{where}: found a quote that never closes"
-        case csv.Error() if "expected after" in str(error):
-            return (
-                f"{where}: found text after the quote that closes a cell; "
-                "a quote inside a quoted cell is written twice"
-            )
-        case EOFError() | zlib.error() | gzip.BadGzipFile():
-            return f"{where}: the gzip file is cut off or broken; copy it again"
-    return f"{where}: {error}"
+    if isinstance(error, UnicodeDecodeError) and dialect.by_bytes:
+        with open_bytes(file) as content:
+            for number, text in enumerate(content, start=1):
+                try:
+                    text.decode(dialect.encoding)
+                except UnicodeDecodeError as wrong:
+                    return (
+                        f"{file}: line {number}: found byte 0x{text[wrong.start]:02x}, which "
+                        f"is not {dialect.encoding}; set encoding in data/schema.yaml, for "
+                        "example to latin-1"
+                    )
+    problem = str(error)
+    if isinstance(error, OSError) and file.suffix in COMPRESSED:
+        problem = "the compressed file is cut off or broken; copy it again"
+    for part_of_error, message in CSV_PROBLEMS.items():
+        if part_of_error in str(error):
+            problem = message
+    return f"{file}: after line {line}: {problem}"

@@ -1,5 +1,7 @@
 """DuckDB in this process, and the hashes by which it compares rows."""
 
+from collections.abc import Iterable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,17 +28,24 @@ def connect() -> "DuckDBPyConnection":
     return duckdb.connect(config=settings)
 
 
-def row_hashes(columns: list[pa.ChunkedArray]) -> np.ndarray:
-    """Return a hash of the values of each row, uint64, shape (rows,).
+def row_hashes(parts: Iterable[pa.Table]) -> np.ndarray:
+    """Return a hash of the values of each row of a table in parts, uint64, shape (rows,).
 
     Rows are equal if all their values are; a missing value equals a missing value. The hashes are
     the same for all tables within a run, and may differ in a later version of DuckDB.
     """
-    # DuckDB's names ignore the case.
-    table = pa.table(columns, [f"column{n}" for n in range(len(columns))])
-    hashed = connect().from_arrow(table).project(f"hash({', '.join(table.column_names)}) AS h")
-    values: np.ndarray = hashed.to_arrow_table()["h"].to_numpy()
-    return values
+    remaining = iter(parts)
+    first = next(remaining)
+    names = [f"column{n}" for n in range(first.num_columns)]  # DuckDB's names ignore the case
+    batches = (
+        batch
+        for part in chain([first], remaining)
+        for batch in pa.table(part.columns, names).to_batches()
+    )
+    schema = pa.schema(zip(names, first.schema.types, strict=True))
+    rows = connect().from_arrow(pa.RecordBatchReader.from_batches(schema, batches))
+    hashes: np.ndarray = rows.project(f"hash({', '.join(names)}) AS h").fetchnumpy()["h"]
+    return hashes
 
 
 def first_equal_rows(hashes: np.ndarray) -> np.ndarray | None:

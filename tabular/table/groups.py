@@ -23,8 +23,7 @@ def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
         None where groups do not matter, see `number_groups`.
     """
     if schema.group is not None and schema.group in pq.read_schema(part_paths(folder)[0]).names:
-        parts = read_parts(folder, [schema.group])
-        return number_groups(np.concatenate([row_hashes(part.columns) for part in parts]), True)
+        return number_groups(row_hashes(read_parts(folder, [schema.group])), True)
     first = equal_feature_rows(folder, schema)
     return None if first is None else number_groups(first, False)
 
@@ -53,8 +52,7 @@ def equal_feature_rows(folder: Path, schema: Schema) -> np.ndarray | None:
     Returns:
         None where no two rows are equal.
     """
-    parts = read_parts(folder, list(schema.features))
-    return first_equal_rows(np.concatenate([row_hashes(part.columns) for part in parts]))
+    return first_equal_rows(row_hashes(read_parts(folder, list(schema.features))))
 
 
 def mean_group_size(group: np.ndarray | None) -> float:

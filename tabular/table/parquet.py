@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tabular.config.schema import Schema
+from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_file
 from tabular.core.process import without_packages
@@ -100,8 +102,17 @@ def take_rows(tables: Iterator[pa.Table], sizes: Iterable[int]) -> Iterator[pa.T
         waiting = [rows[size:]]
 
 
+def write_parts(folder: Path, parts: Iterable[pa.Table]) -> int:
+    """Write the parts of a table, several at a time, and return how many there were."""
+    return sum(1 for _ in ordered_map(partial(_write_numbered, folder=folder), enumerate(parts)))
+
+
+def _write_numbered(numbered: tuple[int, pa.Table], folder: Path) -> None:
+    write_part(folder, *numbered)
+
+
 def write_part(folder: Path, number: int, part: pa.Table) -> None:
-    """Write `part` as the table's part `number` (from 0)."""
+    """Write one part of a table; the numbers begin with 0."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / f"part-{number:05d}.parquet") as partial:
         pq.write_table(part, partial)

@@ -1,18 +1,21 @@
-"""Summaries of columns that merge, so that a table is described a part at a time."""
+"""Summaries of columns, which merge from part to part of a table."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Self, assert_never
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabular.config.schema import Column, Kind, Schema
+from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.table.cells import LARGEST, as_float64, is_missing
-from tabular.table.database import row_hashes
+from tabular.table.parquet import count_rows, read_parts
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Summary:
         return replace(cls.from_numbers(as_float64(present, column).to_numpy()), missing=missing)
 
     @classmethod
-    @np.errstate(over="ignore", invalid="ignore")  # of what `Profile.described` refuses
+    @np.errstate(over="ignore", invalid="ignore")  # of numbers that `describe_column` refuses
     def from_numbers(cls, values: np.ndarray) -> Self:
         """Summarise float64 of shape (n,), one at least, none of them missing."""
         mean = values.mean()
@@ -90,106 +93,66 @@ SHOWN_KINDS: dict[Kind, str] = {
 }
 
 
-class Profile(NamedTuple):
-    """Rows, a summary and some of the values of each column, and the rows of each class."""
+def describe_table(folder: Path, schema: Schema) -> dict[str, Any]:
+    """Return the content of `metrics/profile.json`: rows, columns, classes of the target.
 
-    rows: int
-    summaries: dict[str, Summary]
-    distinct: dict[str, set[Any]]
-    classes: Counter[str]
+    Raises:
+        UserError: A number is beyond `LARGEST`.
+    """
+    rows = sum(count_rows(folder))
+    columns = ordered_map(partial(describe_column, folder=folder, schema=schema), schema.columns)
+    classes = Counter[str]()
+    if schema.task != "regression":
+        for part in read_parts(folder, [schema.target]):
+            counts = part[0].value_counts()
+            classes.update({str(row["values"]): row["counts"].as_py() for row in counts})
+    return {
+        "rows": rows,
+        "columns": len(schema.columns),
+        "column": dict(zip(schema.columns, columns, strict=True)),
+        "target": {value: {"rows": n, "share": n / rows} for value, n in classes.items()},
+    }
 
-    @classmethod
-    def from_table(cls, part: pa.Table, schema: Schema) -> Self:
-        """Describe one part of a table."""
-        columns = schema.columns.items()
-        classes = [] if schema.task == "regression" else part[schema.target].value_counts()
-        return cls(
-            len(part),
-            {name: Summary.from_column(part[name], column) for name, column in columns},
-            {name: distinct_values(part[name], column) for name, column in columns},
-            Counter({str(row["values"]): row["counts"].as_py() for row in classes}),
+
+def describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
+    """Describe one column of a table, see `describe_table`."""
+    column, summary, distinct = schema.columns[name], Summary(), set[Any]()
+    for part in read_parts(folder, [name]):
+        summary = summary.merge(Summary.from_column(part[0], column))
+        if len(distinct) < MAX_DISTINCT:
+            distinct |= distinct_values(part[0], column)
+    largest = max(summary.min, summary.max, key=abs)
+    if summary.count and LARGEST < abs(largest) < np.inf:  # infinite for texts
+        raise UserError(
+            f"column {name}: found {largest:g}; expected numbers from {-LARGEST:g} to "
+            f"{LARGEST:g}: write the column in another unit, or, where this means that a "
+            "value is missing, list it in missing_values in data/schema.yaml"
         )
-
-    def merge(self, other: "Profile") -> "Profile":
-        """Return the profile of both parts together."""
-        return Profile(
-            self.rows + other.rows,
-            {
-                name: summary.merge(other.summaries[name])
-                for name, summary in self.summaries.items()
-            },
-            {
-                name: values if len(values) >= MAX_DISTINCT else values | other.distinct[name]
-                for name, values in self.distinct.items()
-            },
-            self.classes + other.classes,
-        )
-
-    def described(self, schema: Schema) -> dict[str, Any]:
-        """Return the content of `metrics/profile.json`.
-
-        Raises:
-            UserError: A number is beyond `LARGEST`.
-        """
-        for name, summary in self.summaries.items():
-            far = max(summary.min, summary.max, key=abs)
-            if summary.count and LARGEST < abs(far) < np.inf:  # which is so of texts
-                raise UserError(
-                    f"column {name}: found {far:g}; expected numbers from {-LARGEST:g} to "
-                    f"{LARGEST:g}: write the column in another unit, or, where this means that a "
-                    "value is missing, list it in missing_values in data/schema.yaml"
-                )
-        return {
-            "rows": self.rows,
-            "columns": len(schema.columns),
-            "column": {
-                name: describe(self.summaries[name], self.distinct[name], column)
-                | ({"read": False} if name in schema.ignore else {})
-                for name, column in schema.columns.items()
-            },
-            "target": {
-                name: {"rows": n, "share": n / self.rows} for name, n in self.classes.items()
-            },
-        }
-
-
-def distinct_values(values: pa.ChunkedArray, column: Column) -> set[Any]:
-    """The values of one part that are not missing, up to `MAX_DISTINCT`; of long texts hashes."""
-    unique = values[: 5 * MAX_DISTINCT].unique()  # which most often are enough or few
-    if len(unique) <= MAX_DISTINCT + 1 + len(column.sentinels):
-        unique = values.unique()
-    present = unique.filter(pc.invert(is_missing(unique, column)))[:MAX_DISTINCT]
-    if column.feature_type == "text":
-        return set(row_hashes([pa.chunked_array([present])]).tolist())
-    return set(present.to_pylist())
-
-
-def iso_datetime(seconds: float) -> str:
-    """Seconds since 1970 began, UTC, as ISO 8601 writes it."""
-    return f"{datetime(1970, 1, 1) + timedelta(seconds=round(seconds))}".removesuffix(" 00:00:00")
-
-
-def describe(summary: Summary, distinct: set[Any], column: Column) -> dict[str, Any]:
-    """One column; `distinct` ends at `MAX_DISTINCT`."""
     description: dict[str, Any] = {
         "kind": "binary" if len(distinct) == 2 else SHOWN_KINDS[column.kind],
         "missing": summary.missing,
         "distinct": min(len(distinct), MAX_DISTINCT),
     }
-    if not summary.count:
-        return description
-    match column.feature_type:
-        case "datetime":
-            return description | {
-                end: iso_datetime(getattr(summary, end)) for end in ("min", "max")
-            }
-        case "number":
-            return description | {
-                "mean": summary.mean,
-                "standard_deviation": summary.standard_deviation,
-                "min": summary.min,
-                "max": summary.max,
-            }
-        case "category" | "text":
-            return description
-    assert_never(column.feature_type)
+    if summary.count and column.feature_type == "datetime":
+        description |= {"min": iso_datetime(summary.min), "max": iso_datetime(summary.max)}
+    elif summary.count and column.feature_type == "number":
+        description |= {
+            "mean": summary.mean,
+            "standard_deviation": summary.standard_deviation,
+            "min": summary.min,
+            "max": summary.max,
+        }
+    return description | ({"read": False} if name in schema.ignore else {})
+
+
+def distinct_values(values: pa.ChunkedArray, column: Column) -> set[Any]:
+    """Return the values of one part that are not missing, up to `MAX_DISTINCT`."""
+    unique = values[: 5 * MAX_DISTINCT].unique()  # which most often are enough or few
+    if len(unique) <= MAX_DISTINCT + 1 + len(column.sentinels):
+        unique = values.unique()
+    return set(unique.filter(pc.invert(is_missing(unique, column)))[:MAX_DISTINCT].to_pylist())
+
+
+def iso_datetime(seconds: float) -> str:
+    """Write seconds since 1970 began, UTC, as ISO 8601 does."""
+    return f"{datetime(1970, 1, 1) + timedelta(seconds=round(seconds))}".removesuffix(" 00:00:00")

@@ -1,6 +1,6 @@
 """The rows of files, read and checked cell by cell; what fails, and what is set aside for it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -132,37 +132,40 @@ def check_rows(raw: RawRows, columns: Mapping[str, Column], checks: Checks) -> C
     return CheckedRows(texts, features, sorted(failures, key=lambda failure: failure.row))
 
 
-def refuse(failures: Iterable[Failure], first: int, line: Callable[[int], str]) -> None:
-    """Raises `UserError` where there is a failure: the lines of the first few.
+def refuse(
+    failures: Iterable[Failure], first: int, locate: Callable[[int], str], advice: str = ""
+) -> None:
+    """Raise `UserError` if there is a failure: where the first few are, and what was expected.
 
     Args:
-        first: the number of the first row of the part in its file.
-        line: see `row_locator`.
+        first: Number of the first row of the part in its file.
+        locate: Says where a row of the file stands, see `row_locator`.
+        advice: Another line of the message.
     """
-    if named := mistakes(sorted(failures), first, line):
-        more = ["There may be more."] if len(named) == MISTAKES_SHOWN else []
-        raise UserError("\n".join([*named, *more]))
-
-
-def mistakes(failures: Sequence[Failure], first: int, line: Callable[[int], str]) -> list[str]:
-    """Line, column and reason of the first few failures, whose rows ascend; see `refuse`."""
-    return [f"{line(first + f.row)}, column {f}" for f in failures[:MISTAKES_SHOWN]]
+    lines = [
+        f"{locate(first + failure.row)}, column {failure}"
+        for failure in sorted(failures)[:MISTAKES_SHOWN]
+    ]
+    if len(lines) == MISTAKES_SHOWN:
+        lines.append("There may be more.")
+    if lines:
+        raise UserError("\n".join([*lines, *filter(None, [advice])]))
 
 
 def rejected_schema(names: Iterable[str]) -> pa.Schema:
-    """The columns of rows that were set aside: all of them as texts, then `REJECTED`."""
+    """Return the columns of rows that were set aside: all of them as texts, then `REJECTED`."""
     return pa.schema([(name, pa.string()) for name in [*names, *REJECTED]])
 
 
 def rejected_rows(
     texts: pa.Table, failures: Iterable[Failure], lines: Mapping[int, str]
 ) -> pa.Table:
-    """The rows of a part that fail, ascending, each with where it stood and every reason.
+    """Return the rows of a part that fail, ascending, each with its place and every reason.
 
     Args:
-        texts: the part.
-        failures: of its rows.
-        lines: file and line of each row that fails, by its number in the part.
+        texts: The part.
+        failures: Failures of its rows.
+        lines: File and line of each row that fails, by its number in the part.
     """
     reasons: dict[int, list[str]] = {}
     for failure in failures:
@@ -170,11 +173,9 @@ def rejected_rows(
     rows = sorted(reasons)
     failed = texts.take(pa.array(rows, pa.int64()))
     columns = [pc.fill_null(column.cast(pa.string()), "") for column in failed.columns]
-    added = [[lines[row] for row in rows], ["; ".join(reasons[row]) for row in rows]]
-    return pa.table(
-        [*columns, *(pa.array(values, pa.string()) for values in added)],
-        schema=rejected_schema(texts.column_names),
-    )
+    columns.append(pa.array([lines[row] for row in rows], pa.string()))
+    columns.append(pa.array(["; ".join(reasons[row]) for row in rows], pa.string()))
+    return pa.table(columns, schema=rejected_schema(texts.column_names))
 
 
 def dropped_cells(part: pa.Table, first: int, checks: Checks) -> list[Failure]:

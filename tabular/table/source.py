@@ -1,7 +1,9 @@
-"""The files of a table, CSV or Parquet: their names, columns and rows, and where a row stands."""
+"""The files of a table (CSV, JSON lines, Parquet): their names, columns and rows."""
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,11 +11,12 @@ import pyarrow.parquet as pq
 
 from tabular.config.schema import Dialect, Schema
 from tabular.core.errors import UserError, listed, truncate
-from tabular.table import csv
+from tabular.table import csv, json_lines
 from tabular.table.cells import kinds_of
 from tabular.table.csv import RawRows
 from tabular.table.parquet import FILE_SUBSET, FOLD_KEY
 
+JSON_SUFFIXES = {".jsonl", ".ndjson"}
 NO_CELLS = "which no kind of column holds"
 
 
@@ -56,13 +59,29 @@ def is_parquet(file: Path) -> bool:
     return file.suffix == ".parquet"
 
 
-def stored_names(file: Path, dialect: Dialect) -> list[str]:
-    """Return the names of all columns of a file.
+def is_json(file: Path) -> bool:
+    """Return whether a file is JSON lines, by its name."""
+    return bool(JSON_SUFFIXES & set(file.suffixes[-2:]))
+
+
+def is_csv(file: Path) -> bool:
+    """Return whether a file is a CSV: by its name it is nothing else."""
+    return not is_parquet(file) and not is_json(file)
+
+
+def stored_types(file: Path, dialect: Dialect) -> pa.Schema:
+    """Return the names of all columns of a file and their types; cells of a CSV are text.
 
     Raises:
         UserError: It cannot be read.
     """
-    return parquet_schema(file).names if is_parquet(file) else csv.read_header(file, dialect)
+    if not is_parquet(file):
+        names = json_lines.column_names(file) if is_json(file) else csv.read_header(file, dialect)
+        return pa.schema([(name, pa.string()) for name in names])
+    try:
+        return pq.read_schema(file)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{file}: not a Parquet file that can be read: {error}") from None
 
 
 def column_names(
@@ -73,55 +92,43 @@ def column_names(
     *,
     extra: bool = False,
 ) -> list[str]:
-    """The declared names among the file's columns.
+    """Return the declared names among the file's columns, without those that no kind can hold.
 
-    Each of `needed` has to be there once, each of `optional` at most once; others only if `extra`.
+    Args:
+        needed: Names that have to be there once.
+        optional: Names that may be there once.
+        extra: Whether other columns may be there.
 
     Raises:
-        UserError: they are not, or the file cannot be read.
+        UserError: The columns are others, one has a type that it cannot have, or the file cannot
+            be read.
     """
-    types = parquet_schema(file) if is_parquet(file) else None
-    names = stored_names(file, schema)
-    counts, declared_names = Counter(names), {*schema.columns, *schema.ignore}
-    allowed = declared_names | ({FOLD_KEY, FILE_SUBSET} if types is not None else set())  # of split
+    types = stored_types(file, schema)
+    counts, declared_names = Counter(types.names), {*schema.columns, *schema.ignore}
+    allowed = {*declared_names, FOLD_KEY, FILE_SUBSET}
     problems = {
         "missing": [name for name in needed if name not in counts],
         "neither in columns nor in ignore": [n for n in counts if n not in allowed and not extra],
         "more than once": sorted(n for n in {*needed, *optional} if counts[n] > 1),
     }
     if wrong := "; ".join(f"{what}: {listed(n)}" for what, n in problems.items() if n):
-        if types is not None:
-            raise UserError(f"{file}: the columns are not as declared. {wrong}")
-        hint = csv.header_hint(names, schema)
-        raise UserError(f"{file}: line 1: the header is not as declared. {wrong}{hint}")
-    names = [name for name in names if name in declared_names]
-    return names if types is None else _readable(file, types, {*names}, schema)
-
-
-def _readable(file: Path, types: pa.Schema, names: set[str], schema: Schema) -> list[str]:
-    """The `names` of columns whose types can be what they are declared to be.
-
-    Raises:
-        UserError: one of a declared column cannot.
-    """
-    readable = []
+        where, hint = f"{file}: the columns are", ""
+        if is_csv(file):
+            where, hint = f"{file}: line 1: the header is", csv.header_hint(types.names, schema)
+        raise UserError(f"{where} not as declared. {wrong}{hint}")
     for field in types:
-        declared, kinds = schema.columns.get(field.name), kinds_of(field.type)
-        if declared and declared.kind not in kinds:
-            stored_type = truncate(str(field.type))
+        column, kinds = schema.columns.get(field.name), kinds_of(field.type)
+        if column and column.kind not in kinds:
             can = f"it can be {listed(kinds)}" if kinds else f"{NO_CELLS}; leave it out of columns"
             raise UserError(
-                f"{file}: column {field.name}: found {stored_type}, declared {declared.kind}; "
-                f"{can}, in data/schema.yaml"
+                f"{file}: column {field.name}: found {truncate(str(field.type))}, declared "
+                f"{column.kind}; {can}, in data/schema.yaml"
             )
-        if field.name in names and kinds:
-            readable.append(field.name)
-    return readable
+    return [field.name for field in types if field.name in declared_names and kinds_of(field.type)]
 
 
-def unreadable(file: Path) -> dict[str, str]:
-    """Return the columns of a Parquet file that no kind can hold, and a note on their type."""
-    types = parquet_schema(file) if is_parquet(file) else ()
+def unreadable(types: pa.Schema) -> dict[str, str]:
+    """Return the columns that no kind can hold, and a note on their type."""
     return {
         field.name: f"{truncate(str(field.type))}, {NO_CELLS}"
         for field in types
@@ -129,22 +136,10 @@ def unreadable(file: Path) -> dict[str, str]:
     }
 
 
-def parquet_schema(file: Path) -> pa.Schema:
-    """The names and types of a Parquet file.
-
-    Raises:
-        UserError: it is none, or cannot be opened.
-    """
-    try:
-        return pq.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file}: not a Parquet file that can be read: {error}") from None
-
-
 def read_rows(
     file: Path, schema: Dialect, names: list[str], *, allow_ragged: bool = False
 ) -> Iterator[RawRows]:
-    """Yield the columns `names` of a CSV or Parquet file, some rows at a time.
+    """Yield the columns `names` of a file, some rows at a time.
 
     Args:
         allow_ragged: Whether a row of a CSV may have more or fewer cells than its header.
@@ -152,10 +147,17 @@ def read_rows(
     Raises:
         UserError: The file is broken; of a CSV the message names lines.
     """
-    if not is_parquet(file):
+    first = 0
+    if is_csv(file):
         yield from csv.read_csv(file, schema, names, allow_ragged=allow_ragged)
         return
-    first = 0
+    if is_json(file):
+        rows = json_lines.read_objects(file)
+        while some := [row for _, row in islice(rows, csv.ROWS_PER_BATCH)]:
+            columns = {name: [row.get(name, "") for row in some] for name in names}
+            yield RawRows(file, first, pa.table(columns), {})
+            first += len(some)
+        return
     with pq.ParquetFile(file) as parquet:
         try:
             for batch in parquet.iter_batches(csv.ROWS_PER_BATCH, columns=names):
@@ -165,47 +167,29 @@ def read_rows(
             raise UserError(f"{file}: cannot be read: {error}") from None
 
 
-def parquet_rows(file: Path) -> int:
-    """How many rows a Parquet file has, from its footer."""
-    return pq.read_metadata(file).num_rows
-
-
 def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Callable[[int], str]:
     """Return a function that says where a row, counted from 0 over all files, stands.
 
-    That is the line of a CSV in which it begins, or the row of a Parquet file. The rows that the
-    function is asked for must not descend.
+    That is the line in which it begins, or the row of a Parquet file.
 
     Args:
-        files: CSV files that have been read, or Parquet files.
+        files: Files that have been read without an error.
         name: Name of the only file in messages, if it is another one.
     """
-
-    def places() -> Iterator[tuple[str, int]]:
-        for file in files:
-            if is_parquet(file):
-                yield from ((f"{name or file}: row", row) for row in range(parquet_rows(file)))
-                continue
-            try:
-                yield from (
-                    (f"{name or file}: line", line) for line in csv.row_lines(file, dialect)
-                )
-            except csv.CSV_ERRORS:
-                raise UserError(csv.malformed_lines(file, dialect)) from None
-
-    numbered = enumerate(places())
-    number, place = -1, ("", 0)
+    starts, places = [0], list[Sequence[int]]()
 
     def locate(row: int) -> str:
-        nonlocal number, place
-        while number < row:
-            number, place = next(numbered, (row, place))
-        return "{} {}".format(*place)
+        while row >= starts[-1]:
+            file = files[len(places)]
+            if is_parquet(file):
+                places.append(range(pq.read_metadata(file).num_rows))
+            elif is_json(file):
+                places.append([line for line, _ in json_lines.read_objects(file)])
+            else:
+                places.append(csv.row_lines(file, dialect))
+            starts.append(starts[-1] + len(places[-1]))
+        number = bisect_right(starts, row) - 1
+        unit = "row" if is_parquet(files[number]) else "line"
+        return f"{name or files[number]}: {unit} {places[number][row - starts[number]]}"
 
     return locate
-
-
-def locate_rows(files: list[Path], dialect: Dialect, rows: Iterable[int]) -> dict[int, str]:
-    """Return where each of `rows` stands, see `row_locator`."""
-    locate = row_locator(files, dialect)
-    return {row: locate(row) for row in sorted(set(rows))}

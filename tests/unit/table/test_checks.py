@@ -12,7 +12,7 @@ from stages.validate import set_aside
 from tabular.config.sections import Validate
 from tabular.table.checks import Check, check_table, describe, rows_to_name
 from tabular.table.parquet import arrow_schema, part_paths, write_part
-from tabular.table.source import locate_rows
+from tabular.table.source import row_locator
 from tests.helpers import schema_of
 
 SCHEMA = schema_of(
@@ -93,7 +93,8 @@ def test_everything_that_failed_is_told_at_once_with_lines(tmp_path: Path) -> No
     (tmp_path / "t.csv").write_text("a,b,c,u,y\n.5,1,x,1,0\n9.5,3,?,,1\n2,1,y,3,1\n2,2,z,,0\n")
     rows, checks = check_table([table(columns)], SCHEMA, Validate(min_class_rows=1, values="drop"))
     file = tmp_path / "t.csv"
-    messages = describe(rows, checks, locate_rows([file], SCHEMA, rows_to_name(checks)))
+    locate = row_locator([file], SCHEMA)
+    messages = describe(rows, checks, {row: locate(row) for row in rows_to_name(checks)})
     assert messages == {
         "error": [
             "a: 2 of 4 rows fail range: found 0.5, 9.5; expected 1 to 9 "

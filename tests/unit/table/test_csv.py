@@ -16,7 +16,7 @@ from tabular.config.schema import Schema
 from tabular.core.errors import UserError
 from tabular.table import csv as csv_files
 from tabular.table.parquet import arrow_schema
-from tabular.table.source import locate_rows, read_rows, source_files
+from tabular.table.source import read_rows, row_locator, source_files
 from tests.helpers import read_table, schema_of
 
 SCHEMA = schema_of(
@@ -31,6 +31,12 @@ HEADER = "a,b,c,y\n"
 def read(path: Path, text: str | bytes, schema: Schema = SCHEMA) -> pa.Table:
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return pa.concat_tables(read_table(path, schema))
+
+
+def compressed(content: bytes, suffix: str) -> bytes:
+    if suffix == ".zst":
+        return bytes(pa.compress(content, "zstd", asbytes=True))
+    return gzip.compress(content) if suffix == ".gz" else content
 
 
 def test_columns_come_typed_and_in_declared_order(tmp_path: Path) -> None:
@@ -82,10 +88,50 @@ def test_what_does_not_fit_is_named_with_its_line(tmp_path: Path, name: str) -> 
     assert len(str(error.value)) < 1000
 
 
-def test_a_gzip_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
-    content = gzip.compress((HEADER + ROW * 100_000).encode())
-    with pytest.raises(UserError, match=r"t\.csv\.gz: .*the gzip file is cut off"):
-        read(tmp_path / "t.csv.gz", content[: len(content) // 2])
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_compressed_file_that_is_cut_off_is_named(tmp_path: Path, suffix: str) -> None:
+    content = compressed((HEADER + ROW * 100_000).encode(), suffix)
+    assert len(read(tmp_path / f"t.csv{suffix}", content)) == 100_000
+    for size in (len(content) // 2, len(content) - 5):
+        with pytest.raises(UserError, match=rf"t\.csv\{suffix}: .*the compressed file is cut off"):
+            read(tmp_path / f"t.csv{suffix}", content[:size])
+
+
+JSON_ROWS = '{"a": 1.50, "c": "01.50", "d": true, "y": 1}\n\n{"y": 0, "c": 1.50, "d": false}\n'
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_json_lines_are_read_as_they_are_written(tmp_path: Path, suffix: str) -> None:
+    schema = schema_of(
+        "binary",
+        a={"kind": "real", "nullable": True},
+        c={"kind": "category"},
+        d={"kind": "boolean"},
+    )
+    file = tmp_path / f"t.jsonl{suffix}"
+    table = read(file, compressed(JSON_ROWS.encode(), suffix), schema)
+    assert table.to_pylist() == [
+        {"a": 1.5, "c": "01.50", "d": True, "y": 1},
+        {"a": None, "c": "1.50", "d": False, "y": 0},
+    ]
+    locate = row_locator([file], schema)
+    assert [locate(0), locate(1)] == [f"{file}: line 1", f"{file}: line 3"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[1]", r"line 3: found '\[1\]'; expected an object of texts"),
+        ('{"a": 1', r"line 3: found no JSON at column 8: Expecting .*; expected"),
+        ('{"a": {"b": 1}}', r"line 3: column a: found a list or an object; expected"),
+        ('{"b": 1, "c": "", "y": "x"}', r"line 3, column y: found 'x'; expected a whole number"),
+        ('{"d": 1}', r"the columns are not as declared\. neither in columns nor in ignore: d"),
+    ],
+)
+def test_a_wrong_line_of_json_is_named(tmp_path: Path, line: str, message: str) -> None:
+    rows = '{"a": 1, "b": 2, "c": "x", "y": 1}\n' * 2
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / "t.jsonl", f"{rows}{line}\n")
 
 
 def test_a_source_is_a_file_or_the_files_of_a_folder_in_order_without_the_hidden_ones(
@@ -109,7 +155,8 @@ def test_line_numbers_count_headers_line_ends_in_cells_and_files(tmp_path: Path)
     assert len(read(a, HEADER + rows)) == 3
     b.write_text(HEADER + ROW)
     lines = {0: f"{a}: line 2", 1: f"{a}: line 3", 2: f"{a}: line 6", 3: f"{b}: line 2"}
-    assert locate_rows([a, b], SCHEMA, [2, 0, 3, 1]) == lines
+    locate = row_locator([a, b], SCHEMA)
+    assert {row: locate(row) for row in [2, 0, 3, 1]} == lines
 
 
 CELL = st.text('a1",\n\r é', max_size=5)
@@ -139,8 +186,9 @@ def test_the_rows_and_their_lines_are_those_that_the_csv_module_finds(
         content = (text.getvalue() if ended else text.getvalue().rstrip("\r\n")).encode()
         file.write_bytes(gzip.compress(content) if suffix == ".csv.gz" else content)
         expected = list(csv_files.records(file, SCHEMA))[1:]
-        lines = {n: f"{file}: line {line}" for n, (line, _) in enumerate(expected)}
-        assert locate_rows([file], SCHEMA, lines) == lines
+        locate = row_locator([file], SCHEMA)
+        for number, (line, _) in enumerate(expected):
+            assert locate(number) == f"{file}: line {line}"
         batches = list(read_rows(file, SCHEMA, ["a", "b"], allow_ragged=True))
         cells = [list(row.values()) for raw in batches for row in raw.cells.to_pylist()]
         assert cells == [[*row, ""][:2] for _, row in expected]

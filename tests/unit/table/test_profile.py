@@ -1,5 +1,7 @@
 """Summaries of parts merge to that of the whole, and typed columns become arrays."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,7 +9,8 @@ import pytest
 from tabular.config.schema import Column
 from tabular.core.errors import UserError
 from tabular.table.arrays import labels
-from tabular.table.profile import Profile, Summary
+from tabular.table.parquet import write_parts
+from tabular.table.profile import Summary, describe_table
 from tests.helpers import schema_of
 
 
@@ -26,14 +29,14 @@ def test_summaries_of_parts_merge_to_that_of_all_rows() -> None:
 
 
 @pytest.mark.parametrize("far", [1e38, -1e160, 1.7e308])
-def test_a_number_that_no_model_can_hold_is_refused_by_name(far: float) -> None:
+def test_a_number_that_no_model_can_hold_is_refused_by_name(far: float, tmp_path: Path) -> None:
     schema = schema_of("regression", x={"kind": "real", "missing_values": [far]})
-    part = pa.table({"x": [0.5, far], "y": [0.5, 1.0]})  # x declares it as a missing value
-    assert Profile.from_table(part, schema).described(schema)["column"]["x"]["max"] == 0.5
+    write_parts(tmp_path / "declared", [pa.table({"x": [0.5, far], "y": [0.5, 1.0]})])
+    assert describe_table(tmp_path / "declared", schema)["column"]["x"]["max"] == 0.5
     part = pa.table({"x": [0.5, 1.0], "y": [0.5, far]})
-    profile = Profile.from_table(part, schema).merge(Profile.from_table(part, schema))
+    write_parts(tmp_path / "undeclared", [part, part])
     with pytest.raises(UserError, match=r"^column y: found .*; expected numbers from -1e\+37"):
-        profile.described(schema)
+        describe_table(tmp_path / "undeclared", schema)
 
 
 def test_a_row_without_a_class_is_named() -> None:
