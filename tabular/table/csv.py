@@ -159,7 +159,8 @@ def reads_alike(file: Path, dialect: Dialect) -> bool:
         while block := content.read(BLOCK_BYTES):
             is_long_line = len(block) == BLOCK_BYTES and b"\n" not in block and b"\r" not in block
             block = tail + block
-            if is_long_line or ((b'" ' in block or b' "' in block) and pattern.search(block)):
+            has_space = b'"' in block and (b'" ' in block or b' "' in block)
+            if is_long_line or (has_space and pattern.search(block)):
                 return False
             tail = block[-OVERLAP_BYTES:]
     return True

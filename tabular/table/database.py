@@ -51,11 +51,13 @@ def row_hashes(parts: Iterable[pa.Table]) -> np.ndarray:
 def first_equal_rows(hashes: np.ndarray) -> np.ndarray | None:
     """Find for each row the first one with the same hash: int32, (rows,); None if all differ."""
     ordered = np.sort(hashes)
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered  # of a large table, each of these arrays takes much memory
     if not len(repeated):
         return None
+    place = np.searchsorted(repeated, hashes).clip(max=len(repeated) - 1)
+    rows = np.flatnonzero(repeated[place] == hashes)
     first_rows = np.arange(len(hashes), dtype=np.int32)
-    rows = np.flatnonzero(np.isin(hashes, repeated))  # few, so that little memory is needed
     _, first, inverse = np.unique(hashes[rows], return_index=True, return_inverse=True)
     first_rows[rows] = rows[first][inverse]
     return first_rows
