@@ -33,7 +33,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="the project to make")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--table", help="a CSV with a header line, a Parquet file, a folder; a URL")
+    source.add_argument("--table", help="a CSV, JSON lines or Parquet file, a folder; a URL")
     source.add_argument("--example", choices=EXAMPLES, help="a table of scikit-learn")
     parser.add_argument("--target", help="the column to predict")
     parser.add_argument("--remote", help="where DVC stores outputs: s3://bucket/path, or a folder")
@@ -90,6 +90,8 @@ def possible_headers(table: str) -> list[list[str]]:
             return []
         with files[0].open("rb") as file:
             start = file.read(MAX_HEADER)
+    if start.startswith((b"{", b"\x28\xb5\x2f\xfd")):  # JSON lines, Zstandard
+        return []
     if start.startswith(b"\x1f\x8b"):  # gzip
         start = zlib.decompressobj(wbits=31).decompress(start, MAX_HEADER)
     encoding = "utf-8-sig"

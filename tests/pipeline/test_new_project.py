@@ -126,6 +126,8 @@ LONG = "a,b\n" + "x" * 2**20 + ",1\n"
         ("t.csv", "größe;y\n1;2\n".encode("utf-16"), ["größe", "y"]),
         ("t.csv", "größe;y\n1;2\n".encode("latin-1"), ["größe", "y"]),
         ("t.parquet", b"PAR1\0\0", []),
+        ("t.jsonl", b'{"a": 1, "b": 2}\n', []),
+        ("t.csv.zst", b"\x28\xb5\x2f\xfd$a,b\n", []),
         ("folder/1.csv", b"a,b\n", ["a", "b"]),
     ],
 )
