@@ -1,4 +1,4 @@
-"""Rows into train, validation and test, as scikit-learn's `train_test_split` or by a rule."""
+"""Split rows into train, validation and test, as `train_test_split` does or by a rule."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -8,7 +8,7 @@ from tabular.config.params import load_params
 from tabular.config.schema import load_schema
 from tabular.core.files import atomic_write
 from tabular.split.placement import write_subsets
-from tabular.split.rules import ordered_rows, stays_with, unused_declarations
+from tabular.split.rules import assign_rows, find_equal_rows, unused_declarations
 from tabular.table.parquet import without_pandas
 
 
@@ -21,12 +21,12 @@ def main() -> None:
     params = load_params("ingest", "split", schema=schema)
 
     without_pandas()
-    for line in unused_declarations(params.split, schema):
-        print(f"warn: {line}")
-    equal, message = stays_with(args.validated, params.split, schema)
+    for warning in unused_declarations(params.split, schema):
+        print(f"warn: {warning}")
+    first_equal, message = find_equal_rows(args.validated, params.split, schema)
     if message:
         print(message)
-    assignment = ordered_rows(args.validated, params.split, schema, equal)
+    assignment = assign_rows(args.validated, params.split, schema, first_equal)
     with atomic_write(args.split) as folder:
         write_subsets(args.validated, assignment, params.ingest.rows_per_part, folder)
 

@@ -45,7 +45,7 @@ class Sample(NamedTuple):
 
 
 def infer_dialect(path: Path) -> Dialect:
-    """Delimiter and encoding of a file, from its first megabyte."""
+    """Infer the delimiter and encoding of a file from its first megabyte."""
     try:
         check_format(path)
         with open_bytes(path) as file:
@@ -72,10 +72,10 @@ def infer_dialect(path: Path) -> Dialect:
 
 
 def read_sample(files: list[Path], limit: int) -> Sample:
-    """The first rows of each file of a table: `limit` in all, of each alike where it has them.
+    """Read the first rows of each file of a table, `limit` in all, equally many of each.
 
     Raises:
-        UserError: one cannot be read, its header names a column twice, or it has other columns
+        UserError: A file cannot be read, its header names a column twice, or it has other columns
             than the first one; or there is no row.
     """
     dialects = [infer_dialect(file) if is_csv(file) else Dialect() for file in files]
@@ -87,14 +87,12 @@ def read_sample(files: list[Path], limit: int) -> Sample:
     hashes, unreadable_columns = set[int](), dict[str, str]()
     for number, file in enumerate(files):
         types = stored_types(file, dialect)
-        names = types.names
-        check_names(file, names)
-        columns = columns or {name: Counter() for name in names}
-        if {*names} != {*columns}:
-            other = listed(sorted({*names} ^ {*columns}))
-            raise UserError(f"{file}: found other columns than in {files[0]}: {other}")
+        check_names(file, types.names)
+        columns = columns or {name: Counter() for name in types.names}
+        if other := sorted(set(types.names) ^ set(columns)):
+            raise UserError(f"{file}: found other columns than in {files[0]}: {listed(other)}")
         unreadable_columns |= unreadable(types)
-        readable = [name for name in names if name not in unreadable_columns]
+        readable = [name for name in types.names if name not in unreadable_columns]
         rows, max_rows = 0, -(-(limit - sum(rows_by_file)) // (len(files) - number))
         for raw in read_rows(file, dialect, readable):
             texts = text_columns(raw, {})[: max_rows - rows]
@@ -106,7 +104,7 @@ def read_sample(files: list[Path], limit: int) -> Sample:
             if len(texts) < len(raw.cells):
                 whole = False
                 break
-        for name in set(names) - set(readable):
+        for name in set(types.names) - set(readable):
             columns[name].update({"": rows})
         rows_by_file.append(rows)
     row_count = sum(rows_by_file)

@@ -1,4 +1,4 @@
-"""A part of a table as the NumPy arrays that a model reads, and what it gives."""
+"""Parts of a table as the NumPy arrays that a model reads; classes and losses of predictions."""
 
 from collections.abc import Callable
 from typing import assert_never
@@ -20,10 +20,10 @@ FINITE = (
 
 
 def feature_arrays(part: pa.Table, schema: Schema) -> dict[str, np.ndarray]:
-    """The columns as the model reads them, by `input_name`, each of shape (rows,).
+    """Return the columns as the model reads them, by `input_name`, each of shape (rows,).
 
-    Categories and texts are text, "" for an empty cell; all others are float64, NaN for an empty
-    cell; a moment in seconds since 1970 began, UTC.
+    Categories and texts are text, "" for a missing value. All others are float64, NaN for a missing
+    value; a timestamp in seconds since 1970 began, UTC.
     """
 
     def values(cells: pa.ChunkedArray, column: Column) -> np.ndarray:
@@ -44,15 +44,15 @@ def feature_arrays(part: pa.Table, schema: Schema) -> dict[str, np.ndarray]:
 
 
 def input_type(column: Column) -> str:
-    """The dtype of the model's input for a column."""
+    """Return the dtype of the model's input for a column."""
     return "string" if column.is_string else "float64"
 
 
 def labels(part: pa.Table, schema: Schema) -> np.ndarray:
-    """The target, float64, shape (rows, 1): the index in `schema.classes`, or the value itself.
+    """Return the target, float64, shape (rows, 1): indices in `schema.classes`, or the values.
 
     Raises:
-        UserError: a row has none.
+        UserError: A row has none.
     """
     target = part[schema.target]
     if schema.task != "regression":
@@ -66,10 +66,10 @@ def labels(part: pa.Table, schema: Schema) -> np.ndarray:
 
 
 def row_weights(part: pa.Table, schema: Schema) -> np.ndarray:
-    """How much each row counts: float64, shape (rows,); 1 where no column says it.
+    """Return the weight of each row, float64, shape (rows,); 1 if no column has the weights.
 
     Raises:
-        UserError: a weight is missing, or below 0.
+        UserError: A weight is missing, or below 0.
     """
     if schema.weight is None:
         return np.ones(len(part))
@@ -83,19 +83,21 @@ def row_weights(part: pa.Table, schema: Schema) -> np.ndarray:
 
 
 def predicted_classes(predicted: np.ndarray, schema: Schema, threshold: float) -> np.ndarray:
-    """The index in `schema.classes` of the class that each row is predicted to be, int64."""
+    """Return the index in `schema.classes` of the predicted class of each row, int64."""
     if schema.task == "binary":
         return (predicted[:, 0] >= threshold).astype(np.int64)
     return predicted.argmax(axis=1)
 
 
 def row_losses(y: np.ndarray, y_pred: np.ndarray, schema: Schema, loss: str = "auto") -> np.ndarray:
-    """The cross-entropy, probabilities kept 1e-7 from 0 as in Keras, or squared error of each row.
+    """Compute the loss of each row: the cross-entropy, or the squared or absolute error.
+
+    Probabilities are clipped to 1e-7 from 0, as in Keras.
 
     Args:
-        y: the index of the class in `schema.classes`, or the value, shape (rows,).
-        y_pred: shape (rows, outputs).
-        loss: The trained loss. If it is the mean absolute error, so is that of each row.
+        y: Indices in `schema.classes`, or the values, shape (rows,).
+        y_pred: Predictions, shape (rows, outputs).
+        loss: The loss of the training. With the mean absolute error, errors are absolute.
 
     Returns:
         Float64, shape (rows,).

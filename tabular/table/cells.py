@@ -1,4 +1,4 @@
-"""What a cell means: the one grammar from its text to a value, and what counts as missing.
+"""The grammar of cells, from text to value, and which cells count as missing.
 
 Spaces and tabs around a number or a boolean do not count. A text between quotes means the same as
 without them. A typed cell, of Parquet, means what its text does: `as_texts` has it for each type.
@@ -24,7 +24,7 @@ TEXT = f"text without NUL bytes, of at most {MAX_CELL} bytes"
 
 
 class CellType(NamedTuple):
-    """What the cells of a kind are.
+    """The cells of a kind.
 
     Attributes:
         arrow: Type of their values.
@@ -87,10 +87,10 @@ MAX_DIGITS = 20  # of a whole number of 64 bits, with its sign
 
 
 def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
-    """The values of the texts of a column, as `ARROW_TYPES` has them.
+    """Parse the texts of a column to values of its type in `ARROW_TYPES`.
 
     Returns:
-        The values, null where a cell is missing or wrong; and where it is wrong, bool.
+        The values, null where a cell is missing or invalid; and which cells are invalid, bool.
     """
     if column.replace:
         cells = _replace(cells, column.replace)
@@ -182,7 +182,7 @@ def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
 
 
 def _stored(arrow_type: pa.DataType) -> pa.DataType:
-    """The type of the values behind a dictionary, or an extension such as JSON."""
+    """Return the type of the values behind a dictionary, or an extension such as JSON."""
     if isinstance(arrow_type, pa.BaseExtensionType):
         return arrow_type.storage_type
     return arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
@@ -197,7 +197,7 @@ def _is_number(arrow_type: pa.DataType) -> bool:
 
 
 def _cast(texts: pa.Array, kind: Kind) -> pa.Array:
-    """`texts` as values; null for those that the grammar has not."""
+    """Parse texts to values; null for those that are not in the grammar."""
     # Arrow takes 0x10 for a whole number, nan and 1e999 for numbers, and no spaces; else it has
     # this grammar.
     if kind != "integer" or not _holds_an_x(texts):
@@ -214,10 +214,10 @@ def _cast(texts: pa.Array, kind: Kind) -> pa.Array:
 
 
 def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
-    """Numbers in the form of a column as the grammar has them; others as no number.
+    """Rewrite numbers in the form of a column in the plain form; other texts as no number.
 
-    What stands before and after may be absent; thousands are parted everywhere or nowhere, and
-    never after a leading zero: 0,950 is no 950.
+    What stands before and after may be absent. Thousands are separated everywhere or nowhere, and
+    never after a leading zero: 0,950 is not 950.
     """
     before, group, point, after = re.fullmatch(NUMBER_FORMAT, form).groups()  # type: ignore[union-attr]
     before, parted, mark, after = map(re.escape, (before, group, point, after))
@@ -278,7 +278,7 @@ def _parse_one_format(texts: pa.Array, form: str, column: Column) -> pa.Array:
 
 
 def _has_year(seconds: pa.Array) -> pa.Array:
-    """Whether moments are in the years 1 to 9999."""
+    """Return whether times are in the years 1 to 9999."""
     return pc.and_(pc.greater_equal(seconds, YEAR_1), pc.less(seconds, YEAR_10000))
 
 
@@ -290,7 +290,7 @@ def time_zone(name: str) -> ZoneInfo:
 
 
 def as_float64(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
-    """Values that are no texts as float64; a moment in seconds since 1970 began, UTC."""
+    """Return values that are no texts as float64; timestamps in seconds since 1970 began, UTC."""
     if column.kind == "datetime":
         micros = values.cast(pa.int64()).cast(pa.float64(), safe=False)
         return pc.divide(micros, 1e6)
@@ -319,7 +319,7 @@ def _fits_64_bits(texts: pa.Array, is_whole: pa.Array) -> pa.Array:
 
 
 def is_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
-    """Where typed `values` are empty or one of the column's `missing_values`; bool, same length."""
+    """Return which typed values are null or one of the column's `missing_values`: bool."""
     missing = pc.is_null(values)
     if column.sentinels:
         for sentinel in pa.array(column.sentinels).cast(values.type):

@@ -1,4 +1,4 @@
-"""What a table is checked for, a part at a time: declared columns, repeats, leaks, rare classes."""
+"""Checks of a table, a part at a time: declared columns, equal rows, leaks, rare classes."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -61,7 +61,7 @@ Checks = dict[tuple[str, str], Check]
 
 
 def declared_checks(schema: Schema, policies: Validate) -> Checks:
-    """All checks that the schema asks for, by column (or "table") and name."""
+    """Return all checks that the schema asks for, by column (or "table") and name."""
     checks = {("table", "duplicate_rows"): Check("no two equal rows", policies.duplicate_rows)}
     for name, column in schema.columns.items():
         checks[name, "empty_column"] = Check("a value in some row", policies.empty_column)
@@ -93,7 +93,7 @@ def find_check(checks: Checks, name: str, check: str) -> Check:
 
 
 def bounds(low: float | None, high: float | None) -> str:
-    """The range of a column in words, its numbers as the schema has them."""
+    """Describe the range of a column, with the numbers of the schema."""
     if high is None:
         return f"at least {low:.15g}"
     return f"at most {high:.15g}" if low is None else f"{low:.15g} to {high:.15g}"
@@ -102,7 +102,7 @@ def bounds(low: float | None, high: float | None) -> str:
 def failed_cells(
     part: pa.Table, columns: Mapping[str, Column]
 ) -> Iterator[tuple[str, str, np.ndarray]]:
-    """The rows of a part, ascending from 0, that fail `missing`, `range` or `values` of a column.
+    """Find the rows of a part, ascending from 0, that fail `missing`, `range` or `values`.
 
     Yields:
         The column, the check and the rows, int64, of which there is one at least.
@@ -127,7 +127,7 @@ def failed_cells(
 
 
 class PartResult(NamedTuple):
-    """What the checks need to know of one part of a table.
+    """Results of the checks of one part of a table.
 
     Attributes:
         rows: Number of rows.
@@ -238,7 +238,7 @@ def check_table(
 
 
 def describe(rows: int, checks: Checks, lines: dict[int, str]) -> dict[str, list[str]]:
-    """What failed, in words, by policy; `lines` are those of `rows_to_name`."""
+    """Describe what failed, by policy; `lines` are the places of `rows_to_name`."""
     messages: dict[str, list[str]] = {"error": [], "drop": [], "warn": []}
     for (column, name), check in checks.items():
         if not check.failed_rows:
@@ -260,7 +260,7 @@ def describe(rows: int, checks: Checks, lines: dict[int, str]) -> dict[str, list
 
 
 def rows_to_name(checks: Checks) -> set[int]:
-    """The rows whose lines `describe` names, and those that are set aside."""
+    """Return the rows whose places `describe` names, and those that are set aside."""
     named = [
         check.rows if check.policy == "drop" else check.rows[:EXAMPLES] for check in checks.values()
     ]

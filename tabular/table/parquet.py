@@ -34,16 +34,16 @@ def without_pandas() -> None:
 
 
 def arrow_schema(schema: Schema) -> pa.Schema:
-    """The declared columns in declared order, each with its Arrow type, and `FILE_SUBSET`."""
+    """Return the declared columns in declared order with their Arrow types, and `FILE_SUBSET`."""
     fields = [(name, ARROW_TYPES[column.kind]) for name, column in schema.columns.items()]
     return pa.schema([*fields, *([(FILE_SUBSET, pa.string())] if schema.test_files else [])])
 
 
 def part_paths(folder: Path) -> list[Path]:
-    """The parts of a table, in order.
+    """Return the paths of the parts of a table, in order.
 
     Raises:
-        UserError: the folder is missing or holds no part.
+        UserError: The folder is missing or holds no part.
     """
     paths = sorted(folder.glob("part-*.parquet"))
     if not paths:
@@ -52,7 +52,7 @@ def part_paths(folder: Path) -> list[Path]:
 
 
 def read_rows(folder: Path, rows: int) -> pa.Table:
-    """The first rows of a table, as many as there are up to a number; no others are held."""
+    """Read at most so many of the first rows of a table."""
     batches: list[pa.RecordBatch] = []
     for path in part_paths(folder):
         with pq.ParquetFile(path) as file:
@@ -66,18 +66,18 @@ def read_rows(folder: Path, rows: int) -> pa.Table:
 
 
 def read_parts(folder: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """The parts of a table one after the other, `columns` or all of them."""
+    """Yield the parts of a table in order, with `columns` or all columns."""
     for path in part_paths(folder):
         yield pq.read_table(path, columns=columns)
 
 
 def count_rows(folder: Path) -> list[int]:
-    """The number of rows of each part, from the files' footers."""
+    """Return the number of rows of each part, from the files' footers."""
     return [pq.read_metadata(path).num_rows for path in part_paths(folder)]
 
 
 def prefetch(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield the items; a second thread makes each while the caller works on the one before it."""
+    """Yield the items, and make the next one in a thread while the caller works on the last."""
     making = iter(items)
     with ThreadPoolExecutor(1) as thread:
         following = thread.submit(next, making, None)

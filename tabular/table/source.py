@@ -21,15 +21,15 @@ NO_CELLS = "which no kind of column holds"
 
 
 def source_files(source: str, needed: Iterable[str] = ()) -> list[Path]:
-    """The file that `source` of the schema names, or the files in that folder, sorted.
+    """Return the file that `source` of the schema names, or the files in that folder, sorted.
 
     Hidden files and those of `dvc add` are left out.
 
     Args:
-        needed: names of which each has to be there, and not be all there is.
+        needed: Names of files that have to be there, together with others.
 
     Raises:
-        UserError: there is none, or it cannot be opened.
+        UserError: There is none, or it cannot be opened.
     """
     path = Path(source)
     files = [path]

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tabular.config.sections import Split
-from tabular.split.rules import ordered_rows, stays_with
+from tabular.split.rules import assign_rows, find_equal_rows
 from tabular.table.groups import equal_feature_rows, row_groups
 from tabular.table.parquet import write_part
 from tests.helpers import schema_of
@@ -28,12 +28,12 @@ def test_equal_rows_share_a_subset_and_a_fold_whatever_their_targets(tmp_path: P
     x = RNG.normal(size=400)
     copies = RNG.integers(0, 400, 120)
     write(tmp_path, np.append(x, x[copies]), ["a"] * 520)
-    first, told = stays_with(tmp_path, SPLIT, SCHEMA)
+    first, message = find_equal_rows(tmp_path, SPLIT, SCHEMA)
     assert first is not None
-    assert told
-    assert "120 of 520 rows repeat the columns of another: they stay with it" in told
+    assert message
+    assert "120 of 520 rows repeat the columns of another: they stay with it" in message
     np.testing.assert_array_equal(first[400:], copies)
-    order, keys, counts = ordered_rows(tmp_path, SPLIT, SCHEMA, first)
+    order, keys, counts = assign_rows(tmp_path, SPLIT, SCHEMA, first)
     assert keys is not None
     subset = np.empty(520, int)
     subset[order] = np.repeat(range(3), counts)
@@ -45,11 +45,11 @@ def test_equal_rows_share_a_subset_and_a_fold_whatever_their_targets(tmp_path: P
     np.testing.assert_array_equal(np.unique(first, return_inverse=True)[1], group)
 
 
-def test_without_equal_rows_nothing_is_told(tmp_path: Path) -> None:
+def test_without_equal_rows_nothing_is_message(tmp_path: Path) -> None:
     write(tmp_path, np.repeat(RNG.normal(size=50), 2), ["a", "b"] * 50)
     assert equal_feature_rows(tmp_path, SCHEMA) is None
     assert row_groups(tmp_path, SCHEMA) is None
-    assert stays_with(tmp_path, SPLIT, SCHEMA) == (None, None)
+    assert find_equal_rows(tmp_path, SPLIT, SCHEMA) == (None, None)
 
 
 @pytest.mark.parametrize(("rule", "apart"), [("auto", True), ("together", False), ("drawn", True)])
@@ -58,7 +58,7 @@ def test_a_table_of_few_different_rows_is_drawn_row_by_row_unless_asked(
 ) -> None:
     write(tmp_path, RNG.integers(0, 3, 60).astype(float), ["a"] * 60)
     split = Split.model_validate(SPLIT.model_dump() | {"equal_rows": rule})
-    first, told = stays_with(tmp_path, split, SCHEMA)
+    first, message = find_equal_rows(tmp_path, split, SCHEMA)
     assert (first is None) == apart
-    assert (told is None) == (rule == "drawn")
+    assert (message is None) == (rule == "drawn")
     assert row_groups(tmp_path, SCHEMA) is None

@@ -20,7 +20,7 @@ from tabular.split.rules import (
     by_column,
     by_hash,
     by_time,
-    hashes,
+    hash_values,
 )
 from tabular.table.parquet import write_part
 
@@ -29,7 +29,7 @@ SIZES = st.tuples(st.floats(0.05, 0.6), st.floats(0, 0.5))
 
 
 def hashed(values: Sequence[str | None], seed: int = 3) -> np.ndarray:
-    return hashes([pa.chunked_array([pa.array(values, pa.string())])], seed)
+    return hash_values([pa.chunked_array([pa.array(values, pa.string())])], seed)
 
 
 @given(TEXTS, TEXTS, SIZES)

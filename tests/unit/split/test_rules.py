@@ -1,4 +1,4 @@
-"""The rows of each share are those of scikit-learn, in its order."""
+"""The rows of each subset are those of scikit-learn, in its order."""
 
 import numpy as np
 import pytest
@@ -19,12 +19,13 @@ def test_validation_rows_are_drawn_from_what_the_test_rows_leave(stratify: bool)
     train, validation = train_test_split(
         rest, test_size=0.2, random_state=9, stratify=classes[rest] if stratify else None
     )
-    shares = random_split(103, split, given)
-    for name, expected in {"train": train, "validation": validation, "test": test}.items():
-        np.testing.assert_array_equal(shares[name], expected)
-    without = random_split(103, split.model_copy(update={"validation_size": 0.0}), given)
-    for name, expected in {"train": rest, "validation": [], "test": test}.items():
-        np.testing.assert_array_equal(without[name], expected)
+    for rows, expected in zip(
+        random_split(103, split, given), (train, validation, test), strict=True
+    ):
+        np.testing.assert_array_equal(rows, expected)
+    without = split.model_copy(update={"validation_size": 0.0})
+    for rows, expected in zip(random_split(103, without, given), (rest, [], test), strict=True):
+        np.testing.assert_array_equal(rows, expected)
 
 
 def test_a_class_too_rare_to_stratify_is_an_error() -> None:
