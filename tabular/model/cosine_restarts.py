@@ -1,4 +1,4 @@
-"""The schedule `cycles`: cosines of the learning rate, each twice as long as the one before."""
+"""The schedule `cosine_restarts`: cycles of the learning rate, each twice as long as the last."""
 
 import math
 from typing import Any
@@ -10,19 +10,20 @@ FIRST_CYCLE = 30  # steps
 
 
 def cycle_steps(cycle: int) -> int:
-    """The steps of a cycle of the learning rate: 30, 60, 120, ..."""
+    """Return the number of steps of a cycle: 30, 60, 120, ..."""
     return FIRST_CYCLE * 2**cycle
 
 
 def max_cycles(steps: int) -> int:
-    """How many cycles there are in so many steps; 1 at least."""
+    """Return the number of whole cycles in a number of steps, but at least 1."""
     return max((steps // FIRST_CYCLE + 1).bit_length() - 1, 1)
 
 
-class Cycles(keras.optimizers.schedules.LearningRateSchedule):
-    """Cosines from 0 to 0, each over twice as many steps as the one before: see `cycle_steps`.
+class CosineRestarts(keras.optimizers.schedules.LearningRateSchedule):
+    """Cosine annealing with warm restarts, where each cycle also begins at a rate of 0.
 
-    Of four it is the schedule coslog4 of RealMLP (arXiv 2407.04491), whatever the steps.
+    A cycle is one wave of the cosine, from 0 to `learning_rate` and back. Four cycles are
+    the schedule coslog4 of RealMLP (arXiv 2407.04491).
     """
 
     def __init__(self, learning_rate: float) -> None:
