@@ -14,6 +14,11 @@ def cycle_steps(cycle: int) -> int:
     return FIRST_CYCLE * 2**cycle
 
 
+def steps_of_cycles(cycles: int) -> int:
+    """Return the number of steps of the first cycles together."""
+    return cycle_steps(cycles) - FIRST_CYCLE
+
+
 def max_cycles(steps: int) -> int:
     """Return the number of whole cycles in a number of steps, but at least 1."""
     return max((steps // FIRST_CYCLE + 1).bit_length() - 1, 1)

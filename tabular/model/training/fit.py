@@ -22,7 +22,7 @@ from tabular.core.engine import ordered_map, report_progress, workers
 from tabular.core.errors import UserError
 from tabular.core.numbers import round_for_comparison
 from tabular.model.backend import keras
-from tabular.model.cosine_restarts import cycle_steps
+from tabular.model.cosine_restarts import cycle_steps, steps_of_cycles
 from tabular.model.network import copy_trained_weights
 from tabular.model.training.architecture import Architecture
 from tabular.model.training.checkpoint import NO_CHECKPOINTS, Checkpoints
@@ -155,7 +155,8 @@ class Training:
     """What all networks share, in each process that trains some of them."""
 
     def __init__(self, setup: Setup, validation: Path | None, checkpoints: Checkpoints) -> None:
-        self.setup, self._validation_folder, self._checkpoints = setup, validation, checkpoints
+        self.setup, self._checkpoints = setup, checkpoints
+        self._arguments = (setup.folder, setup.schema, setup.train), validation, checkpoints
         n_folds, self._folds = setup.train.folds, setup.folds()
         self._validation: Dataset = []
         if validation and n_folds == 1:
@@ -174,9 +175,7 @@ class Training:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what another process sets up again, once, for all of its networks."""
-        setup = self.setup
-        folders = setup.folder, self._validation_folder
-        return _same_training, (*folders, self._checkpoints, setup.schema, setup.train)
+        return _same_training, self._arguments
 
     def cancel(self) -> None:
         """Let each network that trains in another thread end after its present steps."""
@@ -209,20 +208,20 @@ class Training:
             predictions = self._train_round(network, compiled, learnt, held_out)
             if stop:
                 best = best_round(network.history, stop, best)
-                if best == number:
+                if number == best:
                     network = replace(network, best_state=get_state(compiled))
                 if number - best >= stop.patience:
                     break
         if stop and stop.restore_best_weights:
             set_state(compiled, network.best_state)
-            predictions = self._predict(network, compiled, held_out)
+            predictions = self._trainers[network.architecture].predict(compiled, held_out.dataset)
         copy_trained_weights(model, compiled)
         snapshot = replace(
             network,
             weights=model.get_weights(),
             rows=held_out.numbers,
             oof=predictions[: len(held_out.numbers)],
-            steps=steps_after(len(network.history)) if architecture.max_cycles else 0,
+            steps=steps_of_cycles(len(network.history)) if architecture.max_cycles else 0,
             state=get_state(compiled),
             best_state=[],
         )
@@ -235,10 +234,11 @@ class Training:
     ) -> np.ndarray:
         """Train for one more round, add its logs to the history, and predict the held-out rows."""
         architecture, number = self.setup.architectures[network.architecture], len(network.history)
+        trainer = self._trainers[network.architecture]
         steps = cycle_steps(number) if architecture.max_cycles else None
         seed = [self.setup.train.seed + network.number, number]
-        logs = self._trainers[network.architecture].train(compiled, learnt, seed, steps)
-        predictions = self._predict(network, compiled, held_out)
+        logs = trainer.train(compiled, learnt, seed, steps)
+        predictions = trainer.predict(compiled, held_out.dataset)
         logs |= held_out_scores(self.setup, held_out, predictions)
         epochs = epochs_after(architecture, number + 1)
         if not all(map(math.isfinite, logs.values())):
@@ -248,13 +248,11 @@ class Training:
                 "smaller learning_rate or another activation in train.networks, or normalization: "
                 "standard"
             )
-        network.history.append(logs | ({"epoch": epochs} if architecture.max_cycles else {}))
+        if architecture.max_cycles:
+            logs["epoch"] = epochs
+        network.history.append(logs)
         report_rounds(architecture, network, number)
         return predictions
-
-    def _predict(self, network: Member, compiled: keras.Model, held_out: HeldOut) -> np.ndarray:
-        trainer = self._trainers[network.architecture]
-        return trainer.predict(compiled, held_out.dataset)[: len(held_out.y)]
 
     def _model(self, network: Member, learnt: Dataset) -> tuple[keras.Model, keras.Model]:
         """Build a network and the compiled model that trains it, or take idle ones."""
@@ -304,6 +302,7 @@ def held_out_scores(setup: Setup, rows: HeldOut, predictions: np.ndarray) -> Log
     """Compute the scores of held-out rows by Keras's names for them; none without rows."""
     if not len(rows.y):
         return {}
+    predictions = predictions[: len(rows.y)]
     losses = setup.losses(rows.y, predictions)
     if setup.schema.task == "regression":
         name, scores = "val_mean_absolute_error", np.abs(predictions[:, 0] - rows.y)
@@ -313,42 +312,30 @@ def held_out_scores(setup: Setup, rows: HeldOut, predictions: np.ndarray) -> Log
     return {"val_loss": float((rows.weight * losses).mean()), name: mean_score}
 
 
-def steps_after(cycles: int) -> int:
-    """Return the number of steps of some cycles together."""
-    return cycle_steps(cycles) - cycle_steps(0)
-
-
 def epochs_after(architecture: Architecture, rounds: int) -> float:
     """Return the number of epochs of some rounds together."""
     if not architecture.max_cycles:
         return rounds
-    return steps_after(rounds) * architecture.params.epochs / architecture.max_steps
+    return steps_of_cycles(rounds) * architecture.params.epochs / architecture.max_steps
 
 
 def report_rounds(architecture: Architecture, network: Member, first: int) -> None:
     """Report the rounds of a network from number `first` on."""
-    last, epochs = epochs_after(architecture, len(network.history)), architecture.params.epochs
-    name = f"{network.architecture} {network.number + 1}, epoch {math.ceil(last)} of {epochs}"
-    report_progress(
-        min(last - epochs_after(architecture, first), epochs),
-        f"{name}, loss {network.history[-1]['loss']:.4f}",
-    )
+    before, after = (epochs_after(architecture, n) for n in (first, len(network.history)))
+    epochs, loss = architecture.params.epochs, network.history[-1]["loss"]
+    name = f"{network.architecture} {network.number + 1}, epoch {math.ceil(after)} of {epochs}"
+    report_progress(min(after - before, epochs), f"{name}, loss {loss:.4f}")
 
 
-_TRAININGS: dict[str, Training] = {}  # of this process, which is not the one that began: the last
+_TRAININGS: dict[str, Training] = {}  # the last one of a process that another one has started
 
 
 def _same_training(
-    folder: Path,
-    validation: Path | None,
-    checkpoints: Checkpoints,
-    schema: Schema,
-    train: Resolved,
+    arguments: tuple[Path, Schema, Resolved], validation: Path | None, checkpoints: Checkpoints
 ) -> Training:
-    table = f"{folder} {validation} {checkpoints}"
-    key = f"{table} {schema.model_dump_json()} {train.model_dump_json()}"
+    key = repr((arguments, validation, checkpoints))
     if key not in _TRAININGS:
         _TRAININGS.clear()
         keras.utils.clear_session()
-        _TRAININGS[key] = Training(set_up(folder, schema, train), validation, checkpoints)
+        _TRAININGS[key] = Training(set_up(*arguments), validation, checkpoints)
     return _TRAININGS[key]

@@ -193,10 +193,10 @@ def describe_architecture(setup: Setup, members: list[Member], blend: Blend) -> 
 
 def learnt_epochs(member: Member, params: ResolvedNetwork) -> float:
     """Return in how many epochs a member has learnt the weights that it keeps."""
-    stop = params.early_stopping
-    if not stop or not stop.restore_best_weights:
-        return member.history[-1].get("epoch", len(member.history))
-    return best_round(member.history, stop) + 1
+    stop, last = params.early_stopping, member.history[-1]
+    if stop and stop.restore_best_weights and stop.monitor in last:
+        return best_round(member.history, stop) + 1
+    return last.get("epoch", len(member.history))
 
 
 def mean_history(members: list[Member]) -> list[Logs]:
