@@ -9,6 +9,7 @@ import pytest
 
 from tabular.config.sections import EarlyStopping
 from tabular.core.numbers import round_for_comparison
+from tabular.model.backend import keras
 from tabular.model.training.fit import finished_architectures
 from tabular.model.training.selection import best_round, select_weights
 from tabular.model.training.setup import Setup, set_up
@@ -83,3 +84,18 @@ def test_of_two_equal_networks_the_first_gets_all_weight(
     oof = {"first": good, "second": good.copy(), "bad": 1 - good}
     weights = select_weights(setup, np.arange(60), oof)
     assert weights == {"first": 1.0, "second": 0.0, "bad": 0.0}
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("val_loss", "min"), ("val_accuracy", "max")])
+@pytest.mark.parametrize("min_delta", [0.0, 0.0137])
+def test_the_best_round_is_the_one_of_keras(monitor: str, mode: str, min_delta: float) -> None:
+    stop = EarlyStopping.model_validate({"monitor": monitor, "patience": 9, "min_delta": min_delta})
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        history = [{monitor: float(score)} for score in rng.random(9).round(3)]
+        callback = keras.callbacks.EarlyStopping(mode=mode, **stop.model_dump())
+        callback.set_model(keras.Sequential())
+        callback.on_train_begin()
+        for number, logs in enumerate(history):
+            callback.on_epoch_end(number, logs)
+        assert best_round(history, stop) == callback.best_epoch
