@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from tabular.config.params import load_params
 from tabular.config.schema import Column, Schema, load_schema
 from tabular.config.sections import Train
+from tabular.table.arrays import predicted_classes, row_losses
 
 PROJECT = Path(__file__).parents[1]
 TABLE = PROJECT / "data/raw/diabetes.csv"
@@ -74,11 +75,11 @@ def our_params(schema: Schema) -> Train:
     return load_params("train", schema=schema, path=PROJECT / "params.yaml").train
 
 
-def our_fit(batch_size: int) -> Callable[..., Any]:
-    """`Trainer.fit` of a new network of `UNITS`."""
+def our_fit(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
+    """Train a new network of `UNITS`, and score the validation rows after each epoch."""
     from tabular.model import network
-    from tabular.model.training import trainer
     from tabular.model.training.architecture import Architecture
+    from tabular.model.training.trainer import Trainer
 
     schema = load_schema(PROJECT / "data/schema.yaml")
     changes = {
@@ -89,13 +90,19 @@ def our_fit(batch_size: int) -> Callable[..., Any]:
         "learning_rate": 0.001,
         "batch_size": batch_size,
     }
-    train = our_params(schema).changed({f"networks.plain.{k}": v for k, v in changes.items()})
-    train = train.changed({"members": [{"network": "plain"}]})
-    resolved = train.resolved(ROWS, schema.task, COLUMNS)
+    params = our_params(schema).changed({f"networks.plain.{k}": v for k, v in changes.items()})
+    params = params.changed({"members": [{"network": "plain"}]})
+    resolved = params.resolved(ROWS, schema.task, COLUMNS)
     columns = network.Columns(np.zeros((1, COLUMNS)), 0, COLUMNS)
     architecture = Architecture(resolved.members[0], resolved, schema, columns, ROWS)
     _, compiled = architecture.untrained(seed=1)
-    return partial(trainer.Trainer(compiled, batch_size).fit, compiled)
+    trainer = Trainer(compiled, batch_size)
+    for epoch in range(epochs):
+        trainer.train(compiled, train, [1, epoch])
+        if validation:
+            y, y_pred = np.asarray(validation[0].y)[:, 0], trainer.predict(compiled, validation)
+            row_losses(y, y_pred, schema).mean()
+            (predicted_classes(y_pred, schema, 0.5) == y).mean()
 
 
 def small_ours() -> Callable[[], Any]:
@@ -109,7 +116,7 @@ def small_ours() -> Callable[[], Any]:
             Rows(tf.constant(x), tf.constant(y), tf.ones(len(x)), np.arange(len(x), dtype=np.int32))
             for x, y in ((x, y), (x_validation, y_validation))
         )
-        our_fit(5)([train], [validation], epochs=200, seed=1, callbacks=[])
+        our_fit([train], [validation], batch_size=5, epochs=200)
 
     from tabular.model import network  # noqa: F401  imports are excluded
 
@@ -174,7 +181,7 @@ def large_ours(folder: Path) -> Callable[[], Any]:
         preprocessing = keras.Model(built.inputs, built.read)
         weight = np.ones(sum(count_rows(folder)))
         rows = TableDataset(folder, schema, preprocessing, as_it_is, weight)
-        our_fit(LARGE_BATCH)(rows, [], epochs=1, seed=1, callbacks=[])
+        our_fit(rows, [], LARGE_BATCH, epochs=1)
 
     return work
 

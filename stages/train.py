@@ -74,7 +74,7 @@ def main() -> None:
     schema = load_schema()
     train = load_params("train", schema=schema).train
 
-    from tabular.model.training.checkpoint import identity, remove_checkpoints
+    from tabular.model.training.checkpoint import Checkpoints, identity
     from tabular.model.training.fit import fit
     from tabular.model.training.forward_chaining import forward_chained
     from tabular.model.training.selection import blended, describe, mean_history
@@ -82,10 +82,10 @@ def main() -> None:
 
     tables = [args.split / name for name in ("train", "validation")]
     setup = set_up(tables[0], schema, train)
-    key = identity([schema, train], tables)
+    checkpoints = Checkpoints(args.state, identity([schema, train], tables))
     print(f"Training networks on {len(setup.y)} rows: {setup.planned}", file=sys.stderr)
     with closing(Bar(setup.epochs)) as bar:
-        members = list(fit(setup, tables[1], state=args.state, key=key, report=bar.advance))
+        members = list(fit(setup, tables[1], checkpoints=checkpoints, report=bar.advance))
     blend = blended(setup, members)
     described = describe(setup, members, blend)
 
@@ -100,7 +100,7 @@ def main() -> None:
         if train.forward_chaining:
             later = forward_chained(tables[0], schema, train, folder)
             write_oof(folder / "forward_chaining", *later)
-    remove_checkpoints(args.state)
+    checkpoints.remove()
     print(f"Trained networks: {blend.summary(members)}")
 
 

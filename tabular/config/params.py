@@ -133,10 +133,10 @@ def network_mistakes(name: str, train: Train, split: Split) -> Iterator[str]:
             f"{where} monitors the validation rows, but split.validation_size is 0; set it to "
             "null, split.validation_size above 0, or train.folds above 1"
         )
-    elif train.networks[name].learning_rate_schedule == "cycles":
+    elif train.networks[name].trains_in_cycles:
         yield (
-            f"{where} is for epochs, and its learning_rate_schedule is cycles, which end by "
-            "themselves; set it to null, or learning_rate_schedule to constant or cosine"
+            f"{where} is for epochs, and with learning_rate_schedule: cosine_restarts training "
+            "ends by itself; set it to null, or learning_rate_schedule to constant or cosine"
         )
 
 

@@ -68,10 +68,15 @@ class Network(Section):
     optimizer: Optimizer
     weight_decay: NotNegative = 0.0
     learning_rate: Annotated[float, Field(gt=0)] | Auto
-    learning_rate_schedule: Literal["constant", "cosine", "cycles"] = "constant"
+    learning_rate_schedule: Literal["constant", "cosine", "cosine_restarts"] = "constant"
     epochs: Annotated[Count, Field(le=1_000_000)] | Auto
     batch_size: Annotated[Count, Field(le=2**30)] | Auto
     early_stopping: EarlyStopping | None = None
+
+    @property
+    def trains_in_cycles(self) -> bool:
+        """Whether a round of its training is a cycle of the learning rate, and not an epoch."""
+        return self.learning_rate_schedule == "cosine_restarts"
 
 
 class Members(Section):

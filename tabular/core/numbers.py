@@ -1,4 +1,4 @@
-"""Numbers as readers see them."""
+"""Numbers as readers see them, and as decisions compare them."""
 
 MOST_DIGITS = 15  # that a float holds
 UNDEFINED = "–"
@@ -18,6 +18,17 @@ def format_number(value: float | None, *compared_with: float | None) -> str:
         if text not in {_with_digits(other, digits) for other in different}:
             return text
     return _with_digits(value, MOST_DIGITS)
+
+
+def round_for_comparison(value: float) -> float:
+    """Round to 10 significant digits, before a decision depends on which number is smaller.
+
+    NumPy's logarithms and powers differ in the last bit between CPUs, and means of them do too.
+    Numbers that are equal but for the last bits are equal once they are rounded, and a tie is
+    decided alike everywhere. A border between two rounded numbers remains, but numbers that lie
+    within 1e-15 of it are rare, while ties are common.
+    """
+    return float(f"{value:.10g}")
 
 
 def _with_digits(value: float, digits: int) -> str:

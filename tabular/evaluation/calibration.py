@@ -5,6 +5,7 @@ import numpy as np
 from tabular.config.schema import Schema
 from tabular.config.sections import Choice
 from tabular.core.errors import UserError
+from tabular.core.numbers import round_for_comparison
 from tabular.evaluation.evaluation import Calibration
 from tabular.evaluation.scores import Predictions, hits_and_alarms
 from tabular.evaluation.uncertainty import mean_difference
@@ -110,7 +111,8 @@ def choose_temperature(rows: Predictions, fold: np.ndarray, schema: Schema) -> C
             for choice in TEMPERATURES
         ]
     )
-    chosen = np.argmin(sums.sum(axis=1, keepdims=True) - sums, axis=0)  # without each fold
+    total = sums.sum(axis=1, keepdims=True)
+    chosen = _first_least(total - sums)  # without each fold
     changed = np.empty(len(y))
     for choice in np.unique(chosen):
         of_choice = np.isin(of_fold, np.flatnonzero(chosen == choice))
@@ -118,6 +120,12 @@ def choose_temperature(rows: Predictions, fold: np.ndarray, schema: Schema) -> C
         changed[of_choice] = row_losses(y[of_choice], scaled, schema)
     unchanged = row_losses(y, outputs, schema)
     change = mean_difference(changed, unchanged, weight, share=False, group=group)
-    best = float(TEMPERATURES[np.argmin(sums.sum(axis=1))])
-    # Rounded: the last bits of a logarithm are those of a CPU.
-    return Calibration(best if change.high < 0 else 1.0, *(round(number, 6) for number in change))
+    best = float(TEMPERATURES[_first_least(total)[0]])
+    # The last bits of a logarithm are those of a CPU: what is not written decides nothing.
+    loss_change, low, high = (round(number, 6) for number in change)
+    return Calibration(best if high < 0 else 1.0, loss_change, low, high)
+
+
+def _first_least(losses: np.ndarray) -> np.ndarray:
+    """Return the row of the least loss in each column, the first one of a tie."""
+    return np.argmin(np.vectorize(round_for_comparison)(losses), axis=0)

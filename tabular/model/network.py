@@ -9,7 +9,7 @@ import numpy as np
 from tabular.config.schema import Schema
 from tabular.config.sections import Embedding, ResolvedNetwork
 from tabular.model.backend import keras, tf
-from tabular.model.cycles import Cycles
+from tabular.model.cosine_restarts import CosineRestarts
 
 layers, ops = keras.layers, keras.ops
 LEAST_SCALE = 0.05  # with which a column of noise starts
@@ -309,8 +309,8 @@ def optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimize
     rate: Any = network.learning_rate
     if network.learning_rate_schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    elif network.learning_rate_schedule == "cycles":
-        rate = Cycles(rate)
+    elif network.trains_in_cycles:
+        rate = CosineRestarts(rate)
     kind = type(keras.optimizers.get(network.optimizer))
     # adamw has a decay of its own, which is its default where none is said.
     decay = {"weight_decay": network.weight_decay} if network.weight_decay else {}

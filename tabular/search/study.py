@@ -87,7 +87,8 @@ def fold_predictions(
 ) -> Iterator[Predictions]:
     """Yield the out-of-fold predictions for the first fold, the first two, and so on to all rows.
 
-    Where networks learn in cycles, these are of the first cycle, but the last ones of all cycles.
+    With `cosine_restarts`, these are predictions after the first cycle; only the last ones, of all
+    rows, are of all cycles.
 
     Raises:
         UserError: A training diverges to NaN or infinity, or a column cannot be preprocessed.

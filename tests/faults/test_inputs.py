@@ -16,7 +16,8 @@ from tabular.inference.schema import infer_schema
 from tabular.model.backend import keras
 from tabular.model.metadata import METADATA, ModelMetadata
 from tabular.model.saved_model import load_model, write_model
-from tabular.model.training.checkpoint import Checkpoint
+from tabular.model.training.checkpoint import Checkpoints
+from tabular.model.training.selection import Member
 from tests.helpers import read_table, schema_of
 
 OPEN = "found a quote that never closes"
@@ -80,14 +81,13 @@ def test_a_broken_model_is_one_message(tmp_path: Path, name: str) -> None:
 
 
 def test_a_broken_checkpoint_begins_the_training_afresh(tmp_path: Path) -> None:
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    checkpoint = Checkpoint(tmp_path / "c.npz", "one")
-    checkpoint.save(model.variables, [{"loss": 1.0}], ended=True)
-    whole, before = checkpoint.path.read_bytes(), model.get_weights()
-    model.set_weights([value + 1 for value in before])
-    for content in (b"", whole[:-100], whole):
-        checkpoint.path.write_bytes(content)
-        history = checkpoint.restore(model.variables)
-        assert history == ([{"loss": 1.0}] if content == whole else [])
-        for value, first in zip(model.get_weights(), before, strict=True):
-            np.testing.assert_array_equal(value, first if content == whole else first + 1)
+    checkpoints, file = Checkpoints(tmp_path, "one"), tmp_path / "name.npz"
+    member = Member("plain", 1, 2, weights=[np.ones((2, 3))], history=[{"loss": 0.1}], steps=30)
+    checkpoints.save("name", member)
+    whole = file.read_bytes()
+    for content in (b"", whole[:-100]):
+        file.write_bytes(content)
+        assert checkpoints.load("name") is None
+    file.write_bytes(whole)
+    assert str(checkpoints.load("name")) == str(member)
+    assert Checkpoints(tmp_path, "two").load("name") is None

@@ -23,7 +23,7 @@ def test_keras_has_every_choice_of_the_params() -> None:
         assert [name for name in names if not callable(get(name)) and not get(name)] == []
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "cycles"])
+@pytest.mark.parametrize("schedule", ["cosine", "cosine_restarts"])
 def test_a_learning_rate_may_follow_the_steps(schedule: str) -> None:
     rate, steps = 0.5, 450  # four cycles
     keys = {"learning_rate": rate, "learning_rate_schedule": schedule}
@@ -36,4 +36,4 @@ def test_a_learning_rate_may_follow_the_steps(schedule: str) -> None:
     assert max(seen) == pytest.approx(rate, rel=0.01)
     assert seen[-1] == pytest.approx(0, abs=1e-6)
     peaks = [b for a, b, c in zip(seen, seen[1:], seen[2:], strict=False) if a < b > c]
-    assert len(peaks) == (4 if schedule == "cycles" else 0)
+    assert len(peaks) == (4 if schedule == "cosine_restarts" else 0)

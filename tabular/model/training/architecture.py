@@ -11,7 +11,7 @@ from tabular.core.engine import workers
 from tabular.core.errors import UserError
 from tabular.model import network
 from tabular.model.backend import keras, tf
-from tabular.model.cycles import max_cycles
+from tabular.model.cosine_restarts import max_cycles
 from tabular.model.exact import MeanAbsoluteError, MeanLoss, with_exact_products
 from tabular.model.stacking import is_stackable
 from tabular.model.training.trainer import Dataset
@@ -57,8 +57,7 @@ class Architecture:
         self.is_stackable = is_stackable(self.network)
         learnt_rows = rows * max(train.folds - 1, 1) / train.folds
         self.max_steps = int(-(-learnt_rows // self.params.batch_size) * self.params.epochs)
-        in_cycles = self.params.learning_rate_schedule == "cycles"
-        self.max_cycles = max_cycles(self.max_steps) if in_cycles else 0
+        self.max_cycles = max_cycles(self.max_steps) if self.params.trains_in_cycles else 0
 
     def _build(self) -> keras.Model:
         inputs = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
@@ -123,7 +122,7 @@ def check_memory(train: Resolved, members: Members, columns: network.Columns, ou
     width = columns.width
     if params.embedding:
         width += columns.numbers * (params.embedding.units - 1)
-    snapshots = SNAPSHOTS if params.learning_rate_schedule == "cycles" else 1
+    snapshots = SNAPSHOTS if params.trains_in_cycles else 1
     copies = count * snapshots + COPIES * min(workers(), count)
     weights = sum((n + 1) * units for n, units in pairwise([width, *params.units, outputs]))
     needed, memory = 4 * weights * copies, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")

@@ -1,22 +1,22 @@
-"""The state of a training after an epoch, in one file, so that a killed one can continue."""
+"""The finished rounds of a training, so that it can continue when it was killed."""
 
 import hashlib
 import json
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tabular.config.typed_yaml import Section
 from tabular.core.files import atomic_write
-from tabular.model.backend import keras
+from tabular.model.training.selection import Member
 from tabular.table.parquet import part_paths
 
-SECONDS = 1.0  # between two writes; a training that is shorter writes once, at its end
-CODE = ("config", "model", "table")  # packages that decide what a training gives
+CODE = ("config", "core", "model", "table")  # packages that decide what a training gives
+PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "tensorflow")
 
 
 def identity(
@@ -25,11 +25,11 @@ def identity(
     """Hash all that decides a training: parameters, tables, code, installed packages.
 
     Args:
-        sections: the schema and the parameters.
-        tables: the folders of the rows to learn from.
-        code: the packages of `tabular` that take part.
+        sections: The schema and the parameters.
+        tables: Folders of the rows to learn from.
+        code: The packages of `tabular` that take part.
     """
-    packages = [f"{name} {version(name)}" for name in ("keras", "numpy", "optuna", "tensorflow")]
+    packages = [f"{name} {version(name)}" for name in PACKAGES]
     params = [section.model_dump_json() for section in sections]
     digest = hashlib.sha256("\n".join([*params, *packages]).encode())
     parts = [path for table in tables for path in part_paths(table)]
@@ -41,71 +41,61 @@ def identity(
     return digest.hexdigest()
 
 
-class Checkpoint:
-    """One training's state in a file: variables, best weights, logs of the epochs.
+class Checkpoints(NamedTuple):
+    """The files of the networks of one training, each after some of its rounds.
 
-    Args:
-        path: the `.npz` file, written whole or not at all; it holds arrays and JSON, no pickle.
-        identity: a file that was written under another one is not read.
+    Attributes:
+        folder: Holds an `.npz` file for each of them, with arrays and JSON, no pickle; None if
+            nothing is saved.
+        key: The `identity` of the training; a file that was written under another one is not read.
     """
 
-    def __init__(self, path: Path, identity: str) -> None:
-        self.path = path
-        self.identity = identity
-        self._written = time.monotonic()
+    folder: Path | None
+    key: str
 
-    def save(
-        self,
-        variables: Sequence[keras.Variable],
-        history: list[dict[str, float]],
-        callbacks: Sequence[keras.callbacks.Callback] = (),
-        *,
-        ended: bool = False,
-    ) -> None:
-        """Write the state after an epoch, at most once in `SECONDS`, or of the `ended` training."""
-        if not ended and time.monotonic() - self._written < SECONDS:
+    def save(self, name: str, member: Member) -> None:
+        """Write a network to a file, whole or not at all."""
+        if not self.folder:
             return
-        arrays = {f"variable_{i}": np.asarray(variable) for i, variable in enumerate(variables)}
-        for callback in callbacks:
-            best_weights = getattr(callback, "best_weights", None) or []
-            arrays |= {f"best_{i}": weight for i, weight in enumerate(best_weights)}
-        state = json.dumps({"identity": self.identity, "history": history})
-        with atomic_write(self.path) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, state=np.array(state), **arrays)
-        self._written = time.monotonic()
+        arrays: dict[str, np.ndarray] = {}
+        metadata: dict[str, Any] = {"key": self.key}
+        for field, value in vars(member).items():
+            if isinstance(value, np.ndarray):
+                arrays[field] = value
+            elif field in ("weights", "state", "best_state"):
+                arrays |= {f"{field}/{number}": array for number, array in enumerate(value)}
+            else:
+                metadata[field] = value
+        with atomic_write(self.folder / f"{name}.npz") as partial, partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, json=np.array(json.dumps(metadata)), **arrays)
 
-    def restore(
-        self,
-        variables: Sequence[keras.Variable],
-        callbacks: Sequence[keras.callbacks.Callback] = (),
-    ) -> list[dict[str, float]]:
-        """Set the saved variables, and let the callbacks see the epochs until then.
-
-        Returns:
-            The logs of these epochs; none if the file is missing, broken or of another training.
-        """
+    def load(self, name: str) -> Member | None:
+        """Read a network; None if the file is missing, broken or of another training."""
+        if not self.folder:
+            return None
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                state, arrays = json.loads(str(file["state"])), dict(file)
+            with np.load(self.folder / f"{name}.npz", allow_pickle=False) as file:
+                arrays = dict(file)
+            content = json.loads(str(arrays.pop("json")))
         except Exception:  # a file can be wrong in any way
-            return []
-        if state["identity"] != self.identity:
-            return []
-        history: list[dict[str, float]] = state["history"]
-        for i, variable in enumerate(variables):
-            variable.assign(arrays[f"variable_{i}"])
-        best_weights = [array for name, array in arrays.items() if name.startswith("best_")]
-        for callback in callbacks:
-            for number, logs in enumerate(history):
-                callback.on_epoch_end(number, logs)
-            if getattr(callback, "best_weights", None):  # early stopping took those of now
-                callback.best_weights = best_weights
-        return history
+            return None
+        if content.pop("key") != self.key:
+            return None
+        for path, array in arrays.items():
+            field, _, number = path.partition("/")
+            if number:
+                content.setdefault(field, []).append(array)
+            else:
+                content[field] = array
+        return Member(**content)
+
+    def remove(self) -> None:
+        """Remove all files, and the folder when nothing else is in it."""
+        if self.folder:
+            for path in self.folder.glob("*.npz"):
+                path.unlink()
+            with suppress(OSError):
+                self.folder.rmdir()
 
 
-def remove_checkpoints(folder: Path) -> None:
-    """Remove what `Checkpoint` wrote to a folder, and the folder when nothing else is in it."""
-    for path in folder.glob("*.npz"):
-        path.unlink()
-    with suppress(OSError):
-        folder.rmdir()
+NO_CHECKPOINTS = Checkpoints(None, "")

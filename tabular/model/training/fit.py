@@ -1,8 +1,16 @@
-"""The training of all members, as many at a time as there are workers."""
+"""The training of all networks: every fold, round by round, until another round does not help.
+
+A round is an epoch or, with `learning_rate_schedule: cosine_restarts`, a cycle of the learning
+rate. After each round, a network predicts the rows that it has not learnt from. Epochs lead to one
+snapshot, the network after the last or the best of them. Each cycle leads to a snapshot, and the
+losses of all folds together decide about another cycle.
+"""
 
 import math
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,106 +19,266 @@ import numpy as np
 from tabular.config.schema import Schema
 from tabular.config.sections import Resolved
 from tabular.core.engine import ordered_map, report_progress, workers
+from tabular.core.errors import UserError
+from tabular.core.numbers import round_for_comparison
 from tabular.model.backend import keras
-from tabular.model.cycles import cycle_steps
+from tabular.model.cosine_restarts import cycle_steps, steps_of_cycles
 from tabular.model.network import copy_trained_weights
-from tabular.model.training.checkpoint import Checkpoint
+from tabular.model.training.architecture import Architecture
+from tabular.model.training.checkpoint import NO_CHECKPOINTS, Checkpoints
 from tabular.model.training.dataset import Encoded, Subset, equal_sizes
-from tabular.model.training.selection import Member, held_out_scores, members_by, out_of_fold
+from tabular.model.training.selection import (
+    Logs,
+    Member,
+    best_round,
+    members_by,
+    out_of_fold,
+)
 from tabular.model.training.setup import Setup, set_up
-from tabular.model.training.trainer import TRACING, Dataset, Trainer, variables
+from tabular.model.training.trainer import TRACING, Dataset, Trainer, get_state, set_state
+from tabular.table.arrays import predicted_classes
 
 MIN_GAIN = 0.01  # a share of the loss; less is not worth twice as many steps
+SECONDS = 1.0  # between two checkpoints of a network that trains in epochs
 
 
-class Job(NamedTuple):
-    """A member to train, or one more cycle of it.
+def fit(
+    setup: Setup,
+    validation: Path | None = None,
+    *,
+    checkpoints: Checkpoints = NO_CHECKPOINTS,
+    report: Callable[..., None] | None = None,
+) -> Iterator[Member]:
+    """Train the networks of `train.members`, as many at the same time as there are workers.
+
+    With folds, each network learns from all folds but its own. That fold takes no part in its
+    weights, except that it stops the training.
+
+    Args:
+        validation: Folder of the validation rows if there are no folds.
+        checkpoints: The finished rounds of a training that was killed.
+        report: Is called with the number of epochs that have ended, and a line about the last one.
+
+    Yields:
+        The first snapshots of the first fold, of the second, and so on; then the second ones.
+
+    Raises:
+        UserError: A loss is not finite, or the networks do not fit into memory.
+    """
+    training = Training(setup, validation, checkpoints)
+    networks = [
+        Member(members.network, fold, fold * members.count + number)
+        for fold in range(setup.train.folds)
+        for members in setup.train.members
+        for number in range(members.count)
+    ]
+    lowest_losses: dict[str, float] = {}
+    while networks:
+        snapshots = []
+        for snapshot in ordered_map(
+            training.train, networks, most=len(networks), report=report, stop=training.cancel
+        ):
+            snapshots.append(snapshot)
+            yield replace(snapshot, state=[])
+        networks = [s for s in snapshots if setup.architectures[s.architecture].max_cycles]
+        losses = held_out_losses(setup, networks)
+        finished = finished_architectures(losses, lowest_losses)
+        for name, loss in losses.items():
+            lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
+        networks = [
+            network
+            for network in networks
+            if network.architecture not in finished
+            and len(network.history) < setup.architectures[network.architecture].max_cycles
+        ]
+
+
+def held_out_losses(setup: Setup, snapshots: list[Member]) -> dict[str, float]:
+    """Compute the mean loss of the held-out rows of all folds, for each architecture.
+
+    Without folds, the rows are those of the validation set. An architecture without such rows is
+    left out.
+    """
+    losses = {}
+    for name, same in members_by(snapshots, "architecture").items():
+        rows, oof = out_of_fold(same)
+        if len(rows):
+            losses[name] = setup.mean_loss(rows, setup.in_units(oof))
+        elif "val_loss" in same[0].history[-1]:
+            losses[name] = float(np.mean([member.history[-1]["val_loss"] for member in same]))
+    return losses
+
+
+def finished_architectures(losses: dict[str, float], lowest_losses: dict[str, float]) -> set[str]:
+    """Choose the architectures for which another cycle does not help.
+
+    The first cycle decides nothing. Each later one has to lower the loss by `MIN_GAIN`. The next
+    cycle is expected to lower it by at most twice as much, after which no other architecture may
+    be better.
+
+    Args:
+        losses: Loss of each architecture after its last cycle.
+        lowest_losses: Lowest loss of each architecture after the cycles before.
+    """
+    losses, lowest_losses = (
+        {name: round_for_comparison(loss) for name, loss in by_name.items()}
+        for by_name in (losses, lowest_losses)
+    )
+    best = min([*losses.values(), *lowest_losses.values()], default=0.0)
+    finished = set()
+    for name in losses.keys() & lowest_losses.keys():
+        loss, before = losses[name], lowest_losses[name]
+        has_gained = loss <= round_for_comparison((1 - MIN_GAIN) * before)
+        expected_loss = round_for_comparison(loss - 2 * (before - loss))
+        if not has_gained or expected_loss > best:
+            finished.add(name)
+    return finished
+
+
+class HeldOut(NamedTuple):
+    """The rows that the networks of a fold have not learnt from, and predict after each round.
 
     Attributes:
-        architecture: Name of its network in `train.networks`.
-        fold: The fold that it leaves out.
-        number: Its number among the members of its architecture.
-        cycle: Number of the cycle, of an architecture that trains in cycles.
-        before: The same member after the cycle before.
+        dataset: The rows. More may follow them, which fill up their number.
+        y: Labels as networks learn them, shape (rows,).
+        weight: Weights in training, shape (rows,).
+        numbers: Numbers of the rows among the training rows, int32; none without folds.
     """
 
-    architecture: str
-    fold: int
-    number: int
-    cycle: int = 0
-    before: Member | None = None
+    dataset: Dataset
+    y: np.ndarray
+    weight: np.ndarray
+    numbers: np.ndarray
 
 
 class Training:
-    """What all members share, in each process that trains some of them.
+    """What all networks share, in each process that trains some of them."""
 
-    Args:
-        validation: folder of the validation rows, where there are no folds.
-    """
-
-    def __init__(self, setup: Setup, validation: Path | None) -> None:
-        self.setup, self._validation_folder = setup, validation
+    def __init__(self, setup: Setup, validation: Path | None, checkpoints: Checkpoints) -> None:
+        self.setup, self._checkpoints = setup, checkpoints
+        self._arguments = (setup.folder, setup.schema, setup.train), validation, checkpoints
         n_folds, self._folds = setup.train.folds, setup.folds()
         self._validation: Dataset = []
         if validation and n_folds == 1:
             self._validation = setup.other_dataset(validation)
         self._trainers: dict[str, Trainer] = {}
-        # Models that no member uses at the moment: to make one takes as long as 100 steps.
-        self._idle: dict[str, list[tuple[keras.Model, keras.Model]]] = {}
+        # Models that no network uses at the moment: to build one takes as long as 100 steps.
+        self._idle: dict[str, deque[tuple[keras.Model, keras.Model]]] = {}
         for name, architecture in setup.architectures.items():
             _, compiled = architecture.untrained(setup.train.seed)
             self._trainers[name] = Trainer(compiled, architecture.params.batch_size)
-            self._idle[name] = []
+            self._idle[name] = deque(maxlen=workers())
         self._own, self._others = [], []
         for n in range(n_folds):
             self._own.append([np.flatnonzero(f == n).astype(np.int32) for f in self._folds])
             self._others.append([np.flatnonzero(f != n).astype(np.int32) for f in self._folds])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle what another process sets up again, once, for all of its members."""
-        setup = self.setup
-        return _same_training, (setup.folder, self._validation_folder, setup.schema, setup.train)
+        """Pickle what another process sets up again, once, for all of its networks."""
+        return _same_training, self._arguments
 
     def cancel(self) -> None:
-        """Let each member that trains in another thread end after its epoch."""
+        """Let each network that trains in another thread end after its present steps."""
         for trainer in self._trainers.values():
             trainer.cancel()
 
-    def member(self, job: Job, state: Path | None = None, key: str = "") -> Member:
-        """Train a member, or one more cycle of it; see `fit`."""
-        setup, trainer = self.setup, self._trainers[job.architecture]
-        architecture, idle = setup.architectures[job.architecture], self._idle[job.architecture]
-        learnt, scored, predicted = self._datasets(job.fold)
-        with TRACING:  # Keras's seed is global too
-            seed = setup.train.seed + job.number
-            reused = idle.pop() if job.before and idle else None
-            model, compiled = reused or architecture.untrained(seed, learnt)
-        name = f"{job.architecture}-{job.number}-{job.cycle}.npz"
-        checkpoint = Checkpoint(state / name, key) if state else None
-        if architecture.max_cycles:
-            history = self._cycle(job, compiled, learnt, checkpoint)
-        else:
-            stop = architecture.params.early_stopping
-            early_stopping = [keras.callbacks.EarlyStopping(**stop.model_dump())] if stop else []
-            history = trainer.fit(
-                *(compiled, learnt, scored),
-                epochs=architecture.params.epochs,
-                seed=seed,
-                callbacks=[*early_stopping, progress(job, architecture.params.epochs)],
-                checkpoint=checkpoint,
-            )
-        rows, oof = np.empty(0, np.int32), np.empty((0, setup.schema.outputs), np.float32)
-        if setup.train.folds > 1:
-            rows = np.flatnonzero(np.concatenate(self._folds) == job.fold).astype(np.int32)
-            oof = np.concatenate(trainer.predict(compiled, predicted))[: len(rows)]
+    def train(self, previous: Member) -> Member:
+        """Train a network until its next snapshot, or load that if it was saved.
+
+        Args:
+            previous: Its previous snapshot, or a `Member` without any rounds.
+        """
+        architecture = self.setup.architectures[previous.architecture]
+        file = f"{previous.architecture}-{previous.number}-{len(previous.history)}"
+        network = self._checkpoints.load(file) or previous
+        if len(network.history) > len(previous.history):
+            report_rounds(architecture, network, len(previous.history))
+            if network.weights:  # the snapshot, and not an epoch before it
+                return network
+        learnt, held_out = self._rows(network.fold)
+        model, compiled = self._model(network, learnt)
+        network = replace(network, history=[*network.history])
+        stop = architecture.params.early_stopping if len(held_out.y) else None
+        best, saved = 0, time.monotonic()
+        end = len(network.history) + 1 if architecture.max_cycles else architecture.params.epochs
+        for number in range(len(network.history), end):
+            if time.monotonic() - saved > SECONDS:
+                self._checkpoints.save(file, replace(network, state=get_state(compiled)))
+                saved = time.monotonic()
+            predictions = self._train_round(network, compiled, learnt, held_out)
+            if stop:
+                best = best_round(network.history, stop, best)
+                if number == best:
+                    network = replace(network, best_state=get_state(compiled))
+                if number - best >= stop.patience:
+                    break
+        if stop and stop.restore_best_weights:
+            set_state(compiled, network.best_state)
+            predictions = self._trainers[network.architecture].predict(compiled, held_out.dataset)
         copy_trained_weights(model, compiled)
-        member = Member(job.architecture, job.fold, model.get_weights(), history, rows, oof)
-        if not architecture.max_cycles:
-            return member
-        member = self._snapshot(job, member, compiled, scored)
-        if len(idle) < workers():
-            idle.append((model, compiled))
-        return member
+        snapshot = replace(
+            network,
+            weights=model.get_weights(),
+            rows=held_out.numbers,
+            oof=predictions[: len(held_out.numbers)],
+            steps=steps_of_cycles(len(network.history)) if architecture.max_cycles else 0,
+            state=get_state(compiled),
+            best_state=[],
+        )
+        self._checkpoints.save(file, snapshot)
+        self._idle[network.architecture].append((model, compiled))
+        return snapshot
+
+    def _train_round(
+        self, network: Member, compiled: keras.Model, learnt: Dataset, held_out: HeldOut
+    ) -> np.ndarray:
+        """Train for one more round, add its logs to the history, and predict the held-out rows."""
+        architecture, number = self.setup.architectures[network.architecture], len(network.history)
+        trainer = self._trainers[network.architecture]
+        steps = cycle_steps(number) if architecture.max_cycles else None
+        seed = [self.setup.train.seed + network.number, number]
+        logs = trainer.train(compiled, learnt, seed, steps)
+        predictions = trainer.predict(compiled, held_out.dataset)
+        logs |= held_out_scores(self.setup, held_out, predictions)
+        epochs = epochs_after(architecture, number + 1)
+        if not all(map(math.isfinite, logs.values())):
+            scores = ", ".join(f"{name} {value}" for name, value in logs.items())
+            raise UserError(
+                f"training diverged in epoch {math.ceil(epochs)}, NaN or infinite: {scores}; try a "
+                "smaller learning_rate or another activation in train.networks, or normalization: "
+                "standard"
+            )
+        if architecture.max_cycles:
+            logs["epoch"] = epochs
+        network.history.append(logs)
+        report_rounds(architecture, network, number)
+        return predictions
+
+    def _model(self, network: Member, learnt: Dataset) -> tuple[keras.Model, keras.Model]:
+        """Build a network and the compiled model that trains it, or take idle ones."""
+        architecture = self.setup.architectures[network.architecture]
+        idle = self._idle[network.architecture]
+        with TRACING:  # Keras's seed is global too
+            if network.state and idle:
+                model, compiled = idle.pop()
+            else:
+                seed = self.setup.train.seed + network.number
+                model, compiled = architecture.untrained(seed, learnt)
+        if network.state:
+            set_state(compiled, network.state)
+        return model, compiled
+
+    def _rows(self, fold: int) -> tuple[Dataset, HeldOut]:
+        """Return the rows that the networks of a fold learn from, and those that they do not."""
+        learnt, validation, predicted = self._datasets(fold)
+        if self.setup.train.folds > 1:
+            numbers = np.flatnonzero(np.concatenate(self._folds) == fold).astype(np.int32)
+            y, weight = self.setup.standardised(numbers)[:, 0], self.setup.training_weight[numbers]
+            return learnt, HeldOut(predicted, y, weight, numbers)
+        parts = [validation[part] for part in range(len(validation))]
+        y = np.concatenate([np.empty(0, np.float32), *(np.asarray(part.y)[:, 0] for part in parts)])
+        weight = np.concatenate([np.empty(0, np.float32), *(part.weight for part in parts)])
+        return learnt, HeldOut(validation, y, weight, np.empty(0, np.int32))
 
     def _datasets(self, fold: int) -> tuple[Dataset, Dataset, Dataset]:
         """Return the rows that the members of a fold learn from, are scored on, and predict."""
@@ -129,153 +297,45 @@ class Training:
         )
         return learnt, scored, predicted
 
-    def _cycle(
-        self, job: Job, compiled: keras.Model, rows: Dataset, checkpoint: Checkpoint | None
-    ) -> list[dict[str, float]]:
-        """Train for a cycle, and return the logs of all cycles until then."""
-        trainer, before = self._trainers[job.architecture], job.before
-        history = checkpoint.restore(variables(compiled)) if checkpoint else []
-        if not history:
-            if before:
-                for variable, value in zip(variables(compiled), before.state, strict=True):
-                    variable.assign(value)
-                history = before.history
-            seed = [self.setup.train.seed + job.number, job.cycle]
-            history = [*history, trainer.fit_steps(compiled, rows, cycle_steps(job.cycle), seed)]
-            if checkpoint:
-                checkpoint.save(variables(compiled), history, ended=True)
-        architecture = self.setup.architectures[job.architecture]
-        share = min(cycle_steps(job.cycle) / architecture.max_steps, 1)
-        name = f"{job.architecture} {job.number + 1}, cycle {job.cycle + 1}"
-        report_progress(architecture.params.epochs * share, name)
-        return history
 
-    def _snapshot(
-        self, job: Job, member: Member, compiled: keras.Model, validation: Dataset
-    ) -> Member:
-        """Add to a member after a cycle its scores, and the state from which the next goes on."""
-        setup, architecture = self.setup, self.setup.architectures[job.architecture]
-        y, weight = setup.standardised(member.rows), setup.training_weight[member.rows]
-        outputs = member.oof
-        if not len(y) and len(validation):
-            outputs = np.concatenate(self._trainers[job.architecture].predict(compiled, validation))
-            parts = [validation[part] for part in range(len(validation))]
-            y, weight = (np.concatenate([part[place] for part in parts]) for place in (1, 2))
-        steps = cycle_steps(job.cycle + 1) - cycle_steps(0)  # of all cycles until now
-        history = [logs.copy() for logs in member.history]
-        history[-1] |= {"epoch": steps * architecture.params.epochs / architecture.max_steps}
-        history[-1] |= held_out_scores(setup, y[:, 0], outputs, weight)
-        state = tuple(np.array(variable) for variable in variables(compiled))
-        return member._replace(history=history, state=state, steps=steps)
+def held_out_scores(setup: Setup, rows: HeldOut, predictions: np.ndarray) -> Logs:
+    """Compute the scores of held-out rows by Keras's names for them; none without rows."""
+    if not len(rows.y):
+        return {}
+    predictions = predictions[: len(rows.y)]
+    losses = setup.losses(rows.y, predictions)
+    if setup.schema.task == "regression":
+        name, scores = "val_mean_absolute_error", np.abs(predictions[:, 0] - rows.y)
+    else:
+        name, scores = "val_accuracy", predicted_classes(predictions, setup.schema, 0.5) == rows.y
+    mean_score = float(np.average(scores, weights=rows.weight))
+    return {"val_loss": float((rows.weight * losses).mean()), name: mean_score}
 
 
-_TRAININGS: dict[str, Training] = {}  # of this process, which is not the one that began: the last
+def epochs_after(architecture: Architecture, rounds: int) -> float:
+    """Return the number of epochs of some rounds together."""
+    if not architecture.max_cycles:
+        return rounds
+    return steps_of_cycles(rounds) * architecture.params.epochs / architecture.max_steps
+
+
+def report_rounds(architecture: Architecture, network: Member, first: int) -> None:
+    """Report the rounds of a network from number `first` on."""
+    before, after = (epochs_after(architecture, n) for n in (first, len(network.history)))
+    epochs, loss = architecture.params.epochs, network.history[-1]["loss"]
+    name = f"{network.architecture} {network.number + 1}, epoch {math.ceil(after)} of {epochs}"
+    report_progress(min(after - before, epochs), f"{name}, loss {loss:.4f}")
+
+
+_TRAININGS: dict[str, Training] = {}  # the last one of a process that another one has started
 
 
 def _same_training(
-    folder: Path, validation: Path | None, schema: Schema, train: Resolved
+    arguments: tuple[Path, Schema, Resolved], validation: Path | None, checkpoints: Checkpoints
 ) -> Training:
-    key = f"{folder} {validation} {schema.model_dump_json()} {train.model_dump_json()}"
+    key = repr((arguments, validation, checkpoints))
     if key not in _TRAININGS:
         _TRAININGS.clear()
         keras.utils.clear_session()
-        _TRAININGS[key] = Training(set_up(folder, schema, train), validation)
+        _TRAININGS[key] = Training(set_up(*arguments), validation, checkpoints)
     return _TRAININGS[key]
-
-
-def progress(job: Job, epochs: int) -> keras.callbacks.Callback:
-    """Report each epoch of a member."""
-
-    def report(epoch: int, logs: dict[str, float]) -> None:
-        name = f"{job.architecture} {job.number + 1}, epoch {epoch + 1} of {epochs}"
-        report_progress(1, f"{name}, loss {logs['loss']:.4f}")
-
-    return keras.callbacks.LambdaCallback(on_epoch_end=report)
-
-
-def fit(
-    setup: Setup,
-    validation: Path | None = None,
-    *,
-    state: Path | None = None,
-    key: str = "",
-    report: Callable[..., None] | None = None,
-) -> Iterator[Member]:
-    """Train the networks of `train.members`, as many at the same time as there are workers.
-
-    With folds, each one learns from all folds but its own, which is its validation set; that fold
-    takes no part in its weights, except that it stops them early. The members of an architecture
-    that trains in cycles end with the first cycle that is not `promising`.
-
-    Args:
-        validation: folder of the validation rows where there are no folds.
-        state: folder of the members' checkpoints; without it they have none.
-        key: the `checkpoint.identity` of the training.
-        report: is called with how many more epochs have ended, and what was last.
-
-    Yields:
-        The members of the first fold, of the second, and so on; then those of the next cycle.
-
-    Raises:
-        UserError: A loss is not finite, or the networks do not fit into memory.
-    """
-    architectures = setup.architectures
-    training = Training(setup, validation)
-    work = partial(training.member, state=state, key=key)
-    jobs = [
-        Job(members.network, fold, fold * members.count + number)
-        for fold in range(setup.train.folds)
-        for members in setup.train.members
-        for number in range(members.count)
-    ]
-    lowest: dict[str, float] = {}
-    while jobs:
-        trained = []
-        for member in ordered_map(work, jobs, most=len(jobs), report=report, stop=training.cancel):
-            trained.append(member)
-            yield member._replace(state=())
-        losses = cycle_losses(setup, trained)
-        going_on = promising(losses, lowest)
-        lowest |= {name: min(loss, lowest.get(name, loss)) for name, loss in losses.items()}
-        jobs = [
-            job._replace(cycle=job.cycle + 1, before=member)
-            for job, member in zip(jobs, trained, strict=True)
-            if job.architecture in going_on
-            and job.cycle + 1 < architectures[job.architecture].max_cycles
-        ]
-
-
-def cycle_losses(setup: Setup, members: list[Member]) -> dict[str, float]:
-    """Compute the mean loss of rows that the members of an architecture have not seen.
-
-    Those are the rows of all folds or, without folds, of the validation set; NaN without both.
-    Architectures that train in epochs are left out.
-    """
-    losses = {}
-    for name, same in members_by(members, "architecture").items():
-        if setup.architectures[name].max_cycles:
-            rows, oof = out_of_fold(same)
-            validation_losses = [member.history[-1].get("val_loss", math.nan) for member in same]
-            losses[name] = float(np.mean(validation_losses))
-            if len(rows):
-                losses[name] = setup.mean_loss(rows, setup.in_units(oof))
-    return losses
-
-
-def promising(losses: dict[str, float], lowest: dict[str, float]) -> set[str]:
-    """Choose the architectures whose next cycle may help: it gains twice the last one at most.
-
-    It does not if the last one did not lower the loss by `MIN_GAIN`, or if even then another
-    architecture would be better.
-
-    Args:
-        losses: Loss of each architecture after this cycle.
-        lowest: The lowest loss of each architecture so far.
-    """
-    best = min([*lowest.values(), *losses.values()], default=math.nan)
-    chosen = set()
-    for name, loss in losses.items():
-        last = lowest.get(name, math.inf)
-        if not (loss > (1 - MIN_GAIN) * last or loss - 2 * (last - loss) > best):
-            chosen.add(name)
-    return chosen

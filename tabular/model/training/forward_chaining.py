@@ -1,4 +1,4 @@
-"""Cross-validation by forward chaining: a model of earlier rows alone predicts the later ones."""
+"""Cross-validation by forward chaining: models of earlier rows predict the later ones."""
 
 import gc
 from contextlib import closing
@@ -27,21 +27,22 @@ from tabular.table.parquet import FOLD_KEY, read_parts, write_part
 def forward_chained(
     folder: Path, schema: Schema, train: Train, scratch: Path
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Outputs for the training rows of a split by time, of models that learn from earlier ones.
+    """Predict training rows with models that have learnt from earlier rows alone.
 
-    Their times cut them into blocks 0 to `train.forward_chaining`, of as many rows each, as in
-    scikit-learn's `TimeSeriesSplit`; before each but the first the whole training is done.
+    The rows are divided by their times into blocks 0 to `train.forward_chaining` with equal numbers
+    of rows, as in scikit-learn's `TimeSeriesSplit`. A model is trained from scratch for each block
+    but the first.
 
     Args:
-        folder: of the training rows.
-        scratch: a folder that all workers share.
+        folder: Folder of the training rows, of a split by time.
+        scratch: Folder that all workers share.
 
     Returns:
-        The outputs, float32, (rows, outputs), NaN in block 0; and the number of the block minus 1
-        of each row of each part, int32, so that rows without a prediction have -1.
+        The predictions, float32, (rows, outputs), NaN in block 0. For each part, the number of the
+        block of each row minus 1, int32, so that rows without a prediction have -1.
 
     Raises:
-        UserError: the rows before a block have too few different times for the folds.
+        UserError: The rows before a block have too few different times for the folds.
     """
     count = train.forward_chaining + 1
     blocks = [np.minimum(keys * count, count - 1).astype(np.int32) for keys in fold_keys(folder)]

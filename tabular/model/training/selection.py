@@ -1,42 +1,49 @@
 """Members after their training, and how they are weighted by their out-of-fold predictions."""
 
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tabular.config.sections import ResolvedNetwork
+from tabular.config.sections import EarlyStopping, ResolvedNetwork
+from tabular.core.numbers import round_for_comparison
 from tabular.model.network import layers_of
 from tabular.model.preprocessing.statistics import describe_preprocessing
 from tabular.model.training.setup import Setup
-from tabular.table.arrays import predicted_classes
 
+Logs = dict[str, float]
 BAGS, PICKS, BAG_ROWS = 20, 20, 20_000  # see `select_weights`
 MIN_WEIGHT = 0.1  # of what is saved
 
 
-class Member(NamedTuple):
-    """A trained network, and its predictions for the rows of its own fold.
+@dataclass(frozen=True)
+class Member:
+    """A network after some rounds of training, and its predictions for the rows of its own fold.
 
     Attributes:
         architecture: Name of the network in `train.networks`.
-        fold: The fold that it was not trained on.
-        weights: Its weights as `get_weights` returns them.
-        history: Logs of its epochs or cycles.
+        fold: The fold that it does not learn from.
+        number: Its number among the networks of its architecture, which decides its seed.
+        weights: Its weights as `get_weights` returns them; none before the first snapshot.
+        history: Logs of its rounds.
         rows: Numbers of its fold's rows over all parts, (n,), int32; none without folds.
         oof: Its predictions for these rows, which it has not seen: (n, outputs), float32.
-        steps: Number of steps after which it is a snapshot; 0 of a training in epochs.
-        state: The `trainer.variables` from which the training goes on.
+        steps: Number of steps after which it is a snapshot; 0 if it trains in epochs.
+        state: The `trainer.variables` after the last round, to continue from.
+        best_state: The variables after the best round, if early stopping may return to it.
     """
 
     architecture: str
     fold: int
-    weights: list[np.ndarray]
-    history: list[dict[str, float]]
-    rows: np.ndarray
-    oof: np.ndarray
+    number: int
+    weights: list[np.ndarray] = field(default_factory=list)
+    history: list[Logs] = field(default_factory=list)
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    oof: np.ndarray = field(default_factory=lambda: np.empty((0, 1), np.float32))
     steps: int = 0
-    state: tuple[np.ndarray, ...] = ()
+    state: list[np.ndarray] = field(default_factory=list)
+    best_state: list[np.ndarray] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -52,23 +59,19 @@ def members_by(members: list[Member], attribute: str) -> dict[Any, list[Member]]
     return groups
 
 
-def held_out_scores(
-    setup: Setup, y: np.ndarray, outputs: np.ndarray, weight: np.ndarray
-) -> dict[str, float]:
-    """Compute the logs of rows that a member has not seen, as Keras does; none without rows.
+def best_round(history: list[Logs], stop: EarlyStopping, best: int = 0) -> int:
+    """Return the number of the round that no later one improves by more than `min_delta`.
 
     Args:
-        y: Labels, for regression standardised as `outputs` are, shape (rows,).
-        weight: Weights of the rows in training, shape (rows,).
+        history: Logs of the rounds.
+        best: Number of a round that no earlier one equals, so that the search starts there.
     """
-    if not len(y):
-        return {}
-    logs = {"val_loss": float((weight * setup.losses(y, outputs)).mean())}
-    if setup.schema.task == "regression":
-        name, scores = "val_mean_absolute_error", np.abs(outputs[:, 0] - y)
-    else:
-        name, scores = "val_accuracy", predicted_classes(outputs, setup.schema, 0.5) == y
-    return logs | {name: float(np.average(scores, weights=weight))}
+    sign = -1 if stop.monitor == "val_accuracy" else 1
+    for number in range(best + 1, len(history)):
+        before, after = (round_for_comparison(history[n][stop.monitor]) for n in (best, number))
+        if round_for_comparison(sign * (before - after)) > stop.min_delta:
+            best = number
+    return best
 
 
 def out_of_fold(members: list[Member]) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +139,8 @@ def best_snapshots(members: list[Member]) -> list[str]:
     """Name each architecture's snapshot with the lowest validation loss, or its last one."""
     best: dict[str, tuple[float, str]] = {}
     for name, same in members_by(members, "name").items():
-        loss = float(np.mean([member.history[-1].get("val_loss", -np.inf) for member in same]))
+        val_losses = [member.history[-1].get("val_loss", -np.inf) for member in same]
+        loss = round_for_comparison(float(np.mean(val_losses)))
         architecture = same[0].architecture
         if architecture not in best or loss <= best[architecture][0]:
             best[architecture] = (loss, name)
@@ -159,7 +163,9 @@ def describe_architecture(setup: Setup, members: list[Member], blend: Blend) -> 
     architecture = setup.architectures[members[0].architecture]
     named = members_by(members, "name")
     weights = {name: blend.weights.get(name, 0.0) for name in named}
-    best = min(named, key=lambda name: (blend.losses.get(name, 0), -weights[name]))
+    best = min(
+        named, key=lambda name: (round_for_comparison(blend.losses.get(name, 0)), -weights[name])
+    )
     content = {
         "weight": sum(weights.values()),
         "members": sum(len(same) for name, same in named.items() if weights[name]),
@@ -187,15 +193,13 @@ def describe_architecture(setup: Setup, members: list[Member], blend: Blend) -> 
 
 def learnt_epochs(member: Member, params: ResolvedNetwork) -> float:
     """Return in how many epochs a member has learnt the weights that it keeps."""
-    stop = params.early_stopping
-    if not stop or not stop.restore_best_weights:
-        return member.history[-1].get("epoch", len(member.history))
-    monitored = [logs[stop.monitor] for logs in member.history]
-    best = max(monitored) if stop.monitor == "val_accuracy" else min(monitored)
-    return monitored.index(best) + 1
+    stop, last = params.early_stopping, member.history[-1]
+    if stop and stop.restore_best_weights and stop.monitor in last:
+        return best_round(member.history, stop) + 1
+    return last.get("epoch", len(member.history))
 
 
-def mean_history(members: list[Member]) -> list[dict[str, float]]:
+def mean_history(members: list[Member]) -> list[Logs]:
     """The logs of each epoch, averaged over the members that trained in it."""
     histories = [member.history for member in members if member.name == members[-1].name]
     return [
@@ -234,8 +238,8 @@ def select_weights(
             losses = {}
             for name, values in outputs.items():
                 row_losses = setup.losses(labels, (total + values) / number)
-                losses[name] = np.average(row_losses, weights=weights)
-            best = min(losses, key=losses.__getitem__)
+                losses[name] = round_for_comparison(np.average(row_losses, weights=weights))
+            best = min(losses, key=losses.__getitem__)  # the first of equal ones
             total = total + outputs[best]
             picked[best] += 1
     return {name: count / (BAGS * PICKS) for name, count in picked.items()}

@@ -1,10 +1,14 @@
 """A temperature is taken where probabilities are too bold, and not where they are right."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from tabular.evaluation import calibration
 from tabular.evaluation.calibration import choose_temperature, scale_by_temperature
 from tabular.evaluation.scores import Predictions
+from tabular.table.arrays import row_losses
 from tests.helpers import schema_of
 
 ROWS = 2000
@@ -43,3 +47,21 @@ def test_certain_probabilities_stay_numbers() -> None:
     np.testing.assert_array_equal(
         scale_by_temperature(np.array([[0.0], [1.0]]), 2.0), [[0.0], [1.0]]
     )
+
+
+@pytest.mark.parametrize("towards", [-np.inf, np.inf])
+def test_of_equally_good_temperatures_the_first_is_chosen_on_every_cpu(
+    towards: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The losses of neighbouring temperatures differ in the last bits alone."""
+    y, outputs = drawn("binary", 2.0)
+    calls: list[float] = []
+
+    def losses_of_a_cpu(*arguments: Any) -> np.ndarray:
+        calls.append(towards if len(calls) % 2 else -towards)
+        return np.nextafter(row_losses(*arguments), calls[-1])
+
+    monkeypatch.setattr(calibration, "row_losses", losses_of_a_cpu)
+    monkeypatch.setattr(calibration, "TEMPERATURES", np.array([2.0, np.nextafter(2.0, 3)]))
+    rows = Predictions(y, outputs, np.ones(ROWS))
+    assert choose_temperature(rows, FOLD, schema_of("binary")).temperature == 2.0

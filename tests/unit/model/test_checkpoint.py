@@ -1,6 +1,7 @@
 """A checkpoint belongs to one table, one set of parameters and the code that trains."""
 
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,25 @@ def test_other_rows_parameters_or_order_are_another_training(tmp_path: Path) -> 
     assert len(found) == 8
 
 
+@pytest.mark.parametrize("package", ["keras", "numpy", "pyarrow", "tensorflow"])
+def test_another_version_of_a_package_is_another_training(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = checkpoint.identity([], [])
+    monkeypatch.setattr(
+        checkpoint, "version", lambda name: "0.0" if name == package else version(name)
+    )
+    assert checkpoint.identity([], []) != key
+
+
 def test_an_edit_discards_a_checkpoint_only_where_it_is_of_code_that_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = tmp_path / "tabular"
     shutil.copytree(PROJECT / "tabular", code, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(checkpoint, "__file__", str(code / "model/training/checkpoint.py"))
-    key = checkpoint.identity([], [])
-    for package, trains in {"evaluation": False, "report": False, "table": True}.items():
+    packages = {"evaluation": False, "report": False, "core": True, "table": True}
+    for package, trains in packages.items():
+        key = checkpoint.identity([], [])
         (code / package / "__init__.py").write_text("# an edit\n")
         assert (checkpoint.identity([], []) != key) is trains

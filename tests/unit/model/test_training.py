@@ -1,5 +1,6 @@
 """A model is the weighted mean of its members, and folds give every row a fair prediction."""
 
+from contextlib import suppress
 from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +13,14 @@ from sklearn.metrics import log_loss
 from tabular.config.schema import Schema
 from tabular.config.sections import ResolvedNetwork, Train
 from tabular.core.cluster import WORKERS
+from tabular.core.errors import UserError
 from tabular.model import network, saved_model
 from tabular.model.backend import keras
 from tabular.model.exact import with_exact_products
 from tabular.model.metadata import ModelMetadata
 from tabular.model.saved_model import predict
 from tabular.model.training.assembly import assemble, metadata
+from tabular.model.training.checkpoint import Checkpoints
 from tabular.model.training.dataset import Encoded
 from tabular.model.training.fit import fit
 from tabular.model.training.selection import (
@@ -29,6 +32,7 @@ from tabular.model.training.selection import (
     out_of_fold,
 )
 from tabular.model.training.setup import Setup, set_up
+from tabular.model.training.trainer import Trainer
 from tabular.table.arrays import feature_arrays
 from tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of, train_params
@@ -179,7 +183,7 @@ def test_a_member_is_what_it_would_be_alone(tmp_path: Path) -> None:
     assert_same(members[-1:], alone.members)
 
 
-CYCLES: dict[str, Any] = {**PLAIN, "learning_rate_schedule": "cycles", "epochs": 200}
+CYCLES: dict[str, Any] = {**PLAIN, "learning_rate_schedule": "cosine_restarts", "epochs": 200}
 
 
 @pytest.fixture(scope="module")
@@ -208,16 +212,91 @@ def test_cycles_end_with_the_first_that_hardly_lowers_the_loss_of_all_rows(cycle
     assert [cycle["steps"] for cycle in found] == steps
 
 
-def test_a_training_that_ended_within_a_cycle_goes_on_to_the_same_bytes(
+class KilledError(Exception):
+    """Ends a training where it stands."""
+
+
+def kill_before(monkeypatch: pytest.MonkeyPatch, seeds: list[Any], call: int | None) -> None:
+    """Let a training end before one of its rounds, and list the seeds of those that it begins."""
+    train = Trainer.train
+
+    def begin(self: Trainer, model: Any, rows: Any, seed: Any, steps: int | None = None) -> Any:
+        if len(seeds) == call:
+            raise KilledError
+        seeds.append(seed)
+        return train(self, model, rows, seed, steps)
+
+    monkeypatch.setattr(Trainer, "train", begin)
+
+
+def test_a_training_killed_between_cycles_continues_to_the_same_bytes(
     cycles: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("tabular.model.training.checkpoint.SECONDS", 0.0)
-    setup = cycles.setup
-    for taken in (1, 4, 5):  # members, three of each cycle
-        begun = fit(setup, state=tmp_path, key="a")
-        assert_same(list(islice(begun, taken)), cycles.members[:taken])
-        del begun
-    assert_same(list(fit(setup, state=tmp_path, key="a")), cycles.members)
+    """It is killed in the first, the second and the third cycle of its three networks."""
+    seeds: list[Any] = []
+    monkeypatch.setenv(WORKERS, "1")
+    for call in (1, 4, 7, None):
+        with monkeypatch.context() as patch, suppress(KilledError):
+            kill_before(patch, seeds, call)
+            members = list(fit(cycles.setup, checkpoints=Checkpoints(tmp_path, "a")))
+        assert call is None or len(seeds) == call
+    assert_same(members, cycles.members)
+    assert len(seeds) == len(members)  # no cycle was trained twice
+
+
+def test_a_training_killed_between_epochs_continues_to_the_same_bytes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With dropout, Adam and early stopping that returns to the best epoch."""
+    table = tmp_path / "table"
+    write_table(table, NUMBERS)
+    network = PLAIN | {"learning_rate": 0.1, "dropout": 0.3, "early_stopping": {"patience": 9}}
+    setup = set_up(table, NUMBERS, train_params({"plain": network | {"epochs": 60}}, folds=1))
+    expected = list(fit(setup, table))
+    epochs = len(expected[0].history)
+    assert 12 < epochs < 60
+    monkeypatch.setattr("tabular.model.training.fit.SECONDS", -1.0)  # a checkpoint for each epoch
+    seeds: list[Any] = []
+    for call in (3, 7, epochs - 2, None, None):  # when it has ended, nothing is trained again
+        with monkeypatch.context() as patch, suppress(KilledError):
+            kill_before(patch, seeds, call)
+            members = list(fit(setup, table, checkpoints=Checkpoints(tmp_path, "a")))
+    assert_same(members, expected)
+    assert seeds == [[setup.train.seed, epoch] for epoch in range(epochs)]
+    with monkeypatch.context() as patch:
+        kill_before(patch, seeds, None)
+        list(fit(setup, table, checkpoints=Checkpoints(tmp_path, "of another training")))
+    assert len(seeds) == 2 * epochs
+
+
+def test_early_stopping_returns_to_the_best_epoch(tmp_path: Path) -> None:
+    write_table(tmp_path, NUMBERS)
+    network = PLAIN | {"learning_rate": 0.1, "epochs": 100}
+    histories = {}
+    for restores in (True, False):
+        stop = {"patience": 3, "restore_best_weights": restores}
+        train = train_params({"plain": network | {"early_stopping": stop}}, folds=2)
+        setup, members = trained(tmp_path, train, NUMBERS)
+        for member in members:
+            val_losses = [logs["val_loss"] for logs in member.history]
+            assert 3 < len(val_losses) < 100
+            assert int(np.argmin(val_losses)) == len(val_losses) - 4
+            loss = setup.losses(setup.y[member.rows, 0], member.oof).mean()
+            assert loss == pytest.approx(min(val_losses) if restores else val_losses[-1])
+            np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
+        histories[restores] = [member.history for member in members]
+    assert histories[True] == histories[False]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine_restarts"])
+def test_a_loss_that_is_not_finite_ends_the_training_with_its_epoch(
+    schedule: str, tmp_path: Path
+) -> None:
+    write_table(tmp_path, NUMBERS)
+    network = PLAIN | {"learning_rate": 1e30, "learning_rate_schedule": schedule}
+    setup = set_up(tmp_path, NUMBERS, train_params({"plain": network}, folds=2))
+    with pytest.raises(UserError, match=r"epoch \d.*learning_rate"):
+        list(fit(setup))
 
 
 def test_without_folds_the_cycle_with_the_lowest_validation_loss_is_taken(tmp_path: Path) -> None:
@@ -234,7 +313,7 @@ def of_any_weights(setup: Setup) -> list[Member]:
         weights = [
             rng.normal(size=w.shape) / 2 for w in setup.architectures[kind].network.get_weights()
         ]
-        members.append(Member(kind, fold, weights, [], np.empty(0), np.empty(0)))
+        members.append(Member(kind, fold, fold, weights))
     return members
 
 
@@ -310,7 +389,7 @@ def ensemble_of(setup: Setup, constants: dict[int, float]) -> Blend:
     for steps, fold in product(constants, range(setup.train.folds)):
         rows = np.flatnonzero(folds == fold)
         oof = np.full((len(rows), 1), constants[steps], np.float32)
-        members.append(Member("plain", fold, [], [], rows, oof, steps))
+        members.append(Member("plain", fold, fold, rows=rows, oof=oof, steps=steps))
     return blended(setup, members)
 
 
