@@ -92,7 +92,7 @@ def our_fit(batch_size: int) -> Callable[..., Any]:
     train = our_params(schema).changed({f"networks.plain.{k}": v for k, v in changes.items()})
     train = train.changed({"members": [{"network": "plain"}]})
     resolved = train.resolved(ROWS, schema.task, COLUMNS)
-    columns = network.Columns(np.zeros((1, COLUMNS)), 0, COLUMNS)
+    columns = network.Columns(np.zeros((1, COLUMNS)), COLUMNS)
     architecture = Architecture(resolved.members[0], resolved, schema, columns, ROWS)
     _, compiled = architecture.untrained(seed=1)
     return partial(trainer.Trainer(compiled, batch_size).fit, compiled)
@@ -163,7 +163,6 @@ def large_ours(folder: Path) -> Callable[[], Any]:
         dates={},
         texts={},
         vocabularies={},
-        encoded={},
         with_gaps=set(),
         target=as_it_is,
         target_range=(0.0, 1.0),
@@ -171,7 +170,7 @@ def large_ours(folder: Path) -> Callable[[], Any]:
 
     def work() -> None:
         built = build(statistics, schema, our_params(schema))
-        preprocessing = keras.Model(built.inputs, built.read)
+        preprocessing = keras.Model(built.inputs, built.columns)
         weight = np.ones(sum(count_rows(folder)))
         rows = TableDataset(folder, schema, preprocessing, as_it_is, weight)
         our_fit(LARGE_BATCH)(rows, [], epochs=1, seed=1, callbacks=[])

@@ -53,22 +53,15 @@ class Statistics:
     Attributes:
         scalings: of the number columns, and of the parts of dates by `part_name`.
         vocabularies: the most frequent categories of a column, in alphabetical order.
-        encoded: all categories of the columns that get target statistics.
     """
 
     scalings: dict[str, Scaling]
     dates: dict[str, Date]
     texts: dict[str, Text]
     vocabularies: dict[str, list[str]]
-    encoded: dict[str, list[str]]
     with_gaps: set[str]
     target: Scaling
     target_range: tuple[float, float]
-
-    @property
-    def categories(self) -> dict[str, list[str]]:
-        """What each category column holds in the training rows, but rare ones that none encodes."""
-        return self.vocabularies | self.encoded
 
 
 def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
@@ -91,18 +84,15 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
             dates_[name] = Date(round(summary.mean), first, tuple(varying))
             for part in varying:
                 part_scalings[part_name(name, part)] = scaling(of_parts[part], train.normalization)
-    vocabularies, encoded = dict[str, list[str]](), dict[str, list[str]]()
-    for name, counts in categories.items():
-        vocabularies[name] = texts.most_frequent(counts, train.max_categories)
-        if train.target_statistics and len(counts) >= train.target_statistics:
-            encoded[name] = sorted(counts)
     target = summaries[schema.target]
     return Statistics(
         scalings=scalings | part_scalings,
         dates=dates_,
         texts={name: seen.text(train.text_length) for name, seen in characters.items()},
-        vocabularies=vocabularies,
-        encoded=encoded,
+        vocabularies={
+            name: texts.most_frequent(counts, train.max_categories)
+            for name, counts in categories.items()
+        },
         with_gaps={name for name in schema.features if summaries[name].missing},
         target=scaling(target, "standard") if schema.task == "regression" else Scaling(0, 0, 1),
         target_range=(target.min, target.max),
@@ -160,8 +150,6 @@ def describe_preprocessing(
         gaps = name in statistics.with_gaps
         if column.feature_type == "category":
             steps = [f"one-hot of {len(statistics.vocabularies[name])} categories"]
-            if name in statistics.encoded:
-                steps.append("mean target of each category")
         elif column.feature_type == "text":
             steps = ["hashed words and character runs, weighted by what they say of the target"]
         elif column.feature_type == "datetime":

@@ -1,15 +1,14 @@
 """Texts encoded by out-of-fold predictions of the target: ridge regression of TF-IDF features.
 
-A text is the set of its words and of its character n-grams, each hashed into one of a fixed number
-of buckets; their weights are those of TF-IDF (Salton and Buckley, "Term-weighting approaches
-in automatic text retrieval", 1988); the linear model is ridge regression, which is fitted without a
-fold for each fold and without two for each pair of folds, so that a training row gets what the
-folds that are neither its own nor left out say.
+A text is the set of its words and of its character n-grams. Each of them is hashed into one of a
+fixed number of buckets and weighted by TF-IDF (Salton and Buckley, "Term-weighting approaches in
+automatic text retrieval", 1988). Ridge regressions on these weights predict the target. One is
+fitted to all training rows and encodes new rows. A training row is encoded by a regression that was
+fitted without the row's fold, so its own target takes no part in its encoding.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import combinations
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +35,7 @@ def most_frequent(counts: Counter[str], most: int) -> list[str]:
 
 
 def tokens(text: keras.KerasTensor, alphabet: list[str], length: int, buckets: int) -> Any:
-    """The buckets of the words and runs of a text: int32, (rows, n), each once, 0 where none is.
+    """Hash the words and character n-grams of texts: int32, (rows, n), each once, padded with 0.
 
     Args:
         text: shape (rows, 1).
@@ -96,66 +95,51 @@ def _char_ngrams(symbols: Any, buckets: int) -> Any:
     return ops.where(within, _bucket(hashes, FACTORS[1], buckets), 0)
 
 
-class Encoder(NamedTuple):
-    """The tokens of one text column, and what the linear models say of each bucket.
+class TextEncoder(NamedTuple):
+    """Ridge regressions of the target on the tokens of a text column.
 
-    `model` from texts (rows, 1) to `tokens`; `inverse` the inverse document frequencies
-    (buckets,), on the `GRID`; `fits` the sets of folds that the linear models did not learn from;
-    `weights` (outputs, buckets, fits).
+    Attributes:
+        model: From texts, (rows, 1), to their `tokens`.
+        inverse: Inverse document frequency of each bucket, a multiple of `GRID`, (buckets,).
+        weights: Weights of the regression on all training rows, then of one without each fold:
+            float32, (outputs, buckets, 1 + folds).
     """
 
     model: keras.Model
     inverse: np.ndarray
-    fits: list[frozenset[int]]
     weights: np.ndarray
 
-    def table(self, folds: Sequence[int | None]) -> np.ndarray:
-        """What rows that no linear model learnt from need: float32, (buckets, folds * outputs + 1).
-
-        For each fold that is left out and each output the frequency times the weight; then the
-        square of the frequency.
-        """
-        fits = [self.fits.index(frozenset() if f is None else frozenset([f])) for f in folds]
-        values = self.inverse[:, None] * self.weights[:, :, fits]  # (outputs, buckets, folds)
-        of_folds = values.transpose(1, 2, 0).reshape(len(self.inverse), -1)
-        table = np.column_stack([of_folds, self.inverse**2])
-        return (np.rint(table / GRID) * GRID).astype(np.float32)
-
-    def values(self, texts: np.ndarray, folds: np.ndarray | None, all_folds: int) -> np.ndarray:
-        """What rows get where each of the folds is left out.
+    def predict(self, texts: np.ndarray, folds: np.ndarray | None = None) -> np.ndarray:
+        """Predict the target from texts: float32, (rows, outputs).
 
         Args:
-            folds: of each row, or its subfold where `all_folds` is 1; None of rows that are none of
-                the training rows.
-
-        Returns:
-            Float32, (rows, all_folds, outputs).
+            texts: Texts, (rows,).
+            folds: Fold of each training row, whose texts are predicted without that fold.
         """
-        places = {fit: place for place, fit in enumerate(self.fits)}
-        left_out = [{fold} for fold in range(all_folds)] if all_folds > 1 else [set[int]()]
-        owners = [set[int]()] if folds is None else [{n} for n in range(max(folds, default=0) + 1)]
-        chosen = np.array([[places[frozenset(a | b)] for b in left_out] for a in owners])
-        of_rows = np.zeros(len(texts), int) if folds is None else folds
-        values = np.empty((len(texts), len(left_out), len(self.weights)), np.float32)
+        regressions = np.zeros(len(texts), int) if folds is None else folds + 1
+        predictions = np.empty((len(texts), len(self.weights)), np.float32)
         for start in range(0, len(texts), ROWS):
             rows = slice(start, start + ROWS)
             matrix = tfidf(token_sets(self.model, texts[rows], len(self.inverse)), self.inverse)
-            fits = chosen[of_rows[rows]]
+            chosen = regressions[rows, None]
             for output, weights in enumerate(self.weights):
-                values[rows, :, output] = np.take_along_axis(matrix @ weights, fits, axis=1)
-        return values
+                of_all = matrix @ weights
+                predictions[rows, output] = np.take_along_axis(of_all, chosen, axis=1)[:, 0]
+        return predictions
 
-
-def encoded(ids: keras.KerasTensor, table: np.ndarray) -> keras.KerasTensor:
-    """The layers for `Encoder.table`: from `tokens` to float32, (rows, outputs)."""
-    rows = keras.layers.Embedding(*table.shape, weights=[table])(ids)
-    sums = ops.sum(ops.cast(rows, "float64"), axis=1)
-    length = ops.sqrt(ops.maximum(sums[:, -1:], GRID))
-    return ops.cast(sums[:, :-1] / length, "float32")
+    def predict_tokens(self, ids: keras.KerasTensor) -> keras.KerasTensor:
+        """Build the layers that predict new texts from their `tokens`: float32, (rows, outputs)."""
+        weighted = self.inverse[:, None] * self.weights[:, :, 0].T
+        table = np.column_stack([weighted, self.inverse**2])
+        table = (np.rint(table / GRID) * GRID).astype(np.float32)
+        tokens = keras.layers.Embedding(*table.shape, weights=[table])(ids)
+        sums = ops.sum(ops.cast(tokens, "float64"), axis=1)
+        length = ops.sqrt(ops.maximum(sums[:, -1:], GRID))
+        return ops.cast(sums[:, :-1] / length, "float32")
 
 
 def token_sets(model: keras.Model, texts: np.ndarray, buckets: int) -> sparse.csr_array:
-    """The tokens of texts of shape (rows,): 1 in their columns, (rows, buckets)."""
+    """Find the tokens of texts of shape (rows,): 1 in their columns, (rows, buckets)."""
     ids = np.asarray(model(ops.convert_to_tensor(texts[:, None])))
     is_token = ids > 0
     columns = ids[is_token]
@@ -168,39 +152,49 @@ def fit(
     parts: Iterable[np.ndarray],
     y: np.ndarray,
     folds: np.ndarray,
-    all_folds: int,
     buckets: int,
-) -> Encoder:
-    """Linear models of the texts of the training rows, of the first of them where they are many.
+) -> TextEncoder:
+    """Fit linear models to the texts of the training rows, or to the first of many rows.
 
     Args:
-        model: from texts, (rows, 1), to `tokens`.
-        parts: the texts, (rows,) each.
-        y: what they say something of, float64, (rows, outputs), see `target_statistics.targets`.
-        folds: of each row; its subfold where `all_folds` is 1.
+        model: From texts, (rows, 1), to their `tokens`.
+        parts: Texts of each part, (rows,).
+        y: Targets, float64, (rows, outputs), see `regression_targets`.
+        folds: Fold of each row.
     """
     blocks: list[sparse.csr_array] = []
     count = 0
-    some = (texts[start : start + ROWS] for texts in parts for start in range(0, len(texts), ROWS))
-    for texts in some:
+    batches = (
+        texts[start : start + ROWS] for texts in parts for start in range(0, len(texts), ROWS)
+    )
+    for texts in batches:
         blocks.append(token_sets(model, texts, buckets))
         count += blocks[-1].nnz
         if count >= MAX_TOKENS:
             break
     sets = sparse.vstack(blocks, format="csr")
     rows = sets.shape[0]
-    y, folds = y[:rows], folds[:rows]
     with_token = np.bincount(sets.indices, minlength=buckets)
     inverse = np.rint((np.log((1 + rows) / (1 + with_token)) + 1) / GRID) * GRID
     inverse[0] = 0  # no token
-    numbers = range(int(folds.max(initial=0)) + 1)
-    fits = [frozenset(), *(frozenset([n]) for n in numbers)]
-    if all_folds > 1:
-        fits = [*fits[1:], *map(frozenset, combinations(numbers, 2))]
-    learns = np.array([[n not in fit for fit in fits] for n in numbers], np.float64)[folds]
     matrix = tfidf(sets, inverse)
-    weights = [ridge(matrix, of_output, learns) for of_output in y.T]
-    return Encoder(model, inverse, fits, np.stack(weights).astype(np.float32))
+    left_out = np.arange(-1, folds.max(initial=0) + 1)  # no fold, then each of them
+    learns = (folds[:rows, None] != left_out).astype(np.float64)
+    weights = [ridge(matrix, of_output, learns) for of_output in y[:rows].T]
+    return TextEncoder(model, inverse, np.stack(weights).astype(np.float32))
+
+
+def regression_targets(y: np.ndarray, classes: int) -> np.ndarray:
+    """Return what the regressions learn: float64, (rows, outputs).
+
+    Args:
+        y: The value, or the index of a class, (rows, 1).
+        classes: Number of classes; 0 for regression. Of two, only the second has an output.
+    """
+    if not classes:
+        return y
+    indicators = (y == np.arange(classes)).astype(np.float64)
+    return indicators[:, 1:] if classes == 2 else indicators
 
 
 def ridge(matrix: sparse.csr_array, y: np.ndarray, learns: np.ndarray) -> np.ndarray:

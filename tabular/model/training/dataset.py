@@ -1,7 +1,6 @@
 """The training rows as the networks read them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +87,8 @@ class TableDataset:
         preprocessing: from the columns that the model reads to the preprocessed columns.
         target: what is taken from the labels and what they are divided by.
         weight: Weight of each row in training, shape (rows,).
+        texts: For each part the columns that encode its texts, float32, (rows, width), which come
+            before the preprocessed columns; empty if there are no texts.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class TableDataset:
         preprocessing: keras.Model,
         target: Scaling,
         weight: np.ndarray,
+        texts: Sequence[np.ndarray] = (),
     ) -> None:
         counts = count_rows(folder)
         self.sizes = [count for count in counts if count]
@@ -109,10 +111,10 @@ class TableDataset:
             self._preprocess = tf.function(preprocessing, jit_compile=True)
         self._schema, self._target = schema, target
         self._weights = np.split(weight.astype(np.float32), np.cumsum(self.sizes)[:-1])
+        self._texts = texts
         row_bytes = preprocessing.outputs[0].shape[-1] * 4
         self._keep = sum(self.sizes) * row_bytes <= KEPT_BYTES
         self._kept: dict[int, Rows] = {}
-        self.texts: list[np.ndarray] = []  # of each part, see `Rows`
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -121,49 +123,19 @@ class TableDataset:
         if index in self._kept:
             return self._kept[index]
         part = pq.read_table(self.paths[index])
-        x, *codes = keras.tree.flatten(self._preprocess(feature_arrays(part, self._schema)))
+        x = self._preprocess(feature_arrays(part, self._schema))
+        if self._texts:
+            x = tf.concat([self._texts[index], x], axis=1)
         y = (labels(part, self._schema) - self._target.shift) / self._target.scale
         rows = Rows(
             x,
             tf.constant(y, tf.float32),
             tf.constant(self._weights[index]),
             np.arange(len(part), dtype=np.int32),
-            codes=codes[0].numpy() if codes else None,
-            texts=self.texts[index] if self.texts else None,
         )
         if self._keep:
             self._kept[index] = rows
         return rows
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A dataset with what categories and texts say of the target in front of the other columns.
-
-    Attributes:
-        dataset: With `codes` and `texts`, if there are such columns.
-        statistics: For each category column, float32, (kinds of rows, categories, outputs).
-        fold: The fold that is left out.
-        kinds: Kind of the rows of each part; None where all are of the last kind.
-    """
-
-    dataset: Dataset
-    statistics: list[np.ndarray]
-    fold: int
-    kinds: list[np.ndarray] | None = None
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Rows:
-        rows, encoded = self.dataset[index], []
-        if rows.codes is not None:
-            kinds = -1 if self.kinds is None else self.kinds[index]
-            for table, codes in zip(self.statistics, rows.codes.T, strict=True):
-                encoded.append(table[kinds, codes])
-        if rows.texts is not None:
-            encoded.append(rows.texts[:, self.fold])
-        return rows._replace(x=tf.concat([*encoded, rows.x], axis=1)) if encoded else rows
 
 
 class Subset:

@@ -15,7 +15,7 @@ from tabular.model.backend import keras
 from tabular.model.cycles import cycle_steps
 from tabular.model.network import copy_trained_weights
 from tabular.model.training.checkpoint import Checkpoint
-from tabular.model.training.dataset import Encoded, Subset, equal_sizes
+from tabular.model.training.dataset import Subset, equal_sizes
 from tabular.model.training.selection import Member, held_out_scores, members_by, out_of_fold
 from tabular.model.training.setup import Setup, set_up
 from tabular.model.training.trainer import TRACING, Dataset, Trainer, variables
@@ -114,13 +114,10 @@ class Training:
 
     def _datasets(self, fold: int) -> tuple[Dataset, Dataset, Dataset]:
         """Return the rows that the members of a fold learn from, are scored on, and predict."""
-        setup = self.setup
-        several = setup.train.folds > 1
-        statistics = setup.target_statistics(fold if several else None)
-        rows = Encoded(setup.dataset, statistics, fold, setup.subfolds)
-        if not several:
-            return rows, Encoded(self._validation, statistics, fold), []
-        if setup.keys:
+        rows = self.setup.dataset
+        if self.setup.train.folds == 1:
+            return rows, self._validation, []
+        if self.setup.is_grouped:
             held_out = Subset(rows, self._own[fold])
             return Subset(rows, self._others[fold]), held_out, held_out
         learnt, scored, predicted = (

@@ -30,7 +30,7 @@ def built(seen: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, Pre
 def preprocessed(train: Train, part: pa.Table = TABLE, seen: pa.Table = TABLE) -> np.ndarray:
     """The rows of a part, preprocessed as the rows seen by training say."""
     _, layers = built(seen, SCHEMA, train)
-    return np.asarray(keras.Model(layers.inputs, layers.read[0])(feature_arrays(part, SCHEMA)))
+    return np.asarray(keras.Model(layers.inputs, layers.columns)(feature_arrays(part, SCHEMA)))
 
 
 def test_missing_values_become_the_mean_and_the_network_is_told() -> None:
@@ -58,7 +58,7 @@ def test_a_column_of_any_unit_is_scaled_by_the_saved_model_too(
     part = TABLE.set_column(1, "b", pa.array((np.arange(5) + start) * unit))
     schema = schema_of("binary", a={"kind": "real", "nullable": True}, b={"kind": "real"})
     _, layers = built(part, schema, train_params(imputation="mean", normalization="standard"))
-    keras.Model(layers.inputs, layers.read[0]).save(tmp_path / "m.keras")
+    keras.Model(layers.inputs, layers.columns).save(tmp_path / "m.keras")
     model = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
     found = np.asarray(model(feature_arrays(part, schema)))[:, 1]
     np.testing.assert_allclose(found, (np.arange(5) - 2) / np.sqrt(2), atol=1e-5)
@@ -86,7 +86,7 @@ def test_the_parts_of_a_date_that_vary_are_columns_and_a_gap_is_told() -> None:
     statistics, layers = built(part, schema, train_params())
     varying = ("time", "month", "day", "day of the year", "weekday")
     assert statistics.dates["day"].parts == varying
-    prepared = np.asarray(keras.Model(layers.inputs, layers.read[0])(feature_arrays(part, schema)))
+    prepared = np.asarray(keras.Model(layers.inputs, layers.columns)(feature_arrays(part, schema)))
     assert prepared.shape == (3, len(varying) + 2 * 2 + 1)
     np.testing.assert_allclose(
         prepared[:2, : len(varying)], [[-1, -1, 1, -1, 1], [1, 1, -1, 1, -1]]
