@@ -20,8 +20,8 @@ class Columns(NamedTuple):
     """The columns that networks read.
 
     Attributes:
-        sample: Some of the training rows, float32, (n, width): columns of numbers first, then
-            columns of 0 and 1.
+        sample: Some of the training rows, float32, (n, width): columns of numbers first,
+            which may be put into bins, then columns of 0 and 1, and what texts say.
         numbers: Number of columns of numbers.
     """
 

@@ -7,7 +7,7 @@ import numpy as np
 from tabular.config.schema import Column, Schema, input_name
 from tabular.config.sections import Train
 from tabular.model.backend import keras
-from tabular.model.preprocessing import dates, texts
+from tabular.model.preprocessing import dates
 from tabular.model.preprocessing.statistics import Statistics, part_name
 from tabular.table.arrays import input_type
 
@@ -21,7 +21,7 @@ class Preprocessed(NamedTuple):
             since 1970 began, UTC (NaN is missing).
         columns: The preprocessed columns, float32, (rows, width), those of numbers first. What
             texts say of the target is not among them, see `texts.TextEncoder`.
-        texts: For each text column, the model from texts to `texts.tokens`.
+        texts: For each text column, the model from texts to `Vocabulary.tokens`.
         tokens: What these models return for the inputs.
     """
 
@@ -49,10 +49,9 @@ def build(statistics: Statistics, schema: Schema, train: Train) -> Preprocessed:
         for name, column in columns
     }
     token_models: dict[str, keras.Model] = {}
-    for number, (name, text) in enumerate(statistics.texts.items(), start=1):
+    for number, (name, vocabulary) in enumerate(statistics.texts.items(), start=1):
         cells = keras.Input((1,), dtype="string")
-        tokens = texts.tokens(cells, text.alphabet, text.length, train.text_buckets)
-        token_models[name] = keras.Model(cells, tokens, name=f"tokens-{number}")
+        token_models[name] = keras.Model(cells, vocabulary.tokens(cells), name=f"tokens-{number}")
     return Preprocessed(
         {input_name(name): tensor for name, tensor in raw.items()},
         preprocessing({names[name]: raw[name] for name in raw})[0],

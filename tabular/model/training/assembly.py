@@ -63,12 +63,12 @@ def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> 
 
 
 def _columns(setup: Setup) -> keras.KerasTensor:
-    """Return the columns that the members read: those of texts, then the others."""
+    """Return the columns that the members read, those of texts at the end."""
     columns, tokens = setup.preprocessed.columns, setup.preprocessed.tokens
     if not setup.text_encoders:
         return columns
     texts = [encoder.predict_tokens(tokens[name]) for name, encoder in setup.text_encoders.items()]
-    return keras.layers.Concatenate()([*texts, columns])
+    return keras.layers.Concatenate()([columns, *texts])
 
 
 def _side_by_side(

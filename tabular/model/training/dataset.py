@@ -88,7 +88,7 @@ class TableDataset:
         target: what is taken from the labels and what they are divided by.
         weight: Weight of each row in training, shape (rows,).
         texts: For each part the columns that encode its texts, float32, (rows, width), which come
-            before the preprocessed columns; empty if there are no texts.
+            after the preprocessed columns; empty if there are no texts.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class TableDataset:
         part = pq.read_table(self.paths[index])
         x = self._preprocess(feature_arrays(part, self._schema))
         if self._texts:
-            x = tf.concat([self._texts[index], x], axis=1)
+            x = tf.concat([x, self._texts[index]], axis=1)
         y = (labels(part, self._schema) - self._target.shift) / self._target.scale
         rows = Rows(
             x,

@@ -1,12 +1,10 @@
 """What the training rows decide before a network learns from them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Resolved, Train
@@ -111,10 +109,9 @@ class Setup:
 
     @cached_property
     def columns(self) -> Columns:
-        """What networks read: columns of texts and numbers, then columns of 0 and 1."""
-        texts = sum(len(encoder.weights) for encoder in self.text_encoders.values())
+        """What networks read: columns of numbers, of 0 and 1, and of texts."""
         sample = np.asarray(self.dataset[0].x[:SAMPLE])
-        return Columns(sample, texts + len(self.statistics.scalings))
+        return Columns(sample, len(self.statistics.scalings))
 
     @cached_property
     def architectures(self) -> dict[str, Architecture]:
@@ -155,10 +152,10 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     encoders = {
         name: texts.fit(
             tokens,
-            read_texts(folder, name, resolved.text_length),
+            texts.read_texts(read_parts(folder, [name]), name, resolved.text_length),
             targets,
             np.concatenate(text_folds),
-            resolved.text_buckets,
+            statistics.texts[name].size,
         )
         for name, tokens in preprocessed.texts.items()
     }
@@ -186,7 +183,7 @@ def encode_texts(
     by_column = [
         [
             encoder.predict(cells, folds[part] if folds else None)
-            for part, cells in enumerate(read_texts(folder, name, length))
+            for part, cells in enumerate(texts.read_texts(read_parts(folder, [name]), name, length))
         ]
         for name, encoder in encoders.items()
     ]
@@ -202,11 +199,3 @@ def multiply_weights(y: np.ndarray, weight: np.ndarray, by_class: np.ndarray) ->
         by_class: The result of `class_weights`; empty for regression.
     """
     return weight * by_class[y[:, 0].astype(np.int64)] if len(by_class) else weight
-
-
-def read_texts(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
-    """The first characters of each text of each part that has rows; object, (rows,)."""
-    for part in read_parts(folder, [name]):
-        if len(part):
-            texts = pc.utf8_slice_codeunits(part[0], 0, length)  # before characters are parted
-            yield pc.fill_null(texts, "").to_numpy(zero_copy_only=False)

@@ -93,13 +93,3 @@ def test_the_parts_of_a_date_that_vary_are_columns_and_a_gap_is_told() -> None:
     )
     assert prepared[:, -1].tolist() == [0, 0, 1]
     assert prepared[2, 0] == pytest.approx(0, abs=1e-6)
-
-
-def test_words_that_training_has_in_capitals_are_different_words() -> None:
-    schema = schema_of("binary", name={"kind": "text"})
-    part = pa.table({"name": ["ACME", "BETA", "GAMMA", "SIGMA"], "y": [0, 1, 0, 1]})
-    _, layers = built(part, schema, train_params())
-    rows = np.array([["ACME"], ["BETA"], ["GAMMA"], ["SIGMA"], ["acme"]])
-    found = np.asarray(layers.texts["name"](keras.ops.convert_to_tensor(rows)))
-    assert len({tuple(row) for row in found[:4]}) == 4
-    np.testing.assert_array_equal(found[0], found[4])
