@@ -148,7 +148,6 @@ def small_scikit_learn() -> Callable[[], Any]:
 
 def large_ours(folder: Path) -> Callable[[], Any]:
     from tabular.model import network  # noqa: F401  imports are excluded
-    from tabular.model.backend import keras
     from tabular.model.preprocessing.layers import build
     from tabular.model.preprocessing.statistics import Scaling, Statistics
     from tabular.model.training.dataset import TableDataset
@@ -169,8 +168,7 @@ def large_ours(folder: Path) -> Callable[[], Any]:
     )
 
     def work() -> None:
-        built = build(statistics, schema, our_params(schema))
-        preprocessing = keras.Model(built.inputs, built.columns)
+        preprocessing = build(statistics, schema, our_params(schema))
         weight = np.ones(sum(count_rows(folder)))
         rows = TableDataset(folder, schema, preprocessing, as_it_is, weight)
         our_fit(LARGE_BATCH)(rows, [], epochs=1, seed=1, callbacks=[])

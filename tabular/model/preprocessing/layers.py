@@ -1,7 +1,5 @@
 """Preprocessing of raw columns as Keras layers."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from tabular.config.schema import Column, Schema, input_name
@@ -12,31 +10,17 @@ from tabular.model.preprocessing.statistics import Statistics, part_name
 from tabular.table.arrays import input_type
 
 
-class Preprocessed(NamedTuple):
-    """The inputs of the model, and the columns that its networks read.
+def build(statistics: Statistics, schema: Schema, train: Train) -> keras.Model:
+    """Build the preprocessing, from raw columns to what networks read of them.
 
-    Attributes:
-        inputs: By `input_name` of the column, each of shape (rows, 1): text for a category or a
-            text ("" is missing), else float64 in the column's own units, a datetime in seconds
-            since 1970 began, UTC (NaN is missing).
-        columns: The preprocessed columns, float32, (rows, width), those of numbers first. What
-            texts say of the target is not among them, see `texts.TextEncoder`.
-        texts: For each text column, the model from texts to `Vocabulary.tokens`.
-        tokens: What these models return for the inputs.
-    """
-
-    inputs: dict[str, keras.KerasTensor]
-    columns: keras.KerasTensor
-    texts: dict[str, keras.Model]
-    tokens: dict[str, keras.KerasTensor]
-
-
-def build(statistics: Statistics, schema: Schema, train: Train) -> Preprocessed:
-    """Build the preprocessing as a Keras model, called on the inputs of the model to be.
-
-    It is a model within the model, so that a column may have the name of any layer.
+    Its inputs are named by `input_name` of the column, each of shape (rows, 1): text for a category
+    or a text ("" is missing), else float64 in the column's own units, a datetime in seconds since
+    1970 began, UTC (NaN is missing). Its output are the preprocessed columns, float32, (rows,
+    width), those of numbers first. What texts say of the target is not among them, see
+    `texts.TextEncoder`.
     """
     columns = schema.features.items()
+    # A model within the model, so that a column may have the name of any layer.
     names = {name: f"column {number}" for number, name in enumerate(schema.features, start=1)}
     within = {name: keras.Input((1,), name=names[name], dtype=input_type(c)) for name, c in columns}
     preprocessing = keras.Model(
@@ -48,22 +32,16 @@ def build(statistics: Statistics, schema: Schema, train: Train) -> Preprocessed:
         name: keras.Input((1,), name=input_name(name), dtype=input_type(column))
         for name, column in columns
     }
-    token_models: dict[str, keras.Model] = {}
-    for number, (name, vocabulary) in enumerate(statistics.texts.items(), start=1):
-        cells = keras.Input((1,), dtype="string")
-        token_models[name] = keras.Model(cells, vocabulary.tokens(cells), name=f"tokens-{number}")
-    return Preprocessed(
+    return keras.Model(
         {input_name(name): tensor for name, tensor in raw.items()},
         preprocessing({names[name]: raw[name] for name in raw})[0],
-        token_models,
-        {name: model(raw[name]) for name, model in token_models.items()},
     )
 
 
 def preprocessed_columns(
     inputs: dict[str, keras.KerasTensor], statistics: Statistics, schema: Schema, train: Train
 ) -> keras.KerasTensor:
-    """Build `Preprocessed.columns` from the inputs, which are given by column."""
+    """Build the preprocessed columns from the inputs, which are given by column, see `build`."""
     ops, columns = keras.ops, schema.columns
     numbers = {name: inputs[name] for name in statistics.scalings if name in inputs}
     date_parts, missing = {}, {}

@@ -44,15 +44,16 @@ class Vocabulary(NamedTuple):
         """Number of different tokens, where 0 is none."""
         return 1 + len(self.words) + len(self.ngrams)
 
-    def tokens(self, text: keras.KerasTensor) -> keras.KerasTensor:
-        """Build the layers from texts, (rows, 1), to tokens: int, (rows, n), each once, then 0."""
+    def token_model(self) -> keras.Model:
+        """Build the model from texts, (rows, 1), to tokens: int, (rows, n), each once, or 0."""
+        text = keras.Input((1,), dtype="string")
         words = vectorizer("words", vocabulary=self.words, output_sequence_length=self.length // 2)
         ngrams = vectorizer("ngrams", vocabulary=self.ngrams, output_sequence_length=self.length)
         word, ngram = words(text) - 1, ngrams(text) - 1  # 0 is an unknown one
         ngram = ops.where(ngram > 0, ngram + len(self.words), 0)
         ordered = ops.sort(ops.maximum(ops.concatenate([word, ngram], axis=1), 0), axis=1)
         before = ops.pad(ordered[:, :-1], [[0, 0], [1, 0]])
-        return ops.where(ops.equal(ordered, before), 0, ordered)
+        return keras.Model(text, ops.where(ops.equal(ordered, before), 0, ordered))
 
 
 def fit_vocabulary(parts: Iterable[np.ndarray], max_tokens: int, length: int) -> Vocabulary:
@@ -104,7 +105,7 @@ class TextEncoder(NamedTuple):
     """Ridge regressions of the target on the tokens of a text column.
 
     Attributes:
-        model: From texts, (rows, 1), to their `tokens`.
+        model: The result of `Vocabulary.token_model`.
         inverse: Inverse document frequency of each token, a multiple of `GRID`, (tokens,).
         weights: Weights of the regression on all training rows, then of one without each fold:
             float32, (outputs, tokens, 1 + folds).
@@ -132,12 +133,12 @@ class TextEncoder(NamedTuple):
                 predictions[rows, output] = np.take_along_axis(of_all, chosen, axis=1)[:, 0]
         return predictions
 
-    def predict_tokens(self, ids: keras.KerasTensor) -> keras.KerasTensor:
-        """Build the layers that predict new texts from their `tokens`: float32, (rows, outputs)."""
+    def build_layers(self, text: keras.KerasTensor) -> keras.KerasTensor:
+        """Build the layers that predict new texts, (rows, 1): float32, (rows, outputs)."""
         weighted = self.inverse[:, None] * self.weights[:, :, 0].T
         table = np.column_stack([weighted, self.inverse**2])
         table = (np.rint(table / GRID) * GRID).astype(np.float32)
-        tokens = keras.layers.Embedding(*table.shape, weights=[table])(ids)
+        tokens = keras.layers.Embedding(*table.shape, weights=[table])(self.model(text))
         sums = ops.sum(ops.cast(tokens, "float64"), axis=1)
         length = ops.sqrt(ops.maximum(sums[:, -1:], GRID))
         return ops.cast(sums[:, :-1] / length, "float32")
@@ -153,21 +154,16 @@ def token_sets(model: keras.Model, texts: np.ndarray, size: int) -> sparse.csr_a
 
 
 def fit(
-    model: keras.Model,
-    parts: Iterable[np.ndarray],
-    y: np.ndarray,
-    folds: np.ndarray,
-    size: int,
+    vocabulary: Vocabulary, parts: Iterable[np.ndarray], y: np.ndarray, folds: np.ndarray
 ) -> TextEncoder:
     """Fit linear models to the texts of the training rows, or to the first of many rows.
 
     Args:
-        model: From texts, (rows, 1), to their `tokens`.
         parts: Texts of each part, (rows,).
         y: Targets, float64, (rows, outputs), see `regression_targets`.
         folds: Fold of each row.
-        size: `Vocabulary.size`.
     """
+    model, size = vocabulary.token_model(), vocabulary.size
     blocks: list[sparse.csr_array] = []
     count = 0
     batches = (

@@ -2,6 +2,7 @@
 
 import platform
 
+from tabular.config.schema import input_name
 from tabular.model.backend import keras, tf
 from tabular.model.metadata import REPRODUCIBLE_MACHINES, VERSION, Ensemble, ModelMetadata
 from tabular.model.stacking import stack
@@ -59,15 +60,18 @@ def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> 
         target = setup.statistics.target
         output = keras.layers.Rescaling(target.scale, target.shift, name="output-value")(output)
         output = keras.ops.clip(output, *setup.statistics.target_range)
-    return keras.Model(setup.preprocessed.inputs, output, name="model")
+    return keras.Model(setup.preprocessing.input, output, name="model")
 
 
 def _columns(setup: Setup) -> keras.KerasTensor:
     """Return the columns that the members read, those of texts at the end."""
-    columns, tokens = setup.preprocessed.columns, setup.preprocessed.tokens
+    inputs, columns = setup.preprocessing.input, setup.preprocessing.output
     if not setup.text_encoders:
         return columns
-    texts = [encoder.predict_tokens(tokens[name]) for name, encoder in setup.text_encoders.items()]
+    texts = [
+        encoder.build_layers(inputs[input_name(name)])
+        for name, encoder in setup.text_encoders.items()
+    ]
     return keras.layers.Concatenate()([columns, *texts])
 
 

@@ -12,7 +12,7 @@ from tabular.core.errors import UserError
 from tabular.model.backend import keras
 from tabular.model.network import Columns
 from tabular.model.preprocessing import texts
-from tabular.model.preprocessing.layers import Preprocessed, build
+from tabular.model.preprocessing.layers import build
 from tabular.model.preprocessing.statistics import Statistics, adapt
 from tabular.model.training.architecture import Architecture
 from tabular.model.training.dataset import TableDataset, all_labels, all_weights, class_weights
@@ -31,7 +31,7 @@ class Setup:
         folder: Folder of the training rows.
         train: The parameters, every `auto` replaced.
         statistics: What the preprocessing took from the rows.
-        preprocessed: The inputs of the model, and the columns that its networks read.
+        preprocessing: The model from raw columns to what networks read of them, see `build`.
         text_encoders: The encoder of each text column.
         y: Labels of the training rows, float64, (rows, 1).
         weight: Weights of the training rows, 1 on average, (rows,).
@@ -46,7 +46,7 @@ class Setup:
     schema: Schema
     train: Resolved
     statistics: Statistics
-    preprocessed: Preprocessed
+    preprocessing: keras.Model
     text_encoders: dict[str, texts.TextEncoder]
     y: np.ndarray
     weight: np.ndarray
@@ -70,11 +70,11 @@ class Setup:
 
     def other_dataset(self, folder: Path) -> TableDataset:
         """Prepare and weigh the rows of another table as the training rows are."""
-        model = keras.Model(self.preprocessed.inputs, self.preprocessed.columns)
         y, weight = all_labels(folder, self.schema), all_weights(folder, self.schema)
         weight = multiply_weights(y, weight, self.class_weights)
         encoded = encode_texts(self.text_encoders, folder, self.train.text_length)
-        return TableDataset(folder, self.schema, model, self.statistics.target, weight, encoded)
+        target = self.statistics.target
+        return TableDataset(folder, self.schema, self.preprocessing, target, weight, encoded)
 
     def folds(self) -> list[np.ndarray]:
         """Return the fold of each row of each part."""
@@ -132,11 +132,10 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     rows, possible = sum(count_rows(folder)), possible_folds(folder)
     resolved = train.resolved(rows, schema.task, len(schema.features), possible)
     statistics = adapt(partial(read_parts, folder), schema, resolved)
-    preprocessed = build(statistics, schema, resolved)
+    preprocessing = build(statistics, schema, resolved)
     y, weight = all_labels(folder, schema), all_weights(folder, schema)
     by_class = class_weights(y, weight, train, schema)
     training_weight = multiply_weights(y, weight, by_class)
-    model = keras.Model(preprocessed.inputs, preprocessed.columns)
     ends = np.cumsum([count for count in count_rows(folder) if count])[:-1]
     classes = np.split(np.zeros(rows) if schema.task == "regression" else y[:, 0], ends)
     keys = fold_keys(folder)
@@ -151,18 +150,19 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     targets = texts.regression_targets((y - shift) / scale, len(schema.classes))
     encoders = {
         name: texts.fit(
-            tokens,
+            vocabulary,
             texts.read_texts(read_parts(folder, [name]), name, resolved.text_length),
             targets,
             np.concatenate(text_folds),
-            statistics.texts[name].size,
         )
-        for name, tokens in preprocessed.texts.items()
+        for name, vocabulary in statistics.texts.items()
     }
     encoded = encode_texts(encoders, folder, resolved.text_length, text_folds)
-    dataset = TableDataset(folder, schema, model, statistics.target, training_weight, encoded)
+    dataset = TableDataset(
+        folder, schema, preprocessing, statistics.target, training_weight, encoded
+    )
     return Setup(
-        *(folder, schema, resolved, statistics, preprocessed, encoders),
+        *(folder, schema, resolved, statistics, preprocessing, encoders),
         *(y, weight, by_class, training_weight, dataset, folds),
         is_grouped=bool(keys),
     )

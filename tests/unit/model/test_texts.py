@@ -17,18 +17,13 @@ def known(written: list[str], length: int = 64) -> texts.Vocabulary:
     return texts.fit_vocabulary([np.array(written, object)], 1000, length)
 
 
-def token_model(vocabulary: texts.Vocabulary) -> keras.Model:
-    read = keras.Input((1,), dtype="string")
-    return keras.Model(read, vocabulary.tokens(read))
-
-
 def tokens_of(model: keras.Model, *written: str) -> list[set[int]]:
     found = np.asarray(model(keras.ops.convert_to_tensor(np.array(written)[:, None])))
     return [set(row) - {0} for row in found]
 
 
 def test_words_and_runs_whatever_their_case_place_and_the_marks_beside_them() -> None:
-    model = token_model(known(["fresh bread", "Bread,", "a b"]))
+    model = known(["fresh bread", "Bread,", "a b"]).token_model()
     a, b, c, d, none, unknown = tokens_of(
         model, "fresh bread", "Bread: FRESH!", "bread", "fresh", "", "日本"
     )
@@ -43,7 +38,7 @@ def test_the_most_frequent_words_are_known_and_the_start_of_a_text_is_read() -> 
     vocabulary = texts.fit_vocabulary(texts.read_texts([table], "x", 16), 2, 16)
     assert vocabulary.words == ["b", "c"]
     assert vocabulary.length == 16
-    (read,) = tokens_of(token_model(vocabulary), "d " * 7 + "c" + " b" * 100)
+    (read,) = tokens_of(vocabulary.token_model(), "d " * 7 + "c" + " b" * 100)
     assert read == {2}
 
 
@@ -68,8 +63,8 @@ def test_unseen_rows_get_what_the_words_say(
     monkeypatch.setattr(texts, "ROWS", 100)
     written, y = sample(600)
     vocabulary, folds = known(written.tolist()), np.arange(600) % 4
-    model, parts = token_model(vocabulary), [written[:200], written[200:]]
-    encoder = texts.fit(model, parts, y[:, None], folds, vocabulary.size)
+    parts = [written[:200], written[200:]]
+    encoder = texts.fit(vocabulary, parts, y[:, None], folds)
     predictions = encoder.predict(written, folds)
     assert predictions.shape == (600, 1)
     assert roc_auc_score(y, predictions[:, 0]) > 0.9
@@ -77,7 +72,7 @@ def test_unseen_rows_get_what_the_words_say(
     # The layers of the saved model give new rows the same.
     new, of_new = sample(50, seed=1)
     read = keras.Input((1,), dtype="string")
-    keras.Model(read, encoder.predict_tokens(model(read))).save(tmp_path / "m.keras")
+    keras.Model(read, encoder.build_layers(read)).save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
     outputs = np.asarray(loaded(keras.ops.convert_to_tensor(new[:, None])))
     np.testing.assert_allclose(outputs, encoder.predict(new), atol=1e-3)
@@ -90,7 +85,6 @@ def test_labels_by_chance_are_not_learnt_from_the_row_itself() -> None:
     letters = list("abcdefghijklmnopqrstuvwxyz")
     written = np.array(["".join(rng.choice(letters, 12)) for _ in range(400)], object)
     y, folds = rng.integers(0, 2, 400).astype(float), np.arange(400) % 4
-    vocabulary = known(written.tolist())
-    encoder = texts.fit(token_model(vocabulary), [written], y[:, None], folds, vocabulary.size)
+    encoder = texts.fit(known(written.tolist()), [written], y[:, None], folds)
     assert abs(roc_auc_score(y, encoder.predict(written, folds)[:, 0]) - 0.5) < 0.1
     assert roc_auc_score(y, encoder.predict(written)[:, 0]) > 0.9  # of rows that were learnt from
