@@ -87,7 +87,7 @@ class Train(Section):
     seed: Seed
     imputation: Literal["mean", "median", "none"]
     missing_indicators: bool
-    max_categories: Count = 50
+    max_categories: Count = 200
     max_tokens: Annotated[int, Field(strict=True, ge=16, le=2**20)] = 2**15
     text_length: Annotated[int, Field(strict=True, ge=16, le=MAX_LENGTH)] = 512
     normalization: Literal["standard", "min_max", "none"]

@@ -1,4 +1,4 @@
-"""Networks of one kind as one network, whose weights have an axis of members before their own.
+"""Networks of one architecture as one, whose weights have an axis of members before their own.
 
 One `EinsumDense` for all members takes as long to load and to trace as the `Dense` of one.
 """
@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from tabular.model.backend import keras
+from tabular.model.exact import APPROXIMATE
 
 layers = keras.layers
 # Layers and operations that work on each number by itself.
 ELEMENTWISE = (
-    *("Activation", "ReLU", "LeakyReLU", "ELU", "Rescaling"),
+    *APPROXIMATE,
+    *("ReLU", "LeakyReLU", "Rescaling", "Relu", "Square", "Sqrt", "Negative", "Absolute"),
     *("Add", "Subtract", "Multiply", "Divide", "Maximum", "Minimum", "Average"),
-    *("Relu", "Silu", "Gelu", "Tanh", "Sigmoid", "Exp", "Square", "Sqrt", "Negative", "Absolute"),
 )
 
 
