@@ -72,13 +72,13 @@ def fit_vocabulary(parts: Iterable[np.ndarray], max_tokens: int, length: int) ->
         if characters > MAX_COUNTED:
             break
     counted = ops.convert_to_tensor(np.array(texts, object)[:, None])
-    known = []
+    vocabularies = []
     for tokens in ("words", "ngrams"):
         layer = vectorizer(tokens, max_tokens=max_tokens + 2)  # with unknown and no token
         layer.adapt(counted)
-        known.append(layer.get_vocabulary(include_special_tokens=False))
+        vocabularies.append(layer.get_vocabulary(include_special_tokens=False))
     longest = max([16, *map(len, texts)])
-    words, ngrams = known
+    words, ngrams = vocabularies
     return Vocabulary(words, ngrams, min(1 << (longest - 1).bit_length(), length))
 
 
