@@ -76,7 +76,8 @@ def fit_vocabulary(parts: Iterable[np.ndarray], max_tokens: int, length: int) ->
     for tokens in ("words", "ngrams"):
         layer = vectorizer(tokens, max_tokens=max_tokens + 2)  # with unknown and no token
         layer.adapt(counted)
-        vocabularies.append(layer.get_vocabulary(include_special_tokens=False))
+        # Keras takes no empty vocabulary; a blank is neither a word nor an n-gram.
+        vocabularies.append(layer.get_vocabulary(include_special_tokens=False) or [" "])
     longest = max([16, *map(len, texts)])
     words, ngrams = vocabularies
     return Vocabulary(words, ngrams, min(1 << (longest - 1).bit_length(), length))

@@ -42,6 +42,12 @@ def test_the_most_frequent_words_are_known_and_the_start_of_a_text_is_read() -> 
     assert read == {2}
 
 
+@pytest.mark.parametrize("written", [["ab", "c d"], ["!", "?"], ["", ""]])
+def test_texts_may_hold_no_runs_and_no_words(written: list[str]) -> None:
+    first, second = tokens_of(known(written).token_model(), *written)
+    assert len(first | second) == len({*" ".join(written).split()} - {"!", "?"})
+
+
 def sample(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Texts whose words say what the row is, with noise words around them."""
     rng = np.random.default_rng(seed)
