@@ -93,7 +93,7 @@ def our_fit(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
     params = our_params(schema).changed({f"networks.plain.{k}": v for k, v in changes.items()})
     params = params.changed({"members": [{"network": "plain"}]})
     resolved = params.resolved(ROWS, schema.task, COLUMNS)
-    columns = network.Columns(np.zeros((1, COLUMNS)), 0, COLUMNS)
+    columns = network.Columns(np.zeros((1, COLUMNS)), COLUMNS)
     architecture = Architecture(resolved.members[0], resolved, schema, columns, ROWS)
     _, compiled = architecture.untrained(seed=1)
     trainer = Trainer(compiled, batch_size)
@@ -155,7 +155,6 @@ def small_scikit_learn() -> Callable[[], Any]:
 
 def large_ours(folder: Path) -> Callable[[], Any]:
     from tabular.model import network  # noqa: F401  imports are excluded
-    from tabular.model.backend import keras
     from tabular.model.preprocessing.layers import build
     from tabular.model.preprocessing.statistics import Scaling, Statistics
     from tabular.model.training.dataset import TableDataset
@@ -170,15 +169,13 @@ def large_ours(folder: Path) -> Callable[[], Any]:
         dates={},
         texts={},
         vocabularies={},
-        encoded={},
         with_gaps=set(),
         target=as_it_is,
         target_range=(0.0, 1.0),
     )
 
     def work() -> None:
-        built = build(statistics, schema, our_params(schema))
-        preprocessing = keras.Model(built.inputs, built.read)
+        preprocessing = build(statistics, schema, our_params(schema))
         weight = np.ones(sum(count_rows(folder)))
         rows = TableDataset(folder, schema, preprocessing, as_it_is, weight)
         our_fit(rows, [], LARGE_BATCH, epochs=1)

@@ -92,9 +92,8 @@ class Train(Section):
     seed: Seed
     imputation: Literal["mean", "median", "none"]
     missing_indicators: bool
-    max_categories: Count = 50
-    target_statistics: Count | None = None
-    text_buckets: Annotated[int, Field(strict=True, ge=16, le=2**20)] = 2**15
+    max_categories: Count = 200
+    max_tokens: Annotated[int, Field(strict=True, ge=16, le=2**20)] = 2**15
     text_length: Annotated[int, Field(strict=True, ge=16, le=MAX_LENGTH)] = 512
     normalization: Literal["standard", "min_max", "none"]
     loss: str = "auto"

@@ -19,21 +19,21 @@ MAX_SCALED = 1e6  # of quartile widths from the median; beyond, the square of a 
 class Columns(NamedTuple):
     """The columns that networks read.
 
-    They are `encoded` target statistics, which are scaled already, and then those of `sample`
-    (n, width), float32, some of the training rows: `numbers` number columns first, then columns of
-    0 and 1.
+    Attributes:
+        sample: Some of the training rows, float32, (n, width): columns of numbers first,
+            which may be put into bins, then columns of 0 and 1, and what texts say.
+        numbers: Number of columns of numbers.
     """
 
     sample: np.ndarray
-    encoded: int
     numbers: int
 
     @property
     def width(self) -> int:
-        return self.encoded + self.sample.shape[1]
+        return self.sample.shape[1]
 
 
-def features(columns: Columns, network: ResolvedNetwork, members: int | None = None) -> keras.Model:
+def features(columns: Columns, network: ResolvedNetwork) -> keras.Model:
     """Build what the layers of a network read of the prepared columns, by rules without weights.
 
     - Columns are scaled by median and quartiles and clipped smoothly (Holzmüller et al., "Better by
@@ -42,42 +42,22 @@ def features(columns: Columns, network: ResolvedNetwork, members: int | None = N
       numerical features in tabular deep learning", 2022, arXiv 2203.05556):
       clip((z - low) / (high - low), 0, 1) for each bin.
 
-    Args:
-        members: Number of members that read target statistics of their own: the model takes these,
-            (rows, members, encoded), apart from the others; by default all as (rows, width).
-
     Returns:
-        A model to (rows, width), or with an embedding to the numbers, (rows, numbers), their bins,
-        (rows, numbers, bins), the target statistics and the others, if any. What members read of
-        their own has their axis after that of the rows.
+        A model from columns, (rows, width), to the same shape; or with an embedding to the numbers,
+        (rows, numbers), their bins, (rows, numbers, bins), and the other columns, if any.
     """
-    sample, first, encoded = columns.sample, columns.encoded, None
-    if members:
-        inputs = [keras.Input((members, first)), keras.Input((columns.width - first,))]
-        encoded, rest = inputs
-    else:
-        inputs = rest = keras.Input((columns.width,))
-        if first:
-            encoded, rest = inputs[:, :first], inputs[:, first:]
+    sample = columns.sample
+    inputs = rest = keras.Input((columns.width,))
     if network.robust_scaling:
         median, scale = robust_statistics(sample)
         rest = keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(rest)
         rest = smooth_clip(rest, ops)
         sample = smooth_clip((sample - median) * scale, np)
-        # Statistics of the target are as they are: another scale would have seen all folds.
-        if encoded is not None:
-            encoded = smooth_clip(encoded, ops)
     if not network.embedding or not columns.numbers:
-        if members:
-            rest = keras.layers.RepeatVector(members)(rest)
-        if encoded is not None:
-            rest = keras.layers.Concatenate()([encoded, rest])
         return keras.Model(inputs, [rest])
     numbers, rest = rest[:, : columns.numbers], rest[:, columns.numbers :]
     low, slope = bins(sample[:, : columns.numbers], network.embedding.bins)
     outputs = [numbers, ops.clip((ops.expand_dims(numbers, 2) - low) * slope, 0, 1)]
-    if encoded is not None:
-        outputs.append(encoded)
     if rest.shape[1]:
         outputs.append(rest)
     return keras.Model(inputs, outputs)
@@ -194,18 +174,17 @@ def layers_of(features: keras.Model, model: keras.Model) -> list[dict[str, Any]]
 def set_first_scale(
     model: keras.Model, columns: Columns, network: ResolvedNetwork, x: np.ndarray, y: np.ndarray
 ) -> None:
-    """Let the learnt scale start at the `relevance` of each column, of target statistics at 1.
+    """Let the learnt scale start at the `relevance` of each column.
 
     Args:
         x: prepared columns of rows to learn from, (rows, width).
         y: what the columns are to say something of, about as wide as ±3, (rows, outputs).
     """
     median, scale = robust_statistics(columns.sample)
-    scales = relevance(smooth_clip((x[:, columns.encoded :] - median) * scale, np), y)
+    scales = relevance(smooth_clip((x - median) * scale, np), y)
     n_embedded, units = (columns.numbers, network.embedding.units) if network.embedding else (0, 1)
     of_numbers = np.repeat(scales[:n_embedded], units)
-    encoded = np.ones(columns.encoded, np.float32)
-    first = np.concatenate([of_numbers, encoded, scales[n_embedded:]])
+    first = np.concatenate([of_numbers, scales[n_embedded:]])
     model.get_layer("scale").kernel.assign(first)
 
 

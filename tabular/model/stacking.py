@@ -1,4 +1,4 @@
-"""Networks of one kind as one network, whose weights have an axis of members before their own.
+"""Networks of one architecture as one, whose weights have an axis of members before their own.
 
 One `EinsumDense` for all members takes as long to load and to trace as the `Dense` of one.
 """
@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from tabular.model.backend import keras
+from tabular.model.exact import APPROXIMATE
 
 layers = keras.layers
 # Layers and operations that work on each number by itself.
 ELEMENTWISE = (
-    *("Activation", "ReLU", "LeakyReLU", "ELU", "Rescaling"),
+    *APPROXIMATE,
+    *("ReLU", "LeakyReLU", "Rescaling", "Relu", "Square", "Sqrt", "Negative", "Absolute"),
     *("Add", "Subtract", "Multiply", "Divide", "Maximum", "Minimum", "Average"),
-    *("Relu", "Silu", "Gelu", "Tanh", "Sigmoid", "Exp", "Square", "Sqrt", "Negative", "Absolute"),
 )
 
 
@@ -24,18 +25,14 @@ class NotStackableError(Exception):
     """A layer has no stacked form; the message is its class."""
 
 
-def stack(
-    model: keras.Model, weights: Sequence[list[np.ndarray]], apart: Sequence[bool]
-) -> keras.Model:
-    """All members as one model: from what `model` reads to (rows, members, outputs).
+def stack(model: keras.Model, weights: Sequence[list[np.ndarray]]) -> keras.Model:
+    """Build one model of all members: from what `model` reads to (rows, members, outputs).
 
     It has no `Dropout` and no regularizers, which do nothing after the training.
 
     Args:
-        model: a member, or one with the same layers.
-        weights: of each member, as `get_weights` gives them.
-        apart: of each input of `model` whether each member reads its own, (rows, members, ...), or
-            all the same, (rows, ...).
+        model: A member, or a model with the same layers.
+        weights: Weights of each member, as `get_weights` returns them.
 
     Raises:
         NotStackableError: a layer is no `Dense` or `EinsumDense`, nor one of each number by itself.
@@ -65,9 +62,7 @@ def stack(
         stacked.add(id(outputs))
         return outputs
 
-    pairs = list(zip(model.inputs, apart, strict=True))
-    tensors = [keras.Input((count, *x.shape[1:]) if split else x.shape[1:]) for x, split in pairs]
-    stacked.update(id(tensor) for tensor, split in zip(tensors, apart, strict=True) if split)
+    tensors = [keras.Input(tensor.shape[1:]) for tensor in model.inputs]
     return keras.models.clone_model(
         model,
         input_tensors=tensors if isinstance(model.input, list) else tensors[0],
@@ -118,7 +113,7 @@ def _stacked(layer: Any, count: int) -> Any:
 def is_stackable(model: keras.Model) -> bool:
     """Whether networks of these layers can be one."""
     try:
-        stack(model, [model.get_weights()], [False] * len(model.inputs))
+        stack(model, [model.get_weights()])
     except NotStackableError:
         return False
     return True

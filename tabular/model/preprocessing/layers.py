@@ -1,75 +1,47 @@
 """Preprocessing of raw columns as Keras layers."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from tabular.config.schema import Column, Schema, input_name
 from tabular.config.sections import Train
 from tabular.model.backend import keras
-from tabular.model.preprocessing import dates, texts
+from tabular.model.preprocessing import dates
 from tabular.model.preprocessing.statistics import Statistics, part_name
 from tabular.table.arrays import input_type
 
 
-class Preprocessed(NamedTuple):
-    """The inputs of the model to be, and what its networks read of them.
+def build(statistics: Statistics, schema: Schema, train: Train) -> keras.Model:
+    """Build the preprocessing, from raw columns to what networks read of them.
 
-    Attributes:
-        inputs: By `input_name` of the column, each of shape (rows, 1): text for a category or a
-            text ("" is missing), else float64 in the column's own units, a datetime in seconds
-            since 1970 began, UTC (NaN is missing).
-        read: The preprocessed columns, float32, (rows, width), those of numbers first; and where
-            there are columns with target statistics their categories, int32, (rows, columns): 0 for
-            one that training never saw, then `Statistics.encoded`, then a missing value.
-        texts: For each text column the model from texts to `texts.tokens`.
-        tokens: What these models return for the inputs.
-    """
-
-    inputs: dict[str, keras.KerasTensor]
-    read: list[keras.KerasTensor]
-    texts: dict[str, keras.Model]
-    tokens: dict[str, keras.KerasTensor]
-
-
-def build(statistics: Statistics, schema: Schema, train: Train) -> Preprocessed:
-    """Build the preprocessing as a Keras model, called on the inputs of the model to be.
-
-    It is a model within the model, so that a column may have the name of any layer.
+    Its inputs are named by `input_name` of the column, each of shape (rows, 1): text for a category
+    or a text ("" is missing), else float64 in the column's own units, a datetime in seconds since
+    1970 began, UTC (NaN is missing). Its output are the preprocessed columns, float32, (rows,
+    width), those of numbers first. What texts say of the target is not among them, see
+    `texts.TextEncoder`.
     """
     columns = schema.features.items()
+    # A model within the model, so that a column may have the name of any layer.
     names = {name: f"column {number}" for number, name in enumerate(schema.features, start=1)}
     within = {name: keras.Input((1,), name=names[name], dtype=input_type(c)) for name, c in columns}
     preprocessing = keras.Model(
         {names[name]: tensor for name, tensor in within.items()},
-        prepared(within, statistics, schema, train),
+        [preprocessed_columns(within, statistics, schema, train)],
         name="preprocessing",
     )
     raw = {
         name: keras.Input((1,), name=input_name(name), dtype=input_type(column))
         for name, column in columns
     }
-    token_models: dict[str, keras.Model] = {}
-    for number, (name, text) in enumerate(statistics.texts.items(), start=1):
-        cells = keras.Input((1,), dtype="string")
-        tokens = texts.tokens(cells, text.alphabet, text.length, train.text_buckets)
-        token_models[name] = keras.Model(cells, tokens, name=f"tokens-{number}")
-    return Preprocessed(
+    return keras.Model(
         {input_name(name): tensor for name, tensor in raw.items()},
-        keras.tree.flatten(preprocessing({names[name]: raw[name] for name in raw})),
-        token_models,
-        {name: model(raw[name]) for name, model in token_models.items()},
+        preprocessing({names[name]: raw[name] for name in raw})[0],
     )
 
 
-def prepared(
+def preprocessed_columns(
     inputs: dict[str, keras.KerasTensor], statistics: Statistics, schema: Schema, train: Train
-) -> list[keras.KerasTensor]:
-    """Build the columns side by side, and where there are target statistics the categories.
-
-    Args:
-        inputs: by column; for what is returned see `Preprocessed.read`.
-    """
+) -> keras.KerasTensor:
+    """Build the preprocessed columns from the inputs, which are given by column, see `build`."""
     ops, columns = keras.ops, schema.columns
     numbers = {name: inputs[name] for name in statistics.scalings if name in inputs}
     date_parts, missing = {}, {}
@@ -91,19 +63,7 @@ def prepared(
     outputs += [
         one_hot_category(inputs[name], [], True, columns[name]) for name in statistics.texts
     ]
-    read = [_side_by_side(outputs)]
-    if statistics.encoded:
-        codes = []
-        for name, categories in statistics.encoded.items():
-            gaps = ["", *columns[name].sentinels]
-            place = keras.layers.StringLookup(vocabulary=[*categories, *gaps])(inputs[name])
-            codes.append(ops.minimum(place, len(categories) + 1))
-        read.append(ops.cast(_side_by_side(codes), "int32"))
-    return read
-
-
-def _side_by_side(parts: list[keras.KerasTensor]) -> keras.KerasTensor:
-    return parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)
+    return outputs[0] if len(outputs) == 1 else keras.layers.Concatenate()(outputs)
 
 
 def scaled_numbers(

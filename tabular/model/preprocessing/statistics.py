@@ -39,36 +39,21 @@ class Date:
 
 
 @dataclass(frozen=True)
-class Text:
-    """What becomes of a text column: its first characters, known ones and others, are read."""
-
-    alphabet: list[str]
-    length: int
-
-
-@dataclass(frozen=True)
 class Statistics:
     """What the preprocessing takes from the training rows, by column.
 
     Attributes:
         scalings: of the number columns, and of the parts of dates by `part_name`.
         vocabularies: the most frequent categories of a column, in alphabetical order.
-        encoded: all categories of the columns that get target statistics.
     """
 
     scalings: dict[str, Scaling]
     dates: dict[str, Date]
-    texts: dict[str, Text]
+    texts: dict[str, texts.Vocabulary]
     vocabularies: dict[str, list[str]]
-    encoded: dict[str, list[str]]
     with_gaps: set[str]
     target: Scaling
     target_range: tuple[float, float]
-
-    @property
-    def categories(self) -> dict[str, list[str]]:
-        """What each category column holds in the training rows, but rare ones that none encodes."""
-        return self.vocabularies | self.encoded
 
 
 def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
@@ -77,7 +62,7 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
     Raises:
         UserError: a column has no value, or it has gaps and nothing says how to fill them.
     """
-    summaries, categories, characters = summarise(parts, schema, train)
+    summaries, categories = summarise(parts, schema, train)
     scalings, part_scalings, dates_ = dict[str, Scaling](), dict[str, Scaling](), dict[str, Date]()
     for name, column in schema.features.items():
         summary = summaries[name]
@@ -91,18 +76,22 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
             dates_[name] = Date(round(summary.mean), first, tuple(varying))
             for part in varying:
                 part_scalings[part_name(name, part)] = scaling(of_parts[part], train.normalization)
-    vocabularies, encoded = dict[str, list[str]](), dict[str, list[str]]()
-    for name, counts in categories.items():
-        vocabularies[name] = texts.most_frequent(counts, train.max_categories)
-        if train.target_statistics and len(counts) >= train.target_statistics:
-            encoded[name] = sorted(counts)
     target = summaries[schema.target]
     return Statistics(
         scalings=scalings | part_scalings,
         dates=dates_,
-        texts={name: seen.text(train.text_length) for name, seen in characters.items()},
-        vocabularies=vocabularies,
-        encoded=encoded,
+        texts={
+            name: texts.fit_vocabulary(
+                texts.read_texts(parts(), name, train.text_length),
+                train.max_tokens,
+                train.text_length,
+            )
+            for name, column in schema.features.items()
+            if column.feature_type == "text"
+        },
+        vocabularies={
+            name: most_frequent(counts, train.max_categories) for name, counts in categories.items()
+        },
         with_gaps={name for name in schema.features if summaries[name].missing},
         target=scaling(target, "standard") if schema.task == "regression" else Scaling(0, 0, 1),
         target_range=(target.min, target.max),
@@ -111,17 +100,16 @@ def adapt(parts: Parts, schema: Schema, train: Train) -> Statistics:
 
 def summarise(
     parts: Parts, schema: Schema, train: Train
-) -> tuple[dict[str, Summary], dict[str, Counter[str]], dict[str, "Characters"]]:
-    """Summarize each column, and collect what each category and text column holds.
+) -> tuple[dict[str, Summary], dict[str, Counter[str]]]:
+    """Summarize each column, and count the values of each category column.
 
     Raises:
         UserError: see `adapt`.
     """
     columns = {name: column for name, column in schema.columns.items() if name not in schema.ignore}
     summaries = dict.fromkeys(columns, Summary())
-    kinds = {name: column.feature_type for name, column in schema.features.items()}
-    categories = {name: Counter[str]() for name, kind in kinds.items() if kind == "category"}
-    characters = {name: Characters() for name, kind in kinds.items() if kind == "text"}
+    features = schema.features.items()
+    categories = {n: Counter[str]() for n, column in features if column.feature_type == "category"}
     for part in parts():
         for name, column in columns.items():
             summaries[name] = summaries[name].merge(Summary.from_column(part[name], column))
@@ -135,15 +123,13 @@ def summarise(
             is_present = pc.invert(is_missing(part[name], schema.columns[name]))
             for pair in part[name].filter(is_present).value_counts().to_pylist():
                 counts[pair["values"]] += pair["counts"]
-        for name, texts_seen in characters.items():
-            texts_seen.add(part[name], train.text_length)
     for name, summary in summaries.items():
         if not summary.count:
             raise UserError(
                 f"column {name} is empty in every training row; take it out of columns in "
                 "data/schema.yaml"
             )
-    return summaries, categories, characters
+    return summaries, categories
 
 
 def describe_preprocessing(
@@ -160,10 +146,8 @@ def describe_preprocessing(
         gaps = name in statistics.with_gaps
         if column.feature_type == "category":
             steps = [f"one-hot of {len(statistics.vocabularies[name])} categories"]
-            if name in statistics.encoded:
-                steps.append("mean target of each category")
         elif column.feature_type == "text":
-            steps = ["hashed words and character runs, weighted by what they say of the target"]
+            steps = ["words and character runs, weighted by what they say of the target"]
         elif column.feature_type == "datetime":
             first, *bins = scaling_steps
             steps = [f"{', '.join(statistics.dates[name].parts)}, {first}", *bins]
@@ -177,23 +161,10 @@ def describe_preprocessing(
     return descriptions
 
 
-class Characters:
-    """How often each character occurs in a text column, and the length of the longest text."""
-
-    def __init__(self) -> None:
-        self.counts, self.longest = Counter[str](), 0
-
-    def add(self, values: pa.ChunkedArray, length: int) -> None:
-        """Take the first characters, `length` at most, of the texts of one part."""
-        # As the layer lowers them, before it looks them up.
-        cells = pc.ascii_lower(pc.utf8_slice_codeunits(values.drop_null(), 0, length))
-        self.counts.update("".join(cells.to_pylist()))
-        self.longest = max(self.longest, pc.max(pc.utf8_length(cells)).as_py() or 0)
-
-    def text(self, limit: int) -> Text:
-        """Return how such a column is read: a power of two of characters, or the limit."""
-        length = min(1 << (max(self.longest, 16) - 1).bit_length(), limit)
-        return Text(texts.most_frequent(self.counts, texts.MAX_CHARACTERS), length)
+def most_frequent(counts: Counter[str], most: int) -> list[str]:
+    """Return the most frequent categories in alphabetical order, at most so many."""
+    by_frequency = sorted(counts, key=lambda value: (-counts[value], value))
+    return sorted(by_frequency[:most])
 
 
 def part_name(name: str, part: str) -> str:

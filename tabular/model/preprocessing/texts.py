@@ -1,206 +1,203 @@
 """Texts encoded by out-of-fold predictions of the target: ridge regression of TF-IDF features.
 
-A text is the set of its words and of its character n-grams, each hashed into one of a fixed number
-of buckets; their weights are those of TF-IDF (Salton and Buckley, "Term-weighting approaches
-in automatic text retrieval", 1988); the linear model is ridge regression, which is fitted without a
-fold for each fold and without two for each pair of folds, so that a training row gets what the
-folds that are neither its own nor left out say.
+A text is the set of its words and of its character n-grams, weighted by TF-IDF (Salton and Buckley,
+"Term-weighting approaches in automatic text retrieval", 1988). Ridge regressions on these weights
+predict the target. One is fitted to all training rows and encodes new rows. A training row is
+encoded by a regression that was fitted without the row's fold, so its own target takes no part in
+its encoding.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import combinations
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from scipy import sparse
 
 from tabular.model.backend import keras
 
 ops = keras.ops
-MAX_WORD_LENGTH, NGRAM_LENGTH = 16, 5  # the last letters of a word that count; characters in a row
-MAX_CHARACTERS = 5_000  # different ones; others are one
-SEPARATOR = ord(" ")  # what every character but letters and digits becomes
-PRIME = 2**31 - 1  # products of two remainders fit 64 bits
-FACTORS = (1_000_003, 69_069_069)  # of the hashes of words and of runs
+NGRAM_LENGTH = 5  # characters
+MAX_WORD_LENGTH = 8  # characters on average, with the blank between two words
+MAX_COUNTED = 5_000_000  # characters in which words are counted: bounded memory
 RIDGE, STEPS = 1.0, 20  # the penalty, and steps of conjugate gradients, which hardly change later
 MAX_TOKENS = 20_000_000  # to learn from: bounded memory and time
 GRID = 2.0**-12  # sums of its multiples up to 2⁴¹ are exact in float64, in any order
 ROWS = 1_024  # at a time
 
 
-def most_frequent(counts: Counter[str], most: int) -> list[str]:
-    """Return the most frequent characters or categories in alphabetical order, at most so many."""
-    by_frequency = sorted(counts, key=lambda value: (-counts[value], value))
-    return sorted(by_frequency[:most])
+class Vocabulary(NamedTuple):
+    """The most frequent words and character n-grams of a text column.
+
+    Attributes:
+        length: Number of n-grams that are read of a text, and twice the number of words.
+    """
+
+    words: list[str]
+    ngrams: list[str]
+    length: int
+
+    @property
+    def size(self) -> int:
+        """Number of different tokens, where 0 is none."""
+        return 1 + len(self.words) + len(self.ngrams)
+
+    def token_model(self) -> keras.Model:
+        """Build the model from texts, (rows, 1), to tokens: int, (rows, n), each once, or 0."""
+        text = keras.Input((1,), dtype="string")
+        words = vectorizer("words", vocabulary=self.words, output_sequence_length=self.length // 2)
+        ngrams = vectorizer("ngrams", vocabulary=self.ngrams, output_sequence_length=self.length)
+        word, ngram = words(text) - 1, ngrams(text) - 1  # 0 is an unknown one
+        ngram = ops.where(ngram > 0, ngram + len(self.words), 0)
+        ordered = ops.sort(ops.maximum(ops.concatenate([word, ngram], axis=1), 0), axis=1)
+        before = ops.pad(ordered[:, :-1], [[0, 0], [1, 0]])
+        return keras.Model(text, ops.where(ops.equal(ordered, before), 0, ordered))
 
 
-def tokens(text: keras.KerasTensor, alphabet: list[str], length: int, buckets: int) -> Any:
-    """The buckets of the words and runs of a text: int32, (rows, n), each once, 0 where none is.
+def fit_vocabulary(parts: Iterable[np.ndarray], max_tokens: int, length: int) -> Vocabulary:
+    """Find the most frequent words and n-grams in the first texts, about `MAX_COUNTED` characters.
 
     Args:
-        text: shape (rows, 1).
-        alphabet: the characters that are told apart, see `most_frequent`.
-        length: so many characters of a text are read.
+        parts: Texts of each part, (rows,).
+        max_tokens: Number of words, and of n-grams, to know at most.
+        length: Number of n-grams of a text to read at most.
     """
-    characters = keras.layers.TextVectorization(
-        standardize="lower",
-        split="character",
-        output_mode="int",
-        output_sequence_length=length,
-        vocabulary=alphabet,
-    )(text)
-    lower = [character.lower()[:1] for character in alphabet]
-    codes = [ord(character) if character.isalnum() else SEPARATOR for character in lower]
-    symbols = ops.take(np.array([0, 2**21, *codes]), characters)  # a gap, an unknown character
-    of_both = [_words(symbols, buckets), _char_ngrams(symbols, buckets)]
-    ordered = ops.sort(ops.concatenate(of_both, axis=1), axis=1)
-    return ops.where(ops.equal(ordered, _before(ordered, 1)), 0, ordered)
+    texts: list[str] = []
+    characters = 0
+    for text in chain.from_iterable(parts):
+        texts.append(text)
+        characters += len(text)
+        if characters > MAX_COUNTED:
+            break
+    counted = ops.convert_to_tensor(np.array(texts, object)[:, None])
+    vocabularies = []
+    for tokens in ("words", "ngrams"):
+        layer = vectorizer(tokens, max_tokens=max_tokens + 2)  # with unknown and no token
+        layer.adapt(counted)
+        # Keras takes no empty vocabulary; a blank is neither a word nor an n-gram.
+        vocabularies.append(layer.get_vocabulary(include_special_tokens=False) or [" "])
+    longest = max([16, *map(len, texts)])
+    words, ngrams = vocabularies
+    return Vocabulary(words, ngrams, min(1 << (longest - 1).bit_length(), length))
 
 
-def _before(values: Any, places: int) -> Any:
-    """What stands so many places before; 0 at the start."""
-    return ops.pad(values[:, :-places], [[0, 0], [places, 0]])
+def vectorizer(tokens: str, **options: Any) -> keras.layers.TextVectorization:
+    """Build the layer for `words`, without marks, or for `ngrams`, which may hold some."""
+    if tokens == "ngrams":
+        options |= {"standardize": "lower", "split": "character", "ngrams": (NGRAM_LENGTH,)}
+    return keras.layers.TextVectorization(**options)
 
 
-def _bucket(hashes: Any, factor: int, buckets: int) -> Any:
-    """Return the bucket of each hash, from 1."""
-    return ops.cast(1 + hashes * factor % PRIME % (buckets - 1), "int32")
+def read_texts(parts: Iterable[pa.Table], name: str, length: int) -> Iterator[np.ndarray]:
+    """Read the texts of each part that has rows: object, (rows,).
 
-
-def _words(symbols: Any, buckets: int) -> Any:
-    """The bucket of each word where it ends, else 0.
-
-    The hash of a place is its symbol and a factor times the hash before it, which is 0 between
-    words: a linear recurrence, in steps that double.
+    Args:
+        length: Number of n-grams of a text that are read; what is far behind them is cut off.
     """
-    letters = ops.greater(symbols, SEPARATOR)
-    hashes = ops.where(letters, symbols, 0)
-    factors = ops.where(letters, FACTORS[0], 0)
-    step = 1
-    while step < MAX_WORD_LENGTH:
-        hashes = (hashes + factors * _before(hashes, step)) % PRIME
-        factors = factors * _before(factors, step) % PRIME
-        step *= 2
-    following = ops.pad(letters[:, 1:], [[0, 0], [0, 1]])
-    ends = ops.logical_and(letters, ops.logical_not(following))
-    return ops.where(ends, _bucket(hashes, FACTORS[0], buckets), 0)
+    for part in parts:
+        if len(part):
+            texts = pc.utf8_slice_codeunits(part[name], 0, MAX_WORD_LENGTH * length // 2)
+            yield pc.fill_null(texts, "").to_numpy(zero_copy_only=False)
 
 
-def _char_ngrams(symbols: Any, buckets: int) -> Any:
-    """The bucket of each run of `NGRAM_LENGTH` characters where it ends, else 0."""
-    hashes = symbols
-    for places in range(1, NGRAM_LENGTH):
-        hashes = (hashes * FACTORS[1] + _before(symbols, places)) % PRIME
-    within = ops.logical_and(symbols > 0, _before(symbols, NGRAM_LENGTH - 1) > 0)
-    return ops.where(within, _bucket(hashes, FACTORS[1], buckets), 0)
+class TextEncoder(NamedTuple):
+    """Ridge regressions of the target on the tokens of a text column.
 
-
-class Encoder(NamedTuple):
-    """The tokens of one text column, and what the linear models say of each bucket.
-
-    `model` from texts (rows, 1) to `tokens`; `inverse` the inverse document frequencies
-    (buckets,), on the `GRID`; `fits` the sets of folds that the linear models did not learn from;
-    `weights` (outputs, buckets, fits).
+    Attributes:
+        model: The result of `Vocabulary.token_model`.
+        inverse: Inverse document frequency of each token, a multiple of `GRID`, (tokens,).
+        weights: Weights of the regression on all training rows, then of one without each fold:
+            float32, (outputs, tokens, 1 + folds).
     """
 
     model: keras.Model
     inverse: np.ndarray
-    fits: list[frozenset[int]]
     weights: np.ndarray
 
-    def table(self, folds: Sequence[int | None]) -> np.ndarray:
-        """What rows that no linear model learnt from need: float32, (buckets, folds * outputs + 1).
-
-        For each fold that is left out and each output the frequency times the weight; then the
-        square of the frequency.
-        """
-        fits = [self.fits.index(frozenset() if f is None else frozenset([f])) for f in folds]
-        values = self.inverse[:, None] * self.weights[:, :, fits]  # (outputs, buckets, folds)
-        of_folds = values.transpose(1, 2, 0).reshape(len(self.inverse), -1)
-        table = np.column_stack([of_folds, self.inverse**2])
-        return (np.rint(table / GRID) * GRID).astype(np.float32)
-
-    def values(self, texts: np.ndarray, folds: np.ndarray | None, all_folds: int) -> np.ndarray:
-        """What rows get where each of the folds is left out.
+    def predict(self, texts: np.ndarray, folds: np.ndarray | None = None) -> np.ndarray:
+        """Predict the target from texts: float32, (rows, outputs).
 
         Args:
-            folds: of each row, or its subfold where `all_folds` is 1; None of rows that are none of
-                the training rows.
-
-        Returns:
-            Float32, (rows, all_folds, outputs).
+            texts: Texts, (rows,).
+            folds: Fold of each training row, whose texts are predicted without that fold.
         """
-        places = {fit: place for place, fit in enumerate(self.fits)}
-        left_out = [{fold} for fold in range(all_folds)] if all_folds > 1 else [set[int]()]
-        owners = [set[int]()] if folds is None else [{n} for n in range(max(folds, default=0) + 1)]
-        chosen = np.array([[places[frozenset(a | b)] for b in left_out] for a in owners])
-        of_rows = np.zeros(len(texts), int) if folds is None else folds
-        values = np.empty((len(texts), len(left_out), len(self.weights)), np.float32)
+        regressions = np.zeros(len(texts), int) if folds is None else folds + 1
+        predictions = np.empty((len(texts), len(self.weights)), np.float32)
         for start in range(0, len(texts), ROWS):
             rows = slice(start, start + ROWS)
             matrix = tfidf(token_sets(self.model, texts[rows], len(self.inverse)), self.inverse)
-            fits = chosen[of_rows[rows]]
+            chosen = regressions[rows, None]
             for output, weights in enumerate(self.weights):
-                values[rows, :, output] = np.take_along_axis(matrix @ weights, fits, axis=1)
-        return values
+                of_all = matrix @ weights
+                predictions[rows, output] = np.take_along_axis(of_all, chosen, axis=1)[:, 0]
+        return predictions
+
+    def build_layers(self, text: keras.KerasTensor) -> keras.KerasTensor:
+        """Build the layers that predict new texts, (rows, 1): float32, (rows, outputs)."""
+        weighted = self.inverse[:, None] * self.weights[:, :, 0].T
+        table = np.column_stack([weighted, self.inverse**2])
+        table = (np.rint(table / GRID) * GRID).astype(np.float32)
+        tokens = keras.layers.Embedding(*table.shape, weights=[table])(self.model(text))
+        sums = ops.sum(ops.cast(tokens, "float64"), axis=1)
+        length = ops.sqrt(ops.maximum(sums[:, -1:], GRID))
+        return ops.cast(sums[:, :-1] / length, "float32")
 
 
-def encoded(ids: keras.KerasTensor, table: np.ndarray) -> keras.KerasTensor:
-    """The layers for `Encoder.table`: from `tokens` to float32, (rows, outputs)."""
-    rows = keras.layers.Embedding(*table.shape, weights=[table])(ids)
-    sums = ops.sum(ops.cast(rows, "float64"), axis=1)
-    length = ops.sqrt(ops.maximum(sums[:, -1:], GRID))
-    return ops.cast(sums[:, :-1] / length, "float32")
-
-
-def token_sets(model: keras.Model, texts: np.ndarray, buckets: int) -> sparse.csr_array:
-    """The tokens of texts of shape (rows,): 1 in their columns, (rows, buckets)."""
+def token_sets(model: keras.Model, texts: np.ndarray, size: int) -> sparse.csr_array:
+    """Find the tokens of texts of shape (rows,): 1 in their columns, (rows, size)."""
     ids = np.asarray(model(ops.convert_to_tensor(texts[:, None])))
     is_token = ids > 0
     columns = ids[is_token]
     ends = np.concatenate([[0], np.cumsum(is_token.sum(axis=1))])
-    return sparse.csr_array((np.ones(len(columns)), columns, ends), shape=(len(texts), buckets))
+    return sparse.csr_array((np.ones(len(columns)), columns, ends), shape=(len(texts), size))
 
 
 def fit(
-    model: keras.Model,
-    parts: Iterable[np.ndarray],
-    y: np.ndarray,
-    folds: np.ndarray,
-    all_folds: int,
-    buckets: int,
-) -> Encoder:
-    """Linear models of the texts of the training rows, of the first of them where they are many.
+    vocabulary: Vocabulary, parts: Iterable[np.ndarray], y: np.ndarray, folds: np.ndarray
+) -> TextEncoder:
+    """Fit linear models to the texts of the training rows, or to the first of many rows.
 
     Args:
-        model: from texts, (rows, 1), to `tokens`.
-        parts: the texts, (rows,) each.
-        y: what they say something of, float64, (rows, outputs), see `target_statistics.targets`.
-        folds: of each row; its subfold where `all_folds` is 1.
+        parts: Texts of each part, (rows,).
+        y: Targets, float64, (rows, outputs), see `regression_targets`.
+        folds: Fold of each row.
     """
+    model, size = vocabulary.token_model(), vocabulary.size
     blocks: list[sparse.csr_array] = []
     count = 0
-    some = (texts[start : start + ROWS] for texts in parts for start in range(0, len(texts), ROWS))
-    for texts in some:
-        blocks.append(token_sets(model, texts, buckets))
+    batches = (
+        texts[start : start + ROWS] for texts in parts for start in range(0, len(texts), ROWS)
+    )
+    for texts in batches:
+        blocks.append(token_sets(model, texts, size))
         count += blocks[-1].nnz
         if count >= MAX_TOKENS:
             break
     sets = sparse.vstack(blocks, format="csr")
     rows = sets.shape[0]
-    y, folds = y[:rows], folds[:rows]
-    with_token = np.bincount(sets.indices, minlength=buckets)
+    with_token = np.bincount(sets.indices, minlength=size)
     inverse = np.rint((np.log((1 + rows) / (1 + with_token)) + 1) / GRID) * GRID
     inverse[0] = 0  # no token
-    numbers = range(int(folds.max(initial=0)) + 1)
-    fits = [frozenset(), *(frozenset([n]) for n in numbers)]
-    if all_folds > 1:
-        fits = [*fits[1:], *map(frozenset, combinations(numbers, 2))]
-    learns = np.array([[n not in fit for fit in fits] for n in numbers], np.float64)[folds]
     matrix = tfidf(sets, inverse)
-    weights = [ridge(matrix, of_output, learns) for of_output in y.T]
-    return Encoder(model, inverse, fits, np.stack(weights).astype(np.float32))
+    left_out = np.arange(-1, folds.max(initial=0) + 1)  # no fold, then each of them
+    learns = (folds[:rows, None] != left_out).astype(np.float64)
+    weights = [ridge(matrix, of_output, learns) for of_output in y[:rows].T]
+    return TextEncoder(model, inverse, np.stack(weights).astype(np.float32))
+
+
+def regression_targets(y: np.ndarray, classes: int) -> np.ndarray:
+    """Return what the regressions learn: float64, (rows, outputs).
+
+    Args:
+        y: The value, or the index of a class, (rows, 1).
+        classes: Number of classes; 0 for regression. Of two, only the second has an output.
+    """
+    if not classes:
+        return y
+    indicators = (y == np.arange(classes)).astype(np.float64)
+    return indicators[:, 1:] if classes == 2 else indicators
 
 
 def ridge(matrix: sparse.csr_array, y: np.ndarray, learns: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """The training rows as the networks read them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +19,15 @@ from tabular.table.parquet import count_rows, part_paths, read_parts
 def equal_sizes(
     indices: list[list[np.ndarray]], size: Callable[[list[int]], int]
 ) -> list[list[np.ndarray]]:
-    """The indices of each fold, as many for each: a graph is compiled for a number of rows.
+    """Give all folds the same number of rows, since a graph is compiled for a number of rows.
 
-    That is the least number of them all, so that a row may be left out, or the largest, so that
-    one may come twice; with two numbers the default table trains in 6.2 seconds and not in 5. Of a
-    table in several parts, where compiling takes the least of the time,
-    they stay as they are.
+    A row may be left out, or come twice. With two numbers of rows, the default table would train in
+    6.2 seconds instead of 5. A table in several parts stays as it is: there, compiling takes the
+    smallest part of the time.
 
     Args:
-        indices: of each fold, of each part.
-        size: of the numbers of the folds' rows.
+        indices: Rows of each fold, of each part.
+        size: Chooses the number of rows, `min` or `max`, of those of the folds.
     """
     if len(indices[0]) > 1:
         return indices
@@ -88,6 +86,8 @@ class TableDataset:
         preprocessing: from the columns that the model reads to the preprocessed columns.
         target: what is taken from the labels and what they are divided by.
         weight: Weight of each row in training, shape (rows,).
+        texts: For each part the columns that encode its texts, float32, (rows, width), which come
+            after the preprocessed columns; empty if there are no texts.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class TableDataset:
         preprocessing: keras.Model,
         target: Scaling,
         weight: np.ndarray,
+        texts: Sequence[np.ndarray] = (),
     ) -> None:
         counts = count_rows(folder)
         self.sizes = [count for count in counts if count]
@@ -109,10 +110,10 @@ class TableDataset:
             self._preprocess = tf.function(preprocessing, jit_compile=True)
         self._schema, self._target = schema, target
         self._weights = np.split(weight.astype(np.float32), np.cumsum(self.sizes)[:-1])
+        self._texts = texts
         row_bytes = preprocessing.outputs[0].shape[-1] * 4
         self._keep = sum(self.sizes) * row_bytes <= KEPT_BYTES
         self._kept: dict[int, Rows] = {}
-        self.texts: list[np.ndarray] = []  # of each part, see `Rows`
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -121,49 +122,19 @@ class TableDataset:
         if index in self._kept:
             return self._kept[index]
         part = pq.read_table(self.paths[index])
-        x, *codes = keras.tree.flatten(self._preprocess(feature_arrays(part, self._schema)))
+        x = self._preprocess(feature_arrays(part, self._schema))
+        if self._texts:
+            x = tf.concat([x, self._texts[index]], axis=1)
         y = (labels(part, self._schema) - self._target.shift) / self._target.scale
         rows = Rows(
             x,
             tf.constant(y, tf.float32),
             tf.constant(self._weights[index]),
             np.arange(len(part), dtype=np.int32),
-            codes=codes[0].numpy() if codes else None,
-            texts=self.texts[index] if self.texts else None,
         )
         if self._keep:
             self._kept[index] = rows
         return rows
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A dataset with what categories and texts say of the target in front of the other columns.
-
-    Attributes:
-        dataset: With `codes` and `texts`, if there are such columns.
-        statistics: For each category column, float32, (kinds of rows, categories, outputs).
-        fold: The fold that is left out.
-        kinds: Kind of the rows of each part; None where all are of the last kind.
-    """
-
-    dataset: Dataset
-    statistics: list[np.ndarray]
-    fold: int
-    kinds: list[np.ndarray] | None = None
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Rows:
-        rows, encoded = self.dataset[index], []
-        if rows.codes is not None:
-            kinds = -1 if self.kinds is None else self.kinds[index]
-            for table, codes in zip(self.statistics, rows.codes.T, strict=True):
-                encoded.append(table[kinds, codes])
-        if rows.texts is not None:
-            encoded.append(rows.texts[:, self.fold])
-        return rows._replace(x=tf.concat([*encoded, rows.x], axis=1)) if encoded else rows
 
 
 class Subset:

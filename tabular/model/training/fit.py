@@ -26,7 +26,7 @@ from tabular.model.cosine_restarts import cycle_steps, steps_of_cycles
 from tabular.model.network import copy_trained_weights
 from tabular.model.training.architecture import Architecture
 from tabular.model.training.checkpoint import NO_CHECKPOINTS, Checkpoints
-from tabular.model.training.dataset import Encoded, Subset, equal_sizes
+from tabular.model.training.dataset import Subset, equal_sizes
 from tabular.model.training.selection import (
     Logs,
     Member,
@@ -172,6 +172,9 @@ class Training:
         for n in range(n_folds):
             self._own.append([np.flatnonzero(f == n).astype(np.int32) for f in self._folds])
             self._others.append([np.flatnonzero(f != n).astype(np.int32) for f in self._folds])
+        if not setup.is_grouped:
+            self._own = equal_sizes(self._own, max)
+            self._others = equal_sizes(self._others, min)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what another process sets up again, once, for all of its networks."""
@@ -270,32 +273,16 @@ class Training:
 
     def _rows(self, fold: int) -> tuple[Dataset, HeldOut]:
         """Return the rows that the networks of a fold learn from, and those that they do not."""
-        learnt, validation, predicted = self._datasets(fold)
-        if self.setup.train.folds > 1:
+        setup = self.setup
+        if setup.train.folds > 1:
             numbers = np.flatnonzero(np.concatenate(self._folds) == fold).astype(np.int32)
-            y, weight = self.setup.standardised(numbers)[:, 0], self.setup.training_weight[numbers]
-            return learnt, HeldOut(predicted, y, weight, numbers)
-        parts = [validation[part] for part in range(len(validation))]
+            y, weight = setup.standardised(numbers)[:, 0], setup.training_weight[numbers]
+            held_out = HeldOut(Subset(setup.dataset, self._own[fold]), y, weight, numbers)
+            return Subset(setup.dataset, self._others[fold]), held_out
+        parts = [self._validation[part] for part in range(len(self._validation))]
         y = np.concatenate([np.empty(0, np.float32), *(np.asarray(part.y)[:, 0] for part in parts)])
         weight = np.concatenate([np.empty(0, np.float32), *(part.weight for part in parts)])
-        return learnt, HeldOut(validation, y, weight, np.empty(0, np.int32))
-
-    def _datasets(self, fold: int) -> tuple[Dataset, Dataset, Dataset]:
-        """Return the rows that the members of a fold learn from, are scored on, and predict."""
-        setup = self.setup
-        several = setup.train.folds > 1
-        statistics = setup.target_statistics(fold if several else None)
-        rows = Encoded(setup.dataset, statistics, fold, setup.subfolds)
-        if not several:
-            return rows, Encoded(self._validation, statistics, fold), []
-        if setup.keys:
-            held_out = Subset(rows, self._own[fold])
-            return Subset(rows, self._others[fold]), held_out, held_out
-        learnt, scored, predicted = (
-            Subset(rows, equal_sizes(indices, size)[fold])
-            for indices, size in ((self._others, min), (self._own, min), (self._own, max))
-        )
-        return learnt, scored, predicted
+        return setup.dataset, HeldOut(self._validation, y, weight, np.empty(0, np.int32))
 
 
 def held_out_scores(setup: Setup, rows: HeldOut, predictions: np.ndarray) -> Logs:

@@ -9,13 +9,7 @@ from tabular.core.errors import UserError
 from tabular.table.groups import rarest_classes
 from tabular.table.parquet import FOLD_KEY, count_rows, part_paths, read_parts
 
-MIN_SUBFOLDS = 10  # in which target statistics are cross-fitted
 MAX_AUTO_FOLDS = 10
-
-
-def count_subfolds(folds: int) -> int:
-    """Return the number of subfolds: at least `MIN_SUBFOLDS`, the same number for each fold."""
-    return folds * -(-MIN_SUBFOLDS // folds)
 
 
 def fold_keys(folder: Path) -> list[np.ndarray]:
@@ -36,17 +30,17 @@ def possible_folds(folder: Path) -> range:
     return range(2, min(MAX_AUTO_FOLDS, groups) + 1)
 
 
-def draw_subfolds(
+def draw_folds(
     classes: list[np.ndarray], keys: list[np.ndarray], folds: int, seed: int
 ) -> list[np.ndarray]:
-    """Draw the subfold of each row of each part: by class and group, or by time.
+    """Draw the fold of each row of each part: by class and group, or by time.
 
     Args:
         classes: Class of the rows of each part; one class for regression.
         keys: Keys of the rows of each part, see `parquet.FOLD_KEY`; empty if there are none.
 
     Returns:
-        Int32 arrays, one for each part; the fold is the subfold modulo `folds`.
+        Int32 arrays, one for each part.
 
     Raises:
         UserError: There are more folds than rows, groups or times.
@@ -60,54 +54,53 @@ def draw_subfolds(
             f"Set train.folds to {len(distinct)} or less, or to auto."
         )
     if not keys:
-        return random_subfolds(classes, folds, seed)
+        return random_folds(classes, folds, seed)
     if every_key.dtype.kind == "f":
-        subfolds = subfolds_of_times(every_key, group, folds)
+        drawn = folds_of_times(every_key, group, folds)
     else:
-        subfolds = grouped_subfolds(np.concatenate(classes), group, folds, seed)
-    return np.split(subfolds, np.cumsum([len(part) for part in keys])[:-1])
+        drawn = grouped_folds(np.concatenate(classes), group, folds, seed)
+    return np.split(drawn, np.cumsum([len(part) for part in keys])[:-1])
 
 
-def random_subfolds(classes: list[np.ndarray], folds: int, seed: int) -> list[np.ndarray]:
-    """Draw the subfold of each row of each part; subfolds differ by one row at most.
+def random_folds(classes: list[np.ndarray], folds: int, seed: int) -> list[np.ndarray]:
+    """Draw the fold of each row of each part; folds differ by one row at most.
 
     The rows of a class are dealt to the folds in turn, so that each fold has some of them if the
     part has enough.
     """
-    rng, dealt, subfolds = np.random.default_rng([seed, folds]), 0, []
+    rng, dealt, drawn = np.random.default_rng([seed, folds]), 0, []
     for of_part in classes:
         order = rng.permutation(len(of_part))
         order = order[np.argsort(of_part[order], kind="stable")]
-        subfold = np.empty(len(order), np.int32)
-        subfold[order] = (np.arange(len(order)) + dealt) % count_subfolds(folds)
+        fold = np.empty(len(order), np.int32)
+        fold[order] = (np.arange(len(order)) + dealt) % folds
         dealt += len(order)  # they take turns from part to part
-        subfolds.append(subfold)
-    return subfolds
+        drawn.append(fold)
+    return drawn
 
 
-def grouped_subfolds(classes: np.ndarray, group: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Draw the subfold of each row, int32: that of its group.
+def grouped_folds(classes: np.ndarray, group: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Draw the fold of each row, int32: that of its group.
 
     Groups are dealt to the folds as rows are, each as its rarest class, those with most rows of it
     first. So each fold has its share of every class, as with scikit-learn's `StratifiedGroupKFold`,
     and a table with few repeated rows has nearly the folds of one without.
     """
     rarest, rows = rarest_classes(classes, group)
-    return random_subfolds([rarest - rows / (rows.max() + 1)], folds, seed)[0][group]
+    return random_folds([rarest - rows / (rows.max() + 1)], folds, seed)[0][group]
 
 
-def subfolds_of_times(times: np.ndarray, rank: np.ndarray, folds: int) -> np.ndarray:
-    """Return the subfold of each row, int32: an equal range of times each.
+def folds_of_times(times: np.ndarray, rank: np.ndarray, folds: int) -> np.ndarray:
+    """Return the fold of each row, int32: an equal range of times each.
 
-    Where few different times would leave a fold without rows, each fold gets as many of them.
+    Where few different times would leave a fold without rows, each fold gets the same number of
+    different times.
 
     Args:
         times: Keys of the rows, float64 from 0 to 1.
         rank: Rank of each of them among the different times, from 0.
     """
-    distinct, count = int(rank.max()) + 1, count_subfolds(folds)
-    subfolds = np.minimum(times * count, count - 1).astype(np.int32)
-    if len(np.unique(subfolds % folds)) < folds:
-        fold = rank * folds // distinct
-        subfolds = (fold + folds * (rank % (count // folds))).astype(np.int32)
-    return subfolds
+    drawn = np.minimum(times * folds, folds - 1).astype(np.int32)
+    if len(np.unique(drawn)) < folds:
+        drawn = (rank * folds // (int(rank.max()) + 1)).astype(np.int32)
+    return drawn

@@ -1,24 +1,22 @@
-"""What the training rows decide before a network learns from them, and what it will take."""
+"""What the training rows decide before a network learns from them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Resolved, Train
 from tabular.core.errors import UserError
 from tabular.model.backend import keras
 from tabular.model.network import Columns
-from tabular.model.preprocessing import target_statistics, texts
-from tabular.model.preprocessing.layers import Preprocessed, build
+from tabular.model.preprocessing import texts
+from tabular.model.preprocessing.layers import build
 from tabular.model.preprocessing.statistics import Statistics, adapt
 from tabular.model.training.architecture import Architecture
 from tabular.model.training.dataset import TableDataset, all_labels, all_weights, class_weights
-from tabular.model.training.folds import count_subfolds, draw_subfolds, fold_keys, possible_folds
+from tabular.model.training.folds import draw_folds, fold_keys, possible_folds
 from tabular.table.arrays import row_losses
 from tabular.table.parquet import count_rows, read_parts
 
@@ -27,38 +25,36 @@ SAMPLE = 100_000  # training rows, which lie shuffled in their parts, for median
 
 @dataclass
 class Setup:
-    """What the training rows decide before a network learns from them.
+    """The training rows, their folds, and the preprocessing that was fitted to them.
 
     Attributes:
-        folder: of the training rows.
-        train: the parameters, every `auto` replaced.
-        preprocessed: the inputs of the model to be, and what the preprocessing makes of them.
-        statistics: what the preprocessing took from the rows.
-        y: the labels of the training rows, float64, shape (rows, 1).
+        folder: Folder of the training rows.
+        train: The parameters, every `auto` replaced.
+        statistics: What the preprocessing took from the rows.
+        preprocessing: The model from raw columns to what networks read of them, see `build`.
+        text_encoders: The encoder of each text column.
+        y: Labels of the training rows, float64, (rows, 1).
         weight: Weights of the training rows, 1 on average, (rows,).
         class_weights: Weights of the classes, (classes,).
         training_weight: Product of both weights of each training row, (rows,).
-        dataset: the training rows, preprocessed.
-        subfolds: for each part, of each row, int32, for cross-fitting; rows of fold f have f,
-            f + folds, ...
-        keys: for each part, of each row; those of one key are in one subfold; none of a random
-            split.
-        encoders: of each text column.
+        dataset: The training rows, preprocessed.
+        row_folds: Fold of the rows of each part, int32.
+        is_grouped: Whether rows are in one fold by their group or time.
     """
 
     folder: Path
     schema: Schema
     train: Resolved
-    preprocessed: Preprocessed
     statistics: Statistics
+    preprocessing: keras.Model
+    text_encoders: dict[str, texts.TextEncoder]
     y: np.ndarray
     weight: np.ndarray
     class_weights: np.ndarray
     training_weight: np.ndarray
     dataset: TableDataset
-    subfolds: list[np.ndarray]
-    keys: list[np.ndarray]
-    encoders: dict[str, texts.Encoder] = field(default_factory=dict)
+    row_folds: list[np.ndarray]
+    is_grouped: bool
 
     @property
     def planned(self) -> str:
@@ -74,32 +70,15 @@ class Setup:
 
     def other_dataset(self, folder: Path) -> TableDataset:
         """Prepare and weigh the rows of another table as the training rows are."""
-        model = keras.Model(self.preprocessed.inputs, self.preprocessed.read)
         y, weight = all_labels(folder, self.schema), all_weights(folder, self.schema)
         weight = multiply_weights(y, weight, self.class_weights)
-        dataset = TableDataset(folder, self.schema, model, self.statistics.target, weight)
-        if self.train.folds == 1:
-            dataset.texts = self.text_values(folder, None)
-        return dataset
-
-    def text_values(self, folder: Path, folds: list[np.ndarray] | None) -> list[np.ndarray]:
-        """Return the values of the texts of the rows of each part, float32, (rows, folds, width).
-
-        Args:
-            folds: of the rows of each part; None of rows that are not the training rows.
-        """
-        of_columns = [
-            [
-                encoder.values(part, folds[number] if folds else None, self.train.folds)
-                for number, part in enumerate(read_texts(folder, name, self.train.text_length))
-            ]
-            for name, encoder in self.encoders.items()
-        ]
-        return [np.concatenate(columns, axis=2) for columns in zip(*of_columns, strict=True)]
+        encoded = encode_texts(self.text_encoders, folder, self.train.text_length)
+        target = self.statistics.target
+        return TableDataset(folder, self.schema, self.preprocessing, target, weight, encoded)
 
     def folds(self) -> list[np.ndarray]:
-        """The fold of each row of each part."""
-        return [subfolds % self.train.folds for subfolds in self.subfolds]
+        """Return the fold of each row of each part."""
+        return self.row_folds
 
     def losses(self, y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Compute the loss of each row by which networks are chosen: see `row_losses`."""
@@ -128,43 +107,11 @@ class Setup:
         """The labels of some of the training rows as networks learn them: float64, (rows, 1)."""
         return (self.y[rows] - self.statistics.target.shift) / self.statistics.target.scale
 
-    def encoded_targets(self) -> np.ndarray:
-        """What categories and texts say something of, see `target_statistics.targets`."""
-        y = self.standardised(np.arange(len(self.y)))  # near 0, for the sums of squares
-        return target_statistics.targets(y, len(self.schema.classes))
-
-    @cached_property
-    def _sums(self) -> list[target_statistics.Sums]:
-        """Sums of the targets by category, for each column with target statistics."""
-        y = np.split(self.encoded_targets(), np.cumsum(self.dataset.sizes)[:-1])
-        codes = (np.asarray(self.dataset[part].codes) for part in range(len(self.dataset)))
-        return target_statistics.sums(
-            zip(codes, y, self.subfolds, strict=True),
-            count_subfolds(self.train.folds),
-            [2 + len(categories) for categories in self.statistics.encoded.values()],
-        )
-
-    def target_statistics(self, fold: int | None) -> list[np.ndarray]:
-        """Compute the statistics of each encoded column for the rows of each subfold, then others.
-
-        Args:
-            fold: that is left out; None where none is.
-        """
-        if not self.statistics.encoded:
-            return []
-        subfolds = count_subfolds(self.train.folds)
-        without = np.eye(subfolds + 1, subfolds)
-        if fold is not None:
-            without[:, fold :: self.train.folds] = 1
-        return [target_statistics.table(sums, without) for sums in self._sums]
-
     @cached_property
     def columns(self) -> Columns:
-        """What networks read: target statistics, numbers, and columns of 0 and 1."""
-        x = self.dataset[0].x
-        encoded = sum(table.shape[-1] for table in self.target_statistics(None))
-        encoded += sum(len(encoder.weights) for encoder in self.encoders.values())
-        return Columns(np.asarray(x[:SAMPLE]), encoded, len(self.statistics.scalings))
+        """What networks read: columns of numbers, of 0 and 1, and of texts."""
+        sample = np.asarray(self.dataset[0].x[:SAMPLE])
+        return Columns(sample, len(self.statistics.scalings))
 
     @cached_property
     def architectures(self) -> dict[str, Architecture]:
@@ -177,40 +124,70 @@ class Setup:
 
 
 def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
-    """Adapt the preprocessing to the training rows in `folder`.
+    """Fit the preprocessing to the training rows in `folder`, and draw their folds.
 
     Raises:
-        UserError: there are none, fewer than folds, or a column cannot be preprocessed.
+        UserError: There are no rows, or fewer than folds, or a column cannot be preprocessed.
     """
     rows, possible = sum(count_rows(folder)), possible_folds(folder)
     resolved = train.resolved(rows, schema.task, len(schema.features), possible)
     statistics = adapt(partial(read_parts, folder), schema, resolved)
-    preprocessed = build(statistics, schema, resolved)
+    preprocessing = build(statistics, schema, resolved)
     y, weight = all_labels(folder, schema), all_weights(folder, schema)
     by_class = class_weights(y, weight, train, schema)
     training_weight = multiply_weights(y, weight, by_class)
-    model = keras.Model(preprocessed.inputs, preprocessed.read)
-    dataset = TableDataset(folder, schema, model, statistics.target, training_weight)
-    keys, of_rows = fold_keys(folder), np.zeros(rows) if schema.task == "regression" else y[:, 0]
-    classes = np.split(of_rows, np.cumsum(dataset.sizes)[:-1])
-    subfolds = draw_subfolds(classes, keys, resolved.folds, resolved.seed)
-    setup = Setup(
-        *(folder, schema, resolved, preprocessed, statistics, y, weight, by_class),
-        training_weight=training_weight,
-        dataset=dataset,
-        subfolds=subfolds,
-        keys=keys,
-    )
-    folds = setup.folds() if resolved.folds > 1 else subfolds
-    if schema.weight is not None and not np.bincount(np.concatenate(setup.folds()), weight).all():
+    ends = np.cumsum([count for count in count_rows(folder) if count])[:-1]
+    classes = np.split(np.zeros(rows) if schema.task == "regression" else y[:, 0], ends)
+    keys = fold_keys(folder)
+    folds = draw_folds(classes, keys, resolved.folds, resolved.seed)
+    if schema.weight is not None and not np.bincount(np.concatenate(folds), weight).all():
         raise UserError(f"column {schema.weight}: every row of a fold has a weight of 0")
-    targets, row_folds = setup.encoded_targets(), np.concatenate(folds)
-    for name, tokens in preprocessed.texts.items():
-        cells, buckets = read_texts(folder, name, resolved.text_length), resolved.text_buckets
-        encoder = texts.fit(tokens, cells, targets, row_folds, resolved.folds, buckets)
-        setup.encoders[name] = encoder
-    dataset.texts = setup.text_values(folder, folds)
-    return setup
+
+    text_folds = folds
+    if resolved.folds == 1:  # a row's own target takes no part in what encodes its texts
+        text_folds = draw_folds(classes, keys, max(possible, default=1), resolved.seed)
+    shift, scale = statistics.target.shift, statistics.target.scale
+    targets = texts.regression_targets((y - shift) / scale, len(schema.classes))
+    encoders = {
+        name: texts.fit(
+            vocabulary,
+            texts.read_texts(read_parts(folder, [name]), name, resolved.text_length),
+            targets,
+            np.concatenate(text_folds),
+        )
+        for name, vocabulary in statistics.texts.items()
+    }
+    encoded = encode_texts(encoders, folder, resolved.text_length, text_folds)
+    dataset = TableDataset(
+        folder, schema, preprocessing, statistics.target, training_weight, encoded
+    )
+    return Setup(
+        *(folder, schema, resolved, statistics, preprocessing, encoders),
+        *(y, weight, by_class, training_weight, dataset, folds),
+        is_grouped=bool(keys),
+    )
+
+
+def encode_texts(
+    encoders: dict[str, texts.TextEncoder],
+    folder: Path,
+    length: int,
+    folds: list[np.ndarray] | None = None,
+) -> list[np.ndarray]:
+    """Encode the texts of the rows of each part: float32, (rows, width); empty without texts.
+
+    Args:
+        length: Number of characters of a text that are read.
+        folds: Fold of the rows of each part, if they are the training rows.
+    """
+    by_column = [
+        [
+            encoder.predict(cells, folds[part] if folds else None)
+            for part, cells in enumerate(texts.read_texts(read_parts(folder, [name]), name, length))
+        ]
+        for name, encoder in encoders.items()
+    ]
+    return [np.concatenate(columns, axis=1) for columns in zip(*by_column, strict=True)]
 
 
 def multiply_weights(y: np.ndarray, weight: np.ndarray, by_class: np.ndarray) -> np.ndarray:
@@ -222,11 +199,3 @@ def multiply_weights(y: np.ndarray, weight: np.ndarray, by_class: np.ndarray) ->
         by_class: The result of `class_weights`; empty for regression.
     """
     return weight * by_class[y[:, 0].astype(np.int64)] if len(by_class) else weight
-
-
-def read_texts(folder: Path, name: str, length: int) -> Iterator[np.ndarray]:
-    """The first characters of each text of each part that has rows; object, (rows,)."""
-    for part in read_parts(folder, [name]):
-        if len(part):
-            texts = pc.utf8_slice_codeunits(part[0], 0, length)  # before characters are parted
-            yield pc.fill_null(texts, "").to_numpy(zero_copy_only=False)

@@ -29,18 +29,12 @@ class Rows(NamedTuple):
         y: (rows, outputs), float32.
         weight: (rows,), float32.
         indices: The rows to use, (n,), int32.
-        codes: Categories of the columns with target statistics, if there are any: (rows, columns),
-            int32.
-        texts: What the text columns say where each fold is left out, if there are any: (rows,
-            folds, width), float32.
     """
 
     x: tf.Tensor
     y: tf.Tensor
     weight: tf.Tensor
     indices: np.ndarray
-    codes: np.ndarray | None = None
-    texts: np.ndarray | None = None
 
 
 # Rows of a part, indices of their batches, (steps, batch size), and how many of these to use.

@@ -7,25 +7,25 @@ import pyarrow as pa
 import pytest
 
 from tabular.core.errors import UserError
-from tabular.model.training.folds import draw_subfolds, possible_folds, random_subfolds
+from tabular.model.training.folds import draw_folds, possible_folds, random_folds
 from tabular.table.parquet import FOLD_KEY, write_part
 from tests.helpers import train_params
 
 
 def test_more_folds_than_rows_are_refused() -> None:
     with pytest.raises(UserError, match=r"train\.folds is 9.*8 training rows"):
-        draw_subfolds([np.zeros(5), np.zeros(3)], [], 9, 0)
+        draw_folds([np.zeros(5), np.zeros(3)], [], 9, 0)
 
 
 @pytest.mark.parametrize("sizes", [[1] * 12, [5, 5, 2], [3, 8, 1], [12]])
 def test_every_fold_has_its_share_of_the_rows_in_however_small_parts(sizes: list[int]) -> None:
-    folds = np.concatenate(random_subfolds(list(map(np.zeros, sizes)), 5, seed=1)) % 5
+    folds = np.concatenate(random_folds(list(map(np.zeros, sizes)), 5, seed=1))
     assert sorted(np.bincount(folds, minlength=5)) == [2, 2, 2, 3, 3]
 
 
 def test_a_class_of_few_rows_is_in_every_fold() -> None:
     y = np.random.default_rng(0).permutation(np.repeat([0.0, 1.0, 2.0], [80, 5, 7]))
-    folds = random_subfolds([y], 5, seed=1)[0] % 5
+    folds = random_folds([y], 5, seed=1)[0]
     assert np.ptp(np.bincount(folds)) <= 1
     for one in (1, 2):
         assert set(folds[y == one]) == set(range(5))
@@ -50,9 +50,9 @@ def test_auto_takes_the_most_folds_that_the_groups_fill(
     assert train.folds == folds
     classes = [np.zeros(len(keys))]
     for number in possible:
-        assert set(draw_subfolds(classes, [keys], number, 1)[0] % number) == {*range(number)}
+        assert set(draw_folds(classes, [keys], number, 1)[0]) == {*range(number)}
     with pytest.raises(UserError, match=r"Set train\.folds to \d+ or less, or to auto"):
-        draw_subfolds(classes, [keys], 41, 1)
+        draw_folds(classes, [keys], 41, 1)
 
 
 def test_each_fold_has_its_share_of_the_classes_of_rows_in_groups() -> None:
@@ -63,9 +63,16 @@ def test_each_fold_has_its_share_of_the_classes_of_rows_in_groups() -> None:
     pair, groups = np.r_[np.arange(999), 0], rng.integers(0, 300, 1000)
     for keys, spread in ((pair, 2), (groups, 20)):
         parts = np.array_split(keys, 3)
-        subfolds = draw_subfolds(np.array_split(y, 3), parts, 5, 1)
-        assert [len(part) for part in subfolds] == [len(part) for part in parts]
-        fold = np.concatenate(subfolds) % 5
+        folds = draw_folds(np.array_split(y, 3), parts, 5, 1)
+        assert [len(part) for part in folds] == [len(part) for part in parts]
+        fold = np.concatenate(folds)
         assert len(np.unique(np.column_stack([keys, fold]), axis=0)) == len(np.unique(keys))
         assert np.ptp(np.bincount(fold[y == 1])) <= 2
         assert np.ptp(np.bincount(fold)) <= spread
+
+
+def test_folds_of_times_are_periods() -> None:
+    times = np.random.default_rng(0).permutation(np.arange(100) / 99)
+    (folds,) = draw_folds([np.zeros(100)], [times], 5, 1)
+    assert (np.diff(folds[np.argsort(times)]) >= 0).all()
+    assert np.ptp(np.bincount(folds)) <= 1

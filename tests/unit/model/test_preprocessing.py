@@ -10,7 +10,7 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Train
 from tabular.core.errors import UserError
 from tabular.model.backend import keras
-from tabular.model.preprocessing.layers import Preprocessed, build
+from tabular.model.preprocessing.layers import build
 from tabular.model.preprocessing.statistics import Statistics, adapt
 from tabular.table.arrays import feature_arrays
 from tests.helpers import schema_of, train_params
@@ -21,7 +21,7 @@ SCHEMA = schema_of(
 TABLE = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]})
 
 
-def built(seen: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, Preprocessed]:
+def built(seen: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, keras.Model]:
     """What the training rows, in two parts, make of the preprocessing."""
     statistics = adapt(lambda: [seen[:2], seen[2:]], schema, train)
     return statistics, build(statistics, schema, train)
@@ -29,8 +29,8 @@ def built(seen: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, Pre
 
 def preprocessed(train: Train, part: pa.Table = TABLE, seen: pa.Table = TABLE) -> np.ndarray:
     """The rows of a part, preprocessed as the rows seen by training say."""
-    _, layers = built(seen, SCHEMA, train)
-    return np.asarray(keras.Model(layers.inputs, layers.read[0])(feature_arrays(part, SCHEMA)))
+    _, model = built(seen, SCHEMA, train)
+    return np.asarray(model(feature_arrays(part, SCHEMA)))
 
 
 def test_missing_values_become_the_mean_and_the_network_is_told() -> None:
@@ -57,8 +57,8 @@ def test_a_column_of_any_unit_is_scaled_by_the_saved_model_too(
 ) -> None:
     part = TABLE.set_column(1, "b", pa.array((np.arange(5) + start) * unit))
     schema = schema_of("binary", a={"kind": "real", "nullable": True}, b={"kind": "real"})
-    _, layers = built(part, schema, train_params(imputation="mean", normalization="standard"))
-    keras.Model(layers.inputs, layers.read[0]).save(tmp_path / "m.keras")
+    _, saved = built(part, schema, train_params(imputation="mean", normalization="standard"))
+    saved.save(tmp_path / "m.keras")
     model = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
     found = np.asarray(model(feature_arrays(part, schema)))[:, 1]
     np.testing.assert_allclose(found, (np.arange(5) - 2) / np.sqrt(2), atol=1e-5)
@@ -83,23 +83,13 @@ def test_the_parts_of_a_date_that_vary_are_columns_and_a_gap_is_told() -> None:
     schema = schema_of("binary", day={"kind": "datetime", "nullable": True})
     moments = pa.array(["2024-05-31", "2024-06-03", None]).cast(pa.timestamp("us"))
     part = pa.table({"day": moments.cast(pa.timestamp("us", "UTC")), "y": [0, 1, 0]})
-    statistics, layers = built(part, schema, train_params())
+    statistics, model = built(part, schema, train_params())
     varying = ("time", "month", "day", "day of the year", "weekday")
     assert statistics.dates["day"].parts == varying
-    prepared = np.asarray(keras.Model(layers.inputs, layers.read[0])(feature_arrays(part, schema)))
+    prepared = np.asarray(model(feature_arrays(part, schema)))
     assert prepared.shape == (3, len(varying) + 2 * 2 + 1)
     np.testing.assert_allclose(
         prepared[:2, : len(varying)], [[-1, -1, 1, -1, 1], [1, 1, -1, 1, -1]]
     )
     assert prepared[:, -1].tolist() == [0, 0, 1]
     assert prepared[2, 0] == pytest.approx(0, abs=1e-6)
-
-
-def test_words_that_training_has_in_capitals_are_different_words() -> None:
-    schema = schema_of("binary", name={"kind": "text"})
-    part = pa.table({"name": ["ACME", "BETA", "GAMMA", "SIGMA"], "y": [0, 1, 0, 1]})
-    _, layers = built(part, schema, train_params())
-    rows = np.array([["ACME"], ["BETA"], ["GAMMA"], ["SIGMA"], ["acme"]])
-    found = np.asarray(layers.texts["name"](keras.ops.convert_to_tensor(rows)))
-    assert len({tuple(row) for row in found[:4]}) == 4
-    np.testing.assert_array_equal(found[0], found[4])

@@ -3,36 +3,49 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from tabular.model.backend import keras
 from tabular.model.preprocessing import texts
 
-BUCKETS = 4096
 GOOD, BAD = ["fine", "great taste", "really good"], ["awful", "stale smell", "really bad"]
 
 
-def token_model(known: list[str], length: int = 64, buckets: int = BUCKETS) -> keras.Model:
-    read = keras.Input((1,), dtype="string")
-    return keras.Model(read, texts.tokens(read, known, length, buckets))
+def known(written: list[str], length: int = 64) -> texts.Vocabulary:
+    return texts.fit_vocabulary([np.array(written, object)], 1000, length)
 
 
-def tokens_of(*written: str, known: str = "abcdefghijklmnopqrstuvwxyzAÉé ,.!\n") -> list[set[int]]:
-    model = token_model(sorted(known))
+def tokens_of(model: keras.Model, *written: str) -> list[set[int]]:
     found = np.asarray(model(keras.ops.convert_to_tensor(np.array(written)[:, None])))
     return [set(row) - {0} for row in found]
 
 
-def test_words_and_runs_whatever_their_case_place_and_the_marks_between_them() -> None:
-    a, b, c, d, none = tokens_of("fresh bread", "Fresh, BREAD!", "bread", "fresh", "")
+def test_words_and_runs_whatever_their_case_place_and_the_marks_beside_them() -> None:
+    model = known(["fresh bread", "Bread,", "a b"]).token_model()
+    a, b, c, d, none, unknown = tokens_of(
+        model, "fresh bread", "Bread: FRESH!", "bread", "fresh", "", "日本"
+    )
     assert a >= c | d  # the words, and the runs within them
-    assert len(a & b) >= len(a) / 2  # the runs over the gap differ
-    assert none == set()
-    accented, plain = tokens_of("Été", "été", known="tTEeÉé")
-    assert accented == plain
-    (unknown,) = tokens_of("日本", known="abc")
-    assert len(unknown) == 1
+    assert b == c | d  # but no run over the gap
+    assert len(a) == 2 + 7  # words, and runs of five in eleven characters
+    assert none == unknown == set()
+
+
+def test_the_most_frequent_words_are_known_and_the_start_of_a_text_is_read() -> None:
+    table = pa.table({"x": ["b c a b c d b", None]})
+    vocabulary = texts.fit_vocabulary(texts.read_texts([table], "x", 16), 2, 16)
+    assert vocabulary.words == ["b", "c"]
+    assert vocabulary.length == 16
+    (read,) = tokens_of(vocabulary.token_model(), "d " * 7 + "c" + " b" * 100)
+    assert read == {2}
+
+
+@pytest.mark.parametrize("written", [["ab", "c d"], ["!", "?"], ["", ""]])
+def test_texts_may_hold_no_runs_and_no_words(written: list[str]) -> None:
+    first, second = tokens_of(known(written).token_model(), *written)
+    assert len(first | second) == len({*" ".join(written).split()} - {"!", "?"})
 
 
 def sample(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -47,33 +60,29 @@ def sample(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return np.array(written, object), y.astype(float)
 
 
-@pytest.mark.parametrize(("folds", "most"), [(1, 10**6), (4, 10**6), (4, 500)])
+@pytest.mark.parametrize("most", [10**6, 500])
 def test_unseen_rows_get_what_the_words_say(
-    folds: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where memory is bounded, and so the first rows alone are learnt from."""
     monkeypatch.setattr(texts, "MAX_TOKENS", most)
     monkeypatch.setattr(texts, "ROWS", 100)
     written, y = sample(600)
-    known = sorted(set("".join(written)))
-    own = np.arange(600) % (folds if folds > 1 else 10)
-    model = token_model(known)
-    encoder = texts.fit(model, [written[:200], written[200:]], y[:, None], own, folds, BUCKETS)
-    values = encoder.values(written, own, folds)
-    assert values.shape == (600, folds, 1)
-    for fold in range(folds):
-        assert roc_auc_score(y, values[:, fold, 0]) > 0.9
+    vocabulary, folds = known(written.tolist()), np.arange(600) % 4
+    parts = [written[:200], written[200:]]
+    encoder = texts.fit(vocabulary, parts, y[:, None], folds)
+    predictions = encoder.predict(written, folds)
+    assert predictions.shape == (600, 1)
+    assert roc_auc_score(y, predictions[:, 0]) > 0.9
 
     # The layers of the saved model give new rows the same.
-    new, _ = sample(50, seed=1)
+    new, of_new = sample(50, seed=1)
     read = keras.Input((1,), dtype="string")
-    table = encoder.table([0 if folds > 1 else None])
-    saved = keras.Model(read, texts.encoded(model(read), table))
-    saved.save(tmp_path / "m.keras")
+    keras.Model(read, encoder.build_layers(read)).save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
     outputs = np.asarray(loaded(keras.ops.convert_to_tensor(new[:, None])))
-    expected = encoder.values(new, None if folds == 1 else np.zeros(50, int), folds)[:, 0]
-    np.testing.assert_allclose(outputs, expected, atol=1e-3)
+    np.testing.assert_allclose(outputs, encoder.predict(new), atol=1e-3)
+    assert roc_auc_score(of_new, outputs[:, 0]) > 0.9
 
 
 def test_labels_by_chance_are_not_learnt_from_the_row_itself() -> None:
@@ -81,8 +90,7 @@ def test_labels_by_chance_are_not_learnt_from_the_row_itself() -> None:
     rng = np.random.default_rng(0)
     letters = list("abcdefghijklmnopqrstuvwxyz")
     written = np.array(["".join(rng.choice(letters, 12)) for _ in range(400)], object)
-    y, own = rng.integers(0, 2, 400).astype(float), np.arange(400) % 4
-    encoder = texts.fit(token_model(letters), [written], y[:, None], own, 4, BUCKETS)
-    values = encoder.values(written, own, 4)
-    for fold in range(4):
-        assert abs(roc_auc_score(y, values[:, fold, 0]) - 0.5) < 0.1
+    y, folds = rng.integers(0, 2, 400).astype(float), np.arange(400) % 4
+    encoder = texts.fit(known(written.tolist()), [written], y[:, None], folds)
+    assert abs(roc_auc_score(y, encoder.predict(written, folds)[:, 0]) - 0.5) < 0.1
+    assert roc_auc_score(y, encoder.predict(written)[:, 0]) > 0.9  # of rows that were learnt from

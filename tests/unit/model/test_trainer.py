@@ -35,7 +35,7 @@ def plain(**changes: Any) -> Resolved:
 
 def networks(train: Resolved) -> tuple[keras.Model, keras.Model]:
     """A network, and the compiled model that trains its weights."""
-    columns = network.Columns(X, 0, X.shape[1])
+    columns = network.Columns(X, X.shape[1])
     return Architecture(train.members[0], train, SCHEMA, columns, len(X)).untrained(seed=3)
 
 

@@ -21,7 +21,6 @@ from tabular.model.metadata import ModelMetadata
 from tabular.model.saved_model import predict
 from tabular.model.training.assembly import assemble, metadata
 from tabular.model.training.checkpoint import Checkpoints
-from tabular.model.training.dataset import Encoded
 from tabular.model.training.fit import fit
 from tabular.model.training.selection import (
     Blend,
@@ -40,7 +39,7 @@ from tests.helpers import schema_of, train_params
 COLUMNS: dict[str, dict[str, Any]] = {
     "a": {"kind": "real"},
     "b": {"kind": "real"},
-    "town": {"kind": "category"},  # of so many values that it gets target statistics
+    "town": {"kind": "category"},
 }
 SCHEMA = schema_of("binary", **COLUMNS)
 NUMBERS = schema_of("binary", a=COLUMNS["a"], b=COLUMNS["b"])
@@ -113,9 +112,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 def outputs(setup: Setup, member: Member) -> np.ndarray:
-    """What a member says of the training rows as if they were new, from layer to layer."""
-    statistics = setup.target_statistics(member.fold if setup.train.folds > 1 else None)
-    rows = Encoded(setup.dataset, statistics, member.fold)
+    """Return what a member predicts for the training rows, from layer to layer."""
+    rows = setup.dataset
     architecture = setup.architectures[member.architecture]
     architecture.network.set_weights(member.weights)
     features = [architecture.features(rows[i].x) for i in range(len(rows))]
@@ -156,7 +154,7 @@ def test_the_labels_of_its_own_fold_decide_nothing_of_a_member(
 ) -> None:
     write_table(tmp_path, swapped=np.concatenate(one_part.setup.folds()) == 0)
     setup = set_up(tmp_path, SCHEMA, train_params(BOTH, folds=3))
-    setup.subfolds = one_part.setup.subfolds  # which give each fold its share of the classes
+    setup.row_folds = one_part.setup.row_folds  # which give each fold its share of the classes
     of_fold = list(islice(fit(setup), len(BOTH)))
     for one, other in zip(one_part.members[: len(BOTH)], of_fold, strict=True):
         assert one.history != other.history  # by its scores of that fold
@@ -418,15 +416,3 @@ def test_the_ensemble_minimises_absolute_errors_where_these_are_trained(tmp_path
         y = setup.standardised(np.arange(80))
         weights = ensemble_of(setup, {30: y.mean(), 60: np.median(y)}).weights
         assert max(weights, key=weights.__getitem__) == best
-
-
-def test_the_target_statistics_of_a_row_know_nothing_of_its_own_target(tmp_path: Path) -> None:
-    folder, params = tmp_path / "first", train_params(BOTH, folds=3)
-    write_table(folder)
-    first = set_up(folder, SCHEMA, params)
-    write_table(tmp_path / "second", swapped=np.concatenate(first.subfolds) == 0)
-    second = set_up(tmp_path / "second", SCHEMA, params)
-    second.subfolds = first.subfolds
-    (of_first,), (of_second,) = first.target_statistics(None), second.target_statistics(None)
-    np.testing.assert_allclose(of_first[0], of_second[0], atol=1e-6)
-    assert not np.allclose(of_first[-1], of_second[-1], atol=1e-3)
