@@ -144,7 +144,7 @@ def refuse(
     """
     lines = [
         f"{locate(first + failure.row)}, column {failure}"
-        for failure in sorted(failures)[:MISTAKES_SHOWN]
+        for failure in sorted(failures, key=lambda failure: failure.row)[:MISTAKES_SHOWN]
     ]
     if len(lines) == MISTAKES_SHOWN:
         lines.append("There may be more.")

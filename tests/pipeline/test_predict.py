@@ -181,7 +181,8 @@ def test_a_row_that_fails_ends_it_with_line_and_reason(checked: Path, tmp_path: 
     file.write_text(BAD)
     with pytest.raises(SystemExit) as end:
         predict(checked, file, "-o", tmp_path / "predictions.csv")
-    first, *others, last = str(end.value.code).splitlines()
+    first, *others, more, last = str(end.value.code).splitlines()
+    assert more == "There may be more."
     assert first == f"error: {file}: line 3, column cast: found '1e999'; expected a finite number"
     assert [line.partition(": found ")[0] for line in others] == [
         *(f"{file}: line 7, column {name}" for name in ("flag", "count", "zip/code")),
