@@ -56,10 +56,8 @@ class Architecture:
         self.is_stackable = is_stackable(self.network)
         learnt_rows = rows * max(train.folds - 1, 1) / train.folds
         self.max_steps = int(-(-learnt_rows // self.params.batch_size) * self.params.epochs)
-        self.max_cycles = 0
-        if self.params.trains_in_cycles:  # those that fit into the steps
-            cycles = (self.max_steps // network.FIRST_CYCLE + 1).bit_length() - 1
-            self.max_cycles = max(cycles, 1)
+        cycles = (self.max_steps // network.FIRST_CYCLE + 1).bit_length() - 1
+        self.max_cycles = max(cycles, 1) if self.params.trains_in_cycles else 0
 
     def _build(self) -> keras.Model:
         inputs = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]

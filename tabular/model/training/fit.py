@@ -66,6 +66,7 @@ def fit(
         for members in setup.train.members
         for number in range(members.count)
     ]
+    limits = {name: each.max_cycles for name, each in setup.architectures.items()}
     lowest_losses: dict[str, float] = {}
     epochs = sum(setup.train.networks[network.architecture].epochs for network in networks)
     with closing(Bar(epochs)) as bar:
@@ -77,17 +78,13 @@ def fit(
             ):
                 snapshots.append(snapshot)
                 yield replace(snapshot, state=[])
-            networks = [s for s in snapshots if setup.architectures[s.architecture].max_cycles]
+            networks = [snapshot for snapshot in snapshots if limits[snapshot.architecture]]
             losses = held_out_losses(setup, networks)
             finished = finished_architectures(losses, lowest_losses)
             for name, loss in losses.items():
                 lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
-            networks = [
-                network
-                for network in networks
-                if network.architecture not in finished
-                and len(network.history) < setup.architectures[network.architecture].max_cycles
-            ]
+            last = {n.architecture for n in networks if len(n.history) >= limits[n.architecture]}
+            networks = [n for n in networks if n.architecture not in finished | last]
 
 
 def held_out_losses(setup: Setup, snapshots: list[Member]) -> dict[str, float]:
@@ -264,7 +261,8 @@ def rows_of_folds(setup: Setup, validation: Path | None) -> list[tuple[Dataset, 
     table, folds = setup.dataset, range(setup.train.folds)
     if len(folds) == 1:
         other = setup.prepare(validation) if validation else None
-        y, weight = (other.y[:, 0], other.weight) if other else np.empty((2, 0))
+        labels = (other.y[:, 0], other.weight) if other else np.empty((2, 0))
+        y, weight = (values.astype(np.float32) for values in labels)
         return [(table, HeldOut(other or [], np.empty(0, np.int32), y, weight))]
     learnt = [[np.flatnonzero(part != n).astype(np.int32) for part in setup.folds] for n in folds]
     held_out = [[np.flatnonzero(part == n).astype(np.int32) for part in setup.folds] for n in folds]
@@ -309,10 +307,10 @@ def report_rounds(architecture: Architecture, network: Member, first: int) -> No
 _TRAININGS: dict[str, Training] = {}  # the last one of a process that another one has started
 
 
-def _same_training(setup_arguments: tuple[Path, Schema, Resolved], *others: Any) -> Training:
-    key = repr((setup_arguments, others))
+def _same_training(setup_arguments: tuple[Path, Schema, Resolved], *arguments: Any) -> Training:
+    key = repr((setup_arguments, arguments))
     if key not in _TRAININGS:
         _TRAININGS.clear()
         keras.utils.clear_session()
-        _TRAININGS[key] = Training(set_up(*setup_arguments), *others)
+        _TRAININGS[key] = Training(set_up(*setup_arguments), *arguments)
     return _TRAININGS[key]
