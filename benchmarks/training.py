@@ -95,7 +95,7 @@ def our_fit(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
     resolved = params.resolved(ROWS, schema.task, COLUMNS)
     columns = network.Columns(np.zeros((1, COLUMNS)), COLUMNS)
     architecture = Architecture(resolved.members[0], resolved, schema, columns, ROWS)
-    _, compiled = architecture.untrained(seed=1)
+    compiled = architecture.untrained(seed=1)
     trainer = Trainer(compiled, batch_size)
     for epoch in range(epochs):
         trainer.train(compiled, train, [1, epoch])
@@ -157,7 +157,7 @@ def large_ours(folder: Path) -> Callable[[], Any]:
     from tabular.model import network  # noqa: F401  imports are excluded
     from tabular.model.preprocessing.layers import build
     from tabular.model.preprocessing.statistics import Scaling, Statistics
-    from tabular.model.training.dataset import TableDataset
+    from tabular.model.training.dataset import TableDataset, all_labels
     from tabular.table.parquet import count_rows
 
     columns = {f"x{i}": Column(kind="real") for i in range(COLUMNS)}
@@ -176,8 +176,8 @@ def large_ours(folder: Path) -> Callable[[], Any]:
 
     def work() -> None:
         preprocessing = build(statistics, schema, our_params(schema))
-        weight = np.ones(sum(count_rows(folder)))
-        rows = TableDataset(folder, schema, preprocessing, as_it_is, weight)
+        y, weight = all_labels(folder, schema), np.ones(sum(count_rows(folder)))
+        rows = TableDataset(folder, schema, preprocessing, y, weight)
         our_fit(rows, [], LARGE_BATCH, epochs=1)
 
     return work

@@ -3,7 +3,6 @@
 import math
 import sys
 from argparse import ArgumentParser
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ import pyarrow as pa
 from stages import run
 from tabular.config.params import load_params
 from tabular.config.schema import load_schema
-from tabular.core.engine import Bar
 from tabular.core.files import atomic_write, write_json, write_points
 from tabular.table.parquet import write_part
 
@@ -83,9 +81,9 @@ def main() -> None:
     tables = [args.split / name for name in ("train", "validation")]
     setup = set_up(tables[0], schema, train)
     checkpoints = Checkpoints(args.state, identity([schema, train], tables))
-    print(f"Training networks on {len(setup.y)} rows: {setup.planned}", file=sys.stderr)
-    with closing(Bar(setup.epochs)) as bar:
-        members = list(fit(setup, tables[1], checkpoints=checkpoints, report=bar.advance))
+    counts = [f"{m.count * setup.train.folds} of {m.network}" for m in setup.train.members]
+    print(f"Training networks on {len(setup.y)} rows: {', '.join(counts)}", file=sys.stderr)
+    members = list(fit(setup, tables[1], checkpoints=checkpoints, show_progress=True))
     blend = blended(setup, members)
     described = describe(setup, members, blend)
 
@@ -96,7 +94,7 @@ def main() -> None:
     with atomic_write(args.model) as file:
         write_networks(file, setup, members, blend)
     with atomic_write(args.oof) as folder:
-        write_oof(folder, blend.oof, setup.folds())
+        write_oof(folder, blend.oof, setup.folds)
         if train.forward_chaining:
             later = forward_chained(tables[0], schema, train, folder)
             write_oof(folder / "forward_chaining", *later)

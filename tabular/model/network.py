@@ -9,9 +9,9 @@ import numpy as np
 from tabular.config.schema import Schema
 from tabular.config.sections import Embedding, ResolvedNetwork
 from tabular.model.backend import keras, tf
-from tabular.model.cosine_restarts import CosineRestarts
 
 layers, ops = keras.layers, keras.ops
+FIRST_CYCLE = 30  # steps; each cycle of `cosine_restarts` is twice as long as the one before
 LEAST_SCALE = 0.05  # with which a column of noise starts
 MAX_SCALED = 1e6  # of quartile widths from the median; beyond, the square of a float32 may overflow
 
@@ -28,10 +28,6 @@ class Columns(NamedTuple):
     sample: np.ndarray
     numbers: int
 
-    @property
-    def width(self) -> int:
-        return self.sample.shape[1]
-
 
 def features(columns: Columns, network: ResolvedNetwork) -> keras.Model:
     """Build what the layers of a network read of the prepared columns, by rules without weights.
@@ -47,7 +43,7 @@ def features(columns: Columns, network: ResolvedNetwork) -> keras.Model:
         (rows, numbers), their bins, (rows, numbers, bins), and the other columns, if any.
     """
     sample = columns.sample
-    inputs = rest = keras.Input((columns.width,))
+    inputs = rest = keras.Input(sample.shape[1:])
     if network.robust_scaling:
         median, scale = robust_statistics(sample)
         rest = keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(rest)
@@ -160,14 +156,10 @@ def layers_of(features: keras.Model, model: keras.Model) -> list[dict[str, Any]]
     rows = []
     for layer in (features, *model.operations):  # functions of keras.ops are no layers
         shapes = [list(tensor.shape[1:]) for tensor in keras.tree.flatten(layer.output)]
-        rows.append(
-            {
-                "layer": layer.name,
-                "class": type(layer).__name__,
-                "output": shapes[0] if len(shapes) == 1 else shapes,
-                "weights": layer.count_params() if isinstance(layer, keras.layers.Layer) else 0,
-            }
-        )
+        output = shapes[0] if len(shapes) == 1 else shapes
+        weights = layer.count_params() if isinstance(layer, keras.layers.Layer) else 0
+        names = {"layer": layer.name, "class": type(layer).__name__}
+        rows.append(names | {"output": output, "weights": weights})
     return rows
 
 
@@ -220,11 +212,10 @@ def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[
     for layer in model.layers if network.parametrization == "ntk" else []:
         if isinstance(layer, keras.layers.Dense):
             factors[id(layer.kernel)] = layer.kernel.shape[0] ** -0.5
-            factors[id(layer.bias)] = 0.1
-        elif isinstance(layer, keras.layers.EinsumDense) and layer.equation == "bd,d->bd":
+        elif getattr(layer, "equation", None) == "bd,d->bd":
             factors[id(layer.kernel)] = 6.0
-        elif isinstance(layer, keras.layers.EinsumDense) and layer.bias is not None:
-            factors[id(layer.bias)] = 0.1
+        if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
+            factors[id(layer.bias)] = 0.1  # without a bias, the key is of no weight
     return [factors.get(id(weight), 1.0) for weight in model.trainable_weights]
 
 
@@ -244,13 +235,12 @@ class Flat(keras.layers.Layer):
         super().__init__()
         self.state = model.non_trainable_variables
         # A function, or Keras would train the model's weights beside the vector.
-        self._model: Callable[[], keras.Model] = lambda: model
+        self.model: Callable[[], keras.Model] = lambda: model
         self._rates = learning_rate_factors
-        first = [
-            np.ravel(np.asarray(weight)) / np.float32(rate)
-            for weight, rate in zip(model.trainable_weights, learning_rate_factors, strict=True)
-        ]
-        vector = np.concatenate(first)
+        pairs = zip(model.trainable_weights, learning_rate_factors, strict=True)
+        vector = np.concatenate(
+            [np.ravel(np.asarray(weight)) / np.float32(rate) for weight, rate in pairs]
+        )
         self.vector = self.add_weight(
             shape=vector.shape, initializer=lambda shape, dtype: ops.cast(vector, dtype)
         )
@@ -258,7 +248,7 @@ class Flat(keras.layers.Layer):
 
     def weights_of_model(self) -> list[Any]:
         """The trainable weights of the model, cut from the vector."""
-        weights = self._model().trainable_weights
+        weights = self.model().trainable_weights
         cuts = tf.split(ops.convert_to_tensor(self.vector), [math.prod(w.shape) for w in weights])
         return [
             tf.reshape(cut if rate == 1 else cut * np.float32(rate), weight.shape)
@@ -267,10 +257,10 @@ class Flat(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, ...]:
         """Said here, or Keras calls the layer once to find out."""
-        return self._model().output_shape
+        return self.model().output_shape
 
     def call(self, inputs: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
-        model = self._model()
+        model = self.model()
         weights = list(zip(model.trainable_weights, self.weights_of_model(), strict=True))
         with keras.StatelessScope(state_mapping=weights) as scope:
             outputs = model(inputs, training=training)
@@ -296,9 +286,26 @@ def optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimize
     return kind(learning_rate=rate, **decay)
 
 
-def copy_trained_weights(model: keras.Model, trained: keras.Model) -> None:
-    """Give `model` the weights that `trained`, whose last layer it is, has learnt for it."""
-    flat = trained.layers[-1]
-    if isinstance(flat, Flat):
+class CosineRestarts(keras.optimizers.schedules.LearningRateSchedule):
+    """Cosine annealing with warm restarts, where each cycle also begins at a rate of 0.
+
+    A cycle is one wave of the cosine, from 0 to `learning_rate` and back. Four cycles are
+    the schedule coslog4 of RealMLP (arXiv 2407.04491).
+    """
+
+    def __init__(self, learning_rate: float) -> None:
+        self._learning_rate = learning_rate
+
+    def __call__(self, step: Any) -> Any:
+        waves = ops.log2(1.0 + ops.cast(step, "float32") / FIRST_CYCLE)
+        return self._learning_rate * 0.5 * (1.0 - ops.cos(2 * math.pi * waves))
+
+
+def learnt_weights(compiled: keras.Model) -> list[np.ndarray]:
+    """Return the weights of the network that `compiled` trains, which is its last layer."""
+    model = compiled.layers[-1]
+    if isinstance(model, Flat):
+        flat, model = model, model.model()
         for weight, value in zip(model.trainable_weights, flat.weights_of_model(), strict=True):
             weight.assign(value)
+    return model.get_weights()

@@ -11,7 +11,6 @@ from tabular.core.engine import workers
 from tabular.core.errors import UserError
 from tabular.model import network
 from tabular.model.backend import keras, tf
-from tabular.model.cosine_restarts import max_cycles
 from tabular.model.exact import MeanAbsoluteError, MeanLoss, with_exact_products
 from tabular.model.stacking import is_stackable
 from tabular.model.training.trainer import Dataset
@@ -57,46 +56,42 @@ class Architecture:
         self.is_stackable = is_stackable(self.network)
         learnt_rows = rows * max(train.folds - 1, 1) / train.folds
         self.max_steps = int(-(-learnt_rows // self.params.batch_size) * self.params.epochs)
-        self.max_cycles = max_cycles(self.max_steps) if self.params.trains_in_cycles else 0
+        cycles = (self.max_steps // network.FIRST_CYCLE + 1).bit_length() - 1
+        self.max_cycles = max(cycles, 1) if self.params.trains_in_cycles else 0
 
     def _build(self) -> keras.Model:
         inputs = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
         return keras.Model(inputs, network.build(inputs, self.params, self._schema))
 
-    def untrained(self, seed: int, rows: Dataset | None = None) -> tuple[keras.Model, keras.Model]:
-        """Build a network, and the compiled model that trains its weights.
+    def untrained(self, seed: int, rows: Dataset | None = None) -> keras.Model:
+        """Build the compiled model that trains the weights of a new network on prepared columns.
+
+        `network.learnt_weights` returns these weights.
 
         Args:
             rows: Rows to learn from; the first of them decide where a learnt scale starts.
         """
         keras.utils.set_random_seed(seed)
-        model = self._build()
-        if rows and self.params.learnt_scale:
-            first = rows[0]
-            sample = first.indices[:SAMPLE]
-            x, y = np.asarray(first.x)[sample], np.asarray(first.y)[sample]
+        train, params, model = self._train, self.params, self._build()
+        if rows and params.learnt_scale:
+            sample = rows[0].indices[:SAMPLE]
+            x, y = np.asarray(rows[0].x)[sample], np.asarray(rows[0].y)[sample]
             if self._schema.task == "multiclass":
                 y = np.eye(len(self._schema.classes))[y[:, 0].astype(int)]
             elif self._schema.task == "regression":
                 y = network.smooth_clip(y, np)
-            network.set_first_scale(model, self._columns, self.params, x, y)
-        return model, self._compile(model)
-
-    def _compile(self, model: keras.Model) -> keras.Model:
-        """Build the model that trains the weights of `model` on prepared columns."""
-        train, params = self._train, self.params
+            network.set_first_scale(model, self._columns, params, x, y)
         inputs = keras.Input(self.features.input_shape[1:])
         trained = with_exact_products(model, params.batch_size) if train.exact else model
         if params.optimizer != "adafactor":  # its factors are of a matrix, not of a vector
             trained = network.Flat(trained, network.learning_rate_factors(model, params))
         compiled = keras.Model(inputs, trained(self.features(inputs)))
         is_regression = self._schema.task == "regression"
+        metric = MeanAbsoluteError("mean_absolute_error") if is_regression else "accuracy"
         compiled.compile(
             optimizer=network.optimizer(params, self.max_steps),
             loss=MeanLoss(train.loss) if train.exact else train.loss,
-            weighted_metrics=[
-                MeanAbsoluteError("mean_absolute_error") if is_regression else "accuracy"
-            ],
+            weighted_metrics=[metric],
             jit_compile=False,
         )
         # Make the variables of the optimizer and the metrics, which a graph cannot make.
@@ -106,6 +101,16 @@ class Architecture:
         compiled.compute_metrics(None, y, y_pred)
         compiled.reset_metrics()
         return compiled
+
+    def steps_after(self, rounds: int) -> int:
+        """Return the number of steps of the first cycles together; 0 if it trains in epochs."""
+        return network.FIRST_CYCLE * (2**rounds - 1) if self.max_cycles else 0
+
+    def epochs_after(self, rounds: int) -> float:
+        """Return the number of epochs of the first rounds together."""
+        if not self.max_cycles:
+            return rounds
+        return self.steps_after(rounds) * self.params.epochs / self.max_steps
 
 
 def check_memory(train: Resolved, members: Members, columns: network.Columns, outputs: int) -> None:
@@ -119,7 +124,7 @@ def check_memory(train: Resolved, members: Members, columns: network.Columns, ou
         UserError: The message names the units of the network.
     """
     params, count = train.networks[members.network], members.count * train.folds
-    width = columns.width
+    width = columns.sample.shape[1]
     if params.embedding:
         width += columns.numbers * (params.embedding.units - 1)
     snapshots = SNAPSHOTS if params.trains_in_cycles else 1

@@ -38,7 +38,11 @@ def metadata(setup: Setup, members: list[Member], blend: Blend) -> ModelMetadata
 
 def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> keras.Model:
     """Build the model to save: from raw rows to the mean of the members, weighted by their name."""
-    columns = _columns(setup)
+    inputs, columns = setup.preprocessing.input, setup.preprocessing.output
+    if setup.text_encoders:
+        encoders = setup.text_encoders.items()
+        texts = [encoder.build_layers(inputs[input_name(name)]) for name, encoder in encoders]
+        columns = keras.layers.Concatenate()([columns, *texts])
     outputs, features_read = [], dict[str, list[keras.KerasTensor]]()
     for name, weight in weights.items():
         same = [member for member in members if member.name == name]
@@ -60,19 +64,7 @@ def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> 
         target = setup.statistics.target
         output = keras.layers.Rescaling(target.scale, target.shift, name="output-value")(output)
         output = keras.ops.clip(output, *setup.statistics.target_range)
-    return keras.Model(setup.preprocessing.input, output, name="model")
-
-
-def _columns(setup: Setup) -> keras.KerasTensor:
-    """Return the columns that the members read, those of texts at the end."""
-    inputs, columns = setup.preprocessing.input, setup.preprocessing.output
-    if not setup.text_encoders:
-        return columns
-    texts = [
-        encoder.build_layers(inputs[input_name(name)])
-        for name, encoder in setup.text_encoders.items()
-    ]
-    return keras.layers.Concatenate()([columns, *texts])
+    return keras.Model(inputs, output, name="model")
 
 
 def _side_by_side(

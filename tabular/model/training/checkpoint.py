@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,57 +45,40 @@ class Checkpoints(NamedTuple):
     """The files of the networks of one training, each after some of its rounds.
 
     Attributes:
-        folder: Holds an `.npz` file for each of them, with arrays and JSON, no pickle; None if
-            nothing is saved.
+        folder: Holds an `.npz` file for each of them, with arrays and JSON, no pickle.
         key: The `identity` of the training; a file that was written under another one is not read.
     """
 
-    folder: Path | None
+    folder: Path
     key: str
 
     def save(self, name: str, member: Member) -> None:
         """Write a network to a file, whole or not at all."""
-        if not self.folder:
-            return
-        arrays: dict[str, np.ndarray] = {}
-        metadata: dict[str, Any] = {"key": self.key}
-        for field, value in vars(member).items():
-            if isinstance(value, np.ndarray):
-                arrays[field] = value
-            elif field in ("weights", "state", "best_state"):
-                arrays |= {f"{field}/{number}": array for number, array in enumerate(value)}
-            else:
-                metadata[field] = value
+        arrays: list[np.ndarray] = []
+
+        def name_array(array: np.ndarray) -> dict[str, str]:
+            arrays.append(array)
+            return {"array": f"arr_{len(arrays) - 1}"}  # as `savez` names it
+
+        content = json.dumps({"key": self.key, **vars(member)}, default=name_array)
         with atomic_write(self.folder / f"{name}.npz") as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, json=np.array(json.dumps(metadata)), **arrays)
+            np.savez(file, *arrays, allow_pickle=False, json=np.array(content))
 
     def load(self, name: str) -> Member | None:
         """Read a network; None if the file is missing, broken or of another training."""
-        if not self.folder:
-            return None
         try:
             with np.load(self.folder / f"{name}.npz", allow_pickle=False) as file:
-                arrays = dict(file)
-            content = json.loads(str(arrays.pop("json")))
+                content = json.loads(
+                    str(file["json"]),
+                    object_hook=lambda value: file[value["array"]] if "array" in value else value,
+                )
         except Exception:  # a file can be wrong in any way
             return None
-        if content.pop("key") != self.key:
-            return None
-        for path, array in arrays.items():
-            field, _, number = path.partition("/")
-            if number:
-                content.setdefault(field, []).append(array)
-            else:
-                content[field] = array
-        return Member(**content)
+        return Member(**content) if content.pop("key") == self.key else None
 
     def remove(self) -> None:
         """Remove all files, and the folder when nothing else is in it."""
-        if self.folder:
-            for path in self.folder.glob("*.npz"):
-                path.unlink()
-            with suppress(OSError):
-                self.folder.rmdir()
-
-
-NO_CHECKPOINTS = Checkpoints(None, "")
+        for path in self.folder.glob("*.npz"):
+            path.unlink()
+        with suppress(OSError):
+            self.folder.rmdir()

@@ -1,6 +1,6 @@
 """The training rows as the networks read them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,30 +10,9 @@ from tabular.config.schema import Schema
 from tabular.config.sections import Train
 from tabular.core.errors import UserError
 from tabular.model.backend import keras, tf
-from tabular.model.preprocessing.statistics import Scaling
 from tabular.model.training.trainer import Dataset, Rows
 from tabular.table.arrays import feature_arrays, labels, row_weights
 from tabular.table.parquet import count_rows, part_paths, read_parts
-
-
-def equal_sizes(
-    indices: list[list[np.ndarray]], size: Callable[[list[int]], int]
-) -> list[list[np.ndarray]]:
-    """Give all folds the same number of rows, since a graph is compiled for a number of rows.
-
-    A row may be left out, or come twice. With two numbers of rows, the default table would train in
-    6.2 seconds instead of 5. A table in several parts stays as it is: there, compiling takes the
-    smallest part of the time.
-
-    Args:
-        indices: Rows of each fold, of each part.
-        size: Chooses the number of rows, `min` or `max`, of those of the folds.
-    """
-    if len(indices[0]) > 1:
-        return indices
-    count = size([len(part) for (part,) in indices])
-    return [[np.resize(part, count)] for (part,) in indices]
-
 
 KEPT_BYTES = 2**28  # of preprocessed rows that stay in memory; a larger table is read each epoch
 
@@ -82,10 +61,10 @@ class TableDataset:
     read once.
 
     Args:
-        folder: the Parquet parts.
-        preprocessing: from the columns that the model reads to the preprocessed columns.
-        target: what is taken from the labels and what they are divided by.
-        weight: Weight of each row in training, shape (rows,).
+        folder: Folder of the Parquet parts.
+        preprocessing: Model from the columns that the saved model reads to the preprocessed ones.
+        y: Labels of all rows as the networks learn them, float64, shape (rows, 1).
+        weight: Weight of each row in training, float64, shape (rows,).
         texts: For each part the columns that encode its texts, float32, (rows, width), which come
             after the preprocessed columns; empty if there are no texts.
     """
@@ -95,43 +74,38 @@ class TableDataset:
         folder: Path,
         schema: Schema,
         preprocessing: keras.Model,
-        target: Scaling,
+        y: np.ndarray,
         weight: np.ndarray,
         texts: Sequence[np.ndarray] = (),
     ) -> None:
         counts = count_rows(folder)
-        self.sizes = [count for count in counts if count]
-        self.paths = [path for path, n in zip(part_paths(folder), counts, strict=True) if n]
+        parts = zip(part_paths(folder), counts, np.cumsum(counts), strict=True)
+        self._parts = [(path, slice(end - count, end)) for path, count, end in parts if count]
         # One pass instead of one for each operation; to compile it takes as long as three parts.
         # XLA knows no texts.
-        compiles = len(self.paths) > 2 and all(i.dtype != "string" for i in preprocessing.inputs)
+        compiles = len(self._parts) > 2 and all(i.dtype != "string" for i in preprocessing.inputs)
         self._preprocess = preprocessing
         if compiles:
             self._preprocess = tf.function(preprocessing, jit_compile=True)
-        self._schema, self._target = schema, target
-        self._weights = np.split(weight.astype(np.float32), np.cumsum(self.sizes)[:-1])
-        self._texts = texts
+        self.y, self.weight = y, weight
+        self._schema, self._texts = schema, texts
         row_bytes = preprocessing.outputs[0].shape[-1] * 4
-        self._keep = sum(self.sizes) * row_bytes <= KEPT_BYTES
+        self._keep = len(y) * row_bytes <= KEPT_BYTES
         self._kept: dict[int, Rows] = {}
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self._parts)
 
     def __getitem__(self, index: int) -> Rows:
         if index in self._kept:
             return self._kept[index]
-        part = pq.read_table(self.paths[index])
+        path, place = self._parts[index]
+        part = pq.read_table(path)
         x = self._preprocess(feature_arrays(part, self._schema))
         if self._texts:
             x = tf.concat([x, self._texts[index]], axis=1)
-        y = (labels(part, self._schema) - self._target.shift) / self._target.scale
-        rows = Rows(
-            x,
-            tf.constant(y, tf.float32),
-            tf.constant(self._weights[index]),
-            np.arange(len(part), dtype=np.int32),
-        )
+        y, weight = (tf.constant(each[place], tf.float32) for each in (self.y, self.weight))
+        rows = Rows(x, y, weight, np.arange(len(part), dtype=np.int32))
         if self._keep:
             self._kept[index] = rows
         return rows

@@ -9,7 +9,8 @@ losses of all folds together decide about another cycle.
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,22 +19,15 @@ import numpy as np
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Resolved
-from tabular.core.engine import ordered_map, report_progress, workers
+from tabular.core.engine import Bar, ordered_map, report_progress, workers
 from tabular.core.errors import UserError
 from tabular.core.numbers import round_for_comparison
 from tabular.model.backend import keras
-from tabular.model.cosine_restarts import cycle_steps, steps_of_cycles
-from tabular.model.network import copy_trained_weights
+from tabular.model.network import learnt_weights
 from tabular.model.training.architecture import Architecture
-from tabular.model.training.checkpoint import NO_CHECKPOINTS, Checkpoints
-from tabular.model.training.dataset import Subset, equal_sizes
-from tabular.model.training.selection import (
-    Logs,
-    Member,
-    best_round,
-    members_by,
-    out_of_fold,
-)
+from tabular.model.training.checkpoint import Checkpoints
+from tabular.model.training.dataset import Subset
+from tabular.model.training.selection import Logs, Member, best_round, members_by, out_of_fold
 from tabular.model.training.setup import Setup, set_up
 from tabular.model.training.trainer import TRACING, Dataset, Trainer, get_state, set_state
 from tabular.table.arrays import predicted_classes
@@ -46,8 +40,8 @@ def fit(
     setup: Setup,
     validation: Path | None = None,
     *,
-    checkpoints: Checkpoints = NO_CHECKPOINTS,
-    report: Callable[..., None] | None = None,
+    checkpoints: Checkpoints | None = None,
+    show_progress: bool = False,
 ) -> Iterator[Member]:
     """Train the networks of `train.members`, as many at the same time as there are workers.
 
@@ -57,13 +51,13 @@ def fit(
     Args:
         validation: Folder of the validation rows if there are no folds.
         checkpoints: The finished rounds of a training that was killed.
-        report: Is called with the number of epochs that have ended, and a line about the last one.
+        show_progress: Whether a bar on stderr shows the number of epochs that have ended.
 
     Yields:
         The first snapshots of the first fold, of the second, and so on; then the second ones.
 
     Raises:
-        UserError: A loss is not finite, or the networks do not fit into memory.
+        UserError: A loss is not finite.
     """
     training = Training(setup, validation, checkpoints)
     networks = [
@@ -72,25 +66,25 @@ def fit(
         for members in setup.train.members
         for number in range(members.count)
     ]
+    limits = {name: each.max_cycles for name, each in setup.architectures.items()}
     lowest_losses: dict[str, float] = {}
-    while networks:
-        snapshots = []
-        for snapshot in ordered_map(
-            training.train, networks, most=len(networks), report=report, stop=training.cancel
-        ):
-            snapshots.append(snapshot)
-            yield replace(snapshot, state=[])
-        networks = [s for s in snapshots if setup.architectures[s.architecture].max_cycles]
-        losses = held_out_losses(setup, networks)
-        finished = finished_architectures(losses, lowest_losses)
-        for name, loss in losses.items():
-            lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
-        networks = [
-            network
-            for network in networks
-            if network.architecture not in finished
-            and len(network.history) < setup.architectures[network.architecture].max_cycles
-        ]
+    epochs = sum(setup.train.networks[network.architecture].epochs for network in networks)
+    with closing(Bar(epochs)) as bar:
+        report = bar.advance if show_progress else None
+        while networks:
+            snapshots = []
+            for snapshot in ordered_map(
+                training.train, networks, most=len(networks), report=report, stop=training.cancel
+            ):
+                snapshots.append(snapshot)
+                yield replace(snapshot, state=[])
+            networks = [snapshot for snapshot in snapshots if limits[snapshot.architecture]]
+            losses = held_out_losses(setup, networks)
+            finished = finished_architectures(losses, lowest_losses)
+            for name, loss in losses.items():
+                lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
+            last = {n.architecture for n in networks if len(n.history) >= limits[n.architecture]}
+            networks = [n for n in networks if n.architecture not in finished | last]
 
 
 def held_out_losses(setup: Setup, snapshots: list[Member]) -> dict[str, float]:
@@ -101,9 +95,8 @@ def held_out_losses(setup: Setup, snapshots: list[Member]) -> dict[str, float]:
     """
     losses = {}
     for name, same in members_by(snapshots, "architecture").items():
-        rows, oof = out_of_fold(same)
-        if len(rows):
-            losses[name] = setup.mean_loss(rows, setup.in_units(oof))
+        if setup.train.folds > 1:
+            losses[name] = setup.mean_loss(*out_of_fold(setup, same))
         elif "val_loss" in same[0].history[-1]:
             losses[name] = float(np.mean([member.history[-1]["val_loss"] for member in same]))
     return losses
@@ -140,41 +133,32 @@ class HeldOut(NamedTuple):
 
     Attributes:
         dataset: The rows. More may follow them, which fill up their number.
+        numbers: Numbers of the rows among the training rows, int32; none without folds.
         y: Labels as networks learn them, shape (rows,).
         weight: Weights in training, shape (rows,).
-        numbers: Numbers of the rows among the training rows, int32; none without folds.
     """
 
     dataset: Dataset
+    numbers: np.ndarray
     y: np.ndarray
     weight: np.ndarray
-    numbers: np.ndarray
 
 
 class Training:
     """What all networks share, in each process that trains some of them."""
 
-    def __init__(self, setup: Setup, validation: Path | None, checkpoints: Checkpoints) -> None:
-        self.setup, self._checkpoints = setup, checkpoints
+    def __init__(
+        self, setup: Setup, validation: Path | None, checkpoints: Checkpoints | None
+    ) -> None:
+        self._setup, self._checkpoints = setup, checkpoints
         self._arguments = (setup.folder, setup.schema, setup.train), validation, checkpoints
-        n_folds, self._folds = setup.train.folds, setup.folds()
-        self._validation: Dataset = []
-        if validation and n_folds == 1:
-            self._validation = setup.other_dataset(validation)
-        self._trainers: dict[str, Trainer] = {}
+        self._rows = rows_of_folds(setup, validation)
+        self._trainers = {
+            name: Trainer(architecture.untrained(setup.train.seed), architecture.params.batch_size)
+            for name, architecture in setup.architectures.items()
+        }
         # Models that no network uses at the moment: to build one takes as long as 100 steps.
-        self._idle: dict[str, deque[tuple[keras.Model, keras.Model]]] = {}
-        for name, architecture in setup.architectures.items():
-            _, compiled = architecture.untrained(setup.train.seed)
-            self._trainers[name] = Trainer(compiled, architecture.params.batch_size)
-            self._idle[name] = deque(maxlen=workers())
-        self._own, self._others = [], []
-        for n in range(n_folds):
-            self._own.append([np.flatnonzero(f == n).astype(np.int32) for f in self._folds])
-            self._others.append([np.flatnonzero(f != n).astype(np.int32) for f in self._folds])
-        if not setup.is_grouped:
-            self._own = equal_sizes(self._own, max)
-            self._others = equal_sizes(self._others, min)
+        self._idle = {name: deque[keras.Model](maxlen=workers()) for name in self._trainers}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what another process sets up again, once, for all of its networks."""
@@ -191,24 +175,23 @@ class Training:
         Args:
             previous: Its previous snapshot, or a `Member` without any rounds.
         """
-        architecture = self.setup.architectures[previous.architecture]
+        architecture = self._setup.architectures[previous.architecture]
         file = f"{previous.architecture}-{previous.number}-{len(previous.history)}"
-        network = self._checkpoints.load(file) or previous
+        network = (self._checkpoints and self._checkpoints.load(file)) or previous
         if len(network.history) > len(previous.history):
             report_rounds(architecture, network, len(previous.history))
             if network.weights:  # the snapshot, and not an epoch before it
                 return network
-        learnt, held_out = self._rows(network.fold)
-        model, compiled = self._model(network, learnt)
+        compiled, (_, held_out) = self._model(network), self._rows[network.fold]
         network = replace(network, history=[*network.history])
         stop = architecture.params.early_stopping if len(held_out.y) else None
         best, saved = 0, time.monotonic()
         end = len(network.history) + 1 if architecture.max_cycles else architecture.params.epochs
         for number in range(len(network.history), end):
-            if time.monotonic() - saved > SECONDS:
+            if self._checkpoints and time.monotonic() - saved > SECONDS:
                 self._checkpoints.save(file, replace(network, state=get_state(compiled)))
                 saved = time.monotonic()
-            predictions = self._train_round(network, compiled, learnt, held_out)
+            predictions = self._train_round(network, compiled)
             if stop:
                 best = best_round(network.history, stop, best)
                 if number == best:
@@ -218,71 +201,85 @@ class Training:
         if stop and stop.restore_best_weights:
             set_state(compiled, network.best_state)
             predictions = self._trainers[network.architecture].predict(compiled, held_out.dataset)
-        copy_trained_weights(model, compiled)
         snapshot = replace(
             network,
-            weights=model.get_weights(),
+            weights=learnt_weights(compiled),
             rows=held_out.numbers,
             oof=predictions[: len(held_out.numbers)],
-            steps=steps_of_cycles(len(network.history)) if architecture.max_cycles else 0,
+            steps=architecture.steps_after(len(network.history)),
             state=get_state(compiled),
             best_state=[],
         )
-        self._checkpoints.save(file, snapshot)
-        self._idle[network.architecture].append((model, compiled))
+        if self._checkpoints:
+            self._checkpoints.save(file, snapshot)
+        self._idle[network.architecture].append(compiled)
         return snapshot
 
-    def _train_round(
-        self, network: Member, compiled: keras.Model, learnt: Dataset, held_out: HeldOut
-    ) -> np.ndarray:
+    def _train_round(self, network: Member, compiled: keras.Model) -> np.ndarray:
         """Train for one more round, add its logs to the history, and predict the held-out rows."""
-        architecture, number = self.setup.architectures[network.architecture], len(network.history)
-        trainer = self._trainers[network.architecture]
-        steps = cycle_steps(number) if architecture.max_cycles else None
-        seed = [self.setup.train.seed + network.number, number]
-        logs = trainer.train(compiled, learnt, seed, steps)
+        architecture, number = self._setup.architectures[network.architecture], len(network.history)
+        trainer, (learnt, held_out) = self._trainers[network.architecture], self._rows[network.fold]
+        steps = architecture.steps_after(number + 1) - architecture.steps_after(number)
+        seed = [self._setup.train.seed + network.number, number]
+        logs = trainer.train(compiled, learnt, seed, steps or None)
         predictions = trainer.predict(compiled, held_out.dataset)
-        logs |= held_out_scores(self.setup, held_out, predictions)
-        epochs = epochs_after(architecture, number + 1)
+        logs |= held_out_scores(self._setup, held_out, predictions)
+        epoch = architecture.epochs_after(number + 1)
         if not all(map(math.isfinite, logs.values())):
             scores = ", ".join(f"{name} {value}" for name, value in logs.items())
             raise UserError(
-                f"training diverged in epoch {math.ceil(epochs)}, NaN or infinite: {scores}; try a "
+                f"training diverged in epoch {math.ceil(epoch)}, NaN or infinite: {scores}; try a "
                 "smaller learning_rate or another activation in train.networks, or normalization: "
                 "standard"
             )
         if architecture.max_cycles:
-            logs["epoch"] = epochs
+            logs["epoch"] = epoch
         network.history.append(logs)
         report_rounds(architecture, network, number)
         return predictions
 
-    def _model(self, network: Member, learnt: Dataset) -> tuple[keras.Model, keras.Model]:
-        """Build a network and the compiled model that trains it, or take idle ones."""
-        architecture = self.setup.architectures[network.architecture]
+    def _model(self, network: Member) -> keras.Model:
+        """Build the compiled model that trains a network, or continue with an idle one."""
         idle = self._idle[network.architecture]
         with TRACING:  # Keras's seed is global too
             if network.state and idle:
-                model, compiled = idle.pop()
+                compiled = idle.pop()
             else:
-                seed = self.setup.train.seed + network.number
-                model, compiled = architecture.untrained(seed, learnt)
+                architecture = self._setup.architectures[network.architecture]
+                learnt, _ = self._rows[network.fold]
+                compiled = architecture.untrained(self._setup.train.seed + network.number, learnt)
         if network.state:
             set_state(compiled, network.state)
-        return model, compiled
+        return compiled
 
-    def _rows(self, fold: int) -> tuple[Dataset, HeldOut]:
-        """Return the rows that the networks of a fold learn from, and those that they do not."""
-        setup = self.setup
-        if setup.train.folds > 1:
-            numbers = np.flatnonzero(np.concatenate(self._folds) == fold).astype(np.int32)
-            y, weight = setup.standardised(numbers)[:, 0], setup.training_weight[numbers]
-            held_out = HeldOut(Subset(setup.dataset, self._own[fold]), y, weight, numbers)
-            return Subset(setup.dataset, self._others[fold]), held_out
-        parts = [self._validation[part] for part in range(len(self._validation))]
-        y = np.concatenate([np.empty(0, np.float32), *(np.asarray(part.y)[:, 0] for part in parts)])
-        weight = np.concatenate([np.empty(0, np.float32), *(part.weight for part in parts)])
-        return setup.dataset, HeldOut(self._validation, y, weight, np.empty(0, np.int32))
+
+def rows_of_folds(setup: Setup, validation: Path | None) -> list[tuple[Dataset, HeldOut]]:
+    """Return for each fold the rows that its networks learn from, and those that they do not.
+
+    Without folds, networks learn from all training rows, and the validation rows are held out.
+    """
+    table, folds = setup.dataset, range(setup.train.folds)
+    if len(folds) == 1:
+        other = setup.prepare(validation) if validation else None
+        labels = (other.y[:, 0], other.weight) if other else np.empty((2, 0))
+        y, weight = (values.astype(np.float32) for values in labels)
+        return [(table, HeldOut(other or [], np.empty(0, np.int32), y, weight))]
+    learnt = [[np.flatnonzero(part != n).astype(np.int32) for part in setup.folds] for n in folds]
+    held_out = [[np.flatnonzero(part == n).astype(np.int32) for part in setup.folds] for n in folds]
+    if len(setup.folds) == 1 and not setup.is_grouped:
+        # A graph is compiled for a number of rows. With two of them, the default table would
+        # train in 6.2 seconds instead of 5. So a row may be left out, or come twice. In a table of
+        # several parts, compiling takes the smallest part of the time.
+        fewest, most = min(len(part) for (part,) in learnt), max(len(part) for (part,) in held_out)
+        learnt = [[np.resize(part, fewest)] for (part,) in learnt]
+        held_out = [[np.resize(part, most)] for (part,) in held_out]
+    rows, fold_of_row = list[tuple[Dataset, HeldOut]](), np.concatenate(setup.folds)
+    for fold in folds:
+        numbers = np.flatnonzero(fold_of_row == fold).astype(np.int32)
+        y, weight = table.y[numbers, 0], table.weight[numbers]
+        predicted = HeldOut(Subset(table, held_out[fold]), numbers, y, weight)
+        rows.append((Subset(table, learnt[fold]), predicted))
+    return rows
 
 
 def held_out_scores(setup: Setup, rows: HeldOut, predictions: np.ndarray) -> Logs:
@@ -299,16 +296,9 @@ def held_out_scores(setup: Setup, rows: HeldOut, predictions: np.ndarray) -> Log
     return {"val_loss": float((rows.weight * losses).mean()), name: mean_score}
 
 
-def epochs_after(architecture: Architecture, rounds: int) -> float:
-    """Return the number of epochs of some rounds together."""
-    if not architecture.max_cycles:
-        return rounds
-    return steps_of_cycles(rounds) * architecture.params.epochs / architecture.max_steps
-
-
 def report_rounds(architecture: Architecture, network: Member, first: int) -> None:
     """Report the rounds of a network from number `first` on."""
-    before, after = (epochs_after(architecture, n) for n in (first, len(network.history)))
+    before, after = map(architecture.epochs_after, (first, len(network.history)))
     epochs, loss = architecture.params.epochs, network.history[-1]["loss"]
     name = f"{network.architecture} {network.number + 1}, epoch {math.ceil(after)} of {epochs}"
     report_progress(min(after - before, epochs), f"{name}, loss {loss:.4f}")
@@ -317,12 +307,10 @@ def report_rounds(architecture: Architecture, network: Member, first: int) -> No
 _TRAININGS: dict[str, Training] = {}  # the last one of a process that another one has started
 
 
-def _same_training(
-    arguments: tuple[Path, Schema, Resolved], validation: Path | None, checkpoints: Checkpoints
-) -> Training:
-    key = repr((arguments, validation, checkpoints))
+def _same_training(setup_arguments: tuple[Path, Schema, Resolved], *arguments: Any) -> Training:
+    key = repr((setup_arguments, arguments))
     if key not in _TRAININGS:
         _TRAININGS.clear()
         keras.utils.clear_session()
-        _TRAININGS[key] = Training(set_up(*arguments), validation, checkpoints)
+        _TRAININGS[key] = Training(set_up(*setup_arguments), *arguments)
     return _TRAININGS[key]

@@ -1,7 +1,6 @@
 """Cross-validation by forward chaining: models of earlier rows predict the later ones."""
 
 import gc
-from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,7 +9,6 @@ import pyarrow as pa
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Train
-from tabular.core.engine import Bar
 from tabular.core.errors import UserError
 from tabular.model.backend import keras
 from tabular.model.exact import with_exact_products
@@ -68,6 +66,5 @@ def _train(folder: Path, schema: Schema, train: Train) -> keras.Model:
         setup = set_up(folder, schema, train)
     except UserError as error:
         raise UserError(f"train.forward_chaining, set it lower: {error}") from None
-    with closing(Bar(setup.epochs)) as bar:
-        members = list(fit(setup, report=bar.advance))
+    members = list(fit(setup, show_progress=True))
     return with_exact_products(assemble(setup, members, blended(setup, members).weights))

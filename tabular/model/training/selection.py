@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tabular.config.sections import EarlyStopping, ResolvedNetwork
+from tabular.config.sections import EarlyStopping
 from tabular.core.numbers import round_for_comparison
 from tabular.model.network import layers_of
 from tabular.model.preprocessing.statistics import describe_preprocessing
@@ -74,17 +74,17 @@ def best_round(history: list[Logs], stop: EarlyStopping, best: int = 0) -> int:
     return best
 
 
-def out_of_fold(members: list[Member]) -> tuple[np.ndarray, np.ndarray]:
+def out_of_fold(setup: Setup, members: list[Member]) -> tuple[np.ndarray, np.ndarray]:
     """Average the predictions of members of one architecture for the rows of their folds.
 
     Returns:
-        The rows, sorted, (n,), and float32, (n, outputs).
+        The rows, sorted, (n,), and the predictions in units of the target, float32, (n, outputs).
     """
     folds = members_by(members, "fold").values()
     rows = np.concatenate([fold[0].rows for fold in folds])
     means = [np.mean([member.oof for member in fold], axis=0, dtype=np.float64) for fold in folds]
     order = np.argsort(rows)
-    return rows[order], np.concatenate(means).astype(np.float32)[order]
+    return rows[order], setup.in_units(np.concatenate(means).astype(np.float32)[order])
 
 
 class Blend(NamedTuple):
@@ -104,13 +104,12 @@ class Blend(NamedTuple):
 
     def summary(self, members: list[Member]) -> str:
         """Format the number of networks, the weight and the loss of each name."""
-        parts = []
-        for name, same in members_by(members, "name").items():
-            if name in self.weights:
-                steps = f" after {same[0].steps} steps" if same[0].steps else ""
-                loss = f", cross-validated loss {self.losses[name]:.4g}" if self.losses else ""
-                weight = f"weight {self.weights[name]:.2f}"
-                parts.append(f"{len(same)} of {same[0].architecture}{steps}, {weight}{loss}")
+        named, parts = members_by(members, "name"), []
+        for name, weight in self.weights.items():
+            member, count = named[name][0], len(named[name])
+            steps = f" after {member.steps} steps" if member.steps else ""
+            loss = f", cross-validated loss {self.losses[name]:.4g}" if self.losses else ""
+            parts.append(f"{count} of {member.architecture}{steps}, weight {weight:.2f}{loss}")
         return "; ".join(parts)
 
 
@@ -120,9 +119,8 @@ def blended(setup: Setup, members: list[Member]) -> Blend:
     Those of a small weight are left out, so that the model stays small.
     """
     named = members_by(members, "name")
-    predictions = {name: out_of_fold(same) for name, same in named.items()}
-    rows = predictions[members[0].name][0]
-    oof = {name: setup.in_units(outputs) for name, (_, outputs) in predictions.items()}
+    rows, _ = out_of_fold(setup, named[members[0].name])
+    oof = {name: out_of_fold(setup, same)[1] for name, same in named.items()}
     if not len(rows):
         best = best_snapshots(members)
         return Blend(dict.fromkeys(best, 1 / len(best)), {}, rows, oof[best[0]])
@@ -137,14 +135,12 @@ def blended(setup: Setup, members: list[Member]) -> Blend:
 
 def best_snapshots(members: list[Member]) -> list[str]:
     """Name each architecture's snapshot with the lowest validation loss, or its last one."""
-    best: dict[str, tuple[float, str]] = {}
+    losses: dict[str, dict[str, float]] = {}
     for name, same in members_by(members, "name").items():
-        val_losses = [member.history[-1].get("val_loss", -np.inf) for member in same]
-        loss = round_for_comparison(float(np.mean(val_losses)))
-        architecture = same[0].architecture
-        if architecture not in best or loss <= best[architecture][0]:
-            best[architecture] = (loss, name)
-    return [name for _, name in best.values()]
+        loss = np.mean([member.history[-1].get("val_loss", -np.inf) for member in same])
+        losses.setdefault(same[0].architecture, {})[name] = round_for_comparison(float(loss))
+    # The last one of equal ones.
+    return [min(reversed(by_name), key=by_name.__getitem__) for by_name in losses.values()]
 
 
 def describe(setup: Setup, members: list[Member], blend: Blend) -> dict[str, Any]:
@@ -163,9 +159,9 @@ def describe_architecture(setup: Setup, members: list[Member], blend: Blend) -> 
     architecture = setup.architectures[members[0].architecture]
     named = members_by(members, "name")
     weights = {name: blend.weights.get(name, 0.0) for name in named}
-    best = min(
-        named, key=lambda name: (round_for_comparison(blend.losses.get(name, 0)), -weights[name])
-    )
+    rounded = {name: round_for_comparison(blend.losses.get(name, 0)) for name in named}
+    best = min(named, key=lambda name: (rounded[name], -weights[name]))
+    stop = architecture.params.early_stopping
     content = {
         "weight": sum(weights.values()),
         "members": sum(len(same) for name, same in named.items() if weights[name]),
@@ -174,11 +170,9 @@ def describe_architecture(setup: Setup, members: list[Member], blend: Blend) -> 
         "params": architecture.params.model_dump(),
         "layers": layers_of(architecture.features, architecture.network),
         "losses": [
-            setup.mean_loss(member.rows, setup.in_units(member.oof))
-            for member in named[best]
-            if len(member.rows)
+            setup.mean_loss(*out_of_fold(setup, [member])) for member in named[best] if blend.losses
         ],
-        "epochs": [learnt_epochs(member, architecture.params) for member in named[best]],
+        "epochs": [learnt_epochs(member.history, stop) for member in named[best]],
     }
     if architecture.max_cycles:
         content["cycles"] = [
@@ -186,17 +180,19 @@ def describe_architecture(setup: Setup, members: list[Member], blend: Blend) -> 
             for name, same in named.items()
         ]
     if setup.train.class_weight and blend.losses:
-        loss = setup.mean_loss(*out_of_fold(named[best]), by_class=False)
-        content["loss_without_class_weights"] = loss
+        rows, oof = out_of_fold(setup, named[best])
+        losses = setup.losses(setup.y[rows, 0], oof)
+        content["loss_without_class_weights"] = float(
+            np.average(losses, weights=setup.weight[rows])
+        )
     return content
 
 
-def learnt_epochs(member: Member, params: ResolvedNetwork) -> float:
-    """Return in how many epochs a member has learnt the weights that it keeps."""
-    stop, last = params.early_stopping, member.history[-1]
-    if stop and stop.restore_best_weights and stop.monitor in last:
-        return best_round(member.history, stop) + 1
-    return last.get("epoch", len(member.history))
+def learnt_epochs(history: list[Logs], stop: EarlyStopping | None) -> float:
+    """Return the number of epochs in which a member has learnt the weights that it keeps."""
+    if stop and stop.restore_best_weights and stop.monitor in history[-1]:
+        return best_round(history, stop) + 1
+    return history[-1].get("epoch", len(history))
 
 
 def mean_history(members: list[Member]) -> list[Logs]:
@@ -224,7 +220,7 @@ def select_weights(
     """
     if len(oof) == 1:
         return dict.fromkeys(oof, 1.0)
-    y, weight = setup.y[predicted_rows, 0], setup.training_weight[predicted_rows]
+    y, weight = setup.y[predicted_rows, 0], setup.dataset.weight[predicted_rows]
     rng = np.random.default_rng(setup.train.seed)
     picked = dict.fromkeys(oof, 0)
     for _ in range(BAGS):

@@ -1,7 +1,8 @@
 """What the training rows decide before a network learns from them."""
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,14 @@ class Setup:
         statistics: What the preprocessing took from the rows.
         preprocessing: The model from raw columns to what networks read of them, see `build`.
         text_encoders: The encoder of each text column.
-        y: Labels of the training rows, float64, (rows, 1).
-        weight: Weights of the training rows, 1 on average, (rows,).
         class_weights: Weights of the classes, (classes,).
-        training_weight: Product of both weights of each training row, (rows,).
+        y: Labels of the training rows, float64, (rows, 1).
+        weight: Weights of the training rows, 1 on average, (rows,). Those of `dataset` are
+            multiplied by the weights of the classes.
         dataset: The training rows, preprocessed.
-        row_folds: Fold of the rows of each part, int32.
+        folds: Fold of the rows of each part, int32.
         is_grouped: Whether rows are in one fold by their group or time.
+        architectures: The architectures of `train.members` by name.
     """
 
     folder: Path
@@ -48,106 +50,66 @@ class Setup:
     statistics: Statistics
     preprocessing: keras.Model
     text_encoders: dict[str, texts.TextEncoder]
+    class_weights: np.ndarray
     y: np.ndarray
     weight: np.ndarray
-    class_weights: np.ndarray
-    training_weight: np.ndarray
     dataset: TableDataset
-    row_folds: list[np.ndarray]
+    folds: list[np.ndarray]
     is_grouped: bool
+    architectures: dict[str, Architecture]
 
-    @property
-    def planned(self) -> str:
-        """How many networks of each architecture are to be trained."""
-        counts = {m.network: m.count * self.train.folds for m in self.train.members}
-        return ", ".join(f"{count} of {name}" for name, count in counts.items())
-
-    @property
-    def epochs(self) -> int:
-        """Number of epochs of all networks together."""
-        train = self.train
-        return sum(train.networks[m.network].epochs * m.count * train.folds for m in train.members)
-
-    def other_dataset(self, folder: Path) -> TableDataset:
-        """Prepare and weigh the rows of another table as the training rows are."""
-        y, weight = all_labels(folder, self.schema), all_weights(folder, self.schema)
-        weight = multiply_weights(y, weight, self.class_weights)
+    def prepare(self, folder: Path) -> TableDataset:
+        """Preprocess and weigh the rows of another table as the training rows are."""
+        y, target = all_labels(folder, self.schema), self.statistics.target
+        weight = multiply_weights(y, all_weights(folder, self.schema), self.class_weights)
         encoded = encode_texts(self.text_encoders, folder, self.train.text_length)
-        target = self.statistics.target
-        return TableDataset(folder, self.schema, self.preprocessing, target, weight, encoded)
+        y = (y - target.shift) / target.scale
+        return TableDataset(folder, self.schema, self.preprocessing, y, weight, encoded)
 
-    def folds(self) -> list[np.ndarray]:
-        """Return the fold of each row of each part."""
-        return self.row_folds
-
-    def losses(self, y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    def losses(self, y: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """Compute the loss of each row by which networks are chosen: see `row_losses`."""
-        return row_losses(y, outputs, self.schema, self.train.loss)
+        return row_losses(y, y_pred, self.schema, self.train.loss)
 
-    def mean_loss(self, rows: np.ndarray, outputs: np.ndarray, by_class: bool = True) -> float:
-        """Average the losses of outputs for some of the training rows.
-
-        Args:
-            by_class: Whether the weights of the classes count, or only those of the rows.
-        """
-        weight = self.training_weight if by_class else self.weight
-        return float(np.average(self.losses(self.y[rows, 0], outputs), weights=weight[rows]))
+    def mean_loss(self, rows: np.ndarray, y_pred: np.ndarray) -> float:
+        """Average the losses of predictions, in units of the target, for some training rows."""
+        losses = self.losses(self.y[rows, 0], y_pred)
+        return float(np.average(losses, weights=self.dataset.weight[rows]))
 
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
-        """Outputs of networks as the saved model gives them.
+        """Convert outputs of networks to predictions of the saved model.
 
-        A regression's are in their units and within the range of the training rows.
+        Those of a regression are in units of the target, within the range of the training rows.
         """
         if self.schema.task != "regression":
             return outputs
         target = self.statistics.target
         return np.clip(outputs * target.scale + target.shift, *self.statistics.target_range)
 
-    def standardised(self, rows: np.ndarray) -> np.ndarray:
-        """The labels of some of the training rows as networks learn them: float64, (rows, 1)."""
-        return (self.y[rows] - self.statistics.target.shift) / self.statistics.target.scale
-
-    @cached_property
-    def columns(self) -> Columns:
-        """What networks read: columns of numbers, of 0 and 1, and of texts."""
-        sample = np.asarray(self.dataset[0].x[:SAMPLE])
-        return Columns(sample, len(self.statistics.scalings))
-
-    @cached_property
-    def architectures(self) -> dict[str, Architecture]:
-        """The architectures of `train.members` by name, built once."""
-        rows = sum(self.dataset.sizes)
-        return {
-            members.network: Architecture(members, self.train, self.schema, self.columns, rows)
-            for members in self.train.members
-        }
-
 
 def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
     """Fit the preprocessing to the training rows in `folder`, and draw their folds.
 
     Raises:
-        UserError: There are no rows, or fewer than folds, or a column cannot be preprocessed.
+        UserError: There are no rows, or fewer than folds, or a column cannot be preprocessed, or
+            the networks do not fit into memory.
     """
-    rows, possible = sum(count_rows(folder)), possible_folds(folder)
-    resolved = train.resolved(rows, schema.task, len(schema.features), possible)
+    sizes, possible, keys = count_rows(folder), possible_folds(folder), fold_keys(folder)
+    resolved = train.resolved(sum(sizes), schema.task, len(schema.features), possible)
     statistics = adapt(partial(read_parts, folder), schema, resolved)
     preprocessing = build(statistics, schema, resolved)
     y, weight = all_labels(folder, schema), all_weights(folder, schema)
     by_class = class_weights(y, weight, train, schema)
-    training_weight = multiply_weights(y, weight, by_class)
-    ends = np.cumsum([count for count in count_rows(folder) if count])[:-1]
-    classes = np.split(np.zeros(rows) if schema.task == "regression" else y[:, 0], ends)
-    keys = fold_keys(folder)
-    folds = draw_folds(classes, keys, resolved.folds, resolved.seed)
+    classes = np.zeros(len(y)) if schema.task == "regression" else y[:, 0]
+    parts = np.split(classes, np.cumsum([size for size in sizes if size])[:-1])
+    folds = draw_folds(parts, keys, resolved.folds, resolved.seed)
     if schema.weight is not None and not np.bincount(np.concatenate(folds), weight).all():
         raise UserError(f"column {schema.weight}: every row of a fold has a weight of 0")
 
     text_folds = folds
     if resolved.folds == 1:  # a row's own target takes no part in what encodes its texts
-        text_folds = draw_folds(classes, keys, max(possible, default=1), resolved.seed)
-    shift, scale = statistics.target.shift, statistics.target.scale
-    targets = texts.regression_targets((y - shift) / scale, len(schema.classes))
+        text_folds = draw_folds(parts, keys, max(possible, default=1), resolved.seed)
+    standardised = (y - statistics.target.shift) / statistics.target.scale
+    targets = texts.regression_targets(standardised, len(schema.classes))
     encoders = {
         name: texts.fit(
             vocabulary,
@@ -158,13 +120,16 @@ def set_up(folder: Path, schema: Schema, train: Train) -> Setup:
         for name, vocabulary in statistics.texts.items()
     }
     encoded = encode_texts(encoders, folder, resolved.text_length, text_folds)
-    dataset = TableDataset(
-        folder, schema, preprocessing, statistics.target, training_weight, encoded
-    )
+    training_weight = multiply_weights(y, weight, by_class)
+    dataset = TableDataset(folder, schema, preprocessing, standardised, training_weight, encoded)
+    columns = Columns(np.asarray(dataset[0].x[:SAMPLE]), len(statistics.scalings))
+    architectures = {
+        members.network: Architecture(members, resolved, schema, columns, len(y))
+        for members in resolved.members
+    }
     return Setup(
-        *(folder, schema, resolved, statistics, preprocessing, encoders),
-        *(y, weight, by_class, training_weight, dataset, folds),
-        is_grouped=bool(keys),
+        *(folder, schema, resolved, statistics, preprocessing, encoders, by_class),
+        *(y, weight, dataset, folds, bool(keys), architectures),
     )
 
 
@@ -180,13 +145,11 @@ def encode_texts(
         length: Number of characters of a text that are read.
         folds: Fold of the rows of each part, if they are the training rows.
     """
-    by_column = [
-        [
-            encoder.predict(cells, folds[part] if folds else None)
-            for part, cells in enumerate(texts.read_texts(read_parts(folder, [name]), name, length))
-        ]
-        for name, encoder in encoders.items()
-    ]
+    by_column = []
+    for name, encoder in encoders.items():
+        cells = texts.read_texts(read_parts(folder, [name]), name, length)
+        parts = zip(cells, folds or repeat(None), strict=False)
+        by_column.append([encoder.predict(*part) for part in parts])
     return [np.concatenate(columns, axis=1) for columns in zip(*by_column, strict=True)]
 
 

@@ -68,18 +68,14 @@ class Graph:
         shapes = tuple(tuple(tensor.shape) for tensor in tensors)
         with TRACING:
             if shapes not in self._traced:
-                self._traced[shapes] = self._trace(*tensors)
+                traced = self._traced[shapes] = self._function.get_concrete_function(*tensors)
+                captured = {id(handle) for handle in traced.captured_inputs}
+                for place, handle in enumerate(handles(self._model)):
+                    if id(handle) in captured:
+                        traced.replace_capture_with_deferred_capture(
+                            handle, partial(_current_handle, place), tf.TensorSpec([], tf.resource)
+                        )
         return self._traced[shapes](*tensors)
-
-    def _trace(self, *tensors: Any) -> Callable[..., Any]:
-        traced = self._function.get_concrete_function(*tensors)
-        places = {id(handle): place for place, handle in enumerate(handles(self._model))}
-        for handle in traced.captured_inputs:
-            if (place := places.get(id(handle))) is not None:
-                traced.replace_capture_with_deferred_capture(
-                    handle, partial(_current_handle, place), tf.TensorSpec([], tf.resource)
-                )
-        return traced
 
 
 class Trainer:

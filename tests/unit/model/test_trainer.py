@@ -33,14 +33,14 @@ def plain(**changes: Any) -> Resolved:
     return train_params({"plain": keys}, **of_section).resolved(len(X), "binary", 8)
 
 
-def networks(train: Resolved) -> tuple[keras.Model, keras.Model]:
-    """A network, and the compiled model that trains its weights."""
-    columns = network.Columns(X, X.shape[1])
-    return Architecture(train.members[0], train, SCHEMA, columns, len(X)).untrained(seed=3)
+def architecture(train: Resolved) -> Architecture:
+    return Architecture(
+        train.members[0], train, SCHEMA, network.Columns(X, X.shape[1]), rows=len(X)
+    )
 
 
 def trainable(**changes: Any) -> keras.Model:
-    return networks(plain(**{"dropout": 0.3} | changes))[1]
+    return architecture(plain(**{"dropout": 0.3} | changes)).untrained(seed=3)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,9 @@ def test_one_epoch_gives_the_weights_of_fit(
     train = plain(
         optimizer=optimizer, learning_rate=0.01, l2=0.01, class_weight={0: 1, 1: 3}, exact=exact
     )
-    ours, whole = networks(train)
-    theirs, _ = networks(train)
+    ours = architecture(train).untrained(seed=3)
+    theirs = architecture(train).network
+    theirs.set_weights(network.learnt_weights(ours))
     theirs.compile(
         network.optimizer(train.networks["plain"], steps=100),
         loss="binary_crossentropy",
@@ -68,11 +69,10 @@ def test_one_epoch_gives_the_weights_of_fit(
     )
     weight = np.where(Y[:, 0] == 1, 3, 1).astype(np.float32)
     rows = part(weight=weight)
-    logs = Trainer(whole, 8).train(whole, [rows], seed=[0])
-    network.copy_trained_weights(ours, whole)
+    logs = Trainer(ours, 8).train(ours, [rows], seed=[0])
     keys = {"shuffle": False, "class_weight": train.class_weight}
     fitted = theirs.fit(X, Y, batch_size=8, epochs=1, verbose=0, **keys)
-    for weight, expected in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+    for weight, expected in zip(network.learnt_weights(ours), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-6)
     for name, (value,) in fitted.history.items():
         assert logs[name] == pytest.approx(value, abs=1e-5)

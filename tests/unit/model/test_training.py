@@ -134,7 +134,7 @@ def test_each_row_is_predicted_once_by_who_has_not_seen_it(
     table: str, request: pytest.FixtureRequest
 ) -> None:
     setup, members = request.getfixturevalue(table)
-    folds, kinds = np.concatenate(setup.folds()), [m.network for m in setup.train.members]
+    folds, kinds = np.concatenate(setup.folds), [m.network for m in setup.train.members]
     assert [(m.architecture, m.fold) for m in members] == [
         (kind, f) for f in range(3) for kind in kinds
     ]
@@ -144,7 +144,7 @@ def test_each_row_is_predicted_once_by_who_has_not_seen_it(
     for member in members:
         np.testing.assert_array_equal(member.rows, np.flatnonzero(folds == member.fold))
         np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
-    rows, oof = out_of_fold(members_by(members, "architecture")["plain"])
+    rows, oof = out_of_fold(setup, members_by(members, "architecture")["plain"])
     np.testing.assert_array_equal(rows, np.arange(len(folds)))
     assert oof.shape == (len(folds), 1)
 
@@ -152,9 +152,9 @@ def test_each_row_is_predicted_once_by_who_has_not_seen_it(
 def test_the_labels_of_its_own_fold_decide_nothing_of_a_member(
     one_part: Trained, tmp_path: Path
 ) -> None:
-    write_table(tmp_path, swapped=np.concatenate(one_part.setup.folds()) == 0)
+    write_table(tmp_path, swapped=np.concatenate(one_part.setup.folds) == 0)
     setup = set_up(tmp_path, SCHEMA, train_params(BOTH, folds=3))
-    setup.row_folds = one_part.setup.row_folds  # which give each fold its share of the classes
+    setup.folds = one_part.setup.folds  # which give each fold its share of the classes
     of_fold = list(islice(fit(setup), len(BOTH)))
     for one, other in zip(one_part.members[: len(BOTH)], of_fold, strict=True):
         assert one.history != other.history  # by its scores of that fold
@@ -197,7 +197,7 @@ def test_cycles_end_with_the_first_that_hardly_lowers_the_loss_of_all_rows(cycle
     named = members_by(members, "name")
     steps = [of[0].steps for of in named.values()]
     assert steps == [30 * (2**n - 1) for n in range(1, len(steps) + 1)]
-    losses = [setup.mean_loss(*out_of_fold(of)) for of in named.values()]
+    losses = [setup.mean_loss(*out_of_fold(setup, of)) for of in named.values()]
     *lower, last = [after < 0.99 * before for before, after in pairwise(losses)]
     assert all(lower)
     assert not last
@@ -383,7 +383,7 @@ def test_another_network_needs_another_build_and_no_more(
 
 def ensemble_of(setup: Setup, constants: dict[int, float]) -> Blend:
     """Blend members that answer a constant after some steps."""
-    folds, members = np.concatenate(setup.folds()), []
+    folds, members = np.concatenate(setup.folds), []
     for steps, fold in product(constants, range(setup.train.folds)):
         rows = np.flatnonzero(folds == fold)
         oof = np.full((len(rows), 1), constants[steps], np.float32)
@@ -404,7 +404,7 @@ def test_the_ensemble_and_the_number_of_steps_minimise_the_class_weighted_loss(
     for steps, share in shares.items():
         loss = log_loss(y, np.full(len(y), np.float32(share)), sample_weight=weight)
         assert blend.losses[f"plain-{steps}"] == pytest.approx(loss)
-    np.testing.assert_array_equal(setup.other_dataset(tmp_path)[0].weight, weight)
+    np.testing.assert_array_equal(setup.prepare(tmp_path)[0].weight, weight)
 
 
 def test_the_ensemble_minimises_absolute_errors_where_these_are_trained(tmp_path: Path) -> None:
@@ -413,6 +413,6 @@ def test_the_ensemble_minimises_absolute_errors_where_these_are_trained(tmp_path
     write_part(tmp_path, 0, pa.table({"x": values, "y": values}, arrow_schema(schema)))
     for loss, best in {"mean_squared_error": "plain-30", "mean_absolute_error": "plain-60"}.items():
         setup = set_up(tmp_path, schema, train_params({"plain": PLAIN}, folds=2, loss=loss))
-        y = setup.standardised(np.arange(80))
+        y = setup.dataset.y
         weights = ensemble_of(setup, {30: y.mean(), 60: np.median(y)}).weights
         assert max(weights, key=weights.__getitem__) == best
