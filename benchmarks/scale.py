@@ -48,6 +48,7 @@ def cluster() -> Iterator[None]:
     command = f"ray start --head --block --num-cpus=2 --port={PORT} --node-ip-address=127.0.0.1"
     with subprocess.Popen(
         [*command.split(), "--include-dashboard=false"],
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},  # the stages run in other folders
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as head:
