@@ -73,7 +73,8 @@ def seekable_file(file: Path) -> Iterator[Path]:
             yield file
             return
         first = content.read(2)
-        copy = Path(folder, "stdin.gz" if first == GZIP else "stdin")
+        suffix = ".gz" if first == GZIP else ".jsonl" if first.startswith(b"{") else ""
+        copy = Path(folder, f"stdin{suffix}")
         with atomic_write(copy) as partial, partial.open("wb") as target:
             target.write(first)
             shutil.copyfileobj(content, target)

@@ -16,7 +16,7 @@ from tabular.model.training.selection import Member
 from tabular.table.parquet import part_paths
 
 CODE = ("config", "core", "model", "table")  # packages that decide what a training gives
-PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "tensorflow")
+PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "scipy", "tensorflow")
 
 
 def identity(

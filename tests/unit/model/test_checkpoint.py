@@ -24,7 +24,7 @@ def test_other_rows_parameters_or_order_are_another_training(tmp_path: Path) -> 
     assert len(found) == 8
 
 
-@pytest.mark.parametrize("package", ["keras", "numpy", "pyarrow", "tensorflow"])
+@pytest.mark.parametrize("package", ["keras", "numpy", "pyarrow", "scipy", "tensorflow"])
 def test_another_version_of_a_package_is_another_training(
     package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

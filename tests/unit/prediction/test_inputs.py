@@ -1,5 +1,7 @@
 """New rows are checked as the training rows were; tests/pipeline has all kinds of files."""
 
+import gzip
+import io
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +10,7 @@ import pytest
 
 from tabular.config.sections import Validate
 from tabular.core.errors import UserError
-from tabular.prediction.inputs import row_columns
+from tabular.prediction.inputs import row_columns, seekable_file
 from tabular.table.cells import as_texts
 from tabular.table.checks import declared_checks
 from tabular.table.csv import RawRows
@@ -69,3 +71,22 @@ def test_a_parquet_file_has_numbers_where_a_csv_has_them_in_a_form(tmp_path: Pat
         (batch,) = checked_rows(tmp_path / name, schema, ["price"])
         assert batch.features["price"].to_pylist() == [1234.5, second]
     assert "written as 1.234,5 €" in str(batch.failures[0])
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"a,b\n1,2\n", "stdin"),
+        (gzip.compress(b"a,b\n1,2\n"), "stdin.gz"),
+        (b'{"a": 1, "b": 2}\n', "stdin.jsonl"),
+        (b"", "stdin"),
+    ],
+)
+def test_stdin_is_copied_under_the_name_of_its_format(
+    content: bytes, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    with seekable_file(Path("-")) as file:
+        assert file.name == name
+        assert file.read_bytes() == content
