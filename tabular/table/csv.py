@@ -170,18 +170,18 @@ def row_lines(file: Path, dialect: Dialect) -> Sequence[int]:
     """Return the line in which each row of a file begins.
 
     Raises:
-        UserError: Python cannot read the file.
+        UserError: The file cannot be read to its end.
     """
     lines, last = 0, b"\n"
-    with open_bytes(file) as content:
-        is_plain = dialect.is_utf8  # without quotes or empty lines
-        while is_plain and (block := content.read(BLOCK_BYTES)):
-            ends = (last + block).replace(b"\r\n", b"\n")
-            is_plain = not any(mark in ends for mark in (b'"', b"\r", b"\n\n"))
-            lines, last = lines + block.count(b"\n"), block[-1:]
-    if is_plain:
-        return range(2, lines + 1 + (last != b"\n"))
     try:
+        with open_bytes(file) as content:
+            is_plain = dialect.is_utf8  # without quotes or empty lines
+            while is_plain and (block := content.read(BLOCK_BYTES)):
+                ends = (last + block).replace(b"\r\n", b"\n")
+                is_plain = not any(mark in ends for mark in (b'"', b"\r", b"\n\n"))
+                lines, last = lines + block.count(b"\n"), block[-1:]
+        if is_plain:
+            return range(2, lines + 1 + (last != b"\n"))
         return [line for line, _ in islice(records(file, dialect), 1, None)]
     except CSV_ERRORS:
         raise UserError(malformed_lines(file, dialect)) from None
@@ -290,7 +290,7 @@ def describe_csv_error(file: Path, dialect: Dialect, line: int, error: Exception
     problem = str(error)
     if isinstance(error, OSError) and file.suffix in COMPRESSED:
         problem = "the compressed file is cut off or broken; copy it again"
-    for part_of_error, message in CSV_PROBLEMS.items():
-        if part_of_error in str(error):
-            problem = message
+    if isinstance(error, csv.Error):
+        known = (CSV_PROBLEMS[words] for words in CSV_PROBLEMS if words in problem)
+        problem = next(known, problem)
     return f"{file}: after line {line}: {problem}"

@@ -3,7 +3,6 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -76,7 +75,7 @@ def stored_types(file: Path, dialect: Dialect) -> pa.Schema:
         UserError: It cannot be read.
     """
     if not is_parquet(file):
-        names = json_lines.column_names(file) if is_json(file) else csv.read_header(file, dialect)
+        names = json_lines.read_names(file) if is_json(file) else csv.read_header(file, dialect)
         return pa.schema([(name, pa.string()) for name in names])
     try:
         return pq.read_schema(file)
@@ -147,17 +146,13 @@ def read_rows(
     Raises:
         UserError: The file is broken; of a CSV the message names lines.
     """
-    first = 0
     if is_csv(file):
         yield from csv.read_csv(file, schema, names, allow_ragged=allow_ragged)
         return
     if is_json(file):
-        rows = json_lines.read_objects(file)
-        while some := [row for _, row in islice(rows, csv.ROWS_PER_BATCH)]:
-            columns = {name: [row.get(name, "") for row in some] for name in names}
-            yield RawRows(file, first, pa.table(columns), {})
-            first += len(some)
+        yield from json_lines.read_json_lines(file, names)
         return
+    first = 0
     with pq.ParquetFile(file) as parquet:
         try:
             for batch in parquet.iter_batches(csv.ROWS_PER_BATCH, columns=names):

@@ -97,6 +97,23 @@ def test_a_compressed_file_that_is_cut_off_is_named(tmp_path: Path, suffix: str)
             read(tmp_path / f"t.csv{suffix}", content[:size])
 
 
+@pytest.mark.parametrize(("name", "row"), [("t.csv.gz", ROW), ("t.jsonl.gz", '{"a": 1}\n')])
+def test_a_row_of_a_file_that_is_cut_off_later_is_not_located(
+    name: str, row: str, tmp_path: Path
+) -> None:
+    content = compressed((HEADER * name.startswith("t.csv") + row * 100_000).encode(), ".gz")
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=rf"{name}: .*the compressed file is cut off"):
+        row_locator([tmp_path / name], SCHEMA)(0)
+
+
+def test_half_a_character_at_the_end_is_no_open_quote(tmp_path: Path) -> None:
+    schema = SCHEMA.model_copy(update={"encoding": "utf-16"})
+    content = (HEADER + "1,1,\U0001f600").encode("utf-16")[:-2]
+    with pytest.raises(UserError, match=r"line 1: 'utf-16-le' codec .*: unexpected end of data"):
+        read(tmp_path / "t.csv", content, schema)
+
+
 JSON_ROWS = '{"a": 1.50, "c": "01.50", "d": true, "y": 1}\n\n{"y": 0, "c": 1.50, "d": false}\n'
 
 
