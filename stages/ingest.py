@@ -15,12 +15,7 @@ from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.files import atomic_write, write_json
 from tabular.table.csv import RawRows
-from tabular.table.parquet import (
-    FILE_SUBSET,
-    take_rows,
-    without_pandas,
-    write_parts,
-)
+from tabular.table.parquet import FILE_SUBSET, take_rows, without_pandas, write_parts
 from tabular.table.profile import describe_table
 from tabular.table.rows import parse_valid_rows
 from tabular.table.source import column_names, read_rows, source_files

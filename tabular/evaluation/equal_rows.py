@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from tabular.config.schema import Schema
 from tabular.evaluation.evaluation import EqualRows
@@ -41,11 +42,9 @@ def score_equal_rows(
 
 def hash_rows(folder: Path, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
     """Hash the features of each row of a table with its target, and without."""
-    features = list(schema.features)
-    return (
-        row_hashes(read_parts(folder, [*features, schema.target])),
-        row_hashes(read_parts(folder, features)),
-    )
+    without = row_hashes(read_parts(folder, list(schema.features)))
+    target = pa.concat_tables(read_parts(folder, [schema.target]))[0]
+    return row_hashes([pa.table([without, target], ["features", "target"])]), without
 
 
 def _in_other_folds(hashes: np.ndarray, fold: np.ndarray) -> np.ndarray:

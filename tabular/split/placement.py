@@ -38,24 +38,24 @@ def write_subsets(table: Path, assignment: Assignment, size: int, folder: Path) 
 
     A worker reads all parts of the table, one at a time, and gathers the rows of some new parts.
     """
-    new, paths = list(new_parts(assignment, size)), part_paths(table)
-    first = pq.read_table(paths[0])
+    new = list(new_parts(assignment, size))
+    first = pq.read_table(part_paths(table)[0])
     part_bytes = max(first.nbytes * size // max(len(first), 1), 1)
     count = min(max(GATHERED_BYTES // workers() // part_bytes, 1), -(-len(new) // workers()))
-    write = partial(
-        write_new_parts, paths=paths, fold_keys=assignment.fold_keys, table=table, folder=folder
-    )
-    for _ in ordered_map(write, [new[n : n + count] for n in range(0, len(new), count)]):
+    groups = [new[n : n + count] for n in range(0, len(new), count)]
+    write = partial(write_new_parts, table=table, fold_keys=assignment.fold_keys, folder=folder)
+    for _ in ordered_map(write, groups):
         pass
 
 
 def write_new_parts(
-    new: list[NewPart], table: Path, paths: list[Path], fold_keys: np.ndarray | None, folder: Path
+    new: list[NewPart], table: Path, fold_keys: np.ndarray | None, folder: Path
 ) -> None:
     """Gather the rows of some new parts from the parts of a table, and write them."""
+    paths, ends = part_paths(table), np.cumsum([0, *count_rows(table)])
     gathered = [[pq.read_schema(paths[0]).empty_table()] for _ in new]
     places: list[list[np.ndarray]] = [[] for _ in new]
-    for path, (start, end) in zip(paths, pairwise(np.cumsum([0, *count_rows(table)])), strict=True):
+    for path, (start, end) in zip(paths, pairwise(ends), strict=True):
         part = pq.read_table(path)
         for number, (_, _, rows) in enumerate(new):
             place = np.flatnonzero((rows >= start) & (rows < end))

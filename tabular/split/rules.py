@@ -203,7 +203,7 @@ def apply_rule(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, 
     """
     names = rule_columns(split, schema)
     if split.by in ("hash", "group"):
-        return by_hash(hash_rows(folder, names, split), split.test_size, split.validation_size)
+        return by_hash(seeded_hashes(folder, names, split), split.test_size, split.validation_size)
     values = pa.chunked_array(
         [chunk for part in read_parts(folder, names) for chunk in part[0].chunks]
     )
@@ -213,7 +213,7 @@ def apply_rule(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, 
         return by_time(values.to_numpy(), split.test_size, split.validation_size)
     keys = None
     if schema.group is not None:
-        keys = fold_keys(hash_rows(folder, [schema.group], split))
+        keys = fold_keys(seeded_hashes(folder, [schema.group], split))
     return by_column(values.to_pylist()), keys
 
 
@@ -249,8 +249,8 @@ def fold_keys(hashes: np.ndarray) -> np.ndarray:
     return (hashes % HALF).astype(np.int64)
 
 
-def hash_rows(folder: Path, names: list[str], split: Split) -> np.ndarray:
-    """Hash some columns of each row of a table: uint64, (rows,)."""
+def seeded_hashes(folder: Path, names: list[str], split: Split) -> np.ndarray:
+    """Hash some columns of each row of a table with `split.seed`: uint64, (rows,)."""
     parts = read_parts(folder, names)
     return np.concatenate([hash_values(part.columns, split.seed) for part in parts])
 

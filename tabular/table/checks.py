@@ -209,12 +209,15 @@ def check_table(
         for name, failing, failed, values in result.failed:
             find_check(checks, name, failing).fail(rows + failed, values)
         rows += result.rows
+    ends_of_columns = {
+        name: set[Any]().union(*(result.extremes[name] for result in results))
+        for name in schema.columns
+    }
     for (name, check_name), one in checks.items():
+        ends = ends_of_columns.get(name, set())
         if check_name == "duplicate_rows":
             one.fail(repeated_rows(present(schema.columns)))
-            continue
-        ends = set[Any]().union(*(result.extremes[name] for result in results))
-        if check_name == "unique":
+        elif check_name == "unique":
             values = pa.concat_tables(present({name: schema.columns[name]}))
             valid = np.flatnonzero(values[0].is_valid())  # two missing values are not equal
             one.fail(valid[repeated_rows([values.drop_null()])])
