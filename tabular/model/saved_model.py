@@ -1,10 +1,8 @@
-"""A `.keras` file in a normal form: the same model gives the same bytes."""
+"""Models in `.keras` files: the same model gives the same bytes, and predictions by a file."""
 
-import json
 import math
 import re
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,10 +18,9 @@ from tabular.model.exact import Exact, Mean, with_exact_products
 from tabular.model.metadata import EPOCH, ModelMetadata, read_metadata, write_metadata
 from tabular.table.arrays import input_type
 
-BATCH_SIZES = (16, 256, 1024, 16_384)  # the first for a server, 6 times faster than 256
-FEW_WEIGHTS = 20_000  # what a network of more makes of the largest batch leaves the caches
-MANY_WEIGHTS = 2_000_000  # what a network of more makes of a larger batch leaves the caches
-PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of a text
+BATCH_SIZES = (16, 256, 1024)  # the first for a server, 6 times faster than 256
+MAX_WORK_OF_LARGE_BATCHES = 1_000_000  # multiply-adds for a row; else 1024 rows leave the caches
+WORK_PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of a text
 
 
 def write_model(model: keras.Model, path: Path, metadata: ModelMetadata) -> None:
@@ -35,34 +32,31 @@ def write_model(model: keras.Model, path: Path, metadata: ModelMetadata) -> None
             for name in sorted(source.namelist()):
                 content = source.read(name)
                 if name.endswith(".json"):
-                    content = json.dumps(_normal(json.loads(content), {})).encode()
+                    content = _without_date_and_addresses(content.decode()).encode()
                 target.writestr(zipfile.ZipInfo(name, EPOCH), content)
             write_metadata(target, metadata)
     finally:
         saved.unlink()
 
 
-def _normal(value: Any, ids: dict[int, int]) -> Any:
-    """`value` without the date of the save, object ids replaced by their order of appearance."""
-    if isinstance(value, list):
-        return [_normal(item, ids) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: ids.setdefault(item, len(ids)) if key == "shared_object_id" else _normal(item, ids)
-        for key, item in value.items()
-        if key != "date_saved"
-    }
+def _without_date_and_addresses(text: str) -> str:
+    """Remove the date from Keras's JSON, and replace addresses by their order of appearance."""
+    order: dict[str, int] = {}
+    text = re.sub(
+        r'(?<="shared_object_id": )\d+', lambda m: str(order.setdefault(m[0], len(order))), text
+    )
+    return re.sub(r', "date_saved": "[^"]*"', "", text)
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model, and what its file holds besides it.
+    """A model, and what else its file holds.
 
     Attributes:
-        path: Names the file in messages.
+        path: Name of the file in messages.
         plain: The model as Keras loads it.
-        content: Content of the file.
+        metadata: Metadata in the file.
+        content: All bytes of the file.
     """
 
     path: Path
@@ -72,19 +66,13 @@ class SavedModel:
 
     @cached_property
     def network(self) -> keras.Model:
-        """The model with exact matrix products, see `exact`."""
+        """The model with exact matrix products, see `with_exact_products`."""
         return with_exact_products(self.plain)
 
     @property
     def multiply_adds(self) -> float:
-        """About how many multiply-adds the predictions for a row take as long as."""
-        work = 0.0
-        for layer in all_layers(self.network):
-            if isinstance(layer, Exact):
-                work += layer.layer.count_params()
-            elif isinstance(layer, keras.layers.TextVectorization):
-                work += PER_CHARACTER * layer.output.shape[1]
-        return work
+        """The number of multiply-adds that take about as long as predicting a row."""
+        return multiply_adds(self.network)
 
     def predict(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """Predict the rows of raw columns, see `predict`."""
@@ -95,7 +83,7 @@ class SavedModel:
         return predict(self.network, columns, members=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the bytes, which another process loads once: Keras cannot load `Exact`."""
+        """Pickle the bytes, which another process loads once: Keras cannot pickle `Exact`."""
         return _load_once, (self.path, self.content)
 
 
@@ -205,13 +193,18 @@ def with_temperature(path: Path, temperature: float) -> keras.Model:
     return keras.Model(network.inputs, scaled(network.output), name=network.name)
 
 
-def all_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Yield the layers of a model and of the models within it."""
+@lru_cache(1)
+def multiply_adds(network: keras.Model) -> float:
+    """Compute the number of multiply-adds that take about as long as predicting a row."""
+    work = 0.0
     for layer in network.layers:
         if isinstance(layer, keras.Model):
-            yield from all_layers(layer)
-        else:
-            yield layer
+            work += multiply_adds(layer)
+        elif isinstance(layer, Exact):
+            work += layer.layer.count_params()
+        elif isinstance(layer, keras.layers.TextVectorization):
+            work += WORK_PER_CHARACTER * layer.output.shape[1]
+    return work
 
 
 @lru_cache(1)
@@ -249,11 +242,8 @@ def predict(
             (rows, outputs * (1 + members)); kinds of networks are in alphabetical order.
     """
     rows, outputs = len(next(iter(columns.values()))), network.output_shape[-1]
-    weights = network.count_params()
-    # A character of a text takes 35 bytes for a while.
-    texts = any(isinstance(one, keras.layers.TextVectorization) for one in all_layers(network))
-    few = texts or weights > MANY_WEIGHTS
-    sizes = BATCH_SIZES[: 2 if few else 3 if weights > FEW_WEIGHTS else None]
+    is_large = multiply_adds(network) > MAX_WORK_OF_LARGE_BATCHES
+    sizes = BATCH_SIZES[:-1] if is_large else BATCH_SIZES
     predictions = [] if rows else [np.empty((0, outputs), np.float32)]
     compiled = _compiled(network)
     for start in range(0, rows, sizes[-1]):
