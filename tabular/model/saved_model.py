@@ -2,7 +2,6 @@
 
 import math
 import re
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,7 +14,7 @@ from tabular.config.schema import Schema, input_name
 from tabular.core.errors import UserError, listed, truncate
 from tabular.model.backend import keras, tf
 from tabular.model.exact import Exact, Mean, with_exact_products
-from tabular.model.metadata import EPOCH, ModelMetadata, read_metadata, write_metadata
+from tabular.model.metadata import ModelMetadata, read_metadata, replace_metadata
 from tabular.table.arrays import input_type
 
 BATCH_SIZES = (16, 256, 1024)  # the first for a server, 6 times faster than 256
@@ -24,28 +23,11 @@ WORK_PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of 
 
 
 def write_model(model: keras.Model, path: Path, metadata: ModelMetadata) -> None:
-    """Save `model` with Keras, then write its zip again without dates and memory addresses."""
-    saved = path.with_name(f"{path.name}.saved.keras")
-    model.save(saved)
-    try:
-        with zipfile.ZipFile(saved) as source, zipfile.ZipFile(path, "w") as target:
-            for name in sorted(source.namelist()):
-                content = source.read(name)
-                if name.endswith(".json"):
-                    content = _without_date_and_addresses(content.decode()).encode()
-                target.writestr(zipfile.ZipInfo(name, EPOCH), content)
-            write_metadata(target, metadata)
-    finally:
-        saved.unlink()
-
-
-def _without_date_and_addresses(text: str) -> str:
-    """Remove the date from Keras's JSON, and replace addresses by their order of appearance."""
-    order: dict[str, int] = {}
-    text = re.sub(
-        r'(?<="shared_object_id": )\d+', lambda m: str(order.setdefault(m[0], len(order))), text
-    )
-    return re.sub(r', "date_saved": "[^"]*"', "", text)
+    """Save a model, such that the same model gives the same bytes."""
+    with TemporaryDirectory() as folder:
+        saved = Path(folder, "model.keras")
+        model.save(saved)
+        replace_metadata(saved, path, metadata)
 
 
 @dataclass(frozen=True)
