@@ -1,4 +1,4 @@
-"""Models in `.keras` files: the same model gives the same bytes, and predictions by a file."""
+"""Models in `.keras` files: saved as the same bytes, loaded, exported, and used to predict."""
 
 import math
 import re
@@ -77,21 +77,22 @@ def _load_once(path: Path, content: bytes) -> SavedModel:
 def load_model(
     path: Path, content: bytes | None = None, schema: Schema | None = None
 ) -> SavedModel:
-    """Load a model with Keras's safe mode on. docs/predictions.md says what that protects from.
+    """Load a model in Keras's safe mode; docs/predictions.md says what that protects from.
 
     Args:
+        path: The file.
         content: Content of the file; by default it is read.
         schema: The table that the model must have been trained for.
 
     Raises:
-        UserError: There is no model, Keras cannot read it, or it is of another table.
+        UserError: There is no model, Keras cannot load it, or it was trained for another table.
     """
     if content is None:
         if not path.is_file():
             raise UserError(f"{path}: no model here; run `dvc repro` to train one")
         content = path.read_bytes()
     metadata = read_metadata(path, content)
-    with TemporaryDirectory() as folder:  # Keras reads files alone
+    with TemporaryDirectory() as folder:  # Keras only reads files
         copy = Path(folder, "model.keras")
         copy.write_bytes(content)
         try:
@@ -110,9 +111,9 @@ def load_model(
     problems = [f"input {name}" for name in sorted(dict(declared ^ inputs))]
     if shape != (None, schema.outputs):
         problems.append(f"{shape[-1] if shape else 'no'} outputs for {schema.outputs}")
-    of_schema = ModelMetadata.from_schema(schema)
+    expected_metadata = ModelMetadata.from_schema(schema)
     for key in ("task", "target", "classes") if metadata.task else ():
-        trained, expected = getattr(metadata, key), getattr(of_schema, key)
+        trained, expected = getattr(metadata, key), getattr(expected_metadata, key)
         if trained != expected:
             problems.append(f"{key} {trained} in the model, {expected} in the schema")
     if problems:
@@ -124,15 +125,19 @@ def load_model(
 
 
 def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
-    """Write a TensorFlow SavedModel, whose signature of this name takes raw columns, (rows,) each.
+    """Write a TensorFlow SavedModel whose signature takes raw columns, (rows,) each.
 
-    It gives `outputs`, (rows, outputs). So does the signature `serving_default`.
+    It returns `outputs`, (rows, outputs).
+
+    Args:
+        folder: Folder to write.
+        signature: Name of the signature, which is also there as `serving_default`.
 
     Returns:
-        The input of each column, which is its name in letters, digits and `_`, a letter first.
+        The input of each column: its name in letters, digits and `_`, a letter first.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: It cannot be written.
     """
     network = model.plain  # TensorFlow Serving may compile nothing
     inputs, specs = dict[str, str](), dict[str, tf.TensorSpec]()
@@ -149,7 +154,7 @@ def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
         return {"outputs": network(columns, training=False)}
 
     module = tf.Module()
-    module.network = network  # whose weights are saved
+    module.network = network  # so that its weights are saved
     concrete = predict_rows.get_concrete_function(**specs)
     try:
         tf.saved_model.save(module, folder, {signature: concrete, "serving_default": concrete})
@@ -159,10 +164,10 @@ def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
 
 
 def with_temperature(path: Path, temperature: float) -> keras.Model:
-    """Load the model in a file as Keras does, its probabilities at another temperature.
+    """Load the model in a file as Keras does, and set the temperature of its probabilities.
 
-    See `evaluation.calibration`; powers need no logarithm of 0. They are a model within the model,
-    which may have layers of the same names.
+    See `evaluation.calibration`. Powers of probabilities need no logarithm of 0. Their layers are a
+    model within the model, since its layers may have the same names.
     """
     network = keras.models.load_model(path, safe_mode=True)
     probabilities = keras.Input(network.output_shape[1:])
@@ -191,9 +196,9 @@ def multiply_adds(network: keras.Model) -> float:
 
 @lru_cache(1)
 def _compiled(network: keras.Model) -> tf.types.experimental.ConcreteFunction:
-    """Compile the prediction of the outputs, followed by those of each member, see `predict`.
+    """Compile a function from raw columns to the outputs and those of each member, see `predict`.
 
-    One graph for batches of any size: graphs of other sizes differ in their last bits.
+    It is one graph for batches of any size, since graphs for one size each differ in the last bits.
     """
     specs = {tensor.name: tf.TensorSpec((None,), tensor.dtype) for tensor in network.inputs}
     means = [layer for layer in network.layers if isinstance(layer, Mean)]
@@ -209,19 +214,25 @@ def _compiled(network: keras.Model) -> tf.types.experimental.ConcreteFunction:
         return tf.concat([tf.reshape(y, (-1, math.prod(y.shape[1:]))) for y in outputs], axis=1)
 
     function = tf.function(outputs_of_all, input_signature=[specs], autograph=False)
-    return function.get_concrete_function()  # of a row it takes half of the time
+    return function.get_concrete_function()  # which halves the time for a single row
 
 
 def predict(
     network: keras.Model, columns: dict[str, np.ndarray], *, members: bool = False
 ) -> np.ndarray:
-    """Predict the rows of raw columns of shape (rows,) each: float32, (rows, outputs).
+    """Predict the rows of raw columns.
 
-    A batch is filled up to one of few sizes. The outputs of a row do not depend on the other rows.
+    The outputs of a row do not depend on other rows, so that a batch can be filled up to one of a
+    few sizes.
 
     Args:
-        members: whether those of each network that it averages follow, in the units of the target:
-            (rows, outputs * (1 + members)); kinds of networks are in alphabetical order.
+        network: Model with exact products.
+        columns: Inputs of the model, (rows,) each.
+        members: Whether to return also the outputs of each member, in the units of the target.
+            Members are in the alphabetical order of their architectures.
+
+    Returns:
+        Float32, (rows, outputs), or (rows, outputs * (1 + members)).
     """
     rows, outputs = len(next(iter(columns.values()))), network.output_shape[-1]
     is_large = multiply_adds(network) > MAX_WORK_OF_LARGE_BATCHES
