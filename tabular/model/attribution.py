@@ -1,4 +1,4 @@
-"""What each column contributes to predictions: Shapley values, and each column's share of them."""
+"""Contributions of columns to predictions: Shapley values, and the share of each column."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,13 +15,14 @@ from tabular.table.parquet import read_rows
 if TYPE_CHECKING:
     from tabular.model.saved_model import SavedModel
 
-MAX_EVALUATIONS = 1024  # predictions for a row; of a wide table at least two permutations
-MAX_EXPLAINED = 30  # columns of a wide table that are explained; all others go together
-MAX_ROWS_FOR_SHARES = 100  # rows of which shares of attribution are the mean
+MAX_EVALUATIONS = 1024  # predictions for a row, unless a pair of permutations takes more
+MAX_EXPLAINED = 30  # columns of a wide table that are explained one by one
+MAX_ROWS_FOR_SHARES = 100  # rows over which shares of attribution are averaged
 MAX_ROWS_COMPARED = 2000  # rows for which the predictions of the folds' networks are compared
-MAX_MULTIPLY_ADDS = 20_000_000_000  # multiply-adds of the model for each of both
+MAX_MULTIPLY_ADDS = 20_000_000_000  # of the model, for the shares and for the comparison
 MAX_VALUES = 2**22  # values that the model reads and returns at a time
-MAX_ROWS, MAX_CELLS = 200_000, 20_000_000  # of the training rows, which are in random order
+# Training rows, which are in random order, and their cells that are summarized.
+MAX_ROWS, MAX_CELLS = 200_000, 20_000_000
 
 
 class Permutations(NamedTuple):
@@ -81,10 +82,14 @@ class Permutations(NamedTuple):
 def contributions(
     predict: Predict, columns: dict[str, np.ndarray], permutations: Permutations
 ) -> np.ndarray:
-    """Compute what each explained column adds to the outputs: float64, (rows, names, outputs).
+    """Compute what each explained column adds to the outputs, on average over the permutations.
 
     Args:
+        predict: The model.
         columns: Inputs of the model as `feature_arrays` returns them, (rows,) each.
+
+    Returns:
+        Float64, (rows, names, outputs).
     """
     names, n_ranks, background, all_ranks = permutations
     first = predict(background).astype(np.float64)  # (permutations, outputs), where they begin
@@ -101,7 +106,7 @@ def contributions(
         after = predict(tables).astype(np.float64)
         after = after.reshape(len(first), n_ranks, -1, first.shape[1])
         before = np.broadcast_to(first[:, None, None], (len(first), 1, *after.shape[2:]))
-        moves = np.diff(np.concatenate([before, after], axis=1), axis=1)
+        moves = np.diff(after, axis=1, prepend=before)
         of_names = [moves[numbers, all_ranks[input_name(name)]] for name in names]
         # Along the last axis a mean adds up in the same order, however many rows there are.
         results.append(np.ascontiguousarray(np.transpose(of_names, (2, 0, 3, 1))).mean(axis=-1))
@@ -109,9 +114,11 @@ def contributions(
 
 
 def describe_training_rows(model: "SavedModel", train: Path, schema: Schema) -> TrainingRows:
-    """Summarize the training rows in a folder, and what moves the model's predictions for them.
+    """Summarize the training rows in a folder, and how the model predicts them.
 
-    The share of attribution of a column is its mean absolute contribution as a share of all.
+    Args:
+        model: The model that was trained on these rows.
+        train: Folder of the training rows.
     """
     rows = read_rows(train, min(MAX_ROWS, MAX_CELLS // len(schema.columns)))
     summaries = summarize_columns(rows, schema, model.metadata.categories)

@@ -11,11 +11,11 @@ import sys
 from tabular.core.process import without_packages
 from tabular.table.parquet import without_pandas
 
-# No multiply-add in one rounding, for which x86-64 and ARM64 take other pairs. AVX has none, and is
-# one instruction set for all x86-64 CPUs; on ARM64 a pass of LLVM makes them, and vectors of SVE.
-# No estimate of 1 / sqrt either, nor kernels chosen by CPU. It costs nothing. Two flags halve the
-# time of compiling, small steps run as fast. The last one keeps a step in one thread: of the
-# tutorial's network it takes 7 µs, not 11.
+# The same bits on all CPUs: fused multiply-adds are turned off, since x86-64 and ARM64 would fuse
+# different pairs. AVX has none of them, and all x86-64 CPUs have AVX. On ARM64 they come from a
+# pass of LLVM and from SVE. Estimates of 1 / sqrt and kernels chosen by CPU are turned off, too.
+# This costs no time. The next two flags halve the time of compiling. The last one keeps a step in
+# one thread: a step of the tutorial's network then takes 7 instead of 11 µs.
 LLVM = (
     "-aarch64-enable-mcr=false",
     "-scalable-vectorization=off",
@@ -34,24 +34,24 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-# The objects of the imports stay until the process ends: to search them for garbage, while they are
-# made and once more at the end, takes 1.5 of 3.6 seconds.
+# The objects of the imports stay until the process ends. Searching them for garbage, during the
+# imports and once more at the end, would take 1.5 of 3.6 seconds.
 gc.disable()
 # Native code writes start-up lines to stderr.
 sys.stderr.flush()
 stderr, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
 os.dup2(nothing, 2)
 try:
-    # Keras asks only whether something is an object of these, which take 0.7 of 2.1 seconds.
+    # Keras only asks whether something is an object of these, which take 0.7 of 2.1 seconds.
     with without_packages("pandas", "scipy", "sklearn"):
         import keras
         import tensorflow as tf
 
     without_pandas()
-    # Sums are cut by the number of threads: one number everywhere, whatever the machine has.
+    # TensorFlow divides a sum by the number of threads, so this number is the same everywhere.
     tf.config.threading.set_intra_op_parallelism_threads(4)
     if os.environ.get("TABULAR_GPU") != "1":
-        tf.config.set_visible_devices([], "GPU")  # whose sums have orders of their own
+        tf.config.set_visible_devices([], "GPU")  # a GPU adds up in another order
     tf.config.list_logical_devices()  # starts the devices, which also write lines
 finally:
     os.dup2(stderr, 2)

@@ -144,10 +144,10 @@ def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
 def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
     """Round edges to few digits or to the day, if they then separate the values as well."""
     if column.feature_type == "datetime":
-        days = np.unique(edges // DAY * DAY)
-        return days if len(days) == len(edges) and days[0] > lowest else edges
-    for digits in (4, 6):
-        rounded = np.unique([float(f"{edge:.{digits}g}") for edge in edges])
+        candidates = [edges // DAY * DAY]
+    else:
+        candidates = [np.array([float(f"{edge:.{n}g}") for edge in edges]) for n in (4, 6)]
+    for rounded in map(np.unique, candidates):
         if len(rounded) == len(edges) and rounded[0] > lowest:
             return rounded
     return edges

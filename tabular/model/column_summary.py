@@ -1,7 +1,7 @@
 """A summary of each column of the training rows, with which other rows are compared."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -75,17 +75,14 @@ def summarize_columns(
 
 
 def _background(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None, ...]:
-    """Take values at equal distances from the sorted rows, see `ColumnSummary`."""
+    """Take values at equal distances from the sorted rows; missing values come last."""
     if column.is_string:
         counts = most_frequent(drop_missing(values, column))
-        ordered: list[Any] = [value for value, _ in counts]
-        ends = np.cumsum([count for _, count in counts])
+        ordered = [value for value, count in counts for _ in range(count)]
     else:
         ordered = np.sort(numeric_values(values, column)).tolist()
-        ends = np.arange(1, len(ordered) + 1)
     rows = (np.arange(BACKGROUND_SIZE) + 0.5) / BACKGROUND_SIZE * len(values)
-    places = np.searchsorted(ends, rows, side="right")
-    return tuple(ordered[place] if place < len(ordered) else None for place in places)
+    return tuple(ordered[int(row)] if row < len(ordered) else None for row in rows)
 
 
 def total_variation(

@@ -1,8 +1,8 @@
 """Matrix products with the same bits on any CPU, at any number of threads.
 
-A sum of products depends on its order unless no addition rounds. So both operands are first
-rounded to b bits below the power of two above their largest value: their products have 2 b bits, K
-of them add up to 2 b + log2 K, and while these are at most 53 a float64 product is exact in any
+A sum of products depends on their order unless no addition rounds. So both operands are first
+rounded to b bits below the power of two above their largest value. Then a product has 2 b bits, and
+a sum of K products has 2 b + log2 K bits. If that is at most 53, the sum is exact in float64 in any
 order. This is the pre-rounding of Demmel and Nguyen, "Fast reproducible floating-point summation"
 (2013), and the splitting of Ozaki, Ogita, Oishi and Rump, "Error-free transformations of matrix
 multiplication" (2012), with one slice. A rounded operand has 20 bits or more, a float32 has 24.
@@ -15,27 +15,30 @@ from typing import Any
 
 from tabular.model.backend import keras, tf
 
-MANTISSA, EXPONENT = 53, 0x7F800000  # bits of a float64, and those of a float32
-GRID = 2.0**-32  # of what is added up
-# Activations of one rounding, which is the same everywhere.
-ROUNDED = (keras.activations.linear, keras.activations.relu)
-# Classes of layers and operations that approximate: TensorFlow's own kernels do it by the CPU.
+FLOAT64_BITS = 53  # of a mantissa
+FLOAT32_EXPONENT = 0x7F800000  # mask of the bits of the exponent
+GRID = 2.0**-32  # on which values are rounded before `total` adds them up
+# Activations that are computed without approximation.
+EXACT_ACTIVATIONS = (keras.activations.linear, keras.activations.relu)
+# Classes of layers and operations that TensorFlow's own kernels approximate, each CPU differently.
 APPROXIMATE = ("Activation", "ELU", "Exp", "Gelu", "Power", "Sigmoid", "Silu", "Tanh")
 
 
 def rounded(values: tf.Tensor, bits: int, largest: tf.Tensor) -> tf.Tensor:
-    """Float32 values as float64 with `bits` bits below the power of two above the largest."""
-    # The power of two below it by its bits: a logarithm may differ from CPU to CPU.
-    power = tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(largest, tf.int32), EXPONENT), tf.float32)
+    """Round float32 values to `bits` bits below the power of two above the largest: float64."""
+    # The power of two below the largest: a logarithm may differ from CPU to CPU.
+    exponent = tf.bitwise.bitwise_and(tf.bitcast(largest, tf.int32), FLOAT32_EXPONENT)
+    power = tf.bitcast(exponent, tf.float32)
     # Near 1.5 * 2**52 times the last bit to keep, a float64 holds no further bit.
     shift = tf.cast(power, tf.float64) * (1.5 * 2.0 ** (52 + 1 - bits))
     return (tf.cast(values, tf.float64) + shift) - shift
 
 
 def total(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
-    """The sum of float32 values over an axis, or of all, which stays with size 1.
+    """Add up float32 values over an axis, or all of them; the axis stays, with size 1.
 
-    XLA adds vectors of the width of each CPU: on a grid, whose sums below 2**21 are exact.
+    XLA adds in an order that depends on the CPU. Values are therefore rounded to a grid, on which
+    sums below 2**21 are exact in any order.
     """
 
     @tf.custom_gradient
@@ -50,11 +53,12 @@ def total(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
 def product(
     equation: str, x: tf.Tensor, kernel: tf.Tensor, rows: int, *bias: tf.Tensor
 ) -> tf.Tensor:
-    """`einsum` of two float32 tensors, such as "bk,kn->bn", exact but for one rounding each.
+    """Compute `einsum` of two float32 tensors, exact except for one rounding of each of them.
 
     Args:
-        bias: is added to each row, if there is one.
-        rows: at most so many has `x`, from whose sums the kernel learns.
+        equation: Such as "bk,kn->bn".
+        rows: The largest number of rows of `x`; the gradient of the kernel is a sum over them.
+        bias: One tensor to add to each row, or none.
     """
     of_x, of_kernel, of_product = equation.replace("->", ",").split(",")
     bits = _bits(max(rows, *kernel.shape))
@@ -67,10 +71,10 @@ def product(
         x, kernel = (rounded(each, bits, tf.reduce_max(tf.abs(each))) for each in (x, kernel))
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
-            # Not by absolute values, or XLA computes `upstream` again for each of its uses: 0.5 of
-            # the 1.6 ms of a step with 1,024 rows and 600 units.
-            most = tf.maximum(tf.reduce_max(upstream), -tf.reduce_min(upstream))
-            upstream = rounded(upstream, bits, most)
+            # With absolute values, XLA would compute `upstream` again for each use, which takes 0.5
+            # of the 1.6 ms of a step with 1,024 rows and 600 units.
+            largest = tf.maximum(tf.reduce_max(upstream), -tf.reduce_min(upstream))
+            upstream = rounded(upstream, bits, largest)
             return [
                 exact(f"{of_product},{of_kernel}->{of_x}", upstream, kernel),
                 exact(f"{of_x},{of_product}->{of_kernel}", x, upstream),
@@ -83,11 +87,12 @@ def product(
 
 
 def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
-    """Compute a `product` where nothing learns.
+    """Compute a `product` without gradients.
 
-    What is added up is rounded by itself: no row depends on another one, and no member of stacked
-    networks on the other members. As one product of matrices for each index that both operands and
-    the product have: `einsum` turns float64 tensors for it, which takes twice as long.
+    Each row of `x` and each column of the kernel is rounded by itself, so that no row depends on
+    another one, and no member of stacked networks on the other members. There is one product of
+    matrices for each index that both operands and the product have; `einsum` would transpose the
+    float64 tensors, which takes twice as long.
     """
     of_x, of_kernel, of_product = equation.replace("->", ",").split(",")
     added = [letter for letter in of_x if letter not in of_product]
@@ -115,18 +120,18 @@ def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
 
 
 def _aligned(values: tf.Tensor, letters: Sequence[str], wanted: Sequence[str]) -> tf.Tensor:
-    """Put the axes into another order, with one of size 1 for each that is missing."""
+    """Put the axes of a tensor into another order, with size 1 for an axis that it lacks."""
     values = tf.transpose(values, [letters.index(one) for one in wanted if one in letters])
     return values[tuple(slice(None) if one in letters else None for one in wanted)]
 
 
 def _bits(terms: int) -> int:
-    """Return the bits of each operand where so many products are added up."""
-    return (MANTISSA - math.ceil(math.log2(max(terms, 2)))) // 2
+    """Return the number of bits of each operand such that the sum of products is exact."""
+    return (FLOAT64_BITS - math.ceil(math.log2(max(terms, 2)))) // 2
 
 
 def softmax(x: tf.Tensor) -> tf.Tensor:
-    """Compute the softmax of the last axis. Keras's losses take the logits that it holds."""
+    """Compute the softmax of the last axis; the result holds its logits, as Keras's does."""
     powers = tf.exp(x - tf.reduce_max(x, axis=-1, keepdims=True))
     probabilities = powers / total(powers, -1)
     probabilities._keras_logits = x
@@ -137,11 +142,11 @@ def cross_entropy(y: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
     """Compute the cross-entropy of the `softmax` of each row, (rows,).
 
     Args:
-        y: the index of the class, (rows, 1).
-        predicted: (rows, classes).
+        y: Index of the class, (rows, 1).
+        predicted: Probabilities, (rows, classes).
     """
     logits = getattr(predicted, "_keras_logits", None)
-    if logits is None:  # of another layer's softmax
+    if logits is None:  # a layer of the user computed the probabilities
         logits = tf.math.log(tf.clip_by_value(predicted, 1e-7, 1))
     logits -= tf.stop_gradient(tf.reduce_max(logits, axis=1, keepdims=True))
     of_class = tf.one_hot(tf.cast(y[:, 0], tf.int32), logits.shape[1])
@@ -149,7 +154,7 @@ def cross_entropy(y: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
 
 
 class MeanLoss(keras.losses.Loss):
-    """The mean of another loss of the rows, from a `total`."""
+    """Mean of a Keras loss over the rows, with the same bits on any CPU, see `total`."""
 
     def __init__(self, loss: str) -> None:
         super().__init__(name=loss, reduction=None)
@@ -164,7 +169,7 @@ class MeanLoss(keras.losses.Loss):
 
 
 class MeanAbsoluteError(keras.metrics.Mean):
-    """Keras's, from a `total`."""
+    """Keras's metric of this name, with the same bits on any CPU, see `total`."""
 
     def update_state(
         self, y: tf.Tensor, predicted: tf.Tensor, sample_weight: tf.Tensor | None = None
@@ -177,12 +182,17 @@ class MeanAbsoluteError(keras.metrics.Mean):
 
 @cache
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of tensors, compiled as in training; TensorFlow's own kernels hang on the CPU."""
+    """Compile a function of tensors by XLA, whose bits do not depend on the CPU."""
     return tf.function(function, jit_compile=True, autograph=False)
 
 
 class Exact(keras.layers.Layer):
-    """A `Dense` or `EinsumDense` layer, whose weights it uses, with exact products."""
+    """A `Dense` or `EinsumDense` layer, with its weights, but with exact products.
+
+    Args:
+        layer: The layer with the weights.
+        rows: Number of rows of a training step; None for a layer that only predicts.
+    """
 
     def __init__(self, layer: keras.layers.Layer, rows: int | None) -> None:
         super().__init__(name=layer.name)
@@ -208,7 +218,7 @@ class Exact(keras.layers.Layer):
             kernel = keras.ops.convert_to_tensor(kernel)
             return activation(product(self._equation, inputs, kernel, self._rows, *bias))
         x = sum(bias, prediction_product(self._equation, inputs, kernel))
-        return activation(x) if activation in ROUNDED else compiled(activation)(x)
+        return activation(x) if activation in EXACT_ACTIVATIONS else compiled(activation)(x)
 
 
 class Replaced(keras.Operation):
@@ -233,7 +243,7 @@ def with_exact_products(model: keras.Model, rows: int | None = None) -> keras.Mo
     """Clone a model with the same weights, and with exact products in its dense layers.
 
     Args:
-        rows: of a training step; None for a model that only predicts.
+        rows: Number of rows of a training step; None for a model that only predicts.
     """
 
     def exact(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -243,10 +253,10 @@ def with_exact_products(model: keras.Model, rows: int | None = None) -> keras.Mo
             return Mean(name=layer.name)
         if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
             return Exact(layer, rows)
-        kind = type(layer).__name__
-        if not rows and kind in APPROXIMATE:
+        name = type(layer).__name__
+        if not rows and name in APPROXIMATE:
             return Replaced(layer, compiled(layer.call))
-        if not rows and kind == "Sum" and layer.axis == [1] and layer.keepdims:  # at a temperature
+        if not rows and name == "Sum" and layer.axis == [1] and layer.keepdims:  # at a temperature
             return Replaced(layer, partial(total, axis=1))
         return layer
 

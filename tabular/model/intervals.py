@@ -14,9 +14,10 @@ import numpy as np
 
 from tabular.config.typed_yaml import Section, Share
 
-PLACES, OF_ROWS = 10, 50  # of the answers where the error is measured; rows for each at least
-FLOOR = 0.1  # of the mean error, so that no interval has zero width
-LEAST = 0.5  # of a residual stays, however much the networks disagree
+MAX_PLACES = 10  # groups of rows with similar predictions, in each of which the error is measured
+MIN_ROWS_PER_PLACE = 50
+MIN_RELATIVE_ERROR = 0.1  # of the mean error, so that no interval has zero width
+MIN_SHARE_OF_RESIDUAL = 0.5  # that stays, however much the networks disagree
 
 
 class Intervals(Section):
@@ -54,7 +55,7 @@ class Intervals(Section):
         """
         errors = np.abs(residuals)
         folds, sizes = np.unique(fold, return_counts=True)
-        places = int(np.clip((len(errors) - sizes.max()) // OF_ROWS, 1, PLACES))
+        places = int(np.clip((len(errors) - sizes.max()) // MIN_ROWS_PER_PLACE, 1, MAX_PLACES))
         relative = np.zeros(len(errors))
         for number in folds:  # no row says how large its own error is
             in_fold = fold == number
@@ -66,7 +67,8 @@ class Intervals(Section):
         # A new row is one more of the rows, and as likely as each of them to be the furthest off.
         last = min(int(np.ceil(coverage * (len(errors) + 1) - 1e-9)), len(errors)) - 1
         averaged = disagreement * (1 - 1 / len(folds))
-        share = np.sqrt(max(1 - averaged / max(np.mean(errors**2), 1e-300), LEAST**2))
+        mean_square = max(np.mean(errors**2), 1e-300)
+        share = np.sqrt(max(1 - averaged / mean_square, MIN_SHARE_OF_RESIDUAL**2))
         at, scale = _scale(predicted, errors, places)
         half = share * np.sort(relative)[last] * scale
         return cls(coverage=coverage, at=tuple(at.tolist()), half=tuple(half.tolist()))
@@ -86,6 +88,6 @@ def _scale(predicted: np.ndarray, errors: np.ndarray, places: int) -> tuple[np.n
     """Return predictions in ascending order, and the mean error near each of them."""
     groups = np.array_split(np.argsort(predicted, kind="stable"), places)
     at = np.array([np.median(predicted[group]) for group in groups])
-    mean = np.array([errors[group].mean() for group in groups]) + FLOOR * errors.mean()
+    mean = np.array([errors[group].mean() for group in groups]) + MIN_RELATIVE_ERROR * errors.mean()
     at, first = np.unique(at, return_index=True)
     return at, mean[first]

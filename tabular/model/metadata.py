@@ -1,7 +1,8 @@
-"""What travels in a `.keras` file with the model: one JSON file that Keras ignores."""
+"""Metadata in the file of a model: one JSON file in the zip, which Keras ignores."""
 
 import hashlib
 import json
+import re
 import zipfile
 from importlib.metadata import version
 from io import BytesIO
@@ -162,14 +163,25 @@ def training_rows(path: Path, metadata: ModelMetadata, schema: Schema) -> Traini
 
 
 def replace_metadata(source: Path, target: Path, metadata: ModelMetadata) -> None:
-    """Write the model in `source` to `target` with other metadata."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
-        for name in old.namelist():
-            if name != METADATA:
-                new.writestr(zipfile.ZipInfo(name, EPOCH), old.read(name))
-        write_metadata(new, metadata)
+    """Write the model in `source` to `target` with other metadata, and without dates and addresses.
+
+    So the same model gives the same bytes.
+    """
+    with zipfile.ZipFile(source) as old:
+        contents = {name: old.read(name) for name in sorted(old.namelist()) if name != METADATA}
+    for name in contents:
+        if name.endswith(".json"):
+            contents[name] = _without_date_and_addresses(contents[name].decode()).encode()
+    contents[METADATA] = metadata.model_dump_json(indent=1, exclude_defaults=True).encode()
+    with zipfile.ZipFile(target, "w") as new:
+        for name, content in contents.items():
+            new.writestr(zipfile.ZipInfo(name, EPOCH), content)
 
 
-def write_metadata(file: zipfile.ZipFile, metadata: ModelMetadata) -> None:
-    content = metadata.model_dump_json(indent=1, exclude_defaults=True)
-    file.writestr(zipfile.ZipInfo(METADATA, EPOCH), content)
+def _without_date_and_addresses(text: str) -> str:
+    """Remove the date from Keras's JSON, and replace addresses by their order of appearance."""
+    order: dict[str, int] = {}
+    text = re.sub(
+        r'(?<="shared_object_id": )\d+', lambda m: str(order.setdefault(m[0], len(order))), text
+    )
+    return re.sub(r', "date_saved": "[^"]*"', "", text)

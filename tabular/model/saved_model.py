@@ -1,10 +1,7 @@
-"""A `.keras` file in a normal form: the same model gives the same bytes."""
+"""Models in `.keras` files: saved as the same bytes, loaded, exported, and used to predict."""
 
-import json
 import math
 import re
-import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,52 +14,31 @@ from tabular.config.schema import Schema, input_name
 from tabular.core.errors import UserError, listed, truncate
 from tabular.model.backend import keras, tf
 from tabular.model.exact import Exact, Mean, with_exact_products
-from tabular.model.metadata import EPOCH, ModelMetadata, read_metadata, write_metadata
+from tabular.model.metadata import ModelMetadata, read_metadata, replace_metadata
 from tabular.table.arrays import input_type
 
-BATCH_SIZES = (16, 256, 1024, 16_384)  # the first for a server, 6 times faster than 256
-FEW_WEIGHTS = 20_000  # what a network of more makes of the largest batch leaves the caches
-MANY_WEIGHTS = 2_000_000  # what a network of more makes of a larger batch leaves the caches
-PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of a text
+BATCH_SIZES = (16, 256, 1024)  # the first for a server, 6 times faster than 256
+MAX_WORK_OF_LARGE_BATCHES = 1_000_000  # multiply-adds for a row; else 1024 rows leave the caches
+WORK_PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of a text
 
 
 def write_model(model: keras.Model, path: Path, metadata: ModelMetadata) -> None:
-    """Save `model` with Keras, then write its zip again without dates and memory addresses."""
-    saved = path.with_name(f"{path.name}.saved.keras")
-    model.save(saved)
-    try:
-        with zipfile.ZipFile(saved) as source, zipfile.ZipFile(path, "w") as target:
-            for name in sorted(source.namelist()):
-                content = source.read(name)
-                if name.endswith(".json"):
-                    content = json.dumps(_normal(json.loads(content), {})).encode()
-                target.writestr(zipfile.ZipInfo(name, EPOCH), content)
-            write_metadata(target, metadata)
-    finally:
-        saved.unlink()
-
-
-def _normal(value: Any, ids: dict[int, int]) -> Any:
-    """`value` without the date of the save, object ids replaced by their order of appearance."""
-    if isinstance(value, list):
-        return [_normal(item, ids) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: ids.setdefault(item, len(ids)) if key == "shared_object_id" else _normal(item, ids)
-        for key, item in value.items()
-        if key != "date_saved"
-    }
+    """Save a model, such that the same model gives the same bytes."""
+    with TemporaryDirectory() as folder:
+        saved = Path(folder, "model.keras")
+        model.save(saved)
+        replace_metadata(saved, path, metadata)
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model, and what its file holds besides it.
+    """A model, and what else its file holds.
 
     Attributes:
-        path: Names the file in messages.
+        path: Name of the file in messages.
         plain: The model as Keras loads it.
-        content: Content of the file.
+        metadata: Metadata in the file.
+        content: All bytes of the file.
     """
 
     path: Path
@@ -72,19 +48,13 @@ class SavedModel:
 
     @cached_property
     def network(self) -> keras.Model:
-        """The model with exact matrix products, see `exact`."""
+        """The model with exact matrix products, see `with_exact_products`."""
         return with_exact_products(self.plain)
 
     @property
     def multiply_adds(self) -> float:
-        """About how many multiply-adds the predictions for a row take as long as."""
-        work = 0.0
-        for layer in all_layers(self.network):
-            if isinstance(layer, Exact):
-                work += layer.layer.count_params()
-            elif isinstance(layer, keras.layers.TextVectorization):
-                work += PER_CHARACTER * layer.output.shape[1]
-        return work
+        """The number of multiply-adds that take about as long as predicting a row."""
+        return multiply_adds(self.network)
 
     def predict(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """Predict the rows of raw columns, see `predict`."""
@@ -95,7 +65,7 @@ class SavedModel:
         return predict(self.network, columns, members=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the bytes, which another process loads once: Keras cannot load `Exact`."""
+        """Pickle the bytes, which another process loads once: Keras cannot pickle `Exact`."""
         return _load_once, (self.path, self.content)
 
 
@@ -107,21 +77,22 @@ def _load_once(path: Path, content: bytes) -> SavedModel:
 def load_model(
     path: Path, content: bytes | None = None, schema: Schema | None = None
 ) -> SavedModel:
-    """Load a model with Keras's safe mode on. docs/predictions.md says what that protects from.
+    """Load a model in Keras's safe mode; docs/predictions.md says what that protects from.
 
     Args:
+        path: The file.
         content: Content of the file; by default it is read.
         schema: The table that the model must have been trained for.
 
     Raises:
-        UserError: There is no model, Keras cannot read it, or it is of another table.
+        UserError: There is no model, Keras cannot load it, or it was trained for another table.
     """
     if content is None:
         if not path.is_file():
             raise UserError(f"{path}: no model here; run `dvc repro` to train one")
         content = path.read_bytes()
     metadata = read_metadata(path, content)
-    with TemporaryDirectory() as folder:  # Keras reads files alone
+    with TemporaryDirectory() as folder:  # Keras only reads files
         copy = Path(folder, "model.keras")
         copy.write_bytes(content)
         try:
@@ -140,9 +111,9 @@ def load_model(
     problems = [f"input {name}" for name in sorted(dict(declared ^ inputs))]
     if shape != (None, schema.outputs):
         problems.append(f"{shape[-1] if shape else 'no'} outputs for {schema.outputs}")
-    of_schema = ModelMetadata.from_schema(schema)
+    expected_metadata = ModelMetadata.from_schema(schema)
     for key in ("task", "target", "classes") if metadata.task else ():
-        trained, expected = getattr(metadata, key), getattr(of_schema, key)
+        trained, expected = getattr(metadata, key), getattr(expected_metadata, key)
         if trained != expected:
             problems.append(f"{key} {trained} in the model, {expected} in the schema")
     if problems:
@@ -154,15 +125,19 @@ def load_model(
 
 
 def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
-    """Write a TensorFlow SavedModel, whose signature of this name takes raw columns, (rows,) each.
+    """Write a TensorFlow SavedModel whose signature takes raw columns, (rows,) each.
 
-    It gives `outputs`, (rows, outputs). So does the signature `serving_default`.
+    It returns `outputs`, (rows, outputs).
+
+    Args:
+        folder: Folder to write.
+        signature: Name of the signature, which is also there as `serving_default`.
 
     Returns:
-        The input of each column, which is its name in letters, digits and `_`, a letter first.
+        The input of each column: its name in letters, digits and `_`, a letter first.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: It cannot be written.
     """
     network = model.plain  # TensorFlow Serving may compile nothing
     inputs, specs = dict[str, str](), dict[str, tf.TensorSpec]()
@@ -179,7 +154,7 @@ def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
         return {"outputs": network(columns, training=False)}
 
     module = tf.Module()
-    module.network = network  # whose weights are saved
+    module.network = network  # so that its weights are saved
     concrete = predict_rows.get_concrete_function(**specs)
     try:
         tf.saved_model.save(module, folder, {signature: concrete, "serving_default": concrete})
@@ -189,10 +164,10 @@ def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
 
 
 def with_temperature(path: Path, temperature: float) -> keras.Model:
-    """Load the model in a file as Keras does, its probabilities at another temperature.
+    """Load the model in a file as Keras does, and set the temperature of its probabilities.
 
-    See `evaluation.calibration`; powers need no logarithm of 0. They are a model within the model,
-    which may have layers of the same names.
+    See `evaluation.calibration`. Powers of probabilities need no logarithm of 0. Their layers are a
+    model within the model, since its layers may have the same names.
     """
     network = keras.models.load_model(path, safe_mode=True)
     probabilities = keras.Input(network.output_shape[1:])
@@ -205,20 +180,25 @@ def with_temperature(path: Path, temperature: float) -> keras.Model:
     return keras.Model(network.inputs, scaled(network.output), name=network.name)
 
 
-def all_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Yield the layers of a model and of the models within it."""
+@lru_cache(1)
+def multiply_adds(network: keras.Model) -> float:
+    """Compute the number of multiply-adds that take about as long as predicting a row."""
+    work = 0.0
     for layer in network.layers:
         if isinstance(layer, keras.Model):
-            yield from all_layers(layer)
-        else:
-            yield layer
+            work += multiply_adds(layer)
+        elif isinstance(layer, Exact):
+            work += layer.layer.count_params()
+        elif isinstance(layer, keras.layers.TextVectorization):
+            work += WORK_PER_CHARACTER * layer.output.shape[1]
+    return work
 
 
 @lru_cache(1)
 def _compiled(network: keras.Model) -> tf.types.experimental.ConcreteFunction:
-    """Compile the prediction of the outputs, followed by those of each member, see `predict`.
+    """Compile a function from raw columns to the outputs and those of each member, see `predict`.
 
-    One graph for batches of any size: graphs of other sizes differ in their last bits.
+    It is one graph for batches of any size, since graphs for one size each differ in the last bits.
     """
     specs = {tensor.name: tf.TensorSpec((None,), tensor.dtype) for tensor in network.inputs}
     means = [layer for layer in network.layers if isinstance(layer, Mean)]
@@ -234,26 +214,29 @@ def _compiled(network: keras.Model) -> tf.types.experimental.ConcreteFunction:
         return tf.concat([tf.reshape(y, (-1, math.prod(y.shape[1:]))) for y in outputs], axis=1)
 
     function = tf.function(outputs_of_all, input_signature=[specs], autograph=False)
-    return function.get_concrete_function()  # of a row it takes half of the time
+    return function.get_concrete_function()  # which halves the time for a single row
 
 
 def predict(
     network: keras.Model, columns: dict[str, np.ndarray], *, members: bool = False
 ) -> np.ndarray:
-    """Predict the rows of raw columns of shape (rows,) each: float32, (rows, outputs).
+    """Predict the rows of raw columns.
 
-    A batch is filled up to one of few sizes. The outputs of a row do not depend on the other rows.
+    The outputs of a row do not depend on other rows, so that a batch can be filled up to one of a
+    few sizes.
 
     Args:
-        members: whether those of each network that it averages follow, in the units of the target:
-            (rows, outputs * (1 + members)); kinds of networks are in alphabetical order.
+        network: Model with exact products.
+        columns: Inputs of the model, (rows,) each.
+        members: Whether to return also the outputs of each member, in the units of the target.
+            Members are in the alphabetical order of their architectures.
+
+    Returns:
+        Float32, (rows, outputs), or (rows, outputs * (1 + members)).
     """
     rows, outputs = len(next(iter(columns.values()))), network.output_shape[-1]
-    weights = network.count_params()
-    # A character of a text takes 35 bytes for a while.
-    texts = any(isinstance(one, keras.layers.TextVectorization) for one in all_layers(network))
-    few = texts or weights > MANY_WEIGHTS
-    sizes = BATCH_SIZES[: 2 if few else 3 if weights > FEW_WEIGHTS else None]
+    is_large = multiply_adds(network) > MAX_WORK_OF_LARGE_BATCHES
+    sizes = BATCH_SIZES[:-1] if is_large else BATCH_SIZES
     predictions = [] if rows else [np.empty((0, outputs), np.float32)]
     compiled = _compiled(network)
     for start in range(0, rows, sizes[-1]):

@@ -1,8 +1,9 @@
-"""What the layers read of a datetime: the parts of the calendar, and the time since a first day.
+"""Parts of a datetime as number columns: of the calendar, and the time since a first day.
 
-All in whole numbers, which are the same on any CPU.
+They are computed in whole numbers, which are the same on any CPU.
 """
 
+from bisect import bisect_left
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -14,8 +15,8 @@ from tabular.table.cells import time_zone
 
 ops = keras.ops
 DAY = 86_400  # seconds
-OFFSETS_TO = 2100  # the last year whose changes of a time zone's offset are known to the model
-# How many different values a part has that begins again after the last one.
+OFFSET_YEARS = 1900, 2100  # between which the model knows the changes of a time zone's offset
+# Parts that begin again after their last value, and the number of their values.
 PERIODS = {"month": 12, "weekday": 7, "time of day": 24 * 60}
 
 
@@ -28,7 +29,9 @@ def parts(seconds: Any, timezone: str | None, first: float) -> dict[str, Any]:
     The calendar: Hinnant, "chrono-compatible low-level date algorithms" (2014).
 
     Args:
-        seconds: since 1970 began, UTC, float64, (rows, 1), none of them missing.
+        seconds: Seconds since 1970 began, UTC, float64, (rows, 1), none of them missing.
+        timezone: Name of the time zone; None for UTC.
+        first: First day of the training rows, in such seconds.
     """
     moment = ops.cast(ops.floor(seconds), "int64")
     since = (seconds - first) * (1 / DAY)
@@ -60,35 +63,42 @@ def parts(seconds: Any, timezone: str | None, first: float) -> dict[str, Any]:
 
 @cache
 def zone_offsets(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """When the offset of a time zone from UTC changes, and the offsets before and after, int64.
+    """Find the times when the offset of a time zone from UTC changes.
 
-    In seconds; of n changes there are n + 1 offsets.
+    Returns:
+        The times, in seconds since 1970 began, UTC, int64, (changes,); and the offsets before, in
+        between and after, in seconds, int64, (changes + 1,).
     """
-    zone, start = time_zone(name), datetime(1900, 1, 1, tzinfo=UTC)
+    zone, epoch = time_zone(name), datetime(1970, 1, 1, tzinfo=UTC)
 
-    def offset(second: int) -> int:
-        difference = (start + timedelta(seconds=second)).astimezone(zone).utcoffset()
+    def offset(seconds: int) -> int:
+        difference = (epoch + timedelta(seconds=seconds)).astimezone(zone).utcoffset()
         return round((difference or timedelta()).total_seconds())
 
-    changes, offsets = [], [offset(0)]
-    for day in range(0, (datetime(OFFSETS_TO, 1, 1, tzinfo=UTC) - start).days):
-        low, high = day * DAY, (day + 1) * DAY
-        if (after := offset(high)) != offsets[-1]:
-            while high - low > 1:
-                middle = (low + high) // 2
-                low, high = (low, middle) if offset(middle) != offsets[-1] else (middle, high)
-            changes.append(high + round(start.timestamp()))
-            offsets.append(after)
-    return np.array(changes, np.int64), np.array(offsets, np.int64)
+    first, last = (round(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in OFFSET_YEARS)
+    days = range(first, last + 1, DAY)
+    offsets = np.array([offset(day) for day in days], np.int64)
+    changed = np.flatnonzero(np.diff(offsets))
+
+    def time_of_change(day: int) -> int:
+        seconds, before = range(day, day + DAY), offset(day)
+        return day + bisect_left(seconds, True, key=lambda second: offset(second) != before)
+
+    times = [time_of_change(days[place]) for place in changed]
+    return np.array(times, np.int64), offsets[np.r_[0, changed + 1]]
 
 
 def cyclic_encoding(part: Any, name: str) -> Any:
-    """Sine and cosine of a part that begins again after its last value: float32, (rows, 2).
+    """Compute sine and cosine of a part that begins again after its last value.
 
-    From a table: a sine may differ from CPU to CPU.
+    They are looked up in a table, since a sine may differ from CPU to CPU.
 
     Args:
-        part: shape (rows, 1).
+        part: Values of the part, shape (rows, 1).
+        name: Key of the part in `PERIODS`.
+
+    Returns:
+        Float32, (rows, 2).
     """
     period = PERIODS[name]
     angles = 2 * np.pi * np.arange(period + 1) / period

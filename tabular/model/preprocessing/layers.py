@@ -1,5 +1,7 @@
 """Preprocessing of raw columns as Keras layers."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from tabular.config.schema import Column, Schema, input_name
@@ -11,37 +13,32 @@ from tabular.table.arrays import input_type
 
 
 def build(statistics: Statistics, schema: Schema, train: Train) -> keras.Model:
-    """Build the preprocessing, from raw columns to what networks read of them.
+    """Build the preprocessing: a model from raw columns to what networks read.
 
-    Its inputs are named by `input_name` of the column, each of shape (rows, 1): text for a category
-    or a text ("" is missing), else float64 in the column's own units, a datetime in seconds since
-    1970 began, UTC (NaN is missing). Its output are the preprocessed columns, float32, (rows,
-    width), those of numbers first. What texts say of the target is not among them, see
-    `texts.TextEncoder`.
+    It has an input for each column, named by `input_name`, of shape (rows, 1). Categories and texts
+    are strings, "" for a missing value. Other columns are float64, NaN for a missing value; a
+    datetime is in seconds since 1970 began, UTC. The output is float32, (rows, width), columns of
+    numbers first. The encoded texts are not part of it, see `texts.TextEncoder`.
     """
-    columns = schema.features.items()
+
+    def build_inputs(names: Iterable[str]) -> dict[str, keras.KerasTensor]:
+        types = map(input_type, schema.features.values())
+        return {n: keras.Input((1,), name=n, dtype=t) for n, t in zip(names, types, strict=True)}
+
     # A model within the model, so that a column may have the name of any layer.
-    names = {name: f"column {number}" for number, name in enumerate(schema.features, start=1)}
-    within = {name: keras.Input((1,), name=names[name], dtype=input_type(c)) for name, c in columns}
-    preprocessing = keras.Model(
-        {names[name]: tensor for name, tensor in within.items()},
-        [preprocessed_columns(within, statistics, schema, train)],
-        name="preprocessing",
-    )
-    raw = {
-        name: keras.Input((1,), name=input_name(name), dtype=input_type(column))
-        for name, column in columns
-    }
-    return keras.Model(
-        {input_name(name): tensor for name, tensor in raw.items()},
-        preprocessing({names[name]: raw[name] for name in raw})[0],
-    )
+    inner = build_inputs(f"column {number}" for number in range(1, len(schema.features) + 1))
+    by_column = dict(zip(schema.features, inner.values(), strict=True))
+    columns = preprocessed_columns(by_column, statistics, schema, train)
+    preprocessing = keras.Model(inner, [columns], name="preprocessing")
+    raw = build_inputs(map(input_name, schema.features))
+    outputs = preprocessing(dict(zip(inner, raw.values(), strict=True)))
+    return keras.Model(raw, outputs[0])
 
 
 def preprocessed_columns(
     inputs: dict[str, keras.KerasTensor], statistics: Statistics, schema: Schema, train: Train
 ) -> keras.KerasTensor:
-    """Build the preprocessed columns from the inputs, which are given by column, see `build`."""
+    """Build the preprocessed columns, see `build`, from the input of each column."""
     ops, columns = keras.ops, schema.columns
     numbers = {name: inputs[name] for name in statistics.scalings if name in inputs}
     date_parts, missing = {}, {}
@@ -72,7 +69,7 @@ def scaled_numbers(
     """Put all number columns side by side, and a 0/1 column for each one that has gaps.
 
     Args:
-        inputs: of the columns, and the parts of dates.
+        inputs: Inputs of number columns, and parts of dates, as the keys of `statistics.scalings`.
     """
     ops, names = keras.ops, list(statistics.scalings)
     columns = [inputs[name] for name in names]

@@ -22,10 +22,10 @@ ops = keras.ops
 NGRAM_LENGTH = 5  # characters
 MAX_WORD_LENGTH = 8  # characters on average, with the blank between two words
 MAX_COUNTED = 5_000_000  # characters in which words are counted: bounded memory
-RIDGE, STEPS = 1.0, 20  # the penalty, and steps of conjugate gradients, which hardly change later
-MAX_TOKENS = 20_000_000  # to learn from: bounded memory and time
+RIDGE, STEPS = 1.0, 20  # penalty, and steps of conjugate gradients; more change hardly anything
+MAX_TOKENS = 20_000_000  # of the texts that are learnt from: bounded memory and time
 GRID = 2.0**-12  # sums of its multiples up to 2⁴¹ are exact in float64, in any order
-ROWS = 1_024  # at a time
+ROWS = 1_024  # whose tokens are found at a time
 
 
 class Vocabulary(NamedTuple):
@@ -146,7 +146,7 @@ class TextEncoder(NamedTuple):
 
 
 def token_sets(model: keras.Model, texts: np.ndarray, size: int) -> sparse.csr_array:
-    """Find the tokens of texts of shape (rows,): 1 in their columns, (rows, size)."""
+    """Find the tokens of texts, (rows,): a matrix of 1 in their columns, (rows, size)."""
     ids = np.asarray(model(ops.convert_to_tensor(texts[:, None])))
     is_token = ids > 0
     columns = ids[is_token]
@@ -201,19 +201,20 @@ def regression_targets(y: np.ndarray, classes: int) -> np.ndarray:
 
 
 def ridge(matrix: sparse.csr_array, y: np.ndarray, learns: np.ndarray) -> np.ndarray:
-    """The weights of several ridge regressions at once, by conjugate gradients.
+    """Fit several ridge regressions at once, by conjugate gradients.
 
     Hestenes and Stiefel, "Methods of conjugate gradients for solving linear systems" (1952). No
-    product here is one of a library for dense matrices, whose bits depend on the CPU, and all of
-    matrices are of `singles`.
+    product here comes from a library for dense matrices, whose bits depend on the CPU, and all
+    products are of values rounded by `singles`.
 
     Args:
-        y: shape (rows,).
+        matrix: Features of each row, (rows, columns).
+        y: Target of each row, (rows,).
         learns: 1 where a regression learns from a row, else 0, float64, (rows, regressions).
 
     Returns:
-        Float64, (columns, regressions), for the difference from the mean of the rows that each one
-        learns from, in their standard deviations.
+        The weights, float64, (columns, regressions). A regression predicts the difference from the
+        mean target of the rows that it learns from, in standard deviations of these targets.
     """
     count = np.maximum(learns.sum(axis=0), 1)
     difference = learns * (y[:, None] - (learns * y[:, None]).sum(axis=0) / count)
@@ -234,12 +235,12 @@ def ridge(matrix: sparse.csr_array, y: np.ndarray, learns: np.ndarray) -> np.nda
 
 
 def singles(values: np.ndarray) -> np.ndarray:
-    """Rounded to float32, as float64, whose products are exact: ARM64 rounds only what they add."""
+    """Round values to float32, and return them as float64, whose products are then exact."""
     return values.astype(np.float32).astype(np.float64)
 
 
 def tfidf(sets: sparse.csr_array, inverse: np.ndarray) -> sparse.csr_array:
-    """TF-IDF of sets of tokens, each row of length 1."""
+    """Compute TF-IDF features of sets of tokens, each row scaled to length 1."""
     data = inverse[sets.indices]
     squares = sparse.csr_array((data**2, sets.indices, sets.indptr), shape=sets.shape).sum(axis=1)
     lengths = np.sqrt(np.maximum(squares, GRID))

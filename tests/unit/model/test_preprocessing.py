@@ -23,7 +23,10 @@ TABLE = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0
 
 def built(seen: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, keras.Model]:
     """What the training rows, in two parts, make of the preprocessing."""
-    statistics = adapt(lambda: [seen[:2], seen[2:]], schema, train)
+    statistics = adapt(
+        lambda names: [part.select(names or part.column_names) for part in (seen[:2], seen[2:])],
+        *(schema, train),
+    )
     return statistics, build(statistics, schema, train)
 
 

@@ -1,9 +1,12 @@
-"""Networks of one kind are saved as one, which answers what each of them does."""
+"""Networks of one architecture are saved as one, which predicts what each of them does."""
+
+from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from tabular.model.backend import keras
-from tabular.model.stacking import stack
+from tabular.model.stacking import is_stackable, stack
 
 layers = keras.layers
 
@@ -31,3 +34,23 @@ def test_stacked_networks_answer_what_each_does() -> None:
     for member, of_member in enumerate(weights):
         model.set_weights(of_member)
         np.testing.assert_allclose(found[:, member], np.asarray(model(rows)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (layers.Softmax(), True),
+        (lambda x: keras.ops.clip(x, -0.1, 0.1), True),
+        (lambda x: x[:, ::-1], False),  # it would turn the members around
+        (layers.BatchNormalization(), False),
+    ],
+)
+def test_networks_are_stacked_only_if_that_changes_no_prediction(
+    layer: Callable[[keras.KerasTensor], keras.KerasTensor], expected: bool
+) -> None:
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, layers.Dense(1)(layer(layers.Dense(4)(inputs))))
+    untrained = model.get_weights()
+    assert is_stackable(model) is expected
+    for before, after in zip(untrained, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
