@@ -134,7 +134,8 @@ class Train(Section):
         """
         most_folds = 10 if rows <= 10_000 else 5 if rows <= 100_000 else 3
         regression, small = task == "regression", rows <= 2_500
-        names = list(self.networks)[: None if small else 1]
+        one_of_each = [{"network": name} for name in self.networks]
+        two_of_the_first = [{"network": name, "count": 2} for name in self.networks][:1]
         wide = columns > 100
         batch_size = 128 if small else 64 if rows <= 10_000 else 256 if rows <= 50_000 else 1024
         content = self.model_dump()
@@ -142,12 +143,12 @@ class Train(Section):
             content,
             loss=LOSSES[task][0],
             folds=max((n for n in possible_folds if n <= most_folds), default=1),
-            members=[{"network": name} for name in names],
+            members=one_of_each if small else two_of_the_first,
         )
         for network in content["networks"].values():
             fill_auto(
                 network,
-                embedding={"bins": 16, "units": 4} if wide else {"bins": 48, "units": 8},
+                embedding=None if wide else {"bins": 48, "units": 8 if columns <= 30 else 4},
                 dropout=0.3 if small else 0.1,
                 learning_rate=(0.04 if regression else 0.02) / (2 if small else 1),
                 batch_size=batch_size,
