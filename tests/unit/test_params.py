@@ -123,25 +123,38 @@ AUTO = {"learning_rate": "auto", "epochs": "auto", "batch_size": "auto", "dropou
 
 
 @pytest.mark.parametrize(
-    ("rows", "task", "columns", "folds", "kinds", "network"),
+    ("rows", "task", "columns", "folds", "counts", "network"),
     [
-        (500, "binary", 100, 10, 2, (0.01, 1024, 128, 0.3)),
-        (500, "binary", 101, 10, 2, (0.01, 512, 128, 0.3)),
-        (500, "regression", 8, 10, 2, (0.02, 1024, 128, 0.3)),
-        (5_000, "multiclass", 8, 10, 1, (0.02, 51, 64, 0.1)),
-        (50_000, "regression", 8, 5, 1, (0.04, 20, 256, 0.1)),
-        (100_000, "binary", 8, 5, 1, (0.02, 20, 1024, 0.1)),
-        (10_000_000, "regression", 8, 3, 1, (0.04, 16, 1024, 0.1)),
+        (500, "binary", 100, 10, [1, 1], (0.01, 1024, 128, 0.3)),
+        (500, "binary", 101, 10, [1, 1], (0.01, 512, 128, 0.3)),
+        (500, "regression", 8, 10, [1, 1], (0.02, 1024, 128, 0.3)),
+        (5_000, "multiclass", 8, 10, [2], (0.02, 51, 64, 0.1)),
+        (50_000, "regression", 8, 5, [2], (0.04, 20, 256, 0.1)),
+        (100_000, "binary", 8, 5, [2], (0.02, 20, 1024, 0.1)),
+        (10_000_000, "regression", 8, 3, [2], (0.04, 16, 1024, 0.1)),
     ],
 )
 def test_auto_is_a_rule_of_the_table_and_the_task(
-    rows: int, task: str, columns: int, folds: int, kinds: int, network: tuple[float, ...]
+    rows: int, task: str, columns: int, folds: int, counts: list[int], network: tuple[float, ...]
 ) -> None:
     auto = train_params({"realmlp": AUTO}, members="auto", folds="auto")
     train = auto.resolved(rows, task, columns)
     assert train.folds == folds
-    assert [(m.network, m.count) for m in train.members] == [("realmlp", 1), ("plain", 1)][:kinds]
+    names = ["realmlp", "plain"]
+    expected = list(zip(names, counts, strict=False))
+    assert [(members.network, members.count) for members in train.members] == expected
     assert tuple(getattr(train.networks["realmlp"], key) for key in AUTO) == network
+
+
+@pytest.mark.parametrize(
+    ("columns", "embedding"),
+    [(30, {"bins": 48, "units": 8}), (31, {"bins": 48, "units": 4}), (101, None)],
+)
+def test_an_embedding_gets_smaller_with_the_number_of_columns(
+    columns: int, embedding: dict[str, int] | None
+) -> None:
+    auto = train_params({"realmlp": {"embedding": "auto"}}, members="auto")
+    assert auto.resolved(500, "binary", columns).value("networks.realmlp.embedding") == embedding
 
 
 def test_what_is_said_stays_whatever_the_rows_and_the_task() -> None:
