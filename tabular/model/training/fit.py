@@ -39,7 +39,7 @@ def fit(
     weights, except that it stops the training.
 
     Args:
-        checkpoints: The finished rounds of a training that was killed.
+        checkpoints: The snapshots of a training that was killed.
         show_progress: Whether a bar on stderr shows the number of epochs that have ended.
 
     Yields:
