@@ -157,8 +157,7 @@ def large_ours(folder: Path) -> Callable[[], Any]:
     from tabular.model import network  # noqa: F401  imports are excluded
     from tabular.model.preprocessing.layers import build
     from tabular.model.preprocessing.statistics import Scaling, Statistics
-    from tabular.model.training.dataset import TableDataset, all_labels
-    from tabular.table.parquet import count_rows
+    from tabular.model.training.setup import Preprocessor, TableDataset
 
     columns = {f"x{i}": Column(kind="real") for i in range(COLUMNS)}
     columns["y"] = Column(kind="integer", values=(0, 1))
@@ -175,10 +174,9 @@ def large_ours(folder: Path) -> Callable[[], Any]:
     )
 
     def work() -> None:
-        preprocessing = build(statistics, schema, our_params(schema))
-        y, weight = all_labels(folder, schema), np.ones(sum(count_rows(folder)))
-        rows = TableDataset(folder, schema, preprocessing, y, weight)
-        our_fit(rows, [], LARGE_BATCH, epochs=1)
+        layers = build(statistics, schema, our_params(schema))
+        preprocessor = Preprocessor(schema, statistics, layers, {}, 0, np.empty(0))
+        our_fit(TableDataset(folder, preprocessor), [], LARGE_BATCH, epochs=1)
 
     return work
 

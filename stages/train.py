@@ -3,8 +3,8 @@
 import math
 import sys
 from argparse import ArgumentParser
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -15,23 +15,22 @@ from tabular.config.schema import load_schema
 from tabular.core.files import atomic_write, write_json, write_points
 from tabular.table.parquet import write_part
 
-if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
-    from tabular.model.training.selection import Blend, Member
-    from tabular.model.training.setup import Setup
 
+def write_curves(folder: Path, histories: list[list[dict[str, float]]]) -> None:
+    """Write a file for each quantity: its mean over the networks that trained in an epoch.
 
-def write_curves(folder: Path, history: list[dict[str, float]]) -> None:
-    """Write a file for each quantity, with a row for each epoch: epoch, train and validation.
+    A file has a row for each epoch: epoch, train and validation. Validation is empty without
+    validation rows; a quantity of another task has no row.
 
-    Validation is empty without validation rows; a quantity of another task has no row.
+    Args:
+        histories: Logs of the rounds of each network.
     """
+    rounds = [[logs for logs in of_round if logs] for of_round in zip_longest(*histories)]
     for name in ("loss", "accuracy", "mean_absolute_error"):
-        epochs = [logs for logs in history if name in logs]
-        columns = {
-            "epoch": [logs.get("epoch", number) for number, logs in enumerate(epochs, start=1)],
-            "train": [logs[name] for logs in epochs],
-            "validation": [logs.get(f"val_{name}", math.nan) for logs in epochs],
-        }
+        rows = [logs for logs in rounds if name in logs[0]]
+        columns = {"epoch": [logs[0]["epoch"] for logs in rows]}
+        for column, key in {"train": name, "validation": f"val_{name}"}.items():
+            columns[column] = [np.mean([each.get(key, math.nan) for each in logs]) for logs in rows]
         write_points(folder / f"{name}.csv", columns)
 
 
@@ -48,19 +47,6 @@ def write_oof(folder: Path, oof: np.ndarray, folds: list[np.ndarray]) -> None:
         write_part(folder, number, pa.table(columns | {"fold": fold}))
 
 
-def write_networks(file: Path, setup: "Setup", members: list["Member"], blend: "Blend") -> None:
-    """Save the weighted networks as one model, with a summary of the training rows."""
-    from tabular.model.attribution import describe_training_rows
-    from tabular.model.saved_model import SavedModel, load_model, write_model
-    from tabular.model.training.assembly import assemble, metadata
-
-    network = assemble(setup, members, blend.weights)
-    model = SavedModel(file, network, metadata(setup, members, blend), b"")
-    trained_on = describe_training_rows(model, setup.folder, setup.schema)
-    write_model(network, file, model.metadata.model_copy(update={"trained_on": trained_on}))
-    load_model(Path("the model that was trained"), file.read_bytes())  # what follows can load it
-
-
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("split", type=Path, help="folder of the tables train and validation")
@@ -72,34 +58,35 @@ def main() -> None:
     schema = load_schema()
     train = load_params("train", schema=schema).train
 
+    # TensorFlow starts after the parameters are checked.
     from tabular.model.training.checkpoint import Checkpoints, identity
+    from tabular.model.training.ensemble import describe, save, weigh_members
     from tabular.model.training.fit import fit
     from tabular.model.training.forward_chaining import forward_chained
-    from tabular.model.training.selection import blended, describe, mean_history
     from tabular.model.training.setup import set_up
 
     tables = [args.split / name for name in ("train", "validation")]
-    setup = set_up(tables[0], schema, train)
+    setup = set_up(tables[0], schema, train, validation=tables[1])
     checkpoints = Checkpoints(args.state, identity([schema, train], tables))
     counts = [f"{m.count * setup.train.folds} of {m.network}" for m in setup.train.members]
     print(f"Training networks on {len(setup.y)} rows: {', '.join(counts)}", file=sys.stderr)
-    members = list(fit(setup, tables[1], checkpoints=checkpoints, show_progress=True))
-    blend = blended(setup, members)
-    described = describe(setup, members, blend)
+    members = list(fit(setup, checkpoints=checkpoints, show_progress=True))
+    ensemble = weigh_members(setup, members)
 
-    of_curves = [member for member in members if member.architecture == described["curves"]]
+    description = describe(setup, members, ensemble)
+    write_json(args.metrics / "networks.json", description)
+    drawn = [member for member in members if member.architecture == description["curves"]]
     with atomic_write(args.metrics / "curves") as folder:
-        write_curves(folder, mean_history(of_curves))
-    write_json(args.metrics / "networks.json", described)
+        write_curves(folder, [m.history for m in drawn if m.name == drawn[-1].name])
     with atomic_write(args.model) as file:
-        write_networks(file, setup, members, blend)
+        save(setup, members, ensemble, file)
     with atomic_write(args.oof) as folder:
-        write_oof(folder, blend.oof, setup.folds)
+        write_oof(folder, ensemble.oof, setup.folds)
         if train.forward_chaining:
             later = forward_chained(tables[0], schema, train, folder)
             write_oof(folder / "forward_chaining", *later)
     checkpoints.remove()
-    print(f"Trained networks: {blend.summary(members)}")
+    print(f"Trained networks: {ensemble.summary()}")
 
 
 if __name__ == "__main__":

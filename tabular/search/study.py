@@ -18,8 +18,9 @@ from tabular.evaluation.calibration import choose_threshold
 from tabular.evaluation.scores import Predictions, score, scores_by_weights
 from tabular.evaluation.uncertainty import resampling_weights
 from tabular.model.backend import keras
+from tabular.model.training.checkpoint import Member
+from tabular.model.training.ensemble import weigh_members
 from tabular.model.training.fit import fit
-from tabular.model.training.selection import Member, blended
 from tabular.model.training.setup import set_up
 from tabular.table.groups import row_groups
 
@@ -98,8 +99,8 @@ def fold_predictions(
     groups = row_groups(folder, schema)
     members: list[Member] = []
 
-    def blended_predictions() -> Predictions:
-        ensemble = blended(setup, members)
+    def ensemble_predictions() -> Predictions:
+        ensemble = weigh_members(setup, members)
         y, weight = setup.y[ensemble.rows, 0], setup.weight[ensemble.rows]
         chosen = choose_threshold(threshold, y, ensemble.oof[:, 0], weight)
         group = None if groups is None else groups[ensemble.rows]
@@ -109,8 +110,8 @@ def fold_predictions(
     for member in fit(setup):
         members.append(member)
         if len(members) in range(per_fold, per_fold * train.folds, per_fold):
-            yield blended_predictions()
-    yield blended_predictions()
+            yield ensemble_predictions()
+    yield ensemble_predictions()
 
 
 def bootstrap_scores(predictions: Predictions, schema: Schema, name: str) -> np.ndarray:

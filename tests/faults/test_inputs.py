@@ -16,8 +16,7 @@ from tabular.inference.schema import infer_schema
 from tabular.model.backend import keras
 from tabular.model.metadata import METADATA, ModelMetadata
 from tabular.model.saved_model import load_model, write_model
-from tabular.model.training.checkpoint import Checkpoints
-from tabular.model.training.selection import Member
+from tabular.model.training.checkpoint import Checkpoints, Member
 from tests.helpers import read_table, schema_of
 
 OPEN = "found a quote that never closes"

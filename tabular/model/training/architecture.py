@@ -1,25 +1,22 @@
 """The networks of one architecture: their layers, made once, and what their training takes."""
 
 import os
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
 from tabular.config.schema import Schema
 from tabular.config.sections import Members, Resolved
-from tabular.core.engine import workers
 from tabular.core.errors import UserError
 from tabular.model import network
 from tabular.model.backend import keras, tf
 from tabular.model.exact import MeanAbsoluteError, MeanLoss, with_exact_products
 from tabular.model.stacking import is_stackable
-from tabular.model.training.trainer import Dataset
+from tabular.model.training.trainer import Dataset, Trainer
 
 SAMPLE = 20_000  # rows from which the first scale is computed
-# Copies of its weights that a network in training takes: itself, the gradient, two slots of Adam,
-# and what the compiled step moves.
-COPIES = 6
-SNAPSHOTS = 10  # copies of each network that cycles leave: a snapshot of each, and the last state
+COPIES = 10  # of its weights that a network takes: in training, for its state, and its snapshots
 
 
 class Architecture:
@@ -58,6 +55,11 @@ class Architecture:
         self.max_steps = int(-(-learnt_rows // self.params.batch_size) * self.params.epochs)
         cycles = (self.max_steps // network.FIRST_CYCLE + 1).bit_length() - 1
         self.max_cycles = max(cycles, 1) if self.params.trains_in_cycles else 0
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """The compiled graphs of all its networks, which are made before the first one trains."""
+        return Trainer(self.untrained(self._train.seed), self.params.batch_size)
 
     def _build(self) -> keras.Model:
         inputs = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
@@ -102,6 +104,10 @@ class Architecture:
         compiled.reset_metrics()
         return compiled
 
+    def steps_of(self, number: int) -> int | None:
+        """Return the number of steps of a round; None if it is an epoch."""
+        return network.FIRST_CYCLE * 2**number if self.max_cycles else None
+
     def steps_after(self, rounds: int) -> int:
         """Return the number of steps of the first cycles together; 0 if it trains in epochs."""
         return network.FIRST_CYCLE * (2**rounds - 1) if self.max_cycles else 0
@@ -127,10 +133,9 @@ def check_memory(train: Resolved, members: Members, columns: network.Columns, ou
     width = columns.sample.shape[1]
     if params.embedding:
         width += columns.numbers * (params.embedding.units - 1)
-    snapshots = SNAPSHOTS if params.trains_in_cycles else 1
-    copies = count * snapshots + COPIES * min(workers(), count)
     weights = sum((n + 1) * units for n, units in pairwise([width, *params.units, outputs]))
-    needed, memory = 4 * weights * copies, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+    needed = 4 * weights * COPIES * count
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
     if needed > memory:
         raise UserError(
             f"train.networks.{members.network}.units is {list(params.units)}: {count} networks of "

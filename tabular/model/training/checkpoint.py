@@ -1,9 +1,10 @@
-"""The finished rounds of a training, so that it can continue when it was killed."""
+"""A network after some rounds of its training, and its file, for a training that was killed."""
 
 import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -12,33 +13,45 @@ import numpy as np
 
 from tabular.config.typed_yaml import Section
 from tabular.core.files import atomic_write
-from tabular.model.training.selection import Member
 from tabular.table.parquet import part_paths
 
+Logs = dict[str, float]
 CODE = ("config", "core", "model", "table")  # packages that decide what a training gives
 PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "scipy", "tensorflow")
 
 
-def identity(
-    sections: Iterable[Section], tables: Iterable[Path], code: Iterable[str] = CODE
-) -> str:
-    """Hash all that decides a training: parameters, tables, code, installed packages.
+@dataclass(frozen=True)
+class Member:
+    """A network after some rounds of training, and its predictions for the rows of its own fold.
 
-    Args:
-        sections: The schema and the parameters.
-        tables: Folders of the rows to learn from.
-        code: The packages of `tabular` that take part.
+    Attributes:
+        architecture: Name of the network in `train.networks`.
+        fold: The fold that it does not learn from.
+        number: Its number among the networks of its architecture, which decides its seed.
+        weights: Its weights as `get_weights` returns them; none before the first snapshot.
+        history: Logs of its rounds.
+        rows: Numbers of its fold's rows over all parts, (n,), int32; none without folds.
+        oof: Its predictions for these rows, which it has not seen: (n, outputs), float32.
+        steps: Number of steps after which it is a snapshot; 0 if it trains in epochs.
+        epochs: Number of epochs in which it has learnt its weights.
+        state: The `trainer.variables` after the last round, to continue from.
     """
-    packages = [f"{name} {version(name)}" for name in PACKAGES]
-    params = [section.model_dump_json() for section in sections]
-    digest = hashlib.sha256("\n".join([*params, *packages]).encode())
-    parts = [path for table in tables for path in part_paths(table)]
-    tabular = Path(__file__).parents[2]
-    modules = sorted(path for package in code for path in (tabular / package).rglob("*.py"))
-    for path in [*parts, *modules]:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+
+    architecture: str
+    fold: int
+    number: int
+    weights: list[np.ndarray] = field(default_factory=list)
+    history: list[Logs] = field(default_factory=list)
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    oof: np.ndarray = field(default_factory=lambda: np.empty((0, 1), np.float32))
+    steps: int = 0
+    epochs: float = 0
+    state: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Name of the snapshot, the same in every fold: architecture and number of steps."""
+        return f"{self.architecture}-{self.steps}" if self.steps else self.architecture
 
 
 class Checkpoints(NamedTuple):
@@ -82,3 +95,25 @@ class Checkpoints(NamedTuple):
             path.unlink()
         with suppress(OSError):
             self.folder.rmdir()
+
+
+def identity(
+    sections: Iterable[Section], tables: Iterable[Path], code: Iterable[str] = CODE
+) -> str:
+    """Hash all that decides a training: parameters, tables, code, installed packages.
+
+    Args:
+        sections: The schema and the parameters.
+        tables: Folders of the rows to learn from.
+        code: The packages of `tabular` that take part.
+    """
+    packages = [f"{name} {version(name)}" for name in PACKAGES]
+    params = [section.model_dump_json() for section in sections]
+    digest = hashlib.sha256("\n".join([*params, *packages]).encode())
+    parts = [path for table in tables for path in part_paths(table)]
+    tabular = Path(__file__).parents[2]
+    modules = sorted(path for package in code for path in (tabular / package).rglob("*.py"))
+    for path in [*parts, *modules]:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

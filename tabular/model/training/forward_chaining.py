@@ -13,10 +13,9 @@ from tabular.core.errors import UserError
 from tabular.model.backend import keras
 from tabular.model.exact import with_exact_products
 from tabular.model.saved_model import predict
-from tabular.model.training.assembly import assemble
+from tabular.model.training.ensemble import assemble, weigh_members
 from tabular.model.training.fit import fit
 from tabular.model.training.folds import fold_keys
-from tabular.model.training.selection import blended
 from tabular.model.training.setup import set_up
 from tabular.table.arrays import feature_arrays
 from tabular.table.parquet import FOLD_KEY, read_parts, write_part
@@ -60,6 +59,7 @@ def forward_chained(
 
 
 def _train(folder: Path, schema: Schema, train: Train) -> keras.Model:
+    """Train a model of the rows in a folder."""
     keras.utils.clear_session()
     gc.collect()
     try:
@@ -67,4 +67,4 @@ def _train(folder: Path, schema: Schema, train: Train) -> keras.Model:
     except UserError as error:
         raise UserError(f"train.forward_chaining, set it lower: {error}") from None
     members = list(fit(setup, show_progress=True))
-    return with_exact_products(assemble(setup, members, blended(setup, members).weights))
+    return with_exact_products(assemble(setup, members, weigh_members(setup, members).weights))

@@ -2,14 +2,15 @@
 
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextvars import ContextVar
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from tabular.core.engine import workers
 from tabular.model.backend import keras, tf
 from tabular.table.parquet import prefetch
 
@@ -73,7 +74,9 @@ class Graph:
                 for place, handle in enumerate(handles(self._model)):
                     if id(handle) in captured:
                         traced.replace_capture_with_deferred_capture(
-                            handle, partial(_current_handle, place), tf.TensorSpec([], tf.resource)
+                            handle,
+                            lambda place=place: HANDLES.get()[place],
+                            tf.TensorSpec([], tf.resource),
                         )
         return self._traced[shapes](*tensors)
 
@@ -84,12 +87,18 @@ class Trainer:
     Args:
         model: A compiled model from `Architecture.untrained`; the others have the same layers.
         batch_size: Number of rows of a step.
+
+    Attributes:
+        idle: Compiled models that no network uses at the moment. To build one takes as long as
+            100 steps.
+        cancelled: When it is set, each thread ends its training after its present steps.
     """
 
     def __init__(self, model: keras.Model, batch_size: int) -> None:
+        self.idle = deque[keras.Model](maxlen=workers())
+        self.cancelled = threading.Event()
         self._model = model
         self._batch_size = batch_size
-        self._cancelled = threading.Event()
         self._train = Graph(self._train_steps, model)
         self._results = Graph(self._take_results, model)
         self._predict = Graph(lambda x, order: model(tf.gather(x, order), training=False), model)
@@ -109,13 +118,13 @@ class Trainer:
             `loss` and the compiled metrics, means over the round.
 
         Raises:
-            CancelledError: `cancel` was called.
+            CancelledError: `cancelled` was set.
         """
         HANDLES.set(handles(model))
         rng = np.random.default_rng(seed)
         batches = self._epoch(dataset, rng) if steps is None else self._steps(dataset, steps, rng)
         for rows, order, count in batches:
-            if self._cancelled.is_set():
+            if self.cancelled.is_set():
                 raise CancelledError
             self._train(tf.constant(count), *rows[:3], tf.constant(order))
         return {name: float(value) for name, value in self._results().items()}
@@ -126,10 +135,6 @@ class Trainer:
         parts = _read(dataset, range(len(dataset)))
         predictions = [self._predict(rows.x, tf.constant(rows.indices)).numpy() for rows in parts]
         return np.concatenate([np.empty((0, model.output_shape[1]), np.float32), *predictions])
-
-    def cancel(self) -> None:
-        """Let `train` in every other thread raise a `CancelledError` after its present steps."""
-        self._cancelled.set()
 
     def _epoch(self, dataset: Dataset, rng: np.random.Generator) -> Iterator[Batches]:
         """Yield the batches of an epoch, part by part; the last batch of a part may be short."""
@@ -199,10 +204,6 @@ class Trainer:
 def handles(model: keras.Model) -> list[tf.Tensor]:
     """Return the handles of all variables that a graph of the model may read or change."""
     return [variable.value.handle for variable in (*variables(model), *model.metrics_variables)]
-
-
-def _current_handle(place: int) -> tf.Tensor:
-    return HANDLES.get()[place]
 
 
 def variables(model: keras.Model) -> list[keras.Variable]:

@@ -10,8 +10,8 @@ import pytest
 from tabular.config.sections import EarlyStopping
 from tabular.core.numbers import round_for_comparison
 from tabular.model.backend import keras
-from tabular.model.training.fit import finished_architectures
-from tabular.model.training.selection import best_round, select_weights
+from tabular.model.training.ensemble import select_weights
+from tabular.model.training.fit import best_round, finished_architectures
 from tabular.model.training.setup import Setup, set_up
 from tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of, train_params

@@ -1,6 +1,7 @@
 """A model is the weighted mean of its members, and folds give every row a fair prediction."""
 
 from contextlib import suppress
+from copy import copy
 from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,18 +20,16 @@ from tabular.model.backend import keras
 from tabular.model.exact import with_exact_products
 from tabular.model.metadata import ModelMetadata
 from tabular.model.saved_model import predict
-from tabular.model.training.assembly import assemble, metadata
-from tabular.model.training.checkpoint import Checkpoints
-from tabular.model.training.fit import fit
-from tabular.model.training.selection import (
-    Blend,
-    Member,
-    blended,
+from tabular.model.training.checkpoint import Checkpoints, Member
+from tabular.model.training.ensemble import (
+    WeightedEnsemble,
+    assemble,
     describe,
-    members_by,
-    out_of_fold,
+    metadata,
+    weigh_members,
 )
-from tabular.model.training.setup import Setup, set_up
+from tabular.model.training.fit import fit, members_by, out_of_fold
+from tabular.model.training.setup import Setup, TableDataset, set_up
 from tabular.model.training.trainer import Trainer
 from tabular.table.arrays import feature_arrays
 from tabular.table.parquet import arrow_schema, write_part
@@ -89,10 +88,10 @@ class Trained(NamedTuple):
 
 def trained(folder: Path, train: Train, schema: Schema = SCHEMA, threads: int = 2) -> Trained:
     """Without folds the training rows are the validation rows too."""
-    setup = set_up(folder, schema, train)
+    setup = set_up(folder, schema, train, validation=folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(WORKERS, str(threads))
-        return Trained(setup, list(fit(setup, folder)))
+        return Trained(setup, list(fit(setup)))
 
 
 @pytest.fixture(scope="module")
@@ -204,9 +203,9 @@ def test_cycles_end_with_the_first_that_hardly_lowers_the_loss_of_all_rows(cycle
     assert [logs["epoch"] for logs in members[-1].history] == pytest.approx(np.array(steps) / 7)
     for member in members[-3:]:
         np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
-    blend = blended(setup, members)
-    assert all(weight >= 0.05 for weight in blend.weights.values())
-    found = describe(setup, members, blend)["networks"]["plain"]["cycles"]
+    ensemble = weigh_members(setup, members)
+    assert all(weight >= 0.05 for weight in ensemble.weights.values())
+    found = describe(setup, members, ensemble)["networks"]["plain"]["cycles"]
     assert [cycle["steps"] for cycle in found] == steps
 
 
@@ -242,29 +241,41 @@ def test_a_training_killed_between_cycles_continues_to_the_same_bytes(
     assert len(seeds) == len(members)  # no cycle was trained twice
 
 
-def test_a_training_killed_between_epochs_continues_to_the_same_bytes(
+def test_a_training_killed_in_the_second_network_does_not_train_the_first_one_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """With dropout, Adam and early stopping that returns to the best epoch."""
     table = tmp_path / "table"
     write_table(table, NUMBERS)
     network = PLAIN | {"learning_rate": 0.1, "dropout": 0.3, "early_stopping": {"patience": 9}}
-    setup = set_up(table, NUMBERS, train_params({"plain": network | {"epochs": 60}}, folds=1))
-    expected = list(fit(setup, table))
-    epochs = len(expected[0].history)
-    assert 12 < epochs < 60
-    monkeypatch.setattr("tabular.model.training.fit.SECONDS", -1.0)  # a checkpoint for each epoch
+    two = {"members": [{"network": "plain", "count": 2}], "folds": 1}
+    train = train_params({"plain": network | {"epochs": 60}}, **two)
+    setup = set_up(table, NUMBERS, train, validation=table)
+    expected = list(fit(setup))
+    epochs = [len(member.history) for member in expected]
+    assert 12 < min(epochs) <= max(epochs) < 60
     seeds: list[Any] = []
-    for call in (3, 7, epochs - 2, None, None):  # when it has ended, nothing is trained again
+    monkeypatch.setenv(WORKERS, "1")
+    for call in (epochs[0] + 7, None, None):  # when it has ended, nothing is trained again
         with monkeypatch.context() as patch, suppress(KilledError):
             kill_before(patch, seeds, call)
-            members = list(fit(setup, table, checkpoints=Checkpoints(tmp_path, "a")))
+            members = list(fit(setup, checkpoints=Checkpoints(tmp_path, "a")))
     assert_same(members, expected)
-    assert seeds == [[setup.train.seed, epoch] for epoch in range(epochs)]
+    assert len(seeds) == epochs[0] + 7 + epochs[1]
     with monkeypatch.context() as patch:
         kill_before(patch, seeds, None)
-        list(fit(setup, table, checkpoints=Checkpoints(tmp_path, "of another training")))
-    assert len(seeds) == 2 * epochs
+        list(fit(setup, checkpoints=Checkpoints(tmp_path, "of another training")))
+    assert len(seeds) == 7 + 2 * sum(epochs)
+
+
+def test_a_process_of_ray_sets_up_a_training_once(tmp_path: Path) -> None:
+    write_table(tmp_path / "table")
+    setup = set_up(tmp_path / "table", SCHEMA, train_params({"plain": PLAIN}, folds=3))
+    unpickled = copy(setup)  # as Ray would, from what `__reduce__` returns
+    assert unpickled is not setup
+    assert unpickled is copy(setup)
+    np.testing.assert_array_equal(unpickled.folds, setup.folds)
+    np.testing.assert_array_equal(unpickled.dataset[0].x, setup.dataset[0].x)
 
 
 def test_early_stopping_returns_to_the_best_epoch(tmp_path: Path) -> None:
@@ -301,7 +312,7 @@ def test_without_folds_the_cycle_with_the_lowest_validation_loss_is_taken(tmp_pa
     write_table(tmp_path)
     setup, members = trained(tmp_path, train_params({"plain": CYCLES}, folds=1))
     losses = {member.name: member.history[-1]["val_loss"] for member in members}
-    assert list(blended(setup, members).weights) == [min(losses, key=lambda name: losses[name])]
+    assert list(weigh_members(setup, members).weights) == [min(losses, key=losses.__getitem__)]
 
 
 def of_any_weights(setup: Setup) -> list[Member]:
@@ -338,7 +349,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
     rows = {name: np.concatenate([known[name], absurd[name]]) for name in known}
     found = saved_model.predict(saved_model.load_model(path).network, rows)
     by_keras = keras.models.load_model(path, safe_mode=True).predict(rows, verbose=0)
-    atol = 1e-6 * setup.statistics.target.scale
+    atol = 1e-6 * setup.preprocessor.statistics.target.scale
     np.testing.assert_allclose(found[:-4], expected, rtol=0, atol=atol)
     np.testing.assert_allclose(by_keras, found, rtol=0, atol=atol)
     assert np.isfinite(found).all()
@@ -368,11 +379,10 @@ def test_another_network_needs_another_build_and_no_more(
         moving_variance = member.weights[5]
         assert (moving_variance != 1).all()
         np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
-    blend = blended(setup, members)
-    networks = describe(setup, members, blend)["networks"]["plain"]
-    assert "BatchNormalization" in [layer["class"] for layer in networks["layers"]]
+    ensemble = weigh_members(setup, members)
+    networks = describe(setup, members, ensemble)["networks"]["plain"]
     assert not networks["stacked"]
-    assert metadata(setup, members, blend).repeats == "same_cpu"
+    assert metadata(setup, members, ensemble).repeats == "same_cpu"
     model = assemble(setup, members, {"plain": 1.0})
     expected = np.mean([outputs(setup, member) for member in members], axis=0)
     exact = with_exact_products(model)
@@ -381,14 +391,14 @@ def test_another_network_needs_another_build_and_no_more(
         np.testing.assert_allclose(found[:, :1], expected, atol=1e-6)
 
 
-def ensemble_of(setup: Setup, constants: dict[int, float]) -> Blend:
-    """Blend members that answer a constant after some steps."""
+def ensemble_of(setup: Setup, constants: dict[int, float]) -> WeightedEnsemble:
+    """Weigh members that answer a constant after some steps."""
     folds, members = np.concatenate(setup.folds), []
     for steps, fold in product(constants, range(setup.train.folds)):
         rows = np.flatnonzero(folds == fold)
         oof = np.full((len(rows), 1), constants[steps], np.float32)
         members.append(Member("plain", fold, fold, rows=rows, oof=oof, steps=steps))
-    return blended(setup, members)
+    return weigh_members(setup, members)
 
 
 def test_the_ensemble_and_the_number_of_steps_minimise_the_class_weighted_loss(
@@ -399,12 +409,12 @@ def test_the_ensemble_and_the_number_of_steps_minimise_the_class_weighted_loss(
     setup = set_up(tmp_path, NUMBERS, train)
     y, weight = setup.y[:, 0], np.where(setup.y[:, 0] == 1, 9, 1)
     shares = {30: y.mean(), 60: np.average(y, weights=weight)}
-    blend = ensemble_of(setup, shares)
-    assert blend.weights == {"plain-60": 1}
+    ensemble = ensemble_of(setup, shares)
+    assert ensemble.weights == {"plain-60": 1}
     for steps, share in shares.items():
         loss = log_loss(y, np.full(len(y), np.float32(share)), sample_weight=weight)
-        assert blend.losses[f"plain-{steps}"] == pytest.approx(loss)
-    np.testing.assert_array_equal(setup.prepare(tmp_path)[0].weight, weight)
+        assert ensemble.losses[f"plain-{steps}"] == pytest.approx(loss)
+    np.testing.assert_array_equal(TableDataset(tmp_path, setup.preprocessor)[0].weight, weight)
 
 
 def test_the_ensemble_minimises_absolute_errors_where_these_are_trained(tmp_path: Path) -> None:

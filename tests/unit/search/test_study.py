@@ -15,8 +15,8 @@ from tabular.config.params import Params
 from tabular.config.sections import Evaluate, Resolved, Search
 from tabular.core.errors import UserError
 from tabular.evaluation.scores import Predictions, score
+from tabular.model.training.ensemble import weigh_members
 from tabular.model.training.fit import fit
-from tabular.model.training.selection import blended
 from tabular.model.training.setup import set_up
 from tabular.search import study as studies
 from tabular.search.study import expected_gain, suggest_changes, summary
@@ -107,7 +107,7 @@ def test_the_last_score_of_a_trial_is_that_of_train_and_evaluate(tmp_path: Path)
     predictions = studies.fold_predictions(resolved, tmp_path, schema, 0.5)
     first, last = (score(of_folds, schema) for of_folds in predictions)
     setup = set_up(tmp_path, schema, resolved)
-    ensemble = blended(setup, list(fit(setup)))
+    ensemble = weigh_members(setup, list(fit(setup)))
     assert first != last == score(Predictions(labels, ensemble.oof, np.ones(ROWS)), schema)
 
 
