@@ -20,7 +20,7 @@ def dvc(*arguments: str, folder: Path | None = None) -> str:
     """Return what a DVC command prints. Its stages find the Python that runs this.
 
     Raises:
-        UserError: the command failed; the message holds what it printed.
+        UserError: The command failed; the message holds what it printed.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     done = subprocess.run(
