@@ -81,7 +81,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write `value` with sorted keys, two spaces of indent and numbers rounded to 6 decimals.
 
     Raises:
-        ValueError: a number is NaN or infinite; the message names its key.
+        ValueError: A number is NaN or infinite; the message names its key.
     """
     text = json.dumps(_rounded(value, ""), indent=2, sort_keys=True, ensure_ascii=False)
     with atomic_write(path) as partial:

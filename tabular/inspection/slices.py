@@ -179,9 +179,9 @@ def ranked(rows: ScoredRows, codes: Mapping[str, np.ndarray], worse: int) -> lis
 
 
 def distinct(order: Sequence[SliceBins], codes: Mapping[str, np.ndarray]) -> list[SliceBins]:
-    """The weakest slices, without those whose rows are mostly those of a weaker one.
+    """Choose the weakest slices that do not consist mostly of the rows of a weaker one.
 
-    The same bin is in `MAX_SLICES_OF_BIN` of them at most.
+    At most `MAX_SLICES_OF_BIN` of them contain the same bin.
     """
     chosen: list[tuple[SliceBins, np.ndarray]] = []
     for where in order:
