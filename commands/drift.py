@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,9 @@ from tabular.core.errors import UserError, align_columns, listed
 from tabular.core.files import atomic_write, write_json
 from tabular.core.process import run
 from tabular.model.metadata import read_metadata, training_rows
+from tabular.prediction import inputs
 from tabular.prediction.drift import ColumnDrift, RowCounts, find_drift
-from tabular.prediction.inputs import (
-    load_schema_and_params,
-    parse_model_and_rows,
-    row_columns,
-    seekable_file,
-)
-from tabular.runs.rerun import last_output
+from tabular.runs.rerun import read_model
 from tabular.table.checks import declared_checks
 from tabular.table.csv import RawRows
 from tabular.table.groups import mean_group_size, number_groups
@@ -53,31 +49,29 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("-o", "--output", type=Path, default="drift.html", help="the page to write")
-    add("--json", type=Path, help="a JSON file for all of it")
-    args = parse_model_and_rows(parser, "*")
+    add("--json", type=Path, help="a JSON file to write the report to")
+    args = inputs.parse_model_and_rows(parser, "*")
     for path in filter(None, [args.output, args.json]):
         if path.resolve() in (args.rows.resolve(), args.model.resolve()):
             parser.error(f"{path}: named twice; expected another file to write to")
-    content = last_output(args.model)
-    if content is None:
-        raise UserError(f"{args.model}: no model here; run `dvc repro` to train one")
-    schema, params = load_schema_and_params(args.model, content, "validate", "drift")
+    content = read_model(args.model)
+    schema, params = inputs.load_schema_and_params(args.model, content, "validate", "drift")
     metadata = read_metadata(args.model, content)
     trained_on = training_rows(args.model, metadata, schema)
     summaries = trained_on.summaries
     bins = {name: summaries[name].bins(column) for name, column in schema.features.items()}
-    with seekable_file(args.rows) as file:
-        names = row_columns(file, schema)
-        checks, counts = declared_checks(schema, params.validate), None
+    with inputs.seekable_file(args.rows) as file:
+        names = inputs.row_columns(file, schema)
+        checks = declared_checks(schema, params.validate)
 
         def count(raw: RawRows) -> RowCounts:
             batch = check_rows(raw, schema.features, checks)
             return RowCounts.from_batch(batch, bins, metadata.categories, schema)
 
-        for some_counts in ordered_map(count, read_rows(file, schema, names)):
-            counts = counts.merge(some_counts) if counts else some_counts
-    if not counts or not counts.rows:
+        pieces = list(ordered_map(count, read_rows(file, schema, names)))
+    if not any(piece.rows for piece in pieces):
         raise UserError(f"{args.rows}: found no row; expected one at least")
+    counts = reduce(RowCounts.merge, pieces)
     groups = number_groups(np.concatenate(counts.groups), declared=schema.group in names)
     report = find_drift(trained_on, counts, schema, params.drift, mean_group_size(groups))
     name = "stdin" if str(args.rows) == "-" else args.rows.name

@@ -7,7 +7,7 @@ from tabular.core.errors import UserError
 from tabular.core.files import atomic_write
 from tabular.core.process import run
 from tabular.prediction.inputs import load_schema_and_params
-from tabular.runs.rerun import last_output
+from tabular.runs.rerun import read_model
 
 SIGNATURE = "predict_rows"
 
@@ -15,12 +15,12 @@ SIGNATURE = "predict_rows"
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("folder", type=Path, help="of the version: TensorFlow Serving reads NAME/1, NAME/2, ...")
+    add("folder", type=Path, help="the folder to write; TensorFlow Serving reads NAME/1, NAME/2")
     add("--model", type=Path, default="models/model.keras", help="the .keras file")
     args = parser.parse_args()
     if args.folder.exists():
         raise UserError(f"{args.folder}: is there already; name a folder for a new version")
-    content = last_output(args.model)
+    content = read_model(args.model)
     schema, _ = load_schema_and_params(args.model, content)
 
     from tabular.model.saved_model import export, load_model

@@ -16,24 +16,10 @@ import pyarrow as pa
 from tabular.config.schema import Schema
 from tabular.core.engine import ordered_map
 from tabular.core.process import run
+from tabular.prediction import inputs, outputs
 from tabular.prediction.drift import UnknownCategories, unknown_categories, unknown_lines
-from tabular.prediction.inputs import (
-    load_schema_and_params,
-    parse_model_and_rows,
-    row_columns,
-    seekable_file,
-)
-from tabular.prediction.outputs import (
-    Predicted,
-    Reasons,
-    Style,
-    Write,
-    check_output,
-    output_schema,
-    predict_batch,
-    writing,
-)
-from tabular.runs.rerun import last_output
+from tabular.prediction.outputs import Predicted, Reasons, Write
+from tabular.runs.rerun import read_model
 from tabular.table.checks import Checks, declared_checks
 from tabular.table.csv import RawRows
 from tabular.table.rows import check_rows, refuse, rejected_rows, rejected_schema
@@ -44,29 +30,31 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
 
 
 class PredictedRows(NamedTuple):
-    """Predictions for some rows of a file."""
+    """Predictions for some rows of a file.
+
+    Attributes:
+        texts: The rows as they are in the file.
+        answered: Whether each row gets an answer, bool, shape (rows,).
+        unknown: Unknown categories in the rows that get an answer.
+    """
 
     texts: pa.Table
     predicted: Predicted
-    rejected: list[int]  # the numbers of rows that get no answer, ascending
-    unknown: UnknownCategories  # of the others
+    answered: np.ndarray
+    unknown: UnknownCategories
 
 
 def predict_rows(
-    raw: RawRows,
-    model: "SavedModel",
-    schema: Schema,
-    checks: Checks,
-    categories: dict[str, list[str]],
-    reasons: Reasons | None = None,
+    raw: RawRows, model: "SavedModel", schema: Schema, checks: Checks, reasons: Reasons | None
 ) -> PredictedRows:
     """Check and predict some rows of a file."""
     batch = check_rows(raw, schema.features, checks)
-    predicted = predict_batch(batch, model, schema, reasons)
-    rejected = sorted({failure.row for failure in predicted.failures if failure.policy != "warn"})
-    answered = pa.array(~np.isin(np.arange(len(batch.features)), rejected))
-    unknown = unknown_categories(batch.features.filter(answered), categories, schema)
-    return PredictedRows(batch.texts, predicted, rejected, unknown)
+    predicted = outputs.predict_batch(batch, model, schema, reasons)
+    answered = np.ones(len(batch.features), bool)
+    answered[[failure.row for failure in predicted.errors]] = False
+    features = batch.features.filter(pa.array(answered))
+    unknown = unknown_categories(features, model.metadata.categories, schema)
+    return PredictedRows(batch.texts, predicted, answered, unknown)
 
 
 def parse_arguments() -> Namespace:
@@ -77,27 +65,37 @@ def parse_arguments() -> Namespace:
     add("--ignore-extra", action="store_true", help="leave out columns that nothing declares")
     add("--explain", type=int, default=0, metavar="N", help="name N columns that moved each answer")
     add("--escape-formulas", action="store_true", help="for spreadsheets: a ' before =, +, - or @")
-    args = parse_model_and_rows(parser, "*")
+    args = inputs.parse_model_and_rows(parser, "*")
     if args.explain < 0:
         parser.error(f"--explain: found {args.explain}; expected 0 or more")
     named_paths = [args.rows, args.model]
     for path in filter(None, [args.output, args.rejects]):
-        check_output(path, named_paths)
+        outputs.check_output(path, named_paths)
         named_paths.append(path)
     return args
 
 
 @dataclass
 class Output:
-    """Where predictions go, piece by piece, and what is counted of them."""
+    """Writer of predictions, which also counts them.
 
-    columns: pa.Schema  # see `output_schema`
-    identifiers: list[str]  # the columns of the file that are among them
+    Attributes:
+        columns: Columns of the output, see `output_schema`.
+        identifiers: Names of the columns of the file that are among them.
+        write: Writes rows with an answer.
+        reject: Writes rows that fail a check; None if such a row ends the run.
+        rows: Number of rows.
+        rejected: Number of rows without an answer.
+        warned, unknown: Failed checks and unknown categories of rows with an answer.
+    """
+
+    columns: pa.Schema
+    identifiers: list[str]
     write: Write
-    reject: Write | None  # takes rows that fail a check; else such a row ends the run
+    reject: Write | None
     rows: int = 0
     rejected: int = 0
-    warned: Counter[str] = field(default_factory=Counter)  # rows with an answer
+    warned: Counter[str] = field(default_factory=Counter)
     unknown: UnknownCategories = field(default_factory=UnknownCategories)
 
     def add(self, batch: PredictedRows, line: Callable[[int], str]) -> None:
@@ -106,28 +104,25 @@ class Output:
         Raises:
             UserError: A row fails, and there is no `reject`; `line` names it.
         """
-        failures, failed = batch.predicted.failures, set(batch.rejected)
-        lines = {row: line(self.rows + row) for row in batch.rejected}
-        predicted = batch.predicted.columns
-        numbers = np.arange(len(predicted["predicted"]))
-        columns = {"row": pa.array(self.rows + numbers)}
-        columns |= {name: batch.texts[name] for name in self.identifiers} | predicted
-        rows = pa.table(columns).select(self.columns.names)
-        if failed:
-            wrong = [failure for failure in failures if failure.policy != "warn"]
+        texts, (predictions, failures), answered, unknown = batch
+        rejected = np.flatnonzero(~answered).tolist()
+        if rejected:
+            errors, lines = batch.predicted.errors, {n: line(self.rows + n) for n in rejected}
             if self.reject:
-                self.reject(rejected_rows(batch.texts, wrong, lines))
+                self.reject(rejected_rows(texts, errors, lines))
             else:
-                refuse(wrong, 0, lines.__getitem__, "--rejects FILE sets such rows aside")
-            rows = rows.filter(pa.array(~np.isin(numbers, batch.rejected)))
-        self.write(rows)
-        self.rows += len(numbers)
-        self.rejected += len(failed)
-        self.warned.update(f"{f.column}: {f.check}" for f in failures if f.row not in failed)
-        self.unknown += batch.unknown
+                refuse(errors, 0, lines.__getitem__, "--rejects FILE sets such rows aside")
+        columns = {"row": pa.array(self.rows + np.arange(len(answered)))}
+        columns |= {name: texts[name] for name in self.identifiers} | predictions
+        rows = pa.table(columns).select(self.columns.names)
+        self.write(rows.filter(pa.array(answered)))
+        self.rows += len(answered)
+        self.rejected += len(rejected)
+        self.warned.update(f"{f.column}: {f.check}" for f in failures if answered[f.row])
+        self.unknown += unknown
 
     def warnings(self) -> list[str]:
-        """What is said of the rows that got an answer."""
+        """Describe the failed checks and unknown categories of the rows that got an answer."""
         rows = self.rows - self.rejected
         checks = [f"{check}: {count} of {rows} rows fail" for check, count in self.warned.items()]
         return [*unknown_lines(self.unknown, rows), *checks]
@@ -137,36 +132,38 @@ class Output:
 def open_output(
     args: Namespace, names: list[str], schema: Schema, model: "SavedModel", reasons: Reasons | None
 ) -> Iterator[Output]:
-    """The files that the arguments name, or stdout.
+    """Open the files that the arguments name, or stdout.
 
     Args:
-        names: of the columns that are read.
+        names: Names of the columns that are read.
 
     Raises:
-        UserError: one cannot be written, or a column has the name of another one.
+        UserError: A file cannot be written, or a column has the name of another one.
     """
     ignored = set(schema.ignore)
     identifiers = [name for name in names if name in ignored]
-    columns = output_schema(
-        *(schema, identifiers),
+    columns = outputs.output_schema(
+        schema,
+        identifiers,
         numbered=args.rejects is not None,
         intervals=model.metadata.intervals is not None,
         reasons=reasons.columns if reasons else 0,
     )
-    style = Style(schema.delimiter, args.escape_formulas)
+    style = (schema.delimiter, args.escape_formulas)
     with ExitStack() as stack:
-        write, reject = stack.enter_context(writing(args.output, columns, style)), None
+        write, reject = stack.enter_context(outputs.writing(args.output, columns, *style)), None
         if args.rejects:
-            reject = stack.enter_context(writing(args.rejects, rejected_schema(names), style))
+            rejects = outputs.writing(args.rejects, rejected_schema(names), *style)
+            reject = stack.enter_context(rejects)
         yield Output(columns, identifiers, write, reject)
 
 
 def main() -> None:
     args = parse_arguments()
-    content = last_output(args.model)
-    schema, params = load_schema_and_params(args.model, content, "validate")
-    with seekable_file(args.rows) as file:
-        names = row_columns(file, schema, extra=args.ignore_extra)
+    content = read_model(args.model)
+    schema, params = inputs.load_schema_and_params(args.model, content, "validate")
+    with inputs.seekable_file(args.rows) as file:
+        names = inputs.row_columns(file, schema, extra=args.ignore_extra)
 
         from tabular.model.saved_model import load_model
 
@@ -174,13 +171,9 @@ def main() -> None:
         reasons = Reasons.from_model(args.explain, model, schema) if args.explain else None
         with open_output(args, names, schema, model, reasons) as output:
             line = row_locator([file], schema, str(file) if file == args.rows else "stdin")
+            checks = declared_checks(schema, params.validate)
             predict = partial(
-                predict_rows,
-                model=model,
-                schema=schema,
-                checks=declared_checks(schema, params.validate),
-                categories=model.metadata.categories,
-                reasons=reasons,
+                predict_rows, model=model, schema=schema, checks=checks, reasons=reasons
             )
             rows = read_rows(file, schema, names, allow_ragged=args.rejects is not None)
             for predicted in ordered_map(predict, rows):

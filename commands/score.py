@@ -15,7 +15,7 @@ from tabular.evaluation.scores_json import score_sets_to_json
 from tabular.prediction.inputs import load_schema_and_params, parse_model_and_rows
 from tabular.report.formats import baseline_values, format_difference, format_interval, format_score
 from tabular.runs.comparison import compare_scores
-from tabular.runs.rerun import last_output
+from tabular.runs.rerun import read_model
 from tabular.runs.run import WORKSPACE, Run
 
 if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
@@ -48,9 +48,9 @@ def scores_json(file: "LabelledFile", task: str) -> dict[str, Any]:
     undefined = dict.fromkeys(TASKS[task].scores)
     content = score_sets_to_json({"test": file.scores})
     return content | {
-        "decides": list(file.primary_metrics),
+        "primary_metrics": list(file.primary_metrics),
         "test": nest(undefined | dict(flatten(content["test"]))),
-        "told": file.warnings,
+        "warnings": file.warnings,
         "training_rows": file.scores.training_rows,
     }
 
@@ -59,10 +59,10 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--split", type=Path, default="data/split", help="folder that the baselines learn from")
-    add("--scores", type=Path, default="metrics/scores.json", help="of evaluate, for thresholds")
-    add("-o", "--output", type=Path, help="a JSON file for all of it")
+    add("--scores", type=Path, default="metrics/scores.json", help="file with their thresholds")
+    add("-o", "--output", type=Path, help="a JSON file to write the scores to")
     args = parse_model_and_rows(parser, "+")
-    content = last_output(args.model)
+    content = read_model(args.model)
     schema, params = load_schema_and_params(args.model, content, "validate")
     split = args.split if args.split.is_dir() else None
     evaluation = Run(WORKSPACE, {"scores": args.scores}).evaluation if split else None

@@ -18,9 +18,10 @@ MIN_TRIALS, MIN_FOLDS = 4, 2  # finished trials, and folds of a trial, before it
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, help="how many in all, in place of search.trials")
-    parser.add_argument("--train", type=Path, default="data/split/train", help="folder of parts")
-    parser.add_argument("--storage", type=Path, default=".search/trials.log", help="their journal")
+    add = parser.add_argument
+    add("--trials", type=int, help="total number of trials, instead of search.trials")
+    add("--train", type=Path, default="data/split/train", help="folder of the training rows")
+    add("--storage", type=Path, default=".search/trials.log", help="journal of the trials")
     args = parser.parse_args()
     schema = load_schema()
     params = load_params("train", "evaluate", "search", schema=schema)
@@ -53,11 +54,18 @@ def main() -> None:
 
 
 def check_space(search: Search, train: Resolved) -> None:
-    """Refuse a space whose values would change nothing.
+    """Refuse a space whose values would change nothing, or are none.
 
     Raises:
-        UserError: All keys are of networks that are not trained.
+        UserError: A value is `auto`, or all keys are of networks that are not trained.
     """
+    for key, candidates in search.space.items():
+        if "auto" in candidates.limits:
+            value = train.value(key)
+            raise UserError(
+                f"search.space: {key}: found auto; expected values to try. For this table auto is "
+                f"{value}, and the first trial has it."
+            )
     trained = [f"networks.{members.network}" for members in train.members]
     sections = sorted({".".join(key.split(".")[:2]) for key in search.space})
     if sections and all(s.startswith("networks.") and s not in trained for s in sections):

@@ -11,7 +11,7 @@ from pathlib import Path
 from tabular.core.errors import UserError
 from tabular.core.process import run
 from tabular.prediction.inputs import load_schema_and_params
-from tabular.runs.rerun import last_output
+from tabular.runs.rerun import read_model
 
 LOOPBACK = "127.0.0.1"
 MEGABYTE = 10**6
@@ -38,7 +38,7 @@ def parse_arguments() -> Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    content = last_output(args.model)
+    content = read_model(args.model)
     schema, params = load_schema_and_params(args.model, content, "validate")
     try:
         import uvicorn

@@ -73,12 +73,13 @@ def main() -> None:
     params = load_params("evaluate", "validate", schema=schema)
 
     check_test_files(params.evaluate.tests, args.data / "tests")
-    loss = read_metadata(args.model, args.model.read_bytes()).loss
+    content = args.model.read_bytes()
+    loss = read_metadata(args.model, content).loss
     baselines = begin(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
 
     from tabular.model.saved_model import load_model
 
-    model = load_model(args.model, schema=schema)
+    model = load_model(args.model, content, schema)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
     result = evaluate(model, args.data, schema, baselines)
     test_files = score_test_files(args.data, model, schema, params, result.evaluation)

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import cache
@@ -58,11 +58,11 @@ class Tasks:
         task = ray.remote(max_calls=MAX_CALLS_PER_PROCESS)(_call)
         self._task = task.options(max_retries=RETRIES, name=f"tabular.{name}")
         self._function = ray.put(ray.cloudpickle.dumps(function))
-        self._count, self._running = count, list[Any]()
+        self.count, self._running = count, list[Any]()
 
     def submit(self, item: Any) -> Any:
         """Call the function for an item, when fewer calls run than may; return a reference."""
-        while len(self._running) >= self._count:
+        while len(self._running) >= self.count:
             self._running = self._ray.wait(self._running)[1]
         pickled = self._ray.cloudpickle.dumps(item)
         self._running.append(self._task.remote(self._function, pickled, str(Path.cwd())))
@@ -83,8 +83,8 @@ class Tasks:
         except exceptions.RayError as error:
             raise UserError(f"Ray: {error}") from None
 
-    def cancel(self, references: Sequence[Any]) -> None:
-        """End calls whose results nobody takes."""
+    def close(self, references: Collection[Any]) -> None:
+        """End the calls that were submitted and whose results nobody takes."""
         for reference in references:
             with suppress(Exception):
                 self._ray.cancel(reference, force=True)

@@ -6,7 +6,7 @@ threads work. See `cluster` for the other.
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
@@ -28,12 +28,12 @@ PROGRESS: ContextVar[Callable[..., None] | None] = ContextVar("PROGRESS", defaul
 
 
 def workers() -> int:
-    """How many items are worked on at a time: `TABULAR_WORKERS`, or as many as there are cores.
+    """Return how many items are worked on at a time: `TABULAR_WORKERS`, or the number of cores.
 
-    One within an item; cores are those of the cluster where there is one.
+    It is one within an item. If there is a cluster, its cores count.
 
     Raises:
-        UserError: the variable is no number above 0, or there is no such cluster.
+        UserError: The variable is no number above 0, or there is no such cluster.
     """
     if IN_WORKER.get():
         return 1
@@ -49,21 +49,21 @@ def ordered_map(
     stop: Callable[[], None] = lambda: None,
     threads: bool = True,
 ) -> Iterator[Result]:
-    """The results for the items, in their order; few of them wait at a time.
+    """Yield the results for the items, in their order; few of them wait at a time.
 
-    An item is taken when there is a worker for it. An error comes where its result would; nothing
-    is taken after it. A single item is worked on right here, and what is mapped within it may use
-    all workers; within one of several, a map does one after the other.
+    An item is taken when there is a worker for it. An error is raised where its result would be
+    yielded, and no item is taken after it. A single item is worked on in this thread, and a map
+    within it may use all workers. Within one of several items, a map works on one after the other.
 
     Args:
-        function: on Ray it is pickled, as are items and results; an item whose process was lost is
+        function: Is pickled on Ray, as are items and results. An item whose process was lost is
             worked on again.
-        most: items at a time in threads, which share a memory.
-        report: is called with what the function says with `report_progress`; on Ray when the
-            result for the item comes.
-        stop: is called when the results are not all taken, so that what runs in threads may end.
-        threads: whether the function may run in several of them; if not, without Ray it is one
-            item after the other, each of which may use all workers.
+        most: Maximum number of items at a time in threads, which share a memory.
+        report: Is called with the arguments of `report_progress`; on Ray when the result for the
+            item comes.
+        stop: Is called if not all results are taken, so that the running threads may end.
+        threads: Whether the function may run in several threads. If not, then without Ray one item
+            follows the other, and each may use all workers.
     """
     remaining = iter(items)
     first = [] if IN_WORKER.get() or not (threads or on_ray()) else list(islice(remaining, 2))
@@ -74,21 +74,28 @@ def ordered_map(
         finally:
             PROGRESS.reset(before)
         return
-    if on_ray():
-        yield from _ray_map(function, chain(first, remaining), workers(), report)
-    else:
-        count = min(workers(), most)
-        yield from _thread_map(function, chain(first, remaining), count, report, stop)
+    items = chain(first, remaining)
+    if not on_ray():
+        pool = _Threads(function, min(workers(), most), report, stop)
+        yield from _in_order(pool, items)
+        return
+    name = getattr(function, "func", function).__name__
+    tasks = cluster.Tasks(partial(_run_and_record, function), workers(), name)
+    for result, reports in _in_order(tasks, items):
+        if report:
+            for words in reports:
+                report(*words)
+        yield result
 
 
 def begin(function: Callable[..., Result], *args: Any) -> Callable[[], Result]:
-    """Call a function in another process, while this one goes on; its result when it is asked for.
+    """Call a function in another process while this one goes on, and return a getter of its result.
 
-    For Python's own work, such as imports, of which threads do one after the other. On one core, or
-    where there is a cluster, the function is called when its result is asked for.
+    This is for work of Python itself, such as imports, which threads do one after the other. On one
+    core, or with a cluster, the function is called when its result is asked for.
 
     Args:
-        function: its arguments, its result and what it raises are pickled.
+        function: Its arguments, its result and its exceptions are pickled.
     """
     if workers() < 2 or on_ray():
         return partial(function, *args)
@@ -106,7 +113,7 @@ def begin(function: Callable[..., Result], *args: Any) -> Callable[[], Result]:
 
 
 def report_progress(*words: Any) -> None:
-    """Call the `report` of the map that works on this; nothing where there is none."""
+    """Call the `report` of the map that works on this item, if there is one."""
     if report := PROGRESS.get():
         report(*words)
 
@@ -124,73 +131,48 @@ def _run_and_record(function: Callable[[Item], Result], item: Item) -> tuple[Res
     return _run_in_worker(function, lambda *words: reports.append(words), item), reports
 
 
-def _thread_map(
-    function: Callable[[Item], Result],
-    items: Iterable[Item],
-    count: int,
-    report: Callable[..., None] | None,
-    stop: Callable[[], None],
-) -> Iterator[Result]:
-    threads = ThreadPoolExecutor(count)
+class _Threads:
+    """Calls of one function by threads, with the interface of `cluster.Tasks`."""
 
-    def submit(item: Item) -> Future[Result]:
-        return threads.submit(_run_in_worker, function, report, item)
+    def __init__(
+        self, function: Callable[[Any], Any], count: int, report: Any, stop: Callable[[], None]
+    ) -> None:
+        self.count, self._threads = count, ThreadPoolExecutor(count)
+        self._call, self._stop = partial(_run_in_worker, function, report), stop
 
-    def close(waiting: deque[Future[Result]]) -> None:
+    def submit(self, item: Any) -> Future[Any]:
+        return self._threads.submit(self._call, item)
+
+    def result(self, future: Future[Any]) -> Any:
+        return future.result()
+
+    def close(self, waiting: Collection[Future[Any]]) -> None:
         if waiting:
-            stop()
-        threads.shutdown(cancel_futures=True)
-
-    yield from _in_order(submit, Future.result, close, items, QUEUE_FACTOR * count)
+            self._stop()
+        self._threads.shutdown(cancel_futures=True)
 
 
-def _ray_map(
-    function: Callable[[Item], Result],
-    items: Iterable[Item],
-    count: int,
-    report: Callable[..., None] | None,
-) -> Iterator[Result]:
-    name = getattr(function, "func", function).__name__
-    tasks = cluster.Tasks(partial(_run_and_record, function), count, name)
-    ahead = QUEUE_FACTOR * count
-    for result, reports in _in_order(tasks.submit, tasks.result, tasks.cancel, items, ahead):
-        if report:
-            for words in reports:
-                report(*words)
-        yield result
-
-
-def _in_order(
-    submit: Callable[[Item], Any],
-    result: Callable[[Any], Any],
-    close: Callable[[deque[Any]], None],
-    items: Iterable[Item],
-    ahead: int,
-) -> Iterator[Any]:
-    """Submit items and yield their results in order, with at most `ahead` submitted at a time.
-
-    Args:
-        close: Is called at the end with what was submitted and has no result yet.
-    """
+def _in_order(pool: _Threads | cluster.Tasks, items: Iterable[Any]) -> Iterator[Any]:
+    """Submit items and yield their results in order, with a few submitted at a time."""
     waiting: deque[Any] = deque()
     failures: list[Exception] = []
     try:
         for item in _until_failure(items, failures):
-            waiting.append(submit(item))
-            if len(waiting) >= ahead:
-                yield result(waiting[0])
+            waiting.append(pool.submit(item))
+            if len(waiting) >= QUEUE_FACTOR * pool.count:
+                yield pool.result(waiting[0])
                 waiting.popleft()
         while waiting:
-            yield result(waiting[0])
+            yield pool.result(waiting[0])
             waiting.popleft()
         if failures:
             raise failures[0]
     finally:
-        close(waiting)
+        pool.close(waiting)
 
 
 def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator[Item]:
-    """The items; what ends them waits in `failures` until the results before it are taken."""
+    """Yield the items; an error waits in `failures` until the results before it are taken."""
     try:
         yield from items
     except Exception as error:
@@ -200,8 +182,8 @@ def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator
 SECONDS = 10.0  # between two lines of a log; a shorter work writes none
 
 
-class Bar:
-    """Shows on stderr how much is done, what was done last, and the time left.
+class Bar(tqdm):
+    """Bar on stderr with the amount of work done, what was done last, and the time left.
 
     Args:
         total: Amount of work.
@@ -209,7 +191,7 @@ class Bar:
 
     def __init__(self, total: float) -> None:
         pause = 0.1 if sys.stderr.isatty() else SECONDS
-        self._bar = tqdm(
+        super().__init__(
             total=total,
             leave=False,
             mininterval=pause,
@@ -218,10 +200,6 @@ class Bar:
         )
 
     def advance(self, by: float, last: str) -> None:
-        """Show that so much more is done, and what was `last`; from any thread."""
-        self._bar.set_postfix_str(last, refresh=False)
-        self._bar.update(by)
-
-    def close(self) -> None:
-        """Remove the bar."""
-        self._bar.close()
+        """Add to the amount of work done, and show what was done last; from any thread."""
+        self.set_postfix_str(last, refresh=False)
+        self.update(by)

@@ -11,23 +11,23 @@ class UserError(Exception):
 
 
 def truncate(text: str, length: int = MAX_TEXT) -> str:
-    """A text as a message shows it: a long one ends early."""
+    """Shorten a long text, as a message shows it."""
     return text if len(text) <= length else f"{text[:length]}..."
 
 
 def quoted(text: str) -> str:
-    """A cell between quotes as a message shows it."""
+    """Put a cell between quotes, as a message shows it."""
     return repr(truncate(text))
 
 
 def listed(texts: Iterable[str]) -> str:
-    """Texts with commas; of many the first ones, and how many more there are."""
+    """Join texts with commas; if they are many, the first ones and the number of the others."""
     texts = list(texts)
     more = [f"and {len(texts) - MAX_LISTED} more"] if len(texts) > MAX_LISTED else []
     return ", ".join([*map(truncate, texts[:MAX_LISTED]), *more])
 
 
 def align_columns(lines: list[list[str]]) -> str:
-    """Cells below each other, for a terminal."""
+    """Align the cells of lines below each other, for a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in lines)

@@ -24,7 +24,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     a kill the next write to `path` removes it.
 
     Raises:
-        UserError: it cannot be written, or a file was written, and `path` is a folder.
+        UserError: The path cannot be written, or a file was written and `path` is a folder.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -41,25 +41,21 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise UserError(_not_written(path, error)) from None
+        folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+        free = f"{shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free in {folder}"
+        why = os.strerror(error.errno) if error.errno else error
+        raise UserError(f"{path}: cannot be written: {why}; {free}") from None
     finally:
         with suppress(OSError):
             _remove(partial)
 
 
-def _not_written(path: Path, error: OSError) -> str:
-    """Why `path` cannot be written, in words, and how much is free where it would be."""
-    folder = next(parent for parent in path.absolute().parents if parent.is_dir())
-    free = f"{shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free in {folder}"
-    why = os.strerror(error.errno) if error.errno else error
-    return f"{path}: cannot be written: {why}; {free}"
-
-
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write a file to that is then `path`; several workers may write the same one.
+    """Yield a path to write a file to that is then renamed to `path`.
 
-    For a file in what `atomic_write` yields, which removes what a worker that was killed left.
+    Several workers may write the same file. It lies in a folder that `atomic_write` yields, which
+    removes the files that a killed worker left.
     """
     partial = path.with_name(f".{uuid4().hex}.partial")
     yield partial
@@ -85,7 +81,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write `value` with sorted keys, two spaces of indent and numbers rounded to 6 decimals.
 
     Raises:
-        ValueError: a number is NaN or infinite; the message names its key.
+        ValueError: A number is NaN or infinite; the message names its key.
     """
     text = json.dumps(_rounded(value, ""), indent=2, sort_keys=True, ensure_ascii=False)
     with atomic_write(path) as partial:
@@ -95,7 +91,8 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 def write_points(path: Path, columns: Mapping[str, Any], points: int = MAX_POINTS) -> None:
     """Write sequences of one length as CSV, numbers with 6 decimals, at most `points` of the rows.
 
-    Of more rows it is the first, the last, and some evenly picked between them. NaN is left empty.
+    If there are more rows, the first, the last and evenly spaced rows between them are written. NaN
+    is left empty.
     """
     rows = len(next(iter(columns.values())))
     gaps = max(min(rows, points) - 1, 1)

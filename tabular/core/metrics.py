@@ -35,10 +35,13 @@ METRIC_KEYS = (*METRICS, *(f"{average}.{name}" for average in AVERAGES for name 
 
 
 class Task(NamedTuple):
-    """What is predicted, and the keys of its scores and baselines in the metrics files.
+    """Kind of prediction, with the keys of its scores and baselines in the metrics files.
 
-    `main` is the score that the gate, the baselines and the report speak of first, unless a class
-    is rare, see `primary_metrics`; `main`, `second` and `loss` make the headline.
+    Attributes:
+        main: The score that the gate, the baselines and the report show first, unless a class is
+            rare, see `primary_metrics`.
+        second: The score that a summary shows after `main`.
+        rare: The primary metrics if a class is rare.
     """
 
     label: str
@@ -110,13 +113,13 @@ RARE = 0.1  # of the rows; with more than five classes half of an equal share
 
 
 def primary_metrics(task: str, rows: Sequence[float]) -> tuple[str, ...]:
-    """The scores by which a model is compared with its baselines, the first one first.
+    """Return the scores by which a model is compared with its baselines, the first one first.
 
-    The main score; or where a class is rare, which an accuracy hardly notices, those that look at
-    how the rows are ranked.
+    This is the main score. If a class is rare, which accuracy hardly notices, these are the scores
+    of how the rows are ranked.
 
     Args:
-        rows: of each class; empty for a regression.
+        rows: Number of rows of each class; empty for a regression.
     """
     rare = rows and min(rows) < min(RARE, 0.5 / len(rows)) * sum(rows)
     return TASKS[task].rare if rare else (TASKS[task].main,)
@@ -132,9 +135,9 @@ def deciding_metric(loss: str) -> str:
 
 
 def metric(key: str) -> Metric:
-    """The metric of a dotted key such as `test.macro.f1`.
+    """Return the metric of a dotted key such as `test.macro.f1`.
 
     Raises:
-        KeyError: the last part of the key is no metric.
+        KeyError: The last part of the key is no metric.
     """
     return METRICS[key.rpartition(".")[2]]

@@ -103,23 +103,19 @@ def choose_temperature(rows: Predictions, fold: np.ndarray, schema: Schema) -> C
     """
     y, outputs, weight, _, group = rows
     _, of_fold = np.unique(fold, return_inverse=True)
-    sums = np.array(  # of losses, (choices, folds)
-        [
-            np.bincount(
-                of_fold, weight * row_losses(y, scale_by_temperature(outputs, choice), schema)
-            )
-            for choice in TEMPERATURES
-        ]
-    )
+
+    def losses_at(temperature: float, mask: np.ndarray | slice = slice(None)) -> np.ndarray:
+        return row_losses(y[mask], scale_by_temperature(outputs[mask], temperature), schema)
+
+    # Sums of the losses at each temperature in each fold.
+    sums = np.array([np.bincount(of_fold, weight * losses_at(each)) for each in TEMPERATURES])
     total = sums.sum(axis=1, keepdims=True)
     chosen = _first_least(total - sums)  # without each fold
     changed = np.empty(len(y))
     for choice in np.unique(chosen):
-        of_choice = np.isin(of_fold, np.flatnonzero(chosen == choice))
-        scaled = scale_by_temperature(outputs[of_choice], TEMPERATURES[choice])
-        changed[of_choice] = row_losses(y[of_choice], scaled, schema)
-    unchanged = row_losses(y, outputs, schema)
-    change = mean_difference(changed, unchanged, weight, share=False, group=group)
+        mask = chosen[of_fold] == choice
+        changed[mask] = losses_at(TEMPERATURES[choice], mask)
+    change = mean_difference(changed, losses_at(1), weight, share=False, group=group)
     best = float(TEMPERATURES[_first_least(total)[0]])
     # The last bits of a logarithm are those of a CPU: what is not written decides nothing.
     loss_change, low, high = (round(number, 6) for number in change)

@@ -151,7 +151,7 @@ class Evaluation:
     score_sets: Mapping[str, ScoreSet]
     test_files: Mapping[str, ScoreSet] = field(default_factory=dict)
     threshold: float | None = None
-    baseline_thresholds: Mapping[str, float] = field(default_factory=dict)
+    baseline_thresholds: dict[str, float] = field(default_factory=dict)
     calibration: Calibration | None = None
     interval_coverage: IntervalCoverage | None = None
     equal_rows: Mapping[str, EqualRows] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Labelled rows, read and checked as those of the table are."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,8 +16,14 @@ from tabular.config.sections import Validate
 from tabular.core.errors import UserError, listed
 from tabular.evaluation.equal_rows import hash_rows
 from tabular.evaluation.evaluation import Evaluation, ScoreSet
-from tabular.evaluation.result import score_labelled
-from tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL
+from tabular.evaluation.result import (
+    baseline_thresholds,
+    choose_primary_metrics,
+    compare_with_baselines,
+    predict_table,
+)
+from tabular.evaluation.scores import Baselines
+from tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, bootstrap
 from tabular.table.checks import declared_checks
 from tabular.table.parquet import write_part
 from tabular.table.rows import check_rows, refuse
@@ -36,7 +42,7 @@ class LabelledFile(NamedTuple):
 
 
 def check_test_files(names: Iterable[str], folder: Path) -> None:
-    """Raises `UserError` where a file that `evaluate.tests` names is not there."""
+    """Raise `UserError` if a file that `evaluate.tests` names does not exist."""
     for name in names:
         if not (folder / name).is_file():
             existing = listed(sorted(p.name for p in folder.glob("[!.]*"))) or "nothing"
@@ -44,20 +50,15 @@ def check_test_files(names: Iterable[str], folder: Path) -> None:
 
 
 def score_test_files(
-    data: Path,
-    model: "SavedModel",
-    schema: Schema,
-    params: Params,
-    evaluation: Evaluation,
+    data: Path, model: "SavedModel", schema: Schema, params: Params, evaluation: Evaluation
 ) -> dict[str, LabelledFile]:
     """Score each file that `evaluate.tests` names; see `score_file`.
 
     Args:
-        data: folder of `split` and `tests`.
-        evaluation: that of the test rows, whose thresholds the baselines take.
+        data: Folder of `split` and `tests`.
+        evaluation: The evaluation on the test rows, whose thresholds the baselines take.
     """
-    policies, split = params.validate, data / "split"
-    thresholds = evaluation.baseline_thresholds
+    policies, split, thresholds = params.validate, data / "split", evaluation.baseline_thresholds
     return {
         name: score_file(data / "tests" / name, model, schema, policies, split, thresholds)
         for name in params.evaluate.tests
@@ -70,25 +71,35 @@ def score_file(
     schema: Schema,
     policies: Validate,
     split: Path | None,
-    thresholds: Mapping[str, float],
+    thresholds: dict[str, float],
 ) -> LabelledFile:
     """Score the rows of a file, and count those that are training rows.
 
     Args:
-        split: whose training rows the baselines learn from; without it there are none.
-        thresholds: of baselines that have another one than the model.
+        split: Folder of the split, whose training rows the baselines learn from; None for no
+            baselines.
+        thresholds: Thresholds of the baselines that have another one than the model.
 
     Raises:
-        UserError: see `write_labelled`.
+        UserError: No row has a weight above 0; see also `write_labelled`.
     """
+    training_rows, fitted = 0, Baselines()
     with TemporaryDirectory() as name:
         folder = Path(name)
         failures = write_labelled(file, schema, policies, folder)
-        training_rows = count_common_rows(folder, split / "train", schema) if split else 0
-        primary_metrics, scores = score_labelled(
-            *(model.predict, folder, split, schema),
-            *(model.metadata.loss, model.metadata.threshold, thresholds),
-        )
+        predictions = predict_table(model.predict, folder, schema, model.metadata.threshold)
+        if not predictions.weight.any():
+            raise UserError(f"column {schema.weight}: every row has a weight of 0")
+        if split:
+            from tabular.evaluation.baselines import predict_baselines  # takes a second
+
+            hashes, _ = hash_rows(folder, schema)
+            training_rows = int(np.isin(hashes, hash_rows(split / "train", schema)[0]).sum())
+            fitted = predict_baselines(split, {}, schema, model.metadata.loss, folder)
+            thresholds = baseline_thresholds(fitted, {}, model.metadata, schema) | thresholds
+    bootstrapped = bootstrap(predictions, schema)
+    primary_metrics = choose_primary_metrics(predictions, bootstrapped, schema)
+    scores = compare_with_baselines(bootstrapped, fitted, thresholds, primary_metrics, schema)
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]
     rows = scores.model.rows
     if training_rows:
@@ -107,10 +118,10 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
     the group is checked for kind, missing, range and values.
 
     Returns:
-        What was dropped or only warned of, in words, and how many rows each.
+        The number of rows that each check dropped or warned of, by its description.
 
     Raises:
-        UserError: the file is not as declared, no row is left, or a row fails a check whose policy
+        UserError: The file is not as declared, no row is left, or a row fails a check whose policy
             is error; the message names lines.
     """
     needed = {*schema.features, schema.target, schema.weight}
@@ -131,9 +142,3 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
     if not rows:
         raise UserError(f"{file}: found no row to score; expected one at least")
     return counts
-
-
-def count_common_rows(folder: Path, other: Path, schema: Schema) -> int:
-    """Count the rows of a table that are, with their target, in another one too."""
-    (hashes, _), (other_hashes, _) = (hash_rows(table, schema) for table in (folder, other))
-    return int(np.isin(hashes, other_hashes).sum())

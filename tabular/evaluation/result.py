@@ -1,7 +1,6 @@
 """The evaluation of a model: predictions for all rows, scored beside those of the baselines."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,13 +8,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tabular.config.schema import Schema
-from tabular.config.sections import Choice
 from tabular.core.engine import ordered_map
 from tabular.core.errors import UserError
 from tabular.core.metrics import ROW_SETS, TASKS, primary_metrics
 from tabular.evaluation.calibration import choose_threshold, scale_by_temperature
 from tabular.evaluation.equal_rows import score_equal_rows
-from tabular.evaluation.evaluation import Estimate, Evaluation, IntervalCoverage, ScoreSet
+from tabular.evaluation.evaluation import Evaluation, IntervalCoverage, ScoreSet
 from tabular.evaluation.scores import Baselines, OutOfFold, Predictions, read_oof, score
 from tabular.evaluation.scores_json import calibration_from_json
 from tabular.evaluation.uncertainty import (
@@ -27,6 +25,7 @@ from tabular.evaluation.uncertainty import (
     with_best_constant,
 )
 from tabular.model.intervals import Intervals
+from tabular.model.metadata import ModelMetadata
 from tabular.table.arrays import (
     FINITE,
     Predict,
@@ -62,26 +61,19 @@ def evaluate(
 
     Args:
         data: Folder of `split` and `oof`.
-        baselines: Returns what `fit_baselines` does.
+        baselines: Returns the result of `fit_baselines`.
     """
     metadata, oof = model.metadata, read_oof(data / "oof")
     predictions = predict_score_sets(model, data / "split", oof, schema)
     test, held_out = predictions["test"], {"test", *oof}
     bootstraps = {k: bootstrap(rows, schema) for k, rows in predictions.items() if k in held_out}
+    score_sets = {k: ScoreSet(score(rows, schema)) for k, rows in predictions.items()}
     keys = choose_primary_metrics(predictions["train"], bootstraps["test"], schema)
 
     fitted = baselines()
-    thresholds = baseline_thresholds(
-        fitted, predictions, metadata.threshold, metadata.threshold_choice, schema
-    )
-    score_sets = {}
-    for name in (name for name in ROW_SETS if name in predictions):
-        if name in held_out:
-            score_sets[name] = compare_with_baselines(
-                bootstraps[name], fitted, thresholds, keys, schema, name
-            )
-        else:
-            score_sets[name] = ScoreSet(score(predictions[name], schema))
+    thresholds = baseline_thresholds(fitted, predictions, metadata, schema)
+    for name, rows in bootstraps.items():
+        score_sets[name] = compare_with_baselines(rows, fitted, thresholds, keys, schema, name)
     fold, binary = oof["cross_validation"]["fold"].to_numpy(), schema.task == "binary"
     evaluation = Evaluation(
         keys,
@@ -102,7 +94,10 @@ def evaluate(
 def predict_score_sets(
     model: "SavedModel", split: Path, oof: OutOfFold, schema: Schema
 ) -> dict[str, Predictions]:
-    """Predict each set of rows that is not empty; those of `oof` are predicted already."""
+    """Predict each set of rows that is not empty, and add the predictions in `oof`.
+
+    The sets have the order of `metrics.ROW_SETS`.
+    """
     threshold, temperature = model.metadata.threshold, model.metadata.temperature
     predictions = {
         name: predict_table(model.predict, split / name, schema, threshold)
@@ -115,17 +110,23 @@ def predict_score_sets(
         rows = np.flatnonzero(fold >= 0)
         y_pred = scale_by_temperature(np.column_stack(columns)[rows], temperature)
         predictions[name] = predictions["train"].select(rows)._replace(y_pred=y_pred)
-    return {name: rows for name, rows in predictions.items() if len(rows.y)}
+    in_order = {name: predictions[name] for name in ROW_SETS if name in predictions}
+    return {name: rows for name, rows in in_order.items() if len(rows.y)}
 
 
 def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: float) -> Predictions:
     """Read the labels of a table, and predict its rows.
 
     Raises:
-        UserError: a prediction is not finite.
+        UserError: A prediction is not finite.
     """
-    predict_rows = partial(_predict_part, predict=predict, schema=schema)
-    parts = list(ordered_map(predict_rows, part_paths(folder), threads=False))
+
+    def predict_part(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        part = pq.read_table(path)
+        y_pred = predict(feature_arrays(part, schema))
+        return labels(part, schema)[:, 0], y_pred, row_weights(part, schema)
+
+    parts = list(ordered_map(predict_part, part_paths(folder), threads=False))
     y, y_pred, weight = map(np.concatenate, zip(*parts, strict=True))
     if count := int((~np.isfinite(y_pred)).any(axis=1).sum()):
         rows = f"{count} of {len(y)} rows"
@@ -133,19 +134,11 @@ def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: flo
     return Predictions(y, y_pred, weight, threshold, row_groups(folder, schema))
 
 
-def _predict_part(
-    path: Path, predict: Predict, schema: Schema
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    part = pq.read_table(path)
-    y_pred = predict(feature_arrays(part, schema))
-    return labels(part, schema)[:, 0], y_pred, row_weights(part, schema)
-
-
 def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
     """Fit the baselines, and predict the test rows and the rows of `read_oof`.
 
     Args:
-        data: folder of `split` and `oof`.
+        data: Folder of `split` and `oof`.
         loss: The loss that the model was trained with.
     """
     from tabular.evaluation.baselines import predict_baselines  # scikit-learn takes a second
@@ -155,26 +148,24 @@ def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
 
 
 def baseline_thresholds(
-    baselines: Baselines,
-    predictions: Mapping[str, Predictions],
-    threshold: float,
-    choice: Choice | None,
-    schema: Schema,
+    fitted: Baselines, predictions: dict[str, Predictions], metadata: ModelMetadata, schema: Schema
 ) -> dict[str, float]:
     """Choose the threshold of each baseline as that of the model was chosen.
 
     Args:
+        fitted: Predictions of the baselines.
         predictions: Predictions of the model, by set of rows.
+        metadata: The threshold of the model, and how it was chosen.
     """
     names = TASKS[schema.task].baselines
-    thresholds = dict.fromkeys(baselines, threshold)
+    thresholds = dict.fromkeys(fitted, metadata.threshold)
     thresholds[names["constant"]] = 0.5  # or it would not be the majority
     held_out = "forward_chaining" if "forward_chaining" in predictions else "cross_validation"
-    if choice and held_out in predictions:
-        for key in ("linear", "boosted"):
-            oof = baselines[names[key]][held_out][:, 0]
+    if metadata.threshold_choice and held_out in predictions:
+        for name in (names["linear"], names["boosted"]):
+            oof = fitted[name][held_out][:, 0]
             y, _, weight, *_ = predictions[held_out].first(len(oof))
-            thresholds[names[key]] = choose_threshold(choice, y, oof, weight)
+            thresholds[name] = choose_threshold(metadata.threshold_choice, y, oof, weight)
     return thresholds
 
 
@@ -197,30 +188,27 @@ def compare_with_baselines(
     """Score the model and its baselines on the same rows, with intervals and differences.
 
     Args:
-        bootstrapped: the scores of the model.
-        fitted: The predictions of the baselines.
-        name_of_rows: The set of rows, see `metrics.ROW_SETS`.
+        bootstrapped: Scores of the model.
+        fitted: Predictions of the baselines.
+        name_of_rows: Name of the set of rows, see `metrics.ROW_SETS`.
     """
-    task, predictions = TASKS[schema.task], bootstrapped.predictions
-    model = score(predictions, schema).with_intervals(intervals(bootstrapped, schema))
+    task = TASKS[schema.task]
+    model = bootstrapped.scores.with_intervals(intervals(bootstrapped, schema))
     baselines, differences = {}, {}
     for name, predictions_of_rows in fitted.items():
         y_pred = predictions_of_rows[name_of_rows]
-        rows = predictions.first(len(y_pred))
+        rows = bootstrapped.predictions.first(len(y_pred))
         if len(rows.y) < len(bootstrapped.predictions.y):
             bootstrapped = bootstrap(rows, schema)
-        baseline = rows._replace(y_pred=y_pred, threshold=thresholds[name])
-        scores, replicates = score(baseline, schema), bootstrap(baseline, schema)
-        is_constant = name == task.baselines["constant"]
-        if is_constant:
-            replicates = with_best_constant(replicates, schema)
-            scores = scores.replace("loss", Estimate(replicates.estimates["loss"]))
-        if is_constant and name_of_rows != "test":  # one constant a fold ranks no rows
-            scores = scores.select((task.main, "loss"))
-        baselines[name] = scores.with_intervals(intervals(replicates, schema, primary_metrics))
-        compared = score_differences(bootstrapped, replicates, schema)
-        if comparable := {key: each for key, each in compared.items() if scores.get(key)}:
-            differences[name] = comparable
+        baseline = bootstrap(rows._replace(y_pred=y_pred, threshold=thresholds[name]), schema)
+        if name == task.baselines["constant"]:
+            baseline = with_best_constant(baseline, schema)
+            if name_of_rows != "test":  # one constant a fold ranks no rows
+                baseline = baseline._replace(scores=baseline.scores.select((task.main, "loss")))
+        limits = intervals(baseline, schema, primary_metrics)
+        baselines[name] = baseline.scores.with_intervals(limits)
+        if compared := score_differences(bootstrapped, baseline, schema):
+            differences[name] = compared
     return ScoreSet(model, baselines, differences)
 
 
@@ -248,35 +236,3 @@ def interval_coverage(test: Predictions, intervals: Intervals | None) -> Interva
     ends = mean_interval(inside, np.ones(len(inside)), share=True, group=test.group)
     mean_width = float((high - low).mean())
     return IntervalCoverage(intervals.coverage, float(inside.mean()), *ends, mean_width)
-
-
-def score_labelled(
-    predict: Predict,
-    folder: Path,
-    split: Path | None,
-    schema: Schema,
-    loss: str,
-    threshold: float,
-    thresholds: Mapping[str, float],
-) -> tuple[tuple[str, ...], ScoreSet]:
-    """Score labelled rows: the primary metrics, and the scores of the model and its baselines.
-
-    Args:
-        folder: of the rows.
-        split: from which the baselines learn; without it there are none.
-        loss: The loss that the model was trained with.
-        threshold, thresholds: of the model, and of baselines that have another one.
-    """
-    predictions = predict_table(predict, folder, schema, threshold)
-    if not predictions.weight.any():
-        raise UserError(f"column {schema.weight}: every row has a weight of 0")
-    bootstrapped = bootstrap(predictions, schema)
-    keys = choose_primary_metrics(predictions, bootstrapped, schema)
-    fitted: Baselines = {}
-    if split:
-        from tabular.evaluation.baselines import predict_baselines
-
-        fitted = predict_baselines(split, {}, schema, loss, folder)
-        chosen = baseline_thresholds(fitted, {}, threshold, None, schema)
-        thresholds = {**chosen, **thresholds}
-    return keys, compare_with_baselines(bootstrapped, fitted, thresholds, keys, schema)

@@ -111,13 +111,10 @@ def scores_by_weights(
             return loss | _regression(y, outputs[:, 0], weights)
         predicted = predicted_classes(predictions.y_pred, schema, predictions.threshold)
         total, classes = weights.sum(axis=1), np.arange(len(schema.classes))
+        is_actual, is_called = y == classes[:, None], predicted == classes[:, None]
         hits, actual, called = (
             np.stack([(weights * mask).sum(axis=1) for mask in masks])
-            for masks in (
-                [(y == k) & (predicted == k) for k in classes],
-                [y == k for k in classes],
-                [predicted == k for k in classes],
-            )
+            for masks in (is_actual & is_called, is_actual, is_called)
         )
         recall, precision, f1 = hits / actual, hits / called, 2 * hits / (actual + called)
         has_rows = np.isfinite(recall)
@@ -144,10 +141,10 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _regression(y: np.ndarray, value: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """`mae` and `rmse` in the target's units; `r2` where the values are not all one.
+    """Compute `mae` and `rmse` in the units of the target, and `r2` if the values differ.
 
-    `mape`, a share of the value, where all are above 0; `rmsle`, of log(1 + value), where none is
-    below.
+    Also `mape`, a share of the value, if all values are above 0, and `rmsle`, the error of
+    log(1 + value), if no value is below 0.
     """
     squared, near_0 = _mean(np.square(y - value), weights), y - y.mean()
     spread = _mean(np.square(near_0), weights) - np.square(_mean(near_0, weights))
@@ -191,9 +188,9 @@ def hits_and_alarms(
 def auc_and_average_precision(
     positive: np.ndarray, probability: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The area under the ROC curve and the average precision under many weights, (n,) each.
+    """Compute the area under the ROC curve and the average precision under many weights.
 
-    Args: see `hits_and_alarms`.
+    The arguments are those of `hits_and_alarms`. Both results have the shape (n,).
     """
     _, hits, alarms = hits_and_alarms(positive, probability, weights)
     new_hits, new_alarms = np.diff(hits), np.diff(alarms)

@@ -32,7 +32,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "interval": coverage and dict(zip(COVERAGE_KEYS, coverage, strict=True)),
         "tests": {k: _test_file_to_json(scores) for k, scores in evaluation.test_files.items()},
         "threshold": evaluation.threshold,
-        "thresholds": dict(evaluation.baseline_thresholds),
+        "thresholds": evaluation.baseline_thresholds,
     }
     return (
         score_sets_to_json(evaluation.score_sets)
@@ -129,18 +129,15 @@ def summary_to_json(evaluation: Evaluation, task_name: str) -> dict[str, Any]:
     return nest({key: value for key, value in flatten(to_json(evaluation)) if key in keys})
 
 
-def from_json(content: Mapping[str, Any]) -> Evaluation | None:
-    """Read the content of `metrics/scores.json`.
+# What `from_json` raises if the content has another shape, as in an old commit.
+OTHER_SHAPE = (AttributeError, KeyError, TypeError, ValueError)
 
-    It may be that of an old commit. Content of another shape counts as no scores.
+
+def from_json(content: Mapping[str, Any]) -> Evaluation:
+    """Read the content of `metrics/scores.json`; it raises one of `OTHER_SHAPE` for other content.
+
+    A part that is missing leaves the others.
     """
-    try:
-        return _evaluation(content)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return None
-
-
-def _evaluation(content: Mapping[str, Any]) -> Evaluation:
     primary_metrics = tuple(content["decides"])
     if not primary_metrics or not set(primary_metrics) <= set(METRIC_KEYS):
         raise ValueError
@@ -156,9 +153,7 @@ def _evaluation(content: Mapping[str, Any]) -> Evaluation:
         primary_metrics,
         score_sets,
         test_files={
-            name: _score_set(
-                scores, scores["baseline"], scores["paired_difference"], scores["training_rows"]
-            )
+            name: _score_set(scores, scores["baseline"], scores["paired_difference"])
             for name, scores in content.get("tests", {}).items()
         },
         threshold=content.get("threshold"),
@@ -178,14 +173,12 @@ def _evaluation(content: Mapping[str, Any]) -> Evaluation:
     )
 
 
-def _score_set(
-    scores: Any, baselines: Any, differences: Any, training_rows: int | None = None
-) -> ScoreSet:
+def _score_set(scores: Any, baselines: Any, differences: Any) -> ScoreSet:
     return ScoreSet(
         scores_from_json(scores),
         {name: scores_from_json(baseline) for name, baseline in baselines.items()},
         {name: _differences(by_metric) for name, by_metric in differences.items()},
-        training_rows,
+        scores.get("training_rows"),
     )
 
 

@@ -7,7 +7,13 @@ from tabular.config.sections import Choice
 from tabular.core.errors import listed
 from tabular.core.metrics import BASELINES, TASKS, metric
 from tabular.core.numbers import UNDEFINED, format_number
-from tabular.evaluation.evaluation import NO_SCORES, Evaluation, IntervalCoverage, ScoreSet
+from tabular.evaluation.evaluation import (
+    NO_SCORES,
+    Estimate,
+    Evaluation,
+    IntervalCoverage,
+    ScoreSet,
+)
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
     from tabular.evaluation.labelled import LabelledFile
@@ -19,8 +25,8 @@ def summary_lines(
     """Yield the scores of test files and of the test rows, then what else is worth a line.
 
     Args:
-        files: the scores of each file of `evaluate.tests`, by its name.
-        choice: how the threshold was chosen, if it was.
+        files: The scores of each file of `evaluate.tests`, by its name.
+        choice: The rule by which the threshold was chosen, if it was.
     """
     for name, (primary_metrics, scores, warnings) in files.items():
         yield from (f"warn: {name}: {warning}" for warning in warnings)
@@ -48,18 +54,20 @@ def evaluation_warnings(evaluation: Evaluation, task: str) -> list[str]:
     coverage = evaluation.interval_coverage
     if coverage and coverage.high < coverage.nominal:
         warnings.append(format_coverage(coverage))
-    if evaluation.outside_training:
-        warnings.append(format_outside_training(evaluation.outside_training))
+    if shares := evaluation.outside_training:
+        columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
+        warnings.append(f"test rows lie outside the values of the training rows in {columns}")
     key = "r2" if task == "regression" else evaluation.primary_metrics[0]
-    score = evaluation.test.model.get(key)
-    if score and score.interval and score.value >= SUSPICIOUS:
-        low, high = map(format_number, score.interval)
-        if score.interval[0] >= NEARLY_PERFECT:
-            warnings.append(
-                f"{metric(key).label} is {format_number(score.value)} (95% interval {low} to "
-                f"{high}), which often means that a column leaks the target"
-            )
+    value, interval = evaluation.test.model.get(key) or Estimate(0.0)
+    if interval and value >= SUSPICIOUS and interval[0] >= NEARLY_PERFECT:
+        score = f"{metric(key).label} is {format_number(value)} {format_interval(*interval)}"
+        warnings.append(f"{score}, which often means that a column leaks the target")
     return warnings
+
+
+def format_interval(low: float, high: float) -> str:
+    """Format the ends of a 95% interval in parentheses."""
+    return f"(95% interval {format_number(low)} to {format_number(high)})"
 
 
 def format_scores(evaluation: Evaluation, task: str) -> str:
@@ -72,8 +80,7 @@ def format_scores(evaluation: Evaluation, task: str) -> str:
     text = f"{metric(key).label}: {on_test['model']} on {test.model.rows:,} test rows"
     estimate = test.model.get(key)
     if estimate and estimate.interval:
-        low, high = map(format_number, estimate.interval)
-        text += f" (95% interval {low} to {high})"
+        text += f" {format_interval(*estimate.interval)}"
     if on_folds["model"] != UNDEFINED:
         text += f", {on_folds['model']} cross-validated"
     if on_later_rows["model"] != UNDEFINED:
@@ -112,10 +119,9 @@ def format_threshold(evaluation: Evaluation) -> str:
 
 def format_coverage(coverage: IntervalCoverage) -> str:
     """Format how many values of the test rows are inside their prediction intervals."""
-    share, low, high = map(format_number, coverage[1:4])
     return (
-        f"intervals of {coverage.nominal:.0%} hold {share} of the values of test rows "
-        f"(95% interval {low} to {high})"
+        f"intervals of {coverage.nominal:.0%} hold {format_number(coverage.coverage)} of the "
+        f"values of test rows {format_interval(coverage.low, coverage.high)}"
     )
 
 
@@ -135,9 +141,3 @@ def format_equal_rows(evaluation: Evaluation) -> list[str]:
                 f"{format_number(rows.scores_without.value(key))}"
             )
     return texts
-
-
-def format_outside_training(outside_training: Mapping[str, float]) -> str:
-    """Format in which columns test rows lie outside what training saw."""
-    columns = ", ".join(f"{name} ({share:.0%})" for name, share in outside_training.items())
-    return f"test rows lie outside the values of the training rows in {columns}"

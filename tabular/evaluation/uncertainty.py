@@ -17,8 +17,8 @@ import numpy as np
 
 from tabular.config.schema import Schema
 from tabular.core.metrics import TASKS
-from tabular.evaluation.evaluation import PairedDifference
-from tabular.evaluation.scores import Predictions, row_scores, scores_by_weights
+from tabular.evaluation.evaluation import Estimate, PairedDifference, Scores
+from tabular.evaluation.scores import Predictions, row_scores, score, scores_by_weights
 from tabular.table.arrays import predicted_classes, row_losses
 from tabular.table.groups import rarest_classes
 
@@ -79,7 +79,7 @@ def mean_interval(
 
 
 def effective_sample_size(weight: np.ndarray) -> float:
-    """How many rows of equal weight these are worth: Kish, "Survey Sampling" (1965)."""
+    """Compute how many rows of equal weight these are worth: Kish, "Survey Sampling" (1965)."""
     return float(weight.sum() ** 2 / np.square(weight).sum()) if weight.any() else 0.0
 
 
@@ -162,21 +162,21 @@ class Bootstrap(NamedTuple):
     """Scores of predictions, and of the same rows drawn again with replacement.
 
     Attributes:
-        estimates: Scores that are defined, by metric key.
+        scores: Scores of the rows as they are, without intervals.
         replicates: Each of these scores in every draw, float64, (draws,); NaN where a draw leaves
             it undefined.
         row_values: Part of each row in the scores that are means over the rows, by metric key.
     """
 
     predictions: Predictions
-    estimates: dict[str, float]
+    scores: Scores
     replicates: dict[str, np.ndarray]
     row_values: dict[str, np.ndarray]
 
 
 def bootstrap(predictions: Predictions, schema: Schema) -> Bootstrap:
-    """Draw the rows again; for the same labels and weights it draws the same rows."""
-    points = scores_by_weights(predictions, predictions.weight[None], schema)
+    """Score the rows, and draw them again: the same draws for the same labels and weights."""
+    scores = score(predictions, schema)
     rows, copies = resampled_rows(predictions.y, schema, predictions.group)
     sample = predictions.select(rows)
     number = REPLICATES if len(schema.classes) <= MANY_CLASSES else REPLICATES_OF_MANY_CLASSES
@@ -184,12 +184,11 @@ def bootstrap(predictions: Predictions, schema: Schema) -> Bootstrap:
         scores_by_weights(sample, times * sample.weight, schema)
         for times in resampling_weights(copies, number, sample.group)
     ]
-    defined = [key for key, value in points.items() if np.isfinite(value[0])]
     losses = row_losses(predictions.y, predictions.y_pred, schema)
     return Bootstrap(
         predictions,
-        {key: float(points[key][0]) for key in defined},
-        {key: np.concatenate([part[key] for part in parts]) for key in defined},
+        scores,
+        {key: np.concatenate([part[key] for part in parts]) for key, _ in scores.items()},
         {TASKS[schema.task].main: row_scores(predictions, schema), "loss": losses},
     )
 
@@ -224,10 +223,10 @@ def resampled_rows(
 def resampling_weights(
     copies: np.ndarray, number: int, group: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
-    """How often each row is drawn, in some of the draws at a time: float64, (draws, rows).
+    """Yield how often each row is drawn, for some of the draws at a time: float64, (draws, rows).
 
-    By Poisson's law, as a draw of many rows is. A row that stands for others is drawn as often as
-    these, and the rows of a group are drawn together.
+    The numbers follow Poisson's law, as in a draw of many rows. A row that stands for others is
+    drawn as often as these, and the rows of a group are drawn together.
     """
     rng, at_a_time = np.random.default_rng(0), max(MAX_WEIGHTS // len(copies), 1)
     numbers = np.arange(len(copies)) if group is None else group
@@ -253,7 +252,7 @@ def intervals(
     predictions, means = bootstrapped.predictions, bootstrapped.row_values
     rows = independent_rows(predictions, schema)
     limits = {}
-    for key, point in bootstrapped.estimates.items():
+    for key, (point, _) in bootstrapped.scores.items():
         asked_for = keys is None or key in keys or key == TASKS[schema.task].main
         if not asked_for or rows[key] < MIN_ROWS_FOR_INTERVAL:
             continue
@@ -284,17 +283,17 @@ def score_differences(
     counts = [independent_rows(each.predictions, schema) for each in (model, other)]
     _, _, weight, _, group = model.predictions
     differences = {}
-    for key in model.estimates:
-        rows = min(count[key] for count in counts)
-        if key not in other.estimates or rows < MIN_ROWS_FOR_INTERVAL:
+    for key, (value, _) in model.scores.items():
+        rows, other_value = min(count[key] for count in counts), other.scores.value(key)
+        if other_value is None or rows < MIN_ROWS_FOR_INTERVAL:
             continue
         if key in model.row_values:
             values = model.row_values[key], other.row_values[key]
             differences[key] = mean_difference(*values, weight, key == "accuracy", group)
         else:
-            point = model.estimates[key] - other.estimates[key]
-            ends = _bootstrap_interval(model.replicates[key] - other.replicates[key], point, rows)
-            differences[key] = PairedDifference(point, *ends)
+            change = value - other_value
+            ends = _bootstrap_interval(model.replicates[key] - other.replicates[key], change, rows)
+            differences[key] = PairedDifference(change, *ends)
     return differences
 
 
@@ -311,8 +310,9 @@ def with_best_constant(constant: Bootstrap, schema: Schema) -> Bootstrap:
         shares = np.bincount(y.astype(int), weight, len(schema.classes)) / weight.sum()
         best = shares[-y_pred.shape[1] :]  # two classes have one output
     losses = row_losses(y, np.broadcast_to(best, y_pred.shape), schema)
+    loss = Estimate(float(np.average(losses, weights=weight)))
     return constant._replace(
-        estimates=constant.estimates | {"loss": float(np.average(losses, weights=weight))},
+        scores=constant.scores.replace("loss", loss),
         row_values=constant.row_values | {"loss": losses},
     )
 

@@ -8,14 +8,8 @@ from typing import Any
 
 from tabular.config.schema import ISO
 from tabular.config.typed_yaml import Value
-from tabular.inference.formats import (
-    all_parse_as,
-    ask_format,
-    choose_number_format,
-    number_readings,
-    read_dates,
-    typed,
-)
+from tabular.inference import formats
+from tabular.inference.formats import all_parse_as, typed
 from tabular.inference.sample import Sample, is_missing
 
 DATE_NAME = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")
@@ -68,13 +62,13 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
         name: [text for text in counts if text and not is_missing(text)]
         for name, counts in sample.columns.items()
     }
-    readings = {name: number_readings(texts) for name, texts in present.items()}
+    readings = {name: formats.number_readings(texts) for name, texts in present.items()}
     marks = {forms[0].mark for forms in readings.values() if len(forms) == 1}
     columns = {}
     for name, counts in sample.columns.items():
         number_format = None
         if readings[name]:
-            number_format = choose_number_format(readings[name], marks, sample.delimiter)
+            number_format = formats.choose_number_format(readings[name], marks, sample.delimiter)
         column = columns[name] = infer_column(counts, number_format)
         if not column.constant and not infer_date(name, column) and name != target:
             ask_identifier(name, column, sample)
@@ -86,7 +80,7 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
                 f"as {{kind: {column.kind}, nullable: true}}"
             )
         if column.kind == "category" and not column.ignore:
-            infer_text(column, "" if readings[name] else ask_format(column.present))
+            infer_text(column, "" if readings[name] else formats.ask_format(column.present))
     return columns
 
 
@@ -149,7 +143,7 @@ def infer_date(name: str, column: InferredColumn) -> bool:
     """Describe a column as dates or times, if that is what it holds; return whether it is."""
     texts, forms, question = column.present, list[str](), ""
     if column.kind == "category":
-        forms, question = read_dates(texts)
+        forms, question = formats.read_dates(texts)
     elif column.kind == "integer" and not column.format and DATE_NAME.search(name):
         numbers = [int(float(text)) for text in texts]
         for form, (low, high) in SINCE_1970.items():

@@ -25,8 +25,7 @@ def typed(
 ) -> list[Value | None]:
     """Return the values of texts as cells of a kind; None where a text is no such value."""
     column = Column.model_validate({"kind": kind, "format": form})
-    values: list[Value | None] = parse(pa.array(texts, pa.string()), column)[0].to_pylist()
-    return values
+    return list(parse(pa.array(texts, pa.string()), column)[0].to_pylist())
 
 
 # What may stand before and after a number; letters alone would make numbers of codes such as p12.

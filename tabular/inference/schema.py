@@ -160,13 +160,12 @@ def schema_text(
 
 def declaration(column: InferredColumn, values: list[Value]) -> dict[str, Any]:
     """Return a column as the schema declares it."""
-    form = list(column.format) if isinstance(column.format, tuple) else column.format
     optional = {
         "nullable": column.nullable,
         "values": values,
         "replace": column.replace,
         "missing_values": column.missing_values,
-        "format": form,
+        "format": column.format,
     }
     return {"kind": column.kind} | {key: value for key, value in optional.items() if value}
 
@@ -176,7 +175,7 @@ def in_yaml(value: Any) -> str:
     if isinstance(value, dict):
         pairs = [f"{in_yaml(key)}: {in_yaml(item)}" for key, item in value.items()]
         return f"{{{', '.join(pairs)}}}"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(map(in_yaml, value))}]"
     options: dict[str, Any] = {"allow_unicode": True, "width": math.inf}
     text: str = yaml.safe_dump([value], default_flow_style=True, **options)[1:-2]

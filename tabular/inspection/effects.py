@@ -91,18 +91,12 @@ def partial_dependence(
 ) -> np.ndarray:
     """Compute the effect of each category: (categories, outputs, 1 + members)."""
     every_row = np.ones(len(codes), bool)
-    means = np.array(
-        [
-            np.average(
-                predict_with(np.full(len(codes), category, object), every_row),
-                axis=0,
-                weights=weight,
-            )
-            for category in bins.categories
-        ]
-    )
+    means = []
+    for category in bins.categories:
+        predictions = predict_with(np.full(len(codes), category, object), every_row)
+        means.append(np.average(predictions, axis=0, weights=weight))
     counts = np.bincount(codes, weight, len(bins.names))[: len(bins.categories)]
-    return means - np.average(means, axis=0, weights=counts)
+    return np.array(means) - np.average(means, axis=0, weights=counts)
 
 
 def accumulated_effects(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -41,17 +41,6 @@ class ScoredRows(NamedTuple):
     schema: Schema
     key: str
     scores: np.ndarray
-
-    @classmethod
-    def from_predictions(
-        cls, table: pa.Table, predictions: Predictions, schema: Schema, key: str
-    ) -> Self:
-        """Score each row by `key`: the main score or the loss."""
-        if key == "loss":
-            scores = row_losses(predictions.y, predictions.y_pred, schema)
-        else:
-            scores = row_scores(predictions, schema)
-        return cls(table, predictions, schema, key, scores)
 
     def score_slice(self, mask: np.ndarray, alpha: float) -> dict[str, Any]:
         """Return the `rows` of a slice, their `score` and its interval, `low` and `high`.
@@ -104,10 +93,12 @@ def slice_scores(
     """
     main = TASKS[schema.task].main
     key = main if primary_metrics[0] == main else "loss"
-    row_sets = {
-        name: ScoredRows.from_predictions(table, predictions[name].first(len(table)), schema, key)
-        for name, table in tables.items()
-    }
+    row_sets = {}
+    for name, table in tables.items():
+        rows = predictions[name].first(len(table))
+        losses = row_losses(rows.y, rows.y_pred, schema)
+        scores = losses if key == "loss" else row_scores(rows, schema)
+        row_sets[name] = ScoredRows(table, rows, schema, key, scores)
     found_in = "cross_validation" if "cross_validation" in row_sets else "test"
     all_rows = {
         name: rows.score_slice(np.ones(len(rows.table), bool), ALPHA)
@@ -188,9 +179,9 @@ def ranked(rows: ScoredRows, codes: Mapping[str, np.ndarray], worse: int) -> lis
 
 
 def distinct(order: Sequence[SliceBins], codes: Mapping[str, np.ndarray]) -> list[SliceBins]:
-    """The weakest slices, without those whose rows are mostly those of a weaker one.
+    """Choose the weakest slices that do not consist mostly of the rows of a weaker one.
 
-    The same bin is in `MAX_SLICES_OF_BIN` of them at most.
+    At most `MAX_SLICES_OF_BIN` of them contain the same bin.
     """
     chosen: list[tuple[SliceBins, np.ndarray]] = []
     for where in order:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -214,25 +214,23 @@ def column_drift(
         shares = [float(rows[bins].sum() / max(rows.sum(), 1)) for rows in (train, new)]
         return Shares(train=shares[0], new=shares[1])
 
-    outside, unknown, unknown_values = None, None, None
+    optional: dict[str, Any] = {}
     if summary.feature_type == "category":
         values = unknown_by_column(counts.unknown).get(name, [])
         new_share = sum(rows for _, rows in values) / max(counts.rows, 1)
-        unknown = Shares(train=summary.unknown, new=new_share)
-        unknown_values = dict(values[:MAX_UNKNOWN_SHOWN])
+        optional["unknown"] = Shares(train=summary.unknown, new=new_share)
+        optional["unknown_values"] = dict(values[:MAX_UNKNOWN_SHOWN])
     elif summary.feature_type != "text" and summary.edges:
-        outside = share([0, -2])
+        optional["outside"] = share([0, -2])
     return ColumnDrift(
         attribution=trained_on.attribution[name],
         distance=distance,
         by_chance=by_chance,
         moved=distance > max(by_chance, params.distance),
         missing=share([-1]),
-        outside=outside,
-        unknown=unknown,
-        unknown_values=unknown_values,
         failed_checks=counts.failed[name],
         bins=summary.bins(schema.columns[name]).names,
         train=train.tolist(),
         new=new.tolist(),
+        **optional,
     )

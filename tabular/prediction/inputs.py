@@ -21,7 +21,7 @@ GZIP = b"\x1f\x8b"  # how such a file begins
 
 
 def parse_model_and_rows(parser: ArgumentParser, count: Literal["*", "+"]) -> Namespace:
-    """The arguments of a command, with its `model` and the file of its `rows`, "-" for stdin."""
+    """Parse the arguments of a command, with its `model` and its file of `rows`, "-" for stdin."""
     add = parser.add_argument
     add("files", nargs=count, type=Path, help="a .keras file, then a .csv, .jsonl or .parquet")
     add("--model", type=Path, help="the .keras file; else the first one named, or that of repro")
@@ -36,16 +36,22 @@ def parse_model_and_rows(parser: ArgumentParser, count: Literal["*", "+"]) -> Na
     return args
 
 
-def load_schema_and_params(path: Path, content: bytes | None, *names: str) -> tuple[Schema, Params]:
-    """The table that a model reads, and the sections of these names: `validate`, `drift`.
+def load_schema_and_params(path: Path, content: bytes, *names: str) -> tuple[Schema, Params]:
+    """Load the schema, and sections of the parameters: `validate`, `drift`.
 
-    As data/schema.yaml and params.yaml say, where they are, else as the model's file says.
+    They are those of data/schema.yaml and params.yaml, if these exist, else those in the model.
+
+    Args:
+        path: Path of the model's file.
+        content: Content of the model's file.
+        names: Names of the sections.
+
+    Raises:
+        UserError: A file is wrong, or the model does not hold a schema.
     """
     if SCHEMA.is_file():
         schema = load_schema()
         return schema, load_params(*names, schema=schema)
-    if content is None:
-        raise UserError(f"{path}: no model here; name the .keras file, or run `dvc repro`")
     metadata = read_metadata(path, content)
     if metadata.table_schema is None:
         raise UserError(
@@ -58,10 +64,10 @@ def load_schema_and_params(path: Path, content: bytes | None, *names: str) -> tu
 
 @contextmanager
 def seekable_file(file: Path) -> Iterator[Path]:
-    """The file itself; of stdin ("-") or a pipe a copy, since naming a line takes a second look.
+    """Yield the file; for stdin ("-") or a pipe a copy, since rows are read again to name a line.
 
     Raises:
-        UserError: it cannot be opened.
+        UserError: The file cannot be opened.
     """
     try:
         content = sys.stdin.buffer if str(file) == "-" else file.open("rb")
@@ -85,13 +91,13 @@ def seekable_file(file: Path) -> Iterator[Path]:
 
 
 def row_columns(file: Path, schema: Schema, *, extra: bool = False) -> list[str]:
-    """The names of the file's columns: those that the model reads, perhaps other declared ones.
+    """List the columns of a file: those that the model reads, and other declared ones it has.
 
     Args:
-        extra: whether there may be columns that nothing declares, which are left out.
+        extra: Whether the file may have columns that nothing declares, which are left out.
 
     Raises:
-        UserError: they are not as declared, or the file cannot be read.
+        UserError: The columns are not as declared, or the file cannot be read.
     """
     optional = {schema.target, *schema.roles.values()} - set(schema.features)
     return column_names(file, schema, schema.features, [*optional, *schema.ignore], extra=extra)

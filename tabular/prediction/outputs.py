@@ -33,24 +33,18 @@ Write = Callable[[pa.Table], None]
 FORMULA = r"^([=+\-@\t\r])"
 
 
-class Style(NamedTuple):
-    """How a CSV is written."""
-
-    delimiter: str
-    escape_formulas: bool = False  # put ' before a text that begins as a formula
-
-
 def prediction_columns(
     outputs: np.ndarray, schema: Schema, threshold: float, ends: np.ndarray | None = None
 ) -> dict[str, pa.Array]:
-    """`predicted`, and `probability_` and its class for each output that is a probability.
+    """Build the columns of the predictions by name.
 
-    Of a regression with intervals also `low` and `high`.
+    These are `predicted` and, for classes, `probability_CLASS` for each output; for a regression
+    with intervals, also `low` and `high`.
 
     Args:
-        outputs: the model's, float32, shape (rows, outputs).
-        threshold: of a binary task; a probability from here on means the positive class.
-        ends: of each value's interval, float32, (rows, 2).
+        outputs: Outputs of the model, float32, shape (rows, outputs).
+        threshold: The least probability that counts as positive, for two classes.
+        ends: Ends of the interval of each value, float32, shape (rows, 2).
     """
     if schema.task == "regression":
         columns = [outputs, ends] if ends is not None else [outputs]
@@ -67,14 +61,15 @@ def prediction_columns(
 def reason_columns(
     contributions: np.ndarray, names: list[str], outputs: np.ndarray, schema: Schema, count: int
 ) -> dict[str, pa.Array]:
-    """`reason_n`, the column that moved a prediction n-th most, and `reason_n_effect`: by how much.
+    """Build the columns that explain predictions, by name.
 
-    The effect is in the unit of the prediction: of a value its own, else the probability of the
-    positive class, or of several classes of the most probable one.
+    `reason_n` is the column that moved a prediction n-th most, and `reason_n_effect` says how much:
+    in the unit of the value, or in the probability of the positive or the most probable class.
 
     Args:
-        contributions: of the columns `names`, see `contributions`, (rows, names, outputs).
-        outputs: the model's, (rows, outputs).
+        contributions: Contributions of the columns `names`, shape (rows, names, outputs); see
+            `attribution.contributions`.
+        outputs: Outputs of the model, shape (rows, outputs).
     """
     output = outputs.argmax(axis=1) if schema.task == "multiclass" else np.zeros(len(outputs), int)
     effects = np.take_along_axis(contributions, output[:, None, None], axis=2)[:, :, 0]
@@ -90,21 +85,16 @@ def reason_columns(
 
 
 def output_schema(
-    schema: Schema,
-    identifiers: list[str],
-    *,
-    numbered: bool,
-    intervals: bool = False,
-    reasons: int = 0,
+    schema: Schema, identifiers: list[str], *, numbered: bool, intervals: bool, reasons: int
 ) -> pa.Schema:
-    """The columns of the output: `row` where `numbered`, the identifiers, the prediction.
+    """List the columns of the output: `row` if `numbered`, the identifiers, the prediction.
 
     Args:
-        intervals: of a regression, whether each value has one.
-        reasons: how many of its columns explain a prediction.
+        intervals: Whether a predicted value has an interval.
+        reasons: Number of columns that explain a prediction.
 
     Raises:
-        UserError: an identifier has the name of another column.
+        UserError: An identifier has the name of another column.
     """
     nothing = np.empty((0, schema.outputs), np.float32)
     ends = np.empty((0, 2), np.float32) if intervals else None
@@ -123,7 +113,7 @@ def output_schema(
 
 
 def check_output(path: Path, inputs: Iterable[Path]) -> None:
-    """Raises `UserError` where a table cannot be written to `path`, or it is one of `inputs`."""
+    """Raise `UserError` if a table cannot be written to `path`, or it is one of `inputs`."""
     if path.is_dir() or not path.name.endswith((".csv", ".csv.gz", ".parquet")):
         raise UserError(
             f"{path}: found {'a folder' if path.is_dir() else repr(path.name)}; expected a file "
@@ -134,12 +124,18 @@ def check_output(path: Path, inputs: Iterable[Path]) -> None:
 
 
 @contextmanager
-def writing(path: Path | None, schema: pa.Schema, style: Style) -> Iterator[Write]:
-    """Yield what writes tables of `schema`, one after the other, to `path`; without it to stdout.
+def writing(
+    path: Path | None, schema: pa.Schema, delimiter: str, escape_formulas: bool = False
+) -> Iterator[Write]:
+    """Yield a function that writes tables of `schema`, one after the other, to a file or stdout.
 
-    A file is there whole at the end or not at all. A CSV is UTF-8 and reads back to the same
-    float32; its header comes with its first rows, or at the end: none without them on stdout where
-    reading fails. When the reader of stdout goes away, the process ends without a word.
+    At the end the file is complete, or it is not there. A CSV is UTF-8 and reads back to the same
+    float32. Its header is written with the first rows, or at the end, so that stdout stays empty if
+    reading fails. When the reader of stdout goes away, the process ends without a message.
+
+    Args:
+        path: The file; None for stdout.
+        escape_formulas: Whether to put ' before a text in a CSV that begins as a formula.
     """
     try:
         with ExitStack() as stack:
@@ -152,7 +148,7 @@ def writing(path: Path | None, schema: pa.Schema, style: Style) -> Iterator[Writ
                     return
                 compression = "gzip" if path.suffix == ".gz" else None
                 file = stack.enter_context(pa.output_stream(partial, compression=compression))
-            write = _csv_writer(file, schema, style)
+            write = _csv_writer(file, schema, delimiter, escape_formulas)
             yield write
             write(schema.empty_table())
     except BrokenPipeError:
@@ -161,9 +157,9 @@ def writing(path: Path | None, schema: pa.Schema, style: Style) -> Iterator[Writ
         raise UserError(f"{path or 'stdout'}: cannot be written: {error}") from None
 
 
-def _csv_writer(file: Any, schema: pa.Schema, style: Style) -> Write:
+def _csv_writer(file: Any, schema: pa.Schema, delimiter: str, escape_formulas: bool) -> Write:
     def texts(column: pa.ChunkedArray) -> list[str | None]:
-        if style.escape_formulas and pa.types.is_string(column.type):
+        if escape_formulas and pa.types.is_string(column.type):
             column = pc.replace_substring_regex(column, FORMULA, r"'\1")
         return column.cast(pa.string()).to_pylist()
 
@@ -171,7 +167,7 @@ def _csv_writer(file: Any, schema: pa.Schema, style: Style) -> Write:
 
     def write(table: pa.Table) -> None:
         lines = StringIO()
-        writer = csv.writer(lines, delimiter=style.delimiter, lineterminator="\n")
+        writer = csv.writer(lines, delimiter=delimiter, lineterminator="\n")
         writer.writerows([*header, *zip(*map(texts, table.columns), strict=True)])
         header.clear()
         file.write(lines.getvalue().encode())
@@ -181,10 +177,20 @@ def _csv_writer(file: Any, schema: pa.Schema, style: Style) -> Write:
 
 
 class Predicted(NamedTuple):
-    """The predictions of a batch as columns, one row each, and what failed in which rows."""
+    """Predictions of a batch.
+
+    Attributes:
+        columns: Columns of the predictions by name, with all rows.
+        failures: Failed checks, by row.
+    """
 
     columns: dict[str, pa.Array]
     failures: list[Failure]
+
+    @property
+    def errors(self) -> list[Failure]:
+        """The failures because of which a row gets no answer."""
+        return [failure for failure in self.failures if failure.policy != "warn"]
 
 
 class Reasons(NamedTuple):
@@ -218,9 +224,8 @@ def predict_batch(
     columns = prediction_columns(outputs, schema, model.metadata.threshold, ends)
     if reasons:
         effects = contributions(model.predict, arrays, reasons.permutations)
-        columns |= reason_columns(
-            effects, reasons.permutations.names, outputs, schema, reasons.columns
-        )
+        names = reasons.permutations.names
+        columns |= reason_columns(effects, names, outputs, schema, reasons.columns)
     failed = {failure.row for failure in batch.failures}
     without = set(np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()) - failed
     failures = [Failure(row, "predicted", "finite", "no number", FINITE) for row in without]

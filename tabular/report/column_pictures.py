@@ -115,7 +115,10 @@ def moved(name: str, column: ColumnDrift) -> Picture:
 
 
 def spark(column: Mapping[str, Any]) -> Markup:
-    """A column's small histogram: bars of training rows, a line of test rows; or nothing."""
+    """Draw a small histogram of a column: bars of training rows, and a line of test rows.
+
+    It is empty if the column has no counts.
+    """
     shares = [
         [count / max(sum(column.get(name, [])), 1) for count in column.get(name, [])]
         for name in ("train", "test")

@@ -64,10 +64,16 @@ def score_interval_pictures(comparison: Comparison) -> list[Picture]:
 
 
 def score_pictures(comparison: Comparison) -> list[Picture]:
-    """Draw what the predictions for the test rows look like, as the task allows."""
-    of_classes = (confusion, roc, precision_recall, calibration, threshold)
-    draw_all = (*of_classes, predicted_and_true)
-    return [picture for draw in draw_all if (picture := draw(comparison))]
+    """Draw the predictions for the test rows, from each file of points that has rows."""
+    draw_file = {
+        "confusion": confusion,
+        "roc": roc,
+        "precision_recall": precision_recall,
+        "calibration": calibration,
+        "threshold": threshold,
+        "values": predicted_and_true,
+    }
+    return [draw(comparison) for name, draw in draw_file.items() if points(comparison.run, name)]
 
 
 def points_of_both(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
@@ -120,51 +126,36 @@ def score_intervals(rows: Rows, label: str) -> Spec:
     return chart(rows, [intervals, values], height=len(names) * (18 * len(places) + 8))
 
 
-def roc(comparison: Comparison) -> Picture | None:
+def roc(comparison: Comparison) -> Picture:
+    """Draw the ROC curve, with the area under it."""
     rows, names = points_of_both(comparison, "roc")
-    if not rows:
-        return None
     score = comparison.scores["test"].get("roc_auc")
     marks = [straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}])]
     if score and score.value is not None:
         area = {"x": 0.97, "y": 0.06, "text": f"area {score.value:.3f}"}
         place = {"x": number("x"), "y": number("y"), "text": {"field": "text"}}
         marks.append(layer("text", place, [area], align="right"))
-    spec = lines(
-        rows,
-        number("false positive rate", "False positive rate", scale=UNIT),
-        number("true positive rate", "True positive rate (recall)", scale=UNIT),
-        names,
-        marks,
-    )
-    return Picture("ROC curve", spec)
+    x = number("false positive rate", "False positive rate", scale=UNIT)
+    y = number("true positive rate", "True positive rate (recall)", scale=UNIT)
+    return Picture("ROC curve", lines(rows, x, y, names, marks))
 
 
-def precision_recall(comparison: Comparison) -> Picture | None:
+def precision_recall(comparison: Comparison) -> Picture:
     """Draw precision by recall, and what a guess reaches: the share of the class."""
     rows, names = points_of_both(comparison, "precision_recall")
     rows = [row for row in rows if row["recall"] > 0]  # where precision is a convention
     bins = points(comparison.run, "calibration")
-    if not rows or not bins:
-        return None
     share = sum(each["actual"] * each["rows"] for each in bins) / sum(each["rows"] for each in bins)
-    spec = lines(
-        rows,
-        number("recall", "Recall", scale=UNIT),
-        number("precision", "Precision", scale=UNIT),
-        names,
-        [straight([{"x": 0, "y": share}, {"x": 1, "y": share}])],
-        interpolate="step-before",
-    )
+    x, y = number("recall", "Recall", scale=UNIT), number("precision", "Precision", scale=UNIT)
+    guess = straight([{"x": 0, "y": share}, {"x": 1, "y": share}])
+    spec = lines(rows, x, y, names, [guess], interpolate="step-before")
     note = f"The dashed line is the share of the class, {share:.2g}: the precision of a guess."
     return Picture("Precision and recall", spec, note)
 
 
-def calibration(comparison: Comparison) -> Picture | None:
+def calibration(comparison: Comparison) -> Picture:
     """Draw the share of a class by its predicted probability, with intervals."""
     rows, names = points_of_both(comparison, "calibration")
-    if not rows:
-        return None
     x = number("probability", "Predicted probability", scale=UNIT)
     share = number("actual", "Share that is of the class", scale=UNIT)
     line = {"x": x, "y": share, "color": colors(names)}
@@ -178,11 +169,9 @@ def calibration(comparison: Comparison) -> Picture | None:
     return Picture("Calibration", chart(rows, marks))
 
 
-def confusion(comparison: Comparison) -> Picture | None:
+def confusion(comparison: Comparison) -> Picture:
     """Draw true classes by predicted ones: rows and their share of the true class."""
     rows = points(comparison.run, "confusion")
-    if not rows:
-        return None
     names = list(dict.fromkeys(row["true class"] for row in rows))
     size = min(max(len(names), 3), 40)
     longest = max(map(len, names))
@@ -204,11 +193,9 @@ def confusion(comparison: Comparison) -> Picture | None:
     return Picture("Confusion", chart(rows, layers, height=min(max(len(names) * 52, 150), 420)))
 
 
-def threshold(comparison: Comparison) -> Picture | None:
+def threshold(comparison: Comparison) -> Picture:
     """Draw what each threshold comes to, and the chosen one."""
     scores = points(comparison.run, "threshold")
-    if not scores:
-        return None
     threshold = comparison.evaluation.threshold
     chosen = 0.5 if threshold is None else threshold
     has_costs = scores[0]["cost"] is not None
@@ -232,11 +219,9 @@ def threshold(comparison: Comparison) -> Picture | None:
     return Picture("Threshold", chart(rows, marks), note)
 
 
-def predicted_and_true(comparison: Comparison) -> Picture | None:
+def predicted_and_true(comparison: Comparison) -> Picture:
     """Draw a point for each row of a regression, and the line on which they should lie."""
     rows = points(comparison.run, "values")
-    if not rows:
-        return None
     true = [row["true value"] for row in rows]
     zero = {"scale": {"zero": False}}
     x = number("true value", f"True {comparison.run.target}") | zero
@@ -266,7 +251,6 @@ def learning_curve(comparison: Comparison) -> Picture | None:
         title = f"Epoch (weights kept from {median(epochs):.4g})"
         marks = [vertical(median(epochs), strokeDash=[4, 4])]
     names = list(dict.fromkeys(row["series"] for row in rows))
-    spec = lines(
-        rows, number("epoch", title), number("value", "Loss", scale={"zero": False}), names, marks
-    )
-    return Picture(f"Loss{f' of {architecture}' if architecture else ''} by epoch", spec)
+    x, y = number("epoch", title), number("value", "Loss", scale={"zero": False})
+    name = f"Loss{f' of {architecture}' if architecture else ''} by epoch"
+    return Picture(name, lines(rows, x, y, names, marks))

@@ -53,16 +53,14 @@ def svg(spec: Spec, name: str) -> Markup:
     """
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, config=STYLE)
     ids: dict[str, str] = {}
-    return Markup(
-        re.sub(
-            r'(\bid="|url\(#|href="#)([^")]+)',
-            lambda match: match[1] + ids.setdefault(match[2], f"{name}-{len(ids)}"),
-            drawn,
-        )
-    )
+
+    def rename(match: re.Match[str]) -> str:
+        return match[1] + ids.setdefault(match[2], f"{name}-{len(ids)}")
+
+    return Markup(re.sub(r'(\bid="|url\(#|href="#)([^")]+)', rename, drawn))
 
 
-def chart(rows: Rows, layers: list[Spec], width: int = WIDTH, height: int = HEIGHT) -> Spec:
+def chart(rows: Rows, layers: list[Spec], height: int = HEIGHT) -> Spec:
     """Build a chart of layers over the same rows; axes have the first title of a layer."""
     for axis in ("x", "y"):
         of_axis = [
@@ -76,7 +74,7 @@ def chart(rows: Rows, layers: list[Spec], width: int = WIDTH, height: int = HEIG
     return {
         "padding": {"left": 20 if left else 5, "right": 8, "top": 5, "bottom": 5},
         "data": {"values": rows},
-        "width": width,
+        "width": WIDTH,
         "height": height,
         "autosize": {"type": "fit-x", "contains": "padding"},
         "layer": layers,
@@ -129,13 +127,8 @@ def under_names(rows: Rows, field: str, marks: list[Spec]) -> Spec:
     names = list(dict.fromkeys(row[field] for row in rows))
     lines = {name: wrap(str(name), LETTERS) or [""] for name in names}
     text = LINE_HEIGHT * max(map(len, lines.values()), default=1)
-    place = {
-        "field": field,
-        "type": "nominal",
-        "sort": names,
-        "axis": None,
-        "scale": {"paddingInner": 0, "paddingOuter": 0},
-    }
+    scale = {"paddingInner": 0, "paddingOuter": 0}
+    place = named(field, names, scale=scale) | {"axis": None}
     height = text + BAR + 8
     for mark in marks:
         mark["encoding"] |= {"y": place}

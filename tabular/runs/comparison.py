@@ -266,13 +266,11 @@ def settings(run: Run, lock: Mapping[str, Any]) -> dict[str, Any]:
 
 def changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """List the paths of the code that the stages use and whose content differs."""
-    before, after = inputs(old), inputs(new)
-    return sorted(
-        path
-        for path in before | after
-        if path.startswith(("stages/", "tabular/"))
-        and before.get(path, {}).get("md5") != after.get(path, {}).get("md5")
+    before, after = (
+        {path: dep.get("md5") for path, dep in inputs(lock).items()} for lock in (old, new)
     )
+    paths = [changed.name for changed in changed_values(before, after)]
+    return sorted(path for path in paths if path.startswith(("stages/", "tabular/")))
 
 
 def locked_versions(run: Run) -> dict[str, str]:

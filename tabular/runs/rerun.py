@@ -20,7 +20,7 @@ def dvc(*arguments: str, folder: Path | None = None) -> str:
     """Return what a DVC command prints. Its stages find the Python that runs this.
 
     Raises:
-        UserError: the command failed; the message holds what it printed.
+        UserError: The command failed; the message holds what it printed.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     done = subprocess.run(
@@ -50,16 +50,22 @@ def cached_output(path: Path, lock: Mapping[str, Any]) -> bytes | None:
     return file.read_bytes() if file.is_file() else None
 
 
-def last_output(path: Path) -> bytes | None:
-    """Read an output; if it is missing, its last version in DVC's cache; None if there is neither.
+def read_model(path: Path) -> bytes:
+    """Read a model; if it is missing, its last version in DVC's cache.
 
     DVC removes the outputs of a stage before it runs.
+
+    Raises:
+        UserError: There is neither.
     """
     with suppress(FileNotFoundError):
         return path.read_bytes()
     content = cached_output(Path(os.path.relpath(path)), Run(WORKSPACE).load(LOCK))
-    if content is not None:
-        print(f"{path} is not there now; using what {LOCK} names", file=sys.stderr)
+    if content is None:
+        raise UserError(
+            f"{path}: no model here; name the .keras file, or run `dvc repro` to train one"
+        )
+    print(f"{path} is not there now; using what {LOCK} names", file=sys.stderr)
     return content
 
 

@@ -66,16 +66,11 @@ def commit_before(path: Path) -> str | None:
     return next((c for c in log.split() if content_at(c, path) not in (None, now)), None)
 
 
-def changed(*paths: Path | str) -> bool:
-    """Return whether the workspace differs from HEAD in one of these paths."""
-    return bool(git("status", "--porcelain", "--", *map(str, paths)))
-
-
 def resolve(name: str) -> Revision:
     """Find the revision of this name: `workspace`, a branch, tag, commit or experiment.
 
     Raises:
-        UserError: there is no such revision, or more than one.
+        UserError: There is no such revision, or more than one.
     """
     if name == WORKSPACE.label:
         return WORKSPACE
@@ -143,7 +138,7 @@ class Run:
         """Return the mapping in a JSON or YAML file; empty if the revision does not have it.
 
         Raises:
-            UserError: a file of the workspace is neither.
+            UserError: A file of the workspace is neither.
         """
         content = self.read(path)
         if content is None:
@@ -161,7 +156,9 @@ class Run:
     @cached_property
     def evaluation(self) -> Evaluation | None:
         """The scores of the run; None if it has none in the present format."""
-        return scores_json.from_json(self.load(self.files["scores"]))
+        with suppress(*scores_json.OTHER_SHAPE):
+            return scores_json.from_json(self.load(self.files["scores"]))
+        return None
 
     @cached_property
     def verdict(self) -> Verdict | None:
@@ -173,8 +170,7 @@ class Run:
     @cached_property
     def networks(self) -> dict[str, Any]:
         """The `weight` and `params` of each architecture that was trained, by its name."""
-        networks: dict[str, Any] = self.load(self.files["networks"]).get("networks", {})
-        return networks
+        return dict(self.load(self.files["networks"]).get("networks", {}))
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -190,7 +186,7 @@ class Run:
     @cached_property
     def uncommitted(self) -> bool:
         """Whether this is the workspace, and it differs from its commit."""
-        return not self.revision.commit and changed(*PROJECT)
+        return not self.revision.commit and bool(git("status", "--porcelain", "--", *PROJECT))
 
     @property
     def source(self) -> str:
@@ -242,8 +238,7 @@ def params_of(lock: Mapping[str, Any]) -> dict[str, Any]:
 
 def outs_of(lock: Mapping[str, Any], stage: str) -> list[dict[str, Any]]:
     """Return the `path`, `md5` and `size` in bytes of each output of a stage."""
-    outs: list[dict[str, Any]] = lock.get("stages", {}).get(stage, {}).get("outs", [])
-    return outs
+    return list(lock.get("stages", {}).get(stage, {}).get("outs", []))
 
 
 def outputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

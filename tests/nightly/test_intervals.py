@@ -12,7 +12,7 @@ import pytest
 from scipy.special import expit, ndtri
 from sklearn.datasets import make_friedman1
 
-from tabular.evaluation.scores import Predictions, score
+from tabular.evaluation.scores import Predictions, row_scores, score
 from tabular.evaluation.uncertainty import bootstrap, intervals, mean_interval, score_differences
 from tabular.inspection.slices import ScoredRows, weakest_slices
 from tests.helpers import call, change, project_of, run_stages, schema_of, values_of
@@ -151,7 +151,8 @@ def test_a_model_that_is_as_good_everywhere_has_no_weak_slice(share: float) -> N
         y = rng.integers(0, 2, 1500).astype(float)
         right = rng.random(1500) < share
         predictions = Predictions(y, np.where(right, y, 1 - y)[:, None], np.ones(1500))
-        rows = ScoredRows.from_predictions(table, predictions, schema, "accuracy")
+        scores = row_scores(predictions, schema)
+        rows = ScoredRows(table, predictions, schema, "accuracy", scores)
         found = weakest_slices(rows, rows, names, float(right.mean()))
         assert found["looked_at"] > 1000
         weak += any(each["weak"] for each in found["weakest"])

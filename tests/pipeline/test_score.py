@@ -69,6 +69,8 @@ def test_few_rows_have_scores_without_intervals_and_no_score_of_nothing(
     call(short, SCORE, str(few), "-o", str(out))
     said, found = capsys.readouterr(), json.loads(out.read_text())
     assert f"warn: found {count} rows to score; intervals take 10 or more\n" in said.err
+    assert found["warnings"][-1].startswith(f"found {count} rows to score")
+    assert found["primary_metrics"] == ["accuracy"]
     assert found["test"].keys() == {"rows", *TASKS["binary"].scores}
     assert not any("_low" in key for of in found["baseline"].values() for key in of)
     assert found["paired_difference"] == {"test": {}}

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from tabular.core.files import write_json
 from tabular.evaluation.evaluation import (
     Calibration,
@@ -14,7 +16,13 @@ from tabular.evaluation.evaluation import (
     Scores,
     ScoreSet,
 )
-from tabular.evaluation.scores_json import flat, from_json, summary_to_json, to_json
+from tabular.evaluation.scores_json import (
+    OTHER_SHAPE,
+    flat,
+    from_json,
+    summary_to_json,
+    to_json,
+)
 from tabular.runs.verdict import Verdict
 from tests.helpers import PROJECT
 
@@ -93,6 +101,7 @@ def test_scores_of_another_shape_are_no_scores_and_no_traceback() -> None:
         *(content | {"test": None}, content | {"test": {"rows": 3, "accuracy": "high"}}),
         *(content | {"calibration": {"factor": 1}}, content | {"equal_rows": {"test": 3}}),
     ):
-        assert from_json(other) is None
+        with pytest.raises(OTHER_SHAPE):
+            from_json(other)
     without = {key: content[key] for key in ("decides", "test")}
     assert from_json(without)  # a part that is missing leaves the others

@@ -83,7 +83,7 @@ def test_the_interval_of_r2_holds_where_the_values_are_far_from_0() -> None:
     far = intervals(bootstrap(Predictions(y + 1e9, value + 1e9, weight), schema), schema)["r2"]
     assert far == pytest.approx(near, abs=1e-4)
     constant = np.full(500, 0.1)
-    assert "r2" not in bootstrap(Predictions(constant, value, weight), schema).estimates
+    assert bootstrap(Predictions(constant, value, weight), schema).scores.get("r2") is None
 
 
 @pytest.mark.parametrize(("positive", "negative"), [(100, 100), (40, 60_000)])
@@ -113,9 +113,11 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> Non
     low, high = intervals(bootstrap(mine, schema), schema)["roc_auc"]
     assert found["roc_auc"].high - found["roc_auc"].low < (high - low) / 2
     assert score_differences(bootstrap(mine, schema), bootstrap(other, schema), schema) == found
-    estimates = [bootstrap(rows, schema).estimates for rows in (mine, other)]
+    scores = [bootstrap(rows, schema).scores for rows in (mine, other)]
     for key, compared in found.items():
-        assert compared.difference == pytest.approx(estimates[0][key] - estimates[1][key])
+        value, other_value = (each.value(key) for each in scores)
+        assert value is not None
+        assert compared.difference == pytest.approx(value - (other_value or 0.0))
 
 
 @pytest.mark.parametrize("task", TASKS)

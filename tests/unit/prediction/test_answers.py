@@ -34,7 +34,7 @@ def test_every_row_gets_a_prediction_and_the_failed_ones_are_told_in_order(
     checks = declared_checks(schema, Validate(range="warn"))
     monkeypatch.setattr(csv, "ROWS_PER_BATCH", 5)
     first, second = (
-        predict_rows(raw, model, schema, checks, {}) for raw in read_rows(file, schema, names)
+        predict_rows(raw, model, schema, checks, None) for raw in read_rows(file, schema, names)
     )
     assert first.predicted.columns["predicted"].to_pylist()[::2] == [0, 1, 1]
     np.testing.assert_array_equal(

@@ -9,7 +9,6 @@ import pytest
 
 from tabular.core.errors import UserError
 from tabular.prediction.outputs import (
-    Style,
     check_output,
     output_schema,
     prediction_columns,
@@ -40,14 +39,16 @@ def test_the_most_probable_class_is_predicted() -> None:
 
 
 def test_identifiers_stand_first_and_take_no_name_of_an_output() -> None:
-    names = output_schema(BINARY, ["id"], numbered=True).names
+    names = output_schema(BINARY, ["id"], numbered=True, intervals=False, reasons=0).names
     assert names == ["row", "id", "predicted", "probability_1"]
-    assert output_schema(BINARY, ["row"], numbered=False).names[0] == "row"
+    assert (
+        output_schema(BINARY, ["row"], numbered=False, intervals=False, reasons=0).names[0] == "row"
+    )
     for name, numbered in (("row", True), ("predicted", False), ("probability_1", False)):
         with pytest.raises(UserError, match=f"ignore: found '{name}'"):
-            output_schema(BINARY, [name], numbered=numbered)
+            output_schema(BINARY, [name], numbered=numbered, intervals=False, reasons=0)
     with pytest.raises(UserError, match="ignore: found 'low'"):
-        output_schema(REGRESSION, ["low"], numbered=False, intervals=True)
+        output_schema(REGRESSION, ["low"], numbered=False, intervals=True, reasons=0)
 
 
 def test_an_output_has_a_known_ending_and_a_file_of_its_own(tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, name: str) -> None:
     path.write_text("before")
 
     def fail() -> None:
-        with writing(path, table.schema, Style(",")) as write:
+        with writing(path, table.schema, ",") as write:
             write(table)
             raise UserError("line 3")
 
@@ -77,7 +78,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, name: str) -> None:
         fail()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
-    with writing(path, table.schema, Style(";")) as write:
+    with writing(path, table.schema, ";") as write:
         write(table)
         write(table[:1])
     if name == "a.parquet":
@@ -86,5 +87,5 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, name: str) -> None:
         with pa.input_stream(path) as file:
             assert file.read() == b"x\na, b\nc\na, b\n"
     with pytest.raises(UserError, match="cannot be written"):  # noqa: SIM117
-        with writing(path / "under a file.csv", table.schema, Style(",")):
+        with writing(path / "under a file.csv", table.schema, ","):
             pass

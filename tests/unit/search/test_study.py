@@ -93,6 +93,12 @@ def test_a_space_of_networks_that_are_not_trained_is_refused() -> None:
         check_space(search, train.resolved(2_501, "binary", 8))
 
 
+def test_a_rule_is_no_value_to_try() -> None:
+    message = r"space: networks\.plain\.batch_size: found auto; .* auto is 32, and the first trial"
+    with pytest.raises(UserError, match=message):
+        check_space(search_of({"networks.plain.batch_size": [16, "auto"]}), TRAIN)
+
+
 def test_the_last_score_of_a_trial_is_that_of_train_and_evaluate(tmp_path: Path) -> None:
     """Each fold trains two networks of one architecture and one of another."""
     schema = schema_of("multiclass")
