@@ -14,4 +14,4 @@ ENV TF_CPP_MIN_LOG_LEVEL=3
 EXPOSE 8000
 HEALTHCHECK CMD ["python", "-c", \
     "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health', timeout=5)"]
-ENTRYPOINT ["python", "-m", "commands.serve", "model.keras", "--host", "0.0.0.0"]
+ENTRYPOINT ["python", "-m", "keras_tabular", "serve", "model.keras", "--host", "0.0.0.0"]

@@ -170,7 +170,7 @@ def make_project(folder: Path, args: argparse.Namespace) -> None:
     if args.remote:
         run(folder, "dvc", "remote", "add", "--quiet", "--default", "storage", args.remote)
     put_table(folder, args, table)
-    run(folder, "python", "-m", "commands.infer_schema", table, "--target", args.target)
+    run(folder, "python", "-m", "keras_tabular", "infer-schema", table, "--target", args.target)
     run(folder, "git", "add", "--all")
     who = getpass.getuser()
     identity = ["-c", f"user.name={who}", "-c", f"user.email={who}@localhost"]

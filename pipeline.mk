@@ -24,19 +24,19 @@ gate: repro  ## fail when the run misses a rule of gate in params.yaml; BASE=mai
 	python -m stages.gate --metrics metrics --fail $(if $(BASE),"$(BASE)")
 
 report: .venv/installed  ## write report.html: the run beside the last commit's, or beside BASE=
-	python -m commands.report $(if $(BASE),"$(BASE)")
+	python -m keras_tabular report $(if $(BASE),"$(BASE)")
 
 pr-report: repro  ## write pr.md: what the run changes against BASE=main, and whether it repeats
-	python -m commands.pr_report "$(or $(BASE),main)"
+	python -m keras_tabular pr-report "$(or $(BASE),main)"
 
 exp-show: .venv/installed  ## show what each experiment on the last commit changed, and its scores
-	python -m commands.exp_show
+	python -m keras_tabular exp-show
 
 search: .venv/installed  ## look for better values of train; TRIALS=30
-	python -m commands.search $(if $(TRIALS),--trials $(TRIALS))
+	python -m keras_tabular search $(if $(TRIALS),--trials $(TRIALS))
 
 serve: .venv/installed-serve  ## answer POST /predict on 127.0.0.1:8000
-	python -m commands.serve
+	python -m keras_tabular serve
 
 lock:  ## write requirements*.txt for pyproject.toml (needs uv)
 	$(LOCK) pyproject.toml --output-file requirements.txt

@@ -43,12 +43,12 @@ import vl_convert
 import yaml
 from sklearn import datasets
 
-from tabular.config.schema import Schema, load_schema
-from tabular.core.metrics import BASELINES, TASKS
-from tabular.evaluation import baselines, scores
-from tabular.report.vega import VEGA_LITE
-from tabular.table.arrays import labels
-from tabular.table.parquet import read_parts
+from keras_tabular.config.schema import Schema, load_schema
+from keras_tabular.core.metrics import BASELINES, TASKS
+from keras_tabular.evaluation import baselines, scores
+from keras_tabular.report.vega import VEGA_LITE
+from keras_tabular.table.arrays import labels
+from keras_tabular.table.parquet import read_parts
 
 PROJECT = Path(__file__).parents[1]
 OURS, CATBOOST = "this pipeline", "CatBoost"
@@ -145,7 +145,7 @@ def prepare(table: Table) -> None:
     if Path(ours.source).name == raw.name and ours.target == table.target:
         shutil.copy(PROJECT / "data/schema.yaml", "data/schema.yaml")
     else:
-        run_module("commands.infer_schema", str(raw), "--target", table.target)
+        run_module("keras_tabular.cli.infer_schema", str(raw), "--target", table.target)
     run_stages("ingest", "validate")
 
 
@@ -240,7 +240,7 @@ def run_peers() -> Iterator[tuple[str, Result]]:
 
 def measure(table: Table, seeds: range) -> dict[str, list[Result]]:
     """The results of every contender on each split of a table, in a folder of its own."""
-    from tabular.model.backend import keras
+    from keras_tabular.model.backend import keras
 
     results: dict[str, list[Result]] = defaultdict(list)
     with TemporaryDirectory() as folder, chdir(folder):

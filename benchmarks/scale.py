@@ -37,7 +37,7 @@ STAGES = {
     "calibrate": "networks.keras data/split/train data/oof model.keras",
     "evaluate": "model.keras data metrics",
 }
-SEARCH = "-m commands.search --trials 2 --storage trials.log"
+SEARCH = "-m keras_tabular search --trials 2 --storage trials.log"
 LARGE, SMALL = ["ingest", "validate", "split"], ["train", "evaluate", "search"]
 WAYS = {"here": {}, "Ray": {"RAY_ADDRESS": f"127.0.0.1:{PORT}"}}
 

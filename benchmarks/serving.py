@@ -31,8 +31,8 @@ TABLE, MODEL, TARGET = "data/raw/diabetes.csv", "models/model.keras", "Outcome"
 # Clients at a time and rows of a request; how many times the rows a second of plain Keras we need.
 TARGETS = {(1, 1): 1.0, (8, 1): 4.0, (8, 100): 1.0}
 WITHOUT_BATCHES = """
-from commands import serve
-from tabular.serving import batcher
+from keras_tabular.cli import serve
+from keras_tabular.serving import batcher
 batcher.MAX_ROWS_PER_BATCH = 0
 serve.run(serve.main)
 """
@@ -143,7 +143,7 @@ def main() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         free_port = str(free.getsockname()[1])
     commands = {
-        "ours": ["-m", "commands.serve", *options],
+        "ours": ["-m", "keras_tabular", "serve", *options],
         "unbatched": ["-c", WITHOUT_BATCHES, *options],
         "plain Keras": ["-m", "benchmarks.serving", "--plain", free_port],
     }

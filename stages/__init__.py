@@ -2,7 +2,7 @@
 
 import os
 
-import tabular.core.process  # noqa: F401 - first, for Ctrl-C during the imports of a stage
-from tabular.config.stage_inputs import stage_runner
+import keras_tabular.core.process  # noqa: F401 - first, for Ctrl-C during the imports of a stage
+from keras_tabular.config.stage_inputs import stage_runner
 
 run = stage_runner(os.environ.get("DVC_STAGE"))

@@ -7,24 +7,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stages import run
-from tabular.config.params import load_params
-from tabular.config.schema import Schema, load_schema
-from tabular.config.sections import Choice, Evaluate
-from tabular.core.files import atomic_write
-from tabular.evaluation.calibration import (
+from keras_tabular.config.params import load_params
+from keras_tabular.config.schema import Schema, load_schema
+from keras_tabular.config.sections import Choice, Evaluate
+from keras_tabular.core.files import atomic_write
+from keras_tabular.evaluation.calibration import (
     choose_temperature,
     choose_threshold,
     scale_by_temperature,
 )
-from tabular.evaluation.evaluation import Calibration
-from tabular.evaluation.scores import OutOfFold, Predictions, read_oof
-from tabular.evaluation.scores_json import calibration_to_json
-from tabular.model.intervals import Intervals
-from tabular.model.metadata import ModelMetadata, read_metadata, replace_metadata
-from tabular.table.arrays import labels, row_weights
-from tabular.table.groups import row_groups
-from tabular.table.parquet import read_parts
+from keras_tabular.evaluation.evaluation import Calibration
+from keras_tabular.evaluation.scores import OutOfFold, Predictions, read_oof
+from keras_tabular.evaluation.scores_json import calibration_to_json
+from keras_tabular.model.intervals import Intervals
+from keras_tabular.model.metadata import ModelMetadata, read_metadata, replace_metadata
+from keras_tabular.table.arrays import labels, row_weights
+from keras_tabular.table.groups import row_groups
+from keras_tabular.table.parquet import read_parts
+from stages import run
 
 
 def calibrate(
@@ -98,7 +98,7 @@ def main() -> None:
         if temperature == 1:
             replace_metadata(args.trained, file, metadata)
         else:
-            from tabular.model.saved_model import with_temperature, write_model
+            from keras_tabular.model.saved_model import with_temperature, write_model
 
             write_model(with_temperature(args.trained, temperature), file, metadata)
 

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from keras_tabular.config.params import Params, load_params
+from keras_tabular.config.schema import Schema, load_schema
+from keras_tabular.core.engine import begin
+from keras_tabular.core.files import atomic_write, write_json
+from keras_tabular.evaluation.labelled import check_test_files, score_test_files
+from keras_tabular.evaluation.plot_data import write_plot_data
+from keras_tabular.evaluation.result import Result, evaluate, fit_baselines
+from keras_tabular.evaluation.scores_json import summary_to_json, to_json
+from keras_tabular.evaluation.summary import summary_lines
+from keras_tabular.inspection.columns import outside_training
+from keras_tabular.model.metadata import read_metadata
+from keras_tabular.table.groups import mean_group_size
+from keras_tabular.table.parquet import read_parts, read_rows, write_part
 from stages import run
-from tabular.config.params import Params, load_params
-from tabular.config.schema import Schema, load_schema
-from tabular.core.engine import begin
-from tabular.core.files import atomic_write, write_json
-from tabular.evaluation.labelled import check_test_files, score_test_files
-from tabular.evaluation.plot_data import write_plot_data
-from tabular.evaluation.result import Result, evaluate, fit_baselines
-from tabular.evaluation.scores_json import summary_to_json, to_json
-from tabular.evaluation.summary import summary_lines
-from tabular.inspection.columns import outside_training
-from tabular.model.metadata import read_metadata
-from tabular.table.groups import mean_group_size
-from tabular.table.parquet import read_parts, read_rows, write_part
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
-    from tabular.model.saved_model import SavedModel
+    from keras_tabular.model.saved_model import SavedModel
 
 # Of a table, in slices and in pictures of its columns.
 MAX_ROWS, MIN_ROWS, MAX_CELLS = 200_000, 1000, 20_000_000
@@ -35,10 +35,10 @@ def inspect(
     model: "SavedModel", data: Path, result: Result, schema: Schema, params: Params
 ) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
     """Return the content of the other files by name, and the importance of each column."""
-    from tabular.inspection.columns import describe_columns
-    from tabular.inspection.effects import column_effects
-    from tabular.inspection.importance import most_important, permutation_importance
-    from tabular.inspection.slices import largest_errors, slice_scores
+    from keras_tabular.inspection.columns import describe_columns
+    from keras_tabular.inspection.effects import column_effects
+    from keras_tabular.inspection.importance import most_important, permutation_importance
+    from keras_tabular.inspection.slices import largest_errors, slice_scores
 
     split, test = data / "split", result.predictions["test"]
     first_rows = next(read_parts(split / "test"))
@@ -77,7 +77,7 @@ def main() -> None:
     loss = read_metadata(args.model, content).loss
     baselines = begin(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
 
-    from tabular.model.saved_model import load_model
+    from keras_tabular.model.saved_model import load_model
 
     model = load_model(args.model, content, schema)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from keras_tabular.config.params import load_params
+from keras_tabular.config.schema import Schema, load_schema
+from keras_tabular.core.engine import ordered_map
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.files import atomic_write, write_json
+from keras_tabular.table.csv import RawRows
+from keras_tabular.table.parquet import FILE_SUBSET, take_rows, without_pandas, write_parts
+from keras_tabular.table.profile import describe_table
+from keras_tabular.table.rows import parse_valid_rows
+from keras_tabular.table.source import column_names, read_rows, source_files
 from stages import run
-from tabular.config.params import load_params
-from tabular.config.schema import Schema, load_schema
-from tabular.core.engine import ordered_map
-from tabular.core.errors import UserError
-from tabular.core.files import atomic_write, write_json
-from tabular.table.csv import RawRows
-from tabular.table.parquet import FILE_SUBSET, take_rows, without_pandas, write_parts
-from tabular.table.profile import describe_table
-from tabular.table.rows import parse_valid_rows
-from tabular.table.source import column_names, read_rows, source_files
 
 
 def read_files(files: list[Path], schema: Schema) -> Iterator[RawRows]:

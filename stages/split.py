@@ -3,13 +3,13 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
+from keras_tabular.config.params import load_params
+from keras_tabular.config.schema import load_schema
+from keras_tabular.core.files import atomic_write
+from keras_tabular.split.placement import write_subsets
+from keras_tabular.split.rules import assign_rows, find_equal_rows, unused_declarations
+from keras_tabular.table.parquet import without_pandas
 from stages import run
-from tabular.config.params import load_params
-from tabular.config.schema import load_schema
-from tabular.core.files import atomic_write
-from tabular.split.placement import write_subsets
-from tabular.split.rules import assign_rows, find_equal_rows, unused_declarations
-from tabular.table.parquet import without_pandas
 
 
 def main() -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from keras_tabular.config.params import load_params
+from keras_tabular.config.schema import load_schema
+from keras_tabular.core.files import atomic_write, write_json, write_points
+from keras_tabular.table.parquet import write_part
 from stages import run
-from tabular.config.params import load_params
-from tabular.config.schema import load_schema
-from tabular.core.files import atomic_write, write_json, write_points
-from tabular.table.parquet import write_part
 
 
 def write_curves(folder: Path, histories: list[list[dict[str, float]]]) -> None:
@@ -59,11 +59,11 @@ def main() -> None:
     train = load_params("train", schema=schema).train
 
     # TensorFlow starts after the parameters are checked.
-    from tabular.model.training.checkpoint import Checkpoints, identity
-    from tabular.model.training.ensemble import describe, save, weigh_members
-    from tabular.model.training.fit import fit
-    from tabular.model.training.forward_chaining import forward_chained
-    from tabular.model.training.setup import set_up
+    from keras_tabular.model.training.checkpoint import Checkpoints, identity
+    from keras_tabular.model.training.ensemble import describe, save, weigh_members
+    from keras_tabular.model.training.fit import fit
+    from keras_tabular.model.training.forward_chaining import forward_chained
+    from keras_tabular.model.training.setup import set_up
 
     tables = [args.split / name for name in ("train", "validation")]
     setup = set_up(tables[0], schema, train, validation=tables[1])

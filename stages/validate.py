@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from keras_tabular.config.params import load_params
+from keras_tabular.config.schema import load_schema
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.files import atomic_write, link, write_json
+from keras_tabular.table.checks import Checks, check_table, describe, rows_to_name
+from keras_tabular.table.parquet import part_paths, without_pandas, write_part
+from keras_tabular.table.rows import dropped_cells, rejected_rows
+from keras_tabular.table.source import row_locator, source_files
 from stages import run
-from tabular.config.params import load_params
-from tabular.config.schema import load_schema
-from tabular.core.errors import UserError
-from tabular.core.files import atomic_write, link, write_json
-from tabular.table.checks import Checks, check_table, describe, rows_to_name
-from tabular.table.parquet import part_paths, without_pandas, write_part
-from tabular.table.rows import dropped_cells, rejected_rows
-from tabular.table.source import row_locator, source_files
 
 
 def set_aside(

@@ -135,7 +135,7 @@ def one_worker(shared: Shared, files: Path) -> Path:
     def make(folder: Path) -> None:
         clone(files, folder)
         must(folder, "dvc", "repro", "evaluate", TABULAR_WORKERS="1")
-        said = must(folder, "python", "-m", "commands.search", TABULAR_WORKERS="1")
+        said = must(folder, "python", "-m", "keras_tabular", "search", TABULAR_WORKERS="1")
         (folder / "searched").write_text(said)
 
     return shared("one_worker", make)

@@ -23,17 +23,17 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from tabular.config.params import load_params
-from tabular.config.schema import Schema, load_schema
-from tabular.config.sections import Train, Validate
-from tabular.core import process
-from tabular.core.metrics import ROW_SETS
-from tabular.evaluation.evaluation import Evaluation, Scores
-from tabular.evaluation.scores_json import from_json
-from tabular.model.metadata import REPRODUCIBLE_MACHINES
-from tabular.table.checks import declared_checks
-from tabular.table.rows import CheckedRows, check_rows, parse_valid_rows
-from tabular.table.source import column_names, read_rows
+from keras_tabular.config.params import load_params
+from keras_tabular.config.schema import Schema, load_schema
+from keras_tabular.config.sections import Train, Validate
+from keras_tabular.core import process
+from keras_tabular.core.metrics import ROW_SETS
+from keras_tabular.evaluation.evaluation import Evaluation, Scores
+from keras_tabular.evaluation.scores_json import from_json
+from keras_tabular.model.metadata import REPRODUCIBLE_MACHINES
+from keras_tabular.table.checks import declared_checks
+from keras_tabular.table.rows import CheckedRows, check_rows, parse_valid_rows
+from keras_tabular.table.source import column_names, read_rows
 
 PROJECT = Path(__file__).parents[1]
 # The environment that runs the tests is the one that the commands find.
@@ -304,7 +304,7 @@ def lay_out(folder: Path, csv: str) -> None:
 def project_of(folder: Path, frame: pd.DataFrame) -> Path:
     """A folder with the code, the parameters and a table, described by `infer_schema`."""
     lay_out(folder, frame.to_csv(index=False))
-    call(folder, "commands.infer_schema", "data/raw/t.csv", "--target", frame.columns[-1])
+    call(folder, "keras_tabular.cli.infer_schema", "data/raw/t.csv", "--target", frame.columns[-1])
     return folder
 
 
@@ -397,7 +397,9 @@ def follow(folder: Path, page: str, blocks: list[str]) -> list[str]:
         (folder / ".venv").symlink_to(sys.prefix)
     text, outputs = PAGES[page], []
     for block in blocks:
-        if "commands.serve &" in block:  # on a port that is free, and stopped if the block fails
+        if (
+            "keras_tabular.cli.serve &" in block
+        ):  # on a port that is free, and stopped if the block fails
             with socket.create_server(("127.0.0.1", 0)) as free:
                 port = free.getsockname()[1]
             block = block.replace("serve &", f"serve --port {port} &").replace("8000", str(port))
@@ -423,7 +425,7 @@ def follow(folder: Path, page: str, blocks: list[str]) -> list[str]:
             assert [row for row in table if row not in output] == [], output
         if "cat predictions.csv" in block:
             assert output in text
-        if "commands.drift" in block:
+        if "keras_tabular.cli.drift" in block:
             assert "Drift: pass" in output
         if "curl" in block or "dvc push" in block:
             assert output.splitlines()[-1] in text

@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
-from tabular.config.schema import load_schema
-from tabular.core.errors import UserError
+from keras_tabular.config.schema import load_schema
+from keras_tabular.core.errors import UserError
 from tests.helpers import COMMANDS, ONE_CYCLE, ONE_CYCLE_OF_BOTH, call, change, lay_out
 
 
@@ -106,16 +106,16 @@ def refuse_constant(text: str) -> None:
 
 def run_commands(folder: Path, table: Table) -> Outcome:
     """Call each command in a folder that has the table, until one of them ends with an error."""
-    first = ("commands.infer_schema", ["data/raw/t.csv", f"--target={table.target}"])
+    first = ("keras_tabular.cli.infer_schema", ["data/raw/t.csv", f"--target={table.target}"])
     stages = [(script, arguments) for _, _, script, *arguments in COMMANDS.values()]
     output, misread, announced = StringIO(), list[str](), False
     with redirect_stdout(output), redirect_stderr(output):
-        for stage, arguments in [first, *stages, ("commands.report", [])]:
+        for stage, arguments in [first, *stages, ("keras_tabular.cli.report", [])]:
             try:
                 call(folder, stage, *arguments)
                 for file in (folder / "metrics").glob("*.json"):
                     json.loads(file.read_text(), parse_constant=refuse_constant)
-                if stage == "commands.infer_schema":
+                if stage == "keras_tabular.cli.infer_schema":
                     announced = "will stop at validate" in output.getvalue()
                 elif stage == "stages.ingest":
                     misread = [*misread_columns(folder, table)]
@@ -137,7 +137,7 @@ def run_table(table: Table, *, both: bool = False) -> Outcome:
         table: The table.
         both: Whether to train both architectures, instead of the smaller one.
     """
-    from tabular.model.backend import keras
+    from keras_tabular.model.backend import keras
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "project"

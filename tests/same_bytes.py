@@ -16,9 +16,9 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from tabular.config.sections import LOSSES, Activation, Optimizer
-from tabular.model import exact
-from tabular.model.backend import keras, tf
+from keras_tabular.config.sections import LOSSES, Activation, Optimizer
+from keras_tabular.model import exact
+from keras_tabular.model.backend import keras, tf
 from tests.helpers import change, project_of, run_stages, shops
 
 SHAPES = [(128, 69, 128), (256, 240, 128), (1024, 600, 128)]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tabular.evaluation.scores_json import from_json
-from tabular.evaluation.summary import format_scores
+from keras_tabular.evaluation.scores_json import from_json
+from keras_tabular.evaluation.summary import format_scores
 from tests.helpers import (
     BLOCKS,
     PAGES,

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tabular.config.params import load_params
-from tabular.config.schema import load_schema
-from tabular.table.parquet import part_paths, read_parts
+from keras_tabular.config.params import load_params
+from keras_tabular.config.schema import load_schema
+from keras_tabular.table.parquet import part_paths, read_parts
 
 SCHEMA = load_schema()
 
@@ -43,7 +43,7 @@ class Project(unittest.TestCase):
         (first, *_) = part_paths(Path("data/split/test"))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "answers.csv")
-            run(sys.executable, "-m", "commands.predict", str(first), "-o", str(file))
+            run(sys.executable, "-m", "keras_tabular", "predict", str(first), "-o", str(file))
             answers = pd.read_csv(file)
         classes = SCHEMA.task != "regression"
         names = [n for n in answers if n.startswith("probability_" if classes else "predicted")]

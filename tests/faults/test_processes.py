@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers import COMMANDS, OUTS, begin, change, must, run, wait_until
 
-PREDICT = (sys.executable, "-m", "commands.predict")
+PREDICT = (sys.executable, "-m", "keras_tabular", "predict")
 
 
 def contents(folder: Path, names: list[str]) -> dict[str, bytes]:

@@ -12,9 +12,14 @@ import pytest
 from scipy.special import expit, ndtri
 from sklearn.datasets import make_friedman1
 
-from tabular.evaluation.scores import Predictions, row_scores, score
-from tabular.evaluation.uncertainty import bootstrap, intervals, mean_interval, score_differences
-from tabular.inspection.slices import ScoredRows, weakest_slices
+from keras_tabular.evaluation.scores import Predictions, row_scores, score
+from keras_tabular.evaluation.uncertainty import (
+    bootstrap,
+    intervals,
+    mean_interval,
+    score_differences,
+)
+from keras_tabular.inspection.slices import ScoredRows, weakest_slices
 from tests.helpers import call, change, project_of, run_stages, schema_of, values_of
 
 BINARY, REGRESSION = schema_of("binary"), schema_of("regression")
@@ -31,7 +36,7 @@ def test_so_many_values_of_new_rows_are_in_their_intervals_as_was_asked(tmp_path
     change(folder, train={"folds": 2, "networks": few})
     run_stages(folder, last="calibrate")
     frame[2000:].to_csv(folder / "new.csv", index=False)
-    call(folder, "commands.predict", "new.csv", "-o", "out.csv")
+    call(folder, "keras_tabular.cli.predict", "new.csv", "-o", "out.csv")
     found = pd.read_csv(folder / "out.csv")
     inside = frame["y"][2000:].reset_index(drop=True).between(found["low"], found["high"])
     assert inside.mean() == pytest.approx(0.9, abs=0.02)

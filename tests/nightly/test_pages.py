@@ -22,13 +22,18 @@ def test_three_tasks_at_three_widths_light_and_dark(
     table: str, reproduced: Path, browser: Any, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     folder = copy_of(reproduced, tmp_path / table)
-    report = ("python", "-m", "commands.report")
+    report = ("python", "-m", "keras_tabular", "report")
     if table == "diabetes":
         must(folder, *report)
     else:
         frame = table_of(table)
         frame.to_csv(folder / "data/raw/other.csv", index=False)
-        call(folder, "commands.infer_schema", "data/raw/other.csv", f"--target={frame.columns[-1]}")
+        call(
+            folder,
+            "keras_tabular.cli.infer_schema",
+            "data/raw/other.csv",
+            f"--target={frame.columns[-1]}",
+        )
         must(folder, "dvc", "repro")
         said = must(folder, *report)
         assert said.startswith("report.html: workspace\nNot compared: ")
@@ -47,7 +52,7 @@ def test_the_page_of_new_rows_at_three_widths_light_and_dark(
     (rows + 5).to_csv(tmp_path / "new.csv", index=False)
     page = tmp_path / "drift.html"
     with pytest.raises(SystemExit, match="1"):
-        call(reproduced, "commands.drift", str(tmp_path / "new.csv"), "-o", str(page))
+        call(reproduced, "keras_tabular.cli.drift", str(tmp_path / "new.csv"), "-o", str(page))
     for width in WIDTHS:
         for scheme in ("light", "dark"):
             opened(browser, page, width, scheme)

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from tabular.config.params import Params
-from tabular.config.sections import Gate, Split
-from tabular.core.files import write_points
-from tabular.core.metrics import TASKS
-from tabular.evaluation import plot_data, uncertainty
-from tabular.evaluation.evaluation import Evaluation
-from tabular.evaluation.result import compare_with_baselines
-from tabular.evaluation.scores import Predictions
-from tabular.evaluation.scores_json import to_json
-from tabular.runs.gate import Base, base_of, evaluate_gate
-from tabular.runs.run import FILES, WORKSPACE, Run
+from keras_tabular.config.params import Params
+from keras_tabular.config.sections import Gate, Split
+from keras_tabular.core.files import write_points
+from keras_tabular.core.metrics import TASKS
+from keras_tabular.evaluation import plot_data, uncertainty
+from keras_tabular.evaluation.evaluation import Evaluation
+from keras_tabular.evaluation.result import compare_with_baselines
+from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.evaluation.scores_json import to_json
+from keras_tabular.runs.gate import Base, base_of, evaluate_gate
+from keras_tabular.runs.run import FILES, WORKSPACE, Run
 from tests.helpers import schema_of, train_params
 
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`

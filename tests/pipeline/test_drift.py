@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers import PROJECT, call, change, run, table_of
 
-DRIFT = "commands.drift"
+DRIFT = "keras_tabular.cli.drift"
 Verdict = Callable[..., tuple[int, str, dict[str, Any]]]
 
 

@@ -29,7 +29,7 @@ def test_a_value_stays_until_one_goes_back_and_what_changed_fits_a_terminal(
     assert (workspace / "metrics/metrics.json").read_text() == metrics
     try_out("other", loss)
 
-    shown = must(workspace, "python", "-m", "commands.exp_show").splitlines()
+    shown = must(workspace, "python", "-m", "keras_tabular", "exp-show").splitlines()
     assert max(map(len, shown)) <= 100
     header = r"experiment +test accuracy +test loss +cv accuracy +cv loss +changed"
     assert re.fullmatch(header, shown[0])

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tabular.core.numbers import format_number
+from keras_tabular.core.numbers import format_number
 from tests.helpers import MADE, change, must, read_scores, run
 
 

@@ -61,7 +61,7 @@ def test_a_project_holds_what_it_runs_and_takes_a_later_version(
     assert must(project, "git", "status", "--porcelain") == ""
 
     # A later version is merged with the edits of its owner.
-    network, stage = project / "tabular/model/network.py", project / "stages/gate.py"
+    network, stage = project / "keras_tabular/model/network.py", project / "stages/gate.py"
     edit(network, '"""', '"""Mine. ')
     edit(
         stage,
@@ -71,7 +71,11 @@ def test_a_project_holds_what_it_runs_and_takes_a_later_version(
     edit(project / ".github/workflows/ci.yml", "timeout-minutes: 60", "timeout-minutes: 90")
     commit(project, "My edits")
     template = tmp_path / "template"
-    edit(template / "tabular/model/network.py", "\nimport ", "\n# of the later version\nimport ")
+    edit(
+        template / "keras_tabular/model/network.py",
+        "\nimport ",
+        "\n# of the later version\nimport ",
+    )
     edit(template / "params.yaml", "# Every number", "# Later: every number")
     edit(
         template / "template/.github/workflows/ci.yml", "timeout-minutes: 60", "timeout-minutes: 70"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from commands.pr_report import MARKER
-from tabular.report.page import UNDECIDED
-from tabular.runs.rerun import changed_files
+from keras_tabular.cli.pr_report import MARKER
+from keras_tabular.report.page import UNDECIDED
+from keras_tabular.runs.rerun import changed_files
 from tests.helpers import MADE, PROJECT, must
 
 

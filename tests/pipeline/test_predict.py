@@ -15,19 +15,19 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from tabular.config.schema import load_schema
-from tabular.evaluation.calibration import scale_by_temperature
-from tabular.model.backend import keras
-from tabular.model.metadata import read_metadata
-from tabular.table.arrays import feature_arrays
+from keras_tabular.config.schema import load_schema
+from keras_tabular.evaluation.calibration import scale_by_temperature
+from keras_tabular.model.backend import keras
+from keras_tabular.model.metadata import read_metadata
+from keras_tabular.table.arrays import feature_arrays
 from tests.helpers import PROJECT, call, change, copy_of, read_scores, run, run_stages
 
 Trained = Callable[[str], Path]
-COMMAND = f"{sys.executable} -m commands.predict --model models/model.keras"
+COMMAND = f"{sys.executable} -m keras_tabular predict --model models/model.keras"
 
 
 def predict(folder: Path, *arguments: str | Path) -> None:
-    call(folder, "commands.predict", *map(str, arguments))
+    call(folder, "keras_tabular.cli.predict", *map(str, arguments))
 
 
 def outputs_of_test_rows(folder: Path) -> np.ndarray:
@@ -136,7 +136,7 @@ def test_a_model_alone_is_all_that_predicting_takes(words: Path, tmp_path: Path)
     (tmp_path / "rows.csv").write_text(ROWS.replace("99999", "00123").replace("mauve", "red"))
     predict(words, tmp_path / "rows.csv", "-o", tmp_path / "predictions.csv")
     shutil.copy(words / "models/model.keras", tmp_path / "m.keras")
-    alone = ("python", "-m", "commands.predict", "m.keras", "rows.csv")
+    alone = ("python", "-m", "keras_tabular", "predict", "m.keras", "rows.csv")
     done = run(tmp_path, *alone, PYTHONPATH=str(PROJECT))
     predictions = (tmp_path / "predictions.csv").read_text()
     assert (done.returncode, done.stderr, done.stdout) == (0, "", predictions)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tabular.config.schema import load_schema
+from keras_tabular.config.schema import load_schema
 from tests.helpers import LEARNING, call, change, project_of, read_scores, run_stages, shops
 
 
@@ -52,13 +52,13 @@ def test_predict_reads_texts_as_ingest_did_and_names_a_wrong_one(
     seen = pd.read_parquet(sales / "data/predictions")["output_0"].to_numpy()
     output = str(tmp_path / "predictions.parquet")
     for name in ("new.csv", "new.parquet"):
-        call(sales, "commands.predict", str(tmp_path / name), "-o", output)
+        call(sales, "keras_tabular.cli.predict", str(tmp_path / name), "-o", output)
         found = pd.read_parquet(output)["predicted"].to_numpy(np.float32)
         assert found.tobytes() == seen.tobytes(), name
     (tmp_path / "bad.csv").write_text("day,review,shop_id\n31.02.2020,stale,1001\n")
     message = "bad.csv: line 2, column day: found '31.02.2020'; expected a date or a time written"
     with pytest.raises(SystemExit, match=rf"{message} as .*%d\.%m\.%Y"):
-        call(sales, "commands.predict", str(tmp_path / "bad.csv"), "-o", output)
+        call(sales, "keras_tabular.cli.predict", str(tmp_path / "bad.csv"), "-o", output)
 
 
 def test_test_rows_come_in_files_of_their_own(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_the_threshold_is_chosen_out_of_fold_and_goes_with_the_model(tmp_path: P
     assert scores["threshold"] == pytest.approx(threshold, abs=1e-6)
     assert threshold < 0.4
     pd.DataFrame({"x": np.linspace(-2, 2, 200)}).to_csv(folder / "new.csv", index=False)
-    call(folder, "commands.predict", "new.csv", "-o", "new.parquet")
+    call(folder, "keras_tabular.cli.predict", "new.csv", "-o", "new.parquet")
     found = pd.read_parquet(folder / "new.parquet")
     expected = np.where(found["probability_yes"] >= threshold, "yes", "no")
     assert found["predicted"].tolist() == expected.tolist()

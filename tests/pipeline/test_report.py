@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tabular.report.page import UNDECIDED
-from tabular.runs.comparison import compare
-from tabular.runs.run import WORKSPACE, Run, resolve
+from keras_tabular.report.page import UNDECIDED
+from keras_tabular.runs.comparison import compare
+from keras_tabular.runs.run import WORKSPACE, Run, resolve
 from tests.helpers import call, change, copy_of, must, read_scores, run
 from tests.pages import CUT, OF_CLASSES, Page, is_whole, opened, pictures, shows_all
 
-REPORT = "commands.report"
+REPORT = "keras_tabular.cli.report"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_the_page_of_new_rows_shows_what_moved(short: Path, browser: Any, tmp_pa
     rows.to_csv(tmp_path / "new.csv", index=False)
     page = tmp_path / "drift.html"
     with pytest.raises(SystemExit, match="1"):
-        call(short, "commands.drift", str(tmp_path / "new.csv"), "-o", str(page))
+        call(short, "keras_tabular.cli.drift", str(tmp_path / "new.csv"), "-o", str(page))
     for width, scheme in ((1280, "dark"), (390, "light")):
         opened(browser, page, width, scheme)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tabular.core.nested import flatten
+from keras_tabular.core.nested import flatten
 from tests.helpers import (
     PAGES,
     PROJECT,
@@ -114,7 +114,13 @@ def test_plain_keras_takes_categories_and_gaps_as_the_readme_reads_them(
     rows = pd.read_csv(words / "data/raw/t.csv", dtype=str, na_values="?").drop(columns="y")
     assert rows[["cast", "colour", "count"]].isna().any().all()
     rows.to_csv(tmp_path / "rows.csv", index=False)
-    call(words, "commands.predict", str(tmp_path / "rows.csv"), "-o", str(tmp_path / "out.csv"))
+    call(
+        words,
+        "keras_tabular.cli.predict",
+        str(tmp_path / "rows.csv"),
+        "-o",
+        str(tmp_path / "out.csv"),
+    )
     rows.rename(columns={"zip/code": "zip_code"}).to_csv(tmp_path / "rows.csv", index=False)
     monkeypatch.chdir(words)
     lines: dict[str, Any] = {}

@@ -10,11 +10,11 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from tabular.config.schema import load_schema
-from tabular.core.metrics import TASKS
+from keras_tabular.config.schema import load_schema
+from keras_tabular.core.metrics import TASKS
 from tests.helpers import PROJECT, call, must, read_scores, run
 
-SCORE = "commands.score"
+SCORE = "keras_tabular.cli.score"
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_a_model_alone_is_scored_without_baselines(short: Path, rows: Path, tmp_
 def test_other_files_are_scored_by_evaluate_and_held_by_the_gate(
     workspace: Path, rows: Path, tmp_path: Path
 ) -> None:
-    """As `commands.score` scores them; a wrong row or name ends it."""
+    """As `keras_tabular.cli.score` scores them; a wrong row or name ends it."""
     pd.read_csv(rows)[::2].to_csv(workspace / "data/tests/newer.csv", index=False)
     exp_run = ("dvc", "exp", "run", "-S")
     limit = "+gate.lowest.tests.newer.accuracy=0.99"
@@ -112,7 +112,7 @@ def test_other_files_are_scored_by_evaluate_and_held_by_the_gate(
     assert gate["verdict"] == "fail"
     limit = f"tests.newer.accuracy is {tested['accuracy']:.3f}"
     assert f"{limit}; needed at least 0.990" in gate["reason"]
-    call(workspace, "commands.report")
+    call(workspace, "keras_tabular.cli.report")
     assert "newer: 127 rows of an additional test file" in (workspace / "report.html").read_text()
 
     (workspace / "data/tests/newer.csv").write_text("Age,Outcome\n")

@@ -23,7 +23,7 @@ def searched(short: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     """A clone in which a search has run, and what this printed."""
     folder = copy_of(short, tmp_path_factory.mktemp("searched") / "clone")
     change(folder, train={"networks": {"plain": PLAIN}}, search=SEARCH)
-    return folder, must(folder, "python", "-m", "commands.search")
+    return folder, must(folder, "python", "-m", "keras_tabular", "search")
 
 
 @pytest.mark.slow

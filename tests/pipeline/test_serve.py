@@ -47,7 +47,7 @@ class Server(NamedTuple):
 @contextmanager
 def serving(folder: Path, *arguments: str) -> Iterator[Server]:
     """Run a server of the model in a folder until the end of the block."""
-    command = ("python", "-m", "commands.serve", *arguments, "--port", "0")
+    command = ("python", "-m", "keras_tabular", "serve", *arguments, "--port", "0")
     process = begin(folder, *command, PYTHONPATH=str(PROJECT))
     try:
         assert process.stdout
@@ -86,7 +86,7 @@ def test_answers_are_those_of_predict_to_the_last_bit(
     raw = pd.read_csv(project / "data/raw/t.csv")[:100]
     frame = raw.drop(columns=raw.columns[-1])
     frame.to_csv(new, index=False)
-    call(project, "commands.predict", str(new), "--explain", "2", "-o", str(out))
+    call(project, "keras_tabular.cli.predict", str(new), "--explain", "2", "-o", str(out))
     expected = pd.read_csv(out)
     rows = json.loads(frame.to_json(orient="records", double_precision=15))
     with serving(project) as server, ThreadPoolExecutor(8) as clients:
@@ -166,7 +166,7 @@ def test_health_and_metrics(server: Server) -> None:
 def test_a_port_in_use_and_a_missing_model_have_a_message(
     server: Server, short: Path, tmp_path: Path
 ) -> None:
-    serve = ("python", "-m", "commands.serve")
+    serve = ("python", "-m", "keras_tabular", "serve")
     missing = run(tmp_path, *serve, "m.keras", PYTHONPATH=str(PROJECT))
     assert (missing.returncode, missing.stderr[:22]) == (1, "error: m.keras: no mod")
     taken = run(short, *serve, "--port", str(server.port))
@@ -189,11 +189,11 @@ def test_tensorflow_alone_serves_the_export(workspace: Path) -> None:
     """It agrees with predict to 1e-6."""
     rows = pd.read_csv(workspace / "data/raw/diabetes.csv").drop(columns="Outcome")
     rows.to_csv(workspace / "new.csv", index=False)
-    said = must(workspace, "python", "-m", "commands.export", "served/1")
+    said = must(workspace, "python", "-m", "keras_tabular", "export", "served/1")
     assert said == "served/1: signature predict_rows, an input for each column\n"
-    again = run(workspace, "python", "-m", "commands.export", "served/1")
+    again = run(workspace, "python", "-m", "keras_tabular", "export", "served/1")
     assert "served/1: is there already" in again.stderr
-    call(workspace, "commands.predict", "new.csv", "-o", "out.csv")
+    call(workspace, "keras_tabular.cli.predict", "new.csv", "-o", "out.csv")
     expected = pd.read_csv(workspace / "out.csv")["probability_1"].to_numpy()
     must(workspace, "python", "-c", LOADED)
     assert np.abs(np.load(workspace / "outputs.npy")[:, 0] - expected).max() < 1e-6

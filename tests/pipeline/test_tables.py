@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tabular.config.schema import load_schema
+from keras_tabular.config.schema import load_schema
 from tests.helpers import (
     COMMANDS,
     SHORT,
@@ -85,7 +85,7 @@ def test_a_rare_class_goes_through_evaluate_gate_and_report(
         gate={"lowest": {"test": {"macro": {"roc_auc": 0.01}}}},
     )
     run_stages(folder)
-    call(folder, "commands.report")
+    call(folder, "keras_tabular.cli.report")
     lines = capsys.readouterr().out.splitlines()
     scores, gate = read_scores(folder), json.loads((folder / "metrics/gate.json").read_text())
     assert scores["decides"] == ["macro.roc_auc", "macro.average_precision"]

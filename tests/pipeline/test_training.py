@@ -4,9 +4,9 @@ from typing import get_args
 
 import pytest
 
-from tabular.config.sections import LOSSES, Activation, Initializer, Optimizer
-from tabular.model import network
-from tabular.model.backend import keras
+from keras_tabular.config.sections import LOSSES, Activation, Initializer, Optimizer
+from keras_tabular.model import network
+from keras_tabular.model.backend import keras
 from tests.helpers import (
     train_params,
 )

@@ -28,7 +28,7 @@ needs_ray = pytest.mark.skipif(
     reason="no Linux with network namespaces, or no Ray: make .venv/installed-ray",
 )
 GATE = "metrics/gate.json"  # no run here comes to it
-SEARCH = ["python", "-m", "commands.search", "--storage"]
+SEARCH = ["python", "-m", "keras_tabular", "search", "--storage"]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_ray_with_workers_that_are_killed(
     for command, script in (
         (["dvc", "repro", "ingest"], "stages.ingest"),
         (["dvc", "repro", "evaluate"], "stages.train"),
-        ([*SEARCH, ".search/killed.log"], "commands.search"),
+        ([*SEARCH, ".search/killed.log"], "keras_tabular.cli.search"),
     ):
         environment = ON_RAY | {"RAY_ADDRESS": "local", "TABULAR_WORKERS": "2"}
         process = begin(folder, "bash", "-c", f'exec "$@" > {tmp_path}/said 2>&1', "sh", *ALONE,

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from tabular.core.cluster import WORKERS
-from tabular.core.engine import begin, ordered_map, workers
-from tabular.core.errors import UserError
+from keras_tabular.core.cluster import WORKERS
+from keras_tabular.core.engine import begin, ordered_map, workers
+from keras_tabular.core.errors import UserError
 
 LONG = 60  # seconds that something waits for what should come at once
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tabular.core.errors import UserError
-from tabular.core.files import MAX_POINTS, atomic_write, write_json, write_points
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.files import MAX_POINTS, atomic_write, write_json, write_points
 
 
 def test_json_is_sorted_rounded_and_finite(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tabular.config.params import Params, load_params
-from tabular.config.schema import load_schema
-from tabular.core.errors import UserError
+from keras_tabular.config.params import Params, load_params
+from keras_tabular.config.schema import load_schema
+from keras_tabular.core.errors import UserError
 from tests.helpers import PROJECT, train_params
 
 FILES = {name: PROJECT / name for name in ("params.yaml", "data/schema.yaml")}

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tabular.core.process import NO_MEMORY, run
+from keras_tabular.core.process import NO_MEMORY, run
 from tests.helpers import PROJECT
 
 # As native code answers Ctrl-C.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tabular.config.stage_inputs import stage_runner
+from keras_tabular.config.stage_inputs import stage_runner
 from tests.helpers import PROJECT, change
 
 
@@ -31,8 +31,8 @@ def append(path: Path) -> None:
         ("train", lambda at: change(at, train={"seed": 2}), "train.seed in params.yaml. "),
         ("evaluate", lambda at: change(at, evaluate={"threshold": {"best": "f1"}}),
          "evaluate.threshold in params.yaml, evaluate.threshold.best in params.yaml"),
-        ("train", lambda at: append(at / "tabular/model/network.py"), "tabular/model/network.py"),
-        ("train", lambda at: (at / "tabular/model/new.py").touch(), "tabular/model/new.py. "),
+        ("train", lambda at: append(at / "keras_tabular/model/network.py"), "keras_tabular/model/network.py"),
+        ("train", lambda at: (at / "keras_tabular/model/new.py").touch(), "keras_tabular/model/new.py. "),
         ("gate", lambda at: append(at / "data/schema.yaml"), "data/schema.yaml. "),
         ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv"),
     ],
@@ -49,7 +49,7 @@ def test_an_input_that_changes_meanwhile_is_named_with_what_it_was(
 def test_what_the_stage_does_not_depend_on_may_change(project: Path) -> None:
     def edit() -> None:
         change(project, train={"seed": 2})
-        append(project / "tabular/model/network.py")
+        append(project / "keras_tabular/model/network.py")
 
     stage_runner("split")(edit)
     stage_runner(None)(

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tabular.config.sections import LOSSES
-from tabular.evaluation import baselines
-from tabular.table.parquet import write_part
+from keras_tabular.config.sections import LOSSES
+from keras_tabular.evaluation import baselines
+from keras_tabular.table.parquet import write_part
 from tests.helpers import schema_of
 
 BINARY, MULTICLASS, REGRESSION = map(schema_of, ("binary", "multiclass", "regression"))

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tabular.evaluation.equal_rows import score_equal_rows
-from tabular.evaluation.evaluation import Evaluation, Scores, ScoreSet
-from tabular.evaluation.scores import Predictions
-from tabular.evaluation.summary import format_equal_rows
-from tabular.table.parquet import write_part
+from keras_tabular.evaluation.equal_rows import score_equal_rows
+from keras_tabular.evaluation.evaluation import Evaluation, Scores, ScoreSet
+from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.evaluation.summary import format_equal_rows
+from keras_tabular.table.parquet import write_part
 from tests.helpers import schema_of
 
 SCHEMA = schema_of("binary", x={"kind": "real"})

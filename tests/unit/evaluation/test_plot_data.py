@@ -9,10 +9,15 @@ import pytest
 import yaml
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from tabular.config.sections import Costs
-from tabular.evaluation.plot_data import HEADERS, probability_plots, ranking_plots, write_plot_data
-from tabular.evaluation.scores import Predictions
-from tabular.inspection.importance import REPEATS, permutation_importance
+from keras_tabular.config.sections import Costs
+from keras_tabular.evaluation.plot_data import (
+    HEADERS,
+    probability_plots,
+    ranking_plots,
+    write_plot_data,
+)
+from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.inspection.importance import REPEATS, permutation_importance
 from tests.helpers import PROJECT, schema_of
 
 

@@ -8,22 +8,22 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.config.params import Params
-from tabular.config.schema import Schema
-from tabular.config.sections import Choice, Gate, Split
-from tabular.core.errors import UserError
-from tabular.core.metrics import TASKS
-from tabular.core.nested import flatten
-from tabular.evaluation.calibration import choose_threshold
-from tabular.evaluation.evaluation import Evaluation, ScoreSet
-from tabular.evaluation.result import evaluate, fit_baselines, predict_table
-from tabular.evaluation.scores import Predictions, score
-from tabular.evaluation.scores_json import from_json, summary_to_json, to_json
-from tabular.evaluation.summary import summary_lines
-from tabular.model.metadata import ModelMetadata
-from tabular.runs.gate import Base, evaluate_gate
-from tabular.table.arrays import Predict, labels
-from tabular.table.parquet import arrow_schema, write_part
+from keras_tabular.config.params import Params
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Choice, Gate, Split
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.metrics import TASKS
+from keras_tabular.core.nested import flatten
+from keras_tabular.evaluation.calibration import choose_threshold
+from keras_tabular.evaluation.evaluation import Evaluation, ScoreSet
+from keras_tabular.evaluation.result import evaluate, fit_baselines, predict_table
+from keras_tabular.evaluation.scores import Predictions, score
+from keras_tabular.evaluation.scores_json import from_json, summary_to_json, to_json
+from keras_tabular.evaluation.summary import summary_lines
+from keras_tabular.model.metadata import ModelMetadata
+from keras_tabular.runs.gate import Base, evaluate_gate
+from keras_tabular.table.arrays import Predict, labels
+from keras_tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of, train_params, values_of
 
 THRESHOLD = 0.6

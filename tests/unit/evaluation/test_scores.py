@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from tabular.core.metrics import TASKS
-from tabular.evaluation.evaluation import Scores
-from tabular.evaluation.scores import Predictions, row_scores, score, scores_by_weights
-from tabular.table.arrays import row_losses
+from keras_tabular.core.metrics import TASKS
+from keras_tabular.evaluation.evaluation import Scores
+from keras_tabular.evaluation.scores import Predictions, row_scores, score, scores_by_weights
+from keras_tabular.table.arrays import row_losses
 from tests.helpers import schema_of, values_of
 from tests.unit.evaluation.test_uncertainty import outputs_of
 

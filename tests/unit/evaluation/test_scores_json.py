@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tabular.core.files import write_json
-from tabular.evaluation.evaluation import (
+from keras_tabular.core.files import write_json
+from keras_tabular.evaluation.evaluation import (
     Calibration,
     EqualRows,
     Estimate,
@@ -16,14 +16,14 @@ from tabular.evaluation.evaluation import (
     Scores,
     ScoreSet,
 )
-from tabular.evaluation.scores_json import (
+from keras_tabular.evaluation.scores_json import (
     OTHER_SHAPE,
     flat,
     from_json,
     summary_to_json,
     to_json,
 )
-from tabular.runs.verdict import Verdict
+from keras_tabular.runs.verdict import Verdict
 from tests.helpers import PROJECT
 
 SCORES = Scores(

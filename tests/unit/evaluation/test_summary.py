@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tabular.config.sections import Choice
-from tabular.core.numbers import format_number
-from tabular.evaluation.summary import format_scores, summary_lines
+from keras_tabular.config.sections import Choice
+from keras_tabular.core.numbers import format_number
+from keras_tabular.evaluation.summary import format_scores, summary_lines
 from tests.helpers import evaluation_of
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tabular.evaluation import calibration
-from tabular.evaluation.calibration import choose_temperature, scale_by_temperature
-from tabular.evaluation.scores import Predictions
-from tabular.table.arrays import row_losses
+from keras_tabular.evaluation import calibration
+from keras_tabular.evaluation.calibration import choose_temperature, scale_by_temperature
+from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.table.arrays import row_losses
 from tests.helpers import schema_of
 
 ROWS = 2000

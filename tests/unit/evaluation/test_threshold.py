@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tabular.config.sections import Choice, Evaluate
-from tabular.evaluation.calibration import choose_threshold
+from keras_tabular.config.sections import Choice, Evaluate
+from keras_tabular.evaluation.calibration import choose_threshold
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 1), st.integers(0, 20), st.integers(1, 3)), min_size=1, max_size=40

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from tabular.core.metrics import TASKS
-from tabular.evaluation.scores import Predictions, score
-from tabular.evaluation.uncertainty import (
+from keras_tabular.core.metrics import TASKS
+from keras_tabular.evaluation.scores import Predictions, score
+from keras_tabular.evaluation.uncertainty import (
     bootstrap,
     intervals,
     mean_difference,
@@ -17,7 +17,7 @@ from tabular.evaluation.uncertainty import (
     score_differences,
     with_best_constant,
 )
-from tabular.table.arrays import row_losses
+from keras_tabular.table.arrays import row_losses
 from tests.helpers import schema_of
 
 

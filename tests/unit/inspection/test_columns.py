@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from tabular.config.schema import Column
-from tabular.inspection.columns import outside_training, share_outside
+from keras_tabular.config.schema import Column
+from keras_tabular.inspection.columns import outside_training, share_outside
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.inspection.columns import describe_columns
-from tabular.inspection.effects import column_effects
+from keras_tabular.inspection.columns import describe_columns
+from keras_tabular.inspection.effects import column_effects
 from tests.helpers import schema_of
 
 COLUMNS: dict[str, dict[str, Any]] = {

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.model.attribution import Permutations, contributions
-from tabular.model.column_summary import summarize_columns
-from tabular.prediction.outputs import reason_columns
-from tabular.table.arrays import feature_arrays
+from keras_tabular.model.attribution import Permutations, contributions
+from keras_tabular.model.column_summary import summarize_columns
+from keras_tabular.prediction.outputs import reason_columns
+from keras_tabular.table.arrays import feature_arrays
 from tests.helpers import schema_of
 
 COLUMNS: dict[str, dict[str, Any]] = {

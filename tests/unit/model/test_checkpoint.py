@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tabular.config.sections import Ingest
-from tabular.model.training import checkpoint
+from keras_tabular.config.sections import Ingest
+from keras_tabular.model.training import checkpoint
 from tests.helpers import PROJECT
 
 

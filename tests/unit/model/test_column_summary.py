@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.config.schema import Column
-from tabular.model.column_summary import BACKGROUND_SIZE, ColumnSummary, total_variation
-from tabular.table.groups import mean_group_size
+from keras_tabular.config.schema import Column
+from keras_tabular.model.column_summary import BACKGROUND_SIZE, ColumnSummary, total_variation
+from keras_tabular.table.groups import mean_group_size
 
 RNG = np.random.default_rng(0)
 ROWS = 2000

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tabular.model.backend import keras
-from tabular.model.preprocessing import dates
+from keras_tabular.model.backend import keras
+from keras_tabular.model.preprocessing import dates
 
 
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu"])

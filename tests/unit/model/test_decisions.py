@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.config.sections import EarlyStopping
-from tabular.core.numbers import round_for_comparison
-from tabular.model.backend import keras
-from tabular.model.training.ensemble import select_weights
-from tabular.model.training.fit import best_round, finished_architectures
-from tabular.model.training.setup import Setup, set_up
-from tabular.table.parquet import arrow_schema, write_part
+from keras_tabular.config.sections import EarlyStopping
+from keras_tabular.core.numbers import round_for_comparison
+from keras_tabular.model.backend import keras
+from keras_tabular.model.training.ensemble import select_weights
+from keras_tabular.model.training.fit import best_round, finished_architectures
+from keras_tabular.model.training.setup import Setup, set_up
+from keras_tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of, train_params
 
 

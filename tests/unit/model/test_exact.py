@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tabular.model.backend import keras, tf
-from tabular.model.exact import MeanLoss, prediction_product, product, softmax, total
+from keras_tabular.model.backend import keras, tf
+from keras_tabular.model.exact import MeanLoss, prediction_product, product, softmax, total
 
 # Shapes of x and kernel.
 EQUATIONS = {"bk,kn->bn": ((64, 300), (300, 40)), "bck,cku->bcu": ((64, 7, 300), (7, 300, 8))}

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.core.errors import UserError
-from tabular.model.training.folds import draw_folds, possible_folds, random_folds
-from tabular.table.parquet import FOLD_KEY, write_part
+from keras_tabular.core.errors import UserError
+from keras_tabular.model.training.folds import draw_folds, possible_folds, random_folds
+from keras_tabular.table.parquet import FOLD_KEY, write_part
 from tests.helpers import train_params
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.core.errors import UserError
-from tabular.model.training.forward_chaining import forward_chained
-from tabular.table.parquet import FOLD_KEY, arrow_schema, write_part
+from keras_tabular.core.errors import UserError
+from keras_tabular.model.training.forward_chaining import forward_chained
+from keras_tabular.table.parquet import FOLD_KEY, arrow_schema, write_part
 from tests.helpers import schema_of, train_params
 
 SCHEMA = schema_of("regression")

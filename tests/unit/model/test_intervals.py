@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tabular.model.attribution import fold_predictions
-from tabular.model.intervals import Intervals
-from tabular.model.metadata import Ensemble
+from keras_tabular.model.attribution import fold_predictions
+from keras_tabular.model.intervals import Intervals
+from keras_tabular.model.metadata import Ensemble
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 

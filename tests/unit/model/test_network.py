@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tabular.core.errors import UserError
-from tabular.model.network import LEAST_SCALE, Columns, relevance
-from tabular.model.training.architecture import check_memory
+from keras_tabular.core.errors import UserError
+from keras_tabular.model.network import LEAST_SCALE, Columns, relevance
+from keras_tabular.model.training.architecture import check_memory
 from tests.helpers import train_params
 
 RNG = np.random.default_rng(1)

@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.config.schema import Schema
-from tabular.config.sections import Train
-from tabular.core.errors import UserError
-from tabular.model.backend import keras
-from tabular.model.preprocessing.layers import build
-from tabular.model.preprocessing.statistics import Statistics, adapt
-from tabular.table.arrays import feature_arrays
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Train
+from keras_tabular.core.errors import UserError
+from keras_tabular.model.backend import keras
+from keras_tabular.model.preprocessing.layers import build
+from keras_tabular.model.preprocessing.statistics import Statistics, adapt
+from keras_tabular.table.arrays import feature_arrays
 from tests.helpers import schema_of, train_params
 
 SCHEMA = schema_of(

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.core.errors import UserError
-from tabular.evaluation.calibration import scale_by_temperature
-from tabular.model.backend import keras
-from tabular.model.column_summary import summarize_columns
-from tabular.model.metadata import ModelMetadata, TrainingRows, training_rows
-from tabular.model.saved_model import load_model, with_temperature, write_model
+from keras_tabular.core.errors import UserError
+from keras_tabular.evaluation.calibration import scale_by_temperature
+from keras_tabular.model.backend import keras
+from keras_tabular.model.column_summary import summarize_columns
+from keras_tabular.model.metadata import ModelMetadata, TrainingRows, training_rows
+from keras_tabular.model.saved_model import load_model, with_temperature, write_model
 from tests.helpers import schema_of
 
 METADATA = ModelMetadata.from_schema(schema_of("binary"), repeats="any_cpu")

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tabular.model.backend import keras
-from tabular.model.stacking import is_stackable, stack
+from keras_tabular.model.backend import keras
+from keras_tabular.model.stacking import is_stackable, stack
 
 layers = keras.layers
 

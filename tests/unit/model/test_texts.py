@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tabular.model.backend import keras
-from tabular.model.preprocessing import texts
+from keras_tabular.model.backend import keras
+from keras_tabular.model.preprocessing import texts
 
 GOOD, BAD = ["fine", "great taste", "really good"], ["awful", "stale smell", "really bad"]
 

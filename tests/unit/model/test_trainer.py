@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tabular.config.sections import Resolved
-from tabular.model import network
-from tabular.model.backend import keras, tf
-from tabular.model.training.architecture import Architecture
-from tabular.model.training.setup import class_weights
-from tabular.model.training.trainer import Rows, Trainer
+from keras_tabular.config.sections import Resolved
+from keras_tabular.model import network
+from keras_tabular.model.backend import keras, tf
+from keras_tabular.model.training.architecture import Architecture
+from keras_tabular.model.training.setup import class_weights
+from keras_tabular.model.training.trainer import Rows, Trainer
 from tests.helpers import schema_of, train_params
 
 X = np.random.default_rng(0).normal(size=(103, 5)).astype(np.float32)

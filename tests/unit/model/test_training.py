@@ -11,28 +11,28 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import log_loss
 
-from tabular.config.schema import Schema
-from tabular.config.sections import ResolvedNetwork, Train
-from tabular.core.cluster import WORKERS
-from tabular.core.errors import UserError
-from tabular.model import network, saved_model
-from tabular.model.backend import keras
-from tabular.model.exact import with_exact_products
-from tabular.model.metadata import ModelMetadata
-from tabular.model.saved_model import predict
-from tabular.model.training.checkpoint import Checkpoints, Member
-from tabular.model.training.ensemble import (
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import ResolvedNetwork, Train
+from keras_tabular.core.cluster import WORKERS
+from keras_tabular.core.errors import UserError
+from keras_tabular.model import network, saved_model
+from keras_tabular.model.backend import keras
+from keras_tabular.model.exact import with_exact_products
+from keras_tabular.model.metadata import ModelMetadata
+from keras_tabular.model.saved_model import predict
+from keras_tabular.model.training.checkpoint import Checkpoints, Member
+from keras_tabular.model.training.ensemble import (
     WeightedEnsemble,
     assemble,
     describe,
     metadata,
     weigh_members,
 )
-from tabular.model.training.fit import fit, members_by, out_of_fold
-from tabular.model.training.setup import Setup, TableDataset, set_up
-from tabular.model.training.trainer import Trainer
-from tabular.table.arrays import feature_arrays
-from tabular.table.parquet import arrow_schema, write_part
+from keras_tabular.model.training.fit import fit, members_by, out_of_fold
+from keras_tabular.model.training.setup import Setup, TableDataset, set_up
+from keras_tabular.model.training.trainer import Trainer
+from keras_tabular.table.arrays import feature_arrays
+from keras_tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of, train_params
 
 COLUMNS: dict[str, dict[str, Any]] = {

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from commands.predict import predict_rows
-from tabular.config.sections import Validate
-from tabular.model.metadata import ModelMetadata
-from tabular.prediction.drift import unknown_categories
-from tabular.table import csv
-from tabular.table.checks import declared_checks
-from tabular.table.source import read_rows
+from keras_tabular.cli.predict import predict_rows
+from keras_tabular.config.sections import Validate
+from keras_tabular.model.metadata import ModelMetadata
+from keras_tabular.prediction.drift import unknown_categories
+from keras_tabular.table import csv
+from keras_tabular.table.checks import declared_checks
+from keras_tabular.table.source import read_rows
 from tests.helpers import schema_of
 
 

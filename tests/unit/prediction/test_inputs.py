@@ -8,13 +8,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tabular.config.sections import Validate
-from tabular.core.errors import UserError
-from tabular.prediction.inputs import row_columns, seekable_file
-from tabular.table.cells import as_texts
-from tabular.table.checks import declared_checks
-from tabular.table.csv import RawRows
-from tabular.table.rows import check_rows
+from keras_tabular.config.sections import Validate
+from keras_tabular.core.errors import UserError
+from keras_tabular.prediction.inputs import row_columns, seekable_file
+from keras_tabular.table.cells import as_texts
+from keras_tabular.table.checks import declared_checks
+from keras_tabular.table.csv import RawRows
+from keras_tabular.table.rows import check_rows
 from tests.helpers import checked_rows, schema_of
 
 SCHEMA = schema_of(

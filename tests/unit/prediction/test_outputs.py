@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tabular.core.errors import UserError
-from tabular.prediction.outputs import (
+from keras_tabular.core.errors import UserError
+from keras_tabular.prediction.outputs import (
     check_output,
     output_schema,
     prediction_columns,

@@ -7,15 +7,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tabular.report.column_pictures import draw_effect, importance, spark
-from tabular.report.formats import (
+from keras_tabular.report.column_pictures import draw_effect, importance, spark
+from keras_tabular.report.formats import (
     differences,
     format_score,
     number,
     parameter,
     with_code,
 )
-from tabular.report.page import (
+from keras_tabular.report.page import (
     TEMPLATES,
     column_rows,
     data_card,
@@ -23,10 +23,10 @@ from tabular.report.page import (
     markdown,
     row,
 )
-from tabular.report.pictures import Picture, roc
-from tabular.report.vega import Spec, svg
-from tabular.runs.comparison import ChangedValue
-from tabular.runs.run import FILES
+from keras_tabular.report.pictures import Picture, roc
+from keras_tabular.report.vega import Spec, svg
+from keras_tabular.runs.comparison import ChangedValue
+from keras_tabular.runs.run import FILES
 from tests.pages import Page
 
 HOSTILE = '<b>&"'

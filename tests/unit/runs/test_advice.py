@@ -4,11 +4,11 @@ from typing import Any, get_args
 
 import pytest
 
-from tabular.config.params import Params
-from tabular.config.sections import Split, SplitRule
-from tabular.evaluation.evaluation import Evaluation
-from tabular.runs.advice import next_steps
-from tabular.runs.verdict import Check
+from keras_tabular.config.params import Params
+from keras_tabular.config.sections import Split, SplitRule
+from keras_tabular.evaluation.evaluation import Evaluation
+from keras_tabular.runs.advice import next_steps
+from keras_tabular.runs.verdict import Check
 from tests.helpers import evaluation_of, schema_of, train_params
 
 NETWORKS = {
@@ -79,7 +79,7 @@ SIMPLER = "logistic regression is simpler, and the model is not shown to be bett
         ),
         (
             *(scores_of(), check("fail"), {}),
-            ("gradient boosting is better: use it, or look", "`python -m commands.search`"),
+            ("gradient boosting is better: use it, or look", "`python -m keras_tabular search`"),
         ),
         *(
             (scores_of(), check(verdict, "logistic_regression"), {}, (SIMPLER, "plain.units=[]"))
@@ -119,6 +119,6 @@ def test_test_rows_that_do_worse_by_more_than_chance_are_looked_at_as_the_split_
     )
     drawn = by in ("random", "group", "hash")
     assert ("`dvc exp run -S split.seed=10`" in step) == drawn
-    assert ("`python -m commands.drift data/split/test/part-00000.parquet`" in step) != drawn
+    assert ("`python -m keras_tabular drift data/split/test/part-00000.parquet`" in step) != drawn
     assert steps(scores_of(0.7, 0.76), check("pass"), by) == []  # within chance
     assert steps(scores_of(0.9, 0.76), check("pass"), by) == []  # better

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from tabular.evaluation.evaluation import PairedDifference
-from tabular.report.formats import format_difference
-from tabular.runs.comparison import (
+from keras_tabular.evaluation.evaluation import PairedDifference
+from keras_tabular.report.formats import format_difference
+from keras_tabular.runs.comparison import (
     ScoreComparison,
     ScoreRow,
     changed_values,
@@ -20,7 +20,7 @@ from tabular.runs.comparison import (
     compare_scores,
     paired_differences,
 )
-from tabular.runs.run import FILES, WORKSPACE, Run, resolve
+from keras_tabular.runs.run import FILES, WORKSPACE, Run, resolve
 from tests.helpers import commit, evaluation_of
 from tests.unit.runs.conftest import SCHEMA, write_run
 
@@ -101,7 +101,7 @@ def test_parameters_the_table_and_its_rows(project: Path) -> None:
 
     def write(units: int, md5: str, rows: int) -> None:
         params = {"train": {"units": [units], "l2": 0.1}}
-        deps = {"tabular/model": md5, "stages/train.py": "same"}
+        deps = {"keras_tabular/model": md5, "stages/train.py": "same"}
         stages = {
             "split": {"outs": [{"path": "data/split", "md5": md5}]},
             "train": {
@@ -124,7 +124,7 @@ def test_parameters_the_table_and_its_rows(project: Path) -> None:
     both = compare(Run(WORKSPACE), Run(resolve("HEAD")))
     changed = [("train.units", [8], [4]), ("data/schema.yaml:positive", 1, None)]
     assert both.params == changed
-    assert (both.data, both.code) == ([("rows", 769, 768)], ["tabular/model"])
+    assert (both.data, both.code) == ([("rows", 769, 768)], ["keras_tabular/model"])
     assert both.packages == [("keras", "3.8", "3.4")]
     assert (both.test_rows_differ, both.stale) == (True, ["train.units"])
     alone = compare(Run(resolve("HEAD")), None)

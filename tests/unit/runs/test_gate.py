@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from tabular.config.params import Params
-from tabular.config.sections import Gate, Split
-from tabular.core.metrics import TASKS, primary_metrics
-from tabular.evaluation.evaluation import PairedDifference
-from tabular.runs.gate import Base, evaluate_gate
-from tabular.runs.verdict import Verdict
+from keras_tabular.config.params import Params
+from keras_tabular.config.sections import Gate, Split
+from keras_tabular.core.metrics import TASKS, primary_metrics
+from keras_tabular.evaluation.evaluation import PairedDifference
+from keras_tabular.runs.gate import Base, evaluate_gate
+from keras_tabular.runs.verdict import Verdict
 from tests.helpers import evaluation_of, schema_of, train_params
 
 LAST = Base("abc", evaluation_of(test={"accuracy": 0.8, "loss": 0.5}))

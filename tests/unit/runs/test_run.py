@@ -4,9 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from tabular.core.errors import UserError
-from tabular.runs.gate import base_of, last_committed
-from tabular.runs.run import FILES, WORKSPACE, Run, commit_before, content_at, mismatch, resolve
+from keras_tabular.core.errors import UserError
+from keras_tabular.runs.gate import base_of, last_committed
+from keras_tabular.runs.run import (
+    FILES,
+    WORKSPACE,
+    Run,
+    commit_before,
+    content_at,
+    mismatch,
+    resolve,
+)
 from tests.helpers import commit, must, values_of
 from tests.unit.runs.conftest import SCHEMA, write_run
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from tabular.prediction.outputs import Predicted
-from tabular.serving.batcher import Batcher
-from tabular.table.rows import Failure
+from keras_tabular.prediction.outputs import Predicted
+from keras_tabular.serving.batcher import Batcher
+from keras_tabular.table.rows import Failure
 
 
 def predict_together(*requests: list[int]) -> tuple[list[Any], list[list[int]]]:

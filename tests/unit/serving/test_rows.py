@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tabular.core.errors import UserError
-from tabular.serving.rows import request_schema, texts_from_rows
-from tabular.table.cells import parse
+from keras_tabular.core.errors import UserError
+from keras_tabular.serving.rows import request_schema, texts_from_rows
+from keras_tabular.table.cells import parse
 from tests.helpers import schema_of
 
 SCHEMA = schema_of(

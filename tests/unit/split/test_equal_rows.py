@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.config.sections import Split
-from tabular.split.rules import assign_rows, find_equal_rows
-from tabular.table.groups import equal_feature_rows, row_groups
-from tabular.table.parquet import write_part
+from keras_tabular.config.sections import Split
+from keras_tabular.split.rules import assign_rows, find_equal_rows
+from keras_tabular.table.groups import equal_feature_rows, row_groups
+from keras_tabular.table.parquet import write_part
 from tests.helpers import schema_of
 
 SCHEMA = schema_of("binary", x={"kind": "real"}, town={"kind": "category"})

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tabular.split.placement import write_subsets
-from tabular.split.rules import (
+from keras_tabular.split.placement import write_subsets
+from keras_tabular.split.rules import (
     SUBSETS,
     TEST,
     TRAIN,
@@ -22,7 +22,7 @@ from tabular.split.rules import (
     by_time,
     hash_values,
 )
-from tabular.table.parquet import write_part
+from keras_tabular.table.parquet import write_part
 
 TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=60)
 SIZES = st.tuples(st.floats(0.05, 0.6), st.floats(0, 0.5))

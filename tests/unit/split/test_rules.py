@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from tabular.config.sections import Split
-from tabular.core.errors import UserError
-from tabular.split.rules import random_split, rule_columns
+from keras_tabular.config.sections import Split
+from keras_tabular.core.errors import UserError
+from keras_tabular.split.rules import random_split, rule_columns
 from tests.helpers import schema_of
 
 

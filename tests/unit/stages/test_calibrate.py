@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Choice, Evaluate
+from keras_tabular.evaluation.calibration import choose_temperature, choose_threshold
+from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.model.intervals import Intervals
+from keras_tabular.model.metadata import ModelMetadata
+from keras_tabular.table.parquet import arrow_schema, write_part
 from stages.calibrate import calibrate
-from tabular.config.schema import Schema
-from tabular.config.sections import Choice, Evaluate
-from tabular.evaluation.calibration import choose_temperature, choose_threshold
-from tabular.evaluation.scores import Predictions
-from tabular.model.intervals import Intervals
-from tabular.model.metadata import ModelMetadata
-from tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of
 
 ROWS = 900

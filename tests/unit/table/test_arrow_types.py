@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tabular.config.schema import Kind
-from tabular.core.errors import UserError
-from tabular.inference.schema import infer_schema
-from tabular.prediction.inputs import row_columns
+from keras_tabular.config.schema import Kind
+from keras_tabular.core.errors import UserError
+from keras_tabular.inference.schema import infer_schema
+from keras_tabular.prediction.inputs import row_columns
 from tests.helpers import checked_rows, read_table, schema_of
 
 DAY = datetime(2024, 5, 31)

@@ -7,12 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tabular.config.schema import Column
-from tabular.core.errors import UserError
-from tabular.core.errors import quoted as in_quotes
-from tabular.inference.formats import all_parse_as
-from tabular.table.cells import MAX_CELL, parse
-from tabular.table.csv import MISTAKES_SHOWN
+from keras_tabular.config.schema import Column
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.errors import quoted as in_quotes
+from keras_tabular.inference.formats import all_parse_as
+from keras_tabular.table.cells import MAX_CELL, parse
+from keras_tabular.table.csv import MISTAKES_SHOWN
 from tests.helpers import read_table, schema_of
 
 KINDS = ("real", "integer", "boolean", "category")

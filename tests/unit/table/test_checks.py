@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from keras_tabular.config.sections import Validate
+from keras_tabular.table.checks import Check, check_table, describe, rows_to_name
+from keras_tabular.table.parquet import arrow_schema, part_paths, write_part
+from keras_tabular.table.source import row_locator
 from stages.validate import set_aside
-from tabular.config.sections import Validate
-from tabular.table.checks import Check, check_table, describe, rows_to_name
-from tabular.table.parquet import arrow_schema, part_paths, write_part
-from tabular.table.source import row_locator
 from tests.helpers import schema_of
 
 SCHEMA = schema_of(

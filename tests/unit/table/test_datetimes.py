@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from tabular.config.schema import Column
-from tabular.table.cells import parse
+from keras_tabular.config.schema import Column
+from keras_tabular.table.cells import parse
 from tests.helpers import read_table, schema_of
 
 WRONG = "wrong"

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.table.leaks import sample_rows, shares_explained
+from keras_tabular.table.leaks import sample_rows, shares_explained
 from tests.helpers import schema_of
 
 THRESHOLD = 0.99

@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tabular.config.schema import Column
-from tabular.core.errors import UserError
-from tabular.table.arrays import labels
-from tabular.table.parquet import write_parts
-from tabular.table.profile import Summary, describe_table
+from keras_tabular.config.schema import Column
+from keras_tabular.core.errors import UserError
+from keras_tabular.table.arrays import labels
+from keras_tabular.table.parquet import write_parts
+from keras_tabular.table.profile import Summary, describe_table
 from tests.helpers import schema_of
 
 

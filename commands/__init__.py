@@ -1,3 +1,0 @@
-"""What people run by hand."""
-
-import tabular.core.process  # noqa: F401 - Ctrl-C during the imports of a command

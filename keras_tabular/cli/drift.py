@@ -1,0 +1,96 @@
+"""Whether new rows still look like the training rows: what moved, a verdict, a page."""
+
+import sys
+from argparse import ArgumentParser
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+from keras_tabular.core.engine import ordered_map
+from keras_tabular.core.errors import UserError, align_columns, listed
+from keras_tabular.core.files import atomic_write, write_json
+from keras_tabular.core.process import run
+from keras_tabular.model.metadata import read_metadata, training_rows
+from keras_tabular.prediction import inputs
+from keras_tabular.prediction.drift import ColumnDrift, RowCounts, find_drift
+from keras_tabular.runs.rerun import read_model
+from keras_tabular.table.checks import declared_checks
+from keras_tabular.table.csv import RawRows
+from keras_tabular.table.groups import mean_group_size, number_groups
+from keras_tabular.table.rows import check_rows
+from keras_tabular.table.source import read_rows
+
+MAX_COLUMNS_SHOWN = 20
+HEADER = ["column", "attribution", "distance", "by chance", "moved", "notes"]
+
+
+def format_column(name: str, column: ColumnDrift) -> list[str]:
+    """Format a line of the table."""
+    shares = {
+        "missing": column.missing,
+        "out of range": column.outside,
+        "unknown category": column.unknown,
+    }
+    notes = [
+        f"{text} {share.new:.1%} (training {share.train:.1%})"
+        for text, share in shares.items()
+        if share and share.new
+    ]
+    if column.unknown_values:
+        notes[-1] += f": {listed(column.unknown_values)}"
+    if column.failed_checks:
+        notes.append(f"{column.failed_checks:,} cells not as declared")
+    numbers = [f"{column.attribution:.1%}", f"{column.distance:.3f}", f"{column.by_chance:.3f}"]
+    return [name, *numbers, "yes" if column.moved else "no", ", ".join(notes)]
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("-o", "--output", type=Path, default="drift.html", help="the page to write")
+    add("--json", type=Path, help="a JSON file to write the report to")
+    args = inputs.parse_model_and_rows(parser, "*")
+    for path in filter(None, [args.output, args.json]):
+        if path.resolve() in (args.rows.resolve(), args.model.resolve()):
+            parser.error(f"{path}: named twice; expected another file to write to")
+    content = read_model(args.model)
+    schema, params = inputs.load_schema_and_params(args.model, content, "validate", "drift")
+    metadata = read_metadata(args.model, content)
+    trained_on = training_rows(args.model, metadata, schema)
+    summaries = trained_on.summaries
+    bins = {name: summaries[name].bins(column) for name, column in schema.features.items()}
+    with inputs.seekable_file(args.rows) as file:
+        names = inputs.row_columns(file, schema)
+        checks = declared_checks(schema, params.validate)
+
+        def count(raw: RawRows) -> RowCounts:
+            batch = check_rows(raw, schema.features, checks)
+            return RowCounts.from_batch(batch, bins, metadata.categories, schema)
+
+        pieces = list(ordered_map(count, read_rows(file, schema, names)))
+    if not any(piece.rows for piece in pieces):
+        raise UserError(f"{args.rows}: found no row; expected one at least")
+    counts = reduce(RowCounts.merge, pieces)
+    groups = number_groups(np.concatenate(counts.groups), declared=schema.group in names)
+    report = find_drift(trained_on, counts, schema, params.drift, mean_group_size(groups))
+    name = "stdin" if str(args.rows) == "-" else args.rows.name
+    print(f"{counts.rows:,} rows of {name} compared with {trained_on.rows:,} training rows")
+    lines = [format_column(*item) for item in report.columns.items()]
+    print(align_columns([HEADER, *lines[:MAX_COLUMNS_SHOWN]]))
+    if (more := len(lines) - MAX_COLUMNS_SHOWN) > 0:
+        print(f"and {more:,} columns that matter less; {args.output} has all")
+    if args.json:
+        write_json(args.json, report.model_dump(exclude_none=True))
+
+    from keras_tabular.report.page import drift_page  # which takes a second
+
+    with atomic_write(args.output) as page:
+        page.write_text(drift_page(report, name, schema), encoding="utf-8")
+    print(f"Drift: {report.verdict}: {report.reason}")
+    if report.verdict == "fail" and params.drift.policy == "error":
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run(main)

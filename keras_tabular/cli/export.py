@@ -1,0 +1,38 @@
+"""The model as a TensorFlow SavedModel, which TensorFlow Serving serves: raw rows in."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.files import atomic_write
+from keras_tabular.core.process import run
+from keras_tabular.prediction.inputs import load_schema_and_params
+from keras_tabular.runs.rerun import read_model
+
+SIGNATURE = "predict_rows"
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("folder", type=Path, help="the folder to write; TensorFlow Serving reads NAME/1, NAME/2")
+    add("--model", type=Path, default="models/model.keras", help="the .keras file")
+    args = parser.parse_args()
+    if args.folder.exists():
+        raise UserError(f"{args.folder}: is there already; name a folder for a new version")
+    content = read_model(args.model)
+    schema, _ = load_schema_and_params(args.model, content)
+
+    from keras_tabular.model.saved_model import export, load_model
+
+    model = load_model(args.model, content, schema)
+    with atomic_write(args.folder) as folder:
+        inputs = export(model, folder, SIGNATURE)
+    print(f"{args.folder}: signature {SIGNATURE}, an input for each column")
+    for column, name in inputs.items():
+        if name != column:
+            print(f"{column}: its input is {name}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,73 @@
+"""Write one HTML page on a run: is it better, where is it weak, what drives it, what changed."""
+
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+
+from keras_tabular.config.schema import SCHEMA, load_schema
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.files import atomic_write
+from keras_tabular.core.process import run
+from keras_tabular.report.page import data_card, render
+from keras_tabular.runs.comparison import compare
+from keras_tabular.runs.rerun import cached_output
+from keras_tabular.runs.run import (
+    FILES,
+    LOCK,
+    WORKSPACE,
+    Revision,
+    Run,
+    commit_before,
+    mismatch,
+    resolve,
+)
+
+
+def choose(base: str | None, rev: str | None) -> tuple[Revision, Revision | None, str]:
+    """Return the revision to report, the one to compare it with if any, and why that one."""
+    this = resolve(rev) if rev else WORKSPACE
+    if base is None:
+        commit = commit_before(FILES["metrics"])
+        if commit is None:
+            return this, None, "There is no commit with other results to compare with."
+        return this, resolve(commit), "This is the last commit that has other results."
+    if resolve(base).commit == this.commit:
+        return this, None, "Both revisions are the same one, so there is nothing to compare."
+    return this, resolve(base), ""
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("base", nargs="?", help="the revision to compare with; else the last with other results")
+    add("rev", nargs="?", help="the revision to report; else the workspace")
+    add("-o", "--output", type=Path, default="report.html", help="the page to write")
+    args = parser.parse_args()
+    revision, other, note = choose(args.base, args.rev)
+    this, base = Run(revision), Run(other) if other else None
+    this.require_evaluation()
+    if revision == WORKSPACE:
+        load_schema()  # which says what is wrong with it
+    elif not this.schema:
+        raise UserError(f"{SCHEMA}: {this.label} has none; name a revision that has one")
+    if base and (reason := mismatch(this, base)):
+        base, note = None, f"Not compared: {reason}."
+    labels = [run.label for run in (this, base) if run]
+    file = this.files["errors"]  # which git does not have
+    errors = this.read(file) or cached_output(file, this.load(LOCK))
+    text = render(
+        "page.html",
+        compare(this, base),
+        note=note,
+        errors=json.loads(errors or b"{}"),
+        card=data_card(this),
+    )
+    with atomic_write(args.output) as file:
+        file.write_text(text, encoding="utf-8")
+    print(f"{args.output}: {' compared with '.join(labels)}")
+    if other and not base:
+        print(note)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,92 @@
+"""Score a model on any labelled file: scores, intervals, and the baselines on the same rows."""
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_tabular.core.errors import align_columns
+from keras_tabular.core.files import write_json
+from keras_tabular.core.metrics import BASELINES, TASKS
+from keras_tabular.core.nested import flatten, nest
+from keras_tabular.core.process import run
+from keras_tabular.evaluation.evaluation import ScoreSet
+from keras_tabular.evaluation.scores_json import score_sets_to_json
+from keras_tabular.prediction.inputs import load_schema_and_params, parse_model_and_rows
+from keras_tabular.report.formats import (
+    baseline_values,
+    format_difference,
+    format_interval,
+    format_score,
+)
+from keras_tabular.runs.comparison import compare_scores
+from keras_tabular.runs.rerun import read_model
+from keras_tabular.runs.run import WORKSPACE, Run
+
+if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
+    from keras_tabular.evaluation.labelled import LabelledFile
+
+
+def score_lines(scores: ScoreSet, task: str) -> list[list[str]]:
+    """Return a header, and a line for each score of the task, also for undefined ones.
+
+    A line has the score of the model with its interval, then those of the baselines, each with the
+    difference of the model from it.
+    """
+    lines = [
+        ["score", "model", "95% interval", *(BASELINES[name] for name in sorted(scores.baselines))]
+    ]
+    for row in compare_scores(scores, keys=TASKS[task].scores).values():
+        label = f"{row.label} ({row.average})" if row.average else row.label
+        value = format_score(row.value, *baseline_values(row))
+        cells = [label, value, format_interval(row.interval)]
+        for baseline in row.baselines.values():
+            text = format_score(baseline.value if baseline else None, row.value)
+            compared = baseline and (baseline.interval or baseline.verdict == "same")
+            cells.append(f"{text}, {format_difference(baseline)}" if compared else text)
+        lines.append(cells)
+    return lines
+
+
+def scores_json(file: "LabelledFile", task: str) -> dict[str, Any]:
+    """Return the content of the output; an undefined score is null there."""
+    undefined = dict.fromkeys(TASKS[task].scores)
+    content = score_sets_to_json({"test": file.scores})
+    return content | {
+        "primary_metrics": list(file.primary_metrics),
+        "test": nest(undefined | dict(flatten(content["test"]))),
+        "warnings": file.warnings,
+        "training_rows": file.scores.training_rows,
+    }
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--split", type=Path, default="data/split", help="folder that the baselines learn from")
+    add("--scores", type=Path, default="metrics/scores.json", help="file with their thresholds")
+    add("-o", "--output", type=Path, help="a JSON file to write the scores to")
+    args = parse_model_and_rows(parser, "+")
+    content = read_model(args.model)
+    schema, params = load_schema_and_params(args.model, content, "validate")
+    split = args.split if args.split.is_dir() else None
+    evaluation = Run(WORKSPACE, {"scores": args.scores}).evaluation if split else None
+    thresholds = evaluation.baseline_thresholds if evaluation else {}
+
+    from keras_tabular.evaluation.labelled import score_file
+    from keras_tabular.model.saved_model import load_model
+
+    model = load_model(args.model, content, schema)
+    file = score_file(args.rows, model, schema, params.validate, split, thresholds)
+    for warning in file.warnings:
+        print(f"warn: {warning}", file=sys.stderr)
+    print(f"{file.scores.model.rows:,} rows of {args.rows}")
+    print(align_columns(score_lines(file.scores, schema.task)))
+    if not split:
+        print(f"No {args.split} here, so nothing for baselines to learn from", file=sys.stderr)
+    if args.output:
+        write_json(args.output, scores_json(file, schema.task))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,80 @@
+"""Search for better parameters of train by the cross-validated score of the training rows."""
+
+import logging
+from argparse import ArgumentParser
+from pathlib import Path
+
+from keras_tabular.config.params import load_params
+from keras_tabular.config.schema import load_schema
+from keras_tabular.config.sections import Resolved, Search
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.metrics import metric
+from keras_tabular.core.process import run
+from keras_tabular.model.training.folds import possible_folds
+from keras_tabular.table.parquet import count_rows
+
+MIN_TRIALS, MIN_FOLDS = 4, 2  # finished trials, and folds of a trial, before it may be pruned
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--trials", type=int, help="total number of trials, instead of search.trials")
+    add("--train", type=Path, default="data/split/train", help="folder of the training rows")
+    add("--storage", type=Path, default=".search/trials.log", help="journal of the trials")
+    args = parser.parse_args()
+    schema = load_schema()
+    params = load_params("train", "evaluate", "search", schema=schema)
+    search = params.search
+    folds = search.folds or ("auto" if params.train.folds == 1 else params.train.folds)
+    train = params.train.changed({"folds": folds}).resolved(
+        sum(count_rows(args.train)), schema.task, len(schema.features), possible_folds(args.train)
+    )
+    check_space(search, train)
+
+    import optuna
+
+    from keras_tabular.model.training.checkpoint import CODE, identity
+    from keras_tabular.search.study import run_trials, summary
+
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that each trial has a graph
+    args.storage.parent.mkdir(parents=True, exist_ok=True)
+    sections = [schema, train, params.evaluate, search.model_copy(update={"trials": 1})]
+    journal = optuna.storages.journal.JournalFileBackend(str(args.storage))
+    study = optuna.create_study(
+        storage=optuna.storages.JournalStorage(journal),
+        pruner=optuna.pruners.MedianPruner(MIN_TRIALS, MIN_FOLDS),
+        study_name=identity(sections, [args.train], (*CODE, "search", "evaluation")),
+        direction="maximize" if metric(search.score).greater_is_better else "minimize",
+        load_if_exists=True,
+    )
+    total = search.trials if args.trials is None else args.trials
+    run_trials(study, total, train, params, schema, args.train)
+    print(summary(study, search.score))
+
+
+def check_space(search: Search, train: Resolved) -> None:
+    """Refuse a space whose values would change nothing, or are none.
+
+    Raises:
+        UserError: A value is `auto`, or all keys are of networks that are not trained.
+    """
+    for key, candidates in search.space.items():
+        if "auto" in candidates.limits:
+            value = train.value(key)
+            raise UserError(
+                f"search.space: {key}: found auto; expected values to try. For this table auto is "
+                f"{value}, and the first trial has it."
+            )
+    trained = [f"networks.{members.network}" for members in train.members]
+    sections = sorted({".".join(key.split(".")[:2]) for key in search.space})
+    if sections and all(s.startswith("networks.") and s not in trained for s in sections):
+        raise UserError(
+            f"search.space has only keys of {', '.join(sections)}, and train.members trains "
+            f"{', '.join(trained)} here. Search its keys, or set train.members to "
+            f"[{{network: {sections[0].removeprefix('networks.')}}}]."
+        )
+
+
+if __name__ == "__main__":
+    run(main)

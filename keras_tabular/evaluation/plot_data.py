@@ -1,0 +1,157 @@
+"""The data of the plots of the test rows, as small CSV files.
+
+`HEADERS` lists the files. `metrics/dvc.yaml` draws some of them for `dvc plots`, and
+`report.pictures` and `report.column_pictures` for the page.
+
+Every file is written for every task. Those that the task does not have hold the header alone, and
+DVC draws no plot. With three or more classes the curves pool each class against the rest (micro
+average).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Costs
+from keras_tabular.core.errors import truncate
+from keras_tabular.core.files import MAX_POINTS, write_points
+from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
+from keras_tabular.evaluation.uncertainty import mean_interval
+from keras_tabular.table.arrays import predicted_classes
+
+BINS = 10  # of the calibration, of the same width each
+MAX_COLUMNS = 30  # in the plot of importances; more cannot be read
+MAX_CELLS = 2500  # of the confusion: of 50 classes all, of more the ones with the most rows
+THRESHOLDS, STEPS = np.arange(1, 100) / 100, 50  # even ones, and quantiles of the outputs
+MAX_ROWS, MAX_NUMBERS = 2000, 20_000  # of the test rows that a later run is compared on
+
+HEADERS = {
+    "roc": ("false positive rate", "true positive rate"),
+    "precision_recall": ("recall", "precision"),
+    "calibration": ("probability", "actual", "ideal", "low", "high", "rows"),
+    "confusion": ("true class", "predicted class", "rows", "share"),
+    "threshold": ("threshold", "recall", "precision", "f1", "wrong", "cost"),
+    "values": ("true value", "predicted value", "residual"),
+    "importance": ("column", "rise", "low", "high"),
+}
+
+Plots = dict[str, tuple[Any, ...]]  # for each name the columns of its header
+
+
+def write_plot_data(
+    folder: Path,
+    test: Predictions,
+    importance: dict[str, np.ndarray],
+    schema: Schema,
+    costs: Costs | None = None,
+) -> None:
+    """Write the points of every plot into `folder`.
+
+    Args:
+        importance: Increase of the loss in each repetition, by column.
+        costs: Costs by which the threshold was chosen, if it was.
+    """
+    names = sorted(importance, key=lambda name: -importance[name].mean())[:MAX_COLUMNS]
+    increases = [importance[name] for name in names]
+    spread = ([function(each) for each in increases] for function in (np.mean, np.min, np.max))
+    plots: Plots = {"importance": (names, *spread)}
+    if schema.task == "regression":
+        y, value = test.y, test.y_pred[:, 0].astype(np.float64)
+        plots["values"] = (y, value, y - value)
+    else:
+        plots |= probability_plots(test, schema)
+        plots["confusion"] = confusion(test, schema)
+    if schema.task == "binary":
+        plots["threshold"] = threshold_plot(test, costs)
+    for name, header in HEADERS.items():
+        columns = dict(zip(header, plots.get(name, [()] * len(header)), strict=True))
+        many = name == "confusion"
+        write_points(folder / f"{name}.csv", columns, MAX_CELLS if many else MAX_POINTS)
+    write_points(folder / "test_rows.csv", test_rows(test, schema), MAX_ROWS)
+
+
+def test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:
+    """Return label, outputs, weight and group of the test rows on which two runs are compared."""
+    number = min(len(test.y), MAX_NUMBERS // test.y_pred.shape[1])
+    rows = np.arange(number)
+    if test.group is not None:  # whole groups
+        rows = np.sort(np.argsort(test.group, kind="stable")[: min(number, MAX_ROWS)])
+    y, y_pred, weight, _, group = test.select(rows)
+    return {
+        "y": y if schema.task == "regression" else y.astype(int),
+        **{f"output_{k}": column for k, column in enumerate(y_pred.astype(np.float64).T)},
+        **({"weight": weight} if schema.weight is not None else {}),
+        **({} if group is None else {"group": group}),
+    }
+
+
+def probability_plots(test: Predictions, schema: Schema) -> Plots:
+    """Compute the curves of a probability and of whether the row is of the class."""
+    classes = np.arange(1, 2) if schema.task == "binary" else np.arange(len(schema.classes))
+    pooled = Predictions(
+        (test.y[:, None] == classes).ravel(),
+        test.y_pred.astype(np.float64).ravel(),
+        np.repeat(test.weight, len(classes)),
+        group=None if test.group is None else np.repeat(test.group, len(classes)),
+    )
+    pooled = pooled.select(pooled.weight > 0)
+    bins = np.minimum((pooled.y_pred * BINS).astype(int), BINS - 1)
+    filled = [pooled.select(bins == k) for k in np.unique(bins)]
+    means = [np.average(rows.y_pred, weights=rows.weight) for rows in filled]
+    actual = [np.average(rows.y, weights=rows.weight) for rows in filled]
+    ends = [mean_interval(rows.y, rows.weight, share=True, group=rows.group) for rows in filled]
+    counts = [rows.weight.sum() if schema.weight else len(rows.y) for rows in filled]
+    plots: Plots = {"calibration": (means, actual, means, *zip(*ends, strict=True), counts)}
+    if len(np.unique(pooled.y)) == 2:
+        plots |= ranking_plots(*pooled[:3])
+    return plots
+
+
+def ranking_plots(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> Plots:
+    """Compute the ROC curve without points within a line, and the best precision by recall."""
+    _, (hits,), (alarms,) = hits_and_alarms(truth, probability, weight[None])
+    turns = np.ones(len(hits), bool)
+    turns[1:-1] = np.diff(hits, 2).astype(bool) | np.diff(alarms, 2).astype(bool)
+    recall, first = np.unique(hits / hits[-1], return_index=True)
+    precision = np.divide(hits, hits + alarms, out=np.ones_like(hits), where=hits + alarms > 0)
+    return {
+        "roc": ((alarms / alarms[-1])[turns], (hits / hits[-1])[turns]),
+        "precision_recall": (recall, np.maximum.reduceat(precision, first)),
+    }
+
+
+def confusion(test: Predictions, schema: Schema) -> tuple[list[Any], ...]:
+    """Count the rows of each true and predicted class, and their share of the true class."""
+    names = [truncate(str(value)) for value in schema.classes]
+    predicted = predicted_classes(test.y_pred, schema, test.threshold)
+    size = len(names)
+    counts = np.bincount(test.y.astype(int) * size + predicted, minlength=size * size)
+    cells = np.sort(np.argsort(-counts, kind="stable")[:MAX_CELLS])
+    of_class = np.maximum(counts.reshape(size, size).sum(axis=1), 1)
+    return (
+        [names[cell // size] for cell in cells],
+        [names[cell % size] for cell in cells],
+        counts[cells].tolist(),
+        [float(counts[cell] / of_class[cell // size]) for cell in cells],
+    )
+
+
+def threshold_plot(test: Predictions, costs: Costs | None) -> tuple[np.ndarray, ...]:
+    """Score the test rows by each threshold, the chosen one among them; NaN if it is undefined."""
+    probability = test.y_pred[:, 0].astype(np.float64)
+    quantiles = np.quantile(probability, np.linspace(0, 1, STEPS + 1), method="nearest")
+    thresholds = np.unique(np.r_[THRESHOLDS, np.round(quantiles, 6), test.threshold])
+    borders, (hits,), (alarms,) = hits_and_alarms(test.y == 1, probability, test.weight[None])
+    positive, negative = hits[-1], alarms[-1]
+    lowest_called = np.searchsorted(-borders, -thresholds, side="right") - 1
+    hits, alarms = hits[lowest_called], alarms[lowest_called]
+    with np.errstate(all="ignore"):
+        recall, precision = hits / positive, hits / (hits + alarms)
+        f1 = 2 * hits / (hits + alarms + positive)
+    missed, rows = positive - hits, positive + negative
+    cost = np.full(len(thresholds), np.nan)
+    if costs:
+        cost = (costs.false_negative * missed + costs.false_positive * alarms) / rows
+    return thresholds, recall, precision, f1, (missed + alarms) / rows, cost

@@ -1,0 +1,164 @@
+"""Bins of a column: ranges of numbers, dates or text lengths, categories, missing values."""
+
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keras_tabular.config.schema import Column
+from keras_tabular.core.errors import truncate
+from keras_tabular.table.cells import YEAR_1, YEAR_10000, as_float64, is_missing
+
+MISSING, OTHERS = "missing", "others"
+DAY = 86_400  # seconds
+
+
+class Bins(NamedTuple):
+    """The bins of a column of numbers, datetimes (seconds), texts (characters) or categories.
+
+    Bin i holds the values from edge i - 1 up to, but not including, edge i. The last bin holds
+    missing values, and of a column of categories the one before it holds other categories.
+
+    Attributes:
+        edges: Edges in ascending order, shape (n,); empty for categories.
+        categories: The categories that have a bin each.
+        values: The only value of each bin, shape (n + 1,), if the column has few values.
+        outside: Whether the outer edges are the lowest value and just above the highest one.
+    """
+
+    column: Column
+    edges: np.ndarray
+    categories: tuple[str, ...]
+    values: tuple[float, ...] = ()
+    outside: bool = False
+
+    @classmethod
+    def from_values(
+        cls, values: pa.ChunkedArray, column: Column, count: int, *, outside: bool = False
+    ) -> Self:
+        """Build about `count` bins of about as many values each; of few values one for each."""
+        if column.feature_type == "category":
+            frequent = most_frequent(drop_missing(values, column))[:count]
+            return cls(column, np.empty(0), tuple(category for category, _ in frequent))
+        numbers = np.sort(numeric_values(values, column))
+        if not len(numbers):
+            return cls(column, np.empty(0), ())
+        distinct = np.unique(numbers)
+        single_values: tuple[float, ...] = ()
+        if len(distinct) <= count:
+            edges, single_values = distinct[1:], tuple(distinct.tolist())
+        else:
+            inner = quantiles(numbers, count)[1:-1]
+            inner[inner == distinct[0]] = distinct[1]  # the lowest value is then a bin of its own
+            edges = round_edges(np.unique(inner), numbers[0], column)
+        if outside:
+            edges = np.r_[numbers[0], edges, np.nextafter(numbers[-1], np.inf)]
+            single_values = ()
+        return cls(column, edges, (), single_values, outside)
+
+    def counts(self, values: pa.ChunkedArray) -> np.ndarray:
+        """Count the rows in each bin: int64, (bins,)."""
+        return np.bincount(self.codes(values), minlength=len(self.names))
+
+    def codes(self, values: pa.ChunkedArray) -> np.ndarray:
+        """Return the bin of each value: int16, (rows,)."""
+        missing = missing_mask(values, self.column)
+        if self.column.feature_type == "category":
+            places = pc.index_in(values, value_set=pa.array(self.categories, pa.string()))
+            codes = pc.fill_null(places, len(self.categories)).to_numpy().astype(np.int16)
+        else:
+            codes = np.zeros(len(missing), np.int16)
+            numbers = numeric_values(values, self.column)
+            codes[~missing] = np.searchsorted(self.edges, numbers, side="right")
+        codes[missing] = len(self.names) - 1
+        return codes
+
+    @property
+    def names(self) -> list[str]:
+        """Describe in words what each bin holds."""
+        if self.column.feature_type == "category":
+            return [*map(truncate, self.categories), OTHERS, MISSING]
+        unit = " characters" if self.column.feature_type == "text" else ""
+        ranges = [f"{text}{unit}" for text in self._ranges()]
+        return [*(ranges or ["any value"]), MISSING]
+
+    def _ranges(self) -> list[str]:
+        if self.column.kind == "boolean" and self.values:
+            return [str(bool(value)).lower() for value in self.values]
+        if self.values:
+            return [format_value(value, self.column) for value in self.values]
+        if not len(self.edges):
+            return []
+        ends = [format_value(edge, self.column) for edge in self.edges]
+        between = [f"{low} to below {high}" for low, high in pairwise(ends)]
+        if not self.outside:
+            return [f"below {ends[0]}", *between, f"{ends[-1]} or more"]
+        *_, last, _ = ends
+        highest = format_value(float(np.nextafter(self.edges[-1], -np.inf)), self.column)
+        top = last if last == highest else f"{last} to {highest}"
+        return [f"below {ends[0]}", *between[:-1], top, f"above {highest}"]
+
+
+def quantiles(numbers: np.ndarray, count: int) -> np.ndarray:
+    """Return the values that divide numbers into `count` parts of equal size: (count + 1,)."""
+    return np.quantile(numbers, np.linspace(0, 1, count + 1), method="nearest")
+
+
+def missing_mask(values: pa.ChunkedArray, column: Column) -> np.ndarray:
+    """Return where a value is missing: bool, (rows,)."""
+    return is_missing(values, column).to_numpy(zero_copy_only=False).astype(bool)
+
+
+def is_among(values: pa.ChunkedArray, allowed: pa.Array) -> np.ndarray:
+    """Return where a value is one of `allowed`: bool, (rows,)."""
+    return pc.is_in(values, value_set=allowed).to_numpy(zero_copy_only=False).astype(bool)
+
+
+def unknown_mask(values: pa.ChunkedArray, categories: list[str], column: Column) -> np.ndarray:
+    """Return where a value is not missing and not among the categories: bool, (rows,)."""
+    return ~missing_mask(values, column) & ~is_among(values, pa.array(categories, pa.string()))
+
+
+def most_frequent(values: pa.ChunkedArray) -> list[tuple[Any, int]]:
+    """Return the distinct values and their numbers of rows, the most frequent value first."""
+    counts = [(count["values"], count["counts"]) for count in values.value_counts().to_pylist()]
+    return sorted(counts, key=lambda pair: (-pair[1], pair[0]))
+
+
+def drop_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    """Return the values that are not missing."""
+    return values.filter(pc.invert(is_missing(values, column)))
+
+
+def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
+    """Return numbers, datetimes in seconds or lengths of texts that are not missing: float64."""
+    present = drop_missing(values, column)
+    if column.feature_type == "text":
+        return pc.utf8_length(present).to_numpy().astype(np.float64)
+    return np.asarray(as_float64(present, column).to_numpy(), np.float64)
+
+
+def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
+    """Round edges to few digits or to the day, if they then separate the values as well."""
+    if column.feature_type == "datetime":
+        candidates = [edges // DAY * DAY]
+    else:
+        candidates = [np.array([float(f"{edge:.{n}g}") for edge in edges]) for n in (4, 6)]
+    for rounded in map(np.unique, candidates):
+        if len(rounded) == len(edges) and rounded[0] > lowest:
+            return rounded
+    return edges
+
+
+def format_value(value: float, column: Column) -> str:
+    """Format a number in its own digits, or a datetime to the day or the second."""
+    if column.feature_type == "datetime":
+        moment = datetime.fromtimestamp(min(max(value, YEAR_1), YEAR_10000 - 1), UTC)
+        return f"{moment:%Y-%m-%d}" if not value % DAY else f"{moment:%Y-%m-%d %H:%M:%S}"
+    if value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    short = f"{value:g}"
+    return short if float(short) == value else str(value)

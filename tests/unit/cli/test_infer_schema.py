@@ -1,0 +1,427 @@
+"""A table is described as it is written, and the description is read back as it was meant."""
+
+import csv
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from keras_tabular.config.schema import Schema, input_name, load_schema
+from keras_tabular.inference.sample import infer_dialect, is_missing
+from tests.helpers import PROJECT, call, mixed_table, read_table
+
+NUMBERS = np.random.default_rng(0).normal(size=60)
+LABELS = ["a", "b"] * 30
+
+
+def infer(folder: Path, table: str = "t.csv", target: str = "y") -> Schema:
+    """Return what the command writes for a table in a folder, read back."""
+    call(folder, "keras_tabular.cli.infer_schema", table, f"--target={target}", "-o", "schema.yaml")
+    return load_schema(folder / "schema.yaml")
+
+
+def described(
+    folder: Path, table: dict[str, Any] | pd.DataFrame, delimiter: str = ","
+) -> tuple[Schema, dict[str, str]]:
+    """Return the schema that the command writes for a table, and its comment on each column."""
+    pd.DataFrame(table).to_csv(folder / "t.csv", index=False, sep=delimiter)
+    schema, comments = infer(folder), dict[str, str]()
+    for line in (folder / "schema.yaml").read_text().splitlines():
+        key, _, comment = line.strip().removeprefix("- ").partition(" # ")
+        comments[key.partition(":")[0].strip('"')] = comment
+    return schema, comments
+
+
+def asked_about(words: str, comments: dict[str, str]) -> list[str]:
+    """Return the columns whose comments have these words."""
+    return [name for name, comment in comments.items() if words in comment]
+
+
+def ingested(folder: Path, column: str) -> list[Any]:
+    """Return the values of a column as the stage `ingest` reads them."""
+    (table,) = read_table(folder / "t.csv", load_schema(folder / "schema.yaml"))
+    values: list[Any] = table[column].to_pylist()
+    return values
+
+
+def test_kinds_missing_values_and_identifiers_are_recognised_in_files_of_both_formats(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = mixed_table("binary")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    call(tmp_path, "keras_tabular.cli.infer_schema", "t.csv", "--target", "y", "-o", "-")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+    printed = capsys.readouterr().out
+    schema = infer(tmp_path)
+    assert (tmp_path / "schema.yaml").read_text() == printed
+    assert (schema.task, schema.classes, schema.ignore) == ("binary", ("neg", "pos"), ("id",))
+    assert {name: column.kind for name, column in schema.columns.items()} == {
+        **{"cast": "real", "colour": "category", "zip/code": "category"},
+        **{"flag": "boolean", "count": "integer", "y": "category"},
+    }
+    assert schema.columns["count"].missing_values == ("?",)
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert infer(tmp_path, "t.parquet").model_copy(update={"source": "t.csv"}) == schema
+
+
+def test_the_whole_file_is_written_with_its_comments(tmp_path: Path) -> None:
+    rows = ["x,id,y", *(f"{i % 7},{i},{'no' if i % 3 else 'yes'}" for i in range(60))]
+    (tmp_path / "t.csv").write_text("\n".join(rows).replace(",", ";"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/schema.yaml").write_text("what: was there before\n")
+    call(tmp_path, "keras_tabular.cli.infer_schema", "t.csv", "--target", "y")
+    assert (tmp_path / "data/schema.yaml").read_text() == (
+        """\
+# From all 60 rows. Check every comment.
+source: t.csv
+delimiter: ;
+task: binary # of binary, multiclass, regression
+target: y
+positive: "yes" # the class to find
+columns:
+  x: {kind: integer} # 7 different values, 0 to 6
+  y: {kind: category, values: ["no", "yes"]} # 2 different values: no, yes; the target
+ignore:
+  - id # a different value in each row; an identifier? if not, move it to columns as {kind: integer}
+"""
+    )
+
+
+def test_rows_of_every_file_of_a_folder_are_looked_at(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "1.csv").write_text("y,x\n" + "0,1\n1,2\n" * 30)
+    (files / "2.csv").write_text("x,y\n" + "0.5,0\n,1\nn/a,1\n" * 30)
+    x = infer(tmp_path, "files").columns["x"]
+    assert (x.kind, x.nullable, x.missing_values) == ("real", True, ("n/a",))
+    call(
+        tmp_path,
+        "keras_tabular.cli.infer_schema",
+        "files",
+        "--target=y",
+        "--rows=20",
+        "-o",
+        "few.yaml",
+    )
+    assert (tmp_path / "few.yaml").read_text().startswith("# From the first 20 rows.")
+    assert load_schema(tmp_path / "few.yaml").columns["x"].kind == "real"  # ten of each
+    (files / "3.csv").write_text("x,y,z\n1,0,0\n")
+    with pytest.raises(SystemExit, match=r"3\.csv: found other columns than in .*1\.csv: z$"):
+        infer(tmp_path, "files")
+
+
+@pytest.mark.parametrize(
+    ("texts", "task", "values"),
+    [
+        (["1", " 1", "0", "0 "], "binary", (0, 1)),
+        (["1", "2", "3", "3 "], "multiclass", (1, 2, 3)),
+        (["0.0", "1.0"] * 2, "binary", ("0.0", "1.0")),
+        (["01", "1"] * 2, "binary", ("01", "1")),
+    ],
+)
+def test_two_texts_of_one_value_are_one_class(
+    texts: list[str], task: str, values: tuple[Any, ...], tmp_path: Path
+) -> None:
+    schema, _ = described(tmp_path, {"x": [*range(5)] * 12, "y": texts * 15})
+    assert (schema.task, schema.classes) == (task, values)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x,y\n1,a\n1,a\n", "--target: y has one value or none in 2 rows; nothing to learn"),
+        ("x,z\n1,a\n", "--target: found 'y'; the columns are x, z"),
+        ("x,x,y\n1,1,a\n", "t.csv: line 1: found 'x' more than once; is the header missing?"),
+        ("x,y\n", "t.csv: found a header and no rows; expected some"),
+        ("", "t.csv: the file is empty; expected a header line"),
+        (None, "t.csv: no such file; expected a table, or a folder of such files"),
+    ],
+)
+def test_what_cannot_be_described_is_named_and_nothing_is_written(
+    text: str | None, message: str, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(SystemExit, match=f"^error: {re.escape(message)}$"):
+        infer(tmp_path)
+    assert not (tmp_path / "schema.yaml").exists()
+
+
+# Texts that YAML 1.1, YAML 1.2 or people read as something else.
+TRICKY = st.sampled_from(
+    ["yes", "no", "on", "off", "y", "n", "true", "~", "null", "1e5", "1_000", "0x10", "0o7",
+     "12:30", "=", "<<", "-", "- a", "? a", ": a", "a: b", "a:", "#", "a #b", " a", "a ", "'",
+     '"', "''", "a'b", "[a]", "{a}", "a, b", "*a", "&a", "!a", "!!str", "%a", "@a", "`a", "|",
+     ">", "---", "...", "a\nb", "a\n\nb", "\n", "\t", "a\tb", "\\n", "é", "日本", "\U0001f600",
+     "\x85", "\u2028", "\ufeffa", "\x7f", "2024-01-31", "1.5", "0b1", ".inf", ".nan", "1.", "+1",
+     "source", "columns", "kind", "x" * 200]
+)  # fmt: skip
+TEXTS = st.one_of(
+    TRICKY, st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6)
+)
+CLASSES = st.lists(
+    TEXTS.filter(lambda text: not is_missing(text)), min_size=2, max_size=4, unique=True
+)
+
+
+@settings(max_examples=50)
+@given(
+    names=st.lists(TEXTS, min_size=1, max_size=4, unique=True),
+    target=TEXTS.filter(lambda text: text != "--"),  # argparse takes it for no value
+    classes=CLASSES,
+    categories=CLASSES,
+    file=st.sampled_from(["t.csv", "a: b.csv", "yes", "#.csv", "é '\".csv", "1e5", "a\nb"]),
+)
+@example(["?0", ","], "0?", ["0?", "?0"], ["[", "]"], "t.csv")
+@example(["=", "a\nb"], "yes", ["on", "off"], ["#", ": "], "t.csv")
+@example(["12:30"], "1e5", ["12:30", "1e5"], ["no", "yes"], "t.csv")
+def test_what_is_written_reads_back_to_the_same_names_and_values(
+    names: list[str], target: str, classes: list[str], categories: list[str], file: str
+) -> None:
+    header = [*names, target, "number"]
+    assume(len(set(map(input_name, header))) == len(header))
+    assume(not header[0].startswith("\ufeff"))
+    rows = [
+        [*(categories[(i + j) % len(categories)] for j in range(len(names))),
+         classes[i % len(classes)], f"{i % 5}.5"]
+        for i in range(60)
+    ]  # fmt: skip
+    with TemporaryDirectory() as folder:
+        table = Path(folder, file)
+        with table.open("w", newline="", encoding="utf-8") as content:
+            csv.writer(content).writerows([header, *rows])
+        assume(infer_dialect(table).delimiter == ",")
+        schema = infer(Path(folder), file, target)
+    assert (schema.source, schema.target) == (file, target)
+    assert [name for name in header if name in schema.columns] == list(schema.columns)
+    assert sorted([*schema.columns, *schema.ignore]) == sorted(header)
+    if schema.columns[target].kind == "category":
+        assert set(schema.classes) == set(classes)
+
+
+def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> None:
+    """Numbers and dates as they are written, texts, labels, codes and identifiers."""
+    rng, rows = np.random.default_rng(0), 600
+    y, words = rng.normal(10, 2, rows).round(3), [f"word{number}" for number in range(400)]
+    table = {
+        "row": np.arange(5, rows + 5),
+        "price": [f"${value:,.2f}" for value in rng.random(rows) * 5000],
+        "share": [f"{value:.0f}%" for value in rng.random(rows) * 40],
+        "weight": [f"{value} kg" for value in rng.integers(1, 900, rows)],
+        "cost": [f"${10_000 + 7 * number:,}" for number in range(rows)],  # no identifier
+        "user_id": [f"{1000 + number % 70:,}" for number in range(rows)],
+        "some": [*(f"{value} to" for value in range(rows - 2)), "?5", "~6"],
+        "day": pd.date_range("2020-01-01", periods=rows).strftime("%m/%d/%Y"),
+        "created_at": 1_600_000_000 + 40_000 * np.arange(rows),
+        "month": pd.date_range("2020-01-01", periods=rows).strftime("%b-%Y"),
+        "either": ["03/04/2020", "05/06/2021", "01/02/2020"] * 200,
+        "customer_id": rng.integers(100, 160, rows),
+        "title": [" ".join(rng.choice(words, 4)) for _ in range(rows)],
+        "genres": ["|".join(sorted(rng.choice(list("abcdefg"), 3))) for _ in range(rows)],
+        "plate": [f"X{number}Y" for number in range(rows)],
+        "code": [f"c{number}" for number in rng.integers(0, 90, rows)],
+        "log": np.log(y).round(4),
+        "near": y + rng.normal(0, 0.3, rows),
+        "y": y,
+    }
+    schema, comments = described(tmp_path, table)
+    assert {name: (column.kind, column.format) for name, column in schema.columns.items()} == {
+        "price": ("real", "$1,234.5"),
+        "share": ("integer", "1,234.5%"),
+        "weight": ("integer", "1,234.5 kg"),
+        "cost": ("integer", "$1,234.5"),
+        "day": ("datetime", "%m/%d/%Y"),
+        "created_at": ("datetime", "epoch"),
+        "month": ("datetime", "%b-%Y"),
+        "either": ("datetime", "%m/%d/%Y"),
+        **dict.fromkeys(["user_id", "customer_id", "code"], ("category", None)),
+        **dict.fromkeys(["some", "title", "genres"], ("text", None)),
+        **dict.fromkeys(["near", "y"], ("real", None)),
+    }
+    assert schema.ignore == ("row", "plate", "log")
+    in_a_line = "in a line of its own above, and split.by:"
+    for words_of_comment, column in (
+        (f"then group: customer_id {in_a_line} group", "customer_id"),
+        (f"then time: day {in_a_line} time", "day"),
+        ("7 labels between |", "genres"),
+        ("write them as plain numbers", "some"),
+        ("of y by itself: is it known before y is?", "near"),
+        ("of y by itself: a copy of it? if not, move it to columns as {kind: real}", "log"),
+        ("; or %d/%m/%Y? both fit", "either"),
+    ):
+        assert asked_about(words_of_comment, comments) == [column]
+    assert infer(tmp_path, target="cost").task == "regression"
+
+
+def test_a_value_that_stands_apart_may_be_missing_or_wrong(tmp_path: Path) -> None:
+    """Not a 0 for no rain or for what most have none of, -9 degrees, or the end of a long tail."""
+    rng, rows = np.random.default_rng(0), np.arange(500)
+    measured = rng.normal(100, 10, 500).round()
+    table = {
+        "glucose": np.where(rows % 15 == 0, 0, measured),
+        "insulin": np.where(rng.random(500) < 0.45, 0, rng.lognormal(5, 0.5, 500).round() + 20),
+        "longitude": np.where(rows < 4, 0, -measured),
+        "code": np.where(rng.random(500) < 0.3, -9, rng.integers(1, 6, 500)),
+        "grade": np.where(rng.random(500) < 0.1, 9, rng.integers(1, 5, 500)),
+        "age": np.where(rows < 5, 999, rng.integers(18, 91, 500)),
+        "calls": np.where(rng.random(500) < 0.1, -1, rng.poisson(4, 500)),
+        "wind_speed": np.where(rows == 7, 1048, measured),
+        "depth": np.where(rows == 5, -5000, measured),
+        "garage": np.where(rng.random(500) < 0.6, 0, measured),
+        "rain": np.where(rng.random(500) < 0.4, 0, rng.exponential(3, 500).round(1)),
+        "fahrenheit": rng.normal(20, 15, 500).round(),
+        "out_of_9": rng.integers(1, 10, 500),
+        "income": rng.lognormal(10, 1.5, 500).round(),
+        "y": rng.integers(0, 2, 500),
+    }
+    _, comments = described(tmp_path, table)
+    missing, wrong = [*table][:7], [*table][7:9]
+    assert asked_about("mean missing", comments) == missing
+    assert asked_about("?", comments) == missing + wrong  # once each: 999 is no extreme too
+    assert ": is 1048 right? if not, set max" in comments["wind_speed"]
+    assert ": is -5000 right? if not, set min" in comments["depth"]
+
+
+def test_zeros_that_mean_missing_in_the_first_table_are_asked_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = pd.read_csv(PROJECT / "data/raw/diabetes.csv").rename(columns={"Outcome": "y"})
+    _, comments = described(tmp_path, frame)
+    missing = ["Glucose", "BloodPressure", "SkinThickness", "Insulin", "BMI"]
+    assert asked_about("?", comments) == missing
+    assert "it asks something in line 8, 9, 10, 11, 12\n" in capsys.readouterr().out
+
+
+def test_groups_of_texts_are_told_by_their_repetition(tmp_path: Path) -> None:
+    rng, rows = np.random.default_rng(0), 3000
+    table = {
+        "customer": [f"C{number:04}" for number in rng.integers(0, 695, rows)],
+        "artist": rng.choice([f"A {number}" for number in range(702)], rows),
+        "state": [f"S{number}" for number in rng.integers(0, 50, rows)],
+        "job": [f"J{number}" for number in rng.zipf(1.5, rows)],
+        "amount": rng.gamma(2, 100, rows).round(),
+        "age": rng.integers(18, 91, rows),
+        "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 600, rows), unit="D"),
+        "price": rng.choice(rng.normal(size=700).round(3), rows),
+        "y": rng.integers(0, 700, rows),
+    }
+    _, comments = described(tmp_path, table)
+    assert asked_about("belong together?", comments) == ["customer", "artist"]
+    assert "then group: customer in a line" in comments["customer"]
+
+
+def test_spellings_and_columns_with_nearly_one_value_are_asked_about(tmp_path: Path) -> None:
+    table = {
+        "colour": ["red", "Red", " red", "blue"] * 250,
+        "names": ["ab", "ac"] * 500,
+        "flag": np.arange(1000) == 5,
+        "few": [3.5, 4.5, *[None] * 998],
+        "rare": np.arange(1000) < 20,
+        "y": ["yes", "Yes ", "no", "NO", "yes"] * 200,
+    }
+    schema, comments = described(tmp_path, table)
+    assert asked_about("?", comments) == ["colour", "flag", "y", "few"]
+    assert "differ in case or blanks alone: one value? if not, remove" in comments["colour"]
+    assert "999 of 1000 rows are False: of use? else move it to ignore" in comments["flag"]
+    assert comments["few"].startswith("2 of 1000 rows have a value: of use? if so, move it to col")
+    assert (schema.classes, schema.ignore) == (("no", "yes"), ("few",))
+    assert {*ingested(tmp_path, "colour")} == {"red", "blue"}
+    assert {*ingested(tmp_path, "y")} == {"yes", "no"}
+
+
+COMMAS = [f"{value:.3f}".replace(".", ",") for value in 3 * NUMBERS]
+AMBIGUOUS = ["1,234", "-2,500", "12,345"] * 20  # thousands, or decimals
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "texts", "other", "marks", "is_asked"),
+    [
+        # No thousands follow a leading zero.
+        (";", COMMAS, LABELS, ",.", False),
+        (",", COMMAS, LABELS, ",.", False),
+        (";", [f"{value:.4e}".replace(".", ",") for value in NUMBERS], LABELS, ",.", False),
+        # The other columns tell, then the delimiter.
+        (";", AMBIGUOUS, [f"{n},5" for n in range(60)], ",.", False),
+        (";", AMBIGUOUS, [f"{n}.5" for n in range(60)], ",", False),
+        (";", AMBIGUOUS, [*range(60)], ",.", False),
+        (",", AMBIGUOUS, [*range(60)], ",", False),
+        ("\t", AMBIGUOUS, [*range(60)], ",", True),
+        ("\t", AMBIGUOUS, [f"{n},25" for n in range(60)], ",.", False),
+        (";", [t.replace(",", ".") for t in AMBIGUOUS], [f"{n},5" for n in range(60)], ".", False),
+        (";", [t.replace(",", ".") for t in AMBIGUOUS], LABELS, "..", True),
+    ],
+)
+def test_decimal_commas_are_told_from_thousands(
+    delimiter: str, texts: list[str], other: list[Any], marks: str, is_asked: bool, tmp_path: Path
+) -> None:
+    """Of the `marks`, the second replaces the first, or nothing does."""
+    _, comments = described(tmp_path, {"x": texts, "other": other, "y": LABELS}, delimiter)
+    expected = [float(text.replace(marks[0], marks[1:])) for text in texts]
+    assert ingested(tmp_path, "x") == expected
+    assert ("; or numbers written as 1.234,5? both fit" in comments["x"]) == is_asked
+
+
+def test_a_name_with_a_line_break_or_commas_does_not_hide_the_delimiter(tmp_path: Path) -> None:
+    table = {"a\nb": NUMBERS, "1,2,3": NUMBERS, "y": LABELS}
+    assert described(tmp_path, table, ";")[0].delimiter == ";"
+
+
+def test_dates_may_have_several_formats_and_are_asked_about(tmp_path: Path) -> None:
+    days = pd.date_range("2020-01-01", periods=60)
+    table = {
+        "day": [day.strftime("%Y-%m-%d" if day.day % 3 else "%d.%m.%Y") for day in days],
+        "both": [day.strftime("%m/%d/%Y" if day.day % 2 else "%d/%m/%Y") for day in days],
+        "compact": days.strftime("%Y%m%d").astype(int),
+        "y": LABELS,
+    }
+    schema, comments = described(tmp_path, table)
+    assert schema.columns["day"].format == ("ISO8601", "%d.%m.%Y")
+    assert ingested(tmp_path, "day") == [*days.tz_localize("UTC")]
+    assert schema.ignore == ("both",)
+    assert "kind datetime? then change or list such cells in replace" in comments["both"]
+    assert "dates written as %Y%m%d? then kind: datetime" in comments["compact"]
+
+
+@pytest.mark.parametrize("name", ["customer_id", "Nr", "No", "key", "uuid", "orderNo"])
+def test_identifiers_are_found_by_their_name_and_by_their_values(name: str, tmp_path: Path) -> None:
+    """Although some rows repeat."""
+    numbers = np.random.default_rng(0).permutation(10**6)[:60]
+    frame = pd.DataFrame({name: numbers, "row": np.arange(100, 160), "customer": numbers})
+    frame["code"] = [f"{number:07x}" for number in numbers]
+    frame = frame.assign(year=np.arange(1950, 2010), x=[*range(20)] * 3, y=LABELS)
+    schema, comments = described(tmp_path, pd.concat([frame, frame[:5]]))
+    assert schema.ignore == (name, "row", "code")
+    assert asked_about("an identifier?", comments) == ["customer", name, "row", "code"]
+
+
+def test_what_validate_would_stop_at_is_said_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also a group whose rows have one label, which explains it and is no copy of it.
+
+    A count is predicted as a number, of which a value may be rare.
+    """
+    visits = [*np.random.default_rng(0).poisson(4, 200), 18]
+    schema, comments = described(tmp_path, {"x": [*range(67)] * 3, "y": visits})
+    assert schema.task == "regression"
+    assert "predicted by regression, or multiclass? then change task above" in comments["y"]
+    assert "will stop at validate" not in capsys.readouterr().out
+    animals = ["cat"] * 40 + ["dog"] * 40 + ["emu"] * 2
+    described(tmp_path, {"x": [*range(41)] * 2, "y": animals})
+    printed = capsys.readouterr().out
+    assert "`dvc repro` will stop at validate. Decide:\n  y: 2 of 82 rows fail rare" in printed
+    assert "found 2 rows of emu" in printed
+    assert "validate.rare_class in params.yaml" in printed
+    person = np.repeat(np.arange(60), 10)
+    labels = np.array(LABELS)[np.random.default_rng(0).permutation(60)][person]
+    table = {"person": [f"p{n}" for n in person], "x": [*range(20)] * 30, "y": labels}
+    schema, comments = described(tmp_path, table)
+    assert "person" in schema.columns
+    assert "then group: person in a line of its own above" in comments["person"]
+    assert "person: 600 of 600 rows fail leak" in capsys.readouterr().out
