@@ -6,8 +6,7 @@ WORKDIR /srv
 COPY requirements.txt requirements-serve.txt ./
 RUN pip install --no-cache-dir --compile --require-hashes \
     -r requirements.txt -r requirements-serve.txt
-COPY tabular tabular
-COPY commands commands
+COPY keras_tabular keras_tabular
 COPY models/model.keras .
 USER nobody
 ENV TF_CPP_MIN_LOG_LEVEL=3

@@ -21,15 +21,15 @@ def package_of(module: str) -> str:
 
 def imports_of_packages() -> Graph:
     """For each package those that one of its modules imports."""
-    graph = grimp.build_graph("stages", "commands", "tabular")
+    graph = grimp.build_graph("stages", "keras_tabular")
     imports: Graph = {package_of(module): set() for module in graph.modules}
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):
             imports[package_of(module)].add(package_of(imported))
     return {
-        package: others - {package, "tabular"}
+        package: others - {package, "keras_tabular"}
         for package, others in imports.items()
-        if package != "tabular"  # which holds packages alone
+        if package != "keras_tabular"  # which holds packages alone
     }
 
 

@@ -1,4 +1,4 @@
-"""Whether new rows still look like the training rows: what moved, a verdict, a page."""
+"""Compare new rows with the training rows: what moved, a verdict, and an HTML page."""
 
 import sys
 from argparse import ArgumentParser
@@ -10,7 +10,6 @@ import numpy as np
 from keras_tabular.core.engine import ordered_map
 from keras_tabular.core.errors import UserError, align_columns, listed
 from keras_tabular.core.files import atomic_write, write_json
-from keras_tabular.core.process import run
 from keras_tabular.model.metadata import read_metadata, training_rows
 from keras_tabular.prediction import inputs
 from keras_tabular.prediction.drift import ColumnDrift, RowCounts, find_drift
@@ -90,7 +89,3 @@ def main() -> None:
     print(f"Drift: {report.verdict}: {report.reason}")
     if report.verdict == "fail" and params.drift.policy == "error":
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,4 +1,4 @@
-"""The experiments on the last commit: what each changed, and its scores."""
+"""List the experiments on the last commit: what each one changed, and its scores."""
 
 import json
 from argparse import ArgumentParser
@@ -8,7 +8,6 @@ from typing import Any
 from keras_tabular.core.errors import align_columns
 from keras_tabular.core.metrics import TASKS
 from keras_tabular.core.nested import flatten
-from keras_tabular.core.process import run
 from keras_tabular.report.formats import number, parameter
 from keras_tabular.runs.rerun import dvc
 
@@ -64,7 +63,3 @@ def lines_of(entries: list[dict[str, Any]]) -> list[list[str]]:
 def main() -> None:
     ArgumentParser(description=__doc__).parse_args()
     print(align_columns(lines_of(json.loads(dvc("exp", "show", "--json")))))
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,11 +1,10 @@
-"""The model as a TensorFlow SavedModel, which TensorFlow Serving serves: raw rows in."""
+"""Export a model as a TensorFlow SavedModel, which TensorFlow Serving serves."""
 
 from argparse import ArgumentParser
 from pathlib import Path
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
-from keras_tabular.core.process import run
 from keras_tabular.prediction.inputs import load_schema_and_params
 from keras_tabular.runs.rerun import read_model
 
@@ -32,7 +31,3 @@ def main() -> None:
     for column, name in inputs.items():
         if name != column:
             print(f"{column}: its input is {name}")
-
-
-if __name__ == "__main__":
-    run(main)

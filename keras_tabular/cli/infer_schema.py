@@ -1,4 +1,4 @@
-"""A first schema of a CSV table, written from a look at its rows."""
+"""Describe a table in data/schema.yaml, after a look at its rows."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -9,7 +9,6 @@ from keras_tabular.config.sections import Validate
 from keras_tabular.config.typed_yaml import check, read_yaml
 from keras_tabular.core.errors import UserError, listed
 from keras_tabular.core.files import atomic_write
-from keras_tabular.core.process import run
 from keras_tabular.inference.schema import QUESTION, infer_schema
 
 
@@ -49,7 +48,3 @@ def write_schema(text: str, output: Path, table: Path) -> None:
     asking = [str(n) for n, line in enumerate(text.splitlines(), start=1) if QUESTION.search(line)]
     questions = f"; it asks something in line {listed(asking)}" if asking else ""
     print(f"{output}: describes {table} now; check its comments{questions}{old_schema}")
-
-
-if __name__ == "__main__":
-    run(main)

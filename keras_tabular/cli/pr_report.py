@@ -1,4 +1,4 @@
-"""Write what a pull request changes, in Markdown: verdict, scores, parameters, a rerun."""
+"""Write what a pull request changes, in Markdown: scores, parameters, a rerun."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -7,7 +7,6 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.metrics import TASKS
-from keras_tabular.core.process import run
 from keras_tabular.report.page import render
 from keras_tabular.runs.comparison import compare
 from keras_tabular.runs.gate import base_of, evaluate_gate
@@ -44,7 +43,3 @@ def main() -> None:
     with atomic_write(args.output) as file:
         file.write_text(text, encoding="utf-8")
     print(f"{args.output}: gate {verdict.verdict}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,4 +1,4 @@
-"""New rows through the trained model: for each the class and probabilities, or the value."""
+"""Predict new rows: the class and the probabilities, or the value, of each one."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.engine import ordered_map
-from keras_tabular.core.process import run
 from keras_tabular.prediction import inputs, outputs
 from keras_tabular.prediction.drift import UnknownCategories, unknown_categories, unknown_lines
 from keras_tabular.prediction.outputs import Predicted, Reasons, Write
@@ -183,7 +182,3 @@ def main() -> None:
     if args.rejects:
         message = f"{output.rejected} of {output.rows} rows set aside in {args.rejects}"
         print(message, file=sys.stderr)
-
-
-if __name__ == "__main__":
-    run(main)

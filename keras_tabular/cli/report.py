@@ -1,4 +1,4 @@
-"""Write one HTML page on a run: is it better, where is it weak, what drives it, what changed."""
+"""Write an HTML page about a run: is it better, where is it weak, and what changed?"""
 
 import json
 from argparse import ArgumentParser
@@ -7,7 +7,6 @@ from pathlib import Path
 from keras_tabular.config.schema import SCHEMA, load_schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
-from keras_tabular.core.process import run
 from keras_tabular.report.page import data_card, render
 from keras_tabular.runs.comparison import compare
 from keras_tabular.runs.rerun import cached_output
@@ -67,7 +66,3 @@ def main() -> None:
     print(f"{args.output}: {' compared with '.join(labels)}")
     if other and not base:
         print(note)
-
-
-if __name__ == "__main__":
-    run(main)

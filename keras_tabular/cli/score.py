@@ -1,4 +1,4 @@
-"""Score a model on any labelled file: scores, intervals, and the baselines on the same rows."""
+"""Score a model on labelled rows: scores, intervals, and baselines on the same rows."""
 
 import sys
 from argparse import ArgumentParser
@@ -9,7 +9,6 @@ from keras_tabular.core.errors import align_columns
 from keras_tabular.core.files import write_json
 from keras_tabular.core.metrics import BASELINES, TASKS
 from keras_tabular.core.nested import flatten, nest
-from keras_tabular.core.process import run
 from keras_tabular.evaluation.evaluation import ScoreSet
 from keras_tabular.evaluation.scores_json import score_sets_to_json
 from keras_tabular.prediction.inputs import load_schema_and_params, parse_model_and_rows
@@ -86,7 +85,3 @@ def main() -> None:
         print(f"No {args.split} here, so nothing for baselines to learn from", file=sys.stderr)
     if args.output:
         write_json(args.output, scores_json(file, schema.task))
-
-
-if __name__ == "__main__":
-    run(main)

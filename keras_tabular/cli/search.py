@@ -1,4 +1,4 @@
-"""Search for better parameters of train by the cross-validated score of the training rows."""
+"""Search for better parameters of train, by the cross-validated score."""
 
 import logging
 from argparse import ArgumentParser
@@ -9,7 +9,6 @@ from keras_tabular.config.schema import load_schema
 from keras_tabular.config.sections import Resolved, Search
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.metrics import metric
-from keras_tabular.core.process import run
 from keras_tabular.model.training.folds import possible_folds
 from keras_tabular.table.parquet import count_rows
 
@@ -74,7 +73,3 @@ def check_space(search: Search, train: Resolved) -> None:
             f"{', '.join(trained)} here. Search its keys, or set train.members to "
             f"[{{network: {sections[0].removeprefix('networks.')}}}]."
         )
-
-
-if __name__ == "__main__":
-    run(main)

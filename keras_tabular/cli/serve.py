@@ -1,4 +1,4 @@
-"""Serve a model over HTTP: rows as JSON in, the answers of `keras_tabular.cli.predict` out."""
+"""Serve a model over HTTP: rows as JSON in, the predictions of `predict` out."""
 
 import re
 import signal
@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.process import run
 from keras_tabular.prediction.inputs import load_schema_and_params
 from keras_tabular.runs.rerun import read_model
 
@@ -79,7 +78,3 @@ def main() -> None:
             signal.signal(number, signal.default_int_handler)
         uvicorn.Server(config).run(sockets=[listening])
     print("Stopped", flush=True)
-
-
-if __name__ == "__main__":
-    run(main)

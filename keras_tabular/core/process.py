@@ -1,7 +1,7 @@
 """How a stage or a command ends: with exit code 1 and one message, whatever went wrong.
 
-`stages` and `commands` import this module first, so that Ctrl-C ends them with one line while
-they still import their libraries.
+The stages and the commands import this module first, so that Ctrl-C ends them with one line while
+they still import their libraries. It needs only the standard library.
 """
 
 import errno
@@ -17,7 +17,7 @@ from keras_tabular.core.errors import UserError
 
 # The digits of OpenBLAS's sums depend on its number of threads, which it reads when it is imported.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
-OWN_PACKAGES = ("", "commands", "stages", "tabular")  # "" is an error without a module's name
+OWN_PACKAGES = ("", "stages", "keras_tabular")  # "" is an error without a module's name
 NO_MEMORY = (
     "error: there is not enough memory. Close other programs or raise the limit; or lower, in "
     "params.yaml, the units and the batch_size of train.networks, or ingest.rows_per_part, the "

@@ -19,8 +19,6 @@ from keras_tabular.model.column_summary import ColumnSummary
 from keras_tabular.model.intervals import Intervals
 from keras_tabular.table.parquet import count_rows, part_paths
 
-# Version of this project, which the models that it writes name.
-VERSION = "0.4.0"
 METADATA = "tabular.json"
 REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")  # shown to give the same bytes
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold

@@ -270,7 +270,7 @@ def changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         {path: dep.get("md5") for path, dep in inputs(lock).items()} for lock in (old, new)
     )
     paths = [changed.name for changed in changed_values(before, after)]
-    return sorted(path for path in paths if path.startswith(("stages/", "tabular/")))
+    return sorted(path for path in paths if path.startswith(("stages/", "keras_tabular/")))
 
 
 def locked_versions(run: Run) -> dict[str, str]:

@@ -102,7 +102,7 @@ def test_plain_keras_loads_the_model_and_takes_raw_rows(reproduced: Path, tmp_pa
     for name in ("models/model.keras", "data/raw/diabetes.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(reproduced / name, tmp_path / name)
-    check = "\nimport sys\nassert not any(name.startswith('tabular') for name in sys.modules)"
+    check = "\nimport sys\nassert not any(name.startswith('keras_tabular') for name in sys.modules)"
     check += "\np = model.predict(columns, verbose=0)\nassert p.shape == (768, 1)"
     check += "\nassert ((p > 0) & (p < 1)).all()"
     must(tmp_path, sys.executable, "-c", PLAIN_KERAS + check)

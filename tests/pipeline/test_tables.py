@@ -174,4 +174,4 @@ def test_a_column_that_is_declared_and_ignored_is_checked_and_not_read(tmp_path:
     ):
         rows.to_csv(folder / "new.csv", index=False)
         options = ["-o", "without.csv"] if command == "predict" else []
-        call(folder, f"commands.{command}", "new.csv", *options)
+        call(folder, f"keras_tabular.cli.{command}", "new.csv", *options)

@@ -53,7 +53,7 @@ def test_ray_with_workers_that_are_killed(
     for command, script in (
         (["dvc", "repro", "ingest"], "stages.ingest"),
         (["dvc", "repro", "evaluate"], "stages.train"),
-        ([*SEARCH, ".search/killed.log"], "keras_tabular.cli.search"),
+        ([*SEARCH, ".search/killed.log"], "keras_tabular search"),
     ):
         environment = ON_RAY | {"RAY_ADDRESS": "local", "TABULAR_WORKERS": "2"}
         process = begin(folder, "bash", "-c", f'exec "$@" > {tmp_path}/said 2>&1', "sh", *ALONE,

@@ -9,14 +9,14 @@ import yaml
 from tests.helpers import PROJECT
 
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
-GRAPH = grimp.build_graph("stages", "tabular", exclude_type_checking_imports=True)
+GRAPH = grimp.build_graph("stages", "keras_tabular", exclude_type_checking_imports=True)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_are_the_script_and_every_package_that_it_imports(stage: str) -> None:
-    used = GRAPH.find_upstream_modules(f"stages.{stage}") - {"stages", "tabular"}
+    used = GRAPH.find_upstream_modules(f"stages.{stage}") - {"stages", "keras_tabular"}
     packages = {"/".join(module.split(".")[:2]) for module in used}
-    deps = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("stages", "tabular"))}
+    deps = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("stages", "keras_tabular"))}
     assert deps == packages | {f"stages/{stage}.py"}
 
 

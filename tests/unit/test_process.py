@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from keras_tabular.cli import COMMANDS
 from keras_tabular.core.process import NO_MEMORY, run
 from tests.helpers import PROJECT
 
@@ -39,20 +40,20 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "bin/python")
 
 
+STAGES = [(f"stages.{file.stem}",) for file in sorted((PROJECT / "stages").glob("[!_]*.py"))]
+NEEDS_NO_PACKAGE = ("docs", "new", "upgrade")
+
+
 @pytest.mark.parametrize(
-    "script",
-    [
-        f"{folder}.{file.stem}"
-        for folder in ("commands", "stages")
-        for file in sorted((PROJECT / folder).glob("[!_]*.py"))
-    ],
+    "arguments",
+    [*STAGES, *(("keras_tabular", name) for name in COMMANDS if name not in NEEDS_NO_PACKAGE)],
 )
 def test_outside_of_the_environment_a_script_says_what_to_install(
-    script: str, bare_python: str
+    arguments: tuple[str, ...], bare_python: str
 ) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [bare_python, "-m", script],
+        [bare_python, "-m", *arguments],
         cwd=PROJECT,
         env=environment,
         capture_output=True,

@@ -9,6 +9,8 @@ import pytest
 from keras_tabular.config.stage_inputs import stage_runner
 from tests.helpers import PROJECT, change
 
+NETWORK = "keras_tabular/model/network.py"
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -16,7 +18,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("dvc.yaml", "params.yaml", "data/schema.yaml", "data/raw/diabetes.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, tmp_path / name)
-    shutil.copytree(PROJECT / "tabular", tmp_path / "tabular")
+    shutil.copytree(PROJECT / "keras_tabular", tmp_path / "keras_tabular")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -31,8 +33,8 @@ def append(path: Path) -> None:
         ("train", lambda at: change(at, train={"seed": 2}), "train.seed in params.yaml. "),
         ("evaluate", lambda at: change(at, evaluate={"threshold": {"best": "f1"}}),
          "evaluate.threshold in params.yaml, evaluate.threshold.best in params.yaml"),
-        ("train", lambda at: append(at / "keras_tabular/model/network.py"), "keras_tabular/model/network.py"),
-        ("train", lambda at: (at / "keras_tabular/model/new.py").touch(), "keras_tabular/model/new.py. "),
+        ("train", lambda at: append(at / NETWORK), NETWORK),
+        ("train", lambda at: (at / NETWORK).with_name("new.py").touch(), "/model/new.py. "),
         ("gate", lambda at: append(at / "data/schema.yaml"), "data/schema.yaml. "),
         ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv"),
     ],
@@ -49,7 +51,7 @@ def test_an_input_that_changes_meanwhile_is_named_with_what_it_was(
 def test_what_the_stage_does_not_depend_on_may_change(project: Path) -> None:
     def edit() -> None:
         change(project, train={"seed": 2})
-        append(project / "keras_tabular/model/network.py")
+        append(project / NETWORK)
 
     stage_runner("split")(edit)
     stage_runner(None)(

@@ -10,7 +10,7 @@ from keras_tabular.config.schema import input_name
 from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.model.attribution import describe_training_rows
 from keras_tabular.model.backend import keras, tf
-from keras_tabular.model.metadata import REPRODUCIBLE_MACHINES, VERSION, Ensemble, ModelMetadata
+from keras_tabular.model.metadata import REPRODUCIBLE_MACHINES, Ensemble, ModelMetadata
 from keras_tabular.model.preprocessing.statistics import describe_preprocessing
 from keras_tabular.model.saved_model import SavedModel, load_model, write_model
 from keras_tabular.model.stacking import stack
@@ -18,6 +18,7 @@ from keras_tabular.model.training.architecture import Architecture
 from keras_tabular.model.training.checkpoint import Member
 from keras_tabular.model.training.fit import held_out_loss, members_by, out_of_fold
 from keras_tabular.model.training.setup import Setup
+from keras_tabular.model.version import VERSION
 
 BAGS, PICKS, BAG_ROWS = 20, 20, 20_000  # see `select_weights`
 MIN_WEIGHT = 0.1  # of what is saved

@@ -38,8 +38,8 @@ def test_another_version_of_a_package_is_another_training(
 def test_an_edit_discards_a_checkpoint_only_where_it_is_of_code_that_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = tmp_path / "tabular"
-    shutil.copytree(PROJECT / "tabular", code, ignore=shutil.ignore_patterns("__pycache__"))
+    code = tmp_path / "keras_tabular"
+    shutil.copytree(PROJECT / "keras_tabular", code, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(checkpoint, "__file__", str(code / "model/training/checkpoint.py"))
     packages = {"evaluation": False, "report": False, "core": True, "table": True}
     for package, trains in packages.items():

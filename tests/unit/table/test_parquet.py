@@ -18,7 +18,7 @@ def test_a_folder_without_parts_is_named(tmp_path: Path) -> None:
 
 
 def test_rows_that_split_wrote_are_rows_of_the_table(tmp_path: Path) -> None:
-    """As advice asks for them: `python -m keras_tabular drift data/split/test/part-00000.parquet`."""
+    """As advice asks for them: `keras-tabular drift data/split/test/part-00000.parquet`."""
     schema = schema_of("binary")
     columns = {name: [0.5] for name in (*schema.features, schema.target)}
     for file, more in (("own", [FOLD_KEY, FILE_SUBSET]), ("other", ["x9"])):

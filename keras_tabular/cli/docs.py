@@ -1,0 +1,27 @@
+"""Print a page of the documentation, such as schema or params, or list the pages."""
+
+from argparse import ArgumentParser
+from difflib import get_close_matches
+from pathlib import Path
+
+from keras_tabular.core.errors import align_columns
+
+PACKAGE = Path(__file__).parents[1]
+FOLDERS = (PACKAGE / "docs", PACKAGE.parent / "docs")  # of an installed package, and of a clone
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("page", nargs="?", help="name of the page, such as schema")
+    name = parser.parse_args().page
+    folder = next(folder for folder in FOLDERS if folder.is_dir())
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md"))}
+    if name is None:
+        titles = [[page, text.partition("\n")[0].lstrip("# ")] for page, text in pages.items()]
+        print(align_columns(titles))
+    elif name in pages:
+        print(pages[name], end="")
+    else:
+        near = get_close_matches(name, pages, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the pages are {', '.join(pages)}"
+        parser.error(f"there is no page {name!r}; {hint}")

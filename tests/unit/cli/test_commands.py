@@ -1,0 +1,129 @@
+"""One command with a subcommand for each module, which also runs where no package is installed."""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from keras_tabular import cli
+from keras_tabular.cli import COMMANDS
+from keras_tabular.config.params import Params
+from keras_tabular.config.schema import Column, Schema
+from keras_tabular.config.sections import Network
+from tests.helpers import PROJECT, must
+
+Ended = tuple[int, str, str]  # exit code, stdout, stderr
+RunCommand = Callable[..., Ended]
+
+
+@pytest.fixture
+def run_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunCommand:
+    """Return a function that runs `keras-tabular` with some arguments in this process."""
+
+    def run_with(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["keras-tabular", *arguments])
+        code: Any = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return run_with
+
+
+def test_help_describes_each_command_on_a_line(run_command: RunCommand) -> None:
+    modules = (PROJECT / "keras_tabular/cli").glob("[!_]*.py")
+    assert {module.stem.replace("_", "-") for module in modules} == set(COMMANDS)
+    code, listing, _ = run_command("--help")
+    assert code == 0
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} +\w.+[.?]$", listing, re.MULTILINE)
+    assert max(map(len, listing.splitlines())) <= 100
+
+
+def test_help_imports_only_the_standard_library() -> None:
+    code = (
+        "import sys\n"
+        "at_start = {*sys.modules}\n"
+        "from keras_tabular.__main__ import main\n"
+        "try:\n    main()\nfinally:\n    print(*{*sys.modules} - at_start)"
+    )
+    *_, imported = must(PROJECT, sys.executable, "-c", code, "--help").splitlines()
+    packages = {name.partition(".")[0] for name in imported.split()}
+    assert packages - sys.stdlib_module_names == {"keras_tabular"}
+    assert "keras_tabular.cli" in imported.split()
+    assert "keras_tabular.cli." not in imported
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("predcit", "there is no command 'predcit'; did you mean 'predict'?"),
+        ("infer_schema", "there is no command 'infer_schema'; did you mean 'infer-schema'?"),
+        ("?", f"there is no command '?'; the commands are {', '.join(COMMANDS)}"),
+    ],
+)
+def test_a_wrong_command_is_an_error_with_the_nearest_name(
+    command: str, message: str, run_command: RunCommand
+) -> None:
+    code, output, error = run_command(command)
+    assert (code, output) == (2, "")
+    assert message in error
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_has_its_own_help(command: str, run_command: RunCommand) -> None:
+    code, text, _ = run_command(command, "--help")
+    assert code == 0
+    assert text.startswith(f"usage: keras-tabular {command} [-h]")
+
+
+def test_the_folder_runs_without_packages_from_another_folder(tmp_path: Path) -> None:
+    must(tmp_path, sys.executable, "-m", "venv", "--without-pip", "bare")
+    command = ("bare/bin/python", str(PROJECT / "keras_tabular"))
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", must(tmp_path, *command, "--version"))
+    assert must(tmp_path, *command, "docs", "splits").startswith("# Splits\n")
+
+
+def test_docs_lists_and_prints_the_pages(run_command: RunCommand) -> None:
+    _, listing, _ = run_command("docs")
+    titles = dict(line.split(maxsplit=1) for line in listing.splitlines())
+    assert set(titles) == {page.stem for page in (PROJECT / "docs").glob("*.md")}
+    for name, title in titles.items():
+        assert run_command("docs", name)[1].startswith(f"# {title}\n")
+    code, output, error = run_command("docs", "shema")
+    assert (code, output) == (2, "")
+    assert "there is no page 'shema'; did you mean 'schema'?" in error
+
+
+def rows_by_key(text: str) -> dict[str, str]:
+    """Return the rows of the tables of a page by the keys in their first column."""
+    rows = re.findall(r"^\| (`[^|]*`) \| (.*) \|$", text, re.MULTILINE)
+    return {key: row for keys, row in rows for key in re.findall(r"`(\w+)`", keys)}
+
+
+def test_docs_schema_explains_each_key(run_command: RunCommand) -> None:
+    explained = rows_by_key(run_command("docs", "schema")[1])
+    assert set(explained) >= {*Schema.model_fields, *Column.model_fields}
+
+
+def test_docs_params_explains_each_key_and_names_its_default(run_command: RunCommand) -> None:
+    _, *parts = re.split(r"^## ", run_command("docs", "params")[1], flags=re.MULTILINE)
+    explained = {part.split("\n", 1)[0]: rows_by_key(part) for part in parts}
+    sections: dict[str, Any] = get_type_hints(Params) | {"train.networks": Network}
+    assert set(explained) == set(sections)
+    for name, section in sections.items():
+        assert set(explained[name]) == set(section.model_fields)
+        for key, row in explained[name].items():
+            default = section.model_fields[key].get_default()
+            if isinstance(default, bool):
+                default = str(default).lower()
+            forms = (f"default {default:g}",) if isinstance(default, int | float) else (
+                f"default `{default}`", f"`{default}` (the default)"
+            )  # fmt: skip
+            if isinstance(default, int | float | str):
+                assert any(form in row for form in forms), (key, forms)
