@@ -6,7 +6,8 @@ WORKDIR /srv
 COPY requirements.txt requirements-serve.txt ./
 RUN pip install --no-cache-dir --compile --require-hashes \
     -r requirements.txt -r requirements-serve.txt
-COPY keras_tabular keras_tabular
+COPY tabular tabular
+COPY commands commands
 COPY models/model.keras .
 USER nobody
 ENV TF_CPP_MIN_LOG_LEVEL=3

@@ -29,7 +29,7 @@ def imports_of_packages() -> Graph:
     return {
         package: others - {package, "keras_tabular"}
         for package, others in imports.items()
-        if package != "keras_tabular"  # which holds packages alone
+        if package != "keras_tabular"  # which holds the packages, and what others import
     }
 
 

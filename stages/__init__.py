@@ -2,7 +2,10 @@
 
 import os
 
-import keras_tabular.core.process  # noqa: F401 - first, for Ctrl-C during the imports of a stage
-from keras_tabular.config.stage_inputs import stage_runner
+from keras_tabular.core.process import show_messages
+
+show_messages()  # first, for Ctrl-C during the imports of a stage
+
+from keras_tabular.config.stage_inputs import stage_runner  # noqa: E402
 
 run = stage_runner(os.environ.get("DVC_STAGE"))

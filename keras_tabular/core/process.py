@@ -71,14 +71,16 @@ def explanation(error: BaseException) -> str | None:
     return None
 
 
+def show_messages() -> None:
+    """Show the `explanation` of an error in place of a traceback, also outside of `run`."""
+    sys.excepthook = _show
+
+
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if message := explanation(error):
         print(message, file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
-
-
-sys.excepthook = _show  # for what fails while a command imports its libraries
 
 
 def run(main: Callable[[], None]) -> None:

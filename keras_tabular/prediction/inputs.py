@@ -52,6 +52,11 @@ def load_schema_and_params(path: Path, content: bytes, *names: str) -> tuple[Sch
     if SCHEMA.is_file():
         schema = load_schema()
         return schema, load_params(*names, schema=schema)
+    return read_schema_and_params(path, content)
+
+
+def read_schema_and_params(path: Path, content: bytes) -> tuple[Schema, Params]:
+    """Return the schema, and the sections `validate` and `drift`, that a model's file holds."""
     metadata = read_metadata(path, content)
     if metadata.table_schema is None:
         raise UserError(
@@ -60,6 +65,11 @@ def load_schema_and_params(path: Path, content: bytes, *names: str) -> tuple[Sch
         )
     params = Params(validate=metadata.validate_params, drift=metadata.drift_params)
     return metadata.table_schema, params
+
+
+def scratch_folder() -> TemporaryDirectory[str]:
+    """Return a temporary folder, which all machines of a Ray cluster can read."""
+    return TemporaryDirectory(".partial", ".rows-", Path.cwd() if on_ray() else None)
 
 
 @contextmanager
@@ -73,8 +83,7 @@ def seekable_file(file: Path) -> Iterator[Path]:
         content = sys.stdin.buffer if str(file) == "-" else file.open("rb")
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}") from None
-    seen_by_all = Path.cwd() if on_ray() else None
-    with content, TemporaryDirectory(".partial", ".rows-", seen_by_all) as folder:
+    with content, scratch_folder() as folder:
         if file.is_file():
             yield file
             return

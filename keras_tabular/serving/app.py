@@ -37,7 +37,7 @@ JSON = "application/json"
 
 
 class Service:
-    """The handlers of requests, which check and predict rows as `keras_tabular.cli.predict` does.
+    """The handlers of requests, which check and predict rows as the command `predict` does.
 
     The docstrings of the handlers are in the OpenAPI document.
 

@@ -37,7 +37,8 @@ def run_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 
 def test_help_describes_each_command_on_a_line(run_command: RunCommand) -> None:
     modules = (PROJECT / "keras_tabular/cli").glob("[!_]*.py")
-    assert {module.stem.replace("_", "-") for module in modules} == set(COMMANDS)
+    commands = {file.stem.replace("_", "-") for file in modules if "def main()" in file.read_text()}
+    assert commands == set(COMMANDS)
     code, listing, _ = run_command("--help")
     assert code == 0
     for command in COMMANDS:

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from keras_tabular.cli.predict import predict_rows
 from keras_tabular.config.sections import Validate
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.prediction.drift import unknown_categories
+from keras_tabular.prediction.predict import predict_rows
 from keras_tabular.table import csv
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.source import read_rows

@@ -1,0 +1,213 @@
+"""The Python API: predict data frames, and infer the schema of one.
+
+The names of this module are those of `keras_tabular`, which imports it when one is used.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Validate
+from keras_tabular.config.typed_yaml import check
+from keras_tabular.core.errors import UserError
+from keras_tabular.inference.schema import infer_schema as infer_schema_of_file
+from keras_tabular.model.version import VERSION
+from keras_tabular.prediction.inputs import read_schema_and_params, row_columns, scratch_folder
+from keras_tabular.prediction.outputs import Reasons
+from keras_tabular.prediction.predict import Output, output_columns, predict_file
+
+if TYPE_CHECKING:  # TensorFlow starts with the first model
+    from keras_tabular.model.saved_model import SavedModel
+
+__all__ = ["Model", "UserError", "__version__", "infer_schema", "load_model"]
+
+__version__ = VERSION
+FRAME = "data frame"  # its name in messages
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model with the schema of its table, as `load_model` returns it.
+
+    Attributes:
+        schema: The columns that the model reads, their kinds and their checks.
+    """
+
+    schema: Schema
+    _policies: Validate
+    _saved_model: "SavedModel"
+
+    def predict(self, frame: pd.DataFrame, *, ignore_extra: bool = False) -> pd.DataFrame:
+        """Check and predict rows.
+
+        A check whose policy is `warn` and unknown categories are Python warnings.
+
+        Args:
+            frame: The columns that the model reads; the target and `ignore` may be there too.
+            ignore_extra: Whether there may be other columns as well.
+
+        Returns:
+            The columns that the command `predict` writes, with the index of `frame`.
+
+        Raises:
+            UserError: The columns are not those of the schema, or a row fails a check.
+
+        Examples:
+            >>> import keras_tabular
+            >>> import pandas
+            >>> model = keras_tabular.load_model("models/model.keras")
+            >>> rows = pandas.read_csv("data/raw/diabetes.csv").head(3)
+            >>> model.predict(rows).round(2)
+               predicted  probability_1
+            0          1           0.80
+            1          0           0.02
+            2          1           0.93
+        """
+        return self._predict(frame, None, ignore_extra)
+
+    def explain(
+        self, frame: pd.DataFrame, columns: int = 3, *, ignore_extra: bool = False
+    ) -> pd.DataFrame:
+        """Predict rows, and name the columns that moved each prediction most.
+
+        Args:
+            frame: See `predict`.
+            columns: Number of columns to name for each row.
+            ignore_extra: See `predict`.
+
+        Returns:
+            The columns that the command `predict --explain` writes: those of `predict`, then
+            `reason_1`, the column that moved the prediction most, `reason_1_effect`, by how much,
+            and so on.
+
+        Raises:
+            UserError: See `predict`; or the model's file has no summary of the training rows.
+
+        Examples:
+            >>> import keras_tabular
+            >>> import pandas
+            >>> model = keras_tabular.load_model("models/model.keras")
+            >>> rows = pandas.read_csv("data/raw/diabetes.csv").head(3)
+            >>> list(model.explain(rows, columns=1))
+            ['predicted', 'probability_1', 'reason_1', 'reason_1_effect']
+        """
+        reasons = Reasons.from_model(columns, self._saved_model, self.schema)
+        return self._predict(frame, reasons, ignore_extra)
+
+    def _predict(
+        self, frame: pd.DataFrame, reasons: Reasons | None, ignore_extra: bool
+    ) -> pd.DataFrame:
+        parts: list[pa.Table] = []
+        with as_file(frame) as file:
+            names = row_columns(file, self.schema, extra=ignore_extra)
+            identifiers, columns = output_columns(names, self.schema, self._saved_model, reasons)
+            output = Output(columns, identifiers, parts.append)
+            model = (self._saved_model, self.schema, self._policies)
+            predict_file(file, names, *model, output, name=FRAME, reasons=reasons)
+        for message in output.warnings():
+            warnings.warn(message, stacklevel=3)
+        predictions = pa.concat_tables([columns.empty_table(), *parts]).to_pandas()
+        return predictions.set_axis(frame.index)
+
+
+def load_model(path: str | Path) -> Model:
+    """Load a model that the pipeline has trained.
+
+    Its file holds all that predictions need; `data/schema.yaml` and `params.yaml` are not read.
+    TensorFlow is imported and set up so that results repeat: on the CPU, with fixed settings.
+
+    Args:
+        path: The `.keras` file.
+
+    Raises:
+        UserError: There is no such file, it is not a model of this project, or TensorFlow was
+            imported before.
+
+    Examples:
+        >>> import keras_tabular
+        >>> model = keras_tabular.load_model("models/model.keras")
+        >>> list(model.schema.features)[:3]
+        ['Pregnancies', 'Glucose', 'BloodPressure']
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no model here; run `dvc repro` to train one")
+    content = path.read_bytes()
+    schema, params = read_schema_and_params(path, content)
+    if "tensorflow" in sys.modules and "keras_tabular.model.backend" not in sys.modules:
+        raise UserError(
+            "TensorFlow was imported before keras_tabular, which has to set it up so that results "
+            "repeat. Restart Python and load the model before you import tensorflow or keras."
+        )
+
+    from keras_tabular.model.saved_model import load_model as load_saved_model
+
+    return Model(schema, params.validate, load_saved_model(path, content, schema))
+
+
+def infer_schema(table: pd.DataFrame | str | Path, target: str, max_rows: int = 200_000) -> Schema:
+    """Describe a table: the kinds of its columns, the task and the classes.
+
+    The command `infer-schema` writes the same schema with comments and questions. Read them before
+    you train a model.
+
+    Args:
+        table: A data frame, or the path of a file or folder.
+        target: The column to predict.
+        max_rows: Number of rows to look at.
+
+    Raises:
+        UserError: The table cannot be read, or `target` is not a column to predict.
+
+    Examples:
+        >>> import keras_tabular
+        >>> schema = keras_tabular.infer_schema("data/raw/diabetes.csv", target="Outcome")
+        >>> schema.task, schema.classes
+        ('binary', (0, 1))
+        >>> schema.columns["BMI"].kind
+        'real'
+    """
+    with as_file(table) as file:
+        try:
+            first_schema = infer_schema_of_file(file, target, max_rows)
+        except UserError as error:  # which names the option of the command
+            raise UserError(str(error).replace("--target:", "target:")) from None
+        schema = check(yaml.safe_load(first_schema.text), Schema, file)
+    return schema if isinstance(table, str | Path) else schema.model_copy(update={"source": FRAME})
+
+
+@contextmanager
+def as_file(table: pd.DataFrame | str | Path) -> Iterator[Path]:
+    """Write a data frame to a temporary Parquet file; a path is taken as it is.
+
+    Raises:
+        UserError: Arrow cannot read the data frame. The message of one that is raised in the block
+            names the data frame and not the file.
+    """
+    if isinstance(table, str | Path):
+        if not Path(table).exists():
+            raise UserError(f"{table}: no such file; expected a table, or a folder of tables")
+        yield Path(table)
+        return
+    pa.table({}).to_pandas()  # Arrow looks for pandas again, see `without_pandas`
+    try:
+        rows = pa.Table.from_pandas(table, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise UserError(f"{FRAME}: {' '.join(map(str, error.args))}") from None
+    with scratch_folder() as folder:
+        file = Path(folder, "frame.parquet")
+        pq.write_table(rows, file)
+        try:
+            yield file
+        except UserError as error:
+            raise UserError(str(error).replace(str(file), FRAME)) from None

@@ -1,0 +1,82 @@
+"""In Python, data frames are predicted as the commands predict files."""
+
+import doctest
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import keras_tabular
+from keras_tabular.cli import predict
+from keras_tabular.config.schema import load_schema
+from tests.helpers import call, must, run
+
+
+def test_the_examples_of_the_docstrings(reproduced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(reproduced)
+    result = doctest.testmod(sys.modules[keras_tabular.load_model.__module__])
+    assert result.attempted >= 10
+    assert result.failed == 0
+
+
+@pytest.fixture(scope="module")
+def frame(words: Path) -> pd.DataFrame:
+    """Columns of all kinds with missing values, an index, and columns that Arrow has types for."""
+    rows = pd.read_csv(words / "data/raw/t.csv", dtype={"zip/code": str}, na_values="?").head(50)
+    rows["colour"] = rows["colour"].astype("category")
+    return rows.set_index(pd.Index([f"row {n}" for n in range(50)], name="key"))
+
+
+def test_predictions_and_reasons_are_those_of_the_command(
+    words: Path, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    model = keras_tabular.load_model(words / "models/model.keras")
+    assert model.schema == load_schema(words / "data/schema.yaml")
+    explained = model.explain(frame, columns=2)
+    call(words, predict.__name__, str(tmp_path / "rows.csv"), "--explain=2",
+         "-o", str(tmp_path / "out.parquet"))  # fmt: skip
+    expected = pd.read_parquet(tmp_path / "out.parquet").set_axis(frame.index)
+    pd.testing.assert_frame_equal(explained, expected, check_exact=True)
+    names = [name for name in expected if not name.startswith("reason_")]
+    pd.testing.assert_frame_equal(model.predict(frame), expected[names], check_exact=True)
+    assert model.predict(frame.head(0)).dtypes.equals(expected[names].dtypes)
+
+
+def test_mistakes_name_the_row_and_the_column(words: Path, frame: pd.DataFrame) -> None:
+    model = keras_tabular.load_model(words / "models/model.keras")
+    wrong = frame.assign(cast=["0.5", "much", *["1"] * 48])
+    with pytest.raises(keras_tabular.UserError) as error:
+        model.predict(wrong)
+    assert (
+        str(error.value) == "data frame: row 1, column cast: found 'much'; expected a finite number"
+    )
+    with pytest.raises(keras_tabular.UserError, match=r"^data frame: .* nor in ignore: new$"):
+        model.predict(frame.assign(new=1))
+    assert len(model.predict(frame.assign(new=1), ignore_extra=True)) == 50
+    with pytest.raises(keras_tabular.UserError, match=r"^data frame: .* column cast "):
+        model.predict(frame.assign(cast=[1, {}, *["1"] * 48]))
+    with pytest.warns(UserWarning, match="^colour: "):
+        model.predict(frame.assign(colour="pink"))
+
+
+def test_a_data_frame_has_the_schema_of_its_file(words: Path, frame: pd.DataFrame) -> None:
+    rows = pd.read_csv(words / "data/raw/t.csv")
+    schema = keras_tabular.infer_schema(rows, "y")
+    of_file = keras_tabular.infer_schema(str(words / "data/raw/t.csv"), "y")
+    kinds = {name: column.kind for name, column in schema.columns.items()}
+    assert kinds == {name: column.kind for name, column in of_file.columns.items()}
+    assert (schema.source, schema.task, schema.classes) == ("data frame", "binary", of_file.classes)
+    with pytest.raises(keras_tabular.UserError, match=r"^target: found 'z'; the columns are id, "):
+        keras_tabular.infer_schema(rows, "z")
+
+
+def test_the_api_imports_tensorflow_with_the_first_model_alone(words: Path) -> None:
+    code = "import keras_tabular, sys\nassert 'numpy' not in sys.modules\n"
+    code += "keras_tabular.infer_schema\nassert 'tensorflow' not in sys.modules\n"
+    code += "assert sys.excepthook is sys.__excepthook__\n"
+    must(words, sys.executable, "-c", code)
+    code = "import tensorflow, keras_tabular\nkeras_tabular.load_model('models/model.keras')"
+    error = run(words, sys.executable, "-c", code).stderr
+    assert "UserError: TensorFlow was imported before keras_tabular" in error
