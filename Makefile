@@ -1,18 +1,17 @@
-GROUPS := benchmarks copier dev ray serve
-include pipeline.mk
-
-.PHONY: test test-unit test-all check check-cpu architecture
-
 # Files go to the workers in their order: the README first, which takes longest. MARKED=slow runs what
 # CI runs before a merge besides.
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 MARKED ?= not slow
+TEST = $(PYTEST) -m "$(MARKED)"
+GROUPS := benchmarks build dev ray serve
+include keras_tabular/project/Makefile
+
+.PHONY: test-unit test-all check check-cpu architecture
 
 test-unit: .venv/installed-dev  ## functions alone: half a minute
 	$(PYTEST) tests/unit
 
 test: check  ## make check, and what a user relies on
-	$(PYTEST) -m "$(MARKED)"
 
 test-all: check  ## everything, with the sweeps of the nightly run
 	$(PYTEST) -m "" tests/test_readme.py tests/nightly tests/pipeline tests/faults tests/unit
@@ -22,7 +21,7 @@ check: .venv/installed-dev  ## format, types, imports between packages, the work
 	ruff format --check
 	mypy
 	lint-imports --no-logo
-	zizmor --offline --quiet .github template/.github/workflows/ci.yml
+	zizmor --offline --quiet .github keras_tabular/project/.github/workflows/ci.yml
 
 # Of a baseline's last digit nothing is claimed; it hangs on the kernels that OpenBLAS takes.
 ARM64 := .arm64
@@ -42,8 +41,3 @@ check-cpu: .venv/installed-dev  ## the stages on one core, an emulated Haswell a
 
 architecture: .venv/installed-dev  ## draw docs/architecture.svg from the imports
 	python -m docs.draw_architecture docs/architecture.svg
-
-.venv/installed-dev: .venv/installed requirements-dev.txt
-	@echo "Installing what tests and checks need"
-	@$(INSTALL) -r requirements.txt -r requirements-dev.txt
-	@touch $@

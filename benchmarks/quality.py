@@ -8,7 +8,7 @@ cross-entropy of classes, and beside it 1 - ROC AUC of two classes; errors are r
 averaged geometrically. Seconds are those of the stage train in this process, compiling included and
 imports not, beside those of `fit`. Of a regression it says how many values its intervals hold.
 
-    pip install -r requirements-benchmarks.txt
+    pip install -r requirements/benchmarks.txt
     python -m benchmarks.quality --tables FOLDER
 
 A CSV of the folder is predicted by the column that the folder's README.md names in a table with the

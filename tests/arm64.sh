@@ -18,7 +18,7 @@ version=$(basename root/usr/bin/python3.[0-9]*)
 # What stages need and a test: antlr4, of DVC, has no wheel.
 awk 'FNR == 1 { file++ }
     /^[a-z]/ { keep = file == 1 ? !/^antlr4/ : /^(pytest|pluggy|iniconfig)==/ }
-    keep' "$lock/requirements.txt" "$lock/requirements-dev.txt" > requirements.txt
+    keep' "$lock/requirements.txt" "$lock/requirements/dev.txt" > requirements.txt
 python -m pip install --quiet --target site --no-deps --no-compile --only-binary :all: \
     --python-version "${version#python}" --platform manylinux2014_aarch64 \
     $(printf -- "--platform manylinux_2_%s_aarch64 " 17 26 27 28 31 34) -r requirements.txt

@@ -388,7 +388,7 @@ BLOCKS = {
     for name, text in PAGES.items()
 }
 # `make` finds its environment made: the one that runs the tests.
-MADE = {"MAKEFLAGS": "-o .venv/installed -o .venv/installed-copier -o .venv/installed-serve"}
+MADE = {"MAKEFLAGS": "-o .venv/installed -o .venv/installed-serve"}
 
 
 def follow(folder: Path, page: str, blocks: list[str]) -> list[str]:

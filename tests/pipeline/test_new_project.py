@@ -1,24 +1,46 @@
-"""A table becomes a project of its own, into which later versions come beside its owner's edits."""
+"""A table becomes a project of its own, and a project moves to a later version of the library."""
 
 import gzip
-import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
-from new_project import possible_headers
-from tests.helpers import MADE, PROJECT, clone, commit, must, run, table_of
+from keras_tabular.cli.new import possible_headers
+from tests.conftest import Shared
+from tests.helpers import ENVIRONMENT, PROJECT, clone, commit, must, outs, run, table_of
 
-TEMPLATE = PROJECT / "template"
+
+@pytest.fixture
+def environment(shared: Shared, origin: Path) -> Path:
+    """An environment with the wheel of the library, and with the packages that run the tests."""
+
+    def make(folder: Path) -> None:
+        venv.create(folder)
+        (site_packages,) = folder.glob("lib/*/site-packages")
+        (site_packages / "tests.pth").write_text(f"{Path(np.__file__).parents[1]}\n")
+        build = ("-m", "hatchling", "build", "--target", "wheel", "--directory")
+        for wheels in ("first", "second"):
+            must(origin, sys.executable, *build, str(folder / wheels))
+        (wheel,) = folder.glob("first/*.whl")
+        assert wheel.read_bytes() == (folder / "second" / wheel.name).read_bytes()
+        must(folder, "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", str(wheel))
+
+    return shared("environment", make)
 
 
-def new_project(template: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    script = str(template / "new_project.py")
-    return run(folder.parent, sys.executable, script, folder.name, *arguments, **MADE)
+def new_project(
+    library: Path, folder: Path, environment: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Create a project as the README does: with Python and a clone of the library."""
+    command = (sys.executable, str(library / "keras_tabular"), "new", folder.name)
+    return run(folder.parent, *command, *arguments, "--venv", str(environment))
 
 
 def edit(file: Path, before: str, after: str) -> None:
@@ -27,72 +49,57 @@ def edit(file: Path, before: str, after: str) -> None:
     file.write_text(text.replace(before, after, 1))
 
 
-@pytest.fixture
-def project(origin: Path, tmp_path: Path) -> Path:
-    """One that trains for a second."""
-    template, folder = clone(origin, tmp_path / "template"), tmp_path / "of words"
-    (template / "not committed").write_text("is not part of it\n")
+def test_a_project_holds_what_it_runs_and_takes_a_later_version(
+    origin: Path, environment: Path, tmp_path: Path
+) -> None:
+    library, project = clone(origin, tmp_path / "library"), tmp_path / "of words"
+    (library / "keras_tabular/not_committed.py").write_text("is not part of the library\n")
     table_of("words").to_csv(tmp_path / "words.csv", index=False)
     table = ("--table", str(tmp_path / "words.csv"), "--target", "y")
-    done = new_project(template, folder, *table)
+    done = new_project(library, project, environment, *table)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("then:\n\n  cd of words\n  make repro\n")
-    edit(folder / "params.yaml", "folds: auto", "folds: 2")
-    edit(folder / "params.yaml", "members: auto", "members: [{network: plain}]")
-    commit(folder, "A short training")
-    return folder
+    assert done.stdout.endswith(f"then:\n\n  cd of words\n  make repro VENV={environment}\n")
+    edit(project / "params.yaml", "folds: auto", "folds: 2")
+    edit(project / "params.yaml", "members: auto", "members: [{network: plain}]")
+    commit(project, "A short training")
 
-
-def test_a_project_holds_what_it_runs_and_takes_a_later_version(
-    project: Path, tmp_path: Path
-) -> None:
     listed = must(project, "git", "ls-files").splitlines()
-    assert len(listed) <= 165
+    assert len(listed) <= 45
     assert {"README.md", "data/README.md", "data/schema.yaml", "data/raw/words.csv"} < {*listed}
-    assert not [name for name in listed if name.startswith(("docs/", "benchmarks/", "metrics/m"))]
+    scripts = [project / name for name in listed if name.endswith(".py")]
+    assert sum(len(script.read_text().splitlines()) for script in scripts) <= 800
     assert "Predicts `y`" in (project / "README.md").read_text()
-    for step in yaml.safe_load((project / ".github/workflows/ci.yml").read_text())["jobs"]["test"][
-        "steps"
-    ]:
+    for stage in yaml.safe_load((project / "dvc.yaml").read_text())["stages"].values():
+        assert stage["deps"].count("requirements.txt") == 1
+        assert not [dep for dep in stage["deps"] if dep.startswith("keras_tabular")]
+    workflow = yaml.safe_load((project / ".github/workflows/ci.yml").read_text())
+    for step in workflow["jobs"]["test"]["steps"]:
         if "run" in step:
-            must(project, "bash", "-ec", step["run"], **MADE)
+            must(project, "bash", "-ec", step["run"], VENV=str(environment))
     commit(project, "First run")
-    must(project, "dvc", "repro", "--force")
+    must(project, "dvc", "repro", "--force", PATH=f"{environment}/bin:{ENVIRONMENT['PATH']}")
     assert must(project, "git", "status", "--porcelain") == ""
 
-    # A later version is merged with the edits of its owner.
-    network, stage = project / "keras_tabular/model/network.py", project / "stages/gate.py"
-    edit(network, '"""', '"""Mine. ')
-    edit(
-        stage,
-        "    args = parser.parse_args()\n",
-        "    args = parser.parse_args()\n    print('own')\n",
-    )
-    edit(project / ".github/workflows/ci.yml", "timeout-minutes: 60", "timeout-minutes: 90")
-    commit(project, "My edits")
-    template = tmp_path / "template"
-    edit(
-        template / "keras_tabular/model/network.py",
-        "\nimport ",
-        "\n# of the later version\nimport ",
-    )
-    edit(template / "params.yaml", "# Every number", "# Later: every number")
-    edit(
-        template / "template/.github/workflows/ci.yml", "timeout-minutes: 60", "timeout-minutes: 70"
-    )
-    (template / "not committed").unlink()
-    commit(template, "A later version")
-    must(project, "make", "update", **MADE)
-    for file, texts in {
-        network: ["Mine. ", "# of the later version"],
-        stage: ["print('own')"],
-        project / "params.yaml": ["# Later: every number", "folds: 2"],
-        project / ".github/workflows/ci.yml": [
-            "<<<<<<< before updating", "minutes: 90", "minutes: 70", ">>>>>>> after updating"
-        ],
-    }.items():  # fmt: skip
-        assert [text for text in texts if text not in file.read_text()] == [], file
-    assert "\nown\n" in must(project, "dvc", "repro")
+    # A later version of the library: the outputs keep their bytes, and the project keeps its files.
+    installed = shutil.copytree(environment, project / ".venv", symlinks=True)
+    (installed / "installed").touch()
+    before = outs(project)
+    edit(library / "CHANGELOG.md", "## Unreleased\n", "## Unreleased\n\n- Later: a new entry.\n")
+    edit(library / "keras_tabular/project/Makefile", "# The commands", "# Later: the commands")
+    edit(library / "keras_tabular/__init__.py", '"""', '"""Later: ')
+    commit(library, "A later version")
+    command = (sys.executable, str(library / "keras_tabular"), "upgrade", str(project))
+    output = must(tmp_path, *command)
+    assert output.endswith("What has changed:\n\n## Unreleased\n\n- Later: a new entry.\n\n")
+    (module,) = installed.glob("lib/*/site-packages/keras_tabular/__init__.py")
+    assert module.read_text().startswith('"""Later: ')
+    assert "up to date" in must(project, "make", "--dry-run", ".venv/installed")
+    must(project, "make", "repro")
+    assert outs(project) == before
+    changed = must(project, "git", "diff", "--name-only", "HEAD").splitlines()
+    (wheel,) = project.glob("vendor/*")
+    assert changed == ["dvc.lock", "requirements.txt", f"vendor/{wheel.name}"]
+    assert must(tmp_path, *command).endswith(" is this version already\n")
 
 
 @pytest.mark.parametrize(
@@ -109,10 +116,10 @@ def test_a_project_holds_what_it_runs_and_takes_a_later_version(
     ],
 )
 def test_what_cannot_become_a_project_leaves_no_folder(
-    arguments: list[str], message: str, origin: Path, tmp_path: Path
+    arguments: list[str], message: str, origin: Path, environment: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "t.csv").write_text("x,y\n1,2\n")
-    done = new_project(origin, tmp_path / "new", *arguments)
+    done = new_project(origin, tmp_path / "new", environment, *arguments)
     assert done.returncode != 0
     assert message in done.stderr
     assert not (tmp_path / "new").exists()
@@ -146,11 +153,10 @@ def test_the_names_in_a_header_are_read_without_other_packages(
     assert max(headers, key=len, default=[]) == names
 
 
-def test_its_packages_are_those_of_this_repository() -> None:
-    here = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    text = (TEMPLATE / "pyproject.toml.jinja").read_text()
-    there = tomllib.loads(re.sub(r"\{\{.*\}\}", "x", text))
-    assert there["project"]["dependencies"] == here["project"]["dependencies"]
-    assert there["tool"]["uv"] == here["tool"]["uv"]
-    groups = here["dependency-groups"]
-    assert there["dependency-groups"] == {name: groups[name] for name in ("copier", "ray", "serve")}
+def test_a_project_has_the_constraints_and_groups_of_this_repository() -> None:
+    repository = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    project = tomllib.loads((PROJECT / "keras_tabular/project/pyproject.toml").read_text())
+    assert project["tool"]["uv"] == repository["tool"]["uv"]
+    assert project["project"]["requires-python"] == repository["project"]["requires-python"]
+    for name, packages in project["dependency-groups"].items():
+        assert packages == repository["dependency-groups"][name]

@@ -50,7 +50,7 @@ def test_files_that_a_rerun_changes_are_named(workspace: Path) -> None:
 
 @pytest.mark.parametrize(
     "file",
-    [*PROJECT.glob(".github/workflows/*.yml"), PROJECT / "template/.github/workflows/ci.yml"],
+    [*PROJECT.glob(".github/workflows/*"), *PROJECT.glob("keras_tabular/project/.github/*/*")],
 )
 def test_a_workflow_runs_pinned_actions_with_few_rights(file: Path) -> None:
     workflow = yaml.safe_load(file.read_text())

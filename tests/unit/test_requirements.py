@@ -5,10 +5,12 @@ from collections import defaultdict
 
 from tests.helpers import PROJECT
 
+LOCK_FILES = [PROJECT / "requirements.txt", *PROJECT.glob("requirements/*.txt")]
+
 
 def test_every_lock_file_has_the_same_version_of_a_package() -> None:
     versions = defaultdict(set)
-    for file in PROJECT.glob("requirements*.txt"):
+    for file in LOCK_FILES:
         locked = re.findall(r"^([\w.-]+)==([^\s;]+)", file.read_text(), re.MULTILINE)
         for package, version in locked:
             versions[package].add(version)
@@ -17,5 +19,5 @@ def test_every_lock_file_has_the_same_version_of_a_package() -> None:
 
 
 def test_no_lock_file_names_where_packages_come_from() -> None:
-    for file in PROJECT.glob("requirements*.txt"):
+    for file in LOCK_FILES:
         assert re.findall("https?:|index-url", file.read_text()) == []
