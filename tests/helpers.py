@@ -402,7 +402,8 @@ def follow(folder: Path, page: str, blocks: list[str]) -> list[str]:
                 port = free.getsockname()[1]
             block = block.replace("serve &", f"serve --port {port} &").replace("8000", str(port))
             block = f"trap 'kill $(jobs -p)' ERR\n{block}"
-        output = must(folder, "bash", "-ec", block, **MADE)
+        # A project that a block creates uses the library of the clone.
+        output = must(folder, "bash", "-ec", block, PYTHONPATH=str(folder), **MADE)
         outputs.append(output)
         if "kernel_initializer=random_uniform" in block:
             (accuracy,) = re.findall(r"Accuracy: ([\d.]+)", output)

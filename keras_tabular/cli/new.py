@@ -7,7 +7,6 @@ import codecs
 import csv
 import getpass
 import io
-import os
 import re
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ import zlib
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from difflib import SequenceMatcher
+from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -27,8 +27,8 @@ from keras_tabular.cli.wheel import (
     locked_packages,
     pin,
     read_project_files,
+    run_command,
 )
-from keras_tabular.core.errors import UserError
 from keras_tabular.core.process import run
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
@@ -143,43 +143,23 @@ def create_project(folder: Path, args: Namespace) -> None:
     """Fill an empty folder with a project, and commit it."""
     name = args.table.rstrip("/").rpartition("/")[2].partition("?")[0]
     table = Path("data/raw", name)
-    project = Project(folder, args.venv or folder / ".venv")
-    project.run("git", "init", "--quiet", "--initial-branch=main")
+    run_in_project = partial(run_command, cwd=folder, venv=args.venv or folder / ".venv")
+    run_in_project("git", "init", "--quiet", "--initial-branch=main")
     write_files(folder, {"name": folder.name, "table": str(table), "target": args.target})
     if args.venv:
-        project.run("make", "--silent", "check-environment", f"VENV={args.venv}")
+        run_in_project("make", "--silent", "check-environment", f"VENV={args.venv}")
     else:
-        project.run("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")
+        run_in_project("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")
     if args.remote:
-        project.run("dvc", "remote", "add", "--quiet", "--default", "storage", args.remote)
-    put_table(project, args, table)
-    project.run("python", "-m", "keras_tabular", "infer-schema", table, "--target", args.target)
-    project.run("git", "add", "--all")
+        run_in_project("dvc", "remote", "add", "--quiet", "--default", "storage", args.remote)
+    put_table(run_in_project, folder, args, table)
+    run_in_project("python", "-m", "keras_tabular", "infer-schema", table, "--target", args.target)
+    run_in_project("git", "add", "--all")
     user = getpass.getuser()
     identity = ["-c", f"user.name={user}", "-c", f"user.email={user}@localhost"]
     if read_output("git", "config", "user.email"):
         identity = []
-    project.run("git", *identity, "commit", "--quiet", "-m", f"The table {name}")
-
-
-class Project:
-    """A project and the environment in which its commands run."""
-
-    def __init__(self, folder: Path, venv: Path) -> None:
-        self.folder = folder
-        self.path = f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}"
-
-    def run(self, *command: str | Path) -> None:
-        """Run a command in the folder of the project.
-
-        Raises:
-            UserError: The command failed, and has said why.
-        """
-        environment = os.environ | {"PATH": self.path}
-        done = subprocess.run(command, cwd=self.folder, env=environment, check=False)
-        if done.returncode:
-            command_line = " ".join(map(str, command))
-            raise UserError(f"{command_line} failed in {self.folder}; see above")
+    run_in_project("git", *identity, "commit", "--quiet", "-m", f"The table {name}")
 
 
 def read_output(*command: str | Path) -> str:
@@ -226,21 +206,22 @@ def lock_library(lock: str, wheel: Path) -> str:
     return lock_text(f"{LOCKED_PACKAGE.sub('', lock)}--find-links vendor\n\n", packages)
 
 
-def put_table(project: Project, args: Namespace, table: Path) -> None:
+def put_table(
+    run_in_project: Callable[..., None], folder: Path, args: Namespace, table: Path
+) -> None:
     """Put the table into the project. DVC tracks a large table, and a table from a URL."""
-    folder = project.folder
     (folder / table).parent.mkdir(parents=True, exist_ok=True)
     if args.example:
         load = f"from sklearn.datasets import load_{args.example} as load"
         write = f"{load}; load(as_frame=True).frame.to_csv('{table}', index=False)"
-        project.run("python", "-c", write)
+        run_in_project("python", "-c", write)
     elif "://" in args.table:
-        project.run("dvc", "import-url", args.table, table)
+        run_in_project("dvc", "import-url", args.table, table)
     else:
         source, copied = Path(args.table), folder / table
         shutil.copytree(source, copied) if source.is_dir() else shutil.copy(source, copied)
         if sum(file.stat().st_size for file in [copied, *copied.rglob("*")]) > MAX_BYTES_IN_GIT:
-            project.run("dvc", "add", "--quiet", table)
+            run_in_project("dvc", "add", "--quiet", table)
             print(f"{table} is too large for git, so DVC tracks it. To share it, run `dvc push`")
 
 

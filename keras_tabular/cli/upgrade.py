@@ -44,7 +44,7 @@ def main() -> None:
             path.write_text(lock, encoding="utf-8")
         old_wheel.unlink()
         wheel = Path(shutil.copy(wheel, old_wheel.parent))
-    print(f"{wheel} replaces {old_wheel.name}; requirements.txt names it")
+    print(f"{wheel} replaces {old_wheel.name}, and requirements.txt has its hash")
     install(args.folder, wheel)
     print(f"\nWhat has changed:\n\n{changes}" if changes else "\nCHANGELOG.md has no new entry")
 
@@ -102,15 +102,16 @@ def upgraded_locks(folder: Path, old_wheel: Path, wheel: Path) -> dict[Path, str
         old_pins = {lines.split()[0] for lines in locked_packages(old_lock).values()}
         packages = locked_packages(files[name][0].decode())
         text = path.read_text(encoding="utf-8")
-        own = {
+        owner_packages = {
             package: lines
             for package, lines in locked_packages(text).items()
             if lines.split()[0] not in old_pins and package != DISTRIBUTION
         }
-        for package in own.keys() & packages.keys():
-            print(f"{path}: {own[package].split()[0]} stays; the library was tested with another")
+        for package in sorted(owner_packages.keys() & packages.keys()):
+            pinned = owner_packages[package].split()[0]
+            print(f"{path}: {pinned} stays; the library was tested with another version")
         library = pin(wheel) if name == "requirements.txt" else {}
-        locks[path] = lock_text(LOCKED_PACKAGE.sub("", text), packages | own | library)
+        locks[path] = lock_text(LOCKED_PACKAGE.sub("", text), packages | owner_packages | library)
     return locks
 
 

@@ -4,11 +4,11 @@ A bare Python imports this module, so it uses the standard library alone.
 """
 
 import hashlib
+import os
 import re
 import subprocess
 import sys
 import tempfile
-import venv
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,7 +62,7 @@ def build_wheel(scratch: Path, folder: Path) -> None:
         source = scratch / "source"
         run_command(*GIT, "clone", "--quiet", ROOT, source)
     if not find_spec("hatchling"):
-        venv.create(scratch / "venv", with_pip=True)
+        run_command(python, "-m", "venv", scratch / "venv")
         python = str(scratch / "venv/bin/python")
         lock = source / "requirements/build.txt"
         run_command(python, *PIP, "install", "--require-hashes", "-r", lock)
@@ -83,21 +83,29 @@ def download_wheel(folder: Path, version: str | None) -> None:
         ) from None
 
 
-def run_command(*command: str | Path, cwd: Path | None = None, quiet: bool = False) -> None:
+def run_command(
+    *command: str | Path, cwd: Path | None = None, venv: Path | None = None, quiet: bool = False
+) -> None:
     """Run a command.
 
     Args:
         command: The program and its arguments.
         cwd: The folder to run it in.
+        venv: An environment whose programs come first.
         quiet: Show the output of the command only if it fails.
 
     Raises:
         UserError: The command failed, and has said why.
     """
-    done = subprocess.run(command, cwd=cwd, check=False, capture_output=quiet, text=True)
+    environment = os.environ.copy()
+    if venv:
+        environment["PATH"] = f"{venv / 'bin'}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, check=False, capture_output=quiet, text=True
+    )
     if done.returncode:
         print(done.stderr or "", end="", file=sys.stderr)
-        raise UserError(f"`{' '.join(map(str, command))}` failed; see above")
+        raise UserError(f"{' '.join(map(str, command))} failed in {cwd or Path()}; see above")
 
 
 def read_project_files(wheel: Path) -> dict[str, tuple[bytes, int]]:

@@ -39,7 +39,7 @@ class Project(unittest.TestCase):
         assert "up to date" in run("dvc", "status")
 
     def test_predict_gives_the_answers_that_were_scored(self) -> None:
-        known = pa.concat_tables(read_parts(Path("data/predictions"))).drop_columns("actual")
+        scored = pa.concat_tables(read_parts(Path("data/predictions"))).drop_columns("actual")
         (first, *_) = part_paths(Path("data/split/test"))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "answers.csv")
@@ -47,7 +47,7 @@ class Project(unittest.TestCase):
             answers = pd.read_csv(file)
         classes = SCHEMA.task != "regression"
         names = [n for n in answers if n.startswith("probability_" if classes else "predicted")]
-        for name, outputs in zip(names, known.columns, strict=True):
+        for name, outputs in zip(names, scored.columns, strict=True):
             expected = outputs.to_numpy()[: len(answers)]
             np.testing.assert_array_equal(answers[name].to_numpy(np.float32), expected)
 
