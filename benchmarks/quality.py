@@ -240,7 +240,7 @@ def run_peers() -> Iterator[tuple[str, Result]]:
 
 def measure(table: Table, seeds: range) -> dict[str, list[Result]]:
     """The results of every contender on each split of a table, in a folder of its own."""
-    from keras_tabular.model.backend import keras
+    from keras_tabular.networks.backend import keras
 
     results: dict[str, list[Result]] = defaultdict(list)
     with TemporaryDirectory() as folder, chdir(folder):

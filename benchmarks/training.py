@@ -77,9 +77,9 @@ def our_params(schema: Schema) -> Train:
 
 def our_fit(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
     """Train a new network of `UNITS`, and score the validation rows after each epoch."""
-    from keras_tabular.model import network
-    from keras_tabular.model.training.architecture import Architecture
-    from keras_tabular.model.training.trainer import Trainer
+    from keras_tabular.networks import network
+    from keras_tabular.training.architecture import Architecture
+    from keras_tabular.training.trainer import Trainer
 
     schema = load_schema(PROJECT / "data/schema.yaml")
     changes = {
@@ -106,8 +106,8 @@ def our_fit(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
 
 
 def small_ours() -> Callable[[], Any]:
-    from keras_tabular.model.backend import tf
-    from keras_tabular.model.training.trainer import Rows
+    from keras_tabular.networks.backend import tf
+    from keras_tabular.training.trainer import Rows
 
     x, y, x_validation, y_validation = small_rows()
 
@@ -118,7 +118,7 @@ def small_ours() -> Callable[[], Any]:
         )
         our_fit([train], [validation], batch_size=5, epochs=200)
 
-    from keras_tabular.model import network  # noqa: F401  imports are excluded
+    from keras_tabular.networks import network  # noqa: F401  imports are excluded
 
     return work
 
@@ -154,10 +154,10 @@ def small_scikit_learn() -> Callable[[], Any]:
 
 
 def large_ours(folder: Path) -> Callable[[], Any]:
-    from keras_tabular.model import network  # noqa: F401  imports are excluded
-    from keras_tabular.model.preprocessing.layers import build
-    from keras_tabular.model.preprocessing.statistics import Scaling, Statistics
-    from keras_tabular.model.training.setup import Preprocessor, TableDataset
+    from keras_tabular.networks import network  # noqa: F401  imports are excluded
+    from keras_tabular.preprocessing.layers import build
+    from keras_tabular.preprocessing.statistics import Scaling, Statistics
+    from keras_tabular.training.setup import Preprocessor, TableDataset
 
     columns = {f"x{i}": Column(kind="real") for i in range(COLUMNS)}
     columns["y"] = Column(kind="integer", values=(0, 1))

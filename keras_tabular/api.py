@@ -20,14 +20,14 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.config.typed_yaml import check
 from keras_tabular.core.errors import UserError
-from keras_tabular.inference.schema import infer_schema as infer_schema_of_file
-from keras_tabular.model.version import VERSION
+from keras_tabular.model_file.version import VERSION
 from keras_tabular.prediction.inputs import read_schema_and_params, row_columns, scratch_folder
 from keras_tabular.prediction.outputs import Reasons
 from keras_tabular.prediction.predict import Output, output_columns, predict_file
+from keras_tabular.schema_inference.schema import infer_schema as infer_schema_of_file
 
 if TYPE_CHECKING:  # TensorFlow starts with the first model
-    from keras_tabular.model.saved_model import SavedModel
+    from keras_tabular.model_file.saved_model import SavedModel
 
 __all__ = ["Model", "UserError", "__version__", "infer_schema", "load_model"]
 
@@ -144,13 +144,13 @@ def load_model(path: str | Path) -> Model:
         raise UserError(f"{path}: no model here; run `dvc repro` to train one")
     content = path.read_bytes()
     schema, params = read_schema_and_params(path, content)
-    if "tensorflow" in sys.modules and "keras_tabular.model.backend" not in sys.modules:
+    if "tensorflow" in sys.modules and "keras_tabular.networks.backend" not in sys.modules:
         raise UserError(
             "TensorFlow was imported before keras_tabular, which has to set it up so that results "
             "repeat. Restart Python and load the model before you import tensorflow or keras."
         )
 
-    from keras_tabular.model.saved_model import load_model as load_saved_model
+    from keras_tabular.model_file.saved_model import load_model as load_saved_model
 
     return Model(schema, params.validate, load_saved_model(path, content, schema))
 

@@ -19,8 +19,8 @@ from keras_tabular.evaluation.calibration import (
 from keras_tabular.evaluation.evaluation import Calibration
 from keras_tabular.evaluation.scores import OutOfFold, Predictions, read_oof
 from keras_tabular.evaluation.scores_json import calibration_to_json
-from keras_tabular.model.intervals import Intervals
-from keras_tabular.model.metadata import ModelMetadata, read_metadata, replace_metadata
+from keras_tabular.model_file.intervals import Intervals
+from keras_tabular.model_file.metadata import ModelMetadata, read_metadata, replace_metadata
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import read_parts
@@ -98,7 +98,7 @@ def main() -> None:
         if temperature == 1:
             replace_metadata(args.trained, file, metadata)
         else:
-            from keras_tabular.model.saved_model import with_temperature, write_model
+            from keras_tabular.model_file.saved_model import with_temperature, write_model
 
             write_model(with_temperature(args.trained, temperature), file, metadata)
 

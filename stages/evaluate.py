@@ -19,13 +19,13 @@ from keras_tabular.evaluation.result import Result, evaluate, fit_baselines
 from keras_tabular.evaluation.scores_json import summary_to_json, to_json
 from keras_tabular.evaluation.summary import summary_lines
 from keras_tabular.inspection.columns import outside_training
-from keras_tabular.model.metadata import read_metadata
+from keras_tabular.model_file.metadata import read_metadata
 from keras_tabular.table.groups import mean_group_size
 from keras_tabular.table.parquet import read_parts, read_rows, write_part
 from stages import run
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
-    from keras_tabular.model.saved_model import SavedModel
+    from keras_tabular.model_file.saved_model import SavedModel
 
 # Of a table, in slices and in pictures of its columns.
 MAX_ROWS, MIN_ROWS, MAX_CELLS = 200_000, 1000, 20_000_000
@@ -77,7 +77,7 @@ def main() -> None:
     loss = read_metadata(args.model, content).loss
     baselines = begin(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
 
-    from keras_tabular.model.saved_model import load_model
+    from keras_tabular.model_file.saved_model import load_model
 
     model = load_model(args.model, content, schema)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)

@@ -7,9 +7,9 @@ from pathlib import Path
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import write_json
-from keras_tabular.runs.gate import base_of, evaluate_gate, last_committed
-from keras_tabular.runs.run import WORKSPACE, Run, resolve
-from keras_tabular.runs.verdict import format_checks
+from keras_tabular.experiments.gate import base_of, evaluate_gate, last_committed
+from keras_tabular.experiments.run import WORKSPACE, Run, resolve
+from keras_tabular.experiments.verdict import format_checks
 from stages import run
 
 

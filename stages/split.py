@@ -6,8 +6,8 @@ from pathlib import Path
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
-from keras_tabular.split.placement import write_subsets
-from keras_tabular.split.rules import assign_rows, find_equal_rows, unused_declarations
+from keras_tabular.splitting.placement import write_subsets
+from keras_tabular.splitting.rules import assign_rows, find_equal_rows, unused_declarations
 from keras_tabular.table.parquet import without_pandas
 from stages import run
 

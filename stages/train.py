@@ -59,11 +59,11 @@ def main() -> None:
     train = load_params("train", schema=schema).train
 
     # TensorFlow starts after the parameters are checked.
-    from keras_tabular.model.training.checkpoint import Checkpoints, identity
-    from keras_tabular.model.training.ensemble import describe, save, weigh_members
-    from keras_tabular.model.training.fit import fit
-    from keras_tabular.model.training.forward_chaining import forward_chained
-    from keras_tabular.model.training.setup import set_up
+    from keras_tabular.training.checkpoint import Checkpoints, identity
+    from keras_tabular.training.ensemble import describe, save, weigh_members
+    from keras_tabular.training.fit import fit
+    from keras_tabular.training.forward_chaining import forward_chained
+    from keras_tabular.training.setup import set_up
 
     tables = [args.split / name for name in ("train", "validation")]
     setup = set_up(tables[0], schema, train, validation=tables[1])

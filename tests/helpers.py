@@ -30,7 +30,7 @@ from keras_tabular.core import process
 from keras_tabular.core.metrics import ROW_SETS
 from keras_tabular.evaluation.evaluation import Evaluation, Scores
 from keras_tabular.evaluation.scores_json import from_json
-from keras_tabular.model.metadata import REPRODUCIBLE_MACHINES
+from keras_tabular.model_file.metadata import REPRODUCIBLE_MACHINES
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.rows import CheckedRows, check_rows, parse_valid_rows
 from keras_tabular.table.source import column_names, read_rows

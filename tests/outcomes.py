@@ -137,7 +137,7 @@ def run_table(table: Table, *, both: bool = False) -> Outcome:
         table: The table.
         both: Whether to train both architectures, instead of the smaller one.
     """
-    from keras_tabular.model.backend import keras
+    from keras_tabular.networks.backend import keras
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "project"

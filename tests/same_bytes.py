@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from keras_tabular.config.sections import LOSSES, Activation, Optimizer
-from keras_tabular.model import exact
-from keras_tabular.model.backend import keras, tf
+from keras_tabular.networks import exact
+from keras_tabular.networks.backend import keras, tf
 from tests.helpers import change, project_of, run_stages, shops
 
 SHAPES = [(128, 69, 128), (256, 240, 128), (1024, 600, 128)]

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from keras_tabular.core.errors import align_columns
-from keras_tabular.model.version import VERSION
+from keras_tabular.model_file.version import VERSION
 
 COMMANDS = (
     *("infer-schema", "search", "report", "exp-show", "pr-report"),

@@ -10,10 +10,10 @@ import numpy as np
 from keras_tabular.core.engine import ordered_map
 from keras_tabular.core.errors import UserError, align_columns, listed
 from keras_tabular.core.files import atomic_write, write_json
-from keras_tabular.model.metadata import read_metadata, training_rows
+from keras_tabular.experiments.rerun import read_model
+from keras_tabular.model_file.metadata import read_metadata, training_rows
 from keras_tabular.prediction import inputs
 from keras_tabular.prediction.drift import ColumnDrift, RowCounts, find_drift
-from keras_tabular.runs.rerun import read_model
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.groups import mean_group_size, number_groups

@@ -8,8 +8,8 @@ from typing import Any
 from keras_tabular.core.errors import align_columns
 from keras_tabular.core.metrics import TASKS
 from keras_tabular.core.nested import flatten
+from keras_tabular.experiments.rerun import dvc
 from keras_tabular.report.formats import number, parameter
-from keras_tabular.runs.rerun import dvc
 
 ROWS = {"test": "test", "cross_validation": "cv"}
 SCORES = (*dict.fromkeys(task.main for task in TASKS.values()), "loss")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
+from keras_tabular.experiments.rerun import read_model
 from keras_tabular.prediction.inputs import load_schema_and_params
-from keras_tabular.runs.rerun import read_model
 
 SIGNATURE = "predict_rows"
 
@@ -22,7 +22,7 @@ def main() -> None:
     content = read_model(args.model)
     schema, _ = load_schema_and_params(args.model, content)
 
-    from keras_tabular.model.saved_model import export, load_model
+    from keras_tabular.model_file.saved_model import export, load_model
 
     model = load_model(args.model, content, schema)
     with atomic_write(args.folder) as folder:

@@ -9,7 +9,7 @@ from keras_tabular.config.sections import Validate
 from keras_tabular.config.typed_yaml import check, read_yaml
 from keras_tabular.core.errors import UserError, listed
 from keras_tabular.core.files import atomic_write
-from keras_tabular.inference.schema import QUESTION, infer_schema
+from keras_tabular.schema_inference.schema import QUESTION, infer_schema
 
 
 def main() -> None:

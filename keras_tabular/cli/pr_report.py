@@ -7,11 +7,11 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.metrics import TASKS
+from keras_tabular.experiments.comparison import compare
+from keras_tabular.experiments.gate import base_of, evaluate_gate
+from keras_tabular.experiments.rerun import rerun
+from keras_tabular.experiments.run import WORKSPACE, Run, mismatch, resolve
 from keras_tabular.report.page import render
-from keras_tabular.runs.comparison import compare
-from keras_tabular.runs.gate import base_of, evaluate_gate
-from keras_tabular.runs.rerun import rerun
-from keras_tabular.runs.run import WORKSPACE, Run, mismatch, resolve
 
 MARKER = "<!-- pr-report -->"  # by which CI finds the comment that it wrote before
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_tabular.config.schema import Schema
+from keras_tabular.experiments.rerun import read_model
 from keras_tabular.prediction import inputs, outputs
 from keras_tabular.prediction.outputs import Reasons
 from keras_tabular.prediction.predict import Output, output_columns, predict_file
-from keras_tabular.runs.rerun import read_model
 from keras_tabular.table.rows import rejected_schema
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
-    from keras_tabular.model.saved_model import SavedModel
+    from keras_tabular.model_file.saved_model import SavedModel
 
 
 def parse_arguments() -> Namespace:
@@ -67,7 +67,7 @@ def main() -> None:
     with inputs.seekable_file(args.rows) as file:
         names = inputs.row_columns(file, schema, extra=args.ignore_extra)
 
-        from keras_tabular.model.saved_model import load_model
+        from keras_tabular.model_file.saved_model import load_model
 
         model = load_model(args.model, content, schema)
         reasons = Reasons.from_model(args.explain, model, schema) if args.explain else None

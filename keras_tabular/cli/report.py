@@ -7,10 +7,9 @@ from pathlib import Path
 from keras_tabular.config.schema import SCHEMA, load_schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
-from keras_tabular.report.page import data_card, render
-from keras_tabular.runs.comparison import compare
-from keras_tabular.runs.rerun import cached_output
-from keras_tabular.runs.run import (
+from keras_tabular.experiments.comparison import compare
+from keras_tabular.experiments.rerun import cached_output
+from keras_tabular.experiments.run import (
     FILES,
     LOCK,
     WORKSPACE,
@@ -20,6 +19,7 @@ from keras_tabular.runs.run import (
     mismatch,
     resolve,
 )
+from keras_tabular.report.page import data_card, render
 
 
 def choose(base: str | None, rev: str | None) -> tuple[Revision, Revision | None, str]:

@@ -11,6 +11,9 @@ from keras_tabular.core.metrics import BASELINES, TASKS
 from keras_tabular.core.nested import flatten, nest
 from keras_tabular.evaluation.evaluation import ScoreSet
 from keras_tabular.evaluation.scores_json import score_sets_to_json
+from keras_tabular.experiments.comparison import compare_scores
+from keras_tabular.experiments.rerun import read_model
+from keras_tabular.experiments.run import WORKSPACE, Run
 from keras_tabular.prediction.inputs import load_schema_and_params, parse_model_and_rows
 from keras_tabular.report.formats import (
     baseline_values,
@@ -18,9 +21,6 @@ from keras_tabular.report.formats import (
     format_interval,
     format_score,
 )
-from keras_tabular.runs.comparison import compare_scores
-from keras_tabular.runs.rerun import read_model
-from keras_tabular.runs.run import WORKSPACE, Run
 
 if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
     from keras_tabular.evaluation.labelled import LabelledFile
@@ -73,7 +73,7 @@ def main() -> None:
     thresholds = evaluation.baseline_thresholds if evaluation else {}
 
     from keras_tabular.evaluation.labelled import score_file
-    from keras_tabular.model.saved_model import load_model
+    from keras_tabular.model_file.saved_model import load_model
 
     model = load_model(args.model, content, schema)
     file = score_file(args.rows, model, schema, params.validate, split, thresholds)

@@ -9,8 +9,8 @@ from keras_tabular.config.schema import load_schema
 from keras_tabular.config.sections import Resolved, Search
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.metrics import metric
-from keras_tabular.model.training.folds import possible_folds
 from keras_tabular.table.parquet import count_rows
+from keras_tabular.training.folds import possible_folds
 
 MIN_TRIALS, MIN_FOLDS = 4, 2  # finished trials, and folds of a trial, before it may be pruned
 
@@ -33,8 +33,8 @@ def main() -> None:
 
     import optuna
 
-    from keras_tabular.model.training.checkpoint import CODE, identity
     from keras_tabular.search.study import run_trials, summary
+    from keras_tabular.training.checkpoint import CODE, identity
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that each trial has a graph
     args.storage.parent.mkdir(parents=True, exist_ok=True)

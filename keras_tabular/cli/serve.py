@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from keras_tabular.core.errors import UserError
+from keras_tabular.experiments.rerun import read_model
 from keras_tabular.prediction.inputs import load_schema_and_params
-from keras_tabular.runs.rerun import read_model
 
 LOOPBACK = "127.0.0.1"
 MEGABYTE = 10**6
@@ -50,7 +50,7 @@ def main() -> None:
     # asyncio does not set it for a socket of another maker; each answer would wait 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    from keras_tabular.model.saved_model import load_model
+    from keras_tabular.model_file.saved_model import load_model
 
     model = load_model(args.model, content, schema)
     service = Service(model, schema, params.validate, int(args.max_body * MEGABYTE))

@@ -30,7 +30,7 @@ from keras_tabular.table.rows import check_rows, refuse
 from keras_tabular.table.source import column_names, read_rows, row_locator
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
-    from keras_tabular.model.saved_model import SavedModel
+    from keras_tabular.model_file.saved_model import SavedModel
 
 
 class LabelledFile(NamedTuple):

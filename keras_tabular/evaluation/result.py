@@ -24,8 +24,8 @@ from keras_tabular.evaluation.uncertainty import (
     score_differences,
     with_best_constant,
 )
-from keras_tabular.model.intervals import Intervals
-from keras_tabular.model.metadata import ModelMetadata
+from keras_tabular.model_file.intervals import Intervals
+from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.table.arrays import (
     FINITE,
     Predict,
@@ -38,7 +38,7 @@ from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import part_paths
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
-    from keras_tabular.model.saved_model import SavedModel
+    from keras_tabular.model_file.saved_model import SavedModel
 
 
 class Result(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from keras_tabular.config.schema import Column, Schema
-from keras_tabular.model.bins import (
+from keras_tabular.model_file.bins import (
     Bins,
     drop_missing,
     format_value,
@@ -15,7 +15,7 @@ from keras_tabular.model.bins import (
     missing_mask,
     numeric_values,
 )
-from keras_tabular.model.column_summary import ColumnSummary, total_variation
+from keras_tabular.model_file.column_summary import ColumnSummary, total_variation
 
 BARS, CATEGORIES = 12, 6  # of a picture
 MIN_ATTRIBUTION, MIN_SHARE_OUTSIDE = 0.02, 0.1  # of a column; of the test rows

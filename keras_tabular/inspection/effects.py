@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from keras_tabular.config.schema import Schema, input_name
-from keras_tabular.model.bins import Bins, missing_mask, numeric_values, quantiles
+from keras_tabular.model_file.bins import Bins, missing_mask, numeric_values, quantiles
 from keras_tabular.table.arrays import Predict, feature_arrays, row_weights
 
 MAX_COLUMNS, STEPS, CATEGORIES = 6, 20, 8

@@ -16,7 +16,7 @@ from keras_tabular.config.sections import Range, Slice
 from keras_tabular.core.metrics import TASKS, metric
 from keras_tabular.evaluation.scores import Predictions, row_scores
 from keras_tabular.evaluation.uncertainty import ALPHA, mean_interval
-from keras_tabular.model.bins import Bins, is_among, missing_mask, numeric_values
+from keras_tabular.model_file.bins import Bins, is_among, missing_mask, numeric_values
 from keras_tabular.table.arrays import predicted_classes, row_losses
 from keras_tabular.table.cells import is_missing
 from keras_tabular.table.parquet import part_paths

@@ -11,9 +11,9 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Drift
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.errors import listed, quoted
-from keras_tabular.model.bins import OTHERS, Bins, most_frequent, unknown_mask
-from keras_tabular.model.column_summary import ColumnSummary, total_variation
-from keras_tabular.model.metadata import TrainingRows
+from keras_tabular.model_file.bins import OTHERS, Bins, most_frequent, unknown_mask
+from keras_tabular.model_file.column_summary import ColumnSummary, total_variation
+from keras_tabular.model_file.metadata import TrainingRows
 from keras_tabular.table.database import row_hashes
 from keras_tabular.table.rows import CheckedRows
 

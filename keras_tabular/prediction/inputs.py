@@ -14,7 +14,7 @@ from keras_tabular.config.schema import SCHEMA, Schema, load_schema
 from keras_tabular.core.cluster import on_ray
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
-from keras_tabular.model.metadata import read_metadata
+from keras_tabular.model_file.metadata import read_metadata
 from keras_tabular.table.source import column_names
 
 GZIP = b"\x1f\x8b"  # how such a file begins

@@ -18,14 +18,14 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.process import BROKEN_PIPE
-from keras_tabular.model.attribution import MAX_EXPLAINED, Permutations, contributions
-from keras_tabular.model.metadata import training_rows
+from keras_tabular.model_file.attribution import MAX_EXPLAINED, Permutations, contributions
+from keras_tabular.model_file.metadata import training_rows
 from keras_tabular.table.arrays import FINITE, feature_arrays, predicted_classes
 from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.rows import CheckedRows, Failure
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
-    from keras_tabular.model.saved_model import SavedModel
+    from keras_tabular.model_file.saved_model import SavedModel
 
 
 Write = Callable[[pa.Table], None]

@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.prediction.drift import ColumnDrift
 from keras_tabular.report.pictures import Picture, points_of_both
 from keras_tabular.report.vega import (
@@ -21,7 +22,6 @@ from keras_tabular.report.vega import (
     number,
     under_names,
 )
-from keras_tabular.runs.comparison import Comparison
 
 
 def importance(comparison: Comparison) -> Picture | None:

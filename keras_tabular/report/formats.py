@@ -7,8 +7,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from keras_tabular.core.numbers import UNDEFINED, format_number
-from keras_tabular.runs.comparison import ChangedValue, ScoreComparison, ScoreRow
-from keras_tabular.runs.run import Run
+from keras_tabular.experiments.comparison import ChangedValue, ScoreComparison, ScoreRow
+from keras_tabular.experiments.run import Run
 
 LARGE = 1e15  # from here on numbers are written with an exponent
 MIN_WITH_COMMAS = 10_000  # smaller numbers have none: they may be years

@@ -14,12 +14,12 @@ from markupsafe import Markup
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import listed
 from keras_tabular.core.metrics import BASELINES, ROW_SETS, TASKS
+from keras_tabular.experiments.comparison import ChangedValue, Comparison, ScoreRow, points
+from keras_tabular.experiments.run import LOCK, Run, params_of
+from keras_tabular.experiments.verdict import format_checks
 from keras_tabular.prediction.drift import DriftReport
 from keras_tabular.report import column_pictures, formats, pictures, vega
 from keras_tabular.report.formats import number
-from keras_tabular.runs.comparison import ChangedValue, Comparison, ScoreRow, points
-from keras_tabular.runs.run import LOCK, Run, params_of
-from keras_tabular.runs.verdict import format_checks
 
 DATA_CARD = "data/README.md"
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from keras_tabular.core.metrics import BASELINES, metric
 from keras_tabular.evaluation.evaluation import NO_SCORES
+from keras_tabular.experiments.comparison import Comparison, points
 from keras_tabular.report.vega import (
     LINE,
     OTHER,
@@ -24,7 +25,6 @@ from keras_tabular.report.vega import (
     straight,
     vertical,
 )
-from keras_tabular.runs.comparison import Comparison, points
 
 MODEL = "this model"  # next to the names of baselines
 MAX_NAMED = 8  # classes, whose cells have numbers in them

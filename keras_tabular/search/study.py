@@ -17,12 +17,12 @@ from keras_tabular.core.metrics import metric
 from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
 from keras_tabular.evaluation.uncertainty import resampling_weights
-from keras_tabular.model.backend import keras
-from keras_tabular.model.training.checkpoint import Member
-from keras_tabular.model.training.ensemble import weigh_members
-from keras_tabular.model.training.fit import fit
-from keras_tabular.model.training.setup import set_up
+from keras_tabular.networks.backend import keras
 from keras_tabular.table.groups import row_groups
+from keras_tabular.training.checkpoint import Member
+from keras_tabular.training.ensemble import weigh_members
+from keras_tabular.training.fit import fit
+from keras_tabular.training.setup import set_up
 
 FINISHED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 DRAWS = 200

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError, quoted
-from keras_tabular.model.saved_model import SavedModel
+from keras_tabular.model_file.saved_model import SavedModel
 from keras_tabular.prediction.drift import unknown_by_column, unknown_categories, unknown_lines
 from keras_tabular.prediction.outputs import Predicted, Reasons, predict_batch
 from keras_tabular.serving import measures

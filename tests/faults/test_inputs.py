@@ -12,11 +12,11 @@ import yaml
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.typed_yaml import check
 from keras_tabular.core.errors import UserError
-from keras_tabular.inference.schema import infer_schema
-from keras_tabular.model.backend import keras
-from keras_tabular.model.metadata import METADATA, ModelMetadata
-from keras_tabular.model.saved_model import load_model, write_model
-from keras_tabular.model.training.checkpoint import Checkpoints, Member
+from keras_tabular.model_file.metadata import METADATA, ModelMetadata
+from keras_tabular.model_file.saved_model import load_model, write_model
+from keras_tabular.networks.backend import keras
+from keras_tabular.schema_inference.schema import infer_schema
+from keras_tabular.training.checkpoint import Checkpoints, Member
 from tests.helpers import read_table, schema_of
 
 OPEN = "found a quote that never closes"

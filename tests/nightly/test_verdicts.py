@@ -23,8 +23,8 @@ from keras_tabular.evaluation.evaluation import Evaluation
 from keras_tabular.evaluation.result import compare_with_baselines
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.scores_json import to_json
-from keras_tabular.runs.gate import Base, base_of, evaluate_gate
-from keras_tabular.runs.run import FILES, WORKSPACE, Run
+from keras_tabular.experiments.gate import Base, base_of, evaluate_gate
+from keras_tabular.experiments.run import FILES, WORKSPACE, Run
 from tests.helpers import schema_of, train_params
 
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`

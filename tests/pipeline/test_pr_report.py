@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from keras_tabular.cli.pr_report import MARKER
+from keras_tabular.experiments.rerun import changed_files
 from keras_tabular.report.page import UNDECIDED
-from keras_tabular.runs.rerun import changed_files
 from tests.helpers import MADE, PROJECT, must
 
 

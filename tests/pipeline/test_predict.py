@@ -17,8 +17,8 @@ import pytest
 
 from keras_tabular.config.schema import load_schema
 from keras_tabular.evaluation.calibration import scale_by_temperature
-from keras_tabular.model.backend import keras
-from keras_tabular.model.metadata import read_metadata
+from keras_tabular.model_file.metadata import read_metadata
+from keras_tabular.networks.backend import keras
 from keras_tabular.table.arrays import feature_arrays
 from tests.helpers import PROJECT, call, change, copy_of, read_scores, run, run_stages
 

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from keras_tabular.experiments.comparison import compare
+from keras_tabular.experiments.run import WORKSPACE, Run, resolve
 from keras_tabular.report.page import UNDECIDED
-from keras_tabular.runs.comparison import compare
-from keras_tabular.runs.run import WORKSPACE, Run, resolve
 from tests.helpers import call, change, copy_of, must, read_scores, run
 from tests.pages import CUT, OF_CLASSES, Page, is_whole, opened, pictures, shows_all
 

@@ -36,13 +36,13 @@ def test_an_edit_of_what_no_stage_uses_reruns_nothing(workspace: Path) -> None:
 def test_an_edit_reruns_what_uses_its_package_and_ends_where_bytes_are_equal(
     workspace: Path,
 ) -> None:
-    comment([workspace / "keras_tabular/split/rules.py"])
+    comment([workspace / "keras_tabular/splitting/rules.py"])
     assert outdated(workspace)[0] == "split"
     output = must(workspace, "dvc", "repro")
     assert stages_that_ran(output) == ["split"]
     assert "Stage 'train' didn't change, skipping" in output
 
-    network = workspace / "keras_tabular/model/network.py"
+    network = workspace / "keras_tabular/networks/network.py"
     comment([network])
     model = (workspace / "models/model.keras").read_bytes()
     assert stages_that_ran(must(workspace, "dvc", "repro")) == ["train", "calibrate", "evaluate"]

@@ -5,8 +5,8 @@ from typing import get_args
 import pytest
 
 from keras_tabular.config.sections import LOSSES, Activation, Initializer, Optimizer
-from keras_tabular.model import network
-from keras_tabular.model.backend import keras
+from keras_tabular.networks import network
+from keras_tabular.networks.backend import keras
 from tests.helpers import (
     train_params,
 )

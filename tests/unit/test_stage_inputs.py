@@ -9,7 +9,7 @@ import pytest
 from keras_tabular.config.stage_inputs import stage_runner
 from tests.helpers import PROJECT, change
 
-NETWORK = "keras_tabular/model/network.py"
+NETWORK = "keras_tabular/networks/network.py"
 
 
 @pytest.fixture

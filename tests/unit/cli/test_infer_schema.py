@@ -13,7 +13,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from keras_tabular.config.schema import Schema, input_name, load_schema
-from keras_tabular.inference.sample import infer_dialect, is_missing
+from keras_tabular.schema_inference.sample import infer_dialect, is_missing
 from tests.helpers import PROJECT, call, mixed_table, read_table
 
 NUMBERS = np.random.default_rng(0).normal(size=60)

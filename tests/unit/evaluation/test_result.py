@@ -20,8 +20,8 @@ from keras_tabular.evaluation.result import evaluate, fit_baselines, predict_tab
 from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.evaluation.scores_json import from_json, summary_to_json, to_json
 from keras_tabular.evaluation.summary import summary_lines
-from keras_tabular.model.metadata import ModelMetadata
-from keras_tabular.runs.gate import Base, evaluate_gate
+from keras_tabular.experiments.gate import Base, evaluate_gate
+from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.table.arrays import Predict, labels
 from keras_tabular.table.parquet import arrow_schema, write_part
 from tests.helpers import schema_of, train_params, values_of

@@ -23,7 +23,7 @@ from keras_tabular.evaluation.scores_json import (
     summary_to_json,
     to_json,
 )
-from keras_tabular.runs.verdict import Verdict
+from keras_tabular.experiments.verdict import Verdict
 from tests.helpers import PROJECT
 
 SCORES = Scores(

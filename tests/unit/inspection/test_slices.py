@@ -11,7 +11,7 @@ from keras_tabular.config.schema import Column
 from keras_tabular.config.sections import Range
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.inspection.slices import slice_scores
-from keras_tabular.model.bins import Bins
+from keras_tabular.model_file.bins import Bins
 from tests.helpers import schema_of
 
 SCHEMA = schema_of(

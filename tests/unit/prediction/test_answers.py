@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.config.sections import Validate
-from keras_tabular.model.metadata import ModelMetadata
+from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.prediction.drift import unknown_categories
 from keras_tabular.prediction.predict import predict_rows
 from keras_tabular.table import csv

@@ -7,6 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from keras_tabular.experiments.comparison import ChangedValue
+from keras_tabular.experiments.run import FILES
 from keras_tabular.report.column_pictures import draw_effect, importance, spark
 from keras_tabular.report.formats import (
     differences,
@@ -25,8 +27,6 @@ from keras_tabular.report.page import (
 )
 from keras_tabular.report.pictures import Picture, roc
 from keras_tabular.report.vega import Spec, svg
-from keras_tabular.runs.comparison import ChangedValue
-from keras_tabular.runs.run import FILES
 from tests.pages import Page
 
 HOSTILE = '<b>&"'

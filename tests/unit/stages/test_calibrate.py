@@ -10,8 +10,8 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Choice, Evaluate
 from keras_tabular.evaluation.calibration import choose_temperature, choose_threshold
 from keras_tabular.evaluation.scores import Predictions
-from keras_tabular.model.intervals import Intervals
-from keras_tabular.model.metadata import ModelMetadata
+from keras_tabular.model_file.intervals import Intervals
+from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.table.parquet import arrow_schema, write_part
 from stages.calibrate import calibrate
 from tests.helpers import schema_of

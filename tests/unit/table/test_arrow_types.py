@@ -13,8 +13,8 @@ import pytest
 
 from keras_tabular.config.schema import Kind
 from keras_tabular.core.errors import UserError
-from keras_tabular.inference.schema import infer_schema
 from keras_tabular.prediction.inputs import row_columns
+from keras_tabular.schema_inference.schema import infer_schema
 from tests.helpers import checked_rows, read_table, schema_of
 
 DAY = datetime(2024, 5, 31)

@@ -10,7 +10,7 @@ import pytest
 from keras_tabular.config.schema import Column
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.errors import quoted as in_quotes
-from keras_tabular.inference.formats import all_parse_as
+from keras_tabular.schema_inference.formats import all_parse_as
 from keras_tabular.table.cells import MAX_CELL, parse
 from keras_tabular.table.csv import MISTAKES_SHOWN
 from tests.helpers import read_table, schema_of

@@ -1,0 +1,104 @@
+"""What DVC knows of outputs, and whether the committed results come out again in a clone."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from keras_tabular.core.errors import UserError
+from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git, outputs
+
+
+def dvc(*arguments: str, folder: Path | None = None) -> str:
+    """Return what a DVC command prints. Its stages find the Python that runs this.
+
+    Raises:
+        UserError: The command failed; the message holds what it printed.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UserError(f"dvc {' '.join(arguments)}: failed\n{done.stdout}{done.stderr}".rstrip())
+    return done.stdout
+
+
+def cache_dir() -> Path:
+    """Return the folder of DVC's cache."""
+    return Path(dvc("cache", "dir").strip())
+
+
+def cached_output(path: Path, lock: Mapping[str, Any]) -> bytes | None:
+    """Read an output that a dvc.lock names from DVC's cache; None if it is not there."""
+    md5 = outputs(lock).get(path.as_posix(), {}).get("md5")
+    if md5 is None:
+        return None
+    file = cache_dir() / "files" / "md5" / md5[:2] / md5[2:]
+    return file.read_bytes() if file.is_file() else None
+
+
+def read_model(path: Path) -> bytes:
+    """Read a model; if it is missing, its last version in DVC's cache.
+
+    DVC removes the outputs of a stage before it runs.
+
+    Raises:
+        UserError: There is neither.
+    """
+    with suppress(FileNotFoundError):
+        return path.read_bytes()
+    content = cached_output(Path(os.path.relpath(path)), Run(WORKSPACE).load(LOCK))
+    if content is None:
+        raise UserError(
+            f"{path}: no model here; name the .keras file, or run `dvc repro` to train one"
+        )
+    print(f"{path} is not there now; using what {LOCK} names", file=sys.stderr)
+    return content
+
+
+def rerun(commit: str) -> list[str]:
+    """Run the pipeline in a fresh clone of a commit, and list the files that come out differently.
+
+    Raises:
+        UserError: A stage failed. The message holds what it printed.
+    """
+    root, prefix = git("rev-parse", "--show-toplevel"), git("rev-parse", "--show-prefix")
+    with TemporaryDirectory() as folder:
+        clone = Path(folder) / "clone"
+        cloned = git("clone", "--quiet", "--no-checkout", str(root), str(clone))
+        if cloned is None or git("checkout", "--quiet", "--detach", commit, folder=clone) is None:
+            raise UserError(f"git cannot clone {root} at {commit[:7]} into {folder}")
+        project = clone / (prefix or "")
+        if (local := Path(str(root), prefix or "", ".dvc/config.local")).is_file():
+            shutil.copy(local, project / ".dvc")
+        dvc("config", "--local", "cache.dir", str(cache_dir().resolve()), folder=project)
+        dvc("checkout", "--quiet", "--allow-missing", folder=project)
+        dvc("repro", "--force", folder=project)
+        return changed_files(project)
+
+
+def changed_files(project: Path) -> list[str]:
+    """List the outputs that dvc.lock names and the last commit does not; `dvc.lock` if it differs.
+
+    The verdict of the gate does not count, since it depends on the history.
+    """
+    texts = git("show", f"HEAD:./{LOCK}", folder=project), (project / LOCK).read_text("utf-8")
+    before, after = (yaml.safe_load(text or "") or {"stages": {}} for text in texts)
+    for lock in (before, after):
+        lock["stages"].pop("gate", None)
+    old = outputs(before)
+    files = sorted(path for path, out in outputs(after).items() if out != old.get(path))
+    return files or [LOCK] * (before != after)

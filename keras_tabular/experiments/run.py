@@ -1,0 +1,257 @@
+"""A run: the scores and the table of a revision in git, and any other of its files."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import ValidationError
+
+from keras_tabular.config.schema import SCHEMA
+from keras_tabular.core.errors import UserError
+from keras_tabular.evaluation import scores_json
+from keras_tabular.evaluation.evaluation import Evaluation
+from keras_tabular.experiments.verdict import Verdict
+
+
+class Revision(NamedTuple):
+    """A commit or an experiment; the workspace where `commit` is empty."""
+
+    label: str  # short, for legends, table headers and messages
+    commit: str
+
+
+class Commit(NamedTuple):
+    """What `git log` says of a commit; `date` is the author's, as YYYY-MM-DD."""
+
+    sha: str
+    date: str
+    subject: str
+
+
+WORKSPACE = Revision("workspace", "")
+
+
+def _output(*arguments: str, folder: Path | None = None) -> bytes | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
+    except FileNotFoundError:  # git is not installed
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def git(*arguments: str, folder: Path | None = None) -> str | None:
+    """Return what a git command prints, without the last newline; None if it fails."""
+    output = _output(*arguments, folder=folder)
+    return None if output is None else output.decode("utf-8", "replace").rstrip("\n")
+
+
+def content_at(commit: str, path: Path | str) -> bytes | None:
+    """Return the content of a file in a commit; None if the commit does not have it."""
+    return _output("show", f"{commit}:./{os.path.relpath(path)}")
+
+
+def commit_before(path: Path) -> str | None:
+    """Find the last commit in which a file has another content than now; None if there is none.
+
+    It is the same one before and after the present content is committed.
+    """
+    now = path.read_bytes() if path.is_file() else None
+    log = git("log", "--first-parent", "--format=%H", "--", str(path)) or ""
+    return next((c for c in log.split() if content_at(c, path) not in (None, now)), None)
+
+
+def resolve(name: str) -> Revision:
+    """Find the revision of this name: `workspace`, a branch, tag, commit or experiment.
+
+    Raises:
+        UserError: There is no such revision, or more than one.
+    """
+    if name == WORKSPACE.label:
+        return WORKSPACE
+    commit = git("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    commit = commit or _experiment(name)
+    if commit is None:
+        raise UserError(
+            f"found no revision {name!r}; expected a branch, tag or commit of `git log`, an "
+            f"experiment of `dvc exp list`, or {WORKSPACE.label}; fetch it if it is elsewhere"
+        )
+    is_hash = commit.startswith(name) or name.startswith("HEAD")
+    return Revision(commit[:7] if is_hash else name, commit)
+
+
+def _experiment(name: str) -> str | None:
+    """Return the commit of an experiment, which DVC keeps in the ref refs/exps/BA/SELINE.../NAME.
+
+    Of several with one name, the one that started from HEAD.
+    """
+    refs = git("for-each-ref", "--format=%(refname) %(objectname)", f"refs/exps/*/*/{name}") or ""
+    commits = dict(line.split() for line in refs.splitlines())
+    head = git("rev-parse", "HEAD") or ""
+    from_head = commits.get(f"refs/exps/{head[:2]}/{head[2:]}/{name}")
+    if len(commits) > 1 and not from_head:
+        hashes = ", ".join(commit[:7] for commit in commits.values())
+        raise UserError(f"found {len(commits)} experiments {name!r}; name one of {hashes}")
+    return from_head or next(iter(commits.values()), None)
+
+
+# Where dvc.yaml puts what the commands read of a run.
+FILES = {
+    name: Path(f"metrics/{name}.json")
+    for name in (
+        *("metrics", "scores", "gate", "networks", "profile", "validation"),
+        *("slices", "effects", "columns", "errors"),
+    )
+}
+
+
+# The files that belong to a run; an edit of any other file does not concern it.
+PROJECT = (
+    *("data", "metrics", "stages", "keras_tabular", "network.py"),
+    *("dvc.lock", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.txt"),
+)
+
+
+class Run:
+    """What the pipeline left in a revision. A file is read when it is needed."""
+
+    def __init__(self, revision: Revision, files: Mapping[str, Path] = FILES) -> None:
+        self.revision, self.label = revision, revision.label
+        self.files = files
+
+    def read(self, path: Path | str) -> bytes | None:
+        """Return the content of a file; None if the revision does not have it."""
+        if self.revision.commit:
+            return content_at(self.revision.commit, path)
+        return Path(path).read_bytes() if Path(path).is_file() else None
+
+    def text(self, path: Path | str) -> str:
+        """Return the text of a file; empty if the revision does not have it."""
+        return (self.read(path) or b"").decode("utf-8", "replace")
+
+    def load(self, path: Path | str) -> dict[str, Any]:
+        """Return the mapping in a JSON or YAML file; empty if the revision does not have it.
+
+        Raises:
+            UserError: A file of the workspace is neither.
+        """
+        content = self.read(path)
+        if content is None:
+            return {}
+        try:
+            value = (json.loads if Path(path).suffix == ".json" else yaml.safe_load)(content)
+        except (ValueError, yaml.YAMLError) as error:
+            if self.revision.commit:  # a commit cannot be fixed
+                return {}
+            raise UserError(
+                f"{path}: cannot be read: {error}; `dvc repro` writes anew what a stage wrote"
+            ) from None
+        return value if isinstance(value, dict) else {}
+
+    @cached_property
+    def evaluation(self) -> Evaluation | None:
+        """The scores of the run; None if it has none in the present format."""
+        with suppress(*scores_json.OTHER_SHAPE):
+            return scores_json.from_json(self.load(self.files["scores"]))
+        return None
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """The verdict of the gate; None if the run has none in the present format."""
+        with suppress(ValidationError):  # of another shape, in an old commit
+            return Verdict.model_validate(self.load(self.files["gate"]))
+        return None
+
+    @cached_property
+    def networks(self) -> dict[str, Any]:
+        """The `weight` and `params` of each architecture that was trained, by its name."""
+        return dict(self.load(self.files["networks"]).get("networks", {}))
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """What data/schema.yaml says of the table."""
+        return self.load(SCHEMA)
+
+    @cached_property
+    def commit(self) -> Commit | None:
+        """The revision's own commit, or HEAD for the workspace; None before the first one."""
+        line = git("log", "-1", "--format=%H%x00%as%x00%s", self.revision.commit or "HEAD")
+        return Commit(*line.split("\0")) if line else None
+
+    @cached_property
+    def uncommitted(self) -> bool:
+        """Whether this is the workspace, and it differs from its commit."""
+        return not self.revision.commit and bool(git("status", "--porcelain", "--", *PROJECT))
+
+    @property
+    def source(self) -> str:
+        """The name of the file or folder of the table, without its path."""
+        return PurePosixPath(str(self.schema.get("source", "?"))).name
+
+    @property
+    def target(self) -> str:
+        """The column that the model predicts."""
+        return str(self.schema.get("target", "?"))
+
+    def require_evaluation(self) -> Evaluation:
+        """Return the scores of the run.
+
+        Raises:
+            UserError: The run has none.
+        """
+        if self.evaluation is None:
+            raise UserError(
+                f"{self.files['scores']}: {self.label} has no scores; run `dvc repro` first, "
+                "at the root of the project"
+            )
+        return self.evaluation
+
+
+def mismatch(run: Run, base: Run) -> str:
+    """Return why runs cannot be compared; an empty text if they are of the same table."""
+    for file, content in (("scores", base.evaluation), (SCHEMA, base.schema)):
+        if not content:
+            return f"{base.label} holds no {file}"
+    keys = ("source", "target", "task")
+    if all(run.schema.get(key) == base.schema.get(key) for key in keys):
+        return ""
+    table = ", ".join(f"{key} {base.schema.get(key)}" for key in keys)
+    return f"{base.label} is of another table: {table}"
+
+
+LOCK = "dvc.lock"
+
+
+def params_of(lock: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections of params.yaml that the results were made with."""
+    params: dict[str, Any] = {}
+    for stage in lock.get("stages", {}).values():
+        for section in stage.get("params", {}).values():
+            params |= section
+    return params
+
+
+def outs_of(lock: Mapping[str, Any], stage: str) -> list[dict[str, Any]]:
+    """Return the `path`, `md5` and `size` in bytes of each output of a stage."""
+    return list(lock.get("stages", {}).get(stage, {}).get("outs", []))
+
+
+def outputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return all outputs by path."""
+    return {out["path"]: out for stage in lock.get("stages", {}) for out in outs_of(lock, stage)}
+
+
+def inputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what the stages read and none of them wrote, by path."""
+    written = outputs(lock)
+    return {
+        dep["path"]: dep
+        for stage in lock.get("stages", {}).values()
+        for dep in stage.get("deps", [])
+        if not any(f"{dep['path']}/".startswith(f"{out}/") for out in written)
+    }

@@ -1,0 +1,185 @@
+"""Metadata in the file of a model: one JSON file in the zip, which Keras ignores."""
+
+import hashlib
+import json
+import re
+import zipfile
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Choice, Drift, Validate
+from keras_tabular.config.typed_yaml import Section, Value, check
+from keras_tabular.core.errors import UserError, listed
+from keras_tabular.model_file.column_summary import ColumnSummary
+from keras_tabular.model_file.intervals import Intervals
+from keras_tabular.table.parquet import count_rows, part_paths
+
+METADATA = "tabular.json"
+REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")  # shown to give the same bytes
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
+MAX_JSON = 2**28  # bytes of a JSON file in the zip
+
+
+class Ensemble(Section, extra="ignore"):
+    """How the predictions of a regression's networks are combined, by architecture and epochs.
+
+    Attributes:
+        weights: Weight of the mean of these members.
+        folds: The fold that each member was not trained on.
+        target_range: The lowest and the highest target value of the training rows.
+    """
+
+    weights: dict[str, float]
+    folds: dict[str, tuple[int, ...]]
+    target_range: tuple[float, float]
+
+
+class TrainingRows(Section, extra="ignore"):
+    """Summary of the training rows.
+
+    Attributes:
+        rows: Number of all training rows.
+        md5: Hash of the Parquet parts that hold them.
+        packages: Versions of the packages that read the rows and trained the model.
+        summaries: Summary of each column that the model reads.
+        attribution: Share of attribution of each column: its mean absolute contribution to the
+            predictions, as a share of the sum over all columns.
+        disagreement: Mean variance between the predictions of the folds' networks of a regression.
+    """
+
+    rows: int
+    md5: str
+    packages: dict[str, str]
+    summaries: dict[str, ColumnSummary]
+    attribution: dict[str, float]
+    disagreement: float | None = None
+
+
+class ModelMetadata(Section, extra="ignore"):
+    """Everything that the model's file holds besides the model; a model from elsewhere has none.
+
+    Attributes:
+        task, target, classes: The meaning of the outputs; classes are in their order.
+        loss: The loss function of the training, in the words of `train.loss`.
+        repeats: On which machines the training gives the same bytes.
+        class_weights: Weight of each class in the loss, if `train.class_weight` is set.
+        categories: The categories that the model knows, for the columns where it knows only some.
+        calibration: The `temperature` of the probabilities and how it changes the loss.
+        threshold: The lowest probability that counts as positive, and how it was chosen.
+        table_schema, validate_params, drift_params: The sections of data/schema.yaml and
+            params.yaml with which the model can be used where these files are not.
+    """
+
+    task: str | None = None
+    target: str | None = None
+    classes: list[Value] = Field(default_factory=list)
+    loss: str = "auto"
+    version: str | None = None
+    repeats: str | None = None
+    ensemble: Ensemble | None = None
+    class_weights: list[float] | None = None
+    categories: dict[str, list[str]] = Field(default_factory=dict)
+    trained_on: TrainingRows | None = None
+    calibration: dict[str, float] | None = None
+    intervals: Intervals | None = None
+    threshold: Annotated[float, Field(ge=0, le=2)] = 0.5
+    threshold_choice: Choice | None = None
+    table_schema: Schema | None = None
+    validate_params: Validate = Validate()
+    drift_params: Drift = Drift()
+
+    @property
+    def temperature(self) -> float:
+        """The temperature of the probabilities, 1 if they were not calibrated."""
+        return (self.calibration or {}).get("temperature", 1.0)
+
+    @property
+    def attribution(self) -> dict[str, float]:
+        """The share of attribution of each column; empty without training rows."""
+        return self.trained_on.attribution if self.trained_on else {}
+
+    @classmethod
+    def from_schema(cls, schema: Schema, **fields: Any) -> Self:
+        """Describe a model of this table."""
+        classes = list(schema.classes)
+        return cls(task=schema.task, target=schema.target, classes=classes, **fields)
+
+
+def provenance(train: Path) -> dict[str, Any]:
+    """Return the number of training rows, the MD5 of their parts, and the versions of packages.
+
+    The commit is not part of it, since a commit contains the hash of its own model. `git log -S`
+    with the model's MD5 in dvc.lock finds the commit.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    for path in part_paths(train):
+        digest.update(path.read_bytes())
+    packages = {name: version(name) for name in ("keras", "tensorflow", "pyarrow", "numpy")}
+    return {"rows": sum(count_rows(train)), "md5": digest.hexdigest(), "packages": packages}
+
+
+def read_metadata(path: Path, content: bytes) -> ModelMetadata:
+    """Read the metadata of the model's file at `path`.
+
+    Raises:
+        UserError: It is not a model's file, or its metadata are not as this version writes them.
+    """
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as file:
+            unpacked = sum(entry.file_size for entry in file.infolist())
+            if unpacked > 2 * len(content) + MAX_JSON:  # Keras does not compress weights
+                raise ValueError(f"it unpacks from {len(content)} to {unpacked} bytes")
+            entries = json.loads(file.read(METADATA)) if METADATA in file.namelist() else {}
+    except Exception as error:  # a file can be wrong in any way
+        raise UserError(f"{path}: not a .keras file of this project: {error}") from None
+    return check(entries, ModelMetadata, path)
+
+
+def training_rows(path: Path, metadata: ModelMetadata, schema: Schema) -> TrainingRows:
+    """Return the summary of the training rows in the metadata of the model's file at `path`.
+
+    Raises:
+        UserError: There is no summary, or it is of other columns than the declared ones.
+    """
+    trained_on = metadata.trained_on
+    if trained_on is None:
+        raise UserError(f"{path}: holds no summary of its training rows; run `dvc repro`")
+    trained = {(name, column.feature_type) for name, column in trained_on.summaries.items()}
+    declared = {(name, column.feature_type) for name, column in schema.features.items()}
+    if trained != declared:
+        columns = sorted({name for name, _ in trained ^ declared})
+        raise UserError(
+            f"{path}: the model was trained for other columns than data/schema.yaml declares: "
+            f"{listed(columns)}; run `dvc repro` to train one for these"
+        )
+    return trained_on
+
+
+def replace_metadata(source: Path, target: Path, metadata: ModelMetadata) -> None:
+    """Write the model in `source` to `target` with other metadata, and without dates and addresses.
+
+    So the same model gives the same bytes.
+    """
+    with zipfile.ZipFile(source) as old:
+        contents = {name: old.read(name) for name in sorted(old.namelist()) if name != METADATA}
+    for name in contents:
+        if name.endswith(".json"):
+            contents[name] = _without_date_and_addresses(contents[name].decode()).encode()
+    contents[METADATA] = metadata.model_dump_json(indent=1, exclude_defaults=True).encode()
+    with zipfile.ZipFile(target, "w") as new:
+        for name, content in contents.items():
+            new.writestr(zipfile.ZipInfo(name, EPOCH), content)
+
+
+def _without_date_and_addresses(text: str) -> str:
+    """Remove the date from Keras's JSON, and replace addresses by their order of appearance."""
+    order: dict[str, int] = {}
+    text = re.sub(
+        r'(?<="shared_object_id": )\d+', lambda m: str(order.setdefault(m[0], len(order))), text
+    )
+    return re.sub(r', "date_saved": "[^"]*"', "", text)

@@ -1,0 +1,248 @@
+"""Models in `.keras` files: saved as the same bytes, loaded, exported, and used to predict."""
+
+import math
+import re
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from keras_tabular.config.schema import Schema, input_name
+from keras_tabular.core.errors import UserError, listed, truncate
+from keras_tabular.model_file.metadata import ModelMetadata, read_metadata, replace_metadata
+from keras_tabular.networks.backend import keras, tf
+from keras_tabular.networks.exact import Exact, Mean, with_exact_products
+from keras_tabular.table.arrays import input_type
+
+BATCH_SIZES = (16, 256, 1024)  # the first for a server, 6 times faster than 256
+MAX_WORK_OF_LARGE_BATCHES = 1_000_000  # multiply-adds for a row; else 1024 rows leave the caches
+WORK_PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of a text
+
+
+def write_model(model: keras.Model, path: Path, metadata: ModelMetadata) -> None:
+    """Save a model, such that the same model gives the same bytes."""
+    with TemporaryDirectory() as folder:
+        saved = Path(folder, "model.keras")
+        model.save(saved)
+        replace_metadata(saved, path, metadata)
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model, and what else its file holds.
+
+    Attributes:
+        path: Name of the file in messages.
+        plain: The model as Keras loads it.
+        metadata: Metadata in the file.
+        content: All bytes of the file.
+    """
+
+    path: Path
+    plain: keras.Model
+    metadata: ModelMetadata
+    content: bytes
+
+    @cached_property
+    def network(self) -> keras.Model:
+        """The model with exact matrix products, see `with_exact_products`."""
+        return with_exact_products(self.plain)
+
+    @property
+    def multiply_adds(self) -> float:
+        """The number of multiply-adds that take about as long as predicting a row."""
+        return multiply_adds(self.network)
+
+    def predict(self, columns: dict[str, np.ndarray]) -> np.ndarray:
+        """Predict the rows of raw columns, see `predict`."""
+        return predict(self.network, columns)
+
+    def predict_members(self, columns: dict[str, np.ndarray]) -> np.ndarray:
+        """Predict the rows of raw columns, also by each member, see `predict`."""
+        return predict(self.network, columns, members=True)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the bytes, which another process loads once: Keras cannot pickle `Exact`."""
+        return _load_once, (self.path, self.content)
+
+
+@lru_cache(1)
+def _load_once(path: Path, content: bytes) -> SavedModel:
+    return load_model(path, content)
+
+
+def load_model(
+    path: Path, content: bytes | None = None, schema: Schema | None = None
+) -> SavedModel:
+    """Load a model in Keras's safe mode; docs/predictions.md says what that protects from.
+
+    Args:
+        path: The file.
+        content: Content of the file; by default it is read.
+        schema: The table that the model must have been trained for.
+
+    Raises:
+        UserError: There is no model, Keras cannot load it, or it was trained for another table.
+    """
+    if content is None:
+        if not path.is_file():
+            raise UserError(f"{path}: no model here; run `dvc repro` to train one")
+        content = path.read_bytes()
+    metadata = read_metadata(path, content)
+    with TemporaryDirectory() as folder:  # Keras only reads files
+        copy = Path(folder, "model.keras")
+        copy.write_bytes(content)
+        try:
+            plain = keras.models.load_model(copy, safe_mode=True)
+            model = SavedModel(path, plain, metadata, content)
+            shape = model.network.output_shape
+        except Exception as error:  # a file can be wrong in any way
+            problem = truncate(f"{error}".partition("\n")[0] or type(error).__name__, 500)
+            raise UserError(
+                f"{path}: not a model that Keras can load in safe mode: {problem}"
+            ) from None
+    if schema is None:
+        return model
+    declared = {(input_name(name), input_type(c)) for name, c in schema.features.items()}
+    inputs = {(tensor.name, tensor.dtype) for tensor in plain.inputs}
+    problems = [f"input {name}" for name in sorted(dict(declared ^ inputs))]
+    if shape != (None, schema.outputs):
+        problems.append(f"{shape[-1] if shape else 'no'} outputs for {schema.outputs}")
+    expected_metadata = ModelMetadata.from_schema(schema)
+    for key in ("task", "target", "classes") if metadata.task else ():
+        trained, expected = getattr(metadata, key), getattr(expected_metadata, key)
+        if trained != expected:
+            problems.append(f"{key} {trained} in the model, {expected} in the schema")
+    if problems:
+        raise UserError(
+            f"{path}: the model was trained for another table than data/schema.yaml "
+            f"declares: {listed(problems)}; run `dvc repro` to train one for this"
+        )
+    return model
+
+
+def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
+    """Write a TensorFlow SavedModel whose signature takes raw columns, (rows,) each.
+
+    It returns `outputs`, (rows, outputs).
+
+    Args:
+        folder: Folder to write.
+        signature: Name of the signature, which is also there as `serving_default`.
+
+    Returns:
+        The input of each column: its name in letters, digits and `_`, a letter first.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    network = model.plain  # TensorFlow Serving may compile nothing
+    inputs, specs = dict[str, str](), dict[str, tf.TensorSpec]()
+    for number, tensor in enumerate(network.inputs, start=1):
+        name = re.sub(r"\W", "_", tensor.name, flags=re.ASCII)
+        name = name if name[0].isalpha() else f"column_{name}"
+        taken_names = {other.lower() for other in specs}  # TensorFlow's names ignore case
+        name = f"{name}_{number}" if name.lower() in taken_names else name
+        inputs[tensor.name], specs[name] = name, tf.TensorSpec((None,), tensor.dtype, name)
+
+    @tf.function(autograph=False)
+    def predict_rows(**rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        columns = {name: rows[plain] for name, plain in inputs.items()}
+        return {"outputs": network(columns, training=False)}
+
+    module = tf.Module()
+    module.network = network  # so that its weights are saved
+    concrete = predict_rows.get_concrete_function(**specs)
+    try:
+        tf.saved_model.save(module, folder, {signature: concrete, "serving_default": concrete})
+    except tf.errors.OpError as error:  # such as ResourceExhaustedError: "FILE; No space left ..."
+        raise OSError(error.message.rpartition("; ")[2]) from None
+    return inputs
+
+
+def with_temperature(path: Path, temperature: float) -> keras.Model:
+    """Load the model in a file as Keras does, and set the temperature of its probabilities.
+
+    See `evaluation.calibration`. Powers of probabilities need no logarithm of 0. Their layers are a
+    model within the model, since its layers may have the same names.
+    """
+    network = keras.models.load_model(path, safe_mode=True)
+    probabilities = keras.Input(network.output_shape[1:])
+    powers = probabilities ** (1 / temperature)
+    if network.output_shape[-1] == 1:
+        total = powers + (1 - probabilities) ** (1 / temperature)
+    else:
+        total = keras.ops.sum(powers, axis=1, keepdims=True)
+    scaled = keras.Model(probabilities, powers / total, name="temperature")
+    return keras.Model(network.inputs, scaled(network.output), name=network.name)
+
+
+@lru_cache(1)
+def multiply_adds(network: keras.Model) -> float:
+    """Compute the number of multiply-adds that take about as long as predicting a row."""
+    work = 0.0
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            work += multiply_adds(layer)
+        elif isinstance(layer, Exact):
+            work += layer.layer.count_params()
+        elif isinstance(layer, keras.layers.TextVectorization):
+            work += WORK_PER_CHARACTER * layer.output.shape[1]
+    return work
+
+
+@lru_cache(1)
+def _compiled(network: keras.Model) -> tf.types.experimental.ConcreteFunction:
+    """Compile a function from raw columns to the outputs and those of each member, see `predict`.
+
+    It is one graph for batches of any size, since graphs for one size each differ in the last bits.
+    """
+    specs = {tensor.name: tf.TensorSpec((None,), tensor.dtype) for tensor in network.inputs}
+    means = [layer for layer in network.layers if isinstance(layer, Mean)]
+    means.sort(key=lambda mean: mean.name.removesuffix("-mean"))
+    members = [mean.input for mean in means]
+    for layer in network.layers:
+        if layer.name == "output-value":
+            members = [layer(tensor) for tensor in members]
+    whole = keras.Model(network.input, [network.output, *members])
+
+    def outputs_of_all(columns: dict[str, tf.Tensor]) -> tf.Tensor:
+        outputs = whole(columns, training=False)
+        return tf.concat([tf.reshape(y, (-1, math.prod(y.shape[1:]))) for y in outputs], axis=1)
+
+    function = tf.function(outputs_of_all, input_signature=[specs], autograph=False)
+    return function.get_concrete_function()  # which halves the time for a single row
+
+
+def predict(
+    network: keras.Model, columns: dict[str, np.ndarray], *, members: bool = False
+) -> np.ndarray:
+    """Predict the rows of raw columns.
+
+    The outputs of a row do not depend on other rows, so that a batch can be filled up to one of a
+    few sizes.
+
+    Args:
+        network: Model with exact products.
+        columns: Inputs of the model, (rows,) each.
+        members: Whether to return also the outputs of each member, in the units of the target.
+            Members are in the alphabetical order of their architectures.
+
+    Returns:
+        Float32, (rows, outputs), or (rows, outputs * (1 + members)).
+    """
+    rows, outputs = len(next(iter(columns.values()))), network.output_shape[-1]
+    is_large = multiply_adds(network) > MAX_WORK_OF_LARGE_BATCHES
+    sizes = BATCH_SIZES[:-1] if is_large else BATCH_SIZES
+    predictions = [] if rows else [np.empty((0, outputs), np.float32)]
+    compiled = _compiled(network)
+    for start in range(0, rows, sizes[-1]):
+        count = min(rows - start, sizes[-1])
+        size = next(size for size in sizes if size >= count)
+        indices = np.minimum(np.arange(start, start + size), rows - 1)
+        batch = {name: values[indices] for name, values in columns.items()}
+        predictions.append(compiled(batch).numpy()[:count, : None if members else outputs])
+    return np.concatenate(predictions)

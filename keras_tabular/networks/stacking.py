@@ -1,0 +1,115 @@
+"""Networks of one architecture as one network, whose weights have an axis of members first.
+
+One `EinsumDense` for all members takes as long to load and to trace as the `Dense` of one.
+"""
+
+from collections.abc import Sequence
+from string import ascii_lowercase
+from typing import Any
+
+import numpy as np
+
+from keras_tabular.networks.backend import keras
+
+layers = keras.layers
+ROWS = 16  # on which a stacked network is compared with its members
+
+
+def is_stackable(model: keras.Model) -> bool:
+    """Return whether a stacked network predicts what each member does, with drawn weights."""
+    rng = np.random.default_rng(0)
+    members = [[rng.normal(0, 0.1, weight.shape) for weight in model.weights] for _ in range(2)]
+    rows = keras.tree.map_structure(lambda x: rng.normal(size=(ROWS, *x.shape[1:])), model.input)
+    untrained = model.get_weights()
+    try:
+        predictions = np.asarray(stack(model, members)(rows))
+        expected = []
+        for weights in members:
+            model.set_weights(weights)
+            expected.append(np.asarray(model(rows)))
+        return np.allclose(predictions, np.stack(expected, axis=1), rtol=1e-3, atol=1e-5)
+    except Exception:  # a layer can refuse the axis of members in any way
+        return False
+    finally:
+        model.set_weights(untrained)
+
+
+def stack(model: keras.Model, weights: Sequence[list[np.ndarray]]) -> keras.Model:
+    """Build one model of all members: from what `model` reads to (rows, members, outputs).
+
+    Dense layers get the weights of all members. Any other layer has to work on the last axis or on
+    each number by itself, see `is_stackable`. The model has no `Dropout` and no regularizers, which
+    do nothing after the training.
+
+    Args:
+        model: A member, or a model with the same layers.
+        weights: Weights of each member, as `get_weights` returns them.
+    """
+    count, stacked = len(weights), set[int]()  # the tensors that have the axis of members
+    arrays = {
+        id(variable): np.stack(of_members)
+        for variable, of_members in zip(model.weights, zip(*weights, strict=True), strict=True)
+    }
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        inputs = keras.tree.flatten(args)
+        if isinstance(layer, layers.Dropout):
+            return inputs[0]
+        if type(layer) in (layers.Dense, layers.EinsumDense):
+            dense = _stacked_dense(layer, id(inputs[0]) in stacked, count)
+            outputs = dense(inputs[0])
+            dense.set_weights([arrays[id(variable)] for variable in layer.weights])
+        elif stacked.intersection(map(id, inputs)):
+            spread = [_for_members(value, id(value) in stacked, count) for value in inputs]
+            args = keras.tree.pack_sequence_as(args, spread)
+            outputs = _without_weights(layer, count)(*args, **kwargs)
+        else:
+            return layer(*args, **kwargs)
+        stacked.add(id(outputs))
+        return outputs
+
+    return keras.models.clone_model(
+        model,
+        input_tensors=keras.tree.map_structure(lambda x: keras.Input(x.shape[1:]), model.input),
+        clone_function=lambda layer: layer,
+        call_function=call,
+    )
+
+
+def _stacked_dense(layer: Any, has_members: bool, count: int) -> keras.layers.EinsumDense:
+    """Build a dense layer for all members, without their weights.
+
+    Args:
+        has_members: Whether its input has the axis of members.
+        count: Number of members.
+    """
+    if isinstance(layer, layers.Dense):
+        batch_axes = ascii_lowercase[: len(layer.input.shape) - 1]
+        equation, bias_axes = f"{batch_axes}y,yz->{batch_axes}z", "z"
+    else:
+        equation, bias_axes = layer.equation, layer.bias_axes
+    x, kernel, output = equation.replace("->", ",").split(",")
+    axis = next(letter for letter in ascii_lowercase if letter not in equation)
+    return layers.EinsumDense(
+        f"{x[0]}{axis if has_members else ''}{x[1:]},{axis}{kernel}->{output[0]}{axis}{output[1:]}",
+        (count, *layer.output.shape[1:]),
+        activation=layer.activation,
+        bias_axes=None if layer.bias is None else axis + bias_axes,
+        name=layer.name,
+    )
+
+
+def _for_members(value: Any, has_members: bool, count: int) -> Any:
+    """Repeat a tensor that all members share for each of them."""
+    if has_members or not isinstance(value, keras.KerasTensor):
+        return value
+    return keras.ops.repeat(keras.ops.expand_dims(value, 1), count, axis=1)
+
+
+def _without_weights(layer: Any, count: int) -> Any:
+    """Build a layer without weights, or an operation, for tensors with the axis of members."""
+    if isinstance(layer, layers.Flatten):
+        return layers.Reshape((count, -1))
+    if isinstance(layer, layers.Concatenate):
+        return layers.Concatenate(axis=-1)
+    return type(layer).from_config(layer.get_config())

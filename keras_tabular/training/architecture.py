@@ -1,0 +1,144 @@
+"""The networks of one architecture: their layers, made once, and what their training takes."""
+
+import os
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Members, Resolved
+from keras_tabular.core.errors import UserError
+from keras_tabular.networks import network
+from keras_tabular.networks.backend import keras, tf
+from keras_tabular.networks.exact import MeanAbsoluteError, MeanLoss, with_exact_products
+from keras_tabular.networks.stacking import is_stackable
+from keras_tabular.training.trainer import Dataset, Trainer
+
+SAMPLE = 20_000  # rows from which the first scale is computed
+COPIES = 10  # of its weights that a network takes: in training, for its state, and its snapshots
+
+
+class Architecture:
+    """The networks of an element of `train.members`.
+
+    Attributes:
+        name: Key of the architecture in `train.networks`.
+        params: Its parameters.
+        features: What its layers read, see `network.features`.
+        network: A network that is not trained.
+        is_stackable: Whether its members are saved as one network.
+        max_steps: Number of steps in `epochs` epochs.
+        max_cycles: Largest number of cycles; 0 if it trains in epochs.
+    """
+
+    def __init__(
+        self, members: Members, train: Resolved, schema: Schema, columns: network.Columns, rows: int
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            rows: Number of training rows of all folds.
+
+        Raises:
+            UserError: The networks do not fit into memory.
+        """
+        self.name = members.network
+        self.params = train.networks[self.name]
+        self._train, self._schema, self._columns = train, schema, columns
+        check_memory(train, members, columns, schema.outputs)
+        self.features = network.features(columns, self.params)
+        self.features.name = f"{self.name}-features"
+        self.network = self._build()
+        self.is_stackable = is_stackable(self.network)
+        learnt_rows = rows * max(train.folds - 1, 1) / train.folds
+        self.max_steps = int(-(-learnt_rows // self.params.batch_size) * self.params.epochs)
+        cycles = (self.max_steps // network.FIRST_CYCLE + 1).bit_length() - 1
+        self.max_cycles = max(cycles, 1) if self.params.trains_in_cycles else 0
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """The compiled graphs of all its networks, which are made before the first one trains."""
+        return Trainer(self.untrained(self._train.seed), self.params.batch_size)
+
+    def _build(self) -> keras.Model:
+        inputs = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
+        return keras.Model(inputs, network.build(inputs, self.params, self._schema))
+
+    def untrained(self, seed: int, rows: Dataset | None = None) -> keras.Model:
+        """Build the compiled model that trains the weights of a new network on prepared columns.
+
+        `network.learnt_weights` returns these weights.
+
+        Args:
+            rows: Rows to learn from; the first of them decide where a learnt scale starts.
+        """
+        keras.utils.set_random_seed(seed)
+        train, params, model = self._train, self.params, self._build()
+        if rows and params.learnt_scale:
+            sample = rows[0].indices[:SAMPLE]
+            x, y = np.asarray(rows[0].x)[sample], np.asarray(rows[0].y)[sample]
+            if self._schema.task == "multiclass":
+                y = np.eye(len(self._schema.classes))[y[:, 0].astype(int)]
+            elif self._schema.task == "regression":
+                y = network.smooth_clip(y, np)
+            network.set_first_scale(model, self._columns, params, x, y)
+        inputs = keras.Input(self.features.input_shape[1:])
+        trained = with_exact_products(model, params.batch_size) if train.exact else model
+        if params.optimizer != "adafactor":  # its factors are of a matrix, not of a vector
+            trained = network.Flat(trained, network.learning_rate_factors(model, params))
+        compiled = keras.Model(inputs, trained(self.features(inputs)))
+        is_regression = self._schema.task == "regression"
+        metric = MeanAbsoluteError("mean_absolute_error") if is_regression else "accuracy"
+        compiled.compile(
+            optimizer=network.optimizer(params, self.max_steps),
+            loss=MeanLoss(train.loss) if train.exact else train.loss,
+            weighted_metrics=[metric],
+            jit_compile=False,
+        )
+        # Make the variables of the optimizer and the metrics, which a graph cannot make.
+        compiled.optimizer.build(compiled.trainable_variables)
+        y, y_pred = tf.zeros((1, 1)), tf.zeros((1, *compiled.output_shape[1:]))
+        compiled.compute_loss(y=y, y_pred=y_pred)
+        compiled.compute_metrics(None, y, y_pred)
+        compiled.reset_metrics()
+        return compiled
+
+    def steps_of(self, number: int) -> int | None:
+        """Return the number of steps of a round; None if it is an epoch."""
+        return network.FIRST_CYCLE * 2**number if self.max_cycles else None
+
+    def steps_after(self, rounds: int) -> int:
+        """Return the number of steps of the first cycles together; 0 if it trains in epochs."""
+        return network.FIRST_CYCLE * (2**rounds - 1) if self.max_cycles else 0
+
+    def epochs_after(self, rounds: int) -> float:
+        """Return the number of epochs of the first rounds together."""
+        if not self.max_cycles:
+            return rounds
+        return self.steps_after(rounds) * self.params.epochs / self.max_steps
+
+
+def check_memory(train: Resolved, members: Members, columns: network.Columns, outputs: int) -> None:
+    """Refuse networks whose weights do not fit into the memory of this machine.
+
+    Args:
+        members: An element of `train.members`.
+        outputs: Number of outputs of each network.
+
+    Raises:
+        UserError: The message names the units of the network.
+    """
+    params, count = train.networks[members.network], members.count * train.folds
+    width = columns.sample.shape[1]
+    if params.embedding:
+        width += columns.numbers * (params.embedding.units - 1)
+    weights = sum((n + 1) * units for n, units in pairwise([width, *params.units, outputs]))
+    needed = 4 * weights * COPIES * count
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+    if needed > memory:
+        raise UserError(
+            f"train.networks.{members.network}.units is {list(params.units)}: {count} networks of "
+            f"{weights:,} weights would take {needed / 1e9:,.1f} GB of memory, and this machine "
+            f"has {memory / 1e9:,.1f}. Lower the units, or the members and folds"
+        )

@@ -1,0 +1,138 @@
+"""A comparison is plain rows: scores, parameters and differences of the table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from keras_tabular.evaluation.evaluation import PairedDifference
+from keras_tabular.experiments.comparison import (
+    ScoreComparison,
+    ScoreRow,
+    changed_values,
+    compare,
+    compare_score,
+    compare_scores,
+    paired_differences,
+)
+from keras_tabular.experiments.run import FILES, WORKSPACE, Run, resolve
+from keras_tabular.report.formats import format_difference
+from tests.helpers import commit, evaluation_of
+from tests.unit.experiments.conftest import SCHEMA, write_run
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ((0.8, 0.75, True), "+0.0500 better"),
+        ((0.8, 0.75, False), "+0.0500 worse"),
+        ((0.1, 0.25, False), "−0.150 better"),
+        ((0.75001, 0.75, True), "same"),
+        ((0.8, None, True), "–"),
+        (
+            (0.8, 0.75, True, PairedDifference(0.05, 0.01, 0.09)),
+            "+0.0500 better (0.0100 to 0.0900)",
+        ),
+        (
+            (0.8, 0.75, True, PairedDifference(0.05, -0.01, 0.11)),
+            "+0.0500 within chance (−0.0100 to 0.110)",
+        ),
+    ],
+)
+def test_better_and_worse_are_words(scores: Any, said: str) -> None:
+    assert format_difference(compare_score(*scores)) == said
+
+
+def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
+    difference = {"difference": 0.25, "low": 0.1, "high": 0.4}
+    evaluation = evaluation_of(
+        test={"accuracy": 0.875, "accuracy_low": 0.85, "accuracy_high": 0.95, "loss": 0.5}
+        | {"macro": {"f1": 0.5}, "unknown_score": 3},
+        baseline={"majority": {"accuracy": 0.625}, "ridge": {"loss": 0.25, "precision": 0.5}},
+        paired_difference={"test": {"majority": {"accuracy": difference}}},
+    )
+    base = evaluation_of(test={"accuracy": 0.75, "loss": 0.25})
+    test = compare_scores(evaluation.test, base.test, keys=["recall"])
+    majority = {"majority": ScoreComparison(0.625, 0.25, "better", (0.1, 0.4)), "ridge": None}
+    ridge = {"majority": None, "ridge": ScoreComparison(0.25, 0.25, "worse")}
+    undefined = {"majority": None, "ridge": ScoreComparison(0.5, 0.0, "")}  # of this run
+    accuracy, before = (0.875, (0.85, 0.95)), ScoreComparison(0.75, 0.125, "better")
+    none = dict.fromkeys(majority)
+    assert list(test.values()) == [
+        ScoreRow("accuracy", "Accuracy", "", *accuracy, before, majority),
+        ScoreRow("precision", "Precision", "", None, None, None, undefined),
+        ScoreRow("recall", "Recall", "", None, None, None, none),
+        ScoreRow("loss", "Loss", "", 0.5, None, ScoreComparison(0.25, 0.25, "worse"), ridge),
+        ScoreRow("macro.f1", "F1", "each class alike", 0.5, None, None, none),
+    ]
+
+
+def test_two_runs_are_compared_on_the_same_test_rows(project: Path) -> None:
+    """The outputs of both are in metrics/; where the labels differ nothing is compared."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 300)
+
+    def write(noise: float, labels: np.ndarray) -> None:
+        p = np.clip(0.5 + 0.2 * (y - 0.5) + noise * rng.normal(size=300), 0, 1)
+        rows = pd.DataFrame({"y": labels, "output_0": p})
+        rows.to_csv(project / "metrics/plots/test_rows.csv", index=False)
+
+    columns = "{x: {kind: real}, y: {kind: integer, values: [0, 1]}}"
+    schema = f"{SCHEMA}positive: 1\ncolumns: {columns}\n"
+    write_run(project, {"test": {"accuracy": 0.5, "roc_auc": 0.5, "rows": 300}}, schema)
+    (project / "metrics/plots").mkdir()
+    write(0.3, y)
+    commit(project, "A run")
+    write(0.1, y)
+    run, base = Run(WORKSPACE), Run(resolve("HEAD"))
+    found = paired_differences(run, base)
+    assert {"accuracy", "roc_auc"} <= set(found)
+    assert 0 < found["roc_auc"].low < found["roc_auc"].difference < found["roc_auc"].high
+    write(0.1, 1 - y)
+    assert paired_differences(Run(WORKSPACE), base) == {}
+
+
+def test_parameters_the_table_and_its_rows(project: Path) -> None:
+    """The results go by what they were made with; a later edit is told."""
+
+    def write(units: int, md5: str, rows: int) -> None:
+        params = {"train": {"units": [units], "l2": 0.1}}
+        deps = {"keras_tabular/training": md5, "stages/train.py": "same"}
+        stages = {
+            "split": {"outs": [{"path": "data/split", "md5": md5}]},
+            "train": {
+                "params": {"params.yaml": params},
+                "deps": [{"path": path, "md5": of} for path, of in deps.items()],
+            },
+        }
+        locked = f"keras==3.{units}\nnumpy[x,y]==2.0 \\\n    --hash=sha256:{units}\n"
+        (project / "requirements.txt").write_text(locked)
+        (project / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+        (project / FILES["profile"]).write_text(json.dumps({"rows": rows}))
+        (project / "params.yaml").write_text(yaml.safe_dump(params))
+
+    write(4, "a", 768)
+    commit(project, "A run")
+    write(8, "b", 769)
+    schema = (project / "data/schema.yaml").read_text()
+    (project / "data/schema.yaml").write_text(f"{schema}positive: 1\n")
+    (project / "params.yaml").write_text("train: {units: [16], l2: 0.1}\n")
+    both = compare(Run(WORKSPACE), Run(resolve("HEAD")))
+    changed = [("train.units", [8], [4]), ("data/schema.yaml:positive", 1, None)]
+    assert both.params == changed
+    assert (both.data, both.code) == ([("rows", 769, 768)], ["keras_tabular/training"])
+    assert both.packages == [("keras", "3.8", "3.4")]
+    assert (both.test_rows_differ, both.stale) == (True, ["train.units"])
+    alone = compare(Run(resolve("HEAD")), None)
+    assert (alone.params, alone.data, alone.test_rows_differ, alone.stale) == ([], None, False, [])
+    assert list(alone.scores) == ["test"]
+
+
+def test_leaves_that_differ() -> None:
+    old = {"a": {"b": 1, "c": [1]}, "gone": True}
+    new = {"a": {"b": 2, "c": [1]}, "new": {}}
+    assert changed_values(old, new) == [("a.b", 2, 1), ("new", {}, None), ("gone", None, True)]

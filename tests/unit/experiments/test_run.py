@@ -1,0 +1,111 @@
+"""A run is read from any revision in one way, and only runs of one table are compared."""
+
+from pathlib import Path
+
+import pytest
+
+from keras_tabular.core.errors import UserError
+from keras_tabular.experiments.gate import base_of, last_committed
+from keras_tabular.experiments.run import (
+    FILES,
+    WORKSPACE,
+    Run,
+    commit_before,
+    content_at,
+    mismatch,
+    resolve,
+)
+from tests.helpers import commit, must, values_of
+from tests.unit.experiments.conftest import SCHEMA, write_run
+
+
+def test_a_run_of_any_revision_has_its_scores_and_its_table(project: Path) -> None:
+    head = must(project, "git", "rev-parse", "HEAD").strip()
+    must(project, "git", "tag", "good", "HEAD~1")
+    must(project, "git", "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/units-2", "HEAD~1")
+    for name, label, accuracy in (
+        ("workspace", "workspace", 0.75),
+        ("main", "main", 0.75),
+        ("HEAD", head[:7], 0.75),
+        (head[:9], head[:7], 0.75),
+        ("HEAD~1", None, 0.5),
+        ("good", "good", 0.5),
+        ("units-2", "units-2", 0.5),
+    ):
+        run = Run(resolve(name))
+        assert values_of(run.require_evaluation().test.model) == {
+            "accuracy": accuracy,
+            "loss": 1 - accuracy,
+        }
+        assert label in (run.label, None)
+        assert (run.source, run.target) == ("t.csv", "y")
+        assert not run.uncommitted
+    assert content_at(head, project / "data/schema.yaml") == SCHEMA.encode()
+    assert Run(WORKSPACE).commit == Run(resolve("main")).commit
+
+
+def test_an_unknown_revision_is_named(project: Path) -> None:
+    with pytest.raises(UserError, match="found no revision 'nope'; expected a branch, tag or"):
+        resolve("nope")
+
+
+def test_the_run_before_is_the_same_one_before_and_after_a_commit(project: Path) -> None:
+    first, second = must(project, "git", "rev-list", "--reverse", "HEAD").split()
+    assert commit_before(FILES["metrics"]) == first
+    write_run(project, {"test": {"accuracy": 0.9}})
+    run = Run(WORKSPACE)
+    assert (run.uncommitted, commit_before(FILES["metrics"])) == (True, second)
+    last = last_committed(run).evaluation
+    assert last
+    assert last.test.model.value("accuracy") == 0.75
+    commit(project, "A run")
+    assert commit_before(FILES["metrics"]) == second
+    (project / FILES["metrics"]).write_text("{}")
+    assert commit_before(project / "none.json") is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        (SCHEMA.replace("t.csv", "b.csv"), "source data/raw/b.csv, target y, task binary"),
+        (SCHEMA.replace("y\n", "z\n", 1), "target z"),
+        (SCHEMA.replace("binary", "regression"), "task regression"),
+        ("[", "holds no data/schema.yaml"),
+    ],
+)
+def test_a_run_of_another_table_is_nothing_to_compare_with(
+    project: Path, schema: str, why: str
+) -> None:
+    this = Run(WORKSPACE)
+    assert mismatch(this, Run(resolve("HEAD~1"))) == ""
+    assert this.schema["target"] == "y"  # read before it is another one
+    write_run(project, {"test": {"accuracy": 0.5}}, schema)
+    commit(project, "A run")
+    base = base_of(this, Run(resolve("HEAD")))
+    assert base.evaluation is None
+    assert why in base.name
+
+
+def test_a_run_with_another_split_has_other_test_rows_and_is_no_base(project: Path) -> None:
+    def run_with(split: str) -> Run:
+        (project / "params.yaml").write_text(f"split: {split}\n")
+        commit(project, "A run")
+        return Run(resolve("HEAD"))
+
+    before = run_with("{seed: 9}")
+    assert base_of(run_with("{by: random, seed: 9}"), before).evaluation
+    other = base_of(run_with("{by: group, seed: 9}"), before)
+    assert (other.evaluation, "another split" in other.name) == (None, True)
+
+
+def test_a_revision_without_results(project: Path) -> None:
+    this = Run(WORKSPACE)
+    assert this.evaluation
+    (project / FILES["scores"]).write_text("{")
+    commit(project, "A run")
+    broken = Run(resolve("HEAD"))
+    assert mismatch(this, broken) == f"{broken.label} holds no scores"
+    with pytest.raises(UserError, match="has no scores; run `dvc repro` first"):
+        broken.require_evaluation()
+    with pytest.raises(UserError, match=r"metrics/scores.json: cannot be read: .* `dvc repro`"):
+        Run(WORKSPACE).require_evaluation()

@@ -1,0 +1,73 @@
+"""What moves an answer, of functions whose Shapley values are known."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from keras_tabular.model_file.attribution import Permutations, contributions
+from keras_tabular.model_file.column_summary import summarize_columns
+from keras_tabular.prediction.outputs import reason_columns
+from keras_tabular.table.arrays import feature_arrays
+from tests.helpers import schema_of
+
+COLUMNS: dict[str, dict[str, Any]] = {
+    "a": {"kind": "real"},
+    "b": {"kind": "real", "nullable": True},
+    "c": {"kind": "category"},
+    "d/e": {"kind": "text"},
+}
+SCHEMA = schema_of("regression", **COLUMNS)
+RNG = np.random.default_rng(0)
+TABLE = pa.table(
+    {
+        "a": RNG.normal(size=400),
+        "b": pa.array(RNG.normal(size=400), mask=RNG.random(400) < 0.25),
+        "c": RNG.choice(["x", "y"], 400),
+        "d/e": ["some words"] * 400,
+    }
+)
+DRAWN = Permutations.from_summaries(summarize_columns(TABLE, SCHEMA, {}), SCHEMA)
+ROWS = feature_arrays(TABLE[:20], SCHEMA)
+
+
+def linear(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """3 a + b, where it is not missing, + 2 for x + 1 where there is a text."""
+    found = 3 * columns["a"] + np.nan_to_num(columns["b"]) + 2 * (columns["c"] == "x")
+    return (found + (columns["d_e"] != ""))[:, None]
+
+
+def product(columns: dict[str, np.ndarray]) -> np.ndarray:
+    return (columns["a"] * (columns["c"] == "x"))[:, None]
+
+
+def test_of_a_sum_each_column_adds_its_own_term_less_its_mean() -> None:
+    found = contributions(linear, ROWS, DRAWN)[:, :, 0]
+    begin = DRAWN.background["a"]
+    np.testing.assert_allclose(found[:, 0], 3 * (ROWS["a"] - begin.mean()))
+    share = np.mean(DRAWN.background["c"] == "x")
+    np.testing.assert_allclose(found[:, 2], 2 * ((ROWS["c"] == "x") - share))
+    np.testing.assert_allclose(found[:, 3], 1)
+
+
+def test_contributions_add_up_to_the_answer_and_do_not_depend_on_other_rows() -> None:
+    found = contributions(product, ROWS, DRAWN)
+    begin = product(DRAWN.background).mean(axis=0)
+    np.testing.assert_allclose(found.sum(axis=1), product(ROWS) - begin, atol=1e-12)
+    one = {name: values[7:8] for name, values in ROWS.items()}
+    np.testing.assert_array_equal(contributions(product, one, DRAWN)[0], found[7])
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_reasons_are_the_largest_effects_on_what_is_predicted(task: str) -> None:
+    schema = schema_of(task, **COLUMNS)
+    found = np.zeros((3, 4, schema.outputs))
+    found[0, :, -1] = [0.1, -0.4, 0.2, 0.0]
+    found[2] = np.nan
+    outputs = np.tile(np.arange(schema.outputs) / 9, (3, 1))
+    reasons = reason_columns(found, list(COLUMNS), outputs, schema, 2)
+    assert reasons["reason_1"].to_pylist()[::2] == ["b", None]
+    assert reasons["reason_2"][0].as_py() == "c"
+    assert reasons["reason_1_effect"][0].as_py() == pytest.approx(-0.4)
+    assert reasons["reason_2_effect"][2].as_py() is None

@@ -1,0 +1,105 @@
+"""Column summaries read back, stay small, and tell moved rows from others."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from keras_tabular.config.schema import Column
+from keras_tabular.model_file.column_summary import BACKGROUND_SIZE, ColumnSummary, total_variation
+from keras_tabular.table.groups import mean_group_size
+
+RNG = np.random.default_rng(0)
+ROWS = 2000
+TALK = ["the", "parcel", "came", "late", "and", "the", "box", "was", "broken", "to", "us"]
+
+
+def talk(words: list[str]) -> list[str]:
+    return [" ".join(RNG.choice(words, 12)) for _ in range(ROWS)]
+
+
+MOMENTS = pa.array(RNG.integers(0, 900, ROWS) * 86_400_000_000, pa.timestamp("us"))
+VALUES: dict[str, tuple[dict[str, Any], Any]] = {
+    "real": ({"kind": "real", "missing_values": [-1.0]}, [*RNG.normal(9, 1, ROWS - 1), -1.0]),
+    "integer": ({"kind": "integer"}, RNG.poisson(3, ROWS)),
+    "boolean": ({"kind": "boolean"}, RNG.random(ROWS) < 0.3),
+    "category": ({"kind": "category"}, RNG.choice(["x", "y", "z"], ROWS, p=[0.7, 0.2, 0.1])),
+    "datetime": ({"kind": "datetime"}, MOMENTS),
+    "text": ({"kind": "text"}, talk(TALK)),
+    "rare": ({"kind": "real"}, np.where(RNG.random(ROWS) < 0.05, 1.0, 0.0)),
+    "mostly 0": ({"kind": "real"}, RNG.uniform(1, 80, ROWS) * (RNG.random(ROWS) < 0.08)),
+    "constant": ({"kind": "real"}, np.full(ROWS, 5.0)),
+    "far from 0": ({"kind": "real"}, 1.7e9 + np.arange(ROWS)),
+}
+
+
+def column_of(kind: str) -> tuple[Column, pa.ChunkedArray]:
+    declared, values = VALUES[kind]
+    return Column(**declared), pa.chunked_array([pa.array(values)])
+
+
+def excess(summary: ColumnSummary, values: pa.ChunkedArray, column: Column) -> float:
+    """By how much rows are further away than chance explains."""
+    counts = summary.bins(column).counts(values)
+    distance, by_chance = total_variation(np.array(summary.counts), counts)
+    return distance - by_chance
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_a_summary_reads_back_from_a_file_and_halves_of_its_rows_are_alike(kind: str) -> None:
+    column, values = column_of(kind)
+    summary = ColumnSummary.from_values(values, column)
+    written = summary.model_dump_json(exclude_defaults=True)
+    assert len(written) < 1000
+    assert ColumnSummary.model_validate_json(written) == summary
+    assert sum(summary.counts) == ROWS
+    assert len(summary.bins(column).names) == len(summary.counts)
+    assert len(summary.background) == (0 if kind == "text" else BACKGROUND_SIZE)
+    for _ in range(5):
+        apart = excess(summary, values.take(RNG.permutation(ROWS)[: ROWS // 2]), column)
+        assert apart < 0 or (kind == "constant" and apart == 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("real", lambda v: v + 0.5),
+        ("integer", lambda v: v + 1),
+        ("boolean", lambda v: RNG.random(len(v)) < 0.6),
+        ("category", lambda v: np.where(RNG.random(len(v)) < 0.2, "new", v)),
+        ("datetime", lambda v: v + np.timedelta64(300, "D")),
+        ("text", lambda v: np.array([text[:20] for text in v])),
+        ("category", lambda v: np.where(RNG.random(len(v)) < 0.2, None, v)),
+        ("rare", lambda v: v * 0 + 1),
+        ("mostly 0", lambda v: RNG.uniform(1, 80, len(v))),
+        ("constant", lambda v: v + 95),
+        ("far from 0", lambda v: v + ROWS / 2),
+    ],
+)
+def test_rows_that_moved_are_further_away_than_chance(kind: str, change: Any) -> None:
+    column, values = column_of(kind)
+    new = pa.chunked_array([pa.array(change(values.to_numpy())[:500])])
+    summary = ColumnSummary.from_values(values, column)
+    assert excess(summary, new.cast(values.type), column) > 0.05
+
+
+def test_bins_say_what_lies_outside_of_the_training_rows() -> None:
+    column, values = Column(kind="real"), pa.chunked_array([[1.5, 2.0, 2.0, 7.0]])
+    bins = ColumnSummary.from_values(values, column).bins(column)
+    assert bins.names == ["below 1.5", "1.5 to below 2", "2 to below 7", "7", "above 7", "missing"]
+    new = pa.chunked_array([[0.0, 1.5, 7.0, 7.1, None, 9.0]])
+    assert bins.counts(new).tolist() == [1, 1, 0, 1, 2, 1]
+
+
+def test_rows_in_groups_are_further_apart_by_chance() -> None:
+    """Fifty groups of a hundred equal rows are as fifty rows."""
+    rng = np.random.default_rng(0)
+    first, second = (100 * np.bincount(rng.integers(0, 10, 50), minlength=10) for _ in range(2))
+    distance, by_chance = total_variation(first, second)
+    assert distance > by_chance
+    group_size = mean_group_size(np.repeat(np.arange(50), 100))
+    assert group_size == 100
+    same_distance, in_groups = total_variation(first, second, group_size)
+    assert same_distance == distance < in_groups
+    assert mean_group_size(None) == 1

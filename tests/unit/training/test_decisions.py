@@ -1,0 +1,101 @@
+"""No decision of a training depends on the last bit of a loss, which differs between CPUs."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from keras_tabular.config.sections import EarlyStopping
+from keras_tabular.core.numbers import round_for_comparison
+from keras_tabular.networks.backend import keras
+from keras_tabular.table.parquet import arrow_schema, write_part
+from keras_tabular.training.ensemble import select_weights
+from keras_tabular.training.fit import best_round, finished_architectures
+from keras_tabular.training.setup import Setup, set_up
+from tests.helpers import schema_of, train_params
+
+
+def neighbours(value: float) -> list[float]:
+    """Return a number, and the two that are a unit in the last place away."""
+    return [float(np.nextafter(value, -np.inf)), value, float(np.nextafter(value, np.inf))]
+
+
+def test_neighbours_are_equal_once_they_are_rounded() -> None:
+    for value in np.random.default_rng(0).random(1000):
+        assert len({round_for_comparison(one) for one in neighbours(float(value))}) == 1
+    assert round_for_comparison(0.4241) < round_for_comparison(0.4241 * (1 + 1e-9))
+
+
+def test_an_architecture_ends_with_a_cycle_that_does_not_help() -> None:
+    assert finished_architectures({"a": 0.9, "b": 0.5}, {}) == set()  # the first cycle
+    assert finished_architectures({"a": 0.8}, {"a": 0.9}) == set()
+    assert finished_architectures({"a": 0.895}, {"a": 0.9}) == {"a"}  # gained less than 1 %
+    assert finished_architectures({"a": 0.95}, {"a": 0.9}) == {"a"}
+    # Another cycle leads to 0.6 at best, and one of the architectures is at 0.5.
+    assert finished_architectures({"a": 0.8, "b": 0.5}, {"a": 0.9, "b": 0.6}) == {"a"}
+    assert finished_architectures({"a": 0.8}, {"a": 0.9, "b": 0.5}) == {"a"}
+    assert finished_architectures({}, {}) == set()  # nothing was held out
+
+
+def test_a_gain_of_exactly_what_is_needed_is_enough_on_every_cpu() -> None:
+    for before, loss in product(neighbours(0.7), neighbours(0.99 * 0.7)):
+        assert finished_architectures({"a": loss}, {"a": before}) == set()
+    for before, loss, best in product(neighbours(0.9), neighbours(0.8), neighbours(0.6)):
+        assert finished_architectures({"a": loss}, {"a": before, "b": best}) == set()
+
+
+@pytest.mark.parametrize(
+    ("monitor", "scores", "min_delta", "best"),
+    [
+        ("val_loss", [0.5, 0.4, 0.45, 0.4], 0.0, 1),
+        ("val_loss", [0.5, 0.49, 0.42, 0.41], 0.05, 2),
+        ("val_accuracy", [0.5, 0.6, 0.55, 0.7], 0.0, 3),
+        ("val_accuracy", [0.5, 0.6], 0.1, 0),  # no more than min_delta
+        ("val_loss", [0.5], 0.0, 0),
+    ],
+)
+def test_the_best_round_is_the_one_that_none_improves(
+    monitor: str, scores: list[float], min_delta: float, best: int
+) -> None:
+    stop = EarlyStopping.model_validate({"monitor": monitor, "patience": 1, "min_delta": min_delta})
+    for last in product(*map(neighbours, scores)):
+        assert best_round([{monitor: score} for score in last], stop) == best
+
+
+@pytest.mark.parametrize("last_bits", [(-np.inf, np.inf), (np.inf, -np.inf)])
+def test_of_two_equal_networks_the_first_gets_all_weight(
+    last_bits: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = schema_of("binary")
+    x = np.random.default_rng(0).normal(size=60)
+    y = [schema.classes[int(value > 0)] for value in x]
+    write_part(tmp_path, 0, pa.table({"x": x, "y": y}, arrow_schema(schema)))
+    setup = set_up(tmp_path, schema, train_params({"plain": {"epochs": 1}}, folds=2))
+    losses, calls = Setup.losses, []
+
+    def losses_of_a_cpu(self: Setup, y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        calls.append(len(y))
+        return np.nextafter(losses(self, y, outputs), last_bits[len(calls) % 2])
+
+    monkeypatch.setattr(Setup, "losses", losses_of_a_cpu)
+    good = np.clip(0.5 + x / 10, 0.1, 0.9).astype(np.float32)[:, None]
+    oof = {"first": good, "second": good.copy(), "bad": 1 - good}
+    weights = select_weights(setup, np.arange(60), oof)
+    assert weights == {"first": 1.0, "second": 0.0, "bad": 0.0}
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("val_loss", "min"), ("val_accuracy", "max")])
+@pytest.mark.parametrize("min_delta", [0.0, 0.0137])
+def test_the_best_round_is_the_one_of_keras(monitor: str, mode: str, min_delta: float) -> None:
+    stop = EarlyStopping.model_validate({"monitor": monitor, "patience": 9, "min_delta": min_delta})
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        history = [{monitor: float(score)} for score in rng.random(9).round(3)]
+        callback = keras.callbacks.EarlyStopping(mode=mode, **stop.model_dump())
+        callback.set_model(keras.Sequential())
+        callback.on_train_begin()
+        for number, logs in enumerate(history):
+            callback.on_epoch_end(number, logs)
+        assert best_round(history, stop) == callback.best_epoch

@@ -1,0 +1,47 @@
+"""Forward chaining: a model of earlier rows alone predicts the later ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from keras_tabular.core.errors import UserError
+from keras_tabular.table.parquet import FOLD_KEY, arrow_schema, write_part
+from keras_tabular.training.forward_chaining import forward_chained
+from tests.helpers import schema_of, train_params
+
+SCHEMA = schema_of("regression")
+TRAIN = train_params(
+    {"plain": {"epochs": 3, "units": [4], "learning_rate_schedule": "constant"}},
+    folds=2,
+    forward_chaining=2,
+)
+
+
+def write_rows(folder: Path, times: np.ndarray, y: np.ndarray) -> None:
+    """Two parts of rows that lie shuffled in them."""
+    for number, rows in enumerate(np.array_split(np.random.default_rng(0).permutation(len(y)), 2)):
+        x = np.sin(np.arange(len(y)))[rows]
+        part = pa.table({"x": x, "y": y[rows]}, schema=arrow_schema(SCHEMA))
+        write_part(folder, number, part.append_column(FOLD_KEY, pa.array(times[rows])))
+
+
+def test_what_is_later_says_nothing_of_a_row(tmp_path: Path) -> None:
+    times, y = np.arange(90) / 90, np.cos(np.arange(90.0))
+    changed = np.where(times < 2 / 3, y, y + 100)
+    for name, values in (("before", y), ("after", changed)):
+        write_rows(tmp_path / name, times, values)
+    found, blocks = forward_chained(tmp_path / "before", SCHEMA, TRAIN, tmp_path)
+    other, _ = forward_chained(tmp_path / "after", SCHEMA, TRAIN, tmp_path)
+    block = np.concatenate(blocks)
+    assert np.bincount(block + 1).tolist() == [30, 30, 30]
+    assert np.isnan(found[block < 0]).all()
+    assert np.isfinite(found[block >= 0]).all()
+    assert found.tobytes() == other.tobytes()  # also of the last block, whose own targets changed
+
+
+def test_too_few_different_times_are_told(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows", np.repeat([0, 0.5], 30), np.arange(60.0))
+    with pytest.raises(UserError, match=r"^train.forward_chaining, set it lower: train.folds is 2"):
+        forward_chained(tmp_path / "rows", SCHEMA, TRAIN, tmp_path)

@@ -1,0 +1,98 @@
+"""Missing values, scales and categories are layers of the model, adapted to the training rows."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Train
+from keras_tabular.core.errors import UserError
+from keras_tabular.networks.backend import keras
+from keras_tabular.preprocessing.layers import build
+from keras_tabular.preprocessing.statistics import Statistics, adapt
+from keras_tabular.table.arrays import feature_arrays
+from tests.helpers import schema_of, train_params
+
+SCHEMA = schema_of(
+    "binary", a={"kind": "real", "missing_values": [0, -1], "nullable": True}, b={"kind": "integer"}
+)
+TABLE = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]})
+
+
+def built(seen: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, keras.Model]:
+    """What the training rows, in two parts, make of the preprocessing."""
+    statistics = adapt(
+        lambda names: [part.select(names or part.column_names) for part in (seen[:2], seen[2:])],
+        *(schema, train),
+    )
+    return statistics, build(statistics, schema, train)
+
+
+def preprocessed(train: Train, part: pa.Table = TABLE, seen: pa.Table = TABLE) -> np.ndarray:
+    """The rows of a part, preprocessed as the rows seen by training say."""
+    _, model = built(seen, SCHEMA, train)
+    return np.asarray(model(feature_arrays(part, SCHEMA)))
+
+
+def test_missing_values_become_the_mean_and_the_network_is_told() -> None:
+    train = train_params(imputation="mean", normalization="standard", missing_indicators=True)
+    a = np.array([1, 4, 3, 8, 4]) - 4
+    b = np.arange(5) - 2
+    expected = np.column_stack([a / np.sqrt(26 / 3), b / np.sqrt(2), [0, 1, 0, 0, 1]])
+    np.testing.assert_allclose(preprocessed(train), expected, atol=1e-6)
+    unseen = pa.table({"a": [-1.0], "b": [2], "y": [0]})
+    np.testing.assert_allclose(preprocessed(train, unseen), [[0, 0, 1]], atol=1e-6)
+
+
+def test_median_and_min_max() -> None:
+    train = train_params(imputation="median", normalization="min_max", missing_indicators=False)
+    expected = np.column_stack([np.array([0, 2, 2, 7, 2]) / 7, np.arange(5) / 4])
+    np.testing.assert_allclose(preprocessed(train), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("unit", "start"), [(1e36, 0), (1e27, 1e9), (1e20, 0), (1, 1e9), (1e-12, 0)]
+)
+def test_a_column_of_any_unit_is_scaled_by_the_saved_model_too(
+    unit: float, start: float, tmp_path: Path
+) -> None:
+    part = TABLE.set_column(1, "b", pa.array((np.arange(5) + start) * unit))
+    schema = schema_of("binary", a={"kind": "real", "nullable": True}, b={"kind": "real"})
+    _, saved = built(part, schema, train_params(imputation="mean", normalization="standard"))
+    saved.save(tmp_path / "m.keras")
+    model = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
+    found = np.asarray(model(feature_arrays(part, schema)))[:, 1]
+    np.testing.assert_allclose(found, (np.arange(5) - 2) / np.sqrt(2), atol=1e-5)
+
+
+def test_raw_columns_stay_as_they_are_and_refuse_gaps() -> None:
+    train = train_params(imputation="none", normalization="none", missing_indicators=False)
+    with pytest.raises(UserError, match=r"column a has empty cells.*train\.imputation"):
+        preprocessed(train)
+    raw = preprocessed(train, TABLE[:4], TABLE[:4])
+    np.testing.assert_array_equal(raw, [[1, 0], [0, 1], [3, 2], [8, 3]])
+
+
+def test_a_column_without_a_value_is_named() -> None:
+    empty = TABLE.set_column(0, "a", pa.array([0.0, -1.0, None, None, 0.0]))
+    with pytest.raises(UserError, match=r"column a is empty in every training row"):
+        preprocessed(train_params(), empty, empty)
+
+
+def test_the_parts_of_a_date_that_vary_are_columns_and_a_gap_is_told() -> None:
+    """From Friday to Monday: the year and the time of day are always the same."""
+    schema = schema_of("binary", day={"kind": "datetime", "nullable": True})
+    moments = pa.array(["2024-05-31", "2024-06-03", None]).cast(pa.timestamp("us"))
+    part = pa.table({"day": moments.cast(pa.timestamp("us", "UTC")), "y": [0, 1, 0]})
+    statistics, model = built(part, schema, train_params())
+    varying = ("time", "month", "day", "day of the year", "weekday")
+    assert statistics.dates["day"].parts == varying
+    prepared = np.asarray(model(feature_arrays(part, schema)))
+    assert prepared.shape == (3, len(varying) + 2 * 2 + 1)
+    np.testing.assert_allclose(
+        prepared[:2, : len(varying)], [[-1, -1, 1, -1, 1], [1, 1, -1, 1, -1]]
+    )
+    assert prepared[:, -1].tolist() == [0, 0, 1]
+    assert prepared[2, 0] == pytest.approx(0, abs=1e-6)

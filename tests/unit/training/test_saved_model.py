@@ -1,0 +1,65 @@
+"""The same model is the same file, which plain Keras reads."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from keras_tabular.core.errors import UserError
+from keras_tabular.evaluation.calibration import scale_by_temperature
+from keras_tabular.model_file.column_summary import summarize_columns
+from keras_tabular.model_file.metadata import ModelMetadata, TrainingRows, training_rows
+from keras_tabular.model_file.saved_model import load_model, with_temperature, write_model
+from keras_tabular.networks.backend import keras
+from tests.helpers import schema_of
+
+METADATA = ModelMetadata.from_schema(schema_of("binary"), repeats="any_cpu")
+
+
+def saved(folder: Path) -> bytes:
+    keras.utils.clear_session()  # names count from 1 again, as in a process of its own
+    keras.utils.set_random_seed(1)
+    layer = keras.layers.Dense(2, name="d", kernel_regularizer=keras.regularizers.L2(0.1))
+    model = keras.Sequential([keras.Input((3,)), layer], name="m")
+    write_model(model, folder / "m.keras", METADATA)
+    return (folder / "m.keras").read_bytes()
+
+
+def test_the_same_model_is_the_same_file_and_plain_keras_reads_it(tmp_path: Path) -> None:
+    first = saved(tmp_path)
+    kept = keras.models.load_model(tmp_path / "m.keras")  # so that addresses differ
+    assert saved(tmp_path) == first
+    found = load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(found.network.get_weights()[0], kept.get_weights()[0])
+    # What the outputs mean travels in the file.
+    assert found.metadata == METADATA
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(tmp_path / "plain.keras")
+    assert load_model(tmp_path / "plain.keras").metadata == ModelMetadata()
+
+
+def test_a_temperature_scales_a_model_whose_layers_have_the_names_of_its_own(
+    tmp_path: Path,
+) -> None:
+    keras.utils.clear_session()
+    given = keras.Input((3,))
+    powers = keras.ops.exp(given)
+    model = keras.Model(given, powers / keras.ops.sum(powers, axis=1, keepdims=True))
+    model.save(tmp_path / "m.keras")
+    keras.utils.clear_session()  # as in the process of calibrate, where names count from 1 again
+    rows = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, -1.0]])
+    found = np.asarray(with_temperature(tmp_path / "m.keras", 2.0)(rows))
+    np.testing.assert_allclose(found, scale_by_temperature(np.asarray(model(rows)), 2.0), 1e-6)
+
+
+def test_the_summary_of_other_columns_is_refused_by_their_names() -> None:
+    schema = schema_of("regression", x={"kind": "real"}, z={"kind": "real"})
+    summaries = summarize_columns(pa.table({"x": [1.0], "z": [2.0]}), schema, {})
+    shares = {"x": 0.5, "z": 0.5}
+    rows = TrainingRows(rows=1, md5="", packages={}, summaries=summaries, attribution=shares)
+    metadata = ModelMetadata(trained_on=rows)
+    changed = schema_of("regression", x={"kind": "category"}, z={"kind": "real"})
+    with pytest.raises(UserError, match=r"m\.keras: .* other columns than .* declares: x; run"):
+        training_rows(Path("m.keras"), metadata, changed)
+    with pytest.raises(UserError, match="holds no summary of its training rows"):
+        training_rows(Path("m.keras"), ModelMetadata(), schema)

@@ -1,0 +1,108 @@
+"""The trainer does what Keras's `fit` does, part by part."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from keras_tabular.config.sections import Resolved
+from keras_tabular.networks import network
+from keras_tabular.networks.backend import keras, tf
+from keras_tabular.training.architecture import Architecture
+from keras_tabular.training.setup import class_weights
+from keras_tabular.training.trainer import Rows, Trainer
+from tests.helpers import schema_of, train_params
+
+X = np.random.default_rng(0).normal(size=(103, 5)).astype(np.float32)
+Y = (X.sum(axis=1, keepdims=True) > 0).astype(np.float32)
+SCHEMA = schema_of("binary")
+
+
+def part(rows: slice = slice(None), weight: np.ndarray | None = None) -> Rows:
+    weight = np.ones(len(X), np.float32) if weight is None else weight
+    x, y, weight = (tf.constant(values[rows]) for values in (X, Y, weight))
+    return Rows(x, y, weight, np.arange(len(x), dtype=np.int32))
+
+
+def plain(**changes: Any) -> Resolved:
+    """The parameters of a network of few units; keys of the network or of the section."""
+    of_section = {key: changes.pop(key) for key in [*changes] if key in Resolved.model_fields}
+    keys = {"units": (4,), "batch_size": 8, "learning_rate_schedule": "constant"} | changes
+    return train_params({"plain": keys}, **of_section).resolved(len(X), "binary", 8)
+
+
+def architecture(train: Resolved) -> Architecture:
+    return Architecture(
+        train.members[0], train, SCHEMA, network.Columns(X, X.shape[1]), rows=len(X)
+    )
+
+
+def trainable(**changes: Any) -> keras.Model:
+    return architecture(plain(**{"dropout": 0.3} | changes)).untrained(seed=3)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "exact"),
+    [("adam", True), ("adafactor", False), pytest.param("sgd", False, marks=pytest.mark.slow)],
+)
+def test_one_epoch_gives_the_weights_of_fit(
+    optimizer: str, exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With L2, class weights and a short last batch; 103 rows in batches of 8."""
+    unshuffled = SimpleNamespace(
+        permutation=lambda rows: np.arange(len(rows) if np.ndim(rows) else rows)
+    )
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: unshuffled)
+    train = plain(
+        optimizer=optimizer, learning_rate=0.01, l2=0.01, class_weight={0: 1, 1: 3}, exact=exact
+    )
+    ours = architecture(train).untrained(seed=3)
+    theirs = architecture(train).network
+    theirs.set_weights(network.learnt_weights(ours))
+    theirs.compile(
+        network.optimizer(train.networks["plain"], steps=100),
+        loss="binary_crossentropy",
+        weighted_metrics=["accuracy"],
+        run_eagerly=True,
+    )
+    weight = np.where(Y[:, 0] == 1, 3, 1).astype(np.float32)
+    rows = part(weight=weight)
+    logs = Trainer(ours, 8).train(ours, [rows], seed=[0])
+    keys = {"shuffle": False, "class_weight": train.class_weight}
+    fitted = theirs.fit(X, Y, batch_size=8, epochs=1, verbose=0, **keys)
+    for weight, expected in zip(network.learnt_weights(ours), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-6)
+    for name, (value,) in fitted.history.items():
+        assert logs[name] == pytest.approx(value, abs=1e-5)
+
+
+def test_balanced_class_weights_give_each_class_the_same_sum() -> None:
+    ones = np.ones(len(Y))
+    of_classes = class_weights(Y, ones, plain(class_weight="balanced"), SCHEMA)
+    weights = of_classes[Y[:, 0].astype(int)]
+    assert weights[Y[:, 0] == 1].sum() == pytest.approx(weights[Y[:, 0] == 0].sum(), rel=1e-5)
+    assert weights.sum() == pytest.approx(len(Y), rel=1e-5)
+
+
+def test_an_epoch_sees_every_row_of_a_table_in_parts() -> None:
+    cuts = [*(slice(start, start + 25) for start in (0, 25, 50, 75)), slice(100, 103)]
+    parts, model = [part(cut) for cut in cuts], trainable()
+    trainer = Trainer(model, 8)
+    for epoch in range(6):
+        trainer.train(model, parts, [1, epoch])
+    assert int(model.optimizer.iterations) == 6 * (4 * 4 + 1)
+    np.testing.assert_allclose(
+        trainer.predict(model, parts), model.predict(X, verbose=0), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("cuts", [[slice(0, 103)], [slice(0, 60), slice(60, 103)]])
+def test_a_round_of_steps_takes_whole_batches_until_there_are_enough(cuts: list[slice]) -> None:
+    parts, model = [part(cut) for cut in cuts], trainable(dropout=0.0, learning_rate=1e-9)
+    trainer = Trainer(model, 8)
+    logs = [trainer.train(model, parts, [1, number], steps) for number, steps in enumerate((7, 45))]
+    assert int(model.optimizer.iterations) == 7 + 45
+    expected, _ = model.evaluate(X, Y, verbose=0)
+    assert [of_round["loss"] for of_round in logs] == pytest.approx([expected] * 2, rel=0.2)
+    assert logs[0] != trainer.train(model, parts, [2, 0], 7)  # other rows by another seed
