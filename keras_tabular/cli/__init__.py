@@ -12,7 +12,7 @@ from keras_tabular.core.errors import align_columns
 from keras_tabular.model_file.version import VERSION
 
 COMMANDS = (
-    *("infer-schema", "search", "report", "exp-show", "pr-report"),
+    *("new", "upgrade", "infer-schema", "search", "report", "exp-show", "pr-report"),
     *("predict", "score", "drift", "serve", "export", "docs"),
 )
 

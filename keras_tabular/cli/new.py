@@ -29,7 +29,6 @@ from keras_tabular.cli.wheel import (
     read_project_files,
     run_command,
 )
-from keras_tabular.core.process import run
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
 MAX_HEADER = 2**20  # bytes of a table that are read to find its column names
@@ -223,7 +222,3 @@ def put_table(
         if sum(file.stat().st_size for file in [copied, *copied.rglob("*")]) > MAX_BYTES_IN_GIT:
             run_in_project("dvc", "add", "--quiet", table)
             print(f"{table} is too large for git, so DVC tracks it. To share it, run `dvc push`")
-
-
-if __name__ == "__main__":
-    run(main)

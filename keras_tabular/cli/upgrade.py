@@ -22,7 +22,6 @@ from keras_tabular.cli.wheel import (
     run_command,
 )
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.process import run
 
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
 
@@ -128,7 +127,3 @@ def install(folder: Path, wheel: Path) -> None:
     run_command(python, *compiled, "--force-reinstall", "--no-deps", wheel.absolute())
     run_command(python, *compiled, "--require-hashes", "-r", "requirements.txt", cwd=folder)
     installed.touch()
-
-
-if __name__ == "__main__":
-    run(main)

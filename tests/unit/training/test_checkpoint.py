@@ -40,7 +40,7 @@ def test_an_edit_discards_a_checkpoint_only_where_it_is_of_code_that_trains(
 ) -> None:
     code = tmp_path / "keras_tabular"
     shutil.copytree(PROJECT / "keras_tabular", code, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(checkpoint, "__file__", str(code / "model/training/checkpoint.py"))
+    monkeypatch.setattr(checkpoint, "__file__", str(code / "training/checkpoint.py"))
     packages = {"evaluation": False, "report": False, "core": True, "table": True}
     for package, trains in packages.items():
         key = checkpoint.identity([], [])

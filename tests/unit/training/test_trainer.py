@@ -50,15 +50,15 @@ def test_one_epoch_gives_the_weights_of_fit(
     optimizer: str, exact: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With L2, class weights and a short last batch; 103 rows in batches of 8."""
-    unshuffled = SimpleNamespace(
-        permutation=lambda rows: np.arange(len(rows) if np.ndim(rows) else rows)
-    )
-    monkeypatch.setattr(np.random, "default_rng", lambda seed: unshuffled)
     train = plain(
         optimizer=optimizer, learning_rate=0.01, l2=0.01, class_weight={0: 1, 1: 3}, exact=exact
     )
     ours = architecture(train).untrained(seed=3)
     theirs = architecture(train).network
+    unshuffled = SimpleNamespace(
+        permutation=lambda rows: np.arange(len(rows) if np.ndim(rows) else rows)
+    )
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: unshuffled)
     theirs.set_weights(network.learnt_weights(ours))
     theirs.compile(
         network.optimizer(train.networks["plain"], steps=100),
