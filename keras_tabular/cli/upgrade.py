@@ -1,4 +1,4 @@
-"""Move a project to a later version of the library: the wheel, the lock files, the environment.
+"""Move a project to a later version of the library: wheel, lock files, environment.
 
 The other files are the project's own and stay as they are.
 """
