@@ -1,4 +1,4 @@
-"""Create a project for your own table: git, DVC, a schema and the stages of the pipeline.
+"""Create a project for your own table: git, DVC, a schema and the pipeline.
 
 It needs Python, git and make. What else the project needs is installed into it.
 """
