@@ -1,6 +1,6 @@
-"""Move a project to a later version of the library: wheel, lock files, environment.
+"""Move a project to a later version of the library, and print what has changed.
 
-The other files are the project's own and stay as they are.
+It replaces the wheel and the lock files, and installs what they name. Other files stay as they are.
 """
 
 import re

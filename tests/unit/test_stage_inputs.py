@@ -34,7 +34,7 @@ def append(path: Path) -> None:
         ("evaluate", lambda at: change(at, evaluate={"threshold": {"best": "f1"}}),
          "evaluate.threshold in params.yaml, evaluate.threshold.best in params.yaml"),
         ("train", lambda at: append(at / NETWORK), NETWORK),
-        ("train", lambda at: (at / NETWORK).with_name("a.py").touch(), "keras_tabular/networks/a.py"),
+        ("train", lambda at: (at / NETWORK).with_name("a.py").touch(), f"{FOLDER}/a.py"),
         ("gate", lambda at: append(at / "data/schema.yaml"), "data/schema.yaml. "),
         ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv"),
     ],
