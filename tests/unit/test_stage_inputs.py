@@ -9,7 +9,8 @@ import pytest
 from keras_tabular.config.stage_inputs import stage_runner
 from tests.helpers import PROJECT, change
 
-NETWORK = "keras_tabular/networks/network.py"
+FOLDER = "keras_tabular/networks"
+NETWORK = f"{FOLDER}/network.py"
 
 
 @pytest.fixture
