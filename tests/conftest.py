@@ -141,6 +141,20 @@ def one_worker(shared: Shared, files: Path) -> Path:
     return shared("one_worker", make)
 
 
+@pytest.fixture(scope="session")
+def experiment(shared: Shared, short: Path) -> Path:
+    """A copy of `short` in which an experiment was run, which printed what is in `printed`."""
+
+    def make(folder: Path) -> None:
+        copy_of(short, folder)
+        train = "train.networks.plain"
+        changes = ("-S", f"{train}.units=[4]", "-S", f"{train}.epochs=2")
+        printed = must(folder, "dvc", "exp", "run", "-n", "small", *changes)
+        (folder / "printed").write_text(printed)
+
+    return shared("experiment", make)
+
+
 @pytest.fixture
 def workspace(short: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of `short` with its cache, for tests that change something."""
@@ -154,7 +168,6 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "words": BOTH,
     "values": BOTH,
     "wine": SHORT,
-    "spellings": SHORT,
     "shops": LEARNING,
 }
 
@@ -164,8 +177,7 @@ def trained(shared: Shared) -> Callable[[str], Path]:
     """Projects of other tables whose stages have run, without git and DVC, by their names.
 
     `words` has two classes, `values` is a regression, both with columns of all kinds and gaps;
-    `wine` has three classes; `spellings` has cells to clean; `shops` has dates, texts and many
-    categories, split by time.
+    `wine` has three classes; `shops` has dates, texts and many categories, split by time.
     """
 
     def project(name: str) -> Path:

@@ -245,29 +245,13 @@ def shops(rows: int = 1200) -> pd.DataFrame:
     )
 
 
-def spellings(rows: int = 300) -> pd.DataFrame:
-    """Categories and a target in several spellings, dates in two formats, decimal commas."""
-    rng = np.random.default_rng(0)
-    price = rng.gamma(2, 900, rows).round(2)
-    days = pd.date_range("2021-01-01", periods=rows)
-    bought = price + rng.normal(0, 900, rows) > 1500
-    return pd.DataFrame(
-        {
-            "colour": rng.choice(["red", "Red ", "blue"], rows, p=[0.4, 0.2, 0.4]),
-            "day": [f"{day:%Y-%m-%d}" if day.day % 3 else f"{day:%d.%m.%Y}" for day in days],
-            "price": [f"{value:,.2f}".translate(str.maketrans(",.", ".,")) for value in price],
-            "bought": np.where(bought, rng.choice(["yes", "yes", "Yes ", "YES"], rows), "no"),
-        }
-    )
-
-
 def table_of(name: str) -> pd.DataFrame:
     """Return a table by its name: one of those above, or one that scikit-learn ships."""
     tasks = {"words": "binary", "values": "regression"}
     if name in tasks:
         return mixed_table(tasks[name])
-    if name in ("shops", "spellings"):
-        return shops() if name == "shops" else spellings()
+    if name == "shops":
+        return shops()
     from sklearn import datasets
 
     return getattr(datasets, f"load_{name}")(as_frame=True).frame

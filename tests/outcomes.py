@@ -49,27 +49,16 @@ class Outcome(NamedTuple):
     Attributes:
         kind: One of the constants above. The first schema does not run where ingest or validate
             end with a message that `infer_schema` has not announced.
-        stage: The command that ended it.
         detail: The message, the traceback, or the columns that were misread.
     """
 
     kind: str
-    stage: str
     detail: str
 
     @property
     def failed(self) -> bool:
         """Whether this is a fault whatever the table is."""
         return self.kind not in (SCORES, MESSAGE)
-
-    @property
-    def summary(self) -> str:
-        """One line: the kind, and the begin of a message or the exception of a traceback."""
-        if self.kind == SCORES:
-            return SCORES
-        lines = self.detail.strip().splitlines()
-        text = lines[-1] if self.kind == TRACEBACK else " | ".join(lines)
-        return f"{self.kind}: {self.stage}: {text[:300]}"
 
 
 def misread_columns(folder: Path, table: Table) -> Iterator[str]:
@@ -122,12 +111,11 @@ def run_commands(folder: Path, table: Table) -> Outcome:
             except (Exception, SystemExit) as error:
                 if isinstance(error.__context__, UserError):  # an OSError is not expected here
                     early = stage in ("stages.ingest", "stages.validate") and not announced
-                    return Outcome(NO_RUN if early else MESSAGE, stage, str(error))
-                return Outcome(TRACEBACK, stage, traceback.format_exc())
+                    return Outcome(NO_RUN if early else MESSAGE, str(error))
+                return Outcome(TRACEBACK, traceback.format_exc())
     if announced:
-        wrong = "infer_schema announced a stop that did not come"
-        return Outcome(NO_RUN, "stages.validate", wrong)
-    return Outcome(MISREAD if misread else SCORES, "stages.ingest", "\n".join(misread))
+        return Outcome(NO_RUN, "infer_schema announced a stop that did not come")
+    return Outcome(MISREAD if misread else SCORES, "\n".join(misread))
 
 
 def run_table(table: Table, *, both: bool = False) -> Outcome:

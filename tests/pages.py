@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+WIDTHS = (1280, 768, 390)
 SECTIONS = [
     "Scores", "Where it is weak", "What drives it", "What changed", "Plots", "Data", "Training",
     "Model card",

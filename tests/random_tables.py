@@ -1,22 +1,14 @@
-"""Random small tables.
+"""Random small tables."""
 
-To run them through all commands: python -m tests.random_tables --first 1000 --seeds 300
-"""
-
-import argparse
 import csv
-import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from io import StringIO
-from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from tests.outcomes import TRACEBACK, Outcome, Table, run_table
+from tests.outcomes import Outcome, Table, run_table
 
 MIN_ROWS, MAX_ROWS = 24, 700
 
@@ -254,36 +246,3 @@ def run_seed(seed: int, max_rows: int = MAX_ROWS) -> Outcome:
         max_rows: See `random_table`.
     """
     return run_table(random_table(seed, max_rows), both=seed % 8 == 0)
-
-
-def run_seeds(first: int, count: int) -> Iterator[tuple[int, Outcome]]:
-    """Run tables in another process, which a crash ends; a new one is started every 20 tables."""
-    seeds = iter(range(first, first + count))
-    while True:
-        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=20) as pool:
-            for seed in seeds:
-                try:
-                    yield seed, pool.submit(run_seed, seed).result()
-                except BrokenProcessPool:
-                    yield seed, Outcome(TRACEBACK, "", "the process died")
-                    break
-            else:
-                return
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--seeds", type=int, default=300, help="how many tables")
-    args = parser.parse_args()
-    any_failed = False
-    for seed, outcome in run_seeds(args.first, args.seeds):
-        print(f"{seed}: {outcome.summary}", flush=True)
-        if outcome.failed:
-            any_failed = True
-            print(outcome.detail, flush=True)
-    sys.exit(any_failed)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
 """Hashes of operations, and of what stages make, which `make check-cpu` compares between CPUs.
 
-The operations are products of the shapes of the default networks, and each activation, loss and
-optimizer of params.yaml; the stages run on a table of 5,000 rows with numbers, gaps, days, texts
-and categories, for each task, with layers of several sizes; one of them is evaluated too.
+The operations are each activation, loss and optimizer of params.yaml; the stages run on a table of
+5,000 rows with numbers, gaps, days, texts and categories, for each task, with layers of several
+sizes; one of them is evaluated too.
 """
 
 import hashlib
@@ -21,7 +21,6 @@ from keras_tabular.networks import exact
 from keras_tabular.networks.backend import keras, tf
 from tests.helpers import change, project_of, run_stages, shops
 
-SHAPES = [(128, 69, 128), (256, 240, 128), (1024, 600, 128)]
 NETWORKS: dict[str, dict[str, Any]] = {
     "binary": {"networks": {"plain": {"units": [600]}}},
     "multiclass": {"members": [{"network": "plain"}], "networks": {"plain": {"units": [200, 100]}}},
@@ -32,24 +31,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 MADE = ("models", "metrics", "data/oof", "data/predictions")
 FEW = {"folds": 2, "networks": {"realmlp": {"epochs": 1}, "plain": {"epochs": 1}}}
-
-
-def product_hash(rows: int, inputs: int, outputs: int) -> str:
-    """Of a product, compiled, and of its two gradients."""
-    rng = np.random.default_rng(rows + inputs)
-    x, kernel, upstream = (
-        tf.constant(rng.standard_cauchy(shape), tf.float32)
-        for shape in ((rows, inputs), (inputs, outputs), (rows, outputs))
-    )
-
-    @tf.function(jit_compile=True)
-    def products(x: tf.Tensor, kernel: tf.Tensor) -> list[tf.Tensor]:
-        with tf.GradientTape() as tape:
-            tape.watch([x, kernel])
-            y = exact.product("bk,kn->bn", x, kernel, rows)
-        return [y, *tape.gradient(y, [x, kernel], upstream)]
-
-    return digest(products(x, kernel))
 
 
 def digest(tensors: list[tf.Tensor]) -> str:
@@ -114,8 +95,6 @@ def table(task: str) -> pd.DataFrame:
 
 
 def main() -> None:
-    for shape in SHAPES:
-        print("product", *shape, product_hash(*shape))
     choices()
     for task in sys.argv[1:] or NETWORKS:
         with TemporaryDirectory() as parent:

@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from tests.helpers import call, copy_of, must, table_of
-from tests.pages import CUT, OF_CLASSES, is_whole, opened, shows_all
+from tests.pages import OF_CLASSES, WIDTHS, is_whole, shows_all
 
-WIDTHS = (1280, 768, 390)
 TABLES = {
     "diabetes": [*OF_CLASSES, "Threshold"],
     "wine": OF_CLASSES,
@@ -43,18 +41,3 @@ def test_three_tasks_at_three_widths_light_and_dark(
         for scheme in ("light", "dark"):
             shows_all(browser, folder / "report.html", width, scheme, keep and Path(keep))
     is_whole(folder / "report.html", browser, TABLES[table])
-
-
-def test_the_page_of_new_rows_at_three_widths_light_and_dark(
-    reproduced: Path, browser: Any, tmp_path: Path
-) -> None:
-    rows = pd.read_csv(reproduced / "data/raw/diabetes.csv").drop(columns="Outcome")
-    (rows + 5).to_csv(tmp_path / "new.csv", index=False)
-    page = tmp_path / "drift.html"
-    with pytest.raises(SystemExit, match="1"):
-        call(reproduced, "keras_tabular.cli.drift", str(tmp_path / "new.csv"), "-o", str(page))
-    for width in WIDTHS:
-        for scheme in ("light", "dark"):
-            opened(browser, page, width, scheme)
-            assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-            assert browser.execute_script(CUT) == []

@@ -4,38 +4,38 @@ import json
 from pathlib import Path
 
 from keras_tabular.core.numbers import format_number
-from tests.helpers import MADE, change, must, read_scores, run
+from tests.helpers import MADE, change, copy_of, must, read_scores, run, stages_that_ran
 
 
 def test_a_run_fails_the_gate_and_not_the_pipeline_and_the_verdict_outlives_its_commit(
-    workspace: Path,
+    experiment: Path, tmp_path: Path
 ) -> None:
     test, folds = {"accuracy": 0.6}, {"roc_auc": 0.99, "brier": 0.01}
     limits = {"lowest": {"test": test, "cross_validation": folds}, "beat_baselines": []}
-    change(workspace, gate=limits)
-    must(workspace, "dvc", "exp", "run", "-n", "other", "-S", "train.networks.plain.epochs=2")
-
-    verdict = (workspace / "metrics" / "gate.json").read_bytes()
+    folder = copy_of(experiment, tmp_path / "project")
+    change(folder, gate=limits)
+    assert stages_that_ran(must(folder, "dvc", "repro")) == ["gate"]
+    verdict = (folder / "metrics/gate.json").read_bytes()
     checks = {check["rule"]: check for check in json.loads(verdict)["checks"]}
     assert json.loads(verdict)["verdict"] == "fail"
     assert checks["lowest test.accuracy"]["verdict"] == "pass"
     assert checks["lowest cross_validation.roc_auc"]["verdict"] == "fail"
     assert "needed at least 0.99" in checks["lowest cross_validation.roc_auc"]["reason"]
     assert checks["lowest cross_validation.brier"]["verdict"] == "pass"  # of scores.json
-    last = must(workspace, "git", "log", "-1", "--format=%H", "--", "metrics/metrics.json")
+    last = must(folder, "git", "log", "-1", "--format=%H", "--", "metrics/metrics.json")
     assert f"of {last[:7]}" in checks["worse_than_last test.loss"]["reason"]
-    made = run(workspace, "make", "gate", **MADE)
+    made = run(folder, "make", "gate", **MADE)
     assert made.returncode != 0
     *_, said = [line for line in made.stdout.splitlines() if not line.startswith("make")]
     assert said.startswith("Gate: fail: Nothing was learnt: on 254 test rows the model is not ")
     assert ". cross_validation.roc_auc is " in said
     assert "Traceback" not in made.stderr
-    loss = read_scores(workspace)["test"]["loss"]
-    other = run(workspace, "make", "gate", "BASE=other", **MADE).stdout
-    assert f"worse than {format_number(loss)} of other" in other
+    loss = read_scores(folder)["test"]["loss"]
+    other = run(folder, "make", "gate", "BASE=small", **MADE).stdout
+    assert f"worse than {format_number(loss)} of small" in other
 
-    must(workspace, "git", "commit", "-qam", "A shorter training")
-    must(workspace, "dvc", "repro", "--force", "--single-item", "gate")
-    assert (workspace / "metrics" / "gate.json").read_bytes() == verdict
+    must(folder, "git", "commit", "-qam", "A shorter training")
+    must(folder, "dvc", "repro", "--force", "--single-item", "gate")
+    assert (folder / "metrics/gate.json").read_bytes() == verdict
     gate = ("python", "-m", "stages.gate", "--metrics", "metrics")
-    assert f"worse than {format_number(loss)} of" in must(workspace, *gate, "HEAD")
+    assert f"worse than {format_number(loss)} of" in must(folder, *gate, "HEAD")

@@ -48,18 +48,10 @@ def test_files_that_a_rerun_changes_are_named(workspace: Path) -> None:
     assert changed_files(workspace) == sorted(out["path"] for out in changed[:2])
 
 
-@pytest.mark.parametrize(
-    "file",
-    [*PROJECT.glob(".github/workflows/*"), *PROJECT.glob("keras_tabular/project/.github/*/*")],
-)
-def test_a_workflow_runs_pinned_actions_with_few_rights(file: Path) -> None:
-    workflow = yaml.safe_load(file.read_text())
-    assert workflow["permissions"] == {"contents": "read"}
-    for name, job in workflow["jobs"].items():
-        steps = job["steps"]
-        for step in steps:
-            assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step.get("uses", f"a@{'0' * 40}"))
-            assert "${{" not in step.get("run", "")  # nothing of a pull request gets into a shell
-        writes = "write" in job.get("permissions", {}).values()
-        assert writes == (name in ("publish", "issue"))
-        assert not (writes and any("checkout" in step.get("uses", "") for step in steps))
+def test_a_job_that_may_write_runs_no_code_of_a_pull_request() -> None:
+    """`make check` runs zizmor, which checks what else a workflow must not do."""
+    folders = (PROJECT, PROJECT / "keras_tabular/project")
+    for file in (file for folder in folders for file in folder.glob(".github/workflows/*.yml")):
+        for job in yaml.safe_load(file.read_text())["jobs"].values():
+            if "write" in job.get("permissions", {}).values():
+                assert not any("checkout" in step.get("uses", "") for step in job["steps"])

@@ -2,28 +2,26 @@
 
 import json
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from keras_tabular.experiments.comparison import compare
+from keras_tabular.experiments.comparison import compare, paired_differences
 from keras_tabular.experiments.run import WORKSPACE, Run, resolve
 from keras_tabular.report.page import UNDECIDED
 from tests.helpers import call, change, copy_of, must, read_scores, run
-from tests.pages import CUT, OF_CLASSES, Page, is_whole, opened, pictures, shows_all
+from tests.pages import CUT, OF_CLASSES, WIDTHS, Page, is_whole, opened, pictures, shows_all
 
 REPORT = "keras_tabular.cli.report"
 
 
 @pytest.fixture(scope="module")
-def experiment(short: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in which an experiment was run and its report made."""
-    folder = copy_of(short, tmp_path_factory.mktemp("experiment") / "project")
-    train = "train.networks.plain"
-    changes = ("-S", f"{train}.units=[4]", "-S", f"{train}.epochs=2")
-    must(folder, "dvc", "exp", "run", "-n", "small", *changes)
+def reported(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the experiment with its report."""
+    folder = copy_of(experiment, tmp_path_factory.mktemp("reported") / "project")
     done = run(folder, "python", "-m", REPORT)
     head = must(folder, "git", "rev-parse", "HEAD")[:7]
     assert (done.returncode, done.stderr) == (0, "")
@@ -31,8 +29,8 @@ def experiment(short: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_it_reads_well_at_a_desk_and_on_a_phone_in_the_dark(experiment: Path, browser: Any) -> None:
-    page = experiment / "report.html"
+def test_it_reads_well_at_a_desk_and_on_a_phone_in_the_dark(reported: Path, browser: Any) -> None:
+    page = reported / "report.html"
     for width, scheme in ((1280, "light"), (390, "dark")):
         shows_all(browser, page, width, scheme)
     is_whole(page, browser, [*OF_CLASSES, "Threshold"])
@@ -45,7 +43,7 @@ def test_the_page_of_new_rows_shows_what_moved(short: Path, browser: Any, tmp_pa
     page = tmp_path / "drift.html"
     with pytest.raises(SystemExit, match="1"):
         call(short, "keras_tabular.cli.drift", str(tmp_path / "new.csv"), "-o", str(page))
-    for width, scheme in ((1280, "dark"), (390, "light")):
+    for width, scheme in product(WIDTHS, ("light", "dark")):
         opened(browser, page, width, scheme)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
         assert browser.execute_script(CUT) == []
@@ -54,36 +52,36 @@ def test_the_page_of_new_rows_shows_what_moved(short: Path, browser: Any, tmp_pa
     assert "They do not" in Page(page.read_text()).text
 
 
-def test_both_runs_are_side_by_side(experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_runs_are_side_by_side(reported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page shows what `compare` finds in metrics/ and dvc.lock."""
-    monkeypatch.chdir(experiment)
+    monkeypatch.chdir(reported)
     comparison = compare(Run(WORKSPACE), Run(resolve("HEAD")))
     params = {changed.name: changed[1:] for changed in comparison.params}
     assert params["train.networks.plain.units"] == ([4], [16])
     assert params["train.networks.plain.epochs"] == (2, 3)
     assert (comparison.data, comparison.code, comparison.packages) == ([], [], [])
-    verdict, scores = comparison.verdict, read_scores(experiment)
+    verdict, scores = comparison.verdict, read_scores(reported)
     assert verdict
-    assert verdict.to_json() == json.loads((experiment / "metrics/gate.json").read_text())
+    assert verdict.to_json() == json.loads((reported / "metrics/gate.json").read_text())
     for key, score in comparison.scores["test"].items():
         assert score.value == scores["test"][key]
         assert score.base
         assert score.base.interval  # both have the same test rows
         assert score.base.interval[0] <= score.base.change <= score.base.interval[1]
     # And the page says it.
-    text = Page((experiment / "report.html").read_text()).text
+    text = Page((reported / "report.html").read_text()).text
     reason = verdict.reason.replace(" -", " −")
     for part in (verdict.headline, reason, "Loss of plain by epoch", "public domain, CC0"):
         assert part in text
     assert text.count(UNDECIDED) == (verdict.verdict == "undecided")
-    errors = json.loads((experiment / "metrics/errors.json").read_text())["rows"]
+    errors = json.loads((reported / "metrics/errors.json").read_text())["rows"]
     losses = [error["loss"] for error in errors]
     assert (len(losses), losses) == (10, sorted(losses, reverse=True))
 
 
-def test_any_two_revisions_compare_and_the_bytes_repeat(experiment: Path, tmp_path: Path) -> None:
+def test_any_two_revisions_compare_and_the_bytes_repeat(reported: Path, tmp_path: Path) -> None:
     """An experiment goes by its name; what is committed is held against what was before."""
-    folder = copy_of(experiment, tmp_path / "project")
+    folder = copy_of(reported, tmp_path / "project")
     call(folder, REPORT, "HEAD", "small", "-o", "one.html")
     must(folder, "python", "-m", REPORT, "HEAD", "small", "--output", "two.html")
     assert (folder / "one.html").read_bytes() == (folder / "two.html").read_bytes()
@@ -97,12 +95,23 @@ def test_any_two_revisions_compare_and_the_bytes_repeat(experiment: Path, tmp_pa
         call(folder, REPORT, "nope")
 
 
+def test_runs_with_other_labels_of_the_test_rows_have_no_paired_differences(
+    reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(copy_of(reported, tmp_path / "project"))
+    base = Run(resolve("HEAD"))
+    assert paired_differences(Run(WORKSPACE), base).keys() >= {"accuracy", "roc_auc"}
+    rows = pd.read_csv("metrics/plots/test_rows.csv")
+    rows.assign(y=1 - rows["y"]).to_csv("metrics/plots/test_rows.csv", index=False)
+    assert paired_differences(Run(WORKSPACE), base) == {}
+
+
 def test_a_table_of_500_columns_makes_a_page_that_loads_and_folds_well(
-    experiment: Path, browser: Any, tmp_path: Path
+    reported: Path, browser: Any, tmp_path: Path
 ) -> None:
     """The files of a run as 500 columns would write them."""
     folder = tmp_path / "wide"
-    copy_of(experiment, folder)
+    copy_of(reported, folder)
     names = [f"a column with a rather long name, number {n}" for n in range(500)]
     for file, key in (("profile", "column"), ("columns", None), ("networks", "columns")):
         path = folder / f"metrics/{file}.json"

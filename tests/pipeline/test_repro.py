@@ -16,7 +16,6 @@ from tests.helpers import (
     PAGES,
     PROJECT,
     call,
-    change,
     copy_of,
     must,
     needs_committed_bytes,
@@ -44,19 +43,17 @@ def test_the_committed_results_are_those_of_a_fresh_clone(origin: Path, reproduc
     assert outs(origin, *others) == outs(reproduced, *others)
 
 
-def test_a_changed_parameter_reruns_only_what_it_touches(workspace: Path) -> None:
-    again = ("-S", "train.networks.plain.epochs=4")
-    output = must(workspace, "dvc", "exp", "run", *again)
+def test_a_changed_parameter_reruns_only_what_it_touches(experiment: Path, tmp_path: Path) -> None:
+    folder = copy_of(experiment, tmp_path / "project")
+    output = (folder / "printed").read_text()
     assert stages_that_ran(output) == ["train", "calibrate", "evaluate", "gate"]
-    assert "train.networks.plain.epochs" in must(workspace, "dvc", "params", "diff")
-    changed = json.loads(must(workspace, "dvc", "metrics", "diff", "--json"))
+    assert "train.networks.plain.epochs" in must(folder, "dvc", "params", "diff")
+    changed = json.loads(must(folder, "dvc", "metrics", "diff", "--json"))
     accuracy = changed["metrics/metrics.json"]["test.accuracy"]
     assert accuracy["diff"] == pytest.approx(accuracy["new"] - accuracy["old"])
-    page = must(workspace, "dvc", "metrics", "diff", "--all").splitlines()
+    page = must(folder, "dvc", "metrics", "diff", "--all").splitlines()
     assert len(page) <= 30
     assert max(map(len, page)) <= 100
-    change(workspace, split={"seed": 10})
-    assert stages_that_ran(must(workspace, "dvc", "repro", "train")) == ["split", "train"]
 
 
 def test_only_the_files_that_the_schema_names_are_dependencies(workspace: Path) -> None:

@@ -1,14 +1,12 @@
 """A command starts without what it does not need, and ends with one message of a mistake."""
 
-import os
-import subprocess
 import sys
 
 import pytest
 
 from keras_tabular.cli import COMMANDS
-from keras_tabular.core.process import NO_MEMORY, run
-from tests.helpers import PROJECT
+from keras_tabular.core import process
+from tests.helpers import PROJECT, must, run
 
 # As native code answers Ctrl-C.
 INTERRUPTED = SystemError("bad argument to internal function")
@@ -19,7 +17,7 @@ INTERRUPTED.__context__ = KeyboardInterrupt()
     ("error", "said"),
     [
         (OSError(28, "No space left", "m.json"), "error: [Errno 28] No space left: 'm.json'"),
-        (MemoryError(), NO_MEMORY),
+        (MemoryError(), process.NO_MEMORY),
         (INTERRUPTED, "interrupted"),
     ],
 )
@@ -28,7 +26,7 @@ def test_what_is_no_mistake_of_the_code_ends_with_one_message(error: Exception, 
         raise error
 
     with pytest.raises(SystemExit) as end:
-        run(main)
+        process.run(main)
     assert end.value.code == said
 
 
@@ -36,7 +34,7 @@ def test_what_is_no_mistake_of_the_code_ends_with_one_message(error: Exception, 
 def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the Python of a virtual environment without packages."""
     folder = tmp_path_factory.mktemp("bare")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    must(folder, sys.executable, "-m", "venv", "--without-pip", ".")
     return str(folder / "bin/python")
 
 
@@ -51,15 +49,7 @@ NEEDS_NO_PACKAGE = ("docs", "new", "upgrade")
 def test_outside_of_the_environment_a_script_says_what_to_install(
     arguments: tuple[str, ...], bare_python: str
 ) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [bare_python, "-m", *arguments],
-        cwd=PROJECT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(PROJECT, bare_python, "-m", *arguments, PYTHONPATH="")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert f" is not installed in {bare_python}: run `make repro` and " in line

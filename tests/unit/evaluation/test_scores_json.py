@@ -1,11 +1,9 @@
 """Scores become JSON and come back as they were; content of any other shape is no traceback."""
 
 import json
-from typing import Any
 
 import pytest
 
-from keras_tabular.core.files import write_json
 from keras_tabular.evaluation.evaluation import (
     Calibration,
     EqualRows,
@@ -16,15 +14,7 @@ from keras_tabular.evaluation.evaluation import (
     Scores,
     ScoreSet,
 )
-from keras_tabular.evaluation.scores_json import (
-    OTHER_SHAPE,
-    flat,
-    from_json,
-    summary_to_json,
-    to_json,
-)
-from keras_tabular.experiments.verdict import Verdict
-from tests.helpers import PROJECT
+from keras_tabular.evaluation.scores_json import OTHER_SHAPE, flat, from_json, to_json
 
 SCORES = Scores(
     20,
@@ -65,24 +55,6 @@ EVALUATION = Evaluation(
 def test_an_evaluation_comes_back_as_it_was() -> None:
     for evaluation in (EVALUATION, Evaluation(("accuracy",), {"test": ScoreSet(Scores(1))})):
         assert from_json(json.loads(json.dumps(to_json(evaluation)))) == evaluation
-
-
-def test_the_committed_scores_are_written_again_byte_by_byte(tmp_path: Any) -> None:
-    committed = {
-        name: (PROJECT / f"metrics/{name}.json").read_bytes()
-        for name in ("scores", "metrics", "gate")
-    }
-    evaluation = from_json(json.loads(committed["scores"]))
-    gate = Verdict.model_validate_json(committed["gate"])
-    assert evaluation
-    contents = {
-        "scores": to_json(evaluation),
-        "metrics": summary_to_json(evaluation, "binary"),
-        "gate": gate.to_json(),
-    }
-    for name, content in contents.items():
-        write_json(tmp_path / name, content)
-        assert (tmp_path / name).read_bytes() == committed[name], name
 
 
 def test_limits_address_scores_by_dotted_keys() -> None:

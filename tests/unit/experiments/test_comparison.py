@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
@@ -13,38 +11,32 @@ from keras_tabular.evaluation.evaluation import PairedDifference
 from keras_tabular.experiments.comparison import (
     ScoreComparison,
     ScoreRow,
-    changed_values,
     compare,
     compare_score,
     compare_scores,
-    paired_differences,
 )
 from keras_tabular.experiments.run import FILES, WORKSPACE, Run, resolve
 from keras_tabular.report.formats import format_difference
 from tests.helpers import commit, evaluation_of
-from tests.unit.experiments.conftest import SCHEMA, write_run
 
 
 @pytest.mark.parametrize(
-    ("scores", "said"),
+    ("value", "base", "greater_is_better", "interval", "words"),
     [
-        ((0.8, 0.75, True), "+0.0500 better"),
-        ((0.8, 0.75, False), "+0.0500 worse"),
-        ((0.1, 0.25, False), "−0.150 better"),
-        ((0.75001, 0.75, True), "same"),
-        ((0.8, None, True), "–"),
-        (
-            (0.8, 0.75, True, PairedDifference(0.05, 0.01, 0.09)),
-            "+0.0500 better (0.0100 to 0.0900)",
-        ),
-        (
-            (0.8, 0.75, True, PairedDifference(0.05, -0.01, 0.11)),
-            "+0.0500 within chance (−0.0100 to 0.110)",
-        ),
+        (0.8, 0.75, True, None, "+0.0500 better"),
+        (0.8, 0.75, False, None, "+0.0500 worse"),
+        (0.1, 0.25, False, None, "−0.150 better"),
+        (0.75001, 0.75, True, None, "same"),
+        (0.8, None, True, None, "–"),
+        (0.8, 0.75, True, (0.01, 0.09), "+0.0500 better (0.0100 to 0.0900)"),
+        (0.8, 0.75, True, (-0.01, 0.11), "+0.0500 within chance (−0.0100 to 0.110)"),
     ],
 )
-def test_better_and_worse_are_words(scores: Any, said: str) -> None:
-    assert format_difference(compare_score(*scores)) == said
+def test_better_and_worse_are_words(
+    value: float, base: float | None, greater_is_better: bool, interval: Any, words: str
+) -> None:
+    paired = PairedDifference(0.05, *interval) if interval else None
+    assert format_difference(compare_score(value, base, greater_is_better, paired)) == words
 
 
 def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
@@ -69,31 +61,6 @@ def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
         ScoreRow("loss", "Loss", "", 0.5, None, ScoreComparison(0.25, 0.25, "worse"), ridge),
         ScoreRow("macro.f1", "F1", "each class alike", 0.5, None, None, none),
     ]
-
-
-def test_two_runs_are_compared_on_the_same_test_rows(project: Path) -> None:
-    """The outputs of both are in metrics/; where the labels differ nothing is compared."""
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 300)
-
-    def write(noise: float, labels: np.ndarray) -> None:
-        p = np.clip(0.5 + 0.2 * (y - 0.5) + noise * rng.normal(size=300), 0, 1)
-        rows = pd.DataFrame({"y": labels, "output_0": p})
-        rows.to_csv(project / "metrics/plots/test_rows.csv", index=False)
-
-    columns = "{x: {kind: real}, y: {kind: integer, values: [0, 1]}}"
-    schema = f"{SCHEMA}positive: 1\ncolumns: {columns}\n"
-    write_run(project, {"test": {"accuracy": 0.5, "roc_auc": 0.5, "rows": 300}}, schema)
-    (project / "metrics/plots").mkdir()
-    write(0.3, y)
-    commit(project, "A run")
-    write(0.1, y)
-    run, base = Run(WORKSPACE), Run(resolve("HEAD"))
-    found = paired_differences(run, base)
-    assert {"accuracy", "roc_auc"} <= set(found)
-    assert 0 < found["roc_auc"].low < found["roc_auc"].difference < found["roc_auc"].high
-    write(0.1, 1 - y)
-    assert paired_differences(Run(WORKSPACE), base) == {}
 
 
 def test_parameters_the_table_and_its_rows(project: Path) -> None:
@@ -130,9 +97,3 @@ def test_parameters_the_table_and_its_rows(project: Path) -> None:
     alone = compare(Run(resolve("HEAD")), None)
     assert (alone.params, alone.data, alone.test_rows_differ, alone.stale) == ([], None, False, [])
     assert list(alone.scores) == ["test"]
-
-
-def test_leaves_that_differ() -> None:
-    old = {"a": {"b": 1, "c": [1]}, "gone": True}
-    new = {"a": {"b": 2, "c": [1]}, "new": {}}
-    assert changed_values(old, new) == [("a.b", 2, 1), ("new", {}, None), ("gone", None, True)]

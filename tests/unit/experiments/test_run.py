@@ -5,16 +5,8 @@ from pathlib import Path
 import pytest
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.experiments.gate import base_of, last_committed
-from keras_tabular.experiments.run import (
-    FILES,
-    WORKSPACE,
-    Run,
-    commit_before,
-    content_at,
-    mismatch,
-    resolve,
-)
+from keras_tabular.experiments.gate import base_of
+from keras_tabular.experiments.run import FILES, WORKSPACE, Run, content_at, mismatch, resolve
 from tests.helpers import commit, must, values_of
 from tests.unit.experiments.conftest import SCHEMA, write_run
 
@@ -42,26 +34,6 @@ def test_a_run_of_any_revision_has_its_scores_and_its_table(project: Path) -> No
         assert not run.uncommitted
     assert content_at(head, project / "data/schema.yaml") == SCHEMA.encode()
     assert Run(WORKSPACE).commit == Run(resolve("main")).commit
-
-
-def test_an_unknown_revision_is_named(project: Path) -> None:
-    with pytest.raises(UserError, match="found no revision 'nope'; expected a branch, tag or"):
-        resolve("nope")
-
-
-def test_the_run_before_is_the_same_one_before_and_after_a_commit(project: Path) -> None:
-    first, second = must(project, "git", "rev-list", "--reverse", "HEAD").split()
-    assert commit_before(FILES["metrics"]) == first
-    write_run(project, {"test": {"accuracy": 0.9}})
-    run = Run(WORKSPACE)
-    assert (run.uncommitted, commit_before(FILES["metrics"])) == (True, second)
-    last = last_committed(run).evaluation
-    assert last
-    assert last.test.model.value("accuracy") == 0.75
-    commit(project, "A run")
-    assert commit_before(FILES["metrics"]) == second
-    (project / FILES["metrics"]).write_text("{}")
-    assert commit_before(project / "none.json") is None
 
 
 @pytest.mark.parametrize(

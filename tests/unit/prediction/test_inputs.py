@@ -8,13 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.prediction.inputs import row_columns, seekable_file
 from keras_tabular.table.cells import as_texts
-from keras_tabular.table.checks import declared_checks
-from keras_tabular.table.csv import RawRows
-from keras_tabular.table.rows import check_rows
 from tests.helpers import checked_rows, schema_of
 
 SCHEMA = schema_of(
@@ -22,31 +18,6 @@ SCHEMA = schema_of(
     a={"kind": "real", "max": 9, "missing_values": [0, "?"], "nullable": True},
     b={"kind": "category", "values": ["x", "y"]},
 ).model_copy(update={"ignore": ("id",)})
-
-
-def test_every_cell_is_checked_and_a_wrong_one_told_once() -> None:
-    schema = schema_of(
-        "binary", **{n: c.model_dump() for n, c in SCHEMA.features.items()}, c={"kind": "integer"}
-    )
-    texts = pa.table(
-        {"c": ["1.5", "2", "", "4"], "b": ["x", "z", "", "y"], "a": ["1e999", "10", "?", "0"]}
-    )
-    checks = declared_checks(schema, Validate(range="warn"))
-    batch = check_rows(RawRows(Path("t.csv"), 0, texts, {}), schema.features, checks)
-    assert batch.texts is texts
-    assert batch.features.to_pydict() == {
-        "a": [None, 10, None, 0],
-        "b": ["x", "z", None, "y"],
-        "c": [None, 2, None, 4],
-    }
-    assert [(f.row, str(f), f.policy) for f in batch.failures] == [
-        (0, "a: found '1e999'; expected a finite number", "error"),
-        (0, "c: found '1.5'; expected a whole number of at most 64 bits", "error"),
-        (1, "a: found '10'; expected at most 9", "warn"),
-        (1, "b: found 'z'; expected one of ['x', 'y']", "error"),
-        (2, "b: found ''; expected a value in every row", "error"),
-        (2, "c: found ''; expected a value in every row", "error"),
-    ]
 
 
 def test_whole_numbers_of_a_parquet_file_are_whole_though_gaps_made_them_floats() -> None:

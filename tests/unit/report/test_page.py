@@ -10,21 +10,8 @@ from markupsafe import Markup
 from keras_tabular.experiments.comparison import ChangedValue
 from keras_tabular.experiments.run import FILES
 from keras_tabular.report.column_pictures import draw_effect, importance, spark
-from keras_tabular.report.formats import (
-    differences,
-    format_score,
-    number,
-    parameter,
-    with_code,
-)
-from keras_tabular.report.page import (
-    TEMPLATES,
-    column_rows,
-    data_card,
-    header,
-    markdown,
-    row,
-)
+from keras_tabular.report.formats import differences, format_score, number, parameter, with_code
+from keras_tabular.report.page import TEMPLATES, data_card, header, markdown, row
 from keras_tabular.report.pictures import Picture, roc
 from keras_tabular.report.vega import Spec, svg
 from tests.pages import Page
@@ -85,17 +72,10 @@ def test_a_picture_cuts_no_name_and_has_two_colours_that_a_page_may_change() -> 
 def test_numbers_scores_and_parameters_as_texts() -> None:
     texts: dict[Any, str] = {
         **{None: "–", True: "true", "a word": "a word", 0.123456: "0.12346", -0.5: "−0.5"},
-        **{
-            12345.67: "12,346",
-            12.0: "12",
-            2024: "2024",
-            12345678.25: "12,345,678",
-            1e300: "1e+300",
-        },
+        **{12345.67: "12,346", 12.0: "12", 2024: "2024", 12345678.25: "12,345,678"},
+        **{1e300: "1e+300"},
     }
     assert {value: number(value) for value in texts} == texts
-    scores = [format_score(0.72047, 0.75), format_score(0.72047, None, 0.7203)]
-    assert scores == ["0.720", "0.7205"]
     assert [format_score(-0.0123), format_score(None, 0.5)] == ["−0.0123", "–"]
     assert differences([ChangedValue("column.Year.max", 2024.0, 2023.0)]) == "Year, max 2023 → 2024"
     parameters = [parameter(value) for value in (None, "silu", 500000, True, [16, 8])]
@@ -121,17 +101,3 @@ def test_the_data_card_is_that_of_the_table() -> None:
     assert data_card(run) == "<p><code>t.csv</code></p>\n<h3>Limits</h3>\n"
     run.source = "other.csv"
     assert "does not mention <code>other.csv</code> yet" in data_card(run)
-
-
-def test_a_column_that_the_model_does_not_read_is_shown_as_such() -> None:
-    columns = {"x": {"kind": "real"}, "leak": {"kind": "real"}, "y": {"kind": "real"}}
-    files: dict[str, Any] = {
-        "profile": {"rows": 2, "column": {name: {} for name in columns}},
-        "networks": {"columns": {"x": "standardised"}},
-        "columns": {},
-        "validation": {},
-    }
-    run = SimpleNamespace(schema={"columns": columns, "ignore": ["leak"]}, target="y")
-    comparison: Any = SimpleNamespace(files=files, run=run)
-    treatments = {row["name"]: row["treatment"] for row in column_rows(comparison)}
-    assert treatments == {"x": "standardised", "leak": "not read", "y": "the target"}

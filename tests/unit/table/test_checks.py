@@ -9,9 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from keras_tabular.config.sections import Validate
-from keras_tabular.table.checks import Check, check_table, describe, rows_to_name
+from keras_tabular.table.checks import Check, check_table, describe
 from keras_tabular.table.parquet import arrow_schema, part_paths, write_part
-from keras_tabular.table.source import row_locator
 from stages.validate import set_aside
 from tests.helpers import schema_of
 
@@ -86,24 +85,6 @@ def test_a_column_that_explains_the_target_fails_with_the_share_and_the_threshol
             f"{threshold:.0%} (validate.leak_threshold); if b is not known when y is to be "
             "predicted, ignore it; validate.leak in params.yaml: warn goes on"
         )
-
-
-def test_everything_that_failed_is_told_at_once_with_lines(tmp_path: Path) -> None:
-    columns = GOOD | {"a": [0.5, 9.5, 2.0, 2.0], "b": [1, 3, 1, 2]}
-    (tmp_path / "t.csv").write_text("a,b,c,u,y\n.5,1,x,1,0\n9.5,3,?,,1\n2,1,y,3,1\n2,2,z,,0\n")
-    rows, checks = check_table([table(columns)], SCHEMA, Validate(min_class_rows=1, values="drop"))
-    file = tmp_path / "t.csv"
-    locate = row_locator([file], SCHEMA)
-    messages = describe(rows, checks, {row: locate(row) for row in rows_to_name(checks)})
-    assert messages == {
-        "error": [
-            "a: 2 of 4 rows fail range: found 0.5, 9.5; expected 1 to 9 "
-            f"({file}: line 2; {file}: line 3); validate.range in params.yaml: "
-            "drop sets such rows aside, warn keeps them"
-        ],
-        "drop": [f"b: 1 of 4 rows fail values: found 3; expected one of [1, 2] ({file}: line 3)"],
-        "warn": [],
-    }
 
 
 def test_dropped_rows_of_any_part_are_set_aside_as_text_with_line_and_reasons(

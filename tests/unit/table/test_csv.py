@@ -88,23 +88,22 @@ def test_what_does_not_fit_is_named_with_its_line(tmp_path: Path, name: str) -> 
     assert len(str(error.value)) < 1000
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".zst"])
-def test_a_compressed_file_that_is_cut_off_is_named(tmp_path: Path, suffix: str) -> None:
-    content = compressed((HEADER + ROW * 100_000).encode(), suffix)
-    assert len(read(tmp_path / f"t.csv{suffix}", content)) == 100_000
+CSV_ROWS, JSON_ROWS = HEADER + ROW * 100_000, '{"a": 1, "b": 1, "c": "x", "y": 1}\n' * 5_000
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("t.csv.gz", CSV_ROWS), ("t.csv.zst", CSV_ROWS), ("t.jsonl.gz", JSON_ROWS)]
+)
+def test_a_compressed_file_that_is_cut_off_is_named(name: str, text: str, tmp_path: Path) -> None:
+    """Also where a row is located that stands before the end."""
+    file = tmp_path / name
+    content = compressed(text.encode(), file.suffix)
+    assert len(read(file, content)) >= 5_000
     for size in (len(content) // 2, len(content) - 5):
-        with pytest.raises(UserError, match=rf"t\.csv\{suffix}: .*the compressed file is cut off"):
-            read(tmp_path / f"t.csv{suffix}", content[:size])
-
-
-@pytest.mark.parametrize(("name", "row"), [("t.csv.gz", ROW), ("t.jsonl.gz", '{"a": 1}\n')])
-def test_a_row_of_a_file_that_is_cut_off_later_is_not_located(
-    name: str, row: str, tmp_path: Path
-) -> None:
-    content = compressed((HEADER * name.startswith("t.csv") + row * 100_000).encode(), ".gz")
-    (tmp_path / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError, match=rf"{name}: .*the compressed file is cut off"):
-        row_locator([tmp_path / name], SCHEMA)(0)
+        with pytest.raises(UserError, match=rf"{name}: .*the compressed file is cut off"):
+            read(file, content[:size])
+        with pytest.raises(UserError, match=rf"{name}: .*the compressed file is cut off"):
+            row_locator([file], SCHEMA)(0)
 
 
 def test_half_a_character_at_the_end_is_no_open_quote(tmp_path: Path) -> None:
@@ -114,7 +113,7 @@ def test_half_a_character_at_the_end_is_no_open_quote(tmp_path: Path) -> None:
         read(tmp_path / "t.csv", content, schema)
 
 
-JSON_ROWS = '{"a": 1.50, "c": "01.50", "d": true, "y": 1}\n\n{"y": 0, "c": 1.50, "d": false}\n'
+JSON_LINES = '{"a": 1.50, "c": "01.50", "d": true, "y": 1}\n\n{"y": 0, "c": 1.50, "d": false}\n'
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
@@ -126,7 +125,7 @@ def test_json_lines_are_read_as_they_are_written(tmp_path: Path, suffix: str) ->
         d={"kind": "boolean"},
     )
     file = tmp_path / f"t.jsonl{suffix}"
-    table = read(file, compressed(JSON_ROWS.encode(), suffix), schema)
+    table = read(file, compressed(JSON_LINES.encode(), suffix), schema)
     assert table.to_pylist() == [
         {"a": 1.5, "c": "01.50", "d": True, "y": 1},
         {"a": None, "c": "1.50", "d": False, "y": 0},
