@@ -1,6 +1,7 @@
 """The lock files agree on one version of each package, so that all can be installed together."""
 
 import re
+import tomllib
 from collections import defaultdict
 
 from tests.helpers import PROJECT
@@ -21,3 +22,10 @@ def test_every_lock_file_has_the_same_version_of_a_package() -> None:
 def test_no_lock_file_names_where_packages_come_from() -> None:
     for file in LOCK_FILES:
         assert re.findall("https?:|index-url", file.read_text()) == []
+
+
+def test_the_extras_of_the_package_are_the_groups_that_are_locked() -> None:
+    pyproject = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    extras, groups = pyproject["project"]["optional-dependencies"], pyproject["dependency-groups"]
+    assert set(extras) == {"ray", "serve"}
+    assert extras == {name: groups[name] for name in extras}
