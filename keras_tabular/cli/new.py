@@ -22,13 +22,13 @@ from urllib.request import urlopen
 from keras_tabular.cli.wheel import (
     LOCKED_PACKAGE,
     get_wheel,
-    installed_version,
     lock_text,
     locked_packages,
     pin,
     read_project_files,
     run_command,
 )
+from keras_tabular.model_file.version import VERSION
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
 MAX_HEADER = 2**20  # bytes of a table that are read to find its column names
@@ -176,7 +176,7 @@ def write_files(folder: Path, words: dict[str, str]) -> None:
     package = re.sub("[^a-z0-9]+", "-", words["name"].lower()).strip("-") or "table"
     words = words | {"package": package}
     (folder / "vendor").mkdir()
-    wheel = get_wheel(folder / "vendor", installed_version())
+    wheel = get_wheel(folder / "vendor", VERSION)
     for name, (content, mode) in read_project_files(wheel).items():
         if name in WITH_PLACEHOLDERS:
             text = content.decode()

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
@@ -45,14 +44,6 @@ def get_wheel(folder: Path, version: str | None = None) -> Path:
         download_wheel(folder, version)
     (wheel,) = folder.glob("keras_tabular-*.whl")
     return wheel
-
-
-def installed_version() -> str | None:
-    """Return the version of the library in this environment; None if a clone runs without one."""
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def build_wheel(scratch: Path, folder: Path) -> None:
