@@ -32,9 +32,10 @@ TABLE, MODEL, TARGET = "data/raw/diabetes.csv", "models/model.keras", "Outcome"
 TARGETS = {(1, 1): 1.0, (8, 1): 4.0, (8, 100): 1.0}
 WITHOUT_BATCHES = """
 from keras_tabular.cli import serve
+from keras_tabular.core.process import run
 from keras_tabular.serving import batcher
 batcher.MAX_ROWS_PER_BATCH = 0
-serve.run(serve.main)
+run(serve.main)
 """
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.helpers import call, change, table_of
 
 DRIFT = "keras_tabular.cli.drift"
+COMMAND = ("python", "-m", "keras_tabular", "drift")
 Verdict = Callable[..., tuple[int, str, dict[str, Any]]]
 
 

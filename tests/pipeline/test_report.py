@@ -22,7 +22,7 @@ REPORT = "keras_tabular.cli.report"
 def reported(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the experiment with its report."""
     folder = copy_of(experiment, tmp_path_factory.mktemp("reported") / "project")
-    done = run(folder, "python", "-m", REPORT)
+    done = run(folder, "python", "-m", "keras_tabular", "report")
     head = must(folder, "git", "rev-parse", "HEAD")[:7]
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"report.html: workspace compared with {head}\n"
@@ -83,12 +83,12 @@ def test_any_two_revisions_compare_and_the_bytes_repeat(reported: Path, tmp_path
     """An experiment goes by its name; what is committed is held against what was before."""
     folder = copy_of(reported, tmp_path / "project")
     call(folder, REPORT, "HEAD", "small", "-o", "one.html")
-    must(folder, "python", "-m", REPORT, "HEAD", "small", "--output", "two.html")
+    must(folder, "python", "-m", "keras_tabular", "report", "HEAD", "small", "--output", "two.html")
     assert (folder / "one.html").read_bytes() == (folder / "two.html").read_bytes()
 
     before = must(folder, "git", "rev-list", "-1", "HEAD", "--", "metrics/metrics.json")[:7]
     must(folder, "git", "commit", "-qam", "Smaller")
-    said = must(folder, "python", "-m", REPORT)
+    said = must(folder, "python", "-m", "keras_tabular", "report")
     assert said == f"report.html: workspace compared with {before}\n"
     assert "the last commit that has other results" in (folder / "report.html").read_text()
     with pytest.raises(SystemExit, match="error: found no revision 'nope'"):

@@ -82,7 +82,7 @@ def test_few_rows_have_scores_without_intervals_and_no_score_of_nothing(
 
 def test_a_model_alone_is_scored_without_baselines(short: Path, rows: Path, tmp_path: Path) -> None:
     shutil.copy(short / "models/model.keras", tmp_path / "m.keras")
-    command = ("python", "-m", SCORE, str(rows), "--model", "m.keras")
+    command = ("python", "-m", "keras_tabular", "score", str(rows), "--model", "m.keras")
     done = run(tmp_path, *command, PYTHONPATH=str(PROJECT))
     assert done.returncode == 0, done.stderr
     assert "nothing for baselines to learn from" in done.stderr
