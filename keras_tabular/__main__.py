@@ -7,8 +7,9 @@ in this folder, and not in the folder that contains it.
 import sys
 from pathlib import Path
 
-if sys.version_info < (3, 11):
-    sys.exit(f"error: keras-tabular needs Python 3.11 or later, and this is {sys.version.split()[0]}")
+if sys.version_info < (3, 11):  # noqa: UP036 - any Python may run this file
+    version = sys.version.split()[0]
+    sys.exit(f"error: keras-tabular needs Python 3.11 or later, and this is {version}")
 if not __package__:
     sys.path[0] = str(Path(sys.path[0]).resolve().parent)
 
