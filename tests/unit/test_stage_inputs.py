@@ -9,13 +9,13 @@ import pytest
 from keras_tabular.config.stage_inputs import stage_runner
 from tests.helpers import PROJECT, change
 
-NETWORK = "keras_tabular/networks/network.py"
+NETWORK = "network.py"
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What stages read of a project, and the present folder."""
-    for name in ("dvc.yaml", "params.yaml", "data/schema.yaml", "data/raw/diabetes.csv"):
+    for name in ("dvc.yaml", "params.yaml", NETWORK, "data/schema.yaml", "data/raw/diabetes.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, tmp_path / name)
     shutil.copytree(PROJECT / "keras_tabular", tmp_path / "keras_tabular")
@@ -34,7 +34,8 @@ def append(path: Path) -> None:
         ("evaluate", lambda at: change(at, evaluate={"threshold": {"best": "f1"}}),
          "evaluate.threshold in params.yaml, evaluate.threshold.best in params.yaml"),
         ("train", lambda at: append(at / NETWORK), NETWORK),
-        ("train", lambda at: (at / NETWORK).with_name("new.py").touch(), "/model/new.py. "),
+        ("train", lambda at: (at / "keras_tabular/networks/new.py").touch(),
+         "keras_tabular/networks/new.py. "),
         ("gate", lambda at: append(at / "data/schema.yaml"), "data/schema.yaml. "),
         ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv"),
     ],
