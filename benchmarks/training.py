@@ -80,6 +80,7 @@ def our_fit(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
     from keras_tabular.networks import network
     from keras_tabular.training.architecture import Architecture
     from keras_tabular.training.trainer import Trainer
+    from network import build
 
     schema = load_schema(PROJECT / "data/schema.yaml")
     changes = {
@@ -94,7 +95,7 @@ def our_fit(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
     params = params.changed({"members": [{"network": "plain"}]})
     resolved = params.resolved(ROWS, schema.task, COLUMNS)
     columns = network.Columns(np.zeros((1, COLUMNS)), COLUMNS)
-    architecture = Architecture(resolved.members[0], resolved, schema, columns, ROWS)
+    architecture = Architecture("plain", resolved, schema, build, columns, ROWS)
     compiled = architecture.untrained(seed=1)
     trainer = Trainer(compiled, batch_size)
     for epoch in range(epochs):

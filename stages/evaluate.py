@@ -13,6 +13,7 @@ from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.core.engine import begin
 from keras_tabular.core.files import atomic_write, write_json
+from keras_tabular.core.metrics import CustomMetric
 from keras_tabular.evaluation.labelled import check_test_files, score_test_files
 from keras_tabular.evaluation.plot_data import write_plot_data
 from keras_tabular.evaluation.result import Result, evaluate, fit_baselines
@@ -27,6 +28,8 @@ from stages import run
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from keras_tabular.model_file.saved_model import SavedModel
 
+# Your own metrics; `keras-tabular docs own-parts` has an example.
+METRICS: list[CustomMetric] = []
 # Of a table, in slices and in pictures of its columns.
 MAX_ROWS, MIN_ROWS, MAX_CELLS = 200_000, 1000, 20_000_000
 
@@ -71,7 +74,6 @@ def main() -> None:
     args = parser.parse_args()
     schema = load_schema()
     params = load_params("evaluate", "validate", schema=schema)
-
     check_test_files(params.evaluate.tests, args.data / "tests")
     content = args.model.read_bytes()
     loss = read_metadata(args.model, content).loss
@@ -81,8 +83,8 @@ def main() -> None:
 
     model = load_model(args.model, content, schema)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
-    result = evaluate(model, args.data, schema, baselines)
-    test_files = score_test_files(args.data, model, schema, params, result.evaluation)
+    result = evaluate(model, args.data, schema, baselines, METRICS)
+    test_files = score_test_files(args.data, model, schema, params, result)
     files, importance = inspect(model, args.data, result, schema, params)
     evaluation = replace(
         result.evaluation,

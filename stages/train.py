@@ -64,15 +64,15 @@ def main() -> None:
     from keras_tabular.training.fit import fit
     from keras_tabular.training.forward_chaining import forward_chained
     from keras_tabular.training.setup import set_up
+    from network import build
 
     tables = [args.split / name for name in ("train", "validation")]
-    setup = set_up(tables[0], schema, train, validation=tables[1])
-    checkpoints = Checkpoints(args.state, identity([schema, train], tables))
+    setup = set_up(tables[0], schema, train, build, validation=tables[1])
+    checkpoints = Checkpoints(args.state, identity([schema, train], tables, build))
     counts = [f"{m.count * setup.train.folds} of {m.network}" for m in setup.train.members]
     print(f"Training networks on {len(setup.y)} rows: {', '.join(counts)}", file=sys.stderr)
     members = list(fit(setup, checkpoints=checkpoints, show_progress=True))
     ensemble = weigh_members(setup, members)
-
     description = describe(setup, members, ensemble)
     write_json(args.metrics / "networks.json", description)
     drawn = [member for member in members if member.architecture == description["curves"]]
@@ -83,7 +83,7 @@ def main() -> None:
     with atomic_write(args.oof) as folder:
         write_oof(folder, ensemble.oof, setup.folds)
         if train.forward_chaining:
-            later = forward_chained(tables[0], schema, train, folder)
+            later = forward_chained(tables[0], schema, train, build, folder)
             write_oof(folder / "forward_chaining", *later)
     checkpoints.remove()
     print(f"Trained networks: {ensemble.summary()}")

@@ -11,11 +11,14 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, link, write_json
-from keras_tabular.table.checks import Checks, check_table, describe, rows_to_name
+from keras_tabular.table.checks import Checks, RowCheck, check_table, describe, rows_to_name
 from keras_tabular.table.parquet import part_paths, without_pandas, write_part
 from keras_tabular.table.rows import dropped_cells, rejected_rows
 from keras_tabular.table.source import row_locator, source_files
 from stages import run
+
+# Your own checks of several columns of a row; `keras-tabular docs own-parts` has an example.
+CHECKS: list[RowCheck] = []
 
 
 def set_aside(
@@ -67,7 +70,7 @@ def main() -> None:
     paths = part_paths(args.ingested)
     with atomic_write(args.validated) as validated, atomic_write(args.rejected) as rejected:
         validated.mkdir()
-        rows, checks = check_table(paths, schema, params.validate)
+        rows, checks = check_table(paths, schema, params.validate, CHECKS)
         write_json(args.report, report(rows, checks))
         locate = row_locator(source_files(schema.source), schema)
         lines = {row: locate(row) for row in rows_to_name(checks)}

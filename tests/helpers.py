@@ -281,7 +281,7 @@ def lay_out(folder: Path, csv: str) -> None:
     (folder / "data/raw/t.csv").write_bytes(csv.encode())
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(PROJECT / name, folder)
-    for name in ("stages", "keras_tabular"):
+    for name in ("network.py", "stages", "keras_tabular"):
         (folder / name).symlink_to(PROJECT / name)
 
 

@@ -1,6 +1,7 @@
 """Search for better parameters of train, by the cross-validated score."""
 
 import logging
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -36,6 +37,9 @@ def main() -> None:
     from keras_tabular.search.study import run_trials, summary
     from keras_tabular.training.checkpoint import CODE, identity
 
+    sys.path.insert(0, str(Path.cwd()))  # the project, where `keras-tabular` does not look
+    from network import build
+
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that each trial has a graph
     args.storage.parent.mkdir(parents=True, exist_ok=True)
     sections = [schema, train, params.evaluate, search.model_copy(update={"trials": 1})]
@@ -43,12 +47,12 @@ def main() -> None:
     study = optuna.create_study(
         storage=optuna.storages.JournalStorage(journal),
         pruner=optuna.pruners.MedianPruner(MIN_TRIALS, MIN_FOLDS),
-        study_name=identity(sections, [args.train], (*CODE, "search", "evaluation")),
+        study_name=identity(sections, [args.train], build, (*CODE, "search", "evaluation")),
         direction="maximize" if metric(search.score).greater_is_better else "minimize",
         load_if_exists=True,
     )
     total = search.trials if args.trials is None else args.trials
-    run_trials(study, total, train, params, schema, args.train)
+    run_trials(study, total, train, params, schema, build, args.train)
     print(summary(study, search.score))
 
 

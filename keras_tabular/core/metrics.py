@@ -1,7 +1,7 @@
 """Names of scores, tasks and baselines: one vocabulary for parameters, files and reports."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 
 class Metric(NamedTuple):
@@ -32,6 +32,23 @@ METRICS = {
 AVERAGES = {"macro": "each class alike", "weighted": "each row alike"}
 # Every key that a score may have; in the order in which they are shown.
 METRIC_KEYS = (*METRICS, *(f"{average}.{name}" for average in AVERAGES for name in METRICS))
+# The prefix of the keys of scores that a project adds in stages/evaluate.py.
+CUSTOM = "custom."
+
+
+class CustomMetric(NamedTuple):
+    """A metric that a project adds in `stages/evaluate.py`.
+
+    Attributes:
+        name: Name of the metric; the key of its score is `custom.` and the name.
+        compute: Takes `Predictions` for some rows and returns their score, in which each row counts
+            by its weight. NaN means that the score is undefined.
+        greater_is_better: Whether a greater score is better.
+    """
+
+    name: str
+    compute: Callable[[Any], float]
+    greater_is_better: bool
 
 
 class Task(NamedTuple):
@@ -141,3 +158,13 @@ def metric(key: str) -> Metric:
         KeyError: The last part of the key is no metric.
     """
     return METRICS[key.rpartition(".")[2]]
+
+
+def metrics_by_key(custom_metrics: Mapping[str, bool]) -> dict[str, Metric]:
+    """Return the metric of each key, in the order in which they are shown.
+
+    Args:
+        custom_metrics: Whether greater is better, by the name of each metric of the project.
+    """
+    custom = {CUSTOM + name: Metric(name, greater) for name, greater in custom_metrics.items()}
+    return {key: metric(key) for key in METRIC_KEYS} | custom

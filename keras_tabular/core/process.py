@@ -17,7 +17,7 @@ from keras_tabular.core.errors import UserError
 
 # The digits of OpenBLAS's sums depend on its number of threads, which it reads when it is imported.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
-OWN_PACKAGES = ("", "stages", "keras_tabular")  # "" is an error without a module's name
+OWN_PACKAGES = ("", "stages", "network", "keras_tabular")  # "" is an error without a module's name
 NO_MEMORY = (
     "error: there is not enough memory. Close other programs or raise the limit; or lower, in "
     "params.yaml, the units and the batch_size of train.networks, or ingest.rows_per_part, the "

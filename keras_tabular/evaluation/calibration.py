@@ -101,7 +101,7 @@ def choose_temperature(rows: Predictions, fold: np.ndarray, schema: Schema) -> C
         rows: Predictions of the rows by networks that have not learnt from them.
         fold: Fold of each row, (rows,).
     """
-    y, outputs, weight, _, group = rows
+    y, outputs, weight, _, group, _ = rows
     _, of_fold = np.unique(fold, return_inverse=True)
 
     def losses_at(temperature: float, mask: np.ndarray | slice = slice(None)) -> np.ndarray:

@@ -144,6 +144,7 @@ class Evaluation:
         equal_rows: By set of rows.
         outside_training: Share of the test rows outside what training saw, by column.
         classes_not_found: Classes with a recall of 0 on the test rows.
+        custom_metrics: Whether greater is better, by the name of each metric of the project.
         version, repeats: Version of the pipeline and degree of reproducibility, from the model.
     """
 
@@ -157,6 +158,7 @@ class Evaluation:
     equal_rows: Mapping[str, EqualRows] = field(default_factory=dict)
     outside_training: Mapping[str, float] = field(default_factory=dict)
     classes_not_found: tuple[str, ...] = ()
+    custom_metrics: Mapping[str, bool] = field(default_factory=dict)
     version: str | None = None
     repeats: str | None = None
 

@@ -1,7 +1,7 @@
 """Labelled rows, read and checked as those of the table are."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,9 +14,11 @@ from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError, listed
+from keras_tabular.core.metrics import CustomMetric
 from keras_tabular.evaluation.equal_rows import hash_rows
-from keras_tabular.evaluation.evaluation import Evaluation, ScoreSet
+from keras_tabular.evaluation.evaluation import ScoreSet
 from keras_tabular.evaluation.result import (
+    Result,
     baseline_thresholds,
     choose_primary_metrics,
     compare_with_baselines,
@@ -50,17 +52,19 @@ def check_test_files(names: Iterable[str], folder: Path) -> None:
 
 
 def score_test_files(
-    data: Path, model: "SavedModel", schema: Schema, params: Params, evaluation: Evaluation
+    data: Path, model: "SavedModel", schema: Schema, params: Params, result: Result
 ) -> dict[str, LabelledFile]:
     """Score each file that `evaluate.tests` names; see `score_file`.
 
     Args:
         data: Folder of `split` and `tests`.
-        evaluation: The evaluation on the test rows, whose thresholds the baselines take.
+        result: The evaluation on the test rows, whose metrics count, and whose thresholds the
+            baselines take.
     """
-    policies, split, thresholds = params.validate, data / "split", evaluation.baseline_thresholds
+    thresholds = result.evaluation.baseline_thresholds
+    options = params.validate, data / "split", thresholds, result.predictions["test"].custom_metrics
     return {
-        name: score_file(data / "tests" / name, model, schema, policies, split, thresholds)
+        name: score_file(data / "tests" / name, model, schema, *options)
         for name in params.evaluate.tests
     }
 
@@ -72,6 +76,7 @@ def score_file(
     policies: Validate,
     split: Path | None,
     thresholds: dict[str, float],
+    metrics: Sequence[CustomMetric] = (),
 ) -> LabelledFile:
     """Score the rows of a file, and count those that are training rows.
 
@@ -79,6 +84,7 @@ def score_file(
         split: Folder of the split, whose training rows the baselines learn from; None for no
             baselines.
         thresholds: Thresholds of the baselines that have another one than the model.
+        metrics: Metrics of the project.
 
     Raises:
         UserError: No row has a weight above 0; see also `write_labelled`.
@@ -97,7 +103,7 @@ def score_file(
             training_rows = int(np.isin(hashes, hash_rows(split / "train", schema)[0]).sum())
             fitted = predict_baselines(split, {}, schema, model.metadata.loss, folder)
             thresholds = baseline_thresholds(fitted, {}, model.metadata, schema) | thresholds
-    bootstrapped = bootstrap(predictions, schema)
+    bootstrapped = bootstrap(predictions._replace(custom_metrics=metrics), schema)
     primary_metrics = choose_primary_metrics(predictions, bootstrapped, schema)
     scores = compare_with_baselines(bootstrapped, fitted, thresholds, primary_metrics, schema)
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]

@@ -78,7 +78,7 @@ def test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:
     rows = np.arange(number)
     if test.group is not None:  # whole groups
         rows = np.sort(np.argsort(test.group, kind="stable")[: min(number, MAX_ROWS)])
-    y, y_pred, weight, _, group = test.select(rows)
+    y, y_pred, weight, _, group, _ = test.select(rows)
     return {
         "y": y if schema.task == "regression" else y.astype(int),
         **{f"output_{k}": column for k, column in enumerate(y_pred.astype(np.float64).T)},

@@ -1,6 +1,6 @@
 """The evaluation of a model: predictions for all rows, scored beside those of the baselines."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.engine import ordered_map
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.metrics import ROW_SETS, TASKS, primary_metrics
+from keras_tabular.core.metrics import ROW_SETS, TASKS, CustomMetric, primary_metrics
 from keras_tabular.evaluation.calibration import choose_threshold, scale_by_temperature
 from keras_tabular.evaluation.equal_rows import score_equal_rows
 from keras_tabular.evaluation.evaluation import Evaluation, IntervalCoverage, ScoreSet
@@ -55,16 +55,24 @@ class Result(NamedTuple):
 
 
 def evaluate(
-    model: "SavedModel", data: Path, schema: Schema, baselines: Callable[[], Baselines]
+    model: "SavedModel",
+    data: Path,
+    schema: Schema,
+    baselines: Callable[[], Baselines],
+    metrics: Sequence[CustomMetric] = (),
 ) -> Result:
     """Score a model and its baselines on all rows of a split, and on the folds if there are any.
 
     Args:
         data: Folder of `split` and `oof`.
         baselines: Returns the result of `fit_baselines`.
+        metrics: Metrics that the project adds to those of the task.
     """
     metadata, oof = model.metadata, read_oof(data / "oof")
-    predictions = predict_score_sets(model, data / "split", oof, schema)
+    predictions = {
+        name: rows._replace(custom_metrics=metrics)
+        for name, rows in predict_score_sets(model, data / "split", oof, schema).items()
+    }
     test, held_out = predictions["test"], {"test", *oof}
     bootstraps = {k: bootstrap(rows, schema) for k, rows in predictions.items() if k in held_out}
     score_sets = {k: ScoreSet(score(rows, schema)) for k, rows in predictions.items()}
@@ -84,6 +92,7 @@ def evaluate(
         interval_coverage=interval_coverage(test, metadata.intervals),
         equal_rows=score_equal_rows(data / "split", fold, predictions, schema),
         classes_not_found=classes_not_found(test, schema),
+        custom_metrics={metric.name: metric.greater_is_better for metric in metrics},
         version=metadata.version,
         repeats=metadata.repeats,
     )

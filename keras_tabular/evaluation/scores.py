@@ -1,6 +1,6 @@
 """Scores of predictions: one definition for the rows as they are, and for rows drawn again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
+from keras_tabular.core.metrics import CUSTOM, CustomMetric
 from keras_tabular.evaluation.evaluation import Estimate, Scores
 from keras_tabular.table.arrays import predicted_classes, row_losses
 from keras_tabular.table.parquet import read_parts
@@ -25,6 +26,7 @@ class Predictions(NamedTuple):
         threshold: The least probability that counts as positive.
         group: Number of the group of each row, int64 from 0, shape (rows,); rows of one group
             depend on each other. None where rows are independent.
+        custom_metrics: Metrics of the project, by which these rows are scored as well.
     """
 
     y: np.ndarray
@@ -32,16 +34,28 @@ class Predictions(NamedTuple):
     weight: np.ndarray
     threshold: float = 0.5
     group: np.ndarray | None = None
+    custom_metrics: Sequence[CustomMetric] = ()
 
     def select(self, rows: slice | np.ndarray) -> "Predictions":
         """Return the predictions for some of the rows."""
         group = None if self.group is None else self.group[rows]
-        arrays = (self.y[rows], self.y_pred[rows], self.weight[rows])
-        return Predictions(*arrays, self.threshold, group)
+        y, y_pred, weight = (self.y[rows], self.y_pred[rows], self.weight[rows])
+        return self._replace(y=y, y_pred=y_pred, weight=weight, group=group)
 
     def first(self, rows: int) -> "Predictions":
         """Return the predictions for the first rows."""
         return self.select(slice(rows))
+
+    def custom_scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Compute the metrics of the project under many weights, as `scores_by_weights` does.
+
+        Weights that are all 0 are left out.
+        """
+        rows = [self._replace(weight=weight) for weight in weights if weight.any()]
+        return {
+            CUSTOM + metric.name: np.array([metric.compute(each) for each in rows], float)
+            for metric in self.custom_metrics
+        }
 
 
 Folds = Mapping[str, np.ndarray]  # fold of the training rows, (rows,), see `read_oof`
@@ -74,6 +88,7 @@ def score(predictions: Predictions, schema: Schema) -> Scores:
     if not predictions.weight.any():
         return Scores(len(predictions.y))
     values = scores_by_weights(predictions, predictions.weight[None], schema)
+    values |= predictions.custom_scores(predictions.weight[None])
     estimates = {key: Estimate(float(v[0])) for key, v in values.items() if np.isfinite(v[0])}
     return Scores(len(predictions.y), estimates)
 

@@ -8,7 +8,7 @@ rows than the test rows are inside those for the test rows.
 from collections.abc import Mapping
 from typing import Any
 
-from keras_tabular.core.metrics import METRIC_KEYS, ROW_SETS, TASKS
+from keras_tabular.core.metrics import CUSTOM, METRIC_KEYS, ROW_SETS, TASKS
 from keras_tabular.core.nested import flatten, nest
 from keras_tabular.evaluation.evaluation import (
     Calibration,
@@ -29,6 +29,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     coverage = evaluation.interval_coverage
     optional = {
         "calibration": evaluation.calibration and calibration_to_json(evaluation.calibration),
+        "custom_metrics": dict(evaluation.custom_metrics),
         "interval": coverage and dict(zip(COVERAGE_KEYS, coverage, strict=True)),
         "tests": {k: _test_file_to_json(scores) for k, scores in evaluation.test_files.items()},
         "threshold": evaluation.threshold,
@@ -109,17 +110,18 @@ def flat(evaluation: Evaluation) -> dict[str, float]:
 def summary_to_json(evaluation: Evaluation, task_name: str) -> dict[str, Any]:
     """Return the content of `metrics/metrics.json`: the few scores that a reader compares.
 
-    The main score, the second one, the loss and the primary metrics for the test rows, the folds
-    and other test files; of each baseline the main score and the primary metrics; the interval of
-    the first primary metric; and the threshold.
+    The main score, the second one, the loss, the primary metrics and the metrics of the project for
+    the test rows, the folds and other test files; of each baseline the main score and the primary
+    metrics; the interval of the first primary metric; and the threshold.
     """
     task, primary = TASKS[task_name], evaluation.primary_metrics
     tests = (f"tests.{name}" for name in evaluation.test_files)
+    custom = [CUSTOM + name for name in evaluation.custom_metrics]
     keys = {"threshold", f"test.{primary[0]}_low", f"test.{primary[0]}_high"}
     keys |= {
         f"{rows}.{key}"
         for rows in ("test", "cross_validation", "forward_chaining", *tests)
-        for key in (task.main, task.second, "loss", *primary)
+        for key in (task.main, task.second, "loss", *primary, *custom)
     }
     keys |= {
         f"baseline.{name}.{key}"
@@ -168,6 +170,7 @@ def from_json(content: Mapping[str, Any]) -> Evaluation:
         },
         outside_training=content.get("outside_training", {}),
         classes_not_found=tuple(content.get("classes_not_found", ())),
+        custom_metrics=content.get("custom_metrics", {}),
         version=content.get("version"),
         repeats=content.get("repeats"),
     )
@@ -186,7 +189,7 @@ def scores_from_json(content: Any) -> Scores:
     """Read the scores for one set of rows."""
     values = dict(flatten(content))
     estimates = {}
-    for key in (key for key in METRIC_KEYS if key in values):
+    for key in (key for key in (*METRIC_KEYS, *_custom_keys(content)) if key in values):
         interval = None
         if f"{key}_low" in values:
             interval = (float(values[f"{key}_low"]), float(values[f"{key}_high"]))
@@ -198,9 +201,14 @@ def _differences(content: Any) -> dict[str, PairedDifference]:
     numbers = dict(flatten(content))
     return {
         key: PairedDifference(*(float(numbers[f"{key}.{end}"]) for end in PairedDifference._fields))
-        for key in METRIC_KEYS
+        for key in (*METRIC_KEYS, *_custom_keys(content))
         if f"{key}.difference" in numbers
     }
+
+
+def _custom_keys(content: Any) -> list[str]:
+    names = content.get(CUSTOM.rstrip("."), {})
+    return [CUSTOM + name for name in names if not name.endswith(("_low", "_high"))]
 
 
 def calibration_from_json(content: Any) -> Calibration | None:

@@ -9,6 +9,7 @@ standard deviation of a bootstrap: the same rows are drawn again with replacemen
 from a fixed seed (Efron and Tibshirani, "An introduction to the bootstrap", 1993).
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from statistics import NormalDist
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.core.metrics import TASKS
+from keras_tabular.core.metrics import CUSTOM, TASKS
 from keras_tabular.evaluation.evaluation import Estimate, PairedDifference, Scores
 from keras_tabular.evaluation.scores import Predictions, row_scores, score, scores_by_weights
 from keras_tabular.table.arrays import predicted_classes, row_losses
@@ -27,6 +28,7 @@ MIN_ROWS_FOR_INTERVAL = 10
 # Scores that a class of few rows may decide.
 CLASS_SCORES = ("average_precision", "balanced_accuracy", "f1", "precision", "recall", "roc_auc")
 REPLICATES, REPLICATES_OF_MANY_CLASSES = 1000, 200
+REPLICATES_OF_CUSTOM_METRICS = 200  # whose functions are called for each draw
 MANY_CLASSES = 10
 MAX_WEIGHTS = 2**21  # weights of draws that are held at a time
 MAX_ROWS, MIN_ROWS = 10_000, 30  # that are drawn, of all classes and of each
@@ -91,7 +93,7 @@ def independent_rows(predictions: Predictions, schema: Schema) -> dict[str, floa
     positive. The rows of a group count as one, except for means over the rows, whose formulas hold
     for few groups, too.
     """
-    y, y_pred, weight, threshold, group = predictions
+    y, y_pred, weight, threshold, group, _ = predictions
     task = TASKS[schema.task]
 
     def count(mask: np.ndarray) -> float:
@@ -99,7 +101,8 @@ def independent_rows(predictions: Predictions, schema: Schema) -> dict[str, floa
         together = weights if group is None else np.bincount(group, weights)
         return round(effective_sample_size(together), 6)
 
-    rows = dict.fromkeys(task.scores, count(np.ones(len(y))))
+    of_all = count(np.ones(len(y)))
+    rows = defaultdict(lambda: of_all, dict.fromkeys(task.scores, of_all))  # also for custom ones
     if schema.task != "regression":
         of_classes = [count(y == k) for k in range(len(schema.classes))]
         macro = [key for key in rows if key.startswith("macro.")]
@@ -184,11 +187,15 @@ def bootstrap(predictions: Predictions, schema: Schema) -> Bootstrap:
         scores_by_weights(sample, times * sample.weight, schema)
         for times in resampling_weights(copies, number, sample.group)
     ]
+    replicates = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    if sample.custom_metrics:
+        times = next(resampling_weights(copies, REPLICATES_OF_CUSTOM_METRICS, sample.group))
+        replicates |= sample.custom_scores(times * sample.weight)
     losses = row_losses(predictions.y, predictions.y_pred, schema)
     return Bootstrap(
         predictions,
         scores,
-        {key: np.concatenate([part[key] for part in parts]) for key, _ in scores.items()},
+        replicates,
         {TASKS[schema.task].main: row_scores(predictions, schema), "loss": losses},
     )
 
@@ -261,7 +268,7 @@ def intervals(
                 means[key], predictions.weight, share=key == "accuracy", group=predictions.group
             )
         else:
-            of_class = key.rpartition(".")[2] in CLASS_SCORES
+            of_class = key.rpartition(".")[2] in CLASS_SCORES and not key.startswith(CUSTOM)
             limits[key] = _bootstrap_interval(
                 bootstrapped.replicates[key], point, rows[key], on_logit_scale=of_class
             )
@@ -281,7 +288,7 @@ def score_differences(
     Scores that too few rows decide are not compared, see `intervals`.
     """
     counts = [independent_rows(each.predictions, schema) for each in (model, other)]
-    _, _, weight, _, group = model.predictions
+    _, _, weight, _, group, _ = model.predictions
     differences = {}
     for key, (value, _) in model.scores.items():
         rows, other_value = min(count[key] for count in counts), other.scores.value(key)

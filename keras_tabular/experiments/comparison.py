@@ -5,13 +5,14 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import SCHEMA, Schema
-from keras_tabular.core.metrics import AVERAGES, METRIC_KEYS, METRICS
+from keras_tabular.core.metrics import AVERAGES, Metric, metrics_by_key
 from keras_tabular.core.nested import flatten
 from keras_tabular.evaluation.evaluation import NO_SCORES, Evaluation, PairedDifference, ScoreSet
 from keras_tabular.evaluation.scores import Predictions
@@ -19,6 +20,7 @@ from keras_tabular.evaluation.uncertainty import bootstrap, score_differences
 from keras_tabular.experiments.run import LOCK, Run, inputs, outs_of, params_of
 from keras_tabular.experiments.verdict import Verdict
 
+METRICS_OF_TASKS = metrics_by_key({})
 TEXTS = {"true class", "predicted class", "column"}  # columns of text in files of points
 
 
@@ -105,21 +107,22 @@ def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Compa
         UserError: The run has no scores.
     """
     evaluation = run.require_evaluation()
-    scores = {name: compare_scores(each) for name, each in evaluation.score_sets.items()}
+    compared = partial(compare_scores, metrics=metrics_by_key(evaluation.custom_metrics))
+    scores = {name: compared(each) for name, each in evaluation.score_sets.items()}
     lock, base_lock = run.load(LOCK), base.load(LOCK) if base else {}
     profiles = [r.load(r.files["profile"]) for r in (base, run) if r]
     split, base_split = ([out["md5"] for out in outs_of(k, "split")] for k in (lock, base_lock))
     test_rows_differ = bool(split and base_split) and split != base_split
     if base and base.evaluation:
         paired = {} if test_rows_differ else paired_differences(run, base)
-        scores["test"] = compare_scores(evaluation.test, base.evaluation.test, paired)
+        scores["test"] = compared(evaluation.test, base.evaluation.test, paired)
     return Comparison(
         run,
         base,
         evaluation,
         verdict=verdict or run.verdict,
         scores=scores,
-        tests={name: compare_scores(each) for name, each in evaluation.test_files.items()},
+        tests={name: compared(each) for name, each in evaluation.test_files.items()},
         params=changed_values(settings(base, base_lock), settings(run, lock)) if base else [],
         code=changed_code(base_lock, lock) if base else [],
         packages=changed_values(locked_versions(base), locked_versions(run)) if base else [],
@@ -135,6 +138,7 @@ def compare_scores(
     base: ScoreSet | None = None,
     paired: Mapping[str, PairedDifference] | None = None,
     keys: Iterable[str] = (),
+    metrics: Mapping[str, Metric] = METRICS_OF_TASKS,
 ) -> dict[str, ScoreRow]:
     """Compare the scores for one set of rows with those of the base and of the baselines.
 
@@ -142,6 +146,7 @@ def compare_scores(
         base: Scores of the base for the same set of rows.
         paired: Differences from the base on the same rows, by metric key.
         keys: Metric keys that have a row even if they are undefined everywhere.
+        metrics: The metrics to compare, by their keys.
 
     Returns:
         By metric key, in the order in which they are read.
@@ -151,11 +156,10 @@ def compare_scores(
     compared = (scores.model, before, *baselines.values())
     defined = {key for each in compared for key, _ in each.items()}
     by_key = {}
-    for key in METRIC_KEYS:
+    for key, metric in metrics.items():
         if key not in {*defined, *keys}:
             continue
-        average, _, name = key.rpartition(".")
-        metric, estimate = METRICS[name], scores.model.get(key)
+        average, estimate = key.rpartition(".")[0], scores.model.get(key)
         value, greater = scores.model.value(key), metric.greater_is_better
         by_key[key] = ScoreRow(
             key,
@@ -270,7 +274,8 @@ def changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         {path: dep.get("md5") for path, dep in inputs(lock).items()} for lock in (old, new)
     )
     paths = [changed.name for changed in changed_values(before, after)]
-    return sorted(path for path in paths if path.startswith(("stages/", "keras_tabular/")))
+    code = ("network.py", "stages/", "keras_tabular/")
+    return sorted(path for path in paths if path.startswith(code))
 
 
 def locked_versions(run: Run) -> dict[str, str]:

@@ -49,7 +49,7 @@ class ScoredRows(NamedTuple):
         `recall`, if there is one: a slice may have a low score since it is hard, and a high one
         since it is of one class.
         """
-        y, y_pred, weight, threshold, group = self.predictions.select(mask)
+        y, y_pred, weight, threshold, group, _ = self.predictions.select(mask)
         values = self.scores[mask]
         content: dict[str, Any] = {"rows": int(mask.sum())}
         if not weight.any():

@@ -1,4 +1,4 @@
-"""One network: what it reads, its layers, and how it learns."""
+"""One network: what its layers read, and how it learns. A function of the project builds them."""
 
 import math
 from collections.abc import Callable
@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Embedding, ResolvedNetwork
+from keras_tabular.config.sections import ResolvedNetwork
 from keras_tabular.networks.backend import keras, tf
 
-layers, ops = keras.layers, keras.ops
+ops = keras.ops
 FIRST_CYCLE = 30  # steps; each cycle of `cosine_restarts` is twice as long as the one before
 LEAST_SCALE = 0.05  # with which a column of noise starts
 MAX_SCALED = 1e6  # of quartile widths from the median; beyond, the square of a float32 may overflow
+# Builds the layers of a network from the outputs of `features`, see `network.py` of the project.
+Build = Callable[[list[keras.KerasTensor], ResolvedNetwork, Schema], keras.KerasTensor]
 
 
 class Columns(NamedTuple):
@@ -92,58 +94,6 @@ def bins(sample: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         low[column, :n_bins] = edges[:-1]
         slope[column, :n_bins] = 1 / np.diff(edges)
     return low, slope
-
-
-def build(
-    read: list[keras.KerasTensor], network: ResolvedNetwork, schema: Schema
-) -> keras.KerasTensor:
-    """The layers of a network: the place to put in others.
-
-    Args:
-        read: the outputs of `features`.
-
-    Returns:
-        The probability of the positive class, (rows, 1), the probabilities of `schema.classes` in
-        their order, (rows, classes), or the standardised value of a regression, (rows, 1).
-    """
-    ntk = network.parametrization == "ntk"
-    # An initializer takes its seed when it is made, so their order decides the first weights.
-    bias: Any = keras.initializers.RandomNormal(stddev=1.0) if ntk else "zeros"
-    x = embedded(read, network.embedding) if network.embedding and len(read) > 1 else read[0]
-    if network.learnt_scale:
-        x = layers.EinsumDense("bd,d->bd", x.shape[1:], kernel_initializer="ones", name="scale")(x)
-    for number, units in enumerate(network.units, start=1):
-        x = layers.Dense(
-            units,
-            activation=network.activation,
-            kernel_initializer=network.kernel_initializer,
-            bias_initializer=bias,
-            kernel_regularizer=keras.regularizers.L2(network.l2) if network.l2 else None,
-            name=f"hidden-{number}",
-        )(x)
-        if network.dropout:
-            x = layers.Dropout(network.dropout)(x)
-    units, activation, name = {
-        "binary": (1, "sigmoid", "output-probability"),
-        "multiclass": (len(schema.classes), "softmax", "output-probabilities"),
-        "regression": (1, "linear", "output-standardised"),
-    }[schema.task]
-    first = "zeros" if ntk else network.kernel_initializer
-    return layers.Dense(units, activation, kernel_initializer=first, name=name)(x)
-
-
-def embedded(read: list[keras.KerasTensor], embedding: Embedding) -> keras.KerasTensor:
-    """Embed each number by its value and its bins, and put them before the other columns."""
-    numbers, within, *rest = read
-    shape = (numbers.shape[1], embedding.units)
-    normal = keras.initializers.RandomNormal(stddev=1.0)
-    by_value = layers.EinsumDense(
-        "bc,cu->bcu", shape, kernel_initializer=normal, name="value-embedding"
-    )(numbers)
-    by_bins = layers.EinsumDense(
-        "bck,cku->bcu", shape, bias_axes="cu", kernel_initializer="zeros", name="bin-embedding"
-    )(within)
-    return layers.Concatenate()([layers.Flatten()(by_value + by_bins), *rest])
 
 
 def layers_of(features: keras.Model, model: keras.Model) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
 from keras_tabular.evaluation.uncertainty import resampling_weights
 from keras_tabular.networks.backend import keras
+from keras_tabular.networks.network import Build
 from keras_tabular.table.groups import row_groups
 from keras_tabular.training.checkpoint import Member
 from keras_tabular.training.ensemble import weigh_members
@@ -29,13 +30,20 @@ DRAWS = 200
 
 
 def run_trials(
-    study: optuna.Study, total: int, train: Resolved, params: Params, schema: Schema, folder: Path
+    study: optuna.Study,
+    total: int,
+    train: Resolved,
+    params: Params,
+    schema: Schema,
+    build: Build,
+    folder: Path,
 ) -> None:
     """Run trials until the study has finished `total`; the first has the present parameters.
 
     Args:
         train: The present parameters.
         params: The sections `search` and `evaluate`.
+        build: Builds the layers of a network.
         folder: Training rows.
     """
     name = params.search.score
@@ -44,7 +52,8 @@ def run_trials(
         is_first = not study.get_trials(deepcopy=False, states=FINISHED)
         changes = {} if is_first else suggest_changes(trial, train, params.search.space)
         trial.set_user_attr("changes", changes)
-        steps = fold_predictions(train.changed(changes), folder, schema, params.evaluate.threshold)
+        changed, threshold = train.changed(changes), params.evaluate.threshold
+        steps = fold_predictions(changed, folder, schema, build, threshold)
         try:
             for fold, predictions in enumerate(steps, 1):
                 value = score(predictions, schema).value(name)
@@ -84,7 +93,7 @@ def suggest_changes(
 
 
 def fold_predictions(
-    train: Resolved, folder: Path, schema: Schema, threshold: Any
+    train: Resolved, folder: Path, schema: Schema, build: Build, threshold: Any
 ) -> Iterator[Predictions]:
     """Yield the out-of-fold predictions for the first fold, the first two, and so on to all rows.
 
@@ -95,7 +104,7 @@ def fold_predictions(
         UserError: A training diverges to NaN or infinity, or a column cannot be preprocessed.
     """
     keras.utils.clear_session()
-    setup = set_up(folder, schema, train)
+    setup = set_up(folder, schema, train, build)
     groups = row_groups(folder, schema)
     members: list[Member] = []
 

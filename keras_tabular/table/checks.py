@@ -1,7 +1,7 @@
 """Checks of a table, a part at a time: declared columns, equal rows, leaks, rare classes."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from keras_tabular.config.schema import Column, Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.engine import ordered_map
-from keras_tabular.core.errors import truncate
+from keras_tabular.core.errors import UserError, truncate
 from keras_tabular.table.cells import as_float64, is_missing
 from keras_tabular.table.database import first_equal_rows, row_hashes
 from keras_tabular.table.leaks import sample_rows, shares_explained
@@ -58,6 +58,25 @@ class Check:
 
 
 Checks = dict[tuple[str, str], Check]
+
+
+class RowCheck(NamedTuple):
+    """A check that a project adds in `stages/validate.py`. It looks at some columns of each row.
+
+    Attributes:
+        name: Name of the check in messages and in `metrics/validation.json`.
+        columns: Names of the columns that it reads.
+        fails: Takes a pandas data frame with these columns of some rows, in which missing values
+            are null. Returns for each row whether it fails.
+        expected: What is expected, as messages say it.
+        policy: What follows if it fails: error, drop or warn.
+    """
+
+    name: str
+    columns: Sequence[str]
+    fails: Callable[[Any], Any]
+    expected: str
+    policy: str = "error"
 
 
 def declared_checks(schema: Schema, policies: Validate) -> Checks:
@@ -193,10 +212,36 @@ def repeated_rows(parts: Iterable[pa.Table]) -> np.ndarray:
     )
 
 
+def run_row_check(
+    check: RowCheck, schema: Schema, read: Callable[[Mapping[str, Column]], Iterable[pa.Table]]
+) -> Check:
+    """Run a check of the project over all parts.
+
+    Args:
+        read: Reads some columns of the parts, with null for each value that means missing.
+
+    Raises:
+        UserError: The check reads a column that the schema has not.
+    """
+    if unknown := sorted({*check.columns} - {*schema.columns}):
+        raise UserError(f"stages/validate.py: {check.name}: no column {', '.join(unknown)}")
+    result, first = Check(check.expected, check.policy), 0
+    for part in read({name: schema.columns[name] for name in check.columns}):
+        fails = np.asarray(check.fails(part.to_pandas()), bool)
+        rows = np.flatnonzero(np.broadcast_to(fails, len(part)))
+        examples = part.take(pa.array(rows[:EXAMPLES])).to_pylist()
+        result.fail(first + rows, [" and ".join(map(str, row.values())) for row in examples])
+        first += len(part)
+    return result
+
+
 def check_table(
-    parts: Sequence[Path] | Sequence[pa.Table], schema: Schema, policies: Validate
+    parts: Sequence[Path] | Sequence[pa.Table],
+    schema: Schema,
+    policies: Validate,
+    row_checks: Sequence[RowCheck] = (),
 ) -> tuple[int, Checks]:
-    """Run all checks over all parts, and return the number of rows and the checks."""
+    """Run all checks, with those of the project, and return the number of rows and the checks."""
 
     def present(columns: Mapping[str, Column]) -> Iterator[pa.Table]:
         for part in parts:
@@ -225,6 +270,8 @@ def check_table(
             one.column_rows = rows
         elif check_name == "constant_column" and len(ends - {None}) == len(ends) == 1:
             one.column_rows, one.found = rows, list(ends)
+    for check in row_checks:
+        checks[" and ".join(check.columns), check.name] = run_row_check(check, schema, present)
     sample = pa.concat_tables([result.sample for result in results])
     for name, share in shares_explained(sample, schema).items():
         leak = checks[name, "leak"]
@@ -251,6 +298,8 @@ def describe(rows: int, checks: Checks, lines: dict[int, str]) -> dict[str, list
         hint = "; nullable: true in data/schema.yaml allows gaps" if name == "missing" else ""
         if check.policy == "error":
             key = f"validate.{name} in params.yaml"
+            if name not in Validate.model_fields:
+                key = f"the policy of {name} in stages/validate.py"
             hint += f"; {key}: " + (
                 "drop sets such rows aside, warn keeps them" if len(check.rows) else "warn goes on"
             )

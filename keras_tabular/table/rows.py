@@ -191,7 +191,7 @@ def dropped_cells(part: pa.Table, first: int, checks: Checks) -> list[Failure]:
             continue
         rows = check.rows[start:end] - first
         cells = pa.nulls(len(rows), pa.string())
-        if name != "duplicate_rows":
+        if name != "duplicate_rows" and column in part.column_names:
             cells = pc.fill_null(part[column].take(pa.array(rows)).cast(pa.string()), "")
         failures += [
             Failure(row, column, name, cell, check.expected)

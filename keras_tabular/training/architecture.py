@@ -12,6 +12,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.networks import network
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.exact import MeanAbsoluteError, MeanLoss, with_exact_products
+from keras_tabular.networks.network import Build, Columns
 from keras_tabular.networks.stacking import is_stackable
 from keras_tabular.training.trainer import Dataset, Trainer
 
@@ -33,20 +34,18 @@ class Architecture:
     """
 
     def __init__(
-        self, members: Members, train: Resolved, schema: Schema, columns: network.Columns, rows: int
+        self, name: str, train: Resolved, schema: Schema, build: Build, columns: Columns, rows: int
     ) -> None:
         """Build the layers.
 
         Args:
+            build: Builds the layers of a network.
             rows: Number of training rows of all folds.
-
-        Raises:
-            UserError: The networks do not fit into memory.
         """
-        self.name = members.network
+        self.name = name
         self.params = train.networks[self.name]
         self._train, self._schema, self._columns = train, schema, columns
-        check_memory(train, members, columns, schema.outputs)
+        self._build_layers = build
         self.features = network.features(columns, self.params)
         self.features.name = f"{self.name}-features"
         self.network = self._build()
@@ -63,7 +62,7 @@ class Architecture:
 
     def _build(self) -> keras.Model:
         inputs = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
-        return keras.Model(inputs, network.build(inputs, self.params, self._schema))
+        return keras.Model(inputs, self._build_layers(inputs, self.params, self._schema))
 
     def untrained(self, seed: int, rows: Dataset | None = None) -> keras.Model:
         """Build the compiled model that trains the weights of a new network on prepared columns.
@@ -75,7 +74,8 @@ class Architecture:
         """
         keras.utils.set_random_seed(seed)
         train, params, model = self._train, self.params, self._build()
-        if rows and params.learnt_scale:
+        has_scale = any(layer.name == "scale" for layer in model.layers)
+        if rows and params.learnt_scale and has_scale:
             sample = rows[0].indices[:SAMPLE]
             x, y = np.asarray(rows[0].x)[sample], np.asarray(rows[0].y)[sample]
             if self._schema.task == "multiclass":
@@ -119,7 +119,7 @@ class Architecture:
         return self.steps_after(rounds) * self.params.epochs / self.max_steps
 
 
-def check_memory(train: Resolved, members: Members, columns: network.Columns, outputs: int) -> None:
+def check_memory(train: Resolved, members: Members, columns: Columns, outputs: int) -> None:
     """Refuse networks whose weights do not fit into the memory of this machine.
 
     Args:

@@ -1,6 +1,7 @@
 """A network after some rounds of its training, and its file, for a training that was killed."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,6 +14,7 @@ import numpy as np
 
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.files import atomic_write
+from keras_tabular.networks.network import Build
 from keras_tabular.table.parquet import part_paths
 
 Logs = dict[str, float]
@@ -99,14 +101,15 @@ class Checkpoints(NamedTuple):
 
 
 def identity(
-    sections: Iterable[Section], tables: Iterable[Path], code: Iterable[str] = CODE
+    sections: Iterable[Section], tables: Iterable[Path], build: Build, code: Iterable[str] = CODE
 ) -> str:
     """Hash all that decides a training: parameters, tables, code, installed packages.
 
     Args:
         sections: The schema and the parameters.
         tables: Folders of the rows to learn from.
-        code: The packages of `tabular` that take part.
+        build: Builds the layers of a network; all that stands in its file counts.
+        code: The packages of the library that take part.
     """
     packages = [f"{name} {version(name)}" for name in PACKAGES]
     params = [section.model_dump_json() for section in sections]
@@ -114,7 +117,7 @@ def identity(
     parts = [path for table in tables for path in part_paths(table)]
     tabular = Path(__file__).parents[1]
     modules = sorted(path for package in code for path in (tabular / package).rglob("*.py"))
-    for path in [*parts, *modules]:
+    for path in [*parts, *modules, Path(inspect.getfile(build))]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

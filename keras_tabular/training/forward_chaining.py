@@ -13,6 +13,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.model_file.saved_model import predict
 from keras_tabular.networks.backend import keras
 from keras_tabular.networks.exact import with_exact_products
+from keras_tabular.networks.network import Build
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
 from keras_tabular.training.ensemble import assemble, weigh_members
@@ -22,7 +23,7 @@ from keras_tabular.training.setup import set_up
 
 
 def forward_chained(
-    folder: Path, schema: Schema, train: Train, scratch: Path
+    folder: Path, schema: Schema, train: Train, build: Build, scratch: Path
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Predict training rows with models that have learnt from earlier rows alone.
 
@@ -32,6 +33,7 @@ def forward_chained(
 
     Args:
         folder: Folder of the training rows, of a split by time.
+        build: Builds the layers of a network.
         scratch: Folder that all workers share.
 
     Returns:
@@ -51,19 +53,19 @@ def forward_chained(
                 keys = pa.array(rows[FOLD_KEY].to_numpy() * (count / number))
                 rows = rows.drop_columns(FOLD_KEY).append_column(FOLD_KEY, keys)
                 write_part(Path(earlier), part, rows)
-            network = _train(Path(earlier), schema, train)
+            network = _train(Path(earlier), schema, train, build)
         for rows, block, predictions in zip(read_parts(folder), blocks, outputs, strict=True):
             rows = rows.filter(pa.array(block == number))
             predictions[block == number] = predict(network, feature_arrays(rows, schema))
     return np.concatenate(outputs), [block - 1 for block in blocks]
 
 
-def _train(folder: Path, schema: Schema, train: Train) -> keras.Model:
+def _train(folder: Path, schema: Schema, train: Train, build: Build) -> keras.Model:
     """Train a model of the rows in a folder."""
     keras.utils.clear_session()
     gc.collect()
     try:
-        setup = set_up(folder, schema, train)
+        setup = set_up(folder, schema, train, build)
     except UserError as error:
         raise UserError(f"train.forward_chaining, set it lower: {error}") from None
     members = list(fit(setup, show_progress=True))

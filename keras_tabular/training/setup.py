@@ -13,13 +13,13 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Resolved, Train
 from keras_tabular.core.errors import UserError
 from keras_tabular.networks.backend import keras, tf
-from keras_tabular.networks.network import Columns
+from keras_tabular.networks.network import Build, Columns
 from keras_tabular.preprocessing import texts
-from keras_tabular.preprocessing.layers import build
+from keras_tabular.preprocessing.layers import build as build_preprocessing
 from keras_tabular.preprocessing.statistics import Statistics, adapt
 from keras_tabular.table.arrays import feature_arrays, labels, row_losses, row_weights
 from keras_tabular.table.parquet import count_rows, part_paths, read_parts
-from keras_tabular.training.architecture import Architecture
+from keras_tabular.training.architecture import Architecture, check_memory
 from keras_tabular.training.folds import draw_folds, fold_keys, possible_folds
 from keras_tabular.training.trainer import Dataset, Rows
 
@@ -35,6 +35,7 @@ class Setup:
         folder: Folder of the training rows.
         validation: Folder of the validation rows, which are held out if there are no folds.
         train: The parameters, every `auto` replaced.
+        build: Builds the layers of a network. It is pickled by its name.
         preprocessor: The fitted preprocessing.
         y: Labels of the training rows, float64, (rows, 1).
         weight: Weights of the training rows, 1 on average, (rows,). Those of `dataset` are
@@ -50,6 +51,7 @@ class Setup:
     validation: Path | None
     schema: Schema
     train: Resolved
+    build: Build
     preprocessor: "Preprocessor"
     y: np.ndarray
     weight: np.ndarray
@@ -106,13 +108,16 @@ class Setup:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what another process sets up again, once, for all of its networks."""
-        return _set_up_once, (self.folder, self.schema, self.train, self.validation)
+        return _set_up_once, (self.folder, self.schema, self.train, self.build, self.validation)
 
 
-def set_up(folder: Path, schema: Schema, train: Train, validation: Path | None = None) -> Setup:
+def set_up(
+    folder: Path, schema: Schema, train: Train, build: Build, validation: Path | None = None
+) -> Setup:
     """Fit the preprocessing to the training rows in `folder`, and draw their folds.
 
     Args:
+        build: Builds the layers of a network.
         validation: Folder of the validation rows, which are held out if there are no folds.
 
     Raises:
@@ -122,7 +127,7 @@ def set_up(folder: Path, schema: Schema, train: Train, validation: Path | None =
     sizes, possible, keys = count_rows(folder), possible_folds(folder), fold_keys(folder)
     resolved = train.resolved(sum(sizes), schema.task, len(schema.features), possible)
     statistics = adapt(partial(read_parts, folder), schema, resolved)
-    layers = build(statistics, schema, resolved)
+    layers = build_preprocessing(statistics, schema, resolved)
     y, weight = all_labels(folder, schema), all_weights(folder, schema)
     classes = np.zeros(len(y)) if schema.task == "regression" else y[:, 0]
     parts = np.split(classes, np.cumsum([size for size in sizes if size])[:-1])
@@ -146,12 +151,13 @@ def set_up(folder: Path, schema: Schema, train: Train, validation: Path | None =
     if validation and resolved.folds == 1:
         held_out = TableDataset(validation, preprocessor)
     columns = Columns(np.asarray(dataset[0].x[:SAMPLE]), len(statistics.scalings))
-    architectures = {
-        members.network: Architecture(members, resolved, schema, columns, len(y))
-        for members in resolved.members
-    }
+    architectures = {}
+    for members in resolved.members:
+        name = members.network
+        check_memory(resolved, members, columns, schema.outputs)
+        architectures[name] = Architecture(name, resolved, schema, build, columns, len(y))
     return Setup(
-        *(folder, validation, schema, resolved, preprocessor, y, weight, dataset, held_out),
+        *(folder, validation, schema, resolved, build, preprocessor, y, weight, dataset, held_out),
         *(folds, bool(keys), architectures),
     )
 

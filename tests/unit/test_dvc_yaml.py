@@ -18,6 +18,8 @@ def test_deps_are_the_script_and_every_package_that_it_imports(stage: str) -> No
     packages = {"/".join(module.split(".")[:2]) for module in used}
     deps = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("stages", "keras_tabular"))}
     assert deps == packages | {f"stages/{stage}.py"}
+    script = (PROJECT / f"stages/{stage}.py").read_text()
+    assert ("network.py" in STAGES[stage]["deps"]) is ("from network import" in script)
 
 
 @pytest.mark.parametrize("stage", STAGES)

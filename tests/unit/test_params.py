@@ -164,3 +164,19 @@ def test_what_is_said_stays_whatever_the_rows_and_the_task() -> None:
         resolved = said.resolved(rows, task, 8)
         assert (resolved.folds, resolved.members) == (1, said.members)
         assert {key: resolved.value(f"networks.plain.{key}") for key in plain} == plain
+
+
+def test_the_gate_may_limit_a_metric_of_the_project(tmp_path: Path) -> None:
+    custom = {"custom": {"cost": 1}}
+    limits = {"lowest": {"test": custom}, "highest": {"cross_validation": custom}}
+    gate = load(tmp_path, changed({"gate": limits}), "gate").gate
+    assert (gate.lowest, gate.highest) == (
+        {"test.custom.cost": 1},
+        {"cross_validation.custom.cost": 1},
+    )
+    for wrong in (
+        {"lowest": {"tset": custom}},
+        {"worse_than_last": {"test": {"custom": {"a": 1}}}},
+    ):
+        with pytest.raises(UserError, match=r"which is no score .* also custom\.NAME"):
+            load(tmp_path, changed({"gate": wrong}))

@@ -10,13 +10,13 @@ from keras_tabular.config.stage_inputs import stage_runner
 from tests.helpers import PROJECT, change
 
 FOLDER = "keras_tabular/networks"
-NETWORK = f"{FOLDER}/network.py"
+NETWORK = "network.py"
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What stages read of a project, and the present folder."""
-    for name in ("dvc.yaml", "params.yaml", "data/schema.yaml", "data/raw/diabetes.csv"):
+    for name in ("dvc.yaml", "params.yaml", NETWORK, "data/schema.yaml", "data/raw/diabetes.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, tmp_path / name)
     shutil.copytree(PROJECT / "keras_tabular", tmp_path / "keras_tabular")
@@ -35,7 +35,7 @@ def append(path: Path) -> None:
         ("evaluate", lambda at: change(at, evaluate={"threshold": {"best": "f1"}}),
          "evaluate.threshold in params.yaml, evaluate.threshold.best in params.yaml"),
         ("train", lambda at: append(at / NETWORK), NETWORK),
-        ("train", lambda at: (at / NETWORK).with_name("a.py").touch(), f"{FOLDER}/a.py"),
+        ("train", lambda at: (at / FOLDER / "a.py").touch(), f"{FOLDER}/a.py"),
         ("gate", lambda at: append(at / "data/schema.yaml"), "data/schema.yaml. "),
         ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv"),
     ],

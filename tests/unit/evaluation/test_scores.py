@@ -17,7 +17,7 @@ from tests.unit.evaluation.test_uncertainty import outputs_of
 
 def expected_scores(task: str, found: Predictions) -> dict[str, float]:
     """What scikit-learn computes of weighted rows."""
-    y, outputs, weight, threshold, _ = found
+    y, outputs, weight, threshold, *_ = found
     weighted: Any = {"sample_weight": weight}
 
     def of(function: Callable[..., Any], predicted: np.ndarray, **options: Any) -> float:

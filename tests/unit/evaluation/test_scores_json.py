@@ -22,13 +22,19 @@ SCORES = Scores(
         "accuracy": Estimate(0.5, (0.25, 0.75)),
         "macro.roc_auc": Estimate(0.7),
         "macro.f1": Estimate(0.1),
+        "custom.cost": Estimate(2.5, (2.0, 3.0)),
     },
 )
 FEW = Scores(3, {"accuracy": Estimate(1.0)})
 COMPARED = ScoreSet(
     SCORES,
     {"majority": FEW},
-    {"majority": {"macro.f1": PairedDifference(0.25, -0.5, 1.0)}},
+    {
+        "majority": {
+            "macro.f1": PairedDifference(0.25, -0.5, 1.0),
+            "custom.cost": PairedDifference(-2.0, -3.0, -1.0),
+        }
+    },
 )
 EVALUATION = Evaluation(
     ("macro.roc_auc", "accuracy"),
@@ -47,6 +53,7 @@ EVALUATION = Evaluation(
     equal_rows={"test": EqualRows(2, 1, FEW), "cross_validation": EqualRows(3, 3, Scores(0))},
     outside_training={"time.of.day": 0.5},
     classes_not_found=("a", "b.c"),
+    custom_metrics={"cost": False},
     version="1.0",
     repeats="any_cpu",
 )

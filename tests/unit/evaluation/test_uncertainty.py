@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from keras_tabular.core.metrics import TASKS
+from keras_tabular.core.metrics import TASKS, CustomMetric
 from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.evaluation.uncertainty import (
     bootstrap,
@@ -201,3 +201,28 @@ def test_many_rows_in_pairs_are_as_sure_as_the_pairs_are_many() -> None:
     assert len(rows) == pytest.approx(10_000, abs=1)
     assert np.bincount(group[rows])[group[rows]].min() == 2
     assert copies.sum() == pytest.approx(60_000, rel=0.01)
+
+
+def mean_absolute_error(rows: Predictions) -> float:
+    return float(np.average(np.abs(rows.y - rows.y_pred[:, 0]), weights=rows.weight))
+
+
+def test_a_metric_of_the_project_is_scored_and_compared_as_one_of_the_task() -> None:
+    """Here it is one of the task, too. A metric that is undefined is left out."""
+    schema, metrics = schema_of("regression"), []
+    for name, compute in (("same", mean_absolute_error), ("none", lambda rows: np.nan)):
+        metrics.append(CustomMetric(name, compute, greater_is_better=False))
+    first, second = (
+        bootstrap(
+            outputs_of("regression", seed=0)._replace(y_pred=p, custom_metrics=metrics), schema
+        )
+        for p in (outputs_of("regression").y_pred, np.ones((300, 1)))
+    )
+    assert first.scores.get("custom.none") is None
+    limits, differences = intervals(first, schema), score_differences(first, second, schema)
+    for key in ("custom.same", "mae"):
+        assert first.scores.value(key) == pytest.approx(first.scores.value("mae"))
+        assert limits[key] == pytest.approx(limits["mae"], abs=0.02)
+        assert differences[key] == pytest.approx(differences["mae"], abs=0.02)
+    few = first.predictions.first(9)
+    assert "custom.same" not in intervals(bootstrap(few, schema), schema)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from keras_tabular.core.metrics import metrics_by_key
 from keras_tabular.evaluation.evaluation import PairedDifference
 from keras_tabular.experiments.comparison import (
     ScoreComparison,
@@ -61,6 +62,13 @@ def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
         ScoreRow("loss", "Loss", "", 0.5, None, ScoreComparison(0.25, 0.25, "worse"), ridge),
         ScoreRow("macro.f1", "F1", "each class alike", 0.5, None, None, none),
     ]
+
+
+def test_a_metric_of_the_project_has_a_row_after_the_others() -> None:
+    run, base = (evaluation_of(test={"loss": 1, "custom": {"cost": n}}).test for n in (2, 3))
+    *_, row = compare_scores(run, base, metrics=metrics_by_key({"cost": False})).values()
+    before = ScoreComparison(3.0, -1.0, "better")
+    assert row == ScoreRow("custom.cost", "cost", "", 2.0, None, before, {})
 
 
 def test_parameters_the_table_and_its_rows(project: Path) -> None:

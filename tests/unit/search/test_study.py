@@ -21,6 +21,7 @@ from keras_tabular.table.parquet import arrow_schema, write_part
 from keras_tabular.training.ensemble import weigh_members
 from keras_tabular.training.fit import fit
 from keras_tabular.training.setup import set_up
+from network import build
 from tests.helpers import schema_of, train_params, values_of
 
 FOLDS, ROWS = 3, 60
@@ -50,7 +51,7 @@ def test_a_search_continues_and_gives_up_bad_trials(monkeypatch: pytest.MonkeyPa
     study = optuna.create_study(pruner=optuna.pruners.MedianPruner(4, 2))
     params = Params(search=search_of(RATE), evaluate=Evaluate())
     for total in (3, 20, 20):
-        studies.run_trials(study, total, TRAIN, params, schema_of("binary"), Path("none"))
+        studies.run_trials(study, total, TRAIN, params, schema_of("binary"), build, Path("none"))
         assert len(study.trials) == total
     trials = study.trials
     assert trials[0].user_attrs["changes"] == {}
@@ -110,9 +111,9 @@ def test_the_last_score_of_a_trial_is_that_of_train_and_evaluate(tmp_path: Path)
     labels = np.digitize(x, [-0.5, 0.5])
     y = np.array(schema.classes)[labels]
     write_part(tmp_path, 0, pa.table({"x": x, "y": y}, schema=arrow_schema(schema)))
-    predictions = studies.fold_predictions(resolved, tmp_path, schema, 0.5)
+    predictions = studies.fold_predictions(resolved, tmp_path, schema, build, 0.5)
     first, last = (score(of_folds, schema) for of_folds in predictions)
-    setup = set_up(tmp_path, schema, resolved)
+    setup = set_up(tmp_path, schema, resolved, build)
     ensemble = weigh_members(setup, list(fit(setup)))
     assert first != last == score(Predictions(labels, ensemble.oof, np.ones(ROWS)), schema)
 

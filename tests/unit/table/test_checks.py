@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from keras_tabular.config.sections import Validate
-from keras_tabular.table.checks import Check, check_table, describe
+from keras_tabular.core.errors import UserError
+from keras_tabular.table.checks import Check, RowCheck, check_table, describe
 from keras_tabular.table.parquet import arrow_schema, part_paths, write_part
 from stages.validate import set_aside
 from tests.helpers import schema_of
@@ -109,3 +110,40 @@ def test_dropped_rows_of_any_part_are_set_aside_as_text_with_line_and_reasons(
         ["2", "", "y", "", "1", "t.csv: line 4", "b: found ''; expected a value in every row"],
         ["1", "1", "x", "", "0", "t.csv: line 5", "table: expected no two equal rows"],
     ]
+
+
+A_ABOVE_B = RowCheck("a_above_b", ["a", "b"], lambda rows: rows["a"] <= rows["b"], "a above b")
+
+
+def test_a_check_of_the_project_is_treated_as_those_of_the_schema(tmp_path: Path) -> None:
+    """It is called for each part, and a value that means missing is null for it."""
+    whole = table(GOOD | {"a": [1.0, 0.0, 1.5, 1.0], "b": [2, 2, 1, 1]})
+    for number, part in enumerate((whole[:3], whole[3:])):
+        write_part(tmp_path / "table", number, part)
+    paths, policies = part_paths(tmp_path / "table"), Validate(min_class_rows=1)
+    lines = {row: f"line {row + 2}" for row in range(4)}
+    policies_of = {"error": "; the policy of a_above_b in stages/validate.py: drop sets such rows "
+                   "aside, warn keeps them", "warn": "", "drop": ""}  # fmt: skip
+    for policy, hint in policies_of.items():
+        rows, checks = check_table(paths, SCHEMA, policies, [A_ABOVE_B._replace(policy=policy)])
+        assert checks["a and b", "a_above_b"].rows.tolist() == [0, 3]
+        assert describe(rows, checks, lines)[policy] == [
+            "a and b: 2 of 4 rows fail a_above_b: found 1.0 and 2, 1.0 and 1; expected a above b "
+            f"(line 2; line 5){hint}"
+        ]
+    (tmp_path / "valid").mkdir()
+    set_aside(paths, checks, lines, tmp_path / "valid", tmp_path / "rejected")
+    kept = [pq.read_table(path) for path in sorted((tmp_path / "valid").iterdir())]
+    assert pa.concat_tables(kept).equals(whole[1:3])
+    reasons = pq.read_table(tmp_path / "rejected")["rejected_reason"].to_pylist()
+    assert reasons == ["a and b: expected a above b"] * 2
+
+
+def test_a_mistake_in_a_check_of_the_project_is_told() -> None:
+    policies = Validate(min_class_rows=1)
+    check = A_ABOVE_B._replace(columns=["a", "bb"])
+    with pytest.raises(UserError, match=r"^stages/validate\.py: a_above_b: no column bb$"):
+        check_table([table(GOOD)], SCHEMA, policies, [check])
+    too_few = A_ABOVE_B._replace(fails=lambda rows: rows["a"].iloc[1:] > 0)
+    with pytest.raises(ValueError, match="broadcast"):
+        check_table([table(GOOD)], SCHEMA, policies, [too_few])

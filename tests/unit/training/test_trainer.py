@@ -12,6 +12,7 @@ from keras_tabular.networks.backend import keras, tf
 from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.setup import class_weights
 from keras_tabular.training.trainer import Rows, Trainer
+from network import build
 from tests.helpers import schema_of, train_params
 
 X = np.random.default_rng(0).normal(size=(103, 5)).astype(np.float32)
@@ -33,9 +34,7 @@ def plain(**changes: Any) -> Resolved:
 
 
 def architecture(train: Resolved) -> Architecture:
-    return Architecture(
-        train.members[0], train, SCHEMA, network.Columns(X, X.shape[1]), rows=len(X)
-    )
+    return Architecture("plain", train, SCHEMA, build, network.Columns(X, X.shape[1]), rows=len(X))
 
 
 def trainable(**changes: Any) -> keras.Model:

@@ -18,9 +18,9 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.model_file import saved_model
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.model_file.saved_model import predict
-from keras_tabular.networks import network
 from keras_tabular.networks.backend import keras
 from keras_tabular.networks.exact import with_exact_products
+from keras_tabular.networks.network import Build
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import arrow_schema, write_part
 from keras_tabular.training.checkpoint import Checkpoints, Member
@@ -34,6 +34,7 @@ from keras_tabular.training.ensemble import (
 from keras_tabular.training.fit import fit, members_by, out_of_fold
 from keras_tabular.training.setup import Setup, TableDataset, set_up
 from keras_tabular.training.trainer import Trainer
+from network import build
 from tests.helpers import schema_of, train_params
 
 COLUMNS: dict[str, dict[str, Any]] = {
@@ -87,9 +88,15 @@ class Trained(NamedTuple):
     members: list[Member]
 
 
-def trained(folder: Path, train: Train, schema: Schema = SCHEMA, threads: int = 2) -> Trained:
+def trained(
+    folder: Path,
+    train: Train,
+    schema: Schema = SCHEMA,
+    threads: int = 2,
+    build: Build = build,
+) -> Trained:
     """Without folds the training rows are the validation rows too."""
-    setup = set_up(folder, schema, train, validation=folder)
+    setup = set_up(folder, schema, train, build, validation=folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(WORKERS, str(threads))
         return Trained(setup, list(fit(setup)))
@@ -153,7 +160,7 @@ def test_the_labels_of_its_own_fold_decide_nothing_of_a_member(
     one_part: Trained, tmp_path: Path
 ) -> None:
     write_table(tmp_path, swapped=np.concatenate(one_part.setup.folds) == 0)
-    setup = set_up(tmp_path, SCHEMA, train_params(BOTH, folds=3))
+    setup = set_up(tmp_path, SCHEMA, train_params(BOTH, folds=3), build)
     setup.folds = one_part.setup.folds  # which give each fold its share of the classes
     of_fold = list(islice(fit(setup), len(BOTH)))
     for one, other in zip(one_part.members[: len(BOTH)], of_fold, strict=True):
@@ -251,7 +258,7 @@ def test_a_training_killed_in_the_second_network_does_not_train_the_first_one_ag
     network = PLAIN | {"learning_rate": 0.1, "dropout": 0.3, "early_stopping": {"patience": 9}}
     two = {"members": [{"network": "plain", "count": 2}], "folds": 1}
     train = train_params({"plain": network | {"epochs": 60}}, **two)
-    setup = set_up(table, NUMBERS, train, validation=table)
+    setup = set_up(table, NUMBERS, train, build, validation=table)
     expected = list(fit(setup))
     epochs = [len(member.history) for member in expected]
     assert 12 < min(epochs) <= max(epochs) < 60
@@ -271,7 +278,7 @@ def test_a_training_killed_in_the_second_network_does_not_train_the_first_one_ag
 
 def test_a_process_of_ray_sets_up_a_training_once(tmp_path: Path) -> None:
     write_table(tmp_path / "table")
-    setup = set_up(tmp_path / "table", SCHEMA, train_params({"plain": PLAIN}, folds=3))
+    setup = set_up(tmp_path / "table", SCHEMA, train_params({"plain": PLAIN}, folds=3), build)
     unpickled = copy(setup)  # as Ray would, from what `__reduce__` returns
     assert unpickled is not setup
     assert unpickled is copy(setup)
@@ -304,7 +311,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_its_epoch(
 ) -> None:
     write_table(tmp_path, NUMBERS)
     network = PLAIN | {"learning_rate": 1e30, "learning_rate_schedule": schedule}
-    setup = set_up(tmp_path, NUMBERS, train_params({"plain": network}, folds=2))
+    setup = set_up(tmp_path, NUMBERS, train_params({"plain": network}, folds=2), build)
     with pytest.raises(UserError, match=r"epoch \d.*learning_rate"):
         list(fit(setup))
 
@@ -333,7 +340,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
 ) -> None:
     schema = schema_of(task, **COLUMNS)
     table = write_table(tmp_path / "table", schema)
-    setup = set_up(tmp_path / "table", schema, train_params(BOTH, folds=2))
+    setup = set_up(tmp_path / "table", schema, train_params(BOTH, folds=2), build)
     members, weights = of_any_weights(setup), {"realmlp": 0.25, "plain": 0.75}
     path = tmp_path / "m.keras"
     saved_model.write_model(assemble(setup, members, weights), path, ModelMetadata())
@@ -369,12 +376,10 @@ def hidden_and_skip(
     return keras.layers.Dense(1, "sigmoid")(x)
 
 
-def test_another_network_needs_another_build_and_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(network, "build", hidden_and_skip)
+def test_another_network_needs_another_build_and_no_more(tmp_path: Path) -> None:
     table = write_table(tmp_path)
-    setup, members = trained(tmp_path, train_params({"plain": PLAIN}, folds=2))
+    params = train_params({"plain": PLAIN | {"learnt_scale": True}}, folds=2)  # it has no "scale"
+    setup, members = trained(tmp_path, params, build=hidden_and_skip)
     for member in members:
         assert member.history[-1]["loss"] < 0.9 * member.history[0]["loss"]
         moving_variance = member.weights[5]
@@ -407,7 +412,7 @@ def test_the_ensemble_and_the_number_of_steps_minimise_the_class_weighted_loss(
 ) -> None:
     write_table(tmp_path, NUMBERS)
     train = train_params({"plain": PLAIN}, folds=2, class_weight={0: 1, 1: 9})
-    setup = set_up(tmp_path, NUMBERS, train)
+    setup = set_up(tmp_path, NUMBERS, train, build)
     y, weight = setup.y[:, 0], np.where(setup.y[:, 0] == 1, 9, 1)
     shares = {30: y.mean(), 60: np.average(y, weights=weight)}
     ensemble = ensemble_of(setup, shares)
@@ -423,7 +428,7 @@ def test_the_ensemble_minimises_absolute_errors_where_these_are_trained(tmp_path
     values = np.exp(np.random.default_rng(0).normal(size=80))
     write_part(tmp_path, 0, pa.table({"x": values, "y": values}, arrow_schema(schema)))
     for loss, best in {"mean_squared_error": "plain-30", "mean_absolute_error": "plain-60"}.items():
-        setup = set_up(tmp_path, schema, train_params({"plain": PLAIN}, folds=2, loss=loss))
+        setup = set_up(tmp_path, schema, train_params({"plain": PLAIN}, folds=2, loss=loss), build)
         y = setup.dataset.y
         weights = ensemble_of(setup, {30: y.mean(), 60: np.median(y)}).weights
         assert max(weights, key=weights.__getitem__) == best

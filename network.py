@@ -1,0 +1,65 @@
+"""The layers of a network. Edit `build` for other ones: see docs/own-parts.md."""
+
+from typing import Any
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Embedding, ResolvedNetwork
+from keras_tabular.networks.backend import keras
+
+layers = keras.layers
+
+
+def build(
+    read: list[keras.KerasTensor], network: ResolvedNetwork, schema: Schema
+) -> keras.KerasTensor:
+    """Build the layers of a network, and return its output.
+
+    Args:
+        read: What the layers read: the prepared columns, (rows, width). If `network.embedding` is
+            set and there are columns of numbers: these, (rows, numbers), their bins,
+            (rows, numbers, bins), and the other columns, if any.
+        network: The parameters of an element of `train.networks`, every `auto` replaced.
+        schema: The table, with its task and classes.
+
+    Returns:
+        The probability of the positive class, (rows, 1), the probabilities of `schema.classes` in
+        their order, (rows, classes), or the standardised value of a regression, (rows, 1).
+    """
+    ntk = network.parametrization == "ntk"
+    # An initializer takes its seed when it is made, so their order decides the first weights.
+    bias: Any = keras.initializers.RandomNormal(stddev=1.0) if ntk else "zeros"
+    x = embedded(read, network.embedding) if network.embedding and len(read) > 1 else read[0]
+    if network.learnt_scale:
+        x = layers.EinsumDense("bd,d->bd", x.shape[1:], kernel_initializer="ones", name="scale")(x)
+    for number, units in enumerate(network.units, start=1):
+        x = layers.Dense(
+            units,
+            activation=network.activation,
+            kernel_initializer=network.kernel_initializer,
+            bias_initializer=bias,
+            kernel_regularizer=keras.regularizers.L2(network.l2) if network.l2 else None,
+            name=f"hidden-{number}",
+        )(x)
+        if network.dropout:
+            x = layers.Dropout(network.dropout)(x)
+    units, activation, name = {
+        "binary": (1, "sigmoid", "output-probability"),
+        "multiclass": (len(schema.classes), "softmax", "output-probabilities"),
+        "regression": (1, "linear", "output-standardised"),
+    }[schema.task]
+    first = "zeros" if ntk else network.kernel_initializer
+    return layers.Dense(units, activation, kernel_initializer=first, name=name)(x)
+
+
+def embedded(read: list[keras.KerasTensor], embedding: Embedding) -> keras.KerasTensor:
+    """Embed each number by its value and its bins, and put them before the other columns."""
+    numbers, within, *rest = read
+    shape = (numbers.shape[1], embedding.units)
+    normal = keras.initializers.RandomNormal(stddev=1.0)
+    by_value = layers.EinsumDense(
+        "bc,cu->bcu", shape, kernel_initializer=normal, name="value-embedding"
+    )(numbers)
+    by_bins = layers.EinsumDense(
+        "bck,cku->bcu", shape, bias_axes="cu", kernel_initializer="zeros", name="bin-embedding"
+    )(within)
+    return layers.Concatenate()([layers.Flatten()(by_value + by_bins), *rest])

@@ -1,0 +1,82 @@
+"""The code of docs/own-parts.md, word for word: a network, a check, a metric and a stage."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from keras_tabular.table.parquet import read_rows
+from tests.helpers import PAGES, must, stages_that_ran
+
+PAGE = PAGES["docs/own-parts.md"]
+NETWORK, CHECK, METRIC, SCRIPT = re.findall(r"(?ms)^```python\n(.*?)^```", PAGE)
+LIMIT, STAGE, SOURCE = re.findall(r"(?ms)^```yaml\n(.*?)^```", PAGE)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(file.read_text())
+    return content
+
+
+def replace_line(file: Path, start: str, lines: str) -> None:
+    """Replace the only line of a file that starts like this."""
+    text, count = re.subn(f"^{start}.*\n", lambda _: lines, file.read_text(), flags=re.MULTILINE)
+    assert count == 1
+    file.write_text(text)
+
+
+def test_the_page_counts_the_lines_to_write() -> None:
+    table = re.findall(r"^\| \[.*\]\(#.*\) \|.*\| ([^|]+) \|$", PAGE, re.MULTILINE)
+    examples = [NETWORK], [CHECK], [METRIC, LIMIT], [SCRIPT, STAGE, SOURCE]
+    for said, blocks in zip(table, examples, strict=True):
+        lines = [len(list(filter(None, block.splitlines()))) for block in blocks]
+        assert [int(number) for number in re.findall(r"\d+", said)] == lines
+        assert lines[0] <= 12
+
+
+def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspace: Path) -> None:
+    (workspace / "network.py").write_text(NETWORK)
+    replace_line(workspace / "stages/validate.py", "CHECKS: ", CHECK)
+    replace_line(workspace / "stages/evaluate.py", "METRICS: ", METRIC)
+    replace_line(workspace / "params.yaml", "  highest: ", LIMIT)
+    (workspace / "stages/prepare.py").write_text(SCRIPT)
+    replace_line(workspace / "dvc.yaml", "stages:", f"stages:\n{STAGE}")
+    replace_line(workspace / "data/schema.yaml", "source: ", SOURCE)
+    output = must(workspace, "dvc", "repro")
+    pipeline = yaml.safe_load((workspace / "dvc.yaml").read_text())
+    assert stages_that_ran(output) == [*pipeline["stages"]]
+
+    metrics = workspace / "metrics"
+    assert not read_json(metrics / "networks.json")["networks"]["plain"]["stacked"]
+    validation = read_json(metrics / "validation.json")
+    assert validation["rows"] == 763
+    failed = validation["checks"]["Pregnancies and Age.pregnancies_for_age"]
+    assert failed == {"verdict": "warn", "failed_rows": 1}
+    message = (
+        "1 of 763 rows fail pregnancies_for_age: found 8 and 22; expected at most one pregnancy"
+    )
+    assert f"warn: Pregnancies and Age: {message}" in output
+    assert "(data/prepared.csv: line 728)" in output
+
+    scores = read_json(metrics / "scores.json")
+    rows = read_rows(workspace / "data/predictions", 1000)
+    actual, called = rows["actual"].to_numpy(), rows["output_0"].to_numpy() >= scores["threshold"]
+    expected = np.mean(5.0 * (actual & ~called) + (~actual & called))
+    found = scores["test"]["custom"]
+    assert found["cost"] == pytest.approx(expected, abs=1e-6)
+    assert found["cost_low"] < found["cost"] < found["cost_high"]
+    majority = scores["baseline"]["majority"]["custom"]["cost"]
+    assert majority == pytest.approx(5 * actual.mean(), abs=1e-6)
+    difference = scores["paired_difference"]["majority"]["custom"]["cost"]
+    assert difference["low"] < found["cost"] - majority < difference["high"]
+    assert read_json(metrics / "metrics.json")["test"]["custom"] == {"cost": found["cost"]}
+    rules = {check["rule"]: check for check in read_json(metrics / "gate.json")["checks"]}
+    limit = rules["highest test.custom.cost"]
+    assert (limit["found"], limit["allowed"]) == (found["cost"], 0.9)
+    assert limit["verdict"] == ("pass" if found["cost"] <= 0.9 else "fail")
+    must(workspace, "python", "-m", "keras_tabular", "report")
+    assert ">cost<" in (workspace / "report.html").read_text()
