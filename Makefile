@@ -4,7 +4,7 @@ PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 MARKED ?= not slow
 TEST = $(PYTEST) -m "$(MARKED)"
 GROUPS := benchmarks build dev ray serve
-include keras_tabular/project/Makefile
+include keras_tabular/projects/files/Makefile
 
 .PHONY: test-unit test-all check check-cpu architecture
 
@@ -21,7 +21,7 @@ check: .venv/installed-dev  ## format, types, imports between packages, the work
 	ruff format --check
 	mypy
 	lint-imports --no-logo
-	zizmor --offline --quiet .github keras_tabular/project/.github/workflows/ci.yml
+	zizmor --offline --quiet .github keras_tabular/projects/files/.github/workflows/ci.yml
 
 # Of a baseline's last digit nothing is claimed; it hangs on the kernels that OpenBLAS takes.
 ARM64 := .arm64

@@ -11,10 +11,12 @@ from pathlib import Path
 from keras_tabular.core.errors import align_columns
 from keras_tabular.model_file.version import VERSION
 
-COMMANDS = (
-    *("new", "upgrade", "infer-schema", "search", "report", "exp-show", "pr-report"),
+NAMES = (
+    *("infer-schema", "search", "report", "exp-show", "pr-report"),
     *("predict", "score", "drift", "serve", "export", "docs"),
 )
+# The package of each subcommand's module.
+COMMANDS = dict.fromkeys(("new", "upgrade"), "projects") | dict.fromkeys(NAMES, "cli")
 
 
 def main() -> None:
@@ -34,14 +36,14 @@ def main() -> None:
         hint = f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(COMMANDS)}"
         parser.error(f"there is no command {command!r}; {hint}")
     sys.argv = [f"keras-tabular {command}", *sys.argv[2:]]  # the program in the usage of argparse
-    import_module(f"{__name__}.{module_name(command)}").main()
+    import_module(f"keras_tabular.{COMMANDS[command]}.{module_name(command)}").main()
 
 
 def describe_commands() -> str:
     """Return a line for each command: its name and the first line of its module's docstring."""
-    lines = []
-    for command in COMMANDS:
-        source = Path(__file__).with_name(f"{module_name(command)}.py").read_text(encoding="utf-8")
+    lines, library = [], Path(__file__).parents[1]
+    for command, package in COMMANDS.items():
+        source = (library / package / f"{module_name(command)}.py").read_text(encoding="utf-8")
         lines.append([f"  {command}", source.split('"""')[1].splitlines()[0]])
     return f"commands:\n{align_columns(lines)}"
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from keras_tabular.cli.new import possible_headers
+from keras_tabular.projects.new import possible_headers
 from tests.conftest import Shared
 from tests.helpers import ENVIRONMENT, PROJECT, clone, commit, must, outs, run, table_of
 
@@ -83,7 +83,9 @@ def test_a_project_holds_what_it_runs_and_takes_a_later_version(
     (installed / "installed").touch()
     before = outs(project)
     edit(library / "CHANGELOG.md", "## Unreleased\n", "## Unreleased\n\n- Later: a new entry.\n")
-    edit(library / "keras_tabular/project/Makefile", "# The commands", "# Later: the commands")
+    edit(
+        library / "keras_tabular/projects/files/Makefile", "# The commands", "# Later: the commands"
+    )
     edit(library / "keras_tabular/__init__.py", '"""', '"""Later: ')
     commit(library, "A later version")
     command = (sys.executable, str(library / "keras_tabular"), "upgrade", str(project))
@@ -153,7 +155,7 @@ def test_the_names_in_a_header_are_read_without_other_packages(
 
 def test_a_project_has_the_constraints_and_groups_of_this_repository() -> None:
     repository = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    project = tomllib.loads((PROJECT / "keras_tabular/project/pyproject.toml").read_text())
+    project = tomllib.loads((PROJECT / "keras_tabular/projects/files/pyproject.toml").read_text())
     assert project["tool"]["uv"] == repository["tool"]["uv"]
     assert project["project"]["requires-python"] == repository["project"]["requires-python"]
     for name, packages in project["dependency-groups"].items():

@@ -50,7 +50,7 @@ def test_files_that_a_rerun_changes_are_named(workspace: Path) -> None:
 
 def test_a_job_that_may_write_runs_no_code_of_a_pull_request() -> None:
     """`make check` runs zizmor, which checks what else a workflow must not do."""
-    folders = (PROJECT, PROJECT / "keras_tabular/project")
+    folders = (PROJECT, PROJECT / "keras_tabular/projects/files")
     for file in (file for folder in folders for file in folder.glob(".github/workflows/*.yml")):
         for job in yaml.safe_load(file.read_text())["jobs"].values():
             if "write" in job.get("permissions", {}).values():

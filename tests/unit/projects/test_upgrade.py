@@ -3,8 +3,8 @@
 from pathlib import Path
 from zipfile import ZipFile
 
-from keras_tabular.cli.upgrade import new_changes, upgraded_locks
-from keras_tabular.cli.wheel import pin
+from keras_tabular.projects.upgrade import new_changes, upgraded_locks
+from keras_tabular.projects.wheel import pin
 
 HASH = " \\\n    --hash=sha256:0\n"
 
@@ -18,7 +18,7 @@ def write_wheel(folder: Path, **files: str) -> Path:
     wheel = folder / "keras_tabular-1.0-py3-none-any.whl"
     with ZipFile(wheel, "w") as archive:
         for name, text in files.items():
-            archive.writestr(f"keras_tabular/project/{name}", text)
+            archive.writestr(f"keras_tabular/projects/files/{name}", text)
     return wheel
 
 

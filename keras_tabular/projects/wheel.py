@@ -17,7 +17,7 @@ from keras_tabular.core.errors import UserError
 
 DISTRIBUTION = "keras-tabular"
 ROOT = Path(__file__).resolve().parents[2]  # a clone, or the site-packages of an environment
-PROJECT_FILES = "keras_tabular/project/"  # in the wheel
+PROJECT_FILES = "keras_tabular/projects/files/"  # in the wheel
 GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")
 PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
 # A package in a lock file: its name, its version with a marker, and a line for each hash.

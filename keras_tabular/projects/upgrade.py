@@ -10,7 +10,8 @@ from argparse import ArgumentParser
 from pathlib import Path
 from zipfile import ZipFile
 
-from keras_tabular.cli.wheel import (
+from keras_tabular.core.errors import UserError
+from keras_tabular.projects.wheel import (
     DISTRIBUTION,
     LOCKED_PACKAGE,
     PIP,
@@ -21,7 +22,6 @@ from keras_tabular.cli.wheel import (
     read_project_files,
     run_command,
 )
-from keras_tabular.core.errors import UserError
 
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
 

@@ -19,7 +19,8 @@ from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
-from keras_tabular.cli.wheel import (
+from keras_tabular.model_file.version import VERSION
+from keras_tabular.projects.wheel import (
     LOCKED_PACKAGE,
     get_wheel,
     lock_text,
@@ -28,7 +29,6 @@ from keras_tabular.cli.wheel import (
     read_project_files,
     run_command,
 )
-from keras_tabular.model_file.version import VERSION
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
 MAX_HEADER = 2**20  # bytes of a table that are read to find its column names

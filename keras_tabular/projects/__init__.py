@@ -1,0 +1,1 @@
+"""Projects of one table each, on a pinned version of this library."""
