@@ -69,10 +69,7 @@ def evaluate(
         metrics: Metrics that the project adds to those of the task.
     """
     metadata, oof = model.metadata, read_oof(data / "oof")
-    predictions = {
-        name: rows._replace(custom_metrics=metrics)
-        for name, rows in predict_score_sets(model, data / "split", oof, schema).items()
-    }
+    predictions = predict_score_sets(model, data, oof, schema, metrics)
     test, held_out = predictions["test"], {"test", *oof}
     bootstraps = {k: bootstrap(rows, schema) for k, rows in predictions.items() if k in held_out}
     score_sets = {k: ScoreSet(score(rows, schema)) for k, rows in predictions.items()}
@@ -101,15 +98,16 @@ def evaluate(
 
 
 def predict_score_sets(
-    model: "SavedModel", split: Path, oof: OutOfFold, schema: Schema
+    model: "SavedModel", data: Path, oof: OutOfFold, schema: Schema, metrics: Sequence[CustomMetric]
 ) -> dict[str, Predictions]:
     """Predict each set of rows that is not empty, and add the predictions in `oof`.
 
-    The sets have the order of `metrics.ROW_SETS`.
+    The sets have the order of `metrics.ROW_SETS`. They will also be scored by the metrics of the
+    project.
     """
     threshold, temperature = model.metadata.threshold, model.metadata.temperature
     predictions = {
-        name: predict_table(model.predict, split / name, schema, threshold)
+        name: predict_table(model.predict, data / "split" / name, schema, threshold)
         for name in ("train", "validation", "test")
     }
     if not predictions["test"].weight.any():
@@ -120,7 +118,7 @@ def predict_score_sets(
         y_pred = scale_by_temperature(np.column_stack(columns)[rows], temperature)
         predictions[name] = predictions["train"].select(rows)._replace(y_pred=y_pred)
     in_order = {name: predictions[name] for name in ROW_SETS if name in predictions}
-    return {name: rows for name, rows in in_order.items() if len(rows.y)}
+    return {k: rows._replace(custom_metrics=metrics) for k, rows in in_order.items() if len(rows.y)}
 
 
 def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: float) -> Predictions:

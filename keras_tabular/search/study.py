@@ -46,14 +46,13 @@ def run_trials(
         build: Builds the layers of a network.
         folder: Training rows.
     """
-    name = params.search.score
+    name, threshold = params.search.score, params.evaluate.threshold
 
     def objective(trial: optuna.Trial) -> float:
         is_first = not study.get_trials(deepcopy=False, states=FINISHED)
         changes = {} if is_first else suggest_changes(trial, train, params.search.space)
         trial.set_user_attr("changes", changes)
-        changed, threshold = train.changed(changes), params.evaluate.threshold
-        steps = fold_predictions(changed, folder, schema, build, threshold)
+        steps = fold_predictions(train.changed(changes), folder, schema, build, threshold)
         try:
             for fold, predictions in enumerate(steps, 1):
                 value = score(predictions, schema).value(name)

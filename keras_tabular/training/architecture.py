@@ -74,8 +74,7 @@ class Architecture:
         """
         keras.utils.set_random_seed(seed)
         train, params, model = self._train, self.params, self._build()
-        has_scale = any(layer.name == "scale" for layer in model.layers)
-        if rows and params.learnt_scale and has_scale:
+        if rows and params.learnt_scale and "scale" in [layer.name for layer in model.layers]:
             sample = rows[0].indices[:SAMPLE]
             x, y = np.asarray(rows[0].x)[sample], np.asarray(rows[0].y)[sample]
             if self._schema.task == "multiclass":
