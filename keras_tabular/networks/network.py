@@ -96,23 +96,6 @@ def bins(sample: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return low, slope
 
 
-def layers_of(features: keras.Model, model: keras.Model) -> list[dict[str, Any]]:
-    """The rows of Keras's `model.summary`: the model `features` as one layer, then each of `model`.
-
-    Returns:
-        For each layer its name as `layer`, its `class`, the shape of its `output` without the batch
-        axis (a list of shapes where it has several outputs), and its number of `weights`.
-    """
-    rows = []
-    for layer in (features, *model.operations):  # functions of keras.ops are no layers
-        shapes = [list(tensor.shape[1:]) for tensor in keras.tree.flatten(layer.output)]
-        output = shapes[0] if len(shapes) == 1 else shapes
-        weights = layer.count_params() if isinstance(layer, keras.layers.Layer) else 0
-        names = {"layer": layer.name, "class": type(layer).__name__}
-        rows.append(names | {"output": output, "weights": weights})
-    return rows
-
-
 def set_first_scale(
     model: keras.Model, columns: Columns, network: ResolvedNetwork, x: np.ndarray, y: np.ndarray
 ) -> None:
