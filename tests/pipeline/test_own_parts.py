@@ -64,14 +64,15 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
 
     scores = read_json(metrics / "scores.json")
     rows = read_rows(workspace / "data/predictions", 1000)
-    actual, called = rows["actual"].to_numpy(), rows["output_0"].to_numpy() >= scores["threshold"]
+    actual = rows["actual"].to_numpy() == 1
+    called = rows["output_0"].to_numpy() >= scores["threshold"]
     expected = np.mean(5.0 * (actual & ~called) + (~actual & called))
     found = scores["test"]["custom"]
     assert found["cost"] == pytest.approx(expected, abs=1e-6)
     assert found["cost_low"] < found["cost"] < found["cost_high"]
     majority = scores["baseline"]["majority"]["custom"]["cost"]
     assert majority == pytest.approx(5 * actual.mean(), abs=1e-6)
-    difference = scores["paired_difference"]["majority"]["custom"]["cost"]
+    difference = scores["paired_difference"]["test"]["majority"]["custom"]["cost"]
     assert difference["low"] < found["cost"] - majority < difference["high"]
     assert read_json(metrics / "metrics.json")["test"]["custom"] == {"cost": found["cost"]}
     rules = {check["rule"]: check for check in read_json(metrics / "gate.json")["checks"]}
