@@ -44,7 +44,7 @@ def test_an_edit_reruns_what_uses_its_package_and_ends_where_bytes_are_equal(
 
     comment([workspace / "network.py"])
     model = (workspace / "models/model.keras").read_bytes()
-    assert stages_that_ran(must(workspace, "dvc", "repro")) == ["train", "calibrate", "evaluate"]
+    assert stages_that_ran(must(workspace, "dvc", "repro")) == ["train"]
     assert (workspace / "models/model.keras").read_bytes() == model
 
 
