@@ -1,4 +1,4 @@
-"""The layers of a network. Edit `build` for other ones: see docs/own-parts.md."""
+"""The layers of a network. Edit `build` for other ones: see `keras-tabular docs own-parts`."""
 
 from typing import Any
 

@@ -34,7 +34,7 @@ def imports_of_packages() -> Graph:
 
 
 def reduced(imports: Graph) -> Graph:
-    """The same without the imports that others imply."""
+    """Return the imports without those that follow from others."""
 
     def reachable(package: str) -> set[str]:
         return {package}.union(*map(reachable, imports[package]))

@@ -101,6 +101,8 @@ class Model:
             >>> list(model.explain(rows, columns=1))
             ['predicted', 'probability_1', 'reason_1', 'reason_1_effect']
         """
+        if columns < 1:
+            raise UserError(f"columns: found {columns}; expected 1 or more")
         reasons = Reasons.from_model(columns, self._saved_model, self.schema)
         return self._predict(frame, reasons, ignore_extra)
 
@@ -177,6 +179,8 @@ def infer_schema(table: pd.DataFrame | str | Path, target: str, max_rows: int = 
         >>> schema.columns["BMI"].kind
         'real'
     """
+    if max_rows < 1:
+        raise UserError(f"max_rows: found {max_rows}; expected 1 or more")
     with as_file(table) as file:
         try:
             first_schema = infer_schema_of_file(file, target, max_rows)

@@ -31,7 +31,9 @@ from keras_tabular.core.metrics import ROW_SETS
 from keras_tabular.evaluation.evaluation import Evaluation, Scores
 from keras_tabular.evaluation.scores_json import from_json
 from keras_tabular.model_file.metadata import REPRODUCIBLE_MACHINES
+from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.checks import declared_checks
+from keras_tabular.table.parquet import FILE_SUBSET
 from keras_tabular.table.rows import CheckedRows, check_rows, parse_valid_rows
 from keras_tabular.table.source import column_names, read_rows
 
@@ -413,3 +415,9 @@ def follow(folder: Path, page: str, blocks: list[str]) -> list[str]:
         if "curl" in block or "dvc push" in block:
             assert output.splitlines()[-1] in text
     return outputs
+
+
+def arrow_schema(schema: Schema) -> pa.Schema:
+    """Return the declared columns in declared order with their Arrow types, and `FILE_SUBSET`."""
+    fields = [(name, ARROW_TYPES[column.kind]) for name, column in schema.columns.items()]
+    return pa.schema([*fields, *([(FILE_SUBSET, pa.string())] if schema.test_files else [])])

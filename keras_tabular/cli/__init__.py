@@ -1,6 +1,6 @@
 """The subcommands of `keras-tabular`: a module for each, named like it with `_` for `-`."""
 
-import keras_tabular.core.process  # isort: skip  # noqa: F401 - Ctrl-C during the other imports
+import keras_tabular.core.process  # isort: skip  # noqa: F401 - sets up OpenBLAS before NumPy
 
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter

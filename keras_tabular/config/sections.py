@@ -80,7 +80,7 @@ class Network(Section):
 
 
 class Members(Section):
-    """So many networks of a kind, each with its own seed, for every fold."""
+    """Number of networks of one architecture for each fold, each with its own seed."""
 
     network: str
     count: Count = 1
@@ -254,14 +254,14 @@ class Choice(Section):
 
 
 class Range(Section):
-    """Values from `low` to `high`, both included; a moment is a day, in UTC."""
+    """Values from `low` to `high`, both included; a timestamp is a day, in UTC."""
 
     low: float | date | None = None
     high: float | date | None = None
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Both ends as a column measures them, moments in seconds; infinite where there is none."""
+        """Both ends in the unit of the column, timestamps in seconds; infinite if there is none."""
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         if isinstance(low, date):

@@ -1,7 +1,10 @@
 """Names of scores, tasks and baselines: one vocabulary for parameters, files and reports."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from keras_tabular.core.errors import UserError
 
 
 class Metric(NamedTuple):
@@ -49,6 +52,23 @@ class CustomMetric(NamedTuple):
     name: str
     compute: Callable[[Any], float]
     greater_is_better: bool
+
+
+def check_custom_metrics(metrics: Sequence[CustomMetric]) -> None:
+    """Check the names of the metrics that a project adds.
+
+    Raises:
+        UserError: A name cannot be a key of the metrics files, or stands twice.
+    """
+    names = [metric.name for metric in metrics]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z]\w*", name) or name.endswith(("_low", "_high")):
+            raise UserError(
+                f"stages/evaluate.py: METRICS: found the name {name!r}; expected letters, digits "
+                "and underscores, and no ending _low or _high"
+            )
+        if names.count(name) > 1:
+            raise UserError(f"stages/evaluate.py: METRICS: {name} stands twice; rename one of them")
 
 
 class Task(NamedTuple):

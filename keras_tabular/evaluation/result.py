@@ -10,7 +10,13 @@ import pyarrow.parquet as pq
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.engine import ordered_map
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.metrics import ROW_SETS, TASKS, CustomMetric, primary_metrics
+from keras_tabular.core.metrics import (
+    ROW_SETS,
+    TASKS,
+    CustomMetric,
+    check_custom_metrics,
+    primary_metrics,
+)
 from keras_tabular.evaluation.calibration import choose_threshold, scale_by_temperature
 from keras_tabular.evaluation.equal_rows import score_equal_rows
 from keras_tabular.evaluation.evaluation import Evaluation, IntervalCoverage, ScoreSet
@@ -68,6 +74,7 @@ def evaluate(
         baselines: Returns the result of `fit_baselines`.
         metrics: Metrics that the project adds to those of the task.
     """
+    check_custom_metrics(metrics)
     metadata, oof = model.metadata, read_oof(data / "oof")
     predictions = predict_score_sets(model, data, oof, schema, metrics)
     test, held_out = predictions["test"], {"test", *oof}

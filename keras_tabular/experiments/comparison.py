@@ -274,8 +274,8 @@ def changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         {path: dep.get("md5") for path, dep in inputs(lock).items()} for lock in (old, new)
     )
     paths = [changed.name for changed in changed_values(before, after)]
-    code = ("network.py", "stages/", "keras_tabular/")
-    return sorted(path for path in paths if path.startswith(code))
+    code = ("keras_tabular/", "requirements.txt")
+    return sorted(path for path in paths if path.startswith(code) or path.endswith(".py"))
 
 
 def locked_versions(run: Run) -> dict[str, str]:

@@ -113,7 +113,7 @@ FILES = {
 # The files that belong to a run; an edit of any other file does not concern it.
 PROJECT = (
     *("data", "metrics", "stages", "keras_tabular", "network.py"),
-    *("dvc.lock", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.txt"),
+    *("dvc.lock", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.txt", "vendor"),
 )
 
 

@@ -159,9 +159,10 @@ class Flat(keras.layers.Layer):
     for an optimizer that works element by element the numbers are the same.
 
     Args:
-        model: with exact products or not.
-        rates: of its trainable weights; an optimizer of steps in proportion to the learning rate,
-            as Adam's are, changes a weight by its rate times that.
+        model: A model, with exact products or not.
+        learning_rate_factors: The result of `learning_rate_factors`. An optimizer whose steps are
+            in proportion to the learning rate, such as Adam, changes a weight by its factor times
+            its step.
     """
 
     def __init__(self, model: keras.Model, learning_rate_factors: list[float]) -> None:
@@ -180,7 +181,7 @@ class Flat(keras.layers.Layer):
         self.built = True
 
     def weights_of_model(self) -> list[Any]:
-        """The trainable weights of the model, cut from the vector."""
+        """Cut the trainable weights of the model from the vector."""
         weights = self.model().trainable_weights
         cuts = tf.split(ops.convert_to_tensor(self.vector), [math.prod(w.shape) for w in weights])
         return [
@@ -189,7 +190,7 @@ class Flat(keras.layers.Layer):
         ]
 
     def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, ...]:
-        """Said here, or Keras calls the layer once to find out."""
+        """Return the shape of the output, so that Keras does not call the layer to infer it."""
         return self.model().output_shape
 
     def call(self, inputs: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
@@ -207,14 +208,14 @@ class Flat(keras.layers.Layer):
 
 
 def optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimizer:
-    """The optimizer of a training of so many steps."""
+    """Build the optimizer for a training of `steps` steps."""
     rate: Any = network.learning_rate
     if network.learning_rate_schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     elif network.trains_in_cycles:
         rate = CosineRestarts(rate)
     kind = type(keras.optimizers.get(network.optimizer))
-    # adamw has a decay of its own, which is its default where none is said.
+    # AdamW has a default of its own, which it uses if `weight_decay` is 0.
     decay = {"weight_decay": network.weight_decay} if network.weight_decay else {}
     return kind(learning_rate=rate, **decay)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Column, Schema
-from keras_tabular.config.sections import Validate
+from keras_tabular.config.sections import RowPolicy, Validate
 from keras_tabular.core.engine import ordered_map
 from keras_tabular.core.errors import UserError, truncate
 from keras_tabular.table.cells import as_float64, is_missing
@@ -212,27 +212,41 @@ def repeated_rows(parts: Iterable[pa.Table]) -> np.ndarray:
     )
 
 
-def run_row_check(
-    check: RowCheck, schema: Schema, read: Callable[[Mapping[str, Column]], Iterable[pa.Table]]
-) -> Check:
-    """Run a check of the project over all parts.
+def run_row_checks(
+    row_checks: Sequence[RowCheck],
+    schema: Schema,
+    read: Callable[[Mapping[str, Column]], Iterable[pa.Table]],
+) -> Checks:
+    """Run the checks of the project over all parts.
 
     Args:
         read: Reads some columns of the parts, with null for each value that means missing.
 
     Raises:
-        UserError: The check reads a column that the schema has not.
+        UserError: A check reads a column that the schema does not declare, it has an unknown
+            policy, or its name is used already.
     """
-    if unknown := sorted({*check.columns} - {*schema.columns}):
-        raise UserError(f"stages/validate.py: {check.name}: no column {', '.join(unknown)}")
-    result, first = Check(check.expected, check.policy), 0
-    for part in read({name: schema.columns[name] for name in check.columns}):
-        fails = np.asarray(check.fails(part.to_pandas()), bool)
-        rows = np.flatnonzero(np.broadcast_to(fails, len(part)))
-        examples = part.take(pa.array(rows[:EXAMPLES])).to_pylist()
-        result.fail(first + rows, [" and ".join(map(str, row.values())) for row in examples])
-        first += len(part)
-    return result
+    checks: Checks = {}
+    names = {*Validate.model_fields}
+    for check in row_checks:
+        where = f"stages/validate.py: {check.name}"
+        if unknown := sorted({*check.columns} - {*schema.columns}):
+            raise UserError(f"{where}: no column {', '.join(unknown)}")
+        if check.policy not in get_args(RowPolicy):
+            policies = ", ".join(get_args(RowPolicy))
+            raise UserError(f"{where}: policy: found {check.policy}; expected {policies}")
+        if check.name in names:
+            raise UserError(f"{where}: there is another check of this name; rename this one")
+        names.add(check.name)
+        result, first = Check(check.expected, check.policy), 0
+        for part in read({name: schema.columns[name] for name in check.columns}):
+            fails = np.asarray(check.fails(part.to_pandas()), bool)
+            rows = np.flatnonzero(np.broadcast_to(fails, len(part)))
+            examples = part.take(pa.array(rows[:EXAMPLES])).to_pylist()
+            result.fail(first + rows, [" and ".join(map(str, row.values())) for row in examples])
+            first += len(part)
+        checks[" and ".join(check.columns), check.name] = result
+    return checks
 
 
 def check_table(
@@ -270,8 +284,7 @@ def check_table(
             one.column_rows = rows
         elif check_name == "constant_column" and len(ends - {None}) == len(ends) == 1:
             one.column_rows, one.found = rows, list(ends)
-    for check in row_checks:
-        checks[" and ".join(check.columns), check.name] = run_row_check(check, schema, present)
+    checks |= run_row_checks(row_checks, schema, present)
     sample = pa.concat_tables([result.sample for result in results])
     for name, share in shares_explained(sample, schema).items():
         leak = checks[name, "leak"]

@@ -9,12 +9,10 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_tabular.config.schema import Schema
 from keras_tabular.core.engine import ordered_map
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_file
 from keras_tabular.core.process import without_packages
-from keras_tabular.table.cells import ARROW_TYPES
 
 Item = TypeVar("Item")
 BATCH = 65_536  # rows that are read at a time
@@ -31,12 +29,6 @@ def without_pandas() -> None:
     """
     with without_packages("pandas"):
         pa.array([])
-
-
-def arrow_schema(schema: Schema) -> pa.Schema:
-    """Return the declared columns in declared order with their Arrow types, and `FILE_SUBSET`."""
-    fields = [(name, ARROW_TYPES[column.kind]) for name, column in schema.columns.items()]
-    return pa.schema([*fields, *([(FILE_SUBSET, pa.string())] if schema.test_files else [])])
 
 
 def part_paths(folder: Path) -> list[Path]:

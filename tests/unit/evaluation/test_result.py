@@ -20,8 +20,8 @@ from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.evaluation.scores_json import from_json, summary_to_json, to_json
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.table.arrays import Predict, labels
-from keras_tabular.table.parquet import arrow_schema, write_part
-from tests.helpers import schema_of, values_of
+from keras_tabular.table.parquet import write_part
+from tests.helpers import arrow_schema, schema_of, values_of
 
 THRESHOLD = 0.6
 SCHEMAS = {task: schema_of(task) for task in TASKS}

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from keras_tabular.core.metrics import TASKS
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.metrics import TASKS, CustomMetric, check_custom_metrics
 from keras_tabular.evaluation.evaluation import Scores
 from keras_tabular.evaluation.scores import Predictions, row_scores, score, scores_by_weights
 from keras_tabular.table.arrays import row_losses
@@ -90,3 +91,10 @@ def test_an_undefined_score_is_left_out() -> None:
     assert scores([0, 0], 0.1, 0.2).keys() == defined
     assert scores([0, 0], 0.1, 0.9)["f1"] == 0
     assert score(Predictions(np.ones(0), np.ones((0, 1)), np.ones(0)), binary) == Scores(0)
+
+
+@pytest.mark.parametrize("names", [["a.b"], ["cost_low"], ["2"], ["cost", "cost"]])
+def test_a_name_of_a_metric_that_the_files_cannot_hold_is_refused(names: list[str]) -> None:
+    metrics = [CustomMetric(name, lambda rows: 0.0, greater_is_better=True) for name in names]
+    with pytest.raises(UserError, match=r"^stages/evaluate\.py: METRICS: "):
+        check_custom_metrics(metrics)

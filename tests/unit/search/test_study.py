@@ -17,12 +17,12 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.search import study as studies
 from keras_tabular.search.study import expected_gain, suggest_changes, summary
-from keras_tabular.table.parquet import arrow_schema, write_part
+from keras_tabular.table.parquet import write_part
 from keras_tabular.training.ensemble import weigh_members
 from keras_tabular.training.fit import fit
 from keras_tabular.training.setup import set_up
 from network import build
-from tests.helpers import schema_of, train_params, values_of
+from tests.helpers import arrow_schema, schema_of, train_params, values_of
 
 FOLDS, ROWS = 3, 60
 TRAIN = train_params(folds=FOLDS).resolved(ROWS, "binary", 8)

@@ -12,9 +12,9 @@ from keras_tabular.evaluation.calibration import choose_temperature, choose_thre
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.model_file.intervals import Intervals
 from keras_tabular.model_file.metadata import ModelMetadata
-from keras_tabular.table.parquet import arrow_schema, write_part
+from keras_tabular.table.parquet import write_part
 from stages.calibrate import calibrate
-from tests.helpers import schema_of
+from tests.helpers import arrow_schema, schema_of
 
 ROWS = 900
 RNG = np.random.default_rng(0)

@@ -11,9 +11,9 @@ import pytest
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.checks import Check, RowCheck, check_table, describe
-from keras_tabular.table.parquet import arrow_schema, part_paths, write_part
+from keras_tabular.table.parquet import part_paths, write_part
 from stages.validate import set_aside
-from tests.helpers import schema_of
+from tests.helpers import arrow_schema, schema_of
 
 SCHEMA = schema_of(
     "binary",
@@ -141,9 +141,17 @@ def test_a_check_of_the_project_is_treated_as_those_of_the_schema(tmp_path: Path
 
 def test_a_mistake_in_a_check_of_the_project_is_told() -> None:
     policies = Validate(min_class_rows=1)
-    check = A_ABOVE_B._replace(columns=["a", "bb"])
-    with pytest.raises(UserError, match=r"^stages/validate\.py: a_above_b: no column bb$"):
-        check_table([table(GOOD)], SCHEMA, policies, [check])
+    wrong = {
+        "a_above_b: no column bb$": [A_ABOVE_B._replace(columns=["a", "bb"])],
+        "a_above_b: policy: found eror; expected error, drop, warn": [
+            A_ABOVE_B._replace(policy="eror")
+        ],
+        "range: there is another check of this name": [A_ABOVE_B._replace(name="range")],
+        "a_above_b: there is another check": [A_ABOVE_B, A_ABOVE_B],
+    }
+    for message, checks in wrong.items():
+        with pytest.raises(UserError, match=rf"^stages/validate\.py: {message}"):
+            check_table([table(GOOD)], SCHEMA, policies, checks)
     too_few = A_ABOVE_B._replace(fails=lambda rows: rows["a"].iloc[1:] > 0)
     with pytest.raises(ValueError, match="broadcast"):
         check_table([table(GOOD)], SCHEMA, policies, [too_few])

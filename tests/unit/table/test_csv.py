@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.table import csv as csv_files
-from keras_tabular.table.parquet import arrow_schema
 from keras_tabular.table.source import read_rows, row_locator, source_files
-from tests.helpers import read_table, schema_of
+from tests.helpers import arrow_schema, read_table, schema_of
 
 SCHEMA = schema_of(
     "binary",

@@ -10,12 +10,12 @@ import pytest
 from keras_tabular.config.sections import EarlyStopping
 from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.networks.backend import keras
-from keras_tabular.table.parquet import arrow_schema, write_part
+from keras_tabular.table.parquet import write_part
 from keras_tabular.training.ensemble import select_weights
 from keras_tabular.training.fit import best_round, finished_architectures
 from keras_tabular.training.setup import Setup, set_up
 from network import build
-from tests.helpers import schema_of, train_params
+from tests.helpers import arrow_schema, schema_of, train_params
 
 
 def neighbours(value: float) -> list[float]:

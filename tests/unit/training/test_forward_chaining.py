@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.table.parquet import FOLD_KEY, arrow_schema, write_part
+from keras_tabular.table.parquet import FOLD_KEY, write_part
 from keras_tabular.training.forward_chaining import forward_chained
 from network import build
-from tests.helpers import schema_of, train_params
+from tests.helpers import arrow_schema, schema_of, train_params
 
 SCHEMA = schema_of("regression")
 TRAIN = train_params(

@@ -22,7 +22,7 @@ from keras_tabular.networks.backend import keras
 from keras_tabular.networks.exact import with_exact_products
 from keras_tabular.networks.network import Build
 from keras_tabular.table.arrays import feature_arrays
-from keras_tabular.table.parquet import arrow_schema, write_part
+from keras_tabular.table.parquet import write_part
 from keras_tabular.training.checkpoint import Checkpoints, Member
 from keras_tabular.training.ensemble import (
     WeightedEnsemble,
@@ -35,7 +35,7 @@ from keras_tabular.training.fit import fit, members_by, out_of_fold
 from keras_tabular.training.setup import Setup, TableDataset, set_up
 from keras_tabular.training.trainer import Trainer
 from network import build
-from tests.helpers import schema_of, train_params
+from tests.helpers import arrow_schema, schema_of, train_params
 
 COLUMNS: dict[str, dict[str, Any]] = {
     "a": {"kind": "real"},
