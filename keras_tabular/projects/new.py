@@ -1,13 +1,15 @@
 """Create a project for your own table: git, DVC, a schema and the pipeline.
 
-It needs Python, git and make. What else the project needs is installed into it.
+Run it in a clone of the library: `python3 CLONE/keras_tabular new FOLDER ...`. It needs Python, git
+and make. What else the project needs is installed into it.
 """
 
 import codecs
 import csv
-import getpass
 import io
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,20 +21,12 @@ from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
-from keras_tabular.model_file.version import VERSION
-from keras_tabular.projects.wheel import (
-    LOCKED_PACKAGE,
-    get_wheel,
-    lock_text,
-    locked_packages,
-    pin,
-    read_project_files,
-    run_command,
-)
+from keras_tabular.core.errors import UserError, listed
+from keras_tabular.projects.lock import LOCKED_PACKAGE, lock_text, locked_packages
+from keras_tabular.projects.wheel import ROOT, get_wheel, pin, read_project_files, run_command
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
 MAX_HEADER = 2**20  # bytes of a table that are read to find its column names
-MAX_NAMES = 20  # column names in a message
 EXAMPLES = ("breast_cancer", "diabetes", "iris", "wine")  # of scikit-learn, each with a `target`
 WITH_PLACEHOLDERS = ("README.md", "data/README.md", "pyproject.toml")
 
@@ -46,9 +40,9 @@ def main() -> None:
     except BaseException:
         shutil.rmtree(folder)
         raise
-    make = f"make repro VENV={args.venv}" if args.venv else "make repro"
+    make = f"make repro VENV={shlex.quote(str(args.venv))}" if args.venv else "make repro"
     print(f"\n{args.folder} is a project now. Check the comments in its data/schema.yaml, then:\n")
-    print(f"  cd {args.folder}\n  {make}")
+    print(f"  cd {shlex.quote(str(args.folder))}\n  {make}")
 
 
 def parse_arguments() -> Namespace:
@@ -64,6 +58,8 @@ def parse_arguments() -> Namespace:
     )
     args = parser.parse_args()
     args.venv = args.venv and args.venv.expanduser().resolve()
+    if args.remote and "://" not in args.remote:  # DVC would look for it from the project
+        args.remote = Path(args.remote).expanduser().resolve()
     if args.venv and not (args.venv / "bin/python").exists():
         parser.error(f"--venv: {args.venv} is not an environment: it has no bin/python")
     if args.example:
@@ -79,10 +75,9 @@ def parse_arguments() -> Namespace:
             parser.error(f"--table: {args.table}: {error}")
         if headers and not any(args.target in names for names in headers):
             names = nearest_first(max(headers, key=len), args.target)
-            more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
             parser.error(
                 f"--target: {args.table} has no column {args.target!r}. Its columns, the most "
-                f"similar name first: {', '.join(repr(n[:80]) for n in names[:MAX_NAMES])}{more}"
+                f"similar name first: {listed(map(repr, names))}"
             )
     if args.folder.exists() and any(args.folder.iterdir()):
         parser.error(f"{args.folder}: not empty; expected the name of a new folder")
@@ -144,43 +139,51 @@ def create_project(folder: Path, args: Namespace) -> None:
     table = Path("data/raw", name)
     run_in_project = partial(run_command, cwd=folder, venv=args.venv or folder / ".venv")
     run_in_project("git", "init", "--quiet", "--initial-branch=main")
-    write_files(folder, {"name": folder.name, "table": str(table), "target": args.target})
+    write_files(folder, str(table), args.target)
     if args.venv:
+        try:
+            run_in_project("python", "-m", "keras_tabular.projects.lock")
+        except UserError:  # requirements.txt of the project will not exist
+            pip, clone = shlex.quote(f"{args.venv}/bin/pip"), shlex.quote(str(ROOT))
+            raise UserError(
+                f"--venv: run `{pip} install --require-hashes -r {clone}/requirements.txt` and "
+                f"`{pip} install --no-deps {clone}`, or leave out --venv"
+            ) from None
         run_in_project("make", "--silent", "check-environment", f"VENV={args.venv}")
     else:
         run_in_project("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")
     if args.remote:
         run_in_project("dvc", "remote", "add", "--quiet", "--default", "storage", args.remote)
     put_table(run_in_project, folder, args, table)
-    run_in_project("python", "-m", "keras_tabular", "infer-schema", table, "--target", args.target)
+    run_in_project(
+        "python", "-m", "keras_tabular", "infer-schema", table, f"--target={args.target}"
+    )
     run_in_project("git", "add", "--all")
-    user = getpass.getuser()
-    identity = ["-c", f"user.name={user}", "-c", f"user.email={user}@localhost"]
-    if read_output("git", "config", "user.email"):
-        identity = []
+    identity = []
+    get_email = ("git", "-C", folder, "config", "user.email")
+    if subprocess.run(get_email, capture_output=True, check=False).returncode:
+        user = os.environ.get("USER", "user")
+        identity = ["-c", f"user.name={user}", "-c", f"user.email={user}@localhost"]
     run_in_project("git", *identity, "commit", "--quiet", "-m", f"The table {name}")
 
 
-def read_output(*command: str | Path) -> str:
-    """Return what a command prints; nothing if it fails."""
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-
-def write_files(folder: Path, words: dict[str, str]) -> None:
-    """Write the files that every project has, and a wheel of the library with its hash.
-
-    Args:
-        folder: The folder of the project.
-        words: What stands in the place of {{ name }}, {{ table }} and {{ target }}.
-    """
-    package = re.sub("[^a-z0-9]+", "-", words["name"].lower()).strip("-") or "table"
-    words = words | {"package": package}
+def write_files(folder: Path, table: str, target: str) -> None:
+    """Write the files that every project has, and a wheel of the library with its hash."""
+    words = {  # for placeholders, which are {{ name }} and so on
+        "name": folder.name,
+        "package": re.sub("[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "table",
+        "table": table,
+        "table_in_shell": shlex.quote(table),
+        "target": target,
+        "target_in_python": repr(target),
+        "target_in_table": target.replace("|", r"\|"),
+    }
     (folder / "vendor").mkdir()
-    wheel = get_wheel(folder / "vendor", VERSION)
+    wheel = get_wheel(folder / "vendor")
     for name, (content, mode) in read_project_files(wheel).items():
         if name in WITH_PLACEHOLDERS:
             text = content.decode()
-            content = re.sub(r"\{\{ (\w+) \}\}", lambda match: words[match[1]], text).encode()
+            content = re.sub(r"\{\{ ?(\w+) ?\}\}", lambda match: words[match[1]], text).encode()
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

@@ -1,6 +1,7 @@
 """Move a project to a later version of the library, and print what has changed.
 
-It replaces the wheel and the lock files, and installs what they name. Other files stay as they are.
+Run it in a clone of the later version: `python3 CLONE/keras_tabular upgrade FOLDER`. It replaces
+the wheel and the lock files, and installs what they name. Other files stay as they are.
 """
 
 import re
@@ -11,41 +12,40 @@ from pathlib import Path
 from zipfile import ZipFile
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.projects.wheel import (
-    DISTRIBUTION,
-    LOCKED_PACKAGE,
-    PIP,
-    get_wheel,
-    lock_text,
-    locked_packages,
-    pin,
-    read_project_files,
-    run_command,
-)
+from keras_tabular.core.files import atomic_write
+from keras_tabular.projects.lock import DISTRIBUTION, LOCKED_PACKAGE, lock_text, locked_packages
+from keras_tabular.projects.wheel import PIP, get_wheel, pin, read_project_files, run_command
 
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("folder", nargs="?", type=Path, default=Path(), help="the project; otherwise this folder")
-    add("--version", help="the version to get from the package index; otherwise the latest one")
-    args = parser.parse_args()
-    old_wheel = find_wheel(args.folder)
+    parser.add_argument("folder", nargs="?", type=Path, default=".", help="otherwise this folder")
+    folder = parser.parse_args().folder
+    old_wheel = find_wheel(folder)
     with tempfile.TemporaryDirectory() as scratch:
-        wheel = get_wheel(Path(scratch), args.version)
-        if wheel.name == old_wheel.name and wheel.read_bytes() == old_wheel.read_bytes():
-            print(f"{old_wheel} is this version already")
+        new_wheel = get_wheel(Path(scratch))
+        wheel = old_wheel.parent / new_wheel.name
+        if wheel == old_wheel and wheel.read_bytes() == new_wheel.read_bytes():
+            print(f"{wheel} is this version already")
+            installed, lock = folder / ".venv/installed", folder / "requirements.txt"
+            if installed.exists() and installed.stat().st_mtime < lock.stat().st_mtime:
+                install(folder, wheel)
             return
-        changes = new_changes(read_changes(old_wheel), read_changes(wheel))
-        for path, lock in upgraded_locks(args.folder, old_wheel, wheel).items():
-            path.write_text(lock, encoding="utf-8")
+        changes = new_changes(read_changes(old_wheel), read_changes(new_wheel))
+        locks = upgraded_locks(folder, old_wheel, new_wheel)
+        # The wheel is replaced last: until then, another `upgrade` does all of this again.
+        for path, lock_lines in locks.items():
+            with atomic_write(path) as partial:
+                partial.write_text(lock_lines, encoding="utf-8")
+        with atomic_write(wheel) as partial:
+            shutil.copy(new_wheel, partial)
+    if wheel != old_wheel:
         old_wheel.unlink()
-        wheel = Path(shutil.copy(wheel, old_wheel.parent))
     print(f"{wheel} replaces {old_wheel.name}, and requirements.txt has its hash")
-    install(args.folder, wheel)
     print(f"\nWhat has changed:\n\n{changes}" if changes else "\nCHANGELOG.md has no new entry")
+    install(folder, wheel)
 
 
 def find_wheel(folder: Path) -> Path:
@@ -59,7 +59,7 @@ def find_wheel(folder: Path) -> Path:
     if len(wheels) != 1 or DISTRIBUTION not in locked_packages(lock.read_text(encoding="utf-8")):
         raise UserError(
             f"{folder.resolve()} is not a project of this library: expected one wheel in vendor/, "
-            f"and {DISTRIBUTION} in requirements.txt. `keras-tabular new` creates a project"
+            f"and {DISTRIBUTION} in requirements.txt. `python3 CLONE/keras_tabular new` creates one"
         )
     return wheels[0]
 
@@ -98,13 +98,15 @@ def upgraded_locks(folder: Path, old_wheel: Path, wheel: Path) -> dict[Path, str
         if not re.fullmatch(r"requirements(/\w+)?\.txt", name) or not path.exists():
             continue
         old_lock = old_files[name][0].decode() if name in old_files else ""
-        old_pins = {lines.split()[0] for lines in locked_packages(old_lock).values()}
         packages = locked_packages(files[name][0].decode())
+        # An upgrade that was interrupted may have written the pins of the new version already.
+        library_lines = [*locked_packages(old_lock).values(), *packages.values()]
+        library_pins = {lines.split()[0] for lines in library_lines}
         text = path.read_text(encoding="utf-8")
         owner_packages = {
             package: lines
             for package, lines in locked_packages(text).items()
-            if lines.split()[0] not in old_pins and package != DISTRIBUTION
+            if lines.split()[0] not in library_pins and package != DISTRIBUTION
         }
         for package in sorted(owner_packages.keys() & packages.keys()):
             pinned = owner_packages[package].split()[0]
@@ -120,6 +122,7 @@ def install(folder: Path, wheel: Path) -> None:
     if not installed.exists():
         print(f"{folder} has no .venv: `make repro` makes one. To use another environment, run")
         print("  pip install --force-reinstall --no-deps vendor/*.whl")
+        print("  pip install --require-hashes -r requirements.txt")
         return
     python = (folder / ".venv/bin/python").absolute()
     compiled = (*PIP, "install", "--compile")

@@ -1,47 +1,46 @@
-"""The library as a wheel: build or download it, and read the files of a project from it.
+"""The library as a wheel: build it in a clone, and read the files of a project from it.
 
 A bare Python imports this module, so it uses the standard library alone.
 """
 
 import hashlib
 import os
-import re
 import subprocess
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
 
 from keras_tabular.core.errors import UserError
+from keras_tabular.projects.lock import DISTRIBUTION, version_differences
 
-DISTRIBUTION = "keras-tabular"
 ROOT = Path(__file__).resolve().parents[2]  # a clone, or the site-packages of an environment
 PROJECT_FILES = "keras_tabular/projects/files/"  # in the wheel
 GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")
 PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
-# A package in a lock file: its name, its version with a marker, and a line for each hash.
-LOCKED_PACKAGE = re.compile(r"^([\w.-]+)==.*\n(?: +--hash=.*\n)+", re.MULTILINE)
 
 
-def get_wheel(folder: Path, version: str | None = None) -> Path:
-    """Put a wheel of the library into a folder and return its path.
-
-    A clone builds what is committed in it. An installed library downloads the wheel from the
-    package index.
+def get_wheel(folder: Path) -> Path:
+    """Build a wheel of what is committed in this clone.
 
     Args:
         folder: An existing folder without another wheel of the library.
-        version: The version to download; None for the latest. A clone has only one version.
+
+    Returns:
+        The path of the wheel in the folder.
 
     Raises:
-        UserError: The wheel cannot be built or downloaded.
+        UserError: This is no clone, or the wheel cannot be built.
     """
-    if (ROOT / "pyproject.toml").is_file():
-        with tempfile.TemporaryDirectory() as scratch:
-            build_wheel(Path(scratch), folder)
-    else:
-        download_wheel(folder, version)
+    # A package may put a pyproject.toml into site-packages, but hardly these two.
+    if not ((ROOT / "stages").is_dir() and (ROOT / "dvc.yaml").is_file()):
+        raise UserError(
+            "an installed library cannot create or upgrade a project: there is no release yet. Use "
+            "a clone of its repository: `python3 CLONE/keras_tabular new ...`, or "
+            "`python3 CLONE/keras_tabular upgrade FOLDER`"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        build_wheel(Path(scratch), folder)
     (wheel,) = folder.glob("keras_tabular-*.whl")
     return wheel
 
@@ -52,26 +51,13 @@ def build_wheel(scratch: Path, folder: Path) -> None:
     if (ROOT / ".git").exists():
         source = scratch / "source"
         run_command(*GIT, "clone", "--quiet", ROOT, source)
-    if not find_spec("hatchling"):
+    lock = source / "requirements/build.txt"
+    if version_differences(lock.read_text(encoding="utf-8")):
         run_command(python, "-m", "venv", scratch / "venv")
         python = str(scratch / "venv/bin/python")
-        lock = source / "requirements/build.txt"
         run_command(python, *PIP, "install", "--require-hashes", "-r", lock)
     build = ("-m", "hatchling", "build", "--target", "wheel", "--directory", folder.resolve())
     run_command(python, *build, cwd=source, quiet=True)
-
-
-def download_wheel(folder: Path, version: str | None) -> None:
-    requirement = f"{DISTRIBUTION}=={version}" if version else DISTRIBUTION
-    options = ("--no-deps", "--only-binary", ":all:", "--dest", folder)
-    try:
-        run_command(sys.executable, *PIP, "download", *options, requirement)
-    except UserError:
-        raise UserError(
-            f"{requirement} cannot be downloaded; pip says why above. Without a package index, run "
-            "`python3 CLONE/keras_tabular` from a clone of the library, or set PIP_FIND_LINKS to "
-            "a folder that contains the wheel"
-        ) from None
 
 
 def run_command(
@@ -110,21 +96,6 @@ def read_project_files(wheel: Path) -> dict[str, tuple[bytes, int]]:
             for info in archive.infolist()
             if info.filename.startswith(PROJECT_FILES) and not info.is_dir()
         }
-
-
-def locked_packages(lock: str) -> dict[str, str]:
-    """Return the lines of each package in a lock file by the name of the package."""
-    return {match[1]: match[0] for match in LOCKED_PACKAGE.finditer(lock)}
-
-
-def lock_text(other_lines: str, packages: dict[str, str]) -> str:
-    """Return a lock file, in the order and format of `uv pip compile`.
-
-    Args:
-        other_lines: Comments and options.
-        packages: The lines of each package by name.
-    """
-    return other_lines + "".join(packages[name] for name in sorted(packages))
 
 
 def pin(wheel: Path) -> dict[str, str]:

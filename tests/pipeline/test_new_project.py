@@ -1,6 +1,7 @@
 """A table becomes a project of its own, and a project moves to a later version of the library."""
 
 import gzip
+import os
 import shutil
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def test_a_project_holds_what_it_runs_and_takes_a_later_version(
     table = ("--table", str(tmp_path / "words.csv"), "--target", "y")
     done = new_project(library, project, environment, *table)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(f"then:\n\n  cd of words\n  make repro VENV={environment}\n")
+    assert done.stdout.endswith(f"then:\n\n  cd 'of words'\n  make repro VENV={environment}\n")
     edit(project / "params.yaml", "folds: auto", "folds: 2")
     edit(project / "params.yaml", "members: auto", "members: [{network: plain}]")
     commit(project, "A short training")
@@ -70,10 +71,11 @@ def test_a_project_holds_what_it_runs_and_takes_a_later_version(
     for stage in yaml.safe_load((project / "dvc.yaml").read_text())["stages"].values():
         assert stage["deps"].count("requirements.txt") == 1
         assert not [dep for dep in stage["deps"] if dep.startswith("keras_tabular")]
+    (tmp_path / "an environment").symlink_to(environment)
     workflow = yaml.safe_load((project / ".github/workflows/ci.yml").read_text())
     for step in workflow["jobs"]["test"]["steps"]:
         if "run" in step:
-            must(project, "bash", "-ec", step["run"], VENV=str(environment))
+            must(project, "bash", "-ec", step["run"], VENV="../an environment")
     commit(project, "First run")
     must(project, "dvc", "repro", "--force", PATH=f"{environment}/bin:{ENVIRONMENT['PATH']}")
     assert must(project, "git", "status", "--porcelain") == ""
@@ -99,7 +101,9 @@ def test_a_project_holds_what_it_runs_and_takes_a_later_version(
     changed = must(project, "git", "diff", "--name-only", "HEAD").splitlines()
     (wheel,) = project.glob("vendor/*")
     assert changed == ["dvc.lock", "requirements.txt", f"vendor/{wheel.name}"]
+    os.utime(installed / "installed", (0, 0))  # as if pip had failed
     assert must(tmp_path, *command).endswith(" is this version already\n")
+    assert "up to date" in must(project, "make", "--dry-run", ".venv/installed")
 
 
 @pytest.mark.parametrize(
@@ -122,6 +126,21 @@ def test_what_cannot_become_a_project_leaves_no_folder(
     done = new_project(origin, tmp_path / "new", environment, *arguments)
     assert done.returncode != 0
     assert message in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_environment_without_the_library_is_refused(origin: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare")
+    done = new_project(origin, tmp_path / "new", tmp_path / "bare", "--example", "wine")
+    assert f"`{tmp_path}/bare/bin/pip install --no-deps {origin}`" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_installed_library_names_the_clone_that_is_needed(
+    environment: Path, tmp_path: Path
+) -> None:
+    done = run(tmp_path, f"{environment}/bin/keras-tabular", "new", "new", "--example", "wine")
+    assert "`python3 CLONE/keras_tabular new ...`" in done.stderr
     assert not (tmp_path / "new").exists()
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from zipfile import ZipFile
 
+import pytest
+
 from keras_tabular.projects.upgrade import new_changes, upgraded_locks
 from keras_tabular.projects.wheel import pin
 
@@ -22,7 +24,9 @@ def write_wheel(folder: Path, **files: str) -> Path:
     return wheel
 
 
-def test_packages_that_the_owner_added_or_locked_otherwise_stay(tmp_path: Path) -> None:
+def test_packages_that_the_owner_added_or_locked_otherwise_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     old = write_wheel(
         tmp_path / "old", **{"requirements.txt": lock("a==1", "b==1", "c==1", "d==1")}
     )
@@ -37,9 +41,12 @@ def test_packages_that_the_owner_added_or_locked_otherwise_stay(tmp_path: Path) 
     own = lock("a==1", "b==1.5", "c==1", "d==1").replace("d==1 ", "d==1 ; sys_platform == 'x' ")
     file.write_text(options + own + lock("keras-tabular==0.9", "mine==3"))
     (library,) = pin(new).values()
-    assert upgraded_locks(project, old, new) == {
-        file: options + lock("a==2", "b==1.5", "d==1", "e==1") + library + lock("mine==3")
-    }
+    upgraded = options + lock("a==2", "b==1.5", "d==1", "e==1") + library + lock("mine==3")
+    assert upgraded_locks(project, old, new) == {file: upgraded}
+    capsys.readouterr()
+    file.write_text(upgraded)  # and then the upgrade was interrupted
+    assert upgraded_locks(project, old, new) == {file: upgraded}
+    assert "a==2" not in capsys.readouterr().out
 
 
 def test_only_new_entries_of_the_change_log_are_shown() -> None:

@@ -1,4 +1,4 @@
-"""The schema reads, the pipeline runs, and the model answers as it was scored."""
+"""The schema reads, the pipeline runs, and the model predicts what was scored."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ SCHEMA = load_schema()
 
 
 def run(*command: str) -> str:
-    """Run a command that has to succeed; what it prints."""
+    """Run a command and return its output; fail if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -38,18 +38,18 @@ class Project(unittest.TestCase):
     def test_every_output_is_what_the_lock_file_names(self) -> None:
         assert "up to date" in run("dvc", "status")
 
-    def test_predict_gives_the_answers_that_were_scored(self) -> None:
+    def test_predict_gives_the_predictions_that_were_scored(self) -> None:
         scored = pa.concat_tables(read_parts(Path("data/predictions"))).drop_columns("actual")
         (first, *_) = part_paths(Path("data/split/test"))
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "answers.csv")
+            file = Path(folder, "predictions.csv")
             run(sys.executable, "-m", "keras_tabular", "predict", str(first), "-o", str(file))
-            answers = pd.read_csv(file)
+            predictions = pd.read_csv(file)
         classes = SCHEMA.task != "regression"
-        names = [n for n in answers if n.startswith("probability_" if classes else "predicted")]
+        names = [n for n in predictions if n.startswith("probability_" if classes else "predicted")]
         for name, outputs in zip(names, scored.columns, strict=True):
-            expected = outputs.to_numpy()[: len(answers)]
-            np.testing.assert_array_equal(answers[name].to_numpy(np.float32), expected)
+            expected = outputs.to_numpy()[: len(predictions)]
+            np.testing.assert_array_equal(predictions[name].to_numpy(np.float32), expected)
 
 
 if __name__ == "__main__":

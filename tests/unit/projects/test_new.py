@@ -1,0 +1,38 @@
+"""A project has the names that its owner chose, whatever characters they have."""
+
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from keras_tabular.projects import new
+from tests.helpers import PROJECT
+
+
+def test_names_are_quoted_where_a_page_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get_wheel(folder: Path) -> Path:
+        wheel = folder / "keras_tabular-1.0-py3-none-any.whl"
+        with ZipFile(wheel, "w") as archive:
+            for name in ("README.md", "data/README.md", "dvc.yaml", "requirements.txt"):
+                page = PROJECT / "keras_tabular/projects/files" / name
+                text = page.read_text() if page.exists() else ""
+                archive.writestr(f"keras_tabular/projects/files/{name}", text)
+        return wheel
+
+    monkeypatch.setattr(new, "get_wheel", get_wheel)
+    new.write_files(tmp_path, "data/raw/my table.csv", 'a|b\'s "c"')
+    page = (tmp_path / "README.md").read_text()
+    assert "keras-tabular drift 'data/raw/my table.csv'\n" in page
+    assert r"""rows['a|b\'s "c"']""" in page
+    assert r"""| a\|b's "c" |""" in (tmp_path / "data/README.md").read_text()
+
+
+def test_a_remote_is_a_folder_of_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for remote, expected in [("store", tmp_path / "store"), ("s3://a/b", "s3://a/b")]:
+        monkeypatch.setattr("sys.argv", ["new", "p", "--example", "wine", "--remote", remote])
+        assert new.parse_arguments().remote == expected
