@@ -148,7 +148,7 @@ class Train(Section):
         for network in content["networks"].values():
             fill_auto(
                 network,
-                embedding=None if wide else {"bins": 48, "units": 8 if columns <= 30 else 4},
+                embedding=None if wide else {"bins": 48, "units": 8 if columns <= 20 else 4},
                 dropout=0.3 if small else 0.1,
                 learning_rate=(0.04 if regression else 0.02) / (2 if small else 1),
                 batch_size=batch_size,

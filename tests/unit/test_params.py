@@ -148,7 +148,7 @@ def test_auto_is_a_rule_of_the_table_and_the_task(
 
 @pytest.mark.parametrize(
     ("columns", "embedding"),
-    [(30, {"bins": 48, "units": 8}), (31, {"bins": 48, "units": 4}), (101, None)],
+    [(20, {"bins": 48, "units": 8}), (21, {"bins": 48, "units": 4}), (101, None)],
 )
 def test_an_embedding_gets_smaller_with_the_number_of_columns(
     columns: int, embedding: dict[str, int] | None
