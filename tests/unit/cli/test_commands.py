@@ -38,7 +38,9 @@ def run_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 def test_help_describes_each_command_on_a_line(run_command: RunCommand) -> None:
     modules = (PROJECT / "keras_tabular").glob("*/[!_]*.py")
     commands = {
-        file.stem.replace("_", "-") for file in modules if "def main() -> None:" in file.read_text()
+        file.stem.replace("_", "-")
+        for file in modules
+        if "parser = ArgumentParser(" in file.read_text()
     }
     assert commands == set(COMMANDS)
     code, listing, _ = run_command("--help")
