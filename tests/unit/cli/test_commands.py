@@ -40,7 +40,7 @@ def test_help_describes_each_command_on_a_line(run_command: RunCommand) -> None:
     commands = {
         file.stem.replace("_", "-")
         for file in modules
-        if "parser = ArgumentParser(" in file.read_text()
+        if "ArgumentParser(description=__doc__)" in file.read_text()
     }
     assert commands == set(COMMANDS)
     code, listing, _ = run_command("--help")
