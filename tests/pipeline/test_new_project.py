@@ -53,7 +53,7 @@ def test_a_project_holds_what_it_runs_and_takes_a_later_version(
 ) -> None:
     library, project = clone(origin, tmp_path / "library"), tmp_path / "of words"
     (library / "keras_tabular/not_committed.py").write_text("is not part of the library\n")
-    table_of("words").to_csv(tmp_path / "words.csv", index=False)
+    table_of("words").to_csv(tmp_path / "words.csv", index=False, sep=";")
     table = ("--table", str(tmp_path / "words.csv"), "--target", "y")
     done = new_project(library, project, environment, *table)
     assert done.returncode == 0, done.stderr

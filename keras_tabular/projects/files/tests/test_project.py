@@ -7,8 +7,8 @@ import unittest
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
@@ -42,14 +42,14 @@ class Project(unittest.TestCase):
         scored = pa.concat_tables(read_parts(Path("data/predictions"))).drop_columns("actual")
         (first, *_) = part_paths(Path("data/split/test"))
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "predictions.csv")
+            file = Path(folder, "predictions.parquet")  # a CSV has the delimiter of the table
             run(sys.executable, "-m", "keras_tabular", "predict", str(first), "-o", str(file))
-            predictions = pd.read_csv(file)
-        classes = SCHEMA.task != "regression"
-        names = [n for n in predictions if n.startswith("probability_" if classes else "predicted")]
+            predictions = pq.read_table(file)
+        prefix = "predicted" if SCHEMA.task == "regression" else "probability_"
+        names = [name for name in predictions.column_names if name.startswith(prefix)]
         for name, outputs in zip(names, scored.columns, strict=True):
             expected = outputs.to_numpy()[: len(predictions)]
-            np.testing.assert_array_equal(predictions[name].to_numpy(np.float32), expected)
+            np.testing.assert_array_equal(predictions[name].to_numpy(), expected)
 
 
 if __name__ == "__main__":
