@@ -1,4 +1,4 @@
-"""The threshold, and all that predicting and watching take, put into the model's file."""
+"""Add the threshold and everything that prediction and monitoring need to the model's file."""
 
 from argparse import ArgumentParser
 from pathlib import Path

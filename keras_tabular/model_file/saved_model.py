@@ -74,23 +74,17 @@ def _load_once(path: Path, content: bytes) -> SavedModel:
     return load_model(path, content)
 
 
-def load_model(
-    path: Path, content: bytes | None = None, schema: Schema | None = None
-) -> SavedModel:
+def load_model(path: Path, content: bytes, schema: Schema | None = None) -> SavedModel:
     """Load a model in Keras's safe mode; docs/predictions.md says what that protects from.
 
     Args:
-        path: The file.
-        content: Content of the file; by default it is read.
+        path: Names the file in messages.
+        content: Content of the file.
         schema: The table that the model must have been trained for.
 
     Raises:
-        UserError: There is no model, Keras cannot load it, or it was trained for another table.
+        UserError: Keras cannot load the model, or it was trained for another table.
     """
-    if content is None:
-        if not path.is_file():
-            raise UserError(f"{path}: no model here; run `dvc repro` to train one")
-        content = path.read_bytes()
     metadata = read_metadata(path, content)
     with TemporaryDirectory() as folder:  # Keras only reads files
         copy = Path(folder, "model.keras")

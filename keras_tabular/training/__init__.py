@@ -2,7 +2,7 @@
 
 - `setup`: preprocess the training rows, and draw their `folds`.
 - `fit`: train each `architecture` on every fold, until another round does not help. A `trainer`
-  runs the rounds of a network, and a `checkpoint` holds what they came to.
-- `ensemble`: weigh the networks, assemble them to one model, and save it.
+  runs the rounds of a network, and a `checkpoint` holds its results.
+- `ensemble`: weigh the networks, assemble them into one model, and save it.
 - `forward_chaining`: do the same for earlier rows, to predict later ones.
 """

@@ -16,8 +16,8 @@ from keras_tabular.networks.network import Build, Columns
 from keras_tabular.networks.stacking import is_stackable
 from keras_tabular.training.trainer import Dataset, Trainer
 
-SAMPLE = 20_000  # rows from which the first scale is computed
-COPIES = 10  # of its weights that a network takes: in training, for its state, and its snapshots
+MAX_ROWS_FOR_FIRST_SCALE = 20_000
+COPIES = 10  # copies of its weights that a network keeps: in training, its state, its snapshots
 
 
 class Architecture:
@@ -75,7 +75,7 @@ class Architecture:
         keras.utils.set_random_seed(seed)
         train, params, model = self._train, self.params, self._build()
         if rows and params.learnt_scale and "scale" in [layer.name for layer in model.layers]:
-            sample = rows[0].indices[:SAMPLE]
+            sample = rows[0].indices[:MAX_ROWS_FOR_FIRST_SCALE]
             x, y = np.asarray(rows[0].x)[sample], np.asarray(rows[0].y)[sample]
             if self._schema.task == "multiclass":
                 y = np.eye(len(self._schema.classes))[y[:, 0].astype(int)]

@@ -108,15 +108,15 @@ def identity(
     Args:
         sections: The schema and the parameters.
         tables: Folders of the rows to learn from.
-        build: Builds the layers of a network; all that stands in its file counts.
+        build: Builds the layers of a network. The file of this function is hashed.
         code: The packages of the library that take part.
     """
     packages = [f"{name} {version(name)}" for name in PACKAGES]
     params = [section.model_dump_json() for section in sections]
     digest = hashlib.sha256("\n".join([*params, *packages]).encode())
     parts = [path for table in tables for path in part_paths(table)]
-    tabular = Path(__file__).parents[1]
-    modules = sorted(path for package in code for path in (tabular / package).rglob("*.py"))
+    library = Path(__file__).parents[1]
+    modules = sorted(path for package in code for path in (library / package).rglob("*.py"))
     for path in [*parts, *modules, Path(inspect.getfile(build))]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -89,7 +89,8 @@ def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, previous: M
 
 def train_rounds(setup: Setup, network: Member) -> Member:
     """Train a network for a cycle, or for all its epochs until it is stopped early."""
-    architecture, fold = setup.architectures[network.architecture], setup.rows_of_fold(network.fold)
+    architecture = setup.architectures[network.architecture]
+    fold = setup.rows_of_folds[network.fold]
     compiled = compiled_model(setup, network, fold)
     stop = architecture.params.early_stopping if len(fold.y) else None
     best, first = 0, len(network.history)

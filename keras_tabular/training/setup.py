@@ -1,7 +1,7 @@
 """The training rows as networks read them: preprocessed, weighted, and divided into folds."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from keras_tabular.training.architecture import Architecture, check_memory
 from keras_tabular.training.folds import draw_folds, fold_keys, possible_folds
 from keras_tabular.training.trainer import Dataset, Rows
 
-SAMPLE = 100_000  # training rows, which lie shuffled in their parts, for medians and quantiles
+MAX_ROWS_FOR_QUANTILES = 100_000  # training rows, which lie shuffled in their parts
 KEPT_BYTES = 2**28  # of preprocessed rows that stay in memory; a larger table is read each epoch
 
 
@@ -81,11 +81,15 @@ class Setup:
         values = outputs * statistics.target.scale + statistics.target.shift
         return np.clip(values, *statistics.target_range)
 
-    def rows_of_fold(self, fold: int) -> "Fold":
-        """Return the rows that the networks of a fold learn from, and those that they predict.
+    @cached_property
+    def rows_of_folds(self) -> list["Fold"]:
+        """The rows that the networks of each fold learn from, and those that they predict.
 
         Without folds, networks learn from all training rows, and the validation rows are held out.
         """
+        return [self._rows_of_fold(fold) for fold in range(self.train.folds)]
+
+    def _rows_of_fold(self, fold: int) -> "Fold":
         table, empty = self.dataset, np.empty(0, np.int32)
         if self.train.folds == 1:
             if self.held_out is None:
@@ -150,7 +154,7 @@ def set_up(
     held_out = None
     if validation and resolved.folds == 1:
         held_out = TableDataset(validation, preprocessor)
-    columns = Columns(np.asarray(dataset[0].x[:SAMPLE]), len(statistics.scalings))
+    columns = Columns(np.asarray(dataset[0].x[:MAX_ROWS_FOR_QUANTILES]), len(statistics.scalings))
     architectures = {}
     for members in resolved.members:
         name = members.network
@@ -191,7 +195,7 @@ def class_weights(y: np.ndarray, weight: np.ndarray, train: Train, schema: Schem
 
 
 class Preprocessor(NamedTuple):
-    """All that turns raw rows into what networks read, fitted to the training rows.
+    """The preprocessing of raw rows for the networks, fitted to the training rows.
 
     Attributes:
         statistics: What the preprocessing took from the rows.

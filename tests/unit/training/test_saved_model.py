@@ -30,12 +30,13 @@ def test_the_same_model_is_the_same_file_and_plain_keras_reads_it(tmp_path: Path
     first = saved(tmp_path)
     kept = keras.models.load_model(tmp_path / "m.keras")  # so that addresses differ
     assert saved(tmp_path) == first
-    found = load_model(tmp_path / "m.keras")
+    path, plain = tmp_path / "m.keras", tmp_path / "plain.keras"
+    found = load_model(path, path.read_bytes())
     np.testing.assert_array_equal(found.network.get_weights()[0], kept.get_weights()[0])
     # What the outputs mean travels in the file.
     assert found.metadata == METADATA
-    keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(tmp_path / "plain.keras")
-    assert load_model(tmp_path / "plain.keras").metadata == ModelMetadata()
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(plain)
+    assert load_model(plain, plain.read_bytes()).metadata == ModelMetadata()
 
 
 def test_a_temperature_scales_a_model_whose_layers_have_the_names_of_its_own(

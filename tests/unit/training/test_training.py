@@ -355,7 +355,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
     }
     known = feature_arrays(table, schema)
     rows = {name: np.concatenate([known[name], absurd[name]]) for name in known}
-    found = saved_model.predict(saved_model.load_model(path).network, rows)
+    found = saved_model.predict(saved_model.load_model(path, path.read_bytes()).network, rows)
     by_keras = keras.models.load_model(path, safe_mode=True).predict(rows, verbose=0)
     atol = 1e-6 * setup.preprocessor.statistics.target.scale
     np.testing.assert_allclose(found[:-4], expected, rtol=0, atol=atol)
