@@ -153,7 +153,7 @@ def evaluation_of(**content: Any) -> Evaluation:
         nested = {key: with_rows(scores[key]) for key in ROW_SETS if key in scores}
         return {"rows": 254} | scores | nested
 
-    content = {"decides": ["accuracy"], "test": {}} | content
+    content = {"primary_metrics": ["accuracy"], "test": {}} | content
     baselines = content.get("baseline", {}).items()
     content["baseline"] = {name: with_rows(scores) for name, scores in baselines}
     content |= {key: with_rows(content[key]) for key in ROW_SETS if key in content}

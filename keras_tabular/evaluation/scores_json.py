@@ -40,7 +40,6 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         | {key: value for key, value in optional.items() if value not in (None, {})}
         | {
             "classes_not_found": list(evaluation.classes_not_found),
-            "decides": list(evaluation.primary_metrics),
             "equal_rows": {
                 name: {
                     "equal": rows.equal,
@@ -50,6 +49,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
                 for name, rows in evaluation.equal_rows.items()
             },
             "outside_training": dict(evaluation.outside_training),
+            "primary_metrics": list(evaluation.primary_metrics),
             "repeats": evaluation.repeats,
             "version": evaluation.version,
         }
@@ -140,7 +140,7 @@ def from_json(content: Mapping[str, Any]) -> Evaluation:
 
     A part that is missing leaves the others.
     """
-    primary_metrics = tuple(content["decides"])
+    primary_metrics = tuple(content["primary_metrics"])
     if not primary_metrics or not set(primary_metrics) <= set(METRIC_KEYS):
         raise ValueError
     score_sets = {}

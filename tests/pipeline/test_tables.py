@@ -88,7 +88,7 @@ def test_a_rare_class_goes_through_evaluate_gate_and_report(
     call(folder, "keras_tabular.cli.report")
     lines = capsys.readouterr().out.splitlines()
     scores, gate = read_scores(folder), json.loads((folder / "metrics/gate.json").read_text())
-    assert scores["decides"] == ["macro.roc_auc", "macro.average_precision"]
+    assert scores["primary_metrics"] == ["macro.roc_auc", "macro.average_precision"]
     assert "roc_auc" in scores["test"]["macro"]
     assert "roc_auc" not in scores["tests"]["few"]["macro"]
     (line,) = [line for line in lines if line.startswith("ROC AUC: ")]

@@ -75,12 +75,14 @@ def test_limits_address_scores_by_dotted_keys() -> None:
 
 def test_scores_of_another_shape_are_no_scores_and_no_traceback() -> None:
     content = to_json(EVALUATION)
+    older = {"decides" if key == "primary_metrics" else key: content[key] for key in content}
     for other in (
-        *({}, {"rows": 3}, content | {"decides": []}, content | {"decides": ["unknown"]}),
+        *({}, {"rows": 3}, older),
+        *(content | {"primary_metrics": []}, content | {"primary_metrics": ["unknown"]}),
         *(content | {"test": None}, content | {"test": {"rows": 3, "accuracy": "high"}}),
         *(content | {"calibration": {"factor": 1}}, content | {"equal_rows": {"test": 3}}),
     ):
         with pytest.raises(OTHER_SHAPE):
             from_json(other)
-    without = {key: content[key] for key in ("decides", "test")}
+    without = {key: content[key] for key in ("primary_metrics", "test")}
     assert from_json(without)  # a part that is missing leaves the others

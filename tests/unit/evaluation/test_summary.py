@@ -47,7 +47,7 @@ def test_what_is_undefined_is_left_out_or_a_dash() -> None:
     """Few rows have no interval, and rows of one class no ranking."""
     later = {"rows": 5, "accuracy": 0.5}
     undefined = evaluation_of(
-        decides=["macro.roc_auc"],
+        primary_metrics=["macro.roc_auc"],
         test={"rows": 5, "accuracy": 0.5},
         cross_validation=later,
         forward_chaining=later,
@@ -68,7 +68,7 @@ def test_of_values_it_is_the_error() -> None:
     known = {"rows": 50, "mae": 12345.678, "mae_low": 9000.0, "mae_high": 15000.0}
     others = {"ridge": {"mae": 0.5}, "mean": {"mae": 1e6}, "gradient_boosting": {"mae": 0.25}}
     assert format_scores(
-        evaluation_of(decides=["mae"], test=known, baseline=others), "regression"
+        evaluation_of(primary_metrics=["mae"], test=known, baseline=others), "regression"
     ) == (
         "Mean absolute error: 12,346 on 50 test rows (95% interval 9,000 to 15,000); "
         "ridge regression 0.500, gradient boosting 0.250, the best constant 1,000,000"

@@ -15,7 +15,7 @@ SCHEMA = "source: data/raw/t.csv\ntarget: y\ntask: binary\n"
 def write_run(folder: Path, scores: dict[str, Any], schema: str = SCHEMA) -> None:
     """A run of which the test accuracy is in both files."""
     summary = {"test": {"accuracy": scores["test"]["accuracy"]}}
-    scores = {"decides": ["accuracy"], "test": {"rows": 10} | scores["test"]}
+    scores = {"primary_metrics": ["accuracy"], "test": {"rows": 10} | scores["test"]}
     for path, text in {
         "metrics/metrics.json": json.dumps(summary),
         "metrics/scores.json": json.dumps(scores),

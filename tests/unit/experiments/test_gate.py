@@ -37,7 +37,7 @@ def compared(
     """
     names, main = TASKS[task].baselines, TASKS[task].main
     scores: dict[str, Any] = {"test": {"rows": rows, main: 0.8, key: 0.75}}
-    scores |= {"baseline": {}, "paired_difference": {"test": {}}, "decides": [main]}
+    scores |= {"baseline": {}, "paired_difference": {"test": {}}, "primary_metrics": [main]}
     ends = ("difference", "low", "high")
     for kind, difference in ({"constant": BETTER} | differences).items():
         found = {main: dict(zip(ends, UNDECIDED, strict=True))}
