@@ -94,7 +94,7 @@ def our_fit(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
     params = our_params(schema).changed({f"networks.plain.{k}": v for k, v in changes.items()})
     params = params.changed({"members": [{"network": "plain"}]})
     resolved = params.resolved(ROWS, schema.task, COLUMNS)
-    columns = network.Columns(np.zeros((1, COLUMNS)), COLUMNS)
+    columns = network.ColumnSample(np.zeros((1, COLUMNS)), COLUMNS)
     architecture = Architecture("plain", resolved, schema, build, columns, ROWS)
     compiled = architecture.untrained(seed=1)
     trainer = Trainer(compiled, batch_size)
@@ -156,7 +156,7 @@ def small_scikit_learn() -> Callable[[], Any]:
 
 def large_ours(folder: Path) -> Callable[[], Any]:
     from keras_tabular.networks import network  # noqa: F401  imports are excluded
-    from keras_tabular.preprocessing.layers import build
+    from keras_tabular.preprocessing.layers import build_preprocessing
     from keras_tabular.preprocessing.statistics import Scaling, Statistics
     from keras_tabular.training.setup import Preprocessor, TableDataset
 
@@ -169,13 +169,13 @@ def large_ours(folder: Path) -> Callable[[], Any]:
         dates={},
         texts={},
         vocabularies={},
-        with_gaps=set(),
+        columns_with_missing=set(),
         target=as_it_is,
         target_range=(0.0, 1.0),
     )
 
     def work() -> None:
-        layers = build(statistics, schema, our_params(schema))
+        layers = build_preprocessing(statistics, schema, our_params(schema))
         preprocessor = Preprocessor(schema, statistics, layers, {}, 0, np.empty(0))
         our_fit(TableDataset(folder, preprocessor), [], LARGE_BATCH, epochs=1)
 

@@ -98,9 +98,9 @@ def main() -> None:
         if temperature == 1:
             replace_metadata(args.trained, file, metadata)
         else:
-            from keras_tabular.model_file.saved_model import with_temperature, write_model
+            from keras_tabular.model_file.saved_model import add_temperature, write_model
 
-            write_model(with_temperature(args.trained, temperature), file, metadata)
+            write_model(add_temperature(args.trained, temperature), file, metadata)
 
 
 if __name__ == "__main__":

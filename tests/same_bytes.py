@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from keras_tabular.config.sections import LOSSES, Activation, Optimizer
-from keras_tabular.networks import exact
+from keras_tabular.networks import reproducible
 from keras_tabular.networks.backend import keras, tf
 from tests.helpers import change, project_of, run_stages, shops
 
@@ -71,12 +71,12 @@ def choices() -> None:
     """The same of each activation, loss and optimizer."""
     x = tf.constant(np.random.default_rng(0).standard_cauchy((5000, 3)), tf.float32)
     gradients({name: keras.activations.get(name) for name in get_args(Activation)}, x)
-    outputs = {"binary": keras.activations.sigmoid, "multiclass": exact.softmax}
+    outputs = {"binary": keras.activations.sigmoid, "multiclass": reproducible.softmax}
     y = tf.cast(x[:, :1] > 0, tf.float32)
 
     def loss(task: str, name: str, x: tf.Tensor) -> tf.Tensor:
         x = x if task == "multiclass" else x[:, 1:2]
-        return exact.MeanLoss(name)(y, outputs.get(task, tf.identity)(x))
+        return reproducible.MeanLoss(name)(y, outputs.get(task, tf.identity)(x))
 
     named = [(task, name) for task, names in LOSSES.items() for name in names]
     gradients({" ".join(each): partial(loss, *each) for each in named}, x)

@@ -22,11 +22,11 @@ def main() -> None:
     content = read_model(args.model)
     schema, _ = load_schema_and_params(args.model, content)
 
-    from keras_tabular.model_file.saved_model import export, load_model
+    from keras_tabular.model_file.saved_model import export_model, load_model
 
     model = load_model(args.model, content, schema)
     with atomic_write(args.folder) as folder:
-        inputs = export(model, folder, SIGNATURE)
+        inputs = export_model(model, folder, SIGNATURE)
     print(f"{args.folder}: signature {SIGNATURE}, an input for each column")
     for column, name in inputs.items():
         if name != column:

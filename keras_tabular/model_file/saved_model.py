@@ -14,7 +14,7 @@ from keras_tabular.config.schema import Schema, input_name
 from keras_tabular.core.errors import UserError, listed, truncate
 from keras_tabular.model_file.metadata import ModelMetadata, read_metadata, replace_metadata
 from keras_tabular.networks.backend import keras, tf
-from keras_tabular.networks.exact import Exact, Mean, with_exact_products
+from keras_tabular.networks.reproducible import OrderedMean, ReproducibleDense, make_reproducible
 from keras_tabular.table.arrays import input_type
 
 BATCH_SIZES = (16, 256, 1024)  # the first for a server, 6 times faster than 256
@@ -48,8 +48,8 @@ class SavedModel:
 
     @cached_property
     def network(self) -> keras.Model:
-        """The model with exact matrix products, see `with_exact_products`."""
-        return with_exact_products(self.plain)
+        """The model with exact matrix products, see `make_reproducible`."""
+        return make_reproducible(self.plain)
 
     @property
     def multiply_adds(self) -> float:
@@ -65,7 +65,7 @@ class SavedModel:
         return predict(self.network, columns, members=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the bytes, which another process loads once: Keras cannot pickle `Exact`."""
+        """Pickle the bytes alone: Keras cannot pickle a `ReproducibleDense` layer."""
         return _load_once, (self.path, self.content)
 
 
@@ -118,7 +118,7 @@ def load_model(path: Path, content: bytes, schema: Schema | None = None) -> Save
     return model
 
 
-def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
+def export_model(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
     """Write a TensorFlow SavedModel whose signature takes raw columns, (rows,) each.
 
     It returns `outputs`, (rows, outputs).
@@ -157,7 +157,7 @@ def export(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
     return inputs
 
 
-def with_temperature(path: Path, temperature: float) -> keras.Model:
+def add_temperature(path: Path, temperature: float) -> keras.Model:
     """Load the model in a file as Keras does, and set the temperature of its probabilities.
 
     See `evaluation.calibration`. Powers of probabilities need no logarithm of 0. Their layers are a
@@ -181,7 +181,7 @@ def multiply_adds(network: keras.Model) -> float:
     for layer in network.layers:
         if isinstance(layer, keras.Model):
             work += multiply_adds(layer)
-        elif isinstance(layer, Exact):
+        elif isinstance(layer, ReproducibleDense):
             work += layer.layer.count_params()
         elif isinstance(layer, keras.layers.TextVectorization):
             work += WORK_PER_CHARACTER * layer.output.shape[1]
@@ -195,7 +195,7 @@ def _compiled(network: keras.Model) -> tf.types.experimental.ConcreteFunction:
     It is one graph for batches of any size, since graphs for one size each differ in the last bits.
     """
     specs = {tensor.name: tf.TensorSpec((None,), tensor.dtype) for tensor in network.inputs}
-    means = [layer for layer in network.layers if isinstance(layer, Mean)]
+    means = [layer for layer in network.layers if isinstance(layer, OrderedMean)]
     means.sort(key=lambda mean: mean.name.removesuffix("-mean"))
     members = [mean.input for mean in means]
     for layer in network.layers:

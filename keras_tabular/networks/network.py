@@ -11,27 +11,27 @@ from keras_tabular.config.sections import ResolvedNetwork
 from keras_tabular.networks.backend import keras, tf
 
 ops = keras.ops
-FIRST_CYCLE = 30  # steps; each cycle of `cosine_restarts` is twice as long as the one before
+FIRST_CYCLE_STEPS = 30  # steps; each cycle of `cosine_restarts` is twice as long as the one before
 LEAST_SCALE = 0.05  # with which a column of noise starts
 MAX_SCALED = 1e6  # of quartile widths from the median; beyond, the square of a float32 may overflow
-# Builds the layers of a network from the outputs of `features`, see `network.py` of the project.
+# Builds the layers of a network from the outputs of `build_features`: network.py of a project.
 Build = Callable[[list[keras.KerasTensor], ResolvedNetwork, Schema], keras.KerasTensor]
 
 
-class Columns(NamedTuple):
-    """The columns that networks read.
+class ColumnSample(NamedTuple):
+    """A sample of the training rows, as prepared columns.
 
     Attributes:
-        sample: Some of the training rows, float32, (n, width): columns of numbers first,
-            which may be put into bins, then columns of 0 and 1, and what texts say.
-        numbers: Number of columns of numbers.
+        values: The rows, float32, shape (n, width). Number columns, which may be put into bins,
+            come first; then the columns of 0 and 1, then the encoded texts.
+        n_numbers: Number of number columns.
     """
 
-    sample: np.ndarray
-    numbers: int
+    values: np.ndarray
+    n_numbers: int
 
 
-def features(columns: Columns, network: ResolvedNetwork) -> keras.Model:
+def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Model:
     """Build what the layers of a network read of the prepared columns, by rules without weights.
 
     - Columns are scaled by median and quartiles and clipped smoothly (Holzmüller et al., "Better by
@@ -44,17 +44,17 @@ def features(columns: Columns, network: ResolvedNetwork) -> keras.Model:
         A model from columns, (rows, width), to the same shape; or with an embedding to the numbers,
         (rows, numbers), their bins, (rows, numbers, bins), and the other columns, if any.
     """
-    sample = columns.sample
+    sample = columns.values
     inputs = rest = keras.Input(sample.shape[1:])
     if network.robust_scaling:
         median, scale = robust_statistics(sample)
         rest = keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(rest)
         rest = smooth_clip(rest, ops)
         sample = smooth_clip((sample - median) * scale, np)
-    if not network.embedding or not columns.numbers:
+    if not network.embedding or not columns.n_numbers:
         return keras.Model(inputs, [rest])
-    numbers, rest = rest[:, : columns.numbers], rest[:, columns.numbers :]
-    low, slope = bins(sample[:, : columns.numbers], network.embedding.bins)
+    numbers, rest = rest[:, : columns.n_numbers], rest[:, columns.n_numbers :]
+    low, slope = bins(sample[:, : columns.n_numbers], network.embedding.bins)
     outputs = [numbers, ops.clip((ops.expand_dims(numbers, 2) - low) * slope, 0, 1)]
     if rest.shape[1]:
         outputs.append(rest)
@@ -96,8 +96,12 @@ def bins(sample: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return low, slope
 
 
-def set_first_scale(
-    model: keras.Model, columns: Columns, network: ResolvedNetwork, x: np.ndarray, y: np.ndarray
+def initialise_scale(
+    model: keras.Model,
+    columns: ColumnSample,
+    network: ResolvedNetwork,
+    x: np.ndarray,
+    y: np.ndarray,
 ) -> None:
     """Let the learnt scale start at the `relevance` of each column.
 
@@ -105,9 +109,11 @@ def set_first_scale(
         x: prepared columns of rows to learn from, (rows, width).
         y: what the columns are to say something of, about as wide as ±3, (rows, outputs).
     """
-    median, scale = robust_statistics(columns.sample)
+    median, scale = robust_statistics(columns.values)
     scales = relevance(smooth_clip((x - median) * scale, np), y)
-    n_embedded, units = (columns.numbers, network.embedding.units) if network.embedding else (0, 1)
+    n_embedded, units = (
+        (columns.n_numbers, network.embedding.units) if network.embedding else (0, 1)
+    )
     of_numbers = np.repeat(scales[:n_embedded], units)
     first = np.concatenate([of_numbers, scales[n_embedded:]])
     model.get_layer("scale").kernel.assign(first)
@@ -152,7 +158,7 @@ def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[
     return [factors.get(id(weight), 1.0) for weight in model.trainable_weights]
 
 
-class Flat(keras.layers.Layer):
+class FlatModel(keras.layers.Layer):
     """A model whose trainable weights are one vector, each divided by its rate.
 
     The optimizer's operations are traced, compiled and run once and not for every kernel and bias;
@@ -207,7 +213,7 @@ class Flat(keras.layers.Layer):
         return outputs
 
 
-def optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimizer:
+def build_optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimizer:
     """Build the optimizer for a training of `steps` steps."""
     rate: Any = network.learning_rate
     if network.learning_rate_schedule == "cosine":
@@ -231,14 +237,14 @@ class CosineRestarts(keras.optimizers.schedules.LearningRateSchedule):
         self._learning_rate = learning_rate
 
     def __call__(self, step: Any) -> Any:
-        waves = ops.log2(1.0 + ops.cast(step, "float32") / FIRST_CYCLE)
+        waves = ops.log2(1.0 + ops.cast(step, "float32") / FIRST_CYCLE_STEPS)
         return self._learning_rate * 0.5 * (1.0 - ops.cos(2 * math.pi * waves))
 
 
 def learnt_weights(compiled: keras.Model) -> list[np.ndarray]:
     """Return the weights of the network that `compiled` trains, which is its last layer."""
     model = compiled.layers[-1]
-    if isinstance(model, Flat):
+    if isinstance(model, FlatModel):
         flat, model = model, model.model()
         for weight, value in zip(model.trainable_weights, flat.weights_of_model(), strict=True):
             weight.assign(value)

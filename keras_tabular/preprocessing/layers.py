@@ -12,7 +12,7 @@ from keras_tabular.preprocessing.statistics import Statistics, part_name
 from keras_tabular.table.arrays import input_type
 
 
-def build(statistics: Statistics, schema: Schema, train: Train) -> keras.Model:
+def build_preprocessing(statistics: Statistics, schema: Schema, train: Train) -> keras.Model:
     """Build the preprocessing: a model from raw columns to what networks read.
 
     It has an input for each column, named by `input_name`, of shape (rows, 1). Categories and texts
@@ -38,7 +38,7 @@ def build(statistics: Statistics, schema: Schema, train: Train) -> keras.Model:
 def preprocessed_columns(
     inputs: dict[str, keras.KerasTensor], statistics: Statistics, schema: Schema, train: Train
 ) -> keras.KerasTensor:
-    """Build the preprocessed columns, see `build`, from the input of each column."""
+    """Build the preprocessed columns, see `build_preprocessing`, from the input of each column."""
     ops, columns = keras.ops, schema.columns
     numbers = {name: inputs[name] for name in statistics.scalings if name in inputs}
     date_parts, missing = {}, {}
@@ -52,10 +52,10 @@ def preprocessed_columns(
     for name, parts in date_parts.items():
         cyclic = [part for part in dates.PERIODS if part in parts]
         outputs += [dates.cyclic_encoding(parts[part], part) for part in cyclic]
-        if train.missing_indicators and name in statistics.with_gaps:
+        if train.missing_indicators and name in statistics.columns_with_missing:
             outputs.append(ops.cast(missing[name], "float32"))
     for name, vocabulary in statistics.vocabularies.items():
-        with_gaps = name in statistics.with_gaps
+        with_gaps = name in statistics.columns_with_missing
         outputs.append(one_hot_category(inputs[name], vocabulary, with_gaps, columns[name]))
     outputs += [
         one_hot_category(inputs[name], [], True, columns[name]) for name in statistics.texts
@@ -87,7 +87,7 @@ def scaled_numbers(
         scale = np.array([scaling.scale for scaling in scalings])
         numbers = _standardised(numbers, shift, scale)
     preprocessed = [ops.cast(numbers, "float32")]
-    gaps = [index for index, name in enumerate(names) if name in statistics.with_gaps]
+    gaps = [index for index, name in enumerate(names) if name in statistics.columns_with_missing]
     if train.missing_indicators and gaps:
         preprocessed.append(ops.cast(ops.take(missing, np.array(gaps), axis=1), "float32"))
     return preprocessed

@@ -53,7 +53,7 @@ class Statistics:
         dates: How each datetime column becomes number columns.
         texts: Vocabulary of each text column.
         vocabularies: The most frequent categories of each category column, in alphabetical order.
-        with_gaps: Columns that have missing values.
+        columns_with_missing: Columns that have missing values.
         target: Scaling of the target of a regression.
         target_range: Lowest and highest value of the target of a regression.
     """
@@ -62,7 +62,7 @@ class Statistics:
     dates: dict[str, Date]
     texts: dict[str, texts.Vocabulary]
     vocabularies: dict[str, list[str]]
-    with_gaps: set[str]
+    columns_with_missing: set[str]
     target: Scaling
     target_range: tuple[float, float]
 
@@ -112,7 +112,7 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
         dates=date_columns,
         texts=text_vocabularies,
         vocabularies=vocabularies,
-        with_gaps={name for name in schema.features if summaries[name].missing},
+        columns_with_missing={name for name in schema.features if summaries[name].missing},
         target=scaling(target, "standard") if schema.task == "regression" else Scaling(0, 0, 1),
         target_range=(target.min, target.max),
     )
@@ -191,7 +191,7 @@ def describe_preprocessing(
     bins = [f"up to {e.bins} bins in {network}" for network, e in embeddings.items() if e]
     descriptions = {}
     for name, column in schema.features.items():
-        has_gaps = name in statistics.with_gaps
+        has_gaps = name in statistics.columns_with_missing
         match column.feature_type:
             case "category":
                 steps = [f"one-hot of {len(statistics.vocabularies[name])} categories"]

@@ -154,7 +154,7 @@ def token_sets(model: keras.Model, texts: np.ndarray, size: int) -> sparse.csr_a
     return sparse.csr_array((np.ones(len(columns)), columns, ends), shape=(len(texts), size))
 
 
-def fit(
+def fit_encoder(
     vocabulary: Vocabulary, parts: Iterable[np.ndarray], y: np.ndarray, folds: np.ndarray
 ) -> TextEncoder:
     """Fit linear models to the texts of the training rows, or to the first of many rows.

@@ -11,8 +11,8 @@ from keras_tabular.config.sections import Members, Resolved
 from keras_tabular.core.errors import UserError
 from keras_tabular.networks import network
 from keras_tabular.networks.backend import keras, tf
-from keras_tabular.networks.exact import MeanAbsoluteError, MeanLoss, with_exact_products
-from keras_tabular.networks.network import Build, Columns
+from keras_tabular.networks.network import Build, ColumnSample
+from keras_tabular.networks.reproducible import MeanAbsoluteError, MeanLoss, make_reproducible
 from keras_tabular.networks.stacking import is_stackable
 from keras_tabular.training.trainer import Dataset, Trainer
 
@@ -26,7 +26,7 @@ class Architecture:
     Attributes:
         name: Key of the architecture in `train.networks`.
         params: Its parameters.
-        features: What its layers read, see `network.features`.
+        features: What its layers read, see `network.build_features`.
         network: A network that is not trained.
         is_stackable: Whether its members are saved as one network.
         max_steps: Number of steps in `epochs` epochs.
@@ -34,7 +34,13 @@ class Architecture:
     """
 
     def __init__(
-        self, name: str, train: Resolved, schema: Schema, build: Build, columns: Columns, rows: int
+        self,
+        name: str,
+        train: Resolved,
+        schema: Schema,
+        build: Build,
+        columns: ColumnSample,
+        rows: int,
     ) -> None:
         """Build the layers.
 
@@ -46,13 +52,13 @@ class Architecture:
         self.params = train.networks[self.name]
         self._train, self._schema, self._columns = train, schema, columns
         self._build_layers = build
-        self.features = network.features(columns, self.params)
+        self.features = network.build_features(columns, self.params)
         self.features.name = f"{self.name}-features"
         self.network = self._build()
         self.is_stackable = is_stackable(self.network)
         learnt_rows = rows * max(train.folds - 1, 1) / train.folds
         self.max_steps = int(-(-learnt_rows // self.params.batch_size) * self.params.epochs)
-        cycles = (self.max_steps // network.FIRST_CYCLE + 1).bit_length() - 1
+        cycles = (self.max_steps // network.FIRST_CYCLE_STEPS + 1).bit_length() - 1
         self.max_cycles = max(cycles, 1) if self.params.trains_in_cycles else 0
 
     @cached_property
@@ -81,16 +87,16 @@ class Architecture:
                 y = np.eye(len(self._schema.classes))[y[:, 0].astype(int)]
             elif self._schema.task == "regression":
                 y = network.smooth_clip(y, np)
-            network.set_first_scale(model, self._columns, params, x, y)
+            network.initialise_scale(model, self._columns, params, x, y)
         inputs = keras.Input(self.features.input_shape[1:])
-        trained = with_exact_products(model, params.batch_size) if train.exact else model
+        trained = make_reproducible(model, params.batch_size) if train.exact else model
         if params.optimizer != "adafactor":  # its factors are of a matrix, not of a vector
-            trained = network.Flat(trained, network.learning_rate_factors(model, params))
+            trained = network.FlatModel(trained, network.learning_rate_factors(model, params))
         compiled = keras.Model(inputs, trained(self.features(inputs)))
         is_regression = self._schema.task == "regression"
         metric = MeanAbsoluteError("mean_absolute_error") if is_regression else "accuracy"
         compiled.compile(
-            optimizer=network.optimizer(params, self.max_steps),
+            optimizer=network.build_optimizer(params, self.max_steps),
             loss=MeanLoss(train.loss) if train.exact else train.loss,
             weighted_metrics=[metric],
             jit_compile=False,
@@ -105,11 +111,11 @@ class Architecture:
 
     def steps_of(self, number: int) -> int | None:
         """Return the number of steps of a round; None if it is an epoch."""
-        return network.FIRST_CYCLE * 2**number if self.max_cycles else None
+        return network.FIRST_CYCLE_STEPS * 2**number if self.max_cycles else None
 
     def steps_after(self, rounds: int) -> int:
         """Return the number of steps of the first cycles together; 0 if it trains in epochs."""
-        return network.FIRST_CYCLE * (2**rounds - 1) if self.max_cycles else 0
+        return network.FIRST_CYCLE_STEPS * (2**rounds - 1) if self.max_cycles else 0
 
     def epochs_after(self, rounds: int) -> float:
         """Return the number of epochs of the first rounds together."""
@@ -118,7 +124,7 @@ class Architecture:
         return self.steps_after(rounds) * self.params.epochs / self.max_steps
 
 
-def check_memory(train: Resolved, members: Members, columns: Columns, outputs: int) -> None:
+def check_memory(train: Resolved, members: Members, columns: ColumnSample, outputs: int) -> None:
     """Refuse networks whose weights do not fit into the memory of this machine.
 
     Args:
@@ -129,9 +135,9 @@ def check_memory(train: Resolved, members: Members, columns: Columns, outputs: i
         UserError: The message names the units of the network.
     """
     params, count = train.networks[members.network], members.count * train.folds
-    width = columns.sample.shape[1]
+    width = columns.values.shape[1]
     if params.embedding:
-        width += columns.numbers * (params.embedding.units - 1)
+        width += columns.n_numbers * (params.embedding.units - 1)
     weights = sum((n + 1) * units for n, units in pairwise([width, *params.units, outputs]))
     needed = 4 * weights * COPIES * count
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")

@@ -12,8 +12,8 @@ from keras_tabular.config.sections import Train
 from keras_tabular.core.errors import UserError
 from keras_tabular.model_file.saved_model import predict
 from keras_tabular.networks.backend import keras
-from keras_tabular.networks.exact import with_exact_products
 from keras_tabular.networks.network import Build
+from keras_tabular.networks.reproducible import make_reproducible
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
 from keras_tabular.training.ensemble import assemble, weigh_members
@@ -69,4 +69,4 @@ def _train(folder: Path, schema: Schema, train: Train, build: Build) -> keras.Mo
     except UserError as error:
         raise UserError(f"train.forward_chaining, set it lower: {error}") from None
     members = list(fit(setup, show_progress=True))
-    return with_exact_products(assemble(setup, members, weigh_members(setup, members).weights))
+    return make_reproducible(assemble(setup, members, weigh_members(setup, members).weights))

@@ -13,9 +13,9 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Resolved, Train
 from keras_tabular.core.errors import UserError
 from keras_tabular.networks.backend import keras, tf
-from keras_tabular.networks.network import Build, Columns
+from keras_tabular.networks.network import Build, ColumnSample
 from keras_tabular.preprocessing import texts
-from keras_tabular.preprocessing.layers import build as build_preprocessing
+from keras_tabular.preprocessing.layers import build_preprocessing
 from keras_tabular.preprocessing.statistics import Statistics, adapt
 from keras_tabular.table.arrays import feature_arrays, labels, row_losses, row_weights
 from keras_tabular.table.parquet import count_rows, part_paths, read_parts
@@ -147,14 +147,16 @@ def set_up(
     encoders = {}
     for name, vocabulary in statistics.texts.items():
         cells = texts.read_texts(read_parts(folder, [name]), name, length)
-        encoders[name] = texts.fit(vocabulary, cells, targets, np.concatenate(text_folds))
+        encoders[name] = texts.fit_encoder(vocabulary, cells, targets, np.concatenate(text_folds))
     by_class = class_weights(y, weight, resolved, schema)
     preprocessor = Preprocessor(schema, statistics, layers, encoders, length, by_class)
     dataset = TableDataset(folder, preprocessor, text_folds)
     held_out = None
     if validation and resolved.folds == 1:
         held_out = TableDataset(validation, preprocessor)
-    columns = Columns(np.asarray(dataset[0].x[:MAX_ROWS_FOR_QUANTILES]), len(statistics.scalings))
+    columns = ColumnSample(
+        np.asarray(dataset[0].x[:MAX_ROWS_FOR_QUANTILES]), len(statistics.scalings)
+    )
     architectures = {}
     for members in resolved.members:
         name = members.network
@@ -199,7 +201,7 @@ class Preprocessor(NamedTuple):
 
     Attributes:
         statistics: What the preprocessing took from the rows.
-        layers: The model from raw columns to what networks read of them, see `build`.
+        layers: The model from raw columns to what networks read of them, see `build_preprocessing`.
         text_encoders: The encoder of each text column.
         text_length: Number of characters of a text that are read.
         class_weights: Weights of the classes, (classes,); empty for regression.

@@ -28,7 +28,7 @@ def test_a_learning_rate_may_follow_the_steps(schedule: str) -> None:
     rate, steps = 0.5, 450  # four cycles
     keys = {"learning_rate": rate, "learning_rate_schedule": schedule}
     of = train_params({"plain": keys}).resolved(100, "binary", 8).networks["plain"]
-    found = network.optimizer(of, steps)
+    found = network.build_optimizer(of, steps)
     seen = []
     for step in range(steps + 1):
         found.iterations.assign(step)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.networks.network import LEAST_SCALE, Columns, relevance
+from keras_tabular.networks.network import LEAST_SCALE, ColumnSample, relevance
 from keras_tabular.training.architecture import check_memory
 from tests.helpers import train_params
 
@@ -32,4 +32,4 @@ def test_a_network_that_does_not_fit_into_memory_is_named_with_its_units() -> No
     train = train_params({"plain": {"units": units}}).resolved(500, "binary", 8)
     message = r"networks\.plain\.units is \[200000, 200000\]: .* GB of memory, .* Lower the units"
     with pytest.raises(UserError, match=message):
-        check_memory(train, train.members[0], Columns(np.zeros((1, 8)), 8), 1)
+        check_memory(train, train.members[0], ColumnSample(np.zeros((1, 8)), 8), 1)

@@ -10,7 +10,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Train
 from keras_tabular.core.errors import UserError
 from keras_tabular.networks.backend import keras
-from keras_tabular.preprocessing.layers import build
+from keras_tabular.preprocessing.layers import build_preprocessing
 from keras_tabular.preprocessing.statistics import Statistics, adapt
 from keras_tabular.table.arrays import feature_arrays
 from tests.helpers import schema_of, train_params
@@ -27,7 +27,7 @@ def built(seen: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, ker
         lambda names: [part.select(names or part.column_names) for part in (seen[:2], seen[2:])],
         *(schema, train),
     )
-    return statistics, build(statistics, schema, train)
+    return statistics, build_preprocessing(statistics, schema, train)
 
 
 def preprocessed(train: Train, part: pa.Table = TABLE, seen: pa.Table = TABLE) -> np.ndarray:

@@ -10,7 +10,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.calibration import scale_by_temperature
 from keras_tabular.model_file.column_summary import summarize_columns
 from keras_tabular.model_file.metadata import ModelMetadata, TrainingRows, training_rows
-from keras_tabular.model_file.saved_model import load_model, with_temperature, write_model
+from keras_tabular.model_file.saved_model import add_temperature, load_model, write_model
 from keras_tabular.networks.backend import keras
 from tests.helpers import schema_of
 
@@ -49,7 +49,7 @@ def test_a_temperature_scales_a_model_whose_layers_have_the_names_of_its_own(
     model.save(tmp_path / "m.keras")
     keras.utils.clear_session()  # as in the process of calibrate, where names count from 1 again
     rows = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, -1.0]])
-    found = np.asarray(with_temperature(tmp_path / "m.keras", 2.0)(rows))
+    found = np.asarray(add_temperature(tmp_path / "m.keras", 2.0)(rows))
     np.testing.assert_allclose(found, scale_by_temperature(np.asarray(model(rows)), 2.0), 1e-6)
 
 

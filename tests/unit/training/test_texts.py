@@ -70,7 +70,7 @@ def test_unseen_rows_get_what_the_words_say(
     written, y = sample(600)
     vocabulary, folds = known(written.tolist()), np.arange(600) % 4
     parts = [written[:200], written[200:]]
-    encoder = texts.fit(vocabulary, parts, y[:, None], folds)
+    encoder = texts.fit_encoder(vocabulary, parts, y[:, None], folds)
     predictions = encoder.predict(written, folds)
     assert predictions.shape == (600, 1)
     assert roc_auc_score(y, predictions[:, 0]) > 0.9
@@ -91,6 +91,6 @@ def test_labels_by_chance_are_not_learnt_from_the_row_itself() -> None:
     letters = list("abcdefghijklmnopqrstuvwxyz")
     written = np.array(["".join(rng.choice(letters, 12)) for _ in range(400)], object)
     y, folds = rng.integers(0, 2, 400).astype(float), np.arange(400) % 4
-    encoder = texts.fit(known(written.tolist()), [written], y[:, None], folds)
+    encoder = texts.fit_encoder(known(written.tolist()), [written], y[:, None], folds)
     assert abs(roc_auc_score(y, encoder.predict(written, folds)[:, 0]) - 0.5) < 0.1
     assert roc_auc_score(y, encoder.predict(written)[:, 0]) > 0.9  # of rows that were learnt from

@@ -34,7 +34,9 @@ def plain(**changes: Any) -> Resolved:
 
 
 def architecture(train: Resolved) -> Architecture:
-    return Architecture("plain", train, SCHEMA, build, network.Columns(X, X.shape[1]), rows=len(X))
+    return Architecture(
+        "plain", train, SCHEMA, build, network.ColumnSample(X, X.shape[1]), rows=len(X)
+    )
 
 
 def trainable(**changes: Any) -> keras.Model:
@@ -60,7 +62,7 @@ def test_one_epoch_gives_the_weights_of_fit(
     monkeypatch.setattr(np.random, "default_rng", lambda seed: unshuffled)
     theirs.set_weights(network.learnt_weights(ours))
     theirs.compile(
-        network.optimizer(train.networks["plain"], steps=100),
+        network.build_optimizer(train.networks["plain"], steps=100),
         loss="binary_crossentropy",
         weighted_metrics=["accuracy"],
         run_eagerly=True,

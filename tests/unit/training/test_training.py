@@ -19,8 +19,8 @@ from keras_tabular.model_file import saved_model
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.model_file.saved_model import predict
 from keras_tabular.networks.backend import keras
-from keras_tabular.networks.exact import with_exact_products
 from keras_tabular.networks.network import Build
+from keras_tabular.networks.reproducible import make_reproducible
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import write_part
 from keras_tabular.training.checkpoint import Checkpoints, Member
@@ -391,7 +391,7 @@ def test_another_network_needs_another_build_and_no_more(tmp_path: Path) -> None
     assert metadata(setup, members, ensemble).repeats == "same_cpu"
     model = assemble(setup, members, {"plain": 1.0})
     expected = np.mean([outputs(setup, member) for member in members], axis=0)
-    exact = with_exact_products(model)
+    exact = make_reproducible(model)
     for members_too in (False, True):
         found = predict(exact, feature_arrays(table, SCHEMA), members=members_too)
         np.testing.assert_allclose(found[:, :1], expected, atol=1e-6)

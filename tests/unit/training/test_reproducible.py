@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from keras_tabular.networks.backend import keras, tf
-from keras_tabular.networks.exact import MeanLoss, prediction_product, product, softmax, total
+from keras_tabular.networks.reproducible import (
+    MeanLoss,
+    prediction_product,
+    softmax,
+    sum_on_grid,
+    training_product,
+)
 
 # Shapes of x and kernel.
 EQUATIONS = {"bk,kn->bn": ((64, 300), (300, 40)), "bck,cku->bcu": ((64, 7, 300), (7, 300, 8))}
@@ -25,7 +31,7 @@ def results(
     a, b = tf.constant(x), tf.constant(kernel)
     with tf.GradientTape() as tape:
         tape.watch([a, b])
-        y = product(equation, a, b, len(x)) if exact else tf.einsum(equation, a, b)
+        y = training_product(equation, a, b, len(x)) if exact else tf.einsum(equation, a, b)
     found = [y, *tape.gradient(y, [a, b], tf.constant(upstream))]
     return [tensor.numpy() for tensor in found]
 
@@ -95,8 +101,8 @@ def test_a_sum_has_the_same_bits_in_any_order() -> None:
     turned = rng.permutation(values)
     assert (values.sum(axis=0) != turned.sum(axis=0)).any()
     for axis in (0, None):
-        found = total(tf.constant(values), axis).numpy()
-        assert found.tobytes() == total(tf.constant(turned), axis).numpy().tobytes()
+        found = sum_on_grid(tf.constant(values), axis).numpy()
+        assert found.tobytes() == sum_on_grid(tf.constant(turned), axis).numpy().tobytes()
         right = values.sum(axis=axis, keepdims=True, dtype=np.float64)
         np.testing.assert_allclose(found, right, rtol=1e-7, atol=1e-6)
 

@@ -17,14 +17,14 @@ from keras_tabular.networks.backend import keras, tf
 
 FLOAT64_BITS = 53  # of a mantissa
 FLOAT32_EXPONENT = 0x7F800000  # mask of the bits of the exponent
-GRID = 2.0**-32  # on which values are rounded before `total` adds them up
+GRID = 2.0**-32  # on which values are rounded before `sum_on_grid` adds them up
 # Activations that are computed without approximation.
 EXACT_ACTIVATIONS = (keras.activations.linear, keras.activations.relu)
 # Classes of layers and operations that TensorFlow's own kernels approximate, each CPU differently.
 APPROXIMATE = ("Activation", "ELU", "Exp", "Gelu", "Power", "Sigmoid", "Silu", "Tanh")
 
 
-def rounded(values: tf.Tensor, bits: int, largest: tf.Tensor) -> tf.Tensor:
+def round_to_bits(values: tf.Tensor, bits: int, largest: tf.Tensor) -> tf.Tensor:
     """Round float32 values to `bits` bits below the power of two above the largest: float64."""
     # The power of two below the largest: a logarithm may differ from CPU to CPU.
     exponent = tf.bitwise.bitwise_and(tf.bitcast(largest, tf.int32), FLOAT32_EXPONENT)
@@ -34,7 +34,7 @@ def rounded(values: tf.Tensor, bits: int, largest: tf.Tensor) -> tf.Tensor:
     return (tf.cast(values, tf.float64) + shift) - shift
 
 
-def total(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
+def sum_on_grid(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
     """Add up float32 values over an axis, or all of them; the axis stays, with size 1.
 
     XLA adds in an order that depends on the CPU. Values are therefore rounded to a grid, on which
@@ -50,7 +50,7 @@ def total(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
     return on_grid(values)
 
 
-def product(
+def training_product(
     equation: str, x: tf.Tensor, kernel: tf.Tensor, rows: int, *bias: tf.Tensor
 ) -> tf.Tensor:
     """Compute `einsum` of two float32 tensors, exact except for one rounding of each of them.
@@ -68,13 +68,13 @@ def product(
 
     @tf.custom_gradient
     def forward(x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        x, kernel = (rounded(each, bits, tf.reduce_max(tf.abs(each))) for each in (x, kernel))
+        x, kernel = (round_to_bits(each, bits, tf.reduce_max(tf.abs(each))) for each in (x, kernel))
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             # With absolute values, XLA would compute `upstream` again for each use, which takes 0.5
             # of the 1.6 ms of a step with 1,024 rows and 600 units.
             largest = tf.maximum(tf.reduce_max(upstream), -tf.reduce_min(upstream))
-            upstream = rounded(upstream, bits, largest)
+            upstream = round_to_bits(upstream, bits, largest)
             return [
                 exact(f"{of_product},{of_kernel}->{of_x}", upstream, kernel),
                 exact(f"{of_x},{of_product}->{of_kernel}", x, upstream),
@@ -87,7 +87,7 @@ def product(
 
 
 def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
-    """Compute a `product` without gradients.
+    """Compute a `training_product` without gradients.
 
     Each row of `x` and each column of the kernel is rounded by itself, so that no row depends on
     another one, and no member of stacked networks on the other members. There is one product of
@@ -108,7 +108,7 @@ def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
     def rounded_matrices(values: tf.Tensor, letters: str, rows: list[str]) -> tf.Tensor:
         values = _aligned(values, letters, [*both, *rows, *added])
         values = tf.reshape(values, [*(sizes[letter] for letter in both), -1, terms])
-        return rounded(values, _bits(terms), tf.reduce_max(tf.abs(values), -1, keepdims=True))
+        return round_to_bits(values, _bits(terms), tf.reduce_max(tf.abs(values), -1, keepdims=True))
 
     with tf.init_scope():  # once: in each call it would take half of the time of a single row
         weights = rounded_matrices(keras.ops.convert_to_tensor(kernel), of_kernel, of_columns)
@@ -133,7 +133,7 @@ def _bits(terms: int) -> int:
 def softmax(x: tf.Tensor) -> tf.Tensor:
     """Compute the softmax of the last axis; the result holds its logits, as Keras's does."""
     powers = tf.exp(x - tf.reduce_max(x, axis=-1, keepdims=True))
-    probabilities = powers / total(powers, -1)
+    probabilities = powers / sum_on_grid(powers, -1)
     probabilities._keras_logits = x
     return probabilities
 
@@ -150,11 +150,13 @@ def cross_entropy(y: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
         logits = tf.math.log(tf.clip_by_value(predicted, 1e-7, 1))
     logits -= tf.stop_gradient(tf.reduce_max(logits, axis=1, keepdims=True))
     of_class = tf.one_hot(tf.cast(y[:, 0], tf.int32), logits.shape[1])
-    return tf.math.log(total(tf.exp(logits), 1)[:, 0]) - tf.reduce_sum(of_class * logits, axis=1)
+    return tf.math.log(sum_on_grid(tf.exp(logits), 1)[:, 0]) - tf.reduce_sum(
+        of_class * logits, axis=1
+    )
 
 
 class MeanLoss(keras.losses.Loss):
-    """Mean of a Keras loss over the rows, with the same bits on any CPU, see `total`."""
+    """Mean of a Keras loss over the rows, with the same bits on any CPU, see `sum_on_grid`."""
 
     def __init__(self, loss: str) -> None:
         super().__init__(name=loss, reduction=None)
@@ -165,11 +167,11 @@ class MeanLoss(keras.losses.Loss):
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> tf.Tensor:
         losses = super().__call__(y_true, y_pred, sample_weight)
-        return tf.squeeze(total(losses)) / tf.cast(tf.size(losses), tf.float32)
+        return tf.squeeze(sum_on_grid(losses)) / tf.cast(tf.size(losses), tf.float32)
 
 
 class MeanAbsoluteError(keras.metrics.Mean):
-    """Keras's metric of this name, with the same bits on any CPU, see `total`."""
+    """Keras's metric of this name, with the same bits on any CPU, see `sum_on_grid`."""
 
     def update_state(
         self, y: tf.Tensor, predicted: tf.Tensor, sample_weight: tf.Tensor | None = None
@@ -177,16 +179,16 @@ class MeanAbsoluteError(keras.metrics.Mean):
         errors, rows = tf.abs(y - predicted)[:, 0], tf.cast(tf.size(y), tf.float32)
         if sample_weight is not None:
             errors, rows = errors * sample_weight, tf.reduce_sum(sample_weight)
-        super().update_state(tf.math.divide_no_nan(tf.squeeze(total(errors)), rows), rows)
+        super().update_state(tf.math.divide_no_nan(tf.squeeze(sum_on_grid(errors)), rows), rows)
 
 
 @cache
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compile_by_xla(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function of tensors by XLA, whose bits do not depend on the CPU."""
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-class Exact(keras.layers.Layer):
+class ReproducibleDense(keras.layers.Layer):
     """A `Dense` or `EinsumDense` layer, with its weights, but with exact products.
 
     Args:
@@ -201,7 +203,7 @@ class Exact(keras.layers.Layer):
         penalty = layer.kernel.regularizer
         if rows and type(penalty) is keras.regularizers.L2:
             layer.kernel.regularizer = lambda kernel: (
-                penalty.l2 * tf.squeeze(total(tf.square(kernel)))
+                penalty.l2 * tf.squeeze(sum_on_grid(tf.square(kernel)))
             )
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -216,9 +218,9 @@ class Exact(keras.layers.Layer):
             shape = self.compute_output_shape(inputs.shape)[1:]
             bias = [tf.broadcast_to(one, shape) for one in bias]
             kernel = keras.ops.convert_to_tensor(kernel)
-            return activation(product(self._equation, inputs, kernel, self._rows, *bias))
+            return activation(training_product(self._equation, inputs, kernel, self._rows, *bias))
         x = sum(bias, prediction_product(self._equation, inputs, kernel))
-        return activation(x) if activation in EXACT_ACTIVATIONS else compiled(activation)(x)
+        return activation(x) if activation in EXACT_ACTIVATIONS else compile_by_xla(activation)(x)
 
 
 class Replaced(keras.Operation):
@@ -229,7 +231,7 @@ class Replaced(keras.Operation):
         self.call, self.compute_output_spec = function, operation.compute_output_spec
 
 
-class Mean(keras.layers.Layer):
+class OrderedMean(keras.layers.Layer):
     """A `GlobalAveragePooling1D` over the members, which are added up in their order."""
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -239,7 +241,7 @@ class Mean(keras.layers.Layer):
         return tf.add_n(tf.unstack(inputs, axis=1)) / inputs.shape[1]
 
 
-def with_exact_products(model: keras.Model, rows: int | None = None) -> keras.Model:
+def make_reproducible(model: keras.Model, rows: int | None = None) -> keras.Model:
     """Clone a model with the same weights, and with exact products in its dense layers.
 
     Args:
@@ -248,16 +250,16 @@ def with_exact_products(model: keras.Model, rows: int | None = None) -> keras.Mo
 
     def exact(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.Model):
-            return with_exact_products(layer, rows)
+            return make_reproducible(layer, rows)
         if isinstance(layer, keras.layers.GlobalAveragePooling1D):
-            return Mean(name=layer.name)
+            return OrderedMean(name=layer.name)
         if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
-            return Exact(layer, rows)
+            return ReproducibleDense(layer, rows)
         name = type(layer).__name__
         if not rows and name in APPROXIMATE:
-            return Replaced(layer, compiled(layer.call))
+            return Replaced(layer, compile_by_xla(layer.call))
         if not rows and name == "Sum" and layer.axis == [1] and layer.keepdims:  # at a temperature
-            return Replaced(layer, partial(total, axis=1))
+            return Replaced(layer, partial(sum_on_grid, axis=1))
         return layer
 
     return keras.models.clone_model(model, clone_function=exact)
