@@ -203,7 +203,7 @@ def as_file(table: pd.DataFrame | str | Path) -> Iterator[Path]:
             raise UserError(f"{table}: no such file; expected a table, or a folder of tables")
         yield Path(table)
         return
-    pa.table({}).to_pandas()  # Arrow looks for pandas again, see `without_pandas`
+    pa.table({}).to_pandas()  # Arrow looks for pandas again, see `hide_pandas`
     try:
         rows = pa.Table.from_pandas(table, preserve_index=False)
     except (pa.ArrowException, TypeError, ValueError) as error:

@@ -2,9 +2,9 @@
 
 import os
 
-from keras_tabular.core.process import show_messages
+from keras_tabular.core.process import install_excepthook
 
-show_messages()  # first, for Ctrl-C during the imports of a stage
+install_excepthook()  # first, for Ctrl-C during the imports of a stage
 
 from keras_tabular.config.stage_inputs import stage_runner  # noqa: E402
 

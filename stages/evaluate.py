@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import Schema, load_schema
-from keras_tabular.core.engine import begin
 from keras_tabular.core.files import atomic_write, write_json
 from keras_tabular.core.metrics import CustomMetric
+from keras_tabular.core.parallel import begin
 from keras_tabular.evaluation.labelled import check_test_files, score_test_files
 from keras_tabular.evaluation.plot_data import write_plot_data
 from keras_tabular.evaluation.result import Result, evaluate, fit_baselines

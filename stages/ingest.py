@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import Schema, load_schema
-from keras_tabular.core.engine import ordered_map
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_json
+from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.csv import RawRows
-from keras_tabular.table.parquet import FILE_SUBSET, take_rows, without_pandas, write_parts
+from keras_tabular.table.parquet import FILE_SUBSET, hide_pandas, regroup_rows, write_parts
 from keras_tabular.table.profile import describe_table
 from keras_tabular.table.rows import parse_valid_rows
 from keras_tabular.table.source import column_names, read_rows, source_files
@@ -45,11 +45,11 @@ def main() -> None:
     schema = load_schema()
     params = load_params("ingest", schema=schema)
 
-    without_pandas()
+    hide_pandas()
     files = source_files(schema.source, schema.test_files)
     with atomic_write(args.ingested) as folder:
         parsed = ordered_map(partial(parse, schema=schema), read_files(files, schema))
-        parts = take_rows(parsed, repeat(params.ingest.rows_per_part))
+        parts = regroup_rows(parsed, repeat(params.ingest.rows_per_part))
         if not write_parts(folder, parts):
             raise UserError(f"{schema.source}: found a header and no rows; expected some")
         profile = describe_table(folder, schema)

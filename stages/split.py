@@ -8,7 +8,7 @@ from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
 from keras_tabular.splitting.placement import write_subsets
 from keras_tabular.splitting.rules import assign_rows, find_equal_rows, unused_declarations
-from keras_tabular.table.parquet import without_pandas
+from keras_tabular.table.parquet import hide_pandas
 from stages import run
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     schema = load_schema()
     params = load_params("ingest", "split", schema=schema)
 
-    without_pandas()
+    hide_pandas()
     for warning in unused_declarations(params.split, schema):
         print(f"warn: {warning}")
     first_equal, message = find_equal_rows(args.validated, params.split, schema)

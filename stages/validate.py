@@ -11,9 +11,15 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, link, write_json
-from keras_tabular.table.checks import Checks, RowCheck, check_table, describe, rows_to_name
-from keras_tabular.table.parquet import part_paths, without_pandas, write_part
-from keras_tabular.table.rows import dropped_cells, rejected_rows
+from keras_tabular.table.checks import (
+    Checks,
+    RowCheck,
+    check_table,
+    describe_failures,
+    rows_to_locate,
+)
+from keras_tabular.table.parquet import hide_pandas, part_paths, write_part
+from keras_tabular.table.rows import dropped_failures, rejected_rows
 from keras_tabular.table.source import row_locator, source_files
 from stages import run
 
@@ -35,7 +41,7 @@ def set_aside(
         rows = dropped[(dropped >= first) & (dropped < end)] - first
         if len(rows):
             part = pq.read_table(path)
-            failures = dropped_cells(part, first, checks)
+            failures = dropped_failures(part, first, checks)
             part_lines = {row: lines[first + row] for row in rows.tolist()}
             write_part(rejected, number, rejected_rows(part, failures, part_lines))
             write_part(validated, number, part.filter(~np.isin(np.arange(len(part)), rows)))
@@ -66,15 +72,15 @@ def main() -> None:
     schema = load_schema()
     params = load_params("validate", schema=schema)
 
-    without_pandas()
+    hide_pandas()
     paths = part_paths(args.ingested)
     with atomic_write(args.validated) as validated, atomic_write(args.rejected) as rejected:
         validated.mkdir()
         rows, checks = check_table(paths, schema, params.validate, CHECKS)
         write_json(args.report, report(rows, checks))
         locate = row_locator(source_files(schema.source), schema)
-        lines = {row: locate(row) for row in rows_to_name(checks)}
-        messages = describe(rows, checks, lines)
+        lines = {row: locate(row) for row in rows_to_locate(checks)}
+        messages = describe_failures(rows, checks, lines)
         for policy in ("drop", "warn"):
             for message in messages[policy]:
                 print(f"{policy}: {message}")

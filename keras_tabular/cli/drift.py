@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_tabular.core.engine import ordered_map
-from keras_tabular.core.errors import UserError, align_columns, listed
+from keras_tabular.core.errors import UserError, align_columns, format_list
 from keras_tabular.core.files import atomic_write, write_json
+from keras_tabular.core.parallel import ordered_map
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.model_file.metadata import read_metadata, training_rows
 from keras_tabular.prediction import inputs
@@ -37,7 +37,7 @@ def format_column(name: str, column: ColumnDrift) -> list[str]:
         if share and share.new
     ]
     if column.unknown_values:
-        notes[-1] += f": {listed(column.unknown_values)}"
+        notes[-1] += f": {format_list(column.unknown_values)}"
     if column.failed_checks:
         notes.append(f"{column.failed_checks:,} cells not as declared")
     numbers = [f"{column.attribution:.1%}", f"{column.distance:.3f}", f"{column.by_chance:.3f}"]

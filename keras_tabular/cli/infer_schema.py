@@ -7,7 +7,7 @@ from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import SCHEMA
 from keras_tabular.config.sections import Validate
 from keras_tabular.config.typed_yaml import check, read_yaml
-from keras_tabular.core.errors import UserError, listed
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.files import atomic_write
 from keras_tabular.schema_inference.schema import QUESTION, infer_schema
 
@@ -46,5 +46,5 @@ def write_schema(text: str, output: Path, table: Path) -> None:
     with atomic_write(output) as partial:
         partial.write_text(text, encoding="utf-8")
     asking = [str(n) for n, line in enumerate(text.splitlines(), start=1) if QUESTION.search(line)]
-    questions = f"; it asks something in line {listed(asking)}" if asking else ""
+    questions = f"; it asks something in line {format_list(asking)}" if asking else ""
     print(f"{output}: describes {table} now; check its comments{questions}{old_schema}")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from keras_tabular.config.typed_yaml import Section, Value, check, read_yaml
-from keras_tabular.core.errors import listed
+from keras_tabular.core.errors import format_list
 
 SCHEMA = Path("data/schema.yaml")
 MAX_LENGTH = 2**14  # characters of a text; no model reads more
@@ -208,10 +208,12 @@ class Schema(Dialect):
     def _columns_have_their_own_names(self) -> Self:
         if self.target not in self.columns:
             raise ValueError(
-                f"target: found {self.target!r}, which is not among columns: {listed(self.columns)}"
+                f"target: expected one of columns, {format_list(self.columns)}, got {self.target!r}"
             )
         if len(set(self.roles.values())) < len(self.roles):
-            raise ValueError(f"{listed(self.roles)}: found one column twice; expected another each")
+            raise ValueError(
+                f"{format_list(self.roles)}: found one column twice; expected another each"
+            )
         for role, name in self.roles.items():
             if name not in self.columns or name == self.target:
                 raise ValueError(f"{role}: found {name!r}; expected one of columns, not the target")

@@ -13,7 +13,7 @@ from typing import Any
 
 from keras_tabular.config.typed_yaml import read_yaml
 from keras_tabular.core import process
-from keras_tabular.core.errors import UserError, listed
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.nested import flatten
 
 PARAMS = "params.yaml"
@@ -68,8 +68,8 @@ def stage_runner(name: str | None) -> Callable[[Callable[[], None]], None]:
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         if keys:
             raise UserError(
-                f"changed while stage {name} ran: {listed(keys)}. dvc.lock would name what the "
-                "stage has not read: run `dvc repro` again"
+                f"changed while stage {name} ran: {format_list(keys)}. dvc.lock would name what "
+                "the stage has not read: run `dvc repro` again"
             )
 
     return lambda main: process.run(partial(checked, main))

@@ -24,7 +24,7 @@ MAX_CALLS_PER_PROCESS = 40  # of a process of Ray: what XLA compiles stays in me
 IN_WORKER: ContextVar[bool] = ContextVar("IN_WORKER", default=False)  # an item of a map
 
 
-def asked_workers() -> int | None:
+def workers_from_environment() -> int | None:
     """Return the value of `TABULAR_WORKERS` in the environment; None if it is not set.
 
     Raises:
@@ -38,7 +38,7 @@ def asked_workers() -> int | None:
     return int(value)
 
 
-def on_ray() -> bool:
+def uses_ray() -> bool:
     """Return whether a Ray cluster works on the items of maps."""
     return bool(os.environ.get(RAY_ADDRESS))
 
@@ -116,7 +116,7 @@ def _connect() -> Any:
             f"{RAY_ADDRESS} is set in the environment, and Ray is not installed; run "
             "`make .venv/installed-ray`, or unset it"
         ) from None
-    local = {"num_cpus": asked_workers(), "include_dashboard": False}
+    local = {"num_cpus": workers_from_environment(), "include_dashboard": False}
     options: dict[str, Any] = local if address == "local" else {}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -130,6 +130,6 @@ def _connect() -> Any:
     return ray
 
 
-def cores() -> int:
+def core_count() -> int:
     """Return the number of cores of the cluster."""
     return max(int(_connect().cluster_resources().get("CPU", 1)), 1)

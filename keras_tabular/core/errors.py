@@ -15,12 +15,12 @@ def truncate(text: str, length: int = MAX_TEXT) -> str:
     return text if len(text) <= length else f"{text[:length]}..."
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """Put a cell between quotes, as a message shows it."""
     return repr(truncate(text))
 
 
-def listed(texts: Iterable[str]) -> str:
+def format_list(texts: Iterable[str]) -> str:
     """Join texts with commas; if they are many, the first ones and the number of the others."""
     texts = list(texts)
     more = [f"and {len(texts) - MAX_LISTED} more"] if len(texts) > MAX_LISTED else []

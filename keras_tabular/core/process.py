@@ -18,7 +18,7 @@ from keras_tabular.core.errors import UserError
 # The digits of OpenBLAS's sums depend on its number of threads, which it reads when it is imported.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 OWN_PACKAGES = ("", "stages", "network", "keras_tabular")  # "" is an error without a module's name
-NO_MEMORY = (
+OUT_OF_MEMORY = (
     "error: there is not enough memory. Close other programs or raise the limit; or lower, in "
     "params.yaml, the units and the batch_size of train.networks, or ingest.rows_per_part, the "
     "rows that are in memory at a time"
@@ -27,7 +27,7 @@ NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # a write does not say for 
 BROKEN_PIPE = 141  # the exit code of a Unix tool whose reader went away
 
 
-def cores() -> int:
+def core_count() -> int:
     """Return the number of cores that this process may use; on macOS, all of the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -59,7 +59,7 @@ def explanation(error: BaseException) -> str | None:
     if isinstance(cause, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        return NO_MEMORY  # also of TensorFlow
+        return OUT_OF_MEMORY  # also of TensorFlow
     if isinstance(error, UserError | OSError):  # also a full disk, a folder that is not writable
         return f"error: {error}"
     package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
@@ -71,7 +71,7 @@ def explanation(error: BaseException) -> str | None:
     return None
 
 
-def show_messages() -> None:
+def install_excepthook() -> None:
     """Show the `explanation` of an error in place of a traceback, also outside of `run`."""
     sys.excepthook = _show
 

@@ -21,8 +21,8 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from keras_tabular.config.schema import Column, Schema
-from keras_tabular.core.engine import ordered_map
 from keras_tabular.core.metrics import TASKS
+from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation.scores import Baselines, Folds
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.cells import as_float64, is_missing, time_zone

@@ -13,7 +13,7 @@ import pyarrow as pa
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
-from keras_tabular.core.errors import UserError, listed
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.metrics import CustomMetric
 from keras_tabular.evaluation.equal_rows import hash_rows
 from keras_tabular.evaluation.evaluation import ScoreSet
@@ -28,7 +28,7 @@ from keras_tabular.evaluation.scores import Baselines
 from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, bootstrap
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import write_part
-from keras_tabular.table.rows import check_rows, refuse
+from keras_tabular.table.rows import check_rows, raise_failures
 from keras_tabular.table.source import column_names, read_rows, row_locator
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
@@ -47,7 +47,7 @@ def check_test_files(names: Iterable[str], folder: Path) -> None:
     """Raise `UserError` if a file that `evaluate.tests` names does not exist."""
     for name in names:
         if not (folder / name).is_file():
-            existing = listed(sorted(p.name for p in folder.glob("[!.]*"))) or "nothing"
+            existing = format_list(sorted(p.name for p in folder.glob("[!.]*"))) or "nothing"
             raise UserError(f"evaluate.tests: found {name!r}; {folder} has {existing}")
 
 
@@ -139,7 +139,7 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
     line = row_locator([file], schema)
     for number, raw in enumerate(read_rows(file, schema, list(columns))):
         table, failures = check_rows(raw, columns, checks)[1:]
-        refuse([f for f in failures if f.policy == "error"], raw.first, line)
+        raise_failures([f for f in failures if f.policy == "error"], raw.first, line)
         counts.update(f"{f.column}: {f.check}: {f.policy}" for f in failures)
         is_valid = np.ones(len(table), bool)
         is_valid[[failure.row for failure in failures if failure.policy == "drop"]] = False

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.core.engine import ordered_map
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.metrics import (
     ROW_SETS,
@@ -17,6 +16,7 @@ from keras_tabular.core.metrics import (
     check_custom_metrics,
     primary_metrics,
 )
+from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation.calibration import choose_threshold, scale_by_temperature
 from keras_tabular.evaluation.equal_rows import score_equal_rows
 from keras_tabular.evaluation.evaluation import Evaluation, IntervalCoverage, ScoreSet
@@ -33,7 +33,7 @@ from keras_tabular.evaluation.uncertainty import (
 from keras_tabular.model_file.intervals import Intervals
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.table.arrays import (
-    FINITE,
+    EXPECTED_PREDICTION,
     Predict,
     feature_arrays,
     labels,
@@ -144,7 +144,7 @@ def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: flo
     y, y_pred, weight = map(np.concatenate, zip(*parts, strict=True))
     if count := int((~np.isfinite(y_pred)).any(axis=1).sum()):
         rows = f"{count} of {len(y)} rows"
-        raise UserError(f"{folder}: {rows}: found no number; expected {FINITE}")
+        raise UserError(f"{folder}: {rows}: found no number; expected {EXPECTED_PREDICTION}")
     return Predictions(y, y_pred, weight, threshold, row_groups(folder, schema))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from keras_tabular.config.sections import Choice
-from keras_tabular.core.errors import listed
+from keras_tabular.core.errors import format_list
 from keras_tabular.core.metrics import BASELINES, TASKS, metric
 from keras_tabular.core.numbers import UNDEFINED, format_number
 from keras_tabular.evaluation.evaluation import (
@@ -49,7 +49,7 @@ def evaluation_warnings(evaluation: Evaluation, task: str) -> list[str]:
     """Collect why the scores may be too good, or of little use for new rows."""
     warnings = format_equal_rows(evaluation)
     if evaluation.classes_not_found:
-        names = listed(evaluation.classes_not_found)
+        names = format_list(evaluation.classes_not_found)
         warnings.append(f"no test row of class {names} is predicted correctly: its recall is 0")
     coverage = evaluation.interval_coverage
     if coverage and coverage.high < coverage.nominal:

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
-from keras_tabular.core.errors import listed
+from keras_tabular.core.errors import format_list
 from keras_tabular.core.metrics import BASELINES, TASKS, metric
 from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.evaluation import NO_SCORES, Evaluation
@@ -48,7 +48,7 @@ def next_steps(
 
 
 def _steps_about_rows(evaluation: Evaluation, schema: Schema, params: Params) -> Iterator[Step]:
-    split, missed = params.split, listed(evaluation.classes_not_found)
+    split, missed = params.split, format_list(evaluation.classes_not_found)
     if missed and schema.task == "binary":
         threshold = format_number(evaluation.threshold)
         yield (

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from keras_tabular.config.schema import Schema, input_name
-from keras_tabular.core.engine import ordered_map
+from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.arrays import Predict, feature_arrays, row_losses, row_weights
 
 REPEATS = 10

@@ -14,7 +14,7 @@ from pydantic import Field
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Choice, Drift, Validate
 from keras_tabular.config.typed_yaml import Section, Value, check
-from keras_tabular.core.errors import UserError, listed
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.model_file.column_summary import ColumnSummary
 from keras_tabular.model_file.intervals import Intervals
 from keras_tabular.table.parquet import count_rows, part_paths
@@ -155,7 +155,7 @@ def training_rows(path: Path, metadata: ModelMetadata, schema: Schema) -> Traini
         columns = sorted({name for name, _ in trained ^ declared})
         raise UserError(
             f"{path}: the model was trained for other columns than data/schema.yaml declares: "
-            f"{listed(columns)}; run `dvc repro` to train one for these"
+            f"{format_list(columns)}; run `dvc repro` to train one for these"
         )
     return trained_on
 

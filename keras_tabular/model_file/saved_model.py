@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_tabular.config.schema import Schema, input_name
-from keras_tabular.core.errors import UserError, listed, truncate
+from keras_tabular.core.errors import UserError, format_list, truncate
 from keras_tabular.model_file.metadata import ModelMetadata, read_metadata, replace_metadata
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.reproducible import OrderedMean, ReproducibleDense, make_reproducible
@@ -113,7 +113,7 @@ def load_model(path: Path, content: bytes, schema: Schema | None = None) -> Save
     if problems:
         raise UserError(
             f"{path}: the model was trained for another table than data/schema.yaml "
-            f"declares: {listed(problems)}; run `dvc repro` to train one for this"
+            f"declares: {format_list(problems)}; run `dvc repro` to train one for this"
         )
     return model
 

@@ -9,7 +9,7 @@ import os
 import sys
 
 from keras_tabular.core.process import without_packages
-from keras_tabular.table.parquet import without_pandas
+from keras_tabular.table.parquet import hide_pandas
 
 # The same bits on all CPUs: fused multiply-adds are turned off, since x86-64 and ARM64 would fuse
 # different pairs. AVX has none of them, and all x86-64 CPUs have AVX. On ARM64 they come from a
@@ -47,7 +47,7 @@ try:
         import keras
         import tensorflow as tf
 
-    without_pandas()
+    hide_pandas()
     # TensorFlow divides a sum by the number of threads, so this number is the same everywhere.
     tf.config.threading.set_intra_op_parallelism_threads(4)
     if os.environ.get("TABULAR_GPU") != "1":

@@ -10,7 +10,7 @@ import pyarrow as pa
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Drift
 from keras_tabular.config.typed_yaml import Section
-from keras_tabular.core.errors import listed, quoted
+from keras_tabular.core.errors import format_list, quote
 from keras_tabular.model_file.bins import OTHERS, Bins, most_frequent, unknown_mask
 from keras_tabular.model_file.column_summary import ColumnSummary, total_variation
 from keras_tabular.model_file.metadata import TrainingRows
@@ -98,7 +98,7 @@ def unknown_lines(unknown: UnknownCategories, rows: int) -> list[str]:
     lines = []
     for name, counts in unknown_by_column(unknown).items():
         total = sum(count for _, count in counts)
-        examples = listed(f"{quoted(value)} ({count})" for value, count in counts)
+        examples = format_list(f"{quote(value)} ({count})" for value, count in counts)
         text = "rows hold a category that the model does not know"
         lines.append(f"{name}: {total} of {rows} {text}: {examples}")
     return lines
@@ -175,7 +175,7 @@ def find_drift(
     if moved:
         verdict = "fail" if share >= params.attribution else "warn"
         have = "they have" if len(moved) > 1 else "it has"
-        reason = f"{listed(moved)} moved; {have} {share:.1%} of the attribution"
+        reason = f"{format_list(moved)} moved; {have} {share:.1%} of the attribution"
     if dates:
         reason += ", dates not counted, since new rows are later"
     if failed := sum(counts.failed.values()):

@@ -11,7 +11,7 @@ from typing import Literal
 
 from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import SCHEMA, Schema, load_schema
-from keras_tabular.core.cluster import on_ray
+from keras_tabular.core.cluster import uses_ray
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.model_file.metadata import read_metadata
@@ -69,7 +69,7 @@ def read_schema_and_params(path: Path, content: bytes) -> tuple[Schema, Params]:
 
 def scratch_folder() -> TemporaryDirectory[str]:
     """Return a temporary folder, which all machines of a Ray cluster can read."""
-    return TemporaryDirectory(".partial", ".rows-", Path.cwd() if on_ray() else None)
+    return TemporaryDirectory(".partial", ".rows-", Path.cwd() if uses_ray() else None)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from keras_tabular.core.files import atomic_write
 from keras_tabular.core.process import BROKEN_PIPE
 from keras_tabular.model_file.attribution import MAX_EXPLAINED, Permutations, contributions
 from keras_tabular.model_file.metadata import training_rows
-from keras_tabular.table.arrays import FINITE, feature_arrays, predicted_classes
+from keras_tabular.table.arrays import EXPECTED_PREDICTION, feature_arrays, predicted_classes
 from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.rows import CheckedRows, Failure
 
@@ -228,5 +228,7 @@ def predict_batch(
         columns |= reason_columns(effects, names, outputs, schema, reasons.columns)
     failed = {failure.row for failure in batch.failures}
     without = set(np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()) - failed
-    failures = [Failure(row, "predicted", "finite", "no number", FINITE) for row in without]
+    failures = [
+        Failure(row, "predicted", "finite", "no number", EXPECTED_PREDICTION) for row in without
+    ]
     return Predicted(columns, sorted([*batch.failures, *failures], key=lambda failure: failure.row))

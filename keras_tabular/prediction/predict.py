@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
-from keras_tabular.core.engine import ordered_map
+from keras_tabular.core.parallel import ordered_map
 from keras_tabular.prediction.drift import UnknownCategories, unknown_categories, unknown_lines
 from keras_tabular.prediction.outputs import Predicted, Reasons, Write, output_schema, predict_batch
 from keras_tabular.table.checks import Checks, declared_checks
 from keras_tabular.table.csv import RawRows
-from keras_tabular.table.rows import check_rows, refuse, rejected_rows
+from keras_tabular.table.rows import check_rows, raise_failures, rejected_rows
 from keras_tabular.table.source import read_rows, row_locator
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
@@ -91,7 +91,7 @@ class Output:
             if self.reject:
                 self.reject(rejected_rows(texts, errors, lines))
             else:
-                refuse(errors, 0, lines.__getitem__, self.advice)
+                raise_failures(errors, 0, lines.__getitem__, self.advice)
         columns = {"row": pa.array(self.rows + np.arange(len(answered)))}
         columns |= {name: texts[name] for name in self.identifiers} | predictions
         rows = pa.table(columns).select(self.columns.names)

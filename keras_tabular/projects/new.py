@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
-from keras_tabular.core.errors import UserError, listed
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.projects.lock import LOCKED_PACKAGE, lock_text, locked_packages
 from keras_tabular.projects.wheel import ROOT, get_wheel, pin, read_project_files, run_command
 
@@ -77,7 +77,7 @@ def parse_arguments() -> Namespace:
             names = nearest_first(max(headers, key=len), args.target)
             parser.error(
                 f"--target: {args.table} has no column {args.target!r}. Its columns, the most "
-                f"similar name first: {listed(map(repr, names))}"
+                f"similar name first: {format_list(map(repr, names))}"
             )
     if args.folder.exists() and any(args.folder.iterdir()):
         parser.error(f"{args.folder}: not empty; expected the name of a new folder")

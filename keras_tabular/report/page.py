@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.core.errors import listed
+from keras_tabular.core.errors import format_list
 from keras_tabular.core.metrics import BASELINES, ROW_SETS, TASKS
 from keras_tabular.experiments.comparison import ChangedValue, Comparison, ScoreRow, points
 from keras_tabular.experiments.run import LOCK, Run, params_of
@@ -97,7 +97,7 @@ def split_rule(run: Run) -> str:
         "group": f"all those of some values of {schema.get('group')}",
         "time": f"the latest by {schema.get('time')}",
         "column": f"named by {schema.get('split')}",
-        "file": f"those of {listed(schema.get('test_files') or [])}",
+        "file": f"those of {format_list(schema.get('test_files') or [])}",
     }[by]
 
 

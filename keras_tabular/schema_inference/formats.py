@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from keras_tabular.config.schema import ISO, NUMBER_FORMAT, Column
 from keras_tabular.config.typed_yaml import Value
-from keras_tabular.core.errors import quoted
+from keras_tabular.core.errors import quote
 from keras_tabular.table.cells import ISO_8601, parse
 
 
@@ -188,7 +188,7 @@ def ask_format(texts: list[str]) -> str:
     best = min(forms, key=lambda form: len(not_dates(some, form)), default="")
     if best and (unparsed := not_dates(texts, best)):
         return (
-            f"; dates as {best}, except {quoted(unparsed[0])}: kind datetime? then change or list "
+            f"; dates as {best}, except {quote(unparsed[0])}: kind datetime? then change or list "
             "such cells in replace or missing_values"
         )
     if fits(NUMBER_WITH_UNIT):

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_tabular.config.schema import Dialect
-from keras_tabular.core.errors import UserError, listed
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.table.csv import CSV_ERRORS, check_format, describe_csv_error, open_bytes
 from keras_tabular.table.rows import text_columns
-from keras_tabular.table.source import is_csv, read_rows, stored_types, unreadable
+from keras_tabular.table.source import column_types, is_csv, read_rows, unreadable
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
 
@@ -86,11 +86,11 @@ def read_sample(files: list[Path], limit: int) -> Sample:
     columns, rows_by_file, whole = dict[str, Counter[str]](), list[int](), True
     hashes, unreadable_columns = set[int](), dict[str, str]()
     for number, file in enumerate(files):
-        types = stored_types(file, dialect)
+        types = column_types(file, dialect)
         check_names(file, types.names)
         columns = columns or {name: Counter() for name in types.names}
         if other := sorted(set(types.names) ^ set(columns)):
-            raise UserError(f"{file}: found other columns than in {files[0]}: {listed(other)}")
+            raise UserError(f"{file}: found other columns than in {files[0]}: {format_list(other)}")
         unreadable_columns |= unreadable(types)
         readable = [name for name in types.names if name not in unreadable_columns]
         rows, max_rows = 0, -(-(limit - sum(rows_by_file)) // (len(files) - number))
@@ -125,7 +125,7 @@ def read_sample(files: list[Path], limit: int) -> Sample:
 def check_names(file: Path, names: list[str]) -> None:
     """Raise `UserError` if two columns of a file have the same name."""
     if repeated := sorted(name for name, times in Counter(names).items() if times > 1):
-        problem = f"found {listed(map(repr, repeated))} more than once"
+        problem = f"found {format_list(map(repr, repeated))} more than once"
         if is_csv(file):
             problem = f"line 1: {problem}; is the header missing?"
         raise UserError(f"{file}: {problem}")

@@ -12,7 +12,7 @@ import yaml
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.config.typed_yaml import Value, check, suggestion
-from keras_tabular.core.errors import UserError, listed
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.schema_inference.columns import (
     MAX_CLASSES,
     MIN_CLASS_ROWS,
@@ -23,7 +23,7 @@ from keras_tabular.schema_inference.columns import (
 from keras_tabular.schema_inference.formats import typed
 from keras_tabular.schema_inference.questions import question
 from keras_tabular.schema_inference.sample import Sample, read_sample
-from keras_tabular.table.checks import Checks, check_table, describe, rows_to_name
+from keras_tabular.table.checks import Checks, check_table, describe_failures, rows_to_locate
 from keras_tabular.table.rows import parse_valid_rows
 from keras_tabular.table.source import read_rows, source_files
 
@@ -92,7 +92,7 @@ def infer_schema(
     if target not in sample.columns:
         near = f".{near}" if (near := suggestion(target, sample.columns)) else ""
         raise UserError(
-            f"--target: found {target!r}; the columns are {listed(sample.columns)}{near}"
+            f"--target: found {target!r}; the columns are {format_list(sample.columns)}{near}"
         )
     if target in sample.unreadable:
         raise UserError(f"--target: found column {target} of {sample.unreadable[target]}")
@@ -118,8 +118,8 @@ def infer_schema(
     checks = check_table(parts, schema, policies or Validate())[1]
     ask_leaks(columns, target, checks)
     text = schema_text(path, sample, columns, target, task, classes)
-    places = {row: f"row {row + 1}" for row in rows_to_name(checks)}
-    return FirstSchema(text, describe(sample.rows, checks, places)["error"])
+    places = {row: f"row {row + 1}" for row in rows_to_locate(checks)}
+    return FirstSchema(text, describe_failures(sample.rows, checks, places)["error"])
 
 
 def schema_text(

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
-from keras_tabular.core.errors import UserError, quoted
+from keras_tabular.core.errors import UserError, quote
 from keras_tabular.model_file.saved_model import SavedModel
 from keras_tabular.prediction.drift import unknown_by_column, unknown_categories, unknown_lines
 from keras_tabular.prediction.outputs import Predicted, Reasons, predict_batch
@@ -28,7 +28,7 @@ from keras_tabular.serving import rows as json_rows
 from keras_tabular.serving.batcher import Batcher
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.csv import RawRows
-from keras_tabular.table.rows import CheckedRows, check_rows, refuse
+from keras_tabular.table.rows import CheckedRows, check_rows, raise_failures
 
 EXPLAIN = "Number of columns to name that moved a prediction most, as reason_1, reason_1_effect, …"
 MAX_EXPLAINED_ROWS = 250  # of a request; with the default model they take some seconds
@@ -63,7 +63,7 @@ class Service:
         """Predict all rows of a request, or none of them where one fails a check."""
         content_type = request.headers.get("content-type", "")
         if content_type.partition(";")[0].strip().lower() != JSON:
-            message = f"Content-Type: found {quoted(content_type)}; expected {JSON}"
+            message = f"Content-Type: found {quote(content_type)}; expected {JSON}"
             raise HTTPException(415, message)
         with measures.WAITING.track_inprogress(), measures.SECONDS.time():
             body = bytearray()
@@ -88,7 +88,7 @@ class Service:
         batch = self._check_cells(texts)
         for failure in batch.failures:
             measures.FAILED.labels(failure.column, failure.check).inc()
-        refuse((f for f in batch.failures if f.policy != "warn"), 1, "row {}".format)
+        raise_failures((f for f in batch.failures if f.policy != "warn"), 1, "row {}".format)
         return batch
 
     def _check_cells(self, texts: pa.Table) -> CheckedRows:
@@ -101,7 +101,7 @@ class Service:
         return predict_batch(CheckedRows(features, features, []), self.model, self.schema, explain)
 
     def _answer(self, batch: CheckedRows, predicted: Predicted) -> dict[str, Any]:
-        refuse(predicted.failures, 1, "row {}".format)
+        raise_failures(predicted.failures, 1, "row {}".format)
         rows = len(batch.features)
         names = [name for name in self.schema.ignore if name in batch.texts.column_names]
         identifiers = {name: batch.texts[name] for name in names}

@@ -9,9 +9,9 @@ from fastapi import HTTPException
 
 from keras_tabular.config.schema import EPOCHS, NUMBER_FORMAT, Column, Schema
 from keras_tabular.config.typed_yaml import suggestion
-from keras_tabular.core.errors import UserError, listed, quoted
+from keras_tabular.core.errors import UserError, format_list, quote
 from keras_tabular.table.cells import ARROW_TYPES
-from keras_tabular.table.csv import MISTAKES_SHOWN
+from keras_tabular.table.csv import MAX_MISTAKES_SHOWN
 
 JSON_TYPES = {"double": "number", "float": "number", "int64": "integer", "bool": "boolean"}
 JsonSchema = dict[str, Any]
@@ -74,7 +74,7 @@ def texts_from_rows(rows: list[Any], schema: Schema) -> pa.Table:
         for mistake in _row_mistakes(row, schema)
     ]
     if mistakes:
-        raise UserError("\n".join(mistakes[:MISTAKES_SHOWN]))
+        raise UserError("\n".join(mistakes[:MAX_MISTAKES_SHOWN]))
     identifiers = [name for name in schema.ignore if any(name in row for row in rows)]
     columns = {}
     for name in [*schema.features, *identifiers]:
@@ -88,18 +88,18 @@ def texts_from_rows(rows: list[Any], schema: Schema) -> pa.Table:
 def _row_mistakes(row: Any, schema: Schema) -> Iterator[str]:
     """Yield the differences between a row and the declared columns."""
     if not isinstance(row, dict):
-        yield f": found {quoted(json.dumps(row))}; expected an object"
+        yield f": found {quote(json.dumps(row))}; expected an object"
         return
     if missing := [name for name in schema.features if name not in row]:
         nullable = all(schema.columns[name].nullable for name in missing)
         hint = "; give null for an empty cell" if nullable else ""
-        yield f": missing: {listed(missing)}{hint}"
+        yield f": missing: {format_list(missing)}{hint}"
     for name in sorted(row.keys() - {*schema.columns, *schema.ignore}):
-        yield f": no column {quoted(name)} is declared.{suggestion(name, schema.features)}"
+        yield f": no column {quote(name)} is declared.{suggestion(name, schema.features)}"
     for name, cell in row.items():
         if isinstance(cell, dict | list):
             allowed = "a number, a text, true, false or null"
-            yield f", column {name}: found {quoted(json.dumps(cell))}; expected {allowed}"
+            yield f", column {name}: found {quote(json.dumps(cell))}; expected {allowed}"
 
 
 def _text(cell: str | float | bool | None, point: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_tabular.core.engine import ordered_map, workers
+from keras_tabular.core.parallel import ordered_map, worker_count
 from keras_tabular.splitting.rules import SUBSETS, Assignment
 from keras_tabular.table.parquet import FOLD_KEY, count_rows, part_paths, write_part
 
@@ -41,7 +41,9 @@ def write_subsets(table: Path, assignment: Assignment, size: int, folder: Path) 
     new = list(new_parts(assignment, size))
     first = pq.read_table(part_paths(table)[0])
     part_bytes = max(first.nbytes * size // max(len(first), 1), 1)
-    count = min(max(GATHERED_BYTES // workers() // part_bytes, 1), -(-len(new) // workers()))
+    count = min(
+        max(GATHERED_BYTES // worker_count() // part_bytes, 1), -(-len(new) // worker_count())
+    )
     groups = [new[n : n + count] for n in range(0, len(new), count)]
     write = partial(write_new_parts, table=table, fold_keys=assignment.fold_keys, folder=folder)
     for _ in ordered_map(write, groups):

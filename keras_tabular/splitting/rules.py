@@ -13,7 +13,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Split
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.arrays import labels
-from keras_tabular.table.groups import MOST_REPEATED, equal_feature_rows
+from keras_tabular.table.groups import MAX_SHARE_REPEATED, equal_feature_rows
 from keras_tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
 
 SUBSETS = ("train", "validation", "test")
@@ -73,7 +73,7 @@ def find_equal_rows(
         return None, None
     repeated = int((first != np.arange(len(first))).sum())
     message = f"{repeated:,} of {len(first):,} rows repeat the columns of another"
-    if split.equal_rows == "auto" and repeated > MOST_REPEATED * len(first):
+    if split.equal_rows == "auto" and repeated > MAX_SHARE_REPEATED * len(first):
         return None, f"warn: {message}: too many to be copies, so each is drawn by itself"
     return first, f"{message}: they stay with it, in one subset and one fold"
 

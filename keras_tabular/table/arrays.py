@@ -13,7 +13,7 @@ from keras_tabular.table.cells import as_float64
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]  # `feature_arrays` to (rows, outputs)
 # What is expected of every output.
-FINITE = (
+EXPECTED_PREDICTION = (
     "a number from the model; is a cell empty while train.imputation is none, or far from what "
     "the model has seen?"
 )

@@ -19,8 +19,8 @@ from keras_tabular.config.schema import EPOCHS, ISO, KINDS, NUMBER_FORMAT, Colum
 from keras_tabular.config.typed_yaml import Value
 
 LARGEST = 1e37  # number of a table: a model's answers are float32, which end at 3.4e38
-MAX_CELL = 2**18  # characters; a longer cell is a quote that never closes, or no table
-TEXT = f"text without NUL bytes, of at most {MAX_CELL} bytes"
+MAX_CELL_LENGTH = 2**18  # characters; a longer cell is a quote that never closes, or no table
+TEXT = f"text without NUL bytes, of at most {MAX_CELL_LENGTH} bytes"
 
 
 class CellType(NamedTuple):
@@ -66,7 +66,7 @@ BYTES = (
 )
 
 
-def expected(column: Column) -> str:
+def describe_expected(column: Column) -> str:
     """Say what a cell of a column has to be."""
     cell_type = CELL_TYPES[column.kind]
     if column.format is None:
@@ -100,7 +100,7 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
         missing = pc.or_(missing, pc.is_in(cells, pa.array(words)))
     if column.is_string:
         wrong = pc.or_(
-            pc.match_substring(cells, "\0"), pc.greater(pc.binary_length(cells), MAX_CELL)
+            pc.match_substring(cells, "\0"), pc.greater(pc.binary_length(cells), MAX_CELL_LENGTH)
         )
         values = pc.if_else(pc.or_(missing, wrong), None, cells)
         return values.cast(ARROW_TYPES[column.kind]), wrong
@@ -121,7 +121,7 @@ def _replace(cells: pa.Array, replacements: Mapping[Value, Value]) -> pa.Array:
     return pc.coalesce(new.take(pc.index_in(cells, old)), cells)
 
 
-def kinds_of(arrow_type: pa.DataType) -> tuple[Kind, ...]:
+def possible_kinds(arrow_type: pa.DataType) -> tuple[Kind, ...]:
     """Return the kinds that a column of an Arrow type can be; none for lists and the like."""
     arrow_type = _stored(arrow_type)
     if pa.types.is_null(arrow_type) or arrow_type in BYTES or _is_number(arrow_type):

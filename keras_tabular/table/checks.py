@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Column, Schema
 from keras_tabular.config.sections import RowPolicy, Validate
-from keras_tabular.core.engine import ordered_map
 from keras_tabular.core.errors import UserError, truncate
+from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.cells import as_float64, is_missing
 from keras_tabular.table.database import first_equal_rows, row_hashes
 from keras_tabular.table.leaks import sample_rows, shares_explained
@@ -106,7 +106,7 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
     return checks
 
 
-def find_check(checks: Checks, name: str, check: str) -> Check:
+def check_of_cell(checks: Checks, name: str, check: str) -> Check:
     """Return the check of a column that `failed_cells` names."""
     return checks.get((name, check)) or checks[name, f"{check}_target"]
 
@@ -266,7 +266,7 @@ def check_table(
     rows = 0
     for result in results:
         for name, failing, failed, values in result.failed:
-            find_check(checks, name, failing).fail(rows + failed, values)
+            check_of_cell(checks, name, failing).fail(rows + failed, values)
         rows += result.rows
     ends_of_columns = {
         name: set[Any]().union(*(result.extremes[name] for result in results))
@@ -300,8 +300,8 @@ def check_table(
     return rows, checks
 
 
-def describe(rows: int, checks: Checks, lines: dict[int, str]) -> dict[str, list[str]]:
-    """Describe what failed, by policy; `lines` are the places of `rows_to_name`."""
+def describe_failures(rows: int, checks: Checks, lines: dict[int, str]) -> dict[str, list[str]]:
+    """Describe what failed, by policy; `lines` are the places of `rows_to_locate`."""
     messages: dict[str, list[str]] = {"error": [], "drop": [], "warn": []}
     for (column, name), check in checks.items():
         if not check.failed_rows:
@@ -324,7 +324,7 @@ def describe(rows: int, checks: Checks, lines: dict[int, str]) -> dict[str, list
     return messages
 
 
-def rows_to_name(checks: Checks) -> set[int]:
+def rows_to_locate(checks: Checks) -> set[int]:
     """Return the rows whose places `describe` names, and those that are set aside."""
     named = [
         check.rows if check.policy == "drop" else check.rows[:EXAMPLES] for check in checks.values()

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Dialect, Schema
 from keras_tabular.core.errors import UserError
-from keras_tabular.table.cells import MAX_CELL
+from keras_tabular.table.cells import MAX_CELL_LENGTH
 from keras_tabular.table.database import connect
-from keras_tabular.table.parquet import take_rows
+from keras_tabular.table.parquet import regroup_rows
 
 ROWS_PER_BATCH = 32_768
 MIN_ROWS_PER_BATCH = 1024
@@ -24,11 +24,11 @@ SAMPLE_BYTES = 2**20  # of the first rows, to see how long they are
 BLOCK_BYTES = 2**22
 OVERLAP_BYTES = 2**8
 NO_CELL = "\x1f\x1e\x1f"  # a text that no table has
-MISTAKES_SHOWN = 5
+MAX_MISTAKES_SHOWN = 5
 CSV_ERRORS = (csv.Error, UnicodeError, OSError)
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 CSV_PROBLEMS = {  # by a part of Python's message
-    "field larger": f"found a cell of more than {MAX_CELL} characters; "
+    "field larger": f"found a cell of more than {MAX_CELL_LENGTH} characters; "
     "expected shorter ones. Does a quote never close?",
     "unexpected end": "found a quote that never closes",
     "expected after": "found text after the quote that closes a cell; "
@@ -139,7 +139,7 @@ def read_with_duckdb(
     reader = relation.project(columns).to_arrow_reader(ROWS_PER_BATCH)
     # The sizes of DuckDB's batches depend on the number of threads.
     batches = (pa.table(batch.columns, names) for batch in reader)
-    tables = take_rows(batches, chain([1], repeat(batch_rows)))
+    tables = regroup_rows(batches, chain([1], repeat(batch_rows)))
     first_row = next(tables, None)
     if first_row is None or [list(row.values()) for row in first_row.to_pylist()] != [names]:
         raise duckdb.DataError("the first row is not the header")
@@ -234,7 +234,7 @@ def records(file: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     Raises:
         CSV_ERRORS: The file cannot be read further.
     """
-    csv.field_size_limit(MAX_CELL)
+    csv.field_size_limit(MAX_CELL_LENGTH)
     encoding = "utf-8-sig" if dialect.is_utf8 else dialect.encoding  # no byte order mark
     with TextIOWrapper(open_bytes(file), encoding=encoding, newline="") as text:
         reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
@@ -266,7 +266,7 @@ def malformed_lines(file: Path, dialect: Dialect, *, allow_ragged: bool = False)
                 mistakes.append(
                     f"{file}: line {line}: found {len(cells)} cells; expected {len(header)}"
                 )
-            if len(mistakes) == MISTAKES_SHOWN:
+            if len(mistakes) == MAX_MISTAKES_SHOWN:
                 mistakes.append("There may be more.")
                 break
     except CSV_ERRORS as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from keras_tabular.core.engine import workers
+from keras_tabular.core.parallel import worker_count
 
 if TYPE_CHECKING:  # its import takes a fifth of a second
     from duckdb import DuckDBPyConnection
@@ -20,7 +20,7 @@ def connect() -> "DuckDBPyConnection":
     import duckdb
 
     settings: dict[str, str | bool | int | float | list[str]] = {
-        "threads": workers(),
+        "threads": worker_count(),
         "memory_limit": MEMORY_LIMIT,
         "temp_directory": "",
         "autoinstall_known_extensions": False,

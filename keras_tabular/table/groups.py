@@ -10,7 +10,7 @@ from keras_tabular.table.database import first_equal_rows, row_hashes
 from keras_tabular.table.parquet import part_paths, read_parts
 
 # Where more rows repeat others, the columns have few values, and equal rows are no copies.
-MOST_REPEATED = 0.5
+MAX_SHARE_REPEATED = 0.5
 
 
 def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
@@ -41,7 +41,7 @@ def number_groups(keys: np.ndarray, declared: bool) -> np.ndarray | None:
     """
     distinct, group = np.unique(keys, return_inverse=True)
     repeated = len(keys) - len(distinct)
-    if not repeated or (not declared and repeated > MOST_REPEATED * len(keys)):
+    if not repeated or (not declared and repeated > MAX_SHARE_REPEATED * len(keys)):
         return None
     return group
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from keras_tabular.config.schema import Dialect
-from keras_tabular.core.errors import UserError, quoted
+from keras_tabular.core.errors import UserError, quote
 from keras_tabular.table.csv import ROWS_PER_BATCH, RawRows, describe_csv_error, open_bytes
 
 NAMED_ROWS = 100_000  # rows in which a column has to occur
@@ -67,7 +67,7 @@ def parse_object(text: bytes) -> dict[str, str]:
     except json.JSONDecodeError as error:
         raise ValueError(f"found no JSON at column {error.colno}: {error.msg}") from None
     if not isinstance(row, dict):
-        raise ValueError(f"found {quoted(text.decode().strip())}")
+        raise ValueError(f"found {quote(text.decode().strip())}")
     for name, value in row.items():
         if isinstance(value, list | dict):
             raise ValueError(f"column {name}: found a list or an object")

@@ -9,9 +9,9 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_tabular.core.engine import ordered_map
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_file
+from keras_tabular.core.parallel import ordered_map
 from keras_tabular.core.process import without_packages
 
 Item = TypeVar("Item")
@@ -22,7 +22,7 @@ FOLD_KEY = "__fold__"
 FILE_SUBSET = "__share__"  # train or test, by the file that a row stands in
 
 
-def without_pandas() -> None:
+def hide_pandas() -> None:
     """Let Arrow look for pandas now, and not find it: a stage starts 0.2 s sooner.
 
     Objects of pandas must not be given to `pa.array` before some `to_pandas()`.
@@ -78,7 +78,7 @@ def prefetch(items: Iterable[Item]) -> Iterator[Item]:
             yield item
 
 
-def take_rows(tables: Iterator[pa.Table], sizes: Iterable[int]) -> Iterator[pa.Table]:
+def regroup_rows(tables: Iterator[pa.Table], sizes: Iterable[int]) -> Iterator[pa.Table]:
     """Yield the rows of some tables as tables of these sizes, until there are no more rows.
 
     The last one may be smaller.

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_tabular.config.schema import Column, Kind, Schema
-from keras_tabular.core.engine import ordered_map
 from keras_tabular.core.errors import UserError
+from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.cells import LARGEST, as_float64, is_missing
 from keras_tabular.table.parquet import count_rows, read_parts
 

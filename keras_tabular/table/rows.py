@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_tabular.config.schema import Column, Schema
-from keras_tabular.core.errors import UserError, quoted
-from keras_tabular.table.cells import as_texts, expected, is_written, parse
-from keras_tabular.table.checks import Checks, failed_cells, find_check
-from keras_tabular.table.csv import MISTAKES_SHOWN, RawRows
+from keras_tabular.core.errors import UserError, quote
+from keras_tabular.table.cells import as_texts, describe_expected, is_written, parse
+from keras_tabular.table.checks import Checks, check_of_cell, failed_cells
+from keras_tabular.table.csv import MAX_MISTAKES_SHOWN, RawRows
 from keras_tabular.table.source import is_parquet, row_locator
 
 REJECTED = ("rejected_line", "rejected_reason")
@@ -28,7 +28,7 @@ class Failure(NamedTuple):
     policy: str = "error"
 
     def __str__(self) -> str:
-        value = "" if self.found is None else f"found {quoted(self.found)}; "
+        value = "" if self.found is None else f"found {quote(self.found)}; "
         return f"{self.column}: {value}expected {self.expected}"
 
 
@@ -88,7 +88,7 @@ def parse_rows(
         if pc.any(is_invalid).as_py():
             rows = pc.indices_nonzero(is_invalid)[:max_failures]
             failures += [
-                Failure(row, name, "kind", cell, expected(column))
+                Failure(row, name, "kind", cell, describe_expected(column))
                 for row, cell in zip(rows.to_pylist(), cells.take(rows).to_pylist(), strict=True)
             ]
     return pa.table(values), failures
@@ -101,8 +101,8 @@ def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
         UserError: A cell is invalid; the message names lines and columns.
     """
     texts = text_columns(raw, schema.columns)
-    values, failures = parse_rows(raw, texts, schema.columns, MISTAKES_SHOWN)
-    refuse(failures, raw.first, row_locator([raw.file], schema))
+    values, failures = parse_rows(raw, texts, schema.columns, MAX_MISTAKES_SHOWN)
+    raise_failures(failures, raw.first, row_locator([raw.file], schema))
     return values
 
 
@@ -119,7 +119,7 @@ def check_rows(raw: RawRows, columns: Mapping[str, Column], checks: Checks) -> C
     features, failures = parse_rows(raw, texts, columns)
     invalid = {(failure.column, failure.row) for failure in failures}  # null, and not missing
     for name, check, rows in failed_cells(features, columns):
-        declared = find_check(checks, name, check)
+        declared = check_of_cell(checks, name, check)
         cells = texts[name].take(pa.array(rows)).to_pylist()
         failures += [
             Failure(row, name, check, cell, declared.expected, declared.policy)
@@ -132,7 +132,7 @@ def check_rows(raw: RawRows, columns: Mapping[str, Column], checks: Checks) -> C
     return CheckedRows(texts, features, sorted(failures, key=lambda failure: failure.row))
 
 
-def refuse(
+def raise_failures(
     failures: Iterable[Failure], first: int, locate: Callable[[int], str], advice: str = ""
 ) -> None:
     """Raise `UserError` if there is a failure: where the first few are, and what was expected.
@@ -144,9 +144,9 @@ def refuse(
     """
     lines = [
         f"{locate(first + failure.row)}, column {failure}"
-        for failure in sorted(failures, key=lambda failure: failure.row)[:MISTAKES_SHOWN]
+        for failure in sorted(failures, key=lambda failure: failure.row)[:MAX_MISTAKES_SHOWN]
     ]
-    if len(lines) == MISTAKES_SHOWN:
+    if len(lines) == MAX_MISTAKES_SHOWN:
         lines.append("There may be more.")
     if lines:
         raise UserError("\n".join([*lines, *filter(None, [advice])]))
@@ -178,7 +178,7 @@ def rejected_rows(
     return pa.table(columns, schema=rejected_schema(texts.column_names))
 
 
-def dropped_cells(part: pa.Table, first: int, checks: Checks) -> list[Failure]:
+def dropped_failures(part: pa.Table, first: int, checks: Checks) -> list[Failure]:
     """Return the failures of a part of a table whose policy is `drop`.
 
     Args:

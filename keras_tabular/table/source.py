@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Dialect, Schema
-from keras_tabular.core.errors import UserError, listed, truncate
+from keras_tabular.core.errors import UserError, format_list, truncate
 from keras_tabular.table import csv, json_lines
-from keras_tabular.table.cells import kinds_of
+from keras_tabular.table.cells import possible_kinds
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.parquet import FILE_SUBSET, FOLD_KEY
 
@@ -47,8 +47,8 @@ def source_files(source: str, needed: Iterable[str] = ()) -> list[Path]:
     names = [file.name for file in files]
     if (absent := sorted({*needed} - {*names})) or (needed and set(names) == set(needed)):
         raise UserError(
-            f"{path}: found {listed(names)}; test_files in data/schema.yaml needs "
-            f"{listed(absent) if absent else 'another file, to train with'}"
+            f"{path}: found {format_list(names)}; test_files in data/schema.yaml needs "
+            f"{format_list(absent) if absent else 'another file, to train with'}"
         )
     return files
 
@@ -68,7 +68,7 @@ def is_csv(file: Path) -> bool:
     return not is_parquet(file) and not is_json(file)
 
 
-def stored_types(file: Path, dialect: Dialect) -> pa.Schema:
+def column_types(file: Path, dialect: Dialect) -> pa.Schema:
     """Return the names of all columns of a file and their types; cells of a CSV are text.
 
     Raises:
@@ -102,7 +102,7 @@ def column_names(
         UserError: The columns are others, one has a type that it cannot have, or the file cannot
             be read.
     """
-    types = stored_types(file, schema)
+    types = column_types(file, schema)
     counts, declared_names = Counter(types.names), {*schema.columns, *schema.ignore}
     allowed = {*declared_names, FOLD_KEY, FILE_SUBSET}
     problems = {
@@ -110,20 +110,26 @@ def column_names(
         "neither in columns nor in ignore": [n for n in counts if n not in allowed and not extra],
         "more than once": sorted(n for n in {*needed, *optional} if counts[n] > 1),
     }
-    if wrong := "; ".join(f"{what}: {listed(n)}" for what, n in problems.items() if n):
+    if wrong := "; ".join(f"{what}: {format_list(n)}" for what, n in problems.items() if n):
         where, hint = f"{file}: the columns are", ""
         if is_csv(file):
             where, hint = f"{file}: line 1: the header is", csv.header_hint(types.names, schema)
         raise UserError(f"{where} not as declared. {wrong}{hint}")
     for field in types:
-        column, kinds = schema.columns.get(field.name), kinds_of(field.type)
+        column, kinds = schema.columns.get(field.name), possible_kinds(field.type)
         if column and column.kind not in kinds:
-            can = f"it can be {listed(kinds)}" if kinds else f"{NO_CELLS}; leave it out of columns"
+            can = (
+                f"it can be {format_list(kinds)}"
+                if kinds
+                else f"{NO_CELLS}; leave it out of columns"
+            )
             raise UserError(
                 f"{file}: column {field.name}: found {truncate(str(field.type))}, declared "
                 f"{column.kind}; {can}, in data/schema.yaml"
             )
-    return [field.name for field in types if field.name in declared_names and kinds_of(field.type)]
+    return [
+        field.name for field in types if field.name in declared_names and possible_kinds(field.type)
+    ]
 
 
 def unreadable(types: pa.Schema) -> dict[str, str]:
@@ -131,7 +137,7 @@ def unreadable(types: pa.Schema) -> dict[str, str]:
     return {
         field.name: f"{truncate(str(field.type))}, {NO_CELLS}"
         for field in types
-        if not kinds_of(field.type)
+        if not possible_kinds(field.type)
     }
 
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from keras_tabular.config.sections import EarlyStopping
-from keras_tabular.core.engine import Bar, ordered_map, report_progress
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import round_for_comparison
+from keras_tabular.core.parallel import ProgressBar, ordered_map, report_progress
 from keras_tabular.networks.backend import keras
 from keras_tabular.networks.network import learnt_weights
 from keras_tabular.table.arrays import predicted_classes
@@ -59,7 +59,7 @@ def fit(
         architecture.trainer.cancelled = cancelled
     lowest_losses: dict[str, float] = {}
     epochs = sum(setup.train.networks[network.architecture].epochs for network in networks)
-    with closing(Bar(epochs)) as bar:
+    with closing(ProgressBar(epochs)) as bar:
         report = bar.advance if show_progress else None
         while networks:
             train, snapshots = partial(train_to_snapshot, setup, checkpoints), []

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from keras_tabular.core.engine import workers
+from keras_tabular.core.parallel import worker_count
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.table.parquet import prefetch
 
@@ -95,7 +95,7 @@ class Trainer:
     """
 
     def __init__(self, model: keras.Model, batch_size: int) -> None:
-        self.idle = deque[keras.Model](maxlen=workers())
+        self.idle = deque[keras.Model](maxlen=worker_count())
         self.cancelled = threading.Event()
         self._model = model
         self._batch_size = batch_size

@@ -17,7 +17,7 @@ INTERRUPTED.__context__ = KeyboardInterrupt()
     ("error", "said"),
     [
         (OSError(28, "No space left", "m.json"), "error: [Errno 28] No space left: 'm.json'"),
-        (MemoryError(), process.NO_MEMORY),
+        (MemoryError(), process.OUT_OF_MEMORY),
         (INTERRUPTED, "interrupted"),
     ],
 )

@@ -9,10 +9,10 @@ import pytest
 
 from keras_tabular.config.schema import Column
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.errors import quoted as in_quotes
+from keras_tabular.core.errors import quote as in_quotes
 from keras_tabular.schema_inference.formats import all_parse_as
-from keras_tabular.table.cells import MAX_CELL, parse
-from keras_tabular.table.csv import MISTAKES_SHOWN
+from keras_tabular.table.cells import MAX_CELL_LENGTH, parse
+from keras_tabular.table.csv import MAX_MISTAKES_SHOWN
 from tests.helpers import read_table, schema_of
 
 KINDS = ("real", "integer", "boolean", "category")
@@ -110,8 +110,8 @@ def test_ingest(kind: str, quoted: bool, tmp_path: Path) -> None:
     right = [text for text, expected in MEANINGS[kind].items() if expected != WRONG]
     values = dict(zip(right, read(file, right, kind, quoted=quoted), strict=True))
     wrong = [text for text in TEXTS if text not in right]
-    for start in range(0, len(wrong), MISTAKES_SHOWN):
-        texts = wrong[start : start + MISTAKES_SHOWN]
+    for start in range(0, len(wrong), MAX_MISTAKES_SHOWN):
+        texts = wrong[start : start + MAX_MISTAKES_SHOWN]
         with pytest.raises(UserError) as error:
             read(file, texts, kind, quoted=quoted)
         for text in texts:
@@ -126,7 +126,7 @@ def test_texts_of_missing_values_are_missing_and_not_wrong() -> None:
 
 
 def test_a_category_has_a_longest_text() -> None:
-    longest = "x" * MAX_CELL
+    longest = "x" * MAX_CELL_LENGTH
     assert parsed([longest, f"{longest}x"], "category") == [longest, WRONG]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
-from keras_tabular.table.checks import Check, RowCheck, check_table, describe
+from keras_tabular.table.checks import Check, RowCheck, check_table, describe_failures
 from keras_tabular.table.parquet import part_paths, write_part
 from stages.validate import set_aside
 from tests.helpers import arrow_schema, schema_of
@@ -79,7 +79,7 @@ def test_a_column_that_explains_the_target_fails_with_the_share_and_the_threshol
     parts = [whole[row : row + 10] for row in range(0, 100, 10)]
     for threshold, failing in {0.99: ["b"], 0.8: ["b", "c"]}.items():
         policies = Validate(constant_column="warn", leak_threshold=threshold)
-        errors = describe(*check_table(parts, SCHEMA, policies), {})["error"]
+        errors = describe_failures(*check_table(parts, SCHEMA, policies), {})["error"]
         assert [error.partition(":")[0] for error in errors] == failing
         assert errors[0] == (
             "b: 100 of 100 rows fail leak: found 100.00% of y explained; expected less than "
@@ -127,7 +127,7 @@ def test_a_check_of_the_project_is_treated_as_those_of_the_schema(tmp_path: Path
     for policy, hint in policies_of.items():
         rows, checks = check_table(paths, SCHEMA, policies, [A_ABOVE_B._replace(policy=policy)])
         assert checks["a and b", "a_above_b"].rows.tolist() == [0, 3]
-        assert describe(rows, checks, lines)[policy] == [
+        assert describe_failures(rows, checks, lines)[policy] == [
             "a and b: 2 of 4 rows fail a_above_b: found 1.0 and 2, 1.0 and 1; expected a above b "
             f"(line 2; line 5){hint}"
         ]

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from keras_tabular.core import cluster
-from keras_tabular.core.cluster import IN_WORKER, asked_workers, on_ray
-from keras_tabular.core.process import cores
+from keras_tabular.core.cluster import IN_WORKER, uses_ray, workers_from_environment
+from keras_tabular.core.process import core_count
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,7 +27,7 @@ QUEUE_FACTOR = 2  # times as many are given out, so that a worker finds the next
 PROGRESS: ContextVar[Callable[..., None] | None] = ContextVar("PROGRESS", default=None)
 
 
-def workers() -> int:
+def worker_count() -> int:
     """Return how many items are worked on at a time: `TABULAR_WORKERS`, or the number of cores.
 
     It is one within an item. If there is a cluster, its cores count.
@@ -37,7 +37,7 @@ def workers() -> int:
     """
     if IN_WORKER.get():
         return 1
-    return asked_workers() or (cluster.cores() if on_ray() else cores())
+    return workers_from_environment() or (cluster.core_count() if uses_ray() else core_count())
 
 
 def ordered_map(
@@ -66,7 +66,7 @@ def ordered_map(
             follows the other, and each may use all workers.
     """
     remaining = iter(items)
-    first = [] if IN_WORKER.get() or not (threads or on_ray()) else list(islice(remaining, 2))
+    first = [] if IN_WORKER.get() or not (threads or uses_ray()) else list(islice(remaining, 2))
     if len(first) < 2:
         before = PROGRESS.set(report or PROGRESS.get())
         try:
@@ -75,12 +75,12 @@ def ordered_map(
             PROGRESS.reset(before)
         return
     items = chain(first, remaining)
-    if not on_ray():
-        pool = _Threads(function, min(workers(), most), report, stop)
+    if not uses_ray():
+        pool = _Threads(function, min(worker_count(), most), report, stop)
         yield from _in_order(pool, items)
         return
     name = getattr(function, "func", function).__name__
-    tasks = cluster.Tasks(partial(_run_and_record, function), workers(), name)
+    tasks = cluster.Tasks(partial(_run_and_record, function), worker_count(), name)
     for result, reports in _in_order(tasks, items):
         if report:
             for words in reports:
@@ -97,7 +97,7 @@ def begin(function: Callable[..., Result], *args: Any) -> Callable[[], Result]:
     Args:
         function: Its arguments, its result and its exceptions are pickled.
     """
-    if workers() < 2 or on_ray():
+    if worker_count() < 2 or uses_ray():
         return partial(function, *args)
     process = ProcessPoolExecutor(1)
     future = process.submit(function, *args)
@@ -182,8 +182,8 @@ def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator
 SECONDS = 10.0  # between two lines of a log; a shorter work writes none
 
 
-class Bar(tqdm):
-    """Bar on stderr with the amount of work done, what was done last, and the time left.
+class ProgressBar(tqdm):
+    """ProgressBar on stderr with the amount of work done, what was done last, and the time left.
 
     Args:
         total: Amount of work.

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from keras_tabular.core.cluster import WORKERS
-from keras_tabular.core.engine import begin, ordered_map, workers
 from keras_tabular.core.errors import UserError
+from keras_tabular.core.parallel import begin, ordered_map, worker_count
 
 LONG = 60  # seconds that something waits for what should come at once
 
@@ -35,7 +35,7 @@ def test_two_are_worked_on_at_the_same_time_and_their_results_come_in_order() ->
 def test_a_number_of_workers_is_a_number(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     monkeypatch.setenv(WORKERS, said)
     with pytest.raises(UserError, match="TABULAR_WORKERS in the environment: found"):
-        workers()
+        worker_count()
 
 
 def test_what_runs_is_told_to_stop_when_no_more_results_are_taken() -> None:
