@@ -208,7 +208,8 @@ class Schema(Dialect):
     def _columns_have_their_own_names(self) -> Self:
         if self.target not in self.columns:
             raise ValueError(
-                f"target: expected one of columns, {format_list(self.columns)}, got {self.target!r}"
+                f"target: found {self.target!r}, which is not among columns: "
+                f"{format_list(self.columns)}"
             )
         if len(set(self.roles.values())) < len(self.roles):
             raise ValueError(
