@@ -1,6 +1,7 @@
-"""Projects that tests share: each is made once a run, by the worker that needs it first.
+"""Projects that tests share.
 
-Tests only read them; one that changes something takes a copy.
+The worker that needs a project first makes it. Tests only read these projects: a test that changes
+something copies the project first.
 """
 
 import fcntl
@@ -14,36 +15,35 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from tests.helpers import (
-    LEARNING,
-    PROJECT,
-    SHORT,
-    change,
+from tests.commands import check_output, stop_queue
+from tests.helpers import PROJECT
+from tests.projects import (
+    LONGER_TRAINING,
+    SHORT_TRAINING,
+    change_settings,
     clone,
-    commit,
-    copy_of,
-    end_queue,
-    must,
-    project_of,
+    commit_all,
+    copy_project,
+    create_project,
     run_stages,
-    table_of,
 )
+from tests.tables import load_table
 
 # The same examples in every run.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
-Shared = Callable[[str, Callable[[Path], None]], Path]
+MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--keep-screenshots docs/report` draws the pictures of docs/."""
-    parser.addoption("--keep-screenshots", help="folder for what a browser shows of the report")
+    """Add `--keep-screenshots docs/report`, which draws the pictures in docs/report."""
+    parser.addoption("--keep-screenshots", help="folder for screenshots of the report")
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
-    """A folder by its name, made by a function of it where no worker has made it yet."""
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """Return a function that makes a folder, unless a worker has made one of the same name."""
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
@@ -53,7 +53,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
         with folder.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not made.exists():
-                shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+                shutil.rmtree(folder, ignore_errors=True)  # in which a worker failed
                 make(folder)
                 made.touch()
         return folder
@@ -62,50 +62,50 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
 
 
 @pytest.fixture(scope="session")
-def origin(shared: Shared) -> Path:
-    """A repository with the files of the project as they are now, committed."""
+def origin(make_once: MakeOnce) -> Path:
+    """A repository with one commit: the files of the project as they are now."""
 
     def make(folder: Path) -> None:
-        listed = must(PROJECT, "git", "ls-files", "-co", "--exclude-standard", "-z")
+        listed = check_output(PROJECT, "git", "ls-files", "-co", "--exclude-standard", "-z")
         for name in filter(None, listed.split("\0")):
             if (PROJECT / name).exists():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(PROJECT / name, folder / name, follow_symlinks=False)
-        must(folder, "git", "init", "-q", "-b", "main")
-        commit(folder, "The project")
+        check_output(folder, "git", "init", "-q", "-b", "main")
+        commit_all(folder, "The project")
 
-    return shared("origin", make)
+    return make_once("origin", make)
 
 
 @pytest.fixture(scope="session")
-def reproduced(shared: Shared, origin: Path) -> Path:
-    """A fresh clone whose pipeline has run with one thread, its results committed."""
+def reproduced(make_once: MakeOnce, origin: Path) -> Path:
+    """A clone in which the pipeline has run with one thread, with a commit of the results."""
 
     def make(folder: Path) -> None:
         clone(origin, folder)
-        one = {"TF_NUM_INTRAOP_THREADS": "1", "TABULAR_WORKERS": "1"}
-        assert "Accuracy: " in must(folder, "dvc", "repro", "--force", **one)
-        commit(folder, "Results")
+        one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TABULAR_WORKERS": "1"}
+        assert "Accuracy: " in check_output(folder, "dvc", "repro", "--force", **one_thread)
+        commit_all(folder, "Results")
 
-    return shared("reproduced", make)
+    return make_once("reproduced", make)
 
 
 @pytest.fixture(scope="session")
-def short(shared: Shared, origin: Path) -> Path:
-    """A clone that trains for a second, whose pipeline has run, its results committed."""
+def short_run(make_once: MakeOnce, origin: Path) -> Path:
+    """A clone in which the pipeline has run with a short training, with a commit of the results."""
 
     def make(folder: Path) -> None:
         clone(origin, folder)
-        change(folder, train=SHORT)
-        must(folder, "dvc", "repro")
-        commit(folder, "A short training")
+        change_settings(folder, train=SHORT_TRAINING)
+        check_output(folder, "dvc", "repro")
+        commit_all(folder, "A short training")
 
-    return shared("short", make)
+    return make_once("short_run", make)
 
 
 @pytest.fixture(scope="session")
-def files(shared: Shared, origin: Path) -> Path:
-    """A clone with a table in several files and parts, and a training and a search of seconds."""
+def many_files(make_once: MakeOnce, origin: Path) -> Path:
+    """A clone whose table is in several files and parts, with a short training and search."""
 
     def make(folder: Path) -> None:
         clone(origin, folder)
@@ -115,93 +115,96 @@ def files(shared: Shared, origin: Path) -> Path:
         for number in range(3):
             rows[number::3].to_csv(folder / f"data/files/{number}.csv", index=False)
         members = [{"network": "plain", "count": 2}]
-        training = SHORT | {"members": members, "networks": {"plain": {"epochs": 20}}}
-        change(
+        training = SHORT_TRAINING | {"members": members, "networks": {"plain": {"epochs": 20}}}
+        change_settings(
             folder,
             {"source": "data/files"},
             ingest={"rows_per_part": 200},
             train=training,
             search={"trials": 4, "space": {"networks.plain.units": [[16], [8], [4]]}},
         )
-        commit(folder, "A table in files")
+        commit_all(folder, "A table in files")
 
-    return shared("files", make)
-
-
-@pytest.fixture(scope="session")
-def one_worker(shared: Shared, files: Path) -> Path:
-    """A clone of it in which one worker did all of the work; `searched` is what the search said."""
-
-    def make(folder: Path) -> None:
-        clone(files, folder)
-        must(folder, "dvc", "repro", "evaluate", TABULAR_WORKERS="1")
-        said = must(folder, "python", "-m", "keras_tabular", "search", TABULAR_WORKERS="1")
-        (folder / "searched").write_text(said)
-
-    return shared("one_worker", make)
+    return make_once("many_files", make)
 
 
 @pytest.fixture(scope="session")
-def experiment(shared: Shared, short: Path) -> Path:
-    """A copy of `short` in which an experiment was run, which printed what is in `printed`."""
+def one_worker_run(make_once: MakeOnce, many_files: Path) -> Path:
+    """A clone of `many_files` in which one worker has run the pipeline and a search.
+
+    The file `searched` contains the output of the search.
+    """
 
     def make(folder: Path) -> None:
-        copy_of(short, folder)
+        clone(many_files, folder)
+        check_output(folder, "dvc", "repro", "evaluate", TABULAR_WORKERS="1")
+        search = ("python", "-m", "keras_tabular", "search")
+        (folder / "searched").write_text(check_output(folder, *search, TABULAR_WORKERS="1"))
+
+    return make_once("one_worker_run", make)
+
+
+@pytest.fixture(scope="session")
+def experiment(make_once: MakeOnce, short_run: Path) -> Path:
+    """A copy of `short_run` after an experiment, whose output is in the file `printed`."""
+
+    def make(folder: Path) -> None:
+        copy_project(short_run, folder)
         train = "train.networks.plain"
         changes = ("-S", f"{train}.units=[4]", "-S", f"{train}.epochs=2")
-        printed = must(folder, "dvc", "exp", "run", "-n", "small", *changes)
+        printed = check_output(folder, "dvc", "exp", "run", "-n", "small", *changes)
         (folder / "printed").write_text(printed)
 
-    return shared("experiment", make)
+    return make_once("experiment", make)
 
 
 @pytest.fixture
-def workspace(short: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of `short` with its cache, for tests that change something."""
-    folder = copy_of(short, tmp_path / "workspace")
+def workspace(short_run: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of `short_run` with its cache, for tests that change something."""
+    folder = copy_project(short_run, tmp_path / "workspace")
     yield folder
-    end_queue(folder)
+    stop_queue(folder)
 
 
-BOTH = {"folds": 2, "networks": {"realmlp": {"epochs": 3}, "plain": {"epochs": 3}}}
+BOTH_ARCHITECTURES = {"folds": 2, "networks": {"realmlp": {"epochs": 3}, "plain": {"epochs": 3}}}
 TRAININGS: dict[str, dict[str, Any]] = {
-    "words": BOTH,
-    "values": BOTH,
-    "wine": SHORT,
-    "shops": LEARNING,
+    "mixed_binary": BOTH_ARCHITECTURES,
+    "mixed_regression": BOTH_ARCHITECTURES,
+    "wine": SHORT_TRAINING,
+    "shops": LONGER_TRAINING,
 }
 
 
 @pytest.fixture(scope="session")
-def trained(shared: Shared) -> Callable[[str], Path]:
-    """Projects of other tables whose stages have run, without git and DVC, by their names.
+def trained_project(make_once: MakeOnce) -> Callable[[str], Path]:
+    """Return a function that makes the project of a table and runs its stages, without DVC.
 
-    `words` has two classes, `values` is a regression, both with columns of all kinds and gaps;
-    `wine` has three classes; `shops` has dates, texts and many categories, split by time.
+    The tables `mixed_binary` and `mixed_regression` have columns of all kinds with gaps, `wine` has
+    three classes, and `shops` has dates, texts and many categories and is split by time.
     """
 
     def project(name: str) -> Path:
         def make(folder: Path) -> None:
-            project_of(folder, table_of(name))
-            change(folder, train=TRAININGS[name])
+            create_project(folder, load_table(name))
+            change_settings(folder, train=TRAININGS[name])
             if name == "shops":
-                change(folder, {"time": "day"}, split={"by": "time"})
+                change_settings(folder, {"time": "day"}, split={"by": "time"})
             run_stages(folder)
 
-        return shared(name, make)
+        return make_once(name, make)
 
     return project
 
 
 @pytest.fixture(scope="session")
-def words(trained: Callable[[str], Path]) -> Path:
-    """The project of two classes and all kinds of columns."""
-    return trained("words")
+def binary_project(trained_project: Callable[[str], Path]) -> Path:
+    """A project with two classes and columns of all kinds."""
+    return trained_project("mixed_binary")
 
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Headless Chromium that reaches no network."""
+    """Headless Chromium without access to the network."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     programs = chromium, shutil.which("chromedriver")
     if None in programs:

@@ -16,7 +16,14 @@ from ruamel.yaml import YAML
 
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.errors import UserError
-from tests.helpers import COMMANDS, ONE_CYCLE, ONE_CYCLE_OF_BOTH, call, change, lay_out
+from tests.commands import call_main
+from tests.projects import (
+    ONE_CYCLE,
+    ONE_CYCLE_OF_BOTH,
+    STAGE_COMMANDS,
+    change_settings,
+    create_files,
+)
 
 
 class Table(NamedTuple):
@@ -96,12 +103,12 @@ def refuse_constant(text: str) -> None:
 def run_commands(folder: Path, table: Table) -> Outcome:
     """Call each command in a folder that has the table, until one of them ends with an error."""
     first = ("keras_tabular.cli.infer_schema", ["data/raw/t.csv", f"--target={table.target}"])
-    stages = [(script, arguments) for _, _, script, *arguments in COMMANDS.values()]
+    stages = [(script, arguments) for _, _, script, *arguments in STAGE_COMMANDS.values()]
     output, misread, announced = StringIO(), list[str](), False
     with redirect_stdout(output), redirect_stderr(output):
         for stage, arguments in [first, *stages, ("keras_tabular.cli.report", [])]:
             try:
-                call(folder, stage, *arguments)
+                call_main(folder, stage, *arguments)
                 for file in (folder / "metrics").glob("*.json"):
                     json.loads(file.read_text(), parse_constant=refuse_constant)
                 if stage == "keras_tabular.cli.infer_schema":
@@ -129,8 +136,8 @@ def run_table(table: Table, *, both: bool = False) -> Outcome:
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "project"
-        lay_out(folder, table.csv)
-        change(folder, train=ONE_CYCLE_OF_BOTH if both else ONE_CYCLE)
+        create_files(folder, table.csv)
+        change_settings(folder, train=ONE_CYCLE_OF_BOTH if both else ONE_CYCLE)
         outcome = run_commands(folder, table)
     keras.utils.clear_session()
     return outcome

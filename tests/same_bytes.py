@@ -19,7 +19,8 @@ import pandas as pd
 from keras_tabular.config.sections import LOSSES, Activation, Optimizer
 from keras_tabular.networks import reproducible
 from keras_tabular.networks.backend import keras, tf
-from tests.helpers import change, project_of, run_stages, shops
+from tests.projects import change_settings, create_project, run_stages
+from tests.tables import make_shop_sales
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "binary": {"networks": {"plain": {"units": [600]}}},
@@ -86,7 +87,7 @@ def choices() -> None:
 
 def table(task: str) -> pd.DataFrame:
     """The sales of shops and a number with gaps; of classes, which third or half they are in."""
-    frame = shops(5000)
+    frame = make_shop_sales(5000)
     rng = np.random.default_rng(1)
     frame.insert(0, "x", np.where(rng.random(5000) < 0.1, np.nan, rng.gamma(2, size=5000).round(4)))
     if task != "regression":
@@ -98,9 +99,9 @@ def main() -> None:
     choices()
     for task in sys.argv[1:] or NETWORKS:
         with TemporaryDirectory() as parent:
-            folder = project_of(Path(parent, task), table(task))
-            change(folder, train=FEW)
-            change(folder, train=NETWORKS[task])
+            folder = create_project(Path(parent, task), table(task))
+            change_settings(folder, train=FEW)
+            change_settings(folder, train=NETWORKS[task])
             run_stages(folder, last="evaluate" if task == "binary" else "calibrate")
             made = [file for name in MADE for file in (folder / name).rglob("*") if file.is_file()]
             for file in sorted(made):

@@ -7,16 +7,9 @@ import pytest
 
 from keras_tabular.evaluation.scores_json import from_json
 from keras_tabular.evaluation.summary import format_scores
-from tests.helpers import (
-    BLOCKS,
-    PAGES,
-    PROJECT,
-    clone,
-    follow,
-    needs_committed_bytes,
-    outs,
-    read_scores,
-)
+from tests.documentation import PAGES, SHELL_BLOCKS, run_page_blocks
+from tests.helpers import PROJECT, needs_committed_bytes
+from tests.projects import clone, read_output_hashes, read_scores
 
 
 @needs_committed_bytes
@@ -25,9 +18,9 @@ def test_every_command_of_the_readme_runs_and_ends_as_it_says(
 ) -> None:
     """What `make repro` makes in another folder with all threads has the bytes of one thread."""
     folder = clone(origin, tmp_path / "elsewhere")
-    first, *others = BLOCKS["README.md"]
+    first, *others = SHELL_BLOCKS["README.md"]
     assert first == "make repro\n"
-    (output,) = follow(folder, "README.md", [first])
+    (output,) = run_page_blocks(folder, "README.md", [first])
     reproduced = request.getfixturevalue("reproduced")  # by the other worker meanwhile
     evaluation = from_json(read_scores(reproduced))
     assert evaluation
@@ -36,8 +29,8 @@ def test_every_command_of_the_readme_runs_and_ends_as_it_says(
     assert accuracy in PAGES["README.md"]
     # The gate's verdict names the run before, which the short history of a clone has not.
     gate = "metrics/gate.json"
-    assert outs(folder, gate) == outs(reproduced, gate)
-    follow(folder, "README.md", others)
+    assert read_output_hashes(folder, gate) == read_output_hashes(reproduced, gate)
+    run_page_blocks(folder, "README.md", others)
 
 
 @pytest.mark.parametrize("page", PAGES)

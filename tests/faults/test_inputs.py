@@ -17,7 +17,7 @@ from keras_tabular.model_file.saved_model import load_model, write_model
 from keras_tabular.networks.backend import keras
 from keras_tabular.schema_inference.schema import infer_schema
 from keras_tabular.training.checkpoint import Checkpoints, Member
-from tests.helpers import read_table, schema_of
+from tests.helpers import build_schema, read_table
 
 OPEN = "found a quote that never closes"
 
@@ -32,7 +32,7 @@ OPEN = "found a quote that never closes"
     ],
 )
 def test_what_is_no_table_is_named_whoever_reads_it(tmp_path: Path, text: str, found: str) -> None:
-    file, schema = tmp_path / "t.csv", schema_of("binary", x={"kind": "category"})
+    file, schema = tmp_path / "t.csv", build_schema("binary", x={"kind": "category"})
     file.write_text(text)
     for read in (lambda: [*read_table(file, schema)], lambda: infer_schema(file, "y", 1000)):
         with pytest.raises(UserError, match=rf"t\.csv: {found}"):

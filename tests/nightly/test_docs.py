@@ -4,16 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import BLOCKS, copy_of, end_queue, follow, needs_committed_bytes
+from tests.commands import stop_queue
+from tests.documentation import SHELL_BLOCKS, run_page_blocks
+from tests.helpers import needs_committed_bytes
+from tests.projects import copy_project
 
 
 @needs_committed_bytes
-@pytest.mark.parametrize("page", [name for name, found in BLOCKS.items() if found][1:])
+@pytest.mark.parametrize("page", [name for name, found in SHELL_BLOCKS.items() if found][1:])
 def test_every_command_of_a_page_runs(page: str, reproduced: Path, tmp_path: Path) -> None:
     if page == "docs/experiments.md":
-        assert any("kernel_initializer=random_uniform" in block for block in BLOCKS[page])
-    folder = copy_of(reproduced, tmp_path / "project")
+        assert any("kernel_initializer=random_uniform" in block for block in SHELL_BLOCKS[page])
+    folder = copy_project(reproduced, tmp_path / "project")
     try:
-        follow(folder, page, BLOCKS[page])
+        run_page_blocks(folder, page, SHELL_BLOCKS[page])
     finally:
-        end_queue(folder)
+        stop_queue(folder)

@@ -16,9 +16,9 @@ from keras_tabular.evaluation.uncertainty import (
     score_differences,
 )
 from keras_tabular.inspection.slices import ScoredRows, weakest_slices
-from tests.helpers import schema_of, values_of
+from tests.helpers import build_schema, score_values
 
-BINARY, REGRESSION = schema_of("binary"), schema_of("regression")
+BINARY, REGRESSION = build_schema("binary"), build_schema("regression")
 
 
 def ranked_rows(
@@ -44,7 +44,9 @@ def test_intervals_of_a_rare_class_hold_the_truth_for_noise_and_for_good_models(
     keys = ("roc_auc", "average_precision", "recall", "precision", "f1")
     for area in (0.5, 0.8, 0.95, 0.99):
         rng, inside = np.random.default_rng(0), {key: list[bool]() for key in keys}
-        truth = values_of(score(ranked_rows(rng, labels(400_000, 2000 * positive), area), BINARY))
+        truth = score_values(
+            score(ranked_rows(rng, labels(400_000, 2000 * positive), area), BINARY)
+        )
         for _ in range(200):
             rows = ranked_rows(rng, labels(200, positive), area)
             limits = intervals(bootstrap(rows, BINARY), BINARY, keys)
@@ -80,7 +82,7 @@ def test_intervals_of_rows_in_groups_hold_the_truth(
     means = {"accuracy", "loss", "mae", "squared error"}
     group = np.repeat(np.arange(groups), 10)
     truth = {"mae": (2 / np.pi) ** 0.5, "rmse": 1.0, "squared error": 1.0}
-    truth |= values_of(score(ranked_rows(rng, labels(400_000, 200_000), 0.8), BINARY))
+    truth |= score_values(score(ranked_rows(rng, labels(400_000, 200_000), 0.8), BINARY))
     inside = {key: list[bool]() for key in truth}
     for _ in range(200):
         weight = rng.choice([1.0, 3.0], groups)[group] if weighted else np.ones(rows)
@@ -124,7 +126,7 @@ def test_intervals_of_means_hold_the_truth(share: bool, rows: int, least: float)
 def test_a_model_that_is_as_good_everywhere_has_no_weak_slice(share: float) -> None:
     """Of 200 tables of 1,500 rows, with a thousand slices each, 5 % have one at most."""
     names = [f"x{number}" for number in range(8)]
-    schema = schema_of("binary", **{name: {"kind": "category"} for name in names})
+    schema = build_schema("binary", **{name: {"kind": "category"} for name in names})
     rng, weak = np.random.default_rng(0), 0
     letters = np.array(list("abcdef"))
     for _ in range(200):

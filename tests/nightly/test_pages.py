@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import call, copy_of, must, table_of
+from tests.commands import call_main, check_output
 from tests.pages import OF_CLASSES, WIDTHS, is_whole, shows_all
+from tests.projects import copy_project
+from tests.tables import load_table
 
 TABLES = {
     "diabetes": [*OF_CLASSES, "Threshold"],
     "wine": OF_CLASSES,
-    "values": ["Predicted and true value"],
+    "mixed_regression": ["Predicted and true value"],
 }
 
 
@@ -19,21 +21,21 @@ TABLES = {
 def test_three_tasks_at_three_widths_light_and_dark(
     table: str, reproduced: Path, browser: Any, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    folder = copy_of(reproduced, tmp_path / table)
+    folder = copy_project(reproduced, tmp_path / table)
     report = ("python", "-m", "keras_tabular", "report")
     if table == "diabetes":
-        must(folder, *report)
+        check_output(folder, *report)
     else:
-        frame = table_of(table)
+        frame = load_table(table)
         frame.to_csv(folder / "data/raw/other.csv", index=False)
-        call(
+        call_main(
             folder,
             "keras_tabular.cli.infer_schema",
             "data/raw/other.csv",
             f"--target={frame.columns[-1]}",
         )
-        must(folder, "dvc", "repro")
-        said = must(folder, *report)
+        check_output(folder, "dvc", "repro")
+        said = check_output(folder, *report)
         assert said.startswith("report.html: workspace\nNot compared: ")
         assert "is of another table: source data/raw/diabetes.csv, target Outcome" in said
     keep = pytestconfig.getoption("--keep-screenshots")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.helpers import table_of
 from tests.outcomes import SCORES, Table, run_table
 from tests.random_tables import run_seed
+from tests.tables import load_table
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ SKLEARN = ("breast_cancer", "diabetes", "digits", "iris", "linnerud", "wine")
 
 @pytest.mark.parametrize("name", SKLEARN)
 def test_a_table_of_scikit_learn_ends_with_scores(name: str, pool: ProcessPoolExecutor) -> None:
-    frame = table_of(name)
+    frame = load_table(name)
     outcome = pool.submit(run_table, Table.from_frame(frame, frame.columns[-1])).result()
     assert outcome.kind == SCORES, outcome.detail
 

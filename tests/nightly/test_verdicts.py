@@ -25,7 +25,7 @@ from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.scores_json import to_json
 from keras_tabular.experiments.gate import Base, base_of, evaluate_gate
 from keras_tabular.experiments.run import FILES, WORKSPACE, Run
-from tests.helpers import schema_of, train_params
+from tests.helpers import build_schema, load_train_params
 
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`
 NO_BASE = Base("no earlier run", None)
@@ -81,7 +81,7 @@ def draw_predictions(
     return (target > 0).astype(float), [ndtr(m / e) for m, e in zip(means, errors, strict=True)]
 
 
-TRAIN_PARAMS = {loss: train_params(loss=loss) for loss in ("auto", "mean_absolute_error")}
+TRAIN_PARAMS = {loss: load_train_params(loss=loss) for loss in ("auto", "mean_absolute_error")}
 
 
 def params_of(gate: Gate, loss: str = "auto") -> Params:
@@ -102,7 +102,7 @@ def verdict_of(
     Args:
         predictions: Of the model, the linear and the boosted baseline.
     """
-    schema, names = schema_of(task), list(TASKS[task].baselines.values())
+    schema, names = build_schema(task), list(TASKS[task].baselines.values())
     assert names == [TASKS[task].baselines[kind] for kind in ("constant", "linear", "boosted")]
     model, *baselines = (values[:, None] for values in predictions)
     columns = [np.full(model.shape, constant), *baselines]
@@ -190,7 +190,7 @@ def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
 ) -> None:
     """Of 200 pairs of runs on the same test rows 5 % fail at most, and none on other test rows."""
     monkeypatch.chdir(tmp_path)
-    schema, known = schema_of("binary"), CASES["equal"]
+    schema, known = build_schema("binary"), CASES["equal"]
     Path("data").mkdir()
     Path("data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
     gate = Gate.model_validate({"worse_than_last": {"test": {"loss": 0.0}}})

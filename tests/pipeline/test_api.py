@@ -10,7 +10,7 @@ import pytest
 import keras_tabular
 from keras_tabular.cli import predict
 from keras_tabular.config.schema import load_schema
-from tests.helpers import call, must, run
+from tests.commands import call_main, check_output, run_command
 
 
 def test_the_examples_of_the_docstrings(reproduced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,21 +21,23 @@ def test_the_examples_of_the_docstrings(reproduced: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture(scope="module")
-def frame(words: Path) -> pd.DataFrame:
+def frame(binary_project: Path) -> pd.DataFrame:
     """Columns of all kinds with missing values, an index, and columns that Arrow has types for."""
-    rows = pd.read_csv(words / "data/raw/t.csv", dtype={"zip/code": str}, na_values="?").head(50)
+    rows = pd.read_csv(
+        binary_project / "data/raw/t.csv", dtype={"zip/code": str}, na_values="?"
+    ).head(50)
     rows["colour"] = rows["colour"].astype("category")
     return rows.set_index(pd.Index([f"row {n}" for n in range(50)], name="key"))
 
 
 def test_predictions_and_reasons_are_those_of_the_command(
-    words: Path, frame: pd.DataFrame, tmp_path: Path
+    binary_project: Path, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
     frame.to_csv(tmp_path / "rows.csv", index=False)
-    model = keras_tabular.load_model(words / "models/model.keras")
-    assert model.schema == load_schema(words / "data/schema.yaml")
+    model = keras_tabular.load_model(binary_project / "models/model.keras")
+    assert model.schema == load_schema(binary_project / "data/schema.yaml")
     explained = model.explain(frame, columns=2)
-    call(words, predict.__name__, str(tmp_path / "rows.csv"), "--explain=2",
+    call_main(binary_project, predict.__name__, str(tmp_path / "rows.csv"), "--explain=2",
          "-o", str(tmp_path / "out.parquet"))  # fmt: skip
     expected = pd.read_parquet(tmp_path / "out.parquet").set_axis(frame.index)
     pd.testing.assert_frame_equal(explained, expected, check_exact=True)
@@ -44,8 +46,8 @@ def test_predictions_and_reasons_are_those_of_the_command(
     assert model.predict(frame.head(0)).dtypes.equals(expected[names].dtypes)
 
 
-def test_mistakes_name_the_row_and_the_column(words: Path, frame: pd.DataFrame) -> None:
-    model = keras_tabular.load_model(words / "models/model.keras")
+def test_mistakes_name_the_row_and_the_column(binary_project: Path, frame: pd.DataFrame) -> None:
+    model = keras_tabular.load_model(binary_project / "models/model.keras")
     wrong = frame.assign(cast=["0.5", "much", *["1"] * 48])
     with pytest.raises(keras_tabular.UserError) as error:
         model.predict(wrong)
@@ -61,10 +63,10 @@ def test_mistakes_name_the_row_and_the_column(words: Path, frame: pd.DataFrame) 
         model.predict(frame.assign(colour="pink"))
 
 
-def test_a_data_frame_has_the_schema_of_its_file(words: Path, frame: pd.DataFrame) -> None:
-    rows = pd.read_csv(words / "data/raw/t.csv", dtype={"zip/code": str})
+def test_a_data_frame_has_the_schema_of_its_file(binary_project: Path, frame: pd.DataFrame) -> None:
+    rows = pd.read_csv(binary_project / "data/raw/t.csv", dtype={"zip/code": str})
     schema = keras_tabular.infer_schema(rows, "y")
-    of_file = keras_tabular.infer_schema(str(words / "data/raw/t.csv"), "y")
+    of_file = keras_tabular.infer_schema(str(binary_project / "data/raw/t.csv"), "y")
     kinds = {name: column.kind for name, column in schema.columns.items()}
     assert kinds == {name: column.kind for name, column in of_file.columns.items()}
     assert (schema.source, schema.task, schema.classes) == ("data frame", "binary", of_file.classes)
@@ -72,11 +74,11 @@ def test_a_data_frame_has_the_schema_of_its_file(words: Path, frame: pd.DataFram
         keras_tabular.infer_schema(rows, "z")
 
 
-def test_the_api_imports_tensorflow_with_the_first_model_alone(words: Path) -> None:
+def test_the_api_imports_tensorflow_with_the_first_model_alone(binary_project: Path) -> None:
     code = "import keras_tabular, sys\nassert 'numpy' not in sys.modules\n"
     code += "keras_tabular.infer_schema\nassert 'tensorflow' not in sys.modules\n"
     code += "assert sys.excepthook is sys.__excepthook__\n"
-    must(words, sys.executable, "-c", code)
+    check_output(binary_project, sys.executable, "-c", code)
     code = "import tensorflow, keras_tabular\nkeras_tabular.load_model('models/model.keras')"
-    error = run(words, sys.executable, "-c", code).stderr
+    error = run_command(binary_project, sys.executable, "-c", code).stderr
     assert "UserError: TensorFlow was imported before keras_tabular" in error

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.helpers import call, change, table_of
+from tests.commands import call_main
+from tests.projects import change_settings
+from tests.tables import load_table
 
 DRIFT = "keras_tabular.cli.drift"
 COMMAND = ("python", "-m", "keras_tabular", "drift")
@@ -39,7 +41,7 @@ def verdict(alone: Path, capsys: pytest.CaptureFixture[str]) -> Verdict:
         rows.to_csv(alone / "new.csv", index=False)
         code = 0
         try:
-            call(alone, DRIFT, "m.keras", "new.csv", "--json", "drift.json")
+            call_main(alone, DRIFT, "m.keras", "new.csv", "--json", "drift.json")
         except SystemExit as end:
             code = int(end.code or 0)
         said = capsys.readouterr()
@@ -79,8 +81,8 @@ def test_gaps_and_wrong_cells_are_told_and_the_policy_decides_the_exit_code(
     new["Age"] = new["Age"].astype(str)
     new.loc[5, "Age"] = "old"
     new.to_csv(workspace / "new.csv", index=False)
-    change(workspace, drift={"policy": "warn", "attribution": 0.0001})
-    call(workspace, DRIFT, "new.csv")
+    change_settings(workspace, drift={"policy": "warn", "attribution": 0.0001})
+    call_main(workspace, DRIFT, "new.csv")
     printed, errors = capsys.readouterr()
     assert errors == ""
     (glucose,) = [line for line in printed.splitlines() if line.startswith("Glucose")]
@@ -95,26 +97,28 @@ def test_a_file_without_rows_or_of_another_table_is_named(alone: Path, rows: pd.
     with pytest.raises(
         SystemExit, match=r"^error: none\.csv: found no row; expected one at least$"
     ):
-        call(alone, DRIFT, "m.keras", "none.csv")
-    table_of("wine").to_csv(alone / "wine.csv", index=False)
+        call_main(alone, DRIFT, "m.keras", "none.csv")
+    load_table("wine").to_csv(alone / "wine.csv", index=False)
     with pytest.raises(SystemExit, match="the header is not as declared"):
-        call(alone, DRIFT, "m.keras", "wine.csv")
+        call_main(alone, DRIFT, "m.keras", "wine.csv")
 
 
 def test_a_new_category_is_named_and_later_dates_are_no_failure(
-    trained: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained_project: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    new = pd.read_parquet(trained("shops") / "data/split/train")[["day", "review", "shop_id"]]
+    new = pd.read_parquet(trained_project("shops") / "data/split/train")[
+        ["day", "review", "shop_id"]
+    ]
     new["day"] = (new["day"] + pd.Timedelta(2000, "D")).dt.strftime("%d.%m.%Y")
     out = ("-o", str(tmp_path / "drift.html"))
     new.to_csv(tmp_path / "later.csv", index=False)
-    call(trained("shops"), DRIFT, str(tmp_path / "later.csv"), *out)
+    call_main(trained_project("shops"), DRIFT, str(tmp_path / "later.csv"), *out)
     later = capsys.readouterr().out
     assert "Drift: warn: day moved" in later
     assert "dates not counted, since new rows are later" in later
     new.loc[::2, "shop_id"] = "Velo Express"
     new.to_csv(tmp_path / "new.csv", index=False)
     with pytest.raises(SystemExit, match="1"):
-        call(trained("shops"), DRIFT, str(tmp_path / "new.csv"), *out)
+        call_main(trained_project("shops"), DRIFT, str(tmp_path / "new.csv"), *out)
     assert "unknown category 50.0% (training 0.0%): Velo Express" in capsys.readouterr().out
     assert "Velo Express" in (tmp_path / "drift.html").read_text()

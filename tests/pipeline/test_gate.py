@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 from keras_tabular.core.numbers import format_number
-from tests.helpers import MADE, change, copy_of, must, read_scores, run, stages_that_ran
+from tests.commands import check_output, run_command, stages_that_ran
+from tests.documentation import MAKE_VARIABLES
+from tests.projects import change_settings, copy_project, read_scores
 
 
 def test_a_run_fails_the_gate_and_not_the_pipeline_and_the_verdict_outlives_its_commit(
@@ -12,9 +14,9 @@ def test_a_run_fails_the_gate_and_not_the_pipeline_and_the_verdict_outlives_its_
 ) -> None:
     test, folds = {"accuracy": 0.6}, {"roc_auc": 0.99, "brier": 0.01}
     limits = {"lowest": {"test": test, "cross_validation": folds}, "beat_baselines": []}
-    folder = copy_of(experiment, tmp_path / "project")
-    change(folder, gate=limits)
-    assert stages_that_ran(must(folder, "dvc", "repro")) == ["gate"]
+    folder = copy_project(experiment, tmp_path / "project")
+    change_settings(folder, gate=limits)
+    assert stages_that_ran(check_output(folder, "dvc", "repro")) == ["gate"]
     verdict = (folder / "metrics/gate.json").read_bytes()
     checks = {check["rule"]: check for check in json.loads(verdict)["checks"]}
     assert json.loads(verdict)["verdict"] == "fail"
@@ -22,20 +24,20 @@ def test_a_run_fails_the_gate_and_not_the_pipeline_and_the_verdict_outlives_its_
     assert checks["lowest cross_validation.roc_auc"]["verdict"] == "fail"
     assert "needed at least 0.99" in checks["lowest cross_validation.roc_auc"]["reason"]
     assert checks["lowest cross_validation.brier"]["verdict"] == "pass"  # of scores.json
-    last = must(folder, "git", "log", "-1", "--format=%H", "--", "metrics/metrics.json")
+    last = check_output(folder, "git", "log", "-1", "--format=%H", "--", "metrics/metrics.json")
     assert f"of {last[:7]}" in checks["worse_than_last test.loss"]["reason"]
-    made = run(folder, "make", "gate", **MADE)
+    made = run_command(folder, "make", "gate", **MAKE_VARIABLES)
     assert made.returncode != 0
     *_, said = [line for line in made.stdout.splitlines() if not line.startswith("make")]
     assert said.startswith("Gate: fail: Nothing was learnt: on 254 test rows the model is not ")
     assert ". cross_validation.roc_auc is " in said
     assert "Traceback" not in made.stderr
     loss = read_scores(folder)["test"]["loss"]
-    other = run(folder, "make", "gate", "BASE=small", **MADE).stdout
+    other = run_command(folder, "make", "gate", "BASE=small", **MAKE_VARIABLES).stdout
     assert f"worse than {format_number(loss)} of small" in other
 
-    must(folder, "git", "commit", "-qam", "A shorter training")
-    must(folder, "dvc", "repro", "--force", "--single-item", "gate")
+    check_output(folder, "git", "commit", "-qam", "A shorter training")
+    check_output(folder, "dvc", "repro", "--force", "--single-item", "gate")
     assert (folder / "metrics/gate.json").read_bytes() == verdict
     gate = ("python", "-m", "stages.gate", "--metrics", "metrics")
-    assert f"worse than {format_number(loss)} of" in must(folder, *gate, "HEAD")
+    assert f"worse than {format_number(loss)} of" in check_output(folder, *gate, "HEAD")

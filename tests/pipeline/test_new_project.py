@@ -14,12 +14,15 @@ import pytest
 import yaml
 
 from keras_tabular.projects.new import possible_headers
-from tests.conftest import Shared
-from tests.helpers import ENVIRONMENT, PROJECT, clone, commit, must, outs, run, table_of
+from tests.commands import ENVIRONMENT, check_output, run_command
+from tests.conftest import MakeOnce
+from tests.helpers import PROJECT
+from tests.projects import clone, commit_all, read_output_hashes
+from tests.tables import load_table
 
 
 @pytest.fixture
-def environment(shared: Shared, origin: Path) -> Path:
+def environment(make_once: MakeOnce, origin: Path) -> Path:
     """An environment with the wheel of the library, and with the packages that run the tests."""
 
     def make(folder: Path) -> None:
@@ -27,11 +30,13 @@ def environment(shared: Shared, origin: Path) -> Path:
         (site_packages,) = folder.glob("lib/*/site-packages")
         (site_packages / "tests.pth").write_text(f"{Path(np.__file__).parents[1]}\n")
         build = ("-m", "hatchling", "build", "--target", "wheel", "--directory")
-        must(origin, sys.executable, *build, str(folder))
+        check_output(origin, sys.executable, *build, str(folder))
         (wheel,) = folder.glob("*.whl")
-        must(folder, "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", str(wheel))
+        check_output(
+            folder, "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)
+        )
 
-    return shared("environment", make)
+    return make_once("environment", make)
 
 
 def new_project(
@@ -39,7 +44,7 @@ def new_project(
 ) -> subprocess.CompletedProcess[str]:
     """Create a project as the README does: with Python and a clone of the library."""
     command = (sys.executable, str(library / "keras_tabular"), "new", folder.name)
-    return run(folder.parent, *command, *arguments, "--venv", str(environment))
+    return run_command(folder.parent, *command, *arguments, "--venv", str(environment))
 
 
 def edit(file: Path, before: str, after: str) -> None:
@@ -53,16 +58,16 @@ def test_a_project_holds_what_it_runs_and_takes_a_later_version(
 ) -> None:
     library, project = clone(origin, tmp_path / "library"), tmp_path / "of words"
     (library / "keras_tabular/not_committed.py").write_text("is not part of the library\n")
-    table_of("words").to_csv(tmp_path / "words.csv", index=False, sep=";")
+    load_table("mixed_binary").to_csv(tmp_path / "words.csv", index=False, sep=";")
     table = ("--table", str(tmp_path / "words.csv"), "--target", "y")
     done = new_project(library, project, environment, *table)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f"then:\n\n  cd 'of words'\n  make repro VENV={environment}\n")
     edit(project / "params.yaml", "folds: auto", "folds: 2")
     edit(project / "params.yaml", "members: auto", "members: [{network: plain}]")
-    commit(project, "A short training")
+    commit_all(project, "A short training")
 
-    listed = must(project, "git", "ls-files").splitlines()
+    listed = check_output(project, "git", "ls-files").splitlines()
     assert len(listed) <= 45
     assert {"README.md", "data/README.md", "data/schema.yaml", "data/raw/words.csv"} < {*listed}
     scripts = [project / name for name in listed if name.endswith(".py")]
@@ -75,35 +80,37 @@ def test_a_project_holds_what_it_runs_and_takes_a_later_version(
     workflow = yaml.safe_load((project / ".github/workflows/ci.yml").read_text())
     for step in workflow["jobs"]["test"]["steps"]:
         if "run" in step:
-            must(project, "bash", "-ec", step["run"], VENV="../an environment")
-    commit(project, "First run")
-    must(project, "dvc", "repro", "--force", PATH=f"{environment}/bin:{ENVIRONMENT['PATH']}")
-    assert must(project, "git", "status", "--porcelain") == ""
+            check_output(project, "bash", "-ec", step["run"], VENV="../an environment")
+    commit_all(project, "First run")
+    check_output(
+        project, "dvc", "repro", "--force", PATH=f"{environment}/bin:{ENVIRONMENT['PATH']}"
+    )
+    assert check_output(project, "git", "status", "--porcelain") == ""
 
     # A later version of the library: the outputs keep their bytes, and the project keeps its files.
     installed = shutil.copytree(environment, project / ".venv", symlinks=True)
     (installed / "installed").touch()
-    before = outs(project)
+    before = read_output_hashes(project)
     edit(library / "CHANGELOG.md", "## Unreleased\n", "## Unreleased\n\n- Later: a new entry.\n")
     edit(
         library / "keras_tabular/projects/files/Makefile", "# The commands", "# Later: the commands"
     )
     edit(library / "keras_tabular/__init__.py", '"""', '"""Later: ')
-    commit(library, "A later version")
+    commit_all(library, "A later version")
     command = (sys.executable, str(library / "keras_tabular"), "upgrade", str(project))
-    output = must(tmp_path, *command)
+    output = check_output(tmp_path, *command)
     assert output.endswith("What has changed:\n\n## Unreleased\n\n- Later: a new entry.\n\n")
     (module,) = installed.glob("lib/*/site-packages/keras_tabular/__init__.py")
     assert module.read_text().startswith('"""Later: ')
-    assert "up to date" in must(project, "make", "--dry-run", ".venv/installed")
-    must(project, "make", "repro")
-    assert outs(project) == before
-    changed = must(project, "git", "diff", "--name-only", "HEAD").splitlines()
+    assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
+    check_output(project, "make", "repro")
+    assert read_output_hashes(project) == before
+    changed = check_output(project, "git", "diff", "--name-only", "HEAD").splitlines()
     (wheel,) = project.glob("vendor/*")
     assert changed == ["dvc.lock", "requirements.txt", f"vendor/{wheel.name}"]
     os.utime(installed / "installed", (0, 0))  # as if pip had failed
-    assert must(tmp_path, *command).endswith(" is this version already\n")
-    assert "up to date" in must(project, "make", "--dry-run", ".venv/installed")
+    assert check_output(tmp_path, *command).endswith(" is this version already\n")
+    assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +146,9 @@ def test_an_environment_without_the_library_is_refused(origin: Path, tmp_path: P
 def test_an_installed_library_names_the_clone_that_is_needed(
     environment: Path, tmp_path: Path
 ) -> None:
-    done = run(tmp_path, f"{environment}/bin/keras-tabular", "new", "new", "--example", "wine")
+    done = run_command(
+        tmp_path, f"{environment}/bin/keras-tabular", "new", "new", "--example", "wine"
+    )
     assert "`python3 CLONE/keras_tabular new ...`" in done.stderr
     assert not (tmp_path / "new").exists()
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from keras_tabular.table.parquet import read_rows
-from tests.helpers import PAGES, must, stages_that_ran
+from tests.commands import check_output, stages_that_ran
+from tests.documentation import PAGES
 
 PAGE = PAGES["docs/own-parts.md"]
 NETWORK, CHECK, METRIC, SCRIPT = re.findall(r"(?ms)^```python\n(.*?)^```", PAGE)
@@ -46,7 +47,7 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
     (workspace / "stages/prepare.py").write_text(SCRIPT)
     replace_line(workspace / "dvc.yaml", "stages:", f"stages:\n{STAGE}")
     replace_line(workspace / "data/schema.yaml", "source: ", SOURCE)
-    output = must(workspace, "dvc", "repro")
+    output = check_output(workspace, "dvc", "repro")
     pipeline = yaml.safe_load((workspace / "dvc.yaml").read_text())
     assert stages_that_ran(output) == [*pipeline["stages"]]
 
@@ -79,5 +80,5 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
     limit = rules["highest test.custom.cost"]
     assert (limit["found"], limit["allowed"]) == (found["cost"], 0.9)
     assert limit["verdict"] == ("pass" if found["cost"] <= 0.9 else "fail")
-    must(workspace, "python", "-m", "keras_tabular", "report")
+    check_output(workspace, "python", "-m", "keras_tabular", "report")
     assert ">cost<" in (workspace / "report.html").read_text()

@@ -9,20 +9,22 @@ import yaml
 from keras_tabular.cli.pr_report import MARKER
 from keras_tabular.experiments.rerun import changed_files
 from keras_tabular.report.page import UNDECIDED
-from tests.helpers import MADE, PROJECT, must
+from tests.commands import check_output
+from tests.documentation import MAKE_VARIABLES
+from tests.helpers import PROJECT
 
 
 @pytest.mark.slow
 def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: Path) -> None:
-    must(workspace, "git", "checkout", "-qb", "shorter")
-    must(workspace, "dvc", "exp", "run", "-S", "train.networks.plain.epochs=2")
+    check_output(workspace, "git", "checkout", "-qb", "shorter")
+    check_output(workspace, "dvc", "exp", "run", "-S", "train.networks.plain.epochs=2")
 
     changed = changed_files(workspace)  # the outputs of the experiment, compared with the commit's
     assert {"data/oof", "metrics/scores.json", "models/model.keras"} <= {*changed}
     assert not {"data/split", "dvc.lock", "metrics/gate.json"} & {*changed}
 
-    must(workspace, "git", "commit", "-qam", "Two epochs")
-    must(workspace, "make", "pr-report", "BASE=main", **MADE)
+    check_output(workspace, "git", "commit", "-qam", "Two epochs")
+    check_output(workspace, "make", "pr-report", "BASE=main", **MAKE_VARIABLES)
     report = (workspace / "pr.md").read_text()
     assert report.startswith(f"{MARKER}\n\n## Gate: ")
     assert len(report.splitlines()) < 45  # a screenful
@@ -31,7 +33,7 @@ def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: 
     assert report.count(UNDECIDED) == ("Gate: undecided" in report)
     assert "`train.networks.plain.epochs` 3 → 2" in report
     assert "The committed results are reproducible: a rerun of" in report
-    assert must(workspace, "git", "status", "--porcelain") == ""
+    assert check_output(workspace, "git", "status", "--porcelain") == ""
 
 
 def test_files_that_a_rerun_changes_are_named(workspace: Path) -> None:

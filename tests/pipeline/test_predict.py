@@ -20,14 +20,16 @@ from keras_tabular.evaluation.calibration import scale_by_temperature
 from keras_tabular.model_file.metadata import read_metadata
 from keras_tabular.networks.backend import keras
 from keras_tabular.table.arrays import feature_arrays
-from tests.helpers import PROJECT, call, change, copy_of, read_scores, run, run_stages
+from tests.commands import call_main, run_command
+from tests.helpers import PROJECT
+from tests.projects import change_settings, copy_project, read_scores, run_stages
 
 Trained = Callable[[str], Path]
 COMMAND = f"{sys.executable} -m keras_tabular predict --model models/model.keras"
 
 
 def predict(folder: Path, *arguments: str | Path) -> None:
-    call(folder, "keras_tabular.cli.predict", *map(str, arguments))
+    call_main(folder, "keras_tabular.cli.predict", *map(str, arguments))
 
 
 def outputs_of_test_rows(folder: Path) -> np.ndarray:
@@ -36,18 +38,18 @@ def outputs_of_test_rows(folder: Path) -> np.ndarray:
 
 
 OUTPUTS = {
-    "words": ["probability_pos"],
+    "mixed_binary": ["probability_pos"],
     "wine": ["probability_0", "probability_1", "probability_2"],
-    "values": ["predicted"],
+    "mixed_regression": ["predicted"],
 }
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_rows_of_the_test_set_get_the_numbers_that_evaluate_saw(
-    trained: Trained, name: str, tmp_path: Path
+    trained_project: Trained, name: str, tmp_path: Path
 ) -> None:
     """Bit for bit, read from a CSV whose columns are in another order, or its rows."""
-    folder, file, out = trained(name), tmp_path / "test.csv", tmp_path / "predictions.csv"
+    folder, file, out = trained_project(name), tmp_path / "test.csv", tmp_path / "predictions.csv"
     schema = load_schema(folder / "data/schema.yaml")
     rows = pq.read_table(folder / "data/split/test")
     pa_csv.write_csv(rows.select([*schema.features][::-1]), file)
@@ -55,7 +57,7 @@ def test_rows_of_the_test_set_get_the_numbers_that_evaluate_saw(
     predictions = pd.read_csv(out)
     numbers = predictions[OUTPUTS[name]].to_numpy(np.float32)
     assert numbers.tobytes() == outputs_of_test_rows(folder).tobytes()
-    if name != "values":
+    if name != "mixed_regression":
         indices = numbers.argmax(axis=1) if name == "wine" else (numbers[:, 0] >= 0.5).astype(int)
         assert predictions["predicted"].tolist() == np.array(schema.classes)[indices].tolist()
         turned = rows.take(np.arange(len(rows))[:0:-1])  # all but the first
@@ -73,11 +75,13 @@ def test_rows_of_the_test_set_get_the_numbers_that_evaluate_saw(
         assert interval["mean_width"] == pytest.approx((high - low).mean(), rel=1e-5)
 
 
-def test_a_temperature_is_in_the_saved_model_and_in_all_scores(words: Path, tmp_path: Path) -> None:
+def test_a_temperature_is_in_the_saved_model_and_in_all_scores(
+    binary_project: Path, tmp_path: Path
+) -> None:
     """Plain Keras gives the same, and no class changes."""
-    folder = copy_of(words, tmp_path / "project")
+    folder = copy_project(binary_project, tmp_path / "project")
     before, scores = outputs_of_test_rows(folder), read_scores(folder)
-    change(folder, evaluate={"temperature": 2})
+    change_settings(folder, evaluate={"temperature": 2})
     run_stages(folder, first="calibrate", last="evaluate")
     after, cooler = outputs_of_test_rows(folder), read_scores(folder)
     np.testing.assert_allclose(after, scale_by_temperature(before, 2.0), atol=1e-6)
@@ -98,14 +102,16 @@ pos,?,False,99999,"a, b",,
 """
 
 
-def test_files_and_streams_of_all_kinds_agree(words: Path, tmp_path: Path) -> None:
+def test_files_and_streams_of_all_kinds_agree(binary_project: Path, tmp_path: Path) -> None:
     """Identifiers stay texts, rows keep their order, the target is not looked at."""
     (tmp_path / "new.csv").write_text(ROWS)
     (tmp_path / "new.csv.gz").write_bytes(gzip.compress(ROWS.encode()))
     frame = pd.read_csv(tmp_path / "new.csv", dtype={"zip/code": str, "id": str}, na_values="?")
     frame.to_parquet(tmp_path / "new.parquet", index=False)
     for ending in ("csv", "csv.gz", "parquet"):
-        predict(words, tmp_path / f"new.{ending}", "-o", tmp_path / f"predictions.{ending}")
+        predict(
+            binary_project, tmp_path / f"new.{ending}", "-o", tmp_path / f"predictions.{ending}"
+        )
     text = (tmp_path / "predictions.csv").read_text()
     header, *rows = text.splitlines()
     assert header == "id,predicted,probability_pos"
@@ -116,34 +122,38 @@ def test_files_and_streams_of_all_kinds_agree(words: Path, tmp_path: Path) -> No
     assert table["id"].to_pylist()[:2] == ["007", "a, b"]
     probabilities = table["probability_pos"].cast(pa.string()).to_pylist()
     assert probabilities == [row.rsplit(",", 1)[1] for row in rows]
-    piped = run(words, "bash", "-c", f"{COMMAND} < {tmp_path}/new.csv.gz | cat")
+    piped = run_command(binary_project, "bash", "-c", f"{COMMAND} < {tmp_path}/new.csv.gz | cat")
     new = "1 of 3 rows hold a category that the model does not know:"
     said = f"warn: colour: {new} 'mauve' (1)\nwarn: zip/code: {new} '99999' (1)\n"
     assert (piped.stdout, piped.stderr) == (text, said)
 
 
-def test_a_reader_that_goes_away_ends_it_without_a_word(words: Path, tmp_path: Path) -> None:
+def test_a_reader_that_goes_away_ends_it_without_a_word(
+    binary_project: Path, tmp_path: Path
+) -> None:
     rows = (ROWS + ROWS.split("\n", 1)[1] * 5000).replace("99999", "00123")
     (tmp_path / "new.csv").write_text(rows)
     command = f"cat {tmp_path}/new.csv | {COMMAND} --rejects {tmp_path}/rejects.csv"
-    done = run(words, "bash", "-c", f"{command} | head -1; echo ${{PIPESTATUS[1]}}")
+    done = run_command(
+        binary_project, "bash", "-c", f"{command} | head -1; echo ${{PIPESTATUS[1]}}"
+    )
     assert (done.stdout, done.stderr) == ("row,id,predicted,probability_pos\n141\n", "")
     assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
 
 
-def test_a_model_alone_is_all_that_predicting_takes(words: Path, tmp_path: Path) -> None:
+def test_a_model_alone_is_all_that_predicting_takes(binary_project: Path, tmp_path: Path) -> None:
     """In an empty folder: the same answers, the same checks, and nothing left behind."""
     (tmp_path / "rows.csv").write_text(ROWS.replace("99999", "00123").replace("mauve", "red"))
-    predict(words, tmp_path / "rows.csv", "-o", tmp_path / "predictions.csv")
-    shutil.copy(words / "models/model.keras", tmp_path / "m.keras")
+    predict(binary_project, tmp_path / "rows.csv", "-o", tmp_path / "predictions.csv")
+    shutil.copy(binary_project / "models/model.keras", tmp_path / "m.keras")
     command = ("python", "-m", "keras_tabular", "predict", "m.keras", "rows.csv")
-    done = run(tmp_path, *command, PYTHONPATH=str(PROJECT))
+    done = run_command(tmp_path, *command, PYTHONPATH=str(PROJECT))
     predictions = (tmp_path / "predictions.csv").read_text()
     assert (done.returncode, done.stderr, done.stdout) == (0, "", predictions)
     (tmp_path / "rows.csv").write_text(ROWS.replace("0.25", "cold"))
     message = r"rows\.csv: line 2, column cast: found 'cold'; expected a finite number"
     with pytest.raises(SystemExit, match=message):
-        call(tmp_path, "keras_tabular.cli.predict", "m.keras", "rows.csv")
+        call_main(tmp_path, "keras_tabular.cli.predict", "m.keras", "rows.csv")
     model = tmp_path / "m.keras"
     trained_on = read_metadata(model, model.read_bytes()).trained_on
     assert trained_on
@@ -163,10 +173,10 @@ lines",00123,true,1
 
 
 @pytest.fixture
-def checked(words: Path, tmp_path: Path) -> Path:
+def checked(binary_project: Path, tmp_path: Path) -> Path:
     """A copy of the folder, `count` declared to be at most 100."""
-    folder = copy_of(words, tmp_path / "checked")
-    change(folder, {"columns": {"count": {"max": 100}}})
+    folder = copy_project(binary_project, tmp_path / "checked")
+    change_settings(folder, {"columns": {"count": {"max": 100}}})
     return folder
 
 
@@ -238,21 +248,23 @@ def test_rows_of_a_wrong_number_of_cells_are_set_aside_with_their_lines(
 
 
 def test_other_columns_are_left_out_and_formulas_are_texts_where_asked(
-    words: Path, tmp_path: Path
+    binary_project: Path, tmp_path: Path
 ) -> None:
     header, first, *_ = ROWS.splitlines()
     file, out = tmp_path / "new.csv", tmp_path / "p.csv"
     file.write_text(f"{header},more\n{first.replace('007', '=1+2')},@x\n")
     with pytest.raises(SystemExit, match="neither in columns nor in ignore: more"):
-        predict(words, file, "-o", out)
-    predict(words, file, "--ignore-extra", "--escape-formulas", "-o", out)
+        predict(binary_project, file, "-o", out)
+    predict(binary_project, file, "--ignore-extra", "--escape-formulas", "-o", out)
     assert out.read_text().splitlines()[1].startswith("'=1+2,")
 
 
 HEADER = "cast,colour,zip/code,flag,count\n"
 
 
-def test_a_file_that_is_missing_or_no_parquet_file_is_named(words: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_no_parquet_file_is_named(
+    binary_project: Path, tmp_path: Path
+) -> None:
     """What a table may have wrong is in tests/unit/prediction and tests/unit/table."""
     (tmp_path / "n.parquet").write_text("x")
     for name, message in (
@@ -260,23 +272,23 @@ def test_a_file_that_is_missing_or_no_parquet_file_is_named(words: Path, tmp_pat
         ("n.parquet", "not a Parquet file that can be read"),
     ):
         with pytest.raises(SystemExit, match=f"{name}: {message}"):
-            predict(words, tmp_path / name, "-o", tmp_path / "predictions.csv")
+            predict(binary_project, tmp_path / name, "-o", tmp_path / "predictions.csv")
         assert not (tmp_path / "predictions.csv").exists()
 
 
-def test_a_model_of_another_table_is_refused(trained: Trained, tmp_path: Path) -> None:
+def test_a_model_of_another_table_is_refused(trained_project: Trained, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text(HEADER)
-    wine = trained("wine") / "models/model.keras"
+    wine = trained_project("wine") / "models/model.keras"
     with pytest.raises(SystemExit, match=r"input alcohol, .* 3 outputs for 1"):
-        predict(trained("words"), tmp_path / "new.csv", "--model", wine)
+        predict(trained_project("mixed_binary"), tmp_path / "new.csv", "--model", wine)
 
 
 def test_a_model_that_knows_the_classes_in_another_order_is_refused(
-    words: Path, tmp_path: Path
+    binary_project: Path, tmp_path: Path
 ) -> None:
     """Or it would give the probability of the one class as that of the other."""
-    folder = copy_of(words, tmp_path / "project")
-    change(folder, {"positive": "neg"})
+    folder = copy_project(binary_project, tmp_path / "project")
+    change_settings(folder, {"positive": "neg"})
     (tmp_path / "new.csv").write_text(HEADER)
     with pytest.raises(SystemExit, match=r"classes \['neg', 'pos'\] in the model"):
         predict(folder, tmp_path / "new.csv")

@@ -12,12 +12,14 @@ import pandas as pd
 import pytest
 
 from keras_tabular.config.schema import load_schema
-from tests.helpers import LEARNING, call, change, project_of, read_scores, run_stages, shops
+from tests.commands import call_main
+from tests.projects import LONGER_TRAINING, change_settings, create_project, read_scores, run_stages
+from tests.tables import make_shop_sales
 
 
 @pytest.fixture(scope="module")
-def sales(trained: Callable[[str], Path]) -> Path:
-    return trained("shops")
+def sales(trained_project: Callable[[str], Path]) -> Path:
+    return trained_project("shops")
 
 
 def test_every_kind_is_recognised_and_says_something(sales: Path) -> None:
@@ -52,31 +54,31 @@ def test_predict_reads_texts_as_ingest_did_and_names_a_wrong_one(
     seen = pd.read_parquet(sales / "data/predictions")["output_0"].to_numpy()
     output = str(tmp_path / "predictions.parquet")
     for name in ("new.csv", "new.parquet"):
-        call(sales, "keras_tabular.cli.predict", str(tmp_path / name), "-o", output)
+        call_main(sales, "keras_tabular.cli.predict", str(tmp_path / name), "-o", output)
         found = pd.read_parquet(output)["predicted"].to_numpy(np.float32)
         assert found.tobytes() == seen.tobytes(), name
     (tmp_path / "bad.csv").write_text("day,review,shop_id\n31.02.2020,stale,1001\n")
     message = "bad.csv: line 2, column day: found '31.02.2020'; expected a date or a time written"
     with pytest.raises(SystemExit, match=rf"{message} as .*%d\.%m\.%Y"):
-        call(sales, "keras_tabular.cli.predict", str(tmp_path / "bad.csv"), "-o", output)
+        call_main(sales, "keras_tabular.cli.predict", str(tmp_path / "bad.csv"), "-o", output)
 
 
 def test_test_rows_come_in_files_of_their_own(tmp_path: Path) -> None:
     """Among files of several kinds in one folder; each is checked as the others are."""
-    folder = project_of(tmp_path, shops())
+    folder = create_project(tmp_path, make_shop_sales())
     source = folder / "data/raw/shops"
     source.mkdir()
-    frame = shops()
+    frame = make_shop_sales()
     frame[:700].to_csv(source / "a.csv", index=False)
     frame[700:900].to_csv(source / "last.csv", index=False)
     frame[900:].astype({"shop_id": str}).to_parquet(source / "z.parquet")
     declared: dict[str, Any] = {"source": "data/raw/shops", "test_files": ["last.csv"]}
-    change(folder, declared, split={"by": "file"})
+    change_settings(folder, declared, split={"by": "file"})
     run_stages(folder, last="split")
     test = pd.read_parquet(folder / "data/split/test")
     assert sorted(test["sales"]) == sorted(frame["sales"][700:900])
     assert len(pd.read_parquet(folder / "data/split/train")) == 1000
-    change(folder, {"test_files": ["other.csv"]})
+    change_settings(folder, {"test_files": ["other.csv"]})
     with pytest.raises(SystemExit, match=r"test_files in data/schema\.yaml needs other\.csv"):
         run_stages(folder, last="ingest")
 
@@ -95,8 +97,8 @@ def classes(wrong_share: float) -> pd.DataFrame:
 
 def test_a_row_counts_as_much_as_its_weight_says(tmp_path: Path) -> None:
     """With equal weights the opposite would be learnt."""
-    folder = project_of(tmp_path, classes(0.6))
-    change(folder, {"weight": "counts"}, train=LEARNING)
+    folder = create_project(tmp_path, classes(0.6))
+    change_settings(folder, {"weight": "counts"}, train=LONGER_TRAINING)
     run_stages(folder)
     assert "counts" not in load_schema(folder / "data/schema.yaml").features
     scores = read_scores(folder)
@@ -110,8 +112,8 @@ def test_a_row_counts_as_much_as_its_weight_says(tmp_path: Path) -> None:
 
 
 def test_the_threshold_is_chosen_out_of_fold_and_goes_with_the_model(tmp_path: Path) -> None:
-    folder = project_of(tmp_path, classes(0.2).drop(columns="counts"))
-    change(folder, train=LEARNING, evaluate={"threshold": {"recall": 0.95}})
+    folder = create_project(tmp_path, classes(0.2).drop(columns="counts"))
+    change_settings(folder, train=LONGER_TRAINING, evaluate={"threshold": {"recall": 0.95}})
     run_stages(folder)
     scores = read_scores(folder)
     assert scores["cross_validation"]["recall"] >= 0.95
@@ -120,7 +122,7 @@ def test_the_threshold_is_chosen_out_of_fold_and_goes_with_the_model(tmp_path: P
     assert scores["threshold"] == pytest.approx(threshold, abs=1e-6)
     assert threshold < 0.4
     pd.DataFrame({"x": np.linspace(-2, 2, 200)}).to_csv(folder / "new.csv", index=False)
-    call(folder, "keras_tabular.cli.predict", "new.csv", "-o", "new.parquet")
+    call_main(folder, "keras_tabular.cli.predict", "new.csv", "-o", "new.parquet")
     found = pd.read_parquet(folder / "new.parquet")
     expected = np.where(found["probability_yes"] >= threshold, "yes", "no")
     assert found["predicted"].tolist() == expected.tolist()

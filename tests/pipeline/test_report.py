@@ -12,8 +12,9 @@ import pytest
 from keras_tabular.experiments.comparison import compare, paired_differences
 from keras_tabular.experiments.run import WORKSPACE, Run, resolve
 from keras_tabular.report.page import UNDECIDED
-from tests.helpers import call, change, copy_of, must, read_scores, run
+from tests.commands import call_main, check_output, run_command
 from tests.pages import CUT, OF_CLASSES, WIDTHS, Page, is_whole, opened, pictures, shows_all
+from tests.projects import change_settings, copy_project, read_scores
 
 REPORT = "keras_tabular.cli.report"
 
@@ -21,9 +22,9 @@ REPORT = "keras_tabular.cli.report"
 @pytest.fixture(scope="module")
 def reported(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the experiment with its report."""
-    folder = copy_of(experiment, tmp_path_factory.mktemp("reported") / "project")
-    done = run(folder, "python", "-m", "keras_tabular", "report")
-    head = must(folder, "git", "rev-parse", "HEAD")[:7]
+    folder = copy_project(experiment, tmp_path_factory.mktemp("reported") / "project")
+    done = run_command(folder, "python", "-m", "keras_tabular", "report")
+    head = check_output(folder, "git", "rev-parse", "HEAD")[:7]
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"report.html: workspace compared with {head}\n"
     return folder
@@ -36,13 +37,15 @@ def test_it_reads_well_at_a_desk_and_on_a_phone_in_the_dark(reported: Path, brow
     is_whole(page, browser, [*OF_CLASSES, "Threshold"])
 
 
-def test_the_page_of_new_rows_shows_what_moved(short: Path, browser: Any, tmp_path: Path) -> None:
-    rows = pd.read_csv(short / "data/raw/diabetes.csv").drop(columns="Outcome")
+def test_the_page_of_new_rows_shows_what_moved(
+    short_run: Path, browser: Any, tmp_path: Path
+) -> None:
+    rows = pd.read_csv(short_run / "data/raw/diabetes.csv").drop(columns="Outcome")
     rows["Glucose"] += 30
     rows.to_csv(tmp_path / "new.csv", index=False)
     page = tmp_path / "drift.html"
     with pytest.raises(SystemExit, match="1"):
-        call(short, "keras_tabular.cli.drift", str(tmp_path / "new.csv"), "-o", str(page))
+        call_main(short_run, "keras_tabular.cli.drift", str(tmp_path / "new.csv"), "-o", str(page))
     for width, scheme in product(WIDTHS, ("light", "dark")):
         opened(browser, page, width, scheme)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
@@ -81,24 +84,26 @@ def test_both_runs_are_side_by_side(reported: Path, monkeypatch: pytest.MonkeyPa
 
 def test_any_two_revisions_compare_and_the_bytes_repeat(reported: Path, tmp_path: Path) -> None:
     """An experiment goes by its name; what is committed is held against what was before."""
-    folder = copy_of(reported, tmp_path / "project")
-    call(folder, REPORT, "HEAD", "small", "-o", "one.html")
-    must(folder, "python", "-m", "keras_tabular", "report", "HEAD", "small", "--output", "two.html")
+    folder = copy_project(reported, tmp_path / "project")
+    call_main(folder, REPORT, "HEAD", "small", "-o", "one.html")
+    check_output(
+        folder, "python", "-m", "keras_tabular", "report", "HEAD", "small", "--output", "two.html"
+    )
     assert (folder / "one.html").read_bytes() == (folder / "two.html").read_bytes()
 
-    before = must(folder, "git", "rev-list", "-1", "HEAD", "--", "metrics/metrics.json")[:7]
-    must(folder, "git", "commit", "-qam", "Smaller")
-    said = must(folder, "python", "-m", "keras_tabular", "report")
+    before = check_output(folder, "git", "rev-list", "-1", "HEAD", "--", "metrics/metrics.json")[:7]
+    check_output(folder, "git", "commit", "-qam", "Smaller")
+    said = check_output(folder, "python", "-m", "keras_tabular", "report")
     assert said == f"report.html: workspace compared with {before}\n"
     assert "the last commit that has other results" in (folder / "report.html").read_text()
     with pytest.raises(SystemExit, match="error: found no revision 'nope'"):
-        call(folder, REPORT, "nope")
+        call_main(folder, REPORT, "nope")
 
 
 def test_runs_with_other_labels_of_the_test_rows_have_no_paired_differences(
     reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(copy_of(reported, tmp_path / "project"))
+    monkeypatch.chdir(copy_project(reported, tmp_path / "project"))
     base = Run(resolve("HEAD"))
     assert paired_differences(Run(WORKSPACE), base).keys() >= {"accuracy", "roc_auc"}
     rows = pd.read_csv("metrics/plots/test_rows.csv")
@@ -111,7 +116,7 @@ def test_a_table_of_500_columns_makes_a_page_that_loads_and_folds_well(
 ) -> None:
     """The files of a run as 500 columns would write them."""
     folder = tmp_path / "wide"
-    copy_of(reported, folder)
+    copy_project(reported, folder)
     names = [f"a column with a rather long name, number {n}" for n in range(500)]
     for file, key in (("profile", "column"), ("columns", None), ("networks", "columns")):
         path = folder / f"metrics/{file}.json"
@@ -119,9 +124,9 @@ def test_a_table_of_500_columns_makes_a_page_that_loads_and_folds_well(
         of = whole[key] if key else whole
         of |= dict.fromkeys(names, of["Glucose"])
         path.write_text(json.dumps(whole))
-    change(folder, {"columns": {name: {"kind": "real"} for name in names}})
+    change_settings(folder, {"columns": {name: {"kind": "real"} for name in names}})
     started = time.monotonic()
-    call(folder, REPORT)
+    call_main(folder, REPORT)
     assert time.monotonic() - started < 10
     assert (folder / "report.html").stat().st_size < 3_000_000
     shows_all(browser, folder / "report.html", 390, "light")

@@ -12,26 +12,19 @@ import pandas as pd
 import pytest
 
 from keras_tabular.core.nested import flatten
-from tests.helpers import (
-    PAGES,
-    PROJECT,
-    call,
-    copy_of,
-    must,
-    needs_committed_bytes,
-    outs,
-    run,
-    stages_that_ran,
-)
+from tests.commands import call_main, check_output, run_command, stages_that_ran
+from tests.documentation import PAGES
+from tests.helpers import PROJECT, needs_committed_bytes
+from tests.projects import copy_project, read_output_hashes
 
 
 def test_a_second_run_has_nothing_to_do_and_leaves_git_clean(
     reproduced: Path, tmp_path: Path
 ) -> None:
-    folder = copy_of(reproduced, tmp_path / "project")
-    assert "up to date" in must(folder, "dvc", "repro")
-    assert must(folder, "git", "status", "--porcelain") == ""
-    shown = json.loads(must(folder, "dvc", "metrics", "show", "--json"))
+    folder = copy_project(reproduced, tmp_path / "project")
+    assert "up to date" in check_output(folder, "dvc", "repro")
+    assert check_output(folder, "git", "status", "--porcelain") == ""
+    shown = json.loads(check_output(folder, "dvc", "metrics", "show", "--json"))
     assert shown[""]["data"].keys() == {"metrics/metrics.json"}
     assert len(dict(flatten(shown[""]["data"]["metrics/metrics.json"]["data"]))) <= 12
 
@@ -40,18 +33,18 @@ def test_a_second_run_has_nothing_to_do_and_leaves_git_clean(
 def test_the_committed_results_are_those_of_a_fresh_clone(origin: Path, reproduced: Path) -> None:
     """If not: `dvc repro --force`, and commit. The linear baseline is not ours to repeat."""
     others = [f"metrics/{name}.json" for name in ("metrics", "scores", "gate")]
-    assert outs(origin, *others) == outs(reproduced, *others)
+    assert read_output_hashes(origin, *others) == read_output_hashes(reproduced, *others)
 
 
 def test_a_changed_parameter_reruns_only_what_it_touches(experiment: Path, tmp_path: Path) -> None:
-    folder = copy_of(experiment, tmp_path / "project")
+    folder = copy_project(experiment, tmp_path / "project")
     output = (folder / "printed").read_text()
     assert stages_that_ran(output) == ["train", "calibrate", "evaluate", "gate"]
-    assert "train.networks.plain.epochs" in must(folder, "dvc", "params", "diff")
-    changed = json.loads(must(folder, "dvc", "metrics", "diff", "--json"))
+    assert "train.networks.plain.epochs" in check_output(folder, "dvc", "params", "diff")
+    changed = json.loads(check_output(folder, "dvc", "metrics", "diff", "--json"))
     accuracy = changed["metrics/metrics.json"]["test.accuracy"]
     assert accuracy["diff"] == pytest.approx(accuracy["new"] - accuracy["old"])
-    page = must(folder, "dvc", "metrics", "diff", "--all").splitlines()
+    page = check_output(folder, "dvc", "metrics", "diff", "--all").splitlines()
     assert len(page) <= 30
     assert max(map(len, page)) <= 100
 
@@ -59,17 +52,20 @@ def test_a_changed_parameter_reruns_only_what_it_touches(experiment: Path, tmp_p
 def test_only_the_files_that_the_schema_names_are_dependencies(workspace: Path) -> None:
     table = workspace / "data/raw/diabetes.csv"
     shutil.copy(table, workspace / "data/raw/other.csv")
-    assert stages_that_ran(must(workspace, "dvc", "repro", "--dry")) == []
+    assert stages_that_ran(check_output(workspace, "dvc", "repro", "--dry")) == []
 
     # A folder is all of its files.
     (workspace / "data/parts").mkdir()
     shutil.move(table, workspace / "data/parts/a.csv")
     schema = workspace / "data/schema.yaml"
     schema.write_text(schema.read_text().replace("data/raw/diabetes.csv", "data/parts"))
-    assert stages_that_ran(must(workspace, "dvc", "repro", "split"))[:2] == ["ingest", "validate"]
+    assert stages_that_ran(check_output(workspace, "dvc", "repro", "split"))[:2] == [
+        "ingest",
+        "validate",
+    ]
     rows = json.loads((workspace / "metrics/profile.json").read_text())["rows"]
     shutil.copy(workspace / "data/parts/a.csv", workspace / "data/parts/b.csv")
-    assert "ingest" in stages_that_ran(must(workspace, "dvc", "repro", "split"))
+    assert "ingest" in stages_that_ran(check_output(workspace, "dvc", "repro", "split"))
     assert json.loads((workspace / "metrics/profile.json").read_text())["rows"] == 2 * rows
 
 
@@ -102,24 +98,26 @@ def test_plain_keras_loads_the_model_and_takes_raw_rows(reproduced: Path, tmp_pa
     check = "\nimport sys\nassert not any(name.startswith('keras_tabular') for name in sys.modules)"
     check += "\np = model.predict(columns, verbose=0)\nassert p.shape == (768, 1)"
     check += "\nassert ((p > 0) & (p < 1)).all()"
-    must(tmp_path, sys.executable, "-c", PLAIN_KERAS + check)
+    check_output(tmp_path, sys.executable, "-c", PLAIN_KERAS + check)
 
 
 def test_plain_keras_takes_categories_and_gaps_as_the_readme_reads_them(
-    words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    binary_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = pd.read_csv(words / "data/raw/t.csv", dtype=str, na_values="?").drop(columns="y")
+    rows = pd.read_csv(binary_project / "data/raw/t.csv", dtype=str, na_values="?").drop(
+        columns="y"
+    )
     assert rows[["cast", "colour", "count"]].isna().any().all()
     rows.to_csv(tmp_path / "rows.csv", index=False)
-    call(
-        words,
+    call_main(
+        binary_project,
         "keras_tabular.cli.predict",
         str(tmp_path / "rows.csv"),
         "-o",
         str(tmp_path / "out.csv"),
     )
     rows.rename(columns={"zip/code": "zip_code"}).to_csv(tmp_path / "rows.csv", index=False)
-    monkeypatch.chdir(words)
+    monkeypatch.chdir(binary_project)
     lines: dict[str, Any] = {}
     exec(PLAIN_KERAS.replace("data/raw/diabetes.csv", str(tmp_path / "rows.csv")), lines)
     probabilities = lines["model"].predict(lines["columns"], verbose=0)[:, 0]
@@ -128,7 +126,7 @@ def test_plain_keras_takes_categories_and_gaps_as_the_readme_reads_them(
 
 
 def test_a_wrong_parameter_fails_through_dvc_without_a_traceback(workspace: Path) -> None:
-    done = run(workspace, "dvc", "exp", "run", "-S", "train.networks.plain.epochs=many")
+    done = run_command(workspace, "dvc", "exp", "run", "-S", "train.networks.plain.epochs=many")
     assert done.returncode in (1, 255)
     message = done.stdout + done.stderr
     assert "params.yaml: train.networks.plain.epochs" in message

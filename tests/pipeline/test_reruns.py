@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.helpers import begin, change, must, stages_that_ran
+from tests.commands import check_output, stages_that_ran, start_command
+from tests.projects import change_settings
 
 
 def comment(files: Iterable[Path]) -> int:
@@ -19,7 +20,7 @@ def comment(files: Iterable[Path]) -> int:
 
 
 def outdated(folder: Path) -> list[str]:
-    return stages_that_ran(must(folder, "dvc", "repro", "--dry"))
+    return stages_that_ran(check_output(folder, "dvc", "repro", "--dry"))
 
 
 def test_an_edit_of_what_no_stage_uses_reruns_nothing(workspace: Path) -> None:
@@ -38,13 +39,13 @@ def test_an_edit_reruns_what_uses_its_package_and_ends_where_bytes_are_equal(
 ) -> None:
     comment([workspace / "keras_tabular/splitting/rules.py"])
     assert outdated(workspace)[0] == "split"
-    output = must(workspace, "dvc", "repro")
+    output = check_output(workspace, "dvc", "repro")
     assert stages_that_ran(output) == ["split"]
     assert "Stage 'train' didn't change, skipping" in output
 
     comment([workspace / "network.py"])
     model = (workspace / "models/model.keras").read_bytes()
-    assert stages_that_ran(must(workspace, "dvc", "repro")) == ["train"]
+    assert stages_that_ran(check_output(workspace, "dvc", "repro")) == ["train"]
     assert (workspace / "models/model.keras").read_bytes() == model
 
 
@@ -53,10 +54,10 @@ def test_params_edited_while_train_runs_are_not_recorded_as_those_of_the_model(
     workspace: Path,
 ) -> None:
     """The next experiment, typed while this one trains: DVC saves parameters after the command."""
-    process = begin(workspace, "dvc", "repro", "--force", "--single-item", "train")
+    process = start_command(workspace, "dvc", "repro", "--force", "--single-item", "train")
     assert process.stderr
     assert any(line.startswith("Training networks on") for line in process.stderr)
-    change(workspace, train={"seed": 2})
+    change_settings(workspace, train={"seed": 2})
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 255
     assert "changed while stage train ran: train.seed in params.yaml. " in errors

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.helpers import PROJECT, begin, call, must, run
+from tests.commands import call_main, check_output, run_command, start_command
+from tests.helpers import PROJECT
 
 LIMITS = ("--max-body", "0.05", "--allow-host", "*.example.org")
 PORT = re.compile(r"http://127\.0\.0\.1:(\d+)$")
@@ -48,7 +49,7 @@ class Server(NamedTuple):
 def serving(folder: Path, *arguments: str) -> Iterator[Server]:
     """Run a server of the model in a folder until the end of the block."""
     command = ("python", "-m", "keras_tabular", "serve", *arguments, "--port", "0")
-    process = begin(folder, *command, PYTHONPATH=str(PROJECT))
+    process = start_command(folder, *command, PYTHONPATH=str(PROJECT))
     try:
         assert process.stdout
         address = PORT.search(process.stdout.readline().strip())
@@ -61,10 +62,10 @@ def serving(folder: Path, *arguments: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def server(short: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(short_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serve a model that is alone in a folder."""
     folder = tmp_path_factory.mktemp("server")
-    shutil.copy(short / "models/model.keras", folder / "m.keras")
+    shutil.copy(short_run / "models/model.keras", folder / "m.keras")
     with serving(folder, "m.keras", *LIMITS) as server:
         yield server
 
@@ -76,17 +77,21 @@ ROW = {
 
 
 @pytest.mark.parametrize(
-    "name", ["words", *(pytest.param(name, marks=pytest.mark.slow) for name in ("values", "wine"))]
+    "name",
+    [
+        "mixed_binary",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mixed_regression", "wine")),
+    ],
 )
 def test_answers_are_those_of_predict_to_the_last_bit(
-    trained: Callable[[str], Path], name: str, tmp_path: Path
+    trained_project: Callable[[str], Path], name: str, tmp_path: Path
 ) -> None:
     """All rows in one request, one row in each, and many clients at once."""
-    project, new, out = trained(name), tmp_path / "new.csv", tmp_path / "out.csv"
+    project, new, out = trained_project(name), tmp_path / "new.csv", tmp_path / "out.csv"
     raw = pd.read_csv(project / "data/raw/t.csv")[:100]
     frame = raw.drop(columns=raw.columns[-1])
     frame.to_csv(new, index=False)
-    call(project, "keras_tabular.cli.predict", str(new), "--explain", "2", "-o", str(out))
+    call_main(project, "keras_tabular.cli.predict", str(new), "--explain", "2", "-o", str(out))
     expected = pd.read_csv(out)
     rows = json.loads(frame.to_json(orient="records", double_precision=15))
     with serving(project) as server, ThreadPoolExecutor(8) as clients:
@@ -164,12 +169,12 @@ def test_health_and_metrics(server: Server) -> None:
 
 
 def test_a_port_in_use_and_a_missing_model_have_a_message(
-    server: Server, short: Path, tmp_path: Path
+    server: Server, short_run: Path, tmp_path: Path
 ) -> None:
     serve = ("python", "-m", "keras_tabular", "serve")
-    missing = run(tmp_path, *serve, "m.keras", PYTHONPATH=str(PROJECT))
+    missing = run_command(tmp_path, *serve, "m.keras", PYTHONPATH=str(PROJECT))
     assert (missing.returncode, missing.stderr[:22]) == (1, "error: m.keras: no mod")
-    taken = run(short, *serve, "--port", str(server.port))
+    taken = run_command(short_run, *serve, "--port", str(server.port))
     assert taken.returncode == 1
     assert taken.stderr.startswith("error: [Errno 98] Address already in use")
     assert str(server.port) in taken.stderr
@@ -189,11 +194,11 @@ def test_tensorflow_alone_serves_the_export(workspace: Path) -> None:
     """It agrees with predict to 1e-6."""
     rows = pd.read_csv(workspace / "data/raw/diabetes.csv").drop(columns="Outcome")
     rows.to_csv(workspace / "new.csv", index=False)
-    said = must(workspace, "python", "-m", "keras_tabular", "export", "served/1")
+    said = check_output(workspace, "python", "-m", "keras_tabular", "export", "served/1")
     assert said == "served/1: signature predict_rows, an input for each column\n"
-    again = run(workspace, "python", "-m", "keras_tabular", "export", "served/1")
+    again = run_command(workspace, "python", "-m", "keras_tabular", "export", "served/1")
     assert "served/1: is there already" in again.stderr
-    call(workspace, "keras_tabular.cli.predict", "new.csv", "-o", "out.csv")
+    call_main(workspace, "keras_tabular.cli.predict", "new.csv", "-o", "out.csv")
     expected = pd.read_csv(workspace / "out.csv")["probability_1"].to_numpy()
-    must(workspace, "python", "-c", LOADED)
+    check_output(workspace, "python", "-c", LOADED)
     assert np.abs(np.load(workspace / "outputs.npy")[:, 0] - expected).max() < 1e-6

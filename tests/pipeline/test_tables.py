@@ -9,19 +9,16 @@ import pandas as pd
 import pytest
 
 from keras_tabular.config.schema import load_schema
-from tests.helpers import (
-    COMMANDS,
-    SHORT,
-    call,
-    change,
-    mixed_table,
-    must,
-    project_of,
+from tests.commands import call_main, check_output, run_command
+from tests.projects import (
+    SHORT_TRAINING,
+    STAGE_COMMANDS,
+    change_settings,
+    create_project,
     read_scores,
-    run,
     run_stages,
-    table_of,
 )
+from tests.tables import load_table, make_mixed_table
 
 
 def test_a_group_is_in_one_share_and_in_one_fold(tmp_path: Path) -> None:
@@ -30,8 +27,8 @@ def test_a_group_is_in_one_share_and_in_one_fold(tmp_path: Path) -> None:
     person = rng.integers(0, 40, 400)
     frame = pd.DataFrame({"x": rng.normal(size=400), "person": [f"p{n}" for n in person]})
     frame["y"] = rng.normal(size=400)
-    folder = project_of(tmp_path, frame)
-    change(folder, {"group": "person"}, split={"by": "group"}, train=SHORT)
+    folder = create_project(tmp_path, frame)
+    change_settings(folder, {"group": "person"}, split={"by": "group"}, train=SHORT_TRAINING)
     run_stages(folder, last="train")
     train, test = (pd.read_parquet(folder / f"data/split/{name}") for name in ("train", "test"))
     assert len(train) + len(test) == 400
@@ -43,11 +40,13 @@ def test_a_group_is_in_one_share_and_in_one_fold(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["iris", "breast_cancer", "diabetes", "words", "values"])
+@pytest.mark.parametrize(
+    "name", ["iris", "breast_cancer", "diabetes", "mixed_binary", "mixed_regression"]
+)
 def test_a_table_runs_to_scores_that_beat_the_simplest_baseline(name: str, tmp_path: Path) -> None:
     """As it comes, but for fewer folds; the README has another one."""
-    folder = project_of(tmp_path, table_of(name))
-    change(folder, train={"folds": 3})
+    folder = create_project(tmp_path, load_table(name))
+    change_settings(folder, train={"folds": 3})
     run_stages(folder)
     metrics = read_scores(folder)
     if load_schema(folder / "data/schema.yaml").task == "regression":
@@ -71,21 +70,21 @@ def test_a_rare_class_goes_through_evaluate_gate_and_report(
 ) -> None:
     """The ranking decides; an additional test file of few rows leaves it undefined."""
     frame = three_classes()
-    folder = project_of(tmp_path, frame)
+    folder = create_project(tmp_path, frame)
     rare = frame["y"] == "c"
     for name, rows in {"mixed": frame[:40], "few": frame[~rare][:5]}.items():
         (folder / "data/tests").mkdir(exist_ok=True)
         rows.to_csv(folder / f"data/tests/{name}.csv", index=False)
-    change(
+    change_settings(
         folder,
         {"split": "part"},
         split={"by": "column"},
-        train=SHORT,
+        train=SHORT_TRAINING,
         evaluate={"tests": ["mixed.csv", "few.csv"]},
         gate={"lowest": {"test": {"macro": {"roc_auc": 0.01}}}},
     )
     run_stages(folder)
-    call(folder, "keras_tabular.cli.report")
+    call_main(folder, "keras_tabular.cli.report")
     lines = capsys.readouterr().out.splitlines()
     scores, gate = read_scores(folder), json.loads((folder / "metrics/gate.json").read_text())
     assert scores["primary_metrics"] == ["macro.roc_auc", "macro.average_precision"]
@@ -101,9 +100,9 @@ def test_a_rare_class_goes_through_evaluate_gate_and_report(
 
 
 def test_other_column_order_and_line_ends_give_the_same_outputs(tmp_path: Path) -> None:
-    frame = mixed_table("binary")
-    plain = project_of(tmp_path / "plain", frame)
-    other = project_of(tmp_path / "other", frame)
+    frame = make_mixed_table("binary")
+    plain = create_project(tmp_path / "plain", frame)
+    other = create_project(tmp_path / "other", frame)
     shuffled = frame[[*frame.columns[::-1]]]
     shuffled.to_csv(other / "data/raw/t.csv", index=False, lineterminator="\r\n")
     for folder in (plain, other):
@@ -116,17 +115,17 @@ def test_other_column_order_and_line_ends_give_the_same_outputs(tmp_path: Path) 
 
 def test_rows_that_fail_end_validate_with_lines_or_are_set_aside(tmp_path: Path) -> None:
     """Under `error` nothing is written that a later stage reads; under `drop` the rest goes on."""
-    frame = mixed_table("binary").sort_values("colour", ascending=False)  # right ones first
+    frame = make_mixed_table("binary").sort_values("colour", ascending=False)  # right ones first
     places = np.flatnonzero(frame["colour"] == "blue, dark")
     wrong, first = len(places), places[0] + 2  # the header is line 1
-    folder = project_of(tmp_path, frame)
+    folder = create_project(tmp_path, frame)
     schema = folder / "data/schema.yaml"
     text = schema.read_text()
     assert "colour: {kind: category," in text
     values = "colour: {kind: category, values: [red, green],"
     schema.write_text(text.replace("colour: {kind: category,", values))
     run_stages(folder, last="ingest")
-    done = run(folder, *COMMANDS["validate"])
+    done = run_command(folder, *STAGE_COMMANDS["validate"])
     assert done.returncode == 1
     assert f"colour: {wrong} of 600 rows fail values: found blue, dark, blue, dark" in done.stderr
     assert f"(data/raw/t.csv: line {first}; data/raw/t.csv: line {first + 1}; " in done.stderr
@@ -136,8 +135,8 @@ def test_rows_that_fail_end_validate_with_lines_or_are_set_aside(tmp_path: Path)
     report = json.loads((folder / "metrics/validation.json").read_text())
     assert report["checks"]["colour.values"] == {"failed_rows": wrong, "verdict": "error"}
 
-    change(folder, validate={"values": "drop"})
-    assert f"drop: colour: {wrong} of 600 rows" in must(folder, *COMMANDS["validate"])
+    change_settings(folder, validate={"values": "drop"})
+    assert f"drop: colour: {wrong} of 600 rows" in check_output(folder, *STAGE_COMMANDS["validate"])
     kept = pd.read_parquet(folder / "data/validated")
     assert len(kept) == 600 - wrong
     assert set(kept["colour"].dropna()) == {"red", "green"}
@@ -152,20 +151,20 @@ def test_rows_that_fail_end_validate_with_lines_or_are_set_aside(tmp_path: Path)
 
 def test_a_column_that_is_declared_and_ignored_is_checked_and_not_read(tmp_path: Path) -> None:
     """A leak that keeps its line in `columns`; new rows need not have it."""
-    frame = mixed_table("binary").drop(columns="id")
+    frame = make_mixed_table("binary").drop(columns="id")
     frame.insert(0, "leak", np.where(frame["y"] == "pos", 1.5, 0.5))
-    folder = project_of(tmp_path, frame)
+    folder = create_project(tmp_path, frame)
     leak = {"kind": "real", "max": 1.0}
     ignored: dict[str, Any] = {"ignore": ["leak"], "columns": {"leak": leak}}
-    change(folder, ignored, train=SHORT)
+    change_settings(folder, ignored, train=SHORT_TRAINING)
     with pytest.raises(SystemExit, match=r"leak: \d+ of 600 rows fail range"):
         run_stages(folder, last="validate")
-    change(folder, {"columns": {"leak": {"max": 2.0}}})
+    change_settings(folder, {"columns": {"leak": {"max": 2.0}}})
     run_stages(folder)
     assert read_scores(folder)["baseline"]["gradient_boosting"]["accuracy"] < 1
     profile = json.loads((folder / "metrics/profile.json").read_text())["column"]
     assert [name for name, of in profile.items() if of.get("read") is False] == ["leak"]
-    call(folder, "keras_tabular.cli.report")
+    call_main(folder, "keras_tabular.cli.report")
     assert (folder / "report.html").read_text().count("not read") == 1
     for command, rows in (
         ("predict", frame.drop(columns=["leak", "y"])),
@@ -174,12 +173,12 @@ def test_a_column_that_is_declared_and_ignored_is_checked_and_not_read(tmp_path:
     ):
         rows.to_csv(folder / "new.csv", index=False)
         options = ["-o", "without.csv"] if command == "predict" else []
-        call(folder, f"keras_tabular.cli.{command}", "new.csv", *options)
+        call_main(folder, f"keras_tabular.cli.{command}", "new.csv", *options)
 
 
 def test_a_header_without_rows_ends_ingest_without_an_output(tmp_path: Path) -> None:
-    folder = project_of(tmp_path, mixed_table("binary"))
-    mixed_table("binary")[:0].to_csv(folder / "data/raw/t.csv", index=False)
+    folder = create_project(tmp_path, make_mixed_table("binary"))
+    make_mixed_table("binary")[:0].to_csv(folder / "data/raw/t.csv", index=False)
     message = r"^error: data/raw/t\.csv: found a header and no rows; expected some$"
     with pytest.raises(SystemExit, match=message):
         run_stages(folder, last="ingest")

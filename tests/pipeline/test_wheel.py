@@ -7,7 +7,9 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.helpers import PROJECT, clone, must
+from tests.commands import check_output
+from tests.helpers import PROJECT
+from tests.projects import clone
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +20,7 @@ def wheel(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(folder: Path) -> Path:
-    must(folder, sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "built")
+    check_output(folder, sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "built")
     (wheel,) = folder.glob("built/keras_tabular-*-py3-none-any.whl")
     return wheel
 
@@ -30,7 +32,7 @@ def test_two_builds_are_the_same_file(wheel: Path, origin: Path, tmp_path: Path)
     assert build(folder).read_bytes() == wheel.read_bytes()
 
 
-def test_it_works_in_an_empty_folder(wheel: Path, words: Path, tmp_path: Path) -> None:
+def test_it_works_in_an_empty_folder(wheel: Path, binary_project: Path, tmp_path: Path) -> None:
     with ZipFile(wheel) as file:
         file.extractall(tmp_path / "installed")
     (scripts,) = tmp_path.glob("installed/*.dist-info/entry_points.txt")
@@ -41,10 +43,10 @@ def test_it_works_in_an_empty_folder(wheel: Path, words: Path, tmp_path: Path) -
 
     def keras_tabular(*arguments: str) -> str:
         command = (sys.executable, "-m", "keras_tabular", *arguments)
-        return must(folder, *command, PYTHONPATH=str(tmp_path / "installed"))
+        return check_output(folder, *command, PYTHONPATH=str(tmp_path / "installed"))
 
     assert keras_tabular("docs", "schema") == (PROJECT / "docs/schema.md").read_text()
-    model, table = words / "models/model.keras", words / "data/raw/t.csv"
+    model, table = binary_project / "models/model.keras", binary_project / "data/raw/t.csv"
     assert len(keras_tabular("predict", str(model), str(table)).splitlines()) == 601
     page = keras_tabular("drift", str(model), str(table))
     assert "Drift: " in page

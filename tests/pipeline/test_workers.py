@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import begin, clone, must, outs, run, wait_until
+from tests.commands import check_output, run_command, start_command, wait_until
+from tests.projects import clone, read_output_hashes
 
 # What is left of a cluster ends with the first process of the namespace.
 NAMESPACE = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--mount-proc"]
@@ -31,32 +32,36 @@ GATE = "metrics/gate.json"  # no run here comes to it
 SEARCH = ["python", "-m", "keras_tabular", "search", "--storage"]
 
 
-def test_two_workers(files: Path, one_worker: Path, tmp_path: Path) -> None:
-    folder = clone(files, tmp_path / "clone")
-    must(folder, "dvc", "repro", "evaluate", TABULAR_WORKERS="2")
-    searched = must(folder, *SEARCH, ".search/two.log", TABULAR_WORKERS="2")
-    assert outs(folder, GATE) == outs(one_worker, GATE)
-    assert searched == (one_worker / "searched").read_text()
+def test_two_workers(many_files: Path, one_worker_run: Path, tmp_path: Path) -> None:
+    folder = clone(many_files, tmp_path / "clone")
+    check_output(folder, "dvc", "repro", "evaluate", TABULAR_WORKERS="2")
+    searched = check_output(folder, *SEARCH, ".search/two.log", TABULAR_WORKERS="2")
+    assert read_output_hashes(folder, GATE) == read_output_hashes(one_worker_run, GATE)
+    assert searched == (one_worker_run / "searched").read_text()
 
 
 @needs_ray
-def test_ray_with_workers_that_are_killed(files: Path, one_worker: Path, tmp_path: Path) -> None:
+def test_ray_with_workers_that_are_killed(
+    many_files: Path, one_worker_run: Path, tmp_path: Path
+) -> None:
     """One at work in each of ingest, train and a search."""
-    folder = clone(files, tmp_path / "clone")
+    folder = clone(many_files, tmp_path / "clone")
     for command, script in (
         (["dvc", "repro", "ingest"], "stages.ingest"),
         (["dvc", "repro", "evaluate"], "stages.train"),
         ([*SEARCH, ".search/killed.log"], "keras_tabular search"),
     ):
         environment = ON_RAY | {"RAY_ADDRESS": "local", "TABULAR_WORKERS": "2"}
-        process = begin(folder, "bash", "-c", f'exec "$@" > {tmp_path}/said 2>&1', "sh", *ALONE,
-                        *command, **environment)  # fmt: skip
+        redirect = f'exec "$@" > {tmp_path}/output 2>&1'
+        process = start_command(
+            folder, "bash", "-c", redirect, "sh", *ALONE, *command, **environment
+        )
         kill_a_worker(process, script)
         code = process.wait(timeout=200)
-        found = (tmp_path / "said").read_text()
+        found = (tmp_path / "output").read_text()
         assert code == 0, found
-    assert outs(folder, GATE) == outs(one_worker, GATE)
-    assert (one_worker / "searched").read_text() in found
+    assert read_output_hashes(folder, GATE) == read_output_hashes(one_worker_run, GATE)
+    assert (one_worker_run / "searched").read_text() in found
 
 
 def kill_a_worker(process: subprocess.Popen[str], script: str) -> None:
@@ -85,8 +90,8 @@ def family(pid: int) -> Iterator[tuple[int, str]]:
 
 
 @needs_ray
-def test_an_address_without_a_cluster_is_named(files: Path) -> None:
-    done = run(files, *ALONE, "python", "-m", "stages.ingest", "/tmp/none", "/tmp/none.json",
-               RAY_ADDRESS="127.0.0.1:1")  # fmt: skip
+def test_an_address_without_a_cluster_is_named(many_files: Path) -> None:
+    ingest = ("python", "-m", "stages.ingest", "/tmp/none", "/tmp/none.json")
+    done = run_command(many_files, *ALONE, *ingest, RAY_ADDRESS="127.0.0.1:1")
     assert done.returncode == 1
     assert "error: RAY_ADDRESS in the environment: 127.0.0.1:1: " in done.stderr

@@ -10,7 +10,7 @@ import yaml
 from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.errors import UserError
-from tests.helpers import PROJECT, train_params
+from tests.helpers import PROJECT, load_train_params
 
 FILES = {name: PROJECT / name for name in ("params.yaml", "data/schema.yaml")}
 TEXTS = {name: file.read_text() for name, file in FILES.items()}
@@ -113,7 +113,7 @@ def test_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
 
 def test_early_stopping_needs_validation_rows(tmp_path: Path) -> None:
     plain = {"learning_rate_schedule": "constant", "early_stopping": {"patience": 5}}
-    train = train_params({"plain": plain}, folds=1).model_dump(mode="json")
+    train = load_train_params({"plain": plain}, folds=1).model_dump(mode="json")
     with pytest.raises(UserError, match=r"plain\.early_stopping.*split\.validation_size is 0"):
         load(tmp_path, changed({"train": train}))
     load(tmp_path, changed({"train": train, "split": {"validation_size": 0.1}}))
@@ -137,7 +137,7 @@ AUTO = {"learning_rate": "auto", "epochs": "auto", "batch_size": "auto", "dropou
 def test_auto_is_a_rule_of_the_table_and_the_task(
     rows: int, task: str, columns: int, folds: int, counts: list[int], network: tuple[float, ...]
 ) -> None:
-    auto = train_params({"realmlp": AUTO}, members="auto", folds="auto")
+    auto = load_train_params({"realmlp": AUTO}, members="auto", folds="auto")
     train = auto.resolved(rows, task, columns)
     assert train.folds == folds
     names = ["realmlp", "plain"]
@@ -153,13 +153,13 @@ def test_auto_is_a_rule_of_the_table_and_the_task(
 def test_an_embedding_gets_smaller_with_the_number_of_columns(
     columns: int, embedding: dict[str, int] | None
 ) -> None:
-    auto = train_params({"realmlp": {"embedding": "auto"}}, members="auto")
+    auto = load_train_params({"realmlp": {"embedding": "auto"}}, members="auto")
     assert auto.resolved(500, "binary", columns).value("networks.realmlp.embedding") == embedding
 
 
 def test_what_is_said_stays_whatever_the_rows_and_the_task() -> None:
     plain = {"learning_rate": 0.5, "epochs": 7, "batch_size": 9, "dropout": 0.0}
-    said = train_params({"plain": plain}, folds=1)
+    said = load_train_params({"plain": plain}, folds=1)
     for rows, task in ((10, "regression"), (10_000_000, "binary")):
         resolved = said.resolved(rows, task, 8)
         assert (resolved.folds, resolved.members) == (1, said.members)

@@ -6,7 +6,8 @@ import pytest
 
 from keras_tabular.cli import COMMANDS
 from keras_tabular.core import process
-from tests.helpers import PROJECT, must, run
+from tests.commands import check_output, run_command
+from tests.helpers import PROJECT
 
 # As native code answers Ctrl-C.
 INTERRUPTED = SystemError("bad argument to internal function")
@@ -34,7 +35,7 @@ def test_what_is_no_mistake_of_the_code_ends_with_one_message(error: Exception, 
 def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the Python of a virtual environment without packages."""
     folder = tmp_path_factory.mktemp("bare")
-    must(folder, sys.executable, "-m", "venv", "--without-pip", ".")
+    check_output(folder, sys.executable, "-m", "venv", "--without-pip", ".")
     return str(folder / "bin/python")
 
 
@@ -49,7 +50,7 @@ NEEDS_NO_PACKAGE = ("docs", "new", "upgrade")
 def test_outside_of_the_environment_a_script_says_what_to_install(
     arguments: tuple[str, ...], bare_python: str
 ) -> None:
-    done = run(PROJECT, bare_python, "-m", *arguments, PYTHONPATH="")
+    done = run_command(PROJECT, bare_python, "-m", *arguments, PYTHONPATH="")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert f" is not installed in {bare_python}: run `make repro` and " in line

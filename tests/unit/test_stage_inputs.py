@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from keras_tabular.config.stage_inputs import stage_runner
-from tests.helpers import PROJECT, change
+from tests.helpers import PROJECT
+from tests.projects import change_settings
 
 FOLDER = "keras_tabular/networks"
 NETWORK = "network.py"
@@ -31,8 +32,8 @@ def append(path: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "edit", "said"),
     [
-        ("train", lambda at: change(at, train={"seed": 2}), "train.seed in params.yaml. "),
-        ("evaluate", lambda at: change(at, evaluate={"threshold": {"best": "f1"}}),
+        ("train", lambda at: change_settings(at, train={"seed": 2}), "train.seed in params.yaml. "),
+        ("evaluate", lambda at: change_settings(at, evaluate={"threshold": {"best": "f1"}}),
          "evaluate.threshold in params.yaml, evaluate.threshold.best in params.yaml"),
         ("train", lambda at: append(at / NETWORK), NETWORK),
         ("train", lambda at: (at / FOLDER / "a.py").touch(), f"{FOLDER}/a.py"),
@@ -51,11 +52,11 @@ def test_an_input_that_changes_meanwhile_is_named_with_what_it_was(
 
 def test_what_the_stage_does_not_depend_on_may_change(project: Path) -> None:
     def edit() -> None:
-        change(project, train={"seed": 2})
+        change_settings(project, train={"seed": 2})
         append(project / NETWORK)
 
     stage_runner("split")(edit)
     stage_runner(None)(
-        lambda: change(project, split={"seed": 2})
+        lambda: change_settings(project, split={"seed": 2})
     )  # not by DVC: nothing is recorded
     stage_runner("stage-of-the-owner")(edit)

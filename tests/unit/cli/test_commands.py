@@ -13,7 +13,8 @@ from keras_tabular.cli import COMMANDS
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Column, Schema
 from keras_tabular.config.sections import Network
-from tests.helpers import PROJECT, must
+from tests.commands import check_output
+from tests.helpers import PROJECT
 
 Ended = tuple[int, str, str]  # exit code, stdout, stderr
 RunCommand = Callable[..., Ended]
@@ -57,7 +58,7 @@ def test_help_imports_only_the_standard_library() -> None:
         "from keras_tabular.__main__ import main\n"
         "try:\n    main()\nfinally:\n    print(*{*sys.modules} - at_start)"
     )
-    *_, imported = must(PROJECT, sys.executable, "-c", code, "--help").splitlines()
+    *_, imported = check_output(PROJECT, sys.executable, "-c", code, "--help").splitlines()
     packages = {name.partition(".")[0] for name in imported.split()}
     assert packages - sys.stdlib_module_names == {"keras_tabular"}
     assert "keras_tabular.cli" in imported.split()
@@ -88,10 +89,12 @@ def test_a_command_has_its_own_help(command: str, run_command: RunCommand) -> No
 
 
 def test_the_folder_runs_without_packages_from_another_folder(tmp_path: Path) -> None:
-    must(tmp_path, sys.executable, "-m", "venv", "--without-pip", "bare")
+    check_output(tmp_path, sys.executable, "-m", "venv", "--without-pip", "bare")
     command = ("bare/bin/python", str(PROJECT / "keras_tabular"))
-    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?\n", must(tmp_path, *command, "--version"))
-    assert must(tmp_path, *command, "docs", "splits").startswith("# Splits\n")
+    assert re.fullmatch(
+        r"\d+\.\d+\.\d+(\.dev\d+)?\n", check_output(tmp_path, *command, "--version")
+    )
+    assert check_output(tmp_path, *command, "docs", "splits").startswith("# Splits\n")
 
 
 def test_docs_lists_and_prints_the_pages(run_command: RunCommand) -> None:

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from keras_tabular.config.schema import Schema, input_name, load_schema
 from keras_tabular.schema_inference.sample import infer_dialect, is_missing
-from tests.helpers import PROJECT, call, mixed_table, read_table
+from tests.commands import call_main
+from tests.helpers import PROJECT, read_table
+from tests.tables import make_mixed_table
 
 NUMBERS = np.random.default_rng(0).normal(size=60)
 LABELS = ["a", "b"] * 30
@@ -22,7 +24,9 @@ LABELS = ["a", "b"] * 30
 
 def infer(folder: Path, table: str = "t.csv", target: str = "y") -> Schema:
     """Return what the command writes for a table in a folder, read back."""
-    call(folder, "keras_tabular.cli.infer_schema", table, f"--target={target}", "-o", "schema.yaml")
+    call_main(
+        folder, "keras_tabular.cli.infer_schema", table, f"--target={target}", "-o", "schema.yaml"
+    )
     return load_schema(folder / "schema.yaml")
 
 
@@ -53,9 +57,9 @@ def ingested(folder: Path, column: str) -> list[Any]:
 def test_kinds_missing_values_and_identifiers_are_recognised_in_files_of_both_formats(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    frame = mixed_table("binary")
+    frame = make_mixed_table("binary")
     frame.to_csv(tmp_path / "t.csv", index=False)
-    call(tmp_path, "keras_tabular.cli.infer_schema", "t.csv", "--target", "y", "-o", "-")
+    call_main(tmp_path, "keras_tabular.cli.infer_schema", "t.csv", "--target", "y", "-o", "-")
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
     printed = capsys.readouterr().out
     schema = infer(tmp_path)
@@ -75,7 +79,7 @@ def test_the_whole_file_is_written_with_its_comments(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n".join(rows).replace(",", ";"))
     (tmp_path / "data").mkdir()
     (tmp_path / "data/schema.yaml").write_text("what: was there before\n")
-    call(tmp_path, "keras_tabular.cli.infer_schema", "t.csv", "--target", "y")
+    call_main(tmp_path, "keras_tabular.cli.infer_schema", "t.csv", "--target", "y")
     assert (tmp_path / "data/schema.yaml").read_text() == (
         """\
 # From all 60 rows. Check every comment.
@@ -100,7 +104,7 @@ def test_rows_of_every_file_of_a_folder_are_looked_at(tmp_path: Path) -> None:
     (files / "2.csv").write_text("x,y\n" + "0.5,0\n,1\nn/a,1\n" * 30)
     x = infer(tmp_path, "files").columns["x"]
     assert (x.kind, x.nullable, x.missing_values) == ("real", True, ("n/a",))
-    call(
+    call_main(
         tmp_path,
         "keras_tabular.cli.infer_schema",
         "files",

@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 from keras_tabular.config.sections import LOSSES
 from keras_tabular.evaluation import baselines
 from keras_tabular.table.parquet import write_part
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
-BINARY, MULTICLASS, REGRESSION = map(schema_of, ("binary", "multiclass", "regression"))
+BINARY, MULTICLASS, REGRESSION = map(build_schema, ("binary", "multiclass", "regression"))
 CV = "cross_validation"
 FRAME = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
 
@@ -37,7 +37,7 @@ def test_a_class_that_a_baseline_never_saw_gets_no_probability() -> None:
 
 def test_the_trees_see_gaps_and_categories_as_they_are() -> None:
     """Of any number of categories, and of one that is new; a gap tells as much as a value."""
-    schema = schema_of("regression", x={"kind": "real"}, town={"kind": "category"})
+    schema = build_schema("regression", x={"kind": "real"}, town={"kind": "category"})
     rng = np.random.default_rng(0)
     town = rng.integers(0, 400, 4000)
     x = np.where(rng.random(4000) < 0.5, np.nan, rng.normal(size=4000))
@@ -52,7 +52,7 @@ def test_the_trees_see_gaps_and_categories_as_they_are() -> None:
 
 @pytest.mark.parametrize("kind", ["real", "category"])
 def test_a_column_without_values_in_training_tells_the_baselines_nothing(kind: str) -> None:
-    schema = schema_of("binary", x={"kind": "real"}, empty={"kind": kind, "nullable": True})
+    schema = build_schema("binary", x={"kind": "real"}, empty={"kind": kind, "nullable": True})
     y = np.tile([0, 0, 1, 1], 10)
     missing = np.nan if kind == "real" else None
     frame = pd.DataFrame({"x": y + np.linspace(0, 0.5, 40), "empty": [missing] * 40})
@@ -97,7 +97,7 @@ def test_a_baseline_learns_from_bounded_many_rows_and_predicts_every_test_row(
 
 
 def test_a_date_of_any_year_is_its_parts() -> None:
-    schema = schema_of("binary", until={"kind": "datetime", "nullable": True})
+    schema = build_schema("binary", until={"kind": "datetime", "nullable": True})
     moments = pa.array([None, "9999-12-31T12:00:00"]).cast(pa.timestamp("us"))
     part = pa.table({"until": moments.cast(pa.timestamp("us", "UTC")), "y": [0, 1]})
     frame = baselines.feature_frame(part, schema)
@@ -119,7 +119,7 @@ def test_for_absolute_errors_the_constant_and_the_trees_minimise_these() -> None
 
 def test_the_trees_rank_a_very_rare_class_and_learn_where_a_class_has_one_row() -> None:
     """One row of 500 is positive, more often where x is high."""
-    rng, schema = np.random.default_rng(0), schema_of("binary", x={"kind": "real"})
+    rng, schema = np.random.default_rng(0), build_schema("binary", x={"kind": "real"})
     x = pd.DataFrame({"x": rng.normal(size=20_000)})
     y = (rng.random(20_000) < 0.002 * np.exp(1.5 * x["x"] - 1.125)).astype(int)
     trees = baselines.baselines(schema, "auto")["gradient_boosting"]

@@ -10,9 +10,9 @@ from keras_tabular.evaluation.evaluation import Evaluation, Scores, ScoreSet
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.summary import format_equal_rows
 from keras_tabular.table.parquet import write_part
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
-SCHEMA = schema_of("binary", x={"kind": "real"})
+SCHEMA = build_schema("binary", x={"kind": "real"})
 
 
 def write(folder: Path, x: list[float], y: list[int]) -> None:

@@ -18,7 +18,7 @@ from keras_tabular.evaluation.plot_data import (
 )
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.inspection.importance import REPEATS, permutation_importance
-from tests.helpers import PROJECT, schema_of
+from tests.helpers import PROJECT, build_schema
 
 
 def test_dvc_plots_read_files_and_columns_that_are_written() -> None:
@@ -52,7 +52,7 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
     y = rng.integers(0, 2, 50_000).astype(float)
     predicted = rng.random((len(y), 1), dtype=np.float32)
     test = Predictions(y, predicted, np.ones(len(y)), 0.7)
-    write_plot_data(tmp_path, test, {"x": rng.random(10)}, schema_of("binary"))
+    write_plot_data(tmp_path, test, {"x": rng.random(10)}, build_schema("binary"))
     sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
     assert sizes.keys() == {*HEADERS, "test_rows"}
     assert max(sizes.values()) < 200_000
@@ -67,7 +67,7 @@ def test_a_threshold_has_its_price(tmp_path: Path) -> None:
     y, p = np.array([0.0, 0.0, 1.0, 1.0]), np.array([[0.1], [0.6], [0.4], [0.9]])
     costs = Costs(false_negative=5, false_positive=1)
     test = Predictions(y, p, np.ones(4))
-    write_plot_data(tmp_path, test, {}, schema_of("binary"), costs)
+    write_plot_data(tmp_path, test, {}, build_schema("binary"), costs)
     found = pd.read_csv(tmp_path / "threshold.csv").set_index("threshold")
     assert found.loc[0.5, ["recall", "precision", "wrong", "cost"]].tolist() == [
         *(0.5, 0.5, 0.5, (5 + 1) / 4)
@@ -76,7 +76,7 @@ def test_a_threshold_has_its_price(tmp_path: Path) -> None:
 
 
 def test_the_column_that_a_model_reads_is_the_important_one() -> None:
-    schema = schema_of("regression", used={"kind": "real"}, unused={"kind": "real"})
+    schema = build_schema("regression", used={"kind": "real"}, unused={"kind": "real"})
     rng = np.random.default_rng(0)
     rows = pa.table({name: rng.random(200) for name in schema.columns})
     y = rows["used"].to_numpy()
@@ -89,7 +89,7 @@ def test_the_column_that_a_model_reads_is_the_important_one() -> None:
 
 def test_a_weight_counts_in_importance_and_curves_as_repeated_rows_do() -> None:
     """Rows of high values weigh most: they count more often, and are what others get."""
-    schema = schema_of("regression", used={"kind": "real"}, weight={"kind": "real"})
+    schema = build_schema("regression", used={"kind": "real"}, weight={"kind": "real"})
     schema = schema.model_copy(update={"weight": "weight"})
     rng = np.random.default_rng(0)
     used, repeats = rng.random(1000), rng.integers(0, 4, 1000)
@@ -111,6 +111,8 @@ def test_a_weight_counts_in_importance_and_curves_as_repeated_rows_do() -> None:
     y, ones = (rng.random(1000) < used).astype(float), np.ones(repeats.sum())
     weighted = Predictions(y, used[:, None], repeats.astype(float))
     copies = weighted.select(np.repeat(np.arange(1000), repeats))._replace(weight=ones)
-    plots, expected = (probability_plots(rows, schema_of("binary")) for rows in (weighted, copies))
+    plots, expected = (
+        probability_plots(rows, build_schema("binary")) for rows in (weighted, copies)
+    )
     np.testing.assert_allclose(plots["calibration"][:2], expected["calibration"][:2])
     np.testing.assert_allclose(plots["roc"], expected["roc"])

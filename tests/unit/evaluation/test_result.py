@@ -21,10 +21,10 @@ from keras_tabular.evaluation.scores_json import from_json, summary_to_json, to_
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.table.arrays import Predict, labels
 from keras_tabular.table.parquet import write_part
-from tests.helpers import arrow_schema, schema_of, values_of
+from tests.helpers import build_arrow_schema, build_schema, score_values
 
 THRESHOLD = 0.6
-SCHEMAS = {task: schema_of(task) for task in TASKS}
+SCHEMAS = {task: build_schema(task) for task in TASKS}
 
 
 def write_split(
@@ -38,7 +38,7 @@ def write_split(
         y: Any = x + rng.normal(size=rows) / 2
         if schema.task != "regression":
             y = np.array(schema.classes)[np.digitize(y, ends[: len(schema.classes) - 1])]
-        tables[name] = pa.table({"x": x, "y": y.tolist()}, schema=arrow_schema(schema))
+        tables[name] = pa.table({"x": x, "y": y.tolist()}, schema=build_arrow_schema(schema))
         for number, part in enumerate((tables[name][: rows // 3], tables[name][rows // 3 :])):
             write_part(folder / "split" / name, number, part)
     return tables
@@ -104,12 +104,12 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
         assert scores.baselines.keys() == set(names.baselines.values())
         for baseline, baseline_scores in scores.baselines.items():
             ranks = name == "test" or baseline != names.baselines["constant"]
-            keys = values_of(expected).keys() if ranks else {names.main, "loss"}
-            assert values_of(baseline_scores).keys() == keys
+            keys = score_values(expected).keys() if ranks else {names.main, "loss"}
+            assert score_values(baseline_scores).keys() == keys
             assert [key for key, score in baseline_scores.items() if score.interval] == [names.main]
             for key in (names.main, "loss"):
                 difference = scores.difference(baseline, key)
-                change = values_of(scores.model)[key] - values_of(baseline_scores)[key]
+                change = score_values(scores.model)[key] - score_values(baseline_scores)[key]
                 assert difference
                 assert difference.difference == pytest.approx(change)
                 assert difference.low < difference.high

@@ -12,7 +12,7 @@ from keras_tabular.core.metrics import TASKS, CustomMetric, check_custom_metrics
 from keras_tabular.evaluation.evaluation import Scores
 from keras_tabular.evaluation.scores import Predictions, row_scores, score, scores_by_weights
 from keras_tabular.table.arrays import row_losses
-from tests.helpers import schema_of, values_of
+from tests.helpers import build_schema, score_values
 from tests.unit.evaluation.test_uncertainty import outputs_of
 
 
@@ -24,7 +24,7 @@ def expected_scores(task: str, found: Predictions) -> dict[str, float]:
     def of(function: Callable[..., Any], predicted: np.ndarray, **options: Any) -> float:
         return float(function(y, predicted, **weighted, **options))
 
-    losses = row_losses(y, outputs, schema_of(task))
+    losses = row_losses(y, outputs, build_schema(task))
     expected = {"loss": float(np.average(losses, weights=weight))}
     if task == "regression":
         value = outputs[:, 0]
@@ -60,12 +60,12 @@ def expected_scores(task: str, found: Predictions) -> dict[str, float]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> None:
-    found, schema = outputs_of(task), schema_of(task)
+    found, schema = outputs_of(task), build_schema(task)
     expected = expected_scores(task, found)
     scores = score(found, schema)
     assert scores.rows == len(found.y)
-    assert values_of(scores) == pytest.approx(expected)
-    assert values_of(scores).keys() == set(TASKS[task].scores)
+    assert score_values(scores) == pytest.approx(expected)
+    assert score_values(scores).keys() == set(TASKS[task].scores)
     many = scores_by_weights(found, np.stack([found.weight, 3 * found.weight]), schema)
     assert many.keys() == expected.keys()
     for key, values in many.items():
@@ -75,11 +75,11 @@ def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> 
 
 
 def test_an_undefined_score_is_left_out() -> None:
-    binary = schema_of("binary")
+    binary = build_schema("binary")
 
     def scores(y: list[float], *probability: float) -> dict[str, float]:
         y_pred = np.array(probability)[:, None]
-        return values_of(score(Predictions(np.array(y), y_pred, np.ones(len(y))), binary))
+        return score_values(score(Predictions(np.array(y), y_pred, np.ones(len(y))), binary))
 
     assert not {"roc_auc", "average_precision"} & scores([1, 1, 1], 0.1, 0.2, 1.0).keys()
     # Of no row that is called positive nobody knows how many are right.

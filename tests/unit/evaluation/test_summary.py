@@ -5,7 +5,7 @@ from typing import Any
 from keras_tabular.config.sections import Choice
 from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.summary import format_scores, summary_lines
-from tests.helpers import evaluation_of
+from tests.helpers import build_evaluation
 
 
 def test_a_number_has_the_digits_that_tell_it_apart_and_three_at_least() -> None:
@@ -31,14 +31,14 @@ def test_the_sentence_says_what_is_known() -> None:
     }
     scores: dict[str, Any] = {"test": known, "baseline": others}
     folds = {"accuracy": 0.770428}
-    assert format_scores(evaluation_of(**scores, cross_validation=folds), "binary") == (
+    assert format_scores(build_evaluation(**scores, cross_validation=folds), "binary") == (
         "Accuracy: 0.728 on 254 test rows (95% interval 0.670 to 0.779), "
         "0.770 cross-validated; logistic regression 0.732 and 0.774 cross-validated, "
         "gradient boosting 0.750 and 0.760 cross-validated, majority class 0.650"
     )
     scores |= {"cross_validation": {"accuracy": 0.95}, "forward_chaining": {"accuracy": 0.74}}
     others["logistic_regression"]["forward_chaining"] = {"accuracy": 0.7}
-    text = format_scores(evaluation_of(**scores), "binary")
+    text = format_scores(build_evaluation(**scores), "binary")
     assert "0.950 cross-validated, 0.740 on later rows by models of earlier ones; logistic" in text
     assert "0.774 cross-validated and 0.700 on later rows, gradient" in text
 
@@ -46,7 +46,7 @@ def test_the_sentence_says_what_is_known() -> None:
 def test_what_is_undefined_is_left_out_or_a_dash() -> None:
     """Few rows have no interval, and rows of one class no ranking."""
     later = {"rows": 5, "accuracy": 0.5}
-    undefined = evaluation_of(
+    undefined = build_evaluation(
         primary_metrics=["macro.roc_auc"],
         test={"rows": 5, "accuracy": 0.5},
         cross_validation=later,
@@ -68,7 +68,7 @@ def test_of_values_it_is_the_error() -> None:
     known = {"rows": 50, "mae": 12345.678, "mae_low": 9000.0, "mae_high": 15000.0}
     others = {"ridge": {"mae": 0.5}, "mean": {"mae": 1e6}, "gradient_boosting": {"mae": 0.25}}
     assert format_scores(
-        evaluation_of(primary_metrics=["mae"], test=known, baseline=others), "regression"
+        build_evaluation(primary_metrics=["mae"], test=known, baseline=others), "regression"
     ) == (
         "Mean absolute error: 12,346 on 50 test rows (95% interval 9,000 to 15,000); "
         "ridge regression 0.500, gradient boosting 0.250, the best constant 1,000,000"
@@ -77,7 +77,7 @@ def test_of_values_it_is_the_error() -> None:
 
 def test_intervals_columns_outside_and_classes_that_are_not_found_are_said() -> None:
     coverage = {"asked": 0.9, "coverage": 0.88, "coverage_low": 0.85, "coverage_high": 0.91}
-    evaluation = evaluation_of(
+    evaluation = build_evaluation(
         interval=coverage | {"mean_width": 2.5},
         classes_not_found=["rare"],
         outside_training={"month": 1.0, "hour.of.day": 0.25},

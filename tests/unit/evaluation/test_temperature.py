@@ -9,7 +9,7 @@ from keras_tabular.evaluation import calibration
 from keras_tabular.evaluation.calibration import choose_temperature, scale_by_temperature
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.table.arrays import row_losses
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
 ROWS = 2000
 RNG = np.random.default_rng(0)
@@ -30,7 +30,7 @@ def drawn(task: str, bold: float) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("bold", [0.5, 1.0, 2.0])
 def test_it_is_what_the_logits_were_multiplied_by_or_one(task: str, bold: float) -> None:
     y, outputs = drawn(task, bold)
-    found = choose_temperature(Predictions(y, outputs, np.ones(ROWS)), FOLD, schema_of(task))
+    found = choose_temperature(Predictions(y, outputs, np.ones(ROWS)), FOLD, build_schema(task))
     assert found.temperature == pytest.approx(bold, rel=0.15)
     if bold == 1:
         assert found.temperature == 1
@@ -64,4 +64,4 @@ def test_of_equally_good_temperatures_the_first_is_chosen_on_every_cpu(
     monkeypatch.setattr(calibration, "row_losses", losses_of_a_cpu)
     monkeypatch.setattr(calibration, "TEMPERATURES", np.array([2.0, np.nextafter(2.0, 3)]))
     rows = Predictions(y, outputs, np.ones(ROWS))
-    assert choose_temperature(rows, FOLD, schema_of("binary")).temperature == 2.0
+    assert choose_temperature(rows, FOLD, build_schema("binary")).temperature == 2.0

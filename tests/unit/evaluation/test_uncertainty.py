@@ -18,7 +18,7 @@ from keras_tabular.evaluation.uncertainty import (
     with_best_constant,
 )
 from keras_tabular.table.arrays import row_losses
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
 
 def outputs_of(task: str, rows: int = 300, seed: int = 0) -> Predictions:
@@ -76,7 +76,7 @@ def test_a_row_or_its_weight_tells_nothing() -> None:
 
 
 def test_the_interval_of_r2_holds_where_the_values_are_far_from_0() -> None:
-    rng, schema = np.random.default_rng(0), schema_of("regression")
+    rng, schema = np.random.default_rng(0), build_schema("regression")
     y = rng.normal(size=500)
     value, weight = (y + rng.normal(size=500) / 3)[:, None], np.ones(500)
     near = intervals(bootstrap(Predictions(y, value, weight), schema), schema)["r2"]
@@ -89,7 +89,7 @@ def test_the_interval_of_r2_holds_where_the_values_are_far_from_0() -> None:
 @pytest.mark.parametrize(("positive", "negative"), [(100, 100), (40, 60_000)])
 def test_the_interval_of_a_ranking_is_that_of_the_textbook(positive: int, negative: int) -> None:
     """The error of Hanley and McNeil, 1982; of many rows some are drawn, and a rare class whole."""
-    schema = schema_of("binary")
+    schema = build_schema("binary")
     y = np.random.default_rng(2).permutation(np.repeat([1.0, 0.0], [positive, negative]))
     p = 1 / (1 + np.exp(-np.random.default_rng(1).normal(size=len(y)) - y))[:, None]
     found = intervals(bootstrap(Predictions(y, p, np.ones(len(y))), schema), schema)
@@ -106,7 +106,7 @@ def test_the_interval_of_a_ranking_is_that_of_the_textbook(positive: int, negati
 
 
 def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> None:
-    schema, mine = schema_of("binary"), outputs_of("binary")
+    schema, mine = build_schema("binary"), outputs_of("binary")
     other = mine._replace(y_pred=mine.y_pred * 0.9 + 0.02 * outputs_of("binary", seed=1).y_pred)
     found = score_differences(bootstrap(mine, schema), bootstrap(other, schema), schema)
     assert set(found) == set(TASKS["binary"].scores)
@@ -123,7 +123,7 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> Non
 @pytest.mark.parametrize("task", TASKS)
 def test_another_constant_is_not_better_than_a_constant(task: str) -> None:
     """Nobody learns anything by a constant, although it may suit these rows better."""
-    schema, rows = schema_of(task), outputs_of(task)
+    schema, rows = build_schema(task), outputs_of(task)
     shares = np.bincount(rows.y.astype(int), rows.weight) / rows.weight.sum()
     mean = np.average(rows.y, weights=rows.weight)
     best = {"binary": shares[1:], "multiclass": shares}.get(task, np.array([mean]))
@@ -147,7 +147,7 @@ def test_another_constant_is_not_better_than_a_constant(task: str) -> None:
     ],
 )
 def test_a_score_of_few_rows_of_a_class_has_no_interval(positive: int, without: set[str]) -> None:
-    schema = schema_of("binary")
+    schema = build_schema("binary")
     y = (np.arange(100) < positive).astype(float)
     predictions = outputs_of("binary", 100)._replace(y=y, weight=np.ones(100))
     bootstrapped = bootstrap(predictions, schema)
@@ -159,7 +159,7 @@ def test_a_score_of_few_rows_of_a_class_has_no_interval(positive: int, without: 
 
 
 def test_few_rows_or_groups_have_no_interval_and_perfect_scores_none_without_width() -> None:
-    schema, predictions = schema_of("binary"), outputs_of("binary", 100)
+    schema, predictions = build_schema("binary"), outputs_of("binary", 100)
     predictions = predictions._replace(weight=np.ones(100))
     assert not intervals(bootstrap(predictions.first(9), schema), schema)
     group = np.arange(100) // 12
@@ -190,7 +190,7 @@ def test_copies_of_a_row_in_a_group_tell_no_more_than_the_row(kind: str) -> None
 
 def test_many_rows_in_pairs_are_as_sure_as_the_pairs_are_many() -> None:
     """The bootstrap draws whole groups of some rows: it agrees with the formula for groups."""
-    rng, schema = np.random.default_rng(3), schema_of("regression")
+    rng, schema = np.random.default_rng(3), build_schema("regression")
     group = rng.permutation(np.repeat(np.arange(30_000), 2))
     y = rng.normal(size=30_000)[group]
     predictions = Predictions(y, np.zeros((60_000, 1)), np.ones(60_000), group=group)
@@ -209,7 +209,7 @@ def mean_absolute_error(rows: Predictions) -> float:
 
 def test_a_metric_of_the_project_is_scored_and_compared_as_one_of_the_task() -> None:
     """Here it is one of the task, too. A metric that is undefined is left out."""
-    schema, metrics = schema_of("regression"), []
+    schema, metrics = build_schema("regression"), []
     for name, compute in (("same", mean_absolute_error), ("none", lambda rows: np.nan)):
         metrics.append(CustomMetric(name, compute, greater_is_better=False))
     first, second = (

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import commit, must
+from tests.commands import check_output
+from tests.projects import commit_all
 
 SCHEMA = "source: data/raw/t.csv\ntarget: y\ntask: binary\n"
 
@@ -29,11 +30,11 @@ def write_run(folder: Path, scores: dict[str, Any], schema: str = SCHEMA) -> Non
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its project has two runs, of accuracy 0.5 and 0.75; tests only read it."""
     root = tmp_path_factory.mktemp("repository")
-    must(root, "git", "init", "-q", "-b", "main", "--template=")
+    check_output(root, "git", "init", "-q", "-b", "main", "--template=")
     folder = root / "in/a/repository"
     for accuracy in (0.5, 0.75):
         write_run(folder, {"test": {"accuracy": accuracy, "loss": 1 - accuracy}})
-        commit(folder, "A run")
+        commit_all(folder, "A run")
     return root
 
 

@@ -9,7 +9,7 @@ from keras_tabular.config.sections import Split, SplitRule
 from keras_tabular.evaluation.evaluation import Evaluation
 from keras_tabular.experiments.advice import next_steps
 from keras_tabular.experiments.verdict import Check
-from tests.helpers import evaluation_of, schema_of, train_params
+from tests.helpers import build_evaluation, build_schema, load_train_params
 
 NETWORKS = {
     "realmlp": {"weight": 0.8, "params": {"dropout": 0.3}},
@@ -33,7 +33,7 @@ def scores_of(
         "cross_validation": {"loss": 0.5, "rows": 500} | ends(folds),
         "train": {"loss": train_loss},
     }
-    return evaluation_of(**scores | more)
+    return build_evaluation(**scores | more)
 
 
 def steps(
@@ -45,9 +45,9 @@ def steps(
     **train: Any,
 ) -> list[str]:
     split = Split(by=by, test_size=0.33, validation_size=0.0, seed=9)
-    params = Params(split=split, train=train_params(**train))
+    params = Params(split=split, train=load_train_params(**train))
     constant = check(learnt, "majority")
-    return next_steps(evaluation, constant, strongest, schema_of(task), params, NETWORKS)
+    return next_steps(evaluation, constant, strongest, build_schema(task), params, NETWORKS)
 
 
 def test_a_model_that_learnt_nothing_is_not_to_be_used() -> None:
@@ -69,7 +69,7 @@ SIMPLER = "logistic regression is simpler, and the model is not shown to be bett
     [
         (scores_of(), check("pass"), {}, ()),
         (scores_of(), check("undecided"), {}, ()),
-        (evaluation_of(), None, {}, ()),
+        (build_evaluation(), None, {}, ()),
         (
             *(scores_of(train_loss=0.1), check("pass"), {}),
             (

@@ -18,7 +18,8 @@ from keras_tabular.experiments.comparison import (
 )
 from keras_tabular.experiments.run import FILES, WORKSPACE, Run, resolve
 from keras_tabular.report.formats import format_difference
-from tests.helpers import commit, evaluation_of
+from tests.helpers import build_evaluation
+from tests.projects import commit_all
 
 
 @pytest.mark.parametrize(
@@ -42,13 +43,13 @@ def test_better_and_worse_are_words(
 
 def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
     difference = {"difference": 0.25, "low": 0.1, "high": 0.4}
-    evaluation = evaluation_of(
+    evaluation = build_evaluation(
         test={"accuracy": 0.875, "accuracy_low": 0.85, "accuracy_high": 0.95, "loss": 0.5}
         | {"macro": {"f1": 0.5}, "unknown_score": 3},
         baseline={"majority": {"accuracy": 0.625}, "ridge": {"loss": 0.25, "precision": 0.5}},
         paired_difference={"test": {"majority": {"accuracy": difference}}},
     )
-    base = evaluation_of(test={"accuracy": 0.75, "loss": 0.25})
+    base = build_evaluation(test={"accuracy": 0.75, "loss": 0.25})
     test = compare_scores(evaluation.test, base.test, keys=["recall"])
     majority = {"majority": ScoreComparison(0.625, 0.25, "better", (0.1, 0.4)), "ridge": None}
     ridge = {"majority": None, "ridge": ScoreComparison(0.25, 0.25, "worse")}
@@ -65,7 +66,7 @@ def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
 
 
 def test_a_metric_of_the_project_has_a_row_after_the_others() -> None:
-    run, base = (evaluation_of(test={"loss": 1, "custom": {"cost": n}}).test for n in (2, 3))
+    run, base = (build_evaluation(test={"loss": 1, "custom": {"cost": n}}).test for n in (2, 3))
     *_, row = compare_scores(run, base, metrics=metrics_by_key({"cost": False})).values()
     before = ScoreComparison(3.0, -1.0, "better")
     assert row == ScoreRow("custom.cost", "cost", "", 2.0, None, before, {})
@@ -91,7 +92,7 @@ def test_parameters_the_table_and_its_rows(project: Path) -> None:
         (project / "params.yaml").write_text(yaml.safe_dump(params))
 
     write(4, "a", 768)
-    commit(project, "A run")
+    commit_all(project, "A run")
     write(8, "b", 769)
     schema = (project / "data/schema.yaml").read_text()
     (project / "data/schema.yaml").write_text(f"{schema}positive: 1\n")

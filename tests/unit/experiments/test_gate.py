@@ -10,9 +10,9 @@ from keras_tabular.core.metrics import TASKS, primary_metrics
 from keras_tabular.evaluation.evaluation import PairedDifference
 from keras_tabular.experiments.gate import Base, evaluate_gate
 from keras_tabular.experiments.verdict import Verdict
-from tests.helpers import evaluation_of, schema_of, train_params
+from tests.helpers import build_evaluation, build_schema, load_train_params
 
-LAST = Base("abc", evaluation_of(test={"accuracy": 0.8, "loss": 0.5}))
+LAST = Base("abc", build_evaluation(test={"accuracy": 0.8, "loss": 0.5}))
 SPLIT = Split(test_size=0.33, validation_size=0.0, seed=9)
 ALL = Gate(beat_baselines=("constant", "linear", "boosted"))
 BETTER, WORSE, UNDECIDED = (-0.1, -0.15, -0.05), (0.1, 0.05, 0.15), (0.01, -0.02, 0.04)
@@ -22,8 +22,8 @@ def gated(
     scores: dict[str, Any], base: Base = LAST, gate: Gate = ALL, task: str = "binary", **train: Any
 ) -> Verdict:
     """Evaluate the gate for parts of scores.json; the verdict survives its JSON."""
-    params = Params(gate=gate, split=SPLIT, train=train_params(**train))
-    verdict = evaluate_gate(evaluation_of(**scores), base, params, schema_of(task), {})
+    params = Params(gate=gate, split=SPLIT, train=load_train_params(**train))
+    verdict = evaluate_gate(build_evaluation(**scores), base, params, build_schema(task), {})
     assert Verdict.model_validate(verdict.to_json()) == verdict
     return verdict
 

@@ -7,14 +7,16 @@ import pytest
 from keras_tabular.core.errors import UserError
 from keras_tabular.experiments.gate import base_of
 from keras_tabular.experiments.run import FILES, WORKSPACE, Run, content_at, mismatch, resolve
-from tests.helpers import commit, must, values_of
+from tests.commands import check_output
+from tests.helpers import score_values
+from tests.projects import commit_all
 from tests.unit.experiments.conftest import SCHEMA, write_run
 
 
 def test_a_run_of_any_revision_has_its_scores_and_its_table(project: Path) -> None:
-    head = must(project, "git", "rev-parse", "HEAD").strip()
-    must(project, "git", "tag", "good", "HEAD~1")
-    must(project, "git", "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/units-2", "HEAD~1")
+    head = check_output(project, "git", "rev-parse", "HEAD").strip()
+    check_output(project, "git", "tag", "good", "HEAD~1")
+    check_output(project, "git", "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/units-2", "HEAD~1")
     for name, label, accuracy in (
         ("workspace", "workspace", 0.75),
         ("main", "main", 0.75),
@@ -25,7 +27,7 @@ def test_a_run_of_any_revision_has_its_scores_and_its_table(project: Path) -> No
         ("units-2", "units-2", 0.5),
     ):
         run = Run(resolve(name))
-        assert values_of(run.require_evaluation().test.model) == {
+        assert score_values(run.require_evaluation().test.model) == {
             "accuracy": accuracy,
             "loss": 1 - accuracy,
         }
@@ -52,7 +54,7 @@ def test_a_run_of_another_table_is_nothing_to_compare_with(
     assert mismatch(this, Run(resolve("HEAD~1"))) == ""
     assert this.schema["target"] == "y"  # read before it is another one
     write_run(project, {"test": {"accuracy": 0.5}}, schema)
-    commit(project, "A run")
+    commit_all(project, "A run")
     base = base_of(this, Run(resolve("HEAD")))
     assert base.evaluation is None
     assert why in base.name
@@ -61,7 +63,7 @@ def test_a_run_of_another_table_is_nothing_to_compare_with(
 def test_a_run_with_another_split_has_other_test_rows_and_is_no_base(project: Path) -> None:
     def run_with(split: str) -> Run:
         (project / "params.yaml").write_text(f"split: {split}\n")
-        commit(project, "A run")
+        commit_all(project, "A run")
         return Run(resolve("HEAD"))
 
     before = run_with("{seed: 9}")
@@ -74,7 +76,7 @@ def test_a_revision_without_results(project: Path) -> None:
     this = Run(WORKSPACE)
     assert this.evaluation
     (project / FILES["scores"]).write_text("{")
-    commit(project, "A run")
+    commit_all(project, "A run")
     broken = Run(resolve("HEAD"))
     assert mismatch(this, broken) == f"{broken.label} holds no scores"
     with pytest.raises(UserError, match="has no scores; run `dvc repro` first"):

@@ -8,14 +8,14 @@ import pytest
 
 from keras_tabular.inspection.columns import describe_columns
 from keras_tabular.inspection.effects import column_effects
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
 COLUMNS: dict[str, dict[str, Any]] = {
     "a": {"kind": "real"},
     "b": {"kind": "real", "nullable": True},
     "c": {"kind": "category"},
 }
-SCHEMA = schema_of("regression", **COLUMNS)
+SCHEMA = build_schema("regression", **COLUMNS)
 
 
 def table_of(rows: int = 1500, seed: int = 0, shift: float = 0.0) -> pa.Table:
@@ -57,7 +57,7 @@ def test_effects_are_those_of_the_function_whatever_is_correlated() -> None:
 def test_effects_are_centred_by_the_weights_of_the_rows() -> None:
     weight = np.random.default_rng(1).integers(0, 4, 1500).astype(float)
     rows = table_of().append_column("w", pa.array(weight))
-    weighted = schema_of("regression", **COLUMNS, w={"kind": "real"})
+    weighted = build_schema("regression", **COLUMNS, w={"kind": "real"})
     weighted = weighted.model_copy(update={"weight": "w"})
     a, c = column_effects(members, rows, weighted, ["a", "c"], 1)["columns"]
     at_rows = np.interp(rows["a"].to_numpy(), a["values"], a["effect"])
@@ -67,7 +67,7 @@ def test_effects_are_centred_by_the_weights_of_the_rows() -> None:
 
 
 def test_of_several_classes_it_is_the_one_that_moves_most() -> None:
-    schema = schema_of("multiclass", **COLUMNS)
+    schema = build_schema("multiclass", **COLUMNS)
 
     def classes(columns: dict[str, np.ndarray]) -> np.ndarray:
         p = 1 / (1 + np.exp(-columns["a"]))
@@ -101,7 +101,7 @@ def test_a_column_without_a_value_among_the_rows_has_no_effect() -> None:
 def test_the_bars_of_a_column_of_mostly_one_value_reach_from_the_lowest_to_the_highest() -> None:
     values = np.r_[np.zeros(3000), np.arange(1.0, 14)]
     rows = pa.table({"a": values, "y": values % 2})
-    found = describe_columns(rows, rows, schema_of("regression", a={"kind": "real"}))
+    found = describe_columns(rows, rows, build_schema("regression", a={"kind": "real"}))
     assert (found["a"]["from"], found["a"]["to"]) == (0, 13)
     assert found["a"]["train"] == [3001, *[1] * 10, 2]
     assert (found["y"]["names"], found["y"]["test"]) == (["0", "1"], [3006, 7])

@@ -12,9 +12,9 @@ from keras_tabular.config.sections import Range
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.inspection.slices import slice_scores
 from keras_tabular.model_file.bins import Bins
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
-SCHEMA = schema_of(
+SCHEMA = build_schema(
     "binary",
     age={"kind": "real", "nullable": True},
     town={"kind": "category"},

@@ -15,7 +15,7 @@ from keras_tabular.prediction.predict import predict_rows
 from keras_tabular.table import csv
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.source import read_rows
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
 
 def double(columns: dict[str, np.ndarray]) -> np.ndarray:
@@ -26,7 +26,7 @@ def test_every_row_gets_a_prediction_and_the_failed_ones_are_told_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row without a number has all its columns, though each of its cells passes its checks."""
-    schema = schema_of("binary", a={"kind": "real", "max": 9, "nullable": True})
+    schema = build_schema("binary", a={"kind": "real", "max": 9, "nullable": True})
     schema = schema.model_copy(update={"ignore": ("id",)})
     file, names = tmp_path / "t.csv", ["id", "a"]
     file.write_text("id,a\n1,0.3\n2,x\n3,10\n4,\n5,0.4\n006,\n")
@@ -51,7 +51,7 @@ def test_every_row_gets_a_prediction_and_the_failed_ones_are_told_in_order(
 
 
 def test_a_column_without_a_value_has_no_unknown_category() -> None:
-    schema = schema_of("binary", town={"kind": "category"}, sort={"kind": "category"})
+    schema = build_schema("binary", town={"kind": "category"}, sort={"kind": "category"})
     features = pa.table({"town": pa.array([None, None], pa.string()), "sort": ["a", "z"]})
     known = {"town": ["x"], "sort": ["a", "b"]}
     assert unknown_categories(features, known, schema) == {("sort", "z"): 1}

@@ -11,9 +11,9 @@ import pytest
 from keras_tabular.core.errors import UserError
 from keras_tabular.prediction.inputs import row_columns, seekable_file
 from keras_tabular.table.cells import as_texts
-from tests.helpers import checked_rows, schema_of
+from tests.helpers import build_schema, read_checked_rows
 
-SCHEMA = schema_of(
+SCHEMA = build_schema(
     "binary",
     a={"kind": "real", "max": 9, "missing_values": [0, "?"], "nullable": True},
     b={"kind": "category", "values": ["x", "y"]},
@@ -34,12 +34,12 @@ def test_nothing_may_be_there_twice(tmp_path: Path, name: str) -> None:
 
 
 def test_a_parquet_file_has_numbers_where_a_csv_has_them_in_a_form(tmp_path: Path) -> None:
-    schema = schema_of("binary", price={"kind": "real", "format": "1.234,5 €"})
+    schema = build_schema("binary", price={"kind": "real", "format": "1.234,5 €"})
     (tmp_path / "n.csv").write_text('price\n"1.234,50 €"\n"7,25"\n')
     pd.DataFrame({"price": [1234.5, 7.25]}).to_parquet(tmp_path / "n.parquet")
     pd.DataFrame({"price": ["1.234,5 €", "7.25"]}).to_parquet(tmp_path / "texts.parquet")
     for name, second in {"n.csv": 7.25, "n.parquet": 7.25, "texts.parquet": None}.items():
-        (batch,) = checked_rows(tmp_path / name, schema, ["price"])
+        (batch,) = read_checked_rows(tmp_path / name, schema, ["price"])
         assert batch.features["price"].to_pylist() == [1234.5, second]
     assert "written as 1.234,5 €" in str(batch.failures[0])
 

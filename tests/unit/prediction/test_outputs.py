@@ -8,9 +8,9 @@ import pytest
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.prediction import outputs
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
-BINARY, REGRESSION = schema_of("binary"), schema_of("regression")
+BINARY, REGRESSION = build_schema("binary"), build_schema("regression")
 
 
 def test_a_probability_from_the_threshold_on_is_the_positive_class() -> None:

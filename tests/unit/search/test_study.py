@@ -22,10 +22,10 @@ from keras_tabular.training.ensemble import weigh_members
 from keras_tabular.training.fit import fit
 from keras_tabular.training.setup import set_up
 from network import build
-from tests.helpers import arrow_schema, schema_of, train_params, values_of
+from tests.helpers import build_arrow_schema, build_schema, load_train_params, score_values
 
 FOLDS, ROWS = 3, 60
-TRAIN = train_params(folds=FOLDS).resolved(ROWS, "binary", 8)
+TRAIN = load_train_params(folds=FOLDS).resolved(ROWS, "binary", 8)
 KEY = "networks.plain.learning_rate"
 RATE = {KEY: {"low": 0.001, "high": 0.1, "log": True}}
 
@@ -51,7 +51,7 @@ def test_a_search_continues_and_gives_up_bad_trials(monkeypatch: pytest.MonkeyPa
     study = optuna.create_study(pruner=optuna.pruners.MedianPruner(4, 2))
     params = Params(search=search_of(RATE), evaluate=Evaluate())
     for total in (3, 20, 20):
-        studies.run_trials(study, total, TRAIN, params, schema_of("binary"), build, Path("none"))
+        studies.run_trials(study, total, TRAIN, params, build_schema("binary"), build, Path("none"))
         assert len(study.trials) == total
     trials = study.trials
     assert trials[0].user_attrs["changes"] == {}
@@ -86,7 +86,7 @@ def test_changes_lie_in_the_space() -> None:
 
 
 def test_a_space_of_networks_that_are_not_trained_is_refused() -> None:
-    search, train = search_of({"networks.plain.units": [[16], [8]]}), train_params()
+    search, train = search_of({"networks.plain.units": [[16], [8]]}), load_train_params()
     check_space(search, train.resolved(2_500, "binary", 8))
     check_space(search_of({}), train.resolved(2_501, "binary", 8))
     message = r"has only keys of networks\.plain, and train\.members trains networks\.realmlp here"
@@ -102,15 +102,15 @@ def test_a_rule_is_no_value_to_try() -> None:
 
 def test_the_last_score_of_a_trial_is_that_of_train_and_evaluate(tmp_path: Path) -> None:
     """Each fold trains two networks of one architecture and one of another."""
-    schema = schema_of("multiclass")
-    train = train_params({"plain": {"epochs": 1, "units": (4,), "batch_size": 40}}, folds=2)
+    schema = build_schema("multiclass")
+    train = load_train_params({"plain": {"epochs": 1, "units": (4,), "batch_size": 40}}, folds=2)
     members = [{"network": "plain", "count": 2}, {"network": "other"}]
     changes = {"networks.other": train.value("networks.plain"), "members": members}
     resolved = train.changed(changes).resolved(ROWS, "multiclass", 8)
     x = np.random.default_rng(0).normal(size=ROWS)
     labels = np.digitize(x, [-0.5, 0.5])
     y = np.array(schema.classes)[labels]
-    write_part(tmp_path, 0, pa.table({"x": x, "y": y}, schema=arrow_schema(schema)))
+    write_part(tmp_path, 0, pa.table({"x": x, "y": y}, schema=build_arrow_schema(schema)))
     predictions = studies.fold_predictions(resolved, tmp_path, schema, build, 0.5)
     first, last = (score(of_folds, schema) for of_folds in predictions)
     setup = set_up(tmp_path, schema, resolved, build)
@@ -123,14 +123,14 @@ def test_the_best_of_many_trials_that_know_nothing_is_expected_to_know_nothing(
     metric: str, chance: float
 ) -> None:
     """Its own score says otherwise; what is better beyond chance stays so."""
-    rng, schema, greater = np.random.default_rng(1), schema_of("binary"), metric == "accuracy"
+    rng, schema, greater = np.random.default_rng(1), build_schema("binary"), metric == "accuracy"
     y = np.random.default_rng(0).integers(0, 2, 400).astype(float)
     good = np.clip(0.2 + 0.6 * y + rng.normal(0, 0.1, 400), 0.01, 0.99)
     trials = [
         Predictions(y, probability[:, None].astype(np.float32), np.ones(400))
         for probability in [*rng.uniform(size=(40, 400)), good]
     ]
-    scores = [values_of(score(trial, schema))[metric] for trial in trials]
+    scores = [score_values(score(trial, schema))[metric] for trial in trials]
     draws = np.array([studies.bootstrap_scores(trial, schema, metric) for trial in trials])
     best = max(scores[:-1]) if greater else min(scores[:-1])
     expected = scores[0] + expected_gain(draws[:-1], 0, greater_is_better=greater)

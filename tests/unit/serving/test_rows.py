@@ -7,9 +7,9 @@ import pytest
 from keras_tabular.core.errors import UserError
 from keras_tabular.serving.rows import request_schema, texts_from_rows
 from keras_tabular.table.cells import parse
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
-SCHEMA = schema_of(
+SCHEMA = build_schema(
     "regression",
     price={"kind": "real", "format": "1.234,5"},
     n={"kind": "integer", "nullable": True},
@@ -47,11 +47,11 @@ def test_a_number_is_written_as_its_column_writes_numbers() -> None:
     ],
 )
 def test_a_cell_is_described_as_it_is_declared(column: Any, types: str, others: Any) -> None:
-    rows, _ = request_schema(schema_of("regression", **{"a/b": column}))["anyOf"]
+    rows, _ = request_schema(build_schema("regression", **{"a/b": column}))["anyOf"]
     assert rows["items"]["properties"]["a/b"] == {"type": types.split(), **others}
 
 
 def test_the_columns_of_ignore_are_optional() -> None:
-    schema = schema_of("regression", x={"kind": "real"}).model_copy(update={"ignore": ("id",)})
+    schema = build_schema("regression", x={"kind": "real"}).model_copy(update={"ignore": ("id",)})
     row = request_schema(schema)["anyOf"][0]["items"]
     assert (list(row["properties"]), row["required"]) == (["x", "id"], ["x"])

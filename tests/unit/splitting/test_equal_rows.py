@@ -10,9 +10,9 @@ from keras_tabular.config.sections import Split
 from keras_tabular.splitting.rules import assign_rows, find_equal_rows
 from keras_tabular.table.groups import equal_feature_rows, row_groups
 from keras_tabular.table.parquet import write_part
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
-SCHEMA = schema_of("binary", x={"kind": "real"}, town={"kind": "category"})
+SCHEMA = build_schema("binary", x={"kind": "real"}, town={"kind": "category"})
 SPLIT = Split(test_size=0.3, validation_size=0.2, seed=4)
 RNG = np.random.default_rng(2)
 

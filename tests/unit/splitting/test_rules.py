@@ -7,7 +7,7 @@ from sklearn.model_selection import train_test_split
 from keras_tabular.config.sections import Split
 from keras_tabular.core.errors import UserError
 from keras_tabular.splitting.rules import random_split, rule_columns
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
 
 @pytest.mark.parametrize("stratify", [False, True])
@@ -35,7 +35,7 @@ def test_a_class_too_rare_to_stratify_is_an_error() -> None:
 
 
 def test_rows_that_differ_in_an_ignored_column_alone_stay_together_by_hash() -> None:
-    schema = schema_of("regression", x={"kind": "real"}, id={"kind": "integer"})
+    schema = build_schema("regression", x={"kind": "real"}, id={"kind": "integer"})
     split = Split(by="hash", test_size=0.3, validation_size=0.0, seed=1, stratify=False)
     assert rule_columns(split, schema) == ["x", "id", "y"]
     assert rule_columns(split, schema.model_copy(update={"ignore": ("id",)})) == ["x", "y"]

@@ -14,7 +14,7 @@ from keras_tabular.model_file.intervals import Intervals
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.table.parquet import write_part
 from stages.calibrate import calibrate
-from tests.helpers import arrow_schema, schema_of
+from tests.helpers import build_arrow_schema, build_schema
 
 ROWS = 900
 RNG = np.random.default_rng(0)
@@ -23,7 +23,7 @@ RNG = np.random.default_rng(0)
 def write_rows(folder: Path, schema: Schema, y: np.ndarray) -> None:
     """Write rows with these targets in two parts."""
     target = y.tolist() if schema.task == "regression" else y.astype(int).tolist()
-    table = pa.table({"x": np.arange(ROWS) / ROWS, "y": target}, arrow_schema(schema))
+    table = pa.table({"x": np.arange(ROWS) / ROWS, "y": target}, build_arrow_schema(schema))
     write_part(folder, 0, table[:400])
     write_part(folder, 1, table[400:])
 
@@ -34,7 +34,7 @@ def oof_of(outputs: np.ndarray, fold: np.ndarray) -> pa.Table:
 
 def test_the_temperature_minimises_the_class_weighted_loss(tmp_path: Path) -> None:
     """The positive rows are predicted badly, and only their weight makes caution worth it."""
-    schema, fold = schema_of("binary"), np.arange(ROWS) % 3
+    schema, fold = build_schema("binary"), np.arange(ROWS) % 3
     y = (np.arange(ROWS) % 20 == 0).astype(float)
     outputs = np.where(y == 1, 0.03, 0.02) + RNG.random(ROWS) / 100
     write_rows(tmp_path, schema, y)
@@ -58,7 +58,7 @@ def test_forward_chained_predictions_calibrate_and_no_others(tmp_path: Path, blo
     later = block >= 0
     fold = block[later] if blocks > 1 else np.arange(later.sum()) % 2
     for task in ("regression", "binary"):
-        schema, folder = schema_of(task), tmp_path / task
+        schema, folder = build_schema(task), tmp_path / task
         y = RNG.normal(size=ROWS)
         if task == "binary":
             y = (y > 0).astype(float)

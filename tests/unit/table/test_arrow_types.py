@@ -15,7 +15,7 @@ from keras_tabular.config.schema import Kind
 from keras_tabular.core.errors import UserError
 from keras_tabular.prediction.inputs import row_columns
 from keras_tabular.schema_inference.schema import infer_schema
-from tests.helpers import checked_rows, read_table, schema_of
+from tests.helpers import build_schema, read_checked_rows, read_table
 
 DAY = datetime(2024, 5, 31)
 ONE_VALUE: list[tuple[pa.Array, Kind, Any]] = [
@@ -45,7 +45,7 @@ ONE_VALUE: list[tuple[pa.Array, Kind, Any]] = [
 
 def read_column(file: Path, column: pa.Array, kind: Kind) -> list[Any]:
     """Return the values of a column that is written to a file and read as this kind."""
-    schema = schema_of("regression", x={"kind": kind, "nullable": True})
+    schema = build_schema("regression", x={"kind": kind, "nullable": True})
     pq.write_table(pa.table({"x": column, "y": [0.5]}), file)
     (table,) = read_table(file, schema)
     values: list[Any] = table["x"].to_pylist()
@@ -94,14 +94,14 @@ def test_columns_that_are_no_cells_are_left_out_of_a_schema_with_their_type(tmp_
     assert f"- id # extension<arrow.uuid>, {NO_CELLS}\n" in written
     with pytest.raises(UserError, match=f"--target: found column tags of list.*, {NO_CELLS}"):
         infer_schema(file, "tags", 9)
-    schema = schema_of("binary").model_copy(update={"ignore": ("tags", "id")})
+    schema = build_schema("binary").model_copy(update={"ignore": ("tags", "id")})
     (table,) = read_table(file, schema)
-    (batch,) = checked_rows(file, schema, row_columns(file, schema))
+    (batch,) = read_checked_rows(file, schema, row_columns(file, schema))
     assert table["x"].to_pylist() == batch.features["x"].to_pylist() == [0.5, 1.5, 1.0]
 
 
 def test_what_a_type_can_be_is_told(tmp_path: Path) -> None:
-    file, schema = tmp_path / "t.parquet", schema_of("binary", at={"kind": "real"})
+    file, schema = tmp_path / "t.parquet", build_schema("binary", at={"kind": "real"})
     pq.write_table(pa.table({"at": pa.array([1], pa.time32("ms")), "y": [0]}), file)
     found = "found time32[ms], declared real; it can be category, text, in data/schema.yaml"
     message = re.escape(f"{file}: column at: {found}")

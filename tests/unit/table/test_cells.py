@@ -13,7 +13,7 @@ from keras_tabular.core.errors import quote as in_quotes
 from keras_tabular.schema_inference.formats import all_parse_as
 from keras_tabular.table.cells import MAX_CELL_LENGTH, parse
 from keras_tabular.table.csv import MAX_MISTAKES_SHOWN
-from tests.helpers import read_table, schema_of
+from tests.helpers import build_schema, read_table
 
 KINDS = ("real", "integer", "boolean", "category")
 NEIGHBOUR = "\0"  # is wrong in every kind, so that its column is read the slow way
@@ -98,7 +98,7 @@ def read(file: Path, texts: list[str], kind: str, *, quoted: bool) -> list[Any]:
     with file.open("w", newline="", encoding="utf-8") as content:
         writer = csv.writer(content, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
         writer.writerows([["cell", "y"], *([text, 1] for text in texts)])
-    schema = schema_of("binary", cell={"kind": kind, "nullable": True})
+    schema = build_schema("binary", cell={"kind": kind, "nullable": True})
     return pa.concat_tables(read_table(file, schema))["cell"].to_pylist()
 
 

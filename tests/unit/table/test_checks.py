@@ -13,9 +13,9 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.table.checks import Check, RowCheck, check_table, describe_failures
 from keras_tabular.table.parquet import part_paths, write_part
 from stages.validate import set_aside
-from tests.helpers import arrow_schema, schema_of
+from tests.helpers import build_arrow_schema, build_schema
 
-SCHEMA = schema_of(
+SCHEMA = build_schema(
     "binary",
     a={"kind": "real", "min": 1, "max": 9, "missing_values": [0], "nullable": True},
     b={"kind": "integer", "values": [1, 2]},
@@ -32,7 +32,7 @@ GOOD: dict[str, list[Any]] = {
 
 
 def table(columns: dict[str, list[Any]]) -> pa.Table:
-    return pa.table(columns, schema=arrow_schema(SCHEMA))
+    return pa.table(columns, schema=build_arrow_schema(SCHEMA))
 
 
 def failed(columns: dict[str, list[Any]]) -> dict[str, Check]:
@@ -75,7 +75,7 @@ def test_a_column_that_explains_the_target_fails_with_the_share_and_the_threshol
     y = np.random.default_rng(0).random(100) < 0.5
     columns = {"b": np.where(y, 1, 2), "c": np.where(np.isin(np.arange(100), [3, 40, 60]), ~y, y)}
     whole = pa.table({"a": [1.5] * 100, **columns, "u": np.arange(100), "y": y * 1})
-    whole = whole.cast(arrow_schema(SCHEMA))
+    whole = whole.cast(build_arrow_schema(SCHEMA))
     parts = [whole[row : row + 10] for row in range(0, 100, 10)]
     for threshold, failing in {0.99: ["b"], 0.8: ["b", "c"]}.items():
         policies = Validate(constant_column="warn", leak_threshold=threshold)

@@ -16,9 +16,9 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.table import csv as csv_files
 from keras_tabular.table.source import read_rows, row_locator, source_files
-from tests.helpers import arrow_schema, read_table, schema_of
+from tests.helpers import build_arrow_schema, build_schema, read_table
 
-SCHEMA = schema_of(
+SCHEMA = build_schema(
     "binary",
     a={"kind": "real", "missing_values": [0, "?"], "nullable": True},
     b={"kind": "integer"},
@@ -41,7 +41,7 @@ def compressed(content: bytes, suffix: str) -> bytes:
 def test_columns_come_typed_and_in_declared_order(tmp_path: Path) -> None:
     table = read(tmp_path / "t.csv", 'y,a,id,b,c\n1,1.5,7,2,x\n0,?,8,-3,""\n')
     expected = {"a": [1.5, None], "b": [2, -3], "c": ["x", None], "y": [1, 0]}
-    assert table.equals(pa.table(expected, schema=arrow_schema(SCHEMA)))
+    assert table.equals(pa.table(expected, schema=build_arrow_schema(SCHEMA)))
 
 
 def test_line_ends_a_byte_order_mark_and_gzip_make_no_difference(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ JSON_LINES = '{"a": 1.50, "c": "01.50", "d": true, "y": 1}\n\n{"y": 0, "c": 1.50
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
 def test_json_lines_are_read_as_they_are_written(tmp_path: Path, suffix: str) -> None:
-    schema = schema_of(
+    schema = build_schema(
         "binary",
         a={"kind": "real", "nullable": True},
         c={"kind": "category"},

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from keras_tabular.config.schema import Column
 from keras_tabular.table.cells import parse
-from tests.helpers import read_table, schema_of
+from tests.helpers import build_schema, read_table
 
 WRONG = "wrong"
 
@@ -89,5 +89,5 @@ def test_a_parquet_file_holds_moments_themselves(tmp_path: Path) -> None:
     local = pd.to_datetime(["2024-05-31 09:00", "2024-06-30 09:00"])
     for moments in (local, local.tz_localize("Asia/Tokyo").tz_convert("UTC")):
         pd.DataFrame({"at": moments, "y": [0, 1]}).to_parquet(tmp_path / "t.parquet")
-        (table,) = read_table(tmp_path / "t.parquet", schema_of("binary", at=at))
+        (table,) = read_table(tmp_path / "t.parquet", build_schema("binary", at=at))
         assert table["at"].to_pylist() == [*pd.to_datetime(["2024-05-31", "2024-06-30"], utc=True)]

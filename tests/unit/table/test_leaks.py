@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.table.leaks import sample_rows, shares_explained
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
 THRESHOLD = 0.99
 RNG = np.random.default_rng(0)
@@ -17,7 +17,7 @@ def share_explained(x: list[str] | np.ndarray, y: np.ndarray, kind: str = "real"
     """Return how much of the target a column explains: of two classes if the target is boolean."""
     task = "binary" if y.dtype == bool else "regression"
     table = pa.table({"x": pa.array(x, from_pandas=True), "y": y * 1})
-    schema = schema_of(task, x={"kind": kind, "nullable": True})
+    schema = build_schema(task, x={"kind": kind, "nullable": True})
     return shares_explained(sample_rows(table, 1), schema)["x"]
 
 

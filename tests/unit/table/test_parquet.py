@@ -9,7 +9,7 @@ import pytest
 from keras_tabular.core.errors import UserError
 from keras_tabular.prediction.inputs import row_columns
 from keras_tabular.table.parquet import FILE_SUBSET, FOLD_KEY, part_paths
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
 
 def test_a_folder_without_parts_is_named(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_a_folder_without_parts_is_named(tmp_path: Path) -> None:
 
 def test_rows_that_split_wrote_are_rows_of_the_table(tmp_path: Path) -> None:
     """As advice asks for them: `keras-tabular drift data/split/test/part-00000.parquet`."""
-    schema = schema_of("binary")
+    schema = build_schema("binary")
     columns = {name: [0.5] for name in (*schema.features, schema.target)}
     for file, more in (("own", [FOLD_KEY, FILE_SUBSET]), ("other", ["x9"])):
         table = pa.table(columns | {name: [1.0] for name in more})

@@ -11,7 +11,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.table.arrays import labels
 from keras_tabular.table.parquet import write_parts
 from keras_tabular.table.profile import Summary, describe_table
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
 
 def test_summaries_of_parts_merge_to_that_of_all_rows() -> None:
@@ -30,7 +30,7 @@ def test_summaries_of_parts_merge_to_that_of_all_rows() -> None:
 
 @pytest.mark.parametrize("far", [1e38, -1e160, 1.7e308])
 def test_a_number_that_no_model_can_hold_is_refused_by_name(far: float, tmp_path: Path) -> None:
-    schema = schema_of("regression", x={"kind": "real", "missing_values": [far]})
+    schema = build_schema("regression", x={"kind": "real", "missing_values": [far]})
     write_parts(tmp_path / "declared", [pa.table({"x": [0.5, far], "y": [0.5, 1.0]})])
     assert describe_table(tmp_path / "declared", schema)["column"]["x"]["max"] == 0.5
     part = pa.table({"x": [0.5, 1.0], "y": [0.5, far]})
@@ -42,4 +42,4 @@ def test_a_number_that_no_model_can_hold_is_refused_by_name(far: float, tmp_path
 def test_a_row_without_a_class_is_named() -> None:
     part = pa.table({"y": pa.array([1, None, 7])})
     with pytest.raises(UserError, match=r"column y: 2 of 3 rows .* set missing and values of"):
-        labels(part, schema_of("binary"))
+        labels(part, build_schema("binary"))

@@ -10,7 +10,7 @@ from keras_tabular.model_file.attribution import Permutations, contributions
 from keras_tabular.model_file.column_summary import summarize_columns
 from keras_tabular.prediction.outputs import reason_columns
 from keras_tabular.table.arrays import feature_arrays
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
 COLUMNS: dict[str, dict[str, Any]] = {
     "a": {"kind": "real"},
@@ -18,7 +18,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "c": {"kind": "category"},
     "d/e": {"kind": "text"},
 }
-SCHEMA = schema_of("regression", **COLUMNS)
+SCHEMA = build_schema("regression", **COLUMNS)
 RNG = np.random.default_rng(0)
 TABLE = pa.table(
     {
@@ -61,7 +61,7 @@ def test_contributions_add_up_to_the_answer_and_do_not_depend_on_other_rows() ->
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 def test_reasons_are_the_largest_effects_on_what_is_predicted(task: str) -> None:
-    schema = schema_of(task, **COLUMNS)
+    schema = build_schema(task, **COLUMNS)
     found = np.zeros((3, 4, schema.outputs))
     found[0, :, -1] = [0.1, -0.4, 0.2, 0.0]
     found[2] = np.nan

@@ -15,7 +15,7 @@ from keras_tabular.training.ensemble import select_weights
 from keras_tabular.training.fit import best_round, finished_architectures
 from keras_tabular.training.setup import Setup, set_up
 from network import build
-from tests.helpers import arrow_schema, schema_of, train_params
+from tests.helpers import build_arrow_schema, build_schema, load_train_params
 
 
 def neighbours(value: float) -> list[float]:
@@ -69,11 +69,11 @@ def test_the_best_round_is_the_one_that_none_improves(
 def test_of_two_equal_networks_the_first_gets_all_weight(
     last_bits: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    schema = schema_of("binary")
+    schema = build_schema("binary")
     x = np.random.default_rng(0).normal(size=60)
     y = [schema.classes[int(value > 0)] for value in x]
-    write_part(tmp_path, 0, pa.table({"x": x, "y": y}, arrow_schema(schema)))
-    setup = set_up(tmp_path, schema, train_params({"plain": {"epochs": 1}}, folds=2), build)
+    write_part(tmp_path, 0, pa.table({"x": x, "y": y}, build_arrow_schema(schema)))
+    setup = set_up(tmp_path, schema, load_train_params({"plain": {"epochs": 1}}, folds=2), build)
     losses, calls = Setup.losses, []
 
     def losses_of_a_cpu(self: Setup, y: np.ndarray, outputs: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.parquet import FOLD_KEY, write_part
 from keras_tabular.training.folds import draw_folds, possible_folds, random_folds
-from tests.helpers import train_params
+from tests.helpers import load_train_params
 
 
 def test_more_folds_than_rows_are_refused() -> None:
@@ -46,7 +46,7 @@ def test_auto_takes_the_most_folds_that_the_groups_fill(
 ) -> None:
     write_part(tmp_path, 0, pa.table({FOLD_KEY: keys}))
     possible = possible_folds(tmp_path)
-    train = train_params(folds="auto").resolved(len(keys), "binary", 8, possible)
+    train = load_train_params(folds="auto").resolved(len(keys), "binary", 8, possible)
     assert train.folds == folds
     classes = [np.zeros(len(keys))]
     for number in possible:

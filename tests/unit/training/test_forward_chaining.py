@@ -10,10 +10,10 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.table.parquet import FOLD_KEY, write_part
 from keras_tabular.training.forward_chaining import forward_chained
 from network import build
-from tests.helpers import arrow_schema, schema_of, train_params
+from tests.helpers import build_arrow_schema, build_schema, load_train_params
 
-SCHEMA = schema_of("regression")
-TRAIN = train_params(
+SCHEMA = build_schema("regression")
+TRAIN = load_train_params(
     {"plain": {"epochs": 3, "units": [4], "learning_rate_schedule": "constant"}},
     folds=2,
     forward_chaining=2,
@@ -24,7 +24,7 @@ def write_rows(folder: Path, times: np.ndarray, y: np.ndarray) -> None:
     """Two parts of rows that lie shuffled in them."""
     for number, rows in enumerate(np.array_split(np.random.default_rng(0).permutation(len(y)), 2)):
         x = np.sin(np.arange(len(y)))[rows]
-        part = pa.table({"x": x, "y": y[rows]}, schema=arrow_schema(SCHEMA))
+        part = pa.table({"x": x, "y": y[rows]}, schema=build_arrow_schema(SCHEMA))
         write_part(folder, number, part.append_column(FOLD_KEY, pa.array(times[rows])))
 
 

@@ -13,9 +13,9 @@ from keras_tabular.networks.backend import keras
 from keras_tabular.preprocessing.layers import build_preprocessing
 from keras_tabular.preprocessing.statistics import Statistics, adapt
 from keras_tabular.table.arrays import feature_arrays
-from tests.helpers import schema_of, train_params
+from tests.helpers import build_schema, load_train_params
 
-SCHEMA = schema_of(
+SCHEMA = build_schema(
     "binary", a={"kind": "real", "missing_values": [0, -1], "nullable": True}, b={"kind": "integer"}
 )
 TABLE = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]})
@@ -37,7 +37,7 @@ def preprocessed(train: Train, part: pa.Table = TABLE, seen: pa.Table = TABLE) -
 
 
 def test_missing_values_become_the_mean_and_the_network_is_told() -> None:
-    train = train_params(imputation="mean", normalization="standard", missing_indicators=True)
+    train = load_train_params(imputation="mean", normalization="standard", missing_indicators=True)
     a = np.array([1, 4, 3, 8, 4]) - 4
     b = np.arange(5) - 2
     expected = np.column_stack([a / np.sqrt(26 / 3), b / np.sqrt(2), [0, 1, 0, 0, 1]])
@@ -47,7 +47,9 @@ def test_missing_values_become_the_mean_and_the_network_is_told() -> None:
 
 
 def test_median_and_min_max() -> None:
-    train = train_params(imputation="median", normalization="min_max", missing_indicators=False)
+    train = load_train_params(
+        imputation="median", normalization="min_max", missing_indicators=False
+    )
     expected = np.column_stack([np.array([0, 2, 2, 7, 2]) / 7, np.arange(5) / 4])
     np.testing.assert_allclose(preprocessed(train), expected, atol=1e-6)
 
@@ -59,8 +61,8 @@ def test_a_column_of_any_unit_is_scaled_by_the_saved_model_too(
     unit: float, start: float, tmp_path: Path
 ) -> None:
     part = TABLE.set_column(1, "b", pa.array((np.arange(5) + start) * unit))
-    schema = schema_of("binary", a={"kind": "real", "nullable": True}, b={"kind": "real"})
-    _, saved = built(part, schema, train_params(imputation="mean", normalization="standard"))
+    schema = build_schema("binary", a={"kind": "real", "nullable": True}, b={"kind": "real"})
+    _, saved = built(part, schema, load_train_params(imputation="mean", normalization="standard"))
     saved.save(tmp_path / "m.keras")
     model = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
     found = np.asarray(model(feature_arrays(part, schema)))[:, 1]
@@ -68,7 +70,7 @@ def test_a_column_of_any_unit_is_scaled_by_the_saved_model_too(
 
 
 def test_raw_columns_stay_as_they_are_and_refuse_gaps() -> None:
-    train = train_params(imputation="none", normalization="none", missing_indicators=False)
+    train = load_train_params(imputation="none", normalization="none", missing_indicators=False)
     with pytest.raises(UserError, match=r"column a has empty cells.*train\.imputation"):
         preprocessed(train)
     raw = preprocessed(train, TABLE[:4], TABLE[:4])
@@ -78,15 +80,15 @@ def test_raw_columns_stay_as_they_are_and_refuse_gaps() -> None:
 def test_a_column_without_a_value_is_named() -> None:
     empty = TABLE.set_column(0, "a", pa.array([0.0, -1.0, None, None, 0.0]))
     with pytest.raises(UserError, match=r"column a is empty in every training row"):
-        preprocessed(train_params(), empty, empty)
+        preprocessed(load_train_params(), empty, empty)
 
 
 def test_the_parts_of_a_date_that_vary_are_columns_and_a_gap_is_told() -> None:
     """From Friday to Monday: the year and the time of day are always the same."""
-    schema = schema_of("binary", day={"kind": "datetime", "nullable": True})
+    schema = build_schema("binary", day={"kind": "datetime", "nullable": True})
     moments = pa.array(["2024-05-31", "2024-06-03", None]).cast(pa.timestamp("us"))
     part = pa.table({"day": moments.cast(pa.timestamp("us", "UTC")), "y": [0, 1, 0]})
-    statistics, model = built(part, schema, train_params())
+    statistics, model = built(part, schema, load_train_params())
     varying = ("time", "month", "day", "day of the year", "weekday")
     assert statistics.dates["day"].parts == varying
     prepared = np.asarray(model(feature_arrays(part, schema)))

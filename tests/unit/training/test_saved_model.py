@@ -12,9 +12,9 @@ from keras_tabular.model_file.column_summary import summarize_columns
 from keras_tabular.model_file.metadata import ModelMetadata, TrainingRows, training_rows
 from keras_tabular.model_file.saved_model import add_temperature, load_model, write_model
 from keras_tabular.networks.backend import keras
-from tests.helpers import schema_of
+from tests.helpers import build_schema
 
-METADATA = ModelMetadata.from_schema(schema_of("binary"), repeats="any_cpu")
+METADATA = ModelMetadata.from_schema(build_schema("binary"), repeats="any_cpu")
 
 
 def saved(folder: Path) -> bytes:
@@ -54,12 +54,12 @@ def test_a_temperature_scales_a_model_whose_layers_have_the_names_of_its_own(
 
 
 def test_the_summary_of_other_columns_is_refused_by_their_names() -> None:
-    schema = schema_of("regression", x={"kind": "real"}, z={"kind": "real"})
+    schema = build_schema("regression", x={"kind": "real"}, z={"kind": "real"})
     summaries = summarize_columns(pa.table({"x": [1.0], "z": [2.0]}), schema, {})
     shares = {"x": 0.5, "z": 0.5}
     rows = TrainingRows(rows=1, md5="", packages={}, summaries=summaries, attribution=shares)
     metadata = ModelMetadata(trained_on=rows)
-    changed = schema_of("regression", x={"kind": "category"}, z={"kind": "real"})
+    changed = build_schema("regression", x={"kind": "category"}, z={"kind": "real"})
     with pytest.raises(UserError, match=r"m\.keras: .* other columns than .* declares: x; run"):
         training_rows(Path("m.keras"), metadata, changed)
     with pytest.raises(UserError, match="holds no summary of its training rows"):

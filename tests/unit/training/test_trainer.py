@@ -13,11 +13,11 @@ from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.setup import class_weights
 from keras_tabular.training.trainer import Rows, Trainer
 from network import build
-from tests.helpers import schema_of, train_params
+from tests.helpers import build_schema, load_train_params
 
 X = np.random.default_rng(0).normal(size=(103, 5)).astype(np.float32)
 Y = (X.sum(axis=1, keepdims=True) > 0).astype(np.float32)
-SCHEMA = schema_of("binary")
+SCHEMA = build_schema("binary")
 
 
 def part(rows: slice = slice(None), weight: np.ndarray | None = None) -> Rows:
@@ -30,7 +30,7 @@ def plain(**changes: Any) -> Resolved:
     """The parameters of a network of few units; keys of the network or of the section."""
     of_section = {key: changes.pop(key) for key in [*changes] if key in Resolved.model_fields}
     keys = {"units": (4,), "batch_size": 8, "learning_rate_schedule": "constant"} | changes
-    return train_params({"plain": keys}, **of_section).resolved(len(X), "binary", 8)
+    return load_train_params({"plain": keys}, **of_section).resolved(len(X), "binary", 8)
 
 
 def architecture(train: Resolved) -> Architecture:

@@ -35,15 +35,15 @@ from keras_tabular.training.fit import fit, members_by, out_of_fold
 from keras_tabular.training.setup import Setup, TableDataset, set_up
 from keras_tabular.training.trainer import Trainer
 from network import build
-from tests.helpers import arrow_schema, schema_of, train_params
+from tests.helpers import build_arrow_schema, build_schema, load_train_params
 
 COLUMNS: dict[str, dict[str, Any]] = {
     "a": {"kind": "real"},
     "b": {"kind": "real"},
     "town": {"kind": "category"},
 }
-SCHEMA = schema_of("binary", **COLUMNS)
-NUMBERS = schema_of("binary", a=COLUMNS["a"], b=COLUMNS["b"])
+SCHEMA = build_schema("binary", **COLUMNS)
+NUMBERS = build_schema("binary", a=COLUMNS["a"], b=COLUMNS["b"])
 # Rows of the parts: what takes the time is a graph for each number of rows, so few numbers.
 ONE, PARTS = (80,), (39, 1, 0, 39, 1, 1)
 PLAIN: dict[str, Any] = {
@@ -77,7 +77,7 @@ def write_table(
         ends = [-0.7, 0.7] if schema.task == "multiclass" else [0]
         labels = [schema.classes[i] for i in np.digitize(y, ends)]
     columns = {"a": a, "b": b, "town": [f"t{i}" for i in town], "y": labels}
-    table = pa.table({name: columns[name] for name in schema.columns}, arrow_schema(schema))
+    table = pa.table({name: columns[name] for name in schema.columns}, build_arrow_schema(schema))
     for number, (start, size) in enumerate(zip(np.cumsum([0, *sizes]), sizes, strict=False)):
         write_part(folder, number, table[start : start + size])
     return table
@@ -107,7 +107,7 @@ def one_part(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Both kinds, on folds of 27, 27 and 26 rows."""
     folder = tmp_path_factory.mktemp("one")
     write_table(folder)
-    return trained(folder, train_params(BOTH, folds=3))
+    return trained(folder, load_train_params(BOTH, folds=3))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """One kind on a table of several parts."""
     folder = tmp_path_factory.mktemp("parts")
     write_table(folder, sizes=PARTS)
-    return trained(folder, train_params({"plain": PLAIN}, folds=3))
+    return trained(folder, load_train_params({"plain": PLAIN}, folds=3))
 
 
 def outputs(setup: Setup, member: Member) -> np.ndarray:
@@ -160,7 +160,7 @@ def test_the_labels_of_its_own_fold_decide_nothing_of_a_member(
     one_part: Trained, tmp_path: Path
 ) -> None:
     write_table(tmp_path, swapped=np.concatenate(one_part.setup.folds) == 0)
-    setup = set_up(tmp_path, SCHEMA, train_params(BOTH, folds=3), build)
+    setup = set_up(tmp_path, SCHEMA, load_train_params(BOTH, folds=3), build)
     setup.folds = one_part.setup.folds  # which give each fold its share of the classes
     of_fold = list(islice(fit(setup), len(BOTH)))
     for one, other in zip(one_part.members[: len(BOTH)], of_fold, strict=True):
@@ -178,13 +178,13 @@ def test_a_member_is_what_it_would_be_alone(tmp_path: Path) -> None:
     A member is one of its kind: the kind before it decides nothing either.
     """
     write_table(tmp_path, NUMBERS)
-    three = train_params(BOTH, folds=1, seed=0).changed(
+    three = load_train_params(BOTH, folds=1, seed=0).changed(
         {"members": [{"network": kind, "count": 3} for kind in ("plain", "realmlp")]}
     )
     _, members = trained(tmp_path, three, NUMBERS)
     assert len(members) == 6
     assert {(len(member.oof), len(member.rows)) for member in members} == {(0, 0)}
-    alone = trained(tmp_path, train_params({"realmlp": WIDE}, folds=1, seed=2), NUMBERS)
+    alone = trained(tmp_path, load_train_params({"realmlp": WIDE}, folds=1, seed=2), NUMBERS)
     assert_same(members[-1:], alone.members)
 
 
@@ -196,7 +196,7 @@ def cycles(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """One kind that learns in cycles."""
     folder = tmp_path_factory.mktemp("cycles")
     write_table(folder)
-    return trained(folder, train_params({"plain": CYCLES}, folds=3))
+    return trained(folder, load_train_params({"plain": CYCLES}, folds=3))
 
 
 def test_cycles_end_with_the_first_that_hardly_lowers_the_loss_of_all_rows(cycles: Trained) -> None:
@@ -257,7 +257,7 @@ def test_a_training_killed_in_the_second_network_does_not_train_the_first_one_ag
     write_table(table, NUMBERS)
     network = PLAIN | {"learning_rate": 0.1, "dropout": 0.3, "early_stopping": {"patience": 9}}
     two = {"members": [{"network": "plain", "count": 2}], "folds": 1}
-    train = train_params({"plain": network | {"epochs": 60}}, **two)
+    train = load_train_params({"plain": network | {"epochs": 60}}, **two)
     setup = set_up(table, NUMBERS, train, build, validation=table)
     expected = list(fit(setup))
     epochs = [len(member.history) for member in expected]
@@ -278,7 +278,7 @@ def test_a_training_killed_in_the_second_network_does_not_train_the_first_one_ag
 
 def test_a_process_of_ray_sets_up_a_training_once(tmp_path: Path) -> None:
     write_table(tmp_path / "table")
-    setup = set_up(tmp_path / "table", SCHEMA, train_params({"plain": PLAIN}, folds=3), build)
+    setup = set_up(tmp_path / "table", SCHEMA, load_train_params({"plain": PLAIN}, folds=3), build)
     unpickled = copy(setup)  # as Ray would, from what `__reduce__` returns
     assert unpickled is not setup
     assert unpickled is copy(setup)
@@ -292,7 +292,7 @@ def test_early_stopping_returns_to_the_best_epoch(tmp_path: Path) -> None:
     histories = {}
     for restores in (True, False):
         stop = {"patience": 3, "restore_best_weights": restores}
-        train = train_params({"plain": network | {"early_stopping": stop}}, folds=2)
+        train = load_train_params({"plain": network | {"early_stopping": stop}}, folds=2)
         setup, members = trained(tmp_path, train, NUMBERS)
         for member in members:
             val_losses = [logs["val_loss"] for logs in member.history]
@@ -311,14 +311,14 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_its_epoch(
 ) -> None:
     write_table(tmp_path, NUMBERS)
     network = PLAIN | {"learning_rate": 1e30, "learning_rate_schedule": schedule}
-    setup = set_up(tmp_path, NUMBERS, train_params({"plain": network}, folds=2), build)
+    setup = set_up(tmp_path, NUMBERS, load_train_params({"plain": network}, folds=2), build)
     with pytest.raises(UserError, match=r"epoch \d.*learning_rate"):
         list(fit(setup))
 
 
 def test_without_folds_the_cycle_with_the_lowest_validation_loss_is_taken(tmp_path: Path) -> None:
     write_table(tmp_path)
-    setup, members = trained(tmp_path, train_params({"plain": CYCLES}, folds=1))
+    setup, members = trained(tmp_path, load_train_params({"plain": CYCLES}, folds=1))
     losses = {member.name: member.history[-1]["val_loss"] for member in members}
     assert list(weigh_members(setup, members).weights) == [min(losses, key=losses.__getitem__)]
 
@@ -338,9 +338,9 @@ def of_any_weights(setup: Setup) -> list[Member]:
 def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
     task: str, tmp_path: Path
 ) -> None:
-    schema = schema_of(task, **COLUMNS)
+    schema = build_schema(task, **COLUMNS)
     table = write_table(tmp_path / "table", schema)
-    setup = set_up(tmp_path / "table", schema, train_params(BOTH, folds=2), build)
+    setup = set_up(tmp_path / "table", schema, load_train_params(BOTH, folds=2), build)
     members, weights = of_any_weights(setup), {"realmlp": 0.25, "plain": 0.75}
     path = tmp_path / "m.keras"
     saved_model.write_model(assemble(setup, members, weights), path, ModelMetadata())
@@ -378,7 +378,9 @@ def hidden_and_skip(
 
 def test_another_network_needs_another_build_and_no_more(tmp_path: Path) -> None:
     table = write_table(tmp_path)
-    params = train_params({"plain": PLAIN | {"learnt_scale": True}}, folds=2)  # it has no "scale"
+    params = load_train_params(
+        {"plain": PLAIN | {"learnt_scale": True}}, folds=2
+    )  # it has no "scale"
     setup, members = trained(tmp_path, params, build=hidden_and_skip)
     for member in members:
         assert member.history[-1]["loss"] < 0.9 * member.history[0]["loss"]
@@ -411,7 +413,7 @@ def test_the_ensemble_and_the_number_of_steps_minimise_the_class_weighted_loss(
     tmp_path: Path,
 ) -> None:
     write_table(tmp_path, NUMBERS)
-    train = train_params({"plain": PLAIN}, folds=2, class_weight={0: 1, 1: 9})
+    train = load_train_params({"plain": PLAIN}, folds=2, class_weight={0: 1, 1: 9})
     setup = set_up(tmp_path, NUMBERS, train, build)
     y, weight = setup.y[:, 0], np.where(setup.y[:, 0] == 1, 9, 1)
     shares = {30: y.mean(), 60: np.average(y, weights=weight)}
@@ -424,11 +426,13 @@ def test_the_ensemble_and_the_number_of_steps_minimise_the_class_weighted_loss(
 
 
 def test_the_ensemble_minimises_absolute_errors_where_these_are_trained(tmp_path: Path) -> None:
-    schema = schema_of("regression")
+    schema = build_schema("regression")
     values = np.exp(np.random.default_rng(0).normal(size=80))
-    write_part(tmp_path, 0, pa.table({"x": values, "y": values}, arrow_schema(schema)))
+    write_part(tmp_path, 0, pa.table({"x": values, "y": values}, build_arrow_schema(schema)))
     for loss, best in {"mean_squared_error": "plain-30", "mean_absolute_error": "plain-60"}.items():
-        setup = set_up(tmp_path, schema, train_params({"plain": PLAIN}, folds=2, loss=loss), build)
+        setup = set_up(
+            tmp_path, schema, load_train_params({"plain": PLAIN}, folds=2, loss=loss), build
+        )
         y = setup.dataset.y
         weights = ensemble_of(setup, {30: y.mean(), 60: np.median(y)}).weights
         assert max(weights, key=weights.__getitem__) == best

@@ -1,0 +1,118 @@
+"""Run commands in a folder, and wait for what they do in the background."""
+
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, TypeVar
+
+import pytest
+
+from keras_tabular.core import process
+
+# Commands find the Python environment that runs the tests.
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "GIT_AUTHOR_NAME": "test",
+    "GIT_AUTHOR_EMAIL": "test@localhost",
+    "GIT_COMMITTER_NAME": "test",
+    "GIT_COMMITTER_EMAIL": "test@localhost",
+}
+
+CompletedCommand = subprocess.CompletedProcess[str]
+Value = TypeVar("Value")
+
+
+def check_output(folder: Path, *command: str, **environment: str) -> str:
+    """Run a command that has to succeed, and return its standard output."""
+    completed = run_command(folder, *command, **environment)
+    output = f"{' '.join(command)}\n{completed.stdout}\n{completed.stderr}"
+    assert completed.returncode == 0, output
+    return completed.stdout
+
+
+def run_command(folder: Path, *command: str, **environment: str) -> CompletedCommand:
+    """Run a command in a folder, and return its output whatever its exit code is.
+
+    The output goes through files: a process that the command leaves in the background would keep a
+    pipe open.
+    """
+    settings: dict[str, Any] = {"cwd": folder, "env": ENVIRONMENT | environment, "timeout": 300}
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        completed = subprocess.run(command, stdout=out, stderr=err, check=False, **settings)
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(command, completed.returncode, out.read(), err.read())
+
+
+def call_main(folder: Path, module: str, *arguments: str) -> None:
+    """Call the `main` of a stage or a command in this process, which has loaded TensorFlow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [module, *arguments])
+        process.run(importlib.import_module(module).main)
+
+
+def start_command(folder: Path, *command: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a command that a test can stop with Ctrl-C (SIGINT).
+
+    A shell lets the processes that it starts in the background ignore SIGINT, and their children
+    inherit that.
+    """
+    inherited = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=ENVIRONMENT | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, inherited)
+
+
+def wait_until(
+    read: Callable[[], Value],
+    is_accepted: Callable[[Value], bool] = bool,
+    seconds: float = 120,
+    pause: float = 0.02,
+) -> Value:
+    """Read a value again and again until it is accepted; fail after a number of seconds."""
+    deadline = time.monotonic() + seconds
+    while not is_accepted(value := read()):
+        assert time.monotonic() < deadline, f"after {seconds} s: {value!r}"
+        time.sleep(pause)
+    return value
+
+
+def wait_for_queue(folder: Path) -> None:
+    """Wait until each queued experiment has succeeded or failed."""
+
+    def has_ended(status: str) -> bool:
+        return not re.search("Queued|Running", status)
+
+    wait_until(lambda: check_output(folder, "dvc", "queue", "status"), has_ended, 240, pause=0.5)
+
+
+def stop_queue(folder: Path) -> None:
+    """Stop the workers that `dvc queue start` left in the background."""
+    for file in (folder / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.json"):
+        worker = json.loads(file.read_text())
+        if worker["returncode"] is None:
+            with suppress(ProcessLookupError):  # the worker and its children are a process group
+                os.killpg(os.getpgid(worker["pid"]), signal.SIGKILL)
+
+
+def stages_that_ran(output: str) -> list[str]:
+    """Return the stages that `dvc repro` or `dvc exp run` ran, according to its output."""
+    return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)

@@ -1,0 +1,120 @@
+"""Create projects, change their settings, run their stages, and read what they wrote."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from tests.commands import call_main, check_output
+from tests.helpers import PROJECT
+
+# Values of the section `train` of params.yaml. Two networks of one architecture, in a second:
+FEW_EPOCHS = {"epochs": 3, "learning_rate": 0.002, "learning_rate_schedule": "constant"}
+SHORT_TRAINING = {"members": [{"network": "plain"}], "folds": 2, "networks": {"plain": FEW_EPOCHS}}
+# The default number of folds, but only one cycle of epochs:
+ONE_CYCLE = {"members": [{"network": "plain"}], "networks": {"plain": {"epochs": 1}}}
+ONE_CYCLE_OF_BOTH = {"folds": 2, "networks": {"realmlp": {"epochs": 1}, "plain": {"epochs": 1}}}
+# Some seconds, enough to learn what a small table contains:
+LONGER_TRAINING = SHORT_TRAINING | {
+    "folds": 3,
+    "networks": {"plain": FEW_EPOCHS | {"epochs": 60, "l2": 0.001}},
+}
+
+STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+STAGE_COMMANDS: dict[str, list[str]] = {
+    name: stage["cmd"].split() for name, stage in STAGES.items()
+}
+STAGE_OUTPUTS: dict[str, list[str]] = {
+    name: [out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]]
+    for name, stage in STAGES.items()
+}
+
+
+def create_project(folder: Path, frame: pd.DataFrame) -> Path:
+    """Create a project for a table, with the schema that `infer_schema` writes."""
+    create_files(folder, frame.to_csv(index=False))
+    target = frame.columns[-1]
+    call_main(folder, "keras_tabular.cli.infer_schema", "data/raw/t.csv", "--target", target)
+    return folder
+
+
+def create_files(folder: Path, csv: str) -> None:
+    """Create a folder with the code, the parameters and a table, but without a schema."""
+    (folder / "data/raw").mkdir(parents=True)
+    (folder / "data/raw/t.csv").write_bytes(csv.encode())
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(PROJECT / name, folder)
+    for name in ("network.py", "stages", "keras_tabular"):
+        (folder / name).symlink_to(PROJECT / name)
+
+
+def change_settings(
+    folder: Path, schema: dict[str, Any] | None = None, **sections: dict[str, Any]
+) -> None:
+    """Change values in sections of params.yaml and in the schema."""
+    for path, changes in (("params.yaml", sections), ("data/schema.yaml", schema)):
+        if changes:
+            settings = yaml.safe_load((folder / path).read_text())
+            if "space" in changes.get("search", {}):
+                del settings["search"]["space"]  # it is replaced as a whole
+            settings = merge_nested(settings, changes)
+            (folder / path).write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+def merge_nested(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Merge two nested mappings; where both have a value, the second's counts."""
+    result = dict(first)
+    for key, value in second.items():
+        are_mappings = isinstance(value, dict) and isinstance(first.get(key), dict)
+        result[key] = merge_nested(first[key], value) if are_mappings else value
+    return result
+
+
+def run_stages(folder: Path, first: str = "ingest", last: str = "gate") -> None:
+    """Run the stages from one to another in this process."""
+    names = [*STAGE_COMMANDS]
+    for name in names[names.index(first) : names.index(last) + 1]:
+        _, _, module, *arguments = STAGE_COMMANDS[name]
+        call_main(folder, module, *arguments)
+
+
+def commit_all(folder: Path, message: str) -> None:
+    """Commit everything in a folder."""
+    check_output(folder, "git", "add", "-A", ".")
+    check_output(folder, "git", "commit", "-qm", message, "--allow-empty")
+
+
+def clone(project: Path, folder: Path) -> Path:
+    """Clone the last commit of a project."""
+    check_output(folder.parent, "git", "clone", "-q", str(project), str(folder))
+    return folder
+
+
+def copy_project(project: Path, folder: Path) -> Path:
+    """Copy a project with its caches, for a test that changes it.
+
+    The copy has hard links to the objects of git and DVC, which nobody changes.
+    """
+
+    def copy(source: str, target: str) -> None:
+        is_object = "/.git/objects/" in source or "/.dvc/cache/" in source
+        (os.link if is_object else shutil.copy2)(source, target)
+
+    return Path(shutil.copytree(project, folder, symlinks=True, copy_function=copy))
+
+
+def read_output_hashes(folder: Path, *without: str) -> dict[str, str]:
+    """Read the hash of each output from a project's dvc.lock, except for some paths."""
+    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"].values()
+    hashes = {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
+    return {path: md5 for path, md5 in hashes.items() if path not in without}
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """Read all scores of a project's last run."""
+    scores: dict[str, Any] = json.loads((folder / "metrics/scores.json").read_text())
+    return scores
