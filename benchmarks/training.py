@@ -91,9 +91,9 @@ def our_fit(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
         "learning_rate": 0.001,
         "batch_size": batch_size,
     }
-    params = our_params(schema).changed({f"networks.plain.{k}": v for k, v in changes.items()})
-    params = params.changed({"members": [{"network": "plain"}]})
-    resolved = params.resolved(ROWS, schema.task, COLUMNS)
+    params = our_params(schema).with_values({f"networks.plain.{k}": v for k, v in changes.items()})
+    params = params.with_values({"members": [{"network": "plain"}]})
+    resolved = params.resolve_auto(ROWS, schema.task, COLUMNS)
     columns = network.ColumnSample(np.zeros((1, COLUMNS)), COLUMNS)
     architecture = Architecture("plain", resolved, schema, build, columns, ROWS)
     compiled = architecture.untrained(seed=1)

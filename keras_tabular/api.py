@@ -18,7 +18,7 @@ import yaml
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
-from keras_tabular.config.typed_yaml import check
+from keras_tabular.config.typed_yaml import parse_section
 from keras_tabular.core.errors import UserError
 from keras_tabular.model_file.version import VERSION
 from keras_tabular.prediction.inputs import read_schema_and_params, row_columns, scratch_folder
@@ -186,7 +186,7 @@ def infer_schema(table: pd.DataFrame | str | Path, target: str, max_rows: int = 
             first_schema = infer_schema_of_file(file, target, max_rows)
         except UserError as error:  # which names the option of the command
             raise UserError(str(error).replace("--target:", "target:")) from None
-        schema = check(yaml.safe_load(first_schema.text), Schema, file)
+        schema = parse_section(yaml.safe_load(first_schema.text), Schema, file)
     return schema if isinstance(table, str | Path) else schema.model_copy(update={"source": FRAME})
 
 

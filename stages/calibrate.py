@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import Schema, load_schema
-from keras_tabular.config.sections import Choice, Evaluate
+from keras_tabular.config.sections import Evaluate, ThresholdRule
 from keras_tabular.core.files import atomic_write
 from keras_tabular.evaluation.calibration import (
     choose_temperature,
@@ -70,7 +70,7 @@ def calibrate(
     if schema.task == "binary":
         probability = scale_by_temperature(outputs, calibration.temperature)[:, 0]
         update["threshold"] = choose_threshold(params.threshold, y, probability, weight)
-        is_chosen = isinstance(params.threshold, Choice)
+        is_chosen = isinstance(params.threshold, ThresholdRule)
         update["threshold_choice"] = params.threshold if is_chosen else None
     return metadata.model_copy(update=update)
 

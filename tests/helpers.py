@@ -64,7 +64,7 @@ def load_train_params(networks: dict[str, dict[str, Any]] | None = None, **chang
         changes = {"members": [{"network": name} for name in networks]} | changes
         for name, settings in networks.items():
             changes |= {f"networks.{name}.{key}": value for key, value in settings.items()}
-    return load_params("train", schema=schema, path=path).train.changed(changes)
+    return load_params("train", schema=schema, path=path).train.with_values(changes)
 
 
 def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:

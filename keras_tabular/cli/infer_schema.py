@@ -6,7 +6,7 @@ from pathlib import Path
 from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import SCHEMA
 from keras_tabular.config.sections import Validate
-from keras_tabular.config.typed_yaml import check, read_yaml
+from keras_tabular.config.typed_yaml import parse_section, read_yaml
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.files import atomic_write
 from keras_tabular.schema_inference.schema import QUESTION, infer_schema
@@ -26,7 +26,7 @@ def main() -> None:
         raise UserError(f"{args.table}: no such file; expected a table, or a folder of such files")
     policies = None
     if PARAMS.is_file() and (section := read_yaml(PARAMS).get("validate")):
-        policies = check(section, Validate, PARAMS)
+        policies = parse_section(section, Validate, PARAMS)
     schema = infer_schema(args.table, args.target, args.rows, policies)
     if str(args.output) == "-":
         print(schema.text, end="")

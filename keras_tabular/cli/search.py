@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
-from keras_tabular.config.sections import Resolved, Search
+from keras_tabular.config.sections import ResolvedTrain, Search
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.metrics import metric
 from keras_tabular.table.parquet import count_rows
@@ -27,7 +27,7 @@ def main() -> None:
     params = load_params("train", "evaluate", "search", schema=schema)
     search = params.search
     folds = search.folds or ("auto" if params.train.folds == 1 else params.train.folds)
-    train = params.train.changed({"folds": folds}).resolved(
+    train = params.train.with_values({"folds": folds}).resolve_auto(
         sum(count_rows(args.train)), schema.task, len(schema.features), possible_folds(args.train)
     )
     check_space(search, train)
@@ -56,7 +56,7 @@ def main() -> None:
     print(summary(study, search.score))
 
 
-def check_space(search: Search, train: Resolved) -> None:
+def check_space(search: Search, train: ResolvedTrain) -> None:
     """Refuse a space whose values would change nothing, or are none.
 
     Raises:

@@ -12,7 +12,6 @@ from pydantic import Field, ValidationError, create_model
 from keras_tabular.config.schema import VALUE_TYPES, Schema
 from keras_tabular.config.sections import (
     LOSSES,
-    Choice,
     Drift,
     Evaluate,
     Gate,
@@ -21,14 +20,15 @@ from keras_tabular.config.sections import (
     Range,
     Search,
     Split,
+    ThresholdRule,
     Train,
     Validate,
 )
 from keras_tabular.config.typed_yaml import (
     Section,
-    check,
     explain_all,
     nearest,
+    parse_section,
     read_yaml,
     suggestion,
 )
@@ -67,7 +67,10 @@ def check_params(content: Any, schema: Schema, path: Path) -> Params:
         UserError: There are mistakes. The message has a line for each.
     """
     whole = Params(
-        **{name.removesuffix("_"): value for name, value in check(content, ALL_SECTIONS, path)}
+        **{
+            name.removesuffix("_"): value
+            for name, value in parse_section(content, ALL_SECTIONS, path)
+        }
     )
     mistakes = [*split_mistakes(whole.split, schema)]
     mistakes += train_mistakes(whole.train, whole.split, schema)
@@ -149,9 +152,9 @@ def network_mistakes(name: str, train: Train, split: Split) -> Iterator[str]:
 
 def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Iterator[str]:
     """Yield a threshold that nothing can choose, and slices that do not fit the columns."""
-    if isinstance(evaluate.threshold, Choice) and schema.task != "binary":
+    if isinstance(evaluate.threshold, ThresholdRule) and schema.task != "binary":
         yield f"evaluate.threshold: is chosen for two classes, and the task is {schema.task}"
-    elif isinstance(evaluate.threshold, Choice) and train.folds == 1:
+    elif isinstance(evaluate.threshold, ThresholdRule) and train.folds == 1:
         yield (
             "evaluate.threshold: is chosen on out-of-fold predictions, and train.folds is 1; "
             "set it above 1 or to auto, or the threshold to a number"
@@ -209,7 +212,7 @@ def search_mistakes(whole: Params, schema: Schema) -> Iterator[str]:
             continue
         for value in candidates.limits:
             try:
-                train = whole.train.changed({key: value})
+                train = whole.train.with_values({key: value})
                 mistakes = list(train_mistakes(train, whole.split, schema))
             except ValidationError as error:
                 mistakes = [f"train.{line}" for line in explain_all(error.errors(), Train)]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from keras_tabular.config.typed_yaml import Section, Value, check, read_yaml
+from keras_tabular.config.typed_yaml import Section, Value, parse_section, read_yaml
 from keras_tabular.core.errors import format_list
 
 SCHEMA = Path("data/schema.yaml")
@@ -176,7 +176,7 @@ class Dialect(Section):
         return codecs.lookup(self.encoding).name == "utf-8"
 
     @property
-    def by_bytes(self) -> bool:
+    def is_ascii_compatible(self) -> bool:
         """Whether ASCII characters are the same bytes in this encoding."""
         ascii_bytes = bytes(range(128))
         return ascii_bytes.decode().encode(self.encoding, "replace") == ascii_bytes
@@ -292,4 +292,4 @@ def load_schema(path: Path = SCHEMA) -> Schema:
     Raises:
         UserError: see `read_yaml` and `check`.
     """
-    return check(read_yaml(path), Schema, path)
+    return parse_section(read_yaml(path), Schema, path)

@@ -104,7 +104,7 @@ class Train(Section):
     members: tuple[Members, ...] | Auto
     networks: dict[str, Network]
 
-    def changed(self, changes: dict[str, Any]) -> Self:
+    def with_values(self, changes: dict[str, Any]) -> Self:
         """Return the section with other values for some dotted keys.
 
         Raises:
@@ -120,9 +120,9 @@ class Train(Section):
         """The value of a dotted key."""
         return reduce(getitem, key.split("."), self.model_dump())
 
-    def resolved(
+    def resolve_auto(
         self, rows: int, task: str, columns: int, possible_folds: Iterable[int] = range(2, 11)
-    ) -> "Resolved":
+    ) -> "ResolvedTrain":
         """Return the section with a value for every `auto`; only this method says what it means.
 
         The rules were chosen on 22 public tables, see docs/benchmarks.md.
@@ -156,7 +156,7 @@ class Train(Section):
             steps = 2_000 if wide or rows > 50_000 else 4_000  # six cycles, or seven
             size = min(network["batch_size"], rows)
             fill_auto(network, epochs=max(steps * size // rows, 16))
-        return Resolved.model_validate(content)
+        return ResolvedTrain.model_validate(content)
 
 
 def fill_auto(section: dict[str, Any], **rules: Any) -> None:
@@ -174,7 +174,7 @@ class ResolvedNetwork(Network):
     dropout: float
 
 
-class Resolved(Train):
+class ResolvedTrain(Train):
     """The section without `auto`."""
 
     folds: int
@@ -238,7 +238,7 @@ class Costs(Section):
     false_positive: Cost
 
 
-class Choice(Section):
+class ThresholdRule(Section):
     """What a threshold is chosen by: one of the keys."""
 
     best: Literal["accuracy", "balanced_accuracy", "f1"] | None = None
@@ -249,7 +249,7 @@ class Choice(Section):
     @model_validator(mode="after")
     def _is_one(self) -> Self:
         if len(self.model_dump(exclude_none=True)) != 1:
-            raise ValueError(f"expected a number or one of {', '.join(Choice.model_fields)}")
+            raise ValueError(f"expected a number or one of {', '.join(ThresholdRule.model_fields)}")
         return self
 
 
@@ -292,7 +292,7 @@ Labelled = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.(csv|csv\.gz|parquet)
 class Evaluate(Section):
     """How probabilities become classes, how wide intervals are, which rows are scored apart."""
 
-    threshold: Share | Choice = 0.5
+    threshold: Share | ThresholdRule = 0.5
     temperature: Literal["auto"] | Annotated[float, Field(ge=0.1, le=10)] = "auto"
     coverage: Share = 0.9
     tests: tuple[Labelled, ...] = ()

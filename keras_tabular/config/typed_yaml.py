@@ -128,7 +128,7 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: not valid YAML: {error}") from None
 
 
-def check(content: Any, kind: type[SectionT], path: Path) -> SectionT:
+def parse_section(content: Any, kind: type[SectionT], path: Path) -> SectionT:
     """Return the content of a file as a typed section.
 
     Raises:

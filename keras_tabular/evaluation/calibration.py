@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Choice
+from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.evaluation.evaluation import Calibration
@@ -13,7 +13,7 @@ from keras_tabular.table.arrays import row_losses
 
 
 def choose_threshold(
-    choice: float | Choice, y: np.ndarray, probability: np.ndarray, weight: np.ndarray | None
+    choice: float | ThresholdRule, y: np.ndarray, probability: np.ndarray, weight: np.ndarray | None
 ) -> float:
     """Choose the threshold, half way between two probabilities that occur.
 
@@ -27,7 +27,7 @@ def choose_threshold(
         probability: Predictions for rows that the model has not learnt from, shape (rows,).
         weight: How much each row counts, shape (rows,); None if all count alike.
     """
-    if not isinstance(choice, Choice):
+    if not isinstance(choice, ThresholdRule):
         return choice
     if not len(y):
         raise UserError(
@@ -49,7 +49,7 @@ def choose_threshold(
 
 
 def objective(
-    choice: Choice, hits: np.ndarray, alarms: np.ndarray, positive: float, negative: float
+    choice: ThresholdRule, hits: np.ndarray, alarms: np.ndarray, positive: float, negative: float
 ) -> np.ndarray:
     """Return how good each of several thresholds is; higher is better.
 

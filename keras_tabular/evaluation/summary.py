@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from keras_tabular.config.sections import Choice
+from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import format_list
 from keras_tabular.core.metrics import BASELINES, TASKS, metric
 from keras_tabular.core.numbers import UNDEFINED, format_number
@@ -20,7 +20,10 @@ if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
 
 
 def summary_lines(
-    evaluation: Evaluation, files: Mapping[str, "LabelledFile"], task: str, choice: Choice | None
+    evaluation: Evaluation,
+    files: Mapping[str, "LabelledFile"],
+    task: str,
+    choice: ThresholdRule | None,
 ) -> Iterator[str]:
     """Yield the scores of test files and of the test rows, then what else is worth a line.
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Choice, Drift, Validate
-from keras_tabular.config.typed_yaml import Section, Value, check
+from keras_tabular.config.sections import Drift, ThresholdRule, Validate
+from keras_tabular.config.typed_yaml import Section, Value, parse_section
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.model_file.column_summary import ColumnSummary
 from keras_tabular.model_file.intervals import Intervals
@@ -88,7 +88,7 @@ class ModelMetadata(Section, extra="ignore"):
     calibration: dict[str, float] | None = None
     intervals: Intervals | None = None
     threshold: Annotated[float, Field(ge=0, le=2)] = 0.5
-    threshold_choice: Choice | None = None
+    threshold_choice: ThresholdRule | None = None
     table_schema: Schema | None = None
     validate_params: Validate = Validate()
     drift_params: Drift = Drift()
@@ -137,7 +137,7 @@ def read_metadata(path: Path, content: bytes) -> ModelMetadata:
             entries = json.loads(file.read(METADATA)) if METADATA in file.namelist() else {}
     except Exception as error:  # a file can be wrong in any way
         raise UserError(f"{path}: not a .keras file of this project: {error}") from None
-    return check(entries, ModelMetadata, path)
+    return parse_section(entries, ModelMetadata, path)
 
 
 def training_rows(path: Path, metadata: ModelMetadata, schema: Schema) -> TrainingRows:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from keras_tabular.config.schema import Column, Schema
-from keras_tabular.config.sections import Resolved, Train
+from keras_tabular.config.sections import ResolvedTrain, Train
 from keras_tabular.core.errors import UserError
 from keras_tabular.model_file.bins import drop_missing, most_frequent, numeric_values
 from keras_tabular.networks.backend import keras
@@ -180,7 +180,7 @@ def scaling(summary: Summary, normalization: str, fill: float = 0.0) -> Scaling:
 
 
 def describe_preprocessing(
-    statistics: Statistics, schema: Schema, train: Resolved
+    statistics: Statistics, schema: Schema, train: ResolvedTrain
 ) -> dict[str, str]:
     """Describe in words what the model does with each column."""
     scaled = {"standard": "standardised", "min_max": "scaled to 0 to 1"}

@@ -11,7 +11,7 @@ import yaml
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
-from keras_tabular.config.typed_yaml import Value, check, suggestion
+from keras_tabular.config.typed_yaml import Value, parse_section, suggestion
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.schema_inference.columns import (
     MAX_CLASSES,
@@ -106,7 +106,7 @@ def infer_schema(
         other = "multiclass" if task == "regression" else "regression"
         columns[target].note += f"; predicted by {task}, or {other}? then change task above"
     text = schema_text(path, sample, columns, target, task, classes)
-    schema = check(yaml.safe_load(text), Schema, path)
+    schema = parse_section(yaml.safe_load(text), Schema, path)
     parts = []
     for file, rows in zip(files, sample.rows_by_file, strict=True):
         for raw in read_rows(file, schema, list(schema.columns)):

@@ -11,7 +11,7 @@ import optuna
 
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Candidates, Resolved
+from keras_tabular.config.sections import Candidates, ResolvedTrain
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.metrics import metric
 from keras_tabular.evaluation.calibration import choose_threshold
@@ -32,7 +32,7 @@ DRAWS = 200
 def run_trials(
     study: optuna.Study,
     total: int,
-    train: Resolved,
+    train: ResolvedTrain,
     params: Params,
     schema: Schema,
     build: Build,
@@ -52,7 +52,7 @@ def run_trials(
         is_first = not study.get_trials(deepcopy=False, states=FINISHED)
         changes = {} if is_first else suggest_changes(trial, train, params.search.space)
         trial.set_user_attr("changes", changes)
-        steps = fold_predictions(train.changed(changes), folder, schema, build, threshold)
+        steps = fold_predictions(train.with_values(changes), folder, schema, build, threshold)
         try:
             for fold, predictions in enumerate(steps, 1):
                 value = score(predictions, schema).value(name)
@@ -73,7 +73,7 @@ def run_trials(
 
 
 def suggest_changes(
-    trial: optuna.Trial, train: Resolved, space: dict[str, Candidates]
+    trial: optuna.Trial, train: ResolvedTrain, space: dict[str, Candidates]
 ) -> dict[str, Any]:
     """Return the values that Optuna suggests for keys of `train`, decimals with three digits."""
     changes: dict[str, Any] = {}
@@ -82,7 +82,7 @@ def suggest_changes(
             choices = [json.dumps(value) for value in candidates.values]
             changes[key] = json.loads(trial.suggest_categorical(key, choices))
             continue
-        low, high = (train.changed({key: limit}).value(key) for limit in candidates.limits)
+        low, high = (train.with_values({key: limit}).value(key) for limit in candidates.limits)
         if isinstance(low, int):
             changes[key] = trial.suggest_int(key, low, high, log=candidates.log)
         else:
@@ -92,7 +92,7 @@ def suggest_changes(
 
 
 def fold_predictions(
-    train: Resolved, folder: Path, schema: Schema, build: Build, threshold: Any
+    train: ResolvedTrain, folder: Path, schema: Schema, build: Build, threshold: Any
 ) -> Iterator[Predictions]:
     """Yield the out-of-fold predictions for the first fold, the first two, and so on to all rows.
 

@@ -276,7 +276,7 @@ def malformed_lines(file: Path, dialect: Dialect, *, allow_ragged: bool = False)
 
 def describe_csv_error(file: Path, dialect: Dialect, line: int, error: Exception) -> str:
     """Say why a file cannot be read beyond `line`."""
-    if isinstance(error, UnicodeDecodeError) and dialect.by_bytes:
+    if isinstance(error, UnicodeDecodeError) and dialect.is_ascii_compatible:
         with open_bytes(file) as content:
             for number, text in enumerate(content, start=1):
                 try:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Members, Resolved
+from keras_tabular.config.sections import Members, ResolvedTrain
 from keras_tabular.core.errors import UserError
 from keras_tabular.networks import network
 from keras_tabular.networks.backend import keras, tf
@@ -36,7 +36,7 @@ class Architecture:
     def __init__(
         self,
         name: str,
-        train: Resolved,
+        train: ResolvedTrain,
         schema: Schema,
         build: Build,
         columns: ColumnSample,
@@ -124,7 +124,9 @@ class Architecture:
         return self.steps_after(rounds) * self.params.epochs / self.max_steps
 
 
-def check_memory(train: Resolved, members: Members, columns: ColumnSample, outputs: int) -> None:
+def check_memory(
+    train: ResolvedTrain, members: Members, columns: ColumnSample, outputs: int
+) -> None:
     """Refuse networks whose weights do not fit into the memory of this machine.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Resolved, Train
+from keras_tabular.config.sections import ResolvedTrain, Train
 from keras_tabular.core.errors import UserError
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.network import Build, ColumnSample
@@ -50,7 +50,7 @@ class Setup:
     folder: Path
     validation: Path | None
     schema: Schema
-    train: Resolved
+    train: ResolvedTrain
     build: Build
     preprocessor: "Preprocessor"
     y: np.ndarray
@@ -129,7 +129,7 @@ def set_up(
             the networks do not fit into memory.
     """
     sizes, possible, keys = count_rows(folder), possible_folds(folder), fold_keys(folder)
-    resolved = train.resolved(sum(sizes), schema.task, len(schema.features), possible)
+    resolved = train.resolve_auto(sum(sizes), schema.task, len(schema.features), possible)
     statistics = adapt(partial(read_parts, folder), schema, resolved)
     layers = build_preprocessing(statistics, schema, resolved)
     y, weight = all_labels(folder, schema), all_weights(folder, schema)

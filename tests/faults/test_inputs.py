@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.typed_yaml import check
+from keras_tabular.config.typed_yaml import parse_section
 from keras_tabular.core.errors import UserError
 from keras_tabular.model_file.metadata import METADATA, ModelMetadata
 from keras_tabular.model_file.saved_model import load_model, write_model
@@ -42,7 +42,9 @@ def test_what_is_no_table_is_named_whoever_reads_it(tmp_path: Path, text: str, f
 def test_utf_16_as_excel_writes_it_is_a_table(tmp_path: Path) -> None:
     rows = ["Größe\ty", *(f"{n}\t{'ja' if n % 2 else 'nein'}" for n in range(50))]
     (tmp_path / "t.csv").write_text("\r\n".join(rows), encoding="utf-16", newline="")
-    schema = check(yaml.safe_load(infer_schema(tmp_path / "t.csv", "y", 99).text), Schema, tmp_path)
+    schema = parse_section(
+        yaml.safe_load(infer_schema(tmp_path / "t.csv", "y", 99).text), Schema, tmp_path
+    )
     (table,) = read_table(tmp_path / "t.csv", schema)
     assert table["Größe"].to_pylist() == list(range(50))
 

@@ -25,7 +25,7 @@ def test_keras_has_every_choice_of_the_params() -> None:
 def test_a_learning_rate_may_follow_the_steps(schedule: str) -> None:
     rate, steps = 0.5, 450  # four cycles
     keys = {"learning_rate": rate, "learning_rate_schedule": schedule}
-    of = load_train_params({"plain": keys}).resolved(100, "binary", 8).networks["plain"]
+    of = load_train_params({"plain": keys}).resolve_auto(100, "binary", 8).networks["plain"]
     found = network.build_optimizer(of, steps)
     seen = []
     for step in range(steps + 1):

@@ -138,7 +138,7 @@ def test_auto_is_a_rule_of_the_table_and_the_task(
     rows: int, task: str, columns: int, folds: int, counts: list[int], network: tuple[float, ...]
 ) -> None:
     auto = load_train_params({"realmlp": AUTO}, members="auto", folds="auto")
-    train = auto.resolved(rows, task, columns)
+    train = auto.resolve_auto(rows, task, columns)
     assert train.folds == folds
     names = ["realmlp", "plain"]
     expected = list(zip(names, counts, strict=False))
@@ -154,14 +154,16 @@ def test_an_embedding_gets_smaller_with_the_number_of_columns(
     columns: int, embedding: dict[str, int] | None
 ) -> None:
     auto = load_train_params({"realmlp": {"embedding": "auto"}}, members="auto")
-    assert auto.resolved(500, "binary", columns).value("networks.realmlp.embedding") == embedding
+    assert (
+        auto.resolve_auto(500, "binary", columns).value("networks.realmlp.embedding") == embedding
+    )
 
 
 def test_what_is_said_stays_whatever_the_rows_and_the_task() -> None:
     plain = {"learning_rate": 0.5, "epochs": 7, "batch_size": 9, "dropout": 0.0}
     said = load_train_params({"plain": plain}, folds=1)
     for rows, task in ((10, "regression"), (10_000_000, "binary")):
-        resolved = said.resolved(rows, task, 8)
+        resolved = said.resolve_auto(rows, task, 8)
         assert (resolved.folds, resolved.members) == (1, said.members)
         assert {key: resolved.value(f"networks.plain.{key}") for key in plain} == plain
 

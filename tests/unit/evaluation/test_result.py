@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Choice
+from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.metrics import TASKS
 from keras_tabular.core.nested import flatten
@@ -122,7 +122,7 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
 def test_later_rows_are_scored_beside_the_baselines_and_choose_their_thresholds(
     tmp_path: Path,
 ) -> None:
-    schema, choice = SCHEMAS["binary"], Choice(best="f1")
+    schema, choice = SCHEMAS["binary"], ThresholdRule(best="f1")
     y = labels(write_split(tmp_path, schema, more=3)["train"], schema)[:, 0]
     chained = oof_of(schema, 180)  # whose first fold is the block that is only learnt from
     chained = chained.set_column(1, "fold", pa.array(chained["fold"].to_numpy() - 1))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras_tabular.config.sections import Choice
+from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.summary import format_scores, summary_lines
 from tests.helpers import build_evaluation
@@ -55,7 +55,7 @@ def test_what_is_undefined_is_left_out_or_a_dash() -> None:
         threshold=0.5,
         equal_rows={"test": {"equal": 5, "equal_with_target": 5, "without": {"rows": 0}}},
     )
-    assert list(summary_lines(undefined, {}, "multiclass", Choice(best="f1"))) == [
+    assert list(summary_lines(undefined, {}, "multiclass", ThresholdRule(best="f1"))) == [
         "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –, majority class –",
         "Threshold 0.500: recall –, precision –, F1 – on the test rows; "
         "recall –, precision –, F1 – cross-validated",

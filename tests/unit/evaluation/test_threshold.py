@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from keras_tabular.config.sections import Choice, Evaluate
+from keras_tabular.config.sections import Evaluate, ThresholdRule
 from keras_tabular.evaluation.calibration import choose_threshold
 
 ROWS = st.lists(
@@ -25,7 +25,7 @@ CHOICES: list[dict[str, Any]] = [
 
 
 def worth(
-    choice: Choice, y: np.ndarray, y_pred: np.ndarray, weight: np.ndarray
+    choice: ThresholdRule, y: np.ndarray, y_pred: np.ndarray, weight: np.ndarray
 ) -> tuple[bool, float]:
     """Whether the asked share is reached, and what is to be as high as it can be then."""
     hits, alarms, misses, rest = (
@@ -55,7 +55,7 @@ def test_no_other_threshold_is_better(rows: list[tuple[int, int, int]]) -> None:
     y, place, weight = np.array(rows).T
     probability = place / 20
     for asked in CHOICES:
-        choice = Choice.model_validate(asked)
+        choice = ThresholdRule.model_validate(asked)
         found = choose_threshold(choice, y, probability, weight.astype(float))
         mine = worth(choice, y, probability >= found, weight)
         for other in [*np.unique(probability), 1.1]:
@@ -65,7 +65,9 @@ def test_no_other_threshold_is_better(rows: list[tuple[int, int, int]]) -> None:
 def test_a_number_is_itself_and_a_choice_is_one_thing() -> None:
     y, probability = np.array([1, 0]), np.array([0.9, 0.2])
     assert choose_threshold(0.3, y, probability, None) == 0.3
-    assert choose_threshold(Choice(precision=0.9), y, probability, None) == pytest.approx(0.55)
+    assert choose_threshold(ThresholdRule(precision=0.9), y, probability, None) == pytest.approx(
+        0.55
+    )
     for wrong in ({"best": "f1", "recall": 0.9}, {}, {"best": "auc"}, {"recall": 1.5}, 1.0):
         with pytest.raises(ValidationError):
             Evaluate.model_validate({"threshold": wrong})
@@ -74,5 +76,5 @@ def test_a_number_is_itself_and_a_choice_is_one_thing() -> None:
 def test_neighbours_of_float32_are_told_apart() -> None:
     upper = np.float32(0.7)
     probability = np.array([upper, np.nextafter(upper, np.float32(0))])
-    found = choose_threshold(Choice(best="accuracy"), np.array([1, 0]), probability, None)
+    found = choose_threshold(ThresholdRule(best="accuracy"), np.array([1, 0]), probability, None)
     assert (probability >= found).tolist() == [True, False]

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from keras_tabular.cli.search import check_space
 from keras_tabular.config.params import Params
-from keras_tabular.config.sections import Evaluate, Resolved, Search
+from keras_tabular.config.sections import Evaluate, ResolvedTrain, Search
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.search import study as studies
@@ -25,7 +25,7 @@ from network import build
 from tests.helpers import build_arrow_schema, build_schema, load_train_params, score_values
 
 FOLDS, ROWS = 3, 60
-TRAIN = load_train_params(folds=FOLDS).resolved(ROWS, "binary", 8)
+TRAIN = load_train_params(folds=FOLDS).resolve_auto(ROWS, "binary", 8)
 KEY = "networks.plain.learning_rate"
 RATE = {KEY: {"low": 0.001, "high": 0.1, "log": True}}
 
@@ -38,7 +38,7 @@ def test_a_search_continues_and_gives_up_bad_trials(monkeypatch: pytest.MonkeyPa
     """Each trial has its learning rate as error."""
     y = np.tile([0.0, 1.0], ROWS // 2)
 
-    def predict(train: Resolved, *_: Any) -> Iterator[Predictions]:
+    def predict(train: ResolvedTrain, *_: Any) -> Iterator[Predictions]:
         rate = train.networks["plain"].learning_rate
         if rate > 0.05:
             raise UserError("the training diverges")
@@ -74,7 +74,7 @@ def test_changes_lie_in_the_space() -> None:
     search = search_of(space)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(16):
-        train = TRAIN.changed(suggest_changes(study.ask(), TRAIN, search.space))
+        train = TRAIN.with_values(suggest_changes(study.ask(), TRAIN, search.space))
         plain = train.networks["plain"]
         assert train.imputation in ("mean", "median")
         assert plain.units in ((8,), (16,))
@@ -87,11 +87,11 @@ def test_changes_lie_in_the_space() -> None:
 
 def test_a_space_of_networks_that_are_not_trained_is_refused() -> None:
     search, train = search_of({"networks.plain.units": [[16], [8]]}), load_train_params()
-    check_space(search, train.resolved(2_500, "binary", 8))
-    check_space(search_of({}), train.resolved(2_501, "binary", 8))
+    check_space(search, train.resolve_auto(2_500, "binary", 8))
+    check_space(search_of({}), train.resolve_auto(2_501, "binary", 8))
     message = r"has only keys of networks\.plain, and train\.members trains networks\.realmlp here"
     with pytest.raises(UserError, match=message):
-        check_space(search, train.resolved(2_501, "binary", 8))
+        check_space(search, train.resolve_auto(2_501, "binary", 8))
 
 
 def test_a_rule_is_no_value_to_try() -> None:
@@ -106,7 +106,7 @@ def test_the_last_score_of_a_trial_is_that_of_train_and_evaluate(tmp_path: Path)
     train = load_train_params({"plain": {"epochs": 1, "units": (4,), "batch_size": 40}}, folds=2)
     members = [{"network": "plain", "count": 2}, {"network": "other"}]
     changes = {"networks.other": train.value("networks.plain"), "members": members}
-    resolved = train.changed(changes).resolved(ROWS, "multiclass", 8)
+    resolved = train.with_values(changes).resolve_auto(ROWS, "multiclass", 8)
     x = np.random.default_rng(0).normal(size=ROWS)
     labels = np.digitize(x, [-0.5, 0.5])
     y = np.array(schema.classes)[labels]

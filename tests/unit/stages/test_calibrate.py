@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Choice, Evaluate
+from keras_tabular.config.sections import Evaluate, ThresholdRule
 from keras_tabular.evaluation.calibration import choose_temperature, choose_threshold
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.model_file.intervals import Intervals
@@ -66,7 +66,7 @@ def test_forward_chained_predictions_calibrate_and_no_others(tmp_path: Path, blo
         chained = np.where(later, RNG.random(ROWS), np.nan).astype(np.float32)
         oof = {"cross_validation": oof_of(y, np.arange(ROWS) % 3)}  # much too good
         oof |= {"forward_chaining": oof_of(chained, block)}
-        params = Evaluate(threshold=Choice(recall=0.9), temperature=1.0)
+        params = Evaluate(threshold=ThresholdRule(recall=0.9), temperature=1.0)
         metadata = calibrate(ModelMetadata(), oof, folder, schema, params)
         y, predicted = y[later], chained[later]
         if task == "binary":

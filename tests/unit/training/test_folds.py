@@ -46,7 +46,7 @@ def test_auto_takes_the_most_folds_that_the_groups_fill(
 ) -> None:
     write_part(tmp_path, 0, pa.table({FOLD_KEY: keys}))
     possible = possible_folds(tmp_path)
-    train = load_train_params(folds="auto").resolved(len(keys), "binary", 8, possible)
+    train = load_train_params(folds="auto").resolve_auto(len(keys), "binary", 8, possible)
     assert train.folds == folds
     classes = [np.zeros(len(keys))]
     for number in possible:

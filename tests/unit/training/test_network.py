@@ -29,7 +29,7 @@ def test_the_relevance_of_columns_has_the_same_bits_in_any_order_of_rows() -> No
 
 def test_a_network_that_does_not_fit_into_memory_is_named_with_its_units() -> None:
     units = [200_000, 200_000]
-    train = load_train_params({"plain": {"units": units}}).resolved(500, "binary", 8)
+    train = load_train_params({"plain": {"units": units}}).resolve_auto(500, "binary", 8)
     message = r"networks\.plain\.units is \[200000, 200000\]: .* GB of memory, .* Lower the units"
     with pytest.raises(UserError, match=message):
         check_memory(train, train.members[0], ColumnSample(np.zeros((1, 8)), 8), 1)

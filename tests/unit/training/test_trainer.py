@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keras_tabular.config.sections import Resolved
+from keras_tabular.config.sections import ResolvedTrain
 from keras_tabular.networks import network
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.training.architecture import Architecture
@@ -26,14 +26,14 @@ def part(rows: slice = slice(None), weight: np.ndarray | None = None) -> Rows:
     return Rows(x, y, weight, np.arange(len(x), dtype=np.int32))
 
 
-def plain(**changes: Any) -> Resolved:
+def plain(**changes: Any) -> ResolvedTrain:
     """The parameters of a network of few units; keys of the network or of the section."""
-    of_section = {key: changes.pop(key) for key in [*changes] if key in Resolved.model_fields}
+    of_section = {key: changes.pop(key) for key in [*changes] if key in ResolvedTrain.model_fields}
     keys = {"units": (4,), "batch_size": 8, "learning_rate_schedule": "constant"} | changes
-    return load_train_params({"plain": keys}, **of_section).resolved(len(X), "binary", 8)
+    return load_train_params({"plain": keys}, **of_section).resolve_auto(len(X), "binary", 8)
 
 
-def architecture(train: Resolved) -> Architecture:
+def architecture(train: ResolvedTrain) -> Architecture:
     return Architecture(
         "plain", train, SCHEMA, build, network.ColumnSample(X, X.shape[1]), rows=len(X)
     )

@@ -178,7 +178,7 @@ def test_a_member_is_what_it_would_be_alone(tmp_path: Path) -> None:
     A member is one of its kind: the kind before it decides nothing either.
     """
     write_table(tmp_path, NUMBERS)
-    three = load_train_params(BOTH, folds=1, seed=0).changed(
+    three = load_train_params(BOTH, folds=1, seed=0).with_values(
         {"members": [{"network": kind, "count": 3} for kind in ("plain", "realmlp")]}
     )
     _, members = trained(tmp_path, three, NUMBERS)
