@@ -1,4 +1,4 @@
-"""Split rows into train, validation and test, as `train_test_split` does or by a rule."""
+"""Split the rows into train, validation and test, by a random draw or by a rule."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -14,7 +14,7 @@ from stages import run
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("validated", type=Path, help="folder of Parquet parts to split")
+    parser.add_argument("validated", type=Path, help="folder of the table to split")
     parser.add_argument("split", type=Path, help="folder for the tables train, validation and test")
     args = parser.parse_args()
     schema = load_schema()

@@ -1,7 +1,20 @@
-"""Assign each row to train, validation or test: by a draw or by a rule."""
+"""Assign each row of a table to train, validation or test: by a draw or by a rule.
+
+`assign_rows` returns the rows of each subset. Where rows belong together, it also returns a fold
+key for each row, from which training decides the row's fold (see `keras_tabular.training.folds`):
+
+- A random split draws rows one by one (`draw_rows`). If rows repeat the features of an earlier row,
+  they join its subset (`keep_together`), and the number of that earlier row is their fold key.
+- A split by group or hash takes the hash of the group or of the whole row: its high half decides
+  the subset (`by_hash`), and its low half is the fold key.
+- A split by time takes the latest rows for test (`by_time`). The fold key is the row's place in
+  time, from 0 to 1.
+- A split by column or file reads the subset from the table (`by_name`). The fold key is the hash of
+  the group, if the schema declares one.
+"""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,64 +31,57 @@ from keras_tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
 
 SUBSETS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
-HALF = 2**32  # a hash has 64 bits: the high half decides the subset, the low half the fold
+HALF = 2**32  # a hash has 64 bits
 
 
 class Assignment(NamedTuple):
-    """The subset of each row, and its place in it.
+    """The rows of each subset, and what keeps rows together in a fold.
 
     Attributes:
-        order: The rows of one subset after the other, int32, (rows,).
-        fold_keys: Key of every row, see `FOLD_KEY`; None without.
-        counts: Number of rows of each subset.
+        rows: Row numbers of train, validation and test, each int32 in the order to write them.
+        fold_keys: Fold key of every row of the table, see `FOLD_KEY`, shape (rows,); None if each
+            row gets its fold independently of the others.
     """
 
-    order: np.ndarray
+    rows: list[np.ndarray]
     fold_keys: np.ndarray | None
-    counts: np.ndarray
 
 
 def unused_declarations(split: Split, schema: Schema) -> Iterator[str]:
     """Yield a message for each declaration of the schema that the split does not use."""
-    declared = {
-        "group": (
-            ("group", "column", "file"),
-            "rows of one group may be in training and test rows",
-        ),
-        "time": (
-            ("time", "column", "file"),
-            "later rows may train a model that is tested on earlier ones",
-        ),
-        "split": (("column",), "its train, validation and test rows are mixed"),
-        "test_files": (("file",), "their rows may be training rows too"),
+    declarations = {
+        "group": (("group", "column", "file"), "a group may have both training and test rows"),
+        "time": (("time", "column", "file"), "later rows may train a model for earlier test rows"),
+        "split": (("column",), "the subsets that it names are mixed"),
+        "test_files": (("file",), "rows of these files may become training rows"),
     }
-    for key, (rules, consequence) in declared.items():
+    for key, (rules, consequence) in declarations.items():
         if getattr(schema, key) and split.by not in rules:
             yield (
-                f"data/schema.yaml has {key}, and split.by: {split.by} does not use it: "
-                f"{consequence}"
+                f"data/schema.yaml declares {key}, but split.by: {split.by} does not use it: "
+                f"{consequence}."
             )
 
 
 def find_equal_rows(
     folder: Path, split: Split, schema: Schema
 ) -> tuple[np.ndarray | None, str | None]:
-    """Find the rows that a random split keeps together, since their features are equal.
+    """Find the rows that a random split keeps together because their features are equal.
 
     Returns:
-        The result of `equal_feature_rows`, None if each row is drawn by itself; and a message, None
-        if there are no equal rows.
+        The first equal row of each row, see `equal_feature_rows`, or None if rows are drawn one by
+        one; and a message about equal rows, or None if there are none.
     """
     if split.by != "random" or split.equal_rows == "drawn":
         return None, None
-    first = equal_feature_rows(folder, schema)
-    if first is None:
+    first_equal = equal_feature_rows(folder, schema)
+    if first_equal is None:
         return None, None
-    repeated = int((first != np.arange(len(first))).sum())
-    message = f"{repeated:,} of {len(first):,} rows repeat the columns of another"
-    if split.equal_rows == "auto" and repeated > MAX_SHARE_REPEATED * len(first):
-        return None, f"warn: {message}: too many to be copies, so each is drawn by itself"
-    return first, f"{message}: they stay with it, in one subset and one fold"
+    repeated = int((first_equal != np.arange(len(first_equal))).sum())
+    message = f"{repeated:,} of {len(first_equal):,} rows repeat the features of an earlier row."
+    if split.equal_rows == "auto" and repeated > MAX_SHARE_REPEATED * len(first_equal):
+        return None, f"warn: {message} These are too many to be copies: each is drawn by itself."
+    return first_equal, f"{message} They join its subset and its fold."
 
 
 def assign_rows(
@@ -84,57 +90,52 @@ def assign_rows(
     """Assign the rows of a table to the subsets, each in an order that is drawn with the seed.
 
     Args:
-        first_equal: For each row the first one that it stays with in a random split, (rows,); None
-            if each row is drawn by itself.
+        folder: Folder of the Parquet parts of the table.
+        first_equal: For each row the first row with equal features, shape (rows,); None if a random
+            split draws each row by itself.
 
     Raises:
-        UserError: A subset gets no row, or a row has no time or subset.
+        UserError: Train or test gets no row, or a row has no time or subset.
     """
     if split.by == "random":
-        order, counts = draw_rows(folder, split, schema)
-        keys = first_equal
+        rows, fold_keys = draw_rows(folder, split, schema), first_equal
         if first_equal is not None:
-            order, counts = keep_together(order, counts, first_equal)
+            rows = keep_together(rows, first_equal)
     else:
-        try:
-            subset, keys = apply_rule(folder, split, schema)
-        except ValueError as error:
-            raise UserError(f"split.by in params.yaml: {split.by}: {error}") from None
-        counts = np.bincount(subset, minlength=len(SUBSETS))
+        subset, fold_keys = apply_rule(folder, split, schema)
         rng = np.random.RandomState(split.seed)
-        order = np.concatenate(
-            [
-                rng.permutation(np.flatnonzero(subset == number).astype(np.int32))
-                for number in range(len(SUBSETS))
-            ]
-        )
-    if not counts[TRAIN] or not counts[TEST]:
+        rows = [
+            rng.permutation(np.flatnonzero(subset == number).astype(np.int32))
+            for number in range(len(SUBSETS))
+        ]
+    if not len(rows[TRAIN]) or not len(rows[TEST]):
         raise UserError(
-            f"split.by in params.yaml: {split.by}: {counts[TRAIN]} rows to train with and "
-            f"{counts[TEST]} to test"
+            f"split.by in params.yaml is {split.by}, which gives {len(rows[TRAIN])} training rows "
+            f"and {len(rows[TEST])} test rows. Expected at least one row in both."
         )
-    return Assignment(order, keys, counts)
+    return Assignment(rows, fold_keys)
 
 
-def draw_rows(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the rows of a table, and return their order and the number of rows of each subset."""
+def draw_rows(folder: Path, split: Split, schema: Schema) -> list[np.ndarray]:
+    """Draw the rows of each subset of a table."""
     classes = None
     if split.stratify:
         parts = list(read_parts(folder, [schema.target]))
         for part in parts:
-            labels(part, schema)  # raises if a row has none
+            labels(part, schema)  # raises if a row has no class
         classes = np.concatenate([part[0].to_numpy() for part in parts])
-    subsets = random_split(sum(count_rows(folder)), split, classes)
-    return np.concatenate(subsets), np.array([*map(len, subsets)])
+    return random_split(sum(count_rows(folder)), split, classes)
 
 
-def random_split(
-    rows: int, split: Split, classes: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def random_split(rows: int, split: Split, classes: np.ndarray | None = None) -> list[np.ndarray]:
     """Draw the rows of train, validation and test as scikit-learn's `train_test_split` does.
 
-    The test rows are drawn from the whole table and the validation rows from what is left, both
-    with `split.seed` and, with `classes` of shape (rows,), with equal shares of each class.
+    The test rows are drawn from the whole table and the validation rows from the remaining rows,
+    both with `split.seed`.
+
+    Args:
+        rows: Number of rows.
+        classes: Class of each row, shape (rows,), for a stratified draw.
 
     Returns:
         The rows of each subset in the order of the draw, int32.
@@ -152,11 +153,11 @@ def random_split(
                 rows, test_size=size, random_state=split.seed, stratify=stratify
             )
         # What train_test_split does; its import takes longer than to split a million rows.
-        drawn = np.random.RandomState(split.seed).permutation(rows)
-        tests = math.ceil(size * len(rows))
-        if tests >= len(rows):
-            raise ValueError("no row would be left to train with")
-        return [drawn[tests:], drawn[:tests]]
+        shuffled = np.random.RandomState(split.seed).permutation(rows)
+        test_rows = math.ceil(size * len(rows))
+        if test_rows >= len(rows):
+            raise ValueError("no row would be left for training")
+        return [shuffled[test_rows:], shuffled[:test_rows]]
 
     try:
         train, test = draw(np.arange(rows, dtype=np.int32), split.test_size)
@@ -168,53 +169,54 @@ def random_split(
             f"cannot split {rows} rows with test_size {split.test_size}, validation_size "
             f"{split.validation_size} and stratify {split.stratify} (split in params.yaml): {error}"
         ) from None
-    return train, validation, test
+    return [train, validation, test]
 
 
-def keep_together(
-    order: np.ndarray, counts: np.ndarray, first_equal: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Move each row of a draw to the subset of the first row that equals it.
+def keep_together(rows: list[np.ndarray], first_equal: np.ndarray) -> list[np.ndarray]:
+    """Move each row to the subset of the first row with equal features.
 
     Args:
-        order: The rows of one subset after the other, (rows,).
-        counts: Number of rows of each subset.
-        first_equal: Result of `equal_feature_rows`.
+        rows: Rows of each subset.
+        first_equal: For each row the first row with equal features, shape (rows,).
 
     Returns:
-        The new order and counts; the rows that move come after those that stay.
+        The new rows of each subset, in the order of the draw.
     """
-    subset = np.empty(len(order), np.int8)
-    subset[order] = np.repeat(np.arange(len(counts)), counts)
-    subset = subset[first_equal]
-    order = order[np.argsort(subset[order], kind="stable")]
-    return order, np.bincount(subset, minlength=len(counts))
+    subset = np.empty(len(first_equal), np.int8)
+    for number, members in enumerate(rows):
+        subset[members] = number
+    order = np.concatenate(rows)
+    new_subset = subset[first_equal[order]]
+    return [order[new_subset == number] for number in range(len(rows))]
 
 
 def apply_rule(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, np.ndarray | None]:
-    """Find the subset of each row by a rule.
+    """Find the subset of each row by the rule of a split that is not random.
 
     Returns:
-        Indices in `SUBSETS`, int8, (rows,); and the fold key of every row: float64 by time, int64
-        by hash or by the declared group, None without.
+        Indices in `SUBSETS`, int8, shape (rows,); and the fold key of every row, float64 by time
+        and else int64, or None if rows do not belong together.
 
     Raises:
-        ValueError: A row has no time or subset.
+        UserError: A row has no time or subset.
     """
     names = rule_columns(split, schema)
     if split.by in ("hash", "group"):
-        return by_hash(seeded_hashes(folder, names, split), split.test_size, split.validation_size)
+        return by_hash(hash_rows(folder, names, split), split)
     values = pa.chunked_array(
         [chunk for part in read_parts(folder, names) for chunk in part[0].chunks]
     )
     if values.null_count:
-        raise ValueError(f"column {names[0]} is empty in {values.null_count} rows")
+        raise UserError(
+            f"split.by in params.yaml is {split.by}, but column {names[0]} is empty in "
+            f"{values.null_count} rows. Expected a value in every row."
+        )
     if split.by == "time":
-        return by_time(values.to_numpy(), split.test_size, split.validation_size)
-    keys = None
+        return by_time(values.to_numpy(), split)
+    fold_keys = None
     if schema.group is not None:
-        keys = fold_keys(seeded_hashes(folder, [schema.group], split))
-    return by_column(values.to_pylist()), keys
+        fold_keys = low_half(hash_rows(folder, [schema.group], split))
+    return by_name(values.to_pylist(), names[0]), fold_keys
 
 
 def rule_columns(split: Split, schema: Schema) -> list[str]:
@@ -226,39 +228,38 @@ def rule_columns(split: Split, schema: Schema) -> list[str]:
     return [name for name in schema.columns if name not in schema.ignore]
 
 
-def by_hash(
-    hashes: np.ndarray, test_size: float, validation_size: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the subset of each row by its hash, so that equal rows share it in any table.
+def by_hash(hashes: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the subset of each row by its hash, so that a row keeps it when the table grows.
 
     Args:
-        hashes: Hash of each row, uint64, (rows,).
+        hashes: Hash of each row, uint64, shape (rows,).
 
     Returns:
         Indices in `SUBSETS`, int8, and fold keys, int64; both of shape (rows,).
     """
-    place = (hashes // HALF) / HALF
+    fraction = (hashes // HALF) / HALF  # from 0 to 1
+    validation_end = split.test_size + split.validation_size * (1 - split.test_size)
     subset = np.full(len(hashes), TRAIN, np.int8)
-    subset[place < test_size + validation_size * (1 - test_size)] = VALIDATION
-    subset[place < test_size] = TEST
-    return subset, fold_keys(hashes)
+    subset[fraction < validation_end] = VALIDATION
+    subset[fraction < split.test_size] = TEST
+    return subset, low_half(hashes)
 
 
-def fold_keys(hashes: np.ndarray) -> np.ndarray:
-    """Return the number of the group that stays in one fold by the hash of each row, int64."""
+def low_half(hashes: np.ndarray) -> np.ndarray:
+    """Return fold keys, int64: the half of each hash that does not decide the subset."""
     return (hashes % HALF).astype(np.int64)
 
 
-def seeded_hashes(folder: Path, names: list[str], split: Split) -> np.ndarray:
-    """Hash some columns of each row of a table with `split.seed`: uint64, (rows,)."""
+def hash_rows(folder: Path, names: list[str], split: Split) -> np.ndarray:
+    """Hash some columns of each row of a table with `split.seed`: uint64, shape (rows,)."""
     parts = read_parts(folder, names)
     return np.concatenate([hash_values(part.columns, split.seed) for part in parts])
 
 
-def hash_values(columns: list[pa.ChunkedArray], seed: int) -> np.ndarray:
-    """Hash the values of each row: uint64, (rows,); a missing value is a value too.
+def hash_values(columns: Sequence[pa.ChunkedArray], seed: int) -> np.ndarray:
+    """Hash the values of each row: uint64, shape (rows,); a missing value is hashed too.
 
-    It is SipHash of the texts, which is the same in every table that holds the row.
+    The hash is SipHash of the values as text, so a row has the same hash in every table.
     """
     texts = [pc.fill_null(column.cast(pa.large_string()), "\0") for column in columns]
     separator = pa.scalar("\x1f", pa.large_string())
@@ -269,43 +270,50 @@ def hash_values(columns: list[pa.ChunkedArray], seed: int) -> np.ndarray:
     return pd.util.hash_array(values, hash_key=f"{seed:016d}"[-16:], categorize=True)
 
 
-def by_time(
-    times: np.ndarray, test_size: float, validation_size: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the latest rows to test, and those before them to validate.
+def by_time(times: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the latest rows for test and the latest remaining rows for validation.
 
-    Rows of one time are in one subset.
+    All rows of one time are in the same subset.
 
     Args:
-        times: Time of each row, of any type that can be sorted, (rows,).
+        times: Time of each row, of any type that can be sorted, shape (rows,).
 
     Returns:
-        Indices in `SUBSETS`, int8; and fold keys, the place of each time among those of the
-        training rows, from 0 to 1.
+        Indices in `SUBSETS`, int8; and fold keys, float64: the share of the training rows that are
+        earlier. Both have shape (rows,).
 
     Raises:
-        ValueError: A subset would be empty.
+        UserError: No row is left for training.
     """
     subset = np.full(len(times), TRAIN, np.int8)
-    for number, size in ((TEST, test_size), (VALIDATION, validation_size)):
-        earlier = np.flatnonzero(subset == TRAIN)
-        if size and len(earlier):
-            first_time = np.sort(times[earlier])[len(earlier) - math.ceil(size * len(earlier))]
-            subset[earlier[times[earlier] >= first_time]] = number
+    for number, size in ((TEST, split.test_size), (VALIDATION, split.validation_size)):
+        remaining = np.flatnonzero(subset == TRAIN)
+        if size and len(remaining):
+            first_latest = len(remaining) - math.ceil(size * len(remaining))
+            start = np.sort(times[remaining])[first_latest]
+            subset[remaining[times[remaining] >= start]] = number
     if (subset != TRAIN).all():
-        raise ValueError("the rows have too few different times to part them")
+        raise UserError(
+            "split.by in params.yaml is time, but the rows have too few different times: no row is "
+            "left for training"
+        )
     train_times = np.sort(times[subset == TRAIN])
     return subset, np.searchsorted(train_times, times) / len(train_times)
 
 
-def by_column(names: Iterable[str | None]) -> np.ndarray:
-    """Take the subset that each row names: an index in `SUBSETS`, int8.
+def by_name(names: list[str], column: str) -> np.ndarray:
+    """Convert the names of subsets to indices in `SUBSETS`: int8, shape (rows,).
+
+    Args:
+        names: Name of the subset of each row.
+        column: Column that has the names, for the message.
 
     Raises:
-        ValueError: A row names another one.
+        UserError: A row names another subset.
     """
-    names = list(names)
-    wrong = sorted({repr(name) for name in names} - {repr(name) for name in SUBSETS})
-    if wrong:
-        raise ValueError(f"found {', '.join(wrong[:5])}; expected {', '.join(SUBSETS)}")
-    return np.array([SUBSETS.index(str(name)) for name in names], np.int8)
+    unknown = sorted({repr(name) for name in names} - {repr(name) for name in SUBSETS})
+    if unknown:
+        raise UserError(
+            f"column {column}: expected {', '.join(SUBSETS)}, got {', '.join(unknown[:5])}"
+        )
+    return np.array([SUBSETS.index(name) for name in names], np.int8)

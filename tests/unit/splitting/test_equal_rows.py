@@ -1,4 +1,4 @@
-"""Copies of a row are on one side of a random split."""
+"""Rows with equal features are in one subset of a random split."""
 
 from pathlib import Path
 
@@ -17,48 +17,51 @@ SPLIT = Split(test_size=0.3, validation_size=0.2, seed=4)
 RNG = np.random.default_rng(2)
 
 
-def write(folder: Path, x: np.ndarray, town: list[str]) -> None:
-    target = RNG.integers(0, 2, len(x))
+def write_table(folder: Path, x: np.ndarray, towns: list[str]) -> None:
+    targets = RNG.integers(0, 2, len(x))
     for number, rows in enumerate(np.array_split(np.arange(len(x)), 3)):
-        columns = {"x": x[rows], "town": [town[row] for row in rows]}
-        write_part(folder, number, pa.table(columns | {SCHEMA.target: target[rows]}))
+        columns = {"x": x[rows], "town": [towns[row] for row in rows]}
+        write_part(folder, number, pa.table(columns | {SCHEMA.target: targets[rows]}))
 
 
-def test_equal_rows_share_a_subset_and_a_fold_whatever_their_targets(tmp_path: Path) -> None:
+def test_equal_rows_share_a_subset_and_a_fold_key_whatever_their_targets(tmp_path: Path) -> None:
     x = RNG.normal(size=400)
     copies = RNG.integers(0, 400, 120)
-    write(tmp_path, np.append(x, x[copies]), ["a"] * 520)
-    first, message = find_equal_rows(tmp_path, SPLIT, SCHEMA)
-    assert first is not None
+    write_table(tmp_path, np.append(x, x[copies]), ["a"] * 520)
+    first_equal, message = find_equal_rows(tmp_path, SPLIT, SCHEMA)
+    assert first_equal is not None
     assert message
-    assert "120 of 520 rows repeat the columns of another: they stay with it" in message
-    np.testing.assert_array_equal(first[400:], copies)
-    order, keys, counts = assign_rows(tmp_path, SPLIT, SCHEMA, first)
-    assert keys is not None
+    assert "120 of 520 rows repeat the features of an earlier row" in message
+    np.testing.assert_array_equal(first_equal[400:], copies)
+    subset_rows, fold_keys = assign_rows(tmp_path, SPLIT, SCHEMA, first_equal)
+    assert fold_keys is not None
     subset = np.empty(520, int)
-    subset[order] = np.repeat(range(3), counts)
-    np.testing.assert_array_equal(subset, subset[first])
-    np.testing.assert_array_equal(keys, keys[first])
-    np.testing.assert_array_equal(np.sort(order), np.arange(520))
+    for number, rows in enumerate(subset_rows):
+        subset[rows] = number
+    np.testing.assert_array_equal(subset, subset[first_equal])
+    np.testing.assert_array_equal(fold_keys, fold_keys[first_equal])
+    np.testing.assert_array_equal(np.sort(np.concatenate(subset_rows)), np.arange(520))
     group = row_groups(tmp_path, SCHEMA)
     assert group is not None
-    np.testing.assert_array_equal(np.unique(first, return_inverse=True)[1], group)
+    np.testing.assert_array_equal(np.unique(first_equal, return_inverse=True)[1], group)
 
 
-def test_without_equal_rows_nothing_is_message(tmp_path: Path) -> None:
-    write(tmp_path, np.repeat(RNG.normal(size=50), 2), ["a", "b"] * 50)
+def test_a_table_without_equal_rows_needs_no_message(tmp_path: Path) -> None:
+    write_table(tmp_path, np.repeat(RNG.normal(size=50), 2), ["a", "b"] * 50)
     assert equal_feature_rows(tmp_path, SCHEMA) is None
     assert row_groups(tmp_path, SCHEMA) is None
     assert find_equal_rows(tmp_path, SPLIT, SCHEMA) == (None, None)
 
 
-@pytest.mark.parametrize(("rule", "apart"), [("auto", True), ("together", False), ("drawn", True)])
-def test_a_table_of_few_different_rows_is_drawn_row_by_row_unless_asked(
-    rule: str, apart: bool, tmp_path: Path
+@pytest.mark.parametrize(
+    ("equal_rows", "by_themselves"), [("auto", True), ("together", False), ("drawn", True)]
+)
+def test_rows_with_few_different_values_are_drawn_by_themselves_unless_asked(
+    equal_rows: str, by_themselves: bool, tmp_path: Path
 ) -> None:
-    write(tmp_path, RNG.integers(0, 3, 60).astype(float), ["a"] * 60)
-    split = Split.model_validate(SPLIT.model_dump() | {"equal_rows": rule})
-    first, message = find_equal_rows(tmp_path, split, SCHEMA)
-    assert (first is None) == apart
-    assert (message is None) == (rule == "drawn")
+    write_table(tmp_path, RNG.integers(0, 3, 60).astype(float), ["a"] * 60)
+    split = Split.model_validate(SPLIT.model_dump() | {"equal_rows": equal_rows})
+    first_equal, message = find_equal_rows(tmp_path, split, SCHEMA)
+    assert (first_equal is None) == by_themselves
+    assert (message is None) == (equal_rows == "drawn")
     assert row_groups(tmp_path, SCHEMA) is None

@@ -1,4 +1,4 @@
-"""No group, time or row is on two sides, and the old rows keep theirs when a table grows."""
+"""No group, time or row is in two subsets, and old rows keep their subset when a table grows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from keras_tabular.config.sections import Split
+from keras_tabular.core.errors import UserError
 from keras_tabular.splitting.placement import write_subsets
 from keras_tabular.splitting.rules import (
     SUBSETS,
@@ -17,78 +19,83 @@ from keras_tabular.splitting.rules import (
     TRAIN,
     VALIDATION,
     Assignment,
-    by_column,
     by_hash,
+    by_name,
     by_time,
     hash_values,
 )
-from keras_tabular.table.parquet import write_part
+from keras_tabular.table.parquet import FOLD_KEY, write_part
 
 TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=60)
-SIZES = st.tuples(st.floats(0.05, 0.6), st.floats(0, 0.5))
+SPLITS = st.builds(
+    Split, test_size=st.floats(0.05, 0.6), validation_size=st.floats(0, 0.5), seed=st.just(1)
+)
 
 
-def hashed(values: Sequence[str | None], seed: int = 3) -> np.ndarray:
-    return hash_values([pa.chunked_array([pa.array(values, pa.string())])], seed)
+def hash_texts(texts: Sequence[str | None], seed: int = 3) -> np.ndarray:
+    return hash_values([pa.chunked_array([pa.array(texts, pa.string())])], seed)
 
 
-@given(TEXTS, TEXTS, SIZES)
-def test_no_group_is_on_two_sides_and_old_groups_keep_theirs(
-    groups: list[str | None], more: list[str | None], sizes: tuple[float, float]
+@given(TEXTS, TEXTS, SPLITS)
+def test_a_group_is_in_one_subset_and_keeps_it_when_groups_are_added(
+    groups: list[str | None], new_groups: list[str | None], split: Split
 ) -> None:
-    share, keys = by_hash(hashed(groups), *sizes)
+    subset, fold_keys = by_hash(hash_texts(groups), split)
     for group in set(groups):
         rows = [row for row, name in enumerate(groups) if name == group]
-        assert len({(share[row], keys[row]) for row in rows}) == 1
-    grown, grown_keys = by_hash(hashed([*more, *groups]), *sizes)
-    np.testing.assert_array_equal(grown[len(more) :], share)
-    np.testing.assert_array_equal(grown_keys[len(more) :], keys)
-    assert (keys >= 0).all()
+        assert len({(subset[row], fold_keys[row]) for row in rows}) == 1
+    grown_subset, grown_keys = by_hash(hash_texts([*new_groups, *groups]), split)
+    np.testing.assert_array_equal(grown_subset[len(new_groups) :], subset)
+    np.testing.assert_array_equal(grown_keys[len(new_groups) :], fold_keys)
+    assert (fold_keys >= 0).all()
 
 
-@given(st.lists(st.integers(-9, 9), min_size=2, max_size=60), SIZES)
-def test_no_training_row_is_as_late_as_a_later_share(
-    times: list[int], sizes: tuple[float, float]
-) -> None:
+@given(st.lists(st.integers(-9, 9), min_size=2, max_size=60), SPLITS)
+def test_each_subset_is_later_than_the_one_before(times: list[int], split: Split) -> None:
     values = np.array(times)
     try:
-        share, keys = by_time(values, *sizes)
-    except ValueError:
+        subset, fold_keys = by_time(values, split)
+    except UserError:
         assume(False)
-    last = -10
-    for kind in (TRAIN, VALIDATION, TEST):
-        assert (values[share == kind] > last).all()
-        last = values[share == kind].max(initial=last)
-    assert (share == TEST).sum() >= sizes[0] * len(values)
-    training = np.argsort(values[share == TRAIN], kind="stable")
-    assert (np.diff(keys[share == TRAIN][training]) >= 0).all()
+    latest = -10
+    for number in (TRAIN, VALIDATION, TEST):
+        assert (values[subset == number] > latest).all()
+        latest = values[subset == number].max(initial=latest)
+    assert (subset == TEST).sum() >= split.test_size * len(values)
+    training_order = np.argsort(values[subset == TRAIN], kind="stable")
+    assert (np.diff(fold_keys[subset == TRAIN][training_order]) >= 0).all()
     for time in set(times):
-        assert len(set(keys[values == time])) == 1
+        assert len(set(fold_keys[values == time])) == 1
 
 
-def test_the_shares_of_many_groups_are_near_their_sizes_and_another_seed_is_another_draw() -> None:
+def test_many_groups_fill_each_subset_to_its_size_and_another_seed_draws_others() -> None:
     groups = [str(number) for number in range(20_000)]
-    share, keys = by_hash(hashed(groups), 0.3, 0.1)
-    np.testing.assert_allclose(np.bincount(share) / 20_000, [0.63, 0.07, 0.3], atol=0.01)
-    counts = np.bincount(keys[share == TRAIN] % 5)  # folds do not follow the share
+    split = Split(test_size=0.3, validation_size=0.1, seed=1)
+    subset, fold_keys = by_hash(hash_texts(groups), split)
+    np.testing.assert_allclose(np.bincount(subset) / 20_000, [0.63, 0.07, 0.3], atol=0.01)
+    counts = np.bincount(fold_keys[subset == TRAIN] % 5)  # fold keys do not follow the subset
     np.testing.assert_allclose(counts / counts.sum(), 0.2, atol=0.02)
-    other, _ = by_hash(hashed(groups, seed=4), 0.3, 0.1)
-    assert (other != share).mean() > 0.3
+    other_subset, _ = by_hash(hash_texts(groups, seed=4), split)
+    assert (other_subset != subset).mean() > 0.3
 
 
-def test_a_column_names_the_share_of_each_row() -> None:
-    assert by_column(["test", "train", "validation"]).tolist() == [TEST, TRAIN, VALIDATION]
-    with pytest.raises(ValueError, match="found 'Test'; expected train, validation, test"):
-        by_column(["Test", "train"])
+def test_a_column_names_the_subset_of_each_row() -> None:
+    assert by_name(["test", "train", "validation"], "s").tolist() == [TEST, TRAIN, VALIDATION]
+    with pytest.raises(UserError, match="column s: expected train, validation, test, got 'Test'"):
+        by_name(["Test", "train"], "s")
 
 
-def test_the_rows_of_several_parts_come_in_the_order_of_their_subset(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_keys", [False, True])
+def test_rows_are_written_in_the_order_of_their_subset(has_keys: bool, tmp_path: Path) -> None:
     for number in range(3):
-        write_part(
-            tmp_path / "table", number, pa.table({"x": range(10 * number, 10 * number + 10)})
-        )
+        first = 10 * number
+        write_part(tmp_path / "table", number, pa.table({"x": range(first, first + 10)}))
     order = np.random.default_rng(0).permutation(30).astype(np.int32)
-    assignment = Assignment(order, None, np.array([17, 0, 13]))
+    subset_rows = np.split(order, [17, 17])
+    assignment = Assignment(subset_rows, np.arange(30) % 7 if has_keys else None)
     write_subsets(tmp_path / "table", assignment, 7, tmp_path)
-    for subset, rows in zip(SUBSETS, np.split(order, [17, 17]), strict=True):
-        assert pq.read_table(tmp_path / subset)["x"].to_pylist() == rows.tolist()
+    for subset, rows in zip(SUBSETS, subset_rows, strict=True):
+        table = pq.read_table(tmp_path / subset)
+        assert table["x"].to_pylist() == rows.tolist()
+        if has_keys:
+            assert table[FOLD_KEY].to_pylist() == (rows % 7).tolist()
