@@ -16,11 +16,13 @@ test: check  ## make check, and what a user relies on
 test-all: check  ## everything, with the sweeps of the nightly run
 	$(PYTEST) -m "" tests/test_readme.py tests/nightly tests/pipeline tests/faults tests/unit
 
-check: .venv/installed-dev  ## format, types, imports between packages, the workflow
+check: .venv/installed-dev  ## format, types, imports between packages, language, links, workflows
 	ruff check
 	ruff format --check
 	mypy
 	lint-imports --no-logo
+	python -m tests.language
+	codespell $$(git ls-files '*.py' '*.md' '*.yaml' '*.toml' '*.html' Makefile)
 	zizmor --offline --quiet .github keras_tabular/projects/files/.github/workflows/ci.yml
 
 # Of a baseline's last digit nothing is claimed; it hangs on the kernels that OpenBLAS takes.

@@ -291,6 +291,6 @@ def describe_csv_error(file: Path, dialect: Dialect, line: int, error: Exception
     if isinstance(error, OSError) and file.suffix in COMPRESSED:
         problem = "the compressed file is cut off or broken; copy it again"
     if isinstance(error, csv.Error):
-        known = (CSV_PROBLEMS[words] for words in CSV_PROBLEMS if words in problem)
-        problem = next(known, problem)
+        explanations = (CSV_PROBLEMS[words] for words in CSV_PROBLEMS if words in problem)
+        problem = next(explanations, problem)
     return f"{file}: after line {line}: {problem}"
