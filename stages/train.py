@@ -60,9 +60,9 @@ def main() -> None:
 
     # TensorFlow starts after the parameters are checked.
     from keras_tabular.training.checkpoint import Checkpoints, identity
-    from keras_tabular.training.ensemble import describe, save, weigh_members
+    from keras_tabular.training.ensemble import describe, save, weigh_snapshots
     from keras_tabular.training.fit import fit
-    from keras_tabular.training.forward_chaining import forward_chained
+    from keras_tabular.training.forward_chaining import predict_later_blocks
     from keras_tabular.training.setup import set_up
     from network import build
 
@@ -72,7 +72,7 @@ def main() -> None:
     counts = [f"{m.count * setup.train.folds} of {m.network}" for m in setup.train.members]
     print(f"Training networks on {len(setup.y)} rows: {', '.join(counts)}", file=sys.stderr)
     members = list(fit(setup, checkpoints=checkpoints, show_progress=True))
-    ensemble = weigh_members(setup, members)
+    ensemble = weigh_snapshots(setup, members)
     description = describe(setup, members, ensemble)
     write_json(args.metrics / "networks.json", description)
     drawn = [member for member in members if member.architecture == description["curves"]]
@@ -83,7 +83,7 @@ def main() -> None:
     with atomic_write(args.oof) as folder:
         write_oof(folder, ensemble.oof, setup.folds)
         if train.forward_chaining:
-            later = forward_chained(tables[0], schema, train, build, folder)
+            later = predict_later_blocks(tables[0], schema, train, build, folder)
             write_oof(folder / "forward_chaining", *later)
     checkpoints.remove()
     print(f"Trained networks: {ensemble.summary()}")

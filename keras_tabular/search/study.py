@@ -20,8 +20,8 @@ from keras_tabular.evaluation.uncertainty import resampling_weights
 from keras_tabular.networks.backend import keras
 from keras_tabular.networks.network import Build
 from keras_tabular.table.groups import row_groups
-from keras_tabular.training.checkpoint import Member
-from keras_tabular.training.ensemble import weigh_members
+from keras_tabular.training.checkpoint import Snapshot
+from keras_tabular.training.ensemble import weigh_snapshots
 from keras_tabular.training.fit import fit
 from keras_tabular.training.setup import set_up
 
@@ -105,19 +105,19 @@ def fold_predictions(
     keras.utils.clear_session()
     setup = set_up(folder, schema, train, build)
     groups = row_groups(folder, schema)
-    members: list[Member] = []
+    snapshots: list[Snapshot] = []
 
     def ensemble_predictions() -> Predictions:
-        ensemble = weigh_members(setup, members)
+        ensemble = weigh_snapshots(setup, snapshots)
         y, weight = setup.y[ensemble.rows, 0], setup.weight[ensemble.rows]
         chosen = choose_threshold(threshold, y, ensemble.oof[:, 0], weight)
         group = None if groups is None else groups[ensemble.rows]
         return Predictions(y, ensemble.oof, weight, chosen, group)
 
     per_fold = sum(members.count for members in train.members)
-    for member in fit(setup):
-        members.append(member)
-        if len(members) in range(per_fold, per_fold * train.folds, per_fold):
+    for snapshot in fit(setup):
+        snapshots.append(snapshot)
+        if len(snapshots) in range(per_fold, per_fold * train.folds, per_fold):
             yield ensemble_predictions()
     yield ensemble_predictions()
 

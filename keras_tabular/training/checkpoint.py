@@ -24,7 +24,7 @@ PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "scipy", "tensorflow")
 
 
 @dataclass(frozen=True)
-class Member:
+class Snapshot:
     """A network after some rounds of training, and its predictions for the rows of its own fold.
 
     Attributes:
@@ -68,7 +68,7 @@ class Checkpoints(NamedTuple):
     folder: Path
     key: str
 
-    def save(self, name: str, member: Member) -> None:
+    def save(self, name: str, member: Snapshot) -> None:
         """Write a network to a file, whole or not at all."""
         arrays: list[np.ndarray] = []
 
@@ -80,7 +80,7 @@ class Checkpoints(NamedTuple):
         with atomic_write(self.folder / f"{name}.npz") as partial, partial.open("wb") as file:
             np.savez(file, *arrays, allow_pickle=False, json=np.array(content))
 
-    def load(self, name: str) -> Member | None:
+    def load(self, name: str) -> Snapshot | None:
         """Read a network; None if the file is missing, broken or of another training."""
         try:
             with np.load(self.folder / f"{name}.npz", allow_pickle=False) as file:
@@ -90,7 +90,7 @@ class Checkpoints(NamedTuple):
                 )
         except Exception:  # a file can be wrong in any way
             return None
-        return Member(**content) if content.pop("key") == self.key else None
+        return Snapshot(**content) if content.pop("key") == self.key else None
 
     def remove(self) -> None:
         """Remove all files, and the folder when nothing else is in it."""

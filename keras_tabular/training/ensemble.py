@@ -16,8 +16,8 @@ from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.stacking import stack
 from keras_tabular.preprocessing.statistics import describe_preprocessing
 from keras_tabular.training.architecture import Architecture
-from keras_tabular.training.checkpoint import Member
-from keras_tabular.training.fit import held_out_loss, members_by, out_of_fold
+from keras_tabular.training.checkpoint import Snapshot
+from keras_tabular.training.fit import group_by, held_out_loss, out_of_fold
 from keras_tabular.training.setup import Setup
 
 BAGS, PICKS, BAG_ROWS = 20, 20, 20_000  # see `select_weights`
@@ -48,12 +48,12 @@ class WeightedEnsemble(NamedTuple):
         return "; ".join(parts)
 
 
-def weigh_members(setup: Setup, members: list[Member]) -> WeightedEnsemble:
+def weigh_snapshots(setup: Setup, members: list[Snapshot]) -> WeightedEnsemble:
     """Weigh the members by their out-of-fold predictions; without folds all architectures alike.
 
     Those of a small weight are left out, so that the model stays small.
     """
-    named = members_by(members, "name")
+    named = group_by(members, "name")
     rows, _ = out_of_fold(setup, named[members[0].name])
     oof = {name: out_of_fold(setup, same)[1] for name, same in named.items()}
     if not len(rows):
@@ -68,12 +68,12 @@ def weigh_members(setup: Setup, members: list[Member]) -> WeightedEnsemble:
     return WeightedEnsemble(weights, losses, rows, np.sum(weighted, axis=0))
 
 
-def best_snapshots(setup: Setup, members: list[Member]) -> list[str]:
+def best_snapshots(setup: Setup, members: list[Snapshot]) -> list[str]:
     """Name each architecture's snapshot with the lowest validation loss, or its last one."""
     best = []
-    for same in members_by(members, "architecture").values():
+    for same in group_by(members, "architecture").values():
         losses = {}
-        for name, snapshots in members_by(same, "name").items():
+        for name, snapshots in group_by(same, "name").items():
             losses[name] = round_for_comparison(held_out_loss(setup, snapshots) or 0.0)
         best.append(min(reversed(losses), key=losses.__getitem__))  # the last one of equal ones
     return best
@@ -116,7 +116,7 @@ def select_weights(
     return {name: count / (BAGS * PICKS) for name, count in picked.items()}
 
 
-def save(setup: Setup, members: list[Member], ensemble: WeightedEnsemble, file: Path) -> None:
+def save(setup: Setup, members: list[Snapshot], ensemble: WeightedEnsemble, file: Path) -> None:
     """Save the weighted networks as one model, with a summary of the training rows."""
     network = assemble(setup, members, ensemble.weights)
     content = metadata(setup, members, ensemble)
@@ -126,7 +126,7 @@ def save(setup: Setup, members: list[Member], ensemble: WeightedEnsemble, file: 
     load_model(Path("the model that was trained"), file.read_bytes())  # later stages can load it
 
 
-def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> keras.Model:
+def assemble(setup: Setup, members: list[Snapshot], weights: dict[str, float]) -> keras.Model:
     """Build the model to save: from raw rows to the mean of the members, weighted by their name."""
     inputs, columns = setup.preprocessor.layers.input, setup.preprocessor.layers.output
     if setup.preprocessor.text_encoders:
@@ -158,7 +158,7 @@ def assemble(setup: Setup, members: list[Member], weights: dict[str, float]) -> 
 
 
 def _side_by_side(
-    architecture: Architecture, members: list[Member], columns: keras.KerasTensor
+    architecture: Architecture, members: list[Snapshot], columns: keras.KerasTensor
 ) -> keras.KerasTensor:
     """Return the predictions of networks that cannot be stacked: (rows, members, outputs)."""
     predictions = []
@@ -170,7 +170,7 @@ def _side_by_side(
     return keras.ops.stack(predictions, axis=1)
 
 
-def metadata(setup: Setup, members: list[Member], ensemble: WeightedEnsemble) -> ModelMetadata:
+def metadata(setup: Setup, members: list[Snapshot], ensemble: WeightedEnsemble) -> ModelMetadata:
     """Collect the metadata of the model to save."""
     exact = setup.train.exact and all(
         # Adafactor takes means of its own.
@@ -195,11 +195,11 @@ def metadata(setup: Setup, members: list[Member], ensemble: WeightedEnsemble) ->
     )
 
 
-def describe(setup: Setup, members: list[Member], ensemble: WeightedEnsemble) -> dict[str, Any]:
+def describe(setup: Setup, members: list[Snapshot], ensemble: WeightedEnsemble) -> dict[str, Any]:
     """Return the content of `metrics/networks.json`."""
     networks = {
         name: describe_architecture(setup.architectures[name], same, ensemble)
-        for name, same in members_by(members, "architecture").items()
+        for name, same in group_by(members, "architecture").items()
     }
     columns = describe_preprocessing(setup.preprocessor.statistics, setup.schema, setup.train)
     curves = max(networks, key=lambda name: networks[name]["weight"])
@@ -207,10 +207,10 @@ def describe(setup: Setup, members: list[Member], ensemble: WeightedEnsemble) ->
 
 
 def describe_architecture(
-    architecture: Architecture, members: list[Member], ensemble: WeightedEnsemble
+    architecture: Architecture, members: list[Snapshot], ensemble: WeightedEnsemble
 ) -> dict[str, Any]:
     """Describe the parameters of an architecture, and the loss and the weight of its members."""
-    named = members_by(members, "name")
+    named = group_by(members, "name")
     weights = {name: ensemble.weights.get(name, 0.0) for name in named}
     rounded = {name: round_for_comparison(ensemble.losses.get(name, 0)) for name in named}
     best = min(named, key=lambda name: (rounded[name], -weights[name]))

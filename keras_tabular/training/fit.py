@@ -23,7 +23,7 @@ from keras_tabular.core.parallel import ProgressBar, ordered_map, report_progres
 from keras_tabular.networks.backend import keras
 from keras_tabular.networks.network import learnt_weights
 from keras_tabular.table.arrays import predicted_classes
-from keras_tabular.training.checkpoint import Checkpoints, Logs, Member
+from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
 from keras_tabular.training.setup import Fold, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 
@@ -32,7 +32,7 @@ MIN_GAIN = 0.01  # a share of the loss; less is not worth twice as many steps
 
 def fit(
     setup: Setup, *, checkpoints: Checkpoints | None = None, show_progress: bool = False
-) -> Iterator[Member]:
+) -> Iterator[Snapshot]:
     """Train the networks of `train.members`, as many at the same time as there are workers.
 
     With folds, each network learns from all folds but its own. That fold takes no part in its
@@ -49,7 +49,7 @@ def fit(
         UserError: A loss is not finite.
     """
     networks = [
-        Member(members.network, fold, fold * members.count + number)
+        Snapshot(members.network, fold, fold * members.count + number)
         for fold in range(setup.train.folds)
         for members in setup.train.members
         for number in range(members.count)
@@ -71,11 +71,13 @@ def fit(
             networks = networks_to_continue(setup, snapshots, lowest_losses)
 
 
-def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, previous: Member) -> Member:
+def train_to_snapshot(
+    setup: Setup, checkpoints: Checkpoints | None, previous: Snapshot
+) -> Snapshot:
     """Train a network until its next snapshot, or load that if it was saved.
 
     Args:
-        previous: Its previous snapshot, or a `Member` without any rounds.
+        previous: Its previous snapshot, or a `Snapshot` without any rounds.
     """
     file = f"{previous.architecture}-{previous.number}-{len(previous.history)}"
     if checkpoints and (saved := checkpoints.load(file)):
@@ -87,7 +89,7 @@ def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, previous: M
     return snapshot
 
 
-def train_rounds(setup: Setup, network: Member) -> Member:
+def train_rounds(setup: Setup, network: Snapshot) -> Snapshot:
     """Train a network for a cycle, or for all its epochs until it is stopped early."""
     architecture = setup.architectures[network.architecture]
     fold = setup.rows_of_folds[network.fold]
@@ -121,7 +123,7 @@ def train_rounds(setup: Setup, network: Member) -> Member:
     return snapshot
 
 
-def compiled_model(setup: Setup, network: Member, fold: Fold) -> keras.Model:
+def compiled_model(setup: Setup, network: Snapshot, fold: Fold) -> keras.Model:
     """Build the compiled model that trains a network, or let an idle one continue its training."""
     architecture = setup.architectures[network.architecture]
     with TRACING:  # Keras's seed is global too
@@ -135,7 +137,7 @@ def compiled_model(setup: Setup, network: Member, fold: Fold) -> keras.Model:
 
 
 def train_round(
-    setup: Setup, network: Member, compiled: keras.Model, fold: Fold
+    setup: Setup, network: Snapshot, compiled: keras.Model, fold: Fold
 ) -> tuple[Logs, np.ndarray]:
     """Train for one more round; return its logs and the predictions of the held-out rows."""
     architecture, number = setup.architectures[network.architecture], len(network.history)
@@ -183,7 +185,7 @@ def held_out_scores(setup: Setup, fold: Fold, predictions: np.ndarray) -> Logs:
     return {"val_loss": float((fold.weight * losses).mean()), name: mean_score}
 
 
-def report_rounds(setup: Setup, network: Member, first: int) -> None:
+def report_rounds(setup: Setup, network: Snapshot, first: int) -> None:
     """Report the rounds of a network from number `first` on."""
     architecture = setup.architectures[network.architecture]
     before, after = map(architecture.epochs_after, (first, len(network.history)))
@@ -193,8 +195,8 @@ def report_rounds(setup: Setup, network: Member, first: int) -> None:
 
 
 def networks_to_continue(
-    setup: Setup, snapshots: list[Member], lowest_losses: dict[str, float]
-) -> list[Member]:
+    setup: Setup, snapshots: list[Snapshot], lowest_losses: dict[str, float]
+) -> list[Snapshot]:
     """Choose the networks that train for another cycle: all of an architecture, or none.
 
     Args:
@@ -204,7 +206,7 @@ def networks_to_continue(
     limits = {name: each.max_cycles for name, each in setup.architectures.items()}
     networks = [snapshot for snapshot in snapshots if limits[snapshot.architecture]]
     losses = {}
-    for name, same in members_by(networks, "architecture").items():
+    for name, same in group_by(networks, "architecture").items():
         if (loss := held_out_loss(setup, same)) is not None:
             losses[name] = loss
     finished = finished_architectures(losses, lowest_losses)
@@ -218,15 +220,15 @@ def networks_to_continue(
     ]
 
 
-def members_by(members: list[Member], attribute: str) -> dict[Any, list[Member]]:
+def group_by(members: list[Snapshot], attribute: str) -> dict[Any, list[Snapshot]]:
     """Group members by an attribute; groups and members stay in their order."""
-    groups: dict[Any, list[Member]] = {}
+    groups: dict[Any, list[Snapshot]] = {}
     for member in members:
         groups.setdefault(getattr(member, attribute), []).append(member)
     return groups
 
 
-def held_out_loss(setup: Setup, members: list[Member]) -> float | None:
+def held_out_loss(setup: Setup, members: list[Snapshot]) -> float | None:
     """Compute the mean loss of snapshots of one name for the rows that are held out.
 
     Returns:
@@ -240,13 +242,13 @@ def held_out_loss(setup: Setup, members: list[Member]) -> float | None:
     return float(np.mean(losses)) if losses else None
 
 
-def out_of_fold(setup: Setup, members: list[Member]) -> tuple[np.ndarray, np.ndarray]:
+def out_of_fold(setup: Setup, members: list[Snapshot]) -> tuple[np.ndarray, np.ndarray]:
     """Average the predictions of members of one architecture for the rows of their folds.
 
     Returns:
         The rows, sorted, (n,), and the predictions in units of the target, float32, (n, outputs).
     """
-    folds = members_by(members, "fold").values()
+    folds = group_by(members, "fold").values()
     rows = np.concatenate([fold[0].rows for fold in folds])
     means = [np.mean([member.oof for member in fold], axis=0, dtype=np.float64) for fold in folds]
     order = np.argsort(rows)

@@ -16,13 +16,13 @@ from keras_tabular.networks.network import Build
 from keras_tabular.networks.reproducible import make_reproducible
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
-from keras_tabular.training.ensemble import assemble, weigh_members
+from keras_tabular.training.ensemble import assemble, weigh_snapshots
 from keras_tabular.training.fit import fit
 from keras_tabular.training.folds import fold_keys
 from keras_tabular.training.setup import set_up
 
 
-def forward_chained(
+def predict_later_blocks(
     folder: Path, schema: Schema, train: Train, build: Build, scratch: Path
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Predict training rows with models that have learnt from earlier rows alone.
@@ -69,4 +69,4 @@ def _train(folder: Path, schema: Schema, train: Train, build: Build) -> keras.Mo
     except UserError as error:
         raise UserError(f"train.forward_chaining, set it lower: {error}") from None
     members = list(fit(setup, show_progress=True))
-    return make_reproducible(assemble(setup, members, weigh_members(setup, members).weights))
+    return make_reproducible(assemble(setup, members, weigh_snapshots(setup, members).weights))

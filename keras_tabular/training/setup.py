@@ -132,7 +132,7 @@ def set_up(
     resolved = train.resolve_auto(sum(sizes), schema.task, len(schema.features), possible)
     statistics = adapt(partial(read_parts, folder), schema, resolved)
     layers = build_preprocessing(statistics, schema, resolved)
-    y, weight = all_labels(folder, schema), all_weights(folder, schema)
+    y, weight = read_labels(folder, schema), read_weights(folder, schema)
     classes = np.zeros(len(y)) if schema.task == "regression" else y[:, 0]
     parts = np.split(classes, np.cumsum([size for size in sizes if size])[:-1])
     folds = draw_folds(parts, keys, resolved.folds, resolved.seed)
@@ -187,7 +187,7 @@ def class_weights(y: np.ndarray, weight: np.ndarray, train: Train, schema: Schem
 
     Args:
         y: Labels of the training rows, shape (rows, 1).
-        weight: The result of `all_weights` for these rows.
+        weight: The result of `read_weights` for these rows.
     """
     if train.class_weight == "balanced":
         rows = np.bincount(y[:, 0].astype(np.int64), weight, len(schema.classes))
@@ -231,12 +231,12 @@ class Preprocessor(NamedTuple):
         return [np.concatenate(columns, axis=1) for columns in zip(*by_column, strict=True)]
 
 
-def all_labels(folder: Path, schema: Schema) -> np.ndarray:
+def read_labels(folder: Path, schema: Schema) -> np.ndarray:
     """Read the labels of a whole table: float64, shape (rows, 1)."""
     return np.concatenate([labels(part, schema) for part in read_parts(folder, [schema.target])])
 
 
-def all_weights(folder: Path, schema: Schema) -> np.ndarray:
+def read_weights(folder: Path, schema: Schema) -> np.ndarray:
     """Read the weights of the rows of a table, 1 on average: float64, shape (rows,).
 
     Raises:
@@ -279,7 +279,7 @@ class TableDataset:
         if len(self._parts) > 2 and all(tensor.dtype != "string" for tensor in layers.inputs):
             self._preprocess = tf.function(layers, jit_compile=True)
         self._schema, target = preprocessor.schema, preprocessor.statistics.target
-        y, self.weight = all_labels(folder, self._schema), all_weights(folder, self._schema)
+        y, self.weight = read_labels(folder, self._schema), read_weights(folder, self._schema)
         if len(preprocessor.class_weights):
             self.weight = self.weight * preprocessor.class_weights[y[:, 0].astype(np.int64)]
         self.y = (y - target.shift) / target.scale

@@ -16,7 +16,7 @@ from keras_tabular.model_file.metadata import METADATA, ModelMetadata
 from keras_tabular.model_file.saved_model import load_model, write_model
 from keras_tabular.networks.backend import keras
 from keras_tabular.schema_inference.schema import infer_schema
-from keras_tabular.training.checkpoint import Checkpoints, Member
+from keras_tabular.training.checkpoint import Checkpoints, Snapshot
 from tests.helpers import build_schema, read_table
 
 OPEN = "found a quote that never closes"
@@ -83,7 +83,7 @@ def test_a_broken_model_is_one_message(tmp_path: Path, name: str) -> None:
 
 def test_a_broken_checkpoint_begins_the_training_afresh(tmp_path: Path) -> None:
     checkpoints, file = Checkpoints(tmp_path, "one"), tmp_path / "name.npz"
-    member = Member("plain", 1, 2, weights=[np.ones((2, 3))], history=[{"loss": 0.1}], steps=30)
+    member = Snapshot("plain", 1, 2, weights=[np.ones((2, 3))], history=[{"loss": 0.1}], steps=30)
     checkpoints.save("name", member)
     whole = file.read_bytes()
     for content in (b"", whole[:-100]):

@@ -18,7 +18,7 @@ from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.search import study as studies
 from keras_tabular.search.study import expected_gain, suggest_changes, summary
 from keras_tabular.table.parquet import write_part
-from keras_tabular.training.ensemble import weigh_members
+from keras_tabular.training.ensemble import weigh_snapshots
 from keras_tabular.training.fit import fit
 from keras_tabular.training.setup import set_up
 from network import build
@@ -114,7 +114,7 @@ def test_the_last_score_of_a_trial_is_that_of_train_and_evaluate(tmp_path: Path)
     predictions = studies.fold_predictions(resolved, tmp_path, schema, build, 0.5)
     first, last = (score(of_folds, schema) for of_folds in predictions)
     setup = set_up(tmp_path, schema, resolved, build)
-    ensemble = weigh_members(setup, list(fit(setup)))
+    ensemble = weigh_snapshots(setup, list(fit(setup)))
     assert first != last == score(Predictions(labels, ensemble.oof, np.ones(ROWS)), schema)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.parquet import FOLD_KEY, write_part
-from keras_tabular.training.forward_chaining import forward_chained
+from keras_tabular.training.forward_chaining import predict_later_blocks
 from network import build
 from tests.helpers import build_arrow_schema, build_schema, load_train_params
 
@@ -33,8 +33,8 @@ def test_what_is_later_says_nothing_of_a_row(tmp_path: Path) -> None:
     changed = np.where(times < 2 / 3, y, y + 100)
     for name, values in (("before", y), ("after", changed)):
         write_rows(tmp_path / name, times, values)
-    found, blocks = forward_chained(tmp_path / "before", SCHEMA, TRAIN, build, tmp_path)
-    other, _ = forward_chained(tmp_path / "after", SCHEMA, TRAIN, build, tmp_path)
+    found, blocks = predict_later_blocks(tmp_path / "before", SCHEMA, TRAIN, build, tmp_path)
+    other, _ = predict_later_blocks(tmp_path / "after", SCHEMA, TRAIN, build, tmp_path)
     block = np.concatenate(blocks)
     assert np.bincount(block + 1).tolist() == [30, 30, 30]
     assert np.isnan(found[block < 0]).all()
@@ -45,4 +45,4 @@ def test_what_is_later_says_nothing_of_a_row(tmp_path: Path) -> None:
 def test_too_few_different_times_are_told(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows", np.repeat([0, 0.5], 30), np.arange(60.0))
     with pytest.raises(UserError, match=r"^train.forward_chaining, set it lower: train.folds is 2"):
-        forward_chained(tmp_path / "rows", SCHEMA, TRAIN, build, tmp_path)
+        predict_later_blocks(tmp_path / "rows", SCHEMA, TRAIN, build, tmp_path)

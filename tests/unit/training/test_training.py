@@ -23,15 +23,15 @@ from keras_tabular.networks.network import Build
 from keras_tabular.networks.reproducible import make_reproducible
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import write_part
-from keras_tabular.training.checkpoint import Checkpoints, Member
+from keras_tabular.training.checkpoint import Checkpoints, Snapshot
 from keras_tabular.training.ensemble import (
     WeightedEnsemble,
     assemble,
     describe,
     metadata,
-    weigh_members,
+    weigh_snapshots,
 )
-from keras_tabular.training.fit import fit, members_by, out_of_fold
+from keras_tabular.training.fit import fit, group_by, out_of_fold
 from keras_tabular.training.setup import Setup, TableDataset, set_up
 from keras_tabular.training.trainer import Trainer
 from network import build
@@ -85,7 +85,7 @@ def write_table(
 
 class Trained(NamedTuple):
     setup: Setup
-    members: list[Member]
+    members: list[Snapshot]
 
 
 def trained(
@@ -118,7 +118,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return trained(folder, load_train_params({"plain": PLAIN}, folds=3))
 
 
-def outputs(setup: Setup, member: Member) -> np.ndarray:
+def outputs(setup: Setup, member: Snapshot) -> np.ndarray:
     """Return what a member predicts for the training rows, from layer to layer."""
     rows = setup.dataset
     architecture = setup.architectures[member.architecture]
@@ -127,7 +127,7 @@ def outputs(setup: Setup, member: Member) -> np.ndarray:
     return np.concatenate([architecture.network(x) for x in features])
 
 
-def assert_same(found: list[Member], expected: list[Member]) -> None:
+def assert_same(found: list[Snapshot], expected: list[Snapshot]) -> None:
     """To the bit."""
     for one, other in zip(found, expected, strict=True):
         assert one.history == other.history
@@ -151,7 +151,7 @@ def test_each_row_is_predicted_once_by_who_has_not_seen_it(
     for member in members:
         np.testing.assert_array_equal(member.rows, np.flatnonzero(folds == member.fold))
         np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
-    rows, oof = out_of_fold(setup, members_by(members, "architecture")["plain"])
+    rows, oof = out_of_fold(setup, group_by(members, "architecture")["plain"])
     np.testing.assert_array_equal(rows, np.arange(len(folds)))
     assert oof.shape == (len(folds), 1)
 
@@ -201,7 +201,7 @@ def cycles(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def test_cycles_end_with_the_first_that_hardly_lowers_the_loss_of_all_rows(cycles: Trained) -> None:
     setup, members = cycles
-    named = members_by(members, "name")
+    named = group_by(members, "name")
     steps = [of[0].steps for of in named.values()]
     assert steps == [30 * (2**n - 1) for n in range(1, len(steps) + 1)]
     losses = [setup.mean_loss(*out_of_fold(setup, of)) for of in named.values()]
@@ -211,7 +211,7 @@ def test_cycles_end_with_the_first_that_hardly_lowers_the_loss_of_all_rows(cycle
     assert [logs["epoch"] for logs in members[-1].history] == pytest.approx(np.array(steps) / 7)
     for member in members[-3:]:
         np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
-    ensemble = weigh_members(setup, members)
+    ensemble = weigh_snapshots(setup, members)
     assert all(weight >= 0.05 for weight in ensemble.weights.values())
     found = describe(setup, members, ensemble)["networks"]["plain"]["cycles"]
     assert [cycle["steps"] for cycle in found] == steps
@@ -320,17 +320,17 @@ def test_without_folds_the_cycle_with_the_lowest_validation_loss_is_taken(tmp_pa
     write_table(tmp_path)
     setup, members = trained(tmp_path, load_train_params({"plain": CYCLES}, folds=1))
     losses = {member.name: member.history[-1]["val_loss"] for member in members}
-    assert list(weigh_members(setup, members).weights) == [min(losses, key=losses.__getitem__)]
+    assert list(weigh_snapshots(setup, members).weights) == [min(losses, key=losses.__getitem__)]
 
 
-def of_any_weights(setup: Setup) -> list[Member]:
+def of_any_weights(setup: Setup) -> list[Snapshot]:
     """Members that nobody has trained."""
     rng, members = np.random.default_rng(0), []
     for fold, kind in product(range(setup.train.folds), BOTH):
         weights = [
             rng.normal(size=w.shape) / 2 for w in setup.architectures[kind].network.get_weights()
         ]
-        members.append(Member(kind, fold, fold, weights))
+        members.append(Snapshot(kind, fold, fold, weights))
     return members
 
 
@@ -387,7 +387,7 @@ def test_another_network_needs_another_build_and_no_more(tmp_path: Path) -> None
         moving_variance = member.weights[5]
         assert (moving_variance != 1).all()
         np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
-    ensemble = weigh_members(setup, members)
+    ensemble = weigh_snapshots(setup, members)
     networks = describe(setup, members, ensemble)["networks"]["plain"]
     assert not networks["stacked"]
     assert metadata(setup, members, ensemble).repeats == "same_cpu"
@@ -405,8 +405,8 @@ def ensemble_of(setup: Setup, constants: dict[int, float]) -> WeightedEnsemble:
     for steps, fold in product(constants, range(setup.train.folds)):
         rows = np.flatnonzero(folds == fold)
         oof = np.full((len(rows), 1), constants[steps], np.float32)
-        members.append(Member("plain", fold, fold, rows=rows, oof=oof, steps=steps))
-    return weigh_members(setup, members)
+        members.append(Snapshot("plain", fold, fold, rows=rows, oof=oof, steps=steps))
+    return weigh_snapshots(setup, members)
 
 
 def test_the_ensemble_and_the_number_of_steps_minimise_the_class_weighted_loss(
