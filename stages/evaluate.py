@@ -13,7 +13,7 @@ from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.core.files import atomic_write, write_json
 from keras_tabular.core.metrics import CustomMetric
-from keras_tabular.core.parallel import begin
+from keras_tabular.core.parallel import run_in_background
 from keras_tabular.evaluation.labelled import check_test_files, score_test_files
 from keras_tabular.evaluation.plot_data import write_plot_data
 from keras_tabular.evaluation.result import Result, evaluate, fit_baselines
@@ -77,7 +77,7 @@ def main() -> None:
     check_test_files(params.evaluate.tests, args.data / "tests")
     content = args.model.read_bytes()
     loss = read_metadata(args.model, content).loss
-    baselines = begin(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
+    baselines = run_in_background(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
 
     from keras_tabular.model_file.saved_model import load_model
 

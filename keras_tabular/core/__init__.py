@@ -1,1 +1,1 @@
-"""What every stage and command uses: files, errors, processes, an ordered map, names of scores."""
+"""What all stages and commands use: errors, files, parallel work, names of metrics."""

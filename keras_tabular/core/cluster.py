@@ -1,40 +1,45 @@
-"""A Ray cluster that works on the items of a map; `RAY_ADDRESS` names it, as Ray itself reads it.
+"""Calls of a function by the processes of a Ray cluster, which `RAY_ADDRESS` names.
 
-Its processes have one core each. All machines see the project's folder under the same path, with
-the environment in it.
+Each of these processes uses one core. Every machine of the cluster has to see the project's folder,
+with its virtual environment, under the same path.
 """
 
 import os
 import re
 import signal
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras_tabular.core.errors import UserError
 
 WORKERS, RAY_ADDRESS = "TABULAR_WORKERS", "RAY_ADDRESS"  # names of environment variables
-RETRIES = 5  # of an item whose process or machine was lost
-TIMEOUT = 10  # seconds until a cluster answers
-MAX_CALLS_PER_PROCESS = 40  # of a process of Ray: what XLA compiles stays in memory until it ends
-IN_WORKER: ContextVar[bool] = ContextVar("IN_WORKER", default=False)  # an item of a map
+MAX_WORKERS = 1024
+MAX_RETRIES = 5  # of a call whose process or machine was lost
+CONNECT_TIMEOUT = 10  # seconds
+MAX_CALLS_PER_PROCESS = 40  # what XLA compiles stays in memory until the process ends
+# Whether this thread or process works on one of several items of a map.
+IN_WORKER: ContextVar[bool] = ContextVar("IN_WORKER", default=False)
 
 
 def workers_from_environment() -> int | None:
-    """Return the value of `TABULAR_WORKERS` in the environment; None if it is not set.
+    """Return the value of `TABULAR_WORKERS` in the environment, or None if it is not set.
 
     Raises:
-        UserError: It is not a number from 1 to 1024.
+        UserError: The value is not a number from 1 to 1024.
     """
     value = os.environ.get(WORKERS)
     if value is None:
         return None
-    if not value.isdecimal() or not 0 < int(value) <= 1024:
-        raise UserError(f"{WORKERS} in the environment: found {value!r}; expected 1 to 1024")
+    if not value.isdecimal() or not 0 < int(value) <= MAX_WORKERS:
+        raise UserError(
+            f"{WORKERS} in the environment: expected a number from 1 to {MAX_WORKERS}, "
+            f"got {value!r}"
+        )
     return int(value)
 
 
@@ -43,59 +48,72 @@ def uses_ray() -> bool:
     return bool(os.environ.get(RAY_ADDRESS))
 
 
-class Tasks:
-    """Calls of one function by processes of the cluster.
+class RemoteCall(NamedTuple):
+    """A call by a process of the cluster, with the interface of `concurrent.futures.Future`."""
 
-    Args:
-        function: Takes an item. Ray pickles it, the items and the results, and calls it again for
-            an item whose process is lost.
-        count: Number of calls that run at the same time.
-        name: The name of the calls in Ray's lists.
-    """
+    reference: Any
 
-    def __init__(self, function: Callable[[Any], Any], count: int, name: str) -> None:
-        self._ray = ray = _connect()
-        task = ray.remote(max_calls=MAX_CALLS_PER_PROCESS)(_call)
-        self._task = task.options(max_retries=RETRIES, name=f"tabular.{name}")
-        self._function = ray.put(ray.cloudpickle.dumps(function))
-        self.count, self._running = count, list[Any]()
-
-    def submit(self, item: Any) -> Any:
-        """Call the function for an item, when fewer calls run than may; return a reference."""
-        while len(self._running) >= self.count:
-            self._running = self._ray.wait(self._running)[1]
-        pickled = self._ray.cloudpickle.dumps(item)
-        self._running.append(self._task.remote(self._function, pickled, str(Path.cwd())))
-        return self._running[-1]
-
-    def result(self, reference: Any) -> Any:
-        """Wait for the result of a call."""
-        exceptions = self._ray.exceptions
+    def result(self) -> Any:
+        """Wait for the call and return its result."""
+        ray = _connect()
         try:
-            return self._ray.get(reference)
-        except exceptions.RayTaskError as error:
+            return ray.get(self.reference)
+        except ray.exceptions.RayTaskError as error:
             if "failed to import on the worker" in str(error.cause):
                 raise UserError(
-                    f"a machine of the Ray cluster does not see {Path.cwd()} as this one does; put "
-                    "the project, with its environment, on a file system that all of them mount"
+                    f"A machine of the Ray cluster cannot import the code in {Path.cwd()}. Put the "
+                    "project, with its virtual environment, on a file system that all machines "
+                    "mount under the same path."
                 ) from None
             raise error.cause if isinstance(error.cause, UserError | OSError) else error from None
-        except exceptions.RayError as error:
+        except ray.exceptions.RayError as error:
             raise UserError(f"Ray: {error}") from None
 
-    def close(self, references: Collection[Any]) -> None:
-        """End the calls that were submitted and whose results nobody takes."""
-        for reference in references:
-            with suppress(Exception):
-                self._ray.cancel(reference, force=True)
+    def cancel(self) -> None:
+        """Stop the call, whose result nobody needs."""
+        with suppress(Exception):
+            _connect().cancel(self.reference, force=True)
 
 
-def _call(function: bytes, item: bytes, project: str) -> Any:
+def remote_function(
+    function: Callable[[Any], Any], max_concurrent: int, name: str
+) -> Callable[[Any], RemoteCall]:
+    """Return a function that calls `function` with an item in a process of the cluster.
+
+    It waits while `max_concurrent` calls are running.
+
+    Args:
+        function: Takes an item. Ray pickles the function, the items and the results, and repeats
+            the call if its process is lost.
+        name: Name of the calls in Ray's lists.
+    """
+    ray = _connect()
+    task = ray.remote(max_calls=MAX_CALLS_PER_PROCESS)(_call)
+    task = task.options(max_retries=MAX_RETRIES, name=f"tabular.{name}")
+    pickled_function = ray.put(ray.cloudpickle.dumps(function))
+    running: list[Any] = []
+
+    def submit(item: Any) -> RemoteCall:
+        while len(running) >= max_concurrent:
+            running[:] = ray.wait(running)[1]
+        pickled_item = ray.cloudpickle.dumps(item)
+        running.append(task.remote(pickled_function, pickled_item, str(Path.cwd())))
+        return RemoteCall(running[-1])
+
+    return submit
+
+
+def _call(pickled_function: bytes, pickled_item: bytes, project: str) -> Any:
     from ray import cloudpickle
 
     os.chdir(project)
-    IN_WORKER.set(True)  # also while the function is unpickled
-    return cloudpickle.loads(function)(cloudpickle.loads(item))
+    IN_WORKER.set(True)  # before the function is unpickled, which may run code of the project
+    return cloudpickle.loads(pickled_function)(cloudpickle.loads(pickled_item))
+
+
+def core_count() -> int:
+    """Return the number of cores of the cluster."""
+    return max(int(_connect().cluster_resources().get("CPU", 1)), 1)
 
 
 @cache
@@ -108,28 +126,25 @@ def _connect() -> Any:
     address = os.environ[RAY_ADDRESS]
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address != "local" and (Path.home() / ".ray/auth_token").is_file():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # as `ray start` does then
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # `ray start` does the same
     try:
         import ray
     except ModuleNotFoundError:
         raise UserError(
-            f"{RAY_ADDRESS} is set in the environment, and Ray is not installed; run "
-            "`make .venv/installed-ray`, or unset it"
+            f"{RAY_ADDRESS} is set in the environment, but Ray is not installed. Run "
+            f"`make .venv/installed-ray`, or unset {RAY_ADDRESS}."
         ) from None
     local = {"num_cpus": workers_from_environment(), "include_dashboard": False}
     options: dict[str, Any] = local if address == "local" else {}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        if (end := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address)) is not None:
-            socket.create_connection((end[1], int(end[2])), TIMEOUT).close()  # Ray waits minutes
+        if host_and_port := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address):
+            host, port = host_and_port.groups()
+            # Ray itself waits minutes for an address that does not answer.
+            socket.create_connection((host, int(port)), CONNECT_TIMEOUT).close()
         ray.init(address, log_to_driver=False, logging_level="error", **options)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise UserError(f"{RAY_ADDRESS} in the environment: {address}: {error}") from None
-    for number, handler in handlers.items():  # Ray has its own
+    for number, handler in handlers.items():  # Ray has replaced them
         signal.signal(number, handler)
     return ray
-
-
-def core_count() -> int:
-    """Return the number of cores of the cluster."""
-    return max(int(_connect().cluster_resources().get("CPU", 1)), 1)

@@ -1,33 +1,33 @@
-"""The one exception that a command shows as a message and not as a traceback; texts of messages."""
+"""The exception that is shown as a message without a traceback, and functions that format texts."""
 
 from collections.abc import Iterable
 
 MAX_TEXT = 80  # characters of a cell or a name in a message
-MAX_LISTED = 20  # names
+MAX_LISTED = 20  # names in a message
 
 
 class UserError(Exception):
-    """An error that the user can fix: where, what was found, what is allowed, what to do."""
+    """Mistake that the user can fix: where it is, what is expected, what was found, what to do."""
 
 
 def truncate(text: str, length: int = MAX_TEXT) -> str:
-    """Shorten a long text, as a message shows it."""
+    """Shorten a long text for a message."""
     return text if len(text) <= length else f"{text[:length]}..."
 
 
 def quote(text: str) -> str:
-    """Put a cell between quotes, as a message shows it."""
+    """Put a text between quotes for a message, and shorten it."""
     return repr(truncate(text))
 
 
 def format_list(texts: Iterable[str]) -> str:
-    """Join texts with commas; if they are many, the first ones and the number of the others."""
+    """Join texts with commas; of a long list, show the first ones and the number of the others."""
     texts = list(texts)
     more = [f"and {len(texts) - MAX_LISTED} more"] if len(texts) > MAX_LISTED else []
     return ", ".join([*map(truncate, texts[:MAX_LISTED]), *more])
 
 
 def align_columns(lines: list[list[str]]) -> str:
-    """Align the cells of lines below each other, for a terminal."""
+    """Format the cells of lines as a table for a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in lines)

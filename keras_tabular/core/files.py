@@ -1,4 +1,4 @@
-"""Files written whole or not at all, with numbers in one form."""
+"""Files that are written completely or not at all, and how numbers are written to them."""
 
 import csv
 import json
@@ -13,15 +13,16 @@ from uuid import uuid4
 
 from keras_tabular.core.errors import UserError
 
-MAX_POINTS = 1000  # of a plot; more cannot be seen and would fill git
+MAX_POINTS = 1000  # of a plot; nobody can see more, and they would make git large
+DECIMALS = 6
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write a file or folder to, and rename it to `path` at the end.
+    """Yield a temporary path for a file or a folder, and rename it to `path` at the end.
 
-    When the block raises, `path` stays as it was and what was written beside it is removed; after
-    a kill the next write to `path` removes it.
+    If the block raises, `path` stays as it was, and what was written is removed. What a killed
+    process has left is removed by the next write to `path`.
 
     Raises:
         UserError: The path cannot be written, or a file was written and `path` is a folder.
@@ -31,10 +32,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(partial)
         yield partial
-        for left in list(partial.rglob(".*.partial")):  # of a worker that was killed
-            _remove(left)
+        for file in list(partial.rglob(".*.partial")):  # left by a worker that was killed
+            _remove(file)
         if path.is_dir() and not partial.is_dir():
-            raise UserError(f"{path}: found a folder; expected the name of a file to write")
+            raise UserError(f"{path}: expected the name of a file to write, got a folder")
         if partial.is_dir() and path.exists():
             _remove(path)
         partial.replace(path)
@@ -43,31 +44,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except OSError as error:
         folder = next(parent for parent in path.absolute().parents if parent.is_dir())
         free = f"{shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free in {folder}"
-        why = os.strerror(error.errno) if error.errno else error
-        raise UserError(f"{path}: cannot be written: {why}; {free}") from None
+        reason = os.strerror(error.errno) if error.errno else error
+        raise UserError(f"{path}: cannot be written: {reason}; {free}") from None
     finally:
         with suppress(OSError):
             _remove(partial)
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write a file to that is then renamed to `path`.
-
-    Several workers may write the same file. It lies in a folder that `atomic_write` yields, which
-    removes the files that a killed worker left.
-    """
-    partial = path.with_name(f".{uuid4().hex}.partial")
-    yield partial
-    partial.replace(path)
-
-
-def link(source: Path, path: Path) -> None:
-    """Give a file a second name, or copy it where the file system has no such links."""
-    try:
-        os.link(source, path)
-    except OSError:
-        shutil.copyfile(source, path)
 
 
 def _remove(path: Path) -> None:
@@ -77,8 +58,28 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path for a file, and rename it to `path` at the end.
+
+    Several workers may write the same file. Use it in a folder that `atomic_write` yields, which
+    removes the files that a killed worker has left.
+    """
+    partial = path.with_name(f".{uuid4().hex}.partial")
+    yield partial
+    partial.replace(path)
+
+
+def link(source: Path, path: Path) -> None:
+    """Create a hard link to a file, or a copy if the file system has no hard links."""
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copyfile(source, path)
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write `value` with sorted keys, two spaces of indent and numbers rounded to 6 decimals.
+    """Write `value` with sorted keys, an indent of two spaces and numbers rounded to 6 decimals.
 
     Raises:
         ValueError: A number is NaN or infinite; the message names its key.
@@ -88,28 +89,6 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
-def write_points(path: Path, columns: Mapping[str, Any], points: int = MAX_POINTS) -> None:
-    """Write sequences of one length as CSV, numbers with 6 decimals, at most `points` of the rows.
-
-    If there are more rows, the first, the last and evenly spaced rows between them are written. NaN
-    is left empty.
-    """
-    rows = len(next(iter(columns.values())))
-    gaps = max(min(rows, points) - 1, 1)
-    picked = [round(n * (rows - 1) / gaps) for n in range(min(rows, points))]
-    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        for row in picked:
-            writer.writerow([_as_text(column[row]) for column in columns.values()])
-
-
-def _as_text(value: Any) -> str:
-    if not isinstance(value, float):  # which numpy's float64 is
-        return str(value)
-    return "" if math.isnan(value) else f"{value + 0.0:.6f}"
-
-
 def _rounded(value: Any, key: str) -> Any:
     if isinstance(value, dict):
         return {str(k): _rounded(v, f"{key}.{k}".lstrip(".")) for k, v in value.items()}
@@ -117,6 +96,30 @@ def _rounded(value: Any, key: str) -> Any:
         return [_rounded(v, f"{key}[{i}]") for i, v in enumerate(value)]
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"{key} is {value}; only finite numbers are written")
-        return round(value, 6) + 0.0  # no negative zero
+            raise ValueError(f"{key}: expected a finite number, got {value}")
+        return round(value, DECIMALS) + 0.0  # turns -0.0 into 0.0
     return value
+
+
+def write_points(path: Path, columns: Mapping[str, Any], max_points: int = MAX_POINTS) -> None:
+    """Write the points of a plot as CSV, numbers with 6 decimals and NaN as an empty cell.
+
+    Args:
+        columns: Sequences of the same length, by the name of their column.
+        max_points: Maximum number of rows. If there are more, the first, the last and evenly spaced
+            rows between them are written.
+    """
+    rows = len(next(iter(columns.values())))
+    points = min(rows, max_points)
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for point in range(points):
+            row = round(point * (rows - 1) / max(points - 1, 1))
+            writer.writerow([_format_cell(column[row]) for column in columns.values()])
+
+
+def _format_cell(value: Any) -> str:
+    if not isinstance(value, float):  # NumPy's float64 is a float
+        return str(value)
+    return "" if math.isnan(value) else f"{value + 0.0:.{DECIMALS}f}"

@@ -1,4 +1,4 @@
-"""Names of scores, tasks and baselines: one vocabulary for parameters, files and reports."""
+"""Names of metrics, tasks and baselines, the same in parameters, files and reports."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,13 +8,13 @@ from keras_tabular.core.errors import UserError
 
 
 class Metric(NamedTuple):
-    """A score of predictions."""
+    """How a metric is called, and which scores are better."""
 
     label: str
     greater_is_better: bool = True
 
 
-# In the order in which they are shown.
+# All metrics, in the order in which they are shown.
 METRICS = {
     "accuracy": Metric("Accuracy"),
     "balanced_accuracy": Metric("Balanced accuracy"),
@@ -31,12 +31,11 @@ METRICS = {
     "rmsle": Metric("Root mean squared log error", greater_is_better=False),
     "loss": Metric("Loss", greater_is_better=False),
 }
-# How a score of several classes is averaged: the prefix of its key.
+# How a metric is averaged over classes, by the prefix of its key.
 AVERAGES = {"macro": "each class alike", "weighted": "each row alike"}
-# Every key that a score may have; in the order in which they are shown.
+# Every key that a score may have, in the order in which scores are shown.
 METRIC_KEYS = (*METRICS, *(f"{average}.{name}" for average in AVERAGES for name in METRICS))
-# The prefix of the keys of scores that a project adds in stages/evaluate.py.
-CUSTOM = "custom."
+CUSTOM = "custom."  # prefix of the keys of metrics that a project adds in stages/evaluate.py
 
 
 class CustomMetric(NamedTuple):
@@ -44,8 +43,8 @@ class CustomMetric(NamedTuple):
 
     Attributes:
         name: Name of the metric; the key of its score is `custom.` and the name.
-        compute: Takes `Predictions` for some rows and returns their score, in which each row counts
-            by its weight. NaN means that the score is undefined.
+        compute: Takes `Predictions` for some rows and returns their score, in which each row should
+            count by its weight. NaN means that the score is undefined.
         greater_is_better: Whether a greater score is better.
     """
 
@@ -58,26 +57,30 @@ def check_custom_metrics(metrics: Sequence[CustomMetric]) -> None:
     """Check the names of the metrics that a project adds.
 
     Raises:
-        UserError: A name cannot be a key of the metrics files, or stands twice.
+        UserError: A name cannot be a key of the metrics files, or two metrics have the same name.
     """
     names = [metric.name for metric in metrics]
     for name in names:
         if not re.fullmatch(r"[A-Za-z]\w*", name) or name.endswith(("_low", "_high")):
             raise UserError(
-                f"stages/evaluate.py: METRICS: found the name {name!r}; expected letters, digits "
-                "and underscores, and no ending _low or _high"
+                "stages/evaluate.py: METRICS: expected a name of letters, digits and underscores "
+                f"that does not end in _low or _high, got {name!r}"
             )
         if names.count(name) > 1:
-            raise UserError(f"stages/evaluate.py: METRICS: {name} stands twice; rename one of them")
+            raise UserError(
+                f"stages/evaluate.py: METRICS: Two metrics are called {name}. Rename one of them."
+            )
 
 
 class Task(NamedTuple):
-    """Kind of prediction, with the keys of its scores and baselines in the metrics files.
+    """What a model predicts, with the keys of its scores and baselines in the metrics files.
 
     Attributes:
-        main: The score that the gate, the baselines and the report show first, unless a class is
-            rare, see `primary_metrics`.
-        second: The score that a summary shows after `main`.
+        label: How the report calls the task.
+        scores: Keys of the scores.
+        main: The primary metric, unless a class is rare; see `primary_metrics`.
+        second: The metric that a summary shows after `main`.
+        baselines: Names of the baselines by their complexity.
         rare: The primary metrics if a class is rare.
     """
 
@@ -133,12 +136,12 @@ BASELINES = {
     "ridge": "ridge regression",
     "gradient_boosting": "gradient boosting",
 }
-# What a constant baseline does, in words.
+# What the constant baselines do.
 CONSTANTS = {
     "majority": "always answering the most frequent class",
     "mean": "always answering the best constant",
 }
-# The sets of rows that are scored, by their key.
+# The sets of rows that are scored, by their key in the metrics files.
 ROW_SETS = {
     "test": "Test rows",
     "cross_validation": "Cross-validation",
@@ -146,24 +149,26 @@ ROW_SETS = {
     "validation": "Validation rows",
     "train": "Training rows",
 }
-RARE = 0.1  # of the rows; with more than five classes half of an equal share
+# A class with a smaller share of the rows is rare. With more than five classes, the limit is half
+# the share that each class has in a balanced table.
+MAX_RARE_SHARE = 0.1
 
 
 def primary_metrics(task: str, rows: Sequence[float]) -> tuple[str, ...]:
-    """Return the scores by which a model is compared with its baselines, the first one first.
+    """Return the keys of the metrics by which a model is compared with its baselines.
 
-    This is the main score. If a class is rare, which accuracy hardly notices, these are the scores
-    of how the rows are ranked.
+    This is `Task.main`. If a class is rare, accuracy hardly depends on it, and the primary metrics
+    are those that judge the ranking of the rows.
 
     Args:
         rows: Number of rows of each class; empty for a regression.
     """
-    rare = rows and min(rows) < min(RARE, 0.5 / len(rows)) * sum(rows)
+    rare = rows and min(rows) < min(MAX_RARE_SHARE, 0.5 / len(rows)) * sum(rows)
     return TASKS[task].rare if rare else (TASKS[task].main,)
 
 
 def deciding_metric(loss: str) -> str:
-    """Return the key of the score that decides comparisons: the one that was trained.
+    """Return the key of the metric that decides comparisons: the loss that was minimised.
 
     Args:
         loss: The value of `train.loss`.
@@ -175,16 +180,17 @@ def metric(key: str) -> Metric:
     """Return the metric of a dotted key such as `test.macro.f1`.
 
     Raises:
-        KeyError: The last part of the key is no metric.
+        KeyError: The last part of the key is not the name of a metric.
     """
     return METRICS[key.rpartition(".")[2]]
 
 
 def metrics_by_key(custom_metrics: Mapping[str, bool]) -> dict[str, Metric]:
-    """Return the metric of each key, in the order in which they are shown.
+    """Return the metric of each key, in the order in which metrics are shown.
 
     Args:
-        custom_metrics: Whether greater is better, by the name of each metric of the project.
+        custom_metrics: Whether a greater score is better, by the name of each metric that the
+            project adds.
     """
     custom = {CUSTOM + name: Metric(name, greater) for name, greater in custom_metrics.items()}
     return {key: metric(key) for key in METRIC_KEYS} | custom

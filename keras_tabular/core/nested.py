@@ -1,11 +1,11 @@
-"""Nested mappings as JSON and YAML hold them, and the same values by dotted key."""
+"""Conversion between nested mappings, as in JSON and YAML, and values by dotted key."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 
 def flatten(nested: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings, each with its keys joined by dots as DVC does.
+    """Yield the leaves of nested mappings with their keys, which are joined by dots as in DVC.
 
     Lists and empty mappings are leaves.
     """
@@ -22,8 +22,8 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, value in flat.items():
         *path, last = key.split(".")
-        place = nested
+        parent = nested
         for name in path:
-            place = place.setdefault(name, {})
-        place[last] = value
+            parent = parent.setdefault(name, {})
+        parent[last] = value
     return nested

@@ -1,12 +1,12 @@
-"""An ordered map on all cores of this machine, or of a Ray cluster; neither changes a result.
+"""An ordered map on all cores of this machine or of a Ray cluster; neither changes a result.
 
-Here it is threads: what is mapped spends its time in Arrow, NumPy and TensorFlow, which let other
-threads work. See `cluster` for the other.
+On one machine, the items are worked on in threads: most of the time is spent in Arrow, NumPy and
+TensorFlow, which let other threads work. See `cluster` for Ray.
 """
 
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
@@ -22,18 +22,19 @@ from keras_tabular.core.process import core_count
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-MAX_CONCURRENT = 8  # items at a time, each of which may be a part of a table in memory
-QUEUE_FACTOR = 2  # times as many are given out, so that a worker finds the next one
+MAX_CONCURRENT = 8  # items in threads; each may be a part of a table in memory
+SUBMITTED_PER_WORKER = 2  # so that a worker finds its next item at once
+SECONDS_BETWEEN_LOG_LINES = 10.0  # shorter work writes none
 PROGRESS: ContextVar[Callable[..., None] | None] = ContextVar("PROGRESS", default=None)
 
 
 def worker_count() -> int:
-    """Return how many items are worked on at a time: `TABULAR_WORKERS`, or the number of cores.
+    """Return how many items are worked on at the same time; within one of several items, 1.
 
-    It is one within an item. If there is a cluster, its cores count.
+    This is `TABULAR_WORKERS`, or the number of cores of the cluster or of this machine.
 
     Raises:
-        UserError: The variable is no number above 0, or there is no such cluster.
+        UserError: `TABULAR_WORKERS` is not a number above 0, or the cluster cannot be reached.
     """
     if IN_WORKER.get():
         return 1
@@ -44,78 +45,51 @@ def ordered_map(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     *,
-    most: int = MAX_CONCURRENT,
+    max_concurrent: int = MAX_CONCURRENT,
     report: Callable[..., None] | None = None,
     stop: Callable[[], None] = lambda: None,
-    threads: bool = True,
+    use_threads: bool = True,
 ) -> Iterator[Result]:
-    """Yield the results for the items, in their order; few of them wait at a time.
+    """Yield the results for the items in the order of the items; few results wait at a time.
 
-    An item is taken when there is a worker for it. An error is raised where its result would be
-    yielded, and no item is taken after it. A single item is worked on in this thread, and a map
-    within it may use all workers. Within one of several items, a map works on one after the other.
+    An item is taken when there is a worker for it. An error is raised in place of the result, and
+    no further item is taken. A single item is worked on in this thread, and a map within it may use
+    all workers. Within one of several items, a map works on its items one after the other.
 
     Args:
-        function: Is pickled on Ray, as are items and results. An item whose process was lost is
-            worked on again.
-        most: Maximum number of items at a time in threads, which share a memory.
+        function: Takes an item. On Ray, the function, the items and the results are pickled, and
+            the call is repeated if its process is lost.
+        max_concurrent: Maximum number of items at the same time in threads, which share the memory.
         report: Is called with the arguments of `report_progress`; on Ray when the result for the
-            item comes.
-        stop: Is called if not all results are taken, so that the running threads may end.
-        threads: Whether the function may run in several threads. If not, then without Ray one item
-            follows the other, and each may use all workers.
+            item arrives.
+        stop: Is called if the results are not all taken, so that running threads may end early.
+        use_threads: Whether the function may run in several threads. If not, and without Ray, the
+            items are worked on one after the other, and each may use all workers.
     """
     remaining = iter(items)
-    first = [] if IN_WORKER.get() or not (threads or uses_ray()) else list(islice(remaining, 2))
-    if len(first) < 2:
-        before = PROGRESS.set(report or PROGRESS.get())
-        try:
-            yield from map(function, chain(first, remaining))
-        finally:
-            PROGRESS.reset(before)
-        return
+    one_by_one = IN_WORKER.get() or not (use_threads or uses_ray())
+    first = [] if one_by_one else list(islice(remaining, 2))
     items = chain(first, remaining)
-    if not uses_ray():
-        pool = _Threads(function, min(worker_count(), most), report, stop)
-        yield from _in_order(pool, items)
-        return
-    name = getattr(function, "func", function).__name__
-    tasks = cluster.Tasks(partial(_run_and_record, function), worker_count(), name)
-    for result, reports in _in_order(tasks, items):
-        if report:
-            for words in reports:
-                report(*words)
-        yield result
-
-
-def begin(function: Callable[..., Result], *args: Any) -> Callable[[], Result]:
-    """Call a function in another process while this one goes on, and return a getter of its result.
-
-    This is for work of Python itself, such as imports, which threads do one after the other. On one
-    core, or with a cluster, the function is called when its result is asked for.
-
-    Args:
-        function: Its arguments, its result and its exceptions are pickled.
-    """
-    if worker_count() < 2 or uses_ray():
-        return partial(function, *args)
-    process = ProcessPoolExecutor(1)
-    future = process.submit(function, *args)
-    process.shutdown(wait=False)  # when the function has ended
-
-    def result() -> Result:
+    if len(first) < 2:
+        previous = PROGRESS.set(report or PROGRESS.get())
         try:
-            return future.result()
-        except BrokenProcessPool:
-            raise MemoryError(f"{function.__name__} ended without a result") from None
-
-    return result
-
-
-def report_progress(*words: Any) -> None:
-    """Call the `report` of the map that works on this item, if there is one."""
-    if report := PROGRESS.get():
-        report(*words)
+            yield from map(function, items)
+        finally:
+            PROGRESS.reset(previous)
+    elif uses_ray():
+        name = getattr(function, "func", function).__name__
+        count = worker_count()
+        remote = cluster.remote_function(partial(_run_and_record, function), count, name)
+        for result, reports in _results_in_order(remote, items, count, stop):
+            if report:
+                for arguments in reports:
+                    report(*arguments)
+            yield result
+    else:
+        count = min(worker_count(), max_concurrent)
+        with ThreadPoolExecutor(count) as pool:
+            submit = partial(pool.submit, partial(_run_in_worker, function, report))
+            yield from _results_in_order(submit, items, count, stop)
 
 
 def _run_in_worker(
@@ -128,69 +102,59 @@ def _run_in_worker(
 
 def _run_and_record(function: Callable[[Item], Result], item: Item) -> tuple[Result, list[Any]]:
     reports: list[Any] = []
-    return _run_in_worker(function, lambda *words: reports.append(words), item), reports
+    return _run_in_worker(function, lambda *arguments: reports.append(arguments), item), reports
 
 
-class _Threads:
-    """Calls of one function by threads, with the interface of `cluster.Tasks`."""
-
-    def __init__(
-        self, function: Callable[[Any], Any], count: int, report: Any, stop: Callable[[], None]
-    ) -> None:
-        self.count, self._threads = count, ThreadPoolExecutor(count)
-        self._call, self._stop = partial(_run_in_worker, function, report), stop
-
-    def submit(self, item: Any) -> Future[Any]:
-        return self._threads.submit(self._call, item)
-
-    def result(self, future: Future[Any]) -> Any:
-        return future.result()
-
-    def close(self, waiting: Collection[Future[Any]]) -> None:
-        if waiting:
-            self._stop()
-        self._threads.shutdown(cancel_futures=True)
-
-
-def _in_order(pool: _Threads | cluster.Tasks, items: Iterable[Any]) -> Iterator[Any]:
-    """Submit items and yield their results in order, with a few submitted at a time."""
-    waiting: deque[Any] = deque()
-    failures: list[Exception] = []
+def _results_in_order(
+    submit: Callable[[Any], Future[Any] | cluster.RemoteCall],
+    items: Iterable[Any],
+    count: int,
+    stop: Callable[[], None],
+) -> Iterator[Any]:
+    """Submit the items, a few at a time, and yield their results in order."""
+    calls: deque[Future[Any] | cluster.RemoteCall] = deque()
+    errors: list[Exception] = []
     try:
-        for item in _until_failure(items, failures):
-            waiting.append(pool.submit(item))
-            if len(waiting) >= QUEUE_FACTOR * pool.count:
-                yield pool.result(waiting[0])
-                waiting.popleft()
-        while waiting:
-            yield pool.result(waiting[0])
-            waiting.popleft()
-        if failures:
-            raise failures[0]
+        for item in _until_error(items, errors):
+            calls.append(submit(item))
+            if len(calls) >= SUBMITTED_PER_WORKER * count:
+                yield calls[0].result()
+                calls.popleft()
+        while calls:
+            yield calls[0].result()
+            calls.popleft()
+        if errors:
+            raise errors[0]
     finally:
-        pool.close(waiting)
+        if calls:
+            stop()
+        for call in calls:
+            call.cancel()
 
 
-def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator[Item]:
-    """Yield the items; an error waits in `failures` until the results before it are taken."""
+def _until_error(items: Iterable[Item], errors: list[Exception]) -> Iterator[Item]:
+    """Yield the items; keep an error, which is raised after the results of the items before it."""
     try:
         yield from items
     except Exception as error:
-        failures.append(error)
+        errors.append(error)
 
 
-SECONDS = 10.0  # between two lines of a log; a shorter work writes none
+def report_progress(*arguments: Any) -> None:
+    """Call the `report` of the map that works on this item, if it has one."""
+    if report := PROGRESS.get():
+        report(*arguments)
 
 
 class ProgressBar(tqdm):
-    """ProgressBar on stderr with the amount of work done, what was done last, and the time left.
+    """Bar on stderr with the amount of work done, what was done last, and the remaining time.
 
     Args:
         total: Amount of work.
     """
 
     def __init__(self, total: float) -> None:
-        pause = 0.1 if sys.stderr.isatty() else SECONDS
+        pause = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LOG_LINES
         super().__init__(
             total=total,
             leave=False,
@@ -199,7 +163,31 @@ class ProgressBar(tqdm):
             bar_format="{percentage:3.0f}% |{bar}| {elapsed} of about {remaining} more{postfix}",
         )
 
-    def advance(self, by: float, last: str) -> None:
+    def advance(self, amount: float, last: str) -> None:
         """Add to the amount of work done, and show what was done last; from any thread."""
         self.set_postfix_str(last, refresh=False)
-        self.update(by)
+        self.update(amount)
+
+
+def run_in_background(function: Callable[..., Result], *args: Any) -> Callable[[], Result]:
+    """Call a function in another process, and return a function that waits for its result.
+
+    This is for work in Python itself, such as imports, which threads cannot do at the same time. On
+    one core, or with a cluster, the function is called when its result is asked for.
+
+    Args:
+        function: The function, its arguments, its result and its exceptions are pickled.
+    """
+    if worker_count() < 2 or uses_ray():
+        return partial(function, *args)
+    process = ProcessPoolExecutor(1)
+    future = process.submit(function, *args)
+    process.shutdown(wait=False)  # when the function has ended
+
+    def wait_for_result() -> Result:
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            raise MemoryError(f"{function.__name__} ended without a result") from None
+
+    return wait_for_result

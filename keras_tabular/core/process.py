@@ -1,7 +1,7 @@
 """How a stage or a command ends: with exit code 1 and one message, whatever went wrong.
 
-The stages and the commands import this module first, so that Ctrl-C ends them with one line while
-they still import their libraries. It needs only the standard library.
+The stages and the commands import this module first, so that Ctrl-C ends them with one line even
+while they import their libraries. The module needs only the standard library.
 """
 
 import errno
@@ -15,20 +15,83 @@ from types import TracebackType
 
 from keras_tabular.core.errors import UserError
 
-# The digits of OpenBLAS's sums depend on its number of threads, which it reads when it is imported.
+# OpenBLAS reads its number of threads when it is imported, and its sums depend on that number.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
-OWN_PACKAGES = ("", "stages", "network", "keras_tabular")  # "" is an error without a module's name
+PROJECT_PACKAGES = ("", "stages", "network", "keras_tabular")  # "": the error names no module
 OUT_OF_MEMORY = (
-    "error: there is not enough memory. Close other programs or raise the limit; or lower, in "
-    "params.yaml, the units and the batch_size of train.networks, or ingest.rows_per_part, the "
-    "rows that are in memory at a time"
+    "error: There is not enough memory. Close other programs or raise the limit, or lower these "
+    "values in params.yaml: units and batch_size of train.networks, or ingest.rows_per_part, the "
+    "number of rows that are in memory at the same time."
 )
-NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # a write does not say for which file
-BROKEN_PIPE = 141  # the exit code of a Unix tool whose reader went away
+DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+BROKEN_PIPE = 141  # the exit code of a Unix tool whose output nobody reads any more
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; if it fails, end with exit code 1 and the `explanation` on stderr."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main()
+        sys.stdout.flush()  # may fail like any write
+    except BrokenPipeError:
+        _discard_stdout()
+        sys.exit(BROKEN_PIPE)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL and not error.filename:
+            _discard_stdout()
+            sys.exit(f"error: stdout, or a temporary file: {error}")
+        if message := explanation(error):
+            sys.exit(message)
+        raise
+
+
+def _discard_stdout() -> None:
+    """Write what can be written, so that the flush at the end of Python shows no traceback."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def explanation(error: BaseException) -> str | None:
+    """Return the message for an error, or None for a bug, which is shown with its traceback."""
+    cause = error
+    while cause.__context__ is not None:  # native code turns Ctrl-C into other errors
+        cause = cause.__context__
+    if isinstance(cause, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return OUT_OF_MEMORY  # the second error is TensorFlow's
+    if isinstance(error, UserError | OSError):  # also a full disk, a folder that is not writable
+        return f"error: {error}"
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        if package not in PROJECT_PACKAGES:
+            return (
+                f"error: {error.name} is not installed in {sys.executable}. Run `make repro` and "
+                "`. .venv/bin/activate`, or `pip install -r requirements.txt`."
+            )
+    return None
+
+
+def install_excepthook() -> None:
+    """Show the `explanation` of an error instead of its traceback, also outside of `run`."""
+    sys.excepthook = _show_error
+
+
+def _show_error(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if message := explanation(error):
+        print(message, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def core_count() -> int:
-    """Return the number of cores that this process may use; on macOS, all of the machine."""
+    """Return the number of cores that this process may use, or on macOS those of the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -36,76 +99,16 @@ def core_count() -> int:
 
 @contextmanager
 def without_packages(*names: str) -> Iterator[None]:
-    """Let libraries do without optional packages: importing one of them fails in the block."""
+    """Make the import of optional packages fail in the block, so that libraries work without."""
 
-    class Refusal(MetaPathFinder):
+    class Blocker(MetaPathFinder):
         def find_spec(self, name: str, *_: object) -> None:
             if name in names:
                 raise ImportError(name)
 
-    finder = Refusal()
+    finder = Blocker()
     sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
         sys.meta_path.remove(finder)
-
-
-def explanation(error: BaseException) -> str | None:
-    """Return the message of a failure; None for a mistake of the code, which has a traceback."""
-    cause = error
-    while cause.__context__ is not None:  # native code answers Ctrl-C with other errors
-        cause = cause.__context__
-    if isinstance(cause, KeyboardInterrupt):
-        return "interrupted"
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        return OUT_OF_MEMORY  # also of TensorFlow
-    if isinstance(error, UserError | OSError):  # also a full disk, a folder that is not writable
-        return f"error: {error}"
-    package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
-    if isinstance(error, ModuleNotFoundError) and package not in OWN_PACKAGES:
-        return (
-            f"error: {error.name} is not installed in {sys.executable}: run `make repro` and "
-            "`. .venv/bin/activate`, or `pip install -r requirements.txt`"
-        )
-    return None
-
-
-def install_excepthook() -> None:
-    """Show the `explanation` of an error in place of a traceback, also outside of `run`."""
-    sys.excepthook = _show
-
-
-def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if message := explanation(error):
-        print(message, file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
-
-
-def run(main: Callable[[], None]) -> None:
-    """Call `main`; if it fails, end with exit code 1 and its `explanation` on stderr."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        main()
-        sys.stdout.flush()  # which may fail as any write
-    except BrokenPipeError:
-        _drop_stdout()
-        sys.exit(BROKEN_PIPE)
-    except SystemExit:
-        raise
-    except BaseException as error:
-        if isinstance(error, OSError) and error.errno in NO_ROOM and not error.filename:
-            _drop_stdout()
-            sys.exit(f"error: stdout, or a temporary file: {error}")
-        if message := explanation(error):
-            sys.exit(message)
-        raise
-
-
-def _drop_stdout() -> None:
-    """Write what can be written, so that the flush at the end of Python shows no traceback."""
-    with suppress(OSError):
-        sys.stdout.flush()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -140,7 +140,7 @@ def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: flo
         y_pred = predict(feature_arrays(part, schema))
         return labels(part, schema)[:, 0], y_pred, row_weights(part, schema)
 
-    parts = list(ordered_map(predict_part, part_paths(folder), threads=False))
+    parts = list(ordered_map(predict_part, part_paths(folder), use_threads=False))
     y, y_pred, weight = map(np.concatenate, zip(*parts, strict=True))
     if count := int((~np.isfinite(y_pred)).any(axis=1).sum()):
         rows = f"{count} of {len(y)} rows"

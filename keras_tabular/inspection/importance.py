@@ -86,5 +86,5 @@ def loss_increases(
     before = np.average(row_losses(y, predict(columns), schema), weights=weight)
     at_a_time = max(BATCH // len(order), 1)
     groups = [names[start : start + at_a_time] for start in range(0, len(names), at_a_time)]
-    losses = np.concatenate(list(ordered_map(shuffled_losses, groups, threads=False)))
+    losses = np.concatenate(list(ordered_map(shuffled_losses, groups, use_threads=False)))
     return dict(zip(names, losses - before, strict=True))

@@ -64,7 +64,7 @@ def fit(
         while networks:
             train, snapshots = partial(train_to_snapshot, setup, checkpoints), []
             for snapshot in ordered_map(
-                train, networks, most=len(networks), report=report, stop=cancelled.set
+                train, networks, max_concurrent=len(networks), report=report, stop=cancelled.set
             ):
                 snapshots.append(snapshot)
                 yield replace(snapshot, state=[])

@@ -38,5 +38,5 @@ def test_a_machine_that_does_not_see_the_folder_is_named(many_files: Path, tmp_p
     )
     done = run_command(many_files, *ALONE, "bash", "-ec", commands, **ON_RAY)
     assert done.returncode == 1
-    assert f"does not see {many_files} as this one does; put the project, with its" in done.stderr
+    assert f"cannot import the code in {many_files}. Put the project, with its" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""Files are whole or not there, hold finite rounded numbers, and stay small."""
+"""Files are written completely or not at all, with rounded numbers."""
 
 from pathlib import Path
 
@@ -13,16 +13,16 @@ def test_json_is_sorted_rounded_and_finite(tmp_path: Path) -> None:
     write_json(tmp_path / "m.json", {"b": 1 / 3, "a": {"c": -1e-9}})
     expected = '{\n  "a": {\n    "c": 0.0\n  },\n  "b": 0.333333\n}\n'
     assert (tmp_path / "m.json").read_text() == expected
-    with pytest.raises(ValueError, match=r"a\.c is nan"):
+    with pytest.raises(ValueError, match=r"a\.c: expected a finite number, got nan"):
         write_json(tmp_path / "m.json", {"a": {"c": float("nan")}})
     assert (tmp_path / "m.json").read_text() == expected
 
 
-def test_a_block_that_fails_leaves_the_output_as_it_was(tmp_path: Path) -> None:
+def test_the_output_does_not_change_if_the_block_fails(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "old").touch()
-    (tmp_path / ".out.partial").touch()  # of a process that was killed
+    (tmp_path / ".out.partial").touch()  # left by a process that was killed
 
     def fail() -> None:
         with atomic_write(out) as partial:
@@ -31,8 +31,8 @@ def test_a_block_that_fails_leaves_the_output_as_it_was(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         fail()
-    with pytest.raises(UserError, match="found a folder"), atomic_write(out) as partial:
-        partial.touch()  # a file in the place of a folder
+    with pytest.raises(UserError, match="got a folder"), atomic_write(out) as partial:
+        partial.touch()  # a file cannot replace a folder
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
     with atomic_write(out) as partial:
         partial.mkdir()
@@ -40,7 +40,9 @@ def test_a_block_that_fails_leaves_the_output_as_it_was(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]
 
 
-def test_a_plot_keeps_its_ends_and_stays_small(tmp_path: Path) -> None:
+def test_a_plot_has_few_points_and_includes_the_first_and_the_last(
+    tmp_path: Path,
+) -> None:
     write_points(tmp_path / "p.csv", {"x": np.linspace(0, 1, 10**5)})
     lines = (tmp_path / "p.csv").read_text().splitlines()
     assert len(lines) == MAX_POINTS + 1

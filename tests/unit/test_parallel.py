@@ -1,4 +1,4 @@
-"""A map gives its results in order, however many workers there are and however long each takes."""
+"""`ordered_map` yields results in order, and `run_in_background` runs in another process."""
 
 import os
 import signal
@@ -8,9 +8,9 @@ import pytest
 
 from keras_tabular.core.cluster import WORKERS
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.parallel import begin, ordered_map, worker_count
+from keras_tabular.core.parallel import ordered_map, run_in_background, worker_count
 
-LONG = 60  # seconds that something waits for what should come at once
+TIMEOUT = 60  # seconds to wait for what should happen at once
 
 
 @pytest.fixture(autouse=True)
@@ -18,12 +18,12 @@ def two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(WORKERS, "2")
 
 
-def test_two_are_worked_on_at_the_same_time_and_their_results_come_in_order() -> None:
+def test_results_come_in_order_although_items_are_worked_on_at_the_same_time() -> None:
     done = [threading.Event() for _ in range(40)]
 
     def square(number: int) -> int:
-        """Every second item ends before the one that comes ahead of it."""
-        assert number % 2 or done[number + 1].wait(LONG)
+        """Finish an even number only after the next odd one."""
+        assert number % 2 or done[number + 1].wait(TIMEOUT)
         done[number].set()
         return number * number
 
@@ -31,22 +31,25 @@ def test_two_are_worked_on_at_the_same_time_and_their_results_come_in_order() ->
     assert list(ordered_map(square, [])) == []
 
 
-@pytest.mark.parametrize("said", ["0", "two", "²", "99999999999"])
-def test_a_number_of_workers_is_a_number(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    monkeypatch.setenv(WORKERS, said)
-    with pytest.raises(UserError, match="TABULAR_WORKERS in the environment: found"):
+@pytest.mark.parametrize("value", ["0", "two", "²", "99999999999"])
+def test_an_invalid_number_of_workers_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv(WORKERS, value)
+    message = f"TABULAR_WORKERS in the environment: expected a number from 1 to 1024, got '{value}'"
+    with pytest.raises(UserError, match=message):
         worker_count()
 
 
-def test_what_runs_is_told_to_stop_when_no_more_results_are_taken() -> None:
-    begun, stop, stopped = threading.Event(), threading.Event(), []
+def test_running_threads_are_stopped_if_the_results_are_not_all_taken() -> None:
+    running, stop, stopped = threading.Event(), threading.Event(), []
 
     def work(number: int) -> None:
         if number == 0:
-            assert begun.wait(LONG)
+            assert running.wait(TIMEOUT)
             raise KeyboardInterrupt
-        begun.set()
-        stopped.append(stop.wait(LONG))
+        running.set()
+        stopped.append(stop.wait(TIMEOUT))
 
     with pytest.raises(KeyboardInterrupt):
         list(ordered_map(work, range(4), stop=stop.set))
@@ -58,17 +61,17 @@ def process_and_thread() -> tuple[int, bool]:
     return os.getpid(), threading.current_thread() is threading.main_thread()
 
 
-def killed() -> None:
+def kill_this_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_what_is_begun_runs_in_another_process_and_tells_how_it_ended(
+def test_a_function_in_the_background_runs_in_another_process_if_there_are_two_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    process, is_main_thread = begin(process_and_thread)()
+    process, is_main_thread = run_in_background(process_and_thread)()
     assert process != os.getpid()
     assert is_main_thread
-    with pytest.raises(MemoryError, match="killed ended without a result"):
-        begin(killed)()
+    with pytest.raises(MemoryError, match="kill_this_process ended without a result"):
+        run_in_background(kill_this_process)()
     monkeypatch.setenv(WORKERS, "1")
-    assert begin(process_and_thread)() == (os.getpid(), True)
+    assert run_in_background(process_and_thread)() == (os.getpid(), True)

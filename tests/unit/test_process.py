@@ -1,4 +1,4 @@
-"""A command starts without what it does not need, and ends with one message of a mistake."""
+"""A command that fails ends with one message."""
 
 import sys
 
@@ -9,31 +9,31 @@ from keras_tabular.core import process
 from tests.commands import check_output, run_command
 from tests.helpers import PROJECT
 
-# As native code answers Ctrl-C.
+# What native code raises after Ctrl-C.
 INTERRUPTED = SystemError("bad argument to internal function")
 INTERRUPTED.__context__ = KeyboardInterrupt()
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (OSError(28, "No space left", "m.json"), "error: [Errno 28] No space left: 'm.json'"),
         (MemoryError(), process.OUT_OF_MEMORY),
         (INTERRUPTED, "interrupted"),
     ],
 )
-def test_what_is_no_mistake_of_the_code_ends_with_one_message(error: Exception, said: str) -> None:
+def test_an_error_that_is_not_a_bug_ends_with_one_message(error: Exception, message: str) -> None:
     def main() -> None:
         raise error
 
     with pytest.raises(SystemExit) as end:
         process.run(main)
-    assert end.value.code == said
+    assert end.value.code == message
 
 
 @pytest.fixture(scope="module")
 def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the Python of a virtual environment without packages."""
+    """Path of the Python of a virtual environment without packages."""
     folder = tmp_path_factory.mktemp("bare")
     check_output(folder, sys.executable, "-m", "venv", "--without-pip", ".")
     return str(folder / "bin/python")
@@ -47,11 +47,11 @@ NEEDS_NO_PACKAGE = ("docs", "new", "upgrade")
     "arguments",
     [*STAGES, *(("keras_tabular", name) for name in COMMANDS if name not in NEEDS_NO_PACKAGE)],
 )
-def test_outside_of_the_environment_a_script_says_what_to_install(
+def test_without_its_packages_a_script_says_how_to_install_them(
     arguments: tuple[str, ...], bare_python: str
 ) -> None:
     done = run_command(PROJECT, bare_python, "-m", *arguments, PYTHONPATH="")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert f" is not installed in {bare_python}: run `make repro` and " in line
+    assert f" is not installed in {bare_python}. Run `make repro` and " in line
     assert "`pip install -r requirements.txt`" in line
