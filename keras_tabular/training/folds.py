@@ -1,4 +1,14 @@
-"""The fold of each training row: drawn by class, or by the groups or times of the split."""
+"""The folds of cross-validation: how each training row gets its fold.
+
+1. The stage `split` gives each row of the table a *fold key* where rows belong together:
+   `splitting.rules.assign_rows` says which. It is an integer that all rows of a group share, or, in
+   a split by time, the row's place in time from 0 to 1. The key is a column of the training rows,
+   `FOLD_KEY`. A random split of a table without equal rows has no such column.
+2. `read_fold_keys` reads that column.
+3. `draw_folds` turns keys into folds, numbers from 0: without keys it deals the rows to the folds
+   (`deal_rows`), with integer keys it deals whole groups (`deal_groups`), and with times each fold
+   is a period (`cut_periods`).
+"""
 
 from pathlib import Path
 
@@ -12,95 +22,105 @@ from keras_tabular.table.parquet import FOLD_KEY, count_rows, part_paths, read_p
 MAX_AUTO_FOLDS = 10
 
 
-def fold_keys(folder: Path) -> list[np.ndarray]:
-    """Read the keys of rows that stay together, for each part; empty if the split wrote none."""
+def read_fold_keys(folder: Path) -> list[np.ndarray]:
+    """Read the fold keys of each part that has rows; an empty list if rows have none."""
     if FOLD_KEY not in pq.read_schema(part_paths(folder)[0]).names:
         return []
-    return [part[0].to_numpy() for part in read_parts(folder, [FOLD_KEY])]
+    return [part[0].to_numpy() for part in read_parts(folder, [FOLD_KEY]) if len(part)]
 
 
 def possible_folds(folder: Path) -> range:
-    """Return the numbers of folds, up to `MAX_AUTO_FOLDS`, of which each fold has training rows.
+    """Return the numbers of folds, up to `MAX_AUTO_FOLDS`, for which each fold gets rows.
 
     Args:
         folder: Folder of the training rows.
     """
-    keys = fold_keys(folder)
+    keys = read_fold_keys(folder)
     groups = len(np.unique(np.concatenate(keys))) if keys else sum(count_rows(folder))
     return range(2, min(MAX_AUTO_FOLDS, groups) + 1)
 
 
 def draw_folds(
-    classes: list[np.ndarray], keys: list[np.ndarray], folds: int, seed: int
+    classes: list[np.ndarray], fold_keys: list[np.ndarray], folds: int, seed: int
 ) -> list[np.ndarray]:
-    """Draw the fold of each row of each part: by class and group, or by time.
+    """Return the fold of each row of each part, int32.
 
     Args:
-        classes: Class of the rows of each part; one class for regression.
-        keys: Keys of the rows of each part, see `parquet.FOLD_KEY`; empty if there are none.
-
-    Returns:
-        Int32 arrays, one for each part.
+        classes: Class of each row of each part; for regression, all rows are of one class.
+        fold_keys: Result of `read_fold_keys`.
+        folds: Number of folds.
+        seed: Seed of the draw.
 
     Raises:
         UserError: There are more folds than rows, groups or times.
     """
-    every_key = np.concatenate(keys or [np.arange(sum(map(len, classes)))])
-    distinct, group = np.unique(every_key, return_inverse=True)
-    if folds > len(distinct):
-        what = "groups or times of training rows" if keys else "training rows"
+    keys = np.concatenate(fold_keys or [np.arange(sum(map(len, classes)))])
+    distinct_keys, group = np.unique(keys, return_inverse=True)
+    if folds > len(distinct_keys):
+        unit = "groups or times of training rows" if fold_keys else "training rows"
         raise UserError(
-            f"train.folds is {folds}, but there are only {len(distinct)} {what}. "
-            f"Set train.folds to {len(distinct)} or less, or to auto."
+            f"train.folds is {folds}, but there are only {len(distinct_keys)} {unit}. "
+            f"Set train.folds to {len(distinct_keys)} or less, or to auto."
         )
-    if not keys:
-        return random_folds(classes, folds, seed)
-    if every_key.dtype.kind == "f":
-        drawn = folds_of_times(every_key, group, folds)
+    if not fold_keys:
+        return deal_rows(classes, folds, seed)
+    if keys.dtype.kind == "f":
+        row_folds = cut_periods(keys, group, folds)
     else:
-        drawn = grouped_folds(np.concatenate(classes), group, folds, seed)
-    return np.split(drawn, np.cumsum([len(part) for part in keys])[:-1])
+        row_folds = deal_groups(np.concatenate(classes), group, folds, seed)
+    return np.split(row_folds, np.cumsum([len(part) for part in fold_keys])[:-1])
 
 
-def random_folds(classes: list[np.ndarray], folds: int, seed: int) -> list[np.ndarray]:
-    """Draw the fold of each row of each part; folds differ by one row at most.
+def deal_rows(classes: list[np.ndarray], folds: int, seed: int) -> list[np.ndarray]:
+    """Deal the rows of each part to the folds in turn, like cards: class by class, shuffled.
 
-    The rows of a class are dealt to the folds in turn, so that each fold has some of them if the
-    part has enough.
-    """
-    rng, dealt, drawn = np.random.default_rng([seed, folds]), 0, []
-    for of_part in classes:
-        order = rng.permutation(len(of_part))
-        order = order[np.argsort(of_part[order], kind="stable")]
-        fold = np.empty(len(order), np.int32)
-        fold[order] = (np.arange(len(order)) + dealt) % folds
-        dealt += len(order)  # they take turns from part to part
-        drawn.append(fold)
-    return drawn
-
-
-def grouped_folds(classes: np.ndarray, group: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Draw the fold of each row, int32: that of its group.
-
-    Groups are dealt to the folds as rows are, each as its rarest class, those with most rows of it
-    first. So each fold has its share of every class, as with scikit-learn's `StratifiedGroupKFold`,
-    and a table with few repeated rows has nearly the folds of one without.
-    """
-    rarest, rows = rarest_classes(classes, group)
-    return random_folds([rarest - rows / (rows.max() + 1)], folds, seed)[0][group]
-
-
-def folds_of_times(times: np.ndarray, rank: np.ndarray, folds: int) -> np.ndarray:
-    """Return the fold of each row, int32: an equal range of times each.
-
-    Where few different times would leave a fold without rows, each fold gets the same number of
-    different times.
+    So each fold gets its share of each class, and the sizes of the folds differ by one row at most.
 
     Args:
-        times: Keys of the rows, float64 from 0 to 1.
-        rank: Rank of each of them among the different times, from 0.
+        classes: Class of each row of each part, of any type that can be sorted.
     """
-    drawn = np.minimum(times * folds, folds - 1).astype(np.int32)
-    if len(np.unique(drawn)) < folds:
-        drawn = (rank * folds // (int(rank.max()) + 1)).astype(np.int32)
-    return drawn
+    rng = np.random.default_rng([seed, folds])
+    dealt_rows = 0  # each part continues with the fold whose turn it is
+    row_folds = []
+    for part_classes in classes:
+        order = rng.permutation(len(part_classes))
+        order = order[np.argsort(part_classes[order], kind="stable")]
+        part_folds = np.empty(len(order), np.int32)
+        part_folds[order] = (np.arange(len(order)) + dealt_rows) % folds
+        dealt_rows += len(order)
+        row_folds.append(part_folds)
+    return row_folds
+
+
+def deal_groups(classes: np.ndarray, group: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Return the fold of each row, int32, where all rows of a group have the same fold.
+
+    Groups are dealt as `deal_rows` deals rows. The class of a group is its rarest class, and groups
+    with more rows of that class come first. So each fold gets its share of each class, as with
+    scikit-learn's `StratifiedGroupKFold`; and if only a few rows are repeated, the folds are nearly
+    those of single rows.
+
+    Args:
+        classes: Class of each row, shape (rows,).
+        group: Number of the group of each row from 0, shape (rows,).
+    """
+    rarest_class, class_rows = rarest_classes(classes, group)
+    dealing_order = rarest_class - class_rows / (class_rows.max() + 1)
+    (group_folds,) = deal_rows([dealing_order], folds, seed)
+    return group_folds[group]
+
+
+def cut_periods(times: np.ndarray, rank: np.ndarray, folds: int) -> np.ndarray:
+    """Return the fold of each row, int32, where each fold is a period.
+
+    The periods have nearly equal numbers of rows. If a fold would get no row, since there are few
+    different times, the periods have nearly equal numbers of different times instead.
+
+    Args:
+        times: Place of each row in time, from 0 to 1, shape (rows,).
+        rank: Rank of this place among the different places, from 0, shape (rows,).
+    """
+    row_folds = np.minimum(times * folds, folds - 1).astype(np.int32)
+    if len(np.unique(row_folds)) < folds:
+        row_folds = (rank * folds // (int(rank.max()) + 1)).astype(np.int32)
+    return row_folds

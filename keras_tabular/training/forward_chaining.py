@@ -18,7 +18,7 @@ from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
 from keras_tabular.training.ensemble import assemble, weigh_snapshots
 from keras_tabular.training.fit import fit
-from keras_tabular.training.folds import fold_keys
+from keras_tabular.training.folds import read_fold_keys
 from keras_tabular.training.setup import set_up
 
 
@@ -44,7 +44,9 @@ def predict_later_blocks(
         UserError: The rows before a block have too few different times for the folds.
     """
     count = train.forward_chaining + 1
-    blocks = [np.minimum(keys * count, count - 1).astype(np.int32) for keys in fold_keys(folder)]
+    blocks = [
+        np.minimum(keys * count, count - 1).astype(np.int32) for keys in read_fold_keys(folder)
+    ]
     outputs = [np.full((len(block), schema.outputs), np.nan, np.float32) for block in blocks]
     for number in range(1, count):
         with TemporaryDirectory(dir=scratch) as earlier:

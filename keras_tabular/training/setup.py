@@ -20,7 +20,7 @@ from keras_tabular.preprocessing.statistics import Statistics, adapt
 from keras_tabular.table.arrays import feature_arrays, labels, row_losses, row_weights
 from keras_tabular.table.parquet import count_rows, part_paths, read_parts
 from keras_tabular.training.architecture import Architecture, check_memory
-from keras_tabular.training.folds import draw_folds, fold_keys, possible_folds
+from keras_tabular.training.folds import draw_folds, possible_folds, read_fold_keys
 from keras_tabular.training.trainer import Dataset, Rows
 
 MAX_ROWS_FOR_QUANTILES = 100_000  # training rows, which lie shuffled in their parts
@@ -128,7 +128,7 @@ def set_up(
         UserError: There are no rows, or fewer than folds, or a column cannot be preprocessed, or
             the networks do not fit into memory.
     """
-    sizes, possible, keys = count_rows(folder), possible_folds(folder), fold_keys(folder)
+    sizes, possible, keys = count_rows(folder), possible_folds(folder), read_fold_keys(folder)
     resolved = train.resolve_auto(sum(sizes), schema.task, len(schema.features), possible)
     statistics = adapt(partial(read_parts, folder), schema, resolved)
     layers = build_preprocessing(statistics, schema, resolved)

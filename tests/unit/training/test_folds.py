@@ -1,4 +1,4 @@
-"""Each fold has training rows, and `folds: auto` chooses a number for which that is so."""
+"""Each fold has training rows, and `folds: auto` chooses a number of folds for which that holds."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.parquet import FOLD_KEY, write_part
-from keras_tabular.training.folds import draw_folds, possible_folds, random_folds
+from keras_tabular.training.folds import deal_rows, draw_folds, possible_folds
 from tests.helpers import load_train_params
 
 
@@ -18,21 +18,21 @@ def test_more_folds_than_rows_are_refused() -> None:
 
 
 @pytest.mark.parametrize("sizes", [[1] * 12, [5, 5, 2], [3, 8, 1], [12]])
-def test_every_fold_has_its_share_of_the_rows_in_however_small_parts(sizes: list[int]) -> None:
-    folds = np.concatenate(random_folds(list(map(np.zeros, sizes)), 5, seed=1))
+def test_folds_have_equal_sizes_also_with_small_parts(sizes: list[int]) -> None:
+    folds = np.concatenate(deal_rows([np.zeros(size) for size in sizes], 5, seed=1))
     assert sorted(np.bincount(folds, minlength=5)) == [2, 2, 2, 3, 3]
 
 
-def test_a_class_of_few_rows_is_in_every_fold() -> None:
+def test_every_fold_has_rows_of_a_rare_class() -> None:
     y = np.random.default_rng(0).permutation(np.repeat([0.0, 1.0, 2.0], [80, 5, 7]))
-    folds = random_folds([y], 5, seed=1)[0]
+    (folds,) = deal_rows([y], 5, seed=1)
     assert np.ptp(np.bincount(folds)) <= 1
-    for one in (1, 2):
-        assert set(folds[y == one]) == set(range(5))
+    for rare_class in (1, 2):
+        assert set(folds[y == rare_class]) == set(range(5))
 
 
 @pytest.mark.parametrize(
-    ("keys", "folds"),
+    ("keys", "expected_folds"),
     [
         (np.repeat(np.arange(9) / 9, 20), 9),
         (np.repeat(np.arange(9), 20), 9),
@@ -41,34 +41,38 @@ def test_a_class_of_few_rows_is_in_every_fold() -> None:
         (np.full(30, 0.5), 1),
     ],
 )
-def test_auto_takes_the_most_folds_that_the_groups_fill(
-    keys: np.ndarray, folds: int, tmp_path: Path
+def test_auto_is_the_largest_number_of_folds_that_the_groups_fill(
+    keys: np.ndarray, expected_folds: int, tmp_path: Path
 ) -> None:
     write_part(tmp_path, 0, pa.table({FOLD_KEY: keys}))
     possible = possible_folds(tmp_path)
     train = load_train_params(folds="auto").resolve_auto(len(keys), "binary", 8, possible)
-    assert train.folds == folds
+    assert train.folds == expected_folds
     classes = [np.zeros(len(keys))]
-    for number in possible:
-        assert set(draw_folds(classes, [keys], number, 1)[0]) == {*range(number)}
+    for folds in possible:
+        assert set(draw_folds(classes, [keys], folds, 1)[0]) == set(range(folds))
     with pytest.raises(UserError, match=r"Set train\.folds to \d+ or less, or to auto"):
         draw_folds(classes, [keys], 41, 1)
 
 
-def test_each_fold_has_its_share_of_the_classes_of_rows_in_groups() -> None:
-    """Also where one row repeats another: as if each row were drawn by itself."""
-    rng = np.random.default_rng(0)
-    y = (np.arange(1000) < 40).astype(float)
-    rng.shuffle(y)
-    pair, groups = np.r_[np.arange(999), 0], rng.integers(0, 300, 1000)
-    for keys, spread in ((pair, 2), (groups, 20)):
-        parts = np.array_split(keys, 3)
-        folds = draw_folds(np.array_split(y, 3), parts, 5, 1)
-        assert [len(part) for part in folds] == [len(part) for part in parts]
-        fold = np.concatenate(folds)
-        assert len(np.unique(np.column_stack([keys, fold]), axis=0)) == len(np.unique(keys))
-        assert np.ptp(np.bincount(fold[y == 1])) <= 2
-        assert np.ptp(np.bincount(fold)) <= spread
+@pytest.mark.parametrize(
+    ("keys", "max_size_difference"),
+    [
+        (np.r_[np.arange(999), 0], 2),  # one row repeats another
+        (np.random.default_rng(0).integers(0, 300, 1000), 20),
+    ],
+)
+def test_groups_stay_together_and_each_fold_has_its_share_of_the_classes(
+    keys: np.ndarray, max_size_difference: int
+) -> None:
+    y = np.random.default_rng(1).permutation((np.arange(1000) < 40).astype(float))
+    key_parts = np.array_split(keys, 3)
+    folds = draw_folds(np.array_split(y, 3), key_parts, 5, 1)
+    assert [len(part) for part in folds] == [len(part) for part in key_parts]
+    fold = np.concatenate(folds)
+    assert len(np.unique(np.column_stack([keys, fold]), axis=0)) == len(np.unique(keys))
+    assert np.ptp(np.bincount(fold[y == 1])) <= 2
+    assert np.ptp(np.bincount(fold)) <= max_size_difference
 
 
 def test_folds_of_times_are_periods() -> None:
