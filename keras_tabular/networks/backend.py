@@ -1,7 +1,7 @@
-"""TensorFlow and Keras, imported without their start-up lines and set to repeat bit for bit.
+"""TensorFlow and Keras, imported without their messages and set up for repeatable bits.
 
 All code takes `keras` and `tf` from here, and only after the parameters were checked: the import
-costs seconds.
+costs seconds. `networks.reproducible` lists everything else that makes two runs equal.
 """
 
 import gc
@@ -11,25 +11,27 @@ import sys
 from keras_tabular.core.process import without_packages
 from keras_tabular.table.parquet import hide_pandas
 
-# The same bits on all CPUs: fused multiply-adds are turned off, since x86-64 and ARM64 would fuse
-# different pairs. AVX has none of them, and all x86-64 CPUs have AVX. On ARM64 they come from a
-# pass of LLVM and from SVE. Estimates of 1 / sqrt and kernels chosen by CPU are turned off, too.
-# This costs no time. The next two flags halve the time of compiling. The last one keeps a step in
-# one thread: a step of the tutorial's network then takes 7 instead of 11 µs.
-LLVM = (
+# Options of LLVM, which generates XLA's machine code, and of XLA's own math functions.
+CODE_OPTIONS = (
+    # ARM64: do not fuse a multiplication and an addition into one operation, which rounds once.
     "-aarch64-enable-mcr=false",
+    # ARM64: do not use SVE, whose vectors differ in length and whose loops fuse, too.
     "-scalable-vectorization=off",
+    # Compute 1 / sqrt(x) by a division, not from an estimate, which differs between AMD and Intel.
     "xla_cpu_disable_platform_dependent_math",
 )
-FLAGS = (
+XLA_FLAGS = (
+    # x86-64: use no instructions after AVX, which all CPUs have. The later AVX2 CPUs can fuse.
     "--xla_cpu_max_isa=AVX",
-    f"--xla_backend_extra_options={','.join(LLVM)}",
+    f"--xla_backend_extra_options={','.join(CODE_OPTIONS)}",
+    # These two halve the time of compiling.
     "--xla_cpu_use_fusion_emitters=false",
     "--xla_cpu_parallel_codegen_split_count=2",
+    # Run a step in one thread: a step of the tutorial's network takes 7 instead of 11 µs.
     "--xla_cpu_enable_concurrency_optimized_scheduler=false",
 )
-os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
-os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *XLA_FLAGS])
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # oneDNN chooses its kernels by the CPU
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -37,12 +39,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # The objects of the imports stay until the process ends. Searching them for garbage, during the
 # imports and once more at the end, would take 1.5 of 3.6 seconds.
 gc.disable()
-# Native code writes start-up lines to stderr.
+# Native code writes messages to stderr when it starts.
 sys.stderr.flush()
-stderr, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-os.dup2(nothing, 2)
+stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+os.dup2(devnull, 2)
 try:
-    # Keras only asks whether something is an object of these, which take 0.7 of 2.1 seconds.
+    # Keras imports these, in 0.7 of 2.1 seconds, only to ask whether an object is one of theirs.
     with without_packages("pandas", "scipy", "sklearn"):
         import keras
         import tensorflow as tf
@@ -52,10 +54,10 @@ try:
     tf.config.threading.set_intra_op_parallelism_threads(4)
     if os.environ.get("TABULAR_GPU") != "1":
         tf.config.set_visible_devices([], "GPU")  # a GPU adds up in another order
-    tf.config.list_logical_devices()  # starts the devices, which also write lines
+    tf.config.list_logical_devices()  # starts the devices, which also write messages
 finally:
     os.dup2(stderr, 2)
-    os.close(nothing)
+    os.close(devnull)
     os.close(stderr)
 gc.freeze()
 gc.enable()

@@ -1,11 +1,69 @@
-"""Matrix products with the same bits on any CPU, at any number of threads.
+"""Networks that have the same bits in every run and on every CPU; and all that makes runs equal.
 
-A sum of products depends on their order unless no addition rounds. So both operands are first
-rounded to b bits below the power of two above their largest value. Then a product has 2 b bits, and
-a sum of K products has 2 b + log2 K bits. If that is at most 53, the sum is exact in float64 in any
-order. This is the pre-rounding of Demmel and Nguyen, "Fast reproducible floating-point summation"
-(2013), and the splitting of Ozaki, Ogita, Oishi and Rump, "Error-free transformations of matrix
-multiplication" (2012), with one slice. A rounded operand has 20 bits or more, a float32 has 24.
+The same inputs, parameters and locked packages give the same bytes for every output: in any folder,
+with any number of threads and workers, after a kill, on x86-64 and on ARM64. This is every source
+of a difference, what removes it, and where (modules are those of `keras_tabular`):
+
+Arithmetic of the networks
+  - Order of the additions in a matrix product, which depends on the CPU and on the threads.
+    Operands are rounded so that every sum of products is exact in float64, in any order:
+    `networks.reproducible.training_product`, `networks.reproducible.prediction_product`.
+  - Order of the additions in losses, metrics, penalties and softmax. Values are rounded to a grid
+    on which sums are exact: `networks.reproducible.sum_on_grid`.
+  - Fused multiply-adds, wide vectors, and estimates of 1 / sqrt(x). Flags of the compiler XLA turn
+    them off: `networks.backend.XLA_FLAGS`.
+  - exp, log, tanh and powers, for which TensorFlow has other kernels on other CPUs. XLA compiles
+    them: `training.trainer.Graph` for a whole step of training (its optimizer too), and
+    `networks.reproducible.compile_by_xla` for a prediction.
+  - Other rows of a batch. A row is rounded by itself, and one graph serves all batch sizes:
+    `networks.reproducible.prediction_product`, `model_file.saved_model.predict`.
+  - Number of TensorFlow's and OpenBLAS's threads, oneDNN's kernels, and GPUs. The numbers are
+    fixed, oneDNN is off, and a GPU is hidden: `networks.backend`, `core.process`.
+Arithmetic of the preparation
+  - Sums of the training rows. Parts of a table are added in their order (`table.profile.Summary`),
+    correlations are sums of integers (`networks.network.relevance`), and the regressions on texts
+    multiply float32 values in float64, row by row (`preprocessing.texts.ridge`).
+  - Sines are read from a rounded table (`preprocessing.dates.cyclic_encoding`), and time zones from
+    the package tzdata, whatever the system has (`table.cells.time_zone`).
+Randomness
+  - Initial weights and dropout. Each network has its own seed, `train.seed` plus its number, which
+    is set under a lock: `training.architecture.Architecture`, `training.fit.compiled_model`.
+  - Order of the rows. NumPy draws it from the seed of the network and the number of the epoch or
+    cycle: `training.trainer.Trainer`. Folds, samples of the ensemble and permutations have NumPy
+    generators with fixed seeds too.
+  - Python's hash of a string, which is another one in each process. A split by hash uses SipHash
+    with `split.seed` as its key: `splitting.rules.hash_values`.
+Order of work
+  - Number of workers, and which one ends first. Results come in the order of their items, and no
+    item depends on another: `core.engine.ordered_map`.
+  - Order of files and of DuckDB's batches. Parts are sorted by name, and batches are cut again:
+    `table.parquet.part_paths`, `table.parquet.take_rows`.
+  - A kill. A snapshot holds weights, optimizer and seeds bit for bit, and is only used with the
+    same code, packages, parameters and tables: `training.checkpoint.identity`.
+Decisions
+  - NumPy's exp and log differ in the last bit. Losses are rounded before they are compared, so that
+    a tie is decided the same way everywhere: `core.numbers.round_for_comparison`.
+Files
+  - A Keras file holds its date, addresses of objects and times of zip entries. They are removed,
+    and its entries are sorted: `model_file.metadata.replace_metadata`.
+  - The pages of a Parquet file depend on how a table is divided in memory. Each part is written as
+    one piece: `table.parquet.take_rows`, `splitting.placement.write_new_parts`.
+  - JSON and CSV: sorted keys, six decimals, no negative zero, UTF-8 and "\\n" whatever the locale:
+    `core.files.write_json`, `core.files.write_points`.
+  - Versions of code and packages. requirements.txt locks packages by hash, and dvc.lock the inputs,
+    parameters and code of each stage.
+
+`training.ensemble.metadata` says for which models all this is not enough: with `train.exact: false`
+(plain products), Adafactor, layers that cannot be stacked, a GPU, or another kind of machine, only
+the same CPU gives the same bytes. `make check-cpu` compares CPUs with tests/same_bytes.py.
+
+Exact products: a sum of products depends on their order unless no addition rounds. So both operands
+are first rounded to b bits below the power of two above their largest value. Then a product has 2 b
+bits, and a sum of K products has 2 b + log2 K bits. If that is at most 53, the sum is exact in
+float64 in any order. This is the pre-rounding of Demmel and Nguyen, "Fast reproducible
+floating-point summation" (2013), and the splitting of Ozaki, Ogita, Oishi and Rump, "Error-free
+transformations of matrix multiplication" (2012), with one slice. A rounded operand has 20 bits or
+more, a float32 has 24.
 """
 
 import math
@@ -15,60 +73,123 @@ from typing import Any
 
 from keras_tabular.networks.backend import keras, tf
 
-FLOAT64_BITS = 53  # of a mantissa
-FLOAT32_EXPONENT = 0x7F800000  # mask of the bits of the exponent
-GRID = 2.0**-32  # on which values are rounded before `sum_on_grid` adds them up
-# Activations that are computed without approximation.
-EXACT_ACTIVATIONS = (keras.activations.linear, keras.activations.relu)
-# Classes of layers and operations that TensorFlow's own kernels approximate, each CPU differently.
-APPROXIMATE = ("Activation", "ELU", "Exp", "Gelu", "Power", "Sigmoid", "Silu", "Tanh")
+FLOAT64_BITS = 53  # of the mantissa
+FLOAT32_EXPONENT_MASK = 0x7F800000
+GRID = 2.0**-32  # distance between the values to which `sum_on_grid` rounds
+ACTIVATIONS_WITHOUT_APPROXIMATION = (keras.activations.linear, keras.activations.relu)
+# Names of the classes of layers and operations for which TensorFlow has kernels by CPU.
+APPROXIMATED_LAYERS = ("Activation", "ELU", "Exp", "Gelu", "Power", "Sigmoid", "Silu", "Tanh")
+Shape = tuple[int | None, ...]
 
 
-def round_to_bits(values: tf.Tensor, bits: int, largest: tf.Tensor) -> tf.Tensor:
-    """Round float32 values to `bits` bits below the power of two above the largest: float64."""
-    # The power of two below the largest: a logarithm may differ from CPU to CPU.
-    exponent = tf.bitwise.bitwise_and(tf.bitcast(largest, tf.int32), FLOAT32_EXPONENT)
-    power = tf.bitcast(exponent, tf.float32)
-    # Near 1.5 * 2**52 times the last bit to keep, a float64 holds no further bit.
-    shift = tf.cast(power, tf.float64) * (1.5 * 2.0 ** (52 + 1 - bits))
-    return (tf.cast(values, tf.float64) + shift) - shift
+def make_reproducible(model: keras.Model, batch_size: int | None = None) -> keras.Model:
+    """Clone a model, with the same weights, into one that has the same bits on any CPU.
 
-
-def sum_on_grid(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
-    """Add up float32 values over an axis, or all of them; the axis stays, with size 1.
-
-    XLA adds in an order that depends on the CPU. Values are therefore rounded to a grid, on which
-    sums below 2**21 are exact in any order.
+    Args:
+        batch_size: Number of rows of a training step; None for a model that only predicts.
     """
 
-    @tf.custom_gradient
-    def on_grid(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        grid = tf.round(tf.cast(values, tf.float64) / GRID)
-        sums = tf.cast(tf.reduce_sum(grid, axis, keepdims=True) * GRID, tf.float32)
-        return sums, lambda upstream: upstream * tf.ones_like(values)
+    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.Model):
+            return make_reproducible(layer, batch_size)
+        if isinstance(layer, keras.layers.GlobalAveragePooling1D):
+            return OrderedMean(name=layer.name)
+        if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
+            return ReproducibleDense(layer, batch_size)
+        if batch_size:  # XLA compiles the whole step
+            return layer
+        name = type(layer).__name__
+        if name in APPROXIMATED_LAYERS:
+            return Substitute(layer, compile_by_xla(layer.call))
+        if name == "Sum" and layer.axis == [1] and layer.keepdims:  # see `add_temperature`
+            return Substitute(layer, partial(sum_on_grid, axis=1))
+        return layer
 
-    return on_grid(values)
+    return keras.models.clone_model(model, clone_function=replace)
+
+
+class ReproducibleDense(keras.layers.Layer):
+    """A layer that shares the weights of a `Dense` or `EinsumDense` layer, with exact products.
+
+    Args:
+        layer: The layer with the weights.
+        batch_size: Number of rows of a training step; None for a layer that only predicts.
+    """
+
+    def __init__(self, layer: keras.layers.Layer, batch_size: int | None) -> None:
+        super().__init__(name=layer.name)
+        self.layer, self._batch_size = layer, batch_size
+        self._equation = getattr(layer, "equation", "bk,kn->bn")
+        penalty = layer.kernel.regularizer
+        if batch_size and type(penalty) is keras.regularizers.L2:
+            layer.kernel.regularizer = lambda kernel: (
+                penalty.l2 * tf.squeeze(sum_on_grid(tf.square(kernel)))
+            )
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return self.layer.compute_output_shape(input_shape)
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        kernel, activation = self.layer.kernel, self.layer.activation
+        if activation is keras.activations.softmax:
+            activation = softmax
+        biases = [] if self.layer.bias is None else [keras.ops.convert_to_tensor(self.layer.bias)]
+        if not self._batch_size:
+            x = sum(biases, prediction_product(self._equation, inputs, kernel))
+            is_same = activation in ACTIVATIONS_WITHOUT_APPROXIMATION
+            return activation(x) if is_same else compile_by_xla(activation)(x)
+        shape = self.compute_output_shape(inputs.shape)[1:]
+        biases = [tf.broadcast_to(bias, shape) for bias in biases]
+        kernel = keras.ops.convert_to_tensor(kernel)
+        x = training_product(self._equation, inputs, kernel, self._batch_size, *biases)
+        return activation(x)
+
+
+class Substitute(keras.Operation):
+    """A layer without weights, or an operation, that is computed by another function."""
+
+    def __init__(self, operation: keras.Operation, function: Callable[..., Any]) -> None:
+        super().__init__(name=operation.name)
+        self.call, self.compute_output_spec = function, operation.compute_output_spec
+
+
+class OrderedMean(keras.layers.Layer):
+    """A `GlobalAveragePooling1D` over the members that adds them up in their order."""
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (input_shape[0], input_shape[2])
+
+    def call(self, inputs: keras.KerasTensor, mask: None = None) -> keras.KerasTensor:
+        return tf.add_n(tf.unstack(inputs, axis=1)) / inputs.shape[1]
+
+
+@cache
+def compile_by_xla(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function of tensors by XLA, whose bits do not depend on the CPU."""
+    return tf.function(function, jit_compile=True, autograph=False)
 
 
 def training_product(
-    equation: str, x: tf.Tensor, kernel: tf.Tensor, rows: int, *bias: tf.Tensor
+    equation: str, x: tf.Tensor, kernel: tf.Tensor, batch_size: int, *bias: tf.Tensor
 ) -> tf.Tensor:
     """Compute `einsum` of two float32 tensors, exact except for one rounding of each of them.
 
     Args:
         equation: Such as "bk,kn->bn".
-        rows: The largest number of rows of `x`; the gradient of the kernel is a sum over them.
+        batch_size: Largest number of rows of `x`; the gradient of the kernel is a sum over them.
         bias: One tensor to add to each row, or none.
     """
-    of_x, of_kernel, of_product = equation.replace("->", ",").split(",")
-    bits = _bits(max(rows, *kernel.shape))
+    x_axes, kernel_axes, product_axes = equation.replace("->", ",").split(",")
+    bits = _operand_bits(max(batch_size, *kernel.shape))
 
-    def exact(equation: str, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    def float32_einsum(equation: str, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.einsum(equation, a, b), tf.float32)
 
     @tf.custom_gradient
     def forward(x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        x, kernel = (round_to_bits(each, bits, tf.reduce_max(tf.abs(each))) for each in (x, kernel))
+        x, kernel = (
+            round_to_bits(operand, bits, tf.reduce_max(tf.abs(operand))) for operand in (x, kernel)
+        )
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             # With absolute values, XLA would compute `upstream` again for each use, which takes 0.5
@@ -76,87 +197,114 @@ def training_product(
             largest = tf.maximum(tf.reduce_max(upstream), -tf.reduce_min(upstream))
             upstream = round_to_bits(upstream, bits, largest)
             return [
-                exact(f"{of_product},{of_kernel}->{of_x}", upstream, kernel),
-                exact(f"{of_x},{of_product}->{of_kernel}", x, upstream),
+                float32_einsum(f"{product_axes},{kernel_axes}->{x_axes}", upstream, kernel),
+                float32_einsum(f"{x_axes},{product_axes}->{kernel_axes}", x, upstream),
                 *(tf.cast(tf.reduce_sum(upstream, axis=0), tf.float32) for _ in bias),
             ]
 
-        return sum(bias, exact(equation, x, kernel)), gradient
+        return sum(bias, float32_einsum(equation, x, kernel)), gradient
 
     return forward(x, kernel, *bias)
 
 
 def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
-    """Compute a `training_product` without gradients.
+    """Compute the same as `training_product`, without gradients.
 
     Each row of `x` and each column of the kernel is rounded by itself, so that no row depends on
     another one, and no member of stacked networks on the other members. There is one product of
-    matrices for each index that both operands and the product have; `einsum` would transpose the
+    matrices for each index that both operands and the product have: `einsum` would transpose the
     float64 tensors, which takes twice as long.
     """
-    of_x, of_kernel, of_product = equation.replace("->", ",").split(",")
-    added = [letter for letter in of_x if letter not in of_product]
-    if not added:  # one product each
+    x_axes, kernel_axes, product_axes = equation.replace("->", ",").split(",")
+    summed_axes = [axis for axis in x_axes if axis not in product_axes]
+    if not summed_axes:  # each element is a single product
         kernel = keras.ops.convert_to_tensor(kernel)
-        return _aligned(x, of_x, of_product) * _aligned(kernel, of_kernel, of_product)
-    sizes = dict(zip(of_x + of_kernel, [*x.shape, *kernel.shape], strict=True)) | {of_x[0]: -1}
-    both = [letter for letter in of_x if letter in of_kernel and letter in of_product]
-    of_rows = [letter for letter in of_x if letter not in of_kernel]
-    of_columns = [letter for letter in of_kernel if letter not in of_x]
-    terms = math.prod(sizes[letter] for letter in added)
+        x = _arrange_axes(x, x_axes, product_axes)
+        return x * _arrange_axes(kernel, kernel_axes, product_axes)
+    sizes = dict(zip(x_axes + kernel_axes, [*x.shape, *kernel.shape], strict=True))
+    sizes[x_axes[0]] = -1  # any number of rows
+    shared_axes = [axis for axis in x_axes if axis in kernel_axes and axis in product_axes]
+    row_axes = [axis for axis in x_axes if axis not in kernel_axes]
+    column_axes = [axis for axis in kernel_axes if axis not in x_axes]
+    terms = math.prod(sizes[axis] for axis in summed_axes)
 
-    def rounded_matrices(values: tf.Tensor, letters: str, rows: list[str]) -> tf.Tensor:
-        values = _aligned(values, letters, [*both, *rows, *added])
-        values = tf.reshape(values, [*(sizes[letter] for letter in both), -1, terms])
-        return round_to_bits(values, _bits(terms), tf.reduce_max(tf.abs(values), -1, keepdims=True))
+    def round_matrices(values: tf.Tensor, axes: str, row_axes: list[str]) -> tf.Tensor:
+        values = _arrange_axes(values, axes, [*shared_axes, *row_axes, *summed_axes])
+        values = tf.reshape(values, [*(sizes[axis] for axis in shared_axes), -1, terms])
+        largest = tf.reduce_max(tf.abs(values), -1, keepdims=True)
+        return round_to_bits(values, _operand_bits(terms), largest)
 
     with tf.init_scope():  # once: in each call it would take half of the time of a single row
-        weights = rounded_matrices(keras.ops.convert_to_tensor(kernel), of_kernel, of_columns)
+        weights = round_matrices(keras.ops.convert_to_tensor(kernel), kernel_axes, column_axes)
         weights = tf.linalg.matrix_transpose(weights)
-    products = tf.cast(tf.matmul(rounded_matrices(x, of_x, of_rows), weights), tf.float32)
-    letters = [*both, *of_rows, *of_columns]
-    products = tf.reshape(products, [sizes[letter] for letter in letters])
-    return _aligned(products, letters, of_product)
+    products = tf.cast(tf.matmul(round_matrices(x, x_axes, row_axes), weights), tf.float32)
+    axes = [*shared_axes, *row_axes, *column_axes]
+    return _arrange_axes(tf.reshape(products, [sizes[axis] for axis in axes]), axes, product_axes)
 
 
-def _aligned(values: tf.Tensor, letters: Sequence[str], wanted: Sequence[str]) -> tf.Tensor:
+def _arrange_axes(values: tf.Tensor, axes: Sequence[str], wanted: Sequence[str]) -> tf.Tensor:
     """Put the axes of a tensor into another order, with size 1 for an axis that it lacks."""
-    values = tf.transpose(values, [letters.index(one) for one in wanted if one in letters])
-    return values[tuple(slice(None) if one in letters else None for one in wanted)]
+    values = tf.transpose(values, [axes.index(axis) for axis in wanted if axis in axes])
+    return values[tuple(slice(None) if axis in axes else None for axis in wanted)]
 
 
-def _bits(terms: int) -> int:
-    """Return the number of bits of each operand such that the sum of products is exact."""
+def _operand_bits(terms: int) -> int:
+    """Return to how many bits operands are rounded, so that a sum of products is exact."""
     return (FLOAT64_BITS - math.ceil(math.log2(max(terms, 2)))) // 2
 
 
+def round_to_bits(values: tf.Tensor, bits: int, largest: tf.Tensor) -> tf.Tensor:
+    """Round float32 values to `bits` bits below the power of two above the largest: float64."""
+    # The power of two below the largest, from its bits: a logarithm may differ between CPUs.
+    exponent = tf.bitwise.bitwise_and(tf.bitcast(largest, tf.int32), FLOAT32_EXPONENT_MASK)
+    power = tf.bitcast(exponent, tf.float32)
+    # Near 1.5 * 2**52 times the last bit to keep, a float64 has no further bits.
+    shift = tf.cast(power, tf.float64) * (1.5 * 2.0 ** (52 + 1 - bits))
+    return (tf.cast(values, tf.float64) + shift) - shift
+
+
+def sum_on_grid(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
+    """Add up float32 values over an axis, or all of them; the axis stays, with size 1.
+
+    XLA adds in an order that depends on the CPU. Values are therefore rounded to multiples of
+    `GRID`, whose sums below 2**21 are exact in any order.
+    """
+
+    @tf.custom_gradient
+    def add_up(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        multiples = tf.round(tf.cast(values, tf.float64) / GRID)
+        sums = tf.cast(tf.reduce_sum(multiples, axis, keepdims=True) * GRID, tf.float32)
+        return sums, lambda upstream: upstream * tf.ones_like(values)
+
+    return add_up(values)
+
+
 def softmax(x: tf.Tensor) -> tf.Tensor:
-    """Compute the softmax of the last axis; the result holds its logits, as Keras's does."""
+    """Compute the softmax of the last axis, and attach its logits to it, as Keras does."""
     powers = tf.exp(x - tf.reduce_max(x, axis=-1, keepdims=True))
     probabilities = powers / sum_on_grid(powers, -1)
     probabilities._keras_logits = x
     return probabilities
 
 
-def cross_entropy(y: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
-    """Compute the cross-entropy of the `softmax` of each row, (rows,).
+def cross_entropy(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+    """Compute the cross-entropy of each row: float32, shape (rows,).
 
     Args:
-        y: Index of the class, (rows, 1).
-        predicted: Probabilities, (rows, classes).
+        y_true: Index of the class, shape (rows, 1).
+        y_pred: Probabilities, shape (rows, classes).
     """
-    logits = getattr(predicted, "_keras_logits", None)
+    logits = getattr(y_pred, "_keras_logits", None)
     if logits is None:  # a layer of the user computed the probabilities
-        logits = tf.math.log(tf.clip_by_value(predicted, 1e-7, 1))
+        logits = tf.math.log(tf.clip_by_value(y_pred, 1e-7, 1))
     logits -= tf.stop_gradient(tf.reduce_max(logits, axis=1, keepdims=True))
-    of_class = tf.one_hot(tf.cast(y[:, 0], tf.int32), logits.shape[1])
-    return tf.math.log(sum_on_grid(tf.exp(logits), 1)[:, 0]) - tf.reduce_sum(
-        of_class * logits, axis=1
-    )
+    is_class = tf.one_hot(tf.cast(y_true[:, 0], tf.int32), logits.shape[1])
+    log_sum = tf.math.log(sum_on_grid(tf.exp(logits), 1)[:, 0])
+    return log_sum - tf.reduce_sum(is_class * logits, axis=1)
 
 
 class MeanLoss(keras.losses.Loss):
-    """Mean of a Keras loss over the rows, with the same bits on any CPU, see `sum_on_grid`."""
+    """Mean of a Keras loss over the rows, added up by `sum_on_grid`."""
 
     def __init__(self, loss: str) -> None:
         super().__init__(name=loss, reduction=None)
@@ -171,95 +319,12 @@ class MeanLoss(keras.losses.Loss):
 
 
 class MeanAbsoluteError(keras.metrics.Mean):
-    """Keras's metric of this name, with the same bits on any CPU, see `sum_on_grid`."""
+    """Keras's metric of this name, added up by `sum_on_grid`."""
 
     def update_state(
-        self, y: tf.Tensor, predicted: tf.Tensor, sample_weight: tf.Tensor | None = None
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> None:
-        errors, rows = tf.abs(y - predicted)[:, 0], tf.cast(tf.size(y), tf.float32)
+        errors, rows = tf.abs(y_true - y_pred)[:, 0], tf.cast(tf.size(y_true), tf.float32)
         if sample_weight is not None:
             errors, rows = errors * sample_weight, tf.reduce_sum(sample_weight)
         super().update_state(tf.math.divide_no_nan(tf.squeeze(sum_on_grid(errors)), rows), rows)
-
-
-@cache
-def compile_by_xla(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function of tensors by XLA, whose bits do not depend on the CPU."""
-    return tf.function(function, jit_compile=True, autograph=False)
-
-
-class ReproducibleDense(keras.layers.Layer):
-    """A `Dense` or `EinsumDense` layer, with its weights, but with exact products.
-
-    Args:
-        layer: The layer with the weights.
-        rows: Number of rows of a training step; None for a layer that only predicts.
-    """
-
-    def __init__(self, layer: keras.layers.Layer, rows: int | None) -> None:
-        super().__init__(name=layer.name)
-        self.layer, self._rows = layer, rows
-        self._equation = getattr(layer, "equation", "bk,kn->bn")
-        penalty = layer.kernel.regularizer
-        if rows and type(penalty) is keras.regularizers.L2:
-            layer.kernel.regularizer = lambda kernel: (
-                penalty.l2 * tf.squeeze(sum_on_grid(tf.square(kernel)))
-            )
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return self.layer.compute_output_shape(input_shape)
-
-    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        kernel, activation = self.layer.kernel, self.layer.activation
-        if activation is keras.activations.softmax:
-            activation = softmax
-        bias = [] if self.layer.bias is None else [keras.ops.convert_to_tensor(self.layer.bias)]
-        if self._rows:
-            shape = self.compute_output_shape(inputs.shape)[1:]
-            bias = [tf.broadcast_to(one, shape) for one in bias]
-            kernel = keras.ops.convert_to_tensor(kernel)
-            return activation(training_product(self._equation, inputs, kernel, self._rows, *bias))
-        x = sum(bias, prediction_product(self._equation, inputs, kernel))
-        return activation(x) if activation in EXACT_ACTIVATIONS else compile_by_xla(activation)(x)
-
-
-class Replaced(keras.Operation):
-    """A layer without weights, or an operation, with another function to compute it."""
-
-    def __init__(self, operation: keras.Operation, function: Callable[..., Any]) -> None:
-        super().__init__(name=operation.name)
-        self.call, self.compute_output_spec = function, operation.compute_output_spec
-
-
-class OrderedMean(keras.layers.Layer):
-    """A `GlobalAveragePooling1D` over the members, which are added up in their order."""
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], input_shape[2])
-
-    def call(self, inputs: keras.KerasTensor, mask: None = None) -> keras.KerasTensor:
-        return tf.add_n(tf.unstack(inputs, axis=1)) / inputs.shape[1]
-
-
-def make_reproducible(model: keras.Model, rows: int | None = None) -> keras.Model:
-    """Clone a model with the same weights, and with exact products in its dense layers.
-
-    Args:
-        rows: Number of rows of a training step; None for a model that only predicts.
-    """
-
-    def exact(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, keras.Model):
-            return make_reproducible(layer, rows)
-        if isinstance(layer, keras.layers.GlobalAveragePooling1D):
-            return OrderedMean(name=layer.name)
-        if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
-            return ReproducibleDense(layer, rows)
-        name = type(layer).__name__
-        if not rows and name in APPROXIMATE:
-            return Replaced(layer, compile_by_xla(layer.call))
-        if not rows and name == "Sum" and layer.axis == [1] and layer.keepdims:  # at a temperature
-            return Replaced(layer, partial(sum_on_grid, axis=1))
-        return layer
-
-    return keras.models.clone_model(model, clone_function=exact)
