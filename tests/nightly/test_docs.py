@@ -1,22 +1,33 @@
-"""Every command of the pages in docs/ runs, each page in a project of its own."""
+"""Every command of the other pages runs, each page in a project of its own."""
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.commands import stop_queue
-from tests.documentation import SHELL_BLOCKS, run_page_blocks
+from tests.commands import check_output, stop_queue
+from tests.documentation import PAGES, code_blocks, run_page_blocks
 from tests.helpers import needs_committed_bytes
 from tests.projects import copy_project
 
 
 @needs_committed_bytes
-@pytest.mark.parametrize("page", [name for name, found in SHELL_BLOCKS.items() if found][1:])
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page != "README.md" and code_blocks(page, "sh")]
+)
 def test_every_command_of_a_page_runs(page: str, reproduced: Path, tmp_path: Path) -> None:
-    if page == "docs/experiments.md":
-        assert any("kernel_initializer=random_uniform" in block for block in SHELL_BLOCKS[page])
-    folder = copy_project(reproduced, tmp_path / "project")
+    folder, blocks = copy_project(reproduced, tmp_path / "project"), code_blocks(page, "sh")
     try:
-        run_page_blocks(folder, page, SHELL_BLOCKS[page])
+        outputs = run_page_blocks(folder, page, blocks)
     finally:
         stop_queue(folder)
+    for code in code_blocks(page, "python"):
+        check_output(folder, sys.executable, "-c", code)
+    if page == "docs/experiments.md":
+        (tutorial,) = [number for number, block in enumerate(blocks) if "random_uniform" in block]
+        (accuracy,) = re.findall(r"^Accuracy: ([\d.]+)", outputs[tutorial], re.MULTILINE)
+        assert 0.7 <= float(accuracy) <= 0.76
+        table = outputs[blocks.index("make exp-show\n")]
+        units = re.findall(r"^units-\d .*plain\.units=\[(\d+)\]$", table, re.MULTILINE)
+        assert sorted(units) == ["32", "8"]

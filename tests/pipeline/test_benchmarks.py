@@ -7,11 +7,10 @@ import pytest
 from tests.commands import check_output
 from tests.helpers import PROJECT
 
-pytestmark = pytest.mark.slow
+MODULES = [file.stem for file in (PROJECT / "benchmarks").glob("[a-z]*.py")]
 
 
-def test_every_benchmark_starts() -> None:
-    for name in ("data_path", "pipeline", "quality", "training", "serving"):
-        assert "usage" in check_output(
-            PROJECT, sys.executable, "-m", f"benchmarks.{name}", "--help"
-        )
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODULES)
+def test_every_benchmark_starts(name: str) -> None:
+    assert "usage" in check_output(PROJECT, sys.executable, "-m", f"benchmarks.{name}", "--help")

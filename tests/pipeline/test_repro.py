@@ -1,7 +1,6 @@
 """What a user relies on when the whole pipeline runs."""
 
 import json
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,9 +12,11 @@ import pytest
 
 from keras_tabular.core.nested import flatten
 from tests.commands import call_main, check_output, run_command, stages_that_ran
-from tests.documentation import PAGES
-from tests.helpers import PROJECT, needs_committed_bytes
-from tests.projects import copy_project, read_output_hashes
+from tests.documentation import code_blocks
+from tests.helpers import needs_committed_bytes
+from tests.projects import change_settings, copy_project, read_output_hashes
+
+(PLAIN_KERAS,) = code_blocks("README.md", "python")
 
 
 def test_a_second_run_has_nothing_to_do_and_leaves_git_clean(
@@ -24,111 +25,103 @@ def test_a_second_run_has_nothing_to_do_and_leaves_git_clean(
     folder = copy_project(reproduced, tmp_path / "project")
     assert "up to date" in check_output(folder, "dvc", "repro")
     assert check_output(folder, "git", "status", "--porcelain") == ""
-    shown = json.loads(check_output(folder, "dvc", "metrics", "show", "--json"))
-    assert shown[""]["data"].keys() == {"metrics/metrics.json"}
-    assert len(dict(flatten(shown[""]["data"]["metrics/metrics.json"]["data"]))) <= 12
+    metrics = json.loads(check_output(folder, "dvc", "metrics", "show", "--json"))[""]["data"]
+    assert [*metrics] == ["metrics/metrics.json"]
+    assert len(dict(flatten(metrics["metrics/metrics.json"]["data"]))) <= 12
 
 
 @needs_committed_bytes
 def test_the_committed_results_are_those_of_a_fresh_clone(origin: Path, reproduced: Path) -> None:
-    """If not: `dvc repro --force`, and commit. The linear baseline is not ours to repeat."""
-    others = [f"metrics/{name}.json" for name in ("metrics", "scores", "gate")]
-    assert read_output_hashes(origin, *others) == read_output_hashes(reproduced, *others)
+    """If this fails, run `dvc repro --force` and commit.
+
+    The files that contain scores of the linear baseline may differ between machines.
+    """
+    with_baselines = [f"metrics/{name}.json" for name in ("metrics", "scores", "gate")]
+    committed = read_output_hashes(origin, *with_baselines)
+    assert committed == read_output_hashes(reproduced, *with_baselines)
 
 
-def test_a_changed_parameter_reruns_only_what_it_touches(experiment: Path, tmp_path: Path) -> None:
-    folder = copy_project(experiment, tmp_path / "project")
-    output = (folder / "printed").read_text()
+def test_a_changed_parameter_reruns_only_the_stages_that_use_it(experiment: Path) -> None:
+    output = (experiment / "printed").read_text()
     assert stages_that_ran(output) == ["train", "calibrate", "evaluate", "gate"]
-    assert "train.networks.plain.epochs" in check_output(folder, "dvc", "params", "diff")
-    changed = json.loads(check_output(folder, "dvc", "metrics", "diff", "--json"))
-    accuracy = changed["metrics/metrics.json"]["test.accuracy"]
+    assert "train.networks.plain.epochs" in check_output(experiment, "dvc", "params", "diff")
+    differences = json.loads(check_output(experiment, "dvc", "metrics", "diff", "--json"))
+    accuracy = differences["metrics/metrics.json"]["test.accuracy"]
     assert accuracy["diff"] == pytest.approx(accuracy["new"] - accuracy["old"])
-    page = check_output(folder, "dvc", "metrics", "diff", "--all").splitlines()
-    assert len(page) <= 30
-    assert max(map(len, page)) <= 100
 
 
 def test_only_the_files_that_the_schema_names_are_dependencies(workspace: Path) -> None:
-    table = workspace / "data/raw/diabetes.csv"
+    def split_again() -> tuple[list[str], int]:
+        """Return the stages that ran, and the number of rows."""
+        stages = stages_that_ran(check_output(workspace, "dvc", "repro", "split"))
+        return stages, json.loads((workspace / "metrics/profile.json").read_text())["rows"]
+
+    table, parts = workspace / "data/raw/diabetes.csv", workspace / "data/parts"
     shutil.copy(table, workspace / "data/raw/other.csv")
-    assert stages_that_ran(check_output(workspace, "dvc", "repro", "--dry")) == []
-
-    # A folder is all of its files.
-    (workspace / "data/parts").mkdir()
-    shutil.move(table, workspace / "data/parts/a.csv")
-    schema = workspace / "data/schema.yaml"
-    schema.write_text(schema.read_text().replace("data/raw/diabetes.csv", "data/parts"))
-    assert stages_that_ran(check_output(workspace, "dvc", "repro", "split"))[:2] == [
-        "ingest",
-        "validate",
-    ]
-    rows = json.loads((workspace / "metrics/profile.json").read_text())["rows"]
-    shutil.copy(workspace / "data/parts/a.csv", workspace / "data/parts/b.csv")
-    assert "ingest" in stages_that_ran(check_output(workspace, "dvc", "repro", "split"))
-    assert json.loads((workspace / "metrics/profile.json").read_text())["rows"] == 2 * rows
+    assert split_again() == ([], 768)
+    parts.mkdir()
+    shutil.move(table, parts / "a.csv")
+    change_settings(workspace, {"source": "data/parts"})
+    stages, rows = split_again()
+    assert (stages[:2], rows) == (["ingest", "validate"], 768)
+    shutil.copy(parts / "a.csv", parts / "b.csv")
+    stages, rows = split_again()
+    assert (stages[0], rows) == ("ingest", 2 * 768)
 
 
-def test_the_profile_is_what_pandas_says_of_the_measured_values(reproduced: Path) -> None:
+def test_the_profile_treats_declared_values_as_missing(reproduced: Path) -> None:
     profile = json.loads((reproduced / "metrics/profile.json").read_text())
-    frame = pd.read_csv(PROJECT / "data/raw/diabetes.csv")
+    frame = pd.read_csv(reproduced / "data/raw/diabetes.csv")
     assert (profile["rows"], profile["columns"]) == frame.shape
     assert profile["target"]["1"] == {"rows": 268, "share": 0.348958}
     glucose = frame["Glucose"].replace(0, np.nan)
-    assert profile["column"]["Glucose"] == {
-        "kind": "real",
-        "missing": 5,
-        "distinct": glucose.nunique(),
-        "mean": round(glucose.mean(), 6),
-        "standard_deviation": round(glucose.std(), 6),
-        "min": glucose.min(),
-        "max": glucose.max(),
-    }
-    assert profile["column"]["Outcome"]["kind"] == "binary"
-
-
-(PLAIN_KERAS,) = re.findall(r"```python\n(.*?)```", PAGES["README.md"], re.DOTALL)
+    expected = {"missing": 5, "distinct": glucose.nunique(), "mean": round(glucose.mean(), 6)}
+    assert expected.items() <= profile["column"]["Glucose"].items()
 
 
 def test_plain_keras_loads_the_model_and_takes_raw_rows(reproduced: Path, tmp_path: Path) -> None:
-    """In a folder without this project, the lines of the README give finite probabilities."""
+    """In a folder without this project, the code in the README predicts probabilities."""
     for name in ("models/model.keras", "data/raw/diabetes.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(reproduced / name, tmp_path / name)
-    check = "\nimport sys\nassert not any(name.startswith('keras_tabular') for name in sys.modules)"
-    check += "\np = model.predict(columns, verbose=0)\nassert p.shape == (768, 1)"
-    check += "\nassert ((p > 0) & (p < 1)).all()"
+    check = """
+import sys
+assert not any(name.startswith("keras_tabular") for name in sys.modules)
+probabilities = model.predict(columns, verbose=0)
+assert probabilities.shape == (768, 1)
+assert ((probabilities > 0) & (probabilities < 1)).all()
+"""
     check_output(tmp_path, sys.executable, "-c", PLAIN_KERAS + check)
 
 
-def test_plain_keras_takes_categories_and_gaps_as_the_readme_reads_them(
+def test_plain_keras_takes_categories_and_missing_values(
     binary_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = pd.read_csv(binary_project / "data/raw/t.csv", dtype=str, na_values="?").drop(
-        columns="y"
+    """Read as the README says, they get the probabilities of `predict`."""
+    table, file, output = (
+        binary_project / "data/raw/t.csv",
+        tmp_path / "rows.csv",
+        tmp_path / "o.csv",
     )
+    rows = pd.read_csv(table, dtype=str, na_values="?").drop(columns="y")
     assert rows[["cast", "colour", "count"]].isna().any().all()
-    rows.to_csv(tmp_path / "rows.csv", index=False)
-    call_main(
-        binary_project,
-        "keras_tabular.cli.predict",
-        str(tmp_path / "rows.csv"),
-        "-o",
-        str(tmp_path / "out.csv"),
-    )
-    rows.rename(columns={"zip/code": "zip_code"}).to_csv(tmp_path / "rows.csv", index=False)
+    rows.to_csv(file, index=False)
+    call_main(binary_project, "keras_tabular.cli.predict", str(file), "-o", str(output))
+    rows.rename(columns={"zip/code": "zip_code"}).to_csv(file, index=False)
     monkeypatch.chdir(binary_project)
-    lines: dict[str, Any] = {}
-    exec(PLAIN_KERAS.replace("data/raw/diabetes.csv", str(tmp_path / "rows.csv")), lines)
-    probabilities = lines["model"].predict(lines["columns"], verbose=0)[:, 0]
-    expected = pd.read_csv(tmp_path / "out.csv")["probability_pos"]
+    names: dict[str, Any] = {}
+    exec(PLAIN_KERAS.replace("data/raw/diabetes.csv", str(file)), names)
+    probabilities = names["model"].predict(names["columns"], verbose=0)[:, 0]
+    expected = pd.read_csv(output)["probability_pos"]
     np.testing.assert_allclose(probabilities, expected, rtol=1e-5)
 
 
 def test_a_wrong_parameter_fails_through_dvc_without_a_traceback(workspace: Path) -> None:
-    done = run_command(workspace, "dvc", "exp", "run", "-S", "train.networks.plain.epochs=many")
-    assert done.returncode in (1, 255)
-    message = done.stdout + done.stderr
-    assert "params.yaml: train.networks.plain.epochs" in message
-    assert "git restore params.yaml" in message
-    assert "Traceback" not in message
+    completed = run_command(
+        workspace, "dvc", "exp", "run", "-S", "train.networks.plain.epochs=many"
+    )
+    assert completed.returncode in (1, 255)
+    output = completed.stdout + completed.stderr
+    assert "params.yaml: train.networks.plain.epochs" in output
+    assert "git restore params.yaml" in output
+    assert "Traceback" not in output
