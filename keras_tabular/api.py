@@ -1,6 +1,6 @@
-"""The Python API: predict data frames, and infer the schema of one.
+"""The Python API: predict data frames, and infer the schema of a table.
 
-The names of this module are those of `keras_tabular`, which imports it when one is used.
+`keras_tabular` offers the names of this module, and imports it when one of them is used.
 """
 
 import sys
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
@@ -17,17 +16,14 @@ import pyarrow.parquet as pq
 import yaml
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Validate
 from keras_tabular.config.typed_yaml import parse_section
 from keras_tabular.core.errors import UserError
 from keras_tabular.model_file.version import VERSION
 from keras_tabular.prediction.inputs import read_schema_and_params, row_columns, scratch_folder
-from keras_tabular.prediction.outputs import Reasons
-from keras_tabular.prediction.predict import Output, output_columns, predict_file
+from keras_tabular.prediction.predict import predict_file
+from keras_tabular.prediction.predictor import Predictor
 from keras_tabular.schema_inference.schema import infer_schema as infer_schema_of_file
-
-if TYPE_CHECKING:  # TensorFlow starts with the first model
-    from keras_tabular.model_file.saved_model import SavedModel
+from keras_tabular.table.checks import declared_checks
 
 __all__ = ["Model", "UserError", "__version__", "infer_schema", "load_model"]
 
@@ -37,27 +33,28 @@ FRAME = "data frame"  # its name in messages
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model with the schema of its table, as `load_model` returns it.
+    """A trained model with the schema of its table, as `load_model` returns it."""
 
-    Attributes:
-        schema: The columns that the model reads, their kinds and their checks.
-    """
+    _predictor: Predictor
 
-    schema: Schema
-    _policies: Validate
-    _saved_model: "SavedModel"
+    @property
+    def schema(self) -> Schema:
+        """The columns that the model reads, their kinds and their checks."""
+        return self._predictor.schema
 
     def predict(self, frame: pd.DataFrame, *, ignore_extra: bool = False) -> pd.DataFrame:
         """Check and predict rows.
 
-        A check whose policy is `warn` and unknown categories are Python warnings.
+        Unknown categories, and failed checks whose policy is `warn`, are Python warnings.
 
         Args:
-            frame: The columns that the model reads; the target and `ignore` may be there too.
-            ignore_extra: Whether there may be other columns as well.
+            frame: The rows, with all columns that the model reads. The target and the columns in
+                `ignore` of the schema are optional.
+            ignore_extra: Whether to leave out other columns, which are otherwise an error.
 
         Returns:
-            The columns that the command `predict` writes, with the index of `frame`.
+            The columns that the command `predict` writes, with the index of `frame`: the columns
+            in `ignore`, `predicted`, and the probabilities of classes or the interval of a value.
 
         Raises:
             UserError: The columns are not those of the schema, or a row fails a check.
@@ -73,7 +70,7 @@ class Model:
             1          0           0.02
             2          1           0.93
         """
-        return self._predict(frame, None, ignore_extra)
+        return self._predict(frame, 0, ignore_extra)
 
     def explain(
         self, frame: pd.DataFrame, columns: int = 3, *, ignore_extra: bool = False
@@ -81,17 +78,17 @@ class Model:
         """Predict rows, and name the columns that moved each prediction most.
 
         Args:
-            frame: See `predict`.
-            columns: Number of columns to name for each row.
-            ignore_extra: See `predict`.
+            frame: The rows, as for `predict`.
+            columns: Number of columns to name for each row; at least 1.
+            ignore_extra: Whether to leave out other columns, which are otherwise an error.
 
         Returns:
-            The columns that the command `predict --explain` writes: those of `predict`, then
-            `reason_1`, the column that moved the prediction most, `reason_1_effect`, by how much,
-            and so on.
+            The columns of `predict`, then `reason_1`, the name of the column that moved the
+            prediction most, `reason_1_effect`, by how much it moved it, and so on.
 
         Raises:
-            UserError: See `predict`; or the model's file has no summary of the training rows.
+            UserError: The columns are not those of the schema, a row fails a check, or the model's
+                file has no summary of the training rows.
 
         Examples:
             >>> import keras_tabular
@@ -102,37 +99,40 @@ class Model:
             ['predicted', 'probability_1', 'reason_1', 'reason_1_effect']
         """
         if columns < 1:
-            raise UserError(f"columns: found {columns}; expected 1 or more")
-        reasons = Reasons.from_model(columns, self._saved_model, self.schema)
-        return self._predict(frame, reasons, ignore_extra)
+            raise UserError(f"columns: expected 1 or more, got {columns}")
+        return self._predict(frame, columns, ignore_extra)
 
-    def _predict(
-        self, frame: pd.DataFrame, reasons: Reasons | None, ignore_extra: bool
-    ) -> pd.DataFrame:
-        parts: list[pa.Table] = []
+    def _predict(self, frame: pd.DataFrame, n_reasons: int, ignore_extra: bool) -> pd.DataFrame:
+        tables: list[pa.Table] = []
         with as_file(frame) as file:
-            names = row_columns(file, self.schema, extra=ignore_extra)
-            identifiers, columns = output_columns(names, self.schema, self._saved_model, reasons)
-            output = Output(columns, identifiers, parts.append)
-            model = (self._saved_model, self.schema, self._policies)
-            predict_file(file, names, *model, output, name=FRAME, reasons=reasons)
-        for message in output.warnings():
+            names = row_columns(file, self.schema, ignore_extra=ignore_extra)
+            columns = self._predictor.output_schema(names, n_reasons)
+            counts = predict_file(
+                *(file, names, self._predictor, columns, tables.append),
+                name=FRAME,
+                n_reasons=n_reasons,
+            )
+        for message in counts.warnings():
             warnings.warn(message, stacklevel=3)
-        predictions = pa.concat_tables([columns.empty_table(), *parts]).to_pandas()
+        predictions = pa.concat_tables([columns.empty_table(), *tables]).to_pandas()
         return predictions.set_axis(frame.index)
 
 
 def load_model(path: str | Path) -> Model:
     """Load a model that the pipeline has trained.
 
-    Its file holds all that predictions need; `data/schema.yaml` and `params.yaml` are not read.
-    TensorFlow is imported and set up so that results repeat: on the CPU, with fixed settings.
+    The model's file contains everything that predictions need. `data/schema.yaml` and `params.yaml`
+    are not read. TensorFlow is imported and set up so that results repeat: on the CPU, with fixed
+    settings.
 
     Args:
         path: The `.keras` file.
 
+    Returns:
+        The model, with the methods `predict` and `explain`, and its `schema`.
+
     Raises:
-        UserError: There is no such file, it is not a model of this project, or TensorFlow was
+        UserError: The file does not exist or is not a model of this library, or TensorFlow was
             imported before.
 
     Examples:
@@ -143,7 +143,7 @@ def load_model(path: str | Path) -> Model:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no model here; run `dvc repro` to train one")
+        raise UserError(f"{path}: no such file. Run `dvc repro` to train a model")
     content = path.read_bytes()
     schema, params = read_schema_and_params(path, content)
     if "tensorflow" in sys.modules and "keras_tabular.networks.backend" not in sys.modules:
@@ -154,13 +154,14 @@ def load_model(path: str | Path) -> Model:
 
     from keras_tabular.model_file.saved_model import load_model as load_saved_model
 
-    return Model(schema, params.validate, load_saved_model(path, content, schema))
+    model = load_saved_model(path, content, schema)
+    return Model(Predictor(model, schema, declared_checks(schema, params.validate)))
 
 
 def infer_schema(table: pd.DataFrame | str | Path, target: str, max_rows: int = 200_000) -> Schema:
-    """Describe a table: the kinds of its columns, the task and the classes.
+    """Infer the schema of a table: the kinds of its columns, the task and the classes.
 
-    The command `infer-schema` writes the same schema with comments and questions. Read them before
+    The command `infer-schema` writes the same schema with comments and questions. Read these before
     you train a model.
 
     Args:
@@ -168,8 +169,11 @@ def infer_schema(table: pd.DataFrame | str | Path, target: str, max_rows: int = 
         target: The column to predict.
         max_rows: Number of rows to look at.
 
+    Returns:
+        The schema. Its fields are the keys of `data/schema.yaml`.
+
     Raises:
-        UserError: The table cannot be read, or `target` is not a column to predict.
+        UserError: The table cannot be read, or `target` is not a column that can be predicted.
 
     Examples:
         >>> import keras_tabular
@@ -180,11 +184,11 @@ def infer_schema(table: pd.DataFrame | str | Path, target: str, max_rows: int = 
         'real'
     """
     if max_rows < 1:
-        raise UserError(f"max_rows: found {max_rows}; expected 1 or more")
+        raise UserError(f"max_rows: expected 1 or more, got {max_rows}")
     with as_file(table) as file:
         try:
             first_schema = infer_schema_of_file(file, target, max_rows)
-        except UserError as error:  # which names the option of the command
+        except UserError as error:  # it names the option of the command
             raise UserError(str(error).replace("--target:", "target:")) from None
         schema = parse_section(yaml.safe_load(first_schema.text), Schema, file)
     return schema if isinstance(table, str | Path) else schema.model_copy(update={"source": FRAME})
@@ -192,18 +196,18 @@ def infer_schema(table: pd.DataFrame | str | Path, target: str, max_rows: int = 
 
 @contextmanager
 def as_file(table: pd.DataFrame | str | Path) -> Iterator[Path]:
-    """Write a data frame to a temporary Parquet file; a path is taken as it is.
+    """Yield the path of a table; a data frame is written to a temporary Parquet file.
 
     Raises:
-        UserError: Arrow cannot read the data frame. The message of one that is raised in the block
-            names the data frame and not the file.
+        UserError: The file does not exist, or Arrow cannot convert the data frame. An error that
+            is raised in the block names the data frame instead of the temporary file.
     """
     if isinstance(table, str | Path):
         if not Path(table).exists():
-            raise UserError(f"{table}: no such file; expected a table, or a folder of tables")
+            raise UserError(f"{table}: no such file. Expected a table, or a folder of tables")
         yield Path(table)
         return
-    pa.table({}).to_pandas()  # Arrow looks for pandas again, see `hide_pandas`
+    pa.table({}).to_pandas()  # makes Arrow look for pandas again, see `hide_pandas`
     try:
         rows = pa.Table.from_pandas(table, preserve_index=False)
     except (pa.ArrowException, TypeError, ValueError) as error:

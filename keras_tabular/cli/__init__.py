@@ -1,9 +1,10 @@
-"""The subcommands of `keras-tabular`: a module for each, named like it with `_` for `-`."""
+"""The commands of `keras-tabular`: each is a module of its name, with `_` instead of `-`."""
 
 import keras_tabular.core.process  # isort: skip  # noqa: F401 - sets up OpenBLAS before NumPy
 
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -11,31 +12,29 @@ from pathlib import Path
 from keras_tabular.core.errors import align_columns
 from keras_tabular.model_file.version import VERSION
 
-NAMES = (
-    *("infer-schema", "search", "report", "exp-show", "pr-report"),
-    *("predict", "score", "drift", "serve", "export", "docs"),
-)
-# The package of each subcommand's module.
-COMMANDS = dict.fromkeys(("new", "upgrade"), "projects") | dict.fromkeys(NAMES, "cli")
+COMMANDS = {  # the package of each command's module
+    **dict.fromkeys(("new", "upgrade"), "projects"),
+    **dict.fromkeys(("infer-schema", "search", "report", "exp-show", "pr-report"), "cli"),
+    **dict.fromkeys(("predict", "score", "drift", "serve", "export", "docs"), "cli"),
+}
 
 
 def main() -> None:
-    """Run a subcommand; its libraries are imported after its name and its arguments are checked."""
+    """Run a command, which imports its libraries after its arguments are checked."""
     parser = ArgumentParser(
         "keras-tabular",
         usage="keras-tabular COMMAND [ARGUMENT ...]",
         description="Reproducible Keras models for tables.",
-        epilog=f"{describe_commands()}\n\n`keras-tabular COMMAND --help` lists its arguments.",
+        epilog=f"{describe_commands()}\n\n`keras-tabular COMMAND --help` explains its arguments.",
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument("command", help="one of the commands below")
+    parser.add_argument("command", metavar="COMMAND", help="one of the commands below")
     command = parser.parse_args(sys.argv[1:2]).command
     if command not in COMMANDS:
-        near = get_close_matches(command, COMMANDS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(COMMANDS)}"
+        hint = nearest_hint(command, "commands", COMMANDS)
         parser.error(f"there is no command {command!r}; {hint}")
-    sys.argv = [f"keras-tabular {command}", *sys.argv[2:]]  # the program in the usage of argparse
+    sys.argv = [f"keras-tabular {command}", *sys.argv[2:]]  # argparse shows the first as program
     import_module(f"keras_tabular.{COMMANDS[command]}.{module_name(command)}").main()
 
 
@@ -50,3 +49,9 @@ def describe_commands() -> str:
 
 def module_name(command: str) -> str:
     return command.replace("-", "_")
+
+
+def nearest_hint(name: str, plural: str, names: Iterable[str]) -> str:
+    """Return the most similar of the names, or all of them, as the end of a message."""
+    nearest = get_close_matches(name, names, n=1)
+    return f"did you mean {nearest[0]!r}?" if nearest else f"the {plural} are {', '.join(names)}"

@@ -1,9 +1,9 @@
-"""Print a page of the documentation, such as schema or params, or list the pages."""
+"""Print a page of the documentation; without a page, list all pages."""
 
 from argparse import ArgumentParser
-from difflib import get_close_matches
 from pathlib import Path
 
+from keras_tabular.cli import nearest_hint
 from keras_tabular.core.errors import align_columns
 
 PACKAGE = Path(__file__).parents[1]
@@ -22,6 +22,4 @@ def main() -> None:
     elif name in pages:
         print(pages[name], end="")
     else:
-        near = get_close_matches(name, pages, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the pages are {', '.join(pages)}"
-        parser.error(f"there is no page {name!r}; {hint}")
+        parser.error(f"there is no page {name!r}; {nearest_hint(name, 'pages', pages)}")

@@ -1,4 +1,9 @@
-"""Compare new rows with the training rows: what moved, a verdict, and an HTML page."""
+"""Compare new rows with the training rows: a verdict, a table and an HTML page.
+
+The distance of a column is the share of its rows that would have to change for it to be distributed
+as in training. Its share of the attribution says how much of the effect of all columns on the
+predictions is its own. The exit code is 1 if the verdict is "fail" and drift.policy is "error".
+"""
 
 import sys
 from argparse import ArgumentParser
@@ -21,40 +26,21 @@ from keras_tabular.table.rows import check_rows
 from keras_tabular.table.source import read_rows
 
 MAX_COLUMNS_SHOWN = 20
-HEADER = ["column", "attribution", "distance", "by chance", "moved", "notes"]
-
-
-def format_column(name: str, column: ColumnDrift) -> list[str]:
-    """Format a line of the table."""
-    shares = {
-        "missing": column.missing,
-        "out of range": column.outside,
-        "unknown category": column.unknown,
-    }
-    notes = [
-        f"{text} {share.new:.1%} (training {share.train:.1%})"
-        for text, share in shares.items()
-        if share and share.new
-    ]
-    if column.unknown_values:
-        notes[-1] += f": {format_list(column.unknown_values)}"
-    if column.failed_checks:
-        notes.append(f"{column.failed_checks:,} cells not as declared")
-    numbers = [f"{column.attribution:.1%}", f"{column.distance:.3f}", f"{column.by_chance:.3f}"]
-    return [name, *numbers, "yes" if column.moved else "no", ", ".join(notes)]
+HEADER = ["column", "share of attribution", "distance", "by chance up to", "moved", "notes"]
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("-o", "--output", type=Path, default="drift.html", help="the page to write")
-    add("--json", type=Path, help="a JSON file to write the report to")
-    args = inputs.parse_model_and_rows(parser, "*")
+    add("-o", "--output", metavar="FILE", type=Path, default="drift.html",
+        help="the HTML page to write; default: %(default)s")  # fmt: skip
+    add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
+    args = inputs.parse_model_and_rows(parser)
     for path in filter(None, [args.output, args.json]):
         if path.resolve() in (args.rows.resolve(), args.model.resolve()):
-            parser.error(f"{path}: named twice; expected another file to write to")
+            parser.error(f"{path}: this file is an input. Name another file to write to")
     content = read_model(args.model)
-    schema, params = inputs.load_schema_and_params(args.model, content, "validate", "drift")
+    schema, params = inputs.load_schema_and_params(args.model, content)
     metadata = read_metadata(args.model, content)
     trained_on = training_rows(args.model, metadata, schema)
     summaries = trained_on.summaries
@@ -63,14 +49,14 @@ def main() -> None:
         names = inputs.row_columns(file, schema)
         checks = declared_checks(schema, params.validate)
 
-        def count(raw: RawRows) -> RowCounts:
+        def count_batch(raw: RawRows) -> RowCounts:
             batch = check_rows(raw, schema.features, checks)
             return RowCounts.from_batch(batch, bins, metadata.categories, schema)
 
-        pieces = list(ordered_map(count, read_rows(file, schema, names)))
-    if not any(piece.rows for piece in pieces):
-        raise UserError(f"{args.rows}: found no row; expected one at least")
-    counts = reduce(RowCounts.merge, pieces)
+        batch_counts = list(ordered_map(count_batch, read_rows(file, schema, names)))
+    if not any(counts.rows for counts in batch_counts):
+        raise UserError(f"{args.rows}: expected at least one row, got none")
+    counts = reduce(RowCounts.merge, batch_counts)
     groups = number_groups(np.concatenate(counts.groups), declared=schema.group in names)
     report = find_drift(trained_on, counts, schema, params.drift, mean_group_size(groups))
     name = "stdin" if str(args.rows) == "-" else args.rows.name
@@ -78,14 +64,34 @@ def main() -> None:
     lines = [format_column(*item) for item in report.columns.items()]
     print(align_columns([HEADER, *lines[:MAX_COLUMNS_SHOWN]]))
     if (more := len(lines) - MAX_COLUMNS_SHOWN) > 0:
-        print(f"and {more:,} columns that matter less; {args.output} has all")
+        print(f"{args.output} also shows {more:,} columns that matter less")
     if args.json:
         write_json(args.json, report.model_dump(exclude_none=True))
 
-    from keras_tabular.report.page import drift_page  # which takes a second
+    from keras_tabular.report.page import drift_page  # the import takes a second
 
     with atomic_write(args.output) as page:
         page.write_text(drift_page(report, name, schema), encoding="utf-8")
     print(f"Drift: {report.verdict}: {report.reason}")
     if report.verdict == "fail" and params.drift.policy == "error":
         sys.exit(1)
+
+
+def format_column(name: str, column: ColumnDrift) -> list[str]:
+    """Return the cells of a column's line in the table."""
+    shares = {
+        "missing": column.missing,
+        "out of range": column.outside,
+        "unknown category": column.unknown,
+    }
+    notes = [
+        f"{label} {share.new:.1%} (training {share.train:.1%})"
+        for label, share in shares.items()
+        if share and share.new
+    ]
+    if column.unknown_values:
+        notes[-1] += f": {format_list(column.unknown_values)}"
+    if column.failed_checks:
+        notes.append(f"{column.failed_checks:,} cells not as declared")
+    numbers = [f"{column.attribution:.1%}", f"{column.distance:.3f}", f"{column.by_chance:.3f}"]
+    return [name, *numbers, "yes" if column.moved else "no", ", ".join(notes)]

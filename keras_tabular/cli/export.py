@@ -1,4 +1,4 @@
-"""Export a model as a TensorFlow SavedModel, which TensorFlow Serving serves."""
+"""Export a model as a TensorFlow SavedModel, for example for TensorFlow Serving."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.experiments.rerun import read_model
-from keras_tabular.prediction.inputs import load_schema_and_params
+from keras_tabular.prediction.inputs import MODEL, load_schema_and_params
 
 SIGNATURE = "predict_rows"
 
@@ -14,11 +14,13 @@ SIGNATURE = "predict_rows"
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("folder", type=Path, help="the folder to write; TensorFlow Serving reads NAME/1, NAME/2")
-    add("--model", type=Path, default="models/model.keras", help="the .keras file")
+    add("folder", type=Path, help="the new folder to write; TensorFlow Serving expects NAME/1, "
+        "NAME/2 and so on for the versions of a model")  # fmt: skip
+    add("--model", metavar="FILE", type=Path, default=MODEL,
+        help="the model, a .keras file; default: %(default)s")  # fmt: skip
     args = parser.parse_args()
     if args.folder.exists():
-        raise UserError(f"{args.folder}: is there already; name a folder for a new version")
+        raise UserError(f"{args.folder}: this folder exists already. Name a new one")
     content = read_model(args.model)
     schema, _ = load_schema_and_params(args.model, content)
 
@@ -27,7 +29,7 @@ def main() -> None:
     model = load_model(args.model, content, schema)
     with atomic_write(args.folder) as folder:
         inputs = export_model(model, folder, SIGNATURE)
-    print(f"{args.folder}: signature {SIGNATURE}, an input for each column")
+    print(f"{args.folder}: the signature {SIGNATURE} has an input for each column")
     for column, name in inputs.items():
         if name != column:
-            print(f"{column}: its input is {name}")
+            print(f"{column}: its input is named {name}")

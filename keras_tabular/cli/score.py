@@ -1,4 +1,4 @@
-"""Score a model on labelled rows: scores, intervals, and baselines on the same rows."""
+"""Score a model on labelled rows: scores with intervals, and baselines on the same rows."""
 
 import sys
 from argparse import ArgumentParser
@@ -26,11 +26,41 @@ if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
     from keras_tabular.evaluation.labelled import LabelledFile
 
 
-def score_lines(scores: ScoreSet, task: str) -> list[list[str]]:
-    """Return a header, and a line for each score of the task, also for undefined ones.
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--split", metavar="FOLDER", type=Path, default="data/split",
+        help="train the baselines on the training rows here; default: %(default)s")  # fmt: skip
+    add("--scores", metavar="FILE", type=Path, default="metrics/scores.json",
+        help="take the thresholds of the baselines from here; default: %(default)s")  # fmt: skip
+    add("-o", "--output", metavar="FILE", type=Path, help="also write the scores to this JSON file")
+    args = parse_model_and_rows(parser, rows_required=True)
+    content = read_model(args.model)
+    schema, params = load_schema_and_params(args.model, content)
+    split = args.split if args.split.is_dir() else None
+    evaluation = Run(WORKSPACE, {"scores": args.scores}).evaluation if split else None
+    thresholds = evaluation.baseline_thresholds if evaluation else {}
 
-    A line has the score of the model with its interval, then those of the baselines, each with the
-    difference of the model from it.
+    from keras_tabular.evaluation.labelled import score_file
+    from keras_tabular.model_file.saved_model import load_model
+
+    model = load_model(args.model, content, schema)
+    file = score_file(args.rows, model, schema, params.validate, split, thresholds)
+    for warning in file.warnings:
+        print(f"warn: {warning}", file=sys.stderr)
+    print(f"{file.scores.model.rows:,} rows of {args.rows}")
+    print(align_columns(score_lines(file.scores, schema.task)))
+    if not split:
+        print(f"No baselines, because {args.split} does not exist", file=sys.stderr)
+    if args.output:
+        write_json(args.output, scores_json(file, schema.task))
+
+
+def score_lines(scores: ScoreSet, task: str) -> list[list[str]]:
+    """Return a header and a line for each score of the task, also if it is undefined.
+
+    The cells of a line are the score of the model, its interval, and for each baseline its score
+    and the difference of the model from it.
     """
     lines = [
         ["score", "model", "95% interval", *(BASELINES[name] for name in sorted(scores.baselines))]
@@ -48,7 +78,7 @@ def score_lines(scores: ScoreSet, task: str) -> list[list[str]]:
 
 
 def scores_json(file: "LabelledFile", task: str) -> dict[str, Any]:
-    """Return the content of the output; an undefined score is null there."""
+    """Return the content of the JSON file, in which an undefined score is null."""
     undefined = dict.fromkeys(TASKS[task].scores)
     content = score_sets_to_json({"test": file.scores})
     return content | {
@@ -57,31 +87,3 @@ def scores_json(file: "LabelledFile", task: str) -> dict[str, Any]:
         "warnings": file.warnings,
         "training_rows": file.scores.training_rows,
     }
-
-
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("--split", type=Path, default="data/split", help="folder that the baselines learn from")
-    add("--scores", type=Path, default="metrics/scores.json", help="file with their thresholds")
-    add("-o", "--output", type=Path, help="a JSON file to write the scores to")
-    args = parse_model_and_rows(parser, "+")
-    content = read_model(args.model)
-    schema, params = load_schema_and_params(args.model, content, "validate")
-    split = args.split if args.split.is_dir() else None
-    evaluation = Run(WORKSPACE, {"scores": args.scores}).evaluation if split else None
-    thresholds = evaluation.baseline_thresholds if evaluation else {}
-
-    from keras_tabular.evaluation.labelled import score_file
-    from keras_tabular.model_file.saved_model import load_model
-
-    model = load_model(args.model, content, schema)
-    file = score_file(args.rows, model, schema, params.validate, split, thresholds)
-    for warning in file.warnings:
-        print(f"warn: {warning}", file=sys.stderr)
-    print(f"{file.scores.model.rows:,} rows of {args.rows}")
-    print(align_columns(score_lines(file.scores, schema.task)))
-    if not split:
-        print(f"No {args.split} here, so nothing for baselines to learn from", file=sys.stderr)
-    if args.output:
-        write_json(args.output, scores_json(file, schema.task))

@@ -1,4 +1,4 @@
-"""Search for better parameters of train, by the cross-validated score."""
+"""Search for parameters of train with a better cross-validated score."""
 
 import logging
 import sys
@@ -19,9 +19,13 @@ MIN_TRIALS, MIN_FOLDS = 4, 2  # finished trials, and folds of a trial, before it
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--trials", type=int, help="total number of trials, instead of search.trials")
-    add("--train", type=Path, default="data/split/train", help="folder of the training rows")
-    add("--storage", type=Path, default=".search/trials.log", help="journal of the trials")
+    add("--trials", type=int, metavar="N",
+        help="total number of trials, with those of earlier searches that had the same table and "
+        "parameters; default: search.trials in params.yaml")  # fmt: skip
+    add("--train", metavar="FOLDER", type=Path, default="data/split/train",
+        help="the training rows; default: %(default)s")  # fmt: skip
+    add("--storage", metavar="FILE", type=Path, default=".search/trials.log",
+        help="the file that keeps the trials; default: %(default)s")  # fmt: skip
     args = parser.parse_args()
     schema = load_schema()
     params = load_params("train", "evaluate", "search", schema=schema)
@@ -31,6 +35,11 @@ def main() -> None:
         sum(count_rows(args.train)), schema.task, len(schema.features), possible_folds(args.train)
     )
     check_space(search, train)
+    if not Path("network.py").is_file():
+        raise UserError(
+            "network.py: no such file here. It builds the layers of the networks. Copy it from a "
+            "clone of the library, or from a new project"
+        )
 
     import optuna
 
@@ -57,23 +66,22 @@ def main() -> None:
 
 
 def check_space(search: Search, train: ResolvedTrain) -> None:
-    """Refuse a space whose values would change nothing, or are none.
+    """Refuse values that cannot be tried, and a space that changes nothing.
 
     Raises:
-        UserError: A value is `auto`, or all keys are of networks that are not trained.
+        UserError: A value is `auto`, or all keys belong to networks that are not trained.
     """
     for key, candidates in search.space.items():
         if "auto" in candidates.limits:
-            value = train.value(key)
             raise UserError(
-                f"search.space: {key}: found auto; expected values to try. For this table auto is "
-                f"{value}, and the first trial has it."
+                f"search.space: {key}: expected values to try, got auto. For this table, auto is "
+                f"{train.value(key)}, which the first trial has anyway."
             )
     trained = [f"networks.{members.network}" for members in train.members]
     sections = sorted({".".join(key.split(".")[:2]) for key in search.space})
     if sections and all(s.startswith("networks.") and s not in trained for s in sections):
         raise UserError(
-            f"search.space has only keys of {', '.join(sections)}, and train.members trains "
-            f"{', '.join(trained)} here. Search its keys, or set train.members to "
-            f"[{{network: {sections[0].removeprefix('networks.')}}}]."
+            f"search.space only has keys of {', '.join(sections)}, but train.members trains "
+            f"{', '.join(trained)} here. Search keys of a network that is trained, or set "
+            f"train.members to [{{network: {sections[0].removeprefix('networks.')}}}]."
         )

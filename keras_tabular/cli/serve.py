@@ -1,4 +1,4 @@
-"""Serve a model over HTTP: rows as JSON in, the predictions of `predict` out."""
+"""Serve a model over HTTP: clients send rows as JSON and get the predictions of `predict`."""
 
 import re
 import signal
@@ -10,56 +10,43 @@ from pathlib import Path
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.experiments.rerun import read_model
-from keras_tabular.prediction.inputs import load_schema_and_params
+from keras_tabular.prediction.inputs import MODEL, load_schema_and_params
+from keras_tabular.prediction.predictor import Predictor
+from keras_tabular.table.checks import declared_checks
 
 LOOPBACK = "127.0.0.1"
 MEGABYTE = 10**6
 HOST_PATTERN = re.compile(r"\*|(\*\.)?[\w.-]+|\[[\da-fA-F:.]+\]")
 
 
-def parse_arguments() -> Namespace:
-    parser = ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("model", nargs="?", type=Path, default="models/model.keras", help="the .keras file")
-    add("--host", default=LOOPBACK, help=f"address to listen on; default {LOOPBACK}, this machine")
-    add("--allow-host", default=[], action="append", metavar="NAME",
-        help="another name of the server in requests; *.DOMAIN, or * for any")  # fmt: skip
-    add("--port", type=int, default=8000, help="0 takes a free one")
-    add("--max-body", type=float, default=8.0, metavar="MB", help="size of a request; default 8")
-    add("--max-connections", type=int, default=64, metavar="N", help="default 64; more get 503")
-    args = parser.parse_args()
-    if not 0 <= args.port < 2**16 or not 0 < args.max_body < 1e6 or args.max_connections < 1:
-        parser.error("expected a port below 65536; --max-body and --max-connections above 0")
-    if not all(map(HOST_PATTERN.fullmatch, args.allow_host)):
-        parser.error("expected --allow-host NAME without scheme and port, *.DOMAIN or *")
-    return args
-
-
 def main() -> None:
     args = parse_arguments()
     content = read_model(args.model)
-    schema, params = load_schema_and_params(args.model, content, "validate")
+    schema, params = load_schema_and_params(args.model, content)
     try:
         import uvicorn
 
-        from keras_tabular.serving.app import Service, application
+        from keras_tabular.serving.app import build_app
     except ModuleNotFoundError as error:
-        raise UserError(f"{error}; `pip install -r requirements-serve.txt` gets it") from None
+        raise UserError(
+            f"{error}. Run `pip install -r requirements/serve.txt` to install it"
+        ) from None
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     listening = socket.create_server((args.host, args.port), family=family)
-    # asyncio does not set it for a socket of another maker; each answer would wait 40 ms.
+    # asyncio sets this only for sockets that it creates. Without it, each answer waits 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     from keras_tabular.model_file.saved_model import load_model
 
     model = load_model(args.model, content, schema)
-    service = Service(model, schema, params.validate, int(args.max_body * MEGABYTE))
+    predictor = Predictor(model, schema, declared_checks(schema, params.validate))
     host = f"[{args.host}]" if ":" in args.host else args.host
-    app = application(service, [LOOPBACK, "localhost", host, *args.allow_host])
+    hosts = [LOOPBACK, "localhost", host, *args.allow_host]
+    app = build_app(predictor, int(args.max_body * MEGABYTE), hosts)
     if args.host != LOOPBACK:
         print(
-            f"warn: anyone who reaches {args.host} can request predictions; put a proxy with TLS, "
-            "a password and timeouts in front",
+            f"warn: anyone who can reach {args.host} can request predictions. Put a proxy in "
+            "front of the server, with TLS, a password and timeouts",
             file=sys.stderr,
         )
     print(f"Serving {args.model} on http://{host}:{listening.getsockname()[1]}", flush=True)
@@ -69,12 +56,36 @@ def main() -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
-        limit_concurrency=args.max_connections + 1,  # uvicorn refuses the one that reaches it
+        limit_concurrency=args.max_connections + 1,  # uvicorn refuses at the limit, not above
         timeout_keep_alive=5,  # seconds
         timeout_graceful_shutdown=30,  # seconds
     )
-    with suppress(KeyboardInterrupt):  # uvicorn stops, then raises the signal again
+    with suppress(KeyboardInterrupt):  # uvicorn stops, and raises the signal again
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         uvicorn.Server(config).run(sockets=[listening])
     print("Stopped", flush=True)
+
+
+def parse_arguments() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("model", metavar="FILE", nargs="?", type=Path, default=MODEL,
+        help="the model, a .keras file; default: %(default)s")  # fmt: skip
+    add("--host", metavar="ADDRESS", default=LOOPBACK,
+        help="address to listen on; default: %(default)s, only for this machine")  # fmt: skip
+    add("--allow-host", default=[], action="append", metavar="NAME",
+        help="another name by which clients may call the server; *.DOMAIN allows all names of a "
+        "domain, * any name; can be given several times")  # fmt: skip
+    add("--port", type=int, default=8000, help="port to listen on, 0 for a free one; default: "
+        "%(default)s")  # fmt: skip
+    add("--max-body", type=float, default=8.0, metavar="MB",
+        help="maximum size of a request in megabytes; default: %(default)g")  # fmt: skip
+    add("--max-connections", type=int, default=64, metavar="N",
+        help="maximum number of open connections; default: %(default)s")  # fmt: skip
+    args = parser.parse_args()
+    if not 0 <= args.port < 2**16 or not 0 < args.max_body < 1e6 or args.max_connections < 1:
+        parser.error("expected a port below 65536; --max-body and --max-connections above 0")
+    if not all(map(HOST_PATTERN.fullmatch, args.allow_host)):
+        parser.error("--allow-host: expected a name without scheme and port, *.DOMAIN or *")
+    return args

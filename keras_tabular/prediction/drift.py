@@ -1,4 +1,4 @@
-"""Whether new rows still look like the training rows, by the summaries in a model's file."""
+"""Compare new rows with the summaries of the training rows in a model's file."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,22 +12,68 @@ from keras_tabular.config.sections import Drift
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.errors import format_list, quote
 from keras_tabular.model_file.bins import OTHERS, Bins, most_frequent, unknown_mask
-from keras_tabular.model_file.column_summary import ColumnSummary, total_variation
+from keras_tabular.model_file.column_summary import total_variation
 from keras_tabular.model_file.metadata import TrainingRows
 from keras_tabular.table.database import row_hashes
 from keras_tabular.table.rows import CheckedRows
 
-MAX_UNKNOWN_COUNTED = 100  # categories of a column that are counted by themselves, in some rows
-MAX_UNKNOWN_SHOWN = 5  # of a column
+MAX_UNKNOWN_COUNTED = 100  # unknown categories of a column that a batch counts one by one
+MAX_UNKNOWN_SHOWN = 5  # unknown categories of a column in the report
 UnknownCategories = Counter[tuple[str, str]]  # number of rows by column and category
 
 
+class Shares(Section):
+    """A share of the training rows, and the same share of the new rows."""
+
+    train: float
+    new: float
+
+
+class ColumnDrift(Section):
+    """How much the new rows differ from the training rows in one column.
+
+    Attributes:
+        attribution: Share of the attribution of predictions to columns, see `TrainingRows`.
+        distance: Total variation distance between the two distributions.
+        by_chance: Distance up to which chance explains the difference.
+        moved: Whether the distance is larger than `by_chance` and than the limit.
+        missing, outside, unknown: Shares of missing values, of values outside the range of the
+            training rows, and of categories that the model does not know.
+        failed_checks: Number of new rows whose cell fails a check.
+        bins: Name of each bin; `train` and `new` are the numbers of rows in them.
+    """
+
+    attribution: float
+    distance: float
+    by_chance: float
+    moved: bool
+    missing: Shares
+    outside: Shares | None = None
+    unknown: Shares | None = None
+    unknown_values: dict[str, int] | None = None
+    failed_checks: int
+    bins: list[str]
+    train: list[int]
+    new: list[int]
+
+
+class DriftReport(Section):
+    """The verdict on new rows and the comparisons behind it: the content of the JSON file."""
+
+    verdict: Literal["pass", "warn", "fail"]
+    reason: str
+    rows: int
+    training_rows: int
+    limits: Drift
+    columns: dict[str, ColumnDrift]
+
+
 class RowCounts(NamedTuple):
-    """How the rows of a file lie in the bins of the training rows; pieces can be merged.
+    """Counts of new rows. The counts of two batches can be merged.
 
     Attributes:
         rows: Number of rows.
-        bins: Number of rows in each bin, (bins,), by column.
+        bins: Number of rows in each bin of the training rows, shape (bins,), by column.
         unknown: Number of rows with a category that the model does not know.
         failed: Number of rows whose cell fails a check, by column.
         groups: Hashes of the group of each row, see `groups.row_groups`.
@@ -48,13 +94,13 @@ class RowCounts(NamedTuple):
         schema: Schema,
     ) -> Self:
         """Count the rows of a batch; `categories` are those that the model knows."""
-        features, grouped = batch.features, schema.group in batch.texts.column_names
+        features, is_grouped = batch.features, schema.group in batch.texts.column_names
         return cls(
             len(features),
-            {name: of_column.counts(features[name]) for name, of_column in bins.items()},
+            {name: column_bins.counts(features[name]) for name, column_bins in bins.items()},
             unknown_categories(features, categories, schema),
             Counter(failure.column for failure in batch.failures),
-            [row_hashes([batch.texts.select([schema.group]) if grouped else features])],
+            [row_hashes([batch.texts.select([schema.group]) if is_grouped else features])],
         )
 
     def merge(self, other: Self) -> Self:
@@ -68,133 +114,55 @@ class RowCounts(NamedTuple):
         )
 
 
-def unknown_categories(
-    features: pa.Table, categories: Mapping[str, list[str]], schema: Schema
-) -> UnknownCategories:
-    """Count the rows with a category that is not among those that the model knows."""
-    counts = UnknownCategories()
-    for name, of_model in categories.items():
-        values = features[name]
-        unknown = values.filter(pa.array(unknown_mask(values, of_model, schema.columns[name])))
-        frequent = most_frequent(unknown)[:MAX_UNKNOWN_COUNTED]
-        counts.update({(name, value): count for value, count in frequent})
-        if rest := len(unknown) - sum(count for _, count in frequent):
-            counts[name, OTHERS] += rest
-    return counts
-
-
-def unknown_by_column(unknown: UnknownCategories) -> dict[str, list[tuple[str, int]]]:
-    """List the unknown categories of each column with their rows, most frequent first."""
-    by_column: dict[str, list[tuple[str, int]]] = {}
-    for (name, value), count in unknown.items():
-        by_column.setdefault(name, []).append((value, count))
-    for counts in by_column.values():
-        counts.sort(key=lambda pair: (-pair[1], pair[0]))
-    return by_column
-
-
-def unknown_lines(unknown: UnknownCategories, rows: int) -> list[str]:
-    """Describe the unknown categories of each column."""
-    lines = []
-    for name, counts in unknown_by_column(unknown).items():
-        total = sum(count for _, count in counts)
-        examples = format_list(f"{quote(value)} ({count})" for value, count in counts)
-        text = "rows hold a category that the model does not know"
-        lines.append(f"{name}: {total} of {rows} {text}: {examples}")
-    return lines
-
-
-class Shares(Section):
-    """A share of the training rows and of the new rows."""
-
-    train: float
-    new: float
-
-
-class ColumnDrift(Section):
-    """How far the new rows of a column are from its training rows.
-
-    Attributes:
-        attribution: Share of attribution, see `TrainingRows`.
-        distance: Total variation distance; chance explains up to `by_chance` of it.
-        moved: Whether the distance is larger than the limit and than chance explains.
-        missing, outside, unknown: Shares of missing values, of values outside the range of the
-            training rows, and of categories that the model does not know.
-        failed_checks: Number of new rows whose cell is not as declared.
-        bins: What each bin holds, with the number of rows in `train` and in `new`.
-    """
-
-    attribution: float
-    distance: float
-    by_chance: float
-    moved: bool
-    missing: Shares
-    outside: Shares | None = None
-    unknown: Shares | None = None
-    unknown_values: dict[str, int] | None = None
-    failed_checks: int
-    bins: list[str]
-    train: list[int]
-    new: list[int]
-
-
-class DriftReport(Section):
-    """The verdict on new rows and how it comes about: the content of the JSON file."""
-
-    verdict: Literal["pass", "warn", "fail"]
-    reason: str
-    rows: int
-    training_rows: int
-    limits: Drift
-    columns: dict[str, ColumnDrift]
-
-
 def find_drift(
-    trained_on: TrainingRows, counts: RowCounts, schema: Schema, params: Drift, group_size: float
+    trained_on: TrainingRows, counts: RowCounts, schema: Schema, limits: Drift, group_size: float
 ) -> DriftReport:
     """Compare new rows with the training rows.
 
-    A column has moved if it is further from the training rows than `params.distance` and than
-    chance explains. The verdict is `pass` if none has moved, and `fail` if the share of attribution
-    of the moved columns is at least `params.attribution`, else `warn`. Datetimes do not count for
-    that, since new rows are later. Cells that are not as declared are at least a `warn`.
+    A column has moved if its distance from the training rows is larger than `limits.distance` and
+    than chance explains. The verdict is `pass` if no column has moved, `fail` if the moved columns
+    have at least the share `limits.attribution` of the attribution, and `warn` otherwise. Datetimes
+    do not count for that, because new rows are usually later. Cells that fail a check turn `pass`
+    into `warn`.
 
     Args:
         group_size: Number of rows that depend on each other, see `groups.mean_group_size`.
     """
     columns = {
-        name: column_drift(name, trained_on, counts, schema, params, group_size)
+        name: column_drift(name, trained_on, counts, schema, limits, group_size)
         for name in schema.features
     }
-    columns = dict(sorted(columns.items(), key=lambda item: _order(item[1])))
+
+    def order(name: str) -> tuple[bool, float]:  # moved columns first, and what matters most
+        column = columns[name]
+        return not column.moved, -column.attribution * (column.distance if column.moved else 1)
+
+    columns = {name: columns[name] for name in sorted(columns, key=order)}
     moved = [name for name, column in columns.items() if column.moved]
     dates = [name for name in moved if schema.columns[name].feature_type == "datetime"]
     share = sum(columns[name].attribution for name in moved if name not in dates)
     verdict: Literal["pass", "warn", "fail"] = "pass"
-    reason = "no column is further from the training rows than chance and the limit allow"
+    reason = "no column differs from the training rows by more than chance and the limit allow"
     if moved:
-        verdict = "fail" if share >= params.attribution else "warn"
+        verdict = "fail" if share >= limits.attribution else "warn"
         have = "they have" if len(moved) > 1 else "it has"
-        reason = f"{format_list(moved)} moved; {have} {share:.1%} of the attribution"
+        reason = (
+            f"{format_list(moved)} moved; {have} {share:.1%} of the attribution, which is the "
+            "effect of all columns on the predictions"
+        )
     if dates:
-        reason += ", dates not counted, since new rows are later"
+        reason += "; dates do not count, because new rows are usually later"
     if failed := sum(counts.failed.values()):
         verdict = "warn" if verdict == "pass" else verdict
-        reason += f"; {failed:,} cells are not as declared"
+        reason += f"; {failed:,} cells are not as declared in data/schema.yaml"
     return DriftReport(
         verdict=verdict,
         reason=reason,
         rows=counts.rows,
         training_rows=trained_on.rows,
-        limits=params,
+        limits=limits,
         columns=columns,
     )
-
-
-def _order(column: ColumnDrift) -> tuple[bool, float]:
-    """Put moved columns first, then those that move the predictions most."""
-    weight = column.distance if column.moved else 1
-    return not column.moved, -column.attribution * weight
 
 
 def column_drift(
@@ -202,35 +170,74 @@ def column_drift(
     trained_on: TrainingRows,
     counts: RowCounts,
     schema: Schema,
-    params: Drift,
+    limits: Drift,
     group_size: float,
 ) -> ColumnDrift:
-    """Compare the new rows of one column with its training rows."""
-    summary: ColumnSummary = trained_on.summaries[name]
+    """Compare the new rows with the training rows in one column."""
+    summary = trained_on.summaries[name]
     train, new = np.array(summary.counts), counts.bins[name]
     distance, by_chance = total_variation(train, new, group_size)
 
-    def share(bins: list[int]) -> Shares:
-        shares = [float(rows[bins].sum() / max(rows.sum(), 1)) for rows in (train, new)]
-        return Shares(train=shares[0], new=shares[1])
+    def shares(bins: list[int]) -> Shares:
+        of_train, of_new = (float(n[bins].sum() / max(n.sum(), 1)) for n in (train, new))
+        return Shares(train=of_train, new=of_new)
 
     optional: dict[str, Any] = {}
     if summary.feature_type == "category":
-        values = unknown_by_column(counts.unknown).get(name, [])
-        new_share = sum(rows for _, rows in values) / max(counts.rows, 1)
+        unknown = unknown_by_column(counts.unknown).get(name, {})
+        new_share = sum(unknown.values()) / max(counts.rows, 1)
         optional["unknown"] = Shares(train=summary.unknown, new=new_share)
-        optional["unknown_values"] = dict(values[:MAX_UNKNOWN_SHOWN])
+        optional["unknown_values"] = dict(list(unknown.items())[:MAX_UNKNOWN_SHOWN])
     elif summary.feature_type != "text" and summary.edges:
-        optional["outside"] = share([0, -2])
+        optional["outside"] = shares([0, -2])  # the last bin is for missing values
     return ColumnDrift(
         attribution=trained_on.attribution[name],
         distance=distance,
         by_chance=by_chance,
-        moved=distance > max(by_chance, params.distance),
-        missing=share([-1]),
+        moved=distance > max(by_chance, limits.distance),
+        missing=shares([-1]),
         failed_checks=counts.failed[name],
         bins=summary.bins(schema.columns[name]).names,
         train=train.tolist(),
         new=new.tolist(),
         **optional,
     )
+
+
+def unknown_categories(
+    features: pa.Table, categories: Mapping[str, list[str]], schema: Schema
+) -> UnknownCategories:
+    """Count the rows with each category that is not among those that the model knows.
+
+    Args:
+        categories: The categories that the model knows, by column.
+    """
+    counts = UnknownCategories()
+    for name, known_categories in categories.items():
+        values = features[name]
+        is_unknown = unknown_mask(values, known_categories, schema.columns[name])
+        unknown = values.filter(pa.array(is_unknown))
+        frequent = most_frequent(unknown)[:MAX_UNKNOWN_COUNTED]
+        counts.update({(name, value): count for value, count in frequent})
+        if rest := len(unknown) - sum(count for _, count in frequent):
+            counts[name, OTHERS] += rest
+    return counts
+
+
+def unknown_by_column(unknown: UnknownCategories) -> dict[str, dict[str, int]]:
+    """Return the number of rows with each unknown category by column, most frequent first."""
+    by_column: dict[str, dict[str, int]] = {name: {} for name, _ in unknown}
+    by_frequency = sorted(unknown.items(), key=lambda item: (-item[1], item[0]))
+    for (name, value), count in by_frequency:
+        by_column[name][value] = count
+    return by_column
+
+
+def unknown_lines(unknown: UnknownCategories, rows: int) -> list[str]:
+    """Return a line about the unknown categories of each column."""
+    lines = []
+    for name, counts in unknown_by_column(unknown).items():
+        examples = format_list(f"{quote(value)} ({count})" for value, count in counts.items())
+        text = f"{sum(counts.values())} of {rows} rows have a category that the model does not know"
+        lines.append(f"{name}: {text}: {examples}")
+    return lines

@@ -1,4 +1,4 @@
-"""Rows to predict: read as texts from a CSV, stdin or Parquet, then parsed and checked."""
+"""Read what the commands that apply a model need: arguments, schema, parameters and rows."""
 
 import shutil
 import sys
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import SCHEMA, Schema, load_schema
@@ -17,64 +16,70 @@ from keras_tabular.core.files import atomic_write
 from keras_tabular.model_file.metadata import read_metadata
 from keras_tabular.table.source import column_names
 
-GZIP = b"\x1f\x8b"  # how such a file begins
+MODEL = Path("models/model.keras")  # the model that `dvc repro` writes
+GZIP = b"\x1f\x8b"  # the first bytes of a gzip file
 
 
-def parse_model_and_rows(parser: ArgumentParser, count: Literal["*", "+"]) -> Namespace:
-    """Parse the arguments of a command, with its `model` and its file of `rows`, "-" for stdin."""
+def parse_model_and_rows(parser: ArgumentParser, *, rows_required: bool = False) -> Namespace:
+    """Parse the arguments of a command that applies a model to rows.
+
+    Returns:
+        The arguments, among them the path `model`, and the path `rows`, which is "-" for stdin.
+    """
     add = parser.add_argument
-    add("files", nargs=count, type=Path, help="a .keras file, then a .csv, .jsonl or .parquet")
-    add("--model", type=Path, help="the .keras file; else the first one named, or that of repro")
+    add("files", metavar="FILE", nargs="+" if rows_required else "*", type=Path,
+        help="the model, a .keras file (optional), then the rows, a .csv, .jsonl or .parquet file"
+        f"{'' if rows_required else '; default: stdin'}")  # fmt: skip
+    add("--model", metavar="FILE", type=Path, help=f"the model, a .keras file; default: {MODEL}")
     args = parser.parse_args()
     files = args.files
     if files and files[0].suffix == ".keras" and not args.model:
         args.model, *files = files
     if len(files) > 1:
-        parser.error(f"found {len(files)} files of rows; expected one, or none for stdin")
-    args.model = args.model or Path("models/model.keras")
+        parser.error(f"expected one file of rows, got {len(files)}")
+    args.model = args.model or MODEL
     args.rows = files[0] if files else Path("-")
     return args
 
 
-def load_schema_and_params(path: Path, content: bytes, *names: str) -> tuple[Schema, Params]:
-    """Load the schema, and sections of the parameters: `validate`, `drift`.
+def load_schema_and_params(path: Path, content: bytes) -> tuple[Schema, Params]:
+    """Load the schema, and the sections `validate` and `drift` of the parameters.
 
-    They are those of data/schema.yaml and params.yaml, if these exist, else those in the model.
+    They come from data/schema.yaml and params.yaml if these exist, otherwise from the model's file.
 
     Args:
         path: Path of the model's file.
         content: Content of the model's file.
-        names: Names of the sections.
 
     Raises:
-        UserError: A file is wrong, or the model does not hold a schema.
+        UserError: A file is wrong, or the model's file has no schema.
     """
-    if SCHEMA.is_file():
-        schema = load_schema()
-        return schema, load_params(*names, schema=schema)
-    return read_schema_and_params(path, content)
+    if not SCHEMA.is_file():
+        return read_schema_and_params(path, content)
+    schema = load_schema()
+    return schema, load_params("validate", "drift", schema=schema)
 
 
 def read_schema_and_params(path: Path, content: bytes) -> tuple[Schema, Params]:
-    """Return the schema, and the sections `validate` and `drift`, that a model's file holds."""
+    """Read the schema, and the sections `validate` and `drift`, from a model's file."""
     metadata = read_metadata(path, content)
     if metadata.table_schema is None:
         raise UserError(
-            f"{path}: does not hold the schema of its table, so there is no predicting without "
-            "data/schema.yaml and params.yaml; run where they are"
+            f"{path}: this model's file does not contain the schema of its table. Run the command "
+            "in the folder that contains data/schema.yaml and params.yaml"
         )
     params = Params(validate=metadata.validate_params, drift=metadata.drift_params)
     return metadata.table_schema, params
 
 
 def scratch_folder() -> TemporaryDirectory[str]:
-    """Return a temporary folder, which all machines of a Ray cluster can read."""
+    """Return a temporary folder that all machines of a Ray cluster can read."""
     return TemporaryDirectory(".partial", ".rows-", Path.cwd() if uses_ray() else None)
 
 
 @contextmanager
 def seekable_file(file: Path) -> Iterator[Path]:
-    """Yield the file; for stdin ("-") or a pipe a copy, since rows are read again to name a line.
+    """Yield the file, or a copy of stdin ("-") or a pipe: to name a line, rows are read again.
 
     Raises:
         UserError: The file cannot be opened.
@@ -87,11 +92,11 @@ def seekable_file(file: Path) -> Iterator[Path]:
         if file.is_file():
             yield file
             return
-        first = content.read(2)
-        suffix = ".gz" if first == GZIP else ".jsonl" if first.startswith(b"{") else ""
+        start = content.read(2)
+        suffix = ".gz" if start == GZIP else ".jsonl" if start.startswith(b"{") else ""
         copy = Path(folder, f"stdin{suffix}")
         with atomic_write(copy) as partial, partial.open("wb") as target:
-            target.write(first)
+            target.write(start)
             shutil.copyfileobj(content, target)
         try:
             yield copy
@@ -99,14 +104,15 @@ def seekable_file(file: Path) -> Iterator[Path]:
             raise UserError(str(error).replace(str(copy), "stdin")) from None
 
 
-def row_columns(file: Path, schema: Schema, *, extra: bool = False) -> list[str]:
-    """List the columns of a file: those that the model reads, and other declared ones it has.
+def row_columns(file: Path, schema: Schema, *, ignore_extra: bool = False) -> list[str]:
+    """List the columns of a file to read: all features, and other declared columns that it has.
 
     Args:
-        extra: Whether the file may have columns that nothing declares, which are left out.
+        ignore_extra: Whether to leave out undeclared columns, which are otherwise an error.
 
     Raises:
         UserError: The columns are not as declared, or the file cannot be read.
     """
     optional = {schema.target, *schema.roles.values()} - set(schema.features)
-    return column_names(file, schema, schema.features, [*optional, *schema.ignore], extra=extra)
+    names = [*optional, *schema.ignore]
+    return column_names(file, schema, schema.features, names, extra=ignore_extra)

@@ -1,4 +1,4 @@
-"""A model behind HTTP: its routes, the limits of a request and its OpenAPI document."""
+"""The HTTP server of a model: its paths, the limits of a request and its OpenAPI document."""
 
 import asyncio
 import hashlib
@@ -17,71 +17,96 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 
-from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError, quote
-from keras_tabular.model_file.saved_model import SavedModel
 from keras_tabular.prediction.drift import unknown_by_column, unknown_categories, unknown_lines
-from keras_tabular.prediction.outputs import Predicted, Reasons, predict_batch
+from keras_tabular.prediction.predictor import Predictions, Predictor
 from keras_tabular.serving import measures
 from keras_tabular.serving import rows as json_rows
 from keras_tabular.serving.batcher import Batcher
-from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.rows import CheckedRows, check_rows, raise_failures
 
 EXPLAIN = "Number of columns to name that moved a prediction most, as reason_1, reason_1_effect, …"
-MAX_EXPLAINED_ROWS = 250  # of a request; with the default model they take some seconds
+MAX_EXPLAINED_ROWS = 250  # in a request; with the default model they take some seconds
 WARM_UP_ROWS = (1, 100)  # TensorFlow builds a graph for each of two batch sizes
 JSON = "application/json"
 
 
-class Service:
-    """The handlers of requests, which check and predict rows as the command `predict` does.
-
-    The docstrings of the handlers are in the OpenAPI document.
+def build_app(predictor: Predictor, max_body: int, hosts: Sequence[str]) -> FastAPI:
+    """Build the application, with the OpenAPI document of the model's table.
 
     Args:
-        max_body: Bytes of a body.
+        max_body: Maximum number of bytes in the body of a request.
+        hosts: Names by which clients may call the server; `*.DOMAIN`, or `*`, allows more.
+    """
+    service = Service(predictor, max_body)
+    errors = StarletteHTTPException, RequestValidationError, ClientDisconnect, UserError, Exception
+    app = FastAPI(
+        title=f"Predictions of {predictor.schema.target}",
+        version="1",
+        openapi_url="/schema",
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers=dict.fromkeys(errors, explain_refusal),
+    )
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    body = {JSON: {"schema": json_rows.request_schema(predictor.schema)}}
+    app.post(
+        "/predict",
+        responses={"4XX": {"model": Refusal}},
+        openapi_extra={"requestBody": {"content": body, "required": True}},
+    )(service.predict)
+    app.get("/health")(service.health)
+    app.head("/health", include_in_schema=False)(service.health)
+    app.get("/metrics", response_class=PlainTextResponse)(service.metrics)
+    app.get("/", include_in_schema=False)(app.openapi)
+    return app
+
+
+class Service:
+    """The handlers of requests. They check and predict rows like the command `predict`.
+
+    The docstrings of the handlers are in the OpenAPI document.
     """
 
-    def __init__(
-        self, model: SavedModel, schema: Schema, policies: Validate, max_body: int
-    ) -> None:
-        self.model, self.schema, self.max_body = model, schema, max_body
-        self.md5 = hashlib.md5(model.content, usedforsecurity=False).hexdigest()
-        self._checks = declared_checks(schema, policies)
-        self._reasons = Reasons.from_model(len(schema.features), model, schema)
-        self._batcher, self._explaining = Batcher(self._predict), asyncio.Lock()
+    def __init__(self, predictor: Predictor, max_body: int) -> None:
+        self.predictor, self.max_body = predictor, max_body
+        self.model, self.schema = predictor.model, predictor.schema
+        self.md5 = hashlib.md5(self.model.content, usedforsecurity=False).hexdigest()
+        self._batcher, self._explaining = Batcher(predictor.predict), asyncio.Lock()
         for rows in WARM_UP_ROWS:  # so that no request waits for TensorFlow
             empty = pa.table({name: pa.array([""] * rows) for name in self.schema.features})
-            self._predict(self._check_cells(empty).features)
+            predictor.predict(self._check_cells(empty).features)
+        predictor.output_schema([], 1)  # fails now if the model's file cannot explain predictions
 
     async def predict(
         self, request: Request, explain: Annotated[int, Query(ge=0, description=EXPLAIN)] = 0
     ) -> Response:
-        """Predict all rows of a request, or none of them where one fails a check."""
+        """Predict all rows of a request, or none of them if one fails a check."""
         content_type = request.headers.get("content-type", "")
         if content_type.partition(";")[0].strip().lower() != JSON:
-            message = f"Content-Type: found {quote(content_type)}; expected {JSON}"
+            message = f"Content-Type: expected {JSON}, got {quote(content_type)}"
             raise HTTPException(415, message)
         with measures.WAITING.track_inprogress(), measures.SECONDS.time():
             body = bytearray()
             async for part in request.stream():
                 body += part
                 if len(body) > self.max_body:
-                    raise HTTPException(413, f"the body: found more than {self.max_body:,} bytes")
+                    message = f"the body: expected at most {self.max_body:,} bytes, got more"
+                    raise HTTPException(413, message)
             batch = await asyncio.to_thread(self._check, body)
             rows = len(batch.features)
             if not explain:
-                predicted = await self._batcher.predict(batch.features)
+                predictions = await self._batcher.predict(batch.features)
             elif rows > MAX_EXPLAINED_ROWS:
-                message = f"explain: found {rows} rows; expected at most {MAX_EXPLAINED_ROWS}"
+                message = f"explain: expected at most {MAX_EXPLAINED_ROWS} rows, got {rows}"
                 raise HTTPException(413, message)
             else:  # one such request at a time, while others are predicted
                 async with self._explaining:
-                    predicted = await asyncio.to_thread(self._predict, batch.features, explain)
-            return JSONResponse(self._answer(batch, predicted))
+                    predictions = await asyncio.to_thread(
+                        self.predictor.predict, batch.features, explain
+                    )
+            return JSONResponse(self._answer(batch, predictions))
 
     def _check(self, body: bytearray) -> CheckedRows:
         texts = json_rows.texts_from_rows(json_rows.read_rows(body), self.schema)
@@ -93,33 +118,28 @@ class Service:
 
     def _check_cells(self, texts: pa.Table) -> CheckedRows:
         raw = RawRows(Path("the request"), 1, texts, {})
-        return check_rows(raw, self.schema.features, self._checks)
+        return check_rows(raw, self.schema.features, self.predictor.checks)
 
-    def _predict(self, features: pa.Table, reasons: int = 0) -> Predicted:
-        columns = min(reasons, self._reasons.columns)
-        explain = self._reasons._replace(columns=columns) if reasons else None
-        return predict_batch(CheckedRows(features, features, []), self.model, self.schema, explain)
-
-    def _answer(self, batch: CheckedRows, predicted: Predicted) -> dict[str, Any]:
-        raise_failures(predicted.failures, 1, "row {}".format)
+    def _answer(self, batch: CheckedRows, predictions: Predictions) -> dict[str, Any]:
+        raise_failures(predictions.failures, 1, "row {}".format)
         rows = len(batch.features)
         names = [name for name in self.schema.ignore if name in batch.texts.column_names]
         identifiers = {name: batch.texts[name] for name in names}
         answer: dict[str, Any] = {
-            "rows": json_rows.answers_from_columns(identifiers | predicted.columns)
+            "rows": json_rows.answers_from_columns(identifiers | predictions.columns)
         }
         failed = Counter(f"{failure.column}: {failure.check}" for failure in batch.failures)
         warnings = [f"{check}: {count} of {rows} rows fail" for check, count in failed.items()]
         unknown = unknown_categories(batch.features, self.model.metadata.categories, self.schema)
         for name, counts in unknown_by_column(unknown).items():
-            measures.UNKNOWN.labels(name).inc(sum(count for _, count in counts))
+            measures.UNKNOWN.labels(name).inc(sum(counts.values()))
         warnings += unknown_lines(unknown, rows)
         measures.ROWS.inc(rows)
         measures.REQUESTS.labels("/predict", 200).inc()
         return answer | {"warnings": warnings} if warnings else answer
 
     async def health(self) -> dict[str, Any]:
-        """Return that the server is ready, and which model it has."""
+        """Return that the server is ready, and which model it serves."""
         trained_on = self.model.metadata.trained_on
         provenance = trained_on and trained_on.model_dump(include={"rows", "md5", "packages"})
         model = {"file": self.model.path.name, "md5": self.md5, "trained_on": provenance}
@@ -131,49 +151,20 @@ class Service:
 
 
 class Refusal(BaseModel):
-    """Nothing is predicted, for these reasons, one for each mistake."""
+    """The reasons why no row of a request was predicted, one for each mistake."""
 
     errors: list[str]
 
 
 async def explain_refusal(request: Request, error: Exception) -> Response:
-    """Return why a request has no answer."""
+    """Return why a request was not answered."""
     status, message = 422, str(error)
     if isinstance(error, StarletteHTTPException):
         status, message = error.status_code, error.detail
     elif isinstance(error, RequestValidationError):
         message = f"explain: {error.errors()[0]['msg']}"
     elif not isinstance(error, UserError | ClientDisconnect):
-        status, message = 500, "an unexpected error, which the server's log describes"
+        status, message = 500, "an unexpected error; see the log of the server"
     if request.url.path == "/predict":
         measures.REQUESTS.labels("/predict", status).inc()
     return JSONResponse({"errors": message.split("\n")}, status)
-
-
-def application(service: Service, hosts: Sequence[str]) -> FastAPI:
-    """Build the application with the OpenAPI document of the model's table.
-
-    Args:
-        hosts: Names of the server that a request may use; `*.` and a domain, or `*`, allow more.
-    """
-    errors = StarletteHTTPException, RequestValidationError, ClientDisconnect, UserError, Exception
-    app = FastAPI(
-        title=f"Predictions of {service.schema.target}",
-        version="1",
-        openapi_url="/schema",
-        docs_url=None,
-        redoc_url=None,
-        exception_handlers=dict.fromkeys(errors, explain_refusal),
-    )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
-    body = {JSON: {"schema": json_rows.request_schema(service.schema)}}
-    app.post(
-        "/predict",
-        responses={"4XX": {"model": Refusal}},
-        openapi_extra={"requestBody": {"content": body, "required": True}},
-    )(service.predict)
-    app.get("/health")(service.health)
-    app.head("/health", include_in_schema=False)(service.health)
-    app.get("/metrics", response_class=PlainTextResponse)(service.metrics)
-    app.get("/", include_in_schema=False)(app.openapi)
-    return app

@@ -1,4 +1,4 @@
-"""Waiting requests are predicted together."""
+"""Predict the rows of all waiting requests together."""
 
 import asyncio
 from collections import deque
@@ -6,24 +6,24 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from keras_tabular.prediction.outputs import Predicted
+from keras_tabular.prediction.predictor import Predictions
 
-MAX_ROWS_PER_BATCH = 4096  # no request joins a batch that has as many rows
+MAX_ROWS_PER_BATCH = 4096  # no request joins a batch that has this number of rows
 
 
 class Batcher:
     """Predicts the rows of all waiting requests together.
 
-    The cost of a prediction hardly depends on the number of rows, as long as there are few.
+    The cost of a prediction hardly depends on the number of rows as long as there are few.
     """
 
-    def __init__(self, predict: Callable[[pa.Table], Predicted]) -> None:
+    def __init__(self, predict: Callable[[pa.Table], Predictions]) -> None:
         self._predict, self._lock = predict, asyncio.Lock()
-        self._waiting = deque[tuple[pa.Table, asyncio.Future[Predicted]]]()
+        self._waiting = deque[tuple[pa.Table, asyncio.Future[Predictions]]]()
 
-    async def predict(self, features: pa.Table) -> Predicted:
-        """Return the predictions of one request; an error of its batch is raised here."""
-        future: asyncio.Future[Predicted] = asyncio.get_running_loop().create_future()
+    async def predict(self, features: pa.Table) -> Predictions:
+        """Return the predictions for one request. Raise the error if its batch fails."""
+        future: asyncio.Future[Predictions] = asyncio.get_running_loop().create_future()
         self._waiting.append((features, future))
         async with self._lock:  # requests get it in the order in which they came
             if not future.done():
@@ -44,10 +44,7 @@ class Batcher:
         start = 0
         for table, future in batch:
             end = start + len(table)
-            future.set_result(
-                Predicted(
-                    {name: column[start:end] for name, column in columns.items()},
-                    [f._replace(row=f.row - start) for f in failures if start <= f.row < end],
-                )
-            )
+            own_columns = {name: column[start:end] for name, column in columns.items()}
+            own_failures = [f._replace(row=f.row - start) for f in failures if start <= f.row < end]
+            future.set_result(Predictions(own_columns, own_failures))
             start = end

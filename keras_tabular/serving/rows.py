@@ -1,4 +1,4 @@
-"""Rows and answers as JSON: their schemas for the OpenAPI document, and their conversion."""
+"""Convert rows from JSON and predictions to JSON, and describe a request as a JSON schema."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ JsonSchema = dict[str, Any]
 
 
 def request_schema(schema: Schema) -> JsonSchema:
-    """Return the JSON schema of a request."""
+    """Build the JSON schema of a request to `/predict`."""
     cells = {name: _cell_schema(column) for name, column in schema.features.items()}
     cells |= {name: {"type": ["string", "null"]} for name in schema.ignore}
     row = {"type": "object", "properties": cells, "required": list(schema.features)}
@@ -44,29 +44,32 @@ def _cell_schema(column: Column) -> JsonSchema:
 
 
 def read_rows(body: bytes | bytearray) -> list[Any]:
-    """Return the rows in a request: a list of objects, or an object that has one as `rows`.
+    """Read the rows of a request: a list of objects, or an object that has the list as `rows`.
 
     Raises:
         HTTPException: The body is something else.
     """
     try:
         content = json.loads(body)
-    except (ValueError, RecursionError) as error:  # also of the encoding, or a number too long
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # also a wrong encoding, or a number that is too long
         raise HTTPException(400, f"the body is not JSON: {error}") from None
-    is_named = isinstance(content, dict) and content.keys() == {"rows"}
-    rows = content["rows"] if is_named else content
+    has_key = isinstance(content, dict) and content.keys() == {"rows"}
+    rows = content["rows"] if has_key else content
     if not isinstance(rows, list) or not rows:
         expected = 'a list of rows, [{column: value, ...}, ...], or {"rows": [...]}'
-        raise HTTPException(400, f"the body: expected {expected}, with one row or more")
+        raise HTTPException(400, f"the body: expected {expected}, with at least one row")
     return rows
 
 
 def texts_from_rows(rows: list[Any], schema: Schema) -> pa.Table:
-    """Return rows as the texts that a CSV would hold, numbers in the format of their column.
+    """Convert rows to the texts that a CSV would contain, with numbers in their column's format.
 
     Raises:
-        UserError: A row has other columns, or a cell is a list or an object; the message has a
-            line for each mistake.
+        UserError: A row has other columns than declared, or a cell is a list or an object. The
+            message has a line for each mistake.
     """
     mistakes = [
         f"row {number}{mistake}"
@@ -81,14 +84,14 @@ def texts_from_rows(rows: list[Any], schema: Schema) -> pa.Table:
         column = schema.columns.get(name)
         number_format = column.number_format if column else None
         point = NUMBER_FORMAT.sub(r"\3", number_format) if number_format else "."
-        columns[name] = pa.array([_text(row.get(name), point) for row in rows], pa.string())
+        columns[name] = pa.array([_cell_text(row.get(name), point) for row in rows], pa.string())
     return pa.table(columns)
 
 
 def _row_mistakes(row: Any, schema: Schema) -> Iterator[str]:
     """Yield the differences between a row and the declared columns."""
     if not isinstance(row, dict):
-        yield f": found {quote(json.dumps(row))}; expected an object"
+        yield f": expected an object, got {quote(json.dumps(row))}"
         return
     if missing := [name for name in schema.features if name not in row]:
         nullable = all(schema.columns[name].nullable for name in missing)
@@ -98,19 +101,18 @@ def _row_mistakes(row: Any, schema: Schema) -> Iterator[str]:
         yield f": no column {quote(name)} is declared.{suggestion(name, schema.features)}"
     for name, cell in row.items():
         if isinstance(cell, dict | list):
-            allowed = "a number, a text, true, false or null"
-            yield f", column {name}: found {quote(json.dumps(cell))}; expected {allowed}"
+            allowed = "a number, text, true, false or null"
+            yield f", column {name}: expected {allowed}, got {quote(json.dumps(cell))}"
 
 
-def _text(cell: str | float | bool | None, point: str) -> str:
-    """Return a cell as text, numbers with the decimal `point` of their column."""
+def _cell_text(cell: str | float | bool | None, point: str) -> str:
     if isinstance(cell, str):
         return cell
     return "" if cell is None else json.dumps(cell).replace(".", point)
 
 
 def answers_from_columns(columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> list[dict[str, Any]]:
-    """Return columns as JSON rows; a float32 has the fewest digits that identify it."""
+    """Convert columns to JSON rows. A float32 gets the fewest digits that identify it."""
     values = {
         name: column.cast(pa.string()).cast(pa.float64())
         if pa.types.is_float32(column.type)

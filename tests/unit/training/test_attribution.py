@@ -8,7 +8,7 @@ import pytest
 
 from keras_tabular.model_file.attribution import Permutations, contributions
 from keras_tabular.model_file.column_summary import summarize_columns
-from keras_tabular.prediction.outputs import reason_columns
+from keras_tabular.prediction.predictor import reason_columns
 from keras_tabular.table.arrays import feature_arrays
 from tests.helpers import build_schema
 

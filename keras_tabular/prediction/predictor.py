@@ -1,0 +1,162 @@
+"""Predict checked rows, and explain the predictions by the columns that moved them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.core.errors import UserError
+from keras_tabular.model_file.attribution import MAX_EXPLAINED, Permutations, contributions
+from keras_tabular.model_file.metadata import training_rows
+from keras_tabular.table.arrays import EXPECTED_PREDICTION, feature_arrays, predicted_classes
+from keras_tabular.table.cells import ARROW_TYPES
+from keras_tabular.table.checks import Checks
+from keras_tabular.table.rows import Failure
+
+if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
+    from keras_tabular.model_file.saved_model import SavedModel
+
+
+class Predictions(NamedTuple):
+    """Predictions for some rows.
+
+    Attributes:
+        columns: Columns of the predictions by name, each with all rows.
+        failures: Rows for which the model returns NaN or infinity.
+    """
+
+    columns: dict[str, pa.Array]
+    failures: list[Failure]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model, and the schema and checks of the rows that it predicts."""
+
+    model: "SavedModel"
+    schema: Schema
+    checks: Checks
+
+    def predict(self, features: pa.Table, n_reasons: int = 0) -> Predictions:
+        """Predict rows.
+
+        Args:
+            features: Values of the feature columns; null where a value is missing or invalid.
+            n_reasons: Number of columns to name that moved each prediction most.
+
+        Raises:
+            UserError: The model's file has no summary of the training rows for reasons.
+        """
+        arrays = feature_arrays(features, self.schema)
+        outputs = self.model.predict(arrays)
+        effects = None
+        if n_reasons:
+            effects = contributions(self.model.predict, arrays, self._permutations)
+        invalid = np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()
+        failures = [
+            Failure(row, "predicted", "finite", "no number", EXPECTED_PREDICTION) for row in invalid
+        ]
+        return Predictions(self._columns(outputs, effects, n_reasons), failures)
+
+    def output_schema(
+        self, names: Iterable[str], n_reasons: int = 0, *, numbered: bool = False
+    ) -> pa.Schema:
+        """Return the columns of an output: `row` if `numbered`, identifiers, then predictions.
+
+        Args:
+            names: Columns that are read; the identifiers are those that the schema ignores.
+            n_reasons: See `predict`.
+            numbered: Whether the first column is the number of the row.
+
+        Raises:
+            UserError: An identifier has the name of another column, or see `predict`.
+        """
+        outputs = np.empty((0, self.schema.outputs), np.float32)
+        effects = None
+        if n_reasons:
+            effects = np.empty((0, len(self._permutations.names), self.schema.outputs))
+        arrays = self._columns(outputs, effects, n_reasons)
+        first = {"row": pa.int64()} if numbered else {}
+        types = first | {name: array.type for name, array in arrays.items()}
+        identifiers = [name for name in names if name in self.schema.ignore]
+        for name in identifiers:
+            if name in types:
+                raise UserError(
+                    f"data/schema.yaml: ignore: the output has a column {name!r} of its own. "
+                    "Rename the identifier here and in the file, or leave it out of the file"
+                )
+        return pa.schema(first | dict.fromkeys(identifiers, pa.string()) | types)
+
+    @cached_property
+    def _permutations(self) -> Permutations:
+        trained_on = training_rows(self.model.path, self.model.metadata, self.schema)
+        names = sorted(self.schema.features, key=lambda name: -trained_on.attribution[name])
+        return Permutations.from_summaries(trained_on.summaries, self.schema, names[:MAX_EXPLAINED])
+
+    def _columns(
+        self, outputs: np.ndarray, effects: np.ndarray | None, n_reasons: int
+    ) -> dict[str, pa.Array]:
+        metadata = self.model.metadata
+        ends = metadata.intervals.ends(outputs[:, 0]) if metadata.intervals else None
+        columns = prediction_columns(outputs, self.schema, metadata.threshold, ends)
+        if effects is not None:
+            names = self._permutations.names
+            columns |= reason_columns(effects, names, outputs, self.schema, n_reasons)
+        return columns
+
+
+def prediction_columns(
+    outputs: np.ndarray, schema: Schema, threshold: float, ends: np.ndarray | None = None
+) -> dict[str, pa.Array]:
+    """Build the columns of the predictions by name.
+
+    For classes, these are `predicted` and `probability_CLASS` for each output; for regression,
+    `predicted`, and `low` and `high` if there are intervals.
+
+    Args:
+        outputs: Outputs of the model, float32, shape (rows, outputs).
+        threshold: Smallest probability of the positive class that is predicted as positive.
+        ends: Ends of the prediction interval of each row, float32, shape (rows, 2).
+    """
+    if schema.task == "regression":
+        columns = [outputs, ends] if ends is not None else [outputs]
+        names = ("predicted", "low", "high")
+        return dict(zip(names, map(pa.array, np.hstack(columns).T), strict=False))
+    classes = pa.array(schema.classes, ARROW_TYPES[schema.columns[schema.target].kind])
+    names = classes.cast(pa.string()).to_pylist()[-schema.outputs :]  # binary: the positive one
+    return {
+        "predicted": classes.take(pa.array(predicted_classes(outputs, schema, threshold))),
+        **{f"probability_{name}": pa.array(outputs[:, i]) for i, name in enumerate(names)},
+    }
+
+
+def reason_columns(
+    effects: np.ndarray, names: list[str], outputs: np.ndarray, schema: Schema, n_reasons: int
+) -> dict[str, pa.Array]:
+    """Build the columns that explain predictions, by name.
+
+    `reason_1` is the column that moved a prediction most, and `reason_1_effect` says by how much:
+    in the unit of the target, or in the probability of the positive or the most probable class.
+
+    Args:
+        effects: Contributions of the columns `names` to the outputs, shape
+            (rows, names, outputs); see `attribution.contributions`.
+        outputs: Outputs of the model, shape (rows, outputs).
+        n_reasons: Number of reasons for each row; at most one for each name.
+    """
+    output = outputs.argmax(axis=1) if schema.task == "multiclass" else np.zeros(len(outputs), int)
+    effects = np.take_along_axis(effects, output[:, None, None], axis=2)[:, :, 0]
+    order = np.argsort(-np.abs(effects), axis=1, kind="stable")
+    undefined = ~np.isfinite(effects).all(axis=1)
+    reasons: dict[str, pa.Array] = {}
+    for n in range(min(n_reasons, len(names))):
+        column = order[:, n]
+        effect = np.take_along_axis(effects, column[:, None], axis=1)[:, 0].astype(np.float32)
+        name = np.array(names, object)[column]
+        reasons[f"reason_{n + 1}"] = pa.array(name, pa.string(), mask=undefined)
+        reasons[f"reason_{n + 1}_effect"] = pa.array(effect, mask=undefined)
+    return reasons
