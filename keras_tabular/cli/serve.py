@@ -1,4 +1,4 @@
-"""Serve a model over HTTP: clients send rows as JSON and get the predictions of `predict`."""
+"""Serve a model over HTTP, with the same checks and predictions as `predict`."""
 
 import re
 import signal

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from keras_tabular.prediction.outputs import Predicted
+from keras_tabular.prediction.predictor import Predictions
 from keras_tabular.serving.batcher import Batcher
 from keras_tabular.table.rows import Failure
 
@@ -17,7 +17,7 @@ def predict_together(*requests: list[int]) -> tuple[list[Any], list[list[int]]]:
     """
     batches = []
 
-    def predict(rows: pa.Table) -> Predicted:
+    def predict(rows: pa.Table) -> Predictions:
         values = rows["x"].to_pylist()
         batches.append(values)
         if min(values) < 0:
@@ -25,7 +25,7 @@ def predict_together(*requests: list[int]) -> tuple[list[Any], list[list[int]]]:
         failed = [
             Failure(row, "predicted", "finite", None, "") for row, v in enumerate(values) if not v
         ]
-        return Predicted({"predicted": rows["x"]}, failed)
+        return Predictions({"predicted": rows["x"]}, failed)
 
     async def ask(batcher: Batcher, values: list[int]) -> Any:
         try:

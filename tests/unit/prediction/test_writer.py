@@ -1,0 +1,32 @@
+"""Predictions are written to files of three formats."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from keras_tabular.core.errors import UserError
+from keras_tabular.prediction.writer import check_output, open_writer
+
+
+def test_an_output_has_a_known_ending_and_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    for name in ("a.csv", "a.csv.gz", "a.parquet"):
+        check_output(tmp_path / name, [tmp_path / "b.csv"])
+    for name, message in (
+        ("a.xlsx", r"expected a file whose name ends in \.csv, .* got 'a\.xlsx'"),
+        ("folder.csv", "got a folder"),
+        ("folder.csv/../b.csv", "named twice"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check_output(tmp_path / name, [tmp_path / "b.csv"])
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_a_csv_has_the_delimiter_of_the_table(tmp_path: Path, name: str) -> None:
+    table = pa.table({"x": ["a, b", "c"]})
+    with open_writer(tmp_path / name, table.schema, ";") as write:
+        write(table)
+        write(table[:1])
+    with pa.input_stream(tmp_path / name) as file:
+        assert file.read() == b"x\na, b\nc\na, b\n"
