@@ -1,33 +1,21 @@
-"""`params.yaml`: all its sections, and what they ask of each other and of the table."""
+"""Load `params.yaml`, and check that its sections fit each other and the schema of the table."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
-from pydantic import Field, ValidationError, create_model
+from pydantic import create_model
 
-from keras_tabular.config.schema import VALUE_TYPES, Schema
-from keras_tabular.config.sections import (
-    LOSSES,
-    Drift,
-    Evaluate,
-    Gate,
-    Ingest,
-    Network,
-    Range,
-    Search,
-    Split,
-    ThresholdRule,
-    Train,
-    Validate,
-)
+from keras_tabular.config import sections
+from keras_tabular.config.schema import VALUE_TYPES, Kind, Schema
+from keras_tabular.config.sections import Evaluate, Gate, Range, Split, ThresholdRule, Train
 from keras_tabular.config.typed_yaml import (
     Section,
-    explain_all,
-    nearest,
+    expected_one_of,
     parse_section,
     read_yaml,
     suggestion,
@@ -36,202 +24,207 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.metrics import CUSTOM, ROW_SETS, TASKS
 
 PARAMS = Path("params.yaml")
-# Keys that a search leaves alone: a seed's score is luck, and other folds give another score.
-FIXED = {"seed", "folds", "forward_chaining", "exact", "networks"}
+# A search may not change these keys: another seed is better by luck only, and with other folds the
+# scores of two trials cannot be compared.
+NOT_SEARCHED = {"seed", "folds", "forward_chaining", "exact", "networks"}
 
 
 class Params(SimpleNamespace):
-    """The sections of the file that were asked for; any other name is an `AttributeError`."""
+    """Sections of `params.yaml`. Only the sections that were asked for are attributes."""
 
-    ingest: Ingest
-    validate: Validate
-    split: Split
-    train: Train
-    evaluate: Evaluate
-    gate: Gate
-    drift: Drift
-    search: Search
+    ingest: sections.Ingest
+    validate: sections.Validate
+    split: sections.Split
+    train: sections.Train
+    evaluate: sections.Evaluate
+    gate: sections.Gate
+    drift: sections.Drift
+    search: sections.Search
 
 
-# A model of pydantic may have no field `validate`.
-FIELDS: Any = {
-    f"{name}_": (section, Field(alias=name)) for name, section in get_type_hints(Params).items()
-}
-ALL_SECTIONS = create_model("AllSections", __base__=Section, **FIELDS)
+with warnings.catch_warnings(action="ignore"):  # models have a deprecated method `validate`
+    FIELDS: Any = get_type_hints(Params)
+    ALL_SECTIONS = create_model("AllSections", __base__=Section, **FIELDS)
+
+
+def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
+    """Load sections of `params.yaml`, after a check of the whole file.
+
+    Args:
+        names: The sections to return.
+        schema: The schema of the table, which the sections have to fit.
+        path: The file.
+
+    Raises:
+        UserError: The file cannot be read, or a key or value is wrong. The message has one line
+            for each mistake.
+    """
+    try:
+        params = check_params(read_yaml(path), schema, path)
+    except UserError as error:
+        if "DVC_EXP_BASELINE_REV" in os.environ:  # `dvc exp run` sets it
+            raise UserError(
+                f"{error}\nThe values that you set with -S are still in {path}. To remove them, "
+                f"run `git restore {path}`."
+            ) from None
+        raise
+    return Params(**{name: getattr(params, name) for name in names})
 
 
 def check_params(content: Any, schema: Schema, path: Path) -> Params:
-    """Check all sections of a file, also against each other and the table.
+    """Return all sections of a file, after a check that they fit each other and the table.
 
     Raises:
-        UserError: There are mistakes. The message has a line for each.
+        UserError: There are mistakes. The message has one line for each.
     """
-    whole = Params(
-        **{
-            name.removesuffix("_"): value
-            for name, value in parse_section(content, ALL_SECTIONS, path)
-        }
-    )
-    mistakes = [*split_mistakes(whole.split, schema)]
-    mistakes += train_mistakes(whole.train, whole.split, schema)
-    if not mistakes:  # which each value of the space would repeat
-        mistakes += search_mistakes(whole, schema)
-    mistakes += gate_mistakes(whole.gate, whole.evaluate, schema)
-    mistakes += evaluate_mistakes(whole.evaluate, whole.train, schema)
+    params = Params(**dict(parse_section(content, ALL_SECTIONS, path)))
+    mistakes = [
+        *split_mistakes(params.split, schema),
+        *train_mistakes(params.train, params.split, schema),
+    ]
+    if not mistakes:  # otherwise they would be repeated for each value that a search may try
+        mistakes += search_mistakes(params, schema)
+    mistakes += gate_mistakes(params.gate, params.evaluate, schema)
+    mistakes += evaluate_mistakes(params.evaluate, params.train, schema)
     if mistakes:
         raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
-    return whole
+    return params
 
 
 def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
-    """What the rule of the split asks of the table."""
+    """Yield what the table lacks for the rule of the split."""
     if split.role and split.role not in schema.roles:
         yield (
-            f"split.by: found {split.by!r}, but data/schema.yaml names no such column; add "
-            f"{split.role}: COLUMN there"
+            f"split.by is {split.by}, but data/schema.yaml has no key {split.role}. Add "
+            f"{split.role}: COLUMN there, with the name of a column."
         )
     if split.by == "file" and not schema.test_files:
         yield (
-            "split.by: found 'file', but data/schema.yaml names no files of test rows; add "
-            "test_files: [NAME] there, of files in the folder that source names"
+            "split.by is file, but data/schema.yaml has no key test_files. Add test_files: [NAME] "
+            "there, with the names of files in the folder source."
         )
     if split.stratify and split.by != "random":
-        yield f"split.stratify: found true; split.by: {split.by} does not draw by class"
+        yield (
+            f"split.stratify is true, but split.by is {split.by}, which cannot stratify. Set "
+            "split.stratify to false, or split.by to random."
+        )
 
 
 def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
-    """What does not fit between `train`, `split` and the table."""
+    """Yield where the section `train` does not fit the split or the task."""
     members = () if train.members == "auto" else [member.network for member in train.members]
     for name in members or train.networks:
         yield from network_mistakes(name, train, split)
     if train.forward_chaining and (split.by != "time" or train.folds == 1):
         yield (
-            f"train.forward_chaining: found {train.forward_chaining}, which takes split.by: time "
-            "and train.folds above 1; set it to 0"
+            f"train.forward_chaining is {train.forward_chaining}, which requires split.by: time "
+            "and train.folds above 1. Set it to 0 to train without forward chaining."
         )
-    losses = ("auto", *LOSSES[schema.task])
+    losses = ("auto", *sections.LOSSES[schema.task])
     if train.loss not in losses:
-        yield (
-            f"train.loss: found {train.loss!r}, which does not fit task {schema.task} of the "
-            f"schema. Allowed: {', '.join(losses)}"
-        )
+        problem = expected_one_of(train.loss, losses)
+        yield f"train.loss: for the task {schema.task}, {problem}"
     if schema.task != "regression":
-        weighted = train.class_weight if isinstance(train.class_weight, dict) else {}
-        unknown = [value for value in weighted if value not in schema.classes]
+        weights = train.class_weight if isinstance(train.class_weight, dict) else {}
+        unknown = [value for value in weights if value not in schema.classes]
         if unknown:
-            yield f"train.class_weight: found {unknown}; classes are {list(schema.classes)}"
+            yield f"train.class_weight: expected classes of {[*schema.classes]}, got {unknown}."
         return
-    for_classes = ["train.class_weight"] if train.class_weight is not None else []
-    for_classes += ["split.stratify"] if split.stratify else []
-    for network in train.networks.values():
+    only_for_classes = ["train.class_weight"] if train.class_weight is not None else []
+    only_for_classes += ["split.stratify"] if split.stratify else []
+    for name, network in train.networks.items():
         if network.early_stopping and network.early_stopping.monitor == "val_accuracy":
-            for_classes.append("early_stopping.monitor: val_accuracy")
-    for key in for_classes:
-        yield f"{key} is for classes, and the task of the schema is regression"
+            only_for_classes.append(f"train.networks.{name}.early_stopping.monitor: val_accuracy")
+    for key in only_for_classes:
+        yield f"{key} requires classes, but the task in data/schema.yaml is regression. Remove it."
 
 
 def network_mistakes(name: str, train: Train, split: Split) -> Iterator[str]:
-    """What does not fit a kind of networks that is to be trained."""
-    where = f"train.networks.{name}.early_stopping"
+    """Yield what is wrong with an architecture that is to be trained."""
     if name not in train.networks:
-        hint = nearest(name, train.networks)
-        yield f"train.members: found network {name!r}, which train.networks has not.{hint}"
-    elif not train.networks[name].early_stopping:
+        yield f"train.members: {expected_one_of(name, train.networks)}"
         return
-    elif split.validation_size == 0 and train.folds == 1:
+    network, key = train.networks[name], f"train.networks.{name}.early_stopping"
+    if network.early_stopping and split.validation_size == 0 and train.folds == 1:
         yield (
-            f"{where} monitors the validation rows, but split.validation_size is 0; set it to "
-            "null, split.validation_size above 0, or train.folds above 1"
+            f"{key} monitors the validation rows, but there are none. Set early_stopping to null, "
+            "split.validation_size above 0, or train.folds above 1."
         )
-    elif train.networks[name].trains_in_cycles:
+    elif network.early_stopping and network.trains_in_cycles:
         yield (
-            f"{where} is for epochs, and with learning_rate_schedule: cosine_restarts training "
-            "ends by itself; set it to null, or learning_rate_schedule to constant or cosine"
+            f"{key} cannot be used with learning_rate_schedule: cosine_restarts, which ends the "
+            "training by itself. Set early_stopping to null, or the schedule to constant or cosine."
         )
 
 
-def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Iterator[str]:
-    """Yield a threshold that nothing can choose, and slices that do not fit the columns."""
-    if isinstance(evaluate.threshold, ThresholdRule) and schema.task != "binary":
-        yield f"evaluate.threshold: is chosen for two classes, and the task is {schema.task}"
-    elif isinstance(evaluate.threshold, ThresholdRule) and train.folds == 1:
-        yield (
-            "evaluate.threshold: is chosen on out-of-fold predictions, and train.folds is 1; "
-            "set it above 1 or to auto, or the threshold to a number"
-        )
-    for name, conditions in evaluate.slices.items():
-        for column, condition in conditions.items():
-            where = f"evaluate.slices.{name}.{column}"
-            if column not in schema.features:
-                yield f"{where}: no column that the model reads.{nearest(column, schema.features)}"
-                continue
-            kind = schema.columns[column].kind
-            if isinstance(condition, Range):
-                end_type = {"datetime": date, "integer": float, "real": float}.get(kind, str)
-                ends = [end for end in (condition.low, condition.high) if end is not None]
-                fits = all(isinstance(end, end_type) for end in ends)
-            else:
-                types = () if kind == "text" else VALUE_TYPES[kind]
-                fits = all(type(value) in types for value in condition)
-            if not fits:
-                yield (
-                    f"{where}: does not fit its kind, {kind}; numbers take {{low: 1, high: 2}}, "
-                    "moments {low: 2024-01-31}, others a list of values"
-                )
-
-
-def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[str]:
-    """Limits for scores that the task, or the run, has not."""
-    scores = TASKS[schema.task].scores
-    rows = [*ROW_SETS, *(f"tests.{file.partition('.')[0]}" for file in evaluate.tests)]
-    keys = {f"{row_set}.{score}" for row_set in rows for score in scores}
-    for name in ("lowest", "highest", "worse_than_last"):
-        for key in sorted(set(getattr(gate, name)) - keys):
-            row_set, is_custom, _ = key.partition(f".{CUSTOM}")
-            if is_custom and row_set in rows and name != "worse_than_last":
-                continue  # the gate sees whether stages/evaluate.py has such a metric
-            yield (
-                f"gate.{name}: found {key!r}, which is no score of task {schema.task}."
-                f"{suggestion(key, keys)} "
-                f"Allowed: of {', '.join(rows)} each of {', '.join(scores)}; "
-                "for lowest and highest also custom.NAME, a metric of stages/evaluate.py"
-            )
-
-
-def search_mistakes(whole: Params, schema: Schema) -> Iterator[str]:
-    """A score or a key that cannot be searched, and values that their key may not have."""
-    scores, search = TASKS[schema.task].scores, whole.search
-    keys = sorted({*Train.model_fields} - FIXED)
-    for name in whole.train.networks:
-        keys += [f"networks.{name}.{key}" for key in Network.model_fields]
-    if search.score not in scores:
-        yield f"search.score: found {search.score!r}.{nearest(search.score, scores)}"
+def search_mistakes(params: Params, schema: Schema) -> Iterator[str]:
+    """Yield scores and keys that cannot be searched, and values that a key does not allow."""
+    search = params.search
+    if search.score not in TASKS[schema.task].scores:
+        yield f"search.score: {expected_one_of(search.score, TASKS[schema.task].scores)}"
+    keys = sorted({*Train.model_fields} - NOT_SEARCHED)
+    for name in params.train.networks:
+        keys += [f"networks.{name}.{key}" for key in sections.Network.model_fields]
     for key, candidates in search.space.items():
         if key not in keys:
-            yield f"search.space.{key}: no key to search.{nearest(key, keys)}"
+            yield f"search.space: {expected_one_of(key, keys)}"
             continue
         for value in candidates.limits:
             try:
-                train = whole.train.with_values({key: value})
-                mistakes = list(train_mistakes(train, whole.split, schema))
-            except ValidationError as error:
-                mistakes = [f"train.{line}" for line in explain_all(error.errors(), Train)]
+                train = params.train.with_values({key: value})
+                mistakes = [*train_mistakes(train, params.split, schema)]
+            except UserError as error:
+                mistakes = str(error).splitlines()
             yield from (f"search.space{mistake.removeprefix('train')}" for mistake in mistakes)
 
 
-def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
-    """Check the whole file, also against the table, and give the sections of these `names`.
+def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[str]:
+    """Yield limits for scores that the run does not have."""
+    scores = TASKS[schema.task].scores
+    row_sets = [*ROW_SETS, *(f"tests.{file.partition('.')[0]}" for file in evaluate.tests)]
+    keys = {f"{row_set}.{score}" for row_set in row_sets for score in scores}
+    for section in ("lowest", "highest", "worse_than_last"):
+        for key in sorted(set(getattr(gate, section)) - keys):
+            row_set, is_custom, _ = key.partition(f".{CUSTOM}")
+            if is_custom and row_set in row_sets and section != "worse_than_last":
+                continue  # the gate sees whether stages/evaluate.py has such a metric
+            yield (
+                f"gate.{section}: expected a score of the task {schema.task}, got {key!r}."
+                f"{suggestion(key, keys)} Allowed: one of {', '.join(row_sets)}, each with one of "
+                f"{', '.join(scores)}. The keys lowest and highest also allow custom.NAME, a "
+                "metric of stages/evaluate.py."
+            )
 
-    Raises:
-        UserError: the file is missing, is not YAML, or a key or value is wrong. One line for each
-            mistake: the key, the value found, what is allowed and the nearest right name.
-    """
-    try:
-        sections = check_params(read_yaml(path), schema, path)
-    except UserError as error:
-        if "DVC_EXP_BASELINE_REV" in os.environ:  # which `dvc exp run` sets
-            raise UserError(
-                f"{error}\nThe values of -S stay in {path}; `git restore {path}` takes them back"
-            ) from None
-        raise
-    return Params(**{name: getattr(sections, name) for name in names})
+
+def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Iterator[str]:
+    """Yield a threshold that cannot be chosen, and slices that do not fit the columns."""
+    if isinstance(evaluate.threshold, ThresholdRule) and schema.task != "binary":
+        yield (
+            "evaluate.threshold: a rule requires two classes, but the task in data/schema.yaml is "
+            f"{schema.task}. Remove the key."
+        )
+    elif isinstance(evaluate.threshold, ThresholdRule) and train.folds == 1:
+        yield (
+            "evaluate.threshold: a rule requires out-of-fold predictions, but train.folds is 1. "
+            "Set the threshold to a number, or train.folds to auto or above 1."
+        )
+    for name, conditions in evaluate.slices.items():
+        for column, condition in conditions.items():
+            if column not in schema.features:
+                problem = expected_one_of(column, schema.features)
+                yield f"evaluate.slices.{name}: {problem}"
+            elif not fits_kind(condition, kind := schema.columns[column].kind):
+                yield (
+                    f"evaluate.slices.{name}.{column}: the condition does not fit a column of kind "
+                    f"{kind}. Numbers have a range such as {{low: 1, high: 2}}, dates a range such "
+                    "as {low: 2024-01-31}, and other kinds a list of values."
+                )
+
+
+def fits_kind(condition: Range | tuple[Any, ...], kind: Kind) -> bool:
+    """Return whether the values of a condition have the type of a column of this kind."""
+    if isinstance(condition, Range):
+        end_type = {"datetime": date, "integer": float, "real": float}.get(kind, str)
+        ends = [end for end in (condition.low, condition.high) if end is not None]
+        return all(isinstance(end, end_type) for end in ends)
+    return kind != "text" and all(type(value) in VALUE_TYPES[kind] for value in condition)

@@ -1,23 +1,40 @@
-"""`data/schema.yaml`: where the table is, how it is written, and what its columns hold."""
+"""`data/schema.yaml`: where the table is, its columns and what to predict.
+
+docs/schema.md describes every key.
+"""
 
 import codecs
 import re
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from keras_tabular.config.typed_yaml import Section, Value, parse_section, read_yaml
+from keras_tabular.config.typed_yaml import (
+    Section,
+    Value,
+    expected_one_of,
+    parse_section,
+    read_yaml,
+)
 from keras_tabular.core.errors import format_list
 
 SCHEMA = Path("data/schema.yaml")
-MAX_LENGTH = 2**14  # characters of a text; no model reads more
+MAX_LENGTH = 2**14  # the number of characters of a text that a model can read
 Kind = Literal["real", "integer", "boolean", "category", "datetime", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-
-
-# What the values of a column can be in this file; of a datetime there are none.
+NUMBER_KINDS = ("real", "integer")
+# The kinds of columns that may have a key, if not all of them may.
+KINDS_BY_KEY = {
+    "min": NUMBER_KINDS,
+    "max": NUMBER_KINDS,
+    "values": (*NUMBER_KINDS, "boolean", "category"),
+    "format": (*NUMBER_KINDS, "datetime"),
+    "timezone": ("datetime",),
+}
+# The types of the values of a column in this file. Dates cannot be listed.
 VALUE_TYPES: dict[Kind, tuple[type, ...]] = {
     "real": (int, float),
     "integer": (int,),
@@ -26,43 +43,17 @@ VALUE_TYPES: dict[Kind, tuple[type, ...]] = {
     "datetime": (),
     "text": (str,),
 }
-# How a column writes 1234.5: before it, between thousands, the point, after it.
+# How a column writes 1234.5: prefix, thousands separator, decimal mark and suffix.
 NUMBER_FORMAT = re.compile(r"([^0-9+\-\0]*)1([.,' \u00a0\u202f]?)234([.,])5([^0-9+\-\0]*)")
-# A datetime column may be written as ISO 8601, which is the default, as seconds or milliseconds
-# since 1970 in UTC, or with these directives of strptime, one of them a year.
-ISO = "ISO8601"  # as pandas calls it
-EPOCHS = {"epoch": 1, "epoch_ms": 1000}
+ISO = "ISO8601"  # pandas has the same name for ISO 8601
+EPOCHS = {"epoch": 1, "epoch_ms": 1000}  # the units of one second since 1970
+# These directives of strptime are supported. One of them has to be a year.
 DATE_FORMAT = re.compile(r"(?=.*%[Yy])([^%\0-\x1f]|%[YymdbBjHIMSfpzaA%])+")
 
 
-def _format_mistake(kind: Kind, form: str | tuple[str, ...]) -> str:
-    """Return what is wrong with the `format` of a column; empty if nothing is."""
-    if kind in ("real", "integer"):
-        match = NUMBER_FORMAT.fullmatch(form) if isinstance(form, str) else None
-        if match and match[2] != match[3]:
-            return ""
-        return "expected how the column writes 1234.5, such as 1.234,5 or $1,234.5"
-    if kind != "datetime":
-        return f"format is for real, integer and datetime columns; this one is {kind}"
-    forms = (form,) if isinstance(form, str) else form
-    if form in EPOCHS or (forms and all(each == ISO or _is_date_format(each) for each in forms)):
-        return ""
-    return (
-        f"expected {', '.join(EPOCHS)}, or one or several of {ISO} and what strptime takes, such "
-        "as %d.%m.%Y or [%d.%m.%Y, %Y-%m]"
-    )
-
-
-def _is_date_format(form: str) -> bool:
-    """Return whether a text consists of directives of strptime, each once, one of them a year."""
-    directives = re.findall("%[^%]", form)
-    return len({*directives}) == len(directives) and DATE_FORMAT.fullmatch(form) is not None
-
-
 def _timezone(name: str) -> str:
-    places = files("tzdata") / "zones"
-    if name not in places.read_text(encoding="utf-8").split():
-        raise ValueError("expected a name of the time zone database such as Europe/Berlin")
+    if name not in (files("tzdata") / "zones").read_text(encoding="utf-8").split():
+        raise ValueError("expected a name from the time zone database such as Europe/Berlin")
     return name
 
 
@@ -82,56 +73,53 @@ class Column(Section):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        if self.kind not in ("real", "integer") and (self.min, self.max) != (None, None):
-            raise ValueError(
-                f"min and max are for real and integer columns; this one is {self.kind}"
-            )
-        if self.format is not None and (mistake := _format_mistake(self.kind, self.format)):
-            raise ValueError(f"format: found {self.format!r}; {mistake}")
-        if self.timezone is not None and self.kind != "datetime":
-            raise ValueError(f"timezone is for datetime columns; this one is {self.kind}")
-        if self.values is not None and self.kind in ("datetime", "text"):
-            raise ValueError(f"values are for a category or a number; this column is {self.kind}")
+        for key, kinds in KINDS_BY_KEY.items():
+            if getattr(self, key) is not None and self.kind not in kinds:
+                allowed = " and ".join(kinds)
+                raise ValueError(f"{key} is for {allowed} columns, but this one is {self.kind}.")
+        if self.format is not None:
+            _check_format(self.kind, self.format)
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
-        sentinels = () if self.kind == "category" else self.sentinels  # which may be numbers there
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}.")
+        # The missing values of a category may be written as numbers.
+        sentinels = () if self.kind == "category" else self.sentinels
         for key, values in {"values": self.values or (), "missing_values": sentinels}.items():
             for value in values:
                 if type(value) not in VALUE_TYPES[self.kind]:
-                    quote = "" if self.kind in ("real", "integer", "boolean") else "; quote it"
-                    raise ValueError(f"{key} has {value!r}, which is no {self.kind}{quote}")
+                    hint = " Write it in quotes." if str in VALUE_TYPES[self.kind] else ""
+                    raise ValueError(f"{key} has {value!r}, but the kind is {self.kind}.{hint}")
         return self
 
     @model_validator(mode="after")
     def _replaces_texts(self) -> Self:
-        numbers = (int, float) if self.kind in ("real", "integer") else ()
+        numbers = (int, float) if self.kind in NUMBER_KINDS else ()
         for value in (*self.replace, *self.replace.values()):
             if type(value) not in (str, *numbers):
-                raise ValueError(f"replace has {value!r}, which is no text; quote it")
-        if both := [old for old in self.replace if old in (self.values or ())]:
-            raise ValueError(f"values has {both[0]!r}, which replace makes another value of")
+                raise ValueError(f"replace has {value!r}, which is not a text. Write it in quotes.")
+        if replaced := [old for old in self.replace if old in (self.values or ())]:
+            raise ValueError(f"values has {replaced[0]!r}, which replace turns into another value.")
         return self
 
     @property
     def date_formats(self) -> tuple[str, ...]:
-        """The formats of a datetime column; a cell is read in the first one that fits it."""
-        return (self.format or ISO,) if not isinstance(self.format, tuple) else self.format
+        """The formats of a datetime column. A cell is read in the first format that fits it."""
+        return self.format if isinstance(self.format, tuple) else (self.format or ISO,)
 
     @property
     def number_format(self) -> str | None:
-        """How a real or integer column writes 1234.5; None where it writes it so."""
-        is_number = self.kind in ("real", "integer") and isinstance(self.format, str)
+        """How a real or integer column writes 1234.5; None for 1234.5 itself."""
+        is_number = self.kind in NUMBER_KINDS and isinstance(self.format, str)
         return str(self.format) if is_number else None
 
     @property
     def reads_texts(self) -> bool:
-        """Whether cells are texts that only `cells.parse` reads: in a format, or with words."""
-        words = any(isinstance(value, str) for value in self.missing_values)
-        return words or bool(self.replace) or self.format is not None
+        """Whether cells are texts until `cells.parse` reads them, because of a format or words."""
+        has_words = any(isinstance(value, str) for value in self.missing_values)
+        return has_words or bool(self.replace) or self.format is not None
 
     @property
     def feature_type(self) -> Literal["number", "datetime", "category", "text"]:
-        """What it is to a model, and to what looks into one: they ask this, and not the kind."""
+        """How the model treats the column. All kinds of numbers are the same to it."""
         match self.kind:
             case "real" | "integer" | "boolean":
                 return "number"
@@ -140,27 +128,48 @@ class Column(Section):
 
     @property
     def is_string(self) -> bool:
-        """Whether a model reads its values as texts."""
+        """Whether the model reads the values as texts."""
         return self.feature_type in ("category", "text")
 
     @property
     def sentinels(self) -> tuple[Value, ...]:
-        """The `missing_values` as the typed column holds them, without texts for numbers."""
+        """The `missing_values` that the typed column can contain: no texts in a number column."""
         if self.kind == "category":
             return tuple(map(str, self.missing_values))
         return tuple(value for value in self.missing_values if not isinstance(value, str))
 
 
+def _check_format(kind: Kind, column_format: str | tuple[str, ...]) -> None:
+    """Raise `ValueError` if a number or datetime column cannot have this format."""
+    formats = (column_format,) if isinstance(column_format, str) else column_format
+    if kind == "datetime":
+        expected = f"{', '.join(EPOCHS)}, {ISO} or formats such as %d.%m.%Y or [%d.%m.%Y, %Y-%m]"
+        are_formats = len(formats) > 0 and all(map(_is_date_format, formats))
+        is_valid = column_format in EPOCHS or are_formats
+    else:
+        expected = "1234.5 as the column writes it, such as 1.234,5 or $1,234.5"
+        match = NUMBER_FORMAT.fullmatch(column_format) if isinstance(column_format, str) else None
+        is_valid = match is not None and match[2] != match[3]
+    if not is_valid:
+        raise ValueError(f"format: expected {expected}, got {column_format!r}.")
+
+
+def _is_date_format(text: str) -> bool:
+    directives = re.findall("%[^%]", text)
+    is_repeated = len({*directives}) < len(directives)
+    return text == ISO or (not is_repeated and DATE_FORMAT.fullmatch(text) is not None)
+
+
 def input_name(column: str) -> str:
-    """Return the name of the model's input for a column; Keras takes no slash and no empty name."""
+    """Return the name of a column's input in the model. Keras forbids slashes and empty names."""
     return column.replace("/", "_") or "_"
 
 
 def _encoding(name: str) -> str:
     try:
         "".encode(name)
-    except (LookupError, ValueError, UnicodeError):  # of bytes to bytes, such as gzip; with NUL
-        raise ValueError("expected an encoding of text such as utf-8 or latin-1") from None
+    except (LookupError, ValueError):  # unknown, or not an encoding of texts, such as gzip
+        raise ValueError("expected a text encoding such as utf-8 or latin-1") from None
     return name
 
 
@@ -172,24 +181,29 @@ class Dialect(Section):
 
     @property
     def is_utf8(self) -> bool:
-        """Whether the encoding is UTF-8, by any of its names."""
+        """Whether the encoding is UTF-8, which has several names."""
         return codecs.lookup(self.encoding).name == "utf-8"
 
     @property
     def is_ascii_compatible(self) -> bool:
-        """Whether ASCII characters are the same bytes in this encoding."""
+        """Whether this encoding writes ASCII characters as the same bytes as ASCII."""
         ascii_bytes = bytes(range(128))
         return ascii_bytes.decode().encode(self.encoding, "replace") == ascii_bytes
 
 
 class Schema(Dialect):
-    """The table. `columns` are checked in this order; the model reads none that `ignore` names.
+    """The table: where it is, its columns, and what to predict.
 
-    What only `ignore` names may be in the files and is not looked at.
-
-    `group`, `time` and `split` name columns that part the rows, and `weight` one that says how much
-    each row counts; of these the model sees the time alone. `test_files` are those of the source's
-    folder that hold the test rows of `split.by: file`.
+    Attributes:
+        positive: The class of a binary target whose probability the model predicts.
+        group: Column whose rows with the same value stay together. The model does not read it.
+        time: Column by which the rows are ordered. The model reads it.
+        split: Column that says to which subset each row belongs. The model does not read it.
+        weight: Column with the weight of each row. The model does not read it.
+        test_files: The files of the folder `source` with the test rows.
+        columns: The columns by name. They are checked in this order.
+        ignore: Columns that the model does not read. Those that are not in `columns` either are
+            not checked.
     """
 
     source: Annotated[str, Field(min_length=1)]
@@ -205,76 +219,71 @@ class Schema(Dialect):
     ignore: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _columns_have_their_own_names(self) -> Self:
+    def _columns_have_one_role(self) -> Self:
         if self.target not in self.columns:
-            raise ValueError(
-                f"target: found {self.target!r}, which is not among columns: "
-                f"{format_list(self.columns)}"
-            )
+            raise ValueError(f"target: {expected_one_of(self.target, self.columns)}")
         if len(set(self.roles.values())) < len(self.roles):
-            raise ValueError(
-                f"{format_list(self.roles)}: found one column twice; expected another each"
-            )
+            raise ValueError(f"{format_list(self.roles)}: expected different columns.")
+        others = [name for name in self.columns if name != self.target]
         for role, name in self.roles.items():
-            if name not in self.columns or name == self.target:
-                raise ValueError(f"{role}: found {name!r}; expected one of columns, not the target")
-        if self.weight and self.columns[self.weight].kind not in ("real", "integer"):
-            raise ValueError(f"weight: found {self.weight!r}; expected a real or integer column")
+            if name not in others:
+                raise ValueError(f"{role}: {expected_one_of(name, others)}")
+        if self.weight and (kind := self.columns[self.weight].kind) not in NUMBER_KINDS:
+            raise ValueError(f"weight: expected a real or integer column, got one of kind {kind}.")
         if self.target in self.ignore:
-            raise ValueError(f"ignore: found the target {self.target!r}; expected other columns")
+            raise ValueError(f"ignore: expected other columns than the target {self.target!r}.")
         if not self.features:
-            but = " that ignore does not name" if self.ignore else ""
-            raise ValueError(f"columns: needs the target and at least one more column{but}")
-        names: dict[str, str] = {}
-        for name in self.features:
-            other = names.setdefault(input_name(name), name)
-            if other != name:
-                raise ValueError(
-                    f"columns: {other!r} and {name!r} are both {input_name(name)!r} in the model; "
-                    "rename one of them here and in the table"
-                )
+            raise ValueError("columns: expected a column that the model reads, got none.")
+        inputs = Counter(map(input_name, self.features))
+        if same := [name for name in self.features if inputs[input_name(name)] > 1]:
+            raise ValueError(
+                f"columns: {format_list(map(repr, same))} would have the same name in the model, "
+                "which replaces / by _. Rename them here and in the table."
+            )
         return self
 
     @model_validator(mode="after")
     def _target_fits_the_task(self) -> Self:
-        target = self.columns[self.target]
-        where = f"columns.{self.target}"
+        target, key = self.columns[self.target], f"columns.{self.target}"
         if target.nullable:
-            raise ValueError(f"{where}.nullable: found true; rows without a target teach nothing")
-        if self.task == "regression":
-            if target.kind not in ("real", "integer"):
-                raise ValueError(f"{where}.kind: found {target.kind!r}; regression needs a number")
-            return self
-        if target.kind == "real":
+            raise ValueError(f"{key}.nullable: expected false, as this column is the target.")
+        kinds = NUMBER_KINDS if self.task == "regression" else ("integer", "boolean", "category")
+        if target.kind not in kinds:
             raise ValueError(
-                f"{where}.kind: found 'real'; classes are integer, boolean or category"
+                f"{key}.kind: expected {' or '.join(kinds)} for the task {self.task}, got "
+                f"{target.kind!r}."
             )
+        if self.task == "regression":
+            return self
         classes = target.values or ()
         if len(set(classes)) != len(classes) or len(classes) < (2 if self.task == "binary" else 3):
-            needed = "two different classes" if self.task == "binary" else "three or more classes"
-            raise ValueError(f"{where}.values: found {list(classes)}; {self.task} needs {needed}")
+            number = "two" if self.task == "binary" else "three or more"
+            raise ValueError(
+                f"{key}.values: expected {number} different classes for the task {self.task}, got "
+                f"{[*classes]}."
+            )
         if self.task == "binary" and (len(classes) != 2 or self.positive not in classes):
             raise ValueError(
-                f"positive: found {self.positive!r}; expected one of the two {where}.values: "
-                f"{list(classes)}"
+                f"positive: expected one of the two {key}.values {[*classes]}, got "
+                f"{self.positive!r}."
             )
         return self
 
     @property
     def features(self) -> dict[str, Column]:
-        """The columns that the model reads, in declared order."""
+        """The columns that the model reads, in the order of the file."""
         unread = {self.target, self.group, self.split, self.weight, *self.ignore}
         return {name: column for name, column in self.columns.items() if name not in unread}
 
     @property
     def roles(self) -> dict[str, str]:
-        """The columns that part or weigh the rows, by what they do."""
+        """The columns that split or weight the rows, by their key in the schema."""
         roles = {"group": self.group, "time": self.time, "split": self.split, "weight": self.weight}
         return {role: name for role, name in roles.items() if name is not None}
 
     @property
     def classes(self) -> tuple[Value, ...]:
-        """The values of the target in the order of the model's outputs; the positive one last."""
+        """The values of the target in the order of the model's outputs, the positive one last."""
         values = self.columns[self.target].values or ()
         if self.task != "binary":
             return values
@@ -282,14 +291,15 @@ class Schema(Dialect):
 
     @property
     def outputs(self) -> int:
-        """How many numbers the model gives for a row."""
+        """The number of the model's outputs for a row."""
         return len(self.classes) if self.task == "multiclass" else 1
 
 
 def load_schema(path: Path = SCHEMA) -> Schema:
-    """Read and check the whole file.
+    """Read and check the schema of the table.
 
     Raises:
-        UserError: see `read_yaml` and `check`.
+        UserError: The file cannot be read, or a key or value is wrong. The message has one line
+            for each mistake.
     """
     return parse_section(read_yaml(path), Schema, path)

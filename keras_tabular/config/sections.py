@@ -1,19 +1,24 @@
-"""The sections of `params.yaml`, in the words of Keras, scikit-learn and DVC."""
+"""The sections of `params.yaml`, with the names of Keras, scikit-learn and DVC.
 
+docs/params.md describes every key.
+"""
+
+import calendar
 import math
+import re
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import reduce
 from operator import getitem
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from keras_tabular.config.schema import MAX_LENGTH
-from keras_tabular.config.typed_yaml import Count, Section, Seed, Share, Value
+from keras_tabular.config.typed_yaml import Count, Section, Seed, Share, Value, parse_section
 from keras_tabular.core.nested import flatten
 
-# Keras's own names; a test trains with each of them.
+# The names that Keras gives them. A test trains with each.
 Activation = Literal[
     "celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu",
     "linear", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign",
@@ -27,7 +32,7 @@ Optimizer = Literal[
     "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion",
     "nadam", "rmsprop", "sgd",
 ]  # fmt: skip
-# The losses that fit each task; the first one is what `auto` means.
+# The losses for each task. `auto` stands for the first.
 LOSSES = {
     "binary": ("binary_crossentropy", "binary_focal_crossentropy", "mean_squared_error"),
     "multiclass": ("sparse_categorical_crossentropy",),
@@ -47,14 +52,14 @@ class EarlyStopping(Section):
 
 
 class Embedding(Section):
-    """A piecewise-linear embedding of each number column."""
+    """A piecewise-linear embedding of each number column, with bins at its quantiles."""
 
     bins: Annotated[Count, Field(le=1024)]
     units: Annotated[Count, Field(le=1024)]
 
 
 class Network(Section):
-    """One kind of network, and how it learns."""
+    """The architecture of a network, and how it is trained."""
 
     robust_scaling: bool = False
     embedding: Embedding | Auto | None = None
@@ -75,19 +80,19 @@ class Network(Section):
 
     @property
     def trains_in_cycles(self) -> bool:
-        """Whether a round of its training is a cycle of the learning rate, and not an epoch."""
+        """Whether training proceeds in cycles of the learning rate instead of epochs."""
         return self.learning_rate_schedule == "cosine_restarts"
 
 
 class Members(Section):
-    """Number of networks of one architecture for each fold, each with its own seed."""
+    """The number of networks of one architecture that each fold trains, with different seeds."""
 
     network: str
     count: Count = 1
 
 
 class Train(Section):
-    """What the saved model is made with."""
+    """How the model is trained."""
 
     seed: Seed
     imputation: Literal["mean", "median", "none"]
@@ -105,67 +110,71 @@ class Train(Section):
     networks: dict[str, Network]
 
     def with_values(self, changes: dict[str, Any]) -> Self:
-        """Return the section with other values for some dotted keys.
+        """Return a copy of the section with other values for some keys.
+
+        Args:
+            changes: The new values, by dotted keys such as `networks.plain.units`.
 
         Raises:
-            ValidationError: A value is not one that its key may have.
+            UserError: A key does not allow its value.
         """
         content = self.model_dump()
         for key, value in changes.items():
             *path, last = key.split(".")
             reduce(getitem, path, content)[last] = value
-        return self.model_validate(content)
+        return parse_section(content, type(self), "train")
 
     def value(self, key: str) -> Any:
-        """The value of a dotted key."""
+        """Return the value of a dotted key such as `networks.plain.units`."""
         return reduce(getitem, key.split("."), self.model_dump())
 
     def resolve_auto(
         self, rows: int, task: str, columns: int, possible_folds: Iterable[int] = range(2, 11)
     ) -> "ResolvedTrain":
-        """Return the section with a value for every `auto`; only this method says what it means.
+        """Return the section with a value in place of every `auto`.
 
-        The rules were chosen on 22 public tables, see docs/benchmarks.md.
+        All rules for `auto` are here. They were chosen on 22 public tables, see docs/benchmarks.md.
 
         Args:
             rows: Number of training rows.
+            task: The task of the schema.
             columns: Number of columns that the model reads.
-            possible_folds: Numbers of folds of which each fold has rows.
+            possible_folds: The numbers of folds for which no fold would be empty.
         """
-        most_folds = 10 if rows <= 10_000 else 5 if rows <= 100_000 else 3
-        regression, small = task == "regression", rows <= 2_500
+        max_folds = 10 if rows <= 10_000 else 5 if rows <= 100_000 else 3
+        is_small, is_wide = rows <= 2_500, columns > 100
         one_of_each = [{"network": name} for name in self.networks]
         two_of_the_first = [{"network": name, "count": 2} for name in self.networks][:1]
-        wide = columns > 100
-        batch_size = 128 if small else 64 if rows <= 10_000 else 256 if rows <= 50_000 else 1024
+        learning_rate = 0.04 if task == "regression" else 0.02
+        batch_size = 128 if is_small else 64 if rows <= 10_000 else 256 if rows <= 50_000 else 1024
         content = self.model_dump()
         fill_auto(
             content,
             loss=LOSSES[task][0],
-            folds=max((n for n in possible_folds if n <= most_folds), default=1),
-            members=one_of_each if small else two_of_the_first,
+            folds=max((n for n in possible_folds if n <= max_folds), default=1),
+            members=one_of_each if is_small else two_of_the_first,
         )
         for network in content["networks"].values():
             fill_auto(
                 network,
-                embedding=None if wide else {"bins": 48, "units": 8 if columns <= 20 else 4},
-                dropout=0.3 if small else 0.1,
-                learning_rate=(0.04 if regression else 0.02) / (2 if small else 1),
+                embedding=None if is_wide else {"bins": 48, "units": 8 if columns <= 20 else 4},
+                dropout=0.3 if is_small else 0.1,
+                learning_rate=learning_rate / 2 if is_small else learning_rate,
                 batch_size=batch_size,
             )
-            steps = 2_000 if wide or rows > 50_000 else 4_000  # six cycles, or seven
-            size = min(network["batch_size"], rows)
-            fill_auto(network, epochs=max(steps * size // rows, 16))
+            max_steps = 2_000 if is_wide or rows > 50_000 else 4_000  # six or seven cycles
+            rows_per_step = min(network["batch_size"], rows)
+            fill_auto(network, epochs=max(max_steps * rows_per_step // rows, 16))
         return ResolvedTrain.model_validate(content)
 
 
-def fill_auto(section: dict[str, Any], **rules: Any) -> None:
-    """Put these values where a section says `auto`."""
-    section.update({key: value for key, value in rules.items() if section.get(key) == "auto"})
+def fill_auto(section: dict[str, Any], **values: Any) -> None:
+    """Set the values of those keys of a section that are `auto`."""
+    section.update({key: value for key, value in values.items() if section.get(key) == "auto"})
 
 
 class ResolvedNetwork(Network):
-    """A network without `auto`."""
+    """The section of a network after every `auto` was replaced by a value."""
 
     embedding: Embedding | None = None
     learning_rate: float
@@ -175,7 +184,7 @@ class ResolvedNetwork(Network):
 
 
 class ResolvedTrain(Train):
-    """The section without `auto`."""
+    """The section `train` after every `auto` was replaced by a value."""
 
     folds: int
     members: tuple[Members, ...]
@@ -183,7 +192,7 @@ class ResolvedTrain(Train):
 
 
 class Ingest(Section):
-    """How a table is cut into Parquet parts, here and by split."""
+    """The size of the Parquet files that the stages `ingest` and `split` write."""
 
     rows_per_part: Count = 500_000
 
@@ -193,7 +202,11 @@ RowPolicy = Literal["error", "drop", "warn"]
 
 
 class Validate(Section):
-    """What a failed check does: `error` stops, `drop` sets the rows aside, `warn` records it."""
+    """What happens if a check of the table fails.
+
+    `error` stops the pipeline, `drop` moves the rows to data/rejected, and `warn` records the
+    failure.
+    """
 
     missing: RowPolicy = "error"
     missing_target: RowPolicy = "drop"
@@ -213,7 +226,7 @@ SplitRule = Literal["random", "hash", "group", "time", "column", "file"]
 
 
 class Split(Section):
-    """How the rows are split: by what, the shares, and the seed of a draw or a hash."""
+    """How the rows are split into training, validation and test rows."""
 
     by: SplitRule = "random"
     test_size: Share
@@ -224,22 +237,26 @@ class Split(Section):
 
     @property
     def role(self) -> str | None:
-        """The key of the schema that names the column of the rule; None where it needs none."""
+        """The key of the schema with the column by which rows are split, None without a column."""
         return {"group": "group", "time": "time", "column": "split"}.get(self.by)
 
 
-Cost = Annotated[float, Field(gt=0)]
-
-
 class Costs(Section):
-    """What each kind of wrong answer costs; only their ratio matters."""
+    """The costs of a false negative and a false positive. Only their ratio matters."""
 
-    false_negative: Cost
-    false_positive: Cost
+    false_negative: Annotated[float, Field(gt=0)]
+    false_positive: Annotated[float, Field(gt=0)]
 
 
 class ThresholdRule(Section):
-    """What a threshold is chosen by: one of the keys."""
+    """How the threshold is chosen: by the one key that is not None.
+
+    Attributes:
+        best: The score to maximize.
+        recall: The smallest recall that is accepted.
+        precision: The smallest precision that is accepted.
+        cost: The costs to minimize.
+    """
 
     best: Literal["accuracy", "balanced_accuracy", "f1"] | None = None
     recall: Share | None = None
@@ -247,59 +264,71 @@ class ThresholdRule(Section):
     cost: Costs | None = None
 
     @model_validator(mode="after")
-    def _is_one(self) -> Self:
+    def _has_one_key(self) -> Self:
         if len(self.model_dump(exclude_none=True)) != 1:
-            raise ValueError(f"expected a number or one of {', '.join(ThresholdRule.model_fields)}")
+            keys = ", ".join(ThresholdRule.model_fields)
+            raise ValueError(f"expected a number or one of the keys {keys}")
         return self
 
 
 class Range(Section):
-    """Values from `low` to `high`, both included; a timestamp is a day, in UTC."""
+    """The values from `low` to `high`, including both. The ends of a range of dates are UTC days.
+
+    Without `low` or `high`, the range is open at that end.
+    """
 
     low: float | date | None = None
     high: float | date | None = None
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Both ends in the unit of the column, timestamps in seconds; infinite if there is none."""
+        """Both ends as numbers: dates in seconds since 1970, and infinity for an open end."""
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         if isinstance(low, date):
-            low = _seconds(low)
-        if isinstance(high, date):  # the day is in it to its end
-            high = math.nextafter(_seconds(high) + DAY, -math.inf)
+            low = float(calendar.timegm(low.timetuple()))
+        if isinstance(high, date):  # to the end of the day
+            seconds = calendar.timegm(high.timetuple()) + SECONDS_PER_DAY
+            high = math.nextafter(seconds, -math.inf)
         return low, high
 
     @model_validator(mode="after")
     def _is_not_empty(self) -> Self:
         if self.ends[0] > self.ends[1]:
-            raise ValueError(f"low {self.low} is above high {self.high}")
+            raise ValueError("expected low below high")
         return self
 
 
-DAY = 86_400  # seconds
+SECONDS_PER_DAY = 86_400
 
 
-def _seconds(day: date) -> float:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+Slice = dict[str, Range | tuple[Value, ...]]  # conditions by column
 
 
-Slice = dict[str, Range | tuple[Value, ...]]  # for each column its range, or its values
-# A file of data/tests; what comes before the ending is its key among the scores.
-Labelled = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.(csv|csv\.gz|parquet)$")]
+def _test_file(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+\.(csv|csv\.gz|parquet)", name):
+        raise ValueError(
+            "expected the name of a .csv, .csv.gz or .parquet file, of letters, digits, _ and -"
+        )
+    return name
 
 
 class Evaluate(Section):
-    """How probabilities become classes, how wide intervals are, which rows are scored apart."""
+    """How predictions are turned into classes and intervals, and which rows have separate scores.
+
+    Attributes:
+        tests: Files in data/tests. The name before the ending is the key of their scores.
+        slices: Named sets of rows. The rows of a slice meet its condition for each column.
+    """
 
     threshold: Share | ThresholdRule = 0.5
     temperature: Literal["auto"] | Annotated[float, Field(ge=0.1, le=10)] = "auto"
     coverage: Share = 0.9
-    tests: tuple[Labelled, ...] = ()
+    tests: tuple[Annotated[str, AfterValidator(_test_file)], ...] = ()
     slices: dict[str, Slice] = Field(default_factory=dict)
 
 
-# {test: {accuracy: 0.7}} is read as {test.accuracy: 0.7}.
+# Limits by the dotted key of a score: {test: {accuracy: 0.7}} becomes {test.accuracy: 0.7}.
 Limits = Annotated[
     dict[str, float],
     BeforeValidator(lambda limits: dict(flatten(limits)) if isinstance(limits, dict) else limits),
@@ -307,9 +336,10 @@ Limits = Annotated[
 
 
 class Gate(Section):
-    """What a run has to hold to be accepted; the limits are by key of the metrics.
+    """The conditions under which the gate accepts a run.
 
-    `margin` is the share of a baseline's loss by which the model may be worse.
+    Attributes:
+        margin: Share of a baseline's loss by which the loss of the model may be higher.
     """
 
     lowest: Limits = Field(default_factory=dict)
@@ -320,7 +350,7 @@ class Gate(Section):
 
 
 class Drift(Section):
-    """Limits beyond which new rows differ from the training rows, and what happens then."""
+    """When the command `drift` reports that new rows differ from the training rows."""
 
     distance: Share = 0.1
     attribution: Share = 0.02
@@ -328,7 +358,7 @@ class Drift(Section):
 
 
 class Candidates(Section):
-    """What a search tries for one key of `train`: a list of values, or all from `low` to `high`."""
+    """The values that a search may try for a key: a list, or the range from `low` to `high`."""
 
     values: tuple[Any, ...] | None = None
     low: int | float | None = None
@@ -341,23 +371,25 @@ class Candidates(Section):
         return {"values": content} if isinstance(content, list | tuple) else content
 
     @model_validator(mode="after")
-    def _one_way_or_the_other(self) -> Self:
-        if not self.values and (self.low is None or self.high is None):
-            raise ValueError("expected a list of one value or more, or low and high")
-        if self.low is not None and self.high is not None and not self.low < self.high:
+    def _are_not_empty(self) -> Self:
+        if self.values:
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("expected a list with at least one value, or low and high")
+        if self.low >= self.high:
             raise ValueError("expected low below high")
-        if self.log and self.low is not None and self.low <= 0:
-            raise ValueError("expected low above 0 where log is true")
+        if self.log and self.low <= 0:
+            raise ValueError("expected low above 0, as log is true")
         return self
 
     @property
     def limits(self) -> tuple[Any, ...]:
-        """All values of a list; the two ends of a range."""
+        """The values of the list, or the two ends of the range."""
         return (self.low, self.high) if self.values is None else self.values
 
 
 class Search(Section):
-    """What a search tries, and by which score it chooses."""
+    """What the command `search` tries, and the score by which it compares trials."""
 
     trials: Count = 30
     seed: Seed = 1

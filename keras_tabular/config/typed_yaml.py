@@ -1,7 +1,10 @@
-"""YAML files that are checked against a typed section, and what is said of their mistakes."""
+"""Read YAML files, and check their content against typed sections.
+
+Each mistake becomes one line of a `UserError`: the key, what is expected there and what the file
+contains. For a misspelt name, the line suggests the closest correct one.
+"""
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -9,104 +12,29 @@ from typing import Annotated, Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from keras_tabular.core.errors import UserError, truncate
-
-
-def explain_all(mistakes: list[Any], kind: type[BaseModel]) -> list[str]:
-    """A line for each of the errors that pydantic finds in a section of this `kind`.
-
-    Where a key may also be one word, such as `auto`, what is wrong with another value is one
-    mistake, not two.
-    """
-    words = {mistake["loc"][:-1]: word for mistake in mistakes if (word := _word(mistake))}
-    lines = []
-    for mistake in mistakes:
-        location = mistake["loc"]
-        key = next((key for key in words if location[: len(key)] == key), None)
-        if key is None:
-            lines.append(explain(mistake, kind))
-        elif not _word(mistake):
-            inside = key + location[len(key) + 1 :]  # without pydantic's name of the alternative
-            line = explain(mistake | {"loc": inside}, kind)
-            lines.append(f"{line}, or {words[key]}" if inside == key else line)
-    return lines
-
-
-def _word(mistake: Any) -> str:
-    """The one word that a value could have been, by pydantic's name of that alternative."""
-    literal = (
-        re.fullmatch(r"literal\['(\w+)'\]", str(mistake["loc"][-1])) if mistake["loc"] else None
-    )
-    return literal[1] if literal else ""
-
-
-def explain(mistake: Any, kind: type[BaseModel]) -> str:
-    """One line for one of the errors that pydantic finds in a section of this `kind`."""
-    location = [str(part) for part in mistake["loc"]]
-    key, value = ".".join(map(truncate, location)), truncate(repr(mistake["input"]))
-    match mistake["type"]:
-        case "extra_forbidden":
-            allowed = sorted(_fields(location[:-1], kind))
-            return f"{key}: unknown key (found {value}).{nearest(location[-1], allowed)}"
-        case "missing":
-            return f"{key}: this key is missing"
-        case "value_error":
-            problem = str(mistake["ctx"]["error"])
-            return problem if problem.startswith(key) else f"{key}: found {value}; {problem}"
-        case "literal_error":
-            allowed = mistake["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-            return f"{key}: found {value}.{nearest(str(mistake['input']), allowed)}"
-        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
-            ((bound, limit),) = mistake["ctx"].items()
-            words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-            return f"{key}: found {value}; expected a number {words[bound]} {limit}"
-    expected = mistake["msg"].removeprefix("Input should be ").replace("tuple", "list")
-    return f"{key}: found {value}; expected {expected}"
-
-
-def nearest(key: str, allowed: Iterable[str]) -> str:
-    """Return the allowed names, and the one that was probably meant."""
-    allowed = list(allowed)
-    return f"{suggestion(key, allowed)} Allowed: {', '.join(allowed)}"
-
-
-def suggestion(key: str, allowed: Iterable[str]) -> str:
-    """Return the allowed name that was probably meant, as a question; empty if none is near."""
-    near = difflib.get_close_matches(key, list(allowed), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
-def _fields(location: list[str], kind: type[BaseModel]) -> dict[str, Any]:
-    """The keys of the section at `location`, each with its pydantic field."""
-    section: Any = kind
-    for part in location:
-        fields = _by_key(section)
-        if part not in fields:  # the name of a column, whose section the step before it found
-            continue
-        section = next(_sections(fields[part].annotation))
-    return _by_key(section)
-
-
-def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The sections in a type such as `dict[str, Section] | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _sections(inner)
-
-
-def _by_key(section: Any) -> dict[str, Any]:
-    return {field.alias or name: field for name, field in section.model_fields.items()}
-
+from keras_tabular.core.errors import UserError, format_list, truncate
+from keras_tabular.core.nested import flatten
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Value = bool | int | float | str
 Share = Annotated[float, Field(gt=0, lt=1)]
+# What a value has to be, by the first word of the type of pydantic's error.
+EXPECTED_TYPES = {
+    "bool": "true or false",
+    "date": "a day such as 2024-01-31",
+    "dict": "keys with values",
+    "float": "a number",
+    "int": "an integer",
+    "model": "keys with values",
+    "string": "a text",
+    "tuple": "a list",
+}
+BOUNDS = {"gt": "above", "ge": "of at least", "lt": "below", "le": "of at most"}
 
 
 class Section(BaseModel):
-    """A part of a file: no unknown keys, nothing changed after it was read."""
+    """A part of a file. Unknown keys are an error, and values cannot be assigned later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -115,30 +43,135 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 
 def read_yaml(path: Path) -> Any:
-    """Read a YAML file with the fast safe loader; an empty file is an empty mapping.
+    """Read a YAML file with the fast safe loader. An empty file is an empty mapping.
 
     Raises:
-        UserError: The file is missing or is not YAML.
+        UserError: The file is missing or is not valid YAML.
     """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader) or {}
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; run from the project's folder") from None
+        problem = f"{path}: {error.strerror}. Run this command in the folder of the project."
+        raise UserError(problem) from None
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
 
 
-def parse_section(content: Any, kind: type[SectionT], path: Path) -> SectionT:
-    """Return the content of a file as a typed section.
+def parse_section(content: Any, section_type: type[SectionT], source: Path | str) -> SectionT:
+    """Convert the content of a file to a typed section.
+
+    Args:
+        content: The content as `read_yaml` returns it.
+        section_type: The type of the section.
+        source: The file, with which each line of an error begins.
 
     Raises:
-        UserError: a key or value is wrong. One line for each mistake: the key, the value found,
-            what is allowed and the nearest right name.
+        UserError: A key or value is wrong. The message has one line for each mistake.
     """
     if not isinstance(content, dict):
-        raise UserError(f"{path}: found {content!r:.60}; expected keys with values")
+        raise UserError(f"{source}: expected keys with values, got {truncate(repr(content))}.")
     try:
-        return kind.model_validate(content)
+        return section_type.model_validate(content)
     except ValidationError as error:
-        lines = [f"{path}: {line}" for line in explain_all(error.errors(), kind)]
-        raise UserError("\n".join(lines)) from None
+        lines = explain_errors(error.errors(), content, section_type)
+        raise UserError("\n".join(f"{source}: {line}" for line in lines)) from None
+
+
+def explain_errors(
+    errors: list[Any], content: dict[Any, Any], section_type: type[Section]
+) -> Iterator[str]:
+    """Yield one line for each key whose value pydantic does not accept.
+
+    A key may allow several types, such as a number and `auto`. Pydantic then reports an error for
+    each type, and one line names all of them.
+    """
+    errors_by_key: dict[tuple[str, ...], list[Any]] = {}
+    for error in errors:
+        errors_by_key.setdefault(find_key(error, content), []).append(error)
+    for key, key_errors in errors_by_key.items():
+        # If one of the types has the keys that the value has, only the mistakes inside of it count.
+        if not any(other[: len(key)] == key and other != key for other in errors_by_key):
+            yield explain(key, key_errors, section_type)
+
+
+def find_key(error: Any, content: Any) -> tuple[str, ...]:
+    """Return the keys that lead to an error, without pydantic's names for the allowed types."""
+    key: list[str] = []
+    for part in map(str, error["loc"]):
+        if isinstance(content, list | tuple):
+            content = dict(enumerate(content))
+        elif not isinstance(content, dict):
+            break
+        # The limits of the gate are validated by their dotted keys.
+        children = {str(name): child for name, child in [*content.items(), *flatten(content)]}
+        if part in children:
+            key.append(part)
+            content = children[part]
+    if error["type"] == "missing":
+        key.append(str(error["loc"][-1]))
+    return tuple(key)
+
+
+def explain(key: tuple[str, ...], errors: list[Any], section_type: type[Section]) -> str:
+    """Describe what is wrong with the value of a key, in one line."""
+    where = ".".join(map(truncate, key))
+    value = truncate(repr(errors[0]["input"]))
+    expected, words = [], list[str]()
+    for error in errors:
+        context = error.get("ctx", {})
+        match error["type"]:
+            case "missing":
+                return f"{where}: this key is missing."
+            case "extra_forbidden":
+                hint = suggestion(key[-1], allowed := allowed_keys(key[:-1], section_type))
+                return (
+                    f"{where}: unknown key with value {value}.{hint} "
+                    f"Allowed keys: {', '.join(allowed)}."
+                )
+            case "value_error":  # raised by one of our validators
+                problem = str(context["error"])
+                if problem.startswith("expected"):
+                    problem += f", got {value}."
+                return f"{where}: {problem}" if key else problem
+            case "literal_error":
+                words += context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+            case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
+                ((bound, limit),) = context.items()
+                expected.append(f"a number {BOUNDS[bound]} {str(limit).removesuffix('.0')}")
+            case error_type:
+                _, _, length = error["msg"].partition("String should have ")
+                expected_type = EXPECTED_TYPES.get(error_type.partition("_")[0], error["msg"])
+                expected.append(length or expected_type)
+    if words:
+        expected.insert(0, words[0] if len(words) == 1 else f"one of {', '.join(words)}")
+    hint = suggestion(str(errors[0]["input"]), words)
+    return f"{where}: expected {' or '.join(expected)}, got {value}.{hint}"
+
+
+def allowed_keys(key: tuple[str, ...], section_type: type[BaseModel]) -> list[str]:
+    """Return the keys that the section at `key` may have."""
+    for part in key:
+        fields = section_type.model_fields
+        if part in fields:  # otherwise a name in a mapping of names to sections, such as a column
+            section_type = next(sections_in(fields[part].annotation), section_type)
+    return sorted(section_type.model_fields)
+
+
+def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections in a type such as `dict[str, Section] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from sections_in(inner)
+
+
+def expected_one_of(name: str, allowed: Iterable[str]) -> str:
+    """Say which names are allowed instead of an unknown one, and suggest the closest."""
+    allowed = list(allowed)
+    return f"expected one of {format_list(allowed)}, got {name!r}.{suggestion(name, allowed)}"
+
+
+def suggestion(name: str, allowed: Iterable[str]) -> str:
+    """Ask whether the closest allowed name was meant. The text is empty if none is close."""
+    close = difflib.get_close_matches(name, list(allowed), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
