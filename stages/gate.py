@@ -1,4 +1,4 @@
-"""Check the scores against the rules of `gate` in params.yaml: a verdict with reasons."""
+"""Check the scores against the rules of `gate` in params.yaml, and give a verdict with reasons."""
 
 import sys
 from argparse import ArgumentParser
@@ -7,7 +7,7 @@ from pathlib import Path
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import write_json
-from keras_tabular.experiments.gate import base_of, evaluate_gate, last_committed
+from keras_tabular.experiments.gate import evaluate_gate, find_last_base, make_base
 from keras_tabular.experiments.run import WORKSPACE, Run, resolve
 from keras_tabular.experiments.verdict import format_checks
 from stages import run
@@ -23,21 +23,21 @@ def main() -> None:
     schema = load_schema()
     params = load_params("gate", "split", "train", schema=schema)
 
-    files = ("metrics", "scores", "networks")
-    this = Run(WORKSPACE, {n: args.metrics / f"{n}.json" for n in files})
+    files = {name: args.metrics / f"{name}.json" for name in ("metrics", "scores", "networks")}
+    this = Run(WORKSPACE, files)
     evaluation = this.require_evaluation()
-    base = base_of(this, Run(resolve(args.base), this.files)) if args.base else last_committed(this)
+    base = make_base(this, Run(resolve(args.base), files)) if args.base else find_last_base(this)
     verdict = evaluate_gate(evaluation, base, params, schema, this.networks)
     if args.verdict:
         write_json(args.verdict, verdict.to_json())
-    for name, reason in format_checks(verdict.checks):
-        print(f"{name}: {reason}")
+    for status, reason in format_checks(verdict.checks):
+        print(f"{status}: {reason}")
     for warning in verdict.warnings:
         print(f"warn: {warning}")
     for step in verdict.next_steps:
         print(f"next: {step}")
-    print(f"Gate: {verdict.verdict}: {verdict.reason}")
-    if args.fail and verdict.verdict == "fail":
+    print(f"Gate: {verdict.status}. {verdict.reason}.")
+    if args.fail and verdict.status == "fail":
         sys.exit(1)
 
 

@@ -1,4 +1,4 @@
-"""What a person sees of a page in a browser."""
+"""Checks of a page in a browser: everything on it can be read at any width."""
 
 import base64
 import re
@@ -11,14 +11,14 @@ SECTIONS = [
     "Scores", "Where it is weak", "What drives it", "What changed", "Plots", "Data", "Training",
     "Model card",
 ]  # fmt: skip
-# What a reader sees of the pictures: how wide each is, its marks, its smallest text in pixels.
-DRAWN = """
-return [...document.querySelectorAll('figure:has(svg), .standing')].map(figure => {
+# For each picture: its title, size, number of marks, and smallest text in pixels.
+PICTURES_SCRIPT = """
+return [...document.querySelectorAll('figure:has(svg), .score-intervals')].map(figure => {
   const svg = figure.querySelector('svg'), box = svg.getBoundingClientRect();
   const scale = box.width / svg.viewBox.baseVal.width;
   const texts = [...svg.querySelectorAll('text')].filter(t => t.textContent.trim());
   return {
-    title: figure.querySelector('figcaption')?.firstChild.textContent ?? 'standing',
+    title: figure.querySelector('figcaption')?.firstChild.textContent ?? 'score intervals',
     width: box.width, height: box.height,
     marks: [...svg.querySelectorAll('.role-mark path, .role-mark line, .role-mark text')]
       .filter(mark => Object.values(mark.getBoundingClientRect().toJSON()).some(n => n)).length,
@@ -26,10 +26,10 @@ return [...document.querySelectorAll('figure:has(svg), .standing')].map(figure =
   };
 });
 """
-# The texts that reach out of the page, or of a box that cuts them, or end in an ellipsis; numbers
-# that are broken in two lines.
-CUT = r"""
-const width = document.documentElement.clientWidth, found = [];
+# Texts that reach beyond the page or beyond a box that cuts them, or that end in an ellipsis, and
+# numbers that are broken over two lines.
+CUT_TEXTS_SCRIPT = r"""
+const width = document.documentElement.clientWidth, cut = [];
 const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 while (walker.nextNode()) {
   const text = walker.currentNode, parent = text.parentElement;
@@ -40,33 +40,33 @@ while (walker.nextNode()) {
   if (!box.width) continue;
   const out = box.left < 0 || box.right > width;
   const dots = parent.closest('figure') && text.textContent.includes('…');
-  if (out || dots) found.push(text.textContent.trim());
+  if (out || dots) cut.push(text.textContent.trim());
   if (parent.closest('pre, code, svg')) continue;
-  const said = text.textContent.replaceAll('\xa0', ' ');
+  const words = text.textContent.replaceAll('\xa0', ' ');
   const number = /(?<![\w.,-])[−+]?\d[\d.,]*%?(?![\w-])/g;
-  for (const match of said.matchAll(number)) {
+  for (const match of words.matchAll(number)) {
     range.setStart(text, match.index);
     range.setEnd(text, match.index + match[0].length);
     const boxes = [...range.getClientRects()].filter(box => box.width > 0.5);
-    if (new Set(boxes.map(box => box.top)).size > 1) found.push(`${match[0]} in two lines`);
+    if (new Set(boxes.map(box => box.top)).size > 1) cut.push(`${match[0]} in two lines`);
   }
 }
 for (const element of document.querySelectorAll('body *')) {
   const style = getComputedStyle(element);
   const clips = style.overflowX == 'hidden' || style.textOverflow == 'ellipsis';
-  if (clips && element.scrollWidth > element.clientWidth + 1) found.push(element.className);
+  if (clips && element.scrollWidth > element.clientWidth + 1) cut.push(element.className);
 }
-return found;
+return cut;
 """
-OPEN = "document.querySelectorAll('details').forEach(details => { details.open = true; })"
-FOLDED = """
+UNFOLD_SCRIPT = "document.querySelectorAll('details').forEach(details => { details.open = true; })"
+VISIBLE_SECTIONS_SCRIPT = """
 return [...document.querySelectorAll('.fold')].map(
   fold => fold.querySelector('.inside').checkVisibility({contentVisibilityAuto: true}));
 """
 
 
 class Page(HTMLParser):
-    """The text of a page, its elements, and what it would load."""
+    """The text of a page, the names of its elements, and the files that it would load."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -75,17 +75,17 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        found = dict(attrs)
-        loaded = [found.get("src"), found.get("xlink:href")]
-        loaded += [found.get("href")] if tag in ("link", "image", "use") else []
-        self.loads += [link for link in loaded if link and not link.startswith(("#", "data:"))]
+        values = dict(attrs)
+        links = [values.get("src"), values.get("xlink:href")]
+        links += [values.get("href")] if tag in ("link", "image", "use") else []
+        self.loads += [link for link in links if link and not link.startswith(("#", "data:"))]
 
     def handle_data(self, data: str) -> None:
         self.text += data.replace("\xa0", " ")
 
 
-def opened(browser: Any, page: Path, width: int, scheme: str = "light") -> None:
-    """Show a page in a window of this width; nothing in it is missing or refused."""
+def open_page(browser: Any, page: Path, width: int, scheme: str = "light") -> None:
+    """Open a page in a window of this width, and check that the browser reports no error."""
     size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     colors = {"name": "prefers-color-scheme", "value": scheme}
@@ -94,57 +94,59 @@ def opened(browser: Any, page: Path, width: int, scheme: str = "light") -> None:
     assert browser.get_log("browser") == []
 
 
-def pictures(browser: Any) -> list[str]:
-    """The titles of the pictures, each of which can be read."""
-    browser.execute_script(OPEN)
-    found = list(browser.execute_script(DRAWN))
-    for picture in found:
+def picture_titles(browser: Any) -> list[str]:
+    """Return the titles of all pictures, and check that each picture can be read."""
+    browser.execute_script(UNFOLD_SCRIPT)
+    pictures = list(browser.execute_script(PICTURES_SCRIPT))
+    for picture in pictures:
         assert picture["width"] > 280, picture
         assert picture["height"] > 60, picture
         assert picture["marks"] > 0, picture
         assert picture["text"] >= 10.5, picture
-    return [picture["title"] for picture in found]
+    return [picture["title"] for picture in pictures]
 
 
-def shows_all(browser: Any, page: Path, width: int, scheme: str, keep: Path | None = None) -> None:
-    """No text of a page is cut or reaches out of it, on the first screen and in all its folds.
+def check_layout(
+    browser: Any, page: Path, width: int, scheme: str, screenshots: Path | None = None
+) -> None:
+    """Check that no text of a page is cut, on the first screen and in all folded sections.
 
     Args:
-        keep: where to keep a picture of the first screen.
+        screenshots: Folder for a screenshot of the first screen.
     """
-    opened(browser, page, width, scheme)
-    assert browser.execute_script(FOLDED) == [width >= 768] * len(SECTIONS)
+    open_page(browser, page, width, scheme)
+    assert browser.execute_script(VISIBLE_SECTIONS_SCRIPT) == [width >= 768] * len(SECTIONS)
     if width < 500:
         assert browser.execute_script("return document.documentElement.scrollHeight") < 2500
-    # The answer and its picture are on the first screen.
-    bottom = "document.querySelector('.standing').getBoundingClientRect().bottom"
+    # The verdict and the score intervals are on the first screen.
+    bottom = "document.querySelector('.score-intervals').getBoundingClientRect().bottom"
     assert browser.execute_script(f"return {bottom}") < 844
-    if keep:
-        keep.mkdir(parents=True, exist_ok=True)
+    if screenshots:
+        screenshots.mkdir(parents=True, exist_ok=True)
         shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "webp", "quality": 80})
         content = base64.b64decode(shot["data"])
-        (keep / f"{page.parent.name}-{width}-{scheme}.webp").write_bytes(content)
-    if width < 768:  # the contents open what they lead to
+        (screenshots / f"{page.parent.name}-{width}-{scheme}.webp").write_bytes(content)
+    if width < 768:  # a link in the contents unfolds its section
         browser.execute_script("document.querySelector('nav a[href=\"#data\"]').click()")
-        assert browser.execute_script(FOLDED)[SECTIONS.index("Data")]
-    browser.execute_script(OPEN)
+        assert browser.execute_script(VISIBLE_SECTIONS_SCRIPT)[SECTIONS.index("Data")]
+    browser.execute_script(UNFOLD_SCRIPT)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    assert browser.execute_script(CUT) == []
+    assert browser.execute_script(CUT_TEXTS_SCRIPT) == []
     background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 384) == (scheme == "dark")
 
 
-def is_whole(page: Path, browser: Any, titles: list[str]) -> None:
-    """A report has all its sections and pictures, loads nothing and runs no script."""
-    shown = pictures(browser)
-    assert shown[0] == "standing"
-    start = shown.index(titles[0])
-    assert shown[start : start + len(titles)] == titles
-    assert "Importance of the columns" in shown
+def check_content(page: Path, browser: Any, titles: list[str]) -> None:
+    """Check that a report has all sections and these pictures, loads no file and runs no script."""
+    all_titles = picture_titles(browser)
+    assert all_titles[0] == "score intervals"
+    start = all_titles.index(titles[0])
+    assert all_titles[start : start + len(titles)] == titles
+    assert "Importance of the columns" in all_titles
     html = page.read_text()
     assert re.findall("<h2>(.*?)</h2>", html) == SECTIONS
     assert Page(html).loads == []
     assert "script" not in Page(html).tags
 
 
-OF_CLASSES = ["Confusion", "ROC curve", "Precision and recall", "Calibration"]
+CLASSIFICATION_PICTURES = ["Confusion matrix", "ROC curve", "Precision and recall", "Calibration"]

@@ -68,10 +68,10 @@ def main() -> None:
     if args.json:
         write_json(args.json, report.model_dump(exclude_none=True))
 
-    from keras_tabular.report.page import drift_page  # the import takes a second
+    from keras_tabular.report.page import render_drift_page  # the import takes a second
 
     with atomic_write(args.output) as page:
-        page.write_text(drift_page(report, name, schema), encoding="utf-8")
+        page.write_text(render_drift_page(report, name, schema), encoding="utf-8")
     print(f"Drift: {report.verdict}: {report.reason}")
     if report.verdict == "fail" and params.drift.policy == "error":
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""List the experiments on the last commit: what each one changed, and its scores."""
+"""List the experiments on the last commit: their scores, and the parameters that they changed."""
 
 import json
 from argparse import ArgumentParser
@@ -9,20 +9,46 @@ from keras_tabular.core.errors import align_columns
 from keras_tabular.core.metrics import TASKS
 from keras_tabular.core.nested import flatten
 from keras_tabular.experiments.rerun import dvc
-from keras_tabular.report.formats import number, parameter
+from keras_tabular.report.formats import format_parameter, format_value
 
-ROWS = {"test": "test", "cross_validation": "cv"}
+ROW_SETS = {"test": "test", "cross_validation": "cv"}
 SCORES = (*dict.fromkeys(task.main for task in TASKS.values()), "loss")
 
 
-def values_of(entry: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """Return the "params" or "metrics" of a run by dotted key; nothing of one that has not run."""
-    files = ((entry.get("data") or {}).get(kind) or {}).values()
-    return dict(pair for file in files for pair in flatten(file.get("data") or {}))
+def main() -> None:
+    ArgumentParser(description=__doc__).parse_args()
+    print(align_columns(experiment_lines(json.loads(dvc("exp", "show", "--json")))))
 
 
-def runs_of(entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the workspace, the last commit and the experiments on it by their names."""
+def experiment_lines(entries: list[dict[str, Any]]) -> list[list[str]]:
+    """Return a header, and a line for each run with its scores and its first changed parameter.
+
+    Each further parameter that differs from the commit has a line of its own.
+
+    Args:
+        entries: The output of `dvc exp show --json`.
+    """
+    runs, committed = named_runs(entries), flat_values(entries[1], "params")
+    metrics = {name: flat_values(entry, "metrics") for name, entry in runs.items()}
+    keys = [(rows, score) for rows in ROW_SETS for score in SCORES]
+    keys = [key for key in keys if any(".".join(key) in scores for scores in metrics.values())]
+    header = ["experiment", *(f"{ROW_SETS[rows]} {score}" for rows, score in keys), "changed"]
+    lines = [header]
+    for name, entry in runs.items():
+        changed = [
+            f"{key}={format_parameter(value)}"
+            for key, value in flat_values(entry, "params").items()
+            if key not in committed or committed[key] != value
+        ]
+        first, *others = changed or [""]
+        scores = [format_value(metrics[name].get(".".join(key))) for key in keys]
+        lines.append([name, *scores, first])
+        lines += [[""] * (1 + len(keys)) + [other] for other in others]
+    return lines
+
+
+def named_runs(entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the workspace, the last commit and the experiments on it by name."""
     workspace, commit = entries[:2]
     runs = {"workspace": workspace, commit["name"] or commit["rev"][:7]: commit}
     for experiment in commit["experiments"] or []:
@@ -33,33 +59,7 @@ def runs_of(entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return runs
 
 
-def lines_of(entries: list[dict[str, Any]]) -> list[list[str]]:
-    """Return a header, and a line for each run with its scores and the parameters that differ.
-
-    Each further parameter that is not as in the commit has a line of its own.
-
-    Args:
-        entries: What `dvc exp show --json` prints.
-    """
-    runs, committed = runs_of(entries), values_of(entries[1], "params")
-    metrics = {name: values_of(entry, "metrics") for name, entry in runs.items()}
-    keys = [(rows, score) for rows in ROWS for score in SCORES]
-    keys = [key for key in keys if any(".".join(key) in scores for scores in metrics.values())]
-    lines = [["experiment", *(f"{ROWS[rows]} {score}" for rows, score in keys), "changed"]]
-    for name, entry in runs.items():
-        params = values_of(entry, "params").items()
-        changed = [
-            f"{key}={parameter(value)}"
-            for key, value in params
-            if key not in committed or committed[key] != value
-        ]
-        first, *more = changed or [""]
-        scores = [number(metrics[name].get(".".join(key))) for key in keys]
-        lines.append([name, *scores, first])
-        lines += [[""] * (1 + len(keys)) + [other] for other in more]
-    return lines
-
-
-def main() -> None:
-    ArgumentParser(description=__doc__).parse_args()
-    print(align_columns(lines_of(json.loads(dvc("exp", "show", "--json")))))
+def flat_values(entry: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return the "params" or "metrics" of a run by dotted key; empty if it has not run yet."""
+    files = ((entry.get("data") or {}).get(kind) or {}).values()
+    return dict(pair for file in files for pair in flatten(file.get("data") or {}))

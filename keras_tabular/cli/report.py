@@ -7,32 +7,11 @@ from pathlib import Path
 from keras_tabular.config.schema import SCHEMA, load_schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
+from keras_tabular.experiments import run as runs
 from keras_tabular.experiments.comparison import compare
 from keras_tabular.experiments.rerun import cached_output
-from keras_tabular.experiments.run import (
-    FILES,
-    LOCK,
-    WORKSPACE,
-    Revision,
-    Run,
-    commit_before,
-    mismatch,
-    resolve,
-)
+from keras_tabular.experiments.run import WORKSPACE, Revision, Run, resolve
 from keras_tabular.report.page import data_card, render
-
-
-def choose(base: str | None, rev: str | None) -> tuple[Revision, Revision | None, str]:
-    """Return the revision to report, the one to compare it with if any, and why that one."""
-    this = resolve(rev) if rev else WORKSPACE
-    if base is None:
-        commit = commit_before(FILES["metrics"])
-        if commit is None:
-            return this, None, "There is no commit with other results to compare with."
-        return this, resolve(commit), "This is the last commit that has other results."
-    if resolve(base).commit == this.commit:
-        return this, None, "Both revisions are the same one, so there is nothing to compare."
-    return this, resolve(base), ""
 
 
 def main() -> None:
@@ -42,19 +21,19 @@ def main() -> None:
     add("rev", nargs="?", help="the revision to report; else the workspace")
     add("-o", "--output", type=Path, default="report.html", help="the page to write")
     args = parser.parse_args()
-    revision, other, note = choose(args.base, args.rev)
-    this, base = Run(revision), Run(other) if other else None
+    revision, base_revision, note = choose_revisions(args.base, args.rev)
+    this, base = Run(revision), Run(base_revision) if base_revision else None
     this.require_evaluation()
     if revision == WORKSPACE:
-        load_schema()  # which says what is wrong with it
+        load_schema()  # it may be invalid
     elif not this.schema:
         raise UserError(f"{SCHEMA}: {this.label} has none; name a revision that has one")
-    if base and (reason := mismatch(this, base)):
+    if base and (reason := runs.mismatch(this, base)):
         base, note = None, f"Not compared: {reason}."
     labels = [run.label for run in (this, base) if run]
-    file = this.files["errors"]  # which git does not have
-    errors = this.read(file) or cached_output(file, this.load(LOCK))
-    text = render(
+    file = this.files["errors"]  # it is not in git
+    errors = this.read(file) or cached_output(file, this.load(runs.LOCK))
+    html = render(
         "page.html",
         compare(this, base),
         note=note,
@@ -62,7 +41,20 @@ def main() -> None:
         card=data_card(this),
     )
     with atomic_write(args.output) as file:
-        file.write_text(text, encoding="utf-8")
+        file.write_text(html, encoding="utf-8")
     print(f"{args.output}: {' compared with '.join(labels)}")
-    if other and not base:
+    if base_revision and not base:
         print(note)
+
+
+def choose_revisions(base: str | None, rev: str | None) -> tuple[Revision, Revision | None, str]:
+    """Return the revision to report, the one to compare with if there is one, and the reason."""
+    this = resolve(rev) if rev else WORKSPACE
+    if base is None:
+        commit = runs.commit_before(runs.FILES["metrics"])
+        if commit is None:
+            return this, None, "There is no commit with other results to compare with."
+        return this, resolve(commit), "This is the last commit that has other results."
+    if resolve(base).commit == this.commit:
+        return this, None, "Both revisions are the same, so there is nothing to compare."
+    return this, resolve(base), ""

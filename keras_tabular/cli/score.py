@@ -71,7 +71,7 @@ def score_lines(scores: ScoreSet, task: str) -> list[list[str]]:
         cells = [label, value, format_interval(row.interval)]
         for baseline in row.baselines.values():
             text = format_score(baseline.value if baseline else None, row.value)
-            compared = baseline and (baseline.interval or baseline.verdict == "same")
+            compared = baseline and (baseline.interval or baseline.outcome == "same")
             cells.append(f"{text}, {format_difference(baseline)}" if compared else text)
         lines.append(cells)
     return lines

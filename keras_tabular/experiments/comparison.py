@@ -1,4 +1,4 @@
-"""A run compared with its baselines and with another run, as plain rows."""
+"""Comparison of a run with its baselines and with another run."""
 
 import csv
 import hashlib
@@ -17,26 +17,28 @@ from keras_tabular.core.nested import flatten
 from keras_tabular.evaluation.evaluation import NO_SCORES, Evaluation, PairedDifference, ScoreSet
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import bootstrap, score_differences
-from keras_tabular.experiments.run import LOCK, Run, inputs, outs_of, params_of
+from keras_tabular.experiments.run import LOCK, Run, locked_inputs, locked_outputs, locked_params
 from keras_tabular.experiments.verdict import Verdict
 
+REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
+TEXT_COLUMNS = {"true class", "predicted class", "column"}  # of the files with plot data
 METRICS_OF_TASKS = metrics_by_key({})
-TEXTS = {"true class", "predicted class", "column"}  # columns of text in files of points
 
 
 class ScoreComparison(NamedTuple):
-    """Another score, and how the score of this run differs from it.
+    """Another score, and the difference of this run from it.
 
     Attributes:
-        change: The score of this run minus the other one.
-        verdict: `better`, `worse`, `same`, or `level` where the interval of the difference contains
-            0; empty where this run has no such score.
-        interval: The 95% interval of the difference.
+        value: The other score.
+        difference: The score of this run minus the other one.
+        outcome: `better`, `worse`, `same`, or `not_significant` if the interval contains 0; empty
+            if the score of this run is undefined.
+        interval: The 95% interval of the difference, if there is one.
     """
 
     value: float
-    change: float
-    verdict: str
+    difference: float
+    outcome: str
     interval: tuple[float, float] | None = None
 
 
@@ -44,13 +46,14 @@ class ScoreRow(NamedTuple):
     """One score of a run, of its base and of its baselines.
 
     Attributes:
-        average: How it is averaged over the classes, in words; empty where it is not.
-        value: None where it is undefined.
+        average: How the score is averaged over the classes, in words; empty if it is not.
+        value: The score of the run, None if it is undefined.
     """
 
     key: str
     label: str
     average: str
+    greater_is_better: bool
     value: float | None
     interval: tuple[float, float] | None
     base: ScoreComparison | None
@@ -58,7 +61,7 @@ class ScoreRow(NamedTuple):
 
 
 class ChangedValue(NamedTuple):
-    """A value that differs; None where a run has none."""
+    """A value that differs between two runs; None if a run does not have it."""
 
     name: str
     value: Any
@@ -66,17 +69,17 @@ class ChangedValue(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What a page or a comment shows of a run and, where there is one, of its base.
+    """Everything that the page or the comment shows about a run and its base.
 
     Attributes:
-        verdict: Of the gate; None where the run has none.
-        scores: By the keys of `metrics.ROW_SETS`, then by metric key; those of the test rows are
-            compared with the base.
-        tests: By the names of the additional test files, then by metric key.
-        code: The paths of code that differs.
-        data: Differences of the profiles; None where one of the runs has none.
-        stale: What has changed since the results were made.
-        files: What the page shows as it is written, by the names in `REPORT_FILES`.
+        verdict: The verdict of the gate, if the run has one.
+        scores: Scores by the keys of `metrics.ROW_SETS`, then by metric key; only those of the test
+            rows are compared with the base.
+        tests: Scores by the names of the additional test files, then by metric key.
+        code: Paths of code that differs.
+        data: Differences of the profiles, None if a run has no profile.
+        stale: Parameters that were edited after the run, and the schema if it was.
+        files: Contents of the files of the run that are shown as they are, by `REPORT_FILES`.
     """
 
     run: Run
@@ -94,9 +97,6 @@ class Comparison(NamedTuple):
     files: dict[str, dict[str, Any]]
 
 
-REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
-
-
 def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Comparison:
     """Compare a run with another one of the same table.
 
@@ -107,28 +107,28 @@ def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Compa
         UserError: The run has no scores.
     """
     evaluation = run.require_evaluation()
-    compared = partial(compare_scores, metrics=metrics_by_key(evaluation.custom_metrics))
-    scores = {name: compared(each) for name, each in evaluation.score_sets.items()}
+    compare_set = partial(compare_scores, metrics=metrics_by_key(evaluation.custom_metrics))
+    scores = {name: compare_set(each) for name, each in evaluation.score_sets.items()}
     lock, base_lock = run.load(LOCK), base.load(LOCK) if base else {}
-    profiles = [r.load(r.files["profile"]) for r in (base, run) if r]
-    split, base_split = ([out["md5"] for out in outs_of(k, "split")] for k in (lock, base_lock))
-    test_rows_differ = bool(split and base_split) and split != base_split
+    splits = [locked_outputs(each).get("data/split") for each in (lock, base_lock)]
+    test_rows_differ = all(splits) and splits[0] != splits[1]
+    profiles = [each.load(each.files["profile"]) for each in (base, run) if each]
     if base and base.evaluation:
         paired = {} if test_rows_differ else paired_differences(run, base)
-        scores["test"] = compared(evaluation.test, base.evaluation.test, paired)
+        scores["test"] = compare_set(evaluation.test, base.evaluation.test, paired)
     return Comparison(
         run,
         base,
         evaluation,
         verdict=verdict or run.verdict,
         scores=scores,
-        tests={name: compared(each) for name, each in evaluation.test_files.items()},
-        params=changed_values(settings(base, base_lock), settings(run, lock)) if base else [],
-        code=changed_code(base_lock, lock) if base else [],
-        packages=changed_values(locked_versions(base), locked_versions(run)) if base else [],
+        tests={name: compare_set(each) for name, each in evaluation.test_files.items()},
+        params=changed_values(_settings(base, base_lock), _settings(run, lock)) if base else [],
+        code=_changed_code(base_lock, lock) if base else [],
+        packages=changed_values(_locked_versions(base), _locked_versions(run)) if base else [],
         data=changed_values(*profiles) if base and all(profiles) else None,
         test_rows_differ=test_rows_differ,
-        stale=stale(run, lock),
+        stale=_find_stale(run, lock),
         files={name: run.load(run.files[name]) for name in REPORT_FILES},
     )
 
@@ -146,34 +146,35 @@ def compare_scores(
         base: Scores of the base for the same set of rows.
         paired: Differences from the base on the same rows, by metric key.
         keys: Metric keys that have a row even if they are undefined everywhere.
-        metrics: The metrics to compare, by their keys.
+        metrics: The metrics to compare, by their keys, in the order of the result.
 
     Returns:
-        By metric key, in the order in which they are read.
+        The rows by metric key.
     """
-    before = (base or NO_SCORES).model
+    base_scores = (base or NO_SCORES).model
     baselines = dict(sorted(scores.baselines.items()))
-    compared = (scores.model, before, *baselines.values())
-    defined = {key for each in compared for key, _ in each.items()}
-    by_key = {}
+    all_scores = (scores.model, base_scores, *baselines.values())
+    shown = {*keys, *(key for each in all_scores for key, _ in each.items())}
+    rows = {}
     for key, metric in metrics.items():
-        if key not in {*defined, *keys}:
+        if key not in shown:
             continue
-        average, estimate = key.rpartition(".")[0], scores.model.get(key)
-        value, greater = scores.model.value(key), metric.greater_is_better
-        by_key[key] = ScoreRow(
+        estimate, value = scores.model.get(key), scores.model.value(key)
+        compare_value = partial(compare_score, value, greater_is_better=metric.greater_is_better)
+        rows[key] = ScoreRow(
             key,
             metric.label,
-            AVERAGES.get(average, ""),
+            AVERAGES.get(key.rpartition(".")[0], ""),
+            metric.greater_is_better,
             value,
             estimate.interval if estimate else None,
-            compare_score(value, before.value(key), greater, (paired or {}).get(key)),
+            compare_value(base_scores.value(key), paired=(paired or {}).get(key)),
             {
-                name: compare_score(value, other.value(key), greater, scores.difference(name, key))
-                for name, other in baselines.items()
+                name: compare_value(baseline.value(key), paired=scores.difference(name, key))
+                for name, baseline in baselines.items()
             },
         )
-    return by_key
+    return rows
 
 
 def compare_score(
@@ -182,16 +183,18 @@ def compare_score(
     greater_is_better: bool,
     paired: PairedDifference | None = None,
 ) -> ScoreComparison | None:
-    """Compare a score with another one; None where there is no other."""
-    if other is None or value is None:
-        return None if other is None else ScoreComparison(other, 0.0, "")
+    """Compare a score with another one; return None if there is no other."""
+    if other is None:
+        return None
+    if value is None:
+        return ScoreComparison(other, 0.0, "")
     if _rounded(value) == _rounded(other) and not (paired and paired.difference):
         return ScoreComparison(other, 0.0, "same")
-    interval = (paired.low, paired.high) if paired else None
+    outcome = "better" if (value > other) == greater_is_better else "worse"
     if paired and paired.within_chance:
-        return ScoreComparison(other, value - other, "level", interval)
-    better = (value > other) == greater_is_better
-    return ScoreComparison(other, value - other, "better" if better else "worse", interval)
+        outcome = "not_significant"
+    interval = (paired.low, paired.high) if paired else None
+    return ScoreComparison(other, value - other, outcome, interval)
 
 
 def _rounded(value: float) -> float:
@@ -200,39 +203,37 @@ def _rounded(value: float) -> float:
 
 
 def paired_differences(run: Run, base: Run) -> dict[str, PairedDifference]:
-    """Compare the scores of two runs on the same test rows, by key.
+    """Compare the scores of two runs on the same test rows, by metric key.
 
-    Where there are more test rows than a run has kept, it is the difference on all of them, with
-    the interval of those that were kept, moved and narrower. Empty where one of the runs has kept
-    none, or they have not the same labels.
+    A run keeps only some of many test rows. The difference is then that on all rows, and the
+    interval that on the kept rows, moved and narrowed to the number of all rows. The result is
+    empty if a run has kept no rows, or if the labels of the rows differ.
     """
-    rows, base_rows = (test_rows(each) for each in (run, base))
+    rows, base_rows = read_test_rows(run), read_test_rows(base)
     target, base_target = (r.schema.get("columns", {}).get(r.target) for r in (run, base))
     if rows is None or base_rows is None or target != base_target:
         return {}
     if not np.array_equal(rows.y, base_rows.y):
         return {}
     base_rows, schema = base_rows._replace(group=rows.group), Schema.model_validate(run.schema)
-    in_kept_rows = score_differences(bootstrap(rows, schema), bootstrap(base_rows, schema), schema)
-    if run.evaluation is None or base.evaluation is None:
-        return in_kept_rows
-    scores, before = run.evaluation.test.model, base.evaluation.test.model
-    narrower = (len(rows.y) / max(scores.rows, len(rows.y))) ** 0.5
-    if narrower == 1:
-        return in_kept_rows
+    on_kept_rows = score_differences(bootstrap(rows, schema), bootstrap(base_rows, schema), schema)
+    scores, base_scores = (each.require_evaluation().test.model for each in (run, base))
+    if scores.rows <= len(rows.y):
+        return on_kept_rows
+    width_ratio = (len(rows.y) / scores.rows) ** 0.5
     differences = {}
-    for key, (difference, low, high) in in_kept_rows.items():
-        value, other = scores.value(key), before.value(key)
-        if value is not None and other is not None:
-            low, high = (narrower * (end - difference) for end in (low, high))
-            change = value - other
-            differences[key] = PairedDifference(change, change + low, change + high)
+    for key, (kept_difference, low, high) in on_kept_rows.items():
+        value, base_value = scores.value(key), base_scores.value(key)
+        if value is not None and base_value is not None:
+            difference = value - base_value
+            ends = (difference + width_ratio * (end - kept_difference) for end in (low, high))
+            differences[key] = PairedDifference(difference, *ends)
     return differences
 
 
-def test_rows(run: Run) -> Predictions | None:
-    """Read the test rows that a run has kept, see `plot_data.test_rows`."""
-    rows = points(run, "test_rows")
+def read_test_rows(run: Run) -> Predictions | None:
+    """Read the test rows that a run has kept, see `plot_data.test_rows`; None if there are none."""
+    rows = read_points(run, "test_rows")
     if not rows:
         return None
     columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
@@ -243,11 +244,14 @@ def test_rows(run: Run) -> Predictions | None:
     return Predictions(columns["y"], y_pred, weight, 0.5 if threshold is None else threshold, group)
 
 
-def points(run: Run, name: str, folder: str = "plots") -> list[dict[str, Any]]:
-    """Read a file of points of `metrics/`: numbers, None where a cell is empty, or text."""
+def read_points(run: Run, name: str, folder: str = "plots") -> list[dict[str, Any]]:
+    """Read a file of plot data in `metrics/`; an empty cell is None, others are numbers or text."""
     text = run.text(run.files["metrics"].parent / folder / f"{name}.csv")
     return [
-        {key: cell if key in TEXTS else float(cell) if cell else None for key, cell in row.items()}
+        {
+            key: cell if key in TEXT_COLUMNS else float(cell) if cell else None
+            for key, cell in row.items()
+        }
         for row in csv.DictReader(io.StringIO(text))
     ]
 
@@ -262,34 +266,34 @@ def changed_values(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> list[Chang
     ]
 
 
-def settings(run: Run, lock: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(run: Run, lock: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of the results, and the keys of the schema as DVC names them."""
-    params = params_of(lock) or run.load(PARAMS)
+    params = locked_params(lock) or run.load(PARAMS)
     return params | {f"{SCHEMA}:{key}": value for key, value in run.schema.items()}
 
 
-def changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """List the paths of the code that the stages use and whose content differs."""
+def _changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """List the paths of code that the stages use and whose content differs."""
     before, after = (
-        {path: dep.get("md5") for path, dep in inputs(lock).items()} for lock in (old, new)
+        {path: dep.get("md5") for path, dep in locked_inputs(lock).items()} for lock in (old, new)
     )
     paths = [changed.name for changed in changed_values(before, after)]
     code = ("keras_tabular/", "requirements.txt")
     return sorted(path for path in paths if path.startswith(code) or path.endswith(".py"))
 
 
-def locked_versions(run: Run) -> dict[str, str]:
+def _locked_versions(run: Run) -> dict[str, str]:
     """Return the version of each package that requirements.txt locks."""
     text = run.text("requirements.txt")
     return dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", text, re.MULTILINE))
 
 
-def stale(run: Run, lock: Mapping[str, Any]) -> list[str]:
+def _find_stale(run: Run, lock: Mapping[str, Any]) -> list[str]:
     """List the parameters that differ from those of the results, and the schema if it does."""
-    params, written = params_of(lock), run.load(PARAMS)
-    now = {section: written.get(section) for section in params}
-    names = [changed.name for changed in changed_values(params, now)]
-    schema = hashlib.md5(run.read(SCHEMA) or b"", usedforsecurity=False).hexdigest()
-    if inputs(lock).get(str(SCHEMA), {}).get("md5", schema) != schema:
+    params, current = locked_params(lock), run.load(PARAMS)
+    current = {section: current.get(section) for section in params}
+    names = [changed.name for changed in changed_values(params, current)]
+    md5 = hashlib.md5(run.read(SCHEMA) or b"", usedforsecurity=False).hexdigest()
+    if locked_inputs(lock).get(str(SCHEMA), {}).get("md5", md5) != md5:
         names.append(str(SCHEMA))
     return names

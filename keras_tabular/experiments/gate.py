@@ -1,6 +1,6 @@
-"""Whether a run may be accepted: it learnt something, keeps its limits, and is not worse."""
+"""The gate: has a run learnt something, does it keep its limits, and is it not worse?"""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from keras_tabular.config.params import PARAMS, Params
@@ -13,46 +13,47 @@ from keras_tabular.evaluation.scores_json import flat
 from keras_tabular.evaluation.summary import evaluation_warnings
 from keras_tabular.experiments.advice import next_steps
 from keras_tabular.experiments.run import Revision, Run, commit_before, mismatch
-from keras_tabular.experiments.verdict import SKIPPED, VERDICTS, Check, Verdict
+from keras_tabular.experiments.verdict import SKIPPED, STATUSES, Check, Verdict
 
 
 class Base(NamedTuple):
-    """The run to compare with.
+    """The run that a run is compared with.
 
     Attributes:
-        name: Its name; or, without an evaluation, the reason why there is none.
-        compare: Returns the run's scores minus those of the base on the same test rows, by metric
-            key; empty where the test rows differ.
+        name: Label of the run or, if there is none to compare with, the reason.
+        evaluation: Scores of the run, if there is one to compare with.
+        compute_differences: Returns the scores minus those of the base on the same test rows, by
+            metric key; empty if the test rows differ.
     """
 
     name: str
     evaluation: Evaluation | None
-    compare: Callable[[], Mapping[str, PairedDifference]] = dict
+    compute_differences: Callable[[], Mapping[str, PairedDifference]] = dict
 
 
-def base_of(run: Run, other: Run) -> Base:
-    """Take another run as the base, if it is of the same table, split by the same rule."""
+def find_last_base(run: Run) -> Base:
+    """Return the last committed run with other metrics as the base."""
+    commit = commit_before(run.files["metrics"])
+    if commit is None:
+        return Base("no earlier run is committed", None)
+    return make_base(run, Run(Revision(commit[:7], commit), run.files))
+
+
+def make_base(run: Run, other: Run) -> Base:
+    """Return another run as the base, if it has the same table and the same rule of the split."""
     reason = mismatch(run, other)
     split, other_split = ({"by": "random"} | r.load(PARAMS).get("split", {}) for r in (run, other))
     if not reason and split != other_split:
-        reason = f"{other.label} has another split in params.yaml, and so other test rows"
+        reason = f"{other.label} has another split in params.yaml, so its test rows differ"
     if reason:
         return Base(reason, None)
 
-    def compare() -> dict[str, PairedDifference]:
+    def compute_differences() -> dict[str, PairedDifference]:
         from keras_tabular.experiments.comparison import paired_differences  # NumPy takes 0.2 s
 
         return paired_differences(run, other)
 
-    return Base(other.label, other.evaluation, compare)
-
-
-def last_committed(run: Run) -> Base:
-    """Take the last committed run with other metrics as the base."""
-    commit = commit_before(run.files["metrics"])
-    if commit is None:
-        return Base("no earlier run is committed here", None)
-    return base_of(run, Run(Revision(commit[:7], commit), run.files))
+    return Base(other.label, other.evaluation, compute_differences)
 
 
 def evaluate_gate(
@@ -60,158 +61,153 @@ def evaluate_gate(
     base: Base,
     params: Params,
     schema: Schema,
-    trained: Mapping[str, Mapping[str, Any]],
+    networks: Mapping[str, Mapping[str, Any]],
 ) -> Verdict:
     """Check a run against the rules of the gate.
 
-    First of all the model has to be better than a constant: else it has learnt nothing. Then come
-    the limits, and the linear and the boosted baseline. The paired difference of the loss on the
-    test rows decides. Cross-validation decides nothing, since a search may have used it.
+    First of all, the model has to be significantly better than a constant: otherwise it has learnt
+    nothing. Then the limits are checked, and the model is compared with the linear and the boosted
+    baseline by the paired difference of the loss on the test rows. Scores of cross-validation are
+    compared only with limits, since a search may have optimised them.
 
     Args:
         params: The sections `gate`, `split` and `train`.
-        trained: Weight and parameters of each architecture that was trained.
+        networks: Weight and parameters of each architecture that was trained.
     """
     gate, test, names = params.gate, evaluation.test, TASKS[schema.task].baselines
     keys = list(dict.fromkeys([deciding_metric(params.train.loss), evaluation.primary_metrics[0]]))
     constant = check_constant(test, names["constant"], keys)
-    limits = list(_limit_checks(flat(evaluation), base, gate))
+    limits = list(check_limits(flat(evaluation), base, gate))
     comparisons = [
         check_baseline(test, names[kind], keys, gate.margin)
         for kind in gate.beat_baselines
         if kind != "constant"
     ]
-    compared = [check for check in comparisons if check.verdict != SKIPPED]
+    compared = [check for check in comparisons if check.status != SKIPPED]
     strongest = min(compared, key=_rank, default=None)
 
     required = [constant] if "constant" in gate.beat_baselines else []
     checks = [*required, *limits, *comparisons]
-    verdicts = {check.verdict for check in checks}
-    missed_limits = [check.reason for check in limits if check.verdict == "fail"]
-    learnt = constant.verdict == "pass"
-    reasons = missed_limits if learnt else [constant.reason, *missed_limits]
-    if learnt and strongest:
-        reasons = [*reasons, strongest.reason]
+    statuses = {check.status for check in checks}
+    missed_limits = [check.reason for check in limits if check.status == "fail"]
+    has_learnt = constant.status == "pass"
+    reasons = [*missed_limits] if has_learnt else [constant.reason, *missed_limits]
+    if has_learnt and strongest:
+        reasons.append(strongest.reason)
     return Verdict(
-        verdict=next((verdict for verdict in VERDICTS if verdict in verdicts), "pass"),
+        status=next((status for status in STATUSES if status in statuses), "pass"),
         headline=_headline(constant, bool(missed_limits), strongest),
         reason=". ".join(reasons or [constant.reason]),
         warnings=evaluation_warnings(evaluation, schema.task),
-        next_steps=next_steps(evaluation, constant, strongest, schema, params, trained),
+        next_steps=next_steps(evaluation, constant, strongest, schema, params, networks),
         checks=checks,
     )
 
 
+def _rank(check: Check) -> tuple[int, float]:
+    """Sort by status, the worst first, then by the score of the baseline, the best first."""
+    sign = -1 if metric(str(check.score)).greater_is_better else 1
+    return STATUSES.index(check.status), sign * (check.allowed or 0.0)
+
+
 def _headline(constant: Check, misses_limit: bool, strongest: Check | None) -> str:
-    """Summarise the verdict in a few words, of which those about the constant come first."""
     if constant.score is None:
-        return "Too few rows to tell whether anything was learnt"
-    if constant.verdict != "pass":
+        return "There are too few test rows to tell whether anything was learnt"
+    if constant.status != "pass":
         return "Nothing was learnt"
     if misses_limit:
-        return "Outside a limit"
+        return "A score misses its limit"
     if strongest is None:
-        return f"Better than {CONSTANTS[constant.subject]}"
-    words = {"pass": "Better than", "undecided": "Undecided against", "fail": "Worse than"}
-    return f"{words[strongest.verdict]} {BASELINES[strongest.subject]}"
+        return f"The model is better than {CONSTANTS[constant.subject]}"
+    words = {
+        "pass": "The model is better than",
+        "undecided": "No significant difference from",
+        "fail": "The model is worse than",
+    }
+    return f"{words[strongest.status]} {BASELINES[strongest.subject]}"
 
 
-def check_constant(scores: ScoreSet, name: str, keys: list[str]) -> Check:
-    """Check that the model is better than a constant by more than chance.
+def check_constant(scores: ScoreSet, name: str, keys: Sequence[str]) -> Check:
+    """Check that the model is significantly better than a constant.
 
     Args:
         scores: Scores for the test rows.
         name: Name of the constant baseline.
-        keys: The deciding metric, then what else is said.
+        keys: Keys of the metrics to report; the first one decides.
     """
     check = check_baseline(scores, name, keys, None)
-    if check.verdict == "pass":
+    if check.status == "pass":
         return check
     rows = f"{scores.model.rows:,} test rows"
     reason = f"{rows} are too few to tell whether anything was learnt"
-    if check.verdict != SKIPPED:
+    if check.status != SKIPPED:
         reason = (
-            f"Nothing was learnt: on {rows} the model is not better than {CONSTANTS[name]} by more "
-            f"than chance: {_format_pairs(scores, name, keys)}"
+            f"Nothing was learnt: on {rows}, the model is not significantly better than "
+            f"{CONSTANTS[name]}: {_format_comparison(scores, name, keys)}"
         )
-    return check.model_copy(update={"verdict": "fail", "reason": reason})
+    return check.model_copy(update={"status": "fail", "reason": reason})
 
 
-def check_baseline(scores: ScoreSet, name: str, keys: list[str], margin: float | None) -> Check:
+def check_baseline(scores: ScoreSet, name: str, keys: Sequence[str], margin: float | None) -> Check:
     """Compare the model with a baseline by the paired difference of the deciding metric.
 
     Args:
         scores: Scores for the test rows.
-        keys: The deciding metric, then what else is said.
+        name: Name of the baseline.
+        keys: Keys of the metrics to report; the first one decides.
         margin: Share of the baseline's score by which the model may be worse.
     """
     rule, key, baseline = f"beat_baselines {name}", keys[0], scores.baselines.get(name)
     difference, value = scores.difference(name, key), scores.model.value(key)
-    limit = baseline.value(key) if baseline else None
-    if difference is None or value is None or limit is None:
-        reason = "too few test rows, or no score to compare with"
-        return Check(rule=rule, verdict=SKIPPED, reason=reason)
-    better, worse = _possible_changes(key, difference)
-    if worse < 0:
-        verdict, words = "pass", "the model is better than"
-    elif better < 0:
-        verdict, words = "fail", "the model is worse than"
+    baseline_value = baseline.value(key) if baseline else None
+    if difference is None or value is None or baseline_value is None:
+        reason = "there are too few test rows, or there is no score to compare with"
+        return Check(rule=rule, status=SKIPPED, reason=reason)
+    greater = metric(key).greater_is_better
+    most_worse = -difference.low if greater else difference.high  # that the interval contains
+    if not difference.within_chance:
+        better = (difference.low > 0) == greater
+        status, words = ("pass", "better") if better else ("fail", "worse")
+        words = f"the model is significantly {words} than"
     elif margin is None:
-        verdict, words = "undecided", "it is undecided whether the model is better than"
-    elif worse <= margin * abs(limit):
-        verdict, words = "pass", f"the model is at most {margin:.0%} worse than"
+        status, words = "undecided", "there is no significant difference between the model and"
+    elif most_worse <= margin * abs(baseline_value):
+        status, words = "pass", f"the model is at most {margin:.0%} worse than"
     else:
-        verdict, words = "fail", f"the model is not shown to be at most {margin:.0%} worse than"
-    other = CONSTANTS.get(name, BASELINES[name])
-    pairs = _format_pairs(scores, name, keys)
+        status, words = "fail", f"the model may be more than {margin:.0%} worse than"
+    subject = CONSTANTS.get(name, BASELINES[name])
+    comparison = _format_comparison(scores, name, keys)
     return Check(
         rule=rule,
-        verdict=verdict,
-        reason=f"On {scores.model.rows:,} test rows {words} {other}: {pairs}",
-        found=value,
-        allowed=limit,
+        status=status,
+        reason=f"On {scores.model.rows:,} test rows, {words} {subject}: {comparison}",
+        value=value,
+        allowed=baseline_value,
         score=f"test.{key}",
         **difference._asdict(),
     )
 
 
-def _possible_changes(key: str, difference: PairedDifference) -> tuple[float, float]:
-    """Return by how much the model may be better and worse; below 0 where it cannot be."""
-    if metric(key).greater_is_better:
-        return difference.high, -difference.low
-    return -difference.low, difference.high
-
-
-def _format_pairs(scores: ScoreSet, name: str, keys: list[str]) -> str:
-    """Format scores of the model and of a baseline, and what their differences may be."""
+def _format_comparison(scores: ScoreSet, name: str, keys: Sequence[str]) -> str:
+    """Format the scores of the model and of a baseline, with the intervals of their differences."""
     texts = []
     for key in keys:
-        value, baseline = scores.model.value(key), scores.baselines[name].value(key)
-        difference, label = scores.difference(name, key), metric(key).label
-        if value is None or baseline is None or difference is None:
+        value, baseline_value = scores.model.value(key), scores.baselines[name].value(key)
+        difference, (label, greater_is_better) = scores.difference(name, key), metric(key)
+        if value is None or baseline_value is None or difference is None:
             continue
-        if not label.startswith(("ROC", "R²", "F1")):
-            label = label.lower()
-        text = f"{label} {format_number(value, baseline)} and {format_number(baseline, value)}"
-        better, worse = _possible_changes(key, difference)
-        if better > 0 and worse > 0:
-            ends = f"{format_number(worse)} worse or {format_number(better)} better"
-            text += f" (may be up to {ends})"
-        elif better > 0 or worse > 0:
-            least, most = abs(min(better, worse)), max(better, worse)
-            ends = f"{format_number(least, most)} to {format_number(most, least)}"
-            text += f" ({ends} {'worse' if worse > 0 else 'better'})"
-        texts.append(text)
+        label = label if label[:2].isupper() else label.lower()  # but ROC AUC, R² and F1
+        low, high = difference.low, difference.high
+        texts.append(
+            f"{label} {format_number(value, baseline_value)} vs "
+            f"{format_number(baseline_value, value)} ({'higher' if greater_is_better else 'lower'} "
+            "is better; 95% CI of the difference "
+            f"{format_number(low, high)} to {format_number(high, low)})"
+        )
     return "; ".join(texts)
 
 
-def _rank(check: Check) -> tuple[int, float]:
-    """Sort the worst verdict first, and among equal ones the baseline with the best score."""
-    sign = -1 if metric(str(check.score)).greater_is_better else 1
-    return VERDICTS.index(check.verdict), sign * (check.allowed or 0.0)
-
-
-def _limit_checks(scores: Mapping[str, float], base: Base, gate: Gate) -> Iterator[Check]:
+def check_limits(scores: Mapping[str, float], base: Base, gate: Gate) -> Iterator[Check]:
     """Check the limits that params.yaml gives, and those that follow from the scores of the base.
 
     Args:
@@ -219,44 +215,48 @@ def _limit_checks(scores: Mapping[str, float], base: Base, gate: Gate) -> Iterat
     """
     for rule, limits, at_least in (("lowest", gate.lowest, True), ("highest", gate.highest, False)):
         for key, limit in limits.items():
-            yield _limit_check(f"{rule} {key}", scores.get(key), limit, at_least)
-    before = flat(base.evaluation) if base.evaluation else {}
+            yield _check_limit(f"{rule} {key}", scores.get(key), limit, at_least)
+    base_scores = flat(base.evaluation) if base.evaluation else {}
     for key, share in gate.worse_than_last.items():
         rule, value = f"worse_than_last {key}", scores.get(key)
-        if value is not None and key not in before:
-            yield Check(rule=rule, verdict=SKIPPED, reason=base.name, found=value, allowed=None)
+        if value is not None and key not in base_scores:
+            yield Check(rule=rule, status=SKIPPED, reason=base.name, value=value, allowed=None)
             continue
-        greater, other = metric(key).greater_is_better, before.get(key, 0.0)
-        limit = round(other + (-share if greater else share) * abs(other), 6)
-        source = f" ({share:.0%} worse than {format_number(other)} of {base.name})"
-        check = _limit_check(rule, value, limit, greater, source)
-        if check.verdict == "fail" and value is not None and key.startswith("test."):
-            check = _check_against_chance(check, base)
+        greater, base_value = metric(key).greater_is_better, base_scores.get(key, 0.0)
+        limit = round(base_value + (-share if greater else share) * abs(base_value), 6)
+        source = f" ({share:.0%} worse than {format_number(base_value)} in {base.name})"
+        check = _check_limit(rule, value, limit, greater, source)
+        if check.status == "fail" and value is not None and key.startswith("test."):
+            check = _check_significance(check, base)
         yield check
 
 
-def _check_against_chance(check: Check, base: Base) -> Check:
-    """Let a score that is worse than that of the base fail only if the same test rows show it."""
-    difference = base.compare().get(check.subject.removeprefix("test."))
-    if difference is None:
-        reason = f"{base.name} has other test rows, and scores of other rows differ by chance"
-        return check.model_copy(update={"verdict": SKIPPED, "reason": reason})
-    if difference.within_chance:
-        reason = f"{check.reason}, but the difference on the same test rows is within chance"
-        return check.model_copy(update={"verdict": "pass", "reason": reason})
-    return check
-
-
-def _limit_check(
+def _check_limit(
     rule: str, value: float | None, limit: float, at_least: bool, source: str = ""
 ) -> Check:
-    """Compare a score with a limit; a score that the run does not have fails."""
     key = rule.partition(" ")[2]
     if value is None:
         reason = f"{key} is not among the scores of this run"
-        return Check(rule=rule, verdict="fail", reason=reason, found=None, allowed=limit)
-    needed = f"{'at least' if at_least else 'at most'} {format_number(limit, value)}"
-    reason = f"{key} is {format_number(value, limit)}; needed {needed}{source}"
-    keeps = value >= limit if at_least else value <= limit
-    verdict = "pass" if keeps else "fail"
-    return Check(rule=rule, verdict=verdict, reason=reason, found=value, allowed=limit)
+        return Check(rule=rule, status="fail", reason=reason, value=None, allowed=limit)
+    is_met = value >= limit if at_least else value <= limit
+    reason = (
+        f"{key} is {format_number(value, limit)} {'and' if is_met else 'but'} has to be "
+        f"{'at least' if at_least else 'at most'} {format_number(limit, value)}{source}"
+    )
+    status = "pass" if is_met else "fail"
+    return Check(rule=rule, status=status, reason=reason, value=value, allowed=limit)
+
+
+def _check_significance(check: Check, base: Base) -> Check:
+    """Let a score that is worse than that of the base fail only if the difference is significant.
+
+    The scores are compared on the same test rows; if the base has others, the check is skipped.
+    """
+    difference = base.compute_differences().get(check.subject.removeprefix("test."))
+    if difference is None:
+        reason = f"{base.name} has different test rows, so its scores cannot be compared"
+        return check.model_copy(update={"status": SKIPPED, "reason": reason})
+    if difference.within_chance:
+        reason = f"{check.reason}; the difference on the same test rows is not significant"
+        return check.model_copy(update={"status": "pass", "reason": reason})
+    return check

@@ -1,4 +1,4 @@
-"""What DVC knows of outputs, and whether the committed results come out again in a clone."""
+"""DVC's cache of outputs, and a rerun of the committed pipeline in a fresh clone."""
 
 import os
 import shutil
@@ -13,45 +13,11 @@ from typing import Any
 import yaml
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git, outputs
-
-
-def dvc(*arguments: str, folder: Path | None = None) -> str:
-    """Return what a DVC command prints. Its stages find the Python that runs this.
-
-    Raises:
-        UserError: The command failed; the message holds what it printed.
-    """
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=folder,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise UserError(f"dvc {' '.join(arguments)}: failed\n{done.stdout}{done.stderr}".rstrip())
-    return done.stdout
-
-
-def cache_dir() -> Path:
-    """Return the folder of DVC's cache."""
-    return Path(dvc("cache", "dir").strip())
-
-
-def cached_output(path: Path, lock: Mapping[str, Any]) -> bytes | None:
-    """Read an output that a dvc.lock names from DVC's cache; None if it is not there."""
-    md5 = outputs(lock).get(path.as_posix(), {}).get("md5")
-    if md5 is None:
-        return None
-    file = cache_dir() / "files" / "md5" / md5[:2] / md5[2:]
-    return file.read_bytes() if file.is_file() else None
+from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git, locked_outputs
 
 
 def read_model(path: Path) -> bytes:
-    """Read a model; if it is missing, its last version in DVC's cache.
+    """Read a model or, if it is missing, the version of dvc.lock from DVC's cache.
 
     DVC removes the outputs of a stage before it runs.
 
@@ -63,17 +29,31 @@ def read_model(path: Path) -> bytes:
     content = cached_output(Path(os.path.relpath(path)), Run(WORKSPACE).load(LOCK))
     if content is None:
         raise UserError(
-            f"{path}: no model here; name the .keras file, or run `dvc repro` to train one"
+            f"{path}: found no model; name a .keras file, or run `dvc repro` to train a model"
         )
-    print(f"{path} is not there now; using what {LOCK} names", file=sys.stderr)
+    print(f"{path} does not exist, so the version of {LOCK} is used", file=sys.stderr)
     return content
 
 
+def cached_output(path: Path, lock: Mapping[str, Any]) -> bytes | None:
+    """Read the version of an output in a dvc.lock from DVC's cache; None if it is not there."""
+    md5 = locked_outputs(lock).get(path.as_posix(), {}).get("md5")
+    if md5 is None:
+        return None
+    file = cache_dir() / "files" / "md5" / md5[:2] / md5[2:]
+    return file.read_bytes() if file.is_file() else None
+
+
+def cache_dir() -> Path:
+    """Return the folder of DVC's cache."""
+    return Path(dvc("cache", "dir").strip())
+
+
 def rerun(commit: str) -> list[str]:
-    """Run the pipeline in a fresh clone of a commit, and list the files that come out differently.
+    """Run the pipeline in a fresh clone of a commit, and list the outputs that differ.
 
     Raises:
-        UserError: A stage failed. The message holds what it printed.
+        UserError: A stage failed. The message contains its output.
     """
     root, prefix = git("rev-parse", "--show-toplevel"), git("rev-parse", "--show-prefix")
     with TemporaryDirectory() as folder:
@@ -91,14 +71,34 @@ def rerun(commit: str) -> list[str]:
 
 
 def changed_files(project: Path) -> list[str]:
-    """List the outputs that dvc.lock names and the last commit does not; `dvc.lock` if it differs.
+    """List the outputs in dvc.lock that differ from the last commit; `dvc.lock` if only it does.
 
-    The verdict of the gate does not count, since it depends on the history.
+    The verdict of the gate is left out, since it depends on the history.
     """
     texts = git("show", f"HEAD:./{LOCK}", folder=project), (project / LOCK).read_text("utf-8")
-    before, after = (yaml.safe_load(text or "") or {"stages": {}} for text in texts)
-    for lock in (before, after):
+    committed, current = (yaml.safe_load(text or "") or {"stages": {}} for text in texts)
+    for lock in (committed, current):
         lock["stages"].pop("gate", None)
-    old = outputs(before)
-    files = sorted(path for path, out in outputs(after).items() if out != old.get(path))
-    return files or [LOCK] * (before != after)
+    before, after = locked_outputs(committed), locked_outputs(current)
+    files = sorted(path for path, output in after.items() if output != before.get(path))
+    return files or ([LOCK] if committed != current else [])
+
+
+def dvc(*arguments: str, folder: Path | None = None) -> str:
+    """Return what a DVC command prints. Its stages run with the Python of this process.
+
+    Raises:
+        UserError: The command failed. The message contains its output.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UserError(f"dvc {' '.join(arguments)}: failed\n{done.stdout}{done.stderr}".rstrip())
+    return done.stdout

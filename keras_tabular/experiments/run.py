@@ -1,4 +1,4 @@
-"""A run: the scores and the table of a revision in git, and any other of its files."""
+"""A run: the scores, the schema and the other files of a revision in git."""
 
 import json
 import os
@@ -18,16 +18,36 @@ from keras_tabular.evaluation import scores_json
 from keras_tabular.evaluation.evaluation import Evaluation
 from keras_tabular.experiments.verdict import Verdict
 
+LOCK = "dvc.lock"
+# Where dvc.yaml puts the files of a run that the commands read.
+FILES = {
+    name: Path(f"metrics/{name}.json")
+    for name in (
+        *("metrics", "scores", "gate", "networks", "profile", "validation"),
+        *("slices", "effects", "columns", "errors"),
+    )
+}
+# The files that decide a run or belong to it; an edit of any other file does not concern it.
+PROJECT = (
+    *("data", "metrics", "stages", "keras_tabular", "network.py"),
+    *("dvc.lock", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.txt", "vendor"),
+)
+
 
 class Revision(NamedTuple):
-    """A commit or an experiment; the workspace where `commit` is empty."""
+    """A commit or an experiment, or the workspace, whose `commit` is empty.
 
-    label: str  # short, for legends, table headers and messages
+    Attributes:
+        label: Short name for legends, headers of tables and messages.
+        commit: Full hash of the commit.
+    """
+
+    label: str
     commit: str
 
 
 class Commit(NamedTuple):
-    """What `git log` says of a commit; `date` is the author's, as YYYY-MM-DD."""
+    """Hash, author date (YYYY-MM-DD) and subject of a commit."""
 
     sha: str
     date: str
@@ -37,88 +57,8 @@ class Commit(NamedTuple):
 WORKSPACE = Revision("workspace", "")
 
 
-def _output(*arguments: str, folder: Path | None = None) -> bytes | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
-    except FileNotFoundError:  # git is not installed
-        return None
-    return done.stdout if done.returncode == 0 else None
-
-
-def git(*arguments: str, folder: Path | None = None) -> str | None:
-    """Return what a git command prints, without the last newline; None if it fails."""
-    output = _output(*arguments, folder=folder)
-    return None if output is None else output.decode("utf-8", "replace").rstrip("\n")
-
-
-def content_at(commit: str, path: Path | str) -> bytes | None:
-    """Return the content of a file in a commit; None if the commit does not have it."""
-    return _output("show", f"{commit}:./{os.path.relpath(path)}")
-
-
-def commit_before(path: Path) -> str | None:
-    """Find the last commit in which a file has another content than now; None if there is none.
-
-    It is the same one before and after the present content is committed.
-    """
-    now = path.read_bytes() if path.is_file() else None
-    log = git("log", "--first-parent", "--format=%H", "--", str(path)) or ""
-    return next((c for c in log.split() if content_at(c, path) not in (None, now)), None)
-
-
-def resolve(name: str) -> Revision:
-    """Find the revision of this name: `workspace`, a branch, tag, commit or experiment.
-
-    Raises:
-        UserError: There is no such revision, or more than one.
-    """
-    if name == WORKSPACE.label:
-        return WORKSPACE
-    commit = git("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
-    commit = commit or _experiment(name)
-    if commit is None:
-        raise UserError(
-            f"found no revision {name!r}; expected a branch, tag or commit of `git log`, an "
-            f"experiment of `dvc exp list`, or {WORKSPACE.label}; fetch it if it is elsewhere"
-        )
-    is_hash = commit.startswith(name) or name.startswith("HEAD")
-    return Revision(commit[:7] if is_hash else name, commit)
-
-
-def _experiment(name: str) -> str | None:
-    """Return the commit of an experiment, which DVC keeps in the ref refs/exps/BA/SELINE.../NAME.
-
-    Of several with one name, the one that started from HEAD.
-    """
-    refs = git("for-each-ref", "--format=%(refname) %(objectname)", f"refs/exps/*/*/{name}") or ""
-    commits = dict(line.split() for line in refs.splitlines())
-    head = git("rev-parse", "HEAD") or ""
-    from_head = commits.get(f"refs/exps/{head[:2]}/{head[2:]}/{name}")
-    if len(commits) > 1 and not from_head:
-        hashes = ", ".join(commit[:7] for commit in commits.values())
-        raise UserError(f"found {len(commits)} experiments {name!r}; name one of {hashes}")
-    return from_head or next(iter(commits.values()), None)
-
-
-# Where dvc.yaml puts what the commands read of a run.
-FILES = {
-    name: Path(f"metrics/{name}.json")
-    for name in (
-        *("metrics", "scores", "gate", "networks", "profile", "validation"),
-        *("slices", "effects", "columns", "errors"),
-    )
-}
-
-
-# The files that belong to a run; an edit of any other file does not concern it.
-PROJECT = (
-    *("data", "metrics", "stages", "keras_tabular", "network.py"),
-    *("dvc.lock", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.txt", "vendor"),
-)
-
-
 class Run:
-    """What the pipeline left in a revision. A file is read when it is needed."""
+    """The files of the pipeline in a revision. Each is read when it is needed."""
 
     def __init__(self, revision: Revision, files: Mapping[str, Path] = FILES) -> None:
         self.revision, self.label = revision, revision.label
@@ -138,7 +78,7 @@ class Run:
         """Return the mapping in a JSON or YAML file; empty if the revision does not have it.
 
         Raises:
-            UserError: A file of the workspace is neither.
+            UserError: A file of the workspace has another format.
         """
         content = self.read(path)
         if content is None:
@@ -149,21 +89,21 @@ class Run:
             if self.revision.commit:  # a commit cannot be fixed
                 return {}
             raise UserError(
-                f"{path}: cannot be read: {error}; `dvc repro` writes anew what a stage wrote"
+                f"{path}: cannot be read: {error}. If a stage writes it, run `dvc repro`"
             ) from None
         return value if isinstance(value, dict) else {}
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
-        """The scores of the run; None if it has none in the present format."""
+        """The scores of the run; None if there are none in the present format."""
         with suppress(*scores_json.OTHER_SHAPE):
             return scores_json.from_json(self.load(self.files["scores"]))
         return None
 
     @cached_property
     def verdict(self) -> Verdict | None:
-        """The verdict of the gate; None if the run has none in the present format."""
-        with suppress(ValidationError):  # of another shape, in an old commit
+        """The verdict of the gate; None if there is none in the present format."""
+        with suppress(ValidationError):  # an old commit may have another format
             return Verdict.model_validate(self.load(self.files["gate"]))
         return None
 
@@ -174,23 +114,23 @@ class Run:
 
     @cached_property
     def schema(self) -> dict[str, Any]:
-        """What data/schema.yaml says of the table."""
+        """The content of data/schema.yaml."""
         return self.load(SCHEMA)
 
     @cached_property
     def commit(self) -> Commit | None:
-        """The revision's own commit, or HEAD for the workspace; None before the first one."""
+        """The commit of the revision, or HEAD for the workspace; None before the first commit."""
         line = git("log", "-1", "--format=%H%x00%as%x00%s", self.revision.commit or "HEAD")
         return Commit(*line.split("\0")) if line else None
 
     @cached_property
     def uncommitted(self) -> bool:
-        """Whether this is the workspace, and it differs from its commit."""
+        """Whether this is the workspace and differs from its commit."""
         return not self.revision.commit and bool(git("status", "--porcelain", "--", *PROJECT))
 
     @property
     def source(self) -> str:
-        """The name of the file or folder of the table, without its path."""
+        """Name of the file or folder with the table, without its path."""
         return PurePosixPath(str(self.schema.get("source", "?"))).name
 
     @property
@@ -213,22 +153,83 @@ class Run:
 
 
 def mismatch(run: Run, base: Run) -> str:
-    """Return why runs cannot be compared; an empty text if they are of the same table."""
+    """Return why two runs cannot be compared; empty if they have the same table and target."""
     for file, content in (("scores", base.evaluation), (SCHEMA, base.schema)):
         if not content:
-            return f"{base.label} holds no {file}"
+            return f"{base.label} has no {file}"
     keys = ("source", "target", "task")
     if all(run.schema.get(key) == base.schema.get(key) for key in keys):
         return ""
     table = ", ".join(f"{key} {base.schema.get(key)}" for key in keys)
-    return f"{base.label} is of another table: {table}"
+    return f"{base.label} is a run of another table: {table}"
 
 
-LOCK = "dvc.lock"
+def resolve(name: str) -> Revision:
+    """Find a revision by name: `workspace`, a branch, tag, commit or experiment.
+
+    Raises:
+        UserError: There is no such revision, or more than one.
+    """
+    if name == WORKSPACE.label:
+        return WORKSPACE
+    commit = git("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    commit = commit or _experiment_commit(name)
+    if commit is None:
+        raise UserError(
+            f"found no revision {name!r}; expected a branch, a tag or a commit of `git log`, an "
+            f"experiment of `dvc exp list`, or {WORKSPACE.label}. If it is in another repository, "
+            "fetch it first"
+        )
+    is_hash = commit.startswith(name) or name.startswith("HEAD")
+    return Revision(commit[:7] if is_hash else name, commit)
 
 
-def params_of(lock: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sections of params.yaml that the results were made with."""
+def _experiment_commit(name: str) -> str | None:
+    """Return the commit of an experiment, which DVC keeps in the ref refs/exps/BA/SELINE.../NAME.
+
+    Of several experiments with this name, the one that started from HEAD is returned.
+    """
+    refs = git("for-each-ref", "--format=%(refname) %(objectname)", f"refs/exps/*/*/{name}") or ""
+    commits = dict(line.split() for line in refs.splitlines())
+    head = git("rev-parse", "HEAD") or ""
+    from_head = commits.get(f"refs/exps/{head[:2]}/{head[2:]}/{name}")
+    if len(commits) > 1 and not from_head:
+        hashes = ", ".join(commit[:7] for commit in commits.values())
+        raise UserError(f"found {len(commits)} experiments {name!r}; expected one of {hashes}")
+    return from_head or next(iter(commits.values()), None)
+
+
+def commit_before(path: Path) -> str | None:
+    """Find the last commit in which a file has other content than now; None if there is none.
+
+    The result is the same before and after the present content is committed.
+    """
+    content = path.read_bytes() if path.is_file() else None
+    log = git("log", "--first-parent", "--format=%H", "--", str(path)) or ""
+    return next((c for c in log.split() if content_at(c, path) not in (None, content)), None)
+
+
+def content_at(commit: str, path: Path | str) -> bytes | None:
+    """Return the content of a file in a commit; None if the commit does not have it."""
+    return _git_output("show", f"{commit}:./{os.path.relpath(path)}")
+
+
+def git(*arguments: str, folder: Path | None = None) -> str | None:
+    """Return what a git command prints, without the last newline; None if it fails."""
+    output = _git_output(*arguments, folder=folder)
+    return None if output is None else output.decode("utf-8", "replace").rstrip("\n")
+
+
+def _git_output(*arguments: str, folder: Path | None = None) -> bytes | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
+    except FileNotFoundError:  # git is not installed
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def locked_params(lock: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections of params.yaml with which the results were made."""
     params: dict[str, Any] = {}
     for stage in lock.get("stages", {}).values():
         for section in stage.get("params", {}).values():
@@ -236,19 +237,15 @@ def params_of(lock: Mapping[str, Any]) -> dict[str, Any]:
     return params
 
 
-def outs_of(lock: Mapping[str, Any], stage: str) -> list[dict[str, Any]]:
-    """Return the `path`, `md5` and `size` in bytes of each output of a stage."""
-    return list(lock.get("stages", {}).get(stage, {}).get("outs", []))
+def locked_outputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the `path`, `md5` and `size` in bytes of each output, by path."""
+    stages = lock.get("stages", {}).values()
+    return {out["path"]: out for stage in stages for out in stage.get("outs", [])}
 
 
-def outputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return all outputs by path."""
-    return {out["path"]: out for stage in lock.get("stages", {}) for out in outs_of(lock, stage)}
-
-
-def inputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what the stages read and none of them wrote, by path."""
-    written = outputs(lock)
+def locked_inputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the dependencies that no stage writes, by path."""
+    written = locked_outputs(lock)
     return {
         dep["path"]: dep
         for stage in lock.get("stages", {}).values()

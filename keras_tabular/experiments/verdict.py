@@ -1,4 +1,4 @@
-"""The verdict of the gate and the checks behind it, in the shape of `metrics/gate.json`."""
+"""The verdict of the gate and the checks behind it: the content of `metrics/gate.json`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,27 +7,28 @@ from pydantic import BaseModel, Field
 
 from keras_tabular.core.metrics import BASELINES
 
-VERDICTS = ("fail", "undecided", "pass")  # the worst one first
+STATUSES = ("fail", "undecided", "pass")  # the worst one first
 SKIPPED = "skipped"
 
 
-class Check(BaseModel, frozen=True):
-    """One rule of the gate and what became of it.
+class Check(BaseModel, frozen=True, populate_by_name=True):
+    """The result of one rule of the gate.
 
     Attributes:
-        verdict: One of `VERDICTS`, or `skipped`.
         rule: `lowest`, `highest`, `worse_than_last` or `beat_baselines`, and its subject: the
             dotted key of a score, or a baseline.
-        found: The score of this run.
-        allowed: What the score is compared with: the limit, or the score of the baseline.
-        score: Dotted key such as `test.loss` by which the model is compared with a baseline; the
-            other attributes are the difference of both and the 95% interval of that.
+        status: One of `STATUSES`, or `skipped`.
+        value: The score of this run.
+        allowed: The limit or the score of the baseline.
+        score: Dotted key such as `test.loss` of the score that is compared with a baseline.
+        difference: Score of the model minus that of the baseline, with its 95% interval `low` and
+            `high`.
     """
 
     rule: str
-    verdict: str
+    status: str = Field(validation_alias="verdict", serialization_alias="verdict")
     reason: str
-    found: float | None = None
+    value: float | None = Field(default=None, validation_alias="found", serialization_alias="found")
     allowed: float | None = None
     score: str | None = None
     difference: float | None = None
@@ -41,16 +42,21 @@ class Check(BaseModel, frozen=True):
 
 
 class Verdict(BaseModel, frozen=True, populate_by_name=True):
-    """What the gate says of a run.
+    """The verdict of the gate on a run.
 
     Attributes:
+        status: One of `STATUSES`.
         headline: The verdict in a few words.
-        reason: What was compared, in sentences.
+        reason: The comparisons behind it, in sentences.
         warnings: Why the scores may be wrong or of little use.
         next_steps: What to try next.
     """
 
-    verdict: str = Field(pattern=f"^({'|'.join(VERDICTS)})$")
+    status: str = Field(
+        pattern=f"^({'|'.join(STATUSES)})$",
+        validation_alias="verdict",
+        serialization_alias="verdict",
+    )
     headline: str
     reason: str
     warnings: list[str]
@@ -63,12 +69,12 @@ class Verdict(BaseModel, frozen=True, populate_by_name=True):
 
 
 def format_checks(checks: Sequence[Check]) -> list[tuple[str, str]]:
-    """Return the verdict and the reason of each check; skipped ones are one line at the end."""
+    """Return the status and the reason of each check; skipped checks share one line at the end."""
     skipped: dict[str, list[str]] = {}
     for check in checks:
-        if check.verdict == SKIPPED:
+        if check.status == SKIPPED:
             subject = BASELINES.get(check.subject, check.subject)
             skipped.setdefault(check.reason, []).append(subject)
-    lines = [(check.verdict, check.reason) for check in checks if check.verdict != SKIPPED]
+    lines = [(check.status, check.reason) for check in checks if check.status != SKIPPED]
     reasons = [f"{', '.join(subjects)}: {reason}" for reason, subjects in skipped.items()]
     return [*lines, (SKIPPED, "; ".join(reasons))] if skipped else lines

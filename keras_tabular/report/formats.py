@@ -1,4 +1,4 @@
-"""Numbers and parameters as text, and the difference of two scores in a sentence."""
+"""Numbers, parameters, scores and differences as text."""
 
 import json
 import re
@@ -10,44 +10,34 @@ from keras_tabular.core.numbers import UNDEFINED, format_number
 from keras_tabular.experiments.comparison import ChangedValue, ScoreComparison, ScoreRow
 from keras_tabular.experiments.run import Run
 
-LARGE = 1e15  # from here on numbers are written with an exponent
-MIN_WITH_COMMAS = 10_000  # smaller numbers have none: they may be years
-MAX_NAMED_DIFFERENCES = 12  # of two profiles of a table
+MIN_WITH_EXPONENT = 1e15
+MIN_WITH_COMMAS = 10_000  # smaller numbers may be years
+MAX_LISTED_CHANGES = 12
 
 
-def number(value: Any) -> str:
-    """Format a number with five significant digits, or all of those before the point.
+def format_value(value: Any) -> str:
+    """Format a number with five significant digits, but with all digits before the point.
 
-    Other values are formatted as params.yaml writes them.
+    Other values are formatted as in params.yaml.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return parameter(value)
+        return format_parameter(value)
     size = abs(value)
-    is_whole = isinstance(value, int) or 99_999.5 <= size < LARGE
+    is_whole = isinstance(value, int) or 99_999.5 <= size < MIN_WITH_EXPONENT
     text = f"{value:,.0f}" if is_whole else f"{value:,.5g}"
     return (text if size >= MIN_WITH_COMMAS else text.replace(",", "")).replace("-", "−")
 
 
-def parameter(value: Any) -> str:
-    """Format a parameter as params.yaml writes it."""
+def format_parameter(value: Any) -> str:
+    """Format a parameter as in params.yaml."""
     if value is None or isinstance(value, str):
         return value or UNDEFINED
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def format_score(value: float | None, *compared_with: float | None) -> str:
-    """Format a score with a minus sign instead of a hyphen; see `format_number`."""
+    """Format a score by `format_number`, with a minus sign instead of a hyphen."""
     return format_number(value, *compared_with).replace("-", "−")
-
-
-def with_minus_signs(text: str) -> str:
-    """Write a minus sign where a number below 0 has a hyphen."""
-    return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", text)
-
-
-def with_code(text: str) -> Markup:
-    """Convert a text to HTML, in which what stands in backticks is code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def format_interval(interval: tuple[float, float] | None) -> str:
@@ -55,39 +45,48 @@ def format_interval(interval: tuple[float, float] | None) -> str:
     return " to ".join(map(format_score, interval or ()))
 
 
-def baseline_values(score: ScoreRow) -> list[float]:
-    """Return the scores of the baselines that have this score."""
-    return [change.value for change in score.baselines.values() if change]
-
-
-def format_difference(change: ScoreComparison | None) -> str:
-    """Format how much a score differs from another, whether that is better, and the interval."""
-    if change is None or (not change.verdict and not change.change):
+def format_difference(comparison: ScoreComparison | None) -> str:
+    """Format the difference from another score: its size, its outcome and its interval."""
+    if comparison is None or not comparison.outcome:
         return UNDEFINED
-    if change.verdict == "same" and not change.interval:
+    if comparison.outcome == "same" and not comparison.interval:
         return "same"
-    verdict = "within chance" if change.verdict == "level" else change.verdict
-    interval = f" ({format_interval(change.interval)})" if change.interval else ""
-    sign = "+" if change.change > 0 else ""
-    return f"{sign}{format_score(change.change)} {verdict}{interval}"
+    sign = "+" if comparison.difference > 0 else ""
+    text = f"{sign}{format_score(comparison.difference)}, {comparison.outcome.replace('_', ' ')}"
+    return f"{text} ({format_interval(comparison.interval)})" if comparison.interval else text
+
+
+def baseline_values(score: ScoreRow) -> list[float]:
+    """Return the values of a score for the baselines that have it."""
+    return [baseline.value for baseline in score.baselines.values() if baseline]
+
+
+def with_minus_signs(text: str) -> str:
+    """Replace the hyphen of negative numbers by a minus sign."""
+    return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", text)
+
+
+def with_code(text: str) -> Markup:
+    """Convert a text to HTML, in which everything between backticks is code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def describe_origin(run: Run) -> str:
-    """Describe where the files of a run come from."""
+    """Describe the commit of a run, and whether there are uncommitted changes."""
     if run.commit is None:
         return "uncommitted files"
     sha = run.commit.sha[:7]
-    named = "" if sha == run.label else f"{sha}, "
-    origin = f"{named}{run.commit.date}: {run.commit.subject}"
+    prefix = "" if sha == run.label else f"{sha}, "
+    origin = f"{prefix}{run.commit.date}: {run.commit.subject}"
     return f"uncommitted changes on {origin}" if run.uncommitted else origin
 
 
-def differences(changes: list[ChangedValue]) -> str:
-    """List the first few differences of two profiles of a table."""
-    words = [
+def format_changes(changes: list[ChangedValue]) -> str:
+    """List the first differences between two profiles of a table."""
+    texts = [
         f"{changed.name.removeprefix('column.').replace('.', ', ')} "
-        f"{number(changed.base)} → {number(changed.value)}"
-        for changed in changes[:MAX_NAMED_DIFFERENCES]
+        f"{format_value(changed.base)} → {format_value(changed.value)}"
+        for changed in changes[:MAX_LISTED_CHANGES]
     ]
-    more = len(changes) - len(words)
-    return "; ".join(words) + (f"; and {more} more" if more else "")
+    more = len(changes) - len(texts)
+    return "; ".join(texts) + (f"; and {more} more" if more else "")

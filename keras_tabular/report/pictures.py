@@ -1,4 +1,4 @@
-"""The pictures of a run, and of the other one where it has the same: from the files of metrics/."""
+"""Pictures of the scores and predictions of a run, and of its base, from the files in metrics/."""
 
 import json
 from collections.abc import Sequence
@@ -7,32 +7,17 @@ from typing import Any, NamedTuple
 
 from keras_tabular.core.metrics import BASELINES, metric
 from keras_tabular.evaluation.evaluation import NO_SCORES
-from keras_tabular.experiments.comparison import Comparison, points
-from keras_tabular.report.vega import (
-    LINE,
-    OTHER,
-    SOFT,
-    THIS,
-    WIDTH,
-    Rows,
-    Spec,
-    chart,
-    colors,
-    layer,
-    named,
-    number,
-    series_scale,
-    straight,
-    vertical,
-)
+from keras_tabular.experiments.comparison import Comparison, read_points
+from keras_tabular.report import vega
+from keras_tabular.report.vega import OTHER, SOFT, THIS, Rows, Spec, layer, nominal, quantitative
 
 MODEL = "this model"  # next to the names of baselines
-MAX_NAMED = 8  # classes, whose cells have numbers in them
-UNIT = {"domain": [0, 1]}
+MAX_CLASSES_WITH_NUMBERS = 8
+SHARE = {"domain": [0, 1]}
 
 
 class Picture(NamedTuple):
-    """A picture with its title, and a note below that."""
+    """A chart with its title and a note below the title."""
 
     title: str
     spec: Spec
@@ -40,217 +25,228 @@ class Picture(NamedTuple):
 
 
 def score_interval_pictures(comparison: Comparison) -> list[Picture]:
-    """Draw each primary metric of the model and of the baselines, with intervals.
+    """Draw the primary metrics of the model and of the baselines with their 95% intervals.
 
-    They are for the test rows and, where there are folds, cross-validated. Scores without an
-    interval are left out.
+    The scores are those on the test rows and, if there are folds, in cross-validation. Scores
+    without an interval are left out.
     """
     pictures = []
     for key in comparison.evaluation.primary_metrics:
-        label, rows = metric(key).label, []
-        for row_set, place in (("test", "test rows"), ("cross_validation", "cross-validated")):
-            scores = comparison.evaluation.score_sets.get(row_set, NO_SCORES)
-            named = {BASELINES.get(name, name): each for name, each in scores.baselines.items()}
-            for name, each in ({MODEL: scores.model} | named).items():
-                estimate = each.get(key)
+        (label, greater_is_better), rows = metric(key), []
+        for row_set, place in (("test", "test rows"), ("cross_validation", "cross-validation")):
+            score_set = comparison.evaluation.score_sets.get(row_set, NO_SCORES)
+            baselines = {BASELINES.get(k, k): scores for k, scores in score_set.baselines.items()}
+            for name, scores in ({MODEL: score_set.model} | baselines).items():
+                estimate = scores.get(key)
                 if estimate and estimate.interval:
                     low, high = estimate.interval
                     limits = {"value": estimate.value, "low": low, "high": high}
                     rows.append({"name": name, "series": place} | limits)
         rows.sort(key=lambda row: row["name"] != MODEL)
         if rows:
-            pictures.append(Picture(label, score_intervals(rows, label)))
+            title = label if greater_is_better else f"{label} (lower is better)"
+            pictures.append(Picture(label, draw_score_intervals(rows, title)))
     return pictures
 
 
-def score_pictures(comparison: Comparison) -> list[Picture]:
-    """Draw the predictions for the test rows, from each file of points that has rows."""
-    draw_file = {
-        "confusion": confusion,
-        "roc": roc,
-        "precision_recall": precision_recall,
-        "calibration": calibration,
-        "threshold": threshold,
-        "values": predicted_and_true,
-    }
-    return [draw(comparison) for name, draw in draw_file.items() if points(comparison.run, name)]
-
-
-def points_of_both(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
-    """Read the points of both runs, each with its label in `series`, and these labels.
-
-    There are none if this run has none.
-    """
-    rows: Rows = []
-    labels: list[str] = []
-    for run in filter(None, (comparison.run, comparison.base)):
-        run_rows = points(run, name)
-        if not run_rows:
-            break
-        labels.append(run.label)
-        # This run is drawn last, above the other one.
-        rows = [row | {"series": run.label, "n": n} for n, row in enumerate(run_rows)] + rows
-    return rows, labels
-
-
-def lines(
-    rows: Rows, x: Spec, y: Spec, names: Sequence[str], more: Sequence[Spec] = (), **style: Any
-) -> Spec:
-    """Draw a line for each of the names; of two runs the second one thinner."""
-    encoding = {
-        "x": x,
-        "y": y,
-        "color": colors(names),
-        "strokeWidth": series_scale(names, [2.5, 1.5]),
-        "order": {"field": "n", "type": "quantitative"},
-    }
-    return chart(rows, [layer("line", encoding, clip=True, **style), *more])
-
-
-def score_intervals(rows: Rows, label: str) -> Spec:
-    """Draw scores by `name`, with the rows that they are for in `series`, and their intervals."""
+def draw_score_intervals(rows: Rows, title: str) -> Spec:
+    """Draw the score of each `name` on each set of rows (`series`) with its interval."""
     names = list(dict.fromkeys(row["name"] for row in rows))
     places = list(dict.fromkeys(row["series"] for row in rows))
-    model = {"test": f"datum.name === {json.dumps(names[0])}", "value": THIS}
-    place = {
-        "y": named("name", names, axis={"labelFontSize": 13}),
+    is_first = {"test": f"datum.name === {json.dumps(names[0])}", "value": THIS}
+    position = {
+        "y": nominal("name", names, axis={"labelFontSize": 13}),
         "yOffset": {"field": "series", "type": "nominal", "sort": places},
-        "color": {"condition": model, "value": SOFT},
+        "color": {"condition": is_first, "value": SOFT},
     }
     grey = {"symbolFillColor": SOFT, "symbolStrokeColor": SOFT}
-    shape = series_scale(places, ["circle", "diamond"], grey)
+    shape = vega.series(places, ["circle", "diamond"], grey)
     scale = {"zero": False, "nice": True}
-    low, value = (number(field, label, scale=scale) for field in ("low", "value"))
-    intervals = layer("rule", {"x": low, "x2": {"field": "high"}} | place, strokeWidth=2)
-    values = layer("point", {"x": value, "shape": shape} | place, size=70, filled=True, opacity=1)
-    return chart(rows, [intervals, values], height=len(names) * (18 * len(places) + 8))
+    low, value = (quantitative(field, title, scale=scale) for field in ("low", "value"))
+    ends, point = {"x": low, "x2": {"field": "high"}}, {"x": value, "shape": shape}
+    layers = [
+        layer("rule", ends | position, strokeWidth=2),
+        layer("point", point | position, size=70, filled=True, opacity=1),
+    ]
+    return vega.chart(rows, layers, height=len(names) * (18 * len(places) + 8))
 
 
-def roc(comparison: Comparison) -> Picture:
-    """Draw the ROC curve, with the area under it."""
-    rows, names = points_of_both(comparison, "roc")
+def prediction_pictures(comparison: Comparison) -> list[Picture]:
+    """Draw the predictions for the test rows, from each file of plot data that has rows."""
+    draw = {
+        "confusion": draw_confusion,
+        "roc": draw_roc,
+        "precision_recall": draw_precision_recall,
+        "calibration": draw_calibration,
+        "threshold": draw_threshold,
+        "values": draw_values,
+    }
+    return [draw[name](comparison) for name in draw if read_points(comparison.run, name)]
+
+
+def draw_confusion(comparison: Comparison) -> Picture:
+    """Draw the number of rows with each true and predicted class, and its share of the true class.
+
+    Many classes have no numbers in their cells.
+    """
+    rows = read_points(comparison.run, "confusion")
+    names = list(dict.fromkeys(row["true class"] for row in rows))
+    longest = max(map(len, names))
+    cell_width = (vega.WIDTH - 60 - 7 * longest) / min(max(len(names), 3), 40)
+    angle = -90 if longest * 7 > cell_width else 0  # otherwise, the names overlap
+    labels = {"labelLimit": 190, "labelOverlap": len(names) > MAX_CLASSES_WITH_NUMBERS}
+    top = {"orient": "top", "labelAngle": angle}
+    position = {
+        "x": nominal("predicted class", names, top | labels) | {"title": "Predicted class"},
+        "y": nominal("true class", names, labels) | {"title": "True class"},
+    }
+    shades = {"domain": [0, 1], "range": ["#0072b20d", "#0072b2cc"]}
+    color = {"color": quantitative("share", scale=shades, legend=None)}
+    layers = [layer("rect", position | color, stroke=vega.LINE, strokeWidth=1)]
+    if len(names) <= MAX_CLASSES_WITH_NUMBERS:
+        for row in rows:
+            row["label"] = [f"{row['rows']:,.0f}", f"{row['share']:.0%}"]
+        layers.append(layer("text", position | {"text": {"field": "label"}}, dy=-7, fontSize=11))
+    height = min(max(len(names) * 52, 150), 420)
+    return Picture("Confusion matrix", vega.chart(rows, layers, height))
+
+
+def draw_roc(comparison: Comparison) -> Picture:
+    """Draw the ROC curve with the area under it."""
+    layers = [vega.dashed_line([{"x": 0, "y": 0}, {"x": 1, "y": 1}])]
     score = comparison.scores["test"].get("roc_auc")
-    marks = [straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}])]
     if score and score.value is not None:
         area = {"x": 0.97, "y": 0.06, "text": f"area {score.value:.3f}"}
-        place = {"x": number("x"), "y": number("y"), "text": {"field": "text"}}
-        marks.append(layer("text", place, [area], align="right"))
-    x = number("false positive rate", "False positive rate", scale=UNIT)
-    y = number("true positive rate", "True positive rate (recall)", scale=UNIT)
-    return Picture("ROC curve", lines(rows, x, y, names, marks))
+        encoding = {"x": quantitative("x"), "y": quantitative("y"), "text": {"field": "text"}}
+        layers.append(layer("text", encoding, [area], align="right"))
+    x = quantitative("false positive rate", "False positive rate", scale=SHARE)
+    y = quantitative("true positive rate", "True positive rate (recall)", scale=SHARE)
+    rows, names = points_of_runs(comparison, "roc")
+    return Picture("ROC curve", draw_lines(rows, x, y, names, layers))
 
 
-def precision_recall(comparison: Comparison) -> Picture:
-    """Draw precision by recall, and what a guess reaches: the share of the class."""
-    rows, names = points_of_both(comparison, "precision_recall")
-    rows = [row for row in rows if row["recall"] > 0]  # where precision is a convention
-    bins = points(comparison.run, "calibration")
-    share = sum(each["actual"] * each["rows"] for each in bins) / sum(each["rows"] for each in bins)
-    x, y = number("recall", "Recall", scale=UNIT), number("precision", "Precision", scale=UNIT)
-    guess = straight([{"x": 0, "y": share}, {"x": 1, "y": share}])
-    spec = lines(rows, x, y, names, [guess], interpolate="step-before")
-    note = f"The dashed line is the share of the class, {share:.2g}: the precision of a guess."
+def draw_precision_recall(comparison: Comparison) -> Picture:
+    """Draw precision by recall, and the precision of a random guess: the share of the class."""
+    rows, names = points_of_runs(comparison, "precision_recall")
+    rows = [row for row in rows if row["recall"] > 0]  # without recall, precision is undefined
+    bins = read_points(comparison.run, "calibration")
+    share = sum(b["actual"] * b["rows"] for b in bins) / sum(b["rows"] for b in bins)
+    x = quantitative("recall", "Recall", scale=SHARE)
+    y = quantitative("precision", "Precision", scale=SHARE)
+    guess = vega.dashed_line([{"x": 0, "y": share}, {"x": 1, "y": share}])
+    spec = draw_lines(rows, x, y, names, [guess], interpolate="step-before")
+    note = (
+        f"The dashed line is the precision of a random guess, the share of the class: {share:.2g}."
+    )
     return Picture("Precision and recall", spec, note)
 
 
-def calibration(comparison: Comparison) -> Picture:
-    """Draw the share of a class by its predicted probability, with intervals."""
-    rows, names = points_of_both(comparison, "calibration")
-    x = number("probability", "Predicted probability", scale=UNIT)
-    share = number("actual", "Share that is of the class", scale=UNIT)
-    line = {"x": x, "y": share, "color": colors(names)}
-    ends = {"x": dict(x), "y": number("low"), "y2": {"field": "high"}}
-    of_run = [row for row in rows if row["series"] == names[0]]
-    marks = [
+def draw_calibration(comparison: Comparison) -> Picture:
+    """Draw the share of a class by its predicted probability, with 95% intervals."""
+    rows, names = points_of_runs(comparison, "calibration")
+    run_rows = [row for row in rows if row["series"] == names[0]]
+    x = quantitative("probability", "Predicted probability", scale=SHARE)
+    y = quantitative("actual", "Share of the rows in the class", scale=SHARE)
+    ends = {"x": dict(x), "y": quantitative("low"), "y2": {"field": "high"}}
+    line = {"x": x, "y": y, "color": vega.colors(names)}
+    layers = [
         layer("line", line, point={"filled": True, "size": 45}),
-        layer("rule", ends, of_run, strokeWidth=1.5, color=THIS),
-        straight([{"x": 0, "y": 0}, {"x": 1, "y": 1}]),
+        layer("rule", ends, run_rows, strokeWidth=1.5, color=THIS),
+        vega.dashed_line([{"x": 0, "y": 0}, {"x": 1, "y": 1}]),
     ]
-    return Picture("Calibration", chart(rows, marks))
+    return Picture("Calibration", vega.chart(rows, layers))
 
 
-def confusion(comparison: Comparison) -> Picture:
-    """Draw true classes by predicted ones: rows and their share of the true class."""
-    rows = points(comparison.run, "confusion")
-    names = list(dict.fromkeys(row["true class"] for row in rows))
-    size = min(max(len(names), 3), 40)
-    longest = max(map(len, names))
-    # Beside each other they may not fit.
-    turned = -90 if longest * 7 > (WIDTH - 60 - 7 * longest) / size else 0
-    labels = {"labelLimit": 190, "labelOverlap": len(names) > MAX_NAMED}
-    x = named("predicted class", names, axis={"orient": "top", "labelAngle": turned, **labels})
-    place = {
-        "x": x | {"title": "Predicted class"},
-        "y": named("true class", names, axis=labels) | {"title": "True class"},
-    }
-    shades = {"domain": [0, 1], "range": ["#0072b20d", "#0072b2cc"]}
-    share = number("share", scale=shades, legend=None)
-    layers = [layer("rect", place | {"color": share}, stroke=LINE, strokeWidth=1)]
-    if len(names) <= MAX_NAMED:
-        for row in rows:
-            row["label"] = [f"{row['rows']:,.0f}", f"{row['share']:.0%}"]
-        layers.append(layer("text", place | {"text": {"field": "label"}}, dy=-7, fontSize=11))
-    return Picture("Confusion", chart(rows, layers, height=min(max(len(names) * 52, 150), 420)))
-
-
-def threshold(comparison: Comparison) -> Picture:
-    """Draw what each threshold comes to, and the chosen one."""
-    scores = points(comparison.run, "threshold")
+def draw_threshold(comparison: Comparison) -> Picture:
+    """Draw the scores that depend on the threshold, and the threshold of the model."""
+    scores = read_points(comparison.run, "threshold")
     threshold = comparison.evaluation.threshold
-    chosen = 0.5 if threshold is None else threshold
+    threshold = 0.5 if threshold is None else threshold
     has_costs = scores[0]["cost"] is not None
-    cost, price = ("cost", "cost per row") if has_costs else ("wrong", "error rate")
-    names = {"recall": "recall", "precision": "precision", "f1": "F1", cost: price}
+    cost, cost_label = ("cost", "cost per row") if has_costs else ("wrong", "error rate")
+    labels = {"recall": "recall", "precision": "precision", "f1": "F1", cost: cost_label}
     rows = [
-        {"threshold": row["threshold"], "series": name, "value": row[key]}
-        for key, name in names.items()
+        {"threshold": row["threshold"], "series": label, "value": row[key]}
+        for key, label in labels.items()
         for row in scores
     ]
-    dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
+    names, dashes = list(labels.values()), [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
     encoding = {
-        "x": number("threshold", "Threshold", scale=UNIT),
-        "y": number("value", scale={"domainMin": 0}),
-        "color": colors(list(names.values()), [THIS, OTHER, SOFT, "currentColor"]),
-        "strokeDash": series_scale(list(names.values()), dashes, {"symbolSize": 500}),
+        "x": quantitative("threshold", "Threshold", scale=SHARE),
+        "y": quantitative("value", scale={"domainMin": 0}),
+        "color": vega.colors(names, [THIS, OTHER, SOFT, "currentColor"]),
+        "strokeDash": vega.series(names, dashes, {"symbolSize": 500}),
     }
-    marks = [layer("line", encoding, clip=True), vertical(chosen, strokeWidth=1.5)]
-    nearest = min(scores, key=lambda row: abs(row["threshold"] - chosen))
-    note = f"At {chosen:.3g} the {price} is {nearest[cost]:.3g}."
-    return Picture("Threshold", chart(rows, marks), note)
+    layers = [layer("line", encoding, clip=True), vega.vertical_line(threshold, strokeWidth=1.5)]
+    nearest = min(scores, key=lambda row: abs(row["threshold"] - threshold))
+    note = f"At the threshold {threshold:.3g}, the {cost_label} is {nearest[cost]:.3g}."
+    return Picture("Threshold", vega.chart(rows, layers), note)
 
 
-def predicted_and_true(comparison: Comparison) -> Picture:
-    """Draw a point for each row of a regression, and the line on which they should lie."""
-    rows = points(comparison.run, "values")
-    true = [row["true value"] for row in rows]
-    zero = {"scale": {"zero": False}}
-    x = number("true value", f"True {comparison.run.target}") | zero
-    y = number("predicted value", "Predicted") | zero
-    marks = layer("point", {"x": x, "y": y}, filled=True, size=18, opacity=0.45, color=THIS)
-    diagonal = straight([{"x": end, "y": end} for end in (min(true), max(true))])
-    return Picture("Predicted and true value", chart(rows, [marks, diagonal]))
+def draw_values(comparison: Comparison) -> Picture:
+    """Draw a point for each row of a regression, and the line of perfect predictions."""
+    rows = read_points(comparison.run, "values")
+    not_from_zero = {"scale": {"zero": False}}
+    x = quantitative("true value", f"True {comparison.run.target}") | not_from_zero
+    y = quantitative("predicted value", "Predicted") | not_from_zero
+    points = layer("point", {"x": x, "y": y}, filled=True, size=18, opacity=0.45, color=THIS)
+    values = [row["true value"] for row in rows]
+    diagonal = vega.dashed_line([{"x": end, "y": end} for end in (min(values), max(values))])
+    return Picture("Predicted and true values", vega.chart(rows, [points, diagonal]))
 
 
 def learning_curve(comparison: Comparison) -> Picture | None:
     """Draw the mean loss of the members by epoch, and the epoch whose weights are kept."""
-    epochs_of_loss = points(comparison.run, "loss", "curves")
-    parts = {"train": "training rows", "validation": "held-out rows"}
     rows = [
-        {"epoch": row["epoch"], "value": row[key], "series": label, "n": row["epoch"]}
-        for key, label in parts.items()
-        for row in epochs_of_loss
-        if row[key] is not None
+        {"epoch": point["epoch"], "value": point[key], "series": label, "n": point["epoch"]}
+        for key, label in (("train", "training rows"), ("validation", "held-out rows"))
+        for point in read_points(comparison.run, "loss", "curves")
+        if point[key] is not None
     ]
     if not rows:
         return None
-    trained = comparison.files["networks"]
-    architecture = trained.get("curves")
-    epochs = trained.get("networks", {}).get(architecture, {}).get("epochs")
-    title, marks = "Epoch", []
+    networks = comparison.files["networks"]
+    architecture = networks.get("curves")
+    epochs = networks.get("networks", {}).get(architecture, {}).get("epochs")
+    title, layers = "Epoch", []
     if epochs:
         title = f"Epoch (weights kept from {median(epochs):.4g})"
-        marks = [vertical(median(epochs), strokeDash=[4, 4])]
+        layers = [vega.vertical_line(median(epochs), strokeDash=[4, 4])]
     names = list(dict.fromkeys(row["series"] for row in rows))
-    x, y = number("epoch", title), number("value", "Loss", scale={"zero": False})
+    x = quantitative("epoch", title)
+    y = quantitative("value", "Loss", scale={"zero": False})
     name = f"Loss{f' of {architecture}' if architecture else ''} by epoch"
-    return Picture(name, lines(rows, x, y, names, marks))
+    return Picture(name, draw_lines(rows, x, y, names, layers))
+
+
+def draw_lines(
+    rows: Rows, x: Spec, y: Spec, names: Sequence[str], layers: Sequence[Spec], **style: Any
+) -> Spec:
+    """Draw a line for each of the names below other layers; the second line is thinner."""
+    encoding = {
+        "x": x,
+        "y": y,
+        "color": vega.colors(names),
+        "strokeWidth": vega.series(names, [2.5, 1.5]),
+        "order": {"field": "n", "type": "quantitative"},
+    }
+    return vega.chart(rows, [layer("line", encoding, clip=True, **style), *layers])
+
+
+def points_of_runs(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
+    """Read a file of plot data of both runs.
+
+    Returns:
+        The points, each with the label of its run in `series`, and the labels of the runs that have
+        the file. Both are empty if this run does not have it.
+    """
+    rows: Rows = []
+    labels: list[str] = []
+    for run in filter(None, (comparison.run, comparison.base)):
+        run_rows = read_points(run, name)
+        if not run_rows:
+            break
+        labels.append(run.label)
+        # The points of this run come last, so that they are drawn above the others.
+        rows = [row | {"series": run.label, "n": n} for n, row in enumerate(run_rows)] + rows
+    return rows, labels

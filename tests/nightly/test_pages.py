@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from tests.commands import call_main, check_output
-from tests.pages import OF_CLASSES, WIDTHS, is_whole, shows_all
+from tests.pages import CLASSIFICATION_PICTURES, WIDTHS, check_content, check_layout
 from tests.projects import copy_project
 from tests.tables import load_table
 
 TABLES = {
-    "diabetes": [*OF_CLASSES, "Threshold"],
-    "wine": OF_CLASSES,
-    "mixed_regression": ["Predicted and true value"],
+    "diabetes": [*CLASSIFICATION_PICTURES, "Threshold"],
+    "wine": CLASSIFICATION_PICTURES,
+    "mixed_regression": ["Predicted and true values"],
 }
 
 
@@ -37,9 +37,9 @@ def test_three_tasks_at_three_widths_light_and_dark(
         check_output(folder, "dvc", "repro")
         said = check_output(folder, *report)
         assert said.startswith("report.html: workspace\nNot compared: ")
-        assert "is of another table: source data/raw/diabetes.csv, target Outcome" in said
+        assert "is a run of another table: source data/raw/diabetes.csv, target Outcome" in said
     keep = pytestconfig.getoption("--keep-screenshots")
     for width in WIDTHS:
         for scheme in ("light", "dark"):
-            shows_all(browser, folder / "report.html", width, scheme, keep and Path(keep))
-    is_whole(folder / "report.html", browser, TABLES[table])
+            check_layout(browser, folder / "report.html", width, scheme, keep and Path(keep))
+    check_content(folder / "report.html", browser, TABLES[table])

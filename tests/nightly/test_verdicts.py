@@ -23,7 +23,7 @@ from keras_tabular.evaluation.evaluation import Evaluation
 from keras_tabular.evaluation.result import compare_with_baselines
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.scores_json import to_json
-from keras_tabular.experiments.gate import Base, base_of, evaluate_gate
+from keras_tabular.experiments.gate import Base, evaluate_gate, make_base
 from keras_tabular.experiments.run import FILES, WORKSPACE, Run
 from tests.helpers import build_schema, load_train_params
 
@@ -115,7 +115,7 @@ def verdict_of(
     evaluation = Evaluation(keys, {"test": test})
     verdict = evaluate_gate(evaluation, NO_BASE, params_of(BEAT_ALL, loss), schema, {})
     nothing = verdict.headline == "Nothing was learnt"
-    return "nothing learnt" if nothing else verdict.verdict
+    return "nothing learnt" if nothing else verdict.status
 
 
 def verdicts(
@@ -213,8 +213,8 @@ def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
         run, same = write_run("run", y, first), write_run("same", y, second)
         for name, base in (("same rows", same), ("others", write_run("other", other_y, other))):
             evaluation = run.require_evaluation()
-            verdict = evaluate_gate(evaluation, base_of(run, base), params_of(gate), schema, {})
-            counts[name][verdict.checks[0].verdict] += 1
+            verdict = evaluate_gate(evaluation, make_base(run, base), params_of(gate), schema, {})
+            counts[name][verdict.checks[0].status] += 1
     print(rows, counts)
     assert counts["same rows"]["fail"] <= 0.05 * 200
     assert counts["same rows"]["skipped"] == 0

@@ -8,7 +8,7 @@ import yaml
 
 from keras_tabular.cli.pr_report import MARKER
 from keras_tabular.experiments.rerun import changed_files
-from keras_tabular.report.page import UNDECIDED
+from keras_tabular.report.page import UNDECIDED_NOTE
 from tests.commands import check_output
 from tests.documentation import MAKE_VARIABLES
 from tests.helpers import PROJECT
@@ -28,9 +28,9 @@ def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: 
     report = (workspace / "pr.md").read_text()
     assert report.startswith(f"{MARKER}\n\n## Gate: ")
     assert len(report.splitlines()) < 45  # a screenful
-    assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|chance) \(", report)
-    assert re.search(r"n 254 test rows .*: loss [\d.]+ and [\d.]+ \(.*; accuracy", report)
-    assert report.count(UNDECIDED) == ("Gate: undecided" in report)
+    assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|significant) \(", report)
+    assert re.search(r"n 254 test rows, .*: loss [\d.]+ vs [\d.]+ \(.*; accuracy", report)
+    assert report.count(UNDECIDED_NOTE) == ("Gate: undecided" in report)
     assert "`train.networks.plain.epochs` 3 → 2" in report
     assert "The committed results are reproducible: a rerun of" in report
     assert check_output(workspace, "git", "status", "--porcelain") == ""
@@ -51,7 +51,7 @@ def test_files_that_a_rerun_changes_are_named(workspace: Path) -> None:
 
 
 def test_a_job_that_may_write_runs_no_code_of_a_pull_request() -> None:
-    """`make check` runs zizmor, which checks what else a workflow must not do."""
+    """`make check` runs zizmor, which checks what else a workflow check_output not do."""
     folders = (PROJECT, PROJECT / "keras_tabular/projects/files")
     for file in (file for folder in folders for file in folder.glob(".github/workflows/*.yml")):
         for job in yaml.safe_load(file.read_text())["jobs"].values():

@@ -1,4 +1,4 @@
-"""The report: both runs side by side, on a phone and at a desk, with no network."""
+"""Tests of the report: its content, and its layout at a desk and on a phone."""
 
 import json
 import time
@@ -11,9 +11,18 @@ import pytest
 
 from keras_tabular.experiments.comparison import compare, paired_differences
 from keras_tabular.experiments.run import WORKSPACE, Run, resolve
-from keras_tabular.report.page import UNDECIDED
+from keras_tabular.report.page import UNDECIDED_NOTE
 from tests.commands import call_main, check_output, run_command
-from tests.pages import CUT, OF_CLASSES, WIDTHS, Page, is_whole, opened, pictures, shows_all
+from tests.pages import (
+    CLASSIFICATION_PICTURES,
+    CUT_TEXTS_SCRIPT,
+    WIDTHS,
+    Page,
+    check_content,
+    check_layout,
+    open_page,
+    picture_titles,
+)
 from tests.projects import change_settings, copy_project, read_scores
 
 REPORT = "keras_tabular.cli.report"
@@ -33,8 +42,8 @@ def reported(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_it_reads_well_at_a_desk_and_on_a_phone_in_the_dark(reported: Path, browser: Any) -> None:
     page = reported / "report.html"
     for width, scheme in ((1280, "light"), (390, "dark")):
-        shows_all(browser, page, width, scheme)
-    is_whole(page, browser, [*OF_CLASSES, "Threshold"])
+        check_layout(browser, page, width, scheme)
+    check_content(page, browser, [*CLASSIFICATION_PICTURES, "Threshold"])
 
 
 def test_the_page_of_new_rows_shows_what_moved(
@@ -47,12 +56,12 @@ def test_the_page_of_new_rows_shows_what_moved(
     with pytest.raises(SystemExit, match="1"):
         call_main(short_run, "keras_tabular.cli.drift", str(tmp_path / "new.csv"), "-o", str(page))
     for width, scheme in product(WIDTHS, ("light", "dark")):
-        opened(browser, page, width, scheme)
+        open_page(browser, page, width, scheme)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-        assert browser.execute_script(CUT) == []
-    assert pictures(browser) == ["Glucose"]
+        assert browser.execute_script(CUT_TEXTS_SCRIPT) == []
+    assert picture_titles(browser) == ["Glucose"]
     assert Page(page.read_text()).loads == []
-    assert "They do not" in Page(page.read_text()).text
+    assert "There is drift in columns that matter" in Page(page.read_text()).text
 
 
 def test_both_runs_are_side_by_side(reported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,13 +79,13 @@ def test_both_runs_are_side_by_side(reported: Path, monkeypatch: pytest.MonkeyPa
         assert score.value == scores["test"][key]
         assert score.base
         assert score.base.interval  # both have the same test rows
-        assert score.base.interval[0] <= score.base.change <= score.base.interval[1]
+        assert score.base.interval[0] <= score.base.difference <= score.base.interval[1]
     # And the page says it.
     text = Page((reported / "report.html").read_text()).text
     reason = verdict.reason.replace(" -", " −")
     for part in (verdict.headline, reason, "Loss of plain by epoch", "public domain, CC0"):
         assert part in text
-    assert text.count(UNDECIDED) == (verdict.verdict == "undecided")
+    assert text.count(UNDECIDED_NOTE) == (verdict.status == "undecided")
     errors = json.loads((reported / "metrics/errors.json").read_text())["rows"]
     losses = [error["loss"] for error in errors]
     assert (len(losses), losses) == (10, sorted(losses, reverse=True))
@@ -129,4 +138,4 @@ def test_a_table_of_500_columns_makes_a_page_that_loads_and_folds_well(
     call_main(folder, REPORT)
     assert time.monotonic() - started < 10
     assert (folder / "report.html").stat().st_size < 3_000_000
-    shows_all(browser, folder / "report.html", 390, "light")
+    check_layout(browser, folder / "report.html", 390, "light")

@@ -43,7 +43,7 @@ def test_the_test_rows_get_the_scores_that_evaluate_gave(
     header, *lines = said.splitlines()[1:]
     assert header.split("  ")[0] == "score"
     assert len(lines) == len(TASKS["binary"].scores)
-    assert "within chance" in said
+    assert "not significant" in said
 
 
 def test_training_rows_are_told_and_bad_rows_named(
@@ -116,7 +116,7 @@ def test_other_files_are_scored_by_evaluate_and_held_by_the_gate(
     gate = json.loads((workspace / "metrics/gate.json").read_text())
     assert gate["verdict"] == "fail"
     accuracy = f"tests.newer.accuracy is {tested['accuracy']:.3f}"
-    assert f"{accuracy}; needed at least 0.990" in gate["reason"]
+    assert f"{accuracy} but has to be at least 0.990" in gate["reason"]
 
     (workspace / "data/tests/newer.csv").write_text("Age,Outcome\n")
     assert stages_that_ran(check_output(workspace, "dvc", "repro", "--dry"))[0] == "evaluate"

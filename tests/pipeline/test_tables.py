@@ -94,7 +94,7 @@ def test_a_rare_class_goes_through_evaluate_gate_and_report(
     assert " test rows (95% interval 0." in line
     (line,) = [line for line in lines if line.startswith("few.csv: Accuracy: ")]
     assert " on 5 test rows; logistic regression" in line
-    assert lines[-2] == f"Gate: {gate['verdict']}: {gate['reason']}"
+    assert lines[-2] == f"Gate: {gate['verdict']}. {gate['reason']}."
     page = (folder / "report.html").read_text()
     assert all(text in page for text in ("few: 5 rows of an additional test file", "each class"))
 

@@ -1,4 +1,4 @@
-"""A small project in a folder of a git repository, with two committed runs."""
+"""Fixtures: a git repository with two committed runs of a small project."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ SCHEMA = "source: data/raw/t.csv\ntarget: y\ntask: binary\n"
 
 
 def write_run(folder: Path, scores: dict[str, Any], schema: str = SCHEMA) -> None:
-    """A run of which the test accuracy is in both files."""
+    """Write the schema, and the metrics files of a run with these scores."""
     summary = {"test": {"accuracy": scores["test"]["accuracy"]}}
     scores = {"primary_metrics": ["accuracy"], "test": {"rows": 10} | scores["test"]}
     for path, text in {
@@ -28,7 +28,7 @@ def write_run(folder: Path, scores: dict[str, Any], schema: str = SCHEMA) -> Non
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its project has two runs, of accuracy 0.5 and 0.75; tests only read it."""
+    """A repository with two runs, of accuracy 0.5 and 0.75, for reading only."""
     root = tmp_path_factory.mktemp("repository")
     check_output(root, "git", "init", "-q", "-b", "main", "--template=")
     folder = root / "in/a/repository"
@@ -40,7 +40,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the two runs; it is the working directory."""
+    """The project in a copy of the repository, as the working directory."""
     shutil.copytree(repository, tmp_path, dirs_exist_ok=True)
     folder = tmp_path / "in/a/repository"
     monkeypatch.chdir(folder)

@@ -1,4 +1,4 @@
-"""What to try next has numbers and a command, fits the split, and is said where it follows."""
+"""Tests of what the gate suggests to try next."""
 
 from typing import Any, get_args
 
@@ -17,108 +17,116 @@ NETWORKS = {
 }
 
 
-def check(verdict: str, subject: str = "gradient_boosting") -> Check:
-    return Check(rule=f"beat_baselines {subject}", verdict=verdict, reason="so")
+def baseline_check(status: str, baseline: str = "gradient_boosting") -> Check:
+    return Check(rule=f"beat_baselines {baseline}", status=status, reason="a reason")
 
 
-def ends(value: float, half: float = 0.05) -> dict[str, float]:
-    return {"accuracy": value, "accuracy_low": value - half, "accuracy_high": value + half}
+PASS = baseline_check("pass")
+
+
+def accuracy_with_interval(accuracy: float) -> dict[str, float]:
+    ends = {"accuracy_low": accuracy - 0.05, "accuracy_high": accuracy + 0.05}
+    return {"accuracy": accuracy} | ends
 
 
 def scores_of(
-    accuracy: float = 0.75, folds: float = 0.76, train_loss: float = 0.45, **more: Any
+    test: float = 0.75, folds: float = 0.76, train_loss: float = 0.45, **content: Any
 ) -> Evaluation:
+    """Build an evaluation with these accuracies; the cross-validated loss is 0.5."""
     scores = {
-        "test": ends(accuracy),
-        "cross_validation": {"loss": 0.5, "rows": 500} | ends(folds),
+        "test": accuracy_with_interval(test),
+        "cross_validation": {"loss": 0.5, "rows": 500} | accuracy_with_interval(folds),
         "train": {"loss": train_loss},
     }
-    return build_evaluation(**scores | more)
+    return build_evaluation(**scores | content)
 
 
-def steps(
+def advise(
     evaluation: Evaluation,
-    strongest: Check | None = None,
+    strongest: Check | None = PASS,
     by: SplitRule = "random",
     task: str = "binary",
-    learnt: str = "pass",
+    constant: str = "pass",
     **train: Any,
 ) -> list[str]:
     split = Split(by=by, test_size=0.33, validation_size=0.0, seed=9)
     params = Params(split=split, train=load_train_params(**train))
-    constant = check(learnt, "majority")
-    return next_steps(evaluation, constant, strongest, build_schema(task), params, NETWORKS)
+    check = baseline_check(constant, "majority")
+    return next_steps(evaluation, check, strongest, build_schema(task), params, NETWORKS)
 
 
-def test_a_model_that_learnt_nothing_is_not_to_be_used() -> None:
-    for learnt in ("fail", "undecided"):
-        worse = check("fail", "logistic_regression")
-        (step,) = steps(scores_of(0.5, 0.7, 0.1), worse, learnt=learnt)
-        assert step.startswith("look whether the target stands in the right rows")
-        assert "`" not in step
+@pytest.mark.parametrize("constant", ["fail", "undecided"])
+def test_only_advice_on_the_data_if_nothing_was_learnt(constant: str) -> None:
+    worse = baseline_check("fail", "logistic_regression")
+    (step,) = advise(scores_of(0.5, 0.7, 0.1), worse, constant=constant)
+    assert step.startswith("Check that each row has the right target")
+    assert "`" not in step
 
 
 MISSED = scores_of(threshold=0.5, classes_not_found=["yes"])
-EQUAL = {"equal": 136, "equal_with_target": 130, "without": {"rows": 0}}
-COPIES = scores_of(equal_rows={"test": EQUAL})
-SIMPLER = "logistic regression is simpler, and the model is not shown to be better: make a linear"
+EQUAL_ROWS = {"equal": 136, "equal_with_target": 130, "without": {"rows": 0}}
+WITH_EQUAL_ROWS = scores_of(equal_rows={"test": EQUAL_ROWS})
+LINEAR = "Logistic regression is simpler, and the model is not significantly better. Train a linear"
 
 
 @pytest.mark.parametrize(
-    ("evaluation", "strongest", "options", "expected"),
+    ("evaluation", "options", "texts"),
     [
-        (scores_of(), check("pass"), {}, ()),
-        (scores_of(), check("undecided"), {}, ()),
-        (build_evaluation(), None, {}, ()),
+        (scores_of(), {}, ()),
+        (scores_of(), {"strongest": baseline_check("undecided")}, ()),
+        (build_evaluation(), {"strongest": None}, ()),
         (
-            *(scores_of(train_loss=0.1), check("pass"), {}),
+            *(scores_of(train_loss=0.1), {}),
             (
-                "the loss is 0.100 on training rows and 0.500 cross-validated: more rows are likely"
-                " to help, or more dropout: `dvc exp run -S train.networks.realmlp.dropout=0.5`",
+                "The loss is 0.100 on the training rows but 0.500 in cross-validation. More rows "
+                "are likely to help, or more dropout: `dvc exp run -S "
+                "train.networks.realmlp.dropout=0.5`",
             ),
         ),
         (
-            *(scores_of(), check("fail"), {}),
-            ("gradient boosting is better: use it, or look", "`python -m keras_tabular search`"),
+            *(scores_of(), {"strongest": baseline_check("fail")}),
+            ("Gradient boosting is better. Use it, or", "`python -m keras_tabular search`"),
         ),
         *(
-            (scores_of(), check(verdict, "logistic_regression"), {}, (SIMPLER, "plain.units=[]"))
-            for verdict in ("fail", "undecided")
+            (
+                *(scores_of(), {"strongest": baseline_check(status, "logistic_regression")}),
+                (LINEAR, "plain.units=[]"),
+            )
+            for status in ("fail", "undecided")
         ),
         (
-            *(MISSED, check("pass"), {}),
-            ("class yes is found at threshold 0.500", "-S 'evaluate.threshold={best: f1}'`"),
+            *(MISSED, {}),
+            ("threshold 0.500, no test row of class yes", "'evaluate.threshold={best: f1}'`"),
         ),
-        (MISSED, check("pass"), {"task": "multiclass"}, ("train.class_weight=balanced",)),
-        (MISSED, check("pass"), {"task": "multiclass", "class_weight": "balanced"}, ()),
-        (COPIES, check("pass"), {}, ("`dvc exp run -S split.equal_rows=together`",)),
-        (COPIES, check("pass"), {"by": "time"}, ()),
-        # By time, forward chaining is compared where it was done.
-        (scores_of(0.6, 0.9, forward_chaining=ends(0.62)), check("pass"), {"by": "time"}, ()),
+        (MISSED, {"task": "multiclass"}, ("train.class_weight=balanced",)),
+        (MISSED, {"task": "multiclass", "class_weight": "balanced"}, ()),
+        (WITH_EQUAL_ROWS, {}, ("`dvc exp run -S split.equal_rows=together`",)),
+        (WITH_EQUAL_ROWS, {"by": "time"}, ()),
+        # With forward chaining, test scores are compared with that.
+        (scores_of(0.6, 0.9, forward_chaining=accuracy_with_interval(0.62)), {"by": "time"}, ()),
         (
-            *(scores_of(0.4, 0.9, forward_chaining=ends(0.62)), check("pass"), {"by": "time"}),
-            ("0.620 on later rows by models of earlier ones",),
+            *(scores_of(0.4, 0.9, forward_chaining=accuracy_with_interval(0.62)), {"by": "time"}),
+            ("than in forward chaining (0.620)",),
         ),
     ],
 )
 def test_each_step_follows_from_the_scores(
-    evaluation: Evaluation, strongest: Check | None, options: dict[str, Any], expected: tuple[str]
+    evaluation: Evaluation, options: dict[str, Any], texts: tuple[str, ...]
 ) -> None:
-    advice = steps(evaluation, strongest, **options)
-    assert len(advice) == bool(expected)
-    assert all(text in advice[0] for text in expected)
+    steps = advise(evaluation, **options)
+    assert len(steps) == bool(texts)
+    assert all(text in steps[0] for text in texts)
 
 
 @pytest.mark.parametrize("by", get_args(SplitRule))
-def test_test_rows_that_do_worse_by_more_than_chance_are_looked_at_as_the_split_allows(
-    by: SplitRule,
-) -> None:
-    (step,) = steps(scores_of(0.6, 0.76), check("pass"), by)
+def test_advice_if_test_rows_are_significantly_worse(by: SplitRule) -> None:
+    (step,) = advise(scores_of(0.6, 0.76), by=by)
     assert step.startswith(
-        "Accuracy is 0.600 on test rows and 0.760 cross-validated, which is more than chance: "
+        "Accuracy is significantly worse on the test rows (0.600) than in cross-validation (0.760)."
     )
-    drawn = by in ("random", "group", "hash")
-    assert ("`dvc exp run -S split.seed=10`" in step) == drawn
-    assert ("`python -m keras_tabular drift data/split/test/part-00000.parquet`" in step) != drawn
-    assert steps(scores_of(0.7, 0.76), check("pass"), by) == []  # within chance
-    assert steps(scores_of(0.9, 0.76), check("pass"), by) == []  # better
+    is_drawn = by in ("random", "group", "hash")
+    assert ("`dvc exp run -S split.seed=10`" in step) == is_drawn
+    drift = "`python -m keras_tabular drift data/split/test/part-00000.parquet`"
+    assert (drift in step) != is_drawn
+    assert advise(scores_of(0.7, 0.76), by=by) == []  # not significant
+    assert advise(scores_of(0.9, 0.76), by=by) == []  # better

@@ -1,4 +1,4 @@
-"""A comparison is plain rows: scores, parameters and differences of the table."""
+"""Tests of the comparison with baselines and with another run."""
 
 import json
 from pathlib import Path
@@ -23,25 +23,25 @@ from tests.projects import commit_all
 
 
 @pytest.mark.parametrize(
-    ("value", "base", "greater_is_better", "interval", "words"),
+    ("value", "base", "greater_is_better", "interval", "expected"),
     [
-        (0.8, 0.75, True, None, "+0.0500 better"),
-        (0.8, 0.75, False, None, "+0.0500 worse"),
-        (0.1, 0.25, False, None, "−0.150 better"),
+        (0.8, 0.75, True, None, "+0.0500, better"),
+        (0.8, 0.75, False, None, "+0.0500, worse"),
+        (0.1, 0.25, False, None, "−0.150, better"),
         (0.75001, 0.75, True, None, "same"),
         (0.8, None, True, None, "–"),
-        (0.8, 0.75, True, (0.01, 0.09), "+0.0500 better (0.0100 to 0.0900)"),
-        (0.8, 0.75, True, (-0.01, 0.11), "+0.0500 within chance (−0.0100 to 0.110)"),
+        (0.8, 0.75, True, (0.01, 0.09), "+0.0500, better (0.0100 to 0.0900)"),
+        (0.8, 0.75, True, (-0.01, 0.11), "+0.0500, not significant (−0.0100 to 0.110)"),
     ],
 )
-def test_better_and_worse_are_words(
-    value: float, base: float | None, greater_is_better: bool, interval: Any, words: str
+def test_differences_are_better_worse_or_not_significant(
+    value: float, base: float | None, greater_is_better: bool, interval: Any, expected: str
 ) -> None:
     paired = PairedDifference(0.05, *interval) if interval else None
-    assert format_difference(compare_score(value, base, greater_is_better, paired)) == words
+    assert format_difference(compare_score(value, base, greater_is_better, paired)) == expected
 
 
-def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
+def test_scores_are_compared_with_base_and_baselines() -> None:
     difference = {"difference": 0.25, "low": 0.1, "high": 0.4}
     evaluation = build_evaluation(
         test={"accuracy": 0.875, "accuracy_low": 0.85, "accuracy_high": 0.95, "loss": 0.5}
@@ -57,23 +57,23 @@ def test_scores_stand_beside_those_of_the_base_and_of_the_baselines() -> None:
     accuracy, before = (0.875, (0.85, 0.95)), ScoreComparison(0.75, 0.125, "better")
     none = dict.fromkeys(majority)
     assert list(test.values()) == [
-        ScoreRow("accuracy", "Accuracy", "", *accuracy, before, majority),
-        ScoreRow("precision", "Precision", "", None, None, None, undefined),
-        ScoreRow("recall", "Recall", "", None, None, None, none),
-        ScoreRow("loss", "Loss", "", 0.5, None, ScoreComparison(0.25, 0.25, "worse"), ridge),
-        ScoreRow("macro.f1", "F1", "each class alike", 0.5, None, None, none),
+        ScoreRow("accuracy", "Accuracy", "", True, *accuracy, before, majority),
+        ScoreRow("precision", "Precision", "", True, None, None, None, undefined),
+        ScoreRow("recall", "Recall", "", True, None, None, None, none),
+        ScoreRow("loss", "Loss", "", False, 0.5, None, ScoreComparison(0.25, 0.25, "worse"), ridge),
+        ScoreRow("macro.f1", "F1", "each class alike", True, 0.5, None, None, none),
     ]
 
 
-def test_a_metric_of_the_project_has_a_row_after_the_others() -> None:
+def test_custom_metric_has_a_row_after_the_others() -> None:
     run, base = (build_evaluation(test={"loss": 1, "custom": {"cost": n}}).test for n in (2, 3))
     *_, row = compare_scores(run, base, metrics=metrics_by_key({"cost": False})).values()
     before = ScoreComparison(3.0, -1.0, "better")
-    assert row == ScoreRow("custom.cost", "cost", "", 2.0, None, before, {})
+    assert row == ScoreRow("custom.cost", "cost", "", False, 2.0, None, before, {})
 
 
-def test_parameters_the_table_and_its_rows(project: Path) -> None:
-    """The results go by what they were made with; a later edit is told."""
+def test_changes_of_parameters_data_code_and_packages(project: Path) -> None:
+    """The recorded parameters count; later edits make the results stale."""
 
     def write(units: int, md5: str, rows: int) -> None:
         params = {"train": {"units": [units], "l2": 0.1}}
@@ -82,7 +82,7 @@ def test_parameters_the_table_and_its_rows(project: Path) -> None:
             "split": {"outs": [{"path": "data/split", "md5": md5}]},
             "train": {
                 "params": {"params.yaml": params},
-                "deps": [{"path": path, "md5": of} for path, of in deps.items()],
+                "deps": [{"path": path, "md5": md5} for path, md5 in deps.items()],
             },
         }
         locked = f"keras==3.{units}\nnumpy[x,y]==2.0 \\\n    --hash=sha256:{units}\n"

@@ -1,11 +1,11 @@
-"""A run is read from any revision in one way, and only runs of one table are compared."""
+"""Tests of runs: they are read from any revision, and compared only if they fit."""
 
 from pathlib import Path
 
 import pytest
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.experiments.gate import base_of
+from keras_tabular.experiments.gate import make_base
 from keras_tabular.experiments.run import FILES, WORKSPACE, Run, content_at, mismatch, resolve
 from tests.commands import check_output
 from tests.helpers import score_values
@@ -13,7 +13,7 @@ from tests.projects import commit_all
 from tests.unit.experiments.conftest import SCHEMA, write_run
 
 
-def test_a_run_of_any_revision_has_its_scores_and_its_table(project: Path) -> None:
+def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
     head = check_output(project, "git", "rev-parse", "HEAD").strip()
     check_output(project, "git", "tag", "good", "HEAD~1")
     check_output(project, "git", "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/units-2", "HEAD~1")
@@ -39,46 +39,44 @@ def test_a_run_of_any_revision_has_its_scores_and_its_table(project: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("schema", "why"),
+    ("schema", "reason"),
     [
         (SCHEMA.replace("t.csv", "b.csv"), "source data/raw/b.csv, target y, task binary"),
         (SCHEMA.replace("y\n", "z\n", 1), "target z"),
         (SCHEMA.replace("binary", "regression"), "task regression"),
-        ("[", "holds no data/schema.yaml"),
+        ("[", "has no data/schema.yaml"),
     ],
 )
-def test_a_run_of_another_table_is_nothing_to_compare_with(
-    project: Path, schema: str, why: str
-) -> None:
+def test_run_of_another_table_is_not_compared(project: Path, schema: str, reason: str) -> None:
     this = Run(WORKSPACE)
     assert mismatch(this, Run(resolve("HEAD~1"))) == ""
-    assert this.schema["target"] == "y"  # read before it is another one
+    assert this.schema["target"] == "y"  # read before it changes
     write_run(project, {"test": {"accuracy": 0.5}}, schema)
     commit_all(project, "A run")
-    base = base_of(this, Run(resolve("HEAD")))
+    base = make_base(this, Run(resolve("HEAD")))
     assert base.evaluation is None
-    assert why in base.name
+    assert reason in base.name
 
 
-def test_a_run_with_another_split_has_other_test_rows_and_is_no_base(project: Path) -> None:
+def test_run_with_another_split_is_no_base(project: Path) -> None:
     def run_with(split: str) -> Run:
         (project / "params.yaml").write_text(f"split: {split}\n")
         commit_all(project, "A run")
         return Run(resolve("HEAD"))
 
     before = run_with("{seed: 9}")
-    assert base_of(run_with("{by: random, seed: 9}"), before).evaluation
-    other = base_of(run_with("{by: group, seed: 9}"), before)
+    assert make_base(run_with("{by: random, seed: 9}"), before).evaluation
+    other = make_base(run_with("{by: group, seed: 9}"), before)
     assert (other.evaluation, "another split" in other.name) == (None, True)
 
 
-def test_a_revision_without_results(project: Path) -> None:
+def test_revision_without_scores(project: Path) -> None:
     this = Run(WORKSPACE)
     assert this.evaluation
     (project / FILES["scores"]).write_text("{")
     commit_all(project, "A run")
     broken = Run(resolve("HEAD"))
-    assert mismatch(this, broken) == f"{broken.label} holds no scores"
+    assert mismatch(this, broken) == f"{broken.label} has no scores"
     with pytest.raises(UserError, match="has no scores; run `dvc repro` first"):
         broken.require_evaluation()
     with pytest.raises(UserError, match=r"metrics/scores.json: cannot be read: .* `dvc repro`"):
