@@ -62,9 +62,7 @@ def score_lines(scores: ScoreSet, task: str) -> list[list[str]]:
     The cells of a line are the score of the model, its interval, and for each baseline its score
     and the difference of the model from it.
     """
-    lines = [
-        ["score", "model", "95% interval", *(BASELINES[name] for name in sorted(scores.baselines))]
-    ]
+    lines = [["score", "model", "95% CI", *(BASELINES[name] for name in sorted(scores.baselines))]]
     for row in compare_scores(scores, keys=TASKS[task].scores).values():
         label = f"{row.label} ({row.average})" if row.average else row.label
         value = format_score(row.value, *baseline_values(row))

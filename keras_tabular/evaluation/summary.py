@@ -70,7 +70,7 @@ def evaluation_warnings(evaluation: Evaluation, task: str) -> list[str]:
 
 def format_interval(low: float, high: float) -> str:
     """Format the ends of a 95% interval in parentheses."""
-    return f"(95% interval {format_number(low)} to {format_number(high)})"
+    return f"(95% CI {format_number(low)} to {format_number(high)})"
 
 
 def format_scores(evaluation: Evaluation, task: str) -> str:

@@ -91,7 +91,7 @@ def test_a_rare_class_goes_through_evaluate_gate_and_report(
     assert "roc_auc" in scores["test"]["macro"]
     assert "roc_auc" not in scores["tests"]["few"]["macro"]
     (line,) = [line for line in lines if line.startswith("ROC AUC: ")]
-    assert " test rows (95% interval 0." in line
+    assert " test rows (95% CI 0." in line
     (line,) = [line for line in lines if line.startswith("few.csv: Accuracy: ")]
     assert " on 5 test rows; logistic regression" in line
     assert lines[-2] == f"Gate: {gate['verdict']}. {gate['reason']}."

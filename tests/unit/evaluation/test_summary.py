@@ -32,7 +32,7 @@ def test_the_sentence_says_what_is_known() -> None:
     scores: dict[str, Any] = {"test": known, "baseline": others}
     folds = {"accuracy": 0.770428}
     assert format_scores(build_evaluation(**scores, cross_validation=folds), "binary") == (
-        "Accuracy: 0.728 on 254 test rows (95% interval 0.670 to 0.779), "
+        "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), "
         "0.770 cross-validated; logistic regression 0.732 and 0.774 cross-validated, "
         "gradient boosting 0.750 and 0.760 cross-validated, majority class 0.650"
     )
@@ -70,7 +70,7 @@ def test_of_values_it_is_the_error() -> None:
     assert format_scores(
         build_evaluation(primary_metrics=["mae"], test=known, baseline=others), "regression"
     ) == (
-        "Mean absolute error: 12,346 on 50 test rows (95% interval 9,000 to 15,000); "
+        "Mean absolute error: 12,346 on 50 test rows (95% CI 9,000 to 15,000); "
         "ridge regression 0.500, gradient boosting 0.250, the best constant 1,000,000"
     )
 
@@ -83,7 +83,7 @@ def test_intervals_columns_outside_and_classes_that_are_not_found_are_said() -> 
         outside_training={"month": 1.0, "hour.of.day": 0.25},
     )
     assert list(summary_lines(evaluation, {}, "multiclass", None))[1:] == [
-        "Intervals of 90% hold 0.880 of the values of test rows (95% interval 0.850 to 0.910); "
+        "Intervals of 90% hold 0.880 of the values of test rows (95% CI 0.850 to 0.910); "
         "mean width 2.50",
         "warn: no test row of class rare is predicted correctly: its recall is 0",
         "warn: test rows lie outside the values of the training rows in month (100%), "
