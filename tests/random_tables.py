@@ -1,4 +1,4 @@
-"""Random small tables."""
+"""Draw random small tables, as people have them."""
 
 import csv
 from collections.abc import Callable
@@ -14,33 +14,38 @@ MIN_ROWS, MAX_ROWS = 24, 700
 
 
 class Cells(NamedTuple):
-    """The texts of a column, and the numbers or dates (datetime64[us]) that they stand for."""
+    """The cells of a column.
+
+    Attributes:
+        texts: The cells as the file has them.
+        values: Their values as float64 or datetime64[us], if they are numbers or dates.
+    """
 
     texts: list[str]
     values: np.ndarray | None = None
 
 
 class NumberStyle(NamedTuple):
-    """The decimal point and the thousands separator of a file; the latter may be empty."""
+    """The decimal point of a file, and its thousands separator, which may be empty."""
 
     point: str
     group: str
 
     def write(self, values: np.ndarray, form: str) -> Cells:
-        """Format numbers, and read back what they are once they are rounded."""
+        """Format numbers; the values of the cells are the rounded numbers."""
         if self.group and "f" in form:
             form = f",{form}"
-        plain = [f"{value:{form}}" for value in values]
-        letters = {ord(","): self.group, ord("."): self.point}
-        numbers = np.array([float(text.replace(",", "")) for text in plain])
-        return Cells([text.translate(letters) for text in plain], numbers)
+        texts = [f"{value:{form}}" for value in values]
+        rounded = np.array([float(text.replace(",", "")) for text in texts])
+        separators = {ord(","): self.group, ord("."): self.point}
+        return Cells([text.translate(separators) for text in texts], rounded)
 
 
 def draw_numbers(rng: np.random.Generator, rows: int, style: NumberStyle) -> Cells:
     """Draw real numbers of any magnitude, some of them skewed, nearly constant or of one sign."""
     values = rng.normal(size=rows)
     match rng.integers(6):
-        case 0:  # with three decimals a thousands separator looks like a point
+        case 0:  # three decimals: the decimal point looks like a thousands separator
             return style.write(values * rng.choice([0.3, 1, 50]), ".3f")
         case 1:
             return style.write(1e4 * np.exp(2 * values), f".{rng.integers(0, 4)}f")
@@ -55,7 +60,7 @@ def draw_numbers(rng: np.random.Generator, rows: int, style: NumberStyle) -> Cel
 
 
 def draw_integers(rng: np.random.Generator, rows: int, style: NumberStyle) -> Cells:
-    """Draw whole numbers: few or many different ones, small or large."""
+    """Draw whole numbers, small or large, with few or many distinct values."""
     values = [
         rng.integers(0, rng.choice([2, 3, 12, 100, 10**6, 10**12]), rows),
         rng.poisson(rng.choice([0.1, 3, 200]), rows),
@@ -66,7 +71,7 @@ def draw_integers(rng: np.random.Generator, rows: int, style: NumberStyle) -> Ce
 
 
 def draw_categories(rng: np.random.Generator, rows: int, _: NumberStyle) -> Cells:
-    """Draw from few or many names, some of them rare, some spelled in several ways."""
+    """Draw names with few or many distinct values, some rare, some with two spellings."""
     words = ["red", "Blue ", "blue", "a;b", "x,y", 'say "hi"', "Ä", "no", "007", "-5"]
     few, many = rng.choice(words, 4).tolist(), [f"c{n}" for n in range(rng.integers(2, 300))]
     chosen = [few, many][rng.integers(2)]
@@ -75,7 +80,7 @@ def draw_categories(rng: np.random.Generator, rows: int, _: NumberStyle) -> Cell
 
 
 def draw_booleans(rng: np.random.Generator, rows: int, _: NumberStyle) -> Cells:
-    """Draw two values as tables spell them, sometimes nearly always the same one."""
+    """Draw true and false as tables spell them; sometimes one of them is rare."""
     pairs = [("true", "false"), ("TRUE", "FALSE"), ("0", "1"), ("yes", "no"), ("Y", "N")]
     pair = pairs[rng.integers(len(pairs))]
     return Cells([pair[int(flag)] for flag in rng.random(rows) < rng.choice([0.5, 0.98])])
@@ -88,28 +93,28 @@ DATE_FORMATS = [
 
 
 def draw_dates(rng: np.random.Generator, rows: int, _: NumberStyle) -> Cells:
-    """Draw dates or times in one format, or in two of them."""
+    """Draw dates or times in one format or in two."""
     start = pd.Timestamp(int(rng.integers(1970, 2020)), 1, 1)
     times = start + pd.to_timedelta(rng.integers(0, rng.choice([40, 4000]) * 86400, rows), unit="s")
-    forms = rng.choice(DATE_FORMATS, 2, replace=False)
-    second = rng.random(rows) < rng.choice([0, 0, 0.3])
-    formats = forms[second.astype(int)]
+    both_formats = rng.choice(DATE_FORMATS, 2, replace=False)
+    is_second = rng.random(rows) < rng.choice([0, 0, 0.3])
+    formats = both_formats[is_second.astype(int)]
     texts = [time.strftime(form) for time, form in zip(times, formats, strict=True)]
-    read = [
+    values = [
         pd.to_datetime(text, format=form.replace("+02:00", "%z"), utc=True).to_datetime64()
         for text, form in zip(texts, formats, strict=True)
     ]
-    return Cells(texts, np.array(read, "datetime64[us]"))
+    return Cells(texts, np.array(values, "datetime64[us]"))
 
 
 def draw_texts(rng: np.random.Generator, rows: int, _: NumberStyle) -> Cells:
-    """Draw free texts of some words, a few of them with line breaks or quotes."""
+    """Draw texts of 1 to 11 words, which may contain line breaks, quotes and delimiters."""
     words = [*(f"word{number}" for number in range(80)), "naïve", '"quoted"', "two\nlines", "5;6"]
     return Cells([" ".join(rng.choice(words, rng.integers(1, 12))) for _ in range(rows)])
 
 
 def draw_identifiers(rng: np.random.Generator, rows: int, _: NumberStyle) -> Cells:
-    """Draw what names each row: counting up, in any order, a hash, or a code."""
+    """Draw a different identifier for each row: a number, a hash, or a code."""
     numbers = np.arange(rows) + rng.choice([0, 1, 1000, 10**9])
     match rng.integers(4):
         case 0:
@@ -122,7 +127,7 @@ def draw_identifiers(rng: np.random.Generator, rows: int, _: NumberStyle) -> Cel
 
 
 def draw_constant(rng: np.random.Generator, rows: int, _: NumberStyle) -> Cells:
-    """Draw one text for all rows, or for all but one."""
+    """Draw the same text for all rows, or for all but one."""
     texts = [str(rng.choice(["0", "3.5", "same", "", "2020-01-01", "true"]))] * rows
     if rng.random() < 0.5:
         texts[rng.integers(rows)] = str(rng.choice(["1", "other", ""]))
@@ -148,13 +153,13 @@ COLUMNS: list[Callable[[np.random.Generator, int, NumberStyle], Cells]] = [
     *(draw_categories, draw_booleans, draw_dates, draw_texts, draw_identifiers, draw_constant),
     draw_units,
 ]
-GAPS = ["", "NA", "?", "-", "nan", "NULL"]
+MISSING_MARKS = ["", "NA", "?", "-", "nan", "NULL"]
 
 
-def with_gaps(rng: np.random.Generator, cells: Cells, most: float) -> Cells:
-    """Leave out some cells; of the share `most` at the most."""
-    missing = rng.random(len(cells.texts)) < rng.choice([0.02, 0.3, 1]) * most
-    marks = rng.choice(GAPS, rng.integers(1, 3))
+def remove_cells(rng: np.random.Generator, cells: Cells, max_share: float) -> Cells:
+    """Replace a random share of the cells by marks for missing values."""
+    missing = rng.random(len(cells.texts)) < rng.choice([0.02, 0.3, 1]) * max_share
+    marks = rng.choice(MISSING_MARKS, rng.integers(1, 3))
     texts = [
         str(rng.choice(marks)) if missing[row] else text for row, text in enumerate(cells.texts)
     ]
@@ -185,7 +190,7 @@ def draw_target(rng: np.random.Generator, signal: np.ndarray, style: NumberStyle
         case 4:
             spellings = [["yes", "Yes", "yes ", "YES"], ["no", "No ", "no", " no"]]
             return Cells([str(rng.choice(spellings[int(rank > 0.5)])) for rank in ranks])
-        case 5:  # how often something happened
+        case 5:  # counts
             return style.write(np.minimum(rng.poisson(6 * ranks), 18).astype(float), ".0f")
         case 6:
             return style.write(10.0 ** rng.integers(-6, 8) * np.exp(3 * ranks), ".6g")
@@ -203,46 +208,39 @@ NAMES = [
 
 
 def random_table(seed: int, max_rows: int = MAX_ROWS) -> Table:
-    """Draw a table that always is the same for a seed.
-
-    Args:
-        seed: Any number.
-        max_rows: Tables have at least 24 rows, and as many as this at most.
-    """
+    """Draw the table of a seed, with 24 to `max_rows` rows."""
     rng = np.random.default_rng(seed)
     rows = int(np.exp(rng.uniform(np.log(MIN_ROWS), np.log(max_rows + 1))))
     delimiter = str(rng.choice([",", ",", ";", ";", "\t"]))
-    comma = delimiter == ";" and rng.random() < 0.7
-    separators = [".", " ", "", ""] if comma else [",", "'", "", "", ""]
-    style = NumberStyle("," if comma else ".", str(rng.choice(separators)))
+    has_decimal_comma = delimiter == ";" and rng.random() < 0.7
+    separators = [".", " ", "", ""] if has_decimal_comma else [",", "'", "", "", ""]
+    style = NumberStyle("," if has_decimal_comma else ".", str(rng.choice(separators)))
     signal = rng.normal(size=rows)
     columns = [style.write(signal, ".4f")]
     for draw in rng.choice(len(COLUMNS), rng.integers(1, 9)):
         cells = COLUMNS[draw](rng, rows, style)
-        columns.append(with_gaps(rng, cells, 0.9) if rng.random() < 0.4 else cells)
+        columns.append(remove_cells(rng, cells, 0.9) if rng.random() < 0.4 else cells)
     target = draw_target(rng, signal, style)
-    columns.append(with_gaps(rng, target, 0.3) if rng.random() < 0.2 else target)
-    order = np.arange(rows)
+    columns.append(remove_cells(rng, target, 0.3) if rng.random() < 0.2 else target)
+    order = np.arange(rows)  # of the rows in the file, some of which may be there twice
     if rng.random() < 0.2:
         order = rng.choice(rows, rows)
     elif rng.random() < 0.3:
         order[: rows // 20 + 1] = rng.choice(rows, rows // 20 + 1)
     names = rng.choice(NAMES, len(columns), replace=False).tolist()
     places = rng.permutation(len(columns))
-    out = StringIO()
-    writer = csv.writer(out, delimiter=delimiter, lineterminator=str(rng.choice(["\n", "\r\n"])))
+    file = StringIO()
+    writer = csv.writer(file, delimiter=delimiter, lineterminator=str(rng.choice(["\n", "\r\n"])))
     writer.writerow([names[place] for place in places])
     writer.writerows([columns[place].texts[row] for place in places] for row in order)
-    known = [(name, cells.values) for name, cells in zip(names, columns, strict=True)]
-    values = {name: numbers[order] for name, numbers in known if numbers is not None}
-    return Table(out.getvalue(), names[-1], values)
+    values = {
+        name: cells.values[order]
+        for name, cells in zip(names, columns, strict=True)
+        if cells.values is not None
+    }
+    return Table(file.getvalue(), names[-1], values)
 
 
 def run_seed(seed: int, max_rows: int = MAX_ROWS) -> Outcome:
-    """Run the table of a seed; one of eight trains both architectures, which takes twice as long.
-
-    Args:
-        seed: The seed of the table.
-        max_rows: See `random_table`.
-    """
+    """Run the table of a seed; every eighth seed trains both architectures."""
     return run_table(random_table(seed, max_rows), both=seed % 8 == 0)
