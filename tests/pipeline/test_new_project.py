@@ -1,9 +1,8 @@
-"""A table becomes a project of its own, and a project moves to a later version of the library."""
+"""A project is created for a table, and is upgraded to a later version of the library."""
 
 import gzip
 import os
 import shutil
-import subprocess
 import sys
 import tomllib
 import venv
@@ -14,91 +13,103 @@ import pytest
 import yaml
 
 from keras_tabular.projects.new import possible_headers
-from tests.commands import ENVIRONMENT, check_output, run_command
-from tests.conftest import MakeOnce
+from tests.commands import CompletedCommand, check_output, run_command
 from tests.helpers import PROJECT
-from tests.projects import clone, commit_all, read_output_hashes
+from tests.projects import (
+    change_settings,
+    clone,
+    commit_all,
+    copy_project,
+    read_output_hashes,
+)
 from tests.tables import load_table
 
 
-@pytest.fixture
-def environment(make_once: MakeOnce, origin: Path) -> Path:
+@pytest.fixture(scope="module")
+def environment(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the wheel of the library, and with the packages that run the tests."""
-
-    def make(folder: Path) -> None:
-        venv.create(folder)
-        (site_packages,) = folder.glob("lib/*/site-packages")
-        (site_packages / "tests.pth").write_text(f"{Path(np.__file__).parents[1]}\n")
-        build = ("-m", "hatchling", "build", "--target", "wheel", "--directory")
-        check_output(origin, sys.executable, *build, str(folder))
-        (wheel,) = folder.glob("*.whl")
-        check_output(
-            folder, "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)
-        )
-
-    return make_once("environment", make)
+    folder = tmp_path_factory.mktemp("environments") / "an environment"
+    venv.create(folder)
+    (site_packages,) = folder.glob("lib/*/site-packages")
+    (site_packages / "tests.pth").write_text(f"{Path(np.__file__).parents[1]}\n")
+    build = ("-m", "hatchling", "build", "--target", "wheel", "--directory")
+    check_output(origin, sys.executable, *build, str(folder))
+    (wheel,) = folder.glob("*.whl")
+    install = ("-m", "pip", "install", "--quiet", "--no-deps", str(wheel))
+    check_output(folder, "bin/python", *install)
+    return folder
 
 
-def new_project(
-    library: Path, folder: Path, environment: Path, *arguments: str
-) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def library(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the library, with a file that is not committed."""
+    folder = clone(origin, tmp_path_factory.mktemp("clones") / "library")
+    (folder / "keras_tabular/not_committed.py").write_text("is not part of the library\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(library: Path, environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the pipeline has run, with a commit of the results."""
+    parent = tmp_path_factory.mktemp("projects")
+    project, table = parent / "of words", parent / "words.csv"
+    load_table("mixed_binary").to_csv(table, index=False, sep=";")
+    arguments = ("--table", str(table), "--target", "y")
+    completed = create_new(library, project, environment, *arguments)
+    assert completed.returncode == 0, completed.stderr
+    command = f"make repro VENV='{environment}'"
+    assert completed.stdout.endswith(f"then:\n\n  cd 'of words'\n  {command}\n")
+    change_settings(project, train={"folds": 2, "members": [{"network": "plain"}]})
+    check_output(project, "bash", "-ec", command)
+    commit_all(project, "First run")
+    return project
+
+
+def create_new(library: Path, folder: Path, environment: Path, *arguments: str) -> CompletedCommand:
     """Create a project as the README does: with Python and a clone of the library."""
     command = (sys.executable, str(library / "keras_tabular"), "new", folder.name)
     return run_command(folder.parent, *command, *arguments, "--venv", str(environment))
 
 
-def edit(file: Path, before: str, after: str) -> None:
-    text = file.read_text()
-    assert before in text
-    file.write_text(text.replace(before, after, 1))
-
-
-def test_a_project_holds_what_it_runs_and_takes_a_later_version(
-    origin: Path, environment: Path, tmp_path: Path
-) -> None:
-    library, project = clone(origin, tmp_path / "library"), tmp_path / "of words"
-    (library / "keras_tabular/not_committed.py").write_text("is not part of the library\n")
-    load_table("mixed_binary").to_csv(tmp_path / "words.csv", index=False, sep=";")
-    table = ("--table", str(tmp_path / "words.csv"), "--target", "y")
-    done = new_project(library, project, environment, *table)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(f"then:\n\n  cd 'of words'\n  make repro VENV={environment}\n")
-    edit(project / "params.yaml", "folds: auto", "folds: 2")
-    edit(project / "params.yaml", "members: auto", "members: [{network: plain}]")
-    commit_all(project, "A short training")
-
-    listed = check_output(project, "git", "ls-files").splitlines()
-    assert len(listed) <= 45
-    assert {"README.md", "data/README.md", "data/schema.yaml", "data/raw/words.csv"} < {*listed}
-    scripts = [project / name for name in listed if name.endswith(".py")]
+def test_a_project_has_few_files_of_its_own(project: Path) -> None:
+    before_the_run = ("git", "ls-tree", "-r", "--name-only", "HEAD~1")
+    names = check_output(project, *before_the_run).splitlines()
+    assert len(names) <= 45
+    assert {"README.md", "data/README.md", "data/schema.yaml", "data/raw/words.csv"} < {*names}
+    scripts = [project / name for name in names if name.endswith(".py")]
     assert sum(len(script.read_text().splitlines()) for script in scripts) <= 800
     assert "Predicts `y`" in (project / "README.md").read_text()
     for stage in yaml.safe_load((project / "dvc.yaml").read_text())["stages"].values():
         assert stage["deps"].count("requirements.txt") == 1
-        assert not [dep for dep in stage["deps"] if dep.startswith("keras_tabular")]
-    (tmp_path / "an environment").symlink_to(environment)
+        assert not [path for path in stage["deps"] if path.startswith("keras_tabular")]
+
+
+def test_the_workflow_of_a_project_passes_and_leaves_git_clean(
+    project: Path, environment: Path
+) -> None:
     workflow = yaml.safe_load((project / ".github/workflows/ci.yml").read_text())
     for step in workflow["jobs"]["test"]["steps"]:
         if "run" in step:
-            check_output(project, "bash", "-ec", step["run"], VENV="../an environment")
-    commit_all(project, "First run")
-    check_output(
-        project, "dvc", "repro", "--force", PATH=f"{environment}/bin:{ENVIRONMENT['PATH']}"
-    )
+            check_output(project, "bash", "-ec", step["run"], VENV=str(environment))
     assert check_output(project, "git", "status", "--porcelain") == ""
 
-    # A later version of the library: the outputs keep their bytes, and the project keeps its files.
+
+@pytest.mark.slow
+def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project(
+    project: Path, library: Path, environment: Path, tmp_path: Path
+) -> None:
+    library = clone(library, tmp_path / "library")
+    project = copy_project(project, tmp_path / "project")
     installed = shutil.copytree(environment, project / ".venv", symlinks=True)
     (installed / "installed").touch()
     before = read_output_hashes(project)
     edit(library / "CHANGELOG.md", "## Unreleased\n", "## Unreleased\n\n- Later: a new entry.\n")
-    edit(
-        library / "keras_tabular/projects/files/Makefile", "# The commands", "# Later: the commands"
-    )
+    makefile = library / "keras_tabular/projects/files/Makefile"
+    edit(makefile, "# The commands", "# Later: the commands")
     edit(library / "keras_tabular/__init__.py", '"""', '"""Later: ')
     commit_all(library, "A later version")
-    command = (sys.executable, str(library / "keras_tabular"), "upgrade", str(project))
-    output = check_output(tmp_path, *command)
+    upgrade = (sys.executable, str(library / "keras_tabular"), "upgrade", str(project))
+    output = check_output(tmp_path, *upgrade)
     assert output.endswith("What has changed:\n\n## Unreleased\n\n- Later: a new entry.\n\n")
     (module,) = installed.glob("lib/*/site-packages/keras_tabular/__init__.py")
     assert module.read_text().startswith('"""Later: ')
@@ -109,8 +120,15 @@ def test_a_project_holds_what_it_runs_and_takes_a_later_version(
     (wheel,) = project.glob("vendor/*")
     assert changed == ["dvc.lock", "requirements.txt", f"vendor/{wheel.name}"]
     os.utime(installed / "installed", (0, 0))  # as if pip had failed
-    assert check_output(tmp_path, *command).endswith(" is this version already\n")
+    assert check_output(tmp_path, *upgrade).endswith(" is this version already\n")
     assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
+
+
+def edit(file: Path, before: str, after: str) -> None:
+    """Replace the first occurrence of a text in a file."""
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after, 1))
 
 
 @pytest.mark.parametrize(
@@ -126,30 +144,29 @@ def test_a_project_holds_what_it_runs_and_takes_a_later_version(
         (["--example", "wine", "--target", "z"], "--target: found 'z'; the columns are alcohol"),
     ],
 )
-def test_what_cannot_become_a_project_leaves_no_folder(
+def test_a_wrong_argument_has_a_message_and_leaves_no_folder(
     arguments: list[str], message: str, origin: Path, environment: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "t.csv").write_text("x,y\n1,2\n")
-    done = new_project(origin, tmp_path / "new", environment, *arguments)
-    assert done.returncode != 0
-    assert message in done.stderr
+    completed = create_new(origin, tmp_path / "new", environment, *arguments)
+    assert completed.returncode != 0
+    assert message in completed.stderr
     assert not (tmp_path / "new").exists()
 
 
 def test_an_environment_without_the_library_is_refused(origin: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "bare")
-    done = new_project(origin, tmp_path / "new", tmp_path / "bare", "--example", "wine")
-    assert f"`{tmp_path}/bare/bin/pip install --no-deps {origin}`" in done.stderr
+    completed = create_new(origin, tmp_path / "new", tmp_path / "bare", "--example", "wine")
+    assert f"`{tmp_path}/bare/bin/pip install --no-deps {origin}`" in completed.stderr
     assert not (tmp_path / "new").exists()
 
 
 def test_an_installed_library_names_the_clone_that_is_needed(
     environment: Path, tmp_path: Path
 ) -> None:
-    done = run_command(
-        tmp_path, f"{environment}/bin/keras-tabular", "new", "new", "--example", "wine"
-    )
-    assert "`python3 CLONE/keras_tabular new ...`" in done.stderr
+    new = (f"{environment}/bin/keras-tabular", "new", "new", "--example", "wine")
+    completed = run_command(tmp_path, *new)
+    assert "`python3 CLONE/keras_tabular new ...`" in completed.stderr
     assert not (tmp_path / "new").exists()
 
 
