@@ -1,4 +1,4 @@
-"""Score a model on labelled rows: scores with intervals, and baselines on the same rows."""
+"""Score a model on labelled rows, with intervals and baselines on the same rows."""
 
 import sys
 from argparse import ArgumentParser
