@@ -154,7 +154,7 @@ def find_drift(
         reason += "; dates do not count, because new rows are usually later"
     if failed := sum(counts.failed.values()):
         verdict = "warn" if verdict == "pass" else verdict
-        reason += f"; {failed:,} cells are not as declared in data/schema.yaml"
+        reason += f"; cells that are not as declared in data/schema.yaml: {failed:,}"
     return DriftReport(
         verdict=verdict,
         reason=reason,

@@ -1,1 +1,1 @@
-"""The search for better values of `train`."""
+"""Search for better parameters of `train`."""

@@ -1,4 +1,4 @@
-"""The trials of a search, which Optuna keeps, suggests and prunes, and what the best is worth."""
+"""Run the trials of a search with Optuna, and estimate what the best one is worth."""
 
 import json
 import shlex
@@ -26,7 +26,7 @@ from keras_tabular.training.fit import fit
 from keras_tabular.training.setup import set_up
 
 FINISHED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-DRAWS = 200
+N_DRAWS = 200  # bootstrap draws behind the expected gain
 
 
 def run_trials(
@@ -38,33 +38,36 @@ def run_trials(
     build: Build,
     folder: Path,
 ) -> None:
-    """Run trials until the study has finished `total`; the first has the present parameters.
+    """Run trials until the study has finished `total` of them.
+
+    The first trial has the current parameters.
 
     Args:
-        train: The present parameters.
+        train: The current parameters.
         params: The sections `search` and `evaluate`.
         build: Builds the layers of a network.
-        folder: Training rows.
+        folder: Folder of the training rows.
     """
-    name, threshold = params.search.score, params.evaluate.threshold
+    score_name, threshold = params.search.score, params.evaluate.threshold
 
     def objective(trial: optuna.Trial) -> float:
         is_first = not study.get_trials(deepcopy=False, states=FINISHED)
         changes = {} if is_first else suggest_changes(trial, train, params.search.space)
         trial.set_user_attr("changes", changes)
-        steps = fold_predictions(train.with_values(changes), folder, schema, build, threshold)
+        changed = train.with_values(changes)
+        folds = fold_predictions(changed, folder, schema, build, threshold)
         try:
-            for fold, predictions in enumerate(steps, 1):
-                value = score(predictions, schema).value(name)
+            for fold, predictions in enumerate(folds, start=1):
+                value = score(predictions, schema).value(score_name)
                 if value is not None:
                     trial.report(value, fold)
                 if fold < train.folds and trial.should_prune():
-                    raise optuna.TrialPruned(f"A bad {name} after {fold} folds.")
-        except UserError as error:  # such as a training that diverges
+                    raise optuna.TrialPruned(f"The {score_name} is bad after {fold} folds.")
+        except UserError as error:  # for example, the training diverges
             raise optuna.TrialPruned(str(error)) from None
         if value is None:
-            raise optuna.TrialPruned(f"The training rows have no {name}.")
-        trial.set_user_attr("draws", bootstrap_scores(predictions, schema, name).tolist())
+            raise optuna.TrialPruned(f"The {score_name} of the training rows is undefined.")
+        trial.set_user_attr("draws", bootstrap_scores(predictions, schema, score_name).tolist())
         return value
 
     finished = len(study.get_trials(deepcopy=False, states=FINISHED))
@@ -75,10 +78,10 @@ def run_trials(
 def suggest_changes(
     trial: optuna.Trial, train: ResolvedTrain, space: dict[str, Candidates]
 ) -> dict[str, Any]:
-    """Return the values that Optuna suggests for keys of `train`, decimals with three digits."""
+    """Return the values that Optuna suggests for keys of `train`, rounded to three digits."""
     changes: dict[str, Any] = {}
     for key, candidates in space.items():
-        if candidates.values is not None:  # a choice of Optuna cannot be a list
+        if candidates.values is not None:  # Optuna cannot choose among lists
             choices = [json.dumps(value) for value in candidates.values]
             changes[key] = json.loads(trial.suggest_categorical(key, choices))
             continue
@@ -94,13 +97,13 @@ def suggest_changes(
 def fold_predictions(
     train: ResolvedTrain, folder: Path, schema: Schema, build: Build, threshold: Any
 ) -> Iterator[Predictions]:
-    """Yield the out-of-fold predictions for the first fold, the first two, and so on to all rows.
+    """Yield the out-of-fold predictions for the first fold, the first two folds, and so on.
 
-    With `cosine_restarts`, these are predictions after the first cycle; only the last ones, of all
-    rows, are of all cycles.
+    With `cosine_restarts`, they are predictions after the first cycle. Only the last ones, for all
+    rows, are predictions after all cycles.
 
     Raises:
-        UserError: A training diverges to NaN or infinity, or a column cannot be preprocessed.
+        UserError: The training diverges to NaN or infinity, or a column cannot be preprocessed.
     """
     keras.utils.clear_session()
     setup = set_up(folder, schema, train, build)
@@ -122,26 +125,23 @@ def fold_predictions(
     yield ensemble_predictions()
 
 
-def bootstrap_scores(predictions: Predictions, schema: Schema, name: str) -> np.ndarray:
-    """Compute the score of the rows in each bootstrap draw, and of those that it left out.
+def bootstrap_scores(predictions: Predictions, schema: Schema, score_name: str) -> np.ndarray:
+    """Compute the score of the rows in each bootstrap draw, and of the rows that it leaves out.
 
-    The draws are the same for all predictions of the rows. A score is NaN where it is undefined.
+    The draws are the same for all trials. An undefined score is NaN.
 
     Returns:
-        float64, shape (2, draws).
+        Scores of the drawn and of the other rows, float64, shape (2, draws).
     """
     scores = []
-    for counts in resampling_weights(np.ones(len(predictions.y)), DRAWS, predictions.group):
+    for counts in resampling_weights(np.ones(len(predictions.y)), N_DRAWS, predictions.group):
         weights = counts * predictions.weight, (counts == 0) * predictions.weight
-        scores.append([scores_by_weights(predictions, each, schema)[name] for each in weights])
+        scores.append([scores_by_weights(predictions, w, schema)[score_name] for w in weights])
     return np.concatenate(scores, axis=1)
 
 
-def summary(study: optuna.Study, name: str) -> str:
-    """Return what the best trial is worth, and the command that runs it.
-
-    Args:
-        name: The score that the trials have.
+def summary(study: optuna.Study, score_name: str) -> str:
+    """Describe the best trial: its score, the score to expect, and the command that runs it.
 
     Raises:
         UserError: No trial has a score.
@@ -149,46 +149,44 @@ def summary(study: optuna.Study, name: str) -> str:
     trials = study.get_trials(deepcopy=False, states=FINISHED)
     complete = [trial for trial in trials if trial.state == FINISHED[0]]
     if not complete:
-        raise UserError(f"No trial has a {name}. The lines above say why.")
-    greater_is_better = metric(name).greater_is_better
+        raise UserError(f"No trial has a {score_name}. The lines above say why.")
+    greater_is_better = metric(score_name).greater_is_better
     best = (max if greater_is_better else min)(complete, key=lambda trial: trial.value)
     text = (
-        f"Cross-validated {name} of {len(trials)} trials, {len(trials) - len(complete)} of them "
-        f"given up: the best is {best.value:.6f}, of trial {best.number}."
+        f"{len(trials)} trials, {len(trials) - len(complete)} of which were stopped early. Trial "
+        f"{best.number} has the best cross-validated {score_name}, {best.value:.6f}."
     )
     changes = best.user_attrs["changes"]
     if not changes:
-        return f"{text}\nNone is better than what params.yaml has now."
-    present = next((trial for trial in complete if not trial.user_attrs["changes"]), best)
+        return f"{text}\nIt has the current parameters, so no change is better."
+    current = next((trial for trial in complete if not trial.user_attrs["changes"]), best)
     draws = np.array([trial.user_attrs["draws"] for trial in complete])
-    gain = expected_gain(draws, complete.index(present), greater_is_better=greater_is_better)
-    now = "" if present is best else f", compared with {present.value:.6f} now"
-    values = [f"train.{key}={as_override(value)}" for key, value in changes.items()]
+    gain = expected_gain(draws, complete.index(current), greater_is_better=greater_is_better)
+    now = "" if current is best else f", compared with {current.value:.6f} now"
+    options = []
+    for key, value in changes.items():  # in the syntax of Hydra, without quotes and spaces
+        value_text = json.dumps(value, separators=(",", ":")).replace('"', "")
+        options.append(f"-S {shlex.quote(f'train.{key}={value_text}')}")
     return (
-        f"{text}\nIt was chosen by the rows that score it. On other rows, expect {name} "
-        f"{present.value + gain:.6f}{now}.\n\n"
-        f"dvc exp run {' '.join(f'-S {shlex.quote(value)}' for value in values)}"
+        f"{text}\nThis score is too good, because the same rows chose the trial. On other rows, "
+        f"expect {score_name} {current.value + gain:.6f}{now}. To train with its parameters:\n\n"
+        f"dvc exp run {' '.join(options)}"
     )
 
 
-def as_override(value: Any) -> str:
-    """Return a value of params.yaml as `dvc exp run -S` reads it."""
-    return json.dumps(value, separators=(",", ":")).replace('"', "")
+def expected_gain(draws: np.ndarray, current: int, *, greater_is_better: bool) -> float:
+    """Estimate the gain of the best trial over the current parameters on new rows.
 
-
-def expected_gain(draws: np.ndarray, first: int, *, greater_is_better: bool) -> float:
-    """Return by how much the best trial scores above the first on rows that did not choose it.
-
-    In each draw the best trial is chosen by the rows drawn, and scored on those left out: bias
-    correction by the bootstrap, Tsamardinos, Greasidou and Borboudakis, "Bootstrapping the
-    out-of-sample predictions for efficient and accurate cross-validation" (2018). The gain is 0
-    where no draw has a score.
+    In each draw, the trial with the best score on the drawn rows is scored on the rows left out.
+    This is the bootstrap bias correction of Tsamardinos, Greasidou and Borboudakis, "Bootstrapping
+    the out-of-sample predictions for efficient and accurate cross-validation" (2018). The gain is 0
+    if no draw has a score.
 
     Args:
-        draws: The `bootstrap_scores` of each trial, shape (trials, 2, draws).
-        first: Number of the trial to compare with.
+        draws: Result of `bootstrap_scores` for each trial, shape (trials, 2, draws).
+        current: Index of the trial to compare with.
     """
     drawn, left_out = draws[:, 0], draws[:, 1]
     losses = np.nan_to_num(-drawn if greater_is_better else drawn, nan=np.inf)
-    gains = left_out[losses.argmin(axis=0), np.arange(drawn.shape[1])] - left_out[first]
+    gains = left_out[losses.argmin(axis=0), np.arange(drawn.shape[1])] - left_out[current]
     return float(np.nanmean(gains)) if np.isfinite(gains).any() else 0.0

@@ -1,4 +1,4 @@
-"""A search tries values in its space, and says what the best of its trials is worth."""
+"""A search tries values in its space, and estimates what the best trial is worth."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,12 +30,12 @@ KEY = "networks.plain.learning_rate"
 RATE = {KEY: {"low": 0.001, "high": 0.1, "log": True}}
 
 
-def search_of(space: dict[str, Any]) -> Search:
+def make_search(space: dict[str, Any]) -> Search:
     return Search.model_validate({"space": space})
 
 
-def test_a_search_continues_and_gives_up_bad_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each trial has its learning rate as error."""
+def test_a_search_continues_and_stops_bad_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of each trial is its learning rate."""
     y = np.tile([0.0, 1.0], ROWS // 2)
 
     def predict(train: ResolvedTrain, *_: Any) -> Iterator[Predictions]:
@@ -49,7 +49,7 @@ def test_a_search_continues_and_gives_up_bad_trials(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(studies, "fold_predictions", predict)
     study = optuna.create_study(pruner=optuna.pruners.MedianPruner(4, 2))
-    params = Params(search=search_of(RATE), evaluate=Evaluate())
+    params = Params(search=make_search(RATE), evaluate=Evaluate())
     for total in (3, 20, 20):
         studies.run_trials(study, total, TRAIN, params, build_schema("binary"), build, Path("none"))
         assert len(study.trials) == total
@@ -62,8 +62,8 @@ def test_a_search_continues_and_gives_up_bad_trials(monkeypatch: pytest.MonkeyPa
     assert study.best_value == pytest.approx(-np.log(1 - rate), rel=1e-5)
 
 
-def test_changes_lie_in_the_space() -> None:
-    """Decimals have three digits for people to read, unless these lie outside."""
+def test_suggested_values_lie_in_the_space() -> None:
+    """Decimals are rounded to three digits, but not to a value outside of the space."""
     space = {
         "imputation": ["mean", "median"],
         "networks.plain.units": [[8], [16]],
@@ -71,7 +71,7 @@ def test_changes_lie_in_the_space() -> None:
         "networks.plain.l2": {"low": 0, "high": 1},
         KEY: {"low": "1e-4", "high": 0.012355, "log": True},
     }
-    search = search_of(space)
+    search = make_search(space)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(16):
         train = TRAIN.with_values(suggest_changes(study.ask(), TRAIN, search.space))
@@ -86,23 +86,23 @@ def test_changes_lie_in_the_space() -> None:
 
 
 def test_a_space_of_networks_that_are_not_trained_is_refused() -> None:
-    search, train = search_of({"networks.plain.units": [[16], [8]]}), load_train_params()
+    search, train = make_search({"networks.plain.units": [[16], [8]]}), load_train_params()
     check_space(search, train.resolve_auto(2_500, "binary", 8))
-    check_space(search_of({}), train.resolve_auto(2_501, "binary", 8))
+    check_space(make_search({}), train.resolve_auto(2_501, "binary", 8))
     message = r"only has keys of networks\.plain, but train\.members trains networks\.realmlp here"
     with pytest.raises(UserError, match=message):
         check_space(search, train.resolve_auto(2_501, "binary", 8))
 
 
-def test_a_rule_is_no_value_to_try() -> None:
+def test_auto_cannot_be_tried() -> None:
     message = (
         r"space: networks\.plain\.batch_size: expected values to try, got auto\. .* auto is 32"
     )
     with pytest.raises(UserError, match=message):
-        check_space(search_of({"networks.plain.batch_size": [16, "auto"]}), TRAIN)
+        check_space(make_search({"networks.plain.batch_size": [16, "auto"]}), TRAIN)
 
 
-def test_the_last_score_of_a_trial_is_that_of_train_and_evaluate(tmp_path: Path) -> None:
+def test_a_trial_has_the_score_that_train_and_evaluate_get(tmp_path: Path) -> None:
     """Each fold trains two networks of one architecture and one of another."""
     schema = build_schema("multiclass")
     train = load_train_params({"plain": {"epochs": 1, "units": (4,), "batch_size": 40}}, folds=2)
@@ -114,17 +114,17 @@ def test_the_last_score_of_a_trial_is_that_of_train_and_evaluate(tmp_path: Path)
     y = np.array(schema.classes)[labels]
     write_part(tmp_path, 0, pa.table({"x": x, "y": y}, schema=build_arrow_schema(schema)))
     predictions = studies.fold_predictions(resolved, tmp_path, schema, build, 0.5)
-    first, last = (score(of_folds, schema) for of_folds in predictions)
+    first, last = (score(partial_predictions, schema) for partial_predictions in predictions)
     setup = set_up(tmp_path, schema, resolved, build)
     ensemble = weigh_snapshots(setup, list(fit(setup)))
     assert first != last == score(Predictions(labels, ensemble.oof, np.ones(ROWS)), schema)
 
 
 @pytest.mark.parametrize(("metric", "chance"), [("accuracy", 0.5), ("loss", 1.0)])
-def test_the_best_of_many_trials_that_know_nothing_is_expected_to_know_nothing(
+def test_the_best_of_many_random_trials_is_expected_to_be_as_good_as_chance(
     metric: str, chance: float
 ) -> None:
-    """Its own score says otherwise; what is better beyond chance stays so."""
+    """A trial that is much better than the others keeps its gain."""
     rng, schema, greater = np.random.default_rng(1), build_schema("binary"), metric == "accuracy"
     y = np.random.default_rng(0).integers(0, 2, 400).astype(float)
     good = np.clip(0.2 + 0.6 * y + rng.normal(0, 0.1, 400), 0.01, 0.99)
@@ -142,8 +142,8 @@ def test_the_best_of_many_trials_that_know_nothing_is_expected_to_know_nothing(
     assert gain == pytest.approx(scores[-1] - scores[0], rel=0.05)
 
 
-def finished(*scores: float | None) -> optuna.Study:
-    """Return trials with these scores, or given up; the first one has the present parameters."""
+def make_study(*scores: float | None) -> optuna.Study:
+    """Make a study of trials with these scores; None is a trial that was stopped early."""
     study = optuna.create_study()
     for number, value in enumerate(scores):
         changes = {"networks.plain.units": [8], "networks.plain.l2": number / 10} if number else {}
@@ -154,12 +154,13 @@ def finished(*scores: float | None) -> optuna.Study:
     return study
 
 
-def test_the_summary_ends_with_the_command_of_the_best_trial() -> None:
-    trials, expectation, _, command = summary(finished(0.5, 0.4, 0.6, None), "loss").splitlines()
-    assert trials.endswith("4 trials, 1 of them given up: the best is 0.400000, of trial 1.")
-    assert expectation.endswith("expect loss 0.400000, compared with 0.500000 now.")
+def test_the_summary_ends_with_the_command_for_the_best_trial() -> None:
+    trials, expectation, _, command = summary(make_study(0.5, 0.4, 0.6, None), "loss").splitlines()
+    assert trials.startswith("4 trials, 1 of which were stopped early. Trial 1 has the best ")
+    assert trials.endswith("cross-validated loss, 0.400000.")
+    assert "expect loss 0.400000, compared with 0.500000 now." in expectation
     changes = "-S 'train.networks.plain.units=[8]' -S train.networks.plain.l2=0.1"
     assert command == f"dvc exp run {changes}"
-    assert "None is better than what params.yaml has" in summary(finished(0.3, 0.4), "loss")
+    assert "no change is better" in summary(make_study(0.3, 0.4), "loss")
     with pytest.raises(UserError, match="No trial has a loss"):
-        summary(finished(None, None), "loss")
+        summary(make_study(None, None), "loss")
