@@ -115,7 +115,7 @@ def choose_temperature(rows: Predictions, fold: np.ndarray, schema: Schema) -> C
     for choice in np.unique(chosen):
         mask = chosen[of_fold] == choice
         changed[mask] = losses_at(TEMPERATURES[choice], mask)
-    change = mean_difference(changed, losses_at(1), weight, share=False, group=group)
+    change = mean_difference(changed, losses_at(1), weight, group, is_share=False)
     best = float(TEMPERATURES[_first_least(total)[0]])
     # The last bits of a logarithm are those of a CPU: what is not written decides nothing.
     loss_change, low, high = (round(number, 6) for number in change)

@@ -56,10 +56,6 @@ class Scores:
         """Return the same scores with intervals; those of undefined scores are ignored."""
         return Scores(self.rows, {k: Estimate(e.value, intervals.get(k)) for k, e in self.items()})
 
-    def replace(self, key: str, estimate: Estimate) -> "Scores":
-        """Return the same scores with another estimate for one key."""
-        return Scores(self.rows, {**self._estimates, key: estimate})
-
     def select(self, keys: Collection[str]) -> "Scores":
         """Return only the scores with these keys."""
         return Scores(self.rows, {key: e for key, e in self.items() if key in keys})

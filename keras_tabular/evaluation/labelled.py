@@ -25,7 +25,7 @@ from keras_tabular.evaluation.result import (
     predict_table,
 )
 from keras_tabular.evaluation.scores import Baselines
-from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, bootstrap
+from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import write_part
 from keras_tabular.table.rows import check_rows, raise_failures
@@ -103,9 +103,9 @@ def score_file(
             training_rows = int(np.isin(hashes, hash_rows(split / "train", schema)[0]).sum())
             fitted = predict_baselines(split, {}, schema, model.metadata.loss, folder)
             thresholds = baseline_thresholds(fitted, {}, model.metadata, schema) | thresholds
-    bootstrapped = bootstrap(predictions._replace(custom_metrics=metrics), schema)
-    primary_metrics = choose_primary_metrics(predictions, bootstrapped, schema)
-    scores = compare_with_baselines(bootstrapped, fitted, thresholds, primary_metrics, schema)
+    scored = score_and_resample(predictions._replace(custom_metrics=metrics), schema)
+    primary_metrics = choose_primary_metrics(predictions, scored, schema)
+    scores = compare_with_baselines(scored, fitted, thresholds, primary_metrics, schema)
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]
     rows = scores.model.rows
     if training_rows:

@@ -18,7 +18,7 @@ from keras_tabular.config.sections import Costs
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import MAX_POINTS, write_points
 from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
-from keras_tabular.evaluation.uncertainty import mean_interval
+from keras_tabular.evaluation.uncertainty import share_interval
 from keras_tabular.table.arrays import predicted_classes
 
 BINS = 10  # of the calibration, of the same width each
@@ -101,7 +101,7 @@ def probability_plots(test: Predictions, schema: Schema) -> Plots:
     filled = [pooled.select(bins == k) for k in np.unique(bins)]
     means = [np.average(rows.y_pred, weights=rows.weight) for rows in filled]
     actual = [np.average(rows.y, weights=rows.weight) for rows in filled]
-    ends = [mean_interval(rows.y, rows.weight, share=True, group=rows.group) for rows in filled]
+    ends = [share_interval(rows.y, rows.weight, rows.group) for rows in filled]
     counts = [rows.weight.sum() if schema.weight else len(rows.y) for rows in filled]
     plots: Plots = {"calibration": (means, actual, means, *zip(*ends, strict=True), counts)}
     if len(np.unique(pooled.y)) == 2:

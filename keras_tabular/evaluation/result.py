@@ -1,4 +1,4 @@
-"""The evaluation of a model: predictions for all rows, scored beside those of the baselines."""
+"""The evaluation of a model: it predicts all rows, and is compared with the baselines."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,16 +19,21 @@ from keras_tabular.core.metrics import (
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation.calibration import choose_threshold, scale_by_temperature
 from keras_tabular.evaluation.equal_rows import score_equal_rows
-from keras_tabular.evaluation.evaluation import Evaluation, IntervalCoverage, ScoreSet
+from keras_tabular.evaluation.evaluation import (
+    Estimate,
+    Evaluation,
+    IntervalCoverage,
+    Scores,
+    ScoreSet,
+)
 from keras_tabular.evaluation.scores import Baselines, OutOfFold, Predictions, read_oof, score
 from keras_tabular.evaluation.scores_json import calibration_from_json
 from keras_tabular.evaluation.uncertainty import (
-    Bootstrap,
-    bootstrap,
-    intervals,
-    mean_interval,
+    ScoredPredictions,
+    score_and_resample,
     score_differences,
-    with_best_constant,
+    score_intervals,
+    share_interval,
 )
 from keras_tabular.model_file.intervals import Intervals
 from keras_tabular.model_file.metadata import ModelMetadata
@@ -38,6 +43,7 @@ from keras_tabular.table.arrays import (
     feature_arrays,
     labels,
     predicted_classes,
+    row_losses,
     row_weights,
 )
 from keras_tabular.table.groups import row_groups
@@ -48,12 +54,11 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
 
 
 class Result(NamedTuple):
-    """An evaluation, and the predictions that it is about.
+    """An evaluation, and the predictions that other parts of the report describe.
 
     Attributes:
-        predictions: Predictions of the model for the test rows and, where there are folds, for the
-            rows of cross-validation, the first of the training rows; by the keys of
-            `metrics.ROW_SETS`.
+        predictions: Predictions of the model, by row set: for the test rows and, if there are
+            folds, for the training rows in cross-validation, which are the first ones.
     """
 
     evaluation: Evaluation
@@ -67,50 +72,57 @@ def evaluate(
     baselines: Callable[[], Baselines],
     metrics: Sequence[CustomMetric] = (),
 ) -> Result:
-    """Score a model and its baselines on all rows of a split, and on the folds if there are any.
+    """Score a model and its baselines on all row sets of a split, and on the folds.
 
     Args:
-        data: Folder of `split` and `oof`.
+        data: Folder with `split` and `oof`.
         baselines: Returns the result of `fit_baselines`.
         metrics: Metrics that the project adds to those of the task.
     """
     check_custom_metrics(metrics)
     metadata, oof = model.metadata, read_oof(data / "oof")
-    predictions = predict_score_sets(model, data, oof, schema, metrics)
+    predictions = predict_row_sets(model, data, oof, schema, metrics)
     test, held_out = predictions["test"], {"test", *oof}
-    bootstraps = {k: bootstrap(rows, schema) for k, rows in predictions.items() if k in held_out}
-    score_sets = {k: ScoreSet(score(rows, schema)) for k, rows in predictions.items()}
-    keys = choose_primary_metrics(predictions["train"], bootstraps["test"], schema)
+    score_sets = {name: ScoreSet(score(rows, schema)) for name, rows in predictions.items()}
+    scored_sets = {
+        name: score_and_resample(rows, schema)
+        for name, rows in predictions.items()
+        if name in held_out
+    }
+    primary_metrics = choose_primary_metrics(predictions["train"], scored_sets["test"], schema)
 
     fitted = baselines()
     thresholds = baseline_thresholds(fitted, predictions, metadata, schema)
-    for name, rows in bootstraps.items():
-        score_sets[name] = compare_with_baselines(rows, fitted, thresholds, keys, schema, name)
-    fold, binary = oof["cross_validation"]["fold"].to_numpy(), schema.task == "binary"
+    for name, scored in scored_sets.items():
+        score_sets[name] = compare_with_baselines(
+            scored, fitted, thresholds, primary_metrics, schema, name
+        )
+    fold, is_binary = oof["cross_validation"]["fold"].to_numpy(), schema.task == "binary"
+    intervals = metadata.intervals
     evaluation = Evaluation(
-        keys,
+        primary_metrics,
         score_sets,
-        threshold=metadata.threshold if binary else None,
-        baseline_thresholds=thresholds if binary else {},
+        threshold=metadata.threshold if is_binary else None,
+        baseline_thresholds=thresholds if is_binary else {},
         calibration=calibration_from_json(metadata.calibration),
-        interval_coverage=interval_coverage(test, metadata.intervals),
+        interval_coverage=compute_coverage(test, intervals) if intervals else None,
         equal_rows=score_equal_rows(data / "split", fold, predictions, schema),
         classes_not_found=classes_not_found(test, schema),
         custom_metrics={metric.name: metric.greater_is_better for metric in metrics},
         version=metadata.version,
         repeats=metadata.repeats,
     )
-    inspected = ("test", "cross_validation")
-    return Result(evaluation, {k: predictions[k] for k in inspected if k in predictions})
+    described = ("test", "cross_validation")
+    return Result(evaluation, {k: predictions[k] for k in described if k in predictions})
 
 
-def predict_score_sets(
+def predict_row_sets(
     model: "SavedModel", data: Path, oof: OutOfFold, schema: Schema, metrics: Sequence[CustomMetric]
 ) -> dict[str, Predictions]:
-    """Predict each set of rows that is not empty, and add the predictions in `oof`.
+    """Predict every row set that has rows, in the order of `metrics.ROW_SETS`.
 
-    The sets have the order of `metrics.ROW_SETS`. They will also be scored by the metrics of the
-    project.
+    The predictions for the training rows in cross-validation and forward chaining are those of
+    `oof`.
     """
     threshold, temperature = model.metadata.threshold, model.metadata.temperature
     predictions = {
@@ -124,8 +136,11 @@ def predict_score_sets(
         rows = np.flatnonzero(fold >= 0)
         y_pred = scale_by_temperature(np.column_stack(columns)[rows], temperature)
         predictions[name] = predictions["train"].select(rows)._replace(y_pred=y_pred)
-    in_order = {name: predictions[name] for name in ROW_SETS if name in predictions}
-    return {k: rows._replace(custom_metrics=metrics) for k, rows in in_order.items() if len(rows.y)}
+    return {
+        name: predictions[name]._replace(custom_metrics=metrics)
+        for name in ROW_SETS
+        if name in predictions and len(predictions[name].y)
+    }
 
 
 def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: float) -> Predictions:
@@ -143,16 +158,17 @@ def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: flo
     parts = list(ordered_map(predict_part, part_paths(folder), use_threads=False))
     y, y_pred, weight = map(np.concatenate, zip(*parts, strict=True))
     if count := int((~np.isfinite(y_pred)).any(axis=1).sum()):
-        rows = f"{count} of {len(y)} rows"
-        raise UserError(f"{folder}: {rows}: found no number; expected {EXPECTED_PREDICTION}")
+        raise UserError(
+            f"{folder}: got no number for {count} of {len(y)} rows; expected {EXPECTED_PREDICTION}"
+        )
     return Predictions(y, y_pred, weight, threshold, row_groups(folder, schema))
 
 
 def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
-    """Fit the baselines, and predict the test rows and the rows of `read_oof`.
+    """Fit the baselines, and predict the test rows and the training rows of the folds.
 
     Args:
-        data: Folder of `split` and `oof`.
+        data: Folder with `split` and `oof`.
         loss: The loss that the model was trained with.
     """
     from keras_tabular.evaluation.baselines import predict_baselines  # scikit-learn takes a second
@@ -162,91 +178,113 @@ def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
 
 
 def baseline_thresholds(
-    fitted: Baselines, predictions: dict[str, Predictions], metadata: ModelMetadata, schema: Schema
+    baselines: Baselines,
+    predictions: dict[str, Predictions],
+    metadata: ModelMetadata,
+    schema: Schema,
 ) -> dict[str, float]:
-    """Choose the threshold of each baseline as that of the model was chosen.
+    """Choose the threshold of each baseline in the way in which that of the model was chosen.
 
     Args:
-        fitted: Predictions of the baselines.
-        predictions: Predictions of the model, by set of rows.
+        baselines: Predictions of the baselines.
+        predictions: Predictions of the model, by row set.
         metadata: The threshold of the model, and how it was chosen.
     """
     names = TASKS[schema.task].baselines
-    thresholds = dict.fromkeys(fitted, metadata.threshold)
-    thresholds[names["constant"]] = 0.5  # or it would not be the majority
-    held_out = "forward_chaining" if "forward_chaining" in predictions else "cross_validation"
-    if metadata.threshold_choice and held_out in predictions:
+    thresholds = dict.fromkeys(baselines, metadata.threshold)
+    thresholds[names["constant"]] = 0.5  # so that it predicts the most frequent class
+    row_set = "forward_chaining" if "forward_chaining" in predictions else "cross_validation"
+    if metadata.threshold_choice and row_set in predictions:
         for name in (names["linear"], names["boosted"]):
-            oof = fitted[name][held_out][:, 0]
-            y, _, weight, *_ = predictions[held_out].first(len(oof))
-            thresholds[name] = choose_threshold(metadata.threshold_choice, y, oof, weight)
+            probability = baselines[name][row_set][:, 0]
+            y, _, weight, *_ = predictions[row_set].select(slice(len(probability)))
+            thresholds[name] = choose_threshold(metadata.threshold_choice, y, probability, weight)
     return thresholds
 
 
-def choose_primary_metrics(train: Predictions, test: Bootstrap, schema: Schema) -> tuple[str, ...]:
-    """Choose the primary metrics; the main score where one has no interval on the test rows."""
+def choose_primary_metrics(
+    train: Predictions, test: ScoredPredictions, schema: Schema
+) -> tuple[str, ...]:
+    """Choose the primary metrics: the main score if one has no interval on the test rows."""
     counts = [int((train.y == k).sum()) for k in range(len(schema.classes))]
     keys = primary_metrics(schema.task, counts)
-    has_intervals = set(keys) <= intervals(test, schema, keys).keys()
+    has_intervals = set(keys) <= score_intervals(test, schema, keys).keys()
     return keys if has_intervals else (TASKS[schema.task].main,)
 
 
 def compare_with_baselines(
-    bootstrapped: Bootstrap,
-    fitted: Baselines,
+    scored: ScoredPredictions,
+    baselines: Baselines,
     thresholds: Mapping[str, float],
     primary_metrics: tuple[str, ...],
     schema: Schema,
-    name_of_rows: str = "test",
+    row_set: str = "test",
 ) -> ScoreSet:
-    """Score the model and its baselines on the same rows, with intervals and differences.
+    """Score the baselines on the rows of the model, with intervals and paired differences.
 
     Args:
-        bootstrapped: Scores of the model.
-        fitted: Predictions of the baselines.
-        name_of_rows: Name of the set of rows, see `metrics.ROW_SETS`.
+        scored: Scores of the model.
+        baselines: Predictions of the baselines.
+        thresholds: Threshold of each baseline.
+        primary_metrics: Metrics for which the scores of the baselines get intervals, in addition to
+            the main score.
+        row_set: One of `metrics.ROW_SETS`.
     """
     task = TASKS[schema.task]
-    model = bootstrapped.scores.with_intervals(intervals(bootstrapped, schema))
-    baselines, differences = {}, {}
-    for name, predictions_of_rows in fitted.items():
-        y_pred = predictions_of_rows[name_of_rows]
-        rows = bootstrapped.predictions.first(len(y_pred))
-        if len(rows.y) < len(bootstrapped.predictions.y):
-            bootstrapped = bootstrap(rows, schema)
-        baseline = bootstrap(rows._replace(y_pred=y_pred, threshold=thresholds[name]), schema)
+    model_scores = scored.scores.with_intervals(score_intervals(scored, schema))
+    baseline_scores, differences = {}, {}
+    for name, y_pred in ((name, row_sets[row_set]) for name, row_sets in baselines.items()):
+        rows = scored.predictions.select(slice(len(y_pred)))
+        if len(rows.y) < len(scored.predictions.y):
+            scored = score_and_resample(rows, schema)
+        rows = rows._replace(y_pred=y_pred, threshold=thresholds[name])
+        baseline = score_and_resample(rows, schema)
         if name == task.baselines["constant"]:
             baseline = with_best_constant(baseline, schema)
-            if name_of_rows != "test":  # one constant a fold ranks no rows
+            if row_set != "test":  # each fold has another constant, and none ranks its rows
                 baseline = baseline._replace(scores=baseline.scores.select((task.main, "loss")))
-        limits = intervals(baseline, schema, primary_metrics)
-        baselines[name] = baseline.scores.with_intervals(limits)
-        if compared := score_differences(bootstrapped, baseline, schema):
-            differences[name] = compared
-    return ScoreSet(model, baselines, differences)
+        intervals = score_intervals(baseline, schema, (task.main, *primary_metrics))
+        baseline_scores[name] = baseline.scores.with_intervals(intervals)
+        if baseline_differences := score_differences(scored, baseline, schema):
+            differences[name] = baseline_differences
+    return ScoreSet(model_scores, baseline_scores, differences)
+
+
+def with_best_constant(constant: ScoredPredictions, schema: Schema) -> ScoredPredictions:
+    """Replace the loss of a constant by that of the best constant for the same rows.
+
+    A model that has learnt nothing predicts a constant, too. It must not be better than the
+    baseline only because its constant happens to suit these rows.
+    """
+    y, y_pred, weight, *_ = constant.predictions
+    if schema.task == "regression":
+        best = np.average(y, weights=weight)
+    else:
+        shares = np.bincount(y.astype(int), weight, len(schema.classes)) / weight.sum()
+        best = shares[-y_pred.shape[1] :]  # the model has one output for two classes
+    losses = row_losses(y, np.broadcast_to(best, y_pred.shape), schema)
+    loss = Estimate(float(np.average(losses, weights=weight)))
+    scores = Scores(constant.scores.rows, {**dict(constant.scores.items()), "loss": loss})
+    return constant._replace(scores=scores, row_values=constant.row_values | {"loss": losses})
 
 
 def classes_not_found(test: Predictions, schema: Schema) -> tuple[str, ...]:
-    """Find the classes with a recall of 0: they have test rows, and none is predicted correctly."""
+    """Find the classes of which no test row is predicted correctly, although there are some."""
     if schema.task == "regression":
         return ()
-    correct = predicted_classes(test.y_pred, schema, test.threshold) == test.y
-    return tuple(
-        str(name)
-        for k, name in enumerate(schema.classes)
-        if (rows := test.y == k).any() and not correct[rows].any()
-    )
+    y = test.y.astype(int)
+    correct = predicted_classes(test.y_pred, schema, test.threshold) == y
+    missing = set(y) - set(y[correct])
+    return tuple(str(schema.classes[k]) for k in sorted(missing))
 
 
-def interval_coverage(test: Predictions, intervals: Intervals | None) -> IntervalCoverage | None:
-    """Compute the share of the test rows whose values are inside their prediction intervals.
+def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverage:
+    """Compute the share of the test rows whose values lie in their prediction intervals.
 
-    Rows count alike: intervals are for any row, whatever its weight.
+    All rows count alike: the intervals are for any row, whatever its weight.
     """
-    if intervals is None:
-        return None
     low, high = intervals.ends(test.y_pred[:, 0]).T.astype(np.float64)
-    inside = ((low <= test.y) & (test.y <= high)).astype(np.float64)
-    ends = mean_interval(inside, np.ones(len(inside)), share=True, group=test.group)
+    is_inside = ((low <= test.y) & (test.y <= high)).astype(np.float64)
+    ends = share_interval(is_inside, np.ones(len(is_inside)), test.group)
     mean_width = float((high - low).mean())
-    return IntervalCoverage(intervals.coverage, float(inside.mean()), *ends, mean_width)
+    return IntervalCoverage(intervals.coverage, float(is_inside.mean()), *ends, mean_width)

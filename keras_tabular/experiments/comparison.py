@@ -16,7 +16,7 @@ from keras_tabular.core.metrics import AVERAGES, Metric, metrics_by_key
 from keras_tabular.core.nested import flatten
 from keras_tabular.evaluation.evaluation import NO_SCORES, Evaluation, PairedDifference, ScoreSet
 from keras_tabular.evaluation.scores import Predictions
-from keras_tabular.evaluation.uncertainty import bootstrap, score_differences
+from keras_tabular.evaluation.uncertainty import score_and_resample, score_differences
 from keras_tabular.experiments.run import LOCK, Run, locked_inputs, locked_outputs, locked_params
 from keras_tabular.experiments.verdict import Verdict
 
@@ -216,7 +216,8 @@ def paired_differences(run: Run, base: Run) -> dict[str, PairedDifference]:
     if not np.array_equal(rows.y, base_rows.y):
         return {}
     base_rows, schema = base_rows._replace(group=rows.group), Schema.model_validate(run.schema)
-    on_kept_rows = score_differences(bootstrap(rows, schema), bootstrap(base_rows, schema), schema)
+    scored, base_scored = (score_and_resample(each, schema) for each in (rows, base_rows))
+    on_kept_rows = score_differences(scored, base_scored, schema)
     scores, base_scores = (each.require_evaluation().test.model for each in (run, base))
     if scores.rows <= len(rows.y):
         return on_kept_rows

@@ -15,7 +15,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Range, Slice
 from keras_tabular.core.metrics import TASKS, metric
 from keras_tabular.evaluation.scores import Predictions, row_scores
-from keras_tabular.evaluation.uncertainty import ALPHA, mean_interval
+from keras_tabular.evaluation.uncertainty import ALPHA, error_interval, share_interval
 from keras_tabular.model_file.bins import Bins, is_among, missing_mask, numeric_values
 from keras_tabular.table.arrays import predicted_classes, row_losses
 from keras_tabular.table.cells import is_missing
@@ -55,8 +55,8 @@ class ScoredRows(NamedTuple):
         if not weight.any():
             return content
         content["score"] = float(np.average(values, weights=weight))
-        is_share = self.key == "accuracy"
-        content["low"], content["high"] = mean_interval(values, weight, is_share, alpha, group)
+        interval = share_interval if self.key == "accuracy" else error_interval
+        content["low"], content["high"] = interval(values, weight, group, alpha)
         if self.schema.task == "regression":
             errors = np.abs(y - np.median(y))
             return content | {"constant": float(np.average(errors, weights=weight))}

@@ -10,10 +10,11 @@ from scipy.special import expit, ndtri
 
 from keras_tabular.evaluation.scores import Predictions, row_scores, score
 from keras_tabular.evaluation.uncertainty import (
-    bootstrap,
-    intervals,
-    mean_interval,
+    error_interval,
+    score_and_resample,
     score_differences,
+    score_intervals,
+    share_interval,
 )
 from keras_tabular.inspection.slices import ScoredRows, weakest_slices
 from tests.helpers import build_schema, score_values
@@ -49,7 +50,7 @@ def test_intervals_of_a_rare_class_hold_the_truth_for_noise_and_for_good_models(
         )
         for _ in range(200):
             rows = ranked_rows(rng, labels(200, positive), area)
-            limits = intervals(bootstrap(rows, BINARY), BINARY, keys)
+            limits = score_intervals(score_and_resample(rows, BINARY), BINARY, keys)
             for key in limits.keys() & inside.keys():
                 inside[key].append(limits[key][0] <= truth[key] <= limits[key][1])
         coverage = {key: float(np.mean(each)) for key, each in inside.items() if len(each) >= 50}
@@ -63,10 +64,10 @@ def test_two_models_of_noise_are_level(positive: int) -> None:
     rng, different, draws = np.random.default_rng(0), 0, 400 if positive >= 10 else 10
     for _ in range(draws):
         y = labels(200, positive)
-        first, second = (bootstrap(ranked_rows(rng, y, 0.5), BINARY) for _ in range(2))
+        first, second = (score_and_resample(ranked_rows(rng, y, 0.5), BINARY) for _ in range(2))
         difference = score_differences(first, second, BINARY).get("roc_auc")
         assert (difference is None) == (positive < 10)
-        assert ("roc_auc" in intervals(first, BINARY)) == (positive >= 10)
+        assert ("roc_auc" in score_intervals(first, BINARY)) == (positive >= 10)
         different += difference is not None and not difference.within_chance
     print(positive, different / draws)
     assert different <= 0.08 * draws
@@ -91,7 +92,9 @@ def test_intervals_of_rows_in_groups_hold_the_truth(
         values = Predictions(errors, np.zeros((rows, 1)), weight)
         for predictions, schema in ((classes, BINARY), (values, REGRESSION)):
             in_groups = predictions._replace(weight=weight, group=group)
-            for key, (low, high) in intervals(bootstrap(in_groups, schema), schema).items():
+            for key, (low, high) in score_intervals(
+                score_and_resample(in_groups, schema), schema
+            ).items():
                 name = "squared error" if (schema, key) == (REGRESSION, "loss") else key
                 if name in truth:
                     inside[name].append(low <= truth[name] <= high)
@@ -116,7 +119,8 @@ def test_intervals_of_means_hold_the_truth(share: bool, rows: int, least: float)
     rng, inside, truth = np.random.default_rng(0), 0, 0.98 if share else np.exp(1.25**2 / 2)
     for _ in range(1000):
         values = (rng.random(rows) < 0.98) * 1.0 if share else rng.lognormal(0, 1.25, rows)
-        low, high = mean_interval(values, np.ones(rows), share)
+        interval = share_interval if share else error_interval
+        low, high = interval(values, np.ones(rows))
         inside += low <= truth <= high
     print(share, rows, inside / 1000)
     assert inside / 1000 >= least

@@ -52,7 +52,7 @@ CASES = {
 @pytest.fixture(autouse=True)
 def _without_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save minutes: the intervals of the errors that decide have formulas."""
-    monkeypatch.setattr(uncertainty, "REPLICATES", 2)
+    monkeypatch.setattr(uncertainty, "DRAWS", 2)
 
 
 def draw_predictions(
@@ -107,11 +107,11 @@ def verdict_of(
     model, *baselines = (values[:, None] for values in predictions)
     columns = [np.full(model.shape, constant), *baselines]
     fitted = {name: {"test": column} for name, column in zip(names, columns, strict=True)}
-    bootstrapped = uncertainty.bootstrap(
+    scored = uncertainty.score_and_resample(
         Predictions(y, model, np.ones(len(y)), group=group), schema
     )
     keys, thresholds = (TASKS[task].main,), dict.fromkeys(names, 0.5)
-    test = compare_with_baselines(bootstrapped, fitted, thresholds, keys, schema)
+    test = compare_with_baselines(scored, fitted, thresholds, keys, schema)
     evaluation = Evaluation(keys, {"test": test})
     verdict = evaluate_gate(evaluation, NO_BASE, params_of(BEAT_ALL, loss), schema, {})
     nothing = verdict.headline == "Nothing was learnt"
@@ -197,8 +197,8 @@ def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
 
     def write_run(name: str, y: np.ndarray, y_pred: np.ndarray) -> Run:
         predictions = Predictions(y, y_pred[:, None], np.ones(len(y)))
-        bootstrapped = uncertainty.bootstrap(predictions, schema)
-        test = compare_with_baselines(bootstrapped, {}, {}, ("accuracy",), schema)
+        scored = uncertainty.score_and_resample(predictions, schema)
+        test = compare_with_baselines(scored, {}, {}, ("accuracy",), schema)
         (tmp_path / name / "plots").mkdir(parents=True, exist_ok=True)
         content = to_json(Evaluation(("accuracy",), {"test": test}))
         (tmp_path / name / "scores.json").write_text(json.dumps(content))

@@ -13,7 +13,7 @@ from keras_tabular.evaluation.evaluation import Scores
 from keras_tabular.evaluation.scores import Predictions, row_scores, score, scores_by_weights
 from keras_tabular.table.arrays import row_losses
 from tests.helpers import build_schema, score_values
-from tests.unit.evaluation.test_uncertainty import outputs_of
+from tests.unit.evaluation.test_uncertainty import draw_predictions
 
 
 def expected_scores(task: str, found: Predictions) -> dict[str, float]:
@@ -60,7 +60,7 @@ def expected_scores(task: str, found: Predictions) -> dict[str, float]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> None:
-    found, schema = outputs_of(task), build_schema(task)
+    found, schema = draw_predictions(task), build_schema(task)
     expected = expected_scores(task, found)
     scores = score(found, schema)
     assert scores.rows == len(found.y)
