@@ -40,7 +40,7 @@ def inspect(
     """Return the content of the other files by name, and the importance of each column."""
     from keras_tabular.inspection.columns import describe_columns
     from keras_tabular.inspection.effects import column_effects
-    from keras_tabular.inspection.importance import most_important, permutation_importance
+    from keras_tabular.inspection.importance import permutation_importance, sort_by_importance
     from keras_tabular.inspection.slices import largest_errors, slice_scores
 
     split, test = data / "split", result.predictions["test"]
@@ -48,7 +48,7 @@ def inspect(
     importance = permutation_importance(
         model.predict, first_rows, test.y, schema, model.multiply_adds
     )
-    order = most_important(importance, schema)
+    order = sort_by_importance(importance, schema)
     rows = max(min(MAX_ROWS, MAX_CELLS // len(schema.columns)), MIN_ROWS)
     train, held_out = (read_rows(split / name, rows) for name in ("train", "test"))
     tables = {"cross_validation": train, "test": held_out}

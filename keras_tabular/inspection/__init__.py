@@ -1,1 +1,1 @@
-"""Where a model is weak, and what each column does to its answers."""
+"""Inspection of a model: weak slices, largest errors, importance and effects of columns."""

@@ -1,10 +1,10 @@
-"""How the predictions change with a column.
+"""Effects of columns on the predictions.
 
 For numbers and datetimes these are accumulated local effects: Apley and Zhu, "Visualizing the
-effects of predictor variables in black box supervised learning models" (2020), which need only
-predictions near real rows. A category has no order, so its effect is the mean prediction of all
-rows if they had this category (Friedman's partial dependence, 2001). Both are shifted to a mean of
-0 over the rows.
+effects of predictor variables in black box supervised learning models" (2020), which only need
+predictions near real rows. Categories have no order, so the effect of a category is the mean
+prediction if all rows had it (partial dependence: Friedman, "Greedy function approximation", 2001).
+Both are shifted so that their mean over the rows is 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,36 +17,36 @@ from keras_tabular.config.schema import Schema, input_name
 from keras_tabular.model_file.bins import Bins, missing_mask, numeric_values, quantiles
 from keras_tabular.table.arrays import Predict, feature_arrays, row_weights
 
-MAX_COLUMNS, STEPS, CATEGORIES = 6, 20, 8
+MAX_COLUMNS, MAX_STEPS, MAX_CATEGORIES = 6, 20, 8
 MAX_ROWS, MIN_ROWS = 2000, 100
-MAX_MULTIPLY_ADDS = 40_000_000_000  # multiply-adds of the model in all: some seconds
+MAX_MULTIPLY_ADDS = 40_000_000_000  # of the model in total: some seconds
 MEMBER_QUANTILES = (0.1, 0.9)
 
-# Predictions of the rows of a mask, (all rows,), with other values of one column, (masked rows,):
-# float64, (masked rows, outputs, 1 + members).
+# Predicts the rows of a mask, (all rows,), with other values of one column, (masked rows,). The
+# result is float64, (masked rows, outputs, 1 + members).
 PredictWith = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def column_effects(
     predict_members: Predict, rows: pa.Table, schema: Schema, important: Sequence[str], work: float
 ) -> dict[str, Any]:
-    """Compute the effects of the most important columns that are not texts.
+    """Compute the content of `metrics/effects.json` for the most important columns without text.
 
     With several classes, it is the effect on the class whose probability changes most.
 
     Args:
-        predict_members: From raw columns to (rows, outputs * (1 + members)); the model's own
-            outputs come first.
+        predict_members: Function from raw columns to predictions of the model and of each member,
+            (rows, outputs * (1 + members)).
         rows: Rows in random order; the first ones are used.
         important: Names of the columns, the most important one first.
         work: Number of multiply-adds of the model for a row.
     """
     types = {name: column.feature_type for name, column in schema.features.items()}
     names = [name for name in important if types[name] != "text"][:MAX_COLUMNS]
-    predictions = sum(CATEGORIES if types[name] == "category" else 2 for name in names)
     rows = rows.filter(pa.array(row_weights(rows, schema) > 0))
-    affordable = int(MAX_MULTIPLY_ADDS / max(predictions * work, 1))
-    rows = rows[: min(MAX_ROWS, max(affordable, MIN_ROWS))]
+    predictions = sum(MAX_CATEGORIES if types[name] == "category" else 2 for name in names)
+    affordable_rows = int(MAX_MULTIPLY_ADDS / max(predictions * work, 1))
+    rows = rows[: min(MAX_ROWS, max(affordable_rows, MIN_ROWS))]
     effects = [column_effect(predict_members, rows, name, schema) for name in names]
     return {"rows": len(rows), "columns": [effect for effect in effects if effect]}
 
@@ -54,25 +54,24 @@ def column_effects(
 def column_effect(
     predict_members: Predict, rows: pa.Table, name: str, schema: Schema
 ) -> dict[str, Any] | None:
-    """Compute the effect of one column, or None if all rows have the same value."""
+    """Compute the effect of one column; None if all rows have the same value."""
     column, arrays = schema.columns[name], feature_arrays(rows, schema)
-    weight = row_weights(rows, schema)
+    weight, bins = row_weights(rows, schema), Bins.from_values(rows[name], column, MAX_CATEGORIES)
+    if len(bins.categories) < 2 and not len(bins.edges):
+        return None
 
     def predict_with(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
         inputs = {key: array[mask] for key, array in arrays.items()} | {input_name(name): values}
-        outputs = predict_members(inputs).astype(np.float64)
-        return outputs.reshape(len(values), -1, schema.outputs).transpose(0, 2, 1)
+        predictions = predict_members(inputs).astype(np.float64)
+        return predictions.reshape(len(values), -1, schema.outputs).transpose(0, 2, 1)
 
-    bins = Bins.from_values(rows[name], column, CATEGORIES)
-    if len(bins.categories) < 2 and not len(bins.edges):
-        return None
     if column.feature_type == "category":
         curves = partial_dependence(predict_with, bins, bins.codes(rows[name]), weight)
         values: list[Any] = bins.names[: len(bins.categories)]
     else:
         present = ~missing_mask(rows[name], column)
         numbers = numeric_values(rows[name], column)
-        edges = np.unique(quantiles(numbers, STEPS))
+        edges = np.unique(quantiles(numbers, MAX_STEPS))
         curves = accumulated_effects(predict_with, numbers, present, edges, weight[present])
         values = edges.tolist()
     output = int(np.argmax(np.ptp(curves[:, :, 0], axis=0)))
@@ -81,7 +80,7 @@ def column_effect(
     effect: dict[str, Any] = {"column": name, "kind": column.kind, "values": values}
     if schema.task != "regression":
         effect["class"] = str(schema.classes[output if schema.outputs > 1 else 1])
-    if len(bins.values) == 2 and column.feature_type != "datetime":  # there is nothing between
+    if len(bins.values) == 2 and column.feature_type != "datetime":  # no values between the two
         effect |= {"kind": "category", "values": bins.names[:2]}
     return effect | {"effect": curve.tolist(), "low": low.tolist(), "high": high.tolist()}
 
@@ -89,7 +88,7 @@ def column_effect(
 def partial_dependence(
     predict_with: PredictWith, bins: Bins, codes: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
-    """Compute the effect of each category: (categories, outputs, 1 + members)."""
+    """Compute the effect of each category: float64, (categories, outputs, 1 + members)."""
     every_row = np.ones(len(codes), bool)
     means = []
     for category in bins.categories:
@@ -106,13 +105,13 @@ def accumulated_effects(
     edges: np.ndarray,
     weight: np.ndarray,
 ) -> np.ndarray:
-    """Compute the accumulated local effect at each edge: (edges, outputs, 1 + members).
+    """Compute the accumulated local effect at each edge: float64, (edges, outputs, 1 + members).
 
     Args:
         numbers: Values that are not missing, (present rows,).
-        present: Which rows have a value, bool, (rows,).
+        present: Whether each row has a value, bool, (rows,).
         edges: Edges of the steps, ascending, from the lowest to the highest value.
-        weight: Weight of each of these rows, (present rows,).
+        weight: Weight of each row with a value, (present rows,).
     """
     last = len(edges) - 2
     steps = np.clip(np.searchsorted(edges, numbers, side="left") - 1, 0, last)
@@ -122,6 +121,6 @@ def accumulated_effects(
     counts = np.bincount(steps, weight, last + 1)
     means = sums / np.where(counts > 0, counts, 1)[:, None, None]
     curve = np.concatenate([np.zeros((1, *means.shape[1:])), np.cumsum(means, axis=0)])
-    shares = (numbers - edges[steps]) / np.diff(edges)[steps]  # of the step that lie below a value
-    at_rows = curve[steps] + shares[:, None, None] * means[steps]
+    fractions = (numbers - edges[steps]) / np.diff(edges)[steps]  # of the step, below the value
+    at_rows = curve[steps] + fractions[:, None, None] * means[steps]
     return curve - np.average(at_rows, axis=0, weights=weight)

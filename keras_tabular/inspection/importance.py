@@ -1,4 +1,4 @@
-"""How much a model needs each column: permutation importance."""
+"""Permutation importance: how much a model needs each column."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from keras_tabular.config.schema import Schema, input_name
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.arrays import Predict, feature_arrays, row_losses, row_weights
 
-REPEATS = 10
+REPEATS = 10  # shuffles of each column
 MAX_ROWS, MIN_ROWS = 5000, 100
-MAX_MULTIPLY_ADDS = 200_000_000_000  # multiply-adds of the model in all: half a minute
-MAX_MEASURED = 30  # columns, of a table too wide to measure all of them well
-BATCH = 4096  # rows that the model reads at a time
+MAX_MULTIPLY_ADDS = 200_000_000_000  # of the model in total: half a minute
+MAX_MEASURED_COLUMNS = 30  # of a table that is too wide to measure all columns well
+BATCH_ROWS = 4096  # rows that the model predicts at a time
 Increases = dict[str, np.ndarray]  # of the loss: float64, (repeats,), by column
 
 
@@ -22,41 +22,34 @@ def permutation_importance(
 ) -> Increases:
     """Compute the increase of the loss in each of `REPEATS` shuffles of a column.
 
-    Breiman, "Random Forests" (2001), in the form of scikit-learn's `permutation_importance`. A row
-    of weight 2 counts, and gives its value to other rows, as two rows would. The rows used are the
-    first few thousand, which lie shuffled; the same rows give the same numbers. Where the work
-    allows fewer than `MIN_ROWS` of them, one shuffle of each column on a few rows chooses the
-    `MAX_MEASURED` columns that are measured.
+    See Breiman, "Random Forests" (2001), and scikit-learn's `permutation_importance`. A row of
+    weight 2 counts as two rows, and its value is given to other rows as often. The first few
+    thousand rows are used. If the work allows fewer than `MIN_ROWS` rows, one shuffle of each
+    column on few rows chooses the `MAX_MEASURED_COLUMNS` columns that are measured.
 
     Args:
-        predict: From raw columns, as `feature_arrays` gives them, to outputs, (rows, outputs).
-        rows: The table, in the order of `y`, shape (rows,).
-        work: Number of multiply-adds of the model for a row, 1 at least.
+        predict: Function from raw columns (see `feature_arrays`) to predictions, (rows, outputs).
+        rows: The table, in random order.
+        y: Labels of at least these rows, shape (rows,).
+        work: Number of multiply-adds of the model for a row.
     """
     has_weight = row_weights(rows, schema) > 0
     rows, y = rows.filter(pa.array(has_weight)), y[: len(rows)][has_weight]
-    names = list(schema.features)
-    affordable = int(MAX_MULTIPLY_ADDS / max(work, 1))  # rows that the model may read
-
-    def measure(names: Sequence[str], repeats: int, affordable: int) -> Increases:
-        count = max(affordable // (repeats * len(names)), MIN_ROWS // 4)
-        sample = slice(min(count, MAX_ROWS))
-        return loss_increases(predict, rows[sample], y[sample], schema, names, repeats)
-
     if not len(rows):
         return {}
-    few_rows = affordable // (REPEATS * len(names)) < min(len(rows), MIN_ROWS)
-    if few_rows and len(names) > MAX_MEASURED:
-        affordable //= 2
-        first = measure(names, 1, affordable)
-        names = sorted(names, key=lambda name: -first[name][0])[:MAX_MEASURED]
-    return measure(names, REPEATS, affordable)
+    names = list(schema.features)
+    affordable_rows = int(MAX_MULTIPLY_ADDS / max(work, 1))
 
+    def measure(names: Sequence[str], repeats: int, affordable_rows: int) -> Increases:
+        count = min(max(affordable_rows // (repeats * len(names)), MIN_ROWS // 4), MAX_ROWS)
+        return loss_increases(predict, rows[:count], y[:count], schema, names, repeats)
 
-def most_important(importance: Increases, schema: Schema) -> list[str]:
-    """Sort all columns, the most important one first."""
-    means = {name: float(increases.mean()) for name, increases in importance.items()}
-    return sorted(schema.features, key=lambda name: -means.get(name, -np.inf))
+    has_few_rows = affordable_rows // (REPEATS * len(names)) < min(len(rows), MIN_ROWS)
+    if has_few_rows and len(names) > MAX_MEASURED_COLUMNS:
+        affordable_rows //= 2
+        first = measure(names, 1, affordable_rows)
+        names = sorted(names, key=lambda name: -first[name][0])[:MAX_MEASURED_COLUMNS]
+    return measure(names, REPEATS, affordable_rows)
 
 
 def loss_increases(
@@ -67,24 +60,31 @@ def loss_increases(
     names: Sequence[str],
     repeats: int,
 ) -> Increases:
-    """Compute the increase of the loss in this number of shuffles of each of these columns."""
+    """Compute the increase of the loss in each shuffle of each of these columns."""
     columns, weight = feature_arrays(rows, schema), row_weights(rows, schema)
-    rng, middles = np.random.default_rng(0), np.arange(len(rows)) + 0.5
-    # The row that stands in each of equal steps of the weight; of equal weights each row once.
-    donors = np.searchsorted(np.cumsum(weight) / weight.sum() * len(rows), middles)
+    rng = np.random.default_rng(0)
+    # Each row occurs in proportion to its weight; with equal weights, each row occurs once.
+    positions = np.arange(len(rows)) + 0.5
+    donors = np.searchsorted(np.cumsum(weight) / weight.sum() * len(rows), positions)
     order = np.concatenate([donors[rng.permutation(len(rows))] for _ in range(repeats)])
 
-    def shuffled_losses(group: Sequence[str]) -> np.ndarray:
-        """Compute the losses with each column of a group shuffled, float64, (columns, repeats)."""
-        tables = {key: np.tile(array, (len(group), repeats)) for key, array in columns.items()}
-        for table, name in enumerate(group):
+    def shuffled_losses(batch: Sequence[str]) -> np.ndarray:
+        """Compute the losses with each column of a batch shuffled, float64, (columns, repeats)."""
+        tables = {key: np.tile(array, (len(batch), repeats)) for key, array in columns.items()}
+        for table, name in enumerate(batch):
             tables[input_name(name)][table] = columns[input_name(name)][order]
-        outputs = predict({key: values.ravel() for key, values in tables.items()})
-        losses = row_losses(np.tile(y, len(group) * repeats), outputs, schema)
-        return np.average(losses.reshape(len(group), repeats, len(y)), axis=2, weights=weight)
+        y_pred = predict({key: values.ravel() for key, values in tables.items()})
+        losses = row_losses(np.tile(y, len(batch) * repeats), y_pred, schema)
+        return np.average(losses.reshape(len(batch), repeats, len(y)), axis=2, weights=weight)
 
-    before = np.average(row_losses(y, predict(columns), schema), weights=weight)
-    at_a_time = max(BATCH // len(order), 1)
-    groups = [names[start : start + at_a_time] for start in range(0, len(names), at_a_time)]
-    losses = np.concatenate(list(ordered_map(shuffled_losses, groups, use_threads=False)))
-    return dict(zip(names, losses - before, strict=True))
+    loss = np.average(row_losses(y, predict(columns), schema), weights=weight)
+    batch_size = max(BATCH_ROWS // len(order), 1)
+    batches = [names[start : start + batch_size] for start in range(0, len(names), batch_size)]
+    losses = np.concatenate(list(ordered_map(shuffled_losses, batches, use_threads=False)))
+    return dict(zip(names, losses - loss, strict=True))
+
+
+def sort_by_importance(importance: Increases, schema: Schema) -> list[str]:
+    """Sort all columns, the most important one first."""
+    means = {name: float(increases.mean()) for name, increases in importance.items()}
+    return sorted(schema.features, key=lambda name: -means.get(name, -np.inf))

@@ -1,7 +1,7 @@
-"""Where a model is weak: declared slices, the weakest that are found, and the largest errors."""
+"""Where a model is weak: slices that params.yaml declares, the weakest slices, largest errors."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,19 +21,22 @@ from keras_tabular.table.arrays import predicted_classes, row_losses
 from keras_tabular.table.cells import is_missing
 from keras_tabular.table.parquet import part_paths
 
-QUARTERS, CATEGORIES = 4, 8  # bins of a number column, and of a category column
-MAX_PAIRED_COLUMNS = 8  # the most important columns, whose pairs are looked at too
+MAX_NUMBER_BINS, MAX_CATEGORIES = 4, 8  # of a column
+MAX_PAIRED_COLUMNS = 8  # the most important columns, which are also combined in pairs
 MIN_ROWS = 30  # of a slice
 MAX_SLICES, MAX_SLICES_OF_BIN = 5, 2
-MAX_OVERLAP = 0.7  # of the rows of two slices; the weaker one of them is shown
-SliceBins = tuple[tuple[str, int], ...]  # a bin of one column, or of each of two
+MAX_OVERLAP = 0.7  # intersection over union of the rows of two slices
+MAX_ERRORS, MAX_TEXT = 10, 200  # rows, and characters of a text
+SliceBins = tuple[tuple[str, int], ...]  # names of one or two columns, each with a bin
 
 
 class ScoredRows(NamedTuple):
-    """Rows from which slices are cut: their table, predictions, and the score of each row.
+    """Rows with their predictions and a score for each row.
 
     Attributes:
-        key: The metric of which `scores` are the parts of the rows: the main score or the loss.
+        table: The rows.
+        key: The metric whose mean over the rows is the score of the rows.
+        scores: Score of each row, float64, (rows,).
     """
 
     table: pa.Table
@@ -45,9 +48,8 @@ class ScoredRows(NamedTuple):
     def score_slice(self, mask: np.ndarray, alpha: float) -> dict[str, Any]:
         """Return the `rows` of a slice, their `score` and its interval, `low` and `high`.
 
-        Also what the best `constant` of these rows alone would reach, and of two classes the
-        `recall`, if there is one: a slice may have a low score since it is hard, and a high one
-        since it is of one class.
+        A slice may be weak because its rows are hard to predict, so the result has the score of the
+        best `constant` for these rows, too. For two classes, it also has the `recall`.
         """
         y, y_pred, weight, threshold, group, _ = self.predictions.select(mask)
         values = self.scores[mask]
@@ -64,8 +66,8 @@ class ScoredRows(NamedTuple):
         entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
         content["constant"] = float(entropy if self.key == "loss" else shares.max())
         if self.schema.task == "binary" and weight[y == 1].any():
-            called = y_pred[y == 1, 0] >= threshold
-            content["recall"] = float(np.average(called, weights=weight[y == 1]))
+            is_found = y_pred[y == 1, 0] >= threshold
+            content["recall"] = float(np.average(is_found, weights=weight[y == 1]))
         return content
 
 
@@ -77,18 +79,16 @@ def slice_scores(
     important: Sequence[str],
     declared: Mapping[str, Slice],
 ) -> dict[str, Any]:
-    """Compute the scores of declared slices, and of the weakest slices of one column or two.
+    """Compute the content of `metrics/slices.json`: declared slices and the weakest slices.
 
-    Slices are searched among the rows of cross-validation if there are some, since they are more;
-    the score on test rows is given in addition. Every interval is wide enough to hold for all
-    slices that were searched (Bonferroni's correction); a slice is `weak` where it does not reach
-    the score of all rows.
+    The weakest slices are searched among the rows of cross-validation, if there are some, since
+    these are more than the test rows. Their scores on the test rows are added.
 
     Args:
-        tables: The rows that were predicted, by the keys of `metrics.ROW_SETS`.
-        predictions: Predictions of the model, for at least these rows.
-        primary_metrics: Where a class is rare, the score is the loss.
-        important: The columns, the most important one first.
+        tables: Rows in the order of their predictions, by the keys of `metrics.ROW_SETS`.
+        predictions: Predictions of the model for at least these rows.
+        primary_metrics: If a class is rare, slices are compared by the loss.
+        important: Names of the columns, the most important one first.
         declared: Slices by name.
     """
     main = TASKS[schema.task].main
@@ -96,8 +96,8 @@ def slice_scores(
     row_sets = {}
     for name, table in tables.items():
         rows = predictions[name].first(len(table))
-        losses = row_losses(rows.y, rows.y_pred, schema)
-        scores = losses if key == "loss" else row_scores(rows, schema)
+        is_loss = key == "loss"
+        scores = row_losses(rows.y, rows.y_pred, schema) if is_loss else row_scores(rows, schema)
         row_sets[name] = ScoredRows(table, rows, schema, key, scores)
     found_in = "cross_validation" if "cross_validation" in row_sets else "test"
     all_rows = {
@@ -105,12 +105,14 @@ def slice_scores(
         for name, rows in row_sets.items()
     }
     overall = all_rows[found_in]["score"]
-    declared_slices: dict[str, Any] = {}
-    for name, conditions in declared.items():
-        declared_slices[name] = {"where": in_words(conditions)} | {
-            row_set: rows.score_slice(declared_rows(rows, conditions), ALPHA)
-            for row_set, rows in row_sets.items()
+    declared_slices = {
+        name: {"where": describe_conditions(conditions)}
+        | {
+            k: rows.score_slice(select_rows(rows, conditions), ALPHA)
+            for k, rows in row_sets.items()
         }
+        for name, conditions in declared.items()
+    }
     return {
         "score": key,
         "found_in": found_in,
@@ -123,35 +125,42 @@ def slice_scores(
 def weakest_slices(
     rows: ScoredRows, test: ScoredRows, important: Sequence[str], overall: float
 ) -> dict[str, Any]:
-    """Count the slices that were searched among the rows, and compute the scores of the weakest.
+    """Count the slices of one or two columns, and score the weakest ones.
 
-    They are `weak` where that is by more than chance. The rows of the test have no part in it.
+    The intervals are simultaneous: they are wide enough to hold for all slices that were searched
+    (Bonferroni's correction). A slice is `weak` if its interval does not reach the score of all
+    rows. The test rows have no part in the search.
 
     Args:
         overall: The score of all rows.
     """
     columns, bins = rows.schema.columns, {}
     for name in important:
-        count = CATEGORIES if columns[name].feature_type == "category" else QUARTERS
+        is_category = columns[name].feature_type == "category"
+        count = MAX_CATEGORIES if is_category else MAX_NUMBER_BINS
         bins[name] = Bins.from_values(rows.table[name], columns[name], count)
-    codes = {name: of_column.codes(rows.table[name]) for name, of_column in bins.items()}
-    test_codes = {name: of_column.codes(test.table[name]) for name, of_column in bins.items()}
-    greater = metric(rows.key).greater_is_better
-    order, weakest = ranked(rows, codes, -1 if greater else 1), []
-    for where in distinct(order, codes):
-        scored = rows.score_slice(slice_mask(where, codes), ALPHA / len(order))
-        names = [[name, bins[name].names[code]] for name, code in where]
-        weak = scored["high"] < overall if greater else scored["low"] > overall
-        on_test = test.score_slice(slice_mask(where, test_codes), ALPHA)
-        weakest.append({"where": names, "weak": weak, "test": on_test} | scored)
-    return {"looked_at": len(order), "weakest": weakest}
+    codes, test_codes = (
+        {name: column_bins.codes(each.table[name]) for name, column_bins in bins.items()}
+        for each in (rows, test)
+    )
+    greater_is_better = metric(rows.key).greater_is_better
+    slices, weakest = sort_slices(rows, codes, greater_is_better), []
+    for slice_bins in choose_distinct(slices, codes):
+        scores = rows.score_slice(slice_mask(slice_bins, codes), ALPHA / len(slices))
+        is_weak = scores["high"] < overall if greater_is_better else scores["low"] > overall
+        test_scores = test.score_slice(slice_mask(slice_bins, test_codes), ALPHA)
+        where = [[name, bins[name].names[code]] for name, code in slice_bins]
+        weakest.append({"where": where, "weak": is_weak, "test": test_scores} | scores)
+    return {"looked_at": len(slices), "weakest": weakest}
 
 
-def ranked(rows: ScoredRows, codes: Mapping[str, np.ndarray], worse: int) -> list[SliceBins]:
-    """Sort all slices with enough rows, the weakest first.
+def sort_slices(
+    rows: ScoredRows, codes: Mapping[str, np.ndarray], greater_is_better: bool
+) -> list[SliceBins]:
+    """Sort all slices with enough rows, the weakest slice first.
 
-    By how many standard deviations the mean of a slice is worse than that of the other rows, if the
-    rows of both were alike.
+    The order is that of a test statistic: the difference between the mean scores of the slice and
+    of the other rows, divided by its standard deviation if both had the same distribution.
     """
     scores, row_weight = rows.scores, rows.predictions.weight
     all_weight, all_scores = row_weight.sum(), (row_weight * scores).sum()
@@ -167,85 +176,86 @@ def ranked(rows: ScoredRows, codes: Mapping[str, np.ndarray], worse: int) -> lis
         )
         enough = (count >= MIN_ROWS) & (count < len(scores)) & (weight > 0) & (weight < all_weight)
         for cell in np.flatnonzero(enough):
-            mean = total[cell] / weight[cell]
             mean_of_others = (all_scores - total[cell]) / (all_weight - weight[cell])
-            rows_of_both = 1 / count[cell] + 1 / (len(scores) - count[cell])
-            spread = (variance * rows_of_both) ** 0.5
+            difference = total[cell] / weight[cell] - mean_of_others
+            deviation = (variance * (1 / count[cell] + 1 / (len(scores) - count[cell]))) ** 0.5
+            weakness = (-difference if greater_is_better else difference) / (deviation or np.inf)
             bins = map(int, np.unravel_index(cell, shape))
-            strength = worse * (mean - mean_of_others) / spread if spread else 0.0
-            slices.append((strength, tuple(zip(names, bins, strict=True))))
+            slices.append((weakness, tuple(zip(names, bins, strict=True))))
     slices.sort(key=lambda pair: (-round(pair[0], 9), pair[1]))
-    return [where for _, where in slices]
+    return [slice_bins for _, slice_bins in slices]
 
 
-def distinct(order: Sequence[SliceBins], codes: Mapping[str, np.ndarray]) -> list[SliceBins]:
-    """Choose the weakest slices that do not consist mostly of the rows of a weaker one.
+def choose_distinct(
+    slices: Sequence[SliceBins], codes: Mapping[str, np.ndarray]
+) -> Iterator[SliceBins]:
+    """Yield the first slices that do not consist mostly of the rows of a slice before them.
 
-    At most `MAX_SLICES_OF_BIN` of them contain the same bin.
+    No bin is in more than `MAX_SLICES_OF_BIN` of them.
     """
     chosen: list[tuple[SliceBins, np.ndarray]] = []
-    for where in order:
-        if any(sum(pair in one for one, _ in chosen) >= MAX_SLICES_OF_BIN for pair in where):
+    for slice_bins in slices:
+        counts = (sum(each in other for other, _ in chosen) for each in slice_bins)
+        if any(count >= MAX_SLICES_OF_BIN for count in counts):
             continue
-        mask = slice_mask(where, codes)
-        if all((mask & one).sum() <= MAX_OVERLAP * (mask | one).sum() for _, one in chosen):
-            chosen.append((where, mask))
+        mask = slice_mask(slice_bins, codes)
+        if all((mask & other).sum() <= MAX_OVERLAP * (mask | other).sum() for _, other in chosen):
+            chosen.append((slice_bins, mask))
+            yield slice_bins
         if len(chosen) == MAX_SLICES:
-            break
-    return [where for where, _ in chosen]
+            return
 
 
-def slice_mask(where: SliceBins, codes: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Find the rows that lie in all these bins: bool, (rows,)."""
-    return np.logical_and.reduce([codes[name] == code for name, code in where])
+def slice_mask(slice_bins: SliceBins, codes: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return whether each row lies in all these bins: bool, (rows,)."""
+    return np.logical_and.reduce([codes[name] == code for name, code in slice_bins])
 
 
-def in_words(conditions: Slice) -> list[list[str]]:
-    """Describe the columns of a declared slice, each with its condition."""
+def describe_conditions(conditions: Slice) -> list[list[str]]:
+    """Return the name of each column of a declared slice, and its condition in words."""
     texts = []
-    for name, wanted in conditions.items():
-        if isinstance(wanted, Range):
-            ends = [("from", wanted.low), ("to", wanted.high)]
-            numbers = [(word, f"{end:g}" if isinstance(end, float) else end) for word, end in ends]
-            text = " ".join(f"{word} {end}" for word, end in numbers if end is not None)
+    for name, condition in conditions.items():
+        if isinstance(condition, Range):
+            ends = {"from": condition.low, "to": condition.high}
+            text = " ".join(
+                f"{word} {end:g}" if isinstance(end, float) else f"{word} {end}"
+                for word, end in ends.items()
+                if end is not None
+            )
         else:
-            text = " or ".join(map(str, wanted))
+            text = " or ".join(map(str, condition))
         texts.append([name, text])
     return texts
 
 
-def declared_rows(rows: ScoredRows, conditions: Slice) -> np.ndarray:
-    """Find the rows of a declared slice: bool, (rows,). A missing value is in none."""
+def select_rows(rows: ScoredRows, conditions: Slice) -> np.ndarray:
+    """Return whether each row is in a declared slice: bool, (rows,). Missing values are in none."""
     masks = []
-    for name, wanted in conditions.items():
+    for name, condition in conditions.items():
         values, column = rows.table[name], rows.schema.columns[name]
         mask = ~missing_mask(values, column)
-        if isinstance(wanted, Range):
-            sizes = numeric_values(values, column)
-            low, high = wanted.ends
-            mask[mask] = (low <= sizes) & (sizes <= high)
+        if isinstance(condition, Range):
+            numbers, (low, high) = numeric_values(values, column), condition.ends
+            mask[mask] = (low <= numbers) & (numbers <= high)
         else:
-            mask &= is_among(values, pa.array(wanted, values.type))
+            mask &= is_among(values, pa.array(condition, values.type))
         masks.append(mask)
     return np.logical_and.reduce(masks)
 
 
-MAX_ERRORS, MAX_TEXT = 10, 200  # rows; characters of a text
-
-
 def largest_errors(folder: Path, test: Predictions, schema: Schema) -> list[dict[str, Any]]:
-    """Return the test rows with the largest loss: their `row`, prediction and columns."""
+    """Return the test rows with the largest loss, each with its `row`, prediction and columns."""
     losses = row_losses(test.y, test.y_pred, schema)
-    worst = np.argsort(-losses, kind="stable")[:MAX_ERRORS]
+    largest = np.argsort(-losses, kind="stable")[:MAX_ERRORS]
     classes = predicted_classes(test.y_pred, schema, test.threshold)
-    picked = dataset(part_paths(folder)).take(pa.array(worst))
+    table = dataset(part_paths(folder)).take(pa.array(largest))
     names = (schema.target, *schema.features)
     present = {
-        name: pc.if_else(is_missing(picked[name], schema.columns[name]), None, picked[name])
+        name: pc.if_else(is_missing(table[name], schema.columns[name]), None, table[name])
         for name in names
     }
     errors = []
-    for row, cells in zip(worst.tolist(), pa.table(present).to_pylist(), strict=True):
+    for row, cells in zip(largest.tolist(), pa.table(present).to_pylist(), strict=True):
         values = {name: _json_value(value) for name, value in cells.items()}
         error: dict[str, Any] = {"row": row, "loss": float(losses[row])}
         error["true"] = values.pop(schema.target)
@@ -261,6 +271,6 @@ def largest_errors(folder: Path, test: Predictions, schema: Schema) -> list[dict
 
 
 def _json_value(value: Any) -> Any:
-    """Return a value as JSON holds it: numbers as they are, all others as text, or None."""
+    """Return a finite number or None as it is, and any other value as text."""
     is_number = isinstance(value, int | float) and math.isfinite(value)
     return value if value is None or is_number else str(value)[:MAX_TEXT]

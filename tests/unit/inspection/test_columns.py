@@ -1,4 +1,4 @@
-"""Test rows beyond what training saw are told where the column matters."""
+"""Tests of the share of test rows that lie outside the training rows."""
 
 import pyarrow as pa
 import pytest
@@ -17,17 +17,17 @@ from keras_tabular.inspection.columns import outside_training, share_outside
         ("real", [1.0], [None], 0.0),
     ],
 )
-def test_the_share_of_values_that_training_has_not_seen(
+def test_share_of_test_values_outside_training(
     kind: str, train: list[object], test: list[object], share: float
 ) -> None:
     column = Column.model_validate({"kind": kind, "nullable": True})
-    of_train = pa.chunked_array([train])
-    of_test = pa.chunked_array([pa.array(test, of_train.type)])
-    assert share_outside(of_train, of_test, column) == pytest.approx(share)
+    train_values = pa.chunked_array([train])
+    test_values = pa.chunked_array([pa.array(test, train_values.type)])
+    assert share_outside(train_values, test_values, column) == pytest.approx(share)
 
 
-def test_columns_that_hardly_matter_or_are_hardly_outside_are_not_told() -> None:
-    columns = {"month": 1.0, "hour": 0.3, "noise": 1.0, "price": 0.05}
-    importance = {"hour": 0.2, "month": 0.5, "noise": 0.01, "price": 0.29}
-    outside = {name: {"outside": share} for name, share in columns.items()}
-    assert list(outside_training(outside, importance).items()) == [("month", 1.0), ("hour", 0.3)]
+def test_columns_without_attribution_or_share_outside_are_left_out() -> None:
+    shares = {"month": 1.0, "hour": 0.3, "noise": 1.0, "price": 0.05}
+    attribution = {"hour": 0.2, "month": 0.5, "noise": 0.01, "price": 0.29}
+    columns = {name: {"outside": share} for name, share in shares.items()}
+    assert list(outside_training(columns, attribution).items()) == [("month", 1.0), ("hour", 0.3)]

@@ -1,4 +1,4 @@
-"""Slices: the declared ones, and the weakest that are found, beyond chance or not."""
+"""Tests of declared slices, of the weakest slices, and of the names of bins."""
 
 from datetime import date
 from typing import Any
@@ -23,8 +23,8 @@ SCHEMA = build_schema(
 )
 
 
-def rows_of(rows: int, seed: int, wrong_share: float) -> tuple[pa.Table, Predictions]:
-    """Rows of which one in ten is answered wrongly; of old people in town b, `wrong_share`."""
+def make_rows(rows: int, seed: int, error_rate: float) -> tuple[pa.Table, Predictions]:
+    """Make rows with an error rate of 0.1, and of `error_rate` for old people in town b."""
     rng = np.random.default_rng(seed)
     age, town = rng.uniform(20, 80, rows), rng.choice(["a", "b"], rows)
     day = np.datetime64("2024-01-01T14", "us") + np.timedelta64(1, "D") * rng.integers(0, 100, rows)
@@ -37,45 +37,48 @@ def rows_of(rows: int, seed: int, wrong_share: float) -> tuple[pa.Table, Predict
             "y": rng.integers(0, 2, rows),
         }
     )
-    wrong = rng.random(rows) < np.where((age > 65) & (town == "b"), wrong_share, 0.1)
+    wrong = rng.random(rows) < np.where((age > 65) & (town == "b"), error_rate, 0.1)
     y = table["y"].to_numpy().astype(float)
     return table, Predictions(y, np.abs(y - wrong)[:, None], np.ones(rows))
 
 
-def found_in(wrong_share: float, seed: int = 0, **declared: dict[str, Any]) -> dict[str, Any]:
-    both = {"cross_validation": rows_of(2000, seed, wrong_share), "test": rows_of(500, 9, 0.1)}
-    tables, outputs = ({name: pair[i] for name, pair in both.items()} for i in range(2))
-    names: Any = list(SCHEMA.features)
-    return slice_scores(tables, outputs, SCHEMA, ["accuracy"], names, declared)
+def score_slices(error_rate: float, seed: int = 0, **declared: Any) -> dict[str, Any]:
+    """Score slices of such rows of cross-validation, and of test rows without a weak slice."""
+    folds, test = make_rows(2000, seed, error_rate), make_rows(500, 9, 0.1)
+    tables = {"cross_validation": folds[0], "test": test[0]}
+    predictions = {"cross_validation": folds[1], "test": test[1]}
+    names = list(SCHEMA.features)
+    return slice_scores(tables, predictions, SCHEMA, ["accuracy"], names, declared)
 
 
-def test_a_weak_pair_is_found_and_its_test_rows_are_scored_apart() -> None:
-    found = found_in(0.6)
-    first = found["weakest"][0]
+def test_weak_pair_is_found_and_also_scored_on_test_rows() -> None:
+    slices = score_slices(0.6)
+    first = slices["weakest"][0]
     (column, ages), town = first["where"]
     assert (column, ages.split()[1:], town) == ("age", ["or", "more"], ["town", "b"])
     assert first["weak"]
-    of_all = found["all_rows"]["cross_validation"]["score"]
-    assert first["low"] < first["score"] < first["high"] < of_all
-    assert 0.4 < first["constant"] < 0.7  # half of the rows are of each class, whatever is answered
+    overall = slices["all_rows"]["cross_validation"]["score"]
+    assert first["low"] < first["score"] < first["high"] < overall
+    assert 0.4 < first["constant"] < 0.7  # both classes have half of the rows
     assert 0 < first["recall"] < 0.7
-    assert first["test"]["score"] > 0.7  # where it is as good as anywhere
-    assert found == found_in(0.6)
+    assert first["test"]["score"] > 0.7  # no slice of the test rows is weak
+    assert slices == score_slices(0.6)
 
 
-def test_slices_of_a_model_that_is_as_good_everywhere_are_within_chance() -> None:
-    """Of 40 such tables, with some 60 slices each, one at most has a weak slice."""
-    weak = [any(s["weak"] for s in found_in(0.1, seed)["weakest"]) for seed in range(40)]
-    assert sum(weak) <= 1
+def test_no_slice_is_weak_if_the_error_rate_is_the_same_everywhere() -> None:
+    """At most one of 40 tables, with some 60 slices each, has a weak slice."""
+    tables = [score_slices(0.1, seed)["weakest"] for seed in range(40)]
+    assert sum(any(each["weak"] for each in weakest) for weakest in tables) <= 1
 
 
-def test_a_rare_class_is_looked_at_by_the_loss() -> None:
-    table, outputs = rows_of(400, 0, 0.6)
-    decides, names = ["roc_auc", "average_precision"], ["age", "town"]
-    found = slice_scores({"test": table}, {"test": outputs}, SCHEMA, decides, names, {})
-    assert (found["score"], found["found_in"]) == ("loss", "test")
-    assert found["weakest"][0]["score"] > found["all_rows"]["test"]["score"]
-    assert found["weakest"][0]["constant"] == pytest.approx(np.log(2), abs=0.1)
+def test_slices_are_compared_by_the_loss_if_a_class_is_rare() -> None:
+    table, predictions = make_rows(400, 0, 0.6)
+    primary_metrics, names = ["roc_auc", "average_precision"], ["age", "town"]
+    row_sets = {"test": table}, {"test": predictions}
+    slices = slice_scores(*row_sets, SCHEMA, primary_metrics, names, {})
+    assert (slices["score"], slices["found_in"]) == ("loss", "test")
+    assert slices["weakest"][0]["score"] > slices["all_rows"]["test"]["score"]
+    assert slices["weakest"][0]["constant"] == pytest.approx(np.log(2), abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -87,17 +90,17 @@ def test_a_rare_class_is_looked_at_by_the_loss() -> None:
         ({"day": Range(high=date(2024, 2, 1))}, "day < '2024-02-02T00:00:00Z'"),
     ],
 )
-def test_a_declared_slice_holds_its_rows_and_no_gap(
+def test_declared_slice_has_its_rows_without_missing_values(
     conditions: dict[str, Any], expected: str
 ) -> None:
-    found = found_in(0.1, mine=conditions)["declared"]["mine"]
+    scores = score_slices(0.1, mine=conditions)["declared"]["mine"]
     for name, (rows, seed) in {"cross_validation": (2000, 0), "test": (500, 9)}.items():
-        frame = rows_of(rows, seed, 0.1)[0].to_pandas()
-        assert found[name]["rows"] == len(frame.query(expected))
-        assert found[name]["low"] < found[name]["score"] < found[name]["high"]
+        frame = make_rows(rows, seed, 0.1)[0].to_pandas()
+        assert scores[name]["rows"] == len(frame.query(expected))
+        assert scores[name]["low"] < scores[name]["score"] < scores[name]["high"]
 
 
-def test_bins_are_named_by_what_they_hold() -> None:
+def test_names_of_bins() -> None:
     values = pa.chunked_array([[1.0, 2.0, 3.0, 4.0, None, -1.0]])
     bins = Bins.from_values(values, Column(kind="real", nullable=True, missing_values=(-1,)), 2)
     assert bins.names == ["below 3", "3 or more", "missing"]
@@ -113,5 +116,5 @@ def test_bins_are_named_by_what_they_hold() -> None:
     assert bins.codes(words).tolist() == [0, 1, 0, 2, 3]
 
 
-def test_a_range_may_end_with_the_last_day_of_the_calendar() -> None:
+def test_range_may_end_with_the_last_day_of_the_calendar() -> None:
     assert Range(high=date.max).ends[1] > Range(high=date(9999, 12, 30)).ends[1]
