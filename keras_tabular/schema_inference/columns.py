@@ -1,53 +1,59 @@
-"""What the columns of a table seem to hold, from a look at its first rows."""
+"""Infer the kind of each column from its texts in the first rows of a table."""
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from keras_tabular.config.schema import ISO
 from keras_tabular.config.typed_yaml import Value
 from keras_tabular.schema_inference import formats
-from keras_tabular.schema_inference.formats import all_parse_as, typed
+from keras_tabular.schema_inference.formats import all_parse_as, parse_texts
 from keras_tabular.schema_inference.sample import Sample, is_missing
 
 DATE_NAME = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")
-SINCE_1970 = {"epoch": (300_000_000, 4_200_000_000), "epoch_ms": (3e11, 4.2e12)}  # 1979 to 2103
+# The numbers that a column of timestamps may contain: from 1979 to 2103.
+TIMESTAMP_RANGES = {"epoch": (300_000_000, 4_200_000_000), "epoch_ms": (3e11, 4.2e12)}
 IDENTIFIER = re.compile(
     r"(?i:(^|[^a-z])(id|ids|nr|no|num|key|uuid|guid))$|[a-z](Id|ID|Nr|No|Key|UUID|Uuid)$"
 )
-MIN_COUNTING_SHARE = 0.9  # of the whole numbers between the ends, that a count goes through
+MIN_COUNTING_SHARE = 0.9  # of the integers from the smallest to the largest value of a counter
 YEARS = (1800, 2100)
-MIN_ROWS_OF_UNIQUE = 50  # fewer rows may differ in a number by chance
+MIN_ROWS_FOR_UNIQUE = 50  # with fewer rows, the numbers may differ by chance
 MAX_CLASSES = 20
 MIN_CLASS_ROWS = 5
-MIN_VALUES = 8  # of a column, to be read by a model
-MANY_DISTINCT = 50  # different texts: more may be names, labels or free text
-MIN_MEAN_WORDS = 1.5  # of a free text; fewer are names or codes
-MAX_ROWS_PER_TEXT = 5  # of a free text; more are categories
+MIN_VALUES = 8  # that a feature needs, so that some are in the training rows
+MANY_DISTINCT = 50  # different texts; if there are more, they may be names, labels or free text
+MIN_MEAN_WORDS = 1.5  # of free texts; names and codes have fewer
+MAX_ROWS_PER_TEXT = 5  # of free texts; categories have more
 MAX_REPLACEMENTS = 20
-NO_IDENTIFIER = "an identifier? if not, move it to columns as"
+MAX_EXAMPLES, MAX_EXAMPLES_LENGTH = 4, 60  # values in a comment, and their characters
 
 
 @dataclass
 class InferredColumn:
-    """What a column seems to hold, and what a person should check.
+    """What a column contains, as far as can be seen, and what a person should check.
 
     Attributes:
         counts: How often each text occurs, after `replace`.
-        may_be_group: Whether the rows of one value may belong together.
+        values: The classes, if the column is the target of a classification.
+        description: A summary of the values.
+        questions: Questions to a person, and what to change in the schema.
+        is_constant: Whether there are no two different values.
+        may_be_group: Whether the rows with the same value may belong together.
     """
 
     kind: str
     counts: Counter[str]
-    missing_values: list[str] = field(default_factory=list)
-    nullable: bool = False
-    note: str = ""
-    ignore: bool = False
+    missing_values: list[str]
+    nullable: bool
+    values: list[Value] = field(default_factory=list)
+    description: str = ""
+    questions: list[str] = field(default_factory=list)
+    is_ignored: bool = False
     format: str | tuple[str, ...] | None = None
     replace: dict[str, str] = field(default_factory=dict)
-    constant: bool = False
+    is_constant: bool = False
     may_be_group: bool = False
 
     @property
@@ -55,44 +61,52 @@ class InferredColumn:
         """The different texts that are not missing."""
         return [text for text in self.counts if text and text not in self.missing_values]
 
+    def ignore(self, description: str, question: str) -> None:
+        """Exclude the column from the model, and ask whether that is right."""
+        self.is_ignored, self.description = True, description
+        nullable = ", nullable: true" if self.nullable else ""
+        declaration = f"{{kind: {self.kind}{nullable}}}"
+        self.questions = [f"{question} If not, move it to columns as {declaration}."]
+
 
 def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
-    """Infer what each column of a table holds, by its name."""
-    present = {
-        name: [text for text in counts if text and not is_missing(text)]
-        for name, counts in sample.columns.items()
-    }
-    readings = {name: formats.number_readings(texts) for name, texts in present.items()}
-    marks = {forms[0].mark for forms in readings.values() if len(forms) == 1}
+    """Infer what each column of a table contains."""
+    number_formats, marks = {}, set[str]()
+    for name, counts in sample.columns.items():
+        texts = [text for text in counts if text and not is_missing(text)]
+        forms = number_formats[name] = formats.infer_number_formats(texts)
+        if len(forms) == 1:
+            marks.add(formats.decimal_mark(forms[0], texts))
     columns = {}
     for name, counts in sample.columns.items():
-        number_format = None
-        if readings[name]:
-            number_format = formats.choose_number_format(readings[name], marks, sample.delimiter)
-        column = columns[name] = infer_column(counts, number_format)
-        if not column.constant and not infer_date(name, column) and name != target:
-            ask_identifier(name, column, sample)
-        values = sum(column.counts[text] for text in column.present)
-        if not column.ignore and name != target and values < min(MIN_VALUES, sample.rows / 2):
-            column.ignore = True  # the training rows may have none of them
-            column.note = (
-                f"{values} of {sample.rows} rows have a value: of use? if so, move it to columns "
-                f"as {{kind: {column.kind}, nullable: true}}"
-            )
-        if column.kind == "category" and not column.ignore:
-            infer_text(column, "" if readings[name] else formats.ask_format(column.present))
+        forms = number_formats[name]
+        column = columns[name] = infer_column(counts, forms, marks, sample.delimiter)
+        if column.is_constant:
+            continue
+        if not infer_date(name, column) and name != target:
+            infer_identifier(name, column, sample)
+        if name != target and not column.is_ignored:
+            n_values = sum(column.counts[text] for text in column.present)
+            if n_values < min(MIN_VALUES, sample.rows / 2):
+                has_values = f"{n_values} of {sample.rows} rows have a value"
+                column.ignore(has_values, "Can the model do without this column?")
+        if column.kind == "category" and not column.is_ignored:
+            infer_text(column, "" if forms else formats.ask_format(column.present))
     return columns
 
 
 def infer_column(
-    counts: Counter[str], number_format: tuple[str | None, str] | None
+    counts: Counter[str], number_formats: list[str | None], marks: set[str], delimiter: str
 ) -> InferredColumn:
-    """Infer the kind of a column, but for dates and free texts, from the counts of its texts.
+    """Infer whether a column contains numbers, booleans or categories.
 
     Args:
-        number_format: Format of the column and a question, if all texts are numbers.
+        counts: How often each text of the column occurs.
+        number_formats: The formats in which all texts are numbers.
+        marks: The decimal marks of other columns.
+        delimiter: The delimiter of the file; empty if it is not a CSV.
     """
-    replacements = {} if number_format else merged_spellings(counts)
+    replacements = {} if number_formats else merge_spellings(counts)
     for old, new in replacements.items():
         counts = counts + Counter({new: counts[old]})
         del counts[old]
@@ -100,30 +114,31 @@ def infer_column(
     column = InferredColumn("category", counts, missing, bool(counts[""] or missing))
     column.replace = replacements
     present = column.present
-    column.note = f"{len(present)} different values"
     if len(present) < 2 and not (present and column.nullable):
-        column.note = "one value or none in every row"
-        column.ignore = column.constant = True
+        column.description = "The same value in every row" if present else "No value in any row"
+        column.is_ignored = column.is_constant = True
         return column
-    codes = any(re.fullmatch(r"\s*-?0\d+", text) for text in present)  # 00123 is a code
-    if number_format and not codes:
-        form, question = number_format
+    column.description = f"{len(present)} different values"
+    is_code = any(re.fullmatch(r"\s*-?0\d+", text) for text in present)  # such as 00123
+    if number_formats and not is_code:
+        form, question = formats.choose_number_format(number_formats, marks, delimiter)
         is_whole = all_parse_as(present, "integer", form) and (form or "." not in "".join(present))
         column.kind, column.format = "integer" if is_whole else "real", form
-        numbers: list[Any] = typed(present, column.kind, form)
-        written = f", numbers written as {form}" if form else ""
-        column.note += f"{written}, {min(numbers):g} to {max(numbers):g}{question}"
+        numbers: list[Any] = parse_texts(present, column.kind, form)
+        written = f", written as {form}" if form else ""
+        column.description += f" from {min(numbers):g} to {max(numbers):g}{written}"
+        column.questions += question
     elif all_parse_as(present, "boolean"):
         column.kind = "boolean"
     return column
 
 
-def merged_spellings(counts: Counter[str]) -> dict[str, str]:
-    """Propose the most frequent spelling for texts that differ in case or blanks alone.
+def merge_spellings(counts: Counter[str]) -> dict[str, str]:
+    """Propose the most frequent spelling for texts that differ only in case or spaces.
 
     Returns:
-        A new text for each other spelling; nothing if only one value would be left, or if there
-        are more than `MAX_REPLACEMENTS`, or so many values that they may be names.
+        The new text for each other spelling. It is empty if only one value would be left, and if
+        there are so many values or spellings that they may be names.
     """
     spellings: dict[str, list[str]] = {}
     for text in counts:
@@ -134,123 +149,119 @@ def merged_spellings(counts: Counter[str]) -> dict[str, str]:
         best = max(texts, key=lambda text: (counts[text], text)).strip()
         if len(texts) > 1:
             replacements |= {text: best for text in texts if text != best}
+    if len(replacements) > MAX_REPLACEMENTS or not 1 < len(spellings) <= MANY_DISTINCT:
+        return {}
     is_boolean = all_parse_as([text for texts in spellings.values() for text in texts], "boolean")
-    few = 1 < len(spellings) <= MANY_DISTINCT and len(replacements) <= MAX_REPLACEMENTS
-    return replacements if few and not is_boolean else {}
+    return {} if is_boolean else replacements
 
 
 def infer_date(name: str, column: InferredColumn) -> bool:
-    """Describe a column as dates or times, if that is what it holds; return whether it is."""
-    texts, forms, question = column.present, list[str](), ""
+    """Make a column a datetime column if all its texts are dates, and return whether they are."""
+    texts, forms, questions = column.present, list[str](), list[str]()
     if column.kind == "category":
-        forms, question = formats.read_dates(texts)
+        forms, questions = formats.infer_date_formats(texts)
     elif column.kind == "integer" and not column.format and DATE_NAME.search(name):
         numbers = [int(float(text)) for text in texts]
-        for form, (low, high) in SINCE_1970.items():
+        for form, (low, high) in TIMESTAMP_RANGES.items():
             if low <= min(numbers) and max(numbers) < high:
                 forms = [form]
         if are_compact_dates(texts):
             forms = ["%Y%m%d"]
     elif column.kind == "integer" and are_compact_dates(texts):
-        column.note += "; dates written as %Y%m%d? then kind: datetime, with that format"
+        column.questions.append(
+            'Are these dates written as %Y%m%d? Then set kind: datetime and format: "%Y%m%d".'
+        )
     if not forms:
         return False
     several = tuple(forms) if len(forms) > 1 else None
     column.kind, column.replace = "datetime", {}
     column.format = several or (None if forms == [ISO] else forms[0])
-    dates: list[Any] = typed(texts, "datetime", column.format)
+    dates: list[Any] = parse_texts(texts, "datetime", column.format)
     written = f", written as {' or '.join(forms)}" if several else ""
-    column.note = (
-        f"{len(texts)} different dates or times{written}, {min(dates):%Y-%m-%d} to "
-        f"{max(dates):%Y-%m-%d}{question}; are later rows to be predicted from earlier ones? then "
-        f"time: {name} in a line of its own above, and split.by: time in params.yaml"
+    column.description = (
+        f"{len(texts)} different dates or times from {min(dates):%Y-%m-%d} to "
+        f"{max(dates):%Y-%m-%d}{written}"
     )
+    column.questions += [
+        *questions,
+        f"Will later rows be predicted from earlier ones? Then add time: {name} in a line of its "
+        "own above, and set split.by: time in params.yaml.",
+    ]
     return True
 
 
 def are_compact_dates(texts: list[str]) -> bool:
-    """Return whether all texts are dates such as 20240531, of years that a table is about."""
-    plausible = all(re.fullmatch(r"\s*(19|20)\d{6}\s*", text) for text in texts)
-    return plausible and all_parse_as(texts, "datetime", "%Y%m%d")
+    """Return whether all texts are dates such as 20240531, in the years from 1900 to 2099."""
+    are_recent = all(re.fullmatch(r"\s*(19|20)\d{6}\s*", text) for text in texts)
+    return are_recent and all_parse_as(texts, "datetime", "%Y%m%d")
 
 
-def ask_identifier(name: str, column: InferredColumn, sample: Sample) -> None:
-    """Ignore a column whose values name the rows, and ask whether that is right.
+def infer_identifier(name: str, column: InferredColumn, sample: Sample) -> None:
+    """Ignore a column that identifies the rows, and ask whether that is right.
 
-    Values name the rows if they count up, or if they differ in nearly each row and the name of the
-    column says so. A row that repeats another one does not count.
+    It does if its integers count up, or if it has different values in most rows and the name of an
+    identifier. Rows that repeat another row do not count.
     """
-    present, is_named = column.present, not name or bool(IDENTIFIER.search(name))
-    unique = len(present) == sample.distinct_rows > sample.rows / 2
-    declared = f"{{kind: {column.kind}}}"
+    present, has_name = column.present, not name or bool(IDENTIFIER.search(name))
+    is_unique = len(present) == len(sample.row_hashes) > sample.rows / 2
+    is_identifier = False
     if column.kind == "integer":
-        numbers: list[Any] = typed(present, "integer", column.format)
-        spread = max(numbers) - min(numbers) + 1
+        numbers: list[Any] = parse_texts(present, "integer", column.format)
+        n_integers = max(numbers) - min(numbers) + 1
         are_years = YEARS[0] <= min(numbers) and max(numbers) <= YEARS[1]
-        if unique and len(present) >= MIN_COUNTING_SHARE * spread and not are_years:
-            column.ignore = True
-        elif unique and not is_named and not are_years and sample.rows >= MIN_ROWS_OF_UNIQUE:
-            column.note += "; a different number in each row: an identifier? then move it to ignore"
-    if is_named and column.kind in ("integer", "category"):
-        column.ignore = column.ignore or 2 * len(present) > sample.rows
-        if column.kind == "integer" and not column.ignore and len(present) > MAX_CLASSES:
-            column.kind, column.format = "category", None  # the order of the numbers says nothing
-    if column.ignore:
-        each = "a different value in each row" if unique else f"{len(present)} different values"
-        column.note = f"{each}; {NO_IDENTIFIER} {declared}"
+        if is_unique and len(present) >= MIN_COUNTING_SHARE * n_integers and not are_years:
+            is_identifier = True
+        elif is_unique and not has_name and not are_years and sample.rows >= MIN_ROWS_FOR_UNIQUE:
+            column.questions.append(
+                "Every row has a different number. Is it an identifier? Then move it to ignore."
+            )
+    if has_name and column.kind in ("integer", "category"):
+        is_identifier = is_identifier or 2 * len(present) > sample.rows
+        if column.kind == "integer" and not is_identifier and len(present) > MAX_CLASSES:
+            column.kind, column.format = "category", None  # the order of codes has no meaning
+    if is_identifier:
+        description = "A different value in every row" if is_unique else column.description
+        column.ignore(description, "Is it an identifier?")
 
 
-def infer_text(column: InferredColumn, hint: str) -> None:
-    """Tell categories from free texts and from names, which are ignored; complete the note.
+def infer_text(column: InferredColumn, question: str) -> None:
+    """Tell categories from free texts, and ignore names; complete the description.
 
     Args:
-        hint: What to ask of texts that are nearly dates or numbers; empty if nothing.
+        question: What to ask about texts that are nearly dates or numbers; empty if nothing.
     """
     texts = column.present
     rows, distinct = sum(column.counts[text] for text in texts), len(texts)
     reading = ""
     if distinct > MANY_DISTINCT:
-        words = sum(len(text.split()) for text in texts) / distinct
+        mean_words = sum(len(text.split()) for text in texts) / distinct
         if mark := find_label_mark(texts):
             labels = len({label.strip() for text in texts for label in text.split(mark)})
-            reading = f"; {labels} labels between {mark}, read as words"
-        elif words >= MIN_MEAN_WORDS and rows < MAX_ROWS_PER_TEXT * distinct:
-            reading = f"; {words:.1f} words on average, read as free text"
+            reading = f", lists of {labels} labels between {mark}, which are read as words"
+        elif mean_words >= MIN_MEAN_WORDS and rows < MAX_ROWS_PER_TEXT * distinct:
+            reading = f", free text of {mean_words:.1f} words on average"
         elif distinct > rows / 2:
-            column.ignore = True
-            hint = hint or f"; {NO_IDENTIFIER} {{kind: category}}"
-            column.note = f"{distinct} different values{hint}"
+            column.ignore(column.description, "Is it an identifier?")
+            column.questions = [question] if question else column.questions
             return
     if reading:
         column.kind, column.replace = "text", {}
-    frequent = sorted(texts, key=lambda text: -column.counts[text])[:4]
-    column.note = f"{distinct} different values: {', '.join(frequent)[:60]}{reading}{hint}"
+    frequent = sorted(texts, key=lambda text: -column.counts[text])[:MAX_EXAMPLES]
+    examples = ", ".join(frequent)[:MAX_EXAMPLES_LENGTH]
+    column.description += f"{reading}{': ' if distinct <= MAX_EXAMPLES else ', such as '}{examples}"
+    column.questions += [question] if question else []
     if column.replace:
         old, new = next(iter(column.replace.items()))
-        column.note += (
-            f"; {old!r} and {new!r} differ in case or blanks alone: one value? if not, remove "
-            "them from replace"
+        column.questions.append(
+            f"{old!r} and {new!r} differ only in case or spaces. Are they the same value? If not, "
+            "remove them from replace."
         )
 
 
 def find_label_mark(texts: list[str]) -> str:
-    """Find the mark between labels such as a|b, of which most texts have several; else empty."""
+    """Return the mark between labels such as a|b, if most texts are lists of labels; else empty."""
     for mark in "|;,":
         labels = {label.strip() for text in texts for label in text.split(mark)}
         if 2 * sum(mark in text for text in texts) > len(texts) > 3 * len(labels):
             return mark
     return ""
-
-
-def infer_task(kind: str, classes: Mapping[Value, int]) -> str:
-    """Infer the task from the kind of the target and the number of rows of each of its values.
-
-    Two values are binary; texts are classes; so are whole numbers, if they are few and none is
-    rare: a count from 0 to 18 is a number to predict, and its largest values have one row each.
-    """
-    if len(classes) == 2:
-        return "binary"
-    few = len(classes) <= MAX_CLASSES and min(classes.values()) >= MIN_CLASS_ROWS
-    if kind in ("boolean", "category") or (kind == "integer" and few):
-        return "multiclass"
-    return "regression"

@@ -1,6 +1,6 @@
-"""What a person should say of a column: questions that end its comment.
+"""Questions about the columns of a table, for the comments of its first schema.
 
-The schema is right without an answer.
+The schema can be used without an answer to them.
 """
 
 from collections import Counter
@@ -17,124 +17,121 @@ from keras_tabular.schema_inference.columns import (
     MAX_CLASSES,
     InferredColumn,
 )
-from keras_tabular.schema_inference.formats import typed
+from keras_tabular.schema_inference.formats import parse_texts
 
 NEARLY_ALL = 0.99  # of the rows
 SENTINELS = {-1, -9, -99, -999, -9999, 9, 99, 999, 9999, 99999}
-MIN_ROWS = 3  # with a value that may mean missing
-MAX_ZERO_SHARE = 0.5  # of the rows, where 0 may mean missing; in more of them it is the rule
-MIN_OTHERS = 3  # different values, to tell what stands apart from them
-GAPS = 2  # times the widest gap between the others at its end: as far a value stands apart
-MOST = 0.99  # of the rows, beyond which a value may lie far
-FAR = 10  # times as far from the median as the end of most rows
-MAX_SPAN = 25  # of values from the smallest to the median, where 0 may mean missing
-MAX_REPEATS = 50  # rows of a group on average; a value with more is a category
-MAX_SHARE = 0.05  # of the rows in one group
+MIN_SENTINEL_ROWS = 3
+MIN_OTHER_VALUES = 3  # that a sentinel is compared with
+MIN_GAPS = 2  # between a sentinel and the other values, as a multiple of the gaps between them
+MAX_ZERO_SHARE = 0.5  # of the rows; a 0 in more rows is an ordinary value
+MAX_MEDIAN_RATIO = 25  # of the median to the smallest other value, if 0 may mean missing
+TAIL_QUANTILE = 0.99
+MIN_EXTREME_RATIO = 10  # of the distances of an extreme value and of the tail from the median
+MAX_MEAN_GROUP_ROWS = 50  # values with more rows are categories
+MAX_GROUP_SHARE = 0.05  # of the rows in one group
 
 
-def question(name: str, column: InferredColumn, *, target: bool) -> str:
-    """Return what to ask of a column that is not ignored; empty if nothing.
-
-    Args:
-        target: Whether it is the target, of which less is asked.
-    """
+def ask_about(name: str, column: InferredColumn, *, is_target: bool) -> list[str]:
+    """Return the questions about the values of a column. There are fewer about the target."""
     counts, rows = column.counts, column.counts.total()
     text, count = counts.most_common(1)[0]
-    if count >= NEARLY_ALL * rows and not target:
-        commonest = truncate(text) or "empty"
-        return f"; {count} of {rows} rows are {commonest}: of use? else move it to ignore"
+    if count >= NEARLY_ALL * rows and not is_target:
+        value = truncate(text) or "empty"
+        return [f"{count} of {rows} rows are {value}. Is this column useful? If not, ignore it."]
     present = Counter({text: counts[text] for text in column.present})
-    match column.kind:
-        case "real" | "integer":
-            numbers: list[Any] = typed([*present], column.kind, column.format)
-            values = Counter[float]()
-            for value, count in zip(numbers, present.values(), strict=True):
-                values[float(value)] += count
-            number_question = ask_numbers(values, rows)
-            is_code = column.kind == "integer" and not number_question and IDENTIFIER.search(name)
-            return (
-                group_question(name, column, values) if is_code and not target else number_question
-            )
-        case "category" | "text":
-            return "" if target else group_question(name, column, present)
-    return ""
+    if column.kind in ("category", "text") and not is_target:
+        return ask_group(name, column, present)
+    if column.kind not in ("real", "integer"):
+        return []
+    numbers: list[Any] = parse_texts([*present], column.kind, column.format)
+    values = Counter[float]()
+    for number, count in zip(numbers, present.values(), strict=True):
+        values[float(number)] += count
+    questions = ask_numbers(values, rows)
+    if column.kind == "integer" and not questions and IDENTIFIER.search(name) and not is_target:
+        return ask_group(name, column, values)
+    return questions
 
 
-def ask_numbers(values: Counter[float], rows: int) -> str:
-    """Ask whether values that stand apart mean missing, and whether the ends of others are right.
+def ask_numbers(values: Counter[float], rows: int) -> list[str]:
+    """Ask about values that may mean missing, and about extreme values.
 
     Args:
         values: How often each value occurs.
-        rows: Number of rows of the table, those without a value included.
+        rows: The number of rows, including those without a value.
     """
-    other_values = sorted({*values} - SENTINELS - {0})
-    suspects = [
-        value for value in sorted(SENTINELS & {*values}) if stands_apart(value, other_values)
-    ]
-    smallest = min(map(abs, other_values), default=0)
+    others = sorted({*values} - SENTINELS - {0})
+    suspects = [value for value in sorted(SENTINELS & {*values}) if stands_apart(value, others)]
+    smallest = min(map(abs, others), default=0)
     if (
         values[0] <= MAX_ZERO_SHARE * rows
-        and stands_apart(0, other_values)
-        and MAX_SPAN * smallest >= abs(median(other_values))
+        and stands_apart(0, others)
+        and abs(median(others)) <= MAX_MEDIAN_RATIO * smallest
     ):
         suspects = [0, *suspects]
-    missing = [value for value in suspects if values[value] >= MIN_ROWS]
-    listed = " and ".join(f"{value} ({values[value]} rows)" for value in missing)
-    question = f"; does {listed} mean missing? then missing_values" if missing else ""
+    missing = [value for value in suspects if values[value] >= MIN_SENTINEL_ROWS]
+    questions = []
+    if missing:
+        candidates = " or ".join(f"{value} ({values[value]} rows)" for value in missing)
+        questions.append(f"Does {candidates} mean missing? Then add missing_values: {missing}.")
     present = {value: count for value, count in values.items() if value not in missing}
-    return question + ask_extremes(np.repeat([*present], [*present.values()]))
+    return questions + ask_extremes(np.repeat([*present], [*present.values()]))
 
 
-def stands_apart(value: int, other_values: list[float]) -> bool:
-    """Return whether a value lies far beyond others, ascending, or is the only negative one.
+def stands_apart(value: int, others: list[float]) -> bool:
+    """Return whether a value lies far outside of the others, or is the only negative one.
 
-    It lies far beyond them if its distance is more than twice the widest gap between the others at
-    that end.
-    """
-    if len(other_values) < MIN_OTHERS or other_values[0] <= value <= other_values[-1]:
-        return False
-    part = max(len(other_values) // 4, MIN_OTHERS)
-    near = other_values[:part] if value < other_values[0] else other_values[-part:]
-    widest = max(high - low for low, high in pairwise(near))
-    distance = max(other_values[0] - value, value - other_values[-1])
-    return distance > GAPS * widest or value < 0 <= other_values[0]
-
-
-def ask_extremes(values: np.ndarray) -> str:
-    """Ask whether the lowest and the highest value are right, if they lie far beyond most others.
+    Its distance is compared with the gaps between the others at that end.
 
     Args:
-        values: Value of each row that has one.
+        others: The other values in ascending order.
     """
-    low, median, high = np.quantile(values, [1 - MOST, 0.5, MOST])
-    question = ""
-    for extreme, end, key in ((values.max(), high, "max"), (values.min(), low, "min")):
-        if abs(extreme - median) > FAR * abs(end - median) > 0:
-            question += (
-                f"; {MOST:.0%} of the rows end at {end:.6g}: is {extreme:.6g} right? if not, set "
-                f"{key}, and validate.range in params.yaml to drop or warn"
+    if len(others) < MIN_OTHER_VALUES or others[0] <= value <= others[-1]:
+        return False
+    n_near = max(len(others) // 4, MIN_OTHER_VALUES)
+    near = others[:n_near] if value < others[0] else others[-n_near:]
+    widest_gap = max(high - low for low, high in pairwise(near))
+    distance = max(others[0] - value, value - others[-1])
+    return distance > MIN_GAPS * widest_gap or value < 0 <= others[0]
+
+
+def ask_extremes(values: np.ndarray) -> list[str]:
+    """Ask whether the largest and the smallest value are correct, if most others are far away.
+
+    Args:
+        values: The value of each row that has one.
+    """
+    low, middle, high = np.quantile(values, [1 - TAIL_QUANTILE, 0.5, TAIL_QUANTILE])
+    questions = []
+    for extreme, tail, key in ((values.max(), high, "max"), (values.min(), low, "min")):
+        if abs(extreme - middle) > MIN_EXTREME_RATIO * abs(tail - middle) > 0:
+            bound = "at most" if key == "max" else "at least"
+            questions.append(
+                f"{TAIL_QUANTILE:.0%} of the values are {bound} {tail:.6g}. Is {extreme:.6g} right?"
+                f" If not, set {key}, and validate.range in params.yaml to drop or warn."
             )
-    return question
+    return questions
 
 
-def group_question(name: str, column: InferredColumn, counts: Counter[Any]) -> str:
-    """Ask whether rows of one value belong together, such as those of one customer.
+def ask_group(name: str, column: InferredColumn, counts: Counter[Any]) -> list[str]:
+    """Ask whether the rows with the same value belong together, such as those of a customer.
 
-    That is asked of identifiers, and of many values most of which repeat, but none often. It sets
-    `may_be_group` of the column.
+    The question is about identifiers, and about columns with many values most of which occur more
+    than once, but none often. It sets `may_be_group`.
     """
     distinct, rows = len(counts), counts.total()
-    identifies = distinct > MAX_CLASSES and (not name or IDENTIFIER.search(name))
-    repeats = (
+    is_identifier = distinct > MAX_CLASSES and (not name or IDENTIFIER.search(name))
+    has_small_groups = (
         distinct > MANY_DISTINCT
-        and rows <= MAX_REPEATS * distinct
+        and rows <= MAX_MEAN_GROUP_ROWS * distinct
         and median(counts.values()) > 1
-        and max(counts.values()) <= MAX_SHARE * rows
+        and max(counts.values()) <= MAX_GROUP_SHARE * rows
     )
-    column.may_be_group = rows >= 2 * distinct and bool(identifies or repeats)
+    column.may_be_group = rows >= 2 * distinct and bool(is_identifier or has_small_groups)
     if not column.may_be_group:
-        return ""
-    return (
-        f"; do rows of one {name} belong together? then group: {name} in a line of its own above, "
-        "and split.by: group in params.yaml"
-    )
+        return []
+    return [
+        f"Do the rows with the same {name} belong together? Then add group: {name} in a line of "
+        "its own above, and set split.by: group in params.yaml."
+    ]

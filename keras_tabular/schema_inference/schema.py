@@ -1,9 +1,8 @@
-"""The schema of a table, written from a look at its rows, with what a person should check."""
+"""Write the first schema of a table, with questions to a person as comments."""
 
 import math
-import re
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,213 +10,238 @@ import yaml
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
-from keras_tabular.config.typed_yaml import Value, parse_section, suggestion
-from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.config.typed_yaml import Value, expected_one_of, parse_section
+from keras_tabular.core.errors import UserError
 from keras_tabular.schema_inference.columns import (
     MAX_CLASSES,
     MIN_CLASS_ROWS,
     InferredColumn,
     infer_columns,
-    infer_task,
 )
-from keras_tabular.schema_inference.formats import typed
-from keras_tabular.schema_inference.questions import question
+from keras_tabular.schema_inference.formats import parse_texts
+from keras_tabular.schema_inference.questions import ask_about
 from keras_tabular.schema_inference.sample import Sample, read_sample
 from keras_tabular.table.checks import Checks, check_table, describe_failures, rows_to_locate
-from keras_tabular.table.rows import parse_valid_rows
+from keras_tabular.table.rows import CheckedRows, parse_valid_rows
 from keras_tabular.table.source import read_rows, source_files
 
-# Texts that mean the class to find.
+# Usual texts of the positive class.
 POSITIVE = {
     *("1", "1.0", "yes", "y", "true", "t", "pos", "positive", "sick", "bad", "default", "churn"),
 }
-MIN_SHARE_TO_ASK = 0.95  # of the target, that a column explains by itself
-MAX_CERTAIN_CLASSES = 5  # of whole numbers; more may be a count
-QUESTION = re.compile(r" # .*; [^;]*\?( |$)")  # in a line of the file, see `question`
-
-
-def target_task(sample: Sample, target: str, column: InferredColumn) -> tuple[str, Counter[Value]]:
-    """Infer the task of a target column, and count the rows of each of its values.
-
-    Two texts of one value, such as true and TRUE, are one class; real numbers stay texts.
-
-    Raises:
-        UserError: There is nothing to learn from it, or too much.
-    """
-    texts = column.present
-    classes = Counter[Value]()
-    values = texts if column.kind == "real" else typed(texts, column.kind, column.format)
-    for text, value in zip(texts, values, strict=True):
-        classes[str(value) if value is None else value] += column.counts[text]
-    if len(classes) < 2:
-        raise UserError(
-            f"--target: {target} has one value or none in {sample.rows} rows; nothing to learn"
-        )
-    task = infer_task(column.kind, classes)
-    if task == "multiclass" and len(classes) * MIN_CLASS_ROWS > sample.rows:
-        raise UserError(
-            f"--target: {target} holds {len(classes)} different values in {sample.rows} rows; "
-            f"expected numbers, or classes of {MIN_CLASS_ROWS} rows each on average"
-        )
-    return task, classes
+MIN_LEAK_SHARE_TO_ASK = 0.95  # of the target, that a column explains by itself
+MAX_CERTAIN_CLASSES = 5  # of an integer target; with more values, it may be a count
 
 
 class FirstSchema(NamedTuple):
-    """A schema for a table, and why `validate` would stop at it.
+    """A schema for a table, and what a person should look at.
 
     Attributes:
         text: The schema as YAML, with comments.
-        failed_checks: A message for each check of `validate` that the table fails.
+        question_lines: The numbers of the lines with a question.
+        failed_checks: A message for each check of the table that fails and stops the pipeline.
     """
 
     text: str
+    question_lines: list[int]
     failed_checks: list[str]
+
+
+class Target(NamedTuple):
+    """The target of a table. `positive` is its positive class if the task is binary."""
+
+    name: str
+    task: str
+    positive: Value | None
 
 
 def infer_schema(
     path: Path, target: str, limit: int, policies: Validate | None = None
 ) -> FirstSchema:
-    """Describe a file, or those in a folder, from `limit` of its rows.
+    """Infer the schema of a file, or of the files in a folder, from up to `limit` rows.
 
-    Columns that explain nearly all of the target by themselves are ignored, with a question.
+    Columns that nearly determine the target are ignored, with a question.
 
     Args:
-        policies: What a failed check does; the defaults if None.
+        path: The file or folder.
+        target: The column to predict.
+        limit: The number of rows to read.
+        policies: What happens if a check fails; the defaults if None.
 
     Raises:
-        UserError: The file cannot be read, or `target` is no column to predict.
+        UserError: The file cannot be read, or `target` is not a column that can be predicted.
     """
     files = source_files(str(path))
     sample = read_sample(files, limit)
     if target not in sample.columns:
-        near = f".{near}" if (near := suggestion(target, sample.columns)) else ""
-        raise UserError(
-            f"--target: found {target!r}; the columns are {format_list(sample.columns)}{near}"
-        )
+        raise UserError(f"--target: {expected_one_of(target, sample.columns)}")
     if target in sample.unreadable:
-        raise UserError(f"--target: found column {target} of {sample.unreadable[target]}")
+        raise UserError(f"--target: column {target} has the type {sample.unreadable[target]}.")
     columns = infer_columns(sample, target)
     ask_questions(sample, columns, target)
-    task, classes = target_task(sample, target, columns[target])
-    if task != "regression" and columns[target].kind == "real":
-        # 0.0 and 1.0 are two texts
-        columns[target] = replace(columns[target], kind="category", format=None)
-    if MAX_CERTAIN_CLASSES < len(classes) <= MAX_CLASSES and columns[target].kind == "integer":
-        other = "multiclass" if task == "regression" else "regression"
-        columns[target].note += f"; predicted by {task}, or {other}? then change task above"
-    text = schema_text(path, sample, columns, target, task, classes)
+    inferred_target = infer_target(sample, columns, target)
+    text, _ = write_yaml(path, sample, columns, inferred_target)
     schema = parse_section(yaml.safe_load(text), Schema, path)
-    parts = []
-    for file, rows in zip(files, sample.rows_by_file, strict=True):
-        for raw in read_rows(file, schema, list(schema.columns)):
-            raw = raw._replace(cells=raw.cells[:rows])
-            parts.append(parse_valid_rows(raw, schema))
-            rows -= len(raw.cells)
-            if not rows:
-                break
-    checks = check_table(parts, schema, policies or Validate())[1]
-    ask_leaks(columns, target, checks)
-    text = schema_text(path, sample, columns, target, task, classes)
+    rows = [*read_valid_rows(files, sample, schema)]
+    checks = check_table(rows, schema, policies or Validate())[1]
+    ask_about_leaks(columns, target, checks)
     places = {row: f"row {row + 1}" for row in rows_to_locate(checks)}
-    return FirstSchema(text, describe_failures(sample.rows, checks, places)["error"])
-
-
-def schema_text(
-    path: Path,
-    sample: Sample,
-    columns: dict[str, InferredColumn],
-    target: str,
-    task: str,
-    classes: Counter[Value],
-) -> str:
-    """Write the schema as YAML, with a comment for each column."""
-    seen = "all" if sample.whole else "the first"
-    lines = [f"# From {seen} {sample.rows} rows. Check every comment."]
-    dialect = sample.dialect.model_dump(exclude_defaults=True)
-    for key, value in ({"source": path.as_posix()} | dialect).items():
-        lines.append(f"{key}: {in_yaml(value)}")
-    lines.append(f"task: {task} # of binary, multiclass, regression")
-    lines.append(f"target: {in_yaml(target)}")
-    if task == "binary":
-        positive = min(classes, key=lambda v: (str(v).lower() not in POSITIVE, classes[v], str(v)))
-        lines.append(f"positive: {in_yaml(positive)} # the class to find")
-    lines.append("columns:")
-    ignored = []
-    for name, column in columns.items():
-        note = "".join(letter if letter.isprintable() else " " for letter in column.note)
-        if name == target:
-            values = sorted(classes, key=lambda v: (len(str(v)), str(v)))
-            column = replace(column, nullable=False)
-            declared = declaration(column, [] if task == "regression" else values)
-            gaps = "; rows without a target are set aside" if columns[name].nullable else ""
-            lines.append(f"  {in_yaml(name)}: {in_yaml(declared)} # {note}; the target{gaps}")
-        elif column.ignore:
-            ignored.append(f"  - {in_yaml(name)} # {note}")
-        else:
-            lines.append(f"  {in_yaml(name)}: {in_yaml(declaration(column, []))} # {note}")
-    return "\n".join([*lines, *(["ignore:", *ignored] if ignored else []), ""])
-
-
-def declaration(column: InferredColumn, values: list[Value]) -> dict[str, Any]:
-    """Return a column as the schema declares it."""
-    optional = {
-        "nullable": column.nullable,
-        "values": values,
-        "replace": column.replace,
-        "missing_values": column.missing_values,
-        "format": column.format,
-    }
-    return {"kind": column.kind} | {key: value for key, value in optional.items() if value}
-
-
-def in_yaml(value: Any) -> str:
-    """Return a value on one line, as PyYAML reads it back; texts are quoted where they must be."""
-    if isinstance(value, dict):
-        pairs = [f"{in_yaml(key)}: {in_yaml(item)}" for key, item in value.items()]
-        return f"{{{', '.join(pairs)}}}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(in_yaml, value))}]"
-    options: dict[str, Any] = {"allow_unicode": True, "width": math.inf}
-    text: str = yaml.safe_dump([value], default_flow_style=True, **options)[1:-2]
-    if isinstance(value, str) and text != value:
-        text = yaml.safe_dump(value, default_style='"', **options)[:-1]
-    return text
+    failures = describe_failures(sample.rows, checks, places)["error"]
+    return FirstSchema(*write_yaml(path, sample, columns, inferred_target), failures)
 
 
 def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: str) -> None:
-    """Complete the notes of columns with questions.
+    """Add questions to the columns.
 
-    Where all but the target would be ignored, only those that are constant are.
+    If no feature would be left, only constant columns are ignored.
     """
     features = [column for name, column in columns.items() if name != target]
-    if all(column.ignore for column in features):
+    if all(column.is_ignored for column in features):
         for column in features:
-            column.ignore = column.constant
+            column.is_ignored = column.is_constant
+            column.questions = []
     for name, column in columns.items():
-        if not column.ignore:
-            column.note += question(name, column, target=name == target)
-    for name, note in sample.unreadable.items():
-        columns[name].note = note
-    if columns[target].kind in ("datetime", "text"):  # which are no classes and no numbers
-        columns[target] = replace(columns[target], kind="category", format=None)
+        if not column.is_ignored:
+            column.questions += ask_about(name, column, is_target=name == target)
+    for name, type_note in sample.unreadable.items():
+        columns[name].description = f"The type is {type_note}"
 
 
-def ask_leaks(columns: dict[str, InferredColumn], target: str, checks: Checks) -> None:
-    """Ask in the note of each column that explains much of the target whether it is a leak.
+def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) -> Target:
+    """Infer the task, and change the target column as the task requires.
 
-    A column that fails the check is ignored, and its check removed, unless no other one is left or
-    it may be the group: a person whose rows all have one label explains it, and is no copy of it.
+    Raises:
+        UserError: The target has a single value, or too many values for classes.
+    """
+    column = columns[name]
+    if column.kind in ("datetime", "text"):
+        column.kind, column.format = "category", None
+    texts = column.present
+    classes = Counter[Value]()
+    # Texts such as true and TRUE are one class, but 1 and 1.0 are two.
+    is_real = column.kind == "real"
+    values = texts if is_real else parse_texts(texts, column.kind, column.format)
+    for text, value in zip(texts, values, strict=True):
+        classes[str(value) if value is None else value] += column.counts[text]
+    if len(classes) < 2:
+        raise UserError(
+            f"--target: expected a column with different values, got {name}, which has one value "
+            f"or none in {sample.rows} rows."
+        )
+    task = infer_task(column.kind, classes)
+    if task == "multiclass" and len(classes) * MIN_CLASS_ROWS > sample.rows:
+        raise UserError(
+            f"--target: expected numbers, or classes of {MIN_CLASS_ROWS} rows on average, got "
+            f"{len(classes)} different values of {name} in {sample.rows} rows."
+        )
+    if task != "regression":
+        column.values = sorted(classes, key=lambda value: (len(str(value)), str(value)))
+        column.kind = "category" if is_real else column.kind
+        column.format = None if is_real else column.format
+    if MAX_CERTAIN_CLASSES < len(classes) <= MAX_CLASSES and column.kind == "integer":
+        other = "multiclass" if task == "regression" else "regression"
+        column.questions.append(f"Is the task {task}? If not, change task above to {other}.")
+    column.description += ". This is the target"
+    column.description += ". Rows without a target are set aside" if column.nullable else ""
+    column.nullable = column.is_ignored = False
+    if task != "binary":
+        return Target(name, task, None)
+    rarest = sorted(classes, key=lambda value: (classes[value], str(value)))
+    positive = next((value for value in rarest if str(value).lower() in POSITIVE), rarest[0])
+    return Target(name, task, positive)
+
+
+def infer_task(kind: str, classes: Counter[Value]) -> str:
+    """Infer the task from the kind of the target and the number of rows of each value.
+
+    Integers are classes only if there are few, none of them rare. The values of a count from 0 to
+    18 are not: its largest values usually have one row each.
+    """
+    if len(classes) == 2:
+        return "binary"
+    are_few = len(classes) <= MAX_CLASSES and min(classes.values()) >= MIN_CLASS_ROWS
+    if kind in ("boolean", "category") or (kind == "integer" and are_few):
+        return "multiclass"
+    return "regression"
+
+
+def read_valid_rows(files: list[Path], sample: Sample, schema: Schema) -> Iterator[CheckedRows]:
+    """Yield the rows of a sample with the types of the schema."""
+    for file, rows in zip(files, sample.rows_by_file, strict=True):
+        for raw in read_rows(file, schema, list(schema.columns)):
+            raw = raw._replace(cells=raw.cells[:rows])
+            yield parse_valid_rows(raw, schema)
+            rows -= len(raw.cells)
+            if not rows:
+                break
+
+
+def ask_about_leaks(columns: dict[str, InferredColumn], target: str, checks: Checks) -> None:
+    """Ask about columns that explain the target by themselves.
+
+    A column that fails the check `leak` is ignored, and its check is removed. It is kept if no
+    other column is left, or if it may be the group: if all rows of a person have the same label,
+    the person explains it without being a copy of it.
     """
     leaks = {name: check for (name, key), check in checks.items() if key == "leak"}
     all_fail = all(check.failed_rows for check in leaks.values())
     for name, leak in leaks.items():
         column, explains = columns[name], f"explains {leak.share:.2%} of {target} by itself"
         if leak.failed_rows and not all_fail and not column.may_be_group:
-            column.ignore = True
-            column.note = (
-                f"{explains}: a copy of it? if not, move it to columns as "
-                f"{{kind: {column.kind}}}, and set validate.leak in params.yaml to warn"
-            )
+            column.ignore(f"This column {explains}", f"Is it a copy of {target}?")
+            column.questions.append("Also set validate.leak in params.yaml to warn then.")
             del checks[name, "leak"]
-        elif leak.failed_rows or leak.share >= MIN_SHARE_TO_ASK:
-            column.note += f"; {explains}: is it known before {target} is?"
+        elif leak.failed_rows or leak.share >= MIN_LEAK_SHARE_TO_ASK:
+            column.questions.append(f"The column {explains}. Is it known before {target} is?")
+
+
+def write_yaml(
+    path: Path, sample: Sample, columns: dict[str, InferredColumn], target: Target
+) -> tuple[str, list[int]]:
+    """Write a schema as YAML, with a comment on each column.
+
+    Returns:
+        The text, and the numbers of the lines with a question.
+    """
+    rows = f"{'all' if sample.is_complete else 'the first'} {sample.rows} rows"
+    lines, question_lines = [f"# Inferred from {rows}. Check every comment."], list[int]()
+    dialect = sample.dialect.model_dump(exclude_defaults=True)
+    for key, value in ({"source": path.as_posix()} | dialect).items():
+        lines.append(f"{key}: {format_yaml(value)}")
+    lines.append(f"task: {target.task} # binary, multiclass or regression")
+    lines.append(f"target: {format_yaml(target.name)}")
+    if target.positive is not None:
+        positive = format_yaml(target.positive)
+        lines.append(f"positive: {positive} # the class whose probability is predicted")
+    for key, is_ignored in (("columns", False), ("ignore", True)):
+        selected = {n: column for n, column in columns.items() if column.is_ignored == is_ignored}
+        lines += [f"{key}:"] if selected else []
+        for name, column in selected.items():
+            comment = " ".join([f"{column.description}.", *column.questions])
+            comment = "".join(letter if letter.isprintable() else " " for letter in comment)
+            declared = f"{format_yaml(name)}: {format_yaml(declare(column))}"
+            lines.append(f"  {f'- {format_yaml(name)}' if is_ignored else declared} # {comment}")
+            if column.questions:
+                question_lines.append(len(lines))
+    return "\n".join([*lines, ""]), question_lines
+
+
+def declare(column: InferredColumn) -> dict[str, Any]:
+    """Return the keys of a column in the schema."""
+    keys = ("nullable", "values", "replace", "missing_values", "format")
+    values = {key: getattr(column, key) for key in keys if getattr(column, key)}
+    return {"kind": column.kind, **values}
+
+
+def format_yaml(value: Any) -> str:
+    """Return a value in one line of YAML. Texts are in quotes if YAML would read something else."""
+    if isinstance(value, dict):
+        pairs = [f"{format_yaml(key)}: {format_yaml(item)}" for key, item in value.items()]
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(format_yaml, value))}]"
+    options: dict[str, Any] = {"allow_unicode": True, "width": math.inf}
+    text: str = yaml.safe_dump([value], default_flow_style=True, **options)[1:-2]
+    if isinstance(value, str) and text != value:
+        text = yaml.safe_dump(value, default_style='"', **options)[:-1]
+    return text

@@ -1,4 +1,4 @@
-"""A table is described as it is written, and the description is read back as it was meant."""
+"""The first schema of a table fits its columns, and asks about what cannot be known."""
 
 import csv
 import re
@@ -23,7 +23,7 @@ LABELS = ["a", "b"] * 30
 
 
 def infer(folder: Path, table: str = "t.csv", target: str = "y") -> Schema:
-    """Return what the command writes for a table in a folder, read back."""
+    """Run the command for a table in a folder, and load the schema that it writes."""
     call_main(
         folder, "keras_tabular.cli.infer_schema", table, f"--target={target}", "-o", "schema.yaml"
     )
@@ -33,7 +33,7 @@ def infer(folder: Path, table: str = "t.csv", target: str = "y") -> Schema:
 def described(
     folder: Path, table: dict[str, Any] | pd.DataFrame, delimiter: str = ","
 ) -> tuple[Schema, dict[str, str]]:
-    """Return the schema that the command writes for a table, and its comment on each column."""
+    """Return the schema that the command writes for a table, and the comment on each column."""
     pd.DataFrame(table).to_csv(folder / "t.csv", index=False, sep=delimiter)
     schema, comments = infer(folder), dict[str, str]()
     for line in (folder / "schema.yaml").read_text().splitlines():
@@ -43,18 +43,18 @@ def described(
 
 
 def asked_about(words: str, comments: dict[str, str]) -> list[str]:
-    """Return the columns whose comments have these words."""
+    """Return the columns whose comments contain these words."""
     return [name for name, comment in comments.items() if words in comment]
 
 
 def ingested(folder: Path, column: str) -> list[Any]:
-    """Return the values of a column as the stage `ingest` reads them."""
+    """Return the values of a column that the stage `ingest` would read."""
     (table,) = read_table(folder / "t.csv", load_schema(folder / "schema.yaml"))
     values: list[Any] = table[column].to_pylist()
     return values
 
 
-def test_kinds_missing_values_and_identifiers_are_recognised_in_files_of_both_formats(
+def test_csv_and_parquet_files_have_the_same_schema(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = make_mixed_table("binary")
@@ -74,30 +74,31 @@ def test_kinds_missing_values_and_identifiers_are_recognised_in_files_of_both_fo
     assert infer(tmp_path, "t.parquet").model_copy(update={"source": "t.csv"}) == schema
 
 
-def test_the_whole_file_is_written_with_its_comments(tmp_path: Path) -> None:
+def test_the_schema_has_a_comment_on_each_column(tmp_path: Path) -> None:
     rows = ["x,id,y", *(f"{i % 7},{i},{'no' if i % 3 else 'yes'}" for i in range(60))]
     (tmp_path / "t.csv").write_text("\n".join(rows).replace(",", ";"))
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/schema.yaml").write_text("what: was there before\n")
+    (tmp_path / "data/schema.yaml").write_text("earlier: schema\n")
     call_main(tmp_path, "keras_tabular.cli.infer_schema", "t.csv", "--target", "y")
+    question = "Is it an identifier? If not, move it to columns as {kind: integer}."
     assert (tmp_path / "data/schema.yaml").read_text() == (
         """\
-# From all 60 rows. Check every comment.
+# Inferred from all 60 rows. Check every comment.
 source: t.csv
 delimiter: ;
-task: binary # of binary, multiclass, regression
+task: binary # binary, multiclass or regression
 target: y
-positive: "yes" # the class to find
+positive: "yes" # the class whose probability is predicted
 columns:
-  x: {kind: integer} # 7 different values, 0 to 6
-  y: {kind: category, values: ["no", "yes"]} # 2 different values: no, yes; the target
+  x: {kind: integer} # 7 different values from 0 to 6.
+  y: {kind: category, values: ["no", "yes"]} # 2 different values: no, yes. This is the target.
 ignore:
-  - id # a different value in each row; an identifier? if not, move it to columns as {kind: integer}
-"""
+  - id # A different value in every row. QUESTION
+""".replace("QUESTION", question)
     )
 
 
-def test_rows_of_every_file_of_a_folder_are_looked_at(tmp_path: Path) -> None:
+def test_rows_of_every_file_in_a_folder_are_read(tmp_path: Path) -> None:
     files = tmp_path / "files"
     files.mkdir()
     (files / "1.csv").write_text("y,x\n" + "0,1\n1,2\n" * 30)
@@ -113,10 +114,10 @@ def test_rows_of_every_file_of_a_folder_are_looked_at(tmp_path: Path) -> None:
         "-o",
         "few.yaml",
     )
-    assert (tmp_path / "few.yaml").read_text().startswith("# From the first 20 rows.")
-    assert load_schema(tmp_path / "few.yaml").columns["x"].kind == "real"  # ten of each
+    assert (tmp_path / "few.yaml").read_text().startswith("# Inferred from the first 20 rows.")
+    assert load_schema(tmp_path / "few.yaml").columns["x"].kind == "real"  # ten rows of each file
     (files / "3.csv").write_text("x,y,z\n1,0,0\n")
-    with pytest.raises(SystemExit, match=r"3\.csv: found other columns than in .*1\.csv: z$"):
+    with pytest.raises(SystemExit, match=r"3\.csv: expected the columns of .*1\.csv\. .* has z\.$"):
         infer(tmp_path, "files")
 
 
@@ -129,7 +130,7 @@ def test_rows_of_every_file_of_a_folder_are_looked_at(tmp_path: Path) -> None:
         (["01", "1"] * 2, "binary", ("01", "1")),
     ],
 )
-def test_two_texts_of_one_value_are_one_class(
+def test_different_texts_for_a_value_are_one_class(
     texts: list[str], task: str, values: tuple[Any, ...], tmp_path: Path
 ) -> None:
     schema, _ = described(tmp_path, {"x": [*range(5)] * 12, "y": texts * 15})
@@ -139,15 +140,23 @@ def test_two_texts_of_one_value_are_one_class(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x,y\n1,a\n1,a\n", "--target: y has one value or none in 2 rows; nothing to learn"),
-        ("x,z\n1,a\n", "--target: found 'y'; the columns are x, z"),
-        ("x,x,y\n1,1,a\n", "t.csv: line 1: found 'x' more than once; is the header missing?"),
-        ("x,y\n", "t.csv: found a header and no rows; expected some"),
+        (
+            "x,y\n1,a\n1,a\n",
+            "--target: expected a column with different values, got y, which has one value or "
+            "none in 2 rows.",
+        ),
+        ("x,z\n1,a\n", "--target: expected one of x, z, got 'y'."),
+        (
+            "x,x,y\n1,1,a\n",
+            "t.csv: expected different column names, got 'x' more than once. Is the header "
+            "missing?",
+        ),
+        ("x,y\n", "t.csv: expected rows after the header, got none."),
         ("", "t.csv: the file is empty; expected a header line"),
-        (None, "t.csv: no such file; expected a table, or a folder of such files"),
+        (None, "t.csv: no such file or folder."),
     ],
 )
-def test_what_cannot_be_described_is_named_and_nothing_is_written(
+def test_no_schema_is_written_if_the_table_or_target_is_wrong(
     text: str | None, message: str, tmp_path: Path
 ) -> None:
     if text is not None:
@@ -157,8 +166,8 @@ def test_what_cannot_be_described_is_named_and_nothing_is_written(
     assert not (tmp_path / "schema.yaml").exists()
 
 
-# Texts that YAML 1.1, YAML 1.2 or people read as something else.
-TRICKY = st.sampled_from(
+# Texts that YAML 1.1, YAML 1.2 or people read as something else than a plain text.
+TRICKY_TEXTS = st.sampled_from(
     ["yes", "no", "on", "off", "y", "n", "true", "~", "null", "1e5", "1_000", "0x10", "0o7",
      "12:30", "=", "<<", "-", "- a", "? a", ": a", "a: b", "a:", "#", "a #b", " a", "a ", "'",
      '"', "''", "a'b", "[a]", "{a}", "a, b", "*a", "&a", "!a", "!!str", "%a", "@a", "`a", "|",
@@ -167,7 +176,8 @@ TRICKY = st.sampled_from(
      "source", "columns", "kind", "x" * 200]
 )  # fmt: skip
 TEXTS = st.one_of(
-    TRICKY, st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6)
+    TRICKY_TEXTS,
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6),
 )
 CLASSES = st.lists(
     TEXTS.filter(lambda text: not is_missing(text)), min_size=2, max_size=4, unique=True
@@ -177,7 +187,7 @@ CLASSES = st.lists(
 @settings(max_examples=50)
 @given(
     names=st.lists(TEXTS, min_size=1, max_size=4, unique=True),
-    target=TEXTS.filter(lambda text: text != "--"),  # argparse takes it for no value
+    target=TEXTS.filter(lambda text: text != "--"),  # argparse does not take it as a value
     classes=CLASSES,
     categories=CLASSES,
     file=st.sampled_from(["t.csv", "a: b.csv", "yes", "#.csv", "é '\".csv", "1e5", "a\nb"]),
@@ -185,7 +195,7 @@ CLASSES = st.lists(
 @example(["?0", ","], "0?", ["0?", "?0"], ["[", "]"], "t.csv")
 @example(["=", "a\nb"], "yes", ["on", "off"], ["#", ": "], "t.csv")
 @example(["12:30"], "1e5", ["12:30", "1e5"], ["no", "yes"], "t.csv")
-def test_what_is_written_reads_back_to_the_same_names_and_values(
+def test_names_and_values_are_the_same_when_the_schema_is_loaded(
     names: list[str], target: str, classes: list[str], categories: list[str], file: str
 ) -> None:
     header = [*names, target, "number"]
@@ -209,8 +219,7 @@ def test_what_is_written_reads_back_to_the_same_names_and_values(
         assert set(schema.classes) == set(classes)
 
 
-def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> None:
-    """Numbers and dates as they are written, texts, labels, codes and identifiers."""
+def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
     rng, rows = np.random.default_rng(0), 600
     y, words = rng.normal(10, 2, rows).round(3), [f"word{number}" for number in range(400)]
     table = {
@@ -249,22 +258,22 @@ def test_kinds_and_forms_are_told_apart_with_what_to_check(tmp_path: Path) -> No
         **dict.fromkeys(["near", "y"], ("real", None)),
     }
     assert schema.ignore == ("row", "plate", "log")
-    in_a_line = "in a line of its own above, and split.by:"
-    for words_of_comment, column in (
-        (f"then group: customer_id {in_a_line} group", "customer_id"),
-        (f"then time: day {in_a_line} time", "day"),
-        ("7 labels between |", "genres"),
+    in_a_line = "in a line of its own above, and set split.by:"
+    for words_in_comment, column in (
+        (f"Then add group: customer_id {in_a_line} group", "customer_id"),
+        (f"Then add time: day {in_a_line} time", "day"),
+        ("lists of 7 labels between |", "genres"),
         ("write them as plain numbers", "some"),
-        ("of y by itself: is it known before y is?", "near"),
-        ("of y by itself: a copy of it? if not, move it to columns as {kind: real}", "log"),
-        ("; or %d/%m/%Y? both fit", "either"),
+        ("of y by itself. Is it known before y is?", "near"),
+        ("by itself. Is it a copy of y? If not, move it to columns as {kind: real}.", "log"),
+        ("Or are the dates written as %d/%m/%Y? Both formats fit.", "either"),
     ):
-        assert asked_about(words_of_comment, comments) == [column]
+        assert asked_about(words_in_comment, comments) == [column]
     assert infer(tmp_path, target="cost").task == "regression"
 
 
-def test_a_value_that_stands_apart_may_be_missing_or_wrong(tmp_path: Path) -> None:
-    """Not a 0 for no rain or for what most have none of, -9 degrees, or the end of a long tail."""
+def test_values_far_from_the_others_may_be_missing_or_wrong(tmp_path: Path) -> None:
+    """A 0 is no such value if it means no rain, nor are -9 degrees and the end of a long tail."""
     rng, rows = np.random.default_rng(0), np.arange(500)
     measured = rng.normal(100, 10, 500).round()
     table = {
@@ -288,21 +297,21 @@ def test_a_value_that_stands_apart_may_be_missing_or_wrong(tmp_path: Path) -> No
     missing, wrong = [*table][:7], [*table][7:9]
     assert asked_about("mean missing", comments) == missing
     assert asked_about("?", comments) == missing + wrong  # once each: 999 is no extreme too
-    assert ": is 1048 right? if not, set max" in comments["wind_speed"]
-    assert ": is -5000 right? if not, set min" in comments["depth"]
+    assert "Is 1048 right? If not, set max" in comments["wind_speed"]
+    assert "Is -5000 right? If not, set min" in comments["depth"]
 
 
-def test_zeros_that_mean_missing_in_the_first_table_are_asked_about(
+def test_zeros_of_the_default_table_may_mean_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = pd.read_csv(PROJECT / "data/raw/diabetes.csv").rename(columns={"Outcome": "y"})
     _, comments = described(tmp_path, frame)
     missing = ["Glucose", "BloodPressure", "SkinThickness", "Insulin", "BMI"]
     assert asked_about("?", comments) == missing
-    assert "it asks something in line 8, 9, 10, 11, 12\n" in capsys.readouterr().out
+    assert "There are questions in these lines: 8, 9, 10, 11, 12.\n" in capsys.readouterr().out
 
 
-def test_groups_of_texts_are_told_by_their_repetition(tmp_path: Path) -> None:
+def test_values_that_repeat_may_be_groups(tmp_path: Path) -> None:
     rng, rows = np.random.default_rng(0), 3000
     table = {
         "customer": [f"C{number:04}" for number in rng.integers(0, 695, rows)],
@@ -317,10 +326,10 @@ def test_groups_of_texts_are_told_by_their_repetition(tmp_path: Path) -> None:
     }
     _, comments = described(tmp_path, table)
     assert asked_about("belong together?", comments) == ["customer", "artist"]
-    assert "then group: customer in a line" in comments["customer"]
+    assert "Then add group: customer in a line" in comments["customer"]
 
 
-def test_spellings_and_columns_with_nearly_one_value_are_asked_about(tmp_path: Path) -> None:
+def test_spellings_and_nearly_constant_columns_are_asked_about(tmp_path: Path) -> None:
     table = {
         "colour": ["red", "Red", " red", "blue"] * 250,
         "names": ["ab", "ac"] * 500,
@@ -331,9 +340,14 @@ def test_spellings_and_columns_with_nearly_one_value_are_asked_about(tmp_path: P
     }
     schema, comments = described(tmp_path, table)
     assert asked_about("?", comments) == ["colour", "flag", "y", "few"]
-    assert "differ in case or blanks alone: one value? if not, remove" in comments["colour"]
-    assert "999 of 1000 rows are False: of use? else move it to ignore" in comments["flag"]
-    assert comments["few"].startswith("2 of 1000 rows have a value: of use? if so, move it to col")
+    assert (
+        "differ only in case or spaces. Are they the same value? If not, remove"
+        in comments["colour"]
+    )
+    assert (
+        "999 of 1000 rows are False. Is this column useful? If not, ignore it." in comments["flag"]
+    )
+    assert comments["few"].startswith("2 of 1000 rows have a value. Can the model do without")
     assert (schema.classes, schema.ignore) == (("no", "yes"), ("few",))
     assert {*ingested(tmp_path, "colour")} == {"red", "blue"}
     assert {*ingested(tmp_path, "y")} == {"yes", "no"}
@@ -361,14 +375,14 @@ AMBIGUOUS = ["1,234", "-2,500", "12,345"] * 20  # thousands, or decimals
         (";", [t.replace(",", ".") for t in AMBIGUOUS], LABELS, "..", True),
     ],
 )
-def test_decimal_commas_are_told_from_thousands(
+def test_decimal_commas_and_thousands_separators_are_told_apart(
     delimiter: str, texts: list[str], other: list[Any], marks: str, is_asked: bool, tmp_path: Path
 ) -> None:
-    """Of the `marks`, the second replaces the first, or nothing does."""
+    """The first of the `marks` is replaced by the second, or removed if there is no second."""
     _, comments = described(tmp_path, {"x": texts, "other": other, "y": LABELS}, delimiter)
     expected = [float(text.replace(marks[0], marks[1:])) for text in texts]
     assert ingested(tmp_path, "x") == expected
-    assert ("; or numbers written as 1.234,5? both fit" in comments["x"]) == is_asked
+    assert ("Or are the numbers written as 1.234,5? Both formats fit." in comments["x"]) == is_asked
 
 
 def test_a_name_with_a_line_break_or_commas_does_not_hide_the_delimiter(tmp_path: Path) -> None:
@@ -388,33 +402,28 @@ def test_dates_may_have_several_formats_and_are_asked_about(tmp_path: Path) -> N
     assert schema.columns["day"].format == ("ISO8601", "%d.%m.%Y")
     assert ingested(tmp_path, "day") == [*days.tz_localize("UTC")]
     assert schema.ignore == ("both",)
-    assert "kind datetime? then change or list such cells in replace" in comments["both"]
-    assert "dates written as %Y%m%d? then kind: datetime" in comments["compact"]
+    assert "Are these dates written as %m/%d/%Y? Then change cells such as" in comments["both"]
+    assert "Are these dates written as %Y%m%d? Then set kind: datetime" in comments["compact"]
 
 
 @pytest.mark.parametrize("name", ["customer_id", "Nr", "No", "key", "uuid", "orderNo"])
-def test_identifiers_are_found_by_their_name_and_by_their_values(name: str, tmp_path: Path) -> None:
-    """Although some rows repeat."""
+def test_identifiers_are_recognised_by_their_name_or_values(name: str, tmp_path: Path) -> None:
     numbers = np.random.default_rng(0).permutation(10**6)[:60]
     frame = pd.DataFrame({name: numbers, "row": np.arange(100, 160), "customer": numbers})
     frame["code"] = [f"{number:07x}" for number in numbers]
     frame = frame.assign(year=np.arange(1950, 2010), x=[*range(20)] * 3, y=LABELS)
     schema, comments = described(tmp_path, pd.concat([frame, frame[:5]]))
     assert schema.ignore == (name, "row", "code")
-    assert asked_about("an identifier?", comments) == ["customer", name, "row", "code"]
+    assert asked_about("Is it an identifier?", comments) == ["customer", name, "row", "code"]
 
 
-def test_what_validate_would_stop_at_is_said_at_once(
+def test_checks_that_will_fail_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also a group whose rows have one label, which explains it and is no copy of it.
-
-    A count is predicted as a number, of which a value may be rare.
-    """
     visits = [*np.random.default_rng(0).poisson(4, 200), 18]
     schema, comments = described(tmp_path, {"x": [*range(67)] * 3, "y": visits})
     assert schema.task == "regression"
-    assert "predicted by regression, or multiclass? then change task above" in comments["y"]
+    assert "Is the task regression? If not, change task above to multiclass." in comments["y"]
     assert "will stop at validate" not in capsys.readouterr().out
     animals = ["cat"] * 40 + ["dog"] * 40 + ["emu"] * 2
     described(tmp_path, {"x": [*range(41)] * 2, "y": animals})
@@ -427,5 +436,5 @@ def test_what_validate_would_stop_at_is_said_at_once(
     table = {"person": [f"p{n}" for n in person], "x": [*range(20)] * 30, "y": labels}
     schema, comments = described(tmp_path, table)
     assert "person" in schema.columns
-    assert "then group: person in a line of its own above" in comments["person"]
+    assert "Then add group: person in a line of its own above" in comments["person"]
     assert "person: 600 of 600 rows fail leak" in capsys.readouterr().out
