@@ -108,7 +108,7 @@ def our_fit(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
 
 def small_ours() -> Callable[[], Any]:
     from keras_tabular.networks.backend import tf
-    from keras_tabular.training.trainer import Rows
+    from keras_tabular.training.dataset import Rows
 
     x, y, x_validation, y_validation = small_rows()
 
@@ -158,7 +158,7 @@ def large_ours(folder: Path) -> Callable[[], Any]:
     from keras_tabular.networks import network  # noqa: F401  imports are excluded
     from keras_tabular.preprocessing.layers import build_preprocessing
     from keras_tabular.preprocessing.statistics import Scaling, Statistics
-    from keras_tabular.training.setup import Preprocessor, TableDataset
+    from keras_tabular.training.dataset import Preprocessor, TableDataset, read_labels
 
     columns = {f"x{i}": Column(kind="real") for i in range(COLUMNS)}
     columns["y"] = Column(kind="integer", values=(0, 1))
@@ -177,7 +177,8 @@ def large_ours(folder: Path) -> Callable[[], Any]:
     def work() -> None:
         layers = build_preprocessing(statistics, schema, our_params(schema))
         preprocessor = Preprocessor(schema, statistics, layers, {}, 0, np.empty(0))
-        our_fit(TableDataset(folder, preprocessor), [], LARGE_BATCH, epochs=1)
+        dataset = TableDataset(folder, preprocessor, *read_labels(folder, schema))
+        our_fit(dataset, [], LARGE_BATCH, epochs=1)
 
     return work
 

@@ -63,11 +63,11 @@ def main() -> None:
     from keras_tabular.training.ensemble import describe, save, weigh_snapshots
     from keras_tabular.training.fit import fit
     from keras_tabular.training.forward_chaining import predict_later_blocks
-    from keras_tabular.training.setup import set_up
+    from keras_tabular.training.setup import Setup
     from network import build
 
     tables = [args.split / name for name in ("train", "validation")]
-    setup = set_up(tables[0], schema, train, build, validation=tables[1])
+    setup = Setup(tables[0], schema, train, build, validation=tables[1])
     checkpoints = Checkpoints(args.state, identity([schema, train], tables, build))
     counts = [f"{m.count * setup.train.folds} of {m.network}" for m in setup.train.members]
     print(f"Training networks on {len(setup.y)} rows: {', '.join(counts)}", file=sys.stderr)

@@ -23,7 +23,7 @@ from keras_tabular.table.groups import row_groups
 from keras_tabular.training.checkpoint import Snapshot
 from keras_tabular.training.ensemble import weigh_snapshots
 from keras_tabular.training.fit import fit
-from keras_tabular.training.setup import set_up
+from keras_tabular.training.setup import Setup
 
 FINISHED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 N_DRAWS = 200  # bootstrap draws behind the expected gain
@@ -106,7 +106,7 @@ def fold_predictions(
         UserError: The training diverges to NaN or infinity, or a column cannot be preprocessed.
     """
     keras.utils.clear_session()
-    setup = set_up(folder, schema, train, build)
+    setup = Setup(folder, schema, train, build)
     groups = row_groups(folder, schema)
     snapshots: list[Snapshot] = []
 

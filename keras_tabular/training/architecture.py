@@ -14,7 +14,8 @@ from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.network import Build, ColumnSample
 from keras_tabular.networks.reproducible import MeanAbsoluteError, MeanLoss, make_reproducible
 from keras_tabular.networks.stacking import is_stackable
-from keras_tabular.training.trainer import Dataset, Trainer
+from keras_tabular.training.dataset import Dataset
+from keras_tabular.training.trainer import Trainer
 
 MAX_ROWS_FOR_FIRST_SCALE = 20_000
 COPIES = 10  # copies of its weights that a network keeps: in training, its state, its snapshots

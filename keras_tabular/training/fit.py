@@ -24,7 +24,7 @@ from keras_tabular.networks.backend import keras
 from keras_tabular.networks.network import learnt_weights
 from keras_tabular.table.arrays import predicted_classes
 from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
-from keras_tabular.training.setup import Fold, Setup
+from keras_tabular.training.setup import FoldRows, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 
 MIN_GAIN = 0.01  # a share of the loss; less is not worth twice as many steps
@@ -92,7 +92,7 @@ def train_to_snapshot(
 def train_rounds(setup: Setup, network: Snapshot) -> Snapshot:
     """Train a network for a cycle, or for all its epochs until it is stopped early."""
     architecture = setup.architectures[network.architecture]
-    fold = setup.rows_of_folds[network.fold]
+    fold = setup.rows_of_fold(network.fold)
     compiled = compiled_model(setup, network, fold)
     stop = architecture.params.early_stopping if len(fold.y) else None
     best, first = 0, len(network.history)
@@ -123,7 +123,7 @@ def train_rounds(setup: Setup, network: Snapshot) -> Snapshot:
     return snapshot
 
 
-def compiled_model(setup: Setup, network: Snapshot, fold: Fold) -> keras.Model:
+def compiled_model(setup: Setup, network: Snapshot, fold: FoldRows) -> keras.Model:
     """Build the compiled model that trains a network, or let an idle one continue its training."""
     architecture = setup.architectures[network.architecture]
     with TRACING:  # Keras's seed is global too
@@ -137,7 +137,7 @@ def compiled_model(setup: Setup, network: Snapshot, fold: Fold) -> keras.Model:
 
 
 def train_round(
-    setup: Setup, network: Snapshot, compiled: keras.Model, fold: Fold
+    setup: Setup, network: Snapshot, compiled: keras.Model, fold: FoldRows
 ) -> tuple[Logs, np.ndarray]:
     """Train for one more round; return its logs and the predictions of the held-out rows."""
     architecture, number = setup.architectures[network.architecture], len(network.history)
@@ -171,7 +171,7 @@ def best_round(history: list[Logs], stop: EarlyStopping, best: int = 0) -> int:
     return best
 
 
-def held_out_scores(setup: Setup, fold: Fold, predictions: np.ndarray) -> Logs:
+def held_out_scores(setup: Setup, fold: FoldRows, predictions: np.ndarray) -> Logs:
     """Compute the scores of held-out rows by Keras's names for them; none without rows."""
     if not len(fold.y):
         return {}

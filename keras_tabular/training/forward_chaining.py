@@ -19,7 +19,7 @@ from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
 from keras_tabular.training.ensemble import assemble, weigh_snapshots
 from keras_tabular.training.fit import fit
 from keras_tabular.training.folds import read_fold_keys
-from keras_tabular.training.setup import set_up
+from keras_tabular.training.setup import Setup
 
 
 def predict_later_blocks(
@@ -67,7 +67,7 @@ def _train(folder: Path, schema: Schema, train: Train, build: Build) -> keras.Mo
     keras.utils.clear_session()
     gc.collect()
     try:
-        setup = set_up(folder, schema, train, build)
+        setup = Setup(folder, schema, train, build)
     except UserError as error:
         raise UserError(f"train.forward_chaining, set it lower: {error}") from None
     members = list(fit(setup, show_progress=True))

@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
 from keras_tabular.core.parallel import worker_count
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.table.parquet import prefetch
+from keras_tabular.training.dataset import Dataset, Rows
 
 GRAPH_STEPS = 30  # of a call, if a round is a number of steps
 # Handles of the variables that the graphs called from here read and change.
@@ -22,32 +23,8 @@ HANDLES: ContextVar[list[tf.Tensor]] = ContextVar("HANDLES")
 TRACING = threading.RLock()
 
 
-class Rows(NamedTuple):
-    """The preprocessed rows of a part, as arrays or tensors.
-
-    Attributes:
-        x: (rows, width), float32.
-        y: (rows, outputs), float32.
-        weight: (rows,), float32.
-        indices: The rows to use, (n,), int32.
-    """
-
-    x: tf.Tensor
-    y: tf.Tensor
-    weight: tf.Tensor
-    indices: np.ndarray
-
-
 # Rows of a part, indices of their batches, (steps, batch size), and how many of these to use.
 Batches = tuple[Rows, np.ndarray, int]
-
-
-class Dataset(Protocol):
-    """The parts of a table by their index: a list, or what reads each when it is asked for."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Rows: ...
 
 
 class Graph:

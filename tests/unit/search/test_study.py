@@ -20,7 +20,7 @@ from keras_tabular.search.study import expected_gain, suggest_changes, summary
 from keras_tabular.table.parquet import write_part
 from keras_tabular.training.ensemble import weigh_snapshots
 from keras_tabular.training.fit import fit
-from keras_tabular.training.setup import set_up
+from keras_tabular.training.setup import Setup
 from network import build
 from tests.helpers import build_arrow_schema, build_schema, load_train_params, score_values
 
@@ -115,7 +115,7 @@ def test_a_trial_has_the_score_that_train_and_evaluate_get(tmp_path: Path) -> No
     write_part(tmp_path, 0, pa.table({"x": x, "y": y}, schema=build_arrow_schema(schema)))
     predictions = studies.fold_predictions(resolved, tmp_path, schema, build, 0.5)
     first, last = (score(partial_predictions, schema) for partial_predictions in predictions)
-    setup = set_up(tmp_path, schema, resolved, build)
+    setup = Setup(tmp_path, schema, resolved, build)
     ensemble = weigh_snapshots(setup, list(fit(setup)))
     assert first != last == score(Predictions(labels, ensemble.oof, np.ones(ROWS)), schema)
 

@@ -13,7 +13,7 @@ from keras_tabular.networks.backend import keras
 from keras_tabular.table.parquet import write_part
 from keras_tabular.training.ensemble import select_weights
 from keras_tabular.training.fit import best_round, finished_architectures
-from keras_tabular.training.setup import Setup, set_up
+from keras_tabular.training.setup import Setup
 from network import build
 from tests.helpers import build_arrow_schema, build_schema, load_train_params
 
@@ -73,7 +73,7 @@ def test_of_two_equal_networks_the_first_gets_all_weight(
     x = np.random.default_rng(0).normal(size=60)
     y = [schema.classes[int(value > 0)] for value in x]
     write_part(tmp_path, 0, pa.table({"x": x, "y": y}, build_arrow_schema(schema)))
-    setup = set_up(tmp_path, schema, load_train_params({"plain": {"epochs": 1}}, folds=2), build)
+    setup = Setup(tmp_path, schema, load_train_params({"plain": {"epochs": 1}}, folds=2), build)
     losses, calls = Setup.losses, []
 
     def losses_of_a_cpu(self: Setup, y: np.ndarray, outputs: np.ndarray) -> np.ndarray:

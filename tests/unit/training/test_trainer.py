@@ -10,8 +10,8 @@ from keras_tabular.config.sections import ResolvedTrain
 from keras_tabular.networks import network
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.training.architecture import Architecture
-from keras_tabular.training.setup import class_weights
-from keras_tabular.training.trainer import Rows, Trainer
+from keras_tabular.training.dataset import Rows, class_weights
+from keras_tabular.training.trainer import Trainer
 from network import build
 from tests.helpers import build_schema, load_train_params
 

@@ -24,6 +24,7 @@ from keras_tabular.networks.reproducible import make_reproducible
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import write_part
 from keras_tabular.training.checkpoint import Checkpoints, Snapshot
+from keras_tabular.training.dataset import TableDataset
 from keras_tabular.training.ensemble import (
     WeightedEnsemble,
     assemble,
@@ -32,7 +33,7 @@ from keras_tabular.training.ensemble import (
     weigh_snapshots,
 )
 from keras_tabular.training.fit import fit, group_by, out_of_fold
-from keras_tabular.training.setup import Setup, TableDataset, set_up
+from keras_tabular.training.setup import Setup
 from keras_tabular.training.trainer import Trainer
 from network import build
 from tests.helpers import build_arrow_schema, build_schema, load_train_params
@@ -96,7 +97,7 @@ def trained(
     build: Build = build,
 ) -> Trained:
     """Without folds the training rows are the validation rows too."""
-    setup = set_up(folder, schema, train, build, validation=folder)
+    setup = Setup(folder, schema, train, build, validation=folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(WORKERS, str(threads))
         return Trained(setup, list(fit(setup)))
@@ -160,7 +161,7 @@ def test_the_labels_of_its_own_fold_decide_nothing_of_a_member(
     one_part: Trained, tmp_path: Path
 ) -> None:
     write_table(tmp_path, swapped=np.concatenate(one_part.setup.folds) == 0)
-    setup = set_up(tmp_path, SCHEMA, load_train_params(BOTH, folds=3), build)
+    setup = Setup(tmp_path, SCHEMA, load_train_params(BOTH, folds=3), build)
     setup.folds = one_part.setup.folds  # which give each fold its share of the classes
     of_fold = list(islice(fit(setup), len(BOTH)))
     for one, other in zip(one_part.members[: len(BOTH)], of_fold, strict=True):
@@ -258,7 +259,7 @@ def test_a_training_killed_in_the_second_network_does_not_train_the_first_one_ag
     network = PLAIN | {"learning_rate": 0.1, "dropout": 0.3, "early_stopping": {"patience": 9}}
     two = {"members": [{"network": "plain", "count": 2}], "folds": 1}
     train = load_train_params({"plain": network | {"epochs": 60}}, **two)
-    setup = set_up(table, NUMBERS, train, build, validation=table)
+    setup = Setup(table, NUMBERS, train, build, validation=table)
     expected = list(fit(setup))
     epochs = [len(member.history) for member in expected]
     assert 12 < min(epochs) <= max(epochs) < 60
@@ -278,7 +279,7 @@ def test_a_training_killed_in_the_second_network_does_not_train_the_first_one_ag
 
 def test_a_process_of_ray_sets_up_a_training_once(tmp_path: Path) -> None:
     write_table(tmp_path / "table")
-    setup = set_up(tmp_path / "table", SCHEMA, load_train_params({"plain": PLAIN}, folds=3), build)
+    setup = Setup(tmp_path / "table", SCHEMA, load_train_params({"plain": PLAIN}, folds=3), build)
     unpickled = copy(setup)  # as Ray would, from what `__reduce__` returns
     assert unpickled is not setup
     assert unpickled is copy(setup)
@@ -311,7 +312,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_its_epoch(
 ) -> None:
     write_table(tmp_path, NUMBERS)
     network = PLAIN | {"learning_rate": 1e30, "learning_rate_schedule": schedule}
-    setup = set_up(tmp_path, NUMBERS, load_train_params({"plain": network}, folds=2), build)
+    setup = Setup(tmp_path, NUMBERS, load_train_params({"plain": network}, folds=2), build)
     with pytest.raises(UserError, match=r"epoch \d.*learning_rate"):
         list(fit(setup))
 
@@ -340,7 +341,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
 ) -> None:
     schema = build_schema(task, **COLUMNS)
     table = write_table(tmp_path / "table", schema)
-    setup = set_up(tmp_path / "table", schema, load_train_params(BOTH, folds=2), build)
+    setup = Setup(tmp_path / "table", schema, load_train_params(BOTH, folds=2), build)
     members, weights = of_any_weights(setup), {"realmlp": 0.25, "plain": 0.75}
     path = tmp_path / "m.keras"
     saved_model.write_model(assemble(setup, members, weights), path, ModelMetadata())
@@ -414,7 +415,7 @@ def test_the_ensemble_and_the_number_of_steps_minimise_the_class_weighted_loss(
 ) -> None:
     write_table(tmp_path, NUMBERS)
     train = load_train_params({"plain": PLAIN}, folds=2, class_weight={0: 1, 1: 9})
-    setup = set_up(tmp_path, NUMBERS, train, build)
+    setup = Setup(tmp_path, NUMBERS, train, build)
     y, weight = setup.y[:, 0], np.where(setup.y[:, 0] == 1, 9, 1)
     shares = {30: y.mean(), 60: np.average(y, weights=weight)}
     ensemble = ensemble_of(setup, shares)
@@ -422,7 +423,8 @@ def test_the_ensemble_and_the_number_of_steps_minimise_the_class_weighted_loss(
     for steps, share in shares.items():
         loss = log_loss(y, np.full(len(y), np.float32(share)), sample_weight=weight)
         assert ensemble.losses[f"plain-{steps}"] == pytest.approx(loss)
-    np.testing.assert_array_equal(TableDataset(tmp_path, setup.preprocessor)[0].weight, weight)
+    dataset = TableDataset(tmp_path, setup.preprocessor, setup.y, setup.weight)
+    np.testing.assert_array_equal(dataset[0].weight, weight)
 
 
 def test_the_ensemble_minimises_absolute_errors_where_these_are_trained(tmp_path: Path) -> None:
@@ -430,7 +432,7 @@ def test_the_ensemble_minimises_absolute_errors_where_these_are_trained(tmp_path
     values = np.exp(np.random.default_rng(0).normal(size=80))
     write_part(tmp_path, 0, pa.table({"x": values, "y": values}, build_arrow_schema(schema)))
     for loss, best in {"mean_squared_error": "plain-30", "mean_absolute_error": "plain-60"}.items():
-        setup = set_up(
+        setup = Setup(
             tmp_path, schema, load_train_params({"plain": PLAIN}, folds=2, loss=loss), build
         )
         y = setup.dataset.y

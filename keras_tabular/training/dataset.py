@@ -1,0 +1,233 @@
+"""The rows of a table as networks learn from them: preprocessed and weighted, part by part."""
+
+from functools import partial
+from itertools import repeat
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import ResolvedTrain
+from keras_tabular.core.errors import UserError
+from keras_tabular.networks.backend import keras, tf
+from keras_tabular.preprocessing import texts
+from keras_tabular.preprocessing.layers import build_preprocessing
+from keras_tabular.preprocessing.statistics import Statistics, adapt
+from keras_tabular.table.arrays import feature_arrays, labels, row_weights
+from keras_tabular.table.parquet import count_rows, part_paths, read_parts
+
+MAX_CACHED_BYTES = 2**28  # of preprocessed rows; a larger table is read again in each epoch
+MIN_PARTS_TO_COMPILE = 3  # to compile the preprocessing takes as long as to run it on three parts
+
+
+class Rows(NamedTuple):
+    """The preprocessed rows of a part, as arrays or tensors.
+
+    Attributes:
+        x: Columns that networks read, float32, shape (rows, width).
+        y: Labels as networks learn them, float32, shape (rows, 1).
+        weight: Weights in training, float32, shape (rows,).
+        indices: The rows to use, int32, shape (n,).
+    """
+
+    x: tf.Tensor
+    y: tf.Tensor
+    weight: tf.Tensor
+    indices: np.ndarray
+
+
+class Dataset(Protocol):
+    """The parts of a table by their index: a list, or an object that reads a part when asked."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Rows: ...
+
+
+def read_labels(folder: Path, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
+    """Read the labels and the weights of all rows of a table.
+
+    Returns:
+        Labels, float64, shape (rows, 1); and weights, 1 on average, float64, shape (rows,).
+
+    Raises:
+        UserError: A row has no label, or no weight, or one below 0, or all weights are 0.
+    """
+    parts = list(read_parts(folder, [name for name in (schema.target, schema.weight) if name]))
+    y = np.concatenate([labels(part, schema) for part in parts])
+    weight = np.concatenate([row_weights(part, schema) for part in parts])
+    if len(weight) and not weight.any():
+        raise UserError(f"column {schema.weight}: every {folder.name} row has a weight of 0")
+    return y, weight / weight.mean() if len(weight) else weight
+
+
+class Preprocessor(NamedTuple):
+    """The preprocessing of raw rows for the networks, fitted to the training rows.
+
+    Attributes:
+        statistics: Statistics of the training rows.
+        layers: The model from raw columns to the columns that networks read, without texts; see
+            `build_preprocessing`.
+        text_encoders: The encoder of each text column.
+        text_length: Number of n-grams of a text that are read.
+        class_weights: Weights of the classes, shape (classes,); empty for regression.
+    """
+
+    schema: Schema
+    statistics: Statistics
+    layers: keras.Model
+    text_encoders: dict[str, texts.TextEncoder]
+    text_length: int
+    class_weights: np.ndarray
+
+    def encode_texts(self, folder: Path, folds: list[np.ndarray] | None) -> list[np.ndarray]:
+        """Encode the texts of a table.
+
+        Args:
+            folder: Folder of the Parquet parts.
+            folds: For training rows, the fold of each row of each part.
+
+        Returns:
+            For each part float32, shape (rows, width); an empty list if there are no text columns.
+        """
+        columns = []
+        for name, encoder in self.text_encoders.items():
+            cells = texts.read_texts(read_parts(folder, [name]), name, self.text_length)
+            parts = zip(cells, folds or repeat(None), strict=False)
+            columns.append([encoder.predict(*part) for part in parts])
+        return [np.concatenate(part_columns, axis=1) for part_columns in zip(*columns, strict=True)]
+
+
+def fit_preprocessor(
+    folder: Path,
+    schema: Schema,
+    train: ResolvedTrain,
+    y: np.ndarray,
+    weight: np.ndarray,
+    folds: list[np.ndarray],
+) -> Preprocessor:
+    """Fit the preprocessing to the training rows.
+
+    Args:
+        folder: Folder of the training rows.
+        schema: The table.
+        train: The parameters.
+        y: Labels of the training rows, see `read_labels`.
+        weight: Weights of the training rows, see `read_labels`.
+        folds: Fold of each row of each part. A text is encoded without the rows of its own fold.
+
+    Raises:
+        UserError: A column cannot be preprocessed.
+    """
+    statistics = adapt(partial(read_parts, folder), schema, train)
+    layers = build_preprocessing(statistics, schema, train)
+    standardised = (y - statistics.target.shift) / statistics.target.scale
+    targets = texts.regression_targets(standardised, len(schema.classes))
+    encoders = {}
+    for name, vocabulary in statistics.texts.items():
+        cells = texts.read_texts(read_parts(folder, [name]), name, train.text_length)
+        encoders[name] = texts.fit_encoder(vocabulary, cells, targets, np.concatenate(folds))
+    by_class = class_weights(y, weight, train, schema)
+    return Preprocessor(schema, statistics, layers, encoders, train.text_length, by_class)
+
+
+def class_weights(
+    y: np.ndarray, weight: np.ndarray, train: ResolvedTrain, schema: Schema
+) -> np.ndarray:
+    """Compute the weight of each class by `train.class_weight`: float64, shape (classes,).
+
+    `balanced` is scikit-learn's: rows / (classes * rows of the class).
+
+    Args:
+        y: Labels of the training rows, shape (rows, 1).
+        weight: Weights of the training rows, shape (rows,).
+    """
+    if train.class_weight == "balanced":
+        rows = np.bincount(y[:, 0].astype(np.int64), weight, len(schema.classes))
+        return rows.sum() / (len(rows) * np.where(rows > 0, rows, 1))
+    by_class = train.class_weight or {}
+    return np.array([by_class.get(value, 1.0) for value in schema.classes])
+
+
+class TableDataset:
+    """A table whose item `i` is part `i`, read and preprocessed when it is asked for.
+
+    Parts without rows are left out. A table whose preprocessed rows take up to `MAX_CACHED_BYTES`
+    is read only once.
+
+    Args:
+        folder: Folder of the Parquet parts.
+        preprocessor: The fitted preprocessing.
+        y: Labels of all rows, see `read_labels`.
+        weight: Weights of all rows, see `read_labels`.
+        folds: For training rows, the fold of each row of each part.
+
+    Attributes:
+        y: Labels of all rows as the networks learn them, float64, shape (rows, 1).
+        weight: Weights of all rows times the weights of their classes, float64, shape (rows,).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        preprocessor: Preprocessor,
+        y: np.ndarray,
+        weight: np.ndarray,
+        folds: list[np.ndarray] | None = None,
+    ) -> None:
+        counts = count_rows(folder)
+        parts = zip(part_paths(folder), counts, np.cumsum(counts), strict=True)
+        self._parts = [(path, slice(end - count, end)) for path, count, end in parts if count]
+        self._schema, target = preprocessor.schema, preprocessor.statistics.target
+        layers = self._preprocess = preprocessor.layers
+        has_texts = any(tensor.dtype == "string" for tensor in layers.inputs)  # not for XLA
+        if len(self._parts) >= MIN_PARTS_TO_COMPILE and not has_texts:
+            # One pass over the rows instead of one for each operation.
+            self._preprocess = tf.function(layers, jit_compile=True)
+        self.y = (y - target.shift) / target.scale
+        self.weight = weight
+        if len(preprocessor.class_weights):
+            self.weight = weight * preprocessor.class_weights[y[:, 0].astype(np.int64)]
+        self._texts = preprocessor.encode_texts(folder, folds)
+        self._is_cached = len(y) * layers.outputs[0].shape[-1] * 4 <= MAX_CACHED_BYTES
+        self._cache: dict[int, Rows] = {}
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, index: int) -> Rows:
+        if index in self._cache:
+            return self._cache[index]
+        path, place = self._parts[index]
+        part = pq.read_table(path)
+        x = self._preprocess(feature_arrays(part, self._schema))
+        if self._texts:
+            x = tf.concat([x, self._texts[index]], axis=1)
+        y = tf.constant(self.y[place], tf.float32)
+        weight = tf.constant(self.weight[place], tf.float32)
+        rows = Rows(x, y, weight, np.arange(len(part), dtype=np.int32))
+        if self._is_cached:
+            self._cache[index] = rows
+        return rows
+
+
+class Subset:
+    """Some rows of a dataset, without the parts from which it takes none.
+
+    Args:
+        dataset: Dataset of all rows.
+        indices: Rows to take from each part, int32.
+    """
+
+    def __init__(self, dataset: Dataset, indices: list[np.ndarray]) -> None:
+        self._dataset = dataset
+        self._indices = [(part, rows) for part, rows in enumerate(indices) if len(rows)]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Rows:
+        part, indices = self._indices[index]
+        return self._dataset[part]._replace(indices=indices)
