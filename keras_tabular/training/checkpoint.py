@@ -1,4 +1,10 @@
-"""A network after some rounds of its training, and its file, for a training that was killed."""
+"""Snapshots of the networks in training, and their files, from which a killed training continues.
+
+A checkpoint is the file of one snapshot. Its name says the architecture, the number of the network
+and the rounds before the snapshot. It contains the `identity` of the training, a hash of the
+parameters, the tables, the code and the versions of packages; a file with another identity is not
+read. The version of Python, the CPU and environment variables are not part of the identity.
+"""
 
 import hashlib
 import inspect
@@ -18,26 +24,27 @@ from keras_tabular.networks.network import Build
 from keras_tabular.table.parquet import part_paths
 
 Logs = dict[str, float]
-# The packages that decide the result of a training.
+# Packages of this library, and installed packages, whose code decides the snapshots.
 CODE = ("config", "core", "model_file", "networks", "preprocessing", "table", "training")
 PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "scipy", "tensorflow")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A network after some rounds of training, and its predictions for the rows of its own fold.
+    """A network after some rounds of training, with its predictions for its held-out fold.
 
     Attributes:
-        architecture: Name of the network in `train.networks`.
-        fold: The fold that it does not learn from.
-        number: Its number among the networks of its architecture, which decides its seed.
-        weights: Its weights as `get_weights` returns them; none before the first snapshot.
-        history: Logs of its rounds.
-        rows: Numbers of its fold's rows over all parts, (n,), int32; none without folds.
-        oof: Its predictions for these rows, which it has not seen: (n, outputs), float32.
-        steps: Number of steps after which it is a snapshot; 0 if it trains in epochs.
-        epochs: Number of epochs in which it has learnt its weights.
-        state: The `trainer.variables` after the last round, to continue from.
+        architecture: Key of the architecture in `train.networks`.
+        fold: The fold that the network does not learn from.
+        number: Number of the network among those of its architecture, which decides its seed.
+        weights: Weights as `get_weights` returns them; empty before the first round.
+        history: Logs of each round.
+        rows: Numbers of the held-out rows among the training rows, int32, shape (n,); empty without
+            folds.
+        oof: Predictions for these rows, as the network outputs them, float32, shape (n, outputs).
+        steps: Number of training steps, if it trains in cycles; else 0.
+        epochs: Number of epochs after which the network had these weights.
+        state: `get_state` after the last round, from which the training continues.
     """
 
     architecture: str
@@ -53,47 +60,47 @@ class Snapshot:
 
     @property
     def name(self) -> str:
-        """Name of the snapshot, the same in every fold: architecture and number of steps."""
+        """Architecture and number of steps; the same for all networks and folds."""
         return f"{self.architecture}-{self.steps}" if self.steps else self.architecture
 
 
 class Checkpoints(NamedTuple):
-    """The files of the networks of one training, each after some of its rounds.
+    """The files of the snapshots of a training.
 
     Attributes:
-        folder: Holds an `.npz` file for each of them, with arrays and JSON, no pickle.
-        key: The `identity` of the training; a file that was written under another one is not read.
+        folder: Folder of an `.npz` file for each snapshot, with arrays and JSON, without pickles.
+        key: The `identity` of the training.
     """
 
     folder: Path
     key: str
 
-    def save(self, name: str, member: Snapshot) -> None:
-        """Write a network to a file, whole or not at all."""
+    def save(self, name: str, snapshot: Snapshot) -> None:
+        """Write a snapshot to a file, whole or not at all."""
         arrays: list[np.ndarray] = []
 
-        def name_array(array: np.ndarray) -> dict[str, str]:
+        def append_array(array: np.ndarray) -> dict[str, str]:
             arrays.append(array)
-            return {"array": f"arr_{len(arrays) - 1}"}  # as `savez` names it
+            return {"array": f"arr_{len(arrays) - 1}"}  # its name in the file by `savez`
 
-        content = json.dumps({"key": self.key, **vars(member)}, default=name_array)
+        content = json.dumps({"key": self.key, **vars(snapshot)}, default=append_array)
         with atomic_write(self.folder / f"{name}.npz") as partial, partial.open("wb") as file:
             np.savez(file, *arrays, allow_pickle=False, json=np.array(content))
 
     def load(self, name: str) -> Snapshot | None:
-        """Read a network; None if the file is missing, broken or of another training."""
+        """Read a snapshot; None if the file is missing, damaged or from another training."""
         try:
             with np.load(self.folder / f"{name}.npz", allow_pickle=False) as file:
                 content = json.loads(
                     str(file["json"]),
                     object_hook=lambda value: file[value["array"]] if "array" in value else value,
                 )
-        except Exception:  # a file can be wrong in any way
+        except Exception:  # a damaged file can fail in any way
             return None
         return Snapshot(**content) if content.pop("key") == self.key else None
 
     def remove(self) -> None:
-        """Remove all files, and the folder when nothing else is in it."""
+        """Remove all files, and the folder if nothing else is in it."""
         for path in self.folder.glob("*.npz"):
             path.unlink()
         with suppress(OSError):
@@ -103,13 +110,13 @@ class Checkpoints(NamedTuple):
 def identity(
     sections: Iterable[Section], tables: Iterable[Path], build: Build, code: Iterable[str] = CODE
 ) -> str:
-    """Hash all that decides a training: parameters, tables, code, installed packages.
+    """Hash what decides a training: parameters, tables, code and versions of packages.
 
     Args:
         sections: The schema and the parameters.
-        tables: Folders of the rows to learn from.
-        build: Builds the layers of a network. The file of this function is hashed.
-        code: The packages of the library that take part.
+        tables: Folders of the tables that the training reads.
+        build: Builds the layers of a network. The file that defines it is hashed.
+        code: Packages of this library whose code is hashed.
     """
     packages = [f"{name} {version(name)}" for name in PACKAGES]
     params = [section.model_dump_json() for section in sections]

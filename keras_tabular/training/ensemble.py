@@ -1,4 +1,8 @@
-"""The ensemble: the weights of the members, and the model that is their weighted mean."""
+"""The ensemble: choose the weights of snapshots, and save their weighted mean as one model.
+
+The snapshots of all networks and folds that have the same name, which is the architecture and the
+number of steps, have one weight together. Those whose weight is not 0 are the members of the model.
+"""
 
 import platform
 from pathlib import Path
@@ -20,18 +24,20 @@ from keras_tabular.training.checkpoint import Snapshot
 from keras_tabular.training.fit import group_by, held_out_loss, out_of_fold
 from keras_tabular.training.setup import Setup
 
-BAGS, PICKS, BAG_ROWS = 20, 20, 20_000  # see `select_weights`
-MIN_WEIGHT = 0.1  # of what is saved
+SAMPLES = 20  # of rows, for each of which `select_weights` chooses an ensemble
+PICKS = 20  # of names for each sample
+MAX_ROWS_OF_SAMPLE = 20_000
+MIN_WEIGHT = 0.1  # of a name that is saved
 
 
 class WeightedEnsemble(NamedTuple):
-    """The ensemble weights of the members, and what decided them.
+    """The ensemble weights, and what decided them.
 
     Attributes:
-        weights: Weight of each name of members that is saved; they add up to 1.
-        losses: Mean out-of-fold loss of each name, in the units of the target; none without folds.
-        rows: Rows that were predicted, sorted, (n,).
-        oof: Weighted predictions for them, (n, outputs), float32.
+        weights: Weight of each name of snapshots that is saved; they add up to 1.
+        losses: Mean out-of-fold loss of each name, in units of the target; empty without folds.
+        rows: Numbers of the rows that were predicted, sorted, shape (n,).
+        oof: Weighted predictions for these rows, float32, shape (n, outputs).
     """
 
     weights: dict[str, float]
@@ -40,7 +46,7 @@ class WeightedEnsemble(NamedTuple):
     oof: np.ndarray
 
     def summary(self) -> str:
-        """Format the weight and the loss of each name of members that is saved."""
+        """Format the weight and the loss of each name that is saved."""
         parts = []
         for name, weight in self.weights.items():
             loss = f", cross-validated loss {self.losses[name]:.4g}" if self.losses else ""
@@ -48,108 +54,115 @@ class WeightedEnsemble(NamedTuple):
         return "; ".join(parts)
 
 
-def weigh_snapshots(setup: Setup, members: list[Snapshot]) -> WeightedEnsemble:
-    """Weigh the members by their out-of-fold predictions; without folds all architectures alike.
+def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble:
+    """Choose the weights of snapshots that have the lowest loss for the out-of-fold predictions.
 
-    Those of a small weight are left out, so that the model stays small.
+    Names with a small weight are left out, so that the model stays small. Without folds, the best
+    snapshots of each architecture get the same weight.
     """
-    named = group_by(members, "name")
-    rows, _ = out_of_fold(setup, named[members[0].name])
+    named = group_by(snapshots, "name")
+    rows, _ = out_of_fold(setup, named[snapshots[0].name])
     oof = {name: out_of_fold(setup, same)[1] for name, same in named.items()}
     if not len(rows):
-        best = best_snapshots(setup, members)
+        best = best_names(setup, snapshots)
         return WeightedEnsemble(dict.fromkeys(best, 1 / len(best)), {}, rows, oof[best[0]])
     weights = select_weights(setup, rows, oof)
-    least = min(MIN_WEIGHT, max(weights.values()))  # of many alike none may have so much
+    least = min(MIN_WEIGHT, max(weights.values()))  # if many names are alike, all weights are small
     weights = select_weights(setup, rows, {n: oof[n] for n in oof if weights[n] >= least})
-    weights = {name: share for name, share in weights.items() if share}
-    losses = {name: setup.mean_loss(rows, outputs) for name, outputs in oof.items()}
-    weighted = [np.float32(share) * oof[name] for name, share in weights.items()]
+    weights = {name: weight for name, weight in weights.items() if weight}
+    losses = {name: setup.mean_loss(rows, predictions) for name, predictions in oof.items()}
+    weighted = [np.float32(weight) * oof[name] for name, weight in weights.items()]
     return WeightedEnsemble(weights, losses, rows, np.sum(weighted, axis=0))
 
 
-def best_snapshots(setup: Setup, members: list[Snapshot]) -> list[str]:
-    """Name each architecture's snapshot with the lowest validation loss, or its last one."""
+def best_names(setup: Setup, snapshots: list[Snapshot]) -> list[str]:
+    """Name each architecture's snapshots with the lowest validation loss, else its last ones."""
     best = []
-    for same in group_by(members, "architecture").values():
-        losses = {}
-        for name, snapshots in group_by(same, "name").items():
-            losses[name] = round_for_comparison(held_out_loss(setup, snapshots) or 0.0)
-        best.append(min(reversed(losses), key=losses.__getitem__))  # the last one of equal ones
+    for same_architecture in group_by(snapshots, "architecture").values():
+        losses = {
+            name: round_for_comparison(held_out_loss(setup, same) or 0.0)
+            for name, same in group_by(same_architecture, "name").items()
+        }
+        best.append(min(reversed(losses), key=losses.__getitem__))  # of equal ones the last
     return best
 
 
 def select_weights(
     setup: Setup, predicted_rows: np.ndarray, oof: dict[str, np.ndarray]
 ) -> dict[str, float]:
-    """Choose the weights of names of members by bagged ensemble selection.
+    """Choose the weights of names by bagged ensemble selection.
 
-    For each of `BAGS` samples of the rows, names are chosen one after the other, `PICKS` times,
-    each time the one with which the mean of those chosen has the lowest loss. Their shares are
-    averaged over the samples. So few rows, which cannot tell the names apart, weigh them alike:
-    Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble selection from libraries of models" (2004).
+    For each of `SAMPLES` random samples of the rows, names are picked one after the other, `PICKS`
+    times, with replacement. Each pick is the name that gives the mean of the picks so far the
+    lowest loss. The weight of a name is its share of all picks. On few rows, where chance decides
+    which name is better, the weights come out nearly equal: Caruana, Niculescu-Mizil, Crew and
+    Ksikes, "Ensemble selection from libraries of models" (2004).
 
     Args:
-        predicted_rows: Numbers of the training rows that were predicted, (rows,).
+        predicted_rows: Numbers of the training rows that were predicted, shape (rows,).
         oof: Out-of-fold predictions of each name, shape (rows, outputs).
     """
     if len(oof) == 1:
         return dict.fromkeys(oof, 1.0)
     y, weight = setup.y[predicted_rows, 0], setup.dataset.weight[predicted_rows]
     rng = np.random.default_rng(setup.train.seed)
-    picked = dict.fromkeys(oof, 0)
-    for _ in range(BAGS):
-        rows = rng.integers(0, len(y), min(len(y), BAG_ROWS))
+    picks = dict.fromkeys(oof, 0)
+    for _ in range(SAMPLES):
+        rows = rng.integers(0, len(y), min(len(y), MAX_ROWS_OF_SAMPLE))
         if not weight[rows].any():
             rows = np.arange(len(y))
-        labels, weights = y[rows], weight[rows]
-        outputs = {name: values[rows].astype(np.float64) for name, values in oof.items()}
+        predictions = {name: values[rows].astype(np.float64) for name, values in oof.items()}
         total = np.zeros(())
         for number in range(1, PICKS + 1):
             losses = {}
-            for name, values in outputs.items():
-                row_losses = setup.losses(labels, (total + values) / number)
-                losses[name] = round_for_comparison(np.average(row_losses, weights=weights))
-            best = min(losses, key=losses.__getitem__)  # the first of equal ones
-            total = total + outputs[best]
-            picked[best] += 1
-    return {name: count / (BAGS * PICKS) for name, count in picked.items()}
+            for name, values in predictions.items():
+                row_losses = setup.losses(y[rows], (total + values) / number)
+                losses[name] = round_for_comparison(np.average(row_losses, weights=weight[rows]))
+            best = min(losses, key=losses.__getitem__)  # of equal ones the first
+            total = total + predictions[best]
+            picks[best] += 1
+    return {name: count / (SAMPLES * PICKS) for name, count in picks.items()}
 
 
-def save(setup: Setup, members: list[Snapshot], ensemble: WeightedEnsemble, file: Path) -> None:
+def save(setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble, file: Path) -> None:
     """Save the weighted networks as one model, with a summary of the training rows."""
-    network = assemble(setup, members, ensemble.weights)
-    content = metadata(setup, members, ensemble)
-    model = SavedModel(file, network, content, b"")
+    network = assemble(setup, snapshots, ensemble.weights)
+    metadata = build_metadata(setup, snapshots, ensemble)
+    model = SavedModel(file, network, metadata, b"")
     trained_on = describe_training_rows(model, setup.folder, setup.schema)
-    write_model(network, file, content.model_copy(update={"trained_on": trained_on}))
-    load_model(Path("the model that was trained"), file.read_bytes())  # later stages can load it
+    write_model(network, file, metadata.model_copy(update={"trained_on": trained_on}))
+    # Raise here and not in a later stage if the model cannot be loaded.
+    load_model(Path("the model that was trained"), file.read_bytes())
 
 
-def assemble(setup: Setup, members: list[Snapshot], weights: dict[str, float]) -> keras.Model:
-    """Build the model to save: from raw rows to the mean of the members, weighted by their name."""
+def assemble(setup: Setup, snapshots: list[Snapshot], weights: dict[str, float]) -> keras.Model:
+    """Build the model to save: from raw rows to the weighted mean of the members.
+
+    Args:
+        weights: Weight of each name of snapshots that are members.
+    """
     inputs, columns = setup.preprocessor.layers.input, setup.preprocessor.layers.output
     if setup.preprocessor.text_encoders:
         encoders = setup.preprocessor.text_encoders.items()
         texts = [encoder.build_layers(inputs[input_name(name)]) for name, encoder in encoders]
         columns = keras.layers.Concatenate()([columns, *texts])
-    outputs, features_read = [], dict[str, list[keras.KerasTensor]]()
+    means, features = [], dict[str, keras.KerasTensor]()
     for name, weight in weights.items():
-        same = [member for member in members if member.name == name]
-        architecture = setup.architectures[same[0].architecture]
+        members = [snapshot for snapshot in snapshots if snapshot.name == name]
+        architecture = setup.architectures[members[0].architecture]
         if not architecture.is_stackable:
-            predictions = _side_by_side(architecture, same, columns)
+            predictions = _side_by_side(architecture, members, columns)
         else:
-            if architecture.name not in features_read:
-                features_read[architecture.name] = architecture.features(columns)
-            stacked = stack(architecture.network, [member.weights for member in same])
+            if architecture.name not in features:
+                features[architecture.name] = architecture.features(columns)
+            stacked = stack(architecture.network, [member.weights for member in members])
             stacked.name = name
-            predictions = stacked(features_read[architecture.name])
+            predictions = stacked(features[architecture.name])
         mean = keras.layers.GlobalAveragePooling1D(name=f"{name}-mean")(predictions)
         if weight != 1:
             mean = keras.layers.Rescaling(weight, name=f"{name}-weight")(mean)
-        outputs.append(mean)
-    output = keras.layers.Add(name="weighted-mean")(outputs) if len(outputs) > 1 else outputs[0]
+        means.append(mean)
+    output = keras.layers.Add(name="weighted-mean")(means) if len(means) > 1 else means[0]
     if setup.schema.task == "regression":
         target = setup.preprocessor.statistics.target
         output = keras.layers.Rescaling(target.scale, target.shift, name="output-value")(output)
@@ -170,36 +183,42 @@ def _side_by_side(
     return keras.ops.stack(predictions, axis=1)
 
 
-def metadata(setup: Setup, members: list[Snapshot], ensemble: WeightedEnsemble) -> ModelMetadata:
-    """Collect the metadata of the model to save."""
-    exact = setup.train.exact and all(
-        # Adafactor takes means of its own.
+def build_metadata(
+    setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble
+) -> ModelMetadata:
+    """Build the metadata of the model to save."""
+    is_exact = setup.train.exact and all(
+        # Adafactor computes means, whose last bits depend on the CPU.
         architecture.is_stackable and architecture.params.optimizer != "adafactor"
         for architecture in setup.architectures.values()
     )
     on_cpu = not tf.config.get_visible_devices("GPU")
-    repeats = exact and on_cpu and platform.machine() in REPRODUCIBLE_MACHINES
-    folds = {name: tuple(m.fold for m in members if m.name == name) for name in ensemble.weights}
-    combination, preprocessor = None, setup.preprocessor
+    repeats = is_exact and on_cpu and platform.machine() in REPRODUCIBLE_MACHINES
+    combination, statistics = None, setup.preprocessor.statistics
     if setup.schema.task == "regression" and setup.train.folds > 1:
-        target_range = preprocessor.statistics.target_range
-        combination = Ensemble(weights=ensemble.weights, folds=folds, target_range=target_range)
+        named = group_by(snapshots, "name")
+        combination = Ensemble(
+            weights=ensemble.weights,
+            folds={name: tuple(s.fold for s in named[name]) for name in ensemble.weights},
+            target_range=statistics.target_range,
+        )
+    class_weights = setup.preprocessor.class_weights.tolist()
     return ModelMetadata.from_schema(
         setup.schema,
         loss=setup.train.loss,
         version=VERSION,
         repeats="any_cpu" if repeats else "same_cpu",
         ensemble=combination,
-        class_weights=preprocessor.class_weights.tolist() if setup.train.class_weight else None,
-        categories=preprocessor.statistics.vocabularies,
+        class_weights=class_weights if setup.train.class_weight else None,
+        categories=statistics.vocabularies,
     )
 
 
-def describe(setup: Setup, members: list[Snapshot], ensemble: WeightedEnsemble) -> dict[str, Any]:
+def describe(setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble) -> dict[str, Any]:
     """Return the content of `metrics/networks.json`."""
     networks = {
         name: describe_architecture(setup.architectures[name], same, ensemble)
-        for name, same in group_by(members, "architecture").items()
+        for name, same in group_by(snapshots, "architecture").items()
     }
     columns = describe_preprocessing(setup.preprocessor.statistics, setup.schema, setup.train)
     curves = max(networks, key=lambda name: networks[name]["weight"])
@@ -207,10 +226,10 @@ def describe(setup: Setup, members: list[Snapshot], ensemble: WeightedEnsemble) 
 
 
 def describe_architecture(
-    architecture: Architecture, members: list[Snapshot], ensemble: WeightedEnsemble
+    architecture: Architecture, snapshots: list[Snapshot], ensemble: WeightedEnsemble
 ) -> dict[str, Any]:
-    """Describe the parameters of an architecture, and the loss and the weight of its members."""
-    named = group_by(members, "name")
+    """Describe the parameters of an architecture, and the loss and the weight of its snapshots."""
+    named = group_by(snapshots, "name")
     weights = {name: ensemble.weights.get(name, 0.0) for name in named}
     rounded = {name: round_for_comparison(ensemble.losses.get(name, 0)) for name in named}
     best = min(named, key=lambda name: (rounded[name], -weights[name]))
@@ -220,7 +239,7 @@ def describe_architecture(
         "loss": ensemble.losses.get(best),
         "stacked": architecture.is_stackable,
         "params": architecture.params.model_dump(),
-        "epochs": [member.epochs for member in named[best]],
+        "epochs": [snapshot.epochs for snapshot in named[best]],
     }
     if architecture.max_cycles:
         content["cycles"] = [

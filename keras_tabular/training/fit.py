@@ -1,9 +1,26 @@
-"""The training of all networks: every fold, round by round, until another round does not help.
+"""Train the networks of all folds, cycle by cycle, until another cycle does not help.
 
-A round is an epoch or, with `learning_rate_schedule: cosine_restarts`, a cycle of the learning
-rate. After each round, a network predicts the rows that it has not learnt from. Epochs lead to one
-snapshot, the network after the last or the best of them. Each cycle leads to a snapshot, and the
-losses of all folds together decide about another cycle.
+A cycle is one wave of the learning rate, from 0 to its maximum and back to 0. It takes 30 steps at
+first, and each cycle takes twice as many as the one before. This is what happens in a cycle:
+
+1. `fit` gives each network to a worker, which calls `train_to_snapshot`.
+2. `train_round` trains the network for the steps of the cycle on all folds but one, predicts the
+   rows of that held-out fold, and computes their loss.
+3. `train_to_snapshot` returns a snapshot: the weights of the network after the cycle, the
+   predictions for its held-out fold, and the state from which the training can continue. A
+   checkpoint keeps the snapshot on disk, in case the training is killed.
+4. When all networks have ended the cycle, `held_out_loss` computes the loss of each architecture
+   over the rows of all folds, and `finished_architectures` decides for which of them another cycle
+   would not help.
+5. The networks of the other architectures train for another cycle.
+
+In the end, `ensemble.weigh_snapshots` decides which snapshots of which cycles are saved.
+
+With another learning rate schedule than `cosine_restarts` there are no cycles. Then a network
+trains for all its epochs, or until early stopping ends it (`train_epochs`), and has a single
+snapshot. A round is a cycle or an epoch.
+
+No loss is NaN or infinite where losses are compared: `train_round` refuses such a loss.
 """
 
 import math
@@ -27,7 +44,7 @@ from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
 from keras_tabular.training.setup import FoldRows, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 
-MIN_GAIN = 0.01  # a share of the loss; less is not worth twice as many steps
+MIN_GAIN = 0.01  # relative to the loss; a lower gain is not worth twice as many steps
 
 
 def fit(
@@ -35,18 +52,19 @@ def fit(
 ) -> Iterator[Snapshot]:
     """Train the networks of `train.members`, as many at the same time as there are workers.
 
-    With folds, each network learns from all folds but its own. That fold takes no part in its
-    weights, except that it stops the training.
+    With folds, each network learns from all folds but its own. The rows of its own fold do not
+    change its weights; they only decide when the training stops.
 
     Args:
-        checkpoints: The snapshots of a training that was killed.
-        show_progress: Whether a bar on stderr shows the number of epochs that have ended.
+        setup: The training rows, their folds and the architectures.
+        checkpoints: Snapshots of the same training, if it was killed before.
+        show_progress: Whether to show the progress on stderr.
 
     Yields:
-        The first snapshots of the first fold, of the second, and so on; then the second ones.
+        The snapshots of the first cycle, fold by fold, then those of the second cycle, and so on.
 
     Raises:
-        UserError: A loss is not finite.
+        UserError: A loss is NaN or infinite.
     """
     networks = [
         Snapshot(members.network, fold, fold * members.count + number)
@@ -57,60 +75,44 @@ def fit(
     cancelled = threading.Event()
     for architecture in setup.architectures.values():
         architecture.trainer.cancelled = cancelled
-    lowest_losses: dict[str, float] = {}
+    train = partial(train_to_snapshot, setup, checkpoints)
+    lowest_losses: dict[str, float] = {}  # of each architecture in the cycles before
     epochs = sum(setup.train.networks[network.architecture].epochs for network in networks)
     with closing(ProgressBar(epochs)) as bar:
         report = bar.advance if show_progress else None
         while networks:
-            train, snapshots = partial(train_to_snapshot, setup, checkpoints), []
+            snapshots = []
             for snapshot in ordered_map(
                 train, networks, max_concurrent=len(networks), report=report, stop=cancelled.set
             ):
                 snapshots.append(snapshot)
                 yield replace(snapshot, state=[])
-            networks = networks_to_continue(setup, snapshots, lowest_losses)
+            losses = losses_after_cycle(setup, snapshots)
+            finished = finished_architectures(losses, lowest_losses)
+            for name, loss in losses.items():
+                lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
+            networks = [
+                snapshot
+                for snapshot in snapshots
+                if snapshot.architecture not in finished
+                and len(snapshot.history) < setup.architectures[snapshot.architecture].max_cycles
+            ]
 
 
-def train_to_snapshot(
-    setup: Setup, checkpoints: Checkpoints | None, previous: Snapshot
-) -> Snapshot:
-    """Train a network until its next snapshot, or load that if it was saved.
+def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Snapshot) -> Snapshot:
+    """Train a network until its next snapshot, or load that from its checkpoint.
 
     Args:
-        previous: Its previous snapshot, or a `Snapshot` without any rounds.
+        network: The network's last snapshot, or a `Snapshot` without any rounds.
     """
-    file = f"{previous.architecture}-{previous.number}-{len(previous.history)}"
-    if checkpoints and (saved := checkpoints.load(file)):
-        report_rounds(setup, saved, len(previous.history))
-        return saved
-    snapshot = train_rounds(setup, previous)
-    if checkpoints:
-        checkpoints.save(file, snapshot)
-    return snapshot
-
-
-def train_rounds(setup: Setup, network: Snapshot) -> Snapshot:
-    """Train a network for a cycle, or for all its epochs until it is stopped early."""
-    architecture = setup.architectures[network.architecture]
-    fold = setup.rows_of_fold(network.fold)
+    architecture, fold = setup.architectures[network.architecture], setup.rows_of_fold(network.fold)
+    file = f"{network.architecture}-{network.number}-{len(network.history)}"
+    if checkpoints and (snapshot := checkpoints.load(file)):
+        report_rounds(setup, snapshot, len(network.history))
+        return snapshot
     compiled = compiled_model(setup, network, fold)
-    stop = architecture.params.early_stopping if len(fold.y) else None
-    best, first = 0, len(network.history)
-    rounds = 1 if architecture.max_cycles else architecture.params.epochs
-    for number in range(first, first + rounds):
-        logs, predictions = train_round(setup, network, compiled, fold)
-        network = replace(network, history=[*network.history, logs], epochs=logs["epoch"])
-        report_rounds(setup, network, number)
-        if stop:
-            best = best_round(network.history, stop, best)
-            if number == best:
-                best_state = get_state(compiled)
-            if number - best >= stop.patience:
-                break
-    if stop and stop.restore_best_weights:
-        set_state(compiled, best_state)
-        predictions = architecture.trainer.predict(compiled, fold.held_out)
-        network = replace(network, epochs=best + 1)
+    train = train_round if architecture.max_cycles else train_epochs
+    network, predictions = train(setup, network, compiled, fold)
     snapshot = replace(
         network,
         weights=learnt_weights(compiled),
@@ -120,11 +122,13 @@ def train_rounds(setup: Setup, network: Snapshot) -> Snapshot:
         state=get_state(compiled),
     )
     architecture.trainer.idle.append(compiled)
+    if checkpoints:
+        checkpoints.save(file, snapshot)
     return snapshot
 
 
 def compiled_model(setup: Setup, network: Snapshot, fold: FoldRows) -> keras.Model:
-    """Build the compiled model that trains a network, or let an idle one continue its training."""
+    """Return a compiled model with the state of a network: a new model, or one that is idle."""
     architecture = setup.architectures[network.architecture]
     with TRACING:  # Keras's seed is global too
         if network.state and architecture.trainer.idle:
@@ -138,41 +142,67 @@ def compiled_model(setup: Setup, network: Snapshot, fold: FoldRows) -> keras.Mod
 
 def train_round(
     setup: Setup, network: Snapshot, compiled: keras.Model, fold: FoldRows
-) -> tuple[Logs, np.ndarray]:
-    """Train for one more round; return its logs and the predictions of the held-out rows."""
+) -> tuple[Snapshot, np.ndarray]:
+    """Train a network for a cycle or an epoch.
+
+    Returns:
+        The network with the logs of the round in its history, and its predictions for the held-out
+        rows, float32, shape (rows, outputs).
+    """
     architecture, number = setup.architectures[network.architecture], len(network.history)
-    seed, steps = [setup.train.seed + network.number, number], architecture.steps_of(number)
-    logs = architecture.trainer.train(compiled, fold.learnt, seed, steps)
+    seed = [setup.train.seed + network.number, number]
+    logs = architecture.trainer.train(compiled, fold.learnt, seed, architecture.steps_of(number))
     predictions = architecture.trainer.predict(compiled, fold.held_out)
     logs |= held_out_scores(setup, fold, predictions)
     epoch = architecture.epochs_after(number + 1)
     if not all(map(math.isfinite, logs.values())):
         scores = ", ".join(f"{name} {value}" for name, value in logs.items())
         raise UserError(
-            f"training diverged in epoch {math.ceil(epoch)}, NaN or infinite: {scores}; try a "
-            "smaller learning_rate or another activation in train.networks, or normalization: "
-            "standard"
+            f"training diverged in epoch {math.ceil(epoch)}, with a value that is NaN or infinite: "
+            f"{scores}. Try a smaller learning_rate or another activation in train.networks, or "
+            "normalization: standard."
         )
-    return logs | {"epoch": epoch}, predictions
+    history = [*network.history, logs | {"epoch": epoch}]
+    network = replace(network, history=history, epochs=epoch)
+    report_rounds(setup, network, number)
+    return network, predictions
 
 
-def best_round(history: list[Logs], stop: EarlyStopping, best: int = 0) -> int:
-    """Return the number of the round that no later one improves by more than `min_delta`.
+def train_epochs(
+    setup: Setup, network: Snapshot, compiled: keras.Model, fold: FoldRows
+) -> tuple[Snapshot, np.ndarray]:
+    """Train a network for all its epochs, or until early stopping ends it.
 
-    Args:
-        history: Logs of the rounds.
-        best: Number of a round that no earlier one equals, so that the search starts there.
+    Returns:
+        The network with the logs of its epochs in its history, and its predictions for the held-out
+        rows after the last epoch, or after the best one.
     """
-    sign = -1 if stop.monitor == "val_accuracy" else 1
-    for number in range(best + 1, len(history)):
-        before, after = (round_for_comparison(history[n][stop.monitor]) for n in (best, number))
-        if round_for_comparison(sign * (before - after)) > stop.min_delta:
-            best = number
-    return best
+    architecture = setup.architectures[network.architecture]
+    stopping = architecture.params.early_stopping if len(fold.y) else None
+    best = 0
+    for epoch in range(architecture.params.epochs):
+        network, predictions = train_round(setup, network, compiled, fold)
+        if stopping:
+            if epoch == 0 or has_improved(network.history[best], network.history[-1], stopping):
+                best, best_state = epoch, get_state(compiled)
+            if epoch - best >= stopping.patience:
+                break
+    if stopping and stopping.restore_best_weights:
+        set_state(compiled, best_state)
+        predictions = architecture.trainer.predict(compiled, fold.held_out)
+        network = replace(network, epochs=best + 1)
+    return network, predictions
+
+
+def has_improved(best: Logs, last: Logs, stopping: EarlyStopping) -> bool:
+    """Return whether the last epoch improves the best one by more than `min_delta`."""
+    before, after = (round_for_comparison(logs[stopping.monitor]) for logs in (best, last))
+    gain = after - before if stopping.monitor == "val_accuracy" else before - after
+    return round_for_comparison(gain) > stopping.min_delta
 
 
 def held_out_scores(setup: Setup, fold: FoldRows, predictions: np.ndarray) -> Logs:
-    """Compute the scores of held-out rows by Keras's names for them; none without rows."""
+    """Compute the scores of the held-out rows, with Keras's names; none without such rows."""
     if not len(fold.y):
         return {}
     predictions = predictions[: len(fold.y)]
@@ -186,7 +216,7 @@ def held_out_scores(setup: Setup, fold: FoldRows, predictions: np.ndarray) -> Lo
 
 
 def report_rounds(setup: Setup, network: Snapshot, first: int) -> None:
-    """Report the rounds of a network from number `first` on."""
+    """Report the progress of a network by its rounds from number `first` on."""
     architecture = setup.architectures[network.architecture]
     before, after = map(architecture.epochs_after, (first, len(network.history)))
     epochs, loss = architecture.params.epochs, network.history[-1]["loss"]
@@ -194,63 +224,49 @@ def report_rounds(setup: Setup, network: Snapshot, first: int) -> None:
     report_progress(min(after - before, epochs), f"{name}, loss {loss:.4f}")
 
 
-def networks_to_continue(
-    setup: Setup, snapshots: list[Snapshot], lowest_losses: dict[str, float]
-) -> list[Snapshot]:
-    """Choose the networks that train for another cycle: all of an architecture, or none.
-
-    Args:
-        snapshots: All networks that have just trained.
-        lowest_losses: Lowest loss of each architecture in the cycles before. It is updated.
-    """
-    limits = {name: each.max_cycles for name, each in setup.architectures.items()}
-    networks = [snapshot for snapshot in snapshots if limits[snapshot.architecture]]
+def losses_after_cycle(setup: Setup, snapshots: list[Snapshot]) -> dict[str, float]:
+    """Compute the loss of each architecture that trains in cycles, if rows are held out."""
     losses = {}
-    for name, same in group_by(networks, "architecture").items():
-        if (loss := held_out_loss(setup, same)) is not None:
+    for name, same in group_by(snapshots, "architecture").items():
+        loss = held_out_loss(setup, same)
+        if setup.architectures[name].max_cycles and loss is not None:
             losses[name] = loss
-    finished = finished_architectures(losses, lowest_losses)
-    for name, loss in losses.items():
-        lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
-    return [
-        network
-        for network in networks
-        if network.architecture not in finished
-        and len(network.history) < limits[network.architecture]
-    ]
+    return losses
 
 
-def group_by(members: list[Snapshot], attribute: str) -> dict[Any, list[Snapshot]]:
-    """Group members by an attribute; groups and members stay in their order."""
+def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapshot]]:
+    """Group snapshots by an attribute; groups and snapshots stay in their order."""
     groups: dict[Any, list[Snapshot]] = {}
-    for member in members:
-        groups.setdefault(getattr(member, attribute), []).append(member)
+    for snapshot in snapshots:
+        groups.setdefault(getattr(snapshot, attribute), []).append(snapshot)
     return groups
 
 
-def held_out_loss(setup: Setup, members: list[Snapshot]) -> float | None:
-    """Compute the mean loss of snapshots of one name for the rows that are held out.
+def held_out_loss(setup: Setup, snapshots: list[Snapshot]) -> float | None:
+    """Compute the mean loss of the snapshots of one name, in all folds, for the held-out rows.
 
     Returns:
         The loss of all out-of-fold predictions; without folds the mean loss of the validation rows;
         None if there are no such rows.
     """
-    rows, oof = out_of_fold(setup, members)
+    rows, oof = out_of_fold(setup, snapshots)
     if len(rows):
         return setup.mean_loss(rows, oof)
-    losses = [m.history[-1]["val_loss"] for m in members if "val_loss" in m.history[-1]]
+    logs = [snapshot.history[-1] for snapshot in snapshots]
+    losses = [last["val_loss"] for last in logs if "val_loss" in last]
     return float(np.mean(losses)) if losses else None
 
 
-def out_of_fold(setup: Setup, members: list[Snapshot]) -> tuple[np.ndarray, np.ndarray]:
-    """Average the predictions of members of one architecture for the rows of their folds.
+def out_of_fold(setup: Setup, snapshots: list[Snapshot]) -> tuple[np.ndarray, np.ndarray]:
+    """Average the predictions of the snapshots of one name in each fold, for the rows of the fold.
 
     Returns:
-        The rows, sorted, (n,), and the predictions in units of the target, float32, (n, outputs).
+        The rows, sorted, shape (n,); and predictions in units of the target, float32, shape
+        (n, outputs).
     """
-    folds = group_by(members, "fold").values()
+    folds = group_by(snapshots, "fold").values()
     rows = np.concatenate([fold[0].rows for fold in folds])
-    means = [np.mean([member.oof for member in fold], axis=0, dtype=np.float64) for fold in folds]
+    means = [np.mean([s.oof for s in fold], axis=0, dtype=np.float64) for fold in folds]
     order = np.argsort(rows)
     return rows[order], setup.in_units(np.concatenate(means).astype(np.float32)[order])
 
@@ -258,24 +274,24 @@ def out_of_fold(setup: Setup, members: list[Snapshot]) -> tuple[np.ndarray, np.n
 def finished_architectures(losses: dict[str, float], lowest_losses: dict[str, float]) -> set[str]:
     """Choose the architectures for which another cycle does not help.
 
-    The first cycle decides nothing. Each later one has to lower the loss by `MIN_GAIN`. The next
-    cycle is expected to lower it by at most twice as much, after which no other architecture may
-    be better.
+    After its first cycle, an architecture continues. Later it has finished in one of two cases:
+
+    - The last cycle has lowered its loss by less than `MIN_GAIN`.
+    - Another cycle would not make it the best: the next cycle is expected to lower its loss by at
+      most twice as much as the last one, and another architecture is already better than that.
 
     Args:
-        losses: Loss of each architecture after its last cycle.
+        losses: Loss of each architecture after its last cycle, a finite number.
         lowest_losses: Lowest loss of each architecture after the cycles before.
     """
-    losses, lowest_losses = (
-        {name: round_for_comparison(loss) for name, loss in by_name.items()}
-        for by_name in (losses, lowest_losses)
-    )
-    best = min([*losses.values(), *lowest_losses.values()], default=0.0)
+    losses = {name: round_for_comparison(loss) for name, loss in losses.items()}
+    lowest_losses = {name: round_for_comparison(loss) for name, loss in lowest_losses.items()}
+    best_loss = min([*losses.values(), *lowest_losses.values()], default=0.0)
     finished = set()
     for name in losses.keys() & lowest_losses.keys():
-        loss, before = losses[name], lowest_losses[name]
-        has_gained = loss <= round_for_comparison((1 - MIN_GAIN) * before)
-        expected_loss = round_for_comparison(loss - 2 * (before - loss))
-        if not has_gained or expected_loss > best:
+        loss, lowest_before = losses[name], lowest_losses[name]
+        gained_too_little = loss > round_for_comparison((1 - MIN_GAIN) * lowest_before)
+        expected_loss = round_for_comparison(loss - 2 * (lowest_before - loss))
+        if gained_too_little or expected_loss > best_loss:
             finished.add(name)
     return finished

@@ -11,8 +11,9 @@ from keras_tabular.config.sections import EarlyStopping
 from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.networks.backend import keras
 from keras_tabular.table.parquet import write_part
+from keras_tabular.training.checkpoint import Logs
 from keras_tabular.training.ensemble import select_weights
-from keras_tabular.training.fit import best_round, finished_architectures
+from keras_tabular.training.fit import finished_architectures, has_improved
 from keras_tabular.training.setup import Setup
 from network import build
 from tests.helpers import build_arrow_schema, build_schema, load_train_params
@@ -47,8 +48,17 @@ def test_a_gain_of_exactly_what_is_needed_is_enough_on_every_cpu() -> None:
         assert finished_architectures({"a": loss}, {"a": before, "b": best}) == set()
 
 
+def find_best_epoch(history: list[Logs], stopping: EarlyStopping) -> int:
+    """Return the epoch that early stopping would return to."""
+    best = 0
+    for epoch in range(1, len(history)):
+        if has_improved(history[best], history[epoch], stopping):
+            best = epoch
+    return best
+
+
 @pytest.mark.parametrize(
-    ("monitor", "scores", "min_delta", "best"),
+    ("monitor", "scores", "min_delta", "best_epoch"),
     [
         ("val_loss", [0.5, 0.4, 0.45, 0.4], 0.0, 1),
         ("val_loss", [0.5, 0.49, 0.42, 0.41], 0.05, 2),
@@ -57,12 +67,15 @@ def test_a_gain_of_exactly_what_is_needed_is_enough_on_every_cpu() -> None:
         ("val_loss", [0.5], 0.0, 0),
     ],
 )
-def test_the_best_round_is_the_one_that_none_improves(
-    monitor: str, scores: list[float], min_delta: float, best: int
+def test_the_best_epoch_is_the_one_that_no_later_one_improves(
+    monitor: str, scores: list[float], min_delta: float, best_epoch: int
 ) -> None:
-    stop = EarlyStopping.model_validate({"monitor": monitor, "patience": 1, "min_delta": min_delta})
-    for last in product(*map(neighbours, scores)):
-        assert best_round([{monitor: score} for score in last], stop) == best
+    stopping = EarlyStopping.model_validate(
+        {"monitor": monitor, "patience": 1, "min_delta": min_delta}
+    )
+    for last_bits in product(*map(neighbours, scores)):
+        history = [{monitor: score} for score in last_bits]
+        assert find_best_epoch(history, stopping) == best_epoch
 
 
 @pytest.mark.parametrize("last_bits", [(-np.inf, np.inf), (np.inf, -np.inf)])
@@ -89,14 +102,16 @@ def test_of_two_equal_networks_the_first_gets_all_weight(
 
 @pytest.mark.parametrize(("monitor", "mode"), [("val_loss", "min"), ("val_accuracy", "max")])
 @pytest.mark.parametrize("min_delta", [0.0, 0.0137])
-def test_the_best_round_is_the_one_of_keras(monitor: str, mode: str, min_delta: float) -> None:
-    stop = EarlyStopping.model_validate({"monitor": monitor, "patience": 9, "min_delta": min_delta})
+def test_the_best_epoch_is_the_one_of_keras(monitor: str, mode: str, min_delta: float) -> None:
+    stopping = EarlyStopping.model_validate(
+        {"monitor": monitor, "patience": 9, "min_delta": min_delta}
+    )
     rng = np.random.default_rng(0)
     for _ in range(50):
         history = [{monitor: float(score)} for score in rng.random(9).round(3)]
-        callback = keras.callbacks.EarlyStopping(mode=mode, **stop.model_dump())
+        callback = keras.callbacks.EarlyStopping(mode=mode, **stopping.model_dump())
         callback.set_model(keras.Sequential())
         callback.on_train_begin()
-        for number, logs in enumerate(history):
-            callback.on_epoch_end(number, logs)
-        assert best_round(history, stop) == callback.best_epoch
+        for epoch, logs in enumerate(history):
+            callback.on_epoch_end(epoch, logs)
+        assert find_best_epoch(history, stopping) == callback.best_epoch

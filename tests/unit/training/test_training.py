@@ -28,8 +28,8 @@ from keras_tabular.training.dataset import TableDataset
 from keras_tabular.training.ensemble import (
     WeightedEnsemble,
     assemble,
+    build_metadata,
     describe,
-    metadata,
     weigh_snapshots,
 )
 from keras_tabular.training.fit import fit, group_by, out_of_fold
@@ -391,7 +391,7 @@ def test_another_network_needs_another_build_and_no_more(tmp_path: Path) -> None
     ensemble = weigh_snapshots(setup, members)
     networks = describe(setup, members, ensemble)["networks"]["plain"]
     assert not networks["stacked"]
-    assert metadata(setup, members, ensemble).repeats == "same_cpu"
+    assert build_metadata(setup, members, ensemble).repeats == "same_cpu"
     model = assemble(setup, members, {"plain": 1.0})
     expected = np.mean([outputs(setup, member) for member in members], axis=0)
     exact = make_reproducible(model)
