@@ -53,14 +53,16 @@ class Predictor:
         """
         arrays = feature_arrays(features, self.schema)
         outputs = self.model.predict(arrays)
-        effects = None
+        metadata = self.model.metadata
+        ends = metadata.intervals.ends(outputs[:, 0]) if metadata.intervals else None
+        columns = prediction_columns(outputs, self.schema, metadata.threshold, ends)
         if n_reasons:
             effects = contributions(self.model.predict, arrays, self._permutations)
+            names = self._permutations.names
+            columns |= reason_columns(effects, names, outputs, self.schema, n_reasons)
         invalid = np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()
-        failures = [
-            Failure(row, "predicted", "finite", "no number", EXPECTED_PREDICTION) for row in invalid
-        ]
-        return Predictions(self._columns(outputs, effects, n_reasons), failures)
+        failure = Failure(0, "predicted", "finite", "no number", EXPECTED_PREDICTION)
+        return Predictions(columns, [failure._replace(row=row) for row in invalid])
 
     def output_schema(
         self, names: Iterable[str], n_reasons: int = 0, *, numbered: bool = False
@@ -75,38 +77,24 @@ class Predictor:
         Raises:
             UserError: An identifier has the name of another column, or see `predict`.
         """
-        outputs = np.empty((0, self.schema.outputs), np.float32)
-        effects = None
-        if n_reasons:
-            effects = np.empty((0, len(self._permutations.names), self.schema.outputs))
-        arrays = self._columns(outputs, effects, n_reasons)
-        first = {"row": pa.int64()} if numbered else {}
-        types = first | {name: array.type for name, array in arrays.items()}
+        features = self.schema.features.items()
+        no_rows = pa.table({name: pa.array([], ARROW_TYPES[col.kind]) for name, col in features})
+        predictions = pa.table(self.predict(no_rows, n_reasons).columns).schema
+        first = [pa.field("row", pa.int64())] if numbered else []
         identifiers = [name for name in names if name in self.schema.ignore]
         for name in identifiers:
-            if name in types:
+            if name in predictions.names or (numbered and name == "row"):
                 raise UserError(
                     f"data/schema.yaml: ignore: the output has a column {name!r} of its own. "
                     "Rename the identifier here and in the file, or leave it out of the file"
                 )
-        return pa.schema(first | dict.fromkeys(identifiers, pa.string()) | types)
+        return pa.schema([*first, *((name, pa.string()) for name in identifiers), *predictions])
 
     @cached_property
     def _permutations(self) -> Permutations:
         trained_on = training_rows(self.model.path, self.model.metadata, self.schema)
         names = sorted(self.schema.features, key=lambda name: -trained_on.attribution[name])
         return Permutations.from_summaries(trained_on.summaries, self.schema, names[:MAX_EXPLAINED])
-
-    def _columns(
-        self, outputs: np.ndarray, effects: np.ndarray | None, n_reasons: int
-    ) -> dict[str, pa.Array]:
-        metadata = self.model.metadata
-        ends = metadata.intervals.ends(outputs[:, 0]) if metadata.intervals else None
-        columns = prediction_columns(outputs, self.schema, metadata.threshold, ends)
-        if effects is not None:
-            names = self._permutations.names
-            columns |= reason_columns(effects, names, outputs, self.schema, n_reasons)
-        return columns
 
 
 def prediction_columns(

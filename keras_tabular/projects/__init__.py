@@ -1,1 +1,1 @@
-"""Projects of one table each, on a pinned version of this library."""
+"""Create and upgrade projects, which each have one table and a pinned version of the library."""

@@ -1,6 +1,6 @@
-"""Compare the environment of a project with its lock file, requirements.txt.
+"""Compare the installed packages with the lock file of a project, requirements.txt.
 
-A bare Python imports this module, so it uses the standard library alone.
+This module only needs the standard library, because it runs before any package is installed.
 """
 
 import re
@@ -8,25 +8,22 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-DISTRIBUTION = "keras-tabular"  # the name of the library
-# A package in a lock file: its name, its version with a marker, and a line for each hash.
+DISTRIBUTION = "keras-tabular"  # the name of the library for pip
+# A package in a lock file: its name, its version and perhaps a marker, and a line for each hash.
 LOCKED_PACKAGE = re.compile(r"^([\w.-]+)==.*\n(?: +--hash=.*\n)+", re.MULTILINE)
 
 
 def main() -> None:
-    """Name the packages of the running Python that differ from requirements.txt, and fail."""
+    """Fail, and list the packages, if installed packages differ from requirements.txt."""
     differences = version_differences(Path("requirements.txt").read_text(encoding="utf-8"))
     if differences:
         sys.exit(f"{sys.prefix} differs from requirements.txt: {', '.join(differences)}")
 
 
 def version_differences(lock: str) -> list[str]:
-    """Compare the packages of the running Python with a lock file.
+    """Describe each package that is missing or has another version than in a lock file.
 
-    A package with a marker may be missing, since the marker may not hold here.
-
-    Returns:
-        A text for each package that is missing, or has another version.
+    A package with a marker, such as `; sys_platform == "win32"`, may be missing.
     """
     differences = []
     for name, lines in locked_packages(lock).items():
@@ -34,23 +31,23 @@ def version_differences(lock: str) -> list[str]:
         try:
             installed = version(name)
         except PackageNotFoundError:
-            installed = locked if " ; " in lines else "is missing"
+            installed = locked if " ; " in lines else "nothing"
         if installed != locked:
-            differences.append(f"{name} {installed} (expected {locked})")
+            differences.append(f"{name}: expected {locked}, got {installed}")
     return differences
 
 
 def locked_packages(lock: str) -> dict[str, str]:
-    """Return the lines of each package in a lock file by the name of the package."""
+    """Return the lines of each package in a lock file, by its name."""
     return {match[1]: match[0] for match in LOCKED_PACKAGE.finditer(lock)}
 
 
 def lock_text(other_lines: str, packages: dict[str, str]) -> str:
-    """Return a lock file, in the order and format of `uv pip compile`.
+    """Build a lock file with the packages in the order of `uv pip compile`.
 
     Args:
-        other_lines: Comments and options.
-        packages: The lines of each package by name.
+        other_lines: Comments and options at the top.
+        packages: The lines of each package, by its name.
     """
     return other_lines + "".join(packages[name] for name in sorted(packages))
 

@@ -1,7 +1,7 @@
-"""Create a project for your own table: git, DVC, a schema and the pipeline.
+"""Create a project for your own table: a git repository with the pipeline and a schema.
 
-Run it in a clone of the library: `python3 CLONE/keras_tabular new FOLDER ...`. It needs Python, git
-and make. What else the project needs is installed into it.
+Run this command with a clone of the library: `python3 CLONE/keras_tabular new FOLDER ...`. You need
+only Python, git and make; the other packages are installed into the new project.
 """
 
 import codecs
@@ -26,9 +26,11 @@ from keras_tabular.projects.lock import LOCKED_PACKAGE, lock_text, locked_packag
 from keras_tabular.projects.wheel import ROOT, get_wheel, pin, read_project_files, run_command
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
-MAX_HEADER = 2**20  # bytes of a table that are read to find its column names
+MAX_HEADER_BYTES = 2**20  # bytes of a table that are read to find its column names
 EXAMPLES = ("breast_cancer", "diabetes", "iris", "wine")  # of scikit-learn, each with a `target`
 WITH_PLACEHOLDERS = ("README.md", "data/README.md", "pyproject.toml")
+CSV_NAME = re.compile(r"\.(csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
+LIBRARY_FOLDERS = re.compile(r"(?:^ +- keras_tabular/.*\n)+", re.MULTILINE)  # in dvc.yaml
 
 
 def main() -> None:
@@ -41,31 +43,34 @@ def main() -> None:
         shutil.rmtree(folder)
         raise
     make = f"make repro VENV={shlex.quote(str(args.venv))}" if args.venv else "make repro"
-    print(f"\n{args.folder} is a project now. Check the comments in its data/schema.yaml, then:\n")
+    print(
+        f"\nThe project {args.folder} is ready. Check the comments in its data/schema.yaml, then:\n"
+    )
     print(f"  cd {shlex.quote(str(args.folder))}\n  {make}")
 
 
 def parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="the folder of the new project")
+    parser.add_argument("folder", type=Path, help="the new folder for the project")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--table", help="a CSV, JSON lines or Parquet file, a folder; a URL")
-    source.add_argument("--example", choices=EXAMPLES, help="a table of scikit-learn")
-    parser.add_argument("--target", help="the column to predict")
-    parser.add_argument("--remote", help="where DVC stores outputs: s3://bucket/path, or a folder")
-    parser.add_argument(
-        "--venv", type=Path, help="an environment to use; otherwise make one, .venv"
-    )
+    source.add_argument("--table", metavar="TABLE", help="your table: a CSV, JSON lines or Parquet "
+        "file, a folder of such files, or a URL")  # fmt: skip
+    source.add_argument("--example", choices=EXAMPLES, help="a table of scikit-learn instead")
+    parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    parser.add_argument("--remote", metavar="URL", help="where `dvc push` stores the results: a "
+        "URL such as s3://bucket/path, or a folder")  # fmt: skip
+    parser.add_argument("--venv", metavar="FOLDER", type=Path,
+        help="use this virtual environment; default: create .venv in the project")  # fmt: skip
     args = parser.parse_args()
     args.venv = args.venv and args.venv.expanduser().resolve()
-    if args.remote and "://" not in args.remote:  # DVC would look for it from the project
+    if args.remote and "://" not in args.remote:  # a relative path starts here, not in the project
         args.remote = Path(args.remote).expanduser().resolve()
     if args.venv and not (args.venv / "bin/python").exists():
-        parser.error(f"--venv: {args.venv} is not an environment: it has no bin/python")
+        parser.error(f"--venv: {args.venv} is not a virtual environment: it has no bin/python")
     if args.example:
         args.table, args.target = f"{args.example}.csv", args.target or "target"
     elif not args.target:
-        parser.error("--target: needed with --table; the column to predict")
+        parser.error("--target: name the column to predict; --table needs it")
     elif "://" not in args.table and not Path(args.table).exists():
         parser.error(f"--table: {args.table}: no such file")
     else:  # a mistake is found before anything is installed
@@ -74,56 +79,49 @@ def parse_arguments() -> Namespace:
         except (OSError, zlib.error, csv.Error) as error:
             parser.error(f"--table: {args.table}: {error}")
         if headers and not any(args.target in names for names in headers):
-            names = nearest_first(max(headers, key=len), args.target)
+
+            def similarity(name: str) -> float:
+                return SequenceMatcher(None, name.casefold(), args.target.casefold()).ratio()
+
+            longest = max(headers, key=len)
+            names = sorted(longest, key=similarity, reverse=True)
             parser.error(
                 f"--target: {args.table} has no column {args.target!r}. Its columns, the most "
                 f"similar name first: {format_list(map(repr, names))}"
             )
     if args.folder.exists() and any(args.folder.iterdir()):
-        parser.error(f"{args.folder}: not empty; expected the name of a new folder")
+        parser.error(f"{args.folder}: this folder is not empty. Name a new one")
     return args
 
 
-def nearest_first(names: list[str], target: str) -> list[str]:
-    """Return the names by their similarity to the target, in which case does not count."""
-    ratios = {
-        name: SequenceMatcher(None, name.casefold(), target.casefold()).ratio() for name in names
-    }
-    return sorted(names, key=ratios.__getitem__, reverse=True)
-
-
 def possible_headers(table: str) -> list[list[str]]:
-    """Return the names in the header of a CSV file for each delimiter that it may have.
+    """Return the column names of a CSV file, once for each delimiter that it may have.
 
-    There are none for a file in another format.
+    The list is empty for a file in another format, and for a URL that only DVC can read.
 
     Args:
         table: A file, a folder whose first file is read, or a URL.
     """
+    file = Path(table)
+    if file.is_dir():
+        files = (f for f in file.iterdir() if f.suffix != ".dvc" and not f.name.startswith("."))
+        file = min(files, default=file)
+    if not CSV_NAME.search(file.name.partition("?")[0]):
+        return []
     if table.startswith(("http://", "https://")):
         with urlopen(table, timeout=30) as response:
-            start = response.read(MAX_HEADER)
+            start = response.read(MAX_HEADER_BYTES)
+    elif file.is_file():
+        with file.open("rb") as content:
+            start = content.read(MAX_HEADER_BYTES)
     else:
-        files = [Path(table)]
-        if files[0].is_dir():
-            files = sorted(
-                f for f in files[0].iterdir() if f.suffix != ".dvc" and not f.name.startswith(".")
-            )
-        if not files or not files[0].is_file():  # also a URL that only DVC can read
-            return []
-        with files[0].open("rb") as file:
-            start = file.read(MAX_HEADER)
-    if start.startswith((b"{", b"\x28\xb5\x2f\xfd")):  # JSON lines, Zstandard
         return []
     if start.startswith(b"\x1f\x8b"):  # gzip
-        start = zlib.decompressobj(wbits=31).decompress(start, MAX_HEADER)
-    encoding = "utf-8-sig"
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    elif b"\0" in start:  # a Parquet file, for example
-        return []
+        start = zlib.decompressobj(wbits=31).decompress(start, MAX_HEADER_BYTES)
+    is_utf_16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    decoder = codecs.getincrementaldecoder("utf-16" if is_utf_16 else "utf-8-sig")()
     try:
-        text = codecs.getincrementaldecoder(encoding)().decode(start)  # its end may be cut off
+        text = decoder.decode(start)  # without a character that is cut off at the end
     except UnicodeDecodeError:
         text = start.decode("latin-1")
     headers = []
@@ -143,7 +141,7 @@ def create_project(folder: Path, args: Namespace) -> None:
     if args.venv:
         try:
             run_in_project("python", "-m", "keras_tabular.projects.lock")
-        except UserError:  # requirements.txt of the project will not exist
+        except UserError:
             pip, clone = shlex.quote(f"{args.venv}/bin/pip"), shlex.quote(str(ROOT))
             raise UserError(
                 f"--venv: run `{pip} install --require-hashes -r {clone}/requirements.txt` and "
@@ -154,7 +152,7 @@ def create_project(folder: Path, args: Namespace) -> None:
         run_in_project("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")
     if args.remote:
         run_in_project("dvc", "remote", "add", "--quiet", "--default", "storage", args.remote)
-    put_table(run_in_project, folder, args, table)
+    add_table(run_in_project, folder, args, table)
     run_in_project(
         "python", "-m", "keras_tabular", "infer-schema", table, f"--target={args.target}"
     )
@@ -168,8 +166,8 @@ def create_project(folder: Path, args: Namespace) -> None:
 
 
 def write_files(folder: Path, table: str, target: str) -> None:
-    """Write the files that every project has, and a wheel of the library with its hash."""
-    words = {  # for placeholders, which are {{ name }} and so on
+    """Write the files that every project has, and a wheel of the library."""
+    values = {  # of placeholders such as {{ name }}
         "name": folder.name,
         "package": re.sub("[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "table",
         "table": table,
@@ -183,35 +181,23 @@ def write_files(folder: Path, table: str, target: str) -> None:
     for name, (content, mode) in read_project_files(wheel).items():
         if name in WITH_PLACEHOLDERS:
             text = content.decode()
-            content = re.sub(r"\{\{ ?(\w+) ?\}\}", lambda match: words[match[1]], text).encode()
+            content = re.sub(r"\{\{ ?(\w+) ?\}\}", lambda match: values[match[1]], text).encode()
+        elif name == "dvc.yaml":  # the lock file has the hash of the library
+            content = LIBRARY_FOLDERS.sub("      - requirements.txt\n", content.decode()).encode()
+        elif name == "requirements.txt":
+            lock = content.decode()
+            other_lines = f"{LOCKED_PACKAGE.sub('', lock)}--find-links vendor\n\n"
+            content = lock_text(other_lines, locked_packages(lock) | pin(wheel)).encode()
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         path.chmod(mode)
-    edit_file(folder / "dvc.yaml", depend_on_lock)
-    edit_file(folder / "requirements.txt", lambda lock: lock_library(lock, wheel))
 
 
-def edit_file(path: Path, edit: Callable[[str], str]) -> None:
-    path.write_text(edit(path.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-def depend_on_lock(pipeline: str) -> str:
-    """Let each stage of dvc.yaml depend on requirements.txt in place of the library's folders."""
-    folders = r"(?:^ +- keras_tabular/.*\n)+"
-    return re.sub(folders, "      - requirements.txt\n", pipeline, flags=re.MULTILINE)
-
-
-def lock_library(lock: str, wheel: Path) -> str:
-    """Add the library to the lock file of the packages that it needs."""
-    packages = locked_packages(lock) | pin(wheel)
-    return lock_text(f"{LOCKED_PACKAGE.sub('', lock)}--find-links vendor\n\n", packages)
-
-
-def put_table(
+def add_table(
     run_in_project: Callable[..., None], folder: Path, args: Namespace, table: Path
 ) -> None:
-    """Put the table into the project. DVC tracks a large table, and a table from a URL."""
+    """Add the table to the project. DVC tracks a large table, and a table from a URL."""
     (folder / table).parent.mkdir(parents=True, exist_ok=True)
     if args.example:
         load = f"from sklearn.datasets import load_{args.example} as load"

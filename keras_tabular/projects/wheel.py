@@ -1,6 +1,6 @@
-"""The library as a wheel: build it in a clone, and read the files of a project from it.
+"""Build a wheel of the library in a clone, and read the files of a project from it.
 
-A bare Python imports this module, so it uses the standard library alone.
+This module only needs the standard library, because it runs before any package is installed.
 """
 
 import hashlib
@@ -14,14 +14,14 @@ from zipfile import ZipFile
 from keras_tabular.core.errors import UserError
 from keras_tabular.projects.lock import DISTRIBUTION, version_differences
 
-ROOT = Path(__file__).resolve().parents[2]  # a clone, or the site-packages of an environment
+ROOT = Path(__file__).resolve().parents[2]  # a clone, or site-packages
 PROJECT_FILES = "keras_tabular/projects/files/"  # in the wheel
 GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")
 PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
 def get_wheel(folder: Path) -> Path:
-    """Build a wheel of what is committed in this clone.
+    """Build a wheel of the commit that is checked out in this clone.
 
     Args:
         folder: An existing folder without another wheel of the library.
@@ -30,34 +30,29 @@ def get_wheel(folder: Path) -> Path:
         The path of the wheel in the folder.
 
     Raises:
-        UserError: This is no clone, or the wheel cannot be built.
+        UserError: The library is not in a clone, or the wheel cannot be built.
     """
     # A package may put a pyproject.toml into site-packages, but hardly these two.
     if not ((ROOT / "stages").is_dir() and (ROOT / "dvc.yaml").is_file()):
         raise UserError(
-            "an installed library cannot create or upgrade a project: there is no release yet. Use "
-            "a clone of its repository: `python3 CLONE/keras_tabular new ...`, or "
+            "an installed library cannot create or upgrade a project, because there is no release "
+            "yet. Use a clone of its repository: `python3 CLONE/keras_tabular new ...`, or "
             "`python3 CLONE/keras_tabular upgrade FOLDER`"
         )
     with tempfile.TemporaryDirectory() as scratch:
-        build_wheel(Path(scratch), folder)
+        source, python = ROOT, sys.executable
+        if (ROOT / ".git").exists():
+            source = Path(scratch, "source")
+            run_command(*GIT, "clone", "--quiet", ROOT, source)
+        lock = source / "requirements/build.txt"
+        if version_differences(lock.read_text(encoding="utf-8")):
+            run_command(python, "-m", "venv", f"{scratch}/venv")
+            python = f"{scratch}/venv/bin/python"
+            run_command(python, *PIP, "install", "--require-hashes", "-r", lock)
+        build = ("-m", "hatchling", "build", "--target", "wheel", "--directory", folder.resolve())
+        run_command(python, *build, cwd=source, quiet=True)
     (wheel,) = folder.glob("keras_tabular-*.whl")
     return wheel
-
-
-def build_wheel(scratch: Path, folder: Path) -> None:
-    """Build the wheel of the commit that is checked out in this clone."""
-    source, python = ROOT, sys.executable
-    if (ROOT / ".git").exists():
-        source = scratch / "source"
-        run_command(*GIT, "clone", "--quiet", ROOT, source)
-    lock = source / "requirements/build.txt"
-    if version_differences(lock.read_text(encoding="utf-8")):
-        run_command(python, "-m", "venv", scratch / "venv")
-        python = str(scratch / "venv/bin/python")
-        run_command(python, *PIP, "install", "--require-hashes", "-r", lock)
-    build = ("-m", "hatchling", "build", "--target", "wheel", "--directory", folder.resolve())
-    run_command(python, *build, cwd=source, quiet=True)
 
 
 def run_command(
@@ -68,11 +63,11 @@ def run_command(
     Args:
         command: The program and its arguments.
         cwd: The folder to run it in.
-        venv: An environment whose programs come first.
-        quiet: Show the output of the command only if it fails.
+        venv: A virtual environment whose programs are found first.
+        quiet: Whether to show the output of the command only if it fails.
 
     Raises:
-        UserError: The command failed, and has said why.
+        UserError: The command failed. Its own message is on stderr.
     """
     environment = os.environ.copy()
     if venv:
@@ -82,11 +77,13 @@ def run_command(
     )
     if done.returncode:
         print(done.stderr or "", end="", file=sys.stderr)
-        raise UserError(f"{' '.join(map(str, command))} failed in {cwd or Path()}; see above")
+        raise UserError(
+            f"{' '.join(map(str, command))} failed in {cwd or Path()}. The lines above say why"
+        )
 
 
 def read_project_files(wheel: Path) -> dict[str, tuple[bytes, int]]:
-    """Return the content and the mode of each file that the wheel has for a project, by path."""
+    """Return the content and the mode of each file for a project in the wheel, by its path."""
     with ZipFile(wheel) as archive:
         return {
             info.filename.removeprefix(PROJECT_FILES): (
@@ -99,7 +96,7 @@ def read_project_files(wheel: Path) -> dict[str, tuple[bytes, int]]:
 
 
 def pin(wheel: Path) -> dict[str, str]:
-    """Return the lines of a lock file for a wheel of the library, by the name of the package."""
+    """Return the lines that a wheel of the library has in a lock file, by its name."""
     version = wheel.name.split("-")[1]
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     return {DISTRIBUTION: f"{DISTRIBUTION}=={version} \\\n    --hash=sha256:{digest}\n"}

@@ -91,11 +91,11 @@ def test_the_threshold_itself_is_predicted_as_positive() -> None:
 def test_identifiers_come_before_predictions_and_have_other_names(
     task: str, ignore: str, numbered: bool, names: list[str] | None
 ) -> None:
-    schema = build_schema(task).model_copy(update={"ignore": (ignore,)})
+    schema = build_schema(task, a={"kind": "real"}).model_copy(update={"ignore": (ignore,)})
     metadata = ModelMetadata(intervals=INTERVALS if task == "regression" else None)
     predictor = make_predictor(schema, metadata)
     if names is None:
         with pytest.raises(UserError, match=f"the output has a column '{ignore}' of its own"):
-            predictor.output_schema([ignore, "x"], numbered=numbered)
+            predictor.output_schema([ignore, "a"], numbered=numbered)
     else:
-        assert predictor.output_schema([ignore, "x"], numbered=numbered).names == names
+        assert predictor.output_schema([ignore, "a"], numbered=numbered).names == names

@@ -1,4 +1,4 @@
-"""An environment is compared with every package of a lock file."""
+"""The installed packages are compared with a lock file."""
 
 from importlib.metadata import version
 
@@ -7,10 +7,10 @@ from keras_tabular.projects.lock import version_differences
 HASH = " \\\n    --hash=sha256:0\n"
 
 
-def test_packages_in_another_version_and_missing_ones_are_named() -> None:
+def test_missing_packages_and_other_versions_are_listed() -> None:
     numpy = version("numpy")
     pins = ["pandas==0", f"numpy=={numpy}", "none==1", "pywin32==1 ; sys_platform == 'win32'"]
     assert version_differences("".join(pin + HASH for pin in pins)) == [
-        f"pandas {version('pandas')} (expected 0)",
-        "none is missing (expected 1)",
+        f"pandas: expected 0, got {version('pandas')}",
+        "none: expected 1, got nothing",
     ]
