@@ -18,36 +18,35 @@ from tests.commands import call_main
 from tests.helpers import PROJECT, read_table
 from tests.tables import make_mixed_table
 
+COMMAND = "keras_tabular.cli.infer_schema"
 NUMBERS = np.random.default_rng(0).normal(size=60)
 LABELS = ["a", "b"] * 30
 
 
-def infer(folder: Path, table: str = "t.csv", target: str = "y") -> Schema:
+def run_and_load(folder: Path, table: str = "t.csv", target: str = "y") -> Schema:
     """Run the command for a table in a folder, and load the schema that it writes."""
-    call_main(
-        folder, "keras_tabular.cli.infer_schema", table, f"--target={target}", "-o", "schema.yaml"
-    )
+    call_main(folder, COMMAND, table, f"--target={target}", "-o", "schema.yaml")
     return load_schema(folder / "schema.yaml")
 
 
-def described(
+def infer_from_frame(
     folder: Path, table: dict[str, Any] | pd.DataFrame, delimiter: str = ","
 ) -> tuple[Schema, dict[str, str]]:
     """Return the schema that the command writes for a table, and the comment on each column."""
     pd.DataFrame(table).to_csv(folder / "t.csv", index=False, sep=delimiter)
-    schema, comments = infer(folder), dict[str, str]()
+    schema, comments = run_and_load(folder), dict[str, str]()
     for line in (folder / "schema.yaml").read_text().splitlines():
         key, _, comment = line.strip().removeprefix("- ").partition(" # ")
         comments[key.partition(":")[0].strip('"')] = comment
     return schema, comments
 
 
-def asked_about(words: str, comments: dict[str, str]) -> list[str]:
+def columns_with_comment(words: str, comments: dict[str, str]) -> list[str]:
     """Return the columns whose comments contain these words."""
     return [name for name, comment in comments.items() if words in comment]
 
 
-def ingested(folder: Path, column: str) -> list[Any]:
+def read_column(folder: Path, column: str) -> list[Any]:
     """Return the values of a column that the stage `ingest` would read."""
     (table,) = read_table(folder / "t.csv", load_schema(folder / "schema.yaml"))
     values: list[Any] = table[column].to_pylist()
@@ -59,10 +58,10 @@ def test_csv_and_parquet_files_have_the_same_schema(
 ) -> None:
     frame = make_mixed_table("binary")
     frame.to_csv(tmp_path / "t.csv", index=False)
-    call_main(tmp_path, "keras_tabular.cli.infer_schema", "t.csv", "--target", "y", "-o", "-")
+    call_main(tmp_path, COMMAND, "t.csv", "--target", "y", "-o", "-")
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
     printed = capsys.readouterr().out
-    schema = infer(tmp_path)
+    schema = run_and_load(tmp_path)
     assert (tmp_path / "schema.yaml").read_text() == printed
     assert (schema.task, schema.classes, schema.ignore) == ("binary", ("neg", "pos"), ("id",))
     assert {name: column.kind for name, column in schema.columns.items()} == {
@@ -71,7 +70,7 @@ def test_csv_and_parquet_files_have_the_same_schema(
     }
     assert schema.columns["count"].missing_values == ("?",)
     frame.to_parquet(tmp_path / "t.parquet")
-    assert infer(tmp_path, "t.parquet").model_copy(update={"source": "t.csv"}) == schema
+    assert run_and_load(tmp_path, "t.parquet").model_copy(update={"source": "t.csv"}) == schema
 
 
 def test_the_schema_has_a_comment_on_each_column(tmp_path: Path) -> None:
@@ -79,7 +78,7 @@ def test_the_schema_has_a_comment_on_each_column(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n".join(rows).replace(",", ";"))
     (tmp_path / "data").mkdir()
     (tmp_path / "data/schema.yaml").write_text("earlier: schema\n")
-    call_main(tmp_path, "keras_tabular.cli.infer_schema", "t.csv", "--target", "y")
+    call_main(tmp_path, COMMAND, "t.csv", "--target", "y")
     question = "Is it an identifier? If not, move it to columns as {kind: integer}."
     assert (tmp_path / "data/schema.yaml").read_text() == (
         """\
@@ -103,22 +102,14 @@ def test_rows_of_every_file_in_a_folder_are_read(tmp_path: Path) -> None:
     files.mkdir()
     (files / "1.csv").write_text("y,x\n" + "0,1\n1,2\n" * 30)
     (files / "2.csv").write_text("x,y\n" + "0.5,0\n,1\nn/a,1\n" * 30)
-    x = infer(tmp_path, "files").columns["x"]
+    x = run_and_load(tmp_path, "files").columns["x"]
     assert (x.kind, x.nullable, x.missing_values) == ("real", True, ("n/a",))
-    call_main(
-        tmp_path,
-        "keras_tabular.cli.infer_schema",
-        "files",
-        "--target=y",
-        "--rows=20",
-        "-o",
-        "few.yaml",
-    )
+    call_main(tmp_path, COMMAND, "files", "--target=y", "--rows=20", "-o", "few.yaml")
     assert (tmp_path / "few.yaml").read_text().startswith("# Inferred from the first 20 rows.")
     assert load_schema(tmp_path / "few.yaml").columns["x"].kind == "real"  # ten rows of each file
     (files / "3.csv").write_text("x,y,z\n1,0,0\n")
     with pytest.raises(SystemExit, match=r"3\.csv: expected the columns of .*1\.csv\. .* has z\.$"):
-        infer(tmp_path, "files")
+        run_and_load(tmp_path, "files")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +124,7 @@ def test_rows_of_every_file_in_a_folder_are_read(tmp_path: Path) -> None:
 def test_different_texts_for_a_value_are_one_class(
     texts: list[str], task: str, values: tuple[Any, ...], tmp_path: Path
 ) -> None:
-    schema, _ = described(tmp_path, {"x": [*range(5)] * 12, "y": texts * 15})
+    schema, _ = infer_from_frame(tmp_path, {"x": [*range(5)] * 12, "y": texts * 15})
     assert (schema.task, schema.classes) == (task, values)
 
 
@@ -162,7 +153,7 @@ def test_no_schema_is_written_if_the_table_or_target_is_wrong(
     if text is not None:
         (tmp_path / "t.csv").write_text(text)
     with pytest.raises(SystemExit, match=f"^error: {re.escape(message)}$"):
-        infer(tmp_path)
+        run_and_load(tmp_path)
     assert not (tmp_path / "schema.yaml").exists()
 
 
@@ -211,7 +202,7 @@ def test_names_and_values_are_the_same_when_the_schema_is_loaded(
         with table.open("w", newline="", encoding="utf-8") as content:
             csv.writer(content).writerows([header, *rows])
         assume(infer_dialect(table).delimiter == ",")
-        schema = infer(Path(folder), file, target)
+        schema = run_and_load(Path(folder), file, target)
     assert (schema.source, schema.target) == (file, target)
     assert [name for name in header if name in schema.columns] == list(schema.columns)
     assert sorted([*schema.columns, *schema.ignore]) == sorted(header)
@@ -243,7 +234,7 @@ def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
         "near": y + rng.normal(0, 0.3, rows),
         "y": y,
     }
-    schema, comments = described(tmp_path, table)
+    schema, comments = infer_from_frame(tmp_path, table)
     assert {name: (column.kind, column.format) for name, column in schema.columns.items()} == {
         "price": ("real", "$1,234.5"),
         "share": ("integer", "1,234.5%"),
@@ -268,8 +259,8 @@ def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
         ("by itself. Is it a copy of y? If not, move it to columns as {kind: real}.", "log"),
         ("Or are the dates written as %d/%m/%Y? Both formats fit.", "either"),
     ):
-        assert asked_about(words_in_comment, comments) == [column]
-    assert infer(tmp_path, target="cost").task == "regression"
+        assert columns_with_comment(words_in_comment, comments) == [column]
+    assert run_and_load(tmp_path, target="cost").task == "regression"
 
 
 def test_values_far_from_the_others_may_be_missing_or_wrong(tmp_path: Path) -> None:
@@ -293,10 +284,12 @@ def test_values_far_from_the_others_may_be_missing_or_wrong(tmp_path: Path) -> N
         "income": rng.lognormal(10, 1.5, 500).round(),
         "y": rng.integers(0, 2, 500),
     }
-    _, comments = described(tmp_path, table)
+    _, comments = infer_from_frame(tmp_path, table)
     missing, wrong = [*table][:7], [*table][7:9]
-    assert asked_about("mean missing", comments) == missing
-    assert asked_about("?", comments) == missing + wrong  # once each: 999 is no extreme too
+    assert columns_with_comment("mean missing", comments) == missing
+    assert (
+        columns_with_comment("?", comments) == missing + wrong
+    )  # once each: 999 is no extreme too
     assert "Is 1048 right? If not, set max" in comments["wind_speed"]
     assert "Is -5000 right? If not, set min" in comments["depth"]
 
@@ -305,9 +298,9 @@ def test_zeros_of_the_default_table_may_mean_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = pd.read_csv(PROJECT / "data/raw/diabetes.csv").rename(columns={"Outcome": "y"})
-    _, comments = described(tmp_path, frame)
+    _, comments = infer_from_frame(tmp_path, frame)
     missing = ["Glucose", "BloodPressure", "SkinThickness", "Insulin", "BMI"]
-    assert asked_about("?", comments) == missing
+    assert columns_with_comment("?", comments) == missing
     assert "There are questions in these lines: 8, 9, 10, 11, 12.\n" in capsys.readouterr().out
 
 
@@ -324,8 +317,8 @@ def test_values_that_repeat_may_be_groups(tmp_path: Path) -> None:
         "price": rng.choice(rng.normal(size=700).round(3), rows),
         "y": rng.integers(0, 700, rows),
     }
-    _, comments = described(tmp_path, table)
-    assert asked_about("belong together?", comments) == ["customer", "artist"]
+    _, comments = infer_from_frame(tmp_path, table)
+    assert columns_with_comment("belong together?", comments) == ["customer", "artist"]
     assert "Then add group: customer in a line" in comments["customer"]
 
 
@@ -338,8 +331,8 @@ def test_spellings_and_nearly_constant_columns_are_asked_about(tmp_path: Path) -
         "rare": np.arange(1000) < 20,
         "y": ["yes", "Yes ", "no", "NO", "yes"] * 200,
     }
-    schema, comments = described(tmp_path, table)
-    assert asked_about("?", comments) == ["colour", "flag", "y", "few"]
+    schema, comments = infer_from_frame(tmp_path, table)
+    assert columns_with_comment("?", comments) == ["colour", "flag", "y", "few"]
     assert (
         "differ only in case or spaces. Are they the same value? If not, remove"
         in comments["colour"]
@@ -349,8 +342,8 @@ def test_spellings_and_nearly_constant_columns_are_asked_about(tmp_path: Path) -
     )
     assert comments["few"].startswith("2 of 1000 rows have a value. Can the model do without")
     assert (schema.classes, schema.ignore) == (("no", "yes"), ("few",))
-    assert {*ingested(tmp_path, "colour")} == {"red", "blue"}
-    assert {*ingested(tmp_path, "y")} == {"yes", "no"}
+    assert {*read_column(tmp_path, "colour")} == {"red", "blue"}
+    assert {*read_column(tmp_path, "y")} == {"yes", "no"}
 
 
 COMMAS = [f"{value:.3f}".replace(".", ",") for value in 3 * NUMBERS]
@@ -379,15 +372,15 @@ def test_decimal_commas_and_thousands_separators_are_told_apart(
     delimiter: str, texts: list[str], other: list[Any], marks: str, is_asked: bool, tmp_path: Path
 ) -> None:
     """The first of the `marks` is replaced by the second, or removed if there is no second."""
-    _, comments = described(tmp_path, {"x": texts, "other": other, "y": LABELS}, delimiter)
+    _, comments = infer_from_frame(tmp_path, {"x": texts, "other": other, "y": LABELS}, delimiter)
     expected = [float(text.replace(marks[0], marks[1:])) for text in texts]
-    assert ingested(tmp_path, "x") == expected
+    assert read_column(tmp_path, "x") == expected
     assert ("Or are the numbers written as 1.234,5? Both formats fit." in comments["x"]) == is_asked
 
 
 def test_a_name_with_a_line_break_or_commas_does_not_hide_the_delimiter(tmp_path: Path) -> None:
     table = {"a\nb": NUMBERS, "1,2,3": NUMBERS, "y": LABELS}
-    assert described(tmp_path, table, ";")[0].delimiter == ";"
+    assert infer_from_frame(tmp_path, table, ";")[0].delimiter == ";"
 
 
 def test_dates_may_have_several_formats_and_are_asked_about(tmp_path: Path) -> None:
@@ -398,9 +391,9 @@ def test_dates_may_have_several_formats_and_are_asked_about(tmp_path: Path) -> N
         "compact": days.strftime("%Y%m%d").astype(int),
         "y": LABELS,
     }
-    schema, comments = described(tmp_path, table)
+    schema, comments = infer_from_frame(tmp_path, table)
     assert schema.columns["day"].format == ("ISO8601", "%d.%m.%Y")
-    assert ingested(tmp_path, "day") == [*days.tz_localize("UTC")]
+    assert read_column(tmp_path, "day") == [*days.tz_localize("UTC")]
     assert schema.ignore == ("both",)
     assert "Are these dates written as %m/%d/%Y? Then change cells such as" in comments["both"]
     assert "Are these dates written as %Y%m%d? Then set kind: datetime" in comments["compact"]
@@ -412,21 +405,26 @@ def test_identifiers_are_recognised_by_their_name_or_values(name: str, tmp_path:
     frame = pd.DataFrame({name: numbers, "row": np.arange(100, 160), "customer": numbers})
     frame["code"] = [f"{number:07x}" for number in numbers]
     frame = frame.assign(year=np.arange(1950, 2010), x=[*range(20)] * 3, y=LABELS)
-    schema, comments = described(tmp_path, pd.concat([frame, frame[:5]]))
+    schema, comments = infer_from_frame(tmp_path, pd.concat([frame, frame[:5]]))
     assert schema.ignore == (name, "row", "code")
-    assert asked_about("Is it an identifier?", comments) == ["customer", name, "row", "code"]
+    assert columns_with_comment("Is it an identifier?", comments) == [
+        "customer",
+        name,
+        "row",
+        "code",
+    ]
 
 
 def test_checks_that_will_fail_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     visits = [*np.random.default_rng(0).poisson(4, 200), 18]
-    schema, comments = described(tmp_path, {"x": [*range(67)] * 3, "y": visits})
+    schema, comments = infer_from_frame(tmp_path, {"x": [*range(67)] * 3, "y": visits})
     assert schema.task == "regression"
     assert "Is the task regression? If not, change task above to multiclass." in comments["y"]
     assert "will stop at validate" not in capsys.readouterr().out
     animals = ["cat"] * 40 + ["dog"] * 40 + ["emu"] * 2
-    described(tmp_path, {"x": [*range(41)] * 2, "y": animals})
+    infer_from_frame(tmp_path, {"x": [*range(41)] * 2, "y": animals})
     printed = capsys.readouterr().out
     assert "`dvc repro` will stop at validate. Decide:\n  y: 2 of 82 rows fail rare" in printed
     assert "found 2 rows of emu" in printed
@@ -434,7 +432,7 @@ def test_checks_that_will_fail_are_reported(
     person = np.repeat(np.arange(60), 10)
     labels = np.array(LABELS)[np.random.default_rng(0).permutation(60)][person]
     table = {"person": [f"p{n}" for n in person], "x": [*range(20)] * 30, "y": labels}
-    schema, comments = described(tmp_path, table)
+    schema, comments = infer_from_frame(tmp_path, table)
     assert "person" in schema.columns
     assert "Then add group: person in a line of its own above" in comments["person"]
     assert "person: 600 of 600 rows fail leak" in capsys.readouterr().out
