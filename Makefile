@@ -21,7 +21,7 @@ check: .venv/installed-dev  ## check format, types, imports between packages, la
 	ruff format --check
 	mypy
 	lint-imports --no-logo
-	python -m tests.language
+	python -m docs.check_language
 	codespell $$(git ls-files '*.py' '*.md' '*.yaml' '*.toml' '*.html' Makefile)
 	zizmor --offline --quiet .github keras_tabular/projects/files/.github/workflows/ci.yml
 

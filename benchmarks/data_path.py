@@ -1,9 +1,10 @@
-"""Seconds and peak memory of ingest, validate and split beside pandas, polars and NumPy.
+"""Compare the time and memory of ingest, validate and split with pandas, polars and NumPy.
 
-Every contender is a process of its own, timed from its start to its end: imports are in it, as
-they are in what people wait for. Contenders take turns, so that a busy machine is busy for all;
-seconds and megabytes (10^6 bytes) are medians of the repeats. `loadtxt` reads the CSV and writes
-nothing; pandas and polars write the whole table as one Parquet file. Exits 1 below a target.
+Each contender runs in a process of its own. Its time includes the imports, since people wait for
+them too. The contenders take turns, so that a busy moment of the machine affects all of them.
+Seconds and megabytes (10^6 bytes) are medians of the repeats. `loadtxt` reads the CSV and writes
+nothing; pandas and polars write the whole table as one Parquet file. The exit code is 1 if a target
+is missed.
 """
 
 import os
@@ -29,19 +30,21 @@ CONTENDERS = {
     "loadtxt": "-c import numpy; numpy.loadtxt('table.csv', delimiter=',', skiprows=1)",
 }
 STAGES = ["ingest", "validate", "split"]
-LOADTXT_ROWS = 1_000_000  # it takes longer than all others together
+MAX_ROWS_FOR_LOADTXT = 1_000_000  # it is slower than all others together
 MAX_MEGABYTES = 700
 
 
 class Cost(NamedTuple):
-    """What one process took."""
+    """Time and peak memory of a process."""
 
     seconds: float
     megabytes: float
 
 
-def cost(arguments: str, folder: Path, environment: dict[str, str] | None = None) -> Cost:
-    """Run Python with `arguments` in `folder`, where the project can be imported."""
+def measure_process(
+    arguments: str, folder: Path, environment: dict[str, str] | None = None
+) -> Cost:
+    """Run Python with some arguments in a folder; the project can be imported there."""
     option, rest = arguments.split(" ", 1)
     command = [sys.executable, option, *([rest] if option == "-c" else rest.split())]
     start = perf_counter()
@@ -56,32 +59,32 @@ def cost(arguments: str, folder: Path, environment: dict[str, str] | None = None
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{' '.join(command)}: exit code {process.returncode}")
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-    return Cost(seconds, usage.ru_maxrss * unit / 1e6)
+    bytes_per_unit = 1 if sys.platform == "darwin" else 1024
+    return Cost(seconds, usage.ru_maxrss * bytes_per_unit / 1e6)
 
 
-def measure(rows: int, repeats: int, scratch: Path) -> dict[str, Cost]:
-    """The median cost of each contender on one table of `rows` rows."""
+def measure_contenders(rows: int, repeats: int, scratch: Path) -> dict[str, Cost]:
+    """Measure each contender on one table, and return its median cost."""
     shutil.copy(PROJECT / "params.yaml", scratch)
     schema = yaml.safe_load((PROJECT / "data/schema.yaml").read_text(encoding="utf-8"))
     schema["source"] = "table.csv"
     (scratch / "data").mkdir()
     (scratch / "data/schema.yaml").write_text(yaml.safe_dump(schema, sort_keys=False), "utf-8")
-    cost(f"-m benchmarks.tables table.csv {rows}", scratch)
-    names = [name for name in CONTENDERS if name != "loadtxt" or rows <= LOADTXT_ROWS]
-    turns: dict[str, list[Cost]] = {name: [] for name in names}
+    measure_process(f"-m benchmarks.tables table.csv {rows}", scratch)
+    names = [name for name in CONTENDERS if name != "loadtxt" or rows <= MAX_ROWS_FOR_LOADTXT]
+    repeated: dict[str, list[Cost]] = {name: [] for name in names}
     for _ in range(repeats):
         for name in names:
-            turns[name].append(cost(CONTENDERS[name], scratch))
+            repeated[name].append(measure_process(CONTENDERS[name], scratch))
     return {
         name: Cost(*map(statistics.median, zip(*costs, strict=True)))
-        for name, costs in turns.items()
+        for name, costs in repeated.items()
     }
 
 
-def targets(costs: dict[str, Cost]) -> dict[str, tuple[float, float]]:
-    """What has to be reached: the number found, and the most that it may be."""
-    seconds = {name: found.seconds for name, found in costs.items()}
+def compare_with_targets(costs: dict[str, Cost]) -> dict[str, tuple[float, float]]:
+    """Return the measured value and its limit for each target."""
+    seconds = {name: cost.seconds for name, cost in costs.items()}
     return {
         **{f"{name}: peak MB": (costs[name].megabytes, MAX_MEGABYTES) for name in STAGES},
         "ingest: share of pandas' seconds": (seconds["ingest"] / seconds["pandas"], 0.5),
@@ -97,25 +100,25 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
 
-    short = 0
+    missed = 0
     for rows in args.rows:
         with TemporaryDirectory() as scratch:
-            costs = measure(rows, args.repeats, Path(scratch))
+            costs = measure_contenders(rows, args.repeats, Path(scratch))
         print(f"\n{rows:,} rows, median of {args.repeats}")
         print(f"{'':10}{'rows/s':>12}{'seconds':>10}{'peak MB':>10}{'x ingest':>10}")
-        for name, found in costs.items():
+        for name, cost in costs.items():
             print(
-                f"{name:10}{rows / found.seconds:12,.0f}{found.seconds:10.2f}"
-                f"{found.megabytes:10.0f}{found.seconds / costs['ingest'].seconds:10.2f}"
+                f"{name:10}{rows / cost.seconds:12,.0f}{cost.seconds:10.2f}"
+                f"{cost.megabytes:10.0f}{cost.seconds / costs['ingest'].seconds:10.2f}"
             )
         if "loadtxt" not in costs:
-            print(f"{'loadtxt':10}not run above {LOADTXT_ROWS:,} rows: too slow")
-        for name, (value, most) in targets(costs).items():
-            short += value > most
-            verdict = "pass" if value <= most else "FAIL"
-            print(f"{verdict}  {name:38}{value:8.2f}  at most {most:g}")
-    if short:
-        sys.exit(f"\n{short} targets missed")
+            print(f"{'loadtxt':10}not run above {MAX_ROWS_FOR_LOADTXT:,} rows: too slow")
+        for name, (value, limit) in compare_with_targets(costs).items():
+            missed += value > limit
+            verdict = "pass" if value <= limit else "FAIL"
+            print(f"{verdict}  {name:38}{value:8.2f}  at most {limit:g}")
+    if missed:
+        sys.exit(f"\n{missed} targets missed")
 
 
 if __name__ == "__main__":

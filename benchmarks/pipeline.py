@@ -1,9 +1,10 @@
-"""Seconds of a whole `dvc repro` beside the tutorial's one script, and of one with nothing to do.
+"""Compare the time of `dvc repro` with that of the tutorial's script.
 
-Each is a process of its own in a fresh clone of the last commit, timed from its start to its end,
-imports included. A whole run starts from an empty cache, with the tutorial's parameters, which make
-it the same job, and with the defaults. Contenders take turns, so that a busy machine is busy for
-all; seconds are medians of the repeats. Exits 1 below a target.
+A whole run starts with an empty cache. It is measured with the parameters of the tutorial, which
+make it the same training, and with the defaults; a second run has nothing to do. Each command runs
+in a fresh clone of the last commit, and its time includes the imports. The contenders take turns,
+so that a busy moment of the machine affects all of them. Seconds are medians of the repeats. The
+exit code is 1 if a target is missed.
 """
 
 import os
@@ -31,37 +32,38 @@ NOTHING = "dvc repro, nothing to do"
 STATUS = "dvc status"
 
 
-def seconds(folder: Path, *command: str) -> float:
-    """Run a command in `folder` and wait for it."""
+def measure_seconds(folder: Path, *command: str) -> float:
+    """Run a command in a folder, and return how long it took."""
     start = perf_counter()
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
-    taken = perf_counter() - start
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-    return taken
+    completed = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
+    seconds = perf_counter() - start
+    if completed.returncode:
+        output = f"{completed.stdout}{completed.stderr}"
+        sys.exit(f"{' '.join(command)}: exit code {completed.returncode}\n{output}")
+    return seconds
 
 
 def clone(folder: Path, train: dict[str, object]) -> Path:
-    """A fresh clone with other `train` parameters; its cache is empty."""
+    """Make a fresh clone with an empty cache, and change the section `train` of its params."""
     shutil.rmtree(folder, ignore_errors=True)
-    seconds(PROJECT, "git", "clone", "--quiet", str(PROJECT), str(folder))
+    measure_seconds(PROJECT, "git", "clone", "--quiet", str(PROJECT), str(folder))
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     params["train"] |= train
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     return folder
 
 
-def turn(scratch: Path) -> dict[str, float]:
-    """The seconds of each contender, one after the other."""
-    old = clone(scratch / "tutorial", tutorial.PARAMS)
-    new = clone(scratch / "defaults", {})
+def measure_contenders(scratch: Path) -> dict[str, float]:
+    """Measure the seconds of each contender, one after the other."""
+    with_tutorial = clone(scratch / "tutorial", tutorial.PARAMS)
+    with_defaults = clone(scratch / "defaults", {})
     script = (sys.executable, "-m", "benchmarks.tutorial", "data/raw/diabetes.csv")
     return {
-        SCRIPT: seconds(old, *script),
-        TUTORIAL: seconds(old, "dvc", "repro"),
-        DEFAULTS: seconds(new, "dvc", "repro"),
-        NOTHING: seconds(new, "dvc", "repro"),
-        STATUS: seconds(new, "dvc", "status"),
+        SCRIPT: measure_seconds(with_tutorial, *script),
+        TUTORIAL: measure_seconds(with_tutorial, "dvc", "repro"),
+        DEFAULTS: measure_seconds(with_defaults, "dvc", "repro"),
+        NOTHING: measure_seconds(with_defaults, "dvc", "repro"),
+        STATUS: measure_seconds(with_defaults, "dvc", "status"),
     }
 
 
@@ -71,22 +73,22 @@ def main() -> None:
     args = parser.parse_args()
 
     with TemporaryDirectory() as scratch:
-        turns = [turn(Path(scratch)) for _ in range(args.repeats)]
-    found = {name: statistics.median(one[name] for one in turns) for name in turns[0]}
+        repeated = [measure_contenders(Path(scratch)) for _ in range(args.repeats)]
+    seconds = {name: statistics.median(each[name] for each in repeated) for name in repeated[0]}
     print(f"Medians of {args.repeats}")
     print(f"{'':34}{'seconds':>10}{'x script':>10}")
-    for name, taken in found.items():
-        print(f"{name:34}{taken:10.2f}{taken / found[SCRIPT]:10.3f}")
+    for name, median in seconds.items():
+        print(f"{name:34}{median:10.2f}{median / seconds[SCRIPT]:10.3f}")
     targets = {
-        "whole run: share of the script's seconds": (found[TUTORIAL] / found[SCRIPT], 0.3),
-        "nothing to do: seconds above dvc status": (found[NOTHING] - found[STATUS], 0.5),
+        "whole run: share of the script's seconds": (seconds[TUTORIAL] / seconds[SCRIPT], 0.3),
+        "nothing to do: seconds above dvc status": (seconds[NOTHING] - seconds[STATUS], 0.5),
     }
-    short = 0
-    for name, (value, most) in targets.items():
-        short += value > most
-        print(f"{'pass' if value <= most else 'FAIL'}  {name:42}{value:8.2f}  at most {most:g}")
-    if short:
-        sys.exit(f"\n{short} targets missed")
+    missed = 0
+    for name, (value, limit) in targets.items():
+        missed += value > limit
+        print(f"{'pass' if value <= limit else 'FAIL'}  {name:42}{value:8.2f}  at most {limit:g}")
+    if missed:
+        sys.exit(f"\n{missed} targets missed")
 
 
 if __name__ == "__main__":

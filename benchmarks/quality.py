@@ -1,19 +1,20 @@
-"""Errors and times on many tables, beside linear models, boosted trees, LightGBM and CatBoost.
+"""Compare errors and times on many tables with linear models, boosted trees, LightGBM and CatBoost.
 
-Each table goes through the pipeline as a newcomer would run it: `infer_schema`, then the stages
-with params.yaml as it is, only that a check warns instead of ending the run. The peers have their
-default settings (LightGBM and CatBoost 1,000 rounds) and learn from the same rows; all are scored
-on the same test rows of several random splits. The error is the root mean squared error, or the
-cross-entropy of classes, and beside it 1 - ROC AUC of two classes; errors are ratios to CatBoost's,
-averaged geometrically. Seconds are those of the stage train in this process, compiling included and
-imports not, beside those of `fit`. Of a regression it says how many values its intervals hold.
+Each table goes through the pipeline as a newcomer runs it: `infer_schema`, then the stages with
+the defaults of params.yaml, except that a failed check only warns. The other models have their
+default settings (LightGBM and CatBoost with 1,000 rounds) and are trained on the same rows. All are
+scored on the same test rows of several random splits. The error is the root mean squared error for
+regression, and the cross-entropy for classes; for two classes, 1 - ROC AUC is shown too. Errors are
+divided by CatBoost's, and the ratios are averaged geometrically. Seconds are those of the stage
+train in this process, including compilation but not imports, and those of `fit`. For regression,
+the coverage of the prediction intervals is shown.
 
     pip install -r requirements/benchmarks.txt
     python -m benchmarks.quality --tables FOLDER
 
-A CSV of the folder is predicted by the column that the folder's README.md names in a table with the
-headings `file` and `target`, or by its last column. Without a folder it takes the tables that come
-with scikit-learn, and with --openml those of these names from openml.org.
+The target of a CSV file in the folder is the column that the folder's README.md names, in a table
+with the headings `file` and `target`; otherwise it is the last column. Without a folder, the tables
+of scikit-learn are used, and with --openml the tables of these names from openml.org.
 """
 
 import io
@@ -52,8 +53,8 @@ from keras_tabular.table.parquet import read_parts
 
 PROJECT = Path(__file__).parents[1]
 OURS, CATBOOST = "this pipeline", "CatBoost"
-SHIPPED = ("diabetes", "breast_cancer", "wine", "digits")
-SHOWN = ("error", "1 - ROC AUC", "seconds")
+SCIKIT_LEARN_TABLES = ("diabetes", "breast_cancer", "wine", "digits")
+COMPARED_VALUES = ("error", "1 - ROC AUC", "seconds")
 
 
 class Table(NamedTuple):
@@ -68,13 +69,13 @@ class Table(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Of one contender on one split."""
+    """Scores and training time of one contender on one split."""
 
     scores: dict[str, float]
     seconds: float
 
     def value(self, key: str) -> float:
-        """A number of `SHOWN`; NaN where the table has none."""
+        """Return one of `COMPARED_VALUES`, or NaN if the table has no such value."""
         if key == "seconds":
             return self.seconds
         if key == "error":
@@ -82,40 +83,40 @@ class Result(NamedTuple):
         return 1 - self.scores.get("roc_auc", math.nan)
 
 
-def tables(args: Namespace, scratch: Path) -> Iterator[Table]:
-    """The tables that were asked for."""
+def load_tables(args: Namespace, scratch: Path) -> Iterator[Table]:
+    """Yield the tables that the arguments select."""
     if args.tables:
         readme = args.tables / "README.md"
-        targets = named_targets(readme.read_text()) if readme.is_file() else {}
+        targets = read_targets(readme.read_text()) if readme.is_file() else {}
         for path in sorted(args.tables.glob("*.csv*")):
             last = pd.read_csv(path, nrows=0).columns[-1]
             yield Table(path, targets.get(path.name, last))
         return
-    for name in args.openml or SHIPPED:
+    for name in args.openml or SCIKIT_LEARN_TABLES:
         if args.openml:
-            found = datasets.fetch_openml(name, as_frame=True)
+            dataset = datasets.fetch_openml(name, as_frame=True)
         else:
-            found = getattr(datasets, f"load_{name}")(as_frame=True)
-        found.frame.to_csv(scratch / f"{name}.csv", index=False)
-        yield Table(scratch / f"{name}.csv", found.target.name)
+            dataset = getattr(datasets, f"load_{name}")(as_frame=True)
+        dataset.frame.to_csv(scratch / f"{name}.csv", index=False)
+        yield Table(scratch / f"{name}.csv", dataset.target.name)
 
 
-def named_targets(readme: str) -> dict[str, str]:
-    """The targets by file in the Markdown table that has the headings `file` and `target`."""
+def read_targets(readme: str) -> dict[str, str]:
+    """Read the target of each file from the table with the headings `file` and `target`."""
     lines = [
         [cell.strip(" `") for cell in line.strip().strip("|").split("|")]
         for line in readme.splitlines()
         if line.startswith("|")
     ]
-    heads = [line for line in lines if {"file", "target"} <= set(line)]
-    if not heads:
+    headings = [line for line in lines if {"file", "target"} <= set(line)]
+    if not headings:
         return {}
-    file, target = heads[0].index("file"), heads[0].index("target")
-    return {line[file]: line[target] for line in lines if len(line) == len(heads[0])}
+    file, target = headings[0].index("file"), headings[0].index("target")
+    return {line[file]: line[target] for line in lines if len(line) == len(headings[0])}
 
 
 def run_stages(*names: str) -> float:
-    """Run stages here and now, as dvc.yaml writes them; the seconds that they take."""
+    """Run stages in this process with their arguments in dvc.yaml, and return the seconds."""
     stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     start = time.perf_counter()
     for name in names:
@@ -129,8 +130,8 @@ def run_module(module: str, *arguments: str) -> None:
         import_module(module).main()
 
 
-def prepare(table: Table) -> None:
-    """Put a table into this folder: schema, params, ingested and validated."""
+def create_project(table: Table) -> None:
+    """Create a project for a table in the current folder, and run ingest and validate."""
     raw = Path("data/raw") / table.path.name
     raw.parent.mkdir(parents=True)
     shutil.copy(table.path, raw)
@@ -154,39 +155,39 @@ def write_params(params: dict[str, Any]) -> None:
 
 
 def run_ours() -> Result:
-    """The pipeline on the split in this folder."""
+    """Train and evaluate on the split in the current folder."""
     seconds = run_stages("train")
     run_stages("calibrate", "evaluate")
     rows = pa.concat_tables(read_parts(Path("data/predictions")))
     outputs = np.column_stack([rows[name] for name in rows.column_names if name != "actual"])
-    held = json.loads(Path("metrics/scores.json").read_text()).get("interval", {})
-    scored = score(rows["actual"].to_numpy(), outputs) | {
-        key: held[key] for key in ("asked", "coverage") if key in held
-    }
-    return Result(scored, seconds)
+    interval = json.loads(Path("metrics/scores.json").read_text()).get("interval", {})
+    coverage = {key: interval[key] for key in ("asked", "coverage") if key in interval}
+    return Result(score(rows["actual"].to_numpy(), outputs) | coverage, seconds)
 
 
 def score(y: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
     predictions = scores.Predictions(y, outputs, np.ones(len(y)))
-    return {key: of.value for key, of in scores.score(predictions, load_schema()).items()}
+    return {
+        key: estimate.value for key, estimate in scores.score(predictions, load_schema()).items()
+    }
 
 
-def peers(schema: Schema) -> dict[str, Any]:
-    """What the pipeline is measured beside: estimators, which take a frame as `feature_frame`."""
+def build_peers(schema: Schema) -> dict[str, Any]:
+    """Build the other models. They are trained on the data frame of `feature_frame`."""
     from catboost import CatBoostClassifier, CatBoostRegressor
     from lightgbm import LGBMClassifier, LGBMRegressor
 
     names = TASKS[schema.task].baselines
     estimators = baselines.baselines(schema, "auto")
-    found = {BASELINES[name]: estimators[name] for name in names.values()}
-    regression = schema.task == "regression"
-    lightgbm = LGBMRegressor if regression else LGBMClassifier
-    catboost = CatBoostRegressor if regression else CatBoostClassifier
+    simple_models = {BASELINES[name]: estimators[name] for name in names.values()}
+    is_regression = schema.task == "regression"
+    lightgbm = LGBMRegressor if is_regression else LGBMClassifier
+    catboost = CatBoostRegressor if is_regression else CatBoostClassifier
     categories, texts = (
         [name for name, column in schema.features.items() if column.kind == kind]
         for kind in ("category", "text")
     )
-    return found | {
+    return simple_models | {
         "LightGBM": lightgbm(n_estimators=1000, verbose=-1, random_state=1),
         CATBOOST: catboost(
             cat_features=categories,
@@ -198,19 +199,19 @@ def peers(schema: Schema) -> dict[str, Any]:
     }
 
 
-def as_peers_read(
-    x: pd.DataFrame, name: str, known: dict[str, pd.CategoricalDtype], texts: list[str]
+def adapt_frame(
+    x: pd.DataFrame, name: str, categories: dict[str, pd.CategoricalDtype], texts: list[str]
 ) -> Any:
-    """CatBoost takes texts without gaps, LightGBM the categories of training by plain names."""
+    """Fill missing texts for CatBoost; LightGBM gets coded categories and simple column names."""
     if name == CATBOOST:
-        return x.assign(**{column: x[column].fillna("") for column in known})
+        return x.assign(**{column: x[column].fillna("") for column in categories})
     if name == "LightGBM":
         frame = x.drop(columns=texts).assign(
             **{
                 column: pd.Categorical.from_codes(
                     kind.categories.get_indexer(x[column]), dtype=kind
                 )
-                for column, kind in known.items()
+                for column, kind in categories.items()
             }
         )
         return frame.set_axis([f"x{number}" for number in range(frame.shape[1])], axis=1)
@@ -218,33 +219,33 @@ def as_peers_read(
 
 
 def run_peers() -> Iterator[tuple[str, Result]]:
-    """Each peer on the split in this folder."""
+    """Train the other models on the split in the current folder, and yield their results."""
     schema = load_schema()
     x, y, _ = baselines.training_frame(Path("data/split"), schema, sys.maxsize)
     test = pa.concat_tables(read_parts(Path("data/split/test")))
     x_test, y_test = baselines.feature_frame(test, schema), labels(test, schema)[:, 0]
-    known = {
+    categories = {
         name: pd.CategoricalDtype(sorted(x[name].dropna().unique()))
         for name, column in schema.features.items()
         if column.kind == "category"
     }
     texts = [name for name, column in schema.features.items() if column.kind == "text"]
-    for name, estimator in peers(schema).items():
-        rows = as_peers_read(x, name, known, texts)
+    for name, estimator in build_peers(schema).items():
+        rows = adapt_frame(x, name, categories, texts)
         start = time.perf_counter()
         fitted = estimator.fit(rows, y)
         seconds = time.perf_counter() - start
-        predicted = baselines.predict(fitted, as_peers_read(x_test, name, known, texts), schema)
+        predicted = baselines.predict(fitted, adapt_frame(x_test, name, categories, texts), schema)
         yield name, Result(score(y_test, predicted), seconds)
 
 
 def measure(table: Table, seeds: range) -> dict[str, list[Result]]:
-    """The results of every contender on each split of a table, in a folder of its own."""
+    """Return the results of every contender on each split of a table."""
     from keras_tabular.networks.backend import keras
 
     results: dict[str, list[Result]] = defaultdict(list)
     with TemporaryDirectory() as folder, chdir(folder):
-        prepare(table)
+        create_project(table)
         params = yaml.safe_load(Path("params.yaml").read_text())
         for seed in seeds:
             write_params(params | {"split": params["split"] | {"seed": seed}})
@@ -257,10 +258,10 @@ def measure(table: Table, seeds: range) -> dict[str, list[Result]]:
 
 
 def ratios(results: dict[str, list[Result]], name: str, key: str) -> list[float]:
-    """A contender's number as a ratio to CatBoost's, for each split."""
+    """Divide a value of a contender by CatBoost's, for each split."""
     return [
-        mine.value(key) / other.value(key)
-        for mine, other in zip(results[name], results[CATBOOST], strict=True)
+        result.value(key) / reference.value(key)
+        for result, reference in zip(results[name], results[CATBOOST], strict=True)
     ]
 
 
@@ -268,62 +269,64 @@ def geometric_mean(values: list[float]) -> float:
     return math.exp(np.mean(np.log(values))) if values else math.nan
 
 
-def report(found: dict[str, dict[str, list[Result]]], contenders: list[str]) -> None:
-    """Print a line for each table: the ratios and, of more splits, their lowest and highest."""
-    for key in SHOWN:
+def print_report(by_table: dict[str, dict[str, list[Result]]], contenders: list[str]) -> None:
+    """Print the ratios of each table, with their range if there are several splits."""
+    for key in COMPARED_VALUES:
         print(f"\n{key}, of CatBoost's\n{'':24}" + "".join(f"{name:>22}" for name in contenders))
-        for table, results in found.items():
+        for table, results in by_table.items():
             cells = []
             for name in contenders:
                 each = ratios(results, name, key)
                 spread = f" ({min(each):.2f}-{max(each):.2f})" if len(each) > 1 else ""
                 cells.append("–" if math.isnan(each[0]) else f"{geometric_mean(each):.3f}{spread}")
             print(f"{table:24}" + "".join(f"{cell:>22}" for cell in cells))
-        means = [geometric_mean(overall(found, name, key)) for name in contenders]
+        means = [geometric_mean(mean_ratios(by_table, name, key)) for name in contenders]
         print(f"{'geometric mean':24}" + "".join(f"{mean:>22.3f}" for mean in means))
     for name in contenders[1:]:
-        mine, other = (overall(found, of, "error") for of in (OURS, name))
-        ahead = sum(a < b for a, b in zip(mine, other, strict=True))
-        print(f"\nahead of {name} on {ahead} of {len(found)} tables", end="")
+        our_ratios, their_ratios = (mean_ratios(by_table, n, "error") for n in (OURS, name))
+        ahead = sum(a < b for a, b in zip(our_ratios, their_ratios, strict=True))
+        print(f"\nahead of {name} on {ahead} of {len(by_table)} tables", end="")
     print("\n\nmedian of the splits: error, accuracy, ROC AUC, seconds")
-    for table, results in found.items():
+    for table, results in by_table.items():
         for name in contenders:
-            of = results[name]
+            repeated = results[name]
             numbers = [
-                f"{median(result.value('error') for result in of):12.5g}",
+                f"{median(result.value('error') for result in repeated):12.5g}",
                 *(
-                    f"{np.mean([r.scores[key] for r in of]):9.4f}"
-                    if key in of[0].scores
+                    f"{np.mean([result.scores[key] for result in repeated]):9.4f}"
+                    if key in repeated[0].scores
                     else " " * 9
                     for key in ("accuracy", "roc_auc")
                 ),
-                f"{median(result.seconds for result in of):9.1f}",
+                f"{median(result.seconds for result in repeated):9.1f}",
             ]
             print(f"{table:24}{name:22}" + "".join(numbers))
 
-    for table, results in found.items():
-        if held := [result.scores for result in results[OURS] if "coverage" in result.scores]:
-            coverage = np.mean([of["coverage"] for of in held])
-            print(f"{table:24}{coverage:.1%} of values in intervals of {held[0]['asked']:.0%}")
+    for table, results in by_table.items():
+        scores_of_splits = [result.scores for result in results[OURS]]
+        if "coverage" in scores_of_splits[0]:
+            coverage = np.mean([scores["coverage"] for scores in scores_of_splits])
+            level = scores_of_splits[0]["asked"]
+            print(f"{table:24}{coverage:.1%} of values in intervals of {level:.0%}")
 
 
-def overall(found: dict[str, dict[str, list[Result]]], name: str, key: str) -> list[float]:
-    """The mean ratio of each table that has this number."""
-    each = [geometric_mean(ratios(results, name, key)) for results in found.values()]
+def mean_ratios(by_table: dict[str, dict[str, list[Result]]], name: str, key: str) -> list[float]:
+    """Return the mean ratio of each table that has this value."""
+    each = [geometric_mean(ratios(results, name, key)) for results in by_table.values()]
     return [ratio for ratio in each if not math.isnan(ratio)]
 
 
-def picture(found: dict[str, dict[str, list[Result]]], contenders: list[str]) -> str:
-    """Error against time, both as ratios to CatBoost: a small dot a table, a large one the mean."""
-    tables = {table: {table: results} for table, results in found.items()} | {"all": found}
+def draw_picture(by_table: dict[str, dict[str, list[Result]]], contenders: list[str]) -> str:
+    """Draw error and time relative to CatBoost: small dots for tables, a large dot for the mean."""
+    tables = {table: {table: results} for table, results in by_table.items()} | {"all": by_table}
     rows: list[dict[str, Any]] = [
         {
             "contender": name,
-            "error": geometric_mean(overall(of, name, "error")),
-            "time": geometric_mean(overall(of, name, "seconds")),
+            "error": geometric_mean(mean_ratios(results, name, "error")),
+            "time": geometric_mean(mean_ratios(results, name, "seconds")),
             "size": 220 if table == "all" else 30,
         }
-        for table, of in tables.items()
+        for table, results in tables.items()
         for name in contenders
     ]
     rows.append({"contender": "CatBoost", "error": 1, "time": 1, "size": 220})
@@ -348,32 +351,34 @@ def main() -> None:
     add = parser.add_argument
     add("--tables", type=Path, help="a folder of CSV files; else those of scikit-learn")
     add("--openml", nargs="*", help="names of tables at openml.org, which needs a network")
-    add("--only", nargs="*", help="the tables of these names alone")
+    add("--only", nargs="*", help="only the tables of these names")
     add("--splits", type=int, default=3)
     add("--first-seed", type=int, default=1000)
     add("--picture", type=Path, default="quality.svg", help="the SVG file to write")
     args = parser.parse_args()
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # each run makes graphs of its own
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns about new graphs
 
-    found: dict[str, dict[str, list[Result]]] = {}
+    by_table: dict[str, dict[str, list[Result]]] = {}
     with TemporaryDirectory() as scratch:
-        for table in tables(args, Path(scratch)):
+        for table in load_tables(args, Path(scratch)):
             if args.only and table.name not in args.only:
                 continue
             seeds = range(args.first_seed, args.first_seed + args.splits)
-            found[table.name] = measure(table._replace(path=table.path.resolve()), seeds)
-            ours = ratios(found[table.name], OURS, "error")
+            by_table[table.name] = measure(table._replace(path=table.path.resolve()), seeds)
+            ours = ratios(by_table[table.name], OURS, "error")
             print(f"{table.name}: {geometric_mean(ours):.3f}", file=sys.stderr, flush=True)
     linear, constant = "linear model", "constant"
     names = {BASELINES[task.baselines["linear"]]: linear for task in TASKS.values()}
     names |= {BASELINES[task.baselines["constant"]]: constant for task in TASKS.values()}
-    found = {
-        table: {names.get(name, name): of for name, of in results.items()}
-        for table, results in found.items()
+    by_table = {
+        table: {names.get(name, name): repeated for name, repeated in results.items()}
+        for table, results in by_table.items()
     }
-    contenders = [name for name in next(iter(found.values())) if name not in (constant, CATBOOST)]
-    report(found, contenders)
-    args.picture.write_text(picture(found, contenders), encoding="utf-8")
+    contenders = [
+        name for name in next(iter(by_table.values())) if name not in (constant, CATBOOST)
+    ]
+    print_report(by_table, contenders)
+    args.picture.write_text(draw_picture(by_table, contenders), encoding="utf-8")
 
 
 if __name__ == "__main__":

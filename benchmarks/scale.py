@@ -1,11 +1,11 @@
-"""Speed-up from one worker to two, for each stage and for a search, here and on Ray.
+"""Measure the speed-up from one worker to two, on one machine and on Ray, and draw it.
 
-Each is a process of its own, timed from its start to its end, imports included. ingest, validate
-and split have a large table; train, evaluate and a search of two trials have a small one, where
-compiling takes most of the time and is done again in each process of Ray. A tiny table, the default
-one, shows what Ray costs. Contenders take turns; seconds are medians of the repeats. Ray runs in a
-network namespace of its own, as one cluster of two cores that is there before the first command.
-Writes a picture of the speed-ups. There is no target: it tells of the machine as much as of us.
+Each stage and a search run in processes of their own, whose time includes the imports. The stages
+ingest, validate and split get a large table. The stages train and evaluate and a search of two
+trials get a small one: most of their time is compilation, which each process of Ray repeats. The
+default table, which is tiny, shows what Ray costs. The contenders take turns, and seconds are
+medians of the repeats. Ray is a cluster of two cores that is started before the first command, in a
+network namespace of its own. There are no targets, since the speed-ups depend on the machine.
 """
 
 import json
@@ -24,11 +24,11 @@ from tempfile import TemporaryDirectory
 import vl_convert
 import yaml
 
-from benchmarks.data_path import cost
+from benchmarks.data_path import measure_process
 
 PROJECT = Path(__file__).parents[1]
 PORT = "6399"
-ALONE = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+IN_NAMESPACE = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 STAGES = {
     "ingest": "data/ingested profile.json",
     "validate": "data/ingested data/validated data/rejected report.json",
@@ -39,12 +39,12 @@ STAGES = {
 }
 SEARCH = "-m keras_tabular search --trials 2 --storage trials.log"
 LARGE, SMALL = ["ingest", "validate", "split"], ["train", "evaluate", "search"]
-WAYS = {"here": {}, "Ray": {"RAY_ADDRESS": f"127.0.0.1:{PORT}"}}
+BACKENDS = {"here": {}, "Ray": {"RAY_ADDRESS": f"127.0.0.1:{PORT}"}}
 
 
 @contextmanager
 def cluster() -> Iterator[None]:
-    """A Ray cluster of two cores on this machine."""
+    """Run a Ray cluster of two cores on this machine until the end of the block."""
     command = f"ray start --head --block --num-cpus=2 --port={PORT} --node-ip-address=127.0.0.1"
     with subprocess.Popen(
         [*command.split(), "--include-dashboard=false"],
@@ -59,25 +59,25 @@ def cluster() -> Iterator[None]:
             head.terminate()
 
 
-def prepare(folder: Path, rows: int | None) -> Path:
-    """A folder where the stages can run, with a table of so many rows, or the default one."""
+def create_folder(folder: Path, rows: int | None) -> Path:
+    """Create a folder for the stages, with a table of `rows` rows or the default table."""
     (folder / "data").mkdir(parents=True)
     shutil.copy(PROJECT / "params.yaml", folder)
     schema = yaml.safe_load((PROJECT / "data/schema.yaml").read_text(encoding="utf-8"))
     if rows is None:
         shutil.copy(PROJECT / schema["source"], folder / "table.csv")
     else:
-        cost(f"-m benchmarks.tables table.csv {rows}", folder)
+        measure_process(f"-m benchmarks.tables table.csv {rows}", folder)
     schema["source"] = "table.csv"
     (folder / "data/schema.yaml").write_text(yaml.safe_dump(schema, sort_keys=False), "utf-8")
     return folder
 
 
-def seconds(name: str, folder: Path, **environment: str) -> float:
-    """Of a stage, or of a search from nothing."""
+def measure_seconds(name: str, folder: Path, **environment: str) -> float:
+    """Return the seconds that a stage takes, or a new search."""
     (folder / "trials.log").unlink(missing_ok=True)
     command = SEARCH if name == "search" else f"-m stages.{name} {STAGES[name]}"
-    return cost(command, folder, environment).seconds
+    return measure_process(command, folder, environment).seconds
 
 
 def main() -> None:
@@ -86,52 +86,56 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs=2, default=[4_000_000, 3_000])
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
-    if "SCALE_ALONE" not in os.environ:
-        command = [*ALONE, sys.executable, "-m", "benchmarks.scale", *sys.argv[1:]]
+    if "SCALE_IN_NAMESPACE" not in os.environ:
+        command = [*IN_NAMESPACE, sys.executable, "-m", "benchmarks.scale", *sys.argv[1:]]
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
-        os.execvpe(command[0], command, os.environ | token | {"SCALE_ALONE": "1"})
+        os.execvpe(command[0], command, os.environ | token | {"SCALE_IN_NAMESPACE": "1"})
 
-    found: dict[tuple[str, str, int], list[float]] = {}
-    tiny: dict[str, list[float]] = {way: [] for way in WAYS}
+    seconds: dict[tuple[str, str, int], list[float]] = {}
+    default_seconds: dict[str, list[float]] = {backend: [] for backend in BACKENDS}
     with TemporaryDirectory() as scratch, cluster():
         large, small, default = (
-            prepare(Path(scratch, name), rows)
+            create_folder(Path(scratch, name), rows)
             for name, rows in (("large", args.rows[0]), ("small", args.rows[1]), ("tiny", None))
         )
         for name in STAGES:
-            seconds(name, small)
+            measure_seconds(name, small)
         for _ in range(args.repeats):
             for name in [*LARGE, *SMALL]:
-                for way, environment in WAYS.items():
+                for backend, environment in BACKENDS.items():
                     for workers in (1, 2):
-                        found.setdefault((name, way, workers), []).append(
-                            seconds(
+                        seconds.setdefault((name, backend, workers), []).append(
+                            measure_seconds(
                                 name,
                                 large if name in LARGE else small,
                                 TABULAR_WORKERS=f"{workers}",
                                 **environment,
                             )
                         )
-            for way, environment in WAYS.items():
-                tiny[way].append(sum(seconds(name, default, **environment) for name in STAGES))
+            for backend, environment in BACKENDS.items():
+                default_seconds[backend].append(
+                    sum(measure_seconds(name, default, **environment) for name in STAGES)
+                )
     print(f"Medians of {args.repeats}; {args.rows[0]:,} and {args.rows[1]:,} rows")
     print(f"{'':12}{'':6}{'1 worker':>10}{'2 workers':>11}{'speed-up':>10}")
-    ups = []
+    speedups = []
     for name in [*LARGE, *SMALL]:
-        for way in WAYS:
-            one, two = (statistics.median(found[name, way, workers]) for workers in (1, 2))
-            ups.append({"stage": name, "where": way, "speed-up": round(one / two, 2)})
-            print(f"{name:12}{way:6}{one:9.2f}s{two:10.2f}s{one / two:10.2f}")
-    here, ray = (statistics.median(times) for times in tiny.values())
+        for backend in BACKENDS:
+            one, two = (statistics.median(seconds[name, backend, workers]) for workers in (1, 2))
+            speedups.append({"stage": name, "where": backend, "speed-up": round(one / two, 2)})
+            print(f"{name:12}{backend:6}{one:9.2f}s{two:10.2f}s{one / two:10.2f}")
+    here, ray = (statistics.median(times) for times in default_seconds.values())
     print(f"all stages of the default table: {here:.1f} s here, {ray:.1f} s on Ray")
-    args.picture.write_text(vl_convert.vegalite_to_svg(json.dumps(chart(ups))), encoding="utf-8")
+    args.picture.write_text(
+        vl_convert.vegalite_to_svg(json.dumps(build_chart(speedups))), encoding="utf-8"
+    )
 
 
-def chart(ups: list[dict[str, object]]) -> dict[str, object]:
-    """The speed-ups as a Vega-Lite chart."""
+def build_chart(speedups: list[dict[str, object]]) -> dict[str, object]:
+    """Build a Vega-Lite chart of the speed-ups."""
     stages = {"field": "stage", "sort": None, "axis": {"title": None, "labelAngle": 0}}
     return {
-        "data": {"values": ups},
+        "data": {"values": speedups},
         "title": "Speed-up from one worker to two (2 cores)",
         "width": 480,
         "height": 220,

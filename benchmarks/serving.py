@@ -1,9 +1,9 @@
-"""Compare our server with one without batches and one around plain Keras, under the same loads.
+"""Compare the server with one without batches and with one that calls plain Keras.
 
-`python -m benchmarks.serving` takes about four minutes, after `dvc repro`. All servers run on
-uvicorn, on loopback, with the same model file. The second one is ours, which predicts each request
-by itself. The third one calls `model.predict` for one request at a time, which is what that allows,
-and checks nothing. Clients keep their connection. The exit code is 1 when a target is missed.
+Run `dvc repro` first; the comparison takes about four minutes. All three servers run on uvicorn, on
+the loopback device, with the same model file. The second server is ours, but predicts each request
+separately. The third one calls `model.predict`, which allows only one request at a time, and checks
+nothing. Clients keep their connections. The exit code is 1 if a target is missed.
 """
 
 import http.client
@@ -28,7 +28,8 @@ import pandas as pd
 
 PROJECT = Path(__file__).parents[1]
 TABLE, MODEL, TARGET = "data/raw/diabetes.csv", "models/model.keras", "Outcome"
-# Clients at a time and rows of a request; how many times the rows a second of plain Keras we need.
+# The number of clients and of rows per request, and the least ratio of our rows per second to those
+# of plain Keras.
 TARGETS = {(1, 1): 1.0, (8, 1): 4.0, (8, 100): 1.0}
 WITHOUT_BATCHES = """
 from keras_tabular.cli import serve
@@ -39,8 +40,8 @@ run(serve.main)
 """
 
 
-def plain(port: int) -> None:
-    """Serve `model.predict` as one would write it by hand."""
+def serve_plain_keras(port: int) -> None:
+    """Serve `model.predict` as people write it by hand."""
     import keras
     import uvicorn
     from starlette.applications import Starlette
@@ -51,7 +52,7 @@ def plain(port: int) -> None:
     model = keras.models.load_model(MODEL, safe_mode=True)
     lock = threading.Lock()
 
-    def answer(rows: list[dict[str, Any]]) -> list[list[float]]:
+    def predict_rows(rows: list[dict[str, Any]]) -> list[list[float]]:
         columns = {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
         with lock:
             return model.predict(columns, verbose=0).tolist()
@@ -60,30 +61,30 @@ def plain(port: int) -> None:
         from starlette.concurrency import run_in_threadpool
 
         rows = (await request.json())["rows"]
-        return JSONResponse({"rows": await run_in_threadpool(answer, rows)})
+        return JSONResponse({"rows": await run_in_threadpool(predict_rows, rows)})
 
-    answer(rows_of(1))
+    predict_rows(read_rows(1))
     app = Starlette(routes=[Route("/predict", predict, methods=["POST"])])
     print(f"Serving on http://127.0.0.1:{port}", flush=True)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
 
 
-def rows_of(count: int) -> list[dict[str, Any]]:
-    """Return rows of the table without a missing value, which plain Keras would not take."""
+def read_rows(count: int) -> list[dict[str, Any]]:
+    """Return the first rows of the table as JSON objects."""
     frame = pd.read_csv(PROJECT / TABLE).drop(columns=TARGET)
     rows: list[dict[str, Any]] = json.loads(frame[:count].to_json(orient="records"))
     return rows
 
 
 @contextmanager
-def server(command: list[str]) -> Iterator[int]:
+def run_server(command: list[str]) -> Iterator[int]:
     """Run a server until the end of the block, and yield its port."""
     process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout
         for line in process.stdout:
             if address := re.search(r"127\.0\.0\.1:(\d+)", line):
-                wait_for(int(address[1]))
+                wait_for_server(int(address[1]))
                 yield int(address[1])
                 break
     finally:
@@ -91,7 +92,7 @@ def server(command: list[str]) -> Iterator[int]:
         process.communicate()
 
 
-def wait_for(port: int) -> None:
+def wait_for_server(port: int) -> None:
     """Wait until a server accepts a connection."""
     for _ in range(100):
         try:
@@ -102,9 +103,9 @@ def wait_for(port: int) -> None:
             return
 
 
-def load(port: int, clients: int, rows: int, seconds: float) -> tuple[float, float, float]:
-    """Return rows a second, and the median and 99th percentile of a request's milliseconds."""
-    body = json.dumps({"rows": rows_of(rows)}).encode()
+def measure_load(port: int, clients: int, rows: int, seconds: float) -> tuple[float, float, float]:
+    """Return the rows per second, and the median and 99th percentile of the milliseconds."""
+    body = json.dumps({"rows": read_rows(rows)}).encode()
     times: list[float] = []
     end = time.monotonic() + seconds
 
@@ -125,44 +126,44 @@ def load(port: int, clients: int, rows: int, seconds: float) -> tuple[float, flo
         thread.start()
     for thread in threads:
         thread.join()
-    passed = time.perf_counter() - started
+    duration = time.perf_counter() - started
     ordered = sorted(times)
     p99 = ordered[min(int(len(ordered) * 0.99), len(ordered) - 1)]
-    return len(times) * rows / passed, 1e3 * statistics.median(times), 1e3 * p99
+    return len(times) * rows / duration, 1e3 * statistics.median(times), 1e3 * p99
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each load")
+    parser.add_argument("--seconds", type=float, default=8.0, help="duration of each load")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--plain", type=int, metavar="PORT", help="only serve plain Keras")
     args = parser.parse_args()
     if args.plain:
-        plain(args.plain)
+        serve_plain_keras(args.plain)
         return
     options = ["--port", "0"]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        free_port = str(free.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        unused_port = str(unused.getsockname()[1])
     commands = {
         "ours": ["-m", "keras_tabular", "serve", *options],
         "unbatched": ["-c", WITHOUT_BATCHES, *options],
-        "plain Keras": ["-m", "benchmarks.serving", "--plain", free_port],
+        "plain Keras": ["-m", "benchmarks.serving", "--plain", unused_port],
     }
     missed = False
     with ExitStack() as stack:
         ports = {
-            name: stack.enter_context(server([sys.executable, *command]))
+            name: stack.enter_context(run_server([sys.executable, *command]))
             for name, command in commands.items()
         }
         for port in ports.values():  # a first load builds the graphs of both batch sizes
             for clients, rows in TARGETS:
-                load(port, clients, rows, 1)
+                measure_load(port, clients, rows, 1)
         print("clients  rows  server        rows/s   p50 ms   p99 ms")
         for (clients, rows), target in TARGETS.items():
             measured: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ports}
             for _ in range(args.repeats):
                 for name, port in ports.items():
-                    measured[name].append(load(port, clients, rows, args.seconds))
+                    measured[name].append(measure_load(port, clients, rows, args.seconds))
             speeds = {}
             for name, repeats in measured.items():
                 speeds[name], p50, p99 = map(statistics.median, zip(*repeats, strict=True))
@@ -172,8 +173,8 @@ def main() -> None:
             gain = speeds["ours"] / speeds["unbatched"]
             missed |= ratio < target
             print(
-                f"  {'FAIL' if ratio < target else 'pass'}: {ratio:.1f} times the rows a second of "
-                f"plain Keras, target {target:g}; {gain:.2f} times those without batches"
+                f"  {'FAIL' if ratio < target else 'pass'}: rows per second are {ratio:.1f} times "
+                f"those of plain Keras (target {target:g}), {gain:.2f} times those without batches"
             )
     sys.exit(missed)
 

@@ -1,4 +1,4 @@
-"""A CSV of the shape of the Pima diabetes table with any number of rows; the seed repeats it."""
+"""Write a CSV like the Pima diabetes table with any number of rows, the same for each seed."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 CHUNK_ROWS = 250_000
-# Measured columns: mean, standard deviation, lowest and highest value, decimals, and the share of
-# rows with 0 for "not measured"; about those of the real table, in its units.
+# Mean, standard deviation, lowest and highest value, decimals, and the share of rows with 0, which
+# means "not measured"; approximately as in the real table.
 COLUMNS = {
     "Pregnancies": (3.8, 3.4, 0, 17, 0, 0.0),
     "Glucose": (122, 31, 44, 199, 0, 0.0065),
@@ -22,8 +22,8 @@ COLUMNS = {
 }
 
 
-def rows_of_diabetes(rows: int, rng: np.random.Generator) -> pa.Table:
-    """Eight features, int64 or float64, and the 0/1 target, which glucose and BMI foretell."""
+def draw_rows(rows: int, rng: np.random.Generator) -> pa.Table:
+    """Draw eight features, int64 or float64, and a target that depends on glucose and BMI."""
     columns = {}
     for name, (mean, deviation, low, high, decimals, missing) in COLUMNS.items():
         values = np.clip(rng.normal(mean, deviation, rows), low, high).round(decimals)
@@ -35,19 +35,19 @@ def rows_of_diabetes(rows: int, rng: np.random.Generator) -> pa.Table:
 
 
 def write_diabetes(path: Path, rows: int, seed: int = 0) -> None:
-    """Write `rows` rows as a CSV with a header, one chunk in memory at a time."""
-    schema = rows_of_diabetes(0, np.random.default_rng(seed)).schema
+    """Write rows as a CSV with a header, with one chunk in memory at a time."""
+    schema = draw_rows(0, np.random.default_rng(seed)).schema
     options = pa_csv.WriteOptions(quoting_style="none", quoting_header="none")
     with pa_csv.CSVWriter(path, schema, write_options=options) as writer:
         for first in range(0, rows, CHUNK_ROWS):
             rng = np.random.default_rng([seed, first])
-            writer.write_table(rows_of_diabetes(min(CHUNK_ROWS, rows - first), rng))
+            writer.write_table(draw_rows(min(CHUNK_ROWS, rows - first), rng))
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path, help="the CSV file to write")
-    parser.add_argument("rows", type=int, help="how many rows")
+    parser.add_argument("rows", type=int, help="the number of rows")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     write_diabetes(args.path, args.rows, args.seed)

@@ -1,7 +1,7 @@
-"""Training beside Keras's `fit` and scikit-learn: time of the whole work, as ratios with targets.
+"""Compare the time of training with that of Keras's `fit` and of scikit-learn.
 
-`python -m benchmarks.training` takes about ten minutes; `--repeats 1` less. Each contender runs in
-a process of its own, imports excluded and compiling included. Exits with 1 when a target is missed.
+The comparison takes about ten minutes, and less with `--repeats 1`. Each contender runs in its own
+process; the time includes compilation but not imports. The exit code is 1 if a target is missed.
 """
 
 import json
@@ -30,11 +30,11 @@ from keras_tabular.table.arrays import predicted_classes, row_losses
 PROJECT = Path(__file__).parents[1]
 TABLE = PROJECT / "data/raw/diabetes.csv"
 ROWS, COLUMNS, PART_ROWS, LARGE_BATCH = 10_000_000, 8, 500_000, 4096
-UNITS = (8, 6)  # of the tutorial's network, in both jobs
+UNITS = (8, 6)  # as in the tutorial, for both jobs
 
 
-def small_rows() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """514 rows to train on and 254 to validate with, raw: x and y of each, float32."""
+def load_small_rows() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return raw x and y of 514 training rows and of 254 validation rows, as float32."""
     rows = np.loadtxt(TABLE, delimiter=",", skiprows=1, dtype=np.float32)
     order = np.random.default_rng(9).permutation(len(rows))
     train, validation = rows[order[:514]], rows[order[514:]]
@@ -42,7 +42,7 @@ def small_rows() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def write_large(folder: Path) -> None:
-    """Parquet parts of standard normal columns and a class that depends on them, by seed."""
+    """Write Parquet files with standard normal columns and a class that depends on them."""
     rng = np.random.default_rng(0)
     for number in range(ROWS // PART_ROWS):
         x = rng.normal(size=(PART_ROWS, COLUMNS))
@@ -51,8 +51,8 @@ def write_large(folder: Path) -> None:
         pq.write_table(pa.table(columns), folder / f"part-{number:05d}.parquet")
 
 
-def large_arrays(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """x and y of each part, float32."""
+def read_large_arrays(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield x and y of each file as float32."""
     for path in sorted(folder.glob("*.parquet")):
         part = pq.read_table(path)
         columns = [part[f"x{i}"].to_numpy() for i in range(COLUMNS)]
@@ -60,7 +60,7 @@ def large_arrays(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield np.column_stack(columns).astype(np.float32), y
 
 
-def keras_model(units: tuple[int, ...], **compile_options: Any) -> Any:
+def build_keras_model(units: tuple[int, ...], **compile_options: Any) -> Any:
     import keras
 
     stack = [keras.layers.Dense(n, "relu", kernel_initializer="random_uniform") for n in units]
@@ -71,12 +71,12 @@ def keras_model(units: tuple[int, ...], **compile_options: Any) -> Any:
     return model
 
 
-def our_params(schema: Schema) -> Train:
+def load_our_params(schema: Schema) -> Train:
     return load_params("train", schema=schema, path=PROJECT / "params.yaml").train
 
 
-def our_fit(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
-    """Train a new network of `UNITS`, and score the validation rows after each epoch."""
+def fit_ours(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
+    """Train a new network with `UNITS`, and score the validation rows after each epoch."""
     from keras_tabular.networks import network
     from keras_tabular.training.architecture import Architecture
     from keras_tabular.training.trainer import Trainer
@@ -91,7 +91,9 @@ def our_fit(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
         "learning_rate": 0.001,
         "batch_size": batch_size,
     }
-    params = our_params(schema).with_values({f"networks.plain.{k}": v for k, v in changes.items()})
+    params = load_our_params(schema).with_values(
+        {f"networks.plain.{k}": v for k, v in changes.items()}
+    )
     params = params.with_values({"members": [{"network": "plain"}]})
     resolved = params.resolve_auto(ROWS, schema.task, COLUMNS)
     columns = network.ColumnSample(np.zeros((1, COLUMNS)), COLUMNS)
@@ -110,14 +112,14 @@ def small_ours() -> Callable[[], Any]:
     from keras_tabular.networks.backend import tf
     from keras_tabular.training.dataset import Rows
 
-    x, y, x_validation, y_validation = small_rows()
+    x, y, x_validation, y_validation = load_small_rows()
 
     def work() -> None:
         train, validation = (
             Rows(tf.constant(x), tf.constant(y), tf.ones(len(x)), np.arange(len(x), dtype=np.int32))
             for x, y in ((x, y), (x_validation, y_validation))
         )
-        our_fit([train], [validation], batch_size=5, epochs=200)
+        fit_ours([train], [validation], batch_size=5, epochs=200)
 
     from keras_tabular.networks import network  # noqa: F401  imports are excluded
 
@@ -127,10 +129,10 @@ def small_ours() -> Callable[[], Any]:
 def small_fit(**compile_options: Any) -> Callable[[], Any]:
     import keras  # noqa: F401
 
-    x, y, x_validation, y_validation = small_rows()
+    x, y, x_validation, y_validation = load_small_rows()
 
     def work() -> None:
-        keras_model(UNITS, **compile_options).fit(
+        build_keras_model(UNITS, **compile_options).fit(
             x, y, validation_data=(x_validation, y_validation), epochs=200, batch_size=5, verbose=0
         )
 
@@ -141,7 +143,7 @@ def small_scikit_learn() -> Callable[[], Any]:
     from sklearn.metrics import log_loss
     from sklearn.neural_network import MLPClassifier
 
-    x, y, x_validation, y_validation = small_rows()
+    x, y, x_validation, y_validation = load_small_rows()
 
     def work() -> None:
         model = MLPClassifier(UNITS, batch_size=5, alpha=0.0, random_state=1)
@@ -163,47 +165,48 @@ def large_ours(folder: Path) -> Callable[[], Any]:
     columns = {f"x{i}": Column(kind="real") for i in range(COLUMNS)}
     columns["y"] = Column(kind="integer", values=(0, 1))
     schema = Schema(source="t.csv", task="binary", target="y", positive=1, columns=columns)
-    as_it_is = Scaling(fill=0.0, shift=0.0, scale=1.0)
+    no_scaling = Scaling(fill=0.0, shift=0.0, scale=1.0)
     statistics = Statistics(
-        scalings=dict.fromkeys(schema.features, as_it_is),
+        scalings=dict.fromkeys(schema.features, no_scaling),
         dates={},
         texts={},
         vocabularies={},
         columns_with_missing=set(),
-        target=as_it_is,
+        target=no_scaling,
         target_range=(0.0, 1.0),
     )
 
     def work() -> None:
-        layers = build_preprocessing(statistics, schema, our_params(schema))
+        layers = build_preprocessing(statistics, schema, load_our_params(schema))
         preprocessor = Preprocessor(schema, statistics, layers, {}, 0, np.empty(0))
         dataset = TableDataset(folder, preprocessor, *read_labels(folder, schema))
-        our_fit(dataset, [], LARGE_BATCH, epochs=1)
+        fit_ours(dataset, [], LARGE_BATCH, epochs=1)
 
     return work
 
 
 def large_fit_files(folder: Path, *, row_by_row: bool) -> Callable[[], Any]:
-    """tf.data's own shuffle takes rows one by one; or NumPy shuffles within each part."""
+    """Read files with tf.data, which shuffles single rows, or NumPy shuffles within each file."""
     import tensorflow as tf
 
     rng = np.random.default_rng(1)
 
     def shuffled() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for x, y in large_arrays(folder):
+        for x, y in read_large_arrays(folder):
             order = rng.permutation(len(x))
             yield x[order], y[order]
 
     def work() -> None:
         signature = (tf.TensorSpec((None, COLUMNS)), tf.TensorSpec((None, 1)))
         parts = tf.data.Dataset.from_generator(
-            (lambda: large_arrays(folder)) if row_by_row else shuffled, output_signature=signature
+            (lambda: read_large_arrays(folder)) if row_by_row else shuffled,
+            output_signature=signature,
         )
         if row_by_row:
             rows = parts.unbatch().shuffle(100_000, seed=1).batch(LARGE_BATCH)
         else:
             rows = parts.rebatch(LARGE_BATCH)
-        keras_model(UNITS).fit(rows.prefetch(2), epochs=1, verbose=0)
+        build_keras_model(UNITS).fit(rows.prefetch(2), epochs=1, verbose=0)
 
     return work
 
@@ -211,10 +214,10 @@ def large_fit_files(folder: Path, *, row_by_row: bool) -> Callable[[], Any]:
 def large_fit_arrays(folder: Path) -> Callable[[], Any]:
     import keras  # noqa: F401
 
-    x, y = (np.concatenate(arrays) for arrays in zip(*large_arrays(folder), strict=True))
+    x, y = (np.concatenate(arrays) for arrays in zip(*read_large_arrays(folder), strict=True))
 
     def work() -> None:
-        keras_model(UNITS).fit(x, y, epochs=1, batch_size=LARGE_BATCH, verbose=0)
+        build_keras_model(UNITS).fit(x, y, epochs=1, batch_size=LARGE_BATCH, verbose=0)
 
     return work
 
@@ -228,17 +231,17 @@ SMALL = {
 LARGE: dict[str, Callable[[Path], Callable[[], Any]]] = {
     "ours, large": large_ours,
     "fit on tf.data from files": partial(large_fit_files, row_by_row=True),
-    "the same, shuffled by NumPy": partial(large_fit_files, row_by_row=False),
+    "fit on tf.data and NumPy": partial(large_fit_files, row_by_row=False),
     "fit on arrays": large_fit_arrays,
 }
 
 
-def measured(contender: str, folder: str) -> dict[str, float]:
-    """Seconds and peak memory (GB) of one contender in a process of its own."""
+def measure(contender: str, folder: str) -> dict[str, float]:
+    """Return the seconds and peak memory (GB) of a contender in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.training", "--contender", contender, folder]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
-    return json.loads(done.stdout.splitlines()[-1])
+    completed = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+    return json.loads(completed.stdout.splitlines()[-1])
 
 
 def run_contender(contender: str, folder: Path) -> None:
@@ -252,10 +255,10 @@ def run_contender(contender: str, folder: Path) -> None:
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--contender", help="run only this one, here, and print its numbers")
+    parser.add_argument("--contender", help="run only this contender, in this process")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--job", choices=["small", "large", "both"], default="both")
-    parser.add_argument("folder", nargs="?", help="of the large table; made when left out")
+    parser.add_argument("folder", nargs="?", help="the folder of the large table")
     args = parser.parse_args()
     if args.contender:
         run_contender(args.contender, Path(args.folder))
@@ -268,9 +271,9 @@ def main() -> None:
             contenders += LARGE
             write_large(Path(folder))
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
-        for _ in range(args.repeats):  # in turn, so that a busy minute meets all of them
+        for _ in range(args.repeats):  # in turn, so that a busy minute affects all contenders
             for name in contenders:
-                runs[name].append(measured(name, folder))
+                runs[name].append(measure(name, folder))
     seconds = {n: statistics.median(run["seconds"] for run in runs[n]) for n in contenders}
     for name in contenders:
         print(f"{name:<28}{seconds[name]:>9.2f} s   peak {runs[name][0]['peak']:.2f} GB")
@@ -297,7 +300,7 @@ def main() -> None:
             ),
             (
                 "rows/s, ours / NumPy shuffles",
-                seconds["the same, shuffled by NumPy"] / ours,
+                seconds["fit on tf.data and NumPy"] / ours,
                 "at least",
                 10,
             ),

@@ -1,10 +1,12 @@
-"""The tutorial's run: its one script in Keras 3, and the same job as parameters of this project.
+"""Train the network of the tutorial as its script does, in Keras 3.
 
-The tutorial is "6 steps to create your first deep neural network using Keras and Python": raw
-columns, one network, the test rows as validation rows in every epoch.
+The tutorial is "6 steps to create your first deep neural network using Keras and Python". It trains
+one network on raw columns, and evaluates the test rows after every epoch. `PARAMS` are the
+parameters with which this project does the same.
 """
 
-import sys
+from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 SEED = 9
@@ -15,7 +17,7 @@ PARAMS: dict[str, Any] = {
     "folds": 1,
     "members": "auto",
     "networks": {
-        "plain": {  # the name of which the section `search` of params.yaml speaks
+        "plain": {  # the name in the section `search` of params.yaml
             "units": [8, 6],
             "activation": "relu",
             "kernel_initializer": "random_uniform",
@@ -30,13 +32,16 @@ PARAMS: dict[str, Any] = {
 
 
 def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("table", type=Path, help="the CSV file of the diabetes table")
+    args = parser.parse_args()
     import keras
     import numpy
     from keras.layers import Dense
     from sklearn.model_selection import train_test_split
 
     keras.utils.set_random_seed(SEED)
-    table = numpy.loadtxt(sys.argv[1], delimiter=",", skiprows=1)
+    table = numpy.loadtxt(args.table, delimiter=",", skiprows=1)
     x, x_test, y, y_test = train_test_split(
         table[:, :8], table[:, 8], test_size=0.33, random_state=SEED
     )

@@ -1,4 +1,4 @@
-"""The packages of the project and what imports what, as an SVG picture drawn from the imports."""
+"""Draw the packages of the project and their imports as an SVG picture."""
 
 from argparse import ArgumentParser
 from html import escape
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import grimp
 
-BOX, HEIGHT, STEP, MARGIN = 870, 48, 64, 12
+WIDTH, HEIGHT, STEP, MARGIN = 870, 48, 64, 12
 STYLE = (
     "text{font:11.5px sans-serif;fill:#5b6470}.name{font-size:14px;font-weight:600;fill:#1c2128}"
     "rect{fill:#f6f7f9;stroke:#945dd6}path{fill:none;stroke:#7a828d}"
@@ -14,43 +14,43 @@ STYLE = (
 Graph = dict[str, set[str]]
 
 
-def package_of(module: str) -> str:
-    """The folder of a module, as a module of its own."""
+def find_package(module: str) -> str:
+    """Return the package of a module; the package of a package is itself."""
     return module if Path(module.replace(".", "/")).is_dir() else module.rpartition(".")[0]
 
 
-def imports_of_packages() -> Graph:
-    """For each package those that one of its modules imports."""
+def read_imports() -> Graph:
+    """Return the packages that the modules of each package import."""
     graph = grimp.build_graph("stages", "keras_tabular")
-    imports: Graph = {package_of(module): set() for module in graph.modules}
+    imports: Graph = {find_package(module): set() for module in graph.modules}
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):
-            imports[package_of(module)].add(package_of(imported))
+            imports[find_package(module)].add(find_package(imported))
     return {
-        package: others - {package, "keras_tabular"}
-        for package, others in imports.items()
-        if package != "keras_tabular"  # which holds the packages, and what others import
+        package: imported - {package, "keras_tabular"}
+        for package, imported in imports.items()
+        if package != "keras_tabular"  # it contains the other packages
     }
 
 
-def reduced(imports: Graph) -> Graph:
-    """Return the imports without those that follow from others."""
+def reduce_imports(imports: Graph) -> Graph:
+    """Remove the imports that follow from other imports."""
 
     def reachable(package: str) -> set[str]:
         return {package}.union(*map(reachable, imports[package]))
 
     return {
         package: {
-            other
-            for other in others
-            if not any(other in reachable(third) for third in others - {other})
+            target
+            for target in imported
+            if not any(target in reachable(other) for other in imported - {target})
         }
-        for package, others in imports.items()
+        for package, imported in imports.items()
     }
 
 
-def order_of(imports: Graph) -> list[str]:
-    """The packages from top to bottom, so that all imports go down."""
+def sort_packages(imports: Graph) -> list[str]:
+    """Sort the packages from top to bottom, so that all imports go down."""
 
     def depth(package: str) -> int:
         return 1 + max(map(depth, imports[package]), default=0)
@@ -59,29 +59,29 @@ def order_of(imports: Graph) -> list[str]:
 
 
 def draw(imports: Graph) -> str:
-    """A box for each package with its modules, and an arc for each import."""
-    order = order_of(imports)
+    """Draw a box with the modules of each package, and an arc for each import."""
+    order = sort_packages(imports)
     shapes = []
     for row, package in enumerate(order):
         y = MARGIN + row * STEP
         modules = sorted(path.stem for path in Path(package.replace(".", "/")).glob("*.py"))
         listed = ", ".join(name for name in modules if name != "__init__")
         shapes.append(
-            f'<rect x="{MARGIN}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="6"/>'
+            f'<rect x="{MARGIN}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
             f'<text class="name" x="{MARGIN + 12}" y="{y + 20}">{escape(package)}</text>'
             f'<text x="{MARGIN + 12}" y="{y + 38}">{escape(listed)}</text>'
         )
     longest = 0
     for row, package in enumerate(order):
-        for below in sorted(order.index(other) for other in imports[package]):
+        for below in sorted(order.index(target) for target in imports[package]):
             longest = max(longest, below - row)
             start, end = MARGIN + row * STEP + 30, MARGIN + below * STEP + 18
-            bend = MARGIN + BOX + 22 + 34 * (below - row)
+            bend = MARGIN + WIDTH + 22 + 34 * (below - row)
             shapes.append(
-                f'<path d="M{MARGIN + BOX} {start}C{bend} {start} {bend} {end} '
-                f'{MARGIN + BOX} {end}" marker-end="url(#tip)"/>'
+                f'<path d="M{MARGIN + WIDTH} {start}C{bend} {start} {bend} {end} '
+                f'{MARGIN + WIDTH} {end}" marker-end="url(#tip)"/>'
             )
-    width, height = BOX + 2 * MARGIN + 22 + 26 * longest, len(order) * STEP + MARGIN
+    width, height = WIDTH + 2 * MARGIN + 22 + 26 * longest, len(order) * STEP + MARGIN
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}">'
         f'<style>{STYLE}</style><rect width="100%" height="100%" style="fill:#fff;stroke:none"/>'
@@ -95,7 +95,7 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path, help="the SVG file to write")
     args = parser.parse_args()
-    args.output.write_text(draw(reduced(imports_of_packages())), encoding="utf-8")
+    args.output.write_text(draw(reduce_imports(read_imports())), encoding="utf-8")
 
 
 if __name__ == "__main__":

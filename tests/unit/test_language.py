@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.language import check_code, check_links, main
+from docs.check_language import check_code, check_links, main
 
 
 @pytest.mark.parametrize(
