@@ -1,4 +1,4 @@
-"""List the experiments on the last commit: their scores, and the parameters that they changed."""
+"""List the experiments on the last commit, with their scores and changed parameters."""
 
 import json
 from argparse import ArgumentParser

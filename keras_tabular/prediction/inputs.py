@@ -28,8 +28,8 @@ def parse_model_and_rows(parser: ArgumentParser, *, rows_required: bool = False)
     """
     add = parser.add_argument
     add("files", metavar="FILE", nargs="+" if rows_required else "*", type=Path,
-        help="the model, a .keras file (optional), then the rows, a .csv, .jsonl or .parquet file"
-        f"{'' if rows_required else '; default: stdin'}")  # fmt: skip
+        help="the model (a .keras file; optional), then the rows (a .csv, .jsonl or .parquet file"
+        f"{'' if rows_required else '; default: stdin'})")  # fmt: skip
     add("--model", metavar="FILE", type=Path, help=f"the model, a .keras file; default: {MODEL}")
     args = parser.parse_args()
     files = args.files

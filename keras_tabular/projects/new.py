@@ -55,7 +55,7 @@ def parse_arguments() -> Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--table", metavar="TABLE", help="your table: a CSV, JSON lines or Parquet "
         "file, a folder of such files, or a URL")  # fmt: skip
-    source.add_argument("--example", choices=EXAMPLES, help="a table of scikit-learn instead")
+    source.add_argument("--example", choices=EXAMPLES, help="use a table of scikit-learn")
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
     parser.add_argument("--remote", metavar="URL", help="where `dvc push` stores the results: a "
         "URL such as s3://bucket/path, or a folder")  # fmt: skip

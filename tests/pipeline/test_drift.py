@@ -1,4 +1,4 @@
-"""New rows are held against the training rows that the model's file remembers."""
+"""New rows are compared with the summaries of the training rows in the model's file."""
 
 import json
 import shutil
@@ -15,95 +15,99 @@ from tests.projects import change_settings
 from tests.tables import load_table
 
 DRIFT = "keras_tabular.cli.drift"
-COMMAND = ("python", "-m", "keras_tabular", "drift")
-Verdict = Callable[..., tuple[int, str, dict[str, Any]]]
+CompareRows = Callable[[pd.DataFrame], tuple[int, str, dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def alone(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model in it and nothing else."""
-    folder = tmp_path_factory.mktemp("alone")
+def model_folder(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that contains only a model."""
+    folder = tmp_path_factory.mktemp("model")
     shutil.copy(reproduced / "models/model.keras", folder / "m.keras")
     return folder
 
 
 @pytest.fixture(scope="module")
-def rows(reproduced: Path) -> pd.DataFrame:
+def training_rows(reproduced: Path) -> pd.DataFrame:
     """The training rows without their target."""
     return pd.read_parquet(reproduced / "data/split/train").drop(columns="Outcome")
 
 
 @pytest.fixture
-def verdict(alone: Path, capsys: pytest.CaptureFixture[str]) -> Verdict:
-    """The exit code, the last line, and what the JSON says of some rows."""
+def compare_rows(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> CompareRows:
+    """A function that returns the exit code of `drift`, its last line and its JSON report."""
 
-    def of(rows: pd.DataFrame) -> tuple[int, str, dict[str, Any]]:
-        rows.to_csv(alone / "new.csv", index=False)
+    def compare(rows: pd.DataFrame) -> tuple[int, str, dict[str, Any]]:
+        rows.to_csv(model_folder / "new.csv", index=False)
         code = 0
         try:
-            call_main(alone, DRIFT, "m.keras", "new.csv", "--json", "drift.json")
+            call_main(model_folder, DRIFT, "m.keras", "new.csv", "--json", "drift.json")
         except SystemExit as end:
             code = int(end.code or 0)
-        said = capsys.readouterr()
-        assert said.err == ""
-        return code, said.out.splitlines()[-1], json.loads((alone / "drift.json").read_text())
+        output, errors = capsys.readouterr()
+        assert errors == ""
+        report = json.loads((model_folder / "drift.json").read_text())
+        return code, output.splitlines()[-1], report
 
-    return of
+    return compare
 
 
-def test_random_halves_of_the_training_rows_are_silent(
-    rows: pd.DataFrame, verdict: Verdict
+def test_random_training_rows_have_not_moved(
+    training_rows: pd.DataFrame, compare_rows: CompareRows
 ) -> None:
     for seed in range(5):
-        code, line, found = verdict(rows.sample(frac=0.5, random_state=seed))
-        assert (code, found["verdict"]) == (0, "pass"), line
-    assert verdict(rows[:1])[0] == 0
+        code, line, report = compare_rows(training_rows.sample(frac=0.5, random_state=seed))
+        assert (code, report["verdict"]) == (0, "pass"), line
+    assert compare_rows(training_rows[:1])[0] == 0
 
 
 @pytest.mark.parametrize("column", ["Glucose", "Pregnancies"])
-def test_a_shifted_column_is_loud_and_named(
-    rows: pd.DataFrame, verdict: Verdict, column: str
+def test_a_shifted_column_has_moved(
+    training_rows: pd.DataFrame, compare_rows: CompareRows, column: str
 ) -> None:
-    moved = rows.sample(frac=0.5, random_state=1)
-    moved[column] += moved[column].std().astype(moved[column].dtype)
-    code, line, found = verdict(moved)
-    assert (code, found["verdict"]) == (1, "fail")
+    rows = training_rows.sample(frac=0.5, random_state=1)
+    rows[column] += rows[column].std().astype(rows[column].dtype)
+    code, line, report = compare_rows(rows)
+    assert (code, report["verdict"]) == (1, "fail")
     assert line.startswith(f"Drift: fail: {column} moved; it has ")
-    assert [name for name, of in found["columns"].items() if of["moved"]] == [column]
-    assert found["columns"][column]["distance"] > found["columns"][column]["by_chance"]
+    columns = report["columns"]
+    assert [name for name in columns if columns[name]["moved"]] == [column]
+    assert columns[column]["distance"] > columns[column]["by_chance"]
 
 
-def test_gaps_and_wrong_cells_are_told_and_the_policy_decides_the_exit_code(
-    workspace: Path, rows: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+def test_missing_values_and_invalid_cells_are_reported(
+    workspace: Path, training_rows: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    new = rows.copy()
-    new.loc[::2, "Glucose"] = np.nan
-    new["Age"] = new["Age"].astype(str)
-    new.loc[5, "Age"] = "old"
-    new.to_csv(workspace / "new.csv", index=False)
+    """With the policy `warn`, the exit code is 0 although the verdict is `fail`."""
+    rows = training_rows.copy()
+    rows.loc[::2, "Glucose"] = np.nan
+    rows["Age"] = rows["Age"].astype(str)
+    rows.loc[5, "Age"] = "old"
+    rows.to_csv(workspace / "new.csv", index=False)
     change_settings(workspace, drift={"policy": "warn", "attribution": 0.0001})
     call_main(workspace, DRIFT, "new.csv")
-    printed, errors = capsys.readouterr()
+    output, errors = capsys.readouterr()
     assert errors == ""
-    (glucose,) = [line for line in printed.splitlines() if line.startswith("Glucose")]
+    (glucose,) = [line for line in output.splitlines() if line.startswith("Glucose")]
     assert "missing 50.2% (training 0.8%)" in glucose
-    assert "1 cells not as declared" in printed
-    assert "Drift: fail: Glucose moved" in printed
+    assert "cells not as declared: 1" in output
+    assert "Drift: fail: Glucose moved" in output
     assert "Glucose" in (workspace / "drift.html").read_text()
 
 
-def test_a_file_without_rows_or_of_another_table_is_named(alone: Path, rows: pd.DataFrame) -> None:
-    rows[:0].to_csv(alone / "none.csv", index=False)
+def test_a_file_without_rows_or_of_another_table_is_an_error(
+    model_folder: Path, training_rows: pd.DataFrame
+) -> None:
+    training_rows[:0].to_csv(model_folder / "none.csv", index=False)
     with pytest.raises(
-        SystemExit, match=r"^error: none\.csv: found no row; expected one at least$"
+        SystemExit, match=r"^error: none\.csv: expected at least one row, got none$"
     ):
-        call_main(alone, DRIFT, "m.keras", "none.csv")
-    load_table("wine").to_csv(alone / "wine.csv", index=False)
+        call_main(model_folder, DRIFT, "m.keras", "none.csv")
+    load_table("wine").to_csv(model_folder / "wine.csv", index=False)
     with pytest.raises(SystemExit, match="the header is not as declared"):
-        call_main(alone, DRIFT, "m.keras", "wine.csv")
+        call_main(model_folder, DRIFT, "m.keras", "wine.csv")
 
 
-def test_a_new_category_is_named_and_later_dates_are_no_failure(
+def test_a_new_category_is_named_and_later_dates_are_only_a_warning(
     trained_project: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     new = pd.read_parquet(trained_project("shops") / "data/split/train")[
@@ -115,7 +119,7 @@ def test_a_new_category_is_named_and_later_dates_are_no_failure(
     call_main(trained_project("shops"), DRIFT, str(tmp_path / "later.csv"), *out)
     later = capsys.readouterr().out
     assert "Drift: warn: day moved" in later
-    assert "dates not counted, since new rows are later" in later
+    assert "dates do not count, because new rows are usually later" in later
     new.loc[::2, "shop_id"] = "Velo Express"
     new.to_csv(tmp_path / "new.csv", index=False)
     with pytest.raises(SystemExit, match="1"):
