@@ -1,4 +1,4 @@
-"""The code of docs/own-parts.md, word for word: a network, a check, a metric and a stage."""
+"""The examples of docs/own-parts.md work: a network, a check, a metric and a stage."""
 
 import json
 import re
@@ -24,18 +24,18 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def replace_line(file: Path, start: str, lines: str) -> None:
-    """Replace the only line of a file that starts like this."""
+    """Replace the only line of a file that begins with `start`."""
     text, count = re.subn(f"^{start}.*\n", lambda _: lines, file.read_text(), flags=re.MULTILINE)
     assert count == 1
     file.write_text(text)
 
 
-def test_the_page_counts_the_lines_to_write() -> None:
+def test_the_page_states_the_number_of_lines_of_each_example() -> None:
     table = re.findall(r"^\| \[.*\]\(#.*\) \|.*\| ([^|]+) \|$", PAGE, re.MULTILINE)
     examples = [NETWORK], [CHECK], [METRIC, LIMIT], [SCRIPT, STAGE, SOURCE]
-    for said, blocks in zip(table, examples, strict=True):
+    for cell, blocks in zip(table, examples, strict=True):
         lines = [len(list(filter(None, block.splitlines()))) for block in blocks]
-        assert [int(number) for number in re.findall(r"\d+", said)] == lines
+        assert [int(number) for number in re.findall(r"\d+", cell)] == lines
         assert lines[0] <= 12
 
 
@@ -66,19 +66,19 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
     scores = read_json(metrics / "scores.json")
     rows = read_rows(workspace / "data/predictions", 1000)
     actual = rows["actual"].to_numpy() == 1
-    called = rows["output_0"].to_numpy() >= scores["threshold"]
-    expected = np.mean(5.0 * (actual & ~called) + (~actual & called))
-    found = scores["test"]["custom"]
-    assert found["cost"] == pytest.approx(expected, abs=1e-6)
-    assert found["cost_low"] < found["cost"] < found["cost_high"]
+    predicted = rows["output_0"].to_numpy() >= scores["threshold"]
+    expected = np.mean(5.0 * (actual & ~predicted) + (~actual & predicted))
+    costs = scores["test"]["custom"]
+    assert costs["cost"] == pytest.approx(expected, abs=1e-6)
+    assert costs["cost_low"] < costs["cost"] < costs["cost_high"]
     majority = scores["baseline"]["majority"]["custom"]["cost"]
     assert majority == pytest.approx(5 * actual.mean(), abs=1e-6)
     difference = scores["paired_difference"]["test"]["majority"]["custom"]["cost"]
-    assert difference["low"] < found["cost"] - majority < difference["high"]
-    assert read_json(metrics / "metrics.json")["test"]["custom"] == {"cost": found["cost"]}
+    assert difference["low"] < costs["cost"] - majority < difference["high"]
+    assert read_json(metrics / "metrics.json")["test"]["custom"] == {"cost": costs["cost"]}
     rules = {check["rule"]: check for check in read_json(metrics / "gate.json")["checks"]}
     limit = rules["highest test.custom.cost"]
-    assert (limit["found"], limit["allowed"]) == (found["cost"], 0.9)
-    assert limit["verdict"] == ("pass" if found["cost"] <= 0.9 else "fail")
+    assert (limit["found"], limit["allowed"]) == (costs["cost"], 0.9)
+    assert limit["verdict"] == ("pass" if costs["cost"] <= 0.9 else "fail")
     check_output(workspace, "python", "-m", "keras_tabular", "report")
     assert ">cost<" in (workspace / "report.html").read_text()

@@ -1,4 +1,4 @@
-"""New rows are predicted in their order, whatever file they come from and go to."""
+"""The command `predict`: the formats of its files, its checks and its messages."""
 
 import gzip
 import re
@@ -24,7 +24,7 @@ from tests.commands import call_main, run_command
 from tests.helpers import PROJECT
 from tests.projects import change_settings, copy_project, read_scores, run_stages
 
-Trained = Callable[[str], Path]
+TrainedProject = Callable[[str], Path]
 COMMAND = f"{sys.executable} -m keras_tabular predict --model models/model.keras"
 
 
@@ -32,8 +32,8 @@ def predict(folder: Path, *arguments: str | Path) -> None:
     call_main(folder, "keras_tabular.cli.predict", *map(str, arguments))
 
 
-def outputs_of_test_rows(folder: Path) -> np.ndarray:
-    """Return the outputs for the test rows that `evaluate` wrote; shape (rows, outputs)."""
+def read_scored_outputs(folder: Path) -> np.ndarray:
+    """Read the outputs for the test rows that `evaluate` wrote; shape (rows, outputs)."""
     return pd.read_parquet(folder / "data/predictions").filter(like="output_").to_numpy()
 
 
@@ -45,10 +45,10 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_rows_of_the_test_set_get_the_numbers_that_evaluate_saw(
-    trained_project: Trained, name: str, tmp_path: Path
+def test_test_rows_get_the_predictions_that_evaluate_scored(
+    trained_project: TrainedProject, name: str, tmp_path: Path
 ) -> None:
-    """Bit for bit, read from a CSV whose columns are in another order, or its rows."""
+    """They are equal bit for bit, also if columns or rows are in another order."""
     folder, file, out = trained_project(name), tmp_path / "test.csv", tmp_path / "predictions.csv"
     schema = load_schema(folder / "data/schema.yaml")
     rows = pq.read_table(folder / "data/split/test")
@@ -56,16 +56,16 @@ def test_rows_of_the_test_set_get_the_numbers_that_evaluate_saw(
     predict(folder, file, "-o", out)
     predictions = pd.read_csv(out)
     numbers = predictions[OUTPUTS[name]].to_numpy(np.float32)
-    assert numbers.tobytes() == outputs_of_test_rows(folder).tobytes()
+    assert numbers.tobytes() == read_scored_outputs(folder).tobytes()
     if name != "mixed_regression":
         indices = numbers.argmax(axis=1) if name == "wine" else (numbers[:, 0] >= 0.5).astype(int)
         assert predictions["predicted"].tolist() == np.array(schema.classes)[indices].tolist()
-        turned = rows.take(np.arange(len(rows))[:0:-1])  # all but the first
-        pa_csv.write_csv(turned.select([*schema.features]), file)
+        reversed_rows = rows.take(np.arange(len(rows))[:0:-1])  # all but the first
+        pa_csv.write_csv(reversed_rows.select([*schema.features]), file)
         predict(folder, file, "-o", tmp_path / "predictions.parquet")
         again = pd.read_parquet(tmp_path / "predictions.parquet")[OUTPUTS[name]].to_numpy()
         assert again[::-1].tobytes() == numbers[1:].tobytes()
-    else:  # what evaluate says of the intervals of the test rows is what predict gives for them
+    else:  # the intervals are those that evaluate scored
         low, high = predictions["low"], predictions["high"]
         assert predictions["predicted"].between(low, high, inclusive="neither").all()
         inside = rows[schema.target].to_pandas().between(low, high)
@@ -78,12 +78,12 @@ def test_rows_of_the_test_set_get_the_numbers_that_evaluate_saw(
 def test_a_temperature_is_in_the_saved_model_and_in_all_scores(
     binary_project: Path, tmp_path: Path
 ) -> None:
-    """Plain Keras gives the same, and no class changes."""
+    """Plain Keras also applies it, and no class changes."""
     folder = copy_project(binary_project, tmp_path / "project")
-    before, scores = outputs_of_test_rows(folder), read_scores(folder)
+    before, scores = read_scored_outputs(folder), read_scores(folder)
     change_settings(folder, evaluate={"temperature": 2})
     run_stages(folder, first="calibrate", last="evaluate")
-    after, cooler = outputs_of_test_rows(folder), read_scores(folder)
+    after, cooler = read_scored_outputs(folder), read_scores(folder)
     np.testing.assert_allclose(after, scale_by_temperature(before, 2.0), atol=1e-6)
     assert cooler["calibration"] == {"temperature": 2.0}
     for rows in ("test", "cross_validation"):
@@ -102,8 +102,8 @@ pos,?,False,99999,"a, b",,
 """
 
 
-def test_files_and_streams_of_all_kinds_agree(binary_project: Path, tmp_path: Path) -> None:
-    """Identifiers stay texts, rows keep their order, the target is not looked at."""
+def test_all_formats_give_the_same_predictions(binary_project: Path, tmp_path: Path) -> None:
+    """Identifiers stay texts, rows keep their order, and the target is ignored."""
     (tmp_path / "new.csv").write_text(ROWS)
     (tmp_path / "new.csv.gz").write_bytes(gzip.compress(ROWS.encode()))
     frame = pd.read_csv(tmp_path / "new.csv", dtype={"zip/code": str, "id": str}, na_values="?")
@@ -123,12 +123,12 @@ def test_files_and_streams_of_all_kinds_agree(binary_project: Path, tmp_path: Pa
     probabilities = table["probability_pos"].cast(pa.string()).to_pylist()
     assert probabilities == [row.rsplit(",", 1)[1] for row in rows]
     piped = run_command(binary_project, "bash", "-c", f"{COMMAND} < {tmp_path}/new.csv.gz | cat")
-    new = "1 of 3 rows hold a category that the model does not know:"
-    said = f"warn: colour: {new} 'mauve' (1)\nwarn: zip/code: {new} '99999' (1)\n"
-    assert (piped.stdout, piped.stderr) == (text, said)
+    unknown = "1 of 3 rows have a category that the model does not know:"
+    warnings = f"warn: colour: {unknown} 'mauve' (1)\nwarn: zip/code: {unknown} '99999' (1)\n"
+    assert (piped.stdout, piped.stderr) == (text, warnings)
 
 
-def test_a_reader_that_goes_away_ends_it_without_a_word(
+def test_a_reader_that_stops_ends_the_command_without_a_message(
     binary_project: Path, tmp_path: Path
 ) -> None:
     rows = (ROWS + ROWS.split("\n", 1)[1] * 5000).replace("99999", "00123")
@@ -141,8 +141,8 @@ def test_a_reader_that_goes_away_ends_it_without_a_word(
     assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
 
 
-def test_a_model_alone_is_all_that_predicting_takes(binary_project: Path, tmp_path: Path) -> None:
-    """In an empty folder: the same answers, the same checks, and nothing left behind."""
+def test_the_model_file_is_enough(binary_project: Path, tmp_path: Path) -> None:
+    """A copy in an empty folder gives the same predictions and makes the same checks."""
     (tmp_path / "rows.csv").write_text(ROWS.replace("99999", "00123").replace("mauve", "red"))
     predict(binary_project, tmp_path / "rows.csv", "-o", tmp_path / "predictions.csv")
     shutil.copy(binary_project / "models/model.keras", tmp_path / "m.keras")
@@ -173,24 +173,24 @@ lines",00123,true,1
 
 
 @pytest.fixture
-def checked(binary_project: Path, tmp_path: Path) -> Path:
-    """A copy of the folder, `count` declared to be at most 100."""
-    folder = copy_project(binary_project, tmp_path / "checked")
+def project_with_limit(binary_project: Path, tmp_path: Path) -> Path:
+    """A copy of the project in which `count` is at most 100."""
+    folder = copy_project(binary_project, tmp_path / "project")
     change_settings(folder, {"columns": {"count": {"max": 100}}})
     return folder
 
 
-def cells_of(file: Path) -> list[list[str]]:
-    """Return the texts of all cells below the header of a CSV file."""
+def read_cells(file: Path) -> list[list[str]]:
+    """Read the texts of all cells below the header of a CSV file."""
     cells: list[list[str]] = pd.read_csv(file, dtype=str, keep_default_na=False).to_numpy().tolist()
     return cells
 
 
-def test_a_row_that_fails_ends_it_with_line_and_reason(checked: Path, tmp_path: Path) -> None:
+def test_a_row_that_fails_a_check_is_an_error(project_with_limit: Path, tmp_path: Path) -> None:
     file = tmp_path / "bad.csv"
     file.write_text(BAD)
     with pytest.raises(SystemExit) as end:
-        predict(checked, file, "-o", tmp_path / "predictions.csv")
+        predict(project_with_limit, file, "-o", tmp_path / "predictions.csv")
     first, *others, more, last = str(end.value.code).splitlines()
     assert more == "There may be more."
     assert first == f"error: {file}: line 3, column cast: found '1e999'; expected a finite number"
@@ -198,56 +198,56 @@ def test_a_row_that_fails_ends_it_with_line_and_reason(checked: Path, tmp_path: 
         *(f"{file}: line 7, column {name}" for name in ("flag", "count", "zip/code")),
         f"{file}: line 9, column count",
     ]
-    assert last == "--rejects FILE sets such rows aside"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "checked"]
+    assert last.startswith("With --rejects FILE, such rows are set aside")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "project"]
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_rejects_are_set_aside_and_the_others_get_their_numbers(
-    checked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+def test_rejects_are_set_aside_and_the_other_rows_are_predicted(
+    project_with_limit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     """`row` counts the rows of the file from 0, as pandas does."""
     bad, predictions, rejects = (tmp_path / name for name in ("bad.csv", "p.csv", "r.csv"))
     bad.write_text(BAD)
-    where = ["line 3", "line 7", "line 9"]
+    places = ["line 3", "line 7", "line 9"]
     if kind == "parquet":
         pd.read_csv(bad, dtype=str).to_parquet(tmp_path / "bad.parquet")
-        bad, where = tmp_path / "bad.parquet", ["row 1", "row 3", "row 4"]
-    predict(checked, bad, "-o", predictions, "--rejects", rejects)
-    unknown = r"1 of 2 rows hold a category that the model does not know: 'two\n\nlines' (1)"
-    aside = f"3 of 5 rows set aside in {rejects}"
+        bad, places = tmp_path / "bad.parquet", ["row 1", "row 3", "row 4"]
+    predict(project_with_limit, bad, "-o", predictions, "--rejects", rejects)
+    unknown = r"1 of 2 rows have a category that the model does not know: 'two\n\nlines' (1)"
+    aside = f"3 of 5 rows were set aside in {rejects}"
     assert capsys.readouterr().err == f"warn: colour: {unknown}\n{aside}\n"
     assert pd.read_csv(predictions)[["row", "id"]].to_numpy().tolist() == [[0, 1], [2, 3]]
-    assert cells_of(rejects) == [
-        ["2", "1e999", "red", "00123", "true", "1", f"{bad}: {where[0]}",
+    assert read_cells(rejects) == [
+        ["2", "1e999", "red", "00123", "true", "1", f"{bad}: {places[0]}",
          "cast: found '1e999'; expected a finite number"],
-        ["4", "0.5", "red", "", "maybe", "1.5", f"{bad}: {where[1]}",
+        ["4", "0.5", "red", "", "maybe", "1.5", f"{bad}: {places[1]}",
          "flag: found 'maybe'; expected true, false, 1 or 0; "
          "count: found '1.5'; expected a whole number of at most 64 bits; "
          "zip/code: found ''; expected a value in every row"],
-        ["5", "0.5", "red", "00456", "true", "3000", f"{bad}: {where[2]}",
+        ["5", "0.5", "red", "00456", "true", "3000", f"{bad}: {places[2]}",
          "count: found '3000'; expected at most 100"],
     ]  # fmt: skip
 
 
-def test_rows_of_a_wrong_number_of_cells_are_set_aside_with_their_lines(
-    checked: Path, tmp_path: Path
+def test_rows_with_a_wrong_number_of_cells_are_set_aside(
+    project_with_limit: Path, tmp_path: Path
 ) -> None:
     file, out, rejects = (tmp_path / name for name in ("new.csv", "out.csv", "rejects.csv"))
     header, good = BAD.split("\n")[0], "1,0.5,red,00123,true,1\n"
     file.write_text(f"{header}\n{good}7,0.5\n{good}8,0.5,red,00123,true,1,more\n")
-    predict(checked, file, "-o", out, "--rejects", rejects)
+    predict(project_with_limit, file, "-o", out, "--rejects", rejects)
     assert pd.read_csv(out)["row"].tolist() == [0, 2]
-    assert cells_of(rejects) == [
+    assert read_cells(rejects) == [
         ["7", "0.5", "", "", "", "", f"{file}: line 3", "row: found '2 cells'; expected 6"],
         ["8", "0.5", "red", "00123", "true", "1", f"{file}: line 5",
          "row: found '7 cells'; expected 6; after these it has 'more'"],
     ]  # fmt: skip
     with pytest.raises(SystemExit, match="line 3: found 2 cells; expected 6"):
-        predict(checked, file, "-o", out)
+        predict(project_with_limit, file, "-o", out)
 
 
-def test_other_columns_are_left_out_and_formulas_are_texts_where_asked(
+def test_options_leave_out_extra_columns_and_escape_formulas(
     binary_project: Path, tmp_path: Path
 ) -> None:
     header, first, *_ = ROWS.splitlines()
@@ -262,10 +262,8 @@ def test_other_columns_are_left_out_and_formulas_are_texts_where_asked(
 HEADER = "cast,colour,zip/code,flag,count\n"
 
 
-def test_a_file_that_is_missing_or_no_parquet_file_is_named(
-    binary_project: Path, tmp_path: Path
-) -> None:
-    """What a table may have wrong is in tests/unit/prediction and tests/unit/table."""
+def test_an_unreadable_file_is_an_error(binary_project: Path, tmp_path: Path) -> None:
+    """Other mistakes are in tests/unit/prediction and tests/unit/table."""
     (tmp_path / "n.parquet").write_text("x")
     for name, message in (
         ("none.csv", "No such file or directory"),
@@ -276,17 +274,19 @@ def test_a_file_that_is_missing_or_no_parquet_file_is_named(
         assert not (tmp_path / "predictions.csv").exists()
 
 
-def test_a_model_of_another_table_is_refused(trained_project: Trained, tmp_path: Path) -> None:
+def test_a_model_of_another_table_is_refused(
+    trained_project: TrainedProject, tmp_path: Path
+) -> None:
     (tmp_path / "new.csv").write_text(HEADER)
     wine = trained_project("wine") / "models/model.keras"
     with pytest.raises(SystemExit, match=r"input alcohol, .* 3 outputs for 1"):
         predict(trained_project("mixed_binary"), tmp_path / "new.csv", "--model", wine)
 
 
-def test_a_model_that_knows_the_classes_in_another_order_is_refused(
+def test_a_model_with_another_positive_class_is_refused(
     binary_project: Path, tmp_path: Path
 ) -> None:
-    """Or it would give the probability of the one class as that of the other."""
+    """Its probabilities would be those of the other class."""
     folder = copy_project(binary_project, tmp_path / "project")
     change_settings(folder, {"positive": "neg"})
     (tmp_path / "new.csv").write_text(HEADER)

@@ -1,4 +1,4 @@
-"""A real server on loopback gives its clients the answers of predict, within its limits."""
+"""A server makes the same predictions as the command `predict`, within its limits."""
 
 import http.client
 import json
@@ -30,24 +30,24 @@ class Server(NamedTuple):
     port: int
     process: subprocess.Popen[str]
 
-    def ask(
+    def send(
         self, path: str, body: Any = None, method: str | None = None, **headers: str
     ) -> tuple[int, Any]:
-        """Return the status of an answer and its JSON, or its text."""
+        """Send a request; return the status of the response, and its JSON or its text."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"} | headers
         connection.request(method or ("GET" if body is None else "POST"), path, content, headers)
-        answer = connection.getresponse()
-        text = answer.read().decode()
+        response = connection.getresponse()
+        text = response.read().decode()
         connection.close()
-        is_json = text and answer.headers["content-type"] == "application/json"
-        return answer.status, json.loads(text) if is_json else text
+        is_json = text and response.headers["content-type"] == "application/json"
+        return response.status, json.loads(text) if is_json else text
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[Server]:
-    """Run a server of the model in a folder until the end of the block."""
+def start_server(folder: Path, *arguments: str) -> Iterator[Server]:
+    """Serve the model in a folder until the end of the block."""
     command = ("python", "-m", "keras_tabular", "serve", *arguments, "--port", "0")
     process = start_command(folder, *command, PYTHONPATH=str(PROJECT))
     try:
@@ -63,10 +63,10 @@ def serving(folder: Path, *arguments: str) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def server(short_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serve a model that is alone in a folder."""
+    """Serve a model from a folder that contains only the model."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(short_run / "models/model.keras", folder / "m.keras")
-    with serving(folder, "m.keras", *LIMITS) as server:
+    with start_server(folder, "m.keras", *LIMITS) as server:
         yield server
 
 
@@ -83,10 +83,10 @@ ROW = {
         *(pytest.param(name, marks=pytest.mark.slow) for name in ("mixed_regression", "wine")),
     ],
 )
-def test_answers_are_those_of_predict_to_the_last_bit(
+def test_predictions_are_those_of_the_command_to_the_last_bit(
     trained_project: Callable[[str], Path], name: str, tmp_path: Path
 ) -> None:
-    """All rows in one request, one row in each, and many clients at once."""
+    """In one request with all rows, and in requests of many clients with a row each."""
     project, new, out = trained_project(name), tmp_path / "new.csv", tmp_path / "out.csv"
     raw = pd.read_csv(project / "data/raw/t.csv")[:100]
     frame = raw.drop(columns=raw.columns[-1])
@@ -94,9 +94,9 @@ def test_answers_are_those_of_predict_to_the_last_bit(
     call_main(project, "keras_tabular.cli.predict", str(new), "--explain", "2", "-o", str(out))
     expected = pd.read_csv(out)
     rows = json.loads(frame.to_json(orient="records", double_precision=15))
-    with serving(project) as server, ThreadPoolExecutor(8) as clients:
-        status, explained = server.ask("/predict?explain=2", {"rows": rows})
-        single = list(clients.map(lambda row: server.ask("/predict", [row]), rows[:40]))
+    with start_server(project) as server, ThreadPoolExecutor(8) as clients:
+        status, explained = server.send("/predict?explain=2", {"rows": rows})
+        single = list(clients.map(lambda row: server.send("/predict", [row]), rows[:40]))
     assert status == 200
     answers = pd.DataFrame(explained["rows"])
     assert list(answers) == list(expected)
@@ -113,14 +113,14 @@ OTHER = {name: value for name, value in ROW.items() if name != "Age"} | {"Agee":
 OUTSIDE = "row 2, column Age: found '500'; expected 18 to 120"
 NO_NUMBER = "row 3, column Glucose: found 'high'; expected a finite number"
 SIMILAR = "row 1: no column 'Agee' is declared. Did you mean 'Age'?"
-NO_ROW = "row 2: found '3'; expected an object"
+NO_ROW = "row 2: expected an object, got '3'"
 
 
 @pytest.mark.parametrize(
     ("body", "headers", "status", "errors"),
     [
         ([ROW], {"Host": "model.example.org:80"}, 200, []),
-        ([ROW], {"Host": "evil.example"}, 400, []),  # a name that leads here
+        ([ROW], {"Host": "evil.example"}, 400, []),  # a name that leads to this address
         ([ROW], {"Content-Type": "text/plain"}, 415, []),  # as a page of another site sends it
         (b'[{"Age": 5', {}, 400, []),
         (b'{"rows": []}', {}, 400, []),
@@ -129,18 +129,18 @@ NO_ROW = "row 2: found '3'; expected an object"
         ({"rows": [OTHER, 3]}, {}, 422, ["row 1: missing: Age", SIMILAR, NO_ROW]),
     ],
 )
-def test_a_request_that_is_wrong_is_refused_with_a_line_for_each_mistake(
+def test_a_wrong_request_is_refused_with_a_line_for_each_mistake(
     server: Server, body: Any, headers: dict[str, str], status: int, errors: list[str]
 ) -> None:
-    found_status, answer = server.ask("/predict", body, **headers)
-    assert found_status == status
+    actual_status, answer = server.send("/predict", body, **headers)
+    assert actual_status == status
     assert not errors or answer["errors"] == errors
-    assert server.ask("/predict", [ROW])[0] == 200
+    assert server.send("/predict", [ROW])[0] == 200
 
 
 def test_the_root_describes_every_path_of_the_server(server: Server) -> None:
-    status, document = server.ask("/")
-    assert (status, document) == server.ask("/schema")
+    status, document = server.send("/")
+    assert (status, document) == server.send("/schema")
     assert {*document["paths"]} == {"/predict", "/health", "/metrics"}
     post = document["paths"]["/predict"]["post"]
     assert post["description"].startswith("Predict all rows of a request")
@@ -149,23 +149,23 @@ def test_the_root_describes_every_path_of_the_server(server: Server) -> None:
     assert set(post["responses"]) == {"200", "4XX"}
 
 
-def test_health_and_metrics(server: Server) -> None:
-    status, health = server.ask("/health")
+def test_health_describes_the_model_and_metrics_count_rows(server: Server) -> None:
+    status, health = server.send("/health")
     assert (status, health["status"], health["model"]["trained_on"]["rows"]) == (200, "ok", 514)
-    assert server.ask("/health", method="HEAD") == (200, "")
+    assert server.send("/health", method="HEAD") == (200, "")
 
     def count(name: str) -> float:
-        _, text = server.ask("/metrics")
+        _, text = server.send("/metrics")
         return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
     rows, failed = "tabular_rows_total", 'tabular_failed_cells_total{check="range"'
     before = count(rows), count(failed)
-    server.ask("/predict", [ROW, ROW])
-    server.ask("/predict", [ROW | {"Age": 7}])
+    server.send("/predict", [ROW, ROW])
+    server.send("/predict", [ROW | {"Age": 7}])
     assert (count(rows), count(failed)) == (before[0] + 2, before[1] + 1)
     assert count('tabular_requests_total{path="/predict",status="422"}') >= 1
-    assert server.ask("/predict?explain=x", [ROW])[0] == 422
-    assert server.ask("/nothing") == (404, {"errors": ["Not Found"]})
+    assert server.send("/predict?explain=x", [ROW])[0] == 422
+    assert server.send("/nothing") == (404, {"errors": ["Not Found"]})
 
 
 def test_a_port_in_use_and_a_missing_model_have_a_message(
@@ -180,7 +180,7 @@ def test_a_port_in_use_and_a_missing_model_have_a_message(
     assert str(server.port) in taken.stderr
 
 
-LOADED = """
+LOAD_SAVED_MODEL = """
 import numpy as np, pandas as pd, tensorflow as tf
 rows = pd.read_csv("new.csv")
 predict = tf.saved_model.load("served/1").signatures["predict_rows"]
@@ -190,15 +190,15 @@ np.save("outputs.npy", predict(**columns)["outputs"])
 
 
 @pytest.mark.slow
-def test_tensorflow_alone_serves_the_export(workspace: Path) -> None:
-    """It agrees with predict to 1e-6."""
+def test_tensorflow_loads_the_export(workspace: Path) -> None:
+    """Its outputs differ from those of `predict` by less than 1e-6."""
     rows = pd.read_csv(workspace / "data/raw/diabetes.csv").drop(columns="Outcome")
     rows.to_csv(workspace / "new.csv", index=False)
-    said = check_output(workspace, "python", "-m", "keras_tabular", "export", "served/1")
-    assert said == "served/1: signature predict_rows, an input for each column\n"
+    output = check_output(workspace, "python", "-m", "keras_tabular", "export", "served/1")
+    assert output == "served/1: the signature predict_rows has an input for each column\n"
     again = run_command(workspace, "python", "-m", "keras_tabular", "export", "served/1")
-    assert "served/1: is there already" in again.stderr
+    assert "served/1: this folder exists already" in again.stderr
     call_main(workspace, "keras_tabular.cli.predict", "new.csv", "-o", "out.csv")
     expected = pd.read_csv(workspace / "out.csv")["probability_1"].to_numpy()
-    check_output(workspace, "python", "-c", LOADED)
+    check_output(workspace, "python", "-c", LOAD_SAVED_MODEL)
     assert np.abs(np.load(workspace / "outputs.npy")[:, 0] - expected).max() < 1e-6
