@@ -94,20 +94,11 @@ def check_params(content: Any, schema: Schema, path: Path) -> Params:
 def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
     """Yield what the table lacks for the rule of the split."""
     if split.role and split.role not in schema.roles:
-        yield (
-            f"split.by is {split.by}, but data/schema.yaml has no key {split.role}. Add "
-            f"{split.role}: COLUMN there, with the name of a column."
-        )
+        yield f"split.by: {split.by} requires the key {split.role}: COLUMN in data/schema.yaml."
     if split.by == "file" and not schema.test_files:
-        yield (
-            "split.by is file, but data/schema.yaml has no key test_files. Add test_files: [NAME] "
-            "there, with the names of files in the folder source."
-        )
+        yield "split.by: file requires the key test_files: [NAME] in data/schema.yaml."
     if split.stratify and split.by != "random":
-        yield (
-            f"split.stratify is true, but split.by is {split.by}, which cannot stratify. Set "
-            "split.stratify to false, or split.by to random."
-        )
+        yield f"split.stratify: true requires split.by: random, got {split.by}."
 
 
 def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
@@ -116,14 +107,10 @@ def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
     for name in members or train.networks:
         yield from network_mistakes(name, train, split)
     if train.forward_chaining and (split.by != "time" or train.folds == 1):
-        yield (
-            f"train.forward_chaining is {train.forward_chaining}, which requires split.by: time "
-            "and train.folds above 1. Set it to 0 to train without forward chaining."
-        )
+        yield "train.forward_chaining above 0 requires split.by: time and train.folds above 1."
     losses = ("auto", *sections.LOSSES[schema.task])
     if train.loss not in losses:
-        problem = expected_one_of(train.loss, losses)
-        yield f"train.loss: for the task {schema.task}, {problem}"
+        yield f"train.loss: for the task {schema.task}, {expected_one_of(train.loss, losses)}"
     if schema.task != "regression":
         weights = train.class_weight if isinstance(train.class_weight, dict) else {}
         unknown = [value for value in weights if value not in schema.classes]
@@ -146,15 +133,9 @@ def network_mistakes(name: str, train: Train, split: Split) -> Iterator[str]:
         return
     network, key = train.networks[name], f"train.networks.{name}.early_stopping"
     if network.early_stopping and split.validation_size == 0 and train.folds == 1:
-        yield (
-            f"{key} monitors the validation rows, but there are none. Set early_stopping to null, "
-            "split.validation_size above 0, or train.folds above 1."
-        )
+        yield f"{key} requires split.validation_size above 0 or train.folds above 1."
     elif network.early_stopping and network.trains_in_cycles:
-        yield (
-            f"{key} cannot be used with learning_rate_schedule: cosine_restarts, which ends the "
-            "training by itself. Set early_stopping to null, or the schedule to constant or cosine."
-        )
+        yield f"{key} requires a learning_rate_schedule that is constant or cosine."
 
 
 def search_mistakes(params: Params, schema: Schema) -> Iterator[str]:
@@ -199,25 +180,19 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[st
 def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Iterator[str]:
     """Yield a threshold that cannot be chosen, and slices that do not fit the columns."""
     if isinstance(evaluate.threshold, ThresholdRule) and schema.task != "binary":
-        yield (
-            "evaluate.threshold: a rule requires two classes, but the task in data/schema.yaml is "
-            f"{schema.task}. Remove the key."
-        )
+        yield f"evaluate.threshold: a rule requires the task binary, got {schema.task}."
     elif isinstance(evaluate.threshold, ThresholdRule) and train.folds == 1:
-        yield (
-            "evaluate.threshold: a rule requires out-of-fold predictions, but train.folds is 1. "
-            "Set the threshold to a number, or train.folds to auto or above 1."
-        )
+        yield "evaluate.threshold: a rule requires train.folds above 1."
     for name, conditions in evaluate.slices.items():
         for column, condition in conditions.items():
+            where = f"evaluate.slices.{name}"
             if column not in schema.features:
-                problem = expected_one_of(column, schema.features)
-                yield f"evaluate.slices.{name}: {problem}"
+                yield f"{where}: {expected_one_of(column, schema.features)}"
             elif not fits_kind(condition, kind := schema.columns[column].kind):
                 yield (
-                    f"evaluate.slices.{name}.{column}: the condition does not fit a column of kind "
-                    f"{kind}. Numbers have a range such as {{low: 1, high: 2}}, dates a range such "
-                    "as {low: 2024-01-31}, and other kinds a list of values."
+                    f"{where}.{column}: expected {{low: 1, high: 2}} for a number, "
+                    "{low: 2024-01-31} for a date and a list of values for other kinds, got a "
+                    f"condition that does not fit the kind {kind}."
                 )
 
 

@@ -236,10 +236,8 @@ class Schema(Dialect):
             raise ValueError("columns: expected a column that the model reads, got none.")
         inputs = Counter(map(input_name, self.features))
         if same := [name for name in self.features if inputs[input_name(name)] > 1]:
-            raise ValueError(
-                f"columns: {format_list(map(repr, same))} would have the same name in the model, "
-                "which replaces / by _. Rename them here and in the table."
-            )
+            names = format_list(map(repr, same))
+            raise ValueError(f"columns: Keras requires different names without /, got {names}.")
         return self
 
     @model_validator(mode="after")
@@ -249,24 +247,17 @@ class Schema(Dialect):
             raise ValueError(f"{key}.nullable: expected false, as this column is the target.")
         kinds = NUMBER_KINDS if self.task == "regression" else ("integer", "boolean", "category")
         if target.kind not in kinds:
-            raise ValueError(
-                f"{key}.kind: expected {' or '.join(kinds)} for the task {self.task}, got "
-                f"{target.kind!r}."
-            )
+            allowed = " or ".join(kinds)
+            raise ValueError(f"{key}.kind: task {self.task} requires {allowed}, got {target.kind}.")
         if self.task == "regression":
             return self
-        classes = target.values or ()
-        if len(set(classes)) != len(classes) or len(classes) < (2 if self.task == "binary" else 3):
-            number = "two" if self.task == "binary" else "three or more"
-            raise ValueError(
-                f"{key}.values: expected {number} different classes for the task {self.task}, got "
-                f"{[*classes]}."
-            )
-        if self.task == "binary" and (len(classes) != 2 or self.positive not in classes):
-            raise ValueError(
-                f"positive: expected one of the two {key}.values {[*classes]}, got "
-                f"{self.positive!r}."
-            )
+        classes, is_binary = target.values or (), self.task == "binary"
+        has_classes = len(classes) == 2 if is_binary else len(classes) > 2
+        if not has_classes or len(set(classes)) < len(classes):
+            number = "two" if is_binary else "three or more"
+            raise ValueError(f"{key}.values: expected {number} classes, got {[*classes]}.")
+        if is_binary and self.positive not in classes:
+            raise ValueError(f"positive: expected one of {[*classes]}, got {self.positive!r}.")
         return self
 
     @property

@@ -266,8 +266,7 @@ class ThresholdRule(Section):
     @model_validator(mode="after")
     def _has_one_key(self) -> Self:
         if len(self.model_dump(exclude_none=True)) != 1:
-            keys = ", ".join(ThresholdRule.model_fields)
-            raise ValueError(f"expected a number or one of the keys {keys}")
+            raise ValueError("expected a number or one of best, recall, precision and cost")
         return self
 
 
@@ -307,9 +306,7 @@ Slice = dict[str, Range | tuple[Value, ...]]  # conditions by column
 
 def _test_file(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+\.(csv|csv\.gz|parquet)", name):
-        raise ValueError(
-            "expected the name of a .csv, .csv.gz or .parquet file, of letters, digits, _ and -"
-        )
+        raise ValueError("expected letters, digits, _ or -, then .csv, .csv.gz or .parquet")
     return name
 
 

@@ -51,8 +51,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader) or {}
     except OSError as error:
-        problem = f"{path}: {error.strerror}. Run this command in the folder of the project."
-        raise UserError(problem) from None
+        raise UserError(f"{path}: {error.strerror}. Run this in the project folder.") from None
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
 
@@ -124,10 +123,7 @@ def explain(key: tuple[str, ...], errors: list[Any], section_type: type[Section]
                 return f"{where}: this key is missing."
             case "extra_forbidden":
                 hint = suggestion(key[-1], allowed := allowed_keys(key[:-1], section_type))
-                return (
-                    f"{where}: unknown key with value {value}.{hint} "
-                    f"Allowed keys: {', '.join(allowed)}."
-                )
+                return f"{where}: unknown key.{hint} Allowed keys: {', '.join(allowed)}."
             case "value_error":  # raised by one of our validators
                 problem = str(context["error"])
                 if problem.startswith("expected"):

@@ -161,16 +161,11 @@ def infer_date(name: str, column: InferredColumn) -> bool:
     if column.kind == "category":
         forms, questions = formats.infer_date_formats(texts)
     elif column.kind == "integer" and not column.format and DATE_NAME.search(name):
-        numbers = [int(float(text)) for text in texts]
         for form, (low, high) in TIMESTAMP_RANGES.items():
-            if low <= min(numbers) and max(numbers) < high:
-                forms = [form]
-        if are_compact_dates(texts):
-            forms = ["%Y%m%d"]
+            forms += [form] if all(low <= float(text) < high for text in texts) else []
+        forms = ["%Y%m%d"] if are_compact_dates(texts) else forms
     elif column.kind == "integer" and are_compact_dates(texts):
-        column.questions.append(
-            'Are these dates written as %Y%m%d? Then set kind: datetime and format: "%Y%m%d".'
-        )
+        column.questions.append("Are these dates? Then set kind: datetime and format: '%Y%m%d'.")
     if not forms:
         return False
     several = tuple(forms) if len(forms) > 1 else None
@@ -182,11 +177,8 @@ def infer_date(name: str, column: InferredColumn) -> bool:
         f"{len(texts)} different dates or times from {min(dates):%Y-%m-%d} to "
         f"{max(dates):%Y-%m-%d}{written}"
     )
-    column.questions += [
-        *questions,
-        f"Will later rows be predicted from earlier ones? Then add time: {name} in a line of its "
-        "own above, and set split.by: time in params.yaml.",
-    ]
+    question = f"Will later rows be predicted from earlier ones? Then add time: {name} above, and"
+    column.questions += [*questions, f"{question} set split.by: time in params.yaml."]
     return True
 
 
@@ -212,9 +204,7 @@ def infer_identifier(name: str, column: InferredColumn, sample: Sample) -> None:
         if is_unique and len(present) >= MIN_COUNTING_SHARE * n_integers and not are_years:
             is_identifier = True
         elif is_unique and not has_name and not are_years and sample.rows >= MIN_ROWS_FOR_UNIQUE:
-            column.questions.append(
-                "Every row has a different number. Is it an identifier? Then move it to ignore."
-            )
+            column.questions.append("Is it an identifier, different in every row? Then ignore it.")
     if has_name and column.kind in ("integer", "category"):
         is_identifier = is_identifier or 2 * len(present) > sample.rows
         if column.kind == "integer" and not is_identifier and len(present) > MAX_CLASSES:
@@ -235,9 +225,9 @@ def infer_text(column: InferredColumn, question: str) -> None:
     reading = ""
     if distinct > MANY_DISTINCT:
         mean_words = sum(len(text.split()) for text in texts) / distinct
-        if mark := find_label_mark(texts):
-            labels = len({label.strip() for text in texts for label in text.split(mark)})
-            reading = f", lists of {labels} labels between {mark}, which are read as words"
+        mark, labels = find_labels(texts)
+        if mark:
+            reading = f", lists of {len(labels)} labels between {mark}, which are read as words"
         elif mean_words >= MIN_MEAN_WORDS and rows < MAX_ROWS_PER_TEXT * distinct:
             reading = f", free text of {mean_words:.1f} words on average"
         elif distinct > rows / 2:
@@ -252,16 +242,14 @@ def infer_text(column: InferredColumn, question: str) -> None:
     column.questions += [question] if question else []
     if column.replace:
         old, new = next(iter(column.replace.items()))
-        column.questions.append(
-            f"{old!r} and {new!r} differ only in case or spaces. Are they the same value? If not, "
-            "remove them from replace."
-        )
+        same = f"Do {old!r} and {new!r} mean the same? If not, remove them from replace."
+        column.questions.append(same)
 
 
-def find_label_mark(texts: list[str]) -> str:
-    """Return the mark between labels such as a|b, if most texts are lists of labels; else empty."""
+def find_labels(texts: list[str]) -> tuple[str, set[str]]:
+    """Return the mark between labels such as a|b, and all labels, if most texts are such lists."""
     for mark in "|;,":
         labels = {label.strip() for text in texts for label in text.split(mark)}
         if 2 * sum(mark in text for text in texts) > len(texts) > 3 * len(labels):
-            return mark
-    return ""
+            return mark, labels
+    return "", set()

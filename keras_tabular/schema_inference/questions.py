@@ -131,7 +131,5 @@ def ask_group(name: str, column: InferredColumn, counts: Counter[Any]) -> list[s
     column.may_be_group = rows >= 2 * distinct and bool(is_identifier or has_small_groups)
     if not column.may_be_group:
         return []
-    return [
-        f"Do the rows with the same {name} belong together? Then add group: {name} in a line of "
-        "its own above, and set split.by: group in params.yaml."
-    ]
+    question = f"Do rows with the same {name} belong together? Then add group: {name} above, and"
+    return [f"{question} set split.by: group in params.yaml."]

@@ -27,8 +27,8 @@ from keras_tabular.table.source import read_rows, source_files
 
 # Usual texts of the positive class.
 POSITIVE = {
-    *("1", "1.0", "yes", "y", "true", "t", "pos", "positive", "sick", "bad", "default", "churn"),
-}
+    "1", "1.0", "yes", "y", "true", "t", "pos", "positive", "sick", "bad", "default", "churn",
+}  # fmt: skip
 MIN_LEAK_SHARE_TO_ASK = 0.95  # of the target, that a column explains by itself
 MAX_CERTAIN_CLASSES = 5  # of an integer target; with more values, it may be a count
 
@@ -124,16 +124,11 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
     for text, value in zip(texts, values, strict=True):
         classes[str(value) if value is None else value] += column.counts[text]
     if len(classes) < 2:
-        raise UserError(
-            f"--target: expected a column with different values, got {name}, which has one value "
-            f"or none in {sample.rows} rows."
-        )
+        raise UserError(f"--target: expected different values in column {name}, got {[*classes]}.")
     task = infer_task(column.kind, classes)
     if task == "multiclass" and len(classes) * MIN_CLASS_ROWS > sample.rows:
-        raise UserError(
-            f"--target: expected numbers, or classes of {MIN_CLASS_ROWS} rows on average, got "
-            f"{len(classes)} different values of {name} in {sample.rows} rows."
-        )
+        expected = f"numbers, or classes of {MIN_CLASS_ROWS} rows on average, in column {name}"
+        raise UserError(f"--target: expected {expected}, got {len(classes)} different values.")
     if task != "regression":
         column.values = sorted(classes, key=lambda value: (len(str(value)), str(value)))
         column.kind = "category" if is_real else column.kind
