@@ -98,7 +98,7 @@ def fit_ours(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
     resolved = params.resolve_auto(ROWS, schema.task, COLUMNS)
     columns = network.ColumnSample(np.zeros((1, COLUMNS)), COLUMNS)
     architecture = Architecture("plain", resolved, schema, build, columns, ROWS)
-    compiled = architecture.untrained(seed=1)
+    compiled = architecture.build_compiled(seed=1)
     trainer = Trainer(compiled, batch_size)
     for epoch in range(epochs):
         trainer.train(compiled, train, [1, epoch])
@@ -179,7 +179,7 @@ def large_ours(folder: Path) -> Callable[[], Any]:
     def work() -> None:
         layers = build_preprocessing(statistics, schema, load_our_params(schema))
         preprocessor = Preprocessor(schema, statistics, layers, {}, 0, np.empty(0))
-        dataset = TableDataset(folder, preprocessor, *read_labels(folder, schema))
+        dataset = TableDataset(folder, preprocessor, read_labels(folder, schema))
         fit_ours(dataset, [], LARGE_BATCH, epochs=1)
 
     return work

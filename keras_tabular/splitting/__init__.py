@@ -1,1 +1,1 @@
-"""The rows of a table into train, validation and test."""
+"""Divide the rows of a table into train, validation and test."""

@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from keras_tabular.core.parallel import ordered_map, worker_count
+from keras_tabular.core.parallel import ordered_map
 from keras_tabular.splitting.rules import SUBSETS, Assignment
 from keras_tabular.table.parquet import FOLD_KEY, part_paths, write_part
 
-MAX_TAKEN_BYTES = 2**27  # of rows that all workers together hold in memory
+MAX_TAKEN_ROWS = 1_000_000  # that a worker takes in one pass over the table, if parts are smaller
 
 
 class NewPart(NamedTuple):
@@ -30,11 +29,7 @@ def write_subsets(table: Path, assignment: Assignment, rows_per_part: int, folde
     A worker reads the whole table part by part, and takes the rows of several new parts from it.
     """
     new_parts = list(cut_into_parts(assignment, rows_per_part))
-    first_part = pq.read_table(part_paths(table)[0])
-    part_bytes = max(first_part.nbytes * rows_per_part // max(len(first_part), 1), 1)
-    parts_in_memory = max(MAX_TAKEN_BYTES // worker_count() // part_bytes, 1)
-    parts_per_worker = -(-len(new_parts) // worker_count())
-    step = min(parts_in_memory, parts_per_worker)
+    step = max(MAX_TAKEN_ROWS // rows_per_part, 1)
     groups = [new_parts[start : start + step] for start in range(0, len(new_parts), step)]
     write = partial(write_parts, table=table, fold_keys=assignment.fold_keys, folder=folder)
     for _ in ordered_map(write, groups):

@@ -1,4 +1,4 @@
-"""The networks of one architecture: their layers, made once, and what their training takes."""
+"""An architecture: the layers that its networks share, and how long the networks train."""
 
 import os
 from functools import cached_property
@@ -18,20 +18,29 @@ from keras_tabular.training.dataset import Dataset
 from keras_tabular.training.trainer import Trainer
 
 MAX_ROWS_FOR_FIRST_SCALE = 20_000
-COPIES = 10  # copies of its weights that a network keeps: in training, its state, its snapshots
+WEIGHT_COPIES = 10  # of the weights of a network: in training, in its state, in its snapshots
+WEIGHT_BYTES = 4
 
 
 class Architecture:
-    """The networks of an element of `train.members`.
+    """An element of `train.members`, whose networks differ only by their fold and their seed.
+
+    Args:
+        name: Key of the architecture in `train.networks`.
+        train: The parameters.
+        schema: The table.
+        build: Builds the layers of a network.
+        columns: Sample of the columns that networks read.
+        rows: Number of training rows of all folds.
 
     Attributes:
-        name: Key of the architecture in `train.networks`.
-        params: Its parameters.
-        features: What its layers read, see `network.build_features`.
+        params: The parameters of its networks.
+        features: The model from prepared columns to what the layers read, see `build_features`.
         network: A network that is not trained.
-        is_stackable: Whether its members are saved as one network.
-        max_steps: Number of steps in `epochs` epochs.
-        max_cycles: Largest number of cycles; 0 if it trains in epochs.
+        is_stackable: Whether its networks can be saved as one.
+        max_steps: Number of steps in `params.epochs` epochs.
+        max_cycles: Largest number of cycles; 0 if its networks train in epochs.
+        trainer: The compiled graphs of all its networks.
     """
 
     def __init__(
@@ -43,18 +52,12 @@ class Architecture:
         columns: ColumnSample,
         rows: int,
     ) -> None:
-        """Build the layers.
-
-        Args:
-            build: Builds the layers of a network.
-            rows: Number of training rows of all folds.
-        """
         self.name = name
-        self.params = train.networks[self.name]
+        self.params = train.networks[name]
         self._train, self._schema, self._columns = train, schema, columns
         self._build_layers = build
         self.features = network.build_features(columns, self.params)
-        self.features.name = f"{self.name}-features"
+        self.features.name = f"{name}-features"
         self.network = self._build()
         self.is_stackable = is_stackable(self.network)
         learnt_rows = rows * max(train.folds - 1, 1) / train.folds
@@ -64,20 +67,21 @@ class Architecture:
 
     @cached_property
     def trainer(self) -> Trainer:
-        """The compiled graphs of all its networks, which are made before the first one trains."""
-        return Trainer(self.untrained(self._train.seed), self.params.batch_size)
+        """The compiled graphs of all its networks, made before the first one trains."""
+        return Trainer(self.build_compiled(self._train.seed), self.params.batch_size)
 
     def _build(self) -> keras.Model:
         inputs = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
         return keras.Model(inputs, self._build_layers(inputs, self.params, self._schema))
 
-    def untrained(self, seed: int, rows: Dataset | None = None) -> keras.Model:
-        """Build the compiled model that trains the weights of a new network on prepared columns.
+    def build_compiled(self, seed: int, rows: Dataset | None = None) -> keras.Model:
+        """Build a compiled model that trains a new network, from prepared columns to its output.
 
-        `network.learnt_weights` returns these weights.
+        `network.learnt_weights` returns the weights of the network.
 
         Args:
-            rows: Rows to learn from; the first of them decide where a learnt scale starts.
+            seed: Seed of the first weights and of dropout.
+            rows: Rows to learn from; the first rows decide where a learnt scale starts.
         """
         keras.utils.set_random_seed(seed)
         train, params, model = self._train, self.params, self._build()
@@ -91,7 +95,7 @@ class Architecture:
             network.initialise_scale(model, self._columns, params, x, y)
         inputs = keras.Input(self.features.input_shape[1:])
         trained = make_reproducible(model, params.batch_size) if train.exact else model
-        if params.optimizer != "adafactor":  # its factors are of a matrix, not of a vector
+        if params.optimizer != "adafactor":  # which factors matrices, and cannot factor a vector
             trained = network.FlatModel(trained, network.learning_rate_factors(model, params))
         compiled = keras.Model(inputs, trained(self.features(inputs)))
         is_regression = self._schema.task == "regression"
@@ -102,7 +106,7 @@ class Architecture:
             weighted_metrics=[metric],
             jit_compile=False,
         )
-        # Make the variables of the optimizer and the metrics, which a graph cannot make.
+        # Make the variables of the optimizer and the metrics here: a graph cannot make them.
         compiled.optimizer.build(compiled.trainable_variables)
         y, y_pred = tf.zeros((1, 1)), tf.zeros((1, *compiled.output_shape[1:]))
         compiled.compute_loss(y=y, y_pred=y_pred)
@@ -110,16 +114,12 @@ class Architecture:
         compiled.reset_metrics()
         return compiled
 
-    def steps_of(self, number: int) -> int | None:
-        """Return the number of steps of a round; None if it is an epoch."""
-        return network.FIRST_CYCLE_STEPS * 2**number if self.max_cycles else None
-
-    def steps_after(self, rounds: int) -> int:
-        """Return the number of steps of the first cycles together; 0 if it trains in epochs."""
-        return network.FIRST_CYCLE_STEPS * (2**rounds - 1) if self.max_cycles else 0
+    def steps_after(self, cycles: int) -> int:
+        """Return the number of steps of the first cycles together; 0 without cycles."""
+        return network.FIRST_CYCLE_STEPS * (2**cycles - 1) if self.max_cycles else 0
 
     def epochs_after(self, rounds: int) -> float:
-        """Return the number of epochs of the first rounds together."""
+        """Return the number of epochs of the first rounds together, which are cycles or epochs."""
         if not self.max_cycles:
             return rounds
         return self.steps_after(rounds) * self.params.epochs / self.max_steps
@@ -131,22 +131,24 @@ def check_memory(
     """Refuse networks whose weights do not fit into the memory of this machine.
 
     Args:
-        members: An element of `train.members`.
+        train: The parameters.
+        members: The element of `train.members` to check.
+        columns: Sample of the columns that networks read.
         outputs: Number of outputs of each network.
 
     Raises:
         UserError: The message names the units of the network.
     """
-    params, count = train.networks[members.network], members.count * train.folds
+    params, networks = train.networks[members.network], members.count * train.folds
     width = columns.values.shape[1]
     if params.embedding:
         width += columns.n_numbers * (params.embedding.units - 1)
     weights = sum((n + 1) * units for n, units in pairwise([width, *params.units, outputs]))
-    needed = 4 * weights * COPIES * count
+    needed = WEIGHT_BYTES * weights * WEIGHT_COPIES * networks
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
     if needed > memory:
         raise UserError(
-            f"train.networks.{members.network}.units is {list(params.units)}: {count} networks of "
-            f"{weights:,} weights would take {needed / 1e9:,.1f} GB of memory, and this machine "
-            f"has {memory / 1e9:,.1f}. Lower the units, or the members and folds"
+            f"train.networks.{members.network}.units is {list(params.units)}: {networks} networks "
+            f"of {weights:,} weights would take {needed / 1e9:,.1f} GB of memory, but this machine "
+            f"has {memory / 1e9:,.1f} GB. Lower the units, or the number of members and folds."
         )

@@ -15,7 +15,7 @@ from keras_tabular.networks.backend import keras, tf
 from keras_tabular.preprocessing import texts
 from keras_tabular.preprocessing.layers import build_preprocessing
 from keras_tabular.preprocessing.statistics import Statistics, adapt
-from keras_tabular.table.arrays import feature_arrays, labels, row_weights
+from keras_tabular.table import arrays
 from keras_tabular.table.parquet import count_rows, part_paths, read_parts
 
 MAX_CACHED_BYTES = 2**28  # of preprocessed rows; a larger table is read again in each epoch
@@ -46,21 +46,30 @@ class Dataset(Protocol):
     def __getitem__(self, index: int, /) -> Rows: ...
 
 
-def read_labels(folder: Path, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
-    """Read the labels and the weights of all rows of a table.
+class Labels(NamedTuple):
+    """The labels and the weights of all rows of a table.
 
-    Returns:
-        Labels, float64, shape (rows, 1); and weights, 1 on average, float64, shape (rows,).
+    Attributes:
+        y: Index of the class, or the value, of each row, float64, shape (rows, 1).
+        weight: Weight of each row, 1 on average, float64, shape (rows,).
+    """
+
+    y: np.ndarray
+    weight: np.ndarray
+
+
+def read_labels(folder: Path, schema: Schema) -> Labels:
+    """Read the labels and the weights of all rows of a table.
 
     Raises:
         UserError: A row has no label, or no weight, or one below 0, or all weights are 0.
     """
     parts = list(read_parts(folder, [name for name in (schema.target, schema.weight) if name]))
-    y = np.concatenate([labels(part, schema) for part in parts])
-    weight = np.concatenate([row_weights(part, schema) for part in parts])
+    y = np.concatenate([arrays.labels(part, schema) for part in parts])
+    weight = np.concatenate([arrays.row_weights(part, schema) for part in parts])
     if len(weight) and not weight.any():
         raise UserError(f"column {schema.weight}: every {folder.name} row has a weight of 0")
-    return y, weight / weight.mean() if len(weight) else weight
+    return Labels(y, weight / weight.mean() if len(weight) else weight)
 
 
 class Preprocessor(NamedTuple):
@@ -101,12 +110,7 @@ class Preprocessor(NamedTuple):
 
 
 def fit_preprocessor(
-    folder: Path,
-    schema: Schema,
-    train: ResolvedTrain,
-    y: np.ndarray,
-    weight: np.ndarray,
-    folds: list[np.ndarray],
+    folder: Path, schema: Schema, train: ResolvedTrain, labels: Labels, folds: list[np.ndarray]
 ) -> Preprocessor:
     """Fit the preprocessing to the training rows.
 
@@ -114,8 +118,7 @@ def fit_preprocessor(
         folder: Folder of the training rows.
         schema: The table.
         train: The parameters.
-        y: Labels of the training rows, see `read_labels`.
-        weight: Weights of the training rows, see `read_labels`.
+        labels: Labels of the training rows.
         folds: Fold of each row of each part. A text is encoded without the rows of its own fold.
 
     Raises:
@@ -123,29 +126,23 @@ def fit_preprocessor(
     """
     statistics = adapt(partial(read_parts, folder), schema, train)
     layers = build_preprocessing(statistics, schema, train)
-    standardised = (y - statistics.target.shift) / statistics.target.scale
+    standardised = (labels.y - statistics.target.shift) / statistics.target.scale
     targets = texts.regression_targets(standardised, len(schema.classes))
     encoders = {}
     for name, vocabulary in statistics.texts.items():
         cells = texts.read_texts(read_parts(folder, [name]), name, train.text_length)
         encoders[name] = texts.fit_encoder(vocabulary, cells, targets, np.concatenate(folds))
-    by_class = class_weights(y, weight, train, schema)
+    by_class = class_weights(labels, train, schema)
     return Preprocessor(schema, statistics, layers, encoders, train.text_length, by_class)
 
 
-def class_weights(
-    y: np.ndarray, weight: np.ndarray, train: ResolvedTrain, schema: Schema
-) -> np.ndarray:
+def class_weights(labels: Labels, train: ResolvedTrain, schema: Schema) -> np.ndarray:
     """Compute the weight of each class by `train.class_weight`: float64, shape (classes,).
 
     `balanced` is scikit-learn's: rows / (classes * rows of the class).
-
-    Args:
-        y: Labels of the training rows, shape (rows, 1).
-        weight: Weights of the training rows, shape (rows,).
     """
     if train.class_weight == "balanced":
-        rows = np.bincount(y[:, 0].astype(np.int64), weight, len(schema.classes))
+        rows = np.bincount(labels.y[:, 0].astype(np.int64), labels.weight, len(schema.classes))
         return rows.sum() / (len(rows) * np.where(rows > 0, rows, 1))
     by_class = train.class_weight or {}
     return np.array([by_class.get(value, 1.0) for value in schema.classes])
@@ -160,8 +157,7 @@ class TableDataset:
     Args:
         folder: Folder of the Parquet parts.
         preprocessor: The fitted preprocessing.
-        y: Labels of all rows, see `read_labels`.
-        weight: Weights of all rows, see `read_labels`.
+        labels: Labels of all rows.
         folds: For training rows, the fold of each row of each part.
 
     Attributes:
@@ -173,8 +169,7 @@ class TableDataset:
         self,
         folder: Path,
         preprocessor: Preprocessor,
-        y: np.ndarray,
-        weight: np.ndarray,
+        labels: Labels,
         folds: list[np.ndarray] | None = None,
     ) -> None:
         counts = count_rows(folder)
@@ -186,12 +181,11 @@ class TableDataset:
         if len(self._parts) >= MIN_PARTS_TO_COMPILE and not has_texts:
             # One pass over the rows instead of one for each operation.
             self._preprocess = tf.function(layers, jit_compile=True)
-        self.y = (y - target.shift) / target.scale
-        self.weight = weight
+        self.y, self.weight = (labels.y - target.shift) / target.scale, labels.weight
         if len(preprocessor.class_weights):
-            self.weight = weight * preprocessor.class_weights[y[:, 0].astype(np.int64)]
+            self.weight = self.weight * preprocessor.class_weights[labels.y[:, 0].astype(np.int64)]
         self._texts = preprocessor.encode_texts(folder, folds)
-        self._is_cached = len(y) * layers.outputs[0].shape[-1] * 4 <= MAX_CACHED_BYTES
+        self._is_cached = len(self.y) * layers.outputs[0].shape[-1] * 4 <= MAX_CACHED_BYTES
         self._cache: dict[int, Rows] = {}
 
     def __len__(self) -> int:
@@ -202,7 +196,7 @@ class TableDataset:
             return self._cache[index]
         path, place = self._parts[index]
         part = pq.read_table(path)
-        x = self._preprocess(feature_arrays(part, self._schema))
+        x = self._preprocess(arrays.feature_arrays(part, self._schema))
         if self._texts:
             x = tf.concat([x, self._texts[index]], axis=1)
         y = tf.constant(self.y[place], tf.float32)

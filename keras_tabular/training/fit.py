@@ -110,7 +110,7 @@ def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Sn
     if checkpoints and (snapshot := checkpoints.load(file)):
         report_rounds(setup, snapshot, len(network.history))
         return snapshot
-    compiled = compiled_model(setup, network, fold)
+    compiled = take_compiled_model(setup, network, fold)
     train = train_round if architecture.max_cycles else train_epochs
     network, predictions = train(setup, network, compiled, fold)
     snapshot = replace(
@@ -127,14 +127,14 @@ def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Sn
     return snapshot
 
 
-def compiled_model(setup: Setup, network: Snapshot, fold: FoldRows) -> keras.Model:
+def take_compiled_model(setup: Setup, network: Snapshot, fold: FoldRows) -> keras.Model:
     """Return a compiled model with the state of a network: a new model, or one that is idle."""
     architecture = setup.architectures[network.architecture]
     with TRACING:  # Keras's seed is global too
         if network.state and architecture.trainer.idle:
             compiled = architecture.trainer.idle.pop()
         else:
-            compiled = architecture.untrained(setup.train.seed + network.number, fold.learnt)
+            compiled = architecture.build_compiled(setup.train.seed + network.number, fold.learnt)
     if network.state:
         set_state(compiled, network.state)
     return compiled
@@ -151,7 +151,8 @@ def train_round(
     """
     architecture, number = setup.architectures[network.architecture], len(network.history)
     seed = [setup.train.seed + network.number, number]
-    logs = architecture.trainer.train(compiled, fold.learnt, seed, architecture.steps_of(number))
+    steps = architecture.steps_after(number + 1) - architecture.steps_after(number)
+    logs = architecture.trainer.train(compiled, fold.learnt, seed, steps)
     predictions = architecture.trainer.predict(compiled, fold.held_out)
     logs |= held_out_scores(setup, fold, predictions)
     epoch = architecture.epochs_after(number + 1)

@@ -25,50 +25,53 @@ from keras_tabular.training.setup import Setup
 def predict_later_blocks(
     folder: Path, schema: Schema, train: Train, build: Build, scratch: Path
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Predict training rows with models that have learnt from earlier rows alone.
+    """Predict training rows with models that have learnt only from earlier rows.
 
-    The rows are divided by their times into blocks 0 to `train.forward_chaining` with equal numbers
-    of rows, as in scikit-learn's `TimeSeriesSplit`. A model is trained from scratch for each block
-    but the first.
+    The rows are divided by their times into blocks from 0 to `train.forward_chaining` with equal
+    numbers of rows, as in scikit-learn's `TimeSeriesSplit`. For each block except for the first, a
+    model is trained from scratch on the rows of all earlier blocks.
 
     Args:
         folder: Folder of the training rows, of a split by time.
+        schema: The table.
+        train: The parameters.
         build: Builds the layers of a network.
-        scratch: Folder that all workers share.
+        scratch: Folder for temporary files, which all workers can read.
 
     Returns:
-        The predictions, float32, (rows, outputs), NaN in block 0. For each part, the number of the
-        block of each row minus 1, int32, so that rows without a prediction have -1.
+        The predictions, float32, shape (rows, outputs), NaN in block 0. For each part, the block of
+        each row minus 1, int32, so that rows without a prediction have -1.
 
     Raises:
         UserError: The rows before a block have too few different times for the folds.
     """
-    count = train.forward_chaining + 1
+    n_blocks = train.forward_chaining + 1
     blocks = [
-        np.minimum(keys * count, count - 1).astype(np.int32) for keys in read_fold_keys(folder)
+        np.minimum(times * n_blocks, n_blocks - 1).astype(np.int32)
+        for times in read_fold_keys(folder)
     ]
-    outputs = [np.full((len(block), schema.outputs), np.nan, np.float32) for block in blocks]
-    for number in range(1, count):
+    oof = [np.full((len(block), schema.outputs), np.nan, np.float32) for block in blocks]
+    for number in range(1, n_blocks):
         with TemporaryDirectory(dir=scratch) as earlier:
             for part, (rows, block) in enumerate(zip(read_parts(folder), blocks, strict=True)):
                 rows = rows.filter(pa.array(block < number))
-                keys = pa.array(rows[FOLD_KEY].to_numpy() * (count / number))
-                rows = rows.drop_columns(FOLD_KEY).append_column(FOLD_KEY, keys)
+                times = pa.array(rows[FOLD_KEY].to_numpy() * (n_blocks / number))  # again up to 1
+                rows = rows.drop_columns(FOLD_KEY).append_column(FOLD_KEY, times)
                 write_part(Path(earlier), part, rows)
             network = _train(Path(earlier), schema, train, build)
-        for rows, block, predictions in zip(read_parts(folder), blocks, outputs, strict=True):
+        for rows, block, predictions in zip(read_parts(folder), blocks, oof, strict=True):
             rows = rows.filter(pa.array(block == number))
             predictions[block == number] = predict(network, feature_arrays(rows, schema))
-    return np.concatenate(outputs), [block - 1 for block in blocks]
+    return np.concatenate(oof), [block - 1 for block in blocks]
 
 
 def _train(folder: Path, schema: Schema, train: Train, build: Build) -> keras.Model:
-    """Train a model of the rows in a folder."""
+    """Train a model on the rows in a folder."""
     keras.utils.clear_session()
     gc.collect()
     try:
         setup = Setup(folder, schema, train, build)
     except UserError as error:
-        raise UserError(f"train.forward_chaining, set it lower: {error}") from None
-    members = list(fit(setup, show_progress=True))
-    return make_reproducible(assemble(setup, members, weigh_snapshots(setup, members).weights))
+        raise UserError(f"train.forward_chaining is too high: {error}") from None
+    snapshots = list(fit(setup, show_progress=True))
+    return make_reproducible(assemble(setup, snapshots, weigh_snapshots(setup, snapshots).weights))

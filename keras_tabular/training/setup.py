@@ -82,7 +82,8 @@ class Setup:
         self.folder, self.schema, self.train = folder, schema, params
         self._arguments = folder, schema, params, build, validation
 
-        self.y, self.weight = read_labels(folder, schema)
+        labels = read_labels(folder, schema)
+        self.y, self.weight = labels
         classes = np.zeros(len(self.y)) if schema.task == "regression" else self.y[:, 0]
         part_classes = np.split(classes, np.cumsum([size for size in sizes if size])[:-1])
         keys = read_fold_keys(folder)
@@ -94,14 +95,12 @@ class Setup:
         text_folds = self.folds
         if params.folds == 1:  # else a row's own label would take part in encoding its texts
             text_folds = draw_folds(part_classes, keys, max(possible, default=1), params.seed)
-        self.preprocessor = fit_preprocessor(
-            folder, schema, params, self.y, self.weight, text_folds
-        )
-        self.dataset = TableDataset(folder, self.preprocessor, self.y, self.weight, text_folds)
+        self.preprocessor = fit_preprocessor(folder, schema, params, labels, text_folds)
+        self.dataset = TableDataset(folder, self.preprocessor, labels, text_folds)
         self._validation = None
         if validation and params.folds == 1:
-            labels = read_labels(validation, schema)
-            self._validation = TableDataset(validation, self.preprocessor, *labels)
+            validation_labels = read_labels(validation, schema)
+            self._validation = TableDataset(validation, self.preprocessor, validation_labels)
 
         sample = np.asarray(self.dataset[0].x[:MAX_ROWS_FOR_QUANTILES])
         columns = ColumnSample(sample, len(self.preprocessor.statistics.scalings))

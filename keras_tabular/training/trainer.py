@@ -1,4 +1,4 @@
-"""The steps of a round of training, and predictions, as compiled graphs."""
+"""Train networks for a cycle or an epoch, and predict with them, by compiled graphs."""
 
 import math
 import threading
@@ -15,25 +15,28 @@ from keras_tabular.networks.backend import keras, tf
 from keras_tabular.table.parquet import prefetch
 from keras_tabular.training.dataset import Dataset, Rows
 
-GRAPH_STEPS = 30  # of a call, if a round is a number of steps
-# Handles of the variables that the graphs called from here read and change.
+STEPS_PER_CALL = 30  # of a graph, in a cycle: the length of the first cycle
+# Handles of the variables that the graphs called from this thread read and change.
 HANDLES: ContextVar[list[tf.Tensor]] = ContextVar("HANDLES")
-# Keras keeps the losses of a call in its layers, which models share: one thread at a time calls
-# them outside of a graph.
+# Keras keeps the losses of a call in the layers, which models share. So only one thread at a time
+# may call layers outside of a graph.
 TRACING = threading.RLock()
-
-
-# Rows of a part, indices of their batches, (steps, batch size), and how many of these to use.
+# The rows of a part, indices of the rows of each batch, shape (steps, batch size), and the number
+# of these indices to use.
 Batches = tuple[Rows, np.ndarray, int]
 
 
 class Graph:
-    """A function compiled by XLA, found again by the shapes of its tensors alone.
+    """A function that XLA compiles once for each combination of tensor shapes.
 
-    TensorFlow's own search for the traced function takes as long as an epoch of small steps. The
-    variables of `model` are replaced by those of `HANDLES` whenever it is called: so several models
-    train at the same time with what was compiled once. Of the default's two kinds that takes 2.4
-    seconds, and all steps of its 20 networks 1.3.
+    Networks that train at the same time share what was compiled: at each call, the graph uses the
+    variables in `HANDLES` instead of the variables of `model`. Compiling the two architectures of
+    the default takes 2.4 seconds, and all steps of its 20 networks take 1.3 seconds. TensorFlow's
+    own search for the compiled function would take as long as an epoch of small steps.
+
+    Args:
+        function: Takes tensors, and calls `model`.
+        model: A compiled model.
     """
 
     def __init__(self, function: Callable[..., Any], model: keras.Model) -> None:
@@ -42,7 +45,7 @@ class Graph:
         self._model = model
 
     def __call__(self, *tensors: Any) -> Any:
-        """Run the graph for tensors of these shapes; an argument has one dtype in all calls."""
+        """Call the function; the dtypes of the tensors are the same in all calls."""
         shapes = tuple(tuple(tensor.shape) for tensor in tensors)
         with TRACING:
             if shapes not in self._traced:
@@ -62,13 +65,13 @@ class Trainer:
     """The compiled graphs that train and predict with all networks of one architecture.
 
     Args:
-        model: A compiled model from `Architecture.untrained`; the others have the same layers.
+        model: A model from `Architecture.build_compiled`, with the layers of all networks.
         batch_size: Number of rows of a step.
 
     Attributes:
-        idle: Compiled models that no network uses at the moment. To build one takes as long as
-            100 steps.
-        cancelled: When it is set, each thread ends its training after its present steps.
+        idle: Compiled models that no network uses at the moment. To build one takes as long as 100
+            steps.
+        cancelled: An event that ends the training of each thread after its present steps.
     """
 
     def __init__(self, model: keras.Model, batch_size: int) -> None:
@@ -81,25 +84,25 @@ class Trainer:
         self._predict = Graph(lambda x, order: model(tf.gather(x, order), training=False), model)
 
     def train(
-        self, model: keras.Model, dataset: Dataset, seed: Sequence[int], steps: int | None = None
+        self, model: keras.Model, dataset: Dataset, seed: Sequence[int], steps: int = 0
     ) -> dict[str, float]:
-        """Train for a round: an epoch, or a number of steps with whole batches.
+        """Train for a cycle, which is a number of steps with whole batches, or for an epoch.
 
         Args:
             model: Compiled model, whose `variables` change.
             dataset: Rows to learn from.
-            seed: Seed of the order of the parts and of the rows within them.
-            steps: Number of steps; None for an epoch, which sees every row once.
+            seed: Seed of the order of the parts, and of the rows of a part.
+            steps: Number of steps of the cycle; 0 for an epoch, which uses each row once.
 
         Returns:
-            `loss` and the compiled metrics, means over the round.
+            `loss` and the compiled metrics, means over the cycle or epoch.
 
         Raises:
             CancelledError: `cancelled` was set.
         """
         HANDLES.set(handles(model))
         rng = np.random.default_rng(seed)
-        batches = self._epoch(dataset, rng) if steps is None else self._steps(dataset, steps, rng)
+        batches = self._cycle(dataset, steps, rng) if steps else self._epoch(dataset, rng)
         for rows, order, count in batches:
             if self.cancelled.is_set():
                 raise CancelledError
@@ -107,43 +110,43 @@ class Trainer:
         return {name: float(value) for name, value in self._results().items()}
 
     def predict(self, model: keras.Model, dataset: Dataset) -> np.ndarray:
-        """Predict the rows of all parts: float32, (rows, outputs)."""
+        """Predict the rows of all parts: float32, shape (rows, outputs)."""
         HANDLES.set(handles(model))
-        parts = _read(dataset, range(len(dataset)))
+        parts = _read_parts(dataset, range(len(dataset)))
         predictions = [self._predict(rows.x, tf.constant(rows.indices)).numpy() for rows in parts]
         return np.concatenate([np.empty((0, model.output_shape[1]), np.float32), *predictions])
 
     def _epoch(self, dataset: Dataset, rng: np.random.Generator) -> Iterator[Batches]:
-        """Yield the batches of an epoch, part by part; the last batch of a part may be short."""
-        for rows in _read(dataset, rng.permutation(len(dataset))):
+        """Yield the batches of an epoch, part by part; the last batch of a part may be smaller."""
+        for rows in _read_parts(dataset, rng.permutation(len(dataset))):
             order = rng.permutation(rows.indices)
             size = min(self._batch_size, len(order))
             yield rows, np.resize(order, (math.ceil(len(order) / size), size)), len(order)
 
-    def _steps(self, dataset: Dataset, steps: int, rng: np.random.Generator) -> Iterator[Batches]:
-        """Yield whole batches for some steps, `GRAPH_STEPS` at a time: one graph for all cycles.
+    def _cycle(self, dataset: Dataset, steps: int, rng: np.random.Generator) -> Iterator[Batches]:
+        """Yield whole batches for the steps of a cycle, `STEPS_PER_CALL` at a time.
 
-        The rows come in new orders until there are enough. Those that fill no whole batch of a
-        part are left out, other ones each time.
+        So one graph is enough for all cycles. The rows come in a new order until there are enough
+        steps. In each order, the last rows of a part that do not fill a batch are left out.
         """
         while steps:
-            for rows in _read(dataset, rng.permutation(len(dataset))):
+            for rows in _read_parts(dataset, rng.permutation(len(dataset))):
                 if not steps:
                     return
                 size = min(self._batch_size, len(rows.indices))
-                whole = len(rows.indices) // size * size
-                passes = math.ceil(steps * size / whole) if len(dataset) == 1 else 1
-                orders = [rng.permutation(rows.indices)[:whole] for _ in range(passes)]
+                n_whole = len(rows.indices) // size * size
+                passes = math.ceil(steps * size / n_whole) if len(dataset) == 1 else 1
+                orders = [rng.permutation(rows.indices)[:n_whole] for _ in range(passes)]
                 batches = np.concatenate(orders).reshape(-1, size)[:steps]
                 steps -= len(batches)
-                for start in range(0, len(batches), GRAPH_STEPS):
-                    some = batches[start : start + GRAPH_STEPS]
-                    yield rows, np.resize(some, (GRAPH_STEPS, size)), some.size
+                for start in range(0, len(batches), STEPS_PER_CALL):
+                    in_call = batches[start : start + STEPS_PER_CALL]
+                    yield rows, np.resize(in_call, (STEPS_PER_CALL, size)), in_call.size
 
     def _train_steps(
         self, rows: tf.Tensor, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor
     ) -> None:
-        """Take steps with the first `rows` indices of `order`, (steps, batch size)."""
+        """Take steps with the first `rows` indices of `order`, shape (steps, batch size)."""
         size = order.shape[1]
 
         def step(number: tf.Tensor) -> list[tf.Tensor]:
@@ -154,22 +157,22 @@ class Trainer:
         tf.while_loop(lambda number: number * size < rows, step, [0])
 
     def _train_step(self, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, count: tf.Tensor) -> None:
-        """Take Keras's step with the first `count` rows of a batch.
+        """Take the step of Keras's `fit` with the first `count` rows of a batch.
 
-        So a short batch needs no graph of its own. A layer that looks at a batch, such as
-        `BatchNormalization`, sees the other rows too.
+        So a smaller last batch needs no graph of its own. A layer that computes with a whole batch,
+        such as `BatchNormalization`, also reads the other rows.
         """
         model, size = self._model, weight.shape[0]
-        real = tf.cast(tf.range(size) < count, tf.float32)
+        is_real = tf.cast(tf.range(size) < count, tf.float32)
         rows = tf.cast(count, tf.float32)
         with tf.GradientTape() as tape:
             y_pred = model(x, training=True)
-            loss = model.compute_loss(x, y, y_pred, weight * real * (size / rows), training=True)
+            loss = model.compute_loss(x, y, y_pred, weight * is_real * (size / rows), training=True)
         model.optimizer.apply(tape.gradient(loss, model.trainable_weights))
         mean_loss, *metrics = model.metrics
         mean_loss.update_state(loss, rows)
         for metric in metrics:
-            metric.update_state(y, y_pred, weight * real)
+            metric.update_state(y, y_pred, weight * is_real)
 
     def _take_results(self) -> dict[str, tf.Tensor]:
         """Return the loss and the metrics since the last call."""
@@ -179,14 +182,14 @@ class Trainer:
 
 
 def handles(model: keras.Model) -> list[tf.Tensor]:
-    """Return the handles of all variables that a graph of the model may read or change."""
+    """Return the handles of all variables that a graph of a model may read or change."""
     return [variable.value.handle for variable in (*variables(model), *model.metrics_variables)]
 
 
 def variables(model: keras.Model) -> list[keras.Variable]:
-    """All that training changes: weights, seeds of dropout, the optimizer's variables."""
-    of_layers = [variable for layer in model.layers for variable in layer.variables]
-    return [*of_layers, *model.optimizer.variables]
+    """Return all variables that training changes: of layers, dropout and the optimizer."""
+    layer_variables = [variable for layer in model.layers for variable in layer.variables]
+    return [*layer_variables, *model.optimizer.variables]
 
 
 def get_state(model: keras.Model) -> list[np.ndarray]:
@@ -195,11 +198,11 @@ def get_state(model: keras.Model) -> list[np.ndarray]:
 
 
 def set_state(model: keras.Model, state: list[np.ndarray]) -> None:
-    """Assign to a model what `get_state` returned for one with the same layers."""
+    """Set the `variables` of a model to the state of a model with the same layers."""
     for variable, value in zip(variables(model), state, strict=True):
         variable.assign(value)
 
 
-def _read(dataset: Dataset, order: Sequence[int] | np.ndarray) -> Iterator[Rows]:
-    """The parts in `order`, each read while the caller works on the one before it."""
+def _read_parts(dataset: Dataset, order: Sequence[int] | np.ndarray) -> Iterator[Rows]:
+    """Yield the parts in this order; the next part is read while the caller works on one."""
     return prefetch(dataset[index] for index in order)

@@ -44,5 +44,5 @@ def test_what_is_later_says_nothing_of_a_row(tmp_path: Path) -> None:
 
 def test_too_few_different_times_are_told(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows", np.repeat([0, 0.5], 30), np.arange(60.0))
-    with pytest.raises(UserError, match=r"^train.forward_chaining, set it lower: train.folds is 2"):
+    with pytest.raises(UserError, match=r"^train\.forward_chaining is too high: train.folds is 2"):
         predict_later_blocks(tmp_path / "rows", SCHEMA, TRAIN, build, tmp_path)

@@ -10,7 +10,7 @@ from keras_tabular.config.sections import ResolvedTrain
 from keras_tabular.networks import network
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.training.architecture import Architecture
-from keras_tabular.training.dataset import Rows, class_weights
+from keras_tabular.training.dataset import Labels, Rows, class_weights
 from keras_tabular.training.trainer import Trainer
 from network import build
 from tests.helpers import build_schema, load_train_params
@@ -40,7 +40,7 @@ def architecture(train: ResolvedTrain) -> Architecture:
 
 
 def trainable(**changes: Any) -> keras.Model:
-    return architecture(plain(**{"dropout": 0.3} | changes)).untrained(seed=3)
+    return architecture(plain(**{"dropout": 0.3} | changes)).build_compiled(seed=3)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_one_epoch_gives_the_weights_of_fit(
     train = plain(
         optimizer=optimizer, learning_rate=0.01, l2=0.01, class_weight={0: 1, 1: 3}, exact=exact
     )
-    ours = architecture(train).untrained(seed=3)
+    ours = architecture(train).build_compiled(seed=3)
     theirs = architecture(train).network
     unshuffled = SimpleNamespace(
         permutation=lambda rows: np.arange(len(rows) if np.ndim(rows) else rows)
@@ -80,7 +80,7 @@ def test_one_epoch_gives_the_weights_of_fit(
 
 def test_balanced_class_weights_give_each_class_the_same_sum() -> None:
     ones = np.ones(len(Y))
-    of_classes = class_weights(Y, ones, plain(class_weight="balanced"), SCHEMA)
+    of_classes = class_weights(Labels(Y, ones), plain(class_weight="balanced"), SCHEMA)
     weights = of_classes[Y[:, 0].astype(int)]
     assert weights[Y[:, 0] == 1].sum() == pytest.approx(weights[Y[:, 0] == 0].sum(), rel=1e-5)
     assert weights.sum() == pytest.approx(len(Y), rel=1e-5)

@@ -24,7 +24,7 @@ from keras_tabular.networks.reproducible import make_reproducible
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import write_part
 from keras_tabular.training.checkpoint import Checkpoints, Snapshot
-from keras_tabular.training.dataset import TableDataset
+from keras_tabular.training.dataset import Labels, TableDataset
 from keras_tabular.training.ensemble import (
     WeightedEnsemble,
     assemble,
@@ -226,7 +226,7 @@ def kill_before(monkeypatch: pytest.MonkeyPatch, seeds: list[Any], call: int | N
     """Let a training end before one of its rounds, and list the seeds of those that it begins."""
     train = Trainer.train
 
-    def begin(self: Trainer, model: Any, rows: Any, seed: Any, steps: int | None = None) -> Any:
+    def begin(self: Trainer, model: Any, rows: Any, seed: Any, steps: int = 0) -> Any:
         if len(seeds) == call:
             raise KilledError
         seeds.append(seed)
@@ -423,7 +423,7 @@ def test_the_ensemble_and_the_number_of_steps_minimise_the_class_weighted_loss(
     for steps, share in shares.items():
         loss = log_loss(y, np.full(len(y), np.float32(share)), sample_weight=weight)
         assert ensemble.losses[f"plain-{steps}"] == pytest.approx(loss)
-    dataset = TableDataset(tmp_path, setup.preprocessor, setup.y, setup.weight)
+    dataset = TableDataset(tmp_path, setup.preprocessor, Labels(setup.y, setup.weight))
     np.testing.assert_array_equal(dataset[0].weight, weight)
 
 
