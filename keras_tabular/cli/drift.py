@@ -26,7 +26,7 @@ from keras_tabular.table.rows import check_rows
 from keras_tabular.table.source import read_rows
 
 MAX_COLUMNS_SHOWN = 20
-HEADER = ["column", "share of attribution", "distance", "by chance up to", "moved", "notes"]
+HEADER = ["column", "share of attribution", "distance", "sampling noise", "drift", "notes"]
 
 
 def main() -> None:
@@ -92,6 +92,6 @@ def format_column(name: str, column: ColumnDrift) -> list[str]:
     if column.unknown_values:
         notes[-1] += f": {format_list(column.unknown_values)}"
     if column.failed_checks:
-        notes.append(f"cells not as declared: {column.failed_checks:,}")
+        notes.append(f"failed checks: {column.failed_checks:,}")
     numbers = [f"{column.attribution:.1%}", f"{column.distance:.3f}", f"{column.by_chance:.3f}"]
     return [name, *numbers, "yes" if column.moved else "no", ", ".join(notes)]

@@ -35,8 +35,8 @@ class ColumnDrift(Section):
     Attributes:
         attribution: Share of the attribution of predictions to columns, see `TrainingRows`.
         distance: Total variation distance between the two distributions.
-        by_chance: Distance up to which chance explains the difference.
-        moved: Whether the distance is larger than `by_chance` and than the limit.
+        by_chance: Distance up to which sampling noise explains the difference.
+        moved: Whether the column has drifted: the distance is above `by_chance` and the limit.
         missing, outside, unknown: Shares of missing values, of values outside the range of the
             training rows, and of categories that the model does not know.
         failed_checks: Number of new rows whose cell fails a check.
@@ -119,11 +119,11 @@ def find_drift(
 ) -> DriftReport:
     """Compare new rows with the training rows.
 
-    A column has moved if its distance from the training rows is larger than `limits.distance` and
-    than chance explains. The verdict is `pass` if no column has moved, `fail` if the moved columns
-    have at least the share `limits.attribution` of the attribution, and `warn` otherwise. Datetimes
-    do not count for that, because new rows are usually later. Cells that fail a check turn `pass`
-    into `warn`.
+    A column has drifted if its distance from the training rows is above `limits.distance` and above
+    what sampling noise explains. The verdict is `pass` if no column has drifted, `fail` if these
+    columns have at least the share `limits.attribution` of the attribution, and `warn` otherwise.
+    Datetimes do not count for that, because new rows are usually later. Cells that fail a check
+    turn `pass` into `warn`.
 
     Args:
         group_size: Number of rows that depend on each other, see `groups.mean_group_size`.
@@ -133,7 +133,7 @@ def find_drift(
         for name in schema.features
     }
 
-    def order(name: str) -> tuple[bool, float]:  # moved columns first, and what matters most
+    def order(name: str) -> tuple[bool, float]:  # columns with drift first, and what matters most
         column = columns[name]
         return not column.moved, -column.attribution * (column.distance if column.moved else 1)
 
@@ -142,19 +142,19 @@ def find_drift(
     dates = [name for name in moved if schema.columns[name].feature_type == "datetime"]
     share = sum(columns[name].attribution for name in moved if name not in dates)
     verdict: Literal["pass", "warn", "fail"] = "pass"
-    reason = "no column differs from the training rows by more than chance and the limit allow"
+    reason = "no column has drifted by more than sampling noise and the limit allow"
     if moved:
         verdict = "fail" if share >= limits.attribution else "warn"
-        have = "they have" if len(moved) > 1 else "it has"
+        have_drifted = "have drifted; they have" if len(moved) > 1 else "has drifted; it has"
         reason = (
-            f"{format_list(moved)} moved; {have} {share:.1%} of the attribution, which is the "
+            f"{format_list(moved)} {have_drifted} {share:.1%} of the attribution, which is the "
             "effect of all columns on the predictions"
         )
     if dates:
         reason += "; dates do not count, because new rows are usually later"
     if failed := sum(counts.failed.values()):
         verdict = "warn" if verdict == "pass" else verdict
-        reason += f"; cells that are not as declared in data/schema.yaml: {failed:,}"
+        reason += f"; cells that fail a check: {failed:,}"
     return DriftReport(
         verdict=verdict,
         reason=reason,

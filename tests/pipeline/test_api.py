@@ -1,4 +1,4 @@
-"""In Python, data frames are predicted as the commands predict files."""
+"""The Python API makes the same predictions for data frames as the commands for files."""
 
 import doctest
 import sys
@@ -13,7 +13,7 @@ from keras_tabular.config.schema import load_schema
 from tests.commands import call_main, check_output, run_command
 
 
-def test_the_examples_of_the_docstrings(reproduced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_in_docstrings_run(reproduced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(reproduced)
     result = doctest.testmod(sys.modules[keras_tabular.load_model.__module__])
     assert result.attempted >= 10
@@ -22,7 +22,7 @@ def test_the_examples_of_the_docstrings(reproduced: Path, monkeypatch: pytest.Mo
 
 @pytest.fixture(scope="module")
 def frame(binary_project: Path) -> pd.DataFrame:
-    """Columns of all kinds with missing values, an index, and columns that Arrow has types for."""
+    """A data frame with columns of all kinds, missing values and an index."""
     rows = pd.read_csv(
         binary_project / "data/raw/t.csv", dtype={"zip/code": str}, na_values="?"
     ).head(50)
@@ -66,15 +66,19 @@ def test_mistakes_name_the_row_and_the_column(binary_project: Path, frame: pd.Da
 def test_a_data_frame_has_the_schema_of_its_file(binary_project: Path, frame: pd.DataFrame) -> None:
     rows = pd.read_csv(binary_project / "data/raw/t.csv", dtype={"zip/code": str})
     schema = keras_tabular.infer_schema(rows, "y")
-    of_file = keras_tabular.infer_schema(str(binary_project / "data/raw/t.csv"), "y")
+    file_schema = keras_tabular.infer_schema(str(binary_project / "data/raw/t.csv"), "y")
     kinds = {name: column.kind for name, column in schema.columns.items()}
-    assert kinds == {name: column.kind for name, column in of_file.columns.items()}
-    assert (schema.source, schema.task, schema.classes) == ("data frame", "binary", of_file.classes)
+    assert kinds == {name: column.kind for name, column in file_schema.columns.items()}
+    assert (schema.source, schema.task, schema.classes) == (
+        "data frame",
+        "binary",
+        file_schema.classes,
+    )
     with pytest.raises(keras_tabular.UserError, match=r"^target: expected one of id, .*, got 'z'"):
         keras_tabular.infer_schema(rows, "z")
 
 
-def test_the_api_imports_tensorflow_with_the_first_model_alone(binary_project: Path) -> None:
+def test_only_loading_a_model_imports_tensorflow(binary_project: Path) -> None:
     code = "import keras_tabular, sys\nassert 'numpy' not in sys.modules\n"
     code += "keras_tabular.infer_schema\nassert 'tensorflow' not in sys.modules\n"
     code += "assert sys.excepthook is sys.__excepthook__\n"

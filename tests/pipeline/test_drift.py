@@ -51,7 +51,7 @@ def compare_rows(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> Comp
     return compare
 
 
-def test_random_training_rows_have_not_moved(
+def test_random_training_rows_have_not_drifted(
     training_rows: pd.DataFrame, compare_rows: CompareRows
 ) -> None:
     for seed in range(5):
@@ -61,14 +61,14 @@ def test_random_training_rows_have_not_moved(
 
 
 @pytest.mark.parametrize("column", ["Glucose", "Pregnancies"])
-def test_a_shifted_column_has_moved(
+def test_a_shifted_column_has_drifted(
     training_rows: pd.DataFrame, compare_rows: CompareRows, column: str
 ) -> None:
     rows = training_rows.sample(frac=0.5, random_state=1)
     rows[column] += rows[column].std().astype(rows[column].dtype)
     code, line, report = compare_rows(rows)
     assert (code, report["verdict"]) == (1, "fail")
-    assert line.startswith(f"Drift: fail: {column} moved; it has ")
+    assert line.startswith(f"Drift: fail: {column} has drifted; it has ")
     columns = report["columns"]
     assert [name for name in columns if columns[name]["moved"]] == [column]
     assert columns[column]["distance"] > columns[column]["by_chance"]
@@ -89,8 +89,8 @@ def test_missing_values_and_invalid_cells_are_reported(
     assert errors == ""
     (glucose,) = [line for line in output.splitlines() if line.startswith("Glucose")]
     assert "missing 50.2% (training 0.8%)" in glucose
-    assert "cells not as declared: 1" in output
-    assert "Drift: fail: Glucose moved" in output
+    assert "failed checks: 1" in output
+    assert "Drift: fail: Glucose has drifted" in output
     assert "Glucose" in (workspace / "drift.html").read_text()
 
 
@@ -118,7 +118,7 @@ def test_a_new_category_is_named_and_later_dates_are_only_a_warning(
     new.to_csv(tmp_path / "later.csv", index=False)
     call_main(trained_project("shops"), DRIFT, str(tmp_path / "later.csv"), *out)
     later = capsys.readouterr().out
-    assert "Drift: warn: day moved" in later
+    assert "Drift: warn: day has drifted" in later
     assert "dates do not count, because new rows are usually later" in later
     new.loc[::2, "shop_id"] = "Velo Express"
     new.to_csv(tmp_path / "new.csv", index=False)

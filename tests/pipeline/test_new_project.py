@@ -27,7 +27,7 @@ from tests.tables import load_table
 
 @pytest.fixture(scope="module")
 def environment(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the wheel of the library, and with the packages that run the tests."""
+    """A virtual environment with the library and the packages that run the tests."""
     folder = tmp_path_factory.mktemp("environments") / "an environment"
     venv.create(folder)
     (site_packages,) = folder.glob("lib/*/site-packages")
@@ -140,7 +140,7 @@ def edit(file: Path, before: str, after: str) -> None:
             "t.csv has no column 'Yes'. Its columns, the most similar name first: 'y', 'x'",
         ),
         (["--table", "http://127.0.0.1:9/t.csv", "--target", "y"], "9/t.csv: <urlopen error "),
-        (["--table", "t.csv"], "--target: needed with --table; the column to predict"),
+        (["--table", "t.csv"], "--target: name the column to predict; --table needs it"),
         (["--example", "wine", "--target", "z"], "--target: found 'z'; the columns are alcohol"),
     ],
 )
@@ -187,7 +187,7 @@ LONG = "a,b\n" + "x" * 2**20 + ",1\n"
         ("folder/1.csv", b"a,b\n", ["a", "b"]),
     ],
 )
-def test_the_names_in_a_header_are_read_without_other_packages(
+def test_the_header_is_read_with_the_standard_library(
     file: str, content: bytes, names: list[str], tmp_path: Path
 ) -> None:
     path = tmp_path / file
