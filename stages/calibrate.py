@@ -1,4 +1,4 @@
-"""Add the threshold and everything that prediction and monitoring need to the model's file."""
+"""Choose the threshold, the temperature or the intervals, and add them to the model's file."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -16,9 +16,7 @@ from keras_tabular.evaluation.calibration import (
     choose_threshold,
     scale_by_temperature,
 )
-from keras_tabular.evaluation.evaluation import Calibration
 from keras_tabular.evaluation.scores import OutOfFold, Predictions, read_oof
-from keras_tabular.evaluation.scores_json import calibration_to_json
 from keras_tabular.model_file.intervals import Intervals
 from keras_tabular.model_file.metadata import ModelMetadata, read_metadata, replace_metadata
 from keras_tabular.table.arrays import labels, row_weights
@@ -30,48 +28,52 @@ from stages import run
 def calibrate(
     metadata: ModelMetadata, oof: OutOfFold, train: Path, schema: Schema, params: Evaluate
 ) -> ModelMetadata:
-    """Add the intervals of a regression, or the temperature and the threshold, to the metadata.
+    """Add the prediction intervals, or the temperature and the threshold, to the metadata.
 
-    They are chosen on predictions for rows that were not learnt from: the forward-chained ones, if
-    there are any.
+    They are chosen on predictions for rows that the model has not learnt from: those of forward
+    chaining, if there are any, or those of cross-validation.
 
     Args:
         metadata: Metadata of the trained model.
-        oof: The result of `read_oof` for the rows of `train`.
+        oof: The result of `read_oof`.
+        train: Folder of the training rows.
+        params: The section `evaluate` of params.yaml.
     """
     is_chained = "forward_chaining" in oof
     table = oof["forward_chaining" if is_chained else "cross_validation"]
     *columns, fold = (column.to_numpy() for column in table.columns)
     rows = np.flatnonzero(fold >= 0)
-    outputs, fold = np.column_stack(columns)[rows], fold[rows]
+    y_pred, fold = np.column_stack(columns)[rows], fold[rows]
     names = [schema.target] if schema.weight is None else [schema.target, schema.weight]
     labelled_rows = pa.concat_tables(read_parts(train, names)).take(rows)
     y, weight = labels(labelled_rows, schema)[:, 0], row_weights(labelled_rows, schema)
-    if len(fold) and not fold.any():  # a single block of forward chaining: its halves
+    if len(fold) and not fold.any():  # forward chaining with a single block: two halves are folds
         fold = np.arange(len(fold)) % 2
+
     if schema.task == "regression":
         disagreement = metadata.trained_on.disagreement if metadata.trained_on else None
-        if is_chained:  # these predictions are those of whole ensembles, averaged already
+        if is_chained:  # each prediction is already the mean of a whole ensemble
             disagreement = 0.0
         if not len(fold) or disagreement is None:
             return metadata
-        predicted, coverage = outputs[:, 0], params.coverage
+        predicted, coverage = y_pred[:, 0], params.coverage
         intervals = Intervals.from_residuals(y - predicted, predicted, fold, coverage, disagreement)
         return metadata.model_copy(update={"intervals": intervals})
-    calibration = Calibration(1.0 if params.temperature == "auto" else params.temperature)
+
+    calibration = {"temperature": 1.0 if params.temperature == "auto" else params.temperature}
     if params.temperature == "auto" and len(fold):
         groups = row_groups(train, schema)
+        group = None if groups is None else groups[rows]
         class_weights = np.array(metadata.class_weights or np.ones(len(schema.classes)))
         loss_weight = weight * class_weights[y.astype(np.int64)]
-        group = None if groups is None else groups[rows]
-        predictions = Predictions(y, outputs, loss_weight, group=group)
+        predictions = Predictions(y, y_pred, loss_weight, group=group)
         calibration = choose_temperature(predictions, fold, schema)
-    update: dict[str, Any] = {"calibration": calibration_to_json(calibration)}
+    update: dict[str, Any] = {"calibration": calibration}
     if schema.task == "binary":
-        probability = scale_by_temperature(outputs, calibration.temperature)[:, 0]
+        probability = scale_by_temperature(y_pred, calibration["temperature"])[:, 0]
         update["threshold"] = choose_threshold(params.threshold, y, probability, weight)
-        is_chosen = isinstance(params.threshold, ThresholdRule)
-        update["threshold_choice"] = params.threshold if is_chosen else None
+        is_rule = isinstance(params.threshold, ThresholdRule)
+        update["threshold_choice"] = params.threshold if is_rule else None
     return metadata.model_copy(update=update)
 
 
@@ -91,7 +93,7 @@ def main() -> None:
     metadata = metadata.model_copy(update={"table_schema": schema, **sections})
 
     if (temperature := metadata.temperature) != 1:
-        print(f"Probabilities are at a temperature of {temperature:g}")
+        print(f"Probabilities are scaled with a temperature of {temperature:g}")
     if schema.task == "binary":
         print(f"A probability of {metadata.threshold:g} or more counts as {schema.positive}")
     with atomic_write(args.model) as file:

@@ -6,122 +6,138 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import round_for_comparison
-from keras_tabular.evaluation.evaluation import Calibration
 from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
 from keras_tabular.evaluation.uncertainty import mean_difference
 from keras_tabular.table.arrays import row_losses
 
+# The temperatures to choose from, at most 5% apart; rounded, so that every CPU has the same ones.
+TEMPERATURES = np.round(np.geomspace(0.25, 4, 112), 2)
+
 
 def choose_threshold(
-    choice: float | ThresholdRule, y: np.ndarray, probability: np.ndarray, weight: np.ndarray | None
+    rule: float | ThresholdRule, y: np.ndarray, probability: np.ndarray, weight: np.ndarray | None
 ) -> float:
-    """Choose the threshold, half way between two probabilities that occur.
+    """Choose the threshold by a rule, midway between two probabilities that occur.
 
-    Of several that are equally good, it is the one nearest to 0.5. A recall or a precision is that
-    of these rows; if no threshold reaches it, the one with the highest recall or precision is
-    chosen.
+    Of several thresholds that are equally good, the one nearest to 0.5 is chosen. If no threshold
+    reaches the recall or the precision that is asked for, the one with the highest recall or
+    precision is chosen.
 
     Args:
-        choice: The rule by which to choose, or the threshold itself.
-        y: 1 for positive rows, else 0, shape (rows,).
+        rule: The rule by which to choose, or the threshold itself.
+        y: 1 for positive rows, 0 for negative ones; shape (rows,).
         probability: Predictions for rows that the model has not learnt from, shape (rows,).
-        weight: How much each row counts, shape (rows,); None if all count alike.
+        weight: Weight of each row, shape (rows,); None if all rows count alike.
+
+    Raises:
+        UserError: There is a rule, and there are no rows.
     """
-    if not isinstance(choice, ThresholdRule):
-        return choice
+    if not isinstance(rule, ThresholdRule):
+        return rule
     if not len(y):
         raise UserError(
             "evaluate.threshold: there are no out-of-fold predictions to choose it on; set a "
             "number, or train.folds to 2 or more"
         )
-    row_weight = np.ones(len(y)) if weight is None else weight
-    borders, (hits,), (alarms,) = hits_and_alarms(y == 1, probability, row_weight[None])
+    weights = np.ones((1, len(y))) if weight is None else weight[None]
+    borders, (hits,), (alarms,) = hits_and_alarms(y == 1, probability, weights)
     borders[0] = max(1.0, borders[1] + 2e-6)  # above a probability of 1
     borders = np.append(borders, 0.0)
     thresholds = (borders[:-1] + borders[1:]) / 2
-    # Outputs are float32: a threshold between two neighbours would be one of them.
+    # Predictions are float32: rounded to it, a threshold between two neighbours is one of them.
     thresholds[1:-1] = np.where(
         thresholds[1:-1].astype(np.float32) > borders[2:-1], thresholds[1:-1], borders[1:-2]
     )
-    value = objective(choice, hits, alarms, hits[-1], alarms[-1])
+    value = rate_thresholds(rule, hits, alarms)
     best = np.flatnonzero(value >= value.max() - 1e-12)
     return float(thresholds[best[np.argmin(np.abs(thresholds[best] - 0.5))]])
 
 
-def objective(
-    choice: ThresholdRule, hits: np.ndarray, alarms: np.ndarray, positive: float, negative: float
-) -> np.ndarray:
-    """Return how good each of several thresholds is; higher is better.
+def rate_thresholds(rule: ThresholdRule, hits: np.ndarray, alarms: np.ndarray) -> np.ndarray:
+    """Compute how good each threshold is by a rule; higher is better.
 
     Args:
-        hits, alarms: Weight of the positive and the negative rows that count as positive.
-        positive, negative: Weight of all of them.
+        rule: The rule by which to choose.
+        hits: Weight of the positive rows above each threshold; for the last one, of all rows.
+        alarms: Weight of the negative rows above each threshold.
     """
+    positive, negative = hits[-1], alarms[-1]
     recall, false_alarms = hits / max(positive, 1e-300), alarms / max(negative, 1e-300)
     precision = np.divide(hits, hits + alarms, out=np.zeros_like(hits), where=hits + alarms > 0)
-    if choice.cost:
-        missed = choice.cost.false_negative * (positive - hits)
-        return -(missed + choice.cost.false_positive * alarms)
-    if choice.recall:  # the fewest false alarms among those that reach it
-        return np.where(recall >= choice.recall, 2 - false_alarms, recall)
-    if choice.precision:
-        return np.where(precision >= choice.precision, 2 + recall, precision)
+    if rule.cost:
+        missed = rule.cost.false_negative * (positive - hits)
+        return -(missed + rule.cost.false_positive * alarms)
+    if rule.recall:  # the fewest false alarms among the thresholds that reach it
+        return np.where(recall >= rule.recall, 2 - false_alarms, recall)
+    if rule.precision:
+        return np.where(precision >= rule.precision, 2 + recall, precision)
     return {
         "accuracy": hits + negative - alarms,
         "balanced_accuracy": recall - false_alarms,
         "f1": 2 * hits / (hits + alarms + max(positive, 1e-300)),
-    }[str(choice.best)]
+    }[str(rule.best)]
 
 
-TEMPERATURES = np.round(np.geomspace(0.25, 4, 112), 2)  # the same on any CPU; 5% apart and less
-
-
-def scale_by_temperature(outputs: np.ndarray, temperature: float) -> np.ndarray:
-    """Compute probabilities at another temperature, (rows, outputs); above 1 is more cautious.
+def scale_by_temperature(y_pred: np.ndarray, temperature: float) -> np.ndarray:
+    """Scale probabilities by a temperature; above 1, they become less certain.
 
     Args:
-        outputs: Predictions of a model for classes at a temperature of 1, (rows, outputs).
+        y_pred: Predicted probabilities at a temperature of 1, shape (rows, outputs).
+        temperature: The probabilities are raised to the power 1 / temperature and divided by their
+            sum, like a softmax of logits that are divided by the temperature.
     """
     if temperature == 1:
-        return outputs
-    binary = outputs.shape[1] == 1
-    probabilities = np.column_stack([1 - outputs, outputs]) if binary else outputs
+        return y_pred
+    is_binary = y_pred.shape[1] == 1
+    probabilities = np.column_stack([1 - y_pred, y_pred]) if is_binary else y_pred
     powers = probabilities.astype(np.float64) ** (1 / temperature)
-    shares = (powers / powers.sum(axis=1, keepdims=True)).astype(outputs.dtype)
-    return shares[:, 1:] if binary else shares
+    scaled = (powers / powers.sum(axis=1, keepdims=True)).astype(y_pred.dtype)
+    return scaled[:, 1:] if is_binary else scaled
 
 
-def choose_temperature(rows: Predictions, fold: np.ndarray, schema: Schema) -> Calibration:
-    """Choose the temperature with the least log loss of rows that the model has not learnt from.
+def choose_temperature(
+    predictions: Predictions, fold: np.ndarray, schema: Schema
+) -> dict[str, float]:
+    """Choose the temperature that minimises the loss of rows that the model has not learnt from.
 
-    It is 1 unless a temperature chosen without a fold makes the loss of that fold's rows less, over
-    all folds by more than chance. `loss_change` is that difference with its 95% interval.
+    Whether a temperature helps is found by cross-validation: for the rows of each fold, one is
+    chosen on the other folds. If this lowers the loss by more than chance, the best temperature for
+    all rows is chosen, and otherwise 1.
 
     Args:
-        rows: Predictions of the rows by networks that have not learnt from them.
-        fold: Fold of each row, (rows,).
+        predictions: Out-of-fold predictions.
+        fold: Fold of each row, shape (rows,).
+
+    Returns:
+        `temperature`, and the `loss_change` of the cross-validation with its 95% interval
+        `loss_change_low` and `loss_change_high`.
     """
-    y, outputs, weight, _, group, _ = rows
-    _, of_fold = np.unique(fold, return_inverse=True)
+    y, y_pred, weight, _, group, _ = predictions
+    _, fold = np.unique(fold, return_inverse=True)
 
-    def losses_at(temperature: float, mask: np.ndarray | slice = slice(None)) -> np.ndarray:
-        return row_losses(y[mask], scale_by_temperature(outputs[mask], temperature), schema)
+    def compute_losses(temperature: float, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        return row_losses(y[rows], scale_by_temperature(y_pred[rows], temperature), schema)
 
-    # Sums of the losses at each temperature in each fold.
-    sums = np.array([np.bincount(of_fold, weight * losses_at(each)) for each in TEMPERATURES])
-    total = sums.sum(axis=1, keepdims=True)
-    chosen = _first_least(total - sums)  # without each fold
-    changed = np.empty(len(y))
-    for choice in np.unique(chosen):
-        mask = chosen[of_fold] == choice
-        changed[mask] = losses_at(TEMPERATURES[choice], mask)
-    change = mean_difference(changed, losses_at(1), weight, group, is_share=False)
-    best = float(TEMPERATURES[_first_least(total)[0]])
-    # The last bits of a logarithm are those of a CPU: what is not written decides nothing.
+    # Shape (temperatures, folds).
+    fold_losses = np.array([np.bincount(fold, weight * compute_losses(t)) for t in TEMPERATURES])
+    total_losses = fold_losses.sum(axis=1, keepdims=True)
+    chosen = _first_minimum(total_losses - fold_losses)  # without each fold
+    scaled_losses = np.empty(len(y))
+    for number in np.unique(chosen):
+        rows = chosen[fold] == number
+        scaled_losses[rows] = compute_losses(TEMPERATURES[number], rows)
+    change = mean_difference(scaled_losses, compute_losses(1), weight, group, is_share=False)
+    # The last bits of a logarithm depend on the CPU: the decision is made with rounded numbers.
     loss_change, low, high = (round(number, 6) for number in change)
-    return Calibration(best if high < 0 else 1.0, loss_change, low, high)
+    best = float(TEMPERATURES[_first_minimum(total_losses)[0]])
+    return {
+        "temperature": best if high < 0 else 1.0,
+        "loss_change": loss_change,
+        "loss_change_low": low,
+        "loss_change_high": high,
+    }
 
 
-def _first_least(losses: np.ndarray) -> np.ndarray:
-    """Return the row of the least loss in each column, the first one of a tie."""
+def _first_minimum(losses: np.ndarray) -> np.ndarray:
+    """Return the row of the smallest loss in each column, the first one of a tie."""
     return np.argmin(np.vectorize(round_for_comparison)(losses), axis=0)

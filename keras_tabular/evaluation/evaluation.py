@@ -1,6 +1,6 @@
-"""All that an evaluation finds out about a model, as one typed structure.
+"""The result of an evaluation, as typed structures.
 
-`scores_json` is the only place where it becomes JSON, and where it is read back.
+`scores_json` alone converts them to JSON and back.
 """
 
 from collections.abc import Collection, ItemsView, Mapping
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Estimate(NamedTuple):
-    """A score, and its 95% interval where there is one."""
+    """A score with its 95% interval, if it has one."""
 
     value: float
     interval: tuple[float, float] | None = None
@@ -30,21 +30,24 @@ class PairedDifference(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores for one set of rows, by metric key such as `accuracy` or `macro.roc_auc`.
+    """The scores of one set of rows, by metric key such as `accuracy` or `macro.roc_auc`.
 
-    Undefined scores are ordinary and are left out. There is no `scores[key]`, so that mypy makes
-    every caller say what happens where a score is undefined.
+    Undefined scores are left out, which is common. There is no `scores[key]`, so that mypy makes
+    every caller handle an undefined score.
+
+    Attributes:
+        rows: Number of rows.
     """
 
     rows: int
     _estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
     def get(self, key: str) -> Estimate | None:
-        """Return a score, or None where it is undefined."""
+        """Return a score, or None if it is undefined."""
         return self._estimates.get(key)
 
     def value(self, key: str) -> float | None:
-        """Return a score without its interval, or None where it is undefined."""
+        """Return a score without its interval, or None if it is undefined."""
         estimate = self.get(key)
         return None if estimate is None else estimate.value
 
@@ -53,7 +56,7 @@ class Scores:
         return self._estimates.items()
 
     def with_intervals(self, intervals: Mapping[str, tuple[float, float]]) -> "Scores":
-        """Return the same scores with intervals; those of undefined scores are ignored."""
+        """Return the scores with these intervals; those of undefined scores are ignored."""
         return Scores(self.rows, {k: Estimate(e.value, intervals.get(k)) for k, e in self.items()})
 
     def select(self, keys: Collection[str]) -> "Scores":
@@ -63,12 +66,12 @@ class Scores:
 
 @dataclass(frozen=True)
 class ScoreSet:
-    """Scores of the model and of its baselines for the same rows.
+    """The scores of the model and of its baselines for the same rows.
 
     Attributes:
-        baselines: Scores by the name of the baseline.
+        baselines: Scores of each baseline, by its name.
         differences: Score of the model minus that of the baseline, by baseline and metric key.
-        training_rows: Number of rows that the model was trained on, where they were counted.
+        training_rows: Number of these rows that the model was trained on, if they were counted.
     """
 
     model: Scores
@@ -77,34 +80,21 @@ class ScoreSet:
     training_rows: int | None = None
 
     def difference(self, baseline: str, key: str) -> PairedDifference | None:
-        """Return how far the model's score lies above that of a baseline, if both are defined."""
+        """Return the model's score minus that of a baseline, if both are defined."""
         return self.differences.get(baseline, {}).get(key)
 
 
 NO_SCORES = ScoreSet(Scores(0))
 
 
-class Calibration(NamedTuple):
-    """The temperature of the probabilities.
-
-    Attributes:
-        loss_change, ...: By how much a temperature changes the loss of rows that did not choose it,
-            with its 95% interval; None where the temperature was not chosen.
-    """
-
-    temperature: float
-    loss_change: float | None = None
-    loss_change_low: float | None = None
-    loss_change_high: float | None = None
-
-
 class IntervalCoverage(NamedTuple):
     """Coverage of the prediction intervals on the test rows.
 
     Attributes:
-        nominal: The share of values that the intervals should contain.
-        coverage: The share that they contain; `low` and `high` are its 95% interval.
-        mean_width: In units of the target.
+        nominal: Share of the values that the intervals should contain.
+        coverage: Share of the values that they do contain.
+        low, high: The 95% interval of `coverage`.
+        mean_width: Mean width of the intervals, in units of the target.
     """
 
     nominal: float
@@ -115,12 +105,12 @@ class IntervalCoverage(NamedTuple):
 
 
 class EqualRows(NamedTuple):
-    """Number of rows that equal a row which their prediction was learnt from.
+    """Rows that are equal to a row from which their prediction was learnt.
 
     Attributes:
         equal: Number of rows that are equal in all columns that the model reads.
-        equal_with_target: Number of rows that are equal in the target, too.
-        scores_without: Scores of the remaining rows.
+        equal_with_target: Number of rows that are also equal in the target.
+        scores_without: Scores of the other rows.
     """
 
     equal: int
@@ -130,18 +120,26 @@ class EqualRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation finds out about a model.
+    """The result of an evaluation of a model.
 
     Attributes:
-        primary_metrics: Keys by which the model is compared with its baselines; at least one.
-        score_sets: The scores of each set of rows that has some, by the keys of
-            `metrics.ROW_SETS`; of the test rows at least.
-        test_files: Scores of additional test files, by name without ending.
-        equal_rows: By set of rows.
-        outside_training: Share of the test rows outside what training saw, by column.
+        primary_metrics: Keys of the metrics by which the model is compared with its baselines; at
+            least one.
+        score_sets: Scores of each row set that has rows, by the keys of `metrics.ROW_SETS`. The
+            test rows are always among them.
+        test_files: Scores of additional test files, by name without the ending.
+        threshold: The lowest probability that counts as positive; None unless there are two
+            classes.
+        baseline_thresholds: The thresholds of the baselines, by name.
+        calibration: The temperature of the probabilities, see `calibration.choose_temperature`;
+            empty for a regression.
+        interval_coverage: Coverage of the prediction intervals, if the model has any.
+        equal_rows: Rows that are equal to rows of the training, by row set.
+        outside_training: Share of the test rows outside the training values, by column.
         classes_not_found: Classes with a recall of 0 on the test rows.
         custom_metrics: Whether greater is better, by the name of each metric of the project.
-        version, repeats: Version of the pipeline and degree of reproducibility, from the model.
+        version: Version of the pipeline that trained the model.
+        repeats: On which machines a training has the same result.
     """
 
     primary_metrics: tuple[str, ...]
@@ -149,7 +147,7 @@ class Evaluation:
     test_files: Mapping[str, ScoreSet] = field(default_factory=dict)
     threshold: float | None = None
     baseline_thresholds: dict[str, float] = field(default_factory=dict)
-    calibration: Calibration | None = None
+    calibration: Mapping[str, float] = field(default_factory=dict)
     interval_coverage: IntervalCoverage | None = None
     equal_rows: Mapping[str, EqualRows] = field(default_factory=dict)
     outside_training: Mapping[str, float] = field(default_factory=dict)

@@ -27,7 +27,6 @@ from keras_tabular.evaluation.evaluation import (
     ScoreSet,
 )
 from keras_tabular.evaluation.scores import Baselines, OutOfFold, Predictions, read_oof, score
-from keras_tabular.evaluation.scores_json import calibration_from_json
 from keras_tabular.evaluation.uncertainty import (
     ScoredPredictions,
     score_and_resample,
@@ -104,7 +103,7 @@ def evaluate(
         score_sets,
         threshold=metadata.threshold if is_binary else None,
         baseline_thresholds=thresholds if is_binary else {},
-        calibration=calibration_from_json(metadata.calibration),
+        calibration=metadata.calibration or {},
         interval_coverage=compute_coverage(test, intervals) if intervals else None,
         equal_rows=score_equal_rows(data / "split", fold, predictions, schema),
         classes_not_found=classes_not_found(test, schema),

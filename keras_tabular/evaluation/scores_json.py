@@ -1,8 +1,8 @@
-"""Scores as JSON: the one conversion in each direction.
+"""Conversion of scores to JSON and back.
 
-Keys are nested by dots, `macro.roc_auc` as `{"macro": {"roc_auc": ...}}`, and the ends of intervals
-stand next to their score as `accuracy_low` and `accuracy_high`. The scores of a baseline for other
-rows than the test rows are inside those for the test rows.
+Keys with dots become nested objects: `macro.roc_auc` is written as `{"macro": {"roc_auc": ...}}`.
+The ends of an interval stand next to their score, as `accuracy_low` and `accuracy_high`. The scores
+of a baseline for other row sets than the test rows are nested in its scores for the test rows.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from typing import Any
 from keras_tabular.core.metrics import CUSTOM, METRIC_KEYS, ROW_SETS, TASKS
 from keras_tabular.core.nested import flatten, nest
 from keras_tabular.evaluation.evaluation import (
-    Calibration,
     EqualRows,
     Estimate,
     Evaluation,
@@ -28,7 +27,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     """Return the content of `metrics/scores.json`."""
     coverage = evaluation.interval_coverage
     optional = {
-        "calibration": evaluation.calibration and calibration_to_json(evaluation.calibration),
+        "calibration": dict(evaluation.calibration),
         "custom_metrics": dict(evaluation.custom_metrics),
         "interval": coverage and dict(zip(COVERAGE_KEYS, coverage, strict=True)),
         "tests": {k: _test_file_to_json(scores) for k, scores in evaluation.test_files.items()},
@@ -57,22 +56,24 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def score_sets_to_json(score_sets: Mapping[str, ScoreSet]) -> dict[str, Any]:
-    """Return the scores for several sets of rows, of the model and of its baselines."""
-    content = {rows: scores_to_json(scores.model) for rows, scores in score_sets.items()}
+    """Return the scores of the model and of its baselines for several row sets."""
+    content = {row_set: scores_to_json(scores.model) for row_set, scores in score_sets.items()}
     baselines: dict[str, dict[str, Any]] = {}
-    for rows, scores in score_sets.items():
+    differences = {}
+    for row_set, scores in score_sets.items():
+        if scores.baselines:
+            differences[row_set] = _differences_to_json(scores)
         for name, baseline in scores.baselines.items():
             values = scores_to_json(baseline)
-            baselines.setdefault(name, {}).update(values if rows == "test" else {rows: values})
-    if not baselines:
-        return content
-    compared = {rows: scores for rows, scores in score_sets.items() if scores.baselines}
-    differences = {rows: _differences_to_json(scores) for rows, scores in compared.items()}
-    return content | {"baseline": baselines, "paired_difference": differences}
+            values = values if row_set == "test" else {row_set: values}
+            baselines.setdefault(name, {}).update(values)
+    if baselines:
+        content |= {"baseline": baselines, "paired_difference": differences}
+    return content
 
 
 def scores_to_json(scores: Scores) -> dict[str, Any]:
-    """Return the number of `rows`, and the scores with their intervals."""
+    """Return the number of rows under `rows`, and the scores with their intervals."""
     values: dict[str, float] = {"rows": scores.rows}
     for key, (value, interval) in scores.items():
         values[key] = value
@@ -96,60 +97,52 @@ def _differences_to_json(scores: ScoreSet) -> dict[str, Any]:
     }
 
 
-def calibration_to_json(calibration: Calibration) -> dict[str, float]:
-    """Return what the metrics and the file of the model hold of a calibration."""
-    return {key: value for key, value in calibration._asdict().items() if value is not None}
-
-
 def flat(evaluation: Evaluation) -> dict[str, float]:
-    """Return all numbers by dotted key such as `test.macro.roc_auc`, as params.yaml names them."""
+    """Return all numbers by dotted keys like `test.macro.roc_auc`, as in params.yaml."""
     leaves = flatten(to_json(evaluation))
     return {key: value for key, value in leaves if isinstance(value, int | float)}
 
 
 def summary_to_json(evaluation: Evaluation, task_name: str) -> dict[str, Any]:
-    """Return the content of `metrics/metrics.json`: the few scores that a reader compares.
+    """Return the content of `metrics/metrics.json`: the scores that readers compare.
 
-    The main score, the second one, the loss, the primary metrics and the metrics of the project for
-    the test rows, the folds and other test files; of each baseline the main score and the primary
-    metrics; the interval of the first primary metric; and the threshold.
+    - Of the model: the main score, the second one, the loss, the primary metrics and the metrics of
+      the project, for the test rows, the folds and additional test files.
+    - Of each baseline: the main score and the primary metrics for the test rows.
+    - The interval of the first primary metric, and the threshold.
     """
     task, primary = TASKS[task_name], evaluation.primary_metrics
-    tests = (f"tests.{name}" for name in evaluation.test_files)
+    test_files = (f"tests.{name}" for name in evaluation.test_files)
     custom = [CUSTOM + name for name in evaluation.custom_metrics]
+    of_model = (task.main, task.second, "loss", *primary, *custom)
+    of_baselines = (task.main, *primary)
+    row_sets = ("test", "cross_validation", "forward_chaining", *test_files)
     keys = {"threshold", f"test.{primary[0]}_low", f"test.{primary[0]}_high"}
-    keys |= {
-        f"{rows}.{key}"
-        for rows in ("test", "cross_validation", "forward_chaining", *tests)
-        for key in (task.main, task.second, "loss", *primary, *custom)
-    }
-    keys |= {
-        f"baseline.{name}.{key}"
-        for name in task.baselines.values()
-        for key in (task.main, *primary)
-    }
+    keys |= {f"{row_set}.{key}" for row_set in row_sets for key in of_model}
+    keys |= {f"baseline.{name}.{key}" for name in task.baselines.values() for key in of_baselines}
     return nest({key: value for key, value in flatten(to_json(evaluation)) if key in keys})
 
 
-# What `from_json` raises if the content has another shape, as in an old commit.
+# Raised by `from_json` for content in another format, such as that of an old commit.
 OTHER_SHAPE = (AttributeError, KeyError, TypeError, ValueError)
 
 
 def from_json(content: Mapping[str, Any]) -> Evaluation:
-    """Read the content of `metrics/scores.json`; it raises one of `OTHER_SHAPE` for other content.
+    """Read the content of `metrics/scores.json`; all but the test rows may be missing.
 
-    A part that is missing leaves the others.
+    Raises:
+        OTHER_SHAPE: The content has another format.
     """
     primary_metrics = tuple(content["primary_metrics"])
     if not primary_metrics or not set(primary_metrics) <= set(METRIC_KEYS):
         raise ValueError
     score_sets = {}
-    for rows in ("test", *(name for name in ROW_SETS if name in content and name != "test")):
+    for row_set in ("test", *(name for name in ROW_SETS if name in content and name != "test")):
         baselines = content.get("baseline", {})
-        if rows != "test":
-            baselines = {k: baseline[rows] for k, baseline in baselines.items() if rows in baseline}
-        differences = content.get("paired_difference", {}).get(rows, {})
-        score_sets[rows] = _score_set(content[rows], baselines, differences)
+        if row_set != "test":
+            baselines = {k: scores[row_set] for k, scores in baselines.items() if row_set in scores}
+        differences = content.get("paired_difference", {}).get(row_set, {})
+        score_sets[row_set] = _score_set(content[row_set], baselines, differences)
     coverage = content.get("interval")
     return Evaluation(
         primary_metrics,
@@ -160,7 +153,7 @@ def from_json(content: Mapping[str, Any]) -> Evaluation:
         },
         threshold=content.get("threshold"),
         baseline_thresholds=content.get("thresholds", {}),
-        calibration=calibration_from_json(content.get("calibration")),
+        calibration=content.get("calibration", {}),
         interval_coverage=coverage and IntervalCoverage(*(coverage[key] for key in COVERAGE_KEYS)),
         equal_rows={
             name: EqualRows(
@@ -180,16 +173,16 @@ def _score_set(scores: Any, baselines: Any, differences: Any) -> ScoreSet:
     return ScoreSet(
         scores_from_json(scores),
         {name: scores_from_json(baseline) for name, baseline in baselines.items()},
-        {name: _differences(by_metric) for name, by_metric in differences.items()},
+        {name: _differences_from_json(by_metric) for name, by_metric in differences.items()},
         scores.get("training_rows"),
     )
 
 
 def scores_from_json(content: Any) -> Scores:
-    """Read the scores for one set of rows."""
+    """Read the scores of one row set."""
     values = dict(flatten(content))
     estimates = {}
-    for key in (key for key in (*METRIC_KEYS, *_custom_keys(content)) if key in values):
+    for key in (key for key in _metric_keys(content) if key in values):
         interval = None
         if f"{key}_low" in values:
             interval = (float(values[f"{key}_low"]), float(values[f"{key}_high"]))
@@ -197,20 +190,16 @@ def scores_from_json(content: Any) -> Scores:
     return Scores(int(content["rows"]), estimates)
 
 
-def _differences(content: Any) -> dict[str, PairedDifference]:
-    numbers = dict(flatten(content))
+def _differences_from_json(content: Any) -> dict[str, PairedDifference]:
+    values = dict(flatten(content))
     return {
-        key: PairedDifference(*(float(numbers[f"{key}.{end}"]) for end in PairedDifference._fields))
-        for key in (*METRIC_KEYS, *_custom_keys(content))
-        if f"{key}.difference" in numbers
+        key: PairedDifference(*(float(values[f"{key}.{end}"]) for end in PairedDifference._fields))
+        for key in _metric_keys(content)
+        if f"{key}.difference" in values
     }
 
 
-def _custom_keys(content: Any) -> list[str]:
+def _metric_keys(content: Any) -> list[str]:
     names = content.get(CUSTOM.rstrip("."), {})
-    return [CUSTOM + name for name in names if not name.endswith(("_low", "_high"))]
-
-
-def calibration_from_json(content: Any) -> Calibration | None:
-    """Read a calibration, if there is one."""
-    return None if content is None else Calibration(**content)
+    custom = [CUSTOM + name for name in names if not name.endswith(("_low", "_high"))]
+    return [*METRIC_KEYS, *custom]

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from keras_tabular.evaluation.evaluation import (
-    Calibration,
     EqualRows,
     Estimate,
     Evaluation,
@@ -48,7 +47,7 @@ EVALUATION = Evaluation(
     test_files={"newer": ScoreSet(FEW, {"majority": FEW}, {}, training_rows=2)},
     threshold=0.25,
     baseline_thresholds={"majority": 0.5},
-    calibration=Calibration(1.5, -0.5, -1.0, -0.25),
+    calibration={"temperature": 1.5, "loss_change": -0.5},
     interval_coverage=IntervalCoverage(0.9, 0.8, 0.7, 0.85, 12.0),
     equal_rows={"test": EqualRows(2, 1, FEW), "cross_validation": EqualRows(3, 3, Scores(0))},
     outside_training={"time.of.day": 0.5},
@@ -80,7 +79,7 @@ def test_scores_of_another_shape_are_no_scores_and_no_traceback() -> None:
         *({}, {"rows": 3}, older),
         *(content | {"primary_metrics": []}, content | {"primary_metrics": ["unknown"]}),
         *(content | {"test": None}, content | {"test": {"rows": 3, "accuracy": "high"}}),
-        *(content | {"calibration": {"factor": 1}}, content | {"equal_rows": {"test": 3}}),
+        content | {"equal_rows": {"test": 3}},
     ):
         with pytest.raises(OTHER_SHAPE):
             from_json(other)

@@ -1,9 +1,10 @@
-"""A temperature is taken where probabilities are too bold, and not where they are right."""
+"""A temperature is chosen for probabilities that are too certain, and not for correct ones."""
 
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from keras_tabular.evaluation import calibration
 from keras_tabular.evaluation.calibration import choose_temperature, scale_by_temperature
@@ -16,52 +17,51 @@ RNG = np.random.default_rng(0)
 FOLD = np.arange(ROWS) % 5
 
 
-def drawn(task: str, bold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Classes, and probabilities whose logits are so many times too large."""
+def draw_predictions(task: str, factor: float) -> Predictions:
+    """Draw classes, and predict them with probabilities whose logits are multiplied by a factor."""
     logits = RNG.normal(size=(ROWS, 3 if task == "multiclass" else 1)) * 1.5
-    every = np.column_stack([np.zeros(ROWS), logits]) if task == "binary" else logits
-    right = np.exp(every) / np.exp(every).sum(axis=1, keepdims=True)
-    y = (RNG.random((ROWS, 1)) > right.cumsum(axis=1)).sum(axis=1).astype(float)
-    said = np.exp(bold * every) / np.exp(bold * every).sum(axis=1, keepdims=True)
-    return y, (said[:, 1:] if task == "binary" else said).astype(np.float32)
+    if task == "binary":
+        logits = np.column_stack([np.zeros(ROWS), logits])
+    true, predicted = (softmax(scale * logits, axis=1) for scale in (1, factor))
+    y = (RNG.random((ROWS, 1)) > true.cumsum(axis=1)).sum(axis=1).astype(float)
+    predicted = predicted[:, 1:] if task == "binary" else predicted
+    return Predictions(y, predicted.astype(np.float32), np.ones(ROWS))
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
-@pytest.mark.parametrize("bold", [0.5, 1.0, 2.0])
-def test_it_is_what_the_logits_were_multiplied_by_or_one(task: str, bold: float) -> None:
-    y, outputs = drawn(task, bold)
-    found = choose_temperature(Predictions(y, outputs, np.ones(ROWS)), FOLD, build_schema(task))
-    assert found.temperature == pytest.approx(bold, rel=0.15)
-    if bold == 1:
-        assert found.temperature == 1
-        assert (found.loss_change_high or 0) > 0
-    else:
-        assert (found.loss_change_high or 0) < 0
-    cooler = scale_by_temperature(outputs, found.temperature)
-    assert cooler.dtype == np.float32
-    assert cooler.shape == outputs.shape
-    np.testing.assert_array_equal(cooler.argmax(axis=1), outputs.argmax(axis=1))
+@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
+def test_the_temperature_is_the_factor_of_the_logits(task: str, factor: float) -> None:
+    predictions = draw_predictions(task, factor)
+    calibration = choose_temperature(predictions, FOLD, build_schema(task))
+    temperature = calibration["temperature"]
+    if factor == 1:
+        assert temperature == 1
+    assert temperature == pytest.approx(factor, rel=0.15)
+    assert (calibration["loss_change_high"] < 0) == (factor != 1)
+    scaled = scale_by_temperature(predictions.y_pred, temperature)
+    assert scaled.dtype == np.float32
+    assert scaled.shape == predictions.y_pred.shape
+    np.testing.assert_array_equal(scaled.argmax(axis=1), predictions.y_pred.argmax(axis=1))
 
 
-def test_certain_probabilities_stay_numbers() -> None:
+def test_probabilities_of_0_and_1_can_be_scaled() -> None:
     np.testing.assert_array_equal(
         scale_by_temperature(np.array([[0.0], [1.0]]), 2.0), [[0.0], [1.0]]
     )
 
 
 @pytest.mark.parametrize("towards", [-np.inf, np.inf])
-def test_of_equally_good_temperatures_the_first_is_chosen_on_every_cpu(
+def test_the_first_of_equally_good_temperatures_is_chosen_on_every_cpu(
     towards: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The losses of neighbouring temperatures differ in the last bits alone."""
-    y, outputs = drawn("binary", 2.0)
+    """The losses of two temperatures differ only in the last bits, in either direction."""
     calls: list[float] = []
 
-    def losses_of_a_cpu(*arguments: Any) -> np.ndarray:
+    def compute_losses_of_a_cpu(*arguments: Any) -> np.ndarray:
         calls.append(towards if len(calls) % 2 else -towards)
         return np.nextafter(row_losses(*arguments), calls[-1])
 
-    monkeypatch.setattr(calibration, "row_losses", losses_of_a_cpu)
+    monkeypatch.setattr(calibration, "row_losses", compute_losses_of_a_cpu)
     monkeypatch.setattr(calibration, "TEMPERATURES", np.array([2.0, np.nextafter(2.0, 3)]))
-    rows = Predictions(y, outputs, np.ones(ROWS))
-    assert choose_temperature(rows, FOLD, build_schema("binary")).temperature == 2.0
+    chosen = choose_temperature(draw_predictions("binary", 2.0), FOLD, build_schema("binary"))
+    assert chosen["temperature"] == 2.0

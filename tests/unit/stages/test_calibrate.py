@@ -46,7 +46,7 @@ def test_the_temperature_minimises_the_class_weighted_loss(tmp_path: Path) -> No
         calibration = calibrate(metadata, oof, tmp_path, schema, params).calibration
         weight = np.where(y == 1, positive_weight or 1, 1)
         predictions = Predictions(y, outputs[:, None].astype(np.float32), weight)
-        assert calibration == choose_temperature(predictions, fold, schema)._asdict()
+        assert calibration == choose_temperature(predictions, fold, schema)
         temperatures[positive_weight] = calibration["temperature"]
     assert temperatures[19.0] > 2 > temperatures[1.0] == temperatures[None]
 
