@@ -1,4 +1,4 @@
-"""The layers of a network. Edit `build` for other ones: see `keras-tabular docs own-parts`."""
+"""The layers of a network. To change them, edit `build`; see `keras-tabular docs own-parts`."""
 
 from typing import Any
 
@@ -10,25 +10,28 @@ layers = keras.layers
 
 
 def build(
-    read: list[keras.KerasTensor], network: ResolvedNetwork, schema: Schema
+    inputs: list[keras.KerasTensor], network: ResolvedNetwork, schema: Schema
 ) -> keras.KerasTensor:
     """Build the layers of a network, and return its output.
 
     Args:
-        read: What the layers read: the prepared columns, (rows, width). If `network.embedding` is
-            set and there are columns of numbers: these, (rows, numbers), their bins,
-            (rows, numbers, bins), and the other columns, if any.
-        network: The parameters of an element of `train.networks`, every `auto` replaced.
+        inputs: The prepared columns, shape (rows, width). If `network.embedding` is set and there
+            are number columns, there are two or three tensors instead: the numbers, shape
+            (rows, numbers), their bins, shape (rows, numbers, bins), and the other columns, if any.
+        network: The parameters of an element of `train.networks`, with a value for every `auto`.
         schema: The table, with its task and classes.
 
     Returns:
-        The probability of the positive class, (rows, 1), the probabilities of `schema.classes` in
-        their order, (rows, classes), or the standardised value of a regression, (rows, 1).
+        The probability of the positive class, shape (rows, 1); the probabilities of
+        `schema.classes`, shape (rows, classes); or, for regression, the standardised value, shape
+        (rows, 1).
     """
     ntk = network.parametrization == "ntk"
-    # An initializer takes its seed when it is made, so their order decides the first weights.
+    # An initializer draws its seed when it is made, so their order decides the first weights.
     bias: Any = keras.initializers.RandomNormal(stddev=1.0) if ntk else "zeros"
-    x = embedded(read, network.embedding) if network.embedding and len(read) > 1 else read[0]
+    x = inputs[0]
+    if network.embedding and len(inputs) > 1:
+        x = embed_numbers(inputs, network.embedding)
     if network.learnt_scale:
         x = layers.EinsumDense("bd,d->bd", x.shape[1:], kernel_initializer="ones", name="scale")(x)
     for number, units in enumerate(network.units, start=1):
@@ -47,13 +50,13 @@ def build(
         "multiclass": (len(schema.classes), "softmax", "output-probabilities"),
         "regression": (1, "linear", "output-standardised"),
     }[schema.task]
-    first = "zeros" if ntk else network.kernel_initializer
-    return layers.Dense(units, activation, kernel_initializer=first, name=name)(x)
+    initializer = "zeros" if ntk else network.kernel_initializer
+    return layers.Dense(units, activation, kernel_initializer=initializer, name=name)(x)
 
 
-def embedded(read: list[keras.KerasTensor], embedding: Embedding) -> keras.KerasTensor:
-    """Embed each number by its value and its bins, and put them before the other columns."""
-    numbers, within, *rest = read
+def embed_numbers(inputs: list[keras.KerasTensor], embedding: Embedding) -> keras.KerasTensor:
+    """Embed each number by its value and its bins, and put the embeddings before other columns."""
+    numbers, bins, *other_columns = inputs
     shape = (numbers.shape[1], embedding.units)
     normal = keras.initializers.RandomNormal(stddev=1.0)
     by_value = layers.EinsumDense(
@@ -61,5 +64,5 @@ def embedded(read: list[keras.KerasTensor], embedding: Embedding) -> keras.Keras
     )(numbers)
     by_bins = layers.EinsumDense(
         "bck,cku->bcu", shape, bias_axes="cu", kernel_initializer="zeros", name="bin-embedding"
-    )(within)
-    return layers.Concatenate()([layers.Flatten()(by_value + by_bins), *rest])
+    )(bins)
+    return layers.Concatenate()([layers.Flatten()(by_value + by_bins), *other_columns])

@@ -1,4 +1,4 @@
-"""Networks fitted to the training rows, saved with their preprocessing as one Keras model."""
+"""Train networks on the training rows, and save their weighted mean as one Keras model."""
 
 import math
 import sys
@@ -17,33 +17,38 @@ from stages import run
 
 
 def write_curves(folder: Path, histories: list[list[dict[str, float]]]) -> None:
-    """Write a file for each quantity: its mean over the networks that trained in an epoch.
+    """Write a learning curve for each metric: its mean over the networks after each round.
 
-    A file has a row for each epoch: epoch, train and validation. Validation is empty without
-    validation rows; a quantity of another task has no row.
+    A file has the columns epoch, train and validation. Validation is empty if no rows are held out,
+    and the file of a metric of another task has no rows.
 
     Args:
-        histories: Logs of the rounds of each network.
+        histories: Logs of each round of each network.
     """
-    rounds = [[logs for logs in of_round if logs] for of_round in zip_longest(*histories)]
+    rounds = [[logs for logs in round_logs if logs] for round_logs in zip_longest(*histories)]
     for name in ("loss", "accuracy", "mean_absolute_error"):
-        rows = [logs for logs in rounds if name in logs[0]]
-        columns = {"epoch": [logs[0]["epoch"] for logs in rows]}
+        points = [logs for logs in rounds if name in logs[0]]
+        columns = {"epoch": [logs[0]["epoch"] for logs in points]}
         for column, key in {"train": name, "validation": f"val_{name}"}.items():
-            columns[column] = [np.mean([each.get(key, math.nan) for each in logs]) for logs in rows]
+            values = [[log.get(key, math.nan) for log in logs] for logs in points]
+            columns[column] = [np.mean(network_values) for network_values in values]
         write_points(folder / f"{name}.csv", columns)
 
 
 def write_oof(folder: Path, oof: np.ndarray, folds: list[np.ndarray]) -> None:
-    """Write the out-of-fold predictions `output_0`, ... and the `fold` of each row, in parts.
+    """Write the out-of-fold predictions `output_0`, ... and the `fold` of each row, part by part.
 
-    Without folds there is one part, without rows.
+    Without folds, write one part without rows.
+
+    Args:
+        oof: Predictions, shape (rows, outputs).
+        folds: Fold of each row of each part.
     """
     if not len(oof):
         folds = [np.empty(0, np.int32)]
     parts = np.split(oof, np.cumsum([len(fold) for fold in folds])[:-1])
-    for number, (outputs, fold) in enumerate(zip(parts, folds, strict=True)):
-        columns = {f"output_{i}": values for i, values in enumerate(outputs.T)}
+    for number, (predictions, fold) in enumerate(zip(parts, folds, strict=True)):
+        columns = {f"output_{i}": values for i, values in enumerate(predictions.T)}
         write_part(folder, number, pa.table(columns | {"fold": fold}))
 
 
@@ -53,7 +58,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="the .keras file to write")
     parser.add_argument("oof", type=Path, help="folder for the out-of-fold predictions")
     parser.add_argument("metrics", type=Path, help="folder for networks.json and curves")
-    parser.add_argument("--state", type=Path, required=True, help="folder of a killed training")
+    parser.add_argument("--state", type=Path, required=True, help="folder for checkpoints")
     args = parser.parse_args()
     schema = load_schema()
     train = load_params("train", schema=schema).train
@@ -71,20 +76,20 @@ def main() -> None:
     checkpoints = Checkpoints(args.state, identity([schema, train], tables, build))
     counts = [f"{m.count * setup.train.folds} of {m.network}" for m in setup.train.members]
     print(f"Training networks on {len(setup.y)} rows: {', '.join(counts)}", file=sys.stderr)
-    members = list(fit(setup, checkpoints=checkpoints, show_progress=True))
-    ensemble = weigh_snapshots(setup, members)
-    description = describe(setup, members, ensemble)
+    snapshots = list(fit(setup, checkpoints=checkpoints, show_progress=True))
+    ensemble = weigh_snapshots(setup, snapshots)
+    description = describe(setup, snapshots, ensemble)
     write_json(args.metrics / "networks.json", description)
-    drawn = [member for member in members if member.architecture == description["curves"]]
     with atomic_write(args.metrics / "curves") as folder:
-        write_curves(folder, [m.history for m in drawn if m.name == drawn[-1].name])
+        same = [s for s in snapshots if s.architecture == description["curves"]]
+        write_curves(folder, [s.history for s in same if s.name == same[-1].name])
     with atomic_write(args.model) as file:
-        save(setup, members, ensemble, file)
+        save(setup, snapshots, ensemble, file)
     with atomic_write(args.oof) as folder:
         write_oof(folder, ensemble.oof, setup.folds)
         if train.forward_chaining:
-            later = predict_later_blocks(tables[0], schema, train, build, folder)
-            write_oof(folder / "forward_chaining", *later)
+            oof, folds = predict_later_blocks(tables[0], schema, train, build, folder)
+            write_oof(folder / "forward_chaining", oof, folds)
     checkpoints.remove()
     print(f"Trained networks: {ensemble.summary()}")
 
