@@ -32,7 +32,7 @@ def main() -> None:
         base, note = None, f"Not compared: {reason}."
     labels = [run.label for run in (this, base) if run]
     file = this.files["errors"]  # it is not in git
-    errors = this.read(file) or cached_output(file, this.load(runs.LOCK))
+    errors = this.read(file) or cached_output(file, this.lock)
     html = render(
         "page.html",
         compare(this, base),

@@ -138,8 +138,8 @@ BASELINES = {
 }
 # What the constant baselines do.
 CONSTANTS = {
-    "majority": "always answering the most frequent class",
-    "mean": "always answering the best constant",
+    "majority": "always predicting the most frequent class",
+    "mean": "always predicting the best constant",
 }
 # The sets of rows that are scored, by their key in the metrics files.
 ROW_SETS = {

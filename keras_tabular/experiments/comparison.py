@@ -17,7 +17,7 @@ from keras_tabular.core.nested import flatten
 from keras_tabular.evaluation.evaluation import NO_SCORES, Evaluation, PairedDifference, ScoreSet
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import score_and_resample, score_differences
-from keras_tabular.experiments.run import LOCK, Run, locked_inputs, locked_outputs, locked_params
+from keras_tabular.experiments.run import Run, locked_inputs, locked_outputs
 from keras_tabular.experiments.verdict import Verdict
 
 REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
@@ -109,10 +109,10 @@ def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Compa
     evaluation = run.require_evaluation()
     compare_set = partial(compare_scores, metrics=metrics_by_key(evaluation.custom_metrics))
     scores = {name: compare_set(each) for name, each in evaluation.score_sets.items()}
-    lock, base_lock = run.load(LOCK), base.load(LOCK) if base else {}
-    splits = [locked_outputs(each).get("data/split") for each in (lock, base_lock)]
-    test_rows_differ = all(splits) and splits[0] != splits[1]
-    profiles = [each.load(each.files["profile"]) for each in (base, run) if each]
+    runs = [base, run] if base else [run]
+    splits = [locked_outputs(each.lock).get("data/split") for each in runs]
+    test_rows_differ = all(splits) and splits[0] != splits[-1]
+    profiles = [each.load(each.files["profile"]) for each in runs]
     if base and base.evaluation:
         paired = {} if test_rows_differ else paired_differences(run, base)
         scores["test"] = compare_set(evaluation.test, base.evaluation.test, paired)
@@ -123,12 +123,12 @@ def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Compa
         verdict=verdict or run.verdict,
         scores=scores,
         tests={name: compare_set(each) for name, each in evaluation.test_files.items()},
-        params=changed_values(_settings(base, base_lock), _settings(run, lock)) if base else [],
-        code=_changed_code(base_lock, lock) if base else [],
-        packages=changed_values(_locked_versions(base), _locked_versions(run)) if base else [],
+        params=changed_values(*map(_settings, runs)) if base else [],
+        code=_changed_code(base, run) if base else [],
+        packages=changed_values(*map(_locked_versions, runs)) if base else [],
         data=changed_values(*profiles) if base and all(profiles) else None,
         test_rows_differ=test_rows_differ,
-        stale=_find_stale(run, lock),
+        stale=_find_stale(run),
         files={name: run.load(run.files[name]) for name in REPORT_FILES},
     )
 
@@ -267,18 +267,16 @@ def changed_values(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> list[Chang
     ]
 
 
-def _settings(run: Run, lock: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(run: Run) -> dict[str, Any]:
     """Return the parameters of the results, and the keys of the schema as DVC names them."""
-    params = locked_params(lock) or run.load(PARAMS)
+    params = run.params or run.load(PARAMS)
     return params | {f"{SCHEMA}:{key}": value for key, value in run.schema.items()}
 
 
-def _changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def _changed_code(base: Run, run: Run) -> list[str]:
     """List the paths of code that the stages use and whose content differs."""
-    before, after = (
-        {path: dep.get("md5") for path, dep in locked_inputs(lock).items()} for lock in (old, new)
-    )
-    paths = [changed.name for changed in changed_values(before, after)]
+    before, after = locked_inputs(base.lock), locked_inputs(run.lock)
+    paths = [path for path in before | after if before.get(path) != after.get(path)]
     code = ("keras_tabular/", "requirements.txt")
     return sorted(path for path in paths if path.startswith(code) or path.endswith(".py"))
 
@@ -289,12 +287,12 @@ def _locked_versions(run: Run) -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", text, re.MULTILINE))
 
 
-def _find_stale(run: Run, lock: Mapping[str, Any]) -> list[str]:
+def _find_stale(run: Run) -> list[str]:
     """List the parameters that differ from those of the results, and the schema if it does."""
-    params, current = locked_params(lock), run.load(PARAMS)
-    current = {section: current.get(section) for section in params}
-    names = [changed.name for changed in changed_values(params, current)]
+    current = run.load(PARAMS)
+    current = {section: current.get(section) for section in run.params}
+    names = [changed.name for changed in changed_values(run.params, current)]
     md5 = hashlib.md5(run.read(SCHEMA) or b"", usedforsecurity=False).hexdigest()
-    if locked_inputs(lock).get(str(SCHEMA), {}).get("md5", md5) != md5:
+    if locked_inputs(run.lock).get(str(SCHEMA), md5) != md5:
         names.append(str(SCHEMA))
     return names

@@ -198,10 +198,10 @@ def _format_comparison(scores: ScoreSet, name: str, keys: Sequence[str]) -> str:
             continue
         label = label if label[:2].isupper() else label.lower()  # but ROC AUC, R² and F1
         low, high = difference.low, difference.high
+        direction = "" if greater_is_better else "lower is better; "
         texts.append(
             f"{label} {format_number(value, baseline_value)} vs "
-            f"{format_number(baseline_value, value)} ({'higher' if greater_is_better else 'lower'} "
-            "is better; 95% CI of the difference "
+            f"{format_number(baseline_value, value)} ({direction}95% CI of the difference "
             f"{format_number(low, high)} to {format_number(high, low)})"
         )
     return "; ".join(texts)

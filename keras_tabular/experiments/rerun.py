@@ -26,7 +26,7 @@ def read_model(path: Path) -> bytes:
     """
     with suppress(FileNotFoundError):
         return path.read_bytes()
-    content = cached_output(Path(os.path.relpath(path)), Run(WORKSPACE).load(LOCK))
+    content = cached_output(Path(os.path.relpath(path)), Run(WORKSPACE).lock)
     if content is None:
         raise UserError(
             f"{path}: found no model; name a .keras file, or run `dvc repro` to train a model"

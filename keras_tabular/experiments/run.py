@@ -118,6 +118,18 @@ class Run:
         return self.load(SCHEMA)
 
     @cached_property
+    def lock(self) -> dict[str, Any]:
+        """The content of dvc.lock."""
+        return self.load(LOCK)
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """The sections of params.yaml with which the results were made."""
+        stages = self.lock.get("stages", {}).values()
+        files = (params for stage in stages for params in stage.get("params", {}).values())
+        return {section: value for params in files for section, value in params.items()}
+
+    @cached_property
     def commit(self) -> Commit | None:
         """The commit of the revision, or HEAD for the workspace; None before the first commit."""
         line = git("log", "-1", "--format=%H%x00%as%x00%s", self.revision.commit or "HEAD")
@@ -156,7 +168,7 @@ def mismatch(run: Run, base: Run) -> str:
     """Return why two runs cannot be compared; empty if they have the same table and target."""
     for file, content in (("scores", base.evaluation), (SCHEMA, base.schema)):
         if not content:
-            return f"{base.label} has no {file}"
+            return f"{base.label} has no {file} in the present format"
     keys = ("source", "target", "task")
     if all(run.schema.get(key) == base.schema.get(key) for key in keys):
         return ""
@@ -228,27 +240,18 @@ def _git_output(*arguments: str, folder: Path | None = None) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def locked_params(lock: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sections of params.yaml with which the results were made."""
-    params: dict[str, Any] = {}
-    for stage in lock.get("stages", {}).values():
-        for section in stage.get("params", {}).values():
-            params |= section
-    return params
-
-
 def locked_outputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the `path`, `md5` and `size` in bytes of each output, by path."""
     stages = lock.get("stages", {}).values()
     return {out["path"]: out for stage in stages for out in stage.get("outs", [])}
 
 
-def locked_inputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the dependencies that no stage writes, by path."""
-    written = locked_outputs(lock)
+def locked_inputs(lock: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the hash of each dependency that no stage writes, by path."""
+    outputs = locked_outputs(lock)
     return {
-        dep["path"]: dep
+        dep["path"]: dep.get("md5")
         for stage in lock.get("stages", {}).values()
         for dep in stage.get("deps", [])
-        if not any(f"{dep['path']}/".startswith(f"{out}/") for out in written)
+        if not any(f"{dep['path']}/".startswith(f"{output}/") for output in outputs)
     }

@@ -44,10 +44,11 @@ def effect_pictures(comparison: Comparison) -> list[Picture]:
     limits = (min(ends, default=0), max(ends, default=0))
     pictures = []
     for effect in effects:
-        has_class = "class" in effect
-        unit = f"probability of {effect['class']}" if has_class else comparison.run.target
+        quantity = target = comparison.run.target
+        if "class" in effect:
+            quantity = f"the probability that {target} is {effect['class']}"
         spec = draw_effect(effect, limits)
-        pictures.append(Picture(effect["column"], spec, f"Change of the {unit}."))
+        pictures.append(Picture(effect["column"], spec, f"Change of {quantity}."))
     return pictures
 
 

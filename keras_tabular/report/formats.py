@@ -8,7 +8,6 @@ from markupsafe import Markup, escape
 
 from keras_tabular.core.numbers import UNDEFINED, format_number
 from keras_tabular.experiments.comparison import ChangedValue, ScoreComparison, ScoreRow
-from keras_tabular.experiments.run import Run
 
 MIN_WITH_EXPONENT = 1e15
 MIN_WITH_COMMAS = 10_000  # smaller numbers may be years
@@ -61,6 +60,12 @@ def baseline_values(score: ScoreRow) -> list[float]:
     return [baseline.value for baseline in score.baselines.values() if baseline]
 
 
+def slice_name(where: list[list[str]], name: str = "") -> str:
+    """Format the columns of a slice with their values, after the name of a declared slice."""
+    conditions = [" ".join(condition) for condition in where]
+    return with_minus_signs("; ".join([name, *conditions]) if name else " and ".join(conditions))
+
+
 def with_minus_signs(text: str) -> str:
     """Replace the hyphen of negative numbers by a minus sign."""
     return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", text)
@@ -69,16 +74,6 @@ def with_minus_signs(text: str) -> str:
 def with_code(text: str) -> Markup:
     """Convert a text to HTML, in which everything between backticks is code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def describe_origin(run: Run) -> str:
-    """Describe the commit of a run, and whether there are uncommitted changes."""
-    if run.commit is None:
-        return "uncommitted files"
-    sha = run.commit.sha[:7]
-    prefix = "" if sha == run.label else f"{sha}, "
-    origin = f"{prefix}{run.commit.date}: {run.commit.subject}"
-    return f"uncommitted changes on {origin}" if run.uncommitted else origin
 
 
 def format_changes(changes: list[ChangedValue]) -> str:

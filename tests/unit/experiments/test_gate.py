@@ -96,9 +96,7 @@ def test_loss_decides_and_strongest_baseline_is_named(
 
 def test_reason_has_scores_intervals_and_directions() -> None:
     gate = Gate(beat_baselines=("linear",))
-    accuracy = (
-        "accuracy 0.800 vs 0.790 (higher is better; 95% CI of the difference -0.0200 to 0.0400)"
-    )
+    accuracy = "accuracy 0.800 vs 0.790 (95% CI of the difference -0.0200 to 0.0400)"
     assert run_gate(scores_with_differences(linear=NOT_SIGNIFICANT), gate=gate).reason == (
         "On 254 test rows, there is no significant difference between the model and logistic "
         "regression: loss 0.750 vs 0.740 (lower is better; 95% CI of the difference -0.0200 to "

@@ -44,7 +44,7 @@ def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
         (SCHEMA.replace("t.csv", "b.csv"), "source data/raw/b.csv, target y, task binary"),
         (SCHEMA.replace("y\n", "z\n", 1), "target z"),
         (SCHEMA.replace("binary", "regression"), "task regression"),
-        ("[", "has no data/schema.yaml"),
+        ("[", "has no data/schema.yaml in the present format"),
     ],
 )
 def test_run_of_another_table_is_not_compared(project: Path, schema: str, reason: str) -> None:
@@ -76,7 +76,7 @@ def test_revision_without_scores(project: Path) -> None:
     (project / FILES["scores"]).write_text("{")
     commit_all(project, "A run")
     broken = Run(resolve("HEAD"))
-    assert mismatch(this, broken) == f"{broken.label} has no scores"
+    assert mismatch(this, broken) == f"{broken.label} has no scores in the present format"
     with pytest.raises(UserError, match="has no scores; run `dvc repro` first"):
         broken.require_evaluation()
     with pytest.raises(UserError, match=r"metrics/scores.json: cannot be read: .* `dvc repro`"):
