@@ -38,6 +38,7 @@ LOSSES = {
     "multiclass": ("sparse_categorical_crossentropy",),
     "regression": ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh"),
 }
+SECONDS_PER_DAY = 86_400
 Auto = Literal["auto"]
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -298,9 +299,6 @@ class Range(Section):
         return self
 
 
-SECONDS_PER_DAY = 86_400
-
-
 Slice = dict[str, Range | tuple[Value, ...]]  # conditions by column
 
 
@@ -319,7 +317,7 @@ class Evaluate(Section):
     """
 
     threshold: Share | ThresholdRule = 0.5
-    temperature: Literal["auto"] | Annotated[float, Field(ge=0.1, le=10)] = "auto"
+    temperature: Auto | Annotated[float, Field(ge=0.1, le=10)] = "auto"
     coverage: Share = 0.9
     tests: tuple[Annotated[str, AfterValidator(_test_file)], ...] = ()
     slices: dict[str, Slice] = Field(default_factory=dict)
@@ -351,7 +349,7 @@ class Drift(Section):
 
     distance: Share = 0.1
     attribution: Share = 0.02
-    policy: Literal["error", "warn"] = "error"
+    policy: Policy = "error"
 
 
 class Candidates(Section):

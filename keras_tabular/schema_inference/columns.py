@@ -91,7 +91,7 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
                 has_values = f"{n_values} of {sample.rows} rows have a value"
                 column.ignore(has_values, "Can the model do without this column?")
         if column.kind == "category" and not column.is_ignored:
-            infer_text(column, "" if forms else formats.ask_format(column.present))
+            infer_text(column, [] if forms else formats.ask_format(column.present))
     return columns
 
 
@@ -214,11 +214,11 @@ def infer_identifier(name: str, column: InferredColumn, sample: Sample) -> None:
         column.ignore(description, "Is it an identifier?")
 
 
-def infer_text(column: InferredColumn, question: str) -> None:
-    """Tell categories from free texts, and ignore names; complete the description.
+def infer_text(column: InferredColumn, questions: list[str]) -> None:
+    """Tell categories, free texts and names apart, and ignore names.
 
     Args:
-        question: What to ask about texts that are nearly dates or numbers; empty if nothing.
+        questions: Questions about texts most of which are dates or numbers.
     """
     texts = column.present
     rows, distinct = sum(column.counts[text] for text in texts), len(texts)
@@ -232,14 +232,14 @@ def infer_text(column: InferredColumn, question: str) -> None:
             reading = f", free text of {mean_words:.1f} words on average"
         elif distinct > rows / 2:
             column.ignore(column.description, "Is it an identifier?")
-            column.questions = [question] if question else column.questions
+            column.questions = questions or column.questions
             return
     if reading:
         column.kind, column.replace = "text", {}
     frequent = sorted(texts, key=lambda text: -column.counts[text])[:MAX_EXAMPLES]
     examples = ", ".join(frequent)[:MAX_EXAMPLES_LENGTH]
     column.description += f"{reading}{': ' if distinct <= MAX_EXAMPLES else ', such as '}{examples}"
-    column.questions += [question] if question else []
+    column.questions += questions
     if column.replace:
         old, new = next(iter(column.replace.items()))
         same = f"Do {old!r} and {new!r} mean the same? If not, remove them from replace."

@@ -164,8 +164,8 @@ def texts_without_dates(texts: list[str], form: str) -> list[str]:
     return [text for text, date in zip(texts, dates, strict=True) if date is None]
 
 
-def ask_format(texts: list[str]) -> str:
-    """Ask about texts most of which are dates or numbers. The question is empty for other texts."""
+def ask_format(texts: list[str]) -> list[str]:
+    """Ask about texts most of which are dates or numbers. There is no question about others."""
     step = len(texts) // MAX_TEXTS_TO_ASK + 1
     some = [text.strip()[:MAX_DATE_LENGTH] for text in texts[::step]]
 
@@ -176,10 +176,8 @@ def ask_format(texts: list[str]) -> str:
     forms = [form for form, pattern in date_patterns().items() if fits(pattern)]
     best = min(forms, key=lambda form: len(texts_without_dates(some, form)), default="")
     if best and (others := texts_without_dates(texts, best)):
-        return (
-            f"Are these dates written as {best}? Then change cells such as {quote(others[0])}, or "
-            "list them in replace or missing_values."
-        )
+        change = f"change cells such as {quote(others[0])}, or list them in replace"
+        return [f"Are these dates written as {best}? Then {change} or missing_values."]
     if fits(NUMBER_WITH_UNIT):
-        return "Are these numbers with signs or units? Then write them as plain numbers."
-    return ""
+        return ["Are these numbers with signs or units? Then write them as plain numbers."]
+    return []

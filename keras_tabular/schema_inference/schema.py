@@ -118,7 +118,7 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
         column.kind, column.format = "category", None
     texts = column.present
     classes = Counter[Value]()
-    # Texts such as true and TRUE are one class, but 1 and 1.0 are two.
+    # The texts true and TRUE are one class, but the real numbers 1 and 1.0 are two.
     is_real = column.kind == "real"
     values = texts if is_real else parse_texts(texts, column.kind, column.format)
     for text, value in zip(texts, values, strict=True):
