@@ -1,4 +1,4 @@
-"""Experiments in the queue: run side by side, compared, applied, left again."""
+"""Experiments change parameters, which stay until they are restored."""
 
 import re
 from pathlib import Path
@@ -6,35 +6,31 @@ from pathlib import Path
 from tests.commands import check_output
 
 
-def test_a_value_stays_until_one_goes_back_and_what_changed_fits_a_terminal(
-    workspace: Path,
-) -> None:
-    """As the pages say of `dvc exp run -S`; a comment in params.yaml changes no stage."""
-    params = workspace / "params.yaml"
-    params.write_text("# More to say\n" + params.read_text())
+def test_experiments_accumulate_until_one_goes_back(workspace: Path) -> None:
+    """A comment in params.yaml reruns no stage."""
+    params, metrics = workspace / "params.yaml", workspace / "metrics/metrics.json"
+    params.write_text("# A comment\n" + params.read_text())
     assert "up to date" in check_output(workspace, "dvc", "status")
     check_output(workspace, "git", "commit", "-qam", "A comment")
-    text, metrics = params.read_text(), (workspace / "metrics/metrics.json").read_text()
+    before = params.read_text(), metrics.read_text()
 
-    def try_out(name: str, value: str) -> None:
-        check_output(workspace, "dvc", "exp", "run", "--name", name, "-S", value)
+    def run_experiment(name: str, change: str) -> None:
+        check_output(workspace, "dvc", "exp", "run", "--name", name, "-S", change)
 
     threshold, loss = "evaluate.threshold=0.4", "gate.worse_than_last.test.loss=0.1"
-    try_out("one", threshold)
-    try_out("both", loss)
+    run_experiment("one", threshold)
+    run_experiment("both", loss)
     check_output(workspace, "git", "restore", "params.yaml", "dvc.lock", "metrics")
     check_output(workspace, "dvc", "checkout")
     assert "up to date" in check_output(workspace, "dvc", "status")
-    assert params.read_text() == text
-    assert (workspace / "metrics/metrics.json").read_text() == metrics
-    try_out("other", loss)
+    assert (params.read_text(), metrics.read_text()) == before
 
-    shown = check_output(workspace, "python", "-m", "keras_tabular", "exp-show").splitlines()
-    assert max(map(len, shown)) <= 100
+    table = check_output(workspace, "python", "-m", "keras_tabular", "exp-show").splitlines()
+    assert max(map(len, table)) <= 100
     header = r"experiment +test accuracy +test loss +cv accuracy +cv loss +changed"
-    assert re.fullmatch(header, shown[0])
-    scores = r"( +0\.\d{1,5}){4} +"
-    changed = {line.split()[0]: re.sub(rf"^\w+{scores}", "", line) for line in shown[1:]}
-    assert changed["one"] == changed["both"] == threshold
-    assert changed["other"] == changed["workspace"] == loss
-    assert shown[[line.split()[0] for line in shown].index("both") + 1].strip() == loss
+    assert re.fullmatch(header, table[0])
+    rows = [re.split(r" {2,}", line.rstrip()) for line in table[1:]]
+    changes = {name: columns[-1] for name, *columns in rows if name}
+    assert changes["one"] == changes["both"] == threshold
+    (both,) = [number for number, row in enumerate(rows) if row[0] == "both"]
+    assert rows[both + 1] == ["", loss]
