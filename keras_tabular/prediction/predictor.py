@@ -77,9 +77,7 @@ class Predictor:
         Raises:
             UserError: An identifier has the name of another column, or see `predict`.
         """
-        features = self.schema.features.items()
-        no_rows = pa.table({name: pa.array([], ARROW_TYPES[col.kind]) for name, col in features})
-        predictions = pa.table(self.predict(no_rows, n_reasons).columns).schema
+        predictions = pa.table(self.predict(self.missing_values(0), n_reasons).columns).schema
         first = [pa.field("row", pa.int64())] if numbered else []
         identifiers = [name for name in names if name in self.schema.ignore]
         for name in identifiers:
@@ -89,6 +87,11 @@ class Predictor:
                     "Rename the identifier here and in the file, or leave it out of the file"
                 )
         return pa.schema([*first, *((name, pa.string()) for name in identifiers), *predictions])
+
+    def missing_values(self, rows: int) -> pa.Table:
+        """Return features of a number of rows in which all values are missing."""
+        columns = self.schema.features.items()
+        return pa.table({name: pa.nulls(rows, ARROW_TYPES[col.kind]) for name, col in columns})
 
     @cached_property
     def _permutations(self) -> Permutations:

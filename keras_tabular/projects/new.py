@@ -140,14 +140,13 @@ def create_project(folder: Path, args: Namespace) -> None:
     write_files(folder, str(table), args.target)
     if args.venv:
         try:
-            run_in_project("python", "-m", "keras_tabular.projects.lock")
+            run_in_project("make", "check-environment", f"VENV={args.venv}", quiet=True)
         except UserError:
             pip, clone = shlex.quote(f"{args.venv}/bin/pip"), shlex.quote(str(ROOT))
             raise UserError(
                 f"--venv: run `{pip} install --require-hashes -r {clone}/requirements.txt` and "
                 f"`{pip} install --no-deps {clone}`, or leave out --venv"
             ) from None
-        run_in_project("make", "--silent", "check-environment", f"VENV={args.venv}")
     else:
         run_in_project("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")
     if args.remote:

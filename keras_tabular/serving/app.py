@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import pyarrow as pa
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
@@ -75,8 +74,7 @@ class Service:
         self.md5 = hashlib.md5(self.model.content, usedforsecurity=False).hexdigest()
         self._batcher, self._explaining = Batcher(predictor.predict), asyncio.Lock()
         for rows in WARM_UP_ROWS:  # so that no request waits for TensorFlow
-            empty = pa.table({name: pa.array([""] * rows) for name in self.schema.features})
-            predictor.predict(self._check_cells(empty).features)
+            predictor.predict(predictor.missing_values(rows))
         predictor.output_schema([], 1)  # fails now if the model's file cannot explain predictions
 
     async def predict(
@@ -110,15 +108,12 @@ class Service:
 
     def _check(self, body: bytearray) -> CheckedRows:
         texts = json_rows.texts_from_rows(json_rows.read_rows(body), self.schema)
-        batch = self._check_cells(texts)
+        raw = RawRows(Path("the request"), 1, texts, {})
+        batch = check_rows(raw, self.schema.features, self.predictor.checks)
         for failure in batch.failures:
             measures.FAILED.labels(failure.column, failure.check).inc()
         raise_failures((f for f in batch.failures if f.policy != "warn"), 1, "row {}".format)
         return batch
-
-    def _check_cells(self, texts: pa.Table) -> CheckedRows:
-        raw = RawRows(Path("the request"), 1, texts, {})
-        return check_rows(raw, self.schema.features, self.predictor.checks)
 
     def _answer(self, batch: CheckedRows, predictions: Predictions) -> dict[str, Any]:
         raise_failures(predictions.failures, 1, "row {}".format)

@@ -1,17 +1,12 @@
 """The pipeline runs, and the saved model makes the predictions that were scored."""
 
 import subprocess
-import sys
-import tempfile
 import unittest
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
 
-from keras_tabular.config.schema import load_schema
-from keras_tabular.table.parquet import part_paths, read_parts
+import keras_tabular
 
 
 def run(*command: str) -> str:
@@ -32,18 +27,14 @@ class TestProject(unittest.TestCase):
         assert "up to date" in run("dvc", "status")
 
     def test_model_makes_the_predictions_that_were_scored(self) -> None:
-        scored = pa.concat_tables(read_parts(Path("data/predictions"))).drop_columns("actual")
-        (first_part, *_) = part_paths(Path("data/split/test"))
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "predictions.parquet")  # a CSV has the delimiter of the table
-            command = ("-m", "keras_tabular", "predict", str(first_part), "-o", str(file))
-            run(sys.executable, *command)
-            predictions = pq.read_table(file)
-        prefix = "predicted" if load_schema().task == "regression" else "probability_"
-        names = [name for name in predictions.column_names if name.startswith(prefix)]
-        for name, outputs in zip(names, scored.columns, strict=True):
-            expected = outputs.to_numpy()[: len(predictions)]
-            np.testing.assert_array_equal(predictions[name].to_numpy(), expected)
+        model = keras_tabular.load_model("models/model.keras")
+        predictions = model.predict(pd.read_parquet("data/split/test"), ignore_extra=True)
+        if model.schema.task == "regression":
+            outputs = predictions[["predicted"]]
+        else:
+            outputs = predictions.filter(regex="^probability_")
+        scored = pd.read_parquet("data/predictions").drop(columns="actual")
+        np.testing.assert_array_equal(outputs, scored)
 
 
 if __name__ == "__main__":
