@@ -1,4 +1,4 @@
-"""One network: what its layers read, and how it learns. A function of the project builds them."""
+"""One network: what its layers read, and how it learns. A project's network.py has its layers."""
 
 import math
 from collections.abc import Callable
@@ -11,9 +11,11 @@ from keras_tabular.config.sections import ResolvedNetwork
 from keras_tabular.networks.backend import keras, tf
 
 ops = keras.ops
-FIRST_CYCLE_STEPS = 30  # steps; each cycle of `cosine_restarts` is twice as long as the one before
-LEAST_SCALE = 0.05  # with which a column of noise starts
-MAX_SCALED = 1e6  # of quartile widths from the median; beyond, the square of a float32 may overflow
+FIRST_CYCLE_STEPS = 30  # each cycle of `cosine_restarts` is twice as long as the one before
+LEAST_SCALE = 0.05  # first scale of a column of noise
+# Distance from the median in interquartile ranges; the square of a float32 beyond may overflow.
+MAX_SCALED = 1e6
+LEVELS = 1024  # per unit, to which values are rounded before correlations are computed
 # Builds the layers of a network from the outputs of `build_features`: network.py of a project.
 Build = Callable[[list[keras.KerasTensor], ResolvedNetwork, Schema], keras.KerasTensor]
 
@@ -32,7 +34,9 @@ class ColumnSample(NamedTuple):
 
 
 def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Model:
-    """Build what the layers of a network read of the prepared columns, by rules without weights.
+    """Build the model that turns prepared columns into what the layers of a network read.
+
+    It has no weights. Its constants are statistics of the sample:
 
     - Columns are scaled by median and quartiles and clipped smoothly (Holzmüller et al., "Better by
       default", 2024, arXiv 2407.04491): z = (x - median) / IQR, z / sqrt(1 + (z/3)²).
@@ -41,40 +45,32 @@ def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Mod
       clip((z - low) / (high - low), 0, 1) for each bin.
 
     Returns:
-        A model from columns, (rows, width), to the same shape; or with an embedding to the numbers,
-        (rows, numbers), their bins, (rows, numbers, bins), and the other columns, if any.
+        A model from columns, shape (rows, width), to the same shape. With an embedding, the model
+        returns the numbers, shape (rows, numbers), their bins, shape (rows, numbers, bins), and the
+        other columns, if there are any.
     """
-    sample = columns.values
-    inputs = rest = keras.Input(sample.shape[1:])
+    values, n_numbers = columns
+    inputs = others = keras.Input(values.shape[1:])
     if network.robust_scaling:
-        median, scale = robust_statistics(sample)
-        rest = keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(rest)
-        rest = smooth_clip(rest, ops)
-        sample = smooth_clip((sample - median) * scale, np)
-    if not network.embedding or not columns.n_numbers:
-        return keras.Model(inputs, [rest])
-    numbers, rest = rest[:, : columns.n_numbers], rest[:, columns.n_numbers :]
-    low, slope = bins(sample[:, : columns.n_numbers], network.embedding.bins)
+        median, scale = robust_statistics(values)
+        others = keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(others)
+        others = smooth_clip(others, ops)
+        values = smooth_clip((values - median) * scale, np)
+    if not network.embedding or not n_numbers:
+        return keras.Model(inputs, [others])
+    numbers, others = others[:, :n_numbers], others[:, n_numbers:]
+    low, slope = quantile_bins(values[:, :n_numbers], network.embedding.bins)
     outputs = [numbers, ops.clip((ops.expand_dims(numbers, 2) - low) * slope, 0, 1)]
-    if rest.shape[1]:
-        outputs.append(rest)
+    if others.shape[1]:
+        outputs.append(others)
     return keras.Model(inputs, outputs)
 
 
-def smooth_clip(x: Any, ops: Any) -> Any:
-    """x / sqrt(1 + (x/3)²), by a root of all: XLA may replace a division by a root.
-
-    Args:
-        ops: NumPy or Keras's operations.
-    """
-    x = ops.clip(x, -MAX_SCALED, MAX_SCALED)
-    return ops.sign(x) * ops.sqrt(ops.square(x) / (1 + ops.square(x / 3)))
-
-
 def robust_statistics(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The median of each column and what to multiply by, float32, shape (width,).
+    """Return the median and the scale of each column: float32, shape (width,).
 
-    That is 1 / IQR; 2 / (max - min) where the quartiles are equal, and 0 for a constant column.
+    The scale is 1 / IQR, or 2 / (max - min) where the quartiles are equal, or 0 for a constant
+    column.
     """
     low, median, high = np.quantile(sample, [0.25, 0.5, 0.75], axis=0)
     width = np.where(high > low, high - low, (sample.max(axis=0) - sample.min(axis=0)) / 2)
@@ -82,10 +78,20 @@ def robust_statistics(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return median.astype(np.float32), scale.astype(np.float32)
 
 
-def bins(sample: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The lower end and one over the width of bins between quantiles, (columns, bins), float32.
+def smooth_clip(x: Any, ops: Any) -> Any:
+    """Compute x / sqrt(1 + (x/3)²) with one square root: XLA may replace a division by a root.
 
-    A column of few values has fewer bins; the others have a slope of 0.
+    Args:
+        ops: NumPy or `keras.ops`.
+    """
+    x = ops.clip(x, -MAX_SCALED, MAX_SCALED)
+    return ops.sign(x) * ops.sqrt(ops.square(x) / (1 + ops.square(x / 3)))
+
+
+def quantile_bins(sample: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lower edge and 1 / width of bins between quantiles: float32, (columns, bins).
+
+    A column of few values has fewer bins; the remaining ones have a slope of 0.
     """
     low, slope = np.zeros((2, sample.shape[1], count), np.float32)
     quantiles = np.quantile(sample, np.linspace(0, 1, count + 1), axis=0).astype(np.float32)
@@ -96,56 +102,55 @@ def bins(sample: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return low, slope
 
 
-def initialise_scale(
-    model: keras.Model,
-    columns: ColumnSample,
-    network: ResolvedNetwork,
-    x: np.ndarray,
-    y: np.ndarray,
-) -> None:
-    """Let the learnt scale start at the `relevance` of each column.
+def initial_scales(
+    columns: ColumnSample, network: ResolvedNetwork, x: np.ndarray, y: np.ndarray
+) -> np.ndarray:
+    """Return the first weights of a learnt scale: the `relevance` of each column.
 
     Args:
-        x: prepared columns of rows to learn from, (rows, width).
-        y: what the columns are to say something of, about as wide as ±3, (rows, outputs).
+        x: Prepared columns of rows to learn from, shape (rows, width).
+        y: Targets of these rows, of which few are outside of ±3, shape (rows, outputs).
     """
     median, scale = robust_statistics(columns.values)
     scales = relevance(smooth_clip((x - median) * scale, np), y)
-    n_embedded, units = (
-        (columns.n_numbers, network.embedding.units) if network.embedding else (0, 1)
-    )
-    of_numbers = np.repeat(scales[:n_embedded], units)
-    first = np.concatenate([of_numbers, scales[n_embedded:]])
-    model.get_layer("scale").kernel.assign(first)
+    repeats = np.ones(len(scales), int)
+    if network.embedding:
+        repeats[: columns.n_numbers] = network.embedding.units
+    return np.repeat(scales, repeats)
 
 
 def relevance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How much more of the target a column explains than one of noise would: float32, (columns,).
+    """Compare how much of the target each column explains with the best of as many noise columns.
 
-    It is n r² / (2 ln columns), from `LEAST_SCALE` to 1, with r the correlation with the output of
-    which the column says most: of so many columns of noise the greatest n r² is about 2 ln columns
-    (Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", 1994). The numbers are
-    rounded to integers, whose sums are the same in any order.
+    Of `columns` columns of noise, the largest n r² is about 2 ln(columns), where r is the
+    correlation with the target (Donoho and Johnstone, "Ideal spatial adaptation by wavelet
+    shrinkage", 1994). The relevance is n r² / (2 ln(columns)), from `LEAST_SCALE` to 1, with the
+    output for which it is largest. Values are rounded to integers, whose sums are the same in any
+    order.
 
     Args:
-        x, y: (n, columns) and (n, outputs).
+        x: Columns, shape (n, columns).
+        y: Targets, shape (n, outputs).
+
+    Returns:
+        Float32, shape (columns,).
     """
-    x, y = (np.rint(values.astype(np.float64) * 1024) for values in (x, y))
+    x, y = (np.rint(values.astype(np.float64) * LEVELS) for values in (x, y))
     n, sum_x, sum_y = len(x), x.sum(axis=0), y.sum(axis=0)
-    both = n * (x.T @ y) - np.outer(sum_x, sum_y)
-    each = np.outer(
-        n * np.square(x).sum(axis=0) - sum_x**2, n * np.square(y).sum(axis=0) - sum_y**2
-    )
-    r2 = np.divide(both**2, each, out=np.zeros_like(both), where=each > 0).max(axis=1)
-    of_noise = 2 * round(math.log(max(x.shape[1], 2)), 3)
-    return np.clip(n * r2 / of_noise, LEAST_SCALE, 1).astype(np.float32)
+    covariance = n * (x.T @ y) - np.outer(sum_x, sum_y)
+    variance_x = n * np.square(x).sum(axis=0) - sum_x**2
+    variance_y = n * np.square(y).sum(axis=0) - sum_y**2
+    variances = np.outer(variance_x, variance_y)
+    r2 = np.divide(covariance**2, variances, out=np.zeros_like(variances), where=variances > 0)
+    largest_of_noise = 2 * round(math.log(max(x.shape[1], 2)), 3)
+    return np.clip(n * r2.max(axis=1) / largest_of_noise, LEAST_SCALE, 1).astype(np.float32)
 
 
 def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[float]:
-    """Compute how much faster than the learning rate each trainable weight learns.
+    """Return by what factor of the learning rate each trainable weight learns.
 
-    With the neural tangent parametrisation 1 / sqrt(inputs) for a kernel, 0.1 for a bias and 6 for
-    a learnt scale, as in RealMLP (arXiv 2407.04491); else 1.
+    With the neural tangent parametrisation it is 1 / sqrt(inputs) for a kernel, 0.1 for a bias and
+    6 for a learnt scale, as in RealMLP (arXiv 2407.04491). Otherwise it is 1.
     """
     factors = {}
     for layer in model.layers if network.parametrization == "ntk" else []:
@@ -154,45 +159,46 @@ def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[
         elif getattr(layer, "equation", None) == "bd,d->bd":
             factors[id(layer.kernel)] = 6.0
         if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
-            factors[id(layer.bias)] = 0.1  # without a bias, the key is of no weight
+            factors[id(layer.bias)] = 0.1  # without a bias, this is the id of None
     return [factors.get(id(weight), 1.0) for weight in model.trainable_weights]
 
 
 class FlatModel(keras.layers.Layer):
-    """A model whose trainable weights are one vector, each divided by its rate.
+    """A model whose trainable weights are one vector, each divided by its learning rate factor.
 
-    The optimizer's operations are traced, compiled and run once and not for every kernel and bias;
-    for an optimizer that works element by element the numbers are the same.
+    The optimizer's operations are traced, compiled and run once and not for every kernel and bias.
+    For an optimizer that works element by element, the numbers are the same. If its steps are in
+    proportion to the learning rate, as Adam's are, it changes a weight by the weight's factor times
+    its step.
 
     Args:
-        model: A model, with exact products or not.
-        learning_rate_factors: The result of `learning_rate_factors`. An optimizer whose steps are
-            in proportion to the learning rate, such as Adam, changes a weight by its factor times
-            its step.
+        model: The model, reproducible or not.
+        factors: The result of `learning_rate_factors`.
     """
 
-    def __init__(self, model: keras.Model, learning_rate_factors: list[float]) -> None:
+    def __init__(self, model: keras.Model, factors: list[float]) -> None:
         super().__init__()
-        self.state = model.non_trainable_variables
-        # A function, or Keras would train the model's weights beside the vector.
+        self.other_variables = model.non_trainable_variables
+        # A function, or Keras would also train the weights of the model.
         self.model: Callable[[], keras.Model] = lambda: model
-        self._rates = learning_rate_factors
-        pairs = zip(model.trainable_weights, learning_rate_factors, strict=True)
+        self._factors = factors
+        pairs = zip(model.trainable_weights, factors, strict=True)
         vector = np.concatenate(
-            [np.ravel(np.asarray(weight)) / np.float32(rate) for weight, rate in pairs]
+            [np.ravel(np.asarray(weight)) / np.float32(factor) for weight, factor in pairs]
         )
         self.vector = self.add_weight(
             shape=vector.shape, initializer=lambda shape, dtype: ops.cast(vector, dtype)
         )
         self.built = True
 
-    def weights_of_model(self) -> list[Any]:
-        """Cut the trainable weights of the model from the vector."""
+    def split_weights(self) -> list[tuple[keras.Variable, Any]]:
+        """Pair each trainable weight of the model with its value, cut from the vector."""
         weights = self.model().trainable_weights
-        cuts = tf.split(ops.convert_to_tensor(self.vector), [math.prod(w.shape) for w in weights])
+        sizes = [math.prod(weight.shape) for weight in weights]
+        cuts = tf.split(ops.convert_to_tensor(self.vector), sizes)
         return [
-            tf.reshape(cut if rate == 1 else cut * np.float32(rate), weight.shape)
-            for cut, rate, weight in zip(cuts, self._rates, weights, strict=True)
+            (weight, tf.reshape(cut if factor == 1 else cut * np.float32(factor), weight.shape))
+            for weight, cut, factor in zip(weights, cuts, self._factors, strict=True)
         ]
 
     def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, ...]:
@@ -201,16 +207,25 @@ class FlatModel(keras.layers.Layer):
 
     def call(self, inputs: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
         model = self.model()
-        weights = list(zip(model.trainable_weights, self.weights_of_model(), strict=True))
-        with keras.StatelessScope(state_mapping=weights) as scope:
+        with keras.StatelessScope(state_mapping=self.split_weights()) as scope:
             outputs = model(inputs, training=training)
             losses = model.losses
-        for variable in self.state:
+        for variable in self.other_variables:
             if (value := scope.get_current_value(variable)) is not None:
                 variable.assign(value)
         if losses:
             self.add_loss(sum(losses))  # in their order
         return outputs
+
+
+def learnt_weights(compiled: keras.Model) -> list[np.ndarray]:
+    """Return the weights of the network that `compiled` trains, which is its last layer."""
+    model = compiled.layers[-1]
+    if isinstance(model, FlatModel):
+        for weight, value in model.split_weights():
+            weight.assign(value)
+        model = model.model()
+    return model.get_weights()
 
 
 def build_optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimizer:
@@ -220,10 +235,10 @@ def build_optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Op
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     elif network.trains_in_cycles:
         rate = CosineRestarts(rate)
-    kind = type(keras.optimizers.get(network.optimizer))
-    # AdamW has a default of its own, which it uses if `weight_decay` is 0.
+    optimizer_class = type(keras.optimizers.get(network.optimizer))
+    # AdamW has its own default, which it uses if `weight_decay` is 0.
     decay = {"weight_decay": network.weight_decay} if network.weight_decay else {}
-    return kind(learning_rate=rate, **decay)
+    return optimizer_class(learning_rate=rate, **decay)
 
 
 class CosineRestarts(keras.optimizers.schedules.LearningRateSchedule):
@@ -239,13 +254,3 @@ class CosineRestarts(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> Any:
         waves = ops.log2(1.0 + ops.cast(step, "float32") / FIRST_CYCLE_STEPS)
         return self._learning_rate * 0.5 * (1.0 - ops.cos(2 * math.pi * waves))
-
-
-def learnt_weights(compiled: keras.Model) -> list[np.ndarray]:
-    """Return the weights of the network that `compiled` trains, which is its last layer."""
-    model = compiled.layers[-1]
-    if isinstance(model, FlatModel):
-        flat, model = model, model.model()
-        for weight, value in zip(model.trainable_weights, flat.weights_of_model(), strict=True):
-            weight.assign(value)
-    return model.get_weights()

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +19,27 @@ from keras_tabular.table.profile import Summary
 
 # Reads the parts of a table, with some of its columns; None stands for all of them.
 ReadParts = Callable[[list[str] | None], Iterable[pa.Table]]
+SCALED_AS = {"standard": "standardised", "min_max": "scaled to 0 to 1", "none": "as it is"}
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """How a number column is scaled: (value - shift) / scale, with `fill` for a missing value."""
+    """Scaling of a number column: (value - shift) / scale, with `fill` for a missing value."""
 
     fill: float
     shift: float
     scale: float
+
+    @classmethod
+    def from_summary(cls, summary: Summary, normalization: str, fill: float = 0.0) -> Self:
+        """Build the scaling by `train.normalization`; a constant column is only shifted."""
+        width = summary.max - summary.min
+        if normalization == "standard":
+            scale = math.sqrt(summary.variance) if width else 0.0
+            return cls(fill, summary.mean, scale or 1.0)
+        if normalization == "min_max":
+            return cls(fill, summary.min, width or 1.0)
+        return cls(fill, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,7 @@ class Date:
     Attributes:
         fill: Datetime that stands for a missing value, in seconds.
         first: First day of the training rows, in seconds.
-        parts: Names of the results of `dates.parts` that vary in the training rows.
+        parts: Names of the results of `dates.compute_parts` that vary in the training rows.
     """
 
     fill: float
@@ -77,87 +90,83 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
         read_parts: Reads the parts of the training rows.
 
     Raises:
-        UserError: A column has no value, or it has gaps and nothing says how to fill them.
+        UserError: A column has no value, or it has missing values that `train.imputation` does not
+            fill.
     """
     summaries = summarize_parts(read_parts, schema, train)
     scalings, part_scalings = dict[str, Scaling](), dict[str, Scaling]()
     date_columns, vocabularies = dict[str, Date](), dict[str, list[str]]()
     text_vocabularies = dict[str, texts.Vocabulary]()
     for name, column in schema.features.items():
-        summary, length = summaries[name], train.text_length
+        summary, parts = summaries[name], read_parts([name])
         match column.feature_type:
             case "number":
                 fill = summary.mean
                 if train.imputation == "median":
-                    fill = float(np.median(numeric_values(_read(read_parts, name), column)))
-                scalings[name] = scaling(summary, train.normalization, fill)
+                    values = pa.concat_tables(parts)[name]
+                    fill = float(np.median(numeric_values(values, column)))
+                scalings[name] = Scaling.from_summary(summary, train.normalization, fill)
             case "datetime":
-                first = summary.min // dates.DAY * dates.DAY
-                of_parts = summarize_dates(read_parts([name]), name, column, first)
-                varying = [part for part, s in of_parts.items() if s.max > s.min] or ["time"]
+                first = summary.min // dates.SECONDS_PER_DAY * dates.SECONDS_PER_DAY
+                by_part = summarize_dates(parts, name, column, first)
+                varying = [part for part, s in by_part.items() if s.max > s.min] or ["time"]
                 date_columns[name] = Date(round(summary.mean), first, tuple(varying))
                 for part in varying:
-                    scaled = scaling(of_parts[part], train.normalization)
-                    part_scalings[part_name(name, part)] = scaled
+                    scaling = Scaling.from_summary(by_part[part], train.normalization)
+                    part_scalings[part_name(name, part)] = scaling
             case "category":
-                counts = most_frequent(drop_missing(_read(read_parts, name), column))
+                counts = most_frequent(drop_missing(pa.concat_tables(parts)[name], column))
                 frequent = counts[: train.max_categories]
                 vocabularies[name] = sorted(category for category, _ in frequent)
             case "text":
-                cells = texts.read_texts(read_parts([name]), name, length)
-                text_vocabularies[name] = texts.fit_vocabulary(cells, train.max_tokens, length)
-    target = summaries[schema.target]
+                cells = texts.read_texts(parts, name, train.text_length)
+                text_vocabularies[name] = texts.fit_vocabulary(
+                    cells, train.max_tokens, train.text_length
+                )
+    target, is_regression = summaries[schema.target], schema.task == "regression"
     return Statistics(
         scalings=scalings | part_scalings,
         dates=date_columns,
         texts=text_vocabularies,
         vocabularies=vocabularies,
         columns_with_missing={name for name in schema.features if summaries[name].missing},
-        target=scaling(target, "standard") if schema.task == "regression" else Scaling(0, 0, 1),
+        target=Scaling.from_summary(target, "standard" if is_regression else "none"),
         target_range=(target.min, target.max),
     )
 
 
 def summarize_parts(read_parts: ReadParts, schema: Schema, train: Train) -> dict[str, Summary]:
-    """Summarize each column.
-
-    Raises:
-        UserError: See `adapt`.
-    """
+    """Summarize the features and the target, and refuse what `adapt` does."""
     columns = {name: column for name, column in schema.columns.items() if name not in schema.ignore}
     summaries = dict.fromkeys(columns, Summary())
     for part in read_parts(None):
         for name, column in columns.items():
             summaries[name] = summaries[name].merge(Summary.from_column(part[name], column))
-            is_filled = name in schema.features and not column.is_string
-            if train.imputation == "none" and is_filled and part[name].null_count:
+            needs_filling = name in schema.features and not column.is_string
+            if train.imputation == "none" and needs_filling and part[name].null_count:
                 raise UserError(
-                    f"column {name} has empty cells in the training rows and train.imputation is "
-                    "none; set it to mean or median"
+                    f"column {name} has missing values in the training rows, but train.imputation "
+                    "is none. Set train.imputation to mean or median."
                 )
     for name, summary in summaries.items():
         if not summary.count:
             raise UserError(
-                f"column {name} is empty in every training row; take it out of columns in "
-                "data/schema.yaml"
+                f"column {name} has no value in any training row. Remove it from columns in "
+                "data/schema.yaml."
             )
     return summaries
-
-
-def _read(read_parts: ReadParts, name: str) -> pa.ChunkedArray:
-    return pa.concat_tables(read_parts([name]))[name]
 
 
 def summarize_dates(
     parts: Iterable[pa.Table], name: str, column: Column, first: float
 ) -> dict[str, Summary]:
-    """Summarize each part of a datetime column, see `dates.parts`."""
+    """Summarize each of the `dates.compute_parts` of a datetime column."""
     summaries = defaultdict[str, Summary](Summary)
     for table in parts:
         seconds = numeric_values(table[name], column)[:, None]
         if len(seconds):
-            values = dates.parts(keras.ops.convert_to_tensor(seconds), column.timezone, first)
-            for part, value in values.items():
+            tensor = keras.ops.convert_to_tensor(seconds)
+            for part, value in dates.compute_parts(tensor, column.timezone, first).items():
                 summary = Summary.from_numbers(np.asarray(value)[:, 0])
                 summaries[part] = summaries[part].merge(summary)
     return summaries
@@ -168,30 +177,17 @@ def part_name(name: str, part: str) -> str:
     return f"{name}\x1f{part}"
 
 
-def scaling(summary: Summary, normalization: str, fill: float = 0.0) -> Scaling:
-    """Return the scaling of a column by `train.normalization`; a constant one is only shifted."""
-    width = summary.max - summary.min
-    shift, scale = 0.0, 1.0
-    if normalization == "standard":
-        shift, scale = summary.mean, math.sqrt(summary.variance) if width else 0.0
-    elif normalization == "min_max":
-        shift, scale = summary.min, width
-    return Scaling(fill, shift, scale or 1.0)
-
-
 def describe_preprocessing(
     statistics: Statistics, schema: Schema, train: ResolvedTrain
 ) -> dict[str, str]:
     """Describe in words what the model does with each column."""
-    scaled = {"standard": "standardised", "min_max": "scaled to 0 to 1"}
-    scaled_as = scaled.get(train.normalization, "as it is")
+    scaled_as, descriptions = SCALED_AS[train.normalization], {}
     embeddings = {
         members.network: train.networks[members.network].embedding for members in train.members
     }
     bins = [f"up to {e.bins} bins in {network}" for network, e in embeddings.items() if e]
-    descriptions = {}
     for name, column in schema.features.items():
-        has_gaps = name in statistics.columns_with_missing
+        has_missing = name in statistics.columns_with_missing
         match column.feature_type:
             case "category":
                 steps = [f"one-hot of {len(statistics.vocabularies[name])} categories"]
@@ -201,9 +197,9 @@ def describe_preprocessing(
                 steps = [f"{', '.join(statistics.dates[name].parts)}, {scaled_as}", *bins]
             case "number":
                 steps = [scaled_as, *bins]
-                if has_gaps and train.imputation != "none":
+                if has_missing and train.imputation != "none":
                     steps.insert(1, f"gaps become {statistics.scalings[name].fill:.5g}")
-        if has_gaps and (column.is_string or train.missing_indicators):
+        if has_missing and (column.is_string or train.missing_indicators):
             steps.append("an input says where gaps are")
         descriptions[name] = "; ".join(steps)
     return descriptions

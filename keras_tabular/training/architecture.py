@@ -92,7 +92,8 @@ class Architecture:
                 y = np.eye(len(self._schema.classes))[y[:, 0].astype(int)]
             elif self._schema.task == "regression":
                 y = network.smooth_clip(y, np)
-            network.initialise_scale(model, self._columns, params, x, y)
+            scales = network.initial_scales(self._columns, params, x, y)
+            model.get_layer("scale").kernel.assign(scales)
         inputs = keras.Input(self.features.input_shape[1:])
         trained = make_reproducible(model, params.batch_size) if train.exact else model
         if params.optimizer != "adafactor":  # which factors matrices, and cannot factor a vector

@@ -17,7 +17,7 @@ def test_the_parts_are_those_of_pandas(zone: str | None) -> None:
     edges = pd.date_range("1999-12-31 23:59:59", "2024-03-01", freq="73D").astype("int64") // 10**9
     moments = np.concatenate([drawn, edges]).astype(float)
     seconds = keras.Input((1,), dtype="float64")
-    model = keras.Model(seconds, dates.parts(seconds, zone, first=86_400.0))
+    model = keras.Model(seconds, dates.compute_parts(seconds, zone, first=86_400.0))
     found = {name: np.asarray(part)[:, 0] for name, part in model(moments[:, None]).items()}
     local = pd.to_datetime(moments, unit="s", utc=True).tz_convert(zone or "UTC")
     expected: dict[str, Any] = {

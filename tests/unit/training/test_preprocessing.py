@@ -71,7 +71,7 @@ def test_a_column_of_any_unit_is_scaled_by_the_saved_model_too(
 
 def test_raw_columns_stay_as_they_are_and_refuse_gaps() -> None:
     train = load_train_params(imputation="none", normalization="none", missing_indicators=False)
-    with pytest.raises(UserError, match=r"column a has empty cells.*train\.imputation"):
+    with pytest.raises(UserError, match=r"column a has missing values.*train\.imputation"):
         preprocessed(train)
     raw = preprocessed(train, TABLE[:4], TABLE[:4])
     np.testing.assert_array_equal(raw, [[1, 0], [0, 1], [3, 2], [8, 3]])
@@ -79,7 +79,7 @@ def test_raw_columns_stay_as_they_are_and_refuse_gaps() -> None:
 
 def test_a_column_without_a_value_is_named() -> None:
     empty = TABLE.set_column(0, "a", pa.array([0.0, -1.0, None, None, 0.0]))
-    with pytest.raises(UserError, match=r"column a is empty in every training row"):
+    with pytest.raises(UserError, match=r"column a has no value in any training row"):
         preprocessed(load_train_params(), empty, empty)
 
 
