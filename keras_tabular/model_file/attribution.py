@@ -1,20 +1,18 @@
 """Contributions of columns to predictions: Shapley values, and the share of each column."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
 from keras_tabular.config.schema import Schema, input_name
-from keras_tabular.model_file.column_summary import (
-    BACKGROUND_SIZE,
-    ColumnSummary,
-    summarize_columns,
-)
-from keras_tabular.model_file.metadata import Ensemble, TrainingRows, provenance
+from keras_tabular.model_file.column_summary import BACKGROUND_SIZE, ColumnSummary
+from keras_tabular.model_file.metadata import Ensemble, TrainingRows
 from keras_tabular.table.arrays import Predict, feature_arrays
-from keras_tabular.table.parquet import read_rows
+from keras_tabular.table.parquet import count_rows, part_paths, read_rows
 
 if TYPE_CHECKING:
     from keras_tabular.model_file.saved_model import SavedModel
@@ -24,9 +22,8 @@ MAX_EXPLAINED = 30  # columns of a wide table that are explained one by one
 MAX_ROWS_FOR_SHARES = 100  # rows over which shares of attribution are averaged
 MAX_ROWS_COMPARED = 2000  # rows for which the predictions of the folds' networks are compared
 MAX_MULTIPLY_ADDS = 20_000_000_000  # of the model, for the shares and for the comparison
-MAX_VALUES = 2**22  # values that the model reads and returns at a time
-# Training rows, which are in random order, and their cells that are summarized.
-MAX_ROWS, MAX_CELLS = 200_000, 20_000_000
+MAX_VALUES_AT_A_TIME = 2**22  # values that the model reads and returns
+MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED = 200_000, 20_000_000  # training rows, in random order
 
 
 class Permutations(NamedTuple):
@@ -35,8 +32,8 @@ class Permutations(NamedTuple):
     Attributes:
         names: Columns that are explained one by one.
         n_ranks: Number of places in an order; there is one more if all other columns go together.
-        background: Values of each input, (permutations,).
-        ranks: Place of each input in each order, (permutations,).
+        background: Values of each input, shape (permutations,).
+        ranks: Place of each input in each order, shape (permutations,).
     """
 
     names: list[str]
@@ -51,36 +48,33 @@ class Permutations(NamedTuple):
 
     @classmethod
     def from_summaries(
-        cls,
-        summaries: Mapping[str, ColumnSummary],
-        schema: Schema,
-        names: Sequence[str] | None = None,
+        cls, summaries: Mapping[str, ColumnSummary], schema: Schema, names: Sequence[str]
     ) -> Self:
-        """Draw permutations whose background are values of the training rows.
+        """Draw permutations whose background rows consist of values of the training rows.
 
         The values of each column are taken in an order of its own: Latin hypercube sampling.
 
         Args:
-            names: Columns that are explained one by one; by default all of them.
+            names: Columns that are explained one by one.
         """
-        rng = np.random.default_rng(0)
-        explained = list(schema.features if names is None else names)
-        steps = len(explained) + (len(explained) < len(schema.features))
-        pairs = max(1, min(BACKGROUND_SIZE, MAX_EVALUATIONS // (2 * steps)))
-        backgrounds, ranks = {}, {}
+        rng, background = np.random.default_rng(0), {}
+        n_ranks = len(names) + (len(names) < len(schema.features))
+        pairs = max(1, min(BACKGROUND_SIZE, MAX_EVALUATIONS // (2 * n_ranks)))
         for name, column in schema.features.items():
             missing = "" if column.is_string else np.nan
-            background = summaries[name].background or [None] * BACKGROUND_SIZE
-            values = [missing if value is None else value for value in background]
+            summarized = summaries[name].background or [None] * BACKGROUND_SIZE
+            values = [missing if value is None else value for value in summarized]
             array = np.array(values, object if column.is_string else np.float64)
             drawn = array[rng.permutation(BACKGROUND_SIZE)[:pairs]]
-            backgrounds[input_name(name)] = np.repeat(drawn, 2)
-        orders = np.array([rng.permutation(steps) for _ in range(pairs)])  # of each step's columns
-        both_ways = np.stack([orders, steps - 1 - orders], axis=1).reshape(2 * pairs, steps)
-        for name in schema.features:
-            step = explained.index(name) if name in explained else steps - 1
-            ranks[input_name(name)] = both_ways[:, step]
-        return cls(explained, steps, backgrounds, ranks)
+            background[input_name(name)] = np.repeat(drawn, 2)
+        forwards = np.array([rng.permutation(n_ranks) for _ in range(pairs)])
+        # Each order is followed by its reverse.
+        orders = np.stack([forwards, n_ranks - 1 - forwards], axis=1).reshape(-1, n_ranks)
+        rank_of_names = dict(zip(names, orders.T, strict=False))
+        ranks = {
+            input_name(name): rank_of_names.get(name, orders[:, -1]) for name in schema.features
+        }
+        return cls(list(names), n_ranks, background, ranks)
 
 
 def contributions(
@@ -90,43 +84,52 @@ def contributions(
 
     Args:
         predict: The model.
-        columns: Inputs of the model as `feature_arrays` returns them, (rows,) each.
+        columns: Inputs of the model as `feature_arrays` returns them, shape (rows,) each.
 
     Returns:
-        Float64, (rows, names, outputs).
+        Float64, shape (rows, names, outputs).
     """
-    names, n_ranks, background, all_ranks = permutations
-    first = predict(background).astype(np.float64)  # (permutations, outputs), where they begin
-    rows, numbers = len(next(iter(columns.values()))), np.arange(len(first))
-    values = permutations.evaluations_per_row * (len(columns) + first.shape[1])
-    batch, results = max(MAX_VALUES // values, 1), []
-    for start in range(0, max(rows, 1), batch):
-        tables = {}
-        for name, ranks in all_ranks.items():
+    names, n_ranks, background, ranks_by_input = permutations
+    first = predict(background).astype(np.float64)  # (permutations, outputs)
+    n_permutations, n_outputs = first.shape
+    rows = len(next(iter(columns.values())))
+    values_per_row = permutations.evaluations_per_row * (len(columns) + n_outputs)
+    batch_size, batches = max(MAX_VALUES_AT_A_TIME // values_per_row, 1), []
+    for start in range(0, max(rows, 1), batch_size):
+        inputs = {}
+        for name, ranks in ranks_by_input.items():
             has_own_value = ranks[:, None, None] <= np.arange(n_ranks)[:, None]
-            own_values = columns[name][start : start + batch]
+            own_values = columns[name][start : start + batch_size]
             table = np.where(has_own_value, own_values, background[name][:, None, None])
-            tables[name] = table.ravel()
-        after = predict(tables).astype(np.float64)
-        after = after.reshape(len(first), n_ranks, -1, first.shape[1])
-        before = np.broadcast_to(first[:, None, None], (len(first), 1, *after.shape[2:]))
-        moves = np.diff(after, axis=1, prepend=before)
-        of_names = [moves[numbers, all_ranks[input_name(name)]] for name in names]
+            inputs[name] = table.ravel()
+        after = predict(inputs).astype(np.float64)
+        after = after.reshape(n_permutations, n_ranks, -1, n_outputs)
+        before = np.broadcast_to(first[:, None, None], (n_permutations, 1, *after.shape[2:]))
+        changes = np.diff(after, axis=1, prepend=before)
+        ranks_of_names = [ranks_by_input[input_name(name)] for name in names]
+        by_name = [changes[np.arange(n_permutations), ranks] for ranks in ranks_of_names]
         # Along the last axis a mean adds up in the same order, however many rows there are.
-        results.append(np.ascontiguousarray(np.transpose(of_names, (2, 0, 3, 1))).mean(axis=-1))
-    return np.concatenate(results)
+        batches.append(np.ascontiguousarray(np.transpose(by_name, (2, 0, 3, 1))).mean(axis=-1))
+    return np.concatenate(batches)
 
 
-def describe_training_rows(model: "SavedModel", train: Path, schema: Schema) -> TrainingRows:
+def describe_training_rows(model: "SavedModel", folder: Path, schema: Schema) -> TrainingRows:
     """Summarize the training rows in a folder, and how the model predicts them.
+
+    The commit is not part of it, since a commit contains the hash of its own model. `git log -S`
+    with the model's MD5 in dvc.lock finds the commit.
 
     Args:
         model: The model that was trained on these rows.
-        train: Folder of the training rows.
+        folder: Folder of the training rows.
     """
-    rows = read_rows(train, min(MAX_ROWS, MAX_CELLS // len(schema.columns)))
-    summaries = summarize_columns(rows, schema, model.metadata.categories)
-    permutations = Permutations.from_summaries(summaries, schema)
+    rows = read_rows(folder, min(MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED // len(schema.columns)))
+    categories = model.metadata.categories
+    summaries = {
+        name: ColumnSummary.from_values(rows[name], column, categories.get(name))
+        for name, column in schema.features.items()
+    }
+    permutations = Permutations.from_summaries(summaries, schema, list(schema.features))
     work, disagreement = max(model.multiply_adds, 1), None
     affordable = int(MAX_MULTIPLY_ADDS / (work * permutations.evaluations_per_row))
     explained = feature_arrays(rows[: max(min(MAX_ROWS_FOR_SHARES, affordable), 4)], schema)
@@ -138,8 +141,13 @@ def describe_training_rows(model: "SavedModel", train: Path, schema: Schema) -> 
         members = model.predict_members(feature_arrays(compared, schema))[:, 1:]
         variances = fold_predictions(members, ensemble).var(axis=1, ddof=1)
         disagreement = float(variances.mean())
+    digest = hashlib.md5(usedforsecurity=False)
+    for path in part_paths(folder):
+        digest.update(path.read_bytes())
     return TrainingRows(
-        **provenance(train),
+        rows=sum(count_rows(folder)),
+        md5=digest.hexdigest(),
+        packages={name: version(name) for name in ("keras", "tensorflow", "pyarrow", "numpy")},
         summaries=summaries,
         attribution=dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True)),
         disagreement=disagreement,
@@ -147,15 +155,17 @@ def describe_training_rows(model: "SavedModel", train: Path, schema: Schema) -> 
 
 
 def fold_predictions(members: np.ndarray, ensemble: Ensemble) -> np.ndarray:
-    """Compute what each fold's networks predict for rows of a regression: float64, (rows, folds).
+    """Compute the predictions of each fold's networks for rows of a regression.
 
     Args:
-        members: Prediction of each member, in the order of `predict_members`.
+        members: Predictions of the members in the order of `predict_members`: (rows, members).
+
+    Returns:
+        Float64, shape (rows, folds).
     """
-    low, high = ensemble.target_range
     n_folds = 1 + max(max(folds) for folds in ensemble.folds.values())
     predictions, first = np.zeros((len(members), n_folds)), 0
-    clipped = np.clip(members.astype(np.float64), low, high)
+    clipped = np.clip(members.astype(np.float64), *ensemble.target_range)
     for name, folds in sorted(ensemble.folds.items()):
         outputs = clipped[:, first : first + len(folds)]
         for fold in range(n_folds):

@@ -13,20 +13,23 @@ from keras_tabular.core.errors import truncate
 from keras_tabular.table.cells import YEAR_1, YEAR_10000, as_float64, is_missing
 
 MISSING, OTHERS = "missing", "others"
-DAY = 86_400  # seconds
+SECONDS_PER_DAY = 86_400
+ROUNDED_DIGITS = 4, 6  # significant digits of edges; the first number that separates the values
+MAX_EXACT_INTEGER = 1e15  # above, a float has no digits after the point
 
 
 class Bins(NamedTuple):
-    """The bins of a column of numbers, datetimes (seconds), texts (characters) or categories.
+    """Bins of a column of numbers, datetimes (seconds), texts (characters) or categories.
 
-    Bin i holds the values from edge i - 1 up to, but not including, edge i. The last bin holds
-    missing values, and of a column of categories the one before it holds other categories.
+    Bin i contains the values from edge i - 1 up to, but not including, edge i. The last bin is for
+    missing values. In a category column, the last but one is for all other categories.
 
     Attributes:
         edges: Edges in ascending order, shape (n,); empty for categories.
-        categories: The categories that have a bin each.
+        categories: Categories that have a bin each.
         values: The only value of each bin, shape (n + 1,), if the column has few values.
-        outside: Whether the outer edges are the lowest value and just above the highest one.
+        outside: Whether the first and the last bin are for values outside of the range. Then the
+            first edge is the lowest value, and the last edge is just above the highest value.
     """
 
     column: Column
@@ -39,36 +42,35 @@ class Bins(NamedTuple):
     def from_values(
         cls, values: pa.ChunkedArray, column: Column, count: int, *, outside: bool = False
     ) -> Self:
-        """Build about `count` bins of about as many values each; of few values one for each."""
+        """Build about `count` bins with equally many values, or a bin for each of few values."""
         if column.feature_type == "category":
             frequent = most_frequent(drop_missing(values, column))[:count]
             return cls(column, np.empty(0), tuple(category for category, _ in frequent))
-        numbers = np.sort(numeric_values(values, column))
+        numbers = numeric_values(values, column)
         if not len(numbers):
             return cls(column, np.empty(0), ())
         distinct = np.unique(numbers)
-        single_values: tuple[float, ...] = ()
-        if len(distinct) <= count:
-            edges, single_values = distinct[1:], tuple(distinct.tolist())
-        else:
+        has_few_values = len(distinct) <= count
+        edges = distinct[1:]
+        if not has_few_values:
             inner = quantiles(numbers, count)[1:-1]
-            inner[inner == distinct[0]] = distinct[1]  # the lowest value is then a bin of its own
-            edges = round_edges(np.unique(inner), numbers[0], column)
+            inner[inner == distinct[0]] = distinct[1]  # the lowest value then has its own bin
+            edges = round_edges(np.unique(inner), distinct[0], column)
         if outside:
-            edges = np.r_[numbers[0], edges, np.nextafter(numbers[-1], np.inf)]
-            single_values = ()
-        return cls(column, edges, (), single_values, outside)
+            edges = np.r_[distinct[0], edges, np.nextafter(distinct[-1], np.inf)]
+            return cls(column, edges, (), outside=True)
+        return cls(column, edges, (), tuple(distinct.tolist()) if has_few_values else ())
 
     def counts(self, values: pa.ChunkedArray) -> np.ndarray:
-        """Count the rows in each bin: int64, (bins,)."""
+        """Count the rows in each bin: int64, shape (bins,)."""
         return np.bincount(self.codes(values), minlength=len(self.names))
 
     def codes(self, values: pa.ChunkedArray) -> np.ndarray:
-        """Return the bin of each value: int16, (rows,)."""
+        """Return the number of the bin of each value: int16, shape (rows,)."""
         missing = missing_mask(values, self.column)
         if self.column.feature_type == "category":
-            places = pc.index_in(values, value_set=pa.array(self.categories, pa.string()))
-            codes = pc.fill_null(places, len(self.categories)).to_numpy().astype(np.int16)
+            indices = pc.index_in(values, value_set=pa.array(self.categories, pa.string()))
+            codes = pc.fill_null(indices, len(self.categories)).to_numpy().astype(np.int16)
         else:
             codes = np.zeros(len(missing), np.int16)
             numbers = numeric_values(values, self.column)
@@ -78,7 +80,7 @@ class Bins(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """Describe in words what each bin holds."""
+        """Name of each bin, such as "1 to below 2"."""
         if self.column.feature_type == "category":
             return [*map(truncate, self.categories), OTHERS, MISSING]
         unit = " characters" if self.column.feature_type == "text" else ""
@@ -103,27 +105,27 @@ class Bins(NamedTuple):
 
 
 def quantiles(numbers: np.ndarray, count: int) -> np.ndarray:
-    """Return the values that divide numbers into `count` parts of equal size: (count + 1,)."""
+    """Return the values that divide numbers into `count` equal parts: shape (count + 1,)."""
     return np.quantile(numbers, np.linspace(0, 1, count + 1), method="nearest")
 
 
 def missing_mask(values: pa.ChunkedArray, column: Column) -> np.ndarray:
-    """Return where a value is missing: bool, (rows,)."""
+    """Return where a value is missing: bool, shape (rows,)."""
     return is_missing(values, column).to_numpy(zero_copy_only=False).astype(bool)
 
 
 def is_among(values: pa.ChunkedArray, allowed: pa.Array) -> np.ndarray:
-    """Return where a value is one of `allowed`: bool, (rows,)."""
+    """Return where a value is one of `allowed`: bool, shape (rows,)."""
     return pc.is_in(values, value_set=allowed).to_numpy(zero_copy_only=False).astype(bool)
 
 
 def unknown_mask(values: pa.ChunkedArray, categories: list[str], column: Column) -> np.ndarray:
-    """Return where a value is not missing and not among the categories: bool, (rows,)."""
+    """Return where a value is neither missing nor one of `categories`: bool, shape (rows,)."""
     return ~missing_mask(values, column) & ~is_among(values, pa.array(categories, pa.string()))
 
 
 def most_frequent(values: pa.ChunkedArray) -> list[tuple[Any, int]]:
-    """Return the distinct values and their numbers of rows, the most frequent value first."""
+    """Return each value with its number of rows: by this number, then in alphabetical order."""
     counts = [(count["values"], count["counts"]) for count in values.value_counts().to_pylist()]
     return sorted(counts, key=lambda pair: (-pair[1], pair[0]))
 
@@ -134,7 +136,7 @@ def drop_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
 
 
 def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
-    """Return numbers, datetimes in seconds or lengths of texts that are not missing: float64."""
+    """Return the numbers, datetimes (seconds) or text lengths that are not missing: float64."""
     present = drop_missing(values, column)
     if column.feature_type == "text":
         return pc.utf8_length(present).to_numpy().astype(np.float64)
@@ -142,11 +144,12 @@ def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
 
 
 def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
-    """Round edges to few digits or to the day, if they then separate the values as well."""
+    """Round edges to few digits or to the day, if the rounded edges also separate the values."""
+    candidates = [
+        np.array([float(f"{edge:.{digits}g}") for edge in edges]) for digits in ROUNDED_DIGITS
+    ]
     if column.feature_type == "datetime":
-        candidates = [edges // DAY * DAY]
-    else:
-        candidates = [np.array([float(f"{edge:.{n}g}") for edge in edges]) for n in (4, 6)]
+        candidates = [edges // SECONDS_PER_DAY * SECONDS_PER_DAY]
     for rounded in map(np.unique, candidates):
         if len(rounded) == len(edges) and rounded[0] > lowest:
             return rounded
@@ -154,11 +157,12 @@ def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
 
 
 def format_value(value: float, column: Column) -> str:
-    """Format a number in its own digits, or a datetime to the day or the second."""
+    """Format a number with the digits that it has, or a datetime to the day or the second."""
     if column.feature_type == "datetime":
-        moment = datetime.fromtimestamp(min(max(value, YEAR_1), YEAR_10000 - 1), UTC)
-        return f"{moment:%Y-%m-%d}" if not value % DAY else f"{moment:%Y-%m-%d %H:%M:%S}"
-    if value.is_integer() and abs(value) < 1e15:
+        timestamp = datetime.fromtimestamp(min(max(value, YEAR_1), YEAR_10000 - 1), UTC)
+        is_day = not value % SECONDS_PER_DAY
+        return f"{timestamp:%Y-%m-%d}" if is_day else f"{timestamp:%Y-%m-%d %H:%M:%S}"
+    if value.is_integer() and abs(value) < MAX_EXACT_INTEGER:
         return str(int(value))
     short = f"{value:g}"
     return short if float(short) == value else str(value)

@@ -1,34 +1,30 @@
 """A summary of each column of the training rows, with which other rows are compared."""
 
-from collections.abc import Mapping
 from typing import Literal, Self
 
 import numpy as np
 import pyarrow as pa
 
-from keras_tabular.config.schema import Column, Schema
+from keras_tabular.config.schema import Column
 from keras_tabular.config.typed_yaml import Section
-from keras_tabular.model_file.bins import (
-    Bins,
-    drop_missing,
-    most_frequent,
-    numeric_values,
-    unknown_mask,
-)
+from keras_tabular.model_file import bins
+from keras_tabular.model_file.bins import Bins
 
 NUMBER_BINS, CATEGORY_BINS = 10, 20
 BACKGROUND_SIZE = 16  # values of a column
-DRAWS, DEVIATIONS = 100, 4.0  # draws of two equal tables; a larger distance is not chance
+DRAWS = 100  # of two tables that differ by chance alone
+MAX_DEVIATIONS = 4.0  # of their distances from the mean distance; more is not chance
 
 
 class ColumnSummary(Section, extra="ignore"):
-    """Summary of a column of some rows.
+    """Summary of a column in a sample of rows.
 
     Attributes:
-        edges, categories: The bins, see `Bins`; of a text, bins of its length.
+        edges: Edges of the `Bins`; for texts, of their lengths.
+        categories: Categories of the `Bins`.
         counts: Number of rows in each bin.
-        background: Some values, each as frequent as in the rows, None for a missing value. A text
-            has none, since it belongs to one row.
+        background: Values as frequent as in the rows, None for a missing value. There are none for
+            texts, each of which belongs to one row.
         unknown: Share of the rows whose category the model does not know.
     """
 
@@ -48,17 +44,19 @@ class ColumnSummary(Section, extra="ignore"):
         Args:
             categories: The categories that the model knows; None if it knows all of them.
         """
-        is_category = column.feature_type == "category"
-        count = CATEGORY_BINS if is_category else NUMBER_BINS
-        bins = Bins.from_values(values, column, count, outside=True)
-        unknown = 0.0 if categories is None else unknown_mask(values, categories, column).mean()
+        kind = column.feature_type
+        count = CATEGORY_BINS if kind == "category" else NUMBER_BINS
+        own_bins = Bins.from_values(values, column, count, outside=True)
+        unknown = 0.0
+        if categories is not None:
+            unknown = round(float(bins.unknown_mask(values, categories, column).mean()), 6)
         return cls(
-            feature_type=column.feature_type,
-            edges=tuple(bins.edges.tolist()),
-            categories=bins.categories,
-            counts=tuple(bins.counts(values).tolist()),
-            background=() if column.feature_type == "text" else _background(values, column),
-            unknown=round(float(unknown), 6),
+            feature_type=kind,
+            edges=tuple(own_bins.edges.tolist()),
+            categories=own_bins.categories,
+            counts=tuple(own_bins.counts(values).tolist()),
+            background=() if kind == "text" else _evenly_spaced_values(values, column),
+            unknown=unknown,
         )
 
     def bins(self, column: Column) -> Bins:
@@ -66,27 +64,15 @@ class ColumnSummary(Section, extra="ignore"):
         return Bins(column, np.array(self.edges), self.categories, outside=True)
 
 
-def summarize_columns(
-    rows: pa.Table, schema: Schema, categories: Mapping[str, list[str]]
-) -> dict[str, ColumnSummary]:
-    """Summarize each column that the model reads.
-
-    Args:
-        categories: The categories that the model knows, for the columns where it knows only some.
-    """
-    return {
-        name: ColumnSummary.from_values(rows[name], column, categories.get(name))
-        for name, column in schema.features.items()
-    }
-
-
-def _background(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None, ...]:
+def _evenly_spaced_values(
+    values: pa.ChunkedArray, column: Column
+) -> tuple[float | str | None, ...]:
     """Take values at equal distances from the sorted rows; missing values come last."""
     if column.is_string:
-        counts = most_frequent(drop_missing(values, column))
+        counts = bins.most_frequent(bins.drop_missing(values, column))
         ordered = [value for value, count in counts for _ in range(count)]
     else:
-        ordered = np.sort(numeric_values(values, column)).tolist()
+        ordered = np.sort(bins.numeric_values(values, column)).tolist()
     rows = (np.arange(BACKGROUND_SIZE) + 0.5) / BACKGROUND_SIZE * len(values)
     return tuple(ordered[int(row)] if row < len(ordered) else None for row in rows)
 
@@ -94,22 +80,22 @@ def _background(values: pa.ChunkedArray, column: Column) -> tuple[float | str | 
 def total_variation(
     first: np.ndarray, second: np.ndarray, group_size: float = 1.0
 ) -> tuple[float, float]:
-    """Compute how far two tables are apart in a column, and how far chance moves equal tables.
+    """Compute the distance between two tables in a column, and the distance that chance explains.
 
     The distance is the share of the rows that would have to be in another bin for the tables to be
-    alike (total variation).
+    equal (total variation).
 
     Args:
-        first, second: Number of rows of each table in each bin, (bins,).
-        group_size: Number of rows that depend on each other, see `groups.mean_group_size`.
+        first: Number of rows of one table in each bin, shape (bins,).
+        second: Number of rows of the other table in each bin, shape (bins,).
+        group_size: Number of rows that depend on each other: `groups.mean_group_size`.
     """
     sizes = [round(counts.sum()) for counts in (first, second)]
     if not all(sizes):
         return 0.0, 0.0
-
     rng, shares = np.random.default_rng(0), (first + second) / (first + second).sum()
     independent = [max(round(size / group_size), 1) for size in sizes]
     drawn = [rng.multinomial(size, shares, DRAWS) / size for size in independent]
     by_chance = np.abs(drawn[0] - drawn[1]).sum(axis=1) / 2
     distance = np.abs(first / sizes[0] - second / sizes[1]).sum() / 2
-    return float(distance), float(by_chance.mean() + DEVIATIONS * by_chance.std())
+    return float(distance), float(by_chance.mean() + MAX_DEVIATIONS * by_chance.std())

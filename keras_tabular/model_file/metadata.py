@@ -1,10 +1,8 @@
-"""Metadata in the file of a model: one JSON file in the zip, which Keras ignores."""
+"""Metadata of a model: a JSON file within its .keras file, a zip file, that Keras ignores."""
 
-import hashlib
 import json
 import re
 import zipfile
-from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -17,12 +15,11 @@ from keras_tabular.config.typed_yaml import Section, Value, parse_section
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.model_file.column_summary import ColumnSummary
 from keras_tabular.model_file.intervals import Intervals
-from keras_tabular.table.parquet import count_rows, part_paths
 
 METADATA = "tabular.json"
-REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")  # shown to give the same bytes
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
-MAX_JSON = 2**28  # bytes of a JSON file in the zip
+REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")  # tests show that their bytes are equal
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can contain
+MAX_JSON_BYTES = 2**28  # in a .keras file
 
 
 class Ensemble(Section, extra="ignore"):
@@ -61,7 +58,7 @@ class TrainingRows(Section, extra="ignore"):
 
 
 class ModelMetadata(Section, extra="ignore"):
-    """Everything that the model's file holds besides the model; a model from elsewhere has none.
+    """Everything that a model's file contains besides the model; empty for a model from elsewhere.
 
     Attributes:
         task, target, classes: The meaning of the outputs; classes are in their order.
@@ -95,44 +92,30 @@ class ModelMetadata(Section, extra="ignore"):
 
     @property
     def temperature(self) -> float:
-        """The temperature of the probabilities, 1 if they were not calibrated."""
+        """Temperature of the probabilities; 1 if they were not calibrated."""
         return (self.calibration or {}).get("temperature", 1.0)
 
     @property
     def attribution(self) -> dict[str, float]:
-        """The share of attribution of each column; empty without training rows."""
+        """Share of attribution of each column; empty without a summary of the training rows."""
         return self.trained_on.attribution if self.trained_on else {}
 
     @classmethod
     def from_schema(cls, schema: Schema, **fields: Any) -> Self:
-        """Describe a model of this table."""
-        classes = list(schema.classes)
-        return cls(task=schema.task, target=schema.target, classes=classes, **fields)
-
-
-def provenance(train: Path) -> dict[str, Any]:
-    """Return the number of training rows, the MD5 of their parts, and the versions of packages.
-
-    The commit is not part of it, since a commit contains the hash of its own model. `git log -S`
-    with the model's MD5 in dvc.lock finds the commit.
-    """
-    digest = hashlib.md5(usedforsecurity=False)
-    for path in part_paths(train):
-        digest.update(path.read_bytes())
-    packages = {name: version(name) for name in ("keras", "tensorflow", "pyarrow", "numpy")}
-    return {"rows": sum(count_rows(train)), "md5": digest.hexdigest(), "packages": packages}
+        """Build the metadata of a model that is trained on this table."""
+        return cls(task=schema.task, target=schema.target, classes=list(schema.classes), **fields)
 
 
 def read_metadata(path: Path, content: bytes) -> ModelMetadata:
     """Read the metadata of the model's file at `path`.
 
     Raises:
-        UserError: It is not a model's file, or its metadata are not as this version writes them.
+        UserError: This is not a model's file, or its metadata are not as this version writes them.
     """
     try:
         with zipfile.ZipFile(BytesIO(content)) as file:
             unpacked = sum(entry.file_size for entry in file.infolist())
-            if unpacked > 2 * len(content) + MAX_JSON:  # Keras does not compress weights
+            if unpacked > 2 * len(content) + MAX_JSON_BYTES:  # Keras does not compress weights
                 raise ValueError(f"it unpacks from {len(content)} to {unpacked} bytes")
             entries = json.loads(file.read(METADATA)) if METADATA in file.namelist() else {}
     except Exception as error:  # a file can be wrong in any way
@@ -141,29 +124,31 @@ def read_metadata(path: Path, content: bytes) -> ModelMetadata:
 
 
 def training_rows(path: Path, metadata: ModelMetadata, schema: Schema) -> TrainingRows:
-    """Return the summary of the training rows in the metadata of the model's file at `path`.
+    """Return the summary of the training rows of the model at `path`.
 
     Raises:
-        UserError: There is no summary, or it is of other columns than the declared ones.
+        UserError: There is no summary, or its columns are not the declared ones.
     """
     trained_on = metadata.trained_on
     if trained_on is None:
-        raise UserError(f"{path}: holds no summary of its training rows; run `dvc repro`")
-    trained = {(name, column.feature_type) for name, column in trained_on.summaries.items()}
-    declared = {(name, column.feature_type) for name, column in schema.features.items()}
+        raise UserError(f"{path}: found no summary of the training rows. Run `dvc repro`.")
+    trained, declared = (
+        {(name, column.feature_type) for name, column in columns.items()}
+        for columns in (trained_on.summaries, schema.features)
+    )
     if trained != declared:
-        columns = sorted({name for name, _ in trained ^ declared})
+        different = format_list(sorted({name for name, _ in trained ^ declared}))
         raise UserError(
             f"{path}: the model was trained for other columns than data/schema.yaml declares: "
-            f"{format_list(columns)}; run `dvc repro` to train one for these"
+            f"{different}. Run `dvc repro` to train a model for the declared columns."
         )
     return trained_on
 
 
 def replace_metadata(source: Path, target: Path, metadata: ModelMetadata) -> None:
-    """Write the model in `source` to `target` with other metadata, and without dates and addresses.
+    """Write the model in `source` to `target` with other metadata.
 
-    So the same model gives the same bytes.
+    The same model gives the same bytes: entries of the zip file are sorted and have no date.
     """
     with zipfile.ZipFile(source) as old:
         contents = {name: old.read(name) for name in sorted(old.namelist()) if name != METADATA}
@@ -173,13 +158,15 @@ def replace_metadata(source: Path, target: Path, metadata: ModelMetadata) -> Non
     contents[METADATA] = metadata.model_dump_json(indent=1, exclude_defaults=True).encode()
     with zipfile.ZipFile(target, "w") as new:
         for name, content in contents.items():
-            new.writestr(zipfile.ZipInfo(name, EPOCH), content)
+            new.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
 
 
 def _without_date_and_addresses(text: str) -> str:
     """Remove the date from Keras's JSON, and replace addresses by their order of appearance."""
-    order: dict[str, int] = {}
-    text = re.sub(
-        r'(?<="shared_object_id": )\d+', lambda m: str(order.setdefault(m[0], len(order))), text
-    )
+    numbers: dict[str, int] = {}
+
+    def number(address: re.Match[str]) -> str:
+        return str(numbers.setdefault(address[0], len(numbers)))
+
+    text = re.sub(r'(?<="shared_object_id": )\d+', number, text)
     return re.sub(r', "date_saved": "[^"]*"', "", text)

@@ -17,13 +17,13 @@ from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.reproducible import OrderedMean, ReproducibleDense, make_reproducible
 from keras_tabular.table.arrays import input_type
 
-BATCH_SIZES = (16, 256, 1024)  # the first for a server, 6 times faster than 256
-MAX_WORK_OF_LARGE_BATCHES = 1_000_000  # multiply-adds for a row; else 1024 rows leave the caches
+BATCH_SIZES = (16, 256, 1024)  # the first one is for a server, where it is 6 times faster than 256
+MAX_WORK_OF_LARGE_BATCHES = 1_000_000  # multiply-adds per row; above, 1024 rows leave the caches
 WORK_PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of a text
 
 
 def write_model(model: keras.Model, path: Path, metadata: ModelMetadata) -> None:
-    """Save a model, such that the same model gives the same bytes."""
+    """Save a model; the same model gives the same bytes."""
     with TemporaryDirectory() as folder:
         saved = Path(folder, "model.keras")
         model.save(saved)
@@ -32,7 +32,7 @@ def write_model(model: keras.Model, path: Path, metadata: ModelMetadata) -> None
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model, and what else its file holds.
+    """A model with the metadata in its file.
 
     Attributes:
         path: Name of the file in messages.
@@ -48,20 +48,20 @@ class SavedModel:
 
     @cached_property
     def network(self) -> keras.Model:
-        """The model with exact matrix products, see `make_reproducible`."""
+        """The model that predicts the same bits on any CPU: `make_reproducible`."""
         return make_reproducible(self.plain)
 
     @property
     def multiply_adds(self) -> float:
-        """The number of multiply-adds that take about as long as predicting a row."""
+        """Number of multiply-adds that take about as long as the prediction of a row."""
         return multiply_adds(self.network)
 
     def predict(self, columns: dict[str, np.ndarray]) -> np.ndarray:
-        """Predict the rows of raw columns, see `predict`."""
+        """Predict the rows of raw columns with `predict`."""
         return predict(self.network, columns)
 
     def predict_members(self, columns: dict[str, np.ndarray]) -> np.ndarray:
-        """Predict the rows of raw columns, also by each member, see `predict`."""
+        """Predict the rows of raw columns, also by each member, with `predict`."""
         return predict(self.network, columns, members=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -75,12 +75,12 @@ def _load_once(path: Path, content: bytes) -> SavedModel:
 
 
 def load_model(path: Path, content: bytes, schema: Schema | None = None) -> SavedModel:
-    """Load a model in Keras's safe mode; docs/predictions.md says what that protects from.
+    """Load a model in Keras's safe mode, against what docs/predictions.md describes.
 
     Args:
-        path: Names the file in messages.
+        path: Name of the file in messages.
         content: Content of the file.
-        schema: The table that the model must have been trained for.
+        schema: Table for which the model must have been trained.
 
     Raises:
         UserError: Keras cannot load the model, or it was trained for another table.
@@ -96,7 +96,7 @@ def load_model(path: Path, content: bytes, schema: Schema | None = None) -> Save
         except Exception as error:  # a file can be wrong in any way
             problem = truncate(f"{error}".partition("\n")[0] or type(error).__name__, 500)
             raise UserError(
-                f"{path}: not a model that Keras can load in safe mode: {problem}"
+                f"{path}: Keras cannot load this model in safe mode: {problem}"
             ) from None
     if schema is None:
         return model
@@ -105,41 +105,41 @@ def load_model(path: Path, content: bytes, schema: Schema | None = None) -> Save
     problems = [f"input {name}" for name in sorted(dict(declared ^ inputs))]
     if shape != (None, schema.outputs):
         problems.append(f"{shape[-1] if shape else 'no'} outputs for {schema.outputs}")
-    expected_metadata = ModelMetadata.from_schema(schema)
+    declared_metadata = ModelMetadata.from_schema(schema)
     for key in ("task", "target", "classes") if metadata.task else ():
-        trained, expected = getattr(metadata, key), getattr(expected_metadata, key)
-        if trained != expected:
-            problems.append(f"{key} {trained} in the model, {expected} in the schema")
+        found, expected = getattr(metadata, key), getattr(declared_metadata, key)
+        if found != expected:
+            problems.append(f"{key} {found} in the model, {expected} in the schema")
     if problems:
         raise UserError(
             f"{path}: the model was trained for another table than data/schema.yaml "
-            f"declares: {format_list(problems)}; run `dvc repro` to train one for this"
+            f"declares: {format_list(problems)}. Run `dvc repro` to train a model for this table."
         )
     return model
 
 
 def export_model(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
-    """Write a TensorFlow SavedModel whose signature takes raw columns, (rows,) each.
+    """Write a TensorFlow SavedModel whose signature takes raw columns, shape (rows,) each.
 
-    It returns `outputs`, (rows, outputs).
+    The signature returns `outputs`, shape (rows, outputs).
 
     Args:
         folder: Folder to write.
-        signature: Name of the signature, which is also there as `serving_default`.
+        signature: Name of the signature. It is also exported as `serving_default`.
 
     Returns:
-        The input of each column: its name in letters, digits and `_`, a letter first.
+        Name of the input of each column: letters, digits and `_`, beginning with a letter.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The folder cannot be written.
     """
-    network = model.plain  # TensorFlow Serving may compile nothing
+    network = model.plain  # TensorFlow Serving may not compile functions with XLA
     inputs, specs = dict[str, str](), dict[str, tf.TensorSpec]()
     for number, tensor in enumerate(network.inputs, start=1):
         name = re.sub(r"\W", "_", tensor.name, flags=re.ASCII)
         name = name if name[0].isalpha() else f"column_{name}"
-        taken_names = {other.lower() for other in specs}  # TensorFlow's names ignore case
-        name = f"{name}_{number}" if name.lower() in taken_names else name
+        if name.lower() in map(str.lower, specs):  # TensorFlow's names ignore case
+            name = f"{name}_{number}"
         inputs[tensor.name], specs[name] = name, tf.TensorSpec((None,), tensor.dtype, name)
 
     @tf.function(autograph=False)
@@ -158,25 +158,25 @@ def export_model(model: SavedModel, folder: Path, signature: str) -> dict[str, s
 
 
 def add_temperature(path: Path, temperature: float) -> keras.Model:
-    """Load the model in a file as Keras does, and set the temperature of its probabilities.
+    """Load the model in a file as Keras does, and scale its probabilities by a temperature.
 
-    See `evaluation.calibration`. Powers of probabilities need no logarithm of 0. Their layers are a
-    model within the model, since its layers may have the same names.
+    `evaluation.calibration` chooses the temperature. Powers of probabilities need no logarithm of
+    0. Their layers are a model within the model, since its layers may have the same names.
     """
     network = keras.models.load_model(path, safe_mode=True)
     probabilities = keras.Input(network.output_shape[1:])
     powers = probabilities ** (1 / temperature)
     if network.output_shape[-1] == 1:
-        total = powers + (1 - probabilities) ** (1 / temperature)
+        sums = powers + (1 - probabilities) ** (1 / temperature)
     else:
-        total = keras.ops.sum(powers, axis=1, keepdims=True)
-    scaled = keras.Model(probabilities, powers / total, name="temperature")
+        sums = keras.ops.sum(powers, axis=1, keepdims=True)
+    scaled = keras.Model(probabilities, powers / sums, name="temperature")
     return keras.Model(network.inputs, scaled(network.output), name=network.name)
 
 
 @lru_cache(1)
 def multiply_adds(network: keras.Model) -> float:
-    """Compute the number of multiply-adds that take about as long as predicting a row."""
+    """Return the number of multiply-adds that take about as long as the prediction of a row."""
     work = 0.0
     for layer in network.layers:
         if isinstance(layer, keras.Model):
@@ -190,7 +190,7 @@ def multiply_adds(network: keras.Model) -> float:
 
 @lru_cache(1)
 def _compiled(network: keras.Model) -> tf.types.experimental.ConcreteFunction:
-    """Compile a function from raw columns to the outputs and those of each member, see `predict`.
+    """Compile a function from raw columns to the outputs of the model and of each member.
 
     It is one graph for batches of any size, since graphs for one size each differ in the last bits.
     """
@@ -220,13 +220,13 @@ def predict(
     few sizes.
 
     Args:
-        network: Model with exact products.
-        columns: Inputs of the model, (rows,) each.
+        network: The result of `make_reproducible`.
+        columns: Inputs of the model, shape (rows,) each.
         members: Whether to return also the outputs of each member, in the units of the target.
             Members are in the alphabetical order of their architectures.
 
     Returns:
-        Float32, (rows, outputs), or (rows, outputs * (1 + members)).
+        Float32, shape (rows, outputs), or (rows, outputs * (1 + members)).
     """
     rows, outputs = len(next(iter(columns.values()))), network.output_shape[-1]
     is_large = multiply_adds(network) > MAX_WORK_OF_LARGE_BATCHES

@@ -35,9 +35,9 @@ Randomness
     with `split.seed` as its key: `splitting.rules.hash_values`.
 Order of work
   - Number of workers, and which one ends first. Results come in the order of their items, and no
-    item depends on another: `core.engine.ordered_map`.
+    item depends on another: `core.parallel.ordered_map`.
   - Order of files and of DuckDB's batches. Parts are sorted by name, and batches are cut again:
-    `table.parquet.part_paths`, `table.parquet.take_rows`.
+    `table.parquet.part_paths`, `table.parquet.regroup_rows`.
   - A kill. A snapshot holds weights, optimizer and seeds bit for bit, and is only used with the
     same code, packages, parameters and tables: `training.checkpoint.identity`.
 Decisions
@@ -47,7 +47,7 @@ Files
   - A Keras file holds its date, addresses of objects and times of zip entries. They are removed,
     and its entries are sorted: `model_file.metadata.replace_metadata`.
   - The pages of a Parquet file depend on how a table is divided in memory. Each part is written as
-    one piece: `table.parquet.take_rows`, `splitting.placement.write_new_parts`.
+    one piece: `table.parquet.regroup_rows`, `splitting.placement.write_parts`.
   - JSON and CSV: sorted keys, six decimals, no negative zero, UTF-8 and "\\n" whatever the locale:
     `core.files.write_json`, `core.files.write_points`.
   - Versions of code and packages. requirements.txt locks packages by hash, and dvc.lock the inputs,

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.model_file.attribution import Permutations, contributions
-from keras_tabular.model_file.column_summary import summarize_columns
+from keras_tabular.model_file.column_summary import ColumnSummary
 from keras_tabular.prediction.predictor import reason_columns
 from keras_tabular.table.arrays import feature_arrays
 from tests.helpers import build_schema
@@ -28,7 +28,10 @@ TABLE = pa.table(
         "d/e": ["some words"] * 400,
     }
 )
-DRAWN = Permutations.from_summaries(summarize_columns(TABLE, SCHEMA, {}), SCHEMA)
+SUMMARIES = {
+    name: ColumnSummary.from_values(TABLE[name], column) for name, column in SCHEMA.features.items()
+}
+DRAWN = Permutations.from_summaries(SUMMARIES, SCHEMA, list(COLUMNS))
 ROWS = feature_arrays(TABLE[:20], SCHEMA)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.calibration import scale_by_temperature
-from keras_tabular.model_file.column_summary import summarize_columns
+from keras_tabular.model_file.column_summary import ColumnSummary
 from keras_tabular.model_file.metadata import ModelMetadata, TrainingRows, training_rows
 from keras_tabular.model_file.saved_model import add_temperature, load_model, write_model
 from keras_tabular.networks.backend import keras
@@ -55,12 +55,13 @@ def test_a_temperature_scales_a_model_whose_layers_have_the_names_of_its_own(
 
 def test_the_summary_of_other_columns_is_refused_by_their_names() -> None:
     schema = build_schema("regression", x={"kind": "real"}, z={"kind": "real"})
-    summaries = summarize_columns(pa.table({"x": [1.0], "z": [2.0]}), schema, {})
+    column = ColumnSummary.from_values(pa.chunked_array([[1.0]]), schema.columns["x"])
+    summaries = {"x": column, "z": column}
     shares = {"x": 0.5, "z": 0.5}
     rows = TrainingRows(rows=1, md5="", packages={}, summaries=summaries, attribution=shares)
     metadata = ModelMetadata(trained_on=rows)
     changed = build_schema("regression", x={"kind": "category"}, z={"kind": "real"})
-    with pytest.raises(UserError, match=r"m\.keras: .* other columns than .* declares: x; run"):
+    with pytest.raises(UserError, match=r"m\.keras: .* other columns than .* declares: x\. Run"):
         training_rows(Path("m.keras"), metadata, changed)
-    with pytest.raises(UserError, match="holds no summary of its training rows"):
+    with pytest.raises(UserError, match="found no summary of the training rows"):
         training_rows(Path("m.keras"), ModelMetadata(), schema)
