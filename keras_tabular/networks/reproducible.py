@@ -22,7 +22,7 @@ Arithmetic of the networks
 Arithmetic of the preparation
   - Sums of the training rows. Parts of a table are added in their order (`table.profile.Summary`),
     correlations are sums of integers (`networks.network.relevance`), and the regressions on texts
-    multiply float32 values in float64, row by row (`preprocessing.texts.ridge`).
+    multiply float32 values in float64, row by row (`preprocessing.texts.fit_ridge`).
   - Sines are read from a rounded table (`preprocessing.dates.cyclic_encoding`), and time zones from
     the package tzdata, whatever the system has (`table.cells.time_zone`).
 Randomness

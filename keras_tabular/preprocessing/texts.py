@@ -20,19 +20,19 @@ from keras_tabular.networks.backend import keras
 
 ops = keras.ops
 NGRAM_LENGTH = 5  # characters
-MAX_WORD_LENGTH = 8  # characters on average, with the blank between two words
-MAX_COUNTED = 5_000_000  # characters in which words are counted: bounded memory
-RIDGE, STEPS = 1.0, 20  # penalty, and steps of conjugate gradients; more change hardly anything
-MAX_TOKENS = 20_000_000  # of the texts that are learnt from: bounded memory and time
+MAX_WORD_LENGTH = 8  # characters on average, with the space between two words
+MAX_CHARACTERS_COUNTED = 5_000_000  # of the texts in which words are counted: bounded memory
+MAX_TOKENS_TO_FIT = 20_000_000  # of the texts to which regressions are fitted: bounded memory
+L2_PENALTY, GRADIENT_STEPS = 1.0, 20  # of the ridge regressions; more steps change hardly anything
 GRID = 2.0**-12  # sums of its multiples up to 2⁴¹ are exact in float64, in any order
-ROWS = 1_024  # whose tokens are found at a time
+BATCH_ROWS = 1_024  # whose tokens are found at a time
 
 
 class Vocabulary(NamedTuple):
     """The most frequent words and character n-grams of a text column.
 
     Attributes:
-        length: Number of n-grams that are read of a text, and twice the number of words.
+        length: Number of n-grams of a text that are read, and twice the number of words.
     """
 
     words: list[str]
@@ -41,60 +41,63 @@ class Vocabulary(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Number of different tokens, where 0 is none."""
+        """Number of different tokens, where 0 means none."""
         return 1 + len(self.words) + len(self.ngrams)
 
     def token_model(self) -> keras.Model:
-        """Build the model from texts, (rows, 1), to tokens: int, (rows, n), each once, or 0."""
+        """Build the model from texts, shape (rows, 1), to their distinct tokens and zeros.
+
+        Its output is int, shape (rows, n).
+        """
         text = keras.Input((1,), dtype="string")
         words = vectorizer("words", vocabulary=self.words, output_sequence_length=self.length // 2)
         ngrams = vectorizer("ngrams", vocabulary=self.ngrams, output_sequence_length=self.length)
         word, ngram = words(text) - 1, ngrams(text) - 1  # 0 is an unknown one
         ngram = ops.where(ngram > 0, ngram + len(self.words), 0)
         ordered = ops.sort(ops.maximum(ops.concatenate([word, ngram], axis=1), 0), axis=1)
-        before = ops.pad(ordered[:, :-1], [[0, 0], [1, 0]])
-        return keras.Model(text, ops.where(ops.equal(ordered, before), 0, ordered))
+        previous = ops.pad(ordered[:, :-1], [[0, 0], [1, 0]])
+        return keras.Model(text, ops.where(ops.equal(ordered, previous), 0, ordered))
 
 
 def fit_vocabulary(parts: Iterable[np.ndarray], max_tokens: int, length: int) -> Vocabulary:
-    """Find the most frequent words and n-grams in the first texts, about `MAX_COUNTED` characters.
+    """Find the most frequent words and n-grams in the first `MAX_CHARACTERS_COUNTED` characters.
 
     Args:
-        parts: Texts of each part, (rows,).
-        max_tokens: Number of words, and of n-grams, to know at most.
-        length: Number of n-grams of a text to read at most.
+        parts: Texts of each part, shape (rows,).
+        max_tokens: Largest number of words, and of n-grams, in the vocabulary.
+        length: Largest number of n-grams of a text to read.
     """
     texts: list[str] = []
     characters = 0
     for text in chain.from_iterable(parts):
         texts.append(text)
         characters += len(text)
-        if characters > MAX_COUNTED:
+        if characters > MAX_CHARACTERS_COUNTED:
             break
-    counted = ops.convert_to_tensor(np.array(texts, object)[:, None])
+    tensor = ops.convert_to_tensor(np.array(texts, object)[:, None])
     vocabularies = []
     for tokens in ("words", "ngrams"):
         layer = vectorizer(tokens, max_tokens=max_tokens + 2)  # with unknown and no token
-        layer.adapt(counted)
-        # Keras takes no empty vocabulary; a blank is neither a word nor an n-gram.
+        layer.adapt(tensor)
+        # Keras does not take an empty vocabulary. A space is neither a word nor an n-gram.
         vocabularies.append(layer.get_vocabulary(include_special_tokens=False) or [" "])
-    longest = max([16, *map(len, texts)])
     words, ngrams = vocabularies
+    longest = max([16, *map(len, texts)])
     return Vocabulary(words, ngrams, min(1 << (longest - 1).bit_length(), length))
 
 
 def vectorizer(tokens: str, **options: Any) -> keras.layers.TextVectorization:
-    """Build the layer for `words`, without marks, or for `ngrams`, which may hold some."""
+    """Build the layer for "words", without punctuation, or for "ngrams", with it."""
     if tokens == "ngrams":
         options |= {"standardize": "lower", "split": "character", "ngrams": (NGRAM_LENGTH,)}
     return keras.layers.TextVectorization(**options)
 
 
 def read_texts(parts: Iterable[pa.Table], name: str, length: int) -> Iterator[np.ndarray]:
-    """Read the texts of each part that has rows: object, (rows,).
+    """Read the texts of each part that has rows: object, shape (rows,).
 
     Args:
-        length: Number of n-grams of a text that are read; what is far behind them is cut off.
+        length: Number of n-grams of a text that are read. The text far behind them is cut off.
     """
     for part in parts:
         if len(part):
@@ -107,37 +110,40 @@ class TextEncoder(NamedTuple):
 
     Attributes:
         model: The result of `Vocabulary.token_model`.
-        inverse: Inverse document frequency of each token, a multiple of `GRID`, (tokens,).
+        inverse_frequency: Inverse document frequency of each token, a multiple of `GRID`, shape
+            (tokens,).
         weights: Weights of the regression on all training rows, then of one without each fold:
-            float32, (outputs, tokens, 1 + folds).
+            float32, shape (outputs, tokens, 1 + folds).
     """
 
     model: keras.Model
-    inverse: np.ndarray
+    inverse_frequency: np.ndarray
     weights: np.ndarray
 
     def predict(self, texts: np.ndarray, folds: np.ndarray | None = None) -> np.ndarray:
-        """Predict the target from texts: float32, (rows, outputs).
+        """Predict the target from texts: float32, shape (rows, outputs).
 
         Args:
-            texts: Texts, (rows,).
-            folds: Fold of each training row, whose texts are predicted without that fold.
+            texts: Texts, shape (rows,).
+            folds: Fold of each training row, whose text is predicted without that fold; None for
+                new rows.
         """
         regressions = np.zeros(len(texts), int) if folds is None else folds + 1
         predictions = np.empty((len(texts), len(self.weights)), np.float32)
-        for start in range(0, len(texts), ROWS):
-            rows = slice(start, start + ROWS)
-            matrix = tfidf(token_sets(self.model, texts[rows], len(self.inverse)), self.inverse)
-            chosen = regressions[rows, None]
+        for start in range(0, len(texts), BATCH_ROWS):
+            rows = slice(start, start + BATCH_ROWS)
+            tokens = token_matrix(self.model, texts[rows], len(self.inverse_frequency))
+            matrix = tfidf(tokens, self.inverse_frequency)
             for output, weights in enumerate(self.weights):
-                of_all = matrix @ weights
-                predictions[rows, output] = np.take_along_axis(of_all, chosen, axis=1)[:, 0]
+                by_regression = matrix @ weights
+                chosen = np.take_along_axis(by_regression, regressions[rows, None], axis=1)
+                predictions[rows, output] = chosen[:, 0]
         return predictions
 
     def build_layers(self, text: keras.KerasTensor) -> keras.KerasTensor:
-        """Build the layers that predict new texts, (rows, 1): float32, (rows, outputs)."""
-        weighted = self.inverse[:, None] * self.weights[:, :, 0].T
-        table = np.column_stack([weighted, self.inverse**2])
+        """Build the layers that predict new texts, (rows, 1): float32, shape (rows, outputs)."""
+        weighted = self.inverse_frequency[:, None] * self.weights[:, :, 0].T
+        table = np.column_stack([weighted, self.inverse_frequency**2])
         table = (np.rint(table / GRID) * GRID).astype(np.float32)
         tokens = keras.layers.Embedding(*table.shape, weights=[table])(self.model(text))
         sums = ops.sum(ops.cast(tokens, "float64"), axis=1)
@@ -145,8 +151,44 @@ class TextEncoder(NamedTuple):
         return ops.cast(sums[:, :-1] / length, "float32")
 
 
-def token_sets(model: keras.Model, texts: np.ndarray, size: int) -> sparse.csr_array:
-    """Find the tokens of texts, (rows,): a matrix of 1 in their columns, (rows, size)."""
+def fit_encoder(
+    vocabulary: Vocabulary, parts: Iterable[np.ndarray], y: np.ndarray, folds: np.ndarray
+) -> TextEncoder:
+    """Fit regressions to the texts of the training rows, up to `MAX_TOKENS_TO_FIT` tokens.
+
+    Args:
+        parts: Texts of each part, shape (rows,).
+        y: The result of `regression_targets`: float64, shape (rows, outputs).
+        folds: Fold of each row.
+    """
+    model, size = vocabulary.token_model(), vocabulary.size
+    blocks: list[sparse.csr_array] = []
+    count = 0
+    batches = (
+        texts[start : start + BATCH_ROWS]
+        for texts in parts
+        for start in range(0, len(texts), BATCH_ROWS)
+    )
+    for texts in batches:
+        blocks.append(token_matrix(model, texts, size))
+        count += blocks[-1].nnz
+        if count >= MAX_TOKENS_TO_FIT:
+            break
+    tokens = sparse.vstack(blocks, format="csr")
+    rows = tokens.shape[0]
+    rows_with_token = np.bincount(tokens.indices, minlength=size)
+    inverse_frequency = np.log((1 + rows) / (1 + rows_with_token)) + 1
+    inverse_frequency = np.rint(inverse_frequency / GRID) * GRID
+    inverse_frequency[0] = 0  # no token
+    matrix = tfidf(tokens, inverse_frequency)
+    left_out = np.arange(-1, folds.max(initial=0) + 1)  # no fold, then each of them
+    learns = (folds[:rows, None] != left_out).astype(np.float64)
+    weights = [fit_ridge(matrix, output, learns) for output in y[:rows].T]
+    return TextEncoder(model, inverse_frequency, np.stack(weights).astype(np.float32))
+
+
+def token_matrix(model: keras.Model, texts: np.ndarray, size: int) -> sparse.csr_array:
+    """Build a matrix with a 1 for each token of each text, shape (rows, size)."""
     ids = np.asarray(model(ops.convert_to_tensor(texts[:, None])))
     is_token = ids > 0
     columns = ids[is_token]
@@ -154,95 +196,65 @@ def token_sets(model: keras.Model, texts: np.ndarray, size: int) -> sparse.csr_a
     return sparse.csr_array((np.ones(len(columns)), columns, ends), shape=(len(texts), size))
 
 
-def fit_encoder(
-    vocabulary: Vocabulary, parts: Iterable[np.ndarray], y: np.ndarray, folds: np.ndarray
-) -> TextEncoder:
-    """Fit linear models to the texts of the training rows, or to the first of many rows.
+def tfidf(tokens: sparse.csr_array, inverse_frequency: np.ndarray) -> sparse.csr_array:
+    """Compute the TF-IDF features of a `token_matrix`, each row scaled to length 1."""
+    data = inverse_frequency[tokens.indices]
+    squares = sparse.csr_array((data**2, tokens.indices, tokens.indptr), shape=tokens.shape)
+    lengths = np.sqrt(np.maximum(squares.sum(axis=1), GRID))
+    data = round_to_float32(data / np.repeat(lengths, np.diff(tokens.indptr)))
+    return sparse.csr_array((data, tokens.indices, tokens.indptr), shape=tokens.shape)
+
+
+def regression_targets(y: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return the targets of the regressions: float64, shape (rows, outputs).
 
     Args:
-        parts: Texts of each part, (rows,).
-        y: Targets, float64, (rows, outputs), see `regression_targets`.
-        folds: Fold of each row.
+        y: The value, or the index of a class, shape (rows, 1).
+        n_classes: Number of classes; 0 for regression. Of two, only the second has an output.
     """
-    model, size = vocabulary.token_model(), vocabulary.size
-    blocks: list[sparse.csr_array] = []
-    count = 0
-    batches = (
-        texts[start : start + ROWS] for texts in parts for start in range(0, len(texts), ROWS)
-    )
-    for texts in batches:
-        blocks.append(token_sets(model, texts, size))
-        count += blocks[-1].nnz
-        if count >= MAX_TOKENS:
-            break
-    sets = sparse.vstack(blocks, format="csr")
-    rows = sets.shape[0]
-    with_token = np.bincount(sets.indices, minlength=size)
-    inverse = np.rint((np.log((1 + rows) / (1 + with_token)) + 1) / GRID) * GRID
-    inverse[0] = 0  # no token
-    matrix = tfidf(sets, inverse)
-    left_out = np.arange(-1, folds.max(initial=0) + 1)  # no fold, then each of them
-    learns = (folds[:rows, None] != left_out).astype(np.float64)
-    weights = [ridge(matrix, of_output, learns) for of_output in y[:rows].T]
-    return TextEncoder(model, inverse, np.stack(weights).astype(np.float32))
-
-
-def regression_targets(y: np.ndarray, classes: int) -> np.ndarray:
-    """Return what the regressions learn: float64, (rows, outputs).
-
-    Args:
-        y: The value, or the index of a class, (rows, 1).
-        classes: Number of classes; 0 for regression. Of two, only the second has an output.
-    """
-    if not classes:
+    if not n_classes:
         return y
-    indicators = (y == np.arange(classes)).astype(np.float64)
-    return indicators[:, 1:] if classes == 2 else indicators
+    indicators = (y == np.arange(n_classes)).astype(np.float64)
+    return indicators[:, 1:] if n_classes == 2 else indicators
 
 
-def ridge(matrix: sparse.csr_array, y: np.ndarray, learns: np.ndarray) -> np.ndarray:
+def fit_ridge(matrix: sparse.csr_array, y: np.ndarray, learns: np.ndarray) -> np.ndarray:
     """Fit several ridge regressions at once, by conjugate gradients.
 
     Hestenes and Stiefel, "Methods of conjugate gradients for solving linear systems" (1952). No
-    product here comes from a library for dense matrices, whose bits depend on the CPU, and all
-    products are of values rounded by `singles`.
+    product here comes from a library for dense matrices, whose bits depend on the CPU. The operands
+    of all products are rounded to float32, so that a product is exact in float64.
 
     Args:
-        matrix: Features of each row, (rows, columns).
-        y: Target of each row, (rows,).
-        learns: 1 where a regression learns from a row, else 0, float64, (rows, regressions).
+        matrix: Features of each row, shape (rows, columns).
+        y: Target of each row, shape (rows,).
+        learns: 1 where a regression learns from a row, else 0: float64, shape (rows, regressions).
 
     Returns:
-        The weights, float64, (columns, regressions). A regression predicts the difference from the
-        mean target of the rows that it learns from, in standard deviations of these targets.
+        The weights: float64, shape (columns, regressions). A regression predicts the difference
+        from the mean target of the rows that it learns from, in standard deviations of these
+        targets.
     """
     count = np.maximum(learns.sum(axis=0), 1)
     difference = learns * (y[:, None] - (learns * y[:, None]).sum(axis=0) / count)
     deviation = np.sqrt((difference**2).sum(axis=0) / count)
     transposed = matrix.T.tocsr()
-    residual = transposed @ singles(difference / np.where(deviation > 0, deviation, 1))
-    weights, direction = np.zeros_like(residual), singles(residual)
+    residual = transposed @ round_to_float32(difference / np.where(deviation > 0, deviation, 1))
+    weights, direction = np.zeros_like(residual), round_to_float32(residual)
     squares = (residual**2).sum(axis=0)
-    for _ in range(STEPS):
-        product = transposed @ singles(learns * (matrix @ direction)) + RIDGE * direction
+    for _ in range(GRADIENT_STEPS):
+        fitted = round_to_float32(learns * (matrix @ direction))
+        product = transposed @ fitted + L2_PENALTY * direction
         curvature = (direction * product).sum(axis=0)
         step = squares / np.where(curvature > 0, curvature, 1)
         weights = weights + step * direction
         residual = residual - step * product
-        before, squares = squares, (residual**2).sum(axis=0)
-        direction = singles(residual + direction * (squares / np.where(before > 0, before, 1)))
+        previous, squares = squares, (residual**2).sum(axis=0)
+        growth = squares / np.where(previous > 0, previous, 1)
+        direction = round_to_float32(residual + direction * growth)
     return weights
 
 
-def singles(values: np.ndarray) -> np.ndarray:
-    """Round values to float32, and return them as float64, whose products are then exact."""
+def round_to_float32(values: np.ndarray) -> np.ndarray:
+    """Round float64 values to float32, and return them as float64."""
     return values.astype(np.float32).astype(np.float64)
-
-
-def tfidf(sets: sparse.csr_array, inverse: np.ndarray) -> sparse.csr_array:
-    """Compute TF-IDF features of sets of tokens, each row scaled to length 1."""
-    data = inverse[sets.indices]
-    squares = sparse.csr_array((data**2, sets.indices, sets.indptr), shape=sets.shape).sum(axis=1)
-    lengths = np.sqrt(np.maximum(squares, GRID))
-    data = singles(data / np.repeat(lengths, np.diff(sets.indptr)))
-    return sparse.csr_array((data, sets.indices, sets.indptr), shape=sets.shape)

@@ -65,8 +65,8 @@ def test_unseen_rows_get_what_the_words_say(
     most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where memory is bounded, and so the first rows alone are learnt from."""
-    monkeypatch.setattr(texts, "MAX_TOKENS", most)
-    monkeypatch.setattr(texts, "ROWS", 100)
+    monkeypatch.setattr(texts, "MAX_TOKENS_TO_FIT", most)
+    monkeypatch.setattr(texts, "BATCH_ROWS", 100)
     written, y = sample(600)
     vocabulary, folds = known(written.tolist()), np.arange(600) % 4
     parts = [written[:200], written[200:]]
