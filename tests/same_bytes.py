@@ -1,8 +1,8 @@
-"""Hashes of operations, and of what stages make, which `make check-cpu` compares between CPUs.
+"""Print hashes of operations and of the stages' outputs, which `make check-cpu` compares.
 
-The operations are each activation, loss and optimizer of params.yaml; the stages run on a table of
-5,000 rows with numbers, gaps, days, texts and categories, for each task, with layers of several
-sizes; one of them is evaluated too.
+The operations are all activations, losses and optimizers of params.yaml. For each task, the stages
+run on a table of 5,000 rows with numbers, missing values, days, texts and categories, with layers
+of several sizes. The binary model is evaluated too.
 """
 
 import hashlib
@@ -30,32 +30,32 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "networks": {"plain": {"units": [64], "batch_size": 1024}},
     },
 }
-MADE = ("models", "metrics", "data/oof", "data/predictions")
-FEW = {"folds": 2, "networks": {"realmlp": {"epochs": 1}, "plain": {"epochs": 1}}}
+OUTPUT_FOLDERS = ("models", "metrics", "data/oof", "data/predictions")
+SHORT_TRAINING = {"folds": 2, "networks": {"realmlp": {"epochs": 1}, "plain": {"epochs": 1}}}
 
 
-def digest(tensors: list[tf.Tensor]) -> str:
+def hash_tensors(tensors: list[tf.Tensor]) -> str:
     return hashlib.md5(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
 
 
-def gradients(functions: dict[str, Callable[[tf.Tensor], tf.Tensor]], x: tf.Tensor) -> None:
-    """Print a hash of what each of the functions gives and of its gradient, compiled together."""
+def print_hashes(functions: dict[str, Callable[[tf.Tensor], tf.Tensor]], x: tf.Tensor) -> None:
+    """Print a hash of the value and the gradient of each function, all compiled together."""
 
     @tf.function(jit_compile=True, autograph=False)
-    def all_of(x: tf.Tensor) -> list[list[tf.Tensor]]:
-        found = []
+    def compute_all(x: tf.Tensor) -> list[list[tf.Tensor]]:
+        results = []
         for function in functions.values():
             with tf.GradientTape() as tape:
                 tape.watch(x)
                 y = function(x)
-            found.append([y, tape.gradient(y, x)])
-        return found
+            results.append([y, tape.gradient(y, x)])
+        return results
 
-    for name, parts in zip(functions, all_of(x), strict=True):
-        print(name, digest(parts))
+    for name, tensors in zip(functions, compute_all(x), strict=True):
+        print(name, hash_tensors(tensors))
 
 
-def two_steps(optimizer: keras.optimizers.Optimizer, x: tf.Tensor) -> keras.Variable:
+def take_two_steps(optimizer: keras.optimizers.Optimizer, x: tf.Tensor) -> keras.Variable:
     weight = keras.Variable(x)
     optimizer.build([weight])
 
@@ -68,10 +68,9 @@ def two_steps(optimizer: keras.optimizers.Optimizer, x: tf.Tensor) -> keras.Vari
     return weight
 
 
-def choices() -> None:
-    """The same of each activation, loss and optimizer."""
+def print_hashes_of_operations() -> None:
     x = tf.constant(np.random.default_rng(0).standard_cauchy((5000, 3)), tf.float32)
-    gradients({name: keras.activations.get(name) for name in get_args(Activation)}, x)
+    print_hashes({name: keras.activations.get(name) for name in get_args(Activation)}, x)
     outputs = {"binary": keras.activations.sigmoid, "multiclass": reproducible.softmax}
     y = tf.cast(x[:, :1] > 0, tf.float32)
 
@@ -79,14 +78,14 @@ def choices() -> None:
         x = x if task == "multiclass" else x[:, 1:2]
         return reproducible.MeanLoss(name)(y, outputs.get(task, tf.identity)(x))
 
-    named = [(task, name) for task, names in LOSSES.items() for name in names]
-    gradients({" ".join(each): partial(loss, *each) for each in named}, x)
+    tasks_and_losses = [(task, name) for task, names in LOSSES.items() for name in names]
+    print_hashes({" ".join(pair): partial(loss, *pair) for pair in tasks_and_losses}, x)
     for name in get_args(Optimizer):
-        print(name, digest([two_steps(keras.optimizers.get(name), x)]))
+        print(name, hash_tensors([take_two_steps(keras.optimizers.get(name), x)]))
 
 
-def table(task: str) -> pd.DataFrame:
-    """The sales of shops and a number with gaps; of classes, which third or half they are in."""
+def draw_table(task: str) -> pd.DataFrame:
+    """Draw the sales of shops, or classes of equal size, and a column with missing values."""
     frame = make_shop_sales(5000)
     rng = np.random.default_rng(1)
     frame.insert(0, "x", np.where(rng.random(5000) < 0.1, np.nan, rng.gamma(2, size=5000).round(4)))
@@ -96,15 +95,15 @@ def table(task: str) -> pd.DataFrame:
 
 
 def main() -> None:
-    choices()
+    print_hashes_of_operations()
     for task in sys.argv[1:] or NETWORKS:
         with TemporaryDirectory() as parent:
-            folder = create_project(Path(parent, task), table(task))
-            change_settings(folder, train=FEW)
+            folder = create_project(Path(parent, task), draw_table(task))
+            change_settings(folder, train=SHORT_TRAINING)
             change_settings(folder, train=NETWORKS[task])
             run_stages(folder, last="evaluate" if task == "binary" else "calibrate")
-            made = [file for name in MADE for file in (folder / name).rglob("*") if file.is_file()]
-            for file in sorted(made):
+            files = [file for name in OUTPUT_FOLDERS for file in (folder / name).rglob("*")]
+            for file in sorted(filter(Path.is_file, files)):
                 print(task, file.relative_to(folder), hashlib.md5(file.read_bytes()).hexdigest())
         keras.utils.clear_session()
 

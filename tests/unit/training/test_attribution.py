@@ -1,4 +1,4 @@
-"""What moves an answer, of functions whose Shapley values are known."""
+"""Contributions of columns to predictions, for functions whose Shapley values are known."""
 
 from typing import Any
 
@@ -31,45 +31,45 @@ TABLE = pa.table(
 SUMMARIES = {
     name: ColumnSummary.from_values(TABLE[name], column) for name, column in SCHEMA.features.items()
 }
-DRAWN = Permutations.from_summaries(SUMMARIES, SCHEMA, list(COLUMNS))
+PERMUTATIONS = Permutations.from_summaries(SUMMARIES, SCHEMA, list(COLUMNS))
 ROWS = feature_arrays(TABLE[:20], SCHEMA)
 
 
 def linear(columns: dict[str, np.ndarray]) -> np.ndarray:
-    """3 a + b, where it is not missing, + 2 for x + 1 where there is a text."""
-    found = 3 * columns["a"] + np.nan_to_num(columns["b"]) + 2 * (columns["c"] == "x")
-    return (found + (columns["d_e"] != ""))[:, None]
+    """Predict 3 a + b (0 if b is missing) + 2 if c is x + 1 if there is a text."""
+    predictions = 3 * columns["a"] + np.nan_to_num(columns["b"]) + 2 * (columns["c"] == "x")
+    return (predictions + (columns["d_e"] != ""))[:, None]
 
 
 def product(columns: dict[str, np.ndarray]) -> np.ndarray:
     return (columns["a"] * (columns["c"] == "x"))[:, None]
 
 
-def test_of_a_sum_each_column_adds_its_own_term_less_its_mean() -> None:
-    found = contributions(linear, ROWS, DRAWN)[:, :, 0]
-    begin = DRAWN.background["a"]
-    np.testing.assert_allclose(found[:, 0], 3 * (ROWS["a"] - begin.mean()))
-    share = np.mean(DRAWN.background["c"] == "x")
-    np.testing.assert_allclose(found[:, 2], 2 * ((ROWS["c"] == "x") - share))
-    np.testing.assert_allclose(found[:, 3], 1)
+def test_in_a_sum_each_column_contributes_its_term_minus_the_mean_of_this_term() -> None:
+    effects = contributions(linear, ROWS, PERMUTATIONS)[:, :, 0]
+    background = PERMUTATIONS.background
+    np.testing.assert_allclose(effects[:, 0], 3 * (ROWS["a"] - background["a"].mean()))
+    mean = np.mean(background["c"] == "x")
+    np.testing.assert_allclose(effects[:, 2], 2 * ((ROWS["c"] == "x") - mean))
+    np.testing.assert_allclose(effects[:, 3], 1)
 
 
-def test_contributions_add_up_to_the_answer_and_do_not_depend_on_other_rows() -> None:
-    found = contributions(product, ROWS, DRAWN)
-    begin = product(DRAWN.background).mean(axis=0)
-    np.testing.assert_allclose(found.sum(axis=1), product(ROWS) - begin, atol=1e-12)
-    one = {name: values[7:8] for name, values in ROWS.items()}
-    np.testing.assert_array_equal(contributions(product, one, DRAWN)[0], found[7])
+def test_contributions_add_up_to_the_prediction_and_do_not_depend_on_other_rows() -> None:
+    effects = contributions(product, ROWS, PERMUTATIONS)
+    mean_prediction = product(PERMUTATIONS.background).mean(axis=0)
+    np.testing.assert_allclose(effects.sum(axis=1), product(ROWS) - mean_prediction, atol=1e-12)
+    row = {name: values[7:8] for name, values in ROWS.items()}
+    np.testing.assert_array_equal(contributions(product, row, PERMUTATIONS)[0], effects[7])
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
-def test_reasons_are_the_largest_effects_on_what_is_predicted(task: str) -> None:
+def test_reasons_are_the_largest_effects_on_the_prediction(task: str) -> None:
     schema = build_schema(task, **COLUMNS)
-    found = np.zeros((3, 4, schema.outputs))
-    found[0, :, -1] = [0.1, -0.4, 0.2, 0.0]
-    found[2] = np.nan
+    effects = np.zeros((3, 4, schema.outputs))
+    effects[0, :, -1] = [0.1, -0.4, 0.2, 0.0]
+    effects[2] = np.nan
     outputs = np.tile(np.arange(schema.outputs) / 9, (3, 1))
-    reasons = reason_columns(found, list(COLUMNS), outputs, schema, 2)
+    reasons = reason_columns(effects, list(COLUMNS), outputs, schema, 2)
     assert reasons["reason_1"].to_pylist()[::2] == ["b", None]
     assert reasons["reason_2"][0].as_py() == "c"
     assert reasons["reason_1_effect"][0].as_py() == pytest.approx(-0.4)

@@ -1,4 +1,4 @@
-"""Column summaries read back, stay small, and tell moved rows from others."""
+"""Column summaries are small, can be read back, and tell whether new rows have moved."""
 
 from typing import Any
 
@@ -12,21 +12,21 @@ from keras_tabular.table.groups import mean_group_size
 
 RNG = np.random.default_rng(0)
 ROWS = 2000
-TALK = ["the", "parcel", "came", "late", "and", "the", "box", "was", "broken", "to", "us"]
+WORDS = ["the", "parcel", "came", "late", "and", "the", "box", "was", "broken", "to", "us"]
 
 
-def talk(words: list[str]) -> list[str]:
+def draw_texts(words: list[str]) -> list[str]:
     return [" ".join(RNG.choice(words, 12)) for _ in range(ROWS)]
 
 
-MOMENTS = pa.array(RNG.integers(0, 900, ROWS) * 86_400_000_000, pa.timestamp("us"))
+TIMESTAMPS = pa.array(RNG.integers(0, 900, ROWS) * 86_400_000_000, pa.timestamp("us"))
 VALUES: dict[str, tuple[dict[str, Any], Any]] = {
     "real": ({"kind": "real", "missing_values": [-1.0]}, [*RNG.normal(9, 1, ROWS - 1), -1.0]),
     "integer": ({"kind": "integer"}, RNG.poisson(3, ROWS)),
     "boolean": ({"kind": "boolean"}, RNG.random(ROWS) < 0.3),
     "category": ({"kind": "category"}, RNG.choice(["x", "y", "z"], ROWS, p=[0.7, 0.2, 0.1])),
-    "datetime": ({"kind": "datetime"}, MOMENTS),
-    "text": ({"kind": "text"}, talk(TALK)),
+    "datetime": ({"kind": "datetime"}, TIMESTAMPS),
+    "text": ({"kind": "text"}, draw_texts(WORDS)),
     "rare": ({"kind": "real"}, np.where(RNG.random(ROWS) < 0.05, 1.0, 0.0)),
     "mostly 0": ({"kind": "real"}, RNG.uniform(1, 80, ROWS) * (RNG.random(ROWS) < 0.08)),
     "constant": ({"kind": "real"}, np.full(ROWS, 5.0)),
@@ -34,31 +34,32 @@ VALUES: dict[str, tuple[dict[str, Any], Any]] = {
 }
 
 
-def column_of(kind: str) -> tuple[Column, pa.ChunkedArray]:
+def build_column(kind: str) -> tuple[Column, pa.ChunkedArray]:
     declared, values = VALUES[kind]
     return Column(**declared), pa.chunked_array([pa.array(values)])
 
 
-def excess(summary: ColumnSummary, values: pa.ChunkedArray, column: Column) -> float:
-    """By how much rows are further away than chance explains."""
+def excess_distance(summary: ColumnSummary, values: pa.ChunkedArray, column: Column) -> float:
+    """Return the distance of the values from the summary minus the distance by chance."""
     counts = summary.bins(column).counts(values)
     distance, by_chance = total_variation(np.array(summary.counts), counts)
     return distance - by_chance
 
 
 @pytest.mark.parametrize("kind", VALUES)
-def test_a_summary_reads_back_from_a_file_and_halves_of_its_rows_are_alike(kind: str) -> None:
-    column, values = column_of(kind)
+def test_a_summary_can_be_read_back_and_halves_of_its_rows_have_not_moved(kind: str) -> None:
+    column, values = build_column(kind)
     summary = ColumnSummary.from_values(values, column)
-    written = summary.model_dump_json(exclude_defaults=True)
-    assert len(written) < 1000
-    assert ColumnSummary.model_validate_json(written) == summary
+    content = summary.model_dump_json(exclude_defaults=True)
+    assert len(content) < 1000
+    assert ColumnSummary.model_validate_json(content) == summary
     assert sum(summary.counts) == ROWS
     assert len(summary.bins(column).names) == len(summary.counts)
     assert len(summary.background) == (0 if kind == "text" else BACKGROUND_SIZE)
     for _ in range(5):
-        apart = excess(summary, values.take(RNG.permutation(ROWS)[: ROWS // 2]), column)
-        assert apart < 0 or (kind == "constant" and apart == 0)
+        half = values.take(RNG.permutation(ROWS)[: ROWS // 2])
+        excess = excess_distance(summary, half, column)
+        assert excess < 0 or (kind == "constant" and excess == 0)
 
 
 @pytest.mark.parametrize(
@@ -77,14 +78,14 @@ def test_a_summary_reads_back_from_a_file_and_halves_of_its_rows_are_alike(kind:
         ("far from 0", lambda v: v + ROWS / 2),
     ],
 )
-def test_rows_that_moved_are_further_away_than_chance(kind: str, change: Any) -> None:
-    column, values = column_of(kind)
+def test_rows_that_moved_are_further_away_than_chance_explains(kind: str, change: Any) -> None:
+    column, values = build_column(kind)
     new = pa.chunked_array([pa.array(change(values.to_numpy())[:500])])
     summary = ColumnSummary.from_values(values, column)
-    assert excess(summary, new.cast(values.type), column) > 0.05
+    assert excess_distance(summary, new.cast(values.type), column) > 0.05
 
 
-def test_bins_say_what_lies_outside_of_the_training_rows() -> None:
+def test_bins_count_values_outside_of_the_range_of_the_training_rows() -> None:
     column, values = Column(kind="real"), pa.chunked_array([[1.5, 2.0, 2.0, 7.0]])
     bins = ColumnSummary.from_values(values, column).bins(column)
     assert bins.names == ["below 1.5", "1.5 to below 2", "2 to below 7", "7", "above 7", "missing"]
@@ -93,7 +94,7 @@ def test_bins_say_what_lies_outside_of_the_training_rows() -> None:
 
 
 def test_rows_in_groups_are_further_apart_by_chance() -> None:
-    """Fifty groups of a hundred equal rows are as fifty rows."""
+    """Fifty groups of a hundred equal rows vary as much as fifty rows."""
     rng = np.random.default_rng(0)
     first, second = (100 * np.bincount(rng.integers(0, 10, 50), minlength=10) for _ in range(2))
     distance, by_chance = total_variation(first, second)

@@ -1,4 +1,4 @@
-"""Missing values, scales and categories are layers of the model, adapted to the training rows."""
+"""The preprocessing is a part of the model, and is fitted to the training rows."""
 
 from pathlib import Path
 
@@ -21,29 +21,28 @@ SCHEMA = build_schema(
 TABLE = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]})
 
 
-def built(seen: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, keras.Model]:
-    """What the training rows, in two parts, make of the preprocessing."""
+def fit(rows: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, keras.Model]:
+    """Fit the preprocessing to training rows in two parts."""
+    parts = (rows[:2], rows[2:])
     statistics = adapt(
-        lambda names: [part.select(names or part.column_names) for part in (seen[:2], seen[2:])],
-        *(schema, train),
+        lambda names: [part.select(names or part.column_names) for part in parts], schema, train
     )
     return statistics, build_preprocessing(statistics, schema, train)
 
 
-def preprocessed(train: Train, part: pa.Table = TABLE, seen: pa.Table = TABLE) -> np.ndarray:
-    """The rows of a part, preprocessed as the rows seen by training say."""
-    _, model = built(seen, SCHEMA, train)
-    return np.asarray(model(feature_arrays(part, SCHEMA)))
+def preprocess(train: Train, rows: pa.Table = TABLE, fitted_to: pa.Table = TABLE) -> np.ndarray:
+    _, model = fit(fitted_to, SCHEMA, train)
+    return np.asarray(model(feature_arrays(rows, SCHEMA)))
 
 
-def test_missing_values_become_the_mean_and_the_network_is_told() -> None:
+def test_missing_values_become_the_mean_and_are_marked() -> None:
     train = load_train_params(imputation="mean", normalization="standard", missing_indicators=True)
     a = np.array([1, 4, 3, 8, 4]) - 4
     b = np.arange(5) - 2
     expected = np.column_stack([a / np.sqrt(26 / 3), b / np.sqrt(2), [0, 1, 0, 0, 1]])
-    np.testing.assert_allclose(preprocessed(train), expected, atol=1e-6)
+    np.testing.assert_allclose(preprocess(train), expected, atol=1e-6)
     unseen = pa.table({"a": [-1.0], "b": [2], "y": [0]})
-    np.testing.assert_allclose(preprocessed(train, unseen), [[0, 0, 1]], atol=1e-6)
+    np.testing.assert_allclose(preprocess(train, unseen), [[0, 0, 1]], atol=1e-6)
 
 
 def test_median_and_min_max() -> None:
@@ -51,7 +50,7 @@ def test_median_and_min_max() -> None:
         imputation="median", normalization="min_max", missing_indicators=False
     )
     expected = np.column_stack([np.array([0, 2, 2, 7, 2]) / 7, np.arange(5) / 4])
-    np.testing.assert_allclose(preprocessed(train), expected, atol=1e-6)
+    np.testing.assert_allclose(preprocess(train), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -62,33 +61,33 @@ def test_a_column_of_any_unit_is_scaled_by_the_saved_model_too(
 ) -> None:
     part = TABLE.set_column(1, "b", pa.array((np.arange(5) + start) * unit))
     schema = build_schema("binary", a={"kind": "real", "nullable": True}, b={"kind": "real"})
-    _, saved = built(part, schema, load_train_params(imputation="mean", normalization="standard"))
+    _, saved = fit(part, schema, load_train_params(imputation="mean", normalization="standard"))
     saved.save(tmp_path / "m.keras")
     model = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
-    found = np.asarray(model(feature_arrays(part, schema)))[:, 1]
-    np.testing.assert_allclose(found, (np.arange(5) - 2) / np.sqrt(2), atol=1e-5)
+    scaled = np.asarray(model(feature_arrays(part, schema)))[:, 1]
+    np.testing.assert_allclose(scaled, (np.arange(5) - 2) / np.sqrt(2), atol=1e-5)
 
 
-def test_raw_columns_stay_as_they_are_and_refuse_gaps() -> None:
+def test_raw_columns_stay_as_they_are_and_may_not_have_missing_values() -> None:
     train = load_train_params(imputation="none", normalization="none", missing_indicators=False)
     with pytest.raises(UserError, match=r"column a has missing values.*train\.imputation"):
-        preprocessed(train)
-    raw = preprocessed(train, TABLE[:4], TABLE[:4])
+        preprocess(train)
+    raw = preprocess(train, TABLE[:4], TABLE[:4])
     np.testing.assert_array_equal(raw, [[1, 0], [0, 1], [3, 2], [8, 3]])
 
 
-def test_a_column_without_a_value_is_named() -> None:
+def test_an_error_names_a_column_without_a_value() -> None:
     empty = TABLE.set_column(0, "a", pa.array([0.0, -1.0, None, None, 0.0]))
     with pytest.raises(UserError, match=r"column a has no value in any training row"):
-        preprocessed(load_train_params(), empty, empty)
+        preprocess(load_train_params(), empty, empty)
 
 
-def test_the_parts_of_a_date_that_vary_are_columns_and_a_gap_is_told() -> None:
+def test_the_varying_parts_of_a_date_become_columns_and_a_missing_date_is_marked() -> None:
     """From Friday to Monday: the year and the time of day are always the same."""
     schema = build_schema("binary", day={"kind": "datetime", "nullable": True})
     moments = pa.array(["2024-05-31", "2024-06-03", None]).cast(pa.timestamp("us"))
     part = pa.table({"day": moments.cast(pa.timestamp("us", "UTC")), "y": [0, 1, 0]})
-    statistics, model = built(part, schema, load_train_params())
+    statistics, model = fit(part, schema, load_train_params())
     varying = ("time", "month", "day", "day of the year", "weekday")
     assert statistics.dates["day"].parts == varying
     prepared = np.asarray(model(feature_arrays(part, schema)))

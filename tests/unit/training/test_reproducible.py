@@ -1,8 +1,12 @@
-"""Matrix products that are exact whatever the order in which a CPU adds."""
+"""Products and sums have the same bits in any order, and equal those of Keras and NumPy."""
+
+import re
+from importlib import import_module
 
 import numpy as np
 import pytest
 
+from keras_tabular.networks import reproducible
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.reproducible import (
     MeanLoss,
@@ -13,60 +17,9 @@ from keras_tabular.networks.reproducible import (
 )
 
 # Shapes of x and kernel.
-EQUATIONS = {"bk,kn->bn": ((64, 300), (300, 40)), "bck,cku->bcu": ((64, 7, 300), (7, 300, 8))}
-
-
-def operands(equation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x, kernel and the gradient of their product, float32."""
-    rng = np.random.default_rng(0)
-    x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in EQUATIONS[equation])
-    upstream = rng.normal(size=np.einsum(equation, x, kernel).shape).astype(np.float32)
-    return x, kernel, upstream
-
-
-def results(
-    equation: str, x: np.ndarray, kernel: np.ndarray, upstream: np.ndarray, *, exact: bool = True
-) -> list[np.ndarray]:
-    """The product and its gradients by x and by kernel."""
-    a, b = tf.constant(x), tf.constant(kernel)
-    with tf.GradientTape() as tape:
-        tape.watch([a, b])
-        y = training_product(equation, a, b, len(x)) if exact else tf.einsum(equation, a, b)
-    found = [y, *tape.gradient(y, [a, b], tf.constant(upstream))]
-    return [tensor.numpy() for tensor in found]
-
-
-@pytest.mark.parametrize("equation", EQUATIONS)
-def test_a_product_and_its_gradients_are_those_of_float64(equation: str) -> None:
-    x, kernel, upstream = operands(equation)
-    of_x, of_kernel, of_y = equation.replace("->", ",").split(",")
-    a, b, g = (values.astype(np.float64) for values in (x, kernel, upstream))
-    expected = [
-        np.einsum(equation, a, b),
-        np.einsum(f"{of_y},{of_kernel}->{of_x}", g, b),
-        np.einsum(f"{of_x},{of_y}->{of_kernel}", a, g),
-    ]
-    for found, right in zip(results(equation, x, kernel, upstream), expected, strict=True):
-        np.testing.assert_allclose(found, right, rtol=0, atol=2e-6 * np.abs(right).max())
-
-
-@pytest.mark.parametrize("equation", EQUATIONS)
-def test_the_order_of_what_is_added_changes_no_bit(equation: str) -> None:
-    """Of a plain product it does, or this would show nothing."""
-    x, kernel, upstream = operands(equation)
-    rng = np.random.default_rng(1)
-    terms, rows = rng.permutation(x.shape[-1]), rng.permutation(len(x))
-    by_term = (x[..., terms], kernel[..., terms, :], upstream)
-    by_row = (x[rows], kernel, upstream[rows])
-    for exact in (True, False):
-        y, _, by_kernel = results(equation, x, kernel, upstream, exact=exact)
-        assert (results(equation, *by_term, exact=exact)[0].tobytes() == y.tobytes()) is exact
-        turned = results(equation, *by_row, exact=exact)[2]
-        assert (turned.tobytes() == by_kernel.tobytes()) is exact
-
-
-# Of stacked networks the axis m is that of the members.
-OF_MEMBERS = {
+SHAPES = {"bk,kn->bn": ((64, 300), (300, 40)), "bck,cku->bcu": ((64, 7, 300), (7, 300, 8))}
+# In stacked networks, m is the axis of the members.
+STACKED_SHAPES = {
     "bk,mkn->bmn": ((64, 300), (3, 300, 40)),
     "bmk,mkn->bmn": ((64, 3, 300), (3, 300, 40)),
     "bck,mcku->bmcu": ((64, 7, 300), (3, 7, 300, 8)),
@@ -75,60 +28,120 @@ OF_MEMBERS = {
 }
 
 
-@pytest.mark.parametrize(("equation", "shapes"), (EQUATIONS | OF_MEMBERS).items())
+def test_the_overview_of_differences_names_functions_that_exist() -> None:
+    for name in re.findall(r"`((?:\w+\.)+\w+)`", reproducible.__doc__ or ""):
+        module, _, attribute = name.rpartition(".")
+        if module not in ("train", "split", "networks"):  # a parameter, or a module
+            assert hasattr(import_module(f"keras_tabular.{module}"), attribute), name
+
+
+def draw_operands(equation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw x, kernel and the gradient of their product: float32."""
+    rng = np.random.default_rng(0)
+    x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in SHAPES[equation])
+    upstream = rng.normal(size=np.einsum(equation, x, kernel).shape).astype(np.float32)
+    return x, kernel, upstream
+
+
+def multiply(
+    equation: str, x: np.ndarray, kernel: np.ndarray, upstream: np.ndarray, *, exact: bool = True
+) -> list[np.ndarray]:
+    """Compute the product and its gradients by x and by kernel, exactly or with `einsum`."""
+    x_tensor, kernel_tensor = tf.constant(x), tf.constant(kernel)
+    with tf.GradientTape() as tape:
+        tape.watch([x_tensor, kernel_tensor])
+        if exact:
+            y = training_product(equation, x_tensor, kernel_tensor, len(x))
+        else:
+            y = tf.einsum(equation, x_tensor, kernel_tensor)
+    gradients = tape.gradient(y, [x_tensor, kernel_tensor], tf.constant(upstream))
+    return [tensor.numpy() for tensor in (y, *gradients)]
+
+
+def assert_close(result: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(result, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("equation", SHAPES)
+def test_a_product_and_its_gradients_equal_those_of_float64(equation: str) -> None:
+    operands = draw_operands(equation)
+    x_axes, kernel_axes, y_axes = equation.replace("->", ",").split(",")
+    x, kernel, upstream = (values.astype(np.float64) for values in operands)
+    y, x_gradient, kernel_gradient = multiply(equation, *operands)
+    assert_close(y, np.einsum(equation, x, kernel))
+    assert_close(x_gradient, np.einsum(f"{y_axes},{kernel_axes}->{x_axes}", upstream, kernel))
+    assert_close(kernel_gradient, np.einsum(f"{x_axes},{y_axes}->{kernel_axes}", x, upstream))
+
+
+@pytest.mark.parametrize("equation", SHAPES)
+def test_the_order_of_additions_changes_no_bit(equation: str) -> None:
+    """The order changes the bits of a plain product, or this test would prove nothing."""
+    x, kernel, upstream = draw_operands(equation)
+    rng = np.random.default_rng(1)
+    terms, rows = rng.permutation(x.shape[-1]), rng.permutation(len(x))
+    for exact in (True, False):
+        y, _, kernel_gradient = multiply(equation, x, kernel, upstream, exact=exact)
+        permuted = multiply(equation, x[..., terms], kernel[..., terms, :], upstream, exact=exact)
+        assert (permuted[0].tobytes() == y.tobytes()) is exact
+        permuted = multiply(equation, x[rows], kernel, upstream[rows], exact=exact)
+        assert (permuted[2].tobytes() == kernel_gradient.tobytes()) is exact
+
+
+@pytest.mark.parametrize(("equation", "shapes"), (SHAPES | STACKED_SHAPES).items())
 def test_a_prediction_depends_on_no_other_row_and_no_other_member(
     equation: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]
 ) -> None:
-    """With the largest value of all rows, that of the last one would round the others."""
+    """If rows were rounded together, the large values of the last row would change the others."""
     rng = np.random.default_rng(0)
     x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
-    right = np.einsum(equation, x.astype(np.float64), kernel)
-    found = prediction_product(equation, tf.constant(x), tf.constant(kernel)).numpy()
-    np.testing.assert_allclose(found, right, rtol=0, atol=2e-6 * np.abs(right).max())
-    others = x.copy()
-    others[-1] *= 1e6
-    alone = prediction_product(equation, tf.constant(others[:-1]), tf.constant(kernel)).numpy()
-    assert alone.tobytes() == found[:-1].tobytes()
-    if equation in OF_MEMBERS:
+    products = prediction_product(equation, tf.constant(x), tf.constant(kernel)).numpy()
+    assert_close(products, np.einsum(equation, x.astype(np.float64), kernel))
+    large_row = np.concatenate([x[:-1], 1e6 * x[-1:]])
+    other = prediction_product(equation, tf.constant(large_row), tf.constant(kernel)).numpy()
+    assert other[:-1].tobytes() == products[:-1].tobytes()
+    if equation in STACKED_SHAPES:
         kernel[-1] *= 1e6
-        beside = prediction_product(equation, tf.constant(x), tf.constant(kernel)).numpy()
-        assert beside[:, :-1].tobytes() == found[:, :-1].tobytes()
+        other = prediction_product(equation, tf.constant(x), tf.constant(kernel)).numpy()
+        assert other[:, :-1].tobytes() == products[:, :-1].tobytes()
 
 
 def test_a_sum_has_the_same_bits_in_any_order() -> None:
     rng = np.random.default_rng(0)
     values = rng.standard_cauchy((3000, 5)).astype(np.float32)
-    turned = rng.permutation(values)
-    assert (values.sum(axis=0) != turned.sum(axis=0)).any()
+    permuted = rng.permutation(values)
+    assert (values.sum(axis=0) != permuted.sum(axis=0)).any()
     for axis in (0, None):
-        found = sum_on_grid(tf.constant(values), axis).numpy()
-        assert found.tobytes() == sum_on_grid(tf.constant(turned), axis).numpy().tobytes()
-        right = values.sum(axis=axis, keepdims=True, dtype=np.float64)
-        np.testing.assert_allclose(found, right, rtol=1e-7, atol=1e-6)
+        sums = sum_on_grid(tf.constant(values), axis).numpy()
+        assert sums.tobytes() == sum_on_grid(tf.constant(permuted), axis).numpy().tobytes()
+        expected = values.sum(axis=axis, keepdims=True, dtype=np.float64)
+        np.testing.assert_allclose(sums, expected, rtol=1e-7, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    "right",
+    "keras_loss",
     [
         keras.losses.BinaryCrossentropy(),
         keras.losses.MeanSquaredError(),
         keras.losses.SparseCategoricalCrossentropy(),
     ],
 )
-def test_the_loss_and_its_gradient_are_those_of_keras(right: keras.losses.Loss) -> None:
-    """Of classes also where a probability is nearly 0."""
+def test_a_loss_and_its_gradient_equal_those_of_keras(keras_loss: keras.losses.Loss) -> None:
+    """With several classes, also where a probability is nearly 0."""
     rng = np.random.default_rng(0)
-    several = right.name.startswith("sparse")
-    logits = tf.constant(rng.normal(size=(300, 4 if several else 1)) * 20, tf.float32)
-    y = tf.constant(rng.integers(0, 4 if several else 2, (300, 1)), tf.float32)
+    classes = 4 if keras_loss.name.startswith("sparse") else 1
+    logits = tf.constant(rng.normal(size=(300, classes)) * 20, tf.float32)
+    y = tf.constant(rng.integers(0, max(classes, 2), (300, 1)), tf.float32)
     weight = tf.constant(rng.random(300), tf.float32)
-    of_keras = keras.activations.softmax if several else keras.activations.sigmoid
+    sigmoid, keras_softmax = keras.activations.sigmoid, keras.activations.softmax
     results = []
-    exact = MeanLoss(right.name), softmax if several else of_keras
-    for loss, activation in (exact, (right, of_keras)):
+    for loss, activation in (
+        (MeanLoss(keras_loss.name), softmax if classes > 1 else sigmoid),
+        (keras_loss, keras_softmax if classes > 1 else sigmoid),
+    ):
         with tf.GradientTape() as tape:
             tape.watch(logits)
             value = loss(y, activation(logits), sample_weight=weight)
         results.append((value, tape.gradient(value, logits)))
-    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
-    np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-5, atol=1e-9)
+    (loss, gradient), (expected_loss, expected_gradient) = results
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-9)

@@ -1,4 +1,4 @@
-"""The same model is the same file, which plain Keras reads."""
+"""The same model gives the same file, which plain Keras can load."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from tests.helpers import build_schema
 METADATA = ModelMetadata.from_schema(build_schema("binary"), repeats="any_cpu")
 
 
-def saved(folder: Path) -> bytes:
-    keras.utils.clear_session()  # names count from 1 again, as in a process of its own
+def save_model(folder: Path) -> bytes:
+    keras.utils.clear_session()  # names count from 1 again, as in a new process
     keras.utils.set_random_seed(1)
     layer = keras.layers.Dense(2, name="d", kernel_regularizer=keras.regularizers.L2(0.1))
     model = keras.Sequential([keras.Input((3,)), layer], name="m")
@@ -26,34 +26,32 @@ def saved(folder: Path) -> bytes:
     return (folder / "m.keras").read_bytes()
 
 
-def test_the_same_model_is_the_same_file_and_plain_keras_reads_it(tmp_path: Path) -> None:
-    first = saved(tmp_path)
-    kept = keras.models.load_model(tmp_path / "m.keras")  # so that addresses differ
-    assert saved(tmp_path) == first
+def test_the_same_model_gives_the_same_file_and_plain_keras_loads_it(tmp_path: Path) -> None:
+    content = save_model(tmp_path)
     path, plain = tmp_path / "m.keras", tmp_path / "plain.keras"
-    found = load_model(path, path.read_bytes())
-    np.testing.assert_array_equal(found.network.get_weights()[0], kept.get_weights()[0])
-    # What the outputs mean travels in the file.
-    assert found.metadata == METADATA
+    plain_model = keras.models.load_model(path)  # it stays in memory, so that addresses differ
+    assert save_model(tmp_path) == content
+    model = load_model(path, content)
+    np.testing.assert_array_equal(model.network.get_weights()[0], plain_model.get_weights()[0])
+    assert model.metadata == METADATA
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(plain)
     assert load_model(plain, plain.read_bytes()).metadata == ModelMetadata()
 
 
-def test_a_temperature_scales_a_model_whose_layers_have_the_names_of_its_own(
-    tmp_path: Path,
-) -> None:
+def test_the_layers_of_a_temperature_may_have_the_names_of_other_layers(tmp_path: Path) -> None:
     keras.utils.clear_session()
-    given = keras.Input((3,))
-    powers = keras.ops.exp(given)
-    model = keras.Model(given, powers / keras.ops.sum(powers, axis=1, keepdims=True))
+    inputs = keras.Input((3,))
+    powers = keras.ops.exp(inputs)
+    model = keras.Model(inputs, powers / keras.ops.sum(powers, axis=1, keepdims=True))
     model.save(tmp_path / "m.keras")
     keras.utils.clear_session()  # as in the process of calibrate, where names count from 1 again
     rows = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, -1.0]])
-    found = np.asarray(add_temperature(tmp_path / "m.keras", 2.0)(rows))
-    np.testing.assert_allclose(found, scale_by_temperature(np.asarray(model(rows)), 2.0), 1e-6)
+    probabilities = np.asarray(add_temperature(tmp_path / "m.keras", 2.0)(rows))
+    expected = scale_by_temperature(np.asarray(model(rows)), 2.0)
+    np.testing.assert_allclose(probabilities, expected, 1e-6)
 
 
-def test_the_summary_of_other_columns_is_refused_by_their_names() -> None:
+def test_an_error_names_the_columns_that_differ_from_those_of_the_training() -> None:
     schema = build_schema("regression", x={"kind": "real"}, z={"kind": "real"})
     column = ColumnSummary.from_values(pa.chunked_array([[1.0]]), schema.columns["x"])
     summaries = {"x": column, "z": column}

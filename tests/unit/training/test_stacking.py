@@ -1,4 +1,4 @@
-"""Networks of one architecture are saved as one, which predicts what each of them does."""
+"""Networks of one architecture are saved as one, which predicts the same as each of them."""
 
 from collections.abc import Callable
 
@@ -11,29 +11,29 @@ from keras_tabular.networks.stacking import is_stackable, stack
 layers = keras.layers
 
 
-def of_layers() -> keras.Model:
-    """Embedded numbers beside other columns, a learnt scale, hidden layers and three outputs."""
-    numbers, within, others = keras.Input((4,)), keras.Input((4, 5)), keras.Input((2,))
+def build_network() -> keras.Model:
+    """Build embedded numbers next to other columns, a learnt scale and hidden layers."""
+    numbers, bins, others = keras.Input((4,)), keras.Input((4, 5)), keras.Input((2,))
     embedded = layers.EinsumDense("bc,cu->bcu", (4, 3))(numbers)
-    embedded += layers.EinsumDense("bck,cku->bcu", (4, 3), bias_axes="cu")(within)
+    embedded += layers.EinsumDense("bck,cku->bcu", (4, 3), bias_axes="cu")(bins)
     x = layers.Concatenate(axis=1)([layers.Flatten()(embedded), others])
     x = layers.EinsumDense("bd,d->bd", x.shape[1:])(x)
     x = layers.Dense(8, "silu", kernel_regularizer="l2")(x)
     x = layers.Dropout(0.5)(layers.Dense(8, use_bias=False)(x))
     x = x * layers.Activation("tanh")(x)
-    return keras.Model([numbers, within, others], layers.Dense(3, "softmax")(x))
+    return keras.Model([numbers, bins, others], layers.Dense(3, "softmax")(x))
 
 
-def test_stacked_networks_answer_what_each_does() -> None:
-    rng, model = np.random.default_rng(0), of_layers()
+def test_a_stacked_network_predicts_the_same_as_each_member() -> None:
+    rng, model = np.random.default_rng(0), build_network()
     weights = [[rng.normal(size=w.shape) for w in model.get_weights()] for _ in range(5)]
     stacked = stack(model, weights)
     rows = [rng.normal(size=(7, *i.shape[1:])).astype(np.float32) for i in stacked.inputs]
-    found = np.asarray(stacked(rows))
-    assert found.shape == (7, 5, 3)
-    for member, of_member in enumerate(weights):
-        model.set_weights(of_member)
-        np.testing.assert_allclose(found[:, member], np.asarray(model(rows)), atol=1e-6)
+    predictions = np.asarray(stacked(rows))
+    assert predictions.shape == (7, 5, 3)
+    for member, member_weights in enumerate(weights):
+        model.set_weights(member_weights)
+        np.testing.assert_allclose(predictions[:, member], np.asarray(model(rows)), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_stacked_networks_answer_what_each_does() -> None:
     [
         (layers.Softmax(), True),
         (lambda x: keras.ops.clip(x, -0.1, 0.1), True),
-        (lambda x: x[:, ::-1], False),  # it would turn the members around
+        (lambda x: x[:, ::-1], False),  # it would reverse the members
         (layers.BatchNormalization(), False),
     ],
 )
@@ -50,7 +50,7 @@ def test_networks_are_stacked_only_if_that_changes_no_prediction(
 ) -> None:
     inputs = keras.Input((6,))
     model = keras.Model(inputs, layers.Dense(1)(layer(layers.Dense(4)(inputs))))
-    untrained = model.get_weights()
+    weights_before = model.get_weights()
     assert is_stackable(model) is expected
-    for before, after in zip(untrained, model.get_weights(), strict=True):
+    for before, after in zip(weights_before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)

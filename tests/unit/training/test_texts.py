@@ -1,4 +1,4 @@
-"""A text column says of the target what its words say, and never of the row itself."""
+"""Encoded texts predict the target from their words, and never from the label of the row itself."""
 
 from pathlib import Path
 
@@ -13,24 +13,24 @@ from keras_tabular.preprocessing import texts
 GOOD, BAD = ["fine", "great taste", "really good"], ["awful", "stale smell", "really bad"]
 
 
-def known(written: list[str], length: int = 64) -> texts.Vocabulary:
-    return texts.fit_vocabulary([np.array(written, object)], 1000, length)
+def fit_vocabulary(rows: list[str]) -> texts.Vocabulary:
+    return texts.fit_vocabulary([np.array(rows, object)], max_tokens=1000, length=64)
 
 
-def tokens_of(model: keras.Model, *written: str) -> list[set[int]]:
-    found = np.asarray(model(keras.ops.convert_to_tensor(np.array(written)[:, None])))
-    return [set(row) - {0} for row in found]
+def find_tokens(model: keras.Model, *rows: str) -> list[set[int]]:
+    tokens = np.asarray(model(keras.ops.convert_to_tensor(np.array(rows)[:, None])))
+    return [set(row) - {0} for row in tokens]
 
 
-def test_words_and_runs_whatever_their_case_place_and_the_marks_beside_them() -> None:
-    model = known(["fresh bread", "Bread,", "a b"]).token_model()
-    a, b, c, d, none, unknown = tokens_of(
+def test_tokens_do_not_depend_on_case_order_and_punctuation() -> None:
+    model = fit_vocabulary(["fresh bread", "Bread,", "a b"]).token_model()
+    both, swapped, bread, fresh, empty, unknown = find_tokens(
         model, "fresh bread", "Bread: FRESH!", "bread", "fresh", "", "日本"
     )
-    assert a >= c | d  # the words, and the runs within them
-    assert b == c | d  # but no run over the gap
-    assert len(a) == 2 + 7  # words, and runs of five in eleven characters
-    assert none == unknown == set()
+    assert both >= bread | fresh  # the words, and the n-grams within them
+    assert swapped == bread | fresh  # without the n-grams that span both words
+    assert len(both) == 2 + 7  # words, and n-grams of five in eleven characters
+    assert empty == unknown == set()
 
 
 def test_the_most_frequent_words_are_known_and_the_start_of_a_text_is_read() -> None:
@@ -38,59 +38,59 @@ def test_the_most_frequent_words_are_known_and_the_start_of_a_text_is_read() -> 
     vocabulary = texts.fit_vocabulary(texts.read_texts([table], "x", 16), 2, 16)
     assert vocabulary.words == ["b", "c"]
     assert vocabulary.length == 16
-    (read,) = tokens_of(vocabulary.token_model(), "d " * 7 + "c" + " b" * 100)
-    assert read == {2}
+    (tokens,) = find_tokens(vocabulary.token_model(), "d " * 7 + "c" + " b" * 100)
+    assert tokens == {2}
 
 
-@pytest.mark.parametrize("written", [["ab", "c d"], ["!", "?"], ["", ""]])
-def test_texts_may_hold_no_runs_and_no_words(written: list[str]) -> None:
-    first, second = tokens_of(known(written).token_model(), *written)
-    assert len(first | second) == len({*" ".join(written).split()} - {"!", "?"})
+@pytest.mark.parametrize(("rows", "words"), [(["ab", "c d"], 3), (["!", "?"], 0), (["", ""], 0)])
+def test_texts_may_have_no_ngrams_and_no_words(rows: list[str], words: int) -> None:
+    first, second = find_tokens(fit_vocabulary(rows).token_model(), *rows)
+    assert len(first | second) == words
 
 
-def sample(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Texts whose words say what the row is, with noise words around them."""
+def draw_reviews(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw texts with words that tell the label, between words of noise; and the labels."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, rows)
     noise = [f"w{number}" for number in range(300)]
-    written = [
-        " ".join([*rng.choice(noise, 3), rng.choice(GOOD if of == 1 else BAD), rng.choice(noise)])
-        for of in y
+    reviews = [
+        " ".join([*rng.choice(noise, 3), rng.choice(GOOD if label else BAD), rng.choice(noise)])
+        for label in y
     ]
-    return np.array(written, object), y.astype(float)
+    return np.array(reviews, object), y.astype(float)
 
 
-@pytest.mark.parametrize("most", [10**6, 500])
-def test_unseen_rows_get_what_the_words_say(
-    most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("max_tokens", [10**6, 500])
+def test_rows_that_were_not_learnt_from_are_predicted_from_their_words(
+    max_tokens: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where memory is bounded, and so the first rows alone are learnt from."""
-    monkeypatch.setattr(texts, "MAX_TOKENS_TO_FIT", most)
+    """Also where memory is bounded, so that regressions are fitted to the first rows alone."""
+    monkeypatch.setattr(texts, "MAX_TOKENS_TO_FIT", max_tokens)
     monkeypatch.setattr(texts, "BATCH_ROWS", 100)
-    written, y = sample(600)
-    vocabulary, folds = known(written.tolist()), np.arange(600) % 4
-    parts = [written[:200], written[200:]]
+    reviews, y = draw_reviews(600)
+    vocabulary, folds = fit_vocabulary(reviews.tolist()), np.arange(600) % 4
+    parts = [reviews[:200], reviews[200:]]
     encoder = texts.fit_encoder(vocabulary, parts, y[:, None], folds)
-    predictions = encoder.predict(written, folds)
+    predictions = encoder.predict(reviews, folds)
     assert predictions.shape == (600, 1)
     assert roc_auc_score(y, predictions[:, 0]) > 0.9
 
-    # The layers of the saved model give new rows the same.
-    new, of_new = sample(50, seed=1)
-    read = keras.Input((1,), dtype="string")
-    keras.Model(read, encoder.build_layers(read)).save(tmp_path / "m.keras")
+    # The layers of the saved model predict the same for new rows.
+    new_reviews, new_y = draw_reviews(50, seed=1)
+    inputs = keras.Input((1,), dtype="string")
+    keras.Model(inputs, encoder.build_layers(inputs)).save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
-    outputs = np.asarray(loaded(keras.ops.convert_to_tensor(new[:, None])))
-    np.testing.assert_allclose(outputs, encoder.predict(new), atol=1e-3)
-    assert roc_auc_score(of_new, outputs[:, 0]) > 0.9
+    outputs = np.asarray(loaded(keras.ops.convert_to_tensor(new_reviews[:, None])))
+    np.testing.assert_allclose(outputs, encoder.predict(new_reviews), atol=1e-3)
+    assert roc_auc_score(new_y, outputs[:, 0]) > 0.9
 
 
-def test_labels_by_chance_are_not_learnt_from_the_row_itself() -> None:
-    """Every text is unlike all others, so that only the row itself could tell its label."""
+def test_a_random_label_is_not_predicted_from_the_row_itself() -> None:
+    """Each text is unlike all others, so that only the row itself could reveal its label."""
     rng = np.random.default_rng(0)
     letters = list("abcdefghijklmnopqrstuvwxyz")
-    written = np.array(["".join(rng.choice(letters, 12)) for _ in range(400)], object)
+    rows = np.array(["".join(rng.choice(letters, 12)) for _ in range(400)], object)
     y, folds = rng.integers(0, 2, 400).astype(float), np.arange(400) % 4
-    encoder = texts.fit_encoder(known(written.tolist()), [written], y[:, None], folds)
-    assert abs(roc_auc_score(y, encoder.predict(written, folds)[:, 0]) - 0.5) < 0.1
-    assert roc_auc_score(y, encoder.predict(written)[:, 0]) > 0.9  # of rows that were learnt from
+    encoder = texts.fit_encoder(fit_vocabulary(rows.tolist()), [rows], y[:, None], folds)
+    assert abs(roc_auc_score(y, encoder.predict(rows, folds)[:, 0]) - 0.5) < 0.1
+    assert roc_auc_score(y, encoder.predict(rows)[:, 0]) > 0.9  # the regression on all rows
