@@ -53,7 +53,7 @@ Files
   - Versions of code and packages. requirements.txt locks packages by hash, and dvc.lock the inputs,
     parameters and code of each stage.
 
-`training.ensemble.metadata` says for which models all this is not enough: with `train.exact: false`
+`training.ensemble.build_metadata` says for which models all this is not enough: with `train.exact: false`
 (plain products), Adafactor, layers that cannot be stacked, a GPU, or another kind of machine, only
 the same CPU gives the same bytes. `make check-cpu` compares CPUs with tests/same_bytes.py.
 
