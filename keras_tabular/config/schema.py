@@ -224,10 +224,10 @@ class Schema(Dialect):
             raise ValueError(f"target: {expected_one_of(self.target, self.columns)}")
         if len(set(self.roles.values())) < len(self.roles):
             raise ValueError(f"{format_list(self.roles)}: expected different columns.")
-        others = [name for name in self.columns if name != self.target]
+        candidates = [name for name in self.columns if name != self.target]
         for role, name in self.roles.items():
-            if name not in others:
-                raise ValueError(f"{role}: {expected_one_of(name, others)}")
+            if name not in candidates:
+                raise ValueError(f"{role}: {expected_one_of(name, candidates)}")
         if self.weight and (kind := self.columns[self.weight].kind) not in NUMBER_KINDS:
             raise ValueError(f"weight: expected a real or integer column, got one of kind {kind}.")
         if self.target in self.ignore:

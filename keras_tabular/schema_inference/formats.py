@@ -97,10 +97,10 @@ def choose_number_format(
         marks: The decimal marks of the columns that only one format fits.
         delimiter: The delimiter of the file; empty if it is not a CSV.
     """
-    with_point, *others = number_formats
-    if not others:
+    with_point, *alternatives = number_formats
+    if not alternatives:
         return with_point, []
-    with_comma, known_marks = others[0], marks - {""}
+    with_comma, known_marks = alternatives[0], marks - {""}
     if len(known_marks) == 1:
         return (with_point if "." in known_marks else with_comma), []
     if not known_marks and delimiter == ",":
@@ -129,15 +129,15 @@ def infer_date_formats(texts: list[str]) -> tuple[list[str], list[str]]:
         for form, pattern in date_patterns().items():
             is_allowed = not any(swap_day_and_month(form, other) for other in forms)
             if is_allowed and pattern.fullmatch(remaining[0]):
-                others = texts_without_dates(remaining, form)
-                if remaining[0] not in others[:1]:
-                    remaining_by_form[form] = others
+                rest = texts_without_dates(remaining, form)
+                if remaining[0] not in rest[:1]:
+                    remaining_by_form[form] = rest
         if not remaining_by_form or len(forms) == MAX_DATE_FORMATS:
             return [], []
         best = min(remaining_by_form, key=lambda form: len(remaining_by_form[form]))
         remaining = remaining_by_form[best]
-        for form, others in remaining_by_form.items():
-            if swap_day_and_month(best, form) and len(others) == len(remaining):
+        for form, rest in remaining_by_form.items():
+            if swap_day_and_month(best, form) and len(rest) == len(remaining):
                 questions = [f"Or are the dates written as {form}? Both formats fit."]
         forms.append(best)
     return forms, questions
@@ -170,13 +170,13 @@ def ask_format(texts: list[str]) -> list[str]:
     some = [text.strip()[:MAX_DATE_LENGTH] for text in texts[::step]]
 
     def fits(pattern: re.Pattern[str]) -> bool:
-        others = sum(not pattern.fullmatch(text) for text in some)
-        return others <= MAX_OTHER_SHARE * len(some)
+        misfits = sum(not pattern.fullmatch(text) for text in some)
+        return misfits <= MAX_OTHER_SHARE * len(some)
 
     forms = [form for form, pattern in date_patterns().items() if fits(pattern)]
     best = min(forms, key=lambda form: len(texts_without_dates(some, form)), default="")
-    if best and (others := texts_without_dates(texts, best)):
-        change = f"change cells such as {quote(others[0])}, or list them in replace"
+    if best and (unparsed := texts_without_dates(texts, best)):
+        change = f"change cells such as {quote(unparsed[0])}, or list them in replace"
         return [f"Are these dates written as {best}? Then {change} or missing_values."]
     if fits(NUMBER_WITH_UNIT):
         return ["Are these numbers with signs or units? Then write them as plain numbers."]

@@ -61,13 +61,14 @@ def ask_numbers(values: Counter[float], rows: int) -> list[str]:
         values: How often each value occurs.
         rows: The number of rows, including those without a value.
     """
-    others = sorted({*values} - SENTINELS - {0})
-    suspects = [value for value in sorted(SENTINELS & {*values}) if stands_apart(value, others)]
-    smallest = min(map(abs, others), default=0)
+    other_values = sorted({*values} - SENTINELS - {0})
+    sentinels = sorted(SENTINELS & {*values})
+    suspects = [value for value in sentinels if stands_apart(value, other_values)]
+    smallest = min(map(abs, other_values), default=0)
     if (
         values[0] <= MAX_ZERO_SHARE * rows
-        and stands_apart(0, others)
-        and abs(median(others)) <= MAX_MEDIAN_RATIO * smallest
+        and stands_apart(0, other_values)
+        and abs(median(other_values)) <= MAX_MEDIAN_RATIO * smallest
     ):
         suspects = [0, *suspects]
     missing = [value for value in suspects if values[value] >= MIN_SENTINEL_ROWS]
@@ -79,25 +80,25 @@ def ask_numbers(values: Counter[float], rows: int) -> list[str]:
     return questions + ask_extremes(np.repeat([*present], [*present.values()]))
 
 
-def stands_apart(value: int, others: list[float]) -> bool:
+def stands_apart(value: int, other_values: list[float]) -> bool:
     """Return whether a value lies far outside of the others, or is the only negative one.
 
     Its distance is compared with the gaps between the others at that end.
 
     Args:
-        others: The other values in ascending order.
+        other_values: The other values in ascending order.
     """
-    if len(others) < MIN_OTHER_VALUES or others[0] <= value <= others[-1]:
+    if len(other_values) < MIN_OTHER_VALUES or other_values[0] <= value <= other_values[-1]:
         return False
-    n_near = max(len(others) // 4, MIN_OTHER_VALUES)
-    near = others[:n_near] if value < others[0] else others[-n_near:]
+    n_near = max(len(other_values) // 4, MIN_OTHER_VALUES)
+    near = other_values[:n_near] if value < other_values[0] else other_values[-n_near:]
     widest_gap = max(high - low for low, high in pairwise(near))
-    distance = max(others[0] - value, value - others[-1])
-    return distance > MIN_GAPS * widest_gap or value < 0 <= others[0]
+    distance = max(other_values[0] - value, value - other_values[-1])
+    return distance > MIN_GAPS * widest_gap or value < 0 <= other_values[0]
 
 
 def ask_extremes(values: np.ndarray) -> list[str]:
-    """Ask whether the largest and the smallest value are correct, if most others are far away.
+    """Ask whether the largest and the smallest value are correct, if most values are far away.
 
     Args:
         values: The value of each row that has one.
