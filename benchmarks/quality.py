@@ -178,7 +178,7 @@ def build_peers(schema: Schema) -> dict[str, Any]:
     from lightgbm import LGBMClassifier, LGBMRegressor
 
     names = TASKS[schema.task].baselines
-    estimators = baselines.baselines(schema, "auto")
+    estimators = baselines.build_baselines(schema, "auto")
     simple_models = {BASELINES[name]: estimators[name] for name in names.values()}
     is_regression = schema.task == "regression"
     lightgbm = LGBMRegressor if is_regression else LGBMClassifier
@@ -221,7 +221,7 @@ def adapt_frame(
 def run_peers() -> Iterator[tuple[str, Result]]:
     """Train the other models on the split in the current folder, and yield their results."""
     schema = load_schema()
-    x, y, _ = baselines.training_frame(Path("data/split"), schema, sys.maxsize)
+    x, y, _ = baselines.read_training_rows(Path("data/split"), schema, sys.maxsize)
     test = pa.concat_tables(read_parts(Path("data/split/test")))
     x_test, y_test = baselines.feature_frame(test, schema), labels(test, schema)[:, 0]
     categories = {

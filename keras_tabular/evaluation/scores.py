@@ -1,4 +1,4 @@
-"""Scores of predictions: one definition for the rows as they are, and for rows drawn again."""
+"""Scores of predictions, defined once for the rows themselves and for bootstrap draws of them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,9 @@ from keras_tabular.evaluation.evaluation import Estimate, Scores
 from keras_tabular.table.arrays import predicted_classes, row_losses
 from keras_tabular.table.parquet import read_parts
 
-TINY = 1e-24  # of its square, the variance of a constant that is not quite one
+# A target is constant if its variance is at most this share of its squared mean; rounding leaves
+# some variance.
+MAX_RELATIVE_VARIANCE_OF_CONSTANT = 1e-24
 
 
 class Predictions(NamedTuple):
@@ -21,12 +23,12 @@ class Predictions(NamedTuple):
 
     Attributes:
         y: Index of the class in `schema.classes`, or the value; shape (rows,).
-        y_pred: Output of the model; shape (rows, outputs).
-        weight: How much each row counts; shape (rows,).
-        threshold: The least probability that counts as positive.
-        group: Number of the group of each row, int64 from 0, shape (rows,); rows of one group
-            depend on each other. None where rows are independent.
-        custom_metrics: Metrics of the project, by which these rows are scored as well.
+        y_pred: Predicted probabilities or values, shape (rows, outputs).
+        weight: Weight of each row, shape (rows,).
+        threshold: The lowest probability that counts as positive.
+        group: Number of the group of each row, int64 from 0, shape (rows,). Rows of one group
+            depend on each other. None if the rows are independent.
+        custom_metrics: Metrics of the project, which are computed in addition to those of the task.
     """
 
     y: np.ndarray
@@ -42,36 +44,31 @@ class Predictions(NamedTuple):
         y, y_pred, weight = (self.y[rows], self.y_pred[rows], self.weight[rows])
         return self._replace(y=y, y_pred=y_pred, weight=weight, group=group)
 
-    def first(self, rows: int) -> "Predictions":
-        """Return the predictions for the first rows."""
-        return self.select(slice(rows))
-
     def custom_scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Compute the metrics of the project under many weights, as `scores_by_weights` does.
+        """Compute the metrics of the project under many weights, see `scores_by_weights`.
 
-        Weights that are all 0 are left out.
+        Weights that are 0 for all rows are left out.
         """
-        rows = [self._replace(weight=weight) for weight in weights if weight.any()]
+        weighted = [self._replace(weight=weight) for weight in weights if weight.any()]
         return {
-            CUSTOM + metric.name: np.array([metric.compute(each) for each in rows], float)
+            CUSTOM + metric.name: np.array([metric.compute(rows) for rows in weighted], float)
             for metric in self.custom_metrics
         }
 
 
-Folds = Mapping[str, np.ndarray]  # fold of the training rows, (rows,), see `read_oof`
-OutOfFold = Mapping[str, pa.Table]
-# By the name of the baseline and the set of rows, in the shape of the model's outputs. They may be
-# for the first rows alone.
+OutOfFold = Mapping[str, pa.Table]  # the result of `read_oof`
+# Predictions by the name of the baseline and by row set, shape (rows, outputs). For many rows, they
+# are predictions for the first rows only.
 Baselines = dict[str, dict[str, np.ndarray]]
 
 
 def read_oof(folder: Path) -> OutOfFold:
-    """Read the predictions for training rows by networks that have not learnt from them.
+    """Read the out-of-fold predictions.
 
     Returns:
-        By the keys `cross_validation` and, if there is forward chaining, `forward_chaining` of
-        `metrics.ROW_SETS`: the outputs for the first training rows, and the `fold` of each. It is
-        -1 where there is no prediction.
+        The tables `cross_validation` and, if there is forward chaining, `forward_chaining`. They
+        have the predictions for the first training rows, and the `fold` of each row, which is -1 if
+        it has no prediction.
     """
     folders = {"cross_validation": folder, "forward_chaining": folder / "forward_chaining"}
     return {
@@ -80,10 +77,10 @@ def read_oof(folder: Path) -> OutOfFold:
 
 
 def score(predictions: Predictions, schema: Schema) -> Scores:
-    """Compute the scores of the task, without intervals; undefined ones are left out.
+    """Compute the scores of the task and of the project, without intervals.
 
-    The precision without a row that is called positive is undefined, and the recall without a
-    positive row. Without rows, or where no row has a weight, there are no scores.
+    Undefined scores are left out: the precision if no row is predicted as positive, and the recall
+    if no row is positive. If all weights are 0, there are no scores.
     """
     if not predictions.weight.any():
         return Scores(len(predictions.y))
@@ -94,9 +91,10 @@ def score(predictions: Predictions, schema: Schema) -> Scores:
 
 
 def row_scores(predictions: Predictions, schema: Schema) -> np.ndarray:
-    """Compute the part of each row in the main score, which is their mean: float64, (rows,).
+    """Return the values whose mean is the main score, float64, shape (rows,).
 
-    1 for a right class and 0 for a wrong one; for a regression the absolute error.
+    A row has 1 if its class is predicted correctly, and 0 if not. For a regression, it is the
+    absolute error.
     """
     if schema.task == "regression":
         return np.abs(predictions.y - predictions.y_pred[:, 0])
@@ -107,71 +105,76 @@ def row_scores(predictions: Predictions, schema: Schema) -> np.ndarray:
 def scores_by_weights(
     predictions: Predictions, weights: np.ndarray, schema: Schema
 ) -> dict[str, np.ndarray]:
-    """Compute the scores of the same rows under many weights at once; they are scikit-learn's.
+    """Compute the scores of the same rows under many weights at once, as scikit-learn defines them.
 
-    For several classes, precision, recall and F1 are averaged as `macro` (each class alike) and
-    `weighted` (each row alike), with 0 for a class without such rows; `macro.roc_auc` and
-    `macro.average_precision` are the means over the classes of one against the rest.
+    With more than two classes, precision, recall and F1 have a `macro` average, in which all
+    classes count alike, and a `weighted` one, in which all rows do. Classes without a defined score
+    count as 0. `macro.roc_auc` and `macro.average_precision` are means over the classes, each one
+    against all others.
 
     Args:
         weights: float64, shape (n, rows).
 
     Returns:
-        By dotted key float64 of shape (n,), NaN where a score is undefined.
+        The scores by metric key, float64, shape (n,); NaN if a score is undefined.
     """
-    y, outputs = predictions.y, predictions.y_pred.astype(np.float64)
+    y, y_pred = predictions.y, predictions.y_pred.astype(np.float64)
     with np.errstate(all="ignore"):
-        loss = {"loss": _mean(row_losses(y, outputs, schema), weights)}
+        scores = {"loss": _mean(row_losses(y, y_pred, schema), weights)}
         if schema.task == "regression":
-            return loss | _regression(y, outputs[:, 0], weights)
+            return scores | _regression_scores(y, y_pred[:, 0], weights)
         predicted = predicted_classes(predictions.y_pred, schema, predictions.threshold)
         total, classes = weights.sum(axis=1), np.arange(len(schema.classes))
-        is_actual, is_called = y == classes[:, None], predicted == classes[:, None]
-        hits, actual, called = (
+        is_true, is_predicted = y == classes[:, None], predicted == classes[:, None]
+        hits, of_true, of_predicted = (  # shape (classes, n)
             np.stack([(weights * mask).sum(axis=1) for mask in masks])
-            for masks in (is_actual & is_called, is_actual, is_called)
+            for masks in (is_true & is_predicted, is_true, is_predicted)
         )
-        recall, precision, f1 = hits / actual, hits / called, 2 * hits / (actual + called)
-        has_rows = np.isfinite(recall)
-        common = loss | {
-            "accuracy": hits.sum(axis=0) / total,
-            "balanced_accuracy": np.where(has_rows, recall, 0).sum(axis=0) / has_rows.sum(axis=0),
+        by_class = {
+            "precision": hits / of_predicted,
+            "recall": hits / of_true,
+            "f1": 2 * hits / (of_true + of_predicted),
         }
+        has_rows, recall = np.isfinite(by_class["recall"]), np.nan_to_num(by_class["recall"])
+        scores["accuracy"] = hits.sum(axis=0) / total
+        scores["balanced_accuracy"] = recall.sum(axis=0) / has_rows.sum(axis=0)
         if schema.task == "binary":
-            common |= {"precision": precision[1], "recall": recall[1], "f1": f1[1]}
-            common["brier"] = _mean(np.square(outputs[:, 0] - y), weights)
-            area, average = auc_and_average_precision(y == 1, outputs[:, 0], weights)
-            return common | {"roc_auc": area, "average_precision": average}
-        for key, each in {"precision": precision, "recall": recall, "f1": f1}.items():
-            each = np.nan_to_num(each)
-            common[f"macro.{key}"] = each.mean(axis=0)
-            common[f"weighted.{key}"] = (each * (actual / total)).sum(axis=0)
-        of_classes = [auc_and_average_precision(y == k, outputs[:, k], weights) for k in classes]
-        areas, averages = np.mean(of_classes, axis=0)
-        return common | {"macro.roc_auc": areas, "macro.average_precision": averages}
+            area, average = auc_and_average_precision(y == 1, y_pred[:, 0], weights)
+            scores |= {key: values[1] for key, values in by_class.items()}
+            scores["brier"] = _mean(np.square(y_pred[:, 0] - y), weights)
+            return scores | {"roc_auc": area, "average_precision": average}
+        for key, values in by_class.items():
+            scores[f"macro.{key}"] = np.nan_to_num(values).mean(axis=0)
+            scores[f"weighted.{key}"] = (np.nan_to_num(values) * (of_true / total)).sum(axis=0)
+        rankings = [auc_and_average_precision(y == k, y_pred[:, k], weights) for k in classes]
+        areas, averages = np.mean(rankings, axis=0)
+        return scores | {"macro.roc_auc": areas, "macro.average_precision": averages}
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.divide((weights * values).sum(axis=1), weights.sum(axis=1))
 
 
-def _regression(y: np.ndarray, value: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Compute `mae` and `rmse` in the units of the target, and `r2` if the values differ.
+def _regression_scores(
+    y: np.ndarray, y_pred: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Compute the scores of a regression.
 
-    Also `mape`, a share of the value, if all values are above 0, and `rmsle`, the error of
-    log(1 + value), if no value is below 0.
+    `r2` is defined if the values differ, `mape` if all are above 0, and `rmsle`, the error of
+    log(1 + value), if none is below 0.
     """
-    squared, near_0 = _mean(np.square(y - value), weights), y - y.mean()
-    spread = _mean(np.square(near_0), weights) - np.square(_mean(near_0, weights))
+    squared, centered = _mean(np.square(y - y_pred), weights), y - y.mean()
+    variance = _mean(np.square(centered), weights) - np.square(_mean(centered, weights))
+    varies = variance > MAX_RELATIVE_VARIANCE_OF_CONSTANT * np.square(y.mean())
     scores = {
-        "mae": _mean(np.abs(y - value), weights),
+        "mae": _mean(np.abs(y - y_pred), weights),
         "rmse": np.sqrt(squared),
-        "r2": np.where(spread > TINY * np.square(y.mean()), 1 - squared / spread, np.nan),
+        "r2": np.where(varies, 1 - squared / variance, np.nan),
     }
     if (y > 0).all():
-        scores["mape"] = _mean(np.abs(y - value) / y, weights)
+        scores["mape"] = _mean(np.abs(y - y_pred) / y, weights)
     if (y >= 0).all():
-        logs = np.log1p(y) - np.log1p(np.maximum(value, 0))
+        logs = np.log1p(y) - np.log1p(np.maximum(y_pred, 0))
         scores["rmsle"] = np.sqrt(_mean(np.square(logs), weights))
     return scores
 
@@ -179,20 +182,21 @@ def _regression(y: np.ndarray, value: np.ndarray, weights: np.ndarray) -> dict[s
 def hits_and_alarms(
     positive: np.ndarray, probability: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sum the weights of the rows with at least each probability: of the class, and of others.
+    """Sum the weights of the rows above each threshold: of positive rows, and of negative ones.
 
     Args:
-        positive: Whether each row is of the class, shape (rows,).
-        probability: Predicted probability of the class, shape (rows,).
+        positive: Whether each row is positive, shape (rows,).
+        probability: Predicted probability, shape (rows,).
         weights: Shape (n, rows).
 
     Returns:
-        The thresholds, shape (thresholds,): infinity, for no rows, and then each probability that
-        occurs, the highest one first. The sums of both at each threshold, float64, shape
-        (n, thresholds).
+        The thresholds in descending order, shape (thresholds,): infinity, and each probability that
+        occurs. The weight of the positive rows with at least this probability, and that of the
+        negative ones; both float64, shape (n, thresholds).
     """
     order = np.argsort(-probability, kind="stable")
-    ends = np.flatnonzero(np.diff(probability[order], append=np.inf))  # of each probability
+    # The last row of each probability.
+    ends = np.flatnonzero(np.diff(probability[order], append=np.inf))
     hits, alarms = (
         np.insert(np.cumsum(weights[:, order] * mask[order], axis=1)[:, ends], 0, 0, axis=1)
         for mask in (positive, ~positive)
@@ -205,7 +209,7 @@ def auc_and_average_precision(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute the area under the ROC curve and the average precision under many weights.
 
-    The arguments are those of `hits_and_alarms`. Both results have the shape (n,).
+    The arguments are those of `hits_and_alarms`. Both results have shape (n,).
     """
     _, hits, alarms = hits_and_alarms(positive, probability, weights)
     new_hits, new_alarms = np.diff(hits), np.diff(alarms)

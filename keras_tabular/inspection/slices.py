@@ -95,7 +95,7 @@ def slice_scores(
     key = main if primary_metrics[0] == main else "loss"
     row_sets = {}
     for name, table in tables.items():
-        rows = predictions[name].first(len(table))
+        rows = predictions[name].select(slice(len(table)))
         is_loss = key == "loss"
         scores = row_losses(rows.y, rows.y_pred, schema) if is_loss else row_scores(rows, schema)
         row_sets[name] = ScoredRows(table, rows, schema, key, scores)

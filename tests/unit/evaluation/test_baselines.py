@@ -31,7 +31,7 @@ def split_of(folder: Path) -> Path:
 
 def test_a_class_that_a_baseline_never_saw_gets_no_probability() -> None:
     for name in ("logistic_regression", "gradient_boosting"):
-        fitted = baselines.baselines(MULTICLASS, "auto")[name].fit(FRAME, [0, 0, 2, 2])
+        fitted = baselines.build_baselines(MULTICLASS, "auto")[name].fit(FRAME, [0, 0, 2, 2])
         assert baselines.predict(fitted, FRAME, MULTICLASS)[:, 1].tolist() == [0.0] * 4
 
 
@@ -43,7 +43,7 @@ def test_the_trees_see_gaps_and_categories_as_they_are() -> None:
     x = np.where(rng.random(4000) < 0.5, np.nan, rng.normal(size=4000))
     frame = pd.DataFrame({"x": x, "town": [f"t{number}" for number in town]})
     y = 2.0 * (town < 20) + np.isnan(x)
-    trees = baselines.baselines(schema, "auto")["gradient_boosting"].fit(frame, y)
+    trees = baselines.build_baselines(schema, "auto")["gradient_boosting"].fit(frame, y)
     seen = pd.DataFrame({"x": [np.nan, 0.1, np.nan, 0.1], "town": ["t1", "t1", "t300", "new"]})
     found = baselines.predict(trees, seen, schema)[:, 0]
     np.testing.assert_allclose(found[:3], [3, 2, 1], atol=0.3)
@@ -57,7 +57,7 @@ def test_a_column_without_values_in_training_tells_the_baselines_nothing(kind: s
     missing = np.nan if kind == "real" else None
     frame = pd.DataFrame({"x": y + np.linspace(0, 0.5, 40), "empty": [missing] * 40})
     value = 5.0 if kind == "real" else "a"
-    for name, estimator in baselines.baselines(schema, "auto").items():
+    for name, estimator in baselines.build_baselines(schema, "auto").items():
         fitted = baselines.fit(estimator, frame, y, np.ones(40))
         without = baselines.predict(fitted, frame, schema)
         with_values = baselines.predict(fitted, frame.assign(empty=[value] * 40), schema)
@@ -88,7 +88,7 @@ def test_a_baseline_learns_from_bounded_many_rows_and_predicts_every_test_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A part of the test rows may be longer; of one class alone it learns a constant."""
-    monkeypatch.setattr(baselines, "MAX_ROWS", 9)
+    monkeypatch.setattr(baselines, "MAX_TRAINING_ROWS", 9)
     fold = (np.arange(40) % 2).astype(np.int32)  # the ones are all of fold 0
     found = baselines.predict_baselines(split_of(tmp_path), {CV: fold}, BINARY, "auto")
     assert {(len(other[CV]), len(other["test"])) for other in found.values()} == {(9, 10)}
@@ -109,7 +109,7 @@ def test_for_absolute_errors_the_constant_and_the_trees_minimise_these() -> None
     """Huber and log-cosh losses are compared by squared errors, and so are their baselines."""
     y, weight = np.array([0.0, 1, 2, 9]), np.array([1.0, 1, 3, 1])
     for loss in LOSSES["regression"]:
-        fitted = baselines.baselines(REGRESSION, loss)
+        fitted = baselines.build_baselines(REGRESSION, loss)
         constant = baselines.fit(fitted["mean"], FRAME, y, weight).predict(FRAME[:1])
         absolute = loss == "mean_absolute_error"
         assert constant == (2 if absolute else 16 / 6)
@@ -122,7 +122,7 @@ def test_the_trees_rank_a_very_rare_class_and_learn_where_a_class_has_one_row() 
     rng, schema = np.random.default_rng(0), build_schema("binary", x={"kind": "real"})
     x = pd.DataFrame({"x": rng.normal(size=20_000)})
     y = (rng.random(20_000) < 0.002 * np.exp(1.5 * x["x"] - 1.125)).astype(int)
-    trees = baselines.baselines(schema, "auto")["gradient_boosting"]
+    trees = baselines.build_baselines(schema, "auto")["gradient_boosting"]
     predicted = baselines.predict(trees.fit(x[:10_000], y[:10_000]), x[10_000:], schema)
     assert roc_auc_score(y[10_000:], predicted[:, 0]) > 0.7
     alone = np.arange(30) == 4
