@@ -40,10 +40,10 @@ def experiment_lines(entries: list[dict[str, Any]]) -> list[list[str]]:
             for key, value in flat_values(entry, "params").items()
             if key not in committed or committed[key] != value
         ]
-        first, *others = changed or [""]
+        first, *more = changed or [""]
         scores = [format_value(metrics[name].get(".".join(key))) for key in keys]
         lines.append([name, *scores, first])
-        lines += [[""] * (1 + len(keys)) + [other] for other in others]
+        lines += [[""] * (1 + len(keys)) + [change] for change in more]
     return lines
 
 

@@ -15,7 +15,6 @@ from keras_tabular.experiments.verdict import Check
 MAX_LOSS_RATIO = 0.7  # of training to cross-validated loss; below it, the networks overfit
 MORE_DROPOUT, MAX_DROPOUT = 0.2, 0.5
 TEST_ROWS = "data/split/test/part-00000.parquet"
-Step = tuple[str, str]  # an advice and a command, which may be empty
 
 
 def next_steps(
@@ -39,39 +38,36 @@ def next_steps(
             "Check that each row has the right target, and that the columns can say anything about "
             "it. The model needs more rows or other columns before it is of use"
         ]
-    steps = [
-        *_steps_about_rows(evaluation, schema, params),
-        *_steps_about_overfitting(evaluation, networks),
-        *_steps_about_baseline(strongest, schema.task, params),
+    return [
+        *_advice_about_rows(evaluation, schema, params),
+        *_advice_about_overfitting(evaluation, networks),
+        *_advice_about_baseline(strongest, schema.task, params),
     ]
-    return [f"{advice}: `{command}`" if command else advice for advice, command in steps]
 
 
-def _steps_about_rows(evaluation: Evaluation, schema: Schema, params: Params) -> Iterator[Step]:
+def _advice_about_rows(evaluation: Evaluation, schema: Schema, params: Params) -> Iterator[str]:
     by, classes = params.split.by, format_list(evaluation.classes_not_found)
     if classes and schema.task == "binary":
-        threshold = format_number(evaluation.threshold)
         yield (
-            f"With the threshold {threshold}, no test row of class {classes} is predicted "
-            "correctly. Choose a threshold on out-of-fold predictions",
-            "dvc exp run -S 'evaluate.threshold={best: f1}'",
+            f"With the threshold {format_number(evaluation.threshold)}, no test row of class "
+            f"{classes} is predicted correctly. Choose a threshold on out-of-fold predictions: "
+            "`dvc exp run -S 'evaluate.threshold={best: f1}'`"
         )
     elif classes and not params.train.class_weight:
         yield (
             f"No test row of class {classes} is predicted correctly. Add rows of rare classes, or "
-            "give them a larger weight",
-            "dvc exp run -S train.class_weight=balanced",
+            "give them a larger weight: `dvc exp run -S train.class_weight=balanced`"
         )
     if "test" in evaluation.equal_rows and by == "random":
         command = "dvc exp run -S split.equal_rows=together"
-        yield "Keep equal rows on the same side of the split", command
+        yield f"Keep equal rows on the same side of the split: `{command}`"
     if finding := _compare_test_with_folds(evaluation):
         if by in ("random", "group", "hash"):
             command = f"dvc exp run -S split.seed={params.split.seed + 1}"
-            yield f"{finding}. Check whether this is also so with other test rows", command
+            yield f"{finding}. Check whether this is also so with other test rows: `{command}`"
         else:
             command = f"python -m keras_tabular drift {TEST_ROWS}"
-            yield f"{finding}. Check which columns differ from the training rows", command
+            yield f"{finding}. Check which columns differ from the training rows: `{command}`"
 
 
 def _compare_test_with_folds(evaluation: Evaluation) -> str:
@@ -97,9 +93,9 @@ def _compare_test_with_folds(evaluation: Evaluation) -> str:
     )
 
 
-def _steps_about_overfitting(
+def _advice_about_overfitting(
     evaluation: Evaluation, networks: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Step]:
+) -> Iterator[str]:
     train_loss, loss = (
         evaluation.score_sets.get(rows, NO_SCORES).model.value("loss")
         for rows in ("train", "cross_validation")
@@ -115,12 +111,11 @@ def _steps_about_overfitting(
     dropout = round(params.get("dropout", 0.0) + MORE_DROPOUT, 2)
     if heaviest and dropout <= MAX_DROPOUT:
         command = f"dvc exp run -S train.networks.{heaviest}.dropout={dropout:g}"
-        yield f"{advice}, or more dropout", command
-    else:
-        yield advice, ""
+        advice += f", or more dropout: `{command}`"
+    yield advice
 
 
-def _steps_about_baseline(strongest: Check | None, task: str, params: Params) -> Iterator[Step]:
+def _advice_about_baseline(strongest: Check | None, task: str, params: Params) -> Iterator[str]:
     if strongest is None or strongest.status == "pass":
         return
     name = BASELINES[strongest.subject].capitalize()
@@ -128,9 +123,9 @@ def _steps_about_baseline(strongest: Check | None, task: str, params: Params) ->
     if is_linear and "plain" in params.train.networks:
         yield (
             f"{name} is simpler, and the model is not significantly better. Train a linear model "
-            "with Keras",
-            "dvc exp run -S 'train.members=[{network: plain}]' -S 'train.networks.plain.units=[]'",
+            "with Keras: `dvc exp run -S 'train.members=[{network: plain}]' "
+            "-S 'train.networks.plain.units=[]'`"
         )
     elif strongest.status == "fail":
         command = "python -m keras_tabular search"
-        yield f"{name} is better. Use it, or search for better parameters", command
+        yield f"{name} is better. Use it, or search for better parameters: `{command}`"

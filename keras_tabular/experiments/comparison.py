@@ -154,10 +154,10 @@ def compare_scores(
     base_scores = (base or NO_SCORES).model
     baselines = dict(sorted(scores.baselines.items()))
     all_scores = (scores.model, base_scores, *baselines.values())
-    shown = {*keys, *(key for each in all_scores for key, _ in each.items())}
+    all_keys = {*keys, *(key for each in all_scores for key, _ in each.items())}
     rows = {}
     for key, metric in metrics.items():
-        if key not in shown:
+        if key not in all_keys:
             continue
         estimate, value = scores.model.get(key), scores.model.value(key)
         compare_value = partial(compare_score, value, greater_is_better=metric.greater_is_better)

@@ -3,15 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from keras_tabular.core.metrics import BASELINES
 
 STATUSES = ("fail", "undecided", "pass")  # the worst one first
 SKIPPED = "skipped"
+KEYS = {"status": "verdict", "value": "found", "next_steps": "next"}  # in the file
 
 
-class Check(BaseModel, frozen=True, populate_by_name=True):
+class _Record(BaseModel):
+    """A part of the file, whose keys may differ from the attributes."""
+
+    model_config = ConfigDict(
+        frozen=True, populate_by_name=True, alias_generator=lambda name: KEYS.get(name, name)
+    )
+
+
+class Check(_Record):
     """The result of one rule of the gate.
 
     Attributes:
@@ -26,9 +35,9 @@ class Check(BaseModel, frozen=True, populate_by_name=True):
     """
 
     rule: str
-    status: str = Field(validation_alias="verdict", serialization_alias="verdict")
+    status: str
     reason: str
-    value: float | None = Field(default=None, validation_alias="found", serialization_alias="found")
+    value: float | None = None
     allowed: float | None = None
     score: str | None = None
     difference: float | None = None
@@ -41,7 +50,7 @@ class Check(BaseModel, frozen=True, populate_by_name=True):
         return self.rule.partition(" ")[2]
 
 
-class Verdict(BaseModel, frozen=True, populate_by_name=True):
+class Verdict(_Record):
     """The verdict of the gate on a run.
 
     Attributes:
@@ -52,15 +61,11 @@ class Verdict(BaseModel, frozen=True, populate_by_name=True):
         next_steps: What to try next.
     """
 
-    status: str = Field(
-        pattern=f"^({'|'.join(STATUSES)})$",
-        validation_alias="verdict",
-        serialization_alias="verdict",
-    )
+    status: str = Field(pattern=f"^({'|'.join(STATUSES)})$")
     headline: str
     reason: str
     warnings: list[str]
-    next_steps: list[str] = Field(validation_alias="next", serialization_alias="next")
+    next_steps: list[str]
     checks: list[Check]
 
     def to_json(self) -> dict[str, Any]:

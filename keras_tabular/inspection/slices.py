@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -216,16 +217,16 @@ def describe_conditions(conditions: Slice) -> list[list[str]]:
     texts = []
     for name, condition in conditions.items():
         if isinstance(condition, Range):
-            ends = {"from": condition.low, "to": condition.high}
-            text = " ".join(
-                f"{word} {end:g}" if isinstance(end, float) else f"{word} {end}"
-                for word, end in ends.items()
-                if end is not None
-            )
+            ends = (("from", condition.low), ("to", condition.high))
+            text = " ".join(f"{word} {_format_end(end)}" for word, end in ends if end is not None)
         else:
             text = " or ".join(map(str, condition))
         texts.append([name, text])
     return texts
+
+
+def _format_end(end: float | date) -> str:
+    return f"{end:g}" if isinstance(end, float) else str(end)
 
 
 def select_rows(rows: ScoredRows, conditions: Slice) -> np.ndarray:

@@ -99,30 +99,6 @@ def hyperparameter_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:
     return [[key, *(describe(name, key) for name in networks)] for key in keys]
 
 
-def column_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Collect what the files of a run say about each column of the table, in the file's order."""
-    files, columns = comparison.files, comparison.run.schema.get("columns", {})
-    profiles = files["profile"].get("column", {})
-    treatment = files["networks"].get("columns", {})
-    checks = files["validation"].get("checks", {})
-    rows = []
-    for name in columns or profiles:
-        profile, histogram = profiles.get(name, {}), files["columns"].get(name, {})
-        may_leak = checks.get(f"{name}.leak", {}).get("verdict", "pass") != "pass"
-        rows.append(
-            {
-                "name": name,
-                "kind": columns.get(name, {}).get("kind") or profile.get("kind"),
-                "profile": profile,
-                "histogram": histogram,
-                "treatment": treatment.get(name),
-                "may_leak": may_leak,
-                "is_suspicious": may_leak or histogram.get("moved"),
-            }
-        )
-    return rows
-
-
 def important_columns(names: Iterable[str], run: Run) -> list[str]:
     """Return the most important of these columns."""
     points = read_points(run, "importance")
