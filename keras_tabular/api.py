@@ -143,7 +143,7 @@ def load_model(path: str | Path) -> Model:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file. Run `dvc repro` to train a model")
+        raise UserError(f"{path}: no such file. Run `dvc repro` to train a model.")
     content = path.read_bytes()
     schema, params = read_schema_and_params(path, content)
     if "tensorflow" in sys.modules and "keras_tabular.networks.backend" not in sys.modules:
@@ -204,7 +204,7 @@ def as_file(table: pd.DataFrame | str | Path) -> Iterator[Path]:
     """
     if isinstance(table, str | Path):
         if not Path(table).exists():
-            raise UserError(f"{table}: no such file. Expected a table, or a folder of tables")
+            raise UserError(f"{table}: no such file. Expected a table, or a folder of tables.")
         yield Path(table)
         return
     pa.table({}).to_pandas()  # makes Arrow look for pandas again, see `hide_pandas`

@@ -20,7 +20,7 @@ def main() -> None:
         help="the model, a .keras file; default: %(default)s")  # fmt: skip
     args = parser.parse_args()
     if args.folder.exists():
-        raise UserError(f"{args.folder}: this folder exists already. Name a new one")
+        raise UserError(f"{args.folder}: this folder exists already. Name a new one.")
     content = read_model(args.model)
     schema, _ = load_schema_and_params(args.model, content)
 

@@ -38,7 +38,7 @@ def main() -> None:
     if not Path("network.py").is_file():
         raise UserError(
             "network.py: no such file here. It builds the layers of the networks. Copy it from a "
-            "clone of the library, or from a new project"
+            "clone of the library, or from a new project."
         )
 
     import optuna

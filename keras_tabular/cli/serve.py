@@ -29,7 +29,7 @@ def main() -> None:
         from keras_tabular.serving.app import build_app
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{error}. Run `pip install -r requirements/serve.txt` to install it"
+            f"{error}. Run `pip install -r requirements/serve.txt` to install it."
         ) from None
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     listening = socket.create_server((args.host, args.port), family=family)
@@ -46,7 +46,7 @@ def main() -> None:
     if args.host != LOOPBACK:
         print(
             f"warn: anyone who can reach {args.host} can request predictions. Put a proxy in "
-            "front of the server, with TLS, a password and timeouts",
+            "front of the server, with TLS, a password and timeouts.",
             file=sys.stderr,
         )
     print(f"Serving {args.model} on http://{host}:{listening.getsockname()[1]}", flush=True)

@@ -66,7 +66,7 @@ def read_schema_and_params(path: Path, content: bytes) -> tuple[Schema, Params]:
     if metadata.table_schema is None:
         raise UserError(
             f"{path}: this model's file does not contain the schema of its table. Run the command "
-            "in the folder that contains data/schema.yaml and params.yaml"
+            "in the folder that contains data/schema.yaml and params.yaml."
         )
     params = Params(validate=metadata.validate_params, drift=metadata.drift_params)
     return metadata.table_schema, params

@@ -84,7 +84,7 @@ class Predictor:
             if name in predictions.names or (numbered and name == "row"):
                 raise UserError(
                     f"data/schema.yaml: ignore: the output has a column {name!r} of its own. "
-                    "Rename the identifier here and in the file, or leave it out of the file"
+                    "Rename the identifier here and in the file, or leave it out of the file."
                 )
         return pa.schema([*first, *((name, pa.string()) for name in identifiers), *predictions])
 

@@ -30,7 +30,7 @@ def check_output(path: Path, other_paths: Iterable[Path]) -> None:
             f"{'a folder' if path.is_dir() else repr(path.name)}"
         )
     if path.resolve() in [other.resolve() for other in other_paths]:
-        raise UserError(f"{path}: this file is named twice. Name another file for each output")
+        raise UserError(f"{path}: this file is named twice. Name another file for each output.")
 
 
 @contextmanager

@@ -145,7 +145,7 @@ def create_project(folder: Path, args: Namespace) -> None:
             pip, clone = shlex.quote(f"{args.venv}/bin/pip"), shlex.quote(str(ROOT))
             raise UserError(
                 f"--venv: run `{pip} install --require-hashes -r {clone}/requirements.txt` and "
-                f"`{pip} install --no-deps {clone}`, or leave out --venv"
+                f"`{pip} install --no-deps {clone}`, or leave out --venv."
             ) from None
     else:
         run_in_project("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")
@@ -209,4 +209,4 @@ def add_table(
         shutil.copytree(source, copied) if source.is_dir() else shutil.copy(source, copied)
         if sum(file.stat().st_size for file in [copied, *copied.rglob("*")]) > MAX_BYTES_IN_GIT:
             run_in_project("dvc", "add", "--quiet", table)
-            print(f"{table} is too large for git, so DVC tracks it. To share it, run `dvc push`")
+            print(f"{table} is too large for git, so DVC tracks it. To share it, run `dvc push`.")

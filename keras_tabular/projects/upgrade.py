@@ -58,7 +58,7 @@ def find_wheel(folder: Path) -> Path:
     if len(wheels) != 1:
         raise UserError(
             f"{folder.resolve()} is not a project: expected one wheel of the library in vendor, "
-            f"got {len(wheels)}. To create a project, run `python3 CLONE/keras_tabular new`"
+            f"got {len(wheels)}. To create a project, run `python3 CLONE/keras_tabular new`."
         )
     return wheels[0]
 

@@ -37,7 +37,7 @@ def get_wheel(folder: Path) -> Path:
         raise UserError(
             "an installed library cannot create or upgrade a project, because there is no release "
             "yet. Use a clone of its repository: `python3 CLONE/keras_tabular new ...`, or "
-            "`python3 CLONE/keras_tabular upgrade FOLDER`"
+            "`python3 CLONE/keras_tabular upgrade FOLDER`."
         )
     with tempfile.TemporaryDirectory() as scratch:
         source, python = ROOT, sys.executable
@@ -78,7 +78,7 @@ def run_command(
     if done.returncode:
         print(done.stderr or "", end="", file=sys.stderr)
         raise UserError(
-            f"{' '.join(map(str, command))} failed in {cwd or Path()}. The lines above say why"
+            f"{' '.join(map(str, command))} failed in {cwd or Path()}. The lines above say why."
         )
 
 

@@ -1,4 +1,4 @@
-"""One command with a subcommand for each module, which also runs where no package is installed."""
+"""The commands of `keras-tabular`, their help texts, and the documentation that they print."""
 
 import re
 import sys
@@ -16,15 +16,14 @@ from keras_tabular.config.sections import Network
 from tests.commands import check_output
 from tests.helpers import PROJECT
 
-Ended = tuple[int, str, str]  # exit code, stdout, stderr
-RunCommand = Callable[..., Ended]
+RunCommand = Callable[..., tuple[int, str, str]]  # returns the exit code, stdout and stderr
 
 
 @pytest.fixture
 def run_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunCommand:
     """Return a function that runs `keras-tabular` with some arguments in this process."""
 
-    def run_with(*arguments: str) -> Ended:
+    def run_with_arguments(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["keras-tabular", *arguments])
         code: Any = 0
         try:
@@ -33,7 +32,7 @@ def run_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
             code = end.code
         return code, *capsys.readouterr()
 
-    return run_with
+    return run_with_arguments
 
 
 def test_help_describes_each_command_on_a_line(run_command: RunCommand) -> None:

@@ -1,4 +1,4 @@
-"""New rows are checked as the training rows were; tests/pipeline has all kinds of files."""
+"""The columns and formats of new rows; tests/pipeline/test_predict.py has more."""
 
 import gzip
 import io
@@ -20,20 +20,20 @@ SCHEMA = build_schema(
 ).model_copy(update={"ignore": ("id",)})
 
 
-def test_whole_numbers_of_a_parquet_file_are_whole_though_gaps_made_them_floats() -> None:
+def test_whole_numbers_in_a_column_of_floats_are_written_as_integers() -> None:
     values = pa.array([123456789012.0, -0.0, 1e6, 1e300, 0.5, None, float("nan")])
     texts = ["123456789012", "0", "1000000", "1e+300", "0.5", "", ""]
     assert as_texts(values).to_pylist() == texts
 
 
 @pytest.mark.parametrize("name", ["id", "y"])
-def test_nothing_may_be_there_twice(tmp_path: Path, name: str) -> None:
+def test_a_column_that_occurs_twice_is_an_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "n.csv").write_text(f"a,b,{name},{name}\n")
     with pytest.raises(UserError, match=rf"n\.csv: line 1: .*once: {name}"):
         row_columns(tmp_path / "n.csv", SCHEMA)
 
 
-def test_a_parquet_file_has_numbers_where_a_csv_has_them_in_a_form(tmp_path: Path) -> None:
+def test_numbers_of_parquet_do_not_need_the_format_of_a_csv(tmp_path: Path) -> None:
     schema = build_schema("binary", price={"kind": "real", "format": "1.234,5 €"})
     (tmp_path / "n.csv").write_text('price\n"1.234,50 €"\n"7,25"\n')
     pd.DataFrame({"price": [1234.5, 7.25]}).to_parquet(tmp_path / "n.parquet")
@@ -53,7 +53,7 @@ def test_a_parquet_file_has_numbers_where_a_csv_has_them_in_a_form(tmp_path: Pat
         (b"", "stdin"),
     ],
 )
-def test_stdin_is_copied_under_the_name_of_its_format(
+def test_the_copy_of_stdin_has_the_suffix_of_its_format(
     content: bytes, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""A project has the names that its owner chose, whatever characters they have."""
+"""Names and paths of a new project may contain any characters."""
 
 from pathlib import Path
 from zipfile import ZipFile
@@ -9,7 +9,7 @@ from keras_tabular.projects import new
 from tests.helpers import PROJECT
 
 
-def test_names_are_quoted_where_a_page_needs_it(
+def test_names_are_quoted_in_the_pages_of_a_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def get_wheel(folder: Path) -> Path:
@@ -29,7 +29,7 @@ def test_names_are_quoted_where_a_page_needs_it(
     assert r"""| a\|b's "c" |""" in (tmp_path / "data/README.md").read_text()
 
 
-def test_a_remote_is_a_folder_of_the_caller(
+def test_a_relative_remote_is_a_folder_below_the_current_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

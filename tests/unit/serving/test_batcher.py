@@ -1,4 +1,4 @@
-"""Waiting requests are predicted together, and each of them gets the predictions of its rows."""
+"""Waiting requests are predicted together, and each gets the predictions of its own rows."""
 
 import asyncio
 from typing import Any
@@ -11,9 +11,10 @@ from keras_tabular.table.rows import Failure
 
 
 def predict_together(*requests: list[int]) -> tuple[list[Any], list[list[int]]]:
-    """Return the values and failed rows of requests at once, or their errors; and the batches.
+    """Send requests at the same time. Return their results or errors, and the predicted batches.
 
-    A number is predicted as itself, 0 has no prediction, and a number below is an error.
+    A result is the predicted values and the failed rows. The prediction of a number is the number;
+    0 has no prediction, and a negative number is an error.
     """
     batches = []
 
@@ -27,27 +28,27 @@ def predict_together(*requests: list[int]) -> tuple[list[Any], list[list[int]]]:
         ]
         return Predictions({"predicted": rows["x"]}, failed)
 
-    async def ask(batcher: Batcher, values: list[int]) -> Any:
+    async def request(batcher: Batcher, values: list[int]) -> Any:
         try:
             columns, failures = await batcher.predict(pa.table({"x": values}))
         except ValueError as error:
             return str(error)
         return columns["predicted"].to_pylist(), [failure.row for failure in failures]
 
-    async def ask_all() -> list[Any]:
+    async def request_all() -> list[Any]:
         batcher = Batcher(predict)
-        return await asyncio.gather(*(ask(batcher, values) for values in requests))
+        return await asyncio.gather(*(request(batcher, values) for values in requests))
 
-    return asyncio.run(ask_all()), batches
+    return asyncio.run(request_all()), batches
 
 
-def test_requests_that_wait_for_a_prediction_share_the_next_one() -> None:
+def test_waiting_requests_share_a_batch() -> None:
     answers, batches = predict_together([1], [2], [3, 0, 4], [5])
     assert answers == [([1], []), ([2], []), ([3, 0, 4], [1]), ([5], [])]
     assert batches == [[1], [2, 3, 0, 4, 5]]
 
 
-def test_a_batch_has_an_end_and_an_error_reaches_its_requests_alone() -> None:
+def test_a_batch_is_limited_and_an_error_only_reaches_its_requests() -> None:
     answers, batches = predict_together([1], [-1], [2] * 5000, [3])
     assert answers == [([1], []), "below 0", "below 0", ([3], [])]
     assert [len(values) for values in batches] == [1, 5001, 1]

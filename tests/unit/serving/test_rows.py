@@ -1,4 +1,4 @@
-"""JSON rows are described as their columns are checked, and have the texts of a CSV."""
+"""JSON rows are converted to texts, and the JSON schema describes the checks of the columns."""
 
 from typing import Any
 
@@ -17,22 +17,22 @@ SCHEMA = build_schema(
 )
 
 
-def test_a_number_is_written_as_its_column_writes_numbers() -> None:
-    """The same column may have texts too, and a number may have any size."""
+def test_numbers_are_converted_to_the_format_of_their_column() -> None:
+    """The column may also contain texts, and numbers of any size."""
     cells: list[Any] = ["1.234,5", 1234.5, -7, 1e-7, 1e20]
     rows = [{"price": cell, "n": None, "flag": True} for cell in cells]
     texts = texts_from_rows(rows, SCHEMA)
     expected = ["1.234,5", "1234,5", "-7", "1e-07", "1e+20"]
     assert texts.to_pydict() == {"price": expected, "n": [""] * 5, "flag": ["true"] * 5}
-    values, wrong = parse(texts["price"].combine_chunks(), SCHEMA.columns["price"])
+    values, is_invalid = parse(texts["price"].combine_chunks(), SCHEMA.columns["price"])
     assert values.to_pylist() == [1234.5, 1234.5, -7, 1e-7, 1e20]
-    assert not any(wrong.to_pylist())
+    assert not any(is_invalid.to_pylist())
     with pytest.raises(UserError, match=r"row 1, column flag: expected a number, .* got '\[1\]'"):
         texts_from_rows([{"price": 1, "n": 1, "flag": [1]}], SCHEMA)
 
 
 @pytest.mark.parametrize(
-    ("column", "types", "others"),
+    ("column", "types", "checks"),
     [
         ({"kind": "integer", "min": 0, "max": 9}, "integer", {"minimum": 0, "maximum": 9}),
         ({"kind": "real", "max": 1, "nullable": True}, "number null", {"maximum": 1}),
@@ -46,9 +46,11 @@ def test_a_number_is_written_as_its_column_writes_numbers() -> None:
         ),
     ],
 )
-def test_a_cell_is_described_as_it_is_declared(column: Any, types: str, others: Any) -> None:
+def test_the_json_schema_describes_the_checks_of_a_column(
+    column: Any, types: str, others: Any
+) -> None:
     rows, _ = request_schema(build_schema("regression", **{"a/b": column}))["anyOf"]
-    assert rows["items"]["properties"]["a/b"] == {"type": types.split(), **others}
+    assert rows["items"]["properties"]["a/b"] == {"type": types.split(), **checks}
 
 
 def test_the_columns_of_ignore_are_optional() -> None:
