@@ -46,9 +46,7 @@ def test_numbers_are_converted_to_the_format_of_their_column() -> None:
         ),
     ],
 )
-def test_the_json_schema_describes_the_checks_of_a_column(
-    column: Any, types: str, others: Any
-) -> None:
+def test_the_schema_describes_the_checks_of_a_column(column: Any, types: str, checks: Any) -> None:
     rows, _ = request_schema(build_schema("regression", **{"a/b": column}))["anyOf"]
     assert rows["items"]["properties"]["a/b"] == {"type": types.split(), **checks}
 
