@@ -51,11 +51,11 @@ def write_parts(
 
     rows = pa.array(np.concatenate([part.rows for part in new_parts]))
     source = dataset([str(path) for path in part_paths(table)])
-    taken = source.take(rows, fragment_readahead=1, batch_readahead=2)  # for less memory
+    selected = source.take(rows, fragment_readahead=1, batch_readahead=2)  # for less memory
     end = 0
     for subset, number, part_rows in new_parts:
         start, end = end, end + len(part_rows)
-        part = taken[start:end].combine_chunks()
+        part = selected[start:end].combine_chunks()
         if fold_keys is not None:
             part = part.append_column(FOLD_KEY, pa.array(fold_keys[part_rows]))
         write_part(folder / subset, number, part)

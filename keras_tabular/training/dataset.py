@@ -208,11 +208,11 @@ class TableDataset:
 
 
 class Subset:
-    """Some rows of a dataset, without the parts from which it takes none.
+    """A dataset of selected rows of another one, without parts that have no such rows.
 
     Args:
         dataset: Dataset of all rows.
-        indices: Rows to take from each part, int32.
+        indices: Rows to select from each part, int32.
     """
 
     def __init__(self, dataset: Dataset, indices: list[np.ndarray]) -> None:

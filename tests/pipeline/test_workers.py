@@ -1,6 +1,6 @@
-"""However many workers there are, threads or processes of Ray, and if some die: the same bytes.
+"""The outputs have the same bytes with any number of threads or Ray processes, also if some die.
 
-On Ray in a network namespace that has only the loopback device, since Ray listens on all others.
+Ray runs in a network namespace that has only the loopback device, since it listens on all devices.
 """
 
 import importlib.util
@@ -17,18 +17,17 @@ import pytest
 from tests.commands import check_output, run_command, start_command, wait_until
 from tests.projects import clone, read_output_hashes
 
-# What is left of a cluster ends with the first process of the namespace.
+# When the first process of the namespace ends, all other processes of the cluster end.
 NAMESPACE = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--mount-proc"]
 ALONE = [*NAMESPACE, "--kill-child", "sh", "-c", 'ip link set lo up && "$@"', "sh"]
-# A token of its own, which Ray would else put into the home folder.
+# Without a token in the environment, Ray would write one to the home folder.
 ON_RAY = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
-START = "--node-ip-address=127.0.0.1 --disable-usage-stats"
 pytestmark = pytest.mark.slow
 needs_ray = pytest.mark.skipif(
     sys.platform != "linux" or importlib.util.find_spec("ray") is None,
     reason="no Linux with network namespaces, or no Ray: make .venv/installed-ray",
 )
-GATE = "metrics/gate.json"  # no run here comes to it
+GATE = "metrics/gate.json"  # the runs here end before the gate
 SEARCH = ["python", "-m", "keras_tabular", "search", "--storage"]
 
 
@@ -44,7 +43,7 @@ def test_two_workers(many_files: Path, one_worker_run: Path, tmp_path: Path) -> 
 def test_ray_with_workers_that_are_killed(
     many_files: Path, one_worker_run: Path, tmp_path: Path
 ) -> None:
-    """One at work in each of ingest, train and a search."""
+    """One process is killed at work in each of ingest, train and a search."""
     folder = clone(many_files, tmp_path / "clone")
     for command, script in (
         (["dvc", "repro", "ingest"], "stages.ingest"),
@@ -58,18 +57,18 @@ def test_ray_with_workers_that_are_killed(
         )
         kill_a_worker(process, script)
         code = process.wait(timeout=200)
-        found = (tmp_path / "output").read_text()
-        assert code == 0, found
+        output = (tmp_path / "output").read_text()
+        assert code == 0, output
     assert read_output_hashes(folder, GATE) == read_output_hashes(one_worker_run, GATE)
-    assert (one_worker_run / "searched").read_text() in found
+    assert (one_worker_run / "searched").read_text() in output
 
 
 def kill_a_worker(process: subprocess.Popen[str], script: str) -> None:
-    """SIGKILL to a process of Ray that works for a script in `process` or below it."""
+    """Kill a process of Ray that works for a script in `process` or one of its descendants."""
 
-    def killed() -> bool:
+    def kill_if_at_work() -> bool:
         assert process.poll() is None, f"{script} ended without a process of Ray"
-        titles = dict(family(process.pid))
+        titles = dict(process_titles(process.pid))
         if any(script in title for title in titles.values()):
             for pid, title in titles.items():
                 if title.startswith("ray::tabular."):
@@ -77,16 +76,16 @@ def kill_a_worker(process: subprocess.Popen[str], script: str) -> None:
                     return True
         return False
 
-    wait_until(killed)
+    wait_until(kill_if_at_work)
 
 
-def family(pid: int) -> Iterator[tuple[int, str]]:
-    """A process and those below it, and their titles."""
+def process_titles(pid: int) -> Iterator[tuple[int, str]]:
+    """Yield the ids and titles of a process and its descendants."""
     with suppress(OSError):
         yield pid, Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
         for path in Path(f"/proc/{pid}/task").glob("*/children"):
             for child in path.read_text().split():
-                yield from family(int(child))
+                yield from process_titles(int(child))
 
 
 @needs_ray

@@ -13,45 +13,45 @@ from network import build
 from tests.helpers import PROJECT
 
 
-def test_other_rows_parameters_or_order_are_another_training(tmp_path: Path) -> None:
+def test_the_identity_depends_on_rows_parameters_and_the_order_of_tables(tmp_path: Path) -> None:
     one, two = tmp_path / "1", tmp_path / "2"
     for folder in (one, two):
         folder.mkdir()
         (folder / "part-00000.parquet").write_text(folder.name)
-    found = {
-        checkpoint.identity([Ingest(rows_per_part=rows)], files, build)
+    identities = {
+        checkpoint.identity([Ingest(rows_per_part=rows)], tables, build)
         for rows in (10, 20)
-        for files in ([one], [two], [one, two], [two, one])
+        for tables in ([one], [two], [one, two], [two, one])
     }
-    assert len(found) == 8
+    assert len(identities) == 8
 
 
 @pytest.mark.parametrize("package", ["keras", "numpy", "pyarrow", "scipy", "tensorflow"])
-def test_another_version_of_a_package_is_another_training(
+def test_the_identity_depends_on_the_version_of_each_package(
     package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = checkpoint.identity([], [], build)
+    identity = checkpoint.identity([], [], build)
     monkeypatch.setattr(
         checkpoint, "version", lambda name: "0.0" if name == package else version(name)
     )
-    assert checkpoint.identity([], [], build) != key
+    assert checkpoint.identity([], [], build) != identity
 
 
-def test_an_edit_discards_a_checkpoint_only_where_it_is_of_code_that_trains(
+def test_the_identity_depends_only_on_code_that_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = tmp_path / "keras_tabular"
     shutil.copytree(PROJECT / "keras_tabular", code, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(checkpoint, "__file__", str(code / "training/checkpoint.py"))
-    packages = {"evaluation": False, "report": False, "core": True, "table": True}
-    for package, trains in packages.items():
-        key = checkpoint.identity([], [], build)
+    trains = {"evaluation": False, "report": False, "core": True, "table": True}
+    for package, changes_identity in trains.items():
+        identity = checkpoint.identity([], [], build)
         (code / package / "__init__.py").write_text("# an edit\n")
-        assert (checkpoint.identity([], [], build) != key) is trains
+        assert (checkpoint.identity([], [], build) != identity) is changes_identity
 
 
-def test_an_edit_of_the_layers_discards_a_checkpoint(tmp_path: Path) -> None:
-    keys = set()
+def test_the_identity_depends_on_the_file_of_the_layers(tmp_path: Path) -> None:
+    identities = set()
     for text in ("UNITS = 3\ndef build(): ...\n", "UNITS = 4\ndef build(): ...\n"):
         file = tmp_path / "network.py"
         file.write_text(text)
@@ -60,5 +60,5 @@ def test_an_edit_of_the_layers_discards_a_checkpoint(tmp_path: Path) -> None:
         assert spec.loader
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        keys.add(checkpoint.identity([], [], module.build))
-    assert len(keys) == 2
+        identities.add(checkpoint.identity([], [], module.build))
+    assert len(identities) == 2

@@ -1,4 +1,4 @@
-"""No decision of a training depends on the last bit of a loss, which differs between CPUs."""
+"""No decision in training depends on the last bit of a loss, which differs between CPUs."""
 
 from itertools import product
 from pathlib import Path
@@ -20,13 +20,13 @@ from tests.helpers import build_arrow_schema, build_schema, load_train_params
 
 
 def neighbours(value: float) -> list[float]:
-    """Return a number, and the two that are a unit in the last place away."""
+    """Return a number, and the next smaller and larger floating-point numbers."""
     return [float(np.nextafter(value, -np.inf)), value, float(np.nextafter(value, np.inf))]
 
 
 def test_neighbours_are_equal_once_they_are_rounded() -> None:
     for value in np.random.default_rng(0).random(1000):
-        assert len({round_for_comparison(one) for one in neighbours(float(value))}) == 1
+        assert len({round_for_comparison(number) for number in neighbours(float(value))}) == 1
     assert round_for_comparison(0.4241) < round_for_comparison(0.4241 * (1 + 1e-9))
 
 
@@ -35,10 +35,10 @@ def test_an_architecture_ends_with_a_cycle_that_does_not_help() -> None:
     assert finished_architectures({"a": 0.8}, {"a": 0.9}) == set()
     assert finished_architectures({"a": 0.895}, {"a": 0.9}) == {"a"}  # gained less than 1 %
     assert finished_architectures({"a": 0.95}, {"a": 0.9}) == {"a"}
-    # Another cycle leads to 0.6 at best, and one of the architectures is at 0.5.
+    # Another cycle of a would lead to 0.6 at best, and b has reached 0.5.
     assert finished_architectures({"a": 0.8, "b": 0.5}, {"a": 0.9, "b": 0.6}) == {"a"}
     assert finished_architectures({"a": 0.8}, {"a": 0.9, "b": 0.5}) == {"a"}
-    assert finished_architectures({}, {}) == set()  # nothing was held out
+    assert finished_architectures({}, {}) == set()  # no rows are held out
 
 
 def test_a_gain_of_exactly_what_is_needed_is_enough_on_every_cpu() -> None:

@@ -1,4 +1,4 @@
-"""Forward chaining: a model of earlier rows alone predicts the later ones."""
+"""In forward chaining, models that have learnt only from earlier rows predict later rows."""
 
 from pathlib import Path
 
@@ -21,28 +21,29 @@ TRAIN = load_train_params(
 
 
 def write_rows(folder: Path, times: np.ndarray, y: np.ndarray) -> None:
-    """Two parts of rows that lie shuffled in them."""
+    """Write rows in random order to two parts."""
     for number, rows in enumerate(np.array_split(np.random.default_rng(0).permutation(len(y)), 2)):
         x = np.sin(np.arange(len(y)))[rows]
         part = pa.table({"x": x, "y": y[rows]}, schema=build_arrow_schema(SCHEMA))
         write_part(folder, number, part.append_column(FOLD_KEY, pa.array(times[rows])))
 
 
-def test_what_is_later_says_nothing_of_a_row(tmp_path: Path) -> None:
+def test_later_rows_do_not_change_a_prediction(tmp_path: Path) -> None:
     times, y = np.arange(90) / 90, np.cos(np.arange(90.0))
     changed = np.where(times < 2 / 3, y, y + 100)
     for name, values in (("before", y), ("after", changed)):
         write_rows(tmp_path / name, times, values)
-    found, blocks = predict_later_blocks(tmp_path / "before", SCHEMA, TRAIN, build, tmp_path)
-    other, _ = predict_later_blocks(tmp_path / "after", SCHEMA, TRAIN, build, tmp_path)
+    predictions, blocks = predict_later_blocks(tmp_path / "before", SCHEMA, TRAIN, build, tmp_path)
+    other_predictions, _ = predict_later_blocks(tmp_path / "after", SCHEMA, TRAIN, build, tmp_path)
     block = np.concatenate(blocks)
     assert np.bincount(block + 1).tolist() == [30, 30, 30]
-    assert np.isnan(found[block < 0]).all()
-    assert np.isfinite(found[block >= 0]).all()
-    assert found.tobytes() == other.tobytes()  # also of the last block, whose own targets changed
+    assert np.isnan(predictions[block < 0]).all()
+    assert np.isfinite(predictions[block >= 0]).all()
+    # Not even for the last block, whose own targets have changed.
+    assert predictions.tobytes() == other_predictions.tobytes()
 
 
-def test_too_few_different_times_are_told(tmp_path: Path) -> None:
+def test_too_few_different_times_are_an_error(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows", np.repeat([0, 0.5], 30), np.arange(60.0))
     with pytest.raises(UserError, match=r"^train\.forward_chaining is too high: train.folds is 2"):
         predict_later_blocks(tmp_path / "rows", SCHEMA, TRAIN, build, tmp_path)

@@ -1,4 +1,4 @@
-"""The trainer does what Keras's `fit` does, part by part."""
+"""The trainer gives the weights that Keras's `fit` gives, also for a table in parts."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -20,27 +20,31 @@ Y = (X.sum(axis=1, keepdims=True) > 0).astype(np.float32)
 SCHEMA = build_schema("binary")
 
 
-def part(rows: slice = slice(None), weight: np.ndarray | None = None) -> Rows:
+def build_part(rows: slice = slice(None), weight: np.ndarray | None = None) -> Rows:
     weight = np.ones(len(X), np.float32) if weight is None else weight
     x, y, weight = (tf.constant(values[rows]) for values in (X, Y, weight))
     return Rows(x, y, weight, np.arange(len(x), dtype=np.int32))
 
 
-def plain(**changes: Any) -> ResolvedTrain:
-    """The parameters of a network of few units; keys of the network or of the section."""
-    of_section = {key: changes.pop(key) for key in [*changes] if key in ResolvedTrain.model_fields}
-    keys = {"units": (4,), "batch_size": 8, "learning_rate_schedule": "constant"} | changes
-    return load_train_params({"plain": keys}, **of_section).resolve_auto(len(X), "binary", 8)
+def resolve_params(**changes: Any) -> ResolvedTrain:
+    """Return parameters with a small network, and changes of keys of the network or of `train`."""
+    section_changes = {
+        key: changes.pop(key) for key in [*changes] if key in ResolvedTrain.model_fields
+    }
+    network = {"units": (4,), "batch_size": 8, "learning_rate_schedule": "constant"} | changes
+    return load_train_params({"plain": network}, **section_changes).resolve_auto(
+        len(X), "binary", 8
+    )
 
 
-def architecture(train: ResolvedTrain) -> Architecture:
+def build_architecture(train: ResolvedTrain) -> Architecture:
     return Architecture(
         "plain", train, SCHEMA, build, network.ColumnSample(X, X.shape[1]), rows=len(X)
     )
 
 
-def trainable(**changes: Any) -> keras.Model:
-    return architecture(plain(**{"dropout": 0.3} | changes)).build_compiled(seed=3)
+def build_model(**changes: Any) -> keras.Model:
+    return build_architecture(resolve_params(**{"dropout": 0.3} | changes)).build_compiled(seed=3)
 
 
 @pytest.mark.parametrize(
@@ -51,11 +55,11 @@ def test_one_epoch_gives_the_weights_of_fit(
     optimizer: str, exact: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With L2, class weights and a short last batch; 103 rows in batches of 8."""
-    train = plain(
+    train = resolve_params(
         optimizer=optimizer, learning_rate=0.01, l2=0.01, class_weight={0: 1, 1: 3}, exact=exact
     )
-    ours = architecture(train).build_compiled(seed=3)
-    theirs = architecture(train).network
+    ours = build_architecture(train).build_compiled(seed=3)
+    theirs = build_architecture(train).network
     unshuffled = SimpleNamespace(
         permutation=lambda rows: np.arange(len(rows) if np.ndim(rows) else rows)
     )
@@ -68,7 +72,7 @@ def test_one_epoch_gives_the_weights_of_fit(
         run_eagerly=True,
     )
     weight = np.where(Y[:, 0] == 1, 3, 1).astype(np.float32)
-    rows = part(weight=weight)
+    rows = build_part(weight=weight)
     logs = Trainer(ours, 8).train(ours, [rows], seed=[0])
     keys = {"shuffle": False, "class_weight": train.class_weight}
     fitted = theirs.fit(X, Y, batch_size=8, epochs=1, verbose=0, **keys)
@@ -80,15 +84,15 @@ def test_one_epoch_gives_the_weights_of_fit(
 
 def test_balanced_class_weights_give_each_class_the_same_sum() -> None:
     ones = np.ones(len(Y))
-    of_classes = class_weights(Labels(Y, ones), plain(class_weight="balanced"), SCHEMA)
-    weights = of_classes[Y[:, 0].astype(int)]
+    train = resolve_params(class_weight="balanced")
+    weights = class_weights(Labels(Y, ones), train, SCHEMA)[Y[:, 0].astype(int)]
     assert weights[Y[:, 0] == 1].sum() == pytest.approx(weights[Y[:, 0] == 0].sum(), rel=1e-5)
     assert weights.sum() == pytest.approx(len(Y), rel=1e-5)
 
 
-def test_an_epoch_sees_every_row_of_a_table_in_parts() -> None:
+def test_an_epoch_uses_every_row_of_a_table_in_parts() -> None:
     cuts = [*(slice(start, start + 25) for start in (0, 25, 50, 75)), slice(100, 103)]
-    parts, model = [part(cut) for cut in cuts], trainable()
+    parts, model = [build_part(cut) for cut in cuts], build_model()
     trainer = Trainer(model, 8)
     for epoch in range(6):
         trainer.train(model, parts, [1, epoch])
@@ -99,11 +103,11 @@ def test_an_epoch_sees_every_row_of_a_table_in_parts() -> None:
 
 
 @pytest.mark.parametrize("cuts", [[slice(0, 103)], [slice(0, 60), slice(60, 103)]])
-def test_a_round_of_steps_takes_whole_batches_until_there_are_enough(cuts: list[slice]) -> None:
-    parts, model = [part(cut) for cut in cuts], trainable(dropout=0.0, learning_rate=1e-9)
+def test_a_cycle_takes_whole_batches_until_there_are_enough(cuts: list[slice]) -> None:
+    parts, model = [build_part(cut) for cut in cuts], build_model(dropout=0.0, learning_rate=1e-9)
     trainer = Trainer(model, 8)
     logs = [trainer.train(model, parts, [1, number], steps) for number, steps in enumerate((7, 45))]
     assert int(model.optimizer.iterations) == 7 + 45
     expected, _ = model.evaluate(X, Y, verbose=0)
-    assert [of_round["loss"] for of_round in logs] == pytest.approx([expected] * 2, rel=0.2)
+    assert [round_logs["loss"] for round_logs in logs] == pytest.approx([expected] * 2, rel=0.2)
     assert logs[0] != trainer.train(model, parts, [2, 0], 7)  # other rows by another seed

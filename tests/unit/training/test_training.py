@@ -1,4 +1,4 @@
-"""A model is the weighted mean of its members, and folds give every row a fair prediction."""
+"""A model is the weighted mean of networks, and no network has learnt from its held-out fold."""
 
 from contextlib import suppress
 from copy import copy
@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import log_loss
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import ResolvedNetwork, Train
+from keras_tabular.config.sections import ResolvedNetwork
 from keras_tabular.core.cluster import WORKERS
 from keras_tabular.core.errors import UserError
 from keras_tabular.model_file import saved_model
@@ -24,7 +24,6 @@ from keras_tabular.networks.reproducible import make_reproducible
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import write_part
 from keras_tabular.training.checkpoint import Checkpoints, Snapshot
-from keras_tabular.training.dataset import Labels, TableDataset
 from keras_tabular.training.ensemble import (
     WeightedEnsemble,
     assemble,
@@ -45,242 +44,253 @@ COLUMNS: dict[str, dict[str, Any]] = {
 }
 SCHEMA = build_schema("binary", **COLUMNS)
 NUMBERS = build_schema("binary", a=COLUMNS["a"], b=COLUMNS["b"])
-# Rows of the parts: what takes the time is a graph for each number of rows, so few numbers.
-ONE, PARTS = (80,), (39, 1, 0, 39, 1, 1)
+# A graph is compiled for each number of rows of a part, so there are few different numbers.
+ONE_PART, SMALL_PARTS = (80,), (39, 1, 0, 39, 1, 1)
 PLAIN: dict[str, Any] = {
-    **{"units": (4,), "epochs": 12, "batch_size": 8, "learning_rate": 0.02},
-    **{"learning_rate_schedule": "constant"},
+    "units": (4,),
+    "epochs": 12,
+    "batch_size": 8,
+    "learning_rate": 0.02,
+    "learning_rate_schedule": "constant",
 }
 WIDE: dict[str, Any] = {
-    **{"units": (8,), "embedding": {"bins": 4, "units": 2}, "epochs": 6, "batch_size": 16},
-    **{"learning_rate": 0.02, "dropout": 0.1},
+    "units": (8,),
+    "embedding": {"bins": 4, "units": 2},
+    "epochs": 6,
+    "batch_size": 16,
+    "learning_rate": 0.02,
+    "dropout": 0.1,
 }
 BOTH = {"realmlp": WIDE, "plain": PLAIN}
+IN_CYCLES = {"plain": {**PLAIN, "learning_rate_schedule": "cosine_restarts", "epochs": 200}}
 
 
 def write_table(
     folder: Path,
     schema: Schema = SCHEMA,
-    sizes: tuple[int, ...] = ONE,
-    swapped: np.ndarray | None = None,
+    part_sizes: tuple[int, ...] = ONE_PART,
+    shuffled: np.ndarray | None = None,
 ) -> pa.Table:
-    """A table in parts; where it is said, with the labels of some rows in another order."""
+    """Write a table in parts, where the labels of the `shuffled` rows are exchanged."""
     rng = np.random.default_rng(0)
-    rows = sum(sizes)
+    rows = sum(part_sizes)
     a, b = rng.normal(size=(2, rows)).round(3)
     town = rng.integers(0, 12, rows)
     y = a + b + np.sin(town) + rng.normal(size=rows) / 4
-    if swapped is not None:
-        y[swapped] = y[swapped][::-1]
+    if shuffled is not None:
+        y[shuffled] = y[shuffled][::-1]
     if schema.task == "regression":
         labels = (100 + 50 * y).tolist()
     else:
-        ends = [-0.7, 0.7] if schema.task == "multiclass" else [0]
-        labels = [schema.classes[i] for i in np.digitize(y, ends)]
+        limits = [-0.7, 0.7] if schema.task == "multiclass" else [0]
+        labels = [schema.classes[i] for i in np.digitize(y, limits)]
     columns = {"a": a, "b": b, "town": [f"t{i}" for i in town], "y": labels}
     table = pa.table({name: columns[name] for name in schema.columns}, build_arrow_schema(schema))
-    for number, (start, size) in enumerate(zip(np.cumsum([0, *sizes]), sizes, strict=False)):
+    start = 0
+    for number, size in enumerate(part_sizes):
         write_part(folder, number, table[start : start + size])
+        start += size
     return table
 
 
-class Trained(NamedTuple):
-    setup: Setup
-    members: list[Snapshot]
-
-
-def trained(
+def set_up(
     folder: Path,
-    train: Train,
+    networks: dict[str, dict[str, Any]],
     schema: Schema = SCHEMA,
-    threads: int = 2,
     build: Build = build,
-) -> Trained:
-    """Without folds the training rows are the validation rows too."""
-    setup = Setup(folder, schema, train, build, validation=folder)
+    **changes: Any,
+) -> Setup:
+    """Set up a training where, without folds, the training rows are the validation rows too."""
+    return Setup(folder, schema, load_train_params(networks, **changes), build, validation=folder)
+
+
+class Training(NamedTuple):
+    setup: Setup
+    snapshots: list[Snapshot]
+
+
+def train(setup: Setup) -> Training:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(WORKERS, str(threads))
-        return Trained(setup, list(fit(setup)))
+        patch.setenv(WORKERS, "2")
+        return Training(setup, list(fit(setup)))
 
 
 @pytest.fixture(scope="module")
-def one_part(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Both kinds, on folds of 27, 27 and 26 rows."""
+def trained_on_one_part(tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """Both architectures, on folds of 27, 27 and 26 rows."""
     folder = tmp_path_factory.mktemp("one")
     write_table(folder)
-    return trained(folder, load_train_params(BOTH, folds=3))
+    return train(set_up(folder, BOTH, folds=3))
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """One kind on a table of several parts."""
+def trained_on_small_parts(tmp_path_factory: pytest.TempPathFactory) -> Training:
     folder = tmp_path_factory.mktemp("parts")
-    write_table(folder, sizes=PARTS)
-    return trained(folder, load_train_params({"plain": PLAIN}, folds=3))
+    write_table(folder, part_sizes=SMALL_PARTS)
+    return train(set_up(folder, {"plain": PLAIN}, folds=3))
 
 
-def outputs(setup: Setup, member: Snapshot) -> np.ndarray:
-    """Return what a member predicts for the training rows, from layer to layer."""
-    rows = setup.dataset
-    architecture = setup.architectures[member.architecture]
-    architecture.network.set_weights(member.weights)
-    features = [architecture.features(rows[i].x) for i in range(len(rows))]
-    return np.concatenate([architecture.network(x) for x in features])
+@pytest.fixture(scope="module")
+def trained_in_cycles(tmp_path_factory: pytest.TempPathFactory) -> Training:
+    folder = tmp_path_factory.mktemp("cycles")
+    write_table(folder)
+    return train(set_up(folder, IN_CYCLES, folds=3))
 
 
-def assert_same(found: list[Snapshot], expected: list[Snapshot]) -> None:
-    """To the bit."""
-    for one, other in zip(found, expected, strict=True):
-        assert one.history == other.history
-        np.testing.assert_array_equal(one.oof, other.oof)
-        for weight, right in zip(one.weights, other.weights, strict=True):
-            np.testing.assert_array_equal(weight, right)
+def predict_layer_by_layer(setup: Setup, snapshot: Snapshot) -> np.ndarray:
+    """Return the predictions of a network with the weights of a snapshot for all training rows."""
+    architecture = setup.architectures[snapshot.architecture]
+    architecture.network.set_weights(snapshot.weights)
+    parts = [setup.dataset[part] for part in range(len(setup.dataset))]
+    return np.concatenate([architecture.network(architecture.features(part.x)) for part in parts])
 
 
-@pytest.mark.parametrize("table", ["one_part", "parts"])
-def test_each_row_is_predicted_once_by_who_has_not_seen_it(
-    table: str, request: pytest.FixtureRequest
+def assert_predicts_its_fold(setup: Setup, snapshot: Snapshot) -> None:
+    predictions = predict_layer_by_layer(setup, snapshot)
+    np.testing.assert_allclose(predictions[snapshot.rows], snapshot.oof, atol=1e-6)
+
+
+def assert_identical(snapshots: list[Snapshot], expected_snapshots: list[Snapshot]) -> None:
+    for snapshot, expected in zip(snapshots, expected_snapshots, strict=True):
+        assert snapshot.history == expected.history
+        np.testing.assert_array_equal(snapshot.oof, expected.oof)
+        for weight, expected_weight in zip(snapshot.weights, expected.weights, strict=True):
+            np.testing.assert_array_equal(weight, expected_weight)
+
+
+@pytest.mark.parametrize("fixture", ["trained_on_one_part", "trained_on_small_parts"])
+def test_each_row_is_predicted_by_networks_that_have_not_learnt_from_it(
+    fixture: str, request: pytest.FixtureRequest
 ) -> None:
-    setup, members = request.getfixturevalue(table)
-    folds, kinds = np.concatenate(setup.folds), [m.network for m in setup.train.members]
-    assert [(m.architecture, m.fold) for m in members] == [
-        (kind, f) for f in range(3) for kind in kinds
-    ]
+    setup, snapshots = request.getfixturevalue(fixture)
+    folds = np.concatenate(setup.folds)
+    names = [members.network for members in setup.train.members]
+    expected_order = [(name, fold) for fold in range(3) for name in names]
+    assert [(s.architecture, s.fold) for s in snapshots] == expected_order
     assert np.ptp(np.bincount(folds)) <= 1
-    dataset = [setup.dataset[part] for part in range(len(setup.dataset))]
-    np.testing.assert_array_equal(np.concatenate([rows.y for rows in dataset]), setup.y)
-    for member in members:
-        np.testing.assert_array_equal(member.rows, np.flatnonzero(folds == member.fold))
-        np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
-    rows, oof = out_of_fold(setup, group_by(members, "architecture")["plain"])
+    parts = [setup.dataset[part] for part in range(len(setup.dataset))]
+    np.testing.assert_array_equal(np.concatenate([part.y for part in parts]), setup.y)
+    for snapshot in snapshots:
+        np.testing.assert_array_equal(snapshot.rows, np.flatnonzero(folds == snapshot.fold))
+        assert_predicts_its_fold(setup, snapshot)
+    rows, oof = out_of_fold(setup, group_by(snapshots, "architecture")["plain"])
     np.testing.assert_array_equal(rows, np.arange(len(folds)))
     assert oof.shape == (len(folds), 1)
 
 
-def test_the_labels_of_its_own_fold_decide_nothing_of_a_member(
-    one_part: Trained, tmp_path: Path
+def test_the_labels_of_the_held_out_fold_do_not_change_the_weights(
+    trained_on_one_part: Training, tmp_path: Path
 ) -> None:
-    write_table(tmp_path, swapped=np.concatenate(one_part.setup.folds) == 0)
-    setup = Setup(tmp_path, SCHEMA, load_train_params(BOTH, folds=3), build)
-    setup.folds = one_part.setup.folds  # which give each fold its share of the classes
-    of_fold = list(islice(fit(setup), len(BOTH)))
-    for one, other in zip(one_part.members[: len(BOTH)], of_fold, strict=True):
-        assert one.history != other.history  # by its scores of that fold
-        assert [logs["loss"] for logs in one.history] == pytest.approx(
+    setup, snapshots = trained_on_one_part
+    write_table(tmp_path, shuffled=np.concatenate(setup.folds) == 0)
+    other_setup = set_up(tmp_path, BOTH, folds=3)
+    other_setup.folds = setup.folds  # the other labels would give other folds
+    first_fold = zip(snapshots, islice(fit(other_setup), len(BOTH)), strict=False)
+    for snapshot, other in first_fold:
+        assert snapshot.history != other.history  # the scores of the held-out fold differ
+        assert [logs["loss"] for logs in snapshot.history] == pytest.approx(
             [logs["loss"] for logs in other.history], rel=1e-5
         )
-        for weight, expected in zip(other.weights, one.weights, strict=True):
-            np.testing.assert_allclose(weight, expected, atol=1e-5)
+        for weight, other_weight in zip(snapshot.weights, other.weights, strict=True):
+            np.testing.assert_allclose(weight, other_weight, atol=1e-5)
 
 
-def test_a_member_is_what_it_would_be_alone(tmp_path: Path) -> None:
-    """The graph is shared: nothing of one member is left for the next, dropout and rate included.
-
-    A member is one of its kind: the kind before it decides nothing either.
-    """
+def test_a_network_is_the_same_when_others_are_trained_with_it(tmp_path: Path) -> None:
+    """Networks share a graph, but no dropout, learning rate or other state."""
     write_table(tmp_path, NUMBERS)
-    three = load_train_params(BOTH, folds=1, seed=0).with_values(
-        {"members": [{"network": kind, "count": 3} for kind in ("plain", "realmlp")]}
-    )
-    _, members = trained(tmp_path, three, NUMBERS)
-    assert len(members) == 6
-    assert {(len(member.oof), len(member.rows)) for member in members} == {(0, 0)}
-    alone = trained(tmp_path, load_train_params({"realmlp": WIDE}, folds=1, seed=2), NUMBERS)
-    assert_same(members[-1:], alone.members)
+    members = [{"network": name, "count": 3} for name in ("plain", "realmlp")]
+    _, snapshots = train(set_up(tmp_path, BOTH, NUMBERS, folds=1, seed=0, members=members))
+    assert len(snapshots) == 6
+    assert {(len(s.oof), len(s.rows)) for s in snapshots} == {(0, 0)}
+    _, alone = train(set_up(tmp_path, {"realmlp": WIDE}, NUMBERS, folds=1, seed=2))
+    assert_identical(snapshots[-1:], alone)
 
 
-CYCLES: dict[str, Any] = {**PLAIN, "learning_rate_schedule": "cosine_restarts", "epochs": 200}
-
-
-@pytest.fixture(scope="module")
-def cycles(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """One kind that learns in cycles."""
-    folder = tmp_path_factory.mktemp("cycles")
-    write_table(folder)
-    return trained(folder, load_train_params({"plain": CYCLES}, folds=3))
-
-
-def test_cycles_end_with_the_first_that_hardly_lowers_the_loss_of_all_rows(cycles: Trained) -> None:
-    setup, members = cycles
-    named = group_by(members, "name")
-    steps = [of[0].steps for of in named.values()]
+def test_training_ends_with_the_first_cycle_that_hardly_lowers_the_out_of_fold_loss(
+    trained_in_cycles: Training,
+) -> None:
+    setup, snapshots = trained_in_cycles
+    named = group_by(snapshots, "name")
+    steps = [same[0].steps for same in named.values()]
     assert steps == [30 * (2**n - 1) for n in range(1, len(steps) + 1)]
-    losses = [setup.mean_loss(*out_of_fold(setup, of)) for of in named.values()]
-    *lower, last = [after < 0.99 * before for before, after in pairwise(losses)]
-    assert all(lower)
-    assert not last
-    assert [logs["epoch"] for logs in members[-1].history] == pytest.approx(np.array(steps) / 7)
-    for member in members[-3:]:
-        np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
-    ensemble = weigh_snapshots(setup, members)
+    losses = [setup.mean_loss(*out_of_fold(setup, same)) for same in named.values()]
+    *gains, last_gain = [after < 0.99 * before for before, after in pairwise(losses)]
+    assert all(gains)
+    assert not last_gain
+    assert [logs["epoch"] for logs in snapshots[-1].history] == pytest.approx(np.array(steps) / 7)
+    for snapshot in snapshots[-3:]:
+        assert_predicts_its_fold(setup, snapshot)
+    ensemble = weigh_snapshots(setup, snapshots)
     assert all(weight >= 0.05 for weight in ensemble.weights.values())
-    found = describe(setup, members, ensemble)["networks"]["plain"]["cycles"]
-    assert [cycle["steps"] for cycle in found] == steps
+    description = describe(setup, snapshots, ensemble)["networks"]["plain"]
+    assert [cycle["steps"] for cycle in description["cycles"]] == steps
 
 
 class KilledError(Exception):
-    """Ends a training where it stands."""
+    """Ends a training like a kill."""
 
 
-def kill_before(monkeypatch: pytest.MonkeyPatch, seeds: list[Any], call: int | None) -> None:
-    """Let a training end before one of its rounds, and list the seeds of those that it begins."""
-    train = Trainer.train
+def kill_before(patch: pytest.MonkeyPatch, seeds: list[Any], round_number: int | None) -> None:
+    """End a training before one of its rounds, and append the seeds of the rounds that begin."""
+    train_round = Trainer.train
 
-    def begin(self: Trainer, model: Any, rows: Any, seed: Any, steps: int = 0) -> Any:
-        if len(seeds) == call:
+    def train_or_kill(self: Trainer, model: Any, rows: Any, seed: Any, steps: int = 0) -> Any:
+        if len(seeds) == round_number:
             raise KilledError
         seeds.append(seed)
-        return train(self, model, rows, seed, steps)
+        return train_round(self, model, rows, seed, steps)
 
-    monkeypatch.setattr(Trainer, "train", begin)
+    patch.setattr(Trainer, "train", train_or_kill)
 
 
-def test_a_training_killed_between_cycles_continues_to_the_same_bytes(
-    cycles: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_training_that_is_killed_between_cycles_continues_to_the_same_bytes(
+    trained_in_cycles: Training, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It is killed in the first, the second and the third cycle of its three networks."""
     seeds: list[Any] = []
     monkeypatch.setenv(WORKERS, "1")
-    for call in (1, 4, 7, None):
+    for round_number in (1, 4, 7, None):
         with monkeypatch.context() as patch, suppress(KilledError):
-            kill_before(patch, seeds, call)
-            members = list(fit(cycles.setup, checkpoints=Checkpoints(tmp_path, "a")))
-        assert call is None or len(seeds) == call
-    assert_same(members, cycles.members)
-    assert len(seeds) == len(members)  # no cycle was trained twice
+            kill_before(patch, seeds, round_number)
+            checkpoints = Checkpoints(tmp_path, "key")
+            snapshots = list(fit(trained_in_cycles.setup, checkpoints=checkpoints))
+        assert round_number is None or len(seeds) == round_number
+    assert_identical(snapshots, trained_in_cycles.snapshots)
+    assert len(seeds) == len(snapshots)  # no cycle was trained twice
 
 
-def test_a_training_killed_in_the_second_network_does_not_train_the_first_one_again(
+def test_a_training_that_is_killed_in_its_second_network_does_not_repeat_the_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """With dropout, Adam and early stopping that returns to the best epoch."""
     table = tmp_path / "table"
     write_table(table, NUMBERS)
-    network = PLAIN | {"learning_rate": 0.1, "dropout": 0.3, "early_stopping": {"patience": 9}}
-    two = {"members": [{"network": "plain", "count": 2}], "folds": 1}
-    train = load_train_params({"plain": network | {"epochs": 60}}, **two)
-    setup = Setup(table, NUMBERS, train, build, validation=table)
+    early_stopping = {"learning_rate": 0.1, "dropout": 0.3, "early_stopping": {"patience": 9}}
+    networks = {"plain": PLAIN | early_stopping | {"epochs": 60}}
+    members = [{"network": "plain", "count": 2}]
+    setup = set_up(table, networks, NUMBERS, folds=1, members=members)
     expected = list(fit(setup))
-    epochs = [len(member.history) for member in expected]
+    epochs = [len(snapshot.history) for snapshot in expected]
     assert 12 < min(epochs) <= max(epochs) < 60
     seeds: list[Any] = []
     monkeypatch.setenv(WORKERS, "1")
-    for call in (epochs[0] + 7, None, None):  # when it has ended, nothing is trained again
+    killed_at = epochs[0] + 7
+    for round_number in (killed_at, None, None):  # the last one has nothing left to train
         with monkeypatch.context() as patch, suppress(KilledError):
-            kill_before(patch, seeds, call)
-            members = list(fit(setup, checkpoints=Checkpoints(tmp_path, "a")))
-    assert_same(members, expected)
-    assert len(seeds) == epochs[0] + 7 + epochs[1]
+            kill_before(patch, seeds, round_number)
+            snapshots = list(fit(setup, checkpoints=Checkpoints(tmp_path, "key")))
+    assert_identical(snapshots, expected)
+    assert len(seeds) == killed_at + epochs[1]
     with monkeypatch.context() as patch:
         kill_before(patch, seeds, None)
-        list(fit(setup, checkpoints=Checkpoints(tmp_path, "of another training")))
-    assert len(seeds) == 7 + 2 * sum(epochs)
+        list(fit(setup, checkpoints=Checkpoints(tmp_path, "key of another training")))
+    assert len(seeds) == killed_at + epochs[1] + sum(epochs)
 
 
 def test_a_process_of_ray_sets_up_a_training_once(tmp_path: Path) -> None:
-    write_table(tmp_path / "table")
-    setup = Setup(tmp_path / "table", SCHEMA, load_train_params({"plain": PLAIN}, folds=3), build)
-    unpickled = copy(setup)  # as Ray would, from what `__reduce__` returns
+    write_table(tmp_path)
+    setup = set_up(tmp_path, {"plain": PLAIN}, folds=3)
+    unpickled = copy(setup)  # as Ray does, by the result of `__reduce__`
     assert unpickled is not setup
     assert unpickled is copy(setup)
     np.testing.assert_array_equal(unpickled.folds, setup.folds)
@@ -289,152 +299,135 @@ def test_a_process_of_ray_sets_up_a_training_once(tmp_path: Path) -> None:
 
 def test_early_stopping_returns_to_the_best_epoch(tmp_path: Path) -> None:
     write_table(tmp_path, NUMBERS)
-    network = PLAIN | {"learning_rate": 0.1, "epochs": 100}
     histories = {}
     for restores in (True, False):
-        stop = {"patience": 3, "restore_best_weights": restores}
-        train = load_train_params({"plain": network | {"early_stopping": stop}}, folds=2)
-        setup, members = trained(tmp_path, train, NUMBERS)
-        for member in members:
-            val_losses = [logs["val_loss"] for logs in member.history]
+        early_stopping = {"patience": 3, "restore_best_weights": restores}
+        changes = {"learning_rate": 0.1, "epochs": 100, "early_stopping": early_stopping}
+        setup, snapshots = train(set_up(tmp_path, {"plain": PLAIN | changes}, NUMBERS, folds=2))
+        for snapshot in snapshots:
+            val_losses = [logs["val_loss"] for logs in snapshot.history]
             assert 3 < len(val_losses) < 100
             assert int(np.argmin(val_losses)) == len(val_losses) - 4
-            loss = setup.losses(setup.y[member.rows, 0], member.oof).mean()
+            loss = setup.losses(setup.y[snapshot.rows, 0], snapshot.oof).mean()
             assert loss == pytest.approx(min(val_losses) if restores else val_losses[-1])
-            np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
-        histories[restores] = [member.history for member in members]
+            assert_predicts_its_fold(setup, snapshot)
+        histories[restores] = [snapshot.history for snapshot in snapshots]
     assert histories[True] == histories[False]
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine_restarts"])
-def test_a_loss_that_is_not_finite_ends_the_training_with_its_epoch(
-    schedule: str, tmp_path: Path
-) -> None:
+def test_a_loss_that_is_not_finite_ends_the_training(schedule: str, tmp_path: Path) -> None:
     write_table(tmp_path, NUMBERS)
     network = PLAIN | {"learning_rate": 1e30, "learning_rate_schedule": schedule}
-    setup = Setup(tmp_path, NUMBERS, load_train_params({"plain": network}, folds=2), build)
     with pytest.raises(UserError, match=r"epoch \d.*learning_rate"):
-        list(fit(setup))
+        list(fit(set_up(tmp_path, {"plain": network}, NUMBERS, folds=2)))
 
 
-def test_without_folds_the_cycle_with_the_lowest_validation_loss_is_taken(tmp_path: Path) -> None:
+def test_without_folds_the_cycle_with_the_lowest_validation_loss_is_saved(tmp_path: Path) -> None:
     write_table(tmp_path)
-    setup, members = trained(tmp_path, load_train_params({"plain": CYCLES}, folds=1))
-    losses = {member.name: member.history[-1]["val_loss"] for member in members}
-    assert list(weigh_snapshots(setup, members).weights) == [min(losses, key=losses.__getitem__)]
-
-
-def of_any_weights(setup: Setup) -> list[Snapshot]:
-    """Members that nobody has trained."""
-    rng, members = np.random.default_rng(0), []
-    for fold, kind in product(range(setup.train.folds), BOTH):
-        weights = [
-            rng.normal(size=w.shape) / 2 for w in setup.architectures[kind].network.get_weights()
-        ]
-        members.append(Snapshot(kind, fold, fold, weights))
-    return members
+    setup, snapshots = train(set_up(tmp_path, IN_CYCLES, folds=1))
+    losses = {snapshot.name: snapshot.history[-1]["val_loss"] for snapshot in snapshots}
+    best = min(losses, key=losses.__getitem__)
+    assert list(weigh_snapshots(setup, snapshots).weights) == [best]
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_the_members(
+def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
     task: str, tmp_path: Path
 ) -> None:
-    schema = build_schema(task, **COLUMNS)
+    schema, rng = build_schema(task, **COLUMNS), np.random.default_rng(0)
     table = write_table(tmp_path / "table", schema)
-    setup = Setup(tmp_path / "table", schema, load_train_params(BOTH, folds=2), build)
-    members, weights = of_any_weights(setup), {"realmlp": 0.25, "plain": 0.75}
-    path = tmp_path / "m.keras"
-    saved_model.write_model(assemble(setup, members, weights), path, ModelMetadata())
-    expected = setup.in_units(
-        np.sum([weights[m.architecture] / 2 * outputs(setup, m) for m in members], axis=0)
-    )
-    # Four rows of what training never saw come last.
-    absurd = {
+    setup = set_up(tmp_path / "table", BOTH, schema, folds=2)
+    snapshots = []
+    for fold, name in product(range(2), BOTH):
+        shapes = [weight.shape for weight in setup.architectures[name].network.get_weights()]
+        random_weights = [rng.normal(size=shape) / 2 for shape in shapes]
+        snapshots.append(Snapshot(name, fold, fold, random_weights))
+    weights, path = {"realmlp": 0.25, "plain": 0.75}, tmp_path / "m.keras"
+    saved_model.write_model(assemble(setup, snapshots, weights), path, ModelMetadata())
+    weighted = [weights[s.architecture] / 2 * predict_layer_by_layer(setup, s) for s in snapshots]
+    expected = setup.in_units(np.sum(weighted, axis=0))
+    unseen = {
         "a": np.array([1e30, -1e30, 0.0, 1e30]),
         "b": np.array([1e30, -1e30, 0.0, -1e30]),
         "town": np.array(["t1", "", "nowhere", "t2"], object),
     }
-    known = feature_arrays(table, schema)
-    rows = {name: np.concatenate([known[name], absurd[name]]) for name in known}
-    found = saved_model.predict(saved_model.load_model(path, path.read_bytes()).network, rows)
+    seen = feature_arrays(table, schema)
+    rows = {name: np.concatenate([seen[name], unseen[name]]) for name in seen}
+    model = saved_model.load_model(path, path.read_bytes())
+    predictions = saved_model.predict(model.network, rows)
     by_keras = keras.models.load_model(path, safe_mode=True).predict(rows, verbose=0)
     atol = 1e-6 * setup.preprocessor.statistics.target.scale
-    np.testing.assert_allclose(found[:-4], expected, rtol=0, atol=atol)
-    np.testing.assert_allclose(by_keras, found, rtol=0, atol=atol)
-    assert np.isfinite(found).all()
-    if task == "regression":  # no value beyond those of training, which is where the clipped are
-        assert found.min() == by_keras.min() == np.float32(setup.y.min())
-        assert found.max() == by_keras.max() == np.float32(setup.y.max())
+    np.testing.assert_allclose(predictions[:-4], expected, rtol=0, atol=atol)
+    np.testing.assert_allclose(by_keras, predictions, rtol=0, atol=atol)
+    assert np.isfinite(predictions).all()
+    if task == "regression":  # predictions are clipped to the range of the training values
+        assert predictions.min() == by_keras.min() == np.float32(setup.y.min())
+        assert predictions.max() == by_keras.max() == np.float32(setup.y.max())
 
 
-def hidden_and_skip(
-    read: list[keras.KerasTensor], of: ResolvedNetwork, schema: Schema
+def build_skip_connection(
+    inputs: list[keras.KerasTensor], network: ResolvedNetwork, schema: Schema
 ) -> keras.KerasTensor:
-    """Other layers than those of the project: normalised batches and a way around the hidden."""
-    x = keras.layers.Dense(of.units[0], "tanh")(read[0])
+    """Build layers that the project does not use: batch normalisation and a skip connection."""
+    x = keras.layers.Dense(network.units[0], "tanh")(inputs[0])
     x = keras.layers.BatchNormalization()(x)
-    x = keras.layers.Concatenate()([x, read[0]])
+    x = keras.layers.Concatenate()([x, inputs[0]])
     return keras.layers.Dense(1, "sigmoid")(x)
 
 
-def test_another_network_needs_another_build_and_no_more(tmp_path: Path) -> None:
+def test_other_layers_need_only_another_build(tmp_path: Path) -> None:
     table = write_table(tmp_path)
-    params = load_train_params(
-        {"plain": PLAIN | {"learnt_scale": True}}, folds=2
-    )  # it has no "scale"
-    setup, members = trained(tmp_path, params, build=hidden_and_skip)
-    for member in members:
-        assert member.history[-1]["loss"] < 0.9 * member.history[0]["loss"]
-        moving_variance = member.weights[5]
+    networks = {"plain": PLAIN | {"learnt_scale": True}}  # these layers have no "scale"
+    setup, snapshots = train(set_up(tmp_path, networks, build=build_skip_connection, folds=2))
+    for snapshot in snapshots:
+        assert snapshot.history[-1]["loss"] < 0.9 * snapshot.history[0]["loss"]
+        moving_variance = snapshot.weights[5]
         assert (moving_variance != 1).all()
-        np.testing.assert_allclose(outputs(setup, member)[member.rows], member.oof, atol=1e-6)
-    ensemble = weigh_snapshots(setup, members)
-    networks = describe(setup, members, ensemble)["networks"]["plain"]
-    assert not networks["stacked"]
-    assert build_metadata(setup, members, ensemble).repeats == "same_cpu"
-    model = assemble(setup, members, {"plain": 1.0})
-    expected = np.mean([outputs(setup, member) for member in members], axis=0)
-    exact = make_reproducible(model)
-    for members_too in (False, True):
-        found = predict(exact, feature_arrays(table, SCHEMA), members=members_too)
-        np.testing.assert_allclose(found[:, :1], expected, atol=1e-6)
+        assert_predicts_its_fold(setup, snapshot)
+    ensemble = weigh_snapshots(setup, snapshots)
+    assert not describe(setup, snapshots, ensemble)["networks"]["plain"]["stacked"]
+    assert build_metadata(setup, snapshots, ensemble).repeats == "same_cpu"
+    expected = np.mean([predict_layer_by_layer(setup, s) for s in snapshots], axis=0)
+    model = make_reproducible(assemble(setup, snapshots, {"plain": 1.0}))
+    for with_members in (False, True):
+        predictions = predict(model, feature_arrays(table, SCHEMA), members=with_members)
+        np.testing.assert_allclose(predictions[:, :1], expected, atol=1e-6)
 
 
-def ensemble_of(setup: Setup, constants: dict[int, float]) -> WeightedEnsemble:
-    """Weigh members that answer a constant after some steps."""
-    folds, members = np.concatenate(setup.folds), []
+def weigh_constants(setup: Setup, constants: dict[int, float]) -> WeightedEnsemble:
+    """Weigh snapshots that predict a constant for each number of steps."""
+    folds, snapshots = np.concatenate(setup.folds), []
     for steps, fold in product(constants, range(setup.train.folds)):
         rows = np.flatnonzero(folds == fold)
         oof = np.full((len(rows), 1), constants[steps], np.float32)
-        members.append(Snapshot("plain", fold, fold, rows=rows, oof=oof, steps=steps))
-    return weigh_snapshots(setup, members)
+        snapshots.append(Snapshot("plain", fold, fold, rows=rows, oof=oof, steps=steps))
+    return weigh_snapshots(setup, snapshots)
 
 
-def test_the_ensemble_and_the_number_of_steps_minimise_the_class_weighted_loss(
-    tmp_path: Path,
-) -> None:
+def test_the_ensemble_weights_minimise_the_class_weighted_loss(tmp_path: Path) -> None:
     write_table(tmp_path, NUMBERS)
-    train = load_train_params({"plain": PLAIN}, folds=2, class_weight={0: 1, 1: 9})
-    setup = Setup(tmp_path, NUMBERS, train, build)
+    setup = set_up(tmp_path, {"plain": PLAIN}, NUMBERS, folds=2, class_weight={0: 1, 1: 9})
     y, weight = setup.y[:, 0], np.where(setup.y[:, 0] == 1, 9, 1)
-    shares = {30: y.mean(), 60: np.average(y, weights=weight)}
-    ensemble = ensemble_of(setup, shares)
+    constants = {30: y.mean(), 60: np.average(y, weights=weight)}
+    ensemble = weigh_constants(setup, constants)
     assert ensemble.weights == {"plain-60": 1}
-    for steps, share in shares.items():
-        loss = log_loss(y, np.full(len(y), np.float32(share)), sample_weight=weight)
+    for steps, constant in constants.items():
+        loss = log_loss(y, np.full(len(y), np.float32(constant)), sample_weight=weight)
         assert ensemble.losses[f"plain-{steps}"] == pytest.approx(loss)
-    dataset = TableDataset(tmp_path, setup.preprocessor, Labels(setup.y, setup.weight))
-    np.testing.assert_array_equal(dataset[0].weight, weight)
+    np.testing.assert_array_equal(setup.dataset[0].weight, weight)
 
 
-def test_the_ensemble_minimises_absolute_errors_where_these_are_trained(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("loss", "best"), [("mean_squared_error", "plain-30"), ("mean_absolute_error", "plain-60")]
+)
+def test_the_ensemble_weights_minimise_the_loss_of_the_training(
+    loss: str, best: str, tmp_path: Path
+) -> None:
     schema = build_schema("regression")
     values = np.exp(np.random.default_rng(0).normal(size=80))
     write_part(tmp_path, 0, pa.table({"x": values, "y": values}, build_arrow_schema(schema)))
-    for loss, best in {"mean_squared_error": "plain-30", "mean_absolute_error": "plain-60"}.items():
-        setup = Setup(
-            tmp_path, schema, load_train_params({"plain": PLAIN}, folds=2, loss=loss), build
-        )
-        y = setup.dataset.y
-        weights = ensemble_of(setup, {30: y.mean(), 60: np.median(y)}).weights
-        assert max(weights, key=weights.__getitem__) == best
+    setup = set_up(tmp_path, {"plain": PLAIN}, schema, folds=2, loss=loss)
+    y = setup.dataset.y
+    weights = weigh_constants(setup, {30: y.mean(), 60: np.median(y)}).weights
+    assert max(weights, key=weights.__getitem__) == best
