@@ -22,6 +22,7 @@ NAMESPACE = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--mount-
 ALONE = [*NAMESPACE, "--kill-child", "sh", "-c", 'ip link set lo up && "$@"', "sh"]
 # Without a token in the environment, Ray would write one to the home folder.
 ON_RAY = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+START = "--node-ip-address=127.0.0.1 --disable-usage-stats"
 pytestmark = pytest.mark.slow
 needs_ray = pytest.mark.skipif(
     sys.platform != "linux" or importlib.util.find_spec("ray") is None,
