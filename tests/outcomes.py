@@ -1,4 +1,4 @@
-"""What becomes of a table on its way from `infer_schema` through all stages to the report."""
+"""Outcomes of tables that are taken from `infer-schema` through all stages to the report."""
 
 import json
 import tempfile
@@ -27,11 +27,11 @@ from tests.projects import (
 
 
 class Table(NamedTuple):
-    """A CSV table, the column to predict, and what the texts of some of its columns stand for.
+    """A CSV table with its target, and the true values of some columns.
 
     Attributes:
-        values: By column name, numbers or dates in UTC of shape (rows,); NaN or NaT where the cell
-            is missing.
+        values: Numbers or dates (UTC) by column name, shape (rows,); NaN or NaT if a cell is
+            missing.
     """
 
     csv: str
@@ -40,7 +40,7 @@ class Table(NamedTuple):
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, target: str) -> "Table":
-        """Write a frame as CSV; what its numbers are is known."""
+        """Write a frame as CSV, with its numbers as the true values."""
         numbers = frame.select_dtypes("number").astype(float)
         values = {name: column.to_numpy() for name, column in numbers.items()}
         return cls(frame.to_csv(index=False), target, values)
@@ -51,11 +51,11 @@ MISREAD, TRACEBACK = "misread", "traceback"
 
 
 class Outcome(NamedTuple):
-    """How the way of a table ended.
+    """The outcome of a table.
 
     Attributes:
-        kind: One of the constants above. The first schema does not run where ingest or validate
-            end with a message that `infer_schema` has not announced.
+        kind: One of the constants above. It is `NO_RUN` if ingest or validate ends with a message
+            that `infer-schema` has not announced.
         detail: The message, the traceback, or the columns that were misread.
     """
 
@@ -64,14 +64,14 @@ class Outcome(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether this is a fault whatever the table is."""
+        """Whether this outcome is a fault of the pipeline for any table."""
         return self.kind not in (SCORES, MESSAGE)
 
 
 def misread_columns(folder: Path, table: Table) -> Iterator[str]:
-    """Find the columns of numbers and dates whose ingested values are not those of the table.
+    """Yield the columns of numbers and dates whose ingested values differ from the true ones.
 
-    A column whose comment in the schema asks which of two formats is right may have the wrong one.
+    Columns are left out if a comment in the schema asks which of two formats is right.
     """
     schema = load_schema(folder / "data/schema.yaml")
     comments = YAML().load((folder / "data/schema.yaml").read_text())["columns"].ca.items
@@ -85,26 +85,28 @@ def misread_columns(folder: Path, table: Table) -> Iterator[str]:
         values = ingested[name].to_pandas()
         values = values.mask(values.isin(column.sentinels))
         if expected.dtype == float:
-            right = np.isclose(values.astype(float), expected, rtol=1e-12, atol=0, equal_nan=True)
+            is_right = np.isclose(
+                values.astype(float), expected, rtol=1e-12, atol=0, equal_nan=True
+            )
         else:
             values = values.dt.tz_localize(None)
-            right = (values == expected) | (values.isna() & np.isnat(expected))
-        if not right.all():
-            row = int(np.flatnonzero(~right)[0])
+            is_right = (values == expected) | (values.isna() & np.isnat(expected))
+        if not is_right.all():
+            row = int(np.flatnonzero(~is_right)[0])
             difference = f"row {row} is {values[row]}, not {expected[row]}"
             yield f"{name!r} ({column.kind}, {column.format}): {difference}"
 
 
 def refuse_constant(text: str) -> None:
-    """Refuse NaN and Infinity, which JSON does not have."""
-    raise ValueError(f"a score is {text}")
+    """Raise an error for NaN and Infinity, which JSON does not have."""
+    raise ValueError(f"expected a finite number, got {text}")
 
 
 def run_commands(folder: Path, table: Table) -> Outcome:
-    """Call each command in a folder that has the table, until one of them ends with an error."""
+    """Call the commands in a folder with the table, until one of them ends with an error."""
     first = ("keras_tabular.cli.infer_schema", ["data/raw/t.csv", f"--target={table.target}"])
     stages = [(script, arguments) for _, _, script, *arguments in STAGE_COMMANDS.values()]
-    output, misread, announced = StringIO(), list[str](), False
+    output, misread, is_announced = StringIO(), list[str](), False
     with redirect_stdout(output), redirect_stderr(output):
         for stage, arguments in [first, *stages, ("keras_tabular.cli.report", [])]:
             try:
@@ -112,25 +114,24 @@ def run_commands(folder: Path, table: Table) -> Outcome:
                 for file in (folder / "metrics").glob("*.json"):
                     json.loads(file.read_text(), parse_constant=refuse_constant)
                 if stage == "keras_tabular.cli.infer_schema":
-                    announced = "will stop at validate" in output.getvalue()
+                    is_announced = "will stop at validate" in output.getvalue()
                 elif stage == "stages.ingest":
                     misread = [*misread_columns(folder, table)]
             except (Exception, SystemExit) as error:
                 if isinstance(error.__context__, UserError):  # an OSError is not expected here
-                    early = stage in ("stages.ingest", "stages.validate") and not announced
-                    return Outcome(NO_RUN if early else MESSAGE, str(error))
+                    is_early = stage in ("stages.ingest", "stages.validate") and not is_announced
+                    return Outcome(NO_RUN if is_early else MESSAGE, str(error))
                 return Outcome(TRACEBACK, traceback.format_exc())
-    if announced:
+    if is_announced:
         return Outcome(NO_RUN, "infer_schema announced a stop that did not come")
     return Outcome(MISREAD if misread else SCORES, "\n".join(misread))
 
 
 def run_table(table: Table, *, both: bool = False) -> Outcome:
-    """Take a table through all commands, trained for one cycle, and classify how that ends.
+    """Run all commands on a table, with one cycle of training, and return the outcome.
 
     Args:
-        table: The table.
-        both: Whether to train both architectures, instead of the smaller one.
+        both: Whether to train both architectures instead of only the smaller one.
     """
     from keras_tabular.networks.backend import keras
 

@@ -1,4 +1,4 @@
-"""The report of each task at three widths, light and dark; `--keep-screenshots` keeps pictures."""
+"""Tests of the layout of reports of each task; `--keep-screenshots FOLDER` saves screenshots."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_three_tasks_at_three_widths_light_and_dark(
+def test_report_at_three_widths_light_and_dark(
     table: str, reproduced: Path, browser: Any, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     folder = copy_project(reproduced, tmp_path / table)
@@ -28,18 +28,16 @@ def test_three_tasks_at_three_widths_light_and_dark(
     else:
         frame = load_table(table)
         frame.to_csv(folder / "data/raw/other.csv", index=False)
-        call_main(
-            folder,
-            "keras_tabular.cli.infer_schema",
-            "data/raw/other.csv",
-            f"--target={frame.columns[-1]}",
-        )
+        arguments = ("data/raw/other.csv", f"--target={frame.columns[-1]}")
+        call_main(folder, "keras_tabular.cli.infer_schema", *arguments)
         check_output(folder, "dvc", "repro")
-        said = check_output(folder, *report)
-        assert said.startswith("report.html: workspace\nNot compared: ")
-        assert "is a run of another table: source data/raw/diabetes.csv, target Outcome" in said
-    keep = pytestconfig.getoption("--keep-screenshots")
+        output = check_output(folder, *report)
+        assert output.startswith("report.html: workspace\nNot compared: ")
+        assert "is a run of another table: source data/raw/diabetes.csv, target Outcome" in output
+    screenshots = pytestconfig.getoption("--keep-screenshots")
     for width in WIDTHS:
         for scheme in ("light", "dark"):
-            check_layout(browser, folder / "report.html", width, scheme, keep and Path(keep))
+            check_layout(
+                browser, folder / "report.html", width, scheme, screenshots and Path(screenshots)
+            )
     check_content(folder / "report.html", browser, TABLES[table])

@@ -1,4 +1,4 @@
-"""A pull request shows what it changes, and whether what it committed comes out again."""
+"""Tests of the comment on a pull request: scores, changes, and a rerun in a fresh clone."""
 
 import re
 from pathlib import Path
@@ -15,11 +15,11 @@ from tests.helpers import PROJECT
 
 
 @pytest.mark.slow
-def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: Path) -> None:
+def test_comment_compares_with_the_base_and_reruns_the_commit(workspace: Path) -> None:
     check_output(workspace, "git", "checkout", "-qb", "shorter")
     check_output(workspace, "dvc", "exp", "run", "-S", "train.networks.plain.epochs=2")
 
-    changed = changed_files(workspace)  # the outputs of the experiment, compared with the commit's
+    changed = changed_files(workspace)  # by the experiment
     assert {"data/oof", "metrics/scores.json", "models/model.keras"} <= {*changed}
     assert not {"data/split", "dvc.lock", "metrics/gate.json"} & {*changed}
 
@@ -27,7 +27,7 @@ def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: 
     check_output(workspace, "make", "pr-report", "BASE=main", **MAKE_VARIABLES)
     report = (workspace / "pr.md").read_text()
     assert report.startswith(f"{MARKER}\n\n## Gate: ")
-    assert len(report.splitlines()) < 45  # a screenful
+    assert len(report.splitlines()) < 45  # it fits on a screen
     assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|significant) \(", report)
     assert re.search(r"n 254 test rows, .*: loss [\d.]+ vs [\d.]+ \(.*; accuracy", report)
     assert report.count(UNDECIDED_NOTE) == ("Gate: undecided" in report)
@@ -36,22 +36,23 @@ def test_a_pull_request_is_reported_beside_its_base_and_is_run_again(workspace: 
     assert check_output(workspace, "git", "status", "--porcelain") == ""
 
 
-def test_files_that_a_rerun_changes_are_named(workspace: Path) -> None:
-    """As where another machine computes the last digit of a score differently."""
+def test_outputs_that_a_rerun_changes_are_listed(workspace: Path) -> None:
+    """Another machine, for example, may compute the last digit of a score differently."""
     assert changed_files(workspace) == []
     lock = workspace / "dvc.lock"
     lock.write_text(lock.read_text().replace("seed: 9", "seed: 10"))
     assert changed_files(workspace) == ["dvc.lock"]
-    written = yaml.safe_load(lock.read_text())
-    changed = [written["stages"][stage]["outs"][0] for stage in ("evaluate", "train", "gate")]
-    for out in changed:  # the gate depends on the history
-        out["md5"] = "0" * 32
-    lock.write_text(yaml.safe_dump(written))
-    assert changed_files(workspace) == sorted(out["path"] for out in changed[:2])
+    content = yaml.safe_load(lock.read_text())
+    changed = [content["stages"][stage]["outs"][0] for stage in ("evaluate", "train", "gate")]
+    for output in changed:
+        output["md5"] = "0" * 32
+    lock.write_text(yaml.safe_dump(content))
+    expected = sorted(output["path"] for output in changed[:2])  # the gate depends on the history
+    assert changed_files(workspace) == expected
 
 
-def test_a_job_that_may_write_runs_no_code_of_a_pull_request() -> None:
-    """`make check` runs zizmor, which checks what else a workflow check_output not do."""
+def test_jobs_with_write_permission_run_no_code_of_a_pull_request() -> None:
+    """`make check` runs zizmor, which finds other dangers in workflows."""
     folders = (PROJECT, PROJECT / "keras_tabular/projects/files")
     for file in (file for folder in folders for file in folder.glob(".github/workflows/*.yml")):
         for job in yaml.safe_load(file.read_text())["jobs"].values():

@@ -30,7 +30,7 @@ REPORT = "keras_tabular.cli.report"
 
 @pytest.fixture(scope="module")
 def reported(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the experiment with its report."""
+    """Return a copy of the experiment with its report."""
     folder = copy_project(experiment, tmp_path_factory.mktemp("reported") / "project")
     done = run_command(folder, "python", "-m", "keras_tabular", "report")
     head = check_output(folder, "git", "rev-parse", "HEAD")[:7]
@@ -39,14 +39,14 @@ def reported(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def test_it_reads_well_at_a_desk_and_on_a_phone_in_the_dark(reported: Path, browser: Any) -> None:
+def test_layout_at_a_desk_and_on_a_phone_in_the_dark(reported: Path, browser: Any) -> None:
     page = reported / "report.html"
     for width, scheme in ((1280, "light"), (390, "dark")):
         check_layout(browser, page, width, scheme)
     check_content(page, browser, [*CLASSIFICATION_PICTURES, "Threshold"])
 
 
-def test_the_page_of_new_rows_shows_what_moved(
+def test_drift_page_shows_the_column_with_drift(
     short_run: Path, browser: Any, tmp_path: Path
 ) -> None:
     rows = pd.read_csv(short_run / "data/raw/diabetes.csv").drop(columns="Outcome")
@@ -64,8 +64,8 @@ def test_the_page_of_new_rows_shows_what_moved(
     assert "There is drift in columns that matter" in Page(page.read_text()).text
 
 
-def test_both_runs_are_side_by_side(reported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page shows what `compare` finds in metrics/ and dvc.lock."""
+def test_page_shows_both_runs(reported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page shows the comparison of the files in metrics/ and of dvc.lock."""
     monkeypatch.chdir(reported)
     comparison = compare(Run(WORKSPACE), Run(resolve("HEAD")))
     params = {changed.name: changed[1:] for changed in comparison.params}
@@ -80,36 +80,35 @@ def test_both_runs_are_side_by_side(reported: Path, monkeypatch: pytest.MonkeyPa
         assert score.base
         assert score.base.interval  # both have the same test rows
         assert score.base.interval[0] <= score.base.difference <= score.base.interval[1]
-    # And the page says it.
     text = Page((reported / "report.html").read_text()).text
     reason = verdict.reason.replace(" -", " −")
-    for part in (verdict.headline, reason, "Loss of plain by epoch", "public domain, CC0"):
-        assert part in text
+    for expected in (verdict.headline, reason, "Loss of plain by epoch", "public domain, CC0"):
+        assert expected in text
     assert text.count(UNDECIDED_NOTE) == (verdict.status == "undecided")
     errors = json.loads((reported / "metrics/errors.json").read_text())["rows"]
     losses = [error["loss"] for error in errors]
     assert (len(losses), losses) == (10, sorted(losses, reverse=True))
 
 
-def test_any_two_revisions_compare_and_the_bytes_repeat(reported: Path, tmp_path: Path) -> None:
-    """An experiment goes by its name; what is committed is held against what was before."""
+def test_base_is_a_revision_an_experiment_or_the_last_other_results(
+    reported: Path, tmp_path: Path
+) -> None:
     folder = copy_project(reported, tmp_path / "project")
     call_main(folder, REPORT, "HEAD", "small", "-o", "one.html")
-    check_output(
-        folder, "python", "-m", "keras_tabular", "report", "HEAD", "small", "--output", "two.html"
-    )
+    report = ("python", "-m", "keras_tabular", "report")
+    check_output(folder, *report, "HEAD", "small", "--output", "two.html")
     assert (folder / "one.html").read_bytes() == (folder / "two.html").read_bytes()
 
     before = check_output(folder, "git", "rev-list", "-1", "HEAD", "--", "metrics/metrics.json")[:7]
     check_output(folder, "git", "commit", "-qam", "Smaller")
-    said = check_output(folder, "python", "-m", "keras_tabular", "report")
-    assert said == f"report.html: workspace compared with {before}\n"
+    output = check_output(folder, *report)
+    assert output == f"report.html: workspace compared with {before}\n"
     assert "the last commit that has other results" in (folder / "report.html").read_text()
     with pytest.raises(SystemExit, match="error: found no revision 'nope'"):
         call_main(folder, REPORT, "nope")
 
 
-def test_runs_with_other_labels_of_the_test_rows_have_no_paired_differences(
+def test_no_paired_differences_if_the_labels_of_the_test_rows_differ(
     reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(copy_project(reported, tmp_path / "project"))
@@ -120,19 +119,18 @@ def test_runs_with_other_labels_of_the_test_rows_have_no_paired_differences(
     assert paired_differences(Run(WORKSPACE), base) == {}
 
 
-def test_a_table_of_500_columns_makes_a_page_that_loads_and_folds_well(
+def test_page_of_500_columns_is_small_and_folded(
     reported: Path, browser: Any, tmp_path: Path
 ) -> None:
-    """The files of a run as 500 columns would write them."""
-    folder = tmp_path / "wide"
-    copy_project(reported, folder)
+    """500 columns are added to the files of a run."""
+    folder = copy_project(reported, tmp_path / "wide")
     names = [f"a column with a rather long name, number {n}" for n in range(500)]
     for file, key in (("profile", "column"), ("columns", None), ("networks", "columns")):
         path = folder / f"metrics/{file}.json"
-        whole = json.loads(path.read_text())
-        of = whole[key] if key else whole
-        of |= dict.fromkeys(names, of["Glucose"])
-        path.write_text(json.dumps(whole))
+        content = json.loads(path.read_text())
+        columns = content[key] if key else content
+        columns |= dict.fromkeys(names, columns["Glucose"])
+        path.write_text(json.dumps(content))
     change_settings(folder, {"columns": {name: {"kind": "real"} for name in names}})
     started = time.monotonic()
     call_main(folder, REPORT)
