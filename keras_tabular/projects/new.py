@@ -1,4 +1,4 @@
-"""Create a project for your own table: a git repository with the pipeline and a schema.
+"""Create a project for your own table: a git repository with a pipeline and a schema.
 
 Run this command with a clone of the library: `python3 CLONE/keras_tabular new FOLDER ...`. You need
 only Python, git and make; the other packages are installed into the new project.
