@@ -22,7 +22,7 @@ from keras_tabular.evaluation.summary import summary_lines
 from keras_tabular.inspection.columns import outside_training
 from keras_tabular.model_file.metadata import read_metadata
 from keras_tabular.table.groups import mean_group_size
-from keras_tabular.table.parquet import read_parts, read_rows, write_part
+from keras_tabular.table.parquet import read_first_rows, read_parts, write_part
 from stages import run
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
@@ -50,7 +50,7 @@ def inspect(
     )
     order = sort_by_importance(importance, schema)
     rows = max(min(MAX_ROWS, MAX_CELLS // len(schema.columns)), MIN_ROWS)
-    train, held_out = (read_rows(split / name, rows) for name in ("train", "test"))
+    train, held_out = (read_first_rows(split / name, rows) for name in ("train", "test"))
     tables = {"cross_validation": train, "test": held_out}
     tables = {name: tables[name][: len(rows.y)] for name, rows in result.predictions.items()}
     return {

@@ -1,4 +1,4 @@
-"""A table into Parquet parts with the declared types, and a profile of every column."""
+"""Convert the table to Parquet parts with the declared types, and describe every column."""
 
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -17,19 +17,19 @@ from keras_tabular.table.csv import RawRows
 from keras_tabular.table.parquet import FILE_SUBSET, hide_pandas, regroup_rows, write_parts
 from keras_tabular.table.profile import describe_table
 from keras_tabular.table.rows import parse_valid_rows
-from keras_tabular.table.source import column_names, read_rows, source_files
+from keras_tabular.table.source import check_columns, read_rows, source_files
 from stages import run
 
 
 def read_files(files: list[Path], schema: Schema) -> Iterator[RawRows]:
     """Yield the declared columns of all files, in declared order, some rows at a time."""
     for file in files:
-        column_names(file, schema, schema.columns)
+        check_columns(file, schema, schema.columns)
         yield from read_rows(file, schema, list(schema.columns))
 
 
 def parse(raw: RawRows, schema: Schema) -> pa.Table:
-    """Return the values of some rows, with the subset of their file if the schema names it."""
+    """Return the values of some rows, with the subset of their file if there are test files."""
     table = parse_valid_rows(raw, schema)
     if schema.test_files:
         subset = "test" if raw.file.name in schema.test_files else "train"
@@ -51,7 +51,7 @@ def main() -> None:
         parsed = ordered_map(partial(parse, schema=schema), read_files(files, schema))
         parts = regroup_rows(parsed, repeat(params.ingest.rows_per_part))
         if not write_parts(folder, parts):
-            raise UserError(f"{schema.source}: found a header and no rows; expected some")
+            raise UserError(f"{schema.source}: expected rows, got only a header")
         profile = describe_table(folder, schema)
     write_json(args.profile, profile)
 

@@ -1,4 +1,4 @@
-"""Every row checked against the declared columns; a check with the policy error ends the run."""
+"""Check every row against the declared columns; a check with the policy error ends the run."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -23,18 +23,16 @@ from keras_tabular.table.rows import dropped_failures, rejected_rows
 from keras_tabular.table.source import row_locator, source_files
 from stages import run
 
-# Your own checks of several columns of a row; `keras-tabular docs own-parts` has an example.
+# Your own checks of several columns of a row. See `keras-tabular docs own-parts` for an example.
 CHECKS: list[RowCheck] = []
 
 
 def set_aside(
     paths: list[Path], checks: Checks, lines: dict[int, str], validated: Path, rejected: Path
 ) -> None:
-    """Write the rows whose check has the policy `drop` to one table, and the others to another."""
-    no_rows = np.empty(0, np.int64)
-    dropped = np.unique(
-        np.concatenate([no_rows, *(c.rows for c in checks.values() if c.policy == "drop")])
-    )
+    """Write the rows that a check with the policy `drop` rejects, and the other rows."""
+    rows_of_checks = [check.rows for check in checks.values() if check.policy == "drop"]
+    dropped = np.unique(np.concatenate([np.empty(0, np.int64), *rows_of_checks]))
     first = 0
     for number, path in enumerate(paths):
         end = first + pq.read_metadata(path).num_rows
@@ -50,8 +48,8 @@ def set_aside(
         first = end
 
 
-def report(rows: int, checks: Checks) -> dict[str, Any]:
-    """The verdict of every check, as `metrics/validation.json` has it."""
+def build_report(rows: int, checks: Checks) -> dict[str, Any]:
+    """Return the content of `metrics/validation.json`: the verdict of every check."""
     return {
         "rows": rows,
         "failed_checks": sum(check.verdict != "pass" for check in checks.values()),
@@ -77,7 +75,7 @@ def main() -> None:
     with atomic_write(args.validated) as validated, atomic_write(args.rejected) as rejected:
         validated.mkdir()
         rows, checks = check_table(paths, schema, params.validate, CHECKS)
-        write_json(args.report, report(rows, checks))
+        write_json(args.report, build_report(rows, checks))
         locate = row_locator(source_files(schema.source), schema)
         lines = {row: locate(row) for row in rows_to_locate(checks)}
         messages = describe_failures(rows, checks, lines)
@@ -85,7 +83,7 @@ def main() -> None:
             for message in messages[policy]:
                 print(f"{policy}: {message}")
         if messages["error"]:
-            raise UserError("\n".join(["the table does not pass its checks", *messages["error"]]))
+            raise UserError("\n".join(["The table does not pass its checks.", *messages["error"]]))
         set_aside(paths, checks, lines, validated, rejected)
         if not rejected.exists():
             write_part(rejected, 0, rejected_rows(pq.read_schema(paths[0]).empty_table(), [], {}))

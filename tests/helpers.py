@@ -19,7 +19,7 @@ from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import FILE_SUBSET
 from keras_tabular.table.rows import CheckedRows, check_rows, parse_valid_rows
-from keras_tabular.table.source import column_names, read_rows
+from keras_tabular.table.source import check_columns, read_rows
 
 PROJECT = Path(__file__).parents[1]
 
@@ -69,7 +69,7 @@ def load_train_params(networks: dict[str, dict[str, Any]] | None = None, **chang
 
 def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:
     """Read the rows of a file as values, in parts."""
-    column_names(file, schema, schema.columns)
+    check_columns(file, schema, schema.columns)
     for raw in read_rows(file, schema, list(schema.columns)):
         yield parse_valid_rows(raw, schema)
 

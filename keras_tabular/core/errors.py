@@ -1,9 +1,11 @@
 """The exception that is shown as a message without a traceback, and functions that format texts."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 MAX_TEXT = 80  # characters of a cell or a name in a message
 MAX_LISTED = 20  # names in a message
+MAX_MISTAKES_SHOWN = 5
 
 
 class UserError(Exception):
@@ -25,6 +27,14 @@ def format_list(texts: Iterable[str]) -> str:
     texts = list(texts)
     more = [f"and {len(texts) - MAX_LISTED} more"] if len(texts) > MAX_LISTED else []
     return ", ".join([*map(truncate, texts[:MAX_LISTED]), *more])
+
+
+def join_mistakes(mistakes: Iterable[str]) -> str:
+    """Return the first mistakes of a file, each in a line."""
+    lines = list(islice(mistakes, MAX_MISTAKES_SHOWN))
+    if len(lines) == MAX_MISTAKES_SHOWN:
+        lines.append("There may be more.")
+    return "\n".join(lines)
 
 
 def align_columns(lines: list[list[str]]) -> str:

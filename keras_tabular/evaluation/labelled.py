@@ -29,7 +29,7 @@ from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, score_an
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import write_part
 from keras_tabular.table.rows import check_rows, raise_failures
-from keras_tabular.table.source import column_names, read_rows, row_locator
+from keras_tabular.table.source import check_columns, read_rows, row_locator
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from keras_tabular.model_file.saved_model import SavedModel
@@ -132,7 +132,7 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
     """
     needed = {*schema.features, schema.target, schema.weight}
     optional = {*schema.columns, *schema.ignore} - needed
-    names = column_names(file, schema, [n for n in schema.columns if n in needed], optional)
+    names = check_columns(file, schema, [n for n in schema.columns if n in needed], optional)
     needed |= {schema.group} & {*names}
     columns = {name: column for name, column in schema.columns.items() if name in needed}
     checks, counts, rows = declared_checks(schema, policies), Counter[str](), 0

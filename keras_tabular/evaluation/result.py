@@ -37,7 +37,7 @@ from keras_tabular.evaluation.uncertainty import (
 from keras_tabular.model_file.intervals import Intervals
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.table.arrays import (
-    EXPECTED_PREDICTION,
+    NO_PREDICTION,
     Predict,
     feature_arrays,
     labels,
@@ -158,7 +158,7 @@ def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: flo
     y, y_pred, weight = map(np.concatenate, zip(*parts, strict=True))
     if count := int((~np.isfinite(y_pred)).any(axis=1).sum()):
         raise UserError(
-            f"{folder}: got no number for {count} of {len(y)} rows; expected {EXPECTED_PREDICTION}"
+            "{}: {} of {} rows: expected {}, got {}".format(folder, count, len(y), *NO_PREDICTION)
         )
     return Predictions(y, y_pred, weight, threshold, row_groups(folder, schema))
 

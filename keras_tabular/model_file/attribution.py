@@ -12,7 +12,7 @@ from keras_tabular.config.schema import Schema, input_name
 from keras_tabular.model_file.column_summary import BACKGROUND_SIZE, ColumnSummary
 from keras_tabular.model_file.metadata import Ensemble, TrainingRows
 from keras_tabular.table.arrays import Predict, feature_arrays
-from keras_tabular.table.parquet import count_rows, part_paths, read_rows
+from keras_tabular.table.parquet import count_rows, part_paths, read_first_rows
 
 if TYPE_CHECKING:
     from keras_tabular.model_file.saved_model import SavedModel
@@ -123,7 +123,7 @@ def describe_training_rows(model: "SavedModel", folder: Path, schema: Schema) ->
         model: The model that was trained on these rows.
         folder: Folder of the training rows.
     """
-    rows = read_rows(folder, min(MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED // len(schema.columns)))
+    rows = read_first_rows(folder, min(MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED // len(schema.columns)))
     categories = model.metadata.categories
     summaries = {
         name: ColumnSummary.from_values(rows[name], column, categories.get(name))

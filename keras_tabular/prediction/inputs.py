@@ -14,7 +14,7 @@ from keras_tabular.core.cluster import uses_ray
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.model_file.metadata import read_metadata
-from keras_tabular.table.source import column_names
+from keras_tabular.table.source import check_columns
 
 MODEL = Path("models/model.keras")  # the model that `dvc repro` writes
 GZIP = b"\x1f\x8b"  # the first bytes of a gzip file
@@ -115,4 +115,4 @@ def row_columns(file: Path, schema: Schema, *, ignore_extra: bool = False) -> li
     """
     optional = {schema.target, *schema.roles.values()} - set(schema.features)
     names = [*optional, *schema.ignore]
-    return column_names(file, schema, schema.features, names, extra=ignore_extra)
+    return check_columns(file, schema, schema.features, names, allow_others=ignore_extra)

@@ -12,7 +12,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.model_file.attribution import MAX_EXPLAINED, Permutations, contributions
 from keras_tabular.model_file.metadata import training_rows
-from keras_tabular.table.arrays import EXPECTED_PREDICTION, feature_arrays, predicted_classes
+from keras_tabular.table.arrays import NO_PREDICTION, feature_arrays, predicted_classes
 from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.checks import Checks
 from keras_tabular.table.rows import Failure
@@ -61,7 +61,7 @@ class Predictor:
             names = self._permutations.names
             columns |= reason_columns(effects, names, outputs, self.schema, n_reasons)
         invalid = np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()
-        failure = Failure(0, "predicted", "finite", "no number", EXPECTED_PREDICTION)
+        failure = Failure(0, "predicted", "finite", *NO_PREDICTION)
         return Predictions(columns, [failure._replace(row=row) for row in invalid])
 
     def output_schema(

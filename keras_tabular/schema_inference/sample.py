@@ -11,7 +11,7 @@ from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.table.csv import CSV_ERRORS, check_format, describe_csv_error, open_bytes
 from keras_tabular.table.rows import text_columns
-from keras_tabular.table.source import column_types, is_csv, read_rows, unreadable
+from keras_tabular.table.source import column_types, describe_unreadable, is_csv, read_rows
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
 BYTES_FOR_DIALECT = 2**20
@@ -110,7 +110,7 @@ def infer_dialect(path: Path) -> Dialect:
 def add_file(sample: Sample, file: Path, max_rows: int) -> None:
     """Add the first rows of a file to a sample."""
     types = column_types(file, sample.dialect)
-    sample.unreadable |= unreadable(types)
+    sample.unreadable |= describe_unreadable(types)
     readable = [name for name in types.names if name not in sample.unreadable]
     for name in types.names:
         sample.columns.setdefault(name, Counter())

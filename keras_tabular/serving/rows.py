@@ -9,9 +9,8 @@ from fastapi import HTTPException
 
 from keras_tabular.config.schema import EPOCHS, NUMBER_FORMAT, Column, Schema
 from keras_tabular.config.typed_yaml import suggestion
-from keras_tabular.core.errors import UserError, format_list, quote
+from keras_tabular.core.errors import MAX_MISTAKES_SHOWN, UserError, format_list, quote
 from keras_tabular.table.cells import ARROW_TYPES
-from keras_tabular.table.csv import MAX_MISTAKES_SHOWN
 
 JSON_TYPES = {"double": "number", "float": "number", "int64": "integer", "bool": "boolean"}
 JsonSchema = dict[str, Any]

@@ -1,7 +1,6 @@
-"""Parts of a table as the NumPy arrays that a model reads; classes and losses of predictions."""
+"""Parts of a table as NumPy arrays for a model; classes and losses of predictions."""
 
 from collections.abc import Callable
-from typing import assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -12,35 +11,33 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.table.cells import as_float64
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]  # `feature_arrays` to (rows, outputs)
-# What is expected of every output.
-EXPECTED_PREDICTION = (
-    "a number from the model; is a cell empty while train.imputation is none, or far from what "
-    "the model has seen?"
+NO_PREDICTION = (  # what is expected of a prediction, and what messages say if it is not finite
+    "a number from the model",
+    "none. Is a cell empty while train.imputation is none, or is a value far from those that the "
+    "model was trained on?",
 )
 
 
 def feature_arrays(part: pa.Table, schema: Schema) -> dict[str, np.ndarray]:
-    """Return the columns as the model reads them, by `input_name`, each of shape (rows,).
+    """Return the columns as the model reads them.
 
-    Categories and texts are text, "" for a missing value. All others are float64, NaN for a missing
-    value; a timestamp in seconds since 1970 began, UTC.
+    Returns:
+        Arrays of shape (rows,) by `input_name`. Categories and texts are text, "" if missing. All
+        others are float64, NaN if missing; a timestamp is in seconds since 1970 in UTC.
     """
-
-    def values(cells: pa.ChunkedArray, column: Column) -> np.ndarray:
-        match column.feature_type:
-            case "category":
-                return pc.fill_null(cells, "").to_numpy(zero_copy_only=False)
-            case "text":
-                cells = pc.utf8_slice_codeunits(cells, 0, MAX_LENGTH)
-                return pc.fill_null(cells, "").to_numpy(zero_copy_only=False)
-            case "number" | "datetime":
-                numbers = as_float64(cells, column).combine_chunks()
-                return numbers.to_numpy(zero_copy_only=False)  # which it is without gaps
-        assert_never(column.feature_type)
-
     return {
-        input_name(name): values(part[name], column) for name, column in schema.features.items()
+        input_name(name): _feature_array(part[name], column)
+        for name, column in schema.features.items()
     }
+
+
+def _feature_array(values: pa.ChunkedArray, column: Column) -> np.ndarray:
+    if not column.is_string:
+        # Arrow copies only if values are missing.
+        return as_float64(values, column).combine_chunks().to_numpy(zero_copy_only=False)
+    if column.feature_type == "text":
+        values = pc.utf8_slice_codeunits(values, 0, MAX_LENGTH)
+    return pc.fill_null(values, "").to_numpy(zero_copy_only=False)
 
 
 def input_type(column: Column) -> str:
@@ -52,7 +49,7 @@ def labels(part: pa.Table, schema: Schema) -> np.ndarray:
     """Return the target, float64, shape (rows, 1): indices in `schema.classes`, or the values.
 
     Raises:
-        UserError: A row has none.
+        UserError: A row has no target, or a class that the schema does not declare.
     """
     target = part[schema.target]
     if schema.task != "regression":
@@ -60,13 +57,14 @@ def labels(part: pa.Table, schema: Schema) -> np.ndarray:
     if target.null_count:
         raise UserError(
             f"column {schema.target}: {target.null_count} of {len(part)} rows have no value that "
-            "data/schema.yaml declares; set missing and values of validate to error or drop"
+            "data/schema.yaml declares. Set validate.missing_target and validate.values in "
+            "params.yaml to error or drop."
         )
     return target.to_numpy().astype(np.float64)[:, None]
 
 
 def row_weights(part: pa.Table, schema: Schema) -> np.ndarray:
-    """Return the weight of each row, float64, shape (rows,); 1 if no column has the weights.
+    """Return the weight of each row, float64, shape (rows,); 1 if the schema declares no weight.
 
     Raises:
         UserError: A weight is missing, or below 0.
@@ -76,8 +74,8 @@ def row_weights(part: pa.Table, schema: Schema) -> np.ndarray:
     weights = as_float64(part[schema.weight], schema.columns[schema.weight])
     if weights.null_count or pc.any(pc.less(weights, 0)).as_py():
         raise UserError(
-            f"column {schema.weight}: a row has no weight or one below 0; expected 0 or more in "
-            "every row; min: 0 in data/schema.yaml names the lines"
+            f"column {schema.weight}: expected a weight of 0 or more in every row, got a missing "
+            "or negative one. Set min: 0 in data/schema.yaml to see the lines."
         )
     return weights.to_numpy()
 
@@ -97,7 +95,7 @@ def row_losses(y: np.ndarray, y_pred: np.ndarray, schema: Schema, loss: str = "a
     Args:
         y: Indices in `schema.classes`, or the values, shape (rows,).
         y_pred: Predictions, shape (rows, outputs).
-        loss: The loss of the training. With the mean absolute error, errors are absolute.
+        loss: Value of `train.loss`. With mean_absolute_error, the errors are absolute.
 
     Returns:
         Float64, shape (rows,).

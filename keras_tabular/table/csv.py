@@ -1,9 +1,10 @@
-"""CSV files: DuckDB reads them, and Python reads what DuckDB refuses and names the broken lines."""
+"""CSV files: DuckDB reads them, and Python reads what DuckDB refuses and names the wrong line."""
 
 import csv
 import errno
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import suppress
 from io import BufferedReader, TextIOWrapper
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -11,35 +12,34 @@ from typing import IO, NamedTuple
 
 import pyarrow as pa
 
-from keras_tabular.config.schema import Dialect, Schema
-from keras_tabular.core.errors import UserError
+from keras_tabular.config.schema import Dialect
+from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.table.cells import MAX_CELL_LENGTH
 from keras_tabular.table.database import connect
 from keras_tabular.table.parquet import regroup_rows
 
 ROWS_PER_BATCH = 32_768
 MIN_ROWS_PER_BATCH = 1024
-BATCH_BYTES = 2**25  # of a batch of long rows
-SAMPLE_BYTES = 2**20  # of the first rows, to see how long they are
+MAX_BATCH_BYTES = 2**25  # of a batch with more than `MIN_ROWS_PER_BATCH` rows
+SAMPLE_BYTES = 2**20  # of the first rows, whose mean length decides the number of rows of a batch
 BLOCK_BYTES = 2**22
 OVERLAP_BYTES = 2**8
 NO_CELL = "\x1f\x1e\x1f"  # a text that no table has
-MAX_MISTAKES_SHOWN = 5
 CSV_ERRORS = (csv.Error, UnicodeError, OSError)
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 CSV_PROBLEMS = {  # by a part of Python's message
-    "field larger": f"found a cell of more than {MAX_CELL_LENGTH} characters; "
-    "expected shorter ones. Does a quote never close?",
-    "unexpected end": "found a quote that never closes",
-    "expected after": "found text after the quote that closes a cell; "
-    "a quote inside a quoted cell is written twice",
+    "field larger": f"expected at most {MAX_CELL_LENGTH} characters in a cell, got more. Does a "
+    "quote never close?",
+    "unexpected end": "expected a quote that closes the cell, got the end of the file",
+    "expected after": "expected the end of the cell after a closing quote, got more text. Write a "
+    "quote inside a quoted cell twice.",
 }
 OTHER_FORMATS = {
-    b"PAR1": "a Parquet file",
-    b"PK\3\4": "an Excel file or another zip",
-    b"\xd0\xcf\x11\xe0": "an old Excel file",
-    b"SQLite": "an SQLite database",
-    b"%PDF": "a PDF",
+    b"PAR1": "a Parquet file. Let its name end in .parquet.",
+    b"PK\3\4": "an Excel file or another zip file. Export the table as CSV.",
+    b"\xd0\xcf\x11\xe0": "an old Excel file. Export the table as CSV.",
+    b"SQLite": "an SQLite database. Export the table as CSV.",
+    b"%PDF": "a PDF. Export the table as CSV.",
 }
 
 
@@ -47,11 +47,12 @@ class RawRows(NamedTuple):
     """Consecutive rows of a file, as the file stores them.
 
     Attributes:
-        file: The file that they are from.
+        file: The file.
         first: Number of the first of these rows in the file, from 0.
-        cells: Columns of text if the file is a CSV; of any type if it is Parquet.
+        cells: Columns of text if the file is a CSV, of any type if it is Parquet.
         ragged: Rows of a CSV that have more or fewer cells than the header, by their number in
-            `cells`: what was found and what is expected. Missing cells are empty there.
+            `cells`: how many cells are expected and how many there are. Missing cells are empty in
+            `cells`.
     """
 
     file: Path
@@ -63,65 +64,91 @@ class RawRows(NamedTuple):
 def read_csv(
     file: Path, dialect: Dialect, names: list[str], *, allow_ragged: bool = False
 ) -> Iterator[RawRows]:
-    """Yield the columns `names` of a file as text, an empty cell as an empty text.
+    """Yield the columns `names` of a file as text, some rows at a time.
 
     Args:
         allow_ragged: Whether a row may have more or fewer cells than the header.
 
     Raises:
-        UserError: The file is not a valid CSV; the message names lines.
+        UserError: The file is not a valid CSV; the message names the line.
     """
     import duckdb
 
     header = read_header(file, dialect)
     first = 0
-    try:
-        for cells in read_with_duckdb(file, dialect, header, names):
-            yield RawRows(file, first, cells, {})
-            first += len(cells)
-        return
-    except (duckdb.Error, pa.ArrowException, *CSV_ERRORS):
-        # Python reads the rest: it accepts mixed line ends, or names the line that is broken.
-        if not allow_ragged and (mistakes := malformed_lines(file, dialect)):
-            raise UserError(mistakes) from None
-    places = [header.index(name) for name in names]
-    rows = islice(records(file, dialect), 1 + first, None)
-    try:
-        while some_rows := [cells for _, cells in islice(rows, ROWS_PER_BATCH)]:
-            ragged = {}
-            for number, row in enumerate(some_rows):
-                if len(row) != len(header):
-                    needed = str(len(header))
-                    if beyond := ", ".join(map(repr, row[len(header) :])):
-                        needed += f"; after these it has {beyond}"  # which no column holds
-                    ragged[number] = f"{len(row)} cells", needed
-            columns = [[row[n] if n < len(row) else "" for row in some_rows] for n in places]
-            cells = pa.table([pa.array(column, pa.string()) for column in columns], names)
-            yield RawRows(file, first, cells, ragged)
-            first += len(some_rows)
-    except CSV_ERRORS:
-        raise UserError(malformed_lines(file, dialect, allow_ragged=True)) from None
+    with suppress(duckdb.Error, pa.ArrowException, OSError):
+        if _duckdb_reads_the_same_rows(file, dialect, header):
+            for cells in _read_with_duckdb(file, dialect, header, names):
+                yield RawRows(file, first, cells, {})
+                first += len(cells)
+            return
+    # Python reads the remaining rows: it accepts mixed line ends, or names the wrong line.
+    positions = [header.index(name) for name in names]
+    records = islice(read_records(file, dialect), 1 + first, None)
+    while batch := list(islice(records, ROWS_PER_BATCH)):
+        ragged = {
+            number: _describe_ragged(row, header)
+            for number, (_, row) in enumerate(batch)
+            if len(row) != len(header)
+        }
+        if ragged and not allow_ragged:
+            raise UserError(
+                join_mistakes(
+                    f"{file}, line {batch[number][0]}: expected {expected}, got {got}"
+                    for number, (expected, got) in ragged.items()
+                )
+            )
+        columns = [
+            pa.array([row[n] if n < len(row) else "" for _, row in batch], pa.string())
+            for n in positions
+        ]
+        yield RawRows(file, first, pa.table(columns, names), ragged)
+        first += len(batch)
 
 
-def read_with_duckdb(
+def _describe_ragged(row: list[str], header: list[str]) -> tuple[str, str]:
+    without_name = ", ".join(map(quote, row[len(header) :]))
+    note = f"; the header has no name for {without_name}" if without_name else ""
+    return f"{len(header)} cells", f"{len(row)}{note}"
+
+
+def _duckdb_reads_the_same_rows(file: Path, dialect: Dialect, header: list[str]) -> bool:
+    """Return whether DuckDB certainly reads the same rows as Python, if the file is valid.
+
+    DuckDB reads ` "a"` as `a`, while Python keeps the space and the quotes, and refuses `"a" `.
+    DuckDB leaves out a last line that is longer than its buffer. An empty line in a file with one
+    column is a row to DuckDB, and a name with one of *?[ is a pattern of several files.
+    """
+    if not dialect.is_utf8 or len(header) == 1 or set(str(file)) & set("*?["):
+        return False
+    ends = rb"[\r\n" + re.escape(dialect.delimiter.encode()) + b"]"
+    pattern = re.compile(rb'" +(?:' + ends + rb"|$)|(?:^|" + ends + rb') +"')
+    with open_bytes(file) as content:
+        tail = b""
+        while block := content.read(BLOCK_BYTES):
+            is_long_line = len(block) == BLOCK_BYTES and b"\n" not in block and b"\r" not in block
+            block = tail + block
+            may_match = b'"' in block and (b'" ' in block or b' "' in block)
+            if is_long_line or (may_match and pattern.search(block)):
+                return False
+            tail = block[-OVERLAP_BYTES:]
+    return True
+
+
+def _read_with_duckdb(
     file: Path, dialect: Dialect, header: list[str], names: list[str]
 ) -> Iterator[pa.Table]:
-    """Yield the columns `names` of a file in tables of `ROWS_PER_BATCH` rows.
+    """Yield the columns `names` of a file as tables with the same number of rows.
 
     Raises:
-        duckdb.Error: DuckDB cannot read the file, or would read other rows than Python.
+        duckdb.Error: DuckDB cannot read the file, or does not find the same header as Python.
     """
     import duckdb
 
-    # An empty line of a file with one column is a row to DuckDB; it takes such names for patterns.
-    if not dialect.is_utf8 or len(header) == 1 or set(str(file)) & set("*?["):
-        raise duckdb.NotSupportedError
-    if not reads_alike(file, dialect):
-        raise duckdb.NotSupportedError
     with open_bytes(file) as content:
         lines = content.readlines(SAMPLE_BYTES)
     row_bytes = sum(map(len, lines)) // max(len(lines), 1) + 1
-    batch_rows = min(max(BATCH_BYTES // row_bytes, MIN_ROWS_PER_BATCH), ROWS_PER_BATCH)
+    batch_rows = min(max(MAX_BATCH_BYTES // row_bytes, MIN_ROWS_PER_BATCH), ROWS_PER_BATCH)
     types = {f"column{n}": "VARCHAR" for n in range(len(header))}
     relation = connect().read_csv(
         str(file),
@@ -133,7 +160,7 @@ def read_with_duckdb(
         strict_mode=True,
         auto_detect=False,
         force_not_null=list(types),
-        na_values=[NO_CELL],  # one of them after the last cell would be left out
+        na_values=[NO_CELL],  # by default, DuckDB would ignore an empty cell after the last column
     )
     columns = ", ".join(f"column{header.index(name)}" for name in names)
     reader = relation.project(columns).to_arrow_reader(ROWS_PER_BATCH)
@@ -146,151 +173,79 @@ def read_with_duckdb(
     yield from tables
 
 
-def reads_alike(file: Path, dialect: Dialect) -> bool:
-    """Return whether DuckDB and Python surely read the same rows of a file that is valid.
-
-    DuckDB reads ` "a"` as `a`; Python reads it as it is, and refuses `"a" `. DuckDB also leaves out
-    a last line that is longer than its buffer.
-    """
-    ends = rb"[\r\n" + re.escape(dialect.delimiter.encode()) + b"]"
-    pattern = re.compile(rb'" +(?:' + ends + rb"|$)|(?:^|" + ends + rb') +"')
-    with open_bytes(file) as content:
-        tail = b""
-        while block := content.read(BLOCK_BYTES):
-            is_long_line = len(block) == BLOCK_BYTES and b"\n" not in block and b"\r" not in block
-            block = tail + block
-            has_space = b'"' in block and (b'" ' in block or b' "' in block)
-            if is_long_line or (has_space and pattern.search(block)):
-                return False
-            tail = block[-OVERLAP_BYTES:]
-    return True
-
-
-def row_lines(file: Path, dialect: Dialect) -> Sequence[int]:
-    """Return the line in which each row of a file begins.
+def read_header(file: Path, dialect: Dialect) -> list[str]:
+    """Return the names in the first line of a file.
 
     Raises:
-        UserError: The file cannot be read to its end.
+        UserError: The file is not a CSV, or it is empty.
     """
-    lines, last = 0, b"\n"
+    for _, header in read_records(file, dialect):
+        return header
+    raise UserError(f"{file}: expected a header line, got an empty file")
+
+
+def read_records(file: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    """Yield the header and the rows, each with the number of the line in which it begins.
+
+    Raises:
+        UserError: The file cannot be read any further; the message names the line.
+    """
+    csv.field_size_limit(MAX_CELL_LENGTH)
+    encoding = "utf-8-sig" if dialect.is_utf8 else dialect.encoding  # skips a byte order mark
+    line = 1
     try:
-        with open_bytes(file) as content:
-            is_plain = dialect.is_utf8  # without quotes or empty lines
-            while is_plain and (block := content.read(BLOCK_BYTES)):
-                ends = (last + block).replace(b"\r\n", b"\n")
-                is_plain = not any(mark in ends for mark in (b'"', b"\r", b"\n\n"))
-                lines, last = lines + block.count(b"\n"), block[-1:]
-        if is_plain:
-            return range(2, lines + 1 + (last != b"\n"))
-        return [line for line, _ in islice(records(file, dialect), 1, None)]
-    except CSV_ERRORS:
-        raise UserError(malformed_lines(file, dialect)) from None
+        check_format(file)
+        with TextIOWrapper(open_bytes(file), encoding=encoding, newline="") as text:
+            reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
+            for cells in reader:
+                if cells:
+                    yield line, cells
+                line = reader.line_num + 1
+    except CSV_ERRORS as error:
+        raise UserError(describe_csv_error(file, dialect, line, error)) from None
+
+
+def check_format(file: Path) -> None:
+    """Raise `UserError` if the first bytes of a file are those of another format."""
+    with open_bytes(file) as content:
+        start = content.read(8)
+    for magic, description in OTHER_FORMATS.items():
+        if start.startswith(magic):
+            raise UserError(f"{file}: expected a CSV file, got {description}")
 
 
 def open_bytes(file: Path) -> IO[bytes]:
-    """Open a file, which is decompressed if its name ends in .gz or .zst.
+    """Open a file, and decompress it if its name ends in .gz or .zst.
 
     Raises:
-        OSError: It cannot be opened, or is a pipe, which would wait for whoever writes to it.
+        OSError: The file cannot be opened, or it is a folder or a pipe, which would block.
     """
     if file.exists() and not file.is_file():
-        raise OSError(
-            errno.EINVAL, "found a folder, a pipe or a device; expected a file", str(file)
-        )
+        problem = "expected a file, got a folder, a pipe or a device"
+        raise OSError(errno.EINVAL, problem, str(file))
     content = file.open("rb")
     if file.suffix in COMPRESSED:
         return BufferedReader(pa.CompressedInputStream(content, COMPRESSED[file.suffix]))
     return content
 
 
-def read_header(file: Path, dialect: Dialect) -> list[str]:
-    """Return the names in the first line of a file.
-
-    Raises:
-        UserError: It is not a CSV, or has no line that can be read.
-    """
-    try:
-        check_format(file)
-        return next(records(file, dialect))[1]
-    except StopIteration:
-        raise UserError(f"{file}: the file is empty; expected a header line") from None
-    except CSV_ERRORS as error:
-        raise UserError(describe_csv_error(file, dialect, 1, error)) from None
-
-
-def check_format(file: Path) -> None:
-    """Raise `UserError` if a file is one of `OTHER_FORMATS`, by its first bytes."""
-    with open_bytes(file) as content:
-        start = content.read(8)
-    for magic, name in OTHER_FORMATS.items():
-        if start.startswith(magic):
-            advice = "name it .parquet" if magic == b"PAR1" else "export the table as one"
-            raise UserError(f"{file}: found {name}; expected a CSV file: {advice}")
-
-
-def records(file: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows as Python reads them, the header first, each with the line where it begins.
-
-    Raises:
-        CSV_ERRORS: The file cannot be read further.
-    """
-    csv.field_size_limit(MAX_CELL_LENGTH)
-    encoding = "utf-8-sig" if dialect.is_utf8 else dialect.encoding  # no byte order mark
-    with TextIOWrapper(open_bytes(file), encoding=encoding, newline="") as text:
-        reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
-        line = 1
-        for cells in reader:
-            if cells:
-                yield line, cells
-            line = reader.line_num + 1
-
-
-def header_hint(header: list[str], schema: Schema) -> str:
-    """Return a sentence on why a header is not as declared; empty if nothing tells."""
-    if len(header) == 1 and len(schema.columns) > 1:
-        return f". The line holds no {schema.delimiter!r}; is delimiter in data/schema.yaml right?"
-    if not set(header) & set(schema.columns):
-        return ". It names no declared column; is the header missing?"
-    return ""
-
-
-def malformed_lines(file: Path, dialect: Dialect, *, allow_ragged: bool = False) -> str:
-    """Describe the first few lines that are not valid CSV, each in a line; empty if all are."""
-    mistakes: list[str] = []
-    line = 1
-    try:
-        lines = records(file, dialect)
-        _, header = next(lines)
-        for line, cells in lines:
-            if len(cells) != len(header) and not allow_ragged:
-                mistakes.append(
-                    f"{file}: line {line}: found {len(cells)} cells; expected {len(header)}"
-                )
-            if len(mistakes) == MAX_MISTAKES_SHOWN:
-                mistakes.append("There may be more.")
-                break
-    except CSV_ERRORS as error:
-        mistakes.append(describe_csv_error(file, dialect, line, error))
-    return "\n".join(mistakes)
-
-
 def describe_csv_error(file: Path, dialect: Dialect, line: int, error: Exception) -> str:
-    """Say why a file cannot be read beyond `line`."""
+    """Describe why a file cannot be read from `line` on."""
+    problem = str(error)
+    if isinstance(error, csv.Error):
+        messages = (CSV_PROBLEMS[part] for part in CSV_PROBLEMS if part in problem)
+        return f"{file}, line {line}: {next(messages, problem)}"
     if isinstance(error, UnicodeDecodeError) and dialect.is_ascii_compatible:
         with open_bytes(file) as content:
             for number, text in enumerate(content, start=1):
                 try:
                     text.decode(dialect.encoding)
-                except UnicodeDecodeError as wrong:
+                except UnicodeDecodeError as decode_error:
                     return (
-                        f"{file}: line {number}: found byte 0x{text[wrong.start]:02x}, which "
-                        f"is not {dialect.encoding}; set encoding in data/schema.yaml, for "
-                        "example to latin-1"
+                        f"{file}, line {number}: expected text in {dialect.encoding}, got byte "
+                        f"0x{text[decode_error.start]:02x}. Set encoding in data/schema.yaml, for "
+                        "example to latin-1."
                     )
-    problem = str(error)
     if isinstance(error, OSError) and file.suffix in COMPRESSED:
-        problem = "the compressed file is cut off or broken; copy it again"
-    if isinstance(error, csv.Error):
-        explanations = (CSV_PROBLEMS[words] for words in CSV_PROBLEMS if words in problem)
-        problem = next(explanations, problem)
-    return f"{file}: after line {line}: {problem}"
+        problem = "The compressed file is cut off or damaged. Copy it again."
+    return f"{file}, line {line} or later: {problem}"

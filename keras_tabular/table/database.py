@@ -1,4 +1,4 @@
-"""DuckDB in this process, and the hashes by which it compares rows."""
+"""DuckDB in this process, and hashes that tell which rows are equal."""
 
 from collections.abc import Iterable
 from itertools import chain
@@ -19,24 +19,25 @@ def connect() -> "DuckDBPyConnection":
     """Return a connection to an empty database in memory."""
     import duckdb
 
-    settings: dict[str, str | bool | int | float | list[str]] = {
-        "threads": worker_count(),
-        "memory_limit": MEMORY_LIMIT,
-        "temp_directory": "",
-        "autoinstall_known_extensions": False,
-    }
-    return duckdb.connect(config=settings)
+    return duckdb.connect(
+        config={
+            "threads": worker_count(),
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": "",
+            "autoinstall_known_extensions": False,
+        }
+    )
 
 
 def row_hashes(parts: Iterable[pa.Table]) -> np.ndarray:
-    """Return a hash of the values of each row of a table in parts, uint64, shape (rows,).
+    """Return a hash of the values of each row of a table in parts: uint64, (rows,).
 
-    Rows are equal if all their values are; a missing value equals a missing value. The hashes are
-    the same for all tables within a run, and may differ in a later version of DuckDB.
+    Rows are equal if all their values are equal; two missing values are equal. Hashes of different
+    tables can be compared within a run, but a later version of DuckDB may compute other hashes.
     """
     remaining = iter(parts)
     first = next(remaining)
-    names = [f"column{n}" for n in range(first.num_columns)]  # DuckDB's names ignore the case
+    names = [f"column{n}" for n in range(first.num_columns)]  # names in DuckDB ignore the case
     batches = (
         batch
         for part in chain([first], remaining)
@@ -49,15 +50,6 @@ def row_hashes(parts: Iterable[pa.Table]) -> np.ndarray:
 
 
 def first_equal_rows(hashes: np.ndarray) -> np.ndarray | None:
-    """Find for each row the first one with the same hash: int32, (rows,); None if all differ."""
-    ordered = np.sort(hashes)
-    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    del ordered  # of a large table, each of these arrays takes much memory
-    if not len(repeated):
-        return None
-    place = np.searchsorted(repeated, hashes).clip(max=len(repeated) - 1)
-    rows = np.flatnonzero(repeated[place] == hashes)
-    first_rows = np.arange(len(hashes), dtype=np.int32)
-    _, first, inverse = np.unique(hashes[rows], return_index=True, return_inverse=True)
-    first_rows[rows] = rows[first][inverse]
-    return first_rows
+    """Find the first row with the same hash as each row: int32, (rows,), or None if all differ."""
+    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    return None if len(first) == len(hashes) else first.astype(np.int32)[inverse]

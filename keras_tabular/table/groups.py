@@ -1,4 +1,4 @@
-"""Groups of rows that depend on each other: the declared groups, or the copies of a row."""
+"""Groups of rows that depend on each other: the declared groups, or rows with equal features."""
 
 from pathlib import Path
 
@@ -9,18 +9,20 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.table.database import first_equal_rows, row_hashes
 from keras_tabular.table.parquet import part_paths, read_parts
 
-# Where more rows repeat others, the columns have few values, and equal rows are no copies.
+# If a larger share of the rows repeat others, the columns have so few values that rows are equal by
+# chance, and equal rows are not copies.
 MAX_SHARE_REPEATED = 0.5
 
 
 def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
-    """Number the groups of the rows of a table, from 0: int64, (rows,).
+    """Number the groups of the rows of a table.
 
-    Rows of one value of the declared group column are a group; without that column, rows that are
-    equal in all columns that the model reads.
+    Rows with the same value in the declared group column are a group. Without that column, rows
+    that are equal in all columns that the model reads are a group.
 
     Returns:
-        None where groups do not matter, see `number_groups`.
+        Number of the group of each row, from 0: int64, (rows,). None if the rows can be treated as
+        independent, see `number_groups`.
     """
     if schema.group is not None and schema.group in pq.read_schema(part_paths(folder)[0]).names:
         return number_groups(row_hashes(read_parts(folder, [schema.group])), True)
@@ -29,15 +31,15 @@ def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
 
 
 def number_groups(keys: np.ndarray, declared: bool) -> np.ndarray | None:
-    """Number the groups of rows, from 0: int64, (rows,).
+    """Number the groups of rows.
 
     Args:
         keys: Key of the group of each row, (rows,).
         declared: Whether the schema declares the groups, so that they are not just equal rows.
 
     Returns:
-        None where every row is a group by itself, or where most rows are equal to others without a
-        declared group, since their columns have few values, and equal rows are no copies.
+        Number of the group of each row, from 0: int64, (rows,). None if every row is a group of its
+        own, or if the groups are equal rows and there are more than `MAX_SHARE_REPEATED` of them.
     """
     distinct, group = np.unique(keys, return_inverse=True)
     repeated = len(keys) - len(distinct)
@@ -47,18 +49,15 @@ def number_groups(keys: np.ndarray, declared: bool) -> np.ndarray | None:
 
 
 def equal_feature_rows(folder: Path, schema: Schema) -> np.ndarray | None:
-    """Find for each row of a table the first one whose features are equal: int32, (rows,).
-
-    Returns:
-        None where no two rows are equal.
-    """
+    """Find the first row whose features equal those of each row, see `first_equal_rows`."""
     return first_equal_rows(row_hashes(read_parts(folder, list(schema.features))))
 
 
 def mean_group_size(group: np.ndarray | None) -> float:
-    """Compute the mean size of the group of a row, 1 without groups.
+    """Compute the mean over rows of the size of their group, or 1 without groups.
 
-    A mean over rows of groups is as uncertain as one over as many times fewer independent rows.
+    With groups of mean size n, a mean over rows is about as uncertain as a mean over 1/n as many
+    independent rows.
     """
     if group is None:
         return 1.0
@@ -67,15 +66,15 @@ def mean_group_size(group: np.ndarray | None) -> float:
 
 
 def rarest_classes(classes: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the rarest class of the rows of each group, and count the rows of it.
+    """Find the rarest class in each group, and count its rows in the group.
 
     Args:
         classes: Class of each row, of any type; shape (rows,).
         group: Number of the group of each row, from 0; shape (rows,).
 
     Returns:
-        The rank of the class among all, 0 for the most frequent one, and its rows in the group;
-        both of shape (groups,).
+        The rank of the class by frequency in all rows, 0 for the most frequent class, and the
+        number of its rows in the group; both of shape (groups,).
     """
     _, codes, counts = np.unique(classes, return_inverse=True, return_counts=True)
     ranks = np.argsort(np.argsort(-counts, kind="stable"))[codes]

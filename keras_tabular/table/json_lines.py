@@ -1,4 +1,4 @@
-"""JSON lines: an object in each line, whose values are read as texts, as those of a CSV are."""
+"""JSON lines: an object in each line, whose values are read as texts, like the cells of a CSV."""
 
 import json
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, quote
 from keras_tabular.table.csv import ROWS_PER_BATCH, RawRows, describe_csv_error, open_bytes
 
-NAMED_ROWS = 100_000  # rows in which a column has to occur
-EXPECTED = "an object of texts, numbers, true, false and null"
+MAX_ROWS_FOR_NAMES = 100_000  # a column has to occur in one of the first rows
+EXPECTED = "expected an object of texts, numbers, true, false and null"
 
 
 def read_json_lines(file: Path, names: list[str]) -> Iterator[RawRows]:
     """Yield the columns `names` of a file as text; a missing or null value is an empty text.
 
     Raises:
-        UserError: See `read_objects`.
+        UserError: The file is not valid; the message names the line.
     """
     first, objects = 0, read_objects(file)
     while rows := [row for _, row in islice(objects, ROWS_PER_BATCH)]:
@@ -29,48 +29,49 @@ def read_json_lines(file: Path, names: list[str]) -> Iterator[RawRows]:
 
 
 def read_names(file: Path) -> list[str]:
-    """Return the columns of the first `NAMED_ROWS` rows, in the order in which they occur.
+    """Return the columns of the first `MAX_ROWS_FOR_NAMES` rows, in the order of their occurrence.
 
     Raises:
-        UserError: See `read_objects`.
+        UserError: The file is not valid; the message names the line.
     """
-    rows = islice(read_objects(file), NAMED_ROWS)
+    rows = islice(read_objects(file), MAX_ROWS_FOR_NAMES)
     return list(dict.fromkeys(name for _, row in rows for name in row))
 
 
 def read_objects(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the cells of each row by column, with the number of its line.
+    """Yield the number of the line of each row, and the row's cells by column.
 
     Raises:
-        UserError: The file cannot be read, or a line is something else; the message names it.
+        UserError: The file cannot be read, or a line is not valid; the message names the line.
     """
     line = 0
     try:
         with open_bytes(file) as content:
             for line, text in enumerate(content, start=1):
                 if not text.isspace():
-                    yield line, parse_object(text)
+                    yield line, _parse_object(text)
     except OSError as error:
-        raise UserError(describe_csv_error(file, Dialect(), line, error)) from None
+        raise UserError(describe_csv_error(file, Dialect(), line + 1, error)) from None
     except ValueError as error:
-        raise UserError(f"{file}: line {line}: {error}; expected {EXPECTED}") from None
+        raise UserError(f"{file}, line {line}: {error}") from None
 
 
-def parse_object(text: bytes) -> dict[str, str]:
+def _parse_object(text: bytes) -> dict[str, str]:
     """Parse a line to its cells.
 
     Raises:
-        ValueError: It is no JSON, no object, or holds a list or an object.
+        ValueError: The line is not JSON or not an object, or has a list or an object as a value.
     """
-    try:  # numbers as they are written: 1.50 may be a code
+    try:  # numbers stay as they are written: 1.50 may be a code
         row = json.loads(text.rstrip(), parse_float=str, parse_int=str, parse_constant=str)
     except json.JSONDecodeError as error:
-        raise ValueError(f"found no JSON at column {error.colno}: {error.msg}") from None
+        problem = f"no JSON at character {error.colno}: {error.msg}"
+        raise ValueError(f"{EXPECTED}, got {problem}") from None
     if not isinstance(row, dict):
-        raise ValueError(f"found {quote(text.decode().strip())}")
+        raise ValueError(f"{EXPECTED}, got {quote(text.decode().strip())}")
     for name, value in row.items():
         if isinstance(value, list | dict):
-            raise ValueError(f"column {name}: found a list or an object")
+            raise ValueError(f"column {name}: expected one value, got a list or an object")
         row[name] = "" if value is None else str(value)
         if isinstance(value, bool):
             row[name] = row[name].lower()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,17 +14,17 @@ from keras_tabular.core.parallel import ordered_map
 from keras_tabular.core.process import without_packages
 
 Item = TypeVar("Item")
-BATCH = 65_536  # rows that are read at a time
-# A column of the training rows whose rows of one value are in one fold: int64, or int32, numbers of
-# groups; or float64 from 0 to 1, places in time.
+ROWS_PER_BATCH = 65_536
+# Column of the training rows; rows with the same value are in the same fold. Its values are numbers
+# of groups (int64 or int32) or positions in time (float64 from 0 to 1).
 FOLD_KEY = "__fold__"
-FILE_SUBSET = "__share__"  # train or test, by the file that a row stands in
+FILE_SUBSET = "__share__"  # column with train or test, depending on the file of the row
 
 
 def hide_pandas() -> None:
-    """Let Arrow look for pandas now, and not find it: a stage starts 0.2 s sooner.
+    """Make Arrow believe that pandas is not installed, so that a stage starts 0.2 s sooner.
 
-    Objects of pandas must not be given to `pa.array` before some `to_pandas()`.
+    A call of `to_pandas()` ends this. Do not give objects of pandas to `pa.array` before it.
     """
     with without_packages("pandas"):
         pa.array([])
@@ -35,30 +34,29 @@ def part_paths(folder: Path) -> list[Path]:
     """Return the paths of the parts of a table, in order.
 
     Raises:
-        UserError: The folder is missing or holds no part.
+        UserError: The folder does not exist or has no parts.
     """
     paths = sorted(folder.glob("part-*.parquet"))
     if not paths:
-        raise UserError(f"{folder}: no Parquet parts here; run `dvc repro` to make them")
+        raise UserError(f"{folder}: expected Parquet files, got none. Run `dvc repro`.")
     return paths
 
 
-def read_rows(folder: Path, rows: int) -> pa.Table:
-    """Read at most so many of the first rows of a table."""
+def read_first_rows(folder: Path, rows: int) -> pa.Table:
+    """Read the first rows of a table, at most `rows`."""
     batches: list[pa.RecordBatch] = []
     for path in part_paths(folder):
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(min(rows, BATCH)):
+            for batch in file.iter_batches(min(rows, ROWS_PER_BATCH)):
                 batches.append(batch[:rows])
                 rows -= len(batches[-1])
                 if not rows:
                     return pa.Table.from_batches(batches)
-    schema = pq.read_schema(part_paths(folder)[0])
-    return pa.Table.from_batches(batches, schema if not batches else None)
+    return pa.Table.from_batches(batches, pq.read_schema(part_paths(folder)[0]))
 
 
 def read_parts(folder: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """Yield the parts of a table in order, with `columns` or all columns."""
+    """Yield the parts of a table in order, with some columns or all."""
     for path in part_paths(folder):
         yield pq.read_table(path, columns=columns)
 
@@ -69,20 +67,17 @@ def count_rows(folder: Path) -> list[int]:
 
 
 def prefetch(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield the items, and make the next one in a thread while the caller works on the last."""
-    making = iter(items)
+    """Yield the items; a thread computes the next item while the caller uses the current one."""
+    remaining = iter(items)
     with ThreadPoolExecutor(1) as thread:
-        following = thread.submit(next, making, None)
-        while (item := following.result()) is not None:
-            following = thread.submit(next, making, None)
+        future = thread.submit(next, remaining, None)
+        while (item := future.result()) is not None:
+            future = thread.submit(next, remaining, None)
             yield item
 
 
 def regroup_rows(tables: Iterator[pa.Table], sizes: Iterable[int]) -> Iterator[pa.Table]:
-    """Yield the rows of some tables as tables of these sizes, until there are no more rows.
-
-    The last one may be smaller.
-    """
+    """Yield the rows of some tables as tables of other sizes; the last table may be smaller."""
     waiting: list[pa.Table] = []
     for size in sizes:
         while sum(map(len, waiting)) < size and (table := next(tables, None)) is not None:
@@ -90,21 +85,21 @@ def regroup_rows(tables: Iterator[pa.Table], sizes: Iterable[int]) -> Iterator[p
         if not any(map(len, waiting)) and size:
             return
         rows = pa.concat_tables(waiting)
-        yield rows[:size].combine_chunks()  # pages of a file depend on the chunks
+        yield rows[:size].combine_chunks()  # the pages of a file depend on the chunks
         waiting = [rows[size:]]
 
 
 def write_parts(folder: Path, parts: Iterable[pa.Table]) -> int:
-    """Write the parts of a table, several at a time, and return how many there were."""
-    return sum(1 for _ in ordered_map(partial(_write_numbered, folder=folder), enumerate(parts)))
+    """Write the parts of a table, several at the same time, and return their number."""
 
+    def write(numbered_part: tuple[int, pa.Table]) -> None:
+        write_part(folder, *numbered_part)
 
-def _write_numbered(numbered: tuple[int, pa.Table], folder: Path) -> None:
-    write_part(folder, *numbered)
+    return sum(1 for _ in ordered_map(write, enumerate(parts)))
 
 
 def write_part(folder: Path, number: int, part: pa.Table) -> None:
-    """Write one part of a table; the numbers begin with 0."""
+    """Write a part of a table; the numbers of the parts begin with 0."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / f"part-{number:05d}.parquet") as partial:
         pq.write_table(part, partial)

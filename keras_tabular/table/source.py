@@ -1,8 +1,8 @@
-"""The files of a table (CSV, JSON lines, Parquet): their names, columns and rows."""
+"""The files of a table (CSV, JSON lines or Parquet): their names, columns and rows."""
 
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,19 +16,18 @@ from keras_tabular.table.csv import RawRows
 from keras_tabular.table.parquet import FILE_SUBSET, FOLD_KEY
 
 JSON_SUFFIXES = {".jsonl", ".ndjson"}
-NO_CELLS = "which no kind of column holds"
 
 
-def source_files(source: str, needed: Iterable[str] = ()) -> list[Path]:
-    """Return the file that `source` of the schema names, or the files in that folder, sorted.
+def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
+    """Return the file that `source` of the schema names, or the sorted files in that folder.
 
-    Hidden files and those of `dvc add` are left out.
+    Hidden files and the .dvc files of `dvc add` are left out.
 
     Args:
-        needed: Names of files that have to be there, together with others.
+        required: Names of files that must exist, in addition to at least one other file.
 
     Raises:
-        UserError: There is none, or it cannot be opened.
+        UserError: There is no file, it cannot be opened, or a required one is missing.
     """
     path = Path(source)
     files = [path]
@@ -40,15 +39,17 @@ def source_files(source: str, needed: Iterable[str] = ()) -> list[Path]:
         for file in files:
             csv.open_bytes(file).close()
     except OSError as error:
-        where = f"{error.filename}: {error.strerror}"
-        raise UserError(f"{where} (source in data/schema.yaml)") from None
+        problem = f"{error.filename}: {error.strerror}"
+        raise UserError(f"{problem} (source in data/schema.yaml)") from None
     if not files:
-        raise UserError(f"{path}: the folder is empty (source in data/schema.yaml)")
-    names = [file.name for file in files]
-    if (absent := sorted({*needed} - {*names})) or (needed and set(names) == set(needed)):
+        raise UserError(f"{path}: expected files, got an empty folder (source in data/schema.yaml)")
+    names = {file.name for file in files}
+    required = set(required)
+    if not required <= names or required == names:
+        missing = format_list(sorted(required - names)) or "another file, with training rows"
         raise UserError(
-            f"{path}: found {format_list(names)}; test_files in data/schema.yaml needs "
-            f"{format_list(absent) if absent else 'another file, to train with'}"
+            f"{path}: test_files in data/schema.yaml needs {missing}, but the folder has only "
+            f"{format_list(sorted(names))}"
         )
     return files
 
@@ -64,133 +65,141 @@ def is_json(file: Path) -> bool:
 
 
 def is_csv(file: Path) -> bool:
-    """Return whether a file is a CSV: by its name it is nothing else."""
+    """Return whether a file is a CSV, which is every file whose name is not of another format."""
     return not is_parquet(file) and not is_json(file)
 
 
 def column_types(file: Path, dialect: Dialect) -> pa.Schema:
-    """Return the names of all columns of a file and their types; cells of a CSV are text.
+    """Return the names and the types of all columns of a file; the cells of a CSV are text.
 
     Raises:
-        UserError: It cannot be read.
+        UserError: The file cannot be read.
     """
-    if not is_parquet(file):
-        names = json_lines.read_names(file) if is_json(file) else csv.read_header(file, dialect)
-        return pa.schema([(name, pa.string()) for name in names])
-    try:
-        return pq.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file}: not a Parquet file that can be read: {error}") from None
+    if is_parquet(file):
+        try:
+            return pq.read_schema(file)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{file}: cannot be read as a Parquet file: {error}") from None
+    names = json_lines.read_names(file) if is_json(file) else csv.read_header(file, dialect)
+    return pa.schema([(name, pa.string()) for name in names])
 
 
-def column_names(
+def check_columns(
     file: Path,
     schema: Schema,
-    needed: Iterable[str],
+    required: Iterable[str],
     optional: Iterable[str] = (),
     *,
-    extra: bool = False,
+    allow_others: bool = False,
 ) -> list[str]:
-    """Return the declared names among the file's columns, without those that no kind can hold.
+    """Check the columns of a file, and return the names of those that the schema declares.
+
+    Columns that have a type that no kind can hold are left out.
 
     Args:
-        needed: Names that have to be there once.
-        optional: Names that may be there once.
-        extra: Whether other columns may be there.
+        required: Names that must occur, once.
+        optional: Names that may occur, once.
+        allow_others: Whether columns that the schema does not declare may occur.
 
     Raises:
-        UserError: The columns are others, one has a type that it cannot have, or the file cannot
-            be read.
+        UserError: A column is missing, not declared, repeated or of a type that its kind cannot
+            have, or the file cannot be read.
     """
     types = column_types(file, schema)
     counts, declared_names = Counter(types.names), {*schema.columns, *schema.ignore}
-    allowed = {*declared_names, FOLD_KEY, FILE_SUBSET}
+    unknown = counts.keys() - declared_names - {FOLD_KEY, FILE_SUBSET} if not allow_others else ()
     problems = {
-        "missing": [name for name in needed if name not in counts],
-        "neither in columns nor in ignore": [n for n in counts if n not in allowed and not extra],
-        "more than once": sorted(n for n in {*needed, *optional} if counts[n] > 1),
+        "missing": [name for name in required if name not in counts],
+        "neither in columns nor in ignore": [name for name in counts if name in unknown],
+        "more than once": sorted(n for n in {*required, *optional} if counts[n] > 1),
     }
-    if wrong := "; ".join(f"{what}: {format_list(n)}" for what, n in problems.items() if n):
-        where, hint = f"{file}: the columns are", ""
-        if is_csv(file):
-            where, hint = f"{file}: line 1: the header is", csv.header_hint(types.names, schema)
-        raise UserError(f"{where} not as declared. {wrong}{hint}")
+    if any(problems.values()):
+        where = f"{file}, line 1: The header is" if is_csv(file) else f"{file}: The columns are"
+        texts = (f"{problem}: {format_list(names)}" for problem, names in problems.items() if names)
+        hint = _header_hint(types.names, schema) if is_csv(file) else ""
+        raise UserError(f"{where} not as declared in data/schema.yaml. {'; '.join(texts)}{hint}")
     for field in types:
         column, kinds = schema.columns.get(field.name), possible_kinds(field.type)
         if column and column.kind not in kinds:
-            can = (
-                f"it can be {format_list(kinds)}"
-                if kinds
-                else f"{NO_CELLS}; leave it out of columns"
-            )
+            advice = f"Set its kind to {' or '.join(kinds)}" if kinds else "Leave it out of columns"
             raise UserError(
-                f"{file}: column {field.name}: found {truncate(str(field.type))}, declared "
-                f"{column.kind}; {can}, in data/schema.yaml"
+                f"{file}, column {field.name}: expected {column.kind}, got "
+                f"{truncate(str(field.type))}. {advice} in data/schema.yaml."
             )
-    return [
-        field.name for field in types if field.name in declared_names and possible_kinds(field.type)
-    ]
+    unreadable = describe_unreadable(types)
+    return [name for name in types.names if name in declared_names and name not in unreadable]
 
 
-def unreadable(types: pa.Schema) -> dict[str, str]:
-    """Return the columns that no kind can hold, and a note on their type."""
+def _header_hint(header: list[str], schema: Schema) -> str:
+    """Return a sentence on why a header may be wrong, or an empty text."""
+    if len(header) == 1 and len(schema.columns) > 1:
+        return f". The line has no {schema.delimiter!r}; is delimiter in data/schema.yaml right?"
+    if not set(header) & set(schema.columns):
+        return ". No declared column occurs; is the header missing?"
+    return ""
+
+
+def describe_unreadable(types: pa.Schema) -> dict[str, str]:
+    """Return the columns that no kind can hold, with a note on their type."""
     return {
-        field.name: f"{truncate(str(field.type))}, {NO_CELLS}"
+        field.name: f"{truncate(str(field.type))}, which no kind of column can hold"
         for field in types
         if not possible_kinds(field.type)
     }
 
 
 def read_rows(
-    file: Path, schema: Dialect, names: list[str], *, allow_ragged: bool = False
+    file: Path, dialect: Dialect, names: list[str], *, allow_ragged: bool = False
 ) -> Iterator[RawRows]:
     """Yield the columns `names` of a file, some rows at a time.
 
     Args:
-        allow_ragged: Whether a row of a CSV may have more or fewer cells than its header.
+        allow_ragged: Whether a row of a CSV may have more or fewer cells than the header.
 
     Raises:
-        UserError: The file is broken; of a CSV the message names lines.
+        UserError: The file is broken; the message names the line if it is not Parquet.
     """
     if is_csv(file):
-        yield from csv.read_csv(file, schema, names, allow_ragged=allow_ragged)
-        return
-    if is_json(file):
+        yield from csv.read_csv(file, dialect, names, allow_ragged=allow_ragged)
+    elif is_json(file):
         yield from json_lines.read_json_lines(file, names)
-        return
-    first = 0
-    with pq.ParquetFile(file) as parquet:
+    else:
+        first = 0
         try:
-            for batch in parquet.iter_batches(csv.ROWS_PER_BATCH, columns=names):
-                yield RawRows(file, first, pa.Table.from_batches([batch]).select(names), {})
-                first += len(batch)
+            with pq.ParquetFile(file) as parquet:
+                for batch in parquet.iter_batches(csv.ROWS_PER_BATCH, columns=names):
+                    yield RawRows(file, first, pa.Table.from_batches([batch]).select(names), {})
+                    first += len(batch)
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{file}: cannot be read: {error}") from None
 
 
 def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Callable[[int], str]:
-    """Return a function that says where a row, counted from 0 over all files, stands.
+    """Return a function that describes where a row is: the line in which it begins.
 
-    That is the line in which it begins, or the row of a Parquet file.
+    Its argument is the number of the row, counted from 0 over all files. It has to be called for
+    rows in ascending order, since it reads the files once. A row of a Parquet file is described by
+    its number in the file, from 0.
 
     Args:
-        files: Files that have been read without an error.
-        name: Name of the only file in messages, if it is another one.
+        name: Name of the file in messages, if there is one file and its path means nothing.
     """
-    starts, places = [0], list[Sequence[int]]()
+    places = enumerate((file, place) for file in files for place in _row_places(file, dialect))
+    row, (file, place) = -1, (Path(), 0)
 
-    def locate(row: int) -> str:
-        while row >= starts[-1]:
-            file = files[len(places)]
-            if is_parquet(file):
-                places.append(range(pq.read_metadata(file).num_rows))
-            elif is_json(file):
-                places.append([line for line, _ in json_lines.read_objects(file)])
-            else:
-                places.append(csv.row_lines(file, dialect))
-            starts.append(starts[-1] + len(places[-1]))
-        number = bisect_right(starts, row) - 1
-        unit = "row" if is_parquet(files[number]) else "line"
-        return f"{name or files[number]}: {unit} {places[number][row - starts[number]]}"
+    def locate(number: int) -> str:
+        nonlocal row, file, place
+        while row < number:
+            row, (file, place) = next(places)
+        return f"{name or file}, {'row' if is_parquet(file) else 'line'} {place}"
 
     return locate
+
+
+def _row_places(file: Path, dialect: Dialect) -> Iterable[int]:
+    """Return the line in which each row begins, or the number of each row of a Parquet file."""
+    if is_parquet(file):
+        return range(pq.read_metadata(file).num_rows)
+    if is_json(file):
+        return (line for line, _ in json_lines.read_objects(file))
+    return (line for line, _ in islice(csv.read_records(file, dialect), 1, None))

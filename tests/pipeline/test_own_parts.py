@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from keras_tabular.table.parquet import read_rows
+from keras_tabular.table.parquet import read_first_rows
 from tests.commands import check_output, stages_that_ran
 from tests.documentation import PAGES
 
@@ -64,7 +64,7 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
     assert "(data/prepared.csv: line 728)" in output
 
     scores = read_json(metrics / "scores.json")
-    rows = read_rows(workspace / "data/predictions", 1000)
+    rows = read_first_rows(workspace / "data/predictions", 1000)
     actual = rows["actual"].to_numpy() == 1
     predicted = rows["output_0"].to_numpy() >= scores["threshold"]
     expected = np.mean(5.0 * (actual & ~predicted) + (~actual & predicted))

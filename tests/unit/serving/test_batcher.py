@@ -24,7 +24,7 @@ def predict_together(*requests: list[int]) -> tuple[list[Any], list[list[int]]]:
         if min(values) < 0:
             raise ValueError("below 0")
         failed = [
-            Failure(row, "predicted", "finite", None, "") for row, v in enumerate(values) if not v
+            Failure(row, "predicted", "finite", "", "") for row, v in enumerate(values) if not v
         ]
         return Predictions({"predicted": rows["x"]}, failed)
 

@@ -1,4 +1,4 @@
-"""A column of a Parquet file is read as its declared kind, or refused by name and type."""
+"""Columns of a Parquet file are read as their declared kind, or refused."""
 
 import re
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ ONE_VALUE: list[tuple[pa.Array, Kind, Any]] = [
 
 
 def read_column(file: Path, column: pa.Array, kind: Kind) -> list[Any]:
-    """Return the values of a column that is written to a file and read as this kind."""
+    """Write a column to a file and read it as a kind."""
     schema = build_schema("regression", x={"kind": kind, "nullable": True})
     pq.write_table(pa.table({"x": column, "y": [0.5]}), file)
     (table,) = read_table(file, schema)
@@ -74,25 +74,25 @@ def test_a_value_of_a_column_type_is_read_as_the_declared_kind(
         (pa.array([7]), "datetime"),
     ],
 )
-def test_a_value_that_is_none_of_the_declared_kind_is_refused_by_its_column(
+def test_a_value_that_does_not_fit_the_declared_kind_is_an_error(
     column: pa.Array, kind: Kind, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="column x: found"):
+    with pytest.raises(UserError, match=r"column x: expected .*, got "):
         read_column(tmp_path / "t.parquet", column, kind)
 
 
-NO_CELLS = "which no kind of column holds"
+NO_KIND = "which no kind of column can hold"
 LIST, UUID = pa.array([[1], [2], [1]]), pa.array([uuid4() for _ in range(3)], pa.uuid())
 
 
-def test_columns_that_are_no_cells_are_left_out_of_a_schema_with_their_type(tmp_path: Path) -> None:
+def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(tmp_path: Path) -> None:
     file = tmp_path / "t.parquet"
     table = {"tags": LIST, "id": UUID, "x": [0.5, 1.5, 1.0], "y": [0, 1, 1]}
     pq.write_table(pa.table(table), file)
     written = infer_schema(file, "y", 9).text
-    assert f"- tags # The type is list<element: int64>, {NO_CELLS}.\n" in written
-    assert f"- id # The type is extension<arrow.uuid>, {NO_CELLS}.\n" in written
-    with pytest.raises(UserError, match=f"--target: column tags has the type list.*, {NO_CELLS}"):
+    assert f"- tags # The type is list<element: int64>, {NO_KIND}.\n" in written
+    assert f"- id # The type is extension<arrow.uuid>, {NO_KIND}.\n" in written
+    with pytest.raises(UserError, match=f"--target: column tags has the type list.*, {NO_KIND}"):
         infer_schema(file, "tags", 9)
     schema = build_schema("binary").model_copy(update={"ignore": ("tags", "id")})
     (table,) = read_table(file, schema)
@@ -100,17 +100,17 @@ def test_columns_that_are_no_cells_are_left_out_of_a_schema_with_their_type(tmp_
     assert table["x"].to_pylist() == batch.features["x"].to_pylist() == [0.5, 1.5, 1.0]
 
 
-def test_what_a_type_can_be_is_told(tmp_path: Path) -> None:
+def test_the_message_for_a_wrong_type_lists_the_possible_kinds(tmp_path: Path) -> None:
     file, schema = tmp_path / "t.parquet", build_schema("binary", at={"kind": "real"})
     pq.write_table(pa.table({"at": pa.array([1], pa.time32("ms")), "y": [0]}), file)
-    found = "found time32[ms], declared real; it can be category, text, in data/schema.yaml"
-    message = re.escape(f"{file}: column at: {found}")
+    problem = "expected real, got time32[ms]. Set its kind to category or text in data/schema.yaml."
+    message = re.escape(f"{file}, column at: {problem}")
     for read in (lambda: list(read_table(file, schema)), lambda: row_columns(file, schema)):
         with pytest.raises(UserError, match=f"^{message}$"):
             read()
 
 
-def test_a_name_that_is_there_twice_is_told(tmp_path: Path) -> None:
+def test_a_repeated_column_name_is_an_error(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array([0, 1])] * 3, ["x", "x", "y"])
     pq.write_table(table, tmp_path / "t.parquet")
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""One table of texts: what each of them means is one answer, whoever reads it."""
+"""The value of a text is the same wherever it is parsed."""
 
 import csv
 from pathlib import Path
@@ -8,25 +8,23 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.config.schema import Column
-from keras_tabular.core.errors import UserError
-from keras_tabular.core.errors import quote as in_quotes
+from keras_tabular.core.errors import MAX_MISTAKES_SHOWN, UserError, quote
 from keras_tabular.schema_inference.formats import all_parse_as
 from keras_tabular.table.cells import MAX_CELL_LENGTH, parse
-from keras_tabular.table.csv import MAX_MISTAKES_SHOWN
 from tests.helpers import build_schema, read_table
 
 KINDS = ("real", "integer", "boolean", "category")
-NEIGHBOUR = "\0"  # is wrong in every kind, so that its column is read the slow way
+NEIGHBOUR = "\0"  # is invalid for every kind, so that its column is parsed the slow way
 WRONG = "wrong"
 HUGE = "9" * 400
 
-# Whole numbers; as a real each is the same number.
+# Whole numbers, which are the same numbers in a column of real numbers.
 WHOLE = {
     "5": 5, "-5": -5, "0": 0, "-0": 0, "1": 1, "007": 7, "-007": -7, "0" * 40: 0,
     "9223372036854775807": 2**63 - 1, "-9223372036854775808": -(2**63),
     "09223372036854775807": 2**63 - 1, " 5": 5, "5 ": 5, "\t 5 \t": 5, " 1": 1, "0\t": 0,
 }  # fmt: skip
-# Numbers that are not whole, or not written so, or beyond 64 bits.
+# Numbers that are not whole, not written as whole numbers, or need more than 64 bits.
 REAL = {
     "+5": 5.0, "5.": 5.0, "+5.": 5.0, ".5": 0.5, "-.5": -0.5, "0.0": 0.0, "1.0": 1.0, "-0.0": -0.0,
     "1.50": 1.5, " +1.5 ": 1.5, "0.30000000000000004": 0.30000000000000004,
@@ -37,7 +35,7 @@ REAL = {
 }  # fmt: skip
 TRUE = ("true", "True", "TRUE", "tRuE", " true", "\tTrue", "1", " 1")
 FALSE = ("false", "False", "FALSE", "false ", "0", "0\t")
-# Whole numbers as pandas writes those of a column with gaps.
+# Whole numbers as pandas writes them if values are missing.
 WITH_POINT = {"0.0": 0, "1.0": 1, "-0.0": 0, "41.00": 41, " 7.0 ": 7, f"{2**63 - 1}.0": 2**63 - 1}
 # Neither a number nor a boolean.
 NO_NUMBERS = (
@@ -53,8 +51,8 @@ NO_NUMBERS = (
 NUL = ("\0", "5\0")
 
 
-def meaning(text: str) -> dict[str, Any]:
-    """The value of a text as each kind, None for a missing one, or `WRONG`."""
+def expected_values(text: str) -> dict[str, Any]:
+    """Return the value of a text by kind: None if it is missing, `WRONG` if it is invalid."""
     if text == "":
         return dict.fromkeys(KINDS)
     real = REAL.get(text, float(text) if text in WHOLE else WRONG)
@@ -65,36 +63,36 @@ def meaning(text: str) -> dict[str, Any]:
 
 
 TEXTS = list(dict.fromkeys(["", *WHOLE, *REAL, *TRUE, *FALSE, *NO_NUMBERS, *NUL]))
-MEANINGS = {kind: {text: meaning(text)[kind] for text in TEXTS} for kind in KINDS}
+EXPECTED = {kind: {text: expected_values(text)[kind] for text in TEXTS} for kind in KINDS}
 
 
 def check_values(values: dict[str, Any], kind: str) -> None:
-    """Check the value of each text: its type, and each bit, since -0.0 is not 0.0."""
+    """Check the type and each bit of the values, since -0.0 is not 0.0."""
     assert {text: repr(values[text]) for text in TEXTS} == {
-        text: repr(value) for text, value in MEANINGS[kind].items()
+        text: repr(value) for text, value in EXPECTED[kind].items()
     }
 
 
-def parsed(texts: list[str], kind: str, **keys: Any) -> list[Any]:
-    """The value of each text in a column of the kind, or `WRONG`."""
+def parse_texts(texts: list[str], kind: str, **keys: Any) -> list[Any]:
+    """Parse texts in a column of the kind; an invalid text becomes `WRONG`."""
     column = Column.model_validate({"kind": kind} | keys)
-    values, wrong = parse(pa.array(texts, pa.string()), column)
-    pairs = zip(values.to_pylist(), wrong.to_pylist(), strict=True)
-    return [WRONG if failed else value for value, failed in pairs]
+    values, invalid = parse(pa.array(texts, pa.string()), column)
+    pairs = zip(values.to_pylist(), invalid.to_pylist(), strict=True)
+    return [WRONG if is_invalid else value for value, is_invalid in pairs]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_text_alone_and_beside_a_wrong_one(kind: str) -> None:
-    """And whether infer_schema takes it for one of the kind."""
-    check_values({text: parsed([text], kind)[0] for text in TEXTS}, kind)
-    check_values({text: parsed([text, NEIGHBOUR], kind)[0] for text in TEXTS}, kind)
-    right = [text for text, expected in MEANINGS[kind].items() if expected != WRONG]
-    assert [text for text in TEXTS if all_parse_as([text], kind)] == right
-    assert all_parse_as(right, kind)
+def test_a_text_has_the_same_value_alone_and_next_to_an_invalid_text(kind: str) -> None:
+    """And `infer_schema` accepts the same texts."""
+    check_values({text: parse_texts([text], kind)[0] for text in TEXTS}, kind)
+    check_values({text: parse_texts([text, NEIGHBOUR], kind)[0] for text in TEXTS}, kind)
+    valid = [text for text, expected in EXPECTED[kind].items() if expected != WRONG]
+    assert [text for text in TEXTS if all_parse_as([text], kind)] == valid
+    assert all_parse_as(valid, kind)
 
 
-def read(file: Path, texts: list[str], kind: str, *, quoted: bool) -> list[Any]:
-    """What ingest reads of a CSV file with these texts in a column."""
+def write_and_read(file: Path, texts: list[str], kind: str, *, quoted: bool) -> list[Any]:
+    """Write texts to a column of a CSV file, and return the values that ingest reads."""
     with file.open("w", newline="", encoding="utf-8") as content:
         writer = csv.writer(content, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
         writer.writerows([["cell", "y"], *([text, 1] for text in texts)])
@@ -104,30 +102,31 @@ def read(file: Path, texts: list[str], kind: str, *, quoted: bool) -> list[Any]:
 
 @pytest.mark.parametrize("quoted", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_ingest(kind: str, quoted: bool, tmp_path: Path) -> None:
-    """Wrong texts end it with a message that quotes them; the others are read as they are."""
+def test_ingest_reads_valid_texts_and_names_invalid_ones(
+    kind: str, quoted: bool, tmp_path: Path
+) -> None:
     file = tmp_path / "t.csv"
-    right = [text for text, expected in MEANINGS[kind].items() if expected != WRONG]
-    values = dict(zip(right, read(file, right, kind, quoted=quoted), strict=True))
-    wrong = [text for text in TEXTS if text not in right]
-    for start in range(0, len(wrong), MAX_MISTAKES_SHOWN):
-        texts = wrong[start : start + MAX_MISTAKES_SHOWN]
+    valid = [text for text, expected in EXPECTED[kind].items() if expected != WRONG]
+    values = dict(zip(valid, write_and_read(file, valid, kind, quoted=quoted), strict=True))
+    invalid = [text for text in TEXTS if text not in valid]
+    for start in range(0, len(invalid), MAX_MISTAKES_SHOWN):
+        texts = invalid[start : start + MAX_MISTAKES_SHOWN]
         with pytest.raises(UserError) as error:
-            read(file, texts, kind, quoted=quoted)
+            write_and_read(file, texts, kind, quoted=quoted)
         for text in texts:
-            assert f", column cell: found {in_quotes(text)}; expected" in str(error.value)
+            assert f", got {quote(text)}\n" in f"{error.value}\n"
             values[text] = WRONG
     check_values(values, kind)
 
 
-def test_texts_of_missing_values_are_missing_and_not_wrong() -> None:
-    found = parsed(["?", " ? ", "0", "? ", ""], "real", missing_values=[0, "?", " ? "])
-    assert found == [None, None, 0.0, WRONG, None]
+def test_texts_in_missing_values_are_missing() -> None:
+    values = parse_texts(["?", " ? ", "0", "? ", ""], "real", missing_values=[0, "?", " ? "])
+    assert values == [None, None, 0.0, WRONG, None]
 
 
-def test_a_category_has_a_longest_text() -> None:
+def test_the_length_of_a_category_is_limited() -> None:
     longest = "x" * MAX_CELL_LENGTH
-    assert parsed([longest, f"{longest}x"], "category") == [longest, WRONG]
+    assert parse_texts([longest, f"{longest}x"], "category") == [longest, WRONG]
 
 
 FORMS: dict[str, dict[str, Any]] = {
@@ -147,12 +146,12 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_number_in_the_form_of_its_column(form: str) -> None:
-    found = parsed([*FORMS[form]], "real", format=form)
-    assert dict(zip(FORMS[form], found, strict=True)) == FORMS[form]
+def test_a_number_in_the_format_of_its_column(form: str) -> None:
+    values = parse_texts([*FORMS[form]], "real", format=form)
+    assert dict(zip(FORMS[form], values, strict=True)) == FORMS[form]
 
 
 @pytest.mark.parametrize("form", ["1234", "1,234,5", "12345", "x1.234,5\0", "-1.234,5", "1.235,5"])
-def test_a_form_shows_how_one_number_is_written(form: str) -> None:
+def test_a_number_format_that_does_not_show_1234_5_is_an_error(form: str) -> None:
     with pytest.raises(ValueError, match=r"expected 1234\.5 as the column writes it"):
         Column.model_validate({"kind": "real", "format": form})

@@ -1,4 +1,4 @@
-"""Rows that break the declaration are counted and named; the policy decides what follows."""
+"""Rows that fail a check are counted, described and treated as the policy says."""
 
 from pathlib import Path
 from typing import Any
@@ -31,20 +31,20 @@ GOOD: dict[str, list[Any]] = {
 }
 
 
-def table(columns: dict[str, list[Any]]) -> pa.Table:
+def build_table(columns: dict[str, list[Any]]) -> pa.Table:
     return pa.table(columns, schema=build_arrow_schema(SCHEMA))
 
 
-def failed(columns: dict[str, list[Any]]) -> dict[str, Check]:
-    """The checks that fail on a table, read in parts of three rows."""
-    whole = table(columns)
+def run_checks(columns: dict[str, list[Any]]) -> dict[str, Check]:
+    """Return the checks that fail on a table in parts of three rows."""
+    whole = build_table(columns)
     rows, checks = check_table([whole[:3], whole[3:]], SCHEMA, Validate(min_class_rows=1))
     assert rows == len(whole)
     return {".".join(key): check for key, check in checks.items() if check.failed_rows}
 
 
 @pytest.mark.parametrize(
-    ("change", "name", "rows", "found"),
+    ("change", "name", "rows", "examples"),
     [
         ({"a": [0.5, 9.5, 2.0, 2.0]}, "a.range", 2, [0.5, 9.5]),
         ({"b": [1, 3, 3, 3]}, "b.values", 3, [3, 3, 3]),
@@ -60,18 +60,18 @@ def failed(columns: dict[str, list[Any]]) -> dict[str, Check]:
     ],
 )  # fmt: skip
 def test_each_check_counts_the_rows_that_fail_it(
-    change: dict[str, list[Any]], name: str, rows: int, found: list[Any] | None
+    change: dict[str, list[Any]], name: str, rows: int, examples: list[Any] | None
 ) -> None:
-    assert failed(GOOD) == {}
-    checks = failed(GOOD | change)
+    assert run_checks(GOOD) == {}
+    checks = run_checks(GOOD | change)
     checks.pop("u.empty_column", None)
     assert list(checks) == [name]
     assert checks[name].failed_rows == rows
-    assert found is None or checks[name].found == found
+    assert examples is None or checks[name].examples == examples
 
 
-def test_a_column_that_explains_the_target_fails_with_the_share_and_the_threshold() -> None:
-    """It is seen in parts of which none has enough rows by itself."""
+def test_a_column_that_explains_the_target_is_a_leak() -> None:
+    """Also if no part has enough rows to see this."""
     y = np.random.default_rng(0).random(100) < 0.5
     columns = {"b": np.where(y, 1, 2), "c": np.where(np.isin(np.arange(100), [3, 40, 60]), ~y, y)}
     whole = pa.table({"a": [1.5] * 100, **columns, "u": np.arange(100), "y": y * 1})
@@ -82,17 +82,15 @@ def test_a_column_that_explains_the_target_fails_with_the_share_and_the_threshol
         errors = describe_failures(*check_table(parts, SCHEMA, policies), {})["error"]
         assert [error.partition(":")[0] for error in errors] == failing
         assert errors[0] == (
-            "b: 100 of 100 rows fail leak: found 100.00% of y explained; expected less than "
-            f"{threshold:.0%} (validate.leak_threshold); if b is not known when y is to be "
-            "predicted, ignore it; validate.leak in params.yaml: warn goes on"
+            f"b: 100 of 100 rows fail leak: expected less than {threshold:.0%} of y explained by "
+            "the column (validate.leak_threshold), got 100.00%. If b is not known when y is to be "
+            "predicted, ignore it. Set validate.leak in params.yaml to warn to continue."
         )
 
 
-def test_dropped_rows_of_any_part_are_set_aside_as_text_with_line_and_reasons(
-    tmp_path: Path,
-) -> None:
+def test_dropped_rows_are_set_aside_as_text_with_line_and_reasons(tmp_path: Path) -> None:
     columns = GOOD | {"a": [1.0, 9.5, 2.0, 1.0], "b": [1, 3, None, 1], "u": [None] * 4}
-    whole = table(columns | {"c": ["x", None, "y", "x"]})
+    whole = build_table(columns | {"c": ["x", None, "y", "x"]})
     for number, part in enumerate((whole[:3], whole[3:])):
         write_part(tmp_path / "table", number, part)
     paths = part_paths(tmp_path / "table")
@@ -100,36 +98,37 @@ def test_dropped_rows_of_any_part_are_set_aside_as_text_with_line_and_reasons(
     policies = Validate.model_validate({"min_class_rows": 1} | dropping)
     _, checks = check_table(paths, SCHEMA, policies)
     (tmp_path / "valid").mkdir()
-    lines = {row: f"t.csv: line {row + 2}" for row in range(1, 4)}
+    lines = {row: f"t.csv, line {row + 2}" for row in range(1, 4)}
     set_aside(paths, checks, lines, tmp_path / "valid", tmp_path / "rejected")
     assert pq.read_table(tmp_path / "valid").equals(whole[:1])
-    wrong = "a: found '9.5'; expected 1 to 9; b: found '3'; expected one of [1, 2]"
+    wrong = "a: expected 1 to 9, got '9.5'; b: expected one of [1, 2], got '3'"
     rejects = pq.read_table(tmp_path / "rejected").to_pylist()
     assert [list(row.values()) for row in rejects] == [
-        ["9.5", "3", "", "", "1", "t.csv: line 3", wrong],
-        ["2", "", "y", "", "1", "t.csv: line 4", "b: found ''; expected a value in every row"],
-        ["1", "1", "x", "", "0", "t.csv: line 5", "table: expected no two equal rows"],
+        ["9.5", "3", "", "", "1", "t.csv, line 3", wrong],
+        ["2", "", "y", "", "1", "t.csv, line 4", "b: expected a value in every row, got ''"],
+        ["1", "1", "x", "", "0", "t.csv, line 5", "table: expected no two equal rows"],
     ]
 
 
 A_ABOVE_B = RowCheck("a_above_b", ["a", "b"], lambda rows: rows["a"] <= rows["b"], "a above b")
 
 
-def test_a_check_of_the_project_is_treated_as_those_of_the_schema(tmp_path: Path) -> None:
-    """It is called for each part, and a value that means missing is null for it."""
-    whole = table(GOOD | {"a": [1.0, 0.0, 1.5, 1.0], "b": [2, 2, 1, 1]})
+def test_a_check_of_the_project_gets_each_part_with_null_for_missing_values(tmp_path: Path) -> None:
+    whole = build_table(GOOD | {"a": [1.0, 0.0, 1.5, 1.0], "b": [2, 2, 1, 1]})
     for number, part in enumerate((whole[:3], whole[3:])):
         write_part(tmp_path / "table", number, part)
     paths, policies = part_paths(tmp_path / "table"), Validate(min_class_rows=1)
     lines = {row: f"line {row + 2}" for row in range(4)}
-    policies_of = {"error": "; the policy of a_above_b in stages/validate.py: drop sets such rows "
-                   "aside, warn keeps them", "warn": "", "drop": ""}  # fmt: skip
-    for policy, hint in policies_of.items():
+    advice = (
+        ". Set the policy of a_above_b in stages/validate.py to drop to set such rows aside, or to "
+        "warn to keep them."
+    )
+    for policy, end in {"error": advice, "warn": "", "drop": ""}.items():
         rows, checks = check_table(paths, SCHEMA, policies, [A_ABOVE_B._replace(policy=policy)])
         assert checks["a and b", "a_above_b"].rows.tolist() == [0, 3]
         assert describe_failures(rows, checks, lines)[policy] == [
-            "a and b: 2 of 4 rows fail a_above_b: found 1.0 and 2, 1.0 and 1; expected a above b "
-            f"(line 2; line 5){hint}"
+            "a and b: 2 of 4 rows fail a_above_b: expected a above b, got 1.0 and 2, 1.0 and 1 "
+            f"(line 2; line 5){end}"
         ]
     (tmp_path / "valid").mkdir()
     set_aside(paths, checks, lines, tmp_path / "valid", tmp_path / "rejected")
@@ -139,19 +138,19 @@ def test_a_check_of_the_project_is_treated_as_those_of_the_schema(tmp_path: Path
     assert reasons == ["a and b: expected a above b"] * 2
 
 
-def test_a_mistake_in_a_check_of_the_project_is_told() -> None:
+def test_a_mistake_in_a_check_of_the_project_is_an_error() -> None:
     policies = Validate(min_class_rows=1)
     wrong = {
-        "a_above_b: no column bb$": [A_ABOVE_B._replace(columns=["a", "bb"])],
-        "a_above_b: policy: found eror; expected error, drop, warn": [
+        "a_above_b: expected declared columns, got bb$": [A_ABOVE_B._replace(columns=["a", "bb"])],
+        "a_above_b: policy: expected error, drop, warn, got eror": [
             A_ABOVE_B._replace(policy="eror")
         ],
-        "range: there is another check of this name": [A_ABOVE_B._replace(name="range")],
-        "a_above_b: there is another check": [A_ABOVE_B, A_ABOVE_B],
+        "range: Another check has this name": [A_ABOVE_B._replace(name="range")],
+        "a_above_b: Another check": [A_ABOVE_B, A_ABOVE_B],
     }
     for message, checks in wrong.items():
         with pytest.raises(UserError, match=rf"^stages/validate\.py: {message}"):
-            check_table([table(GOOD)], SCHEMA, policies, checks)
+            check_table([build_table(GOOD)], SCHEMA, policies, checks)
     too_few = A_ABOVE_B._replace(fails=lambda rows: rows["a"].iloc[1:] > 0)
     with pytest.raises(ValueError, match="broadcast"):
-        check_table([table(GOOD)], SCHEMA, policies, [too_few])
+        check_table([build_table(GOOD)], SCHEMA, policies, [too_few])

@@ -1,4 +1,4 @@
-"""A date or a time is one moment, whoever reads it and wherever; a wrong one is named."""
+"""A date or a time means the same timestamp in every time zone of the machine."""
 
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ from tests.helpers import build_schema, read_table
 WRONG = "wrong"
 
 
-def parsed(texts: list[str], **column: Any) -> list[Any]:
-    """Each text in ISO 8601 and UTC, None for an empty one, or `WRONG`."""
+def parse_texts(texts: list[str], **column: Any) -> list[Any]:
+    """Parse texts to ISO 8601 in UTC; a missing text becomes None, an invalid one `WRONG`."""
     declared = Column.model_validate({"kind": "datetime"} | column)
-    values, wrong = parse(pa.array(texts, pa.string()), declared)
+    values, invalid = parse(pa.array(texts, pa.string()), declared)
     return [
-        WRONG if failed else value and f"{value:%Y-%m-%dT%H:%M:%S}"
-        for value, failed in zip(values.to_pylist(), wrong.to_pylist(), strict=True)
+        WRONG if is_invalid else value and f"{value:%Y-%m-%dT%H:%M:%S}"
+        for value, is_invalid in zip(values.to_pylist(), invalid.to_pylist(), strict=True)
     ]
 
 
@@ -32,7 +32,7 @@ ISO_8601 = {
     "2024-05-31 14:30:00-0330": "2024-05-31T18:00:00",
     "1899-12-31": "1899-12-31T00:00:00", "9999-12-31": "9999-12-31T00:00:00", "": None,
 }  # fmt: skip
-NO_MOMENTS = (
+NO_TIMESTAMPS = (
     "2023-02-29", "2024-13-01", "2024-05-31T24:30", "2024", "20240531", "31.05.2024", "today",
     "now", "NaT", "nan", "2024-05-31 +02:00", "2024-05-31t14:30z", "0000-01-01",
     "0001-01-01T00:00+05:00",
@@ -47,7 +47,7 @@ EPOCH = {"1260759144": "2009-12-14T02:52:24", "-1.5": "1969-12-31T23:59:58", "1e
 BERLIN = {
     "2024-05-31 14:30": "2024-05-31T12:30:00", "2024-01-31 14:30": "2024-01-31T13:30:00",
     "2024-01-31 14:30Z": "2024-01-31T14:30:00", "2024-05-31T14+02": "2024-05-31T12:00:00",
-    "2024-03-31 02:30": "2024-03-31T01:00:00",  # the clock skips it
+    "2024-03-31 02:30": "2024-03-31T01:00:00",  # daylight saving time skips it
     "2024-10-27 02:30": "2024-10-27T00:30:00",  # the first of two
     "0001-01-01": WRONG,
 }  # fmt: skip
@@ -56,7 +56,7 @@ BERLIN = {
 @pytest.mark.parametrize(
     ("column", "texts"),
     [
-        ({}, ISO_8601 | dict.fromkeys(NO_MOMENTS, WRONG)),
+        ({}, ISO_8601 | dict.fromkeys(NO_TIMESTAMPS, WRONG)),
         ({"format": "%d.%m.%Y %H:%M"}, DAY_FIRST),
         ({"format": "%b-%Y"}, {"Mar-2018": "2018-03-01T00:00:00", "2018-03": WRONG}),
         ({"format": "%m/%d/%Y %I:%M %p %z"}, TWELVE_HOURS),
@@ -68,9 +68,9 @@ BERLIN = {
         ({"missing_values": ["never", "0000-00-00"]}, {"never": None, "0000-00-00": None}),
     ],
 )
-def test_what_a_text_means(column: dict[str, Any], texts: dict[str, str | None]) -> None:
-    assert {text: parsed([text], **column)[0] for text in texts} == texts
-    assert dict(zip(texts, parsed([*texts], **column), strict=True)) == texts
+def test_a_text_is_a_timestamp(column: dict[str, Any], texts: dict[str, str | None]) -> None:
+    assert {text: parse_texts([text], **column)[0] for text in texts} == texts
+    assert dict(zip(texts, parse_texts([*texts], **column), strict=True)) == texts
 
 
 FORMATS = ("%d.%m", "%Y %Q", "%Y %Y", "1.234,5")
@@ -78,16 +78,15 @@ OTHERS: list[dict[str, Any]] = [{"timezone": "Berlin"}, {"values": ["2024-05-31"
 
 
 @pytest.mark.parametrize("column", [*({"format": form} for form in FORMATS), *OTHERS])
-def test_a_declaration_that_means_nothing_is_refused(column: dict[str, Any]) -> None:
+def test_an_invalid_declaration_of_a_datetime_column_is_an_error(column: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Column.model_validate({"kind": "datetime"} | column)
 
 
-def test_a_parquet_file_holds_moments_themselves(tmp_path: Path) -> None:
-    """Whatever the form of the texts that the schema declares."""
+def test_timestamps_of_parquet_do_not_depend_on_the_declared_format(tmp_path: Path) -> None:
     at = {"kind": "datetime", "format": "%d.%m.%Y", "timezone": "Asia/Tokyo"}
     local = pd.to_datetime(["2024-05-31 09:00", "2024-06-30 09:00"])
-    for moments in (local, local.tz_localize("Asia/Tokyo").tz_convert("UTC")):
-        pd.DataFrame({"at": moments, "y": [0, 1]}).to_parquet(tmp_path / "t.parquet")
+    for timestamps in (local, local.tz_localize("Asia/Tokyo").tz_convert("UTC")):
+        pd.DataFrame({"at": timestamps, "y": [0, 1]}).to_parquet(tmp_path / "t.parquet")
         (table,) = read_table(tmp_path / "t.parquet", build_schema("binary", at=at))
         assert table["at"].to_pylist() == [*pd.to_datetime(["2024-05-31", "2024-06-30"], utc=True)]

@@ -1,4 +1,4 @@
-"""A column that tells nearly all of the target by itself is found, and an honest one is not."""
+"""A column that explains nearly all of the target is a leak, and a good honest column is not."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 
 
 def share_explained(x: list[str] | np.ndarray, y: np.ndarray, kind: str = "real") -> float:
-    """Return how much of the target a column explains: of two classes if the target is boolean."""
+    """Return how much of the target a column explains; a boolean target has two classes."""
     task = "binary" if y.dtype == bool else "regression"
     table = pa.table({"x": pa.array(x, from_pandas=True), "y": y * 1})
     schema = build_schema(task, x={"kind": kind, "nullable": True})
@@ -28,7 +28,7 @@ def share_explained(x: list[str] | np.ndarray, y: np.ndarray, kind: str = "real"
         lambda y: y,
         lambda y: y + 0.05 * RNG.normal(size=len(y)),
         lambda y: -np.exp(3 * y),
-        lambda y: np.where(y > 0, y, y + 10),  # which rises, jumps and rises
+        lambda y: np.where(y > 0, y, y + 10),  # not monotonic
         lambda y: np.where(RNG.random(len(y)) < 0.2, np.nan, y),
     ],
 )
@@ -40,8 +40,7 @@ def test_a_function_of_the_target_with_little_noise_is_a_leak(
 
 
 @pytest.mark.parametrize("draw", [RNG.normal, RNG.lognormal, lambda size: RNG.poisson(4, size)])
-def test_a_very_good_honest_number_is_no_leak(draw: Callable[..., np.ndarray]) -> None:
-    """Its R² is 0.95: no draw of 100 is a false alarm."""
+def test_a_number_with_an_r2_of_0_95_is_not_a_leak(draw: Callable[..., np.ndarray]) -> None:
     shares = []
     for _ in range(100):
         y = draw(size=300).astype(float)
@@ -50,8 +49,8 @@ def test_a_very_good_honest_number_is_no_leak(draw: Callable[..., np.ndarray]) -
     assert max(shares) < 0.98
 
 
-def test_numbers_of_groups_with_one_target_each_are_no_leak() -> None:
-    """Such as the birthday of each patient, which tells nothing of other patients."""
+def test_a_number_that_only_identifies_a_group_is_not_a_leak() -> None:
+    """Such as the birthday of a patient, which says nothing about other patients."""
     group = np.random.default_rng(2).integers(0, 60, 600)
     number, y = RNG.normal(size=60)[group], RNG.normal(size=60)[group]
     assert share_explained(number, y) < 0.5
@@ -59,21 +58,21 @@ def test_numbers_of_groups_with_one_target_each_are_no_leak() -> None:
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1])
-def test_a_code_and_a_score_of_the_class_are_leaks_but_not_with_one_error_in_a_hundred(
+def test_a_code_of_the_class_is_a_leak_but_not_with_one_error_in_a_hundred(
     share: float,
 ) -> None:
     score = np.random.default_rng(3).permutation(np.linspace(-1, 1, 2000))
     positive = score > np.quantile(score, 1 - share)
     wrong = np.arange(2000) % 100 == 0
     for label in (positive, positive ^ wrong):
-        found = share_explained(np.where(label, "c1", "c2").tolist(), positive, "category")
-        assert (found >= THRESHOLD) == (label is positive)
-        assert found > 0.75
+        share_of_code = share_explained(np.where(label, "c1", "c2").tolist(), positive, "category")
+        assert (share_of_code >= THRESHOLD) == (label is positive)
+        assert share_of_code > 0.75
     assert share_explained(score, positive) >= THRESHOLD
     assert share_explained(np.where(wrong, -score, score), positive) < THRESHOLD
 
 
-def test_what_each_row_has_of_its_own_explains_nothing() -> None:
+def test_names_and_constants_explain_nothing() -> None:
     positive = np.random.default_rng(4).random(500) < 0.5
     names = [f"n{row}" for row in range(500)]
     assert share_explained(names, positive, "category") == 0

@@ -1,4 +1,4 @@
-"""The parts of a table: of the size asked for, in order, or in another one."""
+"""Tables in Parquet files that the stages have written."""
 
 from pathlib import Path
 
@@ -12,17 +12,16 @@ from keras_tabular.table.parquet import FILE_SUBSET, FOLD_KEY, part_paths
 from tests.helpers import build_schema
 
 
-def test_a_folder_without_parts_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no Parquet parts here; run `dvc repro`"):
+def test_a_folder_without_parts_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"expected Parquet files, got none\. Run `dvc repro`"):
         part_paths(tmp_path)
 
 
-def test_rows_that_split_wrote_are_rows_of_the_table(tmp_path: Path) -> None:
-    """As advice asks for them: `keras-tabular drift data/split/test/part-00000.parquet`."""
+def test_a_part_of_the_split_can_be_predicted(tmp_path: Path) -> None:
     schema = build_schema("binary")
     columns = {name: [0.5] for name in (*schema.features, schema.target)}
-    for file, more in (("own", [FOLD_KEY, FILE_SUBSET]), ("other", ["x9"])):
-        table = pa.table(columns | {name: [1.0] for name in more})
+    for file, others in (("own", [FOLD_KEY, FILE_SUBSET]), ("other", ["x9"])):
+        table = pa.table(columns | {name: [1.0] for name in others})
         pq.write_table(table, tmp_path / f"{file}.parquet")
     assert row_columns(tmp_path / "own.parquet", schema) == list(columns)
     with pytest.raises(UserError, match="neither in columns nor in ignore: x9"):
