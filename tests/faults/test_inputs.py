@@ -1,4 +1,4 @@
-"""Broken files: each is answered by one message that names it."""
+"""A broken file ends in one message that names it."""
 
 import json
 import zipfile
@@ -19,27 +19,25 @@ from keras_tabular.schema_inference.schema import infer_schema
 from keras_tabular.training.checkpoint import Checkpoints, Snapshot
 from tests.helpers import build_schema, read_table
 
-OPEN = "found a quote that never closes"
-
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "message"),
     [
-        ("PAR1\x15\x04", "found a Parquet file"),
-        ("PK\x03\x04\x14\0", "found an Excel file"),
-        ('x,y\n"re"d,1\n', "after line 1: found text after the quote"),
-        ('x,y\n1,0\n1,0\n"', f"after line 3: {OPEN}"),
+        ("PAR1\x15\x04", ": expected a CSV file, got a Parquet file"),
+        ("PK\x03\x04\x14\0", ": expected a CSV file, got an Excel file"),
+        ('x,y\n"re"d,1\n', ", line 2: expected the end of the cell after a closing quote"),
+        ('x,y\n1,0\n1,0\n"', ", line 4: expected a quote that closes the cell"),
     ],
 )
-def test_what_is_no_table_is_named_whoever_reads_it(tmp_path: Path, text: str, found: str) -> None:
+def test_a_file_that_is_not_a_csv_is_an_error(tmp_path: Path, text: str, message: str) -> None:
     file, schema = tmp_path / "t.csv", build_schema("binary", x={"kind": "category"})
     file.write_text(text)
     for read in (lambda: [*read_table(file, schema)], lambda: infer_schema(file, "y", 1000)):
-        with pytest.raises(UserError, match=rf"t\.csv: {found}"):
+        with pytest.raises(UserError, match=rf"t\.csv{message}"):
             read()
 
 
-def test_utf_16_as_excel_writes_it_is_a_table(tmp_path: Path) -> None:
+def test_utf_16_as_excel_writes_it_is_read(tmp_path: Path) -> None:
     rows = ["Größe\ty", *(f"{n}\t{'ja' if n % 2 else 'nein'}" for n in range(50))]
     (tmp_path / "t.csv").write_text("\r\n".join(rows), encoding="utf-16", newline="")
     schema = parse_section(
@@ -50,7 +48,7 @@ def test_utf_16_as_excel_writes_it_is_a_table(tmp_path: Path) -> None:
 
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
-# What stands in place of a file of the model, or of keys of its layer.
+# What replaces a file in the model, or keys of its layer.
 BROKEN_MODELS: dict[str, tuple[str, Any]] = {
     "config is a list": (CONFIG, b"[]"),
     "weights are text": (WEIGHTS, b"no weights"),
@@ -64,7 +62,7 @@ BROKEN_MODELS: dict[str, tuple[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN_MODELS)
-def test_a_broken_model_is_one_message(tmp_path: Path, name: str) -> None:
+def test_a_broken_model_ends_in_one_message(tmp_path: Path, name: str) -> None:
     path, (changed, wrong) = tmp_path / "m.keras", BROKEN_MODELS[name]
     write_model(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), path, ModelMetadata())
     with zipfile.ZipFile(path) as file:
@@ -81,7 +79,7 @@ def test_a_broken_model_is_one_message(tmp_path: Path, name: str) -> None:
     assert len(str(error.value)) < 1000
 
 
-def test_a_broken_checkpoint_begins_the_training_afresh(tmp_path: Path) -> None:
+def test_a_broken_checkpoint_is_ignored(tmp_path: Path) -> None:
     checkpoints, file = Checkpoints(tmp_path, "one"), tmp_path / "name.npz"
     member = Snapshot("plain", 1, 2, weights=[np.ones((2, 3))], history=[{"loss": 0.1}], steps=30)
     checkpoints.save("name", member)

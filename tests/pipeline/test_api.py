@@ -52,7 +52,7 @@ def test_mistakes_name_the_row_and_the_column(binary_project: Path, frame: pd.Da
     with pytest.raises(keras_tabular.UserError) as error:
         model.predict(wrong)
     assert (
-        str(error.value) == "data frame: row 1, column cast: found 'much'; expected a finite number"
+        str(error.value) == "data frame, row 1, column cast: expected a finite number, got 'much'"
     )
     with pytest.raises(keras_tabular.UserError, match=r"^data frame: .* nor in ignore: new$"):
         model.predict(frame.assign(new=1))

@@ -103,7 +103,7 @@ def test_a_file_without_rows_or_of_another_table_is_an_error(
     ):
         call_main(model_folder, DRIFT, "m.keras", "none.csv")
     load_table("wine").to_csv(model_folder / "wine.csv", index=False)
-    with pytest.raises(SystemExit, match="the header is not as declared"):
+    with pytest.raises(SystemExit, match="The header is not as declared"):
         call_main(model_folder, DRIFT, "m.keras", "wine.csv")
 
 

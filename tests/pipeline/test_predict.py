@@ -151,7 +151,7 @@ def test_the_model_file_is_enough(binary_project: Path, tmp_path: Path) -> None:
     predictions = (tmp_path / "predictions.csv").read_text()
     assert (done.returncode, done.stderr, done.stdout) == (0, "", predictions)
     (tmp_path / "rows.csv").write_text(ROWS.replace("0.25", "cold"))
-    message = r"rows\.csv: line 2, column cast: found 'cold'; expected a finite number"
+    message = r"rows\.csv, line 2, column cast: expected a finite number, got 'cold'"
     with pytest.raises(SystemExit, match=message):
         call_main(tmp_path, "keras_tabular.cli.predict", "m.keras", "rows.csv")
     model = tmp_path / "m.keras"
@@ -193,10 +193,10 @@ def test_a_row_that_fails_a_check_is_an_error(project_with_limit: Path, tmp_path
         predict(project_with_limit, file, "-o", tmp_path / "predictions.csv")
     first, *others, more, last = str(end.value.code).splitlines()
     assert more == "There may be more."
-    assert first == f"error: {file}: line 3, column cast: found '1e999'; expected a finite number"
-    assert [line.partition(": found ")[0] for line in others] == [
-        *(f"{file}: line 7, column {name}" for name in ("flag", "count", "zip/code")),
-        f"{file}: line 9, column count",
+    assert first == f"error: {file}, line 3, column cast: expected a finite number, got '1e999'"
+    assert [line.partition(": expected ")[0] for line in others] == [
+        *(f"{file}, line 7, column {name}" for name in ("flag", "count", "zip/code")),
+        f"{file}, line 9, column count",
     ]
     assert last.startswith("With --rejects FILE, such rows are set aside")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "project"]
@@ -219,14 +219,14 @@ def test_rejects_are_set_aside_and_the_other_rows_are_predicted(
     assert capsys.readouterr().err == f"warn: colour: {unknown}\n{aside}\n"
     assert pd.read_csv(predictions)[["row", "id"]].to_numpy().tolist() == [[0, 1], [2, 3]]
     assert read_cells(rejects) == [
-        ["2", "1e999", "red", "00123", "true", "1", f"{bad}: {places[0]}",
-         "cast: found '1e999'; expected a finite number"],
-        ["4", "0.5", "red", "", "maybe", "1.5", f"{bad}: {places[1]}",
-         "flag: found 'maybe'; expected true, false, 1 or 0; "
-         "count: found '1.5'; expected a whole number of at most 64 bits; "
-         "zip/code: found ''; expected a value in every row"],
-        ["5", "0.5", "red", "00456", "true", "3000", f"{bad}: {places[2]}",
-         "count: found '3000'; expected at most 100"],
+        ["2", "1e999", "red", "00123", "true", "1", f"{bad}, {places[0]}",
+         "cast: expected a finite number, got '1e999'"],
+        ["4", "0.5", "red", "", "maybe", "1.5", f"{bad}, {places[1]}",
+         "flag: expected true, false, 1 or 0, got 'maybe'; "
+         "count: expected a whole number of at most 64 bits, got '1.5'; "
+         "zip/code: expected a value in every row, got ''"],
+        ["5", "0.5", "red", "00456", "true", "3000", f"{bad}, {places[2]}",
+         "count: expected at most 100, got '3000'"],
     ]  # fmt: skip
 
 
@@ -239,11 +239,11 @@ def test_rows_with_a_wrong_number_of_cells_are_set_aside(
     predict(project_with_limit, file, "-o", out, "--rejects", rejects)
     assert pd.read_csv(out)["row"].tolist() == [0, 2]
     assert read_cells(rejects) == [
-        ["7", "0.5", "", "", "", "", f"{file}: line 3", "row: found '2 cells'; expected 6"],
-        ["8", "0.5", "red", "00123", "true", "1", f"{file}: line 5",
-         "row: found '7 cells'; expected 6; after these it has 'more'"],
+        ["7", "0.5", "", "", "", "", f"{file}, line 3", "row: expected 6 cells, got 2"],
+        ["8", "0.5", "red", "00123", "true", "1", f"{file}, line 5",
+         "row: expected 6 cells, got 7; the header has no name for 'more'"],
     ]  # fmt: skip
-    with pytest.raises(SystemExit, match="line 3: found 2 cells; expected 6"):
+    with pytest.raises(SystemExit, match="line 3: expected 6 cells, got 2"):
         predict(project_with_limit, file, "-o", out)
 
 

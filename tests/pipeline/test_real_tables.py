@@ -51,7 +51,7 @@ def test_predict_parses_dates_as_ingest_did(sales: Path, tmp_path: Path) -> None
         predicted = pd.read_parquet(output)["predicted"].to_numpy(np.float32)
         assert predicted.tobytes() == expected.tobytes(), name
     (tmp_path / "bad.csv").write_text("day,review,shop_id\n31.02.2020,stale,1001\n")
-    message = "bad.csv: line 2, column day: found '31.02.2020'; expected a date or a time written"
+    message = "bad.csv, line 2, column day: expected a date or a time written as %d.%m.%Y"
     with pytest.raises(SystemExit, match=rf"{message} as .*%d\.%m\.%Y"):
         call_main(sales, PREDICT, str(tmp_path / "bad.csv"), "-o", output)
 

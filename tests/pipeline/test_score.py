@@ -54,7 +54,7 @@ def test_training_rows_are_a_warning_and_bad_rows_an_error(
     frame, bad = pd.read_csv(rows), tmp_path / "bad.csv"
     frame.loc[3, "Age"] = 500
     frame.to_csv(bad, index=False)
-    with pytest.raises(SystemExit, match=r"bad\.csv: line 5, column Age: "):
+    with pytest.raises(SystemExit, match=r"bad\.csv, line 5, column Age: "):
         call_main(short_run, SCORE, str(bad))
     frame.drop(columns="Outcome").to_csv(bad, index=False)
     with pytest.raises(SystemExit, match="missing: Outcome"):
@@ -118,7 +118,7 @@ def test_evaluate_scores_files_of_data_tests_and_the_gate_limits_them(
 
     (workspace / "data/tests/newer.csv").write_text("Age,Outcome\n")
     assert stages_that_ran(check_output(workspace, "dvc", "repro", "--dry"))[0] == "evaluate"
-    with pytest.raises(SystemExit, match=r"newer\.csv: line 1: the header is not as declared"):
+    with pytest.raises(SystemExit, match=r"newer\.csv, line 1: The header is not as declared"):
         run_stages(workspace, "evaluate")
     change_settings(workspace, evaluate={"tests": ["../raw/diabetes.csv"]})
     with pytest.raises(SystemExit, match=r"evaluate\.tests"):

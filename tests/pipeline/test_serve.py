@@ -110,8 +110,8 @@ def test_predictions_are_those_of_the_command_to_the_last_bit(
 
 
 OTHER = {name: value for name, value in ROW.items() if name != "Age"} | {"Agee": 3}
-OUTSIDE = "row 2, column Age: found '500'; expected 18 to 120"
-NO_NUMBER = "row 3, column Glucose: found 'high'; expected a finite number"
+OUTSIDE = "row 2, column Age: expected 18 to 120, got '500'"
+NO_NUMBER = "row 3, column Glucose: expected a finite number, got 'high'"
 SIMILAR = "row 1: no column 'Agee' is declared. Did you mean 'Age'?"
 NO_ROW = "row 2: expected an object, got '3'"
 

@@ -112,11 +112,11 @@ def test_rows_that_fail_a_check_stop_validate_or_are_dropped(tmp_path: Path) -> 
     run_stages(folder, last="ingest")
     completed = run_command(folder, *STAGE_COMMANDS["validate"])
     problem = f"colour: {len(places)} of 600 rows"
-    lines = [f"data/raw/t.csv: line {place + 2}" for place in places]  # the header is line 1
+    lines = [f"data/raw/t.csv, line {place + 2}" for place in places]  # the header is line 1
     for message in (
-        f"{problem} fail values: found blue, dark, blue, dark",
+        f"{problem} fail values: expected one of ['red', 'green'], got blue, dark, blue, dark",
         f"({lines[0]}; {lines[1]}; ",
-        "validate.values in params.yaml: drop sets such rows aside, warn",
+        "Set validate.values in params.yaml to drop to set such rows aside, or to warn to keep",
     ):
         assert message in completed.stderr
     assert "Traceback" not in completed.stderr
@@ -132,7 +132,7 @@ def test_rows_that_fail_a_check_stop_validate_or_are_dropped(tmp_path: Path) -> 
     assert set(valid["colour"].dropna()) == {"red", "green"}
     rejected = pd.read_parquet(folder / "data/rejected")
     assert [*rejected] == [*valid, "rejected_line", "rejected_reason"]
-    reason = "colour: found 'blue, dark'; expected one of ['red', 'green']"
+    reason = "colour: expected one of ['red', 'green'], got 'blue, dark'"
     assert set(rejected["rejected_reason"]) == {reason}
     assert rejected["zip/code"].tolist() == frame["zip/code"].iloc[places].tolist()
     assert rejected["rejected_line"].tolist() == lines
@@ -168,7 +168,7 @@ def test_a_column_that_is_declared_and_ignored_is_checked_but_not_used(tmp_path:
 def test_a_header_without_rows_ends_ingest_without_an_output(tmp_path: Path) -> None:
     folder = create_project(tmp_path, make_mixed_table("binary"))
     make_mixed_table("binary")[:0].to_csv(folder / "data/raw/t.csv", index=False)
-    message = r"^error: data/raw/t\.csv: found a header and no rows; expected some$"
+    message = r"^error: data/raw/t\.csv: expected rows, got only a header$"
     with pytest.raises(SystemExit, match=message):
         run_stages(folder, last="ingest")
     assert not (folder / "data/ingested").exists()

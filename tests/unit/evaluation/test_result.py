@@ -170,5 +170,5 @@ def test_an_output_that_is_no_number_is_named_with_its_table(tmp_path: Path) -> 
     schema = SCHEMAS["regression"]
     write_split(tmp_path, schema)
     holes = lambda columns: np.where(columns["x"] > 1, np.nan, 1.0)[:, None]  # noqa: E731
-    with pytest.raises(UserError, match=r"train: got no number for \d+ of 60 rows; expected"):
+    with pytest.raises(UserError, match=r"train: \d+ of 60 rows: expected a number"):
         predict_table(holes, tmp_path / "split/train", schema, THRESHOLD)

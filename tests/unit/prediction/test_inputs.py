@@ -29,7 +29,7 @@ def test_whole_numbers_in_a_column_of_floats_are_written_as_integers() -> None:
 @pytest.mark.parametrize("name", ["id", "y"])
 def test_a_column_that_occurs_twice_is_an_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "n.csv").write_text(f"a,b,{name},{name}\n")
-    with pytest.raises(UserError, match=rf"n\.csv: line 1: .*once: {name}"):
+    with pytest.raises(UserError, match=rf"n\.csv, line 1: .*once: {name}"):
         row_columns(tmp_path / "n.csv", SCHEMA)
 
 
