@@ -47,16 +47,16 @@ class ColumnSummary(Section, extra="ignore"):
         kind = column.feature_type
         count = CATEGORY_BINS if kind == "category" else NUMBER_BINS
         own_bins = Bins.from_values(values, column, count, outside=True)
-        unknown = 0.0
-        if categories is not None:
-            unknown = round(float(bins.unknown_mask(values, categories, column).mean()), 6)
+        unknown = (
+            0.0 if categories is None else bins.unknown_mask(values, categories, column).mean()
+        )
         return cls(
             feature_type=kind,
             edges=tuple(own_bins.edges.tolist()),
             categories=own_bins.categories,
             counts=tuple(own_bins.counts(values).tolist()),
-            background=() if kind == "text" else _evenly_spaced_values(values, column),
-            unknown=unknown,
+            background=() if kind == "text" else _evenly_spaced(values, column),
+            unknown=round(float(unknown), 6),
         )
 
     def bins(self, column: Column) -> Bins:
@@ -64,9 +64,7 @@ class ColumnSummary(Section, extra="ignore"):
         return Bins(column, np.array(self.edges), self.categories, outside=True)
 
 
-def _evenly_spaced_values(
-    values: pa.ChunkedArray, column: Column
-) -> tuple[float | str | None, ...]:
+def _evenly_spaced(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None, ...]:
     """Take values at equal distances from the sorted rows; missing values come last."""
     if column.is_string:
         counts = bins.most_frequent(bins.drop_missing(values, column))

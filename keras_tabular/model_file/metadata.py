@@ -132,10 +132,8 @@ def training_rows(path: Path, metadata: ModelMetadata, schema: Schema) -> Traini
     trained_on = metadata.trained_on
     if trained_on is None:
         raise UserError(f"{path}: found no summary of the training rows. Run `dvc repro`.")
-    trained, declared = (
-        {(name, column.feature_type) for name, column in columns.items()}
-        for columns in (trained_on.summaries, schema.features)
-    )
+    trained = {(name, column.feature_type) for name, column in trained_on.summaries.items()}
+    declared = {(name, column.feature_type) for name, column in schema.features.items()}
     if trained != declared:
         different = format_list(sorted({name for name, _ in trained ^ declared}))
         raise UserError(

@@ -53,9 +53,10 @@ Files
   - Versions of code and packages. requirements.txt locks packages by hash, and dvc.lock the inputs,
     parameters and code of each stage.
 
-`training.ensemble.build_metadata` says for which models all this is not enough: with `train.exact: false`
-(plain products), Adafactor, layers that cannot be stacked, a GPU, or another kind of machine, only
-the same CPU gives the same bytes. `make check-cpu` compares CPUs with tests/same_bytes.py.
+For some models this is not enough, and only the same CPU gives the same bytes: those with
+`train.exact: false` (plain products), Adafactor, layers that cannot be stacked, a GPU, or another
+kind of machine. `training.ensemble.build_metadata` records that in the model. `make check-cpu`
+compares CPUs with tests/same_bytes.py.
 
 Exact products: a sum of products depends on their order unless no addition rounds. So both operands
 are first rounded to b bits below the power of two above their largest value. Then a product has 2 b
@@ -187,9 +188,7 @@ def training_product(
 
     @tf.custom_gradient
     def forward(x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        x, kernel = (
-            round_to_bits(operand, bits, tf.reduce_max(tf.abs(operand))) for operand in (x, kernel)
-        )
+        x, kernel = (round_to_bits(a, bits, tf.reduce_max(tf.abs(a))) for a in (x, kernel))
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             # With absolute values, XLA would compute `upstream` again for each use, which takes 0.5

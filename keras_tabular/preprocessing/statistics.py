@@ -120,9 +120,8 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
                 vocabularies[name] = sorted(category for category, _ in frequent)
             case "text":
                 cells = texts.read_texts(parts, name, train.text_length)
-                text_vocabularies[name] = texts.fit_vocabulary(
-                    cells, train.max_tokens, train.text_length
-                )
+                vocabulary = texts.fit_vocabulary(cells, train.max_tokens, train.text_length)
+                text_vocabularies[name] = vocabulary
     target, is_regression = summaries[schema.target], schema.task == "regression"
     return Statistics(
         scalings=scalings | part_scalings,

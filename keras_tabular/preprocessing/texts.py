@@ -164,11 +164,7 @@ def fit_encoder(
     model, size = vocabulary.token_model(), vocabulary.size
     blocks: list[sparse.csr_array] = []
     count = 0
-    batches = (
-        texts[start : start + BATCH_ROWS]
-        for texts in parts
-        for start in range(0, len(texts), BATCH_ROWS)
-    )
+    batches = (part[n : n + BATCH_ROWS] for part in parts for n in range(0, len(part), BATCH_ROWS))
     for texts in batches:
         blocks.append(token_matrix(model, texts, size))
         count += blocks[-1].nnz
