@@ -168,9 +168,6 @@ def large_ours(folder: Path) -> Callable[[], Any]:
     no_scaling = Scaling(fill=0.0, shift=0.0, scale=1.0)
     statistics = Statistics(
         scalings=dict.fromkeys(schema.features, no_scaling),
-        dates={},
-        texts={},
-        vocabularies={},
         columns_with_missing=set(),
         target=no_scaling,
         target_range=(0.0, 1.0),

@@ -107,9 +107,9 @@ def load_model(path: Path, content: bytes, schema: Schema | None = None) -> Save
         problems.append(f"{shape[-1] if shape else 'no'} outputs for {schema.outputs}")
     declared_metadata = ModelMetadata.from_schema(schema)
     for key in ("task", "target", "classes") if metadata.task else ():
-        found, expected = getattr(metadata, key), getattr(declared_metadata, key)
-        if found != expected:
-            problems.append(f"{key} {found} in the model, {expected} in the schema")
+        trained, declared_value = getattr(metadata, key), getattr(declared_metadata, key)
+        if trained != declared_value:
+            problems.append(f"{key} {trained} in the model, {declared_value} in the schema")
     if problems:
         raise UserError(
             f"{path}: the model was trained for another table than data/schema.yaml "

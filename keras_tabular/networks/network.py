@@ -50,19 +50,19 @@ def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Mod
         other columns, if there are any.
     """
     values, n_numbers = columns
-    inputs = others = keras.Input(values.shape[1:])
+    inputs = scaled = keras.Input(values.shape[1:])
     if network.robust_scaling:
         median, scale = robust_statistics(values)
-        others = keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(others)
-        others = smooth_clip(others, ops)
+        scaled = keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(scaled)
+        scaled = smooth_clip(scaled, ops)
         values = smooth_clip((values - median) * scale, np)
     if not network.embedding or not n_numbers:
-        return keras.Model(inputs, [others])
-    numbers, others = others[:, :n_numbers], others[:, n_numbers:]
+        return keras.Model(inputs, [scaled])
+    numbers, other_columns = scaled[:, :n_numbers], scaled[:, n_numbers:]
     low, slope = quantile_bins(values[:, :n_numbers], network.embedding.bins)
     outputs = [numbers, ops.clip((ops.expand_dims(numbers, 2) - low) * slope, 0, 1)]
-    if others.shape[1]:
-        outputs.append(others)
+    if other_columns.shape[1]:
+        outputs.append(other_columns)
     return keras.Model(inputs, outputs)
 
 

@@ -1,4 +1,4 @@
-"""Networks that have the same bits in every run and on every CPU; and all that makes runs equal.
+"""Networks that have the same bits on every CPU, and a list of all that makes two runs equal.
 
 The same inputs, parameters and locked packages give the same bytes for every output: in any folder,
 with any number of threads and workers, after a kill, on x86-64 and on ARM64. This is every source
@@ -8,29 +8,32 @@ Arithmetic of the networks
   - Order of the additions in a matrix product, which depends on the CPU and on the threads.
     Operands are rounded so that every sum of products is exact in float64, in any order:
     `networks.reproducible.training_product`, `networks.reproducible.prediction_product`.
-  - Order of the additions in losses, metrics, penalties and softmax. Values are rounded to a grid
-    on which sums are exact: `networks.reproducible.sum_on_grid`.
+  - Order of the additions in losses, the absolute error, L2 penalties and softmax. Values are
+    rounded to a grid on which sums are exact: `networks.reproducible.sum_on_grid`. The members of
+    an ensemble are added in their order: `networks.reproducible.OrderedMean`.
   - Fused multiply-adds, wide vectors, and estimates of 1 / sqrt(x). Flags of the compiler XLA turn
     them off: `networks.backend.XLA_FLAGS`.
   - exp, log, tanh and powers, for which TensorFlow has other kernels on other CPUs. XLA compiles
     them: `training.trainer.Graph` for a whole step of training (its optimizer too), and
     `networks.reproducible.compile_by_xla` for a prediction.
-  - Other rows of a batch. A row is rounded by itself, and one graph serves all batch sizes:
-    `networks.reproducible.prediction_product`, `model_file.saved_model.predict`.
+  - The rows that are predicted in the same batch. Each row is rounded by itself, and one graph
+    serves all batch sizes: `networks.reproducible.prediction_product`,
+    `model_file.saved_model.predict`.
   - Number of TensorFlow's and OpenBLAS's threads, oneDNN's kernels, and GPUs. The numbers are
     fixed, oneDNN is off, and a GPU is hidden: `networks.backend`, `core.process`.
 Arithmetic of the preparation
-  - Sums of the training rows. Parts of a table are added in their order (`table.profile.Summary`),
-    correlations are sums of integers (`networks.network.relevance`), and the regressions on texts
-    multiply float32 values in float64, row by row (`preprocessing.texts.fit_ridge`).
+  - Sums over the training rows. NumPy and Arrow have one order for them on all CPUs, and parts of a
+    table are added in their order (`table.profile.Summary`). Products of matrices depend on the
+    CPU: correlations are sums of integers (`networks.network.relevance`), and the regressions on
+    texts multiply float32 values in float64, row by row (`preprocessing.texts.fit_ridge`).
   - Sines are read from a rounded table (`preprocessing.dates.cyclic_encoding`), and time zones from
     the package tzdata, whatever the system has (`table.cells.time_zone`).
 Randomness
   - Initial weights and dropout. Each network has its own seed, `train.seed` plus its number, which
     is set under a lock: `training.architecture.Architecture`, `training.fit.compiled_model`.
   - Order of the rows. NumPy draws it from the seed of the network and the number of the epoch or
-    cycle: `training.trainer.Trainer`. Folds, samples of the ensemble and permutations have NumPy
-    generators with fixed seeds too.
+    cycle: `training.trainer.Trainer`. All other draws, such as the folds, come from generators of
+    NumPy whose seeds are parameters or constants.
   - Python's hash of a string, which is another one in each process. A split by hash uses SipHash
     with `split.seed` as its key: `splitting.rules.hash_values`.
 Order of work
@@ -38,13 +41,13 @@ Order of work
     item depends on another: `core.parallel.ordered_map`.
   - Order of files and of DuckDB's batches. Parts are sorted by name, and batches are cut again:
     `table.parquet.part_paths`, `table.parquet.regroup_rows`.
-  - A kill. A snapshot holds weights, optimizer and seeds bit for bit, and is only used with the
+  - A kill. A snapshot contains weights, optimizer and seeds bit for bit, and is only used with the
     same code, packages, parameters and tables: `training.checkpoint.identity`.
 Decisions
   - NumPy's exp and log differ in the last bit. Losses are rounded before they are compared, so that
     a tie is decided the same way everywhere: `core.numbers.round_for_comparison`.
 Files
-  - A Keras file holds its date, addresses of objects and times of zip entries. They are removed,
+  - A Keras file contains its date, addresses of objects and times of zip entries. They are removed,
     and its entries are sorted: `model_file.metadata.replace_metadata`.
   - The pages of a Parquet file depend on how a table is divided in memory. Each part is written as
     one piece: `table.parquet.regroup_rows`, `splitting.placement.write_parts`.
@@ -55,8 +58,9 @@ Files
 
 For some models this is not enough, and only the same CPU gives the same bytes: those with
 `train.exact: false` (plain products), Adafactor, layers that cannot be stacked, a GPU, or another
-kind of machine. `training.ensemble.build_metadata` records that in the model. `make check-cpu`
-compares CPUs with tests/same_bytes.py.
+kind of machine. `training.ensemble.build_metadata` records that in the model. The linear baseline
+is scikit-learn's, whose last digit may differ on another CPU. `make check-cpu` compares CPUs with
+tests/same_bytes.py.
 
 Exact products: a sum of products depends on their order unless no addition rounds. So both operands
 are first rounded to b bits below the power of two above their largest value. Then a product has 2 b

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -57,7 +57,7 @@ class Date:
     parts: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Statistics:
     """Statistics of the training rows by column.
 
@@ -71,10 +71,10 @@ class Statistics:
         target_range: Lowest and highest value of the target of a regression.
     """
 
-    scalings: dict[str, Scaling]
-    dates: dict[str, Date]
-    texts: dict[str, texts.Vocabulary]
-    vocabularies: dict[str, list[str]]
+    scalings: dict[str, Scaling] = field(default_factory=dict)
+    dates: dict[str, Date] = field(default_factory=dict)
+    texts: dict[str, texts.Vocabulary] = field(default_factory=dict)
+    vocabularies: dict[str, list[str]] = field(default_factory=dict)
     columns_with_missing: set[str]
     target: Scaling
     target_range: tuple[float, float]
@@ -93,10 +93,13 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
         UserError: A column has no value, or it has missing values that `train.imputation` does not
             fill.
     """
-    summaries = summarize_parts(read_parts, schema, train)
-    scalings, part_scalings = dict[str, Scaling](), dict[str, Scaling]()
-    date_columns, vocabularies = dict[str, Date](), dict[str, list[str]]()
-    text_vocabularies = dict[str, texts.Vocabulary]()
+    summaries, part_scalings = summarize_parts(read_parts, schema, train), dict[str, Scaling]()
+    target = summaries[schema.target]
+    statistics = Statistics(
+        columns_with_missing={name for name in schema.features if summaries[name].missing},
+        target=Scaling.from_summary(target, "standard" if schema.task == "regression" else "none"),
+        target_range=(target.min, target.max),
+    )
     for name, column in schema.features.items():
         summary, parts = summaries[name], read_parts([name])
         match column.feature_type:
@@ -105,33 +108,26 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
                 if train.imputation == "median":
                     values = pa.concat_tables(parts)[name]
                     fill = float(np.median(numeric_values(values, column)))
-                scalings[name] = Scaling.from_summary(summary, train.normalization, fill)
+                scaling = Scaling.from_summary(summary, train.normalization, fill)
+                statistics.scalings[name] = scaling
             case "datetime":
                 first = summary.min // dates.SECONDS_PER_DAY * dates.SECONDS_PER_DAY
                 by_part = summarize_dates(parts, name, column, first)
                 varying = [part for part, s in by_part.items() if s.max > s.min] or ["time"]
-                date_columns[name] = Date(round(summary.mean), first, tuple(varying))
+                statistics.dates[name] = Date(round(summary.mean), first, tuple(varying))
                 for part in varying:
                     scaling = Scaling.from_summary(by_part[part], train.normalization)
                     part_scalings[part_name(name, part)] = scaling
             case "category":
                 counts = most_frequent(drop_missing(pa.concat_tables(parts)[name], column))
                 frequent = counts[: train.max_categories]
-                vocabularies[name] = sorted(category for category, _ in frequent)
+                statistics.vocabularies[name] = sorted(category for category, _ in frequent)
             case "text":
                 cells = texts.read_texts(parts, name, train.text_length)
                 vocabulary = texts.fit_vocabulary(cells, train.max_tokens, train.text_length)
-                text_vocabularies[name] = vocabulary
-    target, is_regression = summaries[schema.target], schema.task == "regression"
-    return Statistics(
-        scalings=scalings | part_scalings,
-        dates=date_columns,
-        texts=text_vocabularies,
-        vocabularies=vocabularies,
-        columns_with_missing={name for name in schema.features if summaries[name].missing},
-        target=Scaling.from_summary(target, "standard" if is_regression else "none"),
-        target_range=(target.min, target.max),
-    )
+                statistics.texts[name] = vocabulary
+    statistics.scalings.update(part_scalings)  # after all number columns
+    return statistics
 
 
 def summarize_parts(read_parts: ReadParts, schema: Schema, train: Train) -> dict[str, Summary]:
