@@ -31,7 +31,7 @@ from keras_tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
 
 SUBSETS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
-HALF = 2**32  # a hash has 64 bits
+HALF = 2**32  # a hash has 64 bits: the high half decides the subset, the low half is the fold key
 
 
 class Assignment(NamedTuple):
@@ -183,8 +183,8 @@ def keep_together(rows: list[np.ndarray], first_equal: np.ndarray) -> list[np.nd
         The new rows of each subset, in the order of the draw.
     """
     subset = np.empty(len(first_equal), np.int8)
-    for number, members in enumerate(rows):
-        subset[members] = number
+    for number, subset_rows in enumerate(rows):
+        subset[subset_rows] = number
     order = np.concatenate(rows)
     new_subset = subset[first_equal[order]]
     return [order[new_subset == number] for number in range(len(rows))]
@@ -215,7 +215,7 @@ def apply_rule(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, 
         return by_time(values.to_numpy(), split)
     fold_keys = None
     if schema.group is not None:
-        fold_keys = low_half(hash_rows(folder, [schema.group], split))
+        _, fold_keys = by_hash(hash_rows(folder, [schema.group], split), split)
     return by_name(values.to_pylist(), names[0]), fold_keys
 
 
@@ -242,12 +242,7 @@ def by_hash(hashes: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     subset = np.full(len(hashes), TRAIN, np.int8)
     subset[fraction < validation_end] = VALIDATION
     subset[fraction < split.test_size] = TEST
-    return subset, low_half(hashes)
-
-
-def low_half(hashes: np.ndarray) -> np.ndarray:
-    """Return fold keys, int64: the half of each hash that does not decide the subset."""
-    return (hashes % HALF).astype(np.int64)
+    return subset, (hashes % HALF).astype(np.int64)
 
 
 def hash_rows(folder: Path, names: list[str], split: Split) -> np.ndarray:
