@@ -15,6 +15,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.model_file.bins import drop_missing, most_frequent, numeric_values
 from keras_tabular.networks.backend import keras
 from keras_tabular.preprocessing import dates, texts
+from keras_tabular.preprocessing.texts import Vocabulary
 from keras_tabular.table.profile import Summary
 
 # Reads the parts of a table, with some of its columns; None stands for all of them.
@@ -73,7 +74,7 @@ class Statistics:
 
     scalings: dict[str, Scaling] = field(default_factory=dict)
     dates: dict[str, Date] = field(default_factory=dict)
-    texts: dict[str, texts.Vocabulary] = field(default_factory=dict)
+    texts: dict[str, Vocabulary] = field(default_factory=dict)
     vocabularies: dict[str, list[str]] = field(default_factory=dict)
     columns_with_missing: set[str]
     target: Scaling
