@@ -141,7 +141,7 @@ def edit(file: Path, before: str, after: str) -> None:
         ),
         (["--table", "http://127.0.0.1:9/t.csv", "--target", "y"], "9/t.csv: <urlopen error "),
         (["--table", "t.csv"], "--target: name the column to predict; --table needs it"),
-        (["--example", "wine", "--target", "z"], "--target: found 'z'; the columns are alcohol"),
+        (["--example", "wine", "--target", "z"], "--target: expected one of alcohol"),
     ],
 )
 def test_a_wrong_argument_has_a_message_and_leaves_no_folder(
