@@ -21,7 +21,6 @@ MIN_COUNTING_SHARE = 0.9  # of the integers from the smallest to the largest val
 YEARS = (1800, 2100)
 MIN_ROWS_FOR_UNIQUE = 50  # with fewer rows, the numbers may differ by chance
 MAX_CLASSES = 20
-MIN_CLASS_ROWS = 5
 MIN_VALUES = 8  # that a feature needs, so that some are in the training rows
 MANY_DISTINCT = 50  # different texts; if there are more, they may be names, labels or free text
 MIN_MEAN_WORDS = 1.5  # of free texts; names and codes have fewer

@@ -12,12 +12,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.config.typed_yaml import Value, expected_one_of, parse_section
 from keras_tabular.core.errors import UserError
-from keras_tabular.schema_inference.columns import (
-    MAX_CLASSES,
-    MIN_CLASS_ROWS,
-    InferredColumn,
-    infer_columns,
-)
+from keras_tabular.schema_inference.columns import MAX_CLASSES, InferredColumn, infer_columns
 from keras_tabular.schema_inference.formats import parse_texts
 from keras_tabular.schema_inference.questions import ask_about
 from keras_tabular.schema_inference.sample import Sample, read_sample
@@ -25,11 +20,16 @@ from keras_tabular.table.checks import Checks, check_table, describe_failures, r
 from keras_tabular.table.rows import CheckedRows, parse_valid_rows
 from keras_tabular.table.source import read_rows, source_files
 
+HINTS = {
+    "task": " # binary, multiclass or regression",
+    "positive": " # the class whose probability is predicted",
+}
 # Usual texts of the positive class.
 POSITIVE = {
     "1", "1.0", "yes", "y", "true", "t", "pos", "positive", "sick", "bad", "default", "churn",
 }  # fmt: skip
 MIN_LEAK_SHARE_TO_ASK = 0.95  # of the target, that a column explains by itself
+MIN_CLASS_ROWS = 5  # on average; and of the rarest class, if classes are integers
 MAX_CERTAIN_CLASSES = 5  # of an integer target; with more values, it may be a count
 
 
@@ -200,14 +200,10 @@ def write_yaml(
     """
     rows = f"{'all' if sample.is_complete else 'the first'} {sample.rows} rows"
     lines, question_lines = [f"# Inferred from {rows}. Check every comment."], list[int]()
-    dialect = sample.dialect.model_dump(exclude_defaults=True)
-    for key, value in ({"source": path.as_posix()} | dialect).items():
-        lines.append(f"{key}: {format_yaml(value)}")
-    lines.append(f"task: {target.task} # binary, multiclass or regression")
-    lines.append(f"target: {format_yaml(target.name)}")
-    if target.positive is not None:
-        positive = format_yaml(target.positive)
-        lines.append(f"positive: {positive} # the class whose probability is predicted")
+    values = {"source": path.as_posix(), **sample.dialect.model_dump(exclude_defaults=True)}
+    values |= {"task": target.task, "target": target.name}
+    values |= {} if target.positive is None else {"positive": target.positive}
+    lines += [f"{key}: {format_yaml(value)}{HINTS.get(key, '')}" for key, value in values.items()]
     for key, is_ignored in (("columns", False), ("ignore", True)):
         selected = {n: column for n, column in columns.items() if column.is_ignored == is_ignored}
         lines += [f"{key}:"] if selected else []
