@@ -16,7 +16,7 @@ from tests.projects import clone, read_output_hashes, read_scores
 def test_every_command_of_the_readme_runs_and_prints_what_it_says(
     origin: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """In another folder and with all threads, `make repro` writes the bytes of one thread."""
+    """The outputs have the same bytes in another folder and with another number of threads."""
     folder = clone(origin, tmp_path / "elsewhere")
     first, *other_blocks = code_blocks("README.md", "sh")
     assert first == "make repro\n"

@@ -80,7 +80,7 @@ def test_the_profile_treats_declared_values_as_missing(reproduced: Path) -> None
 
 
 def test_plain_keras_loads_the_model_and_takes_raw_rows(reproduced: Path, tmp_path: Path) -> None:
-    """In a folder without this project, the code in the README predicts probabilities."""
+    """The code in the README predicts probabilities in a folder without this project."""
     for name in ("models/model.keras", "data/raw/diabetes.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(reproduced / name, tmp_path / name)

@@ -1,4 +1,4 @@
-"""The outputs have the same bytes with any number of threads or Ray processes, also if some die.
+"""Outputs have the same bytes for any number of workers, in threads or on Ray.
 
 Ray runs in a network namespace that has only the loopback device, since it listens on all devices.
 """
@@ -8,90 +8,80 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.commands import check_output, run_command, start_command, wait_until
 from tests.projects import clone, read_output_hashes
 
-# When the first process of the namespace ends, all other processes of the cluster end.
+# When the first process of the namespace ends, so do all processes of the cluster.
 NAMESPACE = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--mount-proc"]
-ALONE = [*NAMESPACE, "--kill-child", "sh", "-c", 'ip link set lo up && "$@"', "sh"]
-# Without a token in the environment, Ray would write one to the home folder.
-ON_RAY = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
-START = "--node-ip-address=127.0.0.1 --disable-usage-stats"
+IN_NAMESPACE = [*NAMESPACE, "--kill-child", "sh", "-c", 'ip link set lo up && "$@"', "sh"]
+# Without this token, Ray writes one into the home folder.
+RAY_TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+RAY_START_OPTIONS = "--node-ip-address=127.0.0.1 --disable-usage-stats"
+GATE = "metrics/gate.json"  # these tests do not run the stage gate
+SEARCH = ["python", "-m", "keras_tabular", "search", "--storage"]
 pytestmark = pytest.mark.slow
 needs_ray = pytest.mark.skipif(
     sys.platform != "linux" or importlib.util.find_spec("ray") is None,
     reason="no Linux with network namespaces, or no Ray: make .venv/installed-ray",
 )
-GATE = "metrics/gate.json"  # the runs here end before the gate
-SEARCH = ["python", "-m", "keras_tabular", "search", "--storage"]
 
 
 def test_two_workers(many_files: Path, one_worker_run: Path, tmp_path: Path) -> None:
     folder = clone(many_files, tmp_path / "clone")
     check_output(folder, "dvc", "repro", "evaluate", TABULAR_WORKERS="2")
-    searched = check_output(folder, *SEARCH, ".search/two.log", TABULAR_WORKERS="2")
+    output = check_output(folder, *SEARCH, ".search/two.log", TABULAR_WORKERS="2")
     assert read_output_hashes(folder, GATE) == read_output_hashes(one_worker_run, GATE)
-    assert searched == (one_worker_run / "searched").read_text()
+    assert output == (one_worker_run / "searched").read_text()
 
 
 @needs_ray
 def test_ray_with_workers_that_are_killed(
     many_files: Path, one_worker_run: Path, tmp_path: Path
 ) -> None:
-    """One process is killed at work in each of ingest, train and a search."""
-    folder = clone(many_files, tmp_path / "clone")
+    """A worker is killed during ingest, train and a search."""
+    folder, output = clone(many_files, tmp_path / "clone"), tmp_path / "output"
+    environment = RAY_TOKEN | {"RAY_ADDRESS": "local", "TABULAR_WORKERS": "2"}
+    redirect = ("bash", "-c", f'exec "$@" > {output} 2>&1', "sh")
     for command, script in (
         (["dvc", "repro", "ingest"], "stages.ingest"),
         (["dvc", "repro", "evaluate"], "stages.train"),
         ([*SEARCH, ".search/killed.log"], "keras_tabular search"),
     ):
-        environment = ON_RAY | {"RAY_ADDRESS": "local", "TABULAR_WORKERS": "2"}
-        redirect = f'exec "$@" > {tmp_path}/output 2>&1'
-        process = start_command(
-            folder, "bash", "-c", redirect, "sh", *ALONE, *command, **environment
-        )
+        process = start_command(folder, *redirect, *IN_NAMESPACE, *command, **environment)
         kill_a_worker(process, script)
-        code = process.wait(timeout=200)
-        output = (tmp_path / "output").read_text()
-        assert code == 0, output
+        assert process.wait(timeout=200) == 0, output.read_text()
     assert read_output_hashes(folder, GATE) == read_output_hashes(one_worker_run, GATE)
-    assert (one_worker_run / "searched").read_text() in output
+    assert (one_worker_run / "searched").read_text() in output.read_text()
 
 
 def kill_a_worker(process: subprocess.Popen[str], script: str) -> None:
-    """Kill a process of Ray that works for a script in `process` or one of its descendants."""
+    """Kill a worker of Ray while a script runs, which is a child of a process."""
 
-    def kill_if_at_work() -> bool:
-        assert process.poll() is None, f"{script} ended without a process of Ray"
-        titles = dict(process_titles(process.pid))
-        if any(script in title for title in titles.values()):
-            for pid, title in titles.items():
-                if title.startswith("ray::tabular."):
-                    os.kill(pid, signal.SIGKILL)
-                    return True
-        return False
+    def kill() -> bool:
+        assert process.poll() is None, f"{script} ended without a worker of Ray"
+        titles = {}
+        for child in psutil.Process(process.pid).children(recursive=True):
+            try:
+                titles[child.pid] = " ".join(child.cmdline())
+            except psutil.Error:  # it has ended
+                continue
+        workers = [pid for pid, title in titles.items() if title.startswith("ray::tabular.")]
+        is_running = any(script in title for title in titles.values())
+        if is_running and workers:
+            os.kill(workers[0], signal.SIGKILL)
+        return is_running and bool(workers)
 
-    wait_until(kill_if_at_work)
-
-
-def process_titles(pid: int) -> Iterator[tuple[int, str]]:
-    """Yield the ids and titles of a process and its descendants."""
-    with suppress(OSError):
-        yield pid, Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-        for path in Path(f"/proc/{pid}/task").glob("*/children"):
-            for child in path.read_text().split():
-                yield from process_titles(int(child))
+    wait_until(kill)
 
 
 @needs_ray
 def test_an_address_without_a_cluster_is_named(many_files: Path) -> None:
     ingest = ("python", "-m", "stages.ingest", "/tmp/none", "/tmp/none.json")
-    done = run_command(many_files, *ALONE, *ingest, RAY_ADDRESS="127.0.0.1:1")
-    assert done.returncode == 1
-    assert "error: RAY_ADDRESS in the environment: 127.0.0.1:1: " in done.stderr
+    completed = run_command(many_files, *IN_NAMESPACE, *ingest, RAY_ADDRESS="127.0.0.1:1")
+    assert completed.returncode == 1
+    assert "error: RAY_ADDRESS in the environment: 127.0.0.1:1: " in completed.stderr
