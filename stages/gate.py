@@ -23,10 +23,11 @@ def main() -> None:
     schema = load_schema()
     params = load_params("gate", "split", "train", schema=schema)
 
-    files = {name: args.metrics / f"{name}.json" for name in ("metrics", "scores", "networks")}
-    this = Run(WORKSPACE, files)
+    this = Run(WORKSPACE, args.metrics)
     evaluation = this.require_evaluation()
-    base = make_base(this, Run(resolve(args.base), files)) if args.base else find_last_base(this)
+    base = find_last_base(this)
+    if args.base:
+        base = make_base(this, Run(resolve(args.base), args.metrics))
     verdict = evaluate_gate(evaluation, base, params, schema, this.networks)
     if args.verdict:
         write_json(args.verdict, verdict.to_json())

@@ -31,7 +31,7 @@ def main() -> None:
     if base and (reason := runs.mismatch(this, base)):
         base, note = None, f"Not compared: {reason}."
     labels = [run.label for run in (this, base) if run]
-    file = this.files["errors"]  # it is not in git
+    file = this.metrics / "errors.json"  # it is not in git
     errors = this.read(file) or cached_output(file, this.lock)
     html = render(
         "page.html",
@@ -51,7 +51,7 @@ def choose_revisions(base: str | None, rev: str | None) -> tuple[Revision, Revis
     """Return the revision to report, the one to compare with if there is one, and the reason."""
     this = resolve(rev) if rev else WORKSPACE
     if base is None:
-        commit = runs.commit_before(runs.FILES["metrics"])
+        commit = runs.commit_before(runs.METRICS / "metrics.json")
         if commit is None:
             return this, None, "There is no commit with other results to compare with."
         return this, resolve(commit), "This is the last commit that has other results."

@@ -38,7 +38,7 @@ def main() -> None:
     content = read_model(args.model)
     schema, params = load_schema_and_params(args.model, content)
     split = args.split if args.split.is_dir() else None
-    evaluation = Run(WORKSPACE, {"scores": args.scores}).evaluation if split else None
+    evaluation = Run(WORKSPACE).load_evaluation(args.scores) if split else None
     thresholds = evaluation.baseline_thresholds if evaluation else {}
 
     from keras_tabular.evaluation.labelled import score_file

@@ -112,7 +112,7 @@ def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Compa
     runs = [base, run] if base else [run]
     splits = [locked_outputs(each.lock).get("data/split") for each in runs]
     test_rows_differ = all(splits) and splits[0] != splits[-1]
-    profiles = [each.load(each.files["profile"]) for each in runs]
+    profiles = [each.load(each.metrics / "profile.json") for each in runs]
     if base and base.evaluation:
         paired = {} if test_rows_differ else paired_differences(run, base)
         scores["test"] = compare_set(evaluation.test, base.evaluation.test, paired)
@@ -129,7 +129,7 @@ def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Compa
         data=changed_values(*profiles) if base and all(profiles) else None,
         test_rows_differ=test_rows_differ,
         stale=_find_stale(run),
-        files={name: run.load(run.files[name]) for name in REPORT_FILES},
+        files={name: run.load(run.metrics / f"{name}.json") for name in REPORT_FILES},
     )
 
 
@@ -247,7 +247,7 @@ def read_test_rows(run: Run) -> Predictions | None:
 
 def read_points(run: Run, name: str, folder: str = "plots") -> list[dict[str, Any]]:
     """Read a file of plot data in `metrics/`; an empty cell is None, others are numbers or text."""
-    text = run.text(run.files["metrics"].parent / folder / f"{name}.csv")
+    text = run.text(run.metrics / folder / f"{name}.csv")
     return [
         {
             key: cell if key in TEXT_COLUMNS else float(cell) if cell else None

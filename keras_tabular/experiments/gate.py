@@ -33,10 +33,10 @@ class Base(NamedTuple):
 
 def find_last_base(run: Run) -> Base:
     """Return the last committed run with other metrics as the base."""
-    commit = commit_before(run.files["metrics"])
+    commit = commit_before(run.metrics / "metrics.json")
     if commit is None:
         return Base("no earlier run is committed", None)
-    return make_base(run, Run(Revision(commit[:7], commit), run.files))
+    return make_base(run, Run(Revision(commit[:7], commit), run.metrics))
 
 
 def make_base(run: Run, other: Run) -> Base:

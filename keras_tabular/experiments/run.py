@@ -19,14 +19,7 @@ from keras_tabular.evaluation.evaluation import Evaluation
 from keras_tabular.experiments.verdict import Verdict
 
 LOCK = "dvc.lock"
-# Where dvc.yaml puts the files of a run that the commands read.
-FILES = {
-    name: Path(f"metrics/{name}.json")
-    for name in (
-        *("metrics", "scores", "gate", "networks", "profile", "validation"),
-        *("slices", "effects", "columns", "errors"),
-    )
-}
+METRICS = Path("metrics")  # the folder into which dvc.yaml lets the stages write
 # The files that decide a run or belong to it; an edit of any other file does not concern it.
 PROJECT = (
     *("data", "metrics", "stages", "keras_tabular", "network.py"),
@@ -58,11 +51,14 @@ WORKSPACE = Revision("workspace", "")
 
 
 class Run:
-    """The files of the pipeline in a revision. Each is read when it is needed."""
+    """The files of the pipeline in a revision. Each is read when it is needed.
 
-    def __init__(self, revision: Revision, files: Mapping[str, Path] = FILES) -> None:
-        self.revision, self.label = revision, revision.label
-        self.files = files
+    Args:
+        metrics: Folder of the scores and of the other results.
+    """
+
+    def __init__(self, revision: Revision, metrics: Path = METRICS) -> None:
+        self.revision, self.label, self.metrics = revision, revision.label, metrics
 
     def read(self, path: Path | str) -> bytes | None:
         """Return the content of a file; None if the revision does not have it."""
@@ -96,21 +92,25 @@ class Run:
     @cached_property
     def evaluation(self) -> Evaluation | None:
         """The scores of the run; None if there are none in the present format."""
+        return self.load_evaluation(self.metrics / "scores.json")
+
+    def load_evaluation(self, path: Path) -> Evaluation | None:
+        """Return the scores in a file; None if there are none in the present format."""
         with suppress(*scores_json.OTHER_SHAPE):
-            return scores_json.from_json(self.load(self.files["scores"]))
+            return scores_json.from_json(self.load(path))
         return None
 
     @cached_property
     def verdict(self) -> Verdict | None:
         """The verdict of the gate; None if there is none in the present format."""
         with suppress(ValidationError):  # an old commit may have another format
-            return Verdict.model_validate(self.load(self.files["gate"]))
+            return Verdict.model_validate(self.load(self.metrics / "gate.json"))
         return None
 
     @cached_property
     def networks(self) -> dict[str, Any]:
         """The `weight` and `params` of each architecture that was trained, by its name."""
-        return dict(self.load(self.files["networks"]).get("networks", {}))
+        return dict(self.load(self.metrics / "networks.json").get("networks", {}))
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -158,8 +158,8 @@ class Run:
         """
         if self.evaluation is None:
             raise UserError(
-                f"{self.files['scores']}: {self.label} has no scores; run `dvc repro` first, "
-                "at the root of the project"
+                f"{self.metrics / 'scores.json'}: {self.label} has no scores. Run `dvc repro` at "
+                "the root of the project first"
             )
         return self.evaluation
 
@@ -247,11 +247,6 @@ def locked_outputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def locked_inputs(lock: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the hash of each dependency that no stage writes, by path."""
-    outputs = locked_outputs(lock)
-    return {
-        dep["path"]: dep.get("md5")
-        for stage in lock.get("stages", {}).values()
-        for dep in stage.get("deps", [])
-        if not any(f"{dep['path']}/".startswith(f"{output}/") for output in outputs)
-    }
+    """Return the hash of each dependency of a stage, by path."""
+    stages = lock.get("stages", {}).values()
+    return {dep["path"]: dep.get("md5") for stage in stages for dep in stage.get("deps", [])}

@@ -22,9 +22,8 @@ MAX_ROWS, MIN_ROWS = 2000, 100
 MAX_MULTIPLY_ADDS = 40_000_000_000  # of the model in total: some seconds
 MEMBER_QUANTILES = (0.1, 0.9)
 
-# Predicts the rows of a mask, (all rows,), with other values of one column, (masked rows,). The
-# result is float64, (masked rows, outputs, 1 + members).
-PredictWith = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# Predicts the rows with other values of one column, (rows,): float64, (rows, outputs, 1 + members).
+PredictWith = Callable[[np.ndarray], np.ndarray]
 
 
 def column_effects(
@@ -55,24 +54,25 @@ def column_effect(
     predict_members: Predict, rows: pa.Table, name: str, schema: Schema
 ) -> dict[str, Any] | None:
     """Compute the effect of one column; None if all rows have the same value."""
-    column, arrays = schema.columns[name], feature_arrays(rows, schema)
-    weight, bins = row_weights(rows, schema), Bins.from_values(rows[name], column, MAX_CATEGORIES)
+    column, is_category = schema.columns[name], schema.columns[name].feature_type == "category"
+    bins = Bins.from_values(rows[name], column, MAX_CATEGORIES)
     if len(bins.categories) < 2 and not len(bins.edges):
         return None
+    if not is_category:
+        rows = rows.filter(pa.array(~missing_mask(rows[name], column)))
+    arrays, weight = feature_arrays(rows, schema), row_weights(rows, schema)
 
-    def predict_with(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        inputs = {key: array[mask] for key, array in arrays.items()} | {input_name(name): values}
-        predictions = predict_members(inputs).astype(np.float64)
+    def predict_with(values: np.ndarray) -> np.ndarray:
+        predictions = predict_members(arrays | {input_name(name): values}).astype(np.float64)
         return predictions.reshape(len(values), -1, schema.outputs).transpose(0, 2, 1)
 
-    if column.feature_type == "category":
+    if is_category:
         curves = partial_dependence(predict_with, bins, bins.codes(rows[name]), weight)
         values: list[Any] = bins.names[: len(bins.categories)]
     else:
-        present = ~missing_mask(rows[name], column)
         numbers = numeric_values(rows[name], column)
         edges = np.unique(quantiles(numbers, MAX_STEPS))
-        curves = accumulated_effects(predict_with, numbers, present, edges, weight[present])
+        curves = accumulated_effects(predict_with, numbers, edges, weight)
         values = edges.tolist()
     output = int(np.argmax(np.ptp(curves[:, :, 0], axis=0)))
     curve, *members = curves[:, output].T
@@ -89,33 +89,27 @@ def partial_dependence(
     predict_with: PredictWith, bins: Bins, codes: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
     """Compute the effect of each category: float64, (categories, outputs, 1 + members)."""
-    every_row = np.ones(len(codes), bool)
     means = []
     for category in bins.categories:
-        predictions = predict_with(np.full(len(codes), category, object), every_row)
+        predictions = predict_with(np.full(len(codes), category, object))
         means.append(np.average(predictions, axis=0, weights=weight))
     counts = np.bincount(codes, weight, len(bins.names))[: len(bins.categories)]
     return np.array(means) - np.average(means, axis=0, weights=counts)
 
 
 def accumulated_effects(
-    predict_with: PredictWith,
-    numbers: np.ndarray,
-    present: np.ndarray,
-    edges: np.ndarray,
-    weight: np.ndarray,
+    predict_with: PredictWith, numbers: np.ndarray, edges: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
     """Compute the accumulated local effect at each edge: float64, (edges, outputs, 1 + members).
 
     Args:
-        numbers: Values that are not missing, (present rows,).
-        present: Whether each row has a value, bool, (rows,).
+        numbers: Value of each row, (rows,).
         edges: Edges of the steps, ascending, from the lowest to the highest value.
-        weight: Weight of each row with a value, (present rows,).
+        weight: Weight of each row, (rows,).
     """
     last = len(edges) - 2
     steps = np.clip(np.searchsorted(edges, numbers, side="left") - 1, 0, last)
-    changes = predict_with(edges[steps + 1], present) - predict_with(edges[steps], present)
+    changes = predict_with(edges[steps + 1]) - predict_with(edges[steps])
     sums = np.zeros((last + 1, *changes.shape[1:]))
     np.add.at(sums, steps, changes * weight[:, None, None])
     counts = np.bincount(steps, weight, last + 1)

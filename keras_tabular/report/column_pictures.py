@@ -116,14 +116,11 @@ def spark(column: Mapping[str, Any]) -> Markup:
     if not top:
         return Markup()
     width = 96 / len(train)
-    bars = "".join(
-        f"M{n * width + 0.5:.1f} 26v-{24 * share / top:.1f}h{width - 1:.1f}V26z"
-        for n, share in enumerate(train)
-    )
-    step = "L".join(
-        f"{n * width:.1f} {26 - 24 * share / top:.1f}h{width:.1f}" for n, share in enumerate(test)
+    bars, step = (
+        "L".join(f"{n * width:.1f} {26 - 24 * share / top:.1f}h{width:.1f}" for n, share in shares)
+        for shares in (enumerate(train), enumerate(test))
     )
     return Markup(
         '<svg viewBox="0 0 96 26" class="spark" aria-hidden="true">'
-        f'<path class="bars" d="{bars}"/><path class="step" d="M{step}"/></svg>'
+        f'<path class="bars" d="M0 26L{bars}V26z"/><path class="step" d="M{step}"/></svg>'
     )

@@ -24,7 +24,7 @@ from keras_tabular.evaluation.result import compare_with_baselines
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.scores_json import to_json
 from keras_tabular.experiments.gate import Base, evaluate_gate, make_base
-from keras_tabular.experiments.run import FILES, WORKSPACE, Run
+from keras_tabular.experiments.run import WORKSPACE, Run
 from tests.helpers import build_schema, load_train_params
 
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`
@@ -204,7 +204,7 @@ def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
         (tmp_path / name / "scores.json").write_text(json.dumps(content))
         rows = plot_data.test_rows(predictions, schema)
         write_points(tmp_path / name / "plots/test_rows.csv", rows, plot_data.MAX_ROWS)
-        return Run(WORKSPACE, {file: tmp_path / name / path.name for file, path in FILES.items()})
+        return Run(WORKSPACE, tmp_path / name)
 
     rng, counts = np.random.default_rng(0), {"same rows": Counter[str](), "others": Counter[str]()}
     for _ in range(200):

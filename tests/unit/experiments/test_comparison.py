@@ -16,7 +16,7 @@ from keras_tabular.experiments.comparison import (
     compare_score,
     compare_scores,
 )
-from keras_tabular.experiments.run import FILES, WORKSPACE, Run, resolve
+from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, resolve
 from keras_tabular.report.formats import format_difference
 from tests.helpers import build_evaluation
 from tests.projects import commit_all
@@ -88,7 +88,7 @@ def test_changes_of_parameters_data_code_and_packages(project: Path) -> None:
         locked = f"keras==3.{units}\nnumpy[x,y]==2.0 \\\n    --hash=sha256:{units}\n"
         (project / "requirements.txt").write_text(locked)
         (project / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
-        (project / FILES["profile"]).write_text(json.dumps({"rows": rows}))
+        (project / METRICS / "profile.json").write_text(json.dumps({"rows": rows}))
         (project / "params.yaml").write_text(yaml.safe_dump(params))
 
     write(4, "a", 768)

@@ -6,7 +6,7 @@ import pytest
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.experiments.gate import make_base
-from keras_tabular.experiments.run import FILES, WORKSPACE, Run, content_at, mismatch, resolve
+from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, mismatch, resolve
 from tests.commands import check_output
 from tests.helpers import score_values
 from tests.projects import commit_all
@@ -73,11 +73,11 @@ def test_run_with_another_split_is_no_base(project: Path) -> None:
 def test_revision_without_scores(project: Path) -> None:
     this = Run(WORKSPACE)
     assert this.evaluation
-    (project / FILES["scores"]).write_text("{")
+    (project / METRICS / "scores.json").write_text("{")
     commit_all(project, "A run")
     broken = Run(resolve("HEAD"))
     assert mismatch(this, broken) == f"{broken.label} has no scores in the present format"
-    with pytest.raises(UserError, match="has no scores; run `dvc repro` first"):
+    with pytest.raises(UserError, match="has no scores. Run `dvc repro`"):
         broken.require_evaluation()
     with pytest.raises(UserError, match=r"metrics/scores.json: cannot be read: .* `dvc repro`"):
         Run(WORKSPACE).require_evaluation()

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from keras_tabular.experiments.comparison import ChangedValue
-from keras_tabular.experiments.run import FILES
+from keras_tabular.experiments.run import METRICS
 from keras_tabular.report.column_pictures import draw_effect, importance_picture, spark
 from keras_tabular.report.formats import (
     format_changes,
@@ -33,7 +33,7 @@ HOSTILE = '<b>&"'
 
 def draw(picture: Callable[[Any], Picture | None], label: str, points: str) -> Spec:
     """Draw a picture of a run with this label and this plot data."""
-    run = SimpleNamespace(label=label, files=FILES, text=lambda _: points)
+    run = SimpleNamespace(label=label, metrics=METRICS, text=lambda _: points)
     drawn = picture(SimpleNamespace(run=run, base=None, scores={"test": {}}))
     assert drawn
     return drawn.spec
