@@ -1,4 +1,4 @@
-"""Score the model and its baselines; find where it is weak and what drives it; draw plot data."""
+"""Score the model and its baselines, look for weak slices, and explain the predictions."""
 
 import sys
 from argparse import ArgumentParser
@@ -30,14 +30,20 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
 
 # Your own metrics; `keras-tabular docs own-parts` has an example.
 METRICS: list[CustomMetric] = []
-# Of a table, in slices and in pictures of its columns.
-MAX_ROWS, MIN_ROWS, MAX_CELLS = 200_000, 1000, 20_000_000
+# Limit the memory of slices, effects and pictures of columns: a table with many columns is read up
+# to this number of cells, but at least this number of rows.
+MAX_INSPECTED_ROWS, MIN_INSPECTED_ROWS, MAX_INSPECTED_CELLS = 200_000, 1000, 20_000_000
 
 
 def inspect(
     model: "SavedModel", data: Path, result: Result, schema: Schema, params: Params
 ) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
-    """Return the content of the other files by name, and the importance of each column."""
+    """Describe where the model is weak, what drives its predictions, and how the columns differ.
+
+    Returns:
+        The content of the files slices, effects, columns and errors, by name; and the importance of
+        each column.
+    """
     from keras_tabular.inspection.columns import describe_columns
     from keras_tabular.inspection.effects import column_effects
     from keras_tabular.inspection.importance import permutation_importance, sort_by_importance
@@ -49,8 +55,9 @@ def inspect(
         model.predict, first_rows, test.y, schema, model.multiply_adds
     )
     order = sort_by_importance(importance, schema)
-    rows = max(min(MAX_ROWS, MAX_CELLS // len(schema.columns)), MIN_ROWS)
-    train, held_out = (read_first_rows(split / name, rows) for name in ("train", "test"))
+    max_rows = min(MAX_INSPECTED_ROWS, MAX_INSPECTED_CELLS // len(schema.columns))
+    max_rows = max(max_rows, MIN_INSPECTED_ROWS)
+    train, held_out = (read_first_rows(split / name, max_rows) for name in ("train", "test"))
     tables = {"cross_validation": train, "test": held_out}
     tables = {name: tables[name][: len(rows.y)] for name, rows in result.predictions.items()}
     return {
@@ -69,8 +76,8 @@ def inspect(
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, help="the .keras file to score")
-    parser.add_argument("data", type=Path, help="folder of split, oof and tests; for predictions")
-    parser.add_argument("metrics", type=Path, help="folder for scores, and what a report shows")
+    parser.add_argument("data", type=Path, help="folder with split, oof and tests")
+    parser.add_argument("metrics", type=Path, help="folder for scores and plot data")
     args = parser.parse_args()
     schema = load_schema()
     params = load_params("evaluate", "validate", schema=schema)

@@ -1,4 +1,4 @@
-"""Rows that equal others from which the model has learnt, so that it may know them by heart."""
+"""Rows that are equal to rows of the training, whose targets a model may know by heart."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,17 +16,18 @@ from keras_tabular.table.parquet import read_parts
 def score_equal_rows(
     split: Path, fold: np.ndarray, predictions: Mapping[str, Predictions], schema: Schema
 ) -> dict[str, EqualRows]:
-    """Count rows that equal one which their prediction was learnt from, and score the other rows.
+    """Count the rows that are equal to a row from which their prediction was learnt.
 
-    These are test rows that equal a training row, and training rows that equal one of another fold.
+    These are test rows that are equal to a training row, and training rows that are equal to a row
+    of another fold. The other rows are scored.
 
     Args:
-        split: Folder of the tables train and test.
-        fold: Fold of each training row; empty without folds.
-        predictions: By set of rows, see `metrics.ROW_SETS`.
+        split: Folder with the tables train and test.
+        fold: Fold of the training rows, shape (rows,); empty without folds.
+        predictions: Predictions by row set, see `metrics.ROW_SETS`.
 
     Returns:
-        By set of rows, where some rows are equal to others.
+        The counts and scores of each row set that has such rows.
     """
     train, test = (hash_rows(split / name, schema) for name in ("train", "test"))
     masks = {"test": [np.isin(*hashes) for hashes in zip(test, train, strict=True)]}
@@ -41,14 +42,14 @@ def score_equal_rows(
 
 
 def hash_rows(folder: Path, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
-    """Hash the features of each row of a table with its target, and without."""
-    without = row_hashes(read_parts(folder, list(schema.features)))
+    """Hash each row of a table: its features with the target, and its features alone."""
+    features = row_hashes(read_parts(folder, list(schema.features)))
     target = pa.concat_tables(read_parts(folder, [schema.target]))[0]
-    return row_hashes([pa.table([without, target], ["features", "target"])]), without
+    return row_hashes([pa.table([features, target], ["features", "target"])]), features
 
 
 def _in_other_folds(hashes: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Find the rows that equal a row of another fold: bool, (rows,)."""
+    """Return whether each row is equal to a row of another fold, bool, shape (rows,)."""
     _, group = np.unique(hashes, return_inverse=True)
     pairs = np.unique(np.column_stack([group, fold]), axis=0)
     return (np.bincount(pairs[:, 0]) > 1)[group]

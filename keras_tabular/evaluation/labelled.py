@@ -1,4 +1,4 @@
-"""Labelled rows, read and checked as those of the table are."""
+"""Scores for the rows of another file with labels, which is read and checked like the table."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
 
 
 class LabelledFile(NamedTuple):
-    """Scores for the rows of a labelled file, and warnings about these rows."""
+    """Scores for the rows of a file, and warnings about these rows."""
 
     primary_metrics: tuple[str, ...]
     scores: ScoreSet
@@ -48,7 +48,9 @@ def check_test_files(names: Iterable[str], folder: Path) -> None:
     for name in names:
         if not (folder / name).is_file():
             existing = format_list(sorted(p.name for p in folder.glob("[!.]*"))) or "nothing"
-            raise UserError(f"evaluate.tests: found {name!r}; {folder} has {existing}")
+            raise UserError(
+                f"evaluate.tests: expected a file of {folder} ({existing}), got {name!r}"
+            )
 
 
 def score_test_files(
@@ -57,16 +59,14 @@ def score_test_files(
     """Score each file that `evaluate.tests` names; see `score_file`.
 
     Args:
-        data: Folder of `split` and `tests`.
-        result: The evaluation on the test rows, whose metrics count, and whose thresholds the
-            baselines take.
+        data: Folder with `split` and `tests`.
+        result: The evaluation on the test rows, with the thresholds of the baselines and the
+            metrics of the project.
     """
     thresholds = result.evaluation.baseline_thresholds
-    options = params.validate, data / "split", thresholds, result.predictions["test"].custom_metrics
-    return {
-        name: score_file(data / "tests" / name, model, schema, *options)
-        for name in params.evaluate.tests
-    }
+    metrics = result.predictions["test"].custom_metrics
+    options = (model, schema, params.validate, data / "split", thresholds, metrics)
+    return {name: score_file(data / "tests" / name, *options) for name in params.evaluate.tests}
 
 
 def score_file(
@@ -78,21 +78,21 @@ def score_file(
     thresholds: dict[str, float],
     metrics: Sequence[CustomMetric] = (),
 ) -> LabelledFile:
-    """Score the rows of a file, and count those that are training rows.
+    """Score the model and its baselines on the rows of a file, and count the training rows in it.
 
     Args:
-        split: Folder of the split, whose training rows the baselines learn from; None for no
-            baselines.
-        thresholds: Thresholds of the baselines that have another one than the model.
+        policies: The section `validate` of params.yaml.
+        split: Folder of the split, from which the baselines learn; None for no baselines.
+        thresholds: Thresholds of the baselines; those that are missing are chosen.
         metrics: Metrics of the project.
 
     Raises:
-        UserError: No row has a weight above 0; see also `write_labelled`.
+        UserError: All weights are 0, or the rows are not valid, see `write_valid_rows`.
     """
-    training_rows, fitted = 0, Baselines()
+    training_rows, baselines = 0, Baselines()
     with TemporaryDirectory() as name:
         folder = Path(name)
-        failures = write_labelled(file, schema, policies, folder)
+        failures = write_valid_rows(file, schema, policies, folder)
         predictions = predict_table(model.predict, folder, schema, model.metadata.threshold)
         if not predictions.weight.any():
             raise UserError(f"column {schema.weight}: every row has a weight of 0")
@@ -101,34 +101,37 @@ def score_file(
 
             hashes, _ = hash_rows(folder, schema)
             training_rows = int(np.isin(hashes, hash_rows(split / "train", schema)[0]).sum())
-            fitted = predict_baselines(split, {}, schema, model.metadata.loss, folder)
-            thresholds = baseline_thresholds(fitted, {}, model.metadata, schema) | thresholds
+            baselines = predict_baselines(split, {}, schema, model.metadata.loss, folder)
+            thresholds = baseline_thresholds(baselines, {}, model.metadata, schema) | thresholds
     scored = score_and_resample(predictions._replace(custom_metrics=metrics), schema)
     primary_metrics = choose_primary_metrics(predictions, scored, schema)
-    scores = compare_with_baselines(scored, fitted, thresholds, primary_metrics, schema)
+    scores = compare_with_baselines(scored, baselines, thresholds, primary_metrics, schema)
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]
     rows = scores.model.rows
     if training_rows:
-        share = f"{training_rows:,} of {rows:,} rows are training rows"
-        warnings.append(f"{share}, so these scores are too good")
+        counts = f"{training_rows:,} of {rows:,} rows are training rows"
+        warnings.append(f"{counts}, so the scores are too optimistic")
     if rows < MIN_ROWS_FOR_INTERVAL:
-        needed = f"intervals take {MIN_ROWS_FOR_INTERVAL} or more"
-        warnings.append(f"found {rows} rows to score; {needed}")
+        warnings.append(f"intervals need {MIN_ROWS_FOR_INTERVAL} rows or more, got {rows}")
     return LabelledFile(primary_metrics, replace(scores, training_rows=training_rows), warnings)
 
 
-def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path) -> Counter[str]:
-    """Write the rows of a file as parts of a table into `folder`, without those a check drops.
+def write_valid_rows(file: Path, schema: Schema, policies: Validate, folder: Path) -> Counter[str]:
+    """Check the rows of a file, and write those that are not dropped as parts of a table.
 
-    Each cell of the columns that the model reads, the target, the weight and, if the file has it,
-    the group is checked for kind, missing, range and values.
+    The features, the target, the weight and, if the file has it, the group are checked for their
+    kind, missing values, ranges and values.
+
+    Args:
+        policies: The section `validate` of params.yaml.
+        folder: Where to write the table.
 
     Returns:
-        The number of rows that each check dropped or warned of, by its description.
+        The number of rows that failed a check with the policy drop or warn, by column and check.
 
     Raises:
-        UserError: The file is not as declared, no row is left, or a row fails a check whose policy
-            is error; the message names lines.
+        UserError: A row fails a check with the policy error, the columns of the file are not those
+            of the schema, or no row is left.
     """
     needed = {*schema.features, schema.target, schema.weight}
     optional = {*schema.columns, *schema.ignore} - needed
@@ -146,5 +149,5 @@ def write_labelled(file: Path, schema: Schema, policies: Validate, folder: Path)
         write_part(folder, number, table.filter(pa.array(is_valid)))
         rows += int(is_valid.sum())
     if not rows:
-        raise UserError(f"{file}: found no row to score; expected one at least")
+        raise UserError(f"{file}: expected at least one valid row, got none")
     return counts

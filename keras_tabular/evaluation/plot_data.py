@@ -1,11 +1,11 @@
-"""The data of the plots of the test rows, as small CSV files.
+"""The data of all plots of the test rows, as small CSV files.
 
-`HEADERS` lists the files. `metrics/dvc.yaml` draws some of them for `dvc plots`, and
-`report.pictures` and `report.column_pictures` for the page.
+`HEADERS` lists the files. The plots are defined in `metrics/dvc.yaml` for `dvc plots`, and in
+`report.pictures` and `report.column_pictures` for the report.
 
-Every file is written for every task. Those that the task does not have hold the header alone, and
-DVC draws no plot. With three or more classes the curves pool each class against the rest (micro
-average).
+Every file is written for every task. A file that the task does not need has only a header, and DVC
+draws no plot. With more than two classes, the curves are micro averages: each class is compared
+with all others, and the rows of these comparisons are pooled.
 """
 
 from pathlib import Path
@@ -21,11 +21,13 @@ from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
 from keras_tabular.evaluation.uncertainty import share_interval
 from keras_tabular.table.arrays import predicted_classes
 
-BINS = 10  # of the calibration, of the same width each
-MAX_COLUMNS = 30  # in the plot of importances; more cannot be read
-MAX_CELLS = 2500  # of the confusion: of 50 classes all, of more the ones with the most rows
-THRESHOLDS, STEPS = np.arange(1, 100) / 100, 50  # even ones, and quantiles of the outputs
-MAX_ROWS, MAX_NUMBERS = 2000, 20_000  # of the test rows that a later run is compared on
+CALIBRATION_BINS = 10  # of equal width
+MAX_COLUMNS = 30  # in the plot of importances; more would not be readable
+MAX_CONFUSION_CELLS = 2500  # all of 50 classes; of more, the cells with the most rows
+EVEN_THRESHOLDS = np.arange(1, 100) / 100
+THRESHOLD_QUANTILES = 50  # of the predictions, in addition to the even thresholds
+# Test rows that are kept so that later runs can be compared on them.
+MAX_KEPT_ROWS, MAX_KEPT_PREDICTIONS = 2000, 20_000
 
 HEADERS = {
     "roc": ("false positive rate", "true positive rate"),
@@ -37,7 +39,7 @@ HEADERS = {
     "importance": ("column", "rise", "low", "high"),
 }
 
-Plots = dict[str, tuple[Any, ...]]  # for each name the columns of its header
+Plots = dict[str, tuple[Any, ...]]  # the columns of each file, as in its header
 
 
 def write_plot_data(
@@ -47,16 +49,17 @@ def write_plot_data(
     schema: Schema,
     costs: Costs | None = None,
 ) -> None:
-    """Write the points of every plot into `folder`.
+    """Write the points of every plot.
 
     Args:
         importance: Increase of the loss in each repetition, by column.
-        costs: Costs by which the threshold was chosen, if it was.
+        costs: The costs by which the threshold was chosen, if it was.
     """
     names = sorted(importance, key=lambda name: -importance[name].mean())[:MAX_COLUMNS]
-    increases = [importance[name] for name in names]
-    spread = ([function(each) for each in increases] for function in (np.mean, np.min, np.max))
-    plots: Plots = {"importance": (names, *spread)}
+    mean, low, high = (
+        [summarize(importance[name]) for name in names] for summarize in (np.mean, np.min, np.max)
+    )
+    plots: Plots = {"importance": (names, mean, low, high)}
     if schema.task == "regression":
         y, value = test.y, test.y_pred[:, 0].astype(np.float64)
         plots["values"] = (y, value, y - value)
@@ -67,17 +70,17 @@ def write_plot_data(
         plots["threshold"] = threshold_plot(test, costs)
     for name, header in HEADERS.items():
         columns = dict(zip(header, plots.get(name, [()] * len(header)), strict=True))
-        many = name == "confusion"
-        write_points(folder / f"{name}.csv", columns, MAX_CELLS if many else MAX_POINTS)
-    write_points(folder / "test_rows.csv", test_rows(test, schema), MAX_ROWS)
+        max_points = MAX_CONFUSION_CELLS if name == "confusion" else MAX_POINTS
+        write_points(folder / f"{name}.csv", columns, max_points)
+    write_points(folder / "test_rows.csv", kept_test_rows(test, schema), MAX_KEPT_ROWS)
 
 
-def test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:
-    """Return label, outputs, weight and group of the test rows on which two runs are compared."""
-    number = min(len(test.y), MAX_NUMBERS // test.y_pred.shape[1])
-    rows = np.arange(number)
+def kept_test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:
+    """Return label, predictions, weight and group of the test rows that are kept."""
+    max_rows = min(len(test.y), MAX_KEPT_PREDICTIONS // test.y_pred.shape[1])
+    rows = np.arange(max_rows)
     if test.group is not None:  # whole groups
-        rows = np.sort(np.argsort(test.group, kind="stable")[: min(number, MAX_ROWS)])
+        rows = np.sort(np.argsort(test.group, kind="stable")[: min(max_rows, MAX_KEPT_ROWS)])
     y, y_pred, weight, _, group, _ = test.select(rows)
     return {
         "y": y if schema.task == "regression" else y.astype(int),
@@ -88,7 +91,7 @@ def test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:
 
 
 def probability_plots(test: Predictions, schema: Schema) -> Plots:
-    """Compute the curves of a probability and of whether the row is of the class."""
+    """Compute the calibration, and the ROC and precision-recall curves."""
     classes = np.arange(1, 2) if schema.task == "binary" else np.arange(len(schema.classes))
     pooled = Predictions(
         (test.y[:, None] == classes).ravel(),
@@ -97,7 +100,7 @@ def probability_plots(test: Predictions, schema: Schema) -> Plots:
         group=None if test.group is None else np.repeat(test.group, len(classes)),
     )
     pooled = pooled.select(pooled.weight > 0)
-    bins = np.minimum((pooled.y_pred * BINS).astype(int), BINS - 1)
+    bins = np.minimum((pooled.y_pred * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     filled = [pooled.select(bins == k) for k in np.unique(bins)]
     means = [np.average(rows.y_pred, weights=rows.weight) for rows in filled]
     actual = [np.average(rows.y, weights=rows.weight) for rows in filled]
@@ -110,14 +113,14 @@ def probability_plots(test: Predictions, schema: Schema) -> Plots:
 
 
 def ranking_plots(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> Plots:
-    """Compute the ROC curve without points within a line, and the best precision by recall."""
+    """Compute the ROC curve without points inside of lines, and the best precision by recall."""
     _, (hits,), (alarms,) = hits_and_alarms(truth, probability, weight[None])
-    turns = np.ones(len(hits), bool)
-    turns[1:-1] = np.diff(hits, 2).astype(bool) | np.diff(alarms, 2).astype(bool)
+    is_corner = np.ones(len(hits), bool)
+    is_corner[1:-1] = np.diff(hits, 2).astype(bool) | np.diff(alarms, 2).astype(bool)
     recall, first = np.unique(hits / hits[-1], return_index=True)
     precision = np.divide(hits, hits + alarms, out=np.ones_like(hits), where=hits + alarms > 0)
     return {
-        "roc": ((alarms / alarms[-1])[turns], (hits / hits[-1])[turns]),
+        "roc": ((alarms / alarms[-1])[is_corner], (hits / hits[-1])[is_corner]),
         "precision_recall": (recall, np.maximum.reduceat(precision, first)),
     }
 
@@ -128,25 +131,27 @@ def confusion(test: Predictions, schema: Schema) -> tuple[list[Any], ...]:
     predicted = predicted_classes(test.y_pred, schema, test.threshold)
     size = len(names)
     counts = np.bincount(test.y.astype(int) * size + predicted, minlength=size * size)
-    cells = np.sort(np.argsort(-counts, kind="stable")[:MAX_CELLS])
-    of_class = np.maximum(counts.reshape(size, size).sum(axis=1), 1)
+    cells = np.sort(np.argsort(-counts, kind="stable")[:MAX_CONFUSION_CELLS])
+    class_rows = np.maximum(counts.reshape(size, size).sum(axis=1), 1)
     return (
         [names[cell // size] for cell in cells],
         [names[cell % size] for cell in cells],
         counts[cells].tolist(),
-        [float(counts[cell] / of_class[cell // size]) for cell in cells],
+        [float(counts[cell] / class_rows[cell // size]) for cell in cells],
     )
 
 
 def threshold_plot(test: Predictions, costs: Costs | None) -> tuple[np.ndarray, ...]:
-    """Score the test rows by each threshold, the chosen one among them; NaN if it is undefined."""
+    """Score the test rows at many thresholds, with the chosen one; undefined scores are NaN."""
     probability = test.y_pred[:, 0].astype(np.float64)
-    quantiles = np.quantile(probability, np.linspace(0, 1, STEPS + 1), method="nearest")
-    thresholds = np.unique(np.r_[THRESHOLDS, np.round(quantiles, 6), test.threshold])
+    quantiles = np.quantile(
+        probability, np.linspace(0, 1, THRESHOLD_QUANTILES + 1), method="nearest"
+    )
+    thresholds = np.unique(np.r_[EVEN_THRESHOLDS, np.round(quantiles, 6), test.threshold])
     borders, (hits,), (alarms,) = hits_and_alarms(test.y == 1, probability, test.weight[None])
     positive, negative = hits[-1], alarms[-1]
-    lowest_called = np.searchsorted(-borders, -thresholds, side="right") - 1
-    hits, alarms = hits[lowest_called], alarms[lowest_called]
+    last_border = np.searchsorted(-borders, -thresholds, side="right") - 1
+    hits, alarms = hits[last_border], alarms[last_border]
     with np.errstate(all="ignore"):
         recall, precision = hits / positive, hits / (hits + alarms)
         f1 = 2 * hits / (hits + alarms + positive)

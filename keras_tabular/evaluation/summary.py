@@ -1,4 +1,4 @@
-"""The lines with which evaluate ends, and the sentences that it shares with the gate."""
+"""The summary that evaluate prints, and the warnings that the gate also shows."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -23,33 +23,33 @@ def summary_lines(
     evaluation: Evaluation,
     files: Mapping[str, "LabelledFile"],
     task: str,
-    choice: ThresholdRule | None,
+    rule: ThresholdRule | None,
 ) -> Iterator[str]:
-    """Yield the scores of test files and of the test rows, then what else is worth a line.
+    """Yield the scores of test files and of the test rows, and then warnings.
 
     Args:
-        files: The scores of each file of `evaluate.tests`, by its name.
-        choice: The rule by which the threshold was chosen, if it was.
+        files: Scores of each file of `evaluate.tests`, by its name.
+        rule: The rule by which the threshold was chosen, if it was.
     """
     for name, (primary_metrics, scores, warnings) in files.items():
         yield from (f"warn: {name}: {warning}" for warning in warnings)
-        of_file = Evaluation(primary_metrics, {"test": scores})
-        yield f"{name}: {format_scores(of_file, task)}"
+        file_evaluation = Evaluation(primary_metrics, {"test": scores})
+        yield f"{name}: {format_scores(file_evaluation, task)}"
     yield format_scores(evaluation, task)
-    if choice:
+    if rule:
         yield format_threshold(evaluation)
     if coverage := evaluation.interval_coverage:
-        text = format_coverage(coverage)
-        yield f"{text[0].upper()}{text[1:]}; mean width {format_number(coverage.mean_width)}"
+        yield f"{format_coverage(coverage)}; mean width {format_number(coverage.mean_width)}"
     yield from (f"warn: {text}" for text in evaluation_warnings(evaluation, task))
 
 
-# A primary metric, or R², that looks like a leak, and the least lower end of its interval.
-SUSPICIOUS, NEARLY_PERFECT = 0.999, 0.98
+# A primary metric, or R², hints at a leak if the score and the lower end of its interval reach these
+# values.
+MIN_SUSPICIOUS_SCORE, MIN_SUSPICIOUS_LOWER_END = 0.999, 0.98
 
 
 def evaluation_warnings(evaluation: Evaluation, task: str) -> list[str]:
-    """Collect why the scores may be too good, or of little use for new rows."""
+    """List the reasons why the scores may be too optimistic, or of little use for new rows."""
     warnings = format_equal_rows(evaluation)
     if evaluation.classes_not_found:
         names = format_list(evaluation.classes_not_found)
@@ -59,10 +59,10 @@ def evaluation_warnings(evaluation: Evaluation, task: str) -> list[str]:
         warnings.append(format_coverage(coverage))
     if shares := evaluation.outside_training:
         columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
-        warnings.append(f"test rows lie outside the values of the training rows in {columns}")
+        warnings.append(f"test rows are outside the range of the training rows in {columns}")
     key = "r2" if task == "regression" else evaluation.primary_metrics[0]
     value, interval = evaluation.test.model.get(key) or Estimate(0.0)
-    if interval and value >= SUSPICIOUS and interval[0] >= NEARLY_PERFECT:
+    if interval and value >= MIN_SUSPICIOUS_SCORE and interval[0] >= MIN_SUSPICIOUS_LOWER_END:
         score = f"{metric(key).label} is {format_number(value)} {format_interval(*interval)}"
         warnings.append(f"{score}, which often means that a column leaks the target")
     return warnings
@@ -74,11 +74,11 @@ def format_interval(low: float, high: float) -> str:
 
 
 def format_scores(evaluation: Evaluation, task: str) -> str:
-    """Format the first primary metric: of the model with its interval, and of the baselines."""
+    """Format the first primary metric, of the model with its interval and of the baselines."""
     key, test = evaluation.primary_metrics[0], evaluation.test
     on_test, on_folds, on_later_rows = (
-        format_estimates(evaluation.score_sets.get(rows, NO_SCORES), key)
-        for rows in ("test", "cross_validation", "forward_chaining")
+        _format_values(evaluation.score_sets.get(row_set, NO_SCORES), key)
+        for row_set in ("test", "cross_validation", "forward_chaining")
     )
     text = f"{metric(key).label}: {on_test['model']} on {test.model.rows:,} test rows"
     estimate = test.model.get(key)
@@ -92,16 +92,16 @@ def format_scores(evaluation: Evaluation, task: str) -> str:
     baselines = []
     for name in (*names, constant):
         baseline = f"{BASELINES[name]} {on_test.get(name, UNDEFINED)}"
-        for scores, place in ((on_folds, "cross-validated"), (on_later_rows, "on later rows")):
-            value = scores.get(name, UNDEFINED)
+        for values, place in ((on_folds, "cross-validated"), (on_later_rows, "on later rows")):
+            value = values.get(name, UNDEFINED)
             if value != UNDEFINED and name != constant:
                 baseline += f" and {value} {place}"
         baselines.append(baseline)
     return f"{text}; {', '.join(baselines)}"
 
 
-def format_estimates(scores: ScoreSet, key: str) -> dict[str, str]:
-    """Format a score of the model, under "model", and of each baseline by its name."""
+def _format_values(scores: ScoreSet, key: str) -> dict[str, str]:
+    """Format a score of the model, with the key "model", and of each baseline by its name."""
     model = scores.model.value(key)
     values = {name: baseline.value(key) for name, baseline in scores.baselines.items()}
     texts = {name: format_number(value, model) for name, value in values.items()}
@@ -111,8 +111,8 @@ def format_estimates(scores: ScoreSet, key: str) -> dict[str, str]:
 def format_threshold(evaluation: Evaluation) -> str:
     """Format the scores that depend on the threshold."""
     texts = []
-    for rows, place in (("test", "on the test rows"), ("cross_validation", "cross-validated")):
-        scores = evaluation.score_sets.get(rows, NO_SCORES).model
+    for row_set, place in (("test", "on the test rows"), ("cross_validation", "cross-validated")):
+        scores = evaluation.score_sets.get(row_set, NO_SCORES).model
         recall, precision, f1 = (
             format_number(scores.value(key)) for key in ("recall", "precision", "f1")
         )
@@ -121,26 +121,26 @@ def format_threshold(evaluation: Evaluation) -> str:
 
 
 def format_coverage(coverage: IntervalCoverage) -> str:
-    """Format how many values of the test rows are inside their prediction intervals."""
-    return (
-        f"intervals of {coverage.nominal:.0%} hold {format_number(coverage.coverage)} of the "
-        f"values of test rows {format_interval(coverage.low, coverage.high)}"
-    )
+    """Format the share of the test values that are inside of their prediction intervals."""
+    share = f"{format_number(coverage.coverage)} {format_interval(coverage.low, coverage.high)}"
+    return f"{coverage.nominal:.0%} prediction intervals contain {share} of the test values"
 
 
 def format_equal_rows(evaluation: Evaluation) -> list[str]:
-    """Format the number of rows that equal others in training, and the score without them."""
+    """Format the number of rows that are equal to rows of the training, and the score without."""
     key, texts = evaluation.primary_metrics[0], []
     places = {
-        "test": "test rows equal a training row",
-        "cross_validation": "training rows equal one of another fold",
+        "test": "test rows are equal to a training row",
+        "cross_validation": "training rows are equal to one of another fold",
     }
-    for name, place in places.items():
-        if rows := evaluation.equal_rows.get(name):
-            count = evaluation.score_sets[name].model.rows
-            texts.append(
-                f"{rows.equal:,} of {count:,} {place}, {rows.equal_with_target:,} of them with the "
-                f"same target; {metric(key).label} without them: "
-                f"{format_number(rows.scores_without.value(key))}"
-            )
+    for row_set, place in places.items():
+        rows = evaluation.equal_rows.get(row_set)
+        if not rows:
+            continue
+        row_count = evaluation.score_sets[row_set].model.rows
+        score = format_number(rows.scores_without.value(key))
+        texts.append(
+            f"{rows.equal:,} of {row_count:,} {place}, {rows.equal_with_target:,} of "
+            f"them with the same target; {metric(key).label} without these rows: {score}"
+        )
     return texts

@@ -233,7 +233,7 @@ def paired_differences(run: Run, base: Run) -> dict[str, PairedDifference]:
 
 
 def read_test_rows(run: Run) -> Predictions | None:
-    """Read the test rows that a run has kept, see `plot_data.test_rows`; None if there are none."""
+    """Read the test rows that a run has kept, see `kept_test_rows`; None if there are none."""
     rows = read_points(run, "test_rows")
     if not rows:
         return None

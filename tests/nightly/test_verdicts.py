@@ -202,8 +202,8 @@ def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
         (tmp_path / name / "plots").mkdir(parents=True, exist_ok=True)
         content = to_json(Evaluation(("accuracy",), {"test": test}))
         (tmp_path / name / "scores.json").write_text(json.dumps(content))
-        rows = plot_data.test_rows(predictions, schema)
-        write_points(tmp_path / name / "plots/test_rows.csv", rows, plot_data.MAX_ROWS)
+        rows = plot_data.kept_test_rows(predictions, schema)
+        write_points(tmp_path / name / "plots/test_rows.csv", rows, plot_data.MAX_KEPT_ROWS)
         return Run(WORKSPACE, tmp_path / name)
 
     rng, counts = np.random.default_rng(0), {"same rows": Counter[str](), "others": Counter[str]()}

@@ -35,10 +35,10 @@ def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_
     score_sets = {name: ScoreSet(Scores(len(rows.y))) for name, rows in predictions.items()}
     evaluation = Evaluation(("accuracy",), score_sets, equal_rows=equal_rows)
     assert format_equal_rows(evaluation) == [
-        "2 of 4 test rows equal a training row, 1 of them with the same target; "
-        "Accuracy without them: 0.500",
-        "2 of 5 training rows equal one of another fold, 0 of them with the same target; "
-        "Accuracy without them: 0.667",
+        "2 of 4 test rows are equal to a training row, 1 of them with the same target; "
+        "Accuracy without these rows: 0.500",
+        "2 of 5 training rows are equal to one of another fold, 0 of them with the same target; "
+        "Accuracy without these rows: 0.667",
     ]
 
 

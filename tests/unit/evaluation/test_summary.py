@@ -59,8 +59,8 @@ def test_what_is_undefined_is_left_out_or_a_dash() -> None:
         "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –, majority class –",
         "Threshold 0.500: recall –, precision –, F1 – on the test rows; "
         "recall –, precision –, F1 – cross-validated",
-        "warn: 5 of 5 test rows equal a training row, 5 of them with the same target; "
-        "ROC AUC without them: –",
+        "warn: 5 of 5 test rows are equal to a training row, 5 of them with the same target; "
+        "ROC AUC without these rows: –",
     ]
 
 
@@ -83,9 +83,9 @@ def test_intervals_columns_outside_and_classes_that_are_not_found_are_said() -> 
         outside_training={"month": 1.0, "hour.of.day": 0.25},
     )
     assert list(summary_lines(evaluation, {}, "multiclass", None))[1:] == [
-        "Intervals of 90% hold 0.880 of the values of test rows (95% CI 0.850 to 0.910); "
+        "90% prediction intervals contain 0.880 (95% CI 0.850 to 0.910) of the test values; "
         "mean width 2.50",
         "warn: no test row of class rare is predicted correctly: its recall is 0",
-        "warn: test rows lie outside the values of the training rows in month (100%), "
+        "warn: test rows are outside the range of the training rows in month (100%), "
         "hour.of.day (25%)",
     ]
