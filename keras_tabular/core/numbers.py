@@ -11,11 +11,12 @@ def format_number(value: float | None, *compared_with: float | None) -> str:
     """
     if value is None:
         return UNDEFINED
-    others = {1.0} if value < 1 else set()
-    others |= {other for other in compared_with if other is not None} - {value}
+    different = {other for other in compared_with if other not in (None, value)}
+    if value < 1:
+        different.add(1.0)
     for digits in range(3, MAX_DIGITS):
         text = _with_digits(value, digits)
-        if text not in {_with_digits(other, digits) for other in others}:
+        if text not in {_with_digits(other, digits) for other in different}:
             return text
     return _with_digits(value, MAX_DIGITS)
 

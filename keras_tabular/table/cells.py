@@ -229,7 +229,7 @@ def is_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
 
 def possible_kinds(arrow_type: pa.DataType) -> tuple[Kind, ...]:
     """Return the kinds that a column of an Arrow type can have; none for lists and the like."""
-    arrow_type = _storage_type(arrow_type)
+    arrow_type = _value_type(arrow_type)
     if pa.types.is_null(arrow_type) or arrow_type in TEXT_TYPES or _is_number(arrow_type):
         return KINDS
     if pa.types.is_boolean(arrow_type):
@@ -243,14 +243,12 @@ def possible_kinds(arrow_type: pa.DataType) -> tuple[Kind, ...]:
 
 def can_have_format(arrow_type: pa.DataType, kind: Kind) -> bool:
     """Return whether a `format` applies to values of a type: texts, and numbers that are dates."""
-    arrow_type = _storage_type(arrow_type)
+    arrow_type = _value_type(arrow_type)
     return arrow_type in TEXT_TYPES or (kind == "datetime" and _is_number(arrow_type))
 
 
-def _storage_type(arrow_type: pa.DataType) -> pa.DataType:
-    """Return the type of the values in a dictionary, or in an extension such as JSON."""
-    if isinstance(arrow_type, pa.BaseExtensionType):
-        return arrow_type.storage_type
+def _value_type(arrow_type: pa.DataType) -> pa.DataType:
+    """Return the type of the values in a dictionary."""
     return arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
 
 
@@ -271,9 +269,7 @@ def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
     Raises:
         pa.ArrowInvalid: A text is not valid UTF-8.
     """
-    if isinstance(values, pa.ExtensionArray):
-        values = values.storage
-    elif isinstance(values, pa.DictionaryArray):
+    if isinstance(values, pa.DictionaryArray):
         values = values.dictionary_decode()
     arrow_type, is_text = values.type, kind in (None, "category", "text")
     if arrow_type in TEXT_TYPES:

@@ -117,24 +117,7 @@ def check_table(
             values = pa.concat_tables(read({name: column}))
             present = np.flatnonzero(values[0].is_valid())  # two missing values are not equal
             checks[name, "unique"].add_rows(present[_repeated_rows([values.drop_null()])])
-        extremes = set[Any]().union(*(result.extremes[name] for result in results))
-        if not extremes - {None}:
-            checks[name, "empty_column"].column_rows = rows
-        constant = checks.get((name, "constant_column"))
-        if constant and len(extremes) == 1 and extremes != {None}:
-            constant.column_rows, constant.examples = rows, list(extremes)
-    sample = pa.concat_tables([result.sample for result in results])
-    for name, share in shares_explained(sample, schema).items():
-        leak = checks[name, "leak"]
-        leak.share = share
-        if share >= policies.leak_threshold:
-            leak.column_rows, leak.examples = rows, [f"{share:.2%}"]
-    class_rows = sum((result.class_rows for result in results), Counter[Any]())
-    rare = {v: class_rows[v] for v in schema.classes if class_rows[v] < policies.min_class_rows}
-    if rare:
-        check = checks[schema.target, "rare_class"]
-        check.column_rows = max(sum(rare.values()), 1)
-        check.examples = [f"{count} rows of {value}" for value, count in rare.items()]
+    _check_whole_columns(checks, results, schema, policies)
     return rows, checks | _run_row_checks(row_checks, schema, read)
 
 
@@ -267,6 +250,32 @@ def _repeated_rows(parts: Iterable[pa.Table]) -> np.ndarray:
     if first is None:
         return np.empty(0, np.int64)
     return np.flatnonzero(first != np.arange(len(first)))
+
+
+def _check_whole_columns(
+    checks: Checks, results: list[_PartResult], schema: Schema, policies: Validate
+) -> None:
+    """Check for columns that are empty, constant or leaks, and for rare classes."""
+    rows = sum(result.rows for result in results)
+    for name in schema.columns:
+        extremes = set[Any]().union(*(result.extremes[name] for result in results))
+        if not extremes - {None}:
+            checks[name, "empty_column"].column_rows = rows
+        constant = checks.get((name, "constant_column"))
+        if constant and len(extremes) == 1 and extremes != {None}:
+            constant.column_rows, constant.examples = rows, list(extremes)
+    sample = pa.concat_tables([result.sample for result in results])
+    for name, share in shares_explained(sample, schema).items():
+        leak = checks[name, "leak"]
+        leak.share = share
+        if share >= policies.leak_threshold:
+            leak.column_rows, leak.examples = rows, [f"{share:.2%}"]
+    class_rows = sum((result.class_rows for result in results), Counter[Any]())
+    rare = {v: class_rows[v] for v in schema.classes if class_rows[v] < policies.min_class_rows}
+    if rare:
+        check = checks[schema.target, "rare_class"]
+        check.column_rows = max(sum(rare.values()), 1)
+        check.examples = [f"{count} rows of {value}" for value, count in rare.items()]
 
 
 def _run_row_checks(

@@ -1,7 +1,6 @@
 """CSV files: DuckDB reads them, and Python reads what DuckDB refuses and names the wrong line."""
 
 import csv
-import errno
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -218,11 +217,8 @@ def open_bytes(file: Path) -> IO[bytes]:
     """Open a file, and decompress it if its name ends in .gz or .zst.
 
     Raises:
-        OSError: The file cannot be opened, or it is a folder or a pipe, which would block.
+        OSError: The file cannot be opened.
     """
-    if file.exists() and not file.is_file():
-        problem = "expected a file, got a folder, a pipe or a device"
-        raise OSError(errno.EINVAL, problem, str(file))
     content = file.open("rb")
     if file.suffix in COMPRESSED:
         return BufferedReader(pa.CompressedInputStream(content, COMPRESSED[file.suffix]))

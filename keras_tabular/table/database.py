@@ -2,22 +2,19 @@
 
 from collections.abc import Iterable
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from keras_tabular.core.parallel import worker_count
 
-if TYPE_CHECKING:  # its import takes a fifth of a second
-    from duckdb import DuckDBPyConnection
-
 MEMORY_LIMIT = "1GB"
 
 
-def connect() -> "DuckDBPyConnection":
+def connect() -> Any:
     """Return a connection to an empty database in memory."""
-    import duckdb
+    import duckdb  # takes a fifth of a second
 
     return duckdb.connect(
         config={
