@@ -142,7 +142,7 @@ def test_different_texts_for_a_value_are_one_class(
             "missing?",
         ),
         ("x,y\n", "t.csv: expected rows after the header, got none."),
-        ("", "t.csv: the file is empty; expected a header line"),
+        ("", "t.csv: expected a header line, got an empty file"),
         (None, "t.csv: no such file or folder."),
     ],
 )
@@ -423,7 +423,7 @@ def test_checks_that_will_fail_are_reported(
     infer_from_frame(tmp_path, {"x": [*range(41)] * 2, "y": animals})
     printed = capsys.readouterr().out
     assert "`dvc repro` will stop at validate. Decide:\n  y: 2 of 82 rows fail rare" in printed
-    assert "found 2 rows of emu" in printed
+    assert "got 2 rows of emu" in printed
     assert "validate.rare_class in params.yaml" in printed
     person = np.repeat(np.arange(60), 10)
     labels = np.array(LABELS)[np.random.default_rng(0).permutation(60)][person]
