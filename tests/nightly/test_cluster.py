@@ -50,6 +50,6 @@ def test_a_machine_that_does_not_see_the_folder_is_named(many_files: Path, tmp_p
     )
     completed = run_command(many_files, *IN_NAMESPACE, "bash", "-ec", script, **RAY_TOKEN)
     assert completed.returncode == 1
-    message = f"does not see {many_files} as this one does; put the project, with its"
+    message = f"cannot import the code in {many_files}. Put the project, with its"
     assert message in completed.stderr
     assert "Traceback" not in completed.stderr
