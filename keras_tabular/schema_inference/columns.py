@@ -60,12 +60,16 @@ class InferredColumn:
         """The different texts that are not missing."""
         return [text for text in self.counts if text and text not in self.missing_values]
 
-    def ignore(self, description: str, question: str) -> None:
-        """Exclude the column from the model, and ask whether that is right."""
+    def ignore(self, description: str, question: str, also: str = "") -> None:
+        """Exclude the column from the model, and ask whether that is right.
+
+        Args:
+            also: What else to change if it is not.
+        """
         self.is_ignored, self.description = True, description
         nullable = ", nullable: true" if self.nullable else ""
         declaration = f"{{kind: {self.kind}{nullable}}}"
-        self.questions = [f"{question} If not, move it to columns as {declaration}."]
+        self.questions = [f"{question} If not, move it to columns as {declaration}{also}."]
 
 
 def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
@@ -117,7 +121,7 @@ def infer_column(
         column.description = "The same value in every row" if present else "No value in any row"
         column.is_ignored = column.is_constant = True
         return column
-    column.description = f"{len(present)} different values"
+    column.description = "1 value" if len(present) == 1 else f"{len(present)} different values"
     is_code = any(re.fullmatch(r"\s*-?0\d+", text) for text in present)  # such as 00123
     if number_formats and not is_code:
         form, question = formats.choose_number_format(number_formats, marks, delimiter)

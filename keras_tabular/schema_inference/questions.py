@@ -38,7 +38,7 @@ def ask_about(name: str, column: InferredColumn, *, is_target: bool) -> list[str
     text, count = counts.most_common(1)[0]
     if count >= NEARLY_ALL * rows and not is_target:
         value = truncate(text) or "empty"
-        return [f"{count} of {rows} rows are {value}. Is this column useful? If not, ignore it."]
+        return [f"{count} of {rows} rows are {value}. Is it useful? If not, move it to ignore."]
     present = Counter({text: counts[text] for text in column.present})
     if column.kind in ("category", "text") and not is_target:
         return ask_group(name, column, present)

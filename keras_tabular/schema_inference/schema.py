@@ -183,8 +183,8 @@ def ask_about_leaks(columns: dict[str, InferredColumn], target: str, checks: Che
     for name, leak in leaks.items():
         column, explains = columns[name], f"explains {leak.share:.2%} of {target} by itself"
         if leak.failed_rows and not all_fail and not column.may_be_group:
-            column.ignore(f"This column {explains}", f"Is it a copy of {target}?")
-            column.questions.append("Also set validate.leak in params.yaml to warn then.")
+            also = ", and set validate.leak in params.yaml to warn"
+            column.ignore(f"This column {explains}", f"Is it a copy of {target}?", also)
             del checks[name, "leak"]
         elif leak.failed_rows or leak.share >= MIN_LEAK_SHARE_TO_ASK:
             column.questions.append(f"The column {explains}. Is it known before {target} is?")

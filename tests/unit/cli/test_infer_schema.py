@@ -255,7 +255,7 @@ def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
         ("lists of 7 labels between |", "genres"),
         ("write them as plain numbers", "some"),
         ("of y by itself. Is it known before y is?", "near"),
-        ("by itself. Is it a copy of y? If not, move it to columns as {kind: real}.", "log"),
+        ("by itself. Is it a copy of y? If not, move it to columns as {kind: real}, and", "log"),
         ("Or are the dates written as %d/%m/%Y? Both formats fit.", "either"),
     ):
         assert columns_with_comment(words_in_comment, comments) == [column]
@@ -334,7 +334,7 @@ def test_spellings_and_nearly_constant_columns_are_asked_about(tmp_path: Path) -
     assert columns_with_comment("?", comments) == ["colour", "flag", "y", "few"]
     assert "mean the same? If not, remove them from replace." in comments["colour"]
     assert (
-        "999 of 1000 rows are False. Is this column useful? If not, ignore it." in comments["flag"]
+        "999 of 1000 rows are False. Is it useful? If not, move it to ignore." in comments["flag"]
     )
     assert comments["few"].startswith("2 of 1000 rows have a value. Can the model do without")
     assert (schema.classes, schema.ignore) == (("no", "yes"), ("few",))
