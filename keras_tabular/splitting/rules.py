@@ -72,9 +72,8 @@ def find_equal_rows(
         The first equal row of each row, see `equal_feature_rows`, or None if rows are drawn one by
         one; and a message about equal rows, or None if there are none.
     """
-    if split.by != "random" or split.equal_rows == "drawn":
-        return None, None
-    first_equal = equal_feature_rows(folder, schema)
+    keeps_together = split.by == "random" and split.equal_rows != "drawn"
+    first_equal = equal_feature_rows(folder, schema) if keeps_together else None
     if first_equal is None:
         return None, None
     repeated = int((first_equal != np.arange(len(first_equal))).sum())

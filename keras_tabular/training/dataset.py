@@ -17,6 +17,7 @@ from keras_tabular.preprocessing.layers import build_preprocessing
 from keras_tabular.preprocessing.statistics import Statistics, adapt
 from keras_tabular.table import arrays
 from keras_tabular.table.parquet import count_rows, part_paths, read_parts
+from keras_tabular.training.folds import Folds
 
 MAX_CACHED_BYTES = 2**28  # of preprocessed rows; a larger table is read again in each epoch
 MIN_PARTS_TO_COMPILE = 3  # to compile the preprocessing takes as long as to run it on three parts
@@ -91,7 +92,7 @@ class Preprocessor(NamedTuple):
     text_length: int
     class_weights: np.ndarray
 
-    def encode_texts(self, folder: Path, folds: list[np.ndarray] | None) -> list[np.ndarray]:
+    def encode_texts(self, folder: Path, folds: Folds | None) -> list[np.ndarray]:
         """Encode the texts of a table.
 
         Args:
@@ -110,7 +111,7 @@ class Preprocessor(NamedTuple):
 
 
 def fit_preprocessor(
-    folder: Path, schema: Schema, train: ResolvedTrain, labels: Labels, folds: list[np.ndarray]
+    folder: Path, schema: Schema, train: ResolvedTrain, labels: Labels, folds: Folds
 ) -> Preprocessor:
     """Fit the preprocessing to the training rows.
 
@@ -166,11 +167,7 @@ class TableDataset:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        preprocessor: Preprocessor,
-        labels: Labels,
-        folds: list[np.ndarray] | None = None,
+        self, folder: Path, preprocessor: Preprocessor, labels: Labels, folds: Folds | None = None
     ) -> None:
         counts = count_rows(folder)
         parts = zip(part_paths(folder), counts, np.cumsum(counts), strict=True)

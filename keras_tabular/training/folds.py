@@ -20,6 +20,7 @@ from keras_tabular.table.groups import rarest_classes
 from keras_tabular.table.parquet import FOLD_KEY, count_rows, part_paths, read_parts
 
 MAX_AUTO_FOLDS = 10
+Folds = list[np.ndarray]  # for each part the fold of each row, int32, numbers from 0
 
 
 def read_fold_keys(folder: Path) -> list[np.ndarray]:
@@ -42,7 +43,7 @@ def possible_folds(folder: Path) -> range:
 
 def draw_folds(
     classes: list[np.ndarray], fold_keys: list[np.ndarray], folds: int, seed: int
-) -> list[np.ndarray]:
+) -> Folds:
     """Return the fold of each row of each part, int32.
 
     Args:
@@ -71,7 +72,7 @@ def draw_folds(
     return np.split(row_folds, np.cumsum([len(part) for part in fold_keys])[:-1])
 
 
-def deal_rows(classes: list[np.ndarray], folds: int, seed: int) -> list[np.ndarray]:
+def deal_rows(classes: list[np.ndarray], folds: int, seed: int) -> Folds:
     """Deal the rows of each part to the folds in turn, like cards: class by class, shuffled.
 
     So each fold gets its share of each class, and the sizes of the folds differ by one row at most.

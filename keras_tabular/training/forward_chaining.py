@@ -18,13 +18,13 @@ from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
 from keras_tabular.training.ensemble import assemble, weigh_snapshots
 from keras_tabular.training.fit import fit
-from keras_tabular.training.folds import read_fold_keys
+from keras_tabular.training.folds import Folds, read_fold_keys
 from keras_tabular.training.setup import Setup
 
 
 def predict_later_blocks(
     folder: Path, schema: Schema, train: Train, build: Build, scratch: Path
-) -> tuple[np.ndarray, list[np.ndarray]]:
+) -> tuple[np.ndarray, Folds]:
     """Predict training rows with models that have learnt only from earlier rows.
 
     The rows are divided by their times into blocks from 0 to `train.forward_chaining` with equal
