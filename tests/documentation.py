@@ -29,7 +29,7 @@ def code_blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL)
 
 
-def run_page_blocks(folder: Path, page: str, blocks: list[str]) -> list[str]:
+def run_page_blocks(folder: Path, page: str, blocks: list[str], **environment: str) -> list[str]:
     """Run shell blocks of a page in a project, and return the output of each.
 
     Output that the page shows has to be the same.
@@ -39,8 +39,8 @@ def run_page_blocks(folder: Path, page: str, blocks: list[str]) -> list[str]:
     outputs = []
     for block in blocks:
         # A project that a block creates uses the library of the clone.
-        command = ("bash", "-ec", use_free_port(block))
-        output = check_output(folder, *command, PYTHONPATH=str(folder), **MAKE_VARIABLES)
+        variables = MAKE_VARIABLES | environment | {"PYTHONPATH": str(folder)}
+        output = check_output(folder, "bash", "-ec", use_free_port(block), **variables)
         if "queue start" in block:
             wait_for_queue(folder)
         for part, pattern in SHOWN_OUTPUT.items():

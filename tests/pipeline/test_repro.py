@@ -34,7 +34,8 @@ def test_a_second_run_has_nothing_to_do_and_leaves_git_clean(
 def test_the_committed_results_are_those_of_a_fresh_clone(origin: Path, reproduced: Path) -> None:
     """If this fails, run `dvc repro --force` and commit.
 
-    The files that contain scores of the linear baseline may differ between machines.
+    The results in git come from any number of threads, those of the clone from one thread. The
+    files that contain scores of the linear baseline may differ between machines.
     """
     with_baselines = [f"metrics/{name}.json" for name in ("metrics", "scores", "gate")]
     committed = read_output_hashes(origin, *with_baselines)
