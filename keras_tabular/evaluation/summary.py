@@ -43,8 +43,8 @@ def summary_lines(
     yield from (f"warn: {text}" for text in evaluation_warnings(evaluation, task))
 
 
-# A primary metric, or R², hints at a leak if the score and the lower end of its interval reach these
-# values.
+# A primary metric, or R², hints at a leak if the score and the lower end of its interval are at
+# least as high.
 MIN_SUSPICIOUS_SCORE, MIN_SUSPICIOUS_LOWER_END = 0.999, 0.98
 
 

@@ -1,4 +1,4 @@
-"""The baselines learn from what the network saw, and out of fold from the other folds."""
+"""The baselines learn from the rows of the network, and for each fold from the other folds."""
 
 from pathlib import Path
 
@@ -18,8 +18,8 @@ CV = "cross_validation"
 FRAME = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
 
 
-def split_of(folder: Path) -> Path:
-    """40 training rows in two parts, no validation rows, 10 test rows."""
+def write_split(folder: Path) -> Path:
+    """Write 40 training rows in two parts, no validation rows, and 10 test rows."""
     y = (np.arange(40) % 4 == 0).astype(int)
     table = pa.table({"x": np.linspace(-1, 1, 40), "y": y})
     write_part(folder / "train", 0, table[:25])
@@ -29,14 +29,13 @@ def split_of(folder: Path) -> Path:
     return folder
 
 
-def test_a_class_that_a_baseline_never_saw_gets_no_probability() -> None:
+def test_a_class_without_training_rows_has_probability_0() -> None:
     for name in ("logistic_regression", "gradient_boosting"):
         fitted = baselines.build_baselines(MULTICLASS, "auto")[name].fit(FRAME, [0, 0, 2, 2])
         assert baselines.predict(fitted, FRAME, MULTICLASS)[:, 1].tolist() == [0.0] * 4
 
 
-def test_the_trees_see_gaps_and_categories_as_they_are() -> None:
-    """Of any number of categories, and of one that is new; a gap tells as much as a value."""
+def test_the_trees_learn_from_missing_values_and_many_categories() -> None:
     schema = build_schema("regression", x={"kind": "real"}, town={"kind": "category"})
     rng = np.random.default_rng(0)
     town = rng.integers(0, 400, 4000)
@@ -45,13 +44,13 @@ def test_the_trees_see_gaps_and_categories_as_they_are() -> None:
     y = 2.0 * (town < 20) + np.isnan(x)
     trees = baselines.build_baselines(schema, "auto")["gradient_boosting"].fit(frame, y)
     seen = pd.DataFrame({"x": [np.nan, 0.1, np.nan, 0.1], "town": ["t1", "t1", "t300", "new"]})
-    found = baselines.predict(trees, seen, schema)[:, 0]
-    np.testing.assert_allclose(found[:3], [3, 2, 1], atol=0.3)
-    assert np.isfinite(found[3])
+    predictions = baselines.predict(trees, seen, schema)[:, 0]
+    np.testing.assert_allclose(predictions[:3], [3, 2, 1], atol=0.3)
+    assert np.isfinite(predictions[3])
 
 
 @pytest.mark.parametrize("kind", ["real", "category"])
-def test_a_column_without_values_in_training_tells_the_baselines_nothing(kind: str) -> None:
+def test_a_column_without_values_in_training_is_not_used(kind: str) -> None:
     schema = build_schema("binary", x={"kind": "real"}, empty={"kind": kind, "nullable": True})
     y = np.tile([0, 0, 1, 1], 10)
     missing = np.nan if kind == "real" else None
@@ -66,47 +65,46 @@ def test_a_column_without_values_in_training_tells_the_baselines_nothing(kind: s
             np.testing.assert_array_equal(with_values, without)
 
 
-def test_no_row_is_predicted_by_a_baseline_that_saw_it(tmp_path: Path) -> None:
+def test_the_rows_of_a_fold_are_predicted_by_a_baseline_of_the_other_folds(tmp_path: Path) -> None:
     fold = (np.arange(40) // 10).astype(np.int32)  # the share of ones is 3 or 2 of 10 rows
-    found = baselines.predict_baselines(split_of(tmp_path), {CV: fold}, BINARY, "auto")
+    predictions = baselines.predict_baselines(write_split(tmp_path), {CV: fold}, BINARY, "auto")
     of_others = (10 - np.array([3, 2, 3, 2])) / 30
-    np.testing.assert_allclose(found["majority"][CV][:, 0], np.repeat(of_others, 10))
-    np.testing.assert_allclose(found["majority"]["test"], np.full((10, 1), 0.25))
-    assert {other[CV].shape for other in found.values()} == {(40, 1)}
+    np.testing.assert_allclose(predictions["majority"][CV][:, 0], np.repeat(of_others, 10))
+    np.testing.assert_allclose(predictions["majority"]["test"], np.full((10, 1), 0.25))
+    assert {other[CV].shape for other in predictions.values()} == {(40, 1)}
 
 
 def test_with_forward_chaining_a_baseline_learns_from_earlier_rows(tmp_path: Path) -> None:
     fold = np.repeat([-1, 0, 1], [10, 14, 16]).astype(np.int32)
     chained = {"forward_chaining": fold}
-    found = baselines.predict_baselines(split_of(tmp_path), chained, BINARY, "auto")
+    predictions = baselines.predict_baselines(write_split(tmp_path), chained, BINARY, "auto")
     expected = np.repeat([3 / 10, 6 / 24], [14, 16])  # the shares of ones before each block
-    np.testing.assert_allclose(found["majority"]["forward_chaining"][:, 0], expected)
-    assert {predictions["forward_chaining"].shape for predictions in found.values()} == {(30, 1)}
+    np.testing.assert_allclose(predictions["majority"]["forward_chaining"][:, 0], expected)
+    assert {y_pred["forward_chaining"].shape for y_pred in predictions.values()} == {(30, 1)}
 
 
-def test_a_baseline_learns_from_bounded_many_rows_and_predicts_every_test_row(
+def test_the_number_of_training_rows_is_limited_and_that_of_test_rows_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A part of the test rows may be longer; of one class alone it learns a constant."""
     monkeypatch.setattr(baselines, "MAX_TRAINING_ROWS", 9)
     fold = (np.arange(40) % 2).astype(np.int32)  # the ones are all of fold 0
-    found = baselines.predict_baselines(split_of(tmp_path), {CV: fold}, BINARY, "auto")
-    assert {(len(other[CV]), len(other["test"])) for other in found.values()} == {(9, 10)}
-    np.testing.assert_allclose(found["majority"]["test"], np.full((10, 1), 3 / 9))
-    assert not found["logistic_regression"][CV][fold[:9] == 0].any()
+    predictions = baselines.predict_baselines(write_split(tmp_path), {CV: fold}, BINARY, "auto")
+    assert {(len(other[CV]), len(other["test"])) for other in predictions.values()} == {(9, 10)}
+    np.testing.assert_allclose(predictions["majority"]["test"], np.full((10, 1), 3 / 9))
+    assert not predictions["logistic_regression"][CV][fold[:9] == 0].any()
 
 
-def test_a_date_of_any_year_is_its_parts() -> None:
+def test_a_date_of_any_year_is_divided_into_parts() -> None:
     schema = build_schema("binary", until={"kind": "datetime", "nullable": True})
-    moments = pa.array([None, "9999-12-31T12:00:00"]).cast(pa.timestamp("us"))
-    part = pa.table({"until": moments.cast(pa.timestamp("us", "UTC")), "y": [0, 1]})
+    timestamps = pa.array([None, "9999-12-31T12:00:00"]).cast(pa.timestamp("us"))
+    part = pa.table({"until": timestamps.cast(pa.timestamp("us", "UTC")), "y": [0, 1]})
     frame = baselines.feature_frame(part, schema)
     assert frame.iloc[0].isna().all()
     assert frame.iloc[1].tolist() == [2932896.5, 9999, 12, 31, 4, 365, 12]
 
 
-def test_for_absolute_errors_the_constant_and_the_trees_minimise_these() -> None:
-    """Huber and log-cosh losses are compared by squared errors, and so are their baselines."""
+def test_the_constant_and_the_trees_minimise_absolute_errors_if_the_model_does() -> None:
+    """For Huber and log-cosh losses, they minimise squared errors."""
     y, weight = np.array([0.0, 1, 2, 9]), np.array([1.0, 1, 3, 1])
     for loss in LOSSES["regression"]:
         fitted = baselines.build_baselines(REGRESSION, loss)

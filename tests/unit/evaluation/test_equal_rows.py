@@ -1,4 +1,4 @@
-"""Rows that a model has learnt from are counted, and the others scored apart."""
+"""Rows that are equal to rows of the training are counted, and the others are scored."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def write(folder: Path, x: list[float], y: list[int]) -> None:
     write_part(folder, 0, pa.table({"x": x, SCHEMA.target: y}))
 
 
-def outputs(y: list[int], probabilities: list[float]) -> Predictions:
+def build_predictions(y: list[int], probabilities: list[float]) -> Predictions:
     return Predictions(np.array(y), np.array(probabilities)[:, None], np.ones(len(y)))
 
 
@@ -27,8 +27,8 @@ def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_
     write(tmp_path / "train", [1.0, 2.0, 2.0, 3.0, 3.0], [0, 1, 0, 1, 1])
     write(tmp_path / "test", [2.0, 3.0, -0.0, 4.0], [1, 0, 1, 0])
     predictions = {
-        "test": outputs([1, 0, 1, 0], [0.9, 0.1, 0.9, 0.8]),
-        "cross_validation": outputs([0, 1, 0, 1, 1], [0.1, 0.9, 0.1, 0.9, 0.1]),
+        "test": build_predictions([1, 0, 1, 0], [0.9, 0.1, 0.9, 0.8]),
+        "cross_validation": build_predictions([0, 1, 0, 1, 1], [0.1, 0.9, 0.1, 0.9, 0.1]),
     }
     fold = np.array([0, 0, 1, 2, 2])
     equal_rows = score_equal_rows(tmp_path, fold, predictions, SCHEMA)
@@ -42,7 +42,7 @@ def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_
     ]
 
 
-def test_of_rows_that_equal_none_nothing_is_said(tmp_path: Path) -> None:
+def test_rows_without_an_equal_row_are_not_reported(tmp_path: Path) -> None:
     write(tmp_path / "train", [1.0], [0])
     write(tmp_path / "test", [2.0], [0])
     assert score_equal_rows(tmp_path, np.empty(0, np.int32), {}, SCHEMA) == {}

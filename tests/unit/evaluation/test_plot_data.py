@@ -1,4 +1,4 @@
-"""The data of the plots fits git, and says what it left out."""
+"""The data of the plots is correct, and small enough for git."""
 
 from pathlib import Path
 
@@ -63,50 +63,51 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
     assert rows.groupby("true class")["share"].sum().tolist() == pytest.approx([1, 1])
 
 
-def test_a_threshold_has_its_price(tmp_path: Path) -> None:
+def test_the_cost_of_each_threshold_is_computed(tmp_path: Path) -> None:
     y, p = np.array([0.0, 0.0, 1.0, 1.0]), np.array([[0.1], [0.6], [0.4], [0.9]])
     costs = Costs(false_negative=5, false_positive=1)
     test = Predictions(y, p, np.ones(4))
     write_plot_data(tmp_path, test, {}, build_schema("binary"), costs)
-    found = pd.read_csv(tmp_path / "threshold.csv").set_index("threshold")
-    assert found.loc[0.5, ["recall", "precision", "wrong", "cost"]].tolist() == [
+    scores = pd.read_csv(tmp_path / "threshold.csv").set_index("threshold")
+    assert scores.loc[0.5, ["recall", "precision", "wrong", "cost"]].tolist() == [
         *(0.5, 0.5, 0.5, (5 + 1) / 4)
     ]
-    assert np.isnan(found.loc[0.95, "precision"])
+    assert np.isnan(scores.loc[0.95, "precision"])
 
 
-def test_the_column_that_a_model_reads_is_the_important_one() -> None:
+def test_only_columns_that_the_model_reads_are_important() -> None:
     schema = build_schema("regression", used={"kind": "real"}, unused={"kind": "real"})
     rng = np.random.default_rng(0)
     rows = pa.table({name: rng.random(200) for name in schema.columns})
     y = rows["used"].to_numpy()
-    rises = permutation_importance(lambda columns: columns["used"][:, None], rows, y, schema, 1)
-    assert (rises["unused"] == 0).all()
-    # Of two independent draws with the variance of the rows the squared difference is twice it.
-    assert rises["used"].mean() == pytest.approx(2 * y.var(), rel=0.2)
-    assert len(rises["used"]) == REPEATS
+    importance = permutation_importance(
+        lambda columns: columns["used"][:, None], rows, y, schema, 1
+    )
+    assert (importance["unused"] == 0).all()
+    # The expected squared difference of two independent rows is twice the variance.
+    assert importance["used"].mean() == pytest.approx(2 * y.var(), rel=0.2)
+    assert len(importance["used"]) == REPEATS
 
 
-def test_a_weight_counts_in_importance_and_curves_as_repeated_rows_do() -> None:
-    """Rows of high values weigh most: they count more often, and are what others get."""
+def test_a_weight_counts_like_repeated_rows() -> None:
     schema = build_schema("regression", used={"kind": "real"}, weight={"kind": "real"})
     schema = schema.model_copy(update={"weight": "weight"})
     rng = np.random.default_rng(0)
     used, repeats = rng.random(1000), rng.integers(0, 4, 1000)
     repeats[used > 0.5] = 9
 
-    def rise(copies: np.ndarray, weight: np.ndarray) -> float:
+    def mean_importance(copies: np.ndarray, weight: np.ndarray) -> float:
         values = np.repeat(used, copies)
         rows = pa.table({"used": values, "weight": weight.astype(float)})
-        rises = permutation_importance(
+        importance = permutation_importance(
             lambda columns: columns["used"][:, None], rows, values, schema, 1
         )
-        return float(rises["used"].mean())
+        return float(importance["used"].mean())
 
     once = np.ones(1000, int)
-    repeated = rise(repeats, np.ones(repeats.sum()))
-    assert rise(once, repeats) == pytest.approx(repeated, rel=0.1)
-    assert rise(once, once) > 1.3 * repeated
+    repeated = mean_importance(repeats, np.ones(repeats.sum()))
+    assert mean_importance(once, repeats) == pytest.approx(repeated, rel=0.1)
+    assert mean_importance(once, once) > 1.3 * repeated
 
     y, ones = (rng.random(1000) < used).astype(float), np.ones(repeats.sum())
     weighted = Predictions(y, used[:, None], repeats.astype(float))

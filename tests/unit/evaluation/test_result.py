@@ -1,4 +1,4 @@
-"""What evaluate finds, with functions in place of a model."""
+"""Evaluations of functions in place of models."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,12 +28,18 @@ SCHEMAS = {task: build_schema(task) for task in TASKS}
 
 
 def write_split(
-    folder: Path, schema: Schema, *, validation: int = 0, more: int = 1, ends: Any = (-0.5, 0.5)
+    folder: Path, schema: Schema, *, validation: int = 0, factor: int = 1, ends: Any = (-0.5, 0.5)
 ) -> dict[str, pa.Table]:
-    """The tables of a split in parts; their target hangs on x, of classes by where these end."""
+    """Write the tables of a split in two parts each; the target depends on x.
+
+    Args:
+        validation: Number of validation rows.
+        factor: Number of training rows, in units of 60, and of test rows, in units of 40.
+        ends: Borders between the classes.
+    """
     rng = np.random.default_rng(0)
     tables = {}
-    for name, rows in {"train": 60 * more, "validation": validation, "test": 40 * more}.items():
+    for name, rows in {"train": 60 * factor, "validation": validation, "test": 40 * factor}.items():
         x = rng.normal(size=rows)
         y: Any = x + rng.normal(size=rows) / 2
         if schema.task != "regression":
@@ -44,8 +50,8 @@ def write_split(
     return tables
 
 
-def model_of(schema: Schema) -> Predict:
-    """Outputs that follow from x alone."""
+def build_predict(schema: Schema) -> Predict:
+    """Build a function that predicts rows by x alone."""
 
     def predict(columns: dict[str, np.ndarray]) -> np.ndarray:
         p = 1 / (1 + np.exp(-columns["x"]))
@@ -55,17 +61,17 @@ def model_of(schema: Schema) -> Predict:
     return predict
 
 
-def oof_of(schema: Schema, rows: int = 60) -> pa.Table:
-    """Out-of-fold predictions of three folds; of no rows, a training without folds."""
+def draw_oof(schema: Schema, rows: int = 60) -> pa.Table:
+    """Draw out-of-fold predictions of three folds; no rows mean a training without folds."""
     outputs = np.random.default_rng(1).dirichlet(np.ones(3), rows)[:, : schema.outputs]
     columns = {f"output_{i}": values for i, values in enumerate(outputs.astype(np.float32).T)}
     return pa.table(columns | {"fold": (np.arange(rows) % 3).astype(np.int32)})
 
 
-def evaluated(
+def evaluate_function(
     predict: Predict, data: Path, schema: Schema, oof: dict[str, pa.Table], **metadata: Any
 ) -> Evaluation:
-    """Evaluate a function in place of a model, whose split and predictions are in `data`."""
+    """Evaluate a function in place of a model, on the split in `data`."""
     for name, table in oof.items():
         folder = data / "oof" / ("" if name == "cross_validation" else name)
         write_part(folder, 0, table)
@@ -78,11 +84,13 @@ def evaluated(
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path: Path) -> None:
+def test_the_model_and_the_baselines_are_scored_on_all_rows_and_folds(
+    task: str, tmp_path: Path
+) -> None:
     schema, names = SCHEMAS[task], TASKS[task]
-    tables, predict = write_split(tmp_path, schema, more=3), model_of(schema)
-    oof = oof_of(schema, 180)
-    evaluation = evaluated(
+    tables, predict = write_split(tmp_path, schema, factor=3), build_predict(schema)
+    oof = draw_oof(schema, 180)
+    evaluation = evaluate_function(
         predict, tmp_path, schema, {"cross_validation": oof}, threshold=THRESHOLD
     )
     assert list(evaluation.score_sets) == ["test", "cross_validation", "train"]
@@ -119,32 +127,36 @@ def test_all_rows_and_folds_are_scored_beside_the_baselines(task: str, tmp_path:
     assert {"test.loss", f"test.{names.main}_low"} <= summary.keys()
 
 
-def test_later_rows_are_scored_beside_the_baselines_and_choose_their_thresholds(
+def test_forward_chaining_is_scored_and_chooses_the_thresholds_of_the_baselines(
     tmp_path: Path,
 ) -> None:
     schema, choice = SCHEMAS["binary"], ThresholdRule(best="f1")
-    y = labels(write_split(tmp_path, schema, more=3)["train"], schema)[:, 0]
-    chained = oof_of(schema, 180)  # whose first fold is the block that is only learnt from
+    y = labels(write_split(tmp_path, schema, factor=3)["train"], schema)[:, 0]
+    chained = draw_oof(schema, 180)  # whose first fold is the block that is only learnt from
     chained = chained.set_column(1, "fold", pa.array(chained["fold"].to_numpy() - 1))
-    oof = {"cross_validation": oof_of(schema, 180), "forward_chaining": chained}
-    evaluation = evaluated(model_of(schema), tmp_path, schema, oof, threshold_choice=choice)
-    later = evaluation.score_sets["forward_chaining"]
-    assert later.model.rows == 120
-    assert later.baselines.keys() == {*TASKS["binary"].baselines.values()}
-    assert later.difference("logistic_regression", "loss")
+    oof = {"cross_validation": draw_oof(schema, 180), "forward_chaining": chained}
+    evaluation = evaluate_function(
+        build_predict(schema), tmp_path, schema, oof, threshold_choice=choice
+    )
+    on_later_rows = evaluation.score_sets["forward_chaining"]
+    assert on_later_rows.model.rows == 120
+    assert on_later_rows.baselines.keys() == {*TASKS["binary"].baselines.values()}
+    assert on_later_rows.difference("logistic_regression", "loss")
     fitted = fit_baselines(tmp_path, schema, "auto")["gradient_boosting"]["forward_chaining"]
     threshold = choose_threshold(choice, y[chained["fold"].to_numpy() >= 0], fitted[:, 0], None)
     assert evaluation.baseline_thresholds["gradient_boosting"] == threshold
 
 
-def test_where_a_class_is_rare_the_ranking_decides_and_a_recall_of_0_is_told(
+def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_reported(
     tmp_path: Path,
 ) -> None:
     """Validation rows are scored too, and without folds nothing is cross-validated."""
     schema = SCHEMAS["binary"]
-    write_split(tmp_path, schema, validation=30, more=10, ends=[1.9])
-    weak: Predict = lambda columns: (0.1 + 0.1 * (columns["x"] > 1))[:, None]  # noqa: E731
-    evaluation = evaluated(weak, tmp_path, schema, {"cross_validation": oof_of(schema, 0)})
+    write_split(tmp_path, schema, validation=30, factor=10, ends=[1.9])
+    predict_low: Predict = lambda columns: (0.1 + 0.1 * (columns["x"] > 1))[:, None]  # noqa: E731
+    evaluation = evaluate_function(
+        predict_low, tmp_path, schema, {"cross_validation": draw_oof(schema, 0)}
+    )
     assert list(evaluation.score_sets) == ["test", "validation", "train"]
     assert evaluation.score_sets["validation"].model.rows == 30
     assert evaluation.primary_metrics == ("roc_auc", "average_precision")
@@ -155,20 +167,20 @@ def test_where_a_class_is_rare_the_ranking_decides_and_a_recall_of_0_is_told(
     assert {"average_precision", "roc_auc"} < summary["baseline"]["logistic_regression"].keys()
 
 
-def test_a_class_of_few_test_rows_leaves_the_verdict_to_the_accuracy(tmp_path: Path) -> None:
+def test_accuracy_is_the_primary_metric_if_a_class_has_few_test_rows(tmp_path: Path) -> None:
     schema = SCHEMAS["binary"]
-    write_split(tmp_path, schema, more=3, ends=[1.9])
-    oof = {"cross_validation": oof_of(schema, 0)}
-    evaluation = evaluated(model_of(schema), tmp_path, schema, oof)
+    write_split(tmp_path, schema, factor=3, ends=[1.9])
+    oof = {"cross_validation": draw_oof(schema, 0)}
+    evaluation = evaluate_function(build_predict(schema), tmp_path, schema, oof)
     assert evaluation.primary_metrics == ("accuracy",)
     with_interval = {key for key, estimate in evaluation.test.model.items() if estimate.interval}
     for keys in (with_interval, *evaluation.test.differences.values()):
         assert {*keys} - {"precision"} == {"accuracy", "brier", "loss"}
 
 
-def test_an_output_that_is_no_number_is_named_with_its_table(tmp_path: Path) -> None:
+def test_a_prediction_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
     schema = SCHEMAS["regression"]
     write_split(tmp_path, schema)
-    holes = lambda columns: np.where(columns["x"] > 1, np.nan, 1.0)[:, None]  # noqa: E731
+    predict_gaps = lambda columns: np.where(columns["x"] > 1, np.nan, 1.0)[:, None]  # noqa: E731
     with pytest.raises(UserError, match=r"train: \d+ of 60 rows: expected a number"):
-        predict_table(holes, tmp_path / "split/train", schema, THRESHOLD)
+        predict_table(predict_gaps, tmp_path / "split/train", schema, THRESHOLD)

@@ -1,4 +1,4 @@
-"""Scores become JSON and come back as they were; content of any other shape is no traceback."""
+"""Scores are written as JSON and read again; other formats are recognised."""
 
 import json
 
@@ -58,12 +58,12 @@ EVALUATION = Evaluation(
 )
 
 
-def test_an_evaluation_comes_back_as_it_was() -> None:
+def test_an_evaluation_is_read_as_it_was_written() -> None:
     for evaluation in (EVALUATION, Evaluation(("accuracy",), {"test": ScoreSet(Scores(1))})):
         assert from_json(json.loads(json.dumps(to_json(evaluation)))) == evaluation
 
 
-def test_limits_address_scores_by_dotted_keys() -> None:
+def test_scores_have_dotted_keys() -> None:
     scores = flat(EVALUATION)
     assert scores["test.macro.roc_auc"] == 0.7
     assert scores["test.accuracy_low"] == 0.25
@@ -72,7 +72,7 @@ def test_limits_address_scores_by_dotted_keys() -> None:
     assert "test.macro.average_precision" not in scores
 
 
-def test_scores_of_another_shape_are_no_scores_and_no_traceback() -> None:
+def test_content_in_another_format_raises_an_expected_error() -> None:
     content = to_json(EVALUATION)
     older = {"decides" if key == "primary_metrics" else key: content[key] for key in content}
     for other in (
@@ -83,5 +83,5 @@ def test_scores_of_another_shape_are_no_scores_and_no_traceback() -> None:
     ):
         with pytest.raises(OTHER_SHAPE):
             from_json(other)
-    without = {key: content[key] for key in ("primary_metrics", "test")}
-    assert from_json(without)  # a part that is missing leaves the others
+    required = {key: content[key] for key in ("primary_metrics", "test")}
+    assert from_json(required)  # other parts may be missing

@@ -1,4 +1,4 @@
-"""The line that evaluate ends with says what is known, and no more."""
+"""The summary of an evaluation has what is defined, and nothing else."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from keras_tabular.evaluation.summary import format_scores, summary_lines
 from tests.helpers import build_evaluation
 
 
-def test_a_number_has_the_digits_that_tell_it_apart_and_three_at_least() -> None:
-    for value, others, said in (
+def test_a_number_has_at_least_three_digits_and_enough_to_differ_from_others() -> None:
+    for value, others, text in (
         (0.724409, [0.732283], "0.724"), (0.13, [0.09], "0.130"), (-0.007874, [], "-0.00787"),
         (0.7244, [0.7239], "0.7244"), (0.7239, [0.7244], "0.7239"),
         (0.991228, [0.5], "0.991"), (0.9996, [], "0.9996"), (1.0, [0.9996], "1.000"),
         (None, [0.5], "–"), (0.5, [None], "0.500"),
         (12345.678, [12399.0], "12,346"), (0.0, [], "0.00"), (1e300, [], "1e+300"),
     ):  # fmt: skip
-        assert format_number(value, *others) == said
+        assert format_number(value, *others) == text
 
 
-def test_the_sentence_says_what_is_known() -> None:
+def test_scores_are_summarised_with_those_of_the_baselines() -> None:
     known = {"rows": 254, "accuracy": 185 / 254, "accuracy_low": 0.6705, "accuracy_high": 0.7793}
     others: dict[str, Any] = {
         name: {"accuracy": test, "cross_validation": {"accuracy": folds}}
@@ -43,8 +43,7 @@ def test_the_sentence_says_what_is_known() -> None:
     assert "0.774 cross-validated and 0.700 on later rows, gradient" in text
 
 
-def test_what_is_undefined_is_left_out_or_a_dash() -> None:
-    """Few rows have no interval, and rows of one class no ranking."""
+def test_undefined_scores_are_left_out_or_a_dash() -> None:
     later = {"rows": 5, "accuracy": 0.5}
     undefined = build_evaluation(
         primary_metrics=["macro.roc_auc"],
@@ -64,7 +63,7 @@ def test_what_is_undefined_is_left_out_or_a_dash() -> None:
     ]
 
 
-def test_of_values_it_is_the_error() -> None:
+def test_the_error_of_a_regression_is_summarised() -> None:
     known = {"rows": 50, "mae": 12345.678, "mae_low": 9000.0, "mae_high": 15000.0}
     others = {"ridge": {"mae": 0.5}, "mean": {"mae": 1e6}, "gradient_boosting": {"mae": 0.25}}
     assert format_scores(
@@ -75,7 +74,7 @@ def test_of_values_it_is_the_error() -> None:
     )
 
 
-def test_intervals_columns_outside_and_classes_that_are_not_found_are_said() -> None:
+def test_coverage_columns_outside_training_and_classes_not_found_are_reported() -> None:
     coverage = {"asked": 0.9, "coverage": 0.88, "coverage_low": 0.85, "coverage_high": 0.91}
     evaluation = build_evaluation(
         interval=coverage | {"mean_width": 2.5},

@@ -1,4 +1,4 @@
-"""The threshold is the one that a person would find by trying all."""
+"""The threshold is the best of all that a person could try."""
 
 from typing import Any
 
@@ -16,53 +16,52 @@ ROWS = st.lists(
 )
 
 
-# What a person may ask for.
-CHOICES: list[dict[str, Any]] = [
+RULES: list[dict[str, Any]] = [
     *({"best": name} for name in ("accuracy", "balanced_accuracy", "f1")),
     {"cost": {"false_negative": 5, "false_positive": 1}},
-    *({key: asked} for key in ("recall", "precision") for asked in (0.3, 0.9)),
+    *({key: content} for key in ("recall", "precision") for content in (0.3, 0.9)),
 ]
 
 
-def worth(
-    choice: ThresholdRule, y: np.ndarray, y_pred: np.ndarray, weight: np.ndarray
+def rate_threshold(
+    rule: ThresholdRule, y: np.ndarray, y_pred: np.ndarray, weight: np.ndarray
 ) -> tuple[bool, float]:
-    """Whether the asked share is reached, and what is to be as high as it can be then."""
+    """Return whether the required share is reached, and the value to maximise."""
     hits, alarms, misses, rest = (
         float(weight[(y_pred == called) & (y == actual)].sum())
         for called, actual in ((True, 1), (True, 0), (False, 1), (False, 0))
     )
     recall, precision = hits / max(hits + misses, 1), hits / max(hits + alarms, 1)
-    if choice.recall:  # with the fewest false alarms
-        reached = recall >= choice.recall
+    if rule.recall:  # with the fewest false alarms
+        reached = recall >= rule.recall
         return reached, -alarms if reached else recall
-    if choice.precision:
-        reached = precision >= choice.precision
+    if rule.precision:
+        reached = precision >= rule.precision
         return reached, recall if reached else precision
-    if choice.cost:
-        costs = choice.cost
+    if rule.cost:
+        costs = rule.cost
         return True, -(misses * costs.false_negative + alarms * costs.false_positive)
     scores = {
         "accuracy": (hits + rest) / weight.sum(),
         "balanced_accuracy": (recall + rest / max(alarms + rest, 1)) / 2,
         "f1": 2 * hits / max(2 * hits + alarms + misses, 1),
     }
-    return True, round(scores[str(choice.best)], 9)
+    return True, round(scores[str(rule.best)], 9)
 
 
 @given(ROWS)
 def test_no_other_threshold_is_better(rows: list[tuple[int, int, int]]) -> None:
     y, place, weight = np.array(rows).T
     probability = place / 20
-    for asked in CHOICES:
-        choice = ThresholdRule.model_validate(asked)
-        found = choose_threshold(choice, y, probability, weight.astype(float))
-        mine = worth(choice, y, probability >= found, weight)
+    for content in RULES:
+        rule = ThresholdRule.model_validate(content)
+        threshold = choose_threshold(rule, y, probability, weight.astype(float))
+        rating = rate_threshold(rule, y, probability >= threshold, weight)
         for other in [*np.unique(probability), 1.1]:
-            assert mine >= worth(choice, y, probability >= other, weight)
+            assert rating >= rate_threshold(rule, y, probability >= other, weight)
 
 
-def test_a_number_is_itself_and_a_choice_is_one_thing() -> None:
+def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
     y, probability = np.array([1, 0]), np.array([0.9, 0.2])
     assert choose_threshold(0.3, y, probability, None) == 0.3
     assert choose_threshold(ThresholdRule(precision=0.9), y, probability, None) == pytest.approx(
@@ -73,8 +72,10 @@ def test_a_number_is_itself_and_a_choice_is_one_thing() -> None:
             Evaluate.model_validate({"threshold": wrong})
 
 
-def test_neighbours_of_float32_are_told_apart() -> None:
+def test_the_threshold_separates_neighbours_of_float32() -> None:
     upper = np.float32(0.7)
     probability = np.array([upper, np.nextafter(upper, np.float32(0))])
-    found = choose_threshold(ThresholdRule(best="accuracy"), np.array([1, 0]), probability, None)
-    assert (probability >= found).tolist() == [True, False]
+    threshold = choose_threshold(
+        ThresholdRule(best="accuracy"), np.array([1, 0]), probability, None
+    )
+    assert (probability >= threshold).tolist() == [True, False]

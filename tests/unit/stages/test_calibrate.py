@@ -1,4 +1,4 @@
-"""What calibrate chooses on rows that were not learnt from."""
+"""The stage calibrate, on predictions for rows that were not learnt from."""
 
 from pathlib import Path
 
@@ -28,17 +28,17 @@ def write_rows(folder: Path, schema: Schema, y: np.ndarray) -> None:
     write_part(folder, 1, table[400:])
 
 
-def oof_of(outputs: np.ndarray, fold: np.ndarray) -> pa.Table:
+def build_oof(outputs: np.ndarray, fold: np.ndarray) -> pa.Table:
     return pa.table({"output_0": outputs.astype(np.float32), "fold": fold.astype(np.int32)})
 
 
 def test_the_temperature_minimises_the_class_weighted_loss(tmp_path: Path) -> None:
-    """The positive rows are predicted badly, and only their weight makes caution worth it."""
+    """The positive rows have bad predictions, so that their weight makes a temperature useful."""
     schema, fold = build_schema("binary"), np.arange(ROWS) % 3
     y = (np.arange(ROWS) % 20 == 0).astype(float)
     outputs = np.where(y == 1, 0.03, 0.02) + RNG.random(ROWS) / 100
     write_rows(tmp_path, schema, y)
-    oof, params = {"cross_validation": oof_of(outputs, fold)}, Evaluate()
+    oof, params = {"cross_validation": build_oof(outputs, fold)}, Evaluate()
     temperatures = {}
     for positive_weight in (None, 1.0, 19.0):
         class_weights = None if positive_weight is None else [1.0, positive_weight]
@@ -52,8 +52,10 @@ def test_the_temperature_minimises_the_class_weighted_loss(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
-def test_forward_chained_predictions_calibrate_and_no_others(tmp_path: Path, blocks: int) -> None:
-    """The halves of a single block stand for folds."""
+def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
+    tmp_path: Path, blocks: int
+) -> None:
+    """The halves of a single block are used as folds."""
     block = np.arange(ROWS) * (blocks + 1) // ROWS - 1
     later = block >= 0
     fold = block[later] if blocks > 1 else np.arange(later.sum()) % 2
@@ -64,8 +66,8 @@ def test_forward_chained_predictions_calibrate_and_no_others(tmp_path: Path, blo
             y = (y > 0).astype(float)
         write_rows(folder, schema, y)
         chained = np.where(later, RNG.random(ROWS), np.nan).astype(np.float32)
-        oof = {"cross_validation": oof_of(y, np.arange(ROWS) % 3)}  # much too good
-        oof |= {"forward_chaining": oof_of(chained, block)}
+        oof = {"cross_validation": build_oof(y, np.arange(ROWS) % 3)}  # much too good
+        oof |= {"forward_chaining": build_oof(chained, block)}
         params = Evaluate(threshold=ThresholdRule(recall=0.9), temperature=1.0)
         metadata = calibrate(ModelMetadata(), oof, folder, schema, params)
         y, predicted = y[later], chained[later]
