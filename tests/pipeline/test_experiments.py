@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.commands import check_output
 
 
+@pytest.mark.slow
 def test_experiments_accumulate_until_one_goes_back(workspace: Path) -> None:
     """A comment in params.yaml reruns no stage."""
     params, metrics = workspace / "params.yaml", workspace / "metrics/metrics.json"

@@ -39,6 +39,7 @@ def test_the_page_states_the_number_of_lines_of_each_example() -> None:
         assert lines[0] <= 12
 
 
+@pytest.mark.slow
 def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspace: Path) -> None:
     (workspace / "network.py").write_text(NETWORK)
     replace_line(workspace / "stages/validate.py", "CHECKS: ", CHECK)

@@ -70,16 +70,6 @@ def test_only_the_files_that_the_schema_names_are_dependencies(workspace: Path) 
     assert (stages[0], rows) == ("ingest", 2 * 768)
 
 
-def test_the_profile_treats_declared_values_as_missing(reproduced: Path) -> None:
-    profile = json.loads((reproduced / "metrics/profile.json").read_text())
-    frame = pd.read_csv(reproduced / "data/raw/diabetes.csv")
-    assert (profile["rows"], profile["columns"]) == frame.shape
-    assert profile["target"]["1"] == {"rows": 268, "share": 0.348958}
-    glucose = frame["Glucose"].replace(0, np.nan)
-    expected = {"missing": 5, "distinct": glucose.nunique(), "mean": round(glucose.mean(), 6)}
-    assert expected.items() <= profile["column"]["Glucose"].items()
-
-
 def test_plain_keras_loads_the_model_and_takes_raw_rows(reproduced: Path, tmp_path: Path) -> None:
     """The code in the README predicts probabilities in a folder without this project."""
     for name in ("models/model.keras", "data/raw/diabetes.csv"):
