@@ -62,8 +62,10 @@ def resampling_weights(
         float64, shape (some draws, rows).
     """
     rng, draws_at_a_time = np.random.default_rng(0), max(MAX_WEIGHTS // len(copies), 1)
-    group = np.arange(len(copies)) if group is None else group
-    _, first_rows, group = np.unique(group, return_index=True, return_inverse=True)
+    if group is not None:
+        _, first_rows, group = np.unique(group, return_index=True, return_inverse=True)
+        copies = copies[first_rows]
     for start in range(0, draws, draws_at_a_time):
-        shape = (min(draws_at_a_time, draws - start), len(first_rows))
-        yield rng.poisson(copies[first_rows], shape).astype(np.float64)[:, group]
+        shape = (min(draws_at_a_time, draws - start), len(copies))
+        counts = rng.poisson(copies, shape).astype(np.float64)
+        yield counts if group is None else counts[:, group]
