@@ -109,7 +109,7 @@ class Model:
             columns = self._predictor.output_schema(names, n_reasons)
             counts = predict_file(
                 *(file, names, self._predictor, columns, tables.append),
-                name=FRAME,
+                display_name=FRAME,
                 n_reasons=n_reasons,
             )
         for message in counts.warnings():

@@ -26,15 +26,15 @@ def main() -> None:
         model = load_model(args.model, content, schema)
         predictor = Predictor(model, schema, declared_checks(schema, params.validate))
         numbered = args.rejects is not None
-        columns = predictor.output_schema(names, args.explain, numbered=numbered)
+        output_schema = predictor.output_schema(names, args.explain, numbered=numbered)
         style = (schema.delimiter, args.escape_formulas)
-        write, reject = stack.enter_context(open_writer(args.output, columns, *style)), None
+        write, reject = stack.enter_context(open_writer(args.output, output_schema, *style)), None
         if args.rejects:
             rejects = open_writer(args.rejects, rejected_schema(names), *style)
             reject = stack.enter_context(rejects)
         counts = predict_file(
-            *(file, names, predictor, columns, write),
-            name=str(file) if file == args.rows else "stdin",
+            *(file, names, predictor, output_schema, write),
+            display_name=str(file) if file == args.rows else "stdin",
             n_reasons=args.explain,
             reject=reject,
             advice="With --rejects FILE, such rows are set aside and the others are predicted.",

@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +13,7 @@ from keras_tabular.prediction.drift import UnknownCategories, unknown_categories
 from keras_tabular.prediction.predictor import Predictor
 from keras_tabular.prediction.writer import Write
 from keras_tabular.table.csv import RawRows
-from keras_tabular.table.rows import Failure, check_rows, raise_failures, rejected_rows
+from keras_tabular.table.rows import CheckedRows, check_rows, raise_failures, rejected_rows
 from keras_tabular.table.source import read_rows, row_locator
 
 
@@ -47,10 +46,10 @@ def predict_file(
     file: Path,
     names: list[str],
     predictor: Predictor,
-    columns: pa.Schema,
+    output_schema: pa.Schema,
     write: Write,
     *,
-    name: str,
+    display_name: str,
     n_reasons: int = 0,
     reject: Write | None = None,
     advice: str = "",
@@ -59,9 +58,9 @@ def predict_file(
 
     Args:
         names: Columns to read, see `row_columns`.
-        columns: Columns to write, see `Predictor.output_schema`.
+        output_schema: Columns to write, see `Predictor.output_schema`.
         write: Is called with the predictions for each batch of rows.
-        name: Name of the file in messages.
+        display_name: Name of the file in messages.
         n_reasons: Number of columns to name that moved each prediction most.
         reject: Is called with rows that fail a check. If it is None, such a row is an error.
         advice: Last line of the message about this error.
@@ -69,12 +68,15 @@ def predict_file(
     Raises:
         UserError: The file cannot be read, or a row fails a check and `reject` is None.
     """
-    counts = PredictionCounts()
-    locate = row_locator([file], predictor.schema, name)
-    batches = read_rows(file, predictor.schema, names, allow_ragged=reject is not None)
+    counts, schema = PredictionCounts(), predictor.schema
+    known_categories = predictor.model.metadata.categories
+    locate = row_locator([file], schema, display_name)
+    raw_batches = read_rows(file, schema, names, allow_ragged=reject is not None)
     predict = partial(predict_rows, predictor=predictor, n_reasons=n_reasons)
-    for texts, predictions, failures, valid, unknown in ordered_map(predict, batches):
+    for (texts, features, failures), predictions in ordered_map(predict, raw_batches):
         errors = [failure for failure in failures if failure.policy != "warn"]
+        valid = np.ones(len(features), bool)
+        valid[[failure.row for failure in errors]] = False
         if reject and errors:
             lines = {row: locate(counts.rows + row) for row in np.flatnonzero(~valid).tolist()}
             reject(rejected_rows(texts, errors, lines))
@@ -83,43 +85,28 @@ def predict_file(
         cells = dict(zip(texts.column_names, texts.columns, strict=True))
         if reject:
             cells["row"] = pa.array(counts.rows + np.arange(len(valid)))
-        table = pa.table(cells | predictions).select(columns.names)
+        table = pa.table(cells | predictions).select(output_schema.names)
         write(table.filter(pa.array(valid)))
+        valid_features = features.filter(pa.array(valid))
         counts.rows += len(valid)
         counts.rejected += int((~valid).sum())
         counts.warned.update(f"{f.column}: {f.check}" for f in failures if valid[f.row])
-        counts.unknown += unknown
+        counts.unknown += unknown_categories(valid_features, known_categories, schema)
     return counts
 
 
-class PredictedRows(NamedTuple):
-    """Predictions for some rows of a file.
+def predict_rows(
+    raw: RawRows, predictor: Predictor, n_reasons: int = 0
+) -> tuple[CheckedRows, dict[str, pa.Array]]:
+    """Check and predict some rows of a file.
 
-    Attributes:
-        texts: The columns that were read, as text.
-        predictions: Columns of the predictions by name, with all rows.
-        failures: Failed checks in the order of the rows.
-        valid: Whether a row passes all checks whose policy is not `warn`; bool, shape (rows,).
-        unknown: Unknown categories in the valid rows.
+    Returns:
+        The checked rows, whose failures include rows without a finite prediction, and the columns
+        of the predictions with all rows.
     """
-
-    texts: pa.Table
-    predictions: dict[str, pa.Array]
-    failures: list[Failure]
-    valid: np.ndarray
-    unknown: UnknownCategories
-
-
-def predict_rows(raw: RawRows, predictor: Predictor, n_reasons: int = 0) -> PredictedRows:
-    """Check and predict some rows of a file."""
-    schema = predictor.schema
-    texts, features, failures = check_rows(raw, schema.features, predictor.checks)
-    predictions = predictor.predict(features, n_reasons)
-    failed = {failure.row for failure in failures}
-    failures += [failure for failure in predictions.failures if failure.row not in failed]
+    batch = check_rows(raw, predictor.schema.features, predictor.checks)
+    columns, not_finite = predictor.predict(batch.features, n_reasons)
+    failed = {failure.row for failure in batch.failures}
+    failures = [*batch.failures, *(failure for failure in not_finite if failure.row not in failed)]
     failures.sort(key=lambda failure: failure.row)
-    valid = np.ones(len(features), bool)
-    valid[[failure.row for failure in failures if failure.policy != "warn"]] = False
-    categories = predictor.model.metadata.categories
-    unknown = unknown_categories(features.filter(pa.array(valid)), categories, schema)
-    return PredictedRows(texts, predictions.columns, failures, valid, unknown)
+    return batch._replace(failures=failures), columns

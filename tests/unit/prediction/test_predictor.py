@@ -45,10 +45,10 @@ def test_every_row_is_predicted_and_failures_are_in_the_order_of_the_rows(
     predictor = make_predictor(schema, ModelMetadata(threshold=0.7))
     monkeypatch.setattr(csv, "ROWS_PER_BATCH", 5)
     batches = read_rows(file, schema, ["id", "a"])
-    first, second = (predict_rows(raw, predictor) for raw in batches)
-    assert first.predictions["predicted"].to_pylist()[::2] == [0, 1, 1]
+    (first, columns), (second, _) = (predict_rows(raw, predictor) for raw in batches)
+    assert columns["predicted"].to_pylist()[::2] == [0, 1, 1]
     np.testing.assert_array_equal(
-        first.predictions["probability_1"],
+        columns["probability_1"],
         np.array([0.6, np.nan, 20, np.nan, 0.8], np.float32),
     )
     assert [(f.row, f.column, f.check, f.policy) for f in first.failures] == [
@@ -56,7 +56,6 @@ def test_every_row_is_predicted_and_failures_are_in_the_order_of_the_rows(
         (2, "a", "range", "warn"),
         (3, "predicted", "finite", "error"),
     ]
-    assert first.valid.tolist() == [True, False, True, False, True]
     assert [failure.row for failure in second.failures] == [0]
     assert second.texts.to_pylist() == [{"id": "006", "a": ""}]
 
