@@ -118,14 +118,14 @@ def _advice_about_overfitting(
 def _advice_about_baseline(strongest: Check | None, task: str, params: Params) -> Iterator[str]:
     if strongest is None or strongest.status == "pass":
         return
-    name = BASELINES[strongest.subject].capitalize()
+    name = BASELINES[strongest.subject]
     is_linear = strongest.subject == TASKS[task].baselines["linear"]
     if is_linear and "plain" in params.train.networks:
         yield (
-            f"{name} is simpler, and the model is not significantly better. Train a linear model "
+            f"{name.capitalize()} is simpler, and the model is not significantly better. Train a linear model "
             "with Keras: `dvc exp run -S 'train.members=[{network: plain}]' "
             "-S 'train.networks.plain.units=[]'`"
         )
     elif strongest.status == "fail":
         command = "python -m keras_tabular search"
-        yield f"{name} is better. Use it, or search for better parameters: `{command}`"
+        yield f"Use {name}, or search for better parameters: `{command}`"

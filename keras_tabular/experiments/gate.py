@@ -119,12 +119,10 @@ def _headline(constant: Check, misses_limit: bool, strongest: Check | None) -> s
         return "A score misses its limit"
     if strongest is None:
         return f"The model is better than {CONSTANTS[constant.subject]}"
-    words = {
-        "pass": "The model is better than",
-        "undecided": "No significant difference from",
-        "fail": "The model is worse than",
-    }
-    return f"{words[strongest.status]} {BASELINES[strongest.subject]}"
+    if not strongest.is_significant:
+        return f"No significant difference from {BASELINES[strongest.subject]}"
+    outcome = "better" if strongest.status == "pass" else "worse"
+    return f"The model is {outcome} than {BASELINES[strongest.subject]}"
 
 
 def check_constant(scores: ScoreSet, name: str, keys: Sequence[str]) -> Check:

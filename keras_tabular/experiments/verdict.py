@@ -49,6 +49,11 @@ class Check(_Record):
         """The dotted key of the score, or the baseline."""
         return self.rule.partition(" ")[2]
 
+    @property
+    def is_significant(self) -> bool:
+        """Whether there is an interval of the difference that does not contain 0."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
 
 class Verdict(_Record):
     """The verdict of the gate on a run.

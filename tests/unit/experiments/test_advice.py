@@ -85,7 +85,7 @@ LINEAR = "Logistic regression is simpler, and the model is not significantly bet
         ),
         (
             *(scores_of(), {"strongest": baseline_check("fail")}),
-            ("Gradient boosting is better. Use it, or", "`python -m keras_tabular search`"),
+            ("Use gradient boosting, or search", "`python -m keras_tabular search`"),
         ),
         *(
             (

@@ -114,7 +114,9 @@ def test_reason_has_scores_intervals_and_directions() -> None:
 def test_margin_limits_how_much_worse_the_model_may_be(margin: float | None, status: str) -> None:
     """The interval ends 0.04 above the baseline's loss of 0.74, which is 5.4 %."""
     gate = Gate(beat_baselines=("linear",), margin=margin)
-    assert run_gate(scores_with_differences(linear=NOT_SIGNIFICANT), gate=gate).status == status
+    verdict = run_gate(scores_with_differences(linear=NOT_SIGNIFICANT), gate=gate)
+    headline = "No significant difference from logistic regression"
+    assert (verdict.status, verdict.headline) == (status, headline)
 
 
 def test_absolute_error_decides_if_it_was_trained() -> None:
