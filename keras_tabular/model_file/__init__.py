@@ -1,1 +1,1 @@
-"""The file of a trained model: the networks, and all that is needed to use them."""
+"""The file of a trained model: its networks, and everything that is needed to use them."""

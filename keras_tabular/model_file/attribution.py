@@ -70,10 +70,8 @@ class Permutations(NamedTuple):
         forwards = np.array([rng.permutation(n_ranks) for _ in range(pairs)])
         # Each order is followed by its reverse.
         orders = np.stack([forwards, n_ranks - 1 - forwards], axis=1).reshape(-1, n_ranks)
-        rank_of_names = dict(zip(names, orders.T, strict=False))
-        ranks = {
-            input_name(name): rank_of_names.get(name, orders[:, -1]) for name in schema.features
-        }
+        ranks = dict.fromkeys(background, orders[:, -1])
+        ranks |= zip(map(input_name, names), orders.T, strict=False)
         return cls(list(names), n_ranks, background, ranks)
 
 
@@ -126,9 +124,8 @@ def describe_training_rows(model: "SavedModel", folder: Path, schema: Schema) ->
     rows = read_first_rows(
         folder, min(MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED // len(schema.columns))
     )
-    categories = model.metadata.categories
     summaries = {
-        name: ColumnSummary.from_values(rows[name], column, categories.get(name))
+        name: ColumnSummary.from_values(rows[name], column, model.metadata.categories.get(name))
         for name, column in schema.features.items()
     }
     permutations = Permutations.from_summaries(summaries, schema, list(schema.features))

@@ -1,1 +1,1 @@
-"""The layers of a network, products that repeat on any CPU, and networks stacked as one."""
+"""Networks: what they read, how they learn, the same bits on every CPU, and stacked networks."""

@@ -1,1 +1,1 @@
-"""Raw columns as what networks read."""
+"""The preprocessing, from raw columns to what networks read."""

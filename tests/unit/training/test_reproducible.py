@@ -8,13 +8,6 @@ import pytest
 
 from keras_tabular.networks import reproducible
 from keras_tabular.networks.backend import keras, tf
-from keras_tabular.networks.reproducible import (
-    MeanLoss,
-    prediction_product,
-    softmax,
-    sum_on_grid,
-    training_product,
-)
 
 # Shapes of x and kernel.
 SHAPES = {"bk,kn->bn": ((64, 300), (300, 40)), "bck,cku->bcu": ((64, 7, 300), (7, 300, 8))}
@@ -50,7 +43,7 @@ def multiply(
     with tf.GradientTape() as tape:
         tape.watch([x_tensor, kernel_tensor])
         if exact:
-            y = training_product(equation, x_tensor, kernel_tensor, len(x))
+            y = reproducible.training_product(equation, x_tensor, kernel_tensor, len(x))
         else:
             y = tf.einsum(equation, x_tensor, kernel_tensor)
     gradients = tape.gradient(y, [x_tensor, kernel_tensor], tf.constant(upstream))
@@ -93,14 +86,20 @@ def test_a_prediction_depends_on_no_other_row_and_no_other_member(
     """If rows were rounded together, the large values of the last row would change the others."""
     rng = np.random.default_rng(0)
     x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
-    products = prediction_product(equation, tf.constant(x), tf.constant(kernel)).numpy()
+    products = reproducible.prediction_product(
+        equation, tf.constant(x), tf.constant(kernel)
+    ).numpy()
     assert_close(products, np.einsum(equation, x.astype(np.float64), kernel))
     large_row = np.concatenate([x[:-1], 1e6 * x[-1:]])
-    other = prediction_product(equation, tf.constant(large_row), tf.constant(kernel)).numpy()
+    other = reproducible.prediction_product(
+        equation, tf.constant(large_row), tf.constant(kernel)
+    ).numpy()
     assert other[:-1].tobytes() == products[:-1].tobytes()
     if equation in STACKED_SHAPES:
         kernel[-1] *= 1e6
-        other = prediction_product(equation, tf.constant(x), tf.constant(kernel)).numpy()
+        other = reproducible.prediction_product(
+            equation, tf.constant(x), tf.constant(kernel)
+        ).numpy()
         assert other[:, :-1].tobytes() == products[:, :-1].tobytes()
 
 
@@ -110,8 +109,11 @@ def test_a_sum_has_the_same_bits_in_any_order() -> None:
     permuted = rng.permutation(values)
     assert (values.sum(axis=0) != permuted.sum(axis=0)).any()
     for axis in (0, None):
-        sums = sum_on_grid(tf.constant(values), axis).numpy()
-        assert sums.tobytes() == sum_on_grid(tf.constant(permuted), axis).numpy().tobytes()
+        sums = reproducible.sum_on_grid(tf.constant(values), axis).numpy()
+        assert (
+            sums.tobytes()
+            == reproducible.sum_on_grid(tf.constant(permuted), axis).numpy().tobytes()
+        )
         expected = values.sum(axis=axis, keepdims=True, dtype=np.float64)
         np.testing.assert_allclose(sums, expected, rtol=1e-7, atol=1e-6)
 
@@ -134,7 +136,7 @@ def test_a_loss_and_its_gradient_equal_those_of_keras(keras_loss: keras.losses.L
     sigmoid, keras_softmax = keras.activations.sigmoid, keras.activations.softmax
     results = []
     for loss, activation in (
-        (MeanLoss(keras_loss.name), softmax if classes > 1 else sigmoid),
+        (reproducible.MeanLoss(keras_loss.name), reproducible.softmax if classes > 1 else sigmoid),
         (keras_loss, keras_softmax if classes > 1 else sigmoid),
     ):
         with tf.GradientTape() as tape:
