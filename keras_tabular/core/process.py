@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib.abc import MetaPathFinder
 from types import TracebackType
 
 from keras_tabular.core.errors import UserError
@@ -100,15 +99,10 @@ def core_count() -> int:
 @contextmanager
 def without_packages(*names: str) -> Iterator[None]:
     """Make the import of optional packages fail in the block, so that libraries work without."""
-
-    class Blocker(MetaPathFinder):
-        def find_spec(self, name: str, *_: object) -> None:
-            if name in names:
-                raise ImportError(name)
-
-    finder = Blocker()
-    sys.meta_path.insert(0, finder)
+    blocked = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(blocked))  # type: ignore[arg-type]  # None lets imports fail
     try:
         yield
     finally:
-        sys.meta_path.remove(finder)
+        for name in blocked:
+            del sys.modules[name]

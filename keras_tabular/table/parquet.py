@@ -14,7 +14,6 @@ from keras_tabular.core.parallel import ordered_map
 from keras_tabular.core.process import without_packages
 
 Item = TypeVar("Item")
-ROWS_PER_BATCH = 65_536
 # Column of the training rows; rows with the same value are in the same fold. Its values are numbers
 # of groups (int64 or int32) or positions in time (float64 from 0 to 1).
 FOLD_KEY = "__fold__"
@@ -43,16 +42,8 @@ def part_paths(folder: Path) -> list[Path]:
 
 
 def read_first_rows(folder: Path, rows: int) -> pa.Table:
-    """Read the first rows of a table, at most `rows`."""
-    batches: list[pa.RecordBatch] = []
-    for path in part_paths(folder):
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(min(rows, ROWS_PER_BATCH)):
-                batches.append(batch[:rows])
-                rows -= len(batches[-1])
-                if not rows:
-                    return pa.Table.from_batches(batches)
-    return pa.Table.from_batches(batches, pq.read_schema(part_paths(folder)[0]))
+    """Read the first rows of a table that is not empty, at most `rows`."""
+    return next(regroup_rows(read_parts(folder), [rows]))
 
 
 def read_parts(folder: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:

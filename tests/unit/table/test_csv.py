@@ -113,13 +113,6 @@ def test_a_compressed_file_that_is_cut_off_is_an_error(
             write_and_read(file, content[:size])
 
 
-def test_half_a_character_at_the_end_is_not_an_open_quote(tmp_path: Path) -> None:
-    schema = SCHEMA.model_copy(update={"encoding": "utf-16"})
-    content = (HEADER + "1,1,\U0001f600").encode("utf-16")[:-2]
-    with pytest.raises(UserError, match=r"line 2 or later: 'utf-16-le' codec .*: unexpected end"):
-        write_and_read(tmp_path / "t.csv", content, schema)
-
-
 JSON_LINES = '{"a": 1.50, "c": "01.50", "d": true, "y": 1}\n\n{"y": 0, "c": 1.50, "d": false}\n'
 
 
