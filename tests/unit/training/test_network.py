@@ -1,4 +1,4 @@
-"""What the layers of a network start with, and whether they fit into memory."""
+"""A learnt scale starts at the relevance of each column, and networks must fit into memory."""
 
 import numpy as np
 import pytest
@@ -11,14 +11,14 @@ from tests.helpers import load_train_params
 RNG = np.random.default_rng(1)
 
 
-def test_columns_of_noise_start_with_less_than_those_that_tell_the_target() -> None:
+def test_columns_of_noise_start_with_a_lower_scale_than_columns_that_explain_the_target() -> None:
     noise, y = RNG.normal(size=(500, 300)), RNG.normal(size=(500, 2))
-    told = y + 0.5 * RNG.normal(size=(500, 2))
-    found = relevance(np.column_stack([told, noise, np.ones(500)]), y)
-    assert (found[:2] == 1).all()
-    assert np.mean(found[2:-1]) < 0.25
-    assert found[-1] == LEAST_SCALE
-    assert found.dtype == np.float32
+    informative = y + 0.5 * RNG.normal(size=(500, 2))
+    scales = relevance(np.column_stack([informative, noise, np.ones(500)]), y)
+    assert (scales[:2] == 1).all()
+    assert np.mean(scales[2:-1]) < 0.25
+    assert scales[-1] == LEAST_SCALE
+    assert scales.dtype == np.float32
 
 
 def test_the_relevance_of_columns_has_the_same_bits_in_any_order_of_rows() -> None:
@@ -27,9 +27,9 @@ def test_the_relevance_of_columns_has_the_same_bits_in_any_order_of_rows() -> No
     np.testing.assert_array_equal(relevance(x, y), relevance(x[order], y[order]))
 
 
-def test_a_network_that_does_not_fit_into_memory_is_named_with_its_units() -> None:
-    units = [200_000, 200_000]
-    train = load_train_params({"plain": {"units": units}}).resolve_auto(500, "binary", 8)
+def test_a_network_that_does_not_fit_into_memory_is_refused() -> None:
+    params = load_train_params({"plain": {"units": [200_000, 200_000]}})
+    train = params.resolve_auto(500, "binary", 8)
     message = r"networks\.plain\.units is \[200000, 200000\]: .* GB of memory, .* Lower the units"
     with pytest.raises(UserError, match=message):
         check_memory(train, train.members[0], ColumnSample(np.zeros((1, 8)), 8), 1)
