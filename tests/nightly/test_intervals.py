@@ -60,7 +60,7 @@ def test_intervals_of_a_rare_class_hold_the_truth_for_noise_and_for_good_models(
 
 @pytest.mark.parametrize("positive", [1, 2, 3, 5, 9, 10, 20, 50])
 def test_two_models_of_noise_are_level(positive: int) -> None:
-    """By ROC AUC in 400 draws of 200 rows. Of fewer than ten positive rows nothing is said."""
+    """ROC AUC is compared in 400 draws of 200 rows, but not with fewer than ten positive rows."""
     rng, different, draws = np.random.default_rng(0), 0, 400 if positive >= 10 else 10
     for _ in range(draws):
         y = labels(200, positive)
@@ -128,7 +128,7 @@ def test_intervals_of_means_hold_the_truth(share: bool, rows: int, least: float)
 
 @pytest.mark.parametrize("share", [0.8, 0.95, 0.99])
 def test_a_model_that_is_as_good_everywhere_has_no_weak_slice(share: float) -> None:
-    """Of 200 tables of 1,500 rows, with a thousand slices each, 5 % have one at most."""
+    """At most 5 % of 200 tables of 1,500 rows, with a thousand slices each, have a weak slice."""
     names = [f"x{number}" for number in range(8)]
     schema = build_schema("binary", **{name: {"kind": "category"} for name in names})
     rng, weak = np.random.default_rng(0), 0
@@ -140,8 +140,8 @@ def test_a_model_that_is_as_good_everywhere_has_no_weak_slice(share: float) -> N
         predictions = Predictions(y, np.where(right, y, 1 - y)[:, None], np.ones(1500))
         scores = row_scores(predictions, schema)
         rows = ScoredRows(table, predictions, schema, "accuracy", scores)
-        found = weakest_slices(rows, rows, names, float(right.mean()))
-        assert found["looked_at"] > 1000
-        weak += any(each["weak"] for each in found["weakest"])
+        slices = weakest_slices(rows, rows, names, float(right.mean()))
+        assert slices["looked_at"] > 1000
+        weak += any(each["weak"] for each in slices["weakest"])
     print(share, weak / 200)
     assert weak <= 0.05 * 200

@@ -32,7 +32,7 @@ NO_BASE = Base("no earlier run", None)
 BEAT_ALL = Gate(beat_baselines=("constant", "linear", "boosted"))
 
 
-class Known(NamedTuple):
+class Shares(NamedTuple):
     """How much of the variance of the target the model and its baselines know."""
 
     model: float
@@ -42,10 +42,10 @@ class Known(NamedTuple):
 
 # The boosted baseline is the stronger one.
 CASES = {
-    "worse": Known(0.25, 0.3, 0.35),
-    "equal": Known(0.35, 0.3, 0.35),
-    "slightly better": Known(0.4, 0.3, 0.35),
-    "clearly better": Known(0.5, 0.3, 0.35),
+    "worse": Shares(0.25, 0.3, 0.35),
+    "equal": Shares(0.35, 0.3, 0.35),
+    "slightly better": Shares(0.4, 0.3, 0.35),
+    "clearly better": Shares(0.5, 0.3, 0.35),
 }
 
 
@@ -56,9 +56,9 @@ def _without_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def draw_predictions(
-    rng: np.random.Generator, task: str, rows: int, known: Known, in_groups: bool = False
+    rng: np.random.Generator, task: str, rows: int, shares: Shares, in_groups: bool = False
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Draw labels, and calibrated predictions that know so much of them.
+    """Draw labels, and calibrated predictions that explain shares of their variance.
 
     The target is normal, or for two classes whether a normal value is positive. Most of what the
     weakest predictions know is common to all. In groups of ten rows, half of the variance of all
@@ -71,13 +71,13 @@ def draw_predictions(
         of_group, of_row = rng.normal(0, (variance / 2) ** 0.5, (2, rows))
         return of_group[np.arange(rows) // 10] + of_row
 
-    common = 0.8 * min(known)
-    shared, parts = draw(common), [draw(share - common) for share in known]
-    target = shared + np.sum(parts, axis=0) + draw(1 - sum(known) + 2 * common)
+    common = 0.8 * min(shares)
+    shared, parts = draw(common), [draw(share - common) for share in shares]
+    target = shared + np.sum(parts, axis=0) + draw(1 - sum(shares) + 2 * common)
     means = [shared + part for part in parts]
     if task == "regression":
         return target, means
-    errors = [(1 - share) ** 0.5 for share in known]
+    errors = [(1 - share) ** 0.5 for share in shares]
     return (target > 0).astype(float), [ndtr(m / e) for m, e in zip(means, errors, strict=True)]
 
 
@@ -119,7 +119,7 @@ def verdict_of(
 
 
 def verdicts(
-    task: str, rows: int, known: Known, draws: int, in_groups: bool = False
+    task: str, rows: int, shares: Shares, draws: int, in_groups: bool = False
 ) -> Counter[str]:
     """Count how often each verdict comes."""
     rng, counts = np.random.default_rng(0), Counter[str]()
@@ -127,7 +127,7 @@ def verdicts(
     middle, spread = (0.5, 0.5) if task == "binary" else (0.0, 1.0)
     for _ in range(draws):
         constant = rng.normal(middle, spread / (TRAINING_ROWS * rows) ** 0.5)
-        y, predictions = draw_predictions(rng, task, rows, known, in_groups)
+        y, predictions = draw_predictions(rng, task, rows, shares, in_groups)
         counts[verdict_of(task, y, predictions, constant, group)] += 1
     return counts
 
@@ -165,7 +165,9 @@ TARGETS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     [*((name, "auto") for name in TARGETS), ("lognormal", "mean_absolute_error")],
 )
 def test_nothing_is_learnt_from_noise(target: str, loss: str, rows: int, overfitted: float) -> None:
-    """Of 400 models that give the best constant of four fifths of the training rows, and noise.
+    """Models that predict a constant and noise have learnt nothing in 95 % of 400 draws.
+
+    The constant of the model is the best one for four fifths of the training rows.
 
     The baselines learn from all training rows, as if the others were validation rows.
     """
@@ -188,9 +190,9 @@ def test_nothing_is_learnt_from_noise(target: str, loss: str, rows: int, overfit
 def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    """Of 200 pairs of runs on the same test rows 5 % fail at most, and none on other test rows."""
+    """At most 5 % of 200 pairs of runs fail on the same test rows, and none on other test rows."""
     monkeypatch.chdir(tmp_path)
-    schema, known = build_schema("binary"), CASES["equal"]
+    schema, shares = build_schema("binary"), CASES["equal"]
     Path("data").mkdir()
     Path("data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
     gate = Gate.model_validate({"worse_than_last": {"test": {"loss": 0.0}}})
@@ -208,8 +210,8 @@ def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
 
     rng, counts = np.random.default_rng(0), {"same rows": Counter[str](), "others": Counter[str]()}
     for _ in range(200):
-        y, (first, _, second) = draw_predictions(rng, "binary", rows, known)
-        other_y, (other, *_) = draw_predictions(rng, "binary", rows, known)
+        y, (first, _, second) = draw_predictions(rng, "binary", rows, shares)
+        other_y, (other, *_) = draw_predictions(rng, "binary", rows, shares)
         run, same = write_run("run", y, first), write_run("same", y, second)
         for name, base in (("same rows", same), ("others", write_run("other", other_y, other))):
             evaluation = run.require_evaluation()

@@ -191,10 +191,10 @@ def test_a_row_that_fails_a_check_is_an_error(project_with_limit: Path, tmp_path
     file.write_text(BAD)
     with pytest.raises(SystemExit) as end:
         predict(project_with_limit, file, "-o", tmp_path / "predictions.csv")
-    first, *others, more, last = str(end.value.code).splitlines()
+    first, *middle, more, last = str(end.value.code).splitlines()
     assert more == "There may be more."
     assert first == f"error: {file}, line 3, column cast: expected a finite number, got '1e999'"
-    assert [line.partition(": expected ")[0] for line in others] == [
+    assert [line.partition(": expected ")[0] for line in middle] == [
         *(f"{file}, line 7, column {name}" for name in ("flag", "count", "zip/code")),
         f"{file}, line 9, column count",
     ]

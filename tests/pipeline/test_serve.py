@@ -86,7 +86,7 @@ ROW = {
 def test_predictions_are_those_of_the_command_to_the_last_bit(
     trained_project: Callable[[str], Path], name: str, tmp_path: Path
 ) -> None:
-    """In one request with all rows, and in requests of many clients with a row each."""
+    """One request has all rows, and many clients send requests with one row each."""
     project, new, out = trained_project(name), tmp_path / "new.csv", tmp_path / "out.csv"
     raw = pd.read_csv(project / "data/raw/t.csv")[:100]
     frame = raw.drop(columns=raw.columns[-1])
@@ -174,10 +174,10 @@ def test_a_port_in_use_and_a_missing_model_have_a_message(
     serve = ("python", "-m", "keras_tabular", "serve")
     missing = run_command(tmp_path, *serve, "m.keras", PYTHONPATH=str(PROJECT))
     assert (missing.returncode, missing.stderr[:22]) == (1, "error: m.keras: no mod")
-    taken = run_command(short_run, *serve, "--port", str(server.port))
-    assert taken.returncode == 1
-    assert taken.stderr.startswith("error: [Errno 98] Address already in use")
-    assert str(server.port) in taken.stderr
+    port_in_use = run_command(short_run, *serve, "--port", str(server.port))
+    assert port_in_use.returncode == 1
+    assert port_in_use.stderr.startswith("error: [Errno 98] Address already in use")
+    assert str(server.port) in port_in_use.stderr
 
 
 LOAD_SAVED_MODEL = """

@@ -1,4 +1,4 @@
-"""Each choice that params.yaml offers for training exists in Keras and does what its name says."""
+"""Keras has every choice of params.yaml, and learning rates follow their schedules."""
 
 from typing import get_args
 

@@ -14,8 +14,8 @@ GRAPH = grimp.build_graph("stages", "keras_tabular", exclude_type_checking_impor
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_are_the_script_and_every_package_that_it_imports(stage: str) -> None:
-    used = GRAPH.find_upstream_modules(f"stages.{stage}") - {"stages", "keras_tabular"}
-    packages = {"/".join(module.split(".")[:2]) for module in used}
+    imported = GRAPH.find_upstream_modules(f"stages.{stage}") - {"stages", "keras_tabular"}
+    packages = {"/".join(module.split(".")[:2]) for module in imported}
     deps = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("stages", "keras_tabular"))}
     assert deps == packages | {f"stages/{stage}.py"}
     script = (PROJECT / f"stages/{stage}.py").read_text()

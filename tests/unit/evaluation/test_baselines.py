@@ -104,7 +104,7 @@ def test_a_date_of_any_year_is_divided_into_parts() -> None:
 
 
 def test_the_constant_and_the_trees_minimise_absolute_errors_if_the_model_does() -> None:
-    """For Huber and log-cosh losses, they minimise squared errors."""
+    """They minimise squared errors if the loss is Huber or log-cosh."""
     y, weight = np.array([0.0, 1, 2, 9]), np.array([1.0, 1, 3, 1])
     for loss in LOSSES["regression"]:
         fitted = baselines.build_baselines(REGRESSION, loss)

@@ -93,11 +93,11 @@ def test_a_weight_counts_like_repeated_rows() -> None:
     schema = build_schema("regression", used={"kind": "real"}, weight={"kind": "real"})
     schema = schema.model_copy(update={"weight": "weight"})
     rng = np.random.default_rng(0)
-    used, repeats = rng.random(1000), rng.integers(0, 4, 1000)
-    repeats[used > 0.5] = 9
+    feature, repeats = rng.random(1000), rng.integers(0, 4, 1000)
+    repeats[feature > 0.5] = 9
 
     def mean_importance(copies: np.ndarray, weight: np.ndarray) -> float:
-        values = np.repeat(used, copies)
+        values = np.repeat(feature, copies)
         rows = pa.table({"used": values, "weight": weight.astype(float)})
         importance = permutation_importance(
             lambda columns: columns["used"][:, None], rows, values, schema, 1
@@ -109,8 +109,8 @@ def test_a_weight_counts_like_repeated_rows() -> None:
     assert mean_importance(once, repeats) == pytest.approx(repeated, rel=0.1)
     assert mean_importance(once, once) > 1.3 * repeated
 
-    y, ones = (rng.random(1000) < used).astype(float), np.ones(repeats.sum())
-    weighted = Predictions(y, used[:, None], repeats.astype(float))
+    y, ones = (rng.random(1000) < feature).astype(float), np.ones(repeats.sum())
+    weighted = Predictions(y, feature[:, None], repeats.astype(float))
     copies = weighted.select(np.repeat(np.arange(1000), repeats))._replace(weight=ones)
     plots, expected = (
         probability_plots(rows, build_schema("binary")) for rows in (weighted, copies)

@@ -9,27 +9,27 @@ from tests.helpers import build_evaluation
 
 
 def test_a_number_has_at_least_three_digits_and_enough_to_differ_from_others() -> None:
-    for value, others, text in (
+    for value, compared_with, text in (
         (0.724409, [0.732283], "0.724"), (0.13, [0.09], "0.130"), (-0.007874, [], "-0.00787"),
         (0.7244, [0.7239], "0.7244"), (0.7239, [0.7244], "0.7239"),
         (0.991228, [0.5], "0.991"), (0.9996, [], "0.9996"), (1.0, [0.9996], "1.000"),
         (None, [0.5], "–"), (0.5, [None], "0.500"),
         (12345.678, [12399.0], "12,346"), (0.0, [], "0.00"), (1e300, [], "1e+300"),
     ):  # fmt: skip
-        assert format_number(value, *others) == text
+        assert format_number(value, *compared_with) == text
 
 
 def test_scores_are_summarised_with_those_of_the_baselines() -> None:
-    known = {"rows": 254, "accuracy": 185 / 254, "accuracy_low": 0.6705, "accuracy_high": 0.7793}
-    others: dict[str, Any] = {
-        name: {"accuracy": test, "cross_validation": {"accuracy": folds}}
-        for name, test, folds in (
+    test = {"rows": 254, "accuracy": 185 / 254, "accuracy_low": 0.6705, "accuracy_high": 0.7793}
+    baselines: dict[str, Any] = {
+        name: {"accuracy": on_test, "cross_validation": {"accuracy": on_folds}}
+        for name, on_test, on_folds in (
             ("logistic_regression", 0.732283, 0.774319),
             ("majority", 0.649606, 0.651751),
             ("gradient_boosting", 0.75, 0.76),
         )
     }
-    scores: dict[str, Any] = {"test": known, "baseline": others}
+    scores: dict[str, Any] = {"test": test, "baseline": baselines}
     folds = {"accuracy": 0.770428}
     assert format_scores(build_evaluation(**scores, cross_validation=folds), "binary") == (
         "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), "
@@ -37,7 +37,7 @@ def test_scores_are_summarised_with_those_of_the_baselines() -> None:
         "gradient boosting 0.750 and 0.760 cross-validated, majority class 0.650"
     )
     scores |= {"cross_validation": {"accuracy": 0.95}, "forward_chaining": {"accuracy": 0.74}}
-    others["logistic_regression"]["forward_chaining"] = {"accuracy": 0.7}
+    baselines["logistic_regression"]["forward_chaining"] = {"accuracy": 0.7}
     text = format_scores(build_evaluation(**scores), "binary")
     assert "0.950 cross-validated, 0.740 on later rows by models of earlier ones; logistic" in text
     assert "0.774 cross-validated and 0.700 on later rows, gradient" in text
@@ -64,10 +64,10 @@ def test_undefined_scores_are_left_out_or_a_dash() -> None:
 
 
 def test_the_error_of_a_regression_is_summarised() -> None:
-    known = {"rows": 50, "mae": 12345.678, "mae_low": 9000.0, "mae_high": 15000.0}
-    others = {"ridge": {"mae": 0.5}, "mean": {"mae": 1e6}, "gradient_boosting": {"mae": 0.25}}
+    test = {"rows": 50, "mae": 12345.678, "mae_low": 9000.0, "mae_high": 15000.0}
+    baselines = {"ridge": {"mae": 0.5}, "mean": {"mae": 1e6}, "gradient_boosting": {"mae": 0.25}}
     assert format_scores(
-        build_evaluation(primary_metrics=["mae"], test=known, baseline=others), "regression"
+        build_evaluation(primary_metrics=["mae"], test=test, baseline=baselines), "regression"
     ) == (
         "Mean absolute error: 12,346 on 50 test rows (95% CI 9,000 to 15,000); "
         "ridge regression 0.500, gradient boosting 0.250, the best constant 1,000,000"

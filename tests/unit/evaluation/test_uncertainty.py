@@ -108,7 +108,7 @@ def test_the_interval_of_r2_does_not_depend_on_the_mean_of_the_target() -> None:
 def test_the_interval_of_roc_auc_agrees_with_the_formula_of_hanley_and_mcneil(
     positive: int, negative: int
 ) -> None:
-    """In the second case a sample of the rows is drawn, with every row of the rare class."""
+    """The second case draws a sample of the rows, with every row of the rare class."""
     y = np.random.default_rng(2).permutation(np.repeat([1.0, 0.0], [positive, negative]))
     p = 1 / (1 + np.exp(-np.random.default_rng(1).normal(size=len(y)) - y))[:, None]
     scored = score_and_resample(Predictions(y, p, np.ones(len(y))), BINARY)

@@ -77,7 +77,7 @@ def test_revision_without_scores(project: Path) -> None:
     commit_all(project, "A run")
     broken = Run(resolve("HEAD"))
     assert mismatch(this, broken) == f"{broken.label} has no scores in the present format"
-    with pytest.raises(UserError, match="has no scores. Run `dvc repro`"):
+    with pytest.raises(UserError, match=r"has no scores\. Run `dvc repro`"):
         broken.require_evaluation()
     with pytest.raises(UserError, match=r"metrics/scores.json: cannot be read: .* `dvc repro`"):
         Run(WORKSPACE).require_evaluation()

@@ -103,7 +103,7 @@ def test_auto_cannot_be_tried() -> None:
 
 
 def test_a_trial_has_the_score_that_train_and_evaluate_get(tmp_path: Path) -> None:
-    """Each fold trains two networks of one architecture and one of another."""
+    """Two networks of one architecture and one of another are trained in each fold."""
     schema = build_schema("multiclass")
     train = load_train_params({"plain": {"epochs": 1, "units": (4,), "batch_size": 40}}, folds=2)
     members = [{"network": "plain", "count": 2}, {"network": "other"}]

@@ -132,8 +132,8 @@ def test_a_check_of_the_project_gets_each_part_with_null_for_missing_values(tmp_
         ]
     (tmp_path / "valid").mkdir()
     set_aside(paths, checks, lines, tmp_path / "valid", tmp_path / "rejected")
-    kept = [pq.read_table(path) for path in sorted((tmp_path / "valid").iterdir())]
-    assert pa.concat_tables(kept).equals(whole[1:3])
+    valid = [pq.read_table(path) for path in sorted((tmp_path / "valid").iterdir())]
+    assert pa.concat_tables(valid).equals(whole[1:3])
     reasons = pq.read_table(tmp_path / "rejected")["rejected_reason"].to_pylist()
     assert reasons == ["a and b: expected a above b"] * 2
 

@@ -20,8 +20,8 @@ def test_a_folder_without_parts_is_an_error(tmp_path: Path) -> None:
 def test_a_part_of_the_split_can_be_predicted(tmp_path: Path) -> None:
     schema = build_schema("binary")
     columns = {name: [0.5] for name in (*schema.features, schema.target)}
-    for file, others in (("own", [FOLD_KEY, FILE_SUBSET]), ("other", ["x9"])):
-        table = pa.table(columns | {name: [1.0] for name in others})
+    for file, additional in (("own", [FOLD_KEY, FILE_SUBSET]), ("other", ["x9"])):
+        table = pa.table(columns | {name: [1.0] for name in additional})
         pq.write_table(table, tmp_path / f"{file}.parquet")
     assert row_columns(tmp_path / "own.parquet", schema) == list(columns)
     with pytest.raises(UserError, match="neither in columns nor in ignore: x9"):

@@ -1,4 +1,4 @@
-"""Each fold has training rows, and `folds: auto` chooses a number of folds for which that holds."""
+"""Every fold has training rows, and `folds: auto` chooses a number of folds that ensures this."""
 
 from pathlib import Path
 

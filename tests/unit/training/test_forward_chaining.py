@@ -1,4 +1,4 @@
-"""In forward chaining, models that have learnt only from earlier rows predict later rows."""
+"""Forward chaining predicts later rows with models that have learnt only from earlier rows."""
 
 from pathlib import Path
 

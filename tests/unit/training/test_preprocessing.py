@@ -83,7 +83,7 @@ def test_an_error_names_a_column_without_a_value() -> None:
 
 
 def test_the_varying_parts_of_a_date_become_columns_and_a_missing_date_is_marked() -> None:
-    """From Friday to Monday: the year and the time of day are always the same."""
+    """The year and the time of day are the same in all rows."""
     schema = build_schema("binary", day={"kind": "datetime", "nullable": True})
     moments = pa.array(["2024-05-31", "2024-06-03", None]).cast(pa.timestamp("us"))
     part = pa.table({"day": moments.cast(pa.timestamp("us", "UTC")), "y": [0, 1, 0]})

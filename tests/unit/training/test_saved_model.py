@@ -1,4 +1,4 @@
-"""The same model gives the same file, which plain Keras can load."""
+"""A model always gives the same file, which plain Keras can load."""
 
 from pathlib import Path
 

@@ -13,15 +13,15 @@ layers = keras.layers
 
 def build_network() -> keras.Model:
     """Build embedded numbers next to other columns, a learnt scale and hidden layers."""
-    numbers, bins, others = keras.Input((4,)), keras.Input((4, 5)), keras.Input((2,))
+    numbers, bins, other_columns = keras.Input((4,)), keras.Input((4, 5)), keras.Input((2,))
     embedded = layers.EinsumDense("bc,cu->bcu", (4, 3))(numbers)
     embedded += layers.EinsumDense("bck,cku->bcu", (4, 3), bias_axes="cu")(bins)
-    x = layers.Concatenate(axis=1)([layers.Flatten()(embedded), others])
+    x = layers.Concatenate(axis=1)([layers.Flatten()(embedded), other_columns])
     x = layers.EinsumDense("bd,d->bd", x.shape[1:])(x)
     x = layers.Dense(8, "silu", kernel_regularizer="l2")(x)
     x = layers.Dropout(0.5)(layers.Dense(8, use_bias=False)(x))
     x = x * layers.Activation("tanh")(x)
-    return keras.Model([numbers, bins, others], layers.Dense(3, "softmax")(x))
+    return keras.Model([numbers, bins, other_columns], layers.Dense(3, "softmax")(x))
 
 
 def test_a_stacked_network_predicts_the_same_as_each_member() -> None:

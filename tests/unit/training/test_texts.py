@@ -86,7 +86,7 @@ def test_rows_that_were_not_learnt_from_are_predicted_from_their_words(
 
 
 def test_a_random_label_is_not_predicted_from_the_row_itself() -> None:
-    """Each text is unlike all others, so that only the row itself could reveal its label."""
+    """No two texts are alike, so that only the row itself could reveal its label."""
     rng = np.random.default_rng(0)
     letters = list("abcdefghijklmnopqrstuvwxyz")
     rows = np.array(["".join(rng.choice(letters, 12)) for _ in range(400)], object)

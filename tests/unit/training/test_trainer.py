@@ -59,13 +59,13 @@ def test_one_epoch_gives_the_weights_of_fit(
         optimizer=optimizer, learning_rate=0.01, l2=0.01, class_weight={0: 1, 1: 3}, exact=exact
     )
     ours = build_architecture(train).build_compiled(seed=3)
-    theirs = build_architecture(train).network
+    reference = build_architecture(train).network
     unshuffled = SimpleNamespace(
         permutation=lambda rows: np.arange(len(rows) if np.ndim(rows) else rows)
     )
     monkeypatch.setattr(np.random, "default_rng", lambda seed: unshuffled)
-    theirs.set_weights(network.learnt_weights(ours))
-    theirs.compile(
+    reference.set_weights(network.learnt_weights(ours))
+    reference.compile(
         network.build_optimizer(train.networks["plain"], steps=100),
         loss="binary_crossentropy",
         weighted_metrics=["accuracy"],
@@ -75,8 +75,8 @@ def test_one_epoch_gives_the_weights_of_fit(
     rows = build_part(weight=weight)
     logs = Trainer(ours, 8).train(ours, [rows], seed=[0])
     keys = {"shuffle": False, "class_weight": train.class_weight}
-    fitted = theirs.fit(X, Y, batch_size=8, epochs=1, verbose=0, **keys)
-    for weight, expected in zip(network.learnt_weights(ours), theirs.get_weights(), strict=True):
+    fitted = reference.fit(X, Y, batch_size=8, epochs=1, verbose=0, **keys)
+    for weight, expected in zip(network.learnt_weights(ours), reference.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-6)
     for name, (value,) in fitted.history.items():
         assert logs[name] == pytest.approx(value, abs=1e-5)
