@@ -122,8 +122,8 @@ def _advice_about_baseline(strongest: Check | None, task: str, params: Params) -
     is_linear = strongest.subject == TASKS[task].baselines["linear"]
     if is_linear and "plain" in params.train.networks:
         yield (
-            f"{name.capitalize()} is simpler, and the model is not significantly better. Train a linear model "
-            "with Keras: `dvc exp run -S 'train.members=[{network: plain}]' "
+            f"{name.capitalize()} is simpler, and the model is not significantly better. Train a "
+            "linear model with Keras: `dvc exp run -S 'train.members=[{network: plain}]' "
             "-S 'train.networks.plain.units=[]'`"
         )
     elif strongest.status == "fail":
