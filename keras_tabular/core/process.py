@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.abc import MetaPathFinder
 from types import TracebackType
 
 from keras_tabular.core.errors import UserError
@@ -99,10 +100,15 @@ def core_count() -> int:
 @contextmanager
 def without_packages(*names: str) -> Iterator[None]:
     """Make the import of optional packages fail in the block, so that libraries work without."""
-    blocked = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(blocked))  # type: ignore[arg-type]  # None lets imports fail
+
+    class Blocker(MetaPathFinder):
+        def find_spec(self, name: str, *_: object) -> None:
+            if name in names:
+                raise ImportError(name)
+
+    finder = Blocker()  # not None in sys.modules, which PyArrow would take for pandas
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        for name in blocked:
-            del sys.modules[name]
+        sys.meta_path.remove(finder)
