@@ -45,6 +45,7 @@ DATE_PARTS = ("year", "month", "day", "day_of_week", "day_of_year", "hour")
 
 Folds = Mapping[str, np.ndarray]  # fold of each training row by row set, shape (rows,)
 Job = tuple[str, str, int]  # name of a baseline, row set, and number of a fold
+TrainingRows = tuple[pd.DataFrame, np.ndarray, np.ndarray]  # features, labels and weights
 
 
 def predict_baselines(
@@ -105,15 +106,11 @@ def fit_and_predict(
 
 
 @lru_cache(1)
-def _read_training_rows_once(
-    split: Path, schema: str
-) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def _read_training_rows_once(split: Path, schema: str) -> TrainingRows:
     return read_training_rows(split, Schema.model_validate_json(schema), MAX_TRAINING_ROWS)
 
 
-def read_training_rows(
-    split: Path, schema: Schema, limit: int
-) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def read_training_rows(split: Path, schema: Schema, limit: int) -> TrainingRows:
     """Read the features, labels and weights of the first rows of train and validation."""
     frames, y, weight, rows = [], [], [], 0
     for part in chain(read_parts(split / "train"), read_parts(split / "validation")):

@@ -81,13 +81,9 @@ def evaluate(
     check_custom_metrics(metrics)
     metadata, oof = model.metadata, read_oof(data / "oof")
     predictions = predict_row_sets(model, data, oof, schema, metrics)
-    test, held_out = predictions["test"], {"test", *oof}
+    test, held_out = predictions["test"], [k for k in ("test", *oof) if k in predictions]
     score_sets = {name: ScoreSet(score(rows, schema)) for name, rows in predictions.items()}
-    scored_sets = {
-        name: score_and_resample(rows, schema)
-        for name, rows in predictions.items()
-        if name in held_out
-    }
+    scored_sets = {name: score_and_resample(predictions[name], schema) for name in held_out}
     primary_metrics = choose_primary_metrics(predictions["train"], scored_sets["test"], schema)
 
     fitted = baselines()

@@ -1,4 +1,4 @@
-"""Scores are those compute scikit-learn, and undefined scores are left out."""
+"""Scores are those of scikit-learn, and undefined scores are left out."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from tests.unit.evaluation.test_uncertainty import draw_predictions
 
 
 def expected_scores(task: str, predictions: Predictions) -> dict[str, float]:
-    """Compute the scores compute weighted rows with scikit-learn."""
+    """Compute the scores of weighted rows with scikit-learn."""
     y, outputs, weight, threshold, *_ = predictions
     weighted: Any = {"sample_weight": weight}
 
