@@ -75,9 +75,7 @@ def test_two_models_of_noise_are_level(positive: int) -> None:
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("groups", "least"), [(5, 0.83), (20, 0.87), (100, 0.9)])
-def test_intervals_of_rows_in_groups_hold_the_truth(
-    groups: int, least: float, weighted: bool
-) -> None:
+def test_intervals_in_groups_contain_the_truth(groups: int, least: float, weighted: bool) -> None:
     """200 draws of ten rows a group. Five groups have intervals of means over the rows only."""
     rng, rows = np.random.default_rng(0), 10 * groups
     means = {"accuracy", "loss", "mae", "squared error"}

@@ -28,9 +28,7 @@ FIRST_SEED = int(os.environ.get("FIRST_SEED", "100"))
 
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + 50))
-def test_a_random_table_ends_with_scores_or_one_message(
-    seed: int, pool: ProcessPoolExecutor
-) -> None:
+def test_random_table_ends_with_scores_or_one_message(seed: int, pool: ProcessPoolExecutor) -> None:
     outcome = pool.submit(run_seed, seed).result()
     assert not outcome.failed, outcome.detail
 

@@ -84,9 +84,7 @@ def test_a_project_has_few_files_of_its_own(project: Path) -> None:
         assert not [path for path in stage["deps"] if path.startswith("keras_tabular")]
 
 
-def test_the_workflow_of_a_project_passes_and_leaves_git_clean(
-    project: Path, environment: Path
-) -> None:
+def test_workflow_of_project_passes_and_leaves_git_clean(project: Path, environment: Path) -> None:
     workflow = yaml.safe_load((project / ".github/workflows/ci.yml").read_text())
     for step in workflow["jobs"]["test"]["steps"]:
         if "run" in step:
@@ -161,9 +159,7 @@ def test_an_environment_without_the_library_is_refused(origin: Path, tmp_path: P
     assert not (tmp_path / "new").exists()
 
 
-def test_an_installed_library_names_the_clone_that_is_needed(
-    environment: Path, tmp_path: Path
-) -> None:
+def test_installed_library_names_clone_that_is_needed(environment: Path, tmp_path: Path) -> None:
     new = (f"{environment}/bin/keras-tabular", "new", "new", "--example", "wine")
     completed = run_command(tmp_path, *new)
     assert "`python3 CLONE/keras_tabular new ...`" in completed.stderr

@@ -274,18 +274,14 @@ def test_an_unreadable_file_is_an_error(binary_project: Path, tmp_path: Path) ->
         assert not (tmp_path / "predictions.csv").exists()
 
 
-def test_a_model_of_another_table_is_refused(
-    trained_project: TrainedProject, tmp_path: Path
-) -> None:
+def test_model_of_another_table_is_refused(trained_project: TrainedProject, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text(HEADER)
     wine = trained_project("wine") / "models/model.keras"
     with pytest.raises(SystemExit, match=r"input alcohol, .* 3 outputs for 1"):
         predict(trained_project("mixed_binary"), tmp_path / "new.csv", "--model", wine)
 
 
-def test_a_model_with_another_positive_class_is_refused(
-    binary_project: Path, tmp_path: Path
-) -> None:
+def test_model_with_another_positive_class_is_refused(binary_project: Path, tmp_path: Path) -> None:
     """Its probabilities would be those of the other class."""
     folder = copy_project(binary_project, tmp_path / "project")
     change_settings(folder, {"positive": "neg"})

@@ -6,9 +6,7 @@ from tests.commands import check_output, run_command
 from tests.projects import clone, commit_all, read_output_hashes
 
 
-def test_a_colleague_pulls_what_was_pushed_and_no_stage_runs(
-    workspace: Path, tmp_path: Path
-) -> None:
+def test_colleague_pulls_what_was_pushed_and_no_stage_runs(workspace: Path, tmp_path: Path) -> None:
     def run_dvc(folder: Path, *arguments: str) -> str:
         """Run DVC, which has to succeed without a warning, and return its output."""
         completed = run_command(folder, "dvc", *arguments)

@@ -46,9 +46,7 @@ def test_layout_at_a_desk_and_on_a_phone_in_the_dark(reported: Path, browser: An
     check_content(page, browser, [*CLASSIFICATION_PICTURES, "Threshold"])
 
 
-def test_drift_page_shows_the_column_with_drift(
-    short_run: Path, browser: Any, tmp_path: Path
-) -> None:
+def test_drift_page_shows_column_with_drift(short_run: Path, browser: Any, tmp_path: Path) -> None:
     rows = pd.read_csv(short_run / "data/raw/diabetes.csv").drop(columns="Outcome")
     rows["Glucose"] += 30
     rows.to_csv(tmp_path / "new.csv", index=False)
@@ -90,9 +88,7 @@ def test_page_shows_both_runs(reported: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (len(losses), losses) == (10, sorted(losses, reverse=True))
 
 
-def test_base_is_a_revision_an_experiment_or_the_last_other_results(
-    reported: Path, tmp_path: Path
-) -> None:
+def test_base_is_revision_experiment_or_last_other_results(reported: Path, tmp_path: Path) -> None:
     folder = copy_project(reported, tmp_path / "project")
     call_main(folder, REPORT, "HEAD", "small", "-o", "one.html")
     report = ("python", "-m", "keras_tabular", "report")

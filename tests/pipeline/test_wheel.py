@@ -18,9 +18,7 @@ def build(folder: Path) -> Path:
     return wheel
 
 
-def test_two_builds_have_the_same_bytes_and_contain_only_the_library(
-    origin: Path, tmp_path: Path
-) -> None:
+def test_two_builds_have_same_bytes_and_contain_only_library(origin: Path, tmp_path: Path) -> None:
     """tests/pipeline/test_new_project.py runs a project with an installed wheel."""
     pytest.importorskip("hatchling")
     folder, other = clone(origin, tmp_path / "clone"), clone(origin, tmp_path / "another clone")

@@ -32,9 +32,7 @@ def test_results_come_in_order_although_items_are_worked_on_at_the_same_time() -
 
 
 @pytest.mark.parametrize("value", ["0", "two", "²", "99999999999"])
-def test_an_invalid_number_of_workers_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
+def test_invalid_number_of_workers_is_an_error(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv(WORKERS, value)
     message = f"TABULAR_WORKERS in the environment: expected a number from 1 to 1024, got '{value}'"
     with pytest.raises(UserError, match=message):

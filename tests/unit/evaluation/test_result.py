@@ -84,9 +84,7 @@ def evaluate_function(
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_model_and_the_baselines_are_scored_on_all_rows_and_folds(
-    task: str, tmp_path: Path
-) -> None:
+def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_path: Path) -> None:
     schema, names = SCHEMAS[task], TASKS[task]
     tables, predict = write_split(tmp_path, schema, factor=3), build_predict(schema)
     oof = draw_oof(schema, 180)
@@ -127,7 +125,7 @@ def test_the_model_and_the_baselines_are_scored_on_all_rows_and_folds(
     assert {"test.loss", f"test.{names.main}_low"} <= summary.keys()
 
 
-def test_forward_chaining_is_scored_and_chooses_the_thresholds_of_the_baselines(
+def test_forward_chaining_is_scored_and_chooses_thresholds_of_baselines(
     tmp_path: Path,
 ) -> None:
     schema, choice = SCHEMAS["binary"], ThresholdRule(best="f1")

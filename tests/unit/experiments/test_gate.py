@@ -187,9 +187,7 @@ def test_warnings_of_the_evaluation_are_part_of_the_verdict() -> None:
         ([50, 41, 9], True), ([10] * 20, False), ([10] * 20 + [4], True), ([], False),
     ],
 )  # fmt: skip
-def test_class_is_rare_below_a_tenth_or_half_of_an_equal_share(
-    rows: list[float], rare: bool
-) -> None:
+def test_class_is_rare_below_a_tenth_or_half_of_equal_share(rows: list[float], rare: bool) -> None:
     task = {0: "regression", 2: "binary"}.get(len(rows), "multiclass")
     expected = TASKS[task].rare if rare else (TASKS[task].main,)
     assert primary_metrics(task, rows) == expected

@@ -102,9 +102,7 @@ CSV_ROWS, JSON_ROWS = HEADER + ROW * 100_000, '{"a": 1, "b": 1, "c": "x", "y": 1
 @pytest.mark.parametrize(
     ("name", "text"), [("t.csv.gz", CSV_ROWS), ("t.csv.zst", CSV_ROWS), ("t.jsonl.gz", JSON_ROWS)]
 )
-def test_a_compressed_file_that_is_cut_off_is_an_error(
-    name: str, text: str, tmp_path: Path
-) -> None:
+def test_compressed_file_that_is_cut_off_is_an_error(name: str, text: str, tmp_path: Path) -> None:
     file = tmp_path / name
     content = compress(text.encode(), file.suffix)
     assert len(write_and_read(file, content)) >= 5_000

@@ -421,9 +421,7 @@ def test_the_ensemble_weights_minimise_the_class_weighted_loss(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("loss", "best"), [("mean_squared_error", "plain-30"), ("mean_absolute_error", "plain-60")]
 )
-def test_the_ensemble_weights_minimise_the_loss_of_the_training(
-    loss: str, best: str, tmp_path: Path
-) -> None:
+def test_ensemble_weights_minimise_loss_of_training(loss: str, best: str, tmp_path: Path) -> None:
     schema = build_schema("regression")
     values = np.exp(np.random.default_rng(0).normal(size=80))
     write_part(tmp_path, 0, pa.table({"x": values, "y": values}, build_arrow_schema(schema)))
