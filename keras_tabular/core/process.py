@@ -37,9 +37,7 @@ def run(main: Callable[[], None]) -> None:
     except BrokenPipeError:
         _discard_stdout()
         sys.exit(BROKEN_PIPE)
-    except SystemExit:
-        raise
-    except BaseException as error:
+    except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, OSError) and error.errno in DISK_FULL and not error.filename:
             _discard_stdout()
             sys.exit(f"error: stdout, or a temporary file: {error}")

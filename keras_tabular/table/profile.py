@@ -18,10 +18,8 @@ from keras_tabular.table.cells import MAX_NUMBER, as_float64, is_missing
 from keras_tabular.table.parquet import count_rows, read_parts
 
 MAX_DISTINCT = 10_000  # distinct values are not counted beyond
-SHOWN_KINDS: dict[Kind, str] = {
-    **{"real": "real", "integer": "integer", "datetime": "datetime", "boolean": "binary"},
-    **{"category": "string", "text": "string"},
-}
+# Names in the profile of kinds that have another name there.
+SHOWN_KINDS: dict[Kind, str] = {"boolean": "binary", "category": "string", "text": "string"}
 
 
 def describe_table(folder: Path, schema: Schema) -> dict[str, Any]:
@@ -62,7 +60,7 @@ def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
             "is missing, list it in missing_values in data/schema.yaml."
         )
     description: dict[str, Any] = {
-        "kind": "binary" if len(distinct) == 2 else SHOWN_KINDS[column.kind],
+        "kind": "binary" if len(distinct) == 2 else SHOWN_KINDS.get(column.kind, column.kind),
         "missing": summary.missing,
         "distinct": min(len(distinct), MAX_DISTINCT),
     }
