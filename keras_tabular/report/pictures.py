@@ -59,7 +59,7 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
         "yOffset": {"field": "series", "type": "nominal", "sort": places},
         "color": {"condition": is_first, "value": SOFT},
     }
-    grey = {"symbolFillColor": SOFT, "symbolStrokeColor": SOFT}
+    grey = {"symbolFillColor": SOFT, "symbolStrokeColor": SOFT, "columns": len(places)}
     shape = vega.series(places, ["circle", "diamond"], grey)
     scale = {"zero": False, "nice": True}
     low, value = (quantitative(field, title, scale=scale) for field in ("low", "value"))
