@@ -8,23 +8,20 @@ from docs.check_language import check_code, check_links, main
 
 
 @pytest.mark.parametrize(
-    ("source", "problem"),
+    ("source", "problems"),
     [
-        ("found = 1", "1: the name 'found' does not say"),
-        ("def count(of):\n    pass", "1: the name 'of' does not say"),
-        ("[1 for _kept in ()]", "1: the name '_kept' does not say"),
-        ('"""Of both."""', "1: the docstring begins with a vague word: Of both."),
-        ('class A:\n    """A sentence\n    on two lines."""', "2: the first line of the docstring"),
+        ("found = 1", ["1: the name 'found' does not say what"]),
+        ("[1 for _kept in ()]", ["1: the name '_kept' does not say what"]),
+        ('"""Of both."""', ["1: the docstring begins with a vague word: Of"]),
+        (
+            'class A:\n    """A sentence\n    on two lines."""',
+            ["2: the first line of the docstring"],
+        ),
+        ('class Failure:\n    """A cell."""\n    found: str\n\nprint(found)', []),
     ],
 )
-def test_a_vague_name_or_docstring_has_a_message(source: str, problem: str) -> None:
-    (message,) = check_code(source)
-    assert message.startswith(problem)
-
-
-def test_a_clear_name_and_a_field_have_none() -> None:
-    source = 'class Failure:\n    """A cell that fails a check."""\n\n    found: str\n'
-    assert [*check_code(source + "\nprint(found)\n")] == []
+def test_a_vague_name_or_docstring_has_a_message(source: str, problems: list[str]) -> None:
+    assert [message[: len(problems[0])] for message in check_code(source)] == problems
 
 
 def test_a_link_to_no_file_or_heading_has_a_message(
