@@ -69,7 +69,7 @@ def predict_file(
         UserError: The file cannot be read, or a row fails a check and `reject` is None.
     """
     counts, schema = PredictionCounts(), predictor.schema
-    known_categories = predictor.model.metadata.categories
+    categories = predictor.model.metadata.categories
     locate = row_locator([file], schema, display_name)
     raw_batches = read_rows(file, schema, names, allow_ragged=reject is not None)
     predict = partial(predict_rows, predictor=predictor, n_reasons=n_reasons)
@@ -87,11 +87,10 @@ def predict_file(
             cells["row"] = pa.array(counts.rows + np.arange(len(valid)))
         table = pa.table(cells | predictions).select(output_schema.names)
         write(table.filter(pa.array(valid)))
-        valid_features = features.filter(pa.array(valid))
         counts.rows += len(valid)
         counts.rejected += int((~valid).sum())
         counts.warned.update(f"{f.column}: {f.check}" for f in failures if valid[f.row])
-        counts.unknown += unknown_categories(valid_features, known_categories, schema)
+        counts.unknown += unknown_categories(features.filter(pa.array(valid)), categories, schema)
     return counts
 
 
