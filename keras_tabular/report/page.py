@@ -76,6 +76,12 @@ def escape_markdown(value: Any) -> str:
     return " ".join(str(value).split()).translate(MARKDOWN_ESCAPES)
 
 
+def escape_advice(step: str) -> str:
+    """Escape an advice for Markdown, but not the command at its end, where `[` is literal."""
+    text, mark, command = step.rpartition(": `")
+    return f"{escape_markdown(text)}{mark}{command}" if mark else escape_markdown(step)
+
+
 def markdown_row(cells: Iterable[Any]) -> str:
     """Format a row of a Markdown table."""
     return f"| {' | '.join(map(escape_markdown, cells))} |"
