@@ -1,1 +1,1 @@
-"""Runs: what the revisions of the project hold, compared and judged."""
+"""Runs of the pipeline in different revisions: their comparison, and the verdict of the gate."""

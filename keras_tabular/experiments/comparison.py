@@ -288,7 +288,7 @@ def _locked_versions(run: Run) -> dict[str, str]:
 
 
 def _find_stale(run: Run) -> list[str]:
-    """List the parameters that differ from those of the results, and the schema if it does."""
+    """List the parameters that were edited after the run, and the schema if it was."""
     current = run.load(PARAMS)
     current = {section: current.get(section) for section in run.params}
     names = [changed.name for changed in changed_values(run.params, current)]

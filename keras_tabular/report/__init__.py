@@ -1,1 +1,1 @@
-"""Reports of a run: an HTML page, and Markdown for a pull request."""
+"""Reports on a run: an HTML page, and a Markdown comment on a pull request."""
