@@ -133,7 +133,8 @@ def from_json(content: Mapping[str, Any]) -> Evaluation:
     Raises:
         OTHER_SHAPE: The content has another format.
     """
-    primary_metrics = tuple(content["primary_metrics"])
+    # Commits before version 0.5 have the key `decides`.
+    primary_metrics = tuple(content.get("primary_metrics") or content["decides"])
     if not primary_metrics or not set(primary_metrics) <= set(METRIC_KEYS):
         raise ValueError
     score_sets = {}

@@ -72,11 +72,16 @@ def test_scores_have_dotted_keys() -> None:
     assert "test.macro.average_precision" not in scores
 
 
+def test_the_scores_of_an_older_commit_are_read() -> None:
+    content = json.loads(json.dumps(to_json(EVALUATION)))
+    content["decides"] = content.pop("primary_metrics")
+    assert from_json(content) == EVALUATION
+
+
 def test_content_in_another_format_raises_an_expected_error() -> None:
     content = to_json(EVALUATION)
-    older = {"decides" if key == "primary_metrics" else key: content[key] for key in content}
     for other in (
-        *({}, {"rows": 3}, older),
+        *({}, {"rows": 3}),
         *(content | {"primary_metrics": []}, content | {"primary_metrics": ["unknown"]}),
         *(content | {"test": None}, content | {"test": {"rows": 3, "accuracy": "high"}}),
         content | {"equal_rows": {"test": 3}},
