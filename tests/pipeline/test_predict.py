@@ -267,7 +267,7 @@ def test_an_unreadable_file_is_an_error(binary_project: Path, tmp_path: Path) ->
     (tmp_path / "n.parquet").write_text("x")
     for name, message in (
         ("none.csv", "No such file or directory"),
-        ("n.parquet", "not a Parquet file that can be read"),
+        ("n.parquet", "cannot be read as a Parquet file"),
     ):
         with pytest.raises(SystemExit, match=f"{name}: {message}"):
             predict(binary_project, tmp_path / name, "-o", tmp_path / "predictions.csv")
