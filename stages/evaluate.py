@@ -49,25 +49,20 @@ def inspect(
     from keras_tabular.inspection.importance import permutation_importance, sort_by_importance
     from keras_tabular.inspection.slices import largest_errors, slice_scores
 
-    split, test = data / "split", result.predictions["test"]
-    first_rows = next(read_parts(split / "test"))
-    importance = permutation_importance(
-        model.predict, first_rows, test.y, schema, model.multiply_adds
-    )
+    predictions, multiply_adds = result.predictions, model.multiply_adds
+    test, split = predictions["test"], data / "split"
+    rows = next(read_parts(split / "test"))
+    importance = permutation_importance(model.predict, rows, test.y, schema, multiply_adds)
     order = sort_by_importance(importance, schema)
-    max_rows = min(MAX_INSPECTED_ROWS, MAX_INSPECTED_CELLS // len(schema.columns))
-    max_rows = max(max_rows, MIN_INSPECTED_ROWS)
+    max_rows = max(MAX_INSPECTED_CELLS // len(schema.columns), MIN_INSPECTED_ROWS)
+    max_rows = min(max_rows, MAX_INSPECTED_ROWS)
     train, held_out = (read_first_rows(split / name, max_rows) for name in ("train", "test"))
     tables = {"cross_validation": train, "test": held_out}
-    tables = {name: tables[name][: len(rows.y)] for name, rows in result.predictions.items()}
+    tables = {name: tables[name][: len(scored.y)] for name, scored in predictions.items()}
+    metrics, slices = result.evaluation.primary_metrics, params.evaluate.slices
     return {
-        "slices": slice_scores(
-            *(tables, result.predictions, schema, result.evaluation.primary_metrics),
-            *(order, params.evaluate.slices),
-        ),
-        "effects": column_effects(
-            model.predict_members, held_out, schema, order, model.multiply_adds
-        ),
+        "slices": slice_scores(tables, predictions, schema, metrics, order, slices),
+        "effects": column_effects(model.predict_members, held_out, schema, order, multiply_adds),
         "columns": describe_columns(train, held_out, schema, mean_group_size(test.group)),
         "errors": {"rows": largest_errors(split / "test", test, schema)},
     }, importance
@@ -98,15 +93,13 @@ def main() -> None:
         test_files={name.partition(".")[0]: file.scores for name, file in test_files.items()},
         outside_training=outside_training(files["columns"], model.metadata.attribution),
     )
-
     test, choice = result.predictions["test"], model.metadata.threshold_choice
     files |= {"scores": to_json(evaluation), "metrics": summary_to_json(evaluation, schema.task)}
     for name, content in files.items():
         write_json(args.metrics / f"{name}.json", content)
     with atomic_write(args.metrics / "plots") as folder:
         folder.mkdir()
-        costs = choice.cost if choice else None
-        write_plot_data(folder, test, importance, schema, costs)
+        write_plot_data(folder, test, importance, schema, choice.cost if choice else None)
     with atomic_write(args.data / "predictions") as folder:
         outputs = {f"output_{i}": column for i, column in enumerate(test.y_pred.T)}
         write_part(folder, 0, pa.table({"actual": test.y, **outputs}))
