@@ -80,7 +80,7 @@ def test_page_shows_both_runs(reported: Path, monkeypatch: pytest.MonkeyPatch) -
         assert score.base.interval[0] <= score.base.difference <= score.base.interval[1]
     text = Page((reported / "report.html").read_text()).text
     reason = verdict.reason.replace(" -", " −")
-    for expected in (verdict.headline, reason, "Loss of plain by epoch", "public domain, CC0"):
+    for expected in (verdict.headline, reason, "Loss of plain by epoch", "(CC0)"):
         assert expected in text
     assert text.count(UNDECIDED_NOTE) == (verdict.status == "undecided")
     errors = json.loads((reported / "metrics/errors.json").read_text())["rows"]
