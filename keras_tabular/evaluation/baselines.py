@@ -53,8 +53,8 @@ def predict_baselines(
 ) -> Baselines:
     """Fit every baseline, and predict the test rows and the training rows of the folds.
 
-    For the test rows, a baseline learns from the training and the validation rows, as the network
-    does, but from at most `MAX_TRAINING_ROWS` of them. (The rows of the parts are shuffled.) For a
+    For the test rows, a baseline learns from the training and the validation rows, but from at most
+    `MAX_TRAINING_ROWS` of them. (The rows of the parts are shuffled.) For a
     fold of cross-validation it learns from the other folds of these rows, and for one of forward
     chaining from the earlier ones.
 

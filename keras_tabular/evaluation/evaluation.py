@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 
 class Estimate(NamedTuple):
-    """A score with its 95% interval, if it has one."""
+    """A score with its 95% confidence interval, if it has one."""
 
     value: float
     interval: tuple[float, float] | None = None
 
 
 class PairedDifference(NamedTuple):
-    """The difference between two scores of the same rows, with its 95% interval."""
+    """The difference between two scores of the same rows, with its 95% confidence interval."""
 
     difference: float
     low: float

@@ -215,7 +215,7 @@ def compare_with_baselines(
     schema: Schema,
     row_set: str = "test",
 ) -> ScoreSet:
-    """Score the baselines on the rows of the model, with intervals and paired differences.
+    """Add intervals to the scores of the model, and compare it with the baselines on the same rows.
 
     Args:
         scored: Scores of the model.

@@ -1,4 +1,4 @@
-"""How certain scores are: 95% intervals, and paired differences with their intervals.
+"""How certain scores are: 95% confidence intervals of scores and of paired differences.
 
 `score_intervals` chooses a method for each score:
 
@@ -14,7 +14,7 @@ rows, so an interval becomes narrower the more their errors agree.
 A weighted mean has the precision of a mean over fewer rows of equal weight, see
 `effective_sample_size`. The rows of a group depend on each other: only deviations of whole groups
 count in the standard errors, and groups are drawn as a whole. Scores that fewer than
-`MIN_ROWS_FOR_INTERVAL` independent rows decide have no interval, see `independent_rows`.
+`MIN_ROWS_FOR_INTERVAL` rows decide have no interval, see `deciding_rows`.
 
 Sources:
 
@@ -98,17 +98,17 @@ def score_and_resample(predictions: Predictions, schema: Schema) -> ScoredPredic
 def score_intervals(
     scored: ScoredPredictions, schema: Schema, keys: Collection[str] | None = None
 ) -> dict[str, tuple[float, float]]:
-    """Compute the 95% interval of each score.
+    """Compute the 95% confidence interval of each score.
 
-    Scores of 0 or 1 that are the same in all draws have none: other rows may well have another
-    score.
+    An interval that is only 0 or only 1 is left out, since other rows may well have another score.
+    That happens with a bootstrap or Student's interval, but never with Wilson's.
 
     Args:
         keys: Metric keys; None for all scores.
     """
     predictions = scored.predictions
     weight, group = predictions.weight, predictions.group
-    rows = independent_rows(predictions, schema)
+    rows = deciding_rows(predictions, schema)
     intervals = {}
     for key, (value, _) in scored.scores.items():
         if (keys is not None and key not in keys) or rows[key] < MIN_ROWS_FOR_INTERVAL:
@@ -134,8 +134,8 @@ def score_differences(
     Scores that too few independent rows decide are not compared.
     """
     weight, group = model.predictions.weight, model.predictions.group
-    rows_of_model = independent_rows(model.predictions, schema)
-    rows_of_other = independent_rows(other.predictions, schema)
+    rows_of_model = deciding_rows(model.predictions, schema)
+    rows_of_other = deciding_rows(other.predictions, schema)
     differences = {}
     for key, (value, _) in model.scores.items():
         rows, other_value = min(rows_of_model[key], rows_of_other[key]), other.scores.value(key)
@@ -153,15 +153,16 @@ def score_differences(
     return differences
 
 
-def independent_rows(predictions: Predictions, schema: Schema) -> dict[str, float]:
-    """Count the independent rows that decide each score, by metric key.
+def deciding_rows(predictions: Predictions, schema: Schema) -> dict[str, float]:
+    """Count the rows that decide each score, by metric key.
 
+    - The accuracy, the loss and the mean absolute error: all rows, even if they are in groups.
+      Their formulas hold for a few groups, too.
     - Scores that treat all classes alike: the rows of the smallest class.
     - Recall and F1 of two classes: the positive rows. Precision: the rows predicted as positive.
     - All other scores: all rows.
 
-    The rows of a group count as one row. The exceptions are the scores that are means over the
-    rows, since their formulas hold for a few groups, too.
+    The rows of a group count as one row, except in the first case.
     """
     y, y_pred, weight, threshold, group, _ = predictions
     task = TASKS[schema.task]
@@ -169,7 +170,7 @@ def independent_rows(predictions: Predictions, schema: Schema) -> dict[str, floa
     def count(mask: np.ndarray) -> float:
         weights = weight * mask
         weights = weights if group is None else np.bincount(group, weights)
-        return round(effective_sample_size(weights), 6)
+        return round(effective_sample_size(weights), 6)  # 10 rows of equal weight are 10.0
 
     all_rows = count(np.ones(len(y)))
     rows: dict[str, float] = defaultdict(lambda: all_rows)
@@ -189,8 +190,8 @@ def share_interval(
 ) -> tuple[float, float]:
     """Compute the interval of a share, such as the accuracy, by Wilson's formula.
 
-    With rows in groups, the formula is used for the number of independent rows whose share would
-    have the same standard error.
+    With rows in groups, Wilson's formula gets the number n of independent rows for which the normal
+    interval, z sqrt(p (1 - p) / n), is as wide as Student's interval over the groups.
 
     Args:
         values: 1 for each row that belongs to the share, for example a correct one, and 0 for the
@@ -275,8 +276,8 @@ def student_half_width(
     """Compute half the width of Student's interval of a mean; infinite for a single group."""
     from scipy.special import stdtrit  # importing it takes 0.2 s
 
-    shares = weight / weight.sum()
-    deviations = shares * (values - (shares * values).sum())
+    relative_weight = weight / weight.sum()
+    deviations = relative_weight * (values - (relative_weight * values).sum())
     if group is not None:
         deviations, weight = np.bincount(group, deviations), np.bincount(group, weight)
     rows = effective_sample_size(weight)

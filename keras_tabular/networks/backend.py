@@ -21,7 +21,7 @@ CODE_OPTIONS = (
     "xla_cpu_disable_platform_dependent_math",
 )
 XLA_FLAGS = (
-    # x86-64: use no instructions after AVX, which all CPUs have. The later AVX2 CPUs can fuse.
+    # x86-64: use no instructions newer than AVX. CPUs with AVX2 also have FMA, which fuses.
     "--xla_cpu_max_isa=AVX",
     f"--xla_backend_extra_options={','.join(CODE_OPTIONS)}",
     # These two halve the time of compiling.
@@ -50,7 +50,7 @@ try:
         import tensorflow as tf
 
     hide_pandas()
-    # TensorFlow divides a sum by the number of threads, so this number is the same everywhere.
+    # TensorFlow splits a sum into a piece for each thread, so their number is the same everywhere.
     tf.config.threading.set_intra_op_parallelism_threads(4)
     if os.environ.get("TABULAR_GPU") != "1":
         tf.config.set_visible_devices([], "GPU")  # a GPU adds up in another order

@@ -1,8 +1,9 @@
 """Networks that have the same bits on every CPU, and a list of all that makes two runs equal.
 
 The same inputs, parameters and locked packages give the same bytes for every output: in any folder,
-with any number of threads and workers, after a kill, on x86-64 and on ARM64. This is every source
-of a difference, what removes it, and where (modules are those of `keras_tabular`):
+with any number of threads and workers, after a kill, under Linux on x86-64 and on ARM64. The
+exceptions are at the end of the list. This is every source of a difference, what removes it, and
+where (modules are those of `keras_tabular`):
 
 Arithmetic of the networks
   - Order of the additions in a matrix product, which depends on the CPU and on the threads.
@@ -16,8 +17,8 @@ Arithmetic of the networks
   - exp, log, tanh and powers, for which TensorFlow has other kernels on other CPUs. XLA compiles
     them: `training.trainer.Graph` for a whole step of training (its optimizer too), and
     `networks.reproducible.compile_by_xla` for a prediction.
-  - The rows that are predicted in the same batch. Each row is rounded by itself, and one graph
-    serves all batch sizes: `networks.reproducible.prediction_product`,
+  - The rows that a saved model predicts in the same batch. Each row is rounded by itself, and one
+    graph serves all batch sizes: `networks.reproducible.prediction_product`,
     `model_file.saved_model.predict`.
   - Number of TensorFlow's and OpenBLAS's threads, oneDNN's kernels, and GPUs. The numbers are
     fixed, oneDNN is off, and a GPU is hidden: `networks.backend`, `core.process`.
@@ -31,6 +32,7 @@ Arithmetic of the preparation
 Randomness
   - Initial weights and dropout. Each network has its own seed, `train.seed` plus its number, which
     is set under a lock: `training.architecture.Architecture`, `training.fit.take_compiled_model`.
+    That TensorFlow then draws the same numbers on every CPU is checked by `make check-cpu`.
   - Order of the rows. NumPy draws it from the seed of the network and the number of the epoch or
     cycle: `training.trainer.Trainer`. All other draws, such as the folds, come from generators of
     NumPy whose seeds are parameters or constants.
@@ -39,20 +41,21 @@ Randomness
 Order of work
   - Number of workers, and which one ends first. Results come in the order of their items, and no
     item depends on another: `core.parallel.ordered_map`.
-  - Order of files and of DuckDB's batches. Parts are sorted by name, and batches are cut again:
-    `table.parquet.part_paths`, `table.parquet.regroup_rows`.
+  - Order of files, and sizes of DuckDB's batches. Parts are sorted by name, and batches are cut
+    again: `table.parquet.part_paths`, `table.parquet.regroup_rows`.
   - A kill. A snapshot contains weights, optimizer and seeds bit for bit, and is only used with the
     same code, packages, parameters and tables: `training.checkpoint.identity`.
 Decisions
-  - NumPy's exp and log differ in the last bit. Losses are rounded before they are compared, so that
-    a tie is decided the same way everywhere: `core.numbers.round_for_comparison`.
+  - NumPy's exp and log differ in the last bit between CPUs. Losses are rounded before they are
+    compared, so that a tie is decided the same way everywhere: `core.numbers.round_for_comparison`.
 Files
   - A Keras file contains its date, addresses of objects and times of zip entries. They are removed,
     and its entries are sorted: `model_file.metadata.replace_metadata`.
   - The pages of a Parquet file depend on how a table is divided in memory. Each part is written as
     one piece: `table.parquet.regroup_rows`, `splitting.placement.write_parts`.
   - JSON and CSV: sorted keys, six decimals, no negative zero, UTF-8 and "\\n" whatever the locale:
-    `core.files.write_json`, `core.files.write_points`.
+    `core.files.write_json`, `core.files.write_points`. Some values in the curves of a training,
+    such as Keras's accuracy, are not exact, and are the same only after this rounding.
   - Versions of code and packages. requirements.txt locks packages by hash, and dvc.lock the inputs,
     parameters and code of each stage.
 
@@ -68,7 +71,7 @@ bits, and a sum of K products has 2 b + log2 K bits. If that is at most 53, the 
 float64 in any order. This is the pre-rounding of Demmel and Nguyen, "Fast reproducible
 floating-point summation" (2013), and the splitting of Ozaki, Ogita, Oishi and Rump, "Error-free
 transformations of matrix multiplication" (2012), with one slice. A rounded operand has 20 bits or
-more, a float32 has 24.
+more if a sum has up to 8,192 products; a float32 has 24.
 """
 
 import math
@@ -211,7 +214,7 @@ def training_product(
 
 
 def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
-    """Compute the same as `training_product`, without gradients.
+    """Compute the product as `training_product` does, but round each row by itself.
 
     Each row of `x` and each column of the kernel is rounded by itself, so that no row depends on
     another one, and no member of stacked networks on the other members. There is one product of
@@ -258,7 +261,8 @@ def _operand_bits(terms: int) -> int:
 
 def round_to_bits(values: tf.Tensor, bits: int, largest: tf.Tensor) -> tf.Tensor:
     """Round float32 values to `bits` bits below the power of two above the largest: float64."""
-    # The power of two below the largest, from its bits: a logarithm may differ between CPUs.
+    # 2 ** floor(log2(largest)), half of the power of two above it. It is taken from the bits of the
+    # number, since a logarithm may differ between CPUs.
     exponent = tf.bitwise.bitwise_and(tf.bitcast(largest, tf.int32), FLOAT32_EXPONENT_MASK)
     power = tf.bitcast(exponent, tf.float32)
     # Near 1.5 * 2**52 times the last bit to keep, a float64 has no further bits.

@@ -5,10 +5,10 @@ key for each row, from which training decides the row's fold (see `keras_tabular
 
 - A random split draws rows one by one (`draw_rows`). If rows repeat the features of an earlier row,
   they join its subset (`keep_together`), and the number of that earlier row is their fold key.
-- A split by group or hash takes the hash of the group or of the whole row: its high half decides
-  the subset (`by_hash`), and its low half is the fold key.
-- A split by time takes the latest rows for test (`by_time`). The fold key is the row's place in
-  time, from 0 to 1.
+- A split by group or hash takes the hash of the group, or of all columns that are not ignored: its
+  high half decides the subset (`by_hash`), and its low half is the fold key.
+- A split by time takes the latest rows for test (`by_time`). The fold key is the share of the
+  training rows that are earlier.
 - A split by column or file reads the subset from the table (`by_name`). The fold key is the hash of
   the group, if the schema declares one.
 """
@@ -39,8 +39,8 @@ class Assignment(NamedTuple):
 
     Attributes:
         rows: Row numbers of train, validation and test, each int32 in the order to write them.
-        fold_keys: Fold key of every row of the table, see `FOLD_KEY`, shape (rows,); None if each
-            row gets its fold independently of the others.
+        fold_keys: Fold key of every row of the table, see `FOLD_KEY`, shape (rows,); None if no
+            rows have to share a fold.
     """
 
     rows: list[np.ndarray]

@@ -14,8 +14,9 @@ from keras_tabular.core.parallel import ordered_map
 from keras_tabular.core.process import without_packages
 
 Item = TypeVar("Item")
-# Column of the training rows; rows with the same value are in the same fold. Its values are numbers
-# of groups (int64 or int32) or positions in time (float64 from 0 to 1).
+# Column of the split tables. Training rows with the same value get the same fold. It is an integer
+# that the rows of a group share (int64 or int32), or, in a split by time, the share of the training
+# rows that are earlier (float64 from 0 to 1).
 FOLD_KEY = "__fold__"
 FILE_SUBSET = "__share__"  # column with train or test, depending on the file of the row
 

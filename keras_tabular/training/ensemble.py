@@ -25,17 +25,21 @@ from keras_tabular.training.fit import group_by, held_out_loss, out_of_fold
 from keras_tabular.training.setup import Setup
 
 SAMPLES = 20  # of rows, for each of which `select_weights` chooses an ensemble
-PICKS = 20  # of names for each sample
+PICKS = 20  # of candidates for each sample
 MAX_ROWS_OF_SAMPLE = 20_000
-MIN_WEIGHT = 0.1  # of a name that is saved
+MIN_WEIGHT = 0.1  # of a candidate that is saved
 
 
 class WeightedEnsemble(NamedTuple):
     """The ensemble weights, and what decided them.
 
+    A candidate is all snapshots of one architecture after the same number of steps. Its name is
+    `Snapshot.name`.
+
     Attributes:
-        weights: Weight of each name of snapshots that is saved; they add up to 1.
-        losses: Mean out-of-fold loss of each name, in units of the target; empty without folds.
+        weights: Weight of each candidate that is saved, by name; they add up to 1.
+        losses: Mean out-of-fold loss of each candidate, in units of the target; empty without
+            folds.
         rows: Numbers of the rows that were predicted, sorted, shape (n,).
         oof: Weighted predictions for these rows, float32, shape (n, outputs).
     """
@@ -46,7 +50,7 @@ class WeightedEnsemble(NamedTuple):
     oof: np.ndarray
 
     def summary(self) -> str:
-        """Format the weight and the loss of each name that is saved."""
+        """Format the weight and the loss of each candidate that is saved."""
         parts = []
         for name, weight in self.weights.items():
             loss = f", cross-validated loss {self.losses[name]:.4g}" if self.losses else ""
@@ -57,8 +61,8 @@ class WeightedEnsemble(NamedTuple):
 def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble:
     """Choose the weights of snapshots that have the lowest loss for the out-of-fold predictions.
 
-    Names with a small weight are left out, so that the model stays small. Without folds, the best
-    snapshots of each architecture get the same weight.
+    Candidates with a small weight are left out, so that the model stays small. Without folds, the
+    best snapshots of each architecture get the same weight.
     """
     named = group_by(snapshots, "name")
     rows, _ = out_of_fold(setup, named[snapshots[0].name])

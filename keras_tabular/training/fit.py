@@ -12,7 +12,8 @@ first, and each cycle takes twice as many as the one before. This is what happen
 4. When all networks have ended the cycle, `held_out_loss` computes the loss of each architecture
    over the rows of all folds, and `finished_architectures` decides for which of them another cycle
    would not help.
-5. The networks of the other architectures train for another cycle.
+5. The networks of the other architectures train for another cycle, if the epochs that the
+   parameters allow (`Architecture.max_cycles`) are enough for it.
 
 In the end, `ensemble.weigh_snapshots` decides which snapshots of which cycles are saved.
 
@@ -52,8 +53,8 @@ def fit(
 ) -> Iterator[Snapshot]:
     """Train the networks of `train.members`, as many at the same time as there are workers.
 
-    With folds, each network learns from all folds but its own. The rows of its own fold do not
-    change its weights; they only decide when the training stops.
+    With folds, each network learns from all folds but its own. No gradient is computed from the
+    rows of its own fold. They decide when the training stops and which snapshots are saved.
 
     Args:
         setup: The training rows, their folds and the architectures.
@@ -86,7 +87,7 @@ def fit(
                 train, networks, max_concurrent=len(networks), report=report, stop=cancelled.set
             ):
                 snapshots.append(snapshot)
-                yield replace(snapshot, state=[])
+                yield replace(snapshot, state=[])  # only the next cycle needs the large state
             losses = losses_after_cycle(setup, snapshots)
             finished = finished_architectures(losses, lowest_losses)
             for name, loss in losses.items():
@@ -244,7 +245,10 @@ def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapsh
 
 
 def held_out_loss(setup: Setup, snapshots: list[Snapshot]) -> float | None:
-    """Compute the mean loss of the snapshots of one name, in all folds, for the held-out rows.
+    """Compute the mean loss of an architecture after a cycle for the held-out rows of all folds.
+
+    Args:
+        snapshots: Its snapshots after that cycle, of all folds.
 
     Returns:
         The loss of all out-of-fold predictions; without folds the mean loss of the validation rows;
@@ -259,7 +263,7 @@ def held_out_loss(setup: Setup, snapshots: list[Snapshot]) -> float | None:
 
 
 def out_of_fold(setup: Setup, snapshots: list[Snapshot]) -> tuple[np.ndarray, np.ndarray]:
-    """Average the predictions of the snapshots of one name in each fold, for the rows of the fold.
+    """Average the predictions of an architecture after a cycle in each fold, for its rows.
 
     Returns:
         The rows, sorted, shape (n,); and predictions in units of the target, float32, shape
@@ -275,11 +279,11 @@ def out_of_fold(setup: Setup, snapshots: list[Snapshot]) -> tuple[np.ndarray, np
 def finished_architectures(losses: dict[str, float], lowest_losses: dict[str, float]) -> set[str]:
     """Choose the architectures for which another cycle does not help.
 
-    After its first cycle, an architecture continues. Later it has finished in one of two cases:
+    No architecture is chosen after its first cycle. Later it has finished in one of two cases:
 
     - The last cycle has lowered its loss by less than `MIN_GAIN`.
-    - Another cycle would not make it the best: the next cycle is expected to lower its loss by at
-      most twice as much as the last one, and another architecture is already better than that.
+    - Another cycle would not make it the best: even if the next cycle lowered its loss by twice as
+      much as the last one, another architecture would still be better.
 
     Args:
         losses: Loss of each architecture after its last cycle, a finite number.
@@ -292,7 +296,7 @@ def finished_architectures(losses: dict[str, float], lowest_losses: dict[str, fl
     for name in losses.keys() & lowest_losses.keys():
         loss, lowest_before = losses[name], lowest_losses[name]
         gained_too_little = loss > round_for_comparison((1 - MIN_GAIN) * lowest_before)
-        expected_loss = round_for_comparison(loss - 2 * (lowest_before - loss))
-        if gained_too_little or expected_loss > best_loss:
+        lowest_possible_loss = round_for_comparison(loss - 2 * (lowest_before - loss))
+        if gained_too_little or lowest_possible_loss > best_loss:
             finished.add(name)
     return finished

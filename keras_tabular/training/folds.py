@@ -2,8 +2,8 @@
 
 1. The stage `split` gives each row of the table a *fold key* where rows belong together:
    `splitting.rules.assign_rows` says which. It is an integer that all rows of a group share, or, in
-   a split by time, the row's place in time from 0 to 1. The key is a column of the training rows,
-   `FOLD_KEY`. A random split of a table without equal rows has no such column.
+   a split by time, the share of the training rows that are earlier. The key is the column
+   `FOLD_KEY`. There is no such column if no rows belong together.
 2. `read_fold_keys` reads that column.
 3. `draw_folds` turns keys into folds, numbers from 0: without keys it deals the rows to the folds
    (`deal_rows`), with integer keys it deals whole groups (`deal_groups`), and with times each fold
@@ -31,7 +31,7 @@ def read_fold_keys(folder: Path) -> list[np.ndarray]:
 
 
 def possible_folds(folder: Path) -> range:
-    """Return the numbers of folds, up to `MAX_AUTO_FOLDS`, for which each fold gets rows.
+    """Return every count of folds, up to `MAX_AUTO_FOLDS`, for which each fold gets rows.
 
     Args:
         folder: Folder of the training rows.
@@ -98,8 +98,7 @@ def deal_groups(classes: np.ndarray, group: np.ndarray, folds: int, seed: int) -
 
     Groups are dealt as `deal_rows` deals rows. The class of a group is its rarest class, and groups
     with more rows of that class come first. So each fold gets its share of each class, as with
-    scikit-learn's `StratifiedGroupKFold`; and if only a few rows are repeated, the folds are nearly
-    those of single rows.
+    scikit-learn's `StratifiedGroupKFold`.
 
     Args:
         classes: Class of each row, shape (rows,).
@@ -107,7 +106,7 @@ def deal_groups(classes: np.ndarray, group: np.ndarray, folds: int, seed: int) -
     """
     rarest_class, class_rows = rarest_classes(classes, group)
     dealing_order = rarest_class - class_rows / (class_rows.max() + 1)
-    (group_folds,) = deal_rows([dealing_order], folds, seed)
+    (group_folds,) = deal_rows([dealing_order], folds, seed)  # here, each group is one row
     return group_folds[group]
 
 
@@ -118,8 +117,8 @@ def cut_periods(times: np.ndarray, rank: np.ndarray, folds: int) -> np.ndarray:
     different times, the periods have nearly equal numbers of different times instead.
 
     Args:
-        times: Place of each row in time, from 0 to 1, shape (rows,).
-        rank: Rank of this place among the different places, from 0, shape (rows,).
+        times: For each row the share of the rows that are earlier, from 0 to 1, shape (rows,).
+        rank: Rank of the row's time among the different times, from 0, shape (rows,).
     """
     row_folds = np.minimum(times * folds, folds - 1).astype(np.int32)
     if len(np.unique(row_folds)) < folds:

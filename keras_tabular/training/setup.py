@@ -30,8 +30,8 @@ class FoldRows(NamedTuple):
 
     Attributes:
         learnt: The rows to learn from.
-        held_out: The rows to predict after each round. Some rows that are repeated may follow.
-        numbers: Numbers of the held-out rows among the training rows, int32; empty without folds.
+        held_out: The rows to predict after each round. The first rows may be repeated at the end.
+        numbers: Row numbers of the held-out rows in the table train, int32; empty without folds.
         y: Labels of the held-out rows as networks learn them, shape (rows,).
         weight: Weights of the held-out rows in training, shape (rows,).
     """
@@ -126,9 +126,10 @@ class Setup:
         learnt = [np.flatnonzero(part != fold).astype(np.int32) for part in self.folds]
         held_out = [np.flatnonzero(part == fold).astype(np.int32) for part in self.folds]
         if len(self.folds) == 1 and not self._is_grouped:
-            # A graph is compiled for a number of rows. With two numbers, the default table would
-            # train in 6.2 seconds instead of 5. So a row may be left out, or come twice. In a table
-            # of several parts, compiling takes the smallest part of the time.
+            # XLA compiles a graph for each number of rows. If the folds differed by a row, it would
+            # compile twice, and the default table would train in 6.2 seconds instead of 5. So all
+            # folds get the same size: a row may be left out or come twice. In a table of several
+            # parts, compiling takes the smallest part of the time.
             most = np.bincount(self.folds[0]).max()
             learnt = [np.resize(learnt[0], len(self.folds[0]) - most)]
             held_out = [np.resize(held_out[0], most)]
@@ -166,7 +167,7 @@ class Setup:
         return _set_up_once, self._arguments
 
 
-_SETUPS: dict[str, Setup] = {}  # the last one of a process that another one has started
+_SETUPS: dict[str, Setup] = {}  # in a worker process: the last setup, so that it is made once
 
 
 def _set_up_once(*arguments: Any) -> Setup:

@@ -15,7 +15,7 @@ from keras_tabular.networks.backend import keras, tf
 from keras_tabular.table.parquet import prefetch
 from keras_tabular.training.dataset import Dataset, Rows
 
-STEPS_PER_CALL = 30  # of a graph, in a cycle: the length of the first cycle
+STEPS_PER_CALL = 30  # steps in one call of a compiled graph: the length of the first cycle
 # Handles of the variables that the graphs called from this thread read and change.
 HANDLES: ContextVar[list[tf.Tensor]] = ContextVar("HANDLES")
 # Keras keeps the losses of a call in the layers, which models share. So only one thread at a time
