@@ -30,8 +30,6 @@ from keras_tabular.evaluation.scores import Baselines, OutOfFold, Predictions, r
 from keras_tabular.evaluation.uncertainty import (
     ScoredPredictions,
     score_and_resample,
-    score_differences,
-    score_intervals,
     share_interval,
 )
 from keras_tabular.model_file.intervals import Intervals
@@ -203,7 +201,7 @@ def choose_primary_metrics(
     """Choose the primary metrics: the main score if one has no interval on the test rows."""
     counts = [int((train.y == k).sum()) for k in range(len(schema.classes))]
     keys = primary_metrics(schema.task, counts)
-    has_intervals = set(keys) <= score_intervals(test, schema, keys).keys()
+    has_intervals = set(keys) <= test.intervals(keys).keys()
     return keys if has_intervals else (TASKS[schema.task].main,)
 
 
@@ -226,7 +224,7 @@ def compare_with_baselines(
         row_set: One of `metrics.ROW_SETS`.
     """
     task = TASKS[schema.task]
-    model_scores = scored.scores.with_intervals(score_intervals(scored, schema))
+    model_scores = scored.scores.with_intervals(scored.intervals())
     baseline_scores, differences = {}, {}
     for name, y_pred in ((name, row_sets[row_set]) for name, row_sets in baselines.items()):
         rows = scored.predictions.select(slice(len(y_pred)))
@@ -238,9 +236,9 @@ def compare_with_baselines(
             baseline = with_best_constant(baseline, schema)
             if row_set != "test":  # each fold has another constant, and none ranks its rows
                 baseline = baseline._replace(scores=baseline.scores.select((task.main, "loss")))
-        intervals = score_intervals(baseline, schema, (task.main, *primary_metrics))
+        intervals = baseline.intervals((task.main, *primary_metrics))
         baseline_scores[name] = baseline.scores.with_intervals(intervals)
-        if baseline_differences := score_differences(scored, baseline, schema):
+        if baseline_differences := scored.differences(baseline):
             differences[name] = baseline_differences
     return ScoreSet(model_scores, baseline_scores, differences)
 

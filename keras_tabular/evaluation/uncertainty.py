@@ -1,6 +1,6 @@
 """How certain scores are: 95% confidence intervals of scores and of paired differences.
 
-`score_intervals` chooses a method for each score:
+`ScoredPredictions.intervals` chooses a method for each score:
 
 - The accuracy is the share of correct rows and has Wilson's interval, see `share_interval`.
 - The loss and the mean absolute error are means over the rows. They have Student's interval, see
@@ -8,8 +8,8 @@
 - The other scores have no formula. The same rows are drawn again with replacement, and the
   standard deviation of the score over these draws is its standard error, see `bootstrap_interval`.
 
-`score_differences` does the same for the differences between two models. Both predict the same
-rows, so an interval becomes narrower the more their errors agree.
+`ScoredPredictions.differences` does the same for the differences between two models. Both predict
+the same rows, so an interval becomes narrower the more their errors agree.
 
 A weighted mean has the precision of a mean over fewer rows of equal weight, see
 `effective_sample_size`. The rows of a group depend on each other: only deviations of whole groups
@@ -63,12 +63,64 @@ class ScoredPredictions(NamedTuple):
         row_values: The value of each row in the scores that are means over the rows, by metric key.
         replicates: Every other score in each bootstrap draw, by metric key; float64, shape
             (draws,), NaN if the score of a draw is undefined.
+        deciding_rows: Number of rows that decide each score, by metric key.
     """
 
     predictions: Predictions
     scores: Scores
     row_values: dict[str, np.ndarray]
     replicates: dict[str, np.ndarray]
+    deciding_rows: dict[str, float]
+
+    def intervals(self, keys: Collection[str] | None = None) -> dict[str, tuple[float, float]]:
+        """Compute the 95% confidence interval of each score.
+
+        An interval that is only 0 or only 1 is left out, since other rows may well have another
+        score. That happens with a bootstrap or Student's interval, but never with Wilson's.
+
+        Args:
+            keys: Metric keys; None for all scores.
+        """
+        weight, group = self.predictions.weight, self.predictions.group
+        intervals = {}
+        for key, (value, _) in self.scores.items():
+            rows = self.deciding_rows[key]
+            if (keys is not None and key not in keys) or rows < MIN_ROWS_FOR_INTERVAL:
+                continue
+            if key == "accuracy":
+                interval = share_interval(self.row_values[key], weight, group)
+            elif key in self.row_values:
+                interval = error_interval(self.row_values[key], weight, group)
+            else:
+                on_logit_scale = key in CLASS_SCORES
+                interval = bootstrap_interval(self.replicates[key], value, rows, on_logit_scale)
+            is_certain = tuple(np.round(interval, 9)) in ((0, 0), (1, 1))
+            if np.isfinite(interval).all() and not is_certain:
+                intervals[key] = interval
+        return intervals
+
+    def differences(self, other: "ScoredPredictions") -> dict[str, PairedDifference]:
+        """Compare the scores that both have for the same rows: these minus the other ones.
+
+        Scores that too few rows decide are not compared.
+        """
+        weight, group = self.predictions.weight, self.predictions.group
+        differences = {}
+        for key, (value, _) in self.scores.items():
+            rows = min(self.deciding_rows[key], other.deciding_rows[key])
+            other_value = other.scores.value(key)
+            if other_value is None or rows < MIN_ROWS_FOR_INTERVAL:
+                continue
+            if key in self.row_values:
+                values, other_values = self.row_values[key], other.row_values[key]
+                is_share = key == "accuracy"
+                differences[key] = mean_difference(values, other_values, weight, group, is_share)
+            else:
+                difference = value - other_value
+                replicates = self.replicates[key] - other.replicates[key]
+                interval = bootstrap_interval(replicates, difference, rows)
+                differences[key] = PairedDifference(difference, *interval)
+        return differences
 
 
 def score_and_resample(predictions: Predictions, schema: Schema) -> ScoredPredictions:
@@ -76,9 +128,8 @@ def score_and_resample(predictions: Predictions, schema: Schema) -> ScoredPredic
 
     The draws are the same for all predictions of the same rows.
     """
-    main = TASKS[schema.task].main
     losses = row_losses(predictions.y, predictions.y_pred, schema)
-    row_values = {main: row_scores(predictions, schema), "loss": losses}
+    row_values = {TASKS[schema.task].main: row_scores(predictions, schema), "loss": losses}
 
     rows, copies = rows_to_draw(predictions.y, schema, predictions.group)
     sample = predictions.select(rows)
@@ -92,65 +143,8 @@ def score_and_resample(predictions: Predictions, schema: Schema) -> ScoredPredic
     if sample.custom_metrics:
         counts = next(resampling_weights(copies, DRAWS_FOR_CUSTOM_METRICS, sample.group))
         replicates |= sample.custom_scores(counts * sample.weight)
-    return ScoredPredictions(predictions, score(predictions, schema), row_values, replicates)
-
-
-def score_intervals(
-    scored: ScoredPredictions, schema: Schema, keys: Collection[str] | None = None
-) -> dict[str, tuple[float, float]]:
-    """Compute the 95% confidence interval of each score.
-
-    An interval that is only 0 or only 1 is left out, since other rows may well have another score.
-    That happens with a bootstrap or Student's interval, but never with Wilson's.
-
-    Args:
-        keys: Metric keys; None for all scores.
-    """
-    predictions = scored.predictions
-    weight, group = predictions.weight, predictions.group
-    rows = deciding_rows(predictions, schema)
-    intervals = {}
-    for key, (value, _) in scored.scores.items():
-        if (keys is not None and key not in keys) or rows[key] < MIN_ROWS_FOR_INTERVAL:
-            continue
-        if key == "accuracy":
-            interval = share_interval(scored.row_values[key], weight, group)
-        elif key in scored.row_values:
-            interval = error_interval(scored.row_values[key], weight, group)
-        else:
-            on_logit_scale = key in CLASS_SCORES
-            interval = bootstrap_interval(scored.replicates[key], value, rows[key], on_logit_scale)
-        is_certain = tuple(np.round(interval, 9)) in ((0, 0), (1, 1))
-        if np.isfinite(interval).all() and not is_certain:
-            intervals[key] = interval
-    return intervals
-
-
-def score_differences(
-    model: ScoredPredictions, other: ScoredPredictions, schema: Schema
-) -> dict[str, PairedDifference]:
-    """Compare the scores that both have for the same rows: the model's minus the other one's.
-
-    Scores that too few independent rows decide are not compared.
-    """
-    weight, group = model.predictions.weight, model.predictions.group
-    rows_of_model = deciding_rows(model.predictions, schema)
-    rows_of_other = deciding_rows(other.predictions, schema)
-    differences = {}
-    for key, (value, _) in model.scores.items():
-        rows, other_value = min(rows_of_model[key], rows_of_other[key]), other.scores.value(key)
-        if other_value is None or rows < MIN_ROWS_FOR_INTERVAL:
-            continue
-        if key in model.row_values:
-            values, other_values = model.row_values[key], other.row_values[key]
-            is_share = key == "accuracy"
-            differences[key] = mean_difference(values, other_values, weight, group, is_share)
-        else:
-            difference = value - other_value
-            replicates = model.replicates[key] - other.replicates[key]
-            interval = bootstrap_interval(replicates, difference, rows)
-            differences[key] = PairedDifference(difference, *interval)
-    return differences
+    scores, rows_by_key = score(predictions, schema), deciding_rows(predictions, schema)
+    return ScoredPredictions(predictions, scores, row_values, replicates, rows_by_key)
 
 
 def deciding_rows(predictions: Predictions, schema: Schema) -> dict[str, float]:

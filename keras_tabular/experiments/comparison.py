@@ -16,7 +16,7 @@ from keras_tabular.core.metrics import AVERAGES, Metric, metrics_by_key
 from keras_tabular.core.nested import flatten
 from keras_tabular.evaluation.evaluation import NO_SCORES, Evaluation, PairedDifference, ScoreSet
 from keras_tabular.evaluation.scores import Predictions
-from keras_tabular.evaluation.uncertainty import score_and_resample, score_differences
+from keras_tabular.evaluation.uncertainty import score_and_resample
 from keras_tabular.experiments.run import Run, locked_inputs, locked_outputs
 from keras_tabular.experiments.verdict import Verdict
 
@@ -217,7 +217,7 @@ def paired_differences(run: Run, base: Run) -> dict[str, PairedDifference]:
         return {}
     base_rows, schema = base_rows._replace(group=rows.group), Schema.model_validate(run.schema)
     scored, base_scored = (score_and_resample(each, schema) for each in (rows, base_rows))
-    on_kept_rows = score_differences(scored, base_scored, schema)
+    on_kept_rows = scored.differences(base_scored)
     scores, base_scores = (each.require_evaluation().test.model for each in (run, base))
     if scores.rows <= len(rows.y):
         return on_kept_rows

@@ -12,8 +12,6 @@ from keras_tabular.evaluation.scores import Predictions, row_scores, score
 from keras_tabular.evaluation.uncertainty import (
     error_interval,
     score_and_resample,
-    score_differences,
-    score_intervals,
     share_interval,
 )
 from keras_tabular.inspection.slices import ScoredRows, weakest_slices
@@ -50,7 +48,7 @@ def test_intervals_of_a_rare_class_hold_the_truth_for_noise_and_for_good_models(
         )
         for _ in range(200):
             rows = ranked_rows(rng, labels(200, positive), area)
-            limits = score_intervals(score_and_resample(rows, BINARY), BINARY, keys)
+            limits = score_and_resample(rows, BINARY).intervals(keys)
             for key in limits.keys() & inside.keys():
                 inside[key].append(limits[key][0] <= truth[key] <= limits[key][1])
         coverage = {key: float(np.mean(each)) for key, each in inside.items() if len(each) >= 50}
@@ -65,9 +63,9 @@ def test_two_models_of_noise_are_level(positive: int) -> None:
     for _ in range(draws):
         y = labels(200, positive)
         first, second = (score_and_resample(ranked_rows(rng, y, 0.5), BINARY) for _ in range(2))
-        difference = score_differences(first, second, BINARY).get("roc_auc")
+        difference = first.differences(second).get("roc_auc")
         assert (difference is None) == (positive < 10)
-        assert ("roc_auc" in score_intervals(first, BINARY)) == (positive >= 10)
+        assert ("roc_auc" in first.intervals()) == (positive >= 10)
         different += difference is not None and not difference.within_chance
     print(positive, different / draws)
     assert different <= 0.08 * draws
@@ -90,9 +88,7 @@ def test_intervals_in_groups_contain_the_truth(groups: int, least: float, weight
         values = Predictions(errors, np.zeros((rows, 1)), weight)
         for predictions, schema in ((classes, BINARY), (values, REGRESSION)):
             in_groups = predictions._replace(weight=weight, group=group)
-            for key, (low, high) in score_intervals(
-                score_and_resample(in_groups, schema), schema
-            ).items():
+            for key, (low, high) in score_and_resample(in_groups, schema).intervals().items():
                 name = "squared error" if (schema, key) == (REGRESSION, "loss") else key
                 if name in truth:
                     inside[name].append(low <= truth[name] <= high)

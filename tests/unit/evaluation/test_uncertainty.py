@@ -14,8 +14,6 @@ from keras_tabular.evaluation.uncertainty import (
     error_interval,
     mean_difference,
     score_and_resample,
-    score_differences,
-    score_intervals,
     share_interval,
 )
 from keras_tabular.table.arrays import row_losses
@@ -94,13 +92,10 @@ def test_the_interval_of_r2_does_not_depend_on_the_mean_of_the_target() -> None:
     y = rng.normal(size=500)
     value, weight = (y + rng.normal(size=500) / 3)[:, None], np.ones(500)
     near_0, far_from_0 = (
-        score_intervals(
-            score_and_resample(Predictions(y + shift, value + shift, weight), REGRESSION),
-            REGRESSION,
-        )["r2"]
+        score_and_resample(Predictions(y + shift, value + shift, weight), REGRESSION).intervals()
         for shift in (0, 1e9)
     )
-    assert far_from_0 == pytest.approx(near_0, abs=1e-4)
+    assert far_from_0["r2"] == pytest.approx(near_0["r2"], abs=1e-4)
     assert score(Predictions(np.full(500, 0.1), value, weight), REGRESSION).get("r2") is None
 
 
@@ -112,7 +107,7 @@ def test_the_interval_of_roc_auc_agrees_with_the_formula_of_hanley_and_mcneil(
     y = np.random.default_rng(2).permutation(np.repeat([1.0, 0.0], [positive, negative]))
     p = 1 / (1 + np.exp(-np.random.default_rng(1).normal(size=len(y)) - y))[:, None]
     scored = score_and_resample(Predictions(y, p, np.ones(len(y))), BINARY)
-    intervals = score_intervals(scored, BINARY)
+    intervals = scored.intervals()
     area = scored.scores.value("roc_auc") or 0.0
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     pairs = (positive - 1) * (q1 - area**2) + (negative - 1) * (q2 - area**2)
@@ -125,11 +120,11 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> Non
     predictions, noise = draw_predictions("binary"), draw_predictions("binary", seed=1).y_pred
     other = predictions._replace(y_pred=predictions.y_pred * 0.9 + 0.02 * noise)
     scored, other_scored = (score_and_resample(each, BINARY) for each in (predictions, other))
-    differences = score_differences(scored, other_scored, BINARY)
+    differences = scored.differences(other_scored)
     assert set(differences) == set(TASKS["binary"].scores)
-    low, high = score_intervals(scored, BINARY)["roc_auc"]
+    low, high = scored.intervals()["roc_auc"]
     assert differences["roc_auc"].high - differences["roc_auc"].low < (high - low) / 2
-    again = score_differences(score_and_resample(predictions, BINARY), other_scored, BINARY)
+    again = score_and_resample(predictions, BINARY).differences(other_scored)
     assert again == differences
     for key, difference in differences.items():
         value, other_value = scored.scores.value(key), other_scored.scores.value(key)
@@ -147,8 +142,8 @@ def test_no_constant_is_better_than_the_best_constant(task: str) -> None:
         score_and_resample(rows._replace(y_pred=np.tile(constant, (300, 1))), schema)
         for constant in (best, worse)
     )
-    assert score_differences(first, second, schema)["loss"].high < 0
-    difference = score_differences(first, with_best_constant(second, schema), schema)["loss"]
+    assert first.differences(second)["loss"].high < 0
+    difference = first.differences(with_best_constant(second, schema))["loss"]
     assert difference == pytest.approx((0, 0, 0))
 
 
@@ -167,17 +162,17 @@ def test_a_score_that_few_rows_of_a_class_decide_has_no_interval(
     predictions = draw_predictions("binary", 100)._replace(y=y, weight=np.ones(100))
     scored = score_and_resample(predictions, BINARY)
     expected = set(TASKS["binary"].scores) - without_interval
-    assert score_intervals(scored, BINARY).keys() == expected
-    assert score_differences(scored, scored, BINARY).keys() == expected
+    assert scored.intervals().keys() == expected
+    assert scored.differences(scored).keys() == expected
     few_positive = predictions._replace(threshold=np.sort(predictions.y_pred[:, 0])[-9])
-    assert "precision" not in score_intervals(score_and_resample(few_positive, BINARY), BINARY)
+    assert "precision" not in score_and_resample(few_positive, BINARY).intervals()
 
 
 def test_few_rows_few_groups_and_perfect_scores_have_no_interval() -> None:
     predictions = draw_predictions("binary", 100)._replace(weight=np.ones(100))
 
     def intervals(predictions: Predictions) -> dict[str, tuple[float, float]]:
-        return score_intervals(score_and_resample(predictions, BINARY), BINARY)
+        return score_and_resample(predictions, BINARY).intervals()
 
     assert not intervals(predictions.select(slice(9)))
     in_nine_groups = intervals(predictions._replace(group=np.arange(100) // 12))
@@ -211,7 +206,7 @@ def test_many_rows_in_pairs_have_the_interval_of_the_pairs() -> None:
     group = rng.permutation(np.repeat(np.arange(30_000), 2))
     y = rng.normal(size=30_000)[group]
     predictions = Predictions(y, np.zeros((60_000, 1)), np.ones(60_000), group=group)
-    intervals = score_intervals(score_and_resample(predictions, REGRESSION), REGRESSION)
+    intervals = score_and_resample(predictions, REGRESSION).intervals()
     error = row_losses(y, predictions.y_pred, REGRESSION).std() / 30_000**0.5
     assert standard_error(intervals["loss"]) == pytest.approx(error, rel=0.15)
     rmse_error = error / 2  # by the delta method: the derivative of the root is 1/2 at 1
@@ -238,9 +233,9 @@ def test_a_metric_of_the_project_is_scored_and_compared_like_one_of_the_task() -
     )
     assert first.scores.get("custom.undefined") is None
     assert first.scores.value("custom.same") == pytest.approx(first.scores.value("mae"))
-    intervals = score_intervals(first, REGRESSION)
-    differences = score_differences(first, second, REGRESSION)
+    intervals = first.intervals()
+    differences = first.differences(second)
     assert intervals["custom.same"] == pytest.approx(intervals["mae"], abs=0.02)
     assert differences["custom.same"] == pytest.approx(differences["mae"], abs=0.02)
     few = score_and_resample(predictions.select(slice(9)), REGRESSION)
-    assert "custom.same" not in score_intervals(few, REGRESSION)
+    assert "custom.same" not in few.intervals()
