@@ -8,7 +8,7 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import write_json
 from keras_tabular.experiments.gate import evaluate_gate, find_last_base, make_base
-from keras_tabular.experiments.run import WORKSPACE, Run, resolve
+from keras_tabular.experiments.run import WORKSPACE, Run
 from keras_tabular.experiments.verdict import format_checks
 from stages import run
 
@@ -27,7 +27,7 @@ def main() -> None:
     evaluation = this.require_evaluation()
     base = find_last_base(this)
     if args.base:
-        base = make_base(this, Run(resolve(args.base), args.metrics))
+        base = make_base(this, Run(args.base, args.metrics))
     verdict = evaluate_gate(evaluation, base, params, schema, this.networks)
     if args.verdict:
         write_json(args.verdict, verdict.to_json())

@@ -10,7 +10,7 @@ from keras_tabular.core.metrics import TASKS
 from keras_tabular.experiments.comparison import compare
 from keras_tabular.experiments.gate import evaluate_gate, make_base
 from keras_tabular.experiments.rerun import rerun
-from keras_tabular.experiments.run import WORKSPACE, Run, mismatch, resolve
+from keras_tabular.experiments.run import WORKSPACE, Run, mismatch
 from keras_tabular.report.page import render
 
 MARKER = "<!-- pr-report -->"  # by which CI finds its earlier comment
@@ -25,11 +25,11 @@ def main() -> None:
     schema = load_schema()
     params = load_params("gate", "split", "train", schema=schema)
 
-    this, base = Run(WORKSPACE), Run(resolve(args.base))
+    this, base = Run(WORKSPACE), Run(args.base)
     evaluation, reason = this.require_evaluation(), mismatch(this, base)
     verdict = evaluate_gate(evaluation, make_base(this, base), params, schema, this.networks)
     comparison = compare(this, None if reason else base, verdict)
-    task, head = TASKS[schema.task], resolve("HEAD")
+    task, head = TASKS[schema.task], Run("HEAD")
     text = render(
         "pull_request.md",
         comparison,
@@ -38,7 +38,7 @@ def main() -> None:
         uncommitted=this.uncommitted,
         not_compared=reason,
         commit=head.label,
-        changed_files=rerun(head.commit),
+        changed_files=rerun(head.sha),
     )
     with atomic_write(args.output) as file:
         file.write_text(text, encoding="utf-8")

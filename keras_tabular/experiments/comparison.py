@@ -247,7 +247,7 @@ def read_test_rows(run: Run) -> Predictions | None:
 
 def read_points(run: Run, name: str, folder: str = "plots") -> list[dict[str, Any]]:
     """Read a file of plot data in `metrics/`; an empty cell is None, others are numbers or text."""
-    text = run.text(run.metrics / folder / f"{name}.csv")
+    text = run.read(run.metrics / folder / f"{name}.csv")
     return [
         {
             key: cell if key in TEXT_COLUMNS else float(cell) if cell else None
@@ -283,7 +283,7 @@ def _changed_code(base: Run, run: Run) -> list[str]:
 
 def _locked_versions(run: Run) -> dict[str, str]:
     """Return the version of each package that requirements.txt locks."""
-    text = run.text("requirements.txt")
+    text = run.read("requirements.txt")
     return dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", text, re.MULTILINE))
 
 
@@ -292,7 +292,7 @@ def _find_stale(run: Run) -> list[str]:
     current = run.load(PARAMS)
     current = {section: current.get(section) for section in run.params}
     names = [changed.name for changed in changed_values(run.params, current)]
-    md5 = hashlib.md5(run.read(SCHEMA) or b"", usedforsecurity=False).hexdigest()
+    md5 = hashlib.md5(run.read(SCHEMA).encode(), usedforsecurity=False).hexdigest()
     if locked_inputs(run.lock).get(str(SCHEMA), md5) != md5:
         names.append(str(SCHEMA))
     return names

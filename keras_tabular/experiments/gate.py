@@ -12,7 +12,7 @@ from keras_tabular.evaluation.evaluation import Evaluation, PairedDifference, Sc
 from keras_tabular.evaluation.scores_json import flat
 from keras_tabular.evaluation.summary import evaluation_warnings
 from keras_tabular.experiments.advice import next_steps
-from keras_tabular.experiments.run import Revision, Run, commit_before, mismatch
+from keras_tabular.experiments.run import Run, commit_before, mismatch
 from keras_tabular.experiments.verdict import SKIPPED, STATUSES, Check, Verdict
 
 
@@ -36,7 +36,7 @@ def find_last_base(run: Run) -> Base:
     commit = commit_before(run.metrics / "metrics.json")
     if commit is None:
         return Base("no earlier run is committed", None)
-    return make_base(run, Run(Revision(commit[:7], commit), run.metrics))
+    return make_base(run, Run(commit, run.metrics))
 
 
 def make_base(run: Run, other: Run) -> Base:

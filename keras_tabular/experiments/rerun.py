@@ -55,14 +55,14 @@ def rerun(commit: str) -> list[str]:
     Raises:
         UserError: A stage failed. The message contains its output.
     """
-    root, prefix = git("rev-parse", "--show-toplevel"), git("rev-parse", "--show-prefix")
+    root = Path((git("rev-parse", "--show-toplevel") or "").strip())
     with TemporaryDirectory() as folder:
         clone = Path(folder) / "clone"
         cloned = git("clone", "--quiet", "--no-checkout", str(root), str(clone))
         if cloned is None or git("checkout", "--quiet", "--detach", commit, folder=clone) is None:
             raise UserError(f"git cannot clone {root} at {commit[:7]} into {folder}")
-        project = clone / (prefix or "")
-        if (local := Path(str(root), prefix or "", ".dvc/config.local")).is_file():
+        project = clone / Path.cwd().resolve().relative_to(root.resolve())
+        if (local := Path(".dvc/config.local")).is_file():
             shutil.copy(local, project / ".dvc")
         dvc("config", "--local", "cache.dir", str(cache_dir().resolve()), folder=project)
         dvc("checkout", "--quiet", "--allow-missing", folder=project)

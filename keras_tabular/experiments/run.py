@@ -20,23 +20,7 @@ from keras_tabular.experiments.verdict import Verdict
 
 LOCK = "dvc.lock"
 METRICS = Path("metrics")  # the folder into which dvc.yaml lets the stages write
-# The files that decide a run or belong to it; an edit of any other file does not concern it.
-PROJECT = (
-    *("data", "metrics", "stages", "keras_tabular", "network.py"),
-    *("dvc.lock", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.txt", "vendor"),
-)
-
-
-class Revision(NamedTuple):
-    """A commit or an experiment, or the workspace, whose `commit` is empty.
-
-    Attributes:
-        label: Short name for legends, headers of tables and messages.
-        commit: Full hash of the commit.
-    """
-
-    label: str
-    commit: str
+WORKSPACE = "workspace"
 
 
 class Commit(NamedTuple):
@@ -47,28 +31,28 @@ class Commit(NamedTuple):
     subject: str
 
 
-WORKSPACE = Revision("workspace", "")
-
-
 class Run:
     """The files of the pipeline in a revision. Each is read when it is needed.
 
     Args:
+        name: `workspace`, or the name of a branch, a tag, a commit or an experiment.
         metrics: Folder of the scores and of the other results.
+
+    Attributes:
+        label: Short name for legends, headers of tables and messages.
+        sha: Full hash of the commit; empty for the workspace.
+
+    Raises:
+        UserError: There is no such revision.
     """
 
-    def __init__(self, revision: Revision, metrics: Path = METRICS) -> None:
-        self.revision, self.label, self.metrics = revision, revision.label, metrics
+    def __init__(self, name: str, metrics: Path = METRICS) -> None:
+        self.metrics = metrics
+        self.label, self.sha = (name, "") if name == WORKSPACE else resolve(name)
 
-    def read(self, path: Path | str) -> bytes | None:
-        """Return the content of a file; None if the revision does not have it."""
-        if self.revision.commit:
-            return content_at(self.revision.commit, path)
-        return Path(path).read_bytes() if Path(path).is_file() else None
-
-    def text(self, path: Path | str) -> str:
+    def read(self, path: Path | str) -> str:
         """Return the text of a file; empty if the revision does not have it."""
-        return (self.read(path) or b"").decode("utf-8", "replace")
+        return (content_at(self.sha, path) if self.sha else read_text(path)) or ""
 
     def load(self, path: Path | str) -> dict[str, Any]:
         """Return the mapping in a JSON or YAML file; empty if the revision does not have it.
@@ -76,13 +60,13 @@ class Run:
         Raises:
             UserError: A file of the workspace has another format.
         """
-        content = self.read(path)
-        if content is None:
+        text = self.read(path)
+        if not text:
             return {}
         try:
-            value = (json.loads if Path(path).suffix == ".json" else yaml.safe_load)(content)
+            value = (json.loads if Path(path).suffix == ".json" else yaml.safe_load)(text)
         except (ValueError, yaml.YAMLError) as error:
-            if self.revision.commit:  # a commit cannot be fixed
+            if self.sha:  # a commit cannot be fixed
                 return {}
             raise UserError(
                 f"{path}: cannot be read: {error}. If a stage writes it, run `dvc repro`"
@@ -132,13 +116,14 @@ class Run:
     @cached_property
     def commit(self) -> Commit | None:
         """The commit of the revision, or HEAD for the workspace; None before the first commit."""
-        line = git("log", "-1", "--format=%H%x00%as%x00%s", self.revision.commit or "HEAD")
+        line = git("log", "-1", "--format=format:%H%x00%as%x00%s", self.sha or "HEAD")
         return Commit(*line.split("\0")) if line else None
 
     @cached_property
     def uncommitted(self) -> bool:
-        """Whether this is the workspace and differs from its commit."""
-        return not self.revision.commit and bool(git("status", "--porcelain", "--", *PROJECT))
+        """Whether this is the workspace, and a file of git differs from the commit."""
+        status = ("status", "--porcelain", "--untracked-files=no", "--", ".")
+        return not self.sha and bool(git(*status))
 
     @property
     def source(self) -> str:
@@ -176,39 +161,26 @@ def mismatch(run: Run, base: Run) -> str:
     return f"{base.label} is a run of another table: {table}"
 
 
-def resolve(name: str) -> Revision:
-    """Find a revision by name: `workspace`, a branch, tag, commit or experiment.
+def resolve(name: str) -> tuple[str, str]:
+    """Find a branch, a tag, a commit or an experiment, and return its label and its hash.
+
+    DVC keeps an experiment in the ref refs/exps/BA/SELINE.../NAME. If several have the same name,
+    the newest one is returned.
 
     Raises:
-        UserError: There is no such revision, or more than one.
+        UserError: There is no such revision.
     """
-    if name == WORKSPACE.label:
-        return WORKSPACE
     commit = git("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
-    commit = commit or _experiment_commit(name)
-    if commit is None:
+    newest = ("--sort=-committerdate", "--count=1", "--format=%(objectname)")
+    commit = (commit or git("for-each-ref", *newest, f"refs/exps/*/*/{name}") or "").strip()
+    if not commit:
         raise UserError(
             f"found no revision {name!r}; expected a branch, a tag or a commit of `git log`, an "
-            f"experiment of `dvc exp list`, or {WORKSPACE.label}. If it is in another repository, "
+            f"experiment of `dvc exp list`, or {WORKSPACE}. If it is in another repository, "
             "fetch it first"
         )
     is_hash = commit.startswith(name) or name.startswith("HEAD")
-    return Revision(commit[:7] if is_hash else name, commit)
-
-
-def _experiment_commit(name: str) -> str | None:
-    """Return the commit of an experiment, which DVC keeps in the ref refs/exps/BA/SELINE.../NAME.
-
-    Of several experiments with this name, the one that started from HEAD is returned.
-    """
-    refs = git("for-each-ref", "--format=%(refname) %(objectname)", f"refs/exps/*/*/{name}") or ""
-    commits = dict(line.split() for line in refs.splitlines())
-    head = git("rev-parse", "HEAD") or ""
-    from_head = commits.get(f"refs/exps/{head[:2]}/{head[2:]}/{name}")
-    if len(commits) > 1 and not from_head:
-        hashes = ", ".join(commit[:7] for commit in commits.values())
-        raise UserError(f"found {len(commits)} experiments {name!r}; expected one of {hashes}")
-    return from_head or next(iter(commits.values()), None)
+    return commit[:7] if is_hash else name, commit
 
 
 def commit_before(path: Path) -> str | None:
@@ -216,28 +188,28 @@ def commit_before(path: Path) -> str | None:
 
     The result is the same before and after the present content is committed.
     """
-    content = path.read_bytes() if path.is_file() else None
+    text = read_text(path)
     log = git("log", "--first-parent", "--format=%H", "--", str(path)) or ""
-    return next((c for c in log.split() if content_at(c, path) not in (None, content)), None)
+    return next((c for c in log.split() if content_at(c, path) not in (None, text)), None)
 
 
-def content_at(commit: str, path: Path | str) -> bytes | None:
-    """Return the content of a file in a commit; None if the commit does not have it."""
-    return _git_output("show", f"{commit}:./{os.path.relpath(path)}")
+def content_at(commit: str, path: Path | str) -> str | None:
+    """Return the text of a file in a commit; None if the commit does not have it."""
+    return git("show", f"{commit}:./{os.path.relpath(path)}")
+
+
+def read_text(path: Path | str) -> str | None:
+    """Return the text of a file with its line ends as they are; None if there is no such file."""
+    return Path(path).read_bytes().decode("utf-8", "replace") if Path(path).is_file() else None
 
 
 def git(*arguments: str, folder: Path | None = None) -> str | None:
-    """Return what a git command prints, without the last newline; None if it fails."""
-    output = _git_output(*arguments, folder=folder)
-    return None if output is None else output.decode("utf-8", "replace").rstrip("\n")
-
-
-def _git_output(*arguments: str, folder: Path | None = None) -> bytes | None:
+    """Return what a git command prints; None if it fails."""
     try:
         done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
     except FileNotFoundError:  # git is not installed
         return None
-    return done.stdout if done.returncode == 0 else None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
 
 
 def locked_outputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

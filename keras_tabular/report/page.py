@@ -58,7 +58,7 @@ def render_drift_page(report: DriftReport, file_name: str, schema: Schema) -> st
 
 def data_card(run: Run) -> Markup:
     """Render the data card of a run without its title."""
-    text = run.text(DATA_CARD)
+    text = run.read(DATA_CARD)
     if run.source not in text:  # it may still describe another table
         text = f"`{DATA_CARD}` does not mention `{run.source}` yet."
     without_title = re.sub(r"\A\s*# .*\n", "", text)

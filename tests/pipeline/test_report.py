@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from keras_tabular.experiments.comparison import compare, paired_differences
-from keras_tabular.experiments.run import WORKSPACE, Run, resolve
+from keras_tabular.experiments.run import WORKSPACE, Run
 from keras_tabular.report.page import UNDECIDED_NOTE
 from tests.commands import call_main, check_output, run_command
 from tests.pages import (
@@ -65,7 +65,7 @@ def test_drift_page_shows_column_with_drift(short_run: Path, browser: Any, tmp_p
 def test_page_shows_both_runs(reported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page shows the comparison of the files in metrics/ and of dvc.lock."""
     monkeypatch.chdir(reported)
-    comparison = compare(Run(WORKSPACE), Run(resolve("HEAD")))
+    comparison = compare(Run(WORKSPACE), Run("HEAD"))
     params = {changed.name: changed[1:] for changed in comparison.params}
     assert params["train.networks.plain.units"] == ([4], [16])
     assert params["train.networks.plain.epochs"] == (2, 3)
@@ -108,7 +108,7 @@ def test_no_paired_differences_if_the_labels_of_the_test_rows_differ(
     reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(copy_project(reported, tmp_path / "project"))
-    base = Run(resolve("HEAD"))
+    base = Run("HEAD")
     assert paired_differences(Run(WORKSPACE), base).keys() >= {"accuracy", "roc_auc"}
     rows = pd.read_csv("metrics/plots/test_rows.csv")
     rows.assign(y=1 - rows["y"]).to_csv("metrics/plots/test_rows.csv", index=False)

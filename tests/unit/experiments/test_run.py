@@ -6,7 +6,7 @@ import pytest
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.experiments.gate import make_base
-from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, mismatch, resolve
+from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, mismatch
 from tests.commands import check_output
 from tests.helpers import score_values
 from tests.projects import commit_all
@@ -26,7 +26,7 @@ def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
         ("good", "good", 0.5),
         ("units-2", "units-2", 0.5),
     ):
-        run = Run(resolve(name))
+        run = Run(name)
         assert score_values(run.require_evaluation().test.model) == {
             "accuracy": accuracy,
             "loss": 1 - accuracy,
@@ -34,8 +34,8 @@ def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
         assert label in (run.label, None)
         assert (run.source, run.target) == ("t.csv", "y")
         assert not run.uncommitted
-    assert content_at(head, project / "data/schema.yaml") == SCHEMA.encode()
-    assert Run(WORKSPACE).commit == Run(resolve("main")).commit
+    assert content_at(head, project / "data/schema.yaml") == SCHEMA
+    assert Run(WORKSPACE).commit == Run("main").commit
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
 )
 def test_run_of_another_table_is_not_compared(project: Path, schema: str, reason: str) -> None:
     this = Run(WORKSPACE)
-    assert mismatch(this, Run(resolve("HEAD~1"))) == ""
+    assert mismatch(this, Run("HEAD~1")) == ""
     assert this.schema["target"] == "y"  # read before it changes
     write_run(project, {"test": {"accuracy": 0.5}}, schema)
     commit_all(project, "A run")
-    base = make_base(this, Run(resolve("HEAD")))
+    base = make_base(this, Run("HEAD"))
     assert base.evaluation is None
     assert reason in base.name
 
@@ -62,7 +62,7 @@ def test_run_with_another_split_is_no_base(project: Path) -> None:
     def run_with(split: str) -> Run:
         (project / "params.yaml").write_text(f"split: {split}\n")
         commit_all(project, "A run")
-        return Run(resolve("HEAD"))
+        return Run("HEAD")
 
     before = run_with("{seed: 9}")
     assert make_base(run_with("{by: random, seed: 9}"), before).evaluation
@@ -75,7 +75,7 @@ def test_revision_without_scores(project: Path) -> None:
     assert this.evaluation
     (project / METRICS / "scores.json").write_text("{")
     commit_all(project, "A run")
-    broken = Run(resolve("HEAD"))
+    broken = Run("HEAD")
     assert mismatch(this, broken) == f"{broken.label} has no scores in the present format"
     with pytest.raises(UserError, match=r"has no scores\. Run `dvc repro`"):
         broken.require_evaluation()

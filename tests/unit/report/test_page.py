@@ -34,7 +34,7 @@ HOSTILE = '<b>&"'
 
 def draw(picture: Callable[[Any], Picture | None], label: str, points: str) -> Spec:
     """Draw a picture of a run with this label and this plot data."""
-    run = SimpleNamespace(label=label, metrics=METRICS, text=lambda _: points)
+    run = SimpleNamespace(label=label, metrics=METRICS, read=lambda _: points)
     drawn = picture(SimpleNamespace(run=run, base=None, scores={"test": {}}))
     assert drawn
     return drawn.spec
@@ -114,7 +114,7 @@ def test_years_on_an_axis_have_no_comma() -> None:
 
 
 def test_data_card_has_to_mention_the_table() -> None:
-    run: Any = SimpleNamespace(source="t.csv", text=lambda _: "# Title\n\n`t.csv`\n\n## Limits\n")
+    run: Any = SimpleNamespace(source="t.csv", read=lambda _: "# Title\n\n`t.csv`\n\n## Limits\n")
     assert data_card(run) == "<p><code>t.csv</code></p>\n<h3>Limits</h3>\n"
     run.source = "other.csv"
     assert "does not mention <code>other.csv</code> yet" in data_card(run)
