@@ -82,9 +82,8 @@ def share_outside(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column)
     if column.feature_type == "category":
         return 1 - float(bins.is_among(present, train.unique()).mean())
     values, train_values = (bins.numeric_values(each, column) for each in (present, train))
-    if not len(train_values):
-        return 1.0
-    return float(np.mean((values < train_values.min()) | (values > train_values.max())))
+    low, high = train_values.min(initial=np.inf), train_values.max(initial=-np.inf)
+    return float(np.mean((values < low) | (values > high)))
 
 
 def outside_training(

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,25 +100,22 @@ def slice_scores(
         scores = row_losses(rows.y, rows.y_pred, schema) if is_loss else row_scores(rows, schema)
         row_sets[name] = ScoredRows(table, rows, schema, key, scores)
     found_in = "cross_validation" if "cross_validation" in row_sets else "test"
-    all_rows = {
-        name: rows.score_slice(np.ones(len(rows.table), bool), ALPHA)
-        for name, rows in row_sets.items()
-    }
+
+    def score_slice(conditions: Slice) -> dict[str, Any]:
+        masks = {name: select_rows(rows, conditions) for name, rows in row_sets.items()}
+        return {name: rows.score_slice(masks[name], ALPHA) for name, rows in row_sets.items()}
+
+    all_rows = score_slice({})
     overall = all_rows[found_in]["score"]
-    declared_slices = {
-        name: {"where": describe_conditions(conditions)}
-        | {
-            k: rows.score_slice(select_rows(rows, conditions), ALPHA)
-            for k, rows in row_sets.items()
-        }
-        for name, conditions in declared.items()
-    }
     return {
         "score": key,
         "found_in": found_in,
         "all_rows": all_rows,
         **weakest_slices(row_sets[found_in], row_sets["test"], important, overall),
-        "declared": declared_slices,
+        "declared": {
+            name: {"where": describe_conditions(conditions)} | score_slice(conditions)
+            for name, conditions in declared.items()
+        },
     }
 
 
@@ -214,24 +210,21 @@ def slice_mask(slice_bins: SliceBins, codes: Mapping[str, np.ndarray]) -> np.nda
 
 def describe_conditions(conditions: Slice) -> list[list[str]]:
     """Return the name of each column of a declared slice, and its condition in words."""
-    texts = []
+    descriptions = []
     for name, condition in conditions.items():
         if isinstance(condition, Range):
             ends = (("from", condition.low), ("to", condition.high))
-            text = " ".join(f"{word} {_format_end(end)}" for word, end in ends if end is not None)
+            texts = {word: f"{end:g}" if isinstance(end, float) else end for word, end in ends}
+            text = " ".join(f"{word} {end}" for word, end in texts.items() if end is not None)
         else:
             text = " or ".join(map(str, condition))
-        texts.append([name, text])
-    return texts
-
-
-def _format_end(end: float | date) -> str:
-    return f"{end:g}" if isinstance(end, float) else str(end)
+        descriptions.append([name, text])
+    return descriptions
 
 
 def select_rows(rows: ScoredRows, conditions: Slice) -> np.ndarray:
     """Return whether each row is in a declared slice: bool, (rows,). Missing values are in none."""
-    masks = []
+    selected = np.ones(len(rows.table), bool)
     for name, condition in conditions.items():
         values, column = rows.table[name], rows.schema.columns[name]
         mask = ~missing_mask(values, column)
@@ -240,8 +233,8 @@ def select_rows(rows: ScoredRows, conditions: Slice) -> np.ndarray:
             mask[mask] = (low <= numbers) & (numbers <= high)
         else:
             mask &= is_among(values, pa.array(condition, values.type))
-        masks.append(mask)
-    return np.logical_and.reduce(masks)
+        selected &= mask
+    return selected
 
 
 def largest_errors(folder: Path, test: Predictions, schema: Schema) -> list[dict[str, Any]]:
