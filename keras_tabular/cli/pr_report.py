@@ -7,7 +7,7 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.metrics import TASKS
-from keras_tabular.experiments.comparison import compare
+from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.gate import evaluate_gate, make_base
 from keras_tabular.experiments.rerun import rerun
 from keras_tabular.experiments.run import WORKSPACE, Run, mismatch
@@ -28,7 +28,7 @@ def main() -> None:
     this, base = Run(WORKSPACE), Run(args.base)
     evaluation, reason = this.require_evaluation(), mismatch(this, base)
     verdict = evaluate_gate(evaluation, make_base(this, base), params, schema, this.networks)
-    comparison = compare(this, None if reason else base, verdict)
+    comparison = Comparison(this, None if reason else base, verdict)
     task, head = TASKS[schema.task], Run("HEAD")
     text = render(
         "pull_request.md",

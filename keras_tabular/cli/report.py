@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
-from keras_tabular.experiments.comparison import compare
+from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.rerun import cached_output
 from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, commit_before, mismatch
 from keras_tabular.report.page import data_card, render
@@ -31,7 +31,7 @@ def main() -> None:
     errors = this.read(file) or cached_output(file, this.lock)
     html = render(
         "page.html",
-        compare(this, base),
+        Comparison(this, base),
         note=note,
         errors=json.loads(errors or b"{}"),
         card=data_card(this),

@@ -14,7 +14,7 @@ from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import SCHEMA, Schema
 from keras_tabular.core.metrics import AVERAGES, Metric, metrics_by_key
 from keras_tabular.core.nested import flatten
-from keras_tabular.evaluation.evaluation import NO_SCORES, Evaluation, PairedDifference, ScoreSet
+from keras_tabular.evaluation.evaluation import NO_SCORES, PairedDifference, ScoreSet
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import score_and_resample
 from keras_tabular.experiments.run import Run, locked_inputs, locked_outputs
@@ -68,8 +68,12 @@ class ChangedValue(NamedTuple):
     base: Any
 
 
-class Comparison(NamedTuple):
+class Comparison:
     """Everything that the page or the comment shows about a run and its base.
+
+    Args:
+        base: Another run of the same table, if there is one.
+        verdict: The verdict to show instead of that of the run.
 
     Attributes:
         verdict: The verdict of the gate, if the run has one.
@@ -80,62 +84,36 @@ class Comparison(NamedTuple):
         data: Differences of the profiles, None if a run has no profile.
         stale: Parameters that were edited after the run, and the schema if it was.
         files: Contents of the files of the run that are shown as they are, by `REPORT_FILES`.
-    """
-
-    run: Run
-    base: Run | None
-    evaluation: Evaluation
-    verdict: Verdict | None
-    scores: dict[str, dict[str, ScoreRow]]
-    tests: dict[str, dict[str, ScoreRow]]
-    params: list[ChangedValue]
-    code: list[str]
-    packages: list[ChangedValue]
-    data: list[ChangedValue] | None
-    test_rows_differ: bool
-    stale: list[str]
-    files: dict[str, dict[str, Any]]
-
-
-def compare(run: Run, base: Run | None, verdict: Verdict | None = None) -> Comparison:
-    """Compare a run with another one of the same table.
-
-    Args:
-        verdict: The verdict to show instead of that of the run.
 
     Raises:
         UserError: The run has no scores.
     """
-    evaluation = run.require_evaluation()
-    compare_set = partial(compare_scores, metrics=metrics_by_key(evaluation.custom_metrics))
-    scores = {name: compare_set(each) for name, each in evaluation.score_sets.items()}
-    runs = [base, run] if base else [run]
-    splits = [locked_outputs(each.lock).get("data/split") for each in runs]
-    test_rows_differ = all(splits) and splits[0] != splits[-1]
-    profiles = [each.load(each.metrics / "profile.json") for each in runs]
-    if base and base.evaluation:
-        paired = {} if test_rows_differ else paired_differences(run, base)
-        scores["test"] = compare_set(evaluation.test, base.evaluation.test, paired)
-    return Comparison(
-        run,
-        base,
-        evaluation,
-        verdict=verdict or run.verdict,
-        scores=scores,
-        tests={name: compare_set(each) for name, each in evaluation.test_files.items()},
-        params=changed_values(*map(_settings, runs)) if base else [],
-        code=_changed_code(base, run) if base else [],
-        packages=changed_values(*map(_locked_versions, runs)) if base else [],
-        data=changed_values(*profiles) if base and all(profiles) else None,
-        test_rows_differ=test_rows_differ,
-        stale=_find_stale(run),
-        files={name: run.load(run.metrics / f"{name}.json") for name in REPORT_FILES},
-    )
+
+    def __init__(self, run: Run, base: Run | None, verdict: Verdict | None = None) -> None:
+        self.run, self.base, self.verdict = run, base, verdict or run.verdict
+        self.evaluation = evaluation = run.require_evaluation()
+        self.files = {name: run.load(run.metrics / f"{name}.json") for name in REPORT_FILES}
+        self.stale = _find_stale(run)
+        runs = base or run, run  # without a base, nothing differs
+        self.params = changed_values(*map(_settings, runs))
+        self.packages = changed_values(*map(_locked_versions, runs))
+        self.code = _changed_code(*runs)
+        profiles = [each.load(each.metrics / "profile.json") for each in runs]
+        self.data = changed_values(*profiles) if all(profiles) else None
+        splits = [locked_outputs(each.lock).get("data/split") for each in runs]
+        self.test_rows_differ = all(splits) and splits[0] != splits[1]
+        compare_set = partial(compare_scores, metrics=metrics_by_key(evaluation.custom_metrics))
+        self.scores = {name: compare_set(each) for name, each in evaluation.score_sets.items()}
+        self.tests = {name: compare_set(each) for name, each in evaluation.test_files.items()}
+        if base:
+            base_test = base.require_evaluation().test
+            paired = {} if self.test_rows_differ else paired_differences(run, base)
+            self.scores["test"] = compare_set(evaluation.test, base_test, paired)
 
 
 def compare_scores(
     scores: ScoreSet,
-    base: ScoreSet | None = None,
+    base: ScoreSet = NO_SCORES,
     paired: Mapping[str, PairedDifference] | None = None,
     keys: Iterable[str] = (),
     metrics: Mapping[str, Metric] = METRICS_OF_TASKS,
@@ -151,9 +129,8 @@ def compare_scores(
     Returns:
         The rows by metric key.
     """
-    base_scores = (base or NO_SCORES).model
     baselines = dict(sorted(scores.baselines.items()))
-    all_scores = (scores.model, base_scores, *baselines.values())
+    all_scores = (scores.model, base.model, *baselines.values())
     all_keys = {*keys, *(key for each in all_scores for key, _ in each.items())}
     rows = {}
     for key, metric in metrics.items():
@@ -168,7 +145,7 @@ def compare_scores(
             metric.greater_is_better,
             value,
             estimate.interval if estimate else None,
-            compare_value(base_scores.value(key), paired=(paired or {}).get(key)),
+            compare_value(base.model.value(key), paired=(paired or {}).get(key)),
             {
                 name: compare_value(baseline.value(key), paired=scores.difference(name, key))
                 for name, baseline in baselines.items()

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from keras_tabular.experiments.comparison import compare, paired_differences
+from keras_tabular.experiments.comparison import Comparison, paired_differences
 from keras_tabular.experiments.run import WORKSPACE, Run
 from keras_tabular.report.page import UNDECIDED_NOTE
 from tests.commands import call_main, check_output, run_command
@@ -65,7 +65,7 @@ def test_drift_page_shows_column_with_drift(short_run: Path, browser: Any, tmp_p
 def test_page_shows_both_runs(reported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page shows the comparison of the files in metrics/ and of dvc.lock."""
     monkeypatch.chdir(reported)
-    comparison = compare(Run(WORKSPACE), Run("HEAD"))
+    comparison = Comparison(Run(WORKSPACE), Run("HEAD"))
     params = {changed.name: changed[1:] for changed in comparison.params}
     assert params["train.networks.plain.units"] == ([4], [16])
     assert params["train.networks.plain.epochs"] == (2, 3)

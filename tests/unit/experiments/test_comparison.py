@@ -10,9 +10,9 @@ import yaml
 from keras_tabular.core.metrics import metrics_by_key
 from keras_tabular.evaluation.evaluation import PairedDifference
 from keras_tabular.experiments.comparison import (
+    Comparison,
     ScoreComparison,
     ScoreRow,
-    compare,
     compare_score,
     compare_scores,
 )
@@ -97,12 +97,12 @@ def test_changes_of_parameters_data_code_and_packages(project: Path) -> None:
     schema = (project / "data/schema.yaml").read_text()
     (project / "data/schema.yaml").write_text(f"{schema}positive: 1\n")
     (project / "params.yaml").write_text("train: {units: [16], l2: 0.1}\n")
-    comparison = compare(Run(WORKSPACE), Run("HEAD"))
+    comparison = Comparison(Run(WORKSPACE), Run("HEAD"))
     changed = [("train.units", [8], [4]), ("data/schema.yaml:positive", 1, None)]
     assert comparison.params == changed
     assert (comparison.data, comparison.code) == ([("rows", 769, 768)], ["keras_tabular/training"])
     assert comparison.packages == [("keras", "3.8", "3.4")]
     assert (comparison.test_rows_differ, comparison.stale) == (True, ["train.units"])
-    single = compare(Run("HEAD"), None)
-    assert (single.params, single.data, single.test_rows_differ) == ([], None, False)
+    single = Comparison(Run("HEAD"), None)
+    assert (single.params, single.data, single.test_rows_differ) == ([], [], False)
     assert (single.stale, list(single.scores)) == ([], ["test"])
