@@ -1,14 +1,11 @@
 """An architecture: the layers that its networks share, and how long the networks train."""
 
-import os
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Members, ResolvedTrain
-from keras_tabular.core.errors import UserError
+from keras_tabular.config.sections import ResolvedTrain
 from keras_tabular.networks import network
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.network import Build, ColumnSample
@@ -18,8 +15,6 @@ from keras_tabular.training.dataset import Dataset
 from keras_tabular.training.trainer import Trainer
 
 MAX_ROWS_FOR_FIRST_SCALE = 20_000
-WEIGHT_COPIES = 10  # of the weights of a network: in training, in its state, in its snapshots
-WEIGHT_BYTES = 4
 
 
 class Architecture:
@@ -124,32 +119,3 @@ class Architecture:
         if not self.max_cycles:
             return rounds
         return self.steps_after(rounds) * self.params.epochs / self.max_steps
-
-
-def check_memory(
-    train: ResolvedTrain, members: Members, columns: ColumnSample, outputs: int
-) -> None:
-    """Refuse networks whose weights do not fit into the memory of this machine.
-
-    Args:
-        train: The parameters.
-        members: The element of `train.members` to check.
-        columns: Sample of the columns that networks read.
-        outputs: Number of outputs of each network.
-
-    Raises:
-        UserError: The message names the units of the network.
-    """
-    params, networks = train.networks[members.network], members.count * train.folds
-    width = columns.values.shape[1]
-    if params.embedding:
-        width += columns.n_numbers * (params.embedding.units - 1)
-    weights = sum((n + 1) * units for n, units in pairwise([width, *params.units, outputs]))
-    needed = WEIGHT_BYTES * weights * WEIGHT_COPIES * networks
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
-    if needed > memory:
-        raise UserError(
-            f"train.networks.{members.network}.units is {list(params.units)}: {networks} networks "
-            f"of {weights:,} weights would take {needed / 1e9:,.1f} GB of memory, but this machine "
-            f"has {memory / 1e9:,.1f} GB. Lower the units, or the number of members and folds."
-        )

@@ -12,7 +12,7 @@ from keras_tabular.networks.backend import keras
 from keras_tabular.networks.network import Build, ColumnSample
 from keras_tabular.table.arrays import row_losses
 from keras_tabular.table.parquet import count_rows
-from keras_tabular.training.architecture import Architecture, check_memory
+from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.dataset import (
     Dataset,
     Subset,
@@ -65,8 +65,7 @@ class Setup:
         architectures: The architectures of `train.members` by name.
 
     Raises:
-        UserError: There are no rows, or fewer than folds, or a column cannot be preprocessed, or
-            the networks do not fit into memory.
+        UserError: There are no rows, or fewer than folds, or a column cannot be preprocessed.
     """
 
     def __init__(
@@ -104,12 +103,10 @@ class Setup:
 
         sample = np.asarray(self.dataset[0].x[:MAX_ROWS_FOR_QUANTILES])
         columns = ColumnSample(sample, len(self.preprocessor.statistics.scalings))
-        self.architectures = {}
-        for members in params.members:
-            check_memory(params, members, columns, schema.outputs)
-            self.architectures[members.network] = Architecture(
-                members.network, params, schema, build, columns, rows=len(self.y)
-            )
+        self.architectures = {
+            name: Architecture(name, params, schema, build, columns, rows=len(self.y))
+            for name in [members.network for members in params.members]
+        }
 
     def rows_of_fold(self, fold: int) -> FoldRows:
         """Find the rows that the networks of a fold learn from, and the rows that they predict.
