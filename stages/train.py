@@ -72,7 +72,7 @@ def main() -> None:
     from network import build
 
     tables = [args.split / name for name in ("train", "validation")]
-    setup = Setup(tables[0], schema, train, build, validation=tables[1])
+    setup = Setup(tables, schema, train, build)
     checkpoints = Checkpoints(args.state, identity([schema, train], tables, build))
     counts = [f"{m.count * setup.train.folds} of {m.network}" for m in setup.train.members]
     print(f"Training networks on {len(setup.y)} rows: {', '.join(counts)}", file=sys.stderr)

@@ -31,7 +31,7 @@ Arithmetic of the preparation
     the package tzdata, whatever the system has (`table.cells.time_zone`).
 Randomness
   - Initial weights and dropout. Each network has its own seed, `train.seed` plus its number, which
-    is set under a lock: `training.architecture.Architecture`, `training.fit.take_compiled_model`.
+    is set under a lock: `training.architecture.Architecture`, `training.fit.train_to_snapshot`.
     That TensorFlow then draws the same numbers on every CPU is checked by `make check-cpu`.
   - Order of the rows. NumPy draws it from the seed of the network and the number of the epoch or
     cycle: `training.trainer.Trainer`. All other draws, such as the folds, come from generators of

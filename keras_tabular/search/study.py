@@ -106,7 +106,7 @@ def fold_predictions(
         UserError: The training diverges to NaN or infinity, or a column cannot be preprocessed.
     """
     keras.utils.clear_session()
-    setup = Setup(folder, schema, train, build)
+    setup = Setup([folder], schema, train, build)
     groups = row_groups(folder, schema)
     snapshots: list[Snapshot] = []
 

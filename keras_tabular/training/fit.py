@@ -109,9 +109,14 @@ def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Sn
     architecture, fold = setup.architectures[network.architecture], setup.rows_of_fold(network.fold)
     file = f"{network.architecture}-{network.number}-{len(network.history)}"
     if checkpoints and (snapshot := checkpoints.load(file)):
-        report_rounds(setup, snapshot, len(network.history))
         return snapshot
-    compiled = take_compiled_model(setup, network, fold)
+    with TRACING:  # Keras's seed is global too
+        if network.state and architecture.trainer.idle:
+            compiled = architecture.trainer.idle.pop()
+        else:
+            compiled = architecture.build_compiled(setup.train.seed + network.number, fold.learnt)
+    if network.state:
+        set_state(compiled, network.state)
     train = train_round if architecture.max_cycles else train_epochs
     network, predictions = train(setup, network, compiled, fold)
     snapshot = replace(
@@ -126,19 +131,6 @@ def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Sn
     if checkpoints:
         checkpoints.save(file, snapshot)
     return snapshot
-
-
-def take_compiled_model(setup: Setup, network: Snapshot, fold: FoldRows) -> keras.Model:
-    """Return a compiled model with the state of a network: a new model, or one that is idle."""
-    architecture = setup.architectures[network.architecture]
-    with TRACING:  # Keras's seed is global too
-        if network.state and architecture.trainer.idle:
-            compiled = architecture.trainer.idle.pop()
-        else:
-            compiled = architecture.build_compiled(setup.train.seed + network.number, fold.learnt)
-    if network.state:
-        set_state(compiled, network.state)
-    return compiled
 
 
 def train_round(
@@ -164,10 +156,11 @@ def train_round(
             f"{scores}. Try a smaller learning_rate or another activation in train.networks, or "
             "normalization: standard."
         )
+    label = f"{network.architecture} {network.number + 1}"
+    last = f"{label}, epoch {math.ceil(epoch)} of {architecture.params.epochs}"
+    report_progress(epoch - architecture.epochs_after(number), f"{last}, loss {logs['loss']:.4f}")
     history = [*network.history, logs | {"epoch": epoch}]
-    network = replace(network, history=history, epochs=epoch)
-    report_rounds(setup, network, number)
-    return network, predictions
+    return replace(network, history=history, epochs=epoch), predictions
 
 
 def train_epochs(
@@ -215,15 +208,6 @@ def held_out_scores(setup: Setup, fold: FoldRows, predictions: np.ndarray) -> Lo
         name, scores = "val_accuracy", predicted_classes(predictions, setup.schema, 0.5) == fold.y
     mean_score = float(np.average(scores, weights=fold.weight))
     return {"val_loss": float((fold.weight * losses).mean()), name: mean_score}
-
-
-def report_rounds(setup: Setup, network: Snapshot, first: int) -> None:
-    """Report the progress of a network by its rounds from number `first` on."""
-    architecture = setup.architectures[network.architecture]
-    before, after = map(architecture.epochs_after, (first, len(network.history)))
-    epochs, loss = architecture.params.epochs, network.history[-1]["loss"]
-    name = f"{network.architecture} {network.number + 1}, epoch {math.ceil(after)} of {epochs}"
-    report_progress(min(after - before, epochs), f"{name}, loss {loss:.4f}")
 
 
 def losses_after_cycle(setup: Setup, snapshots: list[Snapshot]) -> dict[str, float]:

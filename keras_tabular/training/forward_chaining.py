@@ -70,7 +70,7 @@ def _train(folder: Path, schema: Schema, train: Train, build: Build) -> keras.Mo
     keras.utils.clear_session()
     gc.collect()
     try:
-        setup = Setup(folder, schema, train, build)
+        setup = Setup([folder], schema, train, build)
     except UserError as error:
         raise UserError(f"train.forward_chaining is too high: {error}") from None
     snapshots = list(fit(setup, show_progress=True))

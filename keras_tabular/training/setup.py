@@ -1,5 +1,6 @@
 """What the training of all networks starts from: preprocessed rows, folds and architectures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,14 +48,15 @@ class Setup:
     """The training rows, their folds, the preprocessing that is fitted to them, and architectures.
 
     Args:
-        folder: Folder of the training rows.
+        tables: Folder of the training rows, and of the validation rows, if there are any. They are
+            held out if there are no folds.
         schema: The table.
         train: The parameters.
         build: Builds the layers of a network. It is pickled by its name.
-        validation: Folder of the validation rows, which are held out if there are no folds.
 
     Attributes:
-        folder, schema: As above.
+        folder: Folder of the training rows.
+        schema: The table.
         train: The parameters, with a value for every `auto`.
         y: Labels of the training rows, float64, shape (rows, 1).
         weight: Weights of the training rows, 1 on average, without the weights of the classes,
@@ -68,18 +70,12 @@ class Setup:
         UserError: There are no rows, or fewer than folds, or a column cannot be preprocessed.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        schema: Schema,
-        train: Train,
-        build: Build,
-        validation: Path | None = None,
-    ) -> None:
+    def __init__(self, tables: Sequence[Path], schema: Schema, train: Train, build: Build) -> None:
+        folder, *validation = tables
         sizes, possible = count_rows(folder), possible_folds(folder)
         params = train.resolve_auto(sum(sizes), schema.task, len(schema.features), possible)
         self.folder, self.schema, self.train = folder, schema, params
-        self._arguments = folder, schema, params, build, validation
+        self._arguments = tables, schema, params, build
 
         labels = read_labels(folder, schema)
         self.y, self.weight = labels
@@ -98,8 +94,8 @@ class Setup:
         self.dataset = TableDataset(folder, self.preprocessor, labels, text_folds)
         self._validation = None
         if validation and params.folds == 1:
-            validation_labels = read_labels(validation, schema)
-            self._validation = TableDataset(validation, self.preprocessor, validation_labels)
+            validation_labels = read_labels(validation[0], schema)
+            self._validation = TableDataset(validation[0], self.preprocessor, validation_labels)
 
         sample = np.asarray(self.dataset[0].x[:MAX_ROWS_FOR_QUANTILES])
         columns = ColumnSample(sample, len(self.preprocessor.statistics.scalings))

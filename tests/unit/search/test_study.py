@@ -115,7 +115,7 @@ def test_a_trial_has_the_score_that_train_and_evaluate_get(tmp_path: Path) -> No
     write_part(tmp_path, 0, pa.table({"x": x, "y": y}, schema=build_arrow_schema(schema)))
     predictions = studies.fold_predictions(resolved, tmp_path, schema, build, 0.5)
     first, last = (score(partial_predictions, schema) for partial_predictions in predictions)
-    setup = Setup(tmp_path, schema, resolved, build)
+    setup = Setup([tmp_path], schema, resolved, build)
     ensemble = weigh_snapshots(setup, list(fit(setup)))
     assert first != last == score(Predictions(labels, ensemble.oof, np.ones(ROWS)), schema)
 

@@ -86,7 +86,7 @@ def test_of_two_equal_networks_the_first_gets_all_weight(
     x = np.random.default_rng(0).normal(size=60)
     y = [schema.classes[int(value > 0)] for value in x]
     write_part(tmp_path, 0, pa.table({"x": x, "y": y}, build_arrow_schema(schema)))
-    setup = Setup(tmp_path, schema, load_train_params({"plain": {"epochs": 1}}, folds=2), build)
+    setup = Setup([tmp_path], schema, load_train_params({"plain": {"epochs": 1}}, folds=2), build)
     losses, calls = Setup.losses, []
 
     def losses_of_a_cpu(self: Setup, y: np.ndarray, outputs: np.ndarray) -> np.ndarray:

@@ -101,7 +101,7 @@ def set_up(
     **changes: Any,
 ) -> Setup:
     """Set up a training where, without folds, the training rows are the validation rows too."""
-    return Setup(folder, schema, load_train_params(networks, **changes), build, validation=folder)
+    return Setup([folder, folder], schema, load_train_params(networks, **changes), build)
 
 
 class Training(NamedTuple):
