@@ -12,9 +12,9 @@ import pyarrow as pa
 from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.core.files import atomic_write, write_json
-from keras_tabular.core.metrics import CustomMetric
+from keras_tabular.core.metrics import CustomMetric, check_custom_metrics
 from keras_tabular.core.parallel import run_in_background
-from keras_tabular.evaluation.labelled import check_test_files, score_test_files
+from keras_tabular.evaluation.labelled import score_file
 from keras_tabular.evaluation.plot_data import write_plot_data
 from keras_tabular.evaluation.result import Result, evaluate, fit_baselines
 from keras_tabular.evaluation.scores_json import summary_to_json, to_json
@@ -30,9 +30,8 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
 
 # Your own metrics; `keras-tabular docs own-parts` has an example.
 METRICS: list[CustomMetric] = []
-# Limit the memory of slices, effects and pictures of columns: a table with many columns is read up
-# to this number of cells, but at least this number of rows.
-MAX_INSPECTED_ROWS, MIN_INSPECTED_ROWS, MAX_INSPECTED_CELLS = 200_000, 1000, 20_000_000
+# Limit the memory of slices, effects and pictures of columns.
+MAX_INSPECTED_ROWS, MAX_INSPECTED_CELLS = 200_000, 20_000_000
 
 
 def inspect(
@@ -54,11 +53,10 @@ def inspect(
     rows = next(read_parts(split / "test"))
     importance = permutation_importance(model.predict, rows, test.y, schema, multiply_adds)
     order = sort_by_importance(importance, schema)
-    max_rows = max(MAX_INSPECTED_CELLS // len(schema.columns), MIN_INSPECTED_ROWS)
-    max_rows = min(max_rows, MAX_INSPECTED_ROWS)
+    max_rows = min(MAX_INSPECTED_CELLS // len(schema.columns), MAX_INSPECTED_ROWS)
     train, held_out = (read_first_rows(split / name, max_rows) for name in ("train", "test"))
     tables = {"cross_validation": train, "test": held_out}
-    tables = {name: tables[name][: len(scored.y)] for name, scored in predictions.items()}
+    tables = {k: rows[: len(predictions[k].y)] for k, rows in tables.items() if k in predictions}
     metrics, slices = result.evaluation.primary_metrics, params.evaluate.slices
     return {
         "slices": slice_scores(tables, predictions, schema, metrics, order, slices),
@@ -76,7 +74,7 @@ def main() -> None:
     args = parser.parse_args()
     schema = load_schema()
     params = load_params("evaluate", "validate", schema=schema)
-    check_test_files(params.evaluate.tests, args.data / "tests")
+    check_custom_metrics(METRICS)
     content = args.model.read_bytes()
     loss = read_metadata(args.model, content).loss
     baselines = run_in_background(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
@@ -86,7 +84,9 @@ def main() -> None:
     model = load_model(args.model, content, schema)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
     result = evaluate(model, args.data, schema, baselines, METRICS)
-    test_files = score_test_files(args.data, model, schema, params, result)
+    tests, thresholds = args.data / "tests", result.evaluation.baseline_thresholds
+    options = (model, schema, params.validate, args.data / "split", thresholds, METRICS)
+    test_files = {name: score_file(tests / name, *options) for name in params.evaluate.tests}
     files, importance = inspect(model, args.data, result, schema, params)
     evaluation = replace(
         result.evaluation,

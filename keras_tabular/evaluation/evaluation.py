@@ -59,6 +59,10 @@ class Scores:
         """Return the scores with these intervals; those of undefined scores are ignored."""
         return Scores(self.rows, {k: Estimate(e.value, intervals.get(k)) for k, e in self.items()})
 
+    def with_loss(self, loss: float) -> "Scores":
+        """Return the scores with another loss, without its interval."""
+        return Scores(self.rows, {**self._estimates, "loss": Estimate(loss)})
+
     def select(self, keys: Collection[str]) -> "Scores":
         """Return only the scores with these keys."""
         return Scores(self.rows, {key: e for key, e in self.items() if key in keys})
@@ -110,12 +114,12 @@ class EqualRows(NamedTuple):
     Attributes:
         equal: Number of rows that are equal in all columns that the model reads.
         equal_with_target: Number of rows that are also equal in the target.
-        scores_without: Scores of the other rows.
+        without: Scores of the rows without these.
     """
 
     equal: int
     equal_with_target: int
-    scores_without: Scores
+    without: Scores
 
 
 @dataclass(frozen=True)

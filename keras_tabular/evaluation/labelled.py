@@ -1,7 +1,7 @@
 """Scores for the rows of another file with labels, which is read and checked like the table."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
-from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.core.errors import UserError
 from keras_tabular.core.metrics import CustomMetric
 from keras_tabular.evaluation.equal_rows import hash_rows
 from keras_tabular.evaluation.evaluation import ScoreSet
 from keras_tabular.evaluation.result import (
-    Result,
     baseline_thresholds,
     choose_primary_metrics,
     compare_with_baselines,
@@ -41,32 +39,6 @@ class LabelledFile(NamedTuple):
     primary_metrics: tuple[str, ...]
     scores: ScoreSet
     warnings: list[str]
-
-
-def check_test_files(names: Iterable[str], folder: Path) -> None:
-    """Raise `UserError` if a file that `evaluate.tests` names does not exist."""
-    for name in names:
-        if not (folder / name).is_file():
-            existing = format_list(sorted(p.name for p in folder.glob("[!.]*"))) or "nothing"
-            raise UserError(
-                f"evaluate.tests: expected a file of {folder} ({existing}), got {name!r}"
-            )
-
-
-def score_test_files(
-    data: Path, model: "SavedModel", schema: Schema, params: Params, result: Result
-) -> dict[str, LabelledFile]:
-    """Score each file that `evaluate.tests` names; see `score_file`.
-
-    Args:
-        data: Folder with `split` and `tests`.
-        result: The evaluation on the test rows, with the thresholds of the baselines and the
-            metrics of the project.
-    """
-    thresholds = result.evaluation.baseline_thresholds
-    metrics = result.predictions["test"].custom_metrics
-    options = (model, schema, params.validate, data / "split", thresholds, metrics)
-    return {name: score_file(data / "tests" / name, *options) for name in params.evaluate.tests}
 
 
 def score_file(
@@ -133,10 +105,9 @@ def write_valid_rows(file: Path, schema: Schema, policies: Validate, folder: Pat
         UserError: A row fails a check with the policy error, the columns of the file are not those
             of the schema, or no row is left.
     """
-    needed = {*schema.features, schema.target, schema.weight}
-    optional = {*schema.columns, *schema.ignore} - needed
-    names = check_columns(file, schema, [n for n in schema.columns if n in needed], optional)
-    needed |= {schema.group} & {*names}
+    required = [*schema.features, schema.target, *([schema.weight] if schema.weight else [])]
+    names = check_columns(file, schema, required, {*schema.columns, *schema.ignore})
+    needed = {*required, schema.group} & {*names}
     columns = {name: column for name, column in schema.columns.items() if name in needed}
     checks, counts, rows = declared_checks(schema, policies), Counter[str](), 0
     line = row_locator([file], schema)

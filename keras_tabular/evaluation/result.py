@@ -9,23 +9,11 @@ import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.metrics import (
-    ROW_SETS,
-    TASKS,
-    CustomMetric,
-    check_custom_metrics,
-    primary_metrics,
-)
+from keras_tabular.core.metrics import ROW_SETS, TASKS, CustomMetric, primary_metrics
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation.calibration import choose_threshold, scale_by_temperature
 from keras_tabular.evaluation.equal_rows import score_equal_rows
-from keras_tabular.evaluation.evaluation import (
-    Estimate,
-    Evaluation,
-    IntervalCoverage,
-    Scores,
-    ScoreSet,
-)
+from keras_tabular.evaluation.evaluation import Evaluation, IntervalCoverage, ScoreSet
 from keras_tabular.evaluation.scores import Baselines, OutOfFold, Predictions, read_oof, score
 from keras_tabular.evaluation.uncertainty import (
     ScoredPredictions,
@@ -34,15 +22,7 @@ from keras_tabular.evaluation.uncertainty import (
 )
 from keras_tabular.model_file.intervals import Intervals
 from keras_tabular.model_file.metadata import ModelMetadata
-from keras_tabular.table.arrays import (
-    NO_PREDICTION,
-    Predict,
-    feature_arrays,
-    labels,
-    predicted_classes,
-    row_losses,
-    row_weights,
-)
+from keras_tabular.table import arrays
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import part_paths
 
@@ -51,12 +31,7 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
 
 
 class Result(NamedTuple):
-    """An evaluation, and the predictions that other parts of the report describe.
-
-    Attributes:
-        predictions: Predictions of the model, by row set: for the test rows and, if there are
-            folds, for the training rows in cross-validation, which are the first ones.
-    """
+    """An evaluation, and the predictions of the model by row set."""
 
     evaluation: Evaluation
     predictions: dict[str, Predictions]
@@ -76,7 +51,6 @@ def evaluate(
         baselines: Returns the result of `fit_baselines`.
         metrics: Metrics that the project adds to those of the task.
     """
-    check_custom_metrics(metrics)
     metadata, oof = model.metadata, read_oof(data / "oof")
     predictions = predict_row_sets(model, data, oof, schema, metrics)
     test, held_out = predictions["test"], [k for k in ("test", *oof) if k in predictions]
@@ -105,8 +79,7 @@ def evaluate(
         version=metadata.version,
         repeats=metadata.repeats,
     )
-    described = ("test", "cross_validation")
-    return Result(evaluation, {k: predictions[k] for k in described if k in predictions})
+    return Result(evaluation, predictions)
 
 
 def predict_row_sets(
@@ -136,7 +109,9 @@ def predict_row_sets(
     }
 
 
-def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: float) -> Predictions:
+def predict_table(
+    predict: arrays.Predict, folder: Path, schema: Schema, threshold: float
+) -> Predictions:
     """Read the labels of a table, and predict its rows.
 
     Raises:
@@ -145,14 +120,16 @@ def predict_table(predict: Predict, folder: Path, schema: Schema, threshold: flo
 
     def predict_part(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         part = pq.read_table(path)
-        y_pred = predict(feature_arrays(part, schema))
-        return labels(part, schema)[:, 0], y_pred, row_weights(part, schema)
+        y_pred = predict(arrays.feature_arrays(part, schema))
+        return arrays.labels(part, schema)[:, 0], y_pred, arrays.row_weights(part, schema)
 
     parts = list(ordered_map(predict_part, part_paths(folder), use_threads=False))
     y, y_pred, weight = map(np.concatenate, zip(*parts, strict=True))
     if count := int((~np.isfinite(y_pred)).any(axis=1).sum()):
         raise UserError(
-            "{}: {} of {} rows: expected {}, got {}".format(folder, count, len(y), *NO_PREDICTION)
+            f"{folder}: {count} of {len(y)} rows: expected {{}}, got {{}}".format(
+                *arrays.NO_PREDICTION
+            )
         )
     return Predictions(y, y_pred, weight, threshold, row_groups(folder, schema))
 
@@ -255,9 +232,8 @@ def with_best_constant(constant: ScoredPredictions, schema: Schema) -> ScoredPre
     else:
         shares = np.bincount(y.astype(int), weight, len(schema.classes)) / weight.sum()
         best = shares[-y_pred.shape[1] :]  # the model has one output for two classes
-    losses = row_losses(y, np.broadcast_to(best, y_pred.shape), schema)
-    loss = Estimate(float(np.average(losses, weights=weight)))
-    scores = Scores(constant.scores.rows, {**dict(constant.scores.items()), "loss": loss})
+    losses = arrays.row_losses(y, np.broadcast_to(best, y_pred.shape), schema)
+    scores = constant.scores.with_loss(float(np.average(losses, weights=weight)))
     return constant._replace(scores=scores, row_values=constant.row_values | {"loss": losses})
 
 
@@ -266,7 +242,7 @@ def classes_not_found(test: Predictions, schema: Schema) -> tuple[str, ...]:
     if schema.task == "regression":
         return ()
     y = test.y.astype(int)
-    correct = predicted_classes(test.y_pred, schema, test.threshold) == y
+    correct = arrays.predicted_classes(test.y_pred, schema, test.threshold) == y
     missing = set(y) - set(y[correct])
     return tuple(str(schema.classes[k]) for k in sorted(missing))
 

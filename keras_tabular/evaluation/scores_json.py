@@ -21,54 +21,44 @@ from keras_tabular.evaluation.evaluation import (
 )
 
 COVERAGE_KEYS = ("asked", "coverage", "coverage_low", "coverage_high", "mean_width")
+# Fields of an evaluation that are written as they are.
+PLAIN_FIELDS = (
+    *("calibration", "classes_not_found", "custom_metrics", "outside_training"),
+    *("primary_metrics", "repeats", "threshold", "version"),
+)
+# Keys that are left out if they have no content.
+OPTIONAL = {"calibration", "custom_metrics", "interval", "tests", "threshold", "thresholds"}
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
     """Return the content of `metrics/scores.json`."""
     coverage = evaluation.interval_coverage
-    optional = {
-        "calibration": dict(evaluation.calibration),
-        "custom_metrics": dict(evaluation.custom_metrics),
+    content = score_sets_to_json(evaluation.score_sets) | {
+        "equal_rows": {
+            name: rows._asdict() | {"without": scores_to_json(rows.without)}
+            for name, rows in evaluation.equal_rows.items()
+        },
         "interval": coverage and dict(zip(COVERAGE_KEYS, coverage, strict=True)),
         "tests": {k: _test_file_to_json(scores) for k, scores in evaluation.test_files.items()},
-        "threshold": evaluation.threshold,
         "thresholds": evaluation.baseline_thresholds,
     }
-    return (
-        score_sets_to_json(evaluation.score_sets)
-        | {key: value for key, value in optional.items() if value not in (None, {})}
-        | {
-            "classes_not_found": list(evaluation.classes_not_found),
-            "equal_rows": {
-                name: {
-                    "equal": rows.equal,
-                    "equal_with_target": rows.equal_with_target,
-                    "without": scores_to_json(rows.scores_without),
-                }
-                for name, rows in evaluation.equal_rows.items()
-            },
-            "outside_training": dict(evaluation.outside_training),
-            "primary_metrics": list(evaluation.primary_metrics),
-            "repeats": evaluation.repeats,
-            "version": evaluation.version,
-        }
-    )
+    content |= {name: getattr(evaluation, name) for name in PLAIN_FIELDS}
+    empty = [key for key in OPTIONAL if content[key] in (None, {})]
+    return {key: value for key, value in content.items() if key not in empty}
 
 
 def score_sets_to_json(score_sets: Mapping[str, ScoreSet]) -> dict[str, Any]:
     """Return the scores of the model and of its baselines for several row sets."""
-    content = {row_set: scores_to_json(scores.model) for row_set, scores in score_sets.items()}
-    baselines: dict[str, dict[str, Any]] = {}
-    differences = {}
+    content: dict[str, Any] = {}
     for row_set, scores in score_sets.items():
+        content[row_set] = scores_to_json(scores.model)
         if scores.baselines:
+            differences = content.setdefault("paired_difference", {})
             differences[row_set] = _differences_to_json(scores)
         for name, baseline in scores.baselines.items():
             values = scores_to_json(baseline)
             values = values if row_set == "test" else {row_set: values}
-            baselines.setdefault(name, {}).update(values)
-    if baselines:
-        content |= {"baseline": baselines, "paired_difference": differences}
+            content.setdefault("baseline", {}).setdefault(name, {}).update(values)
     return content
 
 
@@ -137,36 +127,29 @@ def from_json(content: Mapping[str, Any]) -> Evaluation:
     primary_metrics = tuple(content.get("primary_metrics") or content["decides"])
     if not primary_metrics or not set(primary_metrics) <= set(METRIC_KEYS):
         raise ValueError
-    score_sets = {}
-    for row_set in ("test", *(name for name in ROW_SETS if name in content and name != "test")):
-        baselines = content.get("baseline", {})
+    all_differences, score_sets = content.get("paired_difference", {}), {}
+    for row_set in (name for name in ROW_SETS if name == "test" or name in content):
+        baselines, differences = content.get("baseline", {}), all_differences.get(row_set, {})
         if row_set != "test":
             baselines = {k: scores[row_set] for k, scores in baselines.items() if row_set in scores}
-        differences = content.get("paired_difference", {}).get(row_set, {})
         score_sets[row_set] = _score_set(content[row_set], baselines, differences)
     coverage = content.get("interval")
+    fields = {key: content[key] for key in PLAIN_FIELDS if key in content}
+    fields["primary_metrics"] = primary_metrics
+    fields["classes_not_found"] = tuple(content.get("classes_not_found", ()))
     return Evaluation(
-        primary_metrics,
-        score_sets,
+        score_sets=score_sets,
         test_files={
             name: _score_set(scores, scores["baseline"], scores["paired_difference"])
             for name, scores in content.get("tests", {}).items()
         },
-        threshold=content.get("threshold"),
         baseline_thresholds=content.get("thresholds", {}),
-        calibration=content.get("calibration", {}),
         interval_coverage=coverage and IntervalCoverage(*(coverage[key] for key in COVERAGE_KEYS)),
         equal_rows={
-            name: EqualRows(
-                rows["equal"], rows["equal_with_target"], scores_from_json(rows["without"])
-            )
+            name: EqualRows(**rows | {"without": scores_from_json(rows["without"])})
             for name, rows in content.get("equal_rows", {}).items()
         },
-        outside_training=content.get("outside_training", {}),
-        classes_not_found=tuple(content.get("classes_not_found", ())),
-        custom_metrics=content.get("custom_metrics", {}),
-        version=content.get("version"),
-        repeats=content.get("repeats"),
+        **fields,
     )
 
 
@@ -183,24 +166,18 @@ def scores_from_json(content: Any) -> Scores:
     """Read the scores of one row set."""
     values = dict(flatten(content))
     estimates = {}
-    for key in (key for key in _metric_keys(content) if key in values):
-        interval = None
-        if f"{key}_low" in values:
-            interval = (float(values[f"{key}_low"]), float(values[f"{key}_high"]))
-        estimates[key] = Estimate(float(values[key]), interval)
+    for key, value in values.items():
+        is_custom = key.startswith(CUSTOM) and not key.endswith(("_low", "_high"))
+        if key in METRIC_KEYS or is_custom:
+            interval = None
+            if f"{key}_low" in values:
+                interval = (float(values[f"{key}_low"]), float(values[f"{key}_high"]))
+            estimates[key] = Estimate(float(value), interval)
     return Scores(int(content["rows"]), estimates)
 
 
 def _differences_from_json(content: Any) -> dict[str, PairedDifference]:
     values = dict(flatten(content))
-    return {
-        key: PairedDifference(*(float(values[f"{key}.{end}"]) for end in PairedDifference._fields))
-        for key in _metric_keys(content)
-        if f"{key}.difference" in values
-    }
-
-
-def _metric_keys(content: Any) -> list[str]:
-    names = content.get(CUSTOM.rstrip("."), {})
-    custom = [CUSTOM + name for name in names if not name.endswith(("_low", "_high"))]
-    return [*METRIC_KEYS, *custom]
+    keys = [key.removesuffix(".low") for key in values if key.endswith(".low")]
+    ends = PairedDifference._fields
+    return {key: PairedDifference(*(float(values[f"{key}.{end}"]) for end in ends)) for key in keys}

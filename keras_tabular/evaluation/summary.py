@@ -138,7 +138,7 @@ def format_equal_rows(evaluation: Evaluation) -> list[str]:
         if not rows:
             continue
         row_count = evaluation.score_sets[row_set].model.rows
-        score = format_number(rows.scores_without.value(key))
+        score = format_number(rows.without.value(key))
         texts.append(
             f"{rows.equal:,} of {row_count:,} {place}, {rows.equal_with_target:,} of "
             f"them with the same target; {metric(key).label} without these rows: {score}"
