@@ -1,7 +1,7 @@
 """The baselines of scikit-learn, with which a network is compared on test rows and folds."""
 
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -72,9 +72,8 @@ def predict_baselines(
     numbers = {row_set: np.unique(fold[fold >= 0]).tolist() for row_set, fold in folds.items()}
     numbers["test"] = [0]
     jobs = [(name, row_set, k) for name in names for row_set in numbers for k in numbers[row_set]]
-    _read_training_rows_once(split.absolute(), schema.model_dump_json())  # for all threads
-    tests = tests or split / "test"
-    work = partial(fit_and_predict, split=split, folds=folds, schema=schema, loss=loss, tests=tests)
+    rows, tests = read_training_rows(split, schema, MAX_TRAINING_ROWS), tests or split / "test"
+    work = partial(fit_and_predict, rows=rows, folds=folds, schema=schema, loss=loss, tests=tests)
     with threadpool_limits(1, "blas"):  # of the whole process; Ray's workers start with one
         y_pred = dict(zip(jobs, ordered_map(work, jobs), strict=True))
     predictions = {name: {"test": y_pred[name, "test", 0]} for name in names}
@@ -87,11 +86,10 @@ def predict_baselines(
 
 
 def fit_and_predict(
-    job: Job, split: Path, folds: Folds, schema: Schema, loss: str, tests: Path
+    job: Job, rows: TrainingRows, folds: Folds, schema: Schema, loss: str, tests: Path
 ) -> np.ndarray:
     """Fit one baseline, and predict the rows of one fold, or the test rows."""
-    name, row_set, number = job
-    x, y, weight = _read_training_rows_once(split.absolute(), schema.model_dump_json())
+    (name, row_set, number), (x, y, weight) = job, rows
     estimator = build_baselines(schema, loss)[name]
     with threadpool_limits(1, "openmp"):  # of this thread; other jobs run at the same time
         if row_set in folds:
@@ -103,11 +101,6 @@ def fit_and_predict(
         fitted = fit(estimator, x, y, weight)
         parts = (feature_frame(part, schema) for part in read_parts(tests))
         return np.concatenate([predict(fitted, part, schema) for part in parts])
-
-
-@lru_cache(1)
-def _read_training_rows_once(split: Path, schema: str) -> TrainingRows:
-    return read_training_rows(split, Schema.model_validate_json(schema), MAX_TRAINING_ROWS)
 
 
 def read_training_rows(split: Path, schema: Schema, limit: int) -> TrainingRows:
@@ -168,7 +161,7 @@ def build_baselines(schema: Schema, loss: str) -> dict[str, Any]:
         trees = HistGradientBoostingRegressor(loss=f"{error}_error", **boosting)
     names = TASKS[schema.task].baselines
     return {
-        names["constant"]: constant,
+        names["constant"]: make_pipeline(constant),
         names["linear"]: make_pipeline(for_linear, linear),
         names["boosted"]: make_pipeline(for_trees, trees),
     }
@@ -217,12 +210,10 @@ def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> A
     empty = [name for name in x.columns[x.isna().all()] if x[name].dtype == np.float64]
     x = x.fillna(dict.fromkeys(empty, 0.0)) if empty else x
     if is_classifier(estimator) and len(np.unique(y)) < 2:
-        estimator = DummyClassifier(strategy="prior")
+        estimator = make_pipeline(DummyClassifier(strategy="prior"))
     if (weight == 1).all():
         return clone(estimator).fit(x, y)
-    steps = getattr(estimator, "steps", [])
-    key = f"{steps[-1][0]}__sample_weight" if steps else "sample_weight"
-    return clone(estimator).fit(x, y, **{key: weight})
+    return clone(estimator).fit(x, y, **{f"{estimator.steps[-1][0]}__sample_weight": weight})
 
 
 def predict(fitted: Any, x: pd.DataFrame, schema: Schema) -> np.ndarray:

@@ -15,7 +15,7 @@ TEMPERATURES = np.round(np.geomspace(0.25, 4, 112), 2)
 
 
 def choose_threshold(
-    rule: float | ThresholdRule, y: np.ndarray, probability: np.ndarray, weight: np.ndarray | None
+    rule: float | ThresholdRule, y: np.ndarray, probability: np.ndarray, weight: np.ndarray
 ) -> float:
     """Choose the threshold by a rule, midway between two probabilities that occur.
 
@@ -27,7 +27,7 @@ def choose_threshold(
         rule: The rule by which to choose, or the threshold itself.
         y: 1 for positive rows, 0 for negative ones; shape (rows,).
         probability: Predictions for rows that the model has not learnt from, shape (rows,).
-        weight: Weight of each row, shape (rows,); None if all rows count alike.
+        weight: Weight of each row, shape (rows,).
 
     Raises:
         UserError: There is a rule, and there are no rows.
@@ -39,8 +39,7 @@ def choose_threshold(
             "evaluate.threshold: there are no out-of-fold predictions to choose it on; set a "
             "number, or train.folds to 2 or more"
         )
-    weights = np.ones((1, len(y))) if weight is None else weight[None]
-    borders, (hits,), (alarms,) = hits_and_alarms(y == 1, probability, weights)
+    borders, (hits,), (alarms,) = hits_and_alarms(y == 1, probability, weight[None])
     borders[0] = max(1.0, borders[1] + 2e-6)  # above a probability of 1
     borders = np.append(borders, 0.0)
     thresholds = (borders[:-1] + borders[1:]) / 2

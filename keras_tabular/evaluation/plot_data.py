@@ -125,20 +125,16 @@ def ranking_plots(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray
     }
 
 
-def confusion(test: Predictions, schema: Schema) -> tuple[list[Any], ...]:
+def confusion(test: Predictions, schema: Schema) -> tuple[np.ndarray, ...]:
     """Count the rows of each true and predicted class, and their share of the true class."""
-    names = [truncate(str(value)) for value in schema.classes]
+    names = np.array([truncate(str(value)) for value in schema.classes])
     predicted = predicted_classes(test.y_pred, schema, test.threshold)
     size = len(names)
     counts = np.bincount(test.y.astype(int) * size + predicted, minlength=size * size)
     cells = np.sort(np.argsort(-counts, kind="stable")[:MAX_CONFUSION_CELLS])
+    true, predicted = np.divmod(cells, size)
     class_rows = np.maximum(counts.reshape(size, size).sum(axis=1), 1)
-    return (
-        [names[cell // size] for cell in cells],
-        [names[cell % size] for cell in cells],
-        counts[cells].tolist(),
-        [float(counts[cell] / class_rows[cell // size]) for cell in cells],
-    )
+    return names[true], names[predicted], counts[cells], counts[cells] / class_rows[true]
 
 
 def threshold_plot(test: Predictions, costs: Costs | None) -> tuple[np.ndarray, ...]:

@@ -7,13 +7,7 @@ from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import format_list
 from keras_tabular.core.metrics import BASELINES, TASKS, metric
 from keras_tabular.core.numbers import UNDEFINED, format_number
-from keras_tabular.evaluation.evaluation import (
-    NO_SCORES,
-    Estimate,
-    Evaluation,
-    IntervalCoverage,
-    ScoreSet,
-)
+from keras_tabular.evaluation.evaluation import NO_SCORES, Evaluation, IntervalCoverage, ScoreSet
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
     from keras_tabular.evaluation.labelled import LabelledFile
@@ -61,7 +55,7 @@ def evaluation_warnings(evaluation: Evaluation, task: str) -> list[str]:
         columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
         warnings.append(f"test rows are outside the range of the training rows in {columns}")
     key = "r2" if task == "regression" else evaluation.primary_metrics[0]
-    value, interval = evaluation.test.model.get(key) or Estimate(0.0)
+    value, interval = evaluation.test.model.get(key) or (0.0, None)
     if interval and value >= MIN_SUSPICIOUS_SCORE and interval[0] >= MIN_SUSPICIOUS_LOWER_END:
         score = f"{metric(key).label} is {format_number(value)} {format_interval(*interval)}"
         warnings.append(f"{score}, which often means that a column leaks the target")

@@ -47,12 +47,8 @@ MIN_ROWS_FOR_INTERVAL = 10
 DRAWS, DRAWS_FOR_MANY_CLASSES = 1000, 200
 DRAWS_FOR_CUSTOM_METRICS = 200  # a function of the project is called for each draw
 MAX_FEW_CLASSES = 10
-# Scores from 0 to 1 that a class with few rows may decide.
-CLASS_SCORES = {
-    average + name
-    for average in ("", "macro.", "weighted.")
-    for name in ("average_precision", "balanced_accuracy", "f1", "precision", "recall", "roc_auc")
-}
+# Scores from 0 to 1 that a class with few rows may decide, without their average.
+CLASS_SCORES = {"average_precision", "balanced_accuracy", "f1", "precision", "recall", "roc_auc"}
 
 
 class ScoredPredictions(NamedTuple):
@@ -92,7 +88,9 @@ class ScoredPredictions(NamedTuple):
             elif key in self.row_values:
                 interval = error_interval(self.row_values[key], weight, group)
             else:
-                on_logit_scale = key in CLASS_SCORES
+                on_logit_scale = (
+                    key.removeprefix("macro.").removeprefix("weighted.") in CLASS_SCORES
+                )
                 interval = bootstrap_interval(self.replicates[key], value, rows, on_logit_scale)
             is_certain = tuple(np.round(interval, 9)) in ((0, 0), (1, 1))
             if np.isfinite(interval).all() and not is_certain:

@@ -140,7 +140,9 @@ def test_forward_chaining_is_scored_and_chooses_thresholds_of_baselines(
     assert on_later_rows.baselines.keys() == {*TASKS["binary"].baselines.values()}
     assert on_later_rows.difference("logistic_regression", "loss")
     fitted = fit_baselines(tmp_path, schema, "auto")["gradient_boosting"]["forward_chaining"]
-    threshold = choose_threshold(choice, y[chained["fold"].to_numpy() >= 0], fitted[:, 0], None)
+    threshold = choose_threshold(
+        choice, y[chained["fold"].to_numpy() >= 0], fitted[:, 0], np.ones(120)
+    )
     assert evaluation.baseline_thresholds["gradient_boosting"] == threshold
 
 

@@ -63,10 +63,10 @@ def test_no_other_threshold_is_better(rows: list[tuple[int, int, int]]) -> None:
 
 def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
     y, probability = np.array([1, 0]), np.array([0.9, 0.2])
-    assert choose_threshold(0.3, y, probability, None) == 0.3
-    assert choose_threshold(ThresholdRule(precision=0.9), y, probability, None) == pytest.approx(
-        0.55
-    )
+    assert choose_threshold(0.3, y, probability, np.ones(2)) == 0.3
+    assert choose_threshold(
+        ThresholdRule(precision=0.9), y, probability, np.ones(2)
+    ) == pytest.approx(0.55)
     for wrong in ({"best": "f1", "recall": 0.9}, {}, {"best": "auc"}, {"recall": 1.5}, 1.0):
         with pytest.raises(ValidationError):
             Evaluate.model_validate({"threshold": wrong})
@@ -76,6 +76,6 @@ def test_the_threshold_separates_neighbours_of_float32() -> None:
     upper = np.float32(0.7)
     probability = np.array([upper, np.nextafter(upper, np.float32(0))])
     threshold = choose_threshold(
-        ThresholdRule(best="accuracy"), np.array([1, 0]), probability, None
+        ThresholdRule(best="accuracy"), np.array([1, 0]), probability, np.ones(2)
     )
     assert (probability >= threshold).tolist() == [True, False]

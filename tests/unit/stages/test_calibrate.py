@@ -72,7 +72,9 @@ def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
         metadata = calibrate(ModelMetadata(), oof, folder, schema, params)
         y, predicted = y[later], chained[later]
         if task == "binary":
-            assert metadata.threshold == choose_threshold(params.threshold, y, predicted, None)
+            assert metadata.threshold == choose_threshold(
+                params.threshold, y, predicted, np.ones(len(y))
+            )
         else:
             expected = Intervals.from_residuals(y - predicted, predicted, fold, params.coverage)
             assert metadata.intervals == expected
