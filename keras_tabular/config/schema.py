@@ -101,8 +101,8 @@ class Column(Section):
         return self
 
     @property
-    def date_formats(self) -> tuple[str, ...]:
-        """The formats of a datetime column. A cell is read in the first format that fits it."""
+    def formats(self) -> tuple[str, ...]:
+        """The formats of the column. A date is read in the first format that fits it."""
         return self.format if isinstance(self.format, tuple) else (self.format or ISO,)
 
     @property
@@ -183,12 +183,6 @@ class Dialect(Section):
     def is_utf8(self) -> bool:
         """Whether the encoding is UTF-8, which has several names."""
         return codecs.lookup(self.encoding).name == "utf-8"
-
-    @property
-    def is_ascii_compatible(self) -> bool:
-        """Whether this encoding writes ASCII characters as the same bytes as ASCII."""
-        ascii_bytes = bytes(range(128))
-        return ascii_bytes.decode().encode(self.encoding, "replace") == ascii_bytes
 
 
 class Schema(Dialect):

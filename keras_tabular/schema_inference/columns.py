@@ -109,7 +109,9 @@ def infer_column(
         marks: The decimal marks of other columns.
         delimiter: The delimiter of the file; empty if it is not a CSV.
     """
-    replacements = {} if number_formats else merge_spellings(counts)
+    texts = [text for text in counts if text and not is_missing(text)]
+    are_booleans = all_parse_as(texts, "boolean")
+    replacements = {} if number_formats or are_booleans else merge_spellings(counts, texts)
     for old, new in replacements.items():
         counts = counts + Counter({new: counts[old]})
         del counts[old]
@@ -131,12 +133,12 @@ def infer_column(
         written = f", written as {form}" if form else ""
         column.description += f" from {min(numbers):g} to {max(numbers):g}{written}"
         column.questions += question
-    elif all_parse_as(present, "boolean"):
+    elif are_booleans:
         column.kind = "boolean"
     return column
 
 
-def merge_spellings(counts: Counter[str]) -> dict[str, str]:
+def merge_spellings(counts: Counter[str], texts: list[str]) -> dict[str, str]:
     """Propose the most frequent spelling for texts that differ only in case or spaces.
 
     Returns:
@@ -144,18 +146,15 @@ def merge_spellings(counts: Counter[str]) -> dict[str, str]:
         there are so many values or spellings that they may be names.
     """
     spellings: dict[str, list[str]] = {}
-    for text in counts:
-        if text and not is_missing(text):
-            spellings.setdefault("".join(text.casefold().split()), []).append(text)
+    for text in texts:
+        spellings.setdefault("".join(text.casefold().split()), []).append(text)
     replacements = dict[str, str]()
-    for texts in spellings.values():
-        best = max(texts, key=lambda text: (counts[text], text)).strip()
-        if len(texts) > 1:
-            replacements |= {text: best for text in texts if text != best}
-    if len(replacements) > MAX_REPLACEMENTS or not 1 < len(spellings) <= MANY_DISTINCT:
-        return {}
-    is_boolean = all_parse_as([text for texts in spellings.values() for text in texts], "boolean")
-    return {} if is_boolean else replacements
+    for same in spellings.values():
+        if len(same) > 1:
+            best = max(same, key=lambda text: (counts[text], text)).strip()
+            replacements |= {text: best for text in same if text != best}
+    is_clear = len(replacements) <= MAX_REPLACEMENTS and 1 < len(spellings) <= MANY_DISTINCT
+    return replacements if is_clear else {}
 
 
 def infer_date(name: str, column: InferredColumn) -> bool:

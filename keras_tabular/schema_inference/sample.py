@@ -9,7 +9,7 @@ from pathlib import Path
 
 from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, format_list
-from keras_tabular.table.csv import CSV_ERRORS, check_format, describe_csv_error, open_bytes
+from keras_tabular.table import csv
 from keras_tabular.table.rows import text_columns
 from keras_tabular.table.source import column_types, describe_unreadable, is_csv, read_rows
 
@@ -32,7 +32,7 @@ class Sample:
         delimiter: The delimiter of its files; empty if they are not CSV files.
         columns: How often each text occurs in each column.
         unreadable: The columns of a type that cannot be read, with a note about the type.
-        rows_by_file: The number of rows of each file.
+        raw_rows: The rows, with the columns that can be read.
         row_hashes: A hash of each different row.
         is_complete: Whether these are all rows of the table.
     """
@@ -41,14 +41,14 @@ class Sample:
     delimiter: str
     columns: dict[str, Counter[str]] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
-    rows_by_file: list[int] = field(default_factory=list)
+    raw_rows: list[csv.RawRows] = field(default_factory=list)
     row_hashes: set[int] = field(default_factory=set)
     is_complete: bool = True
 
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return sum(self.rows_by_file)
+        return sum(len(raw.cells) for raw in self.raw_rows)
 
 
 def read_sample(files: list[Path], limit: int) -> Sample:
@@ -83,11 +83,11 @@ def read_sample(files: list[Path], limit: int) -> Sample:
 def infer_dialect(path: Path) -> Dialect:
     """Infer the delimiter and the encoding of a file from its first megabyte."""
     try:
-        check_format(path)
-        with open_bytes(path) as file:
+        csv.check_format(path)
+        with csv.open_bytes(path) as file:
             start = file.read(BYTES_FOR_DIALECT)
-    except CSV_ERRORS as error:
-        raise UserError(describe_csv_error(path, Dialect(), 1, error)) from None
+    except csv.CSV_ERRORS as error:
+        raise UserError(csv.describe_error(path, Dialect(), 1, error)) from None
     encoding = "utf-16" if start[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8"
     if encoding == "utf-8" and b"\0" in start:
         raise UserError(f"{path}: expected a CSV file in UTF-8 or latin-1, got NUL bytes.")
@@ -114,17 +114,14 @@ def add_file(sample: Sample, file: Path, max_rows: int) -> None:
     readable = [name for name in types.names if name not in sample.unreadable]
     for name in types.names:
         sample.columns.setdefault(name, Counter())
-    rows = 0
     for raw in read_rows(file, sample.dialect, readable):
-        texts = text_columns(raw, {})[: max_rows - rows]
-        cells = [texts[name].to_pylist() for name in readable]
-        for name, column in zip(readable, cells, strict=True):
-            sample.columns[name].update(column)
-        sample.row_hashes.update(map(hash, zip(*cells, strict=True)))
-        rows += len(texts)
-        if len(texts) < len(raw.cells):
+        first_rows = raw._replace(cells=raw.cells[:max_rows])
+        max_rows -= len(first_rows.cells)
+        sample.raw_rows.append(first_rows)
+        cells = text_columns(first_rows, {}).to_pydict()
+        for name in types.names:
+            sample.columns[name].update(cells.get(name, [""] * len(first_rows.cells)))
+        sample.row_hashes.update(map(hash, zip(*cells.values(), strict=True)))
+        if len(first_rows.cells) < len(raw.cells):
             sample.is_complete = False
             break
-    for name in set(types.names) - set(readable):
-        sample.columns[name].update({"": rows})
-    sample.rows_by_file.append(rows)

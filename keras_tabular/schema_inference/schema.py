@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +16,8 @@ from keras_tabular.schema_inference.formats import parse_texts
 from keras_tabular.schema_inference.questions import ask_about
 from keras_tabular.schema_inference.sample import Sample, read_sample
 from keras_tabular.table.checks import Checks, check_table, describe_failures, rows_to_locate
-from keras_tabular.table.rows import CheckedRows, parse_valid_rows
-from keras_tabular.table.source import read_rows, source_files
+from keras_tabular.table.rows import parse_valid_rows
+from keras_tabular.table.source import source_files
 
 HINTS = {
     "task": " # binary, multiclass or regression",
@@ -47,12 +46,13 @@ class FirstSchema(NamedTuple):
     failed_checks: list[str]
 
 
-class Target(NamedTuple):
-    """The target of a table. `positive` is its positive class if the task is binary."""
+class OneLineDumper(yaml.SafeDumper):
+    """Writes texts without quotes or in double quotes, between which a line break is `\\n`."""
 
-    name: str
-    task: str
-    positive: Value | None
+    def choose_scalar_style(self) -> str:
+        """Return the style of a text: double quotes in place of single ones."""
+        style: str = super().choose_scalar_style()
+        return '"' if style == "'" else style
 
 
 def infer_schema(
@@ -79,15 +79,15 @@ def infer_schema(
         raise UserError(f"--target: column {target} has the type {sample.unreadable[target]}.")
     columns = infer_columns(sample, target)
     ask_questions(sample, columns, target)
-    inferred_target = infer_target(sample, columns, target)
-    text, _ = write_yaml(path, sample, columns, inferred_target)
+    target_keys = infer_target(sample, columns, target)
+    text, _ = write_yaml(path, sample, columns, target_keys)
     schema = parse_section(yaml.safe_load(text), Schema, path)
-    rows = [*read_valid_rows(files, sample, schema)]
-    checks = check_table(rows, schema, policies or Validate())[1]
+    parts = [parse_valid_rows(raw, schema) for raw in sample.raw_rows]
+    checks = check_table(parts, schema, policies or Validate())[1]
     ask_about_leaks(columns, target, checks)
     places = {row: f"row {row + 1}" for row in rows_to_locate(checks)}
     failures = describe_failures(sample.rows, checks, places)["error"]
-    return FirstSchema(*write_yaml(path, sample, columns, inferred_target), failures)
+    return FirstSchema(*write_yaml(path, sample, columns, target_keys), failures)
 
 
 def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: str) -> None:
@@ -107,8 +107,11 @@ def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: st
         columns[name].description = f"The type is {type_note}"
 
 
-def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) -> Target:
+def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) -> dict[str, Value]:
     """Infer the task, and change the target column as the task requires.
+
+    Returns:
+        The keys `task`, `target` and, if the task is binary, `positive` of the schema.
 
     Raises:
         UserError: The target has a single value, or too many values for classes.
@@ -139,11 +142,12 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
     column.description += ". This is the target"
     column.description += ". Rows without a target are set aside" if column.nullable else ""
     column.nullable = column.is_ignored = False
-    if task != "binary":
-        return Target(name, task, None)
-    rarest = sorted(classes, key=lambda value: (classes[value], str(value)))
-    positive = next((value for value in rarest if str(value).lower() in POSITIVE), rarest[0])
-    return Target(name, task, positive)
+    keys: dict[str, Value] = {"task": task, "target": name}
+    if task == "binary":
+        rarest = sorted(classes, key=lambda value: (classes[value], str(value)))
+        usual = (value for value in rarest if str(value).lower() in POSITIVE)
+        keys["positive"] = next(usual, rarest[0])
+    return keys
 
 
 def infer_task(kind: str, classes: Counter[Value]) -> str:
@@ -158,17 +162,6 @@ def infer_task(kind: str, classes: Counter[Value]) -> str:
     if kind in ("boolean", "category") or (kind == "integer" and are_few):
         return "multiclass"
     return "regression"
-
-
-def read_valid_rows(files: list[Path], sample: Sample, schema: Schema) -> Iterator[CheckedRows]:
-    """Yield the rows of a sample with the types of the schema."""
-    for file, rows in zip(files, sample.rows_by_file, strict=True):
-        for raw in read_rows(file, schema, list(schema.columns)):
-            raw = raw._replace(cells=raw.cells[:rows])
-            yield parse_valid_rows(raw, schema)
-            rows -= len(raw.cells)
-            if not rows:
-                break
 
 
 def ask_about_leaks(columns: dict[str, InferredColumn], target: str, checks: Checks) -> None:
@@ -191,7 +184,7 @@ def ask_about_leaks(columns: dict[str, InferredColumn], target: str, checks: Che
 
 
 def write_yaml(
-    path: Path, sample: Sample, columns: dict[str, InferredColumn], target: Target
+    path: Path, sample: Sample, columns: dict[str, InferredColumn], target_keys: dict[str, Value]
 ) -> tuple[str, list[int]]:
     """Write a schema as YAML, with a comment on each column.
 
@@ -200,9 +193,8 @@ def write_yaml(
     """
     rows = f"{'all' if sample.is_complete else 'the first'} {sample.rows} rows"
     lines, question_lines = [f"# Inferred from {rows}. Check every comment."], list[int]()
-    values = {"source": path.as_posix(), **sample.dialect.model_dump(exclude_defaults=True)}
-    values |= {"task": target.task, "target": target.name}
-    values |= {} if target.positive is None else {"positive": target.positive}
+    dialect = sample.dialect.model_dump(exclude_defaults=True)
+    values = {"source": path.as_posix(), **dialect, **target_keys}
     lines += [f"{key}: {format_yaml(value)}{HINTS.get(key, '')}" for key, value in values.items()]
     for key, is_ignored in (("columns", False), ("ignore", True)):
         selected = {n: column for n, column in columns.items() if column.is_ignored == is_ignored}
@@ -226,13 +218,6 @@ def declare(column: InferredColumn) -> dict[str, Any]:
 
 def format_yaml(value: Any) -> str:
     """Return a value in one line of YAML. Texts are in quotes if YAML would read something else."""
-    if isinstance(value, dict):
-        pairs = [f"{format_yaml(key)}: {format_yaml(item)}" for key, item in value.items()]
-        return f"{{{', '.join(pairs)}}}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(format_yaml, value))}]"
-    options: dict[str, Any] = {"allow_unicode": True, "width": math.inf}
-    text: str = yaml.safe_dump([value], default_flow_style=True, **options)[1:-2]
-    if isinstance(value, str) and text != value:
-        text = yaml.safe_dump(value, default_style='"', **options)[:-1]
-    return text
+    options: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True}
+    text: str = yaml.dump([value], Dumper=OneLineDumper, width=math.inf, sort_keys=False, **options)
+    return text[1:-2]

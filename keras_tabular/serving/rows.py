@@ -27,13 +27,12 @@ def request_schema(schema: Schema) -> JsonSchema:
 
 def _cell_schema(column: Column) -> JsonSchema:
     types = [JSON_TYPES.get(str(ARROW_TYPES[column.kind]), "string")]
-    types += ["number"] if {*column.date_formats} & {*EPOCHS} else []
+    types += ["number"] if {*column.formats} & {*EPOCHS} else []
     types += ["string"] if column.reads_texts else []
     types += ["null"] if column.nullable else []
     cell: JsonSchema = {"type": list(dict.fromkeys(types))}
     if column.feature_type == "datetime" or column.format:
-        formats = [column.number_format] if column.number_format else column.date_formats
-        cell["description"] = f"as text {' or '.join(formats)}"
+        cell["description"] = f"as text {' or '.join(column.formats)}"
     elif not column.missing_values and not column.replace:
         limits = {"minimum": column.min, "maximum": column.max}
         cell |= {name: limit for name, limit in limits.items() if limit is not None}

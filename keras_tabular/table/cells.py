@@ -5,6 +5,7 @@ A typed cell, of Parquet, means the same as its text; `as_texts` returns the tex
 """
 
 import re
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
@@ -61,8 +62,7 @@ TEXT_TYPES = (
 def describe_expected(column: Column) -> str:
     """Describe what a cell of a column has to be."""
     if column.format is not None:
-        formats = [column.format] if isinstance(column.format, str) else column.format
-        return f"{EXPECTED[column.kind]} written as {' or '.join(formats)}"
+        return f"{EXPECTED[column.kind]} written as {' or '.join(column.formats)}"
     if column.kind == "datetime":
         return f"{EXPECTED[column.kind]} {DATETIME_EXAMPLES}"
     return EXPECTED[column.kind]
@@ -103,26 +103,18 @@ def _parse_numbers(texts: pa.Array, kind: Kind) -> pa.Array:
     """Parse numbers or booleans; null for texts that are not in the grammar."""
     # Arrow's own parser accepts the grammar, without spaces around a cell, and more: 0x10 as a
     # whole number, and nan and 1e999 as numbers.
-    has_hexadecimals = kind == "integer" and any(
-        pc.any(pc.match_substring(texts, letter)).as_py() for letter in "xX"
-    )
-    if not has_hexadecimals:
-        try:
-            return _without_infinite(texts.cast(ARROW_TYPES[kind]))
-        except pa.ArrowInvalid:
-            pass
-    texts = pc.ascii_trim(texts, " \t")
-    valid = pc.match_substring_regex(texts, GRAMMARS[kind])
-    if kind == "integer":
-        texts = pc.replace_substring_regex(texts, r"\.0+$", "")
-        valid = _fits_64_bits(texts, valid)
-    return _without_infinite(pc.if_else(valid, texts, None).cast(ARROW_TYPES[kind]))
-
-
-def _without_infinite(values: pa.Array) -> pa.Array:
-    if pa.types.is_floating(values.type) and pc.all(pc.is_finite(values)).as_py() is False:
-        return pc.if_else(pc.is_finite(values), values, None)
-    return values
+    values = None
+    if kind != "integer" or not pc.any(pc.match_substring_regex(texts, "[xX]")).as_py():
+        with suppress(pa.ArrowInvalid):
+            values = texts.cast(ARROW_TYPES[kind])
+    if values is None:
+        texts = pc.ascii_trim(texts, " \t")
+        valid = pc.match_substring_regex(texts, GRAMMARS[kind])
+        if kind == "integer":
+            texts = pc.replace_substring_regex(texts, r"\.0+$", "")
+            valid = _fits_64_bits(texts, valid)
+        values = pc.if_else(valid, texts, None).cast(ARROW_TYPES[kind])
+    return pc.if_else(pc.is_finite(values), values, None) if kind == "real" else values
 
 
 def _fits_64_bits(texts: pa.Array, is_whole: pa.Array) -> pa.Array:
@@ -157,7 +149,7 @@ def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
 def _parse_datetimes(texts: pa.Array, column: Column) -> pa.Array:
     """Parse dates and times of the years 1 to 9999, each with the first format that fits."""
     timestamps = pa.nulls(len(texts), ARROW_TYPES["datetime"])
-    for form in column.date_formats:
+    for form in column.formats:
         remaining = pc.if_else(pc.is_valid(timestamps), None, texts)
         timestamps = pc.coalesce(timestamps, _parse_one_format(remaining, form, column))
     return timestamps
@@ -288,8 +280,6 @@ def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
         integers = pc.if_else(is_whole, numbers, 0).cast(pa.int64()).cast(pa.string())
         texts = pc.if_else(is_whole, integers, texts)  # 1000000 instead of 1e+06
         texts = pc.if_else(pc.is_nan(numbers), None, texts)
-    elif pa.types.is_decimal(arrow_type) and not is_text:
-        texts = pc.replace_substring_regex(texts, "^0E-[0-9]+$", "0")
     elif pa.types.is_timestamp(arrow_type) and arrow_type.tz:
         texts = pc.binary_join_element_wise(texts, "Z", "")
     return pc.fill_null(texts, "")

@@ -37,8 +37,6 @@ OTHER_FORMATS = {
     b"PAR1": "a Parquet file. Let its name end in .parquet.",
     b"PK\3\4": "an Excel file or another zip file. Export the table as CSV.",
     b"\xd0\xcf\x11\xe0": "an old Excel file. Export the table as CSV.",
-    b"SQLite": "an SQLite database. Export the table as CSV.",
-    b"%PDF": "a PDF. Export the table as CSV.",
 }
 
 
@@ -91,17 +89,14 @@ def read_csv(
             if len(row) != len(header)
         }
         if ragged and not allow_ragged:
-            raise UserError(
-                join_mistakes(
-                    f"{file}, line {batch[number][0]}: expected {expected}, got {got}"
-                    for number, (expected, got) in ragged.items()
-                )
+            mistakes = (
+                f"{file}, line {batch[number][0]}: expected {expected}, got {got}"
+                for number, (expected, got) in ragged.items()
             )
-        columns = [
-            pa.array([row[n] if n < len(row) else "" for _, row in batch], pa.string())
-            for n in positions
-        ]
-        yield RawRows(file, first, pa.table(columns, names), ragged)
+            raise UserError(join_mistakes(mistakes))
+        columns = [[row[n] if n < len(row) else "" for _, row in batch] for n in positions]
+        cells = pa.table([pa.array(column, pa.string()) for column in columns], names)
+        yield RawRows(file, first, cells, ragged)
         first += len(batch)
 
 
@@ -201,7 +196,7 @@ def read_records(file: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]
                     yield line, cells
                 line = reader.line_num + 1
     except CSV_ERRORS as error:
-        raise UserError(describe_csv_error(file, dialect, line, error)) from None
+        raise UserError(describe_error(file, dialect, line, error)) from None
 
 
 def check_format(file: Path) -> None:
@@ -225,23 +220,22 @@ def open_bytes(file: Path) -> IO[bytes]:
     return content
 
 
-def describe_csv_error(file: Path, dialect: Dialect, line: int, error: Exception) -> str:
+def describe_error(file: Path, dialect: Dialect, line: int, error: Exception) -> str:
     """Describe why a file cannot be read from `line` on."""
     problem = str(error)
     if isinstance(error, csv.Error):
         messages = (CSV_PROBLEMS[part] for part in CSV_PROBLEMS if part in problem)
         return f"{file}, line {line}: {next(messages, problem)}"
-    if isinstance(error, UnicodeDecodeError) and dialect.is_ascii_compatible:
+    if isinstance(error, UnicodeDecodeError) and dialect.is_utf8:
         with open_bytes(file) as content:
             for number, text in enumerate(content, start=1):
                 try:
-                    text.decode(dialect.encoding)
+                    text.decode()
                 except UnicodeDecodeError as decode_error:
-                    return (
-                        f"{file}, line {number}: expected text in {dialect.encoding}, got byte "
-                        f"0x{text[decode_error.start]:02x}. Set encoding in data/schema.yaml, for "
-                        "example to latin-1."
-                    )
+                    byte = f"0x{text[decode_error.start]:02x}"
+                    problem = f"expected text in utf-8, got byte {byte}"
+                    advice = "Set encoding in data/schema.yaml, for example to latin-1."
+                    return f"{file}, line {number}: {problem}. {advice}"
     if isinstance(error, OSError) and file.suffix in COMPRESSED:
         problem = "The compressed file is cut off or damaged. Copy it again."
     return f"{file}, line {line} or later: {problem}"

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, quote
-from keras_tabular.table.csv import ROWS_PER_BATCH, RawRows, describe_csv_error, open_bytes
+from keras_tabular.table.csv import ROWS_PER_BATCH, RawRows, describe_error, open_bytes
 
 MAX_ROWS_FOR_NAMES = 100_000  # a column has to occur in one of the first rows
 EXPECTED = "expected an object of texts, numbers, true, false and null"
@@ -51,7 +51,7 @@ def read_objects(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 if not text.isspace():
                     yield line, _parse_object(text)
     except OSError as error:
-        raise UserError(describe_csv_error(file, Dialect(), line + 1, error)) from None
+        raise UserError(describe_error(file, Dialect(), line + 1, error)) from None
     except ValueError as error:
         raise UserError(f"{file}, line {line}: {error}") from None
 
@@ -72,7 +72,5 @@ def _parse_object(text: bytes) -> dict[str, str]:
     for name, value in row.items():
         if isinstance(value, list | dict):
             raise ValueError(f"column {name}: expected one value, got a list or an object")
-        row[name] = "" if value is None else str(value)
-        if isinstance(value, bool):
-            row[name] = row[name].lower()
+        row[name] = {None: "", True: "true", False: "false"}.get(value, value)
     return row
