@@ -106,7 +106,7 @@ def write_valid_rows(file: Path, schema: Schema, policies: Validate, folder: Pat
             of the schema, or no row is left.
     """
     required = [*schema.features, schema.target, *([schema.weight] if schema.weight else [])]
-    names = check_columns(file, schema, required, {*schema.columns, *schema.ignore})
+    names = check_columns(file, schema, required)
     needed = {*required, schema.group} & {*names}
     columns = {name: column for name, column in schema.columns.items() if name in needed}
     checks, counts, rows = declared_checks(schema, policies), Counter[str](), 0

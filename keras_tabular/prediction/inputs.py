@@ -113,6 +113,4 @@ def row_columns(file: Path, schema: Schema, *, ignore_extra: bool = False) -> li
     Raises:
         UserError: The columns are not as declared, or the file cannot be read.
     """
-    optional = {schema.target, *schema.roles.values()} - set(schema.features)
-    names = [*optional, *schema.ignore]
-    return check_columns(file, schema, schema.features, names, allow_others=ignore_extra)
+    return check_columns(file, schema, schema.features, allow_others=ignore_extra)

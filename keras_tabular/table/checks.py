@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Column, Schema
 from keras_tabular.config.sections import RowPolicy, Validate
-from keras_tabular.core.errors import UserError, truncate
+from keras_tabular.config.typed_yaml import expected_one_of
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.cells import as_float64, is_missing
-from keras_tabular.table.database import first_equal_rows, row_hashes
+from keras_tabular.table.database import row_hashes
 from keras_tabular.table.leaks import sample_rows, shares_explained
 
 MAX_EXAMPLES = 3
@@ -140,11 +141,9 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
         if name in schema.features:
             checks[name, "constant_column"] = Check("different values", policies.constant_column)
             limit = f"{100 * policies.leak_threshold:g}% of {schema.target} explained by the column"
-            checks[name, "leak"] = Check(
-                f"less than {limit} (validate.leak_threshold)",
-                policies.leak,
-                f"If {name} is not known when {schema.target} is to be predicted, ignore it.",
-            )
+            limit = f"less than {limit} (validate.leak_threshold)"
+            advice = f"If {name} is not known when {schema.target} is to be predicted, ignore it."
+            checks[name, "leak"] = Check(limit, policies.leak, advice)
         elif name == schema.target and schema.task != "regression":
             needed = f"at least {policies.min_class_rows} rows of each class {list(schema.classes)}"
             checks[name, "rare_class"] = Check(needed, policies.rare_class)
@@ -154,9 +153,7 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
 def _describe_range(column: Column) -> str:
     if column.max is None:
         return f"at least {column.min:.15g}"
-    if column.min is None:
-        return f"at most {column.max:.15g}"
-    return f"{column.min:.15g} to {column.max:.15g}"
+    return ("at most " if column.min is None else f"{column.min:.15g} to ") + f"{column.max:.15g}"
 
 
 def check_of_cell(checks: Checks, column: str, name: str) -> Check:
@@ -215,15 +212,12 @@ def _check_part(part: Path | pa.Table, schema: Schema, parts: int) -> _PartResul
     for name, check_name, rows in failed_cells(part, schema.columns):
         values = part[name].take(pa.array(rows[:MAX_EXAMPLES])).to_pylist()
         failed.append((name, check_name, rows, [] if check_name == "missing" else values))
-    present = _without_missing(part, schema.columns)
-    classes = [] if schema.task == "regression" else present[schema.target].value_counts()
-    return _PartResult(
-        len(part),
-        failed,
-        sample_rows(present, parts),
-        {name: _extremes(present[name]) for name in schema.columns},
-        Counter({row["values"].as_py(): row["counts"].as_py() for row in classes}),
-    )
+    present, class_rows = _without_missing(part, schema.columns), Counter[Any]()
+    if schema.task != "regression":
+        counts = present[schema.target].value_counts().to_pylist()
+        class_rows.update({row["values"]: row["counts"] for row in counts})
+    extremes = {name: _extremes(present[name]) for name in schema.columns}
+    return _PartResult(len(part), failed, sample_rows(present, parts), extremes, class_rows)
 
 
 def _read_columns(part: Path | pa.Table, names: list[str]) -> pa.Table:
@@ -246,10 +240,10 @@ def _extremes(values: pa.ChunkedArray) -> set[Any]:
 
 def _repeated_rows(parts: Iterable[pa.Table]) -> np.ndarray:
     """Find the rows of a table in parts that equal an earlier row: int64, ascending."""
-    first = first_equal_rows(row_hashes(parts))
-    if first is None:
-        return np.empty(0, np.int64)
-    return np.flatnonzero(first != np.arange(len(first)))
+    hashes = row_hashes(parts)
+    is_first = np.zeros(len(hashes), bool)
+    is_first[np.unique(hashes, return_index=True)[1]] = True
+    return np.flatnonzero(~is_first)
 
 
 def _check_whole_columns(
@@ -298,9 +292,8 @@ def _run_row_checks(
         where = f"stages/validate.py: {row_check.name}"
         if undeclared := sorted({*row_check.columns} - {*schema.columns}):
             raise UserError(f"{where}: expected declared columns, got {', '.join(undeclared)}")
-        if row_check.policy not in get_args(RowPolicy):
-            policies = ", ".join(get_args(RowPolicy))
-            raise UserError(f"{where}: policy: expected {policies}, got {row_check.policy}")
+        if row_check.policy not in (policies := get_args(RowPolicy)):
+            raise UserError(f"{where}: policy: {expected_one_of(row_check.policy, policies)}")
         if row_check.name in names:
             raise UserError(f"{where}: Another check has this name. Rename this one.")
         names.add(row_check.name)
@@ -335,7 +328,7 @@ def describe_failures(rows: int, checks: Checks, lines: dict[int, str]) -> dict[
         message = f"{column}: {check.failed_rows} of {rows} rows fail {name}"
         message += f": expected {check.expected}"
         if check.examples:
-            message += f", got {', '.join(truncate(str(value)) for value in check.examples)}"
+            message += f", got {format_list(map(str, check.examples))}"
         if len(check.rows):
             message += f" ({'; '.join(lines[row] for row in check.rows[:MAX_EXAMPLES].tolist())})"
         sentences = [check.advice] if check.advice else []

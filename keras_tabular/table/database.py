@@ -16,14 +16,9 @@ def connect() -> Any:
     """Return a connection to an empty database in memory."""
     import duckdb  # takes a fifth of a second
 
-    return duckdb.connect(
-        config={
-            "threads": worker_count(),
-            "memory_limit": MEMORY_LIMIT,
-            "temp_directory": "",
-            "autoinstall_known_extensions": False,
-        }
-    )
+    config: dict[str, Any] = {"memory_limit": MEMORY_LIMIT, "temp_directory": ""}
+    config |= {"threads": worker_count(), "autoinstall_known_extensions": False}
+    return duckdb.connect(config=config)
 
 
 def row_hashes(parts: Iterable[pa.Table]) -> np.ndarray:
@@ -35,18 +30,9 @@ def row_hashes(parts: Iterable[pa.Table]) -> np.ndarray:
     remaining = iter(parts)
     first = next(remaining)
     names = [f"column{n}" for n in range(first.num_columns)]  # names in DuckDB ignore the case
-    batches = (
-        batch
-        for part in chain([first], remaining)
-        for batch in pa.table(part.columns, names).to_batches()
-    )
-    schema = pa.schema(zip(names, first.schema.types, strict=True))
+    tables = (part.rename_columns(names) for part in chain([first], remaining))
+    batches = (batch for table in tables for batch in table.to_batches())
+    schema = first.rename_columns(names).schema
     rows = connect().from_arrow(pa.RecordBatchReader.from_batches(schema, batches))
     hashes: np.ndarray = rows.project(f"hash({', '.join(names)}) AS h").fetchnumpy()["h"]
     return hashes
-
-
-def first_equal_rows(hashes: np.ndarray) -> np.ndarray | None:
-    """Find the first row with the same hash as each row: int32, (rows,), or None if all differ."""
-    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-    return None if len(first) == len(hashes) else first.astype(np.int32)[inverse]

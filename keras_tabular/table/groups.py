@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.table.database import first_equal_rows, row_hashes
+from keras_tabular.table.database import row_hashes
 from keras_tabular.table.parquet import part_paths, read_parts
 
 # If a larger share of the rows repeat others, the columns have so few values that rows are equal by
@@ -49,8 +49,13 @@ def number_groups(keys: np.ndarray, declared: bool) -> np.ndarray | None:
 
 
 def equal_feature_rows(folder: Path, schema: Schema) -> np.ndarray | None:
-    """Find the first row whose features equal those of each row, see `first_equal_rows`."""
-    return first_equal_rows(row_hashes(read_parts(folder, list(schema.features))))
+    """Find the first row whose features equal those of each row: int32, (rows,), or None.
+
+    None means that all rows differ.
+    """
+    hashes = row_hashes(read_parts(folder, list(schema.features)))
+    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    return None if len(first) == len(hashes) else first.astype(np.int32)[inverse]
 
 
 def mean_group_size(group: np.ndarray | None) -> float:

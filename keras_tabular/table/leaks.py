@@ -9,7 +9,7 @@ are predicted, so that a few extreme values do not matter.
 import numpy as np
 import pyarrow as pa
 
-from keras_tabular.config.schema import Column, Schema
+from keras_tabular.config.schema import Schema
 from keras_tabular.table.cells import as_float64
 
 MAX_SAMPLE_ROWS, MAX_SAMPLE_CELLS = 20_000, 4_000_000
@@ -40,27 +40,25 @@ def shares_explained(sample: pa.Table, schema: Schema) -> dict[str, float]:
     sample = sample[: MAX_SAMPLE_CELLS // max(len(schema.classes), 1)]
     if len(sample) < MIN_ROWS:
         return {}
-    codes = sample[schema.target].combine_chunks().dictionary_encode().indices.to_numpy()
     if schema.task == "regression":
         numbers = as_float64(sample[schema.target], schema.columns[schema.target])
         y = _rank(numbers.to_numpy())[:, None]
     else:
+        codes = _codes(sample[schema.target]).to_numpy()
         y = np.eye(codes.max() + 1)[codes]
-    return {
-        name: _share_explained(
-            _as_numbers(sample[name], column), y, column.feature_type != "category"
-        )
-        for name, column in schema.features.items()
-        if column.feature_type != "text"
-    }
+    shares = {}
+    for name, column in schema.features.items():
+        if column.feature_type == "category":
+            values = _codes(sample[name]).cast(pa.float64()).to_numpy(zero_copy_only=False)
+            shares[name] = _share_explained(values, y, False)
+        elif column.feature_type != "text":
+            shares[name] = _share_explained(as_float64(sample[name], column).to_numpy(), y, True)
+    return shares
 
 
-def _as_numbers(values: pa.ChunkedArray, column: Column) -> np.ndarray:
-    """Return a column as float64, categories as codes; NaN where a value is missing."""
-    if column.feature_type == "category":
-        values = values.combine_chunks().dictionary_encode().indices
-        return values.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return as_float64(values, column).to_numpy()
+def _codes(values: pa.ChunkedArray) -> pa.Array:
+    """Return the number of each different value, null where a value is missing."""
+    return values.combine_chunks().dictionary_encode().indices
 
 
 def _rank(values: np.ndarray) -> np.ndarray:

@@ -33,8 +33,8 @@ def describe_table(folder: Path, schema: Schema) -> dict[str, Any]:
     classes = Counter[str]()
     if schema.task != "regression":
         for part in read_parts(folder, [schema.target]):
-            counts = part[0].value_counts()
-            classes.update({str(row["values"]): row["counts"].as_py() for row in counts})
+            counts = part[0].value_counts().to_pylist()
+            classes.update({str(row["values"]): row["counts"] for row in counts})
     return {
         "rows": rows,
         "columns": len(schema.columns),
@@ -67,12 +67,8 @@ def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
     if summary.count and column.feature_type == "datetime":
         description |= {"min": _iso_datetime(summary.min), "max": _iso_datetime(summary.max)}
     elif summary.count and column.feature_type == "number":
-        description |= {
-            "mean": summary.mean,
-            "standard_deviation": summary.standard_deviation,
-            "min": summary.min,
-            "max": summary.max,
-        }
+        keys = ("mean", "standard_deviation", "min", "max")
+        description |= {key: getattr(summary, key) for key in keys}
     return description | ({"read": False} if name in schema.ignore else {})
 
 

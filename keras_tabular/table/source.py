@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -30,12 +31,9 @@ def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
         UserError: There is no file, it cannot be opened, or a required one is missing.
     """
     path = Path(source)
-    files = [path]
     try:
-        if path.is_dir():
-            files = sorted(
-                f for f in path.iterdir() if not f.name.startswith(".") and f.suffix != ".dvc"
-            )
+        paths = path.glob("[!.]*") if path.is_dir() else [path]
+        files = sorted(file for file in paths if file.suffix != ".dvc")
         for file in files:
             csv.open_bytes(file).close()
     except OSError as error:
@@ -43,14 +41,11 @@ def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
         raise UserError(f"{problem} (source in data/schema.yaml)") from None
     if not files:
         raise UserError(f"{path}: expected files, got an empty folder (source in data/schema.yaml)")
-    names = {file.name for file in files}
-    required = set(required)
-    if not required <= names or required == names:
-        missing = format_list(sorted(required - names)) or "another file, with training rows"
-        raise UserError(
-            f"{path}: test_files in data/schema.yaml needs {missing}, but the folder has only "
-            f"{format_list(sorted(names))}"
-        )
+    names, required_names = [file.name for file in files], {*required}
+    if not required_names < {*names}:
+        missing = sorted(required_names - {*names}) or ["another file, with training rows"]
+        problem = f"test_files in data/schema.yaml needs {format_list(missing)}"
+        raise UserError(f"{path}: {problem}, but the folder has only {format_list(names)}")
     return files
 
 
@@ -76,10 +71,8 @@ def column_types(file: Path, dialect: Dialect) -> pa.Schema:
         UserError: The file cannot be read.
     """
     if is_parquet(file):
-        try:
+        with parquet_errors(file):
             return pq.read_schema(file)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{file}: cannot be read as a Parquet file: {error}") from None
     names = json_lines.read_names(file) if is_json(file) else csv.read_header(file, dialect)
     return pa.schema([(name, pa.string()) for name in names])
 
@@ -88,7 +81,6 @@ def check_columns(
     file: Path,
     schema: Schema,
     required: Iterable[str],
-    optional: Iterable[str] = (),
     *,
     allow_others: bool = False,
 ) -> list[str]:
@@ -97,8 +89,7 @@ def check_columns(
     Columns that have a type that no kind can hold are left out.
 
     Args:
-        required: Names that must occur, once.
-        optional: Names that may occur, once.
+        required: Names that must occur.
         allow_others: Whether columns that the schema does not declare may occur.
 
     Raises:
@@ -111,7 +102,7 @@ def check_columns(
     problems = {
         "missing": [name for name in required if name not in counts],
         "neither in columns nor in ignore": [name for name in counts if name in unknown],
-        "more than once": sorted(n for n in {*required, *optional} if counts[n] > 1),
+        "more than once": sorted(name for name in declared_names if counts[name] > 1),
     }
     if any(problems.values()):
         where = f"{file}, line 1: The header is" if is_csv(file) else f"{file}: The columns are"
@@ -165,13 +156,19 @@ def read_rows(
         yield from json_lines.read_json_lines(file, names)
     else:
         first = 0
-        try:
-            with pq.ParquetFile(file) as parquet:
-                for batch in parquet.iter_batches(csv.ROWS_PER_BATCH, columns=names):
-                    yield RawRows(file, first, pa.Table.from_batches([batch]).select(names), {})
-                    first += len(batch)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{file}: cannot be read: {error}") from None
+        with parquet_errors(file), pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(csv.ROWS_PER_BATCH, columns=names):
+                yield RawRows(file, first, pa.Table.from_batches([batch]).select(names), {})
+                first += len(batch)
+
+
+@contextmanager
+def parquet_errors(file: Path) -> Iterator[None]:
+    """Raise `UserError` in place of an error in the block, which reads a Parquet file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{file}: cannot be read as a Parquet file: {error}") from None
 
 
 def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Callable[[int], str]:
