@@ -75,7 +75,7 @@ more if a sum has up to 8,192 products; a float32 has 24.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -214,12 +214,10 @@ def training_product(
 
 
 def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
-    """Compute the product as `training_product` does, but round each row by itself.
+    """Compute the same as `training_product`, without gradients.
 
     Each row of `x` and each column of the kernel is rounded by itself, so that no row depends on
-    another one, and no member of stacked networks on the other members. There is one product of
-    matrices for each index that both operands and the product have: `einsum` would transpose the
-    float64 tensors, which takes twice as long.
+    another one, and no member of stacked networks on the other members.
     """
     x_axes, kernel_axes, product_axes = equation.replace("->", ",").split(",")
     summed_axes = [axis for axis in x_axes if axis not in product_axes]
@@ -227,28 +225,28 @@ def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
         kernel = keras.ops.convert_to_tensor(kernel)
         x = _arrange_axes(x, x_axes, product_axes)
         return x * _arrange_axes(kernel, kernel_axes, product_axes)
-    sizes = dict(zip(x_axes + kernel_axes, [*x.shape, *kernel.shape], strict=True))
-    sizes[x_axes[0]] = -1  # any number of rows
-    shared_axes = [axis for axis in x_axes if axis in kernel_axes and axis in product_axes]
-    row_axes = [axis for axis in x_axes if axis not in kernel_axes]
-    column_axes = [axis for axis in kernel_axes if axis not in x_axes]
-    terms = math.prod(sizes[axis] for axis in summed_axes)
+    # With these axes first, `einsum` transposes no float64 tensor, which would take as long again.
+    shared_axes = {axis for axis in product_axes if axis in x_axes and axis in kernel_axes}
+    x_order, kernel_order, product_order = (
+        "".join(sorted(axes, key=lambda axis: axis not in shared_axes))
+        for axes in (x_axes, kernel_axes, product_axes)
+    )
+    terms = math.prod(kernel.shape[kernel_axes.index(axis)] for axis in summed_axes)
 
-    def round_matrices(values: tf.Tensor, axes: str, row_axes: list[str]) -> tf.Tensor:
-        values = _arrange_axes(values, axes, [*shared_axes, *row_axes, *summed_axes])
-        values = tf.reshape(values, [*(sizes[axis] for axis in shared_axes), -1, terms])
-        largest = tf.reduce_max(tf.abs(values), -1, keepdims=True)
+    def round_operand(values: tf.Tensor, axes: str, order: str) -> tf.Tensor:
+        values = _arrange_axes(values, axes, order)
+        summed = [order.index(axis) for axis in summed_axes]
+        largest = tf.reduce_max(tf.abs(values), summed, keepdims=True)
         return round_to_bits(values, _operand_bits(terms), largest)
 
     with tf.init_scope():  # once: in each call it would take half of the time of a single row
-        weights = round_matrices(keras.ops.convert_to_tensor(kernel), kernel_axes, column_axes)
-        weights = tf.linalg.matrix_transpose(weights)
-    products = tf.cast(tf.matmul(round_matrices(x, x_axes, row_axes), weights), tf.float32)
-    axes = [*shared_axes, *row_axes, *column_axes]
-    return _arrange_axes(tf.reshape(products, [sizes[axis] for axis in axes]), axes, product_axes)
+        weights = round_operand(keras.ops.convert_to_tensor(kernel), kernel_axes, kernel_order)
+    rows = round_operand(x, x_axes, x_order)
+    products = tf.einsum(f"{x_order},{kernel_order}->{product_order}", rows, weights)
+    return _arrange_axes(tf.cast(products, tf.float32), product_order, product_axes)
 
 
-def _arrange_axes(values: tf.Tensor, axes: Sequence[str], wanted: Sequence[str]) -> tf.Tensor:
+def _arrange_axes(values: tf.Tensor, axes: str, wanted: str) -> tf.Tensor:
     """Put the axes of a tensor into another order, with size 1 for an axis that it lacks."""
     values = tf.transpose(values, [axes.index(axis) for axis in wanted if axis in axes])
     return values[tuple(slice(None) if axis in axes else None for axis in wanted)]
