@@ -1,9 +1,7 @@
 """Write the rows of a table to the tables train, validation and test, in the order of the split."""
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,34 +11,26 @@ from keras_tabular.splitting.rules import SUBSETS, Assignment
 from keras_tabular.table.parquet import FOLD_KEY, part_paths, write_part
 
 MAX_TAKEN_ROWS = 1_000_000  # that a worker takes in one pass over the table, if parts are smaller
-
-
-class NewPart(NamedTuple):
-    """A part to write: its subset, its number, and its rows by their number in the whole table."""
-
-    subset: str
-    number: int
-    rows: np.ndarray
+# The name of its subset, its number, and its rows by their number in the whole table.
+NewPart = tuple[str, int, np.ndarray]
 
 
 def write_subsets(table: Path, assignment: Assignment, rows_per_part: int, folder: Path) -> None:
     """Write the subsets of a table to `folder`, each in parts of `rows_per_part` rows.
 
+    An empty subset is one empty part.
     A worker reads the whole table part by part, and takes the rows of several new parts from it.
     """
-    new_parts = list(cut_into_parts(assignment, rows_per_part))
+    new_parts = [
+        (subset, number, rows[start : start + rows_per_part])
+        for subset, rows in zip(SUBSETS, assignment.rows, strict=True)
+        for number, start in enumerate(range(0, max(len(rows), 1), rows_per_part))
+    ]
     step = max(MAX_TAKEN_ROWS // rows_per_part, 1)
     groups = [new_parts[start : start + step] for start in range(0, len(new_parts), step)]
     write = partial(write_parts, table=table, fold_keys=assignment.fold_keys, folder=folder)
     for _ in ordered_map(write, groups):
         pass
-
-
-def cut_into_parts(assignment: Assignment, rows_per_part: int) -> Iterator[NewPart]:
-    """Cut each subset into parts; an empty subset is one empty part."""
-    for subset, rows in zip(SUBSETS, assignment.rows, strict=True):
-        for number, start in enumerate(range(0, max(len(rows), 1), rows_per_part)):
-            yield NewPart(subset, number, rows[start : start + rows_per_part])
 
 
 def write_parts(
@@ -49,7 +39,7 @@ def write_parts(
     """Take the rows of some new parts from a table, and write each part with its fold keys."""
     from pyarrow.dataset import dataset  # takes a twentieth of a second
 
-    rows = pa.array(np.concatenate([part.rows for part in new_parts]))
+    rows = pa.array(np.concatenate([part_rows for *_, part_rows in new_parts]))
     source = dataset([str(path) for path in part_paths(table)])
     selected = source.take(rows, fragment_readahead=1, batch_readahead=2)  # for less memory
     end = 0

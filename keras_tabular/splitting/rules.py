@@ -140,7 +140,7 @@ def random_split(rows: int, split: Split, classes: np.ndarray | None = None) -> 
         The rows of each subset in the order of the draw, int32.
 
     Raises:
-        UserError: A subset gets no row, or a class is too rare to stratify.
+        UserError: A class is too rare to stratify.
     """
 
     def draw(rows: np.ndarray, size: float) -> list[np.ndarray]:
@@ -154,8 +154,6 @@ def random_split(rows: int, split: Split, classes: np.ndarray | None = None) -> 
         # What train_test_split does; its import takes longer than to split a million rows.
         shuffled = np.random.RandomState(split.seed).permutation(rows)
         test_rows = math.ceil(size * len(rows))
-        if test_rows >= len(rows):
-            raise ValueError("no row would be left for training")
         return [shuffled[test_rows:], shuffled[:test_rows]]
 
     try:
@@ -275,9 +273,6 @@ def by_time(times: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         Indices in `SUBSETS`, int8; and fold keys, float64: the share of the training rows that are
         earlier. Both have shape (rows,).
-
-    Raises:
-        UserError: No row is left for training.
     """
     subset = np.full(len(times), TRAIN, np.int8)
     for number, size in ((TEST, split.test_size), (VALIDATION, split.validation_size)):
@@ -286,13 +281,8 @@ def by_time(times: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
             first_latest = len(remaining) - math.ceil(size * len(remaining))
             start = np.sort(times[remaining])[first_latest]
             subset[remaining[times[remaining] >= start]] = number
-    if (subset != TRAIN).all():
-        raise UserError(
-            "split.by in params.yaml is time, but the rows have too few different times: no row is "
-            "left for training"
-        )
     train_times = np.sort(times[subset == TRAIN])
-    return subset, np.searchsorted(train_times, times) / len(train_times)
+    return subset, np.searchsorted(train_times, times) / max(len(train_times), 1)
 
 
 def by_name(names: list[str], column: str) -> np.ndarray:

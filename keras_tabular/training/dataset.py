@@ -1,6 +1,6 @@
 """The rows of a table as networks learn from them: preprocessed and weighted, part by part."""
 
-from functools import partial
+from functools import cache, partial
 from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -182,15 +182,16 @@ class TableDataset:
         if len(preprocessor.class_weights):
             self.weight = self.weight * preprocessor.class_weights[labels.y[:, 0].astype(np.int64)]
         self._texts = preprocessor.encode_texts(folder, folds)
-        self._is_cached = len(self.y) * layers.outputs[0].shape[-1] * 4 <= MAX_CACHED_BYTES
-        self._cache: dict[int, Rows] = {}
+        is_small = len(self.y) * layers.outputs[0].shape[-1] * 4 <= MAX_CACHED_BYTES
+        self._read = cache(self._read_part) if is_small else self._read_part
 
     def __len__(self) -> int:
         return len(self._parts)
 
     def __getitem__(self, index: int) -> Rows:
-        if index in self._cache:
-            return self._cache[index]
+        return self._read(index)
+
+    def _read_part(self, index: int) -> Rows:
         path, place = self._parts[index]
         part = pq.read_table(path)
         x = self._preprocess(arrays.feature_arrays(part, self._schema))
@@ -198,10 +199,7 @@ class TableDataset:
             x = tf.concat([x, self._texts[index]], axis=1)
         y = tf.constant(self.y[place], tf.float32)
         weight = tf.constant(self.weight[place], tf.float32)
-        rows = Rows(x, y, weight, np.arange(len(part), dtype=np.int32))
-        if self._is_cached:
-            self._cache[index] = rows
-        return rows
+        return Rows(x, y, weight, np.arange(len(part), dtype=np.int32))
 
 
 class Subset:
