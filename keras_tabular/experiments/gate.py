@@ -233,15 +233,14 @@ def _check_limit(
     rule: str, value: float | None, limit: float, at_least: bool, source: str = ""
 ) -> Check:
     key = rule.partition(" ")[2]
-    if value is None:
-        reason = f"{key} is not among the scores of this run"
-        return Check(rule=rule, status="fail", reason=reason, value=None, allowed=limit)
-    is_met = value >= limit if at_least else value <= limit
-    reason = (
-        f"{key} is {format_number(value, limit)} {'and' if is_met else 'but'} has to be "
-        f"{'at least' if at_least else 'at most'} {format_number(limit, value)}{source}"
-    )
-    status = "pass" if is_met else "fail"
+    status, reason = "fail", f"{key} is not among the scores of this run"
+    if value is not None:
+        is_met = value >= limit if at_least else value <= limit
+        status, word = ("pass", "and") if is_met else ("fail", "but")
+        reason = (
+            f"{key} is {format_number(value, limit)} {word} has to be "
+            f"{'at least' if at_least else 'at most'} {format_number(limit, value)}{source}"
+        )
     return Check(rule=rule, status=status, reason=reason, value=value, allowed=limit)
 
 

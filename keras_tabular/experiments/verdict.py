@@ -79,12 +79,10 @@ class Verdict(_Record):
 
 
 def format_checks(checks: Sequence[Check]) -> list[tuple[str, str]]:
-    """Return the status and the reason of each check; skipped checks share one line at the end."""
-    skipped: dict[str, list[str]] = {}
+    """Return the status and the reason of each check, which starts with what was skipped."""
+    lines = []
     for check in checks:
-        if check.status == SKIPPED:
-            subject = BASELINES.get(check.subject, check.subject)
-            skipped.setdefault(check.reason, []).append(subject)
-    lines = [(check.status, check.reason) for check in checks if check.status != SKIPPED]
-    reasons = [f"{', '.join(subjects)}: {reason}" for reason, subjects in skipped.items()]
-    return [*lines, (SKIPPED, "; ".join(reasons))] if skipped else lines
+        subject = BASELINES.get(check.subject, check.subject)
+        reason = f"{subject}: {check.reason}" if check.status == SKIPPED else check.reason
+        lines.append((check.status, reason))
+    return lines
