@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -23,6 +24,7 @@ from keras_tabular.experiments.verdict import Verdict
 REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
 TEXT_COLUMNS = {"true class", "predicted class", "column"}  # of the files with plot data
 METRICS_OF_TASKS = metrics_by_key({})
+MAX_RELATIVE_DIFFERENCE = 1e-4  # of scores that are shown as the same
 
 
 class ScoreComparison(NamedTuple):
@@ -165,18 +167,14 @@ def compare_score(
         return None
     if value is None:
         return ScoreComparison(other, 0.0, "")
-    if _rounded(value) == _rounded(other) and not (paired and paired.difference):
+    is_close = math.isclose(value, other, rel_tol=MAX_RELATIVE_DIFFERENCE)
+    if is_close and not (paired and paired.difference):
         return ScoreComparison(other, 0.0, "same")
     outcome = "better" if (value > other) == greater_is_better else "worse"
     if paired and paired.within_chance:
         outcome = "not_significant"
     interval = (paired.low, paired.high) if paired else None
     return ScoreComparison(other, value - other, outcome, interval)
-
-
-def _rounded(value: float) -> float:
-    """Round to four decimals, or to five digits if it is large."""
-    return round(value, 4) if abs(value) < 10 else float(f"{value:.5g}")
 
 
 def paired_differences(run: Run, base: Run) -> dict[str, PairedDifference]:
@@ -187,10 +185,7 @@ def paired_differences(run: Run, base: Run) -> dict[str, PairedDifference]:
     empty if a run has kept no rows, or if the labels of the rows differ.
     """
     rows, base_rows = read_test_rows(run), read_test_rows(base)
-    target, base_target = (r.schema.get("columns", {}).get(r.target) for r in (run, base))
-    if rows is None or base_rows is None or target != base_target:
-        return {}
-    if not np.array_equal(rows.y, base_rows.y):
+    if rows is None or base_rows is None or not np.array_equal(rows.y, base_rows.y):
         return {}
     base_rows, schema = base_rows._replace(group=rows.group), Schema.model_validate(run.schema)
     scored, base_scored = (score_and_resample(each, schema) for each in (rows, base_rows))
@@ -217,9 +212,9 @@ def read_test_rows(run: Run) -> Predictions | None:
     columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
     y_pred = np.column_stack([columns[name] for name in columns if name.startswith("output_")])
     weight = columns.get("weight", np.ones(len(rows)))
-    threshold = run.evaluation.threshold if run.evaluation else None
+    threshold = run.require_evaluation().threshold or 0.5
     group = columns["group"].astype(int) if "group" in columns else None
-    return Predictions(columns["y"], y_pred, weight, 0.5 if threshold is None else threshold, group)
+    return Predictions(columns["y"], y_pred, weight, threshold, group)
 
 
 def read_points(run: Run, name: str, folder: str = "plots") -> list[dict[str, Any]]:
