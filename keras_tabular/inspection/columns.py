@@ -101,6 +101,6 @@ def outside_training(
     shares = {
         name: columns[name]["outside"]
         for name, share in attribution.items()
-        if share >= MIN_ATTRIBUTION and columns.get(name, {}).get("outside", 0) >= MIN_SHARE_OUTSIDE
+        if share >= MIN_ATTRIBUTION and columns[name]["outside"] >= MIN_SHARE_OUTSIDE
     }
     return dict(sorted(shares.items(), key=lambda item: -attribution[item[0]]))

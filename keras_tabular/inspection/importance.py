@@ -40,7 +40,7 @@ def permutation_importance(
     names = list(schema.features)
     affordable_rows = int(MAX_MULTIPLY_ADDS / max(work, 1))
 
-    def measure(names: Sequence[str], repeats: int, affordable_rows: int) -> Increases:
+    def measure(names: list[str], repeats: int, affordable_rows: int) -> Increases:
         count = min(max(affordable_rows // (repeats * len(names)), MIN_ROWS // 4), MAX_ROWS)
         return loss_increases(predict, rows[:count], y[:count], schema, names, repeats)
 
@@ -53,12 +53,7 @@ def permutation_importance(
 
 
 def loss_increases(
-    predict: Predict,
-    rows: pa.Table,
-    y: np.ndarray,
-    schema: Schema,
-    names: Sequence[str],
-    repeats: int,
+    predict: Predict, rows: pa.Table, y: np.ndarray, schema: Schema, names: list[str], repeats: int
 ) -> Increases:
     """Compute the increase of the loss in each shuffle of each of these columns."""
     columns, weight = feature_arrays(rows, schema), row_weights(rows, schema)

@@ -131,15 +131,13 @@ def weakest_slices(
     Args:
         overall: The score of all rows.
     """
-    columns, bins = rows.schema.columns, {}
+    bins = {}
     for name in important:
-        is_category = columns[name].feature_type == "category"
-        count = MAX_CATEGORIES if is_category else MAX_NUMBER_BINS
-        bins[name] = Bins.from_values(rows.table[name], columns[name], count)
-    codes, test_codes = (
-        {name: column_bins.codes(each.table[name]) for name, column_bins in bins.items()}
-        for each in (rows, test)
-    )
+        column = rows.schema.columns[name]
+        count = MAX_CATEGORIES if column.feature_type == "category" else MAX_NUMBER_BINS
+        bins[name] = Bins.from_values(rows.table[name], column, count)
+    codes = {name: bins[name].codes(rows.table[name]) for name in bins}
+    test_codes = {name: bins[name].codes(test.table[name]) for name in bins}
     greater_is_better = metric(rows.key).greater_is_better
     slices, weakest = sort_slices(rows, codes, greater_is_better), []
     for slice_bins in choose_distinct(slices, codes):
