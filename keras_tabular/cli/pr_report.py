@@ -13,8 +13,6 @@ from keras_tabular.experiments.rerun import rerun
 from keras_tabular.experiments.run import WORKSPACE, Run, mismatch
 from keras_tabular.report.page import render
 
-MARKER = "<!-- pr-report -->"  # by which CI finds its earlier comment
-
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
@@ -33,9 +31,7 @@ def main() -> None:
     text = render(
         "pull_request.md",
         comparison,
-        marker=MARKER,
         summary_metrics={*evaluation.primary_metrics, task.main, task.second, "loss"},
-        uncommitted=this.uncommitted,
         not_compared=reason,
         commit=head.label,
         changed_files=rerun(head.sha),

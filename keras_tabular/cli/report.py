@@ -9,7 +9,7 @@ from keras_tabular.core.files import atomic_write
 from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.rerun import cached_output
 from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, commit_before, mismatch
-from keras_tabular.report.page import data_card, render
+from keras_tabular.report.page import render
 
 
 def main() -> None:
@@ -29,13 +29,8 @@ def main() -> None:
     labels = [run.label for run in (this, base) if run]
     file = this.metrics / "errors.json"  # it is not in git
     errors = this.read(file) or cached_output(file, this.lock)
-    html = render(
-        "page.html",
-        Comparison(this, base),
-        note=note,
-        errors=json.loads(errors or b"{}"),
-        card=data_card(this),
-    )
+    errors = json.loads(errors or "{}")
+    html = render("page.html", Comparison(this, base), note=note, errors=errors)
     with atomic_write(args.output) as file:
         file.write_text(html, encoding="utf-8")
     print(f"{args.output}: {' compared with '.join(labels)}")

@@ -10,7 +10,7 @@ from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.prediction.drift import ColumnDrift
 from keras_tabular.report import vega
 from keras_tabular.report.pictures import Picture, points_of_runs
-from keras_tabular.report.vega import BAR_HEIGHT, OTHER, SOFT, THIS, Spec, layer, quantitative
+from keras_tabular.report.vega import BAR_HEIGHT, OTHER, SOFT, THIS, Rows, Spec, layer, quantitative
 
 
 def importance_picture(comparison: Comparison) -> Picture | None:
@@ -80,20 +80,20 @@ def draw_effect(effect: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
 
 def drift_picture(name: str, column: ColumnDrift) -> Picture:
     """Draw the share of the training rows and of the new rows in each bin of a column."""
-    sides = {"training rows": column.train, "new rows": column.new}
-    counts_of_bins = zip(column.bins, *sides.values(), strict=True)
+    counts_of_bins = zip(column.bins, column.train, column.new, strict=True)
     empty = {bin_name for bin_name, *counts in counts_of_bins if not any(counts)}
-    train, new = (
-        [
-            {"bin": bin_name, "share": count / max(sum(counts), 1), "series": side}
+
+    def shares(series: str, counts: list[int]) -> Rows:
+        return [
+            {"bin": bin_name, "share": count / sum(counts), "series": series}
             for bin_name, count in zip(column.bins, counts, strict=True)
             if bin_name not in empty
         ]
-        for side, counts in sides.items()
-    )
+
+    train, new = shares("training rows", column.train), shares("new rows", column.new)
     share = {
         "x": quantitative("share", "Share of the rows", axis={"format": "~%"}),
-        "color": vega.colors([*sides], (OTHER, THIS)),
+        "color": vega.colors(["training rows", "new rows"], (OTHER, THIS)),
     }
     layers = [
         layer("bar", share, new, opacity=0.6, height=BAR_HEIGHT),

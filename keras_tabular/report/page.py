@@ -87,11 +87,6 @@ def markdown_row(cells: Iterable[Any]) -> str:
     return f"| {' | '.join(map(escape_markdown, cells))} |"
 
 
-def markdown_header(cells: list[Any]) -> str:
-    """Format the first two lines of a Markdown table."""
-    return f"{markdown_row(cells)}\n{markdown_row(['---'] * len(cells))}"
-
-
 def hyperparameter_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:
     """Return each hyperparameter with its value in each architecture, and whether it was `auto`."""
     declared = run.params.get("train", {}).get("networks", {})
@@ -120,10 +115,9 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-# Templates can call every function that these modules define.
+# Templates can call every function of these modules.
 for module in (sys.modules[__name__], formats, column_pictures, pictures):
-    functions = getmembers(module, isfunction)
-    TEMPLATES.filters |= {n: show for n, show in functions if show.__module__ == module.__name__}
+    TEMPLATES.filters |= dict(getmembers(module, isfunction))
 TEMPLATES.filters |= {"svg": vega.svg, "format_checks": format_checks, "format_list": format_list}
 TEMPLATES.filters["baseline_name"] = BASELINES.get
 TEMPLATES.globals["UNDECIDED_NOTE"] = UNDECIDED_NOTE

@@ -13,6 +13,7 @@ from keras_tabular.report.vega import OTHER, SOFT, THIS, Rows, Spec, layer, nomi
 
 MODEL = "this model"  # next to the names of baselines
 MAX_CLASSES_WITH_NUMBERS = 8
+MAX_LETTERS_IN_ROW = 38  # of the class names above and beside a confusion matrix
 SHARE = {"domain": [0, 1]}
 
 
@@ -91,11 +92,9 @@ def draw_confusion(comparison: Comparison) -> Picture:
     """
     rows = read_points(comparison.run, "confusion")
     names = list(dict.fromkeys(row["true class"] for row in rows))
-    longest = max(map(len, names))
-    cell_width = (vega.WIDTH - 60 - 7 * longest) / min(max(len(names), 3), 40)
-    angle = -90 if longest * 7 > cell_width else 0  # otherwise, the names overlap
+    are_wide = (max(len(names), 3) + 1) * max(map(len, names)) > MAX_LETTERS_IN_ROW
     labels = {"labelLimit": 190, "labelOverlap": len(names) > MAX_CLASSES_WITH_NUMBERS}
-    top = {"orient": "top", "labelAngle": angle}
+    top = {"orient": "top", "labelAngle": -90 if are_wide else 0}
     position = {
         "x": nominal("predicted class", names, top | labels) | {"title": "Predicted class"},
         "y": nominal("true class", names, labels) | {"title": "True class"},
@@ -160,8 +159,7 @@ def draw_calibration(comparison: Comparison) -> Picture:
 def draw_threshold(comparison: Comparison) -> Picture:
     """Draw the scores that depend on the threshold, and the threshold of the model."""
     scores = read_points(comparison.run, "threshold")
-    threshold = comparison.evaluation.threshold
-    threshold = 0.5 if threshold is None else threshold
+    threshold = comparison.evaluation.threshold or 0.5
     has_costs = scores[0]["cost"] is not None
     cost, cost_label = ("cost", "cost per row") if has_costs else ("wrong", "error rate")
     labels = {"recall": "recall", "precision": "precision", "f1": "F1", cost: cost_label}

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from keras_tabular.cli.pr_report import MARKER
 from keras_tabular.experiments.rerun import changed_files
 from keras_tabular.report.page import UNDECIDED_NOTE
 from tests.commands import check_output
@@ -26,7 +25,7 @@ def test_comment_compares_with_the_base_and_reruns_the_commit(workspace: Path) -
     check_output(workspace, "git", "commit", "-qam", "Two epochs")
     check_output(workspace, "make", "pr-report", "BASE=main", **MAKE_VARIABLES)
     report = (workspace / "pr.md").read_text()
-    assert report.startswith(f"{MARKER}\n\n## Gate: ")
+    assert report.startswith("<!-- pr-report -->\n\n## Gate: ")
     assert len(report.splitlines()) < 45  # it fits on a screen
     assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|significant) \(", report)
     assert re.search(r"n 254 test rows, .*: loss [\d.]+ vs [\d.]+ \(.*; accuracy", report)

@@ -21,7 +21,6 @@ from keras_tabular.report.page import (
     TEMPLATES,
     data_card,
     escape_advice,
-    markdown_header,
     markdown_row,
     render_markdown,
 )
@@ -61,7 +60,6 @@ def test_names_in_the_data_stay_text() -> None:
 
 def test_markdown_is_escaped_outside_of_commands() -> None:
     assert markdown_row(["a|b", "<b>\nc", 3]) == "| a\\|b | &lt;b> c | 3 |"
-    assert markdown_header(["A", "B"]) == "| A | B |\n| --- | --- |"
     assert escape_advice("Rows of <b>: `run [{a: b}]`") == "Rows of &lt;b>: `run [{a: b}]`"
     assert escape_advice("Rows of <b>") == "Rows of &lt;b>"
 
