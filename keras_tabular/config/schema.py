@@ -263,8 +263,8 @@ class Schema(Dialect):
     @property
     def roles(self) -> dict[str, str]:
         """The columns that split or weight the rows, by their key in the schema."""
-        roles = {"group": self.group, "time": self.time, "split": self.split, "weight": self.weight}
-        return {role: name for role, name in roles.items() if name is not None}
+        roles = ("group", "time", "split", "weight")
+        return {role: name for role in roles if (name := getattr(self, role)) is not None}
 
     @property
     def classes(self) -> tuple[Value, ...]:

@@ -36,10 +36,7 @@ def workers_from_environment() -> int | None:
     if value is None:
         return None
     if not value.isdecimal() or not 0 < int(value) <= MAX_WORKERS:
-        raise UserError(
-            f"{WORKERS} in the environment: expected a number from 1 to {MAX_WORKERS}, "
-            f"got {value!r}"
-        )
+        raise UserError(f"{WORKERS}: expected a number from 1 to {MAX_WORKERS}, got {value!r}")
     return int(value)
 
 
@@ -60,11 +57,9 @@ class RemoteCall(NamedTuple):
             return ray.get(self.reference)
         except ray.exceptions.RayTaskError as error:
             if "failed to import on the worker" in str(error.cause):
-                raise UserError(
-                    f"A machine of the Ray cluster cannot import the code in {Path.cwd()}. Put the "
-                    "project, with its virtual environment, on a file system that all machines "
-                    "mount under the same path."
-                ) from None
+                problem = f"A machine of the Ray cluster cannot import the code in {Path.cwd()}"
+                advice = "Mount the project's folder on all machines under the same path."
+                raise UserError(f"{problem}. {advice}") from None
             raise error.cause if isinstance(error.cause, UserError | OSError) else error from None
         except ray.exceptions.RayError as error:
             raise UserError(f"Ray: {error}") from None
@@ -76,7 +71,7 @@ class RemoteCall(NamedTuple):
 
 
 def remote_function(
-    function: Callable[[Any], Any], max_concurrent: int, name: str
+    function: Callable[[Any], Any], max_concurrent: int
 ) -> Callable[[Any], RemoteCall]:
     """Return a function that calls `function` with an item in a process of the cluster.
 
@@ -85,11 +80,10 @@ def remote_function(
     Args:
         function: Takes an item. Ray pickles the function, the items and the results, and repeats
             the call if its process is lost.
-        name: Name of the calls in Ray's lists.
     """
     ray = _connect()
     task = ray.remote(max_calls=MAX_CALLS_PER_PROCESS)(_call)
-    task = task.options(max_retries=MAX_RETRIES, name=f"tabular.{name}")
+    task = task.options(max_retries=MAX_RETRIES, name="tabular.call")
     pickled_function = ray.put(ray.cloudpickle.dumps(function))
     running: list[Any] = []
 
@@ -130,12 +124,11 @@ def _connect() -> Any:
     try:
         import ray
     except ModuleNotFoundError:
-        raise UserError(
-            f"{RAY_ADDRESS} is set in the environment, but Ray is not installed. Run "
-            f"`make .venv/installed-ray`, or unset {RAY_ADDRESS}."
-        ) from None
-    local = {"num_cpus": workers_from_environment(), "include_dashboard": False}
-    options: dict[str, Any] = local if address == "local" else {}
+        advice = f"Run `make .venv/installed-ray`, or unset {RAY_ADDRESS}."
+        raise UserError(f"{RAY_ADDRESS} is set, but Ray is not installed. {advice}") from None
+    options: dict[str, Any] = {}
+    if address == "local":
+        options = {"num_cpus": workers_from_environment(), "include_dashboard": False}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         if host_and_port := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address):

@@ -34,18 +34,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield partial
         for file in list(partial.rglob(".*.partial")):  # left by a worker that was killed
             _remove(file)
-        if path.is_dir() and not partial.is_dir():
-            raise UserError(f"{path}: expected the name of a file to write, got a folder")
         if partial.is_dir() and path.exists():
             _remove(path)
         partial.replace(path)
     except BrokenPipeError:
         raise
     except OSError as error:
-        folder = next(parent for parent in path.absolute().parents if parent.is_dir())
-        free = f"{shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free in {folder}"
         reason = os.strerror(error.errno) if error.errno else error
-        raise UserError(f"{path}: cannot be written: {reason}; {free}") from None
+        raise UserError(f"{path}: cannot be written: {reason}") from None
     finally:
         with suppress(OSError):
             _remove(partial)

@@ -93,17 +93,13 @@ class Task(NamedTuple):
 
 
 _CLASSIFIERS = {
-    "constant": "majority",
-    "linear": "logistic_regression",
-    "boosted": "gradient_boosting",
-}
+    "constant": "majority", "linear": "logistic_regression", "boosted": "gradient_boosting",
+}  # fmt: skip
 TASKS = {
     "binary": Task(
         "Two classes",
-        (
-            *("accuracy", "average_precision", "balanced_accuracy", "brier", "f1", "loss"),
-            *("precision", "recall", "roc_auc"),
-        ),
+        ("accuracy", "average_precision", "balanced_accuracy", "brier", "f1", "loss", "precision",
+         "recall", "roc_auc"),
         main="accuracy",
         second="roc_auc",
         baselines=_CLASSIFIERS,
@@ -111,11 +107,9 @@ TASKS = {
     ),
     "multiclass": Task(
         "Several classes",
-        (
-            *("accuracy", "balanced_accuracy", "loss", "macro.average_precision", "macro.f1"),
-            *("macro.precision", "macro.recall", "macro.roc_auc"),
-            *("weighted.f1", "weighted.precision", "weighted.recall"),
-        ),
+        ("accuracy", "balanced_accuracy", "loss", "macro.average_precision", "macro.f1",
+         "macro.precision", "macro.recall", "macro.roc_auc", "weighted.f1", "weighted.precision",
+         "weighted.recall"),
         main="accuracy",
         second="macro.roc_auc",
         baselines=_CLASSIFIERS,
@@ -128,7 +122,7 @@ TASKS = {
         second="r2",
         baselines={"constant": "mean", "linear": "ridge", "boosted": "gradient_boosting"},
     ),
-}
+}  # fmt: skip
 BASELINES = {
     "majority": "majority class",
     "logistic_regression": "logistic regression",

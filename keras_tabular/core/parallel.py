@@ -8,7 +8,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
 from functools import partial
 from itertools import chain, islice
@@ -52,9 +51,10 @@ def ordered_map(
 ) -> Iterator[Result]:
     """Yield the results for the items in the order of the items; few results wait at a time.
 
-    An item is taken when there is a worker for it. An error is raised in place of the result, and
-    no further item is taken. A single item is worked on in this thread, and a map within it may use
-    all workers. Within one of several items, a map works on its items one after the other.
+    An item is taken when there is a worker for it. An error of the items is raised at once, and one
+    of the function in place of its result; no further item is taken. A single item is worked on in
+    this thread, and a map within it may use all workers. Within one of several items, a map works
+    on its items one after the other.
 
     Args:
         function: Takes an item. On Ray, the function, the items and the results are pickled, and
@@ -77,9 +77,8 @@ def ordered_map(
         finally:
             PROGRESS.reset(previous)
     elif uses_ray():
-        name = getattr(function, "func", function).__name__
         count = worker_count()
-        remote = cluster.remote_function(partial(_run_and_record, function), count, name)
+        remote = cluster.remote_function(partial(_run_and_record, function), count)
         for result, reports in _results_in_order(remote, items, count, stop):
             if report:
                 for arguments in reports:
@@ -113,9 +112,8 @@ def _results_in_order(
 ) -> Iterator[Any]:
     """Submit the items, a few at a time, and yield their results in order."""
     calls: deque[Future[Any] | cluster.RemoteCall] = deque()
-    errors: list[Exception] = []
     try:
-        for item in _until_error(items, errors):
+        for item in items:
             calls.append(submit(item))
             if len(calls) >= SUBMITTED_PER_WORKER * count:
                 yield calls[0].result()
@@ -123,21 +121,11 @@ def _results_in_order(
         while calls:
             yield calls[0].result()
             calls.popleft()
-        if errors:
-            raise errors[0]
     finally:
         if calls:
             stop()
         for call in calls:
             call.cancel()
-
-
-def _until_error(items: Iterable[Item], errors: list[Exception]) -> Iterator[Item]:
-    """Yield the items; keep an error, which is raised after the results of the items before it."""
-    try:
-        yield from items
-    except Exception as error:
-        errors.append(error)
 
 
 def report_progress(*arguments: Any) -> None:
@@ -183,11 +171,4 @@ def run_in_background(function: Callable[..., Result], *args: Any) -> Callable[[
     process = ProcessPoolExecutor(1)
     future = process.submit(function, *args)
     process.shutdown(wait=False)  # when the function has ended
-
-    def wait_for_result() -> Result:
-        try:
-            return future.result()
-        except BrokenProcessPool:
-            raise MemoryError(f"{function.__name__} ended without a result") from None
-
-    return wait_for_result
+    return future.result

@@ -4,7 +4,6 @@ The stages and the commands import this module first, so that Ctrl-C ends them w
 while they import their libraries. The module needs only the standard library.
 """
 
-import errno
 import os
 import signal
 import sys
@@ -23,7 +22,8 @@ OUT_OF_MEMORY = (
     "values in params.yaml: units and batch_size of train.networks, or ingest.rows_per_part, the "
     "number of rows that are in memory at the same time."
 )
-DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+# Errors of TensorFlow, and of a process that Linux has killed because it used too much memory.
+MEMORY_ERRORS = ("ResourceExhaustedError", "BrokenProcessPool")
 BROKEN_PIPE = 141  # the exit code of a Unix tool whose output nobody reads any more
 
 
@@ -38,9 +38,8 @@ def run(main: Callable[[], None]) -> None:
         _discard_stdout()
         sys.exit(BROKEN_PIPE)
     except (Exception, KeyboardInterrupt) as error:
-        if isinstance(error, OSError) and error.errno in DISK_FULL and not error.filename:
-            _discard_stdout()
-            sys.exit(f"error: stdout, or a temporary file: {error}")
+        if isinstance(error, OSError):
+            _discard_stdout()  # which may be a file on a full disk
         if message := explanation(error):
             sys.exit(message)
         raise
@@ -60,8 +59,8 @@ def explanation(error: BaseException) -> str | None:
         cause = cause.__context__
     if isinstance(cause, KeyboardInterrupt):
         return "interrupted"
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        return OUT_OF_MEMORY  # the second error is TensorFlow's
+    if isinstance(error, MemoryError) or type(error).__name__ in MEMORY_ERRORS:
+        return OUT_OF_MEMORY
     if isinstance(error, UserError | OSError):  # also a full disk, a folder that is not writable
         return f"error: {error}"
     if isinstance(error, ModuleNotFoundError):

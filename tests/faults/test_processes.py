@@ -1,7 +1,6 @@
 """Killed processes and full disks leave no output that is incomplete."""
 
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -70,8 +69,7 @@ def test_a_full_disk_is_one_message_and_the_next_run_recovers(workspace: Path) -
     completed = run_command(workspace, *with_limit, *command)
     assert completed.returncode == 1
     assert "Traceback" not in completed.stderr
-    message = r"cannot be written: File too large; .* MiB are free in"
-    assert re.search(message, completed.stderr)
+    assert "cannot be written: File too large\n" in completed.stderr
     assert partial_files(workspace) == []
     check_output(workspace, *command)
     assert read_files(workspace, outputs) == expected

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -34,8 +35,7 @@ def test_results_come_in_order_although_items_are_worked_on_at_the_same_time() -
 @pytest.mark.parametrize("value", ["0", "two", "²", "99999999999"])
 def test_invalid_number_of_workers_is_an_error(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv(WORKERS, value)
-    message = f"TABULAR_WORKERS in the environment: expected a number from 1 to 1024, got '{value}'"
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=f"^TABULAR_WORKERS: expected a .* 1024, got '{value}'"):
         worker_count()
 
 
@@ -69,7 +69,7 @@ def test_a_function_in_the_background_runs_in_another_process_if_there_are_two_c
     process, is_main_thread = run_in_background(process_and_thread)()
     assert process != os.getpid()
     assert is_main_thread
-    with pytest.raises(MemoryError, match="kill_this_process ended without a result"):
+    with pytest.raises(BrokenProcessPool):
         run_in_background(kill_this_process)()
     monkeypatch.setenv(WORKERS, "1")
     assert run_in_background(process_and_thread)() == (os.getpid(), True)

@@ -1,6 +1,7 @@
 """A command that fails ends with one message."""
 
 import sys
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -19,6 +20,7 @@ INTERRUPTED.__context__ = KeyboardInterrupt()
     [
         (OSError(28, "No space left", "m.json"), "error: [Errno 28] No space left: 'm.json'"),
         (MemoryError(), process.OUT_OF_MEMORY),
+        (BrokenProcessPool(), process.OUT_OF_MEMORY),
         (INTERRUPTED, "interrupted"),
     ],
 )
