@@ -14,12 +14,11 @@ from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.core.files import atomic_write, write_json
 from keras_tabular.core.metrics import CustomMetric, check_custom_metrics
 from keras_tabular.core.parallel import run_in_background
-from keras_tabular.evaluation.labelled import score_file
+from keras_tabular.evaluation.evaluation import summary_to_json, to_json
 from keras_tabular.evaluation.plot_data import write_plot_data
-from keras_tabular.evaluation.result import Result, evaluate, fit_baselines
-from keras_tabular.evaluation.scores_json import summary_to_json, to_json
+from keras_tabular.evaluation.result import Result, evaluate, fit_baselines, score_file
 from keras_tabular.evaluation.summary import summary_lines
-from keras_tabular.inspection.columns import outside_training
+from keras_tabular.inspection.columns import describe_columns, outside_training
 from keras_tabular.model_file.metadata import read_metadata
 from keras_tabular.table.groups import mean_group_size
 from keras_tabular.table.parquet import read_first_rows, read_parts, write_part
@@ -43,7 +42,6 @@ def inspect(
         The content of the files slices, effects, columns and errors, by name; and the importance of
         each column.
     """
-    from keras_tabular.inspection.columns import describe_columns
     from keras_tabular.inspection.effects import column_effects
     from keras_tabular.inspection.importance import permutation_importance, sort_by_importance
     from keras_tabular.inspection.slices import largest_errors, slice_scores

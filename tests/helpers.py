@@ -12,8 +12,7 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.config.sections import Train, Validate
 from keras_tabular.core.metrics import ROW_SETS
-from keras_tabular.evaluation.evaluation import Evaluation, Scores
-from keras_tabular.evaluation.scores_json import from_json
+from keras_tabular.evaluation.evaluation import Evaluation, Scores, from_json
 from keras_tabular.model_file.metadata import REPRODUCIBLE_MACHINES
 from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.checks import declared_checks

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from keras_tabular.evaluation.scores_json import from_json
+from keras_tabular.evaluation.evaluation import from_json
 from keras_tabular.evaluation.summary import format_scores
 from tests.documentation import PAGES, code_blocks, run_page_blocks
 from tests.helpers import needs_committed_bytes

@@ -9,8 +9,7 @@ from keras_tabular.core.errors import align_columns
 from keras_tabular.core.files import write_json
 from keras_tabular.core.metrics import BASELINES, TASKS
 from keras_tabular.core.nested import flatten, nest
-from keras_tabular.evaluation.evaluation import ScoreSet
-from keras_tabular.evaluation.scores_json import score_sets_to_json
+from keras_tabular.evaluation.evaluation import ScoreSet, score_sets_to_json
 from keras_tabular.experiments.comparison import compare_scores
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.experiments.run import WORKSPACE, Run
@@ -23,7 +22,7 @@ from keras_tabular.report.formats import (
 )
 
 if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
-    from keras_tabular.evaluation.labelled import LabelledFile
+    from keras_tabular.evaluation.result import LabelledFile
 
 
 def main() -> None:
@@ -41,7 +40,7 @@ def main() -> None:
     evaluation = Run(WORKSPACE).load_evaluation(args.scores) if split else None
     thresholds = evaluation.baseline_thresholds if evaluation else {}
 
-    from keras_tabular.evaluation.labelled import score_file
+    from keras_tabular.evaluation.result import score_file
     from keras_tabular.model_file.saved_model import load_model
 
     model = load_model(args.model, content, schema)

@@ -27,7 +27,7 @@ from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation.scores import Baselines
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.cells import as_float64, is_missing, time_zone
-from keras_tabular.table.parquet import read_parts
+from keras_tabular.table.parquet import read_parts, regroup_rows
 
 # Limits time and memory; more rows hardly improve a linear model.
 MAX_TRAINING_ROWS = 200_000
@@ -105,14 +105,9 @@ def fit_and_predict(
 
 def read_training_rows(split: Path, schema: Schema, limit: int) -> TrainingRows:
     """Read the features, labels and weights of the first rows of train and validation."""
-    frames, y, weight, rows = [], [], [], 0
-    for part in chain(read_parts(split / "train"), read_parts(split / "validation")):
-        part = part[: limit - rows]
-        rows += len(part)
-        frames.append(feature_frame(part, schema))
-        y.append(labels(part, schema)[:, 0])
-        weight.append(row_weights(part, schema))
-    return pd.concat(frames, ignore_index=True), np.concatenate(y), np.concatenate(weight)
+    parts = chain(read_parts(split / "train"), read_parts(split / "validation"))
+    rows = next(regroup_rows(parts, [limit]))
+    return feature_frame(rows, schema), labels(rows, schema)[:, 0], row_weights(rows, schema)
 
 
 def build_baselines(schema: Schema, loss: str) -> dict[str, Any]:

@@ -1,11 +1,16 @@
-"""The result of an evaluation, as typed structures.
+"""The result of an evaluation as typed structures, and their conversion to JSON and back.
 
-`scores_json` alone converts them to JSON and back.
+Keys with dots become nested objects: `macro.roc_auc` is written as `{"macro": {"roc_auc": ...}}`.
+The ends of an interval stand next to their score, as `accuracy_low` and `accuracy_high`. The scores
+of a baseline for other row sets than the test rows are nested in its scores for the test rows.
 """
 
 from collections.abc import Collection, ItemsView, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from keras_tabular.core.metrics import CUSTOM, METRIC_KEYS, ROW_SETS, TASKS
+from keras_tabular.core.nested import flatten, nest
 
 
 class Estimate(NamedTuple):
@@ -164,3 +169,166 @@ class Evaluation:
     def test(self) -> ScoreSet:
         """The scores for the test rows."""
         return self.score_sets["test"]
+
+
+COVERAGE_KEYS = ("asked", "coverage", "coverage_low", "coverage_high", "mean_width")
+# Fields of an evaluation that are written as they are.
+PLAIN_FIELDS = (
+    *("calibration", "classes_not_found", "custom_metrics", "outside_training"),
+    *("primary_metrics", "repeats", "threshold", "version"),
+)
+# Keys that are left out if they have no content.
+OPTIONAL = {"calibration", "custom_metrics", "interval", "tests", "threshold", "thresholds"}
+
+
+def to_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the content of `metrics/scores.json`."""
+    coverage = evaluation.interval_coverage
+    content = score_sets_to_json(evaluation.score_sets) | {
+        "equal_rows": {
+            name: rows._asdict() | {"without": scores_to_json(rows.without)}
+            for name, rows in evaluation.equal_rows.items()
+        },
+        "interval": coverage and dict(zip(COVERAGE_KEYS, coverage, strict=True)),
+        "tests": {k: _test_file_to_json(scores) for k, scores in evaluation.test_files.items()},
+        "thresholds": evaluation.baseline_thresholds,
+    }
+    content |= {name: getattr(evaluation, name) for name in PLAIN_FIELDS}
+    empty = [key for key in OPTIONAL if content[key] in (None, {})]
+    return {key: value for key, value in content.items() if key not in empty}
+
+
+def score_sets_to_json(score_sets: Mapping[str, ScoreSet]) -> dict[str, Any]:
+    """Return the scores of the model and of its baselines for several row sets."""
+    content: dict[str, Any] = {}
+    for row_set, scores in score_sets.items():
+        content[row_set] = scores_to_json(scores.model)
+        if scores.baselines:
+            differences = content.setdefault("paired_difference", {})
+            differences[row_set] = _differences_to_json(scores)
+        for name, baseline in scores.baselines.items():
+            values = scores_to_json(baseline)
+            values = values if row_set == "test" else {row_set: values}
+            content.setdefault("baseline", {}).setdefault(name, {}).update(values)
+    return content
+
+
+def scores_to_json(scores: Scores) -> dict[str, Any]:
+    """Return the number of rows under `rows`, and the scores with their intervals."""
+    values: dict[str, float] = {"rows": scores.rows}
+    for key, (value, interval) in scores.items():
+        values[key] = value
+        if interval:
+            values[f"{key}_low"], values[f"{key}_high"] = interval
+    return nest(values)
+
+
+def _test_file_to_json(scores: ScoreSet) -> dict[str, Any]:
+    return scores_to_json(scores.model) | {
+        "training_rows": scores.training_rows,
+        "baseline": {k: scores_to_json(baseline) for k, baseline in scores.baselines.items()},
+        "paired_difference": _differences_to_json(scores),
+    }
+
+
+def _differences_to_json(scores: ScoreSet) -> dict[str, Any]:
+    return {
+        name: nest({key: difference._asdict() for key, difference in by_metric.items()})
+        for name, by_metric in scores.differences.items()
+    }
+
+
+def flat(evaluation: Evaluation) -> dict[str, float]:
+    """Return all numbers by dotted keys like `test.macro.roc_auc`, as in params.yaml."""
+    leaves = flatten(to_json(evaluation))
+    return {key: value for key, value in leaves if isinstance(value, int | float)}
+
+
+def summary_to_json(evaluation: Evaluation, task_name: str) -> dict[str, Any]:
+    """Return the content of `metrics/metrics.json`: the scores that readers compare.
+
+    - Of the model: the main score, the second one, the loss, the primary metrics and the metrics of
+      the project, for the test rows, the folds and additional test files.
+    - Of each baseline: the main score and the primary metrics for the test rows.
+    - The interval of the first primary metric, and the threshold.
+    """
+    task, primary = TASKS[task_name], evaluation.primary_metrics
+    test_files = (f"tests.{name}" for name in evaluation.test_files)
+    custom = [CUSTOM + name for name in evaluation.custom_metrics]
+    of_model = (task.main, task.second, "loss", *primary, *custom)
+    of_baselines = (task.main, *primary)
+    row_sets = ("test", "cross_validation", "forward_chaining", *test_files)
+    keys = {"threshold", f"test.{primary[0]}_low", f"test.{primary[0]}_high"}
+    keys |= {f"{row_set}.{key}" for row_set in row_sets for key in of_model}
+    keys |= {f"baseline.{name}.{key}" for name in task.baselines.values() for key in of_baselines}
+    return nest({key: value for key, value in flatten(to_json(evaluation)) if key in keys})
+
+
+# Raised by `from_json` for content in another format, such as that of an old commit.
+OTHER_SHAPE = (AttributeError, KeyError, TypeError, ValueError)
+
+
+def from_json(content: Mapping[str, Any]) -> Evaluation:
+    """Read the content of `metrics/scores.json`; all but the test rows may be missing.
+
+    Raises:
+        OTHER_SHAPE: The content has another format.
+    """
+    # Commits before version 0.5 have the key `decides`.
+    primary_metrics = tuple(content.get("primary_metrics") or content["decides"])
+    if not primary_metrics or not set(primary_metrics) <= set(METRIC_KEYS):
+        raise ValueError
+    all_differences, score_sets = content.get("paired_difference", {}), {}
+    for row_set in (name for name in ROW_SETS if name == "test" or name in content):
+        baselines, differences = content.get("baseline", {}), all_differences.get(row_set, {})
+        if row_set != "test":
+            baselines = {k: scores[row_set] for k, scores in baselines.items() if row_set in scores}
+        score_sets[row_set] = _score_set(content[row_set], baselines, differences)
+    coverage = content.get("interval")
+    fields = {key: content[key] for key in PLAIN_FIELDS if key in content}
+    fields["primary_metrics"] = primary_metrics
+    fields["classes_not_found"] = tuple(content.get("classes_not_found", ()))
+    return Evaluation(
+        score_sets=score_sets,
+        test_files={
+            name: _score_set(scores, scores["baseline"], scores["paired_difference"])
+            for name, scores in content.get("tests", {}).items()
+        },
+        baseline_thresholds=content.get("thresholds", {}),
+        interval_coverage=coverage and IntervalCoverage(*(coverage[key] for key in COVERAGE_KEYS)),
+        equal_rows={
+            name: EqualRows(**rows | {"without": scores_from_json(rows["without"])})
+            for name, rows in content.get("equal_rows", {}).items()
+        },
+        **fields,
+    )
+
+
+def _score_set(scores: Any, baselines: Any, differences: Any) -> ScoreSet:
+    return ScoreSet(
+        scores_from_json(scores),
+        {name: scores_from_json(baseline) for name, baseline in baselines.items()},
+        {name: _differences_from_json(by_metric) for name, by_metric in differences.items()},
+        scores.get("training_rows"),
+    )
+
+
+def scores_from_json(content: Any) -> Scores:
+    """Read the scores of one row set."""
+    values = dict(flatten(content))
+    estimates = {}
+    for key, value in values.items():
+        is_custom = key.startswith(CUSTOM) and not key.endswith(("_low", "_high"))
+        if key in METRIC_KEYS or is_custom:
+            interval = None
+            if f"{key}_low" in values:
+                interval = (float(values[f"{key}_low"]), float(values[f"{key}_high"]))
+            estimates[key] = Estimate(float(value), interval)
+    return Scores(int(content["rows"]), estimates)
+
+
+def _differences_from_json(content: Any) -> dict[str, PairedDifference]:
+    values = dict(flatten(content))
+    keys = [key.removesuffix(".low") for key in values if key.endswith(".low")]
+    ends = PairedDifference._fields
+    return {key: PairedDifference(*(float(values[f"{key}.{end}"]) for end in ends)) for key in keys}

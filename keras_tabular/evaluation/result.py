@@ -1,21 +1,27 @@
-"""The evaluation of a model: it predicts all rows, and is compared with the baselines."""
+"""The evaluation of a model and of its baselines, on the rows of a split or of a labelled file."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.metrics import ROW_SETS, TASKS, CustomMetric, primary_metrics
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation.calibration import choose_threshold, scale_by_temperature
-from keras_tabular.evaluation.equal_rows import score_equal_rows
+from keras_tabular.evaluation.equal_rows import hash_rows, score_equal_rows
 from keras_tabular.evaluation.evaluation import Evaluation, IntervalCoverage, ScoreSet
 from keras_tabular.evaluation.scores import Baselines, OutOfFold, Predictions, read_oof, score
 from keras_tabular.evaluation.uncertainty import (
+    MIN_ROWS_FOR_INTERVAL,
     ScoredPredictions,
     score_and_resample,
     share_interval,
@@ -23,8 +29,11 @@ from keras_tabular.evaluation.uncertainty import (
 from keras_tabular.model_file.intervals import Intervals
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.table import arrays
+from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.groups import row_groups
-from keras_tabular.table.parquet import part_paths
+from keras_tabular.table.parquet import part_paths, write_part
+from keras_tabular.table.rows import check_rows, raise_failures
+from keras_tabular.table.source import check_columns, read_rows, row_locator
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from keras_tabular.model_file.saved_model import SavedModel
@@ -95,8 +104,6 @@ def predict_row_sets(
         name: predict_table(model.predict, data / "split" / name, schema, threshold)
         for name in ("train", "validation", "test")
     }
-    if not predictions["test"].weight.any():
-        raise UserError(f"column {schema.weight}: every test row has a weight of 0")
     for name, table in oof.items():
         *columns, fold = (column.to_numpy() for column in table.columns)
         rows = np.flatnonzero(fold >= 0)
@@ -176,6 +183,8 @@ def choose_primary_metrics(
     train: Predictions, test: ScoredPredictions, schema: Schema
 ) -> tuple[str, ...]:
     """Choose the primary metrics: the main score if one has no interval on the test rows."""
+    if not test.predictions.weight.any():
+        raise UserError(f"column {schema.weight}: every row to score has a weight of 0")
     counts = [int((train.y == k).sum()) for k in range(len(schema.classes))]
     keys = primary_metrics(schema.task, counts)
     has_intervals = set(keys) <= test.intervals(keys).keys()
@@ -257,3 +266,92 @@ def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverag
     ends = share_interval(is_inside, np.ones(len(is_inside)), test.group)
     mean_width = float((high - low).mean())
     return IntervalCoverage(intervals.coverage, float(is_inside.mean()), *ends, mean_width)
+
+
+class LabelledFile(NamedTuple):
+    """Scores for the rows of a file, and warnings about these rows."""
+
+    primary_metrics: tuple[str, ...]
+    scores: ScoreSet
+    warnings: list[str]
+
+
+def score_file(
+    file: Path,
+    model: "SavedModel",
+    schema: Schema,
+    policies: Validate,
+    split: Path | None,
+    thresholds: dict[str, float],
+    metrics: Sequence[CustomMetric] = (),
+) -> LabelledFile:
+    """Score the model and its baselines on the rows of a file, and count the training rows in it.
+
+    Args:
+        policies: The section `validate` of params.yaml.
+        split: Folder of the split, from which the baselines learn; None for no baselines.
+        thresholds: Thresholds of the baselines; those that are missing are chosen.
+        metrics: Metrics of the project.
+
+    Raises:
+        UserError: All weights are 0, or the rows are not valid, see `write_valid_rows`.
+    """
+    training_rows, baselines = 0, Baselines()
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        failures = write_valid_rows(file, schema, policies, folder)
+        predictions = predict_table(model.predict, folder, schema, model.metadata.threshold)
+        if split:
+            from keras_tabular.evaluation.baselines import predict_baselines  # takes a second
+
+            hashes, _ = hash_rows(folder, schema)
+            training_rows = int(np.isin(hashes, hash_rows(split / "train", schema)[0]).sum())
+            baselines = predict_baselines(split, {}, schema, model.metadata.loss, folder)
+            thresholds = baseline_thresholds(baselines, {}, model.metadata, schema) | thresholds
+    scored = score_and_resample(predictions._replace(custom_metrics=metrics), schema)
+    primary_metrics = choose_primary_metrics(predictions, scored, schema)
+    scores = compare_with_baselines(scored, baselines, thresholds, primary_metrics, schema)
+    warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]
+    rows = scores.model.rows
+    if training_rows:
+        counts = f"{training_rows:,} of {rows:,} rows are training rows"
+        warnings.append(f"{counts}, so the scores are too optimistic")
+    if rows < MIN_ROWS_FOR_INTERVAL:
+        warnings.append(f"intervals need {MIN_ROWS_FOR_INTERVAL} rows or more, got {rows}")
+    return LabelledFile(primary_metrics, replace(scores, training_rows=training_rows), warnings)
+
+
+def write_valid_rows(file: Path, schema: Schema, policies: Validate, folder: Path) -> Counter[str]:
+    """Check the rows of a file, and write those that are not dropped as parts of a table.
+
+    The features, the target, the weight and, if the file has it, the group are checked for their
+    kind, missing values, ranges and values.
+
+    Args:
+        policies: The section `validate` of params.yaml.
+        folder: Where to write the table.
+
+    Returns:
+        The number of rows that failed a check with the policy drop or warn, by column and check.
+
+    Raises:
+        UserError: A row fails a check with the policy error, the columns of the file are not those
+            of the schema, or no row is left.
+    """
+    required = [*schema.features, schema.target, *([schema.weight] if schema.weight else [])]
+    names = check_columns(file, schema, required)
+    needed = {*required, schema.group} & {*names}
+    columns = {name: column for name, column in schema.columns.items() if name in needed}
+    checks, counts, rows = declared_checks(schema, policies), Counter[str](), 0
+    line = row_locator([file], schema)
+    for number, raw in enumerate(read_rows(file, schema, list(columns))):
+        table, failures = check_rows(raw, columns, checks)[1:]
+        raise_failures([f for f in failures if f.policy == "error"], raw.first, line)
+        counts.update(f"{f.column}: {f.check}: {f.policy}" for f in failures)
+        is_valid = np.ones(len(table), bool)
+        is_valid[[failure.row for failure in failures if failure.policy == "drop"]] = False
+        write_part(folder, number, table.filter(pa.array(is_valid)))
+        rows += int(is_valid.sum())
+    if not rows:
+        raise UserError(f"{file}: expected at least one valid row, got none")
+    return counts

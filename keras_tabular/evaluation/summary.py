@@ -10,7 +10,7 @@ from keras_tabular.core.numbers import UNDEFINED, format_number
 from keras_tabular.evaluation.evaluation import NO_SCORES, Evaluation, IntervalCoverage, ScoreSet
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
-    from keras_tabular.evaluation.labelled import LabelledFile
+    from keras_tabular.evaluation.result import LabelledFile
 
 
 def summary_lines(
@@ -123,18 +123,15 @@ def format_coverage(coverage: IntervalCoverage) -> str:
 def format_equal_rows(evaluation: Evaluation) -> list[str]:
     """Format the number of rows that are equal to rows of the training, and the score without."""
     key, texts = evaluation.primary_metrics[0], []
-    places = {
-        "test": "test rows are equal to a training row",
-        "cross_validation": "training rows are equal to one of another fold",
-    }
-    for row_set, place in places.items():
-        rows = evaluation.equal_rows.get(row_set)
-        if not rows:
-            continue
-        row_count = evaluation.score_sets[row_set].model.rows
-        score = format_number(rows.without.value(key))
-        texts.append(
-            f"{rows.equal:,} of {row_count:,} {place}, {rows.equal_with_target:,} of "
-            f"them with the same target; {metric(key).label} without these rows: {score}"
-        )
+    for row_set, place in (
+        ("test", "test rows are equal to a training row"),
+        ("cross_validation", "training rows are equal to one of another fold"),
+    ):
+        if rows := evaluation.equal_rows.get(row_set):
+            row_count = evaluation.score_sets[row_set].model.rows
+            score = format_number(rows.without.value(key))
+            texts.append(
+                f"{rows.equal:,} of {row_count:,} {place}, {rows.equal_with_target:,} of "
+                f"them with the same target; {metric(key).label} without these rows: {score}"
+            )
     return texts

@@ -8,8 +8,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Gate
 from keras_tabular.core.metrics import BASELINES, CONSTANTS, TASKS, deciding_metric, metric
 from keras_tabular.core.numbers import format_number
-from keras_tabular.evaluation.evaluation import Evaluation, PairedDifference, ScoreSet
-from keras_tabular.evaluation.scores_json import flat
+from keras_tabular.evaluation.evaluation import Evaluation, PairedDifference, ScoreSet, flat
 from keras_tabular.evaluation.summary import evaluation_warnings
 from keras_tabular.experiments.advice import next_steps
 from keras_tabular.experiments.run import Run, commit_before, mismatch

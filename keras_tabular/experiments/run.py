@@ -14,8 +14,7 @@ from pydantic import ValidationError
 
 from keras_tabular.config.schema import SCHEMA
 from keras_tabular.core.errors import UserError
-from keras_tabular.evaluation import scores_json
-from keras_tabular.evaluation.evaluation import Evaluation
+from keras_tabular.evaluation.evaluation import OTHER_SHAPE, Evaluation, from_json
 from keras_tabular.experiments.verdict import Verdict
 
 LOCK = "dvc.lock"
@@ -80,8 +79,8 @@ class Run:
 
     def load_evaluation(self, path: Path) -> Evaluation | None:
         """Return the scores in a file; None if there are none in the present format."""
-        with suppress(*scores_json.OTHER_SHAPE):
-            return scores_json.from_json(self.load(path))
+        with suppress(*OTHER_SHAPE):
+            return from_json(self.load(path))
         return None
 
     @cached_property

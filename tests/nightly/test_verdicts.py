@@ -19,10 +19,9 @@ from keras_tabular.config.sections import Gate, Split
 from keras_tabular.core.files import write_points
 from keras_tabular.core.metrics import TASKS
 from keras_tabular.evaluation import plot_data, uncertainty
-from keras_tabular.evaluation.evaluation import Evaluation
+from keras_tabular.evaluation.evaluation import Evaluation, to_json
 from keras_tabular.evaluation.result import compare_with_baselines
 from keras_tabular.evaluation.scores import Predictions
-from keras_tabular.evaluation.scores_json import to_json
 from keras_tabular.experiments.gate import Base, evaluate_gate, make_base
 from keras_tabular.experiments.run import WORKSPACE, Run
 from tests.helpers import build_schema, load_train_params

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from keras_tabular.evaluation.evaluation import (
+    OTHER_SHAPE,
     EqualRows,
     Estimate,
     Evaluation,
@@ -12,8 +13,10 @@ from keras_tabular.evaluation.evaluation import (
     PairedDifference,
     Scores,
     ScoreSet,
+    flat,
+    from_json,
+    to_json,
 )
-from keras_tabular.evaluation.scores_json import OTHER_SHAPE, flat, from_json, to_json
 
 SCORES = Scores(
     20,
