@@ -46,16 +46,16 @@ class Table(NamedTuple):
         return cls(frame.to_csv(index=False), target, values)
 
 
-SCORES, MESSAGE, NO_RUN = "scores", "message", "the first schema does not run"
-MISREAD, TRACEBACK = "misread", "traceback"
+SCORES, MESSAGE, FAULT = "scores", "message", "fault"
 
 
 class Outcome(NamedTuple):
     """The outcome of a table.
 
     Attributes:
-        kind: One of the constants above. It is `NO_RUN` if ingest or validate ends with a message
-            that `infer-schema` has not announced.
+        kind: One of the constants above. It is `FAULT` if a column was misread, if there was a
+            traceback, or if ingest or validate ended with a message that `infer-schema` has not
+            announced.
         detail: The message, the traceback, or the columns that were misread.
     """
 
@@ -65,7 +65,7 @@ class Outcome(NamedTuple):
     @property
     def failed(self) -> bool:
         """Whether this outcome is a fault of the pipeline for any table."""
-        return self.kind not in (SCORES, MESSAGE)
+        return self.kind == FAULT
 
 
 def misread_columns(folder: Path, table: Table) -> Iterator[str]:
@@ -85,9 +85,7 @@ def misread_columns(folder: Path, table: Table) -> Iterator[str]:
         values = ingested[name].to_pandas()
         values = values.mask(values.isin(column.sentinels))
         if expected.dtype == float:
-            is_right = np.isclose(
-                values.astype(float), expected, rtol=1e-12, atol=0, equal_nan=True
-            )
+            is_right = np.isclose(values.astype(float), expected, 1e-12, 0, equal_nan=True)
         else:
             values = values.dt.tz_localize(None)
             is_right = (values == expected) | (values.isna() & np.isnat(expected))
@@ -120,11 +118,11 @@ def run_commands(folder: Path, table: Table) -> Outcome:
             except (Exception, SystemExit) as error:
                 if isinstance(error.__context__, UserError):  # an OSError is not expected here
                     is_early = stage in ("stages.ingest", "stages.validate") and not is_announced
-                    return Outcome(NO_RUN if is_early else MESSAGE, str(error))
-                return Outcome(TRACEBACK, traceback.format_exc())
+                    return Outcome(FAULT if is_early else MESSAGE, str(error))
+                return Outcome(FAULT, traceback.format_exc())
     if is_announced:
-        return Outcome(NO_RUN, "infer_schema announced a stop that did not come")
-    return Outcome(MISREAD if misread else SCORES, "\n".join(misread))
+        return Outcome(FAULT, "infer_schema announced a stop that did not come")
+    return Outcome(FAULT if misread else SCORES, "\n".join(misread))
 
 
 def run_table(table: Table, *, both: bool = False) -> Outcome:

@@ -72,51 +72,39 @@ def test_model_not_better_than_constant_has_learnt_nothing(task: str, difference
     assert run_gate(scores, gate=without_constant, task=task).headline == "Nothing was learnt"
 
 
+UNDECIDED = "No significant difference from"
+
+
 @pytest.mark.parametrize(
-    ("linear", "boosted", "status", "headline"),
+    ("linear", "boosted", "settings", "status", "headline"),
     [
-        (BETTER, BETTER, "pass", "The model is better than logistic regression"),
-        (BETTER, NOT_SIGNIFICANT, "undecided", "No significant difference from gradient boosting"),
-        (
-            *((0.0, -0.02, 0.02), NOT_SIGNIFICANT),
-            *("undecided", "No significant difference from gradient boosting"),
-        ),
-        (NOT_SIGNIFICANT, WORSE, "fail", "The model is worse than gradient boosting"),
-        ((0.2, 0.1, 0.3), WORSE, "fail", "The model is worse than logistic regression"),
+        (BETTER, BETTER, {}, "pass", "The model is better than logistic regression"),
+        (BETTER, NOT_SIGNIFICANT, {}, "undecided", f"{UNDECIDED} gradient boosting"),
+        ((0.0, -0.02, 0.02), NOT_SIGNIFICANT, {}, "undecided", f"{UNDECIDED} gradient boosting"),
+        (NOT_SIGNIFICANT, WORSE, {}, "fail", "The model is worse than gradient boosting"),
+        ((0.2, 0.1, 0.3), WORSE, {}, "fail", "The model is worse than logistic regression"),
+        # The interval ends 0.04 above the baseline's loss of 0.74, which is 5.4 %.
+        (NOT_SIGNIFICANT, BETTER, {"margin": 0.05}, "fail", f"{UNDECIDED} logistic regression"),
+        (NOT_SIGNIFICANT, BETTER, {"margin": 0.06}, "pass", f"{UNDECIDED} logistic regression"),
+        (BETTER, BETTER, {"lowest": {"test.loss": 0.9}}, "fail", "A score misses its limit"),
     ],
 )
 def test_loss_decides_and_strongest_baseline_is_named(
-    linear: Any, boosted: Any, status: str, headline: str
+    linear: Any, boosted: Any, settings: dict[str, Any], status: str, headline: str
 ) -> None:
-    verdict = run_gate(scores_with_differences(linear=linear, boosted=boosted))
+    gate = ALL_BASELINES.model_copy(update=settings)
+    verdict = run_gate(scores_with_differences(linear=linear, boosted=boosted), gate=gate)
     assert (verdict.status, verdict.headline) == (status, headline)
-    baseline = " ".join(headline.split()[-2:])
-    assert baseline in verdict.reason
 
 
 def test_reason_has_scores_intervals_and_directions() -> None:
-    gate = Gate(beat_baselines=("linear",))
-    accuracy = "accuracy 0.800 vs 0.790 (95% CI of the difference -0.0200 to 0.0400)"
+    gate = Gate(beat_baselines=("linear",), lowest={"test.loss": 0.9})
     assert run_gate(scores_with_differences(linear=NOT_SIGNIFICANT), gate=gate).reason == (
+        "test.loss is 0.750 but has to be at least 0.900. "
         "On 254 test rows, there is no significant difference between the model and logistic "
         "regression: loss 0.750 vs 0.740 (lower is better; 95% CI of the difference -0.0200 to "
-        f"0.0400); {accuracy}"
+        "0.0400); accuracy 0.800 vs 0.790 (95% CI of the difference -0.0200 to 0.0400)"
     )
-    assert run_gate(scores_with_differences(linear=WORSE), gate=gate).reason == (
-        "On 254 test rows, the model is significantly worse than logistic regression: loss 0.750 "
-        f"vs 0.650 (lower is better; 95% CI of the difference 0.0500 to 0.150); {accuracy}"
-    )
-
-
-@pytest.mark.parametrize(
-    ("margin", "status"), [(None, "undecided"), (0.05, "fail"), (0.06, "pass")]
-)
-def test_margin_limits_how_much_worse_the_model_may_be(margin: float | None, status: str) -> None:
-    """The interval ends 0.04 above the baseline's loss of 0.74, which is 5.4 %."""
-    gate = Gate(beat_baselines=("linear",), margin=margin)
-    verdict = run_gate(scores_with_differences(linear=NOT_SIGNIFICANT), gate=gate)
-    headline = "No significant difference from logistic regression"
-    assert (verdict.status, verdict.headline) == (status, headline)
 
 
 def test_absolute_error_decides_if_it_was_trained() -> None:
@@ -133,15 +121,6 @@ def test_too_few_test_rows_fail() -> None:
     assert (verdict.status, verdict.headline) == ("fail", headline)
 
 
-def test_missed_limit_fails() -> None:
-    scores = scores_with_differences(linear=BETTER, boosted=BETTER)
-    gate = ALL_BASELINES.model_copy(update={"lowest": {"test.loss": 0.9}})
-    verdict = run_gate(scores, gate=gate)
-    assert (verdict.status, verdict.headline) == ("fail", "A score misses its limit")
-    reason = "test.loss is 0.750 but has to be at least 0.900. On 254 test rows"
-    assert verdict.reason.startswith(reason)
-
-
 def test_limits_are_inclusive_and_missing_scores_fail() -> None:
     gate = Gate.model_validate(
         {"lowest": {"test": {"accuracy": 0.79}}, "highest": {"test": {"loss": 0.52, "brier": 1}}}
@@ -152,25 +131,22 @@ def test_limits_are_inclusive_and_missing_scores_fail() -> None:
 
 
 @pytest.mark.parametrize(
-    ("loss", "difference", "status"),
+    ("loss", "difference", "status", "reason"),
     [
-        (0.51, (0.01, 0.005, 0.015), "pass"),  # worse by less than the share
-        (0.53, (0.03, 0.01, 0.05), "fail"),
-        (0.53, (0.03, -0.01, 0.07), "pass"),  # not significant
-        (0.53, None, "skipped"),  # other test rows
+        (0.51, (0.01, 0.005, 0.015), "pass", "and has to be at most 0.520 (4% worse than 0.500 in"),
+        (0.53, (0.03, 0.01, 0.05), "fail", "but has to be at most 0.520 (4% worse than 0.500 in"),
+        (0.53, (0.03, -0.01, 0.07), "pass", "the difference on the same test rows is not"),
+        (0.53, None, "skipped", "abc has different test rows"),
     ],
 )
 def test_worse_than_last_fails_only_if_the_difference_is_significant(
-    loss: float, difference: Any, status: str
+    loss: float, difference: Any, status: str, reason: str
 ) -> None:
     gate = Gate.model_validate({"worse_than_last": {"test": {"loss": 0.04}}})
     differences = {"loss": PairedDifference(*difference)} if difference else {}
     base = BASE._replace(compute_differences=lambda: differences)
     (check,) = run_gate({"test": {"loss": loss}}, base, gate).checks
-    assert check.status == status
-    if status == "fail":
-        limit = "at most 0.520 (4% worse than 0.500 in abc)"
-        assert check.reason == f"test.loss is 0.530 but has to be {limit}"
+    assert (check.status, reason in check.reason) == (status, True)
 
 
 def test_warnings_of_the_evaluation_are_part_of_the_verdict() -> None:

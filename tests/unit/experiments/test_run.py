@@ -8,7 +8,6 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.experiments.gate import make_base
 from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, mismatch
 from tests.commands import check_output
-from tests.helpers import score_values
 from tests.projects import commit_all
 from tests.unit.experiments.conftest import SCHEMA, write_run
 
@@ -17,24 +16,15 @@ def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
     head = check_output(project, "git", "rev-parse", "HEAD").strip()
     check_output(project, "git", "tag", "good", "HEAD~1")
     check_output(project, "git", "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/units-2", "HEAD~1")
-    for name, label, accuracy in (
-        ("workspace", "workspace", 0.75),
-        ("main", "main", 0.75),
-        ("HEAD", head[:7], 0.75),
-        (head[:9], head[:7], 0.75),
-        ("HEAD~1", None, 0.5),
-        ("good", "good", 0.5),
-        ("units-2", "units-2", 0.5),
-    ):
+    runs = {"workspace": 0.75, "main": 0.75, "HEAD~1": 0.5, "good": 0.5, "units-2": 0.5}
+    for name, accuracy in runs.items():
         run = Run(name)
-        assert score_values(run.require_evaluation().test.model) == {
-            "accuracy": accuracy,
-            "loss": 1 - accuracy,
-        }
-        assert label in (run.label, None)
+        assert run.require_evaluation().test.model.value("accuracy") == accuracy
+        assert (run.label == name) == ("HEAD" not in name)
         assert (run.source, run.target) == ("t.csv", "y")
         assert not run.uncommitted
     assert content_at(head, project / "data/schema.yaml") == SCHEMA
+    assert Run("HEAD").label == Run(head[:9]).label == head[:7]
     assert Run(WORKSPACE).commit == Run("main").commit
 
 

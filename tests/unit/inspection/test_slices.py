@@ -114,7 +114,3 @@ def test_names_of_bins() -> None:
     bins = Bins.from_values(words, Column(kind="category"), 2)
     assert bins.names == ["b", "a", "others", "missing"]
     assert bins.codes(words).tolist() == [0, 1, 0, 2, 3]
-
-
-def test_range_may_end_with_the_last_day_of_the_calendar() -> None:
-    assert Range(high=date.max).ends[1] > Range(high=date(9999, 12, 30)).ends[1]
