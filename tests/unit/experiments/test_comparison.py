@@ -44,8 +44,7 @@ def test_differences_are_better_worse_or_not_significant(
 def test_scores_are_compared_with_base_and_baselines() -> None:
     difference = {"difference": 0.25, "low": 0.1, "high": 0.4}
     evaluation = build_evaluation(
-        test={"accuracy": 0.875, "accuracy_low": 0.85, "accuracy_high": 0.95, "loss": 0.5}
-        | {"macro": {"f1": 0.5}, "unknown_score": 3},
+        test={"accuracy": 0.875, "accuracy_low": 0.85, "accuracy_high": 0.95, "loss": 0.5},
         baseline={"majority": {"accuracy": 0.625}, "ridge": {"loss": 0.25, "precision": 0.5}},
         paired_difference={"test": {"majority": {"accuracy": difference}}},
     )
@@ -61,13 +60,15 @@ def test_scores_are_compared_with_base_and_baselines() -> None:
         ScoreRow("precision", "Precision", "", True, None, None, None, undefined),
         ScoreRow("recall", "Recall", "", True, None, None, None, none),
         ScoreRow("loss", "Loss", "", False, 0.5, None, ScoreComparison(0.25, 0.25, "worse"), ridge),
-        ScoreRow("macro.f1", "F1", "each class alike", True, 0.5, None, None, none),
     ]
 
 
-def test_custom_metric_has_a_row_after_the_others() -> None:
-    run, base = (build_evaluation(test={"loss": 1, "custom": {"cost": n}}).test for n in (2, 3))
-    *_, row = compare_scores(run, base, metrics=metrics_by_key({"cost": False})).values()
+def test_averaged_and_custom_metrics_have_rows_after_the_others() -> None:
+    run, base = (
+        build_evaluation(test={"macro": {"f1": 0.5}, "custom": {"cost": n}}).test for n in (2, 3)
+    )
+    f1, row = compare_scores(run, base, metrics=metrics_by_key({"cost": False})).values()
+    assert (f1.key, f1.average) == ("macro.f1", "each class alike")
     before = ScoreComparison(3.0, -1.0, "better")
     assert row == ScoreRow("custom.cost", "cost", "", False, 2.0, None, before, {})
 

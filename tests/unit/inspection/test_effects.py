@@ -37,33 +37,24 @@ def predict_members(columns: dict[str, np.ndarray]) -> np.ndarray:
     return np.column_stack([base, base + columns["a"], base - columns["a"]])
 
 
-def test_effects_are_those_of_the_function_despite_correlation() -> None:
-    """Column b is correlated with a and has no effect."""
-    rows = make_table()
-    effects = column_effects(predict_members, rows, SCHEMA, ["a", "c", "b"], 1)
+@pytest.mark.parametrize("max_weight", [1, 4])
+def test_effects_are_those_of_the_function_despite_correlation(max_weight: int) -> None:
+    """Column b is correlated with a and has no effect. The rows count by their weights."""
+    weight = np.random.default_rng(1).integers(1, max_weight, 1500, endpoint=True).astype(float)
+    rows = make_table().append_column("w", pa.array(weight))
+    schema = build_schema("regression", **COLUMNS, w={"kind": "real"})
+    schema = schema.model_copy(update={"weight": "w"})
+    effects = column_effects(predict_members, rows, schema, ["a", "c", "b"], 1)
     a, c, b = effects["columns"]
     np.testing.assert_allclose(np.diff(a["effect"]) / np.diff(a["values"]), 2)
     np.testing.assert_allclose(b["effect"], 0, atol=1e-9)
     at_rows = np.interp(rows["a"].to_numpy(), a["values"], a["effect"])
-    assert at_rows.mean() == pytest.approx(0, abs=1e-6)
-    mean = 3 * np.mean(rows["c"].to_numpy() == "x")
+    assert np.average(at_rows, weights=weight) == pytest.approx(0, abs=1e-6)
+    mean = 3 * np.average(rows["c"].to_numpy() == "x", weights=weight)
     category_effects = dict(zip(c["values"], c["effect"], strict=True))
     assert category_effects == pytest.approx({"x": 3 - mean, "y": -mean, "z": -mean})
     assert (np.array(a["low"]) <= np.array(a["high"])).all()
     assert a["high"][-1] - a["low"][-1] > 1  # the members disagree
-    assert effects == column_effects(predict_members, rows, SCHEMA, ["a", "c", "b"], 1)
-
-
-def test_effects_are_centred_by_the_weights_of_the_rows() -> None:
-    weight = np.random.default_rng(1).integers(0, 4, 1500).astype(float)
-    rows = make_table().append_column("w", pa.array(weight))
-    weighted = build_schema("regression", **COLUMNS, w={"kind": "real"})
-    weighted = weighted.model_copy(update={"weight": "w"})
-    a, c = column_effects(predict_members, rows, weighted, ["a", "c"], 1)["columns"]
-    at_rows = np.interp(rows["a"].to_numpy(), a["values"], a["effect"])
-    assert np.average(at_rows, weights=weight) == pytest.approx(0, abs=1e-6)
-    mean = 3 * np.average(rows["c"].to_numpy() == "x", weights=weight)
-    assert dict(zip(c["values"], c["effect"], strict=True))["x"] == pytest.approx(3 - mean)
 
 
 def test_effect_is_on_the_class_that_changes_most() -> None:

@@ -9,21 +9,7 @@ from markupsafe import Markup
 
 from keras_tabular.experiments.comparison import ChangedValue
 from keras_tabular.experiments.run import METRICS
-from keras_tabular.report.column_pictures import draw_effect, importance_picture, spark
-from keras_tabular.report.formats import (
-    format_changes,
-    format_parameter,
-    format_score,
-    format_value,
-    with_code,
-)
-from keras_tabular.report.page import (
-    TEMPLATES,
-    data_card,
-    escape_advice,
-    markdown_row,
-    render_markdown,
-)
+from keras_tabular.report import column_pictures, formats, page
 from keras_tabular.report.pictures import Picture, draw_roc
 from keras_tabular.report.vega import Spec, svg
 from tests.pages import Page
@@ -42,26 +28,28 @@ def draw(picture: Callable[[Any], Picture | None], label: str, points: str) -> S
 def draw_importance(name: str) -> Spec:
     """Draw the importance of a column, of a run with the same name."""
     quoted = name.replace('"', '""')
-    return draw(importance_picture, name, f'column,rise,low,high\n"{quoted}",1,0.5,2\n')
+    return draw(
+        column_pictures.importance_picture, name, f'column,rise,low,high\n"{quoted}",1,0.5,2\n'
+    )
 
 
 def test_names_in_the_data_stay_text() -> None:
-    macros: Any = TEMPLATES.get_template("macros.html").module
+    macros: Any = page.TEMPLATES.get_template("macros.html").module
     for html in (
         macros.table(["Column", HOSTILE], [[HOSTILE, HOSTILE]]),
         svg(draw_importance(HOSTILE), "a"),
-        spark({"train": [1, 2], "test": [2, 1]}) + Markup.escape(HOSTILE),
-        render_markdown(f"{HOSTILE} <script>alert(1)</script> ![]({HOSTILE})"),
+        column_pictures.spark({"train": [1, 2], "test": [2, 1]}) + Markup.escape(HOSTILE),
+        page.render_markdown(f"{HOSTILE} <script>alert(1)</script> ![]({HOSTILE})"),
     ):
-        page = Page(str(html))
-        assert HOSTILE in page.text
-        assert not {"b", "script", "img"} & set(page.tags)
+        parsed = Page(str(html))
+        assert HOSTILE in parsed.text
+        assert not {"b", "script", "img"} & set(parsed.tags)
 
 
 def test_markdown_is_escaped_outside_of_commands() -> None:
-    assert markdown_row(["a|b", "<b>\nc", 3]) == "| a\\|b | &lt;b> c | 3 |"
-    assert escape_advice("Rows of <b>: `run [{a: b}]`") == "Rows of &lt;b>: `run [{a: b}]`"
-    assert escape_advice("Rows of <b>") == "Rows of &lt;b>"
+    assert page.markdown_row(["a|b", "<b>\nc", 3]) == "| a\\|b | &lt;b> c | 3 |"
+    assert page.escape_advice("Rows of <b>: `run [{a: b}]`") == "Rows of &lt;b>: `run [{a: b}]`"
+    assert page.escape_advice("Rows of <b>") == "Rows of &lt;b>"
 
 
 def test_pictures_have_unique_ids_that_repeat() -> None:
@@ -88,31 +76,33 @@ def test_formats_of_numbers_scores_and_parameters() -> None:
         **{12345.67: "12,346", 12.0: "12", 2024: "2024", 12345678.25: "12,345,678"},
         **{1e300: "1e+300"},
     }
-    assert {value: format_value(value) for value in texts} == texts
-    assert [format_score(-0.0123), format_score(None, 0.5)] == ["−0.0123", "–"]
+    assert {value: formats.format_value(value) for value in texts} == texts
+    assert [formats.format_score(-0.0123), formats.format_score(None, 0.5)] == ["−0.0123", "–"]
     change = ChangedValue("column.Year.max", 2024.0, 2023.0)
-    assert format_changes([change]) == "Year, max 2023 → 2024"
-    parameters = [format_parameter(value) for value in (None, "silu", 500000, True, [16, 8])]
+    assert formats.format_changes([change]) == "Year, max 2023 → 2024"
+    parameters = [
+        formats.format_parameter(value) for value in (None, "silu", 500000, True, [16, 8])
+    ]
     assert parameters == ["–", "silu", "500000", "true", "[16, 8]"]
 
 
 def test_text_between_backticks_is_code() -> None:
     text = "a < b: `dvc exp run -S 'evaluate.threshold={best: f1}'`"
-    page = Page(str(with_code(text)))
-    assert page.text.strip() == text.replace("`", "")
-    assert "code" in page.tags
+    parsed = Page(str(formats.with_code(text)))
+    assert parsed.text.strip() == text.replace("`", "")
+    assert "code" in parsed.tags
 
 
 def test_years_on_an_axis_have_no_comma() -> None:
     effect = {"kind": "integer", "column": "Year", "values": [1990.0, 2000.0, 2020.0]}
     effect |= {key: [0.1, 0.2, 0.3] for key in ("effect", "low", "high")}
-    picture = svg(draw_effect(effect, (0, 1)), "a")
+    picture = svg(column_pictures.draw_effect(effect, (0, 1)), "a")
     assert ">2000<" in picture
     assert ">2,000<" not in picture
 
 
 def test_data_card_has_to_mention_the_table() -> None:
     run: Any = SimpleNamespace(source="t.csv", read=lambda _: "# Title\n\n`t.csv`\n\n## Limits\n")
-    assert data_card(run) == "<p><code>t.csv</code></p>\n<h3>Limits</h3>\n"
+    assert page.data_card(run) == "<p><code>t.csv</code></p>\n<h3>Limits</h3>\n"
     run.source = "other.csv"
-    assert "does not mention <code>other.csv</code> yet" in data_card(run)
+    assert "does not mention <code>other.csv</code> yet" in page.data_card(run)
