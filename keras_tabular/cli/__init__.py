@@ -4,8 +4,6 @@ import keras_tabular.core.process  # isort: skip  # noqa: F401 - sets up OpenBLA
 
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Iterable
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
@@ -29,11 +27,9 @@ def main() -> None:
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument("command", metavar="COMMAND", help="one of the commands below")
+    add = parser.add_argument
+    add("command", metavar="COMMAND", choices=COMMANDS, help="one of the commands below")
     command = parser.parse_args(sys.argv[1:2]).command
-    if command not in COMMANDS:
-        hint = nearest_hint(command, "commands", COMMANDS)
-        parser.error(f"there is no command {command!r}; {hint}")
     sys.argv = [f"keras-tabular {command}", *sys.argv[2:]]  # argparse shows the first as program
     import_module(f"keras_tabular.{COMMANDS[command]}.{module_name(command)}").main()
 
@@ -49,9 +45,3 @@ def describe_commands() -> str:
 
 def module_name(command: str) -> str:
     return command.replace("-", "_")
-
-
-def nearest_hint(name: str, plural: str, names: Iterable[str]) -> str:
-    """Return the most similar of the names, or all of them, as the end of a message."""
-    nearest = get_close_matches(name, names, n=1)
-    return f"did you mean {nearest[0]!r}?" if nearest else f"the {plural} are {', '.join(names)}"

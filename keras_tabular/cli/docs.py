@@ -3,7 +3,6 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
-from keras_tabular.cli import nearest_hint
 from keras_tabular.core.errors import align_columns
 
 PACKAGE = Path(__file__).parents[1]
@@ -11,15 +10,14 @@ FOLDERS = (PACKAGE / "docs", PACKAGE.parent / "docs")  # of an installed package
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument("page", nargs="?", help="name of the page, such as schema")
-    name = parser.parse_args().page
     folder = next(folder for folder in FOLDERS if folder.is_dir())
     pages = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md"))}
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("page", nargs="?", metavar="PAGE", choices=pages, help="name of the page, such as schema")
+    name = parser.parse_args().page
     if name is None:
         titles = [[page, text.partition("\n")[0].lstrip("# ")] for page, text in pages.items()]
         print(align_columns(titles))
-    elif name in pages:
-        print(pages[name], end="")
     else:
-        parser.error(f"there is no page {name!r}; {nearest_hint(name, 'pages', pages)}")
+        print(pages[name], end="")
