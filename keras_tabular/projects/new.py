@@ -4,7 +4,6 @@ Run this command with a clone of the library: `python3 CLONE/keras_tabular new F
 only Python, git and make; the other packages are installed into the new project.
 """
 
-import codecs
 import csv
 import io
 import os
@@ -13,23 +12,19 @@ import shlex
 import shutil
 import subprocess
 import sys
-import zlib
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from difflib import SequenceMatcher
 from functools import partial
 from pathlib import Path
-from urllib.request import urlopen
 
-from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.core.errors import format_list
 from keras_tabular.projects.lock import LOCKED_PACKAGE, lock_text, locked_packages
-from keras_tabular.projects.wheel import ROOT, get_wheel, pin, read_project_files, run_command
+from keras_tabular.projects.wheel import get_wheel, pin, read_project_files, run_command
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
-MAX_HEADER_BYTES = 2**20  # bytes of a table that are read to find its column names
+MAX_HEADER = 2**20  # characters of a table that are read to find its column names
 EXAMPLES = ("breast_cancer", "diabetes", "iris", "wine")  # of scikit-learn, each with a `target`
 WITH_PLACEHOLDERS = ("README.md", "data/README.md", "pyproject.toml")
-CSV_NAME = re.compile(r"\.(csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
 LIBRARY_FOLDERS = re.compile(r"(?:^ +- keras_tabular/.*\n)+", re.MULTILINE)  # in dvc.yaml
 
 
@@ -44,9 +39,9 @@ def main() -> None:
         raise
     make = f"make repro VENV={shlex.quote(str(args.venv))}" if args.venv else "make repro"
     print(
-        f"\nThe project {args.folder} is ready. Check the comments in its data/schema.yaml, then:\n"
+        f"\nThe project {args.folder} is ready. Check the comments in its data/schema.yaml, then:"
     )
-    print(f"  cd {shlex.quote(str(args.folder))}\n  {make}")
+    print(f"\n  cd {shlex.quote(str(args.folder))}\n  {make}")
 
 
 def parse_arguments() -> Namespace:
@@ -59,8 +54,8 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
     parser.add_argument("--remote", metavar="URL", help="where `dvc push` stores the results: a "
         "URL such as s3://bucket/path, or a folder")  # fmt: skip
-    parser.add_argument("--venv", metavar="FOLDER", type=Path,
-        help="use this virtual environment; default: create .venv in the project")  # fmt: skip
+    parser.add_argument("--venv", metavar="FOLDER", type=Path, help="use this virtual environment, "
+        "which has the locked packages and the library; default: a new one, .venv")  # fmt: skip
     args = parser.parse_args()
     args.venv = args.venv and args.venv.expanduser().resolve()
     if args.remote and "://" not in args.remote:  # a relative path starts here, not in the project
@@ -71,64 +66,33 @@ def parse_arguments() -> Namespace:
         args.table, args.target = f"{args.example}.csv", args.target or "target"
     elif not args.target:
         parser.error("--target: name the column to predict; --table needs it")
-    elif "://" not in args.table and not Path(args.table).exists():
-        parser.error(f"--table: {args.table}: no such file")
-    else:  # a mistake is found before anything is installed
-        try:
-            headers = possible_headers(args.table)
-        except (OSError, zlib.error, csv.Error) as error:
-            parser.error(f"--table: {args.table}: {error}")
+    elif "://" not in args.table:  # a mistake is found before anything is installed
+        if not Path(args.table).exists():
+            parser.error(f"--table: {args.table}: no such file")
+        headers = possible_headers(Path(args.table))
         if headers and not any(args.target in names for names in headers):
-
-            def similarity(name: str) -> float:
-                return SequenceMatcher(None, name.casefold(), args.target.casefold()).ratio()
-
-            longest = max(headers, key=len)
-            names = sorted(longest, key=similarity, reverse=True)
-            parser.error(
-                f"--target: {args.table} has no column {args.target!r}. Its columns, the most "
-                f"similar name first: {format_list(map(repr, names))}"
-            )
+            longest: list[str] = max(headers, key=len)
+            columns = format_list(map(repr, longest))
+            parser.error(f"--target: expected one of {columns}, got {args.target!r}")
     if args.folder.exists() and any(args.folder.iterdir()):
         parser.error(f"{args.folder}: this folder is not empty. Name a new one")
     return args
 
 
-def possible_headers(table: str) -> list[list[str]]:
+def possible_headers(table: Path) -> list[list[str]]:
     """Return the column names of a CSV file, once for each delimiter that it may have.
 
-    The list is empty for a file in another format, and for a URL that only DVC can read.
-
-    Args:
-        table: A file, a folder whose first file is read, or a URL.
+    The list is empty for a table in another format or encoding, which `infer-schema` reads.
     """
-    file = Path(table)
-    if file.is_dir():
-        files = (f for f in file.iterdir() if f.suffix != ".dvc" and not f.name.startswith("."))
-        file = min(files, default=file)
-    if not CSV_NAME.search(file.name.partition("?")[0]):
+    if table.suffix.lower() != ".csv" or not table.is_file():
         return []
-    if table.startswith(("http://", "https://")):
-        with urlopen(table, timeout=30) as response:
-            start = response.read(MAX_HEADER_BYTES)
-    elif file.is_file():
-        with file.open("rb") as content:
-            start = content.read(MAX_HEADER_BYTES)
-    else:
-        return []
-    if start.startswith(b"\x1f\x8b"):  # gzip
-        start = zlib.decompressobj(wbits=31).decompress(start, MAX_HEADER_BYTES)
-    is_utf_16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    decoder = codecs.getincrementaldecoder("utf-16" if is_utf_16 else "utf-8-sig")()
     try:
-        text = decoder.decode(start)  # without a character that is cut off at the end
-    except UnicodeDecodeError:
-        text = start.decode("latin-1")
-    headers = []
-    for delimiter in ",;\t|":
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        headers.append(next(filter(None, rows), []))
-    return headers
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            start = file.read(MAX_HEADER)
+        lines = (csv.reader(io.StringIO(start, newline=""), delimiter=d) for d in ",;\t|")
+        return [next(filter(None, rows), []) for rows in lines]
+    except (UnicodeDecodeError, csv.Error):
+        return []
 
 
 def create_project(folder: Path, args: Namespace) -> None:
@@ -139,22 +103,14 @@ def create_project(folder: Path, args: Namespace) -> None:
     run_in_project("git", "init", "--quiet", "--initial-branch=main")
     write_files(folder, str(table), args.target)
     if args.venv:
-        try:
-            run_in_project("make", "check-environment", f"VENV={args.venv}", quiet=True)
-        except UserError:
-            pip, clone = shlex.quote(f"{args.venv}/bin/pip"), shlex.quote(str(ROOT))
-            raise UserError(
-                f"--venv: run `{pip} install --require-hashes -r {clone}/requirements.txt` and "
-                f"`{pip} install --no-deps {clone}`, or leave out --venv."
-            ) from None
+        run_in_project("make", "--silent", "check-environment", f"VENV={args.venv}")
     else:
         run_in_project("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")
     if args.remote:
         run_in_project("dvc", "remote", "add", "--quiet", "--default", "storage", args.remote)
     add_table(run_in_project, folder, args, table)
-    run_in_project(
-        "python", "-m", "keras_tabular", "infer-schema", table, f"--target={args.target}"
-    )
+    infer_schema = ("python", "-m", "keras_tabular", "infer-schema")
+    run_in_project(*infer_schema, table, f"--target={args.target}")
     run_in_project("git", "add", "--all")
     identity = []
     get_email = ("git", "-C", folder, "config", "user.email")

@@ -64,7 +64,7 @@ def run_command(
         command: The program and its arguments.
         cwd: The folder to run it in.
         venv: A virtual environment whose programs are found first.
-        quiet: Whether to show the output of the command only if it fails.
+        quiet: Whether to hide what the command writes to stdout.
 
     Raises:
         UserError: The command failed. Its own message is on stderr.
@@ -72,11 +72,8 @@ def run_command(
     environment = os.environ.copy()
     if venv:
         environment["PATH"] = f"{venv / 'bin'}{os.pathsep}{environment['PATH']}"
-    done = subprocess.run(
-        command, cwd=cwd, env=environment, check=False, capture_output=quiet, text=True
-    )
-    if done.returncode:
-        print(done.stderr or "", end="", file=sys.stderr)
+    stdout = subprocess.DEVNULL if quiet else None
+    if subprocess.run(command, cwd=cwd, env=environment, stdout=stdout, check=False).returncode:
         raise UserError(
             f"{' '.join(map(str, command))} failed in {cwd or Path()}. The lines above say why."
         )

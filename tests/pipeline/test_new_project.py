@@ -1,6 +1,5 @@
 """A project is created for a table, and is upgraded to a later version of the library."""
 
-import gzip
 import os
 import shutil
 import sys
@@ -108,7 +107,7 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     commit_all(library, "A later version")
     upgrade = (sys.executable, str(library / "keras_tabular"), "upgrade", str(project))
     output = check_output(tmp_path, *upgrade)
-    assert output.endswith("What has changed:\n\n## Unreleased\n\n- Later: a new entry.\n\n")
+    assert output.endswith("New lines of the change log:\n\n- Later: a new entry.\n\n")
     (module,) = installed.glob("lib/*/site-packages/keras_tabular/__init__.py")
     assert module.read_text().startswith('"""Later: ')
     assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
@@ -118,7 +117,7 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     (wheel,) = project.glob("vendor/*")
     assert changed == ["dvc.lock", "requirements.txt", f"vendor/{wheel.name}"]
     os.utime(installed / "installed", (0, 0))  # as if pip had failed
-    assert check_output(tmp_path, *upgrade).startswith("The project already has this version, ")
+    assert "New lines of the change log:\n\n(none)\n" in check_output(tmp_path, *upgrade)
     assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
 
 
@@ -135,11 +134,10 @@ def edit(file: Path, before: str, after: str) -> None:
         (["--table", "none.csv", "--target", "y"], "--table: none.csv: no such file"),
         (
             ["--table", "t.csv", "--target", "Yes"],
-            "t.csv has no column 'Yes'. Its columns, the most similar name first: 'y', 'x'",
+            "--target: expected one of 'x', 'y', got 'Yes'",
         ),
-        (["--table", "http://127.0.0.1:9/t.csv", "--target", "y"], "9/t.csv: <urlopen error "),
         (["--table", "t.csv"], "--target: name the column to predict; --table needs it"),
-        (["--example", "wine", "--target", "z"], "--target: expected one of alcohol"),
+        (["--example", "wine", "--target", "z"], "target: expected one of alcohol"),
     ],
 )
 def test_a_wrong_argument_has_a_message_and_leaves_no_folder(
@@ -155,7 +153,7 @@ def test_a_wrong_argument_has_a_message_and_leaves_no_folder(
 def test_an_environment_without_the_library_is_refused(origin: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "bare")
     completed = create_new(origin, tmp_path / "new", tmp_path / "bare", "--example", "wine")
-    assert f"`{tmp_path}/bare/bin/pip install --no-deps {origin}`" in completed.stderr
+    assert f"make --silent check-environment VENV={tmp_path}/bare failed" in completed.stderr
     assert not (tmp_path / "new").exists()
 
 
@@ -166,32 +164,20 @@ def test_installed_library_names_clone_that_is_needed(environment: Path, tmp_pat
     assert not (tmp_path / "new").exists()
 
 
-LONG = "a,b\n" + "x" * 2**20 + ",1\n"
-
-
 @pytest.mark.parametrize(
     ("file", "content", "names"),
     [
         ("t.csv", b'\xef\xbb\xbfage,"the, target"\n1,2\n', ["age", "the, target"]),
         ("t.csv", b'"a ""b""";"two\nlines"\r\n1;2\r\n', ['a "b"', "two\nlines"]),
-        ("t.csv.gz", gzip.compress(LONG.encode() * 3), ["a", "b"]),
-        ("t.csv", "größe;y\n1;2\n".encode("utf-16"), ["größe", "y"]),
-        ("t.csv", "größe;y\n1;2\n".encode("latin-1"), ["größe", "y"]),
+        ("t.csv", "größe;y\n1;2\n".encode("latin-1"), []),
         ("t.parquet", b"PAR1\0\0", []),
-        ("t.jsonl", b'{"a": 1, "b": 2}\n', []),
-        ("t.csv.zst", b"\x28\xb5\x2f\xfd$a,b\n", []),
-        ("folder/1.csv", b"a,b\n", ["a", "b"]),
     ],
 )
 def test_the_header_is_read_with_the_standard_library(
     file: str, content: bytes, names: list[str], tmp_path: Path
 ) -> None:
-    path = tmp_path / file
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content)
-    table = path.parent if "/" in file else path
-    headers = possible_headers(str(table))
-    assert max(headers, key=len, default=[]) == names
+    (tmp_path / file).write_bytes(content)
+    assert max(possible_headers(tmp_path / file), key=len, default=[]) == names
 
 
 def test_a_project_has_the_constraints_and_groups_of_this_repository() -> None:
