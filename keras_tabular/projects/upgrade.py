@@ -8,9 +8,9 @@ replaces the wheel in vendor and the packages in the lock files, and installs th
 import re
 import shutil
 import tempfile
+import zipfile
 from argparse import ArgumentParser
 from pathlib import Path
-from zipfile import ZipFile
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
@@ -25,15 +25,17 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=".",
         help="the folder of the project; default: the current folder")  # fmt: skip
     folder = parser.parse_args().folder
-    old_wheel = find_wheel(folder)
+    wheels = sorted(folder.glob("vendor/keras_tabular-*.whl"))
+    if len(wheels) != 1:
+        raise UserError(
+            f"{folder.resolve()} is not a project: expected one wheel of the library in vendor, "
+            f"got {len(wheels)}. To create a project, run `python3 CLONE/keras_tabular new`."
+        )
+    old_wheel = wheels[0]
     with tempfile.TemporaryDirectory() as scratch:
         new_wheel = get_wheel(Path(scratch))
         wheel = old_wheel.parent / new_wheel.name
-        if wheel == old_wheel and wheel.read_bytes() == new_wheel.read_bytes():
-            print(f"The project already has this version, {wheel}")
-            install(folder, wheel)  # which an earlier upgrade may have failed to do
-            return
-        changes = new_changes(read_changes(old_wheel), read_changes(new_wheel))
+        changes = new_changes(old_wheel, new_wheel)
         locks = upgraded_locks(folder, old_wheel, new_wheel)
         # The wheel is replaced last, so that `upgrade` can be repeated if it was interrupted.
         for path, lock_lines in locks.items():
@@ -44,45 +46,15 @@ def main() -> None:
     if wheel != old_wheel:
         old_wheel.unlink()
     print(f"{wheel} replaces {old_wheel.name}. requirements.txt has its hash.")
-    print(f"\nWhat has changed:\n\n{changes}" if changes else "\nCHANGELOG.md has no new entry.")
+    print(f"New lines of the change log:\n\n{changes or '(none)'}\n")
     install(folder, wheel)
 
 
-def find_wheel(folder: Path) -> Path:
-    """Return the path of the library's wheel in a project.
-
-    Raises:
-        UserError: The folder is not a project.
-    """
-    wheels = sorted(folder.glob("vendor/keras_tabular-*.whl"))
-    if len(wheels) != 1:
-        raise UserError(
-            f"{folder.resolve()} is not a project: expected one wheel of the library in vendor, "
-            f"got {len(wheels)}. To create a project, run `python3 CLONE/keras_tabular new`."
-        )
-    return wheels[0]
-
-
-def read_changes(wheel: Path) -> str:
-    with ZipFile(wheel) as archive:
-        return archive.read(CHANGES).decode() if CHANGES in archive.namelist() else ""
-
-
-def new_changes(old_text: str, text: str) -> str:
-    """Return the entries that an older version of the change log does not have, with headings."""
-    old_entries = set(split_entries(old_text))
-    lines: list[str] = []
-    for section in re.split(r"^(?=## )", text, flags=re.MULTILINE)[1:]:
-        heading, *entries = split_entries(section)
-        added = [entry for entry in entries if entry not in old_entries]
-        if added:
-            lines += [heading, "", *added, ""]
-    return "\n".join(lines)
-
-
-def split_entries(text: str) -> list[str]:
-    """Split a page into headings, paragraphs and list items."""
-    return [entry.strip() for entry in re.split(r"\n\n|\n(?=- )", text) if entry.strip()]
+def new_changes(old_wheel: Path, wheel: Path) -> str:
+    """Return the lines of the change log that an older version does not have."""
+    old_text, text = (zipfile.Path(file, CHANGES).read_text("utf-8") for file in (old_wheel, wheel))
+    old_lines = old_text.splitlines()
+    return "\n".join(line for line in text.splitlines() if line not in old_lines)
 
 
 def upgraded_locks(folder: Path, old_wheel: Path, wheel: Path) -> dict[Path, str]:
@@ -96,11 +68,10 @@ def upgraded_locks(folder: Path, old_wheel: Path, wheel: Path) -> dict[Path, str
         path = folder / name
         if not re.fullmatch(r"requirements(/\w+)?\.txt", name) or not path.exists():
             continue
-        old_lock = old_files[name][0].decode() if name in old_files else ""
+        old_packages = locked_packages(old_files[name][0].decode())
         packages = locked_packages(files[name][0].decode())
         # An upgrade that was interrupted may have written the pins of the new version already.
-        library_lines = [*locked_packages(old_lock).values(), *packages.values()]
-        library_pins = {lines.split()[0] for lines in library_lines}
+        library_pins = {p.split()[0] for p in [*old_packages.values(), *packages.values()]}
         text = path.read_text(encoding="utf-8")
         owner_packages = {
             package: lines

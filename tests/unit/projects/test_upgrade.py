@@ -5,7 +5,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from keras_tabular.projects.upgrade import new_changes, upgraded_locks
+from keras_tabular.projects.upgrade import CHANGES, new_changes, upgraded_locks
 from keras_tabular.projects.wheel import pin
 
 HASH = " \\\n    --hash=sha256:0\n"
@@ -49,10 +49,10 @@ def test_packages_that_the_owner_added_or_changed_stay(
     assert "a==2" not in capsys.readouterr().out
 
 
-def test_only_new_entries_of_the_change_log_are_shown() -> None:
-    old = "# Changes\n\n## Unreleased\n\n- One,\n  long.\n- Two.\n\n## 0.1\n\nFirst.\n"
-    new = "# Changes\n\n## 0.2\n\nBreaking.\n\n- One,\n  long.\n- Two.\n- Three,\n  longer.\n\n"
-    assert new_changes(old, f"{new}## 0.1\n\nFirst.\n") == (
-        "## 0.2\n\nBreaking.\n- Three,\n  longer.\n"
-    )
-    assert new_changes(old, old) == ""
+def test_only_new_lines_of_the_change_log_are_shown(tmp_path: Path) -> None:
+    logs = "## 0.1\n\n- One.\n", "## 0.2\n\n- Two,\n  long.\n- One.\n\n## 0.1\n\n- One.\n"
+    old, new = tmp_path / "old.whl", tmp_path / "new.whl"
+    for wheel, log in zip((old, new), logs, strict=True):
+        with ZipFile(wheel, "w") as archive:
+            archive.writestr(CHANGES, log)
+    assert new_changes(old, new) == "## 0.2\n- Two,\n  long."
