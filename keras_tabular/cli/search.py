@@ -66,17 +66,7 @@ def main() -> None:
 
 
 def check_space(search: Search, train: ResolvedTrain) -> None:
-    """Refuse values that cannot be tried, and a space that changes nothing.
-
-    Raises:
-        UserError: A value is `auto`, or all keys belong to networks that are not trained.
-    """
-    for key, candidates in search.space.items():
-        if "auto" in candidates.limits:
-            raise UserError(
-                f"search.space: {key}: expected values to try, got auto. For this table, auto is "
-                f"{train.value(key)}, which the first trial has anyway."
-            )
+    """Raise `UserError` if all keys of the space belong to networks that are not trained."""
     trained = [f"networks.{members.network}" for members in train.members]
     sections = sorted({".".join(key.split(".")[:2]) for key in search.space})
     if sections and all(s.startswith("networks.") and s not in trained for s in sections):

@@ -94,14 +94,6 @@ def test_a_space_of_networks_that_are_not_trained_is_refused() -> None:
         check_space(search, train.resolve_auto(2_501, "binary", 8))
 
 
-def test_auto_cannot_be_tried() -> None:
-    message = (
-        r"space: networks\.plain\.batch_size: expected values to try, got auto\. .* auto is 32"
-    )
-    with pytest.raises(UserError, match=message):
-        check_space(make_search({"networks.plain.batch_size": [16, "auto"]}), TRAIN)
-
-
 def test_a_trial_has_the_score_that_train_and_evaluate_get(tmp_path: Path) -> None:
     """Two networks of one architecture and one of another are trained in each fold."""
     schema = build_schema("multiclass")
