@@ -13,7 +13,7 @@ from keras_tabular.evaluation.evaluation import ScoreSet, score_sets_to_json
 from keras_tabular.experiments.comparison import compare_scores
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.experiments.run import WORKSPACE, Run
-from keras_tabular.prediction.inputs import load_schema_and_params, parse_model_and_rows
+from keras_tabular.prediction import inputs
 from keras_tabular.report.formats import (
     baseline_values,
     format_difference,
@@ -30,21 +30,20 @@ def main() -> None:
     add = parser.add_argument
     add("--split", metavar="FOLDER", type=Path, default="data/split",
         help="train the baselines on the training rows here; default: %(default)s")  # fmt: skip
-    add("--scores", metavar="FILE", type=Path, default="metrics/scores.json",
-        help="take the thresholds of the baselines from here; default: %(default)s")  # fmt: skip
     add("-o", "--output", metavar="FILE", type=Path, help="also write the scores to this JSON file")
-    args = parse_model_and_rows(parser, rows_required=True)
+    args = inputs.parse_model_and_rows(parser)
     content = read_model(args.model)
-    schema, params = load_schema_and_params(args.model, content)
+    schema, params = inputs.load_schema_and_params(args.model, content)
     split = args.split if args.split.is_dir() else None
-    evaluation = Run(WORKSPACE).load_evaluation(args.scores) if split else None
+    evaluation = Run(WORKSPACE).evaluation if split else None
     thresholds = evaluation.baseline_thresholds if evaluation else {}
 
     from keras_tabular.evaluation.result import score_file
     from keras_tabular.model_file.saved_model import load_model
 
     model = load_model(args.model, content, schema)
-    file = score_file(args.rows, model, schema, params.validate, split, thresholds)
+    with inputs.seekable_file(args.rows) as rows:
+        file = score_file(rows, model, schema, params.validate, split, thresholds)
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)
     print(f"{file.scores.model.rows:,} rows of {args.rows}")

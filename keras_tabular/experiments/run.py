@@ -75,12 +75,8 @@ class Run:
     @cached_property
     def evaluation(self) -> Evaluation | None:
         """The scores of the run; None if there are none in the present format."""
-        return self.load_evaluation(self.metrics / "scores.json")
-
-    def load_evaluation(self, path: Path) -> Evaluation | None:
-        """Return the scores in a file; None if there are none in the present format."""
         with suppress(*OTHER_SHAPE):
-            return from_json(self.load(path))
+            return from_json(self.load(self.metrics / "scores.json"))
         return None
 
     @cached_property

@@ -20,25 +20,21 @@ MODEL = Path("models/model.keras")  # the model that `dvc repro` writes
 GZIP = b"\x1f\x8b"  # the first bytes of a gzip file
 
 
-def parse_model_and_rows(parser: ArgumentParser, *, rows_required: bool = False) -> Namespace:
+def parse_model_and_rows(parser: ArgumentParser) -> Namespace:
     """Parse the arguments of a command that applies a model to rows.
 
     Returns:
         The arguments, among them the path `model`, and the path `rows`, which is "-" for stdin.
     """
-    add = parser.add_argument
-    add("files", metavar="FILE", nargs="+" if rows_required else "*", type=Path,
-        help="the model (a .keras file; optional), then the rows (a .csv, .jsonl or .parquet file"
-        f"{'' if rows_required else '; default: stdin'})")  # fmt: skip
-    add("--model", metavar="FILE", type=Path, help=f"the model, a .keras file; default: {MODEL}")
+    parser.add_argument("files", metavar="FILE", nargs="*", type=Path,
+        help=f"the model (a .keras file; default: {MODEL}), then the rows (a .csv, .jsonl or "
+        ".parquet file; default: stdin)")  # fmt: skip
     args = parser.parse_args()
     files = args.files
-    if files and files[0].suffix == ".keras" and not args.model:
-        args.model, *files = files
-    if len(files) > 1:
-        parser.error(f"expected one file of rows, got {len(files)}")
-    args.model = args.model or MODEL
-    args.rows = files[0] if files else Path("-")
+    args.model = files.pop(0) if files and files[0].suffix == ".keras" else MODEL
+    args.rows = files.pop(0) if files else Path("-")
+    if files:
+        parser.error(f"expected one file of rows, got also {files[0]}")
     return args
 
 
