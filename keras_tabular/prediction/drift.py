@@ -11,13 +11,12 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Drift
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.errors import format_list, quote
-from keras_tabular.model_file.bins import OTHERS, Bins, most_frequent, unknown_mask
+from keras_tabular.model_file.bins import Bins, unknown_mask
 from keras_tabular.model_file.column_summary import total_variation
 from keras_tabular.model_file.metadata import TrainingRows
 from keras_tabular.table.database import row_hashes
 from keras_tabular.table.rows import CheckedRows
 
-MAX_UNKNOWN_COUNTED = 100  # unknown categories of a column that a batch counts one by one
 MAX_UNKNOWN_SHOWN = 5  # unknown categories of a column in the report
 UnknownCategories = Counter[tuple[str, str]]  # number of rows by column and category
 
@@ -217,18 +216,14 @@ def unknown_categories(
         values = features[name]
         is_unknown = unknown_mask(values, known_categories, schema.columns[name])
         unknown = values.filter(pa.array(is_unknown))
-        frequent = most_frequent(unknown)[:MAX_UNKNOWN_COUNTED]
-        counts.update({(name, value): count for value, count in frequent})
-        if rest := len(unknown) - sum(count for _, count in frequent):
-            counts[name, OTHERS] += rest
+        counts.update((name, value) for value in unknown.to_pylist())
     return counts
 
 
 def unknown_by_column(unknown: UnknownCategories) -> dict[str, dict[str, int]]:
     """Return the number of rows with each unknown category by column, most frequent first."""
     by_column: dict[str, dict[str, int]] = {name: {} for name, _ in unknown}
-    by_frequency = sorted(unknown.items(), key=lambda item: (-item[1], item[0]))
-    for (name, value), count in by_frequency:
+    for (name, value), count in sorted(unknown.items(), key=lambda item: (-item[1], item[0])):
         by_column[name][value] = count
     return by_column
 
