@@ -98,8 +98,6 @@ class Model:
             >>> list(model.explain(rows, columns=1))
             ['predicted', 'probability_1', 'reason_1', 'reason_1_effect']
         """
-        if columns < 1:
-            raise UserError(f"columns: expected 1 or more, got {columns}")
         return self._predict(frame, columns, ignore_extra)
 
     def _predict(self, frame: pd.DataFrame, n_reasons: int, ignore_extra: bool) -> pd.DataFrame:
@@ -183,14 +181,9 @@ def infer_schema(table: pd.DataFrame | str | Path, target: str, max_rows: int = 
         >>> schema.columns["BMI"].kind
         'real'
     """
-    if max_rows < 1:
-        raise UserError(f"max_rows: expected 1 or more, got {max_rows}")
     with as_file(table) as file:
-        try:
-            first_schema = infer_schema_of_file(file, target, max_rows)
-        except UserError as error:  # it names the option of the command
-            raise UserError(str(error).replace("--target:", "target:")) from None
-        schema = parse_section(yaml.safe_load(first_schema.text), Schema, file)
+        inferred = infer_schema_of_file(file, target, max_rows)
+        schema = parse_section(yaml.safe_load(inferred.text), Schema, file)
     return schema if isinstance(table, str | Path) else schema.model_copy(update={"source": FRAME})
 
 

@@ -74,9 +74,9 @@ def infer_schema(
     files = source_files(str(path))
     sample = read_sample(files, limit)
     if target not in sample.columns:
-        raise UserError(f"--target: {expected_one_of(target, sample.columns)}")
+        raise UserError(f"target: {expected_one_of(target, sample.columns)}")
     if target in sample.unreadable:
-        raise UserError(f"--target: column {target} has the type {sample.unreadable[target]}.")
+        raise UserError(f"target: column {target} has the type {sample.unreadable[target]}.")
     columns = infer_columns(sample, target)
     ask_questions(sample, columns, target)
     target_keys = infer_target(sample, columns, target)
@@ -127,11 +127,11 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
     for text, value in zip(texts, values, strict=True):
         classes[str(value) if value is None else value] += column.counts[text]
     if len(classes) < 2:
-        raise UserError(f"--target: expected different values in column {name}, got {[*classes]}.")
+        raise UserError(f"target: expected different values in column {name}, got {[*classes]}.")
     task = infer_task(column.kind, classes)
     if task == "multiclass" and len(classes) * MIN_CLASS_ROWS > sample.rows:
         expected = f"numbers, or classes of {MIN_CLASS_ROWS} rows on average, in column {name}"
-        raise UserError(f"--target: expected {expected}, got {len(classes)} different values.")
+        raise UserError(f"target: expected {expected}, got {len(classes)} different values.")
     if task != "regression":
         column.values = sorted(classes, key=lambda value: (len(str(value)), str(value)))
         column.kind = "category" if is_real else column.kind

@@ -133,9 +133,9 @@ def test_different_texts_for_a_value_are_one_class(
     [
         (
             "x,y\n1,a\n1,a\n",
-            "--target: expected different values in column y, got ['a'].",
+            "target: expected different values in column y, got ['a'].",
         ),
-        ("x,z\n1,a\n", "--target: expected one of x, z, got 'y'."),
+        ("x,z\n1,a\n", "target: expected one of x, z, got 'y'."),
         (
             "x,x,y\n1,1,a\n",
             "t.csv: expected different column names, got 'x' more than once. Is the header "

@@ -92,7 +92,7 @@ def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(tmp_pa
     written = infer_schema(file, "y", 9).text
     assert f"- tags # The type is list<element: int64>, {NO_KIND}.\n" in written
     assert f"- id # The type is extension<arrow.uuid>, {NO_KIND}.\n" in written
-    with pytest.raises(UserError, match=f"--target: column tags has the type list.*, {NO_KIND}"):
+    with pytest.raises(UserError, match=f"target: column tags has the type list.*, {NO_KIND}"):
         infer_schema(file, "tags", 9)
     schema = build_schema("binary").model_copy(update={"ignore": ("tags", "id")})
     (table,) = read_table(file, schema)
